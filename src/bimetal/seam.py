@@ -1,0 +1,223 @@
+"""The seam: all that the CPU strip and the board strip know of each other.
+
+A CPU runs until it needs the board and then returns an *exit*. The board answers by filling in
+``value`` where the exit asks for one, and runs the CPU again. The other way round, the board
+raises and lowers the numbered interrupt *lines* of a CPU and may *kick* it out of its run.
+
+Every accelerator (``interp``, ``jit``, ``kvm``, and ``ScriptCpu`` in the tests) is a `Cpu`;
+no accelerator knows a device and no device knows an accelerator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+__all__ = [
+    "Accelerator",
+    "Cpu",
+    "CpuFault",
+    "DebugStop",
+    "Exit",
+    "FirmwareCall",
+    "Halt",
+    "Kicked",
+    "MemorySlot",
+    "Mmio",
+    "Pio",
+    "Shutdown",
+    "ShutdownKind",
+]
+
+
+class Exit:
+    """Why a CPU stopped running. Instances may be reused by the CPU for its next exit."""
+
+    __slots__ = ()
+
+
+class Mmio(Exit):
+    """An access to a guest-physical address that no memory slot covers.
+
+    ``size`` is 1, 2, 4 or 8 bytes; ``value`` is little-endian as an unsigned integer. For a read
+    the board stores the answer in ``value`` before it runs the CPU again.
+    """
+
+    __slots__ = ("address", "size", "value", "write")
+
+    def __init__(self, address: int = 0, size: int = 4, write: bool = False, value: int = 0):
+        self.address, self.size, self.write, self.value = address, size, write, value
+
+    def __repr__(self) -> str:
+        arrow = f"<- {self.value:#x}" if self.write else "read"
+        return f"Mmio({self.address:#x}, {self.size} bytes, {arrow})"
+
+
+class Pio(Exit):
+    """An x86 port access. ``size`` is 1, 2 or 4 bytes; otherwise as `Mmio`."""
+
+    __slots__ = ("port", "size", "value", "write")
+
+    def __init__(self, port: int = 0, size: int = 1, write: bool = False, value: int = 0):
+        self.port, self.size, self.write, self.value = port, size, write, value
+
+    def __repr__(self) -> str:
+        arrow = f"<- {self.value:#x}" if self.write else "read"
+        return f"Pio({self.port:#x}, {self.size} bytes, {arrow})"
+
+
+class Halt(Exit):
+    """The CPU waits for an interrupt (``wfi``, ``hlt``).
+
+    ``deadline`` is the time, in nanoseconds of the machine's clock, at which the CPU's own timer
+    will interrupt it, or None if only a line can wake it.
+    """
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, deadline: int | None = None):
+        self.deadline = deadline
+
+    def __repr__(self) -> str:
+        return f"Halt(deadline={self.deadline})"
+
+
+class FirmwareCall(Exit):
+    """A call to firmware that the machine implements itself (RISC-V SBI, Arm PSCI, PAPR hcalls).
+
+    ``args`` are the values of the argument registers in the order of the calling convention
+    (for SBI: a0 to a7). The board answers with ``results``, written to the first result
+    registers in order (for SBI: a0 = error, a1 = value); an empty tuple leaves them alone.
+    """
+
+    __slots__ = ("args", "results")
+
+    def __init__(self, args: tuple[int, ...] = (), results: tuple[int, ...] = ()):
+        self.args, self.results = args, results
+
+    def __repr__(self) -> str:
+        return f"FirmwareCall({', '.join(map(hex, self.args))})"
+
+
+class Kicked(Exit):
+    """`Cpu.kick` made the CPU return; nothing is asked of the board."""
+
+    __slots__ = ()
+
+
+class DebugStop(Exit):
+    """A breakpoint, watchpoint or single step; ``reason`` is one of those words."""
+
+    __slots__ = ("pc", "reason")
+
+    def __init__(self, pc: int = 0, reason: str = "breakpoint"):
+        self.pc, self.reason = pc, reason
+
+
+class CpuFault(Exit):
+    """The CPU cannot go on (triple fault, KVM internal error, no memory at the reset vector).
+
+    ``message`` says why in one line; ``details`` holds registers and disassembly for a report.
+    """
+
+    __slots__ = ("details", "message")
+
+    def __init__(self, message: str = "", details: str = ""):
+        self.message, self.details = message, details
+
+    def __repr__(self) -> str:
+        return f"CpuFault({self.message!r})"
+
+
+class ShutdownKind(Enum):
+    """How a guest ends its run."""
+
+    POWER_OFF = "power off"
+    RESET = "reset"
+    PANIC = "panic"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """What a power device (or an SBI system reset call) asks of the machine.
+
+    ``code`` is the guest's exit status, 0 for success.
+    """
+
+    kind: ShutdownKind = ShutdownKind.POWER_OFF
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySlot:
+    """A stretch of host memory that a CPU reads and writes directly.
+
+    ``base`` and ``size`` are guest-physical bytes, multiples of 4096; ``host`` is the address of
+    the first byte in this process. Stores to a read-only slot come out as `Mmio` writes.
+    """
+
+    base: int
+    size: int
+    host: int
+    readonly: bool = False
+
+
+class Cpu(Protocol):
+    """One virtual CPU (hart). `run` is called from one thread at a time; `set_line` and `kick`
+    may be called from any thread; everything else only while the CPU is not running."""
+
+    index: int
+
+    @property
+    def register_names(self) -> Sequence[str]:
+        """The names that `read_register` and `write_register` take, in the manual's order."""
+
+    def run(self) -> Exit:
+        """Run, without holding the GIL, until the board is needed.
+
+        An access exit (`Mmio`, `Pio`, `FirmwareCall`) is completed by the next call of `run`.
+        """
+
+    def kick(self) -> None:
+        """Make the current, or else the next, `run` return `Kicked` soon."""
+
+    def set_line(self, line: int, level: bool) -> None:
+        """Drive an interrupt input. Numbers are the architecture's (RISC-V: bits of ``mip``)."""
+
+    def flush(self) -> None:
+        """Forget cached translations and code: memory or page tables changed behind the CPU."""
+
+    def reset(self) -> None:
+        """Put every register into its reset state."""
+
+    def read_register(self, name: str) -> int:
+        """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
+
+    def write_register(self, name: str, value: int) -> None:
+        """Set a register; OverflowError if the value does not fit."""
+
+    def save(self) -> Mapping[str, object]:
+        """The whole architectural state as plain values, for a snapshot."""
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Restore what `save` returned."""
+
+    def close(self) -> None:
+        """Give back threads, descriptors and memory. Idempotent."""
+
+
+class Accelerator(Protocol):
+    """What runs the CPUs of one machine. One instance a machine, made by `bimetal.accel`."""
+
+    name: str
+
+    def add_cpu(self, index: int) -> Cpu:
+        """Create the vCPU (hart) `index`, in its reset state; indices count from 0."""
+
+    def set_memory(self, slots: Iterable[MemorySlot]) -> None:
+        """Replace the memory slots of all CPUs, none of which is running. Slots do not overlap."""
+
+    def close(self) -> None:
+        """Close the CPUs and give everything back. Idempotent."""
