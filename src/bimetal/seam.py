@@ -13,22 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 __all__ = [
     "Accelerator",
     "Cpu",
     "CpuFault",
+    "DebugRequest",
     "DebugStop",
+    "Debuggable",
+    "DirtyLog",
+    "Doorbell",
+    "Doorbells",
+    "EndOfInterrupt",
     "Exit",
     "FirmwareCall",
     "Halt",
+    "InterruptController",
     "Kicked",
     "MemorySlot",
     "Mmio",
     "Pio",
+    "PlatformState",
     "Shutdown",
     "ShutdownKind",
+    "Watchpoint",
 ]
 
 
@@ -114,6 +123,19 @@ class DebugStop(Exit):
 
     def __init__(self, pc: int = 0, reason: str = "breakpoint"):
         self.pc, self.reason = pc, reason
+
+
+class EndOfInterrupt(Exit):
+    """The guest finished the level-triggered interrupt ``vector`` of an I/O APIC that the board
+    models while the accelerator models the local APICs (a split interrupt controller)."""
+
+    __slots__ = ("vector",)
+
+    def __init__(self, vector: int = 0):
+        self.vector = vector
+
+    def __repr__(self) -> str:
+        return f"EndOfInterrupt({self.vector:#x})"
 
 
 class CpuFault(Exit):
@@ -221,3 +243,108 @@ class Accelerator(Protocol):
 
     def close(self) -> None:
         """Close the CPUs and give everything back. Idempotent."""
+
+
+# What only some CPUs and accelerators can do. The board strip asks with isinstance() and does the
+# same by its own means where the answer is no.
+
+
+@dataclass(frozen=True, slots=True)
+class Watchpoint:
+    """A stretch of ``size`` bytes at the guest-virtual ``address`` whose access stops the CPU."""
+
+    address: int
+    size: int = 8
+    read: bool = False
+    write: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DebugRequest:
+    """What shall end a run with `DebugStop`; the default is nothing.
+
+    ``breakpoints`` are guest-virtual addresses. ``software_breakpoints`` claims the guest's own
+    breakpoint instructions (``int3``, ``ebreak``, ``brk``) for the debugger.
+    """
+
+    step: bool = False
+    breakpoints: frozenset[int] = frozenset()
+    watchpoints: frozenset[Watchpoint] = frozenset()
+    software_breakpoints: bool = False
+
+
+@runtime_checkable
+class Debuggable(Protocol):
+    """A CPU that stops for a debugger."""
+
+    def set_debug(self, request: DebugRequest) -> None:
+        """Replace the previous request. BimetalError if the CPU has too few debug registers."""
+
+
+@runtime_checkable
+class InterruptController(Protocol):
+    """An accelerator that models the platform's interrupt controller itself (KVM: local APICs and
+    I/O APIC, or a GIC). The board wires devices to its inputs instead of adding a controller, and
+    such CPUs handle their own halts. Methods may be called from any thread."""
+
+    def set_irq(self, irq: int, level: bool) -> None:
+        """Drive input ``irq`` (x86: a global system interrupt; Arm: an SPI number)."""
+
+    def bind_irq(self, irq: int, fd: int, resample_fd: int | None = None) -> None:
+        """Let a write to the eventfd ``fd`` pulse input ``irq`` without a call into this process.
+
+        With ``resample_fd`` the input stays high until the guest ends the interrupt, which
+        signals that eventfd.
+        """
+
+    def unbind_irq(self, irq: int, fd: int) -> None:
+        """Undo `bind_irq`."""
+
+    def send_msi(self, address: int, data: int) -> None:
+        """Deliver a message-signalled interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doorbell:
+    """A guest write that only says "look": to the guest-physical ``address`` (an x86 port if
+    ``port``), ``size`` bytes wide, of ``value`` or, if that is None, of anything."""
+
+    address: int
+    size: int
+    value: int | None = None
+    port: bool = False
+
+
+@runtime_checkable
+class Doorbells(Protocol):
+    """An accelerator that turns writes to a doorbell into eventfd signals, without an exit."""
+
+    def add_doorbell(self, bell: Doorbell, fd: int) -> None:
+        """Signal the eventfd ``fd`` for each such write. ValueError if ``bell`` is taken."""
+
+    def remove_doorbell(self, bell: Doorbell, fd: int) -> None:
+        """Undo `add_doorbell`."""
+
+
+@runtime_checkable
+class DirtyLog(Protocol):
+    """An accelerator that knows which pages of memory its CPUs wrote."""
+
+    def log_dirty(self, enabled: bool) -> None:
+        """Start (with a clean log) or stop to record written pages of all writable slots."""
+
+    def take_dirty(self) -> Mapping[int, bytes]:
+        """Pages written since the last call: for each slot's base a bitmap, bit n (from the low
+        bit of byte 0) for the page of 4096 bytes at base + 4096 n."""
+
+
+@runtime_checkable
+class PlatformState(Protocol):
+    """An accelerator with state that belongs to no CPU (an interrupt controller, a guest clock).
+    Called while no CPU runs."""
+
+    def save(self) -> Mapping[str, object]:
+        """That state as plain values, for a snapshot."""
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Restore what `save` returned."""
