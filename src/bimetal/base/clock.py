@@ -1,0 +1,171 @@
+"""Time as a machine sees it, and the timers that wait for it.
+
+A device asks its clock for the time and for timers and knows nothing else about time. The
+machine *drives* the clock: it looks at `next_deadline` and calls `run_due` when that moment has
+come. Callbacks therefore run where the machine calls `run_due`, under the machine's lock, and so
+must every call of `Timer.arm` and `Timer.cancel`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import count
+
+__all__ = ["Clock", "RealClock", "Timer", "VirtualClock"]
+
+PRUNE_MINIMUM = 64
+"""Entries of timers since armed anew that a queue may hold besides the live ones."""
+
+
+class Timer:
+    """One alarm of a clock, made by `Clock.timer`: armed for one deadline at most."""
+
+    __slots__ = ("_callback", "_clock", "deadline")
+
+    def __init__(self, clock: Clock, callback: Callable[[], None]):
+        self._clock, self._callback = clock, callback
+        self.deadline: int | None = None
+
+    def arm(self, deadline_ns: int) -> None:
+        """Call back once the clock shows ``deadline_ns``; replaces an earlier deadline.
+
+        A deadline in the past fires at the next `Clock.run_due`.
+        """
+        if deadline_ns != self.deadline:
+            self.deadline = deadline_ns
+            self._clock._enqueue(self, deadline_ns)
+
+    def cancel(self) -> None:
+        """Do not call back. Idempotent."""
+        self.deadline = None
+
+    def _fire(self) -> None:
+        self.deadline = None
+        self._callback()
+
+
+class Clock(ABC):
+    """Nanoseconds since the machine began to run, and an ordered queue of timers."""
+
+    def __init__(self) -> None:
+        self._queue: list[tuple[int, int, Timer]] = []
+        self._order = count()
+        self._prune_at = PRUNE_MINIMUM
+        self.on_earlier: Callable[[], None] | None = None
+        """Called when a timer becomes the first to fire, so that whoever sleeps wakes up."""
+
+    @abstractmethod
+    def now_ns(self) -> int:
+        """The time, which never goes back and stands still while the machine is paused."""
+
+    @abstractmethod
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970-01-01 00:00 UTC, for real-time clocks."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Stop the time. Idempotent."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Let the time go on from where `pause` stopped it. Idempotent."""
+
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        """A new timer, not armed."""
+        return Timer(self, callback)
+
+    def next_deadline(self) -> int | None:
+        """When the next timer fires, or None if none is armed."""
+        queue = self._queue
+        while queue and queue[0][2].deadline != queue[0][0]:
+            heapq.heappop(queue)
+        return queue[0][0] if queue else None
+
+    def run_due(self) -> None:
+        """Call back every timer whose deadline has come, in the order of the deadlines."""
+        while (deadline := self.next_deadline()) is not None and deadline <= self.now_ns():
+            heapq.heappop(self._queue)[2]._fire()
+
+    def _enqueue(self, timer: Timer, deadline: int) -> None:
+        first = self.next_deadline()
+        if len(self._queue) > self._prune_at:
+            self._queue = [entry for entry in self._queue if entry[2].deadline == entry[0]]
+            heapq.heapify(self._queue)
+            self._prune_at = 2 * len(self._queue) + PRUNE_MINIMUM
+        heapq.heappush(self._queue, (deadline, next(self._order), timer))
+        if self.on_earlier is not None and (first is None or deadline < first):
+            self.on_earlier()
+
+
+class RealClock(Clock):
+    """The host's monotonic clock, counted from the creation of the clock.
+
+    ``origin_ns`` is the value of the host's CLOCK_MONOTONIC at time 0, for native code that reads
+    that clock itself; it changes only in `resume`, while no CPU runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origin_ns = time.monotonic_ns()
+        self._paused_at: int | None = None
+
+    def now_ns(self) -> int:
+        if self._paused_at is not None:
+            return self._paused_at
+        return time.monotonic_ns() - self.origin_ns
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def pause(self) -> None:
+        self._paused_at = self.now_ns()
+
+    def resume(self) -> None:
+        if self._paused_at is not None:
+            self.origin_ns = time.monotonic_ns() - self._paused_at
+            self._paused_at = None
+
+
+class VirtualClock(Clock):
+    """A clock that stands still until it is told to jump: for tests and replay.
+
+    ``wall_start_ns`` is what `wall_ns` shows at time 0.
+    """
+
+    def __init__(self, wall_start_ns: int = 0) -> None:
+        super().__init__()
+        self._now = 0
+        self._wall_start = wall_start_ns
+
+    def now_ns(self) -> int:
+        return self._now
+
+    def wall_ns(self) -> int:
+        return self._wall_start + self._now
+
+    def pause(self) -> None:
+        """A clock that only jumps has nothing to stop."""
+
+    def resume(self) -> None:
+        """Nothing was stopped."""
+
+    def advance(self, nanoseconds: int) -> None:
+        """Jump forward, running each timer on the way at its own deadline."""
+        if nanoseconds < 0:
+            raise ValueError(f"cannot advance a clock by {nanoseconds} ns")
+        target = self._now + nanoseconds
+        while (deadline := self.next_deadline()) is not None and deadline <= target:
+            self._now = max(self._now, deadline)
+            self.run_due()
+        self._now = target
+
+    def jump(self) -> bool:
+        """Go to the next deadline and run its timers; False if no timer is armed."""
+        deadline = self.next_deadline()
+        if deadline is None:
+            return False
+        self.advance(max(0, deadline - self._now))
+        return True

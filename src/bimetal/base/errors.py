@@ -1,0 +1,41 @@
+"""The three kinds of wrong, two of which are exceptions of ours.
+
+* The *user* is wrong: `BimetalError`, shown as cause and remedy, never as a traceback.
+* The *guest* is wrong: `GuestError`, caught by the board, counted and logged; execution goes on.
+* The *programmer* is wrong: Python's own exceptions, with the value and the place in the message.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BimetalError", "ExitCode", "GuestError"]
+
+
+class ExitCode:
+    """Exit codes of the command line, after sysexits(3) where it has a fitting one."""
+
+    FAILURE = 1
+    USAGE = 64
+    DATA = 65
+    NO_INPUT = 66
+    UNAVAILABLE = 69
+    INTERNAL = 70
+    NO_PERMISSION = 77
+
+
+class BimetalError(Exception):
+    """Something that the person who started the machine can put right.
+
+    ``cause`` says what is wrong in one line, ``remedy`` what to do about it, and ``exit_code`` is
+    the status with which the command line ends.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", exit_code: int = ExitCode.FAILURE):
+        super().__init__(cause, remedy, exit_code)
+        self.cause, self.remedy, self.exit_code = cause, remedy, exit_code
+
+    def __str__(self) -> str:
+        return f"{self.cause} ({self.remedy})" if self.remedy else self.cause
+
+
+class GuestError(Exception):
+    """The guest asked for what the hardware does not do. Logged and counted, never fatal."""

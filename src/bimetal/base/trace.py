@@ -1,0 +1,51 @@
+"""One ladder of visibility: ``BIMETAL_TRACE=decode,mmio`` or ``--trace``.
+
+The stages follow a guest instruction on its way down: what was decoded, what it means, what LLVM
+was given, what the host runs; and then what the CPU asked of the board and what came back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
+
+__all__ = ["STAGES", "configure", "emit", "enabled"]
+
+STAGES = ("decode", "ir", "llvm", "asm", "exit", "mmio", "irq")
+VARIABLE = "BIMETAL_TRACE"
+
+_enabled: frozenset[str] = frozenset()
+
+
+def configure(text: str | None = None) -> None:
+    """Enable the stages named in ``text``, separated by commas; None reads the environment.
+
+    Raises `BimetalError` for a stage that does not exist.
+    """
+    global _enabled
+    wanted = os.environ.get(VARIABLE, "") if text is None else text
+    stages = frozenset(name for name in wanted.replace("|", ",").split(",") if name)
+    unknown = sorted(stages.difference(STAGES))
+    if unknown:
+        raise BimetalError(
+            f"there is no trace stage {unknown[0]!r}",
+            f"choose from {', '.join(STAGES)}",
+            ExitCode.USAGE,
+        )
+    _enabled = stages
+    for stage in stages:
+        logger(f"trace.{stage}").setLevel(logging.DEBUG)
+
+
+def enabled(stage: str) -> bool:
+    """Whether ``stage`` is traced. Ask once and keep the answer where speed matters."""
+    return stage in _enabled
+
+
+def emit(stage: str, text: str) -> None:
+    """Write one line to the trace of ``stage``; cheap, but not free, when it is disabled."""
+    if stage in _enabled:
+        logger(f"trace.{stage}").debug("%s", text)

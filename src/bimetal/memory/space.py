@@ -1,0 +1,178 @@
+"""The guest-physical address space: which region answers at which address.
+
+Regions never overlap, so the flat view is simply the list of regions in order. A CPU accesses the
+regions that have memory directly, through the slots of `AddressSpace.slots`; all other accesses
+come out as exits and are answered by the device that `AddressSpace.find` names.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Protocol
+
+from bimetal.base.errors import GuestError
+from bimetal.memory.ram import Ram
+from bimetal.seam import MemorySlot
+
+__all__ = ["AddressSpace", "BadAddress", "MmioTarget", "Region"]
+
+
+class BadAddress(GuestError):
+    """A guest-physical range that a device was told to access and that is not all memory."""
+
+    def __init__(self, address: int, length: int, why: str):
+        super().__init__(f"{length} bytes at {address:#x}: {why}")
+        self.address, self.length = address, length
+
+
+class MmioTarget(Protocol):
+    """What answers accesses that no memory answers: a device, as the address space sees it."""
+
+    name: str
+
+    def read(self, offset: int, size: int) -> int:
+        """The ``size`` bytes at ``offset`` as a little-endian unsigned integer."""
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Store ``value``, an unsigned integer of ``size`` bytes, at ``offset``."""
+
+
+@dataclass(slots=True)
+class Region:
+    """A stretch of guest-physical addresses with a memory, a device, or both.
+
+    With both (a flash chip), CPUs read the memory while ``direct`` holds and everything else goes
+    to the device.
+    """
+
+    base: int
+    size: int
+    name: str
+    memory: Ram | None = None
+    device: MmioTarget | None = None
+    direct: bool = True
+
+    @property
+    def last(self) -> int:
+        """The address of the last byte."""
+        return self.base + self.size - 1
+
+    @property
+    def kind(self) -> str:
+        """``ram``, ``rom``, ``romd`` (a ROM that is also a device) or ``mmio``."""
+        if self.memory is None:
+            return "mmio"
+        if self.device is not None:
+            return "romd"
+        return "rom" if self.memory.readonly else "ram"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.base:#x}-{self.last:#x})"
+
+
+class AddressSpace:
+    """The regions of one machine, in order of address.
+
+    ``generation`` grows whenever `slots` changes; the machine then hands the new slots to its CPUs.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._regions: list[Region] = []
+        self._bases: list[int] = []
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions in order of address."""
+        return tuple(self._regions)
+
+    def add_memory(self, ram: Ram, base: int) -> Region:
+        """Place ``ram`` at ``base``, a multiple of 4096."""
+        return self.add(Region(base, ram.size, ram.name, memory=ram))
+
+    def add_device(self, device: MmioTarget, base: int, size: int) -> Region:
+        """Let ``device`` answer in ``size`` bytes from ``base`` on."""
+        return self.add(Region(base, size, device.name, device=device))
+
+    def add(self, region: Region) -> Region:
+        """Place ``region``. Raises ValueError that names both parties of an overlap."""
+        if region.base < 0 or region.size <= 0 or region.last >> 64:
+            raise ValueError(f"{region} does not fit in a 64-bit address space")
+        if region.memory is not None and (region.base | region.size) % 4096:
+            raise ValueError(f"{region} is memory and not aligned to 4 KiB pages")
+        at = bisect_right(self._bases, region.base)
+        for other in self._regions[max(0, at - 1) : at + 1]:
+            if region.base <= other.last and other.base <= region.last:
+                raise ValueError(f"{region} overlaps {other}")
+        self._regions.insert(at, region)
+        self._bases.insert(at, region.base)
+        self.generation += 1
+        return region
+
+    def set_direct(self, region: Region, direct: bool) -> None:
+        """Let CPUs read the memory of ``region`` themselves, or send every access to its device."""
+        if region.direct != direct:
+            region.direct = direct
+            self.generation += 1
+
+    def find(self, address: int) -> Region | None:
+        """The region that ``address`` lies in, or None."""
+        at = bisect_right(self._bases, address) - 1
+        if at >= 0 and address <= (region := self._regions[at]).last:
+            return region
+        return None
+
+    def slots(self) -> list[MemorySlot]:
+        """The memory that CPUs access directly; flash and ROM are read-only slots."""
+        return [
+            MemorySlot(
+                region.base,
+                region.size,
+                memory.host,
+                readonly=memory.readonly or region.device is not None,
+            )
+            for region in self._regions
+            if (memory := region.memory) is not None and region.direct
+        ]
+
+    def view(self, address: int, length: int, *, writable: bool = False) -> memoryview:
+        """The bytes of guest memory from ``address`` on, without a copy: what DMA works on.
+
+        Raises `BadAddress` unless all of them lie in one region of memory, or if ``writable`` is
+        asked of memory that the guest cannot write. Release the view before the machine closes.
+        """
+        region = self.find(address)
+        if region is None or region.memory is None or not region.direct:
+            raise BadAddress(address, length, "no memory there")
+        if length < 0 or address + length > region.base + region.size:
+            raise BadAddress(address, length, f"leaves {region}")
+        if writable and (region.memory.readonly or region.device is not None):
+            raise BadAddress(address, length, f"{region} is read-only")
+        start = address - region.base
+        return region.memory.bytes[start : start + length]
+
+    def read(self, address: int, length: int) -> bytes:
+        """A copy of guest memory. Raises `BadAddress`."""
+        return bytes(self.view(address, length))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store into guest memory as a device does. Raises `BadAddress`."""
+        self.view(address, len(data), writable=True)[:] = data
+
+    def load(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store into guest memory, read-only or not, as the machine does before the guest runs.
+
+        Raises `BadAddress`.
+        """
+        self.view(address, len(data))[:] = data
+
+    def mtree(self) -> str:
+        """The flat view as text, one line a region: ``info mtree``."""
+        lines = []
+        for region in self._regions:
+            kind = region.kind
+            if kind == "romd" and not region.direct:
+                kind = "romd (commands)"
+            lines.append(f"{region.base:016x}-{region.last:016x} {kind:<5} {region.name}")
+        return "\n".join(lines)
