@@ -1,4 +1,4 @@
-"""Events: what the guest did wrong or found missing, counted always and logged sparingly.
+"""Events: what the guest or the host did wrong, counted always and logged sparingly.
 
 A guest in a loop may commit the same error a million times a second, so each kind of event is
 logged when its count reaches a power of two, and every one is counted. The log is Python's own
@@ -40,6 +40,10 @@ class EventLog:
     def unimplemented(self, message: str, detail: str = "") -> None:
         """The guest used what the hardware has and this program does not."""
         self._event(logging.WARNING, f"not implemented: {message}", detail)
+
+    def host_error(self, message: str, detail: str = "") -> None:
+        """The host failed the guest: a full disk, a read error, output that nobody takes."""
+        self._event(logging.ERROR, f"host error: {message}", detail)
 
     def _event(self, level: int, kind: str, detail: str) -> None:
         if kind not in self.counts and len(self.counts) >= KINDS_LIMIT:
