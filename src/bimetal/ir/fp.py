@@ -1,0 +1,133 @@
+"""Floating point on bit vectors of 32 and 64 bits: the policy that every guest ISA shares.
+
+Arithmetic is IEEE 754 in the *current* rounding mode and raises exact sticky flags; on the host
+it is one instruction of the host's own FPU (LLVM's constrained intrinsics with dynamic rounding
+and strict exceptions), in the reference it is `softfloat`. What architectures do differently is
+said in their descriptions: which NaN comes out (test with `is_nan`, then `select`), minimum and
+maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
+
+Flags are one value of five bits in RISC-V's order: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes
+are numbered as in RISC-V: 0 nearest-even, 1 toward zero, 2 down, 3 up. (4, nearest with ties
+away from zero, exists on no common host: descriptions hand it to the reference.) Tininess is
+detected after rounding.
+"""
+
+from __future__ import annotations
+
+from .value import Value, emit, fail, lift
+
+__all__ = [
+    "DZ", "NV", "NX", "OF", "UF", "add", "convert", "div", "equal", "flags", "from_signed",
+    "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
+    "round_to_integral", "set_flags", "set_rounding", "sqrt", "sub", "to_signed", "to_unsigned",
+]  # fmt: skip
+
+NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
+
+
+def _arithmetic(op: str, *args: Value) -> Value:
+    if args[0].width not in (32, 64) or any(a.width != args[0].width for a in args):
+        fail(f"{op} of {[a.width for a in args]} bits")
+    return emit(op, args[0].width, args)
+
+
+def add(a: Value, b: Value) -> Value:
+    """a + b."""
+    return _arithmetic("fadd", a, b)
+
+
+def sub(a: Value, b: Value) -> Value:
+    """a - b."""
+    return _arithmetic("fsub", a, b)
+
+
+def mul(a: Value, b: Value) -> Value:
+    """a * b."""
+    return _arithmetic("fmul", a, b)
+
+
+def div(a: Value, b: Value) -> Value:
+    """a / b."""
+    return _arithmetic("fdiv", a, b)
+
+
+def sqrt(a: Value) -> Value:
+    """The square root."""
+    return _arithmetic("fsqrt", a)
+
+
+def mul_add(a: Value, b: Value, c: Value) -> Value:
+    """a * b + c with one rounding."""
+    return _arithmetic("ffma", a, b, c)
+
+
+def convert(a: Value, width: int) -> Value:
+    """The same number in the other format."""
+    return emit("fconvert", width, (a,))
+
+
+def round_to_integral(a: Value) -> Value:
+    """An integral number in the same format; raises NX if that changes it."""
+    return _arithmetic("fround", a)
+
+
+def from_signed(value: Value, width: int) -> Value:
+    """A signed integer (32 or 64 bits) as a number of ``width`` bits."""
+    return emit("from_signed", width, (value,))
+
+
+def from_unsigned(value: Value, width: int) -> Value:
+    """An unsigned integer (32 or 64 bits) as a number of ``width`` bits."""
+    return emit("from_unsigned", width, (value,))
+
+
+def to_signed(a: Value, width: int) -> Value:
+    """Truncated to a signed integer of 32 or 64 bits; NX if inexact. It must be in range."""
+    return emit("to_signed", width, (a,))
+
+
+def to_unsigned(a: Value, width: int) -> Value:
+    """Truncated to an unsigned integer of 32 or 64 bits; NX if inexact. It must be in range."""
+    return emit("to_unsigned", width, (a,))
+
+
+def equal(a: Value, b: Value) -> Value:
+    """a == b; only a signalling NaN raises NV."""
+    return emit("fequal", 1, (a, lift(b, a.width)))
+
+
+def less(a: Value, b: Value) -> Value:
+    """a < b; any NaN raises NV."""
+    return emit("fless", 1, (a, lift(b, a.width)))
+
+
+def less_equal(a: Value, b: Value) -> Value:
+    """a <= b; any NaN raises NV."""
+    return emit("fless_equal", 1, (a, lift(b, a.width)))
+
+
+def is_nan(a: Value) -> Value:
+    """Whether ``a`` is a NaN, by its bits; raises nothing."""
+    infinity = {32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000}[a.width]
+    magnitude = a & ((1 << (a.width - 1)) - 1)
+    return lift(infinity, a.width).ult(magnitude)
+
+
+def flags() -> Value:
+    """The sticky flags, five bits."""
+    return emit("fp_flags", 5)
+
+
+def set_flags(value: Value | int) -> None:
+    """Replace the sticky flags."""
+    emit("fp_set_flags", 0, (lift(value, 5),))
+
+
+def raise_flags(value: Value | int) -> None:
+    """Add sticky flags."""
+    emit("fp_raise", 0, (lift(value, 5),))
+
+
+def set_rounding(mode: Value | int) -> None:
+    """Make ``mode`` (three bits, 0 to 3) the current rounding mode."""
+    emit("fp_set_rounding", 0, (lift(mode, 3),))

@@ -1,0 +1,1 @@
+"""Instruction set descriptions: what manuals say, as Python that is traced, never rewritten."""

@@ -1,0 +1,187 @@
+"""Describing an instruction set: encoding, text and meaning side by side, each said once.
+
+An `Isa` collects what its ``@isa.insn(...)`` decorators describe. Decoder, encoder, assembler,
+disassembler, reference, interpreter and translator are all executions of these descriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..ir.value import Block, Value, const, tracing
+from .pattern import Pattern
+from .state import StateSpec
+from .text import OperandKind, Template
+from .trace import Cpu, NeedPin, Routine
+
+__all__ = ["Decoded", "Insn", "Isa"]
+
+MAX_VARIANTS = 256
+
+
+@dataclass(slots=True)
+class Insn:
+    """One described instruction.
+
+    ``where`` says which field values belong to it, for encodings that carve out special cases;
+    it is called with the fields by name, as integers or as symbolic values.
+    """
+
+    name: str
+    pattern: Pattern
+    template: Template
+    meaning: Callable[..., None]
+    where: Callable[..., Value | bool] | None
+    extension: str
+    isa: Isa
+    _variants: dict[tuple[tuple[str, int], ...], Block] | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return self.pattern.width // 8
+
+    def admits(self, fields: Mapping[str, int]) -> bool:
+        """Whether these field values are this instruction."""
+        return self.where is None or bool(self.where(**fields))
+
+    def trace(self, fixed: Mapping[str, int]) -> Block:
+        """The operations with some fields fixed; `NeedPin` if the description needs another."""
+        block = Block()
+        with tracing(block):
+            fields = {
+                name: const(fixed[name], width)
+                if name in fixed
+                else Value("field", width, (), name)
+                for name, width in self.pattern.widths.items()
+            }
+            self.meaning(Cpu(self.isa.state, self.length), **fields)
+        return block
+
+    def variants(self) -> dict[tuple[tuple[str, int], ...], Block]:
+        """One trace for each combination of the fields that the description pins."""
+        if self._variants is None:
+            self._variants = {}
+            self._trace_variants({})
+        return self._variants
+
+    def _trace_variants(self, fixed: dict[str, int]) -> None:
+        assert self._variants is not None
+        try:
+            block = self.trace(fixed)
+        except NeedPin as need:
+            for value in range(1 << need.width):
+                self._trace_variants({**fixed, need.name: value})
+            return
+        self._variants[tuple(sorted(fixed.items()))] = block
+        if len(self._variants) > MAX_VARIANTS:
+            raise ValueError(f"{self.name} pins fields into more than {MAX_VARIANTS} handlers")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An instruction word that has been recognised."""
+
+    insn: Insn
+    fields: dict[str, int]
+
+    def text(self, pc: int = 0) -> str:
+        """The assembly text at address ``pc``."""
+        return self.insn.template.show(self.fields, self.insn.pattern.widths, pc)
+
+
+@dataclass(slots=True)
+class Isa:
+    """An instruction set: its state, operand kinds, instructions and routines.
+
+    ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
+    ``hooks`` are the routines that the engine calls by role (translate, take_trap, ...).
+    """
+
+    name: str
+    state: StateSpec
+    kinds: Mapping[str, OperandKind]
+    granule: int
+    fetch: int
+    insns: list[Insn] = field(default_factory=list)
+    routines: dict[str, Routine] = field(default_factory=dict)
+
+    def insn(
+        self,
+        row: str,
+        text: str,
+        *,
+        where: Callable[..., Value | bool] | None = None,
+        extension: str = "",
+        name: str = "",
+    ) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        """Describe an instruction: bit row, assembly template, and the decorated meaning."""
+
+        def register(meaning: Callable[..., None]) -> Callable[..., None]:
+            template = Template(text, self.kinds)
+            self.insns.append(
+                Insn(
+                    name or template.mnemonic, Pattern(row), template, meaning, where,
+                    extension or meaning.__module__.rsplit(".", 1)[-1], self,
+                )
+            )
+            return meaning
+
+        return register
+
+    def routine(
+        self, returns: int = 0, **widths: int
+    ) -> Callable[[Callable[..., Value | None]], Routine]:
+        """Describe a routine that instructions and the engine call."""
+
+        def register(body: Callable[..., Value | None]) -> Routine:
+            routine = Routine(body, self.state, widths, returns)
+            self.routines[routine.name] = routine
+            return routine
+
+        return register
+
+    def ordered(self) -> list[Insn]:
+        """Instructions, the most specific encodings first: the order in which to try them."""
+        return sorted(
+            self.insns,
+            key=lambda i: (-i.pattern.mask.bit_count(), i.where is None),
+        )
+
+    def decode(self, word: int) -> Decoded | None:
+        """Recognise the instruction at the low end of ``word``; None if it is not one."""
+        for insn in self.ordered():
+            fields = insn.pattern.decode(word & ((1 << insn.pattern.width) - 1))
+            if fields is not None and insn.admits(fields):
+                return Decoded(insn, fields)
+        return None
+
+    def assemble(self, text: str, pc: int = 0) -> bytes:
+        """The encoding of one instruction; ValueError if no description reads ``text``."""
+        for insn in self.insns:
+            fields = insn.template.read(text, pc)
+            if fields is not None and insn.admits(_unsigned(fields, insn.pattern)):
+                try:
+                    return insn.pattern.encode(fields).to_bytes(insn.length, "little")
+                except ValueError:
+                    continue
+        raise ValueError(f"no instruction of {self.name} reads {text!r}")
+
+    def disassemble(self, code: bytes, pc: int = 0) -> Iterator[tuple[int, bytes, str]]:
+        """Address, bytes and text of each instruction in ``code``."""
+        at = 0
+        while at < len(code):
+            word = int.from_bytes(code[at : at + self.fetch], "little")
+            decoded = self.decode(word)
+            length = decoded.insn.length if decoded else self.granule
+            raw = code[at : at + length]
+            whole = decoded is not None and len(raw) == length
+            text = decoded.text(pc + at) if decoded and whole else f".byte {raw.hex(' ')}"
+            yield pc + at, raw, text
+            at += length
+
+
+def _unsigned(fields: Mapping[str, int], pattern: Pattern) -> dict[str, int]:
+    return {name: v & ((1 << pattern.widths.get(name, 64)) - 1) for name, v in fields.items()}
+

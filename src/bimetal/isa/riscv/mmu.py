@@ -1,0 +1,167 @@
+"""Address translation and protection: Sv39, Sv48 (volume II, 10.3 to 10.5) and PMP (3.7).
+
+Choices that the manual leaves open: the PMP's granularity is 4 KiB (G = 10), so that protection
+is a property of a page; accessed and dirty bits are set by hardware where menvcfg.ADUE says so
+(Svadu) and fault otherwise (Svade); Svnapot and Svpbmt are not implemented.
+"""
+
+from __future__ import annotations
+
+from ...ir.value import Value, const, select
+from ..trace import Cpu, ret, when
+from .state import PMP_COUNT, rv64
+from .traps import (
+    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, STORE_ACCESS, STORE_PAGE,
+    SUPERVISOR, USER,
+)  # fmt: skip
+
+__all__ = [
+    "ADUE", "FETCH", "LARGE", "LOAD", "MPRV", "MXR", "READ_OK", "STORE", "SUM", "WRITE_OK",
+    "context", "pmp_allows", "translate",
+]  # fmt: skip
+
+LOAD, STORE, FETCH = 0, 1, 2
+# Bits below the page number in what `translate` returns.
+READ_OK, WRITE_OK, LARGE = 1, 2, 8
+
+MPRV, SUM, MXR = 1 << 17, 1 << 18, 1 << 19
+ADUE = 1 << 61
+V, R, W, X, U, A, D = (1 << n for n in (0, 1, 2, 3, 4, 6, 7))
+BARE, SV39, SV48 = 0, 8, 9
+# 63:54 are reserved without Svnapot and Svpbmt; a leaf that sets one faults (II 10.4.1).
+RESERVED = 0x3FF << 54
+PPN_BITS = 44
+
+CONTEXT_USER, CONTEXT_SUPERVISOR, CONTEXT_SUM, CONTEXT_MACHINE, CONTEXT_MPRV = range(5)
+
+
+@rv64.routine(returns=8)
+def context(cpu: Cpu) -> Value:
+    """Which of the TLBs serves the current mode: those of U, S, S with SUM, M, M with MPRV."""
+    status, priv = cpu.mstatus, cpu.priv
+    supervisor = select((status & SUM) != 0, const(CONTEXT_SUM, 8), CONTEXT_SUPERVISOR)
+    modified = ((status & MPRV) != 0) & ((status & MPP) != MPP)
+    machine = select(modified, const(CONTEXT_MPRV, 8), CONTEXT_MACHINE)
+    return select(priv == USER, const(CONTEXT_USER, 8), select(priv == MACHINE, machine, supervisor))
+
+
+def _by_access(access: Value, load: int, store: int, fetch: int) -> Value:
+    return select(access == LOAD, const(load, 64), select(access == STORE, const(store, 64), fetch))
+
+
+@rv64.routine(access=8, va=64)
+def page_fault(cpu: Cpu, access: Value, va: Value) -> None:
+    """Raise the page fault of this kind of access."""
+    cpu.trap(_by_access(access, LOAD_PAGE, STORE_PAGE, FETCH_PAGE), va)
+
+
+@rv64.routine(access=8, va=64)
+def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
+    """Raise the access fault of this kind of access."""
+    cpu.trap(_by_access(access, LOAD_ACCESS, STORE_ACCESS, FETCH_ACCESS), va)
+
+
+@rv64.routine(returns=8, pa=64, priv=8)
+def pmp_allows(cpu: Cpu, pa: Value, priv: Value) -> Value:
+    """The R, W and X permissions (bits 0, 1, 2) that PMP gives to the page at ``pa``."""
+    with when(cpu.firmware_calls == 1):
+        ret(const(7, 8))  # no firmware, so nothing to keep the kernel from
+    with when(cpu.pmp_active == 0):
+        ret(select(priv == MACHINE, const(7, 8), 0))
+    word = pa.lsr(2)
+    below = const(0, 64)
+    for n in range(PMP_COUNT):
+        config, address = cpu.pmpcfg[n], cpu.pmpaddr[n]
+        mode = config[4:3]
+        top = address & ~0x3FF
+        block = address | 0x1FF
+        inside = ((word ^ block) & ~(block ^ (block + 1))) == 0
+        tor = below.ule(word) & word.ult(top)
+        matched = ((mode == 3) & inside) | ((mode == 1) & tor)
+        with when(matched):
+            # An unlocked entry does not bind M-mode (II 3.7.1).
+            ret(select((priv == MACHINE) & (config[7] == 0), const(7, 8), config & 7))
+        below = top
+    return select(priv == MACHINE, const(7, 8), 0)
+
+
+@rv64.routine(returns=64, pa=64, va=64, access=8, priv=8, permissions=64)
+def protect(
+    cpu: Cpu, pa: Value, va: Value, access: Value, priv: Value, permissions: Value
+) -> Value:
+    """Combine the page's ``permissions`` with PMP; raise an access fault or return the result."""
+    pmp = pmp_allows(cpu, pa, priv)
+    with when(pmp.lsr(access)[0] == 0):
+        access_fault(cpu, access, va)
+    return (pa & ~0xFFF) | (permissions & (pmp.zext(64) & 3 | LARGE))
+
+
+def _effective_priv(cpu: Cpu, access: Value) -> Value:
+    """MPRV makes loads and stores behave as in MPP's mode (II 3.1.6.3)."""
+    modified = (cpu.mstatus & MPRV) != 0
+    previous = (cpu.mstatus.lsr(11) & 3).trunc(8)
+    return select(modified & (access != FETCH), previous, cpu.priv)
+
+
+def _leaf_allows(cpu: Cpu, pte: Value, access: Value, priv: Value) -> Value:
+    """Whether a leaf PTE permits the access (II 10.3.2, steps 6 to 8), accessed and dirty aside."""
+    status = cpu.mstatus
+    readable = ((pte & R) != 0) | (((status & MXR) != 0) & ((pte & X) != 0))
+    fits = select(
+        access == LOAD, readable, select(access == STORE, (pte & W) != 0, (pte & X) != 0)
+    )
+    of_user = (pte & U) != 0
+    sum_on = ((status & SUM) != 0) & (access != FETCH)
+    return fits & select(priv == USER, of_user, ~of_user | sum_on)
+
+
+def _leaf(cpu: Cpu, level: int, slot: Value, pte: Value, va: Value, access: Value, priv: Value) -> None:
+    """Return the translation by a leaf at ``level``, updating its A and D bits."""
+    offset_bits = 12 + 9 * level
+    ppn = pte.lsr(10) & ((1 << PPN_BITS) - 1)
+    misaligned = (ppn & ((1 << 9 * level) - 1)) != 0
+    with when(misaligned | ~_leaf_allows(cpu, pte, access, priv)):
+        page_fault(cpu, access, va)
+    wanted = pte | A | select(access == STORE, const(D, 64), 0)
+    with when(wanted != pte):
+        with when((cpu.menvcfg & ADUE) == 0):
+            page_fault(cpu, access, va)
+        old = cpu.cas_physical(slot, pte, wanted)
+        with when(old != pte):
+            ret(translate(cpu, va, access))  # another hart changed it: walk again
+    low = (1 << offset_bits) - 1
+    pa = (ppn << 12) & ~low | va & low
+    writable = ((wanted & (W | D)) == W | D) & ((wanted & (R | W)) != 0)
+    permissions = select(writable, const(READ_OK | WRITE_OK, 64), READ_OK)
+    ret(protect(cpu, pa, va, access, priv, permissions | (LARGE if level else 0)))
+
+
+@rv64.routine(returns=64, va=64, access=8)
+def translate(cpu: Cpu, va: Value, access: Value) -> Value:
+    """The physical page of ``va`` with `READ_OK`, `WRITE_OK` and `LARGE` below it, or a trap."""
+    priv = _effective_priv(cpu, access)
+    mode = cpu.satp.lsr(60)
+    with when((priv == MACHINE) | (mode == BARE)):
+        ret(protect(cpu, va, va, access, priv, const(READ_OK | WRITE_OK, 64)))
+    top_level = select(mode == SV48, const(3, 8), 2)
+    sign_bits = select(mode == SV48, va.asr(47), va.asr(38))
+    with when((sign_bits != 0) & (sign_bits != -1)):
+        page_fault(cpu, access, va)
+    table = cpu.local((cpu.satp & ((1 << PPN_BITS) - 1)) << 12)
+    for level in (3, 2, 1, 0):
+        with when(top_level.uge(level)):
+            slot = table.value + (va.lsr(12 + 9 * level) & 0x1FF) * 8
+            allowed = pmp_allows(cpu, slot, const(SUPERVISOR, 8)) & 1
+            with when((allowed == 0) | (cpu.host("is_ram", 1, slot) == 0)):
+                access_fault(cpu, access, va)
+            pte = cpu.load_physical(slot, 64)
+            valid = ((pte & V) != 0) & ((pte & (R | W)) != W) & ((pte & RESERVED) == 0)
+            with when(~valid):
+                page_fault(cpu, access, va)
+            with when((pte & (R | X)) != 0):
+                _leaf(cpu, level, slot, pte, va, access, priv)
+            with when((pte & (A | D | U)) != 0):
+                page_fault(cpu, access, va)  # reserved in a pointer (II 10.3.1)
+            table.set(pte.lsr(10) << 12)
+    page_fault(cpu, access, va)
+    return const(0, 64)

@@ -1,0 +1,88 @@
+"""RISC-V state: RV64 registers, the CSRs' storage, and the operand kinds of its assembly.
+
+CSR numbers and views (sstatus of mstatus, sie of mie) are in `csrs`; here is what is stored.
+References are to The RISC-V Instruction Set Manual, volumes I (unprivileged) and II (privileged),
+version 20240411.
+"""
+
+from __future__ import annotations
+
+from ..describe import Isa
+from ..state import StateSpec
+from ..text import named, number
+
+__all__ = ["F_NAMES", "PMP_COUNT", "X_NAMES", "rv64"]
+
+X_NAMES = (
+    *("zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
+    *(f"a{i}" for i in range(8)),
+    *(f"s{i}" for i in range(2, 12)),
+    *(f"t{i}" for i in range(3, 7)),
+)
+F_NAMES = (
+    *(f"ft{i}" for i in range(8)),
+    *("fs0", "fs1"),
+    *(f"fa{i}" for i in range(8)),
+    *(f"fs{i}" for i in range(2, 12)),
+    *(f"ft{i}" for i in range(8, 12)),
+)
+PMP_COUNT = 16
+
+_state = StateSpec()
+_state.scalars(64, "pc")
+_state.file("x", 32, 64, zero=0, names=X_NAMES, doc="integer registers, I 2.1")
+_state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 12.1")
+# The privilege mode (II 1.2): 0 user, 1 supervisor, 3 machine.
+_state.scalars(8, "priv")
+_state.scalars(64, "mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval")
+_state.scalars(64, "mie", "medeleg", "mideleg", "mcounteren", "mcountinhibit", "menvcfg")
+_state.scalars(64, "stvec", "sscratch", "sepc", "scause", "stval", "satp")
+_state.scalars(64, "scounteren", "senvcfg", "stimecmp")
+# Interrupt-pending bits that software writes; those driven by lines are engine state.
+_state.scalars(64, "mip_soft")
+_state.scalars(8, "frm")
+# 1 while floating-point instructions need no check: mstatus.FS is Dirty and frm is valid.
+_state.scalars(8, "fp_ready")
+# Interrupt inputs by their bit of mip, one byte each so that other threads may store to them.
+_state.file("line", 16, 8, doc="external interrupt lines")
+# 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
+_state.scalars(8, "timer_fired")
+# The reservation of lr (I 13.2): its address, the value seen, and whether there is one.
+_state.scalars(64, "reserved_address", "reserved_value")
+_state.scalars(8, "reserved")
+_state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])
+_state.file("pmpaddr", PMP_COUNT, 64, names=[f"pmpaddr{i}" for i in range(PMP_COUNT)])
+# How many PMP entries are on: most guests of a virtual machine never set one.
+_state.scalars(8, "pmp_active")
+# minstret = instructions retired since reset + offset; likewise mcycle, which counts the same.
+_state.scalars(64, "minstret_offset", "mcycle_offset")
+_state.scalars(64, "hartid")
+# 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
+_state.scalars(8, "firmware_calls")
+
+CSR_NAMES: dict[int, str] = {}
+
+
+def _read_csr(text: str, _: int) -> int:
+    for value, name in CSR_NAMES.items():
+        if name == text:
+            return value
+    return int(text, 0)
+
+
+_ROUNDING = ("rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn")
+
+KINDS = {
+    "u": number(),
+    "s": number(is_signed=True),
+    "h": number(base=16),
+    "rel": number(is_signed=True, relative=True),
+    "x": named(X_NAMES),
+    "f": named(F_NAMES),
+    "xc": named(X_NAMES, offset=8),
+    "fc": named(F_NAMES, offset=8),
+    "rm": named(_ROUNDING),
+    "csr": number(base=16),
+}
+
+rv64 = Isa("riscv64", _state, KINDS, granule=2, fetch=4)

@@ -1,0 +1,71 @@
+"""Register files: the architectural state that descriptions read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["File", "StateSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """``count`` registers of ``width`` bits. A scalar is a file of one.
+
+    ``zero`` is the index that always reads as zero and whose writes are lost. ``names`` are the
+    registers' names for people; ``doc`` is one line with the manual's section.
+    """
+
+    name: str
+    count: int
+    width: int
+    zero: int | None = None
+    names: tuple[str, ...] = ()
+    doc: str = ""
+
+    @property
+    def slots(self) -> int:
+        """Storage slots: a file with a zero register has one more, for the writes that are lost."""
+        return self.count + (self.zero is not None)
+
+
+@dataclass(slots=True)
+class StateSpec:
+    """All register files of an ISA, in the order of declaration."""
+
+    files: dict[str, File] = field(default_factory=dict)
+
+    def file(
+        self,
+        name: str,
+        count: int,
+        width: int,
+        zero: int | None = None,
+        names: Sequence[str] = (),
+        doc: str = "",
+    ) -> File:
+        """Declare a register file."""
+        if name in self.files:
+            raise ValueError(f"register file {name} is declared twice")
+        self.files[name] = File(name, count, width, zero, tuple(names), doc)
+        return self.files[name]
+
+    def scalars(self, width: int, *names: str) -> None:
+        """Declare single registers of ``width`` bits."""
+        for name in names:
+            self.file(name, 1, width, names=(name,))
+
+    def register_names(self) -> list[str]:
+        """Every register that a person can name."""
+        return [name for file in self.files.values() for name in file.names]
+
+    def locate(self, name: str) -> tuple[File, int]:
+        """The file and index of a register by any of its names, ``x5`` style included."""
+        for file in self.files.values():
+            if name in file.names:
+                return file, file.names.index(name)
+            if file.count > 1 and name.startswith(file.name) and name[len(file.name) :].isdigit():
+                index = int(name[len(file.name) :])
+                if index < file.count:
+                    return file, index
+        raise KeyError(name)
