@@ -1,0 +1,1 @@
+"""Block back ends: where the sectors of a disk live."""

@@ -1,0 +1,114 @@
+"""A temporary layer over a disk: what the guest writes is forgotten when the machine closes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from bimetal.backends.block.block import Block
+from bimetal.backends.block.holes import Holes
+from bimetal.backends.block.vector import read_vector, split_vector, write_vector
+from bimetal.base.errors import BimetalError
+
+__all__ = ["CLUSTER", "Overlay"]
+
+CLUSTER = 64 << 10
+"""Bytes that move up into the layer together, at the first write to any of them."""
+
+
+class Overlay(Block):
+    """``base``, which is never written, under a sparse temporary file that has no name.
+
+    The file lies at the same offsets as the base; ``_owned`` has a byte for each cluster, 1 if
+    the file has it. Closing the overlay closes the base. Raises `BimetalError` if there is no
+    place for the file.
+    """
+
+    def __init__(self, base: Block):
+        self._base = base
+        self.size, self.readonly = base.size, False
+        self.name = f"{base.name} (snapshot)"
+        self._owned = bytearray((base.size + CLUSTER - 1) // CLUSTER)
+        try:
+            self._file = tempfile.TemporaryFile(prefix="bimetal-", buffering=0)  # noqa: SIM115
+            os.truncate(self._file.fileno(), base.size)
+        except OSError as error:
+            raise BimetalError(
+                f"no temporary file of {base.size} bytes for a snapshot: {error.strerror}",
+                "set TMPDIR to a folder with space on a file system that has sparse files",
+            ) from error
+        self._fd = self._file.fileno()
+        self._holes = Holes(self._fd, block_device=False)
+
+    def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """See `Block.readv`."""
+        rest = list(buffers)
+        for owned, start, length in self._runs(offset, sum(map(len, rest))):
+            part, rest = split_vector(rest, length)
+            if owned:
+                read_vector(self._fd, start, part)
+            else:
+                self._base.readv(start, part)
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """See `Block.writev`."""
+        length = sum(map(len, buffers))
+        self._take_edges(offset, length)
+        write_vector(self._fd, offset, buffers)
+        self._own(offset, length)
+
+    def flush(self) -> None:
+        """Nothing to keep: after a crash of the host the layer is gone in any case."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """See `Block.discard`. Only whole clusters are worth it."""
+        first = -(-offset // CLUSTER) * CLUSTER
+        last = (offset + length) // CLUSTER * CLUSTER
+        if first < last:
+            self.write_zeroes(first, last - first, unmap=True)
+
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """See `Block.write_zeroes`."""
+        if not length:
+            return
+        self._take_edges(offset, length)
+        if not self._holes.punch(offset, length):
+            zeroes = memoryview(bytes(min(length, CLUSTER)))
+            for start in range(offset, offset + length, CLUSTER):
+                write_vector(self._fd, start, [zeroes[: offset + length - start]])
+        self._own(offset, length)
+
+    def close(self) -> None:
+        """See `Block.close`. Forgets what was written."""
+        self._file.close()
+        self._base.close()
+
+    def _runs(self, offset: int, length: int) -> Iterator[tuple[bool, int, int]]:
+        """Cut a range where the owner changes: (whether the layer has it, offset, length)."""
+        end = offset + length
+        while offset < end:
+            cluster = offset // CLUSTER
+            owned = self._owned[cluster]
+            last = -(-end // CLUSTER)
+            change = self._owned.find(owned ^ 1, cluster, last)
+            stop = end if change < 0 else min(end, change * CLUSTER)
+            yield bool(owned), offset, stop - offset
+            offset = stop
+
+    def _take_edges(self, offset: int, length: int) -> None:
+        """Copy up the clusters that a write covers only in part: the first and the last."""
+        for edge in {offset, offset + length}:
+            if edge % CLUSTER and not self._owned[edge // CLUSTER]:
+                self._copy_up(edge // CLUSTER)
+
+    def _copy_up(self, cluster: int) -> None:
+        start = cluster * CLUSTER
+        data = memoryview(bytearray(min(CLUSTER, self.size - start)))
+        self._base.readv(start, [data])
+        write_vector(self._fd, start, [data])
+        self._owned[cluster] = 1
+
+    def _own(self, offset: int, length: int) -> None:
+        first, last = offset // CLUSTER, -(-(offset + length) // CLUSTER)
+        self._owned[first:last] = b"\1" * (last - first)

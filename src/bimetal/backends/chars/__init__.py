@@ -1,0 +1,1 @@
+"""Character back ends: the far end of a serial line or a console."""

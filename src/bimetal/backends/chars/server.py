@@ -1,0 +1,166 @@
+"""A line that one client at a time may dial into, over TCP or a Unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+
+from bimetal.backends.chars.channel import Channel
+from bimetal.backends.chars.inbox import Inbox
+from bimetal.backends.chars.protocol import Receive, Room
+from bimetal.backends.reactor import Reactor, Watch
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import EventLog
+
+__all__ = ["Server"]
+
+
+class Server:
+    """Listens, and gives the line to the first client; the next one waits until it has left.
+
+    ``address`` says where to dial: a path, or (host, port). What the guest writes while nobody
+    is there is lost, as on a serial line with no cable.
+    """
+
+    def __init__(self, listener: socket.socket, name: str):
+        self._listener = listener
+        self._listener.setblocking(False)
+        self._log = EventLog(f"chars.{name}")
+        self._inbox = Inbox()
+        self._reactor: Reactor | None = None
+        self._watch: Watch | None = None
+        self._client: socket.socket | None = None
+        self._channel: Channel | None = None
+        self._unlink: str | None = None
+        self._closed = False
+
+    @classmethod
+    def unix(cls, path: str) -> Server:
+        """Listen at the Unix socket ``path``. A socket there that nobody listens to any more is
+        replaced; any other file stays and is an error (`BimetalError`)."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _remove_stale_socket(path)
+            listener.bind(path)
+            listener.listen(1)
+        except OSError as error:
+            listener.close()
+            raise BimetalError(
+                f"cannot listen at unix socket {path!r}: {error.strerror or error}",
+                "name a new file in a folder that you may write to",
+                ExitCode.UNAVAILABLE,
+            ) from error
+        server = cls(listener, f"unix.{path}")
+        server._unlink = path
+        return server
+
+    @classmethod
+    def tcp(cls, host: str, port: int) -> Server:
+        """Listen at ``host`` (a name or an IPv4 or IPv6 address) and ``port`` (0: any free one).
+
+        No host means this machine only: a console is not for the whole network by accident.
+        Raises `BimetalError`.
+        """
+        try:
+            family, _, _, _, address = socket.getaddrinfo(
+                host or "127.0.0.1", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = socket.create_server(address[:2], family=family, backlog=1)
+        except OSError as error:
+            raise BimetalError(
+                f"cannot listen at tcp:{host}:{port}: {error.strerror or error}",
+                "choose an address of this host and a free port",
+                ExitCode.UNAVAILABLE,
+            ) from error
+        return cls(listener, f"tcp.{host}:{port}")
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """Where to dial: the path of a Unix socket, or host and port."""
+        name: str | tuple[str, int] = self._listener.getsockname()
+        return name if isinstance(name, str) else (name[0], name[1])
+
+    @property
+    def connected(self) -> bool:
+        """Whether a client is there."""
+        return self._client is not None
+
+    def connect(self, receive: Receive, room: Room | None = None) -> None:
+        """See `CharBackend.connect`."""
+        self._inbox.connect(receive, room)
+
+    def write(self, data: bytes) -> None:
+        """See `CharBackend.write`."""
+        if self._channel is not None:
+            self._channel.write(data)
+
+    def resume(self) -> None:
+        """See `CharBackend.resume`."""
+        if self._channel is not None:
+            self._channel.resume()
+        else:
+            self._inbox.deliver()
+
+    def attach(self, reactor: Reactor) -> None:
+        """See `CharBackend.attach`."""
+        self._reactor = reactor
+        self._watch = reactor.watch(self._listener.fileno(), on_readable=self._accept)
+
+    def close(self) -> None:
+        """See `CharBackend.close`. Removes the Unix socket."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hang_up()
+        if self._watch is not None:
+            self._watch.close()
+        self._listener.close()
+        if self._unlink is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._unlink)
+
+    def _accept(self) -> None:
+        assert self._reactor is not None
+        assert self._watch is not None
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:
+            return  # the client has left again
+        except OSError as error:
+            self._log.host_error("cannot accept a client", str(error))
+            return
+        client.setblocking(False)
+        self._watch.reading = False  # one at a time; others wait in the queue of the kernel
+        self._client = client
+        fd = client.fileno()
+        self._channel = Channel(self._log, self._inbox, fd, fd, on_end=self._hang_up)
+        self._channel.attach(self._reactor)
+
+    def _hang_up(self) -> None:
+        channel, client = self._channel, self._client
+        self._channel = self._client = None
+        if channel is not None and client is not None:
+            channel.close()
+            client.close()
+        if self._watch is not None:
+            self._watch.reading = True
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Remove what an earlier run left at ``path``, if it is a socket without a listener."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            pass  # someone listens and is busy: `bind` will say so

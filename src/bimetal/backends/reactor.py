@@ -1,0 +1,187 @@
+"""The reactor: waits for the host's descriptors on behalf of the back ends.
+
+It has no thread of its own. The machine calls `Reactor.run` in a thread that it owns and hands
+in its own lock: waiting happens outside that lock, every callback runs inside it, and so does
+every call that a device makes to its back end. Back ends therefore need no lock at all.
+
+`poll` and not `epoll` lies underneath: standard input may be a regular file or ``/dev/null``,
+which `epoll` refuses, and a machine has a handful of descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+__all__ = ["Reactor", "Watch"]
+
+
+class Watch:
+    """One descriptor under watch. `reading` and `writing` say what it waits for just now."""
+
+    __slots__ = ("_mask", "_reactor", "closed", "fd", "on_readable", "on_writable")
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        fd: int,
+        on_readable: Callable[[], None] | None,
+        on_writable: Callable[[], None] | None,
+    ):
+        self._reactor, self.fd = reactor, fd
+        self.on_readable, self.on_writable = on_readable, on_writable
+        self._mask = 0
+        self.closed = False
+
+    @property
+    def mask(self) -> int:
+        """What to wait for, as `selectors` says it; 0 for nothing."""
+        return self._mask
+
+    @property
+    def reading(self) -> bool:
+        return bool(self._mask & selectors.EVENT_READ)
+
+    @reading.setter
+    def reading(self, wanted: bool) -> None:
+        self._want(selectors.EVENT_READ, wanted)
+
+    @property
+    def writing(self) -> bool:
+        return bool(self._mask & selectors.EVENT_WRITE)
+
+    @writing.setter
+    def writing(self, wanted: bool) -> None:
+        self._want(selectors.EVENT_WRITE, wanted)
+
+    def _want(self, event: int, wanted: bool) -> None:
+        mask = self._mask | event if wanted else self._mask & ~event
+        if mask != self._mask and not self.closed:
+            self._mask = mask
+            self._reactor.changed(self)
+
+    def close(self) -> None:
+        """Stop watching, before the descriptor is closed. Idempotent."""
+        if not self.closed:
+            self.closed, self._mask = True, 0
+            self._reactor.changed(self)
+
+
+class Reactor:
+    """Waits for descriptors and calls back, under the lock of the machine.
+
+    ``lock`` is any context manager; without one, `run` suits a program with a single thread.
+    `watch`, the attributes of a `Watch` and its `close` may be used from any thread that holds
+    the lock; `call` and `stop` from any thread at all.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object] | None = None):
+        self._lock: AbstractContextManager[object] = lock or contextlib.nullcontext()
+        self._selector = selectors.PollSelector()
+        self._dirty: deque[Watch] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._closed = False
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+
+    def watch(
+        self,
+        fd: int,
+        on_readable: Callable[[], None] | None = None,
+        on_writable: Callable[[], None] | None = None,
+    ) -> Watch:
+        """Watch a descriptor: for input at once if ``on_readable`` is given, for room to write
+        only when the watch's ``writing`` is set. A callback must neither block nor fail."""
+        watch = Watch(self, fd, on_readable, on_writable)
+        watch.reading = on_readable is not None
+        return watch
+
+    def changed(self, watch: Watch) -> None:
+        """A watch waits for something else than before; take note before waiting again.
+
+        A closed watch leaves at once: its number may be another descriptor's soon.
+        """
+        if watch.closed:
+            self._forget(watch)
+        else:
+            self._dirty.append(watch)
+        self.wake()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have ``function`` called by `run`, under the lock, soon."""
+        self._calls.append(function)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make `run` look again at what it waits for."""
+        if not self._closed:
+            os.eventfd_write(self._wakeup, 1)
+
+    def stop(self) -> None:
+        """Make `run` return soon."""
+        self._stopping = True
+        self.wake()
+
+    def run(self) -> None:
+        """Wait and call back until `stop`."""
+        while not self._stopping:
+            self.turn(None)
+        self._stopping = False
+
+    def turn(self, timeout: float | None = 0) -> None:
+        """Wait once, at most ``timeout`` seconds (None: for ever), and do what there is to do."""
+        with self._lock:
+            self._update()
+        ready = self._selector.select(timeout)
+        with self._lock:
+            for key, events in ready:
+                if key.data is None:
+                    self._drain()
+                else:
+                    self._dispatch(key.data, events)
+            while self._calls:
+                self._calls.popleft()()
+
+    def close(self) -> None:
+        """Give the reactor's own descriptor back; the watched ones belong to others. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._selector.close()
+            os.close(self._wakeup)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wakeup)
+
+    @staticmethod
+    def _dispatch(watch: Watch, events: int) -> None:
+        # A callback before this one may have closed the watch or withdrawn its wish.
+        if events & watch.mask & selectors.EVENT_READ and watch.on_readable:
+            watch.on_readable()
+        if events & watch.mask & selectors.EVENT_WRITE and watch.on_writable:
+            watch.on_writable()
+
+    def _update(self) -> None:
+        while self._dirty:
+            watch = self._dirty.popleft()
+            if watch.mask:
+                self._enter(watch)
+            else:
+                self._forget(watch)
+
+    def _enter(self, watch: Watch) -> None:
+        known = self._selector.get_map().get(watch.fd)
+        if known is None:
+            self._selector.register(watch.fd, watch.mask, watch)
+        else:
+            self._selector.modify(watch.fd, watch.mask, watch)
+
+    def _forget(self, watch: Watch) -> None:
+        known = None if self._closed else self._selector.get_map().get(watch.fd)
+        if known is not None and known.data is watch:
+            self._selector.unregister(watch.fd)
