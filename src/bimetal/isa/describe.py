@@ -142,6 +142,10 @@ class Isa:
 
         return register
 
+    def meaning(self, name: str) -> Callable[..., None]:
+        """What the instruction ``name`` does, for others that are defined by it."""
+        return next(insn.meaning for insn in self.insns if insn.name == name)
+
     def ordered(self) -> list[Insn]:
         """Instructions, the most specific encodings first: the order in which to try them."""
         return sorted(
@@ -160,7 +164,7 @@ class Isa:
     def assemble(self, text: str, pc: int = 0) -> bytes:
         """The encoding of one instruction; ValueError if no description reads ``text``."""
         for insn in self.insns:
-            fields = insn.template.read(text, pc)
+            fields = insn.template.read(text, insn.pattern.widths, pc)
             if fields is not None and insn.admits(_unsigned(fields, insn.pattern)):
                 try:
                     return insn.pattern.encode(fields).to_bytes(insn.length, "little")

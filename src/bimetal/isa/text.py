@@ -7,12 +7,12 @@ operand by which the ISA prints and reads it. Text is invertible as encodings ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.ops import signed
 
-__all__ = ["OperandKind", "Template", "named", "number"]
+__all__ = ["OperandKind", "Template", "in_range", "named", "number", "optional"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,14 @@ class OperandKind:
     """How a kind of operand is printed and read.
 
     ``show(value, width, pc)`` gets the field as an unsigned integer of ``width`` bits and the
-    address of the instruction; ``read(text, pc)`` gives the field back, negative if it is signed.
+    address of the instruction; ``read(text, width, pc)`` gives the field back, negative if it is
+    signed, or raises ValueError or KeyError. ``shape`` is the regular expression of the text,
+    which may be empty.
     """
 
     show: Callable[[int, int, int], str]
-    read: Callable[[str, int], int]
+    read: Callable[[str, int, int], int]
+    shape: str = r"[^,()\s]+"
 
 
 def number(is_signed: bool = False, relative: bool = False, base: int = 10) -> OperandKind:
@@ -36,19 +39,47 @@ def number(is_signed: bool = False, relative: bool = False, base: int = 10) -> O
             return hex((pc + value) & 0xFFFF_FFFF_FFFF_FFFF)
         return hex(value) if base == 16 else str(value)
 
-    def read(text: str, pc: int) -> int:
+    def read(text: str, width: int, pc: int) -> int:
         value = int(text, 0)
-        return value - pc if relative else value
+        if relative:
+            value = signed((value - pc) & 0xFFFF_FFFF_FFFF_FFFF, 64)
+        return in_range(value, width, is_signed)
 
     return OperandKind(show, read)
 
 
-def named(names: list[str] | tuple[str, ...], offset: int = 0) -> OperandKind:
-    """One of ``names``; the field counts from ``offset``. Reads ``names`` only."""
-    index = {name: i - offset for i, name in enumerate(names)}
+def in_range(value: int, width: int, is_signed: bool) -> int:
+    """``value``, if ``width`` bits hold it; else ValueError."""
+    low = -(1 << (width - 1)) if is_signed else 0
+    if not low <= value < low + (1 << width):
+        raise ValueError(f"{value:#x} does not fit in {width} bits")
+    return value
+
+
+def named(names: Sequence[str], offset: int = 0) -> OperandKind:
+    """One of ``names``; the field counts from the name number ``offset``."""
+    index = {name: i for i, name in enumerate(names[offset:])}
     return OperandKind(
-        lambda value, width, pc: names[value + offset], lambda text, pc: index[text]
+        lambda value, width, pc: names[value + offset],
+        lambda text, width, pc: in_range(index[text], width, False),
     )
+
+
+def optional(prefix: str, names: Sequence[str], default: str) -> OperandKind:
+    """One of ``names`` behind ``prefix``, or nothing at all for ``default``: ``.aq``, ``, rtz``."""
+    index = {"" if name == default else prefix + name: i for i, name in enumerate(names)}
+    texts = list(index)
+    shape = "|".join(_spaced(text) for text in sorted(texts, key=len, reverse=True))
+    return OperandKind(
+        lambda value, width, pc: texts[value],
+        lambda text, width, pc: index[re.sub(r"\s*,\s*", ", ", text)],
+        f"(?:{shape})",
+    )
+
+
+def _spaced(text: str) -> str:
+    """The regular expression of literal text; blanks around punctuation do not matter."""
+    return re.sub(r"\s*([,()])\s*", r"\\s*[\1]\\s*", text).replace(".", r"\.").replace(" ", r"\s+")
 
 
 _OPERAND = re.compile(r"\{(\w+)(?::(\w+))?\}")
@@ -59,17 +90,17 @@ class Template:
 
     def __init__(self, text: str, kinds: Mapping[str, OperandKind]):
         self.text = text
-        self.mnemonic = text.split(" ")[0]
+        self.mnemonic = _OPERAND.sub("", text).split()[0]
         self.operands: list[tuple[str, OperandKind]] = []
         parts: list[str] = []
         last = 0
         for match in _OPERAND.finditer(text):
-            parts.append(re.escape(text[last : match.start()]))
-            parts.append(r"\s*([^,()\s]+)\s*")
-            self.operands.append((match[1], kinds[match[2] or "u"]))
+            kind = kinds[match[2] or "u"]
+            parts += _spaced(text[last : match.start()]), f"({kind.shape})"
+            self.operands.append((match[1], kind))
             last = match.end()
-        parts.append(re.escape(text[last:]))
-        self._regex = re.compile("".join(parts).replace(r"\ ", r"\s+"))
+        parts.append(_spaced(text[last:]))
+        self._regex = re.compile("".join(parts))
 
     def show(self, fields: Mapping[str, int], widths: Mapping[str, int], pc: int) -> str:
         """The text of an instruction at ``pc``."""
@@ -78,7 +109,7 @@ class Template:
         )
         return _OPERAND.sub(lambda _: next(shown), self.text)
 
-    def read(self, text: str, pc: int) -> dict[str, int] | None:
+    def read(self, text: str, widths: Mapping[str, int], pc: int) -> dict[str, int] | None:
         """The fields that ``text`` states, or None if it is not this instruction."""
         match = self._regex.fullmatch(text.strip())
         if match is None:
@@ -86,7 +117,7 @@ class Template:
         fields: dict[str, int] = {}
         try:
             for (name, kind), operand in zip(self.operands, match.groups(), strict=True):
-                fields[name] = kind.read(operand, pc)
+                fields[name] = kind.read(operand, widths[name], pc)
         except (ValueError, KeyError):
             return None
         return fields

@@ -7,9 +7,10 @@ version 20240411.
 
 from __future__ import annotations
 
+from ...ir.ops import signed
 from ..describe import Isa
 from ..state import StateSpec
-from ..text import named, number
+from ..text import OperandKind, in_range, named, number, optional
 
 __all__ = ["F_NAMES", "PMP_COUNT", "X_NAMES", "rv64"]
 
@@ -47,7 +48,7 @@ _state.scalars(8, "fp_ready")
 _state.file("line", 16, 8, doc="external interrupt lines")
 # 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
 _state.scalars(8, "timer_fired")
-# The reservation of lr (I 13.2): its address, the value seen, and whether there is one.
+# The reservation of lr (I 13.2): its address, the value seen, its size in bytes (0: none).
 _state.scalars(64, "reserved_address", "reserved_value")
 _state.scalars(8, "reserved")
 _state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])
@@ -72,16 +73,29 @@ def _read_csr(text: str, _: int) -> int:
 
 _ROUNDING = ("rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn")
 
+
+def _show_upper(value: int, width: int, _: int) -> str:
+    return hex(signed(value, width) >> 12 & 0xF_FFFF)
+
+
+def _read_upper(text: str, width: int, _: int) -> int:
+    return in_range(signed(in_range(int(text, 0), 20, False) << 12, 32), width, True)
+
+
 KINDS = {
     "u": number(),
     "s": number(is_signed=True),
     "h": number(base=16),
+    "upper": OperandKind(_show_upper, _read_upper),
     "rel": number(is_signed=True, relative=True),
     "x": named(X_NAMES),
     "f": named(F_NAMES),
     "xc": named(X_NAMES, offset=8),
     "fc": named(F_NAMES, offset=8),
-    "rm": named(_ROUNDING),
+    # Assemblers write the rounding mode of an exact conversion as rne, and then not at all.
+    "rm": optional(", ", _ROUNDING, "dyn"),
+    "rm_exact": optional(", ", _ROUNDING, "rne"),
+    "order": optional(".", ("", "rl", "aq", "aqrl"), ""),
     "csr": number(base=16),
 }
 

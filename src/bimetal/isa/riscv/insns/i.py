@@ -113,12 +113,12 @@ _shift_word("srliw", "0000000", "101", lambda a, b: a.lsr(b))
 _shift_word("sraiw", "0100000", "101", lambda a, b: a.asr(b))
 
 
-@rv64.insn("imm[31:12] rd:5 0110111", "lui {rd:x}, {imm:h}")
+@rv64.insn("imm[31:12] rd:5 0110111", "lui {rd:x}, {imm:upper}")
 def lui(cpu: Cpu, imm: Value, rd: Value) -> None:
     cpu.x[rd] = imm.sext(64)
 
 
-@rv64.insn("imm[31:12] rd:5 0010111", "auipc {rd:x}, {imm:h}")
+@rv64.insn("imm[31:12] rd:5 0010111", "auipc {rd:x}, {imm:upper}")
 def auipc(cpu: Cpu, imm: Value, rd: Value) -> None:
     cpu.x[rd] = cpu.pc + imm.sext(64)
 
