@@ -280,6 +280,6 @@ class Routine:
         return self._block
 
 
-def ret(value: Value | int, width: int = 64) -> None:
+def ret(value: Value | None = None) -> None:
     """Return from a routine early, from inside a `when`."""
-    emit("ret", 0, (value if isinstance(value, Value) else const(value, width),))
+    emit("ret", 0, () if value is None else (value,))

@@ -76,7 +76,7 @@ def pmp_allows(cpu: Cpu, pa: Value, priv: Value) -> Value:
         top = address & ~0x3FF
         block = address | 0x1FF
         inside = ((word ^ block) & ~(block ^ (block + 1))) == 0
-        tor = below.ule(word) & word.ult(top)
+        tor = word.uge(below) & word.ult(top)
         matched = ((mode == 3) & inside) | ((mode == 1) & tor)
         with when(matched):
             # An unlocked entry does not bind M-mode (II 3.7.1).
@@ -131,7 +131,7 @@ def _leaf(cpu: Cpu, level: int, slot: Value, pte: Value, va: Value, access: Valu
             ret(translate(cpu, va, access))  # another hart changed it: walk again
     low = (1 << offset_bits) - 1
     pa = (ppn << 12) & ~low | va & low
-    writable = ((wanted & (W | D)) == W | D) & ((wanted & (R | W)) != 0)
+    writable = (wanted & (W | D)) == W | D
     permissions = select(writable, const(READ_OK | WRITE_OK, 64), READ_OK)
     ret(protect(cpu, pa, va, access, priv, permissions | (LARGE if level else 0)))
 

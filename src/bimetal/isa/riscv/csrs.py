@@ -1,0 +1,406 @@
+"""Control and status registers: each declared once, with what reading and writing it means.
+
+Numbers, access rules and fields follow volume II, chapter 2 and the chapters of each register.
+Not implemented, and illegal to touch: hypervisor CSRs, Smstateen, Sscofpmf, debug mode. Event
+counters 3 to 31 exist and always read as zero. Trigger registers exist and hold no trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...ir import fp
+from ...ir.value import Value, const, select
+from ..trace import Cpu, ret, when
+from .mmu import ADUE, MPRV, MXR, SUM, SV39, SV48
+from .state import CSR_NAMES, PMP_COUNT, rv64
+from .traps import (
+    MACHINE, MIE, MPIE, MPP, SIE, SPIE, SPP, STCE, SUPERVISOR, illegal, interrupts_pending,
+    poll_timer, read_ticks,
+)  # fmt: skip
+
+__all__ = ["CSRS", "Csr", "csr_read", "csr_write"]
+
+FS, TVM, TW, TSR, SD = 3 << 13, 1 << 20, 1 << 21, 1 << 22, 1 << 63
+UXL_64, SXL_64 = 2 << 32, 2 << 34
+SSTATUS = SIE | SPIE | SPP | FS | SUM | MXR
+MSTATUS = SSTATUS | MIE | MPIE | MPRV | TVM | TW | TSR
+SUPERVISOR_LINES = 1 << 1 | 1 << 5 | 1 << 9
+ALL_LINES = SUPERVISOR_LINES | 1 << 3 | 1 << 7 | 1 << 11
+DELEGABLE = 0xB3FF  # every exception of U and S mode but ecall from M
+MENVCFG = STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4 | 1
+SENVCFG = 1 << 7 | 1 << 6 | 3 << 4 | 1
+MISA = 2 << 62 | sum(1 << ord(letter) - ord("A") for letter in "ACDFIMSU")
+ADDRESS = ~3
+
+
+@dataclass(frozen=True, slots=True)
+class Csr:
+    """One CSR; without ``write``, writes that are allowed have no effect."""
+
+    number: int
+    name: str
+    read: Callable[[Cpu], Value]
+    write: Callable[[Cpu, Value], None] | None = None
+
+
+CSRS: dict[int, Csr] = {}
+
+
+def _csr(
+    number: int,
+    name: str,
+    read: Callable[[Cpu], Value],
+    write: Callable[[Cpu, Value], None] | None = None,
+) -> None:
+    assert number not in CSRS, name
+    CSRS[number] = Csr(number, name, read, write)
+    CSR_NAMES[number] = name
+
+
+def _stored(number: int, name: str, mask: int = -1) -> None:
+    """A register that keeps the bits of ``mask`` and no others."""
+
+    def write(cpu: Cpu, value: Value) -> None:
+        setattr(cpu, name, value & mask)
+
+    _csr(number, name, lambda cpu: getattr(cpu, name), write)
+
+
+def _constant(number: int, name: str, value: int = 0) -> None:
+    _csr(number, name, lambda cpu: const(value, 64))
+
+
+# -- floating point (I 20.2)
+
+
+def _need_fp(cpu: Cpu) -> None:
+    with when((cpu.mstatus & FS) == 0):
+        illegal(cpu)
+
+
+def update_fp_ready(cpu: Cpu) -> None:
+    """Renew fp_ready after a change of mstatus.FS or frm."""
+    dirty = (cpu.mstatus & FS) == FS
+    cpu.fp_ready = (dirty & cpu.frm.ult(4)).zext(8)
+
+
+def _fp_written(cpu: Cpu) -> None:
+    cpu.mstatus = cpu.mstatus | FS
+    update_fp_ready(cpu)
+
+
+def _set_frm(cpu: Cpu, mode: Value) -> None:
+    cpu.frm = mode.zext(8)
+    # Modes above 3 do not exist on the host: fp_ready keeps fast code away from them.
+    fp.set_rounding(select(mode.ult(4), mode, 0))
+    _fp_written(cpu)
+
+
+def _read_fflags(cpu: Cpu) -> Value:
+    _need_fp(cpu)
+    return fp.flags().zext(64)
+
+
+def _write_fflags(cpu: Cpu, value: Value) -> None:
+    _need_fp(cpu)
+    fp.set_flags(value[4:0])
+    _fp_written(cpu)
+
+
+def _read_frm(cpu: Cpu) -> Value:
+    _need_fp(cpu)
+    return cpu.frm.zext(64)
+
+
+def _write_frm(cpu: Cpu, value: Value) -> None:
+    _need_fp(cpu)
+    _set_frm(cpu, value[2:0])
+
+
+def _read_fcsr(cpu: Cpu) -> Value:
+    _need_fp(cpu)
+    return fp.flags().zext(64) | cpu.frm.zext(64) << 5
+
+
+def _write_fcsr(cpu: Cpu, value: Value) -> None:
+    _need_fp(cpu)
+    fp.set_flags(value[4:0])
+    _set_frm(cpu, value[7:5])
+
+
+_csr(0x001, "fflags", _read_fflags, _write_fflags)
+_csr(0x002, "frm", _read_frm, _write_frm)
+_csr(0x003, "fcsr", _read_fcsr, _write_fcsr)
+
+# -- status (II 3.1.6, 10.1.1)
+
+
+def _status(cpu: Cpu) -> Value:
+    dirty = (cpu.mstatus & FS) == FS
+    return cpu.mstatus | UXL_64 | select(dirty, const(SD, 64), 0)
+
+
+def _set_status(cpu: Cpu, value: Value, mask: int) -> None:
+    old = cpu.mstatus
+    with when(((value ^ old) & MXR & mask) != 0):
+        cpu.host("flush", 0)
+    cpu.mstatus = (old & ~mask) | (value & mask)
+    update_fp_ready(cpu)
+
+
+def _write_mstatus(cpu: Cpu, value: Value) -> None:
+    mode = value & MPP
+    with when(mode != 2 << 11):
+        cpu.mstatus = (cpu.mstatus & ~MPP) | mode
+    _set_status(cpu, value, MSTATUS)
+
+
+_csr(0x300, "mstatus", lambda cpu: _status(cpu) | SXL_64, _write_mstatus)
+_csr(
+    0x100, "sstatus",
+    lambda cpu: _status(cpu) & (SSTATUS | UXL_64 | SD),
+    lambda cpu, value: _set_status(cpu, value, SSTATUS),
+)  # fmt: skip
+_csr(0x301, "misa", lambda cpu: const(MISA, 64), lambda cpu, value: None)
+
+# -- interrupts and traps (II 3.1.7 to 3.1.15, 10.1)
+
+
+def _set_pending(cpu: Cpu, value: Value, mask: Value | int) -> None:
+    cpu.mip_soft = (cpu.mip_soft & ~_wide(mask)) | (value & mask)
+    # A supervisor software interrupt may have been raised by the SBI, through the line.
+    cpu.line[1] = select((_wide(mask) & 2) != 0, value[1].zext(8), cpu.line[1])
+
+
+def _wide(mask: Value | int) -> Value:
+    return mask if isinstance(mask, Value) else const(mask, 64)
+
+
+def _write_mip(cpu: Cpu, value: Value) -> None:
+    with when((cpu.menvcfg & STCE) != 0) as sstc:
+        _set_pending(cpu, value, SUPERVISOR_LINES & ~(1 << 5))
+        with sstc.otherwise():
+            _set_pending(cpu, value, SUPERVISOR_LINES)
+
+
+def _write_sip(cpu: Cpu, value: Value) -> None:
+    _set_pending(cpu, value, cpu.mideleg & 2)
+
+
+def _read_mip(cpu: Cpu) -> Value:
+    poll_timer(cpu)
+    return interrupts_pending(cpu)
+
+
+def _write_sie(cpu: Cpu, value: Value) -> None:
+    cpu.mie = (cpu.mie & ~cpu.mideleg) | (value & cpu.mideleg)
+
+
+_stored(0x302, "medeleg", DELEGABLE)
+_stored(0x303, "mideleg", SUPERVISOR_LINES)
+_stored(0x304, "mie", ALL_LINES)
+_csr(0x344, "mip", _read_mip, _write_mip)
+_csr(0x104, "sie", lambda cpu: cpu.mie & cpu.mideleg, _write_sie)
+_csr(0x144, "sip", lambda cpu: _read_mip(cpu) & cpu.mideleg, _write_sip)
+for _level, _base in (("m", 0x300), ("s", 0x100)):
+    _stored(_base + 0x05, _level + "tvec", ~2)
+    _stored(_base + 0x40, _level + "scratch")
+    _stored(_base + 0x41, _level + "epc", ~1)
+    _stored(_base + 0x42, _level + "cause")
+    _stored(_base + 0x43, _level + "tval")
+    _stored(_base + 0x06, _level + "counteren", 7)
+
+
+def _write_menvcfg(cpu: Cpu, value: Value) -> None:
+    cpu.menvcfg = value & MENVCFG
+    cpu.host("flush", 0)
+    poll_timer(cpu)
+
+
+_csr(0x30A, "menvcfg", lambda cpu: cpu.menvcfg, _write_menvcfg)
+_stored(0x10A, "senvcfg", SENVCFG)
+
+
+def _need_sstc(cpu: Cpu) -> None:
+    """stimecmp is there below M-mode only if menvcfg.STCE and mcounteren.TM say so (Sstc 2.1)."""
+    off = ((cpu.menvcfg & STCE) == 0) | (cpu.mcounteren[1] == 0)
+    with when((cpu.priv != MACHINE) & off):
+        illegal(cpu)
+
+
+def _read_stimecmp(cpu: Cpu) -> Value:
+    _need_sstc(cpu)
+    return cpu.stimecmp
+
+
+def _write_stimecmp(cpu: Cpu, value: Value) -> None:
+    _need_sstc(cpu)
+    cpu.stimecmp = value
+    poll_timer(cpu)
+
+
+_csr(0x14D, "stimecmp", _read_stimecmp, _write_stimecmp)
+
+# -- translation (II 10.1.11) and protection (II 3.7.1)
+
+
+def _need_vm(cpu: Cpu) -> None:
+    with when((cpu.priv == SUPERVISOR) & ((cpu.mstatus & TVM) != 0)):
+        illegal(cpu)
+
+
+def _read_satp(cpu: Cpu) -> Value:
+    _need_vm(cpu)
+    return cpu.satp
+
+
+def _write_satp(cpu: Cpu, value: Value) -> None:
+    _need_vm(cpu)
+    mode = value.lsr(60)
+    # A mode that is not there makes the whole write have no effect. ASIDs are not implemented.
+    with when((mode == 0) | (mode == SV39) | (mode == SV48)):
+        cpu.satp = value & ~(0xFFFF << 44)
+        cpu.host("flush", 0)
+
+
+_csr(0x180, "satp", _read_satp, _write_satp)
+
+
+def _pmp_locked(cpu: Cpu, n: int) -> Value:
+    """Whether pmpaddr n may not be written: locked, or the bottom of a locked range above."""
+    locked = cpu.pmpcfg[n][7] == 1
+    if n + 1 < PMP_COUNT:
+        above = cpu.pmpcfg[n + 1]
+        locked = locked | ((above[7] == 1) & (above[4:3] == 1))
+    return locked
+
+
+def _pmpaddr(n: int) -> None:
+    def read(cpu: Cpu) -> Value:
+        # With G = 10, low bits read by mode (II 3.7.1.1).
+        address = cpu.pmpaddr[n]
+        return select(cpu.pmpcfg[n][4] == 1, address | 0x1FF, address & ~0x3FF)
+
+    def write(cpu: Cpu, value: Value) -> None:
+        with when(~_pmp_locked(cpu, n)):
+            cpu.pmpaddr[n] = value & (1 << 54) - 1
+            cpu.host("flush", 0)
+
+    _csr(0x3B0 + n, f"pmpaddr{n}", read, write)
+
+
+def _pmpcfg(number: int) -> None:
+    first = number * 4
+
+    def read(cpu: Cpu) -> Value:
+        value = const(0, 64)
+        for n in range(8):
+            value = value | cpu.pmpcfg[first + n].zext(64) << 8 * n
+        return value
+
+    def write(cpu: Cpu, value: Value) -> None:
+        for n in range(8):
+            old, new = cpu.pmpcfg[first + n], value[8 * n + 7 : 8 * n] & 0x9F
+            # NA4 cannot be chosen with 4 KiB granularity; W without R is reserved.
+            na4, reserved = new[4:3] == 2, new[1:0] == 2
+            keep = (old[7] == 1) | reserved
+            new = select(na4, (new & 0xE7) | (old & 0x18), new)
+            cpu.pmpcfg[first + n] = select(keep, old, new)
+        active = const(0, 8)
+        for n in range(PMP_COUNT):
+            active = active | (cpu.pmpcfg[n] & 0x18)
+        cpu.pmp_active = active
+        cpu.host("flush", 0)
+
+    _csr(0x3A0 + number, f"pmpcfg{number}", read, write)
+
+
+for _n in range(PMP_COUNT):
+    _pmpaddr(_n)
+for _n in range(0, PMP_COUNT // 4, 2):
+    _pmpcfg(_n)
+
+# -- counters (I 8.1, II 3.1.10 to 3.1.12, 10.1.5)
+
+
+def _retired(cpu: Cpu) -> Value:
+    return cpu.host("instret", 64)
+
+
+def _counter(number: int, name: str) -> None:
+    """A machine counter of retired instructions, its shadow for lower modes, and its offset."""
+    offset = f"m{name}_offset"
+
+    def read(cpu: Cpu) -> Value:
+        return _retired(cpu) + getattr(cpu, offset)
+
+    def write(cpu: Cpu, value: Value) -> None:
+        # The write takes the place of the count of the writing instruction itself.
+        setattr(cpu, offset, value - _retired(cpu) - 1)
+
+    _csr(0xB00 + number, f"m{name}", read, write)
+    _csr(0xC00 + number, name, lambda cpu: _if_enabled(cpu, number, read))
+
+
+def _if_enabled(cpu: Cpu, number: int, read: Callable[[Cpu], Value]) -> Value:
+    """Read a counter if mcounteren, and in U-mode scounteren, let this mode."""
+    hidden = (cpu.priv != MACHINE) & (cpu.mcounteren[number] == 0)
+    hidden_from_user = (cpu.priv == 0) & (cpu.scounteren[number] == 0)
+    with when(hidden | hidden_from_user):
+        illegal(cpu)
+    return read(cpu)
+
+
+_counter(0, "cycle")
+_counter(2, "instret")
+_csr(0xC01, "time", lambda cpu: _if_enabled(cpu, 1, read_ticks))
+_stored(0x320, "mcountinhibit", 0)
+for _n in range(3, 32):
+    _csr(0xB00 + _n, f"mhpmcounter{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
+    _csr(0x320 + _n, f"mhpmevent{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
+
+# -- identity (II 3.1.2 to 3.1.5) and triggers (Sdtrig: none)
+
+for _number, _name in (
+    (0xF11, "mvendorid"), (0xF12, "marchid"), (0xF13, "mimpid"), (0xF15, "mconfigptr"),
+):  # fmt: skip
+    _constant(_number, _name)
+_csr(0xF14, "mhartid", lambda cpu: cpu.hartid)
+for _number, _name in (
+    (0x7A0, "tselect"), (0x7A1, "tdata1"), (0x7A2, "tdata2"), (0x7A3, "tdata3"),
+):  # fmt: skip
+    _csr(_number, _name, lambda cpu: const(0, 64), lambda cpu, value: None)
+
+
+# -- access
+
+
+@rv64.routine(number=12, write=8)
+def csr_check(cpu: Cpu, number: Value, write: Value) -> None:
+    """The rules of CSR addresses: privilege in bits 9:8, read-only if 11:10 are set (II 2.1)."""
+    read_only = number[11:10] == 3
+    with when(cpu.priv.ult(number[9:8].zext(8)) | (read_only & (write == 1))):
+        illegal(cpu)
+
+
+@rv64.routine(returns=64, number=12)
+def csr_read(cpu: Cpu, number: Value) -> Value:
+    """The value of a CSR; illegal-instruction if there is none of that number."""
+    for csr in CSRS.values():
+        with when(number == csr.number):
+            ret(csr.read(cpu))
+    illegal(cpu)
+    return const(0, 64)
+
+
+@rv64.routine(number=12, value=64)
+def csr_write(cpu: Cpu, number: Value, value: Value) -> None:
+    """Write a CSR; illegal-instruction if there is none of that number."""
+    for csr in CSRS.values():
+        with when(number == csr.number):
+            if csr.write is not None:
+                csr.write(cpu, value)
+            ret()
+    illegal(cpu)
