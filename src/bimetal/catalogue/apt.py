@@ -1,0 +1,250 @@
+"""Debian packages of any suite and architecture, through apt with a state of its own.
+
+``apt-get`` finds the mirror, checks signatures and hashes, resumes and retries; the host's own
+package lists, database and configuration stay as they are, and root is not needed. What is used
+of the host: the mirror that it is set to, and Debian's archive keys.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.catalogue.progress import Progress
+
+__all__ = ["Apt", "Package", "find_keyring", "find_mirror"]
+
+MIRROR_VARIABLE = "BIMETAL_MIRROR"
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+
+DEBIAN_SUITES = re.compile(
+    r"(bookworm|trixie|forky|duke|sid|stable|oldstable|testing|unstable)(-updates|-backports)?"
+)
+
+OWN_FILES = "give kernel and initial file system yourself with --kernel and --initrd"
+
+# Valid-Until is not checked: snapshots of mirrors are in use, and an old list that is signed
+# still names packages that are what they say. Sandboxing to another user would need root.
+CONFIG = """\
+Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State "{folder}/state";
+Dir::State::Lists "{folder}/lists";
+Dir::State::status "{folder}/state/status";
+Dir::Cache "{folder}/cache";
+Dir::Log "{folder}";
+#clear APT::Architectures;
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Acquire::Check-Valid-Until "false";
+Acquire::Retries "2";
+Acquire::http::Timeout "30";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One version of a package, as the package list describes it."""
+
+    name: str
+    version: str
+    architecture: str
+    depends: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """The name under which apt stores it."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+class Apt:
+    """The packages of one suite for one architecture; its state lies in ``folder``.
+
+    The caller holds a lock on that folder.
+    """
+
+    def __init__(self, folder: Path, mirror: str, keyring: Path, suite: str, architecture: str):
+        self.folder, self.mirror = folder, mirror
+        for name in ("lists/partial", "cache/archives/partial", "state"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "state" / "status").touch()
+        source = f"deb [signed-by={keyring} arch={architecture}] {mirror} {suite} main\n"
+        (folder / "sources.list").write_text(source)
+        (folder / "apt.conf").write_text(CONFIG.format(folder=folder, architecture=architecture))
+
+    def update(self, progress: Progress) -> None:
+        """Fetch the package lists."""
+        self._get(["update", "--error-on=any"], self.folder, progress, "the package lists")
+
+    def packages(self, names: Iterable[str], follow: re.Pattern[str]) -> list[Package]:
+        """The newest versions of ``names`` and of what they depend on that matches ``follow``."""
+        found: dict[str, Package] = {}
+        wanted = list(names)
+        while wanted:
+            records = self._show(wanted)
+            found |= {package.name: package for package in records}
+            needs = dict.fromkeys(need for package in records for need in package.depends)
+            wanted = [need for need in needs if follow.match(need) and need not in found]
+        return list(found.values())
+
+    def download(self, packages: Sequence[Package], progress: Progress) -> list[Path]:
+        """Fetch and verify packages that are not there yet."""
+        pool, partial = self.folder / "packages", self.folder / "packages" / "partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        missing = [package for package in packages if not (pool / package.file).exists()]
+        if missing:
+            # apt-get takes up what it left half done, if it finds it in the folder it runs in.
+            exact = [f"{package.name}={package.version}" for package in missing]
+            self._get(["download", *exact], partial, progress, "the guest's packages")
+            for package in missing:
+                (partial / package.file).replace(pool / package.file)
+        return [pool / package.file for package in packages]
+
+    def discard(self, files: Iterable[Path]) -> None:
+        """Give the room of packages back that are no longer needed."""
+        for file in files:
+            file.unlink(missing_ok=True)
+
+    def _show(self, names: Sequence[str]) -> list[Package]:
+        command = ["apt-cache", "show", "--no-all-versions", *names]
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, check=False
+        )
+        records = [_package(text) for text in done.stdout.split("\n\n") if text.strip()]
+        absent = sorted(set(names) - {package.name for package in records})
+        if absent:
+            raise BimetalError(
+                f"the mirror {self.mirror} has no package {absent[0]}",
+                f"name another mirror of Debian in {MIRROR_VARIABLE}, or {OWN_FILES}",
+                ExitCode.UNAVAILABLE,
+            )
+        return records
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "APT_CONFIG": str(self.folder / "apt.conf"),
+            "LC_ALL": "C",
+            "DEBIAN_FRONTEND": "noninteractive",
+        }
+
+    def _get(self, words: list[str], folder: Path, progress: Progress, what: str) -> None:
+        """Run apt-get in ``folder`` and report what it says on its status descriptor."""
+        reader, writer = os.pipe()
+        command = ["apt-get", "-q", "-o", f"APT::Status-Fd={writer}", *words]
+        with (self.folder / "apt.log").open("w+") as log, os.fdopen(reader) as status:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[writer],
+                )
+            except FileNotFoundError as error:
+                raise _no_apt() from error
+            finally:
+                os.close(writer)
+            with process:
+                try:
+                    for line in status:
+                        _report(line, progress)
+                except BaseException:
+                    process.terminate()
+                    raise
+            if process.returncode != 0:
+                log.seek(0)
+                raise self._failed(what, log.read())
+
+    def _failed(self, what: str, log: str) -> BimetalError:
+        errors = [line[2:].strip() for line in log.splitlines() if line.startswith("E:")]
+        reason = errors[0] if errors else "apt-get failed without a reason"
+        return BimetalError(
+            f"{what} could not be fetched from {self.mirror}: {reason}",
+            f"check the network, name another mirror in {MIRROR_VARIABLE}, or {OWN_FILES}",
+            ExitCode.UNAVAILABLE,
+        )
+
+
+def find_mirror() -> str:
+    """The mirror of Debian that this host's apt uses, or the one named in ``BIMETAL_MIRROR``."""
+    if named := os.environ.get(MIRROR_VARIABLE):
+        return named
+    fields = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(LABEL)"
+    try:
+        done = subprocess.run(
+            ["apt-get", "indextargets", "--format", fields, "Created-By: Packages"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _no_apt() from error
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 3]
+    for uri, release, origin, label in rows:
+        known = (origin, label) == ("Debian", "Debian")
+        # Before the first "apt-get update" a host knows the names of suites and nothing more.
+        likely = not origin and DEBIAN_SUITES.fullmatch(release) and "security" not in uri
+        if known or likely:
+            return uri
+    raise BimetalError(
+        "this host's apt is set to no mirror of Debian",
+        f"name one in {MIRROR_VARIABLE}, or {OWN_FILES}",
+        ExitCode.UNAVAILABLE,
+    )
+
+
+def find_keyring() -> Path:
+    """Debian's archive keys on this host."""
+    for path in KEYRINGS:
+        if path.exists():
+            return path
+    raise BimetalError(
+        "this host has not the keys that Debian signs its packages with",
+        f"install the package debian-archive-keyring, or {OWN_FILES}",
+        ExitCode.UNAVAILABLE,
+    )
+
+
+def _no_apt() -> BimetalError:
+    return BimetalError(
+        "this host has no apt-get, which the catalogue fetches its guests with",
+        f"{OWN_FILES}; they can be copied from the cache of a host that has it",
+        ExitCode.UNAVAILABLE,
+    )
+
+
+def _package(record: str) -> Package:
+    """A package from its paragraph of the list (Debian Policy, section 5.1)."""
+    fields: dict[str, str] = {}
+    for line in record.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and not line[0].isspace():
+            fields[name] = value.strip()
+    depends = re.split(r"[,|]", fields.get("Depends", ""))
+    names = tuple(re.split(r"[\s:(]", need.strip())[0] for need in depends if need.strip())
+    return Package(fields["Package"], fields["Version"], fields["Architecture"], names)
+
+
+def _report(line: str, progress: Progress) -> None:
+    """A line of apt's progress protocol: ``dlstatus:number:percent:text``."""
+    match line.split(":"):
+        case ["dlstatus", _, percent, *_]:
+            progress.fraction(min(float(percent) / 100, 1.0))

@@ -1,0 +1,137 @@
+"""The guests that the catalogue knows: packages, and what is made of them. Plain data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.catalogue.initramfs import INIT, BusyboxInitramfs
+
+__all__ = ["GUESTS", "FileOf", "Guest", "find"]
+
+
+@dataclass(frozen=True)
+class FileOf:
+    """A file taken from the packages as it is: the first that matches one of ``patterns``."""
+
+    patterns: tuple[str, ...]
+
+    def __init__(self, *patterns: str):
+        object.__setattr__(self, "patterns", patterns)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest of the catalogue.
+
+    ``files`` says what is made of the packages, under the names of the machine's options:
+    ``kernel``, ``initrd``, ``bios``. ``memory`` is what it needs to come up comfortably.
+    """
+
+    name: str
+    summary: str
+    architecture: str
+    suite: str
+    board: str
+    packages: tuple[str, ...]
+    files: dict[str, FileOf | BusyboxInitramfs]
+    append: str = ""
+    memory: str = "512M"
+    download: str = field(default="", compare=False)
+
+    @property
+    def recipe(self) -> str:
+        """A digest of all that decides what is made; another digest calls for making it anew."""
+        said = repr((self.architecture, self.suite, self.packages, sorted(self.files.items())))
+        return hashlib.sha256((said + INIT).encode()).hexdigest()[:16]
+
+
+LINUX = FileOf("boot/vmlinu[xz]-*", "usr/lib/modules/*/vmlinuz")
+"""Up to trixie the kernel lies in /boot, later beside its modules."""
+
+MODULES = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4")
+BUSYBOX = BusyboxInitramfs(MODULES)
+OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"
+INSTALLER = "usr/lib/debian-installer/images/13/{0}/text/debian-installer/{0}/{1}"
+
+GUESTS = {
+    guest.name: guest
+    for guest in (
+        Guest(
+            name="debian-riscv64",
+            summary="Debian 13's kernel and a busybox shell",
+            architecture="riscv64",
+            suite="trixie",
+            board="riscv-virt",
+            packages=("linux-image-riscv64", "busybox-static"),
+            files={"kernel": LINUX, "initrd": BUSYBOX},
+            append="console=ttyS0",
+            download="113 MB",
+        ),
+        Guest(
+            name="debian-sid-riscv64",
+            summary="Debian unstable's kernel and a busybox shell",
+            architecture="riscv64",
+            suite="sid",
+            board="riscv-virt",
+            packages=("linux-image-riscv64", "busybox-static"),
+            files={"kernel": LINUX, "initrd": BUSYBOX},
+            append="console=ttyS0",
+            download="120 MB",
+        ),
+        Guest(
+            name="debian-installer-riscv64",
+            summary="Debian 13's installer in text mode",
+            architecture="riscv64",
+            suite="trixie",
+            board="riscv-virt",
+            packages=("debian-installer-13-netboot-riscv64",),
+            files={
+                "kernel": FileOf(INSTALLER.format("riscv64", "linux")),
+                "initrd": FileOf(INSTALLER.format("riscv64", "initrd.gz")),
+            },
+            append="console=ttyS0 DEBIAN_FRONTEND=text",
+            memory="1G",
+            download="53 MB",
+        ),
+        Guest(
+            name="opensbi-uboot-riscv64",
+            summary="OpenSBI and the U-Boot prompt",
+            architecture="riscv64",
+            suite="trixie",
+            board="riscv-virt",
+            packages=("opensbi", "u-boot-qemu"),
+            files={
+                "bios": FileOf(OPENSBI),
+                "kernel": FileOf("usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
+            },
+            download="5 MB",
+        ),
+        Guest(
+            name="debian-cloud-amd64",
+            summary="Debian 13's cloud kernel and a busybox shell",
+            architecture="amd64",
+            suite="trixie",
+            board="microvm",
+            packages=("linux-image-cloud-amd64", "busybox-static"),
+            files={"kernel": LINUX, "initrd": BUSYBOX},
+            append="console=ttyS0",
+            download="35 MB",
+        ),
+    )
+}
+
+
+def find(name: str) -> Guest:
+    """The guest called ``name``; `BimetalError` with the nearest names if there is none."""
+    if name in GUESTS:
+        return GUESTS[name]
+    near = get_close_matches(name, GUESTS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise BimetalError(
+        f"the catalogue has no guest {name!r}",
+        f"{hint}'bimetal guests' lists them",
+        ExitCode.USAGE,
+    )

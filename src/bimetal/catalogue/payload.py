@@ -1,0 +1,180 @@
+"""A guest's files on this host: made once, kept in the cache, found again without the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.catalogue.apt import Apt, Package, find_keyring, find_mirror
+from bimetal.catalogue.deb import unpack
+from bimetal.catalogue.folder import cache_folder, link_to, locked, remove_scratch, scratch_folder
+from bimetal.catalogue.guests import FileOf, Guest, find
+from bimetal.catalogue.progress import Progress, Silent
+
+__all__ = ["Payload", "cached", "fetch"]
+
+VERSIONED_KERNEL = re.compile(r"linux-(image|binary|modules)-\d")
+"""What the package ``linux-image-ARCHITECTURE`` leads to: it names the current version."""
+
+MANIFEST = "guest.json"
+CURRENT = "current"
+WAITING = "waiting for another process that fetches a guest"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A guest's files, ready to be given to a machine."""
+
+    guest: Guest
+    kernel: Path
+    initrd: Path | None
+    bios: Path | None
+    versions: dict[str, str]
+
+    @property
+    def board(self) -> str:
+        """The board that the guest runs on."""
+        return self.guest.board
+
+    @property
+    def append(self) -> str:
+        """The kernel's command line."""
+        return self.guest.append
+
+    @property
+    def memory(self) -> str:
+        """The memory that the guest is comfortable with."""
+        return self.guest.memory
+
+
+def cached(guest: Guest) -> Payload | None:
+    """The guest as it lies in the cache, or None if it is not there, not whole or outdated."""
+    folder = _home(guest) / CURRENT
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
+        fits = manifest["recipe"] == guest.recipe
+        whole = all(sizes[name] == file["size"] for name, file in manifest["files"].items())
+        paths = {name: (folder / name).resolve(strict=True) for name in guest.files}
+        versions: dict[str, str] = manifest["packages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not (fits and whole):
+        return None
+    return Payload(guest, paths["kernel"], paths.get("initrd"), paths.get("bios"), versions)
+
+
+def fetch(name: str, progress: Progress | None = None, *, update: bool = False) -> Payload:
+    """The files of the guest ``name``: from the cache, or else from Debian's packages.
+
+    With ``update`` the package lists are fetched even if the guest is there. Raises
+    `BimetalError` if the catalogue does not have the guest or the packages cannot be had.
+    """
+    guest, progress = find(name), progress or Silent()
+    payload = None if update else cached(guest)
+    if payload is not None:
+        return payload
+    with locked(_home(guest) / "lock", lambda: progress.step(WAITING)):
+        payload = None if update else cached(guest)  # another process may have made it
+        if payload is None:
+            _make(guest, progress)
+            payload = cached(guest)
+    if payload is None:
+        raise BimetalError(
+            f"the guest {name} was made but cannot be found in {_home(guest)}",
+            "see that nothing cleans the cache folder meanwhile, then try again",
+        )
+    return payload
+
+
+def _home(guest: Guest) -> Path:
+    return cache_folder() / "guests" / guest.name
+
+
+def _make(guest: Guest, progress: Progress) -> None:
+    """Fetch packages and make the files of a guest; its lock is held."""
+    remove_scratch(_home(guest))
+    with scratch_folder(_home(guest) / CURRENT) as scratch:
+        tree, made = scratch / "tree", scratch / "made"
+        made.mkdir()
+        packages = _unpacked_packages(guest, tree, progress)
+        progress.step("making kernel and initial file system")
+        _make_files(guest, tree, made)
+        _write_manifest(guest, packages, made)
+        _install(guest, made)
+
+
+def _unpacked_packages(guest: Guest, tree: Path, progress: Progress) -> list[Package]:
+    """Fetch the packages of a guest and unpack them into ``tree``."""
+    state = cache_folder() / "apt" / f"{guest.suite}-{guest.architecture}"
+    with locked(state.with_suffix(".lock"), lambda: progress.step(WAITING)):
+        apt = Apt(state, find_mirror(), find_keyring(), guest.suite, guest.architecture)
+        progress.step(f"reading Debian's package lists ({guest.suite}, {guest.architecture})")
+        apt.update(progress)
+        packages = apt.packages(guest.packages, VERSIONED_KERNEL)
+        progress.step(f"fetching {len(packages)} packages for {guest.name}")
+        files = apt.download(packages, progress)
+        progress.step("unpacking")
+        for number, file in enumerate(files, start=1):
+            unpack(file, tree)
+            progress.fraction(number / len(files))
+        apt.discard(files)
+    return packages
+
+
+def _make_files(guest: Guest, tree: Path, made: Path) -> None:
+    for name, recipe in guest.files.items():
+        if isinstance(recipe, FileOf):
+            shutil.copyfile(_match(tree, recipe, guest), made / name)
+        else:
+            (made / name).write_bytes(recipe.make(tree))
+
+
+def _match(tree: Path, recipe: FileOf, guest: Guest) -> Path:
+    for pattern in recipe.patterns:
+        if found := sorted(tree.glob(pattern)):
+            return found[-1]
+    raise BimetalError(
+        f"the packages of {guest.name} hold no {' or '.join(recipe.patterns)}",
+        "the packages have changed: give kernel and initial file system yourself",
+        ExitCode.DATA,
+    )
+
+
+def _write_manifest(guest: Guest, packages: list[Package], made: Path) -> None:
+    files = {
+        path.name: {
+            "size": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(made.iterdir())
+    }
+    manifest = {
+        "guest": guest.name,
+        "recipe": guest.recipe,
+        "packages": {package.name: package.version for package in packages},
+        "files": files,
+    }
+    (made / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _install(guest: Guest, made: Path) -> None:
+    """Move the folder under its final name, and have ``current`` lead there.
+
+    Older versions go. A process that is just about to open one finds it missing and says so; a
+    machine that runs has its files in memory.
+    """
+    home = _home(guest)
+    digest = hashlib.sha256((made / MANIFEST).read_bytes()).hexdigest()[:16]
+    if not (home / digest).exists():
+        made.rename(home / digest)
+    link_to(home / CURRENT, digest)
+    for old in home.iterdir():
+        scratch = old == made.parent
+        if old.is_dir() and not old.is_symlink() and old.name != digest and not scratch:
+            shutil.rmtree(old, ignore_errors=True)
