@@ -104,9 +104,7 @@ class Template:
 
     def show(self, fields: Mapping[str, int], widths: Mapping[str, int], pc: int) -> str:
         """The text of an instruction at ``pc``."""
-        shown = iter(
-            kind.show(fields[name], widths[name], pc) for name, kind in self.operands
-        )
+        shown = iter(kind.show(fields[name], widths[name], pc) for name, kind in self.operands)
         return _OPERAND.sub(lambda _: next(shown), self.text)
 
     def read(self, text: str, widths: Mapping[str, int], pc: int) -> dict[str, int] | None:

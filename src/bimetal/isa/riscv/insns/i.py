@@ -59,7 +59,8 @@ def register(name: str, funct7: str, funct3: str, operation: Binary, opcode: str
     """Describe an instruction of the R format: rd = operation(rs1, rs2)."""
 
     @rv64.insn(
-        f"{funct7} rs2:5 rs1:5 {funct3} rd:5 {opcode}", f"{name} {{rd:x}}, {{rs1:x}}, {{rs2:x}}",
+        f"{funct7} rs2:5 rs1:5 {funct3} rd:5 {opcode}",
+        f"{name} {{rd:x}}, {{rs1:x}}, {{rs2:x}}",
         extension=_extension(funct7),
     )
     def meaning(cpu: Cpu, rs2: Value, rs1: Value, rd: Value) -> None:
@@ -178,17 +179,25 @@ for _name, _funct3, _width, _signed in (
 
 def _store(name: str, funct3: str, width: int) -> None:
     @rv64.insn(
-        f"imm[11:5] rs2:5 rs1:5 {funct3} imm[4:0] 0100011", f"{name} {{rs2:x}}, {{imm:s}}({{rs1:x}})"
+        f"imm[11:5] rs2:5 rs1:5 {funct3} imm[4:0] 0100011",
+        f"{name} {{rs2:x}}, {{imm:s}}({{rs1:x}})",
     )
     def meaning(cpu: Cpu, imm: Value, rs2: Value, rs1: Value) -> None:
         cpu.store(cpu.x[rs1] + imm.sext(64), cpu.x[rs2].trunc(width))
 
 
-for _name, _funct3, _width in (("sb", "000", 8), ("sh", "001", 16), ("sw", "010", 32), ("sd", "011", 64)):
+for _name, _funct3, _width in (
+    ("sb", "000", 8),
+    ("sh", "001", 16),
+    ("sw", "010", 32),
+    ("sd", "011", 64),
+):
     _store(_name, _funct3, _width)
 
 
-@rv64.insn("fm:4 pred:4 succ:4 rs1:5 000 rd:5 0001111", "fence {pred}, {succ}, {fm}, {rd:x}, {rs1:x}")
+@rv64.insn(
+    "fm:4 pred:4 succ:4 rs1:5 000 rd:5 0001111", "fence {pred}, {succ}, {fm}, {rd:x}, {rs1:x}"
+)
 def fence(cpu: Cpu, fm: Value, pred: Value, succ: Value, rs1: Value, rd: Value) -> None:
     # Every fence is a full one: the reserved forms must be treated so (I 2.7).
     cpu.fence()

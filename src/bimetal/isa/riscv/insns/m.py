@@ -69,6 +69,9 @@ for _name, _funct3, _operation in (
 register("mulw", "0000001", "000", lambda a, b: (a.trunc(32) * b.trunc(32)).sext(64), OP_32)
 for _name, _funct3, _operation in _DIVISIONS:
     register(
-        _name + "w", "0000001", _funct3,
-        lambda a, b, operation=_operation: operation(a.trunc(32), b.trunc(32)).sext(64), OP_32,
+        _name + "w",
+        "0000001",
+        _funct3,
+        lambda a, b, operation=_operation: operation(a.trunc(32), b.trunc(32)).sext(64),
+        OP_32,
     )
