@@ -25,7 +25,8 @@ class Insn:
     """One described instruction.
 
     ``where`` says which field values belong to it, for encodings that carve out special cases;
-    it is called with the fields by name, as integers or as symbolic values.
+    it is called with the fields by name, as integers or as symbolic values. What a
+    ``restartable`` one did before a fault may be done again.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Insn:
     where: Callable[..., Value | bool] | None
     extension: str
     isa: Isa
+    restartable: bool = False
     _variants: dict[tuple[tuple[str, int], ...], Block] | None = None
 
     @property
@@ -115,6 +117,7 @@ class Isa:
         where: Callable[..., Value | bool] | None = None,
         extension: str = "",
         name: str = "",
+        restartable: bool = False,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Describe an instruction: bit row, assembly template, and the decorated meaning."""
 
@@ -123,7 +126,7 @@ class Isa:
             self.insns.append(
                 Insn(
                     name or template.mnemonic, Pattern(row), template, meaning, where,
-                    extension or meaning.__module__.rsplit(".", 1)[-1], self,
+                    extension or meaning.__module__.rsplit(".", 1)[-1], self, restartable,
                 )
             )
             return meaning

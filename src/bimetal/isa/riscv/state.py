@@ -82,6 +82,12 @@ def _read_upper(text: str, width: int, _: int) -> int:
     return in_range(signed(in_range(int(text, 0), 20, False) << 12, 32), width, True)
 
 
+def _read_iorw(text: str, width: int, _: int) -> int:
+    return 0 if text == "0" else _IORW.index(text)
+
+
+_IORW = ["".join(c for i, c in enumerate("iorw") if n >> (3 - i) & 1) for n in range(16)]
+
 KINDS = {
     "u": number(),
     "s": number(is_signed=True),
@@ -95,6 +101,7 @@ KINDS = {
     # Assemblers write the rounding mode of an exact conversion as rne, and then not at all.
     "rm": optional(", ", _ROUNDING, "dyn"),
     "rm_exact": optional(", ", _ROUNDING, "rne"),
+    "iorw": OperandKind(lambda value, width, pc: _IORW[value] or "0", _read_iorw),
     "order": optional(".", ("", "rl", "aq", "aqrl"), ""),
     "csr": number(base=16),
 }

@@ -44,31 +44,31 @@ for _name, _funct3, _operation in (
     _immediate(_name, _funct3, _operation)
 
 
-def _shift(name: str, row: str, operation: Binary) -> None:
-    @rv64.insn(f"{row} 0010011", f"{name} {{rd:x}}, {{rs1:x}}, {{shamt}}")
+def shift(extension: str, name: str, row: str, operation: Binary) -> None:
+    """Describe a shift by a constant: rd = operation(rs1, shamt)."""
+
+    @rv64.insn(f"{row} 0010011", f"{name} {{rd:x}}, {{rs1:x}}, {{shamt}}", extension=extension)
     def meaning(cpu: Cpu, shamt: Value, rs1: Value, rd: Value) -> None:
         cpu.x[rd] = operation(cpu.x[rs1], shamt.zext(64))
 
 
-_shift("slli", "000000 shamt:6 rs1:5 001 rd:5", lambda a, b: a << b)
-_shift("srli", "000000 shamt:6 rs1:5 101 rd:5", lambda a, b: a.lsr(b))
-_shift("srai", "010000 shamt:6 rs1:5 101 rd:5", lambda a, b: a.asr(b))
+shift("i", "slli", "000000 shamt:6 rs1:5 001 rd:5", lambda a, b: a << b)
+shift("i", "srli", "000000 shamt:6 rs1:5 101 rd:5", lambda a, b: a.lsr(b))
+shift("i", "srai", "010000 shamt:6 rs1:5 101 rd:5", lambda a, b: a.asr(b))
 
 
-def register(name: str, funct7: str, funct3: str, operation: Binary, opcode: str) -> None:
+def register(
+    extension: str, name: str, funct7: str, funct3: str, operation: Binary, opcode: str
+) -> None:
     """Describe an instruction of the R format: rd = operation(rs1, rs2)."""
 
     @rv64.insn(
         f"{funct7} rs2:5 rs1:5 {funct3} rd:5 {opcode}",
         f"{name} {{rd:x}}, {{rs1:x}}, {{rs2:x}}",
-        extension=_extension(funct7),
+        extension=extension,
     )
     def meaning(cpu: Cpu, rs2: Value, rs1: Value, rd: Value) -> None:
         cpu.x[rd] = operation(cpu.x[rs1], cpu.x[rs2])
-
-
-def _extension(funct7: str) -> str:
-    return {"0000000": "i", "0100000": "i", "0000001": "m"}.get(funct7, "b")
 
 
 OP, OP_32 = "0110011", "0111011"
@@ -84,7 +84,7 @@ for _name, _funct7, _funct3, _operation in (
     ("or", "0000000", "110", lambda a, b: a | b),
     ("and", "0000000", "111", lambda a, b: a & b),
 ):
-    register(_name, _funct7, _funct3, _operation, OP)
+    register("i", _name, _funct7, _funct3, _operation, OP)
 
 for _name, _funct7, _funct3, _operation in (
     ("addw", "0000000", "000", lambda a, b: sext32(a + b)),
@@ -93,7 +93,7 @@ for _name, _funct7, _funct3, _operation in (
     ("srlw", "0000000", "101", lambda a, b: a.trunc(32).lsr(b.trunc(32) & 31).sext(64)),
     ("sraw", "0100000", "101", lambda a, b: a.trunc(32).asr(b.trunc(32) & 31).sext(64)),
 ):
-    register(_name, _funct7, _funct3, _operation, OP_32)
+    register("i", _name, _funct7, _funct3, _operation, OP_32)
 
 
 @rv64.insn("imm:12 rs1:5 000 rd:5 0011011", "addiw {rd:x}, {rs1:x}, {imm:s}")
@@ -101,17 +101,21 @@ def addiw(cpu: Cpu, imm: Value, rs1: Value, rd: Value) -> None:
     cpu.x[rd] = sext32(cpu.x[rs1] + imm.sext(64))
 
 
-def _shift_word(name: str, funct7: str, funct3: str, operation: Binary) -> None:
+def shift_word(extension: str, name: str, funct7: str, funct3: str, operation: Binary) -> None:
+    """Describe a shift of the low word by a constant."""
+
     @rv64.insn(
-        f"{funct7} shamt:5 rs1:5 {funct3} rd:5 0011011", f"{name} {{rd:x}}, {{rs1:x}}, {{shamt}}"
+        f"{funct7} shamt:5 rs1:5 {funct3} rd:5 0011011",
+        f"{name} {{rd:x}}, {{rs1:x}}, {{shamt}}",
+        extension=extension,
     )
     def meaning(cpu: Cpu, shamt: Value, rs1: Value, rd: Value) -> None:
         cpu.x[rd] = operation(cpu.x[rs1].trunc(32), shamt.zext(32)).sext(64)
 
 
-_shift_word("slliw", "0000000", "001", lambda a, b: a << b)
-_shift_word("srliw", "0000000", "101", lambda a, b: a.lsr(b))
-_shift_word("sraiw", "0100000", "101", lambda a, b: a.asr(b))
+shift_word("i", "slliw", "0000000", "001", lambda a, b: a << b)
+shift_word("i", "srliw", "0000000", "101", lambda a, b: a.lsr(b))
+shift_word("i", "sraiw", "0100000", "101", lambda a, b: a.asr(b))
 
 
 @rv64.insn("imm[31:12] rd:5 0110111", "lui {rd:x}, {imm:upper}")
@@ -195,12 +199,24 @@ for _name, _funct3, _width in (
     _store(_name, _funct3, _width)
 
 
-@rv64.insn(
-    "fm:4 pred:4 succ:4 rs1:5 000 rd:5 0001111", "fence {pred}, {succ}, {fm}, {rd:x}, {rs1:x}"
+def _fence(row: str, text: str) -> None:
+    @rv64.insn(row, text)
+    def meaning(cpu: Cpu, **fields: Value) -> None:
+        # Every fence is a full one, and the reserved forms must be treated so (I 2.7).
+        cpu.fence()
+
+
+_fence("0000 pred:4 succ:4 00000 000 00000 0001111", "fence {pred:iorw}, {succ:iorw}")
+_fence("1000 0011 0011 00000 000 00000 0001111", "fence.tso")
+_fence(
+    "fm:4 pred:4 succ:4 rs1:5 000 rd:5 0001111",
+    "fence.reserved {fm}, {pred:iorw}, {succ:iorw}, {rd:x}, {rs1:x}",
 )
-def fence(cpu: Cpu, fm: Value, pred: Value, succ: Value, rs1: Value, rd: Value) -> None:
-    # Every fence is a full one: the reserved forms must be treated so (I 2.7).
-    cpu.fence()
+
+
+@rv64.insn("0000 0001 0000 00000 000 00000 0001111", "pause", extension="zihintpause")
+def pause(cpu: Cpu) -> None:
+    """A hint, encoded as a fence that orders nothing."""
 
 
 @rv64.insn("000000000000 00000 000 00000 1110011", "ecall")

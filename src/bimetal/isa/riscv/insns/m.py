@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....ir.value import Value, pure, select
-from .i import OP, OP_32, register
+from .i import OP, OP_32, Binary, register
 
 
 def _high(a: Value, b: Value) -> Value:
@@ -64,14 +64,12 @@ for _name, _funct3, _operation in (
     ("mulhu", "011", mulhu),
     *_DIVISIONS,
 ):
-    register(_name, "0000001", _funct3, _operation, OP)
+    register("m", _name, "0000001", _funct3, _operation, OP)
 
-register("mulw", "0000001", "000", lambda a, b: (a.trunc(32) * b.trunc(32)).sext(64), OP_32)
-for _name, _funct3, _operation in _DIVISIONS:
-    register(
-        _name + "w",
-        "0000001",
-        _funct3,
-        lambda a, b, operation=_operation: operation(a.trunc(32), b.trunc(32)).sext(64),
-        OP_32,
-    )
+
+def _on_words(operation: Binary) -> Binary:
+    return lambda a, b: operation(a.trunc(32), b.trunc(32)).sext(64)
+
+
+for _name, _funct3, _operation in (("mul", "000", lambda a, b: a * b), *_DIVISIONS):
+    register("m", _name + "w", "0000001", _funct3, _on_words(_operation), OP_32)
