@@ -32,7 +32,7 @@ PMP_COUNT = 16
 _state = StateSpec()
 _state.scalars(64, "pc")
 _state.file("x", 32, 64, zero=0, names=X_NAMES, doc="integer registers, I 2.1")
-_state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 12.1")
+_state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 20.1")
 # The privilege mode (II 1.2): 0 user, 1 supervisor, 3 machine.
 _state.scalars(8, "priv")
 _state.scalars(64, "mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval")
@@ -48,7 +48,7 @@ _state.scalars(8, "fp_ready")
 _state.file("line", 16, 8, doc="external interrupt lines")
 # 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
 _state.scalars(8, "timer_fired")
-# The reservation of lr (I 13.2): its address, the value seen, its size in bytes (0: none).
+# The reservation of lr (I 14.2): its address, the value seen, its size in bytes (0: none).
 _state.scalars(64, "reserved_address", "reserved_value")
 _state.scalars(8, "reserved")
 _state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])

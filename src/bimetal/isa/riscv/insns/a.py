@@ -1,4 +1,4 @@
-"""A: atomic instructions (volume I, chapter 13; Zalrsc and Zaamo).
+"""A: atomic instructions (volume I, chapter 14; Zalrsc and Zaamo).
 
 Deviation: every access is sequentially consistent, whatever its aq and rl bits ask for.
 """

@@ -1,4 +1,4 @@
-"""M: integer multiplication and division (volume I, chapter 12)."""
+"""M: integer multiplication and division (volume I, chapter 13)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mulhu(a: Value, b: Value) -> Value:
 
 
 def quotient(a: Value, b: Value) -> Value:
-    """Signed; by zero it is -1, and the one that overflows is the dividend (I 12.2)."""
+    """Signed; by zero it is -1, and the one that overflows is the dividend (I 13.2)."""
     zero = b == 0
     overflow = (a == 1 << (a.width - 1)) & (b == -1)
     result = pure("sdiv", a, select(zero | overflow, 1, b))

@@ -1,4 +1,4 @@
-"""Zicbom and Zicboz: cache-block operations (volume II, chapter 19 of the CMO extensions).
+"""Zicbom and Zicboz: cache-block operations (volume I, chapter 19).
 
 Blocks are of 64 bytes. Deviation: memory is coherent with every device, so management
 instructions do nothing once they are permitted; they do not look at the address.
@@ -13,7 +13,7 @@ from ..traps import MACHINE, USER, illegal
 
 BLOCK = 64
 
-# Fields of menvcfg and senvcfg (CMO 3.2): CBIE, CBCFE, CBZE.
+# Fields of menvcfg and senvcfg (I 19.6): CBIE, CBCFE, CBZE.
 INVALIDATE, CLEAN_OR_FLUSH, ZERO = 3 << 4, 1 << 6, 1 << 7
 
 

@@ -1,4 +1,4 @@
-"""Zicond: integer conditional operations (volume I, chapter 10)."""
+"""Zicond: integer conditional operations (volume I, chapter 12)."""
 
 from __future__ import annotations
 
