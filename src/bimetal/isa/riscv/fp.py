@@ -20,7 +20,7 @@ __all__ = [
     "DOUBLE", "DYN", "RMM", "RTZ", "SINGLE", "Format", "dirty", "need_fp", "ready", "rounding",
 ]  # fmt: skip
 
-RTZ, RMM, DYN = 1, 4, 7  # I 20.2, table 41
+RTZ, RMM, DYN = 1, 4, 7  # I 20.2
 
 
 @dataclass(frozen=True, slots=True)

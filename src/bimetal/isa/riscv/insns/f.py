@@ -170,7 +170,7 @@ def comparisons(form: Format) -> None:
 
 
 def classify(form: Format) -> None:
-    """fclass: one bit of ten (I 20.9, table 43)."""
+    """fclass: one bit of ten (I 20.9)."""
 
     @rv64.insn(
         f"11100{form.code} 00000 rs1:5 001 rd:5 {OP_FP}",
@@ -191,7 +191,7 @@ def classify(form: Format) -> None:
 
 
 def to_integers(form: Format) -> None:
-    """fcvt.{w,wu,l,lu}: what is out of range saturates and is invalid (I 20.7, table 42)."""
+    """fcvt.{w,wu,l,lu}: what is out of range saturates and is invalid (I 20.7)."""
     for suffix, code, width, is_signed in INTEGERS:
         _to_integer(form, suffix, code, width, is_signed)
 
