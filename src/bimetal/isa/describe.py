@@ -98,7 +98,8 @@ class Isa:
     """An instruction set: its state, operand kinds, instructions and routines.
 
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
-    ``hooks`` are the routines that the engine calls by role (translate, take_trap, ...).
+    ``complete`` says of the first granule whether it is a whole instruction. ``routines`` holds
+    what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
     """
 
     name: str
@@ -106,6 +107,7 @@ class Isa:
     kinds: Mapping[str, OperandKind]
     granule: int
     fetch: int
+    complete: Callable[[Value], Value]
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
 

@@ -11,8 +11,8 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .state import PMP_COUNT, rv64
 from .traps import (
-    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, STORE_ACCESS, STORE_PAGE,
-    SUPERVISOR, USER,
+    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_MISALIGNED, LOAD_PAGE, MACHINE, MPP, STORE_ACCESS,
+    STORE_MISALIGNED, STORE_PAGE, SUPERVISOR, USER,
 )  # fmt: skip
 
 __all__ = [
@@ -165,3 +165,15 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
             table.set(pte.lsr(10) << 12)
     page_fault(cpu, access, va)
     return const(0, 64)
+
+
+@rv64.routine(access=8, va=64)
+def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
+    """Raise the address-misaligned exception: only atomics do (I 13.4); the rest is split."""
+    cpu.trap(_by_access(access, LOAD_MISALIGNED, STORE_MISALIGNED, 0), va)
+
+
+@rv64.routine(returns=1, number=8)
+def volatile_context(cpu: Cpu, number: Value) -> Value:
+    """Whether a context's translations depend on more than the mode, so must not be kept."""
+    return number == CONTEXT_MPRV

@@ -106,4 +106,6 @@ KINDS = {
     "csr": number(base=16),
 }
 
-rv64 = Isa("riscv64", _state, KINDS, granule=2, fetch=4)
+rv64 = Isa(
+    "riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3
+)

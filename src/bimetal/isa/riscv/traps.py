@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir.value import Value, const, select
+from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, ret, when
 from .state import rv64
 
@@ -53,7 +53,7 @@ def environment_call(cpu: Cpu) -> None:
 
 def read_ticks(cpu: Cpu) -> Value:
     """mtime: the machine's clock in ticks of 100 ns."""
-    return cpu.host("ticks", 64)
+    return pure("udiv", cpu.host("time_ns", 64), NANOSECONDS_PER_TICK)
 
 
 @rv64.routine()
@@ -120,3 +120,9 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     cpu.mstatus = (status & ~(MIE | MPIE | MPP)) | mpie | (priv.zext(64) << 11)
     cpu.priv = const(MACHINE, 8)
     return _vector(cpu.mtvec, cause)
+
+
+@rv64.routine()
+def undefined(cpu: Cpu) -> None:
+    """What an encoding does that no description recognises."""
+    illegal(cpu)

@@ -1,0 +1,1 @@
+"""Native code from descriptions: layout, lowering to LLVM, decoder, interpreter, runtime, cache."""

@@ -1,0 +1,179 @@
+"""The decoder: a decision tree over encodings whose leaves fill in records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+
+from ..ir.value import Block, Value, tracing
+from ..isa.describe import Insn
+from .layout import PAGE, Layout
+from .lower import Lowering
+from .record import Slots
+
+__all__ = ["Candidate", "Form", "decoder_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A handler to put into a record: its symbol and the operands that it loads."""
+
+    symbol: str
+    slots: Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One variant of an instruction: its literal bits, pinned fields included, and its handlers.
+
+    ``near`` serves a jump to an address in the same page, if the instruction is one.
+    """
+
+    insn: Insn
+    fixed: dict[str, int]
+    mask: int
+    match: int
+    far: Form
+    near: Form | None = None
+
+
+class _DecoderLowering(Lowering):
+    """Lowers the static expressions of the operands; fields are taken from the word."""
+
+    def __init__(self, layout: Layout):
+        super().__init__(layout)
+        self._insn: Insn | None = None
+        self._fixed: dict[str, int] = {}
+        self._fields: dict[str, str] = {}
+
+    def begin(self, candidate: Candidate) -> None:
+        """Start on the leaf of a candidate: names of another leaf do not reach here."""
+        self._insn, self._fixed = candidate.insn, candidate.fixed
+        self.names.clear()
+        self._fields.clear()
+
+    def missing(self, value: Value) -> str:
+        if value.op == "field":
+            return self._field(str(value.attr))
+        for argument in value.args:
+            self.operand(argument)
+        self.one(value)
+        return self.names[value]
+
+    def _field(self, name: str) -> str:
+        assert self._insn is not None
+        pattern = self._insn.pattern
+        if name in self._fixed:
+            return str(self._fixed[name])
+        if name not in self._fields:
+            total = "0"
+            for piece in (p for p in pattern.pieces if p.name == name):
+                down = self.let(f"lshr i32 %word, {piece.at}")
+                bits = self.let(f"and i32 {down}, {(1 << piece.width) - 1}")
+                placed = self.let(f"shl i32 {bits}, {piece.low}")
+                total = self.let(f"or i32 {total}, {placed}")
+            width = pattern.widths[name]
+            self._fields[name] = (
+                total if width == 32 else self.let(f"trunc i32 {total} to i{width}")
+            )
+        return self._fields[name]
+
+    # -- the tree
+    def tree(self, candidates: list[Candidate], known: int) -> None:
+        """Tell candidates apart by the literal bits that all of them have."""
+        common = reduce(and_, (c.mask for c in candidates)) & ~known
+        if not common or len(candidates) == 1:
+            self._in_order(candidates, known)
+            return
+        groups: dict[int, list[Candidate]] = {}
+        for candidate in candidates:
+            groups.setdefault(candidate.match & common, []).append(candidate)
+        bits = self.let(f"and i32 %word, {common}")
+        labels = {key: self.fresh("group") for key in groups}
+        arms = " ".join(f"i32 {key}, label {label}" for key, label in labels.items())
+        self.end(f"switch i32 {bits}, label %undefined [ {arms} ]")
+        for key, group in groups.items():
+            self.label(labels[key])
+            self.tree(group, known | common)
+
+    def _in_order(self, candidates: list[Candidate], known: int) -> None:
+        for candidate in candidates:
+            self.begin(candidate)
+            other = self.fresh("other")
+            rest = candidate.mask & ~known
+            if rest:
+                bits = self.let(f"and i32 %word, {rest}")
+                same = self.let(f"icmp eq i32 {bits}, {candidate.match & rest}")
+                self._unless(same, other)
+            if candidate.insn.where is not None:
+                self._unless(self._where(candidate), other)
+            self._leaf(candidate)
+            self.label(other)
+        self.end("br label %undefined")
+
+    def _unless(self, condition: str, other: str) -> None:
+        go = self.fresh("go")
+        self.branch(condition, go, other)
+        self.label(go)
+
+    def _where(self, candidate: Candidate) -> str:
+        insn = candidate.insn
+        assert insn.where is not None
+        with tracing(Block()):
+            fields = {
+                name: Value("field", width, (), name) for name, width in insn.pattern.widths.items()
+            }
+            condition = insn.where(**fields)
+        if isinstance(condition, bool):
+            return "true" if condition else "false"
+        return self.operand(condition)
+
+    # -- leaves
+    def _leaf(self, candidate: Candidate) -> None:
+        if candidate.near is not None:
+            distance = next(
+                slot.value
+                for (_, role), slot in candidate.near.slots.slots.items()
+                if role == "distance"
+            )
+            target = self.let(f"add i64 %offset, {self.operand(distance)}")
+            near = self.let(f"icmp ult i64 {target}, {PAGE}")
+            inside, outside = self.fresh("near"), self.fresh("far")
+            self.branch(near, inside, outside)
+            self.label(inside)
+            names, fields = dict(self.names), dict(self._fields)
+            self._write(candidate.near)
+            self.names, self._fields = names, fields
+            self.label(outside)
+        self._write(candidate.far)
+
+    def _write(self, form: Form) -> None:
+        """Fill in the record: operands first, then the handler that will use them."""
+        for (value, role), slot in form.slots.slots.items():
+            name = self.operand(value)
+            width, size = value.width, slot.bytes * 8
+            if role == "distance":
+                shift = self.layout.scale.bit_length() - 1
+                name = self.let(f"shl i{width} {name}, {shift}")
+            if isinstance(role, int):
+                zero = self.let(f"icmp eq i{width} {name}, 0")
+                wide = self.let(f"zext i{width} {name} to i{size}") if width < size else name
+                name, width = self.let(f"select i1 {zero}, i{size} {role}, i{size} {wide}"), size
+            if width != size:
+                cast = "trunc" if width > size else "zext"
+                name = self.let(f"{cast} i{width} {name} to i{size}")
+            self.put(f"store i{size} {name}, ptr {self.pointer('%rec', slot.offset)}, align 1")
+        self.put(f"store ptr {form.symbol}, ptr %rec")
+        self.end("ret void")
+
+
+def decoder_text(layout: Layout, candidates: list[Candidate], undefined: str) -> str:
+    """The LLVM function ``decode(rec, word, offset in the page)`` that fills in a record."""
+    lowering = _DecoderLowering(layout)
+    lowering.tree(candidates, 0)
+    lowering.label("%undefined")
+    lowering.put(f"store ptr {undefined}, ptr %rec")
+    lowering.end("ret void")
+    body = "\n".join(["entry:", *lowering.lines])
+    return f"define internal void @decode(ptr %rec, i32 %word, i64 %offset) #2 {{\n{body}\n}}\n"

@@ -1,0 +1,154 @@
+"""Lowering of floating point to constrained LLVM intrinsics and the host's control register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..ir.value import Value
+from . import host
+
+__all__ = ["FP_OPS", "FpLowering"]
+
+_TYPES = {32: "float", 64: "double"}
+_STRICT = '!"fpexcept.strict"'
+_DYNAMIC = f'metadata !"round.dynamic", metadata {_STRICT}'
+_ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "fsqrt": "sqrt",
+               "ffma": "fma", "fround": "rint"}  # fmt: skip
+_COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole")}
+_CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
+            "to_unsigned": "fptoui"}  # fmt: skip
+_ENVIRONMENT = ("fp_flags", "fp_set_flags", "fp_raise", "fp_set_rounding")
+
+FP_OPS = frozenset((*_ARITHMETIC, *_COMPARE, *_CONVERT, "fconvert", *_ENVIRONMENT))
+
+
+class FpLowering:
+    """The floating-point half of `lower.Lowering`."""
+
+    let: Callable[[str], str]
+    put: Callable[[str], None]
+    operand: Callable[[Value], str]
+    fresh: Callable[..., str]
+    allocas: list[str]
+    names: dict[Value, str]
+
+    def floating(self, value: Value) -> None:
+        """Lower one floating-point operation."""
+        if value.op in _ENVIRONMENT:
+            getattr(self, f"_{value.op}")(value)
+        elif value.op in _ARITHMETIC:
+            self.names[value] = self._arithmetic(value)
+        elif value.op in _COMPARE:
+            self.names[value] = self._compare(value)
+        else:
+            self.names[value] = self._conversion(value)
+
+    def _number(self, value: Value) -> tuple[str, str]:
+        """A bit vector as (type, operand) of the format of its width."""
+        kind = _TYPES[value.width]
+        return kind, self.let(f"bitcast i{value.width} {self.operand(value)} to {kind}")
+
+    def _bits(self, name: str, width: int) -> str:
+        return self.let(f"bitcast {_TYPES[width]} {name} to i{width}")
+
+    def _arithmetic(self, value: Value) -> str:
+        operands = [self._number(arg) for arg in value.args]
+        kind, suffix = operands[0][0], f"f{value.width}"
+        arguments = ", ".join(f"{k} {n}" for k, n in operands)
+        name = f"@llvm.experimental.constrained.{_ARITHMETIC[value.op]}.{suffix}"
+        result = self.let(f"call {kind} {name}({arguments}, {_DYNAMIC}) strictfp")
+        return self._bits(result, value.width)
+
+    def _compare(self, value: Value) -> str:
+        (kind, a), (_, b) = (self._number(arg) for arg in value.args)
+        intrinsic, predicate = _COMPARE[value.op]
+        name = f"@llvm.experimental.constrained.{intrinsic}.f{value.args[0].width}"
+        return self.let(
+            f'call i1 {name}({kind} {a}, {kind} {b}, metadata !"{predicate}", '
+            f"metadata {_STRICT}) strictfp"
+        )
+
+    def _conversion(self, value: Value) -> str:
+        source = value.args[0]
+        prefix = "@llvm.experimental.constrained."
+        if value.op in ("from_signed", "from_unsigned"):
+            kind = _TYPES[value.width]
+            name = f"{prefix}{_CONVERT[value.op]}.f{value.width}.i{source.width}"
+            text = f"i{source.width} {self.operand(source)}, {_DYNAMIC}"
+            return self._bits(self.let(f"call {kind} {name}({text}) strictfp"), value.width)
+        from_kind, number = self._number(source)
+        if value.op == "fconvert":
+            kind = _TYPES[value.width]
+            widening = value.width > source.width
+            operation = "fpext" if widening else "fptrunc"
+            tail = f"metadata {_STRICT}" if widening else _DYNAMIC
+            name = f"{prefix}{operation}.f{value.width}.f{source.width}"
+            result = self.let(f"call {kind} {name}({from_kind} {number}, {tail}) strictfp")
+            return self._bits(result, value.width)
+        name = f"{prefix}{_CONVERT[value.op]}.i{value.width}.f{source.width}"
+        return self.let(
+            f"call i{value.width} {name}({from_kind} {number}, metadata {_STRICT}) strictfp"
+        )
+
+    # -- the environment
+    def _cell(self) -> str:
+        cell = self.fresh("fpenv")
+        self.allocas.append(f"  {cell} = alloca i32")
+        return cell
+
+    def _read_environment(self) -> tuple[str, str]:
+        cell = self._cell()
+        self.put(host.current().read.format(cell=cell))
+        return cell, self.let(f"load i32, ptr {cell}")
+
+    def _write_environment(self, cell: str, value: str) -> None:
+        self.put(f"store i32 {value}, ptr {cell}")
+        self.put(host.current().write.format(cell=cell))
+
+    def _fp_flags(self, value: Value) -> None:
+        _, environment = self._read_environment()
+        flags = "0"
+        for n, bit in enumerate(host.current().flag_bits):
+            shifted = self.let(f"lshr i32 {environment}, {bit}")
+            one = self.let(f"and i32 {shifted}, 1")
+            placed = self.let(f"shl i32 {one}, {n}")
+            flags = self.let(f"or i32 {flags}, {placed}")
+        self.names[value] = self.let(f"trunc i32 {flags} to i5")
+
+    def _host_flags(self, value: Value) -> str:
+        """Five generic flags at their places in the host's register."""
+        wide = self.let(f"zext i5 {self.operand(value)} to i32")
+        result = "0"
+        for n, bit in enumerate(host.current().flag_bits):
+            one = self.let(f"and i32 {wide}, {1 << n}")
+            down = self.let(f"lshr i32 {one}, {n}")
+            placed = self.let(f"shl i32 {down}, {bit}")
+            result = self.let(f"or i32 {result}, {placed}")
+        return result
+
+    def _fp_set_flags(self, value: Value) -> None:
+        cell, environment = self._read_environment()
+        mask = ~sum(1 << bit for bit in host.current().flag_bits)
+        cleared = self.let(f"and i32 {environment}, {mask}")
+        new = self.let(f"or i32 {cleared}, {self._host_flags(value.args[0])}")
+        self._write_environment(cell, new)
+
+    def _fp_raise(self, value: Value) -> None:
+        cell, environment = self._read_environment()
+        new = self.let(f"or i32 {environment}, {self._host_flags(value.args[0])}")
+        self._write_environment(cell, new)
+
+    def _fp_set_rounding(self, value: Value) -> None:
+        target = host.current()
+        cell, environment = self._read_environment()
+        # The host's encodings of modes 0 to 3, two bits each, looked up by shifting.
+        table = sum(code << 2 * n for n, code in enumerate(target.rounding))
+        mode = self.let(f"zext i3 {self.operand(value.args[0])} to i32")
+        twice = self.let(f"shl i32 {mode}, 1")
+        amount = self.let(f"and i32 {twice}, 6")
+        code = self.let(f"lshr i32 {table}, {amount}")
+        field = self.let(f"and i32 {code}, 3")
+        placed = self.let(f"shl i32 {field}, {target.rounding_shift}")
+        cleared = self.let(f"and i32 {environment}, {~(3 << target.rounding_shift)}")
+        new = self.let(f"or i32 {cleared}, {placed}")
+        self._write_environment(cell, new)

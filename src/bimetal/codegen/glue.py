@@ -1,0 +1,319 @@
+"""The joints of native code, as LLVM text: entering, decoding, fetching, polling, trapping.
+
+What these do lies between instructions, so no description says it; what takes thought is in the
+routines of `runtime`. All but `enter` have the signature of handlers.
+
+=========== ==========================================================================
+enter       called from Python: the guest's floating-point environment, then `resync`
+resync      look at mode and interrupts again and go on at ``pc``
+fetch       go on at ``pc``, whose page is not in the fetch TLB
+poll        the budget is spent at the record in hand
+pending     the instruction at ``pc`` cannot go on: take its trap, or leave
+h_decode    a record that has not been decoded
+h_cross     the records behind a page's last: go on in the page that follows
+h_straddle  an instruction that lies on both sides of the end of a page
+h_undefined an encoding that means nothing
+=========== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from ..ir.value import Block, Value, tracing
+from .handler import ARGUMENTS, CC, PARAMETERS
+from .host import current
+from .layout import (
+    DATA_BYTES, FETCH_ENTRIES, PAGE, RECORD, TLB_BYTES, Layout,
+)  # fmt: skip
+from .lower import Lowering
+from .runtime import TRAPPED
+
+__all__ = ["glue_text"]
+
+
+class _Glue(Lowering):
+    """Writes one joint."""
+
+    def tail(self, target: str, rec: str = "%rec", pcb: str = "%pcb", budget: str = "%budget",
+             tlb: str = "%tlb") -> None:  # fmt: skip
+        """End with a tail call."""
+        arguments = ARGUMENTS.format(rec=rec, pcb=pcb, budget=budget, tlb=tlb)
+        self.put(f"musttail call {CC} void {target}({arguments})")
+        self.end("ret void")
+
+    def dispatch(self, rec: str, pcb: str = "%pcb", budget: str = "%budget", tlb: str = "%tlb") -> None:
+        """Jump to the handler of a record."""
+        self.tail(self.let(f"load ptr, ptr {rec}"), rec, pcb, budget, tlb)
+
+    @property
+    def shift(self) -> int:
+        """log2 of the bytes of records for a byte of code."""
+        return self.layout.scale.bit_length() - 1
+
+    def here(self) -> str:
+        """The address that the record in hand stands for."""
+        number = self.let("ptrtoint ptr %rec to i64")
+        down = self.let(f"lshr i64 {number}, {self.shift}")
+        return self.let(f"add i64 {down}, %pcb")
+
+    def lookup(self, pc: str, tlb: str = "%tlb") -> tuple[str, str]:
+        """The fetch TLB's entry for an address, and whether it is the right one."""
+        number = self.let(f"lshr i64 {pc}, 12")
+        row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
+        offset = self.let(f"shl i64 {row}, 4")
+        base = self.pointer(tlb, DATA_BYTES)
+        entry = self.pointer(base, offset)
+        tag = self.let(f"load i64, ptr {entry}")
+        page = self.let(f"and i64 {pc}, {-PAGE}")
+        return entry, self.let(f"icmp eq i64 {tag}, {page}")
+
+    def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
+        """Go on at an address whose fetch entry is known."""
+        pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")
+        above = self.let(f"sub i64 {pc}, {pcb}")
+        number = self.let(f"shl i64 {above}, {self.shift}")
+        rec = self.let(f"inttoptr i64 {number} to ptr")
+        self.dispatch(rec, pcb, budget, tlb)
+
+    def stopped(self) -> None:
+        self.tail("@pending")
+
+    def define(self, name: str) -> str:
+        """The finished function."""
+        body = "\n".join(["entry:", *self.allocas, *self.lines])
+        return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"
+
+
+def glue_text(layout: Layout, undefined: str) -> str:
+    """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
+    parts = [
+        _resync(layout), _fetch(layout), _poll(layout), _pending(layout), _decode(layout),
+        _cross(layout), _straddle(layout), _undefined(layout, undefined), _enter(layout),
+        _time(layout),
+    ]  # fmt: skip
+    return "".join(parts)
+
+
+def _resync(layout: Layout) -> str:
+    g = _Glue(layout)
+    g.end("br label %again")
+    g.label("%again")
+    budget = g.load_state("budget")
+    g.branch(g.let(f"icmp slt i64 {budget}, 0"), "%poll", "%context", "!prof !0")
+    g.label("%poll")
+    g.call("rt_poll", 0, [])
+    g.check_pending()
+    g.end("br label %context")
+    g.label("%context")
+    context = g.call("rt_context", 8, [])
+    g.call("rt_enter_context", 0, [("i8", context)])
+    wide = g.let(f"zext i8 {context} to i64")
+    offset = g.let(f"mul i64 {wide}, {TLB_BYTES}")
+    tlb = g.pointer(g.state_pointer("tlb"), offset)
+    # An instruction that waits for the board's answer is finished before it is interrupted.
+    waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
+    g.branch(waiting, "%on", "%interrupts", "!prof !0")
+    g.label("%interrupts")
+    cause = g.call("rt_pending_interrupt", 64, [])
+    g.branch(g.let(f"icmp eq i64 {cause}, 0"), "%on", "%interrupt", "!prof !1")
+    g.label("%interrupt")
+    handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", "0")])
+    g.store_state("pc", handler)
+    g.end("br label %again")
+    g.label("%on")
+    pc, budget = g.load_state("pc"), g.load_state("budget")
+    entry, hit = g.lookup(pc, tlb)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.tail("@fetch", "null", "0", budget, tlb)
+    g.label("%found")
+    g.arrive(pc, entry, budget, tlb)
+    return g.define("resync")
+
+
+def _fetch(layout: Layout) -> str:
+    g = _Glue(layout)
+    g.store_state("budget", "%budget")
+    pc = g.load_state("pc")
+    g.call("rt_fill_fetch", 0, [("i64", pc)])
+    g.check_pending()
+    g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%go", "!prof !0")
+    g.label("%spent")
+    g.tail("@resync")
+    g.label("%go")
+    entry, _ = g.lookup(pc)
+    g.arrive(pc, entry, "%budget", "%tlb")
+    return g.define("fetch")
+
+
+def _poll(layout: Layout) -> str:
+    g = _Glue(layout)
+    g.store_state("pc", g.here())
+    g.store_state("budget", "%budget")
+    g.tail("@resync")
+    return g.define("poll")
+
+
+def _pending(layout: Layout) -> str:
+    g = _Glue(layout)
+    pending = g.load_state("pending")
+    g.store_state("pending", "0")
+    g.branch(g.let(f"icmp eq i64 {pending}, {TRAPPED}"), "%trap", "%leave")
+    g.label("%trap")
+    g.store_state("replay_count", "0")
+    cause, value = g.load_state("trap_cause"), g.load_state("trap_value")
+    handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
+    g.store_state("pc", handler)
+    g.tail("@resync")
+    g.label("%leave")
+    g.end("ret void")
+    return g.define("pending")
+
+
+def _code_pointer(g: _Glue, offset: str) -> str:
+    """Where in the decoded page's copy of the code the byte at ``offset`` stands."""
+    # The copy lies before the records, of which a byte of code has `scale` bytes.
+    down = g.let(f"mul i64 {offset}, {1 - g.layout.scale}")
+    return g.pointer(g.pointer("%rec", down), -PAGE)
+
+
+def _decode(layout: Layout) -> str:
+    g = _Glue(layout)
+    isa = layout.isa
+    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
+    code = _code_pointer(g, offset)
+    last = g.let(f"icmp ugt i64 {offset}, {PAGE - isa.fetch}")
+    g.branch(last, "%end", "%inside", "!prof !0")
+    g.label("%end")
+    granule = f"i{isa.granule * 8}"
+    first = g.let(f"load {granule}, ptr {code}, align 1")
+    short = g.let(f"zext {granule} {first} to i32")
+    complete = _complete(g, short)
+    g.branch(complete, "%known", "%straddles")
+    g.label("%straddles")
+    g.put("store ptr @h_straddle, ptr %rec")
+    g.tail("@h_straddle")
+    g.label("%inside")
+    long = g.let(f"load i32, ptr {code}, align 1")
+    g.end("br label %known")
+    g.label("%known")
+    word = g.let(f"phi i32 [ {short}, %end ], [ {long}, %inside ]")
+    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
+    g.dispatch("%rec")
+    return g.define("h_decode")
+
+
+def _complete(g: _Glue, word: str) -> str:
+    """Lower the ISA's test of whether a first granule is a whole instruction."""
+    first = Value("field", 32, (), "first")
+    block = Block()
+    with tracing(block):
+        answer = g.layout.isa.complete(first)
+    g.names[first] = word
+    g.block(block)
+    return g.operand(answer)
+
+
+def _cross(layout: Layout) -> str:
+    g = _Glue(layout)
+    pc = g.here()
+    entry, hit = g.lookup(pc)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.store_state("pc", pc)
+    g.tail("@fetch")
+    g.label("%found")
+    g.arrive(pc, entry, "%budget", "%tlb")
+    return g.define("h_cross")
+
+
+def _straddle(layout: Layout) -> str:
+    """The second half comes from the copy of the page that follows, and is looked at each time.
+
+    What was decoded stands in the page's last record, with the whole word beside the handler.
+    """
+    g = _Glue(layout)
+    pc = g.here()
+    offset = g.let(f"and i64 {pc}, {PAGE - 1}")
+    page = g.let(f"and i64 {pc}, {-PAGE}")
+    following = g.let(f"add i64 {page}, {PAGE}")
+    entry, hit = g.lookup(following)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.store_state("pc", pc)
+    g.store_state("budget", "%budget")
+    g.call("rt_fill_fetch", 0, [("i64", following)])
+    g.check_pending()
+    g.tail("@fetch")  # the arena may have been emptied: find this instruction again
+    g.label("%found")
+    bias = g.let(f"load i64, ptr {g.pointer(entry, 8)}")
+    above = g.let(f"sub i64 {following}, {bias}")
+    records = g.let(f"shl i64 {above}, {g.shift}")
+    second = g.pointer(g.let(f"inttoptr i64 {records} to ptr"), -PAGE)
+    low = g.let(f"load i16, ptr {_code_pointer(g, offset)}, align 1")
+    high = g.let(f"load i16, ptr {second}, align 1")
+    high = g.let(f"shl i32 {g.let(f'zext i16 {high} to i32')}, 16")
+    word = g.let(f"or i32 {g.let(f'zext i16 {low} to i32')}, {high}")
+    last = (layout.records - 1) * RECORD
+    down = g.let(f"mul i64 {offset}, {-layout.scale}")
+    side = g.pointer(g.pointer("%rec", down), last)
+    known = g.let(f"load i64, ptr {g.pointer(side, 8)}")
+    wide = g.let(f"zext i32 {word} to i64")
+    g.branch(g.let(f"icmp eq i64 {known}, {wide}"), "%go", "%decode", "!prof !1")
+    g.label("%decode")
+    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
+    handler = g.let("load ptr, ptr %rec")
+    g.put(f"store ptr {handler}, ptr {side}")
+    g.put(f"store i64 {wide}, ptr {g.pointer(side, 8)}")
+    g.put("store ptr @h_straddle, ptr %rec")
+    g.end("br label %go")
+    g.label("%go")
+    g.tail(g.let(f"load ptr, ptr {side}"))
+    return g.define("h_straddle")
+
+
+def _undefined(layout: Layout, undefined: str) -> str:
+    g = _Glue(layout)
+    g.store_state("pc", g.here())
+    g.store_state("budget", "%budget")
+    g.call(undefined, 0, [])
+    g.tail("@pending")
+    return g.define("h_undefined")
+
+
+def _enter(layout: Layout) -> str:
+    target = current()
+    g = _Glue(layout)
+    g.put("%saved = alloca i32")
+    g.put("%guest = alloca i32")
+    g.put(target.read.format(cell="%saved"))
+    g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
+    g.put(target.write.format(cell="%guest"))
+    g.put(f"call {CC} void @resync(ptr %st, ptr null, i64 0, i64 0, ptr null)")
+    g.put(target.read.format(cell="%guest"))
+    g.store_state("fp_env", g.let("load i32, ptr %guest"), "i32")
+    g.put(target.write.format(cell="%saved"))
+    g.end("ret void")
+    body = "\n".join(["entry:", *g.lines])
+    return f"define void @enter(ptr %st) #1 {{\n{body}\n}}\n"
+
+
+def _time(layout: Layout) -> str:
+    """The machine's clock: the host's CLOCK_MONOTONIC, or counted in instructions."""
+    g = _Glue(layout)
+    g.put("%now = alloca [2 x i64]")
+    origin, rate = g.load_state("clock_origin"), g.load_state("clock_rate")
+    g.branch(g.let(f"icmp eq i64 {rate}, 0"), "%real", "%counted", "!prof !1")
+    g.label("%real")
+    g.put("call i32 @clock_gettime(i32 1, ptr %now)")
+    seconds = g.let("load i64, ptr %now")
+    rest = g.let(f"load i64, ptr {g.pointer('%now', 8)}")
+    scaled = g.let(f"mul i64 {seconds}, 1000000000")
+    total = g.let(f"add i64 {scaled}, {rest}")
+    g.end(f"ret i64 {g.let(f'sub i64 {total}, {origin}')}")
+    g.label("%counted")
+    retired = g.call("rt_instret", 64, [])
+    scaled = g.let(f"mul i64 {retired}, {rate}")
+    elapsed = g.let(f"lshr i64 {scaled}, 10")
+    g.end(f"ret i64 {g.let(f'add i64 {origin}, {elapsed}')}")
+    body = "\n".join(["entry:", *g.lines])
+    return f"define internal i64 @rt_time_ns(ptr %st) #1 {{\n{body}\n}}\n"

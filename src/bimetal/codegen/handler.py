@@ -1,0 +1,381 @@
+"""Handlers: one native function for each form of each instruction.
+
+All have one signature (`PARAMETERS`) and call the next one as their last act, so there is no
+dispatch loop and the state, the record, the bias of the program counter, the budget and the TLB
+stay in the host's registers. A *fast* handler has no calls and no stack frame: where it would
+need one it hands the instruction, untouched, to its *slow* form.
+"""
+
+from __future__ import annotations
+
+from ..ir.value import Block, Value
+from ..isa.trace import Access, Branches
+from .layout import DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, PAGE, Layout
+from .lower import Lowering, is_static
+from .record import Slots
+
+__all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FastLowering", "Form", "SlowLowering", "handler_text"]
+
+CC = "preserve_nonecc"
+PARAMETERS = "ptr %st, ptr %rec, i64 %pcb, i64 %budget, ptr %tlb"
+ARGUMENTS = "ptr %st, ptr {rec}, i64 {pcb}, i64 {budget}, ptr {tlb}"
+_RARELY, _USUALLY = "!prof !0", "!prof !1"
+
+# Operations that need calls, hence a frame: the slow form is the only one.
+_SLOW_ONLY = {
+    "call", "hcall", "sync", "leave", "trap", "fp_flags", "fp_set_flags", "fp_raise",
+    "fp_set_rounding",
+}  # fmt: skip
+_WITH_SLOW = {"load", "store", "amo", "cas"}
+
+
+class Form:
+    """What forms an instruction needs, from a look at its operations."""
+
+    def __init__(self, block: Block):
+        self.fast_possible = True
+        self.needs_slow = False
+        self.jumps = False
+        self._look(block)
+        if not self.fast_possible:
+            self.needs_slow = True
+
+    def _look(self, block: Block) -> None:
+        for value in block:
+            if value.op in _SLOW_ONLY:
+                self.fast_possible = False
+            if value.op in _WITH_SLOW:
+                self.needs_slow = True
+            if value.op == "jump":
+                self.jumps = True
+            if isinstance(value.attr, Branches):
+                if value.attr.cold:
+                    self.needs_slow = True
+                else:
+                    self._look(value.attr.then)
+                self._look(value.attr.otherwise)
+
+
+class _HandlerLowering(Lowering):
+    """What fast and slow handlers share: operands from the record, and going on."""
+
+    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool):
+        super().__init__(layout)
+        self.slots, self.length, self.near = slots, length, near
+        self._static: dict[Value, bool] = {}
+        self._index_names: dict[tuple[Value, int], str] = {}
+        self.resync = False
+
+    # -- operands
+    def one(self, value: Value) -> None:
+        # Static values are made when the record is decoded, and loaded where they are used.
+        if not is_static(value, self._static):
+            super().one(value)
+
+    def missing(self, value: Value) -> str:
+        slot = self.slots.slot(value)
+        return self._load_slot(slot.offset, slot.bytes, slot.is_signed, value.width)
+
+    def _load_slot(self, offset: int, size: int, is_signed: bool, width: int) -> str:
+        # Loaded where it is used, so that a name never crosses into a block it does not dominate.
+        name = self.let(f"load i{size * 8}, ptr {self.pointer('%rec', offset)}, align 1")
+        if width == size * 8:
+            return name
+        cast = "trunc" if width < size * 8 else "sext" if is_signed else "zext"
+        return self.let(f"{cast} i{size * 8} {name} to i{width}")
+
+    def operand(self, value: Value) -> str:
+        if value.op != "const" and is_static(value, self._static):
+            return self.missing(value)
+        return super().operand(value)
+
+    def index(self, value: Value, scratch: int | None) -> str:
+        if not is_static(value, self._static):
+            return super().index(value, scratch)
+        slot = self.slots.slot(value, scratch)
+        return self._load_slot(slot.offset, slot.bytes, False, 64)
+
+    # -- the program counter
+    @property
+    def _shift(self) -> int:
+        return self.layout.scale.bit_length() - 1
+
+    def here(self) -> str:
+        """The address of this instruction."""
+        number = self.let("ptrtoint ptr %rec to i64")
+        down = self.let(f"lshr i64 {number}, {self._shift}")
+        return self.let(f"add i64 {down}, %pcb")
+
+    def op_pc(self, value: Value) -> None:
+        self.names[value] = self.here()
+
+    # -- going on
+    def dispatch(self, rec: str, pcb: str = "%pcb", budget: str = "%budget") -> None:
+        """Jump to the handler of a record."""
+        handler = self.let(f"load ptr, ptr {rec}")
+        self.tail(handler, rec, pcb, budget)
+
+    def tail(
+        self, target: str, rec: str = "%rec", pcb: str = "%pcb", budget: str = "%budget"
+    ) -> None:
+        """End with a tail call."""
+        arguments = ARGUMENTS.format(rec=rec, pcb=pcb, budget=budget, tlb="%tlb")
+        self.put(f"musttail call {CC} void {target}({arguments})")
+        self.end("ret void")
+
+    def spend(self) -> str:
+        """The budget after this instruction."""
+        return self.let("sub i64 %budget, 1")
+
+    def retire(self) -> None:
+        """Go on with the next instruction in memory."""
+        if self.resync:
+            self._resync(self.let(f"add i64 {self.here()}, {self.length}"))
+            return
+        following = self.pointer("%rec", self.length * self.layout.scale)
+        self.dispatch(following, budget=self.spend())
+
+    def _resync(self, pc: str) -> None:
+        self.store_state("pc", pc)
+        self.store_state("budget", self.spend())
+        self.tail("@resync")
+
+    def op_jump(self, value: Value) -> None:
+        target = value.args[0]
+        if self.resync:
+            self._resync(self.operand(target))
+            return
+        distance = self._distance(target)
+        if self.near and distance is not None:
+            scale = self.layout.scale
+            slot = self.slots.slot(distance, "distance", scale.bit_length() - 1)
+            self._go(self.pointer_by("%rec", slot.offset, slot.bytes), "%pcb")
+            return
+        self._far(self.operand(target))
+
+    def pointer_by(self, base: str, offset: int, size: int) -> str:
+        """``base`` plus a signed operand of the record."""
+        return self.pointer(base, self._load_slot(offset, size, True, 64))
+
+    def _distance(self, target: Value) -> Value | None:
+        """The static distance of a jump relative to the program counter."""
+        if target.op == "add" and target.args[0].op == "pc":
+            if is_static(target.args[1], self._static):
+                return target.args[1]
+        return None
+
+    def _go(self, rec: str, pcb: str) -> None:
+        """Arrive at a record by a jump, which is where the budget is looked at."""
+        budget = self.spend()
+        spent = self.let(f"icmp slt i64 {budget}, 0")
+        poll, go = self.fresh("poll"), self.fresh("go")
+        self.branch(spent, poll, go, _RARELY)
+        self.label(poll)
+        self.tail("@poll", rec, pcb, budget)
+        self.label(go)
+        self.dispatch(rec, pcb, budget)
+
+    def _far(self, target: str) -> None:
+        """Jump to any address, through the fetch TLB."""
+        number = self.let(f"lshr i64 {target}, 12")
+        row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
+        offset = self.let(f"shl i64 {row}, 4")
+        base = self.pointer("%tlb", DATA_BYTES)
+        entry = self.pointer(base, offset)
+        tag = self.let(f"load i64, ptr {entry}")
+        page = self.let(f"and i64 {target}, {-PAGE}")
+        hit = self.let(f"icmp eq i64 {tag}, {page}")
+        found, missed = self.fresh("found"), self.fresh("missed")
+        self.branch(hit, found, missed, _USUALLY)
+        self.label(missed)
+        self.store_state("pc", target)
+        self.tail("@fetch", budget=self.spend())
+        self.label(found)
+        pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")
+        above = self.let(f"sub i64 {target}, {pcb}")
+        number = self.let(f"shl i64 {above}, {self._shift}")
+        self._go(self.let(f"inttoptr i64 {number} to ptr"), pcb)
+
+
+class FastLowering(_HandlerLowering):
+    """The fast form: the inline TLB check, and the slow form for everything else."""
+
+    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool, slow: str):
+        super().__init__(layout, slots, length, near)
+        self._slow = slow
+
+    def op_if(self, value: Value) -> None:
+        branches = value.attr
+        assert isinstance(branches, Branches)
+        if not branches.cold:
+            super().op_if(value)
+            return
+        slow, go = self.fresh("slow"), self.fresh("go")
+        self.branch(self.operand(value.args[0]), slow, go, _RARELY)
+        self.label(slow)
+        self.tail(self._slow)
+        self.label(go)
+        self.block(branches.otherwise)
+
+    def _host(self, address: Value, access: Access, write: bool) -> str:
+        """A host pointer for an access that hits the data TLB; misses end in the slow form.
+
+        The tag is compared with the page of the *last* byte, so an access that crosses a page
+        misses; where misalignment traps, with the low bits of the address too.
+        """
+        va = self.operand(address)
+        size = access.width // 8
+        number = self.let(f"lshr i64 {va}, 12")
+        row = self.let(f"and i64 {number}, {DATA_ENTRIES - 1}")
+        offset = self.let(f"mul i64 {row}, {DATA_ENTRY}")
+        entry = self.pointer("%tlb", offset)
+        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}")
+        if access.aligned or size == 1:
+            wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
+        else:
+            last = self.let(f"add i64 {va}, {size - 1}")
+            wanted = self.let(f"and i64 {last}, {-PAGE}")
+        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
+        found, missed = self.fresh("found"), self.fresh("missed")
+        self.branch(hit, found, missed, _USUALLY)
+        self.label(missed)
+        self.tail(self._slow)
+        self.label(found)
+        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}")
+        address_name = self.let(f"add i64 {va}, {addend}")
+        return self.let(f"inttoptr i64 {address_name} to ptr")
+
+    def op_load(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self._host(value.args[0], access, write=False)
+        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1")
+
+    def op_store(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        name = self.operand(value.args[1])
+        pointer = self._host(value.args[0], access, write=True)
+        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1")
+
+    def op_amo(self, value: Value) -> None:
+        access, operation = value.attr  # type: ignore[misc]
+        pointer = self._host(value.args[0], access, write=True)
+        self.names[value] = self.atomic_update(pointer, value, operation)
+
+    def op_cas(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self._host(value.args[0], access, write=True)
+        self.names[value] = self.compare_and_swap(pointer, value)
+
+
+class SlowLowering(_HandlerLowering):
+    """The slow form: everything is a call, and the state knows where the instruction stands."""
+
+    def __init__(
+        self, layout: Layout, slots: Slots, length: int, near: bool, form: Form, resync: bool
+    ):
+        super().__init__(layout, slots, length, near)
+        self._form = form
+        self.resync = resync
+        self.store_state("pc", self.here())
+        self.store_state("budget", "%budget")
+        self.store_state("replay_at", "0")
+
+    def stopped(self) -> None:
+        self.tail("@pending")
+
+    def retire(self) -> None:
+        self.store_state("replay_count", "0")
+        super().retire()
+
+    def op_sync(self, value: Value) -> None:
+        """Every way out of this handler looks again: see `resync`."""
+
+    def op_leave(self, value: Value) -> None:
+        self.set_leave(value)
+        if value.attr == "reference":
+            self.stopped()  # the instruction itself is still to be done
+            return
+        self.store_state("pc", self.let(f"add i64 {self.here()}, {self.length}"))
+        self.store_state("budget", self.spend())
+        self.stopped()
+
+    def _size(self, access: Access) -> str:
+        return f"i64 {access.width // 8}"
+
+    def op_load(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        va = self.operand(value.args[0])
+        size = ("i64", str(access.width // 8))
+        if access.aligned:
+            self.call("rt_check_aligned", 0, [("i64", va), size])
+            self.check_pending()
+        name = self.call("rt_slow_load", 64, [("i64", va), size])
+        self.check_pending()
+        self.names[value] = self._narrow(name, "i64", value.width)
+
+    def op_store(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        va = self.operand(value.args[0])
+        name = self._widen(self.operand(value.args[1]), "i64", access.width)
+        size = ("i64", str(access.width // 8))
+        self.call("rt_slow_store", 0, [("i64", va), ("i64", name), size])
+        self.check_pending()
+
+    def _atomic(self, address: Value, access: Access) -> str:
+        arguments = [("i64", self.operand(address)), ("i64", str(access.width // 8))]
+        found = self.call("rt_atomic_host", 64, arguments)
+        self.check_pending()
+        return self.let(f"inttoptr i64 {found} to ptr")
+
+    def op_amo(self, value: Value) -> None:
+        access, operation = value.attr  # type: ignore[misc]
+        self.names[value] = self.atomic_update(
+            self._atomic(value.args[0], access), value, operation
+        )
+
+    def op_cas(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        self.names[value] = self.compare_and_swap(self._atomic(value.args[0], access), value)
+
+
+def _contains(block: Block, op: str) -> bool:
+    for value in block:
+        if value.op == op:
+            return True
+        if isinstance(value.attr, Branches) and (
+            _contains(value.attr.then, op) or _contains(value.attr.otherwise, op)
+        ):
+            return True
+    return False
+
+
+def handler_text(
+    layout: Layout, symbol: str, block: Block, length: int, near: bool
+) -> tuple[str, Slots, str]:
+    """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
+    form, slots, texts = Form(block), Slots(), []
+    entry = slow = f"@{symbol}_slow"
+    if form.fast_possible:
+        entry = f"@{symbol}"
+        fast = FastLowering(layout, slots, length, near, slow)
+        texts.append(_define(fast, block, entry, "#0"))
+    if form.needs_slow:
+        lowering = SlowLowering(layout, slots, length, near, form, _contains(block, "sync"))
+        texts.append(_define(lowering, block, slow, "#2"))
+    return "".join(texts), slots, entry
+
+
+def _define(lowering: _HandlerLowering, block: Block, symbol: str, attributes: str) -> str:
+    lowering.block(block)
+    if lowering.open:
+        lowering.retire()
+    body = "\n".join(["entry:", *lowering.allocas, *lowering.lines])
+    # LLVM wants to know of every function that depends on the floating-point environment.
+    strict = " strictfp" if ".constrained." in body else ""
+    return f"define {CC} void {symbol}({PARAMETERS}) {attributes}{strict} {{\n{body}\n}}\n"

@@ -1,0 +1,128 @@
+"""The memory that native code works on: where each register and engine variable lies.
+
+A hart's state is one block: the ISA's register files in their order, the engine's variables, and
+the TLBs at the end. A decoded page stands elsewhere, in the hart's arena:
+
+====================== =============================================================
+`PAGE_EPOCH`           the code epoch in which the page was last found unchanged
+`PAGE_HOST`            the host address of the guest page it was decoded from
+`PAGE_COPY`            the bytes it was decoded from
+`PAGE_RECORDS`         a record for each possible start of an instruction, then those that
+                       lead over the end of the page
+====================== =============================================================
+
+A record is a handler's address and eight bytes of operands. Records are `RECORD` bytes for each
+``granule`` bytes of code, so the program counter follows from a record's address and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..isa.describe import Isa
+from ..isa.state import File, StateSpec
+
+__all__ = [
+    "CONTEXTS", "DATA_BYTES", "DATA_ENTRIES", "DATA_ENTRY", "FETCH_ENTRIES", "FETCH_ENTRY",
+    "Layout", "MEMORY_SLOTS", "OPERANDS", "PAGE", "PAGE_COPY", "PAGE_EPOCH", "PAGE_HOST",
+    "PAGE_RECORDS", "RECORD", "TLB_BYTES",
+]  # fmt: skip
+
+PAGE = 4096
+RECORD = 16
+OPERANDS = 8  # offset of the operands in a record
+PAGE_EPOCH, PAGE_HOST, PAGE_COPY = 0, 8, 64
+PAGE_RECORDS = PAGE_COPY + PAGE
+
+# Translation contexts: the ISA's `context` routine numbers them.
+CONTEXTS = 5
+# A data entry: tags for reading and writing, and what to add to get the host address.
+DATA_ENTRIES, DATA_ENTRY = 512, 32
+# A fetch entry: the tag, and the bias between a record's address and the program counter.
+FETCH_ENTRIES, FETCH_ENTRY = 256, 16
+DATA_BYTES = DATA_ENTRIES * DATA_ENTRY
+TLB_BYTES = DATA_BYTES + FETCH_ENTRIES * FETCH_ENTRY
+
+MEMORY_SLOTS = 8
+REPLAYS = 16
+
+
+def engine_state() -> StateSpec:
+    """The engine's own variables, declared like registers so that routines can use them."""
+    spec = StateSpec()
+    # Instructions left until the next poll, and the count of retired ones when it reaches zero.
+    spec.scalars(64, "budget", "poll_at")
+    spec.scalars(64, "slice")
+    # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
+    spec.scalars(64, "pending", "trap_cause", "trap_value")
+    spec.scalars(64, "leave_reason")
+    spec.file("leave_args", 4, 64)
+    # Device accesses of the instruction in hand that the board has answered.
+    spec.scalars(64, "replay_count", "replay_at")
+    spec.file("replay", REPLAYS, 64)
+    # Set from other threads: stop, or flush what is cached of the guest's memory.
+    spec.scalars(8, "stop", "flush_wanted")
+    spec.scalars(32, "fp_env")
+    spec.scalars(8, "tlb_context")
+    # The range of addresses that large pages have been cached for.
+    spec.scalars(64, "large_low", "large_high")
+    spec.file("slot_base", MEMORY_SLOTS, 64)
+    spec.file("slot_size", MEMORY_SLOTS, 64)
+    spec.file("slot_host", MEMORY_SLOTS, 64)
+    spec.file("slot_readonly", MEMORY_SLOTS, 64)
+    spec.file("slot_page", MEMORY_SLOTS, 64)
+    # Decoded pages: the epoch, the table by page of RAM, the arena, an empty page's records.
+    spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
+    spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
+    # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
+    spec.scalars(64, "clock_origin", "clock_rate")
+    spec.file("counter", 8, 64)
+    return spec
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Offsets in bytes from the start of a hart's state."""
+
+    isa: Isa
+    spec: StateSpec
+    offsets: dict[str, int]
+    tlb: int
+    size: int
+
+    @classmethod
+    def of(cls, isa: Isa) -> Layout:
+        """The layout for an ISA."""
+        spec = StateSpec(dict(isa.state.files) | engine_state().files)
+        offsets: dict[str, int] = {}
+        at = 0
+        for file in spec.files.values():
+            size = cls.slot_bytes(file)
+            at = -(-at // size) * size
+            offsets[file.name] = at
+            at += size * file.slots
+        tlb = -(-at // 64) * 64
+        return cls(isa, spec, offsets, tlb, tlb + CONTEXTS * TLB_BYTES)
+
+    @staticmethod
+    def slot_bytes(file: File) -> int:
+        """Storage of one register: its width rounded up to 1, 2, 4, 8 or 16 bytes."""
+        size = 1
+        while size * 8 < file.width:
+            size *= 2
+        return size
+
+    @property
+    def scale(self) -> int:
+        """Bytes of records for a byte of code."""
+        return RECORD // self.isa.granule
+
+    @property
+    def records(self) -> int:
+        """Records of a page: one for each start, those over its end, and one to work with."""
+        return PAGE // self.isa.granule + self.isa.fetch // self.isa.granule + 2
+
+    @property
+    def page_bytes(self) -> int:
+        """The size of a decoded page."""
+        return -(-(PAGE_RECORDS + self.records * RECORD) // 64) * 64
