@@ -171,8 +171,9 @@ def _install(guest: Guest, made: Path) -> None:
     """
     home = _home(guest)
     digest = hashlib.sha256((made / MANIFEST).read_bytes()).hexdigest()[:16]
-    if not (home / digest).exists():
-        made.rename(home / digest)
+    if (home / digest).exists():  # the same content, but damaged since, or fetched once more
+        (home / digest).rename(made.parent / "replaced")
+    made.rename(home / digest)
     link_to(home / CURRENT, digest)
     for old in home.iterdir():
         scratch = old == made.parent

@@ -1,0 +1,122 @@
+"""From a guest's name to its files: made once, found again, made anew when outdated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from bimetal.catalogue import GUESTS, cache_folder, cached, fetch, find
+from tests.catalogue.conftest import FakeHost
+from tests.catalogue.test_newc import parse
+
+NAME = "debian-riscv64"
+
+
+@pytest.fixture
+def debian(host: FakeHost) -> FakeHost:
+    """A host whose mirror has what the guest is made of."""
+    host.add("busybox-static", "1.37", {"usr/bin/busybox": b"busybox"})
+    host.add("linux-image-riscv64", "6.12-1", {}, ["linux-image-6.12-riscv64"])
+    host.add("linux-image-6.12-riscv64", "6.12-1", {"boot/vmlinux-6.12": b"kernel 6.12"})
+    return host
+
+
+def test_a_guest_is_made_of_packages(debian: FakeHost) -> None:
+    payload = fetch(NAME)
+    assert payload.kernel.read_bytes() == b"kernel 6.12"
+    assert payload.versions["linux-image-6.12-riscv64"] == "6.12-1"
+    assert payload.bios is None
+    assert (payload.board, payload.append) == ("riscv-virt", "console=ttyS0")
+    assert payload.initrd is not None
+    files = parse(payload.initrd.read_bytes())
+    assert files["bin/busybox"] == (0o100755, b"busybox", (0, 0))
+    assert files["init"][1].startswith(b"#!/bin/busybox sh\n")
+    assert files["dev/console"][2] == (5, 1)
+
+
+def test_the_second_time_needs_no_network(debian: FakeHost) -> None:
+    first = fetch(NAME)
+    calls = debian.calls()
+    debian.fail("E: no network")
+    assert fetch(NAME) == first == cached(GUESTS[NAME])
+    assert debian.calls() == calls
+
+
+def test_an_update_takes_the_new_version_and_drops_the_old(debian: FakeHost) -> None:
+    old = fetch(NAME)
+    debian.add("linux-image-riscv64", "6.13-1", {}, ["linux-image-6.13-riscv64"])
+    debian.add("linux-image-6.13-riscv64", "6.13-1", {"boot/vmlinux-6.13": b"kernel 6.13"})
+    assert fetch(NAME) == old
+    new = fetch(NAME, update=True)
+    assert new.kernel.read_bytes() == b"kernel 6.13"
+    assert not old.kernel.exists()
+
+
+@pytest.mark.parametrize("damage", ["shorter", "missing", "manifest", "recipe", "empty"])
+def test_what_is_damaged_or_outdated_is_made_anew(debian: FakeHost, damage: str) -> None:
+    payload = fetch(NAME)
+    manifest = payload.kernel.parent / "guest.json"
+    match damage:
+        case "shorter":
+            payload.kernel.write_bytes(b"kern")
+        case "missing":
+            payload.kernel.unlink()
+        case "manifest":
+            manifest.write_text("{")
+        case "recipe":
+            manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "recipe": "old"}))
+        case "empty":
+            manifest.write_text("[]")
+    assert cached(GUESTS[NAME]) is None
+    assert fetch(NAME).kernel.read_bytes() == b"kernel 6.12"
+    assert cached(GUESTS[NAME]) is not None
+
+
+def test_nothing_is_left_behind(debian: FakeHost) -> None:
+    fetch(NAME)
+    (cache_folder() / "guests" / NAME / ".making-killed").mkdir()
+    fetch(NAME, update=True)
+    names = {path.name for path in (cache_folder() / "guests" / NAME).iterdir()}
+    assert names >= {"current", "lock"}
+    assert len(names) == 3
+    assert not list(cache_folder().rglob("*.deb"))
+
+
+def test_a_failed_download_leaves_the_old_guest(debian: FakeHost) -> None:
+    old = fetch(NAME)
+    debian.fail("E: no network")
+    with pytest.raises(BimetalError, match="no network"):
+        fetch(NAME, update=True)
+    assert fetch(NAME) == old
+
+
+def test_packages_without_the_expected_file_say_so(debian: FakeHost) -> None:
+    debian.add("linux-image-6.12-riscv64", "6.12-2", {"boot/somewhere-else": b""})
+    with pytest.raises(BimetalError, match="hold no boot/vmlinu"):
+        fetch(NAME)
+
+
+def test_an_unknown_guest_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(BimetalError, match="did you mean debian-riscv64"):
+        find("debain-riscv64")
+    with pytest.raises(BimetalError, match="bimetal guests"):
+        find("zx81")
+
+
+def test_every_guest_of_the_catalogue_is_whole() -> None:
+    for name, guest in GUESTS.items():
+        assert guest.name == name
+        assert "kernel" in guest.files
+        assert set(guest.files) <= {"kernel", "initrd", "bios"}
+        assert guest.packages
+        assert guest.summary
+    assert len({guest.recipe for guest in GUESTS.values()}) == len(GUESTS)
+
+
+def test_the_recipe_changes_with_what_decides_the_files(tmp_path: Path) -> None:
+    trixie, sid = GUESTS["debian-riscv64"], GUESTS["debian-sid-riscv64"]
+    assert trixie.files == sid.files
+    assert trixie.recipe != sid.recipe
