@@ -20,7 +20,7 @@ __all__ = ["Decoded", "Insn", "Isa"]
 MAX_VARIANTS = 256
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Insn:
     """One described instruction.
 
@@ -38,6 +38,7 @@ class Insn:
     isa: Isa
     restartable: bool = False
     _variants: dict[tuple[tuple[str, int], ...], Block] | None = None
+    _traced: dict[tuple[int, ...], Block | str] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -68,6 +69,22 @@ class Insn:
             self._trace_variants({})
         return self._variants
 
+    def variant(self, fields: Mapping[str, int]) -> Block:
+        """The trace that serves these fields: of those that the description pins, only this one."""
+        fixed: dict[str, int] = {}
+        while True:
+            key = tuple(fixed.values())  # which fields they are of follows from the earlier ones
+            traced = self._traced.get(key)
+            if traced is None:
+                try:
+                    traced = self.trace(fixed)
+                except NeedPin as need:
+                    traced = need.name
+                self._traced[key] = traced
+            if isinstance(traced, Block):
+                return traced
+            fixed[traced] = fields[traced]
+
     def _trace_variants(self, fixed: dict[str, int]) -> None:
         assert self._variants is not None
         try:
@@ -93,7 +110,7 @@ class Decoded:
         return self.insn.template.show(self.fields, self.insn.pattern.widths, pc)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Isa:
     """An instruction set: its state, operand kinds, instructions and routines.
 
@@ -110,6 +127,8 @@ class Isa:
     complete: Callable[[Value], Value]
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
+    _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
+    _sorted_count: int = 0
 
     def insn(
         self,
@@ -127,8 +146,14 @@ class Isa:
             template = Template(text, self.kinds)
             self.insns.append(
                 Insn(
-                    name or template.mnemonic, Pattern(row), template, meaning, where,
-                    extension or meaning.__module__.rsplit(".", 1)[-1], self, restartable,
+                    name or template.mnemonic,
+                    Pattern(row),
+                    template,
+                    meaning,
+                    where,
+                    extension or meaning.__module__.rsplit(".", 1)[-1],
+                    self,
+                    restartable,
                 )
             )
             return meaning
@@ -158,13 +183,40 @@ class Isa:
             key=lambda i: (-i.pattern.mask.bit_count(), i.where is None),
         )
 
-    def decode(self, word: int) -> Decoded | None:
-        """Recognise the instruction at the low end of ``word``; None if it is not one."""
-        for insn in self.ordered():
+    def _candidates(self, word: int) -> list[Insn]:
+        """The instructions that the low byte of ``word`` leaves, most specific first."""
+        if self._sorted_count != len(self.insns):
+            self._by_byte.clear()
+            self._sorted_count = len(self.insns)
+        byte = word & 0xFF
+        found = self._by_byte.get(byte)
+        if found is None:
+            found = [
+                i for i in self.ordered() if (byte ^ i.pattern.match) & i.pattern.mask & 0xFF == 0
+            ]
+            self._by_byte[byte] = found
+        return found
+
+    def decode(self, word: int, size: int | None = None) -> Decoded | None:
+        """Recognise the instruction at the low end of ``word``; None if it is not one.
+
+        Where only the first ``size`` bytes are known, longer instructions are not considered.
+        """
+        for insn in self._candidates(word):
+            if size is not None and insn.length > size:
+                continue
             fields = insn.pattern.decode(word & ((1 << insn.pattern.width) - 1))
             if fields is not None and insn.admits(fields):
                 return Decoded(insn, fields)
         return None
+
+    def continues(self, word: int, size: int) -> bool:
+        """Whether the ``size`` bytes in ``word`` may be the start of a longer instruction."""
+        known = (1 << 8 * size) - 1
+        return any(
+            insn.length > size and (word ^ insn.pattern.match) & insn.pattern.mask & known == 0
+            for insn in self._candidates(word)
+        )
 
     def assemble(self, text: str, pc: int = 0) -> bytes:
         """The encoding of one instruction; ValueError if no description reads ``text``."""
@@ -193,4 +245,3 @@ class Isa:
 
 def _unsigned(fields: Mapping[str, int], pattern: Pattern) -> dict[str, int]:
     return {name: v & ((1 << pattern.widths.get(name, 64)) - 1) for name, v in fields.items()}
-

@@ -1,0 +1,264 @@
+"""Evaluation: traces executed in pure Python, operation by operation.
+
+This is the slow, living definition of what a trace means; native code has to agree with it. What
+a trace acts on (registers, memory, the engine) is a `Machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from . import softfloat
+from .ops import OPS, signed
+from .softfloat import FORMATS, Environment
+from .value import Block, Value
+
+__all__ = ["Access", "Frame", "Machine", "Trap", "call", "evaluate"]
+
+
+class Trap(Exception):
+    """The guest raised an exception: a trap of the ISA, with its cause and value."""
+
+    def __init__(self, cause: int, value: int):
+        super().__init__(f"cause {cause}, value {value:#x}")
+        self.cause, self.value = cause, value
+
+
+class Access(Protocol):
+    """How memory is accessed: `isa.trace.Access`."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def aligned(self) -> bool: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class Machine(Protocol):
+    """What a trace acts on. Values are unsigned integers of the stated widths."""
+
+    pc: int
+    environment: Environment
+
+    def get(self, file: str, index: int) -> int:
+        """Register ``index`` of a file."""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Write a register; a write to the zero register of its file is lost."""
+
+    def load(self, address: int, access: Access) -> int:
+        """Load from memory, or raise `Trap`."""
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """Store to memory, or raise `Trap`."""
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        """Replace what is in memory by what ``change`` makes of it; the old value."""
+
+    def host(self, name: str, args: Sequence[int]) -> int:
+        """Ask the engine: "ticks", "instret", "is_ram", "flush" and so on."""
+
+    def leave(self, reason: str, args: Sequence[int]) -> None:
+        """The instruction asks for the engine's attention; may raise what stops it."""
+
+    def sync(self) -> None:
+        """Mode, translation or interrupt enables may have changed."""
+
+
+_UPDATES: dict[str, Callable[[int, int, int], int]] = {
+    "xchg": lambda w, old, new: new,
+    "add": lambda w, old, new: old + new,
+    "sub": lambda w, old, new: old - new,
+    "and": lambda w, old, new: old & new,
+    "or": lambda w, old, new: old | new,
+    "xor": lambda w, old, new: old ^ new,
+    "min": lambda w, old, new: min(old, new, key=lambda v: signed(v, w)),
+    "max": lambda w, old, new: max(old, new, key=lambda v: signed(v, w)),
+    "umin": lambda w, old, new: min(old, new),
+    "umax": lambda w, old, new: max(old, new),
+}
+
+_ARITHMETIC: dict[str, Callable[..., int]] = {
+    "fadd": softfloat.add,
+    "fsub": softfloat.subtract,
+    "fmul": softfloat.multiply,
+    "fdiv": softfloat.divide,
+    "fsqrt": softfloat.square_root,
+    "ffma": softfloat.multiply_add,
+    "fround": softfloat.round_to_integral,
+    "fequal": softfloat.equal,
+    "fless": softfloat.less,
+    "fless_equal": softfloat.less_equal,
+}
+
+_SHIFTS = ("shl", "lsr", "asr")
+
+
+class Frame:
+    """One execution of a trace: its fields (or parameters), values and variables."""
+
+    def __init__(self, fields: Mapping[str, int], machine: Machine):
+        self.fields, self.machine = fields, machine
+        self.values: dict[Value, int] = {}
+        self.target: int | None = None
+        self.result = 0
+
+    def operand(self, value: Value) -> int:
+        """The number that a value has in this execution."""
+        if value.op == "const":
+            return int(value)
+        if value.op == "field":
+            return self.fields[str(value.attr)]
+        return self.values[value]
+
+    def run(self, block: Block) -> bool:
+        """Execute a block; whether it returned from its routine."""
+        for value in block:
+            if value.op == "if":
+                branches: Any = value.attr
+                holds = self.operand(value.args[0])
+                if self.run(branches.then if holds else branches.otherwise):
+                    return True
+            elif value.op == "ret":
+                self.result = self.operand(value.args[0]) if value.args else 0
+                return True
+            else:
+                number = self._one(value, [self.operand(arg) for arg in value.args])
+                if number is not None:
+                    self.values[value] = number & ((1 << value.width) - 1)
+        return False
+
+    def _one(self, value: Value, operands: list[int]) -> int | None:
+        rule = OPS.get(value.op)
+        if rule is not None:
+            if value.op in _SHIFTS and operands[1] >= value.width:
+                raise ValueError(f"{value.op} of {value.width} bits by {operands[1]}")
+            return rule.evaluate(value.args[0].width, *operands)
+        arithmetic = _ARITHMETIC.get(value.op)
+        if arithmetic is not None:
+            form = FORMATS[value.args[0].width]
+            return arithmetic(self.machine.environment, form, *operands)
+        handler = _HANDLERS.get(value.op)
+        if handler is None:
+            raise NotImplementedError(f"{value.op} belongs to the engine's own routines")
+        return handler(self, value, *operands)
+
+    # -- values and variables
+    def op_select(self, value: Value, condition: int, a: int, b: int) -> int:
+        return a if condition else b
+
+    def op_local(self, value: Value, initial: int) -> None:
+        self.values[value] = initial
+
+    def op_local_get(self, value: Value) -> int:
+        return self.values[value.args[0]]
+
+    def op_local_set(self, value: Value, new: int) -> None:
+        self.values[value.args[0]] = new
+
+    # -- registers and control
+    def op_get(self, value: Value, index: int) -> int:
+        return self.machine.get(str(value.attr), index)
+
+    def op_set(self, value: Value, index: int, new: int) -> None:
+        self.machine.set(str(value.attr), index, new)
+
+    def op_pc(self, value: Value) -> int:
+        return self.machine.pc
+
+    def op_jump(self, value: Value, target: int) -> None:
+        self.target = target
+
+    def op_trap(self, value: Value, cause: int, number: int) -> None:
+        raise Trap(cause, number)
+
+    def op_call(self, value: Value, *args: int) -> int:
+        return call(value.attr, self.machine, *args)
+
+    def op_hcall(self, value: Value, *args: int) -> int:
+        return self.machine.host(str(value.attr), args)
+
+    def op_leave(self, value: Value, *args: int) -> None:
+        self.machine.leave(str(value.attr), args)
+
+    def op_sync(self, value: Value) -> None:
+        self.machine.sync()
+
+    # -- memory
+    def op_load(self, value: Value, address: int) -> int:
+        access: Any = value.attr
+        return self.machine.load(address, access)
+
+    def op_store(self, value: Value, address: int, new: int) -> None:
+        access: Any = value.attr
+        self.machine.store(address, new, access)
+
+    def op_amo(self, value: Value, address: int, operand: int) -> int:
+        access, operation = cast(tuple[Access, str], value.attr)
+        update, width = _UPDATES[operation], access.width
+        mask = (1 << width) - 1
+        return self.machine.update(address, access, lambda old: update(width, old, operand) & mask)
+
+    def op_cas(self, value: Value, address: int, expected: int, new: int) -> int:
+        access: Any = value.attr
+        return self.machine.update(address, access, lambda old: new if old == expected else old)
+
+    def op_fence(self, value: Value) -> None:
+        """One thread sees its accesses in order."""
+
+    # -- floating point
+    def op_fconvert(self, value: Value, number: int) -> int:
+        source, target = FORMATS[value.args[0].width], FORMATS[value.width]
+        return softfloat.convert(self.machine.environment, source, target, number)
+
+    def op_from_signed(self, value: Value, number: int) -> int:
+        return self.op_from_unsigned(value, signed(number, value.args[0].width))
+
+    def op_from_unsigned(self, value: Value, number: int) -> int:
+        return softfloat.from_integer(self.machine.environment, FORMATS[value.width], number)
+
+    def op_to_signed(self, value: Value, number: int) -> int:
+        half = 1 << (value.width - 1)
+        return self._to_integer(value, number, -half, half - 1)
+
+    def op_to_unsigned(self, value: Value, number: int) -> int:
+        return self._to_integer(value, number, 0, (1 << value.width) - 1)
+
+    def _to_integer(self, value: Value, number: int, low: int, high: int) -> int:
+        form = FORMATS[value.args[0].width]
+        return softfloat.to_integer(self.machine.environment, form, number, low, high)
+
+    def op_fp_flags(self, value: Value) -> int:
+        return self.machine.environment.flags
+
+    def op_fp_set_flags(self, value: Value, flags: int) -> None:
+        self.machine.environment.flags = flags
+
+    def op_fp_raise(self, value: Value, flags: int) -> None:
+        self.machine.environment.flags |= flags
+
+    def op_fp_set_rounding(self, value: Value, mode: int) -> None:
+        self.machine.environment.rounding = mode
+
+
+_HANDLERS: dict[str, Callable[..., int | None]] = {
+    name.removeprefix("op_"): method
+    for name, method in vars(Frame).items()
+    if name.startswith("op_")
+}
+
+
+def evaluate(block: Block, fields: Mapping[str, int], machine: Machine) -> int | None:
+    """Execute the trace of an instruction; where it jumps to, or None. Raises `Trap`."""
+    frame = Frame(fields, machine)
+    frame.run(block)
+    return frame.target
+
+
+def call(routine: Any, machine: Machine, *args: int) -> int:
+    """Execute an `isa.trace.Routine`; its result, 0 if it has none."""
+    frame = Frame(dict(zip(routine.widths, args, strict=True)), machine)
+    frame.run(routine.block())
+    return frame.result
