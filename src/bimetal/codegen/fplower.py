@@ -152,3 +152,33 @@ class FpLowering:
         cleared = self.let(f"and i32 {environment}, {~(3 << target.rounding_shift)}")
         new = self.let(f"or i32 {cleared}, {placed}")
         self._write_environment(cell, new)
+
+
+def declarations() -> list[str]:
+    """LLVM declarations of every intrinsic that this module uses."""
+    prefix = "@llvm.experimental.constrained."
+    lines = []
+    for width, kind in _TYPES.items():
+        for operation, operands in (("fadd", 2), ("fsub", 2), ("fmul", 2), ("fdiv", 2),
+                                    ("sqrt", 1), ("fma", 3), ("rint", 1)):  # fmt: skip
+            arguments = ", ".join([kind] * operands)
+            lines.append(
+                f"declare {kind} {prefix}{operation}.f{width}({arguments}, metadata, metadata)"
+            )
+        for operation in ("fcmp", "fcmps"):
+            lines.append(
+                f"declare i1 {prefix}{operation}.f{width}({kind}, {kind}, metadata, metadata)"
+            )
+        for integer in (32, 64):
+            for operation in ("sitofp", "uitofp"):
+                lines.append(
+                    f"declare {kind} {prefix}{operation}.f{width}.i{integer}"
+                    f"(i{integer}, metadata, metadata)"
+                )
+            for operation in ("fptosi", "fptoui"):
+                lines.append(
+                    f"declare i{integer} {prefix}{operation}.i{integer}.f{width}({kind}, metadata)"
+                )
+    lines.append(f"declare double {prefix}fpext.f64.f32(float, metadata)")
+    lines.append(f"declare float {prefix}fptrunc.f32.f64(double, metadata, metadata)")
+    return lines

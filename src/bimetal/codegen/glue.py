@@ -163,6 +163,9 @@ def _pending(layout: Layout) -> str:
     cause, value = g.load_state("trap_cause"), g.load_state("trap_value")
     handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
     g.store_state("pc", handler)
+    # Nothing retired, but a guest that only traps must come to a poll too.
+    for name in ("budget", "poll_at"):
+        g.store_state(name, g.let(f"sub i64 {g.load_state(name)}, 1"))
     g.tail("@resync")
     g.label("%leave")
     g.end("ret void")
@@ -288,6 +291,7 @@ def _enter(layout: Layout) -> str:
     g.put(target.read.format(cell="%saved"))
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
+    g.call("rt_poll_timer", 0, [])
     g.put(f"call {CC} void @resync(ptr %st, ptr null, i64 0, i64 0, ptr null)")
     g.put(target.read.format(cell="%guest"))
     g.store_state("fp_env", g.let("load i32, ptr %guest"), "i32")

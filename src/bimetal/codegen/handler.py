@@ -9,10 +9,11 @@ need one it hands the instruction, untouched, to its *slow* form.
 from __future__ import annotations
 
 from ..ir.value import Block, Value
+from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
 from .layout import DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, PAGE, Layout
 from .lower import Lowering, is_static
-from .record import Slots
+from .record import Slots, span
 
 __all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FastLowering", "Form", "SlowLowering", "handler_text"]
 
@@ -67,12 +68,23 @@ class _HandlerLowering(Lowering):
         self.resync = False
 
     # -- operands
+    def _decoded(self, value: Value) -> bool:
+        """Whether a value is made when the record is decoded, and loaded where it is used.
+
+        What needs more than 32 bits (a mask of one bit, say) is computed from its parts instead.
+        """
+        return is_static(value, self._static) and span(value)[0] <= 32
+
     def one(self, value: Value) -> None:
-        # Static values are made when the record is decoded, and loaded where they are used.
-        if not is_static(value, self._static):
+        if self.near and self._distance(value) is not None:
+            return  # a near jump needs the distance alone
+        if not self._decoded(value):
             super().one(value)
 
     def missing(self, value: Value) -> str:
+        if not self._decoded(value) or not self.slots.has_room(value):
+            super().one(value)  # from its parts, here where it is used
+            return self.names.pop(value)
         slot = self.slots.slot(value)
         return self._load_slot(slot.offset, slot.bytes, slot.is_signed, value.width)
 
@@ -85,12 +97,12 @@ class _HandlerLowering(Lowering):
         return self.let(f"{cast} i{size * 8} {name} to i{width}")
 
     def operand(self, value: Value) -> str:
-        if value.op != "const" and is_static(value, self._static):
+        if value.op != "const" and self._decoded(value):
             return self.missing(value)
         return super().operand(value)
 
     def index(self, value: Value, scratch: int | None) -> str:
-        if not is_static(value, self._static):
+        if not self._decoded(value):
             return super().index(value, scratch)
         slot = self.slots.slot(value, scratch)
         return self._load_slot(slot.offset, slot.bytes, False, 64)
@@ -160,7 +172,7 @@ class _HandlerLowering(Lowering):
     def _distance(self, target: Value) -> Value | None:
         """The static distance of a jump relative to the program counter."""
         if target.op == "add" and target.args[0].op == "pc":
-            if is_static(target.args[1], self._static):
+            if self._decoded(target.args[1]):
                 return target.args[1]
         return None
 
@@ -356,10 +368,11 @@ def _contains(block: Block, op: str) -> bool:
 
 
 def handler_text(
-    layout: Layout, symbol: str, block: Block, length: int, near: bool
+    layout: Layout, symbol: str, insn: Insn, block: Block, near: bool
 ) -> tuple[str, Slots, str]:
     """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
-    form, slots, texts = Form(block), Slots(), []
+    form, slots, texts = Form(block), Slots(insn.pattern.widths), []
+    length = insn.length
     entry = slow = f"@{symbol}_slow"
     if form.fast_possible:
         entry = f"@{symbol}"

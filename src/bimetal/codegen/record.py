@@ -6,6 +6,7 @@ record: the decoder evaluates them once, the handler loads them. `Slots` assigns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.value import Value
@@ -44,25 +45,40 @@ class Slot:
     scratch: int | None = None
 
 
-class Slots:
-    """The operands of one handler. ``scale`` is set for a jump's distance in records."""
+def _bytes(bits: int) -> int:
+    size = 1
+    while size * 8 < bits:
+        size *= 2
+    return size
 
-    def __init__(self) -> None:
+
+class Slots:
+    """The operands of one handler, whose instruction has fields of these ``widths``."""
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
         self.slots: dict[tuple[Value, object], Slot] = {}
         self._next = OPERANDS
+        self._fields = {name: _bytes(width) for name, width in widths.items()}
+
+    def has_room(self, value: Value) -> bool:
+        """Whether an expression may have a place and leave room for every field."""
+        if (value, None) in self.slots or value.op == "field":
+            return True
+        size = _bytes(span(value)[0])
+        return -(-self._next // size) * size + size + sum(self._fields.values()) <= RECORD
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
-        """The place of a value. ``role`` is a scratch register's number, or a jump's scale."""
+        """The place of a value. ``role`` is a scratch register's number, or "distance"."""
         key = (value, role)
         if key not in self.slots:
             bits, is_signed = span(value)
-            size = 1
-            while size * 8 < bits + extra_bits:
-                size *= 2
+            size = _bytes(bits + extra_bits)
             at = -(-self._next // size) * size
             if at + size > RECORD:
                 raise ValueError(f"operands do not fit in a record: {[*self.slots, key]}")
             self._next = at + size
+            if value.op == "field":
+                self._fields.pop(str(value.attr), None)
             scratch = role if isinstance(role, int) else None
             self.slots[key] = Slot(value, at, size, is_signed, scratch)
         return self.slots[key]

@@ -1,0 +1,1 @@
+"""Accelerators: what runs CPUs. Each is a `Cpu` and an `Accelerator` of `bimetal.seam`."""

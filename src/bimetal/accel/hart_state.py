@@ -1,0 +1,58 @@
+"""A hart's state in memory that native code shares: registers, engine variables, TLBs."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+from ..codegen.layout import Layout
+
+__all__ = ["HartState", "anonymous"]
+
+
+def anonymous(size: int) -> tuple[mmap.mmap, int]:
+    """Zeroed memory that costs nothing until it is touched, and its address."""
+    area = mmap.mmap(-1, size)
+    return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+
+class HartState:
+    """Registers and engine variables by file and index, as unsigned integers."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self._area, self.address = anonymous(layout.size)
+        self._views = {
+            size: memoryview(self._area)[: layout.size // size * size].cast(code)
+            for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))
+        }
+        self.words = self._views[8]
+        self.bytes = self._views[1]
+
+    def word(self, name: str) -> int:
+        """Where a 64-bit engine variable stands in `words`."""
+        return self.layout.offsets[name] // 8
+
+    def _place(self, file: str, index: int) -> tuple[int, int]:
+        size = Layout.slot_bytes(self.layout.spec.files[file])
+        return size, self.layout.offsets[file] // size + index
+
+    def get(self, file: str, index: int = 0) -> int:
+        """A register's value."""
+        size, at = self._place(file, index)
+        return self._views[size][at]
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Set a register. OverflowError if the value does not fit; a zero register stays zero."""
+        declared = self.layout.spec.files[file]
+        if not 0 <= value < 1 << declared.width:
+            raise OverflowError(f"{value:#x} does not fit in {file} ({declared.width} bits)")
+        if index == declared.zero:
+            return
+        size, at = self._place(file, index)
+        self._views[size][at] = value
+
+    def registers(self) -> dict[str, list[int]]:
+        """Every architectural register, by file."""
+        files = self.layout.isa.state.files.values()
+        return {file.name: [self.get(file.name, n) for n in range(file.count)] for file in files}

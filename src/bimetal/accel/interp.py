@@ -1,0 +1,253 @@
+"""The interpreter as an accelerator: harts in native code, generated from the descriptions.
+
+A hart runs in the thread that calls `InterpCpu.run`, without the GIL. Other threads reach it
+through bytes of its state alone: interrupt lines, a request to stop, a request to flush.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..base.clock import Clock, RealClock
+from ..base.errors import BimetalError
+from ..codegen.host import current
+from ..codegen.interpreter import Interpreter, interpreter
+from ..codegen.layout import MEMORY_SLOTS
+from ..codegen.runtime import COUNTERS, LEAVE
+from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
+from .hart_state import HartState, anonymous
+from .profile import PROFILES, Profile
+
+__all__ = ["InterpAccelerator", "InterpCpu"]
+
+# Instructions between polls: some ten microseconds, the delay of an interrupt from outside.
+SLICE = 16384
+ARENA_BYTES = 256 << 20
+_KICKED, _HALT, _FIRMWARE, _MMIO, _REFERENCE = (
+    LEAVE.index(name) for name in ("kicked", "halt", "firmware call", "mmio", "reference")
+)
+
+
+class InterpCpu:
+    """One hart."""
+
+    def __init__(
+        self, index: int, profile: Profile, native: Interpreter, clock: Clock, firmware_calls: bool
+    ):
+        self.index = index
+        self._profile, self._native, self._clock = profile, native, clock
+        self._firmware_calls = firmware_calls
+        self.state = HartState(native.layout)
+        self._enter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.library.address("enter"))
+        self._blank = ctypes.create_string_buffer(native.blank_records())
+        self._arena, start = anonymous(ARENA_BYTES)
+        self._code_table: mmap.mmap | None = None
+        state = self.state
+        self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
+        self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
+        self._stop = state.layout.offsets["stop"]
+        self._lines = state.layout.offsets["line"]
+        self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
+        self._kicked = Kicked()
+        self._asked: Exit | None = None
+        for name, value in (
+            ("slice", SLICE),
+            ("blank_records", ctypes.addressof(self._blank)),
+            ("arena_start", start),
+            ("arena_next", start),
+            ("arena_end", start + ARENA_BYTES),
+        ):
+            state.set(name, 0, value)
+        self.reset()
+
+    # -- running
+    def run(self) -> Exit:
+        """Run until the board is needed; see `Cpu.run`."""
+        words = self.state.words
+        if self._asked is not None:
+            self._complete(self._asked)
+        if self.state.bytes[self._stop]:
+            self.state.bytes[self._stop] = 0
+            return self._kicked
+        while True:
+            self._enter(self.state.address)
+            reason = words[self._reason]
+            if reason == _MMIO:
+                at, exit_ = self._args, self._mmio
+                exit_.address, exit_.size = words[at], words[at + 1]
+                exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
+                self._asked = exit_
+                return exit_
+            if reason == _HALT:
+                self._halt.deadline = self._profile.deadline(self.state)
+                return self._halt
+            if reason == _FIRMWARE:
+                get = self.state.get
+                self._call.args = tuple(get(file, n) for file, n in self._profile.arguments)
+                self._call.results = ()
+                self._asked = self._call
+                return self._call
+            if reason == _KICKED:
+                return self._kicked
+            self._by_reference()
+
+    def _complete(self, asked: Exit) -> None:
+        """Give the board's answer to the instruction that waits for it."""
+        self._asked = None
+        words = self.state.words
+        if isinstance(asked, Mmio):
+            count = words[self._replay_count]
+            words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
+            words[self._replay_count] = count + 1
+        elif isinstance(asked, FirmwareCall):
+            for (file, n), value in zip(self._profile.results, asked.results, strict=False):
+                self.state.set(file, n, value & (1 << 64) - 1)
+
+    def _by_reference(self) -> None:
+        raise NotImplementedError
+
+    def kick(self) -> None:
+        """See `Cpu.kick`."""
+        self.state.bytes[self._stop] = 1
+
+    def set_line(self, line: int, level: bool) -> None:
+        """See `Cpu.set_line`."""
+        self.state.bytes[self._lines + line] = level
+
+    # -- memory
+    def set_memory(self, slots: Sequence[MemorySlot]) -> None:
+        """Use these memory slots from the next run on."""
+        page = 0
+        for n in range(MEMORY_SLOTS):
+            slot = slots[n] if n < len(slots) else MemorySlot(0, 0, 0)
+            for name, value in (
+                ("slot_base", slot.base),
+                ("slot_size", slot.size),
+                ("slot_host", slot.host),
+                ("slot_readonly", int(slot.readonly)),
+                ("slot_page", page),
+            ):
+                self.state.set(name, n, value)
+            page += slot.size >> 12
+        size = max(4096, page * 8)
+        self._code_table, address = anonymous(size)
+        self.state.set("code_table", 0, address)
+        self.state.set("code_table_bytes", 0, size)
+        self.state.set("arena_next", 0, self.state.get("arena_start"))
+        self.flush()
+
+    def flush(self) -> None:
+        """See `Cpu.flush`."""
+        state = self.state
+        state.set("flush_wanted", 0, 1)
+        # Spend the budget, so that the next entry polls, without counting it as instructions.
+        mask = (1 << 64) - 1
+        left = (state.get("budget") + 1) & mask
+        state.set("poll_at", 0, (state.get("poll_at") - left) & mask)
+        state.set("budget", 0, mask)
+
+    # -- registers
+    def reset(self) -> None:
+        """See `Cpu.reset`."""
+        state = self.state
+        for file in state.layout.isa.state.files.values():
+            for n in range(file.count):
+                state.set(file.name, n, 0)
+        for name in ("budget", "poll_at", "pending", "replay_count", "replay_at", "stop"):
+            state.set(name, 0, 0)
+        state.set("fp_env", 0, current().default)
+        self._asked = None
+        self._profile.reset(state, self.index, self._firmware_calls)
+        self.flush()
+
+    @property
+    def register_names(self) -> Sequence[str]:
+        """See `Cpu.register_names`."""
+        return self._profile.isa.state.register_names()
+
+    def read_register(self, name: str) -> int:
+        """See `Cpu.read_register`."""
+        file, index = self._profile.isa.state.locate(name)
+        return self.state.get(file.name, index)
+
+    def write_register(self, name: str, value: int) -> None:
+        """See `Cpu.write_register`."""
+        file, index = self._profile.isa.state.locate(name)
+        self.state.set(file.name, index, value)
+        self.flush()
+
+    @property
+    def instructions(self) -> int:
+        """Instructions retired since reset."""
+        return (self.state.get("poll_at") - self.state.get("budget")) & (1 << 64) - 1
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the engine counts, by name."""
+        return {name: self.state.get("counter", n) for n, name in enumerate(COUNTERS)}
+
+    def save(self) -> Mapping[str, object]:
+        """See `Cpu.save`."""
+        engine = {n: self.state.get(n) for n in ("budget", "poll_at", "replay_count", "fp_env")}
+        replay = [self.state.get("replay", n) for n in range(self.state.get("replay_count"))]
+        return {"registers": self.state.registers(), "engine": engine, "replay": replay}
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """See `Cpu.load`."""
+        for file, values in state["registers"].items():  # type: ignore[attr-defined]
+            for n, value in enumerate(values):
+                self.state.set(file, n, value)
+        for name, value in state["engine"].items():  # type: ignore[attr-defined]
+            self.state.set(name, 0, value)
+        for n, value in enumerate(state["replay"]):  # type: ignore[arg-type, var-annotated]
+            self.state.set("replay", n, value)
+        self._asked = None
+        self.flush()
+
+    def start_clock(self) -> None:
+        """Take the origin of time from the machine's clock."""
+        origin = self._clock.origin_ns if isinstance(self._clock, RealClock) else 0
+        self.state.set("clock_origin", 0, origin)
+
+    def close(self) -> None:
+        """See `Cpu.close`. Memory goes with the object."""
+
+
+class InterpAccelerator:
+    """Harts that the native interpreter runs."""
+
+    name = "interp"
+
+    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False, cpus: int = 1):
+        if isa not in PROFILES:
+            raise BimetalError(
+                f"no accelerator here runs {isa} code", f"known: {', '.join(sorted(PROFILES))}"
+            )
+        self._profile = PROFILES[isa]
+        self._clock, self._firmware_calls = clock, firmware_calls
+        self._native = interpreter(self._profile.isa)
+        self._slots: list[MemorySlot] = []
+        self.cpus: list[InterpCpu] = []
+
+    def add_cpu(self, index: int) -> InterpCpu:
+        """See `Accelerator.add_cpu`."""
+        cpu = InterpCpu(index, self._profile, self._native, self._clock, self._firmware_calls)
+        cpu.set_memory(self._slots)
+        cpu.start_clock()
+        self.cpus.append(cpu)
+        return cpu
+
+    def set_memory(self, slots: Iterable[MemorySlot]) -> None:
+        """See `Accelerator.set_memory`."""
+        self._slots = list(slots)
+        if len(self._slots) > MEMORY_SLOTS:
+            raise BimetalError(f"{len(self._slots)} memory slots; the jit has {MEMORY_SLOTS}")
+        for cpu in self.cpus:
+            cpu.set_memory(self._slots)
+
+    def close(self) -> None:
+        """See `Accelerator.close`."""
+        for cpu in self.cpus:
+            cpu.close()

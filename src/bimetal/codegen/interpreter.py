@@ -1,0 +1,130 @@
+"""The interpreter of an ISA: every handler, the decoder and the runtime in one LLVM module."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cache
+
+from ..isa.describe import Insn, Isa
+from ..isa.trace import Branches
+from .cache import ObjectCache
+from .decoder import Candidate, Form, decoder_text
+from .fplower import declarations as fp_declarations
+from .glue import glue_text
+from .handler import handler_text
+from .host import current
+from .layout import OPERANDS, PAGE, RECORD, Layout
+from .native import Library, load_or_build, sources_digest
+from .routine import routine_text
+from .runtime import runtime
+
+__all__ = ["Interpreter", "interpreter", "interpreter_text"]
+
+_INTRINSICS = [
+    *(f"declare i{w} @llvm.{name}.i{w}(i{w})" for w in (16, 32, 64) for name in ("bswap",)),
+    *(f"declare i{w} @llvm.{name}.i{w}(i{w})" for w in (8, 16, 32, 64) for name in ("ctpop", "bitreverse")),
+    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i1)" for w in (8, 16, 32, 64) for name in ("ctlz", "cttz")),
+    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i{w})" for w in (8, 16, 32, 64) for name in ("umin", "umax", "smin", "smax")),
+    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i{w}, i{w})" for w in (8, 16, 32, 64) for name in ("fshl", "fshr")),
+]  # fmt: skip
+
+_PREAMBLE = """
+!0 = !{!"branch_weights", i32 1, i32 100000}
+!1 = !{!"branch_weights", i32 100000, i32 1}
+attributes #0 = { nounwind }
+attributes #1 = { nounwind }
+attributes #2 = { nounwind }
+declare i32 @memcmp(ptr, ptr, i64)
+declare i32 @clock_gettime(i32, ptr)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+"""
+
+
+def _jumps_by_distance(insn: Insn) -> bool:
+    """Whether an instruction jumps relative to its own address."""
+
+    def look(block: list[object]) -> bool:
+        for value in block:
+            attr = getattr(value, "attr", None)
+            if getattr(value, "op", "") == "jump":
+                target = value.args[0]  # type: ignore[attr-defined]
+                if target.op == "add" and target.args[0].op == "pc":
+                    return True
+            if isinstance(attr, Branches) and (look([*attr.then]) or look([*attr.otherwise])):
+                return True
+        return False
+
+    return any(look([*block]) for block in insn.variants().values())
+
+
+def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:
+    """Generate an instruction's handlers; what the decoder has to know of them."""
+    found = []
+    for number, (fixed, block) in enumerate(insn.variants().items()):
+        base = "h_" + "".join(c if c.isalnum() else "_" for c in f"{insn.name}_{number}")
+        symbol = f"{base}_{id_of(insn)}"
+        text, slots, entry = handler_text(layout, symbol, insn, block, near=False)
+        texts.append(text)
+        near = None
+        if _jumps_by_distance(insn):
+            text, near_slots, near_entry = handler_text(
+                layout, symbol + "_near", insn, block, near=True
+            )
+            texts.append(text)
+            near = Form(near_entry, near_slots)
+        mask, match = insn.pattern.mask, insn.pattern.match
+        for name, value in fixed:
+            for piece in (p for p in insn.pattern.pieces if p.name == name):
+                bits = (1 << piece.width) - 1
+                mask |= bits << piece.at
+                match |= (value >> piece.low & bits) << piece.at
+        found.append(Candidate(insn, dict(fixed), mask, match, Form(entry, slots), near))
+    return found
+
+
+def id_of(insn: Insn) -> str:
+    """A name of its own for each encoding: several may share a mnemonic."""
+    return f"{insn.pattern.match:x}_{insn.pattern.mask:x}"
+
+
+def interpreter_text(isa: Isa) -> str:
+    """The whole module."""
+    layout = Layout.of(isa)
+    texts = [_PREAMBLE, "\n".join((*current().declarations, *_INTRINSICS, *fp_declarations())), "\n"]
+    candidates: list[Candidate] = []
+    for insn in isa.ordered():
+        candidates += _candidates(layout, insn, texts)
+    texts.append(decoder_text(layout, candidates, "@h_undefined"))
+    texts += [routine_text(layout, routine) for routine in runtime(layout).values()]
+    texts.append(glue_text(layout, "rt_undefined"))
+    return "".join(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A loaded interpreter: how to enter it, and what fresh records look like."""
+
+    layout: Layout
+    library: Library
+
+    def blank_records(self) -> bytes:
+        """The records of a page of which nothing has been decoded."""
+        layout = self.layout
+        inside = PAGE // layout.isa.granule
+        over = layout.isa.fetch // layout.isa.granule
+        decode = struct.pack("<QQ", self.library.address("h_decode"), 0)
+        cross = struct.pack("<QQ", self.library.address("h_cross"), 0)
+        # The records left over serve `h_straddle`: no word is all ones in 64 bits.
+        work = struct.pack("<Qq", 0, -1)
+        assert RECORD == len(decode) and OPERANDS == 8
+        return decode * inside + cross * over + work * (layout.records - inside - over)
+
+
+@cache
+def interpreter(isa: Isa) -> Interpreter:
+    """The interpreter of an ISA, compiled at the first use on a host and then kept on disk."""
+    key = f"interp-{isa.name}-{sources_digest('ir', 'isa', 'codegen')}"
+    library = load_or_build(key, lambda: interpreter_text(isa), ObjectCache())
+    return Interpreter(Layout.of(isa), library)

@@ -1,0 +1,81 @@
+"""From LLVM text to callable code: the only user of llvmlite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from .cache import ObjectCache
+
+__all__ = ["Library", "compile_object", "load_or_build", "sources_digest"]
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+@cache
+def _target() -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # The static relocation model overflows where code lands far from its tables.
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=2,
+        codemodel="jitdefault",
+        reloc="pic",
+        jit=True,
+    )
+
+
+def compile_object(text: str, speed_level: int = 2) -> bytes:
+    """Optimise LLVM assembly and compile it to an object file's content."""
+    machine = _target()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+    return bytes(machine.emit_object(module))
+
+
+def sources_digest(*folders: str) -> str:
+    """A digest of everything that generated code depends on: our sources, LLVM, the host's CPU."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((_PACKAGE / folder).rglob("*.py")):
+            digest.update(str(path.relative_to(_PACKAGE)).encode())
+            digest.update(path.read_bytes())
+    versions = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name())
+    digest.update(repr((versions, llvm.get_host_cpu_features().flatten())).encode())
+    return digest.hexdigest()[:40]
+
+
+class Library:
+    """Loaded native code. It stays in memory as long as the object lives."""
+
+    def __init__(self, content: bytes):
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+        self._engine.finalize_object()
+
+    def address(self, symbol: str) -> int:
+        """The address of an exported symbol; KeyError if there is none."""
+        address = self._engine.get_function_address(symbol)
+        if not address:
+            raise KeyError(symbol)
+        return int(address)
+
+
+def load_or_build(key: str, build: Callable[[], str], store: ObjectCache) -> Library:
+    """The library stored under ``key``, or else compiled from what ``build`` writes."""
+    _target()
+    content = store.get(key)
+    if content is None:
+        content = compile_object(build())
+        store.put(key, content)
+    return Library(content)
