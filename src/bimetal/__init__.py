@@ -10,15 +10,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bimetal.base.errors import BimetalError
+    from bimetal.base.errors import BimetalError, ExitCode
+    from bimetal.base.sizes import format_size, parse_size
+    from bimetal.base.trace import configure as set_trace
+    from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder, check_mirror
+    from bimetal.catalogue import cached as cached_guest
+    from bimetal.catalogue import fetch as fetch_guest
+    from bimetal.isa.names import disassemble
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BimetalError": "bimetal.base.errors",
+    "ExitCode": "bimetal.base.errors",
+    "GUESTS": "bimetal.catalogue",
+    "Guest": "bimetal.catalogue",
+    "Payload": "bimetal.catalogue",
+    "cache_folder": "bimetal.catalogue",
+    "cached_guest": "bimetal.catalogue:cached",
+    "check_mirror": "bimetal.catalogue",
+    "disassemble": "bimetal.isa.names",
+    "fetch_guest": "bimetal.catalogue:fetch",
+    "format_size": "bimetal.base.sizes",
+    "parse_size": "bimetal.base.sizes",
+    "set_trace": "bimetal.base.trace:configure",
 }
+"""Each name's module, and its name there if that is another."""
 
-__all__ = ["BimetalError"]
+__all__ = [
+    "GUESTS",
+    "BimetalError",
+    "ExitCode",
+    "Guest",
+    "Payload",
+    "cache_folder",
+    "cached_guest",
+    "check_mirror",
+    "disassemble",
+    "fetch_guest",
+    "format_size",
+    "parse_size",
+    "set_trace",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -26,10 +59,11 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'bimetal' has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
+    module, _, attribute = home.partition(":")
+    value: object = getattr(import_module(module), attribute or name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

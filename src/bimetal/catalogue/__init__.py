@@ -6,6 +6,7 @@ host's apt is set to, makes kernel and initial file system of them, and remember
 
 from __future__ import annotations
 
+from bimetal.catalogue.apt import check_mirror
 from bimetal.catalogue.folder import cache_folder
 from bimetal.catalogue.guests import GUESTS, Guest, find
 from bimetal.catalogue.payload import Payload, cached, fetch
@@ -19,6 +20,7 @@ __all__ = [
     "Silent",
     "cache_folder",
     "cached",
+    "check_mirror",
     "fetch",
     "find",
 ]

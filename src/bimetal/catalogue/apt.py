@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ from pathlib import Path
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.catalogue.progress import Progress
 
-__all__ = ["Apt", "Package", "find_keyring", "find_mirror"]
+__all__ = ["Apt", "Package", "check_mirror", "find_keyring", "find_mirror"]
 
 MIRROR_VARIABLE = "BIMETAL_MIRROR"
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
+
+APT_HELPER = "/usr/lib/apt/apt-helper"
+"""Fetches one file the way apt does, through its proxies and methods."""
 
 DEBIAN_SUITES = re.compile(
     r"(bookworm|trixie|forky|duke|sid|stable|oldstable|testing|unstable)(-updates|-backports)?"
@@ -221,6 +225,27 @@ def find_keyring() -> Path:
         f"install the package debian-archive-keyring, or {OWN_FILES}",
         ExitCode.UNAVAILABLE,
     )
+
+
+def check_mirror(suite: str = "trixie") -> str:
+    """The mirror's address, after it has answered; `BimetalError` if it does not, or is not."""
+    mirror = find_mirror()
+    find_keyring()
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = f"{mirror.rstrip('/')}/dists/{suite}/InRelease"
+        done = subprocess.run(
+            [APT_HELPER, "download-file", wanted, f"{folder}/InRelease"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise BimetalError(
+            f"the mirror {mirror} does not answer",
+            f"check the network, name another mirror in {MIRROR_VARIABLE}, or {OWN_FILES}",
+            ExitCode.UNAVAILABLE,
+        )
+    return mirror
 
 
 def _no_apt() -> BimetalError:

@@ -1,0 +1,120 @@
+"""``bimetal doctor``: what works on this host, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from bimetal import (
+    GUESTS,
+    BimetalError,
+    ExitCode,
+    __version__,
+    cache_folder,
+    cached_guest,
+    check_mirror,
+    format_size,
+)
+
+__all__ = ["command"]
+
+OLDEST_PYTHON = (3, 11)
+KVM = Path("/dev/kvm")
+ROOM = 1 << 30
+"""Free bytes in the cache folder below which guests may not fit."""
+
+
+@click.command("doctor")
+def command() -> int:
+    """Look at this host: what works, what is missing, what to do.
+
+    The exit code is 0 if machines can run here.
+    """
+    needed = {"python": python, "host": host, "llvm": llvm, "cache": cache}
+    useful = {"guests": guests, "mirror": check_mirror, "kvm": kvm}
+    healthy = [report(name, check, "FAIL") for name, check in needed.items()]
+    for name, check in useful.items():
+        report(name, check, "no")
+    return 0 if all(healthy) else ExitCode.UNAVAILABLE
+
+
+def report(name: str, check: Callable[[], str], bad: str) -> bool:
+    """Print what a check found; whether it found all well."""
+    try:
+        found, remedy, word = check(), "", "ok"
+    except BimetalError as error:
+        found, remedy, word = error.cause, error.remedy, bad
+    click.echo(f"{word:4}  {name:8} {found}")
+    if remedy:
+        click.echo(f"{'':15}{remedy}")
+    return word == "ok"
+
+
+def python() -> str:
+    """The interpreter, and this package."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise BimetalError(f"Python {platform.python_version()} is too old", "use 3.11 or newer")
+    return f"Python {platform.python_version()}, bimetal {__version__}"
+
+
+def host() -> str:
+    """The system below."""
+    if sys.platform != "linux":
+        raise BimetalError(f"{sys.platform} is not supported", "use Linux")
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    size = format_size(memory >> 20 << 20)
+    return f"Linux {platform.release()} on {platform.machine()}, {cores} cores, {size}"
+
+
+def llvm() -> str:
+    """The code generator's library."""
+    try:
+        return f"llvmlite {version('llvmlite')}"
+    except PackageNotFoundError:
+        raise BimetalError("llvmlite is not installed", "pip install llvmlite") from None
+
+
+def cache() -> str:
+    """The folder for guests and generated code."""
+    folder = cache_folder()
+    if not os.access(folder, os.W_OK):
+        raise BimetalError(f"{folder} cannot be written", "set XDG_CACHE_HOME to another folder")
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        raise BimetalError(
+            f"{folder} has {free >> 20} MiB left", "make room, or set XDG_CACHE_HOME"
+        )
+    used = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    return f"{folder}, {used >> 20} MiB used, {free >> 30} GiB free"
+
+
+def guests() -> str:
+    """The guests that are on this host already."""
+    here = [guest.name for guest in GUESTS.values() if cached_guest(guest)]
+    if not here:
+        raise BimetalError("none fetched yet", "bimetal fetch debian-riscv64")
+    return ", ".join(here)
+
+
+def kvm() -> str:
+    """The host's own virtual machines."""
+    if not KVM.exists():
+        raise BimetalError(
+            "there is no /dev/kvm",
+            "load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware; "
+            "machines run without it",
+        )
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        group = KVM.group()
+        raise BimetalError(
+            "/dev/kvm may not be opened", f"join the group {group}: usermod -aG {group} $USER"
+        )
+    return "/dev/kvm can be opened"

@@ -1,0 +1,16 @@
+"""The log on standard error, one line an event."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["show_logs"]
+
+
+def show_logs() -> None:
+    """Print what the package logs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    package = logging.getLogger("bimetal")
+    package.addHandler(handler)
+    package.propagate = False

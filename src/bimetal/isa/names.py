@@ -1,0 +1,34 @@
+"""Instruction sets by name, imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import cast
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.isa.describe import Isa
+
+__all__ = ["INSTRUCTION_SETS", "disassemble", "instruction_set"]
+
+INSTRUCTION_SETS = {"riscv64": ("bimetal.isa.riscv", "rv64")}
+"""Each name, and where its description is."""
+
+
+def instruction_set(name: str) -> Isa:
+    """The instruction set called ``name``; `BimetalError` if there is none."""
+    if name not in INSTRUCTION_SETS:
+        raise BimetalError(
+            f"there is no instruction set {name!r}",
+            f"choose from {', '.join(INSTRUCTION_SETS)}",
+            ExitCode.USAGE,
+        )
+    module, attribute = INSTRUCTION_SETS[name]
+    return cast(Isa, getattr(import_module(module), attribute))
+
+
+def disassemble(
+    code: bytes, arch: str = "riscv64", address: int = 0
+) -> Iterator[tuple[int, bytes, str]]:
+    """Address, bytes and assembly text of each instruction of ``code``, first to last."""
+    return instruction_set(arch).disassemble(code, address)
