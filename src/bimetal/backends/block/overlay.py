@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.holes import Holes
-from bimetal.backends.block.vector import read_vector, split_vector, write_vector
+from bimetal.backends.block.vector import read_vector, write_vector
+from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError
 
 __all__ = ["CLUSTER", "Overlay"]
@@ -44,8 +45,8 @@ class Overlay(Block):
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
         rest = list(buffers)
-        for owned, start, length in self._runs(offset, sum(map(len, rest))):
-            part, rest = split_vector(rest, length)
+        for owned, start, length in self._runs(offset, total(rest)):
+            part, rest = split(rest, length)
             if owned:
                 read_vector(self._fd, start, part)
             else:
@@ -53,7 +54,7 @@ class Overlay(Block):
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.writev`."""
-        length = sum(map(len, buffers))
+        length = total(buffers)
         self._take_edges(offset, length)
         write_vector(self._fd, offset, buffers)
         self._own(offset, length)

@@ -1,0 +1,27 @@
+"""Vectors of buffers: what a transfer moves when its bytes do not lie together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["split", "total"]
+
+
+def total(buffers: Sequence[memoryview]) -> int:
+    """The bytes of all ``buffers`` together, each of which has items of one byte."""
+    return sum(map(len, buffers))
+
+
+def split(buffers: Sequence[memoryview], length: int) -> tuple[list[memoryview], list[memoryview]]:
+    """The first ``length`` bytes of ``buffers`` (or all there are) and the rest, uncopied."""
+    first: list[memoryview] = []
+    for at, buffer in enumerate(buffers):
+        if length < len(buffer):
+            rest = list(buffers[at:])
+            if length:
+                first.append(buffer[:length])
+                rest[0] = buffer[length:]
+            return first, rest
+        first.append(buffer)
+        length -= len(buffer)
+    return first, []

@@ -1,0 +1,275 @@
+"""The block device (virtio 1.2, section 5.2): a disk.
+
+One queue; secure erase, lifetime information and zoned disks are not offered. A driver that does
+not accept VIRTIO_BLK_F_FLUSH, or that switches the write cache off, gets every write flushed
+before it is answered (5.2.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Any, Protocol
+
+from bimetal.base.buffers import split, total
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.queue import Chain, QueueError
+
+__all__ = ["Disk", "VirtioBlock"]
+
+SECTOR = 512
+
+QUEUE_SIZE = 256
+SEGMENTS = QUEUE_SIZE - 2
+"""Buffers of data in a request: what is left of a chain beside header and status."""
+
+IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES = 0, 1, 4, 8, 11, 13
+"""Types of request (5.2.6)."""
+
+OK, IOERR, UNSUPP = 0, 1, 2
+"""Status of a request (5.2.6)."""
+
+F_SEG_MAX, F_RO, F_BLK_SIZE = 1 << 2, 1 << 5, 1 << 6
+F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE = 1 << 9, 1 << 10, 1 << 11
+F_DISCARD, F_WRITE_ZEROES = 1 << 13, 1 << 14
+"""Features (5.2.3)."""
+
+UNMAP = 1
+"""Flag of a range to write zeroes to (5.2.6)."""
+
+WRITEBACK_AT = 32
+"""Where the configuration says whether there is a write cache."""
+
+ID_SIZE = 20
+
+DISCARD_SECTORS, DISCARD_RANGES = 1 << 22, 64
+ZEROES_SECTORS, ZEROES_RANGES = 1 << 18, 1
+"""Limits of one request: 64 times 2 GiB to discard, which hosts do at once, but 128 MiB to zero,
+which may have to be written."""
+
+_HEADER = Struct("<IIQ")
+"""Type, reserved, sector."""
+
+_RANGE = Struct("<QII")
+"""Sector, number of sectors, flags."""
+
+_CONFIG = Struct("<QIIHBBIBBHIBBHIIIIIB3x")
+"""Capacity; size_max, seg_max; geometry; blk_size; topology; writeback, unused, queues; discard:
+sectors, ranges, alignment; write zeroes: sectors, ranges, may unmap (5.2.4)."""
+
+
+class Disk(Protocol):
+    """What the device needs of a block back end; every method but `close` may raise OSError."""
+
+    size: int
+    readonly: bool
+    name: str
+
+    def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """Fill the buffers from ``offset`` on."""
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """Store the buffers from ``offset`` on."""
+
+    def flush(self) -> None:
+        """Make what was written safe."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """The range is needed no more."""
+
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """Make the range zero."""
+
+    def close(self) -> None:
+        """Flush, and give everything back."""
+
+
+class VirtioBlock(VirtioDevice):
+    """The disk ``disk``, which is closed with the device.
+
+    ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size`` and
+    ``physical_block_size`` are powers of two from 512 on: the first is the unit that the guest
+    had better address, the second the one that it had better write whole.
+    """
+
+    device_id = 2
+    queue_limits = (QUEUE_SIZE,)
+
+    def __init__(
+        self, disk: Disk, serial: str = "", *, block_size: int = 512, physical_block_size: int = 0
+    ):
+        super().__init__()
+        physical = physical_block_size or block_size
+        self._serial = serial.encode()
+        if len(self._serial) > ID_SIZE:
+            raise ValueError(f"serial {serial!r} is longer than {ID_SIZE} bytes")
+        for size in (block_size, physical):
+            if size < SECTOR or size & (size - 1):
+                raise ValueError(f"a block of {size} bytes is not a power of two from 512 on")
+        if disk.size % block_size or physical < block_size:
+            raise ValueError(f"{disk.size} bytes cannot be blocks of {block_size} in {physical}")
+        self._disk = disk
+        self.offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE
+        self.offered |= F_RO if disk.readonly else F_DISCARD | F_WRITE_ZEROES
+        self.config[:] = _configuration(disk.size, block_size, physical)
+        self._write_through = True
+
+    def work_on(self, index: int, chain: Chain) -> int:
+        kind, sector, data = _header(chain.readable)
+        if not chain.writable:
+            raise QueueError("a block request has no place for its status")
+        into = chain.writable[:-1]
+        status = chain.writable[-1]
+        if len(status) > 1:  # the last byte of the last buffer, however the driver cut them
+            into.append(status[:-1])
+            status = status[-1:]
+        try:
+            status[0] = self._carry_out(kind, sector, data, into)
+        except OSError as error:
+            self.events.host_error(
+                f"disk {self._disk.name}: I/O error", f"{error}, request {kind}, sector {sector}"
+            )
+            status[0] = IOERR
+        return total(into) + 1
+
+    def config_written(self, offset: int, data: bytes) -> None:
+        if offset == WRITEBACK_AT and len(data) == 1 and self.has(F_CONFIG_WCE):
+            self._set_write_back(data[0] & 1)
+        else:
+            super().config_written(offset, data)
+
+    def settled(self) -> None:
+        # A driver that knows of no flush starts without a cache (5.2.5.2).
+        self._set_write_back(int(self.has(F_FLUSH)))
+
+    def reset(self) -> None:
+        super().reset()
+        self._set_write_back(1)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self._set_write_back(self.config[WRITEBACK_AT])
+
+    def close(self) -> None:
+        self._disk.close()
+
+    def _set_write_back(self, write_back: int) -> None:
+        self.config[WRITEBACK_AT] = write_back
+        cached = self.has(F_FLUSH) or self.has(F_CONFIG_WCE)
+        self._write_through = not (cached and write_back)
+
+    # Requests: each returns its status and may raise OSError
+
+    def _carry_out(
+        self, kind: int, sector: int, data: list[memoryview], into: list[memoryview]
+    ) -> int:
+        if kind == IN:
+            return self._read(sector, into)
+        if kind == OUT:
+            return self._write(sector, data)
+        if kind == FLUSH:
+            self._disk.flush()
+            return OK
+        if kind == GET_ID:
+            return self._identify(into)
+        if kind == DISCARD and self.has(F_DISCARD):
+            return self._discard(data)
+        if kind == WRITE_ZEROES and self.has(F_WRITE_ZEROES):
+            return self._write_zeroes(data)
+        self.events.guest_error("block request of an unknown type")
+        return UNSUPP
+
+    def _read(self, sector: int, into: list[memoryview]) -> int:
+        if not self._fits(sector, total(into)):
+            return IOERR
+        self._disk.readv(sector * SECTOR, into)
+        return OK
+
+    def _write(self, sector: int, data: list[memoryview]) -> int:
+        if self._disk.readonly:
+            self.events.guest_error("write to a read-only disk")
+            return IOERR
+        if not self._fits(sector, total(data)):
+            return IOERR
+        self._disk.writev(sector * SECTOR, data)
+        return self._written()
+
+    def _identify(self, into: list[memoryview]) -> int:
+        serial = self._serial.ljust(ID_SIZE, b"\0")
+        for buffer in split(into, ID_SIZE)[0]:
+            buffer[:] = serial[: len(buffer)]
+            serial = serial[len(buffer) :]
+        return OK
+
+    def _discard(self, data: list[memoryview]) -> int:
+        ranges = self._ranges(data, DISCARD_RANGES, DISCARD_SECTORS)
+        if ranges is None:
+            return IOERR
+        if any(flags for _, _, flags in ranges):
+            return UNSUPP
+        for offset, length, _ in ranges:
+            self._disk.discard(offset, length)
+        return self._written()
+
+    def _write_zeroes(self, data: list[memoryview]) -> int:
+        ranges = self._ranges(data, ZEROES_RANGES, ZEROES_SECTORS)
+        if ranges is None:
+            return IOERR
+        if any(flags & ~UNMAP for _, _, flags in ranges):
+            return UNSUPP
+        for offset, length, flags in ranges:
+            self._disk.write_zeroes(offset, length, unmap=bool(flags & UNMAP))
+        return self._written()
+
+    def _written(self) -> int:
+        if self._write_through:
+            self._disk.flush()
+        return OK
+
+    def _fits(self, sector: int, length: int) -> bool:
+        """Whether a transfer is whole sectors and stays on the disk."""
+        if length % SECTOR == 0 and sector * SECTOR + length <= self._disk.size:
+            return True
+        self.events.guest_error(
+            "transfer of broken sectors or beyond the disk", f"{length} bytes at sector {sector}"
+        )
+        return False
+
+    def _ranges(
+        self, data: list[memoryview], most: int, sectors: int
+    ) -> list[tuple[int, int, int]] | None:
+        """The (offset, length, flags) of what is to be discarded or zeroed, or None if wrong."""
+        length = total(data)
+        if length == 0 or length % _RANGE.size or length > most * _RANGE.size:
+            self.events.guest_error("a wrong number of ranges to discard or zero")
+            return None
+        ranges = []
+        for sector, count, flags in _RANGE.iter_unpack(b"".join(data)):
+            if count > sectors or not self._fits(sector, count * SECTOR):
+                return None
+            ranges.append((sector * SECTOR, count * SECTOR, flags))
+        return ranges
+
+
+def _header(readable: list[memoryview]) -> tuple[int, int, list[memoryview]]:
+    """Type, first sector and data of a request. Raises `QueueError` if there is no header."""
+    if readable and len(readable[0]) == _HEADER.size:
+        header: bytes | memoryview = readable[0]
+        data = readable[1:]
+    else:
+        parts, data = split(readable, _HEADER.size)
+        header = b"".join(parts)
+        if len(header) < _HEADER.size:
+            raise QueueError("a block request has no header")
+    kind, _, sector = _HEADER.unpack(header)
+    return kind, sector, data
+
+
+def _configuration(size: int, block: int, physical: int) -> bytes:
+    """The configuration space of a disk of ``size`` bytes."""
+    writable = [DISCARD_SECTORS, DISCARD_RANGES, 1, ZEROES_SECTORS, ZEROES_RANGES, 1]
+    geometry, queues = (0, 0, 0), 1
+    topology = ((physical // block).bit_length() - 1, 0, physical // block, 0)
+    return _CONFIG.pack(
+        size // SECTOR, 0, SEGMENTS, *geometry, block, *topology, 1, 0, queues, *writable
+    )

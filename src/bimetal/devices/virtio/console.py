@@ -1,0 +1,133 @@
+"""The console device (virtio 1.2, section 5.3) with its one port.
+
+Several ports (VIRTIO_CONSOLE_F_MULTIPORT) are not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import Any, Protocol
+
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.queue import Chain, QueueError
+
+__all__ = ["Line", "VirtioConsole"]
+
+RECEIVE, TRANSMIT = 0, 1
+
+SIZE, EMERG_WRITE = 1 << 0, 1 << 2
+"""Features (5.3.3)."""
+
+_CONFIG = Struct("<HHII")
+"""Columns, rows, greatest number of ports, emergency write (5.3.4)."""
+
+EMERGENCY_AT = 8
+
+INPUT_LIMIT = 4096
+"""Bytes of input that wait for the driver to give buffers."""
+
+OUTPUT_CHUNK = 64 << 10
+"""Bytes handed to the line at once: a guest decides how large its buffers are, we what we copy."""
+
+
+class Line(Protocol):
+    """What the console needs of the far end of its line."""
+
+    def write(self, data: bytes) -> None:
+        """Send output without waiting."""
+
+    def connect(self, receive: Callable[[bytes], None], room: Callable[[], int]) -> None:
+        """Deliver input to ``receive``, never more than ``room()`` bytes."""
+
+    def resume(self) -> None:
+        """There is room again."""
+
+
+class VirtioConsole(VirtioDevice):
+    """A console at the end of ``line``, ``columns`` by ``rows`` characters if that is known."""
+
+    device_id = 3
+    queue_limits = (64, 64)
+
+    def __init__(self, line: Line, columns: int = 0, rows: int = 0):
+        super().__init__()
+        self.offered = EMERG_WRITE | (SIZE if columns and rows else 0)
+        self.config[:] = _CONFIG.pack(columns, rows, 1, 0)
+        self._line = line
+        self._input = bytearray()
+        line.connect(self._receive, self._room)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal has a new size; a driver that accepted VIRTIO_CONSOLE_F_SIZE hears of it."""
+        self.config[:] = _CONFIG.pack(columns, rows, 1, 0)
+        if self.has(SIZE):
+            self.config_changed()
+
+    def work_on(self, index: int, chain: Chain) -> int:
+        for buffer in chain.readable:
+            for start in range(0, len(buffer), OUTPUT_CHUNK):
+                self._line.write(bytes(buffer[start : start + OUTPUT_CHUNK]))
+        return 0
+
+    def notified(self, index: int) -> None:
+        if index == TRANSMIT:
+            self.work(TRANSMIT)
+        else:
+            self._deliver()
+            self._line.resume()
+
+    def started(self) -> None:
+        self._line.resume()
+
+    def config_written(self, offset: int, data: bytes) -> None:
+        if offset == EMERGENCY_AT:
+            self._line.write(data[:1])
+        else:
+            super().config_written(offset, data)
+
+    def reset(self) -> None:
+        super().reset()
+        self._input.clear()
+
+    def save(self) -> dict[str, object]:
+        return {**super().save(), "input": bytes(self._input)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self._input[:] = state["input"]
+        self._line.resume()
+
+    def _room(self) -> int:
+        return INPUT_LIMIT - len(self._input) if self.running else 0
+
+    def _receive(self, data: bytes) -> None:
+        self._input += data
+        try:
+            self._deliver()
+        except QueueError as error:
+            self.fail(error)
+
+    def _deliver(self) -> None:
+        """Move input into the driver's buffers while there are both. Raises `QueueError`."""
+        queue = self.queues[RECEIVE]
+        if not queue.ready:
+            return
+        while self._input:
+            chain = queue.pop()
+            if chain is not None:
+                queue.push(chain, self._fill(chain))
+            elif not queue.rearm():
+                break
+        self.tell(RECEIVE)
+
+    def _fill(self, chain: Chain) -> int:
+        filled = 0
+        for buffer in chain.writable:
+            count = min(len(buffer), len(self._input))
+            buffer[:count] = self._input[:count]
+            del self._input[:count]
+            filled += count
+        if not chain.writable:
+            raise QueueError("a buffer for input is not writable")
+        return filled

@@ -1,0 +1,246 @@
+"""The MMIO transport of virtio devices (virtio 1.2, section 4.2), version 2 only.
+
+Deviations: the legacy layout (version 1) is left out; shared memory regions and the reset of
+single queues (VIRTIO_F_RING_RESET) are not offered, as the standard allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bimetal.devices.device import Device, Property
+from bimetal.devices.output import Out
+from bimetal.devices.register import Reg, Value
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.queue import Virtqueue
+from bimetal.memory.space import AddressSpace
+
+__all__ = ["VirtioMmio"]
+
+MAGIC = int.from_bytes(b"virt", "little")
+VERSION = 2
+VENDOR = int.from_bytes(b"BMTL", "little")
+
+CONFIG = 0x100
+"""Where the configuration of the device begins."""
+
+USED_BUFFER, CONFIG_CHANGE = 1, 2
+"""Bits of InterruptStatus."""
+
+NOTHING = 0xFFFF_FFFF
+"""Both halves of the length of a shared memory region that does not exist."""
+
+
+class VirtioMmio(Device):
+    """One slot; without a device it answers device id 0, which drivers pass over.
+
+    ``space`` is the memory that the device's rings and buffers lie in; for ``defer`` see
+    `VirtioDevice.plug`.
+    """
+
+    kind = "virtio_mmio"
+    compatible = ("virtio,mmio",)
+    mmio_size = 0x200
+
+    MAGIC_VALUE = Reg(0x000, reset=MAGIC, readonly=True, doc='"virt"')
+    VERSION = Reg(0x004, reset=VERSION, readonly=True)
+    DEVICE_ID = Reg(0x008, readonly=True, doc="0: no device here")
+    VENDOR_ID = Reg(0x00C, reset=VENDOR, readonly=True)
+    DEVICE_FEATURES = Reg(0x010, readonly=True, doc="the 32 features that the selector names")
+    DEVICE_FEATURES_SEL = Reg(0x014)
+    DRIVER_FEATURES = Reg(0x020)
+    DRIVER_FEATURES_SEL = Reg(0x024)
+    QUEUE_SEL = Reg(0x030, doc="which queue the registers of queues mean")
+    QUEUE_SIZE_MAX = Reg(0x034, readonly=True, doc="0: no such queue")
+    QUEUE_SIZE = Reg(0x038)
+    QUEUE_READY = Reg(0x044)
+    QUEUE_NOTIFY = Reg(0x050, doc="index of the queue that has new buffers")
+    INTERRUPT_STATUS = Reg(0x060, readonly=True, USED_BUFFER=0, CONFIG_CHANGE=1)
+    INTERRUPT_ACK = Reg(0x064)
+    STATUS = Reg(0x070, doc="0: reset")
+    QUEUE_DESC_LOW = Reg(0x080)
+    QUEUE_DESC_HIGH = Reg(0x084)
+    QUEUE_DRIVER_LOW = Reg(0x090)
+    QUEUE_DRIVER_HIGH = Reg(0x094)
+    QUEUE_DEVICE_LOW = Reg(0x0A0)
+    QUEUE_DEVICE_HIGH = Reg(0x0A4)
+    SHM_SEL = Reg(0x0AC)
+    SHM_LEN_LOW = Reg(0x0B0, reset=NOTHING, readonly=True)
+    SHM_LEN_HIGH = Reg(0x0B4, reset=NOTHING, readonly=True)
+    SHM_BASE_LOW = Reg(0x0B8, reset=NOTHING, readonly=True)
+    SHM_BASE_HIGH = Reg(0x0BC, reset=NOTHING, readonly=True)
+    CONFIG_GENERATION = Reg(0x0FC, readonly=True)
+
+    irq = Out(doc="high while InterruptStatus is not 0")
+
+    def __init__(
+        self,
+        device: VirtioDevice | None,
+        space: AddressSpace,
+        defer: Callable[[Callable[[], None]], None] | None = None,
+    ):
+        super().__init__()
+        self.device = VirtioDevice() if device is None else device
+        self.device.plug(self, space, defer)
+
+    def rename(self, name: str) -> None:
+        super().rename(name)
+        self.device.events.source = name
+
+    def properties(self) -> Mapping[str, Property]:
+        return {"dma-coherent": None}
+
+    def reset(self) -> None:
+        super().reset()
+        self.device.reset()
+        self._drive()
+
+    def close(self) -> None:
+        self.device.close()
+
+    def save(self) -> dict[str, object]:
+        return {**super().save(), "device": self.device.save()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.device.load(state["device"])
+        self._drive()
+
+    # The configuration, of which drivers read and write any 1, 2, 4 or 8 bytes
+
+    def read(self, offset: int, size: int) -> int:
+        if offset < CONFIG:
+            return super().read(offset, size)
+        at = offset - CONFIG
+        return int.from_bytes(self.device.config[at : at + size], "little")
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if offset < CONFIG:
+            super().write(offset, size, value)
+        else:
+            self.device.config_written(offset - CONFIG, value.to_bytes(size, "little"))
+
+    # Interrupts
+
+    def queue_interrupt(self) -> None:
+        """See `Transport.queue_interrupt`."""
+        self.INTERRUPT_STATUS |= USED_BUFFER
+        self._drive()
+
+    def config_interrupt(self) -> None:
+        """See `Transport.config_interrupt`."""
+        self.INTERRUPT_STATUS |= CONFIG_CHANGE
+        self._drive()
+
+    def w_INTERRUPT_ACK(self, written: Value) -> None:
+        self.INTERRUPT_STATUS &= ~written
+        self._drive()
+
+    def _drive(self) -> None:
+        self.irq(self.INTERRUPT_STATUS != 0)
+
+    # Device
+
+    def r_DEVICE_ID(self) -> int:
+        return self.device.device_id
+
+    def r_DEVICE_FEATURES(self) -> int:
+        return _word(self.device.all_offered, self.DEVICE_FEATURES_SEL)
+
+    def w_DRIVER_FEATURES(self, written: Value) -> None:
+        select = self.DRIVER_FEATURES_SEL
+        if select < 2:
+            kept = self.device.features & ~(0xFFFF_FFFF << 32 * select)
+            self.device.accept_features(kept | written << 32 * select)
+        elif written:
+            self.guest_error("features accepted beyond the first 64")
+
+    def r_STATUS(self) -> int:
+        return self.device.status
+
+    def w_STATUS(self, written: Value) -> None:
+        if written == 0:
+            self.reset()
+        else:
+            self.device.set_status(written)
+
+    def r_CONFIG_GENERATION(self) -> int:
+        return self.device.config_generation
+
+    # Queues
+
+    def w_QUEUE_NOTIFY(self, written: Value) -> None:
+        if written < len(self.device.queues):
+            self.device.notify(written)
+        else:
+            self.guest_error("notification of a queue that does not exist", f"{written}")
+
+    def r_QUEUE_SIZE_MAX(self) -> int:
+        queue = self._selected()
+        return queue.limit if queue else 0
+
+    def r_QUEUE_READY(self) -> int:
+        queue = self._selected()
+        return int(queue.ready) if queue else 0
+
+    def w_QUEUE_READY(self, written: Value) -> None:
+        queue = self._selected()
+        if queue is None:
+            self.guest_error("use of a queue that does not exist")
+        elif written & 1 and not queue.ready:
+            self.device.enable_queue(self.QUEUE_SEL)
+        elif not written & 1:
+            queue.disable()
+
+    def w_QUEUE_SIZE(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.size = int(written)
+
+    def w_QUEUE_DESC_LOW(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.descriptors = _low(queue.descriptors, written)
+
+    def w_QUEUE_DESC_HIGH(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.descriptors = _high(queue.descriptors, written)
+
+    def w_QUEUE_DRIVER_LOW(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.driver = _low(queue.driver, written)
+
+    def w_QUEUE_DRIVER_HIGH(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.driver = _high(queue.driver, written)
+
+    def w_QUEUE_DEVICE_LOW(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.device = _low(queue.device, written)
+
+    def w_QUEUE_DEVICE_HIGH(self, written: Value) -> None:
+        if queue := self._idle():
+            queue.device = _high(queue.device, written)
+
+    def _selected(self) -> Virtqueue | None:
+        select = self.QUEUE_SEL
+        return self.device.queues[select] if select < len(self.device.queues) else None
+
+    def _idle(self) -> Virtqueue | None:
+        """The selected queue if it may be set up now (4.2.2.2)."""
+        queue = self._selected()
+        if queue is None or queue.ready:
+            self.guest_error("set-up of a queue that is in use or does not exist")
+            return None
+        return queue
+
+
+def _word(features: int, select: int) -> int:
+    return features >> 32 * select & 0xFFFF_FFFF if select < 2 else 0
+
+
+def _low(address: int, word: int) -> int:
+    return address & ~0xFFFF_FFFF | word
+
+
+def _high(address: int, word: int) -> int:
+    return address & 0xFFFF_FFFF | word << 32

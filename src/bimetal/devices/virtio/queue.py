@@ -1,0 +1,242 @@
+"""The split virtqueue (virtio 1.2, section 2.7), the device's side of it.
+
+Three rings lie in guest memory: the *descriptor table*, the *available ring* that the driver
+fills and the *used ring* that the device fills. All of it is written by a guest that may be
+hostile and may be writing while we read: every word is read once, checked, and then trusted only
+as the number that it was. What the driver gets wrong raises `QueueError`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any
+
+from bimetal.base.errors import GuestError
+from bimetal.memory.barrier import barrier, order_loads_and_stores
+from bimetal.memory.space import AddressSpace, BadAddress
+
+__all__ = ["CHAIN_LIMIT", "Chain", "QueueError", "Virtqueue"]
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+"""Flags of a descriptor (2.7.5)."""
+
+NO_INTERRUPT = 1
+"""Flag of the available ring (2.7.6)."""
+
+DESCRIPTOR_SIZE = 16
+
+CHAIN_LIMIT = 1024
+"""Buffers in one chain. The standard says no more than the queue's size (2.7.5.2), but drivers
+with indirect tables go beyond."""
+
+BYTES_LIMIT = 1 << 32
+"""Bytes in one chain (2.7.5.2)."""
+
+_descriptor = Struct("<QIHH").unpack_from
+_used_element = Struct("<II").pack_into
+
+if sys.byteorder != "little":
+    raise ImportError("virtqueues need a little-endian host: ring indexes are read in place")
+
+
+class QueueError(GuestError):
+    """The driver broke a rule of the queue; the device stops until it is reset.
+
+    ``detail`` holds the values, which vary without end and are logged but not counted.
+    """
+
+    def __init__(self, message: str, detail: str = ""):
+        super().__init__(message)
+        self.detail = detail
+
+
+class Chain:
+    """One request: the buffers that the device reads, then those that it writes.
+
+    ``head`` names the request to the driver, ``life`` the life of the queue, which a reset ends.
+    Buffers are guest memory itself, none is empty.
+    """
+
+    __slots__ = ("head", "life", "readable", "writable")
+
+    def __init__(
+        self, head: int, life: int, readable: list[memoryview], writable: list[memoryview]
+    ):
+        self.head, self.life = head, life
+        self.readable, self.writable = readable, writable
+
+
+class Virtqueue:
+    """One queue. The transport sets ``size``, the three addresses and then `enable`; the device
+    takes requests with `pop` and gives them back with `push`.
+
+    ``limit`` is the greatest size that the device offers. Indirect descriptors and event indexes
+    are used as far as the driver accepted them (``indirect``, ``event_index``).
+    """
+
+    SAVED = ("size", "ready", "descriptors", "driver", "device", "_seen", "_used", "_signalled")
+
+    def __init__(self, space: AddressSpace, limit: int):
+        self._space, self.limit = space, limit
+        self._life = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Go to the state after a reset of the device."""
+        self._life += 1
+        self.size = self.limit
+        self.ready = False
+        self.descriptors = self.driver = self.device = 0
+        self.indirect = self.event_index = False
+        self._seen = 0  # how many heads were taken from the available ring, modulo 2**16
+        self._used = 0  # how many were put into the used ring
+        self._signalled = 0  # the value of `_used` when the driver was last told, or not told
+        self._release()
+
+    def save(self) -> dict[str, object]:
+        """The state as plain values, for a snapshot."""
+        return {name: getattr(self, name) for name in self.SAVED}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned."""
+        for name in self.SAVED:
+            setattr(self, name, state[name])
+        self._release()
+
+    def enable(self) -> None:
+        """Begin to use the rings. Raises `QueueError` if they cannot be where they are said to."""
+        if not 0 < self.size <= self.limit or self.size & (self.size - 1):
+            raise QueueError(f"queue size {self.size} is not a power of two up to {self.limit}")
+        self._map()
+        self._seen = self._used = self._signalled = 0
+        self.ready = True
+
+    def disable(self) -> None:
+        """Stop using the rings."""
+        self.ready = False
+        self._release()
+
+    def pop(self) -> Chain | None:
+        """The next request of the driver, or None. Raises `QueueError`."""
+        if self._generation != self._space.generation:
+            self._map()
+        waiting = self._available[1] - self._seen & 0xFFFF
+        if not waiting:
+            return None
+        if waiting > self.size:
+            raise QueueError("the available index runs ahead of the queue", f"by {waiting}")
+        order_loads_and_stores()
+        head = self._available[2 + (self._seen & self.size - 1)]
+        chain = self._walk(head)
+        self._seen = self._seen + 1 & 0xFFFF
+        return chain
+
+    def push(self, chain: Chain, written: int) -> None:
+        """Give ``chain`` back with ``written`` bytes from the start of its writable buffers.
+
+        A chain from before a reset is the driver's again already. Raises `QueueError` if the
+        memory of the rings went away meanwhile.
+        """
+        if chain.life != self._life:
+            return
+        if self._generation != self._space.generation:
+            self._map()
+        slot = self._used & self.size - 1
+        _used_element(self._used_ring, 4 + 8 * slot, chain.head, written)
+        self._used = self._used + 1 & 0xFFFF
+        order_loads_and_stores()
+        self._used_words[1] = self._used
+
+    def should_interrupt(self) -> bool:
+        """Whether the driver wants to hear of what was pushed since this was last asked (2.7.7)."""
+        new, old = self._used, self._signalled
+        if new == old or self._generation < 0:
+            return False
+        self._signalled = new
+        barrier()  # the new used index must be out before the driver's wish is read
+        if self.event_index:
+            event = self._available[2 + self.size]
+            return (new - event - 1) & 0xFFFF < (new - old) & 0xFFFF
+        return not self._available[0] & NO_INTERRUPT
+
+    def rearm(self) -> bool:
+        """Ask to be notified of the next request (2.7.10); whether one is there already.
+
+        Between the end of the rings and here the driver may have added a request and seen no wish
+        for a notification: so ask first and then look again.
+        """
+        if self.event_index:
+            self._used_words[2 + 4 * self.size] = self._seen
+            barrier()
+        return self._available[1] != self._seen
+
+    def _walk(self, head: int) -> Chain:
+        """Collect the buffers of the chain that begins at descriptor ``head``."""
+        table, entries, index = self._table, self.size, head
+        readable: list[memoryview] = []
+        writable: list[memoryview] = []
+        view, length_left, steps = self._space.view, BYTES_LIMIT, 0
+        in_indirect = False
+        while True:
+            if index >= entries:
+                raise QueueError("a descriptor index lies outside its table", f"{index}")
+            address, length, flags, following = _descriptor(table, DESCRIPTOR_SIZE * index)
+            if flags & INDIRECT:
+                if in_indirect or flags & NEXT or not self.indirect:
+                    raise QueueError("an indirect descriptor stands where none may be")
+                table, entries, index = self._indirect_table(address, length)
+                in_indirect, steps = True, 0
+                continue
+            steps += 1
+            length_left -= length
+            if steps > entries or length_left < 0:
+                raise QueueError("a chain of descriptors is a loop or too long")
+            if length:
+                try:
+                    if flags & WRITE:
+                        writable.append(view(address, length, writable=True))
+                    elif writable:
+                        raise QueueError("a buffer to read comes after one to write")
+                    else:
+                        readable.append(view(address, length))
+                except BadAddress as error:
+                    raise QueueError("a buffer is not in memory", str(error)) from error
+            if not flags & NEXT:
+                return Chain(head, self._life, readable, writable)
+            index = following
+
+    def _indirect_table(self, address: int, length: int) -> tuple[memoryview, int, int]:
+        """The table of an indirect descriptor, its number of entries, and the first one."""
+        entries, rest = divmod(length, DESCRIPTOR_SIZE)
+        if rest or not 0 < entries <= CHAIN_LIMIT:
+            raise QueueError("an indirect table has a wrong length", f"{length} bytes")
+        try:
+            return self._space.view(address, length), entries, 0
+        except BadAddress as error:
+            raise QueueError("an indirect table is not in memory", str(error)) from error
+
+    def _map(self) -> None:
+        """Find the rings in memory (sizes and alignments of 2.7). Raises `QueueError`."""
+        size = self.size
+        if self.descriptors % 16 or self.driver % 2 or self.device % 4:
+            raise QueueError("a ring is not aligned")
+        # The words for event indexes stand at the end of both rings whether they are used or not.
+        try:
+            self._table = self._space.view(self.descriptors, DESCRIPTOR_SIZE * size)
+            available = self._space.view(self.driver, 6 + 2 * size)
+            self._used_ring = self._space.view(self.device, 6 + 8 * size, writable=True)
+        except BadAddress as error:
+            self._release()
+            raise QueueError("a ring is not in memory", str(error)) from error
+        self._available = available.cast("H")
+        self._used_words = self._used_ring.cast("H")
+        self._generation = self._space.generation
+
+    def _release(self) -> None:
+        """Let go of the memory of the rings."""
+        nothing = memoryview(bytearray(0))
+        self._generation = -1
+        self._table = self._used_ring = nothing
+        self._available = self._used_words = nothing.cast("H")
