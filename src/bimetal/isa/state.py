@@ -13,8 +13,7 @@ class File:
     """``count`` registers of ``width`` bits. A scalar is a file of one.
 
     ``zero`` is the index that always reads as zero and whose writes are lost. ``names`` are the
-    registers' names for people; ``doc`` is one line with the manual's section; ``reset`` is the
-    value that a reset gives them.
+    registers' names for people; ``doc`` is one line with the manual's section.
     """
 
     name: str
@@ -23,7 +22,6 @@ class File:
     zero: int | None = None
     names: tuple[str, ...] = ()
     doc: str = ""
-    reset: int = 0
 
     @property
     def slots(self) -> int:
@@ -45,12 +43,11 @@ class StateSpec:
         zero: int | None = None,
         names: Sequence[str] = (),
         doc: str = "",
-        reset: int = 0,
     ) -> File:
         """Declare a register file."""
         if name in self.files:
             raise ValueError(f"register file {name} is declared twice")
-        self.files[name] = File(name, count, width, zero, tuple(names), doc, reset)
+        self.files[name] = File(name, count, width, zero, tuple(names), doc)
         return self.files[name]
 
     def scalars(self, width: int, *names: str) -> None:

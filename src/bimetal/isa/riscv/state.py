@@ -34,7 +34,7 @@ _state.scalars(64, "pc")
 _state.file("x", 32, 64, zero=0, names=X_NAMES, doc="integer registers, I 2.1")
 _state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 20.1")
 # The privilege mode (II 1.2): 0 user, 1 supervisor, 3 machine.
-_state.file("priv", 1, 8, names=("priv",), reset=3)
+_state.scalars(8, "priv")
 _state.scalars(64, "mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval")
 _state.scalars(64, "mie", "medeleg", "mideleg", "mcounteren", "mcountinhibit", "menvcfg")
 _state.scalars(64, "stvec", "sscratch", "sepc", "scause", "stval", "satp")
