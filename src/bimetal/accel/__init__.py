@@ -1,1 +1,1 @@
-"""Accelerators: what runs CPUs. Each is a `Cpu` and an `Accelerator` of `bimetal.seam`."""
+"""What runs guest code: each accelerator is a `Cpu` factory of the seam. `choose` picks one."""

@@ -1,0 +1,113 @@
+"""A virtual machine of KVM's: memory, vCPUs, doorbells. The architectures build upon it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+from bimetal.accel.kvm import abi
+from bimetal.accel.kvm.abi import Capability
+from bimetal.accel.kvm.coalesced import CoalescedRing
+from bimetal.accel.kvm.device import Device, KvmUnavailable
+from bimetal.accel.kvm.kernel import Handle
+from bimetal.accel.kvm.memory import SlotTable
+from bimetal.accel.kvm.vcpu import KvmCpu
+from bimetal.seam import Doorbell, MemorySlot
+
+__all__ = ["KvmMachine"]
+
+DEFAULT_SLOTS = 32
+"""What kernels allowed before they could be asked."""
+
+
+class KvmMachine(ABC):
+    """What runs the CPUs of one machine: a `bimetal.seam.Accelerator`.
+
+    It owns ``device`` and closes it. ``cpus`` is how many CPUs the machine will have.
+    """
+
+    name = "kvm"
+
+    def __init__(self, device: Device, cpus: int = 1):
+        self.device = device
+        if cpus > device.max_cpus:
+            raise KvmUnavailable(
+                f"{cpus} CPUs are more than the {device.max_cpus} that KVM allows in a machine",
+                "give the machine fewer CPUs, or choose another accelerator",
+            )
+        self.handle = Handle(device.kernel, device.create_vm())
+        self.cpus: list[KvmCpu] = []
+        limit = device.capability(Capability.NR_MEMSLOTS) or DEFAULT_SLOTS
+        readonly = bool(device.capability(Capability.READONLY_MEM))
+        self.memory = SlotTable(self.handle, limit, readonly)
+        ring_page = device.capability(Capability.COALESCED_MMIO)
+        self.coalesced = CoalescedRing(self.handle, ring_page)
+
+    @abstractmethod
+    def _create_cpu(self, index: int) -> KvmCpu:
+        """A vCPU of this architecture."""
+
+    def add_cpu(self, index: int) -> KvmCpu:
+        """Create the vCPU ``index``, in its reset state; indices count from 0."""
+        if index >= self.device.max_cpus:
+            raise KvmUnavailable(
+                f"CPU {index} is beyond the {self.device.max_cpus} that KVM allows in a machine",
+                "give the machine fewer CPUs",
+            )
+        cpu = self._create_cpu(index)
+        self.cpus.append(cpu)
+        return cpu
+
+    def set_memory(self, slots: Iterable[MemorySlot]) -> None:
+        """Replace the memory slots of all CPUs, none of which is running."""
+        self.memory.replace(slots)
+
+    def log_dirty(self, enabled: bool) -> None:
+        """Start, with a clean log, or stop to record written pages of all writable slots."""
+        self.memory.log_dirty(enabled)
+
+    def take_dirty(self) -> Mapping[int, bytes]:
+        """Pages written since the last call, a bitmap for each slot's base."""
+        return self.memory.take_dirty()
+
+    def coalesce(self, address: int, size: int, port: bool = False) -> None:
+        """Collect stores that need no prompt answer; they come before the next exit."""
+        needed = Capability.COALESCED_PIO if port else Capability.COALESCED_MMIO
+        self.device.require(needed)
+        self.coalesced.add(address, size, port)
+
+    def add_doorbell(self, bell: Doorbell, fd: int) -> None:
+        """Signal the eventfd ``fd`` for each such write, without an exit."""
+        try:
+            self._ioeventfd(bell, fd, 0)
+        except FileExistsError:
+            raise ValueError(f"{bell} rings already") from None
+
+    def remove_doorbell(self, bell: Doorbell, fd: int) -> None:
+        """Undo `add_doorbell`."""
+        self._ioeventfd(bell, fd, abi.IOEVENTFD_DEASSIGN)
+
+    def _ioeventfd(self, bell: Doorbell, fd: int, flags: int) -> None:
+        if bell.value is not None:
+            flags |= abi.IOEVENTFD_DATAMATCH
+        if bell.port:
+            flags |= abi.IOEVENTFD_PORT
+        request = abi.IOEVENTFD.new(
+            match=bell.value or 0, address=bell.address, length=bell.size, fd=fd, flags=flags
+        )
+        self.handle.ioctl(abi.IOEVENTFD_REQUEST, request)
+
+    def enable(self, capability: Capability, *arguments: int) -> None:
+        """Switch an optional feature of the machine on: KVM_ENABLE_CAP. Raises OSError."""
+        request = abi.CAPABILITY.new(number=capability)
+        for position, argument in enumerate(arguments):
+            abi.CAPABILITY.put(request, f"arg{position}", argument)
+        self.handle.ioctl(abi.ENABLE_CAP, request)
+
+    def close(self) -> None:
+        """Close the CPUs and give everything back. Idempotent."""
+        for cpu in self.cpus:
+            cpu.close()
+        self.cpus.clear()
+        self.handle.close()
+        self.device.close()

@@ -1,0 +1,190 @@
+"""A vCPU of an x86 machine: interrupts, debug registers, state, and what its faults look like."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bimetal.accel.kvm import abi
+from bimetal.accel.kvm import abi_x86 as x86
+from bimetal.accel.kvm.abi import ExitReason, Run
+from bimetal.accel.kvm.vcpu import KvmCpu
+from bimetal.accel.kvm.x86_cpuid import Leaf, encode
+from bimetal.accel.kvm.x86_debug import debug_registers, decode_stop
+from bimetal.accel.kvm.x86_explain import code_at_rip, describe
+from bimetal.accel.kvm.x86_registers import REGISTERS
+from bimetal.accel.kvm.x86_state import load_state, save_state
+from bimetal.seam import DebugRequest, EndOfInterrupt, Exit
+
+if TYPE_CHECKING:
+    from bimetal.accel.kvm.x86 import X86Machine
+
+__all__ = ["NMI_LINE", "X86Cpu"]
+
+NMI_LINE = 2
+"""The line of the non-maskable interrupt: its vector, as for the other lines."""
+LINES = 256
+
+
+class X86Cpu(KvmCpu):
+    """An x86 vCPU.
+
+    A line is an interrupt vector: raising line 2 is an NMI, raising one from 32 on an external
+    interrupt of that vector, which waits until the guest takes interrupts or the line falls.
+    With an interrupt controller in the kernel the NMI is the only line.
+    """
+
+    vm: X86Machine
+
+    def __init__(self, vm: X86Machine, index: int, leaves: list[Leaf]):
+        super().__init__(vm, index)
+        self._lines_lock = threading.Lock()
+        self._raised: set[int] = set()
+        self._pending: list[int] = []
+        self._halted = False
+        self._debug = DebugRequest()
+        self.handle.ioctl(x86.SET_CPUID2, encode(leaves))
+        self._has_controller = vm.controller != "none"
+        self._initial = self.save()
+
+    # -- interrupts ------------------------------------------------------------------------
+
+    def set_line(self, line: int, level: bool) -> None:
+        """Drive the input for interrupt vector ``line``; what counts is the rising edge."""
+        if not (line == NMI_LINE or 32 <= line < LINES):
+            raise ValueError(
+                f"an x86 CPU has no interrupt line {line}: 2 is NMI, 32 to 255 vectors"
+            )
+        if self._has_controller and line != NMI_LINE:
+            raise ValueError(f"line {line} belongs to the interrupt controller: use set_irq")
+        with self._lines_lock:
+            if level == (line in self._raised):
+                return
+            if level:
+                self._raised.add(line)
+                self._pending.append(line)
+            else:
+                self._raised.discard(line)
+                if line != NMI_LINE and line in self._pending:
+                    self._pending.remove(line)
+        if level:
+            self.interrupt()
+
+    def _before_entry(self) -> Exit | None:
+        if self._pending:
+            self._inject()
+        if self._halted:
+            return self._stay_halted()
+        return None
+
+    def _inject(self) -> None:
+        """Hand waiting interrupts to the processor, as far as the guest takes them now."""
+        run = self._run
+        with self._lines_lock:
+            if NMI_LINE in self._pending:
+                self._pending.remove(NMI_LINE)
+                self.handle.ioctl(x86.NMI)
+                self._halted = False
+            if self._pending and run[Run.READY_FOR_INJECTION] and run[Run.IF_FLAG]:
+                vector = self._pending.pop(0)
+                self.handle.ioctl(abi.INTERRUPT, bytearray(abi.U32.pack(vector)))
+                self._halted = False
+            run[Run.REQUEST_INTERRUPT_WINDOW] = int(bool(self._pending))
+
+    def _stay_halted(self) -> Exit | None:
+        """Without a controller in the kernel KVM forgets a halt: the CPU waits here."""
+        if self._run[Run.IMMEDIATE_EXIT]:
+            kicked = self._take_kick()
+            if kicked is not None:
+                return kicked
+            self._inject()  # a line may have risen just now
+        return self._halt if self._halted else None
+
+    def _on_halt(self) -> Exit | None:
+        self._halted = True
+        return None
+
+    # -- exits -----------------------------------------------------------------------------
+
+    def _exit_handlers(self) -> dict[int, Callable[[], Exit | None]]:
+        return super()._exit_handlers() | {
+            ExitReason.IRQ_WINDOW_OPEN: lambda: None,
+            ExitReason.DEBUG: self._on_debug,
+            ExitReason.IOAPIC_EOI: lambda: EndOfInterrupt(self._run[Run.UNION]),
+            ExitReason.X86_RDMSR: self._on_unknown_msr,
+            ExitReason.X86_WRMSR: self._on_unknown_msr,
+        }
+
+    def _on_debug(self) -> Exit:
+        exception, _, pc, dr6, _ = abi.DEBUG_EXIT.unpack_from(self._run, Run.UNION)
+        return decode_stop(exception, pc, dr6, self._debug)
+
+    def _on_internal_error(self) -> Exit:
+        code = code_at_rip(self.handle, self.vm.memory)
+        if code.physical is not None and not code.data:
+            return self.fault(f"the guest executes at {code.physical:#x}, where there is no memory")
+        return super()._on_internal_error()
+
+    def _on_unknown_msr(self) -> None:
+        """An MSR that KVM does not know: told, then #GP as the hardware would."""
+        _, _, index, data = x86.MSR_EXIT.unpack_from(self._run, Run.UNION)
+        writes = abi.U32.unpack_from(self._run, Run.EXIT_REASON)[0] == ExitReason.X86_WRMSR
+        what = f"wrmsr {index:#x}" if writes else f"rdmsr {index:#x}"
+        self.events.guest_error(f"{what}, which KVM does not have", f"{data:#x}" if writes else "")
+        self._run[Run.UNION] = 1
+
+    # -- debug -----------------------------------------------------------------------------
+
+    def set_debug(self, request: DebugRequest) -> None:
+        """Stop as requested from the next run on."""
+        self.handle.ioctl(x86.SET_GUEST_DEBUG, debug_registers(request))
+        self._debug = request
+
+    # -- state -----------------------------------------------------------------------------
+
+    @property
+    def register_names(self) -> Sequence[str]:
+        """General, segment, table, control, debug, model-specific, x87 and SSE registers."""
+        return tuple(REGISTERS)
+
+    def read_register(self, name: str) -> int:
+        """A register as an unsigned integer."""
+        return REGISTERS[name].read(self.handle)
+
+    def write_register(self, name: str, value: int) -> None:
+        """Set a register. A halt, or the rest of an access, is over before."""
+        source = REGISTERS[name]
+        self.settle()
+        self._halted = False
+        source.write(self.handle, value)
+
+    def reset(self) -> None:
+        """The state in which KVM created the vCPU, which is that after RESET."""
+        with self._lines_lock:
+            self._raised.clear()
+            self._pending.clear()
+        self._pieces.clear()
+        self.load(self._initial)
+
+    def save(self) -> dict[str, object]:
+        """Registers, MSRs, XSAVE area, local APIC, pending events."""
+        self.settle()
+        state = save_state(self.handle, self.vm.msrs, self._has_controller, self.vm.xsave_size)
+        state["halted"] = self._halted
+        state["lines"] = sorted(self._raised)
+        state["pending"] = list(self._pending)
+        return state
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned."""
+        self.settle()
+        load_state(self.handle, state)
+        with self._lines_lock:
+            self._halted = state["halted"]
+            self._raised = set(state["lines"])
+            self._pending = list(state["pending"])
+
+    def describe(self) -> str:
+        """Registers and the code at RIP."""
+        return describe(self.handle, self.vm.memory)

@@ -1,0 +1,13 @@
+"""The reference: an accelerator that executes descriptions by evaluating their traces in Python.
+
+It is a few thousand times slower than native code and easy to see through, which is its purpose:
+what it computes is what the descriptions say.
+"""
+
+from .cpu import Reference, ReferenceCpu
+from .hart import Hart
+from .memory import Memory
+from .single import evaluate_insn
+from .state import Registers
+
+__all__ = ["Hart", "Memory", "Reference", "ReferenceCpu", "Registers", "evaluate_insn"]

@@ -1,0 +1,140 @@
+"""The reference behind the seam: `ReferenceCpu` is a `seam.Cpu`, `Reference` an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from ...base.clock import Clock
+from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
+from ..profile import PROFILES, Profile
+from .hart import Hart, NeedsBoard
+from .memory import Memory
+
+__all__ = ["Reference", "ReferenceCpu"]
+
+
+class ReferenceCpu:
+    """A hart that runs in Python."""
+
+    def __init__(
+        self, profile: Profile, index: int, memory: Memory, clock: Clock, firmware_calls: bool
+    ):
+        self.index = index
+        self.hart = Hart(profile.isa, memory, clock.now_ns)
+        self._profile, self._firmware_calls = profile, firmware_calls
+        self._exit: Exit | None = None
+        self._kicked = False
+        self.reset()
+
+    @property
+    def register_names(self) -> Sequence[str]:
+        """Every register that a person can name."""
+        return self.hart.isa.state.register_names()
+
+    def run(self) -> Exit:
+        """Execute instructions until the board is needed."""
+        self._take_answer()
+        while not self._kicked:
+            try:
+                self.hart.step()
+            except NeedsBoard as needs:
+                self._exit = needs.access
+                return self._exit
+            if self.hart.wanted:
+                self._exit = self._wanted(self.hart.wanted)
+                self.hart.wanted = ""
+                return self._exit
+        self._kicked = False
+        return Kicked()
+
+    def _wanted(self, reason: str) -> Exit:
+        registers = self.hart.registers
+        if reason == "halt":
+            return Halt(self._profile.deadline(registers))
+        return FirmwareCall(tuple(registers.get(*place) for place in self._profile.arguments))
+
+    def _take_answer(self) -> None:
+        match self._exit:
+            case Mmio(value=value):
+                self.hart.answers.append(value)
+            case FirmwareCall(results=results):
+                for place, value in zip(self._profile.results, results, strict=False):
+                    self.hart.registers.set(*place, value & (1 << 64) - 1)
+        self._exit = None
+
+    def kick(self) -> None:
+        """Make the current, or else the next, `run` return `Kicked` soon."""
+        self._kicked = True
+
+    def set_line(self, line: int, level: bool) -> None:
+        """Drive an interrupt input."""
+        self.hart.registers.set("line", line, int(level))
+        self.hart.look_for_interrupts = True
+
+    def flush(self) -> None:
+        """Nothing of the guest's memory is cached."""
+
+    def reset(self) -> None:
+        """Put every register into its reset state."""
+        self.hart.registers.reset()
+        self._profile.reset(self.hart.registers, self.index, self._firmware_calls)
+        self.hart.environment.flags = self.hart.environment.rounding = 0
+        self.hart.answers.clear()
+        self.hart.retired, self._exit = 0, None
+        self.hart.look_for_interrupts = True
+
+    def read_register(self, name: str) -> int:
+        """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
+        return self.hart.registers.read(name)
+
+    def write_register(self, name: str, value: int) -> None:
+        """Set a register; OverflowError if the value does not fit."""
+        self.hart.registers.write(name, value)
+        self.hart.look_for_interrupts = True
+
+    def save(self) -> Mapping[str, object]:
+        """The whole state as plain values."""
+        return {
+            "files": {name: list(values) for name, values in self.hart.registers.files.items()},
+            "flags": self.hart.environment.flags,
+            "rounding": self.hart.environment.rounding,
+            "retired": self.hart.retired,
+            "answers": list(self.hart.answers),
+        }
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Restore what `save` returned."""
+        saved = cast(Mapping[str, Any], state)
+        self.hart.registers.files = {n: list(values) for n, values in saved["files"].items()}
+        self.hart.environment.flags = saved["flags"]
+        self.hart.environment.rounding = saved["rounding"]
+        self.hart.retired = saved["retired"]
+        self.hart.answers = list(saved["answers"])
+        self._exit, self.hart.look_for_interrupts = None, True
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Reference:
+    """The accelerator, for the same ISAs as the interpreter."""
+
+    name = "reference"
+
+    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False):
+        self._profile, self._clock = PROFILES[isa], clock
+        self._firmware_calls = firmware_calls
+        self._memory = Memory()
+
+    def add_cpu(self, index: int) -> ReferenceCpu:
+        """A hart in its reset state."""
+        return ReferenceCpu(self._profile, index, self._memory, self._clock, self._firmware_calls)
+
+    def set_memory(self, slots: Iterable[MemorySlot]) -> None:
+        """Replace the memory slots of all harts."""
+        self._memory.replace(slots)
+
+    def close(self) -> None:
+        """Let go of the slots."""
+        self._memory.replace(())

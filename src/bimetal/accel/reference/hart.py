@@ -1,0 +1,209 @@
+"""A hart that executes traces: registers, memory through the ISA's translation, traps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...ir.evaluate import Access, Machine, Trap, call, evaluate
+from ...ir.softfloat import Environment
+from ...isa.describe import Decoded, Isa
+from ...seam import Mmio
+from .memory import Memory
+from .state import Registers
+
+__all__ = ["Hart", "NeedsBoard"]
+
+LOAD, STORE, FETCH = 0, 1, 2  # as the ISA's `translate` numbers them
+PAGE = 4096
+POLL = 64  # instructions between two looks at the time
+
+
+class NeedsBoard(Exception):
+    """The instruction in hand needs the board's answer and will then be executed again."""
+
+    def __init__(self, access: Mmio):
+        self.access = access
+
+
+class Hart(Machine):
+    """One hart. The ISA's routines translate, take traps and choose interrupts.
+
+    An instruction that reads from a device is executed again from its start once the board has
+    answered; ``answers`` are the answers so far. ``wanted`` is why an instruction, now
+    complete, wants the board.
+    """
+
+    def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
+        self.isa, self.memory, self._clock = isa, memory, clock
+        self.registers = Registers(isa.state)
+        self.environment = Environment()
+        self.retired = 0
+        self.answers: list[int] = []
+        self.wanted = ""
+        self.look_for_interrupts = True
+        self._replayed = 0
+        self._decoded: dict[tuple[int, int], Decoded | None] = {}
+
+    @property
+    def pc(self) -> int:  # type: ignore[override]
+        """The address of the instruction in hand."""
+        return self.registers.get("pc", 0)
+
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self.registers.set("pc", 0, value)
+
+    # -- execution
+    def step(self) -> None:
+        """Take an interrupt, or execute an instruction up to its end or its trap."""
+        self._replayed = 0
+        try:
+            if not self.answers and self._interrupt():
+                return
+            decoded = self._fetch()
+            target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, self)
+            self.pc = self.pc + decoded.insn.length if target is None else target
+            self.retired += 1
+        except Trap as trap:
+            self.pc = self._routine("take_trap", trap.cause, trap.value)
+        self.answers.clear()
+
+    def _interrupt(self) -> bool:
+        if self.retired % POLL == 0:
+            self._routine("poll_timer")
+            self.look_for_interrupts = True
+        if not self.look_for_interrupts:
+            return False
+        self.look_for_interrupts = False
+        cause = self._routine("pending_interrupt")
+        if cause:
+            self.pc = self._routine("take_trap", cause, 0)
+        return bool(cause)
+
+    def _routine(self, name: str, *args: int) -> int:
+        return call(self.isa.routines[name], self, *args)
+
+    def _fetch(self) -> Decoded:
+        """The instruction at pc. Its bytes are fetched as far as it needs them."""
+        word, size = 0, 0
+        while size < self.isa.fetch:
+            piece = self._read(self.pc + size, self.isa.granule, FETCH)
+            word, size = word | piece << 8 * size, size + self.isa.granule
+            key = word, size
+            if key not in self._decoded:
+                self._decoded[key] = self.isa.decode(word, size)
+            decoded = self._decoded[key]
+            if decoded is not None:
+                return decoded
+            if not self.isa.continues(word, size):
+                break
+        self._routine("undefined")
+        raise AssertionError("the routine for undefined instructions did not trap")
+
+    # -- Machine: registers and the engine
+    def get(self, file: str, index: int) -> int:
+        return self.registers.get(file, index)
+
+    def set(self, file: str, index: int, value: int) -> None:
+        self.registers.set(file, index, value)
+
+    def host(self, name: str, args: Sequence[int]) -> int:
+        match name:
+            case "time_ns":
+                return self._clock()
+            case "instret":
+                return self.retired
+            case "is_ram":
+                return int(self.memory.find(args[0], 1, write=True) is not None)
+            case "flush" | "flush_page" | "fence_code":
+                return 0  # nothing is cached
+        raise NotImplementedError(f"the engine's {name}")
+
+    def leave(self, reason: str, args: Sequence[int]) -> None:
+        match reason:
+            case "reference":
+                pass  # it is here already
+            case "halt" | "firmware call":
+                self.wanted = reason
+            case _:
+                raise NotImplementedError(f"an instruction that leaves: {reason}")
+
+    def sync(self) -> None:
+        self.look_for_interrupts = True
+
+    # -- Machine: memory
+    def load(self, address: int, access: Access) -> int:
+        size = access.width // 8
+        if access.kind == "physical":
+            return self._physical_read(address, size)
+        if access.aligned:
+            self._check_aligned(address, size, LOAD)
+        return self._read(address, size, LOAD)
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        size = access.width // 8
+        if access.aligned:
+            self._check_aligned(address, size, STORE)
+        parts = _parts(address, size)
+        places = [self._translate(at, STORE) for at, _ in parts]
+        for place, (at, count) in zip(places, parts, strict=True):
+            piece = value >> 8 * (at - address) & ((1 << 8 * count) - 1)
+            self._physical_write(place, piece, count)
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        size = access.width // 8
+        if access.kind == "physical":
+            place = address
+        else:
+            self._check_aligned(address, size, STORE)
+            place = self._translate(address, STORE)
+        memory = self.memory.find(place, size, write=True)
+        if memory is None:
+            self._routine("access_fault", STORE, address)
+            raise AssertionError("the routine for access faults did not trap")
+        old = int.from_bytes(memory, "little")
+        memory[:] = change(old).to_bytes(size, "little")
+        return old
+
+    def _check_aligned(self, address: int, size: int, access: int) -> None:
+        if address % size:
+            self._routine("misaligned", access, address)
+
+    def _translate(self, address: int, access: int) -> int:
+        page = self._routine("translate", address, access)
+        return page & -PAGE | address % PAGE
+
+    def _read(self, address: int, size: int, access: int) -> int:
+        value = 0
+        for at, count in _parts(address, size):
+            place = self._translate(at, access)
+            if access == FETCH and self.memory.find(place, count) is None:
+                self._routine("access_fault", FETCH, at)
+            value |= self._physical_read(place, count) << 8 * (at - address)
+        return value
+
+    def _physical_read(self, address: int, size: int) -> int:
+        memory = self.memory.find(address, size)
+        if memory is None:
+            return self._board(Mmio(address, size)) & ((1 << 8 * size) - 1)
+        return int.from_bytes(memory, "little")
+
+    def _physical_write(self, address: int, value: int, size: int) -> None:
+        memory = self.memory.find(address, size, write=True)
+        if memory is None:
+            self._board(Mmio(address, size, True, value))
+        else:
+            memory[:] = value.to_bytes(size, "little")
+
+    def _board(self, access: Mmio) -> int:
+        if self._replayed == len(self.answers):
+            raise NeedsBoard(access)
+        self._replayed += 1
+        return self.answers[self._replayed - 1]
+
+
+def _parts(address: int, size: int) -> list[tuple[int, int]]:
+    """Address and size of the parts of an access: one, or bytes where it crosses a page."""
+    if address % PAGE + size <= PAGE:
+        return [(address, size)]
+    return [((address + n) % (1 << 64), 1) for n in range(size)]

@@ -1,0 +1,86 @@
+"""One instruction at a time, for accelerators that meet one which they cannot execute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...ir.evaluate import Access, Machine, evaluate
+from ...ir.softfloat import Environment
+from ...isa.describe import Decoded
+
+__all__ = ["GuestMemory", "GuestRegisters", "evaluate_insn"]
+
+
+class GuestRegisters(Protocol):
+    """Registers that live elsewhere."""
+
+    def get(self, file: str, index: int) -> int:
+        """Register ``index`` of a file."""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Write a register; the zero register of a file takes no value."""
+
+
+class GuestMemory(Protocol):
+    """Memory as the guest sees it; an access raises `Trap` where it faults."""
+
+    def load(self, address: int, access: Access) -> int:
+        """Load ``access.width`` bits."""
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """Store ``access.width`` bits."""
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        """Replace what is there by what ``change`` makes of it, atomically; the old value."""
+
+
+@dataclass(slots=True)
+class _Guest(Machine):
+    registers: GuestRegisters
+    memory: GuestMemory
+    pc: int
+    environment: Environment
+
+    def get(self, file: str, index: int) -> int:
+        return self.registers.get(file, index)
+
+    def set(self, file: str, index: int, value: int) -> None:
+        self.registers.set(file, index, value)
+
+    def load(self, address: int, access: Access) -> int:
+        return self.memory.load(address, access)
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        self.memory.store(address, value, access)
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        return self.memory.update(address, access, change)
+
+    def host(self, name: str, args: Sequence[int]) -> int:
+        raise NotImplementedError(f"{name} of the engine, for a single instruction")
+
+    def leave(self, reason: str, args: Sequence[int]) -> None:
+        if reason != "reference":
+            raise NotImplementedError(f"a single instruction that leaves: {reason}")
+
+    def sync(self) -> None:
+        """Whoever asks for an instruction looks at the mode again anyway."""
+
+
+def evaluate_insn(
+    decoded: Decoded,
+    registers: GuestRegisters,
+    memory: GuestMemory,
+    pc: int,
+    environment: Environment,
+) -> int:
+    """Execute one instruction, at ``pc``; the next pc. Raises `Trap`.
+
+    ``environment`` holds the rounding mode (where the description does not set one) and takes
+    the sticky flags.
+    """
+    guest = _Guest(registers, memory, pc, environment)
+    target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, guest)
+    return pc + decoded.insn.length if target is None else target
