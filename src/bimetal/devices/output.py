@@ -81,8 +81,10 @@ class Out(Generic[T]):
     @overload
     def __get__(self, device: None, owner: type[Device]) -> Self: ...
     @overload
+    def __get__(self: Out[bool], device: Device, owner: type[Device]) -> Level: ...
+    @overload
     def __get__(self, device: Device, owner: type[Device]) -> Output[T]: ...
-    def __get__(self, device: Device | None, owner: type[Device]) -> Self | Output[T]:
+    def __get__(self, device: Device | None, owner: type[Device]) -> object:
         if device is None:
             return self
         raise AttributeError(f"Device.__init__ has not made the output {self.name} yet")

@@ -1,0 +1,166 @@
+"""The firmware configuration device: numbered items that the machine hands to its firmware.
+
+Interface as in QEMU's documentation, docs/specs/fw_cfg.rst: a selector and a data port, the DMA
+interface, and a directory of named files. Memory-mapped registers are big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from bimetal.base.errors import BimetalError, GuestError
+from bimetal.devices.device import Device, Property
+from bimetal.memory.space import AddressSpace
+
+__all__ = ["FwCfg", "Item"]
+
+DATA, SELECTOR, DMA = 0x00, 0x08, 0x10
+DMA_SIGNATURE = b"QEMU CFG"
+DMA_ERROR, DMA_READ, DMA_SKIP, DMA_SELECT, DMA_WRITE = 1, 2, 4, 8, 16
+FEATURES = 0b11
+"""Bit 0: the traditional interface, bit 1: DMA."""
+
+CHUNK = 1 << 20
+
+
+class Item:
+    """The numbers of the items that are no files."""
+
+    SIGNATURE = 0x00
+    ID = 0x01
+    CPUS = 0x05
+    KERNEL_SIZE = 0x08
+    INITRD_SIZE = 0x0B
+    MAX_CPUS = 0x0F
+    KERNEL_DATA = 0x11
+    INITRD_DATA = 0x12
+    COMMAND_LINE_SIZE = 0x14
+    COMMAND_LINE = 0x15
+    FILE_DIRECTORY = 0x19
+    FIRST_FILE = 0x20
+
+
+class FwCfg(Device):
+    """Items by number, which the machine adds before the guest runs.
+
+    DMA reaches guest memory through ``memory``. Items are read-only for the guest.
+    """
+
+    kind, node_name = "fw_cfg", "fw-cfg"
+    compatible = ("qemu,fw-cfg-mmio",)
+    mmio_size = 0x18
+    saved = ("selected", "position", "dma_high")
+
+    def __init__(self, memory: AddressSpace):
+        self.memory = memory
+        self.items: dict[int, bytes] = {
+            Item.SIGNATURE: b"QEMU",
+            Item.ID: struct.pack("<I", FEATURES),
+        }
+        self._files: dict[str, int] = {}
+        self.selected = self.position = self.dma_high = 0
+        super().__init__()
+
+    def properties(self) -> Mapping[str, Property]:
+        return {"dma-coherent": None}
+
+    def reset(self) -> None:
+        super().reset()
+        self.selected = self.position = self.dma_high = 0
+
+    # What the machine adds
+
+    def add(self, number: int, content: bytes | int) -> None:
+        """Give item ``number`` its content; an int is stored in 4 bytes, little-endian."""
+        self.items[number] = struct.pack("<I", content) if isinstance(content, int) else content
+
+    def add_file(self, name: str, content: bytes) -> None:
+        """Add a file to the directory. Raises `BimetalError` for a name that does not fit."""
+        encoded = name.encode()
+        if not 0 < len(encoded) < 56:
+            raise BimetalError(f"the fw_cfg file name {name!r} is too long", "use at most 55 bytes")
+        number = self._files.setdefault(name, Item.FIRST_FILE + len(self._files))
+        self.items[number] = content
+        directory = struct.pack(">I", len(self._files))
+        for each, key in sorted(self._files.items()):
+            directory += struct.pack(">IHH56s", len(self.items[key]), key, 0, each.encode())
+        self.items[Item.FILE_DIRECTORY] = directory
+
+    # What the guest does
+
+    def read(self, offset: int, size: int) -> int:
+        if offset < DATA + 8:
+            return int.from_bytes(self._take(size), "little")
+        if DMA <= offset < DMA + 8:
+            part = DMA_SIGNATURE[offset - DMA :][:size]
+            return int.from_bytes(part, "little")
+        self.guest_error(f"read of {offset:#x}, where there is nothing to read")
+        return 0
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        number = int.from_bytes(value.to_bytes(size, "little"), "big")
+        if (offset, size) == (SELECTOR, 2):
+            self._select(number)
+        elif (offset, size) == (DMA, 4):
+            self.dma_high = number
+        elif (offset, size) == (DMA + 4, 4):
+            self._transfer(self.dma_high << 32 | number)
+        elif (offset, size) == (DMA, 8):
+            self._transfer(number)
+        else:
+            self.guest_error(f"write of {size} bytes at {offset:#x}")
+
+    def _select(self, number: int) -> None:
+        self.selected, self.position = number, 0
+
+    def _take(self, length: int) -> bytes:
+        """The next bytes of the selected item, zeroes after its end."""
+        content = self.items.get(self.selected, b"")
+        piece = content[self.position : self.position + length]
+        self.position = min(self.position + length, len(content))
+        return piece.ljust(length, b"\0")
+
+    def _transfer(self, address: int) -> None:
+        """Carry out the DMA request at ``address``; its first word then says how it went."""
+        self.dma_high = 0
+        try:
+            control, length, target = struct.unpack(">IIQ", self.memory.read(address, 16))
+            failed = self._carry_out(control, length, target)
+            self.memory.write(address, struct.pack(">I", DMA_ERROR if failed else 0))
+        except GuestError as error:
+            self.guest_error("fw_cfg DMA request outside of memory", str(error))
+
+    def _carry_out(self, control: int, length: int, target: int) -> bool:
+        if control & DMA_SELECT:
+            self._select(control >> 16)
+        if control & DMA_READ:
+            return self._read_to(target, length)
+        if control & DMA_WRITE:
+            self.guest_error("write to an fw_cfg item")
+            return True
+        if control & DMA_SKIP:
+            self._take_nothing(length)
+        return False
+
+    def _take_nothing(self, length: int) -> None:
+        self.position = min(self.position + length, len(self.items.get(self.selected, b"")))
+
+    def _read_to(self, target: int, length: int) -> bool:
+        try:
+            view = self.memory.view(target, length, writable=True)
+        except GuestError as error:
+            self.guest_error("fw_cfg DMA outside of memory", str(error))
+            return True
+        for start in range(0, length, CHUNK):
+            count = min(CHUNK, length - start)
+            view[start : start + count] = self._take(count)
+        return False
+
+    def save(self) -> dict[str, object]:
+        return {**super().save(), "items": dict(self.items), "files": dict(self._files)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self.items, self._files = dict(state["items"]), dict(state["files"])

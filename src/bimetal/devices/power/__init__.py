@@ -1,0 +1,1 @@
+"""What ends or resets a machine."""
