@@ -1,1 +1,1 @@
-"""What runs guest code: each accelerator is a `Cpu` factory of the seam. `choose` picks one."""
+"""Accelerators: what runs CPUs. Each is a `Cpu` and an `Accelerator` of `bimetal.seam`."""
