@@ -45,7 +45,7 @@ class Hart(Machine):
         self._decoded: dict[tuple[int, int], Decoded | None] = {}
 
     @property
-    def pc(self) -> int:  # type: ignore[override]
+    def pc(self) -> int:
         """The address of the instruction in hand."""
         return self.registers.get("pc", 0)
 

@@ -9,18 +9,9 @@ from typing import Protocol
 from ...ir.evaluate import Access, Machine, evaluate
 from ...ir.softfloat import Environment
 from ...isa.describe import Decoded
+from ..profile import RegisterStore
 
-__all__ = ["GuestMemory", "GuestRegisters", "evaluate_insn"]
-
-
-class GuestRegisters(Protocol):
-    """Registers that live elsewhere."""
-
-    def get(self, file: str, index: int) -> int:
-        """Register ``index`` of a file."""
-
-    def set(self, file: str, index: int, value: int) -> None:
-        """Write a register; the zero register of a file takes no value."""
+__all__ = ["GuestMemory", "evaluate_insn"]
 
 
 class GuestMemory(Protocol):
@@ -38,7 +29,7 @@ class GuestMemory(Protocol):
 
 @dataclass(slots=True)
 class _Guest(Machine):
-    registers: GuestRegisters
+    registers: RegisterStore
     memory: GuestMemory
     pc: int
     environment: Environment
@@ -71,7 +62,7 @@ class _Guest(Machine):
 
 def evaluate_insn(
     decoded: Decoded,
-    registers: GuestRegisters,
+    registers: RegisterStore,
     memory: GuestMemory,
     pc: int,
     environment: Environment,
