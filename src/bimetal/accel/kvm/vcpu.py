@@ -43,7 +43,11 @@ class KvmCpu(ABC):
             self.handle = Handle(vm.device.kernel, vm.handle.ioctl(abi.CREATE_VCPU, index))
         except OSError as error:
             raise _explain_create_error(error, index) from error
-        self._run = vm.device.kernel.map(self.handle.fd, vm.device.run_size)
+        try:
+            self._run = vm.device.kernel.map(self.handle.fd, vm.device.run_size)
+        except OSError as error:
+            self.handle.close()
+            raise _explain_create_error(error, index) from error
         self._mmio, self._pio, self._halt, self._kicked_exit = Mmio(), Pio(), Halt(), Kicked()
         self._asked: Mmio | Pio = self._mmio
         self._answer_at = NO_ANSWER

@@ -35,13 +35,24 @@ class KvmMachine(ABC):
                 f"{cpus} CPUs are more than the {device.max_cpus} that KVM allows in a machine",
                 "give the machine fewer CPUs, or choose another accelerator",
             )
-        self.handle = Handle(device.kernel, device.create_vm())
+        self.cpu_count = cpus
         self.cpus: list[KvmCpu] = []
+        self._first: KvmCpu | None = None
         limit = device.capability(Capability.NR_MEMSLOTS) or DEFAULT_SLOTS
         readonly = bool(device.capability(Capability.READONLY_MEM))
-        self.memory = SlotTable(self.handle, limit, readonly)
         ring_page = device.capability(Capability.COALESCED_MMIO)
+        self.handle = Handle(device.kernel, device.create_vm())
+        self.memory = SlotTable(self.handle, limit, readonly)
         self.coalesced = CoalescedRing(self.handle, ring_page)
+        try:
+            self._set_up()
+        except BaseException:
+            self.handle.close()
+            raise
+
+    @abstractmethod
+    def _set_up(self) -> None:
+        """What this architecture does before the first CPU; the machine exists and is empty."""
 
     @abstractmethod
     def _create_cpu(self, index: int) -> KvmCpu:
@@ -54,9 +65,17 @@ class KvmMachine(ABC):
                 f"CPU {index} is beyond the {self.device.max_cpus} that KVM allows in a machine",
                 "give the machine fewer CPUs",
             )
-        cpu = self._create_cpu(index)
+        if index == 0 and self._first is not None:
+            cpu, self._first = self._first, None
+        else:
+            cpu = self._create_cpu(index)
         self.cpus.append(cpu)
         return cpu
+
+    def prove(self) -> None:
+        """Create CPU 0 now, to be handed out later: whoever gets this machine knows it works."""
+        if self._first is None and not self.cpus:
+            self._first = self._create_cpu(0)
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
         """Replace the memory slots of all CPUs, none of which is running."""
@@ -106,6 +125,9 @@ class KvmMachine(ABC):
 
     def close(self) -> None:
         """Close the CPUs and give everything back. Idempotent."""
+        if self._first is not None:
+            self._first.close()
+            self._first = None
         for cpu in self.cpus:
             cpu.close()
         self.cpus.clear()

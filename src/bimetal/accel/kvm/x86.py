@@ -37,10 +37,13 @@ class X86Machine(KvmMachine):
         controller: Controller = "kernel",
         model: str = "host",
     ):
-        leaves = cpuid.parse_model(model, cpuid.supported(device))
-        super().__init__(device, cpus)
-        self.cpu_count, self.controller, self._leaves = cpus, controller, leaves
+        self.controller: Controller = controller
         self.msrs = msr_indices(device)
+        self._leaves = cpuid.parse_model(model, cpuid.supported(device))
+        self._routes: Routes | None = None
+        super().__init__(device, cpus)
+
+    def _set_up(self) -> None:
         self.xsave_size = self._capability(Capability.XSAVE2) or x86.XSAVE_SIZE
         identity_map = bytearray(x86.IDENTITY_MAP_ADDRESS.to_bytes(8, "little"))
         self.handle.ioctl(x86.SET_IDENTITY_MAP_ADDR, identity_map)

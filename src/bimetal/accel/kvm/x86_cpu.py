@@ -44,9 +44,13 @@ class X86Cpu(KvmCpu):
         self._pending: list[int] = []
         self._halted = False
         self._debug = DebugRequest()
-        self.handle.ioctl(x86.SET_CPUID2, encode(leaves))
         self._has_controller = vm.controller != "none"
-        self._initial = self.save()
+        try:
+            self.handle.ioctl(x86.SET_CPUID2, encode(leaves))
+            self._initial = self.save()
+        except BaseException:
+            self.close()
+            raise
 
     # -- interrupts ------------------------------------------------------------------------
 

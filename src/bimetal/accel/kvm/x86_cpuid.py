@@ -109,9 +109,8 @@ def _require(names: Iterable[str], host: list[Leaf], who: str) -> None:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> BimetalError:
-    near = get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-    return BimetalError(f"there is no {what} {name!r}", hint, ExitCode.USAGE)
+    near = ", ".join(get_close_matches(name, list(known)) or sorted(known)[:8] + ["..."])
+    return BimetalError(f"there is no {what} {name!r}", f"there are {near}", ExitCode.USAGE)
 
 
 def _only(leaf: Leaf, names: Iterable[str]) -> Leaf:

@@ -1,0 +1,113 @@
+"""Which accelerator runs a machine: the host's own silicon where it can, or else ours.
+
+``auto`` takes KVM when the guest's instruction set is the host's and KVM really works here: it
+creates a machine and a vCPU and runs some instructions, and does not ask the processor's flags,
+which say no on hosts where KVM works and yes where it does not.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final, cast
+
+from bimetal.base.clock import Clock
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
+from bimetal.seam import Accelerator
+
+__all__ = ["CHOICES", "ENGINES", "create"]
+
+Factory = Callable[..., Accelerator]
+
+KVM: Final = "bimetal.accel.kvm.host:create"
+
+ENGINES: dict[str, tuple[str, frozenset[str]]] = {
+    "interp": ("bimetal.accel.interp:InterpAccelerator", frozenset({"riscv64"})),
+}
+"""Accelerators that need nothing of the host, best first: where each is, and the guests that it
+runs. They are called with the instruction set and the keywords of `create`."""
+
+CHOICES = ("auto", "kvm", *ENGINES)
+
+
+def create(
+    accel: str,
+    isa: str,
+    *,
+    clock: Clock,
+    firmware_calls: bool,
+    cpus: int,
+    model: str = "",
+) -> Accelerator:
+    """The accelerator called ``accel`` for a machine of ``cpus`` CPUs of ``isa``.
+
+    ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
+    firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
+    several. Raises `BimetalError` if ``accel`` cannot run such a machine here.
+    """
+    options: dict[str, object] = {
+        "clock": clock,
+        "firmware_calls": firmware_calls,
+        "cpus": cpus,
+    }
+    if accel == "auto":
+        return _best(isa, model, options)
+    if accel == "kvm":
+        return _kvm(isa, model, cpus)
+    if accel not in ENGINES:
+        raise BimetalError(
+            f"there is no accelerator {accel!r}",
+            f"choose from {', '.join(CHOICES)}",
+            ExitCode.USAGE,
+        )
+    return _engine(accel, isa, options)
+
+
+def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
+    fitting = [name for name, (_, isas) in ENGINES.items() if isa in isas]
+    reason: BimetalError | None = None
+    if isa == platform.machine():
+        try:
+            return _kvm(isa, model, cast(int, options["cpus"]))
+        except BimetalError as error:
+            if not fitting:
+                raise
+            reason = error
+    if not fitting:
+        raise BimetalError(
+            f"nothing here runs {isa} guests: KVM would need a {isa} host",
+            "choose another board",
+            ExitCode.UNAVAILABLE,
+        )
+    if reason is not None:
+        logger("accel").warning("%s instead of kvm: %s", fitting[0], reason)
+    return _engine(fitting[0], isa, options)
+
+
+def _kvm(isa: str, model: str, cpus: int) -> Accelerator:
+    if isa != platform.machine():
+        raise BimetalError(
+            f"KVM runs {platform.machine()} guests on this host, not {isa}",
+            "choose another accelerator",
+            ExitCode.UNAVAILABLE,
+        )
+    return _load(KVM)(isa, cpus=cpus, model=model or "host")
+
+
+def _engine(name: str, isa: str, options: dict[str, object]) -> Accelerator:
+    target, isas = ENGINES[name]
+    if isa not in isas:
+        raise BimetalError(
+            f"the accelerator {name} does not run {isa} guests",
+            "choose 'kvm' on a host of that kind",
+            ExitCode.UNAVAILABLE,
+        )
+    return _load(target)(isa, **options)
+
+
+def _load(target: str) -> Factory:
+    """What ``module:name`` says, imported only now: engines bring LLVM, KVM does not."""
+    module, _, name = target.partition(":")
+    return cast(Factory, getattr(import_module(module), name))

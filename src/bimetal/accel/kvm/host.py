@@ -1,0 +1,43 @@
+"""KVM on this host: the machine class of its architecture, and the proof that it works."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from bimetal.accel.kvm.device import Device, KvmUnavailable
+from bimetal.accel.kvm.kernel import Kernel
+from bimetal.accel.kvm.vm import KvmMachine
+
+__all__ = ["ARCHITECTURES", "create"]
+
+ARCHITECTURES = {
+    "x86_64": "bimetal.accel.kvm.x86:X86Machine",
+    "aarch64": "bimetal.accel.kvm.arm:ArmMachine",
+    "riscv64": "bimetal.accel.kvm.riscv:RiscvMachine",
+}
+"""The machine class for each name of `platform.machine`."""
+
+
+def create(
+    isa: str, *, cpus: int = 1, model: str = "host", kernel: Kernel | None = None, **options: Any
+) -> KvmMachine:
+    """A machine on this host's KVM. Raises `KvmUnavailable` if it cannot be had.
+
+    ``options`` are those of the architecture's class; ``kernel`` stands in for the host in tests.
+    """
+    if isa not in ARCHITECTURES:
+        raise KvmUnavailable(f"KVM support for {isa} is not written yet", "use another accelerator")
+    module, _, name = ARCHITECTURES[isa].partition(":")
+    machine_class = getattr(import_module(module), name)
+    device = Device(kernel)
+    try:
+        machine: KvmMachine = machine_class(device, cpus, model=model, **options)
+        machine.prove()
+    except OSError as error:
+        device.close()
+        raise KvmUnavailable(f"KVM does not set up a machine: {error.strerror}") from error
+    except BaseException:
+        device.close()
+        raise
+    return machine
