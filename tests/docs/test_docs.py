@@ -1,4 +1,4 @@
-"""The documents say what is: paths exist, examples run, commands take the options they are given."""
+"""The documents say what is: paths exist, examples run, commands take the options given."""
 
 from __future__ import annotations
 
