@@ -1,0 +1,62 @@
+"""``bimetal doctor``: one line a finding, and a remedy below what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bimetal import BimetalError, ExitCode
+from bimetal.cli import doctor
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The doctor's look at the mirror, without one; and an empty cache."""
+
+    def unreachable() -> str:
+        raise BimetalError("the mirror does not answer", "check the network")
+
+    monkeypatch.setattr(doctor, "check_mirror", unreachable)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def findings(text: str) -> dict[str, str]:
+    """The word before each finding's name."""
+    return {line.split()[1]: line.split()[0] for line in text.splitlines() if line[0] != " "}
+
+
+def test_a_host_on_which_machines_run_is_healthy(cli: Cli) -> None:
+    shown = cli("doctor")
+    assert shown.code == 0
+    words = findings(shown.out)
+    assert {words[name] for name in ("python", "host", "llvm", "cache")} == {"ok"}
+    assert words["mirror"] == words["guests"] == "no"
+    assert f"{'':15}check the network\n" in shown.out
+
+
+def test_a_cache_that_cannot_be_written_is_an_illness(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    shown = cli("doctor")
+    assert shown.code == ExitCode.UNAVAILABLE
+    assert findings(shown.out)["cache"] == "FAIL"
+    assert "XDG_CACHE_HOME" in shown.out
+
+
+def test_an_old_python_is_an_illness(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
+    assert findings(cli("doctor").out)["python"] == "FAIL"
+
+
+def test_a_host_without_kvm_is_told_so(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "KVM", tmp_path / "kvm")
+    shown = cli("doctor")
+    assert shown.code == 0
+    assert findings(shown.out)["kvm"] == "no"
+    assert "machines run without it" in shown.out
