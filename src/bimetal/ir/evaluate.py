@@ -152,10 +152,10 @@ class Frame:
     def op_local(self, value: Value, initial: int) -> None:
         self.values[value] = initial
 
-    def op_local_get(self, value: Value) -> int:
-        return self.values[value.args[0]]
+    def op_local_get(self, value: Value, content: int) -> int:
+        return content
 
-    def op_local_set(self, value: Value, new: int) -> None:
+    def op_local_set(self, value: Value, content: int, new: int) -> None:
         self.values[value.args[0]] = new
 
     # -- registers and control
