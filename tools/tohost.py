@@ -11,23 +11,17 @@ from threading import Timer
 
 from elftools.elf.elffile import ELFFile
 
-from bimetal.accel.interp import InterpAccelerator
+from bimetal.accel.choose import ENGINES, create
 from bimetal.base.clock import RealClock
 from bimetal.memory.ram import PAGE_SIZE, Ram
 from bimetal.memory.space import AddressSpace
-from bimetal.seam import Accelerator, Cpu, CpuFault, Halt, Kicked, Mmio
+from bimetal.seam import Cpu, CpuFault, Halt, Kicked, Mmio
 
 __all__ = ["ACCELERATORS", "run_program"]
 
-ACCELERATORS = ("interp",)
+ACCELERATORS = tuple(ENGINES)
 RAM_BASE, RAM_SIZE = 0x8000_0000, 4 << 20
 PASSED = "passed"
-
-
-def make_accelerator(name: str) -> Accelerator:
-    """The accelerator called ``name`` for a bare RISC-V hart."""
-    assert name in ACCELERATORS
-    return InterpAccelerator("riscv64", clock=RealClock())
 
 
 def run_program(path: Path, accel: str, seconds: float) -> str:
@@ -39,7 +33,7 @@ def run_program(path: Path, accel: str, seconds: float) -> str:
         space = memory_without_page(tohost & -PAGE_SIZE)
         for segment in elf.iter_segments("PT_LOAD"):
             load(space, segment["p_paddr"], segment.data())
-    accelerator = make_accelerator(accel)
+    accelerator = create(accel, "riscv64", clock=RealClock(), firmware_calls=False, cpus=1)
     try:
         accelerator.set_memory(space.slots())
         cpu = accelerator.add_cpu(0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from elftools.common.exceptions import ELFError
@@ -19,6 +21,25 @@ MACHINES = {"EM_RISCV": "riscv64"}
 """What the header of an ELF file says, and the instruction set's name here."""
 
 
+DEFAULT = "riscv64"
+
+
+class Stretch(NamedTuple):
+    """Code that belongs together, and the address of its first byte."""
+
+    name: str
+    address: int
+    code: bytes
+
+
+class Listing(NamedTuple):
+    """What is to be disassembled; ``labels`` are the names of addresses."""
+
+    arch: str
+    labels: dict[int, str]
+    stretches: list[Stretch]
+
+
 @click.command("dis")
 @click.argument("code", metavar="FILE|HEX")
 @click.option("--arch", default="", help="Instruction set [an ELF file's own, or riscv64].")
@@ -30,19 +51,14 @@ def command(code: str, arch: str, address: str) -> None:
     and listings print an instruction ('0x00150513').
     """
     start = _number(address)
-    path = Path(code)
-    if not path.is_file():
-        _show(_bytes_of(code), start, arch or "riscv64", {})
-        return
-    try:
-        with path.open("rb") as file:
-            if file.read(4) == b"\x7fELF":
-                _show_elf(ELFFile(file), arch)
-            else:
-                file.seek(0)
-                _show(file.read(), start, arch or "riscv64", {})
-    except (OSError, ELFError) as error:
-        raise BimetalError(f"{code} cannot be read: {error}", exit_code=ExitCode.DATA) from error
+    if Path(code).is_file():
+        listing = _read(Path(code), arch, start)
+    else:
+        listing = Listing(arch or DEFAULT, {}, [Stretch("", start, _bytes_of(code))])
+    for stretch in listing.stretches:
+        if stretch.name:
+            click.echo(f"section {stretch.name}")
+        _show(listing, stretch)
 
 
 def _number(text: str) -> int:
@@ -68,16 +84,27 @@ def _bytes_of(text: str) -> bytes:
         ) from error
 
 
-def _show_elf(elf: ELFFile, arch: str) -> None:
+def _read(path: Path, arch: str, start: int) -> Listing:
+    try:
+        data = path.read_bytes()
+        if data.startswith(b"\x7fELF"):
+            return _read_elf(ELFFile(io.BytesIO(data)), arch)
+    except (OSError, ELFError) as error:
+        raise BimetalError(f"{path} cannot be read: {error}", exit_code=ExitCode.DATA) from error
+    return Listing(arch or DEFAULT, {}, [Stretch("", start, data)])
+
+
+def _read_elf(elf: ELFFile, arch: str) -> Listing:
     machine = elf.header["e_machine"]
     arch = arch or MACHINES.get(machine, "")
     if not arch:
         raise BimetalError(f"there is no instruction set for {machine} yet", "name one in --arch")
-    labels = dict(_labels(elf))
-    for section in elf.iter_sections():
-        if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and section["sh_type"] == "SHT_PROGBITS":
-            click.echo(f"section {section.name}")
-            _show(section.data(), section["sh_addr"], arch, labels)
+    stretches = [
+        Stretch(section.name, section["sh_addr"], section.data())
+        for section in elf.iter_sections()
+        if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and section["sh_type"] == "SHT_PROGBITS"
+    ]
+    return Listing(arch, dict(_labels(elf)), stretches)
 
 
 def _labels(elf: ELFFile) -> Iterator[tuple[int, str]]:
@@ -88,9 +115,9 @@ def _labels(elf: ELFFile) -> Iterator[tuple[int, str]]:
                     yield symbol["st_value"], symbol.name
 
 
-def _show(code: bytes, start: int, arch: str, labels: dict[int, str]) -> None:
-    for address, raw, text in disassemble(code, arch, start):
-        if address in labels:
-            click.echo(f"{labels[address]}:")
+def _show(listing: Listing, stretch: Stretch) -> None:
+    for address, raw, text in disassemble(stretch.code, listing.arch, stretch.address):
+        if address in listing.labels:
+            click.echo(f"{listing.labels[address]}:")
         word = int.from_bytes(raw, "little")
         click.echo(f"{address:12x}:  {word:0{2 * len(raw)}x}{'':{10 - 2 * len(raw)}}{text}")
