@@ -11,6 +11,8 @@ poll        the budget is spent at the record in hand
 pending     the instruction at ``pc`` cannot go on: take its trap, or leave
 h_decode    a record that has not been decoded
 h_cross     the records behind a page's last: go on in the page that follows
+redo        a region leaves the record in hand to the interpreter
+go_far      a region has jumped to ``pc``, outside its page
 h_straddle  an instruction that lies on both sides of the end of a page
 h_undefined an encoding that means nothing
 =========== ==========================================================================
@@ -22,7 +24,7 @@ from ..ir.value import Block, Value, tracing
 from .handler import ARGUMENTS, CC, PARAMETERS
 from .host import current
 from .layout import (
-    DATA_BYTES, FETCH_ENTRIES, PAGE, RECORD, TLB_BYTES, Layout,
+    DATA_BYTES, FETCH_ENTRIES, PAGE, RECORD, SAMPLES, TLB_BYTES, Layout,
 )  # fmt: skip
 from .lower import Lowering
 from .runtime import TRAPPED
@@ -87,7 +89,8 @@ def glue_text(layout: Layout, undefined: str) -> str:
     """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
     parts = [
         _resync(layout), _fetch(layout), _poll(layout), _pending(layout), _decode(layout),
-        _cross(layout), _straddle(layout), _undefined(layout, undefined), _enter(layout),
+        _redo(layout),
+        _go_far(layout), _cross(layout), _straddle(layout), _undefined(layout, undefined), _enter(layout),
         _time(layout),
     ]  # fmt: skip
     return "".join(parts)
@@ -149,6 +152,12 @@ def _poll(layout: Layout) -> str:
     g = _Glue(layout)
     g.store_state("pc", g.here())
     g.store_state("budget", "%budget")
+    # Where the budget runs out is a fair sample of where the time goes: at a jump's target.
+    polls = g.load_state("sample_count")
+    place = g.let(f"and i64 {polls}, {SAMPLES - 1}")
+    samples = g.let(f"getelementptr ptr, ptr {g.state_pointer('sample')}, i64 {place}")
+    g.put(f"store ptr %rec, ptr {samples}")
+    g.store_state("sample_count", g.let(f"add i64 {polls}, 1"))
     g.tail("@resync")
     return g.define("poll")
 
@@ -203,6 +212,38 @@ def _decode(layout: Layout) -> str:
     g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
     g.dispatch("%rec")
     return g.define("h_decode")
+
+
+def _redo(layout: Layout) -> str:
+    """Find the record's own handler, which a region may have taken the place of."""
+    g = _Glue(layout)
+    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
+    word = g.let(f"load i32, ptr {_code_pointer(g, offset)}, align 1")
+    installed = g.let("load ptr, ptr %rec")
+    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
+    handler = g.let("load ptr, ptr %rec")
+    fresh = g.let(f"icmp eq ptr {installed}, @h_decode")
+    kept = g.let(f"select i1 {fresh}, ptr {handler}, ptr {installed}")
+    g.put(f"store ptr {kept}, ptr %rec")
+    g.tail(handler)
+    return g.define("redo")
+
+
+def _go_far(layout: Layout) -> str:
+    g = _Glue(layout)
+    g.store_state("budget", "%budget")
+    pc = g.load_state("pc")
+    g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%look", "!prof !0")
+    g.label("%spent")
+    g.tail("@resync")
+    g.label("%look")
+    entry, hit = g.lookup(pc)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.tail("@fetch")
+    g.label("%found")
+    g.arrive(pc, entry, "%budget", "%tlb")
+    return g.define("go_far")
 
 
 def _complete(g: _Glue, word: str) -> str:

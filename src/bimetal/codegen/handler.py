@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
-from .layout import DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, PAGE, Layout
+from .layout import DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, HASH_SHIFT, PAGE, Layout
 from .lower import Lowering, is_static
 from .record import Slots, span
 
@@ -238,7 +238,9 @@ class FastLowering(_HandlerLowering):
         va = self.operand(address)
         size = access.width // 8
         number = self.let(f"lshr i64 {va}, 12")
-        row = self.let(f"and i64 {number}, {DATA_ENTRIES - 1}")
+        higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
+        mixed = self.let(f"xor i64 {number}, {higher}")
+        row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
         offset = self.let(f"mul i64 {row}, {DATA_ENTRY}")
         entry = self.pointer("%tlb", offset)
         tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}")

@@ -23,9 +23,9 @@ from ..isa.describe import Isa
 from ..isa.state import File, StateSpec
 
 __all__ = [
-    "CONTEXTS", "DATA_BYTES", "DATA_ENTRIES", "DATA_ENTRY", "FETCH_ENTRIES", "FETCH_ENTRY",
+    "CONTEXTS", "DATA_BYTES", "DATA_ENTRIES", "DATA_ENTRY", "FETCH_ENTRIES", "FETCH_ENTRY", "HASH_SHIFT",
     "Layout", "MEMORY_SLOTS", "OPERANDS", "PAGE", "PAGE_COPY", "PAGE_EPOCH", "PAGE_HOST",
-    "PAGE_RECORDS", "RECORD", "TLB_BYTES",
+    "PAGE_RECORDS", "RECORD", "SAMPLES", "TLB_BYTES",
 ]  # fmt: skip
 
 PAGE = 4096
@@ -38,6 +38,8 @@ PAGE_RECORDS = PAGE_COPY + PAGE
 CONTEXTS = 5
 # A data entry: tags for reading and writing, and what to add to get the host address.
 DATA_ENTRIES, DATA_ENTRY = 512, 32
+# A row is chosen by the page number mixed with the address shifted right by this.
+HASH_SHIFT = 20
 # A fetch entry: the tag, and the bias between a record's address and the program counter.
 FETCH_ENTRIES, FETCH_ENTRY = 256, 16
 DATA_BYTES = DATA_ENTRIES * DATA_ENTRY
@@ -45,6 +47,8 @@ TLB_BYTES = DATA_BYTES + FETCH_ENTRIES * FETCH_ENTRY
 
 MEMORY_SLOTS = 8
 REPLAYS = 16
+# The last places where the budget ran out, a ring.
+SAMPLES = 1024
 
 
 def engine_state() -> StateSpec:
@@ -77,6 +81,8 @@ def engine_state() -> StateSpec:
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
     spec.file("counter", 8, 64)
+    spec.scalars(64, "sample_count")
+    spec.file("sample", SAMPLES, 64)
     return spec
 
 

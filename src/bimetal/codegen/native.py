@@ -12,34 +12,47 @@ import llvmlite.binding as llvm
 
 from .cache import ObjectCache
 
-__all__ = ["Library", "compile_object", "load_or_build", "sources_digest"]
+__all__ = ["Library", "compile_object", "compile_quickly", "load_or_build", "sources_digest"]
 
 _PACKAGE = Path(__file__).parent.parent
 
 
 @cache
-def _target() -> llvm.TargetMachine:
+def _target(level: int = 2) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     # The static relocation model overflows where code lands far from its tables.
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
-        opt=2,
+        opt=level,
         codemodel="jitdefault",
         reloc="pic",
         jit=True,
     )
 
 
-def compile_object(text: str, speed_level: int = 2) -> bytes:
-    """Optimise LLVM assembly and compile it to an object file's content."""
+def compile_object(text: str) -> bytes:
+    """Optimise LLVM assembly as far as it pays and compile it to an object file's content."""
     machine = _target()
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
+    return bytes(machine.emit_object(module))
+
+
+def compile_quickly(text: str, level: int = 1) -> bytes:
+    """Compile a region with the passes that matter for one: variables into registers, simplify."""
+    machine = _target(level)
+    module = llvm.parse_assembly(text)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    passes.run(module, builder)
     return bytes(machine.emit_object(module))
 
 
@@ -58,10 +71,19 @@ def sources_digest(*folders: str) -> str:
 class Library:
     """Loaded native code. It stays in memory as long as the object lives."""
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes | None = None):
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+        if content is not None:
+            self.add(content)
+
+    def add(self, content: bytes) -> None:
+        """Load one more object; it may use what `publish` has named."""
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
         self._engine.finalize_object()
+
+    def publish(self, symbol: str, name: str) -> None:
+        """Let objects of other libraries use one of our symbols by ``name``."""
+        llvm.add_symbol(name, self.address(symbol))
 
     def address(self, symbol: str) -> int:
         """The address of an exported symbol; KeyError if there is none."""

@@ -14,8 +14,8 @@ from ..isa.describe import Isa
 from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine, ret, when
 from .layout import (
-    CONTEXTS, DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, FETCH_ENTRY, MEMORY_SLOTS,
-    PAGE, PAGE_COPY, PAGE_EPOCH, PAGE_HOST, PAGE_RECORDS, RECORD, TLB_BYTES, Layout,
+    CONTEXTS, DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, FETCH_ENTRY, HASH_SHIFT,
+    MEMORY_SLOTS,    PAGE, PAGE_COPY, PAGE_EPOCH, PAGE_HOST, PAGE_RECORDS, RECORD, TLB_BYTES, Layout,
 )  # fmt: skip
 
 __all__ = ["COUNTERS", "LEAVE", "NOTHING", "TRAPPED", "LEFT", "runtime"]
@@ -24,6 +24,8 @@ NOTHING, TRAPPED, LEFT = 0, 1, 2
 # Why native code is left, by number.
 LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug")
 COUNTERS = ("data misses", "fetch misses", "decoded", "polls", "traps", "code flushes", "refilled")
+# Polls between checks of all decoded code against memory.
+REVALIDATE = 64
 LOAD, STORE, FETCH = 0, 1, 2
 OFFSET = PAGE - 1
 WRITABLE, LARGE = 2, 8
@@ -37,6 +39,11 @@ def host_load(address: Value, width: int) -> Value:
 def host_store(address: Value, value: Value) -> None:
     """Store to a host address."""
     emit("hstore", 0, (address, value))
+
+
+def data_row(va: Value) -> Value:
+    """The row of a data TLB. Higher bits are mixed in, or arrays a power of two apart collide."""
+    return (va.lsr(12) ^ va.lsr(HASH_SHIFT)) & (DATA_ENTRIES - 1)
 
 
 def state_address(name: str) -> Value:
@@ -121,7 +128,7 @@ def _flushing(build: _Builder) -> None:
             flush(cpu)
             ret()
         number = va.lsr(12)
-        data = state_address("tlb") + (number & (DATA_ENTRIES - 1)) * DATA_ENTRY
+        data = state_address("tlb") + data_row(va) * DATA_ENTRY
         fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * FETCH_ENTRY + DATA_BYTES
         for n in range(CONTEXTS):
             host_store(data + n * TLB_BYTES, const(-1, 64))
@@ -177,7 +184,7 @@ def _finding(build: _Builder) -> None:
         """Enter a translation to the host page at ``host`` into the current data TLB."""
         page = va & ~OFFSET
         tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
-        entry = tlb + (va.lsr(12) & (DATA_ENTRIES - 1)) * DATA_ENTRY
+        entry = tlb + data_row(va) * DATA_ENTRY
         may_write = writable & ((permissions & WRITABLE) != 0)
         host_store(entry, page)
         host_store(entry + 8, select(may_write, page, -1))
@@ -382,6 +389,9 @@ def _polling(build: _Builder) -> None:
             build.routines["fence_code"](cpu)
         build.hook("poll_timer")(cpu)
         count(cpu, "polls")
+        # Stores become visible to fetches without a fence too, in the end (Ziccid).
+        with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
+            build.routines["fence_code"](cpu)
         with when(cpu.stop != 0):
             cpu.stop = const(0, 8)
             cpu.leave("kicked")

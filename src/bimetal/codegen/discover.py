@@ -1,0 +1,140 @@
+"""Finding the instructions of a region: what can be reached from its entries inside one page.
+
+A region stays in a page of guest code, because a page is what the fetch TLB and the check of
+changed code speak of. Only instructions that have been executed are followed, so paths that never
+ran cost no compile time; they leave the region for the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..ir.value import Block, Value
+from ..isa.describe import Decoded, Isa
+from ..isa.trace import Branches
+from .layout import PAGE
+
+__all__ = ["Step", "Steps", "discover"]
+
+# What a region cannot do itself: it ends before such an instruction.
+_OUTSIDE = {
+    "call", "hcall", "sync", "leave", "trap", "fp_flags", "fp_set_flags", "fp_raise",
+    "fp_set_rounding",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Step:
+    """One instruction of a region, at ``offset`` in its page, with all fields fixed.
+
+    ``targets`` are the offsets of its jumps that stay in the page; ``falls`` says whether the
+    instruction after it may follow, ``dynamic`` whether it jumps to an address in a register,
+    ``returns`` whether it leaves its successor's address behind, as calls do.
+    """
+
+    offset: int
+    decoded: Decoded
+    block: Block
+    targets: list[int] = field(default_factory=list)
+    falls: bool = True
+    dynamic: bool = False
+    returns: bool = False
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.offset + self.decoded.insn.length
+
+
+Steps = dict[int, Step]
+
+
+def _inside(block: Block) -> bool:
+    """Whether every operation can be part of a region; cold blocks are left anyway."""
+    for value in block:
+        if value.op in _OUTSIDE:
+            return False
+        if isinstance(value.attr, Branches):
+            if not value.attr.cold and not _inside(value.attr.then):
+                return False
+            if not _inside(value.attr.otherwise):
+                return False
+    return True
+
+
+def relative(target: Value) -> int | None:
+    """The distance of a jump to a constant distance from its own address, signed."""
+    if target.op == "pc":
+        return 0
+    if target.op == "add" and target.args[0].op == "pc" and target.args[1].known:
+        distance = int(target.args[1])
+        return distance - (1 << 64) if distance >> 63 else distance
+    return None
+
+
+def _note_jumps(step: Step, block: Block) -> bool:
+    """Record the jumps of a block; whether control can come out at its end."""
+    for value in block:
+        if value.op == "jump":
+            distance = relative(value.args[0])
+            if distance is None:
+                step.dynamic = True
+            elif 0 <= step.offset + distance < PAGE:
+                step.targets.append(step.offset + distance)
+            return False
+        if isinstance(value.attr, Branches):
+            then = value.attr.cold or _note_jumps(step, value.attr.then)
+            otherwise = _note_jumps(step, value.attr.otherwise)
+            if not then and not otherwise:
+                return False
+    return True
+
+
+def _links(step: Step) -> bool:
+    """Whether it is a jump that also writes the address behind itself: a call."""
+    return not step.falls and any(
+        value.op == "set" and value.args[1].op == "add" and value.args[1].args[0].op == "pc"
+        for value in step.block
+    )
+
+
+def _step(isa: Isa, code: bytes, offset: int) -> Step | None:
+    """The instruction at an offset, if a region can hold it."""
+    word = int.from_bytes(code[offset : offset + isa.fetch], "little")
+    decoded = isa.decode(word)
+    if decoded is None or offset + decoded.insn.length > PAGE:
+        return None
+    block = decoded.insn.trace(decoded.fields)
+    if not _inside(block):
+        return None
+    step = Step(offset, decoded, block)
+    step.falls = _note_jumps(step, block)
+    step.returns = _links(step)
+    return step
+
+
+def discover(
+    isa: Isa, code: bytes, entries: Iterable[int], executed: Callable[[int], bool], limit: int
+) -> Steps:
+    """The steps reachable from ``entries``, nearest first, at most ``limit``."""
+    steps: Steps = {}
+    refused: set[int] = set()
+    work = list(entries)
+    while work and len(steps) < limit:
+        offset = work.pop(0)
+        while offset not in steps and offset not in refused and len(steps) < limit:
+            if not executed(offset):
+                break
+            step = _step(isa, code, offset)
+            if step is None:
+                refused.add(offset)
+                break
+            steps[offset] = step
+            work += step.targets
+            if step.returns:
+                work.append(step.end)
+            if not step.falls or step.end >= PAGE:
+                break
+            offset = step.end
+    return steps

@@ -1,0 +1,355 @@
+"""Regions: a hot part of a page of guest code as one native function.
+
+A region has a handler's signature and is installed by putting its address into the records of its
+entries. Inside, operands are constants and guest registers are SSA values. Whatever it cannot do
+(a TLB miss, a rare case, an instruction it has no form for) it leaves to the interpreter *before*
+the instruction, with all registers written back, so every fault is precise.
+
+A region depends on nothing but the code at certain offsets of a page: the page's address comes in
+with the record. So it serves every page, process and run with the same code there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..ir.value import Value
+from ..isa.trace import Access, Branches
+from .discover import Steps, relative
+from .fplower import declarations as fp_declarations
+from .handler import ARGUMENTS, CC, PARAMETERS
+from .host import current
+from .layout import DATA_ENTRIES, DATA_ENTRY, HASH_SHIFT, PAGE, Layout
+from .lower import Lowering
+
+__all__ = ["JOINTS", "Region", "region_text"]
+
+# What regions call in the interpreter: each has a handler's signature.
+JOINTS = ("redo", "poll", "go_far")
+_RARELY, _USUALLY = "!prof !0", "!prof !1"
+# Guest memory and TLBs never overlap: lets LLVM keep a TLB entry over guest stores.
+_GUEST, _TLB = "!alias.scope !4, !noalias !5", "!alias.scope !5, !noalias !4"
+
+_METADATA = """
+!0 = !{!"branch_weights", i32 1, i32 100000}
+!1 = !{!"branch_weights", i32 100000, i32 1}
+!2 = distinct !{!2}
+!3 = distinct !{!3, !2}
+!4 = !{!3}
+!6 = distinct !{!6, !2}
+!5 = !{!6}
+attributes #0 = { nounwind }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What a region is made of: its steps, and the offsets at which it can be entered."""
+
+    steps: Steps
+    entries: tuple[int, ...]
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The stretches of code that it depends on, as (start, end) offsets."""
+        merged: list[tuple[int, int]] = []
+        for offset in sorted(self.steps):
+            end = self.steps[offset].end
+            if merged and merged[-1][1] >= offset:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((offset, end))
+        return merged
+
+
+class _RegionLowering(Lowering):
+    def __init__(self, layout: Layout, region: Region):
+        super().__init__(layout)
+        self.region = region
+        self.used: dict[tuple[str, int], str] = {}
+        self.written: set[tuple[str, int]] = set()
+        self.heads = self._heads()
+        self.offset = 0
+        self.spent = 0
+        self.exits: list[str] = []
+        self._dynamic = False
+
+    def _heads(self) -> set[int]:
+        """Where basic blocks begin."""
+        heads = set(self.region.entries)
+        for step in self.region.steps.values():
+            heads.update(step.targets)
+            if step.targets or step.returns or step.dynamic:
+                heads.add(step.end)
+        return heads & self.region.steps.keys()
+
+    # -- registers are variables of the function
+    def _register(self, name: str, index: Value) -> str:
+        key = (name, int(index))
+        cell = self.used.get(key)
+        if cell is None:
+            cell = self.used[key] = f"%r_{name}_{key[1]}"
+            width = self.layout.spec.files[name].width
+            self.allocas.append(f"  {cell} = alloca i{width}")
+        return cell
+
+    def op_get(self, value: Value) -> None:
+        cell = self._register(str(value.attr), value.args[0])
+        self.names[value] = self.let(f"load i{value.width}, ptr {cell}")
+
+    def op_set(self, value: Value) -> None:
+        index, new = value.args
+        name = str(value.attr)
+        operand = self.operand(new)
+        self.written.add((name, int(index)))
+        self.put(f"store i{new.width} {operand}, ptr {self._register(name, index)}")
+
+    def op_pc(self, value: Value) -> None:
+        self.names[value] = self.let(f"add i64 %page, {self.offset}")
+
+    # -- leaving
+    def record(self, offset: int) -> str:
+        """The record of an offset in the page."""
+        return self.let(f"getelementptr i8, ptr %records, i64 {offset * self.layout.scale}")
+
+    def leave(self, target: str, offset: int | None, spent: int, jumped: bool = False) -> None:
+        """Write everything back and call ``target`` with the record at ``offset``.
+
+        ``jumped``: the budget has been brought up to date already.
+        """
+        record = "%rec" if offset is None else self.record(offset)
+        budget = self.let("load i64, ptr %left")
+        if not jumped and spent:
+            budget = self.let(f"sub i64 {budget}, {spent}")
+        if target == "dispatch":
+            target = self.let(f"load ptr, ptr {record}")
+        self.put(f"store ptr {record}, ptr %to")
+        self.put(f"store ptr {target}, ptr %through")
+        self.put(f"store i64 {budget}, ptr %left")
+        self.end("br label %out")
+
+    def _exit(self, target: str, offset: int, spent: int) -> str:
+        """A label whose code leaves; the code itself comes behind the region's."""
+        label = self.fresh("exit")
+        lines, open_before, self.lines = self.lines, self.open, []
+        self.label(label)
+        self.leave(target, offset, spent)
+        self.exits += self.lines
+        self.lines, self.open = lines, open_before
+        return label
+
+    def redo(self) -> str:
+        """A label that lets the interpreter do the instruction in hand."""
+        return self._exit("@redo", self.offset, self.spent)
+
+    # -- going on
+    def go(self, offset: int, spent: int, looks: bool) -> None:
+        """Go to an offset of the page after ``spent`` more instructions."""
+        left = self.let("load i64, ptr %left")
+        left = self.let(f"sub i64 {left}, {spent}")
+        self.put(f"store i64 {left}, ptr %left")
+        inside = offset in self.heads
+        if looks:
+            negative = self.let(f"icmp slt i64 {left}, 0")
+            poll, on = self.fresh("poll"), self.fresh("on")
+            self.branch(negative, poll, on, _RARELY)
+            self.label(poll)
+            self.leave("@poll", offset, 0, jumped=True)
+            self.label(on)
+        if inside:
+            self.end(f"br label %b{offset}")
+        else:
+            self.leave("dispatch", offset, 0, jumped=True)
+
+    def op_jump(self, value: Value) -> None:
+        target = value.args[0]
+        distance = relative(target)
+        if distance is not None and 0 <= self.offset + distance < PAGE:
+            self.go(self.offset + distance, self.spent + 1, looks=distance <= 0)
+            return
+        name = self.operand(target)
+        if distance is None:
+            self._dynamic_jump(name)
+            return
+        self._far(name)
+
+    def _far(self, target: str) -> None:
+        self.store_state("pc", target)
+        self.leave("@go_far", None, self.spent + 1)
+
+    def _dynamic_jump(self, target: str) -> None:
+        """A jump to an address in a register: to a known place in the region, or away."""
+        places = [step.end for step in self.region.steps.values() if step.returns]
+        places = sorted({p for p in (*places, *self.region.entries) if p in self.heads})
+        away = self.fresh("away")
+        distance = self.let(f"sub i64 {target}, %page")
+        labels = {place: self.fresh("place") for place in places}
+        arms = " ".join(f"i64 {place}, label {label}" for place, label in labels.items())
+        self.end(f"switch i64 {distance}, label {away} [ {arms} ]")
+        for place, label in labels.items():
+            self.label(label)
+            self.go(place, self.spent + 1, looks=True)
+        self.label(away)
+        self._far(target)
+
+    # -- conditions and memory
+    def op_if(self, value: Value) -> None:
+        branches = value.attr
+        assert isinstance(branches, Branches)
+        if not branches.cold:
+            super().op_if(value)
+            return
+        go = self.fresh("go")
+        self.branch(self.operand(value.args[0]), self.redo(), go, _RARELY)
+        self.label(go)
+        self.block(branches.otherwise)
+
+    def _host(self, address: Value, access: Access, write: bool) -> str:
+        va = self.operand(address)
+        size = access.width // 8
+        number = self.let(f"lshr i64 {va}, 12")
+        higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
+        mixed = self.let(f"xor i64 {number}, {higher}")
+        row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
+        entry = self.pointer("%tlb", self.let(f"mul i64 {row}, {DATA_ENTRY}"))
+        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}, {_TLB}")
+        if access.aligned or size == 1:
+            wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
+        else:
+            last = self.let(f"add i64 {va}, {size - 1}")
+            wanted = self.let(f"and i64 {last}, {-PAGE}")
+        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
+        found = self.fresh("found")
+        self.branch(hit, found, self.redo(), _USUALLY)
+        self.label(found)
+        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}, {_TLB}")
+        return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
+
+    def op_load(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self._host(value.args[0], access, write=False)
+        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1, {_GUEST}")
+
+    def op_store(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        name = self.operand(value.args[1])
+        pointer = self._host(value.args[0], access, write=True)
+        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
+
+    def op_amo(self, value: Value) -> None:
+        access, operation = value.attr  # type: ignore[misc]
+        pointer = self._host(value.args[0], access, write=True)
+        self.names[value] = self.atomic_update(pointer, value, operation)
+
+    def op_cas(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self._host(value.args[0], access, write=True)
+        self.names[value] = self.compare_and_swap(pointer, value)
+
+    # -- the whole
+    def chain(self, head: int) -> None:
+        """Lower the steps from a head to the end of its basic block."""
+        self.label(f"b{head}")
+        offset, self.spent = head, 0
+        while True:
+            step = self.region.steps[offset]
+            self.offset = offset
+            self.block(step.block)
+            self.spent += 1
+            if not self.open:
+                return
+            offset = step.end
+            if offset in self.heads:
+                self.go(offset, self.spent, looks=False)
+                return
+            if offset not in self.region.steps:
+                self.leave("dispatch", offset, self.spent)
+                return
+
+
+def region_text(layout: Layout, symbol: str, region: Region, joints: Iterable[str]) -> str:
+    """An LLVM module that defines the region under ``symbol``; ``joints`` are JOINTS' names."""
+    lowering = _RegionLowering(layout, region)
+    for head in sorted(lowering.heads):
+        lowering.chain(head)
+    body = _entry(lowering) + lowering.lines + lowering.exits + _out(lowering)
+    text = "\n".join(body)
+    for name, joint in zip(JOINTS, joints, strict=True):
+        text = text.replace(f"ptr @{name},", f"ptr @{joint},")
+    strict = " strictfp" if ".constrained." in text else ""
+    declared = [f"declare {CC} void @{joint}({PARAMETERS})" for joint in joints]
+    return "\n".join(
+        (_METADATA, *current().declarations, *_used(fp_declarations(), text), *declared,
+         f"define {CC} void @{symbol}({PARAMETERS}) #0{strict} {{", text, "}", "")
+    )  # fmt: skip
+
+
+def _used(declarations: list[str], text: str) -> list[str]:
+    """Only the declarations that the text needs."""
+    return [line for line in declarations if line[line.index("@") : line.index("(")] in text]
+
+
+def _entry(lowering: _RegionLowering) -> list[str]:
+    """The prologue: registers into variables, and the block that belongs to the record."""
+    body, region = _Text(lowering), lowering.region
+    shift = lowering.layout.scale.bit_length() - 1
+    number = body.let("ptrtoint ptr %rec to i64")
+    here = body.let(f"add i64 {body.let(f'lshr i64 {number}, {shift}')}, %pcb")
+    offset = body.let(f"and i64 {here}, {PAGE - 1}")
+    body.lines.append(f"  %page = and i64 {here}, {-PAGE}")
+    down = body.let(f"mul i64 {offset}, {-lowering.layout.scale}")
+    body.lines.append(f"  %records = getelementptr i8, ptr %rec, i64 {down}")
+    body.lines.append("  store i64 %budget, ptr %left")
+    for (name, index), cell in lowering.used.items():
+        kind, pointer, width = body.slot(name, index)
+        loaded = body.let(f"load {kind}, ptr {pointer}")
+        if kind != f"i{width}":
+            loaded = body.let(f"trunc {kind} {loaded} to i{width}")
+        body.lines.append(f"  store i{width} {loaded}, ptr {cell}")
+    first, *others = region.entries
+    arms = " ".join(f"i64 {entry}, label %b{entry}" for entry in others)
+    body.lines.append(f"  switch i64 {offset}, label %b{first} [ {arms} ]")
+    variables = ["  %left = alloca i64", "  %to = alloca ptr", "  %through = alloca ptr"]
+    return ["entry:", *variables, *lowering.allocas, *body.lines]
+
+
+def _out(lowering: _RegionLowering) -> list[str]:
+    """The epilogue: written registers back, and on through a joint or a handler."""
+    body = _Text(lowering)
+    for name, index in sorted(lowering.written):
+        kind, pointer, width = body.slot(name, index)
+        value = body.let(f"load i{width}, ptr {lowering.used[name, index]}")
+        if kind != f"i{width}":
+            value = body.let(f"zext i{width} {value} to {kind}")
+        body.lines.append(f"  store {kind} {value}, ptr {pointer}")
+    to, through = body.let("load ptr, ptr %to"), body.let("load ptr, ptr %through")
+    left = body.let("load i64, ptr %left")
+    arguments = ARGUMENTS.format(rec=to, pcb="%pcb", budget=left, tlb="%tlb")
+    body.lines += [f"  musttail call {CC} void {through}({arguments})", "  ret void"]
+    return ["out:", *body.lines]
+
+
+class _Text:
+    """Lines outside the lowering's current block, with names from the same supply."""
+
+    def __init__(self, lowering: _RegionLowering):
+        self._lowering = lowering
+        self.lines: list[str] = []
+
+    def let(self, line: str) -> str:
+        """Append an instruction with a result; its name."""
+        name = self._lowering.fresh()
+        self.lines.append(f"  {name} = {line}")
+        return name
+
+    def slot(self, name: str, index: int) -> tuple[str, str, int]:
+        """Storage type, pointer and width of a register."""
+        layout = self._lowering.layout
+        file = layout.spec.files[name]
+        size = layout.slot_bytes(file)
+        offset = layout.offsets[name] + index * size
+        return f"i{size * 8}", self.let(f"getelementptr i8, ptr %st, i64 {offset}"), file.width
