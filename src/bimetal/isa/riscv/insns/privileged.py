@@ -67,7 +67,16 @@ def sfence_vma(cpu: Cpu, rs2: Value, rs1: Value) -> None:
     cpu.sync()
 
 
-@rv64.insn("imm:12 rs1:5 001 rd:5 0001111", "fence.i {rd:x}, {rs1:x}, {imm}")
-def fence_i(cpu: Cpu, imm: Value, rs1: Value, rd: Value) -> None:
+@rv64.insn("000000000000 00000 001 00000 0001111", "fence.i", extension="zifencei")
+def fence_i(cpu: Cpu) -> None:
     cpu.host("fence_code", 0)
     cpu.sync()
+
+
+@rv64.insn(
+    "imm:12 rs1:5 001 rd:5 0001111",
+    "fence.i.reserved {rd:x}, {rs1:x}, {imm}",
+    extension="zifencei",
+)
+def fence_i_reserved(cpu: Cpu, imm: Value, rs1: Value, rd: Value) -> None:
+    fence_i(cpu)  # its other fields are to be ignored (I 6)
