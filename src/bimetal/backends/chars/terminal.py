@@ -109,9 +109,15 @@ class RawMode:
     def _set(self, attributes: list[Any]) -> None:
         # A background process that touches its terminal would be stopped; its terminal is the
         # shell's just now anyway. And a terminal that has hung up needs no restoring.
-        with contextlib.suppress(OSError, termios.error):
-            if os.tcgetpgrp(self._fd) == os.getpgrp():
+        if self._in_foreground():
+            with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+
+    def _in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:
+            return True  # not the terminal that controls us: nobody would stop us
 
     def _on_ending(self, number: int, frame: FrameType | None) -> None:
         previous = self._handlers.get(signal.Signals(number))

@@ -1,0 +1,46 @@
+"""A program with a guest that answers <what it was sent>, to be run in a terminal by tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from bimetal.backends.chars.escape import EscapeAction
+from bimetal.backends.chars.stdio import Stdio
+from bimetal.backends.reactor import Reactor
+
+
+def main(way_out: str) -> None:
+    reactor = Reactor()
+
+    def act(action: EscapeAction) -> None:
+        line.write(f"[{action.name}]".encode())
+        reactor.stop()
+
+    def receive(data: bytes) -> None:
+        if data == b"!":
+            leave(way_out)
+        line.write(b"<" + data + b">")
+
+    if way_out == "chained":
+        signal.signal(signal.SIGTERM, lambda *_: reactor.stop())
+    line = Stdio(act)
+    line.connect(receive, (lambda: 0) if way_out == "deaf" else None)
+    line.attach(reactor)
+    line.write(b"ready\n")
+    reactor.run()
+    if way_out != "forgetful":
+        line.close()
+
+
+def leave(way_out: str) -> None:
+    if way_out == "exception":
+        raise RuntimeError("a bug")
+    if way_out == "exit":
+        sys.exit(3)
+    os.kill(os.getpid(), getattr(signal, way_out))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

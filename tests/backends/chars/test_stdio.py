@@ -1,0 +1,208 @@
+"""The terminal: raw while the machine runs, as it was before on every way out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+import bimetal
+from bimetal.backends.chars.stdio import Stdio
+from bimetal.backends.chars.terminal import RawMode, raw_attributes
+from bimetal.backends.reactor import Reactor
+
+GUEST = str(Path(__file__).with_name("echo_guest.py"))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bimetal.__file__).parents[1])}
+COOKED = termios.ICANON | termios.ECHO | termios.ISIG
+
+
+def run(way_out: str) -> pexpect.spawn[Any]:
+    child = pexpect.spawn(sys.executable, [GUEST, way_out], env=ENVIRONMENT, timeout=30, echo=True)
+    child.delaybeforesend = None
+    assert modes(child) & COOKED == COOKED
+    child.expect_exact("ready\r\n")
+    return child
+
+
+def modes(child: pexpect.spawn[Any]) -> int:
+    """The local modes of the child's terminal."""
+    flags: int = termios.tcgetattr(child.child_fd)[3]
+    return flags
+
+
+def finish(child: pexpect.spawn[Any]) -> None:
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert modes(child) & COOKED == COOKED
+    child.close()
+
+
+def test_every_key_reaches_the_guest_until_the_escape_key() -> None:
+    child = run("quit")
+    assert modes(child) & COOKED == 0
+    for typed in (b"a", b"\x03", b"\x1a", b"\r", b"\xc3\xa4", b"\x11\x13"):
+        child.send(typed)
+        child.expect_exact(b"<" + typed + b">")
+    child.send(b"\x01h")
+    child.expect_exact("end the machine")
+    child.send(b"\x01x")
+    child.expect_exact("[QUIT]")
+    finish(child)
+    assert child.exitstatus == 0
+
+
+def test_the_escape_key_works_though_the_guest_is_deaf() -> None:
+    child = run("deaf")
+    for _ in range(80):
+        child.send(b"x" * 1024)
+    child.send(b"\x01x")
+    child.expect_exact("[QUIT]")
+    finish(child)
+
+
+@pytest.mark.parametrize(
+    ("way_out", "status", "signalled"),
+    [
+        ("exception", 1, None),
+        ("exit", 3, None),
+        ("SIGINT", None, signal.SIGINT),
+        ("SIGTERM", None, signal.SIGTERM),
+        ("SIGHUP", None, signal.SIGHUP),
+        ("SIGQUIT", None, signal.SIGQUIT),
+        ("forgetful", 0, None),
+    ],
+)
+def test_ways_out(way_out: str, status: int | None, signalled: int | None) -> None:
+    child = run(way_out)
+    child.send(b"\x01x" if way_out == "forgetful" else b"!")
+    finish(child)
+    assert (child.exitstatus, child.signalstatus) == (status, signalled)
+
+
+def test_a_handler_from_before_hears_of_the_signal() -> None:
+    child = run("chained")
+    child.kill(signal.SIGTERM)
+    finish(child)
+    assert child.exitstatus == 0
+
+
+JOB_CONTROL = """
+import os, signal, sys, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def cooked(): return bool(termios.tcgetattr(0)[3] & termios.ICANON)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+while True:
+    _, status = os.waitpid(child, os.WUNTRACED)
+    os.tcsetpgrp(0, os.getpgrp())
+    if not os.WIFSTOPPED(status):
+        break
+    print("stopped, cooked:", cooked(), flush=True)
+    sys.stdin.readline()
+    os.tcsetpgrp(0, child)
+    os.killpg(child, signal.SIGCONT)
+print("ended, cooked:", cooked(), os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() -> None:
+    arguments = ["-c", JOB_CONTROL, GUEST, "SIGTSTP"]
+    child = pexpect.spawn(sys.executable, arguments, env=ENVIRONMENT, timeout=30)
+    child.delaybeforesend = None
+    child.expect_exact("ready")
+    for _ in range(2):
+        child.send(b"!")
+        child.expect_exact("stopped, cooked: True")
+        child.sendline()
+        child.expect_exact("<!>")
+        assert modes(child) & COOKED == 0
+    child.send(b"\x01x")
+    child.expect_exact("ended, cooked: True 0")
+    finish(child)
+
+
+def test_pipes_carry_bytes_untouched() -> None:
+    typed = bytes(range(256))
+    with subprocess.Popen(
+        [sys.executable, GUEST, "exit"],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        child.stdin.write(typed)
+        child.stdin.flush()
+        assert child.stdout.read(258) == b"<" + typed + b">"
+        child.stdin.write(b"!")
+        child.stdin.close()
+        assert child.wait(30) == 3
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[int, int]]:
+    pair = os.openpty()
+    yield pair
+    for fd in pair:
+        os.close(fd)
+
+
+def test_the_shells_descriptor_keeps_blocking(ends: tuple[int, int]) -> None:
+    line = Stdio(read_fd=ends[1], write_fd=ends[1])
+    for _ in range(100):
+        line.write(b"x" * 1000)
+    assert os.get_blocking(ends[1])
+    assert line._channel.outbox is not None
+    line._channel.outbox._waiting.clear()
+    line.close()
+
+
+def test_output_into_a_regular_file_goes_on_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb", buffering=0) as file, open(os.devnull, "rb") as nothing:
+        file.write(b"before ")
+        line = Stdio(read_fd=nothing.fileno(), write_fd=file.fileno())
+        reactor = Reactor()
+        line.attach(reactor)
+        line.write(b"guest ")
+        reactor.turn()
+        line.write(b"guest ")
+        line.close()
+        reactor.close()
+        file.write(b"after")
+    assert path.read_bytes() == b"before guest guest after"
+    assert line.size is None
+
+
+def test_raw_attributes_leave_their_argument_alone(ends: tuple[int, int]) -> None:
+    before = termios.tcgetattr(ends[1])
+    copy = termios.tcgetattr(ends[1])
+    raw = raw_attributes(before)
+    assert before == copy
+    assert raw[3] & COOKED == 0
+    assert raw[1] & termios.OPOST
+
+
+def test_signal_handlers_come_back(ends: tuple[int, int]) -> None:
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCONT)
+    before = [signal.getsignal(number) for number in numbers]
+    with RawMode(ends[1]) as raw:
+        raw.enter()
+        assert termios.tcgetattr(ends[1])[3] & COOKED == 0
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    raw.leave()
+    assert termios.tcgetattr(ends[1])[3] & COOKED == COOKED
+    assert [signal.getsignal(number) for number in numbers] == before
