@@ -49,7 +49,7 @@ def instructions(*extensions: str) -> list[Insn]:
 
 def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
     """Random fields; registers are those that every executor provides."""
-    kinds = {name: kind for name, kind in insn.template.operands}
+    kinds = dict(insn.template.operands)
     while True:
         fields = {}
         for name, width in insn.pattern.widths.items():
@@ -62,6 +62,13 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
                 fields[name] = rng.getrandbits(width) & insn.pattern.field_mask(name)
         if insn.admits(fields):
             return fields
+
+
+def _integer(rng: random.Random, near: int) -> int:
+    kind = rng.random()
+    if kind < 0.45:
+        return rng.choice(INTEGERS)
+    return near if kind < 0.6 else rng.getrandbits(64)
 
 
 def _number(rng: random.Random, width: int, precision: int) -> int:
@@ -109,11 +116,10 @@ def _float(rng: random.Random, single: bool, near: int) -> int:
 
 
 def _state(insn: Insn, fields: dict[str, int], rng: random.Random) -> State:
-    registers = {
-        name: rng.choice(INTEGERS) if rng.random() < 0.5 else rng.getrandbits(64)
-        for name in _NAMES_X
-    }
+    registers: dict[str, int] = {}
     near = 0
+    for name in _NAMES_X:
+        registers[name] = near = _integer(rng, near)
     single = ".s" in insn.name or insn.name in ("flw", "fsw", "fmv.x.w")
     for name in _NAMES_F:
         registers[name] = near = _float(rng, single, near)

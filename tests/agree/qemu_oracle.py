@@ -85,23 +85,22 @@ def _after(block: bytes, address: int, length: int) -> State:
     return State(registers, block[WINDOW:])
 
 
-def _elf(text: bytes, data: bytes) -> bytes:
+def _elf(text: bytearray, data: bytearray) -> bytes:
     """A static executable: code and data, each a loadable segment."""
     head = 64 + 2 * 56
     at = -(-(head + len(text)) // 4096) * 4096
-    header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 243, 1, TEXT_BASE + head, 64, 0, 5, 64, 56, 2,
-        0, 0, 0,
-    )  # fmt: skip
+    executable, riscv, entry = 2, 243, TEXT_BASE + head
+    header = struct.pack("<16sHHIQQQ", b"\x7fELF\x02\x01\x01", executable, riscv, 1, entry, 64, 0)
+    header += struct.pack("<IHHHHHH", 5, 64, 56, 2, 0, 0, 0)
     segments = struct.pack(
         "<IIQQQQQQ", 1, 5, 0, TEXT_BASE, TEXT_BASE, head + len(text), head + len(text), 4096
     ) + struct.pack("<IIQQQQQQ", 1, 6, at, DATA_BASE, DATA_BASE, len(data), len(data), 4096)
-    return (header + segments + text).ljust(at, b"\0") + data
+    return (header + segments + bytes(text)).ljust(at, b"\0") + data
 
 
 def execute(cases: Sequence[Case], directory: Path) -> list[State]:
     """The state after each case; ``directory`` is for the program."""
-    text, data = b"", b""
+    text, data = bytearray(), bytearray()
     for word, group in itertools.groupby(cases, key=lambda case: case.word):
         first, count = DATA_BASE + len(data), 0
         for case in group:
