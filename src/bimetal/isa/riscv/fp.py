@@ -27,6 +27,7 @@ RTZ, RMM, DYN = 1, 4, 7  # I 20.2
 class Format:
     """One of the formats that an f register can hold. ``code`` is its fmt field."""
 
+    extension: str
     suffix: str
     code: str
     width: int
@@ -78,8 +79,8 @@ class Format:
         return fp.is_nan(value) & ((value & self.quiet) == 0)
 
 
-SINGLE = Format("s", "00", 32, 24)
-DOUBLE = Format("d", "01", 64, 53)
+SINGLE = Format("f", "s", "00", 32, 24)
+DOUBLE = Format("d", "d", "01", 64, 53)
 
 
 def need_fp(cpu: Cpu) -> None:

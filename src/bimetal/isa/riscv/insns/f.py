@@ -21,17 +21,22 @@ INTEGERS = (
 )
 
 
+def _insn(form: Format, row: str, text: str) -> Callable[..., Callable[..., None]]:
+    return rv64.insn(row, text, extension=form.extension)
+
+
 def memory(form: Format, load: str, store: str, funct3: str) -> None:
     """Loads and stores: they move bits and never look at them."""
 
-    @rv64.insn(f"imm:12 rs1:5 {funct3} rd:5 0000111", f"{load} {{rd:f}}, {{imm:s}}({{rs1:x}})")
+    @_insn(form, f"imm:12 rs1:5 {funct3} rd:5 0000111", f"{load} {{rd:f}}, {{imm:s}}({{rs1:x}})")
     def load_meaning(cpu: Cpu, imm: Value, rs1: Value, rd: Value) -> None:
         need_fp(cpu)
         value = cpu.load(cpu.x[rs1] + imm.sext(64), form.width)
         dirty(cpu)
         form.write(cpu, rd, value)
 
-    @rv64.insn(
+    @_insn(
+        form,
         f"imm[11:5] rs2:5 rs1:5 {funct3} imm[4:0] 0100111",
         f"{store} {{rs2:f}}, {{imm:s}}({{rs1:x}})",
     )
@@ -43,7 +48,7 @@ def memory(form: Format, load: str, store: str, funct3: str) -> None:
 def _rounded(form: Format, row: str, text: str, operation: Callable[..., Value]) -> None:
     """An operation that rounds: operands rs1, rs2, rs3 as far as ``row`` has them."""
 
-    @rv64.insn(row, f"{text}{{rm:rm}}")
+    @_insn(form, row, f"{text}{{rm:rm}}")
     def meaning(cpu: Cpu, rm: Value, rd: Value, **sources: Value) -> None:
         operands = [form.read(cpu, sources[name]) for name in sorted(sources)]
         with rounding(cpu, rm):
@@ -110,7 +115,8 @@ def _bitwise(
 ) -> None:
     """An operation of two operands that does not round."""
 
-    @rv64.insn(
+    @_insn(
+        form,
         f"{funct5}{form.code} rs2:5 rs1:5 {rm} rd:5 {OP_FP}",
         f"{name}.{form.suffix} {{rd:f}}, {{rs1:f}}, {{rs2:f}}",
     )
@@ -156,7 +162,8 @@ def comparisons(form: Format) -> None:
     """feq is quiet, flt and fle signal: exactly the operations of `ir.fp`."""
 
     def describe(name: str, rm: str, operation: Callable[[Value, Value], Value]) -> None:
-        @rv64.insn(
+        @_insn(
+            form,
             f"10100{form.code} rs2:5 rs1:5 {rm} rd:5 {OP_FP}",
             f"{name}.{form.suffix} {{rd:x}}, {{rs1:f}}, {{rs2:f}}",
         )
@@ -172,7 +179,8 @@ def comparisons(form: Format) -> None:
 def classify(form: Format) -> None:
     """fclass: one bit of ten (I 20.9)."""
 
-    @rv64.insn(
+    @_insn(
+        form,
         f"11100{form.code} 00000 rs1:5 001 rd:5 {OP_FP}",
         f"fclass.{form.suffix} {{rd:x}}, {{rs1:f}}",
     )
@@ -209,7 +217,8 @@ def _in_range(form: Format, value: Value, width: int, is_signed: bool) -> Value:
 
 
 def _to_integer(form: Format, suffix: str, code: str, width: int, is_signed: bool) -> None:
-    @rv64.insn(
+    @_insn(
+        form,
         f"11000{form.code} {code} rs1:5 rm:3 rd:5 {OP_FP}",
         f"fcvt.{suffix}.{form.suffix} {{rd:x}}, {{rs1:f}}{{rm:rm}}",
     )
@@ -249,7 +258,7 @@ def _from_integer(form: Format, suffix: str, code: str, width: int, is_signed: b
     text = f"fcvt.{form.suffix}.{suffix} {{rd:f}}, {{rs1:x}}"
     convert = fp.from_signed if is_signed else fp.from_unsigned
 
-    @rv64.insn(row, text + ("{rm:rm_exact}" if exact else "{rm:rm}"))
+    @_insn(form, row, text + ("{rm:rm_exact}" if exact else "{rm:rm}"))
     def meaning(cpu: Cpu, rs1: Value, rm: Value, rd: Value) -> None:
         operand = cpu.x[rs1].trunc(width)
         with rounding(cpu, rm, exact):
@@ -260,15 +269,19 @@ def _from_integer(form: Format, suffix: str, code: str, width: int, is_signed: b
 def moves(form: Format, suffix: str) -> None:
     """fmv between x and f registers: bits, whatever they say."""
 
-    @rv64.insn(
-        f"11100{form.code} 00000 rs1:5 000 rd:5 {OP_FP}", f"fmv.x.{suffix} {{rd:x}}, {{rs1:f}}"
+    @_insn(
+        form,
+        f"11100{form.code} 00000 rs1:5 000 rd:5 {OP_FP}",
+        f"fmv.x.{suffix} {{rd:x}}, {{rs1:f}}",
     )
     def to_x(cpu: Cpu, rs1: Value, rd: Value) -> None:
         need_fp(cpu)
         cpu.x[rd] = cpu.f[rs1].trunc(form.width).sext(64)
 
-    @rv64.insn(
-        f"11110{form.code} 00000 rs1:5 000 rd:5 {OP_FP}", f"fmv.{suffix}.x {{rd:f}}, {{rs1:x}}"
+    @_insn(
+        form,
+        f"11110{form.code} 00000 rs1:5 000 rd:5 {OP_FP}",
+        f"fmv.{suffix}.x {{rd:f}}, {{rs1:x}}",
     )
     def to_f(cpu: Cpu, rs1: Value, rd: Value) -> None:
         ready(cpu)
