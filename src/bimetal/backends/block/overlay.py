@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from io import FileIO
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.holes import Holes
@@ -31,14 +32,7 @@ class Overlay(Block):
         self.size, self.readonly = base.size, False
         self.name = f"{base.name} (snapshot)"
         self._owned = bytearray((base.size + CLUSTER - 1) // CLUSTER)
-        try:
-            self._file = tempfile.TemporaryFile(prefix="bimetal-", buffering=0)  # noqa: SIM115
-            os.truncate(self._file.fileno(), base.size)
-        except OSError as error:
-            raise BimetalError(
-                f"no temporary file of {base.size} bytes for a snapshot: {error.strerror}",
-                "set TMPDIR to a folder with space on a file system that has sparse files",
-            ) from error
+        self._file = _temporary_file(base.size)
         self._fd = self._file.fileno()
         self._holes = Holes(self._fd, block_device=False)
 
@@ -113,3 +107,20 @@ class Overlay(Block):
     def _own(self, offset: int, length: int) -> None:
         first, last = offset // CLUSTER, -(-(offset + length) // CLUSTER)
         self._owned[first:last] = b"\1" * (last - first)
+
+
+def _temporary_file(size: int) -> FileIO:
+    """A file of ``size`` zero bytes that takes no space yet and vanishes when it is closed."""
+    fd, path = -1, ""
+    try:
+        fd, path = tempfile.mkstemp(prefix="bimetal-")
+        os.unlink(path)
+        os.truncate(fd, size)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        raise BimetalError(
+            f"no temporary file of {size} bytes for a snapshot: {error.strerror}",
+            "set TMPDIR to a folder with space on a file system that has sparse files",
+        ) from error
+    return FileIO(fd, "r+b")
