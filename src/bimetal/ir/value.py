@@ -238,7 +238,8 @@ def pure(op: str, first: Value, second: Value | int | None = None, width: int = 
     """Apply an operation of the table; ``width`` is the result's where the table asks for it."""
     rule = OPS[op]
     result = {Result.SAME: first.width, Result.BIT: 1, Result.GIVEN: width}[rule.result]
-    if op == "trunc" and width > first.width or op in ("zext", "sext") and width < first.width:
+    extends = op in ("zext", "sext")
+    if (op == "trunc" and width > first.width) or (extends and width < first.width):
         fail(f"{op} from {first.width} to {width} bits")
     args = (first,) if second is None else (first, lift(second, first.width))
     if all(a.op == "const" for a in args):

@@ -162,6 +162,9 @@ class _FileView:
 class Cpu:
     """The CPU that a description acts on. Register files and single registers are attributes."""
 
+    _state: StateSpec
+    length: int
+
     def __init__(self, state: StateSpec, length: int = 0):
         object.__setattr__(self, "_state", state)
         object.__setattr__(self, "length", length)
