@@ -159,7 +159,7 @@ def cases(insn: Insn, words: int, states: int) -> list[Case]:
 
     Rounding modes take turns: the five, and the dynamic one.
     """
-    rng = random.Random(insn.pattern.row)
+    rng = random.Random(insn.template.text)
     made = []
     for n in range(words):
         fields = _fields(insn, rng)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bimetal.isa.riscv import rv64
+from bimetal.isa.riscv.state import F_NAMES as ABI_F
+from bimetal.isa.riscv.state import X_NAMES as ABI_X
 
 from .state import CODE, DATA, Case, State
 
@@ -44,9 +46,8 @@ def _constant(register: str, value: int) -> bytes:
 
 def _loop(word: bytes, first: int, count: int) -> bytes:
     """Execute one instruction on ``count`` blocks from address ``first``."""
-    names = rv64.kinds["x"], rv64.kinds["f"]
-    x = [(names[0].show(int(n[1:]), 5, 0), 8 * i) for i, n in enumerate(X_NAMES)]
-    f = [(names[1].show(int(n[1:]), 5, 0), 8 * (i + len(x))) for i, n in enumerate(F_NAMES)]
+    x = [(ABI_X[int(n[1:])], 8 * i) for i, n in enumerate(X_NAMES)]
+    f = [(ABI_F[int(n[1:])], 8 * (i + len(x))) for i, n in enumerate(F_NAMES)]
     body = _assemble(f"ld t4, {FCSR}(t6)", "csrrw zero, 0x3, t4")
     body += _assemble(*(f"ld {name}, {at}(t6)" for name, at in x))
     body += _assemble(*(f"fld {name}, {at}(t6)" for name, at in f))

@@ -22,7 +22,7 @@ ASSEMBLER = shutil.which("riscv64-linux-gnu-as")
 
 def samples(insn: Insn, count: int) -> list[dict[str, int]]:
     """Random fields of an instruction, always the same ones."""
-    rng = random.Random(insn.pattern.row)
+    rng = random.Random(insn.template.text)
     found: list[dict[str, int]] = []
     while len(found) < count:
         fields = {

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..ir.value import Block, Value, const, tracing
-from .pattern import Pattern
+from .pattern import Encoding, Pattern
 from .state import StateSpec
-from .text import OperandKind, Template
+from .text import Kind, Template
 from .trace import Cpu, NeedPin, Routine
 
 __all__ = ["Decoded", "Insn", "Isa"]
@@ -30,7 +31,7 @@ class Insn:
     """
 
     name: str
-    pattern: Pattern
+    pattern: Encoding
     template: Template
     meaning: Callable[..., None]
     where: Callable[..., Value | bool] | None
@@ -42,7 +43,7 @@ class Insn:
 
     @property
     def length(self) -> int:
-        """Bytes."""
+        """Bytes; the most that there can be, if the encoding has a field ``length``."""
         return self.pattern.width // 8
 
     def admits(self, fields: Mapping[str, int]) -> bool:
@@ -59,7 +60,8 @@ class Insn:
                 else Value("field", width, (), name)
                 for name, width in self.pattern.widths.items()
             }
-            self.meaning(Cpu(self.isa.state, self.length), **fields)
+            length = fields.pop("length", self.length)
+            self.meaning(Cpu(self.isa.state, length), **fields)
         return block
 
     def variants(self) -> dict[tuple[tuple[str, int], ...], Block]:
@@ -105,6 +107,11 @@ class Decoded:
     insn: Insn
     fields: dict[str, int]
 
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return self.fields.get("length", self.insn.length)
+
     def text(self, pc: int = 0) -> str:
         """The assembly text at address ``pc``."""
         return self.insn.template.show(self.fields, self.insn.pattern.widths, pc)
@@ -117,14 +124,17 @@ class Isa:
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
     ``complete`` says of the first granule whether it is a whole instruction. ``routines`` holds
     what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
+    ``order`` is the byte order of instructions; rows number bits as ``msb0`` says (`pattern`).
     """
 
     name: str
     state: StateSpec
-    kinds: Mapping[str, OperandKind]
+    kinds: Mapping[str, Kind]
     granule: int
     fetch: int
     complete: Callable[[Value], Value]
+    order: Literal["little", "big"] = "little"
+    msb0: bool = False
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
@@ -132,7 +142,7 @@ class Isa:
 
     def insn(
         self,
-        row: str,
+        row: str | Encoding,
         text: str,
         *,
         where: Callable[..., Value | bool] | None = None,
@@ -140,14 +150,15 @@ class Isa:
         name: str = "",
         restartable: bool = False,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        """Describe an instruction: bit row, assembly template, and the decorated meaning."""
+        """Describe an instruction: encoding, assembly template, and the decorated meaning."""
+        encoding = Pattern(row, self.msb0) if isinstance(row, str) else row
 
         def register(meaning: Callable[..., None]) -> Callable[..., None]:
             template = Template(text, self.kinds)
             self.insns.append(
                 Insn(
                     name or template.mnemonic,
-                    Pattern(row),
+                    encoding,
                     template,
                     meaning,
                     where,
@@ -210,13 +221,9 @@ class Isa:
                 return Decoded(insn, fields)
         return None
 
-    def continues(self, word: int, size: int) -> bool:
-        """Whether the ``size`` bytes in ``word`` may be the start of a longer instruction."""
-        known = (1 << 8 * size) - 1
-        return any(
-            insn.length > size and (word ^ insn.pattern.match) & insn.pattern.mask & known == 0
-            for insn in self._candidates(word)
-        )
+    def word(self, code: bytes) -> int:
+        """The instruction word at the start of ``code``, as far as it goes."""
+        return int.from_bytes(code[: self.fetch], self.order)
 
     def assemble(self, text: str, pc: int = 0) -> bytes:
         """The encoding of one instruction; ValueError if no description reads ``text``."""
@@ -224,18 +231,19 @@ class Isa:
             fields = insn.template.read(text, insn.pattern.widths, pc)
             if fields is not None and insn.admits(_unsigned(fields, insn.pattern)):
                 try:
-                    return insn.pattern.encode(fields).to_bytes(insn.length, "little")
+                    word = insn.pattern.encode(fields)
                 except ValueError:
                     continue
+                decoded = self.decode(word)
+                return word.to_bytes(decoded.length if decoded else insn.length, self.order)
         raise ValueError(f"no instruction of {self.name} reads {text!r}")
 
     def disassemble(self, code: bytes, pc: int = 0) -> Iterator[tuple[int, bytes, str]]:
         """Address, bytes and text of each instruction in ``code``."""
         at = 0
         while at < len(code):
-            word = int.from_bytes(code[at : at + self.fetch], "little")
-            decoded = self.decode(word)
-            length = decoded.insn.length if decoded else self.granule
+            decoded = self.decode(self.word(code[at:]))
+            length = decoded.length if decoded else self.granule
             raw = code[at : at + length]
             whole = decoded is not None and len(raw) == length
             text = decoded.text(pc + at) if decoded and whole else f".byte {raw.hex(' ')}"
@@ -243,5 +251,5 @@ class Isa:
             at += length
 
 
-def _unsigned(fields: Mapping[str, int], pattern: Pattern) -> dict[str, int]:
+def _unsigned(fields: Mapping[str, int], pattern: Encoding) -> dict[str, int]:
     return {name: v & ((1 << pattern.widths.get(name, 64)) - 1) for name, v in fields.items()}

@@ -3,6 +3,8 @@
 ``"imm[12|10:5] rs2:5 rs1:5 000 imm[4:1|11] 1100011"`` is RISC-V's branch format. A token is a run
 of literal bits, ``name:width`` for a whole field, or ``name[...]`` for pieces of a field by their
 bit numbers. Patterns are invertible: ``decode(encode(fields)) == fields``.
+
+PowerPC numbers bits from the most significant one: with ``msb0`` the pieces of a field do, too.
 """
 
 from __future__ import annotations
@@ -10,8 +12,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["Pattern", "Piece"]
+__all__ = ["Encoding", "Pattern", "Piece"]
+
+
+class Encoding(Protocol):
+    """How an instruction is encoded: `Pattern` for bit rows, others for opcode tables.
+
+    Of a word (of up to ``width`` bits) the bits of ``mask`` are those of ``match``; ``widths``
+    are the fields'. Instructions of various lengths have a field ``length``, in bytes.
+    """
+
+    width: int
+    mask: int
+    match: int
+    widths: dict[str, int]
+
+    def decode(self, word: int) -> dict[str, int] | None:
+        """The fields of ``word`` as unsigned integers, or None if it is another instruction."""
+
+    def encode(self, fields: Mapping[str, int]) -> int:
+        """The word with these fields; ValueError if there is none."""
+
+    def field_mask(self, name: str) -> int:
+        """The bits of field ``name`` that the encoding holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +66,7 @@ def _pieces(match: re.Match[str]) -> list[tuple[int, int]]:
 class Pattern:
     """One encoding. ``mask`` and ``match`` are its literal bits, ``widths`` its fields' widths."""
 
-    def __init__(self, row: str):
+    def __init__(self, row: str, msb0: bool = False):
         self.row = row
         self.pieces: list[Piece] = []
         self.widths: dict[str, int] = {}
@@ -52,12 +77,16 @@ class Pattern:
             if token is None:
                 raise ValueError(f"{word!r} in {row!r} is neither literal bits nor a field")
             tokens.append(token)
+        fields = [(t["name"], _pieces(t)) for t in tokens if t["name"]]
+        for name, ranges in fields:
+            top = max(max(piece) for piece in ranges)
+            self.widths[name] = max(self.widths.get(name, 0), top + 1)
         at = 0
         for token in reversed(tokens):
             if token["bits"]:
                 at = self._literal(token["bits"], at)
             else:
-                at = self._field(token["name"], _pieces(token), at)
+                at = self._field(token["name"], _pieces(token), at, msb0 and not token["width"])
         self.width = at
         if self.width % 8:
             raise ValueError(f"{row!r} has {self.width} bits, not whole bytes")
@@ -67,11 +96,12 @@ class Pattern:
         self.match |= int(bits, 2) << at
         return at + len(bits)
 
-    def _field(self, name: str, ranges: list[tuple[int, int]], at: int) -> int:
+    def _field(self, name: str, ranges: list[tuple[int, int]], at: int, msb0: bool) -> int:
         for high, low in reversed(ranges):
+            if msb0:
+                high, low = self.widths[name] - 1 - high, self.widths[name] - 1 - low
             width = high - low + 1
             self.pieces.append(Piece(name, low, at, width))
-            self.widths[name] = max(self.widths.get(name, 0), high + 1)
             at += width
         return at
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from ..ir.ops import signed
 
-__all__ = ["OperandKind", "Template", "in_range", "named", "number", "optional"]
+__all__ = [
+    "CompositeKind",
+    "Kind",
+    "OperandKind",
+    "Template",
+    "in_range",
+    "named",
+    "number",
+    "optional",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,21 @@ class OperandKind:
     show: Callable[[int, int, int], str]
     read: Callable[[str, int, int], int]
     shape: str = r"[^,()\s]+"
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeKind:
+    """An operand that several fields make up; a template writes it as ``{:kind}``.
+
+    ``show(fields, pc)`` gets all fields; ``read(text, pc)`` gives back those that it stands for.
+    """
+
+    show: Callable[[Mapping[str, int], int], str]
+    read: Callable[[str, int], Mapping[str, int]]
+    shape: str = r"[^,()\s]+"
+
+
+Kind = OperandKind | CompositeKind
 
 
 def number(is_signed: bool = False, relative: bool = False, base: int = 10) -> OperandKind:
@@ -82,16 +106,16 @@ def _spaced(text: str) -> str:
     return re.sub(r"\s*([,()])\s*", r"\\s*[\1]\\s*", text).replace(".", r"\.").replace(" ", r"\s+")
 
 
-_OPERAND = re.compile(r"\{(\w+)(?::(\w+))?\}")
+_OPERAND = re.compile(r"\{(\w*)(?::(\w+))?\}")
 
 
 class Template:
     """One instruction's text; ``kinds`` are the ISA's operand kinds by name."""
 
-    def __init__(self, text: str, kinds: Mapping[str, OperandKind]):
+    def __init__(self, text: str, kinds: Mapping[str, Kind]):
         self.text = text
         self.mnemonic = _OPERAND.sub("", text).split()[0]
-        self.operands: list[tuple[str, OperandKind]] = []
+        self.operands: list[tuple[str, Kind]] = []
         parts: list[str] = []
         last = 0
         for match in _OPERAND.finditer(text):
@@ -104,7 +128,12 @@ class Template:
 
     def show(self, fields: Mapping[str, int], widths: Mapping[str, int], pc: int) -> str:
         """The text of an instruction at ``pc``."""
-        shown = iter(kind.show(fields[name], widths[name], pc) for name, kind in self.operands)
+        shown = iter(
+            kind.show(fields, pc)
+            if isinstance(kind, CompositeKind)
+            else kind.show(fields[name], widths[name], pc)
+            for name, kind in self.operands
+        )
         return _OPERAND.sub(lambda _: next(shown), self.text)
 
     def read(self, text: str, widths: Mapping[str, int], pc: int) -> dict[str, int] | None:
@@ -115,7 +144,13 @@ class Template:
         fields: dict[str, int] = {}
         try:
             for (name, kind), operand in zip(self.operands, match.groups(), strict=True):
-                fields[name] = kind.read(operand, widths[name], pc)
+                if isinstance(kind, CompositeKind):
+                    stated = kind.read(operand, pc)
+                else:
+                    stated = {name: kind.read(operand, widths[name], pc)}
+                if any(fields.get(n, value) != value for n, value in stated.items()):
+                    return None
+                fields.update(stated)
         except (ValueError, KeyError):
             return None
         return fields

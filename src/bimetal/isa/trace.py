@@ -42,7 +42,9 @@ from typing import Any
 from ..ir.value import Block, Value, const, emit, fail, lift, tracing
 from .state import File, StateSpec
 
-__all__ = ["Access", "Branches", "Cpu", "Local", "NeedPin", "Routine", "pin", "ret", "slowly", "when"]
+__all__ = [
+    "Access", "Branches", "Cpu", "Local", "NeedPin", "Routine", "pin", "ret", "slowly", "when",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,19 @@ class _FileView:
     def __init__(self, file: File):
         self._file = file
 
+    @property
+    def width(self) -> int:
+        """Bits of a register."""
+        return self._file.width
+
+    def view(self, width: int, merge: bool = False) -> _NarrowView:
+        """The low ``width`` bits; a write clears the others or, with ``merge``, leaves them."""
+        return _NarrowView(self, width, merge)
+
     def _index(self, index: Value | int) -> Value:
         width = max(1, (self._file.count - 1).bit_length())
         index = lift(index, width) if not isinstance(index, Value) else index
-        if index.known and int(index) >= self._file.count or index.width > max(8, width):
+        if (index.known and int(index) >= self._file.count) or index.width > max(8, width):
             fail(f"{self._file.name}[{index!r}] with {self._file.count} registers")
         return index
 
@@ -159,13 +170,33 @@ class _FileView:
         emit("set", 0, (index, value), self._file.name)
 
 
+class _NarrowView:
+    """``cpu.r.view(32)[n]``: the low bits of the registers of a file."""
+
+    __slots__ = ("_file", "_merge", "_width")
+
+    def __init__(self, file: _FileView, width: int, merge: bool):
+        self._file, self._width, self._merge = file, width, merge
+
+    def __getitem__(self, index: Value | int) -> Value:
+        return self._file[index].trunc(self._width)
+
+    def __setitem__(self, index: Value | int, value: Value | int) -> None:
+        value = lift(value, self._width)
+        if self._merge:
+            whole = self._file[index]
+            self._file[index] = (whole & -(1 << self._width)) | value.zext(whole.width)
+        else:
+            self._file[index] = value.zext(self._file.width)
+
+
 class Cpu:
     """The CPU that a description acts on. Register files and single registers are attributes."""
 
     _state: StateSpec
-    length: int
+    length: int | Value
 
-    def __init__(self, state: StateSpec, length: int = 0):
+    def __init__(self, state: StateSpec, length: int | Value = 0):
         object.__setattr__(self, "_state", state)
         object.__setattr__(self, "length", length)
 
@@ -191,7 +222,8 @@ class Cpu:
     @property
     def next_pc(self) -> Value:
         """The address of the instruction that follows in memory."""
-        return self.pc + self.length
+        pc = self.pc
+        return pc + (self.length if isinstance(self.length, int) else self.length.zext(pc.width))
 
     def jump(self, target: Value) -> None:
         """Go on at ``target`` instead of the next instruction."""

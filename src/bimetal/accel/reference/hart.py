@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...ir.evaluate import Access, Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
+from ...ir.value import const
 from ...isa.describe import Decoded, Isa
 from ...seam import Mmio
 from .memory import Memory
@@ -62,7 +63,7 @@ class Hart(Machine):
                 return
             decoded = self._fetch()
             target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, self)
-            self.pc = self.pc + decoded.insn.length if target is None else target
+            self.pc = self.pc + decoded.length if target is None else target
             self.retired += 1
         except Trap as trap:
             self.pc = self._routine("take_trap", trap.cause, trap.value)
@@ -84,21 +85,21 @@ class Hart(Machine):
         return call(self.isa.routines[name], self, *args)
 
     def _fetch(self) -> Decoded:
-        """The instruction at pc. Its bytes are fetched as far as it needs them."""
-        word, size = 0, 0
-        while size < self.isa.fetch:
-            piece = self._read(self.pc + size, self.isa.granule, FETCH)
-            word, size = word | piece << 8 * size, size + self.isa.granule
-            key = word, size
-            if key not in self._decoded:
-                self._decoded[key] = self.isa.decode(word, size)
-            decoded = self._decoded[key]
-            if decoded is not None:
-                return decoded
-            if not self.isa.continues(word, size):
-                break
-        self._routine("undefined")
-        raise AssertionError("the routine for undefined instructions did not trap")
+        """The instruction at pc, whose bytes are fetched as far as it has them."""
+        size = self.isa.granule
+        word = self._read(self.pc, size, FETCH)
+        if not int(self.isa.complete(const(word, 8 * size))):
+            rest = self.isa.fetch - size
+            word |= self._read(self.pc + size, rest, FETCH) << 8 * size
+            size += rest
+        key = word, size
+        if key not in self._decoded:
+            self._decoded[key] = self.isa.decode(word, size)
+        decoded = self._decoded[key]
+        if decoded is None:
+            self._routine("undefined")
+            raise AssertionError("the routine for undefined instructions did not trap")
+        return decoded
 
     # -- Machine: registers and the engine
     def get(self, file: str, index: int) -> int:

@@ -74,4 +74,4 @@ def evaluate_insn(
     """
     guest = _Guest(registers, memory, pc, environment)
     target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, guest)
-    return pc + decoded.insn.length if target is None else target
+    return pc + decoded.length if target is None else target
