@@ -2,7 +2,8 @@
 # The first process of a catalogue guest.
 #   bmrun="COMMANDS"                    on the kernel's command line: run them by the shell
 #   ... -- COMMAND ARGUMENT...          the words after a lone -- : run them as one command
-#   neither                             an interactive shell on the console
+#   bmroot=DEVICE                       go on with /sbin/init of the file system on that disk
+#   none of these                       an interactive shell on the console
 #   bmend=poweroff|reboot|halt|shell    what comes after that (poweroff)
 export PATH=/bin:/sbin HOME=/root TERM="${TERM:-vt100}" PS1='\w # '
 busybox=/bin/busybox
@@ -19,6 +20,10 @@ for device in /sys/bus/virtio/devices/*/modalias; do
     [ -r "$device" ] && modprobe -q "$(cat "$device")"
 done
 
+if [ -n "$bmroot" ] && modprobe ext4 && mount "$bmroot" /mnt; then
+    for place in proc sys dev; do mount --move "/$place" "/mnt/$place"; done
+    exec switch_root -c /dev/console /mnt /sbin/init
+fi
 if [ -n "$bmrun" ]; then
     sh -c "$bmrun"
     echo "BIMETAL-GUEST-RC=$?"

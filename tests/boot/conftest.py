@@ -1,0 +1,101 @@
+"""Conversations with booted guests, held on a terminal like a person's."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from bimetal import BimetalError, Payload, fetch_guest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+PROMPT = "# "
+LIMIT = 300
+"""Seconds for a guest to answer, on a slow and busy host."""
+
+Fetch = Callable[[str], Payload]
+
+
+class Terminal:
+    """``bimetal run`` on a terminal of its own."""
+
+    def __init__(self, *words: str):
+        path = os.pathsep.join([str(SOURCE), *sys.path])
+        self._process = pexpect.spawn(
+            sys.executable,
+            ["-m", "bimetal", "run", *words],
+            env={**os.environ, "PYTHONPATH": path, "TERM": "dumb"},
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=LIMIT,
+            echo=False,
+            dimensions=(40, 200),
+        )
+
+    def expect(self, text: str) -> str:
+        """Wait for ``text``; what was printed before it."""
+        self._process.expect_exact(text)
+        return str(self._process.before)
+
+    def send(self, text: str) -> None:
+        """Type ``text``."""
+        self._process.send(text)
+
+    def do(self, command: str) -> str:
+        """Type a command at the prompt; what it printed."""
+        self._process.send(command + "\r")
+        self.expect("\n")  # the echo of what was typed
+        return clean(self.expect(PROMPT))
+
+    def end(self) -> int:
+        """Wait for the process; its exit code."""
+        self._process.expect(pexpect.EOF)
+        self._process.close()
+        assert self._process.signalstatus is None, f"ended by {self._process.signalstatus}"
+        code = self._process.exitstatus
+        assert isinstance(code, int)
+        return code
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        self._process.close(force=True)
+
+
+def clean(text: str) -> str:
+    """Terminal output without control sequences and the next prompt's beginning."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
+    return "\n".join(line for line in plain.split("\n")[:-1])
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Start ``bimetal run`` with the words given; it is ended with the test."""
+    started: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        started.append(Terminal(*words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture(scope="session")
+def fetched() -> Fetch:
+    """Guests of the catalogue. Without a network their tests are skipped, but not in CI."""
+
+    def get(name: str) -> Payload:
+        try:
+            return fetch_guest(name)
+        except BimetalError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+
+    return get

@@ -1,0 +1,84 @@
+"""Virtio disks as a Linux guest sees them, and what is in the image afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import PROMPT, Fetch, Terminal
+
+pytestmark = pytest.mark.boot
+
+Start = Callable[..., Terminal]
+SIZE = 16 << 20
+TEXT = b"written on the host"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A raw image with a text in its first sector."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(TEXT + bytes(SIZE - len(TEXT)))
+    return path
+
+
+@pytest.fixture
+def booted(terminal: Start, fetched: Fetch, image: Path) -> Callable[[str], Terminal]:
+    """A guest with the image as a disk of the kind given, at its prompt."""
+    fetched("debian-riscv64")
+
+    def start(kind: str) -> Terminal:
+        vm = terminal("debian-riscv64", "--append", "quiet", "--disk", f"{image}{kind}")
+        vm.expect(PROMPT)
+        return vm
+
+    return start
+
+
+def test_reading_and_writing(booted: Callable[[str], Terminal], image: Path) -> None:
+    vm = booted(",serial=BM-0042")
+    assert vm.do("cat /sys/block/vda/size") == str(SIZE // 512)
+    assert vm.do("cat /sys/block/vda/serial") == "BM-0042"
+    assert vm.do(f"head -c {len(TEXT)} /dev/vda; echo") == TEXT.decode()
+    vm.do("printf 'written by the guest' | dd of=/dev/vda bs=512 seek=2000 conv=notrunc,fsync")
+    vm.do("yes bimetal | head -c 4194304 | dd of=/dev/vda bs=64k seek=128 conv=notrunc")
+    vm.send("sync; exit\r")
+    assert vm.end() == 0
+    data = image.read_bytes()
+    assert len(data) == SIZE
+    assert data.startswith(TEXT)
+    assert data[2000 * 512 :].startswith(b"written by the guest\0")
+    assert data[8 << 20 : 12 << 20] == (b"bimetal\n" * (1 << 19))
+
+
+def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:
+    vm = booted("")
+    vm.do("mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt")
+    vm.do("for i in $(seq 50); do cp /bin/busybox /mnt/$i && rm /mnt/$i; done")
+    vm.do("cp /bin/busybox /mnt/ && umount /mnt && mount -t ext4 /dev/vda /mnt")
+    assert vm.do("cmp /bin/busybox /mnt/busybox && echo same") == "same"
+    vm.send("umount /mnt; exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes()[1024 + 56 : 1024 + 58] == b"\x53\xef"  # the magic of ext2
+
+
+def test_a_disk_that_is_only_read(booted: Callable[[str], Terminal], image: Path) -> None:
+    before = image.read_bytes()
+    vm = booted(",readonly")
+    assert vm.do("cat /sys/block/vda/ro") == "1"
+    assert "0+0 records out" in vm.do("echo x | dd of=/dev/vda bs=512; echo")
+    vm.send("exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes() == before
+
+
+def test_a_disk_that_forgets(booted: Callable[[str], Terminal], image: Path) -> None:
+    before = image.read_bytes()
+    vm = booted(",snapshot")
+    vm.do("echo changed | dd of=/dev/vda bs=512 conv=notrunc,fsync")
+    assert vm.do("head -c 7 /dev/vda") == "changed"
+    vm.send("exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes() == before

@@ -1,0 +1,22 @@
+"""The Debian installer: a large initial file system and a text screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.boot.conftest import Fetch, Terminal
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+
+def test_the_installer_asks_its_first_question(
+    terminal: Callable[..., Terminal], fetched: Fetch
+) -> None:
+    fetched("debian-installer-riscv64")
+    vm = terminal("debian-installer-riscv64")
+    vm.expect("Starting system log daemon")
+    vm.expect("Choose language")
+    vm.send("\x01x")
+    assert vm.end() == 0
