@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from bimetal.catalogue import cached as cached_guest
     from bimetal.catalogue import fetch as fetch_guest
     from bimetal.isa.names import disassemble
+    from bimetal.machine.machine import Machine
+    from bimetal.machine.result import Ending, Result
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BimetalError": "bimetal.base.errors",
+    "Ending": "bimetal.machine.result",
     "ExitCode": "bimetal.base.errors",
     "GUESTS": "bimetal.catalogue",
     "Guest": "bimetal.catalogue",
+    "Machine": "bimetal.machine.machine",
     "Payload": "bimetal.catalogue",
+    "Result": "bimetal.machine.result",
     "cache_folder": "bimetal.catalogue",
     "cached_guest": "bimetal.catalogue:cached",
     "check_mirror": "bimetal.catalogue",
@@ -40,9 +45,12 @@ _HOMES = {
 __all__ = [
     "GUESTS",
     "BimetalError",
+    "Ending",
     "ExitCode",
     "Guest",
+    "Machine",
     "Payload",
+    "Result",
     "cache_folder",
     "cached_guest",
     "check_mirror",

@@ -1,0 +1,174 @@
+"""``bimetal run``: a machine in this terminal, from power on to power off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from bimetal import BimetalError, ExitCode, Machine, Result, fetch_guest, format_size, set_trace
+from bimetal.cli.disks import parse_disk
+from bimetal.cli.logs import show_logs
+from bimetal.cli.progress import shown_progress
+
+__all__ = ["command"]
+
+ACCELERATORS = ("auto", "jit", "interp", "kvm")
+BOARDS = {"riscv64": "riscv-virt", "x86_64": "microvm"}
+DEFAULT_BOARD = "riscv-virt"
+DEFAULT_MEMORY = "512M"
+
+
+@dataclass(frozen=True)
+class Software:
+    """What the machine is to run, from the catalogue or from files."""
+
+    board: str
+    memory: str
+    kernel: str | None
+    initrd: str | None
+    bios: str | None
+    append: str
+
+
+@click.command("run")
+@click.argument("guest", required=False)
+@click.option("--board", help="The machine's board [the guest's, or riscv-virt].")
+@click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
+@click.option("-m", "--memory", help="Size of memory, like 1G [the guest's, or 512M].")
+@click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--kernel", metavar="FILE", help="Linux Image, or an ELF file.")
+@click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
+@click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
+@click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
+@click.option(
+    "--disk",
+    "disks",
+    multiple=True,
+    metavar="PATH[,readonly][,snapshot][,serial=TEXT]",
+    help="A raw image as a virtio disk; may be repeated.",
+)
+@click.option("--accel", type=click.Choice(ACCELERATORS), default="auto", show_default=True)
+@click.option(
+    "--serial",
+    default="stdio",
+    show_default=True,
+    metavar="WHERE",
+    help="stdio, none, pty, file:PATH, unix:PATH or tcp:HOST:PORT.",
+)
+@click.option("--no-reboot", is_flag=True, help="A guest that resets the machine ends it.")
+@click.option("--stats", is_flag=True, help="Say at the end what the run cost.")
+@click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
+def command(
+    guest: str | None,
+    board: str | None,
+    arch: str | None,
+    memory: str | None,
+    cpus: int,
+    kernel: str | None,
+    initrd: str | None,
+    append: str | None,
+    bios: str | None,
+    disks: tuple[str, ...],
+    accel: str,
+    serial: str,
+    no_reboot: bool,
+    stats: bool,
+    trace: str | None,
+) -> int:
+    """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
+
+    The exit code is the one with which the guest switches off. On a terminal Ctrl-A x ends the
+    machine and Ctrl-A h tells the other keys; Ctrl-C goes to the guest.
+    """
+    show_logs()
+    set_trace(trace)
+    if board and arch:
+        raise click.UsageError("--board and --arch name the same thing: give one of them")
+    given = Software(
+        board=board or BOARDS.get(arch or "", ""),
+        memory=memory or "",
+        kernel=kernel,
+        initrd=initrd,
+        bios=bios,
+        append=append or "",
+    )
+    software = with_guest(guest, given) if guest else without_guest(given)
+    machine = Machine(
+        software.board,
+        memory=software.memory,
+        cpus=cpus,
+        kernel=software.kernel,
+        initrd=software.initrd,
+        append=software.append,
+        bios=software.bios,
+        accel=accel,
+        serial=serial,
+        reboot=not no_reboot,
+    )
+    with machine:
+        for disk in map(parse_disk, disks):
+            machine.disk(
+                disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial
+            )
+        click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
+        machine.start()
+        result = machine.wait()
+        if stats:
+            click.echo(machine.stats(), err=True)
+    tell(result)
+    return result.code
+
+
+def with_guest(name: str, given: Software) -> Software:
+    """The guest of the catalogue, changed by what else was given."""
+    with shown_progress() as progress:
+        payload = fetch_guest(name, progress)
+    own = [str(path) if path else None for path in (payload.kernel, payload.initrd, payload.bios)]
+    return Software(
+        board=given.board or payload.board,
+        memory=given.memory or payload.memory,
+        kernel=given.kernel or own[0],
+        initrd=given.initrd or own[1],
+        bios=given.bios or own[2],
+        append=f"{payload.append} {given.append}".strip(),
+    )
+
+
+def without_guest(given: Software) -> Software:
+    """What was given, on the default board."""
+    if not (given.kernel or given.bios):
+        raise BimetalError(
+            "there is nothing to run",
+            "name a guest ('bimetal guests' lists them), or give --kernel or --bios",
+            ExitCode.USAGE,
+        )
+    return Software(
+        board=given.board or DEFAULT_BOARD,
+        memory=given.memory or DEFAULT_MEMORY,
+        kernel=given.kernel,
+        initrd=given.initrd,
+        bios=given.bios,
+        append=given.append,
+    )
+
+
+def banner(what: str | None, machine: Machine, serial: str) -> str:
+    """The one line said before the guest speaks."""
+    cpus = len(machine.cpus)
+    parts = [
+        f"bimetal: {what} on {machine.board}",
+        f"{cpus} CPU{'s' if cpus > 1 else ''}",
+        format_size(machine.config.memory),
+        f"accelerator {machine.accel}",
+    ]
+    keys = "; Ctrl-A x ends it, Ctrl-A h helps" if serial == "stdio" else ""
+    return ", ".join(parts) + keys
+
+
+def tell(result: Result) -> None:
+    """Say why a run ended that the guest did not end in order."""
+    if result.message:
+        click.echo(f"bimetal: {result}", err=True)
+    if result.details:
+        click.echo(result.details, err=True)

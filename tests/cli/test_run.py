@@ -1,0 +1,172 @@
+"""``bimetal run``: what becomes of the options, on a machine that only takes notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bimetal import Ending, ExitCode, Payload, Result
+from bimetal.catalogue import find
+from bimetal.cli import run
+from tests.cli.conftest import Cli
+
+
+@dataclass
+class Notes:
+    """What the command did with its machine, and how the machine shall end."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    result: Result = field(default_factory=lambda: Result(Ending.POWER_OFF, 0))
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """A machine that takes notes stands in for the real one."""
+    taken = Notes()
+
+    class NotedMachine:
+        def __init__(self, board: str, **options: Any):
+            taken.options = {"board": board, **options}
+            self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
+            self.config = SimpleNamespace(memory=512 << 20)
+
+        def __enter__(self) -> NotedMachine:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            taken.calls.append("close")
+
+        def disk(self, path: str, **options: Any) -> None:
+            taken.calls.append(f"disk {path} {options}")
+
+        def start(self) -> None:
+            taken.calls.append("start")
+
+        def wait(self) -> Result:
+            taken.calls.append("wait")
+            return taken.result
+
+        def stats(self) -> str:
+            return "42 exits"
+
+    def fetched(name: str, progress: object) -> Payload:
+        guest = find(name)
+        where = Path("/cache") / name
+        return Payload(guest, where / "kernel", where / "initrd", None, {})
+
+    monkeypatch.setattr(run, "Machine", NotedMachine)
+    monkeypatch.setattr(run, "fetch_guest", fetched)
+    return taken
+
+
+def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
+    told = cli("run", "debian-installer-riscv64")
+    assert told.code == 0
+    assert notes.options == {
+        "board": "riscv-virt",
+        "memory": "1G",
+        "cpus": 1,
+        "kernel": "/cache/debian-installer-riscv64/kernel",
+        "initrd": "/cache/debian-installer-riscv64/initrd",
+        "append": "console=ttyS0 DEBIAN_FRONTEND=text",
+        "bios": None,
+        "accel": "auto",
+        "serial": "stdio",
+        "reboot": True,
+    }
+    assert notes.calls == ["start", "wait", "close"]
+
+
+def test_what_is_given_goes_before_what_the_guest_brings(cli: Cli, notes: Notes) -> None:
+    words = "run debian-riscv64 --kernel mine -m 2G --smp 4 --append quiet --bios fw.bin".split()
+    assert cli(*words).code == 0
+    assert notes.options["kernel"] == "mine"
+    assert notes.options["initrd"] == "/cache/debian-riscv64/initrd"
+    assert notes.options["append"] == "console=ttyS0 quiet"
+    assert notes.options["memory"] == "2G"
+    assert notes.options["cpus"] == 4
+    assert notes.options["bios"] == "fw.bin"
+
+
+def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
+    words = "run --kernel Image --initrd i.cpio --accel interp --serial none --no-reboot".split()
+    assert cli(*words).code == 0
+    assert notes.options == {
+        "board": "riscv-virt",
+        "memory": "512M",
+        "cpus": 1,
+        "kernel": "Image",
+        "initrd": "i.cpio",
+        "append": "",
+        "bios": None,
+        "accel": "interp",
+        "serial": "none",
+        "reboot": False,
+    }
+
+
+def test_an_architecture_names_its_board(cli: Cli, notes: Notes) -> None:
+    cli("run", "--kernel", "vmlinux", "--arch", "x86_64")
+    assert notes.options["board"] == "microvm"
+
+
+def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> None:
+    cli("run", "--kernel", "k", "--disk", "a.img", "--disk", "b.img,readonly,serial=B")
+    assert notes.calls == [
+        "disk a.img {'readonly': False, 'snapshot': False, 'serial': ''}",
+        "disk b.img {'readonly': True, 'snapshot': False, 'serial': 'B'}",
+        "start",
+        "wait",
+        "close",
+    ]
+
+
+def test_one_line_before_the_guest_speaks(cli: Cli, notes: Notes) -> None:
+    told = cli("run", "debian-riscv64", "--cpus", "2")
+    assert told.err == (
+        "bimetal: debian-riscv64 on riscv-virt, 2 CPUs, 512 MiB, accelerator interp; "
+        "Ctrl-A x ends it, Ctrl-A h helps\n"
+    )
+    assert told.out == ""
+    assert "Ctrl-A" not in cli("run", "debian-riscv64", "--serial", "pty").err
+
+
+def test_the_exit_code_is_the_guests(cli: Cli, notes: Notes) -> None:
+    notes.result = Result(Ending.POWER_OFF, 7)
+    assert cli("run", "--kernel", "k").code == 7
+
+
+def test_a_cpu_that_cannot_go_on_is_told(cli: Cli, notes: Notes) -> None:
+    notes.result = Result(Ending.FAULT, ExitCode.INTERNAL, "CPU 0: triple fault", "pc 0x0")
+    told = cli("run", "--kernel", "k")
+    assert told.code == ExitCode.INTERNAL
+    assert told.err.endswith("bimetal: CPU fault, code 70: CPU 0: triple fault\npc 0x0\n")
+
+
+def test_statistics_come_at_the_end(cli: Cli, notes: Notes) -> None:
+    assert cli("run", "--kernel", "k", "--stats").err.endswith("42 exits\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "nothing to run"),
+        (["--initrd", "i"], "nothing to run"),
+        (["zx81"], "no guest 'zx81'"),
+        (["--kernel", "k", "--disk", ",readonly"], "path of an image"),
+        (["--kernel", "k", "--trace", "nonsense"], "no trace stage 'nonsense'"),
+        (["--kernel", "k", "--board", "riscv-virt", "--arch", "riscv64"], "name the same thing"),
+    ],
+)
+def test_what_makes_no_sense_starts_nothing(
+    cli: Cli, notes: Notes, words: list[str], says: str
+) -> None:
+    told = cli("run", *words)
+    assert told.code == ExitCode.USAGE
+    assert says in told.err
+    assert "start" not in notes.calls
