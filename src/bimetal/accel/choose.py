@@ -24,6 +24,7 @@ Factory = Callable[..., Accelerator]
 KVM: Final = "bimetal.accel.kvm.host:create"
 
 ENGINES: dict[str, tuple[str, frozenset[str]]] = {
+    "jit": ("bimetal.accel.jit:JitAccelerator", frozenset({"riscv64"})),
     "interp": ("bimetal.accel.interp:InterpAccelerator", frozenset({"riscv64"})),
 }
 """Accelerators that need nothing of the host, best first: where each is, and the guests that it

@@ -47,6 +47,7 @@ class InterpCpu:
         state = self.state
         self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
+        self._origin = state.word("clock_origin")
         self._stop = state.layout.offsets["stop"]
         self._lines = state.layout.offsets["line"]
         self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
@@ -71,6 +72,8 @@ class InterpCpu:
         if self.state.bytes[self._stop]:
             self.state.bytes[self._stop] = 0
             return self._kicked
+        if isinstance(self._clock, RealClock):
+            words[self._origin] = self._clock.origin_ns  # changes when the machine pauses
         while True:
             self._enter(self.state.address)
             reason = words[self._reason]
@@ -206,11 +209,6 @@ class InterpCpu:
         self._asked = None
         self.flush()
 
-    def start_clock(self) -> None:
-        """Take the origin of time from the machine's clock."""
-        origin = self._clock.origin_ns if isinstance(self._clock, RealClock) else 0
-        self.state.set("clock_origin", 0, origin)
-
     def close(self) -> None:
         """See `Cpu.close`. Memory goes with the object."""
 
@@ -225,19 +223,21 @@ class InterpAccelerator:
             raise BimetalError(
                 f"no accelerator here runs {isa} code", f"known: {', '.join(sorted(PROFILES))}"
             )
-        self._profile = PROFILES[isa]
+        self.profile = PROFILES[isa]
         self._clock, self._firmware_calls = clock, firmware_calls
-        self._native = interpreter(self._profile.isa)
+        self.native = interpreter(self.profile.isa)
         self._slots: list[MemorySlot] = []
         self.cpus: list[InterpCpu] = []
 
     def add_cpu(self, index: int) -> InterpCpu:
         """See `Accelerator.add_cpu`."""
-        cpu = InterpCpu(index, self._profile, self._native, self._clock, self._firmware_calls)
-        cpu.set_memory(self._slots)
-        cpu.start_clock()
-        self.cpus.append(cpu)
+        cpu = InterpCpu(index, self.profile, self.native, self._clock, self._firmware_calls)
+        self._adopt(cpu)
         return cpu
+
+    def _adopt(self, cpu: InterpCpu) -> None:
+        cpu.set_memory(self._slots)
+        self.cpus.append(cpu)
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
         """See `Accelerator.set_memory`."""

@@ -8,7 +8,6 @@ from functools import cache
 
 from ..isa.describe import Insn, Isa
 from ..isa.trace import Branches
-from .cache import ObjectCache
 from .decoder import Candidate, Form, decoder_text
 from .fplower import declarations as fp_declarations
 from .glue import glue_text
@@ -18,8 +17,9 @@ from .layout import OPERANDS, PAGE, RECORD, Layout
 from .native import Library, load_or_build, sources_digest
 from .routine import routine_text
 from .runtime import runtime
+from .store import CodeStore
 
-__all__ = ["Interpreter", "interpreter", "interpreter_text"]
+__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
 
 _INTRINSICS = [
     *(f"declare i{w} @llvm.{name}.i{w}(i{w})" for w in (16, 32, 64) for name in ("bswap",)),
@@ -123,8 +123,16 @@ class Interpreter:
 
 
 @cache
+def engine_digest(isa: Isa) -> bytes:
+    """What the code made for an ISA depends on, besides the guest: to be part of every key."""
+    return sources_digest("ir", "isa", "codegen") + isa.name.encode()
+
+
+@cache
 def interpreter(isa: Isa) -> Interpreter:
     """The interpreter of an ISA, compiled at the first use on a host and then kept on disk."""
-    key = f"interp-{isa.name}-{sources_digest('ir', 'isa', 'codegen')}"
-    library = load_or_build(key, lambda: interpreter_text(isa), ObjectCache())
+    key = f"interpreter {isa.name} {engine_digest(isa).hex()}"
+    store = CodeStore()
+    library = load_or_build(key, lambda: interpreter_text(isa), store)
+    store.close()
     return Interpreter(Layout.of(isa), library)

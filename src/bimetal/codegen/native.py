@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from .cache import ObjectCache
+from .store import CodeStore
 
-__all__ = ["Library", "compile_object", "compile_quickly", "load_or_build", "sources_digest"]
+__all__ = ["Library", "Linker", "compile_object", "compile_quickly", "load_or_build", "sources_digest"]
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -56,7 +56,7 @@ def compile_quickly(text: str, level: int = 1) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def sources_digest(*folders: str) -> str:
+def sources_digest(*folders: str) -> bytes:
     """A digest of everything that generated code depends on: our sources, LLVM, the host's CPU."""
     digest = hashlib.sha256()
     for folder in folders:
@@ -65,25 +65,16 @@ def sources_digest(*folders: str) -> str:
             digest.update(path.read_bytes())
     versions = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name())
     digest.update(repr((versions, llvm.get_host_cpu_features().flatten())).encode())
-    return digest.hexdigest()[:40]
+    return digest.digest()[:16]
 
 
 class Library:
     """Loaded native code. It stays in memory as long as the object lives."""
 
-    def __init__(self, content: bytes | None = None):
+    def __init__(self, content: bytes):
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
-        if content is not None:
-            self.add(content)
-
-    def add(self, content: bytes) -> None:
-        """Load one more object; it may use what `publish` has named."""
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
         self._engine.finalize_object()
-
-    def publish(self, symbol: str, name: str) -> None:
-        """Let objects of other libraries use one of our symbols by ``name``."""
-        llvm.add_symbol(name, self.address(symbol))
 
     def address(self, symbol: str) -> int:
         """The address of an exported symbol; KeyError if there is none."""
@@ -93,7 +84,27 @@ class Library:
         return int(address)
 
 
-def load_or_build(key: str, build: Callable[[], str], store: ObjectCache) -> Library:
+class Linker:
+    """Loads objects one by one while others execute. What is loaded stays until the end."""
+
+    def __init__(self, imports: Mapping[str, int]):
+        _target()
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        self._jit = llvm.create_lljit_compiler(machine, use_jit_link=True)
+        self._imports = dict(imports)
+        self._loaded: list[llvm.ResourceTracker] = []
+
+    def load(self, content: bytes, symbol: str) -> int:
+        """Load an object; the address of its symbol."""
+        builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(symbol)
+        for name, address in self._imports.items():
+            builder.import_symbol(name, address)
+        tracker = builder.link(self._jit, f"object{len(self._loaded)}")
+        self._loaded.append(tracker)
+        return int(tracker[symbol])
+
+
+def load_or_build(key: str, build: Callable[[], str], store: CodeStore) -> Library:
     """The library stored under ``key``, or else compiled from what ``build`` writes."""
     _target()
     content = store.get(key)

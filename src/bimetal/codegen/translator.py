@@ -1,0 +1,55 @@
+"""The translator's process: regions in, object files out.
+
+It stands outside the machine's process because tracing and LLVM are work that must stop neither
+a hart nor a device, and so that nothing a compiler does can take a machine down.
+
+    python -m bimetal.codegen.translator ISA
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+from ..isa.describe import Isa
+from ..isa.registry import isa_named
+from .discover import discover
+from .layout import Layout
+from .native import compile_quickly
+from .region import JOINTS, Region, region_text
+from .worker import Compiled, Job, joint_name, receive, send
+
+__all__ = ["main", "translate"]
+
+# Instructions of the largest region: beyond it compile time grows faster than the gain.
+LIMIT = 250
+
+
+def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
+    """Do one job."""
+    start = time.process_time()
+    executed = job.executed
+    steps = discover(isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT)
+    region = Region(steps, tuple(entry for entry in job.entries if entry in steps))
+    content = b""
+    if region.entries:
+        joints = [joint_name(isa, joint) for joint in JOINTS]
+        content = compile_quickly(region_text(layout, job.symbol, region, joints))
+    return Compiled(
+        job.number, content, region.entries, len(steps), time.process_time() - start
+    )
+
+
+def main(name: str) -> None:
+    """Serve jobs from standard input until it ends."""
+    # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    isa = isa_named(name)
+    layout = Layout.of(isa)
+    while isinstance(job := receive(sys.stdin.buffer), Job):
+        send(sys.stdout.buffer, translate(isa, layout, job))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
