@@ -104,13 +104,12 @@ def _convert(node: Node, phandles: Mapping[Node, int]) -> Any:
 def _property(name: str, value: Property, phandles: Mapping[Node, int]) -> Any:
     if value is None:
         return fdt.Property(name)
-    if isinstance(value, str):
-        return fdt.PropStrings(name, value)
     if isinstance(value, bytes):
         return fdt.PropBytes(name, data=value)
-    if isinstance(value, int | Node):
+    if isinstance(value, int | str | Node):
         value = (value,)
-    words = [phandles[each] if isinstance(each, Node) else each for each in value]
-    if words and all(isinstance(word, str) for word in words):
-        return fdt.PropStrings(name, *words)
-    return fdt.PropWords(name, *words)
+    # As bytes, because the library takes neither an empty string nor one beyond ASCII.
+    texts = [text.encode() + b"\0" for text in value if isinstance(text, str)]
+    if texts:
+        return fdt.PropBytes(name, data=b"".join(texts))
+    return fdt.PropWords(name, *(phandles[each] if isinstance(each, Node) else each for each in value))
