@@ -151,6 +151,7 @@ class VirtioBlock(VirtioDevice):
         self._set_write_back(self.config[WRITEBACK_AT])
 
     def close(self) -> None:
+        super().close()
         self._disk.close()
 
     def _set_write_back(self, write_back: int) -> None:

@@ -5,14 +5,15 @@ Several ports (VIRTIO_CONSOLE_F_MULTIPORT) are not offered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any
 
+from bimetal.devices.chars import Chars
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Chain, QueueError
 
-__all__ = ["Line", "VirtioConsole"]
+__all__ = ["VirtioConsole"]
 
 RECEIVE, TRANSMIT = 0, 1
 
@@ -31,26 +32,13 @@ OUTPUT_CHUNK = 64 << 10
 """Bytes handed to the line at once: a guest decides how large its buffers are, we what we copy."""
 
 
-class Line(Protocol):
-    """What the console needs of the far end of its line."""
-
-    def write(self, data: bytes) -> None:
-        """Send output without waiting."""
-
-    def connect(self, receive: Callable[[bytes], None], room: Callable[[], int]) -> None:
-        """Deliver input to ``receive``, never more than ``room()`` bytes."""
-
-    def resume(self) -> None:
-        """There is room again."""
-
-
 class VirtioConsole(VirtioDevice):
     """A console at the end of ``line``, ``columns`` by ``rows`` characters if that is known."""
 
     device_id = 3
     queue_limits = (64, 64)
 
-    def __init__(self, line: Line, columns: int = 0, rows: int = 0):
+    def __init__(self, line: Chars, columns: int = 0, rows: int = 0):
         super().__init__()
         self.offered = EMERG_WRITE | (SIZE if columns and rows else 0)
         self.config[:] = _CONFIG.pack(columns, rows, 1, 0)

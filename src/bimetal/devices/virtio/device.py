@@ -109,7 +109,9 @@ class VirtioDevice:
             queue.reset()
 
     def close(self) -> None:
-        """Give back what the host lent. Idempotent."""
+        """Give back what the host lent. Overriding methods call this one. Idempotent."""
+        for queue in self.queues:
+            queue.disable()
 
     def save(self) -> dict[str, object]:
         """The state as plain values, for a snapshot; taken while no request is under way."""
