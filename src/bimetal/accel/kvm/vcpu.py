@@ -54,7 +54,8 @@ class KvmCpu(ABC):
         self._pieces: deque[tuple[Exit, int]] = deque()
         self._kick_wanted = False
         self._unfinished = False
-        self._thread, self._native_thread = 0, 0
+        self._thread: threading.Thread | None = None
+        self._native_thread = 0
         self._exits = self._exit_handlers()
 
     # -- running ---------------------------------------------------------------------------
@@ -99,8 +100,9 @@ class KvmCpu(ABC):
             interrupt_thread(self._native_thread)
 
     def _note_thread(self) -> None:
-        thread = threading.get_ident()
-        if thread != self._thread:
+        # Compared by the object: the system gives the identifiers of ended threads to new ones.
+        thread = threading.current_thread()
+        if thread is not self._thread:
             self._thread, self._native_thread = thread, threading.get_native_id()
 
     def _take_kick(self) -> Exit | None:

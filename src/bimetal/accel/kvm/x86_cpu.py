@@ -157,11 +157,17 @@ class X86Cpu(KvmCpu):
         return REGISTERS[name].read(self.handle)
 
     def write_register(self, name: str, value: int) -> None:
-        """Set a register. A halt, or the rest of an access, is over before."""
+        """Set a register. A halt, or the rest of an access, is over before.
+
+        ValueError if the processor's state would be one that cannot be.
+        """
         source = REGISTERS[name]
         self.settle()
         self._halted = False
-        source.write(self.handle, value)
+        try:
+            source.write(self.handle, value)
+        except OSError as error:
+            raise ValueError(f"KVM refuses {name} = {value:#x}: {error.strerror}") from error
 
     def reset(self) -> None:
         """The state in which KVM created the vCPU, which is that after RESET."""

@@ -46,6 +46,25 @@ class Field:
         cpu.ioctl(self.set, buffer)
 
 
+CR0_PG = 1 << 31
+EFER_LME, EFER_LMA = 1 << 8, 1 << 10
+
+
+@dataclass(frozen=True)
+class ModeField(Field):
+    """CR0 or EFER. Together they say whether 64-bit mode is active: EFER.LMA is not set by
+    anybody but follows from CR0.PG and EFER.LME, as in the processor."""
+
+    def write(self, cpu: Handle, value: int) -> None:
+        buffer = cpu.read(self.get, self.layout.size)
+        self.layout.put(buffer, self.name, value)
+        efer = self.layout.get(buffer, "efer") & ~EFER_LMA
+        if efer & EFER_LME and self.layout.get(buffer, "cr0") & CR0_PG:
+            efer |= EFER_LMA
+        self.layout.put(buffer, "efer", efer)
+        cpu.ioctl(self.set, buffer)
+
+
 ATTRIBUTES = (
     ("type", 0, 4),
     ("s", 4, 1),
@@ -210,6 +229,8 @@ def _table() -> dict[str, Source]:
         special(f"{name}.limit", f"{name}.limit")
     for name in x86.CONTROL_REGISTERS:
         special(name, name)
+    for name in ("cr0", "efer"):
+        table[name] = ModeField(x86.GET_SREGS, x86.SET_SREGS, x86.SREGS, name)
     table["xcr0"] = Xcr0()
     for name in ("dr0", "dr1", "dr2", "dr3", "dr6", "dr7"):
         table[name] = Field(x86.GET_DEBUGREGS, x86.SET_DEBUGREGS, x86.DEBUG_REGS, name)
