@@ -99,3 +99,13 @@ def test_a_paused_real_clock_stands_still_and_goes_on_without_a_jump() -> None:
     clock.resume()
     assert clock.now_ns() >= stopped
     assert clock.origin_ns > origin
+
+
+def test_the_host_waits_for_a_real_clock_only() -> None:
+    real, virtual = RealClock(), VirtualClock()
+    assert real.host_seconds(0) == 0
+    waiting = real.host_seconds(real.now_ns() + 10**12)
+    assert waiting is not None
+    assert 0 < waiting <= 1000
+    assert virtual.host_seconds(0) == 0
+    assert virtual.host_seconds(1) is None

@@ -117,12 +117,9 @@ LOADERS: list[tuple[Callable[..., Program], object]] = [
 def test_no_file_breaks_the_loaders(noise: bytes, at: int) -> None:
     for good in (elf(), image()):
         data = good[:at] + noise + good[at + len(noise) :]
-        for load in (
-            lambda d: load_elf(d, "x", "EM_RISCV"),
-            lambda d: load_riscv_image(d, "x", RAM),
-        ):
+        for load, where in LOADERS:
             try:
-                program = load(data)
+                program = load(data, "x", where)
             except BimetalError:
                 continue
             assert program.end <= 1 << 41

@@ -66,6 +66,11 @@ class Clock(ABC):
         """Nanoseconds since 1970-01-01 00:00 UTC, for real-time clocks."""
 
     @abstractmethod
+    def host_seconds(self, deadline_ns: int) -> float | None:
+        """How long the host has to wait until ``deadline_ns``, at least 0; None if waiting does
+        not bring it nearer."""
+
+    @abstractmethod
     def pause(self) -> None:
         """Stop the time. Idempotent."""
 
@@ -120,6 +125,9 @@ class RealClock(Clock):
     def wall_ns(self) -> int:
         return time.time_ns()
 
+    def host_seconds(self, deadline_ns: int) -> float | None:
+        return max(0, deadline_ns - self.now_ns()) / 1_000_000_000
+
     def pause(self) -> None:
         self._paused_at = self.now_ns()
 
@@ -145,6 +153,9 @@ class VirtualClock(Clock):
 
     def wall_ns(self) -> int:
         return self._wall_start + self._now
+
+    def host_seconds(self, deadline_ns: int) -> float | None:
+        return 0.0 if deadline_ns <= self._now else None
 
     def pause(self) -> None:
         """A clock that only jumps has nothing to stop."""

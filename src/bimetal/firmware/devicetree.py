@@ -112,4 +112,6 @@ def _property(name: str, value: Property, phandles: Mapping[Node, int]) -> Any:
     texts = [text.encode() + b"\0" for text in value if isinstance(text, str)]
     if texts:
         return fdt.PropBytes(name, data=b"".join(texts))
-    return fdt.PropWords(name, *(phandles[each] if isinstance(each, Node) else each for each in value))
+    return fdt.PropWords(
+        name, *(phandles[each] if isinstance(each, Node) else each for each in value)
+    )

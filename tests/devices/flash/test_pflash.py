@@ -16,7 +16,7 @@ class Store:
         self.content = bytearray(content)
         self.size, self.readonly = len(content), readonly
         self.flushed = 0
-        self.broken = False
+        self.broken = self.closed = False
 
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self.content[offset : offset + length])
@@ -28,6 +28,9 @@ class Store:
 
     def flush(self) -> None:
         self.flushed += 1
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def is_direct(flash: PFlash) -> bool:
@@ -190,6 +193,12 @@ def test_a_failing_store_fails_the_guest_and_is_counted() -> None:
     program(flash, 0, 0)
     assert flash.read(0, 4) == both(0x90)
     assert flash.events.counts == {"host error: a flash could not be saved": 1}
+
+
+def test_closing_gives_the_store_back() -> None:
+    store = patterned()
+    PFlash(SMALL, store).close()
+    assert store.closed
 
 
 def test_reset_brings_the_array_back() -> None:

@@ -42,6 +42,9 @@ class FlashStore(Protocol):
     def flush(self) -> None:
         """Return once all that was written is safe. Raises OSError."""
 
+    def close(self) -> None:
+        """Give it back. Idempotent."""
+
 
 class PFlash(Device):
     """A bank of ``geometry`` that starts with what ``store`` holds and writes every change there.
@@ -117,6 +120,8 @@ class PFlash(Device):
         self._contents = None
         if self.direct_memory is not None:
             self.direct_memory.close()
+        if self.store is not None:
+            self.store.close()
 
     # Accesses
 

@@ -1,0 +1,79 @@
+"""The harts of a machine, as the SBI acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bimetal.boards.riscv_lines import SSIP
+from bimetal.firmware.sbi import HartState, ResetType
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.cpus import CpuControl
+from bimetal.seam import Cpu, Shutdown, ShutdownKind
+
+__all__ = ["SUPERVISOR", "BoardHarts", "enter_supervisor"]
+
+SUPERVISOR = 1
+
+
+def enter_supervisor(cpu: Cpu, address: int, argument: int) -> None:
+    """Let ``cpu``, which was just reset, begin at ``address`` in S-mode without translation, with
+    its hart number in a0 and ``argument`` in a1 (SBI 2.0, 9.1)."""
+    for name, value in (
+        ("priv", SUPERVISOR),
+        ("pc", address),
+        ("a0", cpu.index),
+        ("a1", argument),
+    ):
+        cpu.write_register(name, value)
+
+
+class BoardHarts:
+    """Implements `bimetal.firmware.sbi.Harts` by the CPUs of a chassis."""
+
+    def __init__(self, chassis: Chassis):
+        self._chassis = chassis
+        self.count = chassis.config.cpus
+
+    @property
+    def _cpus(self) -> CpuControl:
+        cpus = self._chassis.cpus
+        if cpus is None:
+            raise RuntimeError("a firmware call before the board has CPUs")
+        return cpus
+
+    def state(self, hart: int) -> HartState:
+        """See `Harts.state`."""
+        if self._cpus.is_starting(hart):
+            return HartState.START_PENDING
+        return HartState.STOPPED if self._cpus.is_parked(hart) else HartState.STARTED
+
+    def start(self, hart: int, address: int, argument: int) -> None:
+        """See `Harts.start`."""
+        self._cpus.start(hart, lambda cpu: enter_supervisor(cpu, address, argument))
+
+    def stop(self, hart: int) -> None:
+        """See `Harts.stop`."""
+        self._cpus.park(hart)
+
+    def resume(self, hart: int, address: int, argument: int) -> None:
+        """See `Harts.resume`."""
+        self.start(hart, address, argument)
+
+    def interrupt(self, hart: int) -> None:
+        """See `Harts.interrupt`."""
+        self._cpus.pulse(hart, SSIP)
+
+    def set_timer(self, hart: int, ticks: int) -> None:
+        """See `Harts.set_timer`. The hart has Sstc, which clears and raises the interrupt."""
+        self._cpus.registers(hart).write_register("stimecmp", ticks)
+
+    def fence(self, caller: int, harts: Iterable[int], *, code: bool) -> None:
+        """See `Harts.fence`. A CPU forgets both kinds of translation together."""
+        self._cpus.fence(caller, harts, lambda cpu: cpu.flush())
+
+    def reset(self, kind: ResetType, failed: bool) -> None:
+        """See `Harts.reset`."""
+        if kind is ResetType.SHUTDOWN:
+            self._chassis.power(Shutdown(ShutdownKind.POWER_OFF, int(failed)))
+        else:
+            self._chassis.power(Shutdown(ShutdownKind.RESET))

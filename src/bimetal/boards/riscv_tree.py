@@ -1,0 +1,162 @@
+"""The device tree of a RISC-V board, derived from what stands on it.
+
+Node names, compatibles and structure are those of QEMU's ``virt``, which is what stock kernels
+and firmware are tested with; bindings are those of the Linux kernel's documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
+from bimetal.devices.device import Device
+from bimetal.devices.irq.pin import Pin
+from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
+from bimetal.devices.serial.ns16550a import Ns16550a
+from bimetal.devices.timer.aclint import TIMEBASE_HZ
+from bimetal.firmware.devicetree import Node, cells
+from bimetal.machine.chassis import Chassis, CpuLine, Placement
+
+__all__ = ["EXTENSIONS", "describe_board"]
+
+EXTENSIONS = (
+    *("i", "m", "a", "f", "d", "c"),
+    *("zicbom", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintpause"),
+    *("zba", "zbb", "zbs", "sstc", "svadu"),
+)
+"""What the harts implement, in the order of the ISA string."""
+
+CACHE_BLOCK = 64
+
+LINES_IN_ORDER = (MSIP, MTIP, MEIP, SEIP)
+"""How the interrupts that one device sends to a hart are ordered."""
+
+
+def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
+    """The tree of ``chassis``; ``/chosen`` is there, and empty but for the console."""
+    root = Node(
+        "",
+        {
+            "#address-cells": 2,
+            "#size-cells": 2,
+            "compatible": "riscv-virtio",
+            "model": model,
+        },
+    )
+    chosen = root.add(Node("chosen"))
+    aliases = root.add(Node("aliases"))
+    root.add(
+        Node(
+            f"memory@{ram_at:x}",
+            {"device_type": "memory", "reg": cells(ram_at, chassis.config.memory)},
+        )
+    )
+    controllers = _describe_cpus(root, chassis.config.cpus)
+    soc = root.add(
+        Node(
+            "soc",
+            {"#address-cells": 2, "#size-cells": 2, "compatible": "simple-bus", "ranges": None},
+        )
+    )
+    nodes = {placement.device: soc.add(_describe(placement)) for placement in chassis.placements}
+    for placement in chassis.placements:
+        _describe_interrupts(nodes[placement.device], placement, nodes, controllers)
+        if isinstance(placement.device, SifiveTest):
+            _describe_power(root, nodes[placement.device])
+        if isinstance(placement.device, Ns16550a):
+            serial = nodes[placement.device]
+            aliases[f"serial{len(aliases.properties)}"] = serial.path
+            chosen.properties.setdefault("stdout-path", serial.path)
+    return root
+
+
+def _describe_cpus(root: Node, count: int) -> list[Node]:
+    """The harts; their interrupt controllers are what is returned."""
+    cpus = root.add(
+        Node("cpus", {"#address-cells": 1, "#size-cells": 0, "timebase-frequency": TIMEBASE_HZ})
+    )
+    harts = [cpus.add(_describe_hart(index)) for index in range(count)]
+    controllers = [
+        hart.add(
+            Node(
+                "interrupt-controller",
+                {
+                    "#interrupt-cells": 1,
+                    "interrupt-controller": None,
+                    "compatible": "riscv,cpu-intc",
+                },
+            )
+        )
+        for hart in harts
+    ]
+    cluster = cpus.add(Node("cpu-map")).add(Node("cluster0"))
+    for index, hart in enumerate(harts):
+        cluster.add(Node(f"core{index}", {"cpu": hart}))
+    return controllers
+
+
+def _describe_hart(index: int) -> Node:
+    letters = "".join(name for name in EXTENSIONS if len(name) == 1)
+    names = [name for name in EXTENSIONS if len(name) > 1]
+    return Node(
+        f"cpu@{index:x}",
+        {
+            "device_type": "cpu",
+            "reg": index,
+            "status": "okay",
+            "compatible": "riscv",
+            "riscv,isa": "_".join([f"rv64{letters}", *names]),
+            "riscv,isa-base": "rv64i",
+            "riscv,isa-extensions": EXTENSIONS,
+            "riscv,cbom-block-size": CACHE_BLOCK,
+            "riscv,cboz-block-size": CACHE_BLOCK,
+            "mmu-type": "riscv,sv48",
+        },
+    )
+
+
+def _describe(placement: Placement) -> Node:
+    device = placement.device
+    node = Node(f"{device.node_name or device.kind}@{placement.at:x}")
+    node["compatible"] = device.compatible
+    node["reg"] = cells(placement.at, device.mmio_size)
+    node.properties.update(device.properties())
+    return node
+
+
+def _describe_interrupts(
+    node: Node, placement: Placement, nodes: dict[Device, Node], controllers: Sequence[Node]
+) -> None:
+    """Where the outputs of a device lead: to pins of a controller, or to harts."""
+    targets = [
+        target
+        for wire in placement.wires.values()
+        for target in (wire if isinstance(wire, Sequence) else (wire,))
+    ]
+    pins = [target for target in targets if isinstance(target, Pin)]
+    if pins:
+        node["interrupts"] = tuple(pin.number for pin in pins)
+        node["interrupt-parent"] = next(
+            nodes[device] for device in nodes if device is pins[0].controller
+        )
+    lines = [target for target in targets if isinstance(target, CpuLine)]
+    lines.sort(key=lambda line: (line.cpu, LINES_IN_ORDER.index(line.line)))
+    if lines:
+        node["interrupts-extended"] = tuple(
+            cell for line in lines for cell in (controllers[line.cpu], line.line)
+        )
+
+
+def _describe_power(root: Node, test: Node) -> None:
+    for name, value in (("poweroff", PASS), ("reboot", RESET)):
+        root.add(
+            Node(
+                name,
+                {
+                    "compatible": f"syscon-{name}",
+                    "regmap": test,
+                    "offset": 0,
+                    "value": value,
+                },
+            )
+        )

@@ -1,0 +1,1 @@
+"""The machine: what holds CPUs and devices together, and runs them."""

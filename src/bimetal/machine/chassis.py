@@ -1,0 +1,195 @@
+"""What a board puts together: memory and devices at addresses, wires between them.
+
+The verbs of boards. A chassis has no CPU yet: wires to CPUs are remembered by number and lead to
+whatever CPUs the machine gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from bimetal.base.clock import Clock
+from bimetal.devices.chars import Chars
+from bimetal.devices.device import Device
+from bimetal.devices.flash.pflash import PFlash
+from bimetal.devices.output import Level, Line, Output
+from bimetal.machine.config import Config
+from bimetal.machine.cpus import CpuControl
+from bimetal.memory.ram import Ram
+from bimetal.memory.space import AddressSpace, Region
+from bimetal.seam import Cpu, Shutdown
+
+__all__ = ["Boot", "Chassis", "CpuLine", "Placement"]
+
+
+class Boot(Protocol):
+    """How the CPUs of a board start, and who answers their calls to firmware."""
+
+    firmware_calls: bool
+    """Whether calls to firmware come to `call` instead of trapping into the guest."""
+
+    def load(self) -> None:
+        """Put programs and tables into memory, before the first start and after each reset.
+
+        Raises `BimetalError` for files that cannot be used."""
+
+    def enter(self, cpu: Cpu) -> bool:
+        """Set the registers of ``cpu``, which was just reset; False if it waits to be started."""
+
+    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
+        """Answer a firmware call of the CPU of that number, with the machine's lock held."""
+
+
+class CpuLine:
+    """Interrupt line ``line`` of CPU ``cpu``: call it with a level."""
+
+    __slots__ = ("_chassis", "cpu", "line")
+
+    def __init__(self, chassis: Chassis, cpu: int, line: int):
+        self._chassis, self.cpu, self.line = chassis, cpu, line
+
+    def __call__(self, level: bool) -> None:
+        self._chassis.drive(self.cpu, self.line, level)
+
+    def __repr__(self) -> str:
+        return f"cpu{self.cpu} line {self.line}"
+
+
+AnyDevice = TypeVar("AnyDevice", bound=Device)
+
+Wire = Callable[..., object] | Sequence[Line]
+"""Where an output goes: one input for an output, as many as it has for a row."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A device on the board: its name, its first address, and the wires of its outputs."""
+
+    device: Device
+    at: int
+    wires: Mapping[str, Wire]
+    port: bool = False
+
+
+class Chassis:
+    """A board under construction, and then what it became.
+
+    ``config`` is what the user asked for, ``console`` the line of the machine's console, and
+    ``defer`` has a function called soon, by another thread, with the lock held.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        console: Chars,
+        defer: Callable[[Callable[[], None]], None],
+    ):
+        self.config, self.clock, self.console, self.defer = config, clock, console, defer
+        self.space, self.ports = AddressSpace(), AddressSpace()
+        self.placements: list[Placement] = []
+        self.memories: list[Ram] = []
+        self.boot: Boot | None = None
+        self.cpus: CpuControl | None = None
+        """The CPUs, once there are some."""
+        self.driver: Callable[[int, int, bool], None] | None = None
+        """Drives a CPU's line, once there are CPUs: (cpu, line, level)."""
+        self.powered: Callable[[Shutdown], None] | None = None
+        """Hears how the guest ends its run."""
+
+    # Verbs
+
+    def ram(self, *, at: int, size: int | None = None, name: str = "ram") -> Ram:
+        """Put RAM at ``at``: as much as the user wants, unless ``size`` says otherwise."""
+        return self._memory(Ram(name, self.config.memory if size is None else size), at)
+
+    def rom(self, *, at: int, size: int, name: str = "rom") -> Ram:
+        """Put read-only memory at ``at``."""
+        return self._memory(Ram(name, size, readonly=True), at)
+
+    def add(self, device: AnyDevice, *, at: int, **wires: Wire) -> AnyDevice:
+        """Put ``device`` at the address ``at`` and connect its outputs, given by name.
+
+        ValueError for an output that the device does not have, or an address that is taken.
+        """
+        device.rename(f"{device.kind}@{at:x}")
+        _connect(device, wires)
+        self.placements.append(Placement(device, at, wires))
+        region = Region(at, device.mmio_size, device.name, device=device)
+        if isinstance(device, PFlash):
+            region.memory, region.direct = device.direct_memory, device.direct.high
+            device.direct.connect(partial(self.space.set_direct, region))
+        self.space.add(region)
+        return device
+
+    def add_port(self, device: AnyDevice, *, port: int, **wires: Wire) -> AnyDevice:
+        """Put ``device`` at the x86 I/O port ``port``, otherwise as `add`."""
+        device.rename(f"{device.kind}@{port:x}")
+        _connect(device, wires)
+        self.placements.append(Placement(device, port, wires, port=True))
+        self.ports.add_device(device, port, device.mmio_size)
+        return device
+
+    def line(self, cpu: int, line: int) -> CpuLine:
+        """Interrupt input ``line`` of CPU ``cpu``, to wire an output to."""
+        return CpuLine(self, cpu, line)
+
+    def power(self, shutdown: Shutdown) -> None:
+        """The input for outputs that end the run or reset the machine."""
+        if self.powered is not None:
+            self.powered(shutdown)
+
+    def start_with(self, boot: Boot) -> None:
+        """Say how the CPUs start."""
+        self.boot = boot
+
+    # What the machine does with it
+
+    def drive(self, cpu: int, line: int, level: bool) -> None:
+        """Drive a CPU's interrupt line; before there are CPUs, all lines are low."""
+        if self.driver is not None:
+            self.driver(cpu, line, level)
+
+    def device(self, name: str) -> Device:
+        """The device of that name, as in ``uart@10000000``. KeyError that lists the names."""
+        for placement in self.placements:
+            if placement.device.name == name:
+                return placement.device
+        names = ", ".join(placement.device.name for placement in self.placements)
+        raise KeyError(f"the machine has no device {name!r}, only {names}")
+
+    def reset(self) -> None:
+        """Reset every device."""
+        for placement in self.placements:
+            placement.device.reset()
+
+    def close(self) -> None:
+        """Close every device and give the memory back. Idempotent."""
+        for placement in self.placements:
+            placement.device.close()
+        for ram in self.memories:
+            ram.close()
+
+    def _memory(self, ram: Ram, at: int) -> Ram:
+        self.memories.append(ram)
+        self.space.add_memory(ram, at)
+        return ram
+
+
+def _connect(device: Device, wires: Mapping[str, Wire]) -> None:
+    for name, wire in wires.items():
+        if name not in device.outputs():
+            known = ", ".join(device.outputs()) or "none"
+            raise ValueError(f"{device.name} has no output {name!r}; its outputs are: {known}")
+        output: Output[Any] | list[Level] = getattr(device, name)
+        if isinstance(output, Output) and callable(wire):
+            output.connect(wire)
+        elif isinstance(output, list) and not callable(wire) and len(wire) == len(output):
+            for each, target in zip(output, wire, strict=True):
+                each.connect(target)
+        else:
+            wanted = f"{len(output)} inputs" if isinstance(output, list) else "one input"
+            raise ValueError(f"the output {name} of {device.name} wants {wanted}, not {wire!r}")

@@ -1,0 +1,86 @@
+"""What a user asks of a machine, checked as far as it can be before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import MIB, format_size
+from bimetal.memory.ram import PAGE_SIZE
+
+__all__ = ["NO_BIOS", "Config", "Disk"]
+
+NO_BIOS = "none"
+"""The ``bios`` of a machine that starts its kernel without any firmware, not even ours."""
+
+MEMORY_MINIMUM = 1 * MIB
+
+SERIAL_LIMIT = 20
+"""Bytes of a disk's serial number (virtio 1.2, 5.2.6)."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """An image that becomes a virtio disk."""
+
+    path: str
+    readonly: bool = False
+    snapshot: bool = False
+    serial: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.serial.encode()) > SERIAL_LIMIT:
+            raise BimetalError(
+                f"the serial number {self.serial!r} is too long",
+                f"use at most {SERIAL_LIMIT} bytes",
+                ExitCode.USAGE,
+            )
+
+
+@dataclass
+class Config:
+    """The options of `Machine`; ``memory`` is in bytes, paths are as the user wrote them."""
+
+    memory: int
+    cpus: int
+    kernel: str | None = None
+    initrd: str | None = None
+    append: str = ""
+    bios: str | None = None
+    flash: tuple[str, ...] = ()
+    reboot: bool = True
+    disks: list[Disk] = field(default_factory=list)
+
+    def check(self, max_cpus: int) -> None:
+        """Raise `BimetalError` for what no machine can have, or a file that is not there."""
+        if not 1 <= self.cpus <= max_cpus:
+            raise _usage(f"{self.cpus} CPUs", f"this board takes 1 to {max_cpus}")
+        if self.memory < MEMORY_MINIMUM or self.memory % PAGE_SIZE:
+            raise _usage(
+                f"a memory of {format_size(self.memory)}",
+                f"give at least {format_size(MEMORY_MINIMUM)}, in whole pages of 4 KiB",
+            )
+        if self.initrd and not self.kernel:
+            raise _usage("an initrd without a kernel", "give a kernel too")
+        if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):
+            raise _usage("nothing to run", "give a kernel, a bios or a flash image")
+        for what, path in (("kernel", self.kernel), ("initrd", self.initrd), ("bios", self.bios)):
+            if path and path != NO_BIOS:
+                _check_file(what, path)
+
+
+def _check_file(what: str, path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise BimetalError(
+            f"the {what} {path} cannot be read: {error.strerror}",
+            "check the path and its permissions",
+            ExitCode.NO_INPUT,
+        ) from error
+
+
+def _usage(what: str, remedy: str) -> BimetalError:
+    return BimetalError(f"a machine cannot have {what}", remedy, ExitCode.USAGE)

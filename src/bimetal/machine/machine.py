@@ -1,0 +1,258 @@
+"""The machine as a program uses it.
+
+with Machine("riscv-virt", memory="512M", kernel="Image", append="console=ttyS0") as vm:
+    vm.disk("root.img", snapshot=True)
+    vm.start()
+    vm.console.expect("login:")
+    print(vm.cpus[0].pc, vm["uart@10000000"].LSR)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from bimetal.accel.choose import create
+from bimetal.backends.chars.choose import open_chars
+from bimetal.backends.chars.escape import EscapeAction
+from bimetal.backends.chars.protocol import CharBackend
+from bimetal.base.clock import Clock, RealClock
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import parse_size
+from bimetal.machine.board import find_board
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import Config, Disk
+from bimetal.machine.console import Console
+from bimetal.machine.result import Ending, Result
+from bimetal.machine.runner import Runner
+from bimetal.machine.service import Service
+from bimetal.machine.views import CpuView, MemoryView
+from bimetal.machine.world import World
+from bimetal.seam import Accelerator, Shutdown, ShutdownKind
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """A machine of the board called ``board``.
+
+    ``memory`` is a size like ``512M``; ``kernel``, ``initrd`` and ``bios`` are paths, ``flash``
+    those of flash images. Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts
+    the kernel in the CPU's most privileged mode. ``accel`` names an accelerator or is one.
+    ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
+    ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
+    Without ``reboot`` a guest that resets the machine ends its run. ``clock`` is for tests.
+
+    Raises `BimetalError`, here or in `start`, for what the user can put right.
+    """
+
+    def __init__(
+        self,
+        board: str = "riscv-virt",
+        *,
+        memory: str | int = "512M",
+        cpus: int = 1,
+        kernel: str | None = None,
+        initrd: str | None = None,
+        append: str = "",
+        bios: str | None = None,
+        flash: Sequence[str] = (),
+        accel: str | Accelerator = "auto",
+        serial: str | CharBackend = "none",
+        reboot: bool = True,
+        clock: Clock | None = None,
+    ):
+        self._board = find_board(board)
+        self.config = Config(
+            parse_size(memory), cpus, kernel, initrd, append, bios, tuple(flash), reboot
+        )
+        self.config.check(self._board.max_cpus)
+        self._accel = accel
+        self._clock = clock or RealClock()
+        self._world = World()
+        end = open_chars(serial, self._escape) if isinstance(serial, str) else serial
+        self.console = Console(end, self._world.lock, self._world.over)
+        self._world.on_over.append(self.console.wake)
+        self._service = Service(self._world, self._clock)
+        self._runner: Runner | None = None
+        self._started = self._closed = False
+
+    # The run
+
+    def disk(
+        self, path: str, *, readonly: bool = False, snapshot: bool = False, serial: str = ""
+    ) -> None:
+        """Add the raw image at ``path`` as the next disk. With ``snapshot`` the guest's writes are
+        forgotten at the end. Before `start`; an unusable image is an error of `start`."""
+        if self._runner is not None:
+            raise BimetalError(
+                "the machine is already built", "add disks before anything else", ExitCode.USAGE
+            )
+        self.config.disks.append(Disk(str(path), readonly, snapshot, serial))
+
+    def start(self) -> None:
+        """Power on. Once in the life of a machine."""
+        if self._started:
+            raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
+        runner = self._built()
+        runner.power_on()
+        self._started = True
+        with self._world.lock:
+            self.console.attach(self._service.reactor)
+        runner.start()
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Wait for the end of the run, and say how it ended. TimeoutError after ``timeout`` s."""
+        if not self._world.over.wait(timeout):
+            raise TimeoutError(f"the machine still runs after {timeout} s")
+        self._check_failure()
+        result = self._world.result
+        if result is None:
+            raise RuntimeError("the run is over and has no result")
+        return result
+
+    @property
+    def result(self) -> Result | None:
+        """How the run ended, or None while it goes on."""
+        return self._world.result
+
+    def stop(self) -> None:
+        """End the run from outside, at once. Idempotent."""
+        with self._world.lock:
+            self._world.end(Result(Ending.STOPPED))
+        if self._runner is not None and self._started:
+            for vcpu in self._runner.vcpus:
+                vcpu.join()
+
+    def reset(self) -> None:
+        """Reset the machine as its reset button does: the guest starts anew."""
+        runner = self._built()
+        with self._world.lock:
+            runner.ask(Shutdown(ShutdownKind.RESET))
+
+    def pause(self) -> None:
+        """Stop CPUs and time until `resume`. Idempotent."""
+        with self._world.lock:
+            self._world.pause()
+            self._clock.pause()
+
+    def resume(self) -> None:
+        """Undo `pause`. Idempotent."""
+        with self._world.lock:
+            self._clock.resume()
+            self._world.resume()
+            self._service.reactor.wake()
+
+    def close(self) -> None:
+        """End the run and give everything back. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.stop()
+        if self._runner is not None:
+            self._runner.close()
+            self._runner.chassis.close()
+        else:
+            self._service.close()
+        self.console.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Looking into it
+
+    @property
+    def board(self) -> str:
+        """The name of the board."""
+        return self._board.name
+
+    @property
+    def accel(self) -> str:
+        """The name of the accelerator: the one asked for, until the machine is built."""
+        if self._runner is not None:
+            return self._runner.accelerator.name
+        return self._accel if isinstance(self._accel, str) else self._accel.name
+
+    @property
+    def cpus(self) -> tuple[CpuView, ...]:
+        """The CPUs, whose registers have names."""
+        runner = self._built()
+        return tuple(CpuView(runner, vcpu) for vcpu in runner.vcpus)
+
+    @property
+    def memory(self) -> MemoryView:
+        """Guest-physical memory."""
+        return MemoryView(self._built())
+
+    def __getitem__(self, name: str) -> Any:
+        """The device of that name, as in ``vm["uart@10000000"].LSR``; KeyError lists the names."""
+        return self._built().chassis.device(name)
+
+    def info_mtree(self) -> str:
+        """The memory map as text."""
+        return self._built().chassis.space.mtree()
+
+    def stats(self) -> str:
+        """What the run has cost so far, as text: time, exits by kind, and guest errors."""
+        runner = self._built()
+        lines = [f"machine time {self._clock.now_ns() / 1e9:.3f} s"]
+        for vcpu in runner.vcpus:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in vcpu.exits.most_common())
+            lines.append(f"cpu{vcpu.index} exits: {kinds or 'none'}")
+        sources = [runner.bus.events, runner.ports.events]
+        sources += [placement.device.events for placement in runner.chassis.placements]
+        for events in sources:
+            lines += [f"{events.source}: {count} x {what}" for what, count in events.counts.items()]
+        return "\n".join(lines)
+
+    # Building it
+
+    def _built(self) -> Runner:
+        """The machine with its devices and CPUs, put together when it is first needed."""
+        if self._runner is None:
+            if self._closed:
+                raise BimetalError("the machine is closed", "make a new one", ExitCode.USAGE)
+            chassis = Chassis(
+                self.config, self._clock, self.console.line, self._service.reactor.call
+            )
+            try:
+                self._runner = self._put_together(chassis)
+            except BaseException:
+                chassis.close()
+                raise
+        self._check_failure()
+        return self._runner
+
+    def _put_together(self, chassis: Chassis) -> Runner:
+        self._board.build(chassis)
+        boot = chassis.boot
+        if boot is None:
+            raise ValueError(f"the board {self.board} does not say how its CPUs start")
+        accel = self._accel
+        if isinstance(accel, str):
+            accel = create(
+                accel,
+                self._board.isa,
+                clock=self._clock,
+                firmware_calls=boot.firmware_calls,
+                cpus=self.config.cpus,
+            )
+        return Runner(chassis, boot, accel, self._world, self._service)
+
+    def _check_failure(self) -> None:
+        if self._world.failure is not None:
+            raise self._world.failure
+
+    def _escape(self, action: EscapeAction) -> None:
+        """What a person asks of the program with the escape key; the lock is held."""
+        if action is EscapeAction.QUIT:
+            self._world.end(Result(Ending.STOPPED))

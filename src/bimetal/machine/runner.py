@@ -1,0 +1,110 @@
+"""What makes a chassis run: CPUs of an accelerator, their threads, and the service thread."""
+
+from __future__ import annotations
+
+from bimetal.base.errors import BimetalError
+from bimetal.base.log import logger
+from bimetal.machine.bus import Bus
+from bimetal.machine.chassis import Boot, Chassis
+from bimetal.machine.cpus import CpuControl
+from bimetal.machine.result import Ending, Result
+from bimetal.machine.service import Service
+from bimetal.machine.vcpu import Vcpu
+from bimetal.machine.world import World
+from bimetal.seam import Accelerator, Shutdown, ShutdownKind
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """The surroundings of the vCPUs of one machine, from power on to power off."""
+
+    def __init__(
+        self, chassis: Chassis, boot: Boot, accelerator: Accelerator, world: World, service: Service
+    ):
+        self.chassis, self.accelerator, self.world = chassis, accelerator, world
+        self.clock = chassis.clock
+        self.bus = Bus(chassis.space, "bus")
+        self.ports = Bus(chassis.ports, "ports", floating=0xFF)
+        self._boot, self._service = boot, service
+        self._asked: Shutdown | None = None
+        self._generation = -1
+        cpus = [accelerator.add_cpu(index) for index in range(chassis.config.cpus)]
+        self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
+        world.members.extend(self.vcpus)
+        chassis.cpus = CpuControl(world, self.vcpus)
+        chassis.driver = self._drive
+        chassis.powered = self.ask
+        self._renew_memory()
+
+    def power_on(self) -> None:
+        """Load what the guest starts with and set every CPU to its start. Raises `BimetalError`."""
+        self._boot.load()
+        for vcpu in self.vcpus:
+            vcpu.cpu.flush()
+            vcpu.parked = not self._boot.enter(vcpu.cpu)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._service.start()
+        for vcpu in self.vcpus:
+            vcpu.start()
+
+    def close(self) -> None:
+        """End the threads and give the CPUs back. Idempotent."""
+        with self.world.lock:
+            self.world.end(Result(Ending.STOPPED))
+        for vcpu in self.vcpus:
+            vcpu.join()
+        self._service.close()
+        self.accelerator.close()
+
+    def ask(self, shutdown: Shutdown) -> None:
+        """The guest, or a user, ends the run or resets the machine. Call with the lock held."""
+        if self._asked is None:
+            self._asked = shutdown
+            for vcpu in self.vcpus:
+                vcpu.call()
+
+    # For vCPUs, see Surroundings
+
+    def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
+        return self._boot.call(vcpu.index, args)
+
+    def memory_changed(self) -> bool:
+        return self.chassis.space.generation != self._generation
+
+    def settle(self, vcpu: Vcpu) -> None:
+        if self.memory_changed():
+            with self.world.hold(vcpu):
+                self._renew_memory()
+        with self.world.lock:
+            asked, self._asked = self._asked, None
+        if asked is None:
+            return
+        if asked.kind is ShutdownKind.RESET and self.chassis.config.reboot:
+            logger("machine").info("reset")
+            with self.world.hold(vcpu):
+                self._reset()
+        else:
+            with self.world.lock:
+                self.world.end(Result.of_shutdown(asked))
+
+    def _reset(self) -> None:
+        self.chassis.reset()
+        for vcpu in self.vcpus:
+            vcpu.errands.clear()
+            vcpu.starting = False
+            vcpu.reset()
+        self._renew_memory()
+        try:
+            self.power_on()
+        except BimetalError as error:
+            self.world.end(Result(Ending.STOPPED, error.exit_code, f"after a reset, {error}"))
+
+    def _renew_memory(self) -> None:
+        self._generation = self.chassis.space.generation
+        self.accelerator.set_memory(self.chassis.space.slots())
+
+    def _drive(self, cpu: int, line: int, level: bool) -> None:
+        self.vcpus[cpu].set_line(line, level)

@@ -1,0 +1,51 @@
+"""The thread that waits for the host: timers of the clock, and descriptors of back ends."""
+
+from __future__ import annotations
+
+import threading
+
+from bimetal.backends.reactor import Reactor
+from bimetal.base.clock import Clock
+from bimetal.machine.world import World
+
+__all__ = ["Service"]
+
+
+class Service:
+    """Runs due timers and the reactor's callbacks, all under the machine's lock."""
+
+    def __init__(self, world: World, clock: Clock):
+        self._world, self._clock = world, clock
+        self.reactor = Reactor(world.lock)
+        self._thread = threading.Thread(target=self._main, name="service", daemon=True)
+        self._stopping = False
+        clock.on_earlier = self.reactor.wake
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and give the reactor's descriptor back. Idempotent."""
+        self._stopping = True
+        self._clock.on_earlier = None
+        if self._thread.ident is not None:
+            self.reactor.wake()
+            self._thread.join()
+        self.reactor.close()
+
+    def _main(self) -> None:
+        try:
+            while not self._stopping:
+                self.reactor.turn(self._timers())
+        except BaseException as failure:
+            self._world.fail(failure)
+
+    def _timers(self) -> float | None:
+        """Run what is due, and say in how many seconds the next timer is."""
+        with self._world.lock:
+            if self._world.paused:
+                return None
+            self._clock.run_due()
+            deadline = self._clock.next_deadline()
+            return None if deadline is None else self._clock.host_seconds(deadline)

@@ -1,0 +1,178 @@
+"""A vCPU: the thread that runs a CPU and answers its exits."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from bimetal.base import trace
+from bimetal.base.clock import Clock
+from bimetal.base.log import logger
+from bimetal.machine.bus import Bus
+from bimetal.machine.result import Result
+from bimetal.machine.wake import Wake
+from bimetal.machine.world import World
+from bimetal.seam import Cpu, CpuFault, DebugStop, Exit, FirmwareCall, Halt, Kicked, Mmio, Pio
+
+__all__ = ["Surroundings", "Vcpu"]
+
+
+class Surroundings(Protocol):
+    """What a vCPU finds around it."""
+
+    world: World
+    clock: Clock
+    bus: Bus
+    ports: Bus
+
+    def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
+        """Answer a call to firmware; the lock is held."""
+
+    def memory_changed(self) -> bool:
+        """Whether the memory map is another than the CPUs know."""
+
+    def settle(self, vcpu: Vcpu) -> None:
+        """Carry out what was asked of the whole machine; the lock is not held."""
+
+
+class Vcpu:
+    """CPU ``index`` of a machine and its thread; a member of the `World`."""
+
+    def __init__(self, cpu: Cpu, around: Surroundings):
+        self.cpu, self.index, self.around = cpu, cpu.index, around
+        self.active = self.parked = self.starting = False
+        self.errands: list[Callable[[], None]] = []
+        self.exits: Counter[str] = Counter()
+        self.wake = Wake()
+        self._attention = True
+        self._levels: dict[int, bool] = {}
+        self._alarm = around.clock.timer(self.wake.set)
+        self._thread = threading.Thread(target=self._main, name=f"cpu{self.index}", daemon=True)
+        self._handlers: dict[type[Exit], Callable[..., None]] = {
+            Mmio: self._mmio,
+            Pio: self._pio,
+            Halt: self._halt,
+            FirmwareCall: self._firmware_call,
+            Kicked: self._kicked,
+            DebugStop: self._debug_stop,
+            CpuFault: self._fault,
+        }
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, unless this is it."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def call(self) -> None:
+        """Make the thread come to the gate soon. Call with the lock held."""
+        self._attention = True
+        self.cpu.kick()
+        self.wake.set()
+
+    def set_line(self, line: int, level: bool) -> None:
+        """Drive an interrupt input of the CPU."""
+        self._levels[line] = level
+        self.cpu.set_line(line, level)
+        if level:
+            self.wake.set()
+
+    def pulse(self, line: int) -> None:
+        """Raise an interrupt input that the guest itself lowers."""
+        self.cpu.set_line(line, True)
+        self.wake.set()
+
+    def reset(self) -> None:
+        """Reset the CPU, while it does not run; what drives its inputs goes on driving them."""
+        self.cpu.reset()
+        for line, level in self._levels.items():
+            self.cpu.set_line(line, level)
+
+    # The loop
+
+    def _main(self) -> None:
+        try:
+            self._loop()
+        except BaseException as failure:
+            self.around.world.fail(failure)
+        finally:
+            with self.around.world.lock:
+                self.around.world.leave(self)
+
+    def _loop(self) -> None:
+        run, handlers, wake, exits = self.cpu.run, self._handlers, self.wake, self.exits
+        tracing = trace.enabled("exit")
+        while True:
+            if self._attention and not self._gate():
+                return
+            wake.clear()  # whatever set it before is seen by the CPU itself
+            exit_ = run()
+            kind = type(exit_)
+            exits[kind.__name__] += 1
+            if tracing:
+                trace.emit("exit", f"cpu{self.index} {exit_!r}")
+            handlers[kind](exit_)
+
+    def _gate(self) -> bool:
+        self.around.settle(self)
+        world = self.around.world
+        with world.lock:
+            self._attention = False
+            return world.enter(self)
+
+    def _mmio(self, exit_: Mmio) -> None:
+        around = self.around
+        with around.world.lock:
+            if exit_.write:
+                around.bus.write(exit_.address, exit_.size, exit_.value)
+            else:
+                exit_.value = around.bus.read(exit_.address, exit_.size)
+        if around.memory_changed():
+            self._attention = True
+
+    def _pio(self, exit_: Pio) -> None:
+        around = self.around
+        with around.world.lock:
+            if exit_.write:
+                around.ports.write(exit_.port, exit_.size, exit_.value)
+            else:
+                exit_.value = around.ports.read(exit_.port, exit_.size)
+
+    def _halt(self, exit_: Halt) -> None:
+        around = self.around
+        seconds = None
+        with around.world.lock:
+            if self._attention:
+                return
+            if exit_.deadline is not None:
+                seconds = around.clock.host_seconds(exit_.deadline)
+                if seconds is None:
+                    self._alarm.arm(exit_.deadline)
+            around.world.leave(self)
+        self.wake.wait(seconds)
+        self._attention = True  # through the gate, to be active again
+
+    def _firmware_call(self, exit_: FirmwareCall) -> None:
+        with self.around.world.lock:
+            exit_.results = self.around.firmware_call(self, exit_.args)
+
+    def _kicked(self, exit_: Kicked) -> None:
+        """The gate is next, if it was not a kick from an earlier call."""
+
+    def _debug_stop(self, exit_: DebugStop) -> None:
+        logger("machine").warning("cpu%d stopped at %#x: %s", self.index, exit_.pc, exit_.reason)
+        world = self.around.world
+        with world.lock:
+            world.paused = True
+            for member in world.members:
+                member.call()
+
+    def _fault(self, exit_: CpuFault) -> None:
+        world = self.around.world
+        with world.lock:
+            world.end(Result.of_fault(self.index, exit_))

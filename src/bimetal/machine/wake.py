@@ -1,0 +1,42 @@
+"""A thread's alarm: whoever waits goes on when it is set, at once if it was set before."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+__all__ = ["Wake"]
+
+LONGEST = threading.TIMEOUT_MAX
+
+
+class Wake:
+    """An event that one waiter consumes: a lock that is free while the event is set.
+
+    Several times cheaper than `threading.Event`, and an idle vCPU waits a thousand times a second.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Let the waiter go on, now or when it next waits."""
+        with suppress(RuntimeError):  # another thread has set it in between
+            if self._lock.locked():
+                self._lock.release()
+
+    def clear(self) -> None:
+        """Forget that it was set."""
+        self._lock.acquire(blocking=False)
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until it is set, at most ``seconds``; then it is not set any more."""
+        if seconds is None:
+            self._lock.acquire()
+        elif seconds > 0:
+            self._lock.acquire(timeout=min(seconds, LONGEST))
+        else:
+            self._lock.acquire(blocking=False)

@@ -1,0 +1,183 @@
+"""All vCPUs of a machine together: stopping the world, ending it, fencing one against others.
+
+A vCPU is *active* while it may run guest code or act on a device. It becomes active only through
+`World.enter`, its gate, so whoever holds the lock and sees no active vCPU knows that nothing moves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+from bimetal.machine.result import Result
+
+__all__ = ["Member", "World"]
+
+
+class Member(Protocol):
+    """A vCPU, as the world sees it. Everything is guarded by the world's lock."""
+
+    active: bool
+    parked: bool
+    """Waits at its gate to be started (a hart that firmware has stopped)."""
+
+    errands: list[Callable[[], None]]
+    """To be done at the gate, before the vCPU becomes active again."""
+
+    def call(self) -> None:
+        """Make it come to its gate soon."""
+
+
+AnyMember = TypeVar("AnyMember", bound=Member)
+
+
+class World:
+    """The lock of a machine, and the gate of its vCPUs.
+
+    ``lock`` guards devices, back ends, timers and everything here.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._changed = threading.Condition(self.lock)
+        self.members: list[Member] = []
+        self.held = False
+        self.paused = False
+        self.result: Result | None = None
+        self.failure: BaseException | None = None
+        self.over = threading.Event()
+        self.on_over: list[Callable[[], None]] = []
+
+    # For vCPUs
+
+    def enter(self, member: Member) -> bool:
+        """The gate: do what is to be done, wait while the world stands still, then be active.
+
+        False if the world is over. Call with the lock held.
+        """
+        self.leave(member)
+        while not self.over.is_set():
+            if self.held or self.paused or (member.parked and not member.errands):
+                self._changed.wait()
+            elif member.errands:
+                member.errands.pop(0)()
+            else:
+                member.active = True
+                return True
+        return False
+
+    def leave(self, member: Member) -> None:
+        """Not be active any more. Call with the lock held."""
+        member.active = False
+        self._changed.notify_all()
+
+    def fence(
+        self, caller: Member, others: Iterable[Member], errand: Callable[[Member], None]
+    ) -> None:
+        """Have ``errand`` done for each of ``others`` before it runs on, and return once that is
+        certain. ``caller`` is an active vCPU. Call with the lock held."""
+        waiting = []
+        for member in others:
+            if member is caller:
+                errand(member)
+                continue
+            ticket = _Ticket(member, errand)
+            member.errands.append(ticket)
+            if member.active:
+                member.call()
+                waiting.append(ticket)
+        if waiting:
+            self.leave(caller)
+            self._changed.wait_for(lambda: self._settled(waiting))
+            self._changed.wait_for(lambda: not self.held or self.over.is_set())
+            self._back(caller)
+
+    def _back(self, caller: Member) -> None:
+        """Active again without passing the gate: what came meanwhile is done there, before the
+        vCPU runs on."""
+        caller.active = True
+        if caller.errands:
+            caller.call()
+
+    def _settled(self, tickets: list[_Ticket[AnyMember]]) -> bool:
+        return self.over.is_set() or all(
+            ticket.done or not ticket.member.active for ticket in tickets
+        )
+
+    # For everyone else
+
+    @contextmanager
+    def hold(self, caller: Member | None = None) -> Iterator[None]:
+        """Stop all vCPUs but ``caller``, which is the one whose thread this is, if any.
+
+        The lock is held inside. Holds of several threads follow one another.
+        """
+        with self.lock:
+            if caller is not None:
+                self.leave(caller)
+            self._changed.wait_for(lambda: not self.held)
+            self.held = True
+            try:
+                self._gather(caller)
+                yield
+            finally:
+                self.held = False
+                if caller is not None:
+                    self._back(caller)
+                self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Stop all vCPUs until `resume`. Idempotent. Call with the lock held, from no vCPU."""
+        self.paused = True
+        self._gather(None)
+
+    def resume(self) -> None:
+        """Undo `pause`. Call with the lock held."""
+        self.paused = False
+        self._changed.notify_all()
+
+    def stir(self) -> None:
+        """Let vCPUs that wait at the gate look again. Call with the lock held."""
+        self._changed.notify_all()
+
+    def end(self, result: Result) -> None:
+        """The run is over; the first result counts. Call with the lock held."""
+        if not self.over.is_set():
+            self.result = result
+            self._finish()
+
+    def fail(self, failure: BaseException) -> None:
+        """A thread of the machine died of a defect of ours. Call without the lock."""
+        with self.lock:
+            if self.failure is None:
+                self.failure = failure
+            self._finish()
+
+    def _finish(self) -> None:
+        self.over.set()
+        self._changed.notify_all()
+        for member in self.members:
+            member.call()
+        for listener in self.on_over:
+            listener()
+
+    def _gather(self, caller: Member | None) -> None:
+        others = [member for member in self.members if member is not caller]
+        for member in others:
+            member.call()
+        self._changed.wait_for(lambda: not any(member.active for member in others))
+
+
+class _Ticket(Generic[AnyMember]):
+    """An errand that somebody waits for."""
+
+    __slots__ = ("_errand", "done", "member")
+
+    def __init__(self, member: AnyMember, errand: Callable[[AnyMember], None]):
+        self.member, self._errand, self.done = member, errand, False
+
+    def __call__(self) -> None:
+        self._errand(self.member)
+        self.done = True
