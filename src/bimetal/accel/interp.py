@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
-from ..codegen.layout import MEMORY_SLOTS
-from ..codegen.runtime import COUNTERS, LEAVE
+from ..codegen.layout import (
+    MEMORY_SLOTS, OPERANDS, PAGE, PAGE_COPY, PAGE_RECORDS, RECORD,
+)  # fmt: skip
+from ..codegen.runtime import COUNTERS, LEAVE, TRAPPED
+from ..ir.evaluate import Access, Trap
+from ..ir.softfloat import Environment
 from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
 from .hart_state import HartState, anonymous
 from .profile import PROFILES, Profile
+from .reference.single import evaluate_insn
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
@@ -28,6 +33,22 @@ ARENA_BYTES = 256 << 20
 _KICKED, _HALT, _FIRMWARE, _MMIO, _REFERENCE = (
     LEAVE.index(name) for name in ("kicked", "halt", "firmware call", "mmio", "reference")
 )
+
+
+class _NoMemory:
+    """Only instructions between registers are handed to the reference."""
+
+    def load(self, address: int, access: Access) -> int:
+        raise NotImplementedError(f"a load from {address:#x} by the reference")
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        raise NotImplementedError(f"a store to {address:#x} by the reference")
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        raise NotImplementedError(f"an atomic access to {address:#x} by the reference")
+
+
+_NO_MEMORY = _NoMemory()
 
 
 class InterpCpu:
@@ -109,7 +130,35 @@ class InterpCpu:
                 self.state.set(file, n, value & (1 << 64) - 1)
 
     def _by_reference(self) -> None:
-        raise NotImplementedError
+        """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
+        state, isa = self.state, self._profile.isa
+        decoded = isa.decode(self._word(state.words[self._args]))
+        assert decoded is not None
+        target = current()
+        environment = state.get("fp_env")
+        floating = Environment(state.get("frm"), target.flags_of(environment))
+        try:
+            pc = evaluate_insn(decoded, state, _NO_MEMORY, state.get("pc"), floating)
+        except Trap as trap:
+            state.set("pending", 0, TRAPPED)
+            state.set("trap_cause", 0, trap.cause)
+            state.set("trap_value", 0, trap.value)
+            return
+        state.set("fp_env", 0, target.with_flags(environment, floating.flags))
+        state.set("pc", 0, pc)
+        state.set("budget", 0, (state.get("budget") - 1) & (1 << 64) - 1)
+
+    def _word(self, record: int) -> int:
+        """The instruction that a record was decoded from."""
+        layout = self.state.layout
+        page, rest = divmod(record - self.state.get("arena_start"), layout.page_bytes)
+        offset = (rest - PAGE_RECORDS) // layout.scale
+        start = page * layout.page_bytes
+        if offset + layout.isa.fetch > PAGE:  # it may go on in the page that follows
+            side = start + PAGE_RECORDS + (layout.records - 1) * RECORD + OPERANDS
+            return int.from_bytes(self._arena[side : side + layout.isa.fetch], "little")
+        code = start + PAGE_COPY + offset
+        return int.from_bytes(self._arena[code : code + layout.isa.fetch], "little")
 
     def kick(self) -> None:
         """See `Cpu.kick`."""

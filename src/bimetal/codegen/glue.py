@@ -333,7 +333,10 @@ def _enter(layout: Layout) -> str:
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
     g.call("rt_poll_timer", 0, [])
-    g.put(f"call {CC} void @resync(ptr %st, ptr null, i64 0, i64 0, ptr null)")
+    # The board, or the reference, may have found a trap for the instruction in hand.
+    trapped = g.let(f"icmp ne i64 {g.load_state('pending')}, 0")
+    first = g.let(f"select i1 {trapped}, ptr @pending, ptr @resync")
+    g.put(f"call {CC} void {first}(ptr %st, ptr null, i64 0, i64 0, ptr null)")
     g.put(target.read.format(cell="%guest"))
     g.store_state("fp_env", g.let("load i32, ptr %guest"), "i32")
     g.put(target.write.format(cell="%saved"))

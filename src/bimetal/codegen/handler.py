@@ -310,7 +310,10 @@ class SlowLowering(_HandlerLowering):
     def op_leave(self, value: Value) -> None:
         self.set_leave(value)
         if value.attr == "reference":
-            self.stopped()  # the instruction itself is still to be done
+            # The instruction itself is still to be done; its record tells which it is.
+            number = self.let("ptrtoint ptr %rec to i64")
+            self.store_state("leave_args", number)
+            self.stopped()
             return
         self.store_state("pc", self.let(f"add i64 {self.here()}, {self.length}"))
         self.store_state("budget", self.spend())

@@ -13,7 +13,7 @@ import sys
 import time
 
 from ..isa.describe import Isa
-from ..isa.registry import isa_named
+from ..isa.names import instruction_set
 from .discover import discover
 from .layout import Layout
 from .native import compile_quickly
@@ -45,7 +45,7 @@ def main(name: str) -> None:
     """Serve jobs from standard input until it ends."""
     # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    isa = isa_named(name)
+    isa = instruction_set(name)
     layout = Layout.of(isa)
     while isinstance(job := receive(sys.stdin.buffer), Job):
         send(sys.stdout.buffer, translate(isa, layout, job))
