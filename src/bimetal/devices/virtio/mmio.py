@@ -82,11 +82,8 @@ class VirtioMmio(Device):
     ):
         super().__init__()
         self.device = VirtioDevice() if device is None else device
+        self.device.events = self.events  # one name, one account of what went wrong
         self.device.plug(self, space, defer)
-
-    def rename(self, name: str) -> None:
-        super().rename(name)
-        self.device.events.source = name
 
     def properties(self) -> Mapping[str, Property]:
         return {"dma-coherent": None}
