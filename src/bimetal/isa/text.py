@@ -36,7 +36,7 @@ class OperandKind:
 
     show: Callable[[int, int, int], str]
     read: Callable[[str, int, int], int]
-    shape: str = r"[^,()\s]+"
+    shape: str = r"[^,()\[\]\s]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class CompositeKind:
 
     show: Callable[[Mapping[str, int], int], str]
     read: Callable[[str, int], Mapping[str, int]]
-    shape: str = r"[^,()\s]+"
+    shape: str = r"[^,()\[\]\s]+"
 
 
 Kind = OperandKind | CompositeKind
@@ -103,7 +103,10 @@ def optional(prefix: str, names: Sequence[str], default: str) -> OperandKind:
 
 def _spaced(text: str) -> str:
     """The regular expression of literal text; blanks around punctuation do not matter."""
-    return re.sub(r"\s*([,()])\s*", r"\\s*[\1]\\s*", text).replace(".", r"\.").replace(" ", r"\s+")
+    pieces = re.split(r"\s*([,()\[\]])\s*", text)
+    pieces[::2] = (re.escape(words).replace(r"\ ", r"\s+") for words in pieces[::2])
+    pieces[1::2] = (rf"\s*\{mark}\s*" for mark in pieces[1::2])
+    return "".join(pieces)
 
 
 _OPERAND = re.compile(r"\{(\w*)(?::(\w+))?\}")
