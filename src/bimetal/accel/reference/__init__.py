@@ -7,7 +7,7 @@ what it computes is what the descriptions say.
 from .cpu import Reference, ReferenceCpu
 from .hart import Hart
 from .memory import Memory
-from .single import evaluate_insn
+from .single import Guest, evaluate_insn
 from .state import Registers
 
-__all__ = ["Hart", "Memory", "Reference", "ReferenceCpu", "Registers", "evaluate_insn"]
+__all__ = ["Guest", "Hart", "Memory", "Reference", "ReferenceCpu", "Registers", "evaluate_insn"]

@@ -11,7 +11,7 @@ from ...ir.softfloat import Environment
 from ...isa.describe import Decoded
 from ..profile import RegisterStore
 
-__all__ = ["GuestMemory", "evaluate_insn"]
+__all__ = ["Guest", "GuestMemory", "evaluate_insn"]
 
 
 class GuestMemory(Protocol):
@@ -28,7 +28,9 @@ class GuestMemory(Protocol):
 
 
 @dataclass(slots=True)
-class _Guest(Machine):
+class Guest(Machine):
+    """Registers and memory of another accelerator, for one instruction."""
+
     registers: RegisterStore
     memory: GuestMemory
     pc: int
@@ -72,6 +74,6 @@ def evaluate_insn(
     ``environment`` holds the rounding mode (where the description does not set one) and takes
     the sticky flags.
     """
-    guest = _Guest(registers, memory, pc, environment)
+    guest = Guest(registers, memory, pc, environment)
     target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, guest)
     return pc + decoded.length if target is None else target
