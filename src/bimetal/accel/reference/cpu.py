@@ -122,7 +122,7 @@ class Reference:
 
     name = "reference"
 
-    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False):
+    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False, cpus: int = 1):
         self._profile, self._clock = PROFILES[isa], clock
         self._firmware_calls = firmware_calls
         self._memory = Memory()
