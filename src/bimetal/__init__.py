@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from bimetal.base.errors import BimetalError, ExitCode
     from bimetal.base.sizes import format_size, parse_size
     from bimetal.base.trace import configure as set_trace
+    from bimetal.boards import Machine
     from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder, check_mirror
     from bimetal.catalogue import cached as cached_guest
     from bimetal.catalogue import fetch as fetch_guest
     from bimetal.isa.names import disassemble
-    from bimetal.machine.machine import Machine
     from bimetal.machine.result import Ending, Result
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _HOMES = {
     "ExitCode": "bimetal.base.errors",
     "GUESTS": "bimetal.catalogue",
     "Guest": "bimetal.catalogue",
-    "Machine": "bimetal.machine.machine",
+    "Machine": "bimetal.boards",
     "Payload": "bimetal.catalogue",
     "Result": "bimetal.machine.result",
     "cache_folder": "bimetal.catalogue",

@@ -13,10 +13,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bimetal.seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Pio
 
-__all__ = ["ScriptAccelerator", "ScriptCpu"]
+__all__ = ["ScriptAccelerator", "ScriptCpu", "Step", "halt_until"]
 
 Step = Exit | Callable[["ScriptCpu"], Exit | None]
 """An exit, or a function that does something (look at a line, say) and may return one."""
+
+
+def halt_until(line: int) -> Step:
+    """A step that halts until ``line`` is high, as a guest does that waits for an interrupt."""
+
+    def step(cpu: ScriptCpu) -> Exit | None:
+        if cpu.lines[line]:
+            return None
+        cpu.repeat()
+        return Halt()
+
+    return step
 
 
 class ScriptCpu:
@@ -65,6 +77,10 @@ class ScriptCpu:
                 self._asked = exit_
                 return exit_
         return Halt()
+
+    def repeat(self) -> None:
+        """Let the step that is being played be the next one too."""
+        self._next -= 1
 
     def _note_answer(self) -> None:
         asked, self._asked = self._asked, None

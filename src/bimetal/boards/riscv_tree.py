@@ -137,7 +137,7 @@ def _describe_interrupts(
     if pins:
         node["interrupts"] = tuple(pin.number for pin in pins)
         node["interrupt-parent"] = next(
-            nodes[device] for device in nodes if device is pins[0].controller
+            node for device, node in nodes.items() if device.name == pins[0].controller.name
         )
     lines = [target for target in targets if isinstance(target, CpuLine)]
     lines.sort(key=lambda line: (line.cpu, LINES_IN_ORDER.index(line.line)))

@@ -106,12 +106,10 @@ def _property(name: str, value: Property, phandles: Mapping[Node, int]) -> Any:
         return fdt.Property(name)
     if isinstance(value, bytes):
         return fdt.PropBytes(name, data=value)
-    if isinstance(value, int | str | Node):
-        value = (value,)
+    values = (value,) if isinstance(value, int | str | Node) else value
     # As bytes, because the library takes neither an empty string nor one beyond ASCII.
-    texts = [text.encode() + b"\0" for text in value if isinstance(text, str)]
+    texts = [text.encode() + b"\0" for text in values if isinstance(text, str)]
     if texts:
         return fdt.PropBytes(name, data=b"".join(texts))
-    return fdt.PropWords(
-        name, *(phandles[each] if isinstance(each, Node) else each for each in value)
-    )
+    words = [phandles[each] if isinstance(each, Node) else each for each in values]
+    return fdt.PropWords(name, *words)

@@ -12,15 +12,15 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from bimetal.base.clock import Clock
-from bimetal.devices.chars import Chars
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
 from bimetal.machine.config import Config
+from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
-from bimetal.seam import Cpu, Shutdown
+from bimetal.seam import Cpu, InterruptController, Shutdown
 
 __all__ = ["Boot", "Chassis", "CpuLine", "Placement"]
 
@@ -85,7 +85,7 @@ class Chassis:
         self,
         config: Config,
         clock: Clock,
-        console: Chars,
+        console: ConsoleLine,
         defer: Callable[[Callable[[], None]], None],
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
@@ -99,6 +99,9 @@ class Chassis:
         """Drives a CPU's line, once there are CPUs: (cpu, line, level)."""
         self.powered: Callable[[Shutdown], None] | None = None
         """Hears how the guest ends its run."""
+        self.controller: InterruptController | None = None
+        """The accelerator, once there is one, if it models the interrupt controller."""
+        self.needs_controller = False
 
     # Verbs
 
@@ -125,17 +128,26 @@ class Chassis:
         self.space.add(region)
         return device
 
-    def add_port(self, device: AnyDevice, *, port: int, **wires: Wire) -> AnyDevice:
-        """Put ``device`` at the x86 I/O port ``port``, otherwise as `add`."""
+    def add_port(
+        self, device: AnyDevice, *, port: int, size: int | None = None, **wires: Wire
+    ) -> AnyDevice:
+        """Put ``device`` at the x86 I/O port ``port``, otherwise as `add`.
+
+        ``size`` is the number of ports, if it is not that of the device's addresses."""
         device.rename(f"{device.kind}@{port:x}")
         _connect(device, wires)
         self.placements.append(Placement(device, port, wires, port=True))
-        self.ports.add_device(device, port, device.mmio_size)
+        self.ports.add_device(device, port, size or device.mmio_size)
         return device
 
     def line(self, cpu: int, line: int) -> CpuLine:
         """Interrupt input ``line`` of CPU ``cpu``, to wire an output to."""
         return CpuLine(self, cpu, line)
+
+    def irq(self, number: int) -> Line:
+        """Input ``number`` of the interrupt controller that the accelerator models."""
+        self.needs_controller = True
+        return partial(self._interrupt, number)
 
     def power(self, shutdown: Shutdown) -> None:
         """The input for outputs that end the run or reset the machine."""
@@ -172,6 +184,10 @@ class Chassis:
             placement.device.close()
         for ram in self.memories:
             ram.close()
+
+    def _interrupt(self, number: int, level: bool) -> None:
+        if self.controller is not None:
+            self.controller.set_irq(number, level)
 
     def _memory(self, ram: Ram, at: int) -> Ram:
         self.memories.append(ram)

@@ -55,11 +55,12 @@ class CpuControl:
     def fence(self, caller: int, others: Iterable[int], errand: Callable[[Cpu], None]) -> None:
         """Have ``errand`` done between two instructions of each of ``others``, before this
         returns or, for those that do not run, before they run on. ``caller`` may be among them."""
-        self._world.fence(
-            self._vcpus[caller],
-            [self._vcpus[number] for number in others],
-            lambda vcpu: errand(vcpu.cpu),
-        )
+
+        def run_errand(vcpu: Vcpu) -> None:
+            errand(vcpu.cpu)
+
+        targets = [self._vcpus[number] for number in others]
+        self._world.fence(self._vcpus[caller], targets, run_errand)
 
     @staticmethod
     def _begin(vcpu: Vcpu, enter: Callable[[Cpu], object]) -> None:

@@ -10,6 +10,7 @@ with Machine("riscv-virt", memory="512M", kernel="Image", append="console=ttyS0"
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,8 @@ from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
 
+Path = str | PathLike[str]
+
 
 class Machine:
     """A machine of the board called ``board``.
@@ -53,11 +56,11 @@ class Machine:
         *,
         memory: str | int = "512M",
         cpus: int = 1,
-        kernel: str | None = None,
-        initrd: str | None = None,
+        kernel: Path | None = None,
+        initrd: Path | None = None,
         append: str = "",
-        bios: str | None = None,
-        flash: Sequence[str] = (),
+        bios: Path | None = None,
+        flash: Sequence[Path] = (),
         accel: str | Accelerator = "auto",
         serial: str | CharBackend = "none",
         reboot: bool = True,
@@ -65,15 +68,23 @@ class Machine:
     ):
         self._board = find_board(board)
         self.config = Config(
-            parse_size(memory), cpus, kernel, initrd, append, bios, tuple(flash), reboot
+            memory=parse_size(memory),
+            cpus=cpus,
+            kernel=fspath(kernel) if kernel else None,
+            initrd=fspath(initrd) if initrd else None,
+            append=append,
+            bios=fspath(bios) if bios else None,
+            flash=tuple(fspath(path) for path in flash),
+            reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
         self._accel = accel
         self._clock = clock or RealClock()
+        self._clock.pause()
         self._world = World()
         end = open_chars(serial, self._escape) if isinstance(serial, str) else serial
         self.console = Console(end, self._world.lock, self._world.over)
-        self._world.on_over.append(self.console.wake)
+        self._world.on_over += [self.console.wake, self._clock.pause]
         self._service = Service(self._world, self._clock)
         self._runner: Runner | None = None
         self._started = self._closed = False
@@ -81,7 +92,7 @@ class Machine:
     # The run
 
     def disk(
-        self, path: str, *, readonly: bool = False, snapshot: bool = False, serial: str = ""
+        self, path: Path, *, readonly: bool = False, snapshot: bool = False, serial: str = ""
     ) -> None:
         """Add the raw image at ``path`` as the next disk. With ``snapshot`` the guest's writes are
         forgotten at the end. Before `start`; an unusable image is an error of `start`."""
@@ -89,7 +100,7 @@ class Machine:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
             )
-        self.config.disks.append(Disk(str(path), readonly, snapshot, serial))
+        self.config.disks.append(Disk(fspath(path), readonly, snapshot, serial))
 
     def start(self) -> None:
         """Power on. Once in the life of a machine."""
@@ -100,6 +111,7 @@ class Machine:
         self._started = True
         with self._world.lock:
             self.console.attach(self._service.reactor)
+            self._clock.resume()
         runner.start()
 
     def wait(self, timeout: float | None = None) -> Result:

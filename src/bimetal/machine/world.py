@@ -74,7 +74,7 @@ class World:
         self._changed.notify_all()
 
     def fence(
-        self, caller: Member, others: Iterable[Member], errand: Callable[[Member], None]
+        self, caller: Member, others: Iterable[AnyMember], errand: Callable[[AnyMember], None]
     ) -> None:
         """Have ``errand`` done for each of ``others`` before it runs on, and return once that is
         certain. ``caller`` is an active vCPU. Call with the lock held."""

@@ -1,0 +1,110 @@
+"""What users may ask of a machine, and what they are told otherwise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from bimetal.boards import Machine
+from tests.machine.conftest import Script
+
+
+@pytest.mark.parametrize(
+    ("options", "cause", "code"),
+    [
+        ({"board": "toaster"}, "there is no board 'toaster'", 64),
+        ({"kernel": None}, "a machine cannot have nothing to run", 64),
+        ({"kernel": None, "bios": "none"}, "a machine cannot have nothing to run", 64),
+        ({"kernel": None, "initrd": "x", "bios": "x"}, "an initrd without a kernel", 64),
+        ({"cpus": 0}, "a machine cannot have 0 CPUs", 64),
+        ({"cpus": 65}, "a machine cannot have 65 CPUs", 64),
+        ({"memory": "much"}, "'much' is not a size", 64),
+        ({"memory": "512K"}, "a memory of 512 KiB", 64),
+        ({"memory": "1048577"}, "a memory of 1048577 bytes", 64),
+        ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
+        ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),
+        ({"bios": "/missing/fw.bin"}, "the bios /missing/fw.bin cannot be read: No such", 66),
+        ({"serial": "telegraph"}, "'telegraph' is no place for a console", 64),
+    ],
+)
+def test_what_a_machine_cannot_have(
+    kernel: Path, options: dict[str, Any], cause: str, code: int
+) -> None:
+    with pytest.raises(BimetalError) as caught:
+        Machine(**{"kernel": str(kernel), **options})
+    assert cause in caught.value.cause
+    assert caught.value.remedy
+    assert caught.value.exit_code == code
+
+
+def test_an_accelerator_that_does_not_exist(kernel: Path) -> None:
+    vm = Machine(kernel=kernel, accel="abacus")
+    with vm, pytest.raises(BimetalError, match="no accelerator 'abacus'"):
+        vm.start()
+
+
+def test_too_little_memory_says_how_much_would_do(script: Script, kernel: Path) -> None:
+    initrd = kernel.with_name("initrd")
+    initrd.write_bytes(b"\1" * (60 << 20))
+    vm = script([], initrd=str(initrd)).machine
+    with pytest.raises(BimetalError) as caught:
+        vm.start()
+    assert "do not fit into 64 MiB of memory together" in caught.value.cause
+    assert caught.value.remedy == "give at least 80 MiB"
+
+
+def test_a_kernel_larger_than_memory(script: Script, kernel: Path) -> None:
+    kernel.write_bytes(b"\1" * (65 << 20))
+    with pytest.raises(BimetalError, match="do not fit into 64 MiB"):
+        script([]).machine.start()
+
+
+def test_a_damaged_kernel(script: Script, kernel: Path) -> None:
+    kernel.write_bytes(b"\x7fELF and no more")
+    with pytest.raises(BimetalError, match="damaged ELF"):
+        script([]).machine.start()
+
+
+def test_disks_that_cannot_be_used(script: Script, tmp_path: Path) -> None:
+    for path, cause in ((tmp_path / "missing", "missing"), (tmp_path, str(tmp_path))):
+        vm = script([]).machine
+        vm.disk(str(path))
+        with pytest.raises(BimetalError, match=cause):
+            vm.start()
+
+
+def test_too_many_disks(script: Script, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(4096))
+    vm = script([]).machine
+    for _ in range(8):
+        vm.disk(str(image), snapshot=True)
+    with pytest.raises(BimetalError, match="8 disks do not fit"):
+        vm.start()
+
+
+def test_a_serial_number_that_is_too_long(script: Script) -> None:
+    with pytest.raises(BimetalError, match="too long"):
+        script([]).machine.disk("disk.img", serial="x" * 21)
+
+
+def test_disks_come_before_the_machine_is_built(script: Script) -> None:
+    vm = script([]).machine
+    vm.info_mtree()
+    with pytest.raises(BimetalError, match="already built"):
+        vm.disk("disk.img")
+
+
+@pytest.mark.parametrize("sizes", [(33 << 20,), (4096, 4096), (4096, 32 << 20, 4096)])
+def test_flash_images_that_do_not_fit(
+    script: Script, tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    images = []
+    for number, size in enumerate(sizes):
+        images.append(tmp_path / f"flash{number}")
+        with images[-1].open("wb") as image:
+            image.truncate(size)
+    vm = script([], flash=[str(image) for image in images]).machine
+    with pytest.raises(BimetalError, match=r"flash image"):
+        vm.start()
