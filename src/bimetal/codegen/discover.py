@@ -15,7 +15,7 @@ from ..isa.describe import Decoded, Isa
 from ..isa.trace import Branches
 from .layout import PAGE
 
-__all__ = ["Step", "Steps", "discover"]
+__all__ = ["Step", "Steps", "callable_places", "discover", "relative"]
 
 # What a region cannot do itself: it ends before such an instruction.
 _OUTSIDE = {
@@ -138,3 +138,12 @@ def discover(
                 break
             offset = step.end
     return steps
+
+
+def callable_places(steps: Steps) -> list[int]:
+    """Where control comes in from other pages: behind calls, and at functions called here."""
+    places: set[int] = set()
+    for step in steps.values():
+        if step.returns:
+            places.update((step.end, *step.targets))
+    return sorted(places & steps.keys())

@@ -119,6 +119,10 @@ class CodeStore:
             self._run("DELETE FROM object WHERE key = ?", (key,))
         return whole
 
+    def keys(self) -> set[str]:
+        """Every key."""
+        return {str(key) for (key,) in self._run("SELECT DISTINCT key FROM object", ())}
+
     def touch(self, keys: Iterable[str]) -> None:
         """Note that keys were used, so that pruning takes others first."""
         now = int(time.time())

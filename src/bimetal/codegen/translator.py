@@ -14,9 +14,9 @@ import time
 
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
-from .discover import discover
+from .discover import callable_places, discover
 from .layout import Layout
-from .native import compile_quickly
+from .native import compile_object, compile_quickly
 from .region import JOINTS, Region, region_text
 from .worker import Compiled, Job, joint_name, receive, send
 
@@ -24,6 +24,8 @@ __all__ = ["main", "translate"]
 
 # Instructions of the largest region: beyond it compile time grows faster than the gain.
 LIMIT = 250
+# Places at which a region can be entered: each costs a little of what LLVM can assume.
+MAX_ENTRIES = 64
 
 
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
@@ -31,14 +33,16 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     start = time.process_time()
     executed = job.executed
     steps = discover(isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT)
-    region = Region(steps, tuple(entry for entry in job.entries if entry in steps))
+    entries = [entry for entry in job.entries if entry in steps]
+    if entries:
+        entries += [place for place in callable_places(steps) if place not in entries]
+    region = Region(steps, tuple(entries[:MAX_ENTRIES]))
     content = b""
     if region.entries:
         joints = [joint_name(isa, joint) for joint in JOINTS]
-        content = compile_quickly(region_text(layout, job.symbol, region, joints))
-    return Compiled(
-        job.number, content, region.entries, len(steps), time.process_time() - start
-    )
+        text = region_text(layout, job.symbol, region, joints)
+        content = compile_object(text) if job.level > 1 else compile_quickly(text)
+    return Compiled(content, region.entries, len(steps), time.process_time() - start)
 
 
 def main(name: str) -> None:

@@ -6,6 +6,7 @@ Messages are pickles with a length before them, between processes that trust eac
 from __future__ import annotations
 
 import pickle
+import select
 import struct
 import subprocess
 import sys
@@ -19,20 +20,26 @@ __all__ = ["Compiled", "Job", "Worker", "joint_name", "receive", "send"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A page's code, where to enter it, and a byte for each offset that has been executed."""
+    """A page's code, where to enter it, and a byte for each granule that has been executed.
 
-    number: int
+    ``level`` is 1 for code that is wanted soon, 2 for code that is worth more work; ``symbol``
+    is the name under which the object shall define the region.
+    """
+
     code: bytes
     entries: tuple[int, ...]
     executed: bytes
+    level: int
     symbol: str
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The answer: an object that defines the symbol, or nothing to be had for these entries."""
+    """The answer to a job: an object, or no content where no region can be had.
 
-    number: int
+    ``entries`` are where the region can be entered, ``seconds`` the processor time it took.
+    """
+
     content: bytes
     entries: tuple[int, ...]
     instructions: int
@@ -40,7 +47,7 @@ class Compiled:
 
 
 def joint_name(isa: Isa, joint: str) -> str:
-    """The process-wide name of an interpreter's joint."""
+    """The name by which objects know an interpreter's joint."""
     return f"bimetal_{isa.name}_{joint}"
 
 
@@ -62,7 +69,7 @@ def receive(pipe: IO[bytes]) -> object | None:
 
 
 class Worker:
-    """The parent's end. One job is under way at a time; `take` waits for its answer."""
+    """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
 
     def __init__(self, isa: Isa):
         self._process = subprocess.Popen(
@@ -70,16 +77,27 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.waiting = 0
 
-    def translate(self, job: Job) -> Compiled | None:
-        """Have a job done; None once the process is gone."""
+    def submit(self, job: Job) -> bool:
+        """Hand in a job; False once the process is gone."""
+        assert self._process.stdin is not None
         try:
-            assert self._process.stdin is not None and self._process.stdout is not None
             send(self._process.stdin, job)
-            answer = receive(self._process.stdout)
         except (OSError, ValueError):
+            return False
+        self.waiting += 1
+        return True
+
+    def answer(self) -> Compiled | None:
+        """The next answer, if there is one now."""
+        pipe = self._process.stdout
+        assert pipe is not None
+        if not self.waiting or not select.select([pipe], [], [], 0)[0]:
             return None
-        return answer if isinstance(answer, Compiled) else None
+        answer = receive(pipe)
+        self.waiting -= 1
+        return answer if isinstance(answer, Compiled) else Compiled(b"", (), 0, 0.0)
 
     def close(self) -> None:
         """End the process. Idempotent."""

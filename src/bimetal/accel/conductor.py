@@ -1,0 +1,269 @@
+"""Deciding what is translated: where harts spend their time, and what is known of it already.
+
+Harts leave a sample at every poll: the record at which their budget ran out, a fair picture of
+where time goes that costs nothing. The conductor reads the samples a few hundred times a second,
+has hot places translated by the worker process, and offers harts the regions of every page that
+they begin to execute, so what an earlier run has translated is in place at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..codegen.interpreter import Interpreter, engine_digest
+from ..codegen.layout import PAGE
+from ..codegen.native import Linker
+from ..codegen.region import JOINTS
+from ..codegen.store import CodeStore
+from ..codegen.worker import Compiled, Job, Worker, joint_name
+
+__all__ = ["Conductor", "Loaded", "Statistics"]
+
+# Seconds between looks, while harts run and while they sleep.
+INTERVAL, IDLE_INTERVAL = 0.003, 0.03
+# Samples, each of some sixteen thousand instructions, that make a place worth translating: the
+# interpreter takes as long for them as the worker for a few instructions of the region.
+HOT = 4
+# Samples in a region that make it worth the optimiser's time.
+VERY_HOT = 6000
+MAX_ENTRIES = 16
+# Jobs that the worker has at a time: one to do, one to do next.
+JOBS = 2
+# How long a thread may hold Python's lock while another waits for it. A hart that comes back from
+# native code must not wait the usual five milliseconds for the conductor.
+SWITCH_INTERVAL = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A region in memory: its level, where it is entered, and its address."""
+
+    level: int
+    entries: tuple[int, ...]
+    address: int
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What the translator has done; ``seconds`` are the worker's processor time."""
+
+    compiled: int = 0
+    from_store: int = 0
+    instructions: int = 0
+    seconds: float = 0.0
+
+
+class Hart(Protocol):
+    """A hart as the conductor sees it; `jit.JitCpu` is one."""
+
+    index: int
+    pages_seen: int
+
+    def samples(self) -> list[int]: ...
+    def place(self, record: int) -> tuple[int, int]: ...
+    def handler(self, page: int, offset: int) -> int: ...
+    def pages(self) -> int: ...
+    def code_of(self, page: int) -> bytes: ...
+    def executed(self, page: int, undecoded: int) -> bytes: ...
+    def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a page's content; ``asked`` are the entries that were ever asked for."""
+
+    code: bytes
+    regions: list[Loaded] = field(default_factory=list)
+    asked: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A job under way, and for whom."""
+
+    hart: Hart
+    page: int
+    key: str
+    job: Job
+
+
+class Conductor:
+    """One thread, one worker process, for all harts of an accelerator."""
+
+    def __init__(self, native: Interpreter, harts: Sequence[Hart]):
+        self._isa, self._harts = native.layout.isa, harts
+        self._salt = engine_digest(self._isa)
+        self._store = CodeStore()
+        self._stored = self._store.keys()
+        joints = {joint_name(self._isa, j): native.library.address(j) for j in JOINTS}
+        self._linker = Linker(joints)
+        self._undecoded = native.library.address("h_decode")
+        self._known: dict[str, _Known] = {}
+        self._by_address: dict[int, tuple[str, Loaded]] = {}
+        self._heat: Counter[tuple[int, int, int]] = Counter()
+        self._region_heat: Counter[int] = Counter()
+        self._worker = Worker(self._isa)
+        self._orders: list[_Order] = []
+        self._used: set[str] = set()
+        self._stop = threading.Event()
+        self.statistics = Statistics()
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and the worker, and keep what was learnt. Idempotent."""
+        self._stop.set()
+        self._thread.join()
+        self._worker.close()
+        self._store.touch(self._used)
+        self._store.close()
+
+    def _run(self) -> None:
+        interval = INTERVAL
+        while not self._stop.wait(interval):
+            busy = False
+            for hart in list(self._harts):
+                self._greet(hart)
+                busy = self._look(hart) or busy
+            self._collect()
+            self._order()
+            interval = INTERVAL if busy or self._orders else IDLE_INTERVAL
+
+    # -- what is known of pages
+    def _key(self, code: bytes) -> str:
+        return hashlib.blake2b(code, digest_size=20, key=self._salt).hexdigest()
+
+    def _of(self, code: bytes) -> tuple[str, _Known]:
+        """What is known of a page's content, from memory or from the store."""
+        key = self._key(code)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known(code)
+            if key in self._stored:
+                self._recall(key, known)
+        return key, known
+
+    def _recall(self, key: str, known: _Known) -> None:
+        self._used.add(key)
+        for part, content in sorted(self._store.parts(key)):
+            level, symbol, *entries = part.split(" ")
+            offsets = tuple(int(entry, 16) for entry in entries)
+            self._load(key, known, int(level), symbol, offsets, content)
+            known.asked.update(offsets)
+            self.statistics.from_store += 1
+
+    def _load(
+        self, key: str, known: _Known, level: int, symbol: str, entries: tuple[int, ...],
+        content: bytes,
+    ) -> Loaded:  # fmt: skip
+        loaded = Loaded(level, entries, self._linker.load(content, symbol))
+        known.regions.append(loaded)
+        self._by_address[loaded.address] = (key, loaded)
+        return loaded
+
+    def _greet(self, hart: Hart) -> None:
+        """Offer what is known of the pages that a hart has begun to execute."""
+        pages = hart.pages()
+        if pages < hart.pages_seen:  # its arena was emptied
+            hart.pages_seen = 0
+            self._heat.clear()
+        for page in range(hart.pages_seen, pages):
+            code = hart.code_of(page)
+            _, known = self._of(code)
+            if known.regions:
+                hart.offer(page, code, known.regions)
+        hart.pages_seen = pages
+
+    # -- where the time goes
+    def _look(self, hart: Hart) -> bool:
+        """Take a hart's samples; whether there were any."""
+        samples = Counter(hart.samples())
+        for record, count in samples.items():
+            page, offset = hart.place(record)
+            if not 0 <= offset < PAGE:
+                continue
+            handler = hart.handler(page, offset)
+            if handler in self._by_address:
+                self._region_heat[handler] += count
+            else:
+                self._heat[hart.index, page, offset] += count
+        return bool(samples)
+
+    def _order(self) -> None:
+        """Give the worker the hottest places."""
+        while len(self._orders) < JOBS and self._heat:
+            (index, page, _), heat = self._heat.most_common(1)[0]
+            if heat < HOT:
+                break
+            hart = next(hart for hart in self._harts if hart.index == index)
+            offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]
+            offsets.sort(key=lambda o: -self._heat[index, page, o])
+            for offset in offsets:
+                del self._heat[index, page, offset]
+            self._translate(hart, page, offsets[:MAX_ENTRIES])
+        if not self._orders:
+            self._improve()
+
+    def _translate(self, hart: Hart, page: int, offsets: list[int]) -> None:
+        """Get a region for hot places of a page, from what is known or from the worker."""
+        key, known = self._of(hart.code_of(page))
+        if known.regions:
+            hart.offer(page, known.code, known.regions)
+        wanted = [offset for offset in offsets if offset not in known.asked]
+        if wanted:
+            known.asked.update(wanted)
+            self._submit(hart, page, key, known, tuple(wanted), 1)
+
+    def _improve(self) -> None:
+        """Have the hottest region made again by the optimiser."""
+        for address, heat in self._region_heat.most_common(1):
+            key, region = self._by_address[address]
+            if heat < VERY_HOT or region.level > 1:
+                if region.level > 1:
+                    del self._region_heat[address]
+                return
+            del self._region_heat[address]
+            known = self._known[key]
+            for hart in self._harts:
+                for page in range(hart.pages()):
+                    if hart.code_of(page) == known.code:
+                        self._submit(hart, page, key, known, region.entries, 2)
+                        return
+
+    def _submit(
+        self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int
+    ) -> None:
+        executed = hart.executed(page, self._undecoded)
+        # Objects of many runs meet in one process, so each symbol is unique.
+        job = Job(known.code, entries, executed, level, f"region_{uuid.uuid4().hex}")
+        if self._worker.submit(job):
+            self._orders.append(_Order(hart, page, key, job))
+
+    def _collect(self) -> None:
+        """Take what the worker has finished."""
+        while self._orders and (answer := self._worker.answer()) is not None:
+            self._deliver(self._orders.pop(0), answer)
+
+    def _deliver(self, order: _Order, answer: Compiled) -> None:
+        self.statistics.compiled += 1
+        self.statistics.instructions += answer.instructions
+        self.statistics.seconds += answer.seconds
+        if not answer.content:
+            return
+        job, known = order.job, self._known[order.key]
+        loaded = self._load(
+            order.key, known, job.level, job.symbol, answer.entries, answer.content
+        )
+        known.asked.update(answer.entries)
+        part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
+        self._store.put(order.key, answer.content, part)
+        self._used.add(order.key)
+        order.hart.offer(order.page, known.code, [loaded])
