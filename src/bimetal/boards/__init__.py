@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from bimetal.boards.microvm import microvm
 from bimetal.boards.riscv_virt import riscv_virt
 from bimetal.machine.machine import Machine
 
-__all__ = ["Machine", "riscv_virt"]
+__all__ = ["Machine", "microvm", "riscv_virt"]

@@ -16,6 +16,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
 from bimetal.boards.riscv_boot import RiscvBoot
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
+from bimetal.boards.slots import virtio_devices
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.flash.pflash import PFlash
@@ -24,17 +25,13 @@ from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.goldfish import GoldfishRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import Aclint
-from bimetal.devices.virtio.block import VirtioBlock
-from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio import VirtioMmio
-from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["riscv_virt"]
 
 MAX_CPUS = 64
-VIRTIO_SLOTS = 8
 FLASH_BANKS = 2
 FLASH_BANK = Geometry(size=32 * MIB)
 ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
@@ -80,27 +77,6 @@ def riscv_virt(m: Chassis) -> None:
             model="riscv-virtio,bimetal",
         )
     )
-
-
-def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
-    """The disks in order, entropy, and empty slots. Raises `BimetalError` for too many disks."""
-    if len(m.config.disks) >= VIRTIO_SLOTS:
-        raise BimetalError(
-            f"{len(m.config.disks)} disks do not fit into this board",
-            f"give it at most {VIRTIO_SLOTS - 1}",
-            ExitCode.USAGE,
-        )
-    devices: list[VirtioDevice | None] = []
-    try:
-        for disk in m.config.disks:
-            image = open_disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot)
-            devices.append(VirtioBlock(image, serial=disk.serial))
-    except BimetalError:
-        for device in filter(None, devices):
-            device.close()
-        raise
-    devices.append(VirtioRng())
-    return devices + [None] * (VIRTIO_SLOTS - len(devices))
 
 
 def flash_banks(m: Chassis) -> list[PFlash]:

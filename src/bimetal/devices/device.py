@@ -18,7 +18,7 @@ way overrides `read` and `write`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from bimetal.base.errors import GuestError
@@ -83,6 +83,11 @@ class Device:
     def properties(self) -> Mapping[str, Property]:
         """What a device tree says of this device besides address, interrupt and ``compatible``."""
         return {}
+
+    def doorbells(self) -> Iterable[tuple[int, int, int]]:
+        """Writes that ask for nothing but attention, as offset, size and value: an accelerator
+        that can lets the CPU run on and has them carried out by another thread."""
+        return ()
 
     def reset(self) -> None:
         """Go to the state after power-on. Overriding methods call this one first."""

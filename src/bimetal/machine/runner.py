@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
+from bimetal.machine.bells import Bells
 from bimetal.machine.bus import Bus
 from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.cpus import CpuControl
@@ -11,7 +12,13 @@ from bimetal.machine.result import Ending, Result
 from bimetal.machine.service import Service
 from bimetal.machine.vcpu import Vcpu
 from bimetal.machine.world import World
-from bimetal.seam import Accelerator, Shutdown, ShutdownKind
+from bimetal.seam import (
+    Accelerator,
+    InterruptController,
+    PlatformState,
+    Shutdown,
+    ShutdownKind,
+)
 
 __all__ = ["Runner"]
 
@@ -29,12 +36,16 @@ class Runner:
         self._boot, self._service = boot, service
         self._asked: Shutdown | None = None
         self._generation = -1
+        self._controller(accelerator)
         cpus = [accelerator.add_cpu(index) for index in range(chassis.config.cpus)]
         self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
         world.members.extend(self.vcpus)
         chassis.cpus = CpuControl(world, self.vcpus)
         chassis.driver = self._drive
         chassis.powered = self.ask
+        self._platform = accelerator if isinstance(accelerator, PlatformState) else None
+        self._fresh = self._platform.save() if self._platform else {}
+        self._bells = Bells(chassis, accelerator, service.reactor)
         self._renew_memory()
 
     def power_on(self) -> None:
@@ -57,6 +68,7 @@ class Runner:
         for vcpu in self.vcpus:
             vcpu.join()
         self._service.close()
+        self._bells.close()
         self.accelerator.close()
 
     def ask(self, shutdown: Shutdown) -> None:
@@ -90,12 +102,26 @@ class Runner:
             with self.world.lock:
                 self.world.end(Result.of_shutdown(asked))
 
+    def _controller(self, accelerator: Accelerator) -> None:
+        """Wire the board's interrupts to ``accelerator``. Raises `BimetalError` if it has none."""
+        if isinstance(accelerator, InterruptController):
+            self.chassis.controller = accelerator
+        elif self.chassis.needs_controller:
+            raise BimetalError(
+                f"the accelerator {accelerator.name} has no interrupt controller for this board",
+                "choose 'kvm'",
+                ExitCode.UNAVAILABLE,
+            )
+
     def _reset(self) -> None:
+        self._bells.forget()
         self.chassis.reset()
         for vcpu in self.vcpus:
             vcpu.errands.clear()
             vcpu.starting = False
             vcpu.reset()
+        if self._platform is not None:
+            self._platform.load(self._fresh)
         self._renew_memory()
         try:
             self.power_on()

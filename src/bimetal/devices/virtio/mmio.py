@@ -6,7 +6,7 @@ single queues (VIRTIO_F_RING_RESET) are not offered, as the standard allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bimetal.devices.device import Device, Property
@@ -22,8 +22,8 @@ MAGIC = int.from_bytes(b"virt", "little")
 VERSION = 2
 VENDOR = int.from_bytes(b"BMTL", "little")
 
-CONFIG = 0x100
-"""Where the configuration of the device begins."""
+NOTIFY, CONFIG = 0x050, 0x100
+"""Where queues are notified, and where the configuration of the device begins."""
 
 USED_BUFFER, CONFIG_CHANGE = 1, 2
 """Bits of InterruptStatus."""
@@ -55,7 +55,7 @@ class VirtioMmio(Device):
     QUEUE_SIZE_MAX = Reg(0x034, readonly=True, doc="0: no such queue")
     QUEUE_SIZE = Reg(0x038)
     QUEUE_READY = Reg(0x044)
-    QUEUE_NOTIFY = Reg(0x050, doc="index of the queue that has new buffers")
+    QUEUE_NOTIFY = Reg(NOTIFY, doc="index of the queue that has new buffers")
     INTERRUPT_STATUS = Reg(0x060, readonly=True, USED_BUFFER=0, CONFIG_CHANGE=1)
     INTERRUPT_ACK = Reg(0x064)
     STATUS = Reg(0x070, doc="0: reset")
@@ -87,6 +87,9 @@ class VirtioMmio(Device):
 
     def properties(self) -> Mapping[str, Property]:
         return {"dma-coherent": None}
+
+    def doorbells(self) -> Iterable[tuple[int, int, int]]:
+        return [(NOTIFY, 4, number) for number in range(len(self.device.queues))]
 
     def reset(self) -> None:
         super().reset()

@@ -1,0 +1,75 @@
+"""The board ``microvm``: x86-64 without PCI and without firmware, for Linux kernels.
+
+Ports                              Memory
+060  i8042 (reset only)            00000000  RAM, up to 3 GiB
+070  real-time clock               d0000000  virtio-mmio, 8 slots
+3f8  serial port                   fec00000  I/O APIC  \\ the accelerator's
+600  power                         fee00000  local APICs /
+                                   100000000 RAM, the rest
+
+Interrupts are global system interrupts: 4 the serial port, 8 the clock, 16 to 23 virtio. The
+operating system learns all this from ACPI tables.
+"""
+
+from __future__ import annotations
+
+from bimetal.boards.slots import VIRTIO_SLOTS, virtio_devices
+from bimetal.boards.x86_boot import HOLE, HOLE_END, X86Boot
+from bimetal.devices.power.acpi import RESET, AcpiPower
+from bimetal.devices.power.i8042 import I8042
+from bimetal.devices.rtc.cmos import CENTURY, CmosRtc
+from bimetal.devices.serial.ns16550a import Ns16550a
+from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.firmware import aml
+from bimetal.firmware.acpi import AcpiDevice, Power
+from bimetal.machine.board import board
+from bimetal.machine.chassis import Chassis
+
+__all__ = ["microvm"]
+
+MAX_CPUS = 240
+SERIAL, SERIAL_PORTS, SERIAL_HZ, SERIAL_IRQ = 0x3F8, 8, 1_843_200, 4
+CLOCK, CLOCK_IRQ = 0x70, 8
+KEYBOARD = 0x60
+POWER = 0x600
+VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ = 0xD000_0000, 0x1000, 16
+
+
+@board("microvm", isa="x86_64", max_cpus=MAX_CPUS)
+def microvm(m: Chassis) -> None:
+    """x86-64 CPUs with a serial port, a clock, and eight virtio slots."""
+    m.ram(at=0, size=min(m.config.memory, HOLE))
+    if m.config.memory > HOLE:
+        m.ram(at=HOLE_END, size=m.config.memory - HOLE, name="high-ram")
+    m.add_port(I8042(), port=KEYBOARD, power=m.power)
+    m.add_port(CmosRtc(m.clock), port=CLOCK, irq=m.irq(CLOCK_IRQ))
+    serial = Ns16550a(m.console, m.clock, SERIAL_HZ)
+    m.add_port(serial, port=SERIAL, size=SERIAL_PORTS, irq=m.irq(SERIAL_IRQ))
+    m.add_port(AcpiPower(), port=POWER, power=m.power)
+    for number, device in enumerate(virtio_devices(m)):
+        slot = VirtioMmio(device, m.space, m.defer)
+        m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))
+    power = Power(POWER, POWER + 1, POWER + 2, RESET)
+    m.start_with(X86Boot(m, power, acpi_devices(), CENTURY))
+
+
+def acpi_devices() -> list[AcpiDevice]:
+    """What ACPI tells of the devices that no other table names."""
+    serial = (aml.io_ports(SERIAL, SERIAL_PORTS), aml.irq(SERIAL_IRQ))
+    clock = (aml.io_ports(CLOCK, 2), aml.irq(CLOCK_IRQ))
+    return [
+        AcpiDevice("COM1", "PNP0501", 1, serial),
+        AcpiDevice("RTC0", "PNP0B00", 0, clock),
+        *(
+            AcpiDevice(
+                f"VR{number:02}",
+                "LNRO0005",
+                number,
+                (
+                    aml.memory32(VIRTIO + VIRTIO_STRIDE * number, VirtioMmio.mmio_size),
+                    aml.extended_interrupt(VIRTIO_IRQ + number),
+                ),
+            )
+            for number in range(VIRTIO_SLOTS)
+        ),
+    ]

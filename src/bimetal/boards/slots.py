@@ -1,0 +1,35 @@
+"""The virtio devices that a machine's options ask for, on boards with a row of slots for them."""
+
+from __future__ import annotations
+
+from bimetal.backends.block.choose import open_disk
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.rng import VirtioRng
+from bimetal.machine.chassis import Chassis
+
+__all__ = ["VIRTIO_SLOTS", "virtio_devices"]
+
+VIRTIO_SLOTS = 8
+
+
+def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
+    """The disks in order, entropy, and empty slots. Raises `BimetalError` for too many disks."""
+    if len(m.config.disks) >= VIRTIO_SLOTS:
+        raise BimetalError(
+            f"{len(m.config.disks)} disks do not fit into this board",
+            f"give it at most {VIRTIO_SLOTS - 1}",
+            ExitCode.USAGE,
+        )
+    devices: list[VirtioDevice | None] = []
+    try:
+        for disk in m.config.disks:
+            image = open_disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot)
+            devices.append(VirtioBlock(image, serial=disk.serial))
+    except BimetalError:
+        for device in filter(None, devices):
+            device.close()
+        raise
+    devices.append(VirtioRng())
+    return devices + [None] * (VIRTIO_SLOTS - len(devices))

@@ -1,0 +1,158 @@
+"""How an x86 board without firmware starts: straight into a Linux kernel.
+
+* A bzImage is entered in 64-bit mode, by the Linux boot protocol.
+* An uncompressed kernel (ELF) is entered in 32-bit mode, by PVH.
+
+CPU 0 enters the kernel; the others wait for the kernel's start-up interrupts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import GIB, KIB, MIB
+from bimetal.firmware.acpi import AcpiDevice, Power, build_tables
+from bimetal.firmware.compression import decompress
+from bimetal.firmware.elf import is_elf
+from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
+from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
+from bimetal.firmware.program import Program, Segment, read_file
+from bimetal.firmware.pvh import load_pvh, start_info
+from bimetal.firmware.x86_modes import gdt, long_mode, page_tables, protected_mode
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import NO_BIOS
+from bimetal.seam import Cpu
+
+__all__ = ["HOLE", "HOLE_END", "X86Boot"]
+
+HOLE, HOLE_END = 3 * GIB, 4 * GIB
+"""Where there is no RAM: devices and interrupt controllers lie there."""
+
+GDT, START_INFO, ZERO_PAGE, PAGE_TABLES, COMMAND_LINE = 0x500, 0x6000, 0x7000, 0x9000, 0x2_0000
+COMMAND_LINE_LIMIT = 64 * KIB
+LOW_END, LOW_RESERVED_END = 0x9_FC00, 0xA_0000
+TABLES, TABLES_SIZE = 0xE_0000, 128 * KIB
+KVM_PAGES, KVM_PAGES_SIZE = 0xFFFB_C000, 16 * KIB
+"""What KVM takes for itself on some Intel processors."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The registers with which CPU 0 begins, in the order in which they can be set."""
+
+    registers: dict[str, int]
+
+
+class X86Boot:
+    """Start of a board whose RAM is below `HOLE` and, as far as it is more, above `HOLE_END`.
+
+    ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `build_tables`.
+    """
+
+    firmware_calls = False
+
+    def __init__(self, chassis: Chassis, power: Power, devices: list[AcpiDevice], century: int):
+        self._chassis, self._config = chassis, chassis.config
+        self._power, self._devices, self._century = power, devices, century
+        self._entry = Entry({})
+
+    # See Boot
+
+    def load(self) -> None:
+        config = self._config
+        if config.bios not in (None, NO_BIOS) or config.flash or config.kernel is None:
+            raise BimetalError(
+                "this board starts kernels itself and has no place for firmware",
+                "give it a kernel, and neither bios nor flash",
+                ExitCode.USAGE,
+            )
+        data = decompress(read_file(config.kernel, "kernel"), f"the kernel {config.kernel}")
+        tables = build_tables(TABLES, config.cpus, self._power, self._devices, self._century)
+        if is_bzimage(data):
+            self._load_linux(load_bzimage(data, config.kernel), tables.rsdp)
+        elif is_elf(data):
+            self._load_pvh(load_pvh(data, config.kernel), tables.rsdp)
+        else:
+            raise BimetalError(
+                f"{config.kernel} is no kernel for this board",
+                "give it a bzImage (vmlinuz) or an ELF file with a PVH entry point",
+                ExitCode.DATA,
+            )
+        self._place("the ACPI tables", tables.segment)
+
+    def enter(self, cpu: Cpu) -> bool:
+        if cpu.index == 0:
+            for name, value in self._entry.registers.items():
+                cpu.write_register(name, value)
+        return True
+
+    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
+        raise RuntimeError("x86 CPUs have no calls to firmware")
+
+    # What is loaded
+
+    def _load_linux(self, kernel: BzImage, rsdp: int) -> None:
+        kernel.program.load(self._chassis.space)
+        self._command_line(kernel.command_line_limit)
+        page = zero_page(
+            kernel,
+            self.memory_map(),
+            command_line_at=COMMAND_LINE,
+            initrd=self._initrd(kernel.program, kernel.initrd_limit),
+            rsdp=rsdp,
+        )
+        self._place("the zero page", Segment(ZERO_PAGE, page, len(page)))
+        self._place("the start-up tables", gdt(GDT, long=True), page_tables(PAGE_TABLES))
+        registers = long_mode(GDT, PAGE_TABLES)
+        self._entry = Entry({**registers, "rip": kernel.program.entry, "rsi": ZERO_PAGE})
+
+    def _load_pvh(self, kernel: Program, rsdp: int) -> None:
+        kernel.load(self._chassis.space)
+        self._command_line(COMMAND_LINE_LIMIT - 1)
+        info = start_info(
+            START_INFO,
+            self.memory_map(),
+            command_line_at=COMMAND_LINE,
+            initrd=self._initrd(kernel, HOLE - 1),
+            rsdp=rsdp,
+        )
+        self._place("the start info", Segment(START_INFO, info, len(info)))
+        self._place("the start-up tables", gdt(GDT, long=False))
+        self._entry = Entry({**protected_mode(GDT), "rip": kernel.entry, "rbx": START_INFO})
+
+    def _command_line(self, limit: int) -> None:
+        text = self._config.append.encode()
+        limit = min(limit, COMMAND_LINE_LIMIT - 1)
+        if len(text) > limit:
+            raise BimetalError(
+                f"the command line has {len(text)} bytes, the kernel takes {limit}",
+                "shorten it",
+                ExitCode.USAGE,
+            )
+        self._place("the command line", Segment(COMMAND_LINE, text + b"\0", len(text) + 1))
+
+    def _initrd(self, kernel: Program, limit: int) -> Program | None:
+        if self._config.initrd is None:
+            return None
+        name = self._config.initrd
+        top = min(self._config.memory, HOLE)
+        initrd = place_initrd(read_file(name, "initrd"), name, kernel, top, limit)
+        initrd.load(self._chassis.space)
+        return initrd
+
+    def _place(self, what: str, *segments: Segment) -> None:
+        Program(what, segments, 0).load(self._chassis.space)
+
+    def memory_map(self) -> list[MemoryArea]:
+        """What the kernel is told of memory."""
+        low, high = min(self._config.memory, HOLE), max(self._config.memory - HOLE, 0)
+        areas = [
+            MemoryArea(0, LOW_END, RAM),
+            MemoryArea(LOW_END, LOW_RESERVED_END - LOW_END, RESERVED),
+            MemoryArea(TABLES, TABLES_SIZE, RESERVED),
+            MemoryArea(1 * MIB, low - 1 * MIB, RAM),
+            MemoryArea(KVM_PAGES, KVM_PAGES_SIZE, RESERVED),
+            MemoryArea(HOLE_END, high, RAM),
+        ]
+        return [area for area in areas if area.size]

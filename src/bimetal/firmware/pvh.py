@@ -1,0 +1,86 @@
+"""PVH: how a hypervisor starts an uncompressed x86 kernel, an ELF file, in 32-bit mode.
+
+Source: Xen's docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h,
+xen/include/public/elfnote.h.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import replace
+
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.firmware.elf import load_elf
+from bimetal.firmware.memory_map import MemoryArea
+from bimetal.firmware.program import Program
+
+__all__ = ["load_pvh", "start_info"]
+
+MACHINE = "EM_X86_64"
+ENTRY_NOTE, NOTE_OWNER = 18, "Xen"
+"""XEN_ELFNOTE_PHYS32_ENTRY: the note that holds the entry point, a physical address."""
+
+MAGIC, VERSION = 0x336E_C578, 1
+START_INFO_SIZE, MODULE_SIZE, AREA_SIZE = 56, 32, 24
+
+
+def load_pvh(data: bytes, name: str) -> Program:
+    """The kernel ``data``, to be entered by PVH. Raises `BimetalError` naming ``name``."""
+    program = load_elf(data, name, MACHINE)
+    entry = _entry(data, name)
+    if entry is None:
+        raise BimetalError(
+            f"the kernel {name} is an ELF file without a PVH entry point",
+            "use the bzImage (vmlinuz) of the same kernel, or one built with CONFIG_PVH",
+            ExitCode.DATA,
+        )
+    return replace(program, name=f"the kernel {name}", entry=entry)
+
+
+def _entry(data: bytes, name: str) -> int | None:
+    try:
+        for segment in ELFFile(io.BytesIO(data)).iter_segments("PT_NOTE"):
+            for note in segment.iter_notes():
+                if note["n_name"] == NOTE_OWNER and note["n_type"] in (ENTRY_NOTE, str(ENTRY_NOTE)):
+                    content = bytes(note["n_descdata"])
+                    return int.from_bytes(content[:8], "little")
+    except (ELFError, ConstructError, ValueError, UnicodeError) as error:
+        raise BimetalError(
+            f"the kernel {name} is a damaged ELF file: {error}", "get it anew", ExitCode.DATA
+        ) from error
+    return None
+
+
+def start_info(
+    address: int,
+    areas: list[MemoryArea],
+    *,
+    command_line_at: int,
+    initrd: Program | None,
+    rsdp: int,
+) -> bytes:
+    """``struct hvm_start_info`` and all that it points to, to lie at ``address``."""
+    modules_at = address + START_INFO_SIZE
+    map_at = modules_at + MODULE_SIZE
+    info = struct.pack(
+        "<4I4QII",
+        MAGIC,
+        VERSION,
+        0,
+        0 if initrd is None else 1,
+        0 if initrd is None else modules_at,
+        command_line_at,
+        rsdp,
+        map_at,
+        len(areas),
+        0,
+    )
+    start, size = (0, 0) if initrd is None else (initrd.start, initrd.end - initrd.start)
+    module = struct.pack("<4Q", start, size, 0, 0)
+    table = b"".join(struct.pack("<QQII", area.base, area.size, area.kind, 0) for area in areas)
+    return info + module + table
