@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..isa.describe import Isa
 from ..isa.riscv import rv64
 from ..isa.riscv.mmu import ADUE
 from ..isa.riscv.traps import STCE
-from .hart_state import HartState
 
-__all__ = ["PROFILES", "Profile"]
+__all__ = ["PROFILES", "Profile", "RegisterStore"]
+
+
+class RegisterStore(Protocol):
+    """The registers of a CPU, wherever an accelerator keeps them."""
+
+    def get(self, file: str, index: int = 0) -> int:
+        """A register's value."""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Set a register."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +33,14 @@ class Profile:
     """
 
     isa: Isa
-    reset: Callable[[HartState, int, bool], None]
+    reset: Callable[[RegisterStore, int, bool], None]
     arguments: tuple[tuple[str, int], ...]
     results: tuple[tuple[str, int], ...]
-    deadline: Callable[[HartState], int | None]
-    aliases: Callable[[HartState], Iterable[tuple[str, int]]] | None = None
+    deadline: Callable[[RegisterStore], int | None]
+    aliases: Callable[[RegisterStore], Iterable[tuple[str, int]]] | None = None
 
 
-def _riscv_reset(state: HartState, hartid: int, firmware_calls: bool) -> None:
+def _riscv_reset(state: RegisterStore, hartid: int, firmware_calls: bool) -> None:
     state.set("hartid", 0, hartid)
     state.set("priv", 0, 3)
     state.set("pc", 0, 0x1000)
@@ -46,7 +56,7 @@ def _riscv_reset(state: HartState, hartid: int, firmware_calls: bool) -> None:
         state.set("menvcfg", 0, STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4)
 
 
-def _riscv_deadline(state: HartState) -> int | None:
+def _riscv_deadline(state: RegisterStore) -> int | None:
     never = (1 << 64) - 1
     compare = state.get("stimecmp")
     on = state.get("menvcfg") & STCE and state.get("mie") & 1 << 5
