@@ -48,17 +48,17 @@ def test_who_may_open_what_together(path: str, first: str, second: str, together
 
 
 def test_a_refused_opening_leaves_no_lock_behind(path: str) -> None:
-    writer = RawImage(path)
+    writer = open_disk(path)
     for _ in range(3):
         with pytest.raises(BimetalError):
-            RawImage(path)
+            open_disk(path)
     writer.close()
-    RawImage(path).close()
+    open_disk(path).close()
 
 
 def test_locks_may_be_left_out(path: str) -> None:
-    writer = RawImage(path)
-    RawImage(path, lock=False).close()
+    writer = open_disk(path)
+    open_disk(path, lock=False).close()
     writer.close()
 
 
@@ -69,8 +69,9 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "fcntl", no_locks)
-    image = RawImage(path)
-    assert sum(image._log.counts.values()) == 1
+    image = open_disk(path)
+    assert isinstance(image, RawImage)
+    assert sum(image._file.log.counts.values()) == 1
     image.close()
 
 
@@ -80,7 +81,7 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-io") is None, reason="needs q
 @needs_qemu
 def test_qemu_respects_our_locks(path: str) -> None:
     command = ["qemu-io", "-f", "raw", "-c", "write 0 512", path]
-    image = RawImage(path)
+    image = open_disk(path)
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "lock" in refused.stderr
@@ -100,8 +101,8 @@ def test_we_respect_the_locks_of_qemu(path: str) -> None:
         while "64 KiB" not in other.stdout.readline():
             assert other.poll() is None
         with pytest.raises(BimetalError, match="in use by another machine"):
-            RawImage(path)
+            open_disk(path)
         with pytest.raises(BimetalError, match="in use by another machine"):
-            RawImage(path, readonly=True)
+            open_disk(path, readonly=True)
         other.stdin.close()
-    RawImage(path).close()
+    open_disk(path).close()

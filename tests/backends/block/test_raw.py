@@ -26,6 +26,13 @@ KIB, MIB = 1 << 10, 1 << 20
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bimetal.__file__).parents[1])}
 
 
+def raw(path: Path | str, *, readonly: bool = False) -> RawImage:
+    """The image at ``path``, opened as a machine opens it."""
+    image = open_disk(str(path), readonly=readonly)
+    assert isinstance(image, RawImage)
+    return image
+
+
 def pattern(length: int, seed: int = 1) -> bytes:
     return bytes((seed + n * n // 7) & 0xFF for n in range(KIB)) * (length // KIB)
 
@@ -39,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def image(path: Path) -> Iterator[RawImage]:
-    image = RawImage(str(path))
+    image = raw(path)
     yield image
     image.close()
 
@@ -74,7 +81,7 @@ def test_what_is_no_disk_is_an_error_with_a_remedy(
     spoil(path)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(BimetalError, match=message) as caught:
-        RawImage(str(path), readonly=readonly)
+        raw(path, readonly=readonly)
     assert caught.value.remedy
     assert str(path) in str(caught.value)
     assert len(os.listdir("/proc/self/fd")) == before
@@ -90,9 +97,9 @@ def test_an_image_that_may_not_be_written(path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "open", guarded)
     with pytest.raises(BimetalError, match="may not be opened: Permission denied") as caught:
-        RawImage(str(path))
+        raw(path)
     assert "readonly or snapshot" in caught.value.remedy
-    RawImage(str(path), readonly=True).close()
+    raw(path, readonly=True).close()
 
 
 # Reading and writing
@@ -142,7 +149,7 @@ def test_an_image_that_was_cut_off_meanwhile_is_an_io_error(image: RawImage, pat
 
 
 def test_a_read_only_image_is_opened_for_reading(path: Path) -> None:
-    image = RawImage(str(path), readonly=True)
+    image = raw(path, readonly=True)
     assert image.read(0, 512) == pattern(MIB)[:512]
     with pytest.raises(OSError, match="Bad file descriptor"):
         image.write(0, bytes(512))
@@ -215,7 +222,7 @@ def test_a_write_that_finds_no_space_fails_whole_or_in_part_but_aloud(tmp_path: 
     path = tmp_path / "sparse.img"
     path.touch()
     os.truncate(path, MIB)
-    image = RawImage(str(path))
+    image = raw(path)
     with files_no_larger_than(64 * KIB):
         image.write(32 * KIB, b"\1" * 1024)
         with pytest.raises(OSError, match="File too large"):
@@ -239,12 +246,12 @@ def test_after_a_failed_flush_no_flush_succeeds(
     with pytest.raises(OSError, match="an earlier flush failed"):
         image.flush()
     image.close()
-    assert image._log.counts == {"host error: the last writes may be lost": 1}
+    assert image._file.log.counts == {"host error: the last writes may be lost": 1}
 
 
 def test_closing_flushes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
-    image = RawImage(str(path))
+    image = raw(path)
     monkeypatch.setattr(os, "fdatasync", flushed.append)
     image.close()
     image.close()
@@ -253,8 +260,8 @@ def test_closing_flushes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 WRITER = """
 import sys
-from bimetal.backends.block.raw import RawImage
-image = RawImage(sys.argv[1])
+from bimetal.backends.block.choose import open_disk
+image = open_disk(sys.argv[1])
 generation = 0
 while True:
     generation += 1
@@ -271,10 +278,10 @@ def test_what_was_flushed_outlives_kill_9_and_the_lock_does_not(path: Path) -> N
         for _ in range(5):
             child.stdout.readline()
         with pytest.raises(BimetalError, match="in use by another machine"):
-            RawImage(str(path))
+            raw(path)
         child.send_signal(signal.SIGKILL)
         reported = [5] + [int(line) for line in child.stdout]
-    image = RawImage(str(path))
+    image = raw(path)
     assert image.size == MIB, "the size is what it was"
     content = image.read(0, 65536)
     last = reported[-1]
@@ -302,7 +309,7 @@ def loop_device(path: Path) -> Iterator[str]:
 
 
 def test_a_block_device(loop_device: str) -> None:
-    image = RawImage(loop_device)
+    image = raw(loop_device)
     assert image.size == MIB
     image.write(4096, b"\xab" * 512)
     image.write_zeroes(8192, 4096)
@@ -312,7 +319,7 @@ def test_a_block_device(loop_device: str) -> None:
     assert image.read(4096, 512) == b"\xab" * 512
     assert image.read(8192, 4096) == image.read(65536, 4096) == bytes(4096)
     with pytest.raises(BimetalError, match="in use"):
-        RawImage(loop_device)
+        raw(loop_device)
     image.close()
 
 

@@ -1,0 +1,164 @@
+"""The header of a qcow2 image. It comes from outside and is believed in nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from struct import Struct
+
+from bimetal.backends.block.block import SECTOR
+from bimetal.backends.block.file import ImageFile
+from bimetal.base.errors import BimetalError, ExitCode
+
+__all__ = ["MAGIC", "Header", "read_header"]
+
+MAGIC = b"QFI\xfb"
+
+_VERSION_2 = Struct(">4sIQIIQIIQQIIQ")
+"""Magic, version, backing file offset and size, cluster bits, size, encryption, L1 entries, L1
+offset, reference table offset and clusters, snapshots and their offset."""
+
+_VERSION_3 = Struct(">QQQII")
+"""Incompatible, compatible and autoclear features, reference order, header length."""
+
+_EXTENSION = Struct(">II")
+BACKING_FORMAT = 0xE2792ACA
+
+AUTOCLEAR_AT = 88
+REFERENCE_TABLE_AT = 48
+
+DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
+_FEATURES = {
+    EXTERNAL_DATA: "an external data file",
+    COMPRESSION: "another compression than zlib",
+    EXTENDED_L2: "extended L2 entries",
+}
+
+CLUSTER_BITS = range(9, 22)
+L1_LIMIT = 32 << 20
+REFERENCE_TABLE_LIMIT = 8 << 20
+NAME_LIMIT = 1023
+
+
+@dataclass
+class Header:
+    """What the header says, checked: every table lies inside the file and on a cluster."""
+
+    version: int
+    cluster_bits: int
+    size: int
+    l1_entries: int
+    l1_offset: int
+    reference_offset: int
+    reference_clusters: int
+    reference_bits: int
+    backing: str | None
+    backing_format: str | None
+    unclean: bool
+    autoclear: int
+
+    @property
+    def cluster(self) -> int:
+        """Bytes in a cluster."""
+        return 1 << self.cluster_bits
+
+
+def read_header(file: ImageFile) -> Header:
+    """The header of ``file``. Raises `BimetalError` if it is damaged or asks for too much."""
+    path = file.path
+    first = os.pread(file.fd, 1 << CLUSTER_BITS[-1], 0)
+    if len(first) < _VERSION_2.size or first[:4] != MAGIC:
+        raise _damaged(path, "it does not begin like one")
+    (
+        _, version, backing_at, backing_size, cluster_bits, size, encryption,
+        l1_entries, l1_offset, reference_offset, reference_clusters, _, _,
+    ) = _VERSION_2.unpack_from(first)  # fmt: skip
+    if version not in (2, 3):
+        raise _refused(path, f"version {version}")
+    if encryption:
+        raise _refused(path, "encryption")
+    if cluster_bits not in CLUSTER_BITS:
+        raise _damaged(path, f"its clusters have 2**{cluster_bits} bytes")
+    features = autoclear = 0
+    order, length = 4, _VERSION_2.size
+    if version == 3:
+        if len(first) < _VERSION_2.size + _VERSION_3.size:
+            raise _damaged(path, "its header is cut off")
+        features, _, autoclear, order, length = _VERSION_3.unpack_from(first, _VERSION_2.size)
+    _check_features(path, features)
+    first = first[: 1 << cluster_bits]
+    if order > 6 or not _VERSION_2.size <= length <= len(first):
+        raise _damaged(path, "its header makes no sense")
+    header = Header(
+        version, cluster_bits, size, l1_entries, l1_offset, reference_offset, reference_clusters,
+        1 << order, _backing_name(path, first, backing_at, backing_size),
+        _backing_format(first, length), bool(features & (DIRTY | CORRUPT)), autoclear,
+    )  # fmt: skip
+    _check_tables(file, header)
+    return header
+
+
+def _check_features(path: str, features: int) -> None:
+    for bit, what in _FEATURES.items():
+        if features & bit:
+            raise _refused(path, what)
+    unknown = features & ~(DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2)
+    if unknown:
+        raise _refused(path, f"features {unknown:#x}")
+
+
+def _check_tables(file: ImageFile, header: Header) -> None:
+    path, cluster = file.path, header.cluster
+    if header.size == 0 or header.size % SECTOR:
+        raise _damaged(path, f"its disk has {header.size} bytes, not a whole number of sectors")
+    clusters = -(-header.size // cluster)
+    needed = -(-clusters // (cluster // 8))
+    if header.l1_entries < needed or header.l1_entries * 8 > L1_LIMIT:
+        raise _damaged(path, f"its L1 table has {header.l1_entries} entries and needs {needed}")
+    references = header.reference_clusters * cluster
+    if not 0 < references <= REFERENCE_TABLE_LIMIT:
+        raise _damaged(path, f"its reference table has {references} bytes")
+    for what, offset, length in (
+        ("L1", header.l1_offset, header.l1_entries * 8),
+        ("reference", header.reference_offset, references),
+    ):
+        if offset == 0 or offset % cluster or offset + length > file.length:
+            raise _damaged(path, f"its {what} table is not inside the file")
+
+
+def _backing_name(path: str, first: bytes, offset: int, size: int) -> str | None:
+    if offset == 0:
+        return None
+    if not 0 < size <= NAME_LIMIT or offset + size > len(first):
+        raise _damaged(path, "the name of its backing file is not inside the header")
+    name = first[offset : offset + size]
+    if b"\0" in name:
+        raise _damaged(path, "the name of its backing file is no name")
+    return os.fsdecode(name)
+
+
+def _backing_format(first: bytes, at: int) -> str | None:
+    """What the header extensions say of the backing file's format."""
+    while at + _EXTENSION.size <= len(first):
+        kind, length = _EXTENSION.unpack_from(first, at)
+        at += _EXTENSION.size
+        if kind == 0:
+            break
+        if kind == BACKING_FORMAT:
+            return first[at : at + length].decode("ascii", "replace")
+        at += length + 7 & ~7
+    return None
+
+
+def _damaged(path: str, why: str) -> BimetalError:
+    return BimetalError(
+        f"{path!r} is no sound qcow2 image: {why}", "check it: qemu-img check PATH", ExitCode.DATA
+    )
+
+
+def _refused(path: str, what: str) -> BimetalError:
+    return BimetalError(
+        f"the qcow2 image {path!r} has {what}, which is not supported",
+        "convert it: qemu-img convert -O qcow2 OLD NEW",
+        ExitCode.DATA,
+    )
