@@ -8,9 +8,9 @@ __all__ = ["show_logs"]
 
 
 def show_logs() -> None:
-    """Print what the package logs."""
+    """Print what the package logs; called again, to what is standard error by then."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     package = logging.getLogger("bimetal")
-    package.addHandler(handler)
+    package.handlers = [handler]
     package.propagate = False

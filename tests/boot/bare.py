@@ -1,0 +1,44 @@
+"""Bare-metal programs of a few instructions, assembled by the descriptions, as ELF files."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from bimetal.isa.riscv import rv64
+
+__all__ = ["BASE", "END", "FAIL_WITH_A0", "write_program"]
+
+BASE = 0x8000_0000
+
+END = (
+    "lui t5, 0x100",  # the test finisher
+    "lui t6, 0x5",
+    "addi t6, t6, 0x555",
+    "sw t6, 0(t5)",
+)
+"""Switches the machine off with code 0."""
+
+FAIL_WITH_A0 = (
+    "lui t5, 0x100",
+    "lui t6, 0x3",
+    "addi t6, t6, 0x333",
+    "slli a0, a0, 16",
+    "or t6, t6, a0",
+    "sw t6, 0(t5)",
+)
+"""Switches the machine off with the code in a0, which is not 0."""
+
+
+def write_program(path: Path, *lines: str | bytes, machine: int = 243) -> Path:
+    """Write the instructions, or bytes, as an ELF file that starts with the first of them."""
+    code = b""
+    for line in lines:
+        code += line if isinstance(line, bytes) else rv64.assemble(line, BASE + len(code))
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = ident + struct.pack(
+        "<HHIQQQIHHHHHH", 2, machine, 1, BASE, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 7, 120, BASE, BASE, len(code), len(code), 4)
+    path.write_bytes(header + segment + code)
+    return path
