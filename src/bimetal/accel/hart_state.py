@@ -22,9 +22,12 @@ class HartState:
     def __init__(self, layout: Layout):
         self.layout = layout
         self._area, self.address = anonymous(layout.size)
-        self._views = {
-            size: memoryview(self._area)[: layout.size // size * size].cast(code)
-            for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))
+        whole = memoryview(self._area)[: layout.size // 8 * 8]
+        self._views: dict[int, memoryview[int]] = {
+            1: whole.cast("B"),
+            2: whole.cast("H"),
+            4: whole.cast("I"),
+            8: whole.cast("Q"),
         }
         self.words = self._views[8]
         self.bytes = self._views[1]

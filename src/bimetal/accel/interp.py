@@ -15,7 +15,12 @@ from ..base.errors import BimetalError
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
 from ..codegen.layout import (
-    MEMORY_SLOTS, OPERANDS, PAGE, PAGE_COPY, PAGE_RECORDS, RECORD,
+    MEMORY_SLOTS,
+    OPERANDS,
+    PAGE,
+    PAGE_COPY,
+    PAGE_RECORDS,
+    RECORD,
 )  # fmt: skip
 from ..codegen.runtime import COUNTERS, LEAVE, TRAPPED
 from ..ir.evaluate import Access, Trap
@@ -253,7 +258,7 @@ class InterpCpu:
                 self.state.set(file, n, value)
         for name, value in state["engine"].items():  # type: ignore[attr-defined]
             self.state.set(name, 0, value)
-        for n, value in enumerate(state["replay"]):  # type: ignore[arg-type, var-annotated]
+        for n, value in enumerate(state["replay"]):  # type: ignore[arg-type]
             self.state.set("replay", n, value)
         self._asked = None
         self.flush()

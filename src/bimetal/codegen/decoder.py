@@ -8,11 +8,19 @@ from operator import and_
 
 from ..ir.value import Block, Value, tracing
 from ..isa.describe import Insn
+from ..isa.pattern import Pattern
 from .layout import PAGE, Layout
 from .lower import Lowering
 from .record import Slots
 
-__all__ = ["Candidate", "Form", "decoder_text"]
+__all__ = ["Candidate", "Form", "bit_row", "decoder_text"]
+
+
+def bit_row(insn: Insn) -> Pattern:
+    """An instruction's encoding as the bit row that native decoding needs."""
+    if not isinstance(insn.pattern, Pattern):
+        raise TypeError(f"{insn.name} is not encoded as a row of bits")
+    return insn.pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class _DecoderLowering(Lowering):
 
     def _field(self, name: str) -> str:
         assert self._insn is not None
-        pattern = self._insn.pattern
+        pattern = bit_row(self._insn)
         if name in self._fixed:
             return str(self._fixed[name])
         if name not in self._fields:

@@ -24,7 +24,13 @@ from ..ir.value import Block, Value, tracing
 from .handler import ARGUMENTS, CC, PARAMETERS
 from .host import current
 from .layout import (
-    DATA_BYTES, FETCH_ENTRIES, PAGE, RECORD, SAMPLES, TLB_BYTES, Layout,
+    DATA_BYTES,
+    FETCH_ENTRIES,
+    PAGE,
+    RECORD,
+    SAMPLES,
+    TLB_BYTES,
+    Layout,
 )  # fmt: skip
 from .lower import Lowering
 from .runtime import TRAPPED
@@ -42,7 +48,9 @@ class _Glue(Lowering):
         self.put(f"musttail call {CC} void {target}({arguments})")
         self.end("ret void")
 
-    def dispatch(self, rec: str, pcb: str = "%pcb", budget: str = "%budget", tlb: str = "%tlb") -> None:
+    def dispatch(
+        self, rec: str, pcb: str = "%pcb", budget: str = "%budget", tlb: str = "%tlb"
+    ) -> None:
         """Jump to the handler of a record."""
         self.tail(self.let(f"load ptr, ptr {rec}"), rec, pcb, budget, tlb)
 
@@ -87,12 +95,9 @@ class _Glue(Lowering):
 
 def glue_text(layout: Layout, undefined: str) -> str:
     """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
-    parts = [
-        _resync(layout), _fetch(layout), _poll(layout), _pending(layout), _decode(layout),
-        _redo(layout),
-        _go_far(layout), _cross(layout), _straddle(layout), _undefined(layout, undefined), _enter(layout),
-        _time(layout),
-    ]  # fmt: skip
+    joints = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
+    parts = [joint(layout) for joint in joints]
+    parts += [_undefined(layout, undefined), _time(layout)]
     return "".join(parts)
 
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
-from .layout import DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, HASH_SHIFT, PAGE, Layout
-from .lower import Lowering, is_static
+from .layout import DATA_BYTES, FETCH_ENTRIES, PAGE, Layout
+from .lower import RARELY, USUALLY, Lowering, is_static
 from .record import Slots, span
+from .tlb import TlbLowering
 
 __all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FastLowering", "Form", "SlowLowering", "handler_text"]
 
 CC = "preserve_nonecc"
 PARAMETERS = "ptr %st, ptr %rec, i64 %pcb, i64 %budget, ptr %tlb"
 ARGUMENTS = "ptr %st, ptr {rec}, i64 {pcb}, i64 {budget}, ptr {tlb}"
-_RARELY, _USUALLY = "!prof !0", "!prof !1"
 
 # Operations that need calls, hence a frame: the slow form is the only one.
 _SLOW_ONLY = {
@@ -171,17 +171,15 @@ class _HandlerLowering(Lowering):
 
     def _distance(self, target: Value) -> Value | None:
         """The static distance of a jump relative to the program counter."""
-        if target.op == "add" and target.args[0].op == "pc":
-            if self._decoded(target.args[1]):
-                return target.args[1]
-        return None
+        relative = target.op == "add" and target.args[0].op == "pc"
+        return target.args[1] if relative and self._decoded(target.args[1]) else None
 
     def _go(self, rec: str, pcb: str) -> None:
         """Arrive at a record by a jump, which is where the budget is looked at."""
         budget = self.spend()
         spent = self.let(f"icmp slt i64 {budget}, 0")
         poll, go = self.fresh("poll"), self.fresh("go")
-        self.branch(spent, poll, go, _RARELY)
+        self.branch(spent, poll, go, RARELY)
         self.label(poll)
         self.tail("@poll", rec, pcb, budget)
         self.label(go)
@@ -198,7 +196,7 @@ class _HandlerLowering(Lowering):
         page = self.let(f"and i64 {target}, {-PAGE}")
         hit = self.let(f"icmp eq i64 {tag}, {page}")
         found, missed = self.fresh("found"), self.fresh("missed")
-        self.branch(hit, found, missed, _USUALLY)
+        self.branch(hit, found, missed, USUALLY)
         self.label(missed)
         self.store_state("pc", target)
         self.tail("@fetch", budget=self.spend())
@@ -209,79 +207,18 @@ class _HandlerLowering(Lowering):
         self._go(self.let(f"inttoptr i64 {number} to ptr"), pcb)
 
 
-class FastLowering(_HandlerLowering):
+class FastLowering(TlbLowering, _HandlerLowering):
     """The fast form: the inline TLB check, and the slow form for everything else."""
 
     def __init__(self, layout: Layout, slots: Slots, length: int, near: bool, slow: str):
         super().__init__(layout, slots, length, near)
         self._slow = slow
+        self._slow_label = ""
 
-    def op_if(self, value: Value) -> None:
-        branches = value.attr
-        assert isinstance(branches, Branches)
-        if not branches.cold:
-            super().op_if(value)
-            return
-        slow, go = self.fresh("slow"), self.fresh("go")
-        self.branch(self.operand(value.args[0]), slow, go, _RARELY)
-        self.label(slow)
-        self.tail(self._slow)
-        self.label(go)
-        self.block(branches.otherwise)
-
-    def _host(self, address: Value, access: Access, write: bool) -> str:
-        """A host pointer for an access that hits the data TLB; misses end in the slow form.
-
-        The tag is compared with the page of the *last* byte, so an access that crosses a page
-        misses; where misalignment traps, with the low bits of the address too.
-        """
-        va = self.operand(address)
-        size = access.width // 8
-        number = self.let(f"lshr i64 {va}, 12")
-        higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
-        mixed = self.let(f"xor i64 {number}, {higher}")
-        row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
-        offset = self.let(f"mul i64 {row}, {DATA_ENTRY}")
-        entry = self.pointer("%tlb", offset)
-        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}")
-        if access.aligned or size == 1:
-            wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
-        else:
-            last = self.let(f"add i64 {va}, {size - 1}")
-            wanted = self.let(f"and i64 {last}, {-PAGE}")
-        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
-        found, missed = self.fresh("found"), self.fresh("missed")
-        self.branch(hit, found, missed, _USUALLY)
-        self.label(missed)
-        self.tail(self._slow)
-        self.label(found)
-        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}")
-        address_name = self.let(f"add i64 {va}, {addend}")
-        return self.let(f"inttoptr i64 {address_name} to ptr")
-
-    def op_load(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self._host(value.args[0], access, write=False)
-        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1")
-
-    def op_store(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        name = self.operand(value.args[1])
-        pointer = self._host(value.args[0], access, write=True)
-        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1")
-
-    def op_amo(self, value: Value) -> None:
-        access, operation = value.attr  # type: ignore[misc]
-        pointer = self._host(value.args[0], access, write=True)
-        self.names[value] = self.atomic_update(pointer, value, operation)
-
-    def op_cas(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self._host(value.args[0], access, write=True)
-        self.names[value] = self.compare_and_swap(pointer, value)
+    def leave_it(self) -> str:
+        if not self._slow_label:
+            self._slow_label = self.aside(lambda: self.tail(self._slow))
+        return self._slow_label
 
 
 class SlowLowering(_HandlerLowering):
@@ -350,7 +287,7 @@ class SlowLowering(_HandlerLowering):
         return self.let(f"inttoptr i64 {found} to ptr")
 
     def op_amo(self, value: Value) -> None:
-        access, operation = value.attr  # type: ignore[misc]
+        access, operation = self.amo_of(value)
         self.names[value] = self.atomic_update(
             self._atomic(value.args[0], access), value, operation
         )
@@ -393,7 +330,7 @@ def _define(lowering: _HandlerLowering, block: Block, symbol: str, attributes: s
     lowering.block(block)
     if lowering.open:
         lowering.retire()
-    body = "\n".join(["entry:", *lowering.allocas, *lowering.lines])
+    body = "\n".join(["entry:", *lowering.allocas, *lowering.lines, *lowering.exits])
     # LLVM wants to know of every function that depends on the floating-point environment.
     strict = " strictfp" if ".constrained." in body else ""
     return f"define {CC} void {symbol}({PARAMETERS}) {attributes}{strict} {{\n{body}\n}}\n"

@@ -8,30 +8,34 @@ from functools import cache
 
 from ..isa.describe import Insn, Isa
 from ..isa.trace import Branches
-from .decoder import Candidate, Form, decoder_text
+from .decoder import Candidate, Form, bit_row, decoder_text
 from .fplower import declarations as fp_declarations
 from .glue import glue_text
 from .handler import handler_text
 from .host import current
-from .layout import OPERANDS, PAGE, RECORD, Layout
+from .layout import PAGE, RECORD, Layout
 from .native import Library, load_or_build, sources_digest
 from .routine import routine_text
 from .runtime import runtime
 from .store import CodeStore
+from .tlb import METADATA
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
 
 _INTRINSICS = [
-    *(f"declare i{w} @llvm.{name}.i{w}(i{w})" for w in (16, 32, 64) for name in ("bswap",)),
-    *(f"declare i{w} @llvm.{name}.i{w}(i{w})" for w in (8, 16, 32, 64) for name in ("ctpop", "bitreverse")),
-    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i1)" for w in (8, 16, 32, 64) for name in ("ctlz", "cttz")),
-    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i{w})" for w in (8, 16, 32, 64) for name in ("umin", "umax", "smin", "smax")),
-    *(f"declare i{w} @llvm.{name}.i{w}(i{w}, i{w}, i{w})" for w in (8, 16, 32, 64) for name in ("fshl", "fshr")),
-]  # fmt: skip
+    f"declare i{width} @llvm.{name}.i{width}({', '.join([f'i{width}'] * operands)}{more})"
+    for names, operands, more, widths in (
+        (("bswap",), 1, "", (16, 32, 64)),
+        (("ctpop", "bitreverse"), 1, "", (8, 16, 32, 64)),
+        (("ctlz", "cttz"), 1, ", i1", (8, 16, 32, 64)),
+        (("umin", "umax", "smin", "smax"), 2, "", (8, 16, 32, 64)),
+        (("fshl", "fshr"), 3, "", (8, 16, 32, 64)),
+    )
+    for name in names
+    for width in widths
+]
 
 _PREAMBLE = """
-!0 = !{!"branch_weights", i32 1, i32 100000}
-!1 = !{!"branch_weights", i32 100000, i32 1}
 attributes #0 = { nounwind }
 attributes #1 = { nounwind }
 attributes #2 = { nounwind }
@@ -76,7 +80,7 @@ def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]
             near = Form(near_entry, near_slots)
         mask, match = insn.pattern.mask, insn.pattern.match
         for name, value in fixed:
-            for piece in (p for p in insn.pattern.pieces if p.name == name):
+            for piece in (p for p in bit_row(insn).pieces if p.name == name):
                 bits = (1 << piece.width) - 1
                 mask |= bits << piece.at
                 match |= (value >> piece.low & bits) << piece.at
@@ -92,7 +96,12 @@ def id_of(insn: Insn) -> str:
 def interpreter_text(isa: Isa) -> str:
     """The whole module."""
     layout = Layout.of(isa)
-    texts = [_PREAMBLE, "\n".join((*current().declarations, *_INTRINSICS, *fp_declarations())), "\n"]
+    texts = [
+        METADATA,
+        _PREAMBLE,
+        "\n".join((*current().declarations, *_INTRINSICS, *fp_declarations())),
+        "\n",
+    ]
     candidates: list[Candidate] = []
     for insn in isa.ordered():
         candidates += _candidates(layout, insn, texts)
@@ -118,7 +127,7 @@ class Interpreter:
         cross = struct.pack("<QQ", self.library.address("h_cross"), 0)
         # The records left over serve `h_straddle`: no word is all ones in 64 bits.
         work = struct.pack("<Qq", 0, -1)
-        assert RECORD == len(decode) and OPERANDS == 8
+        assert len(decode) == RECORD
         return decode * inside + cross * over + work * (layout.records - inside - over)
 
 

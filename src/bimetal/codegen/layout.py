@@ -23,9 +23,24 @@ from ..isa.describe import Isa
 from ..isa.state import File, StateSpec
 
 __all__ = [
-    "CONTEXTS", "DATA_BYTES", "DATA_ENTRIES", "DATA_ENTRY", "FETCH_ENTRIES", "FETCH_ENTRY", "HASH_SHIFT",
-    "Layout", "MEMORY_SLOTS", "OPERANDS", "PAGE", "PAGE_COPY", "PAGE_EPOCH", "PAGE_HOST",
-    "PAGE_RECORDS", "RECORD", "SAMPLES", "TLB_BYTES",
+    "CONTEXTS",
+    "DATA_BYTES",
+    "DATA_ENTRIES",
+    "DATA_ENTRY",
+    "FETCH_ENTRIES",
+    "FETCH_ENTRY",
+    "HASH_SHIFT",
+    "MEMORY_SLOTS",
+    "OPERANDS",
+    "PAGE",
+    "PAGE_COPY",
+    "PAGE_EPOCH",
+    "PAGE_HOST",
+    "PAGE_RECORDS",
+    "RECORD",
+    "SAMPLES",
+    "TLB_BYTES",
+    "Layout",
 ]  # fmt: skip
 
 PAGE = 4096

@@ -7,16 +7,18 @@ how control leaves: `routine.RoutineLowering`, `handler.FastLowering`, `handler.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
-from ..isa.trace import Branches, Routine
+from ..isa.trace import Access, Branches, Routine
 from .fplower import FP_OPS, FpLowering
 from .layout import Layout
 from .runtime import LEAVE, LEFT, TRAPPED
 
-__all__ = ["Lowering", "is_static", "routine_symbol"]
+__all__ = ["RARELY", "USUALLY", "Lowering", "is_static", "routine_symbol"]
 
-_RARELY, _USUALLY = "!prof !0", "!prof !1"
+RARELY, USUALLY = "!prof !0", "!prof !1"
 
 
 def routine_symbol(name: str) -> str:
@@ -29,7 +31,8 @@ def is_static(value: Value, memo: dict[Value, bool]) -> bool:
     known = memo.get(value)
     if known is None:
         known = value.op in ("const", "field") or (
-            (value.op in OPS or value.op == "select") and all(is_static(a, memo) for a in value.args)
+            (value.op in OPS or value.op == "select")
+            and all(is_static(a, memo) for a in value.args)
         )
         memo[value] = known
     return known
@@ -42,6 +45,7 @@ class Lowering(FpLowering):
         self.layout = layout
         self.lines: list[str] = []
         self.allocas: list[str] = []
+        self.exits: list[str] = []
         self.names: dict[Value, str] = {}
         self.open = True
         self._count = 0
@@ -72,6 +76,16 @@ class Lowering(FpLowering):
         """Append a terminator."""
         self.put(line)
         self.open = False
+
+    def aside(self, write: Callable[[], None]) -> str:
+        """A label whose code, written by ``write``, stands behind the rest of the function."""
+        label = self.fresh("exit")
+        lines, was_open, self.lines = self.lines, self.open, []
+        self.label(label)
+        write()
+        self.exits += self.lines
+        self.lines, self.open = lines, was_open
+        return label
 
     def branch(self, condition: str, then: str, otherwise: str, weight: str = "") -> None:
         """A conditional branch; ``weight`` may be rarely (then is cold) or usually."""
@@ -104,9 +118,8 @@ class Lowering(FpLowering):
         if index.known:
             return self.pointer(base, int(index) * size), f"i{size * 8}", file.width
         at = self.index(index, file.count if writing and file.zero is not None else None)
-        return (
-            self.let(f"getelementptr i{size * 8}, ptr {base}, i64 {at}"), f"i{size * 8}", file.width,
-        )  # fmt: skip
+        kind = f"i{size * 8}"
+        return self.let(f"getelementptr {kind}, ptr {base}, i64 {at}"), kind, file.width
 
     def index(self, value: Value, scratch: int | None) -> str:
         """A register number as i64; ``scratch`` is the slot that takes writes to register 0."""
@@ -184,10 +197,8 @@ class Lowering(FpLowering):
         assert isinstance(branches, Branches)
         then, otherwise, after = self.fresh("then"), self.fresh("else"), self.fresh("after")
         has_else = bool(branches.otherwise)
-        weight = _RARELY if branches.cold else ""
-        self.branch(
-            self.operand(value.args[0]), then, otherwise if has_else else after, weight
-        )
+        weight = RARELY if branches.cold else ""
+        self.branch(self.operand(value.args[0]), then, otherwise if has_else else after, weight)
         reached = not has_else
         for name, block in ((then, branches.then), (otherwise, branches.otherwise)):
             if name == then or has_else:
@@ -281,6 +292,14 @@ class Lowering(FpLowering):
         )
         return self.let(f"extractvalue {{ {kind}, i1 }} {pair}, 0")
 
+    @staticmethod
+    def amo_of(value: Value) -> tuple[Access, str]:
+        """How an atomic update accesses memory, and what it does there."""
+        assert isinstance(value.attr, tuple)
+        access, operation = value.attr
+        assert isinstance(access, Access)
+        return access, str(operation)
+
     def atomic_update(self, pointer: str, value: Value, operation: str) -> str:
         """Atomic read-modify-write at a host pointer; the old value."""
         kind = f"i{value.width}"
@@ -315,7 +334,7 @@ class Lowering(FpLowering):
         pending = self.load_state("pending")
         bad = self.let(f"icmp ne i64 {pending}, 0")
         stop, go = self.fresh("stop"), self.fresh("go")
-        self.branch(bad, stop, go, _RARELY)
+        self.branch(bad, stop, go, RARELY)
         self.label(stop)
         self.stopped()
         self.label(go)

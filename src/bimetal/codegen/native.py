@@ -12,7 +12,14 @@ import llvmlite.binding as llvm
 
 from .store import CodeStore
 
-__all__ = ["Library", "Linker", "compile_object", "compile_quickly", "load_or_build", "sources_digest"]
+__all__ = [
+    "Library",
+    "Linker",
+    "compile_object",
+    "compile_quickly",
+    "load_or_build",
+    "sources_digest",
+]
 
 _PACKAGE = Path(__file__).parent.parent
 

@@ -15,32 +15,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..ir.value import Value
-from ..isa.trace import Access, Branches
 from .discover import Steps, relative
 from .fplower import declarations as fp_declarations
 from .handler import ARGUMENTS, CC, PARAMETERS
 from .host import current
-from .layout import DATA_ENTRIES, DATA_ENTRY, HASH_SHIFT, PAGE, Layout
-from .lower import Lowering
+from .layout import PAGE, Layout
+from .lower import RARELY
+from .tlb import METADATA, TlbLowering
 
 __all__ = ["JOINTS", "Region", "region_text"]
 
 # What regions call in the interpreter: each has a handler's signature.
 JOINTS = ("redo", "poll", "go_far")
-_RARELY, _USUALLY = "!prof !0", "!prof !1"
-# Guest memory and TLBs never overlap: lets LLVM keep a TLB entry over guest stores.
-_GUEST, _TLB = "!alias.scope !4, !noalias !5", "!alias.scope !5, !noalias !4"
-
-_METADATA = """
-!0 = !{!"branch_weights", i32 1, i32 100000}
-!1 = !{!"branch_weights", i32 100000, i32 1}
-!2 = distinct !{!2}
-!3 = distinct !{!3, !2}
-!4 = !{!3}
-!6 = distinct !{!6, !2}
-!5 = !{!6}
-attributes #0 = { nounwind }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class Region:
         return merged
 
 
-class _RegionLowering(Lowering):
+class _RegionLowering(TlbLowering):
     def __init__(self, layout: Layout, region: Region):
         super().__init__(layout)
         self.region = region
@@ -72,8 +58,6 @@ class _RegionLowering(Lowering):
         self.heads = self._heads()
         self.offset = 0
         self.spent = 0
-        self.exits: list[str] = []
-        self._dynamic = False
 
     def _heads(self) -> set[int]:
         """Where basic blocks begin."""
@@ -129,19 +113,8 @@ class _RegionLowering(Lowering):
         self.put(f"store i64 {budget}, ptr %left")
         self.end("br label %out")
 
-    def _exit(self, target: str, offset: int, spent: int) -> str:
-        """A label whose code leaves; the code itself comes behind the region's."""
-        label = self.fresh("exit")
-        lines, open_before, self.lines = self.lines, self.open, []
-        self.label(label)
-        self.leave(target, offset, spent)
-        self.exits += self.lines
-        self.lines, self.open = lines, open_before
-        return label
-
-    def redo(self) -> str:
-        """A label that lets the interpreter do the instruction in hand."""
-        return self._exit("@redo", self.offset, self.spent)
+    def leave_it(self) -> str:
+        return self.aside(lambda: self.leave("@redo", self.offset, self.spent))
 
     # -- going on
     def go(self, offset: int, spent: int, looks: bool) -> None:
@@ -153,7 +126,7 @@ class _RegionLowering(Lowering):
         if looks:
             negative = self.let(f"icmp slt i64 {left}, 0")
             poll, on = self.fresh("poll"), self.fresh("on")
-            self.branch(negative, poll, on, _RARELY)
+            self.branch(negative, poll, on, RARELY)
             self.label(poll)
             self.leave("@poll", offset, 0, jumped=True)
             self.label(on)
@@ -193,63 +166,6 @@ class _RegionLowering(Lowering):
         self.label(away)
         self._far(target)
 
-    # -- conditions and memory
-    def op_if(self, value: Value) -> None:
-        branches = value.attr
-        assert isinstance(branches, Branches)
-        if not branches.cold:
-            super().op_if(value)
-            return
-        go = self.fresh("go")
-        self.branch(self.operand(value.args[0]), self.redo(), go, _RARELY)
-        self.label(go)
-        self.block(branches.otherwise)
-
-    def _host(self, address: Value, access: Access, write: bool) -> str:
-        va = self.operand(address)
-        size = access.width // 8
-        number = self.let(f"lshr i64 {va}, 12")
-        higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
-        mixed = self.let(f"xor i64 {number}, {higher}")
-        row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
-        entry = self.pointer("%tlb", self.let(f"mul i64 {row}, {DATA_ENTRY}"))
-        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}, {_TLB}")
-        if access.aligned or size == 1:
-            wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
-        else:
-            last = self.let(f"add i64 {va}, {size - 1}")
-            wanted = self.let(f"and i64 {last}, {-PAGE}")
-        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
-        found = self.fresh("found")
-        self.branch(hit, found, self.redo(), _USUALLY)
-        self.label(found)
-        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}, {_TLB}")
-        return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
-
-    def op_load(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self._host(value.args[0], access, write=False)
-        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1, {_GUEST}")
-
-    def op_store(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        name = self.operand(value.args[1])
-        pointer = self._host(value.args[0], access, write=True)
-        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
-
-    def op_amo(self, value: Value) -> None:
-        access, operation = value.attr  # type: ignore[misc]
-        pointer = self._host(value.args[0], access, write=True)
-        self.names[value] = self.atomic_update(pointer, value, operation)
-
-    def op_cas(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self._host(value.args[0], access, write=True)
-        self.names[value] = self.compare_and_swap(pointer, value)
-
     # -- the whole
     def chain(self, head: int) -> None:
         """Lower the steps from a head to the end of its basic block."""
@@ -282,10 +198,9 @@ def region_text(layout: Layout, symbol: str, region: Region, joints: Iterable[st
         text = text.replace(f"ptr @{name},", f"ptr @{joint},")
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{joint}({PARAMETERS})" for joint in joints]
-    return "\n".join(
-        (_METADATA, *current().declarations, *_used(fp_declarations(), text), *declared,
-         f"define {CC} void @{symbol}({PARAMETERS}) #0{strict} {{", text, "}", "")
-    )  # fmt: skip
+    declared += [*current().declarations, *_used(fp_declarations(), text)]
+    opening = f"define {CC} void @{symbol}({PARAMETERS}) nounwind{strict} {{"
+    return "\n".join((METADATA, *declared, opening, text, "}", ""))
 
 
 def _used(declarations: list[str], text: str) -> list[str]:

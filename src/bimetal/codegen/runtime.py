@@ -14,11 +14,25 @@ from ..isa.describe import Isa
 from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine, ret, when
 from .layout import (
-    CONTEXTS, DATA_BYTES, DATA_ENTRIES, DATA_ENTRY, FETCH_ENTRIES, FETCH_ENTRY, HASH_SHIFT,
-    MEMORY_SLOTS,    PAGE, PAGE_COPY, PAGE_EPOCH, PAGE_HOST, PAGE_RECORDS, RECORD, TLB_BYTES, Layout,
+    CONTEXTS,
+    DATA_BYTES,
+    DATA_ENTRIES,
+    DATA_ENTRY,
+    FETCH_ENTRIES,
+    FETCH_ENTRY,
+    HASH_SHIFT,
+    MEMORY_SLOTS,
+    PAGE,
+    PAGE_COPY,
+    PAGE_EPOCH,
+    PAGE_HOST,
+    PAGE_RECORDS,
+    RECORD,
+    TLB_BYTES,
+    Layout,
 )  # fmt: skip
 
-__all__ = ["COUNTERS", "LEAVE", "NOTHING", "TRAPPED", "LEFT", "runtime"]
+__all__ = ["COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "runtime"]
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
 # Why native code is left, by number.
@@ -177,7 +191,8 @@ def _finding(build: _Builder) -> None:
     @build.routine(returns=64)
     def instret(cpu: Cpu) -> Value:
         """Instructions retired since reset."""
-        return cpu.poll_at - cpu.budget
+        retired: Value = cpu.poll_at - cpu.budget
+        return retired
 
     @build.routine(va=64, permissions=64, host=64, writable=1)
     def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, writable: Value) -> None:

@@ -32,7 +32,9 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     """Do one job."""
     start = time.process_time()
     executed = job.executed
-    steps = discover(isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT)
+    steps = discover(
+        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT
+    )
     entries = [entry for entry in job.entries if entry in steps]
     if entries:
         entries += [place for place in callable_places(steps) if place not in entries]

@@ -289,7 +289,10 @@ class Routine:
     """
 
     def __init__(
-        self, body: Callable[..., Value | None], state: StateSpec, widths: Mapping[str, int],
+        self,
+        body: Callable[..., Value | None],
+        state: StateSpec,
+        widths: Mapping[str, int],
         returns: int,
     ):
         self.name, self.body, self.state = body.__name__, body, state

@@ -16,11 +16,22 @@ from ..trace import Cpu, ret, when
 from .mmu import ADUE, MPRV, MXR, SUM, SV39, SV48
 from .state import CSR_NAMES, PMP_COUNT, rv64
 from .traps import (
-    MACHINE, MIE, MPIE, MPP, SIE, SPIE, SPP, STCE, SUPERVISOR, illegal, interrupts_pending,
-    poll_timer, read_ticks,
+    MACHINE,
+    MIE,
+    MPIE,
+    MPP,
+    SIE,
+    SPIE,
+    SPP,
+    STCE,
+    SUPERVISOR,
+    illegal,
+    interrupts_pending,
+    poll_timer,
+    read_ticks,
 )  # fmt: skip
 
-__all__ = ["CSRS", "Csr", "csr_read", "csr_write"]
+__all__ = ["CSRS", "Csr", "csr_modified", "csr_read", "csr_write"]
 
 FS, TVM, TW, TSR, SD = 3 << 13, 1 << 20, 1 << 21, 1 << 22, 1 << 63
 UXL_64, SXL_64 = 2 << 32, 2 << 34
@@ -111,7 +122,8 @@ def _write_fflags(cpu: Cpu, value: Value) -> None:
 
 def _read_frm(cpu: Cpu) -> Value:
     _need_fp(cpu)
-    return cpu.frm.zext(64)
+    value: Value = cpu.frm.zext(64)
+    return value
 
 
 def _write_frm(cpu: Cpu, value: Value) -> None:
@@ -121,7 +133,8 @@ def _write_frm(cpu: Cpu, value: Value) -> None:
 
 def _read_fcsr(cpu: Cpu) -> Value:
     _need_fp(cpu)
-    return fp.flags().zext(64) | cpu.frm.zext(64) << 5
+    value: Value = fp.flags().zext(64) | cpu.frm.zext(64) << 5
+    return value
 
 
 def _write_fcsr(cpu: Cpu, value: Value) -> None:
@@ -139,7 +152,8 @@ _csr(0x003, "fcsr", _read_fcsr, _write_fcsr)
 
 def _status(cpu: Cpu) -> Value:
     dirty = (cpu.mstatus & FS) == FS
-    return cpu.mstatus | UXL_64 | select(dirty, const(SD, 64), 0)
+    value: Value = cpu.mstatus | UXL_64 | select(dirty, const(SD, 64), 0)
+    return value
 
 
 def _set_status(cpu: Cpu, value: Value, mask: int) -> None:
@@ -201,7 +215,8 @@ def _write_sie(cpu: Cpu, value: Value) -> None:
 _stored(0x302, "medeleg", DELEGABLE)
 _stored(0x303, "mideleg", SUPERVISOR_LINES)
 _stored(0x304, "mie", ALL_LINES)
-_csr(0x344, "mip", _read_mip, _write_mip)
+MIP = 0x344
+_csr(MIP, "mip", _read_mip, _write_mip)
 _csr(0x104, "sie", lambda cpu: cpu.mie & cpu.mideleg, _write_sie)
 _csr(0x144, "sip", lambda cpu: _read_mip(cpu) & cpu.mideleg, _write_sip)
 for _level, _base in (("m", 0x300), ("s", 0x100)):
@@ -232,7 +247,8 @@ def _need_sstc(cpu: Cpu) -> None:
 
 def _read_stimecmp(cpu: Cpu) -> Value:
     _need_sstc(cpu)
-    return cpu.stimecmp
+    value: Value = cpu.stimecmp
+    return value
 
 
 def _write_stimecmp(cpu: Cpu, value: Value) -> None:
@@ -253,7 +269,8 @@ def _need_vm(cpu: Cpu) -> None:
 
 def _read_satp(cpu: Cpu) -> Value:
     _need_vm(cpu)
-    return cpu.satp
+    value: Value = cpu.satp
+    return value
 
 
 def _write_satp(cpu: Cpu, value: Value) -> None:
@@ -274,7 +291,8 @@ def _pmp_locked(cpu: Cpu, n: int) -> Value:
     if n + 1 < PMP_COUNT:
         above = cpu.pmpcfg[n + 1]
         locked = locked | ((above[7] == 1) & (above[4:3] == 1))
-    return locked
+    value: Value = locked
+    return value
 
 
 def _pmpaddr(n: int) -> None:
@@ -334,7 +352,8 @@ def _counter(number: int, name: str) -> None:
     offset = f"m{name}_offset"
 
     def read(cpu: Cpu) -> Value:
-        return _retired(cpu) + getattr(cpu, offset)
+        value: Value = _retired(cpu) + getattr(cpu, offset)
+        return value
 
     def write(cpu: Cpu, value: Value) -> None:
         # The write takes the place of the count of the writing instruction itself.
@@ -393,6 +412,12 @@ def csr_read(cpu: Cpu, number: Value) -> Value:
             ret(csr.read(cpu))
     illegal(cpu)
     return const(0, 64)
+
+
+def csr_modified(cpu: Cpu, number: Value, old: Value) -> Value:
+    """What csrrs and csrrc modify and write back: ``old``, the value read, but of mip only what
+    software wrote. Or else a line that is high just then would stay pending (II 3.1.9)."""
+    return select(number == MIP, cpu.mip_soft | cpu.line[1].zext(64) << 1, old)
 
 
 @rv64.routine(number=12, value=64)

@@ -11,8 +11,18 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .state import PMP_COUNT, rv64
 from .traps import (
-    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_MISALIGNED, LOAD_PAGE, MACHINE, MPP, STORE_ACCESS,
-    STORE_MISALIGNED, STORE_PAGE, SUPERVISOR, USER,
+    FETCH_ACCESS,
+    FETCH_PAGE,
+    LOAD_ACCESS,
+    LOAD_MISALIGNED,
+    LOAD_PAGE,
+    MACHINE,
+    MPP,
+    STORE_ACCESS,
+    STORE_MISALIGNED,
+    STORE_PAGE,
+    SUPERVISOR,
+    USER,
 )  # fmt: skip
 
 __all__ = [
@@ -42,7 +52,9 @@ def context(cpu: Cpu) -> Value:
     supervisor = select((status & SUM) != 0, const(CONTEXT_SUM, 8), CONTEXT_SUPERVISOR)
     modified = ((status & MPRV) != 0) & ((status & MPP) != MPP)
     machine = select(modified, const(CONTEXT_MPRV, 8), CONTEXT_MACHINE)
-    return select(priv == USER, const(CONTEXT_USER, 8), select(priv == MACHINE, machine, supervisor))
+    return select(
+        priv == USER, const(CONTEXT_USER, 8), select(priv == MACHINE, machine, supervisor)
+    )
 
 
 def _by_access(access: Value, load: int, store: int, fetch: int) -> Value:
@@ -107,15 +119,15 @@ def _leaf_allows(cpu: Cpu, pte: Value, access: Value, priv: Value) -> Value:
     """Whether a leaf PTE permits the access (II 10.3.2, steps 6 to 8), accessed and dirty aside."""
     status = cpu.mstatus
     readable = ((pte & R) != 0) | (((status & MXR) != 0) & ((pte & X) != 0))
-    fits = select(
-        access == LOAD, readable, select(access == STORE, (pte & W) != 0, (pte & X) != 0)
-    )
+    fits = select(access == LOAD, readable, select(access == STORE, (pte & W) != 0, (pte & X) != 0))
     of_user = (pte & U) != 0
     sum_on = ((status & SUM) != 0) & (access != FETCH)
     return fits & select(priv == USER, of_user, ~of_user | sum_on)
 
 
-def _leaf(cpu: Cpu, level: int, slot: Value, pte: Value, va: Value, access: Value, priv: Value) -> None:
+def _leaf(
+    cpu: Cpu, level: int, slot: Value, pte: Value, va: Value, access: Value, priv: Value
+) -> None:
     """Return the translation by a leaf at ``level``, updating its A and D bits."""
     offset_bits = 12 + 9 * level
     ppn = pte.lsr(10) & ((1 << PPN_BITS) - 1)

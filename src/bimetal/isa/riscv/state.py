@@ -106,6 +106,4 @@ KINDS = {
     "csr": number(base=16),
 }
 
-rv64 = Isa(
-    "riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3
-)
+rv64 = Isa("riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3)

@@ -8,7 +8,17 @@ from ..csrs import TSR, TVM, TW
 from ..mmu import MPRV
 from ..state import rv64
 from ..traps import (
-    MACHINE, MIE, MPIE, MPP, SIE, SPIE, SPP, SUPERVISOR, USER, illegal, interrupts_pending,
+    MACHINE,
+    MIE,
+    MPIE,
+    MPP,
+    SIE,
+    SPIE,
+    SPP,
+    SUPERVISOR,
+    USER,
+    illegal,
+    interrupts_pending,
     poll_timer,
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ....ir.value import Value, const
 from ...trace import Cpu, when
-from ..csrs import csr_check, csr_read, csr_write
+from ..csrs import csr_check, csr_modified, csr_read, csr_write
 from ..state import rv64
 
 Update = Callable[[Value, Value], Value]
@@ -20,7 +20,7 @@ def _access(
     with when(reads):
         old.set(csr_read(cpu, csr))
     with when(writes):
-        csr_write(cpu, csr, update(old.value, source))
+        csr_write(cpu, csr, update(csr_modified(cpu, csr, old.value), source))
         cpu.sync()
     cpu.x[rd] = old.value
 
@@ -29,9 +29,7 @@ def _describe(name: str, funct3: str, immediate: bool, update: Update, always: s
     """``always`` is the half that happens even for x0 (I 6.1, table 7)."""
     operand = "{rs1}" if immediate else "{rs1:x}"
 
-    @rv64.insn(
-        f"csr:12 rs1:5 {funct3} rd:5 1110011", f"{name} {{rd:x}}, {{csr:csr}}, {operand}"
-    )
+    @rv64.insn(f"csr:12 rs1:5 {funct3} rd:5 1110011", f"{name} {{rd:x}}, {{csr:csr}}, {operand}")
     def meaning(cpu: Cpu, csr: Value, rs1: Value, rd: Value) -> None:
         source = rs1.zext(64) if immediate else cpu.x[rs1]
         yes = const(1, 1)

@@ -1,0 +1,92 @@
+"""Guest memory through the inline TLB check, as fast handlers and regions access it."""
+
+from __future__ import annotations
+
+from ..ir.value import Value
+from ..isa.trace import Access, Branches
+from .layout import DATA_ENTRIES, DATA_ENTRY, HASH_SHIFT, PAGE
+from .lower import RARELY, USUALLY, Lowering
+
+__all__ = ["METADATA", "TlbLowering"]
+
+# Guest memory and TLBs never overlap: lets LLVM keep a TLB entry over guest stores.
+_GUEST, _TLB = "!alias.scope !4, !noalias !5", "!alias.scope !5, !noalias !4"
+
+METADATA = """
+!0 = !{!"branch_weights", i32 1, i32 100000}
+!1 = !{!"branch_weights", i32 100000, i32 1}
+!2 = distinct !{!2}
+!3 = distinct !{!3, !2}
+!4 = !{!3}
+!6 = distinct !{!6, !2}
+!5 = !{!6}
+"""
+
+
+class TlbLowering(Lowering):
+    """Accesses that hit the data TLB; `leave_it` says where all others are done."""
+
+    def leave_it(self) -> str:
+        """A label whose code hands the instruction, untouched, to whoever can do all of it."""
+        raise NotImplementedError
+
+    def op_if(self, value: Value) -> None:
+        branches = value.attr
+        assert isinstance(branches, Branches)
+        if not branches.cold:
+            super().op_if(value)
+            return
+        go = self.fresh("go")
+        self.branch(self.operand(value.args[0]), self.leave_it(), go, RARELY)
+        self.label(go)
+        self.block(branches.otherwise)
+
+    def guest_pointer(self, address: Value, access: Access, write: bool) -> str:
+        """A host pointer for an access whose page is in the TLB.
+
+        The tag is compared with the page of the *last* byte, so an access that crosses a page
+        misses; where misalignment traps, with the low bits of the address too.
+        """
+        va = self.operand(address)
+        size = access.width // 8
+        number = self.let(f"lshr i64 {va}, 12")
+        higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
+        mixed = self.let(f"xor i64 {number}, {higher}")
+        row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
+        entry = self.pointer("%tlb", self.let(f"mul i64 {row}, {DATA_ENTRY}"))
+        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}, {_TLB}")
+        if access.aligned or size == 1:
+            wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
+        else:
+            last = self.let(f"add i64 {va}, {size - 1}")
+            wanted = self.let(f"and i64 {last}, {-PAGE}")
+        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
+        found = self.fresh("found")
+        self.branch(hit, found, self.leave_it(), USUALLY)
+        self.label(found)
+        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}, {_TLB}")
+        return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
+
+    def op_load(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self.guest_pointer(value.args[0], access, write=False)
+        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1, {_GUEST}")
+
+    def op_store(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        name = self.operand(value.args[1])
+        pointer = self.guest_pointer(value.args[0], access, write=True)
+        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
+
+    def op_amo(self, value: Value) -> None:
+        access, operation = self.amo_of(value)
+        pointer = self.guest_pointer(value.args[0], access, write=True)
+        self.names[value] = self.atomic_update(pointer, value, operation)
+
+    def op_cas(self, value: Value) -> None:
+        access = value.attr
+        assert isinstance(access, Access)
+        pointer = self.guest_pointer(value.args[0], access, write=True)
+        self.names[value] = self.compare_and_swap(pointer, value)
