@@ -53,6 +53,8 @@ def _riscv_reset(state: RegisterStore, hartid: int, firmware_calls: bool) -> Non
         state.set("medeleg", 0, 0xB1FF)
         state.set("mideleg", 0, 0x222)
         state.set("mcounteren", 0, 7)
+        # Linux without SBI's PMU extension leaves this as it finds it; user space reads `time`.
+        state.set("scounteren", 0, 7)
         state.set("menvcfg", 0, STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4)
 
 
