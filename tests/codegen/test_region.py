@@ -1,0 +1,116 @@
+"""Regions do what the interpreter does, wherever they begin and end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from bimetal.accel.conductor import Loaded
+from bimetal.codegen.interpreter import interpreter
+from bimetal.codegen.layout import PAGE
+from bimetal.codegen.native import Linker
+from bimetal.codegen.region import JOINTS
+from bimetal.codegen.translator import translate
+from bimetal.codegen.worker import Job, joint_name
+from bimetal.isa.riscv import rv64
+from tests.codegen.hart import Hart, interp, jit
+from tests.codegen.programs import CODE, END, random_program
+
+NATIVE = interpreter(rv64)
+ALL_EXECUTED = bytes([1]) * (PAGE // rv64.granule)
+
+
+@pytest.fixture(scope="module")
+def linker() -> Linker:
+    return Linker({joint_name(rv64, j): NATIVE.library.address(j) for j in JOINTS})
+
+
+@pytest.fixture
+def interpreted() -> Iterator[Hart]:
+    with interp() as hart:
+        yield hart
+
+
+def region(linker: Linker, code: bytes, entries: tuple[int, ...], level: int, name: str) -> Loaded:
+    """A region of a page, compiled here and now."""
+    job = Job(code.ljust(PAGE, b"\0"), entries, ALL_EXECUTED, level, name)
+    answer = translate(rv64, NATIVE.layout, job)
+    assert answer.content
+    return Loaded(level, answer.entries, linker.load(answer.content, name))
+
+
+def install(cpu: object, code: bytes, regions: list[Loaded]) -> None:
+    """Offer regions for the page that a hart decodes first."""
+    cpu.offer(0, code.ljust(PAGE, b"\0"), regions)  # type: ignore[attr-defined]
+
+
+def decode_first_page(hart: Hart, program: bytes) -> None:
+    """Run the program once, so that its page is decoded, and start again."""
+    hart.begin(program)
+    hart.finish()
+    hart.cpu.reset()
+    hart.begin(program)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_end_alike(
+    interpreted: Hart, linker: Linker, seed: int, level: int
+) -> None:
+    program = random_program(seed)
+    interpreted.begin(program)
+    interpreted.finish()
+    places = random.Random(seed)
+    entries = tuple(sorted(places.sample(range(0, len(program), 4), 5)))
+    with jit() as (hart, cpu):
+        decode_first_page(hart, program)
+        name = f"test_{seed}_{level}"
+        install(cpu, program, [region(linker, program, entries, level, name)])
+        hart.finish()
+        assert cpu.installed == 1
+        assert hart.outcome() == interpreted.outcome()
+
+
+def test_many_small_regions_hand_over_to_each_other(interpreted: Hart, linker: Linker) -> None:
+    program = random_program(99)
+    interpreted.begin(program)
+    interpreted.finish()
+    with jit() as (hart, cpu):
+        decode_first_page(hart, program)
+        regions = [
+            region(linker, program, (offset,), 1, f"small_{offset}")
+            for offset in range(0, len(program), 24)
+        ]
+        install(cpu, program, regions)
+        hart.finish()
+        assert hart.outcome() == interpreted.outcome()
+
+
+def test_a_region_is_not_installed_for_other_code(linker: Linker) -> None:
+    program, other = random_program(1), random_program(2)
+    with jit() as (hart, cpu):
+        decode_first_page(hart, other)
+        install(cpu, program, [region(linker, program, (0,), 1, "other")])
+        hart.finish()
+        assert cpu.installed == 0
+
+
+def test_changed_code_takes_effect_behind_a_fence(linker: Linker) -> None:
+    def program(number: int) -> bytes:
+        lines = [f"addi a0, a0, {number}", "fence.i", "jalr zero, 0(a1)"]
+        return b"".join(rv64.assemble(line) for line in lines)
+
+    with jit() as (hart, cpu):
+        end = [f"lui a7, {END >> 12:#x}", "sd a6, 0(a7)"]
+        tail = b"".join(rv64.assemble(line) for line in end)
+        hart.begin(program(1))
+        hart.put(CODE + 0x2000, tail)
+        cpu.write_register("a1", CODE + 0x2000)
+        hart.finish()
+        install(cpu, program(1), [region(linker, program(1), (0,), 1, "changed")])
+        hart.put(CODE, program(5))
+        cpu.write_register("pc", CODE)
+        hart.finish()
+        assert cpu.read_register("a0") == 1 + 5

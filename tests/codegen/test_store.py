@@ -1,0 +1,83 @@
+"""The store of compiled code: whole objects or none, and nothing that others could have put there."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from bimetal.codegen.store import CodeStore
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "code"
+
+
+def test_what_is_put_is_found_by_another_process_s_store(folder: Path) -> None:
+    first, second = CodeStore(folder), CodeStore(folder)
+    first.put("key", b"one", "a")
+    first.put("key", b"two", "b")
+    assert sorted(second.parts("key")) == [("a", b"one"), ("b", b"two")]
+    assert second.get("key", "b") == b"two"
+    assert second.get("other") is None
+    assert second.keys() == {"key"}
+
+
+def test_only_the_owner_may_read_or_write(folder: Path) -> None:
+    store = CodeStore(folder)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("which", ["folder", "file"])
+def test_a_place_that_others_can_write_is_refused(folder: Path, which: str) -> None:
+    store = CodeStore(folder)
+    store.close()
+    (folder if which == "folder" else store.path).chmod(0o722)
+    with pytest.raises(BimetalError, match="cannot be trusted"):
+        CodeStore(folder)
+
+
+def test_damaged_content_is_never_returned(folder: Path) -> None:
+    store = CodeStore(folder)
+    store.put("key", b"good code")
+    connection = sqlite3.connect(store.path)
+    connection.execute("UPDATE object SET content = ?", (b"evil code",))
+    connection.commit()
+    connection.close()
+    assert store.get("key") is None
+    assert store.keys() == set()
+
+
+def test_a_damaged_file_is_set_aside(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "code.sqlite").write_bytes(b"no database" * 1000)
+    (folder / "code.sqlite").chmod(0o600)
+    store = CodeStore(folder)
+    store.put("key", b"content")
+    assert store.get("key") == b"content"
+    assert len(list(folder.glob("code.damaged-*"))) == 1
+
+
+def test_pruning_takes_what_was_used_longest_ago(folder: Path) -> None:
+    store = CodeStore(folder, limit=2500)
+    for n in range(4):
+        store.put(f"key{n}", bytes(1000))
+    connection = sqlite3.connect(store.path)
+    connection.execute("UPDATE object SET used = used - 10 * substr(key, 4)")
+    connection.commit()
+    connection.close()
+    assert store.prune() == 2
+    assert store.keys() == {"key0", "key1"}
+
+
+def test_without_a_disk_everything_is_a_miss(tmp_path: Path) -> None:
+    (tmp_path / "code").write_text("a file where the folder should be")
+    store = CodeStore(tmp_path / "code" / "deeper")
+    store.put("key", b"content")
+    assert store.get("key") is None
+    assert store.usage().objects == 0
