@@ -61,7 +61,7 @@ def page_tables(address: int) -> Segment:
 def long_mode(gdt_at: int, page_tables_at: int) -> dict[str, int]:
     """Registers of 64-bit mode with paging on, in the order in which they can be set."""
     return {
-        **_segments(gdt_at, CODE_32),
+        **_segments(gdt_at),
         "cr3": page_tables_at,
         "cr4": CR4_PAE,
         "efer": EFER_LME,
@@ -72,15 +72,16 @@ def long_mode(gdt_at: int, page_tables_at: int) -> dict[str, int]:
 
 def protected_mode(gdt_at: int) -> dict[str, int]:
     """Registers of flat 32-bit mode without paging, in the order in which they can be set."""
-    return {**_segments(gdt_at, CODE_32), "cr4": 0, "cr0": CR0_PE}
+    return {**_segments(gdt_at), "cr4": 0, "cr0": CR0_PE, "cs.attributes": CODE_32}
 
 
-def _segments(gdt_at: int, code: int) -> dict[str, int]:
+def _segments(gdt_at: int) -> dict[str, int]:
+    """Everything but what kind of code there is, which depends on the mode."""
     registers = {"gdtr.base": gdt_at, "gdtr.limit": GDT_SIZE - 1, "rflags": RFLAGS_FIXED}
     for name in ("ds", "es", "fs", "gs", "ss"):
         registers |= _segment(name, DATA_SELECTOR, DATA, FLAT)
     registers |= _segment("tr", TASK_SELECTOR, TASK, TASK_LIMIT)
-    return registers | _segment("cs", CODE_SELECTOR, code, FLAT)
+    return registers | {"cs": CODE_SELECTOR, "cs.base": 0, "cs.limit": FLAT}
 
 
 def _segment(name: str, selector: int, attributes: int, limit: int) -> dict[str, int]:

@@ -39,7 +39,8 @@ class X86Machine(KvmMachine):
     ):
         self.controller: Controller = controller
         self.msrs = msr_indices(device)
-        self._leaves = cpuid.parse_model(model, cpuid.supported(device))
+        host = cpuid.with_brand(cpuid.supported(device), cpuid.host_brand())
+        self._leaves = cpuid.parse_model(model, host)
         self._routes: Routes | None = None
         super().__init__(device, cpus)
 

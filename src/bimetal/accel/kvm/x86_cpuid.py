@@ -18,7 +18,7 @@ from bimetal.accel.kvm.device import Device
 from bimetal.accel.kvm.x86_features import FEATURES, LEVELS, MASKED_LEAVES, PLATFORM, Feature
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["Leaf", "encode", "for_cpu", "parse_model", "supported"]
+__all__ = ["Leaf", "encode", "for_cpu", "host_brand", "parse_model", "supported", "with_brand"]
 
 LIMIT = 256
 """More leaves than any host has; KVM says E2BIG if there were more."""
@@ -136,7 +136,23 @@ def for_cpu(leaves: list[Leaf], index: int, cpus: int) -> list[Leaf]:
     The CPUs are single-threaded cores of one package; APIC number and index are the same.
     """
     shift = (cpus - 1).bit_length()
-    return [_fit(leaf, index, cpus, shift) for leaf in leaves]
+    fitted = [_fit(leaf, index, cpus, shift) for leaf in leaves if leaf.function not in TOPOLOGY]
+    if cpus > 1 and _vendor(leaves) in AMD:
+        # Without it Linux takes each CPU for a package of its own, and their clocks for different.
+        fitted = _set(fitted, [FEATURES["cmp_legacy"]], True)
+    if any(leaf.function == 0 and leaf.eax >= TOPOLOGY[0] for leaf in leaves):
+        fitted += _topology(index, cpus, shift)
+    return fitted
+
+
+TOPOLOGY = (0xB, 0x1F)
+AMD = (b"AuthenticAMD", b"HygonGenuine")
+SMT, CORE = 1, 2
+
+
+def _vendor(leaves: list[Leaf]) -> bytes:
+    leaf = next((leaf for leaf in leaves if leaf.function == 0), Leaf(0))
+    return b"".join(word.to_bytes(4, "little") for word in (leaf.ebx, leaf.edx, leaf.ecx))
 
 
 def _fit(leaf: Leaf, index: int, cpus: int, shift: int) -> Leaf:
@@ -149,8 +165,6 @@ def _fit(leaf: Leaf, index: int, cpus: int, shift: int) -> Leaf:
             sharing = cpus - 1 if leaf.eax >> 5 & 7 == 3 else 0
             cores = min((1 << shift) - 1, 63)
             return replace(leaf, eax=leaf.eax & 0x3FFF | sharing << 14 | cores << 26)
-        case 0xB | 0x1F:
-            return _topology(leaf, index, cpus, shift)
         case 0x8000_0008:
             return replace(leaf, ecx=leaf.ecx & ~0xF0FF | shift << 12 | min(cpus - 1, 255))
         case 0x8000_001D if leaf.eax & 0x1F:
@@ -162,12 +176,39 @@ def _fit(leaf: Leaf, index: int, cpus: int, shift: int) -> Leaf:
             return leaf
 
 
-def _topology(leaf: Leaf, index: int, cpus: int, shift: int) -> Leaf:
-    """Levels of extended topology: 0 is the thread (one a core), 1 the core, 2 says the end."""
-    match leaf.index:
-        case 0:
-            return replace(leaf, eax=0, ebx=1, ecx=1 << 8, edx=index)
-        case 1:
-            return replace(leaf, eax=shift, ebx=cpus, ecx=2 << 8 | 1, edx=index)
-        case _:
-            return replace(leaf, eax=0, ebx=0, ecx=leaf.index, edx=index)
+def _topology(index: int, cpus: int, shift: int) -> list[Leaf]:
+    """The levels of extended topology: one thread a core, then the cores, then the end. KVM tells
+    nothing of them."""
+    levels = ((0, 1, SMT << 8), (shift, cpus, CORE << 8 | 1), (0, 0, 2))
+    return [
+        Leaf(TOPOLOGY[0], number, x86.CPUID_INDEX_SIGNIFICANT, eax, ebx, ecx, index)
+        for number, (eax, ebx, ecx) in enumerate(levels)
+    ]
+
+
+BRAND = range(0x8000_0002, 0x8000_0005)
+BRAND_SIZE = 48
+
+
+def with_brand(leaves: list[Leaf], brand: str) -> list[Leaf]:
+    """``leaves`` in which the processor calls itself ``brand``, unless they have a name for it."""
+    if any(leaf.function in BRAND and leaf.eax for leaf in leaves):
+        return leaves
+    text = brand.encode("ascii", "replace")[: BRAND_SIZE - 1].ljust(BRAND_SIZE, b"\0")
+    words = [int.from_bytes(text[at : at + 4], "little") for at in range(0, BRAND_SIZE, 4)]
+    named = [
+        Leaf(function, 0, 0, *words[4 * number : 4 * number + 4])
+        for number, function in enumerate(BRAND)
+    ]
+    return [leaf for leaf in leaves if leaf.function not in BRAND] + named
+
+
+def host_brand(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """What the host's processor calls itself, which KVM does not pass on; empty if unknown."""
+    try:
+        with open(cpuinfo) as lines:
+            return next(
+                (line.split(":", 1)[1].strip() for line in lines if "model name" in line), ""
+            )
+    except OSError:
+        return ""
