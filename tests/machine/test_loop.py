@@ -1,11 +1,13 @@
 """The loop that answers exits, with CPUs that play scripts."""
 
+import logging
 import time
 from pathlib import Path
 
 import pytest
 
 from bimetal.accel.script import ScriptCpu, halt_until
+from bimetal.base import trace
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.machine.result import Ending, Result
@@ -327,6 +329,27 @@ def test_flash_leaves_the_memory_while_it_takes_commands(script: Script, tmp_pat
     assert slots == [1, 0, 1]
     assert board.cpus[0].answers == [0x0080_0080]
     assert image.read_bytes() == b"\x37" * (32 << 20)
+
+
+def test_traces(script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    trace.configure("exit,mmio,irq")
+    try:
+        with caplog.at_level(logging.DEBUG, "bimetal"):
+            scripts = [store(CLINT, 1), Mmio(UART + 5, 1), Mmio(0x4000_0000, 8), POWER_OFF]
+            script(scripts, bios="none").run()
+    finally:
+        trace.configure("")
+    assert [message for message in caplog.messages if "guest error" not in message] == [
+        "cpu0 Mmio(0x2000000, 4 bytes, <- 0x1)",
+        "clint@2000000+0x0 write 4 <- 0x1",
+        "cpu0 line 3 high",
+        "cpu0 Mmio(0x10000005, 1 bytes, read)",
+        "uart@10000000+0x5 read 1 -> 0x60",
+        "cpu0 Mmio(0x40000000, 8 bytes, read)",
+        "0x40000000 read 8 -> 0x0",
+        "cpu0 Mmio(0x100000, 4 bytes, <- 0x5555)",
+        "test@100000+0x0 write 4 <- 0x5555",
+    ]
 
 
 def test_closing_before_anything_happened(kernel: Path) -> None:

@@ -30,7 +30,7 @@ from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.machine.views import CpuView, MemoryView
 from bimetal.machine.world import World
-from bimetal.seam import Accelerator, Shutdown, ShutdownKind
+from bimetal.seam import Accelerator, Counted, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
 
@@ -220,6 +220,8 @@ class Machine:
         for vcpu in runner.vcpus:
             kinds = ", ".join(f"{count} {kind}" for kind, count in vcpu.exits.most_common())
             lines.append(f"cpu{vcpu.index} exits: {kinds or 'none'}")
+            lines += _counted(f"cpu{vcpu.index}", vcpu.cpu)
+        lines += _counted(runner.accelerator.name, runner.accelerator)
         sources = [runner.bus.events, runner.ports.events]
         sources += [placement.device.events for placement in runner.chassis.placements]
         for events in sources:
@@ -268,3 +270,10 @@ class Machine:
         """What a person asks of the program with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
             self._world.end(Result(Ending.STOPPED))
+
+
+def _counted(name: str, counts: object) -> list[str]:
+    """The counters of a CPU or an accelerator that has some, a line of text."""
+    if not isinstance(counts, Counted):
+        return []
+    return [f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in counts.counters.items())]

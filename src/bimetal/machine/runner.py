@@ -36,6 +36,7 @@ class Runner:
         self._boot, self._service = boot, service
         self._asked: Shutdown | None = None
         self._generation = -1
+        self._tracing = trace.enabled("irq")
         self._controller(accelerator)
         cpus = [accelerator.add_cpu(index) for index in range(chassis.config.cpus)]
         self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
@@ -133,4 +134,6 @@ class Runner:
         self.accelerator.set_memory(self.chassis.space.slots())
 
     def _drive(self, cpu: int, line: int, level: bool) -> None:
+        if self._tracing:
+            trace.emit("irq", f"cpu{cpu} line {line} {'high' if level else 'low'}")
         self.vcpus[cpu].set_line(line, level)

@@ -44,8 +44,8 @@ class Service:
     def _timers(self) -> float | None:
         """Run what is due, and say in how many seconds the next timer is."""
         with self._world.lock:
-            if self._world.paused:
-                return None
+            if self._world.paused or self._world.over.is_set():
+                return None  # the clock stands still
             self._clock.run_due()
             deadline = self._clock.next_deadline()
             return None if deadline is None else self._clock.host_seconds(deadline)
