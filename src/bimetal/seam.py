@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 __all__ = [
     "Accelerator",
+    "Counted",
     "Cpu",
     "CpuFault",
     "DebugRequest",
@@ -336,6 +337,15 @@ class DirtyLog(Protocol):
     def take_dirty(self) -> Mapping[int, bytes]:
         """Pages written since the last call: for each slot's base a bitmap, bit n (from the low
         bit of byte 0) for the page of 4096 bytes at base + 4096 n."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A CPU or an accelerator that counts what it does."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was counted since the start, by words that a person understands."""
 
 
 @runtime_checkable

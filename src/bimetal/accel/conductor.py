@@ -118,6 +118,17 @@ class Conductor:
         self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
         self._thread.start()
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """See `Counted.counters`."""
+        done = self.statistics
+        return {
+            "regions compiled": done.compiled,
+            "regions from the store": done.from_store,
+            "instructions compiled": done.instructions,
+            "ms of the compiler's time": round(done.seconds * 1000),
+        }
+
     def close(self) -> None:
         """End the thread and the worker, and keep what was learnt. Idempotent."""
         self._stop.set()
@@ -259,9 +270,7 @@ class Conductor:
         if not answer.content:
             return
         job, known = order.job, self._known[order.key]
-        loaded = self._load(
-            order.key, known, job.level, job.symbol, answer.entries, answer.content
-        )
+        loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
         known.asked.update(answer.entries)
         part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
         self._store.put(order.key, answer.content, part)

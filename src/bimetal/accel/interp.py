@@ -242,8 +242,9 @@ class InterpCpu:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the engine counts, by name."""
-        return {name: self.state.get("counter", n) for n, name in enumerate(COUNTERS)}
+        """See `Counted.counters`."""
+        counted = {name: self.state.get("counter", n) for n, name in enumerate(COUNTERS)}
+        return {"instructions": self.instructions} | counted
 
     def save(self) -> Mapping[str, object]:
         """See `Cpu.save`."""

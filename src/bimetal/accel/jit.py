@@ -129,6 +129,11 @@ class JitAccelerator(InterpAccelerator):
         self._harts.append(cpu)
         return cpu
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """See `Counted.counters`."""
+        return self.conductor.counters
+
     def close(self) -> None:
         """See `Accelerator.close`."""
         self.conductor.close()

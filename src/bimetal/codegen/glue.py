@@ -33,7 +33,7 @@ from .layout import (
     Layout,
 )  # fmt: skip
 from .lower import Lowering
-from .runtime import TRAPPED
+from .runtime import COUNTERS, TRAPPED
 
 __all__ = ["glue_text"]
 
@@ -175,6 +175,9 @@ def _pending(layout: Layout) -> str:
     g.label("%trap")
     g.store_state("replay_count", "0")
     cause, value = g.load_state("trap_cause"), g.load_state("trap_value")
+    traps = g.pointer(g.state_pointer("counter"), 8 * COUNTERS.index("traps"))
+    before = g.let(f"load i64, ptr {traps}")
+    g.put(f"store i64 {g.let(f'add i64 {before}, 1')}, ptr {traps}")
     handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
     g.store_state("pc", handler)
     # Nothing retired, but a guest that only traps must come to a poll too.

@@ -37,7 +37,14 @@ __all__ = ["COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "runtime"]
 NOTHING, TRAPPED, LEFT = 0, 1, 2
 # Why native code is left, by number.
 LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug")
-COUNTERS = ("data misses", "fetch misses", "decoded", "polls", "traps", "code flushes", "refilled")
+COUNTERS = (
+    "data TLB misses",
+    "fetch TLB misses",
+    "polls",
+    "traps",
+    "pages decoded",
+    "code arenas emptied",
+)
 # Polls between checks of all decoded code against memory.
 REVALIDATE = 64
 LOAD, STORE, FETCH = 0, 1, 2
@@ -205,7 +212,7 @@ def _finding(build: _Builder) -> None:
         host_store(entry + 8, select(may_write, page, -1))
         host_store(entry + 16, host - page)
         _note_large(cpu, va, permissions)
-        count(cpu, "data misses")
+        count(cpu, "data TLB misses")
 
 
 def _note_large(cpu: Cpu, va: Value, permissions: Value) -> None:
@@ -337,7 +344,7 @@ def _decoding(build: _Builder) -> None:
         """Take a decoded page's code from guest memory again and forget all of its records."""
         _copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
         _copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
-        count(cpu, "refilled")
+        count(cpu, "pages decoded")
 
     @build.routine(returns=64)
     def allocate_page(cpu: Cpu) -> Value:
@@ -347,7 +354,7 @@ def _decoding(build: _Builder) -> None:
             _fill(cpu.code_table, 0, cpu.code_table_bytes)
             flush_fetch(cpu)
             page.set(cpu.arena_start)
-            count(cpu, "code flushes")
+            count(cpu, "code arenas emptied")
         cpu.arena_next = page.value + layout.page_bytes
         return page.value
 
@@ -389,7 +396,7 @@ def _decoding(build: _Builder) -> None:
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))
         _note_large(cpu, va, permissions)
-        count(cpu, "fetch misses")
+        count(cpu, "fetch TLB misses")
 
 
 def _polling(build: _Builder) -> None:
