@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bimetal.base import trace
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.machine.bells import Bells
