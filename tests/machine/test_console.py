@@ -66,9 +66,9 @@ def test_expect_waits_for_output(console: Console) -> None:
 def test_what_does_not_come_shows_the_last_lines(console: Console) -> None:
     console.line.write(b"".join(b"line %d\n" % number for number in range(100)))
     with pytest.raises(BimetalError) as caught:
-        console.expect("login:", timeout=0.01)
+        console.expect("login (x):", timeout=0.01)
     assert caught.value.cause == (
-        "the console did not show 'login:': nothing like it came for 0.01 s"
+        "the console did not show 'login (x):': nothing like it came for 0.01 s"
     )
     assert "line 80\n" in caught.value.remedy
     assert "line 79\n" not in caught.value.remedy

@@ -12,7 +12,7 @@ from bimetal.backends.chars.ring import Ring
 from bimetal.backends.chars.tee import Tee
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import RealClock
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.errors import BimetalError
 
 __all__ = ["Console", "ConsoleLine", "Found"]
 
@@ -153,7 +153,8 @@ class Console:
                 return found
             left = timeout - clock.now_ns() / 1e9
             if over or left <= 0:
-                raise self._missing(pattern, "the machine has ended" if over else f"{timeout:g} s")
+                shown = wanted if isinstance(wanted, str) else wanted.pattern
+                raise self._missing(shown, over, timeout)
             if self._news.wait(left):
                 self._over.wait(GATHER_SECONDS)
 
@@ -184,15 +185,13 @@ class Console:
         groups = tuple(_text(group or b"") for group in match.groups())
         return Found(_text(match[0]), groups, _text(data[: match.start()]))
 
-    def _missing(self, pattern: re.Pattern[bytes], why: str) -> BimetalError:
+    def _missing(self, wanted: str, over: bool, timeout: float) -> BimetalError:
         with self._lock:
             lines = _text(self._ring.output).splitlines()[-TAIL:]
         shown = "\n".join(lines) if lines else "(no output at all)"
-        when = why if "ended" in why else f"nothing like it came for {why}"
+        why = "the machine has ended" if over else f"nothing like it came for {timeout:g} s"
         return BimetalError(
-            f"the console did not show {_text(pattern.pattern)!r}: {when}",
-            f"its last lines are:\n{shown}",
-            ExitCode.FAILURE,
+            f"the console did not show {wanted!r}: {why}", f"its last lines are:\n{shown}"
         )
 
 
