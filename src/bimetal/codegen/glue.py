@@ -24,8 +24,8 @@ from ..ir.value import Block, Value, tracing
 from .handler import ARGUMENTS, CC, PARAMETERS
 from .host import current
 from .layout import (
-    DATA_BYTES,
     FETCH_ENTRIES,
+    FETCH_TLB,
     PAGE,
     RECORD,
     SAMPLES,
@@ -70,7 +70,7 @@ class _Glue(Lowering):
         number = self.let(f"lshr i64 {pc}, 12")
         row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
         offset = self.let(f"shl i64 {row}, 4")
-        base = self.pointer(tlb, DATA_BYTES)
+        base = self.pointer(tlb, FETCH_TLB)
         entry = self.pointer(base, offset)
         tag = self.let(f"load i64, ptr {entry}")
         page = self.let(f"and i64 {pc}, {-PAGE}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
-from .layout import DATA_BYTES, FETCH_ENTRIES, PAGE, Layout
+from .layout import FETCH_ENTRIES, FETCH_TLB, PAGE, Layout
 from .lower import RARELY, USUALLY, Lowering, is_static
 from .record import Slots, span
 from .tlb import TlbLowering
@@ -190,7 +190,7 @@ class _HandlerLowering(Lowering):
         number = self.let(f"lshr i64 {target}, 12")
         row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
         offset = self.let(f"shl i64 {row}, 4")
-        base = self.pointer("%tlb", DATA_BYTES)
+        base = self.pointer("%tlb", FETCH_TLB)
         entry = self.pointer(base, offset)
         tag = self.let(f"load i64, ptr {entry}")
         page = self.let(f"and i64 {target}, {-PAGE}")

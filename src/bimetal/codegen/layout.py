@@ -24,12 +24,12 @@ from ..isa.state import File, StateSpec
 
 __all__ = [
     "CONTEXTS",
-    "DATA_BYTES",
     "DATA_ENTRIES",
-    "DATA_ENTRY",
+    "ENTRY",
     "FETCH_ENTRIES",
-    "FETCH_ENTRY",
+    "FETCH_TLB",
     "HASH_SHIFT",
+    "LOAD_TLB",
     "MEMORY_SLOTS",
     "OPERANDS",
     "PAGE",
@@ -39,9 +39,10 @@ __all__ = [
     "PAGE_RECORDS",
     "RECORD",
     "SAMPLES",
+    "STORE_TLB",
     "TLB_BYTES",
     "Layout",
-]  # fmt: skip
+]
 
 PAGE = 4096
 RECORD = 16
@@ -51,14 +52,17 @@ PAGE_RECORDS = PAGE_COPY + PAGE
 
 # Translation contexts: the ISA's `context` routine numbers them.
 CONTEXTS = 5
-# A data entry: tags for reading and writing, and what to add to get the host address.
-DATA_ENTRIES, DATA_ENTRY = 512, 32
+# An entry is a tag and an addend. Loads and stores have TLBs of their own, so that a copy's source
+# and destination never drive each other out.
+DATA_ENTRIES, ENTRY = 512, 16
 # A row is chosen by the page number mixed with the address shifted right by this.
 HASH_SHIFT = 20
-# A fetch entry: the tag, and the bias between a record's address and the program counter.
-FETCH_ENTRIES, FETCH_ENTRY = 256, 16
-DATA_BYTES = DATA_ENTRIES * DATA_ENTRY
-TLB_BYTES = DATA_BYTES + FETCH_ENTRIES * FETCH_ENTRY
+# A fetch entry's addend is the bias between a record's address and the program counter.
+FETCH_ENTRIES = 256
+LOAD_TLB = 0
+STORE_TLB = LOAD_TLB + DATA_ENTRIES * ENTRY
+FETCH_TLB = STORE_TLB + DATA_ENTRIES * ENTRY
+TLB_BYTES = FETCH_TLB + FETCH_ENTRIES * ENTRY
 
 MEMORY_SLOTS = 8
 REPLAYS = 16

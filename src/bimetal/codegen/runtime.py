@@ -15,12 +15,12 @@ from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine, ret, when
 from .layout import (
     CONTEXTS,
-    DATA_BYTES,
     DATA_ENTRIES,
-    DATA_ENTRY,
+    ENTRY,
     FETCH_ENTRIES,
-    FETCH_ENTRY,
+    FETCH_TLB,
     HASH_SHIFT,
+    LOAD_TLB,
     MEMORY_SLOTS,
     PAGE,
     PAGE_COPY,
@@ -28,6 +28,7 @@ from .layout import (
     PAGE_HOST,
     PAGE_RECORDS,
     RECORD,
+    STORE_TLB,
     TLB_BYTES,
     Layout,
 )  # fmt: skip
@@ -49,7 +50,7 @@ COUNTERS = (
 REVALIDATE = 64
 LOAD, STORE, FETCH = 0, 1, 2
 OFFSET = PAGE - 1
-WRITABLE, LARGE = 2, 8
+LARGE = 8
 
 
 def host_load(address: Value, width: int) -> Value:
@@ -132,9 +133,9 @@ def _flushing(build: _Builder) -> None:
     @build.routine()
     def flush_fetch(cpu: Cpu) -> None:
         """Empty the fetch TLBs."""
-        base = state_address("tlb") + DATA_BYTES
+        base = state_address("tlb") + FETCH_TLB
         for n in range(CONTEXTS):
-            _fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * FETCH_ENTRY)
+            _fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * ENTRY)
 
     @build.routine()
     def flush(cpu: Cpu) -> None:
@@ -149,12 +150,11 @@ def _flushing(build: _Builder) -> None:
             flush(cpu)
             ret()
         number = va.lsr(12)
-        data = state_address("tlb") + data_row(va) * DATA_ENTRY
-        fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * FETCH_ENTRY + DATA_BYTES
+        data = state_address("tlb") + data_row(va) * ENTRY
+        fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
         for n in range(CONTEXTS):
-            host_store(data + n * TLB_BYTES, const(-1, 64))
-            host_store(data + (n * TLB_BYTES + 8), const(-1, 64))
-            host_store(fetch + n * TLB_BYTES, const(-1, 64))
+            for entry in (data + LOAD_TLB, data + STORE_TLB, fetch):
+                host_store(entry + n * TLB_BYTES, const(-1, 64))
 
     @build.routine()
     def fence_code(cpu: Cpu) -> None:
@@ -201,16 +201,15 @@ def _finding(build: _Builder) -> None:
         retired: Value = cpu.poll_at - cpu.budget
         return retired
 
-    @build.routine(va=64, permissions=64, host=64, writable=1)
-    def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, writable: Value) -> None:
-        """Enter a translation to the host page at ``host`` into the current data TLB."""
+    @build.routine(va=64, permissions=64, host=64, access=8)
+    def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, access: Value) -> None:
+        """Enter a translation to the host page at ``host`` into the data TLB of the access."""
         page = va & ~OFFSET
         tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
-        entry = tlb + data_row(va) * DATA_ENTRY
-        may_write = writable & ((permissions & WRITABLE) != 0)
+        row = tlb + data_row(va) * ENTRY
+        entry = row + select(access == STORE, const(STORE_TLB, 64), LOAD_TLB)
         host_store(entry, page)
-        host_store(entry + 8, select(may_write, page, -1))
-        host_store(entry + 16, host - page)
+        host_store(entry + 8, host - page)
         _note_large(cpu, va, permissions)
         count(cpu, "data TLB misses")
 
@@ -249,13 +248,14 @@ def _accessing(build: _Builder) -> None:
         permissions = translate(cpu, va, access)
         page = permissions & ~OFFSET
         offset = va & OFFSET
-        host, host_writable = ram_host(cpu, page), writable(cpu, page)
-        for_write = access == STORE
-        usable = select(for_write, host_writable, host)
-        with when(usable == 0):
+        found = cpu.local(ram_host(cpu, page))
+        with when(access == STORE):
+            found.set(writable(cpu, page))
+        host = found.value
+        with when(host == 0):
             cpu.leave_args[0] = page | offset
             ret(const(0, 64))
-        fill_data(cpu, va, permissions, host, host_writable != 0)
+        fill_data(cpu, va, permissions, host, access)
         return host + offset
 
     @build.routine(returns=64, address=64, size=64)
@@ -390,8 +390,8 @@ def _decoding(build: _Builder) -> None:
         with when(records == 0):
             build.hook("access_fault")(cpu, const(FETCH, 8), va)
         page = va & ~OFFSET
-        tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES + DATA_BYTES
-        entry = tlb + (va.lsr(12) & (FETCH_ENTRIES - 1)) * FETCH_ENTRY
+        tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES + FETCH_TLB
+        entry = tlb + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
         host_store(entry, page)
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir.value import Value
 from ..isa.trace import Access, Branches
-from .layout import DATA_ENTRIES, DATA_ENTRY, HASH_SHIFT, PAGE
+from .layout import DATA_ENTRIES, ENTRY, HASH_SHIFT, LOAD_TLB, PAGE, STORE_TLB
 from .lower import RARELY, USUALLY, Lowering
 
 __all__ = ["METADATA", "TlbLowering"]
@@ -53,8 +53,9 @@ class TlbLowering(Lowering):
         higher = self.let(f"lshr i64 {va}, {HASH_SHIFT}")
         mixed = self.let(f"xor i64 {number}, {higher}")
         row = self.let(f"and i64 {mixed}, {DATA_ENTRIES - 1}")
-        entry = self.pointer("%tlb", self.let(f"mul i64 {row}, {DATA_ENTRY}"))
-        tag = self.let(f"load i64, ptr {self.pointer(entry, 8 if write else 0)}, {_TLB}")
+        base = self.pointer("%tlb", STORE_TLB if write else LOAD_TLB)
+        entry = self.pointer(base, self.let(f"mul i64 {row}, {ENTRY}"))
+        tag = self.let(f"load i64, ptr {entry}, {_TLB}")
         if access.aligned or size == 1:
             wanted = self.let(f"and i64 {va}, {-PAGE | (size - 1)}")
         else:
@@ -64,7 +65,7 @@ class TlbLowering(Lowering):
         found = self.fresh("found")
         self.branch(hit, found, self.leave_it(), USUALLY)
         self.label(found)
-        addend = self.let(f"load i64, ptr {self.pointer(entry, 16)}, {_TLB}")
+        addend = self.let(f"load i64, ptr {self.pointer(entry, 8)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
     def op_load(self, value: Value) -> None:
