@@ -1,0 +1,26 @@
+#!/bin/busybox sh
+# The first process of the bed's outer machine: the host's files read-only below, one command, off.
+export PATH=/bin
+busybox=/bin/busybox
+$busybox mount -t proc proc /proc
+$busybox mount -t sysfs sys /sys
+$busybox mount -t devtmpfs dev /dev
+$busybox --install -s /bin
+exec </dev/console >/dev/console 2>&1
+for module in virtio_pci 9pnet_virtio 9p kvm_amd; do modprobe "$module"; done
+
+options=trans=virtio,version=9p2000.L,msize=512000
+mount -t 9p -o "$options,ro,cache=loose" host /mnt || { echo "bed: no host files"; poweroff -f; }
+mount -t proc proc /mnt/proc
+mount --bind /sys /mnt/sys
+mount --bind /dev /mnt/dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=666 devpts /dev/pts
+for scratch in tmp run var/tmp; do mount -t tmpfs scratch "/mnt/$scratch"; done
+mkdir /mnt/tmp/bed
+mount -t 9p -o "$options" bed /mnt/tmp/bed
+
+chroot /mnt /usr/bin/env -i /bin/sh /tmp/bed/command >/mnt/tmp/bed/output 2>&1
+echo $? >/mnt/tmp/bed/status
+sync
+poweroff -f
