@@ -12,8 +12,10 @@ from __future__ import annotations
 import errno
 import os
 from array import array
+from collections.abc import Iterator, Sequence
 
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.qcow2.header import REFERENCE_TABLE_AT, REFERENCE_TABLE_LIMIT, Header
 from bimetal.backends.block.qcow2.words import bad_image, read_words, words_to_bytes, write_all
 
@@ -35,6 +37,7 @@ class References:
 
     def __init__(self, file: ImageFile, header: Header):
         self._file, self._header, self._cluster = file, header, header.cluster
+        self._holes = Holes(file.fd, block_device=file.block_device)
         self._per_block = header.cluster // 2
         count = header.reference_clusters * header.cluster // 8
         self._table = read_words(file.fd, header.reference_offset, count)
@@ -59,16 +62,20 @@ class References:
         self._to_free.append(cluster)
 
     def flushed(self) -> None:
-        """All tables are safe: count down what waited for that."""
+        """All tables are safe: count down what waited for that, and give freed space back."""
         waiting, self._to_free = self._to_free, []
+        freed: list[int] = []
         for cluster in waiting:
             count = self._count(cluster)
             if count == 0:
                 self._file.log.host_error("clusters are in use and not counted: check the image")
             elif count != MOST:  # one that ever reached the limit is never freed
                 self._set(range(cluster, cluster + 1), count - 1)
-            if count == 1:
-                self._cursor = min(self._cursor, cluster)
+                if count == 1:
+                    freed.append(cluster)
+        for run in _runs(sorted(freed)):
+            self._cursor = min(self._cursor, run.start)
+            self._holes.punch(run.start * self._cluster, len(run) * self._cluster)
 
     def close(self) -> None:
         """Give back what was taken and not needed."""
@@ -183,3 +190,12 @@ class References:
             self.free_later(cluster)
         self._table = table
         header.reference_offset, header.reference_clusters = offset, clusters
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Ascending ``numbers`` as ranges without gaps."""
+    start = 0
+    for end in range(1, len(numbers) + 1):
+        if end == len(numbers) or numbers[end] != numbers[end - 1] + 1:
+            yield range(numbers[start], numbers[end - 1] + 1)
+            start = end
