@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bimetal.accel.choose import create
 from bimetal.accel.reference import Registers, evaluate_insn
+from bimetal.base.clock import VirtualClock
 from bimetal.ir.evaluate import Access, Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.riscv import rv64
+from bimetal.memory.ram import Ram
+from bimetal.seam import Cpu, Halt, MemorySlot
 
-from .state import DATA, Case, Executor, State
+from .state import CODE, DATA, Case, Executor, State
 
-__all__ = ["EXECUTORS", "ReferenceExecutor"]
+__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "Window"]
 
+BASE, END = CODE - 0x1000, DATA + 0x1000
 FS_DIRTY = 3 << 13
 MACHINE = 3
 LOAD_MISALIGNED, LOAD_ACCESS, STORE_MISALIGNED, STORE_ACCESS = 4, 5, 6, 7
@@ -83,4 +88,51 @@ class ReferenceExecutor:
         return State(after, bytes(memory.bytes), trap)
 
 
-EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(),)
+class CpuExecutor:
+    """A CPU of the seam: the instruction stands alone, and every way out of it leads to a trap.
+
+    Before it, fcsr is set from t6; what follows it and where it jumps to is no instruction or no
+    memory at all. The trap handler reads fcsr into t5 and halts.
+    """
+
+    def __init__(self, accel: str):
+        self.name = accel
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        accelerator = create(
+            self.name, "riscv64", clock=VirtualClock(), firmware_calls=False, cpus=1
+        )
+        ram = Ram("ram", END - BASE)
+        handler = rv64.assemble("csrrs t5, 0x3, zero") + rv64.assemble("wfi")
+        ram.bytes[: len(handler)] = handler
+        try:
+            accelerator.set_memory([MemorySlot(BASE, END - BASE, ram.host)])
+            cpu = accelerator.add_cpu(0)
+            return [self._one(cpu, ram.bytes, case) for case in cases]
+        finally:
+            accelerator.close()
+            ram.close()
+
+    def _one(self, cpu: Cpu, memory: memoryview, case: Case) -> State:
+        code = rv64.assemble("csrrw zero, 0x3, t6") + case.word.to_bytes(4, "little") + bytes(4)
+        start, window = CODE - 4 - BASE, slice(DATA - BASE, DATA - BASE + 64)
+        memory[start : start + len(code)] = code
+        memory[window] = case.before.memory
+        before = dict(case.before.registers)
+        fcsr = before.pop("frm") << 5 | before.pop("fflags")
+        names = [name for name in before if name != "pc"]
+        state = {name: before[name] for name in names}
+        state |= {"t6": fcsr, "pc": CODE - 4, "mtvec": BASE, "mstatus": FS_DIRTY}
+        for name, value in state.items():
+            cpu.write_register(name, value)
+        cpu.flush()
+        assert isinstance(cpu.run(), Halt)
+        after = {name: cpu.read_register(name) for name in names}
+        fcsr, pc = cpu.read_register("t5"), cpu.read_register("mepc")
+        after |= {"fflags": fcsr & 31, "frm": fcsr >> 5, "pc": pc}
+        trap = cpu.read_register("mcause") if pc == CODE else None
+        return State(after, bytes(memory[window]), trap)
+
+
+EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(), CpuExecutor("interp"))

@@ -12,9 +12,9 @@ from typing import Protocol
 
 __all__ = ["CODE", "DATA", "Case", "Executor", "State", "differences"]
 
-CODE = 0x8000_0000
+CODE = 0x8010_0000
 """Where the instruction stands."""
-DATA = 0x8004_0000
+DATA = 0x8014_0000
 """Where the memory of a state stands; registers within a page of it are taken for pointers."""
 
 
