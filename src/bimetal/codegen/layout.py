@@ -56,7 +56,7 @@ CONTEXTS = 5
 # and destination never drive each other out.
 DATA_ENTRIES, ENTRY = 512, 16
 # A row is chosen by the page number mixed with the address shifted right by this.
-HASH_SHIFT = 20
+HASH_SHIFT = 21
 # A fetch entry's addend is the bias between a record's address and the program counter.
 FETCH_ENTRIES = 256
 LOAD_TLB = 0

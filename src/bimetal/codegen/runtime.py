@@ -45,6 +45,8 @@ COUNTERS = (
     "traps",
     "pages decoded",
     "code arenas emptied",
+    "TLB flushes",
+    "pages flushed",
 )
 # Polls between checks of all decoded code against memory.
 REVALIDATE = 64
@@ -142,6 +144,7 @@ def _flushing(build: _Builder) -> None:
         """Empty all TLBs."""
         _fill(state_address("tlb"), 0xFF, CONTEXTS * TLB_BYTES)
         cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
+        count(cpu, "TLB flushes")
 
     @build.routine(va=64)
     def flush_page(cpu: Cpu, va: Value) -> None:
@@ -149,6 +152,7 @@ def _flushing(build: _Builder) -> None:
         with when(va.uge(cpu.large_low) & (cpu.large_high.uge(va))):
             flush(cpu)
             ret()
+        count(cpu, "pages flushed")
         number = va.lsr(12)
         data = state_address("tlb") + data_row(va) * ENTRY
         fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB

@@ -7,7 +7,7 @@ instructions do nothing once they are permitted; they do not look at the address
 from __future__ import annotations
 
 from ....ir.value import Value, const
-from ...trace import Cpu, when
+from ...trace import Cpu, slowly
 from ..state import rv64
 from ..traps import MACHINE, USER, illegal
 
@@ -20,7 +20,7 @@ INVALIDATE, CLEAN_OR_FLUSH, ZERO = 3 << 4, 1 << 6, 1 << 7
 def _permitted(cpu: Cpu, field: int) -> None:
     below_machine = (cpu.priv != MACHINE) & ((cpu.menvcfg & field) == 0)
     in_user = (cpu.priv == USER) & ((cpu.senvcfg & field) == 0)
-    with when(below_machine | in_user):
+    with slowly(below_machine | in_user):
         illegal(cpu)
 
 
