@@ -46,11 +46,17 @@ class Terminal:
         """Type ``text``."""
         self._process.send(text)
 
-    def do(self, command: str) -> str:
-        """Type a command at the prompt; what it printed."""
-        self._process.send(command + "\r")
-        self.expect("\n")  # the echo of what was typed
-        return clean(self.expect(PROMPT))
+    def do(self, command: str, status: int = 0) -> str:
+        """Type a command at the prompt; what it printed. It must end with ``status``."""
+        # The marks are written so that what is typed, and echoed, does not look like them.
+        self._process.send(f"echo be''gin; {command}; echo en''d=$?\r")
+        self._process.expect(r"begin\r*\n(.*?)end=([0-9]+)\r")
+        match = self._process.match
+        assert isinstance(match, re.Match)
+        printed, ended = clean(match[1]), int(match[2])
+        self.expect(PROMPT)
+        assert ended == status, f"{command}: {ended}\n{printed}"
+        return printed.removesuffix("\n")
 
     def end(self) -> int:
         """Wait for the process; its exit code."""
@@ -67,9 +73,8 @@ class Terminal:
 
 
 def clean(text: str) -> str:
-    """Terminal output without control sequences and the next prompt's beginning."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
-    return "\n".join(line for line in plain.split("\n")[:-1])
+    """Terminal output without control sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
 
 
 @pytest.fixture
