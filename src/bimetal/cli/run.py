@@ -46,7 +46,7 @@ class Software:
     "disks",
     multiple=True,
     metavar="PATH[,readonly][,snapshot][,serial=TEXT]",
-    help="A raw image as a virtio disk; may be repeated.",
+    help="A raw image, or one called *.qcow2, as a virtio disk; may be repeated.",
 )
 @click.option("--accel", type=click.Choice(ACCELERATORS), default="auto", show_default=True)
 @click.option(

@@ -94,8 +94,9 @@ class Machine:
     def disk(
         self, path: Path, *, readonly: bool = False, snapshot: bool = False, serial: str = ""
     ) -> None:
-        """Add the raw image at ``path`` as the next disk. With ``snapshot`` the guest's writes are
-        forgotten at the end. Before `start`; an unusable image is an error of `start`."""
+        """Add the image at ``path``, raw or ``*.qcow2``, as the next disk. With ``snapshot`` the
+        guest's writes are forgotten at the end. Before `start`; an unusable image is an error of
+        `start`."""
         if self._runner is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
