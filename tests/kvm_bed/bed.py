@@ -14,7 +14,6 @@ from __future__ import annotations
 import lzma
 import os
 import shlex
-import shutil
 import struct
 import subprocess
 import sys
@@ -27,10 +26,10 @@ from bimetal.catalogue.guests import GUESTS, Guest
 from bimetal.catalogue.initramfs import BusyboxInitramfs
 from bimetal.catalogue.newc import Archive
 from bimetal.catalogue.payload import Payload, fetch
+from tests.kvm_bed.emulator import Emulator, find_emulator
 
-__all__ = ["QEMU", "Outcome", "fetch_outer", "run"]
+__all__ = ["Outcome", "fetch_outer", "run"]
 
-QEMU = "qemu-system-x86_64"
 INIT = Path(__file__).with_name("init.sh").read_text()
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "kvm_amd")
 SCRATCH = "/tmp/bed"
@@ -112,12 +111,15 @@ def run(command: Sequence[str], scratch: Path, limit: float = LIMIT) -> Outcome:
 
     What it writes to the folder that BED_SCRATCH names is in ``scratch`` afterwards.
     """
+    emulator = find_emulator()
+    if emulator is None:
+        return Outcome(1, "bed: qemu-system-x86_64 is not installed\n")
     outer = fetch_outer()
-    (scratch / "command").write_text(_script(command))
+    (scratch / "command").write_text(_script(command, emulator))
     (scratch / "output").touch()
     try:
         done = subprocess.run(
-            _qemu(outer, scratch),
+            _qemu(emulator, outer, scratch),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -137,15 +139,16 @@ def _output(scratch: Path) -> str:
     return (scratch / "output").read_text(errors="replace")
 
 
-def _script(command: Sequence[str]) -> str:
+def _script(command: Sequence[str], emulator: Emulator) -> str:
     """The shell script that runs ``command`` in the bed."""
     kept = {name: value for name, value in os.environ.items() if name.isidentifier()}
-    kept |= {"BED_SCRATCH": SCRATCH, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
+    kept |= {"BED_SCRATCH": SCRATCH, "BED_QEMU": str(emulator.version)}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(kept.items())]
     return "\n".join([*lines, f"cd {shlex.quote(os.getcwd())}", f"exec {shlex.join(command)}", ""])
 
 
-def _qemu(outer: Payload, scratch: Path) -> list[str]:
+def _qemu(emulator: Emulator, outer: Payload, scratch: Path) -> list[str]:
     options = f"""
         -accel tcg,thread=multi,tb-size=512 -M pc -cpu max -m {MEMORY}
         -nodefaults -nographic -no-reboot -serial stdio
@@ -153,14 +156,11 @@ def _qemu(outer: Payload, scratch: Path) -> list[str]:
     """.split()
     scratch_share = f"local,path={scratch},mount_tag=bed,security_model=none"
     kernel = ["-kernel", str(outer.kernel), "-initrd", str(outer.initrd), "-append", APPEND]
-    return ["nice", "-n", "10", QEMU, *options, "-virtfs", scratch_share, *kernel]
+    return ["nice", "-n", "10", *emulator.command, *options, "-virtfs", scratch_share, *kernel]
 
 
 def main() -> int:
     """See the module."""
-    if shutil.which(QEMU) is None:
-        print(f"bed: {QEMU} is not installed", file=sys.stderr)
-        return 1
     with tempfile.TemporaryDirectory(prefix="bimetal-bed-") as scratch:
         outcome = run(sys.argv[1:], Path(scratch))
     sys.stdout.write(outcome.output)
