@@ -162,6 +162,20 @@ def test_the_descriptor_is_not_inherited(image: RawImage) -> None:
     assert not os.get_inheritable(image._fd)
 
 
+def test_no_message_is_written_into_an_image(path: Path) -> None:
+    program = f"""
+import os
+from bimetal.backends.block.choose import open_disk
+for fd in range(3):
+    os.close(fd)
+disk = open_disk({str(path)!r})
+os.write(2, b"a message")
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=False)
+    assert done.returncode != 0, "there is nothing to write to"
+    assert path.read_bytes() == pattern(MIB)
+
+
 # Holes
 
 

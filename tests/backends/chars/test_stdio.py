@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,25 @@ def test_pipes_carry_bytes_untouched() -> None:
         child.stdin.write(b"!")
         child.stdin.close()
         assert child.wait(30) == 3
+
+
+def test_standard_streams_may_be_closed() -> None:
+    program = """
+import os, sys
+from bimetal.backends.chars.stdio import Stdio
+from bimetal.backends.reactor import Reactor
+os.close(0), os.close(1)
+sys.stdout = None
+line = Stdio()
+later = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+line.attach(Reactor())
+line.write(b"lost")
+line.close()
+sys.exit(os.fstat(later).st_size)
+"""
+    with tempfile.NamedTemporaryFile() as file:
+        arguments = [sys.executable, "-c", program, file.name]
+        assert subprocess.run(arguments, env=ENVIRONMENT, check=False).returncode == 0
 
 
 @pytest.fixture

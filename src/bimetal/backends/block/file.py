@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -92,9 +93,19 @@ def _open(path: str, readonly: bool) -> int:
     try:
         if not readonly and stat.S_ISBLK(os.stat(path).st_mode):
             flags |= os.O_EXCL  # refuses a device that the host has mounted
-        return os.open(path, flags)
+        return _above_standard_streams(os.open(path, flags))
     except OSError as error:
         raise _cannot_open(path, error) from error
+
+
+def _above_standard_streams(fd: int) -> int:
+    """``fd``, or a copy with another number if it got that of a standard stream that was closed:
+    or else the next message on standard error would be written into the image."""
+    if fd > 2:
+        return fd
+    copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return copy
 
 
 def _cannot_open(path: str, error: OSError) -> BimetalError:

@@ -49,14 +49,16 @@ class Stdio:
         self.is_terminal = os.isatty(read_fd)
         self._raw = RawMode(read_fd) if self.is_terminal else None
         self._write_fd = write_fd
-        self._reopened = _reopen(write_fd)
+        # A stream that is closed now must stay unused: something else may get its number later.
+        has_output = _is_open(write_fd)
+        self._reopened = _reopen(write_fd) if has_output else None
         self._channel = Channel(
             self._log,
             self._inbox,
-            read_fd,
-            write_fd if self._reopened is None else self._reopened,
+            read_fd if _is_open(read_fd) else None,
+            (write_fd if has_output else None) if self._reopened is None else self._reopened,
             filtered=self._typed if self.is_terminal else None,
-            send=self._sender(),
+            send=self._sender() if has_output else os.write,
         )
         self._closed = False
 
@@ -72,7 +74,8 @@ class Stdio:
     def attach(self, reactor: Reactor) -> None:
         """Enter raw mode and let ``reactor`` run the terminal. Call it in the main thread, so
         that signals find the terminal restored."""
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if self._raw is not None:
             self._raw.enter()
         self._channel.attach(reactor)
@@ -119,6 +122,14 @@ class Stdio:
         if self._reopened is not None or stat.S_ISREG(mode):
             return os.write
         return _send_to_socket if stat.S_ISSOCK(mode) else _write_if_ready
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _reopen(fd: int) -> int | None:
