@@ -22,7 +22,8 @@ __all__ = ["EXTENSIONS", "describe_board"]
 EXTENSIONS = (
     *("i", "m", "a", "f", "d", "c"),
     *("zicbom", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintpause"),
-    *("zba", "zbb", "zbs", "sstc", "svadu"),
+    "zfh",
+    *("zba", "zbb", "zbc", "zbkb", "zbkx", "zbs", "sstc", "svadu", "svnapot"),
 )
 """What the harts implement, in the order of the ISA string."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..ir.value import Block, Value
 from ..isa.describe import Decoded, Isa
 from ..isa.trace import Branches
+from .fplower import for_reference
 from .layout import PAGE
 
 __all__ = ["Step", "Steps", "callable_places", "discover", "relative"]
@@ -53,7 +54,7 @@ Steps = dict[int, Step]
 def _inside(block: Block) -> bool:
     """Whether every operation can be part of a region; cold blocks are left anyway."""
     for value in block:
-        if value.op in _OUTSIDE:
+        if value.op in _OUTSIDE or for_reference(value):
             return False
         if isinstance(value.attr, Branches):
             if not value.attr.cold and not _inside(value.attr.then):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..ir.value import Value
 from . import host
 
-__all__ = ["FP_OPS", "FpLowering"]
+__all__ = ["FP_OPS", "FpLowering", "declarations", "for_reference"]
 
 _TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
@@ -20,6 +20,14 @@ _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fp
 _ENVIRONMENT = ("fp_flags", "fp_set_flags", "fp_raise", "fp_set_rounding")
 
 FP_OPS = frozenset((*_ARITHMETIC, *_COMPARE, *_CONVERT, "fconvert", *_ENVIRONMENT))
+
+
+def for_reference(value: Value) -> bool:
+    """Whether an operation is one that hosts do not have: anything in half precision."""
+    if value.op not in FP_OPS or value.op in _ENVIRONMENT:
+        return False
+    formats = {value.width, *(arg.width for arg in value.args)}
+    return 16 in formats
 
 
 class FpLowering:

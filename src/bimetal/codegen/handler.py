@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
+from .fplower import for_reference
 from .layout import FETCH_ENTRIES, FETCH_TLB, PAGE, Layout
 from .lower import RARELY, USUALLY, Lowering, is_static
 from .record import Slots, span
@@ -36,8 +37,10 @@ class Form:
     def __init__(self, block: Block):
         self.fast_possible = True
         self.needs_slow = False
-        self.jumps = False
+        self.by_reference = False
         self._look(block)
+        if self.by_reference:
+            self.fast_possible = False
         if not self.fast_possible:
             self.needs_slow = True
 
@@ -47,8 +50,8 @@ class Form:
                 self.fast_possible = False
             if value.op in _WITH_SLOW:
                 self.needs_slow = True
-            if value.op == "jump":
-                self.jumps = True
+            if for_reference(value):
+                self.by_reference = True
             if isinstance(value.attr, Branches):
                 if value.attr.cold:
                     self.needs_slow = True
@@ -224,11 +227,8 @@ class FastLowering(TlbLowering, _HandlerLowering):
 class SlowLowering(_HandlerLowering):
     """The slow form: everything is a call, and the state knows where the instruction stands."""
 
-    def __init__(
-        self, layout: Layout, slots: Slots, length: int, near: bool, form: Form, resync: bool
-    ):
+    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool, resync: bool):
         super().__init__(layout, slots, length, near)
-        self._form = form
         self.resync = resync
         self.store_state("pc", self.here())
         self.store_state("budget", "%budget")
@@ -244,13 +244,16 @@ class SlowLowering(_HandlerLowering):
     def op_sync(self, value: Value) -> None:
         """Every way out of this handler looks again: see `resync`."""
 
+    def hand_over(self) -> None:
+        """Leave the instruction in hand to the reference; its record tells which it is."""
+        self.set_leave(Value("leave", 0, (), "reference"))
+        self.store_state("leave_args", self.let("ptrtoint ptr %rec to i64"))
+        self.stopped()
+
     def op_leave(self, value: Value) -> None:
         self.set_leave(value)
         if value.attr == "reference":
-            # The instruction itself is still to be done; its record tells which it is.
-            number = self.let("ptrtoint ptr %rec to i64")
-            self.store_state("leave_args", number)
-            self.stopped()
+            self.hand_over()
             return
         self.store_state("pc", self.let(f"add i64 {self.here()}, {self.length}"))
         self.store_state("budget", self.spend())
@@ -321,7 +324,9 @@ def handler_text(
         fast = FastLowering(layout, slots, length, near, slow)
         texts.append(_define(fast, block, entry, "#0"))
     if form.needs_slow:
-        lowering = SlowLowering(layout, slots, length, near, form, _contains(block, "sync"))
+        lowering = SlowLowering(layout, slots, length, near, _contains(block, "sync"))
+        if form.by_reference:
+            lowering.hand_over()
         texts.append(_define(lowering, block, slow, "#2"))
     return "".join(texts), slots, entry
 

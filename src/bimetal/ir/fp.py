@@ -1,4 +1,4 @@
-"""Floating point on bit vectors of 32 and 64 bits: the policy that every guest ISA shares.
+"""Floating point on bit vectors of 16, 32 and 64 bits: the policy that every guest ISA shares.
 
 Arithmetic is IEEE 754 in the *current* rounding mode and raises exact sticky flags; on the host
 it is one instruction of the host's own FPU (LLVM's constrained intrinsics with dynamic rounding
@@ -9,7 +9,7 @@ maximum, conversions out of range (`to_signed` and `to_unsigned` want an argumen
 Flags are one value of five bits in RISC-V's order: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes
 are numbered as in RISC-V: 0 nearest-even, 1 toward zero, 2 down, 3 up. (4, nearest with ties
 away from zero, exists on no common host: descriptions hand it to the reference.) Tininess is
-detected after rounding.
+detected after rounding. Half precision (16 bits) is executed by the reference on every host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
 
 
 def _arithmetic(op: str, *args: Value) -> Value:
-    if args[0].width not in (32, 64) or any(a.width != args[0].width for a in args):
+    if args[0].width not in (16, 32, 64) or any(a.width != args[0].width for a in args):
         fail(f"{op} of {[a.width for a in args]} bits")
     return emit(op, args[0].width, args)
 
@@ -108,7 +108,7 @@ def less_equal(a: Value, b: Value) -> Value:
 
 def is_nan(a: Value) -> Value:
     """Whether ``a`` is a NaN, by its bits; raises nothing."""
-    infinity = {32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000}[a.width]
+    infinity = {16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000}[a.width]
     magnitude = a & ((1 << (a.width - 1)) - 1)
     return lift(infinity, a.width).ult(magnitude)
 

@@ -15,9 +15,29 @@ from math import isqrt
 from .fp import DZ, NV, NX, OF, UF
 
 __all__ = [
-    "DOUBLE", "DOWN", "FORMATS", "NEAREST_AWAY", "NEAREST_EVEN", "SINGLE", "TOWARD_ZERO", "UP",
-    "Environment", "Format", "add", "convert", "divide", "equal", "from_integer", "less",
-    "less_equal", "multiply", "multiply_add", "round_to_integral", "square_root", "subtract",
+    "DOUBLE",
+    "DOWN",
+    "FORMATS",
+    "HALF",
+    "NEAREST_AWAY",
+    "NEAREST_EVEN",
+    "SINGLE",
+    "TOWARD_ZERO",
+    "UP",
+    "Environment",
+    "Format",
+    "add",
+    "convert",
+    "divide",
+    "equal",
+    "from_integer",
+    "less",
+    "less_equal",
+    "multiply",
+    "multiply_add",
+    "round_to_integral",
+    "square_root",
+    "subtract",
     "to_integer",
 ]  # fmt: skip
 
@@ -66,8 +86,8 @@ class Format:
         return 2 - self.maximum_exponent - self.precision
 
 
-SINGLE, DOUBLE = Format(32, 24), Format(64, 53)
-FORMATS = {32: SINGLE, 64: DOUBLE}
+HALF, SINGLE, DOUBLE = Format(16, 11), Format(32, 24), Format(64, 53)
+FORMATS = {16: HALF, 32: SINGLE, 64: DOUBLE}
 
 
 @dataclass(frozen=True, slots=True)

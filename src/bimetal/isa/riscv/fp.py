@@ -54,8 +54,10 @@ class Format:
         return self.infinity | self.quiet
 
     def number(self, power: int, sign: int = 0) -> int:
-        """The bits of 2 to the ``power``."""
+        """The bits of 2 to the ``power``, infinity where that is too large."""
         bias = (1 << (self.width - self.significand - 1)) - 1
+        if power > bias:
+            return sign << (self.width - 1) | self.infinity
         return sign << (self.width - 1) | (power + bias) << (self.significand - 1)
 
     def read(self, cpu: Cpu, register: Value) -> Value:

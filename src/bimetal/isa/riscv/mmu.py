@@ -2,7 +2,7 @@
 
 Choices that the manual leaves open: the PMP's granularity is 4 KiB (G = 10), so that protection
 is a property of a page; accessed and dirty bits are set by hardware where menvcfg.ADUE says so
-(Svadu) and fault otherwise (Svade); Svnapot and Svpbmt are not implemented.
+(Svadu) and fault otherwise (Svade); Svpbmt is not implemented.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ MPRV, SUM, MXR = 1 << 17, 1 << 18, 1 << 19
 ADUE = 1 << 61
 V, R, W, X, U, A, D = (1 << n for n in (0, 1, 2, 3, 4, 6, 7))
 BARE, SV39, SV48 = 0, 8, 9
-# 63:54 are reserved without Svnapot and Svpbmt; a leaf that sets one faults (II 10.4.1).
-RESERVED = 0x3FF << 54
+# 62:54 are reserved without Svpbmt; a leaf that sets one faults (II 10.4.1).
+RESERVED = 0x1FF << 54
+# A leaf of the last level with N set maps 64 KiB; its low four bits of PPN are 1000 (II 11.1).
+N = 1 << 63
 PPN_BITS = 44
 
 CONTEXT_USER, CONTEXT_SUPERVISOR, CONTEXT_SUM, CONTEXT_MACHINE, CONTEXT_MPRV = range(5)
@@ -132,6 +134,12 @@ def _leaf(
     offset_bits = 12 + 9 * level
     ppn = pte.lsr(10) & ((1 << PPN_BITS) - 1)
     misaligned = (ppn & ((1 << 9 * level) - 1)) != 0
+    several = (pte & N) != 0
+    if level:
+        misaligned = misaligned | several
+    else:
+        misaligned = several & ((ppn & 15) != 8)
+        ppn = select(several, ppn & ~15 | va.lsr(12) & 15, ppn)
     with when(misaligned | ~_leaf_allows(cpu, pte, access, priv)):
         page_fault(cpu, access, va)
     wanted = pte | A | select(access == STORE, const(D, 64), 0)
@@ -145,7 +153,8 @@ def _leaf(
     pa = (ppn << 12) & ~low | va & low
     writable = (wanted & (W | D)) == W | D
     permissions = select(writable, const(READ_OK | WRITE_OK, 64), READ_OK)
-    ret(protect(cpu, pa, va, access, priv, permissions | (LARGE if level else 0)))
+    large = const(LARGE, 64) if level else select(several, const(LARGE, 64), 0)
+    ret(protect(cpu, pa, va, access, priv, permissions | large))
 
 
 @rv64.routine(returns=64, va=64, access=8)
@@ -172,7 +181,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
                 page_fault(cpu, access, va)
             with when((pte & (R | X)) != 0):
                 _leaf(cpu, level, slot, pte, va, access, priv)
-            with when((pte & (A | D | U)) != 0):
+            with when((pte & (A | D | U | N)) != 0):
                 page_fault(cpu, access, va)  # reserved in a pointer (II 10.3.1)
             table.set(pte.lsr(10) << 12)
     page_fault(cpu, access, va)

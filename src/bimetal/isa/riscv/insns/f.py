@@ -210,6 +210,8 @@ def _in_range(form: Format, value: Value, width: int, is_signed: bool) -> Value:
     if not is_signed:
         return below & fp.less(const(form.number(0, sign=1), form.width), value)
     minimum = form.number(width - 1, sign=1)
+    if minimum == form.infinity | form.sign:  # every number of the format is in range
+        return below & fp.less(const(minimum, form.width), value)
     if width <= form.significand:  # the format holds minimum - 1: one unit in a place further up
         unit = 1 << (form.significand - width)
         return below & fp.less(const(minimum + unit, form.width), value)
