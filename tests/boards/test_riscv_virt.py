@@ -189,6 +189,7 @@ def test_firmware_in_flash_finds_the_kernel_by_fw_cfg(board: Make, files: Path) 
     made = board(
         kernel=files / "kernel", initrd=files / "initrd", append="quiet", flash=[files / "flash"]
     )
+    assert (made.registers[0]["priv"], made.registers[0]["pc"]) == (1, 0x2000_0000)
     items = made.vm["fw_cfg@10100000"].items
     assert items[0x08] == struct.pack("<I", 64)
     assert items[0x11] == b"\x13\0\0\0" * 16

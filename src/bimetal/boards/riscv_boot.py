@@ -5,6 +5,8 @@
 * With ``bios`` all harts run that firmware in M-mode from reset; it finds a kernel where QEMU puts
   it, and OpenSBI's ``fw_dynamic`` is told about it.
 * With ``bios="none"`` all harts run the kernel itself in M-mode.
+
+With a flash image, what is in flash takes the place of the kernel; it finds the kernel by fw_cfg.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from bimetal.base.sizes import GIB, MIB, format_size
 from bimetal.boards.riscv_harts import BoardHarts, enter_supervisor
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.firmware.compression import decompress
 from bimetal.firmware.devicetree import cells, flatten
 from bimetal.firmware.kernel import load_riscv_program
 from bimetal.firmware.opensbi import dynamic_info, reset_code
@@ -72,7 +75,8 @@ class RiscvBoot:
     # See Boot
 
     def load(self) -> None:
-        kernel = self._kernel()
+        in_flash = bool(self._config.flash)
+        kernel = None if in_flash else self._kernel()
         initrd = self._initrd(kernel) if kernel and self._config.initrd else None
         tree = self._tree(initrd)
         self._tree_at = align_down(min(self._ram_end, TREE_LIMIT) - len(tree), TREE_ALIGNMENT)
@@ -83,8 +87,8 @@ class RiscvBoot:
         for program in programs:
             program.load(self._chassis.space)
         self._start_with(firmware, kernel)
-        if self._config.flash:
-            self._tell_firmware(kernel, initrd)
+        if in_flash:
+            self._tell_firmware()
 
     def enter(self, cpu: Cpu) -> bool:
         if self.firmware_calls:
@@ -157,16 +161,17 @@ class RiscvBoot:
         code = reset_code(firmware.entry, self._tree_at, dynamic_info(next_address))
         self._rom.bytes[: len(code)] = code
 
-    def _tell_firmware(self, kernel: Program | None, initrd: Program | None) -> None:
+    def _tell_firmware(self) -> None:
         """Firmware in flash finds the kernel by fw_cfg, as it does under QEMU."""
-        items = ((Item.KERNEL_SIZE, kernel), (Item.INITRD_SIZE, initrd))
-        datas = (Item.KERNEL_DATA, Item.INITRD_DATA)
-        for (size, program), data in zip(items, datas, strict=True):
-            if program is not None:
-                content = bytes(program.segments[0].data)
-                self._fw_cfg.add(size, len(content))
-                self._fw_cfg.add(data, content)
-        if kernel is not None:
-            command_line = self._config.append.encode() + b"\0"
-            self._fw_cfg.add(Item.COMMAND_LINE_SIZE, len(command_line))
-            self._fw_cfg.add(Item.COMMAND_LINE, command_line)
+        add, config = self._fw_cfg.add, self._config
+        if config.kernel:
+            kernel = decompress(read_file(config.kernel, "kernel"), f"the kernel {config.kernel}")
+            add(Item.KERNEL_SIZE, len(kernel))
+            add(Item.KERNEL_DATA, kernel)
+            command_line = config.append.encode() + b"\0"
+            add(Item.COMMAND_LINE_SIZE, len(command_line))
+            add(Item.COMMAND_LINE, command_line)
+        if config.initrd:
+            initrd = read_file(config.initrd, "initrd")
+            add(Item.INITRD_SIZE, len(initrd))
+            add(Item.INITRD_DATA, initrd)
