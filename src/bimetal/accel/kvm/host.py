@@ -31,13 +31,15 @@ def create(
     module, _, name = ARCHITECTURES[isa].partition(":")
     machine_class = getattr(import_module(module), name)
     device = Device(kernel)
+    closing: Device | KvmMachine = device
     try:
         machine: KvmMachine = machine_class(device, cpus, model=model, **options)
+        closing = machine
         machine.prove()
     except OSError as error:
-        device.close()
+        closing.close()
         raise KvmUnavailable(f"KVM does not set up a machine: {error.strerror}") from error
     except BaseException:
-        device.close()
+        closing.close()
         raise
     return machine

@@ -7,6 +7,7 @@ behind it that fails where no real kernel fails on demand.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -73,8 +74,8 @@ class HostKernel:
         """fcntl.ioctl takes an integer argument as a C int; addresses need a C long."""
         result = int(_libc.ioctl(fd, request, argument))
         if result < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
         return result
 
 
@@ -91,7 +92,7 @@ class Handle:
                 return self.kernel.ioctl(self.fd, request, argument)
             except InterruptedError:
                 continue
-        raise InterruptedError(f"request {request:#x} was interrupted {INTERRUPTED_TRIES} times")
+        raise InterruptedError(errno.EINTR, f"interrupted {INTERRUPTED_TRIES} times")
 
     def read(self, request: int, size: int, number: int = 0) -> bytearray:
         """The ``size`` bytes that ``request`` fills in, their first word preset to ``number``."""

@@ -32,7 +32,8 @@ class SlotTable:
         wanted = sorted(slots, key=lambda slot: slot.base)
         self._check(wanted)
         for slot in [slot for slot in self._numbers if slot not in wanted]:
-            self._region(self._numbers.pop(slot), slot, size=0)
+            self._region(self._numbers[slot], slot, size=0)
+            del self._numbers[slot]
         free = (number for number in count() if number not in self._numbers.values())
         for slot in wanted:
             if slot not in self._numbers:

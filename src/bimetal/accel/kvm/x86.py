@@ -49,6 +49,8 @@ class X86Machine(KvmMachine):
         identity_map = bytearray(x86.IDENTITY_MAP_ADDRESS.to_bytes(8, "little"))
         self.handle.ioctl(x86.SET_IDENTITY_MAP_ADDR, identity_map)
         self.handle.ioctl(x86.SET_TSS_ADDR, x86.TSS_ADDRESS)
+        if self.device.capability(Capability.X86_USER_SPACE_MSR):
+            self.enable(Capability.X86_USER_SPACE_MSR, x86.MSR_EXIT_UNKNOWN)
         self._routes = self._create_controller()
 
     def _capability(self, number: Capability) -> int:
