@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder, check_mirror
     from bimetal.catalogue import cached as cached_guest
     from bimetal.catalogue import fetch as fetch_guest
+    from bimetal.codegen.store import CodeStore
     from bimetal.isa.names import disassemble
     from bimetal.machine.result import Ending, Result
 
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BimetalError": "bimetal.base.errors",
+    "CodeStore": "bimetal.codegen.store",
     "Ending": "bimetal.machine.result",
     "ExitCode": "bimetal.base.errors",
     "GUESTS": "bimetal.catalogue",
@@ -45,6 +47,7 @@ _HOMES = {
 __all__ = [
     "GUESTS",
     "BimetalError",
+    "CodeStore",
     "Ending",
     "ExitCode",
     "Guest",

@@ -12,6 +12,7 @@ SUMMARIES = {
     "run": "Boot a guest of the catalogue, or a kernel, firmware or program of your own.",
     "guests": "List the guests of the catalogue.",
     "fetch": "Fetch guests of the catalogue without booting them.",
+    "cache": "Show the compiled code that is kept between runs, or make it smaller.",
     "dis": "Disassemble a file or a few bytes.",
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }

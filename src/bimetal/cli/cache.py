@@ -1,0 +1,33 @@
+"""``bimetal cache``: the compiled code that is kept between runs."""
+
+from __future__ import annotations
+
+import click
+
+from bimetal import CodeStore, format_size, parse_size
+
+__all__ = ["command"]
+
+
+@click.command("cache")
+@click.option("--prune", is_flag=True, help="Remove what was used longest ago.")
+@click.option(
+    "--to",
+    "limit",
+    default="0",
+    metavar="SIZE",
+    help="How much --prune leaves; nothing if left out.",
+)
+def command(prune: bool, limit: str) -> None:
+    """Show the compiled code that is kept between runs, or make it smaller.
+
+    It holds the interpreter and the translated regions of every guest that ran here. Whatever is
+    removed is compiled again when it is needed.
+    """
+    store = CodeStore()
+    if prune:
+        removed = store.prune(parse_size(limit) if limit != "0" else 0)
+        click.echo(f"removed {removed} objects")
+    usage = store.usage()
+    click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")
+    store.close()
