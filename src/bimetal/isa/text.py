@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..ir.ops import signed
 
@@ -118,16 +119,20 @@ class Template:
     def __init__(self, text: str, kinds: Mapping[str, Kind]):
         self.text = text
         self.mnemonic = _OPERAND.sub("", text).split()[0]
-        self.operands: list[tuple[str, Kind]] = []
+        self.operands: list[tuple[str, Kind]] = [
+            (match[1], kinds[match[2] or "u"]) for match in _OPERAND.finditer(text)
+        ]
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        """What reads the text. Made when it is needed: an ISA has hundreds, and to run a machine
+        takes none of them."""
         parts: list[str] = []
         last = 0
-        for match in _OPERAND.finditer(text):
-            kind = kinds[match[2] or "u"]
-            parts += _spaced(text[last : match.start()]), f"({kind.shape})"
-            self.operands.append((match[1], kind))
+        for match, (_, kind) in zip(_OPERAND.finditer(self.text), self.operands, strict=True):
+            parts += _spaced(self.text[last : match.start()]), f"({kind.shape})"
             last = match.end()
-        parts.append(_spaced(text[last:]))
-        self._regex = re.compile("".join(parts))
+        return re.compile("".join(parts) + _spaced(self.text[last:]))
 
     def show(self, fields: Mapping[str, int], widths: Mapping[str, int], pc: int) -> str:
         """The text of an instruction at ``pc``."""
