@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bimetal import fetch_guest
-from bimetal.cli.progress import shown_progress
+from bimetal.cli.progress import ShownProgress
 
 __all__ = ["command"]
 
@@ -16,7 +16,7 @@ __all__ = ["command"]
 def command(names: tuple[str, ...], update: bool) -> None:
     """Fetch guests of the catalogue without booting them."""
     for name in names:
-        with shown_progress() as progress:
+        with ShownProgress() as progress:
             payload = fetch_guest(name, progress, update=update)
         versions = ", ".join(f"{package} {text}" for package, text in payload.versions.items())
         click.echo(f"{name}: {versions}")

@@ -1,59 +1,53 @@
-"""Downloads drawn on the terminal, or told line by line where there is none."""
+"""Progress of downloads, which costs nothing as long as there is none to show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib import import_module
+from types import TracebackType
+from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-
-__all__ = ["shown_progress"]
+__all__ = ["ShownProgress"]
 
 
-class Lines:
-    """Progress in a log file or a pipe: a line for each step."""
-
-    def __init__(self, console: Console):
-        self._console = console
+class View(Protocol):
+    """What draws progress, see `bimetal.cli.bars`."""
 
     def step(self, text: str) -> None:
-        """Print the step."""
-        self._console.print(f"bimetal: {text}", highlight=False)
+        """A new step begins."""
 
     def fraction(self, done: float) -> None:
-        """Say nothing: a log wants no bars."""
+        """How far the step is."""
+
+    def close(self) -> None:
+        """There are no more steps."""
 
 
-class Bars:
-    """Progress on a terminal: a bar for the current step."""
+class ShownProgress:
+    """Progress on standard error; a context manager around the work."""
 
-    def __init__(self, progress: Progress):
-        self._progress = progress
-        self._task: TaskID | None = None
+    def __init__(self) -> None:
+        self._view: View | None = None
 
     def step(self, text: str) -> None:
-        """Begin a new bar; the last one is full."""
-        self._finish()
-        self._task = self._progress.add_task(text, total=1.0)
+        """A new step begins; the first one opens the view."""
+        if self._view is None:
+            view: View = import_module("bimetal.cli.bars").open_progress()
+            self._view = view
+        self._view.step(text)
 
     def fraction(self, done: float) -> None:
-        """Lengthen the bar."""
-        if self._task is not None:
-            self._progress.update(self._task, completed=done)
+        """How far the current step is, from 0 to 1."""
+        if self._view is not None:
+            self._view.fraction(done)
 
-    def _finish(self) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, completed=1.0)
+    def __enter__(self) -> Self:
+        return self
 
-
-@contextmanager
-def shown_progress() -> Iterator[Lines | Bars]:
-    """Progress on standard error, which is gone from a terminal when all went well."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Lines(console)
-        return
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Bars(progress)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._view is not None:
+            self._view.close()

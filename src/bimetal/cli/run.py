@@ -9,7 +9,7 @@ import click
 from bimetal import BimetalError, ExitCode, Machine, Result, fetch_guest, format_size, set_trace
 from bimetal.cli.disks import parse_disk
 from bimetal.cli.logs import show_logs
-from bimetal.cli.progress import shown_progress
+from bimetal.cli.progress import ShownProgress
 
 __all__ = ["command"]
 
@@ -122,7 +122,7 @@ def command(
 
 def with_guest(name: str, given: Software) -> Software:
     """The guest of the catalogue, changed by what else was given."""
-    with shown_progress() as progress:
+    with ShownProgress() as progress:
         payload = fetch_guest(name, progress)
     own = [str(path) if path else None for path in (payload.kernel, payload.initrd, payload.bios)]
     return Software(
