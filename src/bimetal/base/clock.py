@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
 
-__all__ = ["Clock", "RealClock", "Timer", "VirtualClock"]
+__all__ = ["Clock", "RealClock", "Timer", "VirtualClock", "processor_seconds", "wall_seconds"]
 
 PRUNE_MINIMUM = 64
 """Entries of timers since armed anew that a queue may hold besides the live ones."""
@@ -180,3 +180,13 @@ class VirtualClock(Clock):
             return False
         self.advance(max(0, deadline - self._now))
         return True
+
+
+def wall_seconds() -> int:
+    """Whole seconds since 1970-01-01 00:00 UTC on the host."""
+    return int(time.time())
+
+
+def processor_seconds() -> float:
+    """Seconds of processor time that this process has used."""
+    return time.process_time()

@@ -125,8 +125,13 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     build = _Builder(layout)
     _flushing(build)
     _finding(build)
-    _accessing(build)
+    _locating(build)
+    _host_memory(build)
+    _single(build)
+    _any_size(build)
+    _aligned(build)
     _decoding(build)
+    _fetching(build)
     _polling(build)
     return build.routines
 
@@ -230,7 +235,7 @@ def _note_large(cpu: Cpu, va: Value, permissions: Value) -> None:
         cpu.large_high = select(cpu.large_high.ult(high), high, cpu.large_high)
 
 
-def _accessing(build: _Builder) -> None:
+def _locating(build: _Builder) -> None:
     translate = build.hook("translate")
     ram_host, writable = build.routines["ram_host"], build.routines["ram_host_writable"]
     fill_data = build.routines["fill_data"]
@@ -262,6 +267,8 @@ def _accessing(build: _Builder) -> None:
         fill_data(cpu, va, permissions, host, access)
         return host + offset
 
+
+def _host_memory(build: _Builder) -> None:
     @build.routine(returns=64, address=64, size=64)
     def host_read(cpu: Cpu, address: Value, size: Value) -> Value:
         """1, 2, 4 or 8 bytes at a host address."""
@@ -279,6 +286,11 @@ def _accessing(build: _Builder) -> None:
                 ret()
         host_store(address, value)
 
+
+def _single(build: _Builder) -> None:
+    locate, device_access = build.routines["locate"], build.routines["device_access"]
+    host_read, host_write = build.routines["host_read"], build.routines["host_write"]
+
     @build.routine(returns=64, va=64, size=64)
     def read_one(cpu: Cpu, va: Value, size: Value) -> Value:
         """Load within one page, from RAM or a device."""
@@ -295,6 +307,11 @@ def _accessing(build: _Builder) -> None:
             device_access(cpu, cpu.leave_args[0], size, const(1, 64), value)
             with device.otherwise():
                 host_write(cpu, host, value, size)
+
+
+def _any_size(build: _Builder) -> None:
+    translate = build.hook("translate")
+    read_one, write_one = build.routines["read_one"], build.routines["write_one"]
 
     @build.routine(returns=64, va=64, size=64)
     def slow_load(cpu: Cpu, va: Value, size: Value) -> Value:
@@ -320,6 +337,10 @@ def _accessing(build: _Builder) -> None:
             with when(const(n, 64).ult(size)):
                 write_one(cpu, va + n, value.lsr(8 * n) & 0xFF, const(1, 64))
 
+
+def _aligned(build: _Builder) -> None:
+    locate = build.routines["locate"]
+
     @build.routine(returns=64, va=64, size=64)
     def atomic_host(cpu: Cpu, va: Value, size: Value) -> Value:
         """The host address for an atomic access: aligned, writable RAM, or a trap."""
@@ -339,7 +360,7 @@ def _accessing(build: _Builder) -> None:
 
 def _decoding(build: _Builder) -> None:
     layout = build.layout
-    translate, ram_host = build.hook("translate"), build.routines["ram_host"]
+    ram_host = build.routines["ram_host"]
     flush_fetch = build.routines["flush_fetch"]
     records_bytes = layout.records * RECORD
 
@@ -385,6 +406,11 @@ def _decoding(build: _Builder) -> None:
                     decode_afresh(cpu, page.value)
         host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
         return page.value + PAGE_RECORDS
+
+
+def _fetching(build: _Builder) -> None:
+    layout = build.layout
+    translate, code_page = build.hook("translate"), build.routines["code_page"]
 
     @build.routine(va=64)
     def fill_fetch(cpu: Cpu, va: Value) -> None:

@@ -11,22 +11,22 @@ failure of the disk is a miss: the store only ever saves time.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.clock import wall_seconds
 from ..base.errors import BimetalError
+from ..base.log import logger
 
 __all__ = ["CodeStore", "Usage", "store_folder"]
 
-_log = logging.getLogger("bimetal.store")
+_log = logger("store")
 DEFAULT_LIMIT = 512 << 20
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS object (
@@ -76,7 +76,7 @@ class CodeStore:
         except sqlite3.DatabaseError as error:
             if not self.path.exists() or isinstance(error, sqlite3.OperationalError):
                 raise
-            aside = self.path.with_suffix(f".damaged-{time.time_ns()}")
+            aside = self.path.with_suffix(f".damaged-{wall_seconds()}")
             _log.warning("%s is damaged (%s): set aside as %s", self.path, error, aside)
             os.replace(self.path, aside)
             self._connect()
@@ -126,13 +126,13 @@ class CodeStore:
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that keys were used, so that pruning takes others first."""
-        now = int(time.time())
+        now = wall_seconds()
         for key in keys:
             self._run("UPDATE object SET used = ? WHERE key = ?", (now, key))
 
     def put(self, key: str, content: bytes, part: str = "") -> None:
         """Store an object."""
-        row = (key, part, _digest(content), content, int(time.time()))
+        row = (key, part, _digest(content), content, wall_seconds())
         self._run("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
 
     def usage(self) -> Usage:

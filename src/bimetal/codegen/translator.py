@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 
+from ..base.clock import processor_seconds
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
 from .discover import callable_places, discover
@@ -30,7 +30,7 @@ MAX_ENTRIES = 64
 
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     """Do one job."""
-    start = time.process_time()
+    start = processor_seconds()
     executed = job.executed
     steps = discover(
         isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT
@@ -44,7 +44,7 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
         joints = [joint_name(isa, joint) for joint in JOINTS]
         text = region_text(layout, job.symbol, region, joints)
         content = compile_object(text) if job.level > 1 else compile_quickly(text)
-    return Compiled(content, region.entries, len(steps), time.process_time() - start)
+    return Compiled(content, region.entries, len(steps), processor_seconds() - start)
 
 
 def main(name: str) -> None:
