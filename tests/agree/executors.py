@@ -15,7 +15,7 @@ from bimetal.seam import Cpu, Halt, MemorySlot
 
 from .state import CODE, DATA, Case, Executor, State
 
-__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "Window"]
+__all__ = ["BASE", "EXECUTORS", "CpuExecutor", "ReferenceExecutor", "Window"]
 
 BASE, END = CODE - 0x1000, DATA + 0x1000
 FS_DIRTY = 3 << 13
@@ -108,13 +108,17 @@ class CpuExecutor:
         ram.bytes[: len(handler)] = handler
         try:
             accelerator.set_memory([MemorySlot(BASE, END - BASE, ram.host)])
-            cpu = accelerator.add_cpu(0)
-            return [self._one(cpu, ram.bytes, case) for case in cases]
+            return self.on(accelerator.add_cpu(0), ram.bytes, cases)
         finally:
             accelerator.close()
             ram.close()
 
-    def _one(self, cpu: Cpu, memory: memoryview, case: Case) -> State:
+    def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
+        """Execute the cases on a CPU with this memory from `BASE` on."""
+        return [self.one(cpu, memory, case) for case in cases]
+
+    def one(self, cpu: Cpu, memory: memoryview, case: Case) -> State:
+        """Execute one case."""
         code = rv64.assemble("csrrw zero, 0x3, t6") + case.word.to_bytes(4, "little") + bytes(4)
         start, window = CODE - 4 - BASE, slice(DATA - BASE, DATA - BASE + 64)
         memory[start : start + len(code)] = code

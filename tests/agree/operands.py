@@ -9,7 +9,7 @@ from bimetal.isa.riscv import rv64
 
 from .state import CODE, DATA, Case, State
 
-__all__ = ["DOUBLES", "INTEGERS", "SINGLES", "cases", "instructions"]
+__all__ = ["INTEGERS", "cases", "instructions"]
 
 INTEGERS = (
     *(0, 1, 2, 7, 8, 31, 32, 63, 64, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF),
@@ -19,22 +19,24 @@ INTEGERS = (
 
 
 def _edges(width: int, precision: int) -> tuple[int, ...]:
-    """Both signs of zero, subnormals, normals, infinity and NaNs of a format."""
+    """Both signs of zero, subnormals, normals, infinity and NaNs of a format, and numbers about
+    the limits of integers."""
     unit = 1 << (precision - 1)
     infinity = (1 << (width - 1)) - unit
     one = (infinity >> 1) & -unit
     magnitudes = (
-        *(0, 1, 2, unit - 1, unit, unit + 1, one - 1, one, one + 1, one + unit // 2),
+        *(0, 1, 2, unit - 1, unit, unit + 1, one - 1, one, one + 1, one + unit // 2, one - unit),
         *(infinity - 1, infinity, infinity + 1, infinity + unit // 2, infinity + unit // 2 + 1),
         *(one + k * unit + f for k in (1, 22, 30, 31, 32, 52, 62, 63, 64) for f in (0, unit // 2)),
-        *(one + 31 * unit - 1, one + 31 * unit + 1, one + 30 * unit - 1, one - unit),
+        *(one + 31 * unit - 1, one + 31 * unit + 1, one + 30 * unit - 1),
     )
-    return tuple(m | sign for m in magnitudes for sign in (0, 1 << (width - 1)))
+    finite = {m for m in magnitudes if m < 1 << (width - 1)}
+    return tuple(m | sign for m in sorted(finite) for sign in (0, 1 << (width - 1)))
 
 
-_BOX = 0xFFFF_FFFF_0000_0000
-SINGLES = tuple(_BOX | bits for bits in _edges(32, 24))
-DOUBLES = _edges(64, 53)
+FORMATS = {"h": (16, 11), "s": (32, 24), "d": (64, 53)}
+"""Width and precision by the suffix of instructions."""
+EDGES = {suffix: _edges(*form) for suffix, form in FORMATS.items()}
 
 _POOL_X = (0, 2, *range(8, 16))
 _POOL_F = tuple(range(8, 16))
@@ -74,7 +76,7 @@ def _integer(rng: random.Random, near: int) -> int:
 def _number(rng: random.Random, width: int, precision: int) -> int:
     """A number whose exponent lies among those of the 64-bit integers."""
     bias = (1 << (width - precision - 1)) - 1
-    exponent = bias + rng.randint(-4, 66)
+    exponent = bias + rng.randint(-4, min(66, bias))
     return (
         rng.getrandbits(1) << (width - 1)
         | exponent << (precision - 1)
@@ -95,13 +97,13 @@ def _counterweight(rng: random.Random, width: int, precision: int, other: int) -
     )
 
 
-def _float(rng: random.Random, single: bool, near: int) -> int:
-    """An operand; ``near`` is another one, which it may resemble."""
-    width, precision = (32, 24) if single else (64, 53)
+def _float(rng: random.Random, suffix: str, near: int) -> int:
+    """An operand in a NaN box; ``near`` is another one, which it may resemble."""
+    width, precision = FORMATS[suffix]
     kinds = ("edge", "number", "bits", "near", "counterweight", "unboxed")
     match rng.choices(kinds, (40, 20, 12, 13, 13, 2))[0]:
         case "edge":
-            return rng.choice(SINGLES if single else DOUBLES)
+            bits = rng.choice(EDGES[suffix])
         case "number":
             bits = _number(rng, width, precision)
         case "bits":
@@ -112,7 +114,13 @@ def _float(rng: random.Random, single: bool, near: int) -> int:
             bits = _counterweight(rng, width, precision, near)
         case _:
             return rng.getrandbits(64)
-    return bits | _BOX if single else bits
+    return bits | (1 << 64) - (1 << width)
+
+
+def _operand_format(insn: Insn) -> str:
+    """The suffix of what a floating-point instruction takes; others take anything."""
+    suffixes = [part for part in insn.name.split(".")[1:] if part in FORMATS]
+    return suffixes[-1] if suffixes else {"flw": "s", "fmv.x.w": "s"}.get(insn.name, "d")
 
 
 def _state(insn: Insn, fields: dict[str, int], rng: random.Random) -> State:
@@ -120,9 +128,9 @@ def _state(insn: Insn, fields: dict[str, int], rng: random.Random) -> State:
     near = 0
     for name in _NAMES_X:
         registers[name] = near = _integer(rng, near)
-    single = ".s" in insn.name or insn.name in ("flw", "fsw", "fmv.x.w")
+    suffix = _operand_format(insn)
     for name in _NAMES_F:
-        registers[name] = near = _float(rng, single, near)
+        registers[name] = near = _float(rng, suffix, near)
     registers |= {"pc": CODE, "frm": rng.randrange(5), "fflags": rng.choice((0, 0, 1, 16, 31))}
     base = _base_register(insn, fields)
     if base is not None:

@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from bimetal.isa.riscv import rv64
@@ -99,6 +100,13 @@ def _elf(text: bytearray, data: bytearray) -> bytes:
     return (header + segments + bytes(text)).ljust(at, b"\0") + data
 
 
+@cache
+def _model(command: str) -> str:
+    """A processor with every extension that this QEMU knows; before version 8 each by name."""
+    known = subprocess.run([command, "-cpu", "help"], capture_output=True, text=True, check=False)
+    return "max" if "max" in known.stdout.split() else "rv64,Zfh=true,zbkb=true,zbkx=true"
+
+
 def execute(cases: Sequence[Case], directory: Path) -> list[State]:
     """The state after each case; ``directory`` is for the program."""
     text, data = bytearray(), bytearray()
@@ -115,7 +123,8 @@ def execute(cases: Sequence[Case], directory: Path) -> list[State]:
     program.write_bytes(_elf(text, data))
     program.chmod(0o755)
     assert COMMAND is not None
-    done = subprocess.run([COMMAND, str(program)], capture_output=True, check=True, timeout=120)
+    command = [COMMAND, "-cpu", _model(COMMAND), str(program)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert len(done.stdout) == len(data), "the program did not get to its end"
     return [
         _after(done.stdout[n : n + BLOCK], DATA_BASE + n, len(_bytes(case.word)))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     qemu_oracle.COMMAND is None, reason="needs qemu-riscv64-static (Debian: qemu-user-static)"
 )
 
-SIZES = {"f": (12, 8), "d": (12, 8)}
+SIZES = {"f": (12, 8), "d": (12, 8), "zfh": (6, 12)}
 """Encodings of each instruction, and states for each encoding; others have (4, 12)."""
 
 # Where they go next is compared elsewhere; QEMU's users have no privileges and no reservations.
@@ -55,7 +55,11 @@ def outcomes() -> dict[str, list[State]]:
 
 @pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
 @pytest.mark.parametrize(
-    "extension", ["i", "m", "a", "c", "f", "d", "zba", "zbb", "zbs", "zihintpause"]
+    "extension",
+    [
+        *("i", "m", "a", "c", "f", "d", "zfh"),
+        *("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zihintpause"),
+    ],
 )
 def test_agrees(
     extension: str, executor: Executor, outcomes: dict[str, list[State]], tmp_path: Path

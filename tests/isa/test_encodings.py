@@ -99,7 +99,7 @@ def test_gnu_assembler_agrees(tmp_path: Path) -> None:
     source.write_text(
         ".option norelax\n" + "".join(_source(insn, fields) for insn, fields in table)
     )
-    march = "rv64gc_zba_zbb_zbs_zicbom_zicboz_zihintpause"
+    march = "rv64gc_zba_zbb_zbc_zbs_zbkb_zbkx_zfh_zicbom_zicboz_zihintpause"
     command = [str(ASSEMBLER), f"-march={march}", "-o", str(made), str(source)]
     subprocess.run(command, check=True)
     code = ELFFile(io.BytesIO(made.read_bytes())).get_section_by_name(".text").data()
