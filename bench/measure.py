@@ -29,9 +29,12 @@ class Run:
 
 def run(command: Sequence[str], marker: str = "", limit: float = 300) -> Run:
     """Run ``command`` without input until it ends or has printed ``marker``."""
+    # As a person would run it: Python keeps what it has compiled of our sources.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     begin = time.perf_counter()
     process = subprocess.Popen(
         command,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

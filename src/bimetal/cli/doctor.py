@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,9 @@ import click
 from bimetal import (
     GUESTS,
     BimetalError,
+    Ending,
     ExitCode,
+    Machine,
     __version__,
     cache_folder,
     cached_guest,
@@ -27,6 +30,12 @@ __all__ = ["command"]
 
 OLDEST_PYTHON = (3, 11)
 KVM = Path("/dev/kvm")
+LIMIT = 60
+"""Seconds that a guest of a few instructions may take, an empty cache of code included."""
+PROGRAM = bytes.fromhex("370f1000 b75f0000 938f5f55 2320ff01")
+"""RISC-V code that switches the board off: lui t5, 0x100; lui t6, 5; addi t6, t6, 0x555;
+sw t6, 0(t5)."""
+
 ROOM = 1 << 30
 """Free bytes in the cache folder below which guests may not fit."""
 
@@ -37,7 +46,14 @@ def command() -> int:
 
     The exit code is 0 if machines can run here.
     """
-    needed = {"python": python, "host": host, "llvm": llvm, "cache": cache}
+    needed = {
+        "python": python,
+        "host": host,
+        "llvm": llvm,
+        "cache": cache,
+        "jit": lambda: engine("jit"),
+        "interp": lambda: engine("interp"),
+    }
     useful = {"guests": guests, "mirror": check_mirror, "kvm": kvm}
     healthy = [report(name, check, "FAIL") for name, check in needed.items()]
     for name, check in useful.items():
@@ -94,6 +110,27 @@ def cache() -> str:
         )
     used = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
     return f"{folder}, {used >> 20} MiB used, {free >> 30} GiB free"
+
+
+def engine(name: str) -> str:
+    """Run a guest of four instructions on the accelerator ``name``."""
+    with tempfile.NamedTemporaryFile() as program:
+        program.write(PROGRAM)
+        program.flush()
+        with Machine(
+            "riscv-virt", memory="16M", bios="none", kernel=program.name, accel=name
+        ) as machine:
+            machine.start()
+            try:
+                result = machine.wait(LIMIT)
+            except TimeoutError:
+                raise BimetalError(
+                    f"a guest of four instructions did not end in {LIMIT} s",
+                    "report it with the output of this command",
+                ) from None
+    if result.ending is not Ending.POWER_OFF or result.code != 0:
+        raise BimetalError(f"a guest of four instructions ended so: {result}", "report it")
+    return "runs RISC-V guests"
 
 
 def guests() -> str:
