@@ -200,8 +200,10 @@ def test_firmware_in_flash_finds_the_kernel_by_fw_cfg(board: Make, files: Path) 
 def test_disks_take_the_first_slots(board: Make, files: Path) -> None:
     image = files / "disk.img"
     image.write_bytes(bytes(1 << 20))
-    vm = Machine(kernel=str(files / "kernel"), accel=ScriptAccelerator())
-    with vm:
-        vm.disk(str(image), snapshot=True, serial="first")
-        ids = [vm[f"virtio_mmio@1000{n}000"].read(8, 4) for n in range(1, 9)]
-    assert ids == [2, 4, 0, 0, 0, 0, 0, 0]
+    block, console, entropy, nothing = 2, 3, 4, 0
+    for hvc, wanted in ((None, [block, entropy]), ("none", [block, console, entropy])):
+        vm = Machine(kernel=files / "kernel", accel=ScriptAccelerator(), hvc=hvc)
+        with vm:
+            vm.disk(image, snapshot=True, serial="first")
+            ids = [vm[f"virtio_mmio@1000{n}000"].read(8, 4) for n in range(1, 9)]
+        assert ids == wanted + [nothing] * (8 - len(wanted))

@@ -35,7 +35,8 @@ class Board:
 
     def __post_init__(self) -> None:
         config = Config(memory=1 << 20, cpus=2, kernel="none")
-        self.chassis = Chassis(config, self.clock, ConsoleLine(self.ring), lambda function: None)
+        line, hvc = ConsoleLine(self.ring), ConsoleLine(Ring())
+        self.chassis = Chassis(config, self.clock, line, lambda function: None, hvc)
         riscv_virt(self.chassis)
         flash = PFlash(Geometry(1 << 16, 1 << 13), MemoryDisk(1 << 16))
         self.chassis.add(flash, at=SMALL_FLASH)

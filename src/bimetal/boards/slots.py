@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
@@ -15,21 +16,26 @@ VIRTIO_SLOTS = 8
 
 
 def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
-    """The disks in order, entropy, and empty slots. Raises `BimetalError` for too many disks."""
-    if len(m.config.disks) >= VIRTIO_SLOTS:
+    """The disks in order, a console if one is wanted, entropy, and empty slots.
+
+    Raises `BimetalError` for too many disks.
+    """
+    others: list[VirtioDevice] = [VirtioConsole(m.hvc)] if m.hvc is not None else []
+    others.append(VirtioRng())
+    if len(m.config.disks) + len(others) > VIRTIO_SLOTS:
         raise BimetalError(
             f"{len(m.config.disks)} disks do not fit into this board",
-            f"give it at most {VIRTIO_SLOTS - 1}",
+            f"give it at most {VIRTIO_SLOTS - len(others)}",
             ExitCode.USAGE,
         )
-    devices: list[VirtioDevice | None] = []
+    disks: list[VirtioDevice] = []
     try:
         for disk in m.config.disks:
             image = open_disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot)
-            devices.append(VirtioBlock(image, serial=disk.serial))
+            disks.append(VirtioBlock(image, serial=disk.serial))
     except BimetalError:
-        for device in filter(None, devices):
+        for device in disks:
             device.close()
         raise
-    devices.append(VirtioRng())
+    devices = disks + others
     return devices + [None] * (VIRTIO_SLOTS - len(devices))

@@ -77,8 +77,9 @@ class Placement:
 class Chassis:
     """A board under construction, and then what it became.
 
-    ``config`` is what the user asked for, ``console`` the line of the machine's console, and
-    ``defer`` has a function called soon, by another thread, with the lock held.
+    ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
+    that of a virtio console if there is to be one. ``defer`` has a function called soon, by
+    another thread, with the lock held.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class Chassis:
         clock: Clock,
         console: ConsoleLine,
         defer: Callable[[Callable[[], None]], None],
+        hvc: ConsoleLine | None = None,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
+        self.hvc = hvc
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.placements: list[Placement] = []
         self.memories: list[Ram] = []

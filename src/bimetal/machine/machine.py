@@ -45,6 +45,7 @@ class Machine:
     the kernel in the CPU's most privileged mode. ``accel`` names an accelerator or is one.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
+    ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
     Without ``reboot`` a guest that resets the machine ends its run. ``clock`` is for tests.
 
     Raises `BimetalError`, here or in `start`, for what the user can put right.
@@ -63,6 +64,7 @@ class Machine:
         flash: Sequence[Path] = (),
         accel: str | Accelerator = "auto",
         serial: str | CharBackend = "none",
+        hvc: str | CharBackend | None = None,
         reboot: bool = True,
         clock: Clock | None = None,
     ):
@@ -82,9 +84,9 @@ class Machine:
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
-        end = open_chars(serial, self._escape) if isinstance(serial, str) else serial
-        self.console = Console(end, self._world.lock, self._world.over)
-        self._world.on_over += [self.console.wake, self._clock.pause]
+        self.console = self._new_console(serial)
+        self.hvc = None if hvc is None else self._new_console(hvc)
+        self._world.on_over.append(self._clock.pause)
         self._service = Service(self._world, self._clock)
         self._runner: Runner | None = None
         self._started = self._closed = False
@@ -111,7 +113,8 @@ class Machine:
         runner.power_on()
         self._started = True
         with self._world.lock:
-            self.console.attach(self._service.reactor)
+            for console in self._consoles:
+                console.attach(self._service.reactor)
             self._clock.resume()
         runner.start()
 
@@ -168,7 +171,8 @@ class Machine:
             self._runner.chassis.close()
         else:
             self._service.close()
-        self.console.close()
+        for console in self._consoles:
+            console.close()
 
     def __enter__(self) -> Self:
         return self
@@ -237,7 +241,11 @@ class Machine:
             if self._closed:
                 raise BimetalError("the machine is closed", "make a new one", ExitCode.USAGE)
             chassis = Chassis(
-                self.config, self._clock, self.console.line, self._service.reactor.call
+                self.config,
+                self._clock,
+                self.console.line,
+                self._service.reactor.call,
+                self.hvc.line if self.hvc is not None else None,
             )
             try:
                 self._runner = self._put_together(chassis)
@@ -262,6 +270,16 @@ class Machine:
                 cpus=self.config.cpus,
             )
         return Runner(chassis, boot, accel, self._world, self._service)
+
+    @property
+    def _consoles(self) -> list[Console]:
+        return [self.console] if self.hvc is None else [self.console, self.hvc]
+
+    def _new_console(self, far_end: str | CharBackend) -> Console:
+        end = open_chars(far_end, self._escape) if isinstance(far_end, str) else far_end
+        console = Console(end, self._world.lock, self._world.over)
+        self._world.on_over.append(console.wake)
+        return console
 
     def _check_failure(self) -> None:
         if self._world.failure is not None:
