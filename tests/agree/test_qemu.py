@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from . import qemu_oracle
 from .executors import EXECUTORS
-from .operands import cases, instructions
+from .regions import RegionExecutor
 from .state import Case, Executor, State, differences
+from .tables import EXTENSIONS, table
 
 pytestmark = pytest.mark.skipif(
     qemu_oracle.COMMAND is None, reason="needs qemu-riscv64-static (Debian: qemu-user-static)"
 )
 
-SIZES = {"f": (12, 8), "d": (12, 8), "zfh": (6, 12)}
-"""Encodings of each instruction, and states for each encoding; others have (4, 12)."""
-
-# Where they go next is compared elsewhere; QEMU's users have no privileges and no reservations.
-ELSEWHERE = ("auipc", "beq", "bge", "bgeu", "blt", "bltu", "bne", "ebreak", "ecall", "jal", "jalr")
-COMPRESSED = ("c.beqz", "c.bnez", "c.ebreak", "c.j", "c.jalr", "c.jr")
-RESERVATIONS = ("lr.d", "lr.w", "sc.d", "sc.w")
+every_executor = pytest.mark.parametrize("executor", EXECUTORS, ids=lambda e: e.name)
 
 
-def _sound(case: Case) -> bool:
-    """QEMU 7.2's ctzw counts beyond the low word, if that is zero."""
-    if not case.text.startswith("ctzw"):
-        return True
-    source = case.word >> 15 & 31
-    return source != 0 and case.before.registers[f"x{source}"] & 0xFFFF_FFFF != 0
-
-
-@cache
-def table(extension: str) -> list[Case]:
-    """All cases of an extension."""
-    skipped = ELSEWHERE + COMPRESSED + RESERVATIONS
-    words, states = SIZES.get(extension, (4, 12))
-    return [
-        case
-        for insn in instructions(extension)
-        if insn.name not in skipped
-        for case in cases(insn, words, states)
-        if _sound(case)
-    ]
+def agree(cases: list[Case], got: list[State], want: list[State]) -> None:
+    wrong = differences(cases, got, want)
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(cases)} differ", *wrong[:10]])
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +30,31 @@ def outcomes() -> dict[str, list[State]]:
     return {}
 
 
-@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
-@pytest.mark.parametrize(
-    "extension",
-    [
-        *("i", "m", "a", "c", "f", "d", "zfh"),
-        *("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zihintpause"),
-    ],
-)
+@every_executor
+@pytest.mark.parametrize("extension", EXTENSIONS)
 def test_agrees(
     extension: str, executor: Executor, outcomes: dict[str, list[State]], tmp_path: Path
 ) -> None:
+    cases = table(extension)
     if extension not in outcomes:
-        outcomes[extension] = qemu_oracle.execute(table(extension), tmp_path)
-    wrong = differences(table(extension), executor.execute(table(extension)), outcomes[extension])
-    assert not wrong, "\n".join([f"{len(wrong)} differ", *wrong[:10]])
+        outcomes[extension] = qemu_oracle.execute(cases, tmp_path)
+    agree(cases, executor.execute(cases), outcomes[extension])
+
+
+@pytest.mark.slow
+@every_executor
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_agrees_at_length(extension: str, executor: Executor, tmp_path: Path) -> None:
+    cases = table(extension, words=12, states=120)
+    agree(cases, executor.execute(cases), qemu_oracle.execute(cases, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("extension", [e for e in EXTENSIONS if e != "zihintpause"])
+def test_regions_agree(extension: str, level: int, tmp_path: Path) -> None:
+    """Every instruction that a region can hold, translated on its own."""
+    cases = table(extension, words=2)
+    executor = RegionExecutor(level)
+    agree(cases, executor.execute(cases), qemu_oracle.execute(cases, tmp_path))
+    assert executor.translated
