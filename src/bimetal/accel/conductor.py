@@ -31,6 +31,8 @@ INTERVAL, IDLE_INTERVAL = 0.003, 0.03
 # Samples, each of some sixteen thousand instructions, that make a place worth translating: the
 # interpreter takes as long for them as the worker for a few instructions of the region.
 HOT = 4
+# The same for a worker that has nothing to do.
+WARM = 2
 # Samples in a region that make it worth the optimiser's time.
 VERY_HOT = 6000
 MAX_ENTRIES = 16
@@ -212,7 +214,7 @@ class Conductor:
         """Give the worker the hottest places."""
         while len(self._orders) < JOBS and self._heat:
             (index, page, _), heat = self._heat.most_common(1)[0]
-            if heat < HOT:
+            if heat < (HOT if self._orders else WARM):
                 break
             hart = next(hart for hart in self._harts if hart.index == index)
             offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]

@@ -8,6 +8,7 @@ a hart nor a device, and so that nothing a compiler does can take a machine down
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -22,6 +23,7 @@ from .worker import Compiled, Job, joint_name, receive, send
 
 __all__ = ["main", "translate"]
 
+NICENESS = 5
 # Instructions of the largest region: beyond it compile time grows faster than the gain.
 LIMIT = 250
 # Places at which a region can be entered: each costs a little of what LLVM can assume.
@@ -51,6 +53,8 @@ def main(name: str) -> None:
     """Serve jobs from standard input until it ends."""
     # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where processors are short, guests come first.
+    os.nice(NICENESS)
     isa = instruction_set(name)
     layout = Layout.of(isa)
     while isinstance(job := receive(sys.stdin.buffer), Job):
