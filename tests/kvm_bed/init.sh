@@ -13,9 +13,9 @@ options=trans=virtio,version=9p2000.L,msize=512000
 mount -t 9p -o "$options,ro,cache=loose" host /mnt || { echo "bed: no host files"; poweroff -f; }
 mount -t proc proc /mnt/proc
 mount --bind /sys /mnt/sys
-mount --bind /dev /mnt/dev
 mkdir -p /dev/pts /dev/shm
-mount -t devpts -o ptmxmode=666 devpts /dev/pts
+mount --bind /dev /mnt/dev
+mount -t devpts -o ptmxmode=666 devpts /mnt/dev/pts
 for scratch in tmp run var/tmp; do mount -t tmpfs scratch "/mnt/$scratch"; done
 mkdir /mnt/tmp/bed
 mount -t 9p -o "$options" bed /mnt/tmp/bed

@@ -5,7 +5,7 @@ Ports                              Memory
 070  real-time clock               d0000000  virtio-mmio, 8 slots
 3f8  serial port                   fec00000  I/O APIC  \\ the accelerator's
 600  power                         fee00000  local APICs /
-cf8  nothing (PCI is looked for)   100000000 RAM, the rest
+                                   100000000 RAM, the rest
 
 Interrupts are global system interrupts: 4 the serial port, 8 the clock, 16 to 23 virtio. The
 operating system learns all this from ACPI tables.
@@ -33,7 +33,8 @@ SERIAL, SERIAL_PORTS, SERIAL_HZ, SERIAL_IRQ = 0x3F8, 8, 1_843_200, 4
 CLOCK, CLOCK_IRQ = 0x70, 8
 KEYBOARD = 0x60
 POWER = 0x600
-PCI, PCI_PORTS = 0xCF8, 8
+LOOKED_FOR = (0x2E8, 0x2F8, 0x3E8, 0xCF8)
+"""Ports of further serial ports and of PCI, eight each."""
 VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ = 0xD000_0000, 0x1000, 16
 
 
@@ -48,7 +49,8 @@ def microvm(m: Chassis) -> None:
     serial = Ns16550a(m.console, m.clock, SERIAL_HZ)
     m.add_port(serial, port=SERIAL, size=SERIAL_PORTS, irq=m.irq(SERIAL_IRQ))
     m.add_port(AcpiPower(), port=POWER, power=m.power)
-    m.add_port(Absent(), port=PCI, size=PCI_PORTS)
+    for port in LOOKED_FOR:
+        m.add_port(Absent(), port=port, size=8)
     for number, device in enumerate(virtio_devices(m)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))

@@ -19,7 +19,13 @@ from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.pvh import load_pvh, start_info
-from bimetal.firmware.x86_modes import gdt, long_mode, page_tables, protected_mode
+from bimetal.firmware.x86_modes import (
+    gdt,
+    long_mode,
+    page_tables,
+    protected_mode,
+    reset_vector,
+)
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
 from bimetal.seam import Cpu
@@ -33,6 +39,7 @@ GDT, START_INFO, ZERO_PAGE, PAGE_TABLES, COMMAND_LINE = 0x500, 0x6000, 0x7000, 0
 COMMAND_LINE_LIMIT = 64 * KIB
 LOW_END, LOW_RESERVED_END = 0x9_FC00, 0xA_0000
 TABLES, TABLES_SIZE = 0xE_0000, 128 * KIB
+RESET_VECTOR = 0xF_FFF0
 KVM_PAGES, KVM_PAGES_SIZE = 0xFFFB_C000, 16 * KIB
 """What KVM takes for itself on some Intel processors."""
 
@@ -80,6 +87,7 @@ class X86Boot:
                 ExitCode.DATA,
             )
         self._place("the ACPI tables", tables.segment)
+        self._place("the reset vector", reset_vector(RESET_VECTOR, self._power))
 
     def enter(self, cpu: Cpu) -> bool:
         if cpu.index == 0:

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import struct
 
+from bimetal.firmware.acpi import Power
 from bimetal.firmware.program import Segment
 
-__all__ = ["GDT_SIZE", "PAGE_TABLES_SIZE", "gdt", "long_mode", "page_tables", "protected_mode"]
+__all__ = [
+    "GDT_SIZE",
+    "PAGE_TABLES_SIZE",
+    "gdt",
+    "long_mode",
+    "page_tables",
+    "protected_mode",
+    "reset_vector",
+]
 
 CODE_SELECTOR, DATA_SELECTOR, TASK_SELECTOR = 0x10, 0x18, 0x20
 CODE_64, CODE_32, DATA, TASK = 0xA09B, 0xC09B, 0xC093, 0x008B
@@ -56,6 +65,23 @@ def page_tables(address: int) -> Segment:
         entries[1024 + page] = page << 21 | PRESENT | WRITABLE | LARGE_PAGE
     data = struct.pack(f"<{len(entries)}Q", *entries)
     return Segment(address, data, len(data))
+
+
+def reset_vector(address: int, power: Power) -> Segment:
+    """16-bit code that resets the machine, for where a BIOS would begin.
+
+    Linux on hardware-reduced ACPI restarts by EFI or else, without a try at the reset register,
+    by a jump there (arch/x86/kernel/reboot.c, ``reboot_init``).
+    """
+    code = b"".join(
+        (
+            b"\xba" + power.reset.to_bytes(2, "little"),  # mov dx, port
+            b"\xb0" + bytes((power.reset_value,)),  # mov al, value
+            b"\xee",  # out dx, al
+            b"\xf4\xeb\xfd",  # hlt, for ever
+        )
+    )
+    return Segment(address, code, len(code))
 
 
 def long_mode(gdt_at: int, page_tables_at: int) -> dict[str, int]:
