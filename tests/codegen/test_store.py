@@ -1,4 +1,4 @@
-"""The store of compiled code: whole objects or none, and nothing that others could have put there."""
+"""The store of compiled code: whole objects or none, and nothing that others put there."""
 
 from __future__ import annotations
 
