@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +37,6 @@ class Profile:
     arguments: tuple[tuple[str, int], ...]
     results: tuple[tuple[str, int], ...]
     deadline: Callable[[RegisterStore], int | None]
-    aliases: Callable[[RegisterStore], Iterable[tuple[str, int]]] | None = None
 
 
 def _riscv_reset(state: RegisterStore, hartid: int, firmware_calls: bool) -> None:

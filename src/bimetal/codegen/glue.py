@@ -21,71 +21,27 @@ h_undefined an encoding that means nothing
 from __future__ import annotations
 
 from ..ir.value import Block, Value, tracing
-from .handler import ARGUMENTS, CC, PARAMETERS
+from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
 from .layout import (
-    FETCH_ENTRIES,
-    FETCH_TLB,
     PAGE,
     RECORD,
     SAMPLES,
     TLB_BYTES,
     Layout,
 )  # fmt: skip
-from .lower import Lowering
 from .runtime import COUNTERS, TRAPPED
 
 __all__ = ["glue_text"]
 
 
-class _Glue(Lowering):
+class _Glue(FlowLowering):
     """Writes one joint."""
-
-    def tail(self, target: str, rec: str = "%rec", pcb: str = "%pcb", budget: str = "%budget",
-             tlb: str = "%tlb") -> None:  # fmt: skip
-        """End with a tail call."""
-        arguments = ARGUMENTS.format(rec=rec, pcb=pcb, budget=budget, tlb=tlb)
-        self.put(f"musttail call {CC} void {target}({arguments})")
-        self.end("ret void")
-
-    def dispatch(
-        self, rec: str, pcb: str = "%pcb", budget: str = "%budget", tlb: str = "%tlb"
-    ) -> None:
-        """Jump to the handler of a record."""
-        self.tail(self.let(f"load ptr, ptr {rec}"), rec, pcb, budget, tlb)
-
-    @property
-    def shift(self) -> int:
-        """log2 of the bytes of records for a byte of code."""
-        return self.layout.scale.bit_length() - 1
-
-    def here(self) -> str:
-        """The address that the record in hand stands for."""
-        number = self.let("ptrtoint ptr %rec to i64")
-        down = self.let(f"lshr i64 {number}, {self.shift}")
-        return self.let(f"add i64 {down}, %pcb")
-
-    def lookup(self, pc: str, tlb: str = "%tlb") -> tuple[str, str]:
-        """The fetch TLB's entry for an address, and whether it is the right one."""
-        number = self.let(f"lshr i64 {pc}, 12")
-        row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
-        offset = self.let(f"shl i64 {row}, 4")
-        base = self.pointer(tlb, FETCH_TLB)
-        entry = self.pointer(base, offset)
-        tag = self.let(f"load i64, ptr {entry}")
-        page = self.let(f"and i64 {pc}, {-PAGE}")
-        return entry, self.let(f"icmp eq i64 {tag}, {page}")
 
     def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
         """Go on at an address whose fetch entry is known."""
-        pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")
-        above = self.let(f"sub i64 {pc}, {pcb}")
-        number = self.let(f"shl i64 {above}, {self.shift}")
-        rec = self.let(f"inttoptr i64 {number} to ptr")
+        rec, pcb = self.found(pc, entry)
         self.dispatch(rec, pcb, budget, tlb)
-
-    def stopped(self) -> None:
-        self.tail("@pending")
 
     def define(self, name: str) -> str:
         """The finished function."""

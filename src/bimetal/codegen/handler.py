@@ -11,17 +11,15 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
+from .flow import CC, PARAMETERS, FlowLowering
 from .fplower import for_reference
-from .layout import FETCH_ENTRIES, FETCH_TLB, PAGE, Layout
-from .lower import RARELY, USUALLY, Lowering, is_static
+from .layout import Layout
+from .lower import RARELY, USUALLY, is_static
 from .record import Slots, span
 from .tlb import TlbLowering
 
-__all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FastLowering", "Form", "SlowLowering", "handler_text"]
+__all__ = ["FastLowering", "Form", "SlowLowering", "handler_text"]
 
-CC = "preserve_nonecc"
-PARAMETERS = "ptr %st, ptr %rec, i64 %pcb, i64 %budget, ptr %tlb"
-ARGUMENTS = "ptr %st, ptr {rec}, i64 {pcb}, i64 {budget}, ptr {tlb}"
 
 # Operations that need calls, hence a frame: the slow form is the only one.
 _SLOW_ONLY = {
@@ -60,7 +58,7 @@ class Form:
                 self._look(value.attr.otherwise)
 
 
-class _HandlerLowering(Lowering):
+class _HandlerLowering(FlowLowering):
     """What fast and slow handlers share: operands from the record, and going on."""
 
     def __init__(self, layout: Layout, slots: Slots, length: int, near: bool):
@@ -110,34 +108,10 @@ class _HandlerLowering(Lowering):
         slot = self.slots.slot(value, scratch)
         return self._load_slot(slot.offset, slot.bytes, False, 64)
 
-    # -- the program counter
-    @property
-    def _shift(self) -> int:
-        return self.layout.scale.bit_length() - 1
-
-    def here(self) -> str:
-        """The address of this instruction."""
-        number = self.let("ptrtoint ptr %rec to i64")
-        down = self.let(f"lshr i64 {number}, {self._shift}")
-        return self.let(f"add i64 {down}, %pcb")
-
     def op_pc(self, value: Value) -> None:
         self.names[value] = self.here()
 
     # -- going on
-    def dispatch(self, rec: str, pcb: str = "%pcb", budget: str = "%budget") -> None:
-        """Jump to the handler of a record."""
-        handler = self.let(f"load ptr, ptr {rec}")
-        self.tail(handler, rec, pcb, budget)
-
-    def tail(
-        self, target: str, rec: str = "%rec", pcb: str = "%pcb", budget: str = "%budget"
-    ) -> None:
-        """End with a tail call."""
-        arguments = ARGUMENTS.format(rec=rec, pcb=pcb, budget=budget, tlb="%tlb")
-        self.put(f"musttail call {CC} void {target}({arguments})")
-        self.end("ret void")
-
     def spend(self) -> str:
         """The budget after this instruction."""
         return self.let("sub i64 %budget, 1")
@@ -190,24 +164,14 @@ class _HandlerLowering(Lowering):
 
     def _far(self, target: str) -> None:
         """Jump to any address, through the fetch TLB."""
-        number = self.let(f"lshr i64 {target}, 12")
-        row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
-        offset = self.let(f"shl i64 {row}, 4")
-        base = self.pointer("%tlb", FETCH_TLB)
-        entry = self.pointer(base, offset)
-        tag = self.let(f"load i64, ptr {entry}")
-        page = self.let(f"and i64 {target}, {-PAGE}")
-        hit = self.let(f"icmp eq i64 {tag}, {page}")
+        entry, hit = self.lookup(target)
         found, missed = self.fresh("found"), self.fresh("missed")
         self.branch(hit, found, missed, USUALLY)
         self.label(missed)
         self.store_state("pc", target)
         self.tail("@fetch", budget=self.spend())
         self.label(found)
-        pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")
-        above = self.let(f"sub i64 {target}, {pcb}")
-        number = self.let(f"shl i64 {above}, {self._shift}")
-        self._go(self.let(f"inttoptr i64 {number} to ptr"), pcb)
+        self._go(*self.found(target, entry))
 
 
 class FastLowering(TlbLowering, _HandlerLowering):
@@ -233,9 +197,6 @@ class SlowLowering(_HandlerLowering):
         self.store_state("pc", self.here())
         self.store_state("budget", "%budget")
         self.store_state("replay_at", "0")
-
-    def stopped(self) -> None:
-        self.tail("@pending")
 
     def retire(self) -> None:
         self.store_state("replay_count", "0")

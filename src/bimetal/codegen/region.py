@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from ..ir.value import Value
 from .discover import Steps, relative
+from .flow import ARGUMENTS, CC, PARAMETERS
 from .fplower import declarations as fp_declarations
-from .handler import ARGUMENTS, CC, PARAMETERS
 from .host import current
 from .layout import PAGE, Layout
 from .lower import RARELY
