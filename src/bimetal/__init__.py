@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bimetal.accel.kvm.examine import check_kvm
+    from bimetal.accel.kvm.examine import examine as examine_kvm
     from bimetal.base.errors import BimetalError, ExitCode
     from bimetal.base.sizes import format_size, parse_size
     from bimetal.base.trace import configure as set_trace
@@ -35,8 +37,10 @@ _HOMES = {
     "Result": "bimetal.machine.result",
     "cache_folder": "bimetal.catalogue",
     "cached_guest": "bimetal.catalogue:cached",
+    "check_kvm": "bimetal.accel.kvm.examine",
     "check_mirror": "bimetal.catalogue",
     "disassemble": "bimetal.isa.names",
+    "examine_kvm": "bimetal.accel.kvm.examine:examine",
     "fetch_guest": "bimetal.catalogue:fetch",
     "format_size": "bimetal.base.sizes",
     "parse_size": "bimetal.base.sizes",
@@ -56,8 +60,10 @@ __all__ = [
     "Result",
     "cache_folder",
     "cached_guest",
+    "check_kvm",
     "check_mirror",
     "disassemble",
+    "examine_kvm",
     "fetch_guest",
     "format_size",
     "parse_size",

@@ -14,6 +14,7 @@ SUMMARIES = {
     "fetch": "Fetch guests of the catalogue without booting them.",
     "cache": "Show the compiled code that is kept between runs, or make it smaller.",
     "dis": "Disassemble a file or a few bytes.",
+    "kvm-ok": "Find out whether KVM works on this host, by using it.",
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }
 
@@ -29,7 +30,7 @@ class CommandTable(click.Group):
         """Import the module of a command."""
         if cmd_name not in SUMMARIES:
             return None
-        command = import_module(f"bimetal.cli.{cmd_name}").command
+        command = import_module(f"bimetal.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

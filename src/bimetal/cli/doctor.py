@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import click
 
@@ -22,6 +21,7 @@ from bimetal import (
     __version__,
     cache_folder,
     cached_guest,
+    check_kvm,
     check_mirror,
     format_size,
 )
@@ -29,7 +29,6 @@ from bimetal import (
 __all__ = ["command"]
 
 OLDEST_PYTHON = (3, 11)
-KVM = Path("/dev/kvm")
 LIMIT = 60
 """Seconds that a guest of a few instructions may take, an empty cache of code included."""
 PROGRAM = bytes.fromhex("370f1000 b75f0000 938f5f55 2320ff01")
@@ -54,7 +53,7 @@ def command() -> int:
         "jit": lambda: engine("jit"),
         "interp": lambda: engine("interp"),
     }
-    useful = {"guests": guests, "mirror": check_mirror, "kvm": kvm}
+    useful = {"guests": guests, "mirror": check_mirror, "kvm": check_kvm}
     healthy = [report(name, check, "FAIL") for name, check in needed.items()]
     for name, check in useful.items():
         report(name, check, "no")
@@ -139,19 +138,3 @@ def guests() -> str:
     if not here:
         raise BimetalError("none fetched yet", "bimetal fetch debian-riscv64")
     return ", ".join(here)
-
-
-def kvm() -> str:
-    """The host's own virtual machines."""
-    if not KVM.exists():
-        raise BimetalError(
-            "there is no /dev/kvm",
-            "load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware; "
-            "machines run without it",
-        )
-    if not os.access(KVM, os.R_OK | os.W_OK):
-        group = KVM.group()
-        raise BimetalError(
-            "/dev/kvm may not be opened", f"join the group {group}: usermod -aG {group} $USER"
-        )
-    return "/dev/kvm can be opened"
