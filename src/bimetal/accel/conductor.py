@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..base.log import logger
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
@@ -25,6 +26,8 @@ from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
 
 __all__ = ["Conductor", "Loaded", "Statistics"]
+
+_log = logger("translator")
 
 # Seconds between looks, while harts run and while they sleep.
 INTERVAL, IDLE_INTERVAL = 0.003, 0.03
@@ -111,7 +114,7 @@ class Conductor:
         self._by_address: dict[int, tuple[str, Loaded]] = {}
         self._heat: Counter[tuple[int, int, int]] = Counter()
         self._region_heat: Counter[int] = Counter()
-        self._worker = Worker(self._isa)
+        self._worker = self._start_worker()
         self._orders: list[_Order] = []
         self._used: set[str] = set()
         self._stop = threading.Event()
@@ -119,6 +122,13 @@ class Conductor:
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
         self._thread.start()
+
+    def _start_worker(self) -> Worker | None:
+        try:
+            return Worker(self._isa)
+        except OSError as error:
+            _log.warning("nothing is translated, only interpreted: %s", error)
+            return None
 
     @property
     def counters(self) -> dict[str, int]:
@@ -135,7 +145,8 @@ class Conductor:
         """End the thread and the worker, and keep what was learnt. Idempotent."""
         self._stop.set()
         self._thread.join()
-        self._worker.close()
+        if self._worker is not None:
+            self._worker.close()
         self._store.touch(self._used)
         self._store.close()
 
@@ -257,12 +268,16 @@ class Conductor:
         executed = hart.executed(page, self._undecoded)
         # Objects of many runs meet in one process, so each symbol is unique.
         job = Job(known.code, entries, executed, level, f"region_{uuid.uuid4().hex}")
-        if self._worker.submit(job):
+        if self._worker is not None and self._worker.submit(job):
             self._orders.append(_Order(hart, page, key, job))
 
     def _collect(self) -> None:
         """Take what the worker has finished."""
-        while self._orders and (answer := self._worker.answer()) is not None:
+        while (
+            self._worker is not None
+            and self._orders
+            and (answer := self._worker.answer()) is not None
+        ):
             self._deliver(self._orders.pop(0), answer)
 
     def _deliver(self, order: _Order, answer: Compiled) -> None:

@@ -164,10 +164,12 @@ class _DecoderLowering(Lowering):
             if role == "distance":
                 shift = self.layout.scale.bit_length() - 1
                 name = self.let(f"shl i{width} {name}, {shift}")
-            if isinstance(role, int):
-                zero = self.let(f"icmp eq i{width} {name}, 0")
+            if isinstance(role, tuple):
+                number, lost = role
+                zero = self.let(f"icmp eq i{width} {name}, {number}")
                 wide = self.let(f"zext i{width} {name} to i{size}") if width < size else name
-                name, width = self.let(f"select i1 {zero}, i{size} {role}, i{size} {wide}"), size
+                name = self.let(f"select i1 {zero}, i{size} {lost}, i{size} {wide}")
+                width = size
             if width != size:
                 cast = "trunc" if width > size else "zext"
                 name = self.let(f"{cast} i{width} {name} to i{size}")

@@ -102,10 +102,10 @@ class _HandlerLowering(FlowLowering):
             return self.missing(value)
         return super().operand(value)
 
-    def index(self, value: Value, scratch: int | None) -> str:
+    def index(self, value: Value, lost: tuple[int, int] | None) -> str:
         if not self._decoded(value):
-            return super().index(value, scratch)
-        slot = self.slots.slot(value, scratch)
+            return super().index(value, lost)
+        slot = self.slots.slot(value, lost)
         return self._load_slot(slot.offset, slot.bytes, False, 64)
 
     def op_pc(self, value: Value) -> None:

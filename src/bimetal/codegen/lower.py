@@ -117,19 +117,21 @@ class Lowering(FpLowering):
         base = self.state_pointer(file_name)
         if index.known:
             return self.pointer(base, int(index) * size), f"i{size * 8}", file.width
-        at = self.index(index, file.count if writing and file.zero is not None else None)
+        lost = (file.zero, file.count) if writing and file.zero is not None else None
+        at = self.index(index, lost)
         kind = f"i{size * 8}"
         return self.let(f"getelementptr {kind}, ptr {base}, i64 {at}"), kind, file.width
 
-    def index(self, value: Value, scratch: int | None) -> str:
-        """A register number as i64; ``scratch`` is the slot that takes writes to register 0."""
+    def index(self, value: Value, lost: tuple[int, int] | None) -> str:
+        """A register's slot as i64; ``lost`` is the zero register and the slot for its writes."""
         name = self.operand(value)
         if value.width < 64:
             name = self.let(f"zext i{value.width} {name} to i64")
-        if scratch is None:
+        if lost is None:
             return name
-        zero = self.let(f"icmp eq i64 {name}, 0")
-        return self.let(f"select i1 {zero}, i64 {scratch}, i64 {name}")
+        zero, slot = lost
+        is_zero = self.let(f"icmp eq i64 {name}, {zero}")
+        return self.let(f"select i1 {is_zero}, i64 {slot}, i64 {name}")
 
     # -- operands
     def operand(self, value: Value) -> str:

@@ -36,13 +36,12 @@ def span(value: Value) -> tuple[int, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """``bytes`` at ``offset`` of the record hold ``value``; ``scratch`` replaces a zero."""
+    """``bytes`` at ``offset`` of the record hold ``value``."""
 
     value: Value
     offset: int
     bytes: int
     is_signed: bool
-    scratch: int | None = None
 
 
 def _bytes(bits: int) -> int:
@@ -68,7 +67,8 @@ class Slots:
         return -(-self._next // size) * size + size + sum(self._fields.values()) <= RECORD
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
-        """The place of a value. ``role`` is a scratch register's number, or "distance"."""
+        """The place of a value. Its ``role`` is None, "distance" for a jump's in records, or for
+        a register that is written the zero register and the slot that takes its writes."""
         key = (value, role)
         if key not in self.slots:
             bits, is_signed = span(value)
@@ -79,6 +79,5 @@ class Slots:
             self._next = at + size
             if value.op == "field":
                 self._fields.pop(str(value.attr), None)
-            scratch = role if isinstance(role, int) else None
-            self.slots[key] = Slot(value, at, size, is_signed, scratch)
+            self.slots[key] = Slot(value, at, size, is_signed)
         return self.slots[key]

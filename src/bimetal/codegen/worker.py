@@ -5,6 +5,7 @@ Messages are pickles with a length before them, between processes that trust eac
 
 from __future__ import annotations
 
+import os
 import pickle
 import select
 import struct
@@ -72,10 +73,12 @@ class Worker:
     """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
 
     def __init__(self, isa: Isa):
+        # Modules come from where ours do, never from the folder that we happen to run in (-P).
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bimetal.codegen.translator", isa.name],
+            [sys.executable, "-P", "-m", "bimetal.codegen.translator", isa.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         self.waiting = 0
 

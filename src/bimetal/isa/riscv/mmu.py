@@ -190,7 +190,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
 
 @rv64.routine(access=8, va=64)
 def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
-    """Raise the address-misaligned exception: only atomics do (I 13.4); the rest is split."""
+    """Raise the address-misaligned exception: only atomics do (I 14.4); the rest is split."""
     cpu.trap(_by_access(access, LOAD_MISALIGNED, STORE_MISALIGNED, 0), va)
 
 

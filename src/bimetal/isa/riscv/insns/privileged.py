@@ -1,4 +1,4 @@
-"""Privileged instructions (volume II, 3.3 and 10.2) and Zifencei (volume I, chapter 5)."""
+"""Privileged instructions (volume II, 3.3 and 10.2) and Zifencei (volume I, chapter 6)."""
 
 from __future__ import annotations
 

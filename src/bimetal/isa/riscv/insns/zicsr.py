@@ -1,4 +1,4 @@
-"""Zicsr: atomic read and modify of control and status registers (volume I, chapter 6)."""
+"""Zicsr: atomic read and modify of control and status registers (volume I, chapter 7)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""The translator's process: jobs and answers, and its end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bimetal.accel import conductor
+from bimetal.codegen.layout import PAGE
+from bimetal.codegen.worker import Compiled, Job, Worker
+from bimetal.isa.riscv import rv64
+from tests.codegen.hart import jit
+from tests.codegen.programs import random_program
+
+ALL = bytes([1]) * (PAGE // rv64.granule)
+LIMIT = 60.0
+
+
+def answer_of(worker: Worker) -> Compiled:
+    """Wait for the next answer."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        answer = worker.answer()
+        if answer is not None:
+            return answer
+    raise AssertionError("the translator does not answer")
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker(rv64)
+
+
+def test_answers_come_in_the_order_of_the_jobs(worker: Worker) -> None:
+    code = random_program(5).ljust(PAGE, b"\0")
+    assert worker.submit(Job(code, (0,), ALL, 1, "first"))
+    assert worker.submit(Job(code, (8,), ALL, 1, "second"))
+    first, second = answer_of(worker), answer_of(worker)
+    assert first.entries[0] == 0
+    assert second.entries[0] == 8
+    assert first.content.startswith(b"\x7fELF")
+    assert first.instructions > 10
+    worker.close()
+
+
+def test_nothing_comes_of_code_that_means_nothing(worker: Worker) -> None:
+    assert worker.submit(Job(bytes(PAGE), (0,), ALL, 1, "nothing"))
+    assert answer_of(worker).content == b""
+    worker.close()
+
+
+def test_a_translator_that_is_gone_takes_no_jobs(worker: Worker) -> None:
+    worker.close()
+    assert not worker.submit(Job(bytes(PAGE), (0,), ALL, 1, "late"))
+    assert worker.answer() is None
+
+
+def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(isa: object) -> Worker:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(conductor, "Worker", refuse)
+    with jit() as (hart, cpu):
+        hart.begin(random_program(3))
+        hart.finish()
+        assert cpu.instructions > 1000
