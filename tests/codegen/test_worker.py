@@ -7,6 +7,7 @@ import time
 import pytest
 
 from bimetal.accel import conductor
+from bimetal.base import trace
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.worker import Compiled, Job, Worker
 from bimetal.isa.riscv import rv64
@@ -65,3 +66,20 @@ def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyP
         hart.begin(random_program(3))
         hart.finish()
         assert cpu.instructions > 1000
+
+
+def test_the_ladder_of_visibility(capfd: pytest.CaptureFixture[str]) -> None:
+    trace.configure("decode,ir,llvm,asm")
+    try:
+        worker = Worker(rv64)
+    finally:
+        trace.configure("")
+    code = rv64.assemble("add a0, a0, a1") + rv64.assemble("jal zero, 0", 4)
+    assert worker.submit(Job(code.ljust(PAGE, b"\0"), (0,), ALL, 1, "shown"))
+    assert answer_of(worker).content
+    worker.close()
+    shown = capfd.readouterr().err
+    assert "add a0, a0, a1" in shown
+    assert "%1:64 = x[0xa]" in shown
+    assert "define preserve_nonecc void @shown" in shown
+    assert "shown:" in shown

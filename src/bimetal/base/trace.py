@@ -12,7 +12,7 @@ import os
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 
-__all__ = ["STAGES", "configure", "emit", "enabled"]
+__all__ = ["STAGES", "configure", "emit", "enabled", "environment"]
 
 STAGES = ("decode", "ir", "llvm", "asm", "exit", "mmio", "irq")
 VARIABLE = "BIMETAL_TRACE"
@@ -43,6 +43,11 @@ def configure(text: str | None = None) -> None:
 def enabled(stage: str) -> bool:
     """Whether ``stage`` is traced. Ask once and keep the answer where speed matters."""
     return stage in _enabled
+
+
+def environment() -> dict[str, str]:
+    """What makes a process that is started now trace the same stages."""
+    return {VARIABLE: ",".join(sorted(_enabled))}
 
 
 def emit(stage: str, text: str) -> None:

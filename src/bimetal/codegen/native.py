@@ -50,9 +50,9 @@ def compile_object(text: str) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def compile_quickly(text: str, level: int = 1) -> bytes:
-    """Compile a region with the passes that matter for one: variables into registers, simplify."""
-    machine = _target(level)
+def _simplified(text: str) -> llvm.ModuleRef:
+    """A region after the passes that matter for one: variables into registers, simplify."""
+    machine = _target(1)
     module = llvm.parse_assembly(text)
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
@@ -60,7 +60,17 @@ def compile_quickly(text: str, level: int = 1) -> bytes:
     passes.add_simplify_cfg_pass()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
     passes.run(module, builder)
-    return bytes(machine.emit_object(module))
+    return module
+
+
+def compile_quickly(text: str) -> bytes:
+    """Compile a region for soon."""
+    return bytes(_target(1).emit_object(_simplified(text)))
+
+
+def assembly(text: str) -> str:
+    """The host's instructions that `compile_quickly` makes, as text."""
+    return str(_target(1).emit_assembly(_simplified(text)))
 
 
 def sources_digest(*folders: str) -> bytes:

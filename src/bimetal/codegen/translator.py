@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 
+from ..base import trace
 from ..base.clock import processor_seconds
+from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
 from .discover import callable_places, discover
 from .layout import Layout
-from .native import compile_object, compile_quickly
+from .native import assembly, compile_object, compile_quickly
 from .region import JOINTS, Region, region_text
 from .worker import Compiled, Job, joint_name, receive, send
 
@@ -45,8 +47,22 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     if region.entries:
         joints = [joint_name(isa, joint) for joint in JOINTS]
         text = region_text(layout, job.symbol, region, joints)
+        _show(region, text)
         content = compile_object(text) if job.level > 1 else compile_quickly(text)
     return Compiled(content, region.entries, len(steps), processor_seconds() - start)
+
+
+def _show(region: Region, text: str) -> None:
+    """The ladder of visibility, for a region: see `base.trace`."""
+    for offset, step in sorted(region.steps.items()):
+        if trace.enabled("decode"):
+            print(f"{offset:5x}  {step.decoded.text(offset)}", file=sys.stderr)
+        if trace.enabled("ir"):
+            print(listing(step.block), file=sys.stderr)
+    if trace.enabled("llvm"):
+        print(text, file=sys.stderr)
+    if trace.enabled("asm"):
+        print(assembly(text), file=sys.stderr)
 
 
 def main(name: str) -> None:
@@ -55,6 +71,7 @@ def main(name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Where processors are short, guests come first.
     os.nice(NICENESS)
+    trace.configure()
     isa = instruction_set(name)
     layout = Layout.of(isa)
     while isinstance(job := receive(sys.stdin.buffer), Job):

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import IO
 
+from ..base import trace
 from ..isa.describe import Isa
 
 __all__ = ["Compiled", "Job", "Worker", "joint_name", "receive", "send"]
@@ -78,7 +79,11 @@ class Worker:
             [sys.executable, "-P", "-m", "bimetal.codegen.translator", isa.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                **trace.environment(),
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
         )
         self.waiting = 0
 
