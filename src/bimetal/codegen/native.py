@@ -15,6 +15,7 @@ from .store import CodeStore
 __all__ = [
     "Library",
     "Linker",
+    "assembly",
     "compile_object",
     "compile_quickly",
     "load_or_build",
