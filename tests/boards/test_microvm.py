@@ -1,0 +1,171 @@
+"""The board ``microvm`` as its firmware tables tell of it, and as a list of exits."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
+from bimetal.base.errors import BimetalError
+from bimetal.boards import Machine
+from bimetal.machine.result import Ending
+from bimetal.seam import Pio
+from tests.firmware.test_x86 import bzimage
+from tests.kvm_bed.hello import LOAD_AT, hello_kernel
+
+LIMIT = 20
+
+
+class ScriptPc(ScriptAccelerator):
+    """Script CPUs with the interrupt controller that the board asks for."""
+
+    def __init__(self, *scripts: list[Step]):
+        super().__init__(*scripts)
+        self.irqs: list[tuple[int, bool]] = []
+        self.loads = 0
+
+    def set_irq(self, irq: int, level: bool) -> None:
+        self.irqs.append((irq, level))
+
+    def bind_irq(self, irq: int, fd: int, resample_fd: int | None = None) -> None:
+        raise AssertionError("nobody binds interrupts here")
+
+    def unbind_irq(self, irq: int, fd: int) -> None:
+        raise AssertionError("nobody binds interrupts here")
+
+    def send_msi(self, address: int, data: int) -> None:
+        raise AssertionError("nobody sends messages here")
+
+    def save(self) -> Mapping[str, object]:
+        return {"fresh": True}
+
+    def load(self, state: Mapping[str, object]) -> None:
+        assert state == {"fresh": True}
+        self.loads += 1
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(bzimage())
+    return path
+
+
+def machine(kernel: Path, pc: ScriptAccelerator, **options: object) -> Machine:
+    settings: dict[str, object] = {"memory": "64M", "kernel": str(kernel), **options}
+    return Machine("microvm", accel=pc, **settings)  # type: ignore[arg-type]
+
+
+def write(port: int, value: int) -> Pio:
+    return Pio(port, 1, True, value)
+
+
+def test_power_off_through_acpi(kernel: Path) -> None:
+    with machine(kernel, ScriptPc([write(0x600, 0x34)])) as vm:
+        vm.start()
+        result = vm.wait(LIMIT)
+    assert (result.ending, result.code) == (Ending.POWER_OFF, 0)
+
+
+@pytest.mark.parametrize("reset", [write(0x602, 1), write(0x64, 0xFE)], ids=["acpi", "i8042"])
+def test_a_reset_starts_the_kernel_anew(kernel: Path, reset: Pio) -> None:
+    pc = ScriptPc([reset, write(0x600, 0x34)])
+    with machine(kernel, pc) as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+        assert pc.cpus[0].resets == 1
+        assert pc.loads == 1
+        assert pc.cpus[0].registers["rip"] == 0x100_0200
+
+
+def test_the_serial_port_speaks_and_interrupts(kernel: Path) -> None:
+    enable = write(0x3F9, 2)
+    pc = ScriptPc([write(0x3F8, ord("B")), enable, write(0x600, 0x34)])
+    with machine(kernel, pc) as vm:
+        vm.start()
+        vm.console.expect("B", LIMIT)
+        vm.wait(LIMIT)
+    assert (4, True) in pc.irqs
+
+
+def test_cpu_0_enters_the_kernel_and_the_others_wait(kernel: Path) -> None:
+    pc = ScriptPc([write(0x600, 0x34)], [])
+    with machine(kernel, pc, cpus=2, append="console=ttyS0") as vm:
+        vm.start()
+        vm.wait(LIMIT)
+        first, second = pc.cpus
+        assert first.registers["rip"] == 0x100_0200
+        assert first.registers["cs.attributes"] == 0xA09B
+        zero_page = first.registers["rsi"]
+        (line_at,) = struct.unpack("<I", vm.memory.read(zero_page + 0x228, 4))
+        assert vm.memory.read(line_at, 14) == b"console=ttyS0\0"
+        assert not second.registers
+
+
+def test_an_elf_kernel_is_entered_by_pvh(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(hello_kernel())
+    pc = ScriptPc([write(0x600, 0x34)])
+    with machine(path, pc) as vm:
+        vm.start()
+        vm.wait(LIMIT)
+        registers = pc.cpus[0].registers
+        assert (registers["rip"], registers["cr0"]) == (LOAD_AT, 1)
+        info = registers["rbx"]
+        assert vm.memory.read(info, 4) == b"\x78\xc5\x6e\x33"
+
+
+def test_more_than_three_gigabytes_go_around_the_hole(kernel: Path) -> None:
+    pc = ScriptPc([write(0x600, 0x34)])
+    with machine(kernel, pc, memory="4G") as vm:
+        text = vm.info_mtree()
+    assert "0000000000000000-00000000bfffffff ram" in text
+    assert "0000000100000000-000000013fffffff ram" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda path: path.write_bytes(b"\x13" * 4096), "is no kernel for this board"),
+        (lambda path: path.write_bytes(bzimage()[:1000]), "is damaged"),
+        (lambda path: path.write_bytes(bzimage(init_size=1 << 29)), "the machine has none there"),
+    ],
+    ids=["raw", "truncated", "large"],
+)
+def test_kernels_that_do_not_start(
+    kernel: Path, change: Callable[[Path], object], why: str
+) -> None:
+    change(kernel)
+    with machine(kernel, ScriptPc([])) as vm, pytest.raises(BimetalError, match=why):
+        vm.start()
+
+
+def test_firmware_has_no_place(kernel: Path) -> None:
+    with (
+        machine(kernel, ScriptPc([]), bios=str(kernel)) as vm,
+        pytest.raises(BimetalError, match="no place for firmware"),
+    ):
+        vm.start()
+
+
+def test_a_command_line_that_is_too_long(kernel: Path) -> None:
+    with (
+        machine(kernel, ScriptPc([]), append="x" * 3000) as vm,
+        pytest.raises(BimetalError, match="has 3000 bytes, the kernel takes 2047"),
+    ):
+        vm.start()
+
+
+def test_an_accelerator_without_interrupt_controllers(kernel: Path) -> None:
+    with (
+        machine(kernel, ScriptAccelerator([])) as vm,
+        pytest.raises(BimetalError, match="no interrupt controller for this board"),
+    ):
+        vm.start()
+
+
+def test_script_cpus_are_what_they_are_taken_for() -> None:
+    assert isinstance(ScriptPc([]).add_cpu(0), ScriptCpu)
