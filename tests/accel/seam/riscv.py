@@ -24,7 +24,7 @@ from tests.accel.seam.guests import (
     Wait,
 )
 
-__all__ = ["RiscvBed", "interpreter", "reference"]
+__all__ = ["A_HINT", "PER_CPU", "RiscvBed", "code", "interpreter", "reference", "text"]
 
 NO_PORTS = "RISC-V has no ports"
 A_HINT = "wfi may end at any time: privileged manual, Wait for Interrupt"
@@ -43,7 +43,7 @@ def _constant(register: str, value: int) -> list[str]:
     return lines
 
 
-def _text(step: Step) -> list[str]:
+def text(step: Step) -> list[str]:
     match step:
         case Store(address, value, size):
             stored = f"{STORES[size]} t1, 0(t0)"
@@ -84,11 +84,11 @@ class RiscvBed(Bed):
 
     def prepare(self, board: Board, cpu: Cpu, program: Program) -> None:
         start = self.entry(cpu.index)
-        board.write(start, _code(text_of(program.steps, _text), start))
+        board.write(start, code(text_of(program.steps, text), start))
         cpu.write_register("pc", start)
         if program.handler:
             handler = start + PER_CPU // 2
-            board.write(handler, _code([*text_of(program.handler, _text), "mret"], handler))
+            board.write(handler, code([*text_of(program.handler, text), "mret"], handler))
             cpu.write_register("mtvec", handler)
             cpu.write_register("mie", 1 << MACHINE_EXTERNAL)
             cpu.write_register("mstatus", 1 << 3)
@@ -97,7 +97,7 @@ class RiscvBed(Bed):
         return self.ram + 0x1000 + PER_CPU * index
 
 
-def _code(lines: list[str], start: int) -> bytes:
+def code(lines: list[str], start: int) -> bytes:
     isa = instruction_set("riscv64")
     code = b""
     for line in lines:
