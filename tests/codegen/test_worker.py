@@ -51,6 +51,28 @@ def test_nothing_comes_of_code_that_means_nothing(worker: Worker) -> None:
     worker.close()
 
 
+def test_a_call_at_the_end_of_a_page(worker: Worker) -> None:
+    at = PAGE - 4
+    code = bytes(at) + rv64.assemble(f"jal ra, {at - 8:#x}", at)
+    assert worker.submit(Job(code, (at,), ALL, 1, "call"))
+    answer = answer_of(worker)
+    assert answer.entries == (at,)
+    assert answer.instructions == 1
+    worker.close()
+
+
+def test_a_job_that_goes_wrong_does_not_end_the_translator(
+    worker: Worker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = random_program(5).ljust(PAGE, b"\0")
+    assert worker.submit(Job(code, (0,), b"", 1, "too few bytes of what was executed"))
+    assert worker.submit(Job(code, (0,), ALL, 1, "right"))
+    assert answer_of(worker).content == b""
+    assert answer_of(worker).content
+    worker.close()
+    assert "left out: IndexError" in capfd.readouterr().err
+
+
 def test_a_translator_that_is_gone_takes_no_jobs(worker: Worker) -> None:
     worker.close()
     assert not worker.submit(Job(bytes(PAGE), (0,), ALL, 1, "late"))

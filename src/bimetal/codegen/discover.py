@@ -133,7 +133,7 @@ def discover(
                 break
             steps[offset] = step
             work += step.targets
-            if step.returns:
+            if step.returns and step.end < PAGE:
                 work.append(step.end)
             if not step.falls or step.end >= PAGE:
                 break

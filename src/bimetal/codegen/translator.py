@@ -65,6 +65,15 @@ def _show(region: Region, text: str) -> None:
         print(assembly(text), file=sys.stderr)
 
 
+def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
+    """Do a job; one that goes wrong is ours to mend, and the guest's to be interpreted."""
+    try:
+        return translate(isa, layout, job)
+    except Exception as error:
+        print(f"translator: {job.entries} of a page left out: {error!r}", file=sys.stderr)
+        return Compiled(b"", (), 0, 0.0)
+
+
 def main(name: str) -> None:
     """Serve jobs from standard input until it ends."""
     # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
@@ -75,7 +84,7 @@ def main(name: str) -> None:
     isa = instruction_set(name)
     layout = Layout.of(isa)
     while isinstance(job := receive(sys.stdin.buffer), Job):
-        send(sys.stdout.buffer, translate(isa, layout, job))
+        send(sys.stdout.buffer, _answer(isa, layout, job))
 
 
 if __name__ == "__main__":
