@@ -17,6 +17,9 @@ def test_the_installer_asks_its_first_question(
     fetched("debian-installer-riscv64")
     vm = terminal("debian-installer-riscv64")
     vm.expect("Starting system log daemon")
-    vm.expect("Choose language")
+    vm.expect("Select a language")
+    vm.expect("Prompt:")
+    vm.send("?\r")
+    vm.expect("KEYSTROKES")
     vm.send("\x01x")
     assert vm.end() == 0
