@@ -62,8 +62,9 @@ def test_a_call_at_the_end_of_a_page(worker: Worker) -> None:
 
 
 def test_a_job_that_goes_wrong_does_not_end_the_translator(
-    worker: Worker, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    worker = Worker(rv64)
     code = random_program(5).ljust(PAGE, b"\0")
     assert worker.submit(Job(code, (0,), b"", 1, "too few bytes of what was executed"))
     assert worker.submit(Job(code, (0,), ALL, 1, "right"))
