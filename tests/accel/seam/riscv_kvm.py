@@ -11,6 +11,7 @@ from tests.accel.seam.riscv import A_HINT, PER_CPU, RiscvBed, code, text
 __all__ = ["KvmRiscvBed"]
 
 IN_KERNEL = "KVM keeps a waiting hart in the kernel"
+EBREAK_ONLY = "KVM on RISC-V stops only at ebreak instructions"
 SUPERVISOR_EXTERNAL = 9
 
 
@@ -24,8 +25,9 @@ class KvmRiscvBed(RiscvBed):
         missing = {
             "halts": IN_KERNEL,
             "lasting halts": A_HINT,
-            "breakpoints": "KVM on RISC-V has no debug registers",
-            "watchpoints": "KVM on RISC-V has no debug registers",
+            "single steps": EBREAK_ONLY,
+            "breakpoints": EBREAK_ONLY,
+            "watchpoints": EBREAK_ONLY,
             "second cpu": "a hart waits until the first one starts it",
         }
         super().__init__("kvm-riscv64", lambda cpus: self.accelerator(cpus), missing)

@@ -320,6 +320,7 @@ def stop(exit: Exit) -> tuple[str, int]:
 
 
 def test_single_steps(board: Board) -> None:
+    needs(board.bed, "single steps")
     cpu, debug = debuggable(board, Program(Nop(), Nop(), Nop(), Spin()))
     debug.set_debug(DebugRequest(step=True))
     stops = [stop(cpu.run()) for _ in range(3)]

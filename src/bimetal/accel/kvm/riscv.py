@@ -1,7 +1,7 @@
 """RISC-V under KVM (api.rst, 4.68 "RISC-V register IDs"; arch/riscv/include/uapi/asm/kvm.h).
 
 A guest runs in VS-mode from its first instruction; KVM answers most SBI calls itself. Not
-modelled: the in-kernel interrupt controller (AIA), breakpoints by address.
+modelled: the in-kernel interrupt controller (AIA).
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ class RiscvCpu(OneRegCpu):
         name: CSR | place for place, name in enumerate(CSR_NAMES)
     }
 
-    _stepping = False
-
     def _start_up(self) -> None:
         state = STOPPED if self.index else RUNNABLE
         self.handle.ioctl(abi.SET_MP_STATE, bytearray(abi.U32.pack(state)))
@@ -65,16 +63,15 @@ class RiscvCpu(OneRegCpu):
         self.handle.ioctl(abi.INTERRUPT, bytearray(abi.U32.pack(value)))
 
     def set_debug(self, request: DebugRequest) -> None:
-        """Single steps and the guest's own ``ebreak``; there are no debug registers."""
-        if request.breakpoints or request.watchpoints:
+        """The guest's own ``ebreak`` and nothing else: KVM has no single step on RISC-V."""
+        if request.step or request.breakpoints or request.watchpoints:
             raise BimetalError(
-                "KVM on RISC-V has no debug registers", "put ebreak instructions into memory"
+                "KVM on RISC-V stops only at ebreak instructions",
+                "put one into the guest's memory, and ask for software breakpoints",
             )
-        control = abi.GUESTDBG_SINGLESTEP if request.step else 0
-        control |= abi.GUESTDBG_USE_SW_BP if request.software_breakpoints else 0
-        control |= abi.GUESTDBG_ENABLE if control else 0
+        flags = abi.GUESTDBG_ENABLE | abi.GUESTDBG_USE_SW_BP
+        control = flags if request.software_breakpoints else 0
         self.handle.ioctl(SET_GUEST_DEBUG, bytearray(struct.pack("<II", control, 0)))
-        self._stepping = request.step
 
     def _exit_handlers(self) -> dict[int, Callable[[], Exit | None]]:
         return super()._exit_handlers() | {
@@ -104,7 +101,7 @@ class RiscvCpu(OneRegCpu):
         return self._call
 
     def _on_debug(self) -> Exit:
-        return DebugStop(self.read_register("pc"), "step" if self._stepping else "breakpoint")
+        return DebugStop(self.read_register("pc"), "breakpoint")
 
 
 class RiscvMachine(KvmMachine):
