@@ -78,7 +78,10 @@ class ForeignBed:
         )
         output, status = (scratch / "output").read_text(), scratch / "status"
         if not status.exists():
-            return Outcome(1, output + done.stdout.decode(errors="replace"))
+            console = (done.stdout + done.stderr).decode(errors="replace")
+            return Outcome(
+                1, f"{output}\nbed: no exit code, QEMU's is {done.returncode}\n{console}"
+            )
         return Outcome(int(status.read_text()), output)
 
     def _home(self) -> Path:
