@@ -34,7 +34,7 @@ __all__ = ["Outcome", "fetch_outer", "run"]
 
 INIT = Path(__file__).with_name("init.sh").read_text()
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "kvm_amd")
-SCRATCH = "/tmp/bed"
+SCRATCH = "/run/bed"
 """Where the bed sees the folder that a command may write to."""
 
 APPEND = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr"
@@ -144,7 +144,7 @@ def _output(scratch: Path) -> str:
 def _script(command: Sequence[str], emulator: Emulator) -> str:
     """The shell script that runs ``command`` in the bed."""
     kept = {name: value for name, value in os.environ.items() if name.isidentifier()}
-    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/run/tmp"}
     kept |= {"BED_SCRATCH": SCRATCH, "BED_QEMU": str(emulator.version)}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(kept.items())]
     return "\n".join([*lines, f"cd {shlex.quote(os.getcwd())}", f"exec {shlex.join(command)}", ""])

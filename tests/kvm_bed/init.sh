@@ -16,11 +16,12 @@ mount --bind /sys /mnt/sys
 mkdir -p /dev/pts /dev/shm
 mount --bind /dev /mnt/dev
 mount -t devpts -o ptmxmode=666 devpts /mnt/dev/pts
-for scratch in tmp run var/tmp; do mount -t tmpfs scratch "/mnt/$scratch"; done
-mkdir /mnt/tmp/bed
-mount -t 9p -o "$options" bed /mnt/tmp/bed
+# The tree may lie below /tmp: scratch is elsewhere.
+for scratch in run var/tmp; do mount -t tmpfs scratch "/mnt/$scratch"; done
+mkdir /mnt/run/bed /mnt/run/tmp
+mount -t 9p -o "$options" bed /mnt/run/bed
 
-chroot /mnt /usr/bin/env -i /bin/sh /tmp/bed/command >/mnt/tmp/bed/output 2>&1
-echo $? >/mnt/tmp/bed/status
+chroot /mnt /usr/bin/env -i /bin/sh /run/bed/command >/mnt/run/bed/output 2>&1
+echo $? >/mnt/run/bed/status
 sync
 poweroff -f
