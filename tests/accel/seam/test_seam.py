@@ -43,6 +43,7 @@ from tests.accel.seam.guests import (
     Wait,
 )
 from tests.accel.seam.riscv import interpreter, reference
+from tests.accel.seam.script import ScriptBed
 
 LIMIT = 60
 """Seconds after which a CPU that does not come back is a failure."""
@@ -57,7 +58,7 @@ KVM_BEDS = {
 
 def beds() -> list[Bed]:
     """All beds that there are for this kind of host."""
-    found: list[Bed] = [interpreter(), reference()]
+    found: list[Bed] = [interpreter(), reference(), ScriptBed()]
     if place := KVM_BEDS.get(platform.machine()):
         module, _, name = place.partition(":")
         found.insert(0, getattr(import_module(module), name)())
@@ -213,6 +214,7 @@ def test_a_halt_comes_out_and_lasts(board: Board) -> None:
 
 
 def test_a_line_ends_a_halt(board: Board) -> None:
+    needs(board.bed, "interrupts")
     needs(board.bed, "halts")
     device = board.bed.device
     program = Program(Wait(), Store(device, 2), Spin(), handler=(Store(device, 1),))
@@ -225,6 +227,7 @@ def test_a_line_ends_a_halt(board: Board) -> None:
 
 
 def test_a_line_interrupts_a_loop(board: Board) -> None:
+    needs(board.bed, "interrupts")
     device = board.bed.device
     cpu = board.cpu(Program(Store(device, 2), Spin(), handler=(Store(device, 1),)))
     assert mmio(cpu.run())[3] == 2
@@ -356,6 +359,7 @@ def test_a_watchpoint(board: Board) -> None:
 
 
 def test_registers_have_names(board: Board) -> None:
+    needs(board.bed, "registers")
     cpu = board.cpu(Program(Spin()))
     assert {board.bed.pc, board.bed.scratch} <= set(cpu.register_names)
     assert len(set(cpu.register_names)) == len(cpu.register_names)
@@ -364,6 +368,7 @@ def test_registers_have_names(board: Board) -> None:
 
 
 def test_a_register_keeps_what_is_written(board: Board) -> None:
+    needs(board.bed, "registers")
     cpu = board.cpu(Program(Spin()))
     for value in (0, 1, (1 << 64) - 1):
         cpu.write_register(board.bed.scratch, value)
@@ -376,6 +381,7 @@ def test_a_register_keeps_what_is_written(board: Board) -> None:
 
 
 def test_reset_forgets(board: Board) -> None:
+    needs(board.bed, "reset")
     cpu = board.accelerator.add_cpu(0)
     fresh = cpu.read_register(board.bed.pc)
     board.bed.prepare(board, cpu, Program(Store(board.bed.device, 1), Spin()))
