@@ -24,7 +24,7 @@ from tests.accel.seam.guests import (
     Wait,
 )
 
-__all__ = ["A_HINT", "PER_CPU", "RiscvBed", "code", "interpreter", "reference", "text"]
+__all__ = ["A_HINT", "PER_CPU", "RiscvBed", "code", "native", "reference", "text"]
 
 NO_PORTS = "RISC-V has no ports"
 A_HINT = "wfi may end at any time: privileged manual, Wait for Interrupt"
@@ -111,13 +111,13 @@ def _placed(line: str, here: int) -> str:
     return f"{head} {here + int(distance):#x}" if head.split(" ")[0] in ("jal", "beq") else line
 
 
-def interpreter() -> RiscvBed:
-    """The native interpreter."""
+def native(name: str) -> RiscvBed:
+    """An accelerator of ours that runs native code: ``interp`` or ``jit``."""
 
     def make(cpus: int) -> Accelerator:
-        return create("interp", "riscv64", clock=RealClock(), firmware_calls=False, cpus=cpus)
+        return create(name, "riscv64", clock=RealClock(), firmware_calls=False, cpus=cpus)
 
-    return RiscvBed("interp-riscv64", make, {})
+    return RiscvBed(f"{name}-riscv64", make, {})
 
 
 def reference() -> RiscvBed:

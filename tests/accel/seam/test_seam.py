@@ -42,7 +42,7 @@ from tests.accel.seam.guests import (
     Store,
     Wait,
 )
-from tests.accel.seam.riscv import interpreter, reference
+from tests.accel.seam.riscv import native, reference
 from tests.accel.seam.script import ScriptBed
 
 LIMIT = 60
@@ -58,7 +58,7 @@ KVM_BEDS = {
 
 def beds() -> list[Bed]:
     """All beds that there are for this kind of host."""
-    found: list[Bed] = [interpreter(), reference(), ScriptBed()]
+    found: list[Bed] = [native("jit"), native("interp"), reference(), ScriptBed()]
     if place := KVM_BEDS.get(platform.machine()):
         module, _, name = place.partition(":")
         found.insert(0, getattr(import_module(module), name)())
