@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Run", "bench_line", "run"]
+__all__ = ["Run", "laps", "run"]
 
 TICKS_A_SECOND = 10_000_000
 """The timebase of the board ``virt``."""
@@ -61,9 +61,9 @@ def run(command: Sequence[str], marker: str = "", limit: float = 300) -> Run:
     return Run(seen, time.perf_counter() - begin, output.decode(errors="replace"), code)
 
 
-def bench_line(result: Run) -> tuple[str, float]:
-    """The result that a bench guest printed, and the seconds that its work took by its clock."""
-    found = re.search(r"BENCH \w+ result=(\w+) ticks=(\d+)", result.output)
-    if found is None:
+def laps(result: Run) -> list[tuple[str, float]]:
+    """What a bench guest printed for each lap: its result, and its seconds by the guest's clock."""
+    found = re.findall(r"BENCH \w+ lap=\d+ result=(\w+) ticks=(\d+)", result.output)
+    if not found:
         raise ValueError(f"no result in the output:\n{result.output}")
-    return found[1], int(found[2]) / TICKS_A_SECOND
+    return [(value, int(ticks) / TICKS_A_SECOND) for value, ticks in found]

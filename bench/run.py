@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import click
 
-from bench.measure import Run, bench_line, run
+from bench.measure import Run, laps, run
 from bench.programs import build, names
 from bimetal.catalogue import Payload, cache_folder, fetch
 
@@ -58,22 +58,32 @@ def alternate(
     return [(run(ours, marker), run(theirs, marker)) for _ in range(rounds)]
 
 
-def bench(name: str, rounds: int, options: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
-    """Time one program: inside the guest, and from process start to process end."""
+@dataclass(frozen=True)
+class Timing:
+    """A program's times: its last lap, its first lap, and process start to process end."""
+
+    steady: list[Pair]
+    first: list[Pair]
+    process: list[Pair]
+
+
+def bench(name: str, rounds: int, options: Sequence[str]) -> Timing:
+    """Time one program."""
     program = str(build(name, cache_folder() / "bench"))
     runs = alternate(
         [*BIMETAL, *options, "--bios", "none", "--kernel", program],
         [*QEMU, "-bios", "none", "-kernel", program],
         rounds,
     )
-    inside, process = [], []
+    timing = Timing([], [], [])
     for ours, theirs in runs:
-        (our_result, our_time), (their_result, their_time) = bench_line(ours), bench_line(theirs)
-        if our_result != their_result:
-            raise click.ClickException(f"{name}: {our_result} here, {their_result} under QEMU")
-        inside.append(Pair(our_time, their_time))
-        process.append(Pair(ours.total, theirs.total))
-    return inside, process
+        ours_laps, their_laps = laps(ours), laps(theirs)
+        if [result for result, _ in ours_laps] != [result for result, _ in their_laps]:
+            raise click.ClickException(f"{name}: {ours_laps} here, {their_laps} under QEMU")
+        timing.steady.append(Pair(ours_laps[-1][1], their_laps[-1][1]))
+        timing.first.append(Pair(ours_laps[0][1], their_laps[0][1]))
+        timing.process.append(Pair(ours.total, theirs.total))
+    return timing
 
 
 def boot(guest: Payload, rounds: int, options: Sequence[str]) -> list[Pair]:
@@ -118,10 +128,11 @@ def main(
     say(f"{'seconds (median)':24} {'bimetal':>8} {'qemu':>8} {'ratio':>8}   spread")
     results = []
     for name in [] if boot_only else programs or names():
-        inside, process = bench(name, rounds, options)
-        results.append(inside)
-        say(row(name, inside))
-        say(row("  with process start", process))
+        timing = bench(name, rounds, options)
+        results.append(timing.steady)
+        say(row(name, timing.steady))
+        say(row("  first lap", timing.first))
+        say(row("  with process start", timing.process))
     if results:
         say(f"{'geometric mean':24} {'':17} {geometric_mean(results):8.2f}")
     if boot_only or with_boot:

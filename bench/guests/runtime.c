@@ -4,7 +4,7 @@
 static volatile u8 *const uart = (u8 *)0x10000000;        /* NS16550A: transmit, line status at 5 */
 static volatile u32 *const finisher = (u32 *)0x100000;    /* SiFive test finisher */
 
-enum { THR_EMPTY = 0x20, PASS = 0x5555, FAIL = 0x3333 };
+enum { THR_EMPTY = 0x20, PASS = 0x5555, FAIL = 0x3333, LAPS = 2 };
 
 static void put(char c)
 {
@@ -44,18 +44,23 @@ static void end(u32 command)
         __asm__ volatile("wfi");
 }
 
+/* The first lap is also the one in which an emulator gets to know the program. */
 void run(void)
 {
-    u64 begin = ticks();
-    u64 result = work();
-    u64 elapsed = ticks() - begin;
-    print("BENCH ");
-    print(name);
-    print(" result=");
-    print_number(result, 16);
-    print(" ticks=");
-    print_number(elapsed, 10);
-    print("\n");
+    for (u32 lap = 1; lap <= LAPS; lap++) {
+        u64 begin = ticks();
+        u64 result = work();
+        u64 elapsed = ticks() - begin;
+        print("BENCH ");
+        print(name);
+        print(" lap=");
+        print_number(lap, 10);
+        print(" result=");
+        print_number(result, 16);
+        print(" ticks=");
+        print_number(elapsed, 10);
+        print("\n");
+    }
     end(PASS);
 }
 

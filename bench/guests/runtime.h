@@ -10,7 +10,7 @@ typedef signed long i64;
 
 extern const char name[];
 
-/* The work to be timed; the result goes to the output, where all emulators must agree on it. */
+/* A lap of the work to be timed; its result goes to the output, where all emulators must agree. */
 u64 work(void);
 
 /* xorshift64: numbers that look random, the same in every run (G. Marsaglia, "Xorshift RNGs"). */

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure import Run, bench_line, run
+from bench.measure import Run, laps, run
 from bench.programs import COMPILER, SOURCES, build, names
 from bench.run import Pair, geometric_mean, row
 from bimetal import Machine
@@ -32,18 +32,18 @@ def test_every_program_compiles_without_a_warning(name: str, tmp_path: Path) -> 
 
 
 @needs_compiler
-def test_a_program_prints_its_result_and_its_time(tmp_path: Path) -> None:
+def test_a_program_prints_each_lap_s_result_and_time(tmp_path: Path) -> None:
     with Machine(bios="none", kernel=str(build("stream", tmp_path)), memory="64M") as vm:
         vm.start()
         assert vm.wait(120).code == 0
-        result, seconds = bench_line(Run(None, 0, vm.console.read(), 0))
-    assert result == "fde16181d2938ab"
-    assert seconds > 0
+        seen = laps(Run(None, 0, vm.console.read(), 0))
+    assert [result for result, _ in seen] == ["fde16181d2938ab", "fde16181d2938ab"]
+    assert all(seconds > 0 for _, seconds in seen)
 
 
 def test_output_without_a_result_is_an_error() -> None:
     with pytest.raises(ValueError, match="no result in the output"):
-        bench_line(Run(None, 1.0, "TRAP cause=2 pc=80000000\n", 1))
+        laps(Run(None, 1.0, "TRAP cause=2 pc=80000000\n", 1))
 
 
 def test_a_run_ends_at_its_marker() -> None:
