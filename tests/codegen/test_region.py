@@ -18,7 +18,7 @@ from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE, END, random_program
 
-NATIVE = interpreter(rv64)
+NATIVE = interpreter(rv64, shared=False)
 ALL_EXECUTED = bytes([1]) * (PAGE // rv64.granule)
 
 

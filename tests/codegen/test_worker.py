@@ -30,7 +30,7 @@ def answer_of(worker: Worker) -> Compiled:
 
 @pytest.fixture
 def worker() -> Worker:
-    return Worker(rv64)
+    return Worker(rv64, shared=False)
 
 
 def test_answers_come_in_the_order_of_the_jobs(worker: Worker) -> None:
@@ -64,7 +64,7 @@ def test_a_call_at_the_end_of_a_page(worker: Worker) -> None:
 def test_a_job_that_goes_wrong_does_not_end_the_translator(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    worker = Worker(rv64)
+    worker = Worker(rv64, shared=False)
     code = random_program(5).ljust(PAGE, b"\0")
     assert worker.submit(Job(code, (0,), b"", 1, "too few bytes of what was executed"))
     assert worker.submit(Job(code, (0,), ALL, 1, "right"))
@@ -81,7 +81,7 @@ def test_a_translator_that_is_gone_takes_no_jobs(worker: Worker) -> None:
 
 
 def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(isa: object) -> Worker:
+    def refuse(isa: object, shared: bool) -> Worker:
         raise OSError("no more processes")
 
     monkeypatch.setattr(conductor, "Worker", refuse)
@@ -94,7 +94,7 @@ def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyP
 def test_the_ladder_of_visibility(capfd: pytest.CaptureFixture[str]) -> None:
     trace.configure("decode,ir,llvm,asm")
     try:
-        worker = Worker(rv64)
+        worker = Worker(rv64, shared=False)
     finally:
         trace.configure("")
     code = rv64.assemble("add a0, a0, a1") + rv64.assemble("jal zero, 0", 4)

@@ -104,7 +104,8 @@ class Conductor:
 
     def __init__(self, native: Interpreter, harts: Sequence[Hart]):
         self._isa, self._harts = native.layout.isa, harts
-        self._salt = engine_digest(self._isa)
+        self._shared = native.layout.shared
+        self._salt = engine_digest(self._isa, self._shared)
         self._store = CodeStore()
         self._stored = self._store.keys()
         joints = {joint_name(self._isa, j): native.library.address(j) for j in JOINTS}
@@ -125,7 +126,7 @@ class Conductor:
 
     def _start_worker(self) -> Worker | None:
         try:
-            return Worker(self._isa)
+            return Worker(self._isa, self._shared)
         except OSError as error:
             _log.warning("nothing is translated, only interpreted: %s", error)
             return None

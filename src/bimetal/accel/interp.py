@@ -280,7 +280,8 @@ class InterpAccelerator:
             )
         self.profile = PROFILES[isa]
         self._clock, self._firmware_calls = clock, firmware_calls
-        self.native = interpreter(self.profile.isa)
+        self.native = interpreter(self.profile.isa, shared=cpus > 1)
+        self._room = cpus
         self._slots: list[MemorySlot] = []
         self.cpus: list[InterpCpu] = []
 
@@ -291,6 +292,8 @@ class InterpAccelerator:
         return cpu
 
     def _adopt(self, cpu: InterpCpu) -> None:
+        if len(self.cpus) == self._room:
+            raise ValueError(f"hart {cpu.index}, but the accelerator was made for {self._room}")
         cpu.set_memory(self._slots)
         self.cpus.append(cpu)
 

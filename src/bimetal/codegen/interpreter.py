@@ -93,9 +93,8 @@ def id_of(insn: Insn) -> str:
     return f"{insn.pattern.match:x}_{insn.pattern.mask:x}"
 
 
-def interpreter_text(isa: Isa) -> str:
+def interpreter_text(layout: Layout) -> str:
     """The whole module."""
-    layout = Layout.of(isa)
     texts = [
         METADATA,
         _PREAMBLE,
@@ -103,7 +102,7 @@ def interpreter_text(isa: Isa) -> str:
         "\n",
     ]
     candidates: list[Candidate] = []
-    for insn in isa.ordered():
+    for insn in layout.isa.ordered():
         candidates += _candidates(layout, insn, texts)
     texts.append(decoder_text(layout, candidates, "@h_undefined"))
     texts += [routine_text(layout, routine) for routine in runtime(layout).values()]
@@ -132,16 +131,20 @@ class Interpreter:
 
 
 @cache
-def engine_digest(isa: Isa) -> bytes:
+def engine_digest(isa: Isa, shared: bool) -> bytes:
     """What the code made for an ISA depends on, besides the guest: to be part of every key."""
-    return sources_digest("ir", "isa", "codegen") + isa.name.encode()
+    return sources_digest("ir", "isa", "codegen") + f"{isa.name} {shared:d}".encode()
 
 
 @cache
-def interpreter(isa: Isa) -> Interpreter:
-    """The interpreter of an ISA, compiled at the first use on a host and then kept on disk."""
-    key = f"interpreter {isa.name} {engine_digest(isa).hex()}"
+def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
+    """The interpreter of an ISA, compiled at the first use on a host and then kept on disk.
+
+    There are two: for memory that is ``shared`` by several harts, and for a hart alone.
+    """
+    key = f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
+    layout = Layout.of(isa, shared)
     store = CodeStore()
-    library = load_or_build(key, lambda: interpreter_text(isa), store)
+    library = load_or_build(key, lambda: interpreter_text(layout), store)
     store.close()
-    return Interpreter(Layout.of(isa), library)
+    return Interpreter(layout, library)

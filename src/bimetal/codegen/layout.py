@@ -23,12 +23,12 @@ from ..isa.describe import Isa
 from ..isa.state import File, StateSpec
 
 __all__ = [
+    "ADDENDS",
     "CONTEXTS",
     "DATA_ENTRIES",
     "ENTRY",
     "FETCH_ENTRIES",
     "FETCH_TLB",
-    "HASH_SHIFT",
     "LOAD_TLB",
     "MEMORY_SLOTS",
     "OPERANDS",
@@ -38,6 +38,8 @@ __all__ = [
     "PAGE_HOST",
     "PAGE_RECORDS",
     "RECORD",
+    "ROW_FACTOR",
+    "ROW_SHIFT",
     "SAMPLES",
     "STORE_TLB",
     "TLB_BYTES",
@@ -52,17 +54,20 @@ PAGE_RECORDS = PAGE_COPY + PAGE
 
 # Translation contexts: the ISA's `context` routine numbers them.
 CONTEXTS = 5
-# An entry is a tag and an addend. Loads and stores have TLBs of their own, so that a copy's source
-# and destination never drive each other out.
-DATA_ENTRIES, ENTRY = 512, 16
-# A row is chosen by the page number mixed with the address shifted right by this.
-HASH_SHIFT = 21
-# A fetch entry's addend is the bias between a record's address and the program counter.
-FETCH_ENTRIES = 256
+# Loads and stores have TLBs of their own, so that a copy's source and destination never drive each
+# other out. Tags stand together, so that emptying a context is one short fill; the addend that
+# belongs to a tag stands `ADDENDS` bytes behind it.
+DATA_ENTRIES = 1024
+# The row of a page: the low half of its address times this, the highest bits of 32. Pages in a row
+# get rows in a row, and each 4 MiB start elsewhere: arrays a power of two apart do not collide.
+ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
+# A fetch entry is a tag and the bias between a record's address and the program counter.
+FETCH_ENTRIES, ENTRY = 256, 16
 LOAD_TLB = 0
-STORE_TLB = LOAD_TLB + DATA_ENTRIES * ENTRY
-FETCH_TLB = STORE_TLB + DATA_ENTRIES * ENTRY
-TLB_BYTES = FETCH_TLB + FETCH_ENTRIES * ENTRY
+STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
+FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
+ADDENDS = FETCH_TLB + FETCH_ENTRIES * ENTRY
+TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 
 MEMORY_SLOTS = 8
 REPLAYS = 16
@@ -107,16 +112,21 @@ def engine_state() -> StateSpec:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Offsets in bytes from the start of a hart's state."""
+    """Offsets in bytes from the start of a hart's state.
+
+    ``shared`` tells whether other harts work on the same memory: if none does, a guest's atomic
+    operations need not be the host's.
+    """
 
     isa: Isa
+    shared: bool
     spec: StateSpec
     offsets: dict[str, int]
     tlb: int
     size: int
 
     @classmethod
-    def of(cls, isa: Isa) -> Layout:
+    def of(cls, isa: Isa, shared: bool = True) -> Layout:
         """The layout for an ISA."""
         spec = StateSpec(dict(isa.state.files) | engine_state().files)
         offsets: dict[str, int] = {}
@@ -127,7 +137,7 @@ class Layout:
             offsets[file.name] = at
             at += size * file.slots
         tlb = -(-at // 64) * 64
-        return cls(isa, spec, offsets, tlb, tlb + CONTEXTS * TLB_BYTES)
+        return cls(isa, shared, spec, offsets, tlb, tlb + CONTEXTS * TLB_BYTES)
 
     @staticmethod
     def slot_bytes(file: File) -> int:

@@ -18,6 +18,9 @@ from .runtime import LEAVE, LEFT, TRAPPED
 
 __all__ = ["RARELY", "USUALLY", "Lowering", "is_static", "routine_symbol"]
 
+# Read-modify-write operations that keep the old value while it compares so with the operand.
+_ORDERS = {"max": "sgt", "min": "slt", "umax": "ugt", "umin": "ult"}
+
 RARELY, USUALLY = "!prof !0", "!prof !1"
 
 
@@ -288,6 +291,19 @@ class Lowering(FpLowering):
         """Atomic compare and swap at a host pointer; the old value."""
         _, expected, new = value.args
         kind = f"i{value.width}"
+        if not self.layout.shared:
+            old = self.let(f"load {kind}, ptr {pointer}")
+            equal, swap, on = (
+                self.let(f"icmp eq {kind} {old}, {self.operand(expected)}"),
+                self.fresh("swap"),
+                self.fresh("on"),
+            )
+            self.branch(equal, swap, on)
+            self.label(swap)
+            self.put(f"store {kind} {self.operand(new)}, ptr {pointer}")
+            self.end(f"br label {on}")
+            self.label(on)
+            return old
         pair = self.let(
             f"cmpxchg ptr {pointer}, {kind} {self.operand(expected)}, "
             f"{kind} {self.operand(new)} seq_cst seq_cst"
@@ -305,9 +321,23 @@ class Lowering(FpLowering):
     def atomic_update(self, pointer: str, value: Value, operation: str) -> str:
         """Atomic read-modify-write at a host pointer; the old value."""
         kind = f"i{value.width}"
+        if not self.layout.shared:
+            old = self.let(f"load {kind}, ptr {pointer}")
+            new = self._updated(operation, kind, old, self.operand(value.args[1]))
+            self.put(f"store {kind} {new}, ptr {pointer}")
+            return old
         return self.let(
             f"atomicrmw {operation} ptr {pointer}, {kind} {self.operand(value.args[1])} seq_cst"
         )
+
+    def _updated(self, operation: str, kind: str, old: str, operand: str) -> str:
+        """What an atomicrmw operation (LLVM Language Reference) leaves in memory."""
+        if operation == "xchg":
+            return operand
+        if operation in _ORDERS:
+            keeps = self.let(f"icmp {_ORDERS[operation]} {kind} {old}, {operand}")
+            return self.let(f"select i1 {keeps}, {kind} {old}, {kind} {operand}")
+        return self.let(f"{operation} {kind} {old}, {operand}")
 
     # -- calls
     def call(self, symbol: str, returns: int, arguments: list[tuple[str, str]]) -> str:

@@ -14,12 +14,11 @@ from ..isa.describe import Isa
 from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine, ret, when
 from .layout import (
+    ADDENDS,
     CONTEXTS,
-    DATA_ENTRIES,
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
-    HASH_SHIFT,
     LOAD_TLB,
     MEMORY_SLOTS,
     PAGE,
@@ -28,6 +27,8 @@ from .layout import (
     PAGE_HOST,
     PAGE_RECORDS,
     RECORD,
+    ROW_FACTOR,
+    ROW_SHIFT,
     STORE_TLB,
     TLB_BYTES,
     Layout,
@@ -65,9 +66,9 @@ def host_store(address: Value, value: Value) -> None:
     emit("hstore", 0, (address, value))
 
 
-def data_row(va: Value) -> Value:
-    """The row of a data TLB. Higher bits are mixed in, or arrays a power of two apart collide."""
-    return (va.lsr(12) ^ va.lsr(HASH_SHIFT)) & (DATA_ENTRIES - 1)
+def data_tag(va: Value) -> Value:
+    """Where the tag of an address lies in a data TLB, in bytes. See `tlb.TlbLowering`."""
+    return ((va & ~OFFSET).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
 
 
 def state_address(name: str) -> Value:
@@ -147,7 +148,8 @@ def _flushing(build: _Builder) -> None:
     @build.routine()
     def flush(cpu: Cpu) -> None:
         """Empty all TLBs."""
-        _fill(state_address("tlb"), 0xFF, CONTEXTS * TLB_BYTES)
+        for n in range(CONTEXTS):
+            _fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
         cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
         count(cpu, "TLB flushes")
 
@@ -159,7 +161,7 @@ def _flushing(build: _Builder) -> None:
             ret()
         count(cpu, "pages flushed")
         number = va.lsr(12)
-        data = state_address("tlb") + data_row(va) * ENTRY
+        data = state_address("tlb") + data_tag(va)
         fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
         for n in range(CONTEXTS):
             for entry in (data + LOAD_TLB, data + STORE_TLB, fetch):
@@ -176,7 +178,7 @@ def _flushing(build: _Builder) -> None:
         """Change to a context; the one that depends on more than the mode starts empty."""
         changing = build.routines["volatile_context"]
         with when((context != cpu.tlb_context) & (changing(cpu, context) == 1)):
-            _fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, TLB_BYTES)
+            _fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
         cpu.tlb_context = context
 
 
@@ -215,10 +217,9 @@ def _finding(build: _Builder) -> None:
         """Enter a translation to the host page at ``host`` into the data TLB of the access."""
         page = va & ~OFFSET
         tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
-        row = tlb + data_row(va) * ENTRY
-        entry = row + select(access == STORE, const(STORE_TLB, 64), LOAD_TLB)
-        host_store(entry, page)
-        host_store(entry + 8, host - page)
+        tag = tlb + data_tag(va) + select(access == STORE, const(STORE_TLB, 64), LOAD_TLB)
+        host_store(tag, page)
+        host_store(tag + ADDENDS, host - page)
         _note_large(cpu, va, permissions)
         count(cpu, "data TLB misses")
 

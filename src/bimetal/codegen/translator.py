@@ -3,7 +3,7 @@
 It stands outside the machine's process because tracing and LLVM are work that must stop neither
 a hart nor a device, and so that nothing a compiler does can take a machine down.
 
-    python -m bimetal.codegen.translator ISA
+    python -m bimetal.codegen.translator ISA shared|alone
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
         return Compiled(b"", (), 0, 0.0)
 
 
-def main(name: str) -> None:
+def main(name: str, memory: str) -> None:
     """Serve jobs from standard input until it ends."""
     # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -82,10 +82,10 @@ def main(name: str) -> None:
     os.nice(NICENESS)
     trace.configure()
     isa = instruction_set(name)
-    layout = Layout.of(isa)
+    layout = Layout.of(isa, shared=memory == "shared")
     while isinstance(job := receive(sys.stdin.buffer), Job):
         send(sys.stdout.buffer, _answer(isa, layout, job))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -73,10 +73,13 @@ def receive(pipe: IO[bytes]) -> object | None:
 class Worker:
     """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
 
-    def __init__(self, isa: Isa):
+    def __init__(self, isa: Isa, shared: bool):
         # Modules come from where ours do, never from the folder that we happen to run in (-P).
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bimetal.codegen.translator", isa.name],
+            [
+                *(sys.executable, "-P", "-m", "bimetal.codegen.translator", isa.name),
+                "shared" if shared else "alone",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
