@@ -22,6 +22,7 @@ from tests.machine.conftest import Script
         ({"memory": "much"}, "'much' is not a size", 64),
         ({"memory": "512K"}, "a memory of 512 KiB", 64),
         ({"memory": "1048577"}, "a memory of 1048577 bytes", 64),
+        ({"kernel_format": "zip"}, "a kernel of the format 'zip'", 64),
         ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
         ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),
         ({"bios": "/missing/fw.bin"}, "the bios /missing/fw.bin cannot be read: No such", 66),
@@ -63,7 +64,7 @@ def test_a_kernel_larger_than_memory(script: Script, kernel: Path) -> None:
 def test_a_damaged_kernel(script: Script, kernel: Path) -> None:
     kernel.write_bytes(b"\x7fELF and no more")
     with pytest.raises(BimetalError, match="damaged ELF"):
-        script([]).machine.start()
+        script([], kernel_format="auto").machine.start()
 
 
 def test_disks_that_cannot_be_used(script: Script, tmp_path: Path) -> None:

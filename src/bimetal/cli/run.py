@@ -38,6 +38,13 @@ class Software:
 @click.option("-m", "--memory", help="Size of memory, like 1G [the guest's, or 512M].")
 @click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--kernel", metavar="FILE", help="Linux Image, or an ELF file.")
+@click.option(
+    "--kernel-format",
+    type=click.Choice(("auto", "raw")),
+    default="auto",
+    show_default=True,
+    help="'raw' loads a kernel that has no header.",
+)
 @click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
 @click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
 @click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
@@ -66,6 +73,7 @@ def command(
     memory: str | None,
     cpus: int,
     kernel: str | None,
+    kernel_format: str,
     initrd: str | None,
     append: str | None,
     bios: str | None,
@@ -99,6 +107,7 @@ def command(
         memory=software.memory,
         cpus=cpus,
         kernel=software.kernel,
+        kernel_format=kernel_format,
         initrd=software.initrd,
         append=software.append,
         bios=software.bios,
@@ -107,10 +116,7 @@ def command(
         reboot=not no_reboot,
     )
     with machine:
-        for disk in map(parse_disk, disks):
-            machine.disk(
-                disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial
-            )
+        add_disks(machine, disks)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
         machine.start()
         result = machine.wait()
@@ -118,6 +124,12 @@ def command(
             click.echo(machine.stats(), err=True)
     tell(result)
     return result.code
+
+
+def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
+    """Give the machine the disks, in their order."""
+    for disk in map(parse_disk, disks):
+        machine.disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial)
 
 
 def with_guest(name: str, given: Software) -> Software:

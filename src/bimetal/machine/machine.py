@@ -41,8 +41,9 @@ class Machine:
     """A machine of the board called ``board``.
 
     ``memory`` is a size like ``512M``; ``kernel``, ``initrd`` and ``bios`` are paths, ``flash``
-    those of flash images. Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts
-    the kernel in the CPU's most privileged mode. ``accel`` names an accelerator or is one.
+    those of flash images. ``kernel_format`` is ``auto``, or ``raw`` for a kernel without a header.
+    Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
+    most privileged mode. ``accel`` names an accelerator or is one.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
@@ -58,6 +59,7 @@ class Machine:
         memory: str | int = "512M",
         cpus: int = 1,
         kernel: Path | None = None,
+        kernel_format: str = "auto",
         initrd: Path | None = None,
         append: str = "",
         bios: Path | None = None,
@@ -73,6 +75,7 @@ class Machine:
             memory=parse_size(memory),
             cpus=cpus,
             kernel=fspath(kernel) if kernel else None,
+            kernel_format=kernel_format,
             initrd=fspath(initrd) if initrd else None,
             append=append,
             bios=fspath(bios) if bios else None,
