@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import click
 
-from bimetal import BimetalError, ExitCode, Machine, Result, fetch_guest, format_size, set_trace
+from bimetal import (
+    GUESTS,
+    BimetalError,
+    ExitCode,
+    Machine,
+    Result,
+    fetch_guest,
+    format_size,
+    set_trace,
+)
 from bimetal.cli.disks import parse_disk
 from bimetal.cli.logs import show_logs
 from bimetal.cli.progress import ShownProgress
@@ -37,6 +46,13 @@ class Software:
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
 @click.option("-m", "--memory", help="Size of memory, like 1G [the guest's, or 512M].")
 @click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--cpu",
+    "model",
+    default="",
+    metavar="MODEL",
+    help="Processor model, on KVM also MODEL,+FEATURE,-FEATURE; 'help' lists them.",
+)
 @click.option("--kernel", metavar="FILE", help="Linux Image, or an ELF file.")
 @click.option(
     "--kernel-format",
@@ -72,6 +88,7 @@ def command(
     arch: str | None,
     memory: str | None,
     cpus: int,
+    model: str,
     kernel: str | None,
     kernel_format: str,
     initrd: str | None,
@@ -101,6 +118,8 @@ def command(
         bios=bios,
         append=append or "",
     )
+    if model == "help":
+        return list_models(guest, given, accel)
     software = with_guest(guest, given) if guest else without_guest(given)
     machine = Machine(
         software.board,
@@ -112,18 +131,32 @@ def command(
         append=software.append,
         bios=software.bios,
         accel=accel,
+        cpu_model=model,
         serial=serial,
         reboot=not no_reboot,
     )
     with machine:
         add_disks(machine, disks)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        machine.start()
-        result = machine.wait()
-        if stats:
-            click.echo(machine.stats(), err=True)
+        result = play(machine, stats)
     tell(result)
     return result.code
+
+
+def play(machine: Machine, stats: bool) -> Result:
+    """From power on to the end, and what was asked for about the run."""
+    machine.start()
+    result = machine.wait()
+    if stats:
+        click.echo(machine.stats(), err=True)
+    return result
+
+
+def list_models(guest: str | None, given: Software, accel: str) -> int:
+    """Print the processor models that the machine could have."""
+    board = given.board or (GUESTS[guest].board if guest in GUESTS else DEFAULT_BOARD)
+    click.echo("\n".join(Machine.cpu_models(board, accel)))
+    return 0
 
 
 def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:

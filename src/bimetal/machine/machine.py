@@ -14,7 +14,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
 
-from bimetal.accel.choose import create
+from bimetal.accel.choose import create, models
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
@@ -43,7 +43,8 @@ class Machine:
     ``memory`` is a size like ``512M``; ``kernel``, ``initrd`` and ``bios`` are paths, ``flash``
     those of flash images. ``kernel_format`` is ``auto``, or ``raw`` for a kernel without a header.
     Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
-    most privileged mode. ``accel`` names an accelerator or is one.
+    most privileged mode. ``accel`` names an accelerator or is one, ``cpu_model`` one of its
+    `cpu_models`, or the first if it is empty.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
@@ -65,6 +66,7 @@ class Machine:
         bios: Path | None = None,
         flash: Sequence[Path] = (),
         accel: str | Accelerator = "auto",
+        cpu_model: str = "",
         serial: str | CharBackend = "none",
         hvc: str | CharBackend | None = None,
         reboot: bool = True,
@@ -83,7 +85,13 @@ class Machine:
             reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
-        self._accel = accel
+        if cpu_model and not isinstance(accel, str):
+            raise BimetalError(
+                f"the accelerator {accel.name} is there and has its processor model",
+                "leave cpu_model away, or name an accelerator",
+                ExitCode.USAGE,
+            )
+        self._accel, self._cpu_model = accel, cpu_model
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
@@ -236,6 +244,14 @@ class Machine:
             lines += [f"{events.source}: {count} x {what}" for what, count in events.counts.items()]
         return "\n".join(lines)
 
+    @staticmethod
+    def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
+        """The processor models that such a machine can have here, the default one first.
+
+        Raises `BimetalError` if ``accel`` cannot run the board here.
+        """
+        return models(accel, find_board(board).isa)
+
     # Building it
 
     def _built(self) -> Runner:
@@ -271,6 +287,7 @@ class Machine:
                 clock=self._clock,
                 firmware_calls=boot.firmware_calls,
                 cpus=self.config.cpus,
+                model=self._cpu_model,
             )
         return Runner(chassis, boot, accel, self._world, self._service)
 
