@@ -151,6 +151,14 @@ def test_firmware_has_no_place(kernel: Path) -> None:
         vm.start()
 
 
+def test_raw_kernels_have_no_place(kernel: Path) -> None:
+    with (
+        machine(kernel, ScriptPc([]), kernel_format="raw") as vm,
+        pytest.raises(BimetalError, match="starts no raw binaries"),
+    ):
+        vm.start()
+
+
 def test_a_command_line_that_is_too_long(kernel: Path) -> None:
     with (
         machine(kernel, ScriptPc([]), append="x" * 3000) as vm,

@@ -32,7 +32,8 @@ class Board:
 
     def __init__(self, **options: Any):
         self.accelerator = ScriptAccelerator()
-        self.vm = Machine(accel=self.accelerator, serial=NoChars(), **options)
+        options = {"kernel_format": "raw", "serial": NoChars(), **options}
+        self.vm = Machine(accel=self.accelerator, **options)
         self.vm.start()
         self.registers = [dict(cpu.registers) for cpu in self.accelerator.cpus]
 

@@ -42,6 +42,8 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "empty").touch()
     (tmp_path / "big").write_bytes(b"x")
     os.truncate(tmp_path / "big", 64 << 20)
+    (tmp_path / "notes.txt").write_text("Boot this.\n")
+    (tmp_path / "program.bin").write_bytes(whole[120:])
     (tmp_path / "odd.img").write_bytes(bytes(700))
     (tmp_path / "folder").mkdir()
     return tmp_path
@@ -52,10 +54,19 @@ def test_the_good_file_is_good(files: Path) -> None:
     assert (code, said.count("\n")) == (0, 1), said
 
 
+def test_a_raw_binary_runs_if_it_is_called_one(files: Path) -> None:
+    raw = ("--kernel", "program.bin", "--kernel-format", "raw")
+    code, said = run("--bios", "none", *raw, cwd=files)
+    assert (code, said.count("\n")) == (0, 1), said
+
+
 BAD = [
     ("--kernel missing", ExitCode.NO_INPUT, "missing"),
     ("--kernel folder", ExitCode.NO_INPUT, "folder"),
     ("--kernel empty", ExitCode.DATA, "empty"),
+    ("--kernel notes.txt", ExitCode.DATA, "notes.txt is text"),
+    ("--kernel program.bin", ExitCode.DATA, "--kernel-format raw"),
+    ("--kernel empty --kernel-format raw", ExitCode.DATA, "empty"),
     ("--kernel cut.elf", ExitCode.DATA, "cut.elf"),
     ("--kernel header.elf", ExitCode.DATA, "header.elf"),
     ("--kernel x86.elf", ExitCode.DATA, "x86.elf"),
@@ -63,6 +74,7 @@ BAD = [
     ("--kernel good.elf --initrd folder", ExitCode.NO_INPUT, "folder"),
     ("--kernel good.elf --initrd big --memory 32M", None, "memory"),
     ("--bios missing", ExitCode.NO_INPUT, "missing"),
+    ("--bios notes.txt", ExitCode.DATA, "notes.txt is text"),
     ("--bios empty", ExitCode.DATA, "empty"),
     ("--bios none", ExitCode.USAGE, "kernel"),
     ("--kernel good.elf --memory 4K", ExitCode.USAGE, "memory"),

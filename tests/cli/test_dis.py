@@ -21,6 +21,10 @@ def test_an_address_moves_targets(cli: Cli) -> None:
     assert shown == "    80000000:  0000006f  jal zero, 0x80000000\n"
 
 
+def test_control_registers_have_names(cli: Cli) -> None:
+    assert cli("dis", "0x30059573").out == "           0:  30059573  csrrw a0, mstatus, a1\n"
+
+
 def test_a_raw_file(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "code.bin"
     path.write_bytes(bytes.fromhex("13051500 0145"))

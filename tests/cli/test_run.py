@@ -72,10 +72,12 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "memory": "1G",
         "cpus": 1,
         "kernel": "/cache/debian-installer-riscv64/kernel",
+        "kernel_format": "auto",
         "initrd": "/cache/debian-installer-riscv64/initrd",
         "append": "console=ttyS0 DEBIAN_FRONTEND=text",
         "bios": None,
         "accel": "auto",
+        "cpu_model": "",
         "serial": "stdio",
         "reboot": True,
     }
@@ -101,10 +103,12 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "memory": "512M",
         "cpus": 1,
         "kernel": "Image",
+        "kernel_format": "auto",
         "initrd": "i.cpio",
         "append": "",
         "bios": None,
         "accel": "interp",
+        "cpu_model": "",
         "serial": "none",
         "reboot": False,
     }
@@ -113,6 +117,21 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
 def test_an_architecture_names_its_board(cli: Cli, notes: Notes) -> None:
     cli("run", "--kernel", "vmlinux", "--arch", "x86_64")
     assert notes.options["board"] == "microvm"
+
+
+def test_processor_models(cli: Cli, notes: Notes) -> None:
+    cli("run", "--kernel", "vmlinux", "--arch", "x86_64", "--cpu", "x86-64-v2,-aes")
+    assert notes.options["cpu_model"] == "x86-64-v2,-aes"
+
+
+def test_processor_models_are_listed(cli: Cli) -> None:
+    listed = cli("run", "--cpu", "help", "--accel", "jit")
+    assert (listed.code, listed.out) == (0, "rv64\n")
+    refused = cli("run", "--cpu", "help", "--accel", "jit", "--board", "microvm")
+    assert refused.code == ExitCode.UNAVAILABLE
+    assert "does not run x86_64 guests" in refused.err
+    of_guest = cli("run", "debian-cloud-amd64", "--cpu", "help", "--accel", "interp")
+    assert "does not run x86_64 guests" in of_guest.err
 
 
 def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> None:

@@ -13,7 +13,7 @@ from bimetal.base.errors import BimetalError
 from bimetal.firmware import compression
 from bimetal.firmware.compression import decompress
 from bimetal.firmware.elf import load_elf
-from bimetal.firmware.kernel import load_riscv_program
+from bimetal.firmware.kernel import load_raw, load_riscv_firmware, load_riscv_kernel
 from bimetal.firmware.linux_image import load_riscv_image
 from bimetal.firmware.opensbi import dynamic_info, reset_code
 from bimetal.firmware.program import Program, Segment
@@ -131,6 +131,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "Image.gz").write_bytes(gzip.compress(image()))
     (tmp_path / "vmlinux").write_bytes(elf())
     (tmp_path / "u-boot.bin").write_bytes(b"\x6f\0\0\0")
+    (tmp_path / "notes").write_text("A text, no program.\n")
     (tmp_path / "empty").write_bytes(b"")
     return tmp_path
 
@@ -141,12 +142,29 @@ def folder(tmp_path: Path) -> Path:
         ("Image", 0x8020_0000),
         ("Image.gz", 0x8020_0000),
         ("vmlinux", RAM + 4),
-        ("u-boot.bin", 0x1234),
     ],
 )
 def test_every_format_is_recognised(folder: Path, name: str, entry: int) -> None:
-    program = load_riscv_program(str(folder / name), "kernel", RAM, raw_at=0x1234)
-    assert program.entry == entry
+    assert load_riscv_kernel(str(folder / name), RAM).entry == entry
+    assert load_riscv_firmware(str(folder / name), RAM).entry == entry
+
+
+def test_raw_binaries_are_firmware_or_called_so(folder: Path) -> None:
+    path = str(folder / "u-boot.bin")
+    assert load_riscv_firmware(path, RAM).entry == RAM
+    assert load_raw(path, "kernel", 0x1234) == Program(
+        path, (Segment(0x1234, b"\x6f\0\0\0", 4),), entry=0x1234
+    )
+    with pytest.raises(BimetalError, match="neither a Linux image for RISC-V nor ELF") as caught:
+        load_riscv_kernel(path, RAM)
+    assert "--kernel-format raw" in caught.value.remedy
+
+
+def test_text_is_no_program(folder: Path) -> None:
+    with pytest.raises(BimetalError, match=r"the kernel .*notes is text"):
+        load_riscv_kernel(str(folder / "notes"), RAM)
+    with pytest.raises(BimetalError, match=r"the bios .*notes is text"):
+        load_riscv_firmware(str(folder / "notes"), RAM)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +177,7 @@ def test_every_format_is_recognised(folder: Path, name: str, entry: int) -> None
 )
 def test_files_that_are_not_there(folder: Path, name: str, cause: str) -> None:
     with pytest.raises(BimetalError, match=cause):
-        load_riscv_program(str(folder / name), "kernel", RAM, raw_at=RAM)
+        load_riscv_kernel(str(folder / name), RAM)
 
 
 def test_gzip_that_is_cut_damaged_or_too_large() -> None:

@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 
 from bimetal.isa.describe import Insn
 from bimetal.isa.riscv import rv64
+from bimetal.isa.riscv.state import CSR_NAMES
 
 PC = 0x8000_1000
 ASSEMBLER = shutil.which("riscv64-linux-gnu-as")
@@ -110,3 +112,22 @@ def test_gnu_assembler_agrees(tmp_path: Path) -> None:
         assert code[at : at + insn.length] == word.to_bytes(insn.length, "little"), text
         at += insn.length
     assert at == len(code)
+
+
+def test_csrs_are_called_by_name_or_number() -> None:
+    named = rv64.assemble("csrrw a0, mstatus, a1")
+    assert [text for _, _, text in rv64.disassemble(named)] == ["csrrw a0, mstatus, a1"]
+    assert rv64.assemble("csrrw a0, 0x300, a1") == named
+    unknown = rv64.assemble("csrrs a0, 0x5c0, zero")
+    assert [text for _, _, text in rv64.disassemble(unknown)] == ["csrrs a0, 0x5c0, zero"]
+    with pytest.raises(ValueError, match="csrrs"):
+        rv64.assemble("csrrs a0, 0x1000, zero")
+
+
+@pytest.mark.skipif(ASSEMBLER is None, reason="needs binutils-riscv64-linux-gnu")
+def test_gnu_assembler_knows_csrs_by_the_same_names(tmp_path: Path) -> None:
+    source, made = tmp_path / "csrs.s", tmp_path / "csrs.o"
+    source.write_text("".join(f"csrrwi zero, {name}, 0\n" for name in CSR_NAMES.values()))
+    subprocess.run([str(ASSEMBLER), "-march=rv64g", "-o", str(made), str(source)], check=True)
+    code = ELFFile(io.BytesIO(made.read_bytes())).get_section_by_name(".text").data()
+    assert [word >> 20 for (word,) in struct.iter_unpack("<I", code)] == list(CSR_NAMES)

@@ -22,6 +22,7 @@ class Scripted:
         self.clock = VirtualClock(wall_start_ns=10**18)
         self.accelerator = ScriptAccelerator(*scripts)
         options = {"kernel": str(kernel), "cpus": max(1, len(scripts)), **options}
+        options.setdefault("kernel_format", "raw")
         options.setdefault("serial", NoChars())
         options.setdefault("clock", self.clock)
         self.machine = Machine("riscv-virt", accel=self.accelerator, memory="64M", **options)

@@ -1,5 +1,6 @@
 """What users may ask of a machine, and what they are told otherwise."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.machine.conftest import Script
         ({"memory": "much"}, "'much' is not a size", 64),
         ({"memory": "512K"}, "a memory of 512 KiB", 64),
         ({"memory": "1048577"}, "a memory of 1048577 bytes", 64),
+        ({"kernel_format": "zip"}, "a kernel of the format 'zip'", 64),
         ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
         ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),
         ({"bios": "/missing/fw.bin"}, "the bios /missing/fw.bin cannot be read: No such", 66),
@@ -44,6 +46,29 @@ def test_an_accelerator_that_does_not_exist(kernel: Path) -> None:
         vm.start()
 
 
+def test_a_processor_model_that_does_not_exist(kernel: Path) -> None:
+    vm = Machine(kernel=kernel, kernel_format="raw", accel="interp", cpu_model="m68k")
+    with vm, pytest.raises(BimetalError, match="interp has no processor model 'm68k'") as caught:
+        vm.start()
+    assert "rv64" in caught.value.remedy
+
+
+def test_a_processor_model_for_an_accelerator_that_has_one(script: Script) -> None:
+    with pytest.raises(BimetalError, match="has its processor model"):
+        script([], cpu_model="rv64")
+
+
+def test_the_models_of_kvm_are_for_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert Machine.cpu_models("microvm", "auto") == Machine.cpu_models("microvm", "kvm")
+    assert Machine.cpu_models("microvm")[:2] == ("host", "x86-64-v1")
+    assert Machine.cpu_models("riscv-virt") == ("rv64",)
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert Machine.cpu_models("riscv-virt") == ("host",)
+    with pytest.raises(BimetalError, match="nothing here runs x86_64 guests"):
+        Machine.cpu_models("microvm")
+
+
 def test_too_little_memory_says_how_much_would_do(script: Script, kernel: Path) -> None:
     initrd = kernel.with_name("initrd")
     initrd.write_bytes(b"\1" * (60 << 20))
@@ -63,7 +88,7 @@ def test_a_kernel_larger_than_memory(script: Script, kernel: Path) -> None:
 def test_a_damaged_kernel(script: Script, kernel: Path) -> None:
     kernel.write_bytes(b"\x7fELF and no more")
     with pytest.raises(BimetalError, match="damaged ELF"):
-        script([]).machine.start()
+        script([], kernel_format="auto").machine.start()
 
 
 def test_disks_that_cannot_be_used(script: Script, tmp_path: Path) -> None:

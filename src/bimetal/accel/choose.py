@@ -17,11 +17,12 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.seam import Accelerator
 
-__all__ = ["CHOICES", "ENGINES", "create"]
+__all__ = ["CHOICES", "ENGINES", "create", "models"]
 
 Factory = Callable[..., Accelerator]
 
 KVM: Final = "bimetal.accel.kvm.host:create"
+KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
 
 ENGINES: dict[str, tuple[str, frozenset[str]]] = {
     "jit": ("bimetal.accel.jit:JitAccelerator", frozenset({"riscv64"})),
@@ -29,6 +30,9 @@ ENGINES: dict[str, tuple[str, frozenset[str]]] = {
 }
 """Accelerators that need nothing of the host, best first: where each is, and the guests that it
 runs. They are called with the instruction set and the keywords of `create`."""
+
+MODELS: dict[str, tuple[str, ...]] = {"riscv64": ("rv64",)}
+"""The processors that the engines' descriptions speak of, by instruction set."""
 
 CHOICES = ("auto", "kvm", *ENGINES)
 
@@ -53,17 +57,34 @@ def create(
         "firmware_calls": firmware_calls,
         "cpus": cpus,
     }
+    _check_name(accel)
     if accel == "auto":
         return _best(isa, model, options)
     if accel == "kvm":
         return _kvm(isa, model, cpus)
-    if accel not in ENGINES:
+    return _engine(accel, isa, model, options)
+
+
+def models(accel: str, isa: str) -> tuple[str, ...]:
+    """The processor models of ``isa`` that ``accel`` offers here, the default one first.
+
+    Raises `BimetalError` if ``accel`` runs no such guests here.
+    """
+    _check_name(accel)
+    if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
+        _check_host(isa)
+        return cast(Callable[[str], tuple[str, ...]], _load(KVM_MODELS))(isa)
+    _check_engine(accel, isa)
+    return MODELS[isa]
+
+
+def _check_name(accel: str) -> None:
+    if accel not in CHOICES:
         raise BimetalError(
             f"there is no accelerator {accel!r}",
             f"choose from {', '.join(CHOICES)}",
             ExitCode.USAGE,
         )
-    return _engine(accel, isa, options)
 
 
 def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
@@ -76,36 +97,50 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
             if not fitting:
                 raise
             reason = error
-    if not fitting:
-        raise BimetalError(
-            f"nothing here runs {isa} guests: KVM would need a {isa} host",
-            "choose another board",
-            ExitCode.UNAVAILABLE,
-        )
+    _check_engine("auto", isa)
     if reason is not None:
         logger("accel").warning("%s instead of kvm: %s", fitting[0], reason)
-    return _engine(fitting[0], isa, options)
+    return _engine(fitting[0], isa, model, options)
 
 
 def _kvm(isa: str, model: str, cpus: int) -> Accelerator:
+    _check_host(isa)
+    return _load(KVM)(isa, cpus=cpus, model=model or "host")
+
+
+def _check_host(isa: str) -> None:
     if isa != platform.machine():
         raise BimetalError(
             f"KVM runs {platform.machine()} guests on this host, not {isa}",
             "choose another accelerator",
             ExitCode.UNAVAILABLE,
         )
-    return _load(KVM)(isa, cpus=cpus, model=model or "host")
 
 
-def _engine(name: str, isa: str, options: dict[str, object]) -> Accelerator:
-    target, isas = ENGINES[name]
-    if isa not in isas:
+def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Accelerator:
+    _check_engine(name, isa)
+    if model and model not in MODELS[isa]:
+        raise BimetalError(
+            f"the accelerator {name} has no processor model {model!r}",
+            f"choose from {', '.join(MODELS[isa])}",
+            ExitCode.USAGE,
+        )
+    return _load(ENGINES[name][0])(isa, **options)
+
+
+def _check_engine(name: str, isa: str) -> None:
+    if name == "auto" and not any(isa in isas for _, isas in ENGINES.values()):
+        raise BimetalError(
+            f"nothing here runs {isa} guests: KVM would need a {isa} host",
+            "choose another board",
+            ExitCode.UNAVAILABLE,
+        )
+    if name != "auto" and isa not in ENGINES[name][1]:
         raise BimetalError(
             f"the accelerator {name} does not run {isa} guests",
             "choose 'kvm' on a host of that kind",
             ExitCode.UNAVAILABLE,
         )
-    return _load(target)(isa, **options)
 
 
 def _load(target: str) -> Factory:

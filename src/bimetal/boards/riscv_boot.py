@@ -22,12 +22,12 @@ from bimetal.boards.riscv_tree import describe_board
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.firmware.compression import decompress
 from bimetal.firmware.devicetree import cells, flatten
-from bimetal.firmware.kernel import load_riscv_program
+from bimetal.firmware.kernel import load_raw, load_riscv_firmware, load_riscv_kernel
 from bimetal.firmware.opensbi import dynamic_info, reset_code
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.sbi import Sbi, SbiConsole
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import NO_BIOS
+from bimetal.machine.config import NO_BIOS, RAW
 from bimetal.memory.ram import Ram
 from bimetal.seam import Cpu
 
@@ -111,13 +111,15 @@ class RiscvBoot:
     def _kernel(self) -> Program | None:
         if self._config.kernel is None:
             return None
-        raw_at = self._ram_at + (0 if self._config.bios == NO_BIOS else KERNEL_OFFSET)
-        return load_riscv_program(self._config.kernel, "kernel", self._ram_at, raw_at)
+        if self._config.kernel_format == RAW:
+            offset = 0 if self._config.bios == NO_BIOS else KERNEL_OFFSET
+            return load_raw(self._config.kernel, "kernel", self._ram_at + offset)
+        return load_riscv_kernel(self._config.kernel, self._ram_at)
 
     def _firmware(self) -> Program | None:
         if self._config.bios in (None, NO_BIOS):
             return None
-        return load_riscv_program(str(self._config.bios), "bios", self._ram_at, self._ram_at)
+        return load_riscv_firmware(str(self._config.bios), self._ram_at)
 
     def _initrd(self, kernel: Program) -> Program:
         name = str(self._config.initrd)

@@ -27,7 +27,7 @@ from bimetal.firmware.x86_modes import (
     reset_vector,
 )
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import NO_BIOS
+from bimetal.machine.config import NO_BIOS, RAW
 from bimetal.seam import Cpu
 
 __all__ = ["HOLE", "HOLE_END", "X86Boot"]
@@ -72,6 +72,12 @@ class X86Boot:
             raise BimetalError(
                 "this board starts kernels itself and has no place for firmware",
                 "give it a kernel, and neither bios nor flash",
+                ExitCode.USAGE,
+            )
+        if config.kernel_format == RAW:
+            raise BimetalError(
+                "this board starts no raw binaries",
+                "give it a bzImage (vmlinuz) or an ELF file with a PVH entry point",
                 ExitCode.USAGE,
             )
         data = decompress(read_file(config.kernel, "kernel"), f"the kernel {config.kernel}")

@@ -8,7 +8,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 
@@ -107,8 +109,18 @@ def cache() -> str:
         raise BimetalError(
             f"{folder} has {free >> 20} MiB left", "make room, or set XDG_CACHE_HOME"
         )
-    used = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-    return f"{folder}, {used >> 20} MiB used, {free >> 30} GiB free"
+    return f"{folder}, {size_of(folder) >> 20} MiB used, {free >> 30} GiB free"
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below ``folder``, on its file system; others may be at work there."""
+    device, size = folder.stat().st_dev, 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(place, name))
+                size += status.st_size if status.st_dev == device else 0
+    return size
 
 
 def engine(name: str) -> str:
@@ -117,7 +129,12 @@ def engine(name: str) -> str:
         program.write(PROGRAM)
         program.flush()
         with Machine(
-            "riscv-virt", memory="16M", bios="none", kernel=program.name, accel=name
+            "riscv-virt",
+            memory="16M",
+            bios="none",
+            kernel=program.name,
+            kernel_format="raw",
+            accel=name,
         ) as machine:
             machine.start()
             try:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import click
 
-from bimetal import BimetalError, ExitCode, Machine, Result, fetch_guest, format_size, set_trace
+from bimetal import (
+    GUESTS,
+    BimetalError,
+    ExitCode,
+    Machine,
+    Result,
+    fetch_guest,
+    format_size,
+    set_trace,
+)
 from bimetal.cli.disks import parse_disk
 from bimetal.cli.logs import show_logs
 from bimetal.cli.progress import ShownProgress
@@ -37,7 +46,21 @@ class Software:
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
 @click.option("-m", "--memory", help="Size of memory, like 1G [the guest's, or 512M].")
 @click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--cpu",
+    "model",
+    default="",
+    metavar="MODEL",
+    help="Processor model, on KVM also MODEL,+FEATURE,-FEATURE; 'help' lists them.",
+)
 @click.option("--kernel", metavar="FILE", help="Linux Image, or an ELF file.")
+@click.option(
+    "--kernel-format",
+    type=click.Choice(("auto", "raw")),
+    default="auto",
+    show_default=True,
+    help="'raw' loads a kernel that has no header.",
+)
 @click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
 @click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
 @click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
@@ -65,7 +88,9 @@ def command(
     arch: str | None,
     memory: str | None,
     cpus: int,
+    model: str,
     kernel: str | None,
+    kernel_format: str,
     initrd: str | None,
     append: str | None,
     bios: str | None,
@@ -93,31 +118,51 @@ def command(
         bios=bios,
         append=append or "",
     )
+    if model == "help":
+        return list_models(guest, given, accel)
     software = with_guest(guest, given) if guest else without_guest(given)
     machine = Machine(
         software.board,
         memory=software.memory,
         cpus=cpus,
         kernel=software.kernel,
+        kernel_format=kernel_format,
         initrd=software.initrd,
         append=software.append,
         bios=software.bios,
         accel=accel,
+        cpu_model=model,
         serial=serial,
         reboot=not no_reboot,
     )
     with machine:
-        for disk in map(parse_disk, disks):
-            machine.disk(
-                disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial
-            )
+        add_disks(machine, disks)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        machine.start()
-        result = machine.wait()
-        if stats:
-            click.echo(machine.stats(), err=True)
+        result = play(machine, stats)
     tell(result)
     return result.code
+
+
+def play(machine: Machine, stats: bool) -> Result:
+    """From power on to the end, and what was asked for about the run."""
+    machine.start()
+    result = machine.wait()
+    if stats:
+        click.echo(machine.stats(), err=True)
+    return result
+
+
+def list_models(guest: str | None, given: Software, accel: str) -> int:
+    """Print the processor models that the machine could have."""
+    board = given.board or (GUESTS[guest].board if guest in GUESTS else DEFAULT_BOARD)
+    click.echo("\n".join(Machine.cpu_models(board, accel)))
+    return 0
+
+
+def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
+    """Give the machine the disks, in their order."""
+    for disk in map(parse_disk, disks):
+        machine.disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial)
 
 
 def with_guest(name: str, given: Software) -> Software:

@@ -9,10 +9,14 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
 from bimetal.memory.ram import PAGE_SIZE
 
-__all__ = ["NO_BIOS", "Config", "Disk"]
+__all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk"]
 
 NO_BIOS = "none"
 """The ``bios`` of a machine that starts its kernel without any firmware, not even ours."""
+
+RAW = "raw"
+KERNEL_FORMATS = ("auto", RAW)
+"""What a kernel may be taken for: what its contents say it is, or a raw binary."""
 
 MEMORY_MINIMUM = 1 * MIB
 
@@ -45,6 +49,7 @@ class Config:
     memory: int
     cpus: int
     kernel: str | None = None
+    kernel_format: str = "auto"
     initrd: str | None = None
     append: str = ""
     bios: str | None = None
@@ -61,6 +66,9 @@ class Config:
                 f"a memory of {format_size(self.memory)}",
                 f"give at least {format_size(MEMORY_MINIMUM)}, in whole pages of 4 KiB",
             )
+        if self.kernel_format not in KERNEL_FORMATS:
+            known = ", ".join(KERNEL_FORMATS)
+            raise _usage(f"a kernel of the format {self.kernel_format!r}", f"choose from {known}")
         if self.initrd and not self.kernel:
             raise _usage("an initrd without a kernel", "give a kernel too")
         if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):

@@ -14,7 +14,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
 
-from bimetal.accel.choose import create
+from bimetal.accel.choose import create, models
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
@@ -41,8 +41,10 @@ class Machine:
     """A machine of the board called ``board``.
 
     ``memory`` is a size like ``512M``; ``kernel``, ``initrd`` and ``bios`` are paths, ``flash``
-    those of flash images. Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts
-    the kernel in the CPU's most privileged mode. ``accel`` names an accelerator or is one.
+    those of flash images. ``kernel_format`` is ``auto``, or ``raw`` for a kernel without a header.
+    Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
+    most privileged mode. ``accel`` names an accelerator or is one, ``cpu_model`` one of its
+    `cpu_models`, or the first if it is empty.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
@@ -58,11 +60,13 @@ class Machine:
         memory: str | int = "512M",
         cpus: int = 1,
         kernel: Path | None = None,
+        kernel_format: str = "auto",
         initrd: Path | None = None,
         append: str = "",
         bios: Path | None = None,
         flash: Sequence[Path] = (),
         accel: str | Accelerator = "auto",
+        cpu_model: str = "",
         serial: str | CharBackend = "none",
         hvc: str | CharBackend | None = None,
         reboot: bool = True,
@@ -73,6 +77,7 @@ class Machine:
             memory=parse_size(memory),
             cpus=cpus,
             kernel=fspath(kernel) if kernel else None,
+            kernel_format=kernel_format,
             initrd=fspath(initrd) if initrd else None,
             append=append,
             bios=fspath(bios) if bios else None,
@@ -80,7 +85,13 @@ class Machine:
             reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
-        self._accel = accel
+        if cpu_model and not isinstance(accel, str):
+            raise BimetalError(
+                f"the accelerator {accel.name} is there and has its processor model",
+                "leave cpu_model away, or name an accelerator",
+                ExitCode.USAGE,
+            )
+        self._accel, self._cpu_model = accel, cpu_model
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
@@ -233,6 +244,14 @@ class Machine:
             lines += [f"{events.source}: {count} x {what}" for what, count in events.counts.items()]
         return "\n".join(lines)
 
+    @staticmethod
+    def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
+        """The processor models that such a machine can have here, the default one first.
+
+        Raises `BimetalError` if ``accel`` cannot run the board here.
+        """
+        return models(accel, find_board(board).isa)
+
     # Building it
 
     def _built(self) -> Runner:
@@ -268,6 +287,7 @@ class Machine:
                 clock=self._clock,
                 firmware_calls=boot.firmware_calls,
                 cpus=self.config.cpus,
+                model=self._cpu_model,
             )
         return Runner(chassis, boot, accel, self._world, self._service)
 

@@ -9,7 +9,7 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.kernel import Kernel
 from bimetal.accel.kvm.vm import KvmMachine
 
-__all__ = ["ARCHITECTURES", "create"]
+__all__ = ["ARCHITECTURES", "create", "models"]
 
 ARCHITECTURES = {
     "x86_64": "bimetal.accel.kvm.x86:X86Machine",
@@ -26,10 +26,7 @@ def create(
 
     ``options`` are those of the architecture's class; ``kernel`` stands in for the host in tests.
     """
-    if isa not in ARCHITECTURES:
-        raise KvmUnavailable(f"KVM support for {isa} is not written yet", "use another accelerator")
-    module, _, name = ARCHITECTURES[isa].partition(":")
-    machine_class = getattr(import_module(module), name)
+    machine_class = _machine_class(isa)
     device = Device(kernel)
     closing: Device | KvmMachine = device
     try:
@@ -43,3 +40,16 @@ def create(
         closing.close()
         raise
     return machine
+
+
+def models(isa: str) -> tuple[str, ...]:
+    """The processor models of ``isa``, the default one first. Raises `KvmUnavailable`."""
+    known: tuple[str, ...] = _machine_class(isa).models
+    return known
+
+
+def _machine_class(isa: str) -> Any:
+    if isa not in ARCHITECTURES:
+        raise KvmUnavailable(f"KVM support for {isa} is not written yet", "use another accelerator")
+    module, _, name = ARCHITECTURES[isa].partition(":")
+    return getattr(import_module(module), name)

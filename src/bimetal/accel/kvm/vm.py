@@ -27,6 +27,8 @@ class KvmMachine(ABC):
     """
 
     name = "kvm"
+    models: tuple[str, ...] = ("host",)
+    """The processor models that there are, the default one first."""
 
     def __init__(self, device: Device, cpus: int = 1):
         self.device = device

@@ -13,6 +13,7 @@ from bimetal.accel.kvm.device import Device
 from bimetal.accel.kvm.interrupts import Routes, deliver_message, pc_routes
 from bimetal.accel.kvm.vm import KvmMachine
 from bimetal.accel.kvm.x86_cpu import X86Cpu
+from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.accel.kvm.x86_state import msr_indices
 
 __all__ = ["Controller", "X86Machine"]
@@ -28,6 +29,8 @@ class X86Machine(KvmMachine):
     ``controller`` says who models the interrupt controllers and ``model`` what CPUID tells
     (`x86_cpuid.parse_model`).
     """
+
+    models = tuple(LEVELS)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from ..describe import Isa
 from ..state import StateSpec
 from ..text import OperandKind, in_range, named, number, optional
 
-__all__ = ["F_NAMES", "PMP_COUNT", "X_NAMES", "rv64"]
+__all__ = ["CSR_NAMES", "F_NAMES", "PMP_COUNT", "X_NAMES", "rv64"]
 
 X_NAMES = (
     *("zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
@@ -61,14 +61,17 @@ _state.scalars(64, "hartid")
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
 _state.scalars(8, "firmware_calls")
 
+# The names of CSRs by number; `csrs` fills it in as it declares them.
 CSR_NAMES: dict[int, str] = {}
 
 
-def _read_csr(text: str, _: int) -> int:
-    for value, name in CSR_NAMES.items():
-        if name == text:
-            return value
-    return int(text, 0)
+def _show_csr(value: int, width: int, _: int) -> str:
+    return CSR_NAMES.get(value, hex(value))
+
+
+def _read_csr(text: str, width: int, _: int) -> int:
+    named_so = next((number for number, name in CSR_NAMES.items() if name == text), None)
+    return in_range(int(text, 0), width, False) if named_so is None else named_so
 
 
 _ROUNDING = ("rne", "rtz", "rdn", "rup", "rmm", "rm5", "rm6", "dyn")
@@ -91,7 +94,6 @@ _IORW = ["".join(c for i, c in enumerate("iorw") if n >> (3 - i) & 1) for n in r
 KINDS = {
     "u": number(),
     "s": number(is_signed=True),
-    "h": number(base=16),
     "upper": OperandKind(_show_upper, _read_upper),
     "rel": number(is_signed=True, relative=True),
     "x": named(X_NAMES),
@@ -103,7 +105,7 @@ KINDS = {
     "rm_exact": optional(", ", _ROUNDING, "rne"),
     "iorw": OperandKind(lambda value, width, pc: _IORW[value] or "0", _read_iorw),
     "order": optional(".", ("", "rl", "aq", "aqrl"), ""),
-    "csr": number(base=16),
+    "csr": OperandKind(_show_csr, _read_csr),
 }
 
 rv64 = Isa("riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3)
