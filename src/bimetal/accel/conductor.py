@@ -9,6 +9,7 @@ they begin to execute, so what an earlier run has translated is in place at once
 from __future__ import annotations
 
 import hashlib
+import random
 import sys
 import threading
 import uuid
@@ -21,6 +22,7 @@ from ..base.log import logger
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
+from ..codegen.policy import Policy
 from ..codegen.region import JOINTS
 from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
@@ -29,18 +31,6 @@ __all__ = ["Conductor", "Loaded", "Statistics"]
 
 _log = logger("translator")
 
-# Seconds between looks, while harts run and while they sleep.
-INTERVAL, IDLE_INTERVAL = 0.003, 0.03
-# Samples, each of some sixteen thousand instructions, that make a place worth translating: the
-# interpreter takes as long for them as the worker for a few instructions of the region.
-HOT = 4
-# The same for a worker that has nothing to do.
-WARM = 2
-# Samples in a region that make it worth the optimiser's time.
-VERY_HOT = 6000
-MAX_ENTRIES = 16
-# Jobs that the worker has at a time: one to do, one to do next.
-JOBS = 2
 # How long a thread may hold Python's lock while another waits for it. A hart that comes back from
 # native code must not wait the usual five milliseconds for the conductor.
 SWITCH_INTERVAL = 0.0002
@@ -102,12 +92,12 @@ class _Order:
 class Conductor:
     """One thread, one worker process, for all harts of an accelerator."""
 
-    def __init__(self, native: Interpreter, harts: Sequence[Hart]):
-        self._isa, self._harts = native.layout.isa, harts
+    def __init__(self, native: Interpreter, harts: Sequence[Hart], policy: Policy):
+        self._isa, self._harts, self.policy = native.layout.isa, harts, policy
         self._shared = native.layout.shared
         self._salt = engine_digest(self._isa, self._shared)
         self._store = CodeStore()
-        self._stored = self._store.keys()
+        self._stored = self._store.keys() if policy.keep else set()
         joints = {joint_name(self._isa, j): native.library.address(j) for j in JOINTS}
         self._linker = Linker(joints)
         self._undecoded = native.library.address("h_decode")
@@ -118,11 +108,14 @@ class Conductor:
         self._worker = self._start_worker()
         self._orders: list[_Order] = []
         self._used: set[str] = set()
+        self._chance = random.Random(policy.pieces)
+        self._attending = threading.Lock()
         self._stop = threading.Event()
         self.statistics = Statistics()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
-        self._thread.start()
+        if not policy.wait:
+            self._thread.start()
 
     def _start_worker(self) -> Worker | None:
         try:
@@ -145,14 +138,15 @@ class Conductor:
     def close(self) -> None:
         """End the thread and the worker, and keep what was learnt. Idempotent."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._worker is not None:
             self._worker.close()
         self._store.touch(self._used)
         self._store.close()
 
     def _run(self) -> None:
-        interval = INTERVAL
+        interval = self.policy.interval
         while not self._stop.wait(interval):
             busy = False
             for hart in list(self._harts):
@@ -160,7 +154,19 @@ class Conductor:
                 busy = self._look(hart) or busy
             self._collect()
             self._order()
-            interval = INTERVAL if busy or self._orders else IDLE_INTERVAL
+            busy = busy or bool(self._orders)
+            interval = self.policy.interval if busy else self.policy.idle_interval
+
+    def attend(self, hart: Hart) -> bool:
+        """Translate all that a hart has sampled while it waits; whether there was anything."""
+        with self._attending:
+            self._greet(hart)
+            self._look(hart)
+            new = bool(self._heat)
+            while self._heat or self._orders:
+                self._order()
+                self._collect(None)
+            return new
 
     # -- what is known of pages
     def _key(self, code: bytes) -> str:
@@ -224,16 +230,16 @@ class Conductor:
 
     def _order(self) -> None:
         """Give the worker the hottest places."""
-        while len(self._orders) < JOBS and self._heat:
+        while len(self._orders) < self.policy.jobs and self._heat:
             (index, page, _), heat = self._heat.most_common(1)[0]
-            if heat < (HOT if self._orders else WARM):
+            if heat < (self.policy.hot if self._orders else self.policy.warm):
                 break
             hart = next(hart for hart in self._harts if hart.index == index)
             offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]
             offsets.sort(key=lambda o: -self._heat[index, page, o])
             for offset in offsets:
                 del self._heat[index, page, offset]
-            self._translate(hart, page, offsets[:MAX_ENTRIES])
+            self._translate(hart, page, offsets[: self.policy.places])
         if not self._orders:
             self._improve()
 
@@ -245,13 +251,13 @@ class Conductor:
         wanted = [offset for offset in offsets if offset not in known.asked]
         if wanted:
             known.asked.update(wanted)
-            self._submit(hart, page, key, known, tuple(wanted), 1)
+            self._submit(hart, page, key, known, tuple(wanted), self.policy.level)
 
     def _improve(self) -> None:
         """Have the hottest region made again by the optimiser."""
         for address, heat in self._region_heat.most_common(1):
             key, region = self._by_address[address]
-            if heat < VERY_HOT or region.level > 1:
+            if heat < self.policy.very_hot or region.level > 1:
                 if region.level > 1:
                     del self._region_heat[address]
                 return
@@ -266,18 +272,23 @@ class Conductor:
     def _submit(
         self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int
     ) -> None:
-        executed = hart.executed(page, self._undecoded)
+        executed, policy = hart.executed(page, self._undecoded), self.policy
+        if policy.unexecuted:
+            executed = b"\1" * len(executed)
+        if policy.pieces:
+            entries, policy = policy.cut(self._chance, entries, executed, self._isa.granule)
         # Objects of many runs meet in one process, so each symbol is unique.
-        job = Job(known.code, entries, executed, level, f"region_{uuid.uuid4().hex}")
+        symbol = f"region_{uuid.uuid4().hex}"
+        job = Job(known.code, entries, executed, level, symbol, policy)
         if self._worker is not None and self._worker.submit(job):
             self._orders.append(_Order(hart, page, key, job))
 
-    def _collect(self) -> None:
-        """Take what the worker has finished."""
+    def _collect(self, seconds: float | None = 0) -> None:
+        """Take what the worker has finished, or finishes within some seconds (None: all)."""
         while (
             self._worker is not None
             and self._orders
-            and (answer := self._worker.answer()) is not None
+            and (answer := self._worker.answer(seconds)) is not None
         ):
             self._deliver(self._orders.pop(0), answer)
 
@@ -290,7 +301,8 @@ class Conductor:
         job, known = order.job, self._known[order.key]
         loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
         known.asked.update(answer.entries)
-        part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
-        self._store.put(order.key, answer.content, part)
-        self._used.add(order.key)
+        if self.policy.keep:
+            part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
+            self._store.put(order.key, answer.content, part)
+            self._used.add(order.key)
         order.hart.offer(order.page, known.code, [loaded])

@@ -22,6 +22,7 @@ from ..codegen.layout import (
     PAGE_RECORDS,
     RECORD,
 )  # fmt: skip
+from ..codegen.policy import USUAL
 from ..codegen.runtime import COUNTERS, LEAVE, TRAPPED
 from ..ir.evaluate import Access, Trap
 from ..ir.softfloat import Environment
@@ -32,8 +33,6 @@ from .reference.single import evaluate_insn
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
-# Instructions between polls: some ten microseconds, the delay of an interrupt from outside.
-SLICE = 16384
 ARENA_BYTES = 256 << 20
 _KICKED, _HALT, _FIRMWARE, _MMIO, _REFERENCE = (
     LEAVE.index(name) for name in ("kicked", "halt", "firmware call", "mmio", "reference")
@@ -66,7 +65,9 @@ class InterpCpu:
         self._profile, self._native, self._clock = profile, native, clock
         self._firmware_calls = firmware_calls
         self.state = HartState(native.layout)
-        self._enter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.library.address("enter"))
+        self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
+            native.library.address("enter")
+        )
         self._blank = ctypes.create_string_buffer(native.blank_records())
         self._arena, start = anonymous(ARENA_BYTES)
         self._code_table: mmap.mmap | None = None
@@ -80,7 +81,7 @@ class InterpCpu:
         self._kicked = Kicked()
         self._asked: Exit | None = None
         for name, value in (
-            ("slice", SLICE),
+            ("slice", USUAL.slice),
             ("blank_records", ctypes.addressof(self._blank)),
             ("arena_start", start),
             ("arena_next", start),

@@ -6,9 +6,12 @@ with the code that they were made from. What is translated, and when, the `condu
 
 from __future__ import annotations
 
+import ctypes
+
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
-from ..codegen.layout import PAGE, PAGE_COPY, PAGE_RECORDS, SAMPLES
+from ..codegen.layout import PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLES
+from ..codegen.policy import USUAL, Policy, configured
 from ..seam import Exit
 from .conductor import Conductor, Loaded
 from .interp import InterpAccelerator, InterpCpu
@@ -21,9 +24,20 @@ class JitCpu(InterpCpu):
     """A hart whose hot code is translated."""
 
     def __init__(
-        self, index: int, profile: Profile, native: Interpreter, clock: Clock, firmware_calls: bool
+        self,
+        index: int,
+        profile: Profile,
+        native: Interpreter,
+        clock: Clock,
+        firmware_calls: bool,
+        conductor: Conductor,
     ):
         super().__init__(index, profile, native, clock, firmware_calls)
+        self._conductor, self._policy = conductor, conductor.policy
+        self._attended = 0
+        self.state.set("slice", 0, self._policy.slice)
+        if self._policy.wait:
+            self._enter_alone, self._enter = self._enter, self._enter_attended
         self._arena_words = memoryview(self._arena).cast("Q")
         self._installs: list[tuple[int, bytes, list[Loaded]]] = []
         self._kick_wanted = False
@@ -40,15 +54,50 @@ class JitCpu(InterpCpu):
             if self._installs:
                 self._install()
             exit_ = super().run()
-            if exit_ is not self._kicked or self._kick_wanted:
-                if exit_ is self._kicked:
-                    self._kick_wanted = False
+            if exit_ is not self._kicked:
+                return exit_
+            if self._policy.wait:
+                self._attend()
+            if self._kick_wanted:
+                self._kick_wanted = False
                 return exit_
 
     def kick(self) -> None:
         """See `Cpu.kick`."""
         self._kick_wanted = True
         super().kick()
+
+    # -- policies under which harts wait
+    def _enter_attended(self, address: int) -> None:
+        """Run native code up to the next poll."""
+        self.state.bytes[self._stop] = 1
+        self._enter_alone(address)
+
+    def _attend(self) -> None:
+        """Have translated what was sampled; polls are rare while there is nothing new."""
+        policy = self._policy
+        self._attended += 1
+        if policy.forget and self._attended % policy.forget == 0:
+            self._forget(self._attended // policy.forget % 2 == 0)
+        new = self._conductor.attend(self)
+        often = new or policy.forget
+        wider = min(2 * self.state.get("slice"), USUAL.slice)
+        self.state.set("slice", 0, policy.slice if often else wider)
+
+    def _forget(self, pages: bool) -> None:
+        """Drop everything decoded and installed: the content of pages, or the pages too."""
+        state = self.state
+        if pages and self._code_table is not None:
+            self._code_table[:] = bytes(len(self._code_table))
+            state.set("arena_next", 0, state.get("arena_start"))
+            self.flush()
+        for page in range(self.pages()):
+            start = self.page_start(page)
+            records, copy = start + PAGE_RECORDS, start + PAGE_COPY
+            host = self._arena_words[(start + PAGE_HOST) // 8]
+            self._arena[copy : copy + PAGE] = ctypes.string_at(host, PAGE)
+            self._arena[records : records + len(self._blank) - 1] = self._blank.raw[:-1]
+        self.pages_seen = 0
 
     # -- what the conductor sees
     def page_start(self, page: int) -> int:
@@ -117,14 +166,24 @@ class JitAccelerator(InterpAccelerator):
 
     name = "jit"
 
-    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False, cpus: int = 1):
+    def __init__(
+        self,
+        isa: str,
+        *,
+        clock: Clock,
+        firmware_calls: bool = False,
+        cpus: int = 1,
+        policy: Policy | None = None,
+    ):
         super().__init__(isa, clock=clock, firmware_calls=firmware_calls, cpus=cpus)
         self._harts: list[JitCpu] = []
-        self.conductor = Conductor(self.native, self._harts)
+        self.conductor = Conductor(self.native, self._harts, policy or configured())
 
     def add_cpu(self, index: int) -> JitCpu:
         """See `Accelerator.add_cpu`."""
-        cpu = JitCpu(index, self.profile, self.native, self._clock, self._firmware_calls)
+        cpu = JitCpu(
+            index, self.profile, self.native, self._clock, self._firmware_calls, self.conductor
+        )
         self._adopt(cpu)
         self._harts.append(cpu)
         return cpu

@@ -31,10 +31,14 @@ JOINTS = ("redo", "poll", "go_far")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What a region is made of: its steps, and the offsets at which it can be entered."""
+    """What a region is made of: its steps, and the offsets at which it can be entered.
+
+    An ``exact`` one looks at the budget in all jumps, as the interpreter does.
+    """
 
     steps: Steps
     entries: tuple[int, ...]
+    exact: bool = False
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -139,7 +143,8 @@ class _RegionLowering(TlbLowering):
         target = value.args[0]
         distance = relative(target)
         if distance is not None and 0 <= self.offset + distance < PAGE:
-            self.go(self.offset + distance, self.spent + 1, looks=distance <= 0)
+            looks = distance <= 0 or self.region.exact
+            self.go(self.offset + distance, self.spent + 1, looks)
             return
         name = self.operand(target)
         if distance is None:

@@ -67,14 +67,16 @@ class TlbLowering(Lowering):
         access = value.attr
         assert isinstance(access, Access)
         pointer = self.guest_pointer(value.args[0], access, write=False)
-        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1, {_GUEST}")
+        self.names[value] = self.let(
+            f"load volatile i{value.width}, ptr {pointer}, align 1, {_GUEST}"
+        )
 
     def op_store(self, value: Value) -> None:
         access = value.attr
         assert isinstance(access, Access)
         name = self.operand(value.args[1])
         pointer = self.guest_pointer(value.args[0], access, write=True)
-        self.put(f"store i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
+        self.put(f"store volatile i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
 
     def op_amo(self, value: Value) -> None:
         access, operation = self.amo_of(value)

@@ -26,23 +26,19 @@ from .worker import Compiled, Job, joint_name, receive, send
 __all__ = ["main", "translate"]
 
 NICENESS = 5
-# Instructions of the largest region: beyond it compile time grows faster than the gain.
-LIMIT = 250
-# Places at which a region can be entered: each costs a little of what LLVM can assume.
-MAX_ENTRIES = 64
 
 
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     """Do one job."""
     start = processor_seconds()
-    executed = job.executed
+    executed, policy = job.executed, job.policy
     steps = discover(
-        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), LIMIT
+        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), policy.limit
     )
     entries = [entry for entry in job.entries if entry in steps]
     if entries:
         entries += [place for place in callable_places(steps) if place not in entries]
-    region = Region(steps, tuple(entries[:MAX_ENTRIES]))
+    region = Region(steps, tuple(entries[: policy.max_entries]), policy.exact)
     content = b""
     if region.entries:
         joints = [joint_name(isa, joint) for joint in JOINTS]

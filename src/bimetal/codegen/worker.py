@@ -16,6 +16,7 @@ from typing import IO
 
 from ..base import trace
 from ..isa.describe import Isa
+from .policy import USUAL, Policy
 
 __all__ = ["Compiled", "Job", "Worker", "joint_name", "receive", "send"]
 
@@ -33,6 +34,7 @@ class Job:
     executed: bytes
     level: int
     symbol: str
+    policy: Policy = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,11 @@ class Worker:
         self.waiting += 1
         return True
 
-    def answer(self) -> Compiled | None:
-        """The next answer, if there is one now."""
+    def answer(self, seconds: float | None = 0) -> Compiled | None:
+        """The next answer, if it comes within some seconds; None waits for it."""
         pipe = self._process.stdout
         assert pipe is not None
-        if not self.waiting or not select.select([pipe], [], [], 0)[0]:
+        if not self.waiting or not select.select([pipe], [], [], seconds)[0]:
             return None
         answer = receive(pipe)
         self.waiting -= 1
