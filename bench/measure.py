@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import subprocess
@@ -13,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Running", "Run", "laps", "run"]
-
-TICKS_A_SECOND = 10_000_000
-"""The timebase of the board ``virt``."""
+__all__ = ["Run", "Running", "alternate", "run"]
 
 
 class Running:
@@ -115,9 +111,12 @@ def run(
         return Run(seen, running.seconds, running.output, code)
 
 
-def laps(result: Run) -> list[tuple[str, float]]:
-    """What a bench guest printed for each lap: its result, and its seconds by the guest's clock."""
-    found = re.findall(r"BENCH \w+ lap=\d+ result=(\w+) ticks=(\d+)", result.output)
-    if not found:
-        raise ValueError(f"no result in the output:\n{result.output}")
-    return [(value, int(ticks) / TICKS_A_SECOND) for value, ticks in found]
+def alternate(
+    ours: Sequence[str], theirs: Sequence[str], rounds: int, cache: Path | None = None
+) -> list[tuple[Run, Run]]:
+    """Both commands in turn, each to its end, after one run of each that is not counted.
+
+    What else the host does falls on both. ``cache`` is for ours.
+    """
+    pairs = [(run(ours, cache=cache), run(theirs)) for _ in range(rounds + 1)]
+    return pairs[1:]

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
+from bench.caches import private_caches
 from bench.linux import MEMORY, linux
 from bench.measure import Running
 from bench.resident import Resident, resident
 
-__all__ = ["Sample", "growth", "idle", "loop"]
+__all__ = ["Sample", "beside", "growth", "loop"]
 
 IDLE = "BENCH-IDLE"
 SETTLED = 5.0
@@ -30,7 +32,8 @@ LIMIT = 300.0
 SETTLING = 1 / 6
 """The share of the loop in which memory may still grow: caches fill, code is translated."""
 
-TOLERANCE = 2 << 20
+MIB = 1 << 20
+TOLERANCE = 2 * MIB
 """Bytes that the medians may differ by: a heap breathes."""
 
 HEADER = f"{'MiB resident':24} {'guest':>8} {'own':>8} {'helpers':>8} {'total':>8}"
@@ -48,22 +51,33 @@ class Sample:
 def row(title: str, memory: Resident) -> str:
     """A line of either table."""
     parts = (memory.guest, memory.own, memory.helpers, memory.total)
-    return f"{title:24} " + " ".join(f"{part / (1 << 20):8.1f}" for part in parts)
+    return f"{title:24} " + " ".join(f"{part / MIB:8.1f}" for part in parts)
 
 
-def idle(command: Sequence[str]) -> Resident:
+def idle(command: Sequence[str], cache: Path | None = None) -> Resident:
     """The memory of an emulator whose guest has come up and waits."""
-    with Running(command) as running:
+    with Running(command, cache) as running:
         if running.listen(LIMIT, IDLE) is None:
             raise click.ClickException(f"the guest did not come up:\n{running.output[-2000:]}")
         running.listen(SETTLED)
         return resident(running.process.pid, MEMORY)
 
 
-def loop(command: Sequence[str], seconds: float, every: float) -> list[Sample]:
+def beside(options: Sequence[str]) -> Iterator[str]:
+    """Both emulators with the same guest at the same point: the lines of the report."""
+    guest = linux(f"echo {IDLE}; sleep 100000")
+    yield HEADER
+    with private_caches("memory") as (cache,):
+        yield row("bimetal", idle(guest.ours(options), cache.path))
+    yield row("qemu", idle(guest.theirs()))
+
+
+def loop(
+    command: Sequence[str], seconds: float, every: float, cache: Path | None = None
+) -> list[Sample]:
     """Samples of an emulator whose guest creates processes, shown as they are taken."""
     samples: list[Sample] = []
-    with Running(command) as running:
+    with Running(command, cache) as running:
         if running.listen(LIMIT, "BENCH processes=") is None:
             raise click.ClickException(f"the guest did not come up:\n{running.output[-2000:]}")
         end = running.seconds + seconds
@@ -78,9 +92,7 @@ def loop(command: Sequence[str], seconds: float, every: float) -> list[Sample]:
     return samples
 
 
-def growth(
-    samples: Sequence[Sample], part: Callable[[Resident], int] = lambda memory: memory.overhead
-) -> int:
+def growth(samples: Sequence[Sample], part: Callable[[Resident], int]) -> int:
     """How many bytes more there are at the end than after settling: medians of a third each."""
     settled = samples[int(len(samples) * SETTLING) :]
     third = max(1, len(settled) // 3)
@@ -93,12 +105,14 @@ def growth(
 
 def verdict(samples: Sequence[Sample]) -> str:
     """What the loop has shown, in a sentence."""
-    more = growth(samples)
     created = samples[-1].processes - samples[0].processes
-    kept = "it grew" if more > TOLERANCE else "it did not grow"
+    own = growth(samples, lambda memory: memory.own)
+    helpers = growth(samples, lambda memory: memory.helpers)
+    overhead = growth(samples, lambda memory: memory.overhead)
     return (
-        f"{created} processes in {samples[-1].seconds - samples[0].seconds:.0f} s; "
-        f"memory besides the guest's changed by {more / (1 << 20):+.1f} MiB: {kept}"
+        f"{created} processes in {samples[-1].seconds - samples[0].seconds:.0f} s;"
+        f" MiB from the first third after settling to the last: own {own / MIB:+.1f},"
+        f" helpers {helpers / MIB:+.1f}: {'it grew' if overhead > TOLERANCE else 'it did not grow'}"
     )
 
 
@@ -109,14 +123,14 @@ def verdict(samples: Sequence[Sample]) -> str:
 def main(minutes: float, every: float, accel: str) -> None:
     """Show resident memory: of idle guests, or in a loop of processes."""
     options = ["--accel", accel]
-    click.echo(HEADER)
-    if minutes:
-        guest = linux("sh /bench/processes.sh", "processes.sh")
-        click.echo(verdict(loop(guest.ours(options), minutes * 60, every)))
+    if not minutes:
+        for line in beside(options):
+            click.echo(line)
         return
-    guest = linux(f"echo {IDLE}; sleep 100000")
-    click.echo(row("bimetal", idle(guest.ours(options))))
-    click.echo(row("qemu", idle(guest.theirs())))
+    click.echo(HEADER)
+    guest = linux("sh /bench/processes.sh", "processes.sh")
+    with private_caches("memory") as (cache,):
+        click.echo(verdict(loop(guest.ours(options), minutes * 60, every, cache.path)))
 
 
 if __name__ == "__main__":
