@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.programs import SOURCES
 from bimetal.catalogue import cache_folder, fetch
+from bimetal.catalogue.folder import scratch_folder
 from bimetal.catalogue.newc import Archive
 
 __all__ = ["BIMETAL", "MARKER", "MEMORY", "QEMU", "Linux", "linux"]
@@ -57,6 +58,8 @@ def linux(order: str, script: str = "", disk: Path | None = None) -> Linux:
         archive = Archive()
         archive.file(f"bench/{script}", (SOURCES / script).read_bytes(), 0o755)
         initrd = cache_folder() / "bench" / f"{script}.initrd"
-        initrd.parent.mkdir(parents=True, exist_ok=True)
-        initrd.write_bytes(payload.initrd.read_bytes() + archive.to_bytes())
+        with scratch_folder(initrd) as scratch:
+            fresh = scratch / initrd.name
+            fresh.write_bytes(payload.initrd.read_bytes() + archive.to_bytes())
+            fresh.replace(initrd)
     return Linux(payload.kernel, initrd, f'{payload.append} quiet bmrun="{order}"', disk)
