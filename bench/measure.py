@@ -1,20 +1,85 @@
-"""One run of an emulator: a process, its output, and when a line of it came."""
+"""One run of an emulator: a process, its output, and when a piece of it came."""
 
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
-__all__ = ["Run", "laps", "run"]
+__all__ = ["Run", "Running", "alternate", "run"]
 
-TICKS_A_SECOND = 10_000_000
-"""The timebase of the board ``virt``."""
+
+class Running:
+    """A process without input, in a session of its own; with the ``with`` statement it ends too.
+
+    ``cache`` is the folder that it takes for ``XDG_CACHE_HOME``, where that is not the user's.
+    """
+
+    def __init__(self, command: Sequence[str], cache: Path | None = None):
+        # As a person would run it: Python keeps what it has compiled of our sources.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        if cache is not None:
+            environment["XDG_CACHE_HOME"] = str(cache)
+        self.name = command[0]
+        self.begin = time.perf_counter()
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self._pipe = self.process.stdout
+        self._printed = b""
+        self.ended = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.perf_counter() - self.begin
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far, as far as it was listened to."""
+        return self._printed.decode(errors="replace")
+
+    def listen(self, seconds: float, marker: str = "") -> float | None:
+        """Take output for so long, or to the end, or until ``marker`` has been printed.
+
+        Returns when the marker came, in seconds since the start, or None if it did not.
+        """
+        until = time.perf_counter() + seconds
+        wanted = marker.encode()
+        while not (wanted and wanted in self._printed):
+            left = until - time.perf_counter()
+            if self.ended or left <= 0 or not select.select([self._pipe], [], [], left)[0]:
+                return None
+            piece = os.read(self._pipe.fileno(), 65536)
+            self.ended = not piece
+            self._printed += piece
+        return self.seconds
+
+    def stop(self) -> int:
+        """End it if it still runs, with all it has started; its exit code. Idempotent."""
+        if not self.ended and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        self._pipe.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @dataclass(frozen=True)
@@ -27,43 +92,31 @@ class Run:
     code: int
 
 
-def run(command: Sequence[str], marker: str = "", limit: float = 300) -> Run:
-    """Run ``command`` without input until it ends or has printed ``marker``."""
-    # As a person would run it: Python keeps what it has compiled of our sources.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    output, seen, wanted = b"", None, marker.encode()
-    while (left := limit - (time.perf_counter() - begin)) > 0:
-        if not select.select([process.stdout], [], [], left)[0]:
-            break
-        piece = os.read(process.stdout.fileno(), 65536)
-        if not piece:
-            break
-        output += piece
-        if wanted and wanted in output:
-            seen = time.perf_counter() - begin
-            break
-    else:
-        raise TimeoutError(f"{command[0]} took longer than {limit:.0f} s")
-    if seen is not None:
-        os.killpg(process.pid, signal.SIGKILL)
-    code = process.wait()
-    process.stdout.close()
-    return Run(seen, time.perf_counter() - begin, output.decode(errors="replace"), code)
+def run(
+    command: Sequence[str],
+    marker: str = "",
+    *,
+    to_end: bool = False,
+    limit: float = 300,
+    cache: Path | None = None,
+) -> Run:
+    """Run ``command`` until it ends, or has printed ``marker`` unless it is to go on ``to_end``."""
+    with Running(command, cache) as running:
+        seen = running.listen(limit, marker) if marker else None
+        if seen is None or to_end:
+            running.listen(limit - running.seconds)
+            if not running.ended:
+                raise TimeoutError(f"{running.name} took longer than {limit:.0f} s")
+        code = running.stop()
+        return Run(seen, running.seconds, running.output, code)
 
 
-def laps(result: Run) -> list[tuple[str, float]]:
-    """What a bench guest printed for each lap: its result, and its seconds by the guest's clock."""
-    found = re.findall(r"BENCH \w+ lap=\d+ result=(\w+) ticks=(\d+)", result.output)
-    if not found:
-        raise ValueError(f"no result in the output:\n{result.output}")
-    return [(value, int(ticks) / TICKS_A_SECOND) for value, ticks in found]
+def alternate(
+    ours: Sequence[str], theirs: Sequence[str], rounds: int, cache: Path | None = None
+) -> list[tuple[Run, Run]]:
+    """Both commands in turn, each to its end, after one run of each that is not counted.
+
+    What else the host does falls on both. ``cache`` is for ours.
+    """
+    pairs = [(run(ours, cache=cache), run(theirs)) for _ in range(rounds + 1)]
+    return pairs[1:]

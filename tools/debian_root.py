@@ -45,8 +45,13 @@ def register_emulator() -> None:
     (BINFMT / "register").write_bytes(BINFMT_ENTRY.read_bytes().strip())
 
 
-def make_root(image: Path, suite: str = "trixie", size: str = "1G") -> None:
-    """Write the image; subprocess.CalledProcessError if a program fails."""
+def make_root(
+    image: Path, suite: str = "trixie", size: str = "1G", packages: str = PACKAGES
+) -> None:
+    """Write the image with ``packages`` besides the essential ones.
+
+    Raises subprocess.CalledProcessError if a program fails.
+    """
     register_emulator()
     with scratch_folder(image) as scratch:
         root = scratch / "root"
@@ -56,7 +61,7 @@ def make_root(image: Path, suite: str = "trixie", size: str = "1G") -> None:
                 "--quiet",
                 "--architectures=riscv64",
                 "--variant=minbase",
-                f"--include={PACKAGES}",
+                f"--include={packages}",
                 '--aptopt=Acquire::Check-Valid-Until "false"',
                 f"--keyring={find_keyring()}",
                 f"--customize-hook={CUSTOMIZE}",
@@ -77,12 +82,13 @@ def make_root(image: Path, suite: str = "trixie", size: str = "1G") -> None:
 @click.argument("image", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--suite", default="trixie", show_default=True)
 @click.option("--size", default="1G", show_default=True)
-def main(image: Path, suite: str, size: str) -> None:
+@click.option("--include", default=PACKAGES, show_default=True, help="Packages, with commas.")
+def main(image: Path, suite: str, size: str, include: str) -> None:
     """Make a Debian root file system on the raw IMAGE."""
     if lacking := missing_tools():
         raise click.ClickException(f"this host lacks {lacking}")
     try:
-        make_root(image, suite, size)
+        make_root(image, suite, size, include)
     except BimetalError as error:
         raise click.ClickException(str(error)) from error
 

@@ -1,0 +1,60 @@
+"""Private cache folders for our runs, so that what a run finds compiled is known.
+
+A folder as it is after installation holds the compiled interpreter and no region of any guest.
+It is made once for each version of the sources, by a run that only interprets.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from bench.linux import linux
+from bench.measure import run
+from bimetal.catalogue import cache_folder
+from bimetal.catalogue.folder import scratch_folder
+from bimetal.codegen.interpreter import engine_digest
+from bimetal.isa.names import instruction_set
+
+__all__ = ["Cache", "private_caches"]
+
+
+class Cache:
+    """A folder to be given to runs as ``XDG_CACHE_HOME``."""
+
+    def __init__(self, installed: Path, path: Path):
+        self._installed, self.path = installed, path
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what runs have left: as after installation."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(self._installed, self.path)
+
+
+@contextmanager
+def private_caches(*names: str) -> Iterator[list[Cache]]:
+    """Caches as after installation, one for each name; they are gone at the end."""
+    source = installed_cache()
+    with scratch_folder(source.parent) as scratch:
+        # A copy, as another version of the sources may take the place of the folder meanwhile.
+        installed = scratch / "installed"
+        shutil.copytree(source, installed)
+        yield [Cache(installed, scratch / name) for name in names]
+
+
+def installed_cache() -> Path:
+    """The folder that caches begin as."""
+    home = cache_folder() / "bench" / "installed"
+    path = home / engine_digest(instruction_set("riscv64")).hex()[:16]
+    if home.exists() and not path.exists():
+        shutil.rmtree(home)  # of another version of the sources
+    # Also where the folder is there: another LLVM may have come since, or another processor.
+    result = run(linux("true").ours(["--accel", "interp"]), cache=path)
+    if result.code != 0:
+        raise click.ClickException(f"the interpreter does not run:\n{result.output[-2000:]}")
+    return path
