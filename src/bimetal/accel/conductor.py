@@ -13,9 +13,10 @@ import random
 import sys
 import threading
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
 from ..base.log import logger
@@ -47,12 +48,17 @@ class Loaded:
 
 @dataclass(slots=True)
 class Statistics:
-    """What the translator has done; ``seconds`` are the worker's processor time."""
+    """What the translator has done; ``seconds`` are the worker's processor time.
+
+    ``translated`` and ``interpreted`` are the samples in regions and elsewhere.
+    """
 
     compiled: int = 0
     from_store: int = 0
     instructions: int = 0
     seconds: float = 0.0
+    translated: int = 0
+    interpreted: int = 0
 
 
 class Hart(Protocol):
@@ -72,11 +78,17 @@ class Hart(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a page's content; ``asked`` are the entries that were ever asked for."""
+    """What is known of a page's content; ``asked`` are the entries that were ever asked for.
+
+    ``improved`` are the regions that the optimiser has been given; ``recalled``: an earlier run has
+    translated what was hot.
+    """
 
     code: bytes
     regions: list[Loaded] = field(default_factory=list)
     asked: set[int] = field(default_factory=set)
+    improved: list[Loaded] = field(default_factory=list)
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +115,11 @@ class Conductor:
         self._undecoded = native.library.address("h_decode")
         self._known: dict[str, _Known] = {}
         self._by_address: dict[int, tuple[str, Loaded]] = {}
-        self._heat: Counter[tuple[int, int, int]] = Counter()
-        self._region_heat: Counter[int] = Counter()
+        self._at: dict[tuple[int, int], _Known] = {}
+        self._heat: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+        self._region_heat: defaultdict[int, float] = defaultdict(float)
+        self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._seen_at: dict[int, tuple[Hart, int]] = {}
         self._worker = self._start_worker()
         self._orders: list[_Order] = []
         self._used: set[str] = set()
@@ -133,6 +148,8 @@ class Conductor:
             "regions from the store": done.from_store,
             "instructions compiled": done.instructions,
             "ms of the compiler's time": round(done.seconds * 1000),
+            "samples in regions": done.translated,
+            "samples elsewhere": done.interpreted,
         }
 
     def close(self) -> None:
@@ -184,6 +201,7 @@ class Conductor:
 
     def _recall(self, key: str, known: _Known) -> None:
         self._used.add(key)
+        known.recalled = True
         for part, content in sorted(self._store.parts(key)):
             level, symbol, *entries = part.split(" ")
             offsets = tuple(int(entry, 16) for entry in entries)
@@ -209,6 +227,7 @@ class Conductor:
         for page in range(hart.pages_seen, pages):
             code = hart.code_of(page)
             _, known = self._of(code)
+            self._at[hart.index, page] = known
             if known.regions:
                 hart.offer(page, code, known.regions)
         hart.pages_seen = pages
@@ -221,27 +240,39 @@ class Conductor:
             page, offset = hart.place(record)
             if not 0 <= offset < PAGE:
                 continue
+            known = self._at.get((hart.index, page))
+            recalled = known is not None and known.recalled
+            heat = count / self.policy.patience if recalled else count
             handler = hart.handler(page, offset)
             if handler in self._by_address:
-                self._region_heat[handler] += count
+                self._region_heat[handler] += heat
+                self._entered[handler][offset] += count
+                self._seen_at[handler] = hart, page
+                self.statistics.translated += count
             else:
-                self._heat[hart.index, page, offset] += count
+                self._heat[hart.index, page, offset] += heat
+                self.statistics.interpreted += count
         return bool(samples)
 
     def _order(self) -> None:
-        """Give the worker the hottest places."""
-        while len(self._orders) < self.policy.jobs and self._heat:
-            (index, page, _), heat = self._heat.most_common(1)[0]
-            if heat < (self.policy.hot if self._orders else self.policy.warm):
-                break
-            hart = next(hart for hart in self._harts if hart.index == index)
-            offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]
-            offsets.sort(key=lambda o: -self._heat[index, page, o])
-            for offset in offsets:
-                del self._heat[index, page, offset]
-            self._translate(hart, page, offsets[: self.policy.places])
-        if not self._orders:
-            self._improve()
+        """Give the worker the hottest places, or else the hottest regions to optimise."""
+        while len(self._orders) < self.policy.jobs:
+            spot, heat = max(self._heat.items(), key=itemgetter(1), default=(None, 0))
+            if spot is not None and heat >= self.policy.hot:
+                self._order_page(spot[0], spot[1])
+            elif not self._improve():
+                if spot is None or heat < self.policy.warm or self._orders:
+                    break
+                self._order_page(spot[0], spot[1])
+
+    def _order_page(self, index: int, page: int) -> None:
+        """Have the hot places of a page translated."""
+        hart = next(hart for hart in self._harts if hart.index == index)
+        offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]
+        offsets.sort(key=lambda o: -self._heat[index, page, o])
+        for offset in offsets:
+            del self._heat[index, page, offset]
+        self._translate(hart, page, offsets[: self.policy.places])
 
     def _translate(self, hart: Hart, page: int, offsets: list[int]) -> None:
         """Get a region for hot places of a page, from what is known or from the worker."""
@@ -253,21 +284,20 @@ class Conductor:
             known.asked.update(wanted)
             self._submit(hart, page, key, known, tuple(wanted), self.policy.level)
 
-    def _improve(self) -> None:
-        """Have the hottest region made again by the optimiser."""
-        for address, heat in self._region_heat.most_common(1):
-            key, region = self._by_address[address]
-            if heat < self.policy.very_hot or region.level > 1:
-                if region.level > 1:
-                    del self._region_heat[address]
-                return
-            del self._region_heat[address]
-            known = self._known[key]
-            for hart in self._harts:
-                for page in range(hart.pages()):
-                    if hart.code_of(page) == known.code:
-                        self._submit(hart, page, key, known, region.entries, 2)
-                        return
+    def _improve(self) -> bool:
+        """Have the hottest region made again by the optimiser; whether one is hot enough."""
+        address, heat = max(self._region_heat.items(), key=itemgetter(1), default=(0, 0))
+        if heat < self.policy.very_hot:
+            return False
+        del self._region_heat[address]
+        key, region = self._by_address[address]
+        hart, page = self._seen_at[address]
+        known = self._known[key]
+        if region.level == 1 and region not in known.improved and hart.code_of(page) == known.code:
+            known.improved.append(region)
+            hottest = self._entered[address].most_common(self.policy.places)
+            self._submit(hart, page, key, known, tuple(offset for offset, _ in hottest), 2)
+        return True
 
     def _submit(
         self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int

@@ -16,7 +16,7 @@ from ..isa.trace import Branches
 from .fplower import for_reference
 from .layout import PAGE
 
-__all__ = ["Step", "Steps", "callable_places", "discover", "relative"]
+__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "relative"]
 
 # What a region cannot do itself: it ends before such an instruction.
 _OUTSIDE = {
@@ -31,7 +31,8 @@ class Step:
 
     ``targets`` are the offsets of its jumps that stay in the page; ``falls`` says whether the
     instruction after it may follow, ``dynamic`` whether it jumps to an address in a register,
-    ``returns`` whether it leaves its successor's address behind, as calls do.
+    ``returns`` whether it leaves its successor's address behind, as calls do; ``resumes`` whether
+    it stands behind an instruction that the interpreter has to do.
     """
 
     offset: int
@@ -41,6 +42,7 @@ class Step:
     falls: bool = True
     dynamic: bool = False
     returns: bool = False
+    resumes: bool = False
 
     @property
     def end(self) -> int:
@@ -115,6 +117,12 @@ def _step(isa: Isa, code: bytes, offset: int) -> Step | None:
     return step
 
 
+def _behind(isa: Isa, code: bytes, offset: int) -> int:
+    """The offset behind an instruction that no region can hold; its own if it is none."""
+    decoded = isa.decode(int.from_bytes(code[offset : offset + isa.fetch], "little"))
+    return offset + decoded.insn.length if decoded is not None else offset
+
+
 def discover(
     isa: Isa, code: bytes, entries: Iterable[int], executed: Callable[[int], bool], limit: int
 ) -> Steps:
@@ -123,15 +131,17 @@ def discover(
     refused: set[int] = set()
     work = list(entries)
     while work and len(steps) < limit:
-        offset = work.pop(0)
+        offset, resumes = work.pop(0), False
         while offset not in steps and offset not in refused and len(steps) < limit:
-            if not executed(offset):
+            if offset >= PAGE or not executed(offset):
                 break
             step = _step(isa, code, offset)
             if step is None:
                 refused.add(offset)
-                break
+                offset, resumes = _behind(isa, code, offset), True
+                continue
             steps[offset] = step
+            step.resumes, resumes = resumes, False
             work += step.targets
             if step.returns and step.end < PAGE:
                 work.append(step.end)
@@ -141,10 +151,26 @@ def discover(
     return steps
 
 
-def callable_places(steps: Steps) -> list[int]:
-    """Where control comes in from other pages: behind calls, and at functions called here."""
+def places_entered(steps: Steps) -> list[int]:
+    """Where control comes in from elsewhere: at functions called here, behind calls and behind
+    what the interpreter does, and at the heads of loops, where the budget runs out."""
     places: set[int] = set()
     for step in steps.values():
         if step.returns:
             places.update((step.end, *step.targets))
+        if step.resumes:
+            places.add(step.offset)
+        places.update(target for target in step.targets if target <= step.offset)
     return sorted(places & steps.keys())
+
+
+def heads(steps: Steps, entries: Iterable[int]) -> set[int]:
+    """Where basic blocks begin."""
+    found = set(entries)
+    for step in steps.values():
+        found.update(step.targets)
+        if step.targets or step.returns or step.dynamic:
+            found.add(step.end)
+        if step.resumes:
+            found.add(step.offset)
+    return found & steps.keys()

@@ -17,7 +17,7 @@ __all__ = [
     "Linker",
     "assembly",
     "compile_object",
-    "compile_quickly",
+    "compile_region",
     "load_or_build",
     "sources_digest",
 ]
@@ -51,27 +51,36 @@ def compile_object(text: str) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def _simplified(text: str) -> llvm.ModuleRef:
-    """A region after the passes that matter for one: variables into registers, simplify."""
-    machine = _target(1)
+def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]:
+    """A region ready for code generation, and by what.
+
+    Unless it must be ``quick``, it goes through the passes that matter for one: variables into
+    registers, simplify. All that LLVM has at its second level takes thrice the time and makes
+    some regions faster and others slower.
+    """
     module = llvm.parse_assembly(text)
+    if quick:
+        return _target(0), module
+    machine = _target(1)
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
     passes.run(module, builder)
-    return module
+    return machine, module
 
 
-def compile_quickly(text: str) -> bytes:
-    """Compile a region for soon."""
-    return bytes(_target(1).emit_object(_simplified(text)))
+def compile_region(text: str, quick: bool) -> bytes:
+    """Compile a region to an object file's content, for soon or for long."""
+    machine, module = _region(text, quick)
+    return bytes(machine.emit_object(module))
 
 
-def assembly(text: str) -> str:
-    """The host's instructions that `compile_quickly` makes, as text."""
-    return str(_target(1).emit_assembly(_simplified(text)))
+def assembly(text: str, quick: bool) -> str:
+    """The host's instructions that `compile_region` makes, as text."""
+    machine, module = _region(text, quick)
+    return str(machine.emit_assembly(module))
 
 
 def sources_digest(*folders: str) -> bytes:

@@ -47,14 +47,18 @@ class Policy:
     warm: int = 2
     """The same for a worker that has nothing to do."""
 
-    very_hot: int = 6000
+    very_hot: int = 400
     """Samples in a region that make it worth the optimiser's time."""
+
+    patience: int = 4
+    """How many times these numbers it takes in a page that an earlier run has translated parts of:
+    what is hot by chance in one run and not in another is not worth translating in each."""
 
     places: int = 16
     """Sampled places of a page that one job is asked to make entries of."""
 
-    jobs: int = 2
-    """Jobs that the worker has at a time: one to do, one to do next."""
+    jobs: int = 3
+    """Jobs that the worker has at a time: one to do, and more so that it need not wait."""
 
     limit: int = 250
     """Instructions of the largest region: beyond it compile time grows faster than the gain."""
@@ -66,7 +70,7 @@ class Policy:
     """Instructions between polls: some ten microseconds, the delay of an interrupt from outside."""
 
     level: int = 1
-    """The level of code generation for what is translated first."""
+    """The level of what is translated first: 1 quick to compile, 2 optimised."""
 
     keep: bool = True
     """Whether regions go to the store and are taken from it."""

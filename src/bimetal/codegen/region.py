@@ -1,9 +1,10 @@
 """Regions: a hot part of a page of guest code as one native function.
 
 A region has a handler's signature and is installed by putting its address into the records of its
-entries. Inside, operands are constants and guest registers are SSA values. Whatever it cannot do
-(a TLB miss, a rare case, an instruction it has no form for) it leaves to the interpreter *before*
-the instruction, with all registers written back, so every fault is precise.
+entries. Inside, operands are constants. In an optimised region guest registers are SSA values; in a
+quick one they stay in the hart's state, so there is nothing to bring in or to write back. Whatever
+a region cannot do (a TLB miss, a rare case, an instruction it has no form for) it leaves to the
+interpreter *before* the instruction, with all registers written back, so every fault is precise.
 
 A region depends on nothing but the code at certain offsets of a page: the page's address comes in
 with the record. So it serves every page, process and run with the same code there.
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..ir.value import Value
-from .discover import Steps, relative
+from .discover import Steps, heads, relative
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .fplower import declarations as fp_declarations
 from .host import current
@@ -33,11 +34,13 @@ JOINTS = ("redo", "poll", "go_far")
 class Region:
     """What a region is made of: its steps, and the offsets at which it can be entered.
 
-    An ``exact`` one looks at the budget in all jumps, as the interpreter does.
+    A ``quick`` one is lowered for a compiler that does not optimise. An ``exact`` one looks at the
+    budget in all jumps, as the interpreter does.
     """
 
     steps: Steps
     entries: tuple[int, ...]
+    quick: bool = False
     exact: bool = False
 
     @property
@@ -59,18 +62,9 @@ class _RegionLowering(TlbLowering):
         self.region = region
         self.used: dict[tuple[str, int], str] = {}
         self.written: set[tuple[str, int]] = set()
-        self.heads = self._heads()
+        self.heads = heads(region.steps, region.entries)
         self.offset = 0
         self.spent = 0
-
-    def _heads(self) -> set[int]:
-        """Where basic blocks begin."""
-        heads = set(self.region.entries)
-        for step in self.region.steps.values():
-            heads.update(step.targets)
-            if step.targets or step.returns or step.dynamic:
-                heads.add(step.end)
-        return heads & self.region.steps.keys()
 
     # -- registers are variables of the function
     def _register(self, name: str, index: Value) -> str:
@@ -83,10 +77,16 @@ class _RegionLowering(TlbLowering):
         return cell
 
     def op_get(self, value: Value) -> None:
+        if self.region.quick:
+            super().op_get(value)
+            return
         cell = self._register(str(value.attr), value.args[0])
         self.names[value] = self.let(f"load i{value.width}, ptr {cell}")
 
     def op_set(self, value: Value) -> None:
+        if self.region.quick:
+            super().op_set(value)
+            return
         index, new = value.args
         name = str(value.attr)
         operand = self.operand(new)

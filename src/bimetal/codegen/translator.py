@@ -17,9 +17,9 @@ from ..base.clock import processor_seconds
 from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
-from .discover import callable_places, discover
+from .discover import discover, heads, places_entered
 from .layout import Layout
-from .native import assembly, compile_object, compile_quickly
+from .native import assembly, compile_region
 from .region import JOINTS, Region, region_text
 from .worker import Compiled, Job, joint_name, receive, send
 
@@ -35,16 +35,20 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     steps = discover(
         isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), policy.limit
     )
+    quick = job.level == 1
     entries = [entry for entry in job.entries if entry in steps]
-    if entries:
-        entries += [place for place in callable_places(steps) if place not in entries]
-    region = Region(steps, tuple(entries[: policy.max_entries]), policy.exact)
+    if entries and quick:  # an entry costs nothing where registers are in memory anyway
+        entries = sorted(heads(steps, entries))
+    elif entries:
+        entries += [place for place in places_entered(steps) if place not in entries]
+        entries = entries[: policy.max_entries]
+    region = Region(steps, tuple(entries), quick, policy.exact)
     content = b""
     if region.entries:
         joints = [joint_name(isa, joint) for joint in JOINTS]
         text = region_text(layout, job.symbol, region, joints)
         _show(region, text)
-        content = compile_object(text) if job.level > 1 else compile_quickly(text)
+        content = compile_region(text, quick)
     return Compiled(content, region.entries, len(steps), processor_seconds() - start)
 
 
@@ -58,7 +62,7 @@ def _show(region: Region, text: str) -> None:
     if trace.enabled("llvm"):
         print(text, file=sys.stderr)
     if trace.enabled("asm"):
-        print(assembly(text), file=sys.stderr)
+        print(assembly(text, region.quick), file=sys.stderr)
 
 
 def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
