@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
-from ..codegen.layout import PAGE, PAGE_COPY, PAGE_RECORDS, SAMPLES
+from ..codegen.layout import PAGE, PAGE_COPY, PAGE_RECORDS, SAMPLE_WORDS
 from ..seam import Exit
 from .conductor import Conductor, Loaded
 from .interp import InterpAccelerator, InterpCpu
 from .profile import Profile
+from .sampler import SampleReader
 
 __all__ = ["JitAccelerator", "JitCpu"]
 
@@ -27,9 +28,7 @@ class JitCpu(InterpCpu):
         self._arena_words = memoryview(self._arena).cast("Q")
         self._installs: list[tuple[int, bytes, list[Loaded]]] = []
         self._kick_wanted = False
-        self._samples_seen = 0
-        self._sample_count = self.state.word("sample_count")
-        self._ring = self.state.word("sample")
+        self._samples = SampleReader(self.state)
         self.pages_seen = 0
         self.installed = 0
 
@@ -80,13 +79,9 @@ class JitCpu(InterpCpu):
         return bytes(handler != undecoded for handler in handlers)
 
     def samples(self) -> list[int]:
-        """The records at which the budget ran out since the last call; `place` explains one."""
-        total = self.state.words[self._sample_count]
-        fresh = min(total - self._samples_seen, SAMPLES)
-        self._samples_seen = total
-        ring = self.state.words[self._ring : self._ring + SAMPLES].tolist()
-        start, end = (total - fresh) % SAMPLES, total % SAMPLES
-        return ring[start:end] if start < end or not fresh else ring[start:] + ring[:end]
+        """The records to which jumps led where the budget ran out, since the last call; `place`
+        explains one."""
+        return [record for record in self._samples.take()[::SAMPLE_WORDS] if record]
 
     def place(self, record: int) -> tuple[int, int]:
         """The page and offset that a record stands for."""
