@@ -73,10 +73,14 @@ def test_functions_have_their_shares(tmp_path: Path, accel: str, tier: str) -> N
     )
     with Machine(kernel=program, bios="none", memory="16M", accel=accel) as vm:
         profile = seen(vm, lambda now: in_tier(now, tier).total() > SAMPLES, (names,))
+        counted = vm.counters()["cpu0"]
     counts = in_tier(profile, tier)
     found = {name: 100 * count / counts.total() for name, count in counts.items()}
     assert found == {name: pytest.approx(share, abs=TOLERANCE) for name, share in SHARES.items()}
     assert {(row.mode, row.object) for row in profile.rows} == {("machine", "System.map")}
+    # The same samples tell how many instructions each tier did.
+    share = counted.get("translated (estimate)", 0) / counted["instructions"]
+    assert share == pytest.approx(in_tier(profile, "translated").total() / profile.samples, abs=0.1)
     assert profile.samples == sum(row.samples for row in profile.rows)
     assert sum(row.percent for row in profile.rows) == pytest.approx(100)
 

@@ -248,6 +248,11 @@ class InterpCpu:
         return self.state.get("sample_count")
 
     @property
+    def sampled_in_regions(self) -> int:
+        """How many of them were in translated code."""
+        return self.state.get("samples_in_regions")
+
+    @property
     def counters(self) -> dict[str, int]:
         """See `Counted.counters`."""
         counted = {name: self.state.get("counter", n) for n, name in enumerate(COUNTERS)}

@@ -49,6 +49,18 @@ class JitCpu(InterpCpu):
         self._kick_wanted = True
         super().kick()
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """See `Counted.counters`. By tier, instructions are estimated from the samples."""
+        counted, in_regions = super().counters, self.sampled_in_regions
+        total = counted.pop("instructions")
+        translated = total * in_regions // max(1, self.sampled)
+        tiers = {
+            "interpreted (estimate)": total - translated,
+            "translated (estimate)": translated,
+        }
+        return {"instructions": total} | tiers | counted
+
     # -- what the conductor sees
     def page_start(self, page: int) -> int:
         """Where a decoded page lies in the arena."""

@@ -102,11 +102,11 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
-    spec.file("counter", 16, 64)
+    spec.file("counter", 8, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
     # its own address or -1, and whether it is in a region.
     spec.scalars(64, "spent_record", "spent_pc", "spent_in_region")
-    spec.scalars(64, "sample_count")
+    spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
     return spec
 

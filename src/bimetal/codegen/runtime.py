@@ -49,7 +49,6 @@ COUNTERS = (
     "code arenas emptied",
     "TLB flushes",
     "pages flushed",
-    "samples in regions",
 )
 # Polls between checks of all decoded code against memory.
 REVALIDATE = 64
@@ -449,8 +448,7 @@ def _sampling(build: _Builder) -> None:
         host_store(at + 8, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
         host_store(at + 16, build.hook("mode")(cpu).zext(64))
         host_store(at + 24, cpu.spent_in_region)
-        regions = COUNTERS.index("samples in regions")
-        cpu.counter[regions] = cpu.counter[regions] + cpu.spent_in_region
+        cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
         cpu.sample_count = cpu.sample_count + 1
 
 

@@ -26,13 +26,14 @@ from bimetal.machine.board import find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.console import Console
+from bimetal.machine.counting import counters_of
 from bimetal.machine.profile import GuestProfile, own_symbols, profile_of
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.machine.views import CpuView, MemoryView
 from bimetal.machine.world import World
-from bimetal.seam import Accelerator, Counted, Sampled, Shutdown, ShutdownKind
+from bimetal.seam import Accelerator, Sampled, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
 
@@ -232,15 +233,17 @@ class Machine:
         """The memory map as text."""
         return self._built().chassis.space.mtree()
 
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as
+        far as they count; ``cpu0 exits`` by kind; and ``accesses`` that left a CPU, by device."""
+        return counters_of(self._built())
+
     def stats(self) -> str:
-        """What the run has cost so far, as text: time, exits by kind, and guest errors."""
+        """What the run has cost so far, as text: time, `counters`, and guest errors."""
         runner = self._built()
         lines = [f"machine time {self._clock.now_ns() / 1e9:.3f} s"]
-        for vcpu in runner.vcpus:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in vcpu.exits.most_common())
-            lines.append(f"cpu{vcpu.index} exits: {kinds or 'none'}")
-            lines += _counted(f"cpu{vcpu.index}", vcpu.cpu)
-        lines += _counted(runner.accelerator.name, runner.accelerator)
+        for who, counts in self.counters().items():
+            lines.append(f"{who}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
         sources = [runner.bus.events, runner.ports.events]
         sources += [placement.device.events for placement in runner.chassis.placements]
         for events in sources:
@@ -337,10 +340,3 @@ class Machine:
         """What a person asks of the program with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
             self._world.end(Result(Ending.STOPPED))
-
-
-def _counted(name: str, counts: object) -> list[str]:
-    """The counters of a CPU or an accelerator that has some, a line of text."""
-    if not isinstance(counts, Counted):
-        return []
-    return [f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in counts.counters.items())]
