@@ -35,7 +35,10 @@ __all__ = [
     "MemorySlot",
     "Mmio",
     "Pio",
+    "Place",
     "PlatformState",
+    "Sampled",
+    "Samples",
     "Shutdown",
     "ShutdownKind",
     "Watchpoint",
@@ -346,6 +349,36 @@ class Counted(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """What was counted since the start, by words that a person understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a CPU was found: the guest-virtual address ``pc`` of an instruction, the privilege
+    ``mode`` by the manual's name, and whether the code was ``translated`` or interpreted."""
+
+    pc: int
+    mode: str
+    translated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """How often CPUs were found at each place, each time after about as many instructions; and how
+    many samples were ``lost``."""
+
+    counts: Mapping[Place, int]
+    lost: int = 0
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """An accelerator that samples where its CPUs execute. Methods may be called at any time."""
+
+    def start_sampling(self) -> None:
+        """Begin to sum up samples of all CPUs, anew if it was begun before."""
+
+    def samples(self) -> Samples:
+        """What was seen since `start_sampling`; nothing if that was never called."""
 
 
 @runtime_checkable

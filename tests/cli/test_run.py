@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from bimetal import Ending, ExitCode, Payload, Result
 from bimetal.catalogue import find
 from bimetal.cli import run
+from bimetal.machine.profile import GuestProfile, ProfileRow
 from tests.cli.conftest import Cli
 
 
@@ -53,6 +55,13 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
 
         def stats(self) -> str:
             return "42 exits"
+
+        def start_profile(self, symbols: Sequence[str]) -> None:
+            taken.calls.append(f"profile {[*symbols]}")
+
+        def profile(self) -> GuestProfile:
+            row = ProfileRow(1.0, 1, "user", "translated", "a.elf", "main")
+            return GuestProfile((row,) * 100, 100, 7)
 
     def fetched(name: str, progress: object) -> Payload:
         guest = find(name)
@@ -171,6 +180,28 @@ def test_statistics_come_at_the_end(cli: Cli, notes: Notes) -> None:
     assert cli("run", "--kernel", "k", "--stats").err.endswith("42 exits\n")
 
 
+def test_a_profile_comes_at_the_end(cli: Cli, notes: Notes, tmp_path: Path) -> None:
+    symbols = ["--symbols", "vmlinux", "--symbols", "kallsyms"]
+    told = cli("run", "--kernel", "k", "--profile", "-", *symbols).err.splitlines()
+    assert notes.calls == ["profile ['vmlinux', 'kallsyms']", "start", "wait", "close"]
+    assert told[1] == "# 100 samples of the guest, 7 lost"
+    assert told[-1].split() == ["60.00%", "60", "60", "more"]
+    whole = tmp_path / "profile.txt"
+    assert "samples" not in cli("run", "--kernel", "k", "--profile", str(whole)).err
+    rows = whole.read_text().splitlines()
+    assert len(rows) == 102
+    assert rows[-1].split() == ["1.00%", "1", "user", "translated", "a.elf", "main"]
+
+
+def test_a_profile_that_cannot_be_written_starts_nothing(
+    cli: Cli, notes: Notes, tmp_path: Path
+) -> None:
+    told = cli("run", "--kernel", "k", "--profile", str(tmp_path / "missing" / "file"))
+    assert told.code == ExitCode.USAGE
+    assert "cannot be written" in told.err
+    assert "start" not in notes.calls
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -178,6 +209,7 @@ def test_statistics_come_at_the_end(cli: Cli, notes: Notes) -> None:
         (["--initrd", "i"], "nothing to run"),
         (["zx81"], "no guest 'zx81'"),
         (["--kernel", "k", "--disk", ",readonly"], "path of an image"),
+        (["--kernel", "k", "--symbols", "System.map"], "add --profile"),
         (["--kernel", "k", "--trace", "nonsense"], "no trace stage 'nonsense'"),
         (["--kernel", "k", "--board", "riscv-virt", "--arch", "riscv64"], "name the same thing"),
     ],

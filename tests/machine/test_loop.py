@@ -67,6 +67,11 @@ def test_accesses_to_nothing_are_counted_and_go_on(script: Script) -> None:
     assert "bus: 1 x guest error: read where nothing is, in 0x40000000..0x4000ffff" in stats
     assert "bus: 1 x guest error: write to the read-only rom" in stats
     assert "cpu0 exits: 4 Mmio, 1 Pio" in stats
+    assert "accesses: 3 nowhere, 1 rom, 1 test@100000" in stats
+    assert board.machine.counters() == {
+        "cpu0 exits": {"Mmio": 4, "Pio": 1},
+        "accesses": {"nowhere": 3, "rom": 1, "test@100000": 1},
+    }
 
 
 def test_an_access_that_straddles_two_regions(script: Script) -> None:

@@ -48,17 +48,12 @@ class Loaded:
 
 @dataclass(slots=True)
 class Statistics:
-    """What the translator has done; ``seconds`` are the worker's processor time.
-
-    ``translated`` and ``interpreted`` are the samples in regions and elsewhere.
-    """
+    """What the translator has done; ``seconds`` are the worker's processor time."""
 
     compiled: int = 0
     from_store: int = 0
     instructions: int = 0
     seconds: float = 0.0
-    translated: int = 0
-    interpreted: int = 0
 
 
 class Hart(Protocol):
@@ -148,8 +143,6 @@ class Conductor:
             "regions from the store": done.from_store,
             "instructions compiled": done.instructions,
             "ms of the compiler's time": round(done.seconds * 1000),
-            "samples in regions": done.translated,
-            "samples elsewhere": done.interpreted,
         }
 
     def close(self) -> None:
@@ -248,10 +241,8 @@ class Conductor:
                 self._region_heat[handler] += heat
                 self._entered[handler][offset] += count
                 self._seen_at[handler] = hart, page
-                self.statistics.translated += count
             else:
                 self._heat[hart.index, page, offset] += heat
-                self.statistics.interpreted += count
         return bool(samples)
 
     def _order(self) -> None:

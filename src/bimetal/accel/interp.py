@@ -26,10 +26,11 @@ from ..codegen.policy import USUAL
 from ..codegen.runtime import COUNTERS, LEAVE, TRAPPED
 from ..ir.evaluate import Access, Trap
 from ..ir.softfloat import Environment
-from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
+from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Samples
 from .hart_state import HartState, anonymous
 from .profile import PROFILES, Profile
 from .reference.single import evaluate_insn
+from .sampler import Sampler
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
@@ -213,8 +214,9 @@ class InterpCpu:
         for file in state.layout.isa.state.files.values():
             for n in range(file.count):
                 state.set(file.name, n, 0)
-        for name in ("budget", "poll_at", "pending", "replay_count", "replay_at", "stop"):
+        for name in ("budget", "poll_at", "pending", "replay_count", "replay_at", "stop", "jitter"):
             state.set(name, 0, 0)
+        state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)
         self._asked = None
         self._profile.reset(state, self.index, self._firmware_calls)
@@ -242,6 +244,16 @@ class InterpCpu:
         return (self.state.get("poll_at") - self.state.get("budget")) & (1 << 64) - 1
 
     @property
+    def sampled(self) -> int:
+        """Samples left since the hart was made; the sampler reads them."""
+        return self.state.get("sample_count")
+
+    @property
+    def sampled_in_regions(self) -> int:
+        """How many of them were in translated code."""
+        return self.state.get("samples_in_regions")
+
+    @property
     def counters(self) -> dict[str, int]:
         """See `Counted.counters`."""
         counted = {name: self.state.get("counter", n) for n, name in enumerate(COUNTERS)}
@@ -249,7 +261,8 @@ class InterpCpu:
 
     def save(self) -> Mapping[str, object]:
         """See `Cpu.save`."""
-        engine = {n: self.state.get(n) for n in ("budget", "poll_at", "replay_count", "fp_env")}
+        names = ("budget", "poll_at", "jitter", "replay_count", "fp_env")
+        engine = {n: self.state.get(n) for n in names}
         replay = [self.state.get("replay", n) for n in range(self.state.get("replay_count"))]
         return {"registers": self.state.registers(), "engine": engine, "replay": replay}
 
@@ -285,6 +298,7 @@ class InterpAccelerator:
         self._room = cpus
         self._slots: list[MemorySlot] = []
         self.cpus: list[InterpCpu] = []
+        self._sampler: Sampler | None = None
 
     def add_cpu(self, index: int) -> InterpCpu:
         """See `Accelerator.add_cpu`."""
@@ -306,7 +320,19 @@ class InterpAccelerator:
         for cpu in self.cpus:
             cpu.set_memory(self._slots)
 
+    def start_sampling(self) -> None:
+        """See `Sampled.start_sampling`."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._sampler = Sampler(self.cpus, self.profile.modes)
+
+    def samples(self) -> Samples:
+        """See `Sampled.samples`."""
+        return self._sampler.samples() if self._sampler is not None else Samples({})
+
     def close(self) -> None:
         """See `Accelerator.close`."""
+        if self._sampler is not None:
+            self._sampler.close()
         for cpu in self.cpus:
             cpu.close()

@@ -10,12 +10,13 @@ import ctypes
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
-from ..codegen.layout import PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLES
+from ..codegen.layout import PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
 from ..codegen.policy import USUAL, Policy, configured
 from ..seam import Exit
 from .conductor import Conductor, Loaded
 from .interp import InterpAccelerator, InterpCpu
 from .profile import Profile
+from .sampler import SampleReader
 
 __all__ = ["JitAccelerator", "JitCpu"]
 
@@ -41,9 +42,7 @@ class JitCpu(InterpCpu):
         self._arena_words = memoryview(self._arena).cast("Q")
         self._installs: list[tuple[int, bytes, list[Loaded]]] = []
         self._kick_wanted = False
-        self._samples_seen = 0
-        self._sample_count = self.state.word("sample_count")
-        self._ring = self.state.word("sample")
+        self._samples = SampleReader(self.state)
         self.pages_seen = 0
         self.installed = 0
 
@@ -99,6 +98,19 @@ class JitCpu(InterpCpu):
             self._arena[records : records + len(self._blank) - 1] = self._blank.raw[:-1]
         self.pages_seen = 0
 
+    # -- counters
+    @property
+    def counters(self) -> dict[str, int]:
+        """See `Counted.counters`. By tier, instructions are estimated from the samples."""
+        counted, in_regions = super().counters, self.sampled_in_regions
+        total = counted.pop("instructions")
+        translated = total * in_regions // max(1, self.sampled)
+        tiers = {
+            "interpreted (estimate)": total - translated,
+            "translated (estimate)": translated,
+        }
+        return {"instructions": total} | tiers | counted
+
     # -- what the conductor sees
     def page_start(self, page: int) -> int:
         """Where a decoded page lies in the arena."""
@@ -129,13 +141,9 @@ class JitCpu(InterpCpu):
         return bytes(handler != undecoded for handler in handlers)
 
     def samples(self) -> list[int]:
-        """The records at which the budget ran out since the last call; `place` explains one."""
-        total = self.state.words[self._sample_count]
-        fresh = min(total - self._samples_seen, SAMPLES)
-        self._samples_seen = total
-        ring = self.state.words[self._ring : self._ring + SAMPLES].tolist()
-        start, end = (total - fresh) % SAMPLES, total % SAMPLES
-        return ring[start:end] if start < end or not fresh else ring[start:] + ring[:end]
+        """The records to which jumps led where the budget ran out, since the last call; `place`
+        explains one."""
+        return [record for record in self._samples.take()[::SAMPLE_WORDS] if record]
 
     def place(self, record: int) -> tuple[int, int]:
         """The page and offset that a record stands for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,7 +29,8 @@ class Profile:
     """How the outside meets a CPU of one ISA.
 
     ``reset`` sets the registers that do not reset to zero; ``arguments`` and ``results`` are the
-    registers of firmware calls; ``deadline`` is when the CPU's own timer fires, in nanoseconds.
+    registers of firmware calls; ``deadline`` is when the CPU's own timer fires, in nanoseconds;
+    ``modes`` are the privilege modes by the numbers that the routine ``mode`` gives.
     """
 
     isa: Isa
@@ -37,6 +38,7 @@ class Profile:
     arguments: tuple[tuple[str, int], ...]
     results: tuple[tuple[str, int], ...]
     deadline: Callable[[RegisterStore], int | None]
+    modes: Mapping[int, str]
 
 
 def _riscv_reset(state: RegisterStore, hartid: int, firmware_calls: bool) -> None:
@@ -71,5 +73,6 @@ PROFILES: dict[str, Profile] = {
         arguments=tuple(("x", n) for n in range(10, 18)),
         results=(("x", 10), ("x", 11)),
         deadline=_riscv_deadline,
+        modes={0: "user", 1: "supervisor", 3: "machine"},
     )
 }

@@ -19,6 +19,7 @@ from bimetal import (
 from bimetal.cli.disks import parse_disk
 from bimetal.cli.logs import show_logs
 from bimetal.cli.progress import ShownProgress
+from bimetal.cli.report import Report
 
 __all__ = ["command"]
 
@@ -81,6 +82,13 @@ class Software:
 )
 @click.option("--no-reboot", is_flag=True, help="A guest that resets the machine ends it.")
 @click.option("--stats", is_flag=True, help="Say at the end what the run cost.")
+@click.option("--profile", metavar="FILE", help="Tell where the guest was, by function; '-': here.")
+@click.option(
+    "--symbols",
+    multiple=True,
+    metavar="FILE",
+    help="Names for the profile: ELF, or like System.map; may be repeated.",
+)
 @click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
 def command(
     guest: str | None,
@@ -99,6 +107,8 @@ def command(
     serial: str,
     no_reboot: bool,
     stats: bool,
+    profile: str | None,
+    symbols: tuple[str, ...],
     trace: str | None,
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
@@ -108,10 +118,8 @@ def command(
     """
     show_logs()
     set_trace(trace)
-    if board and arch:
-        raise click.UsageError("--board and --arch name the same thing: give one of them")
     given = Software(
-        board=board or BOARDS.get(arch or "", ""),
+        board=board_named(board, arch),
         memory=memory or "",
         kernel=kernel,
         initrd=initrd,
@@ -138,18 +146,16 @@ def command(
     with machine:
         add_disks(machine, disks)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        result = play(machine, stats)
+        result = Report(stats, profile, symbols).play(machine)
     tell(result)
     return result.code
 
 
-def play(machine: Machine, stats: bool) -> Result:
-    """From power on to the end, and what was asked for about the run."""
-    machine.start()
-    result = machine.wait()
-    if stats:
-        click.echo(machine.stats(), err=True)
-    return result
+def board_named(board: str | None, arch: str | None) -> str:
+    """The board that was asked for, "" if none was."""
+    if board and arch:
+        raise click.UsageError("--board and --arch name the same thing: give one of them")
+    return board or BOARDS.get(arch or "", "")
 
 
 def list_models(guest: str | None, given: Software, accel: str) -> int:

@@ -23,13 +23,7 @@ from __future__ import annotations
 from ..ir.value import Block, Value, tracing
 from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
-from .layout import (
-    PAGE,
-    RECORD,
-    SAMPLES,
-    TLB_BYTES,
-    Layout,
-)  # fmt: skip
+from .layout import PAGE, RECORD, TLB_BYTES, Layout
 from .runtime import COUNTERS, TRAPPED
 
 __all__ = ["glue_text"]
@@ -102,6 +96,7 @@ def _fetch(layout: Layout) -> str:
     g.check_pending()
     g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%go", "!prof !0")
     g.label("%spent")
+    g.note_spent(g.here(), in_region=False)
     g.tail("@resync")
     g.label("%go")
     entry, _ = g.lookup(pc)
@@ -113,12 +108,7 @@ def _poll(layout: Layout) -> str:
     g = _Glue(layout)
     g.store_state("pc", g.here())
     g.store_state("budget", "%budget")
-    # Where the budget runs out is a fair sample of where the time goes: at a jump's target.
-    polls = g.load_state("sample_count")
-    place = g.let(f"and i64 {polls}, {SAMPLES - 1}")
-    samples = g.let(f"getelementptr ptr, ptr {g.state_pointer('sample')}, i64 {place}")
-    g.put(f"store ptr %rec, ptr {samples}")
-    g.store_state("sample_count", g.let(f"add i64 {polls}, 1"))
+    g.store_state("spent_record", g.let("ptrtoint ptr %rec to i64"))
     g.tail("@resync")
     return g.define("poll")
 
@@ -199,6 +189,7 @@ def _go_far(layout: Layout) -> str:
     pc = g.load_state("pc")
     g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%look", "!prof !0")
     g.label("%spent")
+    g.note_spent(g.here(), in_region=True)
     g.tail("@resync")
     g.label("%look")
     entry, hit = g.lookup(pc)

@@ -41,6 +41,7 @@ __all__ = [
     "ROW_FACTOR",
     "ROW_SHIFT",
     "SAMPLES",
+    "SAMPLE_WORDS",
     "STORE_TLB",
     "TLB_BYTES",
     "Layout",
@@ -71,8 +72,9 @@ TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 
 MEMORY_SLOTS = 8
 REPLAYS = 16
-# The last places where the budget ran out, a ring.
-SAMPLES = 1024
+# The last places where the budget ran out, a ring: what a hart leaves in a tenth of a second at
+# its fastest. A sample is a record or 0, the program counter, the mode, and 1 in a region.
+SAMPLES, SAMPLE_WORDS = 32768, 4
 
 
 def engine_state() -> StateSpec:
@@ -80,7 +82,8 @@ def engine_state() -> StateSpec:
     spec = StateSpec()
     # Instructions left until the next poll, and the count of retired ones when it reaches zero.
     spec.scalars(64, "budget", "poll_at")
-    spec.scalars(64, "slice")
+    # The longest budget; each is shorter by a number from this generator.
+    spec.scalars(64, "slice", "jitter")
     # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
@@ -105,8 +108,11 @@ def engine_state() -> StateSpec:
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
     spec.file("counter", 8, 64)
-    spec.scalars(64, "sample_count")
-    spec.file("sample", SAMPLES, 64)
+    # What the jump that found the budget spent says for the sample: the record it goes to or 0,
+    # its own address or -1, and whether it is in a region.
+    spec.scalars(64, "spent_record", "spent_pc", "spent_in_region")
+    spec.scalars(64, "sample_count", "samples_in_regions")
+    spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
     return spec
 
 

@@ -113,6 +113,11 @@ class Lowering(FpLowering):
         """Set an engine variable."""
         self.put(f"store {kind} {value}, ptr {self.state_pointer(name)}")
 
+    def note_spent(self, pc: str, in_region: bool) -> None:
+        """Tell the coming sample which jump found that the budget is spent."""
+        self.store_state("spent_pc", pc)
+        self.store_state("spent_in_region", str(int(in_region)))
+
     def _slot(self, file_name: str, index: Value, writing: bool) -> tuple[str, str, int]:
         """Pointer, storage type and width of a register."""
         file = self.layout.spec.files[file_name]

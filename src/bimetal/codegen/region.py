@@ -101,12 +101,12 @@ class _RegionLowering(TlbLowering):
         """The record of an offset in the page."""
         return self.let(f"getelementptr i8, ptr %records, i64 {offset * self.layout.scale}")
 
-    def leave(self, target: str, offset: int | None, spent: int, jumped: bool = False) -> None:
+    def leave(self, target: str, offset: int, spent: int, jumped: bool = False) -> None:
         """Write everything back and call ``target`` with the record at ``offset``.
 
         ``jumped``: the budget has been brought up to date already.
         """
-        record = "%rec" if offset is None else self.record(offset)
+        record = self.record(offset)
         budget = self.let("load i64, ptr %left")
         if not jumped and spent:
             budget = self.let(f"sub i64 {budget}, {spent}")
@@ -132,6 +132,7 @@ class _RegionLowering(TlbLowering):
             poll, on = self.fresh("poll"), self.fresh("on")
             self.branch(negative, poll, on, RARELY)
             self.label(poll)
+            self.note_spent(self.let(f"add i64 %page, {self.offset}"), in_region=True)
             self.leave("@poll", offset, 0, jumped=True)
             self.label(on)
         if inside:
@@ -143,7 +144,9 @@ class _RegionLowering(TlbLowering):
         target = value.args[0]
         distance = relative(target)
         if distance is not None and 0 <= self.offset + distance < PAGE:
-            looks = distance <= 0 or self.region.exact
+            # A call looks too, or what its caller did would be taken for the function's.
+            calls = self.region.steps[self.offset].returns
+            looks = distance <= 0 or calls or self.region.exact
             self.go(self.offset + distance, self.spent + 1, looks)
             return
         name = self.operand(target)
@@ -154,7 +157,7 @@ class _RegionLowering(TlbLowering):
 
     def _far(self, target: str) -> None:
         self.store_state("pc", target)
-        self.leave("@go_far", None, self.spent + 1)
+        self.leave("@go_far", self.offset, self.spent + 1)
 
     def _dynamic_jump(self, target: str) -> None:
         """A jump to an address in a register: to a known place in the region, or away."""

@@ -29,6 +29,8 @@ from .layout import (
     RECORD,
     ROW_FACTOR,
     ROW_SHIFT,
+    SAMPLE_WORDS,
+    SAMPLES,
     STORE_TLB,
     TLB_BYTES,
     Layout,
@@ -51,6 +53,8 @@ COUNTERS = (
 )
 # Polls between checks of all decoded code against memory.
 REVALIDATE = 64
+# The generator of MMIX (Knuth, The Art of Computer Programming, 3.3.4, table 1).
+JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
 LOAD, STORE, FETCH = 0, 1, 2
 OFFSET = PAGE - 1
 LARGE = 8
@@ -133,6 +137,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _aligned(build)
     _decoding(build)
     _fetching(build)
+    _sampling(build)
     _polling(build)
     return build.routines
 
@@ -430,12 +435,45 @@ def _fetching(build: _Builder) -> None:
         count(cpu, "fetch TLB misses")
 
 
+def _sampling(build: _Builder) -> None:
+    @build.routine()
+    def sample(cpu: Cpu) -> None:
+        """Leave in the ring where the budget ran out: a fair picture of where instructions go.
+
+        The jump that noticed it tells its own address: the one that it leads to may lie in a
+        function of which nothing has been executed yet.
+        """
+        place = (cpu.sample_count & SAMPLES - 1) * (8 * SAMPLE_WORDS)
+        at = state_address("sample") + place
+        host_store(at, cpu.spent_record)
+        host_store(at + 8, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
+        host_store(at + 16, build.hook("mode")(cpu).zext(64))
+        host_store(at + 24, cpu.spent_in_region)
+        cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
+        cpu.sample_count = cpu.sample_count + 1
+
+
 def _polling(build: _Builder) -> None:
+    @build.routine(returns=64)
+    def next_budget(cpu: Cpu) -> Value:
+        """Seven eighths of a slice, more or less an eighth: in a loop whose length divides the
+        budget, every sample would be of the same place."""
+        random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
+        cpu.jitter = random
+        # Its upper 31 bits as a fraction of a quarter.
+        budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
+        return budget
+
     @build.routine()
     def poll(cpu: Cpu) -> None:
         """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
-        cpu.poll_at = cpu.poll_at - cpu.budget + cpu.slice
-        cpu.budget = cpu.slice
+        with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
+            build.routines["sample"](cpu)
+        cpu.spent_record, cpu.spent_pc = const(0, 64), const(-1, 64)
+        cpu.spent_in_region = const(0, 64)
+        left, budget = cpu.budget, next_budget(cpu)
+        cpu.poll_at = cpu.poll_at - left + budget
+        cpu.budget = budget
         with when(cpu.flush_wanted != 0):
             cpu.flush_wanted = const(0, 8)
             build.routines["flush"](cpu)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bimetal.base import trace
 from bimetal.base.log import EventLog
 from bimetal.memory.space import AddressSpace, Region
 
 __all__ = ["Bus"]
+
+NOWHERE = "nowhere"
 
 
 class Bus:
@@ -19,6 +23,8 @@ class Bus:
     def __init__(self, space: AddressSpace, name: str, floating: int = 0):
         self.space, self.name = space, name
         self.events = EventLog(name)
+        self.accesses: Counter[str] = Counter()
+        """How many went to each region, by its name, or nowhere."""
         self._floating = int.from_bytes(bytes((floating,)) * 8, "little")
         self._find = space.find
         self._tracing = trace.enabled("mmio")
@@ -33,6 +39,7 @@ class Bus:
             value = region.device.read(address - region.base, size)
         else:
             value = self._memory(region, address, size)
+        self.accesses[region.name if region else NOWHERE] += 1
         if self._tracing:
             self._trace(region, address, f"read {size} -> {value:#x}")
         return value
@@ -40,6 +47,7 @@ class Bus:
     def write(self, address: int, size: int, value: int) -> None:
         """Store ``value`` of ``size`` bytes at ``address``."""
         region = self._find(address)
+        self.accesses[region.name if region else NOWHERE] += 1
         if self._tracing:
             self._trace(region, address, f"write {size} <- {value:#x}")
         if region is None:

@@ -21,16 +21,19 @@ from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import parse_size
+from bimetal.firmware.symbols import SymbolTable, load_symbols
 from bimetal.machine.board import find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.console import Console
+from bimetal.machine.counting import counters_of
+from bimetal.machine.profile import GuestProfile, own_symbols, profile_of
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.machine.views import CpuView, MemoryView
 from bimetal.machine.world import World
-from bimetal.seam import Accelerator, Counted, Shutdown, ShutdownKind
+from bimetal.seam import Accelerator, Sampled, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
 
@@ -100,6 +103,7 @@ class Machine:
         self._world.on_over.append(self._clock.pause)
         self._service = Service(self._world, self._clock)
         self._runner: Runner | None = None
+        self._symbols: list[SymbolTable] = []
         self._started = self._closed = False
 
     # The run
@@ -229,15 +233,17 @@ class Machine:
         """The memory map as text."""
         return self._built().chassis.space.mtree()
 
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as
+        far as they count; ``cpu0 exits`` by kind; and ``accesses`` that left a CPU, by device."""
+        return counters_of(self._built())
+
     def stats(self) -> str:
-        """What the run has cost so far, as text: time, exits by kind, and guest errors."""
+        """What the run has cost so far, as text: time, `counters`, and guest errors."""
         runner = self._built()
         lines = [f"machine time {self._clock.now_ns() / 1e9:.3f} s"]
-        for vcpu in runner.vcpus:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in vcpu.exits.most_common())
-            lines.append(f"cpu{vcpu.index} exits: {kinds or 'none'}")
-            lines += _counted(f"cpu{vcpu.index}", vcpu.cpu)
-        lines += _counted(runner.accelerator.name, runner.accelerator)
+        for who, counts in self.counters().items():
+            lines.append(f"{who}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
         sources = [runner.bus.events, runner.ports.events]
         sources += [placement.device.events for placement in runner.chassis.placements]
         for events in sources:
@@ -251,6 +257,31 @@ class Machine:
         Raises `BimetalError` if ``accel`` cannot run the board here.
         """
         return models(accel, find_board(board).isa)
+
+    def start_profile(self, symbols: Sequence[Path] = ()) -> None:
+        """Begin to sample where the guest executes; `profile` tells. Before or after `start`.
+
+        Functions have the names that ``symbols`` (ELF files, or lists like System.map or the
+        guest's /proc/kallsyms), kernel and bios give them. Raises `BimetalError` for a file that
+        cannot be used, and for an accelerator that takes no samples.
+        """
+        tables = [load_symbols(fspath(path)) for path in symbols]
+        self._symbols = [*tables, *own_symbols(self.config)]
+        self._sampled().start_sampling()
+
+    def profile(self) -> GuestProfile:
+        """Where the guest has executed since `start_profile`, by function."""
+        return profile_of(self._sampled().samples(), self._symbols)
+
+    def _sampled(self) -> Sampled:
+        accelerator = self._built().accelerator
+        if not isinstance(accelerator, Sampled):
+            raise BimetalError(
+                f"the accelerator {accelerator.name} takes no samples of the guest",
+                "choose 'jit' or 'interp'; for KVM there is 'perf kvm'",
+                ExitCode.UNAVAILABLE,
+            )
+        return accelerator
 
     # Building it
 
@@ -309,10 +340,3 @@ class Machine:
         """What a person asks of the program with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
             self._world.end(Result(Ending.STOPPED))
-
-
-def _counted(name: str, counts: object) -> list[str]:
-    """The counters of a CPU or an accelerator that has some, a line of text."""
-    if not isinstance(counts, Counted):
-        return []
-    return [f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in counts.counters.items())]

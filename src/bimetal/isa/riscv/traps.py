@@ -10,7 +10,7 @@ __all__ = [
     "BREAKPOINT", "FETCH_ACCESS", "FETCH_PAGE", "ILLEGAL_INSTRUCTION", "LINES", "LOAD_ACCESS",
     "LOAD_MISALIGNED", "LOAD_PAGE", "MACHINE", "MIE", "MPIE", "SIE", "SPIE", "SPP",
     "STORE_ACCESS", "STORE_MISALIGNED", "STORE_PAGE", "SUPERVISOR", "USER", "environment_call",
-    "illegal", "interrupts_pending", "pending_interrupt", "poll_timer", "take_trap",
+    "illegal", "interrupts_pending", "mode", "pending_interrupt", "poll_timer", "take_trap",
 ]  # fmt: skip
 
 FETCH_ACCESS = 1
@@ -62,6 +62,13 @@ def poll_timer(cpu: Cpu) -> None:
     enabled = (cpu.menvcfg & STCE) != 0
     fired = read_ticks(cpu).uge(cpu.stimecmp)
     cpu.timer_fired = select(enabled & fired, const(1, 8), 0)
+
+
+@rv64.routine(returns=8)
+def mode(cpu: Cpu) -> Value:
+    """The privilege mode, which samples of where the hart executes are told by."""
+    current: Value = cpu.priv
+    return current
 
 
 @rv64.routine(returns=64)

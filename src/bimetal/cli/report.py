@@ -1,0 +1,64 @@
+"""What ``bimetal run`` tells about a run at its end: what it cost, and where the guest was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+import click
+
+from bimetal import BimetalError, ExitCode, Machine, Result
+
+__all__ = ["Report"]
+
+STDERR = "-"
+ROWS = 40
+"""Rows of a profile on the terminal; a file gets all of them."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was asked for: ``stats``, and a ``profile`` in that file (`STDERR`), with names from
+    the files ``symbols``."""
+
+    stats: bool = False
+    profile: str | None = None
+    symbols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.symbols and self.profile is None:
+            raise click.UsageError("--symbols are names for a profile: add --profile FILE")
+
+    def play(self, machine: Machine) -> Result:
+        """Run ``machine`` from power on to the end, and tell. Raises `BimetalError`."""
+        with self._opened() as out:
+            if out:
+                machine.start_profile(self.symbols)
+            machine.start()
+            result = machine.wait()
+            if self.stats:
+                click.echo(machine.stats(), err=True)
+            if out:
+                limit = ROWS if out is sys.stderr else None
+                click.echo(machine.profile().table(limit), file=out)
+        return result
+
+    @contextmanager
+    def _opened(self) -> Iterator[TextIO | None]:
+        """The profile's file, opened before the run: after it, an error would cost the run."""
+        if self.profile in (None, STDERR):
+            yield None if self.profile is None else sys.stderr
+            return
+        try:
+            file = open(str(self.profile), "w")  # noqa: SIM115
+        except OSError as error:
+            raise BimetalError(
+                f"the profile {self.profile} cannot be written: {error.strerror}",
+                "name another file, or '-' for the terminal",
+                ExitCode.USAGE,
+            ) from error
+        with file:
+            yield file

@@ -1,0 +1,109 @@
+"""Reading the ring of samples while a hart writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bimetal.accel import sampler
+from bimetal.accel.hart_state import HartState
+from bimetal.accel.sampler import Sampler, SampleReader
+from bimetal.codegen.layout import SAMPLE_WORDS, SAMPLES, Layout
+from bimetal.isa.riscv import rv64
+from bimetal.seam import Place
+
+MODES = {0: "user", 3: "machine"}
+
+
+class Hart:
+    """Leaves samples as native code does: one of each number, at the address of that number."""
+
+    def __init__(self) -> None:
+        self.state = HartState(Layout.of(rv64))
+
+    @property
+    def sampled(self) -> int:
+        return self.state.get("sample_count")
+
+    def leave(self, count: int, mode: int = 3, in_region: int = 0) -> None:
+        for number in range(self.sampled, self.sampled + count):
+            at = number % SAMPLES * SAMPLE_WORDS
+            for place, word in enumerate((0x1000 + number, 4 * number, mode, in_region)):
+                self.state.set("sample", at + place, word)
+            self.state.set("sample_count", 0, number + 1)
+
+
+def pcs(words: list[int]) -> list[int]:
+    return words[1::SAMPLE_WORDS]
+
+
+def test_each_sample_is_taken_once() -> None:
+    hart = Hart()
+    reader = SampleReader(hart.state)
+    assert reader.take() == []
+    hart.leave(2, mode=0, in_region=1)
+    assert reader.take() == [0x1000, 0, 0, 1, 0x1001, 4, 0, 1]
+    assert reader.take() == []
+    assert reader.lost == 0
+
+
+def test_samples_around_the_end_of_the_ring() -> None:
+    hart = Hart()
+    reader = SampleReader(hart.state)
+    hart.leave(SAMPLES - 3)
+    assert len(pcs(reader.take())) == SAMPLES - 3
+    hart.leave(5)
+    assert pcs(reader.take()) == [4 * n for n in range(SAMPLES - 3, SAMPLES + 2)]
+    assert reader.lost == 0
+
+
+def test_a_reader_that_comes_late_counts_what_it_missed() -> None:
+    hart = Hart()
+    reader = SampleReader(hart.state)
+    hart.leave(SAMPLES + 10)
+    taken = pcs(reader.take())
+    # The oldest one left is where the hart writes next, so it is not to be trusted.
+    assert taken == [4 * n for n in range(11, SAMPLES + 10)]
+    assert reader.lost == 11
+    assert reader.lost + len(taken) == hart.sampled
+
+
+def test_two_readers_do_not_disturb_each_other() -> None:
+    hart = Hart()
+    first, second = SampleReader(hart.state), SampleReader(hart.state)
+    hart.leave(3)
+    assert pcs(first.take()) == [0, 4, 8]
+    hart.leave(1)
+    assert pcs(second.take()) == [0, 4, 8, 12]
+
+
+def test_sums_of_all_harts_begin_with_the_sampler() -> None:
+    old, new = Hart(), Hart()
+    old.leave(1)
+    harts = [old]
+    summing = Sampler(harts, MODES)
+    old.leave(1, mode=0)
+    new.leave(2, in_region=1)
+    harts.append(new)
+    seen = summing.samples()
+    summing.close()
+    assert seen.lost == 0
+    assert seen.counts == {
+        Place(4, "user", False): 1,
+        Place(0, "machine", True): 1,
+        Place(4, "machine", True): 1,
+    }
+    assert summing.samples() == seen
+
+
+def test_more_places_than_one_can_keep_are_summed_by_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampler, "PLACES", 2000)
+    hart = Hart()
+    summing = Sampler([hart], MODES)
+    hart.leave(2048)
+    summing.samples()
+    hart.leave(1024)
+    counts = summing.samples().counts
+    summing.close()
+    assert counts == {Place(page, "machine", False): 1024 for page in (0, 0x1000, 0x2000)}
