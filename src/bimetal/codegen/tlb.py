@@ -63,20 +63,29 @@ class TlbLowering(Lowering):
         addend = self.let(f"load i64, ptr {self.pointer(entry, ADDENDS)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
+    @property
+    def _volatile(self) -> str:
+        """What keeps LLVM from merging and moving accesses to shared memory.
+
+        A guest orders its accesses by dependencies that LLVM sees through: a word that is read,
+        then a flag, then the word again, at an address made of the flag, has to be read twice.
+        """
+        return "volatile " if self.layout.shared else ""
+
     def op_load(self, value: Value) -> None:
         access = value.attr
         assert isinstance(access, Access)
         pointer = self.guest_pointer(value.args[0], access, write=False)
-        self.names[value] = self.let(
-            f"load volatile i{value.width}, ptr {pointer}, align 1, {_GUEST}"
-        )
+        kind = f"{self._volatile}i{value.width}"
+        self.names[value] = self.let(f"load {kind}, ptr {pointer}, align 1, {_GUEST}")
 
     def op_store(self, value: Value) -> None:
         access = value.attr
         assert isinstance(access, Access)
         name = self.operand(value.args[1])
         pointer = self.guest_pointer(value.args[0], access, write=True)
-        self.put(f"store volatile i{access.width} {name}, ptr {pointer}, align 1, {_GUEST}")
+        kind = f"{self._volatile}i{access.width}"
+        self.put(f"store {kind} {name}, ptr {pointer}, align 1, {_GUEST}")
 
     def op_amo(self, value: Value) -> None:
         access, operation = self.amo_of(value)

@@ -1,0 +1,45 @@
+"""Accelerators for whole programs: the reference, the interpreter, the translator under stress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from bimetal.accel.interp import InterpAccelerator
+from bimetal.accel.jit import JitAccelerator
+from bimetal.accel.reference import Reference
+from bimetal.base.clock import RealClock
+from bimetal.codegen.policy import stressed
+from bimetal.seam import Accelerator
+
+__all__ = ["STRESS", "engine"]
+
+STRESS = ("everything", "optimise", "everything,forget", "optimise,forget,exact", "pieces,forget")
+"""Modes of `bimetal.codegen.policy` that tests go through."""
+
+POLLS_OFTEN = 7
+"""Instructions between polls, so that each place that a short program comes to is seen."""
+
+
+@contextmanager
+def engine(
+    name: str, *, cpus: int = 1, slice: int = POLLS_OFTEN, firmware_calls: bool = True
+) -> Iterator[Accelerator]:
+    """``reference``, ``interp``, or the translator in the stress modes that ``name`` lists."""
+    accelerator: Accelerator
+    if name == "reference":
+        accelerator = Reference("riscv64", clock=RealClock(), firmware_calls=firmware_calls)
+    elif name == "interp":
+        accelerator = InterpAccelerator(
+            "riscv64", clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus
+        )
+    else:
+        policy = replace(stressed(name), slice=slice)
+        accelerator = JitAccelerator(
+            "riscv64", clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus, policy=policy
+        )
+    try:
+        yield accelerator
+    finally:
+        accelerator.close()
