@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.accel.jit import JitAccelerator, JitCpu
 from bimetal.base.clock import RealClock
+from bimetal.codegen.policy import Policy
 from bimetal.memory.ram import Ram
 from bimetal.seam import Kicked, MemorySlot, Mmio
 from tests.codegen.programs import CODE, END
@@ -68,10 +69,10 @@ def interp() -> Iterator[Hart]:
 
 
 @contextmanager
-def jit() -> Iterator[tuple[Hart, JitCpu]]:
+def jit(policy: Policy | None = None) -> Iterator[tuple[Hart, JitCpu]]:
     """A hart of the translating accelerator, also as what the conductor sees."""
     ram = Ram("ram", SIZE)
-    accelerator = JitAccelerator("riscv64", clock=RealClock())
+    accelerator = JitAccelerator("riscv64", clock=RealClock(), policy=policy)
     accelerator.set_memory([MemorySlot(CODE, SIZE, ram.host)])
     cpu = accelerator.add_cpu(0)
     yield Hart(cpu, ram), cpu

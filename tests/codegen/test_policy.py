@@ -1,0 +1,68 @@
+"""Policies, and random programs under those that stress the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from bimetal.codegen.policy import USUAL, VARIABLE, configured, stressed
+from tests.codegen.hart import interp, jit
+from tests.codegen.programs import random_program
+
+MODES = ("everything", "everything,forget", "optimise", "pieces,forget", "pieces=7,exact")
+
+
+def test_words_add_up() -> None:
+    policy = stressed("pieces=5,optimise,exact")
+    assert policy == replace(stressed("everything"), pieces=5, level=2, exact=True)
+    assert policy.wait
+    assert not policy.keep
+
+
+def test_the_environment_chooses() -> None:
+    assert configured({}) == USUAL
+    assert configured({VARIABLE: "forget"}) == stressed("forget")
+
+
+@pytest.mark.parametrize("word", ["nothing", "exact=1", "pieces=", "pieces=x"])
+def test_words_that_mean_nothing(word: str) -> None:
+    with pytest.raises(BimetalError, match="choose from everything, optimise, forget"):
+        stressed(word)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_random_programs_end_alike(mode: str) -> None:
+    policy = replace(stressed(mode), slice=5)
+    with interp() as interpreted, jit(policy) as (hart, cpu):
+        for seed in range(200, 206):
+            program = random_program(seed)
+            for each in (interpreted, hart):
+                each.begin(program)
+                each.finish()
+            assert hart.outcome() == interpreted.outcome(), f"seed {seed}"
+        assert cpu.installed > 6
+
+
+def test_everything_is_translated_once() -> None:
+    with jit(replace(stressed("everything"), slice=1)) as (hart, cpu):
+        installed = [0]
+        for _ in range(3):
+            hart.begin(random_program(7))
+            hart.finish()
+            installed.append(cpu.installed)
+        assert 0 < installed[1] == installed[3]
+        assert not cpu.samples(), "every sample was looked at"
+
+
+def test_what_is_forgotten_is_installed_again() -> None:
+    with jit(replace(stressed("everything"), slice=1)) as (hart, cpu):
+        hart.begin(random_program(7))
+        hart.finish()
+        once = cpu.installed
+    with jit(replace(stressed("forget"), slice=1, forget=3)) as (hart, cpu):
+        hart.begin(random_program(7))
+        hart.finish()
+        assert cpu.installed > 10 * once
+        assert cpu.counters["pages decoded"] > 10
