@@ -1,7 +1,7 @@
 """Private cache folders for our runs, so that what a run finds compiled is known.
 
 A folder as it is after installation holds the compiled interpreter and no region of any guest.
-It is made once for each version of the sources, by a run that only interprets.
+It is made by a run that only interprets, and kept for the next bench of the same sources.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from bench.linux import linux
 from bench.measure import run
 from bimetal.catalogue import cache_folder
 from bimetal.catalogue.folder import scratch_folder
-from bimetal.codegen.interpreter import engine_digest
-from bimetal.isa.names import instruction_set
+from bimetal.codegen.store import CodeStore
 
 __all__ = ["Cache", "private_caches"]
 
@@ -48,13 +47,20 @@ def private_caches(*names: str) -> Iterator[list[Cache]]:
 
 
 def installed_cache() -> Path:
-    """The folder that caches begin as."""
-    home = cache_folder() / "bench" / "installed"
-    path = home / engine_digest(instruction_set("riscv64")).hex()[:16]
-    if home.exists() and not path.exists():
-        shutil.rmtree(home)  # of another version of the sources
-    # Also where the folder is there: another LLVM may have come since, or another processor.
-    result = run(linux("true").ours(["--accel", "interp"]), cache=path)
+    """The folder that caches begin as. A run also finds out whether the interpreter is current."""
+    path = cache_folder() / "bench" / "installed"
+    interpret(path)
+    store = CodeStore(path / "bimetal" / "code")
+    objects = store.usage().objects
+    store.close()
+    if objects > 1:  # of other versions too
+        shutil.rmtree(path)
+        interpret(path)
+    return path
+
+
+def interpret(cache: Path) -> None:
+    """Have the interpreter compiled into a cache if it is not there."""
+    result = run(linux("true").ours(["--accel", "interp"]), cache=cache)
     if result.code != 0:
         raise click.ClickException(f"the interpreter does not run:\n{result.output[-2000:]}")
-    return path
