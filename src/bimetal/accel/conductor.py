@@ -14,12 +14,13 @@ import sys
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..base.log import logger
+from ..codegen.discover import run_start
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
@@ -62,7 +63,7 @@ class Hart(Protocol):
     index: int
     pages_seen: int
 
-    def samples(self) -> list[int]: ...
+    def samples(self) -> Mapping[tuple[int, int, int], int]: ...
     def place(self, record: int) -> tuple[int, int]: ...
     def handler(self, page: int, offset: int) -> int: ...
     def pages(self) -> int: ...
@@ -84,6 +85,16 @@ class _Known:
     asked: set[int] = field(default_factory=set)
     improved: list[Loaded] = field(default_factory=list)
     recalled: bool = False
+
+
+class _Spot(NamedTuple):
+    """A place where time goes. ``jumps``: the jump there was sampled, so what is hot is the code
+    before it, of which nothing else may ever be: samples are taken at jumps."""
+
+    hart: int
+    page: int
+    offset: int
+    jumps: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ class Conductor:
         self._known: dict[str, _Known] = {}
         self._by_address: dict[int, tuple[str, Loaded]] = {}
         self._at: dict[tuple[int, int], _Known] = {}
-        self._heat: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+        self._heat: defaultdict[_Spot, float] = defaultdict(float)
         self._region_heat: defaultdict[int, float] = defaultdict(float)
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._seen_at: dict[int, tuple[Hart, int]] = {}
@@ -228,52 +239,65 @@ class Conductor:
     # -- where the time goes
     def _look(self, hart: Hart) -> bool:
         """Take a hart's samples; whether there were any."""
-        samples = Counter(hart.samples())
-        for record, count in samples.items():
+        samples = hart.samples()
+        for (record, jump, in_region), count in samples.items():
             page, offset = hart.place(record)
-            if not 0 <= offset < PAGE:
-                continue
-            known = self._at.get((hart.index, page))
-            recalled = known is not None and known.recalled
-            heat = count / self.policy.patience if recalled else count
-            handler = hart.handler(page, offset)
-            if handler in self._by_address:
-                self._region_heat[handler] += heat
-                self._entered[handler][offset] += count
-                self._seen_at[handler] = hart, page
-            else:
-                self._heat[hart.index, page, offset] += heat
+            if record and 0 <= offset < PAGE:
+                self._arrived(hart, page, offset, count)
+            page, offset = hart.place(jump)
+            if jump and not in_region and 0 <= offset < PAGE:
+                self._heat[_Spot(hart.index, page, offset, True)] += self._weight(hart, page, count)
         return bool(samples)
+
+    def _weight(self, hart: Hart, page: int, count: int) -> float:
+        known = self._at.get((hart.index, page))
+        return count / self.policy.patience if known is not None and known.recalled else count
+
+    def _arrived(self, hart: Hart, page: int, offset: int, count: int) -> None:
+        """Note where jumps led that found the budget spent."""
+        handler, heat = hart.handler(page, offset), self._weight(hart, page, count)
+        if handler in self._by_address:
+            self._region_heat[handler] += heat
+            self._entered[handler][offset] += count
+            self._seen_at[handler] = hart, page
+        else:
+            self._heat[_Spot(hart.index, page, offset, False)] += heat
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs:
             spot, heat = max(self._heat.items(), key=itemgetter(1), default=(None, 0))
             if spot is not None and heat >= self.policy.hot:
-                self._order_page(spot[0], spot[1])
+                self._order_page(spot)
             elif not self._improve():
                 if spot is None or heat < self.policy.warm or self._orders:
                     break
-                self._order_page(spot[0], spot[1])
+                self._order_page(spot)
 
-    def _order_page(self, index: int, page: int) -> None:
+    def _order_page(self, hottest: _Spot) -> None:
         """Have the hot places of a page translated."""
-        hart = next(hart for hart in self._harts if hart.index == index)
-        offsets = [o for (i, p, o) in self._heat if (i, p) == (index, page)]
-        offsets.sort(key=lambda o: -self._heat[index, page, o])
-        for offset in offsets:
-            del self._heat[index, page, offset]
-        self._translate(hart, page, offsets[: self.policy.places])
-
-    def _translate(self, hart: Hart, page: int, offsets: list[int]) -> None:
-        """Get a region for hot places of a page, from what is known or from the worker."""
+        hart = next(hart for hart in self._harts if hart.index == hottest.hart)
+        page = hottest.page
+        spots = [spot for spot in self._heat if (spot.hart, spot.page) == hottest[:2]]
+        spots.sort(key=lambda spot: -self._heat[spot])
+        for spot in spots:
+            del self._heat[spot]
         key, known = self._of(hart.code_of(page))
         if known.regions:
             hart.offer(page, known.code, known.regions)
-        wanted = [offset for offset in offsets if offset not in known.asked]
+        executed = hart.executed(page, self._undecoded)
+        wanted: list[int] = []
+        for spot in spots[: self.policy.places]:
+            offset = self._run_start(known, executed, spot.offset) if spot.jumps else spot.offset
+            if offset not in known.asked:
+                known.asked.add(offset)
+                wanted.append(offset)
         if wanted:
-            known.asked.update(wanted)
             self._submit(hart, page, key, known, tuple(wanted), self.policy.level)
+
+    def _run_start(self, known: _Known, executed: bytes, offset: int) -> int:
+        granule = self._isa.granule
+        return run_start(self._isa, known.code, lambda at: bool(executed[at // granule]), offset)
 
     def _improve(self) -> bool:
         """Have the hottest region made again by the optimiser; whether one is hot enough."""

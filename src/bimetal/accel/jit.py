@@ -7,6 +7,7 @@ with the code that they were made from. What is translated, and when, the `condu
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
@@ -140,10 +141,13 @@ class JitCpu(InterpCpu):
         handlers = self._arena_words[first : first + count * step : step]
         return bytes(handler != undecoded for handler in handlers)
 
-    def samples(self) -> list[int]:
-        """The records to which jumps led where the budget ran out, since the last call; `place`
-        explains one."""
-        return [record for record in self._samples.take()[::SAMPLE_WORDS] if record]
+    def samples(self) -> Counter[tuple[int, int, int]]:
+        """The jumps that found the budget spent since the last call: the record that one led to,
+        its own record, either 0 if unknown, and 1 for a jump in a region. `place` explains a
+        record."""
+        words = self._samples.take()
+        records, jumps, in_region = (words[n::SAMPLE_WORDS] for n in (0, 1, 4))
+        return Counter(zip(records, jumps, in_region, strict=True))
 
     def place(self, record: int) -> tuple[int, int]:
         """The page and offset that a record stands for."""

@@ -109,11 +109,11 @@ class Sampler:
             self._readers.append(SampleReader(hart.state))
         for reader in self._readers:
             words = reader.take()
-            pcs = words[1::SAMPLE_WORDS]
+            pcs = words[2::SAMPLE_WORDS]
             if self._grain > 1:
                 pcs = [pc & -self._grain for pc in pcs]
             self._counts.update(
-                zip(pcs, words[2::SAMPLE_WORDS], words[3::SAMPLE_WORDS], strict=True)
+                zip(pcs, words[3::SAMPLE_WORDS], words[4::SAMPLE_WORDS], strict=True)
             )
         if len(self._counts) > PLACES and self._grain < PAGE:
             self._grain = PAGE

@@ -7,7 +7,7 @@ ran cost no compile time; they leave the region for the interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..ir.value import Block, Value
@@ -16,7 +16,7 @@ from ..isa.trace import Branches
 from .fplower import for_reference
 from .layout import PAGE
 
-__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "relative"]
+__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "relative", "run_start"]
 
 # What a region cannot do itself: it ends before such an instruction.
 _OUTSIDE = {
@@ -30,7 +30,8 @@ class Step:
     """One instruction of a region, at ``offset`` in its page, with all fields fixed.
 
     ``targets`` are the offsets of its jumps that stay in the page; ``falls`` says whether the
-    instruction after it may follow, ``dynamic`` whether it jumps to an address in a register,
+    instruction after it may follow, ``dynamic`` whether it jumps to an address in a register, and
+    ``likely`` the offset that this address is if control came from above;
     ``returns`` whether it leaves its successor's address behind, as calls do; ``resumes`` whether
     it stands behind an instruction that the interpreter has to do.
     """
@@ -41,6 +42,7 @@ class Step:
     targets: list[int] = field(default_factory=list)
     falls: bool = True
     dynamic: bool = False
+    likely: int | None = None
     returns: bool = False
     resumes: bool = False
 
@@ -71,24 +73,77 @@ def relative(target: Value) -> int | None:
     if target.op == "pc":
         return 0
     if target.op == "add" and target.args[0].op == "pc" and target.args[1].known:
-        distance = int(target.args[1])
-        return distance - (1 << 64) if distance >> 63 else distance
+        return _signed(int(target.args[1]))
     return None
 
 
-def _note_jumps(step: Step, block: Block) -> bool:
+class _Known:
+    """Registers that hold an address of known distance from the start of the page.
+
+    Calls over more than a jump's range are two instructions: one puts the upper part of the
+    distance into a register, and one jumps to the register plus the rest.
+    """
+
+    def __init__(self) -> None:
+        self._distance: dict[tuple[object, int], int] = {}
+
+    def of(self, value: Value, offset: int) -> int | None:
+        """What is known of a value in the instruction at ``offset``."""
+        if value.op == "pc":
+            return offset
+        if value.op == "get" and value.args[0].known:
+            return self._distance.get((value.attr, int(value.args[0])))
+        if value.op in ("add", "and") and value.args[1].known:
+            base = self.of(value.args[0], offset)
+            if base is None:
+                return None
+            other = _signed(int(value.args[1]))
+            return base + other if value.op == "add" else base & other
+        return None
+
+    def follow(self, step: Step) -> None:
+        """Take note of what an instruction sets."""
+        new = {
+            (value.attr, int(value.args[0])): self.of(value.args[1], step.offset)
+            for value in _sets(step.block)
+            if value.args[0].known
+        }
+        for register, distance in new.items():
+            self._distance.pop(register, None)
+            if distance is not None:
+                self._distance[register] = distance
+
+
+def _sets(block: Block) -> Iterator[Value]:
+    for value in block:
+        if value.op == "set":
+            yield value
+        if isinstance(value.attr, Branches):
+            yield from _sets(value.attr.then)
+            yield from _sets(value.attr.otherwise)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _note_jumps(step: Step, block: Block, known: _Known) -> bool:
     """Record the jumps of a block; whether control can come out at its end."""
     for value in block:
         if value.op == "jump":
             distance = relative(value.args[0])
             if distance is None:
                 step.dynamic = True
+                likely = known.of(value.args[0], step.offset)
+                if likely is not None and 0 <= likely < PAGE:
+                    step.likely = likely
+                    step.targets.append(likely)
             elif 0 <= step.offset + distance < PAGE:
                 step.targets.append(step.offset + distance)
             return False
         if isinstance(value.attr, Branches):
-            then = value.attr.cold or _note_jumps(step, value.attr.then)
-            otherwise = _note_jumps(step, value.attr.otherwise)
+            then = value.attr.cold or _note_jumps(step, value.attr.then, known)
+            otherwise = _note_jumps(step, value.attr.otherwise, known)
             if not then and not otherwise:
                 return False
     return True
@@ -102,7 +157,7 @@ def _links(step: Step) -> bool:
     )
 
 
-def _step(isa: Isa, code: bytes, offset: int) -> Step | None:
+def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
     """The instruction at an offset, if a region can hold it."""
     word = int.from_bytes(code[offset : offset + isa.fetch], "little")
     decoded = isa.decode(word)
@@ -112,8 +167,9 @@ def _step(isa: Isa, code: bytes, offset: int) -> Step | None:
     if not _inside(block):
         return None
     step = Step(offset, decoded, block)
-    step.falls = _note_jumps(step, block)
+    step.falls = _note_jumps(step, block, known)
     step.returns = _links(step)
+    known.follow(step)
     return step
 
 
@@ -131,14 +187,14 @@ def discover(
     refused: set[int] = set()
     work = list(entries)
     while work and len(steps) < limit:
-        offset, resumes = work.pop(0), False
+        offset, resumes, known = work.pop(0), False, _Known()
         while offset not in steps and offset not in refused and len(steps) < limit:
             if offset >= PAGE or not executed(offset):
                 break
-            step = _step(isa, code, offset)
+            step = _step(isa, code, offset, known)
             if step is None:
                 refused.add(offset)
-                offset, resumes = _behind(isa, code, offset), True
+                offset, resumes, known = _behind(isa, code, offset), True, _Known()
                 continue
             steps[offset] = step
             step.resumes, resumes = resumes, False
@@ -149,6 +205,19 @@ def discover(
                 break
             offset = step.end
     return steps
+
+
+def run_start(isa: Isa, code: bytes, executed: Callable[[int], bool], offset: int) -> int:
+    """Where the stretch of executed code without a jump begins that ends at ``offset``."""
+    first = offset
+    for place in range(offset - isa.granule, -1, -isa.granule):
+        if not executed(place):
+            continue
+        step = _step(isa, code, place, _Known())
+        if step is None or not step.falls or step.end != first:
+            break
+        first = place
+    return first
 
 
 def places_entered(steps: Steps) -> list[int]:

@@ -158,7 +158,7 @@ class _HandlerLowering(FlowLowering):
         poll, go = self.fresh("poll"), self.fresh("go")
         self.branch(spent, poll, go, RARELY)
         self.label(poll)
-        self.note_spent(self.here(), in_region=False)
+        self.note_spent("%rec", self.here(), in_region=False)
         self.tail("@poll", rec, pcb, budget)
         self.label(go)
         self.dispatch(rec, pcb, budget)

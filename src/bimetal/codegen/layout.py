@@ -73,8 +73,9 @@ TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 MEMORY_SLOTS = 8
 REPLAYS = 16
 # The last places where the budget ran out, a ring: what a hart leaves in a tenth of a second at
-# its fastest. A sample is a record or 0, the program counter, the mode, and 1 in a region.
-SAMPLES, SAMPLE_WORDS = 32768, 4
+# its fastest. A sample is two records or 0, where the jump led that found the budget spent and the
+# jump's own, its program counter, the mode, and 1 in a region.
+SAMPLES, SAMPLE_WORDS = 32768, 5
 
 
 def engine_state() -> StateSpec:
@@ -109,8 +110,8 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "clock_origin", "clock_rate")
     spec.file("counter", 8, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
-    # its own address or -1, and whether it is in a region.
-    spec.scalars(64, "spent_record", "spent_pc", "spent_in_region")
+    # its own record or 0, its address or -1, and whether it is in a region.
+    spec.scalars(64, "spent_record", "spent_by", "spent_pc", "spent_in_region")
     spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
     return spec

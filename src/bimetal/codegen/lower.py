@@ -113,8 +113,9 @@ class Lowering(FpLowering):
         """Set an engine variable."""
         self.put(f"store {kind} {value}, ptr {self.state_pointer(name)}")
 
-    def note_spent(self, pc: str, in_region: bool) -> None:
+    def note_spent(self, record: str, pc: str, in_region: bool) -> None:
         """Tell the coming sample which jump found that the budget is spent."""
+        self.store_state("spent_by", self.let(f"ptrtoint ptr {record} to i64"))
         self.store_state("spent_pc", pc)
         self.store_state("spent_in_region", str(int(in_region)))
 

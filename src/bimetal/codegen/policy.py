@@ -60,8 +60,11 @@ class Policy:
     jobs: int = 3
     """Jobs that the worker has at a time: one to do, and more so that it need not wait."""
 
-    limit: int = 250
-    """Instructions of the largest region: beyond it compile time grows faster than the gain."""
+    limit: int = 1000
+    """Instructions of the largest region: some ciphers are as long without a jump."""
+
+    optimised_limit: int = 400
+    """The same for the optimiser, whose time grows faster than the gain."""
 
     max_entries: int = 64
     """Places where a region can be entered: each costs a little of what LLVM can assume."""

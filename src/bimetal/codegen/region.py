@@ -34,7 +34,7 @@ JOINTS = ("redo", "poll", "go_far")
 class Region:
     """What a region is made of: its steps, and the offsets at which it can be entered.
 
-    A ``quick`` one is lowered for a compiler that does not optimise. An ``exact`` one looks at the
+    A ``quick`` one keeps registers in memory. An ``exact`` one looks at the
     budget in all jumps, as the interpreter does.
     """
 
@@ -94,19 +94,22 @@ class _RegionLowering(TlbLowering):
         self.put(f"store i{new.width} {operand}, ptr {self._register(name, index)}")
 
     def op_pc(self, value: Value) -> None:
-        self.names[value] = self.let(f"add i64 %page, {self.offset}")
+        self.names[value] = self.address()
 
     # -- leaving
     def record(self, offset: int) -> str:
         """The record of an offset in the page."""
         return self.let(f"getelementptr i8, ptr %records, i64 {offset * self.layout.scale}")
 
-    def leave(self, target: str, offset: int, spent: int, jumped: bool = False) -> None:
-        """Write everything back and call ``target`` with the record at ``offset``.
+    def address(self) -> str:
+        """The address of the instruction in hand."""
+        return self.let(f"add i64 %page, {self.offset}")
+
+    def leave(self, target: str, record: str, spent: int, jumped: bool = False) -> None:
+        """Write everything back and call ``target`` with a record.
 
         ``jumped``: the budget has been brought up to date already.
         """
-        record = self.record(offset)
         budget = self.let("load i64, ptr %left")
         if not jumped and spent:
             budget = self.let(f"sub i64 {budget}, {spent}")
@@ -118,7 +121,7 @@ class _RegionLowering(TlbLowering):
         self.end("br label %out")
 
     def leave_it(self) -> str:
-        return self.aside(lambda: self.leave("@redo", self.offset, self.spent))
+        return self.aside(lambda: self.leave("@redo", self.record(self.offset), self.spent))
 
     # -- going on
     def go(self, offset: int, spent: int, looks: bool) -> None:
@@ -132,13 +135,13 @@ class _RegionLowering(TlbLowering):
             poll, on = self.fresh("poll"), self.fresh("on")
             self.branch(negative, poll, on, RARELY)
             self.label(poll)
-            self.note_spent(self.let(f"add i64 %page, {self.offset}"), in_region=True)
-            self.leave("@poll", offset, 0, jumped=True)
+            self.note_spent(self.record(self.offset), self.address(), in_region=True)
+            self.leave("@poll", self.record(offset), 0, jumped=True)
             self.label(on)
         if inside:
             self.end(f"br label %b{offset}")
         else:
-            self.leave("dispatch", offset, 0, jumped=True)
+            self.leave("dispatch", self.record(offset), 0, jumped=True)
 
     def op_jump(self, value: Value) -> None:
         target = value.args[0]
@@ -157,15 +160,21 @@ class _RegionLowering(TlbLowering):
 
     def _far(self, target: str) -> None:
         self.store_state("pc", target)
-        self.leave("@go_far", self.offset, self.spent + 1)
+        self.leave("@go_far", self.record(self.offset), self.spent + 1)
 
     def _dynamic_jump(self, target: str) -> None:
-        """A jump to an address in a register: to a known place in the region, or away."""
-        places = [step.end for step in self.region.steps.values() if step.returns]
-        places = sorted({p for p in (*places, *self.region.entries) if p in self.heads})
+        """A jump to an address in a register: to a known place in the region, or away.
+
+        Where registers are values, LLVM may know the address; elsewhere one comparison is enough.
+        """
+        likely = self.region.steps[self.offset].likely
+        places = {likely} if likely is not None else set()
+        if not self.region.quick:
+            places.update(step.end for step in self.region.steps.values() if step.returns)
+            places.update(self.region.entries)
         away = self.fresh("away")
         distance = self.let(f"sub i64 {target}, %page")
-        labels = {place: self.fresh("place") for place in places}
+        labels = {place: self.fresh("place") for place in sorted(places & self.heads)}
         arms = " ".join(f"i64 {place}, label {label}" for place, label in labels.items())
         self.end(f"switch i64 {distance}, label {away} [ {arms} ]")
         for place, label in labels.items():
@@ -191,7 +200,7 @@ class _RegionLowering(TlbLowering):
                 self.go(offset, self.spent, looks=False)
                 return
             if offset not in self.region.steps:
-                self.leave("dispatch", offset, self.spent)
+                self.leave("dispatch", self.record(offset), self.spent)
                 return
 
 

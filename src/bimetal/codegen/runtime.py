@@ -446,9 +446,10 @@ def _sampling(build: _Builder) -> None:
         place = (cpu.sample_count & SAMPLES - 1) * (8 * SAMPLE_WORDS)
         at = state_address("sample") + place
         host_store(at, cpu.spent_record)
-        host_store(at + 8, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
-        host_store(at + 16, build.hook("mode")(cpu).zext(64))
-        host_store(at + 24, cpu.spent_in_region)
+        host_store(at + 8, cpu.spent_by)
+        host_store(at + 16, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
+        host_store(at + 24, build.hook("mode")(cpu).zext(64))
+        host_store(at + 32, cpu.spent_in_region)
         cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
         cpu.sample_count = cpu.sample_count + 1
 
@@ -469,7 +470,7 @@ def _polling(build: _Builder) -> None:
         """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
         with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
             build.routines["sample"](cpu)
-        cpu.spent_record, cpu.spent_pc = const(0, 64), const(-1, 64)
+        cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
         cpu.spent_in_region = const(0, 64)
         left, budget = cpu.budget, next_budget(cpu)
         cpu.poll_at = cpu.poll_at - left + budget

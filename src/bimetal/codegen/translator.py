@@ -31,11 +31,11 @@ NICENESS = 5
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     """Do one job."""
     start = processor_seconds()
-    executed, policy = job.executed, job.policy
+    executed, policy, quick = job.executed, job.policy, job.level == 1
+    limit = policy.limit if quick else min(policy.limit, policy.optimised_limit)
     steps = discover(
-        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), policy.limit
+        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), limit
     )
-    quick = job.level == 1
     entries = [entry for entry in job.entries if entry in steps]
     if entries and quick:  # an entry costs nothing where registers are in memory anyway
         entries = sorted(heads(steps, entries))
