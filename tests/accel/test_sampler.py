@@ -27,13 +27,14 @@ class Hart:
     def leave(self, count: int, mode: int = 3, in_region: int = 0) -> None:
         for number in range(self.sampled, self.sampled + count):
             at = number % SAMPLES * SAMPLE_WORDS
-            for place, word in enumerate((0x1000 + number, 4 * number, mode, in_region)):
+            words = (0x1000 + number, 0x2000 + number, 4 * number, mode, in_region)
+            for place, word in enumerate(words):
                 self.state.set("sample", at + place, word)
             self.state.set("sample_count", 0, number + 1)
 
 
 def pcs(words: list[int]) -> list[int]:
-    return words[1::SAMPLE_WORDS]
+    return words[2::SAMPLE_WORDS]
 
 
 def test_each_sample_is_taken_once() -> None:
@@ -41,7 +42,7 @@ def test_each_sample_is_taken_once() -> None:
     reader = SampleReader(hart.state)
     assert reader.take() == []
     hart.leave(2, mode=0, in_region=1)
-    assert reader.take() == [0x1000, 0, 0, 1, 0x1001, 4, 0, 1]
+    assert reader.take() == [0x1000, 0x2000, 0, 0, 1, 0x1001, 0x2001, 4, 0, 1]
     assert reader.take() == []
     assert reader.lost == 0
 

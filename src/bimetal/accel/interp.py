@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
+from ..codegen.builder import COUNTERS, LEAVE, TRAPPED
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
 from ..codegen.layout import (
@@ -23,7 +24,6 @@ from ..codegen.layout import (
     RECORD,
 )  # fmt: skip
 from ..codegen.policy import USUAL
-from ..codegen.runtime import COUNTERS, LEAVE, TRAPPED
 from ..ir.evaluate import Access, Trap
 from ..ir.softfloat import Environment
 from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Samples

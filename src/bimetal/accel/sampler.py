@@ -1,6 +1,6 @@
 """Where harts execute: the samples that they leave at polls, read without stopping them.
 
-A hart writes each sample into a ring in its state, see `codegen.runtime`, and never waits for a
+A hart writes each sample into a ring in its state, see `codegen.polling`, and never waits for a
 reader. So a reader that comes too late misses samples, and counts how many.
 """
 

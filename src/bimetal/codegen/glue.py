@@ -21,10 +21,10 @@ h_undefined an encoding that means nothing
 from __future__ import annotations
 
 from ..ir.value import Block, Value, tracing
+from .builder import COUNTERS, TRAPPED
 from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
 from .layout import PAGE, RECORD, TLB_BYTES, Layout
-from .runtime import COUNTERS, TRAPPED
 
 __all__ = ["glue_text"]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
 from ..isa.trace import Access, Branches, Routine
+from .builder import LEAVE, LEFT, TRAPPED
 from .fplower import FP_OPS, FpLowering
 from .layout import Layout
-from .runtime import LEAVE, LEFT, TRAPPED
 
 __all__ = ["RARELY", "USUALLY", "Lowering", "is_static", "routine_symbol"]
 

@@ -1,18 +1,15 @@
 """What native code does between instructions: memory, TLBs, decoded pages, devices.
 
-These are routines in the language of the descriptions, with two words more: `host_load` and
-`host_store` at host addresses. The ISA contributes `translate`, `context`, `take_trap` and the
-rest of its hooks; nothing here knows which ISA it is.
+These are routines in the language of the descriptions, with the words of `builder` besides. The
+ISA contributes `translate`, `context`, `take_trap` and the rest of its hooks; nothing here knows
+which ISA it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..ir.value import Value, const, emit, select
-from ..isa.describe import Isa
-from ..isa.state import StateSpec
+from ..ir.value import Value, const, select
 from ..isa.trace import Cpu, Routine, ret, when
+from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
 from .layout import (
     ADDENDS,
     CONTEXTS,
@@ -29,45 +26,17 @@ from .layout import (
     RECORD,
     ROW_FACTOR,
     ROW_SHIFT,
-    SAMPLE_WORDS,
-    SAMPLES,
     STORE_TLB,
     TLB_BYTES,
     Layout,
 )  # fmt: skip
+from .polling import describe_polling, describe_sampling
 
-__all__ = ["COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "runtime"]
+__all__ = ["runtime"]
 
-NOTHING, TRAPPED, LEFT = 0, 1, 2
-# Why native code is left, by number.
-LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug")
-COUNTERS = (
-    "data TLB misses",
-    "fetch TLB misses",
-    "polls",
-    "traps",
-    "pages decoded",
-    "code arenas emptied",
-    "TLB flushes",
-    "pages flushed",
-)
-# Polls between checks of all decoded code against memory.
-REVALIDATE = 64
-# The generator of MMIX (Knuth, The Art of Computer Programming, 3.3.4, table 1).
-JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
 LOAD, STORE, FETCH = 0, 1, 2
 OFFSET = PAGE - 1
 LARGE = 8
-
-
-def host_load(address: Value, width: int) -> Value:
-    """Load from a host address."""
-    return emit("hload", width, (address,))
-
-
-def host_store(address: Value, value: Value) -> None:
-    """Store to a host address."""
-    emit("hstore", 0, (address, value))
 
 
 def data_tag(va: Value) -> Value:
@@ -75,59 +44,9 @@ def data_tag(va: Value) -> Value:
     return ((va & ~OFFSET).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
 
 
-def state_address(name: str) -> Value:
-    """The host address of an engine variable, or of the TLBs."""
-    return emit("haddr", 64, (), name)
-
-
-def count(cpu: Cpu, name: str) -> None:
-    """Add one to a counter."""
-    index = COUNTERS.index(name)
-    cpu.counter[index] = cpu.counter[index] + 1
-
-
-def _fill(address: Value, byte: int, size: Value | int) -> None:
-    size = size if isinstance(size, Value) else const(size, 64)
-    emit("memset", 0, (address, const(byte, 8), size))
-
-
-def _copy(to: Value, source: Value, size: int) -> None:
-    emit("memcpy", 0, (to, source, const(size, 64)))
-
-
-def _differ(a: Value, b: Value, size: int) -> Value:
-    return emit("memcmp", 32, (a, b, const(size, 64))) != 0
-
-
-class _Builder:
-    """Collects the routines of one ISA's runtime, so that they can call each other by name."""
-
-    def __init__(self, layout: Layout):
-        self.layout = layout
-        self.spec: StateSpec = layout.spec
-        self.isa: Isa = layout.isa
-        self.routines: dict[str, Routine] = dict(layout.isa.routines)
-
-    def routine(
-        self, returns: int = 0, **widths: int
-    ) -> Callable[[Callable[..., Value | None]], Routine]:
-        """Declare a routine of the engine."""
-
-        def register(body: Callable[..., Value | None]) -> Routine:
-            made = Routine(body, self.spec, widths, returns)
-            self.routines[made.name] = made
-            return made
-
-        return register
-
-    def hook(self, name: str) -> Routine:
-        """A routine that the ISA must have described."""
-        return self.isa.routines[name]
-
-
 def runtime(layout: Layout) -> dict[str, Routine]:
     """Every routine of the engine for one ISA, the ISA's own included, by name."""
-    build = _Builder(layout)
+    build = Builder(layout)
     _flushing(build)
     _finding(build)
     _locating(build)
@@ -137,24 +56,24 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _aligned(build)
     _decoding(build)
     _fetching(build)
-    _sampling(build)
-    _polling(build)
+    describe_sampling(build)
+    describe_polling(build)
     return build.routines
 
 
-def _flushing(build: _Builder) -> None:
+def _flushing(build: Builder) -> None:
     @build.routine()
     def flush_fetch(cpu: Cpu) -> None:
         """Empty the fetch TLBs."""
         base = state_address("tlb") + FETCH_TLB
         for n in range(CONTEXTS):
-            _fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * ENTRY)
+            fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * ENTRY)
 
     @build.routine()
     def flush(cpu: Cpu) -> None:
         """Empty all TLBs."""
         for n in range(CONTEXTS):
-            _fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
+            fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
         cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
         count(cpu, "TLB flushes")
 
@@ -183,11 +102,11 @@ def _flushing(build: _Builder) -> None:
         """Change to a context; the one that depends on more than the mode starts empty."""
         changing = build.routines["volatile_context"]
         with when((context != cpu.tlb_context) & (changing(cpu, context) == 1)):
-            _fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
+            fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
         cpu.tlb_context = context
 
 
-def _finding(build: _Builder) -> None:
+def _finding(build: Builder) -> None:
     @build.routine(returns=64, pa=64)
     def ram_host(cpu: Cpu, pa: Value) -> Value:
         """The host address of a physical address in a memory slot, or 0."""
@@ -241,7 +160,7 @@ def _note_large(cpu: Cpu, va: Value, permissions: Value) -> None:
         cpu.large_high = select(cpu.large_high.ult(high), high, cpu.large_high)
 
 
-def _locating(build: _Builder) -> None:
+def _locating(build: Builder) -> None:
     translate = build.hook("translate")
     ram_host, writable = build.routines["ram_host"], build.routines["ram_host_writable"]
     fill_data = build.routines["fill_data"]
@@ -274,7 +193,7 @@ def _locating(build: _Builder) -> None:
         return host + offset
 
 
-def _host_memory(build: _Builder) -> None:
+def _host_memory(build: Builder) -> None:
     @build.routine(returns=64, address=64, size=64)
     def host_read(cpu: Cpu, address: Value, size: Value) -> Value:
         """1, 2, 4 or 8 bytes at a host address."""
@@ -293,7 +212,7 @@ def _host_memory(build: _Builder) -> None:
         host_store(address, value)
 
 
-def _single(build: _Builder) -> None:
+def _single(build: Builder) -> None:
     locate, device_access = build.routines["locate"], build.routines["device_access"]
     host_read, host_write = build.routines["host_read"], build.routines["host_write"]
 
@@ -315,7 +234,7 @@ def _single(build: _Builder) -> None:
                 host_write(cpu, host, value, size)
 
 
-def _any_size(build: _Builder) -> None:
+def _any_size(build: Builder) -> None:
     translate = build.hook("translate")
     read_one, write_one = build.routines["read_one"], build.routines["write_one"]
 
@@ -344,7 +263,7 @@ def _any_size(build: _Builder) -> None:
                 write_one(cpu, va + n, value.lsr(8 * n) & 0xFF, const(1, 64))
 
 
-def _aligned(build: _Builder) -> None:
+def _aligned(build: Builder) -> None:
     locate = build.routines["locate"]
 
     @build.routine(returns=64, va=64, size=64)
@@ -364,7 +283,7 @@ def _aligned(build: _Builder) -> None:
             build.hook("misaligned")(cpu, const(LOAD, 8), va)
 
 
-def _decoding(build: _Builder) -> None:
+def _decoding(build: Builder) -> None:
     layout = build.layout
     ram_host = build.routines["ram_host"]
     flush_fetch = build.routines["flush_fetch"]
@@ -373,8 +292,8 @@ def _decoding(build: _Builder) -> None:
     @build.routine(page=64)
     def decode_afresh(cpu: Cpu, page: Value) -> None:
         """Take a decoded page's code from guest memory again and forget all of its records."""
-        _copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
-        _copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
+        copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
+        copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
         count(cpu, "pages decoded")
 
     @build.routine(returns=64)
@@ -382,7 +301,7 @@ def _decoding(build: _Builder) -> None:
         """Room for a decoded page; a full arena is emptied."""
         page = cpu.local(cpu.arena_next)
         with when(cpu.arena_end.ult(page.value + layout.page_bytes)):
-            _fill(cpu.code_table, 0, cpu.code_table_bytes)
+            fill(cpu.code_table, 0, cpu.code_table_bytes)
             flush_fetch(cpu)
             page.set(cpu.arena_start)
             count(cpu, "code arenas emptied")
@@ -408,13 +327,13 @@ def _decoding(build: _Builder) -> None:
             host_store(slot, page.value)
             with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):
                 source = host_load(page.value + PAGE_HOST, 64)
-                with when(_differ(page.value + PAGE_COPY, source, PAGE)):
+                with when(differ(page.value + PAGE_COPY, source, PAGE)):
                     decode_afresh(cpu, page.value)
         host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
         return page.value + PAGE_RECORDS
 
 
-def _fetching(build: _Builder) -> None:
+def _fetching(build: Builder) -> None:
     layout = build.layout
     translate, code_page = build.hook("translate"), build.routines["code_page"]
 
@@ -433,57 +352,3 @@ def _fetching(build: _Builder) -> None:
         host_store(entry + 8, page - records.lsr(shift))
         _note_large(cpu, va, permissions)
         count(cpu, "fetch TLB misses")
-
-
-def _sampling(build: _Builder) -> None:
-    @build.routine()
-    def sample(cpu: Cpu) -> None:
-        """Leave in the ring where the budget ran out: a fair picture of where instructions go.
-
-        The jump that noticed it tells its own address: the one that it leads to may lie in a
-        function of which nothing has been executed yet.
-        """
-        place = (cpu.sample_count & SAMPLES - 1) * (8 * SAMPLE_WORDS)
-        at = state_address("sample") + place
-        host_store(at, cpu.spent_record)
-        host_store(at + 8, cpu.spent_by)
-        host_store(at + 16, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
-        host_store(at + 24, build.hook("mode")(cpu).zext(64))
-        host_store(at + 32, cpu.spent_in_region)
-        cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
-        cpu.sample_count = cpu.sample_count + 1
-
-
-def _polling(build: _Builder) -> None:
-    @build.routine(returns=64)
-    def next_budget(cpu: Cpu) -> Value:
-        """Seven eighths of a slice, more or less an eighth: in a loop whose length divides the
-        budget, every sample would be of the same place."""
-        random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
-        cpu.jitter = random
-        # Its upper 31 bits as a fraction of a quarter.
-        budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
-        return budget
-
-    @build.routine()
-    def poll(cpu: Cpu) -> None:
-        """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
-        with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
-            build.routines["sample"](cpu)
-        cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
-        cpu.spent_in_region = const(0, 64)
-        left, budget = cpu.budget, next_budget(cpu)
-        cpu.poll_at = cpu.poll_at - left + budget
-        cpu.budget = budget
-        with when(cpu.flush_wanted != 0):
-            cpu.flush_wanted = const(0, 8)
-            build.routines["flush"](cpu)
-            build.routines["fence_code"](cpu)
-        build.hook("poll_timer")(cpu)
-        count(cpu, "polls")
-        # Stores become visible to fetches without a fence too, in the end (Ziccid).
-        with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
-            build.routines["fence_code"](cpu)
-        with when(cpu.stop != 0):
-            cpu.stop = const(0, 8)
-            cpu.leave("kicked")

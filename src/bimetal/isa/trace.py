@@ -26,7 +26,7 @@ call      values                                  the `Routine`
 ret       value or nothing
 local     initial value                           a variable of the trace
 local_set local, value
-hload     host address                            width is the result's; see codegen.runtime
+hload     host address                            width is the result's; see codegen.builder
 hstore    host address, value
 hcall     values                                  the name of a host function
 ========= ======================================= ==========================================

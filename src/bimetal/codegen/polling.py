@@ -1,0 +1,69 @@
+"""What a hart does when its budget is spent: leave a sample, look at what was asked for."""
+
+from __future__ import annotations
+
+from ..ir.value import Value, const, select
+from ..isa.trace import Cpu, when
+from .builder import COUNTERS, Builder, count, host_store, state_address
+from .layout import SAMPLE_WORDS, SAMPLES
+
+__all__ = ["describe_polling", "describe_sampling"]
+
+# Polls between checks of all decoded code against memory.
+REVALIDATE = 64
+# The generator of MMIX (Knuth, The Art of Computer Programming, 3.3.4, table 1).
+JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
+
+
+def describe_sampling(build: Builder) -> None:
+    @build.routine()
+    def sample(cpu: Cpu) -> None:
+        """Leave in the ring where the budget ran out: a fair picture of where instructions go.
+
+        The jump that noticed it tells its own address: the one that it leads to may lie in a
+        function of which nothing has been executed yet.
+        """
+        place = (cpu.sample_count & SAMPLES - 1) * (8 * SAMPLE_WORDS)
+        at = state_address("sample") + place
+        host_store(at, cpu.spent_record)
+        host_store(at + 8, cpu.spent_by)
+        host_store(at + 16, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
+        host_store(at + 24, build.hook("mode")(cpu).zext(64))
+        host_store(at + 32, cpu.spent_in_region)
+        cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
+        cpu.sample_count = cpu.sample_count + 1
+
+
+def describe_polling(build: Builder) -> None:
+    @build.routine(returns=64)
+    def next_budget(cpu: Cpu) -> Value:
+        """Seven eighths of a slice, more or less an eighth: in a loop whose length divides the
+        budget, every sample would be of the same place."""
+        random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
+        cpu.jitter = random
+        # Its upper 31 bits as a fraction of a quarter.
+        budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
+        return budget
+
+    @build.routine()
+    def poll(cpu: Cpu) -> None:
+        """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
+        with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
+            build.routines["sample"](cpu)
+        cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
+        cpu.spent_in_region = const(0, 64)
+        left, budget = cpu.budget, next_budget(cpu)
+        cpu.poll_at = cpu.poll_at - left + budget
+        cpu.budget = budget
+        with when(cpu.flush_wanted != 0):
+            cpu.flush_wanted = const(0, 8)
+            build.routines["flush"](cpu)
+            build.routines["fence_code"](cpu)
+        build.hook("poll_timer")(cpu)
+        count(cpu, "polls")
+        # Stores become visible to fetches without a fence too, in the end (Ziccid).
+        with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
+            build.routines["fence_code"](cpu)
+        with when(cpu.stop != 0):
+            cpu.stop = const(0, 8)
+            cpu.leave("kicked")
