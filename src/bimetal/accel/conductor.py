@@ -14,13 +14,12 @@ import sys
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from ..base.log import logger
-from ..codegen.discover import run_start
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
@@ -74,7 +73,8 @@ class Hart(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a page's content; ``asked`` are the entries that were ever asked for.
+    """What is known of a page's content; ``asked`` are the places that were ever asked for, as
+    offsets and `_Spot.jumps`.
 
     ``improved`` are the regions that the optimiser has been given; ``recalled``: an earlier run has
     translated what was hot.
@@ -82,9 +82,13 @@ class _Known:
 
     code: bytes
     regions: list[Loaded] = field(default_factory=list)
-    asked: set[int] = field(default_factory=set)
+    asked: set[tuple[int, bool]] = field(default_factory=set)
     improved: list[Loaded] = field(default_factory=list)
     recalled: bool = False
+
+    def enter(self, entries: Iterable[int]) -> None:
+        """Note that there are entries at these offsets."""
+        self.asked.update((entry, False) for entry in entries)
 
 
 class _Spot(NamedTuple):
@@ -210,7 +214,7 @@ class Conductor:
             level, symbol, *entries = part.split(" ")
             offsets = tuple(int(entry, 16) for entry in entries)
             self._load(key, known, int(level), symbol, offsets, content)
-            known.asked.update(offsets)
+            known.enter(offsets)
             self.statistics.from_store += 1
 
     def _load(
@@ -285,19 +289,12 @@ class Conductor:
         key, known = self._of(hart.code_of(page))
         if known.regions:
             hart.offer(page, known.code, known.regions)
-        executed = hart.executed(page, self._undecoded)
-        wanted: list[int] = []
-        for spot in spots[: self.policy.places]:
-            offset = self._run_start(known, executed, spot.offset) if spot.jumps else spot.offset
-            if offset not in known.asked:
-                known.asked.add(offset)
-                wanted.append(offset)
+        places = [(spot.offset, spot.jumps) for spot in spots[: self.policy.places]]
+        wanted = [place for place in places if place not in known.asked]
+        known.asked.update(wanted)
+        entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
         if wanted:
-            self._submit(hart, page, key, known, tuple(wanted), self.policy.level)
-
-    def _run_start(self, known: _Known, executed: bytes, offset: int) -> int:
-        granule = self._isa.granule
-        return run_start(self._isa, known.code, lambda at: bool(executed[at // granule]), offset)
+            self._submit(hart, page, key, known, entries, self.policy.level, jumps)
 
     def _improve(self) -> bool:
         """Have the hottest region made again by the optimiser; whether one is hot enough."""
@@ -315,8 +312,9 @@ class Conductor:
         return True
 
     def _submit(
-        self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int
-    ) -> None:
+        self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int,
+        jumps: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         executed, policy = hart.executed(page, self._undecoded), self.policy
         if policy.unexecuted:
             executed = b"\1" * len(executed)
@@ -324,7 +322,8 @@ class Conductor:
             entries, policy = policy.cut(self._chance, entries, executed, self._isa.granule)
         # Objects of many runs meet in one process, so each symbol is unique.
         symbol = f"region_{uuid.uuid4().hex}"
-        job = Job(known.code, entries, executed, level, symbol, policy)
+        there = tuple(offset for offset, jump in known.asked if not jump)
+        job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
         if self._worker is not None and self._worker.submit(job):
             self._orders.append(_Order(hart, page, key, job))
 
@@ -345,7 +344,7 @@ class Conductor:
             return
         job, known = order.job, self._known[order.key]
         loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
-        known.asked.update(answer.entries)
+        known.enter(answer.entries)
         if self.policy.keep:
             part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
             self._store.put(order.key, answer.content, part)

@@ -17,7 +17,7 @@ from ..base.clock import processor_seconds
 from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
-from .discover import discover, heads, places_entered
+from .discover import discover, heads, places_entered, run_start
 from .layout import Layout
 from .native import assembly, compile_region
 from .region import JOINTS, Region, region_text
@@ -31,25 +31,39 @@ NICENESS = 5
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     """Do one job."""
     start = processor_seconds()
-    executed, policy, quick = job.executed, job.policy, job.level == 1
-    limit = policy.limit if quick else min(policy.limit, policy.optimised_limit)
-    steps = discover(
-        isa, job.code, job.entries, lambda at: bool(executed[at // isa.granule]), limit
-    )
-    entries = [entry for entry in job.entries if entry in steps]
-    if entries and quick:  # an entry costs nothing where registers are in memory anyway
-        entries = sorted(heads(steps, entries))
-    elif entries:
-        entries += [place for place in places_entered(steps) if place not in entries]
-        entries = entries[: policy.max_entries]
-    region = Region(steps, tuple(entries), quick, policy.exact)
-    content = b""
+    region, content = _region(isa, job), b""
     if region.entries:
         joints = [joint_name(isa, joint) for joint in JOINTS]
         text = region_text(layout, job.symbol, region, joints)
         _show(region, text)
-        content = compile_region(text, quick)
-    return Compiled(content, region.entries, len(steps), processor_seconds() - start)
+        content = compile_region(text, region.quick)
+    seconds = processor_seconds() - start
+    return Compiled(content, region.entries, len(region.steps), seconds)
+
+
+def _region(isa: Isa, job: Job) -> Region:
+    """What a job's region consists of."""
+    policy, quick = job.policy, job.level == 1
+
+    def executed(offset: int) -> bool:
+        return bool(job.executed[offset // isa.granule])
+
+    begin = [run_start(isa, job.code, executed, jump) for jump in job.jumps]
+    wanted = dict.fromkeys((*job.entries, *(start for start in begin if start not in job.there)))
+    if quick:
+        # Going on in another region costs little, and nothing is compiled twice.
+        others = set(job.there).difference(wanted)
+        steps = discover(
+            isa, job.code, wanted, lambda at: executed(at) and at not in others, policy.limit
+        )
+        entries = sorted(heads(steps, [entry for entry in wanted if entry in steps]))
+    else:
+        limit = min(policy.limit, policy.optimised_limit)
+        steps = discover(isa, job.code, wanted, executed, limit)
+        entries = [entry for entry in wanted if entry in steps]
+        entries += [place for place in places_entered(steps) if place not in entries]
+        entries = entries[: policy.max_entries]
+    return Region(steps, tuple(entries), quick, policy.exact)
 
 
 def _show(region: Region, text: str) -> None:

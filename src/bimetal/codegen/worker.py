@@ -25,7 +25,8 @@ __all__ = ["Compiled", "Job", "Worker", "joint_name", "receive", "send"]
 class Job:
     """A page's code, where to enter it, and a byte for each granule that has been executed.
 
-    ``level`` is 1 for code that is wanted soon, 2 for code that is worth more work; ``symbol``
+    The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
+    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more work; ``symbol``
     is the name under which the object shall define the region.
     """
 
@@ -35,6 +36,8 @@ class Job:
     level: int
     symbol: str
     policy: Policy = USUAL
+    jumps: tuple[int, ...] = ()
+    there: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
