@@ -42,7 +42,7 @@ def test_random_programs_end_alike(mode: str) -> None:
                 each.begin(program)
                 each.finish()
             assert hart.outcome() == interpreted.outcome(), f"seed {seed}"
-        assert cpu.installed > 6
+        assert cpu.installed >= 6
 
 
 def test_everything_is_translated_once() -> None:
