@@ -86,7 +86,13 @@ class _Dice:
 def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     """Boot a guest with one hart and let it run to its end, or for ``limit`` instructions."""
     paper, clock, deferred = _Paper(), VirtualClock(START), list[Callable[[], None]]()
-    config = Config(256 << 20, 1, str(guest.kernel), str(guest.initrd), append)
+    config = Config(
+        memory=256 << 20,
+        cpus=1,
+        kernel=str(guest.kernel),
+        initrd=str(guest.initrd),
+        append=append,
+    )
     chassis = Chassis(config, clock, ConsoleLine(paper), deferred.append)
     dice = _Dice()
     with patch.object(VirtioRng.__init__, "__defaults__", (dice,)):

@@ -43,7 +43,6 @@ def test_random_programs_end_alike(mode: str) -> None:
                 each.finish()
             assert hart.outcome() == interpreted.outcome(), f"seed {seed}"
         assert cpu.installed > 0
-        assert cpu.sampled_in_regions > 0
 
 
 def test_everything_is_translated_once() -> None:

@@ -34,10 +34,9 @@ class JitCpu(InterpCpu):
         firmware_calls: bool,
         conductor: Conductor,
     ):
-        super().__init__(index, profile, native, clock, firmware_calls)
         self._conductor, self._policy = conductor, conductor.policy
         self._attended = 0
-        self.state.set("slice", 0, self._policy.slice)
+        super().__init__(index, profile, native, clock, firmware_calls)
         if self._policy.wait:
             self._enter_alone, self._enter = self._enter, self._enter_attended
         self._arena_words = memoryview(self._arena).cast("Q")
@@ -66,6 +65,11 @@ class JitCpu(InterpCpu):
         """See `Cpu.kick`."""
         self._kick_wanted = True
         super().kick()
+
+    def reset(self) -> None:
+        """See `Cpu.reset`."""
+        super().reset()
+        self.state.set("slice", 0, self._policy.slice)
 
     # -- policies under which harts wait
     def _enter_attended(self, address: int) -> None:

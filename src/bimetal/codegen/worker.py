@@ -26,8 +26,8 @@ class Job:
     """A page's code, where to enter it, and a byte for each granule that has been executed.
 
     The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
-    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more work; ``symbol``
-    is the name under which the object shall define the region.
+    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more
+    work; ``symbol`` is the name under which the object shall define the region.
     """
 
     code: bytes
