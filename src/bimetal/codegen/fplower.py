@@ -7,7 +7,10 @@ from collections.abc import Callable
 from ..ir.value import Value
 from . import host
 
-__all__ = ["FP_OPS", "FpLowering", "declarations", "for_reference"]
+__all__ = ["FP_OPS", "RARELY", "USUALLY", "FpLowering", "declarations", "for_reference"]
+
+# Weights of branches; `tlb.METADATA` defines them.
+RARELY, USUALLY = "!prof !0", "!prof !1"
 
 _TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
@@ -19,7 +22,7 @@ _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fp
             "to_unsigned": "fptoui"}  # fmt: skip
 _ENVIRONMENT = ("fp_flags", "fp_set_flags", "fp_raise", "fp_set_rounding")
 
-FP_OPS = frozenset((*_ARITHMETIC, *_COMPARE, *_CONVERT, "fconvert", *_ENVIRONMENT))
+FP_OPS = frozenset((*_ARITHMETIC, *_COMPARE, *_CONVERT, "fconvert", "fp_nan", *_ENVIRONMENT))
 
 
 def for_reference(value: Value) -> bool:
@@ -37,6 +40,10 @@ class FpLowering:
     put: Callable[[str], None]
     operand: Callable[[Value], str]
     fresh: Callable[..., str]
+    branch: Callable[..., None]
+    label: Callable[[str], None]
+    end: Callable[[str], None]
+    at: str
     allocas: list[str]
     names: dict[Value, str]
 
@@ -48,6 +55,8 @@ class FpLowering:
             self.names[value] = self._arithmetic(value)
         elif value.op in _COMPARE:
             self.names[value] = self._compare(value)
+        elif value.op == "fp_nan":
+            self.names[value] = self._with_nan(value)
         else:
             self.names[value] = self._conversion(value)
 
@@ -74,6 +83,25 @@ class FpLowering:
         return self.let(
             f'call i1 {name}({kind} {a}, {kind} {b}, metadata !"{predicate}", '
             f"metadata {_STRICT}) strictfp"
+        )
+
+    def _with_nan(self, value: Value) -> str:
+        """A branch, for what it skips is rare: so nothing waits for the comparison."""
+        result, nan = value.args
+        kind, number = self._number(result)
+        name = f"@llvm.experimental.constrained.fcmp.f{result.width}"
+        is_nan = self.let(
+            f'call i1 {name}({kind} {number}, {kind} {number}, metadata !"uno", '
+            f"metadata {_STRICT}) strictfp"
+        )
+        before, other, on = self.at, self.fresh("nan"), self.fresh("on")
+        self.branch(is_nan, other, on, RARELY)
+        self.label(other)
+        self.end(f"br label {on}")
+        self.label(on)
+        bits = f"i{value.width}"
+        return self.let(
+            f"phi {bits} [ {self.operand(result)}, {before} ], [ {self.operand(nan)}, {other} ]"
         )
 
     def _conversion(self, value: Value) -> str:

@@ -13,15 +13,13 @@ from ..ir.ops import OPS
 from ..ir.value import Block, Value
 from ..isa.trace import Access, Branches, Routine
 from .builder import LEAVE, LEFT, TRAPPED
-from .fplower import FP_OPS, FpLowering
+from .fplower import FP_OPS, RARELY, USUALLY, FpLowering
 from .layout import Layout
 
 __all__ = ["RARELY", "USUALLY", "Lowering", "is_static", "routine_symbol"]
 
 # Read-modify-write operations that keep the old value while it compares so with the operand.
 _ORDERS = {"max": "sgt", "min": "slt", "umax": "ugt", "umin": "ult"}
-
-RARELY, USUALLY = "!prof !0", "!prof !1"
 
 
 def routine_symbol(name: str) -> str:
@@ -51,6 +49,7 @@ class Lowering(FpLowering):
         self.exits: list[str] = []
         self.names: dict[Value, str] = {}
         self.open = True
+        self.at = "%entry"
         self._count = 0
 
     # -- text
@@ -72,8 +71,9 @@ class Lowering(FpLowering):
 
     def label(self, name: str) -> None:
         """Start a basic block."""
-        self.lines.append(f"{name.removeprefix('%')}:")
-        self.open = True
+        plain = name.removeprefix("%")
+        self.lines.append(f"{plain}:")
+        self.open, self.at = True, f"%{plain}"
 
     def end(self, line: str) -> None:
         """Append a terminator."""
@@ -83,11 +83,11 @@ class Lowering(FpLowering):
     def aside(self, write: Callable[[], None]) -> str:
         """A label whose code, written by ``write``, stands behind the rest of the function."""
         label = self.fresh("exit")
-        lines, was_open, self.lines = self.lines, self.open, []
+        lines, was_open, at, self.lines = self.lines, self.open, self.at, []
         self.label(label)
         write()
         self.exits += self.lines
-        self.lines, self.open = lines, was_open
+        self.lines, self.open, self.at = lines, was_open, at
         return label
 
     def branch(self, condition: str, then: str, otherwise: str, weight: str = "") -> None:

@@ -72,16 +72,24 @@ class _RegionLowering(TlbLowering):
         cell = self.used.get(key)
         if cell is None:
             cell = self.used[key] = f"%r_{name}_{key[1]}"
-            width = self.layout.spec.files[name].width
-            self.allocas.append(f"  {cell} = alloca i{width}")
+            self.allocas.append(f"  {cell} = alloca {self.kind(name)}")
         return cell
+
+    def kind(self, name: str) -> str:
+        """The type of a register's variable: that of what it holds, to stay where that is used."""
+        file = self.layout.spec.files[name]
+        return "double" if file.floating else f"i{file.width}"
 
     def op_get(self, value: Value) -> None:
         if self.region.quick:
             super().op_get(value)
             return
-        cell = self._register(str(value.attr), value.args[0])
-        self.names[value] = self.let(f"load i{value.width}, ptr {cell}")
+        name = str(value.attr)
+        cell, kind = self._register(name, value.args[0]), self.kind(name)
+        loaded = self.let(f"load {kind}, ptr {cell}")
+        if kind == "double":
+            loaded = self.let(f"bitcast double {loaded} to i64")
+        self.names[value] = loaded
 
     def op_set(self, value: Value) -> None:
         if self.region.quick:
@@ -91,7 +99,10 @@ class _RegionLowering(TlbLowering):
         name = str(value.attr)
         operand = self.operand(new)
         self.written.add((name, int(index)))
-        self.put(f"store i{new.width} {operand}, ptr {self._register(name, index)}")
+        cell, kind = self._register(name, index), self.kind(name)
+        if kind == "double":
+            operand = self.let(f"bitcast i64 {operand} to double")
+        self.put(f"store {kind} {operand}, ptr {cell}")
 
     def op_pc(self, value: Value) -> None:
         self.names[value] = self.address()
@@ -237,11 +248,12 @@ def _entry(lowering: _RegionLowering) -> list[str]:
     body.lines.append(f"  %records = getelementptr i8, ptr %rec, i64 {down}")
     body.lines.append("  store i64 %budget, ptr %left")
     for (name, index), cell in lowering.used.items():
-        kind, pointer, width = body.slot(name, index)
+        kind, pointer = body.slot(name, index)
         loaded = body.let(f"load {kind}, ptr {pointer}")
-        if kind != f"i{width}":
-            loaded = body.let(f"trunc {kind} {loaded} to i{width}")
-        body.lines.append(f"  store i{width} {loaded}, ptr {cell}")
+        variable = lowering.kind(name)
+        if variable not in (kind, "double"):
+            loaded = body.let(f"trunc {kind} {loaded} to {variable}")
+        body.lines.append(f"  store {variable} {loaded}, ptr {cell}")
     first, *others = region.entries
     arms = " ".join(f"i64 {entry}, label %b{entry}" for entry in others)
     body.lines.append(f"  switch i64 {offset}, label %b{first} [ {arms} ]")
@@ -253,10 +265,11 @@ def _out(lowering: _RegionLowering) -> list[str]:
     """The epilogue: written registers back, and on through a joint or a handler."""
     body = _Text(lowering)
     for name, index in sorted(lowering.written):
-        kind, pointer, width = body.slot(name, index)
-        value = body.let(f"load i{width}, ptr {lowering.used[name, index]}")
-        if kind != f"i{width}":
-            value = body.let(f"zext i{width} {value} to {kind}")
+        kind, pointer = body.slot(name, index)
+        variable = lowering.kind(name)
+        value = body.let(f"load {variable}, ptr {lowering.used[name, index]}")
+        if variable not in (kind, "double"):
+            value = body.let(f"zext {variable} {value} to {kind}")
         body.lines.append(f"  store {kind} {value}, ptr {pointer}")
     to, through = body.let("load ptr, ptr %to"), body.let("load ptr, ptr %through")
     left = body.let("load i64, ptr %left")
@@ -278,10 +291,11 @@ class _Text:
         self.lines.append(f"  {name} = {line}")
         return name
 
-    def slot(self, name: str, index: int) -> tuple[str, str, int]:
-        """Storage type, pointer and width of a register."""
+    def slot(self, name: str, index: int) -> tuple[str, str]:
+        """Storage type and pointer of a register."""
         layout = self._lowering.layout
         file = layout.spec.files[name]
         size = layout.slot_bytes(file)
         offset = layout.offsets[name] + index * size
-        return f"i{size * 8}", self.let(f"getelementptr i8, ptr %st, i64 {offset}"), file.width
+        kind = "double" if file.floating else f"i{size * 8}"
+        return kind, self.let(f"getelementptr i8, ptr %st, i64 {offset}")

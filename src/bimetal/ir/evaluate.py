@@ -209,6 +209,10 @@ class Frame:
         """One thread sees its accesses in order."""
 
     # -- floating point
+    def op_fp_nan(self, value: Value, result: int, nan: int) -> int:
+        form = FORMATS[value.width]
+        return nan if (result & ~form.sign) > form.infinity else result
+
     def op_fconvert(self, value: Value, number: int) -> int:
         source, target = FORMATS[value.args[0].width], FORMATS[value.width]
         return softfloat.convert(self.machine.environment, source, target, number)

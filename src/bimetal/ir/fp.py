@@ -20,6 +20,7 @@ __all__ = [
     "DZ", "NV", "NX", "OF", "UF", "add", "convert", "div", "equal", "flags", "from_signed",
     "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
     "round_to_integral", "set_flags", "set_rounding", "sqrt", "sub", "to_signed", "to_unsigned",
+    "with_nan",
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
@@ -111,6 +112,11 @@ def is_nan(a: Value) -> Value:
     infinity = {16: 0x7C00, 32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000}[a.width]
     magnitude = a & ((1 << (a.width - 1)) - 1)
     return lift(infinity, a.width).ult(magnitude)
+
+
+def with_nan(result: Value, nan: int) -> Value:
+    """The result of an operation, so never a signalling NaN, with ``nan`` for any other NaN."""
+    return emit("fp_nan", result.width, (result, lift(nan, result.width)))
 
 
 def flags() -> Value:

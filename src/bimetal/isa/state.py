@@ -13,7 +13,8 @@ class File:
     """``count`` registers of ``width`` bits. A scalar is a file of one.
 
     ``zero`` is the index that always reads as zero and whose writes are lost. ``names`` are the
-    registers' names for people; ``doc`` is one line with the manual's section.
+    registers' names for people; ``doc`` is one line with the manual's section; ``floating`` says
+    that doubles are what the registers mostly hold.
     """
 
     name: str
@@ -22,6 +23,7 @@ class File:
     zero: int | None = None
     names: tuple[str, ...] = ()
     doc: str = ""
+    floating: bool = False
 
     @property
     def slots(self) -> int:
@@ -43,11 +45,12 @@ class StateSpec:
         zero: int | None = None,
         names: Sequence[str] = (),
         doc: str = "",
+        floating: bool = False,
     ) -> File:
         """Declare a register file."""
         if name in self.files:
             raise ValueError(f"register file {name} is declared twice")
-        self.files[name] = File(name, count, width, zero, tuple(names), doc)
+        self.files[name] = File(name, count, width, zero, tuple(names), doc, floating)
         return self.files[name]
 
     def scalars(self, width: int, *names: str) -> None:

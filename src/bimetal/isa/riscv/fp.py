@@ -73,8 +73,8 @@ class Format:
         cpu.f[register] = value.zext(64) | ((1 << 64) - (1 << self.width))
 
     def canonical(self, value: Value) -> Value:
-        """A result: every NaN comes out as the canonical one."""
-        return select(fp.is_nan(value), self.nan, value)
+        """The result of an operation: every NaN comes out as the canonical one."""
+        return fp.with_nan(value, self.nan)
 
     def is_signalling(self, value: Value) -> Value:
         """Whether ``value`` is a signalling NaN."""

@@ -32,7 +32,7 @@ PMP_COUNT = 16
 _state = StateSpec()
 _state.scalars(64, "pc")
 _state.file("x", 32, 64, zero=0, names=X_NAMES, doc="integer registers, I 2.1")
-_state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 20.1")
+_state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 20.1", floating=True)
 # The privilege mode (II 1.2): 0 user, 1 supervisor, 3 machine.
 _state.scalars(8, "priv")
 _state.scalars(64, "mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval")

@@ -149,7 +149,7 @@ def minimum_maximum(form: Format) -> None:
             with slowly(fp.is_nan(a) | fp.is_nan(b)):
                 with when(form.is_signalling(a) | form.is_signalling(b)):
                     fp.raise_flags(fp.NV)
-                result.set(select(fp.is_nan(a), form.canonical(b), a))
+                result.set(select(fp.is_nan(a), select(fp.is_nan(b), form.nan, b), a))
             return result.value
 
         return operation
