@@ -34,7 +34,7 @@ class JitCpu(InterpCpu):
         firmware_calls: bool,
         conductor: Conductor,
     ):
-        self._conductor, self._policy = conductor, conductor.policy
+        self.conductor, self._policy = conductor, conductor.policy
         self._attended = 0
         super().__init__(index, profile, native, clock, firmware_calls)
         if self._policy.wait:
@@ -83,7 +83,7 @@ class JitCpu(InterpCpu):
         self._attended += 1
         if policy.forget and self._attended % policy.forget == 0:
             self._forget(self._attended // policy.forget % 2 == 0)
-        new = self._conductor.attend(self)
+        new = self.conductor.attend(self)
         often = new or policy.forget
         wider = min(2 * self.state.get("slice"), USUAL.slice)
         self.state.set("slice", 0, policy.slice if often else wider)
