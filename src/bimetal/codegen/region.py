@@ -63,6 +63,7 @@ class _RegionLowering(TlbLowering):
         self.used: dict[tuple[str, int], str] = {}
         self.written: set[tuple[str, int]] = set()
         self.heads = heads(region.steps, region.entries)
+        self.taken: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
         self.offset = 0
         self.spent = 0
 
@@ -105,54 +106,40 @@ class _RegionLowering(TlbLowering):
         self.put(f"store {kind} {operand}, ptr {cell}")
 
     def op_pc(self, value: Value) -> None:
-        self.names[value] = self.address()
+        self.names[value] = self.let(f"add i64 %page, {self.offset}")
 
     # -- leaving
-    def record(self, offset: int) -> str:
-        """The record of an offset in the page."""
-        return self.let(f"getelementptr i8, ptr %records, i64 {offset * self.layout.scale}")
+    def exit(self, kind: str, *values: int) -> str:
+        """The label of an exit, for the block in hand with these values: see `leave_all`.
 
-    def address(self) -> str:
-        """The address of the instruction in hand."""
-        return self.let(f"add i64 %page, {self.offset}")
-
-    def leave(self, target: str, record: str, spent: int, jumped: bool = False) -> None:
-        """Write everything back and call ``target`` with a record.
-
-        ``jumped``: the budget has been brought up to date already.
+        A quick region has one exit of a kind. Where registers are values it is better to have one
+        for each use, or they would all have to be in the same places wherever they may leave.
         """
-        budget = self.let("load i64, ptr %left")
-        if not jumped and spent:
-            budget = self.let(f"sub i64 {budget}, {spent}")
-        if target == "dispatch":
-            target = self.let(f"load ptr, ptr {record}")
-        self.put(f"store ptr {record}, ptr %to")
-        self.put(f"store ptr {target}, ptr %through")
-        self.put(f"store i64 {budget}, ptr %left")
-        self.end("br label %out")
+        name = kind if self.region.quick else f"{kind}.{len(self.taken)}"
+        if self.open:
+            self.taken.setdefault(name, []).append((self.at, values))
+        return f"%exit_{name}"
 
     def leave_it(self) -> str:
-        return self.aside(lambda: self.leave("@redo", self.record(self.offset), self.spent))
+        return self.exit("redo", self.offset, self.spent)
 
     # -- going on
     def go(self, offset: int, spent: int, looks: bool) -> None:
         """Go to an offset of the page after ``spent`` more instructions."""
+        if offset not in self.heads and not looks:
+            self.end(f"br label {self.exit('dispatch', offset, spent)}")
+            return
         left = self.let("load i64, ptr %left")
         left = self.let(f"sub i64 {left}, {spent}")
         self.put(f"store i64 {left}, ptr %left")
-        inside = offset in self.heads
         if looks:
-            negative = self.let(f"icmp slt i64 {left}, 0")
-            poll, on = self.fresh("poll"), self.fresh("on")
-            self.branch(negative, poll, on, RARELY)
-            self.label(poll)
-            self.note_spent(self.record(self.offset), self.address(), in_region=True)
-            self.leave("@poll", self.record(offset), 0, jumped=True)
+            negative, on = self.let(f"icmp slt i64 {left}, 0"), self.fresh("on")
+            self.branch(negative, self.exit("poll", self.offset, offset), on, RARELY)
             self.label(on)
-        if inside:
+        if offset in self.heads:
             self.end(f"br label %b{offset}")
         else:
-            self.leave("dispatch", self.record(offset), 0, jumped=True)
+            self.end(f"br label {self.exit('dispatch', offset, 0)}")
 
     def op_jump(self, value: Value) -> None:
         target = value.args[0]
@@ -171,7 +158,7 @@ class _RegionLowering(TlbLowering):
 
     def _far(self, target: str) -> None:
         self.store_state("pc", target)
-        self.leave("@go_far", self.record(self.offset), self.spent + 1)
+        self.end(f"br label {self.exit('far', self.offset, self.spent + 1)}")
 
     def _dynamic_jump(self, target: str) -> None:
         """A jump to an address in a register: to a known place in the region, or away.
@@ -207,12 +194,44 @@ class _RegionLowering(TlbLowering):
             if not self.open:
                 return
             offset = step.end
-            if offset in self.heads:
+            if offset in self.heads or offset not in self.region.steps:
                 self.go(offset, self.spent, looks=False)
                 return
-            if offset not in self.region.steps:
-                self.leave("dispatch", self.record(offset), self.spent)
-                return
+
+    # -- the ways out
+    def leave_all(self) -> None:
+        """Write the exits: what differs between the uses of one comes in by phis."""
+        for name, uses in self.taken.items():
+            self.label(f"exit_{name}")
+            first, second = (
+                self.let(f"phi i64 {', '.join(f'[ {way[n]}, {at} ]' for at, way in uses)}")
+                for n in range(2)
+            )
+            kind = name.partition(".")[0]
+            if kind == "redo":  # at an offset, after some instructions
+                self._leave("@redo", self._record(first), second)
+            elif kind == "far":  # by the jump at an offset, after some instructions
+                self._leave("@go_far", self._record(first), second)
+            elif kind == "poll":  # by the jump at an offset, to another
+                pc = self.let(f"add i64 %page, {first}")
+                self.note_spent(self._record(first), pc, in_region=True)
+                self._leave("@poll", self._record(second), "0")
+            else:  # to an offset, after some instructions
+                record = self._record(first)
+                self._leave(self.let(f"load ptr, ptr {record}"), record, second)
+
+    def _record(self, offset: str) -> str:
+        """The record of an offset in the page."""
+        place = self.let(f"mul i64 {offset}, {self.layout.scale}")
+        return self.let(f"getelementptr i8, ptr %records, i64 {place}")
+
+    def _leave(self, target: str, record: str, spent: str) -> None:
+        """Write everything back and call ``target`` with a record."""
+        budget = self.let(f"sub i64 {self.let('load i64, ptr %left')}, {spent}")
+        self.put(f"store ptr {record}, ptr %to")
+        self.put(f"store ptr {target}, ptr %through")
+        self.put(f"store i64 {budget}, ptr %left")
+        self.end("br label %out")
 
 
 def region_text(layout: Layout, symbol: str, region: Region, joints: Iterable[str]) -> str:
@@ -220,7 +239,8 @@ def region_text(layout: Layout, symbol: str, region: Region, joints: Iterable[st
     lowering = _RegionLowering(layout, region)
     for head in sorted(lowering.heads):
         lowering.chain(head)
-    body = _entry(lowering) + lowering.lines + lowering.exits + _out(lowering)
+    lowering.leave_all()
+    body = _entry(lowering) + lowering.lines + _out(lowering)
     text = "\n".join(body)
     for name, joint in zip(JOINTS, joints, strict=True):
         text = text.replace(f"ptr @{name},", f"ptr @{joint},")
