@@ -255,7 +255,9 @@ class Conductor:
 
     def _weight(self, hart: Hart, page: int, count: int) -> float:
         known = self._at.get((hart.index, page))
-        return count / self.policy.patience if known is not None and known.recalled else count
+        recalled = known is not None and known.recalled
+        repeated = self.statistics.from_store >= self.policy.repeated
+        return count / self.policy.patience if recalled or repeated else count
 
     def _arrived(self, hart: Hart, page: int, offset: int, count: int) -> None:
         """Note where jumps led that found the budget spent."""
@@ -284,12 +286,13 @@ class Conductor:
         page = hottest.page
         spots = [spot for spot in self._heat if (spot.hart, spot.page) == hottest[:2]]
         spots.sort(key=lambda spot: -self._heat[spot])
+        spots = spots[: self.policy.places]
         for spot in spots:
             del self._heat[spot]
         key, known = self._of(hart.code_of(page))
         if known.regions:
             hart.offer(page, known.code, known.regions)
-        places = [(spot.offset, spot.jumps) for spot in spots[: self.policy.places]]
+        places = [(spot.offset, spot.jumps) for spot in spots]
         wanted = [place for place in places if place not in known.asked]
         known.asked.update(wanted)
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
@@ -337,11 +340,11 @@ class Conductor:
             self._deliver(self._orders.pop(0), answer)
 
     def _deliver(self, order: _Order, answer: Compiled) -> None:
-        self.statistics.compiled += 1
-        self.statistics.instructions += answer.instructions
         self.statistics.seconds += answer.seconds
         if not answer.content:
             return
+        self.statistics.compiled += 1
+        self.statistics.instructions += answer.instructions
         job, known = order.job, self._known[order.key]
         loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
         known.enter(answer.entries)

@@ -180,13 +180,21 @@ def _behind(isa: Isa, code: bytes, offset: int) -> int:
 
 
 def discover(
-    isa: Isa, code: bytes, entries: Iterable[int], executed: Callable[[int], bool], limit: int
+    isa: Isa,
+    code: bytes,
+    entries: Iterable[int],
+    executed: Callable[[int], bool],
+    limit: int,
+    spread: int | None = None,
 ) -> Steps:
-    """The steps reachable from ``entries``, nearest first, at most ``limit``."""
+    """The steps reachable from ``entries``, nearest first, at most ``limit``.
+
+    After ``spread`` steps (or ``limit``) no more jumps are followed.
+    """
     steps: Steps = {}
     refused: set[int] = set()
     work = list(entries)
-    while work and len(steps) < limit:
+    while work and len(steps) < (spread or limit):
         offset, resumes, known = work.pop(0), False, _Known()
         while offset not in steps and offset not in refused and len(steps) < limit:
             if offset >= PAGE or not executed(offset):

@@ -50,9 +50,13 @@ class Policy:
     very_hot: int = 400
     """Samples in a region that make it worth the optimiser's time."""
 
-    patience: int = 4
-    """How many times these numbers it takes in a page that an earlier run has translated parts of:
-    what is hot by chance in one run and not in another is not worth translating in each."""
+    patience: int = 25
+    """How many times these numbers it takes in a page that an earlier run has translated parts of,
+    and in all pages of a run that repeats an earlier one: what is warm by chance in one and not in
+    another is not worth translating in each. It is some milliseconds of interpretation still."""
+
+    repeated: int = 20
+    """Regions from the store that make a run one that repeats an earlier one."""
 
     places: int = 16
     """Sampled places of a page that one job is asked to make entries of."""
@@ -62,6 +66,10 @@ class Policy:
 
     limit: int = 1000
     """Instructions of the largest region: some ciphers are as long without a jump."""
+
+    spread: int = 120
+    """Instructions after which a region follows no more jumps: what is far is hot by itself, or
+    not worth compiling."""
 
     optimised_limit: int = 400
     """The same for the optimiser, whose time grows faster than the gain."""

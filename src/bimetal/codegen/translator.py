@@ -54,7 +54,12 @@ def _region(isa: Isa, job: Job) -> Region:
         # Going on in another region costs little, and nothing is compiled twice.
         others = set(job.there).difference(wanted)
         steps = discover(
-            isa, job.code, wanted, lambda at: executed(at) and at not in others, policy.limit
+            isa,
+            job.code,
+            wanted,
+            lambda at: executed(at) and at not in others,
+            policy.limit,
+            policy.spread,
         )
         entries = sorted(heads(steps, [entry for entry in wanted if entry in steps]))
     else:
