@@ -66,3 +66,12 @@ def test_what_is_forgotten_is_installed_again() -> None:
         hart.finish()
         assert cpu.installed > 10 * once
         assert cpu.counters["pages decoded"] > 10
+
+
+def test_a_machine_holds_no_more_regions_than_it_may() -> None:
+    policy = replace(stressed("everything"), slice=5, most=2)
+    with jit(policy) as (hart, cpu):
+        for seed in range(300, 306):
+            hart.begin(random_program(seed))
+            hart.finish()
+        assert cpu.conductor.statistics.compiled == 2

@@ -188,7 +188,7 @@ class Conductor:
             self._greet(hart)
             self._look(hart)
             new = bool(self._heat)
-            while self._heat or self._orders:
+            while (self._heat and not self._full) or self._orders:
                 self._order()
                 self._collect(None)
             return new
@@ -207,7 +207,13 @@ class Conductor:
                 self._recall(key, known)
         return key, known
 
+    @property
+    def _full(self) -> bool:
+        return len(self._by_address) + len(self._orders) >= self.policy.most
+
     def _recall(self, key: str, known: _Known) -> None:
+        if self._full:
+            return
         self._used.add(key)
         known.recalled = True
         for part, content in sorted(self._store.parts(key)):
@@ -271,7 +277,7 @@ class Conductor:
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
-        while len(self._orders) < self.policy.jobs:
+        while len(self._orders) < self.policy.jobs and not self._full:
             spot, heat = max(self._heat.items(), key=itemgetter(1), default=(None, 0))
             if spot is not None and heat >= self.policy.hot:
                 self._order_page(spot)

@@ -64,6 +64,9 @@ class Policy:
     jobs: int = 3
     """Jobs that the worker has at a time: one to do, and more so that it need not wait."""
 
+    most: int = 8000
+    """Regions that a machine holds, of some 50 KB each; what comes after them is interpreted."""
+
     limit: int = 1000
     """Instructions of the largest region: some ciphers are as long without a jump."""
 
