@@ -7,6 +7,7 @@ own, so that rounds need no clearing up between them, and harts meet at a barrie
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ __all__ = ["Litmus", "Outcome", "outcomes"]
 CODE, PAGE = 0x8000_0000, 0x1000
 BARRIER, WORDS = CODE + 0x8000, CODE + 0x10000
 END = 0x10_0000
+"""A store here ends a program; a load lets another hart have the processor."""
+PATIENCE = 2000
+"""Looks at the barrier before that."""
 STRIDE = 256
 """Bytes of a round: x, y, and what up to four harts have read, each on a cache line of its own."""
 Y, READ, READ_STRIDE = 64, 128, 16
@@ -72,10 +76,15 @@ def _program(hart: int, test: Litmus, rounds: int, together: int) -> bytes:
     a.put(f"addi s1, s0, {Y}", f"addi s2, s0, {READ + hart * READ_STRIDE}")
     a.put("addi t1, zero, 1", "addi t2, zero, 2", f"addi s7, zero, {hart + 1}")
     a.count("s3", rounds // together)
-    a.put("addi s5, zero, 0")
+    a.put("addi s5, zero, 0", f"lui a7, {END >> 12:#x}")
     outer = a.pc
     a.put(f"addi s5, s5, {len(test.harts)}", "amoadd.w zero, t1, (s4)")
-    a.put("amoor.w t3, zero, (s4)", f"blt t3, s5, {a.pc:#x}")
+    again = a.pc
+    a.count("t4", PATIENCE)
+    spin = a.pc
+    a.put("amoor.w t3, zero, (s4)", f"bge t3, s5, {a.pc + 24:#x}")
+    a.put("addi t4, t4, -1", f"bne t4, zero, {spin:#x}")
+    a.put("lw t3, 0(a7)", f"jal zero, {again:#x}")
     a.count("s6", together)
     inner = a.pc
     # Some turns of an empty loop, so that harts meet in different places.
@@ -90,18 +99,19 @@ def _program(hart: int, test: Litmus, rounds: int, together: int) -> bytes:
     a.put(*(f"addi {register}, {register}, {STRIDE}" for register in ("s0", "s1", "s2")))
     a.put("addi s6, s6, -1", f"bne s6, zero, {inner:#x}")
     a.put("addi s3, s3, -1", f"bne s3, zero, {outer:#x}")
-    a.put(f"lui a7, {END >> 12:#x}", "sw zero, 0(a7)")
+    a.put("sw zero, 0(a7)")
     return bytes(a.code)
 
 
 def outcomes(
     accelerator: InterpAccelerator, test: Litmus, rounds: int = 1000, together: int = 1
 ) -> Counter[Outcome]:
-    """Run a test on an accelerator without CPUs, and count its outcomes."""
+    """Run a test on new CPUs of an accelerator, and count its outcomes."""
     size = WORDS - CODE + rounds * STRIDE
     ram = Ram("ram", -(-size // PAGE) * PAGE)
     accelerator.set_memory([MemorySlot(CODE, ram.size, ram.host)])
-    cpus = [accelerator.add_cpu(hart) for hart in range(len(test.harts))]
+    first = len(accelerator.cpus)
+    cpus = [accelerator.add_cpu(first + hart) for hart in range(len(test.harts))]
     for hart, cpu in enumerate(cpus):
         code = _program(hart, test, rounds, together)
         ram.bytes[hart * PAGE : hart * PAGE + len(code)] = code
@@ -119,9 +129,14 @@ def outcomes(
 
 
 def _run(cpu: InterpCpu, failures: list[object]) -> None:
-    exit_ = cpu.run()
-    while isinstance(exit_, Kicked):
-        exit_ = cpu.run()
+    while True:
+        match cpu.run():
+            case Mmio(address=address, write=False) if address == END:
+                os.sched_yield()
+            case Kicked():
+                pass
+            case exit_:
+                break
     if not (isinstance(exit_, Mmio) and exit_.address == END):
         failures.append(exit_)
 

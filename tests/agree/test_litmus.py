@@ -16,7 +16,7 @@ from .engines import engine
 from .litmus import Litmus, outcomes
 from .litmus_tests import FOUR, TWO
 
-QUICK, LONG = 400, 50_000
+QUICK, LONG = 4_000, 100_000
 SLICE = 500
 ENGINES = {"interpreted": "interp", "level 1": "everything", "level 2": "optimise"}
 HARTS = sum(2 * len(test.harts) for test in TWO + FOUR)
