@@ -80,3 +80,9 @@ def test_the_code_before_a_jump_begins_behind_the_jump_before_it() -> None:
     assert run_start(rv64, page.code, page.was, 16) == 8
     page.executed.discard(8)
     assert run_start(rv64, page.code, page.was, 16) == 12
+
+
+def test_each_entry_is_followed_whatever_the_spread() -> None:
+    page = Page((0, ["addi a0, a0, 1"] * 20), (0x400, ["addi a1, a1, 1"] * 20))
+    steps = discover(rv64, page.code, [0, 0x400], page.was, limit=100, spread=10)
+    assert len(steps) == 40

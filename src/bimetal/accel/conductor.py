@@ -14,7 +14,7 @@ import sys
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -73,22 +73,23 @@ class Hart(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a page's content; ``asked`` are the places that were ever asked for, as
-    offsets and `_Spot.jumps`.
+    """What is known of a page's content.
 
-    ``improved`` are the regions that the optimiser has been given; ``recalled``: an earlier run has
-    translated what was hot.
+    ``entries`` are the offsets at which some region is entered, ``asked`` the places that were ever
+    asked for, as offsets and `_Spot.jumps`; ``improved`` are the regions that the optimiser has
+    been given; ``recalled``: an earlier run has translated what was hot.
     """
 
     code: bytes
     regions: list[Loaded] = field(default_factory=list)
+    entries: set[int] = field(default_factory=set)
     asked: set[tuple[int, bool]] = field(default_factory=set)
     improved: list[Loaded] = field(default_factory=list)
     recalled: bool = False
 
-    def enter(self, entries: Iterable[int]) -> None:
-        """Note that there are entries at these offsets."""
-        self.asked.update((entry, False) for entry in entries)
+    def is_there(self, offset: int, jumps: bool) -> bool:
+        """Whether nothing is to be gained by asking for a place."""
+        return (offset, jumps) in self.asked or (not jumps and offset in self.entries)
 
 
 class _Spot(NamedTuple):
@@ -220,7 +221,7 @@ class Conductor:
             level, symbol, *entries = part.split(" ")
             offsets = tuple(int(entry, 16) for entry in entries)
             self._load(key, known, int(level), symbol, offsets, content)
-            known.enter(offsets)
+            known.entries.update(offsets)
             self.statistics.from_store += 1
 
     def _load(
@@ -299,7 +300,7 @@ class Conductor:
         if known.regions:
             hart.offer(page, known.code, known.regions)
         places = [(spot.offset, spot.jumps) for spot in spots]
-        wanted = [place for place in places if place not in known.asked]
+        wanted = [place for place in places if not known.is_there(*place)]
         known.asked.update(wanted)
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
         if wanted:
@@ -331,7 +332,7 @@ class Conductor:
             entries, policy = policy.cut(self._chance, entries, executed, self._isa.granule)
         # Objects of many runs meet in one process, so each symbol is unique.
         symbol = f"region_{uuid.uuid4().hex}"
-        there = tuple(offset for offset, jump in known.asked if not jump)
+        there = tuple(known.entries)
         job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
         if self._worker is not None and self._worker.submit(job):
             self._orders.append(_Order(hart, page, key, job))
@@ -353,7 +354,7 @@ class Conductor:
         self.statistics.instructions += answer.instructions
         job, known = order.job, self._known[order.key]
         loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
-        known.enter(answer.entries)
+        known.entries.update(answer.entries)
         if self.policy.keep:
             part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
             self._store.put(order.key, answer.content, part)

@@ -194,8 +194,9 @@ def discover(
     steps: Steps = {}
     refused: set[int] = set()
     work = list(entries)
-    while work and len(steps) < (spread or limit):
-        offset, resumes, known = work.pop(0), False, _Known()
+    roots = len(work)
+    while work and (roots > 0 or len(steps) < (spread or limit)):
+        offset, resumes, known, roots = work.pop(0), False, _Known(), roots - 1
         while offset not in steps and offset not in refused and len(steps) < limit:
             if offset >= PAGE or not executed(offset):
                 break
