@@ -61,18 +61,29 @@ def joint_name(isa: Isa, joint: str) -> str:
 def send(pipe: IO[bytes], message: object) -> None:
     """Write a message."""
     body = pickle.dumps(message)
-    pipe.write(struct.pack("<I", len(body)) + body)
+    left = memoryview(struct.pack("<I", len(body)) + body)
+    while left:
+        left = left[pipe.write(left) :]
     pipe.flush()
 
 
 def receive(pipe: IO[bytes]) -> object | None:
     """Read a message; None at the end."""
-    head = pipe.read(4)
+    head = _read(pipe, 4)
     if len(head) < 4:
         return None
     (size,) = struct.unpack("<I", head)
-    body = pipe.read(size)
+    body = _read(pipe, size)
     return pickle.loads(body) if len(body) == size else None
+
+
+def _read(pipe: IO[bytes], size: int) -> bytes:
+    """Read so many bytes, or what there is before the end."""
+    parts, left = [], size
+    while left and (part := pipe.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 class Worker:
@@ -87,6 +98,8 @@ class Worker:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Unbuffered: an answer that stands in a buffer of ours is none that `select` sees.
+            bufsize=0,
             env={
                 **os.environ,
                 **trace.environment(),
