@@ -78,6 +78,7 @@ def test_answers_that_come_together_are_all_seen(worker: Worker) -> None:
     for number in range(30):
         assert worker.submit(Job(bytes(PAGE), (0,), ALL, 1, f"nothing {number}"))
     assert [worker.answer(60) is not None for _ in range(30)] == [True] * 30
+    worker.close()
 
 
 def test_a_translator_that_is_gone_takes_no_jobs(worker: Worker) -> None:
