@@ -27,7 +27,8 @@ class Guest:
     """A guest of the catalogue.
 
     ``files`` says what is made of the packages, under the names of the machine's options:
-    ``kernel``, ``initrd``, ``bios``. ``memory`` is what it needs to come up comfortably.
+    ``kernel``, ``initrd``, ``bios``. ``memory`` is what it needs to come up comfortably;
+    ``kernel_format`` is as `Machine` takes it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Guest:
     files: dict[str, FileOf | BusyboxInitramfs]
     append: str = ""
     memory: str = "512M"
+    kernel_format: str = "auto"
     download: str = field(default="", compare=False)
 
     @property
@@ -109,6 +111,7 @@ GUESTS = {
                 "bios": FileOf(OPENSBI),
                 "kernel": FileOf("usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
             },
+            kernel_format="raw",
             download="5 MB",
         ),
         Guest(

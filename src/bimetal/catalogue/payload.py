@@ -47,6 +47,11 @@ class Payload:
         return self.guest.append
 
     @property
+    def kernel_format(self) -> str:
+        """``raw`` if the kernel has no header, else ``auto``."""
+        return self.guest.kernel_format
+
+    @property
     def memory(self) -> str:
         """The memory that the guest is comfortable with."""
         return self.guest.memory

@@ -36,6 +36,7 @@ class Software:
     board: str
     memory: str
     kernel: str | None
+    kernel_format: str
     initrd: str | None
     bios: str | None
     append: str
@@ -122,6 +123,7 @@ def command(
         board=board_named(board, arch),
         memory=memory or "",
         kernel=kernel,
+        kernel_format=kernel_format,
         initrd=initrd,
         bios=bios,
         append=append or "",
@@ -134,7 +136,7 @@ def command(
         memory=software.memory,
         cpus=cpus,
         kernel=software.kernel,
-        kernel_format=kernel_format,
+        kernel_format=software.kernel_format,
         initrd=software.initrd,
         append=software.append,
         bios=software.bios,
@@ -180,6 +182,7 @@ def with_guest(name: str, given: Software) -> Software:
         board=given.board or payload.board,
         memory=given.memory or payload.memory,
         kernel=given.kernel or own[0],
+        kernel_format=given.kernel_format if given.kernel else payload.kernel_format,
         initrd=given.initrd or own[1],
         bios=given.bios or own[2],
         append=f"{payload.append} {given.append}".strip(),
@@ -198,6 +201,7 @@ def without_guest(given: Software) -> Software:
         board=given.board or DEFAULT_BOARD,
         memory=given.memory or DEFAULT_MEMORY,
         kernel=given.kernel,
+        kernel_format=given.kernel_format,
         initrd=given.initrd,
         bios=given.bios,
         append=given.append,

@@ -34,26 +34,14 @@ JOINTS = ("redo", "poll", "go_far")
 class Region:
     """What a region is made of: its steps, and the offsets at which it can be entered.
 
-    A ``quick`` one keeps registers in memory. An ``exact`` one looks at the
-    budget in all jumps, as the interpreter does.
+    A ``quick`` one keeps registers in memory. An ``exact`` one looks at the budget in all jumps, as
+    the interpreter does.
     """
 
     steps: Steps
     entries: tuple[int, ...]
     quick: bool = False
     exact: bool = False
-
-    @property
-    def ranges(self) -> list[tuple[int, int]]:
-        """The stretches of code that it depends on, as (start, end) offsets."""
-        merged: list[tuple[int, int]] = []
-        for offset in sorted(self.steps):
-            end = self.steps[offset].end
-            if merged and merged[-1][1] >= offset:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((offset, end))
-        return merged
 
 
 class _RegionLowering(TlbLowering):
