@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..base.log import logger
 from ..codegen.interpreter import Interpreter, engine_digest
@@ -31,6 +31,7 @@ from ..codegen.worker import Compiled, Job, Worker, joint_name
 __all__ = ["Conductor", "Loaded", "Statistics"]
 
 _log = logger("translator")
+_Place = TypeVar("_Place")
 
 # How long a thread may hold Python's lock while another waits for it. A hart that comes back from
 # native code must not wait the usual five milliseconds for the conductor.
@@ -62,7 +63,7 @@ class Hart(Protocol):
     index: int
     pages_seen: int
 
-    def samples(self) -> Mapping[tuple[int, int, int], int]: ...
+    def samples(self) -> Counter[tuple[int, int, int]]: ...
     def place(self, record: int) -> tuple[int, int]: ...
     def handler(self, page: int, offset: int) -> int: ...
     def pages(self) -> int: ...
@@ -112,6 +113,11 @@ class _Order:
     job: Job
 
 
+def _halved(heat: Mapping[_Place, float]) -> defaultdict[_Place, float]:
+    """Half of the heat, without what is next to nothing."""
+    return defaultdict(float, {place: value / 2 for place, value in heat.items() if value > 1})
+
+
 class Conductor:
     """One thread, one worker process, for all harts of an accelerator."""
 
@@ -131,6 +137,7 @@ class Conductor:
         self._region_heat: defaultdict[int, float] = defaultdict(float)
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._seen_at: dict[int, tuple[Hart, int]] = {}
+        self._recent = 0.0
         self._worker = self._start_worker()
         self._orders: list[_Order] = []
         self._used: set[str] = set()
@@ -251,6 +258,7 @@ class Conductor:
     def _look(self, hart: Hart) -> bool:
         """Take a hart's samples; whether there were any."""
         samples = hart.samples()
+        self._recent += samples.total()
         for (record, jump, in_region), count in samples.items():
             page, offset = hart.place(record)
             if record and 0 <= offset < PAGE:
@@ -258,6 +266,8 @@ class Conductor:
             page, offset = hart.place(jump)
             if jump and not in_region and 0 <= offset < PAGE:
                 self._heat[_Spot(hart.index, page, offset, True)] += self._weight(hart, page, count)
+        if self._recent > self.policy.window:
+            self._cool()
         return bool(samples)
 
     def _weight(self, hart: Hart, page: int, count: int) -> float:
@@ -276,14 +286,20 @@ class Conductor:
         else:
             self._heat[_Spot(hart.index, page, offset, False)] += heat
 
+    def _cool(self) -> None:
+        """Forget half of the heat, or in the end everything that ever runs would be translated."""
+        self._recent /= 2
+        self._heat, self._region_heat = _halved(self._heat), _halved(self._region_heat)
+
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs and not self._full:
             spot, heat = max(self._heat.items(), key=itemgetter(1), default=(None, 0))
-            if spot is not None and heat >= self.policy.hot:
+            least = self._recent * self.policy.share
+            if spot is not None and heat >= max(self.policy.hot, least):
                 self._order_page(spot)
             elif not self._improve():
-                if spot is None or heat < self.policy.warm or self._orders:
+                if spot is None or heat < max(self.policy.warm, least) or self._orders:
                     break
                 self._order_page(spot)
 

@@ -14,15 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
 
-__all__ = [
-    "Clock",
-    "RealClock",
-    "Timer",
-    "VirtualClock",
-    "processor_seconds",
-    "steady_seconds",
-    "wall_seconds",
-]
+__all__ = ["Clock", "RealClock", "Timer", "VirtualClock", "processor_seconds", "wall_seconds"]
 
 PRUNE_MINIMUM = 64
 """Entries of timers since armed anew that a queue may hold besides the live ones."""
@@ -198,8 +190,3 @@ def wall_seconds() -> int:
 def processor_seconds() -> float:
     """Seconds of processor time that this process has used."""
     return time.process_time()
-
-
-def steady_seconds() -> float:
-    """Seconds on the host since some moment, never set back: to tell how long something took."""
-    return time.monotonic()

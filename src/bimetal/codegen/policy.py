@@ -50,6 +50,13 @@ class Policy:
     very_hot: int = 400
     """Samples in a region that make it worth the optimiser's time."""
 
+    share: float = 1 / 2000
+    """The same as a share of all recent samples: of code that takes less of the time, nothing is
+    gained, and in a long run all that is ever executed comes to a few samples by chance."""
+
+    window: int = 50_000
+    """Recent samples, of a second or so: when there are more, each place loses half of its own."""
+
     patience: int = 25
     """How many times these numbers it takes in a page that an earlier run has translated parts of,
     and in all pages of a run that repeats an earlier one: what is warm by chance in one and not in
@@ -117,7 +124,7 @@ USUAL = Policy()
 """What machines that work for people go by."""
 
 _WAIT: dict[str, object] = {
-    "hot": 1, "warm": 1, "slice": 31, "keep": False, "wait": True, "unexecuted": True,
+    "hot": 1, "warm": 1, "share": 0.0, "slice": 31, "keep": False, "wait": True, "unexecuted": True,
 }  # fmt: skip
 _WORDS: dict[str, dict[str, object]] = {
     "everything": _WAIT,
