@@ -13,16 +13,11 @@ from dataclasses import dataclass, field
 from ..ir.value import Block, Value
 from ..isa.describe import Decoded, Isa
 from ..isa.trace import Branches
+from .flow import NEEDS_FRAME
 from .fplower import for_reference
 from .layout import PAGE
 
 __all__ = ["Step", "Steps", "discover", "heads", "places_entered", "relative", "run_start"]
-
-# What a region cannot do itself: it ends before such an instruction.
-_OUTSIDE = {
-    "call", "hcall", "sync", "leave", "trap", "fp_flags", "fp_set_flags", "fp_raise",
-    "fp_set_rounding",
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -30,10 +25,10 @@ class Step:
     """One instruction of a region, at ``offset`` in its page, with all fields fixed.
 
     ``targets`` are the offsets of its jumps that stay in the page; ``falls`` says whether the
-    instruction after it may follow, ``dynamic`` whether it jumps to an address in a register, and
-    ``likely`` the offset that this address is if control came from above;
-    ``returns`` whether it leaves its successor's address behind, as calls do; ``resumes`` whether
-    it stands behind an instruction that the interpreter has to do.
+    instruction after it may follow; ``dynamic`` whether it jumps to an address in a register, and
+    ``likely`` the offset that this address is if control came from above; ``returns`` whether it
+    leaves its successor's address behind, as calls do; ``resumes`` whether it stands behind an
+    instruction that the interpreter has to do.
     """
 
     offset: int
@@ -58,7 +53,7 @@ Steps = dict[int, Step]
 def _inside(block: Block) -> bool:
     """Whether every operation can be part of a region; cold blocks are left anyway."""
     for value in block:
-        if value.op in _OUTSIDE or for_reference(value):
+        if value.op in NEEDS_FRAME or for_reference(value):
             return False
         if isinstance(value.attr, Branches):
             if not value.attr.cold and not _inside(value.attr.then):
@@ -85,7 +80,7 @@ class _Known:
     """
 
     def __init__(self) -> None:
-        self._distance: dict[tuple[object, int], int] = {}
+        self._distance: dict[tuple[object, int], int | None] = {}
 
     def of(self, value: Value, offset: int) -> int | None:
         """What is known of a value in the instruction at ``offset``."""
@@ -103,15 +98,11 @@ class _Known:
 
     def follow(self, step: Step) -> None:
         """Take note of what an instruction sets."""
-        new = {
+        self._distance |= {
             (value.attr, int(value.args[0])): self.of(value.args[1], step.offset)
             for value in _sets(step.block)
             if value.args[0].known
         }
-        for register, distance in new.items():
-            self._distance.pop(register, None)
-            if distance is not None:
-                self._distance[register] = distance
 
 
 def _sets(block: Block) -> Iterator[Value]:
@@ -157,10 +148,13 @@ def _links(step: Step) -> bool:
     )
 
 
+def _decoded(isa: Isa, code: bytes, offset: int) -> Decoded | None:
+    return isa.decode(int.from_bytes(code[offset : offset + isa.fetch], "little"))
+
+
 def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
     """The instruction at an offset, if a region can hold it."""
-    word = int.from_bytes(code[offset : offset + isa.fetch], "little")
-    decoded = isa.decode(word)
+    decoded = _decoded(isa, code, offset)
     if decoded is None or offset + decoded.insn.length > PAGE:
         return None
     block = decoded.insn.trace(decoded.fields)
@@ -175,7 +169,7 @@ def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
 
 def _behind(isa: Isa, code: bytes, offset: int) -> int:
     """The offset behind an instruction that no region can hold; its own if it is none."""
-    decoded = isa.decode(int.from_bytes(code[offset : offset + isa.fetch], "little"))
+    decoded = _decoded(isa, code, offset)
     return offset + decoded.insn.length if decoded is not None else offset
 
 

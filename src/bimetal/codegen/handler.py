@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from ..isa.trace import Access, Branches
-from .flow import CC, PARAMETERS, FlowLowering
+from .flow import CC, NEEDS_FRAME, PARAMETERS, FlowLowering
 from .fplower import for_reference
 from .layout import Layout
 from .lower import RARELY, USUALLY, is_static
@@ -21,11 +21,6 @@ from .tlb import TlbLowering
 __all__ = ["FastLowering", "Form", "SlowLowering", "handler_text"]
 
 
-# Operations that need calls, hence a frame: the slow form is the only one.
-_SLOW_ONLY = {
-    "call", "hcall", "sync", "leave", "trap", "fp_flags", "fp_set_flags", "fp_raise",
-    "fp_set_rounding",
-}  # fmt: skip
 _WITH_SLOW = {"load", "store", "amo", "cas"}
 
 
@@ -44,7 +39,7 @@ class Form:
 
     def _look(self, block: Block) -> None:
         for value in block:
-            if value.op in _SLOW_ONLY:
+            if value.op in NEEDS_FRAME:
                 self.fast_possible = False
             if value.op in _WITH_SLOW:
                 self.needs_slow = True

@@ -299,11 +299,8 @@ class Lowering(FpLowering):
         kind = f"i{value.width}"
         if not self.layout.shared:
             old = self.let(f"load {kind}, ptr {pointer}")
-            equal, swap, on = (
-                self.let(f"icmp eq {kind} {old}, {self.operand(expected)}"),
-                self.fresh("swap"),
-                self.fresh("on"),
-            )
+            equal = self.let(f"icmp eq {kind} {old}, {self.operand(expected)}")
+            swap, on = self.fresh("swap"), self.fresh("on")
             self.branch(equal, swap, on)
             self.label(swap)
             self.put(f"store {kind} {self.operand(new)}, ptr {pointer}")

@@ -85,7 +85,7 @@ class Policy:
     """The same for the optimiser, whose time grows faster than the gain."""
 
     max_entries: int = 64
-    """Places where a region can be entered: each costs a little of what LLVM can assume."""
+    """Places where an optimised region can be entered: each costs what LLVM can assume."""
 
     slice: int = 16384
     """Instructions between polls: some ten microseconds, the delay of an interrupt from outside."""

@@ -65,13 +65,18 @@ def text(step: Step) -> list[str]:
 
 
 class RiscvBed(Bed):
-    """A RISC-V accelerator of ours."""
+    """A RISC-V accelerator of ours.
+
+    ``mode`` is the letter of the mode that programs run in, ``enabled`` the bit of its status
+    register that lets interrupts through.
+    """
 
     ram = 0x8000_0000
     device = 0x1000_0000
     line = MACHINE_EXTERNAL
     pc = "pc"
     scratch = "s11"
+    mode, enabled = "m", 1 << 3
 
     def __init__(
         self, name: str, make: Callable[[int], Accelerator], missing: Mapping[str, str]
@@ -88,10 +93,12 @@ class RiscvBed(Bed):
         cpu.write_register("pc", start)
         if program.handler:
             handler = start + PER_CPU // 2
-            board.write(handler, code([*text_of(program.handler, text), "mret"], handler))
-            cpu.write_register("mtvec", handler)
-            cpu.write_register("mie", 1 << MACHINE_EXTERNAL)
-            cpu.write_register("mstatus", 1 << 3)
+            lines = [*text_of(program.handler, text), f"{self.mode}ret"]
+            board.write(handler, code(lines, handler))
+            cpu.write_register(f"{self.mode}tvec", handler)
+            cpu.write_register(f"{self.mode}ie", 1 << self.line)
+            status = f"{self.mode}status"
+            cpu.write_register(status, cpu.read_register(status) | self.enabled)
 
     def entry(self, index: int) -> int:
         return self.ram + 0x1000 + PER_CPU * index
