@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from bimetal.codegen.store import CodeStore
+
 __all__ = ["Run", "Running", "alternate", "run"]
 
 
@@ -92,6 +94,14 @@ class Run:
     code: int
 
 
+def settle(cache: Path | None = None) -> None:
+    """Wait until nothing is compiled in the background any more for later runs with a cache."""
+    store = CodeStore(cache and cache / "bimetal" / "code")
+    while store.claimed:
+        time.sleep(0.05)
+    store.close()
+
+
 def run(
     command: Sequence[str],
     marker: str = "",
@@ -100,7 +110,11 @@ def run(
     limit: float = 300,
     cache: Path | None = None,
 ) -> Run:
-    """Run ``command`` until it ends, or has printed ``marker`` unless it is to go on ``to_end``."""
+    """Run ``command`` until it ends, or has printed ``marker`` unless it is to go on ``to_end``.
+
+    What it leaves to be compiled in the background is waited for, so that nothing of it runs beside
+    the next command.
+    """
     with Running(command, cache) as running:
         seen = running.listen(limit, marker) if marker else None
         if seen is None or to_end:
@@ -108,7 +122,9 @@ def run(
             if not running.ended:
                 raise TimeoutError(f"{running.name} took longer than {limit:.0f} s")
         code = running.stop()
-        return Run(seen, running.seconds, running.output, code)
+        total = running.seconds
+    settle(cache)
+    return Run(seen, total, running.output, code)
 
 
 def alternate(

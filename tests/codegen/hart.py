@@ -69,10 +69,10 @@ def interp() -> Iterator[Hart]:
 
 
 @contextmanager
-def jit(policy: Policy | None = None) -> Iterator[tuple[Hart, JitCpu]]:
+def jit(policy: Policy | None = None, afterwards: bool = False) -> Iterator[tuple[Hart, JitCpu]]:
     """A hart of the translating accelerator, also as what the conductor sees."""
     ram = Ram("ram", SIZE)
-    accelerator = JitAccelerator("riscv64", clock=RealClock(), policy=policy)
+    accelerator = JitAccelerator("riscv64", clock=RealClock(), policy=policy, afterwards=afterwards)
     accelerator.set_memory([MemorySlot(CODE, SIZE, ram.host)])
     cpu = accelerator.add_cpu(0)
     yield Hart(cpu, ram), cpu

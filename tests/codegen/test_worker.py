@@ -41,7 +41,7 @@ def test_answers_come_in_the_order_of_the_jobs(worker: Worker) -> None:
     assert first.entries[0] == 0
     assert second.entries[0] == 8
     assert first.content.startswith(b"\x7fELF")
-    assert first.instructions > 10
+    assert len(first.steps) > 10
     worker.close()
 
 
@@ -57,7 +57,7 @@ def test_a_call_at_the_end_of_a_page(worker: Worker) -> None:
     assert worker.submit(Job(code, (at,), ALL, 1, "call"))
     answer = answer_of(worker)
     assert answer.entries == (at,)
-    assert answer.instructions == 1
+    assert answer.steps == (at,)
     worker.close()
 
 

@@ -45,17 +45,22 @@ def create(
     firmware_calls: bool,
     cpus: int,
     model: str = "",
+    afterwards: bool = True,
 ) -> Accelerator:
     """The accelerator called ``accel`` for a machine of ``cpus`` CPUs of ``isa``.
 
     ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
     firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
-    several. Raises `BimetalError` if ``accel`` cannot run such a machine here.
+    several. ``afterwards``: what is hot at the end and was not translated in time is translated in
+    the background, for the next run.
+
+    Raises `BimetalError` if ``accel`` cannot run such a machine here.
     """
     options: dict[str, object] = {
         "clock": clock,
         "firmware_calls": firmware_calls,
         "cpus": cpus,
+        "afterwards": afterwards,
     }
     _check_name(accel)
     if accel == "auto":

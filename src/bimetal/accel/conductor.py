@@ -9,29 +9,31 @@ they begin to execute, so what an earlier run has translated is in place at once
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import sys
 import threading
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol
 
 from ..base.log import logger
+from ..codegen.afterwards import translate_afterwards
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
+from ..codegen.part import Part
 from ..codegen.policy import Policy
 from ..codegen.region import JOINTS
 from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
+from .heat import Heat, Spot
 
 __all__ = ["Conductor", "Loaded", "Statistics"]
 
 _log = logger("translator")
-_Place = TypeVar("_Place")
 
 # How long a thread may hold Python's lock while another waits for it. A hart that comes back from
 # native code must not wait the usual five milliseconds for the conductor.
@@ -61,12 +63,11 @@ class Hart(Protocol):
     """A hart as the conductor sees it; `jit.JitCpu` is one."""
 
     index: int
-    pages_seen: int
 
     def samples(self) -> Counter[tuple[int, int, int]]: ...
     def place(self, record: int) -> tuple[int, int]: ...
     def handler(self, page: int, offset: int) -> int: ...
-    def pages(self) -> int: ...
+    def decoded(self) -> Iterable[int]: ...
     def code_of(self, page: int) -> bytes: ...
     def executed(self, page: int, undecoded: int) -> bytes: ...
     def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None: ...
@@ -76,12 +77,15 @@ class Hart(Protocol):
 class _Known:
     """What is known of a page's content.
 
-    ``entries`` are the offsets at which some region is entered, ``asked`` the places that were ever
-    asked for, as offsets and `_Spot.jumps`; ``improved`` are the regions that the optimiser has
-    been given; ``recalled``: an earlier run has translated what was hot.
+    ``covered`` has a byte for each granule: 1 where a region has an instruction. Some run has
+    executed it, though this one may never have decoded it. ``entries`` are the offsets at which
+    some region is entered, ``asked`` the places that were ever asked for, as offsets and
+    `Spot.jumps`; ``improved`` are the regions that the optimiser has been given; ``recalled``: an
+    earlier run has translated what was hot.
     """
 
     code: bytes
+    covered: bytearray
     regions: list[Loaded] = field(default_factory=list)
     entries: set[int] = field(default_factory=set)
     asked: set[tuple[int, bool]] = field(default_factory=set)
@@ -91,16 +95,6 @@ class _Known:
     def is_there(self, offset: int, jumps: bool) -> bool:
         """Whether nothing is to be gained by asking for a place."""
         return (offset, jumps) in self.asked or (not jumps and offset in self.entries)
-
-
-class _Spot(NamedTuple):
-    """A place where time goes. ``jumps``: the jump there was sampled, so what is hot is the code
-    before it, of which nothing else may ever be: samples are taken at jumps."""
-
-    hart: int
-    page: int
-    offset: int
-    jumps: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +107,17 @@ class _Order:
     job: Job
 
 
-def _halved(heat: Mapping[_Place, float]) -> defaultdict[_Place, float]:
-    """Half of the heat, without what is next to nothing."""
-    return defaultdict(float, {place: value / 2 for place, value in heat.items() if value > 1})
+def _either(flags: bytes, others: bytes | bytearray) -> bytes:
+    """A byte for each place: 1 where one of two has it."""
+    return (int.from_bytes(flags) | int.from_bytes(others)).to_bytes(len(flags))
 
 
 class Conductor:
     """One thread, one worker process, for all harts of an accelerator."""
 
-    def __init__(self, native: Interpreter, harts: Sequence[Hart], policy: Policy):
+    def __init__(
+        self, native: Interpreter, harts: Sequence[Hart], policy: Policy, afterwards: bool = False
+    ):
         self._isa, self._harts, self.policy = native.layout.isa, harts, policy
         self._shared = native.layout.shared
         self._salt = engine_digest(self._isa, self._shared)
@@ -133,11 +129,8 @@ class Conductor:
         self._known: dict[str, _Known] = {}
         self._by_address: dict[int, tuple[str, Loaded]] = {}
         self._at: dict[tuple[int, int], _Known] = {}
-        self._heat: defaultdict[_Spot, float] = defaultdict(float)
-        self._region_heat: defaultdict[int, float] = defaultdict(float)
-        self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
-        self._seen_at: dict[int, tuple[Hart, int]] = {}
-        self._recent = 0.0
+        self._heat = Heat(policy)
+        self._afterwards = afterwards and policy.keep
         self._worker = self._start_worker()
         self._orders: list[_Order] = []
         self._used: set[str] = set()
@@ -175,20 +168,38 @@ class Conductor:
             self._thread.join()
         if self._worker is not None:
             self._worker.close()
+            self._leave()
+            self._worker = None
         self._store.touch(self._used)
         self._store.close()
 
+    def _leave(self) -> None:
+        """Have another process translate what is hot and was not translated in time."""
+        if self._afterwards:
+            orders = itertools.chain(self._orders, self._left_over())
+            translate_afterwards(
+                self._isa, self._shared, ((order.key, order.job) for order in orders), self._store
+            )
+
+    def _left_over(self) -> Iterator[_Order]:
+        for spots in self._heat.take_all(self.policy.warm):
+            if order := self._for_page(spots):
+                yield order
+
     def _run(self) -> None:
-        interval = self.policy.interval
+        policy, interval = self.policy, self.policy.interval
         while not self._stop.wait(interval):
-            busy = False
-            for hart in list(self._harts):
-                self._greet(hart)
-                busy = self._look(hart) or busy
+            harts = list(self._harts)
+            new = sum(self._greet(hart) for hart in harts)
+            busy = sum(self._look(hart) for hart in harts)
             self._collect()
             self._order()
-            busy = busy or bool(self._orders)
-            interval = self.policy.interval if busy else self.policy.idle_interval
+            if new:
+                interval = policy.new_interval
+            elif busy or self._orders:
+                interval = policy.interval
+            else:
+                interval = policy.idle_interval
 
     def attend(self, hart: Hart) -> bool:
         """Translate all that a hart has sampled while it waits; whether there was anything."""
@@ -196,9 +207,10 @@ class Conductor:
             self._greet(hart)
             self._look(hart)
             new = bool(self._heat)
-            while (self._heat and not self._full) or self._orders:
-                self._order()
+            self._order()
+            while self._orders:
                 self._collect(None)
+                self._order()
             return new
 
     # -- what is known of pages
@@ -210,7 +222,7 @@ class Conductor:
         key = self._key(code)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Known(code)
+            known = self._known[key] = _Known(code, bytearray(PAGE // self._isa.granule))
             if key in self._stored:
                 self._recall(key, known)
         return key, known
@@ -224,124 +236,114 @@ class Conductor:
             return
         self._used.add(key)
         known.recalled = True
-        for part, content in sorted(self._store.parts(key)):
-            level, symbol, *entries = part.split(" ")
-            offsets = tuple(int(entry, 16) for entry in entries)
-            self._load(key, known, int(level), symbol, offsets, content)
-            known.entries.update(offsets)
+        for name, content in sorted(self._store.parts(key)):
+            self._load(key, known, Part.parse(name), content)
             self.statistics.from_store += 1
 
-    def _load(
-        self, key: str, known: _Known, level: int, symbol: str, entries: tuple[int, ...],
-        content: bytes,
-    ) -> Loaded:  # fmt: skip
-        loaded = Loaded(level, entries, self._linker.load(content, symbol))
+    def _load(self, key: str, known: _Known, part: Part, content: bytes) -> Loaded:
+        loaded = Loaded(part.level, part.entries, self._linker.load(content, part.symbol))
         known.regions.append(loaded)
+        known.entries.update(part.entries)
+        for step in part.steps:
+            known.covered[step // self._isa.granule] = 1
         self._by_address[loaded.address] = (key, loaded)
         return loaded
 
-    def _greet(self, hart: Hart) -> None:
-        """Offer what is known of the pages that a hart has begun to execute."""
-        pages = hart.pages()
-        if pages < hart.pages_seen:  # its arena was emptied
-            hart.pages_seen = 0
-            self._heat.clear()
-        for page in range(hart.pages_seen, pages):
+    def _greet(self, hart: Hart) -> bool:
+        """Offer what is known of the pages that a hart has begun to execute, or that have changed;
+        whether there are any."""
+        pages = hart.decoded()
+        for page in pages:
             code = hart.code_of(page)
-            _, known = self._of(code)
-            self._at[hart.index, page] = known
+            known = self._of(code)[1]
+            if self._at.get((hart.index, page)) is not known:
+                self._heat.forget(hart.index, page)
+                self._at[hart.index, page] = known
             if known.regions:
                 hart.offer(page, code, known.regions)
-        hart.pages_seen = pages
+        return bool(pages)
 
     # -- where the time goes
     def _look(self, hart: Hart) -> bool:
         """Take a hart's samples; whether there were any."""
         samples = hart.samples()
-        self._recent += samples.total()
         for (record, jump, in_region), count in samples.items():
             page, offset = hart.place(record)
             if record and 0 <= offset < PAGE:
-                self._arrived(hart, page, offset, count)
+                self._arrived(Spot(hart.index, page, offset, False), hart, count)
             page, offset = hart.place(jump)
             if jump and not in_region and 0 <= offset < PAGE:
-                self._heat[_Spot(hart.index, page, offset, True)] += self._weight(hart, page, count)
-        if self._recent > self.policy.window:
-            self._cool()
+                spot = Spot(hart.index, page, offset, True)
+                self._heat.at(spot, self._weight(spot, count))
+        self._heat.cool()
         return bool(samples)
 
-    def _weight(self, hart: Hart, page: int, count: int) -> float:
-        known = self._at.get((hart.index, page))
-        recalled = known is not None and known.recalled
-        repeated = self.statistics.from_store >= self.policy.repeated
-        return count / self.policy.patience if recalled or repeated else count
+    def _familiar(self, spot: Spot) -> bool:
+        known = self._at.get(spot[:2])
+        return known is not None and known.recalled
 
-    def _arrived(self, hart: Hart, page: int, offset: int, count: int) -> None:
+    def _weight(self, spot: Spot, samples: int) -> float:
+        repeats = self._heat.repeats or self._familiar(spot)
+        return samples / self.policy.patience if repeats else samples
+
+    def _arrived(self, spot: Spot, hart: Hart, samples: int) -> None:
         """Note where jumps led that found the budget spent."""
-        handler, heat = hart.handler(page, offset), self._weight(hart, page, count)
+        self._heat.count(samples, self._familiar(spot))
+        weight, handler = self._weight(spot, samples), hart.handler(spot.page, spot.offset)
         if handler in self._by_address:
-            self._region_heat[handler] += heat
-            self._entered[handler][offset] += count
-            self._seen_at[handler] = hart, page
+            self._heat.within(handler, spot, samples, weight)
         else:
-            self._heat[_Spot(hart.index, page, offset, False)] += heat
-
-    def _cool(self) -> None:
-        """Forget half of the heat, or in the end everything that ever runs would be translated."""
-        self._recent /= 2
-        self._heat, self._region_heat = _halved(self._heat), _halved(self._region_heat)
+            self._heat.at(spot, weight)
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs and not self._full:
-            spot, heat = max(self._heat.items(), key=itemgetter(1), default=(None, 0))
-            least = self._recent * self.policy.share
-            if spot is not None and heat >= max(self.policy.hot, least):
-                self._order_page(spot)
+            spot, heat = self._heat.hottest()
+            if spot is not None and heat >= self._heat.least(self.policy.hot):
+                self._submit(self._for_page(self._heat.take(spot)))
             elif not self._improve():
-                if spot is None or heat < max(self.policy.warm, least) or self._orders:
+                if spot is None or heat < self._heat.least(self.policy.warm) or self._orders:
                     break
-                self._order_page(spot)
+                self._submit(self._for_page(self._heat.take(spot)))
 
-    def _order_page(self, hottest: _Spot) -> None:
-        """Have the hot places of a page translated."""
-        hart = next(hart for hart in self._harts if hart.index == hottest.hart)
-        page = hottest.page
-        spots = [spot for spot in self._heat if (spot.hart, spot.page) == hottest[:2]]
-        spots.sort(key=lambda spot: -self._heat[spot])
-        spots = spots[: self.policy.places]
-        for spot in spots:
-            del self._heat[spot]
-        key, known = self._of(hart.code_of(page))
-        if known.regions:
+    def _for_page(self, spots: Sequence[Spot]) -> _Order | None:
+        """An order for hot places of one page; None if nothing is to be gained."""
+        hart, page = self._hart(spots[0]), spots[0].page
+        known = self._of(hart.code_of(page))[1]
+        newest = known.regions[-1].entries[0] if known.regions else None
+        if newest is not None and hart.handler(page, newest) not in self._by_address:
+            # They were made for another page of this content; what they lack will be hot again.
             hart.offer(page, known.code, known.regions)
+            return None
         places = [(spot.offset, spot.jumps) for spot in spots]
         wanted = [place for place in places if not known.is_there(*place)]
         known.asked.update(wanted)
+        if not wanted:
+            return None
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
-        if wanted:
-            self._submit(hart, page, key, known, entries, self.policy.level, jumps)
+        return self._new_order(hart, page, entries, self.policy.level, jumps)
 
     def _improve(self) -> bool:
         """Have the hottest region made again by the optimiser; whether one is hot enough."""
-        address, heat = max(self._region_heat.items(), key=itemgetter(1), default=(0, 0))
-        if heat < self.policy.very_hot:
+        hot = self._heat.take_region()
+        if hot is None:
             return False
-        del self._region_heat[address]
-        key, region = self._by_address[address]
-        hart, page = self._seen_at[address]
-        known = self._known[key]
+        key, region = self._by_address[hot.address]
+        hart, page, known = self._hart(hot.last), hot.last.page, self._known[key]
         if region.level == 1 and region not in known.improved and hart.code_of(page) == known.code:
             known.improved.append(region)
-            hottest = self._entered[address].most_common(self.policy.places)
-            self._submit(hart, page, key, known, tuple(offset for offset, _ in hottest), 2)
+            self._submit(self._new_order(hart, page, hot.entered, 2))
         return True
 
-    def _submit(
-        self, hart: Hart, page: int, key: str, known: _Known, entries: tuple[int, ...], level: int,
+    def _hart(self, spot: Spot) -> Hart:
+        return next(hart for hart in self._harts if hart.index == spot.hart)
+
+    def _new_order(
+        self, hart: Hart, page: int, entries: tuple[int, ...], level: int,
         jumps: tuple[int, ...] = (),
-    ) -> None:  # fmt: skip
-        executed, policy = hart.executed(page, self._undecoded), self.policy
+    ) -> _Order:  # fmt: skip
+        key, known = self._of(hart.code_of(page))
+        policy, executed = self.policy, _either(hart.executed(page, self._undecoded), known.covered)
         if policy.unexecuted:
             executed = b"\1" * len(executed)
         if policy.pieces:
@@ -350,8 +352,11 @@ class Conductor:
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(known.entries)
         job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
-        if self._worker is not None and self._worker.submit(job):
-            self._orders.append(_Order(hart, page, key, job))
+        return _Order(hart, page, key, job)
+
+    def _submit(self, order: _Order | None) -> None:
+        if order and self._worker is not None and self._worker.submit(order.job):
+            self._orders.append(order)
 
     def _collect(self, seconds: float | None = 0) -> None:
         """Take what the worker has finished, or finishes within some seconds (None: all)."""
@@ -367,12 +372,10 @@ class Conductor:
         if not answer.content:
             return
         self.statistics.compiled += 1
-        self.statistics.instructions += answer.instructions
-        job, known = order.job, self._known[order.key]
-        loaded = self._load(order.key, known, job.level, job.symbol, answer.entries, answer.content)
-        known.entries.update(answer.entries)
+        self.statistics.instructions += len(answer.steps)
+        known, part = self._known[order.key], answer.part(order.job)
+        loaded = self._load(order.key, known, part, answer.content)
         if self.policy.keep:
-            part = " ".join((str(job.level), job.symbol, *(f"{e:x}" for e in answer.entries)))
-            self._store.put(order.key, answer.content, part)
+            self._store.put(order.key, answer.content, part.name)
             self._used.add(order.key)
         order.hart.offer(order.page, known.code, [loaded])

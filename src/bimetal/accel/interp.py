@@ -287,7 +287,16 @@ class InterpAccelerator:
 
     name = "interp"
 
-    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False, cpus: int = 1):
+    def __init__(
+        self,
+        isa: str,
+        *,
+        clock: Clock,
+        firmware_calls: bool = False,
+        cpus: int = 1,
+        afterwards: bool = False,
+    ):
+        """``afterwards`` is for accelerators that translate."""
         if isa not in PROFILES:
             raise BimetalError(
                 f"no accelerator here runs {isa} code", f"known: {', '.join(sorted(PROFILES))}"

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
+from collections.abc import Iterable
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
-from ..codegen.layout import PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
+from ..codegen.layout import DECODED, PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
 from ..codegen.policy import USUAL, Policy, configured
 from ..seam import Exit
 from .conductor import Conductor, Loaded
 from .interp import InterpAccelerator, InterpCpu
 from .profile import Profile
+from .ring import RingReader
 from .sampler import SampleReader
 
 __all__ = ["JitAccelerator", "JitCpu"]
@@ -43,7 +45,8 @@ class JitCpu(InterpCpu):
         self._installs: list[tuple[int, bytes, list[Loaded]]] = []
         self._kick_wanted = False
         self._samples = SampleReader(self.state)
-        self.pages_seen = 0
+        self._decoded = RingReader(self.state, "decoded", "decoded_count", DECODED)
+        self._forgotten = False
         self.installed = 0
 
     # -- running
@@ -101,7 +104,7 @@ class JitCpu(InterpCpu):
             host = self._arena_words[(start + PAGE_HOST) // 8]
             self._arena[copy : copy + PAGE] = ctypes.string_at(host, PAGE)
             self._arena[records : records + len(self._blank) - 1] = self._blank.raw[:-1]
-        self.pages_seen = 0
+        self._forgotten = True
 
     # -- counters
     @property
@@ -135,6 +138,16 @@ class JitCpu(InterpCpu):
         """How many pages have been decoded since the arena was last emptied."""
         used = self.state.get("arena_next") - self.state.get("arena_start")
         return used // self.state.layout.page_bytes
+
+    def decoded(self) -> Iterable[int]:
+        """The pages whose code was taken from the guest since the last call, each once."""
+        lost = self._decoded.lost
+        addresses = self._decoded.take()
+        if self._forgotten or self._decoded.lost > lost:
+            self._forgotten = False
+            return range(self.pages())
+        start, size = self.state.get("arena_start"), self.state.layout.page_bytes
+        return dict.fromkeys((address - start) // size for address in addresses)
 
     def executed(self, page: int, undecoded: int) -> bytes:
         """A byte for each granule of a page: whether its record has been decoded."""
@@ -189,11 +202,12 @@ class JitAccelerator(InterpAccelerator):
         clock: Clock,
         firmware_calls: bool = False,
         cpus: int = 1,
+        afterwards: bool = False,
         policy: Policy | None = None,
     ):
         super().__init__(isa, clock=clock, firmware_calls=firmware_calls, cpus=cpus)
         self._harts: list[JitCpu] = []
-        self.conductor = Conductor(self.native, self._harts, policy or configured())
+        self.conductor = Conductor(self.native, self._harts, policy or configured(), afterwards)
 
     def add_cpu(self, index: int) -> JitCpu:
         """See `Accelerator.add_cpu`."""

@@ -1,7 +1,6 @@
 """Where harts execute: the samples that they leave at polls, read without stopping them.
 
-A hart writes each sample into a ring in its state, see `codegen.polling`, and never waits for a
-reader. So a reader that comes too late misses samples, and counts how many.
+A hart writes each sample into a ring in its state, see `codegen.polling`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Protocol
 from ..codegen.layout import PAGE, SAMPLE_WORDS, SAMPLES
 from ..seam import Place, Samples
 from .hart_state import HartState
+from .ring import RingReader
 
 __all__ = ["SampleReader", "Sampler"]
 
@@ -27,35 +27,11 @@ Key = tuple[int, int, int]
 """Program counter, mode, and 1 in a region."""
 
 
-class SampleReader:
-    """One reader of a hart's ring: what is new since it last looked, and what it missed."""
+class SampleReader(RingReader):
+    """A reader of a hart's samples."""
 
     def __init__(self, state: HartState, seen: int = 0):
-        self._words = state.words
-        self._count, self._ring = state.word("sample_count"), state.word("sample")
-        self.seen, self.lost = seen, 0
-
-    def take(self) -> list[int]:
-        """The words of all samples since the last call, oldest first."""
-        total = self._words[self._count]
-        start = max(self.seen, total - SAMPLES)
-        fresh = self._copy(start, total)
-        # The hart runs on and may have overwritten the oldest ones meanwhile; the one that it
-        # writes now is not counted yet.
-        valid = max(start, min(total, self._words[self._count] + 1 - SAMPLES))
-        self.lost += valid - self.seen
-        self.seen = total
-        return fresh[(valid - start) * SAMPLE_WORDS :]
-
-    def _copy(self, start: int, end: int) -> list[int]:
-        first, last = start % SAMPLES, end % SAMPLES
-        if first < last or start == end:
-            return self._slice(first, last)
-        return self._slice(first, SAMPLES) + self._slice(0, last)
-
-    def _slice(self, first: int, last: int) -> list[int]:
-        start, end = (self._ring + SAMPLE_WORDS * n for n in (first, last))
-        return self._words[start:end].tolist()
+        super().__init__(state, "sample", "sample_count", SAMPLES, SAMPLE_WORDS, seen)
 
 
 class Hart(Protocol):

@@ -22,7 +22,8 @@ def command(prune: bool, limit: str) -> None:
     """Show the compiled code that is kept between runs, or make it smaller.
 
     It holds the interpreter and the translated regions of every guest that ran here. Whatever is
-    removed is compiled again when it is needed.
+    removed is compiled again when it is needed. After a run, what was hot and not compiled in time
+    is compiled in the background; that takes half a minute at most.
     """
     store = CodeStore()
     if prune:
@@ -30,4 +31,6 @@ def command(prune: bool, limit: str) -> None:
         click.echo(f"removed {removed} objects")
     usage = store.usage()
     click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")
+    if store.claimed:
+        click.echo("what an earlier run found hot is being compiled in the background")
     store.close()

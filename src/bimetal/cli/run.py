@@ -82,6 +82,12 @@ class Software:
     help="stdio, none, pty, file:PATH, unix:PATH or tcp:HOST:PORT.",
 )
 @click.option("--no-reboot", is_flag=True, help="A guest that resets the machine ends it.")
+@click.option(
+    "--afterwards/--no-afterwards",
+    default=True,
+    show_default=True,
+    help="Compile in the background after the end, for the next run, what was hot.",
+)
 @click.option("--stats", is_flag=True, help="Say at the end what the run cost.")
 @click.option("--profile", metavar="FILE", help="Tell where the guest was, by function; '-': here.")
 @click.option(
@@ -107,6 +113,7 @@ def command(
     accel: str,
     serial: str,
     no_reboot: bool,
+    afterwards: bool,
     stats: bool,
     profile: str | None,
     symbols: tuple[str, ...],
@@ -120,13 +127,7 @@ def command(
     show_logs()
     set_trace(trace)
     given = Software(
-        board=board_named(board, arch),
-        memory=memory or "",
-        kernel=kernel,
-        kernel_format=kernel_format,
-        initrd=initrd,
-        bios=bios,
-        append=append or "",
+        board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or ""
     )
     if model == "help":
         return list_models(guest, given, accel)
@@ -144,6 +145,7 @@ def command(
         cpu_model=model,
         serial=serial,
         reboot=not no_reboot,
+        afterwards=afterwards,
     )
     with machine:
         add_disks(machine, disks)

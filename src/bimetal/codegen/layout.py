@@ -26,6 +26,7 @@ __all__ = [
     "ADDENDS",
     "CONTEXTS",
     "DATA_ENTRIES",
+    "DECODED",
     "ENTRY",
     "FETCH_ENTRIES",
     "FETCH_TLB",
@@ -70,6 +71,8 @@ FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
 ADDENDS = FETCH_TLB + FETCH_ENTRIES * ENTRY
 TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 
+# The last pages whose code was taken, a ring: their addresses in the arena.
+DECODED = 4096
 MEMORY_SLOTS = 8
 REPLAYS = 16
 # The last places where the budget ran out, a ring: what a hart leaves in a tenth of a second at
@@ -106,6 +109,8 @@ def engine_state() -> StateSpec:
     # Decoded pages: the epoch, the table by page of RAM, the arena, an empty page's records.
     spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
+    spec.scalars(64, "decoded_count")
+    spec.file("decoded", DECODED, 64)
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
     spec.file("counter", 8, 64)

@@ -38,7 +38,9 @@ class Policy:
 
     interval: float = 0.003
     idle_interval: float = 0.03
-    """Seconds between looks at the harts, while they run and while they sleep."""
+    new_interval: float = 0.0005
+    """Seconds between looks at the harts, while they run, while they sleep, and while they come to
+    new pages: what is known of these is interpreted until it is offered."""
 
     hot: int = 4
     """Samples, each of some sixteen thousand instructions, that make a place worth translating:
@@ -59,11 +61,8 @@ class Policy:
 
     patience: int = 25
     """How many times these numbers it takes in a page that an earlier run has translated parts of,
-    and in all pages of a run that repeats an earlier one: what is warm by chance in one and not in
+    and in all pages while most samples are in such: what is warm by chance in one run and not in
     another is not worth translating in each. It is some milliseconds of interpretation still."""
-
-    repeated: int = 20
-    """Regions from the store that make a run one that repeats an earlier one."""
 
     places: int = 16
     """Sampled places of a page that one job is asked to make entries of."""
@@ -95,6 +94,10 @@ class Policy:
 
     keep: bool = True
     """Whether regions go to the store and are taken from it."""
+
+    afterwards: float = 30.0
+    """Seconds of processor time after a machine's end in which what was hot, and not translated in
+    time, is translated for the next run."""
 
     wait: bool = False
     """Whether harts wait, at each poll, until the places that they sampled are translated."""

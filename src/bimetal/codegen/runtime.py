@@ -13,6 +13,7 @@ from .builder import Builder, copy, count, differ, fill, host_load, host_store, 
 from .layout import (
     ADDENDS,
     CONTEXTS,
+    DECODED,
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
@@ -291,9 +292,11 @@ def _decoding(build: Builder) -> None:
 
     @build.routine(page=64)
     def decode_afresh(cpu: Cpu, page: Value) -> None:
-        """Take a decoded page's code from guest memory again and forget all of its records."""
+        """Take a page's code from guest memory, forget all of its records, and say so."""
         copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
         copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
+        host_store(state_address("decoded") + (cpu.decoded_count & DECODED - 1) * 8, page)
+        cpu.decoded_count = cpu.decoded_count + 1
         count(cpu, "pages decoded")
 
     @build.routine(returns=64)

@@ -10,6 +10,7 @@ failure of the disk is a miss: the store only ever saves time.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -60,6 +61,7 @@ class CodeStore:
 
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT):
         self.path = (folder or store_folder()) / "code.sqlite"
+        self._claims = self.path.with_name("afterwards.lock")
         self._limit = limit
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -155,6 +157,28 @@ class CodeStore:
         if removed:
             self._run("VACUUM", ())
         return removed
+
+    def claim(self) -> int | None:
+        """The right to add objects in the background: a file descriptor that stands for it until
+        it is closed everywhere, or None while another process has it."""
+        try:
+            handle = os.open(self._claims, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return None
+        return handle
+
+    @property
+    def claimed(self) -> bool:
+        """Whether some process adds objects in the background."""
+        handle = self.claim() if self._claims.exists() else None
+        if handle is not None:
+            os.close(handle)
+        return handle is None and self._claims.exists()
 
     def close(self) -> None:
         """Keep the store within its limit and close it. Idempotent."""

@@ -38,7 +38,7 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
         _show(region, text)
         content = compile_region(text, region.quick)
     seconds = processor_seconds() - start
-    return Compiled(content, region.entries, len(region.steps), seconds)
+    return Compiled(content, region.entries, tuple(sorted(region.steps)), seconds)
 
 
 def _region(isa: Isa, job: Job) -> Region:
@@ -90,7 +90,7 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
         return translate(isa, layout, job)
     except Exception as error:
         print(f"translator: {job.entries} of a page left out: {error!r}", file=sys.stderr)
-        return Compiled(b"", (), 0, 0.0)
+        return Compiled()
 
 
 def main(name: str, memory: str) -> None:

@@ -11,14 +11,16 @@ import select
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from ..base import trace
 from ..isa.describe import Isa
+from .part import Part
 from .policy import USUAL, Policy
 
-__all__ = ["Compiled", "Job", "Worker", "joint_name", "receive", "send"]
+__all__ = ["Compiled", "Job", "Worker", "joint_name", "python", "receive", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,18 @@ class Job:
 class Compiled:
     """The answer to a job: an object, or no content where no region can be had.
 
-    ``entries`` are where the region can be entered, ``seconds`` the processor time it took.
+    ``entries`` are where the region can be entered, ``steps`` the offsets of its instructions,
+    ``seconds`` the processor time it took.
     """
 
-    content: bytes
-    entries: tuple[int, ...]
-    instructions: int
-    seconds: float
+    content: bytes = b""
+    entries: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+    def part(self, job: Job) -> Part:
+        """What the store shall know of the region."""
+        return Part(job.level, job.symbol, self.entries, self.steps)
 
 
 def joint_name(isa: Isa, joint: str) -> str:
@@ -86,25 +93,29 @@ def _read(pipe: IO[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
+def python(module: str, isa: Isa, shared: bool) -> Mapping[str, Any]:
+    """The arguments of `subprocess.Popen` for a module that translates."""
+    return {
+        # Modules come from where ours do, never from the folder that we happen to run in (-P).
+        "args": [sys.executable, "-P", "-m", module, isa.name, "shared" if shared else "alone"],
+        "env": {
+            **os.environ,
+            **trace.environment(),
+            "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
+        },
+    }
+
+
 class Worker:
     """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
 
     def __init__(self, isa: Isa, shared: bool):
-        # Modules come from where ours do, never from the folder that we happen to run in (-P).
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "bimetal.codegen.translator", isa.name),
-                "shared" if shared else "alone",
-            ],
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            **python("bimetal.codegen.translator", isa, shared),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Unbuffered: an answer that stands in a buffer of ours is none that `select` sees.
             bufsize=0,
-            env={
-                **os.environ,
-                **trace.environment(),
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            },
         )
         self.waiting = 0
 
@@ -126,7 +137,7 @@ class Worker:
             return None
         answer = receive(pipe)
         self.waiting -= 1
-        return answer if isinstance(answer, Compiled) else Compiled(b"", (), 0, 0.0)
+        return answer if isinstance(answer, Compiled) else Compiled()
 
     def close(self) -> None:
         """End the process. Idempotent."""

@@ -51,7 +51,9 @@ class Machine:
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
-    Without ``reboot`` a guest that resets the machine ends its run. ``clock`` is for tests.
+    Without ``reboot`` a guest that resets the machine ends its run. With ``afterwards`` the jit
+    leaves a background process behind for some seconds, which compiles for the next run what was
+    hot and not compiled in time. ``clock`` is for tests.
 
     Raises `BimetalError`, here or in `start`, for what the user can put right.
     """
@@ -73,6 +75,7 @@ class Machine:
         serial: str | CharBackend = "none",
         hvc: str | CharBackend | None = None,
         reboot: bool = True,
+        afterwards: bool = True,
         clock: Clock | None = None,
     ):
         self._board = find_board(board)
@@ -94,7 +97,7 @@ class Machine:
                 "leave cpu_model away, or name an accelerator",
                 ExitCode.USAGE,
             )
-        self._accel, self._cpu_model = accel, cpu_model
+        self._accel, self._cpu_model, self._afterwards = accel, cpu_model, afterwards
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
@@ -319,6 +322,7 @@ class Machine:
                 firmware_calls=boot.firmware_calls,
                 cpus=self.config.cpus,
                 model=self._cpu_model,
+                afterwards=self._afterwards,
             )
         return Runner(chassis, boot, accel, self._world, self._service)
 

@@ -1,0 +1,124 @@
+"""Where harts spend their time: the heat of places that are interpreted, and that of regions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
+
+from ..codegen.policy import Policy
+
+__all__ = ["Heat", "HotRegion", "Spot"]
+
+_Key = TypeVar("_Key")
+
+
+class Spot(NamedTuple):
+    """A place where time goes. ``jumps``: the jump there was sampled, so what is hot is the code
+    before it, of which nothing else may ever be: samples are taken at jumps."""
+
+    hart: int
+    page: int
+    offset: int
+    jumps: bool
+
+
+class HotRegion(NamedTuple):
+    """A region by its address, where it was entered last, and the offsets where it was most."""
+
+    address: int
+    last: Spot
+    entered: tuple[int, ...]
+
+
+def _halved(heat: Mapping[_Key, float]) -> defaultdict[_Key, float]:
+    """Half of the heat, without what is next to nothing."""
+    return defaultdict(float, {place: value / 2 for place, value in heat.items() if value > 1})
+
+
+class Heat:
+    """Samples, weighed, of the places and regions where budgets ran out.
+
+    ``recent`` counts the samples of the last second or so, with which a place's share is judged.
+    """
+
+    def __init__(self, policy: Policy):
+        self._policy = policy
+        self._pages: dict[tuple[int, int], defaultdict[Spot, float]] = {}
+        self._regions: defaultdict[int, float] = defaultdict(float)
+        self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._last: dict[int, Spot] = {}
+        self.recent = self._familiar = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._pages)
+
+    # -- samples
+    def count(self, samples: int, familiar: bool) -> None:
+        """There were so many samples in a page; ``familiar``: an earlier run has translated what
+        was hot there."""
+        self.recent += samples
+        self._familiar += samples if familiar else 0
+
+    @property
+    def repeats(self) -> bool:
+        """Whether what runs has mostly run before."""
+        return 2 * self._familiar > self.recent
+
+    def at(self, spot: Spot, weight: float) -> None:
+        """A place that is interpreted was sampled."""
+        self._pages.setdefault(spot[:2], defaultdict(float))[spot] += weight
+
+    def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
+        """The region at an address was sampled, entered at a place."""
+        self._regions[region] += weight
+        self._entered[region][spot.offset] += samples
+        self._last[region] = spot
+
+    def forget(self, hart: int, page: int) -> None:
+        """Forget the places of a page, whose code is another one now."""
+        self._pages.pop((hart, page), None)
+
+    def cool(self) -> None:
+        """Forget half of it if there have been many samples, or in the end everything that ever
+        runs would be translated."""
+        if self.recent > self._policy.window:
+            self.recent, self._familiar = self.recent / 2, self._familiar / 2
+            self._regions = _halved(self._regions)
+            halves = ((page, _halved(heat)) for page, heat in self._pages.items())
+            self._pages = {page: heat for page, heat in halves if heat}
+
+    # -- what it leads to
+    def least(self, samples: float) -> float:
+        """The heat that is worth the compiler's time: so many samples, and a share of all."""
+        return max(samples, self.recent * self._policy.share)
+
+    def hottest(self) -> tuple[Spot | None, float]:
+        """The hottest place and its heat; None and 0 if there is none."""
+        places = (place for heat in self._pages.values() for place in heat.items())
+        return max(places, key=itemgetter(1), default=(None, 0.0))
+
+    def take(self, hottest: Spot) -> list[Spot]:
+        """Remove and return the hottest places of the page that one lies in."""
+        heat = self._pages[hottest[:2]]
+        taken = sorted(heat, key=lambda spot: -heat[spot])[: self._policy.places]
+        for spot in taken:
+            del heat[spot]
+        if not heat:
+            del self._pages[hottest[:2]]
+        return taken
+
+    def take_all(self, least: float) -> Iterator[list[Spot]]:
+        """Remove and return page by page what has so much heat, the hottest page first."""
+        while (found := self.hottest())[0] is not None and found[1] >= least:
+            yield self.take(found[0])
+
+    def take_region(self) -> HotRegion | None:
+        """Remove and return the hottest region, if it is worth the optimiser's time."""
+        address, heat = max(self._regions.items(), key=itemgetter(1), default=(0, 0.0))
+        if heat < self._policy.very_hot:
+            return None
+        del self._regions[address]
+        entered = self._entered[address].most_common(self._policy.places)
+        return HotRegion(address, self._last[address], tuple(offset for offset, _ in entered))

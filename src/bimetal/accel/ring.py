@@ -1,0 +1,48 @@
+"""Rings that harts write in native code and others read without stopping them."""
+
+from __future__ import annotations
+
+from .hart_state import HartState
+
+__all__ = ["RingReader"]
+
+
+class RingReader:
+    """One reader of a ring: what is new since it last looked, and how much it missed.
+
+    The ring called ``ring`` in a hart's state holds ``size`` entries of ``words`` words; entry n
+    stands at n modulo ``size``, and ``count`` is the variable that counts them. A hart never waits
+    for a reader, so one that comes too late misses entries.
+    """
+
+    def __init__(
+        self, state: HartState, ring: str, count: str, size: int, words: int = 1, seen: int = 0
+    ):
+        self._words = state.words
+        self._count, self._ring = state.word(count), state.word(ring)
+        self._size, self._entry = size, words
+        self.seen, self.lost = seen, 0
+
+    def take(self) -> list[int]:
+        """The words of all entries since the last call, oldest first."""
+        total = self._words[self._count]
+        if total == self.seen:
+            return []
+        start = max(self.seen, total - self._size)
+        fresh = self._copy(start, total)
+        # The hart runs on and may have overwritten the oldest ones meanwhile; the one that it
+        # writes now is not counted yet.
+        valid = max(start, min(total, self._words[self._count] + 1 - self._size))
+        self.lost += valid - self.seen
+        self.seen = total
+        return fresh[(valid - start) * self._entry :]
+
+    def _copy(self, start: int, end: int) -> list[int]:
+        first, last = start % self._size, end % self._size
+        if first < last:
+            return self._slice(first, last)
+        return self._slice(first, self._size) + self._slice(0, last)
+
+    def _slice(self, first: int, last: int) -> list[int]:
+        start, end = (self._ring + self._entry * n for n in (first, last))
+        return self._words[start:end].tolist()

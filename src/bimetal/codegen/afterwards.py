@@ -1,0 +1,102 @@
+"""What was hot when a machine ended, and not translated yet, is translated for the next run.
+
+A process of its own does it after the machine's has gone: one for a store at a time, by
+processors that nobody else wants, and for a limited time. It can be killed at any moment.
+
+    python -m bimetal.codegen.afterwards ISA shared|alone < JOBS
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+
+from ..base.clock import processor_seconds, wall_seconds
+from ..isa.describe import Isa
+from ..isa.names import instruction_set
+from .layout import Layout
+from .store import CodeStore
+from .translator import translate
+from .worker import Job, python, receive, send
+
+__all__ = ["main", "translate_afterwards"]
+
+PATIENCE = 300
+"""Seconds of wall time after which what could not be done on a busy host is left."""
+
+_at_work: list[subprocess.Popen[bytes]] = []
+"""Processes that are ours to reap, as long as we live."""
+
+
+def translate_afterwards(
+    isa: Isa, shared: bool, jobs: Iterable[tuple[str, Job]], store: CodeStore
+) -> bool:
+    """Have jobs done whose results belong under keys of the store, which is the user's own.
+
+    Whether a process has begun with them: not if another one is still at it, or there are none.
+    """
+    _at_work[:] = [process for process in _at_work if process.poll() is None]
+    claim = store.claim()
+    if claim is None:
+        return False
+    try:
+        with tempfile.TemporaryFile() as file:
+            for job in jobs:
+                send(file, job)
+            if not file.tell():
+                return False
+            file.seek(0)
+            # Nothing of ours may be held open: whoever reads our output waits for its end.
+            process = subprocess.Popen(
+                **python("bimetal.codegen.afterwards", isa, shared),
+                stdin=file,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[claim],
+                start_new_session=True,
+                cwd="/",
+            )
+    except OSError:
+        return False  # it would have saved time, no more
+    finally:
+        os.close(claim)
+    _at_work.append(process)
+    return True
+
+
+def main(name: str, memory: str) -> None:
+    """Do the jobs of standard input."""
+    _give_way()
+    isa = instruction_set(name)
+    layout = Layout.of(isa, shared=memory == "shared")
+    store, end = CodeStore(), wall_seconds() + PATIENCE
+    while wall_seconds() < end and isinstance(item := receive(sys.stdin.buffer), tuple):
+        key, job = item
+        if processor_seconds() > job.policy.afterwards:
+            break
+        _do(isa, layout, store, key, job)
+    store.close()
+
+
+def _give_way() -> None:
+    """Take only the time of processors that would be idle."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:  # some sandboxes refuse it
+        os.nice(19)
+
+
+def _do(isa: Isa, layout: Layout, store: CodeStore, key: str, job: Job) -> None:
+    try:
+        answer = translate(isa, layout, job)
+    except Exception:
+        return  # the next run meets it again, and reports it
+    if answer.content:
+        store.put(key, answer.content, answer.part(job).name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,74 @@
+"""What is hot: samples add up by place, cool down, and lead to pages and regions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bimetal.accel.heat import Heat, Spot
+from bimetal.codegen.policy import USUAL
+
+POLICY = replace(USUAL, places=2, window=100, share=0.1, very_hot=10)
+
+
+def spot(page: int, offset: int) -> Spot:
+    return Spot(0, page, offset, False)
+
+
+def test_the_hottest_place_brings_those_of_its_page() -> None:
+    heat = Heat(POLICY)
+    for place, weight in ((spot(1, 0), 3), (spot(2, 8), 5), (spot(1, 4), 4), (spot(1, 8), 2)):
+        heat.at(place, weight)
+    heat.at(spot(1, 0), 3)
+    assert heat.hottest() == (spot(1, 0), 6)
+    assert heat.take(spot(1, 0)) == [spot(1, 0), spot(1, 4)]
+    assert list(heat.take_all(3)) == [[spot(2, 8)]]
+    assert list(heat.take_all(2)) == [[spot(1, 8)]]
+    assert not heat
+    assert heat.hottest() == (None, 0)
+
+
+def test_a_page_with_other_code_begins_cold() -> None:
+    heat = Heat(POLICY)
+    heat.at(spot(1, 0), 3)
+    heat.at(spot(2, 0), 1)
+    heat.forget(0, 1)
+    heat.forget(0, 3)
+    assert heat.hottest() == (spot(2, 0), 1)
+
+
+def test_what_is_long_ago_counts_for_less() -> None:
+    heat = Heat(POLICY)
+    heat.at(spot(1, 0), 30)
+    heat.at(spot(2, 0), 1)
+    heat.count(100, familiar=False)
+    heat.cool()
+    assert heat.hottest() == (spot(1, 0), 30)
+    assert heat.least(2) == 10
+    heat.count(20, familiar=False)
+    heat.cool()
+    assert heat.recent == 60
+    assert heat.take(spot(1, 0)) == [spot(1, 0)]
+    assert not heat, "a single sample is forgotten"
+
+
+def test_a_run_repeats_an_earlier_one_if_most_samples_are_in_familiar_pages() -> None:
+    heat = Heat(POLICY)
+    assert not heat.repeats
+    heat.count(3, familiar=True)
+    heat.count(3, familiar=False)
+    assert not heat.repeats
+    heat.count(1, familiar=True)
+    assert heat.repeats
+
+
+def test_a_very_hot_region_is_given_once_with_its_entries() -> None:
+    heat = Heat(POLICY)
+    heat.within(0x1000, spot(1, 4), 3, 3)
+    heat.within(0x1000, spot(1, 8), 5, 5)
+    heat.within(0x2000, spot(1, 0), 1, 1)
+    assert heat.take_region() is None
+    heat.within(0x1000, spot(7, 4), 4, 4)
+    hot = heat.take_region()
+    assert hot is not None
+    assert (hot.address, hot.last, hot.entered) == (0x1000, spot(7, 4), (4, 8))
+    assert heat.take_region() is None

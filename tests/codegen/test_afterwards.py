@@ -1,0 +1,129 @@
+"""What one run leaves to the next: regions in the store, and what is compiled after its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bimetal.accel.jit import JitCpu
+from bimetal.codegen.part import Part
+from bimetal.codegen.policy import USUAL
+from bimetal.codegen.store import CodeStore
+from bimetal.isa.riscv import rv64
+from tests.codegen.hart import Hart, interp, jit
+from tests.codegen.programs import CODE
+
+LAPS = 3_000_000
+LOOP = [
+    # Budgets are looked at in jumps.
+    f"jal zero, {CODE + 4:#x}",
+    f"jal zero, {CODE + 8:#x}",
+    f"jal zero, {CODE + 12:#x}",
+    f"lui s1, {LAPS >> 12:#x}",
+    "addi a0, a0, 3",
+    "xor a1, a1, a0",
+    "slli a2, a1, 3",
+    "add a1, a1, a2",
+    "addi s1, s1, -1",
+    f"bne s1, zero, {CODE + 16:#x}",
+    "lui t0, 0x100",
+    "sd a1, 0(t0)",
+]
+BODY = tuple(range(16, 40, 4))
+LIMIT = 60.0
+
+
+def program() -> bytes:
+    return b"".join(rv64.assemble(text, CODE + 4 * n) for n, text in enumerate(LOOP))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for another process."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "nothing comes of it"
+        time.sleep(0.01)
+
+
+def run_until_compiled(hart: Hart, cpu: JitCpu) -> None:
+    """Run the program again and again; its page stays decoded."""
+    end = time.monotonic() + LIMIT
+    while cpu.conductor.statistics.compiled == 0:
+        assert time.monotonic() < end, "nothing is compiled"
+        hart.begin(program())
+        hart.finish()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeStore:
+    """The store of all machines of this test, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return CodeStore()
+
+
+def parts(store: CodeStore) -> list[Part]:
+    """All regions in the store; the interpreter stands there too, without a name of parts."""
+    names = [name for key in sorted(store.keys()) for name, _ in store.parts(key)]
+    return [Part.parse(name) for name in names if name]
+
+
+def test_a_part_is_its_name() -> None:
+    part = Part(2, "region_x", (0, 4094), (0, 2, 6, 4094))
+    assert Part.parse(part.name) == part
+    assert Part.parse(Part(1, "region_y", (), ()).name) == Part(1, "region_y", (), ())
+
+
+def test_what_was_hot_is_compiled_afterwards_for_the_next_run(store: CodeStore) -> None:
+    none_in_time = replace(USUAL, jobs=0)
+    with jit(none_in_time, afterwards=True) as (hart, cpu):
+        hart.begin(program())
+        hart.finish()
+        first = hart.outcome()
+        assert cpu.conductor.statistics.compiled == 0
+    until(lambda: not store.claimed)
+    assert any(set(BODY) <= set(part.steps) for part in parts(store))
+    with jit(none_in_time) as (hart, cpu):
+        hart.begin(program())
+        hart.finish()
+        assert cpu.conductor.statistics.from_store > 0
+        assert cpu.installed > 0
+        assert hart.outcome() == first
+    with interp() as hart:
+        hart.begin(program())
+        hart.finish()
+        assert hart.outcome() == first
+
+
+def test_a_machine_that_is_not_to_leaves_nothing_behind(store: CodeStore) -> None:
+    with jit(replace(USUAL, jobs=0)) as (hart, _):
+        hart.begin(program())
+        hart.finish()
+    assert not store.claimed
+    assert not parts(store)
+
+
+def test_one_process_at_a_time_compiles_afterwards(store: CodeStore) -> None:
+    claim = store.claim()
+    assert claim is not None
+    assert store.claimed
+    with jit(replace(USUAL, jobs=0), afterwards=True) as (hart, _):
+        hart.begin(program())
+        hart.finish()
+    assert not parts(store)
+
+
+def test_the_optimiser_knows_what_an_earlier_run_has_executed(store: CodeStore) -> None:
+    with jit(USUAL) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+    assert {part.level for part in parts(store)} == {1}
+    # It waits for regions at a jump, so the loop is never interpreted.
+    eager = replace(USUAL, wait=True, slice=1, very_hot=1, patience=1)
+    with jit(eager) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+    optimised = [part for part in parts(store) if part.level == 2]
+    assert optimised
+    assert all(set(BODY) <= set(part.steps) for part in optimised)
