@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.programs import SOURCES
 from bimetal.catalogue import cache_folder, fetch
 from bimetal.catalogue.folder import scratch_folder
 from bimetal.catalogue.newc import Archive
@@ -28,12 +27,14 @@ class Linux:
     initrd: Path
     append: str
     disk: Path | None = None
+    cpus: int = 1
 
     def ours(self, options: Sequence[str] = ()) -> list[str]:
         """The command that boots it here."""
         files = ["--kernel", str(self.kernel), "--initrd", str(self.initrd)]
         disk = ["--disk", f"{self.disk},snapshot"] if self.disk else []
-        return [*BIMETAL, *options, *files, *disk, "--append", self.append]
+        cpus = ["--cpus", str(self.cpus)]
+        return [*BIMETAL, *options, *cpus, *files, *disk, "--append", self.append]
 
     def theirs(self) -> list[str]:
         """The command that boots it under QEMU."""
@@ -42,24 +43,24 @@ class Linux:
         if self.disk:
             drive = f"file={self.disk},format=raw,if=none,id=root,snapshot=on"
             disk = ["-drive", drive, "-device", "virtio-blk-device,drive=root"]
-        return [*QEMU, *files, *disk, "-append", self.append]
+        return [*QEMU, "-smp", str(self.cpus), *files, *disk, "-append", self.append]
 
 
-def linux(order: str, script: str = "", disk: Path | None = None) -> Linux:
+def linux(order: str, file: Path | None = None, disk: Path | None = None, cpus: int = 1) -> Linux:
     """A guest that boots, runs ``order`` by the shell and switches off.
 
-    ``script`` names a file of ``bench/guests/`` that it shall find as ``/bench/SCRIPT``: it comes
-    in an archive of its own behind the catalogue's (Linux unpacks one after the other).
+    It finds ``file``, a script or a program, in ``/bench/``: it comes in an archive of its own
+    behind the catalogue's (Linux unpacks one after the other).
     """
     payload = fetch("debian-riscv64")
     assert payload.initrd is not None
     initrd = payload.initrd
-    if script:
+    if file:
         archive = Archive()
-        archive.file(f"bench/{script}", (SOURCES / script).read_bytes(), 0o755)
-        initrd = cache_folder() / "bench" / f"{script}.initrd"
+        archive.file(f"bench/{file.name}", file.read_bytes(), 0o755)
+        initrd = cache_folder() / "bench" / f"{file.name}.initrd"
         with scratch_folder(initrd) as scratch:
             fresh = scratch / initrd.name
             fresh.write_bytes(payload.initrd.read_bytes() + archive.to_bytes())
             fresh.replace(initrd)
-    return Linux(payload.kernel, initrd, f'{payload.append} quiet bmrun="{order}"', disk)
+    return Linux(payload.kernel, initrd, f'{payload.append} quiet bmrun="{order}"', disk, cpus)

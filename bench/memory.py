@@ -20,6 +20,7 @@ import click
 from bench.caches import private_caches
 from bench.linux import MEMORY, linux
 from bench.measure import Running
+from bench.programs import SOURCES
 from bench.resident import Resident, resident
 
 __all__ = ["Sample", "beside", "growth", "loop"]
@@ -128,7 +129,7 @@ def main(minutes: float, every: float, accel: str) -> None:
             click.echo(line)
         return
     click.echo(HEADER)
-    guest = linux("sh /bench/processes.sh", "processes.sh")
+    guest = linux("sh /bench/processes.sh", SOURCES / "processes.sh")
     with private_caches("memory") as (cache,):
         click.echo(verdict(loop(guest.ours(options), minutes * 60, every, cache.path)))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build", "names"]
+__all__ = ["SOURCES", "build", "build_for_linux", "names"]
 
 SOURCES = Path(__file__).resolve().parent / "guests"
 SHARED = ("start.S", "runtime.c")
@@ -17,6 +18,9 @@ OPTIONS = (
 ).split()
 
 
+LINUX_OPTIONS = "-O2 -Wall -Wextra -Werror -static -pthread".split()
+
+
 def names() -> list[str]:
     """The programs, in the order of the report."""
     return sorted(path.stem for path in SOURCES.glob("*.c") if path.name not in SHARED)
@@ -24,14 +28,24 @@ def names() -> list[str]:
 
 def build(name: str, folder: Path) -> Path:
     """Compile the program ``name`` into ``folder``; subprocess.CalledProcessError if it fails."""
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / f"{name}.elf"
     sources = [SOURCES / file for file in (*SHARED, f"{name}.c")]
-    inputs = [*sources, SOURCES / "runtime.h", SOURCES / "virt.ld", Path(__file__)]
+    others = [SOURCES / "runtime.h", SOURCES / "virt.ld"]
+    options = [*OPTIONS, "-T", str(SOURCES / "virt.ld")]
+    return _compiled(folder / f"{name}.elf", sources, others, options)
+
+
+def build_for_linux(name: str, folder: Path) -> Path:
+    """The same for a program of Linux, in ``bench/guests/linux/``."""
+    return _compiled(folder / name, [SOURCES / "linux" / f"{name}.c"], [], LINUX_OPTIONS)
+
+
+def _compiled(
+    program: Path, sources: Sequence[Path], others: Sequence[Path], options: Sequence[str]
+) -> Path:
+    """The program made from sources, unless it is newer than they and ``others``."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [*sources, *others, Path(__file__)]
     if program.exists() and program.stat().st_mtime > max(p.stat().st_mtime for p in inputs):
         return program
-    script = ["-T", str(SOURCES / "virt.ld")]
-    subprocess.run(
-        [COMPILER, *OPTIONS, *script, *map(str, sources), "-o", str(program)], check=True
-    )
+    subprocess.run([COMPILER, *options, *map(str, sources), "-o", str(program)], check=True)
     return program

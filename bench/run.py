@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[int, Sequence[str]], Iterator[str]]] = {
     "boot": boot.report,
     "shell": scripts.shell,
     "debian": scripts.debian,
+    "harts": scripts.harts,
 }
 """What is timed in Linux guests."""
 
@@ -29,6 +30,7 @@ EPILOG = (
     "  boot      Linux to a shell: cold, for the second time, and warm\n"
     "  shell     a script in the guest: forks, pipes, files\n"
     "  debian    gzip, sha256sum, openssl and python3 in a Debian on a disk\n"
+    "  harts     threads that share work on four harts\n"
     "  memory    what is resident while Linux waits; see also python -m bench.memory"
 )
 

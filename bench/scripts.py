@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.caches import private_caches
-from bench.laps import compare
+from bench.laps import Timing, compare
 from bench.linux import Linux, linux
 from bench.measure import alternate
+from bench.programs import SOURCES, build_for_linux
 from bench.report import mean_row, row
 from bimetal.catalogue import cache_folder
 from tools.debian_root import make_root, missing_tools
 
-__all__ = ["debian", "shell"]
+__all__ = ["debian", "harts", "shell"]
 
 PACKAGES = "passwd,openssl,python3-minimal"
 CHROOT = (
@@ -26,7 +28,7 @@ CHROOT = (
 
 def shell(rounds: int, options: Sequence[str]) -> Iterator[str]:
     """Time a shell script that forks, pipes and uses files; yield the lines of the report."""
-    return report(linux("sh /bench/shell.sh", "shell.sh"), rounds, options)
+    return report(linux("sh /bench/shell.sh", SOURCES / "shell.sh"), rounds, options)
 
 
 def debian(rounds: int, options: Sequence[str]) -> Iterator[str]:
@@ -37,15 +39,35 @@ def debian(rounds: int, options: Sequence[str]) -> Iterator[str]:
             yield f"debian is left out: to make its disk this host lacks {lacking}"
             return
         make_root(image, packages=PACKAGES)
-    yield from report(linux(CHROOT, "debian.sh", image), rounds, options)
+    yield from report(linux(CHROOT, SOURCES / "debian.sh", image), rounds, options)
+
+
+def harts(rounds: int, options: Sequence[str]) -> Iterator[str]:
+    """Time threads that share work on four harts, and how the time falls with their number."""
+    program = build_for_linux("parallel", cache_folder() / "bench")
+    timings = timed(linux("/bench/parallel", program, cpus=4), rounds, options)
+    yield from rows(timings)
+    alone = timings["threads_1"].steady
+    for name in ("threads_2", "threads_4"):
+        pairs = zip(alone, timings[name].steady, strict=True)
+        times = [(one.ours / more.ours, one.theirs / more.theirs) for one, more in pairs]
+        ours, theirs = (statistics.median(each) for each in zip(*times, strict=True))
+        yield f"  {name} as fast as threads_1: {ours:.2f} times, under QEMU {theirs:.2f} times"
 
 
 def report(guest: Linux, rounds: int, options: Sequence[str]) -> Iterator[str]:
+    timings = timed(guest, rounds, options)
+    yield from rows(timings)
+    if len(timings) > 1:
+        yield mean_row([timing.steady for timing in timings.values()])
+
+
+def timed(guest: Linux, rounds: int, options: Sequence[str]) -> dict[str, Timing]:
     with private_caches("scripts") as (cache,):
-        runs = alternate(guest.ours(options), guest.theirs(), rounds, cache.path)
-    timings = compare(runs)
+        return compare(alternate(guest.ours(options), guest.theirs(), rounds, cache.path))
+
+
+def rows(timings: Mapping[str, Timing]) -> Iterator[str]:
     for name, timing in timings.items():
         yield row(name, timing.steady)
         yield row("  first lap", timing.first)
-    if len(timings) > 1:
-        yield mean_row([timing.steady for timing in timings.values()])
