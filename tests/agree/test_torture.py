@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs gcc-riscv64-linu
 SOURCE = Path(__file__).with_name("torture.c")
 SIZE, STACK = 1 << 20, 0x1000
 EXIT, YIELD = 93, 124
-QUICK = {"interp": 30_000, "exact": 20_000, "everything": 10_000, "optimise,forget": 5_000}
-LONG = 50_000
+QUICK = {"interp": 200_000, "exact": 100_000, "everything": 50_000, "optimise,forget": 10_000}
+LONG = 200_000
 SLICE = 500
 LIMIT = 200.0
 

@@ -21,9 +21,10 @@ static long call(long number, long argument)
     return a0;
 }
 
-/* Others may need the processor for what is waited for. */
+/* Others may need the processor for what is waited for: a hint, and at times a call. */
 static void wait_a_bit(u32 *turns)
 {
+    __asm__ volatile(".4byte 0x0100000f"); /* pause */
     if (++*turns % PATIENCE == 0) call(YIELD, 0);
 }
 

@@ -28,6 +28,9 @@ from .layout import PAGE, RECORD, TLB_BYTES, Layout
 
 __all__ = ["glue_text"]
 
+# Times that a hart says that it waits before its processor is given to others, a power of two.
+WAITS = 8
+
 
 class _Glue(FlowLowering):
     """Writes one joint."""
@@ -47,7 +50,7 @@ def glue_text(layout: Layout, undefined: str) -> str:
     """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
     joints = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
     parts = [joint(layout) for joint in joints]
-    parts += [_undefined(layout, undefined), _time(layout)]
+    parts += [_undefined(layout, undefined), _time(layout), _relax(layout)]
     return "".join(parts)
 
 
@@ -298,6 +301,24 @@ def _enter(layout: Layout) -> str:
     g.end("ret void")
     body = "\n".join(["entry:", *g.lines])
     return f"define void @enter(ptr %st) #1 {{\n{body}\n}}\n"
+
+
+def _relax(layout: Layout) -> str:
+    """A hart waits for another one, which may need this one's processor: there can be more harts
+    than processors, and ticket locks serve their waiters in turn."""
+    g = _Glue(layout)
+    if layout.shared:
+        count = g.let(f"add i64 {g.load_state('relaxed')}, 1")
+        g.store_state("relaxed", count)
+        turn = g.let(f"and i64 {count}, {WAITS - 1}")
+        g.branch(g.let(f"icmp eq i64 {turn}, 0"), "%yield", "%go", "!prof !1")
+        g.label("%yield")
+        g.put("call i32 @sched_yield()")
+        g.end("br label %go")
+        g.label("%go")
+    g.end("ret void")
+    body = "\n".join(["entry:", *g.lines])
+    return f"define internal void @rt_relax(ptr %st) #1 {{\n{body}\n}}\n"
 
 
 def _time(layout: Layout) -> str:

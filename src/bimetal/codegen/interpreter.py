@@ -41,6 +41,7 @@ attributes #1 = { nounwind }
 attributes #2 = { nounwind }
 declare i32 @memcmp(ptr, ptr, i64)
 declare i32 @clock_gettime(i32, ptr)
+declare i32 @sched_yield()
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """

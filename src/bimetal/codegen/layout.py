@@ -113,6 +113,8 @@ def engine_state() -> StateSpec:
     spec.file("decoded", DECODED, 64)
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
+    # Times that the hart has said that it waits for another one.
+    spec.scalars(64, "relaxed")
     spec.file("counter", 8, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
     # its own record or 0, its address or -1, and whether it is in a region.
