@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bimetal.accel.conductor import Loaded
 from bimetal.accel.jit import JitCpu
+from bimetal.accel.known import Loaded
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.layout import Layout
 from bimetal.codegen.native import Linker

@@ -56,6 +56,15 @@ def test_everything_is_translated_once() -> None:
         assert not cpu.samples(), "every sample was looked at"
 
 
+def test_content_that_is_gone_and_was_never_hot_is_forgotten() -> None:
+    with jit(replace(USUAL, wait=True, keep=False)) as (hart, cpu):
+        for seed in range(400, 420):
+            hart.begin(random_program(seed))
+            hart.finish()
+        assert cpu.counters["pages decoded"] >= 20
+        assert 1 <= cpu.conductor.remembered <= cpu.pages() + cpu.conductor.statistics.compiled
+
+
 def test_what_is_forgotten_is_installed_again() -> None:
     with jit(replace(stressed("everything"), slice=1)) as (hart, cpu):
         hart.begin(random_program(7))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bimetal.accel.conductor import Loaded
+from bimetal.accel.known import Loaded
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.native import Linker

@@ -16,8 +16,9 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from ..base.log import logger
 from ..codegen.afterwards import translate_afterwards
@@ -30,23 +31,15 @@ from ..codegen.region import JOINTS
 from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
 from .heat import Heat, Spot
+from .known import Known, Loaded
 
-__all__ = ["Conductor", "Loaded", "Statistics"]
+__all__ = ["Conductor", "Statistics"]
 
 _log = logger("translator")
 
 # How long a thread may hold Python's lock while another waits for it. A hart that comes back from
 # native code must not wait the usual five milliseconds for the conductor.
 SWITCH_INTERVAL = 0.0002
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A region in memory: its level, where it is entered, and its address."""
-
-    level: int
-    entries: tuple[int, ...]
-    address: int
 
 
 @dataclass(slots=True)
@@ -73,43 +66,14 @@ class Hart(Protocol):
     def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None: ...
 
 
-@dataclass(slots=True)
-class _Known:
-    """What is known of a page's content.
-
-    ``covered`` has a byte for each granule: 1 where a region has an instruction. Some run has
-    executed it, though this one may never have decoded it. ``entries`` are the offsets at which
-    some region is entered, ``asked`` the places that were ever asked for, as offsets and
-    `Spot.jumps`; ``improved`` are the regions that the optimiser has been given; ``recalled``: an
-    earlier run has translated what was hot.
-    """
-
-    code: bytes
-    covered: bytearray
-    regions: list[Loaded] = field(default_factory=list)
-    entries: set[int] = field(default_factory=set)
-    asked: set[tuple[int, bool]] = field(default_factory=set)
-    improved: list[Loaded] = field(default_factory=list)
-    recalled: bool = False
-
-    def is_there(self, offset: int, jumps: bool) -> bool:
-        """Whether nothing is to be gained by asking for a place."""
-        return (offset, jumps) in self.asked or (not jumps and offset in self.entries)
-
-
 @dataclass(frozen=True, slots=True)
 class _Order:
     """A job under way, and for whom."""
 
     hart: Hart
     page: int
-    key: str
+    known: Known
     job: Job
-
-
-def _either(flags: bytes, others: bytes | bytearray) -> bytes:
-    """A byte for each place: 1 where one of two has it."""
-    return (int.from_bytes(flags) | int.from_bytes(others)).to_bytes(len(flags))
 
 
 class Conductor:
@@ -126,9 +90,10 @@ class Conductor:
         joints = {joint_name(self._isa, j): native.library.address(j) for j in JOINTS}
         self._linker = Linker(joints)
         self._undecoded = native.library.address("h_decode")
-        self._known: dict[str, _Known] = {}
-        self._by_address: dict[int, tuple[str, Loaded]] = {}
-        self._at: dict[tuple[int, int], _Known] = {}
+        # Content that no hart has decoded now, and that has no regions, is forgotten.
+        self._known = WeakValueDictionary[str, Known]()
+        self._by_address: dict[int, tuple[Known, Loaded]] = {}
+        self._at: dict[tuple[int, int], Known] = {}
         self._heat = Heat(policy)
         self._afterwards = afterwards and policy.keep
         self._worker = self._start_worker()
@@ -178,7 +143,10 @@ class Conductor:
         if self._afterwards:
             orders = itertools.chain(self._orders, self._left_over())
             translate_afterwards(
-                self._isa, self._shared, ((order.key, order.job) for order in orders), self._store
+                self._isa,
+                self._shared,
+                ((order.known.key, order.job) for order in orders),
+                self._store,
             )
 
     def _left_over(self) -> Iterator[_Order]:
@@ -214,39 +182,37 @@ class Conductor:
             return new
 
     # -- what is known of pages
-    def _key(self, code: bytes) -> str:
-        return hashlib.blake2b(code, digest_size=20, key=self._salt).hexdigest()
-
-    def _of(self, code: bytes) -> tuple[str, _Known]:
+    def _of(self, code: bytes) -> Known:
         """What is known of a page's content, from memory or from the store."""
-        key = self._key(code)
+        key = hashlib.blake2b(code, digest_size=20, key=self._salt).hexdigest()
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Known(code, bytearray(PAGE // self._isa.granule))
+            known = self._known[key] = Known(key, code)
             if key in self._stored:
-                self._recall(key, known)
-        return key, known
+                self._recall(known)
+        return known
+
+    @property
+    def remembered(self) -> int:
+        """Contents of pages of which something is known."""
+        return len(self._known)
 
     @property
     def _full(self) -> bool:
         return len(self._by_address) + len(self._orders) >= self.policy.most
 
-    def _recall(self, key: str, known: _Known) -> None:
+    def _recall(self, known: Known) -> None:
         if self._full:
             return
-        self._used.add(key)
+        self._used.add(known.key)
         known.recalled = True
-        for name, content in sorted(self._store.parts(key)):
-            self._load(key, known, Part.parse(name), content)
+        for name, content in sorted(self._store.parts(known.key)):
+            self._load(known, Part.parse(name), content)
             self.statistics.from_store += 1
 
-    def _load(self, key: str, known: _Known, part: Part, content: bytes) -> Loaded:
-        loaded = Loaded(part.level, part.entries, self._linker.load(content, part.symbol))
-        known.regions.append(loaded)
-        known.entries.update(part.entries)
-        for step in part.steps:
-            known.covered[step // self._isa.granule] = 1
-        self._by_address[loaded.address] = (key, loaded)
+    def _load(self, known: Known, part: Part, content: bytes) -> Loaded:
+        loaded = known.add(part, self._linker.load(content, part.symbol))
+        self._by_address[loaded.address] = (known, loaded)
         return loaded
 
     def _greet(self, hart: Hart) -> bool:
@@ -255,7 +221,7 @@ class Conductor:
         pages = hart.decoded()
         for page in pages:
             code = hart.code_of(page)
-            known = self._of(code)[1]
+            known = self._of(code)
             if self._at.get((hart.index, page)) is not known:
                 self._heat.forget(hart.index, page)
                 self._at[hart.index, page] = known
@@ -309,7 +275,7 @@ class Conductor:
     def _for_page(self, spots: Sequence[Spot]) -> _Order | None:
         """An order for hot places of one page; None if nothing is to be gained."""
         hart, page = self._hart(spots[0]), spots[0].page
-        known = self._of(hart.code_of(page))[1]
+        known = self._of(hart.code_of(page))
         newest = known.regions[-1].entries[0] if known.regions else None
         if newest is not None and hart.handler(page, newest) not in self._by_address:
             # They were made for another page of this content; what they lack will be hot again.
@@ -328,8 +294,8 @@ class Conductor:
         hot = self._heat.take_region()
         if hot is None:
             return False
-        key, region = self._by_address[hot.address]
-        hart, page, known = self._hart(hot.last), hot.last.page, self._known[key]
+        known, region = self._by_address[hot.address]
+        hart, page = self._hart(hot.last), hot.last.page
         if region.level == 1 and region not in known.improved and hart.code_of(page) == known.code:
             known.improved.append(region)
             self._submit(self._new_order(hart, page, hot.entered, 2))
@@ -342,8 +308,8 @@ class Conductor:
         self, hart: Hart, page: int, entries: tuple[int, ...], level: int,
         jumps: tuple[int, ...] = (),
     ) -> _Order:  # fmt: skip
-        key, known = self._of(hart.code_of(page))
-        policy, executed = self.policy, _either(hart.executed(page, self._undecoded), known.covered)
+        policy, known = self.policy, self._of(hart.code_of(page))
+        executed = known.executed(hart.executed(page, self._undecoded), self._isa.granule)
         if policy.unexecuted:
             executed = b"\1" * len(executed)
         if policy.pieces:
@@ -352,7 +318,7 @@ class Conductor:
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(known.entries)
         job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
-        return _Order(hart, page, key, job)
+        return _Order(hart, page, known, job)
 
     def _submit(self, order: _Order | None) -> None:
         if order and self._worker is not None and self._worker.submit(order.job):
@@ -373,9 +339,9 @@ class Conductor:
             return
         self.statistics.compiled += 1
         self.statistics.instructions += len(answer.steps)
-        known, part = self._known[order.key], answer.part(order.job)
-        loaded = self._load(order.key, known, part, answer.content)
+        known, part = order.known, answer.part(order.job)
+        loaded = self._load(known, part, answer.content)
         if self.policy.keep:
-            self._store.put(order.key, answer.content, part.name)
-            self._used.add(order.key)
+            self._store.put(known.key, answer.content, part.name)
+            self._used.add(known.key)
         order.hart.offer(order.page, known.code, [loaded])

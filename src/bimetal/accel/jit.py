@@ -15,8 +15,9 @@ from ..codegen.interpreter import Interpreter
 from ..codegen.layout import DECODED, PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
 from ..codegen.policy import USUAL, Policy, configured
 from ..seam import Exit
-from .conductor import Conductor, Loaded
+from .conductor import Conductor
 from .interp import InterpAccelerator, InterpCpu
+from .known import Loaded
 from .profile import Profile
 from .ring import RingReader
 from .sampler import SampleReader

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Part"]
+__all__ = ["Part", "ones"]
+
+
+def ones(bits: int) -> tuple[int, ...]:
+    """The places of the ones in a number, the lowest first."""
+    return tuple(place for place, bit in enumerate(bin(bits)[:1:-1]) if bit == "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +26,17 @@ class Part:
     @property
     def name(self) -> str:
         """The name; `parse` reads it."""
-        steps = sum(1 << step for step in self.steps)
         entries = (f"{entry:x}" for entry in self.entries)
-        return " ".join((str(self.level), self.symbol, f"{steps:x}", *entries))
+        return " ".join((str(self.level), self.symbol, f"{self.bits:x}", *entries))
+
+    @property
+    def bits(self) -> int:
+        """A bit for each offset of an instruction."""
+        return sum(1 << step for step in self.steps)
 
     @classmethod
     def parse(cls, name: str) -> Self:
         """What a name says."""
         level, symbol, bits, *entries = name.split(" ")
-        ones = bin(int(bits, 16))[:1:-1]
-        steps = tuple(step for step, bit in enumerate(ones) if bit == "1")
-        return cls(int(level), symbol, tuple(int(entry, 16) for entry in entries), steps)
+        offsets = tuple(int(entry, 16) for entry in entries)
+        return cls(int(level), symbol, offsets, ones(int(bits, 16)))

@@ -52,6 +52,8 @@ class Guest(Machine):
         return self.memory.update(address, access, change)
 
     def host(self, name: str, args: Sequence[int]) -> int:
+        if name == "relax":
+            return 0
         raise NotImplementedError(f"{name} of the engine, for a single instruction")
 
     def leave(self, reason: str, args: Sequence[int]) -> None:

@@ -1,0 +1,59 @@
+"""What is known of a page of guest code, by its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..codegen.part import Part, ones
+
+__all__ = ["Known", "Loaded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A region in memory: its level, where it is entered, and its address."""
+
+    level: int
+    entries: tuple[int, ...]
+    address: int
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Known:
+    """A page's content and what has been made of it; ``key`` names it in the store.
+
+    ``covered`` has a bit for each offset where a region has an instruction: some run has executed
+    it, though this one may never have decoded it. ``entries`` are the offsets at which some region
+    is entered, ``asked`` the places that were ever asked for, as offsets and `Spot.jumps`;
+    ``improved`` are the regions that the optimiser has been given; ``recalled``: an earlier run has
+    translated what was hot.
+    """
+
+    key: str
+    code: bytes
+    covered: int = 0
+    regions: list[Loaded] = field(default_factory=list)
+    entries: set[int] = field(default_factory=set)
+    asked: set[tuple[int, bool]] = field(default_factory=set)
+    improved: list[Loaded] = field(default_factory=list)
+    recalled: bool = False
+
+    def add(self, part: Part, address: int) -> Loaded:
+        """Take note of a region that was loaded."""
+        loaded = Loaded(part.level, part.entries, address)
+        self.regions.append(loaded)
+        self.entries.update(part.entries)
+        self.covered |= part.bits
+        return loaded
+
+    def is_there(self, offset: int, jumps: bool) -> bool:
+        """Whether nothing is to be gained by asking for a place."""
+        return (offset, jumps) in self.asked or (not jumps and offset in self.entries)
+
+    def executed(self, decoded: bytes, granule: int) -> bytes:
+        """A byte for each granule of the page: whether it was executed, by what a hart has decoded
+        there and what regions cover."""
+        flags = bytearray(decoded)
+        for offset in ones(self.covered):
+            flags[offset // granule] = 1
+        return bytes(flags)
