@@ -1,7 +1,8 @@
 """Linux from power on to a shell: without regions from earlier runs, at the second time, and warm.
 
 *Cold*: the store holds the compiled interpreter, which counts as installed, and nothing else.
-*Second*: what a cold boot has left, and what was compiled after it, is there. *Warm*: what many boots have left is there.
+*Second*: what a cold boot has left is there, and what was compiled in the background after it.
+*Warm*: what many boots have left is there.
 """
 
 from __future__ import annotations
