@@ -27,6 +27,20 @@ def test_the_hottest_place_brings_those_of_its_page() -> None:
     assert heat.hottest() == (None, 0)
 
 
+def test_what_is_under_way_is_left_alone() -> None:
+    heat = Heat(POLICY)
+    heat.at(spot(1, 0), 3)
+    heat.at(spot(2, 0), 2)
+    heat.within(0x1000, spot(1, 4), 30, 30)
+    heat.within(0x2000, spot(2, 4), 20, 20)
+    assert heat.hottest({(0, 1)}) == (spot(2, 0), 2)
+    assert heat.hottest({(0, 1), (0, 2)}) == (None, 0)
+    hot = heat.take_region({(0, 1)})
+    assert hot is not None
+    assert hot.address == 0x2000
+    assert heat.take_region({(0, 1)}) is None
+
+
 def test_a_page_with_other_code_begins_cold() -> None:
     heat = Heat(POLICY)
     heat.at(spot(1, 0), 3)

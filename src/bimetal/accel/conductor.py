@@ -30,7 +30,7 @@ from ..codegen.policy import Policy
 from ..codegen.region import JOINTS
 from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
-from .heat import Heat, Spot
+from .heat import Heat, Page, Spot
 from .known import Known, Loaded
 
 __all__ = ["Conductor", "Statistics"]
@@ -93,7 +93,7 @@ class Conductor:
         # Content that no hart has decoded now, and that has no regions, is forgotten.
         self._known = WeakValueDictionary[str, Known]()
         self._by_address: dict[int, tuple[Known, Loaded]] = {}
-        self._at: dict[tuple[int, int], Known] = {}
+        self._at: dict[Page, Known] = {}
         self._heat = Heat(policy)
         self._afterwards = afterwards and policy.keep
         self._worker = self._start_worker()
@@ -245,7 +245,7 @@ class Conductor:
         return bool(samples)
 
     def _familiar(self, spot: Spot) -> bool:
-        known = self._at.get(spot[:2])
+        known = self._at.get(spot.place)
         return known is not None and known.recalled
 
     def _weight(self, spot: Spot, samples: int) -> float:
@@ -264,10 +264,12 @@ class Conductor:
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs and not self._full:
-            spot, heat = self._heat.hottest()
+            # What is hot in a page besides may be part of the region that is under way for it.
+            busy = {(order.hart.index, order.page) for order in self._orders}
+            spot, heat = self._heat.hottest(busy)
             if spot is not None and heat >= self._heat.least(self.policy.hot):
                 self._submit(self._for_page(self._heat.take(spot)))
-            elif not self._improve():
+            elif not self._improve(busy):
                 if spot is None or heat < self._heat.least(self.policy.warm) or self._orders:
                     break
                 self._submit(self._for_page(self._heat.take(spot)))
@@ -289,9 +291,9 @@ class Conductor:
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
         return self._new_order(hart, page, entries, self.policy.level, jumps)
 
-    def _improve(self) -> bool:
+    def _improve(self, busy: set[Page]) -> bool:
         """Have the hottest region made again by the optimiser; whether one is hot enough."""
-        hot = self._heat.take_region()
+        hot = self._heat.take_region(busy)
         if hot is None:
             return False
         known, region = self._by_address[hot.address]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from ..codegen.policy import Policy
 
-__all__ = ["Heat", "HotRegion", "Spot"]
+__all__ = ["Heat", "HotRegion", "Page", "Spot"]
 
 _Key = TypeVar("_Key")
+Page = tuple[int, int]
+"""A hart, and one of its decoded pages."""
 
 
 class Spot(NamedTuple):
@@ -22,6 +24,11 @@ class Spot(NamedTuple):
     page: int
     offset: int
     jumps: bool
+
+    @property
+    def place(self) -> Page:
+        """Its page."""
+        return self.hart, self.page
 
 
 class HotRegion(NamedTuple):
@@ -45,7 +52,7 @@ class Heat:
 
     def __init__(self, policy: Policy):
         self._policy = policy
-        self._pages: dict[tuple[int, int], defaultdict[Spot, float]] = {}
+        self._pages: dict[Page, defaultdict[Spot, float]] = {}
         self._regions: defaultdict[int, float] = defaultdict(float)
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._last: dict[int, Spot] = {}
@@ -68,7 +75,7 @@ class Heat:
 
     def at(self, spot: Spot, weight: float) -> None:
         """A place that is interpreted was sampled."""
-        self._pages.setdefault(spot[:2], defaultdict(float))[spot] += weight
+        self._pages.setdefault(spot.place, defaultdict(float))[spot] += weight
 
     def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
         """The region at an address was sampled, entered at a place."""
@@ -94,19 +101,20 @@ class Heat:
         """The heat that is worth the compiler's time: so many samples, and a share of all."""
         return max(samples, self.recent * self._policy.share)
 
-    def hottest(self) -> tuple[Spot | None, float]:
-        """The hottest place and its heat; None and 0 if there is none."""
-        places = (place for heat in self._pages.values() for place in heat.items())
+    def hottest(self, busy: Collection[Page] = ()) -> tuple[Spot | None, float]:
+        """The hottest place that is not in a ``busy`` page and its heat, or None and 0."""
+        pages = (heat for page, heat in self._pages.items() if page not in busy)
+        places = (place for heat in pages for place in heat.items())
         return max(places, key=itemgetter(1), default=(None, 0.0))
 
     def take(self, hottest: Spot) -> list[Spot]:
         """Remove and return the hottest places of the page that one lies in."""
-        heat = self._pages[hottest[:2]]
+        heat = self._pages[hottest.place]
         taken = sorted(heat, key=lambda spot: -heat[spot])[: self._policy.places]
         for spot in taken:
             del heat[spot]
         if not heat:
-            del self._pages[hottest[:2]]
+            del self._pages[hottest.place]
         return taken
 
     def take_all(self, least: float) -> Iterator[list[Spot]]:
@@ -114,9 +122,11 @@ class Heat:
         while (found := self.hottest())[0] is not None and found[1] >= least:
             yield self.take(found[0])
 
-    def take_region(self) -> HotRegion | None:
-        """Remove and return the hottest region, if it is worth the optimiser's time."""
-        address, heat = max(self._regions.items(), key=itemgetter(1), default=(0, 0.0))
+    def take_region(self, busy: Collection[Page] = ()) -> HotRegion | None:
+        """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the
+        optimiser's time."""
+        regions = (item for item in self._regions.items() if self._last[item[0]].place not in busy)
+        address, heat = max(regions, key=itemgetter(1), default=(0, 0.0))
         if heat < self._policy.very_hot:
             return None
         del self._regions[address]
