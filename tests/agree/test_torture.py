@@ -26,7 +26,7 @@ SOURCE = Path(__file__).with_name("torture.c")
 SIZE, STACK = 1 << 20, 0x1000
 EXIT, YIELD = 93, 124
 QUICK = {"interp": 200_000, "exact": 100_000, "everything": 50_000, "optimise,forget": 10_000}
-LONG = 200_000
+LONG = 50_000
 SLICE = 500
 LIMIT = 200.0
 
