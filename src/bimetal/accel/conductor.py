@@ -68,10 +68,8 @@ class Hart(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A job under way, and for whom."""
+    """A job under way, and the content that it is for."""
 
-    hart: Hart
-    page: int
     known: Known
     job: Job
 
@@ -264,12 +262,10 @@ class Conductor:
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs and not self._full:
-            # What is hot in a page besides may be part of the region that is under way for it.
-            busy = {(order.hart.index, order.page) for order in self._orders}
-            spot, heat = self._heat.hottest(busy)
+            spot, heat = self._heat.hottest(self._under_way)
             if spot is not None and heat >= self._heat.least(self.policy.hot):
                 self._submit(self._for_page(self._heat.take(spot)))
-            elif not self._improve(busy):
+            elif not self._improve():
                 if spot is None or heat < self._heat.least(self.policy.warm) or self._orders:
                     break
                 self._submit(self._for_page(self._heat.take(spot)))
@@ -278,11 +274,6 @@ class Conductor:
         """An order for hot places of one page; None if nothing is to be gained."""
         hart, page = self._hart(spots[0]), spots[0].page
         known = self._of(hart.code_of(page))
-        newest = known.regions[-1].entries[0] if known.regions else None
-        if newest is not None and hart.handler(page, newest) not in self._by_address:
-            # They were made for another page of this content; what they lack will be hot again.
-            hart.offer(page, known.code, known.regions)
-            return None
         places = [(spot.offset, spot.jumps) for spot in spots]
         wanted = [place for place in places if not known.is_there(*place)]
         known.asked.update(wanted)
@@ -291,9 +282,15 @@ class Conductor:
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
         return self._new_order(hart, page, entries, self.policy.level, jumps)
 
-    def _improve(self, busy: set[Page]) -> bool:
+    def _under_way(self, page: Page) -> bool:
+        """Whether a region is being made of a page, or of the same content elsewhere: what is hot
+        there besides may be part of it."""
+        known = self._at.get(page)
+        return any(order.known is known for order in self._orders)
+
+    def _improve(self) -> bool:
         """Have the hottest region made again by the optimiser; whether one is hot enough."""
-        hot = self._heat.take_region(busy)
+        hot = self._heat.take_region(self._under_way)
         if hot is None:
             return False
         known, region = self._by_address[hot.address]
@@ -320,7 +317,7 @@ class Conductor:
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(known.entries)
         job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
-        return _Order(hart, page, known, job)
+        return _Order(known, job)
 
     def _submit(self, order: _Order | None) -> None:
         if order and self._worker is not None and self._worker.submit(order.job):
@@ -346,4 +343,7 @@ class Conductor:
         if self.policy.keep:
             self._store.put(known.key, answer.content, part.name)
             self._used.add(known.key)
-        order.hart.offer(order.page, known.code, [loaded])
+        harts = {hart.index: hart for hart in self._harts}
+        for (index, page), content in self._at.items():
+            if content is known:
+                harts[index].offer(page, known.code, [loaded])

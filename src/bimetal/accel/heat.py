@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -42,6 +42,10 @@ class HotRegion(NamedTuple):
 def _halved(heat: Mapping[_Key, float]) -> defaultdict[_Key, float]:
     """Half of the heat, without what is next to nothing."""
     return defaultdict(float, {place: value / 2 for place, value in heat.items() if value > 1})
+
+
+def _never(_: Page) -> bool:
+    return False
 
 
 class Heat:
@@ -101,9 +105,9 @@ class Heat:
         """The heat that is worth the compiler's time: so many samples, and a share of all."""
         return max(samples, self.recent * self._policy.share)
 
-    def hottest(self, busy: Collection[Page] = ()) -> tuple[Spot | None, float]:
+    def hottest(self, busy: Callable[[Page], bool] = _never) -> tuple[Spot | None, float]:
         """The hottest place that is not in a ``busy`` page and its heat, or None and 0."""
-        pages = (heat for page, heat in self._pages.items() if page not in busy)
+        pages = (heat for page, heat in self._pages.items() if not busy(page))
         places = (place for heat in pages for place in heat.items())
         return max(places, key=itemgetter(1), default=(None, 0.0))
 
@@ -122,10 +126,10 @@ class Heat:
         while (found := self.hottest())[0] is not None and found[1] >= least:
             yield self.take(found[0])
 
-    def take_region(self, busy: Collection[Page] = ()) -> HotRegion | None:
+    def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
         """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the
         optimiser's time."""
-        regions = (item for item in self._regions.items() if self._last[item[0]].place not in busy)
+        regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
         address, heat = max(regions, key=itemgetter(1), default=(0, 0.0))
         if heat < self._policy.very_hot:
             return None

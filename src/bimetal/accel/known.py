@@ -47,8 +47,13 @@ class Known:
         return loaded
 
     def is_there(self, offset: int, jumps: bool) -> bool:
-        """Whether nothing is to be gained by asking for a place."""
-        return (offset, jumps) in self.asked or (not jumps and offset in self.entries)
+        """Whether nothing is to be gained by asking for a place.
+
+        What leads to a jump in a region is in it too, from the start of its block. Whoever comes
+        from elsewhere, into the middle of a block, is sampled there.
+        """
+        there = bool(self.covered >> offset & 1) if jumps else offset in self.entries
+        return there or (offset, jumps) in self.asked
 
     def executed(self, decoded: bytes, granule: int) -> bytes:
         """A byte for each granule of the page: whether it was executed, by what a hart has decoded
