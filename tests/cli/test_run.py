@@ -89,6 +89,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "cpu_model": "",
         "serial": "stdio",
         "reboot": True,
+        "afterwards": True,
     }
     assert notes.calls == ["start", "wait", "close"]
 
@@ -105,8 +106,8 @@ def test_what_is_given_goes_before_what_the_guest_brings(cli: Cli, notes: Notes)
 
 
 def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
-    words = "run --kernel Image --initrd i.cpio --accel interp --serial none --no-reboot".split()
-    assert cli(*words).code == 0
+    words = "run --kernel Image --initrd i.cpio --accel interp --serial none".split()
+    assert cli(*words, "--no-reboot", "--no-afterwards").code == 0
     assert notes.options == {
         "board": "riscv-virt",
         "memory": "512M",
@@ -120,6 +121,7 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "cpu_model": "",
         "serial": "none",
         "reboot": False,
+        "afterwards": False,
     }
 
 
