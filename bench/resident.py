@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ __all__ = ["Resident", "resident"]
 
 PROC = Path("/proc")
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
-SHARE = re.compile(r"^Pss: +([0-9]+) kB", re.MULTILINE)
+FIELD = re.compile(r"^(Pss|Private_Dirty|Shared_Dirty): +([0-9]+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,27 @@ class Resident:
     """Bytes of memory that are resident; pages shared with other processes count in proportion.
 
     ``guest`` is the part of the guest's memory that has been touched, ``own`` the rest of the
-    emulator's process, ``helpers`` the processes that it has started.
+    emulator's process, ``helpers`` the processes that it has started. ``written`` is the part of
+    the latter two that no file holds: it does not depend on who else has mapped the same libraries.
     """
 
     guest: int
     own: int
     helpers: int
-
-    @property
-    def overhead(self) -> int:
-        """All but the guest's memory."""
-        return self.own + self.helpers
+    written: int = 0
 
     @property
     def total(self) -> int:
-        return self.guest + self.overhead
+        return self.guest + self.own + self.helpers
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Bytes of a mapping: its size, its proportional share, what was written to."""
+
+    size: int
+    share: int
+    written: int
 
 
 def resident(pid: int, memory: int) -> Resident:
@@ -42,28 +48,32 @@ def resident(pid: int, memory: int) -> Resident:
     The guest's memory is told by its size: no other mapping has just that many bytes. Raises
     OSError if the process is not there or is another user's.
     """
-    guest = own = 0
-    for size, share in mappings((PROC / str(pid) / "smaps").read_text()):
-        if size == memory:
-            guest += share
-        else:
-            own += share
-    return Resident(guest, own, sum(proportional(child) for child in descendants(pid)))
+    mine = list(mappings(pid))
+    guest = [each for each in mine if each.size == memory]
+    own = [each for each in mine if each.size != memory]
+    helpers = [each for child in descendants(pid) for each in mappings(child)]
+    written = sum(each.written for each in own + helpers)
+    return Resident(share(guest), share(own), share(helpers), written)
 
 
-def mappings(text: str) -> Iterator[tuple[int, int]]:
-    """The size and the proportional share of each mapping (Linux, proc_pid_smaps(5)), in bytes."""
+def share(of: Sequence[Mapping]) -> int:
+    """The proportional share of mappings, in bytes."""
+    return sum(each.share for each in of)
+
+
+def mappings(pid: int) -> Iterator[Mapping]:
+    """The mappings of a process."""
+    return parse((PROC / str(pid) / "smaps").read_text())
+
+
+def parse(text: str) -> Iterator[Mapping]:
+    """The mappings that a file like ``smaps`` tells of (Linux, proc_pid_smaps(5))."""
     places = [(match.start(), match) for match in MAPPING.finditer(text)]
     ends = [start for start, _ in places[1:]] + [len(text)]
     for (start, match), end in zip(places, ends, strict=True):
-        share = SHARE.search(text, start, end)
-        yield int(match[2], 16) - int(match[1], 16), int(share[1]) << 10 if share else 0
-
-
-def proportional(pid: int) -> int:
-    """The proportional share of all of a process's mappings, in bytes."""
-    share = SHARE.search((PROC / str(pid) / "smaps_rollup").read_text())
-    return int(share[1]) << 10 if share else 0
+        fields = {name: int(size) << 10 for name, size in FIELD.findall(text, start, end)}
+        dirty = fields.get("Private_Dirty", 0) + fields.get("Shared_Dirty", 0)
+        yield Mapping(int(match[2], 16) - int(match[1], 16), fields.get("Pss", 0), dirty)
 
 
 def descendants(pid: int) -> Iterator[int]:
