@@ -20,7 +20,7 @@ from bimetal.seam import Accelerator, Cpu, FirmwareCall, Kicked, MemorySlot
 
 from . import qemu_oracle
 
-__all__ = ["COMPILER", "Run", "compiled", "on", "on_qemu"]
+__all__ = ["BASE", "COMPILER", "SUPERVISOR", "Run", "compiled", "load", "on", "on_qemu"]
 
 COMPILER = shutil.which("riscv64-linux-gnu-gcc")
 OPTIONS = (
@@ -58,15 +58,20 @@ def on_qemu(program: Path) -> Run:
     return Run(done.stdout)
 
 
-def on(accelerator: Accelerator, cpu: Cpu, program: Path) -> Run:
-    """Run a program on the CPU of an accelerator that makes firmware calls exits."""
-    ram = Ram("ram", SIZE)
+def load(program: Path, ram: Ram) -> int:
+    """Put a program into memory that begins at `BASE`; where it is entered."""
     with program.open("rb") as file:
         elf = ELFFile(file)
-        entry = elf.header["e_entry"]
         for segment in elf.iter_segments("PT_LOAD"):
             at = segment["p_vaddr"] - BASE
             ram.bytes[at : at + segment["p_filesz"]] = segment.data()
+        return int(elf.header["e_entry"])
+
+
+def on(accelerator: Accelerator, cpu: Cpu, program: Path) -> Run:
+    """Run a program on the CPU of an accelerator that makes firmware calls exits."""
+    ram = Ram("ram", SIZE)
+    entry = load(program, ram)
     accelerator.set_memory([MemorySlot(BASE, SIZE, ram.host)])
     cpu.reset()
     state = {"priv": SUPERVISOR, "mstatus": FLOATING_POINT_ON, "pc": entry}

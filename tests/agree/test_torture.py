@@ -6,23 +6,21 @@ pytest -m slow tests/agree/test_torture.py      # for longer
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
 
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, FirmwareCall, Kicked, MemorySlot
 
-from .c_runs import BASE, COMPILER, OPTIONS, SUPERVISOR
+from .c_runs import BASE, COMPILER, SUPERVISOR, compiled, load
 from .engines import STRESS, engine
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs gcc-riscv64-linux-gnu")
 
-SOURCE = Path(__file__).with_name("torture.c")
+SOURCE = Path(__file__).with_name("torture.c").read_text()
 SIZE, STACK = 1 << 20, 0x1000
 EXIT, YIELD = 93, 124
 QUICK = {"interp": 200_000, "exact": 100_000, "everything": 50_000, "optimise,forget": 10_000}
@@ -31,44 +29,19 @@ SLICE = 500
 LIMIT = 200.0
 
 
-def compiled(level: str, folder: Path) -> Path:
-    """The program, compiled by gcc at a level."""
-    assert COMPILER is not None
-    made = folder / "torture"
-    warnings = ("-Wall", "-Wno-parentheses", "-Werror")
-    command = [COMPILER, f"-O{level}", *warnings, *OPTIONS, str(SOURCE), "-o", str(made)]
-    subprocess.run(command, check=True)
-    return made
-
-
-def load(program: Path, ram: Ram) -> int:
-    """Put the program into memory; where it begins."""
-    with program.open("rb") as file:
-        elf = ELFFile(file)
-        for segment in elf.iter_segments("PT_LOAD"):
-            at = segment["p_vaddr"] - BASE
-            ram.bytes[at : at + segment["p_filesz"]] = segment.data()
-        return int(elf.header["e_entry"])
-
-
 def run_to_its_end(cpu: Cpu, answers: list[object], end: float) -> None:
+    """Run a hart until it gives its answer, or give why it does not."""
     while True:
-        match cpu.run():
-            case Kicked() as exit_ if time.monotonic() > end:
-                answers.append(exit_)  # a lost update can leave all of them waiting
-                return
-            case Kicked():
-                pass
-            case FirmwareCall(args=(*_, 124)) as call:
-                assert call.args[-1] == YIELD
-                os.sched_yield()
-                call.results = (0,)
-            case FirmwareCall(args=(answer, *_, 93)):
-                answers.append(answer)
-                return
-            case exit_:
-                answers.append(exit_)
-                return
+        exit_ = cpu.run()
+        if isinstance(exit_, FirmwareCall) and exit_.args[-1] == YIELD:
+            os.sched_yield()
+            exit_.results = (0,)
+        elif isinstance(exit_, FirmwareCall) and exit_.args[-1] == EXIT:
+            answers.append(exit_.args[0])
+            return
+        elif not isinstance(exit_, Kicked) or time.monotonic() > end:
+            answers.append(exit_)  # a lost update can leave all of them waiting
+            return
 
 
 def torture(accelerator: Accelerator, program: Path, harts: int, laps: int) -> None:
@@ -105,7 +78,7 @@ def torture(accelerator: Accelerator, program: Path, harts: int, laps: int) -> N
 )
 def test_all_is_right(name: str, harts: int, tmp_path: Path) -> None:
     with engine(name, cpus=harts, slice=SLICE) as accelerator:
-        torture(accelerator, compiled("2", tmp_path), harts, QUICK[name])
+        torture(accelerator, compiled(SOURCE, "2", tmp_path), harts, QUICK[name])
 
 
 @pytest.mark.slow
@@ -114,4 +87,4 @@ def test_all_is_right(name: str, harts: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", "02")
 def test_all_is_right_at_length(level: str, name: str, harts: int, tmp_path: Path) -> None:
     with engine(name, cpus=harts, slice=SLICE) as accelerator:
-        torture(accelerator, compiled(level, tmp_path), harts, LONG)
+        torture(accelerator, compiled(SOURCE, level, tmp_path), harts, LONG)
