@@ -1,7 +1,7 @@
 """The C programs without an operating system: one guest, one piece of work.
 
 Each round runs us twice, *cold* with a store of compiled code as after installation, and with
-what earlier rounds have left in it.
+what earlier rounds have left in it. Where nothing is translated there is no difference.
 """
 
 from __future__ import annotations
@@ -19,30 +19,40 @@ from bimetal.catalogue import cache_folder
 __all__ = ["report"]
 
 
-def report(names: Sequence[str], rounds: int, options: Sequence[str]) -> Iterator[str]:
+def report(
+    names: Sequence[str], rounds: int, options: Sequence[str], translated: bool = True
+) -> Iterator[str]:
     """Time each program and yield the lines of the report."""
+    kinds = {"": "warm", ", cold": "cold"} if translated else {"": "warm"}
     steady = []
     for name in names:
         program = str(build(name, cache_folder() / "bench"))
         ours = [*BIMETAL, *options, "--bios", "none", "--kernel", program]
         theirs = [*QEMU, "-bios", "none", "-kernel", program]
-        done = runs(ours, theirs, rounds)
-        warm, cold = ([(each[kind], each[2]) for each in done] for kind in (0, 1))
-        steady.append(compare(warm)[name].steady)
-        yield row(name, steady[-1])
-        for title, pairs in (("", warm), (", cold", cold)):
-            yield from beginning(title, pairs, compare(pairs)[name])
+        done = runs(ours, theirs, rounds, tuple(kinds.values()))
+        for title, kind in kinds.items():
+            pairs = [(each[kind], each["qemu"]) for each in done]
+            timing = compare(pairs)[name]
+            if not title:
+                steady.append(timing.steady)
+                yield row(name, timing.steady)
+            yield from beginning(title, pairs, timing)
     yield mean_row(steady)
 
 
-def runs(ours: Sequence[str], theirs: Sequence[str], rounds: int) -> list[tuple[Run, Run, Run]]:
-    """Rounds of a warm run, a cold one, and one of QEMU, after one that is not counted."""
+def runs(
+    ours: Sequence[str], theirs: Sequence[str], rounds: int, kinds: Sequence[str]
+) -> list[dict[str, Run]]:
+    """Rounds of runs of each kind and one of QEMU, after a round that is not counted."""
     done = []
-    with private_caches("warm", "cold") as (warm, cold):
+    with private_caches(*kinds) as caches:
         for _ in range(rounds + 1):
-            cold.reset()
-            ran_cold = run(ours, cache=cold.path)
-            done.append((run(ours, cache=warm.path), ran_cold, run(theirs)))
+            ran = {}
+            for kind, cache in zip(kinds, caches, strict=True):
+                if kind == "cold":
+                    cache.reset()
+                ran[kind] = run(ours, cache=cache.path)
+            done.append({**ran, "qemu": run(theirs)})
     return done[1:]
 
 

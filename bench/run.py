@@ -51,7 +51,7 @@ def main(parts: tuple[str, ...], rounds: int, accel: str) -> None:
     if programs or timed:
         click.echo(report.HEADER)
     if programs:
-        show(bare.report(programs, rounds, options))
+        show(bare.report(programs, rounds, options, translated=accel != "interp"))
     for part in timed:
         show(PARTS[part](rounds, options))
     if "memory" in wanted:

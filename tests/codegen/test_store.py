@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -75,9 +76,25 @@ def test_pruning_takes_what_was_used_longest_ago(folder: Path) -> None:
     assert store.keys() == {"key0", "key1"}
 
 
+def test_one_at_a_time_adds_in_the_background(folder: Path) -> None:
+    first, second = CodeStore(folder), CodeStore(folder)
+    assert not first.claimed
+    claim = first.claim()
+    assert claim is not None
+    assert second.claim() is None
+    assert second.claimed
+    os.close(claim)
+    assert not second.claimed
+    again = second.claim()
+    assert again is not None
+    os.close(again)
+
+
 def test_without_a_disk_everything_is_a_miss(tmp_path: Path) -> None:
     (tmp_path / "code").write_text("a file where the folder should be")
     store = CodeStore(tmp_path / "code" / "deeper")
     store.put("key", b"content")
     assert store.get("key") is None
     assert store.usage().objects == 0
+    assert store.claim() is None
+    assert not store.claimed

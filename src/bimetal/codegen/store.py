@@ -175,10 +175,19 @@ class CodeStore:
     @property
     def claimed(self) -> bool:
         """Whether some process adds objects in the background."""
-        handle = self.claim() if self._claims.exists() else None
-        if handle is not None:
+        try:
+            handle = os.open(self._claims, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
             os.close(handle)
-        return handle is None and self._claims.exists()
+        return False
 
     def close(self) -> None:
         """Keep the store within its limit and close it. Idempotent."""
