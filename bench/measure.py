@@ -97,7 +97,7 @@ class Run:
 def settle(cache: Path | None = None) -> None:
     """Wait until nothing is compiled in the background any more for later runs with a cache."""
     store = CodeStore(cache and cache / "bimetal" / "code")
-    while store.claimed:
+    while store.is_claimed():
         time.sleep(0.05)
     store.close()
 

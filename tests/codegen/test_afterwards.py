@@ -84,7 +84,7 @@ def test_what_was_hot_is_compiled_afterwards_for_the_next_run(store: CodeStore) 
         hart.finish()
         first = hart.outcome()
         assert cpu.conductor.statistics.compiled == 0
-    until(lambda: not store.claimed)
+    until(lambda: not store.is_claimed())
     assert any(set(BODY) <= set(part.steps) for part in parts(store))
     with jit(none_in_time) as (hart, cpu):
         hart.begin(program())
@@ -102,14 +102,14 @@ def test_a_machine_that_is_not_to_leaves_nothing_behind(store: CodeStore) -> Non
     with jit(replace(USUAL, jobs=0)) as (hart, _):
         hart.begin(program())
         hart.finish()
-    assert not store.claimed
+    assert not store.is_claimed()
     assert not parts(store)
 
 
 def test_one_process_at_a_time_compiles_afterwards(store: CodeStore) -> None:
     claim = store.claim()
     assert claim is not None
-    assert store.claimed
+    assert store.is_claimed()
     with jit(replace(USUAL, jobs=0), afterwards=True) as (hart, _):
         hart.begin(program())
         hart.finish()

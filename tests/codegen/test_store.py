@@ -78,13 +78,13 @@ def test_pruning_takes_what_was_used_longest_ago(folder: Path) -> None:
 
 def test_one_at_a_time_adds_in_the_background(folder: Path) -> None:
     first, second = CodeStore(folder), CodeStore(folder)
-    assert not first.claimed
+    assert not first.is_claimed()
     claim = first.claim()
     assert claim is not None
     assert second.claim() is None
-    assert second.claimed
+    assert second.is_claimed()
     os.close(claim)
-    assert not second.claimed
+    assert not second.is_claimed()
     again = second.claim()
     assert again is not None
     os.close(again)
@@ -97,4 +97,4 @@ def test_without_a_disk_everything_is_a_miss(tmp_path: Path) -> None:
     assert store.get("key") is None
     assert store.usage().objects == 0
     assert store.claim() is None
-    assert not store.claimed
+    assert not store.is_claimed()

@@ -31,6 +31,6 @@ def command(prune: bool, limit: str) -> None:
         click.echo(f"removed {removed} objects")
     usage = store.usage()
     click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")
-    if store.claimed:
+    if store.is_claimed():
         click.echo("what an earlier run found hot is being compiled in the background")
     store.close()

@@ -172,8 +172,7 @@ class CodeStore:
             return None
         return handle
 
-    @property
-    def claimed(self) -> bool:
+    def is_claimed(self) -> bool:
         """Whether some process adds objects in the background."""
         try:
             handle = os.open(self._claims, os.O_RDWR | os.O_CLOEXEC)
