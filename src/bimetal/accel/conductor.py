@@ -139,6 +139,9 @@ class Conductor:
     def _leave(self) -> None:
         """Have another process translate what is hot and was not translated in time."""
         if self._afterwards:
+            for hart in self._harts:
+                self._greet(hart)
+                self._look(hart)
             orders = itertools.chain(self._orders, self._left_over())
             translate_afterwards(
                 self._isa,
