@@ -14,10 +14,9 @@ from pathlib import Path
 import click
 
 from bench.linux import linux
-from bench.measure import run
+from bench.measure import run, store_of
 from bimetal.catalogue import cache_folder
 from bimetal.catalogue.folder import scratch_folder
-from bimetal.codegen.store import CodeStore
 
 __all__ = ["Cache", "private_caches"]
 
@@ -50,7 +49,7 @@ def installed_cache() -> Path:
     """The folder that caches begin as. A run also finds out whether the interpreter is current."""
     path = cache_folder() / "bench" / "installed"
     interpret(path)
-    store = CodeStore(path / "bimetal" / "code")
+    store = store_of(path)
     objects = store.usage().objects
     store.close()
     if objects > 1:  # of other versions too

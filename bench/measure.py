@@ -14,7 +14,7 @@ from typing import Self
 
 from bimetal.codegen.store import CodeStore
 
-__all__ = ["Run", "Running", "alternate", "run"]
+__all__ = ["Run", "Running", "alternate", "run", "store_of"]
 
 
 class Running:
@@ -94,9 +94,14 @@ class Run:
     code: int
 
 
-def settle(cache: Path | None = None) -> None:
+def store_of(cache: Path | None) -> CodeStore:
+    """The store of compiled code in a cache, or the user's."""
+    return CodeStore(cache and cache / "bimetal" / "code")
+
+
+def settle(cache: Path | None) -> None:
     """Wait until nothing is compiled in the background any more for later runs with a cache."""
-    store = CodeStore(cache and cache / "bimetal" / "code")
+    store = store_of(cache)
     while store.is_claimed():
         time.sleep(0.05)
     store.close()

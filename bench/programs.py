@@ -16,8 +16,6 @@ OPTIONS = (
     " -ffreestanding -fno-math-errno -fno-pic -fno-tree-loop-distribute-patterns"
     " -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments"
 ).split()
-
-
 LINUX_OPTIONS = "-O2 -Wall -Wextra -Werror -static -pthread".split()
 
 

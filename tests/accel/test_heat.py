@@ -20,7 +20,7 @@ def test_the_hottest_place_brings_those_of_its_page() -> None:
         heat.at(place, weight)
     heat.at(spot(1, 0), 3)
     assert heat.hottest() == (spot(1, 0), 6)
-    assert heat.take(spot(1, 0)) == [spot(1, 0), spot(1, 4)]
+    assert heat.take((0, 1)) == [spot(1, 0), spot(1, 4)]
     assert list(heat.take_all(3)) == [[spot(2, 8)]]
     assert list(heat.take_all(2)) == [[spot(1, 8)]]
     assert not heat
@@ -46,8 +46,8 @@ def test_a_page_with_other_code_begins_cold() -> None:
     heat = Heat(POLICY)
     heat.at(spot(1, 0), 3)
     heat.at(spot(2, 0), 1)
-    heat.forget(0, 1)
-    heat.forget(0, 3)
+    heat.forget((0, 1))
+    heat.forget((0, 3))
     assert heat.hottest() == (spot(2, 0), 1)
 
 
@@ -62,7 +62,7 @@ def test_what_is_long_ago_counts_for_less() -> None:
     heat.count(20, familiar=False)
     heat.cool()
     assert heat.recent == 60
-    assert heat.take(spot(1, 0)) == [spot(1, 0)]
+    assert heat.take((0, 1)) == [spot(1, 0)]
     assert not heat, "a single sample is forgotten"
 
 

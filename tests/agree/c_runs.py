@@ -20,7 +20,7 @@ from bimetal.seam import Accelerator, Cpu, FirmwareCall, Kicked, MemorySlot
 
 from . import qemu_oracle
 
-__all__ = ["BASE", "COMPILER", "SUPERVISOR", "Run", "compiled", "load", "on", "on_qemu"]
+__all__ = ["BASE", "COMPILER", "EXIT", "SUPERVISOR", "Run", "compiled", "load", "on", "on_qemu"]
 
 COMPILER = shutil.which("riscv64-linux-gnu-gcc")
 OPTIONS = (

@@ -41,25 +41,22 @@ def program() -> bytes:
     return b"".join(rv64.assemble(text, CODE + 4 * n) for n, text in enumerate(LOOP))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for another process, which gets only the time that nobody wants."""
+def run(hart: Hart) -> None:
+    """Run the program; its page stays decoded from run to run."""
+    hart.begin(program())
+    hart.finish()
+
+
+def until(condition: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
+    """Do something again and again, while others work towards a condition."""
     end = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < end, "nothing comes of it"
-        time.sleep(0.01)
-
-
-def run_until(hart: Hart, condition: Callable[[], bool]) -> None:
-    """Run the program again and again; its page stays decoded."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "nothing comes of it"
-        hart.begin(program())
-        hart.finish()
+        meanwhile()
 
 
 def run_until_compiled(hart: Hart, cpu: JitCpu) -> None:
-    run_until(hart, lambda: cpu.conductor.statistics.compiled > 0)
+    until(lambda: cpu.conductor.statistics.compiled > 0, lambda: run(hart))
 
 
 @pytest.fixture
@@ -84,26 +81,24 @@ def test_a_part_is_its_name() -> None:
 def test_what_was_hot_is_compiled_afterwards_for_the_next_run(store: CodeStore) -> None:
     none_in_time = replace(USUAL, jobs=0)
     with jit(none_in_time, afterwards=True) as (hart, cpu):
-        hart.begin(program())
-        hart.finish()
+        run(hart)
         first = hart.outcome()
         assert cpu.conductor.statistics.compiled == 0
-    until(lambda: not store.is_claimed())
+    # The process gets only the time that nobody wants.
+    until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
     assert any(set(BODY) <= set(part.steps) for part in parts(store))
     with jit(none_in_time) as (hart, cpu):
-        run_until(hart, lambda: cpu.installed > 0)
+        until(lambda: cpu.installed > 0, lambda: run(hart))
         assert cpu.conductor.statistics.from_store > 0
         assert hart.outcome() == first
     with interp() as hart:
-        hart.begin(program())
-        hart.finish()
+        run(hart)
         assert hart.outcome() == first
 
 
 def test_a_machine_that_is_not_to_leaves_nothing_behind(store: CodeStore) -> None:
     with jit(replace(USUAL, jobs=0)) as (hart, _):
-        hart.begin(program())
-        hart.finish()
+        run(hart)
     assert not store.is_claimed()
     assert not parts(store)
 
@@ -113,8 +108,7 @@ def test_one_process_at_a_time_compiles_afterwards(store: CodeStore) -> None:
     assert claim is not None
     assert store.is_claimed()
     with jit(replace(USUAL, jobs=0), afterwards=True) as (hart, _):
-        hart.begin(program())
-        hart.finish()
+        run(hart)
     assert not parts(store)
 
 

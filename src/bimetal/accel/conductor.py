@@ -224,7 +224,7 @@ class Conductor:
             code = hart.code_of(page)
             known = self._of(code)
             if self._at.get((hart.index, page)) is not known:
-                self._heat.forget(hart.index, page)
+                self._heat.forget((hart.index, page))
                 self._at[hart.index, page] = known
             if known.regions:
                 hart.offer(page, code, known.regions)
@@ -267,23 +267,22 @@ class Conductor:
         while len(self._orders) < self.policy.jobs and not self._full:
             spot, heat = self._heat.hottest(self._under_way)
             if spot is not None and heat >= self._heat.least(self.policy.hot):
-                self._submit(self._for_page(self._heat.take(spot)))
+                self._submit(self._for_page(self._heat.take(spot.place)))
             elif not self._improve():
                 if spot is None or heat < self._heat.least(self.policy.warm) or self._orders:
                     break
-                self._submit(self._for_page(self._heat.take(spot)))
+                self._submit(self._for_page(self._heat.take(spot.place)))
 
     def _for_page(self, spots: Sequence[Spot]) -> _Order | None:
         """An order for hot places of one page; None if nothing is to be gained."""
-        hart, page = self._hart(spots[0]), spots[0].page
-        known = self._of(hart.code_of(page))
+        known = self._of(self._hart(spots[0]).code_of(spots[0].page))
         places = [(spot.offset, spot.jumps) for spot in spots]
         wanted = [place for place in places if not known.is_there(*place)]
         known.asked.update(wanted)
         if not wanted:
             return None
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
-        return self._new_order(hart, page, entries, self.policy.level, jumps)
+        return self._new_order(spots[0], known, entries, self.policy.level, jumps)
 
     def _under_way(self, page: Page) -> bool:
         """Whether a region is being made of a page, or of the same content elsewhere: what is hot
@@ -297,21 +296,21 @@ class Conductor:
         if hot is None:
             return False
         known, region = self._by_address[hot.address]
-        hart, page = self._hart(hot.last), hot.last.page
-        if region.level == 1 and region not in known.improved and hart.code_of(page) == known.code:
+        code = self._hart(hot.last).code_of(hot.last.page)
+        if region.level == 1 and region not in known.improved and code == known.code:
             known.improved.append(region)
-            self._submit(self._new_order(hart, page, hot.entered, 2))
+            self._submit(self._new_order(hot.last, known, hot.entered, 2))
         return True
 
     def _hart(self, spot: Spot) -> Hart:
         return next(hart for hart in self._harts if hart.index == spot.hart)
 
     def _new_order(
-        self, hart: Hart, page: int, entries: tuple[int, ...], level: int,
+        self, spot: Spot, known: Known, entries: tuple[int, ...], level: int,
         jumps: tuple[int, ...] = (),
     ) -> _Order:  # fmt: skip
-        policy, known = self.policy, self._of(hart.code_of(page))
-        executed = known.executed(hart.executed(page, self._undecoded), self._isa.granule)
+        policy, decoded = self.policy, self._hart(spot).executed(spot.page, self._undecoded)
+        executed = known.executed(decoded, self._isa.granule)
         if policy.unexecuted:
             executed = b"\1" * len(executed)
         if policy.pieces:

@@ -87,9 +87,9 @@ class Heat:
         self._entered[region][spot.offset] += samples
         self._last[region] = spot
 
-    def forget(self, hart: int, page: int) -> None:
+    def forget(self, page: Page) -> None:
         """Forget the places of a page, whose code is another one now."""
-        self._pages.pop((hart, page), None)
+        self._pages.pop(page, None)
 
     def cool(self) -> None:
         """Forget half of it if there have been many samples, or in the end everything that ever
@@ -111,20 +111,22 @@ class Heat:
         places = (place for heat in pages for place in heat.items())
         return max(places, key=itemgetter(1), default=(None, 0.0))
 
-    def take(self, hottest: Spot) -> list[Spot]:
-        """Remove and return the hottest places of the page that one lies in."""
-        heat = self._pages[hottest.place]
+    def take(self, page: Page) -> list[Spot]:
+        """Remove and return the hottest places of a page."""
+        heat = self._pages[page]
         taken = sorted(heat, key=lambda spot: -heat[spot])[: self._policy.places]
         for spot in taken:
             del heat[spot]
         if not heat:
-            del self._pages[hottest.place]
+            del self._pages[page]
         return taken
 
     def take_all(self, least: float) -> Iterator[list[Spot]]:
         """Remove and return page by page what has so much heat, the hottest page first."""
-        while (found := self.hottest())[0] is not None and found[1] >= least:
-            yield self.take(found[0])
+        spot, heat = self.hottest()
+        while spot is not None and heat >= least:
+            yield self.take(spot.place)
+            spot, heat = self.hottest()
 
     def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
         """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the

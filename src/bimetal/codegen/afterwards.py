@@ -15,14 +15,17 @@ import tempfile
 from collections.abc import Iterable
 
 from ..base.clock import processor_seconds, wall_seconds
+from ..base.log import logger
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
 from .layout import Layout
 from .store import CodeStore
 from .translator import translate
-from .worker import Job, python, receive, send
+from .worker import Job, popen_arguments, receive, send
 
 __all__ = ["main", "translate_afterwards"]
+
+_log = logger("translator")
 
 PATIENCE = 300
 """Seconds of wall time after which what could not be done on a busy host is left."""
@@ -33,25 +36,25 @@ _at_work: list[subprocess.Popen[bytes]] = []
 
 def translate_afterwards(
     isa: Isa, shared: bool, jobs: Iterable[tuple[str, Job]], store: CodeStore
-) -> bool:
+) -> None:
     """Have jobs done whose results belong under keys of the store, which is the user's own.
 
-    Whether a process has begun with them: not if another one is still at it, or there are none.
+    Nothing is done if another process is still at it: it would have saved time, no more.
     """
     _at_work[:] = [process for process in _at_work if process.poll() is None]
     claim = store.claim()
     if claim is None:
-        return False
+        return
     try:
         with tempfile.TemporaryFile() as file:
             for job in jobs:
                 send(file, job)
             if not file.tell():
-                return False
+                return
             file.seek(0)
             # Nothing of ours may be held open: whoever reads our output waits for its end.
-            process = subprocess.Popen(
-                **python("bimetal.codegen.afterwards", isa, shared),
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                **popen_arguments("bimetal.codegen.afterwards", isa, shared),
                 stdin=file,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -59,12 +62,11 @@ def translate_afterwards(
                 start_new_session=True,
                 cwd="/",
             )
-    except OSError:
-        return False  # it would have saved time, no more
+            _at_work.append(process)
+    except OSError as error:
+        _log.info("nothing is compiled for the next run: %s", error)
     finally:
         os.close(claim)
-    _at_work.append(process)
-    return True
 
 
 def main(name: str, memory: str) -> None:

@@ -20,7 +20,7 @@ from ..isa.describe import Isa
 from .part import Part
 from .policy import USUAL, Policy
 
-__all__ = ["Compiled", "Job", "Worker", "joint_name", "python", "receive", "send"]
+__all__ = ["Compiled", "Job", "Worker", "joint_name", "popen_arguments", "receive", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _read(pipe: IO[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
-def python(module: str, isa: Isa, shared: bool) -> Mapping[str, Any]:
+def popen_arguments(module: str, isa: Isa, shared: bool) -> Mapping[str, Any]:
     """The arguments of `subprocess.Popen` for a module that translates."""
     return {
         # Modules come from where ours do, never from the folder that we happen to run in (-P).
@@ -111,7 +111,7 @@ class Worker:
 
     def __init__(self, isa: Isa, shared: bool):
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            **python("bimetal.codegen.translator", isa, shared),
+            **popen_arguments("bimetal.codegen.translator", isa, shared),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Unbuffered: an answer that stands in a buffer of ours is none that `select` sees.
