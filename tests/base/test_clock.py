@@ -1,6 +1,11 @@
 """Clocks and timers: time jumps, deadlines are met in order."""
 
-from bimetal.base.clock import Clock, RealClock, Timer, VirtualClock
+import os
+import select
+
+import pytest
+
+from bimetal.base.clock import LONGEST_WAIT, Clock, RealClock, Timer, VirtualClock
 
 Calls = list[tuple[str, int]]
 
@@ -109,3 +114,32 @@ def test_the_host_waits_for_a_real_clock_only() -> None:
     assert 0 < waiting <= 1000
     assert virtual.host_seconds(0) == 0
     assert virtual.host_seconds(1) is None
+
+
+@pytest.mark.parametrize("days", [25, 365, 107_000_000, 2_000_000_000_000])
+def test_no_deadline_makes_the_host_wait_longer_than_it_can(days: int) -> None:
+    clock = RealClock()
+    seconds = clock.host_seconds(days * 86400 * 10**9)
+    assert seconds == LONGEST_WAIT
+    poller = select.poll()
+    poller.register((wakeup := os.eventfd(1)), select.POLLIN)
+    assert poller.poll(seconds * 1000), "a wait that poll(2) takes"
+    os.close(wakeup)
+
+
+def test_timers_armed_anew_while_they_run_wait_for_their_turn() -> None:
+    class Slow(VirtualClock):
+        def now_ns(self) -> int:
+            self._now += 10
+            return self._now
+
+    clock, fired = Slow(), []
+
+    def fire() -> None:
+        fired.append(clock.now_ns())
+        timer.arm(clock.now_ns() + 5)
+
+    timer = clock.timer(fire)
+    timer.arm(0)
+    clock.run_due()
+    assert len(fired) == 1

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bimetal.accel.script import ScriptCpu, halt_until
+from bimetal.accel.script import ScriptCpu, Step, halt_until
 from bimetal.base import trace
+from bimetal.base.clock import RealClock
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.machine.result import Ending, Result
@@ -102,6 +103,53 @@ def test_a_timer_of_a_device_interrupts(script: Script) -> None:
     with board.machine._world.lock:
         board.clock.advance(100_000)
     board.machine.wait(LIMIT)
+
+
+DAY = 86400 * 10**9
+FOR_EVER = (1 << 64) - 1
+
+
+def alarm(nanoseconds: int) -> list[Step]:
+    """Set the alarm of the clock."""
+    return [store(RTC + 0xC, nanoseconds >> 32), store(RTC + 8, nanoseconds & 0xFFFF_FFFF)]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [store(CLINT + 0x4000, 30 * DAY // 100, 8)],
+        [store(CLINT + 0x4000, 1 << 63, 8)],
+        [store(CLINT + 0x4000, FOR_EVER - 1, 8)],
+        [store(CLINT + 0x4000, FOR_EVER, 8)],
+        alarm(time.time_ns() + 29 * DAY),
+        alarm(FOR_EVER),
+        [Halt(deadline=30 * DAY)],
+        [Halt(deadline=100 * (FOR_EVER - 1))],
+    ],
+)
+def test_a_timer_far_ahead_lets_the_machine_go_on(script: Script, steps: list[Step]) -> None:
+    typed: list[Step] = [
+        store(PLIC + 4 * 10, 1),
+        store(PLIC + 0x2080, 1 << 10),
+        store(UART + 1, 1, 1),
+        *steps,
+        halt_until(9),
+        POWER_OFF,
+    ]
+    board = script(typed, bios="none", clock=RealClock())
+    board.machine.start()
+    with pytest.raises(TimeoutError):
+        board.machine.wait(0.1)
+    board.machine.console.send("k")
+    assert board.machine.wait(LIMIT).code == 0
+
+
+@pytest.mark.parametrize("seconds", [1e12, float("inf")])
+def test_a_user_may_wait_for_ever_in_numbers(script: Script, seconds: float) -> None:
+    board = script([store(UART, ord("!"), 1), POWER_OFF])
+    board.machine.start()
+    assert board.machine.console.expect("!", timeout=seconds).text == "!"
+    assert board.machine.wait(seconds).code == 0
 
 
 def test_typed_input_interrupts_by_way_of_the_plic(script: Script) -> None:

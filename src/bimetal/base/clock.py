@@ -14,7 +14,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import count
 
-__all__ = ["Clock", "RealClock", "Timer", "VirtualClock", "processor_seconds", "wall_seconds"]
+__all__ = [
+    "LONGEST_WAIT",
+    "Clock",
+    "RealClock",
+    "Timer",
+    "VirtualClock",
+    "processor_seconds",
+    "wall_seconds",
+]
+
+LONGEST_WAIT = 3600.0
+"""Seconds for which the host waits at once at most. Guests set timers centuries ahead, and poll(2)
+takes milliseconds in an int, which is 24 days: whoever has waited looks again what time it is."""
 
 PRUNE_MINIMUM = 64
 """Entries of timers since armed anew that a queue may hold besides the live ones."""
@@ -67,8 +79,8 @@ class Clock(ABC):
 
     @abstractmethod
     def host_seconds(self, deadline_ns: int) -> float | None:
-        """How long the host has to wait until ``deadline_ns``, at least 0; None if waiting does
-        not bring it nearer."""
+        """How long the host had better wait before it looks again whether ``deadline_ns`` has come:
+        0 to `LONGEST_WAIT`, or None if waiting does not bring it nearer."""
 
     @abstractmethod
     def pause(self) -> None:
@@ -90,8 +102,13 @@ class Clock(ABC):
         return queue[0][0] if queue else None
 
     def run_due(self) -> None:
-        """Call back every timer whose deadline has come, in the order of the deadlines."""
-        while (deadline := self.next_deadline()) is not None and deadline <= self.now_ns():
+        """Call back every timer whose deadline has come, in the order of the deadlines.
+
+        What becomes due meanwhile waits for the next call: timers that are armed anew faster than
+        they are run do not keep the caller.
+        """
+        now = self.now_ns()
+        while (deadline := self.next_deadline()) is not None and deadline <= now:
             heapq.heappop(self._queue)[2]._fire()
 
     def _enqueue(self, timer: Timer, deadline: int) -> None:
@@ -126,7 +143,7 @@ class RealClock(Clock):
         return time.time_ns()
 
     def host_seconds(self, deadline_ns: int) -> float | None:
-        return max(0, deadline_ns - self.now_ns()) / 1_000_000_000
+        return min(max(0, deadline_ns - self.now_ns()) / 1_000_000_000, LONGEST_WAIT)
 
     def pause(self) -> None:
         self._paused_at = self.now_ns()

@@ -11,7 +11,7 @@ from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.ring import Ring
 from bimetal.backends.chars.tee import Tee
 from bimetal.backends.reactor import Reactor
-from bimetal.base.clock import RealClock
+from bimetal.base.clock import LONGEST_WAIT, RealClock
 from bimetal.base.errors import BimetalError
 
 __all__ = ["Console", "ConsoleLine", "Found"]
@@ -155,7 +155,7 @@ class Console:
             if over or left <= 0:
                 shown = wanted if isinstance(wanted, str) else wanted.pattern
                 raise self._missing(shown, over, timeout)
-            if self._news.wait(left):
+            if self._news.wait(min(left, LONGEST_WAIT)):
                 self._over.wait(GATHER_SECONDS)
 
     def attach(self, reactor: Reactor) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike, fspath
+from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any, Self
 
@@ -138,7 +139,7 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> Result:
         """Wait for the end of the run, and say how it ended. TimeoutError after ``timeout`` s."""
-        if not self._world.over.wait(timeout):
+        if not self._world.over.wait(None if timeout is None else min(timeout, TIMEOUT_MAX)):
             raise TimeoutError(f"the machine still runs after {timeout} s")
         self._check_failure()
         result = self._world.result

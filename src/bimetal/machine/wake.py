@@ -7,8 +7,6 @@ from contextlib import suppress
 
 __all__ = ["Wake"]
 
-LONGEST = threading.TIMEOUT_MAX
-
 
 class Wake:
     """An event that one waiter consumes: a lock that is free while the event is set.
@@ -33,10 +31,12 @@ class Wake:
         self._lock.acquire(blocking=False)
 
     def wait(self, seconds: float | None) -> None:
-        """Wait until it is set, at most ``seconds``; then it is not set any more."""
+        """Wait until it is set, at most ``seconds``; then it is not set any more.
+
+        ``seconds`` are those of `Clock.host_seconds`, which no guest makes too many for a lock."""
         if seconds is None:
             self._lock.acquire()
         elif seconds > 0:
-            self._lock.acquire(timeout=min(seconds, LONGEST))
+            self._lock.acquire(timeout=seconds)
         else:
             self._lock.acquire(blocking=False)

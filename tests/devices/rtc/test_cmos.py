@@ -75,6 +75,27 @@ def test_setting_the_time(rtc: CmosRtc, clock: VirtualClock) -> None:
     assert now(rtc) == "20-00-01-01-00-00-00"
 
 
+@pytest.mark.parametrize(
+    ("century", "year", "first", "then"),
+    [
+        (0x99, 0x99, "99-99-12-31-23-59-58", "00-00-01-01-00-00-00"),
+        (0x00, 0x00, "00-00-12-31-23-59-58", "00-01-01-01-00-00-00"),
+    ],
+)
+def test_the_years_at_both_ends(
+    rtc: CmosRtc, clock: VirtualClock, century: int, year: int, first: str, then: str
+) -> None:
+    write(rtc, B, SET | H24)
+    for cell, value in ((CENTURY, century), (9, year), (8, 0x12), (7, 0x31), (4, 0x23), (2, 0x59)):
+        write(rtc, cell, value)
+    write(rtc, 0, 0x58)
+    write(rtc, B, H24 | ALARM | UPDATE)
+    assert now(rtc) == first
+    clock.advance(2 * SECOND)
+    assert now(rtc) == then
+    assert not rtc.events.counts
+
+
 def test_a_time_that_does_not_exist_is_the_guests_error(rtc: CmosRtc) -> None:
     write(rtc, B, SET | H24)
     write(rtc, 8, 0x13)

@@ -129,11 +129,11 @@ class CmosRtc(Device):
         for cell, value in (
             (SECOND, moment.second),
             (MINUTE, moment.minute),
-            (WEEKDAY, moment.isoweekday() % 7 + 1),
+            (WEEKDAY, moment.weekday % 7 + 1),
             (DAY, moment.day),
             (MONTH, moment.month),
             (YEAR, year),
-            (CENTURY, century),
+            (CENTURY, century % 100),
         ):
             self.cells[cell] = self._encoded(value)
 
@@ -144,7 +144,7 @@ class CmosRtc(Device):
         minute, second = self._decoded(self.cells[MINUTE]), self._decoded(self.cells[SECOND])
         try:
             wanted = seconds_of(year, month, day, self._hour(self.cells[HOUR]), minute, second)
-        except (ValueError, OverflowError):
+        except ValueError:
             self.guest_error("the clock was set to a time that the calendar does not have")
             return
         self.moved_ns += wanted * SECOND_NS - (self.clock.wall_ns() + self.moved_ns)
@@ -220,7 +220,9 @@ class CmosRtc(Device):
 
     def _moment(self, second: int) -> int:
         """When, by the machine's clock, the guest's ``second`` begins."""
-        return self.clock.now_ns() + second * SECOND_NS - self.clock.wall_ns() - self.moved_ns
+        # The wall clock is read first: a little late finds the second begun, a little early not.
+        wait = second * SECOND_NS - self.clock.wall_ns() - self.moved_ns
+        return wait + self.clock.now_ns()
 
     def _each_second(self) -> None:
         now = self._now() % DAY_SECONDS
