@@ -20,6 +20,9 @@ from bimetal.base.sizes import GIB, KIB, MIB, format_size, parse_size
         ("0x1000", 4096),
         ("0X10k", 16 * KIB),
         ("010", 10),
+        ("1.5G", 3 * GIB // 2),
+        ("0.5 KiB", 512),
+        ("512b", 512),
         (4096, 4096),
     ],
 )
@@ -27,7 +30,18 @@ def test_parse(text: str | int, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "12 parsecs", "-1", "1.5G", "512MM", "0x", -1])
+def test_a_number_alone_counts_the_unit_given() -> None:
+    assert parse_size("512", unit=MIB) == 512 * MIB
+    assert parse_size("0x10", unit=MIB) == 16 * MIB
+    assert parse_size("512B", unit=MIB) == 512
+    assert parse_size("1G", unit=MIB) == GIB
+    assert parse_size(512, unit=MIB) == 512, "an int is bytes"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "M", "12 parsecs", "-1", "1.5", "1.3K", "1,5G", ".5G", "512MM", "0x", "9" * 5000, -1],
+)
 def test_parse_refuses(text: str | int) -> None:
     with pytest.raises(BimetalError) as caught:
         parse_size(text)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
 from tests.machine.conftest import Script
 
@@ -22,7 +22,11 @@ from tests.machine.conftest import Script
         ({"cpus": 65}, "a machine cannot have 65 CPUs", 64),
         ({"memory": "much"}, "'much' is not a size", 64),
         ({"memory": "512K"}, "a memory of 512 KiB", 64),
-        ({"memory": "1048577"}, "a memory of 1048577 bytes", 64),
+        ({"memory": "1048577B"}, "a memory of 1048577 bytes", 64),
+        ({"memory": 1048577}, "a memory of 1048577 bytes", 64),
+        ({"memory": 0}, "a memory of 0 bytes", 64),
+        ({"memory": 512}, "a memory of 512 bytes", 64),
+        ({"memory": "536870912"}, "a memory of 512 TiB", 64),
         ({"kernel_format": "zip"}, "a kernel of the format 'zip'", 64),
         ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
         ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),
@@ -38,6 +42,38 @@ def test_what_a_machine_cannot_have(
     assert cause in caught.value.cause
     assert caught.value.remedy
     assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("memory", "size"),
+    [("512", 512 << 20), (" 0x200 ", 512 << 20), ("1.5G", 3 << 29), (1 << 29, 1 << 29)],
+)
+def test_a_number_alone_is_mib_and_an_int_is_bytes(
+    kernel: Path, memory: str | int, size: int
+) -> None:
+    with Machine(kernel=kernel, memory=memory) as vm:
+        assert vm.config.memory == size
+
+
+@pytest.mark.parametrize(
+    ("memory", "remedy"),
+    [(512, "did you mean '512M'?"), ("536870912", "536870912 bytes are 512 MiB")],
+)
+def test_a_memory_in_the_wrong_unit_is_told_apart(
+    kernel: Path, memory: str | int, remedy: str
+) -> None:
+    with pytest.raises(BimetalError) as caught:
+        Machine(kernel=kernel, memory=memory)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("memory", ["100T", "900T", "0xffffffffffffffff"])
+def test_more_memory_than_any_host_has(kernel: Path, memory: str) -> None:
+    vm = Machine(kernel=kernel, kernel_format="raw", memory=memory, accel="interp")
+    with vm, pytest.raises(BimetalError, match="the host has no") as caught:
+        vm.start()
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "less memory" in caught.value.remedy
 
 
 def test_an_accelerator_that_does_not_exist(kernel: Path) -> None:

@@ -1,8 +1,9 @@
-"""Sizes in bytes, as people write them: ``512M``, ``4 GiB``, ``0x1000``."""
+"""Sizes in bytes, as people write them: ``512M``, ``4 GiB``, ``1.5G``, ``0x1000``."""
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -12,14 +13,18 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
-_SIZE = re.compile(r"\s*(0x[0-9a-f]+|[0-9]+)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
-_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_SIZE = re.compile(
+    r"\s*(0x[0-9a-f]{1,16}|[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?:([kmgt])(?:i?b)?|(b))?\s*",
+    re.IGNORECASE,
+)
+_UNITS = {"k": KIB, "m": MIB, "g": GIB, "t": 1 << 40}
 
 
-def parse_size(text: str | int) -> int:
-    """Bytes from ``text``; suffixes K, M, G and T are powers of 1024. A plain int is bytes.
+def parse_size(text: str | int, unit: int = 1) -> int:
+    """Bytes from ``text``; suffixes K, M, G and T are powers of 1024, B is bytes.
 
-    Raises `BimetalError` for anything else.
+    A number in a text that has none of them counts ``unit`` bytes. A plain int is bytes. Raises
+    `BimetalError` for anything else, and for a fraction of a byte.
     """
     if isinstance(text, int):
         if text < 0:
@@ -27,10 +32,16 @@ def parse_size(text: str | int) -> int:
         return text
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise BimetalError(
-            f"{text!r} is not a size", "write a number with K, M or G, like 512M", ExitCode.USAGE
-        )
-    return int(match[1], 0 if match[1][:2].lower() == "0x" else 10) << _SHIFT[match[2].lower()]
+        raise _no_size(text)
+    number, suffix, plain = match.groups()
+    if number[:2].lower() == "0x":
+        count = Fraction(int(number, 16))
+    else:
+        count = Fraction(number)
+    size = count * (1 if plain else _UNITS[suffix.lower()] if suffix else unit)
+    if size.denominator != 1:
+        raise _no_size(text)
+    return int(size)
 
 
 def format_size(size: int) -> str:
@@ -39,3 +50,9 @@ def format_size(size: int) -> str:
         if size >= 1 << shift and size % (1 << shift) == 0:
             return f"{size >> shift} {unit}"
     return f"{size} byte" if size == 1 else f"{size} bytes"
+
+
+def _no_size(text: str) -> BimetalError:
+    return BimetalError(
+        f"{text!r} is not a size", "write a number with K, M, G or T, like 512M", ExitCode.USAGE
+    )

@@ -46,7 +46,12 @@ class Software:
 @click.argument("guest", required=False)
 @click.option("--board", help="The machine's board [the guest's, or riscv-virt].")
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
-@click.option("-m", "--memory", help="Size of memory, like 1G [the guest's, or 512M].")
+@click.option(
+    "-m",
+    "--memory",
+    metavar="SIZE",
+    help="Memory, like 1G; a number alone is MiB [the guest's, or 512M].",
+)
 @click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--cpu",

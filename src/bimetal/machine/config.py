@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.sizes import MIB, format_size
+from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.memory.ram import PAGE_SIZE
 
-__all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk"]
+__all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
 
 NO_BIOS = "none"
 """The ``bios`` of a machine that starts its kernel without any firmware, not even ours."""
@@ -19,6 +19,9 @@ KERNEL_FORMATS = ("auto", RAW)
 """What a kernel may be taken for: what its contents say it is, or a raw binary."""
 
 MEMORY_MINIMUM = 1 * MIB
+
+BEYOND_MEMORY = 1 << 44
+"""No host has so much; as many bytes as it would be MiB, 16 MiB, is a small machine."""
 
 SERIAL_LIMIT = 20
 """Bytes of a disk's serial number (virtio 1.2, 5.2.6)."""
@@ -76,6 +79,26 @@ class Config:
         for what, path in (("kernel", self.kernel), ("initrd", self.initrd), ("bios", self.bios)):
             if path and path != NO_BIOS:
                 _check_file(what, path)
+
+
+def memory_size(memory: str | int) -> int:
+    """Bytes of memory: an int counts bytes, a number alone in a text MiB, as everywhere.
+
+    Raises `BimetalError` for what is no size, and for a number that was meant in the other unit.
+    """
+    size = parse_size(memory, unit=MIB)
+    if isinstance(memory, int) and 0 < memory < MEMORY_MINIMUM:
+        raise _usage(
+            f"a memory of {format_size(memory)}",
+            f"an int counts bytes: did you mean '{memory}M'?",
+        )
+    if isinstance(memory, str) and size >= BEYOND_MEMORY and memory.strip().isdigit():
+        count = int(memory)
+        raise _usage(
+            f"a memory of {format_size(size)}",
+            f"a number alone counts MiB; {count} bytes are {format_size(count)}",
+        )
+    return size
 
 
 def _check_file(what: str, path: str) -> None:

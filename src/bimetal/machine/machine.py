@@ -21,11 +21,10 @@ from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.sizes import parse_size
 from bimetal.firmware.symbols import SymbolTable, load_symbols
 from bimetal.machine.board import find_board
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import Config, Disk
+from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.console import Console
 from bimetal.machine.counting import counters_of
 from bimetal.machine.profile import GuestProfile, own_symbols, profile_of
@@ -44,8 +43,9 @@ Path = str | PathLike[str]
 class Machine:
     """A machine of the board called ``board``.
 
-    ``memory`` is a size like ``512M``; ``kernel``, ``initrd`` and ``bios`` are paths, ``flash``
-    those of flash images. ``kernel_format`` is ``auto``, or ``raw`` for a kernel without a header.
+    ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
+    ``initrd`` and ``bios`` are paths, ``flash`` those of flash images. ``kernel_format`` is
+    ``auto``, or ``raw`` for a kernel without a header.
     Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
     most privileged mode. ``accel`` names an accelerator or is one, ``cpu_model`` one of its
     `cpu_models`, or the first if it is empty.
@@ -81,7 +81,7 @@ class Machine:
     ):
         self._board = find_board(board)
         self.config = Config(
-            memory=parse_size(memory),
+            memory=memory_size(memory),
             cpus=cpus,
             kernel=fspath(kernel) if kernel else None,
             kernel_format=kernel_format,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from contextlib import suppress
 
 from bimetal.base.bits import is_aligned
-from bimetal.base.errors import BimetalError
-from bimetal.base.sizes import format_size
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import MIB, format_size
 
 __all__ = ["PAGE_SIZE", "Ram"]
 
@@ -31,9 +32,11 @@ class Ram:
         try:
             self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no host has"
             raise BimetalError(
-                f"the host has no {format_size(size)} of memory for {name}: {error}",
-                "give the machine less memory",
+                f"the host has no {format_size(size)} of memory for {name}: {reason}",
+                f"give the machine less memory: the host has {format_size(_host_memory())} in all",
+                ExitCode.USAGE,
             ) from error
         with suppress(OSError):  # a host kernel without huge pages says EINVAL
             self._map.madvise(mmap.MADV_HUGEPAGE)
@@ -52,3 +55,8 @@ class Ram:
         self.bytes.release()
         with suppress(BufferError):  # then the last view to go takes the mapping with it
             self._map.close()
+
+
+def _host_memory() -> int:
+    """Bytes of the host's memory, in whole MiB."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB * MIB
