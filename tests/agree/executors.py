@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from bimetal.accel.choose import create
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
-from bimetal.ir.evaluate import Access, Trap
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.riscv import rv64
 from bimetal.memory.ram import Ram

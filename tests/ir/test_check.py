@@ -70,6 +70,25 @@ def read_after_write(cpu: Cpu, n: Value) -> None:
     cpu.status = cpu.x[n]
 
 
+def write_after_jump(cpu: Cpu, n: Value) -> None:
+    cpu.jump(ADDRESS)
+    cpu.status = const(1, 64)
+
+
+def write_behind_two_jumps(cpu: Cpu, n: Value) -> None:
+    with when(cpu.status == 0) as zero:
+        cpu.jump(ADDRESS)
+        with zero.otherwise():
+            cpu.jump(ADDRESS + 4)
+    cpu.status = const(1, 64)
+
+
+def write_beside_a_jump(cpu: Cpu, n: Value) -> None:
+    with when(cpu.status == 0):
+        cpu.jump(ADDRESS)
+    cpu.status = const(1, 64)
+
+
 def _may_trap(cpu: Cpu) -> None:
     with when(cpu.status == 0):
         ret()
@@ -103,6 +122,7 @@ def call_that_writes_then_trap(cpu: Cpu, n: Value) -> None:
         trap_on_another_path,
         trap_ends_the_path_that_wrote,
         call_that_traps_then_write,
+        write_beside_a_jump,
     ],
 )
 def test_accepts(body: Callable[[Cpu, Value], None]) -> None:
@@ -118,6 +138,8 @@ def test_accepts(body: Callable[[Cpu, Value], None]) -> None:
         (flags_then_trap, "trap may fault after fadd"),
         (read_after_write, "x is read after a write to it"),
         (call_that_writes_then_trap, "trap may fault after set status"),
+        (write_after_jump, "set after the jump never happens"),
+        (write_behind_two_jumps, "set after the jump never happens"),
     ],
 )
 def test_names(body: Callable[[Cpu, Value], None], problem: str) -> None:

@@ -22,7 +22,7 @@ if %5, rarely:
 if %11:
     %12:64 = reserved_value[0]
     %13:32 = trunc(%12)
-    %14:32 = cas.32(%1, %13, %3)
+    %14:32 = cas.32.aligned.sequential(%1, %13, %3)
     %15:1 = %14 != %13
     %16:64 = zext(%15)
     %6 := %16
@@ -46,7 +46,7 @@ def test_blocks_are_indented() -> None:
 
 
 def test_calls_and_atomics_have_names() -> None:
-    assert "%4:32 = amo add.32(%1, %3)\n" in trace("amoadd.w")
+    assert "%4:32 = amo add.32.aligned.sequential(%1, %3)\n" in trace("amoadd.w")
     assert "csr_check(csr, 1)\n" in trace("csrrw")
     assert "hcall fence_code()\nsync\n" in trace("fence.i")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bimetal.accel.reference import Registers, evaluate_insn
-from bimetal.ir.evaluate import Access, Trap
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.describe import Isa
 

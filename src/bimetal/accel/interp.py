@@ -24,7 +24,8 @@ from ..codegen.layout import (
     RECORD,
 )  # fmt: skip
 from ..codegen.policy import USUAL
-from ..ir.evaluate import Access, Trap
+from ..ir.access import Access
+from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
 from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Samples
 from .hart_state import HartState, anonymous

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ir.value import Value, const, emit
+from ..ir.effects import FACTS, Effect, Facts, Operand
+from ..ir.value import Value, const, perform
 from ..isa.describe import Isa
 from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine
 from .layout import Layout
 
 __all__ = [
-    "COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "Builder", "copy", "count", "differ", "fill",
-    "host_load", "host_store", "state_address",
+    "COUNTERS", "FETCH", "LEAVE", "LEFT", "LOAD", "NOTHING", "STORE", "TRAPPED", "UNPRIVILEGED",
+    "Builder", "HostAddress", "HostLoad", "HostStore", "MemoryCompare", "MemoryCopy", "MemoryFill",
+    "copy", "count", "differ", "fill", "host_load", "host_store", "state_address",
 ]  # fmt: skip
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
+# Kinds of access, as `translate` is asked; a load or store may have user mode's rights instead.
+LOAD, STORE, FETCH = 0, 1, 2
+UNPRIVILEGED = 4
 # Why native code is left, by number.
 LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug")
 COUNTERS = (
@@ -34,19 +39,81 @@ COUNTERS = (
 )
 
 
+class HostLoad(Effect):
+    """What this process's memory holds at an address."""
+
+    __slots__ = ()
+    name = "host_load"
+    address = Operand(0)
+
+
+class HostStore(Effect):
+    """Put a value into this process's memory."""
+
+    __slots__ = ()
+    name = "host_store"
+    address, new = Operand(0), Operand(1)
+
+
+class HostAddress(Effect):
+    """Where an engine variable lies, or the TLBs."""
+
+    __slots__ = ("variable",)
+    name = "host_address"
+
+    def __init__(self, variable: str):
+        super().__init__(64)
+        self.variable = variable
+
+    def detail(self) -> str:
+        return self.variable
+
+
+class MemoryFill(Effect):
+    """Fill ``size`` bytes of host memory."""
+
+    __slots__ = ()
+    name = "memory_fill"
+    address, byte, size = Operand(0), Operand(1), Operand(2)
+
+
+class MemoryCopy(Effect):
+    """Copy ``size`` bytes of host memory."""
+
+    __slots__ = ()
+    name = "memory_copy"
+    to, source, size = Operand(0), Operand(1), Operand(2)
+
+
+class MemoryCompare(Effect):
+    """0 where two stretches of host memory are the same."""
+
+    __slots__ = ()
+    name = "memory_compare"
+    a, b, size = Operand(0), Operand(1), Operand(2)
+
+
+FACTS.update(
+    dict.fromkeys(
+        (HostLoad, HostStore, HostAddress, MemoryFill, MemoryCopy, MemoryCompare),
+        Facts(frame=True),
+    )
+)
+
+
 def host_load(address: Value, width: int) -> Value:
     """Load from a host address."""
-    return emit("hload", width, (address,))
+    return perform(HostLoad(width, address))
 
 
 def host_store(address: Value, value: Value) -> None:
     """Store to a host address."""
-    emit("hstore", 0, (address, value))
+    perform(HostStore(0, address, value))
 
 
 def state_address(name: str) -> Value:
     """The host address of an engine variable, or of the TLBs."""
-    return emit("haddr", 64, (), name)
+    return perform(HostAddress(name))
 
 
 def count(cpu: Cpu, name: str) -> None:
@@ -58,17 +125,17 @@ def count(cpu: Cpu, name: str) -> None:
 def fill(address: Value, byte: int, size: Value | int) -> None:
     """Fill host memory."""
     size = size if isinstance(size, Value) else const(size, 64)
-    emit("memset", 0, (address, const(byte, 8), size))
+    perform(MemoryFill(0, address, const(byte, 8), size))
 
 
 def copy(to: Value, source: Value, size: int) -> None:
     """Copy host memory."""
-    emit("memcpy", 0, (to, source, const(size, 64)))
+    perform(MemoryCopy(0, to, source, const(size, 64)))
 
 
 def differ(a: Value, b: Value, size: int) -> Value:
     """Whether two stretches of host memory differ."""
-    return emit("memcmp", 32, (a, b, const(size, 64))) != 0
+    return perform(MemoryCompare(32, a, b, const(size, 64))) != 0
 
 
 class Builder:

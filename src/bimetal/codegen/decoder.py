@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
-from ..ir.value import Block, Value, tracing
+from ..ir.value import Block, Value, field_of, tracing
 from ..isa.describe import Insn
 from ..isa.pattern import Pattern
 from .layout import PAGE, Layout
@@ -129,9 +129,7 @@ class _DecoderLowering(Lowering):
         insn = candidate.insn
         assert insn.where is not None
         with tracing(Block()):
-            fields = {
-                name: Value("field", width, (), name) for name, width in insn.pattern.widths.items()
-            }
+            fields = {name: field_of(name, width) for name, width in insn.pattern.widths.items()}
             condition = insn.where(**fields)
         if isinstance(condition, bool):
             return "true" if condition else "false"

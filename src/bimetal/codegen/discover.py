@@ -7,17 +7,18 @@ ran cost no compile time; they leave the region for the interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from ..ir.analysis import Analysis, distance
+from ..ir.effects import Get, Jump, Set
+from ..ir.ops import signed
 from ..ir.value import Block, Value
 from ..isa.describe import Decoded, Isa
-from ..isa.trace import Branches
-from .flow import NEEDS_FRAME
-from .fplower import for_reference
+from .floating import for_reference
 from .layout import PAGE
 
-__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "relative", "run_start"]
+__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "run_start"]
 
 
 @dataclass(slots=True)
@@ -50,28 +51,6 @@ class Step:
 Steps = dict[int, Step]
 
 
-def _inside(block: Block) -> bool:
-    """Whether every operation can be part of a region; cold blocks are left anyway."""
-    for value in block:
-        if value.op in NEEDS_FRAME or for_reference(value):
-            return False
-        if isinstance(value.attr, Branches):
-            if not value.attr.cold and not _inside(value.attr.then):
-                return False
-            if not _inside(value.attr.otherwise):
-                return False
-    return True
-
-
-def relative(target: Value) -> int | None:
-    """The distance of a jump to a constant distance from its own address, signed."""
-    if target.op == "pc":
-        return 0
-    if target.op == "add" and target.args[0].op == "pc" and target.args[1].known:
-        return _signed(int(target.args[1]))
-    return None
-
-
 class _Known:
     """Registers that hold an address of known distance from the start of the page.
 
@@ -80,71 +59,49 @@ class _Known:
     """
 
     def __init__(self) -> None:
-        self._distance: dict[tuple[object, int], int | None] = {}
+        self._distance: dict[tuple[str, int], int | None] = {}
 
     def of(self, value: Value, offset: int) -> int | None:
         """What is known of a value in the instruction at ``offset``."""
         if value.op == "pc":
             return offset
-        if value.op == "get" and value.args[0].known:
-            return self._distance.get((value.attr, int(value.args[0])))
+        if isinstance(value, Get) and value.index.known:
+            return self._distance.get((value.file, int(value.index)))
         if value.op in ("add", "and") and value.args[1].known:
             base = self.of(value.args[0], offset)
             if base is None:
                 return None
-            other = _signed(int(value.args[1]))
+            other = signed(int(value.args[1]), value.width)
             return base + other if value.op == "add" else base & other
         return None
 
-    def follow(self, step: Step) -> None:
-        """Take note of what an instruction sets."""
+    def follow(self, offset: int, sets: Iterable[Set]) -> None:
+        """Take note of what the instruction at ``offset`` sets."""
         self._distance |= {
-            (value.attr, int(value.args[0])): self.of(value.args[1], step.offset)
-            for value in _sets(step.block)
-            if value.args[0].known
+            (value.file, int(value.index)): self.of(value.new, offset)
+            for value in sets
+            if value.index.known
         }
 
 
-def _sets(block: Block) -> Iterator[Value]:
-    for value in block:
-        if value.op == "set":
-            yield value
-        if isinstance(value.attr, Branches):
-            yield from _sets(value.attr.then)
-            yield from _sets(value.attr.otherwise)
+def _note_jumps(step: Step, jumps: Iterable[Jump], known: _Known) -> None:
+    """Record where an instruction jumps to."""
+    for jump in jumps:
+        away = distance(jump.target)
+        if away is None:
+            step.dynamic = True
+            likely = known.of(jump.target, step.offset)
+            if likely is not None and 0 <= likely < PAGE:
+                step.likely = likely
+                step.targets.append(likely)
+        elif 0 <= step.offset + away < PAGE:
+            step.targets.append(step.offset + away)
 
 
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _note_jumps(step: Step, block: Block, known: _Known) -> bool:
-    """Record the jumps of a block; whether control can come out at its end."""
-    for value in block:
-        if value.op == "jump":
-            distance = relative(value.args[0])
-            if distance is None:
-                step.dynamic = True
-                likely = known.of(value.args[0], step.offset)
-                if likely is not None and 0 <= likely < PAGE:
-                    step.likely = likely
-                    step.targets.append(likely)
-            elif 0 <= step.offset + distance < PAGE:
-                step.targets.append(step.offset + distance)
-            return False
-        if isinstance(value.attr, Branches):
-            then = value.attr.cold or _note_jumps(step, value.attr.then, known)
-            otherwise = _note_jumps(step, value.attr.otherwise, known)
-            if not then and not otherwise:
-                return False
-    return True
-
-
-def _links(step: Step) -> bool:
+def _links(does: Analysis) -> bool:
     """Whether it is a jump that also writes the address behind itself: a call."""
-    return not step.falls and any(
-        value.op == "set" and value.args[1].op == "add" and value.args[1].args[0].op == "pc"
-        for value in step.block
+    return not does.falls and any(
+        value.new.op == "add" and value.new.args[0].op == "pc" for value in does.sets
     )
 
 
@@ -157,13 +114,13 @@ def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
     decoded = _decoded(isa, code, offset)
     if decoded is None or offset + decoded.insn.length > PAGE:
         return None
-    block = decoded.insn.trace(decoded.fields)
-    if not _inside(block):
+    does = Analysis(decoded.insn.trace(decoded.fields))
+    if does.frame or any(for_reference(operation) for operation in does.floats):
         return None
-    step = Step(offset, decoded, block)
-    step.falls = _note_jumps(step, block, known)
-    step.returns = _links(step)
-    known.follow(step)
+    step = Step(offset, decoded, does.block)
+    _note_jumps(step, does.jumps, known)
+    step.falls, step.returns = does.falls, _links(does)
+    known.follow(offset, does.sets)
     return step
 
 

@@ -8,13 +8,7 @@ from __future__ import annotations
 from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, PAGE
 from .lower import Lowering
 
-__all__ = ["ARGUMENTS", "CC", "NEEDS_FRAME", "PARAMETERS", "FlowLowering"]
-
-# Operations that need calls, hence a stack frame: only slow handlers do them.
-NEEDS_FRAME = {
-    "call", "hcall", "sync", "leave", "trap", "fp_flags", "fp_set_flags", "fp_raise",
-    "fp_set_rounding",
-}  # fmt: skip
+__all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FlowLowering"]
 
 CC = "preserve_nonecc"
 PARAMETERS = "ptr %st, ptr %rec, i64 %pcb, i64 %budget, ptr %tlb"

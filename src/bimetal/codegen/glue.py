@@ -20,7 +20,7 @@ h_undefined an encoding that means nothing
 
 from __future__ import annotations
 
-from ..ir.value import Block, Value, tracing
+from ..ir.value import Block, field_of, tracing
 from .builder import COUNTERS, TRAPPED
 from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
@@ -206,7 +206,7 @@ def _go_far(layout: Layout) -> str:
 
 def _complete(g: _Glue, word: str) -> str:
     """Lower the ISA's test of whether a first granule is a whole instruction."""
-    first = Value("field", 32, (), "first")
+    first = field_of("first", 32)
     block = Block()
     with tracing(block):
         answer = g.layout.isa.complete(first)

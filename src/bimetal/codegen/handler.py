@@ -8,49 +8,19 @@ need one it hands the instruction, untouched, to its *slow* form.
 
 from __future__ import annotations
 
+from ..ir import effects
+from ..ir.analysis import Analysis
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
-from ..isa.trace import Access, Branches
-from .flow import CC, NEEDS_FRAME, PARAMETERS, FlowLowering
-from .fplower import for_reference
+from .emit import RARELY, USUALLY
+from .floating import for_reference
+from .flow import CC, PARAMETERS, FlowLowering
 from .layout import Layout
-from .lower import RARELY, USUALLY, is_static
+from .lower import is_static
 from .record import Slots, span
 from .tlb import TlbLowering
 
-__all__ = ["FastLowering", "Form", "SlowLowering", "handler_text"]
-
-
-_WITH_SLOW = {"load", "store", "amo", "cas"}
-
-
-class Form:
-    """What forms an instruction needs, from a look at its operations."""
-
-    def __init__(self, block: Block):
-        self.fast_possible = True
-        self.needs_slow = False
-        self.by_reference = False
-        self._look(block)
-        if self.by_reference:
-            self.fast_possible = False
-        if not self.fast_possible:
-            self.needs_slow = True
-
-    def _look(self, block: Block) -> None:
-        for value in block:
-            if value.op in NEEDS_FRAME:
-                self.fast_possible = False
-            if value.op in _WITH_SLOW:
-                self.needs_slow = True
-            if for_reference(value):
-                self.by_reference = True
-            if isinstance(value.attr, Branches):
-                if value.attr.cold:
-                    self.needs_slow = True
-                else:
-                    self._look(value.attr.then)
-                self._look(value.attr.otherwise)
+__all__ = ["FastLowering", "SlowLowering", "handler_text"]
 
 
 class _HandlerLowering(FlowLowering):
@@ -103,7 +73,7 @@ class _HandlerLowering(FlowLowering):
         slot = self.slots.slot(value, lost)
         return self._load_slot(slot.offset, slot.bytes, False, 64)
 
-    def op_pc(self, value: Value) -> None:
+    def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.here()
 
     # -- going on
@@ -124,8 +94,8 @@ class _HandlerLowering(FlowLowering):
         self.store_state("budget", self.spend())
         self.tail("@resync")
 
-    def op_jump(self, value: Value) -> None:
-        target = value.args[0]
+    def op_jump(self, value: effects.Jump) -> None:
+        target = value.target
         if self.resync:
             self._resync(self.operand(target))
             return
@@ -198,91 +168,39 @@ class SlowLowering(_HandlerLowering):
         self.store_state("replay_count", "0")
         super().retire()
 
-    def op_sync(self, value: Value) -> None:
+    def op_sync(self, value: effects.Sync) -> None:
         """Every way out of this handler looks again: see `resync`."""
 
     def hand_over(self) -> None:
         """Leave the instruction in hand to the reference; its record tells which it is."""
-        self.set_leave(Value("leave", 0, (), "reference"))
-        self.store_state("leave_args", self.let("ptrtoint ptr %rec to i64"))
+        self.set_leave("reference", self.let("ptrtoint ptr %rec to i64"))
         self.stopped()
 
-    def op_leave(self, value: Value) -> None:
-        self.set_leave(value)
-        if value.attr == "reference":
+    def op_leave(self, value: effects.Leave) -> None:
+        if value.reason == "reference":
             self.hand_over()
             return
+        self.set_leave(value.reason, *(self.operand(argument) for argument in value.args))
         self.store_state("pc", self.let(f"add i64 {self.here()}, {self.length}"))
         self.store_state("budget", self.spend())
         self.stopped()
-
-    def _size(self, access: Access) -> str:
-        return f"i64 {access.width // 8}"
-
-    def op_load(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        va = self.operand(value.args[0])
-        size = ("i64", str(access.width // 8))
-        if access.aligned:
-            self.call("rt_check_aligned", 0, [("i64", va), size])
-            self.check_pending()
-        name = self.call("rt_slow_load", 64, [("i64", va), size])
-        self.check_pending()
-        self.names[value] = self._narrow(name, "i64", value.width)
-
-    def op_store(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        va = self.operand(value.args[0])
-        name = self._widen(self.operand(value.args[1]), "i64", access.width)
-        size = ("i64", str(access.width // 8))
-        self.call("rt_slow_store", 0, [("i64", va), ("i64", name), size])
-        self.check_pending()
-
-    def _atomic(self, address: Value, access: Access) -> str:
-        arguments = [("i64", self.operand(address)), ("i64", str(access.width // 8))]
-        found = self.call("rt_atomic_host", 64, arguments)
-        self.check_pending()
-        return self.let(f"inttoptr i64 {found} to ptr")
-
-    def op_amo(self, value: Value) -> None:
-        access, operation = self.amo_of(value)
-        self.names[value] = self.atomic_update(
-            self._atomic(value.args[0], access), value, operation
-        )
-
-    def op_cas(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        self.names[value] = self.compare_and_swap(self._atomic(value.args[0], access), value)
-
-
-def _contains(block: Block, op: str) -> bool:
-    for value in block:
-        if value.op == op:
-            return True
-        if isinstance(value.attr, Branches) and (
-            _contains(value.attr.then, op) or _contains(value.attr.otherwise, op)
-        ):
-            return True
-    return False
 
 
 def handler_text(
     layout: Layout, symbol: str, insn: Insn, block: Block, near: bool
 ) -> tuple[str, Slots, str]:
     """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
-    form, slots, texts = Form(block), Slots(insn.pattern.widths), []
-    length = insn.length
+    does, slots, texts = Analysis(block), Slots(insn.pattern.widths), []
+    by_reference = any(for_reference(operation) for operation in does.floats)
+    fast_possible = not does.frame and not by_reference
     entry = slow = f"@{symbol}_slow"
-    if form.fast_possible:
+    if fast_possible:
         entry = f"@{symbol}"
-        fast = FastLowering(layout, slots, length, near, slow)
+        fast = FastLowering(layout, slots, insn.length, near, slow)
         texts.append(_define(fast, block, entry, "#0"))
-    if form.needs_slow:
-        lowering = SlowLowering(layout, slots, length, near, _contains(block, "sync"))
-        if form.by_reference:
+    if not fast_possible or does.cold or does.accesses:
+        lowering = SlowLowering(layout, slots, insn.length, near, does.syncs)
+        if by_reference:
             lowering.hand_over()
         texts.append(_define(lowering, block, slow, "#2"))
     return "".join(texts), slots, entry

@@ -6,10 +6,10 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 
+from ..ir.analysis import Analysis
 from ..isa.describe import Insn, Isa
-from ..isa.trace import Branches
 from .decoder import Candidate, Form, bit_row, decoder_text
-from .fplower import declarations as fp_declarations
+from .floating import declarations as fp_declarations
 from .glue import glue_text
 from .handler import handler_text
 from .host import current
@@ -25,7 +25,7 @@ __all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
 _INTRINSICS = [
     f"declare i{width} @llvm.{name}.i{width}({', '.join([f'i{width}'] * operands)}{more})"
     for names, operands, more, widths in (
-        (("bswap",), 1, "", (16, 32, 64)),
+        (("bswap",), 1, "", (16, 32, 64, 128)),
         (("ctpop", "bitreverse"), 1, "", (8, 16, 32, 64)),
         (("ctlz", "cttz"), 1, ", i1", (8, 16, 32, 64)),
         (("umin", "umax", "smin", "smax"), 2, "", (8, 16, 32, 64)),
@@ -49,19 +49,8 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 def _jumps_by_distance(insn: Insn) -> bool:
     """Whether an instruction jumps relative to its own address."""
-
-    def look(block: list[object]) -> bool:
-        for value in block:
-            attr = getattr(value, "attr", None)
-            if getattr(value, "op", "") == "jump":
-                target = value.args[0]  # type: ignore[attr-defined]
-                if target.op == "add" and target.args[0].op == "pc":
-                    return True
-            if isinstance(attr, Branches) and (look([*attr.then]) or look([*attr.otherwise])):
-                return True
-        return False
-
-    return any(look([*block]) for block in insn.variants().values())
+    targets = (jump.target for block in insn.variants().values() for jump in Analysis(block).jumps)
+    return any(target.op == "add" and target.args[0].op == "pc" for target in targets)
 
 
 def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:

@@ -99,6 +99,8 @@ def engine_state() -> StateSpec:
     spec.scalars(8, "stop", "flush_wanted")
     spec.scalars(32, "fp_env")
     spec.scalars(8, "tlb_context")
+    # The host address of the TLBs that unprivileged accesses use.
+    spec.scalars(64, "user_tlb")
     # The range of addresses that large pages have been cached for.
     spec.scalars(64, "large_low", "large_high")
     spec.file("slot_base", MEMORY_SLOTS, 64)

@@ -1,25 +1,36 @@
 """Lowering: a traced block becomes LLVM text.
 
 `Lowering` writes what all native functions share: arithmetic, registers, conditions, variables,
-floating point, host memory. Its subclasses say what a field is, how guest memory is reached, and
-how control leaves: `routine.RoutineLowering`, `handler.FastLowering`, `handler.SlowLowering`.
+calls, and memory by calls. Its subclasses say what a field is, how control leaves, and which
+accesses need no call: `routine.RoutineLowering`, `handler.FastLowering`, `handler.SlowLowering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from ..ir import effects
+from ..ir.access import Access, Space
+from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
-from ..isa.trace import Access, Branches, Routine
-from .builder import LEAVE, LEFT, TRAPPED
-from .fplower import FP_OPS, RARELY, USUALLY, FpLowering
+from .accesses import AccessLowering
+from .builder import (
+    LEAVE,
+    LEFT,
+    LOAD,
+    STORE,
+    TRAPPED,
+    UNPRIVILEGED,
+    HostAddress,
+    HostLoad,
+    HostStore,
+    MemoryCompare,
+    MemoryCopy,
+    MemoryFill,
+)  # fmt: skip
+from .emit import RARELY
 from .layout import Layout
 
-__all__ = ["RARELY", "USUALLY", "Lowering", "is_static", "routine_symbol"]
-
-# Read-modify-write operations that keep the old value while it compares so with the operand.
-_ORDERS = {"max": "sgt", "min": "slt", "umax": "ugt", "umin": "ult"}
+__all__ = ["Lowering", "is_static", "routine_symbol"]
 
 
 def routine_symbol(name: str) -> str:
@@ -39,67 +50,14 @@ def is_static(value: Value, memo: dict[Value, bool]) -> bool:
     return known
 
 
-class Lowering(FpLowering):
-    """Writes one LLVM function's body. `lines` grow; `open` tells whether code can be reached."""
+class Lowering(AccessLowering):
+    """Writes one function's body out of traced operations."""
 
     def __init__(self, layout: Layout):
+        super().__init__()
         self.layout = layout
-        self.lines: list[str] = []
-        self.allocas: list[str] = []
-        self.exits: list[str] = []
-        self.names: dict[Value, str] = {}
-        self.open = True
-        self.at = "%entry"
-        self._count = 0
 
-    # -- text
-    def fresh(self, prefix: str = "v") -> str:
-        """A new local name."""
-        self._count += 1
-        return f"%{prefix}{self._count}"
-
-    def put(self, line: str) -> None:
-        """Append an instruction, unless nothing can reach it."""
-        if self.open:
-            self.lines.append("  " + line)
-
-    def let(self, line: str) -> str:
-        """Append an instruction with a result; its name."""
-        name = self.fresh()
-        self.put(f"{name} = {line}")
-        return name
-
-    def label(self, name: str) -> None:
-        """Start a basic block."""
-        plain = name.removeprefix("%")
-        self.lines.append(f"{plain}:")
-        self.open, self.at = True, f"%{plain}"
-
-    def end(self, line: str) -> None:
-        """Append a terminator."""
-        self.put(line)
-        self.open = False
-
-    def aside(self, write: Callable[[], None]) -> str:
-        """A label whose code, written by ``write``, stands behind the rest of the function."""
-        label = self.fresh("exit")
-        lines, was_open, at, self.lines = self.lines, self.open, self.at, []
-        self.label(label)
-        write()
-        self.exits += self.lines
-        self.lines, self.open, self.at = lines, was_open, at
-        return label
-
-    def branch(self, condition: str, then: str, otherwise: str, weight: str = "") -> None:
-        """A conditional branch; ``weight`` may be rarely (then is cold) or usually."""
-        tail = f", {weight}" if weight else ""
-        self.end(f"br i1 {condition}, label {then}, label {otherwise}{tail}")
-
-    # -- addresses in the state
-    def pointer(self, base: str, offset: int | str) -> str:
-        """``base`` plus a number of bytes."""
-        return base if offset == 0 else self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
-
+    # -- the state
     def state_pointer(self, name: str) -> str:
         """Pointer to the first register of a file, or to the TLBs."""
         offset = self.layout.tlb if name == "tlb" else self.layout.offsets[name]
@@ -144,7 +102,6 @@ class Lowering(FpLowering):
 
     # -- operands
     def operand(self, value: Value) -> str:
-        """The LLVM operand for a value."""
         if value.op == "const":
             number = int(value)
             if value.width == 1:
@@ -169,16 +126,14 @@ class Lowering(FpLowering):
 
     def one(self, value: Value) -> None:
         """Lower one operation."""
-        if value.op in OPS:
-            self.names[value] = self._pure(value)
+        if isinstance(value, Effect):
+            getattr(self, f"op_{value.name}")(value)
         elif value.op == "select":
             condition, a, b = (self.operand(arg) for arg in value.args)
             kind = f"i{value.width}"
             self.names[value] = self.let(f"select i1 {condition}, {kind} {a}, {kind} {b}")
-        elif value.op in FP_OPS:
-            self.floating(value)
         else:
-            getattr(self, f"op_{value.op}")(value)
+            self.names[value] = self._pure(value)
 
     def _pure(self, value: Value) -> str:
         rule = OPS[value.op]
@@ -186,30 +141,22 @@ class Lowering(FpLowering):
         kind = f"i{value.args[0].width}"
         return self.let(rule.llvm.format(t=kind, r=f"i{value.width}", **operands))
 
-    def op_get(self, value: Value) -> None:
-        pointer, kind, width = self._slot(str(value.attr), value.args[0], writing=False)
+    def op_get(self, value: effects.Get) -> None:
+        pointer, kind, width = self._slot(value.file, value.index, writing=False)
         name = self.let(f"load {kind}, ptr {pointer}")
-        self.names[value] = self._narrow(name, kind, width)
+        self.names[value] = self.narrow(name, kind, width)
 
-    def _narrow(self, name: str, kind: str, width: int) -> str:
-        return name if kind == f"i{width}" else self.let(f"trunc {kind} {name} to i{width}")
+    def op_set(self, value: effects.Set) -> None:
+        name = self.operand(value.new)
+        pointer, kind, width = self._slot(value.file, value.index, writing=True)
+        self.put(f"store {kind} {self.widen(name, kind, width)}, ptr {pointer}")
 
-    def _widen(self, name: str, kind: str, width: int) -> str:
-        return name if kind == f"i{width}" else self.let(f"zext i{width} {name} to {kind}")
-
-    def op_set(self, value: Value) -> None:
-        index, new = value.args
-        name = self.operand(new)
-        pointer, kind, width = self._slot(str(value.attr), index, writing=True)
-        self.put(f"store {kind} {self._widen(name, kind, width)}, ptr {pointer}")
-
-    def op_if(self, value: Value) -> None:
-        branches = value.attr
-        assert isinstance(branches, Branches)
+    def op_if(self, value: effects.If) -> None:
+        branches = value.branches
         then, otherwise, after = self.fresh("then"), self.fresh("else"), self.fresh("after")
         has_else = bool(branches.otherwise)
         weight = RARELY if branches.cold else ""
-        self.branch(self.operand(value.args[0]), then, otherwise if has_else else after, weight)
+        self.branch(self.operand(value.condition), then, otherwise if has_else else after, weight)
         reached = not has_else
         for name, block in ((then, branches.then), (otherwise, branches.otherwise)):
             if name == then or has_else:
@@ -222,125 +169,141 @@ class Lowering(FpLowering):
         else:
             self.open = False
 
-    def op_local(self, value: Value) -> None:
-        initial = value.args[0]
+    def op_local(self, value: effects.Local) -> None:
+        initial = value.initial
         cell = self.fresh("cell")
         self.allocas.append(f"  {cell} = alloca i{initial.width}")
         self.names[value] = cell
         self.put(f"store i{initial.width} {self.operand(initial)}, ptr {cell}")
 
-    def op_local_set(self, value: Value) -> None:
-        cell, new = value.args
-        self.put(f"store i{new.width} {self.operand(new)}, ptr {self.names[cell]}")
+    def op_local_set(self, value: effects.LocalSet) -> None:
+        new = value.new
+        self.put(f"store i{new.width} {self.operand(new)}, ptr {self.names[value.local]}")
 
-    def op_local_get(self, value: Value) -> None:
-        cell = self.names[value.args[0]]
-        self.names[value] = self.let(f"load i{value.width}, ptr {cell}")
+    def op_local_get(self, value: effects.LocalGet) -> None:
+        self.names[value] = self.let(f"load i{value.width}, ptr {self.names[value.local]}")
 
-    def op_fence(self, value: Value) -> None:
-        self.put("fence seq_cst")
+    def op_fence(self, value: effects.Fence) -> None:
+        self.put(f"fence {'seq_cst' if value.full else 'acq_rel'}")
 
     # -- host memory
     def host_pointer(self, address: Value) -> str:
         """An address in this process as a pointer."""
         return self.let(f"inttoptr i64 {self.operand(address)} to ptr")
 
-    def op_hload(self, value: Value) -> None:
-        pointer = self.host_pointer(value.args[0])
+    def op_host_load(self, value: HostLoad) -> None:
+        pointer = self.host_pointer(value.address)
         self.names[value] = self.let(f"load i{value.width}, ptr {pointer}, align 1")
 
-    def op_hstore(self, value: Value) -> None:
-        address, new = value.args
-        pointer = self.host_pointer(address)
+    def op_host_store(self, value: HostStore) -> None:
+        pointer, new = self.host_pointer(value.address), value.new
         self.put(f"store i{new.width} {self.operand(new)}, ptr {pointer}, align 1")
 
-    def op_haddr(self, value: Value) -> None:
-        pointer = self.state_pointer(str(value.attr))
+    def op_host_address(self, value: HostAddress) -> None:
+        pointer = self.state_pointer(value.variable)
         self.names[value] = self.let(f"ptrtoint ptr {pointer} to i64")
 
-    def op_memset(self, value: Value) -> None:
-        address, byte, size = value.args
+    def op_memory_fill(self, value: MemoryFill) -> None:
         self.put(
-            f"call void @llvm.memset.p0.i64(ptr {self.host_pointer(address)}, "
-            f"i8 {self.operand(byte)}, i64 {self.operand(size)}, i1 false)"
+            f"call void @llvm.memset.p0.i64(ptr {self.host_pointer(value.address)}, "
+            f"i8 {self.operand(value.byte)}, i64 {self.operand(value.size)}, i1 false)"
         )
 
-    def op_memcpy(self, value: Value) -> None:
-        to, source, size = value.args
+    def op_memory_copy(self, value: MemoryCopy) -> None:
         self.put(
-            f"call void @llvm.memcpy.p0.p0.i64(ptr {self.host_pointer(to)}, "
-            f"ptr {self.host_pointer(source)}, i64 {self.operand(size)}, i1 false)"
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {self.host_pointer(value.to)}, "
+            f"ptr {self.host_pointer(value.source)}, i64 {self.operand(value.size)}, i1 false)"
         )
 
-    def op_memcmp(self, value: Value) -> None:
-        a, b, size = value.args
+    def op_memory_compare(self, value: MemoryCompare) -> None:
         self.names[value] = self.let(
-            f"call i32 @memcmp(ptr {self.host_pointer(a)}, ptr {self.host_pointer(b)}, "
-            f"i64 {self.operand(size)})"
+            f"call i32 @memcmp(ptr {self.host_pointer(value.a)}, "
+            f"ptr {self.host_pointer(value.b)}, i64 {self.operand(value.size)})"
         )
 
-    # -- physical memory
-    def _physical(self, address: Value) -> str:
-        found = self.let(f"call i64 @rt_ram_host(ptr %st, i64 {self.operand(address)})")
+    # -- guest memory, by calls
+    def op_load(self, value: effects.Load) -> None:
+        access = value.access
+        if access.space is Space.PHYSICAL:
+            self.names[value] = self.load_at(self._physical(value.address, access, LOAD), access)
+            return
+        va = self.operand(value.address)
+        if access.aligned:
+            self.guest_call("check_aligned", 0, va, access, LOAD)
+        name = self._slow_load(va, access)
+        self.order_after(access)
+        self.names[value] = self.in_order(name, access)
+
+    def _slow_load(self, va: str, access: Access) -> str:
+        if access.width <= 64:
+            name = self.guest_call("slow_load", 64, va, access, LOAD)
+            return self.narrow(name, "i64", access.width)
+        half = Access(64, unprivileged=access.unprivileged)
+        low = self.guest_call("slow_load", 64, va, half, LOAD)
+        high = self.guest_call("slow_load", 64, self.let(f"add i64 {va}, 8"), half, LOAD)
+        wide = self.let(f"shl i128 {self.let(f'zext i64 {high} to i128')}, 64")
+        return self.let(f"or i128 {wide}, {self.let(f'zext i64 {low} to i128')}")
+
+    def op_store(self, value: effects.Store) -> None:
+        access = value.access
+        if access.space is Space.PHYSICAL:
+            pointer = self._physical(value.address, access, STORE)
+            self.store_at(pointer, self.operand(value.new), access)
+            return
+        va = self.operand(value.address)
+        if access.aligned:
+            self.guest_call("check_aligned", 0, va, access, STORE)
+        new = self.in_order(self.operand(value.new), access)
+        self.order_before(access)
+        self._slow_store(va, new, access)
+        self.order_after(access)
+
+    def _slow_store(self, va: str, new: str, access: Access) -> None:
+        if access.width <= 64:
+            wide = self.widen(new, "i64", access.width)
+            self.guest_call("slow_store", 0, va, access, STORE, ("i64", wide))
+            return
+        self.guest_call("check_store", 0, va, access, STORE)  # or half of it might be stored
+        half = Access(64, unprivileged=access.unprivileged)
+        low = self.let(f"trunc i128 {new} to i64")
+        high = self.let(f"trunc i128 {self.let(f'lshr i128 {new}, 64')} to i64")
+        self.guest_call("slow_store", 0, va, half, STORE, ("i64", low))
+        up = self.let(f"add i64 {va}, 8")
+        self.guest_call("slow_store", 0, up, half, STORE, ("i64", high))
+
+    def op_amo(self, value: effects.Amo) -> None:
+        self.names[value] = self.amo_at(self._atomic(value.address, value.access), value)
+
+    def op_cas(self, value: effects.Cas) -> None:
+        self.names[value] = self.cas_at(self._atomic(value.address, value.access), value)
+
+    def _atomic(self, address: Value, access: Access) -> str:
+        """A pointer to what is updated, which must be memory."""
+        if access.space is Space.PHYSICAL:
+            return self._physical(address, access, STORE)
+        found = self.guest_call("atomic_host", 64, self.operand(address), access, STORE)
         return self.let(f"inttoptr i64 {found} to ptr")
 
-    def physical_load(self, value: Value) -> None:
-        """A load from RAM that the description has checked to be there."""
-        pointer = self._physical(value.args[0])
-        self.names[value] = self.let(f"load i{value.width}, ptr {pointer}")
+    def _physical(self, address: Value, access: Access, kind: int) -> str:
+        """A pointer to guest-physical memory; where there is none, the access faults."""
+        found = self.guest_call("physical_host", 64, self.operand(address), access, kind)
+        return self.let(f"inttoptr i64 {found} to ptr")
 
-    def physical_cas(self, value: Value) -> None:
-        """As `physical_load`, for compare and swap."""
-        self.names[value] = self.compare_and_swap(self._physical(value.args[0]), value)
-
-    def compare_and_swap(self, pointer: str, value: Value) -> str:
-        """Atomic compare and swap at a host pointer; the old value."""
-        _, expected, new = value.args
-        kind = f"i{value.width}"
-        if not self.layout.shared:
-            old = self.let(f"load {kind}, ptr {pointer}")
-            equal = self.let(f"icmp eq {kind} {old}, {self.operand(expected)}")
-            swap, on = self.fresh("swap"), self.fresh("on")
-            self.branch(equal, swap, on)
-            self.label(swap)
-            self.put(f"store {kind} {self.operand(new)}, ptr {pointer}")
-            self.end(f"br label {on}")
-            self.label(on)
-            return old
-        pair = self.let(
-            f"cmpxchg ptr {pointer}, {kind} {self.operand(expected)}, "
-            f"{kind} {self.operand(new)} seq_cst seq_cst"
-        )
-        return self.let(f"extractvalue {{ {kind}, i1 }} {pair}, 0")
-
-    @staticmethod
-    def amo_of(value: Value) -> tuple[Access, str]:
-        """How an atomic update accesses memory, and what it does there."""
-        assert isinstance(value.attr, tuple)
-        access, operation = value.attr
-        assert isinstance(access, Access)
-        return access, str(operation)
-
-    def atomic_update(self, pointer: str, value: Value, operation: str) -> str:
-        """Atomic read-modify-write at a host pointer; the old value."""
-        kind = f"i{value.width}"
-        if not self.layout.shared:
-            old = self.let(f"load {kind}, ptr {pointer}")
-            new = self._updated(operation, kind, old, self.operand(value.args[1]))
-            self.put(f"store {kind} {new}, ptr {pointer}")
-            return old
-        return self.let(
-            f"atomicrmw {operation} ptr {pointer}, {kind} {self.operand(value.args[1])} seq_cst"
-        )
-
-    def _updated(self, operation: str, kind: str, old: str, operand: str) -> str:
-        """What an atomicrmw operation (LLVM Language Reference) leaves in memory."""
-        if operation == "xchg":
-            return operand
-        if operation in _ORDERS:
-            keeps = self.let(f"icmp {_ORDERS[operation]} {kind} {old}, {operand}")
-            return self.let(f"select i1 {keeps}, {kind} {old}, {kind} {operand}")
-        return self.let(f"{operation} {kind} {old}, {operand}")
+    def guest_call(
+        self,
+        name: str,
+        returns: int,
+        address: str,
+        access: Access,
+        kind: int,
+        *more: tuple[str, str],
+    ) -> str:
+        """Call a routine of `memory` with address, size and kind of an access."""
+        kind |= UNPRIVILEGED if access.unprivileged else 0
+        arguments = [("i64", address), ("i64", str(access.size)), ("i8", str(kind)), *more]
+        found = self.call(routine_symbol(name), returns, arguments)
+        self.check_pending()
+        return found
 
     # -- calls
     def call(self, symbol: str, returns: int, arguments: list[tuple[str, str]]) -> str:
@@ -351,13 +314,11 @@ class Lowering(FpLowering):
             return ""
         return self.let(f"call i{returns} @{symbol}({text})")
 
-    def op_call(self, value: Value) -> None:
-        routine = value.attr
-        assert isinstance(routine, Routine)
-        self._call(value, routine.name)
+    def op_call(self, value: effects.RoutineCall) -> None:
+        self._call(value, value.routine.name)
 
-    def op_hcall(self, value: Value) -> None:
-        self._call(value, str(value.attr))
+    def op_hcall(self, value: effects.HostCall) -> None:
+        self._call(value, value.question)
 
     def _call(self, value: Value, name: str) -> None:
         arguments = [(f"i{arg.width}", self.operand(arg)) for arg in value.args]
@@ -378,20 +339,19 @@ class Lowering(FpLowering):
         """The instruction cannot go on: `pending` says why."""
         raise NotImplementedError
 
-    def op_trap(self, value: Value) -> None:
-        cause, detail = value.args
-        self.store_state("trap_cause", self.operand(cause))
-        self.store_state("trap_value", self.operand(detail))
+    def op_trap(self, value: effects.Trap) -> None:
+        self.store_state("trap_cause", self.operand(value.cause))
+        self.store_state("trap_value", self.operand(value.value))
         self.store_state("pending", str(TRAPPED))
         self.stopped()
 
-    def set_leave(self, value: Value) -> None:
+    def set_leave(self, reason: str, *arguments: str) -> None:
         """Record why native code is left."""
         pointer = self.state_pointer("leave_args")
-        for n, arg in enumerate(value.args):
-            self.put(f"store i64 {self.operand(arg)}, ptr {self.pointer(pointer, 8 * n)}")
-        self.store_state("leave_reason", str(LEAVE.index(str(value.attr))))
+        for n, argument in enumerate(arguments):
+            self.put(f"store i64 {argument}, ptr {self.pointer(pointer, 8 * n)}")
+        self.store_state("leave_reason", str(LEAVE.index(reason)))
         self.store_state("pending", str(LEFT))
 
-    def op_pc(self, value: Value) -> None:
+    def op_pc(self, value: effects.Pc) -> None:
         raise NotImplementedError

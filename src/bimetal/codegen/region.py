@@ -12,16 +12,18 @@ with the record. So it serves every page, process and run with the same code the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..ir import effects
+from ..ir.analysis import distance
 from ..ir.value import Value
-from .discover import Steps, heads, relative
+from .discover import Steps, heads
+from .emit import RARELY
+from .floating import declarations as fp_declarations
 from .flow import ARGUMENTS, CC, PARAMETERS
-from .fplower import declarations as fp_declarations
 from .host import current
 from .layout import PAGE, Layout
-from .lower import RARELY
 from .tlb import METADATA, TlbLowering
 
 __all__ = ["JOINTS", "Region", "region_text"]
@@ -45,9 +47,10 @@ class Region:
 
 
 class _RegionLowering(TlbLowering):
-    def __init__(self, layout: Layout, region: Region):
+    def __init__(self, layout: Layout, region: Region, joints: Iterable[str]):
         super().__init__(layout)
         self.region = region
+        self.joints = dict(zip(JOINTS, joints, strict=True))
         self.used: dict[tuple[str, int], str] = {}
         self.written: set[tuple[str, int]] = set()
         self.heads = heads(region.steps, region.entries)
@@ -69,31 +72,28 @@ class _RegionLowering(TlbLowering):
         file = self.layout.spec.files[name]
         return "double" if file.floating else f"i{file.width}"
 
-    def op_get(self, value: Value) -> None:
+    def op_get(self, value: effects.Get) -> None:
         if self.region.quick:
             super().op_get(value)
             return
-        name = str(value.attr)
-        cell, kind = self._register(name, value.args[0]), self.kind(name)
+        cell, kind = self._register(value.file, value.index), self.kind(value.file)
         loaded = self.let(f"load {kind}, ptr {cell}")
         if kind == "double":
             loaded = self.let(f"bitcast double {loaded} to i64")
         self.names[value] = loaded
 
-    def op_set(self, value: Value) -> None:
+    def op_set(self, value: effects.Set) -> None:
         if self.region.quick:
             super().op_set(value)
             return
-        index, new = value.args
-        name = str(value.attr)
-        operand = self.operand(new)
-        self.written.add((name, int(index)))
-        cell, kind = self._register(name, index), self.kind(name)
+        operand = self.operand(value.new)
+        self.written.add((value.file, int(value.index)))
+        cell, kind = self._register(value.file, value.index), self.kind(value.file)
         if kind == "double":
             operand = self.let(f"bitcast i64 {operand} to double")
         self.put(f"store {kind} {operand}, ptr {cell}")
 
-    def op_pc(self, value: Value) -> None:
+    def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.let(f"add i64 %page, {self.offset}")
 
     # -- leaving
@@ -129,17 +129,17 @@ class _RegionLowering(TlbLowering):
         else:
             self.end(f"br label {self.exit('dispatch', offset, 0)}")
 
-    def op_jump(self, value: Value) -> None:
-        target = value.args[0]
-        distance = relative(target)
-        if distance is not None and 0 <= self.offset + distance < PAGE:
+    def op_jump(self, value: effects.Jump) -> None:
+        target = value.target
+        away = distance(target)
+        if away is not None and 0 <= self.offset + away < PAGE:
             # A call looks too, or what its caller did would be taken for the function's.
             calls = self.region.steps[self.offset].returns
-            looks = distance <= 0 or calls or self.region.exact
-            self.go(self.offset + distance, self.spent + 1, looks)
+            looks = away <= 0 or calls or self.region.exact
+            self.go(self.offset + away, self.spent + 1, looks)
             return
         name = self.operand(target)
-        if distance is None:
+        if away is None:
             self._dynamic_jump(name)
             return
         self._far(name)
@@ -159,10 +159,10 @@ class _RegionLowering(TlbLowering):
             places.update(step.end for step in self.region.steps.values() if step.returns)
             places.update(self.region.entries)
         away = self.fresh("away")
-        distance = self.let(f"sub i64 {target}, %page")
+        offset = self.let(f"sub i64 {target}, %page")
         labels = {place: self.fresh("place") for place in sorted(places & self.heads)}
         arms = " ".join(f"i64 {place}, label {label}" for place, label in labels.items())
-        self.end(f"switch i64 {distance}, label {away} [ {arms} ]")
+        self.end(f"switch i64 {offset}, label {away} [ {arms} ]")
         for place, label in labels.items():
             self.label(label)
             self.go(place, self.spent + 1, looks=True)
@@ -197,13 +197,13 @@ class _RegionLowering(TlbLowering):
             )
             kind = name.partition(".")[0]
             if kind == "redo":  # at an offset, after some instructions
-                self._leave("@redo", self._record(first), second)
+                self._leave(self.joints["redo"], self._record(first), second)
             elif kind == "far":  # by the jump at an offset, after some instructions
-                self._leave("@go_far", self._record(first), second)
+                self._leave(self.joints["go_far"], self._record(first), second)
             elif kind == "poll":  # by the jump at an offset, to another
                 pc = self.let(f"add i64 %page, {first}")
                 self.note_spent(self._record(first), pc, in_region=True)
-                self._leave("@poll", self._record(second), "0")
+                self._leave(self.joints["poll"], self._record(second), "0")
             else:  # to an offset, after some instructions
                 record = self._record(first)
                 self._leave(self.let(f"load ptr, ptr {record}"), record, second)
@@ -222,16 +222,13 @@ class _RegionLowering(TlbLowering):
         self.end("br label %out")
 
 
-def region_text(layout: Layout, symbol: str, region: Region, joints: Iterable[str]) -> str:
+def region_text(layout: Layout, symbol: str, region: Region, joints: Sequence[str]) -> str:
     """An LLVM module that defines the region under ``symbol``; ``joints`` are JOINTS' names."""
-    lowering = _RegionLowering(layout, region)
+    lowering = _RegionLowering(layout, region, (f"@{joint}" for joint in joints))
     for head in sorted(lowering.heads):
         lowering.chain(head)
     lowering.leave_all()
-    body = _entry(lowering) + lowering.lines + _out(lowering)
-    text = "\n".join(body)
-    for name, joint in zip(JOINTS, joints, strict=True):
-        text = text.replace(f"ptr @{name},", f"ptr @{joint},")
+    text = "\n".join(_entry(lowering) + lowering.lines + _out(lowering))
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{joint}({PARAMETERS})" for joint in joints]
     declared += [*current().declarations, *_used(fp_declarations(), text)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ir import effects
 from ..ir.value import Value
 from ..isa.trace import Routine
 from .layout import Layout
@@ -23,26 +24,20 @@ class RoutineLowering(Lowering):
     def stopped(self) -> None:
         self.end(f"ret i{self._returns} 0" if self._returns else "ret void")
 
-    def op_ret(self, value: Value) -> None:
+    def op_ret(self, value: effects.Return) -> None:
         if value.args:
             self.end(f"ret i{self._returns} {self.operand(value.args[0])}")
         else:
             self.end("ret void")
 
-    def op_pc(self, value: Value) -> None:
+    def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.load_state("pc")
 
-    def op_load(self, value: Value) -> None:
-        self.physical_load(value)
-
-    def op_cas(self, value: Value) -> None:
-        self.physical_cas(value)
-
-    def op_sync(self, value: Value) -> None:
+    def op_sync(self, value: effects.Sync) -> None:
         """Whoever calls a routine looks again itself."""
 
-    def op_leave(self, value: Value) -> None:
-        self.set_leave(value)
+    def op_leave(self, value: effects.Leave) -> None:
+        self.set_leave(value.reason, *(self.operand(argument) for argument in value.args))
         self.stopped()
 
 

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from ..ir.value import Value, const, select
 from ..isa.trace import Cpu, Routine, ret, when
-from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
+from .builder import (
+    FETCH,
+    STORE,
+    UNPRIVILEGED,
+    Builder,
+    copy,
+    count,
+    differ,
+    fill,
+    host_load,
+    host_store,
+    state_address,
+)  # fmt: skip
 from .layout import (
     ADDENDS,
     CONTEXTS,
@@ -35,7 +47,6 @@ from .polling import describe_polling, describe_sampling
 
 __all__ = ["runtime"]
 
-LOAD, STORE, FETCH = 0, 1, 2
 OFFSET = PAGE - 1
 LARGE = 8
 
@@ -98,6 +109,8 @@ def _flushing(build: Builder) -> None:
         cpu.code_epoch = cpu.code_epoch + 1
         flush_fetch(cpu)
 
+    user_context = build.hook("user_context")
+
     @build.routine(context=8)
     def enter_context(cpu: Cpu, context: Value) -> None:
         """Change to a context; the one that depends on more than the mode starts empty."""
@@ -105,6 +118,7 @@ def _flushing(build: Builder) -> None:
         with when((context != cpu.tlb_context) & (changing(cpu, context) == 1)):
             fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
         cpu.tlb_context = context
+        cpu.user_tlb = state_address("tlb") + user_context(cpu).zext(64) * TLB_BYTES
 
 
 def _finding(build: Builder) -> None:
@@ -126,6 +140,16 @@ def _finding(build: Builder) -> None:
                 ret(select(cpu.slot_readonly[n] == 0, offset + cpu.slot_host[n], 0))
         return const(0, 64)
 
+    @build.routine(returns=64, pa=64, size=64, access=8)
+    def physical_host(cpu: Cpu, pa: Value, size: Value, access: Value) -> Value:
+        """The host address of an aligned piece of guest-physical memory, or an access fault."""
+        host = cpu.local(ram_host(cpu, pa))
+        with when(access == STORE):
+            host.set(ram_host_writable(cpu, pa))
+        with when((host.value == 0) | ((pa & (size - 1)) != 0)):
+            build.hook("access_fault")(cpu, access, pa)
+        return host.value
+
     @build.routine(returns=1, pa=64)
     def is_ram(cpu: Cpu, pa: Value) -> Value:
         """Whether a physical address is writable memory."""
@@ -141,8 +165,9 @@ def _finding(build: Builder) -> None:
     def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, access: Value) -> None:
         """Enter a translation to the host page at ``host`` into the data TLB of the access."""
         page = va & ~OFFSET
-        tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
-        tag = tlb + data_tag(va) + select(access == STORE, const(STORE_TLB, 64), LOAD_TLB)
+        own = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
+        tlb = select((access & UNPRIVILEGED) == 0, own, cpu.user_tlb)
+        tag = tlb + data_tag(va) + select(access[0] == STORE, const(STORE_TLB, 64), LOAD_TLB)
         host_store(tag, page)
         host_store(tag + ADDENDS, host - page)
         _note_large(cpu, va, permissions)
@@ -184,7 +209,7 @@ def _locating(build: Builder) -> None:
         page = permissions & ~OFFSET
         offset = va & OFFSET
         found = cpu.local(ram_host(cpu, page))
-        with when(access == STORE):
+        with when(access[0] == STORE):
             found.set(writable(cpu, page))
         host = found.value
         with when(host == 0):
@@ -217,18 +242,18 @@ def _single(build: Builder) -> None:
     locate, device_access = build.routines["locate"], build.routines["device_access"]
     host_read, host_write = build.routines["host_read"], build.routines["host_write"]
 
-    @build.routine(returns=64, va=64, size=64)
-    def read_one(cpu: Cpu, va: Value, size: Value) -> Value:
+    @build.routine(returns=64, va=64, size=64, access=8)
+    def read_one(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """Load within one page, from RAM or a device."""
-        host = locate(cpu, va, const(LOAD, 8))
+        host = locate(cpu, va, access)
         with when(host == 0):
             ret(device_access(cpu, cpu.leave_args[0], size, const(0, 64), const(0, 64)))
         return host_read(cpu, host, size)
 
-    @build.routine(va=64, value=64, size=64)
-    def write_one(cpu: Cpu, va: Value, value: Value, size: Value) -> None:
+    @build.routine(va=64, size=64, access=8, value=64)
+    def write_one(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
         """Store within one page, to RAM or a device."""
-        host = locate(cpu, va, const(STORE, 8))
+        host = locate(cpu, va, access)
         with when(host == 0) as device:
             device_access(cpu, cpu.leave_args[0], size, const(1, 64), value)
             with device.otherwise():
@@ -239,49 +264,53 @@ def _any_size(build: Builder) -> None:
     translate = build.hook("translate")
     read_one, write_one = build.routines["read_one"], build.routines["write_one"]
 
-    @build.routine(returns=64, va=64, size=64)
-    def slow_load(cpu: Cpu, va: Value, size: Value) -> Value:
-        """Load any ``size`` bytes; the parts of an access over two pages are bytes."""
+    @build.routine(returns=64, va=64, size=64, access=8)
+    def slow_load(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
+        """Load up to 8 bytes; the parts of an access over two pages are bytes."""
         with when((PAGE - size).uge(va & OFFSET)):
-            ret(read_one(cpu, va, size))
+            ret(read_one(cpu, va, size, access))
         result = cpu.local(const(0, 64))
         for n in range(8):
             with when(const(n, 64).ult(size)):
-                byte = read_one(cpu, va + n, const(1, 64))
+                byte = read_one(cpu, va + n, const(1, 64), access)
                 result.set(result.value | (byte << 8 * n))
         return result.value
 
-    @build.routine(va=64, value=64, size=64)
-    def slow_store(cpu: Cpu, va: Value, value: Value, size: Value) -> None:
-        """Store any ``size`` bytes; nothing is stored unless both pages may be written."""
+    @build.routine(va=64, size=64, access=8)
+    def check_store(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+        """Trap now if any of ``size`` bytes may not be stored."""
+        translate(cpu, va, access)
+        translate(cpu, va + size - 1, access)
+
+    @build.routine(va=64, size=64, access=8, value=64)
+    def slow_store(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
+        """Store up to 8 bytes; nothing is stored unless both pages may be written."""
         with when((PAGE - size).uge(va & OFFSET)):
-            write_one(cpu, va, value, size)
+            write_one(cpu, va, size, access, value)
             ret()
-        translate(cpu, va, const(STORE, 8))
-        translate(cpu, va + size - 1, const(STORE, 8))
+        check_store(cpu, va, size, access)
         for n in range(8):
             with when(const(n, 64).ult(size)):
-                write_one(cpu, va + n, value.lsr(8 * n) & 0xFF, const(1, 64))
+                write_one(cpu, va + n, const(1, 64), access, value.lsr(8 * n) & 0xFF)
 
 
 def _aligned(build: Builder) -> None:
     locate = build.routines["locate"]
 
-    @build.routine(returns=64, va=64, size=64)
-    def atomic_host(cpu: Cpu, va: Value, size: Value) -> Value:
+    @build.routine(returns=64, va=64, size=64, access=8)
+    def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """The host address for an atomic access: aligned, writable RAM, or a trap."""
-        with when((va & (size - 1)) != 0):
-            build.hook("misaligned")(cpu, const(STORE, 8), va)
-        host = locate(cpu, va, const(STORE, 8))
+        check_aligned(cpu, va, size, access)
+        host = locate(cpu, va, access)
         with when(host == 0):
-            build.hook("access_fault")(cpu, const(STORE, 8), va)
+            build.hook("access_fault")(cpu, access, va)
         return host
 
-    @build.routine(va=64, size=64)
-    def check_aligned(cpu: Cpu, va: Value, size: Value) -> None:
-        """Raise the misaligned-load trap unless ``va`` is a multiple of ``size``."""
+    @build.routine(va=64, size=64, access=8)
+    def check_aligned(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+        """Raise the trap of a misaligned access unless ``va`` is a multiple of ``size``."""
         with when((va & (size - 1)) != 0):
-            build.hook("misaligned")(cpu, const(LOAD, 8), va)
+            build.hook("misaligned")(cpu, access, va)
 
 
 def _decoding(build: Builder) -> None:

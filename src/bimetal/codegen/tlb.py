@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..ir import effects
+from ..ir.access import Access
 from ..ir.value import Value
-from ..isa.trace import Access, Branches
+from .emit import RARELY, USUALLY
 from .layout import ADDENDS, LOAD_TLB, PAGE, ROW_FACTOR, ROW_SHIFT, STORE_TLB
-from .lower import RARELY, USUALLY, Lowering
+from .lower import Lowering
 
 __all__ = ["METADATA", "TlbLowering"]
 
@@ -30,14 +32,13 @@ class TlbLowering(Lowering):
         """A label whose code hands the instruction, untouched, to whoever can do all of it."""
         raise NotImplementedError
 
-    def op_if(self, value: Value) -> None:
-        branches = value.attr
-        assert isinstance(branches, Branches)
+    def op_if(self, value: effects.If) -> None:
+        branches = value.branches
         if not branches.cold:
             super().op_if(value)
             return
         go = self.fresh("go")
-        self.branch(self.operand(value.args[0]), self.leave_it(), go, RARELY)
+        self.branch(self.operand(value.condition), self.leave_it(), go, RARELY)
         self.label(go)
         self.block(branches.otherwise)
 
@@ -49,11 +50,12 @@ class TlbLowering(Lowering):
         gives the row, and all in all it is an instruction less for the many that are aligned.
         """
         va = self.operand(address)
-        wanted = self.let(f"and i64 {va}, {-PAGE | (access.width // 8 - 1)}")
+        wanted = self.let(f"and i64 {va}, {-PAGE | (access.size - 1)}")
         low = self.let(f"trunc i64 {wanted} to i32")
         mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
         row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
-        tags = self.pointer("%tlb", STORE_TLB if write else LOAD_TLB)
+        tlb = self.user_tlb() if access.unprivileged else "%tlb"
+        tags = self.pointer(tlb, STORE_TLB if write else LOAD_TLB)
         entry = self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
         tag = self.let(f"load i64, ptr {entry}, {_TLB}")
         hit = self.let(f"icmp eq i64 {tag}, {wanted}")
@@ -63,37 +65,22 @@ class TlbLowering(Lowering):
         addend = self.let(f"load i64, ptr {self.pointer(entry, ADDENDS)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
-    @property
-    def _volatile(self) -> str:
-        """What keeps LLVM from merging and moving accesses to shared memory.
+    def user_tlb(self) -> str:
+        """The TLBs of accesses with the rights of user mode."""
+        return self.let(f"inttoptr i64 {self.load_state('user_tlb')} to ptr")
 
-        A guest orders its accesses by dependencies that LLVM sees through: a word that is read,
-        then a flag, then the word again, at an address made of the flag, has to be read twice.
-        """
-        return "volatile " if self.layout.shared else ""
+    def op_load(self, value: effects.Load) -> None:
+        pointer = self.guest_pointer(value.address, value.access, write=False)
+        self.names[value] = self.load_at(pointer, value.access, f", {_GUEST}")
 
-    def op_load(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self.guest_pointer(value.args[0], access, write=False)
-        kind = f"{self._volatile}i{value.width}"
-        self.names[value] = self.let(f"load {kind}, ptr {pointer}, align 1, {_GUEST}")
+    def op_store(self, value: effects.Store) -> None:
+        pointer = self.guest_pointer(value.address, value.access, write=True)
+        self.store_at(pointer, self.operand(value.new), value.access, f", {_GUEST}")
 
-    def op_store(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        name = self.operand(value.args[1])
-        pointer = self.guest_pointer(value.args[0], access, write=True)
-        kind = f"{self._volatile}i{access.width}"
-        self.put(f"store {kind} {name}, ptr {pointer}, align 1, {_GUEST}")
+    def op_amo(self, value: effects.Amo) -> None:
+        pointer = self.guest_pointer(value.address, value.access, write=True)
+        self.names[value] = self.amo_at(pointer, value)
 
-    def op_amo(self, value: Value) -> None:
-        access, operation = self.amo_of(value)
-        pointer = self.guest_pointer(value.args[0], access, write=True)
-        self.names[value] = self.atomic_update(pointer, value, operation)
-
-    def op_cas(self, value: Value) -> None:
-        access = value.attr
-        assert isinstance(access, Access)
-        pointer = self.guest_pointer(value.args[0], access, write=True)
-        self.names[value] = self.compare_and_swap(pointer, value)
+    def op_cas(self, value: effects.Cas) -> None:
+        pointer = self.guest_pointer(value.address, value.access, write=True)
+        self.names[value] = self.cas_at(pointer, value)

@@ -2,26 +2,17 @@
 
 On no path through a trace may an operation that can fault follow a write of architectural state,
 for the write could not be undone; nor may a register file be read after it was written, for the
-registers might be the same one.
+registers might be the same one. Nothing may follow a jump on its path: no executor gets there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from .effects import Effect, Get, If, Jump, Return, RoutineCall, Set, Trap, facts
 from .value import Block, Value
 
 __all__ = ["check"]
-
-_FAULTS = frozenset(("load", "store", "amo", "cas", "trap"))
-_WRITES = frozenset(("set", "store", "amo", "cas", "fp_set_flags", "fp_raise", "fp_set_rounding"))
-_RAISES_FLAGS = frozenset(
-    (
-        *("fadd", "fsub", "fmul", "fdiv", "fsqrt", "ffma", "fround", "fconvert", "from_signed"),
-        *("from_unsigned", "to_signed", "to_unsigned", "fequal", "fless", "fless_equal"),
-    )
-)
 
 
 @dataclass(slots=True)
@@ -31,6 +22,7 @@ class _Path:
     written: str = ""
     files: frozenset[str] = frozenset()
     ended: bool = False
+    jumped: bool = False
 
     def joined(self, other: _Path) -> _Path:
         """Either of two ways; one that ended does not come here."""
@@ -51,32 +43,37 @@ class _Checker:
         """Follow a block; the state of affairs at its end."""
         for value in block:
             if path.ended:
+                if path.jumped and isinstance(value, Effect):
+                    self.problems.append(f"{value.op} after the jump never happens")
                 break
             path = self._step(value, path)
         return path
 
     def _step(self, value: Value, path: _Path) -> _Path:
-        attr: Any = value.attr
-        match value.op:
-            case "if":
-                return self.walk(attr.then, path).joined(self.walk(attr.otherwise, path))
-            case "call":
-                return self._call(attr.name, attr.block(), path)
-            case "ret":
+        match value:
+            case If(branches=branches):
+                then, otherwise = (self.walk(block, path) for block in branches)
+                return then.joined(otherwise)
+            case RoutineCall(routine=routine):
+                return self._call(routine.name, routine.block(), path)
+            case Return():
                 self.returns.append(path)
                 return _Path(path.written, path.files, ended=True)
-            case "get" if not value.args[0].known and attr in path.files:
-                self.problems.append(f"{attr} is read after a write to it")
-        if value.op in _FAULTS:
-            if path.written and not self.restartable:
-                self.problems.append(f"{value.op} may fault after {path.written}")
-            if value.op == "trap":
-                return _Path(path.written, path.files, ended=True)
-        harmless = value.op == "set" and attr in self.derived
-        if (value.op in _WRITES or value.op in _RAISES_FLAGS) and not harmless:
-            name = f"{value.op} {attr}" if value.op == "set" else value.op
-            files = path.files | {attr} if value.op == "set" else path.files
-            return _Path(path.written or name, files)
+            case Jump():
+                return _Path(path.written, path.files, ended=True, jumped=True)
+            case Get(index=index, file=file) if not index.known and file in path.files:
+                self.problems.append(f"{file} is read after a write to it")
+        what = facts(value)
+        if what.faults and path.written and not self.restartable:
+            self.problems.append(f"{value.op} may fault after {path.written}")
+        if isinstance(value, Trap):
+            return _Path(path.written, path.files, ended=True)
+        if isinstance(value, Set):
+            if value.file in self.derived:
+                return path
+            return _Path(path.written or f"set {value.file}", path.files | {value.file})
+        if what.writes:
+            return _Path(path.written or value.op, path.files)
         return path
 
     def _call(self, name: str, block: Block, path: _Path) -> _Path:

@@ -7,14 +7,15 @@ a trace acts on (registers, memory, the engine) is a `Machine`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Protocol
 
-from . import softfloat
+from . import effects, softfloat
+from .access import Access
 from .ops import OPS, signed
 from .softfloat import FORMATS, Environment
 from .value import Block, Value
 
-__all__ = ["Access", "Frame", "Machine", "Trap", "call", "evaluate"]
+__all__ = ["Frame", "Machine", "Trap", "call", "evaluate"]
 
 
 class Trap(Exception):
@@ -23,17 +24,6 @@ class Trap(Exception):
     def __init__(self, cause: int, value: int):
         super().__init__(f"cause {cause}, value {value:#x}")
         self.cause, self.value = cause, value
-
-
-class Access(Protocol):
-    """How memory is accessed: `isa.trace.Access`."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def aligned(self) -> bool: ...
-    @property
-    def kind(self) -> str: ...
 
 
 class Machine(Protocol):
@@ -114,20 +104,23 @@ class Frame:
         return self.values[value]
 
     def run(self, block: Block) -> bool:
-        """Execute a block; whether it returned from its routine."""
+        """Execute a block; whether it ended the instruction or the routine."""
         for value in block:
-            if value.op == "if":
-                branches: Any = value.attr
-                holds = self.operand(value.args[0])
-                if self.run(branches.then if holds else branches.otherwise):
+            match value:
+                case effects.If(condition=condition, branches=branches):
+                    holds = self.operand(condition)
+                    if self.run(branches.then if holds else branches.otherwise):
+                        return True
+                case effects.Return(args=args):
+                    self.result = self.operand(args[0]) if args else 0
                     return True
-            elif value.op == "ret":
-                self.result = self.operand(value.args[0]) if value.args else 0
-                return True
-            else:
-                number = self._one(value, [self.operand(arg) for arg in value.args])
-                if number is not None:
-                    self.values[value] = number & ((1 << value.width) - 1)
+                case effects.Jump(target=target):
+                    self.target = self.operand(target)
+                    return True
+                case _:
+                    number = self._one(value, [self.operand(arg) for arg in value.args])
+                    if number is not None:
+                        self.values[value] = number & ((1 << value.width) - 1)
         return False
 
     def _one(self, value: Value, operands: list[int]) -> int | None:
@@ -149,67 +142,63 @@ class Frame:
     def op_select(self, value: Value, condition: int, a: int, b: int) -> int:
         return a if condition else b
 
-    def op_local(self, value: Value, initial: int) -> None:
+    def op_local(self, value: effects.Local, initial: int) -> None:
         self.values[value] = initial
 
-    def op_local_get(self, value: Value, content: int) -> int:
+    def op_local_get(self, value: effects.LocalGet, content: int) -> int:
         return content
 
-    def op_local_set(self, value: Value, content: int, new: int) -> None:
-        self.values[value.args[0]] = new
+    def op_local_set(self, value: effects.LocalSet, content: int, new: int) -> None:
+        self.values[value.local] = new
 
     # -- registers and control
-    def op_get(self, value: Value, index: int) -> int:
-        return self.machine.get(str(value.attr), index)
+    def op_get(self, value: effects.Get, index: int) -> int:
+        return self.machine.get(value.file, index)
 
-    def op_set(self, value: Value, index: int, new: int) -> None:
-        self.machine.set(str(value.attr), index, new)
+    def op_set(self, value: effects.Set, index: int, new: int) -> None:
+        self.machine.set(value.file, index, new)
 
-    def op_pc(self, value: Value) -> int:
+    def op_pc(self, value: effects.Pc) -> int:
         return self.machine.pc
 
-    def op_jump(self, value: Value, target: int) -> None:
-        self.target = target
-
-    def op_trap(self, value: Value, cause: int, number: int) -> None:
+    def op_trap(self, value: effects.Trap, cause: int, number: int) -> None:
         raise Trap(cause, number)
 
-    def op_call(self, value: Value, *args: int) -> int:
-        return call(value.attr, self.machine, *args)
+    def op_call(self, value: effects.RoutineCall, *args: int) -> int:
+        return call(value.routine, self.machine, *args)
 
-    def op_hcall(self, value: Value, *args: int) -> int:
-        return self.machine.host(str(value.attr), args)
+    def op_hcall(self, value: effects.HostCall, *args: int) -> int:
+        return self.machine.host(value.question, args)
 
-    def op_leave(self, value: Value, *args: int) -> None:
-        self.machine.leave(str(value.attr), args)
+    def op_leave(self, value: effects.Leave, *args: int) -> None:
+        self.machine.leave(value.reason, args)
 
-    def op_sync(self, value: Value) -> None:
+    def op_sync(self, value: effects.Sync) -> None:
         self.machine.sync()
 
     # -- memory
-    def op_load(self, value: Value, address: int) -> int:
-        access: Any = value.attr
-        return self.machine.load(address, access)
+    def op_load(self, value: effects.Load, address: int) -> int:
+        return self.machine.load(address, value.access)
 
-    def op_store(self, value: Value, address: int, new: int) -> None:
-        access: Any = value.attr
-        self.machine.store(address, new, access)
+    def op_store(self, value: effects.Store, address: int, new: int) -> None:
+        self.machine.store(address, new, value.access)
 
-    def op_amo(self, value: Value, address: int, operand: int) -> int:
-        access, operation = cast(tuple[Access, str], value.attr)
-        update, width = _UPDATES[operation], access.width
+    def op_amo(self, value: effects.Amo, address: int, operand: int) -> int:
+        access = value.access
+        update, width = _UPDATES[value.operation], access.width
         mask = (1 << width) - 1
         return self.machine.update(address, access, lambda old: update(width, old, operand) & mask)
 
-    def op_cas(self, value: Value, address: int, expected: int, new: int) -> int:
-        access: Any = value.attr
-        return self.machine.update(address, access, lambda old: new if old == expected else old)
+    def op_cas(self, value: effects.Cas, address: int, expected: int, new: int) -> int:
+        return self.machine.update(
+            address, value.access, lambda old: new if old == expected else old
+        )
 
-    def op_fence(self, value: Value) -> None:
+    def op_fence(self, value: effects.Fence) -> None:
         """One thread sees its accesses in order."""
 
     # -- floating point
-    def op_fp_nan(self, value: Value, result: int, nan: int) -> int:
+    def op_fp_nan(self, value: effects.WithNan, result: int, nan: int) -> int:
         form = FORMATS[value.width]
         return nan if (result & ~form.sign) > form.infinity else result
 
@@ -234,16 +223,16 @@ class Frame:
         form = FORMATS[value.args[0].width]
         return softfloat.to_integer(self.machine.environment, form, number, low, high)
 
-    def op_fp_flags(self, value: Value) -> int:
+    def op_fp_flags(self, value: effects.FloatFlags) -> int:
         return self.machine.environment.flags
 
-    def op_fp_set_flags(self, value: Value, flags: int) -> None:
+    def op_fp_set_flags(self, value: effects.FloatControl, flags: int) -> None:
         self.machine.environment.flags = flags
 
-    def op_fp_raise(self, value: Value, flags: int) -> None:
+    def op_fp_raise(self, value: effects.FloatControl, flags: int) -> None:
         self.machine.environment.flags |= flags
 
-    def op_fp_set_rounding(self, value: Value, mode: int) -> None:
+    def op_fp_set_rounding(self, value: effects.FloatControl, mode: int) -> None:
         self.machine.environment.rounding = mode
 
 
@@ -261,8 +250,8 @@ def evaluate(block: Block, fields: Mapping[str, int], machine: Machine) -> int |
     return frame.target
 
 
-def call(routine: Any, machine: Machine, *args: int) -> int:
-    """Execute an `isa.trace.Routine`; its result, 0 if it has none."""
+def call(routine: effects.Callee, machine: Machine, *args: int) -> int:
+    """Execute a routine; its result, 0 if it has none."""
     frame = Frame(dict(zip(routine.widths, args, strict=True)), machine)
     frame.run(routine.block())
     return frame.result

@@ -14,7 +14,8 @@ detected after rounding. Half precision (16 bits) is executed by the reference o
 
 from __future__ import annotations
 
-from .value import Value, emit, fail, lift
+from .effects import FloatControl, FloatFlags, FloatOperation, WithNan
+from .value import Value, fail, lift, perform
 
 __all__ = [
     "DZ", "NV", "NX", "OF", "UF", "add", "convert", "div", "equal", "flags", "from_signed",
@@ -29,7 +30,7 @@ NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
 def _arithmetic(op: str, *args: Value) -> Value:
     if args[0].width not in (16, 32, 64) or any(a.width != args[0].width for a in args):
         fail(f"{op} of {[a.width for a in args]} bits")
-    return emit(op, args[0].width, args)
+    return perform(FloatOperation(op, args[0].width, *args))
 
 
 def add(a: Value, b: Value) -> Value:
@@ -64,7 +65,7 @@ def mul_add(a: Value, b: Value, c: Value) -> Value:
 
 def convert(a: Value, width: int) -> Value:
     """The same number in the other format."""
-    return emit("fconvert", width, (a,))
+    return perform(FloatOperation("fconvert", width, a))
 
 
 def round_to_integral(a: Value) -> Value:
@@ -74,37 +75,37 @@ def round_to_integral(a: Value) -> Value:
 
 def from_signed(value: Value, width: int) -> Value:
     """A signed integer (32 or 64 bits) as a number of ``width`` bits."""
-    return emit("from_signed", width, (value,))
+    return perform(FloatOperation("from_signed", width, value))
 
 
 def from_unsigned(value: Value, width: int) -> Value:
     """An unsigned integer (32 or 64 bits) as a number of ``width`` bits."""
-    return emit("from_unsigned", width, (value,))
+    return perform(FloatOperation("from_unsigned", width, value))
 
 
 def to_signed(a: Value, width: int) -> Value:
     """Truncated to a signed integer of 32 or 64 bits; NX if inexact. It must be in range."""
-    return emit("to_signed", width, (a,))
+    return perform(FloatOperation("to_signed", width, a))
 
 
 def to_unsigned(a: Value, width: int) -> Value:
     """Truncated to an unsigned integer of 32 or 64 bits; NX if inexact. It must be in range."""
-    return emit("to_unsigned", width, (a,))
+    return perform(FloatOperation("to_unsigned", width, a))
 
 
 def equal(a: Value, b: Value) -> Value:
     """a == b; only a signalling NaN raises NV."""
-    return emit("fequal", 1, (a, lift(b, a.width)))
+    return perform(FloatOperation("fequal", 1, a, lift(b, a.width)))
 
 
 def less(a: Value, b: Value) -> Value:
     """a < b; any NaN raises NV."""
-    return emit("fless", 1, (a, lift(b, a.width)))
+    return perform(FloatOperation("fless", 1, a, lift(b, a.width)))
 
 
 def less_equal(a: Value, b: Value) -> Value:
     """a <= b; any NaN raises NV."""
-    return emit("fless_equal", 1, (a, lift(b, a.width)))
+    return perform(FloatOperation("fless_equal", 1, a, lift(b, a.width)))
 
 
 def is_nan(a: Value) -> Value:
@@ -116,24 +117,24 @@ def is_nan(a: Value) -> Value:
 
 def with_nan(result: Value, nan: int) -> Value:
     """The result of an operation, so never a signalling NaN, with ``nan`` for any other NaN."""
-    return emit("fp_nan", result.width, (result, lift(nan, result.width)))
+    return perform(WithNan(result, lift(nan, result.width)))
 
 
 def flags() -> Value:
     """The sticky flags, five bits."""
-    return emit("fp_flags", 5)
+    return perform(FloatFlags())
 
 
 def set_flags(value: Value | int) -> None:
     """Replace the sticky flags."""
-    emit("fp_set_flags", 0, (lift(value, 5),))
+    perform(FloatControl("fp_set_flags", lift(value, 5)))
 
 
 def raise_flags(value: Value | int) -> None:
     """Add sticky flags."""
-    emit("fp_raise", 0, (lift(value, 5),))
+    perform(FloatControl("fp_raise", lift(value, 5)))
 
 
 def set_rounding(mode: Value | int) -> None:
     """Make ``mode`` (three bits, 0 to 3) the current rounding mode."""
-    emit("fp_set_rounding", 0, (lift(mode, 3),))
+    perform(FloatControl("fp_set_rounding", lift(mode, 3)))

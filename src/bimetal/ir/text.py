@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from .effects import Amo, Effect, Get, If, Local, LocalGet, LocalSet, Set
 from .value import Block, Value
 
 __all__ = ["listing"]
@@ -12,6 +12,11 @@ __all__ = ["listing"]
 _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "shl": "<<",
     "eq": "==", "ne": "!=",
+}  # fmt: skip
+
+_ACCESS = "{op}.{detail}({args})"
+_DETAILED = {
+    "call": "{detail}({args})", "load": _ACCESS, "store": _ACCESS, "cas": _ACCESS,
 }  # fmt: skip
 
 
@@ -32,18 +37,18 @@ class _Writer:
         """The lines of a block."""
         indent = "    " * depth
         for value in block:
-            if value.op == "if":
+            if isinstance(value, If):
                 yield from self._branches(value, depth)
                 continue
             what = self._operation(value, [self.operand(arg) for arg in value.args])
-            if value.width or value.op == "local":
+            if value.width or isinstance(value, Local):
                 self.numbers[value] = len(self.numbers) + 1
                 width = value.width or value.args[0].width
                 what = f"%{self.numbers[value]}:{width} = {what}"
             yield indent + what
 
-    def _branches(self, value: Value, depth: int) -> Iterator[str]:
-        branches: Any = value.attr
+    def _branches(self, value: If, depth: int) -> Iterator[str]:
+        branches = value.branches
         indent = "    " * depth
         rarely = ", rarely" if branches.cold else ""
         yield f"{indent}if {self.operand(value.args[0])}{rarely}:"
@@ -53,29 +58,26 @@ class _Writer:
             yield from self.block(branches.otherwise, depth + 1)
 
     def _operation(self, value: Value, args: list[str]) -> str:
-        attr: Any = value.attr
         joined = ", ".join(args)
-        match value.op:
-            case "get":
-                return f"{attr}[{args[0]}]"
-            case "set":
-                return f"{attr}[{args[0]}] = {args[1]}"
-            case "select":
-                return f"{args[1]} if {args[0]} else {args[2]}"
-            case "local_get":
+        match value:
+            case Get(file=file):
+                return f"{file}[{args[0]}]"
+            case Set(file=file):
+                return f"{file}[{args[0]}] = {args[1]}"
+            case LocalGet():
                 return args[0]
-            case "local_set":
+            case LocalSet():
                 return f"{args[0]} := {args[1]}"
-            case "call":
-                return f"{attr.name}({joined})"
-            case "hcall" | "leave":
-                return f"{value.op} {attr}({joined})"
-            case "load" | "store" | "cas":
-                return f"{value.op}.{attr.width}({joined})"
-            case "amo":
-                return f"amo {attr[1]}.{attr[0].width}({joined})"
-            case op if op in _SYMBOLS:
-                return f"{args[0]} {_SYMBOLS[op]} {args[1]}"
+            case Amo(operation=operation, access=access):
+                return f"amo {operation}.{access}({joined})"
+            case Effect() if detail := value.detail():
+                return _DETAILED.get(value.op, "{op} {detail}({args})").format(
+                    op=value.op, detail=detail, args=joined
+                )
+        if value.op == "select":
+            return f"{args[1]} if {args[0]} else {args[2]}"
+        if value.op in _SYMBOLS:
+            return f"{args[0]} {_SYMBOLS[value.op]} {args[1]}"
         return f"{value.op}({joined})" if args else value.op
 
 

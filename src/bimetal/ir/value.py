@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn, SupportsIndex
+from typing import NoReturn, SupportsIndex, TypeVar
 
 from .ops import COMPARISONS, OPS, Result
 
@@ -21,8 +21,9 @@ __all__ = [
     "Value",
     "compare",
     "const",
-    "emit",
+    "field_of",
     "lift",
+    "perform",
     "pure",
     "select",
     "tracing",
@@ -67,11 +68,16 @@ def tracing(block: Block) -> Iterator[Block]:
 
 
 class Value:
-    """A symbolic bit vector of ``width`` bits (0 for an operation that only has an effect)."""
+    """A symbolic bit vector of ``width`` bits (0 for an operation that only has an effect).
+
+    ``attr`` is the number of a "const" and the name of a "field".
+    """
 
     __slots__ = ("args", "attr", "op", "width")
 
-    def __init__(self, op: str, width: int, args: tuple[Value, ...] = (), attr: object = None):
+    def __init__(
+        self, op: str, width: int, args: tuple[Value, ...] = (), attr: int | str | None = None
+    ):
         self.op, self.width, self.args, self.attr = op, width, args, attr
 
     # -- arithmetic: both operands have one width; integers take the other's
@@ -214,13 +220,20 @@ def lift(value: Value | int, width: int) -> Value:
     return const(value, width)
 
 
-def emit(op: str, width: int = 0, args: tuple[Value, ...] = (), attr: object = None) -> Value:
+AnyValue = TypeVar("AnyValue", bound=Value)
+
+
+def perform(value: AnyValue) -> AnyValue:
     """Append an operation to the block being traced."""
     if _Trace.block is None:
-        fail(f"{op} outside of a trace")
-    value = Value(op, width, args, attr)
+        fail(f"{value.op} outside of a trace")
     _Trace.block.append(value)
     return value
+
+
+def field_of(name: str, width: int) -> Value:
+    """A field of the encoding, or a parameter of a routine."""
+    return Value("field", width, (), name)
 
 
 def _simplified(op: str, a: Value, b: Value) -> Value | None:
@@ -251,7 +264,7 @@ def pure(op: str, first: Value, second: Value | int | None = None, width: int = 
         simple = _simplified(op, *args)
         if simple is not None:
             return simple
-    return emit(op, result, args)
+    return perform(Value(op, result, args))
 
 
 def compare(op: str, a: Value, b: Value | int) -> Value:
@@ -273,4 +286,4 @@ def select(condition: Value | bool, a: Value | int, b: Value | int) -> Value:
         fail(f"a condition of {condition.width} bits")
     if condition.op == "const":
         return a if condition.attr else b
-    return emit("select", a.width, (condition, a, b))
+    return perform(Value("select", a.width, (condition, a, b)))

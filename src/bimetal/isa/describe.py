@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..ir.value import Block, Value, const, tracing
+from ..ir.value import Block, Value, const, field_of, tracing
 from .pattern import Encoding, Pattern
 from .state import StateSpec
 from .text import Kind, Template
@@ -55,9 +55,7 @@ class Insn:
         block = Block()
         with tracing(block):
             fields = {
-                name: const(fixed[name], width)
-                if name in fixed
-                else Value("field", width, (), name)
+                name: const(fixed[name], width) if name in fixed else field_of(name, width)
                 for name, width in self.pattern.widths.items()
             }
             length = fields.pop("length", self.length)

@@ -3,69 +3,22 @@
 A description is called once with symbolic fields. Reads make values; writes, memory accesses,
 jumps and traps append operations to the block. `when` opens a conditional block.
 
-Operations with an effect, and their ``attr``:
-
-========= ======================================= ==========================================
-op        args                                    attr
-========= ======================================= ==========================================
-field                                             the field's name
-get       index                                   the register file's name
-set       index, value                            the register file's name
-pc                                                the address of the instruction itself
-load      address                                 `Access`
-store     address, value                          `Access`
-amo       address, value                          (`Access`, "add" "xchg" "and" ...)
-cas       address, expected, new                  `Access`; the result is the old value
-fence
-jump      target
-trap      cause, value
-sync                                              mode, translation or interrupts may differ
-leave     values                                  the reason: leave native code
-if        condition                               `Branches`
-call      values                                  the `Routine`
-ret       value or nothing
-local     initial value                           a variable of the trace
-local_set local, value
-hload     host address                            width is the result's; see codegen.builder
-hstore    host address, value
-hcall     values                                  the name of a host function
-========= ======================================= ==========================================
+What operations there are, `ir.ops` and `ir.effects` say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir.value import Block, Value, const, emit, fail, lift, tracing
+from ..ir import effects
+from ..ir.access import Access, Order, Space
+from ..ir.effects import Branches
+from ..ir.value import Block, Value, const, fail, field_of, lift, perform, tracing
 from .state import File, StateSpec
 
-__all__ = [
-    "Access", "Branches", "Cpu", "Local", "NeedPin", "Routine", "pin", "ret", "slowly", "when",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How memory is accessed: ``width`` in bits; ``aligned`` accesses trap when misaligned.
-
-    ``kind`` is "data" for the usual, "physical" for one without translation.
-    """
-
-    width: int
-    aligned: bool = False
-    kind: str = "data"
-
-
-@dataclass(slots=True)
-class Branches:
-    """The two blocks of an ``if``. A cold one is left to the slow form of a handler."""
-
-    then: Block
-    otherwise: Block = field(default_factory=Block)
-    cold: bool = False
+__all__ = ["Cpu", "Local", "NeedPin", "Routine", "pin", "ret", "slowly", "when"]
 
 
 class NeedPin(Exception):
@@ -105,7 +58,7 @@ def when(condition: Value | bool, cold: bool = False) -> Iterator[_When]:
     if condition.width != 1:
         fail(f"a condition of {condition.width} bits")
     branches = Branches(Block(), cold=cold)
-    emit("if", 0, (condition,), branches)
+    perform(effects.If(condition, branches))
     with tracing(branches.then):
         yield _When(branches)
 
@@ -119,17 +72,17 @@ class Local:
     """A variable of the trace, for values that leave a conditional block."""
 
     def __init__(self, initial: Value):
-        self._cell = emit("local", 0, (initial,))
+        self._cell = perform(effects.Local(initial))
         self.width = initial.width
 
     @property
     def value(self) -> Value:
         """What was set last."""
-        return emit("local_get", self.width, (self._cell,))
+        return perform(effects.LocalGet(self._cell))
 
     def set(self, value: Value | int) -> None:
         """Assign."""
-        emit("local_set", 0, (self._cell, lift(value, self.width)))
+        perform(effects.LocalSet(self._cell, lift(value, self.width)))
 
 
 class _FileView:
@@ -160,14 +113,14 @@ class _FileView:
         index = self._index(index)
         if self._file.zero is not None and index.known and int(index) == self._file.zero:
             return const(0, self._file.width)
-        return emit("get", self._file.width, (index,), self._file.name)
+        return perform(effects.Get(self._file.name, self._file.width, index))
 
     def __setitem__(self, index: Value | int, value: Value | int) -> None:
         index = self._index(index)
         value = lift(value, self._file.width)
         if self._file.zero is not None and index.known and int(index) == self._file.zero:
             return
-        emit("set", 0, (index, value), self._file.name)
+        perform(effects.Set(self._file.name, index, value))
 
 
 class _NarrowView:
@@ -217,7 +170,7 @@ class Cpu:
     @property
     def pc(self) -> Value:
         """The address of the instruction itself."""
-        return emit("pc", self._state.files["pc"].width)
+        return perform(effects.Pc(self._state.files["pc"].width))
 
     @property
     def next_pc(self) -> Value:
@@ -227,59 +180,87 @@ class Cpu:
 
     def jump(self, target: Value) -> None:
         """Go on at ``target`` instead of the next instruction."""
-        emit("jump", 0, (target,))
+        perform(effects.Jump(target))
 
     def trap(self, cause: Value | int, value: Value | int = 0) -> None:
         """Raise an exception: the instruction has no effect beyond what the ISA's trap does."""
-        emit("trap", 0, (lift(cause, 64), lift(value, 64)))
+        perform(effects.Trap(lift(cause, 64), lift(value, 64)))
 
     def sync(self) -> None:
         """Mode, translation or interrupt enables may have changed: look again before going on."""
-        emit("sync")
+        perform(effects.Sync())
 
     def leave(self, reason: str, *values: Value) -> None:
         """Leave native code before the next instruction: ``reason`` is one of `codegen.leave`."""
-        emit("leave", 0, values, reason)
+        perform(effects.Leave(reason, *values))
 
     def host(self, name: str, width: int, *values: Value) -> Value:
         """Ask the engine: "time_ns", "instret", "is_ram" (of a physical address), "flush"..."""
-        return emit("hcall", width, values, name)
+        return perform(effects.HostCall(name, width, *values))
 
     def local(self, initial: Value) -> Local:
         """A variable that may be assigned inside `when` and read after it."""
         return Local(initial)
 
     # -- memory
-    def load(self, address: Value, width: int, aligned: bool = False) -> Value:
-        """Load ``width`` bits from a virtual address."""
-        return emit("load", width, (address,), Access(width, aligned))
+    def load(
+        self,
+        address: Value,
+        width: int,
+        aligned: bool = False,
+        *,
+        order: Order = Order.PLAIN,
+        unprivileged: bool = False,
+        big_endian: bool = False,
+    ) -> Value:
+        """Load ``width`` bits from a virtual address, see `Access`."""
+        access = Access(width, aligned, Space.VIRTUAL, order, unprivileged, big_endian)
+        return perform(effects.Load(address, access))
 
-    def store(self, address: Value, value: Value, aligned: bool = False) -> None:
-        """Store to a virtual address."""
-        emit("store", 0, (address, value), Access(value.width, aligned))
+    def store(
+        self,
+        address: Value,
+        value: Value,
+        aligned: bool = False,
+        *,
+        order: Order = Order.PLAIN,
+        unprivileged: bool = False,
+        big_endian: bool = False,
+    ) -> None:
+        """Store to a virtual address, see `Access`."""
+        access = Access(value.width, aligned, Space.VIRTUAL, order, unprivileged, big_endian)
+        perform(effects.Store(address, value, access))
 
-    def amo(self, operation: str, address: Value, value: Value) -> Value:
+    def amo(
+        self, operation: str, address: Value, value: Value, *, big_endian: bool = False
+    ) -> Value:
         """Atomically replace the word at ``address`` (naturally aligned); the old value."""
-        access = Access(value.width, aligned=True)
-        return emit("amo", value.width, (address, value), (access, operation))
+        access = Access(value.width, True, order=Order.SEQUENTIAL, big_endian=big_endian)
+        return perform(effects.Amo(address, value, access, operation))
 
-    def compare_and_swap(self, address: Value, expected: Value, new: Value) -> Value:
+    def compare_and_swap(
+        self, address: Value, expected: Value, new: Value, *, big_endian: bool = False
+    ) -> Value:
         """Atomically store ``new`` if the word at ``address`` is ``expected``; the old value."""
-        access = Access(new.width, aligned=True)
-        return emit("cas", new.width, (address, expected, new), access)
+        access = Access(new.width, True, order=Order.SEQUENTIAL, big_endian=big_endian)
+        return perform(effects.Cas(address, expected, new, access))
 
-    def load_physical(self, address: Value, width: int) -> Value:
-        """Load from a physical address that must be RAM (page tables); else the access faults."""
-        return emit("load", width, (address,), Access(width, True, "physical"))
+    def load_physical(self, address: Value, width: int, *, big_endian: bool = False) -> Value:
+        """Load from a physical address in memory (page tables); elsewhere the access faults."""
+        access = Access(width, True, Space.PHYSICAL, big_endian=big_endian)
+        return perform(effects.Load(address, access))
 
-    def cas_physical(self, address: Value, expected: Value, new: Value) -> Value:
-        """Compare and swap at a physical address that must be RAM; the old value."""
-        access = Access(new.width, True, "physical")
-        return emit("cas", new.width, (address, expected, new), access)
+    def cas_physical(
+        self, address: Value, expected: Value, new: Value, *, big_endian: bool = False
+    ) -> Value:
+        """Compare and swap at a physical address in memory; the old value."""
+        access = Access(new.width, True, Space.PHYSICAL, Order.SEQUENTIAL, big_endian=big_endian)
+        return perform(effects.Cas(address, expected, new, access))
 
-    def fence(self) -> None:
-        """Order all earlier memory accesses before all later ones."""
-        emit("fence")
+    def fence(self, full: bool = True) -> None:
+        """Order all earlier memory accesses before all later ones; one that is not ``full`` lets
+        later loads pass earlier stores."""
+        perform(effects.Fence(full))
 
 
 class Routine:
@@ -304,20 +285,20 @@ class Routine:
         values = tuple(
             lift(arg, width) for arg, width in zip(args, self.widths.values(), strict=True)
         )
-        return emit("call", self.returns, values, self)
+        return perform(effects.RoutineCall(self, *values))
 
     def block(self) -> Block:
         """The trace of the body, made at the first use."""
         if self._block is None:
             self._block = Block()
             with tracing(self._block):
-                params = [Value("field", width, (), name) for name, width in self.widths.items()]
+                params = [field_of(name, width) for name, width in self.widths.items()]
                 result = self.body(Cpu(self.state), *params)
                 if result is not None:
-                    emit("ret", 0, (lift(result, self.returns),))
+                    perform(effects.Return(lift(result, self.returns)))
         return self._block
 
 
 def ret(value: Value | None = None) -> None:
     """Return from a routine early, from inside a `when`."""
-    emit("ret", 0, () if value is None else (value,))
+    perform(effects.Return(*(() if value is None else (value,))))

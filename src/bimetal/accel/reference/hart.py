@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...ir.evaluate import Access, Machine, Trap, call, evaluate
+from ...ir.access import Access, Space
+from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
 from ...ir.value import const
 from ...isa.describe import Decoded, Isa
@@ -15,6 +16,7 @@ from .state import Registers
 __all__ = ["Hart", "NeedsBoard"]
 
 LOAD, STORE, FETCH = 0, 1, 2  # as the ISA's `translate` numbers them
+UNPRIVILEGED = 4
 PAGE = 4096
 POLL = 64  # instructions between two looks at the time
 
@@ -136,52 +138,65 @@ class Hart(Machine):
 
     # -- Machine: memory
     def load(self, address: int, access: Access) -> int:
-        size = access.width // 8
-        if access.kind == "physical":
-            return self._physical_read(address, size)
-        if access.aligned:
-            self._check_aligned(address, size, LOAD)
-        return self._read(address, size, LOAD)
+        if access.space is Space.PHYSICAL:
+            raw = int.from_bytes(self._physical(address, access, LOAD), "little")
+        else:
+            kind = _kind(access, LOAD)
+            self._check_aligned(address, access, kind)
+            raw = self._read(address, access.size, kind)
+        return _in_order(raw, access)
 
     def store(self, address: int, value: int, access: Access) -> None:
-        size = access.width // 8
-        if access.aligned:
-            self._check_aligned(address, size, STORE)
+        value, size = _in_order(value, access), access.size
+        if access.space is Space.PHYSICAL:
+            self._physical(address, access, STORE)[:] = value.to_bytes(size, "little")
+            return
+        kind = _kind(access, STORE)
+        self._check_aligned(address, access, kind)
         parts = _parts(address, size)
-        places = [self._translate(at, STORE) for at, _ in parts]
+        places = [self._translate(at, kind) for at, _ in parts]
         for place, (at, count) in zip(places, parts, strict=True):
             piece = value >> 8 * (at - address) & ((1 << 8 * count) - 1)
             self._physical_write(place, piece, count)
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        size = access.width // 8
-        if access.kind == "physical":
-            place = address
+        if access.space is Space.PHYSICAL:
+            memory = self._physical(address, access, STORE)
         else:
-            self._check_aligned(address, size, STORE)
-            place = self._translate(address, STORE)
-        memory = self.memory.find(place, size, write=True)
-        if memory is None:
-            self._routine("access_fault", STORE, address)
-            raise AssertionError("the routine for access faults did not trap")
-        old = int.from_bytes(memory, "little")
-        memory[:] = change(old).to_bytes(size, "little")
+            kind = _kind(access, STORE)
+            self._check_aligned(address, access, kind)
+            memory = self._memory(self._translate(address, kind), access.size, kind, address)
+        old = _in_order(int.from_bytes(memory, "little"), access)
+        memory[:] = _in_order(change(old), access).to_bytes(access.size, "little")
         return old
 
-    def _check_aligned(self, address: int, size: int, access: int) -> None:
-        if address % size:
-            self._routine("misaligned", access, address)
+    def _check_aligned(self, address: int, access: Access, kind: int) -> None:
+        if access.aligned and address % access.size:
+            self._routine("misaligned", kind, address)
 
-    def _translate(self, address: int, access: int) -> int:
-        page = self._routine("translate", address, access)
+    def _physical(self, address: int, access: Access, kind: int) -> memoryview:
+        """Guest-physical memory at an aligned address, or an access fault."""
+        if address % access.size:
+            self._routine("access_fault", kind, address)
+        return self._memory(address, access.size, kind, address)
+
+    def _memory(self, place: int, size: int, kind: int, address: int) -> memoryview:
+        memory = self.memory.find(place, size, write=kind % 4 == STORE)
+        if memory is None:
+            self._routine("access_fault", kind, address)
+            raise AssertionError("the routine for access faults did not trap")
+        return memory
+
+    def _translate(self, address: int, kind: int) -> int:
+        page = self._routine("translate", address, kind)
         return page & -PAGE | address % PAGE
 
-    def _read(self, address: int, size: int, access: int) -> int:
+    def _read(self, address: int, size: int, kind: int) -> int:
         value = 0
         for at, count in _parts(address, size):
-            place = self._translate(at, access)
-            if access == FETCH and self.memory.find(place, count) is None:
-                self._routine("access_fault", FETCH, at)
+            place = self._translate(at, kind)
+            if kind == FETCH:
+                self._memory(place, count, FETCH, at)
             value |= self._physical_read(place, count) << 8 * (at - address)
         return value
 
@@ -205,8 +220,22 @@ class Hart(Machine):
         return self.answers[self._replayed - 1]
 
 
+def _kind(access: Access, kind: int) -> int:
+    return kind | UNPRIVILEGED if access.unprivileged else kind
+
+
+def _in_order(value: int, access: Access) -> int:
+    """A value with its bytes as memory has them, from the guest's order or to it."""
+    if not access.big_endian:
+        return value
+    return int.from_bytes(value.to_bytes(access.size, "little"), "big")
+
+
 def _parts(address: int, size: int) -> list[tuple[int, int]]:
-    """Address and size of the parts of an access: one, or bytes where it crosses a page."""
+    """Address and size of the parts of an access: words of 8 bytes at most, or bytes where one
+    crosses a page."""
+    if size > 8:
+        return _parts(address, 8) + _parts((address + 8) % (1 << 64), size - 8)
     if address % PAGE + size <= PAGE:
         return [(address, size)]
     return [((address + n) % (1 << 64), 1) for n in range(size)]

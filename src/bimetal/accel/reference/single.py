@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...ir.evaluate import Access, Machine, evaluate
+from ...ir.access import Access
+from ...ir.evaluate import Machine, evaluate
 from ...ir.softfloat import Environment
 from ...isa.describe import Decoded
 from ..profile import RegisterStore

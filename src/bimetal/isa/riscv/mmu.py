@@ -59,6 +59,12 @@ def context(cpu: Cpu) -> Value:
     )
 
 
+@rv64.routine(returns=8)
+def user_context(cpu: Cpu) -> Value:
+    """The TLBs of accesses with the rights of U-mode."""
+    return const(CONTEXT_USER, 8)
+
+
 def _by_access(access: Value, load: int, store: int, fetch: int) -> Value:
     return select(access == LOAD, const(load, 64), select(access == STORE, const(store, 64), fetch))
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from ..ir.effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from ..ir.value import Value
 from . import host
+from .emit import RARELY, Emitter
 
-__all__ = ["FP_OPS", "RARELY", "USUALLY", "FpLowering", "declarations", "for_reference"]
-
-# Weights of branches; `tlb.METADATA` defines them.
-RARELY, USUALLY = "!prof !0", "!prof !1"
+__all__ = ["FloatLowering", "declarations", "for_reference"]
 
 _TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
@@ -20,43 +17,21 @@ _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "
 _COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole")}
 _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
             "to_unsigned": "fptoui"}  # fmt: skip
-_ENVIRONMENT = ("fp_flags", "fp_set_flags", "fp_raise", "fp_set_rounding")
-
-FP_OPS = frozenset((*_ARITHMETIC, *_COMPARE, *_CONVERT, "fconvert", "fp_nan", *_ENVIRONMENT))
 
 
-def for_reference(value: Value) -> bool:
+def for_reference(operation: FloatOperation) -> bool:
     """Whether an operation is one that hosts do not have: anything in half precision."""
-    if value.op not in FP_OPS or value.op in _ENVIRONMENT:
-        return False
-    formats = {value.width, *(arg.width for arg in value.args)}
-    return 16 in formats
+    return 16 in operation.formats
 
 
-class FpLowering:
-    """The floating-point half of `lower.Lowering`."""
+class FloatLowering(Emitter):
+    """Arithmetic, conversions, and the host's floating-point environment."""
 
-    let: Callable[[str], str]
-    put: Callable[[str], None]
-    operand: Callable[[Value], str]
-    fresh: Callable[..., str]
-    branch: Callable[..., None]
-    label: Callable[[str], None]
-    end: Callable[[str], None]
-    at: str
-    allocas: list[str]
-    names: dict[Value, str]
-
-    def floating(self, value: Value) -> None:
-        """Lower one floating-point operation."""
-        if value.op in _ENVIRONMENT:
-            getattr(self, f"_{value.op}")(value)
-        elif value.op in _ARITHMETIC:
+    def op_float(self, value: FloatOperation) -> None:
+        if value.op in _ARITHMETIC:
             self.names[value] = self._arithmetic(value)
         elif value.op in _COMPARE:
             self.names[value] = self._compare(value)
-        elif value.op == "fp_nan":
-            self.names[value] = self._with_nan(value)
         else:
             self.names[value] = self._conversion(value)
 
@@ -68,7 +43,7 @@ class FpLowering:
     def _bits(self, name: str, width: int) -> str:
         return self.let(f"bitcast {_TYPES[width]} {name} to i{width}")
 
-    def _arithmetic(self, value: Value) -> str:
+    def _arithmetic(self, value: FloatOperation) -> str:
         operands = [self._number(arg) for arg in value.args]
         kind, suffix = operands[0][0], f"f{value.width}"
         arguments = ", ".join(f"{k} {n}" for k, n in operands)
@@ -76,7 +51,7 @@ class FpLowering:
         result = self.let(f"call {kind} {name}({arguments}, {_DYNAMIC}) strictfp")
         return self._bits(result, value.width)
 
-    def _compare(self, value: Value) -> str:
+    def _compare(self, value: FloatOperation) -> str:
         (kind, a), (_, b) = (self._number(arg) for arg in value.args)
         intrinsic, predicate = _COMPARE[value.op]
         name = f"@llvm.experimental.constrained.{intrinsic}.f{value.args[0].width}"
@@ -85,9 +60,9 @@ class FpLowering:
             f"metadata {_STRICT}) strictfp"
         )
 
-    def _with_nan(self, value: Value) -> str:
+    def op_fp_nan(self, value: WithNan) -> None:
         """A branch, for what it skips is rare: so nothing waits for the comparison."""
-        result, nan = value.args
+        result, nan = value.result, value.nan
         kind, number = self._number(result)
         name = f"@llvm.experimental.constrained.fcmp.f{result.width}"
         is_nan = self.let(
@@ -100,11 +75,11 @@ class FpLowering:
         self.end(f"br label {on}")
         self.label(on)
         bits = f"i{value.width}"
-        return self.let(
+        self.names[value] = self.let(
             f"phi {bits} [ {self.operand(result)}, {before} ], [ {self.operand(nan)}, {other} ]"
         )
 
-    def _conversion(self, value: Value) -> str:
+    def _conversion(self, value: FloatOperation) -> str:
         source = value.args[0]
         prefix = "@llvm.experimental.constrained."
         if value.op in ("from_signed", "from_unsigned"):
@@ -141,7 +116,7 @@ class FpLowering:
         self.put(f"store i32 {value}, ptr {cell}")
         self.put(host.current().write.format(cell=cell))
 
-    def _fp_flags(self, value: Value) -> None:
+    def op_fp_flags(self, value: FloatFlags) -> None:
         _, environment = self._read_environment()
         flags = "0"
         for n, bit in enumerate(host.current().flag_bits):
@@ -150,6 +125,11 @@ class FpLowering:
             placed = self.let(f"shl i32 {one}, {n}")
             flags = self.let(f"or i32 {flags}, {placed}")
         self.names[value] = self.let(f"trunc i32 {flags} to i5")
+
+    def op_fp_control(self, value: FloatControl) -> None:
+        {"fp_set_flags": self._set_flags, "fp_raise": self._raise, "fp_set_rounding": self._round}[
+            value.op
+        ](value.new)
 
     def _host_flags(self, value: Value) -> str:
         """Five generic flags at their places in the host's register."""
@@ -162,25 +142,25 @@ class FpLowering:
             result = self.let(f"or i32 {result}, {placed}")
         return result
 
-    def _fp_set_flags(self, value: Value) -> None:
+    def _set_flags(self, flags: Value) -> None:
         cell, environment = self._read_environment()
         mask = ~sum(1 << bit for bit in host.current().flag_bits)
         cleared = self.let(f"and i32 {environment}, {mask}")
-        new = self.let(f"or i32 {cleared}, {self._host_flags(value.args[0])}")
+        new = self.let(f"or i32 {cleared}, {self._host_flags(flags)}")
         self._write_environment(cell, new)
 
-    def _fp_raise(self, value: Value) -> None:
+    def _raise(self, flags: Value) -> None:
         cell, environment = self._read_environment()
-        new = self.let(f"or i32 {environment}, {self._host_flags(value.args[0])}")
+        new = self.let(f"or i32 {environment}, {self._host_flags(flags)}")
         self._write_environment(cell, new)
 
-    def _fp_set_rounding(self, value: Value) -> None:
+    def _round(self, mode: Value) -> None:
         target = host.current()
         cell, environment = self._read_environment()
         # The host's encodings of modes 0 to 3, two bits each, looked up by shifting.
         table = sum(code << 2 * n for n, code in enumerate(target.rounding))
-        mode = self.let(f"zext i3 {self.operand(value.args[0])} to i32")
-        twice = self.let(f"shl i32 {mode}, 1")
+        number = self.let(f"zext i3 {self.operand(mode)} to i32")
+        twice = self.let(f"shl i32 {number}, 1")
         amount = self.let(f"and i32 {twice}, 6")
         code = self.let(f"lshr i32 {table}, {amount}")
         field = self.let(f"and i32 {code}, 3")

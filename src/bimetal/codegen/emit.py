@@ -1,0 +1,84 @@
+"""LLVM text, written instruction by instruction: what every lowering builds on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from ..ir.value import Value
+
+__all__ = ["RARELY", "USUALLY", "Emitter"]
+
+# Weights of branches; `tlb.METADATA` defines them.
+RARELY, USUALLY = "!prof !0", "!prof !1"
+
+
+class Emitter(ABC):
+    """Writes one LLVM function's body. `lines` grow; `open` tells whether code can be reached."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.exits: list[str] = []
+        self.names: dict[Value, str] = {}
+        self.open = True
+        self.at = "%entry"
+        self._count = 0
+
+    @abstractmethod
+    def operand(self, value: Value) -> str:
+        """The LLVM operand for a value."""
+
+    def fresh(self, prefix: str = "v") -> str:
+        """A new local name."""
+        self._count += 1
+        return f"%{prefix}{self._count}"
+
+    def put(self, line: str) -> None:
+        """Append an instruction, unless nothing can reach it."""
+        if self.open:
+            self.lines.append("  " + line)
+
+    def let(self, line: str) -> str:
+        """Append an instruction with a result; its name."""
+        name = self.fresh()
+        self.put(f"{name} = {line}")
+        return name
+
+    def label(self, name: str) -> None:
+        """Start a basic block."""
+        plain = name.removeprefix("%")
+        self.lines.append(f"{plain}:")
+        self.open, self.at = True, f"%{plain}"
+
+    def end(self, line: str) -> None:
+        """Append a terminator."""
+        self.put(line)
+        self.open = False
+
+    def aside(self, write: Callable[[], None]) -> str:
+        """A label whose code, written by ``write``, stands behind the rest of the function."""
+        label = self.fresh("exit")
+        lines, was_open, at, self.lines = self.lines, self.open, self.at, []
+        self.label(label)
+        write()
+        self.exits += self.lines
+        self.lines, self.open, self.at = lines, was_open, at
+        return label
+
+    def branch(self, condition: str, then: str, otherwise: str, weight: str = "") -> None:
+        """A conditional branch; ``weight`` may be rarely (then is cold) or usually."""
+        tail = f", {weight}" if weight else ""
+        self.end(f"br i1 {condition}, label {then}, label {otherwise}{tail}")
+
+    def pointer(self, base: str, offset: int | str) -> str:
+        """``base`` plus a number of bytes."""
+        return base if offset == 0 else self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
+
+    def narrow(self, name: str, kind: str, width: int) -> str:
+        """The low ``width`` bits of a value of LLVM type ``kind``."""
+        return name if kind == f"i{width}" else self.let(f"trunc {kind} {name} to i{width}")
+
+    def widen(self, name: str, kind: str, width: int) -> str:
+        """A value of ``width`` bits, zero-extended to ``kind``."""
+        return name if kind == f"i{width}" else self.let(f"zext i{width} {name} to {kind}")

@@ -1,0 +1,73 @@
+"""How memory is accessed: address space, width, order, alignment, privilege, byte order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["WIDTHS", "Access", "Order", "Space"]
+
+WIDTHS = (8, 16, 32, 64, 128)
+
+
+class Space(Enum):
+    """What an address is an address of."""
+
+    VIRTUAL = "virtual"
+    """The guest's own: translated, and what a program's loads and stores use."""
+
+    PHYSICAL = "physical"
+    """Guest-physical: what a page table walk reads. Memory only, never devices."""
+
+
+class Order(Enum):
+    """How an access is ordered with others of its vCPU, as other vCPUs see them."""
+
+    PLAIN = "plain"
+    """Not at all, but for what depends on it."""
+
+    ACQUIRE = "acquire"
+    """Before all accesses that follow it."""
+
+    RELEASE = "release"
+    """Behind all accesses that precede it."""
+
+    SEQUENTIAL = "sequential"
+    """In one order of all such accesses that every vCPU agrees on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One access of ``width`` bits.
+
+    ``aligned`` ones trap when misaligned, others are split. ``unprivileged`` ones have the rights
+    of user mode whatever the mode is. ``big_endian`` says which byte comes first. Atomic updates
+    are always aligned and at least as ordered as ``order`` says.
+    """
+
+    width: int
+    aligned: bool = False
+    space: Space = Space.VIRTUAL
+    order: Order = Order.PLAIN
+    unprivileged: bool = False
+    big_endian: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width not in WIDTHS:
+            raise ValueError(f"an access of {self.width} bits; there are {WIDTHS}")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.width // 8
+
+    def __str__(self) -> str:
+        words = [str(self.width)]
+        words += ["aligned"] if self.aligned else []
+        words += [part.value for part in (self.space, self.order) if part not in _USUAL]
+        words += ["unprivileged"] if self.unprivileged else []
+        words += ["big-endian"] if self.big_endian else []
+        return ".".join(words)
+
+
+_USUAL = (Space.VIRTUAL, Order.PLAIN)

@@ -1,0 +1,82 @@
+"""What a block does, from one walk over it: all that the code generator asks of a trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .access import Space
+from .effects import Amo, Cas, FloatOperation, If, Jump, Load, Set, Store, Sync, facts
+from .ops import signed
+from .value import Block, Value
+
+__all__ = ["Analysis", "MemoryAccess", "distance"]
+
+MemoryAccess = Load | Store | Amo | Cas
+
+
+def distance(target: Value) -> int | None:
+    """How far from its own address a jump to ``target`` leads, signed; None if that is not
+    constant."""
+    if target.op == "pc":
+        return 0
+    if target.op == "add" and target.args[0].op == "pc" and target.args[1].known:
+        return signed(int(target.args[1]), target.width)
+    return None
+
+
+@dataclass(slots=True)
+class Analysis:
+    """A block, looked at.
+
+    Fast code does what is not in cold blocks: ``frame`` tells whether it would need a stack frame,
+    ``accesses``, ``floats`` and ``jumps`` are its operations of these kinds. ``cold`` tells whether
+    there is a cold block, ``syncs`` whether anything may change mode or translation. ``sets`` are
+    all writes of registers. ``falls`` tells whether control may come out at the end.
+    """
+
+    block: Block
+    frame: bool = False
+    cold: bool = False
+    syncs: bool = False
+    falls: bool = True
+    accesses: list[MemoryAccess] = field(default_factory=list)
+    floats: list[FloatOperation] = field(default_factory=list)
+    jumps: list[Jump] = field(default_factory=list)
+    sets: list[Set] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.falls = self._walk(self.block, fast=True)
+
+    def _walk(self, block: Block, fast: bool) -> bool:
+        """Look at a block; whether control comes out behind it."""
+        falls = True
+        for value in block:
+            if isinstance(value, If):
+                branches = value.branches
+                self.cold = self.cold or branches.cold
+                # What fast code leaves to others may come out anywhere.
+                then = self._walk(branches.then, fast and not branches.cold) or branches.cold
+                otherwise = self._walk(branches.otherwise, fast)
+                falls = falls and (then or otherwise)
+            else:
+                self._note(value, fast)
+                falls = falls and not facts(value).ends
+        return falls
+
+    def _note(self, value: Value, fast: bool) -> None:
+        if isinstance(value, Set):
+            self.sets.append(value)
+        elif isinstance(value, Sync):
+            self.syncs = True
+        if not fast:
+            return
+        self.frame = self.frame or facts(value).frame
+        match value:
+            case Load() | Store() | Amo() | Cas():
+                self.accesses.append(value)
+                # Only virtual addresses have a TLB.
+                self.frame = self.frame or value.access.space is not Space.VIRTUAL
+            case FloatOperation():
+                self.floats.append(value)
+            case Jump():
+                self.jumps.append(value)

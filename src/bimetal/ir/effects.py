@@ -1,0 +1,435 @@
+"""Operations with an effect: a class each, with named operands, and one table of what they do.
+
+A pure operation (`ops`) is a `Value` and nothing else. What reads or writes registers, memory or
+the engine, or decides where control goes, is an `Effect`. `FACTS` says of each what it reads and
+writes and how it may end, and is all that `check`, `analysis` and the code generator ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from .access import Access
+from .value import Block, Value
+
+__all__ = [
+    "FACTS", "Amo", "Branches", "Callee", "Cas", "Effect", "Facts", "Fence", "FloatControl",
+    "FloatFlags", "FloatOperation", "Get", "HostCall", "If", "Jump", "Leave", "Load", "Local",
+    "LocalGet", "LocalSet", "Operand", "Pc", "Return", "RoutineCall", "Set", "Store", "Sync",
+    "Trap", "WithNan", "facts",
+]  # fmt: skip
+
+
+class Callee(Protocol):
+    """A routine, as far as a call of it needs to know: `isa.trace.Routine` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def returns(self) -> int: ...
+    @property
+    def widths(self) -> Mapping[str, int]: ...
+    def block(self) -> Block: ...
+
+
+class Operand:
+    """An operand of an effect under its name."""
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def __get__(self, effect: Value, owner: type[Value]) -> Value:
+        return effect.args[self._number]
+
+
+class Effect(Value):
+    """Base of all operations with an effect. ``name`` is what listings and lowerings call it."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    def __init__(self, width: int = 0, *operands: Value):
+        super().__init__(self.name, width, operands)
+
+    def detail(self) -> str:
+        """What distinguishes it from others of its class, for people."""
+        return ""
+
+
+# -- registers
+
+
+class Get(Effect):
+    """A register of ``file``, of ``width`` bits."""
+
+    __slots__ = ("file",)
+    name = "get"
+    index = Operand(0)
+
+    def __init__(self, file: str, width: int, index: Value):
+        super().__init__(width, index)
+        self.file = file
+
+    def detail(self) -> str:
+        return self.file
+
+
+class Set(Effect):
+    """Write a register of ``file``."""
+
+    __slots__ = ("file",)
+    name = "set"
+    index, new = Operand(0), Operand(1)
+
+    def __init__(self, file: str, index: Value, new: Value):
+        super().__init__(0, index, new)
+        self.file = file
+
+    def detail(self) -> str:
+        return self.file
+
+
+class Pc(Effect):
+    """The address of the instruction itself."""
+
+    __slots__ = ()
+    name = "pc"
+
+
+# -- memory
+
+
+class Load(Effect):
+    """What memory holds at an address."""
+
+    __slots__ = ("access",)
+    name = "load"
+    address = Operand(0)
+
+    def __init__(self, address: Value, access: Access):
+        super().__init__(access.width, address)
+        self.access = access
+
+    def detail(self) -> str:
+        return str(self.access)
+
+
+class Store(Effect):
+    """Put a value into memory."""
+
+    __slots__ = ("access",)
+    name = "store"
+    address, new = Operand(0), Operand(1)
+
+    def __init__(self, address: Value, new: Value, access: Access):
+        super().__init__(0, address, new)
+        self.access = access
+
+    def detail(self) -> str:
+        return str(self.access)
+
+
+class Amo(Effect):
+    """Atomically combine memory with ``operand`` by ``operation``, a name that LLVM's atomicrmw
+    has ("add", "xchg", "umax" ...); the value is what was there before."""
+
+    __slots__ = ("access", "operation")
+    name = "amo"
+    address, operand = Operand(0), Operand(1)
+
+    def __init__(self, address: Value, operand: Value, access: Access, operation: str):
+        super().__init__(access.width, address, operand)
+        self.access, self.operation = access, operation
+
+    def detail(self) -> str:
+        return f"{self.operation} {self.access}"
+
+
+class Cas(Effect):
+    """Atomically store ``new`` where memory holds ``expected``; what was there before."""
+
+    __slots__ = ("access",)
+    name = "cas"
+    address, expected, new = Operand(0), Operand(1), Operand(2)
+
+    def __init__(self, address: Value, expected: Value, new: Value, access: Access):
+        super().__init__(access.width, address, expected, new)
+        self.access = access
+
+    def detail(self) -> str:
+        return str(self.access)
+
+
+class Fence(Effect):
+    """Order accesses before it before those after it. One that is not ``full`` lets later loads
+    pass earlier stores, as every x86-64 host does anyway."""
+
+    __slots__ = ("full",)
+    name = "fence"
+
+    def __init__(self, full: bool = True):
+        super().__init__()
+        self.full = full
+
+    def detail(self) -> str:
+        return "full" if self.full else ""
+
+
+# -- control
+
+
+@dataclass(slots=True)
+class Branches:
+    """The two blocks of an `If`. A cold one is left to the slow form of a handler."""
+
+    then: Block
+    otherwise: Block = field(default_factory=Block)
+    cold: bool = False
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter((self.then, self.otherwise))
+
+
+class If(Effect):
+    """One of two blocks, by a bit."""
+
+    __slots__ = ("branches",)
+    name = "if"
+    condition = Operand(0)
+
+    def __init__(self, condition: Value, branches: Branches):
+        super().__init__(0, condition)
+        self.branches = branches
+
+
+class Jump(Effect):
+    """Go on at ``target`` instead of the next instruction. Nothing may follow on its path."""
+
+    __slots__ = ()
+    name = "jump"
+    target = Operand(0)
+
+    def __init__(self, target: Value):
+        super().__init__(0, target)
+
+
+class Trap(Effect):
+    """Raise an exception: the instruction has no effect but what the ISA's trap does."""
+
+    __slots__ = ()
+    name = "trap"
+    cause, value = Operand(0), Operand(1)
+
+    def __init__(self, cause: Value, value: Value):
+        super().__init__(0, cause, value)
+
+
+class Sync(Effect):
+    """Mode, translation or interrupt enables may have changed."""
+
+    __slots__ = ()
+    name = "sync"
+
+
+class Leave(Effect):
+    """Leave native code before the next instruction, with arguments for whoever is asked."""
+
+    __slots__ = ("reason",)
+    name = "leave"
+
+    def __init__(self, reason: str, *arguments: Value):
+        super().__init__(0, *arguments)
+        self.reason = reason
+
+    def detail(self) -> str:
+        return self.reason
+
+
+class RoutineCall(Effect):
+    """Call a routine of the descriptions or the engine."""
+
+    __slots__ = ("routine",)
+    name = "call"
+
+    def __init__(self, routine: Callee, *arguments: Value):
+        super().__init__(routine.returns, *arguments)
+        self.routine = routine
+
+    def detail(self) -> str:
+        return self.routine.name
+
+
+class HostCall(Effect):
+    """Ask the engine, by the name of what is asked."""
+
+    __slots__ = ("question",)
+    name = "hcall"
+
+    def __init__(self, question: str, width: int, *arguments: Value):
+        super().__init__(width, *arguments)
+        self.question = question
+
+    def detail(self) -> str:
+        return self.question
+
+
+class Return(Effect):
+    """End a routine, with a value if it has a result."""
+
+    __slots__ = ()
+    name = "ret"
+
+    def __init__(self, *value: Value):
+        super().__init__(0, *value)
+
+
+# -- variables of the trace
+
+
+class Local(Effect):
+    """A variable that outlives a conditional block."""
+
+    __slots__ = ()
+    name = "local"
+    initial = Operand(0)
+
+    def __init__(self, initial: Value):
+        super().__init__(0, initial)
+
+
+class LocalGet(Effect):
+    """What a variable holds."""
+
+    __slots__ = ()
+    name = "local_get"
+    local = Operand(0)
+
+    def __init__(self, local: Local):
+        super().__init__(local.initial.width, local)
+
+
+class LocalSet(Effect):
+    """Assign to a variable."""
+
+    __slots__ = ()
+    name = "local_set"
+    local, new = Operand(0), Operand(1)
+
+    def __init__(self, local: Local, new: Value):
+        super().__init__(0, local, new)
+
+
+# -- floating point, see `fp`
+
+
+class FloatOperation(Effect):
+    """IEEE 754 arithmetic in the current rounding mode that raises sticky flags.
+
+    ``operation`` is one of `fp`'s: "fadd", "fsqrt", "fconvert", "to_signed", "fless" ...
+    """
+
+    __slots__ = ()
+    name = "float"
+
+    def __init__(self, operation: str, width: int, *operands: Value):
+        super().__init__(width, *operands)
+        self.op = operation
+
+    @property
+    def operation(self) -> str:
+        """Which one."""
+        return self.op
+
+    @property
+    def formats(self) -> set[int]:
+        """The widths in bits of its operands and its result."""
+        return {self.width, *(operand.width for operand in self.args)}
+
+
+class WithNan(Effect):
+    """``result``, but ``nan`` where it is a NaN; raises nothing."""
+
+    __slots__ = ()
+    name = "fp_nan"
+    result, nan = Operand(0), Operand(1)
+
+    def __init__(self, result: Value, nan: Value):
+        super().__init__(result.width, result, nan)
+
+
+class FloatFlags(Effect):
+    """The sticky flags, five bits."""
+
+    __slots__ = ()
+    name = "fp_flags"
+
+    def __init__(self) -> None:
+        super().__init__(5)
+
+
+class FloatControl(Effect):
+    """Change the sticky flags or the rounding mode: ``op`` is "fp_set_flags", "fp_raise" or
+    "fp_set_rounding"."""
+
+    __slots__ = ()
+    name = "fp_control"
+    new = Operand(0)
+
+    def __init__(self, op: str, new: Value):
+        super().__init__(0, new)
+        self.op = op
+
+
+# -- what they do
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine has to know of an effect.
+
+    ``faults``: it may raise a trap, or ask the board, so that the instruction is done again.
+    ``writes``: it changes what the guest can see. ``ends``: control does not come out behind it.
+    ``frame``: it takes a call, so fast code leaves the instruction to its slow form.
+    """
+
+    faults: bool = False
+    writes: bool = False
+    ends: bool = False
+    frame: bool = False
+
+
+FACTS: dict[type[Effect], Facts] = {
+    Get: Facts(),
+    Set: Facts(writes=True),
+    Pc: Facts(),
+    Load: Facts(faults=True),
+    Store: Facts(faults=True, writes=True),
+    Amo: Facts(faults=True, writes=True),
+    Cas: Facts(faults=True, writes=True),
+    Fence: Facts(),
+    If: Facts(),
+    Jump: Facts(ends=True),
+    Trap: Facts(faults=True, ends=True, frame=True),
+    Sync: Facts(frame=True),
+    Leave: Facts(frame=True),
+    RoutineCall: Facts(frame=True),
+    HostCall: Facts(frame=True),
+    Return: Facts(ends=True),
+    Local: Facts(),
+    LocalGet: Facts(),
+    LocalSet: Facts(),
+    FloatOperation: Facts(writes=True),
+    WithNan: Facts(),
+    FloatFlags: Facts(frame=True),
+    FloatControl: Facts(writes=True, frame=True),
+}
+"""By class. The engine adds its own words (`codegen.builder`)."""
+
+_PURE = Facts()
+
+
+def facts(value: Value) -> Facts:
+    """What is known of an operation; nothing happens in a pure one."""
+    return FACTS[type(value)] if isinstance(value, Effect) else _PURE
