@@ -69,7 +69,7 @@ class FakeHost:
         (self.folder / "targets").write_text("".join(f"{row}\n" for row in rows))
 
     def fail(self, message: str) -> None:
-        """Have the network fail."""
+        """Have fetching fail, and apt-get say so."""
         (self.folder / "broken").write_text(message)
 
     def calls(self) -> list[str]:

@@ -111,6 +111,32 @@ def test_a_failure_says_what_apt_said(host: FakeHost, tmp_path: Path) -> None:
     assert "--kernel" in e.value.remedy
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "E: Failed to fetch http://x/InRelease  Error writing - write (28: No space left on device)",
+        "E: You don't have enough free space in /c/archives/.",
+        "E: Write error - write (122: Disk quota exceeded)",
+    ],
+)
+def test_a_full_disk_is_no_matter_of_the_network(
+    host: FakeHost, tmp_path: Path, message: str
+) -> None:
+    host.fail(message)
+    with pytest.raises(BimetalError, match=r"the disk with the cache folder .* is full") as caught:
+        make(tmp_path).update(Silent())
+    assert "network" not in caught.value.remedy
+    assert "XDG_CACHE_HOME" in caught.value.remedy
+
+
+def test_keys_that_are_too_old_are_no_matter_of_the_network(host: FakeHost, tmp_path: Path) -> None:
+    host.fail("W: GPG error: http://x sid InRelease: NO_PUBKEY 1234\nE: x is not signed.")
+    with pytest.raises(BimetalError, match="could not be fetched") as caught:
+        make(tmp_path).update(Silent())
+    assert "network" not in caught.value.remedy
+    assert "debian-archive-keyring" in caught.value.remedy
+
+
 def test_progress_follows_apts_status(host: FakeHost, tmp_path: Path) -> None:
     seen: list[float] = []
 

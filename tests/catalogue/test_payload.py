@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,51 @@ def test_a_failed_download_leaves_the_old_guest(debian: FakeHost) -> None:
     with pytest.raises(BimetalError, match="no network"):
         fetch(NAME, update=True)
     assert fetch(NAME) == old
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("mkdir", errno.EROFS),
+        ("write_text", errno.EDQUOT),
+        ("write_bytes", errno.ENOSPC),
+        ("rename", errno.EIO),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_with_its_folder(
+    debian: FakeHost, monkeypatch: pytest.MonkeyPatch, step: str, error: int
+) -> None:
+    old, before = fetch(NAME), tree_of(cache_folder())
+
+    def refused(path: Path, *_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, refused)
+        with pytest.raises(BimetalError) as caught:
+            fetch(NAME, update=True)
+    assert "cache folder" in caught.value.cause
+    assert "XDG_CACHE_HOME" in caught.value.remedy
+    assert "network" not in caught.value.remedy
+    assert fetch(NAME) == old
+    assert {path for path in tree_of(cache_folder()) if "guests" in path.parts} == {
+        path for path in before if "guests" in path.parts
+    }, "and nothing half made lies about"
+
+
+def tree_of(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_a_package_that_is_damaged_is_fetched_anew(debian: FakeHost) -> None:
+    (package,) = (debian.folder / "pool").glob("busybox-static_*.deb")
+    whole = package.read_bytes()
+    package.write_bytes(whole[:-600])
+    with pytest.raises(BimetalError, match="cannot be unpacked") as caught:
+        fetch(NAME)
+    assert "try again" in caught.value.remedy
+    package.write_bytes(whole)
+    assert fetch(NAME).kernel.exists()
 
 
 def test_packages_without_the_expected_file_say_so(debian: FakeHost) -> None:

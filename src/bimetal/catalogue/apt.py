@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.catalogue.progress import Progress
+from bimetal.catalogue.room import no_room, tells_of_no_room
 
 __all__ = ["Apt", "Package", "check_mirror", "find_keyring", "find_mirror"]
 
@@ -32,6 +33,9 @@ APT_HELPER = "/usr/lib/apt/apt-helper"
 DEBIAN_SUITES = re.compile(
     r"(bookworm|trixie|forky|duke|sid|stable|oldstable|testing|unstable)(-updates|-backports)?"
 )
+
+UNVERIFIED = ("NO_PUBKEY", "is not signed", "EXPKEYSIG")
+"""What apt prints if Debian's keys are older here than the packages' signatures."""
 
 OWN_FILES = "give kernel and initial file system yourself with --kernel and --initrd"
 
@@ -129,6 +133,8 @@ class Apt:
         done = subprocess.run(
             command, env=self._environment(), capture_output=True, text=True, check=False
         )
+        if done.returncode != 0 and tells_of_no_room(done.stderr):
+            raise no_room()
         records = [_package(text) for text in done.stdout.split("\n\n") if text.strip()]
         absent = sorted(set(names) - {package.name for package in records})
         if absent:
@@ -178,11 +184,16 @@ class Apt:
                 raise self._failed(what, log.read())
 
     def _failed(self, what: str, log: str) -> BimetalError:
+        if tells_of_no_room(log):
+            return no_room()
         errors = [line[2:].strip() for line in log.splitlines() if line.startswith("E:")]
         reason = errors[0] if errors else "apt-get failed without a reason"
+        remedy = f"check the network, name another mirror in {MIRROR_VARIABLE}"
+        if any(words in log for words in UNVERIFIED):
+            remedy = "install the newest package debian-archive-keyring"
         return BimetalError(
             f"{what} could not be fetched from {self.mirror}: {reason}",
-            f"check the network, name another mirror in {MIRROR_VARIABLE}, or {OWN_FILES}",
+            f"{remedy}, or {OWN_FILES}",
             ExitCode.UNAVAILABLE,
         )
 
@@ -240,6 +251,12 @@ def check_mirror(suite: str = "trixie") -> str:
             check=False,
         )
     if done.returncode != 0:
+        if tells_of_no_room(done.stderr):
+            raise BimetalError(
+                f"the disk with the temporary folder {tempfile.gettempdir()} is full",
+                "make room there, or set TMPDIR to another folder",
+                ExitCode.UNAVAILABLE,
+            )
         raise BimetalError(
             f"the mirror {mirror} does not answer",
             f"check the network, name another mirror in {MIRROR_VARIABLE}, or {OWN_FILES}",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.catalogue.room import no_room, tells_of_no_room
 
 __all__ = ["unpack"]
 
 
 def unpack(package: Path, into: Path) -> None:
-    """Unpack the files of ``package`` into the folder ``into``, beside what is there."""
+    """Unpack the files of ``package`` into the folder ``into``, beside what is there.
+
+    A package that is damaged is removed, so that the next try fetches it anew.
+    """
     try:
         done = subprocess.run(
             ["dpkg-deb", "--extract", str(package), str(into)],
+            env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -27,8 +33,11 @@ def unpack(package: Path, into: Path) -> None:
             ExitCode.UNAVAILABLE,
         ) from error
     if done.returncode != 0:
+        if tells_of_no_room(done.stderr):
+            raise no_room()
+        package.unlink(missing_ok=True)
         raise BimetalError(
             f"{package.name} cannot be unpacked: {done.stderr.strip()}",
-            "see that the disk with the cache has room, then try again",
+            "try again, which fetches it anew; if that does not help, check the host's disk",
             ExitCode.DATA,
         )

@@ -15,6 +15,7 @@ from bimetal.catalogue.deb import unpack
 from bimetal.catalogue.folder import cache_folder, link_to, locked, remove_scratch, scratch_folder
 from bimetal.catalogue.guests import FileOf, Guest, find
 from bimetal.catalogue.progress import Progress, Silent
+from bimetal.catalogue.room import disk_errors
 
 __all__ = ["Payload", "cached", "fetch"]
 
@@ -84,7 +85,7 @@ def fetch(name: str, progress: Progress | None = None, *, update: bool = False) 
     payload = None if update else cached(guest)
     if payload is not None:
         return payload
-    with locked(_home(guest) / "lock", lambda: progress.step(WAITING)):
+    with disk_errors(), locked(_home(guest) / "lock", lambda: progress.step(WAITING)):
         payload = None if update else cached(guest)  # another process may have made it
         if payload is None:
             _make(guest, progress)
