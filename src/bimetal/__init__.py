@@ -21,20 +21,40 @@ if TYPE_CHECKING:
     from bimetal.catalogue import fetch as fetch_guest
     from bimetal.codegen.store import CodeStore
     from bimetal.isa.names import disassemble
+    from bimetal.machine.aio import AsyncMachine
+    from bimetal.machine.console import Console
+    from bimetal.machine.counting import Stats
+    from bimetal.machine.cpu_view import CpuView
+    from bimetal.machine.device_view import DeviceView
+    from bimetal.machine.expect import EndOfRun, Found, TimedOut
+    from bimetal.machine.memory_view import MemoryView
+    from bimetal.machine.profile import GuestProfile
     from bimetal.machine.result import Ending, Result
+    from bimetal.memory.space import BadAddress
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncMachine": "bimetal.machine.aio",
+    "BadAddress": "bimetal.memory.space",
     "BimetalError": "bimetal.base.errors",
     "CodeStore": "bimetal.codegen.store",
+    "Console": "bimetal.machine.console",
+    "CpuView": "bimetal.machine.cpu_view",
+    "DeviceView": "bimetal.machine.device_view",
+    "EndOfRun": "bimetal.machine.expect",
     "Ending": "bimetal.machine.result",
     "ExitCode": "bimetal.base.errors",
+    "Found": "bimetal.machine.expect",
     "GUESTS": "bimetal.catalogue",
     "Guest": "bimetal.catalogue",
+    "GuestProfile": "bimetal.machine.profile",
     "Machine": "bimetal.boards",
+    "MemoryView": "bimetal.machine.memory_view",
     "Payload": "bimetal.catalogue",
     "Result": "bimetal.machine.result",
+    "Stats": "bimetal.machine.counting",
+    "TimedOut": "bimetal.machine.expect",
     "cache_folder": "bimetal.catalogue",
     "cached_guest": "bimetal.catalogue:cached",
     "check_kvm": "bimetal.accel.kvm.examine",
@@ -50,14 +70,25 @@ _HOMES = {
 
 __all__ = [
     "GUESTS",
+    "AsyncMachine",
+    "BadAddress",
     "BimetalError",
     "CodeStore",
+    "Console",
+    "CpuView",
+    "DeviceView",
+    "EndOfRun",
     "Ending",
     "ExitCode",
+    "Found",
     "Guest",
+    "GuestProfile",
     "Machine",
+    "MemoryView",
     "Payload",
     "Result",
+    "Stats",
+    "TimedOut",
     "cache_folder",
     "cached_guest",
     "check_kvm",

@@ -47,7 +47,7 @@ def test_a_program_prints_each_lap_s_result_and_time(tmp_path: Path) -> None:
         vm.start()
         assert vm.wait(120).code == 0
         seen = laps(Run(None, 0, vm.console.read(), 0))["stream"]
-        counted = regions(Run(None, 0, vm.stats(), 0))
+        counted = regions(Run(None, 0, str(vm.stats()), 0))
     assert [lap.result for lap in seen] == ["fde16181d2938ab", "fde16181d2938ab"]
     assert all(lap.seconds > 0 for lap in seen)
     assert (counted is not None) == (vm.accel == "jit")

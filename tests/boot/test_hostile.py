@@ -71,7 +71,7 @@ def test_a_guest_that_writes_everywhere(tmp_path: Path) -> None:
     with machine(program) as vm:
         vm.start()
         vm.wait(120)
-        assert "guest error" in vm.stats()
+        assert "guest error" in str(vm.stats())
 
 
 def test_a_guest_that_writes_all_over_the_devices(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The console as a program uses it."""
 
+import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from bimetal.backends.chars.null import NoChars
 from bimetal.backends.chars.ring import Ring
 from bimetal.base.errors import BimetalError
 from bimetal.machine.console import FIRMWARE_INPUT_LIMIT, Console, ConsoleLine
+from bimetal.machine.expect import EndOfRun, TimedOut
+from bimetal.machine.result import Ending, Result
+from bimetal.machine.world import World
 
 
 class Port:
@@ -30,9 +34,23 @@ class Port:
         return got
 
 
+def started() -> World:
+    world = World()
+    world.started = True
+    return world
+
+
 @pytest.fixture
 def console() -> Console:
-    return Console(NoChars(), threading.Lock(), threading.Event())
+    world = started()
+    console = Console(NoChars(), world)
+    world.on_over.add(console.wake)
+    return console
+
+
+def end(console: Console, result: Result) -> None:
+    with console.lock:
+        console._world.end(result)
 
 
 def later(action: Callable[[], None]) -> threading.Thread:
@@ -55,7 +73,7 @@ def test_expect_finds_texts_and_patterns_in_order(console: Console) -> None:
 def test_expect_waits_for_output(console: Console) -> None:
     def boot() -> None:
         for byte in b"slowly, byte by byte: login: ":
-            with console._lock:
+            with console.lock:
                 console.line.write(bytes((byte,)))
 
     thread = later(boot)
@@ -65,30 +83,118 @@ def test_expect_waits_for_output(console: Console) -> None:
 
 def test_what_does_not_come_shows_the_last_lines(console: Console) -> None:
     console.line.write(b"".join(b"line %d\n" % number for number in range(100)))
-    with pytest.raises(BimetalError) as caught:
+    with pytest.raises(TimedOut) as caught:
         console.expect("login (x):", timeout=0.01)
+    assert isinstance(caught.value, TimeoutError)
     assert caught.value.cause == (
         "the console did not show 'login (x):': nothing like it came for 0.01 s"
     )
-    assert "line 80\n" in caught.value.remedy
-    assert "line 79\n" not in caught.value.remedy
+    assert caught.value.remedy.startswith("its last lines are:\nline 80\n")
+    assert "line 80" in str(caught.value)
 
 
-def test_an_ending_machine_is_not_waited_for(console: Console) -> None:
-    def end() -> None:
-        console._over.set()
-        console.wake()
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        (r"line \d\d", r"for a pattern: expect(re.compile('line \\d\\d'))"),
+        (r"l.*9", "as a pattern it would have been found: expect(re.compile('l.*9'))"),
+        ("^line", "as a pattern it would have been found"),
+        ("login:|Password:", "a text is looked for as it stands"),
+        ("[a-z]{4} ", "as a pattern it would have been found"),
+        (r"\$ ", "a text is looked for as it stands"),
+        ("a|(", ""),
+        ("root@debian:~# ", ""),
+        ("[  OK  ] Reached target", ""),
+        ("Welcome to Debian (x86)!", ""),
+        ("what?", ""),
+    ],
+)
+def test_a_text_that_looks_like_a_pattern_is_told_of(
+    console: Console, wanted: str, hint: str
+) -> None:
+    console.line.write(b"line 9\n")
+    with pytest.raises(TimedOut) as caught:
+        console.expect(wanted, timeout=0)
+    assert hint in caught.value.remedy
+    assert ("re.compile" in caught.value.remedy) == bool(hint)
 
-    thread = later(end)
-    with pytest.raises(BimetalError, match="the machine has ended"):
-        console.expect("login:", timeout=60)
+
+def test_characters_that_are_not_ascii(console: Console) -> None:
+    console.line.write("\xff".encode("latin-1") + "Größe: 5 µm, weiter".encode())
+    found = console.expect(re.compile(r"GRÖSSE|größe: (\w) ([µn]m)", re.IGNORECASE))
+    assert (found.text, found.groups, found.before) == ("Größe: 5 µm", ("5", "µm"), "\ufffd")
+    assert console.expect(", ").before == ""
+    assert console.read() == "weiter"
+
+
+def test_bytes_and_patterns_of_bytes(console: Console) -> None:
+    console.line.write(b"\x7fELF\x02\xfe\n")
+    assert console.expect(b"\x7fE").text == "\x7fE"
+    assert console.expect(re.compile(rb"F([\x01-\x03])\xfe")).groups == ("\x02",)
+    assert console.read() == "\n"
+
+
+def test_what_cannot_be_expected(console: Console) -> None:
+    with pytest.raises(TypeError, match="give a text or a compiled pattern, not 5"):
+        console.expect(5)  # type: ignore[arg-type]
+
+
+def test_without_a_timeout_the_end_is_waited_for(console: Console) -> None:
+    thread = later(lambda: end(console, Result(Ending.POWER_OFF, 3)))
+    with pytest.raises(EndOfRun, match=r"the machine has ended, power off, code 3") as caught:
+        console.expect("login:", timeout=None)
     thread.join()
+    assert caught.value.result == Result(Ending.POWER_OFF, 3)
+    assert not isinstance(caught.value, TimeoutError)
+    assert "(no output at all)" in caught.value.remedy
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.args, again.result) == (EndOfRun, caught.value.args, again.result)
 
 
 def test_output_before_the_end_is_found_after_it(console: Console) -> None:
     console.line.write(b"done")
-    console._over.set()
+    end(console, Result(Ending.STOPPED))
     assert console.expect("done").text == "done"
+
+
+def test_a_defect_is_not_taken_for_the_end(console: Console) -> None:
+    failure = ZeroDivisionError()
+    console._world.fail(failure)
+    with pytest.raises(EndOfRun, match="the machine has failed") as caught:
+        console.expect("login:")
+    assert caught.value.__cause__ is failure
+
+
+def test_before_the_start_nothing_is_expected() -> None:
+    console = Console(NoChars(), World())
+    with pytest.raises(BimetalError, match=r"the machine was not started.*call start\(\) first"):
+        console.expect("login:")
+
+
+def test_each_output_is_for_one_of_two_threads_that_wait_for_it(console: Console) -> None:
+    found: list[str] = []
+    mark = re.compile(r"<\d>")
+    threads = [later(lambda: found.append(console.expect(mark, timeout=20).text)) for _ in range(2)]
+    for byte in b"<1> and <2>":
+        with console.lock:
+            console.line.write(bytes((byte,)))
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == ["<1>", "<2>"]
+
+
+def test_a_line_is_sent_with_its_end(console: Console) -> None:
+    port = Port(console.line)
+    console.sendline("ls")
+    console.sendline(b"\xff", end="\r")
+    console.sendline()
+    assert port.read() == b"ls\n\xff\r\n"
+
+
+def test_a_console_says_where_it_leads(console: Console) -> None:
+    console.line.write(b"x" * 1234)
+    assert repr(console) == "<console NoChars: 1,234 bytes of output>"
+    assert repr(Console(NoChars(), World(), "none")) == "<console none: 0 bytes of output>"
 
 
 def test_typing_reaches_the_port_as_it_has_room(console: Console) -> None:
@@ -131,7 +237,7 @@ def test_firmware_input_holds_the_sender_and_loses_nothing(console: Console) -> 
 
 def test_a_person_sees_what_a_program_sees() -> None:
     person = Ring()
-    console = Console(person, threading.Lock(), threading.Event())
+    console = Console(person, started())
     port = Port(console.line)
     console.line.write(b"hello")
     person.send(b"typed")

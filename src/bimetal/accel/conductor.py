@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-import sys
 import threading
 import uuid
 from collections import Counter
@@ -32,14 +31,11 @@ from ..codegen.store import CodeStore
 from ..codegen.worker import Compiled, Job, Worker, joint_name
 from .heat import Heat, Page, Spot
 from .known import Known, Loaded
+from .switching import QUICK_SWITCHING
 
 __all__ = ["Conductor", "Statistics"]
 
 _log = logger("translator")
-
-# How long a thread may hold Python's lock while another waits for it. A hart that comes back from
-# native code must not wait the usual five milliseconds for the conductor.
-SWITCH_INTERVAL = 0.0002
 
 
 @dataclass(slots=True)
@@ -101,7 +97,8 @@ class Conductor:
         self._attending = threading.Lock()
         self._stop = threading.Event()
         self.statistics = Statistics()
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        self._closed = False
+        QUICK_SWITCHING.begin()
         self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
         if not policy.wait:
             self._thread.start()
@@ -129,6 +126,9 @@ class Conductor:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        if not self._closed:
+            self._closed = True
+            QUICK_SWITCHING.end()
         if self._worker is not None:
             self._worker.close()
             self._leave()

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 __all__ = ["BimetalError", "ExitCode", "GuestError"]
 
 
-class ExitCode:
+class ExitCode(IntEnum):
     """Exit codes of the command line, after sysexits(3) where it has a fitting one."""
 
     FAILURE = 1
@@ -30,7 +32,8 @@ class BimetalError(Exception):
     """
 
     def __init__(self, cause: str, remedy: str = "", exit_code: int = ExitCode.FAILURE):
-        super().__init__(cause, remedy, exit_code)
+        # Exception's own, as a subclass may be an OSError too, whose arguments mean something else.
+        Exception.__init__(self, cause, remedy, exit_code)
         self.cause, self.remedy, self.exit_code = cause, remedy, exit_code
 
     def __str__(self) -> str:

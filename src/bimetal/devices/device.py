@@ -80,6 +80,13 @@ class Device:
         """Take the name that the board gives, as in ``uart@10000000``."""
         self.name = self.events.source = name
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def parts(self) -> Iterable[object]:
+        """Devices that this one carries, as a slot does."""
+        return ()
+
     def properties(self) -> Mapping[str, Property]:
         """What a device tree says of this device besides address, interrupt and ``compatible``."""
         return {}

@@ -33,6 +33,9 @@ class Output(Generic[T]):
         self.name = name
         self.targets: list[Callable[[T], object]] = []
 
+    def __repr__(self) -> str:
+        return f"<output {self.name}>"
+
     def connect(self, target: Callable[[T], object]) -> None:
         """Let ``target`` hear what the device says from now on."""
         self.targets.append(target)
@@ -50,6 +53,9 @@ class Level(Output[bool]):
     def __init__(self, name: str):
         super().__init__(name)
         self.high = False
+
+    def __repr__(self) -> str:
+        return f"<output {self.name}, {'high' if self.high else 'low'}>"
 
     def __call__(self, signal: bool) -> None:
         if signal != self.high:

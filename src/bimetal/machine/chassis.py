@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from bimetal.base.clock import Clock
+from bimetal.base.near import did_you_mean
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
@@ -168,13 +169,20 @@ class Chassis:
         if self.driver is not None:
             self.driver(cpu, line, level)
 
+    @property
+    def device_names(self) -> list[str]:
+        """The names of all devices, in the order in which they were added."""
+        return [placement.device.name for placement in self.placements]
+
     def device(self, name: str) -> Device:
-        """The device of that name, as in ``uart@10000000``. KeyError that lists the names."""
+        """The device of that name, as in ``uart@10000000``. KeyError with the names."""
         for placement in self.placements:
             if placement.device.name == name:
                 return placement.device
-        names = ", ".join(placement.device.name for placement in self.placements)
-        raise KeyError(f"the machine has no device {name!r}, only {names}")
+        names = self.device_names
+        hint = did_you_mean(name, names)
+        known = f"only {', '.join(names)}" + f"; {hint}" * bool(hint)
+        raise KeyError(f"the machine has no device {name!r}, {known}")
 
     def reset(self) -> None:
         """Reset every device."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.ring import Ring
@@ -13,8 +12,11 @@ from bimetal.backends.chars.tee import Tee
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import LONGEST_WAIT, RealClock
 from bimetal.base.errors import BimetalError
+from bimetal.machine.expect import EndOfRun, Found, TimedOut, Waits, Wanted, as_text
+from bimetal.machine.listeners import Listeners
+from bimetal.machine.world import World
 
-__all__ = ["Console", "ConsoleLine", "Found"]
+__all__ = ["GATHER_SECONDS", "Console", "ConsoleLine", "Search"]
 
 FIRMWARE_INPUT_LIMIT = 256
 """Bytes of input that wait for calls to firmware, while those are what reads the console."""
@@ -86,42 +88,36 @@ class ConsoleLine:
             self._receive(data)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What `Console.expect` saw: the ``text`` that matched, the ``groups`` of the pattern, and the
-    output ``before`` it that nobody had read yet."""
-
-    text: str
-    groups: tuple[str, ...]
-    before: str
-
-
 class Console:
     """The console as a program uses it. Its methods may be called from any thread.
 
     Output is kept in a ring of some megabytes; what `expect` and `read` have returned is not
-    returned again.
+    returned again. ``name`` says where the far end is.
     """
 
-    def __init__(self, end: CharBackend, lock: threading.Lock, over: threading.Event):
-        self._lock, self._over = lock, over
+    def __init__(self, end: CharBackend, world: World, name: str = ""):
+        self.name = name or type(end).__name__
+        self._world, self.lock = world, world.lock
         self._ring = Ring()
-        self._ring.on_output = self._heard
+        self._ring.on_output = self.wake
         self._end = end
         self.line = ConsoleLine(Tee(self._ring, end))
         self._position = 0
-        self._news = threading.Event()
+        self._listeners = Listeners()
+
+    def __repr__(self) -> str:
+        return f"<console {self.name}: {self._ring.total:,} bytes of output>"
 
     @property
     def log(self) -> str:
         """All output that is kept."""
-        with self._lock:
-            return _text(self._ring.output)
+        with self.lock:
+            return as_text(self._ring.output)
 
     def send(self, text: str | bytes) -> None:
         """Type ``text``. Raises `BimetalError` if the guest has not read what was typed before."""
         data = text.encode() if isinstance(text, str) else text
-        with self._lock:
+        with self.lock:
             taken = self._ring.send(data)
         if taken < len(data):
             raise BimetalError(
@@ -129,77 +125,114 @@ class Console:
                 "send less at once, and wait for the guest's answer in between",
             )
 
+    def sendline(self, text: str | bytes = "", end: str = "\n") -> None:
+        """Type ``text`` and a line's ``end``, as `send` does. Linux takes any; some firmware (UEFI)
+        wants ``end="\\r"``, which is what the Enter key sends."""
+        data = text.encode() if isinstance(text, str) else text
+        self.send(data + end.encode())
+
     def read(self) -> str:
         """The output since the last call of `read` or `expect`."""
-        with self._lock:
+        with self.lock:
             data = self._ring.since(self._position)
             self._position = self._ring.total
-        return _text(data)
+        return as_text(data)
 
-    def expect(self, wanted: str | re.Pattern[str], timeout: float = 60) -> Found:
-        """Wait until the output shows ``wanted``, a text or a compiled regular expression.
+    def expect(self, wanted: Waits, timeout: float | None = 60) -> Found:
+        """Wait until the output shows ``wanted``: a text as it stands, or a compiled regular
+        expression.
 
-        Raises `BimetalError`, with the last lines of output, after ``timeout`` seconds or when
-        the machine ends.
+        Raises `TimedOut`, a TimeoutError, after ``timeout`` seconds, and `EndOfRun` when the run
+        ends; both show the last lines of output. Raises `BimetalError` before the start.
         """
-        pattern = _pattern(wanted)
-        clock = RealClock()
-        while True:
-            # Looked at before the output: what came before the end is seen.
-            over = self._over.is_set()
-            self._news.clear()
-            found = self._search(pattern)
-            if found is not None:
-                return found
-            left = timeout - clock.now_ns() / 1e9
-            if over or left <= 0:
-                shown = wanted if isinstance(wanted, str) else wanted.pattern
-                raise self._missing(shown, over, timeout)
-            if self._news.wait(min(left, LONGEST_WAIT)):
-                self._over.wait(GATHER_SECONDS)
+        news = threading.Event()
+
+        def heard() -> None:
+            if not news.is_set():
+                news.set()
+
+        with self.search(wanted, timeout, heard) as search:
+            while True:
+                news.clear()
+                found = search.look()
+                if found is not None:
+                    return found
+                if news.wait(search.left):
+                    self._world.over.wait(GATHER_SECONDS)
+
+    @contextmanager
+    def search(
+        self, wanted: Waits, timeout: float | None, heard: Callable[[], None]
+    ) -> Iterator[Search]:
+        """What `expect` is made of: a search, and ``heard`` is called, in whatever thread, when
+        there is something new to look at."""
+        self._world.check_begun("nothing is shown yet")
+        with self._listeners.with_(heard):
+            yield Search(self, wanted, timeout, heard)
+
+    def attempt(self, wish: Wanted, timeout: float | None, late: bool) -> Found | None:
+        """Find ``wish`` in the output that nobody has read. Call with the machine's lock held.
+
+        Raises what `expect` raises if there is no more to come, or it is too ``late``."""
+        data = self._ring.since(self._position)
+        place = wish.find(data)
+        if place is not None:
+            found, end = place
+            self._position = self._ring.total - len(data) + end
+            return found
+        over = self._world.over.is_set()
+        if not (over or late):
+            return None
+        lines = as_text(self._ring.output).splitlines()[-TAIL:] or ["(no output at all)"]
+        remedy = "\n".join([*wish.hints(data), "its last lines are:", *lines])
+        if not over:
+            why = f"nothing like it came for {timeout:g} s"
+            raise TimedOut(f"the console did not show {wish}: {why}", remedy)
+        why = f"the machine has {self._world.state}"
+        error = EndOfRun(f"the console did not show {wish}: {why}", remedy)
+        error.result = self._world.result
+        raise error from self._world.failure
 
     def attach(self, reactor: Reactor) -> None:
         """Let ``reactor`` carry the far end's input."""
         self._end.attach(reactor)
 
     def wake(self) -> None:
-        """Make whoever expects something look again: the machine has ended."""
-        self._news.set()
+        """Tell whoever expects something that there is news."""
+        self._listeners()
 
     def close(self) -> None:
         """Close the far end. What was output stays readable. Idempotent."""
-        with self._lock:
+        with self.lock:
             self._end.close()
 
-    def _heard(self) -> None:
-        if not self._news.is_set():
-            self._news.set()
 
-    def _search(self, pattern: re.Pattern[bytes]) -> Found | None:
-        with self._lock:
-            data = self._ring.since(self._position)
-            match = pattern.search(data)
-            if match is None:
-                return None
-            self._position = self._ring.total - len(data) + match.end()
-        groups = tuple(_text(group or b"") for group in match.groups())
-        return Found(_text(match[0]), groups, _text(data[: match.start()]))
+class Search:
+    """Something that a console is to show within ``timeout`` seconds from now."""
 
-    def _missing(self, wanted: str, over: bool, timeout: float) -> BimetalError:
-        with self._lock:
-            lines = _text(self._ring.output).splitlines()[-TAIL:]
-        shown = "\n".join(lines) if lines else "(no output at all)"
-        why = "the machine has ended" if over else f"nothing like it came for {timeout:g} s"
-        return BimetalError(
-            f"the console did not show {wanted!r}: {why}", f"its last lines are:\n{shown}"
-        )
+    def __init__(
+        self, console: Console, wanted: Waits, timeout: float | None, heard: Callable[[], None]
+    ):
+        self._console, self._wish, self._timeout = console, Wanted(wanted), timeout
+        self._heard, self._clock = heard, RealClock()
 
+    @property
+    def left(self) -> float:
+        """How many seconds it may be waited for at once, less than 0 if it is too late."""
+        if self._timeout is None:
+            return LONGEST_WAIT
+        return min(self._timeout - self._clock.now_ns() / 1e9, LONGEST_WAIT)
 
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
+    def look(self, *, patient: bool = True) -> Found | None:
+        """What was found, or None if that may still come. Raises what `Console.expect` raises.
 
-
-def _pattern(wanted: str | re.Pattern[str]) -> re.Pattern[bytes]:
-    if isinstance(wanted, str):
-        return re.compile(re.escape(wanted.encode()))
-    return re.compile(wanted.pattern.encode(), wanted.flags & ~re.UNICODE)
+        Who is not ``patient`` does not wait for the machine's lock but is told to look again.
+        """
+        lock = self._console.lock
+        if not lock.acquire(blocking=patient):
+            self._heard()
+            return None
+        try:
+            return self._console.attempt(self._wish, self._timeout, late=self.left <= 0)
+        finally:
+            lock.release()

@@ -1,13 +1,48 @@
-"""What the parts of a machine have counted, in one table."""
+"""What the parts of a machine have counted: as a table, and with the time and events beside it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bimetal.machine.runner import Runner
 from bimetal.seam import Counted
 
-__all__ = ["counters_of"]
+__all__ = ["Stats", "counters_of", "stats_of"]
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a run has cost so far; ``str()`` of it is a report.
+
+    ``seconds`` is the machine's time, ``counters`` are as `Machine.counters` gives them, and
+    ``events`` is what went wrong and went on, errors of the guest most of all: how often each
+    happened, by where it was seen.
+    """
+
+    seconds: float
+    counters: Counts
+    events: Counts
+
+    def __str__(self) -> str:
+        lines = [f"machine time {self.seconds:.3f} s"]
+        for who, counts in self.counters.items():
+            lines.append(f"{who}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
+        for who, counts in self.events.items():
+            lines += [f"{who}: {count} x {what}" for what, count in counts.items()]
+        return "\n".join(lines)
+
+
+def stats_of(runner: Runner) -> Stats:
+    """See `Machine.stats`."""
+    sources = [runner.bus.events, runner.ports.events]
+    sources += [placement.device.events for placement in runner.chassis.placements]
+    with runner.locked():
+        events = {each.source: dict(each.counts) for each in sources if each.counts}
+    return Stats(runner.clock.now_ns() / 1e9, counters_of(runner), events)
 
 
 def counters_of(runner: Runner) -> dict[str, dict[str, int]]:

@@ -9,11 +9,12 @@ with Machine("riscv-virt", memory="512M", kernel="Image", append="console=ttyS0"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from os import PathLike, fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from bimetal.accel.choose import create, models
 from bimetal.backends.chars.choose import open_chars
@@ -21,23 +22,33 @@ from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import format_size
 from bimetal.firmware.symbols import SymbolTable, load_symbols
 from bimetal.machine.board import find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.console import Console
-from bimetal.machine.counting import counters_of
+from bimetal.machine.counting import Stats, counters_of, stats_of
+from bimetal.machine.cpu_view import CpuView
+from bimetal.machine.device_view import Devices
+from bimetal.machine.expect import TimedOut
+from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile, own_symbols, profile_of
 from bimetal.machine.result import Ending, Result
-from bimetal.machine.runner import Runner
+from bimetal.machine.runner import Runner, closed_error
 from bimetal.machine.service import Service
-from bimetal.machine.views import CpuView, MemoryView
 from bimetal.machine.world import World
 from bimetal.seam import Accelerator, Sampled, Shutdown, ShutdownKind
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "still_runs"]
 
 Path = str | PathLike[str]
+AnyDevice = TypeVar("AnyDevice")
+
+
+def still_runs(seconds: float) -> TimedOut:
+    """The error of who has waited so long for the end of a run."""
+    return TimedOut(f"the machine still runs after {seconds:g} s", "stop() ends it")
 
 
 class Machine:
@@ -104,11 +115,11 @@ class Machine:
         self._world = World()
         self.console = self._new_console(serial)
         self.hvc = None if hvc is None else self._new_console(hvc)
-        self._world.on_over.append(self._clock.pause)
+        self._world.on_over.add(self._clock.pause)
         self._service = Service(self._world, self._clock)
         self._runner: Runner | None = None
         self._symbols: list[SymbolTable] = []
-        self._started = self._closed = False
+        self._closed = False
 
     # The run
 
@@ -126,26 +137,43 @@ class Machine:
 
     def start(self) -> None:
         """Power on. Once in the life of a machine."""
-        if self._started:
+        if self._world.started:
             raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
         runner = self._built()
         runner.power_on()
-        self._started = True
+        self._world.started = True
         with self._world.lock:
             for console in self._consoles:
                 console.attach(self._service.reactor)
-            self._clock.resume()
+            if not self._world.paused:
+                self._clock.resume()
         runner.start()
 
     def wait(self, timeout: float | None = None) -> Result:
-        """Wait for the end of the run, and say how it ended. TimeoutError after ``timeout`` s."""
-        if not self._world.over.wait(None if timeout is None else min(timeout, TIMEOUT_MAX)):
-            raise TimeoutError(f"the machine still runs after {timeout} s")
+        """Wait for the end of the run, and say how it ended.
+
+        Raises `TimedOut`, a TimeoutError, after ``timeout`` seconds, and `BimetalError` before the
+        start.
+        """
+        self._world.check_begun("its end cannot be waited for")
+        if timeout is None:
+            self._world.over.wait()
+        elif not self._world.over.wait(min(timeout, TIMEOUT_MAX)):
+            raise still_runs(timeout)
         self._check_failure()
         result = self._world.result
         if result is None:
             raise RuntimeError("the run is over and has no result")
         return result
+
+    def at_end(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
+        """While this is entered, have ``tell`` called when the run ends, in whatever thread."""
+        return self._world.on_over.with_(tell)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended; it may be paused."""
+        return self._world.started and not self._world.over.is_set()
 
     @property
     def result(self) -> Result | None:
@@ -156,7 +184,7 @@ class Machine:
         """End the run from outside, at once. Idempotent."""
         with self._world.lock:
             self._world.end(Result(Ending.STOPPED))
-        if self._runner is not None and self._started:
+        if self._runner is not None:
             for vcpu in self._runner.vcpus:
                 vcpu.join()
 
@@ -167,7 +195,7 @@ class Machine:
             runner.ask(Shutdown(ShutdownKind.RESET))
 
     def pause(self) -> None:
-        """Stop CPUs and time until `resume`. Idempotent."""
+        """Stop CPUs and time until `resume`; before `start`, let it begin so. Idempotent."""
         with self._world.lock:
             self._world.pause()
             self._clock.pause()
@@ -175,7 +203,8 @@ class Machine:
     def resume(self) -> None:
         """Undo `pause`. Idempotent."""
         with self._world.lock:
-            self._clock.resume()
+            if self._world.started:
+                self._clock.resume()
             self._world.resume()
             self._service.reactor.wake()
 
@@ -229,9 +258,36 @@ class Machine:
         """Guest-physical memory."""
         return MemoryView(self._built())
 
+    @property
+    def devices(self) -> Devices:
+        """The devices by name: a mapping whose values are those of ``vm[name]``."""
+        return Devices(self._built())
+
+    def device(self, kind: type[AnyDevice], name: str = "") -> AnyDevice:
+        """The device of the class ``kind``, as in ``vm.device(Ns16550a).LSR``; of several, that
+        called ``name``. It is used under the machine's lock, see `DeviceView`. KeyError if there
+        is not exactly one."""
+        device: AnyDevice = Devices(self._built()).one(kind, name)
+        return device
+
     def __getitem__(self, name: str) -> Any:
-        """The device of that name, as in ``vm["uart@10000000"].LSR``; KeyError lists the names."""
-        return self._built().chassis.device(name)
+        """The device of that name, as in ``vm["uart@10000000"].LSR``: a `DeviceView`, used under
+        the machine's lock. KeyError lists the names."""
+        return self.devices[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.devices
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.devices)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.devices)
+
+    def __repr__(self) -> str:
+        cpus, size = self.config.cpus, format_size(self.config.memory)
+        what = f"{self.board}, {cpus} CPU{'s' * (cpus > 1)}, {size}, accelerator {self.accel}"
+        return f"<Machine {what}: {'closed' if self._closed else self._world.state}>"
 
     def info_mtree(self) -> str:
         """The memory map as text."""
@@ -242,17 +298,9 @@ class Machine:
         far as they count; ``cpu0 exits`` by kind; and ``accesses`` that left a CPU, by device."""
         return counters_of(self._built())
 
-    def stats(self) -> str:
-        """What the run has cost so far, as text: time, `counters`, and guest errors."""
-        runner = self._built()
-        lines = [f"machine time {self._clock.now_ns() / 1e9:.3f} s"]
-        for who, counts in self.counters().items():
-            lines.append(f"{who}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
-        sources = [runner.bus.events, runner.ports.events]
-        sources += [placement.device.events for placement in runner.chassis.placements]
-        for events in sources:
-            lines += [f"{events.source}: {count} x {what}" for what, count in events.counts.items()]
-        return "\n".join(lines)
+    def stats(self) -> Stats:
+        """What the run has cost so far: time, `counters`, and guest errors. A report, as text."""
+        return stats_of(self._built())
 
     @staticmethod
     def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
@@ -291,9 +339,9 @@ class Machine:
 
     def _built(self) -> Runner:
         """The machine with its devices and CPUs, put together when it is first needed."""
+        if self._closed:
+            raise closed_error()
         if self._runner is None:
-            if self._closed:
-                raise BimetalError("the machine is closed", "make a new one", ExitCode.USAGE)
             chassis = Chassis(
                 self.config,
                 self._clock,
@@ -333,8 +381,8 @@ class Machine:
 
     def _new_console(self, far_end: str | CharBackend) -> Console:
         end = open_chars(far_end, self._escape) if isinstance(far_end, str) else far_end
-        console = Console(end, self._world.lock, self._world.over)
-        self._world.on_over.append(console.wake)
+        console = Console(end, self._world, far_end if isinstance(far_end, str) else "")
+        self._world.on_over.add(console.wake)
         return console
 
     def _check_failure(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bimetal.base import trace
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
@@ -21,7 +24,12 @@ from bimetal.seam import (
     ShutdownKind,
 )
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "closed_error"]
+
+
+def closed_error() -> BimetalError:
+    """What somebody is told who asks something of a machine that is closed."""
+    return BimetalError("the machine is closed", "make a new one", ExitCode.USAGE)
 
 
 class Runner:
@@ -34,6 +42,7 @@ class Runner:
         self.clock = chassis.clock
         self.bus = Bus(chassis.space, "bus")
         self.ports = Bus(chassis.ports, "ports", floating=0xFF)
+        self.closed = False
         self._boot, self._service = boot, service
         self._asked: Shutdown | None = None
         self._generation = -1
@@ -66,6 +75,7 @@ class Runner:
     def close(self) -> None:
         """End the threads and give the CPUs back. Idempotent."""
         with self.world.lock:
+            self.closed = True
             self.world.end(Result(Ending.STOPPED))
         for vcpu in self.vcpus:
             vcpu.join()
@@ -79,6 +89,26 @@ class Runner:
             self._asked = shutdown
             for vcpu in self.vcpus:
                 vcpu.call()
+
+    # For programs that look into the machine, from threads that are not the machine's
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Devices and memory hold still. Raises `BimetalError` once the machine is closed."""
+        with self.world.lock:
+            self._check_open()
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The whole machine stands still. Raises `BimetalError` once it is closed."""
+        with self.world.hold():
+            self._check_open()
+            yield
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise closed_error()
 
     # For vCPUs, see Surroundings
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.listeners import Listeners
 from bimetal.machine.result import Result
 
 __all__ = ["Member", "World"]
@@ -43,12 +45,29 @@ class World:
         self.lock = threading.Lock()
         self._changed = threading.Condition(self.lock)
         self.members: list[Member] = []
+        self.started = False
         self.held = False
         self.paused = False
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self.over = threading.Event()
-        self.on_over: list[Callable[[], None]] = []
+        self.on_over = Listeners()
+
+    @property
+    def state(self) -> str:
+        """What a person is told of the run."""
+        if self.over.is_set():
+            return f"ended, {self.result}" if self.result else "failed"
+        if not self.started:
+            return "not started"
+        return "paused" if self.paused else "running"
+
+    def check_begun(self, why: str) -> None:
+        """Raise `BimetalError`, which says ``why`` that matters, before the start."""
+        if not self.started and not self.over.is_set():
+            raise BimetalError(
+                f"the machine was not started: {why}", "call start() first", ExitCode.USAGE
+            )
 
     # For vCPUs
 
@@ -160,8 +179,7 @@ class World:
         self._changed.notify_all()
         for member in self.members:
             member.call()
-        for listener in self.on_over:
-            listener()
+        self.on_over()
 
     def _gather(self, caller: Member | None) -> None:
         others = [member for member in self.members if member is not caller]

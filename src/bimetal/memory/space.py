@@ -18,12 +18,12 @@ from bimetal.seam import MemorySlot
 __all__ = ["AddressSpace", "BadAddress", "MmioTarget", "Region"]
 
 
-class BadAddress(GuestError):
-    """A guest-physical range that a device was told to access and that is not all memory."""
+class BadAddress(GuestError, IndexError):
+    """A guest-physical range that a device, or a program, was to access and is not all memory."""
 
     def __init__(self, address: int, length: int, why: str):
         super().__init__(f"{length} bytes at {address:#x}: {why}")
-        self.address, self.length = address, length
+        self.address, self.length, self.why = address, length, why
 
 
 class MmioTarget(Protocol):

@@ -70,6 +70,9 @@ class VirtioDevice:
         self._transport: Transport | None = None
         self._defer: Callable[[Callable[[], None]], None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} in {self.events.source}>"
+
     def plug(
         self,
         transport: Transport,

@@ -85,6 +85,9 @@ class VirtioMmio(Device):
         self.device.events = self.events  # one name, one account of what went wrong
         self.device.plug(self, space, defer)
 
+    def parts(self) -> Iterable[object]:
+        return (self.device,)
+
     def properties(self) -> Mapping[str, Property]:
         return {"dma-coherent": None}
 

@@ -1,0 +1,97 @@
+"""A CPU of a machine, by the names of its registers, for programs that look into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import index as integer
+
+from bimetal.base.near import did_you_mean
+from bimetal.machine.runner import Runner
+from bimetal.machine.vcpu import Vcpu
+
+__all__ = ["CpuView"]
+
+PROGRAM_COUNTERS = ("pc", "rip")
+
+
+class CpuView:
+    """One CPU: ``cpu.pc`` and ``cpu["pc"]`` read a register, and may be assigned to.
+
+    The machine stands still for the moment that takes. Values are unsigned integers. KeyError, or
+    AttributeError for the first form, for a register that the CPU does not have; OverflowError for
+    a value that does not fit; `BimetalError` once the machine is closed.
+    """
+
+    __slots__ = ("_runner", "_vcpu")
+    _runner: Runner
+    _vcpu: Vcpu
+
+    def __init__(self, runner: Runner, vcpu: Vcpu):
+        object.__setattr__(self, "_runner", runner)
+        object.__setattr__(self, "_vcpu", vcpu)
+
+    @property
+    def index(self) -> int:
+        """The number of the CPU."""
+        return self._vcpu.index
+
+    @property
+    def registers(self) -> tuple[str, ...]:
+        """The names of the registers, in the manual's order."""
+        return tuple(self._vcpu.cpu.register_names)
+
+    def __getitem__(self, name: str) -> int:
+        with self._runner.held():
+            try:
+                return self._vcpu.cpu.read_register(name)
+            except KeyError:
+                raise KeyError(self._unknown(name)) from None
+
+    def __setitem__(self, name: str, value: int) -> None:
+        with self._runner.held():
+            try:
+                self._vcpu.cpu.write_register(name, integer(value))
+            except KeyError:
+                raise KeyError(self._unknown(name)) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.registers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.registers)
+
+    def __getattr__(self, name: str) -> int:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0], name=name, obj=self) from None
+
+    def __setattr__(self, name: str, value: int) -> None:
+        if hasattr(type(self), name):
+            raise AttributeError(f"{name} of a CPU cannot be set", name=name, obj=self)
+        try:
+            self[name] = value
+        except KeyError as error:
+            raise AttributeError(error.args[0], name=name, obj=self) from None
+
+    def __dir__(self) -> list[str]:
+        registers = filter(str.isidentifier, self.registers)
+        return sorted({*object.__dir__(self), *registers})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.registers)
+
+    def __repr__(self) -> str:
+        if self._runner.closed:
+            return f"<CPU {self.index} of a closed machine>"
+        state = ", not started" if self._vcpu.parked else ""
+        for name in PROGRAM_COUNTERS:
+            if name in self:
+                return f"<CPU {self.index}: {name} {self[name]:#x}{state}>"
+        return f"<CPU {self.index}{state}>"
+
+    def _unknown(self, name: str) -> str:
+        hint = did_you_mean(name, self.registers)
+        return f"CPU {self.index} has no register {name!r}" + (f": {hint}" if hint else "")
