@@ -202,6 +202,7 @@ def test_two_machines_at_once(script: Script) -> None:
             return text
 
     async def main() -> tuple[str, str]:
-        return await asyncio.gather(live(0, "one"), live(1, "two"))
+        one, two = await asyncio.gather(live(0, "one"), live(1, "two"))
+        return one, two
 
     assert run(main()) == ("one", "two")
