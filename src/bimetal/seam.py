@@ -222,13 +222,16 @@ class Cpu(Protocol):
         """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
 
     def write_register(self, name: str, value: int) -> None:
-        """Set a register; OverflowError if the value does not fit."""
+        """Set a register. Bits that the manual says are always zero stay so, as when the guest
+        writes it; OverflowError if the value does not fit, ValueError if it means nothing. To set
+        the program counter ends an access that is under way."""
 
     def save(self) -> Mapping[str, object]:
         """The whole architectural state as plain values, for a snapshot."""
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Restore what `save` returned."""
+        """Restore what `save` returned. Values are taken as `write_register` takes them; ValueError
+        for what is no such state, and then nothing has changed."""
 
     def close(self) -> None:
         """Give back threads, descriptors and memory. Idempotent."""

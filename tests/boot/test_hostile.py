@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import Ending, Machine
-from tests.boot.bare import END, FAIL_WITH_A0, write_program
+from tests.boot.bare import BASE, END, FAIL_WITH_A0, write_program
 
 MTVEC, MCAUSE = 0x305, 0x342  # "Privileged Architecture", Machine-Level CSRs
 REPORT_CAUSE = (f"csrrs a0, {MCAUSE}, zero", *FAIL_WITH_A0)
@@ -94,6 +94,30 @@ def test_a_guest_that_writes_all_over_the_devices(tmp_path: Path) -> None:
         with machine(write_program(tmp_path / "p.elf", *lines)) as vm:
             vm.start()
             assert vm.wait(120).code == 0
+
+
+@pytest.mark.parametrize("accel", ["jit", "interp"])
+def test_a_hart_that_is_started_at_an_odd_address(tmp_path: Path, accel: str) -> None:
+    """Firmware enters a hart by mret, and mepc has no bit 0 (RISC-V II 3.1.14)."""
+    program = write_program(
+        tmp_path / "p.elf",
+        f"bne a0, zero, {BASE + 44:#x}",
+        "addi a0, zero, 1",
+        "auipc a1, 0",
+        "addi a1, a1, -7",
+        "addi a6, zero, 0",
+        "lui a7, 0x485",
+        "addi a7, a7, 0x34D",
+        "ecall",
+        f"bne a0, zero, {BASE + 44:#x}",
+        "wfi",
+        f"jal zero, {BASE + 36:#x}",
+        "addi a0, a0, 40",
+        *FAIL_WITH_A0,
+    )
+    with Machine(memory="16M", cpus=2, kernel=program, accel=accel) as vm:
+        vm.start()
+        assert vm.wait(60).code == 41
 
 
 @pytest.mark.parametrize("seed", range(8))

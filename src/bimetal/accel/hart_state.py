@@ -46,14 +46,15 @@ class HartState:
         return self._views[size][at]
 
     def set(self, file: str, index: int, value: int) -> None:
-        """Set a register. OverflowError if the value does not fit; a zero register stays zero."""
+        """Set a register, as `File.admit` says; a zero register stays zero."""
         declared = self.layout.spec.files[file]
-        if not 0 <= value < 1 << declared.width:
-            raise OverflowError(f"{value:#x} does not fit in {file} ({declared.width} bits)")
+        if not 0 <= index < declared.count:
+            raise IndexError(f"{file}[{index}] of {declared.count}")
+        admitted = declared.admit(value)
         if index == declared.zero:
             return
         size, at = self._place(file, index)
-        self._views[size][at] = value
+        self._views[size][at] = admitted
 
     def registers(self) -> dict[str, list[int]]:
         """Every architectural register, by file."""

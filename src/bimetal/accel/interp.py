@@ -32,6 +32,7 @@ from .hart_state import HartState, anonymous
 from .profile import PROFILES, Profile
 from .reference.single import evaluate_insn
 from .sampler import Sampler
+from .saved import Saved
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
@@ -237,7 +238,14 @@ class InterpCpu:
         """See `Cpu.write_register`."""
         file, index = self._profile.isa.state.locate(name)
         self.state.set(file.name, index, value)
+        if file.name == "pc":
+            self._abandon()
         self.flush()
+
+    def _abandon(self) -> None:
+        """Another instruction is next than the one that waits for an answer."""
+        self._asked = None
+        self.state.set("replay_count", 0, 0)
 
     @property
     def instructions(self) -> int:
@@ -262,21 +270,32 @@ class InterpCpu:
 
     def save(self) -> Mapping[str, object]:
         """See `Cpu.save`."""
-        names = ("budget", "poll_at", "jitter", "replay_count", "fp_env")
-        engine = {n: self.state.get(n) for n in names}
-        replay = [self.state.get("replay", n) for n in range(self.state.get("replay_count"))]
-        return {"registers": self.state.registers(), "engine": engine, "replay": replay}
+        state = self.state
+        return Saved(
+            registers=state.registers(),
+            flags=current().flags_of(state.get("fp_env")),
+            retired=self.instructions,
+            answers=[state.get("replay", n) for n in range(state.get("replay_count"))],
+            jitter=state.get("jitter"),
+        ).plain()
 
     def load(self, state: Mapping[str, object]) -> None:
         """See `Cpu.load`."""
-        for file, values in state["registers"].items():  # type: ignore[attr-defined]
+        saved, host = Saved.read(self._profile.isa, state), current()
+        self._abandon()
+        for file, values in saved.registers.items():
             for n, value in enumerate(values):
                 self.state.set(file, n, value)
-        for name, value in state["engine"].items():  # type: ignore[attr-defined]
+        for n, answer in enumerate(saved.answers):
+            self.state.set("replay", n, answer)
+        for name, value in (
+            ("fp_env", host.with_flags(host.default, saved.flags)),
+            ("poll_at", saved.retired),
+            ("budget", 0),
+            ("replay_count", len(saved.answers)),
+            ("jitter", saved.jitter),
+        ):
             self.state.set(name, 0, value)
-        for n, value in enumerate(state["replay"]):  # type: ignore[arg-type]
-            self.state.set("replay", n, value)
-        self._asked = None
         self.flush()
 
     def close(self) -> None:

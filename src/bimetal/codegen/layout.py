@@ -39,6 +39,7 @@ __all__ = [
     "PAGE_HOST",
     "PAGE_RECORDS",
     "RECORD",
+    "REPLAYS",
     "ROW_FACTOR",
     "ROW_SHIFT",
     "SAMPLES",

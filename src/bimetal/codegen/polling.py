@@ -59,6 +59,7 @@ def describe_polling(build: Builder) -> None:
             cpu.flush_wanted = const(0, 8)
             build.routines["flush"](cpu)
             build.routines["fence_code"](cpu)
+            build.hook("renew")(cpu)
         build.hook("poll_timer")(cpu)
         count(cpu, "polls")
         # Stores become visible to fetches without a fence too, in the end (Ziccid).

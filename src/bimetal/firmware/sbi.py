@@ -5,6 +5,9 @@ Implemented: base (4), timer (6), IPI (7), remote fences (8), hart state managem
 reset (10), debug console (12), and of the legacy extensions (5) timer, console and shutdown.
 Others answer SBI_ERR_NOT_SUPPORTED.
 
+A hart that is told to begin at an odd address begins one byte before it, as in OpenSBI: bit 0 of
+a program counter is always 0.
+
 Deviations: a suspended hart resumes at once, as the specification allows for any platform event;
 the legacy calls that pass hart masks by virtual address are left out.
 """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 __all__ = ["File", "StateSpec"]
 
@@ -15,6 +15,9 @@ class File:
     ``zero`` is the index that always reads as zero and whose writes are lost. ``names`` are the
     registers' names for people; ``doc`` is one line with the manual's section; ``floating`` says
     that doubles are what the registers mostly hold.
+
+    ``bits`` are those that a write can set, all others stay 0; ``legal`` says which values of them
+    mean something.
     """
 
     name: str
@@ -24,6 +27,21 @@ class File:
     names: tuple[str, ...] = ()
     doc: str = ""
     floating: bool = False
+    bits: int = -1
+    legal: Callable[[int], bool] | None = None
+
+    def admit(self, value: int) -> int:
+        """What a register holds once ``value`` is written to it from outside.
+
+        OverflowError for a value that does not fit, ValueError for one that means nothing: what
+        runs the guest relies on both.
+        """
+        if not 0 <= value < 1 << self.width:
+            raise OverflowError(f"{value:#x} does not fit in {self.name} of {self.width} bits")
+        kept = value & self.bits
+        if self.legal is not None and not self.legal(kept):
+            raise ValueError(f"{value:#x} means nothing in {self.name}")
+        return kept
 
     @property
     def slots(self) -> int:
@@ -46,17 +64,31 @@ class StateSpec:
         names: Sequence[str] = (),
         doc: str = "",
         floating: bool = False,
+        bits: int = -1,
+        legal: Callable[[int], bool] | None = None,
     ) -> File:
         """Declare a register file."""
         if name in self.files:
             raise ValueError(f"register file {name} is declared twice")
-        self.files[name] = File(name, count, width, zero, tuple(names), doc, floating)
+        self.files[name] = File(name, count, width, zero, tuple(names), doc, floating, bits, legal)
         return self.files[name]
 
-    def scalars(self, width: int, *names: str) -> None:
+    def constrain(
+        self, name: str, bits: int = -1, legal: Callable[[int], bool] | None = None
+    ) -> None:
+        """Say what the registers of a declared file can hold."""
+        self.files[name] = replace(self.files[name], bits=bits, legal=legal)
+
+    def scalars(
+        self,
+        width: int,
+        *names: str,
+        bits: int = -1,
+        legal: Callable[[int], bool] | None = None,
+    ) -> None:
         """Declare single registers of ``width`` bits."""
         for name in names:
-            self.file(name, 1, width, names=(name,))
+            self.file(name, 1, width, names=(name,), bits=bits, legal=legal)
 
     def register_names(self) -> list[str]:
         """Every register that a person can name."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
 
 from ...base.clock import Clock
 from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
 from ..profile import PROFILES, Profile
+from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
 
@@ -79,10 +79,9 @@ class ReferenceCpu:
         """Put every register into its reset state."""
         self.hart.registers.reset()
         self._profile.reset(self.hart.registers, self.index, self._firmware_calls)
-        self.hart.environment.flags = self.hart.environment.rounding = 0
-        self.hart.answers.clear()
-        self.hart.retired, self._exit = 0, None
-        self.hart.look_for_interrupts = True
+        self._abandon()
+        self.hart.environment.flags = self.hart.retired = 0
+        self.hart.renew()
 
     def read_register(self, name: str) -> int:
         """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
@@ -90,28 +89,30 @@ class ReferenceCpu:
 
     def write_register(self, name: str, value: int) -> None:
         """Set a register; OverflowError if the value does not fit."""
+        if self.hart.isa.state.locate(name)[0].name == "pc":
+            self._abandon()
         self.hart.registers.write(name, value)
-        self.hart.look_for_interrupts = True
+        self.hart.renew()
+
+    def _abandon(self) -> None:
+        """Another instruction is next than the one that waits for an answer."""
+        self._exit = None
+        self.hart.answers.clear()
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""
-        return {
-            "files": {name: list(values) for name, values in self.hart.registers.files.items()},
-            "flags": self.hart.environment.flags,
-            "rounding": self.hart.environment.rounding,
-            "retired": self.hart.retired,
-            "answers": list(self.hart.answers),
-        }
+        hart = self.hart
+        files = {name: list(values) for name, values in hart.registers.files.items()}
+        return Saved(files, hart.environment.flags, hart.retired, list(hart.answers)).plain()
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
-        saved = cast(Mapping[str, Any], state)
-        self.hart.registers.files = {n: list(values) for n, values in saved["files"].items()}
-        self.hart.environment.flags = saved["flags"]
-        self.hart.environment.rounding = saved["rounding"]
-        self.hart.retired = saved["retired"]
-        self.hart.answers = list(saved["answers"])
-        self._exit, self.hart.look_for_interrupts = None, True
+        saved, hart = Saved.read(self._profile.isa, state), self.hart
+        self._abandon()
+        hart.registers.files = saved.registers
+        hart.environment.flags, hart.retired = saved.flags, saved.retired
+        hart.answers = saved.answers
+        hart.renew()
 
     def close(self) -> None:
         """There is nothing to give back."""

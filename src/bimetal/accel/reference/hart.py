@@ -83,6 +83,11 @@ class Hart(Machine):
             self.pc = self._routine("take_trap", cause, 0)
         return bool(cause)
 
+    def renew(self) -> None:
+        """Registers were set from outside: bring up to date what follows from them."""
+        self._routine("renew")
+        self.look_for_interrupts = True
+
     def _routine(self, name: str, *args: int) -> int:
         return call(self.isa.routines[name], self, *args)
 

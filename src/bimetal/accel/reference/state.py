@@ -34,8 +34,6 @@ class Registers:
         return self.get(file.name, index)
 
     def write(self, name: str, value: int) -> None:
-        """Set a register by name; OverflowError if the value does not fit."""
+        """Set a register by name, as `File.admit` says."""
         file, index = self.spec.locate(name)
-        if not 0 <= value < 1 << file.width:
-            raise OverflowError(f"{value:#x} does not fit in {name} of {file.width} bits")
-        self.set(file.name, index, value)
+        self.set(file.name, index, file.admit(value))

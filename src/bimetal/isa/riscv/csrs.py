@@ -8,13 +8,14 @@ counters 3 to 31 exist and always read as zero. Trigger registers exist and hold
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ...ir import fp
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
-from .mmu import ADUE, MPRV, MXR, SUM, SV39, SV48
-from .state import CSR_NAMES, PMP_COUNT, rv64
+from .csr import CSRS, constant, declare, stored
+from .mmu import ADUE, BARE, MPRV, MXR, SUM, SV39, SV48
+from .pmp import update_pmp_active
+from .state import rv64
 from .traps import (
     MACHINE,
     MIE,
@@ -31,7 +32,7 @@ from .traps import (
     read_ticks,
 )  # fmt: skip
 
-__all__ = ["CSRS", "Csr", "csr_modified", "csr_read", "csr_write"]
+__all__ = ["csr_modified", "csr_read", "csr_write"]
 
 FS, TVM, TW, TSR, SD = 3 << 13, 1 << 20, 1 << 21, 1 << 22, 1 << 63
 UXL_64, SXL_64 = 2 << 32, 2 << 34
@@ -43,44 +44,7 @@ DELEGABLE = 0xB3FF  # every exception of U and S mode but ecall from M
 MENVCFG = STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4 | 1
 SENVCFG = 1 << 7 | 1 << 6 | 3 << 4 | 1
 MISA = 2 << 62 | sum(1 << ord(letter) - ord("A") for letter in "ACDFIMSU")
-ADDRESS = ~3
-
-
-@dataclass(frozen=True, slots=True)
-class Csr:
-    """One CSR; without ``write``, writes that are allowed have no effect."""
-
-    number: int
-    name: str
-    read: Callable[[Cpu], Value]
-    write: Callable[[Cpu, Value], None] | None = None
-
-
-CSRS: dict[int, Csr] = {}
-
-
-def _csr(
-    number: int,
-    name: str,
-    read: Callable[[Cpu], Value],
-    write: Callable[[Cpu, Value], None] | None = None,
-) -> None:
-    assert number not in CSRS, name
-    CSRS[number] = Csr(number, name, read, write)
-    CSR_NAMES[number] = name
-
-
-def _stored(number: int, name: str, mask: int = -1) -> None:
-    """A register that keeps the bits of ``mask`` and no others."""
-
-    def write(cpu: Cpu, value: Value) -> None:
-        setattr(cpu, name, value & mask)
-
-    _csr(number, name, lambda cpu: getattr(cpu, name), write)
-
-
-def _constant(number: int, name: str, value: int = 0) -> None:
-    _csr(number, name, lambda cpu: const(value, 64))
+ASID = 0xFFFF << 44  # not implemented
 
 
 # -- floating point (I 20.2)
@@ -102,10 +66,15 @@ def _fp_written(cpu: Cpu) -> None:
     update_fp_ready(cpu)
 
 
+def _set_host_rounding(cpu: Cpu) -> None:
+    """Modes above 3 do not exist on the host: fp_ready keeps fast code away from them."""
+    mode = cpu.frm.trunc(3)
+    fp.set_rounding(select(mode.ult(4), mode, 0))
+
+
 def _set_frm(cpu: Cpu, mode: Value) -> None:
     cpu.frm = mode.zext(8)
-    # Modes above 3 do not exist on the host: fp_ready keeps fast code away from them.
-    fp.set_rounding(select(mode.ult(4), mode, 0))
+    _set_host_rounding(cpu)
     _fp_written(cpu)
 
 
@@ -143,9 +112,9 @@ def _write_fcsr(cpu: Cpu, value: Value) -> None:
     _set_frm(cpu, value[7:5])
 
 
-_csr(0x001, "fflags", _read_fflags, _write_fflags)
-_csr(0x002, "frm", _read_frm, _write_frm)
-_csr(0x003, "fcsr", _read_fcsr, _write_fcsr)
+declare(0x001, "fflags", _read_fflags, _write_fflags)
+declare(0x002, "frm", _read_frm, _write_frm)
+declare(0x003, "fcsr", _read_fcsr, _write_fcsr)
 
 # -- status (II 3.1.6, 10.1.1)
 
@@ -171,13 +140,14 @@ def _write_mstatus(cpu: Cpu, value: Value) -> None:
     _set_status(cpu, value, MSTATUS)
 
 
-_csr(0x300, "mstatus", lambda cpu: _status(cpu) | SXL_64, _write_mstatus)
-_csr(
+declare(0x300, "mstatus", lambda cpu: _status(cpu) | SXL_64, _write_mstatus)
+rv64.state.constrain("mstatus", MSTATUS | MPP, lambda status: status & MPP != 2 << 11)
+declare(
     0x100, "sstatus",
     lambda cpu: _status(cpu) & (SSTATUS | UXL_64 | SD),
     lambda cpu, value: _set_status(cpu, value, SSTATUS),
 )  # fmt: skip
-_csr(0x301, "misa", lambda cpu: const(MISA, 64), lambda cpu, value: None)
+declare(0x301, "misa", lambda cpu: const(MISA, 64), lambda cpu, value: None)
 
 # -- interrupts and traps (II 3.1.7 to 3.1.15, 10.1)
 
@@ -212,20 +182,21 @@ def _write_sie(cpu: Cpu, value: Value) -> None:
     cpu.mie = (cpu.mie & ~cpu.mideleg) | (value & cpu.mideleg)
 
 
-_stored(0x302, "medeleg", DELEGABLE)
-_stored(0x303, "mideleg", SUPERVISOR_LINES)
-_stored(0x304, "mie", ALL_LINES)
+stored(0x302, "medeleg", DELEGABLE)
+stored(0x303, "mideleg", SUPERVISOR_LINES)
+stored(0x304, "mie", ALL_LINES)
+rv64.state.constrain("mip_soft", SUPERVISOR_LINES)
 MIP = 0x344
-_csr(MIP, "mip", _read_mip, _write_mip)
-_csr(0x104, "sie", lambda cpu: cpu.mie & cpu.mideleg, _write_sie)
-_csr(0x144, "sip", lambda cpu: _read_mip(cpu) & cpu.mideleg, _write_sip)
+declare(MIP, "mip", _read_mip, _write_mip)
+declare(0x104, "sie", lambda cpu: cpu.mie & cpu.mideleg, _write_sie)
+declare(0x144, "sip", lambda cpu: _read_mip(cpu) & cpu.mideleg, _write_sip)
 for _level, _base in (("m", 0x300), ("s", 0x100)):
-    _stored(_base + 0x05, _level + "tvec", ~2)
-    _stored(_base + 0x40, _level + "scratch")
-    _stored(_base + 0x41, _level + "epc", ~1)
-    _stored(_base + 0x42, _level + "cause")
-    _stored(_base + 0x43, _level + "tval")
-    _stored(_base + 0x06, _level + "counteren", 7)
+    stored(_base + 0x05, _level + "tvec", ~2)
+    stored(_base + 0x40, _level + "scratch")
+    stored(_base + 0x41, _level + "epc", ~1)
+    stored(_base + 0x42, _level + "cause")
+    stored(_base + 0x43, _level + "tval")
+    stored(_base + 0x06, _level + "counteren", 7)
 
 
 def _write_menvcfg(cpu: Cpu, value: Value) -> None:
@@ -234,8 +205,9 @@ def _write_menvcfg(cpu: Cpu, value: Value) -> None:
     poll_timer(cpu)
 
 
-_csr(0x30A, "menvcfg", lambda cpu: cpu.menvcfg, _write_menvcfg)
-_stored(0x10A, "senvcfg", SENVCFG)
+declare(0x30A, "menvcfg", lambda cpu: cpu.menvcfg, _write_menvcfg)
+rv64.state.constrain("menvcfg", MENVCFG)
+stored(0x10A, "senvcfg", SENVCFG)
 
 
 def _need_sstc(cpu: Cpu) -> None:
@@ -257,9 +229,9 @@ def _write_stimecmp(cpu: Cpu, value: Value) -> None:
     poll_timer(cpu)
 
 
-_csr(0x14D, "stimecmp", _read_stimecmp, _write_stimecmp)
+declare(0x14D, "stimecmp", _read_stimecmp, _write_stimecmp)
 
-# -- translation (II 10.1.11) and protection (II 3.7.1)
+# -- translation (II 10.1.11)
 
 
 def _need_vm(cpu: Cpu) -> None:
@@ -276,69 +248,15 @@ def _read_satp(cpu: Cpu) -> Value:
 def _write_satp(cpu: Cpu, value: Value) -> None:
     _need_vm(cpu)
     mode = value.lsr(60)
-    # A mode that is not there makes the whole write have no effect. ASIDs are not implemented.
-    with when((mode == 0) | (mode == SV39) | (mode == SV48)):
-        cpu.satp = value & ~(0xFFFF << 44)
+    # A mode that is not there makes the whole write have no effect.
+    with when((mode == BARE) | (mode == SV39) | (mode == SV48)):
+        cpu.satp = value & ~ASID
         cpu.host("flush", 0)
 
 
-_csr(0x180, "satp", _read_satp, _write_satp)
+declare(0x180, "satp", _read_satp, _write_satp)
+rv64.state.constrain("satp", ~ASID, lambda satp: satp >> 60 in (BARE, SV39, SV48))
 
-
-def _pmp_locked(cpu: Cpu, n: int) -> Value:
-    """Whether pmpaddr n may not be written: locked, or the bottom of a locked range above."""
-    locked = cpu.pmpcfg[n][7] == 1
-    if n + 1 < PMP_COUNT:
-        above = cpu.pmpcfg[n + 1]
-        locked = locked | ((above[7] == 1) & (above[4:3] == 1))
-    value: Value = locked
-    return value
-
-
-def _pmpaddr(n: int) -> None:
-    def read(cpu: Cpu) -> Value:
-        # With G = 10, low bits read by mode (II 3.7.1.1).
-        address = cpu.pmpaddr[n]
-        return select(cpu.pmpcfg[n][4] == 1, address | 0x1FF, address & ~0x3FF)
-
-    def write(cpu: Cpu, value: Value) -> None:
-        with when(~_pmp_locked(cpu, n)):
-            cpu.pmpaddr[n] = value & (1 << 54) - 1
-            cpu.host("flush", 0)
-
-    _csr(0x3B0 + n, f"pmpaddr{n}", read, write)
-
-
-def _pmpcfg(number: int) -> None:
-    first = number * 4
-
-    def read(cpu: Cpu) -> Value:
-        value = const(0, 64)
-        for n in range(8):
-            value = value | cpu.pmpcfg[first + n].zext(64) << 8 * n
-        return value
-
-    def write(cpu: Cpu, value: Value) -> None:
-        for n in range(8):
-            old, new = cpu.pmpcfg[first + n], value[8 * n + 7 : 8 * n] & 0x9F
-            # NA4 cannot be chosen with 4 KiB granularity; W without R is reserved.
-            na4, reserved = new[4:3] == 2, new[1:0] == 2
-            keep = (old[7] == 1) | reserved
-            new = select(na4, (new & 0xE7) | (old & 0x18), new)
-            cpu.pmpcfg[first + n] = select(keep, old, new)
-        active = const(0, 8)
-        for n in range(PMP_COUNT):
-            active = active | (cpu.pmpcfg[n] & 0x18)
-        cpu.pmp_active = active
-        cpu.host("flush", 0)
-
-    _csr(0x3A0 + number, f"pmpcfg{number}", read, write)
-
-
-for _n in range(PMP_COUNT):
-    _pmpaddr(_n)
-for _n in range(0, PMP_COUNT // 4, 2):
-    _pmpcfg(_n)
 
 # -- counters (I 8.1, II 3.1.10 to 3.1.12, 10.1.5)
 
@@ -359,8 +277,8 @@ def _counter(number: int, name: str) -> None:
         # The write takes the place of the count of the writing instruction itself.
         setattr(cpu, offset, value - _retired(cpu) - 1)
 
-    _csr(0xB00 + number, f"m{name}", read, write)
-    _csr(0xC00 + number, name, lambda cpu: _if_enabled(cpu, number, read))
+    declare(0xB00 + number, f"m{name}", read, write)
+    declare(0xC00 + number, name, lambda cpu: _if_enabled(cpu, number, read))
 
 
 def _if_enabled(cpu: Cpu, number: int, read: Callable[[Cpu], Value]) -> Value:
@@ -374,26 +292,35 @@ def _if_enabled(cpu: Cpu, number: int, read: Callable[[Cpu], Value]) -> Value:
 
 _counter(0, "cycle")
 _counter(2, "instret")
-_csr(0xC01, "time", lambda cpu: _if_enabled(cpu, 1, read_ticks))
-_stored(0x320, "mcountinhibit", 0)
+declare(0xC01, "time", lambda cpu: _if_enabled(cpu, 1, read_ticks))
+stored(0x320, "mcountinhibit", 0)
 for _n in range(3, 32):
-    _csr(0xB00 + _n, f"mhpmcounter{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
-    _csr(0x320 + _n, f"mhpmevent{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
+    declare(0xB00 + _n, f"mhpmcounter{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
+    declare(0x320 + _n, f"mhpmevent{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
 
 # -- identity (II 3.1.2 to 3.1.5) and triggers (Sdtrig: none)
 
 for _number, _name in (
     (0xF11, "mvendorid"), (0xF12, "marchid"), (0xF13, "mimpid"), (0xF15, "mconfigptr"),
 ):  # fmt: skip
-    _constant(_number, _name)
-_csr(0xF14, "mhartid", lambda cpu: cpu.hartid)
+    constant(_number, _name)
+declare(0xF14, "mhartid", lambda cpu: cpu.hartid)
 for _number, _name in (
     (0x7A0, "tselect"), (0x7A1, "tdata1"), (0x7A2, "tdata2"), (0x7A3, "tdata3"),
 ):  # fmt: skip
-    _csr(_number, _name, lambda cpu: const(0, 64), lambda cpu, value: None)
+    declare(_number, _name, lambda cpu: const(0, 64), lambda cpu, value: None)
 
 
 # -- access
+
+
+@rv64.routine()
+def renew(cpu: Cpu) -> None:
+    """Bring up to date what follows from registers that were set from outside."""
+    _set_host_rounding(cpu)
+    update_fp_ready(cpu)
+    update_pmp_active(cpu)
+    poll_timer(cpu)
 
 
 @rv64.routine(number=12, write=8)

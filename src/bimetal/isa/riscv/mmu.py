@@ -1,15 +1,15 @@
-"""Address translation and protection: Sv39, Sv48 (volume II, 10.3 to 10.5) and PMP (3.7).
+"""Address translation and protection: Sv39 and Sv48 (volume II, 10.3 to 10.5).
 
-Choices that the manual leaves open: the PMP's granularity is 4 KiB (G = 10), so that protection
-is a property of a page; accessed and dirty bits are set by hardware where menvcfg.ADUE says so
-(Svadu) and fault otherwise (Svade); Svpbmt is not implemented.
+Choices that the manual leaves open: accessed and dirty bits are set by hardware where menvcfg.ADUE
+says so (Svadu) and fault otherwise (Svade); Svpbmt is not implemented.
 """
 
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
-from .state import PMP_COUNT, rv64
+from .pmp import pmp_allows
+from .state import rv64
 from .traps import (
     FETCH_ACCESS,
     FETCH_PAGE,
@@ -26,8 +26,8 @@ from .traps import (
 )  # fmt: skip
 
 __all__ = [
-    "ADUE", "FETCH", "LARGE", "LOAD", "MPRV", "MXR", "READ_OK", "STORE", "SUM", "WRITE_OK",
-    "context", "pmp_allows", "translate",
+    "ADUE", "BARE", "FETCH", "LARGE", "LOAD", "MPRV", "MXR", "READ_OK", "STORE", "SUM", "SV39",
+    "SV48", "WRITE_OK", "context", "translate",
 ]  # fmt: skip
 
 LOAD, STORE, FETCH = 0, 1, 2
@@ -79,30 +79,6 @@ def page_fault(cpu: Cpu, access: Value, va: Value) -> None:
 def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
     """Raise the access fault of this kind of access."""
     cpu.trap(_by_access(access, LOAD_ACCESS, STORE_ACCESS, FETCH_ACCESS), va)
-
-
-@rv64.routine(returns=8, pa=64, priv=8)
-def pmp_allows(cpu: Cpu, pa: Value, priv: Value) -> Value:
-    """The R, W and X permissions (bits 0, 1, 2) that PMP gives to the page at ``pa``."""
-    with when(cpu.firmware_calls == 1):
-        ret(const(7, 8))  # no firmware, so nothing to keep the kernel from
-    with when(cpu.pmp_active == 0):
-        ret(select(priv == MACHINE, const(7, 8), 0))
-    word = pa.lsr(2)
-    below = const(0, 64)
-    for n in range(PMP_COUNT):
-        config, address = cpu.pmpcfg[n], cpu.pmpaddr[n]
-        mode = config[4:3]
-        top = address & ~0x3FF
-        block = address | 0x1FF
-        inside = ((word ^ block) & ~(block ^ (block + 1))) == 0
-        tor = word.uge(below) & word.ult(top)
-        matched = ((mode == 3) & inside) | ((mode == 1) & tor)
-        with when(matched):
-            # An unlocked entry does not bind M-mode (II 3.7.1).
-            ret(select((priv == MACHINE) & (config[7] == 0), const(7, 8), config & 7))
-        below = top
-    return select(priv == MACHINE, const(7, 8), 0)
 
 
 @rv64.routine(returns=64, pa=64, va=64, access=8, priv=8, permissions=64)

@@ -30,27 +30,28 @@ F_NAMES = (
 PMP_COUNT = 16
 
 _state = StateSpec()
-_state.scalars(64, "pc")
+# IALIGN is 16: bit 0 of the program counter, and of what is to become one, is always 0 (I 1.5).
+_state.scalars(64, "pc", bits=~1)
 _state.file("x", 32, 64, zero=0, names=X_NAMES, doc="integer registers, I 2.1")
 _state.file("f", 32, 64, names=F_NAMES, doc="floating-point registers, I 20.1", floating=True)
 # The privilege mode (II 1.2): 0 user, 1 supervisor, 3 machine.
-_state.scalars(8, "priv")
+_state.scalars(8, "priv", legal=lambda mode: mode in (0, 1, 3))
 _state.scalars(64, "mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval")
 _state.scalars(64, "mie", "medeleg", "mideleg", "mcounteren", "mcountinhibit", "menvcfg")
 _state.scalars(64, "stvec", "sscratch", "sepc", "scause", "stval", "satp")
 _state.scalars(64, "scounteren", "senvcfg", "stimecmp")
 # Interrupt-pending bits that software writes; those driven by lines are engine state.
 _state.scalars(64, "mip_soft")
-_state.scalars(8, "frm")
+_state.scalars(8, "frm", bits=7)
 # 1 while floating-point instructions need no check: mstatus.FS is Dirty and frm is valid.
-_state.scalars(8, "fp_ready")
+_state.scalars(8, "fp_ready", bits=1)
 # Interrupt inputs by their bit of mip, one byte each so that other threads may store to them.
-_state.file("line", 16, 8, doc="external interrupt lines")
+_state.file("line", 16, 8, doc="external interrupt lines", bits=1)
 # 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
-_state.scalars(8, "timer_fired")
+_state.scalars(8, "timer_fired", bits=1)
 # The reservation of lr (I 14.2): its address, the value seen, its size in bytes (0: none).
 _state.scalars(64, "reserved_address", "reserved_value")
-_state.scalars(8, "reserved")
+_state.scalars(8, "reserved", legal=lambda size: size in (0, 4, 8))
 _state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])
 _state.file("pmpaddr", PMP_COUNT, 64, names=[f"pmpaddr{i}" for i in range(PMP_COUNT)])
 # How many PMP entries are on: most guests of a virtual machine never set one.
@@ -59,7 +60,7 @@ _state.scalars(8, "pmp_active")
 _state.scalars(64, "minstret_offset", "mcycle_offset")
 _state.scalars(64, "hartid")
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
-_state.scalars(8, "firmware_calls")
+_state.scalars(8, "firmware_calls", bits=1)
 
 # The names of CSRs by number; `csrs` fills it in as it declares them.
 CSR_NAMES: dict[int, str] = {}

@@ -1,0 +1,75 @@
+"""The saved state of a hart as plain values, the same for all accelerators of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from ..codegen.layout import REPLAYS
+from ..isa.describe import Isa
+from ..isa.state import File
+
+__all__ = ["Saved"]
+
+FLAGS = 5
+"""Bits of floating-point flags (`ir.fp`)."""
+
+WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """``registers`` by file, the floating-point ``flags``, how many instructions have ``retired``,
+    and the ``answers`` that the board has given to the instruction in hand. ``jitter`` is the
+    state of the generator of budgets."""
+
+    registers: dict[str, list[int]]
+    flags: int = 0
+    retired: int = 0
+    answers: list[int] = field(default_factory=list)
+    jitter: int = 0
+
+    def plain(self) -> dict[str, object]:
+        """As `Cpu.save` returns it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, isa: Isa, state: Mapping[str, object]) -> Saved:
+        """What `plain` gave for a hart of ``isa``, looked at as `Cpu.write_register` looks at
+        values. Raises ValueError if it is not that."""
+        try:
+            return cls(
+                _registers(isa, state["registers"]),
+                _number(state["flags"], FLAGS),
+                _number(state["retired"]),
+                [_number(answer) for answer in _list(state["answers"], REPLAYS)],
+                _number(state["jitter"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"not the state of a {isa.name} hart: {error!r}") from error
+
+
+def _registers(isa: Isa, registers: object) -> dict[str, list[int]]:
+    files = isa.state.files
+    if not isinstance(registers, Mapping) or registers.keys() != files.keys():
+        raise ValueError("other registers")
+    return {name: _file(file, registers[name]) for name, file in files.items()}
+
+
+def _file(file: File, values: object) -> list[int]:
+    listed = _list(values, file.count)
+    if len(listed) != file.count:
+        raise ValueError(f"{len(listed)} registers of {file.count} in {file.name}")
+    return [file.admit(_number(value, file.width)) for value in listed]
+
+
+def _list(values: object, most: int) -> Sequence[object]:
+    if not isinstance(values, list | tuple) or len(values) > most:
+        raise ValueError(f"not a list of at most {most} values")
+    return values
+
+
+def _number(value: object, bits: int = 64) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << bits:
+        raise ValueError(f"{value!r} is no number of {bits} bits")
+    return value

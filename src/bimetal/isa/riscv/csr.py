@@ -1,0 +1,52 @@
+"""What a control and status register is, and the table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...ir.value import Value, const
+from ..trace import Cpu
+from .state import CSR_NAMES, rv64
+
+__all__ = ["CSRS", "Csr", "constant", "declare", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Csr:
+    """One CSR; without ``write``, writes that are allowed have no effect."""
+
+    number: int
+    name: str
+    read: Callable[[Cpu], Value]
+    write: Callable[[Cpu, Value], None] | None = None
+
+
+CSRS: dict[int, Csr] = {}
+
+
+def declare(
+    number: int,
+    name: str,
+    read: Callable[[Cpu], Value],
+    write: Callable[[Cpu, Value], None] | None = None,
+) -> None:
+    """Declare a CSR."""
+    assert number not in CSRS, name
+    CSRS[number] = Csr(number, name, read, write)
+    CSR_NAMES[number] = name
+
+
+def stored(number: int, name: str, mask: int = -1) -> None:
+    """A register that keeps the bits of ``mask`` and no others, whoever writes it."""
+    rv64.state.constrain(name, mask)
+
+    def write(cpu: Cpu, value: Value) -> None:
+        setattr(cpu, name, value & mask)
+
+    declare(number, name, lambda cpu: getattr(cpu, name), write)
+
+
+def constant(number: int, name: str, value: int = 0) -> None:
+    """A register that always reads as ``value``."""
+    declare(number, name, lambda cpu: const(value, 64))
