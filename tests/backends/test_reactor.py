@@ -59,6 +59,27 @@ def test_callbacks_run_under_the_lock(pipe: tuple[int, int]) -> None:
     reactor.close()
 
 
+def test_work_that_goes_on_and_on_delays_nobody(pipe: tuple[int, int]) -> None:
+    lock = CountingLock()
+    reactor = Reactor(lock)
+    done: list[str] = []
+
+    def go_on() -> None:
+        done.append("work")
+        reactor.call(go_on)
+
+    reactor.watch(pipe[0], lambda: done.append(os.read(pipe[0], 9).decode()))
+    reactor.call(go_on)
+    reactor.call(go_on)
+    reactor.turn()
+    assert done == ["work", "work"]
+    assert lock.taken == 1 + 2, "given up between any two"
+    os.write(pipe[1], b"key")
+    reactor.turn(None)
+    assert done[2] == "key"
+    reactor.close()
+
+
 def test_a_watch_waits_only_for_what_it_wants(reactor: Reactor, pipe: tuple[int, int]) -> None:
     calls: list[str] = []
     reader = reactor.watch(pipe[0], on_readable=lambda: calls.append("read"))

@@ -134,17 +134,21 @@ class Reactor:
         self._stopping = False
 
     def turn(self, timeout: float | None = 0) -> None:
-        """Wait once, at most ``timeout`` seconds (None: for ever), and do what there is to do."""
+        """Wait once, at most ``timeout`` seconds (None: for ever), and do what there is to do.
+
+        The lock is given up between any two callbacks. What is asked of `call` meanwhile waits for
+        the next turn, behind the descriptors: work that goes on and on delays nobody.
+        """
         with self._lock:
             self._update()
-        ready = self._selector.select(timeout)
-        with self._lock:
-            for key, events in ready:
-                if key.data is None:
-                    self._drain()
-                else:
+        for key, events in self._selector.select(timeout):
+            if key.data is None:
+                self._drain()
+            else:
+                with self._lock:
                     self._dispatch(key.data, events)
-            while self._calls:
+        for _ in range(len(self._calls)):
+            with self._lock:
                 self._calls.popleft()()
 
     def close(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["split", "total"]
+__all__ = ["pieces", "split", "total"]
 
 
 def total(buffers: Sequence[memoryview]) -> int:
@@ -25,3 +25,19 @@ def split(buffers: Sequence[memoryview], length: int) -> tuple[list[memoryview],
         first.append(buffer)
         length -= len(buffer)
     return first, []
+
+
+def pieces(buffers: Sequence[memoryview], length: int) -> Iterable[Sequence[memoryview]]:
+    """``buffers``, uncopied, as vectors of ``length`` bytes each; the last may be shorter."""
+    if total(buffers) <= length:  # as good as always
+        return (buffers,)
+    return _cut(buffers, length)
+
+
+def _cut(buffers: Sequence[memoryview], length: int) -> Iterator[Sequence[memoryview]]:
+    rest, left = buffers, total(buffers)
+    while left > length:
+        first, rest = split(rest, length)
+        yield first
+        left -= length
+    yield rest

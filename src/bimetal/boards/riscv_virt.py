@@ -60,7 +60,7 @@ def riscv_virt(m: Chassis) -> None:
     for number, device in enumerate(virtio_devices(m)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])
-    fw_cfg = m.add(FwCfg(m.space), at=0x1010_0000)
+    fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)
     fw_cfg.add(Item.CPUS, len(harts))
     fw_cfg.add(Item.MAX_CPUS, len(harts))
     for number, bank in enumerate(flash_banks(m)):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.listeners import Listeners
+from bimetal.machine.lock import FairLock
 from bimetal.machine.result import Result
 
 __all__ = ["Member", "World"]
@@ -42,8 +43,9 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)
+        self.lock = FairLock()
+        # A condition asks of its lock no more than this one has, whatever its type says.
+        self._changed = threading.Condition(cast(threading.Lock, self.lock))
         self.members: list[Member] = []
         self.started = False
         self.held = False

@@ -1,6 +1,7 @@
 """The firmware configuration device as firmware uses it, and as a hostile guest does."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -22,10 +23,12 @@ def big(value: int, size: int) -> int:
 class Firmware:
     """A guest with 64 KiB of RAM that asks."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, memory: int = 0x1_0000, defer: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         self.space = AddressSpace()
-        self.space.add_memory(Ram("ram", 0x1_0000), RAM)
-        self.device = FwCfg(self.space)
+        self.space.add_memory(Ram("ram", memory), RAM)
+        self.device = FwCfg(self.space, defer)
 
     def item(self, number: int, length: int, size: int = 1) -> bytes:
         self.device.write(SELECTOR, 2, big(number, 2))
@@ -34,12 +37,15 @@ class Firmware:
         )
 
     def dma(self, control: int, length: int, target: int, request: int = RAM) -> int:
-        self.space.write(RAM, struct.pack(">IIQ", control, length, target))
+        if RAM <= request < RAM + 0x1_0000 - 15:
+            self.space.write(request, struct.pack(">IIQ", control, length, target))
         self.device.write(DMA, 4, big(request >> 32, 4))
         self.device.write(DMA + 4, 4, big(request & 0xFFFF_FFFF, 4))
-        (answer,) = struct.unpack(">I", self.space.read(RAM, 4))
-        assert isinstance(answer, int)
-        return answer
+        return self.answer(RAM)
+
+    def answer(self, request: int) -> int:
+        """The first word of a request."""
+        return int.from_bytes(self.space.read(request, 4), "big")
 
 
 def test_the_signature_says_who_it_is() -> None:
@@ -112,6 +118,54 @@ def test_a_request_outside_of_memory_is_a_guest_error(request_at: int) -> None:
     assert list(firmware.device.events.counts) == [
         "guest error: fw_cfg DMA request outside of memory"
     ]
+
+
+def test_a_long_transfer_gives_others_a_turn_and_the_guest_sees_that_it_goes_on() -> None:
+    deferred: list[Callable[[], None]] = []
+    firmware = Firmware(16 << 20, deferred.append)
+    firmware.device.add(Item.KERNEL_DATA, b"kernel" + bytes(5 << 20) + b"end")
+    control = SELECT | READ | Item.KERNEL_DATA << 16
+    length = 10 << 20
+    assert firmware.dma(control, length, RAM + 0x1000) == control
+    second = RAM + 0x100
+    assert firmware.dma(control, 4, RAM + 0x200, second) == control, "the first is not disturbed"
+    assert firmware.answer(second) == ERROR
+    turns = 0
+    while deferred:
+        assert firmware.answer(RAM) == control
+        deferred.pop()()
+        turns += 1
+    assert (turns, firmware.answer(RAM)) == (2, 0)
+    expected = (b"kernel" + bytes(5 << 20) + b"end").ljust(length, b"\0")
+    assert firmware.space.read(RAM + 0x1000, length) == expected
+
+
+def test_a_reset_ends_a_transfer() -> None:
+    deferred: list[Callable[[], None]] = []
+    firmware = Firmware(16 << 20, deferred.append)
+    control = SELECT | READ | Item.KERNEL_DATA << 16
+    firmware.dma(control, 10 << 20, RAM + 0x1000)
+    firmware.space.write(RAM + (9 << 20), b"new")
+    firmware.device.reset()
+    for turn in deferred:
+        turn()
+    assert firmware.answer(RAM) == control
+    assert firmware.space.read(RAM + (9 << 20), 3) == b"new"
+
+
+def test_a_transfer_goes_on_after_a_snapshot() -> None:
+    deferred: list[Callable[[], None]] = []
+    firmware = Firmware(16 << 20, deferred.append)
+    firmware.device.add(Item.KERNEL_DATA, b"x" * (10 << 20))
+    firmware.dma(SELECT | READ | Item.KERNEL_DATA << 16, 10 << 20, RAM + 0x1000)
+    other = Firmware(16 << 20, deferred.append)
+    other.space.write(RAM, firmware.space.read(RAM, 16 << 20))
+    other.device.load(firmware.device.save())
+    deferred.pop(0)
+    while deferred:
+        deferred.pop()()
+    assert other.answer(RAM) == 0
+    assert other.space.read(RAM + 0x1000, 10 << 20) == b"x" * (10 << 20)
 
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 4), (8, 1), (8, 4), (0xA, 2), (0x14, 2)])

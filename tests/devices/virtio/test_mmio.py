@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bimetal.devices.virtio.device import VirtioDevice
-from bimetal.devices.virtio.queue import Chain
+from bimetal.devices.virtio.device import TURN, VirtioDevice, Work
+from bimetal.devices.virtio.queue import Chain, QueueError
 from tests.devices.virtio.guest import (
     ACKNOWLEDGE,
     BASE,
@@ -47,24 +47,29 @@ class Echo(VirtioDevice):
     def __init__(self) -> None:
         super().__init__()
         self.config[:] = bytes(range(8))
-        self.later: list[tuple[int, Chain]] = []
-        self.postpone = False
 
-    def work_on(self, index: int, chain: Chain) -> int | None:
-        if self.postpone:
-            self.later.append((index, chain))
-            return None
-        return echo(chain)
+    def work_on(self, index: int, chain: Chain) -> Work:
+        data = b"".join(chain.readable)
+        written = 0
+        for buffer in chain.writable:
+            piece = data[written : written + len(buffer)]
+            buffer[: len(piece)] = piece
+            written += len(piece)
+            yield len(piece)
+        return written
 
 
-def echo(chain: Chain) -> int:
-    data = b"".join(chain.readable)
-    written = 0
-    for buffer in chain.writable:
-        piece = data[written : written + len(buffer)]
-        buffer[: len(piece)] = piece
-        written += len(piece)
-    return written
+class Slow(Echo):
+    """Gives others a turn after each buffer."""
+
+    def work_on(self, index: int, chain: Chain) -> Work:
+        work = super().work_on(index, chain)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return int(end.value)
+            yield TURN
 
 
 def test_what_a_probe_reads() -> None:
@@ -262,42 +267,21 @@ def test_a_notification_of_no_queue_is_a_guest_error() -> None:
     assert sum(guest.slot.events.counts.values()) == 1
 
 
-def test_requests_may_be_finished_later_and_in_any_order() -> None:
-    device = Echo()
-    device.postpone = True
+def in_turns(device: VirtioDevice) -> tuple[Guest, list[Callable[[], None]]]:
+    """A guest with ``device``, and the turns that it asks the machine for."""
+    deferred: list[Callable[[], None]] = []
     guest = Guest(device)
-    (ring,) = guest.start()
-    first = ring.submit(guest.place(b"1"))
-    second = ring.submit(guest.place(b"2"))
-    assert ring.completed() == []
-    for index, chain in reversed(device.later):
-        device.done(index, chain, 0)
-    assert ring.completed() == [Used(second, 0), Used(first, 0)]
-
-
-def test_a_request_from_before_a_reset_is_forgotten() -> None:
-    device = Echo()
-    device.postpone = True
-    guest = Guest(device)
-    (old,) = guest.start()
-    old.submit(guest.place(b"1"))
-    (ring,) = guest.start()
-    ((index, chain),) = device.later
-    device.done(index, chain, 0)
-    assert ring.completed() == []
-    assert old.completed() == []
-    assert not guest.irq()
+    device.plug(guest.slot, guest.space, deferred.append)
+    return guest, deferred
 
 
 def test_a_flood_of_requests_gives_way_to_others() -> None:
-    deferred: list[Callable[[], None]] = []
     device = Echo()
-    guest = Guest(device)
-    device.plug(guest.slot, guest.space, deferred.append)
+    guest, deferred = in_turns(device)
     (ring,) = guest.start(size=16)
     original = device.work_on
 
-    def flooding(index: int, chain: Chain) -> int | None:
+    def flooding(index: int, chain: Chain) -> Work:
         ring.offer(chain.head)  # the driver on another CPU is quicker than we are
         return original(index, chain)
 
@@ -309,6 +293,74 @@ def test_a_flood_of_requests_gives_way_to_others() -> None:
     deferred.pop()()
     assert deferred == []
     assert len(ring.completed()) == ring.added
+
+
+def test_a_request_may_take_several_turns_and_keeps_its_place() -> None:
+    guest, deferred = in_turns(Slow())
+    (ring,) = guest.start()
+    places = [guest.room(1) for _ in range(3)]
+    first = ring.submit(guest.place(b"abc"), *places)
+    second = ring.submit(guest.place(b"d"), place := guest.room(1))
+    assert ring.completed() == []
+    for seen in (b"a\xee\xee", b"ab\xee", b"abc"):
+        assert b"".join(map(guest.peek, places)) == seen
+        assert len(deferred) == 1, "however often the driver notifies"
+        deferred.pop()()
+    assert ring.completed() == [Used(first, 3)]
+    assert guest.peek(place) == b"d"
+    deferred.pop()()
+    assert ring.completed() == [Used(second, 1)]
+    assert deferred == []
+
+
+@pytest.mark.parametrize("how", ["reset", "queue", "broken"])
+def test_a_request_between_two_turns_is_given_up_with_its_queue(how: str) -> None:
+    guest, deferred = in_turns(Slow())
+    (old,) = guest.start()
+    place = guest.room(1)
+    old.submit(guest.place(b"xy"), place, second := guest.room(1))
+    if how == "reset":
+        guest.write(STATUS, 0)
+    elif how == "queue":
+        guest.write(QUEUE_SEL, 0)
+        guest.write(QUEUE_READY, 0)
+    else:
+        guest.slot.device.fail(QueueError("by another queue"))
+    deferred.pop()()
+    assert (guest.peek(place), guest.peek(second)) == (b"x", b"\xee")
+    assert old.completed() == []
+    (ring,) = guest.start()
+    head = ring.submit(guest.place(b"new"), guest.room(3))
+    while deferred:
+        deferred.pop()()
+    assert ring.completed() == [Used(head, 3)]
+    assert guest.peek(second) == b"\xee"
+
+
+def test_memory_may_go_while_a_request_is_under_way() -> None:
+    guest, _ = in_turns(Slow())
+    (ring,) = guest.start()
+    ring.submit(guest.place(b"xy"), guest.room(1), guest.room(1))
+    guest.slot.close()
+    guest.ram.close()
+    with pytest.raises(ValueError, match="closed"):
+        guest.ram.clear()
+
+
+def test_a_request_under_way_is_done_anew_after_a_snapshot() -> None:
+    guest, _ = in_turns(Slow())
+    (ring,) = guest.start()
+    place, second = guest.room(1), guest.room(1)
+    head = ring.submit(guest.place(b"xy"), place, second)
+    state, memory = guest.slot.save(), bytes(guest.ram.bytes)
+    restored, deferred = in_turns(Slow())
+    restored.ram.bytes[:] = memory
+    restored.slot.load(state)
+    while deferred:
+        deferred.pop(0)()
+    ring.guest = restored
+    assert ring.completed() == [Used(head, 2)]
+    assert restored.peek(place) + restored.peek(second) == b"xy"
 
 
 def test_state_survives_a_snapshot() -> None:

@@ -7,7 +7,8 @@ interface, and a directory of named files. Memory-mapped registers are big-endia
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from bimetal.base.errors import BimetalError, GuestError
@@ -22,7 +23,8 @@ DMA_ERROR, DMA_READ, DMA_SKIP, DMA_SELECT, DMA_WRITE = 1, 2, 4, 8, 16
 FEATURES = 0b11
 """Bit 0: the traditional interface, bit 1: DMA."""
 
-CHUNK = 1 << 20
+PIECE = 4 << 20
+"""Bytes that a DMA request moves before others get a turn; the guest sees that it goes on."""
 
 
 class Item:
@@ -45,16 +47,24 @@ class Item:
 class FwCfg(Device):
     """Items by number, which the machine adds before the guest runs.
 
-    DMA reaches guest memory through ``memory``. Items are read-only for the guest.
+    DMA reaches guest memory through ``memory``. Items are read-only for the guest. ``defer`` has a
+    function called soon, with the machine's lock given up in between; without it, whatever a guest
+    asks for is moved at once.
     """
 
     kind, node_name = "fw_cfg", "fw-cfg"
     compatible = ("qemu,fw-cfg-mmio",)
     mmio_size = 0x18
-    saved = ("selected", "position", "dma_high")
+    saved = ("selected", "position", "dma_high", "under_way")
 
-    def __init__(self, memory: AddressSpace):
-        self.memory = memory
+    def __init__(
+        self,
+        memory: AddressSpace,
+        defer: Callable[[Callable[[], None]], None] | None = None,
+    ):
+        self.memory, self._defer = memory, defer
+        self.under_way: tuple[int, int, int] | None = None
+        """A request that is being carried out: its address, and where to and how much to move."""
         self.items: dict[int, bytes] = {
             Item.SIGNATURE: b"QEMU",
             Item.ID: struct.pack("<I", FEATURES),
@@ -69,6 +79,7 @@ class FwCfg(Device):
     def reset(self) -> None:
         super().reset()
         self.selected = self.position = self.dma_high = 0
+        self.under_way = None
 
     # What the machine adds
 
@@ -123,40 +134,60 @@ class FwCfg(Device):
         return piece.ljust(length, b"\0")
 
     def _transfer(self, address: int) -> None:
-        """Carry out the DMA request at ``address``; its first word then says how it went."""
+        """Begin with the DMA request at ``address``; its first word says at the end how it went."""
         self.dma_high = 0
         try:
             control, length, target = struct.unpack(">IIQ", self.memory.read(address, 16))
-            failed = self._carry_out(control, length, target)
-            self.memory.write(address, struct.pack(">I", DMA_ERROR if failed else 0))
+            self.memory.view(address, 4, writable=True).release()
         except GuestError as error:
             self.guest_error("fw_cfg DMA request outside of memory", str(error))
-
-    def _carry_out(self, control: int, length: int, target: int) -> bool:
+            return
+        if self.under_way is not None:
+            self.guest_error("an fw_cfg DMA request while another is under way")
+            self._answer(address, DMA_ERROR)
+            return
         if control & DMA_SELECT:
             self._select(control >> 16)
         if control & DMA_READ:
-            return self._read_to(target, length)
-        if control & DMA_WRITE:
+            self.under_way = address, target, length
+            self._move()
+        elif control & DMA_WRITE:
             self.guest_error("write to an fw_cfg item")
-            return True
-        if control & DMA_SKIP:
-            self._take_nothing(length)
-        return False
+            self._answer(address, DMA_ERROR)
+        else:
+            if control & DMA_SKIP:
+                self._take_nothing(length)
+            self._answer(address, 0)
+
+    def _answer(self, request: int, result: int) -> None:
+        """Write the first word of a request; memory that went away since it was made is lost."""
+        with suppress(GuestError):
+            self.memory.write(request, struct.pack(">I", result))
 
     def _take_nothing(self, length: int) -> None:
         self.position = min(self.position + length, len(self.items.get(self.selected, b"")))
 
-    def _read_to(self, target: int, length: int) -> bool:
-        try:
-            view = self.memory.view(target, length, writable=True)
-        except GuestError as error:
-            self.guest_error("fw_cfg DMA outside of memory", str(error))
-            return True
-        for start in range(0, length, CHUNK):
-            count = min(CHUNK, length - start)
-            view[start : start + count] = self._take(count)
-        return False
+    def _move(self) -> None:
+        """Go on with the request that is under way."""
+        while self.under_way is not None:
+            request, target, left = self.under_way
+            try:
+                view = self.memory.view(target, left, writable=True)
+            except GuestError as error:
+                self.guest_error("fw_cfg DMA outside of memory", str(error))
+                self.under_way = None
+                self._answer(request, DMA_ERROR)
+                return
+            count = min(PIECE, left)
+            view[:count] = self._take(count)
+            if count == left:
+                self.under_way = None
+                self._answer(request, 0)
+            else:
+                self.under_way = request, target + count, left - count
+                if self._defer is not None:
+                    self._defer(self._move)
+                    return
 
     def save(self) -> dict[str, object]:
         return {**super().save(), "items": dict(self.items), "files": dict(self._files)}
@@ -164,3 +195,5 @@ class FwCfg(Device):
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.items, self._files = dict(state["items"]), dict(state["files"])
+        if self.under_way is not None and self._defer is not None:
+            self._defer(self._move)

@@ -1,18 +1,20 @@
 """The block device (virtio 1.2, section 5.2): a disk.
 
-One queue; secure erase, lifetime information and zoned disks are not offered. A driver that does
-not accept VIRTIO_BLK_F_FLUSH, or that switches the write cache off, gets every write flushed
-before it is answered (5.2.5.2).
+One queue; secure erase, lifetime information and zoned disks are not offered. A request may be as
+large as a chain can be (2.7.5.2), since it is carried out piece by piece; VIRTIO_BLK_F_SIZE_MAX
+would be of no use, and drivers that read whole kernels by one request know nothing of it. A driver
+that does not accept VIRTIO_BLK_F_FLUSH, or that switches the write cache off, gets every write
+flushed before it is answered (5.2.5.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Protocol
 
-from bimetal.base.buffers import split, total
-from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.base.buffers import pieces, split, total
+from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
 
 __all__ = ["Disk", "VirtioBlock"]
@@ -46,6 +48,9 @@ DISCARD_SECTORS, DISCARD_RANGES = 1 << 22, 64
 ZEROES_SECTORS, ZEROES_RANGES = 1 << 18, 1
 """Limits of one request: 64 times 2 GiB to discard, which hosts do at once, but 128 MiB to zero,
 which may have to be written."""
+
+DISCARD_PIECE = 64 << 20
+"""Bytes discarded at once: quick on most hosts, but an image may have many small clusters there."""
 
 _HEADER = Struct("<IIQ")
 """Type, reserved, sector."""
@@ -114,7 +119,7 @@ class VirtioBlock(VirtioDevice):
         self.config[:] = _configuration(disk.size, block_size, physical)
         self._write_through = True
 
-    def work_on(self, index: int, chain: Chain) -> int:
+    def work_on(self, index: int, chain: Chain) -> Work:
         kind, sector, data = _header(chain.readable)
         if not chain.writable:
             raise QueueError("a block request has no place for its status")
@@ -124,7 +129,7 @@ class VirtioBlock(VirtioDevice):
             into.append(status[:-1])
             status = status[-1:]
         try:
-            status[0] = self._carry_out(kind, sector, data, into)
+            status[0] = yield from self._carry_out(kind, sector, data, into)
         except OSError as error:
             self.events.host_error(
                 f"disk {self._disk.name}: I/O error", f"{error}, request {kind}, sector {sector}"
@@ -159,73 +164,92 @@ class VirtioBlock(VirtioDevice):
         cached = self.has(F_FLUSH) or self.has(F_CONFIG_WCE)
         self._write_through = not (cached and write_back)
 
-    # Requests: each returns its status and may raise OSError
+    # Requests: each yields as `Work` does, returns its status, and may raise OSError
 
     def _carry_out(
         self, kind: int, sector: int, data: list[memoryview], into: list[memoryview]
-    ) -> int:
+    ) -> Work:
         if kind == IN:
             return self._read(sector, into)
         if kind == OUT:
             return self._write(sector, data)
         if kind == FLUSH:
-            self._disk.flush()
-            return OK
+            return self._flush()
         if kind == GET_ID:
             return self._identify(into)
         if kind == DISCARD and self.has(F_DISCARD):
             return self._discard(data)
         if kind == WRITE_ZEROES and self.has(F_WRITE_ZEROES):
             return self._write_zeroes(data)
+        return self._refuse()
+
+    def _refuse(self) -> Work:
         self.events.guest_error("block request of an unknown type")
+        yield 0
         return UNSUPP
 
-    def _read(self, sector: int, into: list[memoryview]) -> int:
+    def _read(self, sector: int, into: list[memoryview]) -> Work:
         if not self._fits(sector, total(into)):
             return IOERR
-        self._disk.readv(sector * SECTOR, into)
+        offset = sector * SECTOR
+        for piece in pieces(into, PIECE):
+            self._disk.readv(offset, piece)
+            offset += (moved := total(piece))
+            yield moved
         return OK
 
-    def _write(self, sector: int, data: list[memoryview]) -> int:
+    def _write(self, sector: int, data: list[memoryview]) -> Work:
         if self._disk.readonly:
             self.events.guest_error("write to a read-only disk")
             return IOERR
         if not self._fits(sector, total(data)):
             return IOERR
-        self._disk.writev(sector * SECTOR, data)
-        return self._written()
+        offset = sector * SECTOR
+        for piece in pieces(data, PIECE):
+            self._disk.writev(offset, piece)
+            offset += (moved := total(piece))
+            yield moved
+        return (yield from self._written())
 
-    def _identify(self, into: list[memoryview]) -> int:
+    def _flush(self) -> Work:
+        self._disk.flush()
+        yield TURN  # nobody knows how long the host takes
+        return OK
+
+    def _identify(self, into: list[memoryview]) -> Work:
         serial = self._serial.ljust(ID_SIZE, b"\0")
         for buffer in split(into, ID_SIZE)[0]:
             buffer[:] = serial[: len(buffer)]
             serial = serial[len(buffer) :]
+        yield ID_SIZE
         return OK
 
-    def _discard(self, data: list[memoryview]) -> int:
+    def _discard(self, data: list[memoryview]) -> Work:
         ranges = self._ranges(data, DISCARD_RANGES, DISCARD_SECTORS)
         if ranges is None:
             return IOERR
         if any(flags for _, _, flags in ranges):
             return UNSUPP
         for offset, length, _ in ranges:
-            self._disk.discard(offset, length)
-        return self._written()
+            for start, stop in _cut(offset, length, DISCARD_PIECE):
+                self._disk.discard(start, stop - start)
+                yield TURN
+        return (yield from self._written())
 
-    def _write_zeroes(self, data: list[memoryview]) -> int:
+    def _write_zeroes(self, data: list[memoryview]) -> Work:
         ranges = self._ranges(data, ZEROES_RANGES, ZEROES_SECTORS)
         if ranges is None:
             return IOERR
         if any(flags & ~UNMAP for _, _, flags in ranges):
             return UNSUPP
         for offset, length, flags in ranges:
-            self._disk.write_zeroes(offset, length, unmap=bool(flags & UNMAP))
-        return self._written()
+            for start, stop in _cut(offset, length, PIECE):
+                self._disk.write_zeroes(start, stop - start, unmap=bool(flags & UNMAP))
+                yield stop - start
+        return (yield from self._written())
 
-    def _written(self) -> int:
-        if self._write_through:
-            self._disk.flush()
-        return OK
+    def _written(self) -> Work:
+        return (yield from self._flush()) if self._write_through else OK
 
     def _fits(self, sector: int, length: int) -> bool:
         """Whether a transfer is whole sectors and stays on the disk."""
@@ -264,6 +288,16 @@ def _header(readable: list[memoryview]) -> tuple[int, int, list[memoryview]]:
             raise QueueError("a block request has no header")
     kind, _, sector = _HEADER.unpack(header)
     return kind, sector, data
+
+
+def _cut(offset: int, length: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut a range at multiples of ``size``, at which no cluster of an image is cut: (start, stop)
+    of each piece, of which there is one even of nothing."""
+    end = offset + length
+    while (stop := offset // size * size + size) < end:
+        yield offset, stop
+        offset = stop
+    yield offset, end
 
 
 def _configuration(size: int, block: int, physical: int) -> bytes:

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Any
 
 from bimetal.devices.chars import Chars
-from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
 
 __all__ = ["VirtioConsole"]
@@ -52,17 +52,22 @@ class VirtioConsole(VirtioDevice):
         if self.has(SIZE):
             self.config_changed()
 
-    def work_on(self, index: int, chain: Chain) -> int:
+    def work_on(self, index: int, chain: Chain) -> Work:
+        if index == RECEIVE:
+            yield from ()
+            return self._fill(chain)
         for buffer in chain.readable:
             for start in range(0, len(buffer), OUTPUT_CHUNK):
-                self._line.write(bytes(buffer[start : start + OUTPUT_CHUNK]))
+                chunk = bytes(buffer[start : start + OUTPUT_CHUNK])
+                self._line.write(chunk)
+                yield len(chunk)
         return 0
 
+    def has_use_for(self, index: int) -> bool:
+        return index == TRANSMIT or bool(self._input)
+
     def notified(self, index: int) -> None:
-        if index == TRANSMIT:
-            self.work(TRANSMIT)
-        else:
-            self._deliver()
+        if index == RECEIVE:
             self._line.resume()
 
     def started(self) -> None:
@@ -91,25 +96,10 @@ class VirtioConsole(VirtioDevice):
 
     def _receive(self, data: bytes) -> None:
         self._input += data
-        try:
-            self._deliver()
-        except QueueError as error:
-            self.fail(error)
-
-    def _deliver(self) -> None:
-        """Move input into the driver's buffers while there are both. Raises `QueueError`."""
-        queue = self.queues[RECEIVE]
-        if not queue.ready:
-            return
-        while self._input:
-            chain = queue.pop()
-            if chain is not None:
-                queue.push(chain, self._fill(chain))
-            elif not queue.rearm():
-                break
-        self.tell(RECEIVE)
+        self.look(RECEIVE)
 
     def _fill(self, chain: Chain) -> int:
+        """Move input into the buffers of ``chain``; the number of bytes. Raises `QueueError`."""
         filled = 0
         for buffer in chain.writable:
             count = min(len(buffer), len(self._input))

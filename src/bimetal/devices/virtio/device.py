@@ -3,20 +3,23 @@
 The transport (MMIO now) hands on what the driver reads and writes: status, features, queues,
 configuration. The device answers requests, and tells the transport when to interrupt.
 
-A request is answered inside the notification that brought it. `VirtioDevice.work_on` may instead
-return None and call `done` later, from whatever the machine lets work in the background.
+Requests are answered in order, and a small one inside the notification that brought it. But a
+guest decides how many requests there are and how large each is, so work is done in *turns*: what
+is left when a turn is over goes on in another, once everybody else who waits for the machine's
+lock has had it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from bimetal.base.log import EventLog
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
 from bimetal.memory.space import AddressSpace
 
-__all__ = ["Status", "Transport", "VirtioDevice"]
+__all__ = ["PIECE", "TURN", "Status", "Transport", "VirtioDevice", "Work"]
 
 
 class Status:
@@ -35,8 +38,18 @@ EVENT_IDX = 1 << 29
 VERSION_1 = 1 << 32
 """Features of every device (chapter 6)."""
 
-BATCH = 2
-"""A notification is worked on for this many times the queue's size before others get a turn."""
+TURN = 8 << 20
+"""Bytes that are moved for a queue before others get a turn; some milliseconds."""
+
+PIECE = 4 << 20
+"""Bytes of a request that are moved at once."""
+
+REQUEST_COST, BUFFER_COST = 64 << 10, 2 << 10
+"""What a request and each of its buffers count for in a turn, besides the bytes that are moved."""
+
+Work = Generator[int, None, int]
+"""A request being carried out. It yields after each piece how many bytes that counts for, and
+returns how many were written from the start of the writable buffers."""
 
 
 class Transport(Protocol):
@@ -67,6 +80,10 @@ class VirtioDevice:
         self.status = 0
         self.features = 0
         self.config_generation = 0
+        self._under_way: list[tuple[Chain, Work] | None] = []
+        """For each queue the request that is being carried out."""
+        self._waiting: set[int] = set()
+        """The queues for which the machine was asked for another turn."""
         self._transport: Transport | None = None
         self._defer: Callable[[Callable[[], None]], None] | None = None
 
@@ -79,21 +96,26 @@ class VirtioDevice:
         space: AddressSpace,
         defer: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Meet the transport and the memory. ``defer`` has a function called soon: with it, a
-        guest that adds requests without end cannot keep the machine's lock for ever."""
+        """Meet the transport and the memory. ``defer`` has a function called soon, with the
+        machine's lock given up in between; without it, all turns are taken at once."""
         self._transport, self._defer = transport, defer
         self.queues = [Virtqueue(space, limit) for limit in self.queue_limits]
+        self._under_way = [None] * len(self.queues)
 
     # What a kind of device overrides
 
-    def work_on(self, index: int, chain: Chain) -> int | None:
-        """Carry out a request of queue ``index``: the number of bytes written from the start of
-        its writable buffers, or None if `done` will tell later. Raises `QueueError`."""
+    def work_on(self, index: int, chain: Chain) -> Work:
+        """Carry out a request of queue ``index``, at most `PIECE` bytes at once. Raises
+        `QueueError`. A reset of the device or of the queue may end it between two pieces."""
         raise NotImplementedError
 
+    def has_use_for(self, index: int) -> bool:
+        """Whether requests of queue ``index`` can be carried out now: not those for input, say,
+        while there is none. Whoever changes that calls `look`."""
+        return True
+
     def notified(self, index: int) -> None:
-        """The driver has added buffers to queue ``index``; by default, requests to carry out."""
-        self.work(index)
+        """The driver has added buffers to queue ``index``."""
 
     def config_written(self, offset: int, data: bytes) -> None:
         """The driver writes ``data`` into the configuration; by default nothing is writable."""
@@ -108,16 +130,18 @@ class VirtioDevice:
     def reset(self) -> None:
         """Go to the state after power-on. Overriding methods call this one first."""
         self.status = self.features = 0
-        for queue in self.queues:
+        for index, queue in enumerate(self.queues):
             queue.reset()
+            self._forget(index)
 
     def close(self) -> None:
         """Give back what the host lent. Overriding methods call this one. Idempotent."""
-        for queue in self.queues:
-            queue.disable()
+        for index in range(len(self.queues)):
+            self.disable_queue(index)
 
     def save(self) -> dict[str, object]:
-        """The state as plain values, for a snapshot; taken while no request is under way."""
+        """The state as plain values, for a snapshot. A request that is under way is carried out
+        anew after `load`."""
         return {
             "status": self.status,
             "features": self.features,
@@ -134,6 +158,10 @@ class VirtioDevice:
         for queue, saved in zip(self.queues, state["queues"], strict=True):
             queue.load(saved)
         self._tell_queues()
+        for index in range(len(self.queues)):
+            self._forget(index)
+            if self._defer is not None:
+                self._ask_for_a_turn(index)
 
     # What the driver does through the transport
 
@@ -182,51 +210,31 @@ class VirtioDevice:
         except QueueError as error:
             self.fail(error)
 
+    def disable_queue(self, index: int) -> None:
+        """The driver does not want queue ``index`` used any more."""
+        self.queues[index].disable()
+        self._forget(index)
+
     def notify(self, index: int) -> None:
         """The driver says that it has added buffers to queue ``index``."""
-        if not self.running or not self.queues[index].ready:
-            if not self.running:
-                self.events.guest_error("notification of a device that is not running")
-            return
-        try:
+        if not self.running:
+            self.events.guest_error("notification of a device that is not running")
+        elif self.queues[index].ready:
+            self.look(index)
             self.notified(index)
-        except QueueError as error:
-            self.fail(error)
 
     # What a kind of device uses
 
-    def work(self, index: int) -> None:
-        """Carry out the requests that wait in queue ``index``. Raises `QueueError`."""
-        queue = self.queues[index]
-        left = BATCH * queue.size
+    def look(self, index: int) -> None:
+        """Carry out the requests that wait in queue ``index``, for one turn."""
+        if index in self._waiting or not self.running or not self.queues[index].ready:
+            return
         try:
-            while True:
-                while left and (chain := queue.pop()) is not None:
-                    left -= 1
-                    written = self.work_on(index, chain)
-                    if written is not None:
-                        queue.push(chain, written)
-                if not left and self._defer is not None:
-                    self._defer(lambda: self._work_again(index))
-                    return
-                left = BATCH * queue.size
-                if not queue.rearm():
-                    return
-        finally:
-            self.tell(index)
-
-    def done(self, index: int, chain: Chain, written: int) -> None:
-        """A request for which `work_on` returned None is finished."""
-        try:
-            self.queues[index].push(chain, written)
-            self.tell(index)
+            self._take_turns(index)
         except QueueError as error:
             self.fail(error)
-
-    def tell(self, index: int) -> None:
-        """Interrupt the driver if it wants to hear of what queue ``index`` has used."""
-        if self._transport is not None and self.queues[index].should_interrupt():
-            self._transport.queue_interrupt()
+        finally:
+            self._tell(index)
 
     def config_changed(self) -> None:
         """The device has changed its configuration (2.5)."""
@@ -238,6 +246,8 @@ class VirtioDevice:
         """The driver broke the rules: stop, and ask for a reset (2.1.2)."""
         self.events.guest_error(str(error), error.detail)
         self.status |= Status.NEEDS_RESET
+        for index in range(len(self.queues)):
+            self._forget(index)
         if self._transport is not None and self.status & Status.DRIVER_OK:
             self._transport.config_interrupt()
 
@@ -245,9 +255,53 @@ class VirtioDevice:
         """Whether the driver accepted ``feature``."""
         return bool(self.features & feature)
 
-    def _work_again(self, index: int) -> None:
-        if self.running and self.queues[index].ready:
-            self.notify(index)
+    # Turns
+
+    def _take_turns(self, index: int) -> None:
+        """Work on queue ``index`` until nothing is left to do or the machine is asked for another
+        turn. Raises `QueueError`."""
+        queue = self.queues[index]
+        while True:
+            if self._take_turn(index):
+                if self._defer is not None:
+                    self._ask_for_a_turn(index)
+                    return
+            elif not self.has_use_for(index) or not queue.rearm():
+                return
+
+    def _take_turn(self, index: int) -> bool:
+        """Work on queue ``index`` for one turn; whether that was too short. Raises `QueueError`."""
+        queue, left = self.queues[index], TURN
+        while left > 0:
+            if (request := self._under_way[index]) is None:
+                if not self.has_use_for(index) or (chain := queue.pop()) is None:
+                    return False
+                left -= REQUEST_COST + BUFFER_COST * chain.count
+                request = self._under_way[index] = chain, self.work_on(index, chain)
+            try:
+                left -= next(request[1])
+            except StopIteration as end:
+                self._under_way[index] = None
+                queue.push(request[0], end.value)
+        return True
+
+    def _ask_for_a_turn(self, index: int) -> None:
+        self._waiting.add(index)
+        if self._defer is not None:
+            self._defer(partial(self._next_turn, index))
+
+    def _next_turn(self, index: int) -> None:
+        self._waiting.discard(index)
+        self.look(index)
+
+    def _forget(self, index: int) -> None:
+        """Give up the request that is under way, and with it the memory that it works on."""
+        self._under_way[index] = None
+
+    def _tell(self, index: int) -> None:
+        """Interrupt the driver if it wants to hear of what queue ``index`` has used."""
+        if self._transport is not None and self.queues[index].should_interrupt():
+            self._transport.queue_interrupt()
 
     def _settle_features(self) -> bool:
         if self.features & ~self.all_offered:

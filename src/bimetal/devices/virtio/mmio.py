@@ -194,7 +194,7 @@ class VirtioMmio(Device):
         elif written & 1 and not queue.ready:
             self.device.enable_queue(self.QUEUE_SEL)
         elif not written & 1:
-            queue.disable()
+            self.device.disable_queue(self.QUEUE_SEL)
 
     def w_QUEUE_SIZE(self, written: Value) -> None:
         if queue := self._idle():

@@ -55,37 +55,35 @@ class QueueError(GuestError):
 class Chain:
     """One request: the buffers that the device reads, then those that it writes.
 
-    ``head`` names the request to the driver, ``life`` the life of the queue, which a reset ends.
-    Buffers are guest memory itself, none is empty.
+    ``head`` names the request to the driver; ``count`` is that of its descriptors. Buffers are
+    guest memory itself, none is empty.
     """
 
-    __slots__ = ("head", "life", "readable", "writable")
+    __slots__ = ("count", "head", "readable", "writable")
 
     def __init__(
-        self, head: int, life: int, readable: list[memoryview], writable: list[memoryview]
+        self, head: int, count: int, readable: list[memoryview], writable: list[memoryview]
     ):
-        self.head, self.life = head, life
+        self.head, self.count = head, count
         self.readable, self.writable = readable, writable
 
 
 class Virtqueue:
     """One queue. The transport sets ``size``, the three addresses and then `enable`; the device
-    takes requests with `pop` and gives them back with `push`.
+    takes requests with `pop` and gives them back, in the same order, with `push`.
 
     ``limit`` is the greatest size that the device offers. Indirect descriptors and event indexes
     are used as far as the driver accepted them (``indirect``, ``event_index``).
     """
 
-    SAVED = ("size", "ready", "descriptors", "driver", "device", "_seen", "_used", "_signalled")
+    SAVED = ("size", "ready", "descriptors", "driver", "device", "_used", "_signalled")
 
     def __init__(self, space: AddressSpace, limit: int):
         self._space, self.limit = space, limit
-        self._life = 0
         self.reset()
 
     def reset(self) -> None:
         """Go to the state after a reset of the device."""
-        self._life += 1
         self.size = self.limit
         self.ready = False
         self.descriptors = self.driver = self.device = 0
@@ -103,6 +101,7 @@ class Virtqueue:
         """Restore what `save` returned."""
         for name in self.SAVED:
             setattr(self, name, state[name])
+        self._seen = self._used  # what was taken and not given back is taken again
         self._release()
 
     def enable(self) -> None:
@@ -136,11 +135,8 @@ class Virtqueue:
     def push(self, chain: Chain, written: int) -> None:
         """Give ``chain`` back with ``written`` bytes from the start of its writable buffers.
 
-        A chain from before a reset is the driver's again already. Raises `QueueError` if the
-        memory of the rings went away meanwhile.
+        Raises `QueueError` if the memory of the rings went away meanwhile.
         """
-        if chain.life != self._life:
-            return
         if self._generation != self._space.generation:
             self._map()
         slot = self._used & self.size - 1
@@ -177,7 +173,7 @@ class Virtqueue:
         table, entries, index = self._table, self.size, head
         readable: list[memoryview] = []
         writable: list[memoryview] = []
-        view, length_left, steps = self._space.view, BYTES_LIMIT, 0
+        view, length_left, steps, most = self._space.view, BYTES_LIMIT, 0, entries
         in_indirect = False
         while True:
             if index >= entries:
@@ -187,11 +183,11 @@ class Virtqueue:
                 if in_indirect or flags & NEXT or not self.indirect:
                     raise QueueError("an indirect descriptor stands where none may be")
                 table, entries, index = self._indirect_table(address, length)
-                in_indirect, steps = True, 0
+                in_indirect, most = True, steps + entries
                 continue
             steps += 1
             length_left -= length
-            if steps > entries or length_left < 0:
+            if steps > most or length_left < 0:
                 raise QueueError("a chain of descriptors is a loop or too long")
             if length:
                 try:
@@ -204,7 +200,7 @@ class Virtqueue:
                 except BadAddress as error:
                     raise QueueError("a buffer is not in memory", str(error)) from error
             if not flags & NEXT:
-                return Chain(head, self._life, readable, writable)
+                return Chain(head, steps, readable, writable)
             index = following
 
     def _indirect_table(self, address: int, length: int) -> tuple[memoryview, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain
 
 __all__ = ["VirtioRng"]
@@ -24,10 +24,11 @@ class VirtioRng(VirtioDevice):
         super().__init__()
         self._source = source
 
-    def work_on(self, index: int, chain: Chain) -> int:
+    def work_on(self, index: int, chain: Chain) -> Work:
         given = 0
         for buffer in chain.writable:
             count = min(len(buffer), AT_ONCE - given)
             buffer[:count] = self._source(count)
             given += count
+        yield given
         return given

@@ -1,0 +1,47 @@
+"""The machine's lock: one holder at a time, and nobody who asks for it is passed over for long."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+__all__ = ["FairLock"]
+
+
+class FairLock:
+    """A lock that goes to whoever waits for it before its last holder gets it again.
+
+    A `threading.Lock` is taken by whoever comes first once it is free, and a thread that gives it
+    up and wants it at once is quicker than one that has to be woken: one that works in turns would
+    keep all others out. Here everybody comes in by a door, and whoever waits for the lock holds
+    the door.
+    """
+
+    __slots__ = ("_door", "_lock", "release")
+
+    def __init__(self) -> None:
+        self._door, self._lock = threading.Lock(), threading.Lock()
+        self.release = self._lock.release
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take the lock; False if it is not free and ``blocking`` is."""
+        if not blocking:
+            return self._lock.acquire(blocking=False)
+        with self._door:
+            return self._lock.acquire()
+
+    def locked(self) -> bool:
+        """Whether somebody holds it."""
+        return self._lock.locked()
+
+    def __enter__(self) -> None:
+        with self._door:
+            self._lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._lock.release()
