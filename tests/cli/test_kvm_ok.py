@@ -8,7 +8,7 @@ from bimetal import examine_kvm
 from bimetal.accel.kvm.examine import Finding, Kvm, check_kvm
 from bimetal.base.errors import BimetalError
 from bimetal.cli import kvm_ok
-from tests.accel.kvm.quirks import KVM_MISSING
+from tests.accel.kvm.quirks import KVM_MISSING, QUIRKS
 from tests.cli.conftest import Cli
 
 
@@ -31,7 +31,8 @@ def test_no(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_this_host_is_found_out_by_a_guest() -> None:
     kvm = examine_kvm()
-    assert kvm.usable == (not KVM_MISSING)
+    assert kvm.usable == (not KVM_MISSING and "int3" not in QUIRKS)
+    assert kvm.usable == all(finding.well for finding in kvm.findings)
     found = {finding.what: finding for finding in kvm.findings}
     if KVM_MISSING:
         assert found["device"].remedy
@@ -39,3 +40,8 @@ def test_this_host_is_found_out_by_a_guest() -> None:
             check_kvm()
     elif "guest" in found:
         assert "a guest ran" in found["guest"].text
+
+
+def test_the_verdict_does_not_contradict_what_was_found(cli: Cli) -> None:
+    shown = cli("kvm-ok")
+    assert ("FAIL" in shown.out) == ("can NOT be used" in shown.out) == (shown.code == 1)

@@ -1,8 +1,9 @@
 """Which accelerator runs a machine: the host's own silicon where it can, or else ours.
 
 ``auto`` takes KVM when the guest's instruction set is the host's and KVM really works here: it
-creates a machine and a vCPU and runs some instructions, and does not ask the processor's flags,
-which say no on hosts where KVM works and yes where it does not.
+creates a machine and a vCPU and runs some instructions of a kernel, and does not ask the
+processor's flags, which say no on hosts where KVM works and yes where it does not. ``kvm`` takes it
+even if it runs no kernels.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, cast
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
+from bimetal.base.near import did_you_mean
 from bimetal.seam import Accelerator
 
 __all__ = ["CHOICES", "ENGINES", "create", "models"]
@@ -22,6 +24,7 @@ __all__ = ["CHOICES", "ENGINES", "create", "models"]
 Factory = Callable[..., Accelerator]
 
 KVM: Final = "bimetal.accel.kvm.host:create"
+KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
 
 ENGINES: dict[str, tuple[str, frozenset[str]]] = {
@@ -87,25 +90,30 @@ def _check_name(accel: str) -> None:
     if accel not in CHOICES:
         raise BimetalError(
             f"there is no accelerator {accel!r}",
-            f"choose from {', '.join(CHOICES)}",
+            f"{did_you_mean(accel, CHOICES)} choose from {', '.join(CHOICES)}".strip(),
             ExitCode.USAGE,
         )
 
 
 def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
-    fitting = [name for name, (_, isas) in ENGINES.items() if isa in isas]
     reason: BimetalError | None = None
     if isa == platform.machine():
         try:
+            _load(KVM_CHECK)(isa)
             return _kvm(isa, model, cast(int, options["cpus"]))
         except BimetalError as error:
-            if not fitting:
+            if not _engines_of(isa):
                 raise
             reason = error
     _check_engine("auto", isa)
+    engine = _engines_of(isa)[0]
     if reason is not None:
-        logger("accel").warning("%s instead of kvm: %s", fitting[0], reason)
-    return _engine(fitting[0], isa, model, options)
+        logger("accel").warning("%s instead of kvm: %s", engine, reason)
+    return _engine(engine, isa, model, options)
+
+
+def _engines_of(isa: str) -> list[str]:
+    return [name for name, (_, isas) in ENGINES.items() if isa in isas]
 
 
 def _kvm(isa: str, model: str, cpus: int) -> Accelerator:
@@ -117,7 +125,7 @@ def _check_host(isa: str) -> None:
     if isa != platform.machine():
         raise BimetalError(
             f"KVM runs {platform.machine()} guests on this host, not {isa}",
-            "choose another accelerator",
+            f"choose from {', '.join(['auto', *_engines_of(isa)])}",
             ExitCode.UNAVAILABLE,
         )
 
@@ -127,14 +135,14 @@ def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Acce
     if model and model not in MODELS[isa]:
         raise BimetalError(
             f"the accelerator {name} has no processor model {model!r}",
-            f"choose from {', '.join(MODELS[isa])}",
+            f"{did_you_mean(model, MODELS[isa])} choose from {', '.join(MODELS[isa])}".strip(),
             ExitCode.USAGE,
         )
     return _load(ENGINES[name][0])(isa, **options)
 
 
 def _check_engine(name: str, isa: str) -> None:
-    if name == "auto" and not any(isa in isas for _, isas in ENGINES.values()):
+    if name == "auto" and not _engines_of(isa):
         raise BimetalError(
             f"nothing here runs {isa} guests: KVM would need a {isa} host",
             "choose another board",

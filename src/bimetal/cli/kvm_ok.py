@@ -17,7 +17,7 @@ __all__ = ["command"]
 def command() -> int:
     """Find out whether KVM works here: device, permission, module, a machine, a guest.
 
-    The exit code is 0 if KVM acceleration can be used and 1 if it cannot.
+    The exit code is 0 if KVM acceleration can be used and 1 if it cannot, or runs no kernels.
     """
     kvm = examine_kvm()
     for finding in kvm.findings:

@@ -273,7 +273,8 @@ SYSTEM_EVENT_RESET: Final = 2
 SYSTEM_EVENT_CRASH: Final = 3
 
 INTERNAL_ERRORS: Final = {
-    1: "emulation failed: the kernel's instruction emulator does not know the instruction",
+    1: "emulation failed: the kernel's instruction emulator does not know the instruction "
+    "('bimetal kvm-ok' tells what works)",
     2: "simultaneous exceptions that the hardware cannot deliver",
     3: "an exit while an event was being delivered",
     4: "an exit that the kernel did not expect",

@@ -14,16 +14,20 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.host import create
 from bimetal.accel.kvm.x86_cpu import X86Cpu
 from bimetal.base.clock import RealClock
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.errors import BimetalError
 from bimetal.memory.ram import Ram
 from bimetal.seam import CpuFault, Exit, Halt, MemorySlot, Pio
 
-__all__ = ["Finding", "Kvm", "check_kvm", "examine"]
+__all__ = ["Finding", "Kvm", "check_kernels", "check_kvm", "examine"]
 
 Result = TypeVar("Result")
 
 ROUNDS = 2000
 """Exits that are timed."""
+EMULATED = "KVM on this host emulates kernel code, and not all of it: no stock kernel boots"
+EMULATED_REMEDY = (
+    "use a host whose hypervisor passes VT-x or SVM on; --accel kvm tries small guests all the same"
+)
 MODULES = {"x86_64": ("kvm_intel", "kvm_amd", "kvm_pvm"), "aarch64": (), "riscv64": ("kvm",)}
 USEFUL = (
     Capability.MAX_VCPUS,
@@ -49,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Kvm:
-    """Everything that was found, and whether guests can run."""
+    """Everything that was found, and whether it is ``usable``: stock kernels can run."""
 
     usable: bool
     findings: tuple[Finding, ...]
@@ -63,16 +67,17 @@ def check_kvm() -> str:
         create(platform.machine()).close()
         return "creates machines and CPUs"
     create_ns, exit_ns = _timed()
-    text = (
+    check_kernels("x86_64")
+    return (
         f"runs guests: {create_ns / 1e6:.1f} ms for a machine, {exit_ns / 1e3:.1f} us for an exit"
     )
-    if not _runs_kernels():
-        raise BimetalError(
-            f"{text}; but it emulates supervisor code, and no stock kernel boots",
-            "use it for small guests, or a host whose hypervisor passes VT-x or SVM on",
-            ExitCode.UNAVAILABLE,
-        )
-    return text
+
+
+def check_kernels(isa: str) -> None:
+    """Find out, in some milliseconds, whether KVM runs the code of kernels of ``isa`` here: some
+    hosts emulate it, and not all of it. Raises `KvmUnavailable` if not; only x86 is looked at."""
+    if isa == "x86_64" and not _runs_kernels():
+        raise KvmUnavailable(EMULATED, EMULATED_REMEDY)
 
 
 def examine() -> Kvm:
@@ -80,9 +85,7 @@ def examine() -> Kvm:
     findings = []
     for step in _steps():
         findings.append(step)
-        if not step.well and step.what in ("device", "machine", "guest"):
-            return Kvm(False, tuple(findings))
-    return Kvm(True, tuple(findings))
+    return Kvm(all(step.well for step in findings), tuple(findings))
 
 
 def _steps() -> Iterator[Finding]:
@@ -116,14 +119,9 @@ def _guests() -> Iterator[Finding]:
     text = f"machine and CPU in {create_ns / 1e6:.2f} ms, a port exit in {exit_ns / 1e3:.1f} us"
     yield Finding("guest", True, f"a guest ran: {text}")
     if _runs_kernels():
-        yield Finding("kernels", True, "supervisor code runs as it should")
+        yield Finding("kernels", True, "kernel code runs as it should")
     else:
-        yield Finding(
-            "kernels",
-            False,
-            "supervisor code is emulated and incomplete: no stock kernel boots",
-            "use a host whose hypervisor passes VT-x or SVM on",
-        )
+        yield Finding("kernels", False, EMULATED, EMULATED_REMEDY)
 
 
 def _module() -> Finding:
