@@ -114,7 +114,7 @@ def test_a_failure_says_what_apt_said(host: FakeHost, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "E: Failed to fetch http://x/InRelease  Error writing - write (28: No space left on device)",
+        "E: Failed to fetch http://x/In  Error writing - write (28: No space left on device)",
         "E: You don't have enough free space in /c/archives/.",
         "E: Write error - write (122: Disk quota exceeded)",
     ],
