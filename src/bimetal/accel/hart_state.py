@@ -43,6 +43,8 @@ class HartState:
     def get(self, file: str, index: int = 0) -> int:
         """A register's value."""
         size, at = self._place(file, index)
+        if size > 8:
+            return int.from_bytes(self.bytes[at * size : (at + 1) * size], "little")
         return self._views[size][at]
 
     def set(self, file: str, index: int, value: int) -> None:
@@ -54,7 +56,10 @@ class HartState:
         if index == declared.zero:
             return
         size, at = self._place(file, index)
-        self._views[size][at] = admitted
+        if size > 8:
+            self.bytes[at * size : (at + 1) * size] = admitted.to_bytes(size, "little")
+        else:
+            self._views[size][at] = admitted
 
     def registers(self) -> dict[str, list[int]]:
         """Every architectural register, by file."""

@@ -21,7 +21,6 @@ from ..codegen.layout import (
     PAGE,
     PAGE_COPY,
     PAGE_RECORDS,
-    RECORD,
 )  # fmt: skip
 from ..codegen.policy import USUAL
 from ..ir.access import Access
@@ -164,7 +163,7 @@ class InterpCpu:
         offset = (rest - PAGE_RECORDS) // layout.scale
         start = page * layout.page_bytes
         if offset + layout.isa.fetch > PAGE:  # it may go on in the page that follows
-            side = start + PAGE_RECORDS + (layout.records - 1) * RECORD + OPERANDS
+            side = start + PAGE_RECORDS + (layout.records - 1) * layout.record + OPERANDS
             return int.from_bytes(self._arena[side : side + layout.isa.fetch], "little")
         code = start + PAGE_COPY + offset
         return int.from_bytes(self._arena[code : code + layout.isa.fetch], "little")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 from ..ir.effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from ..ir.value import Value
 from . import host
 from .emit import RARELY, Emitter
 
-__all__ = ["FloatLowering", "declarations", "for_reference"]
+__all__ = ["FloatLowering", "for_reference"]
 
 _TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
@@ -17,6 +20,27 @@ _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "
 _COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole")}
 _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
             "to_unsigned": "fptoui"}  # fmt: skip
+_PREFIX = "@llvm.experimental.constrained."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An LLVM type, and how names of intrinsics say it."""
+
+    type: str
+    suffix: str
+
+    @classmethod
+    def float(cls, width: int, count: int) -> Self:
+        """One number, or a vector of some."""
+        one, suffix = _TYPES[width], f"f{width}"
+        return cls(one, suffix) if count == 1 else cls(f"<{count} x {one}>", f"v{count}{suffix}")
+
+    @classmethod
+    def integer(cls, width: int, count: int) -> Self:
+        """The same of integers."""
+        one = f"i{width}"
+        return cls(one, one) if count == 1 else cls(f"<{count} x {one}>", f"v{count}{one}")
 
 
 def for_reference(operation: FloatOperation) -> bool:
@@ -29,41 +53,77 @@ class FloatLowering(Emitter):
 
     def op_float(self, value: FloatOperation) -> None:
         if value.op in _ARITHMETIC:
-            self.names[value] = self._arithmetic(value)
+            self._arithmetic(value)
         elif value.op in _COMPARE:
-            self.names[value] = self._compare(value)
+            self._compare(value)
         else:
-            self.names[value] = self._conversion(value)
+            self._conversion(value)
 
-    def _number(self, value: Value) -> tuple[str, str]:
-        """A bit vector as (type, operand) of the format of its width."""
-        kind = _TYPES[value.width]
-        return kind, self.let(f"bitcast i{value.width} {self.operand(value)} to {kind}")
+    def _numbers(self, value: FloatOperation) -> tuple[_Kind, list[str]]:
+        """The operands as numbers: the type of all, and their names."""
+        kind = _Kind.float(value.lane, value.count)
+        return kind, [
+            self.let(f"bitcast i{arg.width} {self.operand(arg)} to {kind.type}")
+            for arg in value.args
+        ]
 
-    def _bits(self, name: str, width: int) -> str:
-        return self.let(f"bitcast {_TYPES[width]} {name} to i{width}")
+    def _keep(self, value: FloatOperation, name: str, kind: _Kind) -> None:
+        """Keep numbers as the result of an operation."""
+        if kind.type != f"i{value.width}":
+            name = self.let(f"bitcast {kind.type} {name} to i{value.width}")
+        self.names[value] = name
 
-    def _arithmetic(self, value: FloatOperation) -> str:
-        operands = [self._number(arg) for arg in value.args]
-        kind, suffix = operands[0][0], f"f{value.width}"
-        arguments = ", ".join(f"{k} {n}" for k, n in operands)
-        name = f"@llvm.experimental.constrained.{_ARITHMETIC[value.op]}.{suffix}"
-        result = self.let(f"call {kind} {name}({arguments}, {_DYNAMIC}) strictfp")
-        return self._bits(result, value.width)
+    def _arithmetic(self, value: FloatOperation) -> None:
+        kind, names = self._numbers(value)
+        arguments = ", ".join(f"{kind.type} {name}" for name in names)
+        symbol = f"{_PREFIX}{_ARITHMETIC[value.op]}.{kind.suffix}"
+        result = self.let(f"call {kind.type} {symbol}({arguments}, {_DYNAMIC}) strictfp")
+        self._keep(value, result, kind)
 
-    def _compare(self, value: FloatOperation) -> str:
-        (kind, a), (_, b) = (self._number(arg) for arg in value.args)
+    def _compare(self, value: FloatOperation) -> None:
+        kind, (a, b) = self._numbers(value)
         intrinsic, predicate = _COMPARE[value.op]
-        name = f"@llvm.experimental.constrained.{intrinsic}.f{value.args[0].width}"
-        return self.let(
-            f'call i1 {name}({kind} {a}, {kind} {b}, metadata !"{predicate}", '
-            f"metadata {_STRICT}) strictfp"
+        bits = _Kind.integer(1, value.count)
+        name = self.let(
+            f"call {bits.type} {_PREFIX}{intrinsic}.{kind.suffix}({kind.type} {a}, "
+            f'{kind.type} {b}, metadata !"{predicate}", metadata {_STRICT}) strictfp'
         )
+        if value.to == 1:
+            self.names[value] = name
+            return
+        wide = _Kind.integer(value.to, value.count)
+        if value.count == 1:
+            self.names[value] = self.let(f"sext i1 {name} to {wide.type}")
+        else:
+            self._keep(value, self.let(f"sext {bits.type} {name} to {wide.type}"), wide)
+
+    def _conversion(self, value: FloatOperation) -> None:
+        """Between formats, and between numbers and integers."""
+        if value.op in ("from_signed", "from_unsigned"):
+            source = _Kind.integer(value.lane, value.count)
+        else:
+            source = _Kind.float(value.lane, value.count)
+        (operand,) = value.args
+        name = self.operand(operand)
+        if source.type != f"i{operand.width}":
+            name = self.let(f"bitcast i{operand.width} {name} to {source.type}")
+        if value.op in ("to_signed", "to_unsigned"):
+            result = _Kind.integer(value.to, value.count)
+        else:
+            result = _Kind.float(value.to, value.count)
+        symbol, tail = _CONVERT.get(value.op, ""), _DYNAMIC
+        if value.op == "fconvert":
+            symbol = "fpext" if value.to > value.lane else "fptrunc"
+        if symbol in ("fpext", "fptosi", "fptoui"):
+            tail = f"metadata {_STRICT}"
+        text = f"{_PREFIX}{symbol}.{result.suffix}.{source.suffix}({source.type} {name}, {tail})"
+        self._keep(value, self.let(f"call {result.type} {text} strictfp"), result)
 
     def op_fp_nan(self, value: WithNan) -> None:
         """A branch, for what it skips is rare: so nothing waits for the comparison."""
         result, nan = value.result, value.nan
-        kind, number = self._number(result)
+        kind = _TYPES[result.width]
+        number = self.let(f"bitcast i{result.width} {self.operand(result)} to {kind}")
         name = f"@llvm.experimental.constrained.fcmp.f{result.width}"
         is_nan = self.let(
             f'call i1 {name}({kind} {number}, {kind} {number}, metadata !"uno", '
@@ -77,28 +137,6 @@ class FloatLowering(Emitter):
         bits = f"i{value.width}"
         self.names[value] = self.let(
             f"phi {bits} [ {self.operand(result)}, {before} ], [ {self.operand(nan)}, {other} ]"
-        )
-
-    def _conversion(self, value: FloatOperation) -> str:
-        source = value.args[0]
-        prefix = "@llvm.experimental.constrained."
-        if value.op in ("from_signed", "from_unsigned"):
-            kind = _TYPES[value.width]
-            name = f"{prefix}{_CONVERT[value.op]}.f{value.width}.i{source.width}"
-            text = f"i{source.width} {self.operand(source)}, {_DYNAMIC}"
-            return self._bits(self.let(f"call {kind} {name}({text}) strictfp"), value.width)
-        from_kind, number = self._number(source)
-        if value.op == "fconvert":
-            kind = _TYPES[value.width]
-            widening = value.width > source.width
-            operation = "fpext" if widening else "fptrunc"
-            tail = f"metadata {_STRICT}" if widening else _DYNAMIC
-            name = f"{prefix}{operation}.f{value.width}.f{source.width}"
-            result = self.let(f"call {kind} {name}({from_kind} {number}, {tail}) strictfp")
-            return self._bits(result, value.width)
-        name = f"{prefix}{_CONVERT[value.op]}.i{value.width}.f{source.width}"
-        return self.let(
-            f"call i{value.width} {name}({from_kind} {number}, metadata {_STRICT}) strictfp"
         )
 
     # -- the environment
@@ -168,33 +206,3 @@ class FloatLowering(Emitter):
         cleared = self.let(f"and i32 {environment}, {~(3 << target.rounding_shift)}")
         new = self.let(f"or i32 {cleared}, {placed}")
         self._write_environment(cell, new)
-
-
-def declarations() -> list[str]:
-    """LLVM declarations of every intrinsic that this module uses."""
-    prefix = "@llvm.experimental.constrained."
-    lines = []
-    for width, kind in _TYPES.items():
-        for operation, operands in (("fadd", 2), ("fsub", 2), ("fmul", 2), ("fdiv", 2),
-                                    ("sqrt", 1), ("fma", 3), ("rint", 1)):  # fmt: skip
-            arguments = ", ".join([kind] * operands)
-            lines.append(
-                f"declare {kind} {prefix}{operation}.f{width}({arguments}, metadata, metadata)"
-            )
-        for operation in ("fcmp", "fcmps"):
-            lines.append(
-                f"declare i1 {prefix}{operation}.f{width}({kind}, {kind}, metadata, metadata)"
-            )
-        for integer in (32, 64):
-            for operation in ("sitofp", "uitofp"):
-                lines.append(
-                    f"declare {kind} {prefix}{operation}.f{width}.i{integer}"
-                    f"(i{integer}, metadata, metadata)"
-                )
-            for operation in ("fptosi", "fptoui"):
-                lines.append(
-                    f"declare i{integer} {prefix}{operation}.i{integer}.f{width}({kind}, metadata)"
-                )
-    lines.append(f"declare double {prefix}fpext.f64.f32(float, metadata)")
-    lines.append(f"declare float {prefix}fptrunc.f32.f64(double, metadata, metadata)")
-    return lines

@@ -24,7 +24,7 @@ from ..ir.value import Block, field_of, tracing
 from .builder import COUNTERS, TRAPPED
 from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
-from .layout import PAGE, RECORD, TLB_BYTES, Layout
+from .layout import PAGE, TLB_BYTES, Layout
 
 __all__ = ["glue_text"]
 
@@ -255,7 +255,7 @@ def _straddle(layout: Layout) -> str:
     high = g.let(f"load i16, ptr {second}, align 1")
     high = g.let(f"shl i32 {g.let(f'zext i16 {high} to i32')}, 16")
     word = g.let(f"or i32 {g.let(f'zext i16 {low} to i32')}, {high}")
-    last = (layout.records - 1) * RECORD
+    last = (layout.records - 1) * layout.record
     down = g.let(f"mul i64 {offset}, {-layout.scale}")
     side = g.pointer(g.pointer("%rec", down), last)
     known = g.let(f"load i64, ptr {g.pointer(side, 8)}")

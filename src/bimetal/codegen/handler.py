@@ -15,7 +15,7 @@ from ..isa.describe import Insn
 from .emit import RARELY, USUALLY
 from .floating import for_reference
 from .flow import CC, PARAMETERS, FlowLowering
-from .layout import Layout
+from .layout import OPERANDS, Layout
 from .lower import is_static
 from .record import Slots, span
 from .tlb import TlbLowering
@@ -37,9 +37,10 @@ class _HandlerLowering(FlowLowering):
     def _decoded(self, value: Value) -> bool:
         """Whether a value is made when the record is decoded, and loaded where it is used.
 
-        What needs more than 32 bits (a mask of one bit, say) is computed from its parts instead.
+        What needs half of the room or more (a mask of one bit, say) is computed from its parts.
         """
-        return is_static(value, self._static) and span(value)[0] <= 32
+        most = 8 * (self.layout.record - OPERANDS) // 2
+        return is_static(value, self._static) and span(value)[0] <= min(most, 64)
 
     def one(self, value: Value) -> None:
         if self.near and self._distance(value) is not None:
@@ -190,7 +191,7 @@ def handler_text(
     layout: Layout, symbol: str, insn: Insn, block: Block, near: bool
 ) -> tuple[str, Slots, str]:
     """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
-    does, slots, texts = Analysis(block), Slots(insn.pattern.widths), []
+    does, slots, texts = Analysis(block), Slots(insn.pattern.widths, layout.record), []
     by_reference = any(for_reference(operation) for operation in does.floats)
     fast_possible = not does.frame and not by_reference
     entry = slow = f"@{symbol}_slow"

@@ -17,10 +17,6 @@ __all__ = ["Host", "current"]
 class Host:
     """x86-64: MXCSR holds flags in bits 0 (IE) 2 (ZE) 3 (OE) 4 (UE) 5 (PE), rounding in 14:13."""
 
-    declarations = (
-        "declare void @llvm.x86.sse.stmxcsr(ptr)",
-        "declare void @llvm.x86.sse.ldmxcsr(ptr)",
-    )
     read = "call void @llvm.x86.sse.stmxcsr(ptr {cell})"
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
     # All exceptions masked, no flags, nearest-even, denormals handled.
@@ -30,6 +26,8 @@ class Host:
     # Host rounding field of generic modes 0 nearest, 1 zero, 2 down, 3 up.
     rounding = (0, 3, 1, 2)
     rounding_shift = 13
+    # Sixteen bytes looked up in sixteen bytes; an index with its highest bit set gives 0 (SSSE3).
+    byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
 
     @classmethod
     def flags_of(cls, environment: int) -> int:

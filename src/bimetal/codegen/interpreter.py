@@ -9,11 +9,9 @@ from functools import cache
 from ..ir.analysis import Analysis
 from ..isa.describe import Insn, Isa
 from .decoder import Candidate, Form, bit_row, decoder_text
-from .floating import declarations as fp_declarations
 from .glue import glue_text
 from .handler import handler_text
-from .host import current
-from .layout import PAGE, RECORD, Layout
+from .layout import PAGE, Layout
 from .native import Library, load_or_build, sources_digest
 from .routine import routine_text
 from .runtime import runtime
@@ -22,19 +20,6 @@ from .tlb import METADATA
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
 
-_INTRINSICS = [
-    f"declare i{width} @llvm.{name}.i{width}({', '.join([f'i{width}'] * operands)}{more})"
-    for names, operands, more, widths in (
-        (("bswap",), 1, "", (16, 32, 64, 128)),
-        (("ctpop", "bitreverse"), 1, "", (8, 16, 32, 64)),
-        (("ctlz", "cttz"), 1, ", i1", (8, 16, 32, 64)),
-        (("umin", "umax", "smin", "smax"), 2, "", (8, 16, 32, 64)),
-        (("fshl", "fshr"), 3, "", (8, 16, 32, 64)),
-    )
-    for name in names
-    for width in widths
-]
-
 _PREAMBLE = """
 attributes #0 = { nounwind }
 attributes #1 = { nounwind }
@@ -42,8 +27,6 @@ attributes #2 = { nounwind }
 declare i32 @memcmp(ptr, ptr, i64)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @sched_yield()
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
 
 
@@ -88,8 +71,6 @@ def interpreter_text(layout: Layout) -> str:
     texts = [
         METADATA,
         _PREAMBLE,
-        "\n".join((*current().declarations, *_INTRINSICS, *fp_declarations())),
-        "\n",
     ]
     candidates: list[Candidate] = []
     for insn in layout.isa.ordered():
@@ -112,11 +93,11 @@ class Interpreter:
         layout = self.layout
         inside = PAGE // layout.isa.granule
         over = layout.isa.fetch // layout.isa.granule
-        decode = struct.pack("<QQ", self.library.address("h_decode"), 0)
-        cross = struct.pack("<QQ", self.library.address("h_cross"), 0)
+        size = layout.record
+        decode = struct.pack("<Q", self.library.address("h_decode")).ljust(size, b"\0")
+        cross = struct.pack("<Q", self.library.address("h_cross")).ljust(size, b"\0")
         # The records left over serve `h_straddle`: no word is all ones in 64 bits.
-        work = struct.pack("<Qq", 0, -1)
-        assert len(decode) == RECORD
+        work = struct.pack("<Qq", 0, -1).ljust(size, b"\0")
         return decode * inside + cross * over + work * (layout.records - inside - over)
 
 

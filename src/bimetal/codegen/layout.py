@@ -11,8 +11,8 @@ the TLBs at the end. A decoded page stands elsewhere, in the hart's arena:
                        lead over the end of the page
 ====================== =============================================================
 
-A record is a handler's address and eight bytes of operands. Records are `RECORD` bytes for each
-``granule`` bytes of code, so the program counter follows from a record's address and back.
+A record is a handler's address and operands: 16 bytes for each ``granule`` of code, or 8 for each
+byte where instructions are longer. So the program counter follows from a record's address and back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ __all__ = [
     "PAGE_EPOCH",
     "PAGE_HOST",
     "PAGE_RECORDS",
-    "RECORD",
     "REPLAYS",
     "ROW_FACTOR",
     "ROW_SHIFT",
@@ -50,7 +49,6 @@ __all__ = [
 ]
 
 PAGE = 4096
-RECORD = 16
 OPERANDS = 8  # offset of the operands in a record
 PAGE_EPOCH, PAGE_HOST, PAGE_COPY = 0, 8, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
@@ -165,9 +163,14 @@ class Layout:
         return size
 
     @property
+    def record(self) -> int:
+        """The size of a record."""
+        return max(16, 8 * self.isa.granule)
+
+    @property
     def scale(self) -> int:
         """Bytes of records for a byte of code."""
-        return RECORD // self.isa.granule
+        return self.record // self.isa.granule
 
     @property
     def records(self) -> int:
@@ -177,4 +180,4 @@ class Layout:
     @property
     def page_bytes(self) -> int:
         """The size of a decoded page."""
-        return -(-(PAGE_RECORDS + self.records * RECORD) // 64) * 64
+        return -(-(PAGE_RECORDS + self.records * self.record) // 64) * 64

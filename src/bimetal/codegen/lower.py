@@ -12,6 +12,7 @@ from ..ir.access import Access, Space
 from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
+from ..ir.vector import Vector
 from .accesses import AccessLowering
 from .builder import (
     LEAVE,
@@ -29,6 +30,7 @@ from .builder import (
 )  # fmt: skip
 from .emit import RARELY
 from .layout import Layout
+from .vectors import VectorLowering
 
 __all__ = ["Lowering", "is_static", "routine_symbol"]
 
@@ -50,7 +52,7 @@ def is_static(value: Value, memo: dict[Value, bool]) -> bool:
     return known
 
 
-class Lowering(AccessLowering):
+class Lowering(AccessLowering, VectorLowering):
     """Writes one function's body out of traced operations."""
 
     def __init__(self, layout: Layout):
@@ -128,6 +130,8 @@ class Lowering(AccessLowering):
         """Lower one operation."""
         if isinstance(value, Effect):
             getattr(self, f"op_{value.name}")(value)
+        elif isinstance(value, Vector):
+            getattr(self, f"op_{value.op}")(value)
         elif value.op == "select":
             condition, a, b = (self.operand(arg) for arg in value.args)
             kind = f"i{value.width}"
@@ -139,7 +143,7 @@ class Lowering(AccessLowering):
         rule = OPS[value.op]
         operands = dict(zip("abc", (self.operand(arg) for arg in value.args), strict=False))
         kind = f"i{value.args[0].width}"
-        return self.let(rule.llvm.format(t=kind, r=f"i{value.width}", **operands))
+        return self.let(rule.llvm.format(t=kind, s=kind, r=f"i{value.width}", **operands))
 
     def op_get(self, value: effects.Get) -> None:
         pointer, kind, width = self._slot(value.file, value.index, writing=False)

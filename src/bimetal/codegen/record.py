@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.value import Value
-from .layout import OPERANDS, RECORD
+from .layout import OPERANDS
 
 __all__ = ["Slot", "Slots", "span"]
 
@@ -52,9 +52,13 @@ def _bytes(bits: int) -> int:
 
 
 class Slots:
-    """The operands of one handler, whose instruction has fields of these ``widths``."""
+    """The operands of one handler, whose instruction has fields of these ``widths``.
 
-    def __init__(self, widths: Mapping[str, int]) -> None:
+    ``record`` is the size of a record in bytes.
+    """
+
+    def __init__(self, widths: Mapping[str, int], record: int) -> None:
+        self._end = record
         self.slots: dict[tuple[Value, object], Slot] = {}
         self._next = OPERANDS
         self._fields = {name: _bytes(width) for name, width in widths.items()}
@@ -64,7 +68,7 @@ class Slots:
         if (value, None) in self.slots or value.op == "field":
             return True
         size = _bytes(span(value)[0])
-        return -(-self._next // size) * size + size + sum(self._fields.values()) <= RECORD
+        return -(-self._next // size) * size + size + sum(self._fields.values()) <= self._end
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
         """The place of a value. Its ``role`` is None, "distance" for a jump's in records, or for
@@ -74,7 +78,7 @@ class Slots:
             bits, is_signed = span(value)
             size = _bytes(bits + extra_bits)
             at = -(-self._next // size) * size
-            if at + size > RECORD:
+            if at + size > self._end:
                 raise ValueError(f"operands do not fit in a record: {[*self.slots, key]}")
             self._next = at + size
             if value.op == "field":

@@ -20,11 +20,10 @@ from ..ir.analysis import distance
 from ..ir.value import Value
 from .discover import Steps, heads
 from .emit import RARELY
-from .floating import declarations as fp_declarations
 from .flow import ARGUMENTS, CC, PARAMETERS
-from .host import current
 from .layout import PAGE, Layout
 from .tlb import METADATA, TlbLowering
+from .vectors import vector_type
 
 __all__ = ["JOINTS", "Region", "region_text"]
 
@@ -70,6 +69,8 @@ class _RegionLowering(TlbLowering):
     def kind(self, name: str) -> str:
         """The type of a register's variable: that of what it holds, to stay where that is used."""
         file = self.layout.spec.files[name]
+        if file.width > 64:
+            return vector_type(64, file.width)
         return "double" if file.floating else f"i{file.width}"
 
     def op_get(self, value: effects.Get) -> None:
@@ -78,8 +79,8 @@ class _RegionLowering(TlbLowering):
             return
         cell, kind = self._register(value.file, value.index), self.kind(value.file)
         loaded = self.let(f"load {kind}, ptr {cell}")
-        if kind == "double":
-            loaded = self.let(f"bitcast double {loaded} to i64")
+        if kind != f"i{value.width}":
+            loaded = self.let(f"bitcast {kind} {loaded} to i{value.width}")
         self.names[value] = loaded
 
     def op_set(self, value: effects.Set) -> None:
@@ -89,8 +90,8 @@ class _RegionLowering(TlbLowering):
         operand = self.operand(value.new)
         self.written.add((value.file, int(value.index)))
         cell, kind = self._register(value.file, value.index), self.kind(value.file)
-        if kind == "double":
-            operand = self.let(f"bitcast i64 {operand} to double")
+        if kind != f"i{value.new.width}":
+            operand = self.let(f"bitcast i{value.new.width} {operand} to {kind}")
         self.put(f"store {kind} {operand}, ptr {cell}")
 
     def op_pc(self, value: effects.Pc) -> None:
@@ -231,14 +232,8 @@ def region_text(layout: Layout, symbol: str, region: Region, joints: Sequence[st
     text = "\n".join(_entry(lowering) + lowering.lines + _out(lowering))
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{joint}({PARAMETERS})" for joint in joints]
-    declared += [*current().declarations, *_used(fp_declarations(), text)]
     opening = f"define {CC} void @{symbol}({PARAMETERS}) nounwind{strict} {{"
     return "\n".join((METADATA, *declared, opening, text, "}", ""))
-
-
-def _used(declarations: list[str], text: str) -> list[str]:
-    """Only the declarations that the text needs."""
-    return [line for line in declarations if line[line.index("@") : line.index("(")] in text]
 
 
 def _entry(lowering: _RegionLowering) -> list[str]:
@@ -256,7 +251,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
         kind, pointer = body.slot(name, index)
         loaded = body.let(f"load {kind}, ptr {pointer}")
         variable = lowering.kind(name)
-        if variable not in (kind, "double"):
+        if variable != kind:
             loaded = body.let(f"trunc {kind} {loaded} to {variable}")
         body.lines.append(f"  store {variable} {loaded}, ptr {cell}")
     first, *others = region.entries
@@ -273,7 +268,7 @@ def _out(lowering: _RegionLowering) -> list[str]:
         kind, pointer = body.slot(name, index)
         variable = lowering.kind(name)
         value = body.let(f"load {variable}, ptr {lowering.used[name, index]}")
-        if variable not in (kind, "double"):
+        if variable != kind:
             value = body.let(f"zext {variable} {value} to {kind}")
         body.lines.append(f"  store {kind} {value}, ptr {pointer}")
     to, through = body.let("load ptr, ptr %to"), body.let("load ptr, ptr %through")
@@ -298,9 +293,12 @@ class _Text:
 
     def slot(self, name: str, index: int) -> tuple[str, str]:
         """Storage type and pointer of a register."""
-        layout = self._lowering.layout
+        lowering = self._lowering
+        layout = lowering.layout
         file = layout.spec.files[name]
         size = layout.slot_bytes(file)
         offset = layout.offsets[name] + index * size
-        kind = "double" if file.floating else f"i{size * 8}"
+        kind = lowering.kind(name)
+        if kind == f"i{file.width}":
+            kind = f"i{size * 8}"  # as it is stored
         return kind, self.let(f"getelementptr i8, ptr %st, i64 {offset}")

@@ -36,7 +36,6 @@ from .layout import (
     PAGE_EPOCH,
     PAGE_HOST,
     PAGE_RECORDS,
-    RECORD,
     ROW_FACTOR,
     ROW_SHIFT,
     STORE_TLB,
@@ -317,7 +316,7 @@ def _decoding(build: Builder) -> None:
     layout = build.layout
     ram_host = build.routines["ram_host"]
     flush_fetch = build.routines["flush_fetch"]
-    records_bytes = layout.records * RECORD
+    records_bytes = layout.records * layout.record
 
     @build.routine(page=64)
     def decode_afresh(cpu: Cpu, page: Value) -> None:

@@ -327,29 +327,31 @@ class LocalSet(Effect):
 class FloatOperation(Effect):
     """IEEE 754 arithmetic in the current rounding mode that raises sticky flags.
 
-    ``operation`` is one of `fp`'s: "fadd", "fsqrt", "fconvert", "to_signed", "fless" ...
+    ``op`` is one of `fp`'s: "fadd", "fsqrt", "fconvert", "to_signed", "fless" ... It is applied to
+    lanes of ``lane`` bits, and gives lanes of ``to`` bits; a lone comparison gives one bit.
     """
 
-    __slots__ = ()
+    __slots__ = ("lane", "to")
     name = "float"
 
-    def __init__(self, operation: str, width: int, *operands: Value):
-        super().__init__(width, *operands)
-        self.op = operation
+    def __init__(self, op: str, lane: int, to: int, *operands: Value):
+        count = operands[0].width // lane
+        super().__init__(count * to, *operands)
+        self.op, self.lane, self.to = op, lane, to
 
     @property
-    def operation(self) -> str:
-        """Which one."""
-        return self.op
+    def count(self) -> int:
+        """How many lanes there are."""
+        return self.args[0].width // self.lane
 
     @property
     def formats(self) -> set[int]:
-        """The widths in bits of its operands and its result."""
-        return {self.width, *(operand.width for operand in self.args)}
+        """The widths in bits of its operands and its result, lane by lane."""
+        return {self.lane, self.to}
 
 
 class WithNan(Effect):
-    """``result``, but ``nan`` where it is a NaN; raises nothing."""
+    """``result``, a single number, but ``nan`` where it is a NaN; raises nothing."""
 
     __slots__ = ()
     name = "fp_nan"

@@ -6,14 +6,17 @@ a trace acts on (registers, memory, the engine) is a `Machine`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from . import effects, softfloat
+from . import effects
 from .access import Access
-from .ops import OPS, signed
+from .floating import COMPARISONS, floating
+from .ops import OPS, Result, signed
 from .softfloat import FORMATS, Environment
 from .value import Block, Value
+from .vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table, join, split
 
 __all__ = ["Frame", "Machine", "Trap", "call", "evaluate"]
 
@@ -70,19 +73,6 @@ _UPDATES: dict[str, Callable[[int, int, int], int]] = {
     "umax": lambda w, old, new: max(old, new),
 }
 
-_ARITHMETIC: dict[str, Callable[..., int]] = {
-    "fadd": softfloat.add,
-    "fsub": softfloat.subtract,
-    "fmul": softfloat.multiply,
-    "fdiv": softfloat.divide,
-    "fsqrt": softfloat.square_root,
-    "ffma": softfloat.multiply_add,
-    "fround": softfloat.round_to_integral,
-    "fequal": softfloat.equal,
-    "fless": softfloat.less,
-    "fless_equal": softfloat.less_equal,
-}
-
 _SHIFTS = ("shl", "lsr", "asr")
 
 
@@ -129,10 +119,8 @@ class Frame:
             if value.op in _SHIFTS and operands[1] >= value.width:
                 raise ValueError(f"{value.op} of {value.width} bits by {operands[1]}")
             return rule.evaluate(value.args[0].width, *operands)
-        arithmetic = _ARITHMETIC.get(value.op)
-        if arithmetic is not None:
-            form = FORMATS[value.args[0].width]
-            return arithmetic(self.machine.environment, form, *operands)
+        if isinstance(value, effects.FloatOperation):
+            return self._floating(value, operands)
         handler = _HANDLERS.get(value.op)
         if handler is None:
             raise NotImplementedError(f"{value.op} belongs to the engine's own routines")
@@ -202,26 +190,49 @@ class Frame:
         form = FORMATS[value.width]
         return nan if (result & ~form.sign) > form.infinity else result
 
-    def op_fconvert(self, value: Value, number: int) -> int:
-        source, target = FORMATS[value.args[0].width], FORMATS[value.width]
-        return softfloat.convert(self.machine.environment, source, target, number)
+    def _floating(self, value: effects.FloatOperation, operands: list[int]) -> int:
+        """An operation on each lane; a lone comparison is one bit, others give lanes of ones."""
+        environment, count = self.machine.environment, value.count
+        columns = zip(*(split(number, value.lane, count) for number in operands), strict=True)
+        results = [floating(environment, value.op, value.lane, value.to, row) for row in columns]
+        compares = value.op in COMPARISONS and value.to > 1
+        return join([-result for result in results] if compares else results, value.to)
 
-    def op_from_signed(self, value: Value, number: int) -> int:
-        return self.op_from_unsigned(value, signed(number, value.args[0].width))
+    # -- vectors
+    def op_lanes(self, value: Lanes, *operands: int) -> int:
+        rule = OPS[value.operation]
+        columns = zip(*(split(n, value.lane, value.count) for n in operands), strict=True)
+        results = [rule.evaluate(value.lane, *row) for row in columns]
+        if rule.result is Result.BIT:
+            results = [-int(result) for result in results]
+        return join(results, value.to)
 
-    def op_from_unsigned(self, value: Value, number: int) -> int:
-        return softfloat.from_integer(self.machine.environment, FORMATS[value.width], number)
+    def op_splat(self, value: Splat, number: int) -> int:
+        return join([number] * (value.width // value.lane), value.lane)
 
-    def op_to_signed(self, value: Value, number: int) -> int:
-        half = 1 << (value.width - 1)
-        return self._to_integer(value, number, -half, half - 1)
+    def op_shuffle(self, value: Shuffle, first: int, second: int) -> int:
+        every = split(first, value.lane, value.count) + split(second, value.lane, value.count)
+        return join([every[n] for n in value.indices], value.lane)
 
-    def op_to_unsigned(self, value: Value, number: int) -> int:
-        return self._to_integer(value, number, 0, (1 << value.width) - 1)
+    def op_element(self, value: Element, vector: int, number: int) -> int:
+        return split(vector, value.lane, value.count)[number]
 
-    def _to_integer(self, value: Value, number: int, low: int, high: int) -> int:
-        form = FORMATS[value.args[0].width]
-        return softfloat.to_integer(self.machine.environment, form, number, low, high)
+    def op_insert(self, value: Insert, vector: int, number: int, new: int) -> int:
+        every = split(vector, value.lane, value.count)
+        every[number] = new
+        return join(every, value.lane)
+
+    def op_reduce(self, value: Reduce, vector: int) -> int:
+        rule, mask = OPS[value.operation], (1 << value.lane) - 1
+        return functools.reduce(
+            lambda a, b: rule.evaluate(value.lane, a, b) & mask,
+            split(vector, value.lane, value.count),
+        )
+
+    def op_table(self, value: Table, indices: int, *tables: int) -> int:
+        every = [byte for table in tables for byte in split(table, 8, 16)]
+        found = split(indices, 8, value.count)
+        return join([every[n] if n < len(every) else 0 for n in found], 8)
 
     def op_fp_flags(self, value: effects.FloatFlags) -> int:
         return self.machine.environment.flags

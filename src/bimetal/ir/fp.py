@@ -10,6 +10,8 @@ Flags are one value of five bits in RISC-V's order: NX 1, UF 2, OF 4, DZ 8, NV 1
 are numbered as in RISC-V: 0 nearest-even, 1 toward zero, 2 down, 3 up. (4, nearest with ties
 away from zero, exists on no common host: descriptions hand it to the reference.) Tininess is
 detected after rounding. Half precision (16 bits) is executed by the reference on every host.
+
+Most operations can be applied to the lanes of vectors, ``lane`` bits wide each (see `vector`).
 """
 
 from __future__ import annotations
@@ -25,87 +27,97 @@ __all__ = [
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
+FORMATS = (16, 32, 64)
 
 
-def _arithmetic(op: str, *args: Value) -> Value:
-    if args[0].width not in (16, 32, 64) or any(a.width != args[0].width for a in args):
-        fail(f"{op} of {[a.width for a in args]} bits")
-    return perform(FloatOperation(op, args[0].width, *args))
+def _apply(op: str, *args: Value, lane: int = 0, to: int = 0) -> Value:
+    """An operation on whole operands, or on their lanes; the result's lanes are as wide, or
+    ``to`` bits."""
+    lane = lane or args[0].width
+    if any(arg.width != args[0].width for arg in args) or args[0].width % lane:
+        fail(f"{op} of {[a.width for a in args]} bits in lanes of {lane}")
+    return perform(FloatOperation(op, lane, to or lane, *args))
 
 
-def add(a: Value, b: Value) -> Value:
+def _arithmetic(op: str, *args: Value, lane: int = 0) -> Value:
+    if (lane or args[0].width) not in FORMATS:
+        fail(f"{op} of {lane or args[0].width} bits")
+    return _apply(op, *args, lane=lane)
+
+
+def add(a: Value, b: Value, lane: int = 0) -> Value:
     """a + b."""
-    return _arithmetic("fadd", a, b)
+    return _arithmetic("fadd", a, b, lane=lane)
 
 
-def sub(a: Value, b: Value) -> Value:
+def sub(a: Value, b: Value, lane: int = 0) -> Value:
     """a - b."""
-    return _arithmetic("fsub", a, b)
+    return _arithmetic("fsub", a, b, lane=lane)
 
 
-def mul(a: Value, b: Value) -> Value:
+def mul(a: Value, b: Value, lane: int = 0) -> Value:
     """a * b."""
-    return _arithmetic("fmul", a, b)
+    return _arithmetic("fmul", a, b, lane=lane)
 
 
-def div(a: Value, b: Value) -> Value:
+def div(a: Value, b: Value, lane: int = 0) -> Value:
     """a / b."""
-    return _arithmetic("fdiv", a, b)
+    return _arithmetic("fdiv", a, b, lane=lane)
 
 
-def sqrt(a: Value) -> Value:
+def sqrt(a: Value, lane: int = 0) -> Value:
     """The square root."""
-    return _arithmetic("fsqrt", a)
+    return _arithmetic("fsqrt", a, lane=lane)
 
 
-def mul_add(a: Value, b: Value, c: Value) -> Value:
+def mul_add(a: Value, b: Value, c: Value, lane: int = 0) -> Value:
     """a * b + c with one rounding."""
-    return _arithmetic("ffma", a, b, c)
+    return _arithmetic("ffma", a, b, c, lane=lane)
 
 
-def convert(a: Value, width: int) -> Value:
-    """The same number in the other format."""
-    return perform(FloatOperation("fconvert", width, a))
+def convert(a: Value, width: int, lane: int = 0) -> Value:
+    """The same number in another format, of ``width`` bits."""
+    return _apply("fconvert", a, lane=lane, to=width)
 
 
-def round_to_integral(a: Value) -> Value:
+def round_to_integral(a: Value, lane: int = 0) -> Value:
     """An integral number in the same format; raises NX if that changes it."""
-    return _arithmetic("fround", a)
+    return _arithmetic("fround", a, lane=lane)
 
 
-def from_signed(value: Value, width: int) -> Value:
+def from_signed(value: Value, width: int, lane: int = 0) -> Value:
     """A signed integer (32 or 64 bits) as a number of ``width`` bits."""
-    return perform(FloatOperation("from_signed", width, value))
+    return _apply("from_signed", value, lane=lane, to=width)
 
 
-def from_unsigned(value: Value, width: int) -> Value:
+def from_unsigned(value: Value, width: int, lane: int = 0) -> Value:
     """An unsigned integer (32 or 64 bits) as a number of ``width`` bits."""
-    return perform(FloatOperation("from_unsigned", width, value))
+    return _apply("from_unsigned", value, lane=lane, to=width)
 
 
-def to_signed(a: Value, width: int) -> Value:
+def to_signed(a: Value, width: int, lane: int = 0) -> Value:
     """Truncated to a signed integer of 32 or 64 bits; NX if inexact. It must be in range."""
-    return perform(FloatOperation("to_signed", width, a))
+    return _apply("to_signed", a, lane=lane, to=width)
 
 
-def to_unsigned(a: Value, width: int) -> Value:
+def to_unsigned(a: Value, width: int, lane: int = 0) -> Value:
     """Truncated to an unsigned integer of 32 or 64 bits; NX if inexact. It must be in range."""
-    return perform(FloatOperation("to_unsigned", width, a))
+    return _apply("to_unsigned", a, lane=lane, to=width)
 
 
-def equal(a: Value, b: Value) -> Value:
-    """a == b; only a signalling NaN raises NV."""
-    return perform(FloatOperation("fequal", 1, a, lift(b, a.width)))
+def equal(a: Value, b: Value, lane: int = 0) -> Value:
+    """a == b; only a signalling NaN raises NV. One bit, or lanes of ones or zeros."""
+    return _apply("fequal", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
-def less(a: Value, b: Value) -> Value:
+def less(a: Value, b: Value, lane: int = 0) -> Value:
     """a < b; any NaN raises NV."""
-    return perform(FloatOperation("fless", 1, a, lift(b, a.width)))
+    return _apply("fless", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
-def less_equal(a: Value, b: Value) -> Value:
+def less_equal(a: Value, b: Value, lane: int = 0) -> Value:
     """a <= b; any NaN raises NV."""
-    return perform(FloatOperation("fless_equal", 1, a, lift(b, a.width)))
+    return _apply("fless_equal", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
 def is_nan(a: Value) -> Value:

@@ -3,7 +3,8 @@
 Values are bit vectors, held in Python as unsigned integers. ``evaluate(width, *operands)`` gets
 the width of the *operands* (of the first one where they differ) and may return any integer; the
 caller cuts it to the width of the result. In ``llvm``, ``{t}`` is the LLVM type of the operands,
-``{r}`` that of the result, ``{a} {b} {c}`` the operands.
+``{r}`` that of the result, ``{s}`` the operands' type in an intrinsic's name, ``{a} {b} {c}`` the
+operands. An operation can be applied to the lanes of vectors too, see `vector`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ def _srem(w: int, a: int, b: int) -> int:
     return a - b * _truncated_quotient(a, b)
 
 
+def _saturated(w: int, value: int) -> int:
+    return max(-(1 << (w - 1)), min(value, (1 << (w - 1)) - 1))
+
+
 def _leading_zeros(w: int, a: int) -> int:
     return w - a.bit_length()
 
@@ -69,7 +74,7 @@ def _reverse_bits(w: int, a: int) -> int:
 
 
 def _intrinsic(name: str, operands: str = "{t} {a}") -> str:
-    return f"call {{r}} @llvm.{name}.{{t}}({operands})"
+    return f"call {{r}} @llvm.{name}.{{s}}({operands})"
 
 
 def _comparison(predicate: str, test: Callable[[int, int], bool]) -> Op:
@@ -127,6 +132,20 @@ OPS: dict[str, Op] = COMPARISONS | {
     "rotr": Op(
         _intrinsic("fshr", "{t} {a}, {t} {a}, {t} {b}"),
         lambda w, a, b: a >> b % w | a << (w - b % w),
+    ),
+    "abs": Op(_intrinsic("abs", "{t} {a}, i1 false"), lambda w, a: abs(signed(a, w))),
+    # Sums and differences that stop at the ends of their range.
+    "uadd_sat": Op(
+        _intrinsic("uadd.sat", "{t} {a}, {t} {b}"), lambda w, a, b: min(a + b, (1 << w) - 1)
+    ),
+    "usub_sat": Op(_intrinsic("usub.sat", "{t} {a}, {t} {b}"), lambda w, a, b: max(a - b, 0)),
+    "sadd_sat": Op(
+        _intrinsic("sadd.sat", "{t} {a}, {t} {b}"),
+        lambda w, a, b: _saturated(w, signed(a, w) + signed(b, w)),
+    ),
+    "ssub_sat": Op(
+        _intrinsic("ssub.sat", "{t} {a}, {t} {b}"),
+        lambda w, a, b: _saturated(w, signed(a, w) - signed(b, w)),
     ),
     "clz": Op(_intrinsic("ctlz", "{t} {a}, i1 false"), _leading_zeros),
     "ctz": Op(_intrinsic("cttz", "{t} {a}, i1 false"), _trailing_zeros),

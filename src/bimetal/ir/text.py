@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from .effects import Amo, Effect, Get, If, Local, LocalGet, LocalSet, Set
 from .value import Block, Value
+from .vector import Vector
 
 __all__ = ["listing"]
 
@@ -70,7 +71,7 @@ class _Writer:
                 return f"{args[0]} := {args[1]}"
             case Amo(operation=operation, access=access):
                 return f"amo {operation}.{access}({joined})"
-            case Effect() if detail := value.detail():
+            case Effect() | Vector() if detail := value.detail():
                 return _DETAILED.get(value.op, "{op} {detail}({args})").format(
                     op=value.op, detail=detail, args=joined
                 )

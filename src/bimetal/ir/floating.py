@@ -1,0 +1,50 @@
+"""Floating-point operations by their names in traces, evaluated by `softfloat`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from . import softfloat
+from .ops import signed
+from .softfloat import FORMATS, Environment
+
+__all__ = ["COMPARISONS", "floating"]
+
+COMPARISONS: dict[str, Callable[..., int]] = {
+    "fequal": softfloat.equal,
+    "fless": softfloat.less,
+    "fless_equal": softfloat.less_equal,
+}
+_ARITHMETIC: dict[str, Callable[..., int]] = COMPARISONS | {
+    "fadd": softfloat.add,
+    "fsub": softfloat.subtract,
+    "fmul": softfloat.multiply,
+    "fdiv": softfloat.divide,
+    "fsqrt": softfloat.square_root,
+    "ffma": softfloat.multiply_add,
+    "fround": softfloat.round_to_integral,
+}
+
+
+def floating(
+    environment: Environment, op: str, width: int, to: int, operands: Sequence[int]
+) -> int:
+    """One operation on numbers of ``width`` bits; the result has ``to`` bits. Flags are raised in
+    ``environment``."""
+    arithmetic = _ARITHMETIC.get(op)
+    if arithmetic is not None:
+        return arithmetic(environment, FORMATS[width], *operands)
+    (number,) = operands
+    match op:
+        case "fconvert":
+            return softfloat.convert(environment, FORMATS[width], FORMATS[to], number)
+        case "from_signed":
+            return softfloat.from_integer(environment, FORMATS[to], signed(number, width))
+        case "from_unsigned":
+            return softfloat.from_integer(environment, FORMATS[to], number)
+        case "to_signed":
+            half = 1 << (to - 1)
+            return softfloat.to_integer(environment, FORMATS[width], number, -half, half - 1)
+        case "to_unsigned":
+            return softfloat.to_integer(environment, FORMATS[width], number, 0, (1 << to) - 1)
+    raise NotImplementedError(op)
