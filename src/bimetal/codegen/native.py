@@ -25,8 +25,7 @@ __all__ = [
 _PACKAGE = Path(__file__).parent.parent
 
 
-@cache
-def _target(level: int = 2) -> llvm.TargetMachine:
+def _new_target(level: int = 2) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     # The static relocation model overflows where code lands far from its tables.
@@ -38,6 +37,9 @@ def _target(level: int = 2) -> llvm.TargetMachine:
         reloc="pic",
         jit=True,
     )
+
+
+_target = cache(_new_target)
 
 
 def compile_object(text: str) -> bytes:
@@ -113,7 +115,8 @@ class Library:
     """Loaded native code. It stays in memory as long as the object lives."""
 
     def __init__(self, content: bytes):
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+        # An engine owns its target machine, which ends with it.
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_target())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
         self._engine.finalize_object()
 
