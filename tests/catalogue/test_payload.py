@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError
-from bimetal.catalogue import GUESTS, cache_folder, cached, fetch, find
+from bimetal.catalogue import GUESTS, cache_folder, cached, fetch
 from tests.catalogue.conftest import FakeHost
 from tests.catalogue.test_newc import parse
 
@@ -148,9 +148,9 @@ def test_packages_without_the_expected_file_say_so(debian: FakeHost) -> None:
 
 def test_an_unknown_guest_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(BimetalError, match="did you mean debian-riscv64"):
-        find("debain-riscv64")
+        GUESTS["debain-riscv64"]
     with pytest.raises(BimetalError, match="bimetal guests"):
-        find("zx81")
+        GUESTS["zx81"]
 
 
 def test_every_guest_of_the_catalogue_is_whole() -> None:

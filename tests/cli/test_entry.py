@@ -46,7 +46,15 @@ def test_the_version(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
+        (["nonsense"], "bimetal: No such command 'nonsense'\n         'bimetal --help' tells"),
+        (["rnu"], "did you mean run?"),
+        (["debian-riscv64"], "to boot that guest, 'bimetal run debian-riscv64'"),
+        ([__file__], "to boot that file, 'bimetal run --kernel "),
+        (["run", "--kernle", "k"], "--kernel"),
+        (["run", "--kernle", "k"], "'bimetal run --help' tells what there is"),
+        (["cache", "--to", "1G"], "add --prune"),
+        (["dis", "--arch", "riscv64", "--arch", "riscv64", "13"], "--arch is given twice"),
+        (["dis", "--arch", "riscv", "13"], "did you mean riscv64? choose from riscv64"),
         (["run", "--nonsense"], "--nonsense"),
         (["run", "--accel", "magic"], "magic"),
         (["run", "--cpus", "0"], "--cpus"),

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from bimetal import Ending, ExitCode, Payload, Result
-from bimetal.catalogue import find
+from bimetal import GUESTS, Ending, ExitCode, Machine, Payload, Result
 from bimetal.cli import run
 from bimetal.machine.profile import GuestProfile, ProfileRow
 from tests.cli.conftest import Cli
@@ -36,6 +35,8 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
             taken.options = {"board": board, **options}
             self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
             self.config = SimpleNamespace(memory=512 << 20)
+
+        boards = staticmethod(Machine.boards)
 
         def __enter__(self) -> NotedMachine:
             return self
@@ -64,7 +65,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
             return GuestProfile((row,) * 100, 100, 7)
 
     def fetched(name: str, progress: object) -> Payload:
-        guest = find(name)
+        guest = GUESTS[name]
         where = Path("/cache") / name
         return Payload(guest, where / "kernel", where / "initrd", None, {})
 
@@ -123,6 +124,15 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "reboot": False,
         "afterwards": False,
     }
+
+
+def test_switches_may_be_repeated(cli: Cli, notes: Notes) -> None:
+    assert cli("run", "--kernel", "k", "--stats", "--stats", "--no-reboot", "--no-reboot").code == 0
+
+
+def test_a_guest_with_a_kernel_of_ones_own_may_be_on_another_board(cli: Cli, notes: Notes) -> None:
+    cli("run", "debian-riscv64", "--board", "microvm", "--kernel", "bzImage")
+    assert notes.options["board"] == "microvm"
 
 
 def test_an_architecture_names_its_board(cli: Cli, notes: Notes) -> None:
@@ -214,6 +224,20 @@ def test_a_profile_that_cannot_be_written_starts_nothing(
         (["--kernel", "k", "--symbols", "System.map"], "add --profile"),
         (["--kernel", "k", "--trace", "nonsense"], "no trace stage 'nonsense'"),
         (["--kernel", "k", "--board", "riscv-virt", "--arch", "riscv64"], "name the same thing"),
+        (["debian-riscv64", "--kernel-format", "raw"], "give a kernel"),
+        (["--kernel", "k", "-m", "1G", "--memory", "2G"], "--memory is given twice"),
+        (["--kernel", "k", "--append", "a", "--append", "b"], "--append is given twice"),
+        (
+            ["--kernel", "k", "--smp", "2", "--cpus", "2", "--cpus", "3"],
+            "or --smp is given 3 times",
+        ),
+        (["--kernel", "k", "--afterwards", "--no-afterwards"], "--no-afterwards is given twice"),
+        (["debian-riscv64", "--board", "microvm"], "debian-riscv64 is for riscv64, and the board"),
+        (["debian-riscv64", "--arch", "x86_64"], "leave the board away, or choose from riscv-virt"),
+        (["debian-cloud-amd64", "--board", "riscv-virt"], "is for x86_64"),
+        (["debian"], "did you mean debian-riscv64, debian-sid-riscv64, debian-installer-riscv64"),
+        ([__file__], "to boot it: bimetal run --kernel "),
+        (["debain", "--cpu", "help"], "no guest 'debain'"),
     ],
 )
 def test_what_makes_no_sense_starts_nothing(

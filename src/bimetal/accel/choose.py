@@ -16,10 +16,10 @@ from typing import Final, cast
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
-from bimetal.base.near import did_you_mean
+from bimetal.base.near import choose_from
 from bimetal.seam import Accelerator
 
-__all__ = ["CHOICES", "ENGINES", "create", "models"]
+__all__ = ["CHOICES", "ENGINES", "check_name", "create", "models"]
 
 Factory = Callable[..., Accelerator]
 
@@ -65,7 +65,7 @@ def create(
         "cpus": cpus,
         "afterwards": afterwards,
     }
-    _check_name(accel)
+    check_name(accel)
     if accel == "auto":
         return _best(isa, model, options)
     if accel == "kvm":
@@ -78,7 +78,7 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
 
     Raises `BimetalError` if ``accel`` runs no such guests here.
     """
-    _check_name(accel)
+    check_name(accel)
     if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
         _check_host(isa)
         return cast(Callable[[str], tuple[str, ...]], _load(KVM_MODELS))(isa)
@@ -86,11 +86,12 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return MODELS[isa]
 
 
-def _check_name(accel: str) -> None:
+def check_name(accel: str) -> None:
+    """Raise `BimetalError` with the names that there are, if ``accel`` is none of them."""
     if accel not in CHOICES:
         raise BimetalError(
             f"there is no accelerator {accel!r}",
-            f"{did_you_mean(accel, CHOICES)} choose from {', '.join(CHOICES)}".strip(),
+            choose_from(accel, CHOICES),
             ExitCode.USAGE,
         )
 
@@ -135,7 +136,7 @@ def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Acce
     if model and model not in MODELS[isa]:
         raise BimetalError(
             f"the accelerator {name} has no processor model {model!r}",
-            f"{did_you_mean(model, MODELS[isa])} choose from {', '.join(MODELS[isa])}".strip(),
+            choose_from(model, MODELS[isa]),
             ExitCode.USAGE,
         )
     return _load(ENGINES[name][0])(isa, **options)

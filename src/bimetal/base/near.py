@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean"]
+__all__ = ["choose_from", "did_you_mean"]
 
 CUTOFF = 0.6
 """How much of a name has to be right, as `difflib` measures it."""
@@ -26,3 +26,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
         return ""
     *others, last = [by_folded[each] for each in near[:limit]]
     return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
+
+
+def choose_from(name: str, known: Iterable[str]) -> str:
+    """The remedy for a name that is none of the few that are ``known``."""
+    names = list(known)
+    return f"{did_you_mean(name, names)} choose from {', '.join(names)}".strip()

@@ -11,6 +11,7 @@ import os
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
+from bimetal.base.near import choose_from
 
 __all__ = ["STAGES", "configure", "emit", "enabled", "environment"]
 
@@ -32,7 +33,7 @@ def configure(text: str | None = None) -> None:
     if unknown:
         raise BimetalError(
             f"there is no trace stage {unknown[0]!r}",
-            f"choose from {', '.join(STAGES)}",
+            choose_from(unknown[0], STAGES),
             ExitCode.USAGE,
         )
     _enabled = stages

@@ -1,6 +1,6 @@
 """The guest catalogue: named guests, made of Debian packages, ready in the cache.
 
-`fetch` finds a guest by name, downloads and verifies its packages through the mirror that this
+`fetch` takes a guest by name, downloads and verifies its packages through the mirror that this
 host's apt is set to, makes kernel and initial file system of them, and remembers the result.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bimetal.catalogue.apt import check_mirror
 from bimetal.catalogue.folder import cache_folder
-from bimetal.catalogue.guests import GUESTS, Guest, find
+from bimetal.catalogue.guests import GUESTS, Guest
 from bimetal.catalogue.payload import Payload, cached, fetch
 from bimetal.catalogue.progress import Progress, Silent
 
@@ -22,5 +22,4 @@ __all__ = [
     "cached",
     "check_mirror",
     "fetch",
-    "find",
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import did_you_mean
 from bimetal.catalogue.initramfs import INIT, BusyboxInitramfs
 
-__all__ = ["GUESTS", "FileOf", "Guest", "find"]
+__all__ = ["GUESTS", "Catalogue", "FileOf", "Guest"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ class Guest:
         return hashlib.sha256((said + INIT).encode()).hexdigest()[:16]
 
 
+class Catalogue(dict[str, Guest]):
+    """Guests by name; `BimetalError` with the nearest names for one that is not there."""
+
+    def __missing__(self, name: str) -> Guest:
+        hint = did_you_mean(name, self, len(self))
+        raise BimetalError(
+            f"the catalogue has no guest {name!r}",
+            f"{hint} 'bimetal guests' lists them".strip(),
+            ExitCode.USAGE,
+        )
+
+
 LINUX = FileOf("boot/vmlinu[xz]-*", "usr/lib/modules/*/vmlinuz")
 """Up to trixie the kernel lies in /boot, later beside its modules."""
 
@@ -60,8 +72,8 @@ BUSYBOX = BusyboxInitramfs(MODULES)
 OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"
 INSTALLER = "usr/lib/debian-installer/images/13/{0}/text/debian-installer/{0}/{1}"
 
-GUESTS = {
-    guest.name: guest
+GUESTS = Catalogue(
+    (guest.name, guest)
     for guest in (
         Guest(
             name="debian-riscv64",
@@ -126,17 +138,4 @@ GUESTS = {
             download="35 MB",
         ),
     )
-}
-
-
-def find(name: str) -> Guest:
-    """The guest called ``name``; `BimetalError` with the nearest names if there is none."""
-    if name in GUESTS:
-        return GUESTS[name]
-    near = get_close_matches(name, GUESTS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise BimetalError(
-        f"the catalogue has no guest {name!r}",
-        f"{hint}'bimetal guests' lists them",
-        ExitCode.USAGE,
-    )
+)

@@ -13,7 +13,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.catalogue.apt import Apt, Package, find_keyring, find_mirror
 from bimetal.catalogue.deb import unpack
 from bimetal.catalogue.folder import cache_folder, link_to, locked, remove_scratch, scratch_folder
-from bimetal.catalogue.guests import FileOf, Guest, find
+from bimetal.catalogue.guests import GUESTS, FileOf, Guest
 from bimetal.catalogue.progress import Progress, Silent
 from bimetal.catalogue.room import disk_errors
 
@@ -81,7 +81,7 @@ def fetch(name: str, progress: Progress | None = None, *, update: bool = False) 
     With ``update`` the package lists are fetched even if the guest is there. Raises
     `BimetalError` if the catalogue does not have the guest or the packages cannot be had.
     """
-    guest, progress = find(name), progress or Silent()
+    guest, progress = GUESTS[name], progress or Silent()
     payload = None if update else cached(guest)
     if payload is not None:
         return payload

@@ -5,29 +5,32 @@ from __future__ import annotations
 import click
 
 from bimetal import CodeStore, format_size, parse_size
+from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
 
-@click.command("cache")
+@click.command("cache", cls=OnceEach)
 @click.option("--prune", is_flag=True, help="Remove what was used longest ago.")
 @click.option(
     "--to",
     "limit",
-    default="0",
     metavar="SIZE",
     help="How much --prune leaves; nothing if left out.",
 )
-def command(prune: bool, limit: str) -> None:
+def command(prune: bool, limit: str | None) -> None:
     """Show the compiled code that is kept between runs, or make it smaller.
 
     It holds the interpreter and the translated regions of every guest that ran here. Whatever is
     removed is compiled again when it is needed. After a run, what was hot and not compiled in time
     is compiled in the background; that takes half a minute at most.
     """
+    if limit is not None and not prune:
+        raise click.UsageError("--to says how much --prune leaves: add --prune")
+    size = parse_size(limit or "0")
     store = CodeStore()
     if prune:
-        removed = store.prune(parse_size(limit) if limit != "0" else 0)
+        removed = store.prune(size)
         click.echo(f"removed {removed} objects")
     usage = store.usage()
     click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")

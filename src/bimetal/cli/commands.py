@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -19,6 +21,16 @@ SUMMARIES = {
 }
 
 
+def _meant(name: str) -> str:
+    """What to type instead: a command, or a guest's or a file's name behind one."""
+    if name in import_module("bimetal").GUESTS:
+        return f": to boot that guest, 'bimetal run {name}'"
+    if Path(name).is_file():
+        return f": to boot that file, 'bimetal run --kernel {name}'"
+    near = get_close_matches(name, SUMMARIES, n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
 class CommandTable(click.Group):
     """A group whose commands live in modules of their own, imported on demand."""
 
@@ -33,6 +45,15 @@ class CommandTable(click.Group):
         command = import_module(f"bimetal.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say what may have been meant by a command that there is not."""
+        name = args[0]
+        if name not in SUMMARIES and not name.startswith("-"):
+            raise click.UsageError(f"No such command {name!r}{_meant(name)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The summaries, without importing anything."""

@@ -14,6 +14,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from bimetal import BimetalError, ExitCode, disassemble
+from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
@@ -40,7 +41,7 @@ class Listing(NamedTuple):
     stretches: list[Stretch]
 
 
-@click.command("dis")
+@click.command("dis", cls=OnceEach)
 @click.argument("code", metavar="FILE|HEX")
 @click.option("--arch", default="", help="Instruction set [an ELF file's own, or riscv64].")
 @click.option("--address", type=str, default="0", help="Address of the first byte.")

@@ -27,6 +27,7 @@ from bimetal import (
     check_mirror,
     format_size,
 )
+from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
@@ -41,7 +42,7 @@ ROOM = 1 << 30
 """Free bytes in the cache folder below which guests may not fit."""
 
 
-@click.command("doctor")
+@click.command("doctor", cls=OnceEach)
 def command() -> int:
     """Look at this host: what works, what is missing, what to do.
 

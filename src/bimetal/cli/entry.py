@@ -45,10 +45,12 @@ def _run(arguments: Sequence[str] | None) -> int:
             click.echo(f"         {error.remedy}", err=True)
         return error.exit_code
     except click.UsageError as error:
-        error.show()
+        where = error.ctx.command_path if error.ctx else "bimetal"
+        click.echo(f"bimetal: {error.format_message()}", err=True)
+        click.echo(f"         '{where} --help' tells what there is", err=True)
         return ExitCode.USAGE
     except click.ClickException as error:
-        error.show()
+        click.echo(f"bimetal: {error.format_message()}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

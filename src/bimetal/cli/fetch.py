@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from bimetal import fetch_guest
+from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 
 __all__ = ["command"]
 
 
-@click.command("fetch")
+@click.command("fetch", cls=OnceEach)
 @click.argument("names", nargs=-1, required=True, metavar="GUEST...")
 @click.option("--update", is_flag=True, help="Look for newer packages even if a guest is here.")
 def command(names: tuple[str, ...], update: bool) -> None:

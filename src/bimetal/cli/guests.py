@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bimetal import GUESTS, cached_guest
+from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
 
-@click.command("guests")
+@click.command("guests", cls=OnceEach)
 def command() -> None:
     """List the guests of the catalogue.
 

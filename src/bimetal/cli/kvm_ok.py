@@ -9,11 +9,12 @@ from __future__ import annotations
 import click
 
 from bimetal import examine_kvm
+from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
 
-@click.command("kvm-ok")
+@click.command("kvm-ok", cls=OnceEach)
 def command() -> int:
     """Find out whether KVM works here: device, permission, module, a machine, a guest.
 

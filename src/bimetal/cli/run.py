@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -18,6 +19,7 @@ from bimetal import (
 )
 from bimetal.cli.disks import parse_disk
 from bimetal.cli.logs import show_logs
+from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report
 
@@ -41,10 +43,15 @@ class Software:
     bios: str | None
     append: str
 
+    def check(self) -> None:
+        """Refuse options that speak of something that was not given."""
+        if self.kernel_format != "auto" and not self.kernel:
+            raise click.UsageError("--kernel-format says what --kernel is: give a kernel")
 
-@click.command("run")
+
+@click.command("run", cls=OnceEach)
 @click.argument("guest", required=False)
-@click.option("--board", help="The machine's board [the guest's, or riscv-virt].")
+@click.option("--board", metavar="NAME", help="The machine's board [the guest's, or riscv-virt].")
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
 @click.option(
     "-m",
@@ -52,7 +59,15 @@ class Software:
     metavar="SIZE",
     help="Memory, like 1G; a number alone is MiB [the guest's, or 512M].",
 )
-@click.option("--cpus", "--smp", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--cpus",
+    "--smp",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of CPUs.",
+)
 @click.option(
     "--cpu",
     "model",
@@ -78,7 +93,13 @@ class Software:
     metavar="PATH[,readonly][,snapshot][,serial=TEXT]",
     help="A raw image, or one called *.qcow2, as a virtio disk; may be repeated.",
 )
-@click.option("--accel", type=click.Choice(ACCELERATORS), default="auto", show_default=True)
+@click.option(
+    "--accel",
+    type=click.Choice(ACCELERATORS, case_sensitive=False),
+    default="auto",
+    show_default=True,
+    help="What runs the CPUs; auto is KVM if that can, or else the jit.",
+)
 @click.option(
     "--serial",
     default="stdio",
@@ -131,9 +152,11 @@ def command(
     """
     show_logs()
     set_trace(trace)
+    report = Report(stats, profile, symbols)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or ""
     )
+    given.check()
     if model == "help":
         return list_models(guest, given, accel)
     software = with_guest(guest, given) if guest else without_guest(given)
@@ -155,7 +178,7 @@ def command(
     with machine:
         add_disks(machine, disks)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        result = Report(stats, profile, symbols).play(machine)
+        result = report.play(machine)
     tell(result)
     return result.code
 
@@ -169,7 +192,7 @@ def board_named(board: str | None, arch: str | None) -> str:
 
 def list_models(guest: str | None, given: Software, accel: str) -> int:
     """Print the processor models that the machine could have."""
-    board = given.board or (GUESTS[guest].board if guest in GUESTS else DEFAULT_BOARD)
+    board = given.board or (GUESTS[guest].board if guest else DEFAULT_BOARD)
     click.echo("\n".join(Machine.cpu_models(board, accel)))
     return 0
 
@@ -182,6 +205,7 @@ def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
 
 def with_guest(name: str, given: Software) -> Software:
     """The guest of the catalogue, changed by what else was given."""
+    check_guest(name, given)
     with ShownProgress() as progress:
         payload = fetch_guest(name, progress)
     own = [str(path) if path else None for path in (payload.kernel, payload.initrd, payload.bios)]
@@ -194,6 +218,25 @@ def with_guest(name: str, given: Software) -> Software:
         bios=given.bios or own[2],
         append=f"{payload.append} {given.append}".strip(),
     )
+
+
+def check_guest(name: str, given: Software) -> None:
+    """Raise `BimetalError`, before anything is fetched, for a guest that there is not, and for a
+    board on which it cannot run."""
+    if name not in GUESTS and Path(name).is_file():
+        raise BimetalError(
+            f"{name} is a file, not a guest of the catalogue",
+            f"to boot it: bimetal run --kernel {name}",
+            ExitCode.USAGE,
+        )
+    boards, own = Machine.boards(), GUESTS[name].board
+    if given.board in boards and boards[given.board] != boards[own] and not given.kernel:
+        fitting = ", ".join(each for each, isa in boards.items() if isa == boards[own])
+        raise BimetalError(
+            f"{name} is for {boards[own]}, and the board {given.board} is {boards[given.board]}",
+            f"leave the board away, or choose from {fitting}",
+            ExitCode.USAGE,
+        )
 
 
 def without_guest(given: Software) -> Software:

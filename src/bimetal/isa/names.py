@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import cast
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
 from bimetal.isa.describe import Isa
 
 __all__ = ["INSTRUCTION_SETS", "disassemble", "instruction_set"]
@@ -20,7 +21,7 @@ def instruction_set(name: str) -> Isa:
     if name not in INSTRUCTION_SETS:
         raise BimetalError(
             f"there is no instruction set {name!r}",
-            f"choose from {', '.join(INSTRUCTION_SETS)}",
+            choose_from(name, INSTRUCTION_SETS),
             ExitCode.USAGE,
         )
     module, attribute = INSTRUCTION_SETS[name]

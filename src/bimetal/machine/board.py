@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["BOARDS", "Board", "board", "find_board"]
@@ -45,7 +46,7 @@ def find_board(name: str) -> Board:
     if name not in BOARDS:
         raise BimetalError(
             f"there is no board {name!r}",
-            f"choose from {', '.join(sorted(BOARDS))}",
+            choose_from(name, sorted(BOARDS)),
             ExitCode.USAGE,
         )
     return BOARDS[name]

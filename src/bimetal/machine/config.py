@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.memory.ram import PAGE_SIZE
 
@@ -70,8 +71,8 @@ class Config:
                 f"give at least {format_size(MEMORY_MINIMUM)}, in whole pages of 4 KiB",
             )
         if self.kernel_format not in KERNEL_FORMATS:
-            known = ", ".join(KERNEL_FORMATS)
-            raise _usage(f"a kernel of the format {self.kernel_format!r}", f"choose from {known}")
+            remedy = choose_from(self.kernel_format, KERNEL_FORMATS)
+            raise _usage(f"a kernel of the format {self.kernel_format!r}", remedy)
         if self.initrd and not self.kernel:
             raise _usage("an initrd without a kernel", "give a kernel too")
         if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):

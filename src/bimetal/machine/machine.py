@@ -16,7 +16,7 @@ from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from bimetal.accel.choose import create, models
+from bimetal.accel.choose import check_name, create, models
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
@@ -24,7 +24,7 @@ from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.firmware.symbols import SymbolTable, load_symbols
-from bimetal.machine.board import find_board
+from bimetal.machine.board import BOARDS, find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.console import Console
@@ -103,7 +103,9 @@ class Machine:
             reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
-        if cpu_model and not isinstance(accel, str):
+        if isinstance(accel, str):
+            check_name(accel)
+        elif cpu_model:
             raise BimetalError(
                 f"the accelerator {accel.name} is there and has its processor model",
                 "leave cpu_model away, or name an accelerator",
@@ -301,6 +303,11 @@ class Machine:
     def stats(self) -> Stats:
         """What the run has cost so far: time, `counters`, and guest errors. A report, as text."""
         return stats_of(self._built())
+
+    @staticmethod
+    def boards() -> dict[str, str]:
+        """The boards by name, and the instruction set of each."""
+        return {name: board.isa for name, board in BOARDS.items()}
 
     @staticmethod
     def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.abi import Capability
 from bimetal.accel.kvm.device import Device
 from bimetal.accel.kvm.x86_features import FEATURES, LEVELS, MASKED_LEAVES, PLATFORM, Feature
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import did_you_mean
 
 __all__ = ["Leaf", "encode", "for_cpu", "host_brand", "parse_model", "supported", "with_brand"]
 
@@ -109,8 +109,9 @@ def _require(names: Iterable[str], host: list[Leaf], who: str) -> None:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> BimetalError:
-    near = ", ".join(get_close_matches(name, list(known)) or sorted(known)[:8] + ["..."])
-    return BimetalError(f"there is no {what} {name!r}", f"there are {near}", ExitCode.USAGE)
+    names = sorted(known)
+    remedy = did_you_mean(name, names) or f"there are {', '.join(names[:8])}, ..."
+    return BimetalError(f"there is no {what} {name!r}", remedy, ExitCode.USAGE)
 
 
 def _only(leaf: Leaf, names: Iterable[str]) -> Leaf:
