@@ -45,6 +45,7 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "notes.txt").write_text("Boot this.\n")
     (tmp_path / "program.bin").write_bytes(whole[120:])
     (tmp_path / "odd.img").write_bytes(bytes(700))
+    (tmp_path / "disk.vmdk").write_bytes(b"KDMV".ljust(4096, b"\0"))
     (tmp_path / "folder").mkdir()
     return tmp_path
 
@@ -85,6 +86,12 @@ BAD = [
     ("--kernel good.elf --cpus 4000", ExitCode.USAGE, "4000"),
     ("--kernel good.elf --board amiga", ExitCode.USAGE, "amiga"),
     ("--kernel good.elf --accel kvm", ExitCode.UNAVAILABLE, "KVM"),
+    ("--kernel good.elf --disk good.elf,format=vmdk", ExitCode.USAGE, "raw, qcow2"),
+    ("--kernel good.elf --disk good.elf,cache=none", ExitCode.USAGE, "format=raw|qcow2"),
+    ("--kernel good.elf --disk odd.img", ExitCode.DATA, "truncate -s %512 odd.img"),
+    ("--kernel good.elf --disk disk.vmdk", ExitCode.DATA, "a VMDK image"),
+    ("--kernel good.elf --disk /dev/null", ExitCode.DATA, "a character device"),
+    ("--kernel good.elf --disk big --disk big", ExitCode.UNAVAILABLE, "in use"),
     ("--kernel good.elf --disk missing.img", ExitCode.NO_INPUT, "missing.img"),
     ("--kernel good.elf --disk folder", None, "folder"),
     ("--kernel good.elf --disk empty", None, "empty"),

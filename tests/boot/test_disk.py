@@ -82,3 +82,27 @@ def test_a_disk_that_forgets(booted: Callable[[str], Terminal], image: Path) -> 
     vm.send("exit\r")
     assert vm.end() == 0
     assert image.read_bytes() == before
+
+
+def test_a_guest_cannot_shut_itself_out(booted: Callable[[str], Terminal], image: Path) -> None:
+    beginning = "QFI\\373\\000\\000\\000\\003"
+    vm = booted("")
+    vm.do(f"printf '{beginning}' | dd of=/dev/vda bs=512 count=1 conv=notrunc,fsync")
+    vm.send("exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes().startswith(b"QFI\xfb\0\0\0\3")
+    vm = booted("")
+    assert vm.do("cat /sys/block/vda/size") == str(SIZE // 512)
+    assert vm.do("head -c 3 /dev/vda") == "QFI"
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
+def test_an_image_that_ends_inside_a_sector(booted: Callable[[str], Terminal], image: Path) -> None:
+    image.write_bytes(b"x" * 1000)
+    vm = booted(",readonly")
+    assert vm.do("cat /sys/block/vda/size") == "2"
+    assert vm.do("tr -d '\\000' < /dev/vda | wc -c") == "1000"
+    vm.send("exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes() == b"x" * 1000

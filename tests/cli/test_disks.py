@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from bimetal import BimetalError, ExitCode
-from bimetal.cli.disks import DiskOption, parse_disk
+from bimetal.cli.disks import FORM, DiskOption, parse_disk
+from tests.cli.conftest import Cli
 
 
 @pytest.mark.parametrize(
@@ -14,7 +17,11 @@ from bimetal.cli.disks import DiskOption, parse_disk
         ("root.img", DiskOption("root.img")),
         ("root.img,readonly", DiskOption("root.img", readonly=True)),
         ("root.img,snapshot", DiskOption("root.img", snapshot=True)),
+        ("root.img,readonly=on,snapshot=off", DiskOption("root.img", readonly=True)),
+        ("root.img,format=raw", DiskOption("root.img", "raw")),
+        ("root.img,snapshot,format=qcow2", DiskOption("root.img", "qcow2", snapshot=True)),
         ("root.img,serial=A 1", DiskOption("root.img", serial="A 1")),
+        ("./file=root.img", DiskOption("./file=root.img")),
         (
             "/a,,b/c.img,readonly,snapshot,serial=x,,y",
             DiskOption("/a,b/c.img", readonly=True, snapshot=True, serial="x,y"),
@@ -26,9 +33,23 @@ def test_what_a_disk_says(text: str, disk: DiskOption) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ",readonly", "a,read-only", "a,serial", "a,readonly=yes", "a,"]
-)
-def test_what_means_nothing_is_refused(text: str) -> None:
+    "text",
+    [
+        "", ",readonly", "file=a.img", "a,read-only", "a,serial", "a,serial=", "a,readonly=yes",
+        "a,", "a,format", "a,format=", "a,Format=raw", "a,cache=none", "a,b.img",
+        "a,readonly,readonly", "a,format=raw,format=qcow2", "a,readonly=on,readonly=off",
+    ],
+)  # fmt: skip
+def test_what_means_nothing_is_refused_with_all_that_means_something(text: str) -> None:
     with pytest.raises(BimetalError, match="--disk") as caught:
         parse_disk(text)
     assert caught.value.exit_code == ExitCode.USAGE
+    for option in ("format=raw|qcow2", "readonly", "snapshot", "serial=TEXT"):
+        assert option in caught.value.remedy
+
+
+def test_the_help_tells_all_options(cli: Cli) -> None:
+    told = cli("run", "--help").out
+    assert FORM in told
+    for option in fields(DiskOption):
+        assert option.name in FORM.lower()

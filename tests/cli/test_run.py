@@ -156,10 +156,12 @@ def test_processor_models_are_listed(cli: Cli) -> None:
 
 
 def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> None:
-    cli("run", "--kernel", "k", "--disk", "a.img", "--disk", "b.img,readonly,serial=B")
+    disks = ("a.img", "b.img,readonly,serial=B", "c,format=qcow2,snapshot")
+    cli("run", "--kernel", "k", *(word for disk in disks for word in ("--disk", disk)))
     assert notes.calls == [
-        "disk a.img {'readonly': False, 'snapshot': False, 'serial': ''}",
-        "disk b.img {'readonly': True, 'snapshot': False, 'serial': 'B'}",
+        "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': ''}",
+        "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B'}",
+        "disk c {'format': 'qcow2', 'readonly': False, 'snapshot': True, 'serial': ''}",
         "start",
         "wait",
         "close",

@@ -1,5 +1,6 @@
 """What users may ask of a machine, and what they are told otherwise."""
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,38 @@ def test_too_many_disks(script: Script, tmp_path: Path) -> None:
         vm.start()
 
 
-def test_a_serial_number_that_is_too_long(script: Script) -> None:
-    with pytest.raises(BimetalError, match="too long"):
-        script([]).machine.disk("disk.img", serial="x" * 21)
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ({"serial": "x" * 21}, "is too long"),
+        ({"serial": "\N{LATIN SMALL LETTER E WITH ACUTE}"}, "not of printable ASCII"),
+        ({"serial": "\udcff"}, "not of printable ASCII"),
+        ({"serial": "a\nb"}, "not of printable ASCII"),
+        ({"format": "vmdk"}, "no image format 'vmdk'"),
+        ({"format": ""}, "no image format ''"),
+        ({"path": ""}, "the path of an image"),
+    ],
+)
+def test_what_a_disk_cannot_be(script: Script, options: dict[str, Any], cause: str) -> None:
+    vm = script([]).machine
+    with pytest.raises(BimetalError, match=cause) as caught:
+        vm.disk(**{"path": "disk.img", **options})
+    assert caught.value.remedy
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert vm.config.disks == []
+
+
+def test_the_format_of_a_disk_may_be_said(script: Script, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"QFI\xfb\0\0\0\3".ljust(4096, b"\0"))
+    for format, cause in ((None, "looks like qcow2"), ("qcow2", "no sound qcow2 image")):
+        vm = script([]).machine
+        vm.disk(image, format=format)
+        with pytest.raises(BimetalError, match=cause):
+            vm.start()
+    vm = script([]).machine
+    vm.disk(os.fsencode(image), format="raw")  # type: ignore[arg-type]  # as os takes it too
+    assert "virtio" in vm.info_mtree()
 
 
 def test_disks_come_before_the_machine_is_built(script: Script) -> None:

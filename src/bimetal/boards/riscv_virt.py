@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.formats import QCOW2, RAW
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
 from bimetal.boards.riscv_boot import RiscvBoot
@@ -105,8 +106,9 @@ def flash_banks(m: Chassis) -> list[PFlash]:
 
 
 def open_flash(path: str, *, readonly: bool) -> Block:
-    """The image at ``path``; one that is written to has the size of the bank."""
-    image = open_disk(path, readonly=readonly)
+    """The image at ``path``, raw unless it is called otherwise; one that is written to has the
+    size of the bank."""
+    image = open_disk(path, readonly=readonly, format=QCOW2 if path.endswith(".qcow2") else RAW)
     if image.size > FLASH_BANK.size or (image.size < FLASH_BANK.size and not readonly):
         image.close()
         raise BimetalError(

@@ -31,7 +31,9 @@ def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
     disks: list[VirtioDevice] = []
     try:
         for disk in m.config.disks:
-            image = open_disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot)
+            image = open_disk(
+                disk.path, readonly=disk.readonly, snapshot=disk.snapshot, format=disk.format
+            )
             disks.append(VirtioBlock(image, serial=disk.serial))
     except BimetalError:
         for device in disks:

@@ -17,7 +17,7 @@ from bimetal import (
     format_size,
     set_trace,
 )
-from bimetal.cli.disks import parse_disk
+from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.logs import show_logs
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
@@ -90,8 +90,10 @@ class Software:
     "--disk",
     "disks",
     multiple=True,
-    metavar="PATH[,readonly][,snapshot][,serial=TEXT]",
-    help="A raw image, or one called *.qcow2, as a virtio disk; may be repeated.",
+    metavar=FORM,
+    help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2 and all "
+    "else raw. 'readonly': the guest cannot write; 'snapshot': what it writes is forgotten at the "
+    "end; 'serial': a number that it may know the disk by.",
 )
 @click.option(
     "--accel",
@@ -200,7 +202,13 @@ def list_models(guest: str | None, given: Software, accel: str) -> int:
 def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
     """Give the machine the disks, in their order."""
     for disk in map(parse_disk, disks):
-        machine.disk(disk.path, readonly=disk.readonly, snapshot=disk.snapshot, serial=disk.serial)
+        machine.disk(
+            disk.path,
+            format=disk.format,
+            readonly=disk.readonly,
+            snapshot=disk.snapshot,
+            serial=disk.serial,
+        )
 
 
 def with_guest(name: str, given: Software) -> Software:

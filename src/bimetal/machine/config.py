@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
@@ -25,7 +26,7 @@ BEYOND_MEMORY = 1 << 44
 """No host has so much; as many bytes as it would be MiB, 16 MiB, is a small machine."""
 
 SERIAL_LIMIT = 20
-"""Bytes of a disk's serial number (virtio 1.2, 5.2.6)."""
+"""Bytes of a disk's serial number, which is ASCII (virtio 1.2, 5.2.6)."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,19 @@ class Disk:
     readonly: bool = False
     snapshot: bool = False
     serial: str = ""
+    format: str | None = None
 
     def __post_init__(self) -> None:
-        if len(self.serial.encode()) > SERIAL_LIMIT:
+        if not self.path:
+            raise BimetalError("a disk needs the path of an image", "give one", ExitCode.USAGE)
+        if self.format is not None:
+            check_format(self.format)
+        plain = self.serial.isascii() and self.serial.isprintable()
+        if not plain or len(self.serial) > SERIAL_LIMIT:
             raise BimetalError(
-                f"the serial number {self.serial!r} is too long",
-                f"use at most {SERIAL_LIMIT} bytes",
+                f"the serial number {self.serial!r} is "
+                + ("too long" if plain else "not of printable ASCII characters"),
+                f"use at most {SERIAL_LIMIT} letters, digits and signs",
                 ExitCode.USAGE,
             )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from os import PathLike, fspath
+from os import PathLike, fsdecode, fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -126,16 +126,24 @@ class Machine:
     # The run
 
     def disk(
-        self, path: Path, *, readonly: bool = False, snapshot: bool = False, serial: str = ""
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        snapshot: bool = False,
+        serial: str = "",
+        format: str | None = None,
     ) -> None:
-        """Add the image at ``path``, raw or ``*.qcow2``, as the next disk. With ``snapshot`` the
-        guest's writes are forgotten at the end. Before `start`; an unusable image is an error of
-        `start`."""
+        """Add the image at ``path`` as the next disk. ``format`` is ``raw`` or ``qcow2``; without
+        it ``*.qcow2`` is qcow2, and what does not look like another format is raw. With
+        ``snapshot`` the guest's writes are forgotten at the end. ``serial`` is a number of at most
+        20 characters that the guest may know the disk by. Before `start`; an image that is not
+        usable is an error of `start`."""
         if self._runner is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
             )
-        self.config.disks.append(Disk(fspath(path), readonly, snapshot, serial))
+        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format))
 
     def start(self) -> None:
         """Power on. Once in the life of a machine."""

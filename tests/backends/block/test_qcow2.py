@@ -424,44 +424,6 @@ def test_an_image_that_was_not_closed_well_is_for_reading_only(tmp_path: Path, b
         open_disk(str(path))
 
 
-def test_the_format_is_not_guessed(tmp_path: Path) -> None:
-    path = create(tmp_path / "disk.qcow2").rename(tmp_path / "disk.img")
-    with pytest.raises(BimetalError, match="looks like qcow2"):
-        open_disk(str(path))
-    os.truncate(path, MIB)
-    assert open_disk(str(path), format="qcow2", readonly=True).size == SIZE
-    assert open_disk(str(path), format="raw", readonly=True).size == MIB
-    with pytest.raises(BimetalError, match="no image format 'vmdk'"):
-        open_disk(str(path), format="vmdk")
-
-
-def test_a_backing_file_needs_a_format(tmp_path: Path) -> None:
-    (tmp_path / "base.raw").write_bytes(bytes(SIZE))
-    path = create(tmp_path / "disk.qcow2", backing_file="base.raw", backing_fmt="raw")
-    img("rebase", "-u", "-b", "base.raw", "-F", "raw", path)
-    data = path.read_bytes().replace(struct.pack(">I", 0xE2792ACA), struct.pack(">I", 0x12345678))
-    path.write_bytes(data)
-    with pytest.raises(BimetalError, match="does not say which format"):
-        open_disk(str(path))
-
-
-def test_a_missing_backing_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "base.raw").write_bytes(bytes(SIZE))
-    path = create(tmp_path / "disk.qcow2", backing_file="base.raw", backing_fmt="raw")
-    (tmp_path / "base.raw").unlink()
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(BimetalError, match=r"there is no disk image .*base\.raw"):
-        open_disk(str(path))
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_an_image_cannot_lie_on_itself(tmp_path: Path) -> None:
-    path = create(tmp_path / "disk.qcow2")
-    img("rebase", "-u", "-b", "disk.qcow2", "-F", "qcow2", path)
-    with pytest.raises(BimetalError, match="lies on itself"):
-        open_disk(str(path), readonly=True)
-
-
 def test_autoclear_features_are_cleared_when_written(tmp_path: Path) -> None:
     path = create(tmp_path / "disk.qcow2")
     img("bitmap", "--add", path, "dirty")

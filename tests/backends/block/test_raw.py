@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -10,7 +11,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,8 @@ def fifo(path: Path) -> None:
     [
         (lambda path: path.unlink(), "there is no disk image"),
         (lambda path: path.write_bytes(b""), "is empty"),
-        (lambda path: path.write_bytes(bytes(1000)), "1000 bytes, not a whole number of 512-byte"),
         (folder, "is a folder"),
-        (fifo, "is neither file nor disk"),
+        (fifo, "is neither file nor disk, but a pipe"),
     ],
 )
 @pytest.mark.parametrize("readonly", [False, True])
@@ -100,6 +99,38 @@ def test_an_image_that_may_not_be_written(path: Path, monkeypatch: pytest.Monkey
         raw(path)
     assert "readonly or snapshot" in caught.value.remedy
     raw(path, readonly=True).close()
+
+
+# Sizes that are no multiple of a sector
+
+
+def test_a_file_that_ends_inside_a_sector_is_not_made_longer(path: Path) -> None:
+    path.write_bytes(b"\xab" * 1000)
+    with pytest.raises(BimetalError, match="1000 bytes, not a whole number of 512-byte") as caught:
+        raw(path)
+    assert "readonly or snapshot" in caught.value.remedy
+    assert path.read_bytes() == b"\xab" * 1000
+    subprocess.run(caught.value.remedy.split("longer: ")[1], shell=True, check=True)
+    with contextlib.closing(raw(path)) as image:
+        assert image.size == 1024
+
+
+@pytest.mark.parametrize("length", [1, 511, 513, 1000])
+def test_behind_the_end_of_a_file_that_is_only_read_are_zeroes(path: Path, length: int) -> None:
+    path.write_bytes(b"\xab" * length)
+    size = -(-length // 512) * 512
+    padded = (b"\xab" * length).ljust(size, b"\0")
+    with contextlib.closing(raw(path, readonly=True)) as image:
+        assert image.size == size
+        buffers = [bytearray(b"\xff" * 100), bytearray(b"\xff" * (size - 100))]
+        image.readv(0, [memoryview(buffer) for buffer in buffers])
+        assert b"".join(buffers) == padded
+        assert image.read(size - 512, 512) == padded[-512:]
+    with contextlib.closing(open_disk(str(path), snapshot=True)) as disk:
+        assert disk.read(0, size) == padded
+        disk.write(size - 512, b"\1" * 512)
+        assert disk.read(0, size) == padded[:-512] + b"\1" * 512
+    assert path.read_bytes() == b"\xab" * length
 
 
 # Reading and writing
@@ -222,7 +253,7 @@ def test_a_host_without_holes_is_asked_once(tmp_path: Path) -> None:
 # The host in trouble
 
 
-@contextmanager
+@contextlib.contextmanager
 def files_no_larger_than(limit: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))

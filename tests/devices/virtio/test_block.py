@@ -116,10 +116,23 @@ def test_the_configuration() -> None:
     assert not guest.offered & RO
 
 
-@pytest.mark.parametrize("sizes", [(256, 0), (513, 0), (1024, 512), (1 << 21, 0)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(256, 0), (513, 0), (1024, 512), (8192, 0), (1 << 21, 0), (512, 768), (512, 1 << 22)],
+)
 def test_block_sizes_that_cannot_be(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="block"):
         VirtioBlock(MemoryDisk(1 << 20), block_size=sizes[0], physical_block_size=sizes[1])
+
+
+@pytest.mark.parametrize("block", [512, 1024, 2048, 4096])
+@pytest.mark.parametrize("times", [1, 8, 512])
+def test_block_sizes_that_can_be(block: int, times: int) -> None:
+    device = VirtioBlock(MemoryDisk(1 << 20), block_size=block, physical_block_size=block * times)
+    guest = Guest(device)
+    assert guest.read(CONFIG + 20) == block, "blk_size"
+    assert block << guest.read(CONFIG + 24, 1) == block * times, "physical_block_exp"
+    assert guest.read(CONFIG + 26, 2) == times, "min_io_size"
 
 
 def test_reading_and_writing() -> None:

@@ -1,23 +1,33 @@
-"""A disk by the path of its image."""
+"""A disk by the path of its image, and which format that has.
+
+What the user says goes first, then the name: ``*.qcow2`` is qcow2. All else is raw, unless it
+begins or ends like another format (`signatures`), which is an error and not a guess: a guest can
+write such a beginning into its raw disk, and as qcow2 it would name files of the host to read.
+Nor may a guest shut itself out in that way. So a raw image that a guest may write to is remembered
+as raw (`remembered`), or where that cannot be, the guest cannot write such a beginning (`guarded`).
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from bimetal.backends.block.block import Block
+from bimetal.backends.block.chain import find_backing
+from bimetal.backends.block.commands import rebase_command
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.formats import QCOW2, RAW, check_format
+from bimetal.backends.block.guarded import GuardedRawImage
 from bimetal.backends.block.overlay import Overlay
-from bimetal.backends.block.qcow2.header import MAGIC, read_header
+from bimetal.backends.block.purpose import Purpose
+from bimetal.backends.block.qcow2.header import MAGIC, peek_backing, read_header
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.raw import RawImage
+from bimetal.backends.block.remembered import forget_raw, remember_raw, was_raw
+from bimetal.backends.block.signatures import EDGE, QCOW2_IMAGE, Kind, recognise
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["FORMATS", "open_disk"]
-
-FORMATS = ("raw", "qcow2")
-
-CHAIN_LIMIT = 32
-"""Images on top of each other."""
+__all__ = ["open_disk"]
 
 
 def open_disk(
@@ -28,43 +38,35 @@ def open_disk(
     lock: bool = True,
     format: str | None = None,
 ) -> Block:
-    """The disk in the image at ``path``. With ``snapshot`` the guest may write, to a temporary
-    layer only: the image itself is opened for reading and stays as it is.
-
-    ``format`` is one of `FORMATS`; without it, a name that ends in ``.qcow2`` means that format
-    and any other raw. It is never guessed from the content alone, which a guest can write: a raw
-    disk must not turn into an image that names files of the host as its backing file.
+    """The disk in the image at ``path``, of the format ``format`` if that is said. With
+    ``snapshot`` the guest may write, to a temporary layer only: the image itself is opened for
+    reading and stays as it is.
 
     Raises `BimetalError` for an image that cannot serve as a disk.
     """
-    disk = _open(path, format, readonly or snapshot, lock, ())
-    return Overlay(disk) if snapshot else disk
-
-
-def _open(
-    path: str, format: str | None, readonly: bool, lock: bool, above: tuple[str, ...]
-) -> Block:
-    if format is not None and format not in FORMATS:
-        raise BimetalError(
-            f"{path!r}: there is no image format {format!r}",
-            f"choose from {', '.join(FORMATS)}",
-            ExitCode.USAGE,
-        )
-    file = ImageFile(path, readonly=readonly, lock=lock)
+    if format is not None:
+        check_format(format)
+    disk = _open(path, Purpose(readonly, snapshot, format), lock, ())
+    if not snapshot:
+        return disk
     try:
-        known = format or ("qcow2" if path.endswith(".qcow2") else None)
-        if known is None and os.pread(file.fd, len(MAGIC), 0) == MAGIC:
-            raise BimetalError(
-                f"the disk image {path!r} looks like qcow2, but is not called so",
-                "rename it to *.qcow2, or say which format it has: raw or qcow2",
-                ExitCode.USAGE,
-            )
-        return _open_qcow2(file, lock, above) if known == "qcow2" else RawImage(file)
+        return Overlay(disk)
+    except BaseException:
+        disk.close()
+        raise
+
+
+def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Block:
+    file = ImageFile(path, replace(purpose, format=purpose.format or _by_name(path)), lock=lock)
+    try:
+        if _format_of(file, purpose) == QCOW2:
+            return _open_qcow2(file, purpose, lock, above)
+        return _open_raw(file, purpose)
     except OSError as error:
         file.close()
         raise BimetalError(
-            f"the disk image {path!r} cannot be read: {error}",
-            "check the host's disk, and the image: qemu-img check PATH",
+            f"{purpose.called(path)} cannot be read: {error}",
+            "check the host's disk; the end of the output of dmesg may tell more",
             ExitCode.DATA,
         ) from error
     except BaseException:
@@ -72,35 +74,84 @@ def _open(
         raise
 
 
-def _open_qcow2(file: ImageFile, lock: bool, above: tuple[str, ...]) -> Block:
+def _by_name(path: str) -> str | None:
+    return QCOW2 if path.endswith(".qcow2") else None
+
+
+def _format_of(file: ImageFile, purpose: Purpose) -> str:
+    """The format of the image in ``file``. Raises `BimetalError` where it must be said."""
+    if purpose.format is not None:
+        return purpose.format
+    kind, raw_before = _look_at(file), was_raw(file)
+    if _by_name(file.path) == QCOW2:
+        if raw_before and kind is QCOW2_IMAGE:
+            raise _say_which(file, purpose, "was a raw disk before, and its name says qcow2")
+        return QCOW2
+    if kind is None or raw_before:
+        return RAW
+    if kind is QCOW2_IMAGE:
+        raise _say_which(file, purpose, "looks like qcow2, but nothing says that it is")
+    raise BimetalError(
+        f"{purpose.called(file.path)} is {kind.what}, which is not read",
+        f"add format=raw if it is the disk of a guest, which may have written that itself; if not, "
+        f"{kind.remedy(file.path)}",
+        ExitCode.DATA,
+    )
+
+
+def _look_at(file: ImageFile) -> Kind | None:
+    tail = max(file.length - EDGE, 0)
+    return recognise(os.pread(file.fd, EDGE, 0), os.pread(file.fd, EDGE, tail))
+
+
+def _open_raw(file: ImageFile, purpose: Purpose) -> Block:
+    if file.readonly or remember_raw(file) or purpose.format == RAW:
+        return RawImage(file)
+    return GuardedRawImage(file)
+
+
+def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Block:
+    _check_qcow2(file, purpose)
     header = read_header(file)
     backing = None
     if header.backing is not None:
-        backing = _open_backing(file.path, header.backing, header.backing_format, lock, above)
+        chain = (*above, os.path.realpath(file.path))
+        where = find_backing(file.path, header.backing, header.backing_format, chain)
+        under = Purpose(format=header.backing_format, over=file.path, name=header.backing)
+        backing = _open(where, under, lock, chain)
     try:
-        return Qcow2Image(file, header, backing)
+        image = Qcow2Image(file, header, backing)
     except BaseException:
         if backing is not None:
             backing.close()
         raise
+    if not file.readonly:
+        forget_raw(file)
+    return image
 
 
-def _open_backing(
-    path: str, name: str, format: str | None, lock: bool, above: tuple[str, ...]
-) -> Block:
-    """The image that the one at ``path`` lies on, which is only read."""
-    where = os.path.join(os.path.dirname(path), name)
-    chain = (*above, os.path.realpath(path))
-    if os.path.realpath(where) in chain or len(chain) > CHAIN_LIMIT:
-        raise BimetalError(
-            f"the image {path!r} lies on itself, through its backing file {name!r}",
-            "give it another backing file: qemu-img rebase -u -F FORMAT -b FILE IMAGE",
-            ExitCode.DATA,
-        )
-    if format is None:
-        raise BimetalError(
-            f"the image {path!r} does not say which format its backing file {name!r} has",
-            f"tell it: qemu-img rebase -u -F raw|qcow2 -b {name} {path}",
-            ExitCode.DATA,
-        )
-    return _open(where, format, True, lock, chain)
+def _check_qcow2(file: ImageFile, purpose: Purpose) -> None:
+    """Raise `BimetalError` for what does not even begin like qcow2."""
+    if os.pread(file.fd, len(MAGIC), 0) == MAGIC:
+        return
+    path, kind = file.path, _look_at(file)
+    if purpose.over is not None:
+        remedy = f"if it is raw, say so: {rebase_command(purpose.over, RAW, purpose.name)}"
+    elif kind is not None:
+        remedy = kind.remedy(path)
+    else:
+        remedy = "if it is raw, add format=raw; if not, it is damaged: fetch or copy it again"
+    what = f"is {kind.what}" if kind is not None else "does not begin like one"
+    raise BimetalError(f"{purpose.called(path)} is to be qcow2, but {what}", remedy, ExitCode.DATA)
+
+
+def _say_which(file: ImageFile, purpose: Purpose, why: str) -> BimetalError:
+    """The error for an image of which only the user can know what it is."""
+    remedy = (
+        "add format=raw if it is the disk of a guest, which may have written that itself, or "
+        "format=qcow2 if it was made as one"
+    )
+    backing = peek_backing(file)
+    if backing:
+        remedy += f" and may read the file {backing!r}"
+    return BimetalError(f"{purpose.called(file.path)} {why}", remedy, ExitCode.USAGE)

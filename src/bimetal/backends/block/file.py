@@ -7,8 +7,9 @@ import fcntl
 import os
 import stat
 
+from bimetal.backends.block import refusals
 from bimetal.backends.block.lock import LocksUnsupported, lock_image
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.backends.block.purpose import Purpose
 from bimetal.base.log import EventLog
 
 __all__ = ["ImageFile"]
@@ -21,26 +22,17 @@ class ImageFile:
     Raises `BimetalError` for an image that is missing, not to be opened, not a disk, or in use.
     """
 
-    def __init__(self, path: str, *, readonly: bool, lock: bool):
-        self.path, self.readonly = path, readonly
+    def __init__(self, path: str, purpose: Purpose, *, lock: bool = True):
+        self.path, self.readonly = path, purpose.only_read
         self.log = EventLog(f"block.{path}")
-        self.fd = _open(path, readonly)
+        self.fd = _open(path, purpose)
         try:
-            mode = os.fstat(self.fd).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-                raise _not_a_disk(
-                    path, "a folder" if stat.S_ISDIR(mode) else "neither file nor disk"
-                )
-            self.block_device = stat.S_ISBLK(mode)
+            self.block_device = stat.S_ISBLK(os.fstat(self.fd).st_mode)
             self.length = os.lseek(self.fd, 0, os.SEEK_END)
             if self.length == 0:
-                raise BimetalError(
-                    f"the disk image {path!r} is empty",
-                    f"give it a size: truncate -s 8G {path}",
-                    ExitCode.DATA,
-                )
+                raise refusals.empty(path, purpose, self.block_device)
             if lock:
-                self._lock()
+                self._lock(purpose)
         except BaseException:
             os.close(self.fd)
             raise
@@ -75,27 +67,36 @@ class ImageFile:
         finally:
             os.close(self.fd)
 
-    def _lock(self) -> None:
+    def _lock(self, purpose: Purpose) -> None:
         try:
             lock_image(self.fd, writing=not self.readonly)
         except BlockingIOError as error:
-            raise BimetalError(
-                f"the disk image {self.path!r} is in use by another machine",
-                "end that machine, or open the image with snapshot or readonly in both",
-                ExitCode.UNAVAILABLE,
-            ) from error
+            raise refusals.in_use(self.path, purpose, self.fd) from error
         except LocksUnsupported:
             self.log.host_error("no locks on this file system: do not start a second machine")
 
 
-def _open(path: str, readonly: bool) -> int:
-    flags = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | (os.O_RDONLY if readonly else os.O_RDWR)
+def _open(path: str, purpose: Purpose) -> int:
+    flags = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    flags |= os.O_RDONLY if purpose.only_read else os.O_RDWR
     try:
-        if not readonly and stat.S_ISBLK(os.stat(path).st_mode):
+        # Before it is opened: to open a character device may set something going.
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            raise refusals.no_disk(path, purpose, mode)
+        if stat.S_ISBLK(mode) and not purpose.only_read:
             flags |= os.O_EXCL  # refuses a device that the host has mounted
-        return _above_standard_streams(os.open(path, flags))
+        fd = _above_standard_streams(os.open(path, flags))
+    except ValueError as error:  # a zero byte in the path
+        missing = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise refusals.cannot_open(path, purpose, missing) from error
     except OSError as error:
-        raise _cannot_open(path, error) from error
+        raise refusals.cannot_open(path, purpose, error) from error
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):  # something else has come meanwhile
+        os.close(fd)
+        raise refusals.no_disk(path, purpose, mode)
+    return fd
 
 
 def _above_standard_streams(fd: int) -> int:
@@ -106,36 +107,3 @@ def _above_standard_streams(fd: int) -> int:
     copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(fd)
     return copy
-
-
-def _cannot_open(path: str, error: OSError) -> BimetalError:
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR:
-            return BimetalError(
-                f"there is no disk image {path!r}",
-                "check the path, or make an empty image with: truncate -s 8G PATH",
-                ExitCode.NO_INPUT,
-            )
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return BimetalError(
-                f"the disk image {path!r} may not be opened: {error.strerror}",
-                "change its permissions, or open it with readonly or snapshot",
-                ExitCode.NO_PERMISSION,
-            )
-        case errno.EBUSY:
-            return BimetalError(
-                f"the block device {path!r} is in use by the host",
-                "unmount it first, or open it with readonly",
-                ExitCode.UNAVAILABLE,
-            )
-        case errno.EISDIR:
-            return _not_a_disk(path, "a folder")
-    return BimetalError(
-        f"the disk image {path!r} cannot be opened: {error.strerror}", "", ExitCode.NO_INPUT
-    )
-
-
-def _not_a_disk(path: str, what: str) -> BimetalError:
-    return BimetalError(
-        f"{path!r} is {what}, not a disk image", "name a file or a block device", ExitCode.DATA
-    )

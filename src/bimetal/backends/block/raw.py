@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bimetal.backends.block.block import SECTOR, Block
+from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.vector import read_vector, write_vector
+from bimetal.base.bits import align_up
+from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["RawImage"]
@@ -18,17 +21,20 @@ ZEROES = bytes(1 << 20)
 class RawImage(Block):
     """The image in ``file``, which is closed with it.
 
-    Writes go through the page cache of the host and are made safe by `flush`. Raises
-    `BimetalError` for a size that no disk has.
+    Writes go through the page cache of the host and are made safe by `flush`. A file that ends
+    inside a sector has zeroes behind its end, if it is only read. Raises `BimetalError` for one
+    that is to be written: it would have to become longer.
     """
 
     def __init__(self, file: ImageFile):
-        self.name, self.readonly, self.size = file.path, file.readonly, file.length
-        if self.size % SECTOR:
+        self.name, self.readonly, self._length = file.path, file.readonly, file.length
+        self.size = align_up(file.length, SECTOR)
+        if self.size != self._length and not file.readonly:
             raise BimetalError(
-                f"the disk image {self.name!r} has {self.size} bytes, not a whole number of "
+                f"the disk image {self.name!r} has {self._length} bytes, not a whole number of "
                 f"{SECTOR}-byte sectors: it may have been cut off",
-                f"copy it again, or pad it: truncate -s %{SECTOR} {self.name}",
+                "copy it again, open it with readonly or snapshot, or make it longer: "
+                f"truncate -s %{SECTOR} {quoted(self.name)}",
                 ExitCode.DATA,
             )
         self._file, self._fd = file, file.fd
@@ -36,6 +42,10 @@ class RawImage(Block):
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
+        if offset + total(buffers) > self._length:
+            buffers, beyond = split(buffers, max(self._length - offset, 0))
+            for buffer in beyond:
+                buffer[:] = bytes(len(buffer))
         read_vector(self._fd, offset, buffers)
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:

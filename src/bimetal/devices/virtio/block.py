@@ -44,6 +44,10 @@ WRITEBACK_AT = 32
 
 ID_SIZE = 20
 
+BLOCK_LIMIT, PHYSICAL_LIMIT = 4096, 2 << 20
+"""The largest blocks. The driver of Linux refuses a disk whose blocks are larger than a page, which
+may have 4 KiB; the configuration counts blocks in a physical one with 16 bits."""
+
 DISCARD_SECTORS, DISCARD_RANGES = 1 << 22, 64
 ZEROES_SECTORS, ZEROES_RANGES = 1 << 18, 1
 """Limits of one request: 64 times 2 GiB to discard, which hosts do at once, but 128 MiB to zero,
@@ -92,9 +96,9 @@ class Disk(Protocol):
 class VirtioBlock(VirtioDevice):
     """The disk ``disk``, which is closed with the device.
 
-    ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size`` and
-    ``physical_block_size`` are powers of two from 512 on: the first is the unit that the guest
-    had better address, the second the one that it had better write whole.
+    ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size``, from 512 to 4096,
+    is the unit that the guest had better address, ``physical_block_size``, from that to 2 MiB, the
+    one that it had better write whole; both are powers of two.
     """
 
     device_id = 2
@@ -108,9 +112,9 @@ class VirtioBlock(VirtioDevice):
         self._serial = serial.encode()
         if len(self._serial) > ID_SIZE:
             raise ValueError(f"serial {serial!r} is longer than {ID_SIZE} bytes")
-        for size in (block_size, physical):
-            if size < SECTOR or size & (size - 1):
-                raise ValueError(f"a block of {size} bytes is not a power of two from 512 on")
+        for size, limit in ((block_size, BLOCK_LIMIT), (physical, PHYSICAL_LIMIT)):
+            if not SECTOR <= size <= limit or size & (size - 1):
+                raise ValueError(f"a block of {size} bytes is no power of two from 512 to {limit}")
         if disk.size % block_size or physical < block_size:
             raise ValueError(f"{disk.size} bytes cannot be blocks of {block_size} in {physical}")
         self._disk = disk

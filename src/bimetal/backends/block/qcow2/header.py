@@ -10,7 +10,7 @@ from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.file import ImageFile
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["MAGIC", "Header", "read_header"]
+__all__ = ["MAGIC", "Header", "peek_backing", "read_header"]
 
 MAGIC = b"QFI\xfb"
 
@@ -96,6 +96,17 @@ def read_header(file: ImageFile) -> Header:
     )  # fmt: skip
     _check_tables(file, header)
     return header
+
+
+def peek_backing(file: ImageFile) -> str | None:
+    """The backing file that ``file`` would name if it were an image; nothing of it is checked."""
+    fields = os.pread(file.fd, _VERSION_2.size, 0)
+    if len(fields) < _VERSION_2.size:
+        return None
+    offset, size = _VERSION_2.unpack(fields)[2:4]
+    if not 0 < size <= NAME_LIMIT or not 0 < offset < file.length:
+        return None
+    return os.fsdecode(os.pread(file.fd, size, offset))
 
 
 def _check_features(path: str, features: int) -> None:

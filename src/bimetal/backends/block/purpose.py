@@ -1,0 +1,31 @@
+"""What an image is opened for, which decides what helps if it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Purpose"]
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """An image of the format ``format``, if that is said, opened for a guest that only reads it
+    (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
+    file of the image at ``over``, which calls it ``name``."""
+
+    readonly: bool = False
+    snapshot: bool = False
+    format: str | None = None
+    over: str | None = None
+    name: str = ""
+
+    @property
+    def only_read(self) -> bool:
+        """Whether the image itself is not written to."""
+        return self.readonly or self.snapshot or self.over is not None
+
+    def called(self, path: str) -> str:
+        """The image at ``path``, as the subject of a sentence."""
+        if self.over is None:
+            return f"the disk image {path!r}"
+        return f"the image {path!r}, on which {self.over!r} lies,"
