@@ -357,11 +357,13 @@ class Counted(Protocol):
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a CPU was found: the guest-virtual address ``pc`` of an instruction, the privilege
-    ``mode`` by the manual's name, and whether the code was ``translated`` or interpreted."""
+    ``mode`` by the manual's name, whether the code was ``translated`` or interpreted, and whether
+    the mode is the ``user``'s, whose programs do not have the kernel's symbols."""
 
     pc: int
     mode: str
     translated: bool
+    user: bool = False
 
 
 @dataclass(frozen=True, slots=True)

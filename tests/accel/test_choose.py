@@ -45,7 +45,7 @@ def create(accel: str, isa: str, model: str = "") -> str:
 
 def test_auto_is_kvm_where_that_runs_kernels(host: dict[str, Any]) -> None:
     assert create("auto", "x86_64") == "kvm"
-    assert create("auto", "riscv64") == choose.ENGINES["jit"][0]
+    assert create("auto", "riscv64") == choose.ENGINES["jit"]
 
 
 def test_auto_is_not_a_kvm_that_runs_no_kernels(host: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def test_auto_says_why_it_is_something_else(
 ) -> None:
     host["isa"], host["kvm"] = "riscv64", KvmUnavailable("there is no /dev/kvm")
     with caplog.at_level(logging.WARNING, "bimetal"):
-        assert create("auto", "riscv64") == choose.ENGINES["jit"][0]
+        assert create("auto", "riscv64") == choose.ENGINES["jit"]
     assert caplog.messages == ["jit instead of kvm: there is no /dev/kvm"]
 
 

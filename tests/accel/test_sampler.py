@@ -8,10 +8,11 @@ from bimetal.accel import sampler
 from bimetal.accel.hart_state import HartState
 from bimetal.accel.sampler import Sampler, SampleReader
 from bimetal.codegen.layout import SAMPLE_WORDS, SAMPLES, Layout
+from bimetal.isa.names import architecture
 from bimetal.isa.riscv import rv64
 from bimetal.seam import Place
 
-MODES = {0: "user", 3: "machine"}
+RISCV = architecture("riscv64")
 
 
 class Hart:
@@ -81,7 +82,7 @@ def test_sums_of_all_harts_begin_with_the_sampler() -> None:
     old, new = Hart(), Hart()
     old.leave(1)
     harts = [old]
-    summing = Sampler(harts, MODES)
+    summing = Sampler(harts, RISCV)
     old.leave(1, mode=0)
     new.leave(2, in_region=1)
     harts.append(new)
@@ -89,7 +90,7 @@ def test_sums_of_all_harts_begin_with_the_sampler() -> None:
     summing.close()
     assert seen.lost == 0
     assert seen.counts == {
-        Place(4, "user", False): 1,
+        Place(4, "user", False, user=True): 1,
         Place(0, "machine", True): 1,
         Place(4, "machine", True): 1,
     }
@@ -101,7 +102,7 @@ def test_more_places_than_one_can_keep_are_summed_by_page(
 ) -> None:
     monkeypatch.setattr(sampler, "PLACES", 2000)
     hart = Hart()
-    summing = Sampler([hart], MODES)
+    summing = Sampler([hart], RISCV)
     hart.leave(2048)
     summing.samples()
     hart.leave(1024)

@@ -17,6 +17,7 @@ from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.base.near import choose_from
+from bimetal.isa.names import INSTRUCTION_SETS, architecture
 from bimetal.seam import Accelerator
 
 __all__ = ["CHOICES", "ENGINES", "check_name", "create", "models"]
@@ -27,15 +28,12 @@ KVM: Final = "bimetal.accel.kvm.host:create"
 KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
 
-ENGINES: dict[str, tuple[str, frozenset[str]]] = {
-    "jit": ("bimetal.accel.jit:JitAccelerator", frozenset({"riscv64"})),
-    "interp": ("bimetal.accel.interp:InterpAccelerator", frozenset({"riscv64"})),
+ENGINES: dict[str, str] = {
+    "jit": "bimetal.accel.jit:JitAccelerator",
+    "interp": "bimetal.accel.interp:InterpAccelerator",
 }
-"""Accelerators that need nothing of the host, best first: where each is, and the guests that it
-runs. They are called with the instruction set and the keywords of `create`."""
-
-MODELS: dict[str, tuple[str, ...]] = {"riscv64": ("rv64",)}
-"""The processors that the engines' descriptions speak of, by instruction set."""
+"""Accelerators that need nothing of the host, best first, and where each is. They run whatever
+instruction set is described, and are called with its name and the keywords of `create`."""
 
 CHOICES = ("auto", "kvm", *ENGINES)
 
@@ -83,7 +81,7 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
         _check_host(isa)
         return cast(Callable[[str], tuple[str, ...]], _load(KVM_MODELS))(isa)
     _check_engine(accel, isa)
-    return MODELS[isa]
+    return architecture(isa).models
 
 
 def check_name(accel: str) -> None:
@@ -114,7 +112,7 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
 
 
 def _engines_of(isa: str) -> list[str]:
-    return [name for name, (_, isas) in ENGINES.items() if isa in isas]
+    return list(ENGINES) if isa in INSTRUCTION_SETS else []
 
 
 def _kvm(isa: str, model: str, cpus: int) -> Accelerator:
@@ -133,13 +131,13 @@ def _check_host(isa: str) -> None:
 
 def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_engine(name, isa)
-    if model and model not in MODELS[isa]:
+    if model and model not in (known := architecture(isa).models):
         raise BimetalError(
             f"the accelerator {name} has no processor model {model!r}",
-            choose_from(model, MODELS[isa]),
+            choose_from(model, known),
             ExitCode.USAGE,
         )
-    return _load(ENGINES[name][0])(isa, **options)
+    return _load(ENGINES[name])(isa, model=model, **options)
 
 
 def _check_engine(name: str, isa: str) -> None:
@@ -149,7 +147,7 @@ def _check_engine(name: str, isa: str) -> None:
             "choose another board",
             ExitCode.UNAVAILABLE,
         )
-    if name != "auto" and isa not in ENGINES[name][1]:
+    if name != "auto" and isa not in INSTRUCTION_SETS:
         raise BimetalError(
             f"the accelerator {name} does not run {isa} guests",
             "choose 'kvm' on a host of that kind",

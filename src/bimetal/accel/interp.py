@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
@@ -26,9 +27,10 @@ from ..codegen.policy import USUAL
 from ..ir.access import Access
 from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
+from ..isa.contract import Architecture, Start
+from ..isa.names import architecture
 from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Samples
 from .hart_state import HartState, anonymous
-from .profile import PROFILES, Profile
 from .reference.single import evaluate_insn
 from .sampler import Sampler
 from .saved import Saved
@@ -60,34 +62,32 @@ _NO_MEMORY = _NoMemory()
 class InterpCpu:
     """One hart."""
 
-    def __init__(
-        self, index: int, profile: Profile, native: Interpreter, clock: Clock, firmware_calls: bool
-    ):
-        self.index = index
-        self._profile, self._native, self._clock = profile, native, clock
-        self._firmware_calls = firmware_calls
+    def __init__(self, architecture: Architecture, start: Start, native: Interpreter, clock: Clock):
+        self.index = start.index
+        self._architecture, self._native, self._clock = architecture, native, clock
+        self._start = start
         self.state = HartState(native.layout)
         self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
             native.library.address("enter")
         )
         self._blank = ctypes.create_string_buffer(native.blank_records())
-        self._arena, start = anonymous(ARENA_BYTES)
+        self._arena, arena = anonymous(ARENA_BYTES)
         self._code_table: mmap.mmap | None = None
         state = self.state
         self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
         self._origin = state.word("clock_origin")
         self._stop = state.layout.offsets["stop"]
-        self._lines = state.layout.offsets["line"]
+        self._lines = state.layout.offsets[architecture.inputs]
         self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
         self._kicked = Kicked()
         self._asked: Exit | None = None
         for name, value in (
             ("slice", USUAL.slice),
             ("blank_records", ctypes.addressof(self._blank)),
-            ("arena_start", start),
-            ("arena_next", start),
-            ("arena_end", start + ARENA_BYTES),
+            ("arena_start", arena),
+            ("arena_next", arena),
+            ("arena_end", arena + ARENA_BYTES),
         ):
             state.set(name, 0, value)
         self.reset()
@@ -113,11 +113,11 @@ class InterpCpu:
                 self._asked = exit_
                 return exit_
             if reason == _HALT:
-                self._halt.deadline = self._profile.deadline(self.state)
+                self._halt.deadline = self._architecture.deadline(self.state)
                 return self._halt
             if reason == _FIRMWARE:
                 get = self.state.get
-                self._call.args = tuple(get(file, n) for file, n in self._profile.arguments)
+                self._call.args = tuple(get(file, n) for file, n in self._architecture.arguments)
                 self._call.results = ()
                 self._asked = self._call
                 return self._call
@@ -134,17 +134,17 @@ class InterpCpu:
             words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
             words[self._replay_count] = count + 1
         elif isinstance(asked, FirmwareCall):
-            for (file, n), value in zip(self._profile.results, asked.results, strict=False):
+            for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
                 self.state.set(file, n, value & (1 << 64) - 1)
 
     def _by_reference(self) -> None:
         """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
-        state, isa = self.state, self._profile.isa
+        state, isa = self.state, self._architecture.isa
         decoded = isa.decode(self._word(state.words[self._args]))
         assert decoded is not None
         target = current()
         environment = state.get("fp_env")
-        floating = Environment(state.get("frm"), target.flags_of(environment))
+        floating = Environment(self._architecture.rounding(state), target.flags_of(environment))
         try:
             pc = evaluate_insn(decoded, state, _NO_MEMORY, state.get("pc"), floating)
         except Trap as trap:
@@ -220,22 +220,22 @@ class InterpCpu:
         state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)
         self._asked = None
-        self._profile.reset(state, self.index, self._firmware_calls)
+        self._architecture.reset(state, self._start)
         self.flush()
 
     @property
     def register_names(self) -> Sequence[str]:
         """See `Cpu.register_names`."""
-        return self._profile.isa.state.register_names()
+        return self._architecture.isa.state.register_names()
 
     def read_register(self, name: str) -> int:
         """See `Cpu.read_register`."""
-        file, index = self._profile.isa.state.locate(name)
+        file, index = self._architecture.isa.state.locate(name)
         return self.state.get(file.name, index)
 
     def write_register(self, name: str, value: int) -> None:
         """See `Cpu.write_register`."""
-        file, index = self._profile.isa.state.locate(name)
+        file, index = self._architecture.isa.state.locate(name)
         self.state.set(file.name, index, value)
         if file.name == "pc":
             self._abandon()
@@ -280,7 +280,7 @@ class InterpCpu:
 
     def load(self, state: Mapping[str, object]) -> None:
         """See `Cpu.load`."""
-        saved, host = Saved.read(self._profile.isa, state), current()
+        saved, host = Saved.read(self._architecture.isa, state), current()
         self._abandon()
         for file, values in saved.registers.items():
             for n, value in enumerate(values):
@@ -313,16 +313,14 @@ class InterpAccelerator:
         clock: Clock,
         firmware_calls: bool = False,
         cpus: int = 1,
+        model: str = "",
         afterwards: bool = False,
     ):
         """``afterwards`` is for accelerators that translate."""
-        if isa not in PROFILES:
-            raise BimetalError(
-                f"no accelerator here runs {isa} code", f"known: {', '.join(sorted(PROFILES))}"
-            )
-        self.profile = PROFILES[isa]
-        self._clock, self._firmware_calls = clock, firmware_calls
-        self.native = interpreter(self.profile.isa, shared=cpus > 1)
+        self.architecture = architecture(isa)
+        self._start = Start(0, firmware_calls, model or self.architecture.models[0])
+        self._clock = clock
+        self.native = interpreter(self.architecture.isa, shared=cpus > 1)
         self._room = cpus
         self._slots: list[MemorySlot] = []
         self.cpus: list[InterpCpu] = []
@@ -330,9 +328,12 @@ class InterpAccelerator:
 
     def add_cpu(self, index: int) -> InterpCpu:
         """See `Accelerator.add_cpu`."""
-        cpu = InterpCpu(index, self.profile, self.native, self._clock, self._firmware_calls)
+        cpu = InterpCpu(self.architecture, self._start_of(index), self.native, self._clock)
         self._adopt(cpu)
         return cpu
+
+    def _start_of(self, index: int) -> Start:
+        return replace(self._start, index=index)
 
     def _adopt(self, cpu: InterpCpu) -> None:
         if len(self.cpus) == self._room:
@@ -352,7 +353,7 @@ class InterpAccelerator:
         """See `Sampled.start_sampling`."""
         if self._sampler is not None:
             self._sampler.close()
-        self._sampler = Sampler(self.cpus, self.profile.modes)
+        self._sampler = Sampler(self.cpus, self.architecture)
 
     def samples(self) -> Samples:
         """See `Sampled.samples`."""

@@ -14,11 +14,11 @@ from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
 from ..codegen.layout import DECODED, PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
 from ..codegen.policy import USUAL, Policy, configured
+from ..isa.contract import Architecture, Start
 from ..seam import Exit
 from .conductor import Conductor
 from .interp import InterpAccelerator, InterpCpu
 from .known import Loaded
-from .profile import Profile
 from .ring import RingReader
 from .sampler import SampleReader
 
@@ -30,16 +30,15 @@ class JitCpu(InterpCpu):
 
     def __init__(
         self,
-        index: int,
-        profile: Profile,
+        architecture: Architecture,
+        start: Start,
         native: Interpreter,
         clock: Clock,
-        firmware_calls: bool,
         conductor: Conductor,
     ):
         self.conductor, self._policy = conductor, conductor.policy
         self._attended = 0
-        super().__init__(index, profile, native, clock, firmware_calls)
+        super().__init__(architecture, start, native, clock)
         if self._policy.wait:
             self._enter_alone, self._enter = self._enter, self._enter_attended
         self._arena_words = memoryview(self._arena).cast("Q")
@@ -203,18 +202,18 @@ class JitAccelerator(InterpAccelerator):
         clock: Clock,
         firmware_calls: bool = False,
         cpus: int = 1,
+        model: str = "",
         afterwards: bool = False,
         policy: Policy | None = None,
     ):
-        super().__init__(isa, clock=clock, firmware_calls=firmware_calls, cpus=cpus)
+        super().__init__(isa, clock=clock, firmware_calls=firmware_calls, cpus=cpus, model=model)
         self._harts: list[JitCpu] = []
         self.conductor = Conductor(self.native, self._harts, policy or configured(), afterwards)
 
     def add_cpu(self, index: int) -> JitCpu:
         """See `Accelerator.add_cpu`."""
-        cpu = JitCpu(
-            index, self.profile, self.native, self._clock, self._firmware_calls, self.conductor
-        )
+        start = self._start_of(index)
+        cpu = JitCpu(self.architecture, start, self.native, self._clock, self.conductor)
         self._adopt(cpu)
         self._harts.append(cpu)
         return cpu

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..codegen.layout import PAGE, SAMPLE_WORDS, SAMPLES
+from ..isa.contract import Architecture
 from ..seam import Place, Samples
 from .hart_state import HartState
 from .ring import RingReader
@@ -47,11 +48,11 @@ class Hart(Protocol):
 class Sampler:
     """Sums up the samples of ``harts``, in a thread of its own, until it is closed.
 
-    ``modes`` are the names of the privilege modes by number. Harts may be added meanwhile.
+    Harts may be added meanwhile.
     """
 
-    def __init__(self, harts: Sequence[Hart], modes: Mapping[int, str]):
-        self._harts, self._modes = harts, modes
+    def __init__(self, harts: Sequence[Hart], architecture: Architecture):
+        self._harts, self._architecture = harts, architecture
         self._readers = [SampleReader(hart.state, hart.sampled) for hart in harts]
         self._counts: Counter[Key] = Counter()
         self._grain = 1
@@ -64,11 +65,12 @@ class Sampler:
         """Everything up to now."""
         with self._lock:
             self._look()
-            counts = {
-                Place(pc, self._modes.get(mode, f"mode {mode}"), bool(in_region)): count
-                for (pc, mode, in_region), count in self._counts.items()
-            }
+            counts = {self._place(*key): count for key, count in self._counts.items()}
             return Samples(counts, sum(reader.lost for reader in self._readers))
+
+    def _place(self, pc: int, number: int, in_region: int) -> Place:
+        mode = self._architecture.modes.get(number, f"mode {number}")
+        return Place(pc, mode, bool(in_region), mode == self._architecture.user)
 
     def close(self) -> None:
         """End the thread; `samples` still answers. Idempotent."""

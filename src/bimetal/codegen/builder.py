@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..ir.effects import FACTS, Effect, Facts, Operand
 from ..ir.value import Value, const, perform
+from ..isa.contract import Hooks
 from ..isa.describe import Isa
 from ..isa.state import StateSpec
 from ..isa.trace import Cpu, Routine
@@ -145,6 +146,7 @@ class Builder:
         self.layout = layout
         self.spec: StateSpec = layout.spec
         self.isa: Isa = layout.isa
+        self.hooks = Hooks.of(layout.isa)
         self.routines: dict[str, Routine] = dict(layout.isa.routines)
 
     def routine(
@@ -158,7 +160,3 @@ class Builder:
             return made
 
         return register
-
-    def hook(self, name: str) -> Routine:
-        """A routine that the ISA must have described."""
-        return self.isa.routines[name]

@@ -28,7 +28,7 @@ def describe_sampling(build: Builder) -> None:
         host_store(at, cpu.spent_record)
         host_store(at + 8, cpu.spent_by)
         host_store(at + 16, select(cpu.spent_pc == -1, cpu.pc, cpu.spent_pc))
-        host_store(at + 24, build.hook("mode")(cpu).zext(64))
+        host_store(at + 24, build.hooks.mode(cpu).zext(64))
         host_store(at + 32, cpu.spent_in_region)
         cpu.samples_in_regions = cpu.samples_in_regions + cpu.spent_in_region
         cpu.sample_count = cpu.sample_count + 1
@@ -59,8 +59,8 @@ def describe_polling(build: Builder) -> None:
             cpu.flush_wanted = const(0, 8)
             build.routines["flush"](cpu)
             build.routines["fence_code"](cpu)
-            build.hook("renew")(cpu)
-        build.hook("poll_timer")(cpu)
+            build.hooks.renew(cpu)
+        build.hooks.poll_timer(cpu)
         count(cpu, "polls")
         # Stores become visible to fetches without a fence too, in the end (Ziccid).
         with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):

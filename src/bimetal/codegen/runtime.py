@@ -108,12 +108,12 @@ def _flushing(build: Builder) -> None:
         cpu.code_epoch = cpu.code_epoch + 1
         flush_fetch(cpu)
 
-    user_context = build.hook("user_context")
+    user_context = build.hooks.user_context
 
     @build.routine(context=8)
     def enter_context(cpu: Cpu, context: Value) -> None:
         """Change to a context; the one that depends on more than the mode starts empty."""
-        changing = build.routines["volatile_context"]
+        changing = build.hooks.volatile_context
         with when((context != cpu.tlb_context) & (changing(cpu, context) == 1)):
             fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
         cpu.tlb_context = context
@@ -146,7 +146,7 @@ def _finding(build: Builder) -> None:
         with when(access == STORE):
             host.set(ram_host_writable(cpu, pa))
         with when((host.value == 0) | ((pa & (size - 1)) != 0)):
-            build.hook("access_fault")(cpu, access, pa)
+            build.hooks.access_fault(cpu, access, pa)
         return host.value
 
     @build.routine(returns=1, pa=64)
@@ -186,7 +186,7 @@ def _note_large(cpu: Cpu, va: Value, permissions: Value) -> None:
 
 
 def _locating(build: Builder) -> None:
-    translate = build.hook("translate")
+    translate = build.hooks.translate
     ram_host, writable = build.routines["ram_host"], build.routines["ram_host_writable"]
     fill_data = build.routines["fill_data"]
 
@@ -260,7 +260,7 @@ def _single(build: Builder) -> None:
 
 
 def _any_size(build: Builder) -> None:
-    translate = build.hook("translate")
+    translate = build.hooks.translate
     read_one, write_one = build.routines["read_one"], build.routines["write_one"]
 
     @build.routine(returns=64, va=64, size=64, access=8)
@@ -302,14 +302,14 @@ def _aligned(build: Builder) -> None:
         check_aligned(cpu, va, size, access)
         host = locate(cpu, va, access)
         with when(host == 0):
-            build.hook("access_fault")(cpu, access, va)
+            build.hooks.access_fault(cpu, access, va)
         return host
 
     @build.routine(va=64, size=64, access=8)
     def check_aligned(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
         """Raise the trap of a misaligned access unless ``va`` is a multiple of ``size``."""
         with when((va & (size - 1)) != 0):
-            build.hook("misaligned")(cpu, access, va)
+            build.hooks.misaligned(cpu, access, va)
 
 
 def _decoding(build: Builder) -> None:
@@ -366,7 +366,7 @@ def _decoding(build: Builder) -> None:
 
 def _fetching(build: Builder) -> None:
     layout = build.layout
-    translate, code_page = build.hook("translate"), build.routines["code_page"]
+    translate, code_page = build.hooks.translate, build.routines["code_page"]
 
     @build.routine(va=64)
     def fill_fetch(cpu: Cpu, va: Value) -> None:
@@ -374,7 +374,7 @@ def _fetching(build: Builder) -> None:
         permissions = translate(cpu, va, const(FETCH, 8))
         records = code_page(cpu, permissions & ~OFFSET)
         with when(records == 0):
-            build.hook("access_fault")(cpu, const(FETCH, 8), va)
+            build.hooks.access_fault(cpu, const(FETCH, 8), va)
         page = va & ~OFFSET
         tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES + FETCH_TLB
         entry = tlb + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY

@@ -8,24 +8,29 @@ from typing import cast
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
+from bimetal.isa.contract import Architecture
 from bimetal.isa.describe import Isa
 
-__all__ = ["INSTRUCTION_SETS", "disassemble", "instruction_set"]
+__all__ = ["INSTRUCTION_SETS", "architecture", "disassemble", "instruction_set"]
 
-INSTRUCTION_SETS = {"riscv64": ("bimetal.isa.riscv", "rv64")}
-"""Each name, and where its description is."""
+INSTRUCTION_SETS = {"riscv64": "bimetal.isa.riscv.architecture"}
+"""Each name, by which `platform.machine` knows it too, and the module of its `Architecture`."""
 
 
-def instruction_set(name: str) -> Isa:
-    """The instruction set called ``name``; `BimetalError` if there is none."""
+def architecture(name: str) -> Architecture:
+    """The architecture called ``name``; `BimetalError` if there is none."""
     if name not in INSTRUCTION_SETS:
         raise BimetalError(
             f"there is no instruction set {name!r}",
             choose_from(name, INSTRUCTION_SETS),
             ExitCode.USAGE,
         )
-    module, attribute = INSTRUCTION_SETS[name]
-    return cast(Isa, getattr(import_module(module), attribute))
+    return cast(Architecture, import_module(INSTRUCTION_SETS[name]).architecture)
+
+
+def instruction_set(name: str) -> Isa:
+    """The instruction set called ``name``; `BimetalError` if there is none."""
+    return architecture(name).isa
 
 
 def disassemble(

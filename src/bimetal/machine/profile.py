@@ -98,5 +98,5 @@ def _name(place: Place, tables: Sequence[SymbolTable]) -> tuple[str, str]:
     for table in tables:
         if symbol := table.find(place.pc):
             return symbol.object, symbol.name
-    owner = "[user]" if place.mode == "user" else "[unknown]"
+    owner = "[user]" if place.user else "[unknown]"
     return owner, f"{place.pc & -PAGE_SIZE:#x}"

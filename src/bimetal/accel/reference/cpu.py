@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ...base.clock import Clock
+from ...isa.contract import Architecture, Start
+from ...isa.names import architecture
 from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
-from ..profile import PROFILES, Profile
 from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
@@ -17,12 +19,10 @@ __all__ = ["Reference", "ReferenceCpu"]
 class ReferenceCpu:
     """A hart that runs in Python."""
 
-    def __init__(
-        self, profile: Profile, index: int, memory: Memory, clock: Clock, firmware_calls: bool
-    ):
-        self.index = index
-        self.hart = Hart(profile.isa, memory, clock.now_ns)
-        self._profile, self._firmware_calls = profile, firmware_calls
+    def __init__(self, architecture: Architecture, start: Start, memory: Memory, clock: Clock):
+        self.index = start.index
+        self.hart = Hart(architecture.isa, memory, clock.now_ns)
+        self._architecture, self._start = architecture, start
         self._exit: Exit | None = None
         self._kicked = False
         self.reset()
@@ -51,15 +51,15 @@ class ReferenceCpu:
     def _wanted(self, reason: str) -> Exit:
         registers = self.hart.registers
         if reason == "halt":
-            return Halt(self._profile.deadline(registers))
-        return FirmwareCall(tuple(registers.get(*place) for place in self._profile.arguments))
+            return Halt(self._architecture.deadline(registers))
+        return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
     def _take_answer(self) -> None:
         match self._exit:
             case Mmio(value=value):
                 self.hart.answers.append(value)
             case FirmwareCall(results=results):
-                for place, value in zip(self._profile.results, results, strict=False):
+                for place, value in zip(self._architecture.results, results, strict=False):
                     self.hart.registers.set(*place, value & (1 << 64) - 1)
         self._exit = None
 
@@ -69,7 +69,7 @@ class ReferenceCpu:
 
     def set_line(self, line: int, level: bool) -> None:
         """Drive an interrupt input."""
-        self.hart.registers.set("line", line, int(level))
+        self.hart.registers.set(self._architecture.inputs, line, int(level))
         self.hart.look_for_interrupts = True
 
     def flush(self) -> None:
@@ -78,7 +78,7 @@ class ReferenceCpu:
     def reset(self) -> None:
         """Put every register into its reset state."""
         self.hart.registers.reset()
-        self._profile.reset(self.hart.registers, self.index, self._firmware_calls)
+        self._architecture.reset(self.hart.registers, self._start)
         self._abandon()
         self.hart.environment.flags = self.hart.retired = 0
         self.hart.renew()
@@ -107,7 +107,7 @@ class ReferenceCpu:
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
-        saved, hart = Saved.read(self._profile.isa, state), self.hart
+        saved, hart = Saved.read(self._architecture.isa, state), self.hart
         self._abandon()
         hart.registers.files = saved.registers
         hart.environment.flags, hart.retired = saved.flags, saved.retired
@@ -123,14 +123,23 @@ class Reference:
 
     name = "reference"
 
-    def __init__(self, isa: str, *, clock: Clock, firmware_calls: bool = False, cpus: int = 1):
-        self._profile, self._clock = PROFILES[isa], clock
-        self._firmware_calls = firmware_calls
+    def __init__(
+        self,
+        isa: str,
+        *,
+        clock: Clock,
+        firmware_calls: bool = False,
+        cpus: int = 1,
+        model: str = "",
+    ):
+        self._architecture, self._clock = architecture(isa), clock
+        self._start = Start(0, firmware_calls, model or self._architecture.models[0])
         self._memory = Memory()
 
     def add_cpu(self, index: int) -> ReferenceCpu:
         """A hart in its reset state."""
-        return ReferenceCpu(self._profile, index, self._memory, self._clock, self._firmware_calls)
+        start = replace(self._start, index=index)
+        return ReferenceCpu(self._architecture, start, self._memory, self._clock)
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
         """Replace the memory slots of all harts."""

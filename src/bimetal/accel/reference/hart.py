@@ -8,7 +8,9 @@ from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
 from ...ir.value import const
+from ...isa.contract import Hooks
 from ...isa.describe import Decoded, Isa
+from ...isa.trace import Routine
 from ...seam import Mmio
 from .memory import Memory
 from .state import Registers
@@ -38,6 +40,7 @@ class Hart(Machine):
 
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
         self.isa, self.memory, self._clock = isa, memory, clock
+        self._hooks = Hooks.of(isa)
         self.registers = Registers(isa.state)
         self.environment = Environment()
         self.retired = 0
@@ -68,28 +71,28 @@ class Hart(Machine):
             self.pc = self.pc + decoded.length if target is None else target
             self.retired += 1
         except Trap as trap:
-            self.pc = self._routine("take_trap", trap.cause, trap.value)
+            self.pc = self._call(self._hooks.take_trap, trap.cause, trap.value)
         self.answers.clear()
 
     def _interrupt(self) -> bool:
         if self.retired % POLL == 0:
-            self._routine("poll_timer")
+            self._call(self._hooks.poll_timer)
             self.look_for_interrupts = True
         if not self.look_for_interrupts:
             return False
         self.look_for_interrupts = False
-        cause = self._routine("pending_interrupt")
+        cause = self._call(self._hooks.pending_interrupt)
         if cause:
-            self.pc = self._routine("take_trap", cause, 0)
+            self.pc = self._call(self._hooks.take_trap, cause, 0)
         return bool(cause)
 
     def renew(self) -> None:
         """Registers were set from outside: bring up to date what follows from them."""
-        self._routine("renew")
+        self._call(self._hooks.renew)
         self.look_for_interrupts = True
 
-    def _routine(self, name: str, *args: int) -> int:
-        return call(self.isa.routines[name], self, *args)
+    def _call(self, routine: Routine, *args: int) -> int:
+        return call(routine, self, *args)
 
     def _fetch(self) -> Decoded:
         """The instruction at pc, whose bytes are fetched as far as it has them."""
@@ -104,7 +107,7 @@ class Hart(Machine):
             self._decoded[key] = self.isa.decode(word, size)
         decoded = self._decoded[key]
         if decoded is None:
-            self._routine("undefined")
+            self._call(self._hooks.undefined)
             raise AssertionError("the routine for undefined instructions did not trap")
         return decoded
 
@@ -177,23 +180,23 @@ class Hart(Machine):
 
     def _check_aligned(self, address: int, access: Access, kind: int) -> None:
         if access.aligned and address % access.size:
-            self._routine("misaligned", kind, address)
+            self._call(self._hooks.misaligned, kind, address)
 
     def _physical(self, address: int, access: Access, kind: int) -> memoryview:
         """Guest-physical memory at an aligned address, or an access fault."""
         if address % access.size:
-            self._routine("access_fault", kind, address)
+            self._call(self._hooks.access_fault, kind, address)
         return self._memory(address, access.size, kind, address)
 
     def _memory(self, place: int, size: int, kind: int, address: int) -> memoryview:
         memory = self.memory.find(place, size, write=kind % 4 == STORE)
         if memory is None:
-            self._routine("access_fault", kind, address)
+            self._call(self._hooks.access_fault, kind, address)
             raise AssertionError("the routine for access faults did not trap")
         return memory
 
     def _translate(self, address: int, kind: int) -> int:
-        page = self._routine("translate", address, kind)
+        page = self._call(self._hooks.translate, address, kind)
         return page & -PAGE | address % PAGE
 
     def _read(self, address: int, size: int, kind: int) -> int:

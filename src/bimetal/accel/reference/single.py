@@ -9,8 +9,8 @@ from typing import Protocol
 from ...ir.access import Access
 from ...ir.evaluate import Machine, evaluate
 from ...ir.softfloat import Environment
+from ...isa.contract import RegisterStore
 from ...isa.describe import Decoded
-from ..profile import RegisterStore
 
 __all__ = ["Guest", "GuestMemory", "evaluate_insn"]
 

@@ -1,0 +1,138 @@
+"""What the engine and the accelerators ask of an instruction set, besides its instructions.
+
+An `Architecture` is all that the rest knows of one: its `Isa`, the routines by which the engine
+translates addresses, takes traps and chooses interrupts (`Hooks`), and how the outside meets a
+vCPU: reset, firmware calls, its timer, the names of its modes. `names` has the list of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
+
+from .describe import Isa
+from .trace import Routine
+
+__all__ = ["Architecture", "Hooks", "RegisterStore", "Start"]
+
+
+class RegisterStore(Protocol):
+    """The registers of a vCPU, wherever an accelerator keeps them."""
+
+    def get(self, file: str, index: int = 0) -> int:
+        """A register's value."""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Set a register."""
+
+
+_SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
+    "translate": (64, {"va": 64, "access": 8}),
+    "context": (8, {}),
+    "volatile_context": (1, {"number": 8}),
+    "user_context": (8, {}),
+    "access_fault": (0, {"access": 8, "va": 64}),
+    "misaligned": (0, {"access": 8, "va": 64}),
+    "undefined": (0, {}),
+    "take_trap": (64, {"cause": 64, "value": 64}),
+    "pending_interrupt": (64, {}),
+    "poll_timer": (0, {}),
+    "renew": (0, {}),
+    "mode": (8, {}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The routines that every instruction set describes. Kinds of access are 0 load, 1 store,
+    2 fetch; 4 more for one with the rights of user mode."""
+
+    translate: Routine
+    """The physical page of an address, with 1, 2 and 8 added to it if it may be read, if it may
+    be written, and if it lies in a page that is larger than the smallest; or a trap."""
+
+    context: Routine
+    """The number of the TLBs that serve the current mode."""
+
+    volatile_context: Routine
+    """Whether a context's translations depend on more than the mode, so must not be kept."""
+
+    user_context: Routine
+    """The number of the TLBs that serve accesses with the rights of user mode."""
+
+    access_fault: Routine
+    """Raise the trap for an access to where nothing is."""
+
+    misaligned: Routine
+    """Raise the trap for an access that has to be aligned and is not."""
+
+    undefined: Routine
+    """What an encoding does that no description recognises."""
+
+    take_trap: Routine
+    """Enter the handler of a trap at the instruction at ``pc``; the new ``pc``."""
+
+    pending_interrupt: Routine
+    """The cause of the interrupt to take now, or 0."""
+
+    poll_timer: Routine
+    """Renew what follows from the time; called at every poll."""
+
+    renew: Routine
+    """Renew what follows from other registers, after these were set from outside."""
+
+    mode: Routine
+    """The privilege mode, for people who look where a guest spends its time."""
+
+    @classmethod
+    def of(cls, isa: Isa) -> Self:
+        """The hooks among an ISA's routines. TypeError names what is missing or has other
+        parameters than it should."""
+        wrong = [
+            name
+            for name, (returns, widths) in _SIGNATURES.items()
+            if (routine := isa.routines.get(name)) is None
+            or (routine.returns, dict(routine.widths)) != (returns, widths)
+        ]
+        if wrong:
+            raise TypeError(f"{isa.name} has no such routines as the engine wants: {wrong}")
+        return cls(**{field.name: isa.routines[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a vCPU is to be after reset: the number ``index`` of the machine, of a processor
+    ``model``; with ``firmware_calls`` it enters the kernel's mode as firmware would, and calls of
+    firmware come out."""
+
+    index: int
+    firmware_calls: bool = False
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How the outside meets a vCPU.
+
+    ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the
+    registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
+    ``rounding`` is the current floating-point rounding mode, as `ir.fp` numbers them. ``inputs`` is
+    the file of interrupt inputs, a byte each. ``modes`` are the privilege modes by the numbers that
+    the hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
+    processors that it can be, the usual one first.
+    """
+
+    isa: Isa
+    reset: Callable[[RegisterStore, Start], None]
+    arguments: tuple[tuple[str, int], ...]
+    results: tuple[tuple[str, int], ...]
+    deadline: Callable[[RegisterStore], int | None]
+    rounding: Callable[[RegisterStore], int]
+    modes: Mapping[int, str]
+    models: tuple[str, ...]
+    inputs: str = "line"
+    user: str = "user"
+
+    def __post_init__(self) -> None:
+        Hooks.of(self.isa)
