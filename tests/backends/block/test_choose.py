@@ -127,6 +127,25 @@ def test_a_magic_number_without_a_version_is_no_qcow2(tmp_path: Path, data: byte
     assert issubclass(kind_of(str(path)), RawImage)
 
 
+@pytest.mark.parametrize(("size", "sectors"), [(512, 1), (1000, 1), (MIB - 1, 2047)])
+def test_a_qcow2_disk_has_whole_sectors(tmp_path: Path, size: int, sectors: int) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(qcow2_bytes(size))
+    with contextlib.closing(open_disk(str(path))) as disk:
+        assert disk.size == sectors * 512
+        disk.write(disk.size - 512, b"\1" * 512)
+    with contextlib.closing(open_disk(str(path))) as disk:
+        assert disk.read(disk.size - 512, 512) == b"\1" * 512
+    assert path.read_bytes()[24:32] == size.to_bytes(8, "big")
+
+
+def test_a_qcow2_disk_has_a_sector_at_least(tmp_path: Path) -> None:
+    path = tmp_path / "disk.qcow2"
+    path.write_bytes(qcow2_bytes(511))
+    with pytest.raises(BimetalError, match="not one sector"):
+        open_disk(str(path))
+
+
 # Guests that write what looks like another format
 
 

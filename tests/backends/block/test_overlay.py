@@ -120,3 +120,22 @@ def test_no_place_for_the_layer_is_an_error(
     with pytest.raises(BimetalError, match="no temporary file") as caught:
         Overlay(MemoryDisk(SECTOR))
     assert "TMPDIR" in caught.value.remedy
+
+
+class Endless(MemoryDisk):
+    """A disk that is larger than any host."""
+
+    def __init__(self) -> None:
+        super().__init__(SECTOR)
+        self.size = 7 << 60
+
+
+def test_a_disk_too_large_for_a_layer_is_an_error() -> None:
+    with pytest.raises(BimetalError, match="7340032 TiB for a snapshot: it is too large") as caught:
+        Overlay(Endless())
+    assert "qemu-img create" in caught.value.remedy
+
+
+def test_the_layer_is_known_by_its_place(cover: Cover, tmp_path: Path) -> None:
+    """When it has no more room, that is where to look."""
+    assert cover(MemoryDisk(SECTOR)).name == f"memory (snapshot in {tempfile.gettempdir()})"

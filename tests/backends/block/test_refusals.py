@@ -220,6 +220,13 @@ def test_no_descriptor_left(image: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_no_place_for_a_snapshot(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/missing")
+    error = refused(image, snapshot=True)
+    assert "TMPDIR" in error.remedy
+    open_disk(str(image)).close()
+
+
 # In use
 
 

@@ -12,6 +12,7 @@ from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.vector import read_vector, write_vector
 from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError
+from bimetal.base.sizes import format_size
 
 __all__ = ["CLUSTER", "Overlay"]
 
@@ -30,9 +31,17 @@ class Overlay(Block):
     def __init__(self, base: Block):
         self._base = base
         self.size, self.readonly = base.size, False
-        self.name = f"{base.name} (snapshot)"
-        self._owned = bytearray((base.size + CLUSTER - 1) // CLUSTER)
-        self._file = _temporary_file(base.size)
+        try:
+            self._owned = bytearray((base.size + CLUSTER - 1) // CLUSTER)
+            self._file = _temporary_file(base.size)
+        except (OSError, MemoryError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is too large"
+            raise BimetalError(
+                f"no temporary file of {format_size(base.size)} for a snapshot: {reason}",
+                "set TMPDIR to a folder with space on a file system that has sparse files, or lay "
+                "an image over the disk: qemu-img create -f qcow2 -F FORMAT -b DISK IMAGE",
+            ) from error
+        self.name = f"{base.name} (snapshot in {tempfile.gettempdir()})"
         self._fd = self._file.fileno()
         self._holes = Holes(self._fd, block_device=False)
 
@@ -111,16 +120,11 @@ class Overlay(Block):
 
 def _temporary_file(size: int) -> FileIO:
     """A file of ``size`` zero bytes that takes no space yet and vanishes when it is closed."""
-    fd, path = -1, ""
+    fd, path = tempfile.mkstemp(prefix="bimetal-")
     try:
-        fd, path = tempfile.mkstemp(prefix="bimetal-")
         os.unlink(path)
         os.truncate(fd, size)
-    except OSError as error:
-        if fd >= 0:
-            os.close(fd)
-        raise BimetalError(
-            f"no temporary file of {size} bytes for a snapshot: {error.strerror}",
-            "set TMPDIR to a folder with space on a file system that has sparse files",
-        ) from error
+    except OSError:
+        os.close(fd)
+        raise
     return FileIO(fd, "r+b")

@@ -120,8 +120,9 @@ def _check_features(path: str, features: int) -> None:
 
 def _check_tables(file: ImageFile, header: Header) -> None:
     path, cluster = file.path, header.cluster
-    if header.size == 0 or header.size % SECTOR:
-        raise _damaged(path, f"its disk has {header.size} bytes, not a whole number of sectors")
+    header.size -= header.size % SECTOR  # as QEMU does
+    if header.size == 0:
+        raise _damaged(path, "its disk has not one sector")
     clusters = -(-header.size // cluster)
     needed = -(-clusters // (cluster // 8))
     if header.l1_entries < needed or header.l1_entries * 8 > L1_LIMIT:
