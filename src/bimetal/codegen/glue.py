@@ -155,7 +155,7 @@ def _decode(layout: Layout) -> str:
     g.label("%end")
     granule = f"i{isa.granule * 8}"
     first = g.let(f"load {granule}, ptr {code}, align 1")
-    short = g.let(f"zext {granule} {first} to i32")
+    short = g.widen(first, "i32", isa.granule * 8)
     complete = _complete(g, short)
     g.branch(complete, "%known", "%straddles")
     g.label("%straddles")

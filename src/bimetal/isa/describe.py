@@ -170,12 +170,12 @@ class Isa:
         return register
 
     def routine(
-        self, returns: int = 0, **widths: int
+        self, returns: int = 0, *, name: str = "", **widths: int
     ) -> Callable[[Callable[..., Value | None]], Routine]:
         """Describe a routine that instructions and the engine call."""
 
         def register(body: Callable[..., Value | None]) -> Routine:
-            routine = Routine(body, self.state, widths, returns)
+            routine = Routine(body, self.state, widths, returns, name)
             self.routines[routine.name] = routine
             return routine
 

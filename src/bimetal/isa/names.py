@@ -13,7 +13,10 @@ from bimetal.isa.describe import Isa
 
 __all__ = ["INSTRUCTION_SETS", "architecture", "disassemble", "instruction_set"]
 
-INSTRUCTION_SETS = {"riscv64": "bimetal.isa.riscv.architecture"}
+INSTRUCTION_SETS = {
+    "riscv64": "bimetal.isa.riscv.architecture",
+    "aarch64": "bimetal.isa.arm.architecture",
+}
 """Each name, by which `platform.machine` knows it too, and the module of its `Architecture`."""
 
 

@@ -275,8 +275,9 @@ class Routine:
         state: StateSpec,
         widths: Mapping[str, int],
         returns: int,
+        name: str = "",
     ):
-        self.name, self.body, self.state = body.__name__, body, state
+        self.name, self.body, self.state = name or body.__name__, body, state
         self.widths, self.returns = dict(widths), returns
         self.__doc__ = body.__doc__
         self._block: Block | None = None

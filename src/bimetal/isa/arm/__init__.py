@@ -1,0 +1,12 @@
+"""AArch64: the A64 instructions of the Arm Architecture Reference Manual (DDI 0487), by chapter."""
+
+import importlib
+import pkgutil
+
+from . import insns
+from .state import a64
+
+__all__ = ["a64"]
+
+for _module in pkgutil.iter_modules(insns.__path__):
+    importlib.import_module(f"{insns.__name__}.{_module.name}")

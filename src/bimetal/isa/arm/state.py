@@ -1,0 +1,52 @@
+"""AArch64 state: registers, flags, what is stored of the system registers, and the `Isa`.
+
+References are to the Arm Architecture Reference Manual for A-profile, DDI 0487 (issue J.a).
+"""
+
+from __future__ import annotations
+
+from ..describe import Isa
+from ..state import StateSpec
+from .text import KINDS, W_NAMES, X_NAMES
+
+__all__ = ["FIQ", "FLAGS", "IRQ", "a64"]
+
+IRQ, FIQ = 0, 1
+"""Interrupt inputs."""
+
+FLAGS = ("nf", "zf", "cf", "vf")
+"""PSTATE.N, Z, C and V, a register each: most instructions set or look at one or two of them."""
+
+_state = StateSpec()
+_state.scalars(64, "pc")
+_state.file("x", 32, 64, zero=31, names=X_NAMES, doc="general-purpose registers, B1.2.1")
+_state.scalars(64, "sp")  # the current stack pointer; those of other modes are in sp_el
+_state.scalars(1, *FLAGS)
+_state.file("v", 32, 128, doc="SIMD and floating-point registers, B1.2.1")
+
+# PSTATE (D1.4): exception level, which stack pointer, interrupt masks (D A I F in bits 3 to 0).
+_state.scalars(8, "el", "spsel", "daif", "pan", "uao", "dit", "ssbs", "btype", "ss", "il")
+_state.file("sp_el", 4, 64, doc="stack pointers of the exception levels that do not use theirs")
+# Interrupt inputs, one byte each so that other threads may store to them.
+_state.file("line", 4, 8, doc="IRQ, FIQ, and their virtual forms")
+
+# The exclusive monitor (B2.9): the address, what was seen there, and how many bytes (0: open).
+_state.scalars(64, "monitor_address", "monitor_low", "monitor_high")
+_state.scalars(8, "monitor_size")
+
+_state.scalars(32, "fpcr", "fpsr_qc")
+# 1 while floating-point instructions need no check: nothing traps them, and FPCR asks for no more
+# than a rounding mode and default NaNs.
+_state.scalars(8, "fp_ready")
+
+# Exceptions (D1.3), by the exception level that they are taken to.
+for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr"):
+    _state.file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_EL1 to EL3")
+
+# What kind of vCPU it is: its number, and 1 while SMC (or HVC) comes out as a firmware call.
+_state.scalars(64, "cpu_index")
+_state.scalars(8, "firmware_calls")
+
+a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, complete=lambda word: word == word)
+
+assert len(W_NAMES) == len(X_NAMES)

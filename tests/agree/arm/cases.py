@@ -1,0 +1,157 @@
+"""Cases for A64: encodings with random fields, in states with the edges of every format."""
+
+from __future__ import annotations
+
+import random
+
+from bimetal.accel.reference import Registers, evaluate_insn
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
+from bimetal.ir.softfloat import Environment
+from bimetal.isa.arm import a64
+from bimetal.isa.describe import Insn
+
+from ..operands import EDGES, INTEGERS
+from ..state import CODE, DATA, Case, State
+
+__all__ = ["MEMORY", "V", "X", "cases", "instructions"]
+
+X = tuple(f"x{n}" for n in range(8))
+V = tuple(f"v{n}" for n in range(8))
+MEMORY = 256
+"""Bytes at `DATA`. Addresses lie in their middle, so that what is near is there too."""
+
+GENERAL = {"x", "w", "xsp", "wsp"}
+FPCR = (0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25)
+"""Rounding modes, and default NaNs."""
+
+
+def instructions(*extensions: str) -> list[Insn]:
+    """The instructions of some chapters."""
+    return [insn for insn in a64.insns if insn.extension in extensions]
+
+
+def _general(insn: Insn) -> set[str]:
+    """The fields that are numbers of general-purpose registers."""
+    kinds = {id(a64.kinds[name]) for name in GENERAL}
+    return {name for name, kind in insn.template.operands if id(kind) in kinds}
+
+
+def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
+    general = _general(insn)
+    while True:
+        fields = {}
+        for name, width in insn.pattern.widths.items():
+            if name in general:
+                fields[name] = rng.choice((*range(8), 31))
+            elif name.startswith("R") and width == 5:
+                fields[name] = rng.randrange(8)
+            else:
+                fields[name] = rng.getrandbits(width) & insn.pattern.field_mask(name)
+        if insn.admits(fields):
+            return fields
+
+
+def _integer(rng: random.Random, near: int) -> int:
+    kind = rng.random()
+    if kind < 0.45:
+        return rng.choice(INTEGERS)
+    return near if kind < 0.6 else rng.getrandbits(64)
+
+
+def _lanes(rng: random.Random, near: int) -> int:
+    """A vector of numbers or integers of one width, with the edges of their format."""
+    if rng.random() < 0.1:
+        return near
+    lane = rng.choice((8, 16, 32, 64))
+    edges = {16: EDGES["h"], 32: EDGES["s"], 64: EDGES["d"]}.get(lane, INTEGERS)
+    floating = rng.random() < 0.7
+    value = 0
+    for _ in range(128 // lane):
+        pool = edges if floating else INTEGERS
+        number = rng.choice(pool) if rng.random() < 0.7 else rng.getrandbits(lane)
+        value = value << lane | number & ((1 << lane) - 1)
+    return value
+
+
+class _Probe:
+    """Memory everywhere, which remembers where it was looked at."""
+
+    def __init__(self) -> None:
+        self.addresses: list[int] = []
+
+    def load(self, address: int, access: Access) -> int:
+        """See `GuestMemory`."""
+        self.addresses.append(address)
+        return 0
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """See `GuestMemory`."""
+        self.addresses.append(address)
+
+    def update(self, address: int, access: Access, change: object) -> int:
+        """See `GuestMemory`."""
+        self.addresses.append(address)
+        return 0
+
+
+def first_address(word: int, registers: dict[str, int]) -> int | None:
+    """Where an instruction accesses memory first, if it does."""
+    store, memory = Registers(a64.state), _Probe()
+    for name, value in registers.items():
+        if name not in ("nzcv", "fpcr", "fpsr"):
+            store.write(name, value)
+    store.set("el", 0, 1)
+    store.set("fp_ready", 0, 1)
+    decoded = a64.decode(word)
+    assert decoded is not None
+    try:
+        evaluate_insn(decoded, store, memory, CODE, Environment())
+    except Trap:
+        return None
+    return memory.addresses[0] if memory.addresses else None
+
+
+def _state(insn: Insn, fields: dict[str, int], word: int, rng: random.Random) -> State | None:
+    registers: dict[str, int] = {}
+    near = 0
+    for name in X:
+        registers[name] = near = _integer(rng, near)
+    near = 0
+    for name in V:
+        registers[name] = near = _lanes(rng, near)
+    registers |= {
+        "sp": DATA + 16 * rng.randrange(16),
+        "pc": CODE,
+        "nzcv": rng.getrandbits(4) << 28,
+        "fpcr": rng.choice(FPCR),
+        "fpsr": rng.choice((0, 0, 1, 0x1F, 1 << 27)),
+    }
+    address = first_address(word, registers)
+    if address is not None:
+        base = "sp" if fields["Rn"] == 31 else f"x{fields['Rn']}"
+        target = (
+            DATA
+            + MEMORY // 2
+            + (rng.randrange(4) * 16 if rng.random() < 0.7 else rng.randrange(48))
+        )
+        registers[base] = (registers[base] + target - address) % (1 << 64)
+        if first_address(word, registers) != target or (base == "sp" and registers[base] % 16):
+            return None  # another operand is the base as well
+    return State(registers, rng.randbytes(MEMORY))
+
+
+def cases(insn: Insn, words: int, states: int) -> list[Case]:
+    """``words`` encodings of an instruction, each in up to ``states`` states; always the same."""
+    rng = random.Random(insn.template.text)
+    made = []
+    for _ in range(words):
+        fields = _fields(insn, rng)
+        word = insn.pattern.encode(fields)
+        decoded = a64.decode(word)
+        if decoded is None or decoded.insn is not insn:
+            continue  # a special case has a description of its own
+        text = insn.template.show(fields, insn.pattern.widths, CODE)
+        found = (_state(insn, fields, word, rng) for _ in range(states))
+        made += [Case(word, text, state) for state in found if state is not None]
+    return made

@@ -1,0 +1,212 @@
+"""The executors of A64 under test: the reference, the interpreter, regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bimetal.accel.choose import create
+from bimetal.accel.jit import JitCpu
+from bimetal.accel.known import Loaded
+from bimetal.accel.reference import Registers, evaluate_insn
+from bimetal.base.clock import VirtualClock
+from bimetal.codegen.interpreter import interpreter
+from bimetal.codegen.native import Linker
+from bimetal.codegen.region import JOINTS
+from bimetal.codegen.translator import translate
+from bimetal.codegen.worker import Job, joint_name
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
+from bimetal.ir.softfloat import Environment
+from bimetal.isa.arm import a64
+from bimetal.memory.ram import Ram
+from bimetal.seam import Cpu, Halt, MemorySlot
+
+from ..state import CODE, DATA, Case, Executor, State
+from .cases import MEMORY
+
+__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor"]
+
+BASE, END = CODE - 0x1000, DATA + 0x1000
+PAGE = 4096
+STATUS = {"fpcr": "x9", "fpsr": "x10", "nzcv": "x11"}
+"""Status registers, and what they are moved through."""
+
+BEFORE = b"".join(a64.assemble(f"msr {name}, {register}") for name, register in STATUS.items())
+AFTER = b"".join(a64.assemble(f"mrs {register}, {name}") for name, register in STATUS.items())
+HANDLER = 0x200  # of exceptions from the same level (D1.3.1.6)
+
+
+class Window:
+    """The memory of a state; anything else faults."""
+
+    def __init__(self, content: bytes):
+        self.bytes = bytearray(content)
+
+    def _place(self, address: int, access: Access) -> slice:
+        if access.aligned and address % access.size:
+            raise Trap(0x25 << 26, address)
+        if not DATA <= address <= DATA + len(self.bytes) - access.size:
+            raise Trap(0x25 << 26, address)
+        return slice(address - DATA, address - DATA + access.size)
+
+    def load(self, address: int, access: Access) -> int:
+        """See `GuestMemory`."""
+        return int.from_bytes(self.bytes[self._place(address, access)], "little")
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """See `GuestMemory`."""
+        self.bytes[self._place(address, access)] = value.to_bytes(access.size, "little")
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        """See `GuestMemory`."""
+        old = self.load(address, access)
+        self.store(address, change(old), access)
+        return old
+
+
+class ReferenceExecutor:
+    """Evaluates the traces of descriptions."""
+
+    name = "reference"
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        return [self._one(case) for case in cases]
+
+    def _one(self, case: Case) -> State:
+        before = dict(case.before.registers)
+        status = {name: before.pop(name) for name in STATUS}
+        registers, environment = Registers(a64.state), Environment()
+        for name, value in (before | {"el": 1, "fp_ready": 1, "spsel": 1}).items():
+            registers.write(name, value)
+        memory = Window(case.before.memory)
+
+        def step(word: int) -> None:
+            decoded = a64.decode(word)
+            assert decoded is not None, f"{word:#x} is no instruction"
+            pc = evaluate_insn(decoded, registers, memory, registers.read("pc"), environment)
+            registers.write("pc", pc % (1 << 64))
+
+        for name, register in STATUS.items():
+            registers.write(register, status[name])
+            step(int.from_bytes(a64.assemble(f"msr {name}, {register}"), "little"))
+        registers.write("pc", CODE)
+        trap = None
+        try:
+            step(case.word)
+        except Trap as raised:
+            trap = raised.cause >> 26 & 0x3F
+        after = {name: registers.read(name) for name in before}
+        for name, register in STATUS.items():
+            step(int.from_bytes(a64.assemble(f"mrs {register}, {name}"), "little"))
+            after[name] = registers.read(register)
+        return State(after, bytes(memory.bytes), trap)
+
+
+class CpuExecutor:
+    """A CPU of the seam at EL1: the instruction stands alone, and every way out of it leads to an
+    exception, whose handler reads the status registers and halts."""
+
+    def __init__(self, accel: str):
+        self.name = accel
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        accelerator = create(
+            self.name, "aarch64", clock=VirtualClock(), firmware_calls=False, cpus=1
+        )
+        ram = Ram("ram", END - BASE)
+        handler = AFTER + a64.assemble("wfi")
+        ram.bytes[HANDLER : HANDLER + len(handler)] = handler
+        try:
+            accelerator.set_memory([MemorySlot(BASE, END - BASE, ram.host)])
+            return self.on(accelerator.add_cpu(0), ram.bytes, cases)
+        finally:
+            accelerator.close()
+            ram.close()
+
+    def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
+        """Execute the cases on a CPU with this memory from `BASE` on."""
+        return [self.one(cpu, memory, case) for case in cases]
+
+    def one(self, cpu: Cpu, memory: memoryview, case: Case) -> State:
+        """Execute one case."""
+        code = BEFORE + case.word.to_bytes(4, "little") + bytes(4)
+        start, window = CODE - len(BEFORE) - BASE, slice(DATA - BASE, DATA - BASE + MEMORY)
+        memory[start : start + len(code)] = code
+        memory[window] = case.before.memory
+        before = dict(case.before.registers)
+        state = {register: before.pop(name) for name, register in STATUS.items()}
+        names = [name for name in before if name != "pc"]
+        state |= {name: before[name] for name in names}
+        cpu.reset()
+        for name, value in (state | {"pc": CODE - len(BEFORE)}).items():
+            cpu.write_register(name, value)
+        cpu.write_register("vbar_el1", BASE)
+        cpu.flush()
+        assert isinstance(cpu.run(), Halt)
+        after = {name: cpu.read_register(name) for name in names}
+        after |= {name: cpu.read_register(register) for name, register in STATUS.items()}
+        after["pc"] = cpu.read_register("elr_el1")
+        trap = cpu.read_register("esr_el1") >> 26 if after["pc"] == CODE else None
+        return State(after, bytes(memory[window]), trap)
+
+
+class RegionExecutor(CpuExecutor):
+    """The translator at one of its levels. ``translated`` counts the instructions it took."""
+
+    def __init__(self, level: int):
+        super().__init__("jit")
+        self.name = f"level {level}"
+        self.level, self.translated = level, 0
+        self.jobs = 0
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        self.accel = "jit"
+        name, self.name = self.name, "jit"
+        try:
+            return super().execute(cases)
+        finally:
+            self.name = name
+
+    def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
+        """See `CpuExecutor`."""
+        assert isinstance(cpu, JitCpu)
+        native = interpreter(a64, shared=False)
+        linker = Linker({joint_name(a64, j): native.library.address(j) for j in JOINTS})
+        states = []
+        word, region = None, None
+        for case in cases:
+            if case.word != word:
+                word = case.word
+                self.one(cpu, memory, case)  # so that the page has been decoded
+                code = bytes(memory[CODE - BASE : CODE - BASE + PAGE])
+                region = self._install(cpu, linker, code)
+            states.append(self.one(cpu, memory, case))
+            if region is not None:
+                number, address = region
+                assert cpu.handler(number, 0) == address, f"{case.text}: the region is gone"
+        return states
+
+    def _install(self, cpu: JitCpu, linker: Linker, code: bytes) -> tuple[int, int] | None:
+        """Translate the instruction at the start of a page and put the region into its record.
+
+        The page's number and the region's address, or None if it is none for a region.
+        """
+        executed = b"\1" + bytes(PAGE // a64.granule - 1)
+        symbol = f"region_{self.level}_{self.jobs}"
+        self.jobs += 1
+        made = translate(a64, cpu.state.layout, Job(code, (0,), executed, self.level, symbol))
+        if not made.content:
+            return None
+        self.translated += 1
+        region = Loaded(self.level, made.entries, linker.load(made.content, symbol))
+        page = next(n for n in range(cpu.pages()) if cpu.code_of(n) == code)
+        cpu.offer(page, code, [region])
+        return page, region.address
+
+
+EXECUTORS: tuple[Executor, ...] = (
+    ReferenceExecutor(), CpuExecutor("interp"), RegionExecutor(1), RegionExecutor(2),
+)  # fmt: skip

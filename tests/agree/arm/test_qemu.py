@@ -1,0 +1,71 @@
+"""A64 instructions agree with QEMU's user emulation, in every executor."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bimetal.isa.arm import a64
+
+from ..state import Case, Executor, State, differences
+from . import qemu_oracle
+from .cases import cases, instructions
+from .executors import EXECUTORS
+
+pytestmark = pytest.mark.skipif(
+    not (qemu_oracle.COMMAND and qemu_oracle.ASSEMBLER),
+    reason="needs qemu-aarch64-static and aarch64-linux-gnu-as "
+    "(Debian: qemu-user-static, binutils-aarch64-linux-gnu)",
+)
+
+ELSEWHERE = {
+    *("b", "bl", "b.cond", "cbz", "cbnz", "tbz", "tbnz", "br", "blr", "ret", "udf"),
+    *("adr", "adrp", "wfi", "wfe", "yield"),
+    *("msr_fpcr", "msr_fpsr"),  # QEMU keeps the bits of AArch32 there
+}
+"""Instructions whose outcome depends on where they stand, or on the mode."""
+
+CHAPTERS = sorted({insn.extension for insn in a64.insns if insn.name not in ELSEWHERE})
+
+
+@cache
+def table(chapter: str, words: int, states: int) -> list[Case]:
+    """Cases of a chapter."""
+    return [
+        case
+        for insn in instructions(chapter)
+        if insn.name not in ELSEWHERE
+        for case in cases(insn, words, states)
+    ]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, list[State]]:
+    """QEMU's states, by chapter, as far as a test has asked for them."""
+    return {}
+
+
+def agree(tried: list[Case], got: list[State], want: list[State]) -> None:
+    wrong = differences(tried, got, want)
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(tried)} differ", *wrong[:10]])
+
+
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_agrees(
+    chapter: str, executor: Executor, outcomes: dict[str, list[State]], tmp_path: Path
+) -> None:
+    tried = table(chapter, words=3, states=6)
+    if chapter not in outcomes:
+        outcomes[chapter] = qemu_oracle.execute(tried, tmp_path)
+    agree(tried, executor.execute(tried), outcomes[chapter])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_agrees_at_length(chapter: str, executor: Executor, tmp_path: Path) -> None:
+    tried = table(chapter, words=24, states=60)
+    agree(tried, executor.execute(tried), qemu_oracle.execute(tried, tmp_path))
