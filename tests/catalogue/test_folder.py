@@ -1,44 +1,16 @@
-"""The cache folder: where it is, locks between processes, links that change in one step."""
+"""Folders in the cache: locks between processes, links that change in one step."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
-from bimetal.base.errors import BimetalError
-from bimetal.catalogue.folder import (
-    cache_folder,
-    link_to,
-    locked,
-    remove_scratch,
-    scratch_folder,
-)
-
-
-def test_it_follows_the_xdg_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert cache_folder() == tmp_path / "cache" / "bimetal"
-    assert cache_folder().is_dir()
-
-
-@pytest.mark.parametrize("value", ["", "relative/path"])
-def test_without_a_usable_variable_it_is_below_home(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", value)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "bimetal"
-
-
-def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(BimetalError, match="XDG_CACHE_HOME"):
-        cache_folder()
+from bimetal.catalogue.folder import link_to, locked, remove_scratch, scratch_folder
 
 
 def _hold(path: Path, started: object, release: object) -> None:
@@ -75,3 +47,21 @@ def test_a_link_is_replaced(tmp_path: Path) -> None:
     link_to(tmp_path / "current", "two")
     assert (tmp_path / "current").readlink() == Path("two")
     assert [path.name for path in tmp_path.iterdir()] == ["current"]
+
+
+def test_a_copy_without_links_is_replaced_by_one(tmp_path: Path) -> None:
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "kernel").touch()
+    link_to(tmp_path / "current", "one")
+    assert (tmp_path / "current").readlink() == Path("one")
+
+
+def test_a_file_system_without_locks_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "lock", lambda: None):
+        assert (tmp_path / "lock").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,20 @@ def test_an_update_takes_the_new_version_and_drops_the_old(debian: FakeHost) -> 
     assert not old.kernel.exists()
 
 
-@pytest.mark.parametrize("damage", ["shorter", "missing", "manifest", "recipe", "empty"])
+DAMAGES = [
+    "shorter", "missing", "manifest", "recipe", "empty", "bit", "initrd bit", "manifest bit",
+    "binary manifest", "nested manifest", "folder", "copy",
+]  # fmt: skip
+
+
+def flip(path: Path, place: int) -> None:
+    """Change a bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_or_outdated_is_made_anew(debian: FakeHost, damage: str) -> None:
     payload = fetch(NAME)
     manifest = payload.kernel.parent / "guest.json"
@@ -72,9 +86,44 @@ def test_what_is_damaged_or_outdated_is_made_anew(debian: FakeHost, damage: str)
             manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "recipe": "old"}))
         case "empty":
             manifest.write_text("[]")
+        case "bit":
+            flip(payload.kernel, 3)
+        case "initrd bit":
+            assert payload.initrd is not None
+            flip(payload.initrd, -1)
+        case "manifest bit":
+            flip(manifest, manifest.read_text().index("6.12"))
+        case "binary manifest":
+            manifest.write_bytes(bytes(range(256)))
+        case "nested manifest":
+            manifest.write_text("[" * 100_000)
+        case "folder":
+            shutil.rmtree(payload.kernel.parent)
+            payload.kernel.parent.write_text("a file")
+        case "copy":
+            current = cache_folder() / "guests" / NAME / "current"
+            current.unlink()
+            shutil.copytree(payload.kernel.parent, current)
+            (current / "guest.json").write_text('{"files": []}')
     assert cached(GUESTS[NAME]) is None
     assert fetch(NAME).kernel.read_bytes() == b"kernel 6.12"
     assert cached(GUESTS[NAME]) is not None
+
+
+def test_damage_is_named_where_the_guest_cannot_be_made_anew(debian: FakeHost) -> None:
+    flip(fetch(NAME).kernel, 0)
+    debian.fail("E: no network")
+    with pytest.raises(BimetalError, match=f"{NAME} in the cache is .* damaged, and .*no network"):
+        fetch(NAME)
+
+
+def test_a_copy_that_did_not_keep_links_is_as_good(debian: FakeHost) -> None:
+    payload = fetch(NAME)
+    current = cache_folder() / "guests" / NAME / "current"
+    current.unlink()
+    payload.kernel.parent.rename(current)
+    debian.fail("E: no network")
+    assert fetch(NAME).kernel == current / "kernel"
 
 
 def test_nothing_is_left_behind(debian: FakeHost) -> None:

@@ -11,9 +11,10 @@ import subprocess
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError
+from bimetal.base.folders import cache_folder
 from bimetal.catalogue.apt import Apt, find_keyring, find_mirror
 from bimetal.catalogue.deb import unpack
-from bimetal.catalogue.folder import cache_folder, locked
+from bimetal.catalogue.folder import locked
 from bimetal.catalogue.progress import Silent
 
 __all__ = ["Emulator", "find_emulator"]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
+from bimetal.base.folders import cache_folder
 from bimetal.catalogue.apt import Apt, find_keyring, find_mirror
 from bimetal.catalogue.deb import unpack
-from bimetal.catalogue.folder import cache_folder, locked
+from bimetal.catalogue.folder import locked
 from bimetal.catalogue.payload import VERSIONED_KERNEL
 from bimetal.catalogue.progress import Silent
 from tests.kvm_bed.bed import BedInitramfs, Outcome

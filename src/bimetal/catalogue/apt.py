@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.folders import make_private
 from bimetal.catalogue.progress import Progress
 from bimetal.catalogue.room import no_room, tells_of_no_room
 
@@ -89,7 +90,7 @@ class Apt:
     def __init__(self, folder: Path, mirror: str, keyring: Path, suite: str, architecture: str):
         self.folder, self.mirror = folder, mirror
         for name in ("lists/partial", "cache/archives/partial", "state"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            make_private(folder / name)
         (folder / "state" / "status").touch()
         source = f"deb [signed-by={keyring} arch={architecture}] {mirror} {suite} main\n"
         (folder / "sources.list").write_text(source)
@@ -113,7 +114,7 @@ class Apt:
     def download(self, packages: Sequence[Package], progress: Progress) -> list[Path]:
         """Fetch and verify packages that are not there yet."""
         pool, partial = self.folder / "packages", self.folder / "packages" / "partial"
-        partial.mkdir(parents=True, exist_ok=True)
+        make_private(partial)
         missing = [package for package in packages if not (pool / package.file).exists()]
         if missing:
             # apt-get takes up what it left half done, if it finds it in the folder it runs in.

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.folders import cache_folder
 from bimetal.catalogue.apt import Apt, Package, find_keyring, find_mirror
 from bimetal.catalogue.deb import unpack
-from bimetal.catalogue.folder import cache_folder, link_to, locked, remove_scratch, scratch_folder
+from bimetal.catalogue.folder import link_to, locked, remove_scratch, scratch_folder
 from bimetal.catalogue.guests import GUESTS, FileOf, Guest
 from bimetal.catalogue.progress import Progress, Silent
 from bimetal.catalogue.room import disk_errors
@@ -60,18 +61,33 @@ class Payload:
 
 def cached(guest: Guest) -> Payload | None:
     """The guest as it lies in the cache, or None if it is not there, not whole or outdated."""
-    folder = _home(guest) / CURRENT
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
-        fits = manifest["recipe"] == guest.recipe
-        whole = all(sizes[name] == file["size"] for name, file in manifest["files"].items())
-        paths = {name: (folder / name).resolve(strict=True) for name in guest.files}
-        versions: dict[str, str] = manifest["packages"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return _whole(guest)
+    except (OSError, LookupError, TypeError, ValueError, RecursionError):
         return None
-    if not (fits and whole):
+
+
+def _whole(guest: Guest) -> Payload | None:
+    """The guest in the cache; None if it is outdated.
+
+    Every byte is hashed, at some 900 MB a second: nobody would look for a changed bit of a kernel
+    in the cache. Raises OSError, or what reading a damaged manifest may raise.
+    """
+    folder = (_home(guest) / CURRENT).resolve(strict=True)
+    text = (folder / MANIFEST).read_bytes()
+    # A copy that did not keep links has lost the name that the folder had.
+    if folder.name not in (CURRENT, _name(text)):
+        raise ValueError(f"{folder / MANIFEST} is damaged")
+    manifest = json.loads(text)
+    if manifest["recipe"] != guest.recipe:
         return None
+    versions: dict[str, str] = dict(manifest["packages"])
+    paths = {name: folder / name for name in guest.files}
+    for name, path in paths.items():
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != manifest["files"][name]["sha256"]:
+            raise ValueError(f"{path} is damaged")
     return Payload(guest, paths["kernel"], paths.get("initrd"), paths.get("bios"), versions)
 
 
@@ -88,7 +104,7 @@ def fetch(name: str, progress: Progress | None = None, *, update: bool = False) 
     with disk_errors(), locked(_home(guest) / "lock", lambda: progress.step(WAITING)):
         payload = None if update else cached(guest)  # another process may have made it
         if payload is None:
-            _make(guest, progress)
+            _make_anew(guest, progress, update)
             payload = cached(guest)
     if payload is None:
         raise BimetalError(
@@ -100,6 +116,23 @@ def fetch(name: str, progress: Progress | None = None, *, update: bool = False) 
 
 def _home(guest: Guest) -> Path:
     return cache_folder() / "guests" / guest.name
+
+
+def _make_anew(guest: Guest, progress: Progress, update: bool) -> None:
+    """Make a guest, and say so if it was there and could not be used."""
+    useless = not update and (_home(guest) / CURRENT).exists()
+    if useless:
+        progress.step(f"{guest.name} in the cache is outdated or damaged: it is made anew")
+    try:
+        _make(guest, progress)
+    except BimetalError as error:
+        if not useless:
+            raise
+        raise BimetalError(
+            f"{guest.name} in the cache is outdated or damaged, and {error.cause}",
+            error.remedy,
+            error.exit_code,
+        ) from error
 
 
 def _make(guest: Guest, progress: Progress) -> None:
@@ -169,6 +202,11 @@ def _write_manifest(guest: Guest, packages: list[Package], made: Path) -> None:
     (made / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
+def _name(manifest: bytes) -> str:
+    """The name of the folder of a guest whose manifest reads so."""
+    return hashlib.sha256(manifest).hexdigest()[:16]
+
+
 def _install(guest: Guest, made: Path) -> None:
     """Move the folder under its final name, and have ``current`` lead there.
 
@@ -176,7 +214,7 @@ def _install(guest: Guest, made: Path) -> None:
     machine that runs has its files in memory.
     """
     home = _home(guest)
-    digest = hashlib.sha256((made / MANIFEST).read_bytes()).hexdigest()[:16]
+    digest = _name((made / MANIFEST).read_bytes())
     if (home / digest).exists():  # the same content, but damaged since, or fetched once more
         (home / digest).rename(made.parent / "replaced")
     made.rename(home / digest)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.catalogue.folder import cache_folder
+from bimetal.base.folders import cache_folder
 
 __all__ = ["disk_errors", "no_room", "tells_of_no_room"]
 
