@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
-from bimetal import CodeStore, format_size, parse_size
+from bimetal import BimetalError, CodeStore, ExitCode, format_size, parse_size
 from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
@@ -28,12 +30,21 @@ def command(prune: bool, limit: str | None) -> None:
     if limit is not None and not prune:
         raise click.UsageError("--to says how much --prune leaves: add --prune")
     size = parse_size(limit or "0")
-    store = CodeStore()
-    if prune:
-        removed = store.prune(size)
-        click.echo(f"removed {removed} objects")
-    usage = store.usage()
-    click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")
-    if store.is_claimed():
-        click.echo("what an earlier run found hot is being compiled in the background")
-    store.close()
+    with closing(CodeStore()) as store:
+        if prune:
+            make_smaller(store, size)
+        usage = store.usage()
+        click.echo(f"{usage.path}: {usage.objects} objects, {format_size(usage.size)}")
+        if store.is_claimed():
+            click.echo("what an earlier run found hot is being compiled in the background")
+
+
+def make_smaller(store: CodeStore, size: int) -> None:
+    """Prune the store. Raises `BimetalError` if that cannot be done, say on a full disk."""
+    click.echo(f"removed {store.prune(size)} objects")
+    if store.usage().size > size:
+        raise BimetalError(
+            f"{store.path} could not be made smaller",
+            "leave --to away, or remove the file",
+            ExitCode.UNAVAILABLE,
+        )

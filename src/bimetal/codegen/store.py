@@ -1,11 +1,11 @@
 """The store of compiled code on disk, shared by runs, machines and processes.
 
 It holds native code that will be executed, so it is treated like an installed program: the folder
-and the file belong to the user alone, and content whose digest is wrong is never used. What an
-object was made from (guest code, descriptions, code generator, LLVM, host CPU) is in its key, so
-another version of anything finds nothing rather than something wrong. SQLite keeps concurrent
-processes and crashes from damaging it; a damaged file is set aside and a new one begun. Every
-failure of the disk is a miss: the store only ever saves time.
+and the file belong to the user alone, and an object is used only if its digest, which covers its
+key and its name too, is right. What it was made from (guest code, descriptions, code generator,
+LLVM, host CPU) is in its key, so another version of anything finds nothing rather than something
+wrong. SQLite keeps concurrent processes and crashes from damaging it. Whatever goes wrong is a
+miss, and damage is mended: the store only ever saves time.
 """
 
 from __future__ import annotations
@@ -13,38 +13,45 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import sqlite3
-import stat
-import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ..base.clock import wall_seconds
-from ..base.errors import BimetalError
+from ..base.errors import BimetalError, ExitCode
+from ..base.folders import cache_home, check_private
 from ..base.log import logger
+from .database import LONGEST, Database, Row
 
 __all__ = ["CodeStore", "Usage", "store_folder"]
 
 _log = logger("store")
 DEFAULT_LIMIT = 512 << 20
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS object (
+
+TOUCH_SECONDS = 24 * 3600
+"""How exactly the store knows when something was used: to write that down rewrites the object."""
+
+# As SQLite keeps it, to be compared with.
+_SCHEMA = """\
+CREATE TABLE object (
     key TEXT NOT NULL, part TEXT NOT NULL, digest BLOB NOT NULL, content BLOB NOT NULL,
     used INTEGER NOT NULL, PRIMARY KEY (key, part)
-) WITHOUT ROWID
-"""
+) WITHOUT ROWID"""
 
 
 def store_folder() -> Path:
-    """Where compiled code is kept: ``$XDG_CACHE_HOME/bimetal/code`` (or ``~/.cache``)."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "bimetal" / "code"
+    """Where compiled code is kept: ``bimetal/code`` in the user's `cache_home`.
+
+    Raises `BimetalError` if others can write there.
+    """
+    ours = cache_home() / "bimetal"
+    with suppress(OSError):  # it is made later, or cannot be
+        check_private(ours)
+    return ours / "code"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """How full the store is. ``size`` counts the objects' bytes."""
 
     path: Path
@@ -52,59 +59,26 @@ class Usage:
     size: int
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+def _digest(key: str, part: str, content: bytes) -> bytes:
+    """A digest of an object and all that is said of it."""
+    names = f"{len(key)} {len(part)} {key}{part}".encode()
+    return hashlib.sha256(names + content).digest()
+
+
+def _text(value: object) -> str:
+    """Text as SQLite gave it; what is none, or damaged, becomes text that no digest fits."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
 
 
 class CodeStore:
     """Objects by key and part. Calls may come from any thread."""
 
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT):
+        """Raises `BimetalError` if others can write in ``folder``."""
         self.path = (folder or store_folder()) / "code.sqlite"
         self._claims = self.path.with_name("afterwards.lock")
         self._limit = limit
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            self._open()
-        except (OSError, sqlite3.Error) as error:
-            _log.info("compiled code is not kept: %s", error)
-
-    def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._check_owner()
-        try:
-            self._connect()
-        except sqlite3.DatabaseError as error:
-            if not self.path.exists() or isinstance(error, sqlite3.OperationalError):
-                raise
-            aside = self.path.with_suffix(f".damaged-{wall_seconds()}")
-            _log.warning("%s is damaged (%s): set aside as %s", self.path, error, aside)
-            os.replace(self.path, aside)
-            self._connect()
-
-    def _connect(self) -> None:
-        handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        os.close(handle)
-        connection = sqlite3.connect(
-            self.path, timeout=5, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(_SCHEMA)
-        self._connection = connection
-
-    def _check_owner(self) -> None:
-        """Refuse a place where others could put code for us to run."""
-        for path in (self.path.parent, self.path):
-            if not path.exists():
-                continue
-            status = path.stat()
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise BimetalError(
-                    f"{path} can be written by others, so compiled code in it cannot be trusted",
-                    f"chmod -R go-w {path}, or remove it",
-                )
+        self._database = Database(self.path, _SCHEMA)
 
     def get(self, key: str, part: str = "") -> bytes | None:
         """The object under a key, if it is whole."""
@@ -114,55 +88,107 @@ class CodeStore:
         return None
 
     def parts(self, key: str) -> list[tuple[str, bytes]]:
-        """Every part under a key with its content, whole ones only."""
-        rows = self._run("SELECT part, digest, content FROM object WHERE key = ?", (key,))
-        whole = [(part, content) for part, digest, content in rows if _digest(content) == digest]
-        if len(whole) < len(rows):
+        """Every part under a key with its content, whole ones only. What is damaged goes."""
+        whole, damaged = [], []
+        found = self._database.read(
+            "SELECT part, digest, content FROM object WHERE key = ?", (key,)
+        )
+        for name, digest, content in found:
+            part = _text(name)
+            if isinstance(content, bytes) and digest == _digest(key, part, content):
+                whole.append((part, content))
+            else:
+                damaged.append((key.encode(), name))
+        if damaged:
             _log.warning("damaged objects under %s are dropped", key)
-            self._run("DELETE FROM object WHERE key = ?", (key,))
+            self._delete(damaged)
+        elif not found and self._database.read(
+            "SELECT 1 FROM object WHERE +key = ? LIMIT 1", (key,)
+        ):
+            self._database.damaged("what is there cannot be found")
         return whole
+
+    def drop(self, key: str, part: str) -> None:
+        """Remove an object that turned out to be of no use."""
+        self._delete([(key.encode(), part.encode())])
 
     def keys(self) -> set[str]:
         """Every key."""
-        return {str(key) for (key,) in self._run("SELECT DISTINCT key FROM object", ())}
+        return {_text(key) for (key,) in self._database.read("SELECT DISTINCT key FROM object")}
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that keys were used, so that pruning takes others first."""
         now = wall_seconds()
-        for key in keys:
-            self._run("UPDATE object SET used = ? WHERE key = ?", (now, key))
+        self._database.write(
+            "UPDATE object SET used = ?1 WHERE key = ?2 AND used NOT BETWEEN ?3 AND ?1",
+            [(now, key, now - TOUCH_SECONDS) for key in keys],
+        )
 
     def put(self, key: str, content: bytes, part: str = "") -> None:
         """Store an object."""
-        row = (key, part, _digest(content), content, wall_seconds())
-        self._run("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
+        if len(content) < LONGEST:
+            row = (key, part, _digest(key, part, content), content, wall_seconds())
+            self._database.write("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", [row])
 
     def usage(self) -> Usage:
         """How much is stored."""
-        rows = self._run("SELECT count(*), coalesce(sum(length(content)), 0) FROM object", ())
+        rows = self._database.read("SELECT count(*), total(length(content)) FROM object")
         count, size = rows[0] if rows else (0, 0)
-        return Usage(self.path, count, size)
+        return Usage(self.path, count, int(size))
 
     def prune(self, limit: int | None = None) -> int:
-        """Remove what was used longest ago until ``limit`` bytes are left; how many went."""
-        limit = self._limit if limit is None else limit
-        removed, size = 0, self.usage().size
-        rows = self._run("SELECT key, part, length(content) FROM object ORDER BY used", ())
-        for key, part, length in rows:
+        """Remove what was used longest ago until ``limit`` bytes are left; how many went. To remove
+        everything takes no room on the disk.
+
+        Raises `BimetalError` where the store cannot be emptied.
+        """
+        limit, (_, count, size) = self._limit if limit is None else limit, self.usage()
+        if limit <= 0:
+            self._clear()
+            return count - self.usage().objects
+        victims = []
+        for key, part, length in self._rows() if size > limit else ():
             if size <= limit:
                 break
-            self._run("DELETE FROM object WHERE key = ? AND part = ?", (key, part))
-            size -= length
-            removed += 1
+            victims.append((key, part))
+            size -= length or 0
+        removed = self._delete(victims)
         if removed:
-            self._run("VACUUM", ())
+            self._database.shrink()
+        return removed
+
+    def _clear(self) -> None:
+        try:
+            self._database.clear()
+        except OSError as error:
+            raise BimetalError(
+                f"{self.path} cannot be removed: {error.strerror}",
+                f"see who may write in {self.path.parent}",
+                ExitCode.NO_PERMISSION,
+            ) from error
+
+    def _rows(self) -> list[Row]:
+        """Every key and part as they are, and the bytes of the object; the oldest first."""
+        return self._database.read("SELECT key, part, length(content) FROM object ORDER BY used")
+
+    def _delete(self, rows: Sequence[tuple[object, object]]) -> int:
+        """Remove rows by their bytes; how many went. One that is there and cannot be removed shows
+        that the file is damaged."""
+        removed = self._database.write(
+            "DELETE FROM object WHERE key = CAST(? AS TEXT) AND part = CAST(? AS TEXT)", rows
+        )
+        if removed < len(rows) and self._database.is_writable:
+            there = {(key, part) for key, part, _ in self._rows()}
+            if not there.isdisjoint(rows):
+                self._database.damaged("what is there cannot be removed")
         return removed
 
     def claim(self) -> int | None:
         """The right to add objects in the background: a file descriptor that stands for it until
         it is closed everywhere, or None while another process has it."""
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            handle = os.open(self._claims, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            handle = os.open(self._claims, flags, 0o600)
         except OSError:
             return None
         try:
@@ -175,7 +201,7 @@ class CodeStore:
     def is_claimed(self) -> bool:
         """Whether some process adds objects in the background."""
         try:
-            handle = os.open(self._claims, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(self._claims, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return False
         try:
@@ -190,19 +216,6 @@ class CodeStore:
 
     def close(self) -> None:
         """Keep the store within its limit and close it. Idempotent."""
-        if self._connection is not None:
-            self.prune()
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _run(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._lock:
-            if self._connection is None:
-                return []
-            try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                _log.info("the store of compiled code failed: %s", error)
-                return []
+        if self.usage().size > self._limit:
+            self.prune(self._limit * 3 // 4)  # not at the end of each run
+        self._database.close()

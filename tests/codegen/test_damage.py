@@ -1,0 +1,122 @@
+"""Damaged stores: nothing wrong comes out of them, nothing is raised, and a second run is well."""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bimetal.codegen.part import Part
+from bimetal.codegen.store import CodeStore
+from tests.codegen.damage import DAMAGES, Damage
+
+Objects = dict[tuple[str, str], bytes]
+
+
+def objects() -> Objects:
+    """An interpreter, and regions of some pages."""
+    chance = random.Random(1)
+    made = {("interpreter riscv64 0123", ""): chance.randbytes(60_000)}
+    for _ in range(25):
+        key = chance.randbytes(20).hex()
+        for entry in range(4, 4 * chance.randrange(2, 6), 4):
+            steps = tuple(range(entry, entry + 4 * chance.randrange(1, 60), 4))
+            part = Part(1, f"region_{chance.randbytes(16).hex()}", (entry,), steps)
+            made[key, part.name] = chance.randbytes(chance.randrange(700, 6000))
+    return made
+
+
+OBJECTS = objects()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a process leaves it that is killed: half of a change is in the file."""
+    folder, copy = (tmp_path_factory.mktemp(name) for name in ("store", "copy"))
+    store = CodeStore(folder)
+    for (key, part), content in OBJECTS.items():
+        store.put(key, content, part)
+    store.close()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as killed:
+        killed.execute("PRAGMA cache_size = 5")
+        killed.execute("BEGIN")
+        killed.execute("UPDATE object SET used = 1, digest = content")
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        killed.execute("ROLLBACK")
+    assert (copy / "code.sqlite-journal").stat().st_size > 100_000
+    return copy
+
+
+def everything(folder: Path) -> Objects:
+    """What a run gets of a store, after which it leaves something of its own."""
+    store = CodeStore(folder)
+    asked = store.keys() | {key for key, _ in OBJECTS}
+    found = {(key, part): content for key in asked for part, content in store.parts(key)}
+    store.touch(key for key, _ in OBJECTS)
+    store.put("new", b"fresh", "part")
+    store.close()
+    return found
+
+
+def check(folder: Path) -> None:
+    """Whatever was done to a store, a run is not harmed, and the second one is well."""
+    known = OBJECTS | {("new", "part"): b"fresh"}
+    first = everything(folder)
+    assert first.items() <= known.items()
+    second = everything(folder)
+    assert second.items() <= known.items()
+    with CodeStoreLog() as log:
+        third = everything(folder)
+    assert third == second | {("new", "part"): b"fresh"}
+    assert not log.lines
+
+
+class CodeStoreLog(logging.Handler):
+    """What the store complains of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def __enter__(self) -> CodeStoreLog:
+        logging.getLogger("bimetal.store").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("bimetal.store").removeHandler(self)
+
+
+def damaged(whole: Path, folder: Path, damage: Damage, seed: int) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    folder.chmod(0o700)
+    damage(folder, random.Random(f"{damage.__name__} {seed}"))
+    return folder
+
+
+def test_a_store_that_is_whole_gives_everything(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "code")
+    with CodeStoreLog() as log:
+        assert everything(tmp_path / "code") == OBJECTS
+    assert not log.lines
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_damage_is_a_miss_and_is_mended(whole: Path, tmp_path: Path, damage: Damage) -> None:
+    for seed in range(20):
+        check(damaged(whole, tmp_path / "code", damage, seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_thousand_damages_of_each_kind(whole: Path, tmp_path: Path, damage: Damage) -> None:
+    for seed in range(1000, 2000):
+        check(damaged(whole, tmp_path / "code", damage, seed))
