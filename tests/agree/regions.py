@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from bimetal.accel.jit import JitCpu
 from bimetal.accel.known import Loaded
 from bimetal.codegen.interpreter import interpreter
+from bimetal.codegen.job import Job
 from bimetal.codegen.layout import Layout
 from bimetal.codegen.native import Linker
 from bimetal.codegen.region import JOINTS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import Job, joint_name
+from bimetal.codegen.worker import joint_name
 from bimetal.isa.riscv import rv64
 from bimetal.seam import Cpu
 

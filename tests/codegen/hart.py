@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bimetal.accel.conductor import ROUND_FAILED
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.accel.jit import JitAccelerator, JitCpu
 from bimetal.base.clock import RealClock
@@ -78,3 +79,4 @@ def jit(policy: Policy | None = None, afterwards: bool = False) -> Iterator[tupl
     yield Hart(cpu, ram), cpu
     accelerator.close()
     ram.close()
+    assert not any(ROUND_FAILED in kind for kind in cpu.conductor.events.counts)

@@ -9,11 +9,12 @@ import pytest
 
 from bimetal.accel.known import Loaded
 from bimetal.codegen.interpreter import interpreter
+from bimetal.codegen.job import Job
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.native import Linker
 from bimetal.codegen.region import JOINTS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import Job, joint_name
+from bimetal.codegen.worker import joint_name
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE, END, random_program

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
+import sys
 import time
 
 import pytest
 
-from bimetal.accel import conductor
+from bimetal.accel import orders
 from bimetal.base import trace
+from bimetal.codegen import worker as worker_module
+from bimetal.codegen.frames import pack
+from bimetal.codegen.job import Compiled, Job
 from bimetal.codegen.layout import PAGE
-from bimetal.codegen.worker import Compiled, Job, Worker
+from bimetal.codegen.worker import Worker, WorkerLost
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import jit
 from tests.codegen.programs import random_program
@@ -91,7 +98,7 @@ def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyP
     def refuse(isa: object, shared: bool) -> Worker:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(conductor, "Worker", refuse)
+    monkeypatch.setattr(orders, "Worker", refuse)
     with jit() as (hart, cpu):
         hart.begin(random_program(3))
         hart.finish()
@@ -113,3 +120,61 @@ def test_the_ladder_of_visibility(capfd: pytest.CaptureFixture[str]) -> None:
     assert "%1:64 = x[0xa]" in shown
     assert "define preserve_nonecc void @shown" in shown
     assert "shown:" in shown
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, script: str) -> Worker:
+    """A translator that does as ``script`` says; ``out`` is where answers go."""
+
+    def arguments(module: str, isa: object, shared: bool, answers: str) -> dict[str, object]:
+        return {"args": [sys.executable, "-c", f"out = open({answers}, 'wb', 0)\n{script}"]}
+
+    monkeypatch.setattr(worker_module, "popen_arguments", arguments)
+    return Worker(rv64, shared=False)
+
+
+JOB = Job(bytes(PAGE), (0,), ALL, 1, "nothing")
+PACKED = pack(Compiled(seconds=1.5).frame())
+
+
+def test_a_translator_that_was_killed_is_lost(worker: Worker) -> None:
+    assert worker.submit(JOB)
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLost, match="ended with code -9"):
+        answer_of(worker)
+    assert not worker.submit(JOB)
+    worker.close()
+
+
+def test_what_is_printed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = stand_in(monkeypatch, f"print('hello', flush=True); out.write({PACKED!r}); input()")
+    assert worker.submit(JOB)
+    assert answer_of(worker) == Compiled(seconds=1.5)
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    "bad", [b"Segmentation fault\n" * 3, pickle.dumps(7) * 9, PACKED[:-1] + b"!"]
+)
+def test_an_answer_that_is_none_is_the_end(monkeypatch: pytest.MonkeyPatch, bad: bytes) -> None:
+    worker = stand_in(monkeypatch, f"out.write({bad!r}); input()")
+    assert worker.submit(JOB)
+    with pytest.raises(WorkerLost, match="message"):
+        answer_of(worker)
+    worker.close()
+
+
+def test_half_an_answer_makes_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = stand_in(monkeypatch, f"out.write({PACKED[:-1]!r}); print(input())")
+    assert worker.submit(JOB)
+    assert worker.answer(0.5) is None
+    worker.close()
+
+
+def test_one_that_says_nothing_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE", 0.2)
+    worker = stand_in(monkeypatch, "while True: input()")
+    assert worker.answer() is None  # nothing was asked
+    assert worker.submit(JOB)
+    with pytest.raises(WorkerLost, match="not answered for"):
+        answer_of(worker)
+    worker.close()

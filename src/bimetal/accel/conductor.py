@@ -19,23 +19,26 @@ from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from ..base.log import logger
+from ..base.log import EventLog
 from ..codegen.afterwards import translate_afterwards
 from ..codegen.interpreter import Interpreter, engine_digest
+from ..codegen.job import Compiled, Job
 from ..codegen.layout import PAGE
 from ..codegen.native import Linker
 from ..codegen.part import Part
 from ..codegen.policy import Policy
 from ..codegen.region import JOINTS
 from ..codegen.store import CodeStore
-from ..codegen.worker import Compiled, Job, Worker, joint_name
+from ..codegen.worker import joint_name
 from .heat import Heat, Page, Spot
 from .known import Known, Loaded
+from .orders import Order, Orders
 from .switching import QUICK_SWITCHING
 
-__all__ = ["Conductor", "Statistics"]
+__all__ = ["ROUND_FAILED", "Conductor", "Statistics"]
 
-_log = logger("translator")
+ROUND_FAILED = "a look at the harts went wrong"
+"""An event that no run should have."""
 
 
 @dataclass(slots=True)
@@ -62,14 +65,6 @@ class Hart(Protocol):
     def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """A job under way, and the content that it is for."""
-
-    known: Known
-    job: Job
-
-
 class Conductor:
     """One thread, one worker process, for all harts of an accelerator."""
 
@@ -90,8 +85,8 @@ class Conductor:
         self._at: dict[Page, Known] = {}
         self._heat = Heat(policy)
         self._afterwards = afterwards and policy.keep
-        self._worker = self._start_worker()
-        self._orders: list[_Order] = []
+        self._orders = Orders(self._isa, self._shared)
+        self.events = EventLog("translator")
         self._used: set[str] = set()
         self._chance = random.Random(policy.pieces)
         self._attending = threading.Lock()
@@ -102,13 +97,6 @@ class Conductor:
         self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
         if not policy.wait:
             self._thread.start()
-
-    def _start_worker(self) -> Worker | None:
-        try:
-            return Worker(self._isa, self._shared)
-        except OSError as error:
-            _log.warning("nothing is translated, only interpreted: %s", error)
-            return None
 
     @property
     def counters(self) -> dict[str, int]:
@@ -129,12 +117,10 @@ class Conductor:
         if not self._closed:
             self._closed = True
             QUICK_SWITCHING.end()
-        if self._worker is not None:
-            self._worker.close()
+            self._orders.close()
             self._leave()
-            self._worker = None
-        self._store.touch(self._used)
-        self._store.close()
+            self._store.touch(self._used)
+            self._store.close()
 
     def _leave(self) -> None:
         """Have another process translate what is hot and was not translated in time."""
@@ -150,25 +136,29 @@ class Conductor:
                 self._store,
             )
 
-    def _left_over(self) -> Iterator[_Order]:
+    def _left_over(self) -> Iterator[Order]:
         for spots in self._heat.take_all(self.policy.warm):
             if order := self._for_page(spots):
                 yield order
 
     def _run(self) -> None:
-        policy, interval = self.policy, self.policy.interval
+        interval = self.policy.interval
         while not self._stop.wait(interval):
-            harts = list(self._harts)
-            new = sum(self._greet(hart) for hart in harts)
-            busy = sum(self._look(hart) for hart in harts)
-            self._collect()
-            self._order()
-            if new:
-                interval = policy.new_interval
-            elif busy or self._orders:
-                interval = policy.interval
-            else:
-                interval = policy.idle_interval
+            try:
+                interval = self._round()
+            except Exception as error:  # the machine runs on, and so does the thread
+                self.events.host_error(ROUND_FAILED, repr(error))
+
+    def _round(self) -> float:
+        """Look at all harts, and have done what there is to do; seconds until the next time."""
+        harts = list(self._harts)
+        new = sum(self._greet(hart) for hart in harts)
+        busy = sum(self._look(hart) for hart in harts)
+        self._collect()
+        self._order()
+        if new:
+            return self.policy.new_interval
+        return self.policy.interval if busy or self._orders else self.policy.idle_interval
 
     def attend(self, hart: Hart) -> bool:
         """Translate all that a hart has sampled while it waits; whether there was anything."""
@@ -208,8 +198,12 @@ class Conductor:
         self._used.add(known.key)
         known.recalled = True
         for name, content in sorted(self._store.parts(known.key)):
-            self._load(known, Part.parse(name), content)
-            self.statistics.from_store += 1
+            try:
+                self._load(known, Part.parse(name), content)
+                self.statistics.from_store += 1
+            except Exception as error:
+                self.events.host_error("a region in the store is of no use", repr(error))
+                self._store.drop(known.key, name)
 
     def _load(self, known: Known, part: Part, content: bytes) -> Loaded:
         loaded = known.add(part, self._linker.load(content, part.symbol))
@@ -273,7 +267,7 @@ class Conductor:
                     break
                 self._submit(self._for_page(self._heat.take(spot.place)))
 
-    def _for_page(self, spots: Sequence[Spot]) -> _Order | None:
+    def _for_page(self, spots: Sequence[Spot]) -> Order | None:
         """An order for hot places of one page; None if nothing is to be gained."""
         known = self._of(self._hart(spots[0]).code_of(spots[0].page))
         places = [(spot.offset, spot.jumps) for spot in spots]
@@ -308,7 +302,7 @@ class Conductor:
     def _new_order(
         self, spot: Spot, known: Known, entries: tuple[int, ...], level: int,
         jumps: tuple[int, ...] = (),
-    ) -> _Order:  # fmt: skip
+    ) -> Order:  # fmt: skip
         policy, decoded = self.policy, self._hart(spot).executed(spot.page, self._undecoded)
         executed = known.executed(decoded, self._isa.granule)
         if policy.unexecuted:
@@ -319,22 +313,21 @@ class Conductor:
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(known.entries)
         job = Job(known.code, entries, executed, level, symbol, policy, jumps, there)
-        return _Order(known, job)
+        return Order(known, job)
 
-    def _submit(self, order: _Order | None) -> None:
-        if order and self._worker is not None and self._worker.submit(order.job):
-            self._orders.append(order)
+    def _submit(self, order: Order | None) -> None:
+        if order:
+            self._orders.submit(order)
 
     def _collect(self, seconds: float | None = 0) -> None:
         """Take what the worker has finished, or finishes within some seconds (None: all)."""
-        while (
-            self._worker is not None
-            and self._orders
-            and (answer := self._worker.answer(seconds)) is not None
-        ):
-            self._deliver(self._orders.pop(0), answer)
+        for order, answer in self._orders.collect(seconds):
+            try:
+                self._deliver(order, answer)
+            except Exception as error:
+                self.events.host_error("a translated region is of no use", repr(error))
 
-    def _deliver(self, order: _Order, answer: Compiled) -> None:
+    def _deliver(self, order: Order, answer: Compiled) -> None:
         self.statistics.seconds += answer.seconds
         if not answer.content:
             return

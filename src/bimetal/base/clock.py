@@ -20,6 +20,7 @@ __all__ = [
     "RealClock",
     "Timer",
     "VirtualClock",
+    "monotonic_seconds",
     "processor_seconds",
     "wall_seconds",
 ]
@@ -202,6 +203,11 @@ class VirtualClock(Clock):
 def wall_seconds() -> int:
     """Whole seconds since 1970-01-01 00:00 UTC on the host."""
     return int(time.time())
+
+
+def monotonic_seconds() -> float:
+    """Seconds since some time in the past, for measuring: they never go back."""
+    return time.monotonic()
 
 
 def processor_seconds() -> float:

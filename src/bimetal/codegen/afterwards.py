@@ -18,10 +18,12 @@ from ..base.clock import processor_seconds, wall_seconds
 from ..base.log import logger
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
+from .frames import pack, read_frame
+from .job import Job
 from .layout import Layout
 from .store import CodeStore
 from .translator import translate
-from .worker import Job, popen_arguments, receive, send
+from .worker import popen_arguments
 
 __all__ = ["main", "translate_afterwards"]
 
@@ -47,8 +49,8 @@ def translate_afterwards(
         return
     try:
         with tempfile.TemporaryFile() as file:
-            for job in jobs:
-                send(file, job)
+            for key, job in jobs:
+                file.write(pack(job.frame(key=key)))
             if not file.tell():
                 return
             file.seek(0)
@@ -75,11 +77,11 @@ def main(name: str, memory: str) -> None:
     isa = instruction_set(name)
     layout = Layout.of(isa, shared=memory == "shared")
     store, end = CodeStore(), wall_seconds() + PATIENCE
-    while wall_seconds() < end and isinstance(item := receive(sys.stdin.buffer), tuple):
-        key, job = item
+    while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:
+        job = Job.of(frame)
         if processor_seconds() > job.policy.afterwards:
             break
-        _do(isa, layout, store, key, job)
+        _do(isa, layout, store, frame.fields["key"], job)
     store.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import llvmlite
@@ -136,14 +137,16 @@ class Linker:
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         self._jit = llvm.create_lljit_compiler(machine, use_jit_link=True)
         self._imports = dict(imports)
+        # A name is spent even if what was to have it is refused.
+        self._names = (f"object{number}" for number in count())
         self._loaded: list[llvm.ResourceTracker] = []
 
     def load(self, content: bytes, symbol: str) -> int:
-        """Load an object; the address of its symbol."""
+        """Load an object; the address of its symbol. RuntimeError for what LLVM cannot load."""
         builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(symbol)
         for name, address in self._imports.items():
             builder.import_symbol(name, address)
-        tracker = builder.link(self._jit, f"object{len(self._loaded)}")
+        tracker = builder.link(self._jit, next(self._names))
         self._loaded.append(tracker)
         return int(tracker[symbol])
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Part", "ones"]
+from .layout import PAGE
+
+__all__ = ["Part", "check_region", "ones"]
 
 
 def ones(bits: int) -> tuple[int, ...]:
     """The places of the ones in a number, the lowest first."""
     return tuple(place for place, bit in enumerate(bin(bits)[:1:-1]) if bit == "1")
+
+
+def check_region(entries: tuple[int, ...], steps: tuple[int, ...]) -> None:
+    """Refuse offsets at which no region can be entered: they decide where handlers are written.
+
+    Raises ValueError.
+    """
+    for step in steps:
+        if type(step) is not int or not 0 <= step < PAGE:
+            raise ValueError(f"{step!r} is no offset in a page")
+    strange = set(entries).difference(steps)
+    if strange:
+        raise ValueError(f"a region is entered at {strange}, where it has no instruction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,8 @@ class Part:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """What a name says."""
+        """What a name says. Raises ValueError if it is none."""
         level, symbol, bits, *entries = name.split(" ")
-        offsets = tuple(int(entry, 16) for entry in entries)
-        return cls(int(level), symbol, offsets, ones(int(bits, 16)))
+        offsets, steps = tuple(int(entry, 16) for entry in entries), ones(int(bits, 16))
+        check_region(offsets, steps)
+        return cls(int(level), symbol, offsets, steps)

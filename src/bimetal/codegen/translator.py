@@ -3,7 +3,7 @@
 It stands outside the machine's process because tracing and LLVM are work that must stop neither
 a hart nor a device, and so that nothing a compiler does can take a machine down.
 
-    python -m bimetal.codegen.translator ISA shared|alone
+    python -m bimetal.codegen.translator ISA shared|alone DESCRIPTOR
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from ..base import trace
 from ..base.clock import processor_seconds
@@ -18,10 +19,12 @@ from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import instruction_set
 from .discover import discover, heads, places_entered, run_start
+from .frames import pack, read_frame
+from .job import Compiled, Job
 from .layout import Layout
 from .native import assembly, compile_region
 from .region import JOINTS, Region, region_text
-from .worker import Compiled, Job, joint_name, receive, send
+from .worker import joint_name
 
 __all__ = ["main", "translate"]
 
@@ -93,8 +96,8 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
         return Compiled()
 
 
-def main(name: str, memory: str) -> None:
-    """Serve jobs from standard input until it ends."""
+def main(name: str, memory: str, answers: str) -> None:
+    """Serve jobs from standard input until it ends, and answer into an open file."""
     # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Where processors are short, guests come first.
@@ -102,8 +105,10 @@ def main(name: str, memory: str) -> None:
     trace.configure()
     isa = instruction_set(name)
     layout = Layout.of(isa, shared=memory == "shared")
-    while isinstance(job := receive(sys.stdin.buffer), Job):
-        send(sys.stdout.buffer, _answer(isa, layout, job))
+    with suppress(BrokenPipeError), os.fdopen(int(answers), "wb") as pipe:
+        while (frame := read_frame(sys.stdin.buffer)) is not None:
+            pipe.write(pack(_answer(isa, layout, Job.of(frame)).frame()))
+            pipe.flush()
 
 
 if __name__ == "__main__":

@@ -1,63 +1,29 @@
-"""The translator's process as its parent sees it, and the messages between them.
-
-Messages are pickles with a length before them, between processes that trust each other.
-"""
+"""The translator's process as its parent sees it."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import select
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import IO, Any
+from contextlib import suppress
+from math import ceil
+from typing import Any
 
 from ..base import trace
+from ..base.clock import monotonic_seconds
 from ..isa.describe import Isa
-from .part import Part
-from .policy import USUAL, Policy
+from .frames import BadFrame, FrameReader, pack
+from .job import Compiled, Job
 
-__all__ = ["Compiled", "Job", "Worker", "joint_name", "popen_arguments", "receive", "send"]
+__all__ = ["Worker", "WorkerLost", "joint_name", "popen_arguments"]
 
+PATIENCE = 120
+"""Seconds without an answer after which the process is taken for lost. The longest jobs take a
+second or two."""
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A page's code, where to enter it, and a byte for each granule that has been executed.
-
-    The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
-    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more
-    work; ``symbol`` is the name under which the object shall define the region.
-    """
-
-    code: bytes
-    entries: tuple[int, ...]
-    executed: bytes
-    level: int
-    symbol: str
-    policy: Policy = USUAL
-    jumps: tuple[int, ...] = ()
-    there: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """The answer to a job: an object, or no content where no region can be had.
-
-    ``entries`` are where the region can be entered, ``steps`` the offsets of its instructions,
-    ``seconds`` the processor time it took.
-    """
-
-    content: bytes = b""
-    entries: tuple[int, ...] = ()
-    steps: tuple[int, ...] = ()
-    seconds: float = 0.0
-
-    def part(self, job: Job) -> Part:
-        """What the store shall know of the region."""
-        return Part(job.level, job.symbol, self.entries, self.steps)
+LOOK_SECONDS = 1.0
 
 
 def joint_name(isa: Isa, joint: str) -> str:
@@ -65,39 +31,12 @@ def joint_name(isa: Isa, joint: str) -> str:
     return f"bimetal_{isa.name}_{joint}"
 
 
-def send(pipe: IO[bytes], message: object) -> None:
-    """Write a message."""
-    body = pickle.dumps(message)
-    left = memoryview(struct.pack("<I", len(body)) + body)
-    while left:
-        left = left[pipe.write(left) :]
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> object | None:
-    """Read a message; None at the end."""
-    head = _read(pipe, 4)
-    if len(head) < 4:
-        return None
-    (size,) = struct.unpack("<I", head)
-    body = _read(pipe, size)
-    return pickle.loads(body) if len(body) == size else None
-
-
-def _read(pipe: IO[bytes], size: int) -> bytes:
-    """Read so many bytes, or what there is before the end."""
-    parts, left = [], size
-    while left and (part := pipe.read(left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def popen_arguments(module: str, isa: Isa, shared: bool) -> Mapping[str, Any]:
+def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
     """The arguments of `subprocess.Popen` for a module that translates."""
+    memory = "shared" if shared else "alone"
     return {
         # Modules come from where ours do, never from the folder that we happen to run in (-P).
-        "args": [sys.executable, "-P", "-m", module, isa.name, "shared" if shared else "alone"],
+        "args": [sys.executable, "-P", "-m", module, isa.name, memory, *more],
         "env": {
             **os.environ,
             **trace.environment(),
@@ -106,44 +45,110 @@ def popen_arguments(module: str, isa: Isa, shared: bool) -> Mapping[str, Any]:
     }
 
 
+class WorkerLost(Exception):
+    """The translator's process cannot answer any more; says why."""
+
+
 class Worker:
     """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
 
     def __init__(self, isa: Isa, shared: bool):
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            **popen_arguments("bimetal.codegen.translator", isa, shared),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Unbuffered: an answer that stands in a buffer of ours is none that `select` sees.
-            bufsize=0,
-        )
+        self._answers, theirs = os.pipe()
+        try:
+            # Answers have a pipe of their own: anything may print to standard output.
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                **popen_arguments("bimetal.codegen.translator", isa, shared, str(theirs)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=[theirs],
+            )
+        except BaseException:
+            os.close(self._answers)
+            raise
+        finally:
+            os.close(theirs)
+        self._reader = FrameReader()
+        self._poll = select.poll()
+        self._poll.register(self._answers, select.POLLIN)
+        self._looked = self._silent = 0.0
         self.waiting = 0
+        self._closed = False
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def submit(self, job: Job) -> bool:
         """Hand in a job; False once the process is gone."""
-        assert self._process.stdin is not None
+        pipe, left = self._process.stdin, memoryview(pack(job.frame()))
+        assert pipe is not None
         try:
-            send(self._process.stdin, job)
+            while left:
+                left = left[pipe.write(left) :]
         except (OSError, ValueError):
             return False
+        if not self.waiting:
+            self._looked, self._silent = monotonic_seconds(), 0.0
         self.waiting += 1
         return True
 
     def answer(self, seconds: float | None = 0) -> Compiled | None:
-        """The next answer, if it comes within some seconds; None waits for it."""
-        pipe = self._process.stdout
-        assert pipe is not None
-        if not self.waiting or not select.select([pipe], [], [], seconds)[0]:
-            return None
-        answer = receive(pipe)
-        self.waiting -= 1
-        return answer if isinstance(answer, Compiled) else Compiled()
+        """The next answer, if all of it comes within some seconds; None waits for it.
+
+        Raises `WorkerLost` if it cannot come any more.
+        """
+        end = None if seconds is None else monotonic_seconds() + seconds
+        while self.waiting:
+            if (frame := self._take()) is not None:
+                return frame
+            now = monotonic_seconds()
+            wait = LOOK_SECONDS if end is None else min(LOOK_SECONDS, max(0.0, end - now))
+            if self._poll.poll(ceil(wait * 1000)):
+                self._receive()
+                continue
+            self._be_patient(now)
+            if end is not None and now >= end:
+                break
+        return None
 
     def close(self) -> None:
         """End the process. Idempotent."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self._closed:
+            return
+        self._closed = True
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(LOOK_SECONDS)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        os.close(self._answers)
+        self.waiting = 0
+
+    def _take(self) -> Compiled | None:
+        try:
+            frame = self._reader.take()
+            if frame is None:
+                return None
+            self.waiting -= 1
+            return Compiled.of(frame)
+        except BadFrame as error:
+            raise WorkerLost(str(error)) from error
+
+    def _receive(self) -> None:
+        data = os.read(self._answers, 1 << 20)
+        if not data:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(LOOK_SECONDS)
+            raise WorkerLost(f"it ended with code {self._process.returncode}")
+        self._reader.feed(data)
+        self._silent = 0.0
+
+    def _be_patient(self, now: float) -> None:
+        """Count how long nothing has come. Time in which nobody looked is not counted: all of us
+        may have been stopped together."""
+        self._silent += min(LOOK_SECONDS, now - self._looked)
+        self._looked = now
+        if self._silent > PATIENCE:
+            raise WorkerLost(f"it has not answered for {PATIENCE} seconds")

@@ -10,10 +10,11 @@ from bimetal.accel.known import Loaded
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.interpreter import interpreter
+from bimetal.codegen.job import Job
 from bimetal.codegen.native import Linker
 from bimetal.codegen.region import JOINTS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import Job, joint_name
+from bimetal.codegen.worker import joint_name
 from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment

@@ -1,0 +1,103 @@
+"""What the translator was asked for and has not answered yet.
+
+Its process may be lost: by a fault of LLVM's, by the host's want of memory, by somebody's hand. It
+is replaced, and asked again for what it has not answered; for what it was at when it was lost, once
+more only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..base.log import logger
+from ..codegen.job import Compiled, Job
+from ..codegen.worker import Worker, WorkerLost
+from ..isa.describe import Isa
+from .known import Known
+
+__all__ = ["Order", "Orders"]
+
+_log = logger("translator")
+
+REPLACEMENTS = 3
+ANSWERS = 200
+"""Answers that earn one more replacement: a machine may run for months."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job under way, and the content that it is for; ``again``: a process was lost at it."""
+
+    known: Known
+    job: Job
+    again: bool = False
+
+
+class Orders:
+    """The orders under way, oldest first, and the process that does them."""
+
+    def __init__(self, isa: Isa, shared: bool):
+        self._isa, self._shared = isa, shared
+        self._orders: list[Order] = []
+        self._answered = self._lost = 0
+        self._worker = self._start()
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self._orders)
+
+    def submit(self, order: Order) -> None:
+        """Have a job done, if there is a process for it."""
+        if self._worker is None:
+            return
+        self._orders.append(order)
+        if not self._worker.submit(order.job):
+            self._replace("it takes no more jobs")
+
+    def collect(self, seconds: float | None) -> Iterator[tuple[Order, Compiled]]:
+        """What is finished, or is within some seconds (None: all)."""
+        while self._worker is not None and self._orders:
+            try:
+                answer = self._worker.answer(seconds)
+            except WorkerLost as loss:
+                self._replace(str(loss))
+                continue
+            if answer is None:
+                return
+            self._answered += 1
+            yield self._orders.pop(0), answer
+
+    def close(self) -> None:
+        """End the process; the orders stay. Idempotent."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _start(self) -> Worker | None:
+        try:
+            return Worker(self._isa, self._shared)
+        except OSError as error:
+            _log.warning("nothing is translated, only interpreted: %s", error)
+            return None
+
+    def _replace(self, reason: str) -> None:
+        """Begin with a new process, or go on without."""
+        self.close()
+        self._lost += 1
+        if self._lost > REPLACEMENTS + self._answered // ANSWERS:
+            _log.warning("the translator was lost %d times and is not replaced", self._lost)
+            self._orders = []
+            return
+        if self._lost == 1:
+            _log.warning("the translator was lost and is replaced: %s", reason)
+        self._worker = self._start()
+        left, self._orders = self._orders, []
+        if left and left[0].again:
+            left.pop(0)
+        elif left:
+            left[0] = replace(left[0], again=True)
+        for order in left:
+            self.submit(order)

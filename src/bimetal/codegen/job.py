@@ -1,0 +1,103 @@
+"""What is asked of the translator, what it answers, and how both are said between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from .frames import BadFrame, Frame
+from .part import Part, check_region
+from .policy import USUAL, Policy
+
+__all__ = ["Compiled", "Job"]
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """While a message is read: one that does not say what it should is a `BadFrame`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadFrame(f"a message that means nothing: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A page's code, where to enter it, and a byte for each granule that has been executed.
+
+    The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
+    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more
+    work; ``symbol`` is the name under which the object shall define the region.
+    """
+
+    code: bytes
+    entries: tuple[int, ...]
+    executed: bytes
+    level: int
+    symbol: str
+    policy: Policy = USUAL
+    jumps: tuple[int, ...] = ()
+    there: tuple[int, ...] = ()
+
+    def frame(self, **more: object) -> Frame:
+        """The job as a message, with ``more`` fields."""
+        fields = {
+            "code": len(self.code),
+            "entries": self.entries,
+            "level": self.level,
+            "symbol": self.symbol,
+            "policy": asdict(self.policy),
+            "jumps": self.jumps,
+            "there": self.there,
+        }
+        return Frame(fields | more, self.code + self.executed)
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """The job that a message tells. Raises `BadFrame`."""
+        said, content = frame
+        with _reading():
+            return cls(
+                code=content[: said["code"]],
+                entries=tuple(said["entries"]),
+                executed=content[said["code"] :],
+                level=int(said["level"]),
+                symbol=str(said["symbol"]),
+                policy=Policy(**said["policy"]),
+                jumps=tuple(said["jumps"]),
+                there=tuple(said["there"]),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The answer to a job: an object, or no content where no region can be had.
+
+    ``entries`` are where the region can be entered, ``steps`` the offsets of its instructions,
+    ``seconds`` the processor time it took.
+    """
+
+    content: bytes = b""
+    entries: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+    def part(self, job: Job) -> Part:
+        """What the store shall know of the region."""
+        return Part(job.level, job.symbol, self.entries, self.steps)
+
+    def frame(self) -> Frame:
+        """The answer as a message."""
+        fields = {"entries": self.entries, "steps": self.steps, "seconds": self.seconds}
+        return Frame(fields, self.content)
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """The answer that a message tells. Raises `BadFrame`."""
+        said, content = frame
+        with _reading():
+            entries, steps = tuple(said["entries"]), tuple(said["steps"])
+            check_region(entries, steps)
+            return cls(content, entries, steps, float(said["seconds"]))
