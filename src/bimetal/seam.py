@@ -55,13 +55,16 @@ class Mmio(Exit):
     """An access to a guest-physical address that no memory slot covers.
 
     ``size`` is 1, 2, 4 or 8 bytes; ``value`` is little-endian as an unsigned integer. For a read
-    the board stores the answer in ``value`` before it runs the CPU again.
+    the board stores the answer in ``value`` before it runs the CPU again. Where nothing is, the
+    board says so by ``fault``, of a write too: the guest takes its architecture's access fault.
+    Guests of KVM, and architectures that know no such thing, go on with ``value``.
     """
 
-    __slots__ = ("address", "size", "value", "write")
+    __slots__ = ("address", "fault", "size", "value", "write")
 
     def __init__(self, address: int = 0, size: int = 4, write: bool = False, value: int = 0):
         self.address, self.size, self.write, self.value = address, size, write, value
+        self.fault = False
 
     def __repr__(self) -> str:
         arrow = f"<- {self.value:#x}" if self.write else "read"

@@ -112,10 +112,8 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
         exit_ = hart.run()
         clock.advance(waited + hart.instructions * NANOSECONDS - clock.now_ns())
         match exit_:
-            case Mmio(address=address, size=size, write=True, value=value):
-                runner.bus.write(address, size, value)
-            case Mmio(address=address, size=size):
-                exit_.value = runner.bus.read(address, size)
+            case Mmio():
+                runner.bus.serve(exit_)
             case FirmwareCall(args=args):
                 exit_.results = runner.firmware_call(vcpu, args)
             case Halt(deadline=deadline):

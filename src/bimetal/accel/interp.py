@@ -76,6 +76,7 @@ class InterpCpu:
         state = self.state
         self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
+        self._replay_fault = state.word("replay_fault")
         self._origin = state.word("clock_origin")
         self._stop = state.layout.offsets["stop"]
         self._lines = state.layout.offsets[architecture.inputs]
@@ -110,7 +111,7 @@ class InterpCpu:
                 at, exit_ = self._args, self._mmio
                 exit_.address, exit_.size = words[at], words[at + 1]
                 exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
-                self._asked = exit_
+                exit_.fault, self._asked = False, exit_
                 return exit_
             if reason == _HALT:
                 self._halt.deadline = self._architecture.deadline(self.state)
@@ -133,6 +134,7 @@ class InterpCpu:
             count = words[self._replay_count]
             words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
             words[self._replay_count] = count + 1
+            words[self._replay_fault] = count + 1 if asked.fault else 0
         elif isinstance(asked, FirmwareCall):
             for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
                 self.state.set(file, n, value & (1 << 64) - 1)
@@ -275,6 +277,7 @@ class InterpCpu:
             flags=current().flags_of(state.get("fp_env")),
             retired=self.instructions,
             answers=[state.get("replay", n) for n in range(state.get("replay_count"))],
+            fault=0 != state.get("replay_fault") == state.get("replay_count"),
             jitter=state.get("jitter"),
         ).plain()
 
@@ -292,6 +295,7 @@ class InterpCpu:
             ("poll_at", saved.retired),
             ("budget", 0),
             ("replay_count", len(saved.answers)),
+            ("replay_fault", len(saved.answers) if saved.fault else 0),
             ("jitter", saved.jitter),
         ):
             self.state.set(name, 0, value)

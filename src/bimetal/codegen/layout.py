@@ -91,8 +91,9 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
     spec.file("leave_args", 4, 64)
-    # Device accesses of the instruction in hand that the board has answered.
-    spec.scalars(64, "replay_count", "replay_at")
+    # Device accesses of the instruction in hand that the board has answered, and how many when
+    # the last answer was that nothing is there, or 0.
+    spec.scalars(64, "replay_count", "replay_at", "replay_fault")
     spec.file("replay", REPLAYS, 64)
     # Set from other threads: stop, or flush what is cached of the guest's memory.
     spec.scalars(8, "stop", "flush_wanted")

@@ -190,14 +190,17 @@ def _locating(build: Builder) -> None:
     ram_host, writable = build.routines["ram_host"], build.routines["ram_host_writable"]
     fill_data = build.routines["fill_data"]
 
-    @build.routine(returns=64, pa=64, size=64, write=64, value=64)
-    def device_access(cpu: Cpu, pa: Value, size: Value, write: Value, value: Value) -> Value:
-        """Ask the board, or take the answer it has given to this instruction before."""
+    @build.routine(returns=64, va=64, size=64, access=8, value=64)
+    def device_access(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> Value:
+        """Ask the board about the physical address in leave_args[0], or take the answer that it has
+        given to this instruction before: a trap, if nothing is there."""
         at = cpu.replay_at
         with when(at.ult(cpu.replay_count)):
             cpu.replay_at = at + 1
+            with when(cpu.replay_at == cpu.replay_fault):
+                build.hooks.access_fault(cpu, access, va)
             ret(host_load(state_address("replay") + at * 8, 64))
-        cpu.leave("mmio", pa, size, write, value)
+        cpu.leave("mmio", cpu.leave_args[0], size, access[0].zext(64), value)
         return const(0, 64)
 
     @build.routine(returns=64, va=64, access=8)
@@ -246,7 +249,7 @@ def _single(build: Builder) -> None:
         """Load within one page, from RAM or a device."""
         host = locate(cpu, va, access)
         with when(host == 0):
-            ret(device_access(cpu, cpu.leave_args[0], size, const(0, 64), const(0, 64)))
+            ret(device_access(cpu, va, size, access, const(0, 64)))
         return host_read(cpu, host, size)
 
     @build.routine(va=64, size=64, access=8, value=64)
@@ -254,7 +257,7 @@ def _single(build: Builder) -> None:
         """Store within one page, to RAM or a device."""
         host = locate(cpu, va, access)
         with when(host == 0) as device:
-            device_access(cpu, cpu.leave_args[0], size, const(1, 64), value)
+            device_access(cpu, va, size, access, value)
             with device.otherwise():
                 host_write(cpu, host, value, size)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from bimetal.base import trace
 from bimetal.base.log import EventLog
 from bimetal.memory.space import AddressSpace, Region
+from bimetal.seam import Mmio
 
 __all__ = ["Bus"]
 
@@ -16,8 +17,8 @@ NOWHERE = "nowhere"
 class Bus:
     """Accesses to one address space: memory-mapped or, on x86, ports.
 
-    Reads of nothing answer ``floating`` in every byte; they and writes to nothing are guest
-    errors. Call with the machine's lock held.
+    Reads of nothing answer ``floating`` in every byte, where the CPU does not take them for a
+    fault; they and writes to nothing are guest errors. Call with the machine's lock held.
     """
 
     def __init__(self, space: AddressSpace, name: str, floating: int = 0):
@@ -29,9 +30,24 @@ class Bus:
         self._find = space.find
         self._tracing = trace.enabled("mmio")
 
+    def serve(self, access: Mmio) -> None:
+        """Carry out an access to memory, and say whether there is nothing."""
+        address, region = access.address, self._find(access.address)
+        access.fault = region is None
+        if access.write:
+            self._write(region, address, access.size, access.value)
+        else:
+            access.value = self._read(region, address, access.size)
+
     def read(self, address: int, size: int) -> int:
         """The ``size`` bytes at ``address``, little-endian, unsigned."""
-        region = self._find(address)
+        return self._read(self._find(address), address, size)
+
+    def write(self, address: int, size: int, value: int) -> None:
+        """Store ``value`` of ``size`` bytes at ``address``."""
+        self._write(self._find(address), address, size, value)
+
+    def _read(self, region: Region | None, address: int, size: int) -> int:
         if region is None:
             self.events.guest_error(f"read where nothing is, in {_area(address)}", hex(address))
             value = self._floating & (1 << 8 * size) - 1
@@ -44,9 +60,7 @@ class Bus:
             self._trace(region, address, f"read {size} -> {value:#x}")
         return value
 
-    def write(self, address: int, size: int, value: int) -> None:
-        """Store ``value`` of ``size`` bytes at ``address``."""
-        region = self._find(address)
+    def _write(self, region: Region | None, address: int, size: int, value: int) -> None:
         self.accesses[region.name if region else NOWHERE] += 1
         if self._tracing:
             self._trace(region, address, f"write {size} <- {value:#x}")

@@ -128,10 +128,7 @@ class Vcpu:
     def _mmio(self, exit_: Mmio) -> None:
         around = self.around
         with around.world.lock:
-            if exit_.write:
-                around.bus.write(exit_.address, exit_.size, exit_.value)
-            else:
-                exit_.value = around.bus.read(exit_.address, exit_.size)
+            around.bus.serve(exit_)
         if around.memory_changed():
             self._attention = True
 

@@ -56,8 +56,9 @@ class ReferenceCpu:
 
     def _take_answer(self) -> None:
         match self._exit:
-            case Mmio(value=value):
+            case Mmio(value=value, fault=fault):
                 self.hart.answers.append(value)
+                self.hart.fault = fault
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
                     self.hart.registers.set(*place, value & (1 << 64) - 1)
@@ -97,13 +98,14 @@ class ReferenceCpu:
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
         self._exit = None
-        self.hart.answers.clear()
+        self.hart.forget_answers()
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""
         hart = self.hart
         files = {name: list(values) for name, values in hart.registers.files.items()}
-        return Saved(files, hart.environment.flags, hart.retired, list(hart.answers)).plain()
+        flags, answers = hart.environment.flags, list(hart.answers)
+        return Saved(files, flags, hart.retired, answers, hart.fault).plain()
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
@@ -111,7 +113,7 @@ class ReferenceCpu:
         self._abandon()
         hart.registers.files = saved.registers
         hart.environment.flags, hart.retired = saved.flags, saved.retired
-        hart.answers = saved.answers
+        hart.answers, hart.fault = saved.answers, saved.fault
         hart.renew()
 
     def close(self) -> None:

@@ -34,8 +34,8 @@ class Hart(Machine):
     """One hart. The ISA's routines translate, take traps and choose interrupts.
 
     An instruction that reads from a device is executed again from its start once the board has
-    answered; ``answers`` are the answers so far. ``wanted`` is why an instruction, now
-    complete, wants the board.
+    answered; ``answers`` are the answers so far, and the last one is a ``fault`` where nothing is.
+    ``wanted`` is why an instruction, now complete, wants the board.
     """
 
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
@@ -45,6 +45,7 @@ class Hart(Machine):
         self.environment = Environment()
         self.retired = 0
         self.answers: list[int] = []
+        self.fault = False
         self.wanted = ""
         self.look_for_interrupts = True
         self._replayed = 0
@@ -72,7 +73,12 @@ class Hart(Machine):
             self.retired += 1
         except Trap as trap:
             self.pc = self._call(self._hooks.take_trap, trap.cause, trap.value)
+        self.forget_answers()
+
+    def forget_answers(self) -> None:
+        """Another instruction is next."""
         self.answers.clear()
+        self.fault = False
 
     def _interrupt(self) -> bool:
         if self.retired % POLL == 0:
@@ -165,7 +171,11 @@ class Hart(Machine):
         places = [self._translate(at, kind) for at, _ in parts]
         for place, (at, count) in zip(places, parts, strict=True):
             piece = value >> 8 * (at - address) & ((1 << 8 * count) - 1)
-            self._physical_write(place, piece, count)
+            memory = self.memory.find(place, count, write=True)
+            if memory is None:
+                self._board(Mmio(place, count, True, piece), kind, at)
+            else:
+                memory[:] = piece.to_bytes(count, "little")
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
         if access.space is Space.PHYSICAL:
@@ -203,28 +213,23 @@ class Hart(Machine):
         value = 0
         for at, count in _parts(address, size):
             place = self._translate(at, kind)
-            if kind == FETCH:
-                self._memory(place, count, FETCH, at)
-            value |= self._physical_read(place, count) << 8 * (at - address)
+            memory = self.memory.find(place, count)
+            if memory is None and kind == FETCH:
+                self._call(self._hooks.access_fault, kind, at)
+            if memory is None:
+                part = self._board(Mmio(place, count), kind, at) & ((1 << 8 * count) - 1)
+            else:
+                part = int.from_bytes(memory, "little")
+            value |= part << 8 * (at - address)
         return value
 
-    def _physical_read(self, address: int, size: int) -> int:
-        memory = self.memory.find(address, size)
-        if memory is None:
-            return self._board(Mmio(address, size)) & ((1 << 8 * size) - 1)
-        return int.from_bytes(memory, "little")
-
-    def _physical_write(self, address: int, value: int, size: int) -> None:
-        memory = self.memory.find(address, size, write=True)
-        if memory is None:
-            self._board(Mmio(address, size, True, value))
-        else:
-            memory[:] = value.to_bytes(size, "little")
-
-    def _board(self, access: Mmio) -> int:
+    def _board(self, access: Mmio, kind: int, address: int) -> int:
+        """What the board answers; an access fault if that is that nothing is there."""
         if self._replayed == len(self.answers):
             raise NeedsBoard(access)
         self._replayed += 1
+        if self.fault and self._replayed == len(self.answers):
+            self._call(self._hooks.access_fault, kind, address)
         return self.answers[self._replayed - 1]
 
 

@@ -1,0 +1,99 @@
+"""Accessed and dirty bits of pages: who sets them (RISC-V II 10.3.1, Svade, Svadu)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from bimetal.accel.interp import InterpAccelerator
+from bimetal.accel.jit import JitAccelerator
+from bimetal.accel.reference import Reference
+from bimetal.base.clock import RealClock
+from bimetal.isa.riscv import rv64
+from bimetal.memory.ram import Ram
+from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
+
+RAM, TABLE, PAGE = 0x8000_0000, 0x8000_1000, 0x8000_2000
+HANDLER = RAM + 0x100
+V, R, W, X, A, D = (1 << n for n in (0, 1, 2, 3, 6, 7))
+LOAD_FAULT, STORE_FAULT = 13, 15
+MENVCFG = 0x30A
+SUPERVISOR = 1 << 11
+
+
+@dataclass
+class Paged:
+    """A hart as it comes from its reset, and a table of pages of a gigabyte."""
+
+    cpu: Cpu
+    ram: Ram
+
+    def map(self, flags: int) -> None:
+        """Map the gigabyte of RAM to itself, and to 0 with these flags."""
+        self.put(TABLE + 8 * 2, RAM >> 12 << 10 | V | R | W | X | A | D)
+        self.put(TABLE, RAM >> 12 << 10 | flags)
+
+    def put(self, address: int, word: int) -> None:
+        self.ram.bytes[address - RAM : address - RAM + 8] = word.to_bytes(8, "little")
+
+    @property
+    def flags(self) -> int:
+        return self.ram.bytes[TABLE - RAM]
+
+    def run(self, *lines: str) -> int:
+        """Execute the instructions, the last of them in S-mode at 0; the cause of its trap or 0."""
+        code = b"".join(rv64.assemble(line) for line in (*lines[:-1], "mret", lines[-1], "wfi"))
+        self.ram.bytes[: len(code)] = code
+        self.ram.bytes[HANDLER - RAM : HANDLER - RAM + 4] = rv64.assemble("wfi")
+        for name, value in (
+            ("pc", RAM),
+            ("mtvec", HANDLER),
+            ("mepc", RAM + 4 * len(lines)),
+            ("mstatus", SUPERVISOR),
+            ("satp", 8 << 60 | TABLE >> 12),
+            ("pmpaddr0", (1 << 54) - 1),
+            ("pmp0cfg", 0x1F),
+            ("a1", PAGE - RAM),
+        ):
+            self.cpu.write_register(name, value)
+        assert isinstance(self.cpu.run(), Halt)
+        return self.cpu.read_register("mcause")
+
+
+@pytest.fixture(params=[InterpAccelerator, JitAccelerator, Reference], ids=lambda e: e.name)
+def paged(request: pytest.FixtureRequest) -> Iterator[Paged]:
+    make: Callable[..., Accelerator] = request.param
+    accelerator = make("riscv64", clock=RealClock())
+    ram = Ram("ram", 0x4000)
+    accelerator.set_memory([MemorySlot(RAM, ram.size, ram.host)])
+    yield Paged(accelerator.add_cpu(0), ram)
+    accelerator.close()
+    ram.close()
+
+
+@pytest.mark.parametrize(("access", "sets"), [("ld a0, 0(a1)", A), ("sd a0, 0(a1)", A | D)])
+def test_after_a_reset_hardware_sets_the_bits(paged: Paged, access: str, sets: int) -> None:
+    """As under QEMU: kernels that start in M-mode and know nothing of Svadu are written so."""
+    paged.map(V | R | W)
+    assert paged.run(access) == 0
+    assert paged.flags == V | R | W | sets
+
+
+@pytest.mark.parametrize(
+    ("access", "flags", "cause"),
+    [
+        ("ld a0, 0(a1)", V | R | W, LOAD_FAULT),
+        ("sd a0, 0(a1)", V | R | W, STORE_FAULT),
+        ("sd a0, 0(a1)", V | R | W | A, STORE_FAULT),
+        ("ld a0, 0(a1)", V | R | W | A, 0),
+        ("sd a0, 0(a1)", V | R | W | A | D, 0),
+    ],
+)
+def test_a_guest_may_ask_for_faults_instead(
+    paged: Paged, access: str, flags: int, cause: int
+) -> None:
+    paged.map(flags)
+    assert paged.run(f"csrrw zero, {MENVCFG}, zero", access) == cause
+    assert paged.flags == flags
