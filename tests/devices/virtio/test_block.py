@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import struct
 from collections.abc import Sequence
@@ -296,12 +297,16 @@ def test_a_read_only_disk() -> None:
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("kind", [IN, OUT, FLUSH, DISCARD, WRITE_ZEROES])
-def test_failures_of_the_host_are_io_errors_and_events(kind: int, code: int) -> None:
+def test_failures_of_the_host_are_io_errors_and_events(
+    kind: int, code: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("bimetal"), "propagate", True)
     machine = Machine()
     machine.disk.error = code
     data = {OUT: bytes(SECTOR), DISCARD: span(0, 1), WRITE_ZEROES: span(0, 1)}.get(kind, b"")
     assert machine.ask(kind, 0, data, SECTOR if kind == IN else 0) == IOERR
     assert machine.device.events.counts == {"host error: disk memory: I/O error": 1}
+    assert ("make room" in caplog.text) == (code == errno.ENOSPC)
     machine.disk.error = None
     assert machine.ask(OUT, 0, bytes(SECTOR)) == OK, "the disk works on"
 

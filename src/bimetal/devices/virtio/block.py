@@ -9,6 +9,7 @@ flushed before it is answered (5.2.5.2).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Protocol
@@ -55,6 +56,9 @@ which may have to be written."""
 
 DISCARD_PIECE = 64 << 20
 """Bytes discarded at once: quick on most hosts, but an image may have many small clusters there."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the host that the user can put right while the guest runs."""
 
 _HEADER = Struct("<IIQ")
 """Type, reserved, sector."""
@@ -135,8 +139,10 @@ class VirtioBlock(VirtioDevice):
         try:
             status[0] = yield from self._carry_out(kind, sector, data, into)
         except OSError as error:
+            advice = "; make room there, or the guest loses what it writes"
             self.events.host_error(
-                f"disk {self._disk.name}: I/O error", f"{error}, request {kind}, sector {sector}"
+                f"disk {self._disk.name}: I/O error",
+                f"{error}, request {kind}, sector {sector}" + advice * (error.errno in FULL),
             )
             status[0] = IOERR
         return total(into) + 1
