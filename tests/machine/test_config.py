@@ -58,7 +58,11 @@ def test_a_number_alone_is_mib_and_an_int_is_bytes(
 
 @pytest.mark.parametrize(
     ("memory", "remedy"),
-    [(512, "did you mean '512M'?"), ("536870912", "536870912 bytes are 512 MiB")],
+    [
+        (512, "did you mean '512M'?"),
+        (524288, "did you mean '524288K'?"),
+        ("536870912", "536870912 bytes are 512 MiB"),
+    ],
 )
 def test_a_memory_in_the_wrong_unit_is_told_apart(
     kernel: Path, memory: str | int, remedy: str

@@ -11,6 +11,8 @@ from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
+MIB = 1 << 20
+
 
 @click.command("cache", cls=OnceEach)
 @click.option("--prune", is_flag=True, help="Remove what was used longest ago.")
@@ -18,7 +20,7 @@ __all__ = ["command"]
     "--to",
     "limit",
     metavar="SIZE",
-    help="How much --prune leaves; nothing if left out.",
+    help="How much --prune leaves, like 500M; a number alone is MiB. Nothing if left out.",
 )
 def command(prune: bool, limit: str | None) -> None:
     """Show the compiled code that is kept between runs, or make it smaller.
@@ -29,7 +31,7 @@ def command(prune: bool, limit: str | None) -> None:
     """
     if limit is not None and not prune:
         raise click.UsageError("--to says how much --prune leaves: add --prune")
-    size = parse_size(limit or "0")
+    size = parse_size(limit or "0", unit=MIB)
     with closing(CodeStore()) as store:
         if prune:
             make_smaller(store, size)

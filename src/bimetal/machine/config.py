@@ -99,7 +99,7 @@ def memory_size(memory: str | int) -> int:
     if isinstance(memory, int) and 0 < memory < MEMORY_MINIMUM:
         raise _usage(
             f"a memory of {format_size(memory)}",
-            f"an int counts bytes: did you mean '{memory}M'?",
+            f"an int counts bytes: did you mean '{memory}{'M' if memory < MIB >> 4 else 'K'}'?",
         )
     if isinstance(memory, str) and size >= BEYOND_MEMORY and memory.strip().isdigit():
         count = int(memory)
