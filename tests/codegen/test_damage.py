@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -120,3 +123,48 @@ def test_damage_is_a_miss_and_is_mended(whole: Path, tmp_path: Path, damage: Dam
 def test_a_thousand_damages_of_each_kind(whole: Path, tmp_path: Path, damage: Damage) -> None:
     for seed in range(1000, 2000):
         check(damaged(whole, tmp_path / "code", damage, seed))
+
+
+RUN = """
+from dataclasses import replace
+from bimetal.codegen.policy import USUAL
+from tests.codegen.hart import jit
+from tests.codegen.programs import random_program
+eager = replace(USUAL, hot=1, warm=1, share=0.0, slice=31, patience=1, wait=True)
+with jit(eager) as (hart, cpu):
+    for seed in range(8):
+        hart.begin(random_program(seed))
+        hart.finish()
+        print(hart.outcome())
+"""
+
+
+def run(cache: Path) -> str:
+    """What programs come to in a process of their own, with the store in ``cache``."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_harts_compute_the_same_with_damaged_stores(tmp_path: Path, damage: Damage) -> None:
+    expected = run(tmp_path / "first")
+    kept = tmp_path / "first" / "bimetal" / "code"
+    store = CodeStore(kept)
+    assert len(store.keys()) > 8
+    store.close()
+    (kept / "code.sqlite-journal").write_bytes(random.Random(1).randbytes(5000))
+    (tmp_path / "cache" / "bimetal").mkdir(0o700, parents=True)
+    for seed in range(5):
+        damaged(kept, tmp_path / "cache" / "bimetal" / "code", damage, seed)
+        assert run(tmp_path / "cache") == expected
+        assert run(tmp_path / "cache") == expected

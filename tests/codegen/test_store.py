@@ -98,3 +98,18 @@ def test_without_a_disk_everything_is_a_miss(tmp_path: Path) -> None:
     assert store.usage().objects == 0
     assert store.claim() is None
     assert not store.is_claimed()
+
+
+def test_a_key_that_is_damaged_between_others_is_not_taken_for_theirs(folder: Path) -> None:
+    store = CodeStore(folder)
+    for part in ("part-a", "part-b", "part-c"):
+        store.put("page", part.encode(), part)
+    store.close()
+    content = store.path.read_bytes()
+    assert content.count(b"pagepart-b") == 1
+    store.path.write_bytes(content.replace(b"pagepart-b", b"pagEpart-b"))
+    store = CodeStore(folder)
+    assert "part-b" not in dict(store.parts("page"))
+    assert store.keys() == set()
+    store.put("page", b"part-b", "part-b")
+    assert CodeStore(folder).parts("page") == [("part-b", b"part-b")]

@@ -91,14 +91,16 @@ class CodeStore:
         """Every part under a key with its content, whole ones only. What is damaged goes."""
         whole, damaged = [], []
         found = self._database.read(
-            "SELECT part, digest, content FROM object WHERE key = ?", (key,)
+            "SELECT key, part, digest, content FROM object WHERE key = ?", (key,)
         )
-        for name, digest, content in found:
+        for kept, name, digest, content in found:
             part = _text(name)
-            if isinstance(content, bytes) and digest == _digest(key, part, content):
+            right = isinstance(content, bytes) and digest == _digest(key, part, content)
+            # Of what lies between the first and the last of a key, SQLite does not look at the key.
+            if right and kept == key.encode():
                 whole.append((part, content))
             else:
-                damaged.append((key.encode(), name))
+                damaged.append((kept, name))
         if damaged:
             _log.warning("damaged objects under %s are dropped", key)
             self._delete(damaged)
@@ -114,7 +116,12 @@ class CodeStore:
 
     def keys(self) -> set[str]:
         """Every key."""
-        return {_text(key) for (key,) in self._database.read("SELECT DISTINCT key FROM object")}
+        keys = [key for (key,) in self._database.read("SELECT key FROM object")]
+        # They come in the order in which they lie, by which they are found.
+        if all(isinstance(key, bytes) for key in keys) and keys == sorted(keys):
+            return {_text(key) for key in keys}
+        self._database.damaged("what is there is not in order")
+        return set()
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that keys were used, so that pruning takes others first."""
