@@ -6,7 +6,6 @@ accelerator these are firmware calls, made from S-mode without translation of ad
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from bimetal.accel.interp import InterpCpu
 from bimetal.accel.reference import ReferenceCpu
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, FirmwareCall, Kicked, MemorySlot
+from tests.host import program_path
 
 from . import qemu_oracle
 
 __all__ = ["BASE", "COMPILER", "EXIT", "SUPERVISOR", "Run", "compiled", "load", "on", "on_qemu"]
 
-COMPILER = shutil.which("riscv64-linux-gnu-gcc")
+COMPILER = "riscv64-linux-gnu-gcc"
 OPTIONS = (
     "-march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -fno-pic -no-pie -nostdlib -static"
     " -Wl,--no-relax -Wl,--build-id=none -Wl,--no-warn-rwx-segments -Wl,-Ttext-segment=0x100000"
@@ -42,7 +42,6 @@ class Run:
 
 def compiled(source: str, level: str, folder: Path) -> Path:
     """Compile a program with ``-O`` level; subprocess.CalledProcessError if it is not C."""
-    assert COMPILER is not None
     text, program = folder / "program.c", folder / f"program-{level}"
     text.write_text(source)
     command = [COMPILER, f"-O{level}", *OPTIONS, str(text), "-o", str(program)]
@@ -52,8 +51,7 @@ def compiled(source: str, level: str, folder: Path) -> Path:
 
 def on_qemu(program: Path) -> Run:
     """Run a program in QEMU's user emulation."""
-    assert qemu_oracle.COMMAND is not None
-    command = [qemu_oracle.COMMAND, str(program)]
+    command = [program_path(qemu_oracle.EMULATOR), str(program)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     return Run(done.stdout)
 

@@ -8,7 +8,6 @@ stores. At the end it writes all blocks to its standard output.
 from __future__ import annotations
 
 import itertools
-import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -18,12 +17,13 @@ from pathlib import Path
 from bimetal.isa.riscv import rv64
 from bimetal.isa.riscv.state import F_NAMES as ABI_F
 from bimetal.isa.riscv.state import X_NAMES as ABI_X
+from tests.host import program_path
 
 from .state import CODE, DATA, Case, State
 
-__all__ = ["COMMAND", "execute"]
+__all__ = ["EMULATOR", "execute"]
 
-COMMAND = shutil.which("qemu-riscv64-static") or shutil.which("qemu-riscv64")
+EMULATOR = "qemu-riscv64-static"
 
 TEXT_BASE = 0x1_0000
 DATA_BASE = 0x2B5D_3000  # a number that no instruction makes by chance
@@ -122,8 +122,8 @@ def execute(cases: Sequence[Case], directory: Path) -> list[State]:
     program = directory / "cases"
     program.write_bytes(_elf(text, data))
     program.chmod(0o755)
-    assert COMMAND is not None
-    command = [COMMAND, "-cpu", _model(COMMAND), str(program)]
+    path = program_path(EMULATOR)
+    command = [path, "-cpu", _model(path), str(program)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert len(done.stdout) == len(data), "the program did not get to its end"
     return [

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import programs
+
 from . import c_runs, qemu_oracle
 from .c_programs import random_source
 from .engines import STRESS, engine
 
 pytestmark = [
-    pytest.mark.skipif(qemu_oracle.COMMAND is None, reason="needs qemu-user-static"),
-    pytest.mark.skipif(c_runs.COMPILER is None, reason="needs gcc-riscv64-linux-gnu"),
+    programs(qemu_oracle.EMULATOR, c_runs.COMPILER),
 ]
 
 

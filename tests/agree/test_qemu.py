@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import programs
+
 from . import qemu_oracle
 from .executors import EXECUTORS
 from .regions import RegionExecutor
 from .state import Case, Executor, State, differences
 from .tables import EXTENSIONS, table
 
-pytestmark = pytest.mark.skipif(
-    qemu_oracle.COMMAND is None, reason="needs qemu-riscv64-static (Debian: qemu-user-static)"
-)
+pytestmark = programs(qemu_oracle.EMULATOR)
 
 every_executor = pytest.mark.parametrize("executor", EXECUTORS, ids=lambda e: e.name)
 

@@ -14,11 +14,12 @@ import pytest
 
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, FirmwareCall, Kicked, MemorySlot
+from tests.host import programs
 
 from .c_runs import BASE, COMPILER, EXIT, SUPERVISOR, compiled, load
 from .engines import STRESS, engine
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs gcc-riscv64-linux-gnu")
+pytestmark = programs(COMPILER)
 
 SOURCE = Path(__file__).with_name("torture.c").read_text()
 SIZE, STACK = 1 << 20, 0x1000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from bench.programs import COMPILER, SOURCES, build, names
 from bench.report import Pair, geometric_mean, row
 from bench.run import PARTS, main
 from bimetal import Machine
+from tests.host import programs
 
-needs_compiler = pytest.mark.skipif(
-    shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed"
-)
+needs_compiler = programs(COMPILER)
 
 
 def test_the_readme_describes_every_program_and_part() -> None:

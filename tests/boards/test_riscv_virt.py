@@ -1,7 +1,6 @@
 """riscv-virt: its map, its device tree beside QEMU's, and how its harts begin."""
 
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
 from bimetal.boards import Machine
+from tests.host import need
 
 RAM = 0x8000_0000
 LIST = re.compile(r"(\S+) = (.*);")
@@ -38,13 +38,11 @@ class Board:
         self.registers = [dict(cpu.registers) for cpu in self.accelerator.cpus]
 
     def tree(self) -> str:
-        dtc = shutil.which("dtc")
-        if dtc is None:
-            pytest.skip("dtc is not installed (Debian: device-tree-compiler)")
+        need("dtc")
         at = self.registers[0]["a1"]
         size = struct.unpack(">I", self.vm.memory.read(at + 4, 4))[0]
         blob = self.vm.memory.read(at, size)
-        command = [dtc, "-I", "dtb", "-O", "dts", "-q"]
+        command = ["dtc", "-I", "dtb", "-O", "dts", "-q"]
         return subprocess.run(command, input=blob, capture_output=True, check=True).stdout.decode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from bimetal.catalogue.newc import Archive
 from tests.boot.conftest import Fetch, Terminal
+from tests.host import programs
 
 COMPILER = "riscv64-linux-gnu-gcc"
 PROGRAM = Path(__file__).parent / "programs" / "threads.c"
@@ -18,7 +18,7 @@ ROUNDS = 3
 
 pytestmark = [
     pytest.mark.boot,
-    pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed"),
+    programs(COMPILER),
 ]
 
 Start = Callable[..., Terminal]

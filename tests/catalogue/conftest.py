@@ -14,6 +14,7 @@ import pytest
 
 from bimetal.catalogue import apt
 from tests.catalogue.fake_deb import write_deb
+from tests.host import need
 
 STAND_IN = f"""#!{sys.executable}
 import os, pathlib, shutil, sys
@@ -88,11 +89,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         script = programs / name
         script.write_text(STAND_IN.format(host=str(folder)))
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    unpacker = shutil.which("dpkg-deb")
-    if unpacker is None:
-        pytest.skip("dpkg-deb is not installed")
-    (programs / "dpkg-deb").symlink_to(unpacker)
-    for name in ("tar", "xz", "rm"):  # dpkg-deb runs them
+    need("dpkg-deb")
+    for name in ("dpkg-deb", "tar", "xz", "rm"):  # the first runs the others
         if found := shutil.which(name):
             (programs / name).symlink_to(found)
     keyring = folder / "keyring.gpg"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.catalogue.newc import Archive
+from tests.host import programs
 
 
 def parse(data: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
@@ -80,7 +80,7 @@ def test_a_path_that_leaves_the_archive_is_refused(path: str) -> None:
         Archive().file(path, b"")
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is not installed")
+@programs("cpio")
 def test_cpio_lists_it() -> None:
     listing = subprocess.run(
         ["cpio", "-tv", "--quiet"], input=example().to_bytes(), capture_output=True, check=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from bimetal.boards.microvm import acpi_devices
 from bimetal.firmware import aml
 from bimetal.firmware.acpi import Power, Tables, build_tables
+from tests.host import programs
 
 AT = 0xE_0000
 POWER = Power(sleep_control=0x600, sleep_status=0x601, reset=0x602, reset_value=1)
@@ -114,9 +114,8 @@ def test_names_and_identifiers() -> None:
         aml.name_string("TOOLONG")
 
 
+@programs("iasl")
 def test_the_compiler_of_intel_reads_the_devices(tables: Tables, tmp_path: Path) -> None:
-    if shutil.which("iasl") is None:
-        pytest.skip("iasl (acpica-tools) is not installed")
     for name, data in found(tables).items():
         (tmp_path / f"{name}.aml").write_bytes(data)
     done = subprocess.run(

@@ -1,11 +1,11 @@
 """Device trees: properties of every kind, references, and what dtc makes of the blob."""
 
-import shutil
 import subprocess
 
 import pytest
 
 from bimetal.firmware.devicetree import Node, cells, flatten
+from tests.host import need
 
 
 def example() -> Node:
@@ -29,11 +29,9 @@ def example() -> Node:
 
 
 def decompile(blob: bytes) -> str:
-    dtc = shutil.which("dtc")
-    if dtc is None:
-        pytest.skip("dtc is not installed (Debian: device-tree-compiler)")
+    need("dtc")
     done = subprocess.run(
-        [dtc, "-I", "dtb", "-O", "dts", "-q"], input=blob, capture_output=True, check=True
+        ["dtc", "-I", "dtb", "-O", "dts", "-q"], input=blob, capture_output=True, check=True
     )
     return done.stdout.decode()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,7 +195,6 @@ def test_gzip_that_is_cut_damaged_or_too_large() -> None:
 
 
 def test_zstd() -> None:
-    zstandard = pytest.importorskip("zstandard")
     good = zstandard.ZstdCompressor().compress(b"kernel" * 1000)
     assert decompress(good, "Image") == b"kernel" * 1000
     with pytest.raises(BimetalError, match="ends too early"):

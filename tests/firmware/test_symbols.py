@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 
 from bimetal.base.errors import BimetalError
 from bimetal.firmware.symbols import Symbol, SymbolTable, elf_symbols, load_symbols
-
-BINUTILS = shutil.which("riscv64-linux-gnu-as") and shutil.which("riscv64-linux-gnu-ld")
+from tests.host import need
 
 KALLSYMS = """\
 ffffffff80000000 T _start
@@ -72,8 +70,7 @@ def test_a_name_with_a_size_goes_before_one_without() -> None:
 @pytest.fixture(scope="module")
 def vmlinux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`SOURCE`, assembled and linked."""
-    if not BINUTILS:
-        pytest.skip("needs binutils-riscv64-linux-gnu")
+    need("riscv64-linux-gnu-as", "riscv64-linux-gnu-ld")
     folder = tmp_path_factory.mktemp("elf")
     (folder / "a.s").write_text(SOURCE)
     for command in ("as -o a.o a.s", "ld -Ttext=0x80000000 -o vmlinux a.o"):

@@ -6,7 +6,6 @@ import io
 import itertools
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from elftools.elf.elffile import ELFFile
 
 from bimetal.isa.arm import a64
 from bimetal.isa.describe import Insn
+from tests.host import programs
 
 PC = 0x8000_1000
-ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
+ASSEMBLER = "aarch64-linux-gnu-as"
 ARCHITECTURE = "armv8.6-a+crypto+sha3+sm4+rng+flagm+memtag+sb+ssbs+predres+profile+i8mm+bf16"
 """What GNU's assembler of Debian 12 is asked to know."""
 
@@ -84,7 +84,7 @@ def _as_offset(address: int) -> str:
     return f". + {address - (address >> 63 << 64)}"
 
 
-@pytest.mark.skipif(ASSEMBLER is None, reason="needs binutils-aarch64-linux-gnu")
+@programs(ASSEMBLER)
 def test_gnu_assembler_agrees(tmp_path: Path) -> None:
     table = [
         (insn, fields)
@@ -94,7 +94,7 @@ def test_gnu_assembler_agrees(tmp_path: Path) -> None:
     ]
     source, made = tmp_path / "all.s", tmp_path / "all.o"
     source.write_text("".join(_source(insn, fields) for insn, fields in table))
-    command = [str(ASSEMBLER), f"-march={ARCHITECTURE}", "-o", str(made), str(source)]
+    command = [ASSEMBLER, f"-march={ARCHITECTURE}", "-o", str(made), str(source)]
     subprocess.run(command, check=True)
     code = ELFFile(io.BytesIO(made.read_bytes())).get_section_by_name(".text").data()
     assert len(code) == 4 * len(table)

@@ -6,7 +6,6 @@ import io
 import itertools
 import random
 import re
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -17,9 +16,10 @@ from elftools.elf.elffile import ELFFile
 from bimetal.isa.describe import Insn
 from bimetal.isa.riscv import rv64
 from bimetal.isa.riscv.state import CSR_NAMES
+from tests.host import programs
 
 PC = 0x8000_1000
-ASSEMBLER = shutil.which("riscv64-linux-gnu-as")
+ASSEMBLER = "riscv64-linux-gnu-as"
 
 
 def samples(insn: Insn, count: int) -> list[dict[str, int]]:
@@ -89,7 +89,7 @@ def _source(insn: Insn, fields: dict[str, int]) -> str:
     return f".option {'rvc' if insn.length == 2 else 'norvc'}\n{text}\n"
 
 
-@pytest.mark.skipif(ASSEMBLER is None, reason="needs binutils-riscv64-linux-gnu")
+@programs(ASSEMBLER)
 def test_gnu_assembler_agrees(tmp_path: Path) -> None:
     table = [
         (insn, fields)
@@ -102,7 +102,7 @@ def test_gnu_assembler_agrees(tmp_path: Path) -> None:
         ".option norelax\n" + "".join(_source(insn, fields) for insn, fields in table)
     )
     march = "rv64gc_zba_zbb_zbc_zbs_zbkb_zbkx_zfh_zicbom_zicboz_zihintpause"
-    command = [str(ASSEMBLER), f"-march={march}", "-o", str(made), str(source)]
+    command = [ASSEMBLER, f"-march={march}", "-o", str(made), str(source)]
     subprocess.run(command, check=True)
     code = ELFFile(io.BytesIO(made.read_bytes())).get_section_by_name(".text").data()
     at = 0
@@ -124,10 +124,10 @@ def test_csrs_are_called_by_name_or_number() -> None:
         rv64.assemble("csrrs a0, 0x1000, zero")
 
 
-@pytest.mark.skipif(ASSEMBLER is None, reason="needs binutils-riscv64-linux-gnu")
+@programs(ASSEMBLER)
 def test_gnu_assembler_knows_csrs_by_the_same_names(tmp_path: Path) -> None:
     source, made = tmp_path / "csrs.s", tmp_path / "csrs.o"
     source.write_text("".join(f"csrrwi zero, {name}, 0\n" for name in CSR_NAMES.values()))
-    subprocess.run([str(ASSEMBLER), "-march=rv64g", "-o", str(made), str(source)], check=True)
+    subprocess.run([ASSEMBLER, "-march=rv64g", "-o", str(made), str(source)], check=True)
     code = ELFFile(io.BytesIO(made.read_bytes())).get_section_by_name(".text").data()
     assert [word >> 20 for (word,) in struct.iter_unpack("<I", code)] == list(CSR_NAMES)

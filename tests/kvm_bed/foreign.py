@@ -48,10 +48,6 @@ class ForeignBed:
     emulator: tuple[str, ...]
     console: str
 
-    def missing(self) -> str:
-        """What this host lacks to have the bed, or nothing."""
-        return "" if shutil.which(self.emulator[0]) else f"{self.emulator[0]} is not installed"
-
     def run(self, scratch: Path, limit: float) -> Outcome:
         """Run the seam suite there."""
         home = self._home()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import need
 from tests.kvm_bed.foreign import BEDS, ForeignBed
 
 pytestmark = pytest.mark.slow
@@ -18,8 +19,7 @@ LIMIT = 600
 def test_the_seam_suite(bed: ForeignBed, tmp_path: Path) -> None:
     if "BED_SCRATCH" in os.environ:
         pytest.skip("this is a bed already")
-    if missing := bed.missing():
-        pytest.skip(missing)
+    need(bed.emulator[0])
     outcome = bed.run(tmp_path, LIMIT)
     print(outcome.output)
     assert outcome.code == 0

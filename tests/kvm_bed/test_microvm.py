@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from bimetal import fetch_guest
 from tests.accel.kvm.quirks import KVM_MISSING, needs
+from tests.host import programs
 from tests.kvm_bed.hello import LETTER, hello_kernel
 
 pytestmark = pytest.mark.boot
@@ -112,9 +112,8 @@ def test_a_guest_that_reboots_ends_the_run_if_asked(append: str) -> None:
     assert vm.end() == 0
 
 
+@programs(QEMU)
 def test_qemu_beside_it(append: str, disk: Path) -> None:
-    if shutil.which(QEMU) is None:
-        pytest.skip(f"{QEMU} is not installed")
     guest = fetch_guest(GUEST)
     command = f"{QEMU} -accel kvm -cpu host -M microvm,acpi=on,rtc=on -m 256 -smp 2 -nodefaults"
     command += " -nographic -no-reboot -serial stdio"
@@ -146,9 +145,8 @@ def test_the_first_instruction(tmp_path: Path) -> None:
     assert vm.end() == 0
 
 
+@programs(QEMU)
 def test_the_first_instruction_under_qemu(tmp_path: Path) -> None:
-    if shutil.which(QEMU) is None:
-        pytest.skip(f"{QEMU} is not installed")
     kernel = tmp_path / "hello.elf"
     kernel.write_bytes(hello_kernel())
     command = f"{QEMU} -accel kvm -M microvm,acpi=on -m 64 -nodefaults -nographic -serial stdio"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bimetal.accel.kvm import abi
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.abi import Capability, ExitReason
 from bimetal.accel.kvm.layout import Layout
+from tests.host import lacking, need
 
 REQUESTS = {
     name: value
@@ -54,8 +54,7 @@ SIZES = {
 
 def of_headers(expressions: dict[str, str], folder: Path) -> dict[str, int]:
     """What a C compiler makes of ``expressions``; a name that the headers lack is left out."""
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler is installed")
+    need("cc")
     lines = ["#include <linux/kvm.h>", "#include <stddef.h>", "#include <stdio.h>", "int main() {"]
     for name, expression in expressions.items():
         guard = expression if expression.isidentifier() else ""
@@ -70,7 +69,7 @@ def of_headers(expressions: dict[str, str], folder: Path) -> dict[str, int]:
         ["cc", "-o", str(program), str(source)], capture_output=True, text=True, check=False
     )
     if "kvm.h: No such file" in done.stderr:
-        pytest.skip("the kernel's headers are not installed")
+        lacking("the kernel's headers are not installed (Debian: linux-libc-dev)")
     assert done.returncode == 0, done.stderr
     told = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
     return {name: int(value) for name, value in (line.split() for line in told.splitlines())}

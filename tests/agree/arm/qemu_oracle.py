@@ -8,7 +8,6 @@ Memory is copied to where the registers of a case say that it stands.
 from __future__ import annotations
 
 import itertools
-import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -17,13 +16,14 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from tests.host import program_path
+
 from ..state import CODE, DATA, Case, State
 from .cases import MEMORY, V, X
 
-__all__ = ["ASSEMBLER", "COMMAND", "assemble", "execute"]
+__all__ = ["ASSEMBLER", "EMULATOR", "assemble", "execute"]
 
-COMMAND = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
+EMULATOR, ASSEMBLER = "qemu-aarch64-static", "aarch64-linux-gnu-as"
 
 TEXT_BASE, BLOCKS = 0x1_0000, 0x4000_0000
 STATUS = ("nzcv", "fpcr", "fpsr")
@@ -38,7 +38,6 @@ def assemble(source: str, directory: Path) -> bytes:
     """The machine code of assembly text, by GNU's assembler."""
     text, output = directory / "program.s", directory / "program.o"
     text.write_text(source)
-    assert ASSEMBLER is not None
     subprocess.run([ASSEMBLER, "-march=armv8.6-a", "-o", output, text], check=True)
     return bytes(ELFFile(BytesIO(output.read_bytes())).get_section_by_name(".text").data())
 
@@ -117,8 +116,7 @@ def execute(cases: Sequence[Case], directory: Path) -> list[State]:
     segments = [(TEXT_BASE, text), (BLOCKS, bytes(data)), (DATA, bytes(MEMORY))]
     program.write_bytes(_elf(segments, TEXT_BASE))
     program.chmod(0o755)
-    assert COMMAND is not None
-    command = [COMMAND, "-cpu", "max", str(program)]
+    command = [program_path(EMULATOR), "-cpu", "max", str(program)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert len(done.stdout) == len(data), "the program did not get to its end"
     return [_after(done.stdout[n : n + BLOCK]) for n in range(0, len(data), BLOCK)]

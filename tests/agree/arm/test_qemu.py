@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from bimetal.isa.arm import a64
+from tests.host import programs
 
 from ..state import Case, Executor, State, differences
 from . import qemu_oracle
 from .cases import cases, instructions
 from .executors import EXECUTORS
 
-pytestmark = pytest.mark.skipif(
-    not (qemu_oracle.COMMAND and qemu_oracle.ASSEMBLER),
-    reason="needs qemu-aarch64-static and aarch64-linux-gnu-as "
-    "(Debian: qemu-user-static, binutils-aarch64-linux-gnu)",
-)
+pytestmark = programs(qemu_oracle.EMULATOR, qemu_oracle.ASSEMBLER)
 
 ELSEWHERE = {
     *("b", "bl", "b.cond", "cbz", "cbnz", "tbz", "tbnz", "br", "blr", "ret", "udf"),

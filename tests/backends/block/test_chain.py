@@ -15,10 +15,11 @@ from bimetal.backends.block.chain import CHAIN_LIMIT
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
 from tests.backends.block.images import write_qcow2
+from tests.host import programs
 
 MIB = 1 << 20
 
-needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-utils")
+needs_qemu = programs("qemu-img")
 
 
 def read(path: Path) -> bytes:

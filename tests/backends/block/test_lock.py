@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.raw import RawImage
 from bimetal.base.errors import BimetalError
+from tests.host import programs
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
     image.close()
 
 
-needs_qemu = pytest.mark.skipif(shutil.which("qemu-io") is None, reason="needs qemu-utils")
+needs_qemu = programs("qemu-io")
 
 
 @needs_qemu

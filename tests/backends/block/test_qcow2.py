@@ -17,8 +17,9 @@ from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.qcow2 import references
 from bimetal.base.errors import BimetalError
+from tests.host import programs
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-utils")
+pytestmark = programs("qemu-img")
 
 SECTOR, KIB, MIB = 512, 1 << 10, 1 << 20
 SIZE = 3 * MIB + 5 * SECTOR

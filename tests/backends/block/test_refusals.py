@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import resource
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
+from tests.host import programs
 
 NOBODY = 65534
 MIB = 1 << 20
@@ -74,7 +74,7 @@ def test_a_missing_image(folder: Path) -> None:
     assert refused(folder / "my other.img", readonly=True).remedy == "check the path"
 
 
-@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-utils")
+@programs("qemu-img")
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_missing_or_empty_qcow2_image(folder: Path, empty: bool) -> None:
     path = folder / "my disk.qcow2"

@@ -9,7 +9,6 @@ import io
 import lzma
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -22,6 +21,7 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.raw import RawImage
 from bimetal.backends.block.signatures import recognise
 from bimetal.base.errors import BimetalError, ExitCode
+from tests.host import need, programs
 
 MIB = 1 << 20
 CONTENT = bytes(range(256)) * 4096
@@ -150,7 +150,7 @@ def content(path: Path) -> bytes:
         return disk.read(0, disk.size)
 
 
-needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-utils")
+needs_qemu = programs("qemu-img")
 
 
 @needs_qemu
@@ -192,8 +192,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 def test_compressed_images_are_told_how_to_be_unpacked(
     tmp_path: Path, program: str, suffix: str
 ) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"no {program} here")
+    need(program)
     path = tmp_path / f"disk{suffix}"
     path.write_bytes(PACKERS[program](CONTENT))
     with pytest.raises(BimetalError, match="compressed with") as caught:
@@ -203,9 +202,8 @@ def test_compressed_images_are_told_how_to_be_unpacked(
     assert made.suffix in (".raw", ".img")
 
 
+@programs("unzip")
 def test_archives_are_told_how_to_be_unpacked(tmp_path: Path) -> None:
-    if shutil.which("unzip") is None:
-        pytest.skip("no unzip here")
     path = tmp_path / "disk.zip"
     path.write_bytes(zip_of(CONTENT))
     with pytest.raises(BimetalError, match="a zip archive") as caught:

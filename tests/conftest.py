@@ -1,0 +1,25 @@
+"""What a host lacks: skipped by name, or a failure. See `tests.host`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import host
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--complete",
+        action="store_true",
+        help="fail, instead of skipping, where a program or guest is missing that .ci/run provides",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "programs(*names): needs programs, see tests/host.py")
+    host.set_complete(config.getoption("--complete"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("programs"):
+        host.need(*mark.args)
