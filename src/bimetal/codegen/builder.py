@@ -27,7 +27,7 @@ NOTHING, TRAPPED, LEFT = 0, 1, 2
 LOAD, STORE, FETCH = 0, 1, 2
 UNPRIVILEGED = 4
 # Why native code is left, by number.
-LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug")
+LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down")
 COUNTERS = (
     "data TLB misses",
     "fetch TLB misses",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
 from . import mmu as _mmu  # noqa: F401
-from .exceptions import EL1
+from .syndromes import EL1
 
 __all__ = ["architecture"]
 

@@ -1,53 +1,53 @@
-"""Exceptions (D1.3): syndromes, and how a handler is entered.
-
-The cause of a trap is the syndrome as it stands in ESR_ELx, the value what FAR_ELx gets; what else
-has to be known is in bits above the syndrome. This is the part that a vCPU without EL2 needs.
-"""
+"""Exceptions (D1.3): where they are taken to, how a handler is entered and left."""
 
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..trace import Cpu, when
-from .state import FIQ, IRQ, a64
+from ..trace import Cpu, ret, when
+from .fp_access import update_fp_ready
+from .state import FIQ, IRQ, VFIQ, VIRQ, a64
+from .syndromes import (
+    DATA_ABORT,
+    E2H,
+    EL0,
+    EL1,
+    EL2,
+    FETCH_ABORT,
+    FMO,
+    HVC,
+    ILLEGAL_STATE,
+    IMO,
+    KIND,
+    OF_FIQ,
+    OF_IRQ,
+    PC_ALIGNMENT,
+    SVC,
+    SYNCHRONOUS,
+    TAKEN,
+    TGE,
+    TO_EL1,
+    TO_EL2,
+    VF,
+    VI,
+    syndrome,
+    undefined,
+)  # fmt: skip
 
-__all__ = [
-    "DATA_ABORT", "EL1", "FETCH_ABORT", "SERROR", "UNKNOWN", "syndrome", "undefined",
-]  # fmt: skip
+__all__ = ["change_level", "leave_handler"]
 
-EL0, EL1, EL2, EL3 = range(4)
-
-# Exception classes (D1.3.5, table D1-6).
-UNKNOWN = 0x00
-FETCH_ABORT = 0x20  # from a lower exception level; one more from the same
-DATA_ABORT = 0x24
-SERROR = 0x2F
-IL = 1 << 25
-# Kinds of vectors (D1.3.1.6), above the syndrome: synchronous, IRQ, FIQ, SError.
-VECTOR_SHIFT = 40
-SYNCHRONOUS, OF_IRQ, OF_FIQ = 0, 1, 2
-# Interrupts have no syndrome; this keeps their cause from being 0.
-TAKEN = 1 << 48
-
-
-def syndrome(exception_class: int, iss: Value | int = 0) -> Value:
-    """ESR_ELx of an exception that a 32-bit instruction raises."""
-    base = const(exception_class << 26 | IL, 64)
-    return base | iss if isinstance(iss, Value) else base | const(iss, 64)
-
-
-def undefined(cpu: Cpu) -> None:
-    """Raise the exception of an undefined instruction."""
-    cpu.trap(syndrome(UNKNOWN))
+SPAN = 1 << 23  # of SCTLR_ELx: PAN is left as it is
 
 
 @a64.routine(returns=64)
 def pstate(cpu: Cpu) -> Value:
     """PSTATE as SPSR_ELx holds it (C5.2.19)."""
     value: Value = const(0, 64)
-    for bit, flag in ((31, cpu.nf), (30, cpu.zf), (29, cpu.cf), (28, cpu.vf)):
+    for flag, bit in (
+        (cpu.nf, 31), (cpu.zf, 30), (cpu.cf, 29), (cpu.vf, 28), (cpu.dit, 24), (cpu.uao, 23),
+        (cpu.pan, 22), (cpu.ss, 21), (cpu.il, 20), (cpu.ssbs, 12), (cpu.btype, 10), (cpu.daif, 6),
+        (cpu.el, 2), (cpu.spsel, 0),
+    ):  # fmt: skip
         value = value | flag.zext(64) << bit
-    value = value | cpu.daif.zext(64) << 6 | cpu.el.zext(64) << 2 | cpu.spsel.zext(64)
-    value = value | cpu.pan.zext(64) << 22 | cpu.ss.zext(64) << 21 | cpu.il.zext(64) << 20
     return value
 
 
@@ -57,47 +57,99 @@ def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
     cpu.sp_el[select(cpu.spsel == 0, const(0, 8), cpu.el).trunc(2)] = cpu.sp
     cpu.el, cpu.spsel = el, spsel
     cpu.sp = cpu.sp_el[select(spsel == 0, const(0, 8), el).trunc(2)]
+    update_fp_ready(cpu)
+
+
+def _target(cpu: Cpu, cause: Value, kind: Value) -> Value:
+    """The exception level that an exception is taken to (D1.3.6)."""
+    of_irq = (kind == OF_IRQ) & ((cpu.hcr & IMO) != 0)
+    of_fiq = (kind == OF_FIQ) & ((cpu.hcr & FMO) != 0)
+    general = (cpu.hcr & TGE) != 0
+    to_el2 = (cause & TO_EL2) != 0
+    up = (cpu.el == EL2) | to_el2 | ((general | of_irq | of_fiq) & ((cause & TO_EL1) == 0))
+    return select(up, const(EL2, 8), EL1)
 
 
 @a64.routine(returns=64, cause=64, value=64)
 def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
-    """Enter the handler at EL1 of an exception of the instruction at ``pc``; the new ``pc``."""
+    """Enter the handler of an exception of the instruction at ``pc``; the new ``pc``."""
     cpu.sync()
-    saved = pstate(cpu)
-    kind = cause.lsr(VECTOR_SHIFT) & 3
+    saved, kind, which = pstate(cpu), cause.lsr(KIND) & 3, cause.lsr(26) & 0x3F
+    target, before, spsel = _target(cpu, cause, kind), cpu.el, cpu.spsel
+    at = target.trunc(2)
     with when(kind == SYNCHRONOUS):
-        lower = cpu.el == EL0
-        has_level = (cause & 0x3F << 26 == FETCH_ABORT << 26) | (
-            cause & 0x3F << 26 == DATA_ABORT << 26
-        )
-        same = select(has_level & ~lower, const(1 << 26, 64), 0)
-        cpu.esr_el[1] = (cause & 0xFFFF_FFFF) + same
-        cpu.far_el[1] = value
-    offset = select(cpu.el == EL0, const(0x400, 64), select(cpu.spsel == 0, const(0, 64), 0x200))
-    cpu.elr_el[1], cpu.spsr_el[1] = cpu.pc, saved
-    change_level(cpu, const(EL1, 8), const(1, 8))
-    cpu.daif = const(15, 8)
-    vector: Value = cpu.vbar_el[1] + offset + (kind << 7)
+        aborted = (which == FETCH_ABORT) | (which == DATA_ABORT)
+        same = select(aborted & (before == target), const(1 << 26, 64), 0)
+        cpu.esr_el[at] = (cause & 0xFFFF_FFFF) + same
+        with when(aborted | (which == PC_ALIGNMENT)):
+            cpu.far_el[at] = value
+            with when(target == EL2):
+                cpu.hpfar = cpu.fault_ipa.lsr(12) << 4
+    offset = select(before == target, select(spsel == 0, const(0, 64), 0x200), const(0x400, 64))
+    # Calls return behind themselves (D1.3.2).
+    calls = (kind == SYNCHRONOUS) & ((which == SVC) | (which == HVC))
+    cpu.elr_el[at], cpu.spsr_el[at] = cpu.pc + select(calls, const(4, 64), 0), saved
+    change_level(cpu, target, const(1, 8))
+    cpu.daif, cpu.ss, cpu.il, cpu.uao, cpu.btype = (const(n, 8) for n in (15, 0, 0, 0, 0))
+    keeps = (target == EL1) | ((cpu.hcr & (E2H | TGE)) == E2H | TGE)
+    with when(keeps & ((cpu.sctlr_el[at] & SPAN) == 0)):
+        cpu.pan = const(1, 8)
+    cpu.monitor_size = const(0, 8)
+    vector: Value = cpu.vbar_el[at] + offset + (kind << 7)
     return vector
 
 
 @a64.routine(returns=64)
+def leave_handler(cpu: Cpu) -> Value:
+    """ERET (C6.2.104): PSTATE from SPSR_ELx; the address from ELR_ELx."""
+    at = cpu.el.trunc(2)
+    target: Value = cpu.elr_el[at]
+    saved = cpu.spsr_el[at]
+    el, spsel = (saved.lsr(2) & 3).trunc(8), (saved & 1).trunc(8)
+    # To a higher level, to AArch32, to EL0 with its own stack pointer's opposite, to EL1 that
+    # EL2 has taken the place of: illegal (D1.4.4), and PSTATE.IL makes the next instruction so.
+    illegal = (
+        cpu.el.ult(el)
+        | ((saved & 1 << 4) != 0)
+        | ((saved & 1 << 1) != 0)
+        | ((el == EL0) & (spsel == 1))
+        | ((el == EL1) & ((cpu.hcr & TGE) != 0))
+    )
+    for name, bit in (("nf", 31), ("zf", 30), ("cf", 29), ("vf", 28)):
+        setattr(cpu, name, saved[bit])
+    cpu.daif = (saved.lsr(6) & 15).trunc(8)
+    for name, bit in (("dit", 24), ("uao", 23), ("pan", 22), ("ssbs", 12)):
+        setattr(cpu, name, saved[bit].zext(8))
+    cpu.monitor_size = const(0, 8)
+    with when(illegal) as wrong:
+        cpu.il = const(1, 8)
+        with wrong.otherwise():
+            cpu.il, cpu.ss = saved[20].zext(8), saved[21].zext(8)
+            cpu.btype = (saved.lsr(10) & 3).trunc(8)
+            change_level(cpu, el, spsel)
+    return target
+
+
+@a64.routine(returns=64)
 def pending_interrupt(cpu: Cpu) -> Value:
-    """The interrupt to take now, or 0: FIQ before IRQ."""
-    fiq = (cpu.line[FIQ] != 0) & ((cpu.daif & 1) == 0)
-    irq = (cpu.line[IRQ] != 0) & ((cpu.daif & 2) == 0)
-    of = select(fiq, const(OF_FIQ, 64), OF_IRQ) << VECTOR_SHIFT
-    return select(fiq | irq, of | TAKEN, 0)
-
-
-@a64.routine()
-def poll_timer(cpu: Cpu) -> None:
-    """There are no timers yet."""
-
-
-@a64.routine()
-def renew(cpu: Cpu) -> None:
-    """Nothing follows from other registers yet."""
+    """What is to be taken before the next instruction, or 0: an illegal state, FIQ, IRQ, and
+    their virtual forms."""
+    with when(cpu.il == 1):
+        ret(syndrome(ILLEGAL_STATE))
+    # What is taken to EL2 is not masked below it (D1.3.6.2).
+    below, general = cpu.el != EL2, (cpu.hcr & TGE) != 0
+    for line, mask, route, kind in ((FIQ, 1, FMO, OF_FIQ), (IRQ, 2, IMO, OF_IRQ)):
+        to_el2 = below & (((cpu.hcr & route) != 0) | general)
+        unmasked = (cpu.daif & mask) == 0
+        masked_at_el2 = (cpu.el == EL2) & ((cpu.hcr & (route | TGE)) == 0)
+        with when((cpu.line[line] != 0) & (to_el2 | (unmasked & ~masked_at_el2))):
+            ret(const(kind << KIND | TAKEN, 64))
+    for line, bit, mask, route, kind in ((VFIQ, VF, 1, FMO, OF_FIQ), (VIRQ, VI, 2, IMO, OF_IRQ)):
+        asked = (cpu.line[line] != 0) | ((cpu.hcr & bit) != 0)
+        on = below & ((cpu.hcr & route) != 0) & ~general & ((cpu.daif & mask) == 0)
+        with when(asked & on):
+            ret(const(kind << KIND | TO_EL1 | TAKEN, 64))
+    return const(0, 64)
 
 
 @a64.routine(returns=8)

@@ -1,60 +1,387 @@
-"""Address translation (D8), as far as there is any: the MMU is off."""
+"""Address translation (D8): both stages, three granules, hardware management of flags.
+
+`walk` finds what an address stands for, or why it stands for nothing, in the format of PAR_EL1: so
+it serves accesses, which trap, and the AT instructions, which do not. What the manual leaves open:
+output addresses have 48 bits; contiguous hints are ignored; a fault of an access that crosses
+pages reports the address of the part that faults.
+"""
 
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..trace import Cpu
-from .exceptions import DATA_ABORT, FETCH_ABORT, syndrome
+from ..trace import Cpu, ret, when
 from .state import a64
+from .syndromes import (
+    DATA_ABORT,
+    E2H,
+    EL0,
+    EL1,
+    EL2,
+    FETCH_ABORT,
+    TGE,
+    TO_EL2,
+    syndrome,
+)  # fmt: skip
 
-__all__ = ["translate"]
+__all__ = ["CONTEXTS", "FETCH", "LOAD", "STORE", "UNPRIVILEGED", "effective_level", "walk"]
 
-LOAD, STORE, FETCH = 0, 1, 2
-READ_OK, WRITE_OK = 1, 2
-# Fault status codes (D17.2.37).
-ALIGNMENT, EXTERNAL = 0x21, 0x10
-WRITE = 1 << 6
+LOAD, STORE, FETCH, UNPRIVILEGED = 0, 1, 2, 4
+
+# Of what `walk` returns: the engine's mark for large pages and, as in PAR_EL1 (C5.3), F, PTW and S.
+LARGE = 8
+FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
+AGAIN = 1 << 10
+STATUS, ATTRIBUTES, SHAREABILITY = 1, 4, 7  # where these fields stand
+# Fault status codes (D17.2.37), of which all but the last have the level added.
+ADDRESS_SIZE, TRANSLATION, ACCESS_FLAG, PERMISSION = 0, 4, 8, 12
+EXTERNAL, EXTERNAL_ON_WALK, ALIGNMENT = 0x10, 0x14, 0x21
+WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
+
+# SCTLR_ELx and HCR_EL2.
+M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
+VM, DC = 1 << 0, 1 << 12
+# Descriptors (D8.3).
+VALID, TABLE = 1, 2
+AP1, AP2, AF, PXN, UXN, DBM = 1 << 6, 1 << 7, 1 << 10, 1 << 53, 1 << 54, 1 << 51
+ADDRESS = (1 << 48) - 1
+LEVELS = range(4)
+
+# Which TLBs serve which mode: EL0, EL1, EL1 with PAN, EL2, EL2 with PAN, EL0 below a host at EL2.
+EL0_TLB, EL1_TLB, EL1_PAN_TLB, EL2_TLB, EL2_PAN_TLB, HOST_EL0_TLB = range(6)
+CONTEXTS = 6
 
 
-@a64.routine(access=8, va=64, status=8)
-def abort(cpu: Cpu, access: Value, va: Value, status: Value) -> None:
-    """Raise the abort of an access, with its fault status code."""
+def _hosted(cpu: Cpu) -> Value:
+    """Whether EL2 is a host with an EL0 of its own (VHE, D5.1.5)."""
+    both: Value = cpu.hcr & (E2H | TGE)
+    return both == E2H | TGE
+
+
+@a64.routine(returns=8)
+def context(cpu: Cpu) -> Value:
+    """See `Hooks.context`."""
+    pan = cpu.pan.zext(8)
+    low = select(_hosted(cpu), const(HOST_EL0_TLB, 8), EL0_TLB)
+    high = select(cpu.el == EL1, EL1_TLB + pan, EL2_TLB + pan)
+    return select(cpu.el == EL0, low, high)
+
+
+@a64.routine(returns=8)
+def user_context(cpu: Cpu) -> Value:
+    """See `Hooks.user_context`: of LDTR and the like (C3.2.5)."""
+    low = select(_hosted(cpu), const(HOST_EL0_TLB, 8), EL0_TLB)
+    return select(effective_level(cpu, const(UNPRIVILEGED, 8)) == EL0, low, context(cpu))
+
+
+@a64.routine(returns=1, number=8)
+def volatile_context(cpu: Cpu, number: Value) -> Value:
+    """All of them depend on the mode alone; changes of registers flush."""
+    return const(0, 1)
+
+
+def effective_level(cpu: Cpu, access: Value) -> Value:
+    """The exception level whose rights an access has."""
+    demoted = (access & UNPRIVILEGED) != 0
+    able = (cpu.el == EL1) | ((cpu.el == EL2) & _hosted(cpu))
+    return select(demoted & able & (cpu.uao == 0), const(EL0, 8), cpu.el)
+
+
+# -- faults
+
+
+@a64.routine(access=8, va=64, fault=64)
+def abort(cpu: Cpu, access: Value, va: Value, fault: Value) -> None:
+    """Raise the abort that `walk` has found, or another in its format."""
+    fetch, stage_2 = (access & FETCH) != 0, (fault & STAGE_2) != 0
     data = syndrome(DATA_ABORT) | select(access[0] == STORE, const(WRITE, 64), 0)
-    cpu.trap(select(access[1] == 1, syndrome(FETCH_ABORT), data) | status.zext(64), va)
+    kind = select(fetch, syndrome(FETCH_ABORT), data)
+    on_walk = select((fault & ON_WALK) != 0, const(S1PTW, 64), 0)
+    to = select(stage_2, const(TO_EL2, 64), 0)
+    cpu.trap(kind | on_walk | to | (fault.lsr(STATUS) & 0x3F), va)
 
 
 @a64.routine(access=8, va=64)
 def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
     """Raise the abort of an access to where nothing is."""
-    abort(cpu, access, va, const(EXTERNAL, 8))
+    abort(cpu, access, va, const(EXTERNAL << STATUS, 64))
 
 
 @a64.routine(access=8, va=64)
 def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
     """Raise the alignment fault."""
-    abort(cpu, access, va, const(ALIGNMENT, 8))
+    abort(cpu, access, va, const(ALIGNMENT << STATUS, 64))
+
+
+@a64.routine(returns=64, code=64, level=64, more=64)
+def failed(cpu: Cpu, code: Value, level: Value, more: Value) -> Value:
+    """What `walk` returns for a fault at a level."""
+    return (code + level) << STATUS | FAULT | more
+
+
+def _fails(cpu: Cpu, code: int, level: int | Value, more: Value | int = 0) -> None:
+    """Return a fault from the routine being traced."""
+    ret(
+        failed(
+            cpu,
+            const(code, 64),
+            const(level, 64) if isinstance(level, int) else level,
+            const(more, 64) if isinstance(more, int) else more,
+        )
+    )
+
+
+# -- what both stages share
+
+
+def _grain(code: Value, sixteen: int, sixty_four: int) -> Value:
+    """log2 of the granule by TG0 or TG1, whose codes differ (D17.2.131)."""
+    large = select(code == sixty_four, const(16, 64), 12)
+    return select(code == sixteen, const(14, 64), large)
+
+
+def _first_level(grain: Value, bits: Value) -> Value:
+    """Where a walk over ``bits`` of an address begins: the tables below it cover them all."""
+    wide = bits - grain
+    stride = grain - 3
+    covered = const(3, 64)
+    for more in (1, 2, 3):
+        covered = covered - (stride * more).ult(wide).zext(64)
+    return covered
+
+
+def _index(address: Value, grain: Value, bits: Value, level: int) -> tuple[Value, Value]:
+    """The offset of a descriptor in its table, and log2 of what it maps."""
+    shift = grain + (grain - 3) * (3 - level)
+    inside = address & ((const(1, 64) << (bits & 63)) - 1)
+    mask = (const(1, 64) << (grain - 3)) - 1
+    return (inside.lsr(shift) & mask) << 3, shift
+
+
+def _leaf(descriptor: Value, level: int, grain: Value) -> tuple[Value, Value]:
+    """Whether a valid descriptor is a leaf, and whether it may be one at this level (D8.3.1)."""
+    table = (descriptor & TABLE) != 0
+    if level == 3:
+        return const(1, 1), table  # without the bit it is reserved
+    allowed = {0: const(0, 1), 1: grain == 12, 2: const(1, 1)}[level]
+    return ~table, allowed
+
+
+def _output(descriptor: Value, address: Value, shift: Value) -> Value:
+    """The output address of a leaf."""
+    low = (const(1, 64) << shift) - 1
+    return (descriptor & ADDRESS & ~low) | (address & low)
+
+
+# -- stage 2 (D8.2.9, D8.4.2)
+
+
+@a64.routine(returns=64, ipa=64, access=8, walking=8)
+def stage_2(cpu: Cpu, ipa: Value, access: Value, walking: Value) -> Value:
+    """The physical page of an intermediate address, or a fault; ``walking`` for a descriptor of
+    stage 1."""
+    with when((cpu.hcr & (VM | DC)) == 0):
+        ret(ipa & ~0xFFF)
+    cpu.fault_ipa = ipa
+    more = select(walking == 1, const(STAGE_2 | ON_WALK, 64), STAGE_2)
+    control = cpu.vtcr
+    grain = _grain(control.lsr(14) & 3, 2, 1)
+    bits = 64 - (control & 0x3F)
+    with when((ipa & ~((const(1, 64) << (bits & 63)) - 1)) != 0):
+        _fails(cpu, TRANSLATION, 0, more)
+    start = control.lsr(6) & 3
+    # SL0 counts from level 2 with 4 KiB granules, from level 3 with larger ones (D17.2.162).
+    first = select(grain == 12, 2 - start, 3 - start)
+    table = cpu.local(cpu.vttbr & ADDRESS & ~1)
+    for level in LEVELS:
+        with when(const(level, 64).uge(first)):
+            _stage_2_level(cpu, ipa, access, (table, grain, bits, first, more), level)
+    return const(FAULT, 64)
+
+
+def _stage_2_level(
+    cpu: Cpu, ipa: Value, access: Value, walk: tuple[object, Value, Value, Value, Value], level: int
+) -> None:
+    table, grain, bits, first, more = walk
+    shift = grain + (grain - 3) * (3 - level)
+    # The first table may be several that follow one another, so its index is not masked.
+    mask = select(first == level, const(-1, 64), (const(1, 64) << (grain - 3)) - 1)
+    inside = ipa & ((const(1, 64) << (bits & 63)) - 1)
+    slot = table.value + ((inside.lsr(shift) & mask) << 3)  # type: ignore[attr-defined]
+    with when(cpu.host("is_ram", 1, slot) == 0):
+        ret(const(EXTERNAL_ON_WALK + level << STATUS | FAULT, 64) | more)
+    descriptor = cpu.load_physical(slot, 64)
+    with when((descriptor & VALID) == 0):
+        _fails(cpu, TRANSLATION, level, more)
+    leaf, allowed = _leaf(descriptor, level, grain)
+    with when(leaf):
+        with when(~allowed):
+            _fails(cpu, TRANSLATION, level, more)
+        readable, writable = (descriptor & AP1) != 0, (descriptor & AP2) != 0
+        store, fetch = access[0] == STORE, (access & FETCH) != 0
+        never = (descriptor & UXN) != 0
+        fits = select(fetch, readable & ~never, select(store, writable, readable))
+        with when((descriptor & AF) == 0):
+            with when((cpu.vtcr & 1 << 21) == 0):
+                _fails(cpu, ACCESS_FLAG, level, more)
+            cpu.cas_physical(slot, descriptor, descriptor | AF)
+        with when(~fits):
+            _fails(cpu, PERMISSION, level, more)
+        large = const(LARGE if level < 3 else 0, 64)
+        ret((_output(descriptor, ipa, shift) & ~0xFFF) | large)
+    table.set(descriptor & ADDRESS & ~0xFFF)  # type: ignore[attr-defined]
+
+
+# -- stage 1 (D8.2.8, D8.4.1)
+
+
+class _Regime:
+    """The registers of a translation regime: EL1&0, EL2, or EL2&0."""
+
+    def __init__(self, cpu: Cpu, at: Value, va: Value):
+        self.at, self.cpu = at.trunc(2), cpu
+        self.host = (at == EL2) & ((cpu.hcr & E2H) != 0)
+        self.two = (at == EL1) | self.host  # it has two ranges
+        self.high = self.two & (va[55] == 1)
+        control = cpu.tcr_el[self.at]
+        self.control = control
+        low_size, high_size = control & 0x3F, control.lsr(16) & 0x3F
+        self.bits = 64 - select(self.high, high_size, low_size)
+        low_grain = _grain(control.lsr(14) & 3, 2, 1)
+        high_grain = _grain(control.lsr(30) & 3, 1, 3)
+        self.grain = select(self.high, high_grain, low_grain)
+        self.table = select(self.high, cpu.ttbr1_el[self.at], cpu.ttbr0_el[self.at])
+
+    def flag(self, low: int, high: int, single: int) -> Value:
+        """A flag of TCR: for the low and the high range, and where it is if there is only one."""
+        of_range = select(self.high, self.control.lsr(high), self.control.lsr(low))
+        return select(self.two, of_range, self.control.lsr(single))[0] == 1
+
+
+@a64.routine(returns=64, va=64, access=8, el=8)
+def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
+    """The physical page of ``va`` for an access with the rights of ``el``, in the format of
+    PAR_EL1: with its attributes, or a fault."""
+    host_el0 = (el == EL0) & _hosted(cpu)
+    at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
+    regime = _Regime(cpu, at, va)
+    off = (cpu.sctlr_el[regime.at] & M) == 0
+    replaced = (at == EL1) & ((cpu.hcr & (DC | TGE)) != 0)
+    with when(off | replaced):
+        with when(va.lsr(48) != 0):
+            _fails(cpu, ADDRESS_SIZE, 0)
+        with when(at == EL1):
+            ret(stage_2(cpu, va, access, const(0, 8)))
+        ret(va & ~0xFFF)
+    _check_range(cpu, regime, va)
+    first = _first_level(regime.grain, regime.bits)
+    table = cpu.local(regime.table & ADDRESS & ~1)
+    limits = cpu.local(const(0, 64))  # what tables take away: APTable, UXNTable, PXNTable
+    for level in LEVELS:
+        with when(const(level, 64).uge(first)):
+            slot, shift = _index(va, regime.grain, regime.bits, level)
+            found = fetch_descriptor(cpu, table.value + slot, at, const(level, 64))
+            with when((found & VALID) == 0):
+                ret(found.lsr(1))  # a fault
+            leaf, allowed = _leaf(found, level, regime.grain)
+            with when(leaf):
+                with when(~allowed):
+                    _fails(cpu, TRANSLATION, level)
+                where = stage_1_leaf(
+                    cpu, va, access, el, cpu.walk_slot, found, limits.value, const(level, 64)
+                )
+                with when(where == AGAIN):
+                    ret(walk(cpu, va, access, el))
+                with when((where & FAULT) != 0):
+                    ret(where)
+                page = _output(found, va, shift) & ~0xFFF
+                with when(at == EL1):
+                    inner = stage_2(cpu, page | va & 0xFFF, access, const(0, 8))
+                    with when((inner & FAULT) != 0):
+                        ret(inner)
+                    ret(inner & ~0xFF0 | where | (LARGE if level < 3 else 0))
+                ret(page | where | (LARGE if level < 3 else 0))
+            limits.set(limits.value | found)
+            table.set(found & ADDRESS & ~0xFFF)
+    return const(FAULT, 64)
+
+
+def _check_range(cpu: Cpu, regime: _Regime, va: Value) -> None:
+    """A translation fault at level 0 for addresses in no range, and where walks are disabled."""
+    top = select(regime.flag(37, 38, 20), (va << 8).asr(8), va)
+    above = top.asr(regime.bits & 63)
+    outside = select(regime.high, above != -1, above != 0)
+    disabled = select(regime.high, regime.control.lsr(23), regime.control.lsr(7))[0] == 1
+    with when(outside | regime.two & disabled):
+        _fails(cpu, TRANSLATION, 0)
+
+
+@a64.routine(returns=64, slot=64, at=8, level=64)
+def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
+    """A descriptor of stage 1 through stage 2, valid ones as they are; its physical address is
+    left in ``walk_slot``. For others a fault, shifted by one."""
+    place = cpu.local(slot)
+    with when(at == EL1):
+        inner = stage_2(cpu, slot, const(LOAD, 8), const(1, 8))
+        with when((inner & FAULT) != 0):
+            ret(inner << 1)
+        place.set((inner & ~0xFFF) | slot & 0xFFF)
+    with when(cpu.host("is_ram", 1, place.value) == 0):
+        ret(failed(cpu, const(EXTERNAL_ON_WALK, 64), level, const(0, 64)) << 1)
+    cpu.walk_slot = place.value
+    descriptor = cpu.load_physical(place.value, 64)
+    with when((descriptor & VALID) == 0):
+        ret(failed(cpu, const(TRANSLATION, 64), level, const(0, 64)) << 1)
+    return descriptor
+
+
+@a64.routine(returns=64, va=64, access=8, el=8, slot=64, descriptor=64, limits=64, level=64)
+def stage_1_leaf(
+    cpu: Cpu, va: Value, access: Value, el: Value, slot: Value, descriptor: Value, limits: Value,
+    level: Value,
+) -> Value:  # fmt: skip
+    """Access flag and permissions of a leaf: its attributes, or a fault."""
+    host_el0 = (el == EL0) & _hosted(cpu)
+    at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
+    regime = _Regime(cpu, at, va)
+    sets_access, sets_dirty = (
+        select(regime.two, regime.control.lsr(two), regime.control.lsr(one))[0] == 1
+        for two, one in ((39, 21), (40, 22))
+    )
+    wanted = cpu.local(descriptor)
+    with when((descriptor & AF) == 0):
+        with when(~sets_access):
+            _fails(cpu, ACCESS_FLAG, level)
+        wanted.set(wanted.value | AF)
+    store, fetch = access[0] == STORE, (access & FETCH) != 0
+    dirties = store & sets_dirty & ((descriptor & DBM) != 0)
+    with when(dirties):
+        wanted.set(wanted.value & ~AP2)
+    # Tables take rights away (D8.4.2), unless TCR says that they do not.
+    hierarchy = select(regime.flag(41, 42, 24), const(0, 64), limits)
+    read_only = ((wanted.value & AP2) != 0) | ((hierarchy & 1 << 62) != 0)
+    for_user = ((descriptor & AP1) != 0) & ((hierarchy & 1 << 61) == 0) & regime.two
+    never_user = ((descriptor & UXN) != 0) | ((hierarchy & 1 << 60) != 0)
+    never_kernel = ((descriptor & PXN) != 0) | ((hierarchy & 1 << 59) != 0)
+    user = el == EL0
+    hidden = cpu.pan.trunc(1) & regime.two & for_user & ~fetch & ~user
+    kernel_never = select(regime.two, never_kernel | for_user & ~read_only, never_user)
+    never = select(user, never_user, kernel_never)
+    never = never | ((cpu.sctlr_el[regime.at] & WXN) != 0) & ~read_only & (for_user | ~user)
+    fits = select(fetch, ~never, ~store | ~read_only) & (for_user | ~user) & ~hidden
+    with when(~fits):
+        _fails(cpu, PERMISSION, level)
+    with when(wanted.value != descriptor):
+        old = cpu.cas_physical(slot, descriptor, wanted.value)
+        with when(old != descriptor):
+            ret(const(AGAIN, 64))  # another vCPU changed it
+    attributes = (descriptor.lsr(2) & 7) << ATTRIBUTES
+    return attributes | (descriptor.lsr(8) & 3) << SHAREABILITY
 
 
 @a64.routine(returns=64, va=64, access=8)
 def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     """See `Hooks.translate`."""
-    return (va & ~0xFFF) | READ_OK | WRITE_OK
-
-
-@a64.routine(returns=8)
-def context(cpu: Cpu) -> Value:
-    """The TLBs of the exception level."""
-    level: Value = cpu.el
-    return level
-
-
-@a64.routine(returns=8)
-def user_context(cpu: Cpu) -> Value:
-    """The TLBs of unprivileged accesses."""
-    return const(0, 8)
-
-
-@a64.routine(returns=1, number=8)
-def volatile_context(cpu: Cpu, number: Value) -> Value:
-    """All of them depend on the mode alone."""
-    return const(0, 1)
+    found = walk(cpu, va, access, effective_level(cpu, access))
+    with when((found & FAULT) != 0):
+        abort(cpu, access, va, found)
+    return found

@@ -9,9 +9,9 @@ from ..describe import Isa
 from ..state import StateSpec
 from .text import KINDS, W_NAMES, X_NAMES
 
-__all__ = ["FIQ", "FLAGS", "IRQ", "a64"]
+__all__ = ["FIQ", "FLAGS", "IRQ", "VFIQ", "VIRQ", "a64"]
 
-IRQ, FIQ = 0, 1
+IRQ, FIQ, VIRQ, VFIQ = range(4)
 """Interrupt inputs."""
 
 FLAGS = ("nf", "zf", "cf", "vf")
@@ -39,13 +39,26 @@ _state.scalars(32, "fpcr", "fpsr_qc")
 # than a rounding mode and default NaNs.
 _state.scalars(8, "fp_ready")
 
-# Exceptions (D1.3), by the exception level that they are taken to.
-for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr"):
-    _state.file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_EL1 to EL3")
+# System registers with one of a kind for each exception level (D17.2).
+for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr", "tcr", "ttbr0", "ttbr1", "mair",
+              "amair", "afsr0", "afsr1", "contextidr", "tpidr", "actlr"):  # fmt: skip
+    _state.file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_ELx, by level")
+_state.scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl")
+# EL2: what hypervisors set (D17.2), and the intermediate address of the last stage 2 fault.
+_state.scalars(64, "hcr", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar", "mdcr",
+               "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot")  # fmt: skip
+# Timers (D11): physical, virtual, hypervisor's physical and virtual: comparison and control, and
+# the level of each one's output.
+_state.file("timer_cval", 4, 64)
+_state.file("timer_ctl", 4, 8)
+_state.file("timer_out", 4, 8)
 
-# What kind of vCPU it is: its number, and 1 while SMC (or HVC) comes out as a firmware call.
-_state.scalars(64, "cpu_index")
-_state.scalars(8, "firmware_calls")
+# What kind of vCPU it is: its number, identification registers by `identity`, whether there is an
+# EL2, and which of HVC (1) and SMC (2) comes out as a firmware call.
+_state.scalars(64, "cpu_index", "midr", "mpidr")
+_state.scalars(8, "el2_there", "firmware_calls")
+# What other vCPUs have to forget before this one's next barrier is complete.
+_state.scalars(8, "owed")
 
 a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, complete=lambda word: word == word)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir.value import Value
-from ..trace import Cpu
+from ...ir.value import Value, const
+from ..trace import Cpu, slowly
 from .state import a64
+from .syndromes import E2H, EL0, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
-__all__ = ["REGISTERS", "Encoding", "system_register"]
+__all__ = ["REGISTERS", "Encoding", "banked", "constant", "stored", "system_register"]
 
 Encoding = tuple[int, int, int, int, int]
 """op0, op1, CRn, CRm, op2 (D17.1)."""
@@ -20,41 +21,140 @@ Encoding = tuple[int, int, int, int, int]
 REGISTERS: dict[str, Encoding] = {}
 """Every described register."""
 
-Check = Callable[[Cpu, bool], None]
-"""Raises the exception of an access that the current exception level may not make; told whether
-it is a write."""
+Read = Callable[[Cpu], Value]
+Write = Callable[[Cpu, Value], None]
+Check = Callable[[Cpu, bool, Value], None]
+"""Raises the exception of an access that may not be made now; told whether it is a write, and the
+syndrome of a trapped access."""
 
 
 def system_register(
     name: str,
     encoding: Encoding,
-    read: Callable[[Cpu], Value] | None,
-    write: Callable[[Cpu, Value], None] | None = None,
+    read: Read | None,
+    write: Write | None = None,
+    *,
     check: Check | None = None,
+    trapped: int = 0,
 ) -> None:
-    """Describe a register. Without ``read`` it cannot be read, without ``write`` not written."""
+    """Describe a register. Without ``read`` it cannot be read, without ``write`` not written.
+
+    Who may access it follows from op1 (D17.1.1); ``trapped`` are bits of HCR_EL2 that leave it to
+    EL2, and ``check`` makes further tests.
+    """
     assert name not in REGISTERS, name
+    assert encoding[0] in (2, 3), name
     REGISTERS[name] = encoding
-    op0, op1, crn, crm, op2 = encoding
-    assert op0 in (2, 3), name
-    place = f"{op0 - 2:b} {op1:03b} {crn:04b} {crm:04b} {op2:03b}"
     if read is not None:
-        _mrs(name, place, read, check)
+        _describe(name, encoding, False, lambda cpu, Rt: _load(cpu, Rt, read), check, trapped)
     if write is not None:
-        _msr(name, place, write, check)
+        _describe(name, encoding, True, lambda cpu, Rt: write(cpu, cpu.x[Rt]), check, trapped)
 
 
-def _mrs(name: str, place: str, read: Callable[[Cpu], Value], check: Check | None) -> None:
-    @a64.insn(f"1101010100 1 1 {place} Rt:5", f"mrs {{Rt:x}}, {name}", name=f"mrs_{name}")
+def _load(cpu: Cpu, number: Value, read: Read) -> None:
+    cpu.x[number] = read(cpu)
+
+
+def _describe(
+    name: str,
+    encoding: Encoding,
+    writes: bool,
+    access: Callable[[Cpu, Value], None],
+    check: Check | None,
+    trapped: int,
+) -> None:
+    op0, op1, crn, crm, op2 = encoding
+    row = f"1101010100 {int(not writes)} 1 {op0 - 2:b} {op1:03b} {crn:04b} {crm:04b} {op2:03b} Rt:5"
+    text = f"msr {name}, {{Rt:x}}" if writes else f"mrs {{Rt:x}}, {name}"
+    iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1 | int(not writes)
+
+    @a64.insn(row, text, name=f"{'msr' if writes else 'mrs'}_{name}", extension="system")
     def meaning(cpu: Cpu, Rt: Value) -> None:
-        if check is not None:
-            check(cpu, False)
-        cpu.x[Rt] = read(cpu)
+        _privilege(cpu, op1)
+        if trapped or check is not None:
+            full = const(iss, 64) | Rt.zext(64) << 5
+            if trapped:
+                with slowly(hypervisor_on(cpu, trapped)):
+                    trap_to(cpu, EL2, SYSTEM, full)
+            if check is not None:
+                check(cpu, writes, full)
+        access(cpu, Rt)
 
 
-def _msr(name: str, place: str, write: Callable[[Cpu, Value], None], check: Check | None) -> None:
-    @a64.insn(f"1101010100 0 1 {place} Rt:5", f"msr {name}, {{Rt:x}}", name=f"msr_{name}")
-    def meaning(cpu: Cpu, Rt: Value) -> None:
-        if check is not None:
-            check(cpu, True)
-        write(cpu, cpu.x[Rt])
+def _privilege(cpu: Cpu, op1: int) -> None:
+    """Undefined below the exception level that op1 stands for (D17.1.1, table D17-1)."""
+    match op1:
+        case 0 | 1 | 2:
+            with slowly(cpu.el == EL0):
+                undefined(cpu)
+        case 4:
+            with slowly(cpu.el != EL2):
+                undefined(cpu)
+        case 5:  # EL1's registers for a host at EL2
+            with slowly((cpu.el != EL2) | ((cpu.hcr & E2H) == 0)):
+                undefined(cpu)
+
+
+def stored(
+    name: str, encoding: Encoding, mask: int = -1, *, at: str = "", trapped: int = 0
+) -> None:
+    """A register that keeps the bits of ``mask``, in the state's register ``at``."""
+    place = at or name
+
+    def read(cpu: Cpu) -> Value:
+        value: Value = getattr(cpu, place)
+        return value.zext(64)
+
+    def write(cpu: Cpu, value: Value) -> None:
+        kept = value & mask
+        setattr(cpu, place, kept.trunc(a64.state.files[place].width))
+
+    system_register(name, encoding, read, write, trapped=trapped)
+
+
+def constant(name: str, encoding: Encoding, read: int | Read, *, trapped: int = 0) -> None:
+    """A register that cannot be written."""
+    value = read if callable(read) else None
+    number = 0 if callable(read) else read
+
+    def get(cpu: Cpu) -> Value:
+        return value(cpu) if value is not None else const(number, 64)
+
+    system_register(name, encoding, get, trapped=trapped)
+
+
+def banked(
+    name: str,
+    op1_el1: Encoding,
+    mask: int = -1,
+    *,
+    written: Callable[[Cpu], None] | None = None,
+    trapped: int = 0,
+    el2: bool = True,
+) -> None:
+    """A register with one of a kind at EL1 and EL2, and the name with which a host at EL2 reaches
+    that of EL1 (D5.1.5). ``written`` is called after each write."""
+    op0, _, crn, crm, op2 = op1_el1
+    file = f"{name}_el"
+
+    def own(cpu: Cpu) -> Value:
+        """EL1's, or a host's own where EL2 says EL1."""
+        host: Value = (cpu.el == EL2) & ((cpu.hcr & E2H) != 0)
+        return host.zext(2) + 1
+
+    def declare(suffix: str, op1: int, at: Callable[[Cpu], Value], trapped: int = 0) -> None:
+        def write(cpu: Cpu, value: Value) -> None:
+            getattr(cpu, file)[at(cpu)] = value & mask
+            if written is not None:
+                written(cpu)
+
+        encoding = (op0, op1, crn, crm, op2)
+        system_register(
+            f"{name}_{suffix}", encoding, lambda cpu: getattr(cpu, file)[at(cpu)], write,
+            trapped=trapped,
+        )  # fmt: skip
+
+    declare("el1", 0, own, trapped)
+    declare("el12", 5, lambda cpu: const(1, 2))
+    if el2:
+        declare("el2", 4, lambda cpu: const(2, 2))

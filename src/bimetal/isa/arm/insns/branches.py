@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ....ir.value import Value
 from ...trace import Cpu, when
-from ..exceptions import undefined
 from ..flags import holds
 from ..operands import FORMS, Form
 from ..state import a64
+from ..syndromes import undefined
 
 
 @a64.insn("0 00101 imm[27:2]", "b {imm:rel}")

@@ -1,0 +1,45 @@
+"""Who may use the SIMD and floating-point registers (CPACR_EL1, CPTR_EL2; D1.3.6.5)."""
+
+from __future__ import annotations
+
+from ...ir.value import Value, const, select
+from ..trace import Cpu, slowly, when
+from .state import a64
+from .syndromes import E2H, EL0, EL2, FP_ACCESS, TGE, trap_to
+
+__all__ = ["need_fp", "update_fp_ready"]
+
+FPEN = 20  # of CPACR_EL1, and of CPTR_EL2 with E2H
+TFP = 1 << 10  # of CPTR_EL2 without
+NO_CONDITION = 1 << 24 | 0xE << 20  # of the syndrome: COND is always, and valid
+
+
+@a64.routine(returns=8)
+def fp_trapped_to(cpu: Cpu) -> Value:
+    """The exception level that a use of these registers is trapped to, or 0."""
+    hosted = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+    enabled = cpu.cpacr.lsr(FPEN) & 3
+    barred = ((enabled & 1) == 0) | ((enabled == 1) & (cpu.el == EL0))
+    by_el1 = barred & (cpu.el != EL2) & ~hosted
+    for_host = cpu.cptr.lsr(FPEN) & 3
+    of_user = (for_host == 1) & (cpu.el == EL0) & hosted
+    with_host = ((for_host & 1) == 0) | of_user
+    by_el2 = select((cpu.hcr & E2H) != 0, with_host, (cpu.cptr & TFP) != 0)
+    by_el2 = by_el2 & (cpu.el2_there == 1)
+    return select(by_el1, const(1, 8), select(by_el2, const(2, 8), 0))
+
+
+@a64.routine()
+def update_fp_ready(cpu: Cpu) -> None:
+    """Renew ``fp_ready``: after changes of the level and of what is trapped."""
+    cpu.fp_ready = (fp_trapped_to(cpu) == 0).zext(8)
+
+
+def need_fp(cpu: Cpu) -> None:
+    """Trap an instruction that may not use the registers now."""
+    with slowly(cpu.fp_ready != 1):
+        to = fp_trapped_to(cpu)
+        with when(to == 1):
+            trap_to(cpu, 1, FP_ACCESS, NO_CONDITION)
+        with when(to == 2):
+            trap_to(cpu, 2, FP_ACCESS, NO_CONDITION)

@@ -1,0 +1,115 @@
+"""Exception generation and return (C4.1.93.2), and MSR (immediate)."""
+
+from __future__ import annotations
+
+from ....ir.value import Value, const
+from ...trace import Cpu, slowly, when
+from ..exceptions import leave_handler
+from ..registers.control import UMA, select_stack
+from ..state import a64
+from ..syndromes import (
+    BREAKPOINT_INSTRUCTION,
+    EL0,
+    EL1,
+    EL2,
+    HVC,
+    SMC,
+    SVC,
+    SYSTEM,
+    hypervisor_on,
+    syndrome,
+    trap_to,
+    undefined,
+)  # fmt: skip
+
+TSC = 1 << 19  # of HCR_EL2: SMC is EL2's
+HCD = 1 << 29  # of HCR_EL2: there is no HVC
+BY_HVC, BY_SMC = 1, 2
+
+
+@a64.insn("11010100 000 imm:16 000 01", "svc {imm:ix}")
+def svc(cpu: Cpu, imm: Value) -> None:
+    cpu.trap(syndrome(SVC, imm.zext(64)))
+
+
+@a64.insn("11010100 000 imm:16 000 10", "hvc {imm:ix}")
+def hvc(cpu: Cpu, imm: Value) -> None:
+    with slowly(cpu.el == EL0):
+        undefined(cpu)
+    with when(cpu.firmware_calls == BY_HVC) as firmware:
+        cpu.leave("firmware call")
+        with firmware.otherwise():
+            with when((cpu.el2_there == 0) | ((cpu.hcr & HCD) != 0)):
+                undefined(cpu)
+            trap_to(cpu, EL2, HVC, imm.zext(64))
+
+
+@a64.insn("11010100 000 imm:16 000 11", "smc {imm:ix}")
+def smc(cpu: Cpu, imm: Value) -> None:
+    with slowly(cpu.el == EL0):
+        undefined(cpu)
+    with when(hypervisor_on(cpu, TSC)):
+        trap_to(cpu, EL2, SMC, imm.zext(64))
+    with when(cpu.firmware_calls == BY_SMC) as firmware:
+        cpu.leave("firmware call")
+        with firmware.otherwise():
+            undefined(cpu)
+
+
+@a64.insn("11010100 001 imm:16 000 00", "brk {imm:ix}")
+def brk(cpu: Cpu, imm: Value) -> None:
+    cpu.trap(syndrome(BREAKPOINT_INSTRUCTION, imm.zext(64)))
+
+
+@a64.insn("11010100 010 imm:16 000 00", "hlt {imm:ix}")
+def hlt(cpu: Cpu, imm: Value) -> None:
+    # There is no debugger outside that halting debug would go to (H2.4).
+    undefined(cpu)
+
+
+@a64.insn("1101011 0 100 11111 0000 0 0 11111 00000", "eret")
+def eret(cpu: Cpu) -> None:
+    with slowly(cpu.el == EL0):
+        undefined(cpu)
+    cpu.sync()
+    cpu.jump(leave_handler(cpu))
+
+
+def _pstate(name: str, op1: int, op2: int, at: str) -> None:
+    """MSR (immediate): a field of PSTATE that is one bit (C5.2)."""
+
+    @a64.insn(f"1101010100 0 00 {op1:03b} 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
+    def meaning(cpu: Cpu, imm: Value) -> None:
+        if op1 == 0:
+            with slowly(cpu.el == EL0):
+                undefined(cpu)
+        setattr(cpu, at, (imm & 1).zext(8))
+        cpu.sync()
+
+
+_pstate("uao", 0, 3, "uao")
+_pstate("pan", 0, 4, "pan")
+_pstate("ssbs", 3, 1, "ssbs")
+_pstate("dit", 3, 2, "dit")
+
+
+@a64.insn("1101010100 0 00 000 0100 imm:4 101 11111", "msr spsel, {imm:i}")
+def msr_spsel(cpu: Cpu, imm: Value) -> None:
+    with slowly(cpu.el == EL0):
+        undefined(cpu)
+    select_stack(cpu, (imm & 1).zext(8))
+
+
+def _daif(name: str, op2: int) -> None:
+    @a64.insn(f"1101010100 0 00 011 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
+    def meaning(cpu: Cpu, imm: Value) -> None:
+        with slowly((cpu.el == EL0) & ((cpu.sctlr_el[1] & UMA) == 0)):
+            trap_to(cpu, EL1, SYSTEM, const(op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5, 64))
+        bits = imm.zext(8)
+        cpu.daif = cpu.daif | bits if name == "daifset" else cpu.daif & ~bits
+        if name == "daifclr":
+            cpu.sync()
+
+
+_daif("daifset", 6)
+_daif("daifclr", 7)

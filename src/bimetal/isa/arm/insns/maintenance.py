@@ -1,0 +1,202 @@
+"""System instructions (C4.1.93.7): barriers, caches, translations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ....ir.value import Value, const, select
+from ...trace import Cpu, slowly, when
+from ..mmu import FAULT, LOAD, STORE, walk
+from ..registers.identity import DZE, ZERO_BLOCK
+from ..registers.timers import trap_to_owner
+from ..state import a64
+from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, hypervisor_on, trap_to, undefined
+
+# SCTLR_EL1.UCI: EL0 may maintain caches. HCR_EL2: who maintains what is trapped.
+UCI = 1 << 26
+Act = Callable[[Cpu, Value], None]
+TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
+
+
+TRANSLATIONS, CODE = 1, 2
+"""What other vCPUs owe: to forget cached translations, or code."""
+
+
+def _barrier(cpu: Cpu, CRm: Value) -> None:
+    # Of loads alone (01 in the low bits), it lets later loads pass earlier stores.
+    with when((CRm & 3) == 1) as loads:
+        cpu.fence(full=False)
+        with loads.otherwise():
+            cpu.fence()
+
+
+@a64.insn("1101010100 0 00 011 0011 CRm:4 101 11111", "dmb {CRm:ix}")
+def dmb(cpu: Cpu, CRm: Value) -> None:
+    _barrier(cpu, CRm)
+
+
+@a64.insn("1101010100 0 00 011 0011 CRm:4 100 11111", "dsb {CRm:ix}")
+def dsb(cpu: Cpu, CRm: Value) -> None:
+    _barrier(cpu, CRm)
+    # What was broadcast before is complete behind this barrier (B2.3.12), so it is told here.
+    with slowly(cpu.owed != 0):
+        cpu.owed = const(0, 8)
+        cpu.leave("shoot down")
+
+
+@a64.insn("1101010100 0 00 011 0011 CRm:4 110 11111", "isb {CRm:ix}")
+def isb(cpu: Cpu, CRm: Value) -> None:
+    cpu.sync()
+
+
+@a64.insn("1101010100 0 00 011 0011 CRm:4 010 11111", "clrex {CRm:ix}")
+def clrex(cpu: Cpu, CRm: Value) -> None:
+    cpu.monitor_size = const(0, 8)
+
+
+def _system(
+    text: str,
+    place: tuple[int, int, int, int],
+    operand: bool = True,
+    *,
+    el0: int = 0,
+    trapped: int = 0,
+) -> Callable[[Act], Act]:
+    """Describe SYS with a name: op1, CRn, CRm, op2. ``el0`` is the bit of SCTLR that lets EL0 do
+    it, ``trapped`` are bits of HCR_EL2 that leave it to EL2."""
+    op1, crn, crm, op2 = place
+    rt = "Rt:5" if operand else "11111"
+    iss = 1 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1
+
+    def register(act: Act) -> Act:
+        @a64.insn(
+            f"1101010100 0 01 {op1:03b} {crn:04b} {crm:04b} {op2:03b} {rt}",
+            text + (", {Rt:x}" if operand else ""),
+            name=text.replace(" ", "_"),
+        )
+        def meaning(cpu: Cpu, **fields: Value) -> None:
+            number = fields.get("Rt", const(31, 5))
+            full = const(iss, 64) | number.zext(64) << 5
+            if op1 == 3:
+                if el0:
+                    with slowly((cpu.el == EL0) & ((cpu.sctlr_el[1] & el0) == 0)):
+                        trap_to_owner(cpu, full)
+            else:
+                with slowly((cpu.el != EL2) if op1 == 4 else (cpu.el == EL0)):
+                    undefined(cpu)
+            if trapped:
+                with slowly(hypervisor_on(cpu, trapped)):
+                    trap_to(cpu, EL2, SYSTEM, full)
+            act(cpu, cpu.x[number])
+
+        return act
+
+    return register
+
+
+# -- caches: there are none to clean; instruction fetches see earlier stores after IC and ISB
+
+
+def _nothing(cpu: Cpu, value: Value) -> None:
+    """Data caches are not modelled."""
+
+
+def _probe(cpu: Cpu, address: Value) -> None:
+    """What is cleaned by address has to be mapped."""
+    cpu.load(address, 8)
+
+
+def _fetches_anew(cpu: Cpu, value: Value) -> None:
+    cpu.host("fence_code", 0)
+    cpu.sync()
+
+
+_system("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
+for _name, _crm in (("dc isw", 6), ("dc csw", 10), ("dc cisw", 14)):
+    _system(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
+for _name, _crm, _trap in (
+    ("dc cvac", 10, TPC), ("dc cvau", 11, TPU), ("dc cvap", 12, TPC), ("dc cvadp", 13, TPC),
+    ("dc civac", 14, TPC),
+):  # fmt: skip
+    _system(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap)(_probe)
+
+
+@_system("dc zva", (3, 7, 4, 1), el0=DZE)
+def dc_zva(cpu: Cpu, address: Value) -> None:
+    """Clear a block of bytes; eight at a time, in one page, so that a fault comes first."""
+    start = address & ~(ZERO_BLOCK - 1)
+    for at in range(0, ZERO_BLOCK, 8):
+        cpu.store(start + at, const(0, 64))
+
+
+# -- translations
+
+
+def _everything(cpu: Cpu, value: Value) -> None:
+    cpu.host("flush", 0)
+    cpu.sync()
+
+
+def _by_address(cpu: Cpu, value: Value) -> None:
+    cpu.host("flush_page", 0, (value << 20).asr(8))
+    cpu.sync()
+
+
+def _broadcast(act: Act, owed: int = TRANSLATIONS) -> Act:
+    """The same for all vCPUs: those of the inner (IS) and outer (OS) domain."""
+
+    def everywhere(cpu: Cpu, value: Value) -> None:
+        act(cpu, value)
+        with when(cpu.host("shared", 1) == 1):
+            cpu.owed = cpu.owed | owed
+
+    return everywhere
+
+
+_WITH_OPERAND = {1, 2, 3, 5, 7}
+for _crm, _suffix in ((7, ""), (3, "is"), (1, "os")):
+    for _op1, _op2, _name in (
+        (0, 0, "vmalle1"), (0, 1, "vae1"), (0, 2, "aside1"), (0, 3, "vaae1"), (0, 5, "vale1"),
+        (0, 7, "vaale1"), (4, 0, "alle2"), (4, 1, "vae2"), (4, 4, "alle1"), (4, 5, "vale2"),
+        (4, 6, "vmalls12e1"),
+    ):  # fmt: skip
+        _by = _op2 in _WITH_OPERAND
+        _act = _by_address if _by and _op2 != 2 else _everything
+        _system(
+            f"tlbi {_name}{_suffix}", (_op1, 8, _crm, _op2), _by, trapped=TTLB if not _op1 else 0
+        )(_broadcast(_act) if _suffix else _act)
+for _crm, _suffix in ((4, ""), (0, "is")):
+    for _op2, _name in ((1, "ipas2e1"), (5, "ipas2le1")):
+        _system(f"tlbi {_name}{_suffix}", (4, 8, _crm, _op2))(
+            _broadcast(_everything) if _suffix else _everything
+        )
+
+
+_system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_broadcast(_fetches_anew, CODE))
+_system("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_fetches_anew)
+_system("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_broadcast(_fetches_anew, CODE))
+
+# -- address translation
+
+
+def _translates(name: str, place: tuple[int, int, int, int], access: int, el: int) -> None:
+    @_system(f"at {name}", place)
+    def act(cpu: Cpu, address: Value) -> None:
+        host = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+        level = const(el, 8) if el != EL1 else select(host & (cpu.el == EL2), const(EL2, 8), EL1)
+        found = walk(cpu, address, const(access, 8), level)
+        attributes = cpu.mair_el[select(level == EL2, const(2, 2), 1)]
+        shift = (found.lsr(4) & 7) << 3
+        good = (found & 0x0000_FFFF_FFFF_F180) | attributes.lsr(shift) << 56 | 1 << 11
+        bad = (found & 0x37F) | 1 << 11
+        cpu.par = select((found & FAULT) != 0, bad, good)
+
+
+_translates("s1e1r", (0, 7, 8, 0), LOAD, EL1)
+_translates("s1e1w", (0, 7, 8, 1), STORE, EL1)
+_translates("s1e0r", (0, 7, 8, 2), LOAD, EL0)
+_translates("s1e0w", (0, 7, 8, 3), STORE, EL0)
+_translates("s1e1rp", (0, 7, 9, 0), LOAD, EL1)
+_translates("s1e1wp", (0, 7, 9, 1), STORE, EL1)
+_translates("s1e2r", (4, 7, 8, 0), LOAD, EL2)
+_translates("s1e2w", (4, 7, 8, 1), STORE, EL2)

@@ -1,0 +1,1 @@
+"""The system registers, by what they are for (D17)."""

@@ -1,0 +1,215 @@
+"""Control of translation, exceptions and threads (D17.2), at EL1 and EL2."""
+
+from __future__ import annotations
+
+from ....ir.value import Value, const, select
+from ...trace import Cpu, slowly
+from ..fp_access import update_fp_ready
+from ..mmu import FAULT
+from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
+from ..sysregs import banked, stored, system_register
+
+# HCR_EL2: traps of the registers of translation (writes, reads).
+TVM, TRVM = 1 << 26, 1 << 30
+TRANSLATION = TVM | TRVM
+
+
+def _flush(cpu: Cpu) -> None:
+    """Cached translations depend on the register."""
+    cpu.host("flush", 0)
+    cpu.sync()
+
+
+def _sync(cpu: Cpu) -> None:
+    cpu.sync()
+
+
+SCTLR = (3, 0, 1, 0, 0)
+banked("sctlr", SCTLR, written=_flush, trapped=TRANSLATION)
+banked("actlr", (3, 0, 1, 0, 1), 0)
+banked("ttbr0", (3, 0, 2, 0, 0), written=_flush, trapped=TRANSLATION)
+banked("ttbr1", (3, 0, 2, 0, 1), written=_flush, trapped=TRANSLATION)
+banked("tcr", (3, 0, 2, 0, 2), written=_flush, trapped=TRANSLATION)
+banked("afsr0", (3, 0, 5, 1, 0), 0, trapped=TRANSLATION)
+banked("afsr1", (3, 0, 5, 1, 1), 0, trapped=TRANSLATION)
+banked("esr", (3, 0, 5, 2, 0), (1 << 37) - 1, trapped=TRANSLATION)
+banked("far", (3, 0, 6, 0, 0), trapped=TRANSLATION)
+banked("mair", (3, 0, 10, 2, 0), trapped=TRANSLATION)
+banked("amair", (3, 0, 10, 3, 0), 0, trapped=TRANSLATION)
+banked("vbar", (3, 0, 12, 0, 0), ~0x7FF)
+banked("contextidr", (3, 0, 13, 0, 1), 0xFFFF_FFFF, trapped=TRANSLATION)
+banked("spsr", (3, 0, 4, 0, 0), 0xFFFF_FFFF)
+banked("elr", (3, 0, 4, 0, 1))
+
+
+def _write_cpacr(cpu: Cpu, value: Value) -> None:
+    host = (cpu.el == EL2) & ((cpu.hcr & 1 << 34) != 0)
+    cpu.cptr = select(host, value, cpu.cptr)
+    cpu.cpacr = select(host, cpu.cpacr, value & (3 << 20))
+    update_fp_ready(cpu)
+
+
+def _read_cpacr(cpu: Cpu) -> Value:
+    host = (cpu.el == EL2) & ((cpu.hcr & 1 << 34) != 0)
+    return select(host, cpu.cptr, cpu.cpacr)
+
+
+def _write_cpacr_el12(cpu: Cpu, value: Value) -> None:
+    cpu.cpacr = value & (3 << 20)
+    update_fp_ready(cpu)
+
+
+system_register("cpacr_el1", (3, 0, 1, 0, 2), _read_cpacr, _write_cpacr)
+system_register("cpacr_el12", (3, 5, 1, 0, 2), lambda cpu: cpu.cpacr, _write_cpacr_el12)
+
+
+# -- threads
+
+
+def _tpidr(name: str, op1: int, op2: int, level: int) -> None:
+    def write(cpu: Cpu, value: Value) -> None:
+        cpu.tpidr_el[level] = value
+
+    system_register(name, (3, op1, 13, 0, op2), lambda cpu: cpu.tpidr_el[level], write)
+
+
+_tpidr("tpidr_el0", 3, 2, 0)
+_tpidr("tpidr_el1", 0, 4, 1)
+_tpidr("tpidr_el2", 4, 2, 2)
+
+
+def _read_only_below_el1(cpu: Cpu, writes: bool, iss: Value) -> None:
+    if writes:
+        with slowly(cpu.el == EL0):
+            undefined(cpu)
+
+
+def _write_tpidrro(cpu: Cpu, value: Value) -> None:
+    cpu.tpidrro = value
+
+
+system_register(
+    "tpidrro_el0", (3, 3, 13, 0, 3), lambda cpu: cpu.tpidrro, _write_tpidrro,
+    check=_read_only_below_el1,
+)  # fmt: skip
+
+# -- stack pointers of other levels (C5.2)
+
+
+def _sp(name: str, op1: int, level: int) -> None:
+    def undefined_with_it(cpu: Cpu, writes: bool, iss: Value) -> None:
+        if level == 0:  # the one in use has no other name
+            with slowly(cpu.spsel == 0):
+                undefined(cpu)
+
+    def write(cpu: Cpu, value: Value) -> None:
+        cpu.sp_el[level] = value
+
+    system_register(
+        name, (3, op1, 4, 1, 0), lambda cpu: cpu.sp_el[level], write, check=undefined_with_it
+    )
+
+
+_sp("sp_el0", 0, 0)
+_sp("sp_el1", 4, 1)
+
+# -- addresses
+
+stored("par_el1", (3, 0, 7, 4, 0), at="par")
+assert FAULT == 1  # as in PAR_EL1.F
+
+# -- EL2's own
+
+
+def _write_hcr(cpu: Cpu, value: Value) -> None:
+    cpu.hcr = value | 1 << 31  # RW: EL1 is AArch64
+    update_fp_ready(cpu)
+    _flush(cpu)
+
+
+def _write_cptr(cpu: Cpu, value: Value) -> None:
+    cpu.cptr = value
+    update_fp_ready(cpu)
+
+
+system_register("hcr_el2", (3, 4, 1, 1, 0), lambda cpu: cpu.hcr, _write_hcr)
+system_register("cptr_el2", (3, 4, 1, 1, 2), lambda cpu: cpu.cptr, _write_cptr)
+stored("hstr_el2", (3, 4, 1, 1, 3), 0, at="hstr")
+stored("hacr_el2", (3, 4, 1, 1, 7), 0, at="hacr")
+stored("mdcr_el2", (3, 4, 1, 1, 1), 0xFFF, at="mdcr")
+stored("vpidr_el2", (3, 4, 0, 0, 0), 0xFFFF_FFFF, at="vpidr")
+stored("vmpidr_el2", (3, 4, 0, 0, 5), at="vmpidr")
+stored("hpfar_el2", (3, 4, 6, 0, 4), at="hpfar")
+
+
+def _flushing(name: str, encoding: tuple[int, int, int, int, int], at: str) -> None:
+    def write(cpu: Cpu, value: Value) -> None:
+        setattr(cpu, at, value)
+        _flush(cpu)
+
+    system_register(name, encoding, lambda cpu: getattr(cpu, at), write)
+
+
+_flushing("vttbr_el2", (3, 4, 2, 1, 0), "vttbr")
+_flushing("vtcr_el2", (3, 4, 2, 1, 2), "vtcr")
+
+# -- PSTATE (C5.2)
+
+
+def _field(name: str, encoding: tuple[int, int, int, int, int], at: str, bit: int) -> None:
+    def write(cpu: Cpu, value: Value) -> None:
+        setattr(cpu, at, value[bit].zext(8))
+        cpu.sync()
+
+    system_register(name, encoding, lambda cpu: getattr(cpu, at).zext(64) << bit, write)
+
+
+_field("pan", (3, 0, 4, 2, 3), "pan", 22)
+_field("uao", (3, 0, 4, 2, 4), "uao", 23)
+_field("dit", (3, 3, 4, 2, 5), "dit", 24)
+_field("ssbs", (3, 3, 4, 2, 6), "ssbs", 12)
+
+UMA = 1 << 9  # of SCTLR_EL1
+
+
+def _daif_at_el0(cpu: Cpu, writes: bool, iss: Value) -> None:
+    with slowly((cpu.el == EL0) & ((cpu.sctlr_el[1] & UMA) == 0)):
+        trap_to(cpu, 1, SYSTEM, iss)
+
+
+def _write_daif(cpu: Cpu, value: Value) -> None:
+    cpu.daif = (value.lsr(6) & 15).trunc(8)
+    cpu.sync()
+
+
+system_register(
+    "daif", (3, 3, 4, 2, 1), lambda cpu: cpu.daif.zext(64) << 6, _write_daif, check=_daif_at_el0
+)
+system_register("currentel", (3, 0, 4, 2, 2), lambda cpu: cpu.el.zext(64) << 2)
+ALWAYS_ZERO = const(0, 64)
+
+
+def select_stack(cpu: Cpu, spsel: Value) -> None:
+    """SPSel: use the stack pointer of EL0 or that of the level."""
+    with slowly(cpu.spsel != spsel):
+        cpu.sp_el[select(cpu.spsel == 0, const(0, 8), cpu.el).trunc(2)] = cpu.sp
+        cpu.spsel = spsel
+        cpu.sp = cpu.sp_el[select(spsel == 0, const(0, 8), cpu.el).trunc(2)]
+
+
+def _write_spsel(cpu: Cpu, value: Value) -> None:
+    select_stack(cpu, (value & 1).trunc(8))
+
+
+system_register("spsel", (3, 0, 4, 2, 0), lambda cpu: cpu.spsel.zext(64), _write_spsel)
+
+
+def _isr(cpu: Cpu) -> Value:
+    irq, fiq = (cpu.line[n] != 0 for n in (0, 1))
+    value: Value = irq.zext(64) << 7 | fiq.zext(64) << 6
+    return value
+
+
+system_register("isr_el1", (3, 0, 12, 1, 0), _isr)
+system_register("rvbar_el1", (3, 0, 12, 0, 1), lambda cpu: const(0, 64))
+system_register("rvbar_el2", (3, 4, 12, 0, 1), lambda cpu: const(0, 64))
