@@ -34,11 +34,13 @@ __all__ = [
     "Kicked",
     "MemorySlot",
     "Mmio",
+    "Outputs",
     "Pio",
     "Place",
     "PlatformState",
     "Sampled",
     "Samples",
+    "ShootDown",
     "Shutdown",
     "ShutdownKind",
     "Watchpoint",
@@ -115,6 +117,26 @@ class FirmwareCall(Exit):
 
     def __repr__(self) -> str:
         return f"FirmwareCall({', '.join(map(hex, self.args))})"
+
+
+class Outputs(Exit):
+    """Outputs of the CPU itself have changed: those of its timers, where these are wired to a
+    controller on the board. Bit n of ``levels`` is output n, as the architecture numbers them."""
+
+    __slots__ = ("levels",)
+
+    def __init__(self, levels: int = 0):
+        self.levels = levels
+
+    def __repr__(self) -> str:
+        return f"Outputs({self.levels:#b})"
+
+
+class ShootDown(Exit):
+    """All other CPUs have to forget what they have cached of the guest's memory (`Cpu.flush`)
+    before this one goes on: translations or code have changed."""
+
+    __slots__ = ()
 
 
 class Kicked(Exit):

@@ -29,7 +29,17 @@ from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
 from ..isa.contract import Architecture, Start
 from ..isa.names import architecture
-from ..seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Samples
+from ..seam import (
+    Exit,
+    FirmwareCall,
+    Halt,
+    Kicked,
+    MemorySlot,
+    Mmio,
+    Outputs,
+    Samples,
+    ShootDown,
+)  # fmt: skip
 from .hart_state import HartState, anonymous
 from .reference.single import evaluate_insn
 from .sampler import Sampler
@@ -38,8 +48,9 @@ from .saved import Saved
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
-_KICKED, _HALT, _FIRMWARE, _MMIO, _REFERENCE = (
-    LEAVE.index(name) for name in ("kicked", "halt", "firmware call", "mmio", "reference")
+_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN = (
+    LEAVE.index(name)
+    for name in ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down")
 )
 
 
@@ -124,6 +135,10 @@ class InterpCpu:
                 return self._call
             if reason == _KICKED:
                 return self._kicked
+            if reason == _OUTPUTS:
+                return Outputs(self._architecture.levels(self.state))
+            if reason == _SHOOT_DOWN:
+                return ShootDown()
             self._by_reference()
 
     def _complete(self, asked: Exit) -> None:

@@ -50,7 +50,7 @@ def glue_text(layout: Layout, undefined: str) -> str:
     """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
     joints = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
     parts = [joint(layout) for joint in joints]
-    parts += [_undefined(layout, undefined), _time(layout), _relax(layout)]
+    parts += [_undefined(layout, undefined), _time(layout), _relax(layout), _shared(layout)]
     return "".join(parts)
 
 
@@ -319,6 +319,12 @@ def _relax(layout: Layout) -> str:
     g.end("ret void")
     body = "\n".join(["entry:", *g.lines])
     return f"define internal void @rt_relax(ptr %st) #1 {{\n{body}\n}}\n"
+
+
+def _shared(layout: Layout) -> str:
+    """Whether other vCPUs work on the same memory."""
+    answer = int(layout.shared)
+    return f"define internal i1 @rt_shared(ptr %st) #1 {{\nret i1 {answer}\n}}\n"
 
 
 def _time(layout: Layout) -> str:

@@ -24,7 +24,6 @@ from ..isa.state import File, StateSpec
 
 __all__ = [
     "ADDENDS",
-    "CONTEXTS",
     "DATA_ENTRIES",
     "DECODED",
     "ENTRY",
@@ -53,8 +52,6 @@ OPERANDS = 8  # offset of the operands in a record
 PAGE_EPOCH, PAGE_HOST, PAGE_COPY = 0, 8, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
 
-# Translation contexts: the ISA's `context` routine numbers them.
-CONTEXTS = 5
 # Loads and stores have TLBs of their own, so that a copy's source and destination never drive each
 # other out. Tags stand together, so that emptying a context is one short fill; the addend that
 # belongs to a tag stands `ADDENDS` bytes behind it.
@@ -153,7 +150,7 @@ class Layout:
             offsets[file.name] = at
             at += size * file.slots
         tlb = -(-at // 64) * 64
-        return cls(isa, shared, spec, offsets, tlb, tlb + CONTEXTS * TLB_BYTES)
+        return cls(isa, shared, spec, offsets, tlb, tlb + isa.contexts * TLB_BYTES)
 
     @staticmethod
     def slot_bytes(file: File) -> int:

@@ -81,7 +81,7 @@ class Slots:
             if at + size > self._end:
                 raise ValueError(f"operands do not fit in a record: {[*self.slots, key]}")
             self._next = at + size
-            if value.op == "field":
+            if value.op == "field" and role is None:
                 self._fields.pop(str(value.attr), None)
             self.slots[key] = Slot(value, at, size, is_signed)
         return self.slots[key]

@@ -24,7 +24,6 @@ from .builder import (
 )  # fmt: skip
 from .layout import (
     ADDENDS,
-    CONTEXTS,
     DECODED,
     ENTRY,
     FETCH_ENTRIES,
@@ -77,13 +76,13 @@ def _flushing(build: Builder) -> None:
     def flush_fetch(cpu: Cpu) -> None:
         """Empty the fetch TLBs."""
         base = state_address("tlb") + FETCH_TLB
-        for n in range(CONTEXTS):
+        for n in range(build.isa.contexts):
             fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * ENTRY)
 
     @build.routine()
     def flush(cpu: Cpu) -> None:
         """Empty all TLBs."""
-        for n in range(CONTEXTS):
+        for n in range(build.isa.contexts):
             fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
         cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
         count(cpu, "TLB flushes")
@@ -98,7 +97,7 @@ def _flushing(build: Builder) -> None:
         number = va.lsr(12)
         data = state_address("tlb") + data_tag(va)
         fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
-        for n in range(CONTEXTS):
+        for n in range(build.isa.contexts):
             for entry in (data + LOAD_TLB, data + STORE_TLB, fetch):
                 host_store(entry + n * TLB_BYTES, const(-1, 64))
 

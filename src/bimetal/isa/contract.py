@@ -118,7 +118,8 @@ class Architecture:
     ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the
     registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
     ``rounding`` is the current floating-point rounding mode, as `ir.fp` numbers them. ``inputs`` is
-    the file of interrupt inputs, a byte each. ``modes`` are the privilege modes by the numbers that
+    the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it has
+    any. ``modes`` are the privilege modes by the numbers that
     the hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the usual one first.
     """
@@ -132,7 +133,13 @@ class Architecture:
     modes: Mapping[int, str]
     models: tuple[str, ...]
     inputs: str = "line"
+    outputs: str = ""
     user: str = "user"
 
     def __post_init__(self) -> None:
         Hooks.of(self.isa)
+
+    def levels(self, state: RegisterStore) -> int:
+        """The levels of the outputs, a bit each."""
+        count = self.isa.state.files[self.outputs].count
+        return sum(state.get(self.outputs, n) << n for n in range(count))

@@ -122,6 +122,7 @@ class Isa:
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
     ``complete`` says of the first granule whether it is a whole instruction. ``routines`` holds
     what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
+    ``contexts`` is how many TLBs there are, see `Hooks.context`.
     ``order`` is the byte order of instructions; rows number bits as ``msb0`` says (`pattern`).
     """
 
@@ -133,6 +134,7 @@ class Isa:
     complete: Callable[[Value], Value]
     order: Literal["little", "big"] = "little"
     msb0: bool = False
+    contexts: int = 1
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)

@@ -96,6 +96,7 @@ class Chassis:
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.placements: list[Placement] = []
         self.memories: list[Ram] = []
+        self._outputs: dict[tuple[int, int], Line] = {}
         self.boot: Boot | None = None
         self.cpus: CpuControl | None = None
         """The CPUs, once there are some."""
@@ -148,6 +149,10 @@ class Chassis:
         """Interrupt input ``line`` of CPU ``cpu``, to wire an output to."""
         return CpuLine(self, cpu, line)
 
+    def wire_output(self, cpu: int, output: int, line: Line) -> None:
+        """Lead the output ``output`` of CPU ``cpu`` to ``line``: one of its timers, for example."""
+        self._outputs[cpu, output] = line
+
     def irq(self, number: int) -> Line:
         """Input ``number`` of the interrupt controller that the accelerator models."""
         self.needs_controller = True
@@ -168,6 +173,12 @@ class Chassis:
         """Drive a CPU's interrupt line; before there are CPUs, all lines are low."""
         if self.driver is not None:
             self.driver(cpu, line, level)
+
+    def drive_outputs(self, cpu: int, levels: int) -> None:
+        """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""
+        for (owner, output), line in self._outputs.items():
+            if owner == cpu:
+                line(bool(levels >> output & 1))
 
     @property
     def device_names(self) -> list[str]:

@@ -115,6 +115,9 @@ class Runner:
     def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
         return self._boot.call(vcpu.index, args)
 
+    def outputs(self, vcpu: Vcpu, levels: int) -> None:
+        self.chassis.drive_outputs(vcpu.index, levels)
+
     def memory_changed(self) -> bool:
         return self.chassis.space.generation != self._generation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bimetal.base import trace
@@ -14,7 +14,19 @@ from bimetal.machine.bus import Bus
 from bimetal.machine.result import Result
 from bimetal.machine.wake import Wake
 from bimetal.machine.world import World
-from bimetal.seam import Cpu, CpuFault, DebugStop, Exit, FirmwareCall, Halt, Kicked, Mmio, Pio
+from bimetal.seam import (
+    Cpu,
+    CpuFault,
+    DebugStop,
+    Exit,
+    FirmwareCall,
+    Halt,
+    Kicked,
+    Mmio,
+    Outputs,
+    Pio,
+    ShootDown,
+)  # fmt: skip
 
 __all__ = ["Surroundings", "Vcpu"]
 
@@ -26,6 +38,10 @@ class Surroundings(Protocol):
     clock: Clock
     bus: Bus
     ports: Bus
+    vcpus: Sequence[Vcpu]
+
+    def outputs(self, vcpu: Vcpu, levels: int) -> None:
+        """Drive what the outputs of a CPU are wired to; the lock is held."""
 
     def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
         """Answer a call to firmware; the lock is held."""
@@ -55,6 +71,8 @@ class Vcpu:
             Pio: self._pio,
             Halt: self._halt,
             FirmwareCall: self._firmware_call,
+            Outputs: self._outputs,
+            ShootDown: self._shoot_down,
             Kicked: self._kicked,
             DebugStop: self._debug_stop,
             CpuFault: self._fault,
@@ -157,6 +175,16 @@ class Vcpu:
     def _firmware_call(self, exit_: FirmwareCall) -> None:
         with self.around.world.lock:
             exit_.results = self.around.firmware_call(self, exit_.args)
+
+    def _outputs(self, exit_: Outputs) -> None:
+        with self.around.world.lock:
+            self.around.outputs(self, exit_.levels)
+
+    def _shoot_down(self, exit_: ShootDown) -> None:
+        world = self.around.world
+        with world.lock:
+            others = [vcpu for vcpu in self.around.vcpus if vcpu is not self]
+            world.fence(self, others, lambda vcpu: vcpu.cpu.flush())
 
     def _kicked(self, exit_: Kicked) -> None:
         """The gate is next, if it was not a kick from an earlier call."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...base.clock import Clock
 from ...isa.contract import Architecture, Start
 from ...isa.names import architecture
-from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio
+from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs
 from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
@@ -52,6 +52,8 @@ class ReferenceCpu:
         registers = self.hart.registers
         if reason == "halt":
             return Halt(self._architecture.deadline(registers))
+        if reason == "outputs":
+            return Outputs(self._architecture.levels(registers))
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
     def _take_answer(self) -> None:

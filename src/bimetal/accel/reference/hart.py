@@ -136,14 +136,18 @@ class Hart(Machine):
                 return 0  # nothing is cached
             case "relax":
                 return 0  # harts take turns
+            case "shared":
+                return 0  # they cache nothing that others would have to forget
         raise NotImplementedError(f"the engine's {name}")
 
     def leave(self, reason: str, args: Sequence[int]) -> None:
         match reason:
             case "reference":
                 pass  # it is here already
-            case "halt" | "firmware call":
+            case "halt" | "firmware call" | "outputs":
                 self.wanted = reason
+            case "shoot down":
+                pass  # nothing is cached
             case _:
                 raise NotImplementedError(f"an instruction that leaves: {reason}")
 

@@ -3,10 +3,11 @@
 import importlib
 import pkgutil
 
-from . import insns
+from . import insns, registers
 from .state import a64
 
 __all__ = ["a64"]
 
-for _module in pkgutil.iter_modules(insns.__path__):
-    importlib.import_module(f"{insns.__name__}.{_module.name}")
+for _package in (registers, insns):
+    for _module in pkgutil.iter_modules(_package.__path__):
+        importlib.import_module(f"{_package.__name__}.{_module.name}")

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
-from . import mmu as _mmu  # noqa: F401
-from .syndromes import EL1
+from .syndromes import EL1, EL2
+from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL
 
 __all__ = ["architecture"]
 
+MIDR = 0x000F_0510
+"""No implementer's (0), and part 0x51, as QEMU says of its ``max``."""
+
+
+MPIDR_ONE = 1 << 31  # RES1
+
 
 def _reset(state: RegisterStore, start: Start) -> None:
+    cluster, number = divmod(start.index, 16)
     state.set("cpu_index", 0, start.index)
+    state.set("mpidr", 0, MPIDR_ONE | cluster << 8 | number)
+    state.set("vmpidr", 0, MPIDR_ONE | cluster << 8 | number)
+    state.set("midr", 0, MIDR)
+    state.set("vpidr", 0, MIDR)
     state.set("el", 0, EL1)
     state.set("spsel", 0, 1)
     state.set("daif", 0, 15)
-    state.set("fp_ready", 0, 1)
+    state.set("hcr", 0, 1 << 31)
     state.set("firmware_calls", 0, int(start.firmware_calls))
+    for level in (EL1, EL2):
+        state.set("sctlr_el", level, 0x30D0_0800 if level == EL1 else 0x30C5_0830)
+
+
+def _deadline(state: RegisterStore) -> int | None:
+    """When the next timer fires that is on and not masked."""
+    offset = state.get("cntvoff")
+    waits = [
+        (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) * NANOSECONDS
+        for n in range(4)
+        if state.get("timer_ctl", n) & (ENABLE | MASKED) == ENABLE
+    ]
+    return min(waits, default=None)
 
 
 architecture = Architecture(
@@ -24,9 +48,10 @@ architecture = Architecture(
     reset=_reset,
     arguments=tuple(("x", n) for n in range(8)),
     results=tuple(("x", n) for n in range(4)),
-    deadline=lambda state: None,
+    deadline=_deadline,
     rounding=lambda state: (0, 3, 2, 1)[state.get("fpcr") >> 22 & 3],
     modes={0: "EL0", 1: "EL1", 2: "EL2", 3: "EL3"},
     models=("max",),
     user="EL0",
+    outputs="timer_out",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
-from .fp_access import update_fp_ready
+from .fp_access import set_rounding, update_fp_ready
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64
 from .syndromes import (
     DATA_ABORT,
@@ -163,3 +163,10 @@ def mode(cpu: Cpu) -> Value:
 def undefined_instruction(cpu: Cpu) -> None:
     """What an encoding does that no description recognises."""
     undefined(cpu)
+
+
+@a64.routine()
+def renew(cpu: Cpu) -> None:
+    """Renew what follows from other registers: who may use floating point, and its mode."""
+    update_fp_ready(cpu)
+    set_rounding(cpu)

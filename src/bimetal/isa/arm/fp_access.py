@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ...ir import fp
 from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
 from .state import a64
 from .syndromes import E2H, EL0, EL2, FP_ACCESS, TGE, trap_to
 
-__all__ = ["need_fp", "update_fp_ready"]
+__all__ = ["RMODE", "need_fp", "set_rounding", "update_fp_ready"]
 
 FPEN = 20  # of CPACR_EL1, and of CPTR_EL2 with E2H
 TFP = 1 << 10  # of CPTR_EL2 without
@@ -33,6 +34,17 @@ def fp_trapped_to(cpu: Cpu) -> Value:
 def update_fp_ready(cpu: Cpu) -> None:
     """Renew ``fp_ready``: after changes of the level and of what is trapped."""
     cpu.fp_ready = (fp_trapped_to(cpu) == 0).zext(8)
+
+
+# Rounding modes of FPCR.RMode (to nearest, up, down, to zero) as `ir.fp` numbers them, 2 bits each.
+_MODES = 0 | 3 << 2 | 2 << 4 | 1 << 6
+RMODE = 22
+
+
+def set_rounding(cpu: Cpu) -> None:
+    """Make FPCR.RMode the host's rounding mode."""
+    mode = cpu.fpcr.lsr(RMODE) & 3
+    fp.set_rounding((const(_MODES, 32).lsr(mode << 1) & 3).trunc(3))
 
 
 def need_fp(cpu: Cpu) -> None:

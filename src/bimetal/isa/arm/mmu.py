@@ -23,7 +23,7 @@ from .syndromes import (
     syndrome,
 )  # fmt: skip
 
-__all__ = ["CONTEXTS", "FETCH", "LOAD", "STORE", "UNPRIVILEGED", "effective_level", "walk"]
+__all__ = ["FETCH", "LOAD", "STORE", "UNPRIVILEGED", "effective_level", "walk"]
 
 LOAD, STORE, FETCH, UNPRIVILEGED = 0, 1, 2, 4
 
@@ -48,7 +48,7 @@ LEVELS = range(4)
 
 # Which TLBs serve which mode: EL0, EL1, EL1 with PAN, EL2, EL2 with PAN, EL0 below a host at EL2.
 EL0_TLB, EL1_TLB, EL1_PAN_TLB, EL2_TLB, EL2_PAN_TLB, HOST_EL0_TLB = range(6)
-CONTEXTS = 6
+assert a64.contexts == 6
 
 
 def _hosted(cpu: Cpu) -> Value:

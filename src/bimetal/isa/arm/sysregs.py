@@ -130,7 +130,7 @@ def banked(
     *,
     written: Callable[[Cpu], None] | None = None,
     trapped: int = 0,
-    el2: bool = True,
+    el12: bool = True,
 ) -> None:
     """A register with one of a kind at EL1 and EL2, and the name with which a host at EL2 reaches
     that of EL1 (D5.1.5). ``written`` is called after each write."""
@@ -155,6 +155,6 @@ def banked(
         )  # fmt: skip
 
     declare("el1", 0, own, trapped)
-    declare("el12", 5, lambda cpu: const(1, 2))
-    if el2:
-        declare("el2", 4, lambda cpu: const(2, 2))
+    declare("el2", 4, lambda cpu: const(2, 2))
+    if el12:
+        declare("el12", 5, lambda cpu: const(1, 2))

@@ -109,4 +109,6 @@ KINDS = {
     "csr": OperandKind(_show_csr, _read_csr),
 }
 
-rv64 = Isa("riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3)
+rv64 = Isa(
+    "riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3, contexts=5
+)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from ....ir import fp
 from ....ir.value import Value, const
 from ...trace import Cpu
+from ..fp_access import RMODE, set_rounding
 from ..state import FLAGS
 from ..sysregs import system_register
 
 # Where `ir.fp` has NX, UF, OF, DZ and NV, FPSR has IXC, UFC, OFC, DZC and IOC.
 _FLAGS = (4, 3, 2, 1, 0)
-# Rounding modes of FPCR.RMode (to nearest, up, down, to zero) as `ir.fp` numbers them, 2 bits each.
-_MODES = 0 | 3 << 2 | 2 << 4 | 1 << 6
-RMODE = 22
 AHP, DN, FZ, FZ16 = 1 << 26, 1 << 25, 1 << 24, 1 << 19
 QC = 1 << 27
 
@@ -27,12 +25,6 @@ def _read_nzcv(cpu: Cpu) -> Value:
 def _write_nzcv(cpu: Cpu, value: Value) -> None:
     for name, bit in zip(FLAGS, (31, 30, 29, 28), strict=True):
         setattr(cpu, name, value[bit])
-
-
-def set_rounding(cpu: Cpu) -> None:
-    """Make FPCR.RMode the host's rounding mode."""
-    mode = cpu.fpcr.lsr(RMODE) & 3
-    fp.set_rounding((const(_MODES, 32).lsr(mode << 1) & 3).trunc(3))
 
 
 def _write_fpcr(cpu: Cpu, value: Value) -> None:

@@ -9,6 +9,8 @@ from ..mmu import FAULT
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
 from ..sysregs import banked, stored, system_register
 
+__all__ = ["UMA", "select_stack"]
+
 # HCR_EL2: traps of the registers of translation (writes, reads).
 TVM, TRVM = 1 << 26, 1 << 30
 TRANSLATION = TVM | TRVM
@@ -26,7 +28,7 @@ def _sync(cpu: Cpu) -> None:
 
 SCTLR = (3, 0, 1, 0, 0)
 banked("sctlr", SCTLR, written=_flush, trapped=TRANSLATION)
-banked("actlr", (3, 0, 1, 0, 1), 0)
+banked("actlr", (3, 0, 1, 0, 1), 0, el12=False)
 banked("ttbr0", (3, 0, 2, 0, 0), written=_flush, trapped=TRANSLATION)
 banked("ttbr1", (3, 0, 2, 0, 1), written=_flush, trapped=TRANSLATION)
 banked("tcr", (3, 0, 2, 0, 2), written=_flush, trapped=TRANSLATION)
@@ -186,7 +188,6 @@ system_register(
     "daif", (3, 3, 4, 2, 1), lambda cpu: cpu.daif.zext(64) << 6, _write_daif, check=_daif_at_el0
 )
 system_register("currentel", (3, 0, 4, 2, 2), lambda cpu: cpu.el.zext(64) << 2)
-ALWAYS_ZERO = const(0, 64)
 
 
 def select_stack(cpu: Cpu, spsel: Value) -> None:

@@ -10,6 +10,8 @@ from ....ir.value import Value, const
 from ...trace import Cpu
 from ..sysregs import constant, stored, system_register
 
+__all__: list[str] = []
+
 BREAKPOINTS, WATCHPOINTS = 6, 4
 
 

@@ -8,6 +8,8 @@ from ..syndromes import EL0, EL1
 from ..sysregs import constant, system_register
 from .timers import trap_to_owner
 
+__all__ = ["DZE", "ZERO_BLOCK"]
+
 # HCR_EL2: traps of identification registers.
 TID1, TID2, TID3 = 1 << 16, 1 << 17, 1 << 18
 # SCTLR_ELx: what EL0 may look at.

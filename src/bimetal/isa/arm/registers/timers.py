@@ -19,6 +19,8 @@ from ..timers import (
     virtual_counter,
 )  # fmt: skip
 
+__all__ = ["trap_to_owner"]
+
 # CNTKCTL_EL1, and CNTHCTL_EL2 with E2H and TGE: what EL0 may use.
 PCTEN, VCTEN, VTEN, PTEN = 1 << 0, 1 << 1, 1 << 8, 1 << 9
 # CNTHCTL_EL2 without E2H: what EL1 may use. With E2H the two bits stand ten higher.
