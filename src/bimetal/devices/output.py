@@ -46,13 +46,24 @@ class Output(Generic[T]):
 
 
 class Level(Output[bool]):
-    """An output with a level, ``high``, which the inputs hear of when it changes."""
+    """An output with a level, ``high``, which the inputs hear of when it changes.
 
-    __slots__ = ("high",)
+    An input that has a method ``renew`` hears by it that the output was driven high while it was
+    high: the device is at work, and still wants attention.
+    """
+
+    __slots__ = ("_renewed", "high")
 
     def __init__(self, name: str):
         super().__init__(name)
         self.high = False
+        self._renewed: list[Callable[[], None]] = []
+
+    def connect(self, target: Callable[[bool], object]) -> None:
+        super().connect(target)
+        renew: Callable[[], None] | None = getattr(target, "renew", None)
+        if renew is not None:
+            self._renewed.append(renew)
 
     def __repr__(self) -> str:
         return f"<output {self.name}, {'high' if self.high else 'low'}>"
@@ -62,6 +73,9 @@ class Level(Output[bool]):
             self.high = signal
             for target in self.targets:
                 target(signal)
+        elif signal:
+            for renew in self._renewed:
+                renew()
 
 
 class Out(Generic[T]):

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from bimetal.devices.irq.plic import Plic
+from bimetal.devices.output import Level
 
 PENDING, ENABLE, THRESHOLD, CLAIM = 0x1000, 0x2000, 0x20_0000, 0x20_0004
 
@@ -56,26 +57,58 @@ def test_from_level_to_completion() -> None:
     assert board.lines == [False] * 4
 
 
-def test_a_level_that_stays_interrupts_again_after_completion_only() -> None:
+def test_completion_alone_requests_nothing() -> None:
     board = Board()
     board.enable(1, 10)
     board.plic[10](True)
     assert board.claim(1) == 10
+    board.complete(1, 10)
+    assert not board.line(1), "the level is still high, but its device has done nothing"
+    board.plic[10](False)
     board.plic[10](True)
-    assert not board.line(1)
+    assert board.claim(1) == 10
+
+
+@pytest.mark.parametrize("how", ["rises again", "is driven high again"])
+def test_a_device_that_still_wants_attention_interrupts_again_after_completion(how: str) -> None:
+    board, irq = Board(), Level("irq")
+    irq.connect(board.plic[10])
+    board.enable(1, 10)
+    irq(True)
+    assert board.claim(1) == 10
+    if how == "rises again":
+        irq(False)
+    irq(True)
+    assert not board.line(1), "one at a time"
+    assert board.claim(1) == 0
     board.complete(1, 10)
     assert board.line(1)
     assert board.claim(1) == 10
 
 
-def test_a_level_that_drops_before_the_claim_withdraws_the_request() -> None:
+def test_a_request_is_not_withdrawn() -> None:
     board = Board()
     board.enable(0, 96)
     board.plic[96](True)
-    assert board.plic.read(PENDING + 12, 4) == 1
     board.plic[96](False)
+    assert board.plic.read(PENDING + 12, 4) == 1
+    assert board.line(0)
+    assert board.claim(0) == 96
+    board.complete(0, 96)
     assert not board.line(0)
-    assert board.claim(0) == 0
+
+
+def test_a_handler_may_disable_what_it_serves() -> None:
+    board = Board()
+    board.enable(1, 10)
+    board.plic[10](True)
+    assert board.claim(1) == 10
+    board.plic.write(ENABLE + 0x80, 4, 0)
+    board.complete(1, 10)
+    board.plic[10](False)
+    board.plic[10](True)
+    board.enable(1, 10)
+    assert board.claim(1) == 10
 
 
 def test_the_highest_priority_is_first_and_the_lowest_number_among_equals() -> None:
@@ -121,12 +154,13 @@ def test_what_the_hardware_does_not_have_stays_zero() -> None:
     assert board.plic.read(ENABLE + 12, 4) == 1
     assert board.plic.read(ENABLE + 16, 4) == 0
     assert board.plic.read(priority(5), 4) == 7
+    assert board.plic.read(priority(0), 4) == 0
 
 
 @pytest.mark.parametrize("source", [0, 10, 97, 0xFFFF_FFFF])
-def test_completing_what_is_not_enabled_changes_nothing(source: int) -> None:
+def test_completing_what_nobody_has_claimed_changes_nothing(source: int) -> None:
     board = Board()
-    board.enable(1, 9)
+    board.enable(1, 9, 10)
     board.plic[9](True)
     assert board.claim(1) == 9
     board.complete(1, source)
@@ -141,10 +175,11 @@ def test_reset_and_snapshot() -> None:
     board.plic[11](True)
     assert board.claim(1) == 10
     other.plic.load(board.plic.save())
+    other.plic[10](True)  # as its device says, after it was loaded too
     assert other.lines == [False, True, False, False]
     assert other.claim(1) == 11
     other.complete(1, 10)
-    assert other.claim(1) == 10
+    assert other.claim(1) == 0, "nobody has requested anything anew"
     board.plic.reset()
     assert board.lines == [False] * 4
     assert board.plic.read(ENABLE + 0x80, 4) == 0

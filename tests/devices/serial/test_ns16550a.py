@@ -177,6 +177,25 @@ def test_a_sender_that_does_not_ask_overruns(uart: Ns16550a) -> None:
     assert not raised(uart)
 
 
+def test_without_fifos_the_newest_byte_stays(uart: Ns16550a) -> None:
+    uart.receive(b"a")
+    uart.receive(b"bc")
+    assert uart.read(LSR, 1) == 0x63
+    assert uart.read(RBR, 1) == ord("c")
+    assert uart.read(LSR, 1) == 0x60
+    assert uart.read(RBR, 1) == ord("c"), "the register holds it until the next one comes"
+
+
+def test_enabling_the_transmitters_interrupt_again_causes_none(uart: Ns16550a) -> None:
+    uart.write(IER, 1, 0x02)
+    assert cause(uart) == THRE
+    uart.write(IER, 1, 0x02)
+    assert not raised(uart), "nothing has changed"
+    uart.write(IER, 1, 0x00)
+    uart.write(IER, 1, 0x02)
+    assert raised(uart)
+
+
 def test_clearing_the_fifo_makes_room(uart: Ns16550a, terminal: Terminal) -> None:
     uart.write(FCR, 1, 0x01)
     terminal.type(bytes(20))

@@ -13,7 +13,10 @@ class Controller(Protocol):
     name: str
 
     def set_input(self, number: int, level: bool) -> None:
-        """Drive input ``number``."""
+        """The level of input ``number`` is another."""
+
+    def renew_input(self, number: int) -> None:
+        """Input ``number`` is high, and was driven high once more."""
 
 
 class Pin:
@@ -26,6 +29,10 @@ class Pin:
 
     def __call__(self, level: bool) -> None:
         self.controller.set_input(self.number, level)
+
+    def renew(self) -> None:
+        """The output that leads here was driven high while it was high (see `Level`)."""
+        self.controller.renew_input(self.number)
 
     def __repr__(self) -> str:
         return f"{self.controller.name}[{self.number}]"

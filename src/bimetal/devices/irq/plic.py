@@ -4,8 +4,12 @@ Numbered sources on one side, contexts (a hart in a privilege mode) on the other
 priority; each context enables sources, masks priorities up to a threshold, and is told by its line
 that some source is pending. The hart then *claims* the best source and later *completes* it.
 
-Deviation: a source that drops its level before it is claimed withdraws its request, where the
-specification keeps the request pending. Saves guests the interrupts that find nothing to do.
+Gateways (chapter 3) differ with the kind of source, so what they do is the board's to say. These
+are like those of QEMU's boards, for which guests are made: a source requests an interrupt when its
+level rises, and again whenever its device does something and leaves it high, also while an earlier
+request is being served; requests are not withdrawn. Completion alone requests nothing, so a handler
+that leaves its device alone is not called for ever. It is also taken for a source that the context
+does not enable any more, which the specification has it ignore: handlers disable what they serve.
 """
 
 from __future__ import annotations
@@ -83,18 +87,21 @@ class Plic(Device):
         self._notify()
 
     def set_input(self, number: int, level: bool) -> None:
-        """Drive source ``number``."""
+        """See `Controller.set_input`. A level that is known, after `load`, requests nothing."""
         source = 1 << number
-        if level:
-            self.levels |= source
-            if not self.claimed & source:
-                self.pending |= source
-        else:
+        if not level:
             self.levels &= ~source
-            self.pending &= ~source
+        elif not self.levels & source:
+            self.levels |= source
+            self.renew_input(number)
+
+    def renew_input(self, number: int) -> None:
+        """See `Controller.renew_input`."""
+        self.pending |= 1 << number
         self._notify()
 
     def w_PRIORITY(self, index: int, written: Value) -> None:
+        self.PRIORITY[0] = 0  # there is no source of that number
         self._notify()
 
     def r_PENDING(self, index: int) -> int:
@@ -119,10 +126,9 @@ class Plic(Device):
 
     def w_CLAIM(self, index: int, written: Value) -> None:
         source = 1 << written if written <= self.sources else 0
-        if not source & self._enabled[index]:
-            raise GuestError("completion of a source that the context does not enable")
+        if not source & self.claimed:
+            raise GuestError("completion of a source that nobody has claimed")
         self.claimed &= ~source
-        self.pending |= self.levels & source
         self._notify()
 
     def _enable_bits(self, context: int) -> int:
@@ -130,9 +136,10 @@ class Plic(Device):
         return sum(word << 32 * index for index, word in enumerate(words)) & self._wired
 
     def _best(self, context: int, threshold: int) -> int:
-        """The pending source of the highest priority above ``threshold``, the lowest number among
-        equals; 0 if there is none. A claim ignores the threshold of the context."""
-        candidates = self.pending & self._enabled[context]
+        """The pending source that is not being served of the highest priority above ``threshold``,
+        the lowest number among equals; 0 if there is none. A claim ignores the threshold of the
+        context."""
+        candidates = self.pending & ~self.claimed & self._enabled[context]
         priority, best, best_priority = self.PRIORITY, 0, threshold
         while candidates:
             source = (candidates & -candidates).bit_length() - 1

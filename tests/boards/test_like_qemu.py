@@ -1,0 +1,77 @@
+"""Programs that try every device in odd ways see on our board what they see on QEMU's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bimetal import Machine
+
+PROGRAMS = Path(__file__).with_name("programs")
+COMPILER, QEMU = shutil.which("riscv64-linux-gnu-gcc"), shutil.which("qemu-system-riscv64")
+OPTIONS = (
+    "-O1 -march=rv64imac_zicsr -mabi=lp64 -mcmodel=medany -ffreestanding -nostdlib -static"
+    " -fno-pic -no-pie -fno-stack-protector -fno-tree-loop-distribute-patterns"
+    " -Wl,--build-id=none -Wl,--no-warn-rwx-segments -Wl,-z,max-page-size=4096"
+).split()
+MODERN = ("-global", "virtio-mmio.force-legacy=false")
+LIMIT = 100
+
+pytestmark = pytest.mark.skipif(
+    COMPILER is None or QEMU is None, reason="needs gcc-riscv64-linux-gnu and qemu-system-misc"
+)
+
+
+def built(name: str, folder: Path) -> Path:
+    """The program ``name``, compiled."""
+    assert COMPILER is not None
+    program = folder / f"{name}.elf"
+    script = f"-T{PROGRAMS / 'bare.ld'}"
+    command = [COMPILER, *OPTIONS, script, str(PROGRAMS / f"{name}.c"), "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True)
+    return program
+
+
+def on_qemu(program: Path, disk: Path) -> list[str]:
+    """What the program prints on QEMU's ``virt``."""
+    assert QEMU is not None
+    drive = f"if=none,id=disk,format=raw,file={disk}"
+    device = "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"
+    command = [QEMU, "-M", "virt", "-m", "64M", "-bios", "none", "-kernel", str(program), *MODERN]
+    command += ["-drive", drive, "-device", device, "-display", "none", "-serial", "stdio"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True
+    )
+    return done.stdout.decode().splitlines()
+
+
+def on_ours(program: Path, disk: Path) -> list[str]:
+    """What it prints on ours."""
+    with Machine("riscv-virt", memory="64M", bios="none", kernel=program, accel="interp") as vm:
+        vm.disk(disk)
+        vm.start()
+        assert vm.wait(LIMIT).code == 0
+        return vm.console.log.splitlines()
+
+
+@pytest.mark.parametrize("name", ["widths", "interrupts"])
+def test_the_same_on_both(tmp_path: Path, name: str) -> None:
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(1 << 20)
+    program = built(name, tmp_path)
+    expected = [without_faults(line) for line in on_qemu(program, disk)]
+    ours = on_ours(program, disk)
+    assert expected[-1] == "end"
+    assert ours == expected
+
+
+def without_faults(line: str) -> str:
+    """What a program sees of a refused access where that is no fault: 0, or nothing."""
+    if line.startswith(("time", "mtime+")):
+        return line.split(" fault")[0]
+    return re.sub(r" fault 7$", "", re.sub(r" fault 5$", " = 0", line))
