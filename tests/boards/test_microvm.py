@@ -91,6 +91,27 @@ def test_the_serial_port_speaks_and_interrupts(kernel: Path) -> None:
     assert (4, True) in pc.irqs
 
 
+def test_a_wide_port_access_is_one_of_each_port_as_on_isa(kernel: Path) -> None:
+    steps: list[Step] = [
+        Pio(0x3F8, 4, write=True, value=0x1B_07_05_41),  # transmit, interrupts, FIFOs, line
+        Pio(0x3F8 + 1, 1),
+        Pio(0x3F8 + 3, 1),
+        Pio(0x3F8 + 4, 4),
+        Pio(0x70, 2, write=True, value=0x5A_40),  # index and data of the clock's memory
+        Pio(0x71, 1),
+        Pio(0x70, 2),
+        Pio(0x71, 2),  # misaligned, and half of it where nothing is
+        Pio(0x604, 2, write=True, value=0xFFFF),  # nothing is there
+        Pio(0x600, 2, write=True, value=0xFF_34),
+    ]
+    pc = ScriptPc(steps)
+    with machine(kernel, pc) as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+        assert vm.console.log == "A"
+    assert pc.cpus[0].answers == [0x05, 0x1B, 0x00_B0_60_00, 0x5A, 0x5A_40, 0xFF_5A]
+
+
 def test_cpu_0_enters_the_kernel_and_the_others_wait(kernel: Path) -> None:
     pc = ScriptPc([write(0x600, 0x34)], [])
     with machine(kernel, pc, cpus=2, append="console=ttyS0") as vm:

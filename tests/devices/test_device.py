@@ -8,6 +8,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out, Outs
 from bimetal.devices.register import Reg, RegArray, Todo, Value
+from bimetal.memory.access import Access, Refused
 from bimetal.seam import Shutdown
 
 
@@ -86,23 +87,51 @@ def test_arrays() -> None:
 @pytest.mark.parametrize(
     ("offset", "size", "value"),
     [
-        (0x0, 8, 0xA5_0000_0010),
         (0x0, 1, 0x10),
         (0x4, 1, 0xA5),
         (0x5, 1, 0),
-        (0x2, 4, 0x00A5_0000),
+        (0x6, 2, 0),
         (0x8, 4, 0),
         (0xC, 4, 0),
         (0x100, 1, 7),
     ],
 )
-def test_reads_of_parts_and_of_several(offset: int, size: int, value: int) -> None:
+def test_reads_of_parts(offset: int, size: int, value: int) -> None:
     widget = Widget()
     assert widget.read(offset, size) == value
     assert not widget.events.counts
 
 
-def test_writes_of_parts_and_of_several() -> None:
+@pytest.mark.parametrize(("offset", "size"), [(0x0, 8), (0x2, 4), (0x10, 2), (0x10, 4), (0x4, 8)])
+def test_no_access_touches_a_neighbour(offset: int, size: int) -> None:
+    widget = Widget()
+    before = widget.save()
+    with pytest.raises(Refused, match=f"access of {size} bytes to"):
+        widget.read(offset, size)
+    with pytest.raises(Refused, match=f"access of {size} bytes to"):
+        widget.write(offset, size, 0)
+    assert widget.save() == before
+
+
+def test_what_a_device_takes_follows_from_its_registers() -> None:
+    class Words(Device):
+        ONE = Reg(0x0)
+        MISSING = Todo(0x10, size=2)
+
+    class Doubles(Device):
+        ONE = Reg(0x0, size=8)
+
+    class Declared(Words):
+        access = Access(sizes=(2, 4))
+
+    assert Words.access.sizes == (4,)
+    assert Doubles.access.sizes == (4, 8), "the halves too"
+    assert Widget.access.sizes == (1, 2, 4, 8)
+    assert Declared.access.sizes == (2, 4)
+    assert Device.access == Access()
+
+
+def test_writes_of_parts() -> None:
     widget = Widget()
     widget.write(0xC, 4, 0x1122_3344)
     widget.write(0x8, 2, 0x5566)
@@ -152,6 +181,24 @@ def test_levels_are_told_when_they_change_and_messages_always() -> None:
     assert messages == [Shutdown(), Shutdown()]
 
 
+def test_an_input_may_hear_that_a_level_is_driven_high_again() -> None:
+    class Pin:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def __call__(self, level: bool) -> None:
+            self.heard.append("high" if level else "low")
+
+        def renew(self) -> None:
+            self.heard.append("again")
+
+    widget, pin = Widget(), Pin()
+    widget.irq.connect(pin)
+    for control in (0, 1, 1, 0, 0, 1):
+        widget.write(0, 4, control)
+    assert pin.heard == ["high", "again", "low", "high"]
+
+
 def test_reset() -> None:
     widget = Widget()
     widget.write(0, 4, 0)
@@ -183,6 +230,7 @@ def test_the_declarations_document_themselves() -> None:
         "0x000014 MASKED          32 rw",
         "0x000040 DMA            256 todo transfers without the CPU",
         "0x000100 CHANNEL         16 rw   [channels] every 0x10",
+        "accesses of 1, 2, 4, 8 bytes",
         "output   irq",
         "output   power",
         "output   lanes",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.base.errors import BimetalError
+from bimetal.memory.access import ANY
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, BadAddress, Region
 from bimetal.seam import MemorySlot
@@ -15,7 +16,7 @@ from bimetal.seam import MemorySlot
 class Probe:
     """A device that remembers."""
 
-    name = "probe"
+    name, access = "probe", ANY
 
     def read(self, offset: int, size: int) -> int:
         return offset

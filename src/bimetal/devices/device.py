@@ -13,12 +13,15 @@
 A device knows neither its address, nor the time (but for a clock that the board hands in), nor a
 thread: its methods are called under the machine's lock. A device that decodes addresses its own
 way overrides `read` and `write`.
+
+An access is one of one register, or of a part of it. Which widths a device takes follows from its
+registers (their own, and halves of those of 8 bytes), unless it declares another `Access`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from bimetal.base.errors import GuestError
@@ -26,6 +29,7 @@ from bimetal.base.log import EventLog
 from bimetal.devices.output import Out, Outs
 from bimetal.devices.port import ArrayPort, Port, RegPort, make_port
 from bimetal.devices.register import Declaration, Reg, RegArray, Value
+from bimetal.memory.access import ANY, Access, Refused
 
 __all__ = ["Device", "Property"]
 
@@ -38,14 +42,16 @@ class Device:
 
     ``kind`` names the device in its address (``uart`` in ``uart@10000000``) and ``node_name``, if
     different, in a device tree; ``mmio_size`` is the number of bytes that it answers for;
-    ``compatible`` and `properties` are what a device tree says of it. ``saved`` names attributes
-    that belong to the state of the device besides its registers: plain values, lists and dicts.
+    ``compatible`` and `properties` are what a device tree says of it; ``access`` says which
+    accesses it takes. ``saved`` names attributes that belong to the state of the device besides
+    its registers: plain values, lists and dicts.
     """
 
     kind: ClassVar[str] = "device"
     node_name: ClassVar[str] = ""
     compatible: ClassVar[tuple[str, ...]] = ()
     mmio_size: int = 0x1000
+    access: Access = ANY
     saved: ClassVar[tuple[str, ...]] = ()
 
     _declared: ClassVar[dict[str, Declaration]] = {}
@@ -62,6 +68,8 @@ class Device:
         cls._ports = tuple(ports)
         cls._registers = {d.offset: port for d, port in ports if isinstance(port, RegPort)}
         cls._arrays = tuple(port for _, port in ports if isinstance(port, ArrayPort))
+        if "access" not in vars(cls) and cls._declared:
+            cls.access = _access_of(cls._declared.values())
 
     def __init__(self) -> None:
         self.name = self.kind
@@ -110,7 +118,8 @@ class Device:
     # Accesses
 
     def read(self, offset: int, size: int) -> int:
-        """Answer a guest's read of ``size`` bytes at ``offset``: little-endian, unsigned."""
+        """Answer a guest's read of ``size`` bytes at ``offset``: little-endian, unsigned. Raises
+        `Refused` for more than a register."""
         try:
             port = self._registers.get(offset)
             if port is not None and port.size == size:
@@ -119,13 +128,17 @@ class Device:
                 index, inside = divmod(offset - start, stride)
                 if inside == 0 and 0 <= index < count and row.size == size:
                     return row.get(self, index)
-            return self._gather(offset, size)
+            found, index, inside = self._at(offset, size)
+            return found.get(self, index) >> 8 * inside & (1 << 8 * size) - 1
+        except Refused:
+            raise
         except GuestError as error:
             self.guest_error(str(error))
             return 0
 
     def write(self, offset: int, size: int, value: int) -> None:
-        """Carry out a guest's write of ``size`` bytes, little-endian, at ``offset``."""
+        """Carry out a guest's write of ``size`` bytes, little-endian, at ``offset``. The rest of a
+        register keeps what is stored. Raises `Refused` for more than a register."""
         try:
             port = self._registers.get(offset)
             if port is not None and port.size == size:
@@ -136,7 +149,11 @@ class Device:
                 if inside == 0 and 0 <= index < count and row.size == size:
                     row.put(self, index, value)
                     return
-            self._scatter(offset, size, value)
+            found, index, inside = self._at(offset, size)
+            kept = found.stored(self, index) & ~((1 << 8 * size) - 1 << 8 * inside)
+            found.put(self, index, kept | value << 8 * inside)
+        except Refused:
+            raise
         except GuestError as error:
             self.guest_error(str(error))
 
@@ -144,39 +161,17 @@ class Device:
         """Count and log what the guest did wrong; execution goes on."""
         self.events.guest_error(message, detail)
 
-    def _gather(self, offset: int, size: int) -> int:
-        """A read of a part of a register, or of several."""
-        value = 0
-        for port, index, inside, done, take in self._pieces(offset, size):
-            piece = port.get(self, index) >> 8 * inside & (1 << 8 * take) - 1
-            value |= piece << 8 * done
-        return value
-
-    def _scatter(self, offset: int, size: int, value: int) -> None:
-        """A write to a part of a register, whose other bytes keep what is stored, or to several."""
-        for port, index, inside, done, take in self._pieces(offset, size):
-            ones = (1 << 8 * take) - 1
-            whole = value >> 8 * done & ones
-            if take < port.size:
-                kept = port.stored(self, index) & ~(ones << 8 * inside)
-                whole = kept | whole << 8 * inside
-            port.put(self, index, whole)
-
-    def _pieces(self, offset: int, size: int) -> Iterator[tuple[Port, int, int, int, int]]:
-        """The registers that an access covers: port, index, first byte inside the register, first
-        byte inside the access, number of bytes."""
-        done = 0
-        while done < size:
-            port, index, inside = self._at(offset + done)
-            take = min(port.size - inside, size - done)
-            yield port, index, inside, done, take
-            done += take
-
-    def _at(self, offset: int) -> tuple[Port, int, int]:
+    def _at(self, offset: int, size: int) -> tuple[Port, int, int]:
         """The port at ``offset``, the index in its row, and the byte inside the register.
 
-        Raises `GuestError` where there is nothing.
+        Raises `GuestError` where there is nothing, `Refused` for more than there is.
         """
+        port, index, inside = self._find(offset)
+        if inside + size > port.size:
+            raise Refused(f"access of {size} bytes to {port.name}, which has {port.size}")
+        return port, index, inside
+
+    def _find(self, offset: int) -> tuple[Port, int, int]:
         for start, count, stride, row in self._rows:
             index, inside = divmod(offset - start, stride)
             if 0 <= index < count and inside < row.size:
@@ -216,11 +211,18 @@ class Device:
         """The registers and outputs as text, a line each: what the documentation shows."""
         declared = sorted(cls._declared.values(), key=lambda each: each.offset)
         outputs = (f"output   {name:<14} {each.doc}" for name, each in cls._outputs.items())
-        return "\n".join(line.rstrip() for line in [*map(_describe, declared), *outputs])
+        lines = [*map(_describe, declared), f"accesses of {cls.access}", *outputs]
+        return "\n".join(line.rstrip() for line in lines)
 
 
 def _members(cls: type, kind: type) -> dict[str, Any]:
     return {name: member for name, member in vars(cls).items() if isinstance(member, kind)}
+
+
+def _access_of(declared: Iterable[Declaration]) -> Access:
+    """The accesses that registers of these sizes are made for."""
+    sizes = {each.size for each in declared if isinstance(each, Reg | RegArray)}
+    return Access(tuple(sorted(sizes | ({4} if 8 in sizes else set())))) if sizes else ANY
 
 
 def _describe(declared: Declaration) -> str:

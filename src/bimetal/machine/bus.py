@@ -6,7 +6,8 @@ from collections import Counter
 
 from bimetal.base import trace
 from bimetal.base.log import EventLog
-from bimetal.memory.space import AddressSpace, Region
+from bimetal.memory.access import Refused
+from bimetal.memory.space import AddressSpace, MmioTarget, Region
 from bimetal.seam import Mmio
 
 __all__ = ["Bus"]
@@ -17,8 +18,9 @@ NOWHERE = "nowhere"
 class Bus:
     """Accesses to one address space: memory-mapped or, on x86, ports.
 
-    Reads of nothing answer ``floating`` in every byte, where the CPU does not take them for a
-    fault; they and writes to nothing are guest errors. Call with the machine's lock held.
+    Accesses reach a device as its `Access` says. Where there is nothing, or what there is refuses,
+    reads answer ``floating`` in every byte unless the CPU takes that for a fault; all that is a
+    guest error. Call with the machine's lock held.
     """
 
     def __init__(self, space: AddressSpace, name: str, floating: int = 0):
@@ -28,52 +30,85 @@ class Bus:
         """How many went to each region, by its name, or nowhere."""
         self._floating = int.from_bytes(bytes((floating,)) * 8, "little")
         self._find = space.find
+        self._refused = False
         self._tracing = trace.enabled("mmio")
 
     def serve(self, access: Mmio) -> None:
-        """Carry out an access to memory, and say whether there is nothing."""
-        address, region = access.address, self._find(access.address)
-        access.fault = region is None
+        """Carry out an access to memory, and say whether it, or a part of it, was refused."""
+        self._refused = False
         if access.write:
-            self._write(region, address, access.size, access.value)
+            self.write(access.address, access.size, access.value)
         else:
-            access.value = self._read(region, address, access.size)
+            access.value = self.read(access.address, access.size)
+        access.fault = self._refused
 
     def read(self, address: int, size: int) -> int:
         """The ``size`` bytes at ``address``, little-endian, unsigned."""
-        return self._read(self._find(address), address, size)
-
-    def write(self, address: int, size: int, value: int) -> None:
-        """Store ``value`` of ``size`` bytes at ``address``."""
-        self._write(self._find(address), address, size, value)
-
-    def _read(self, region: Region | None, address: int, size: int) -> int:
-        if region is None:
-            self.events.guest_error(f"read where nothing is, in {_area(address)}", hex(address))
-            value = self._floating & (1 << 8 * size) - 1
-        elif region.device is not None:
-            value = region.device.read(address - region.base, size)
-        else:
-            value = self._memory(region, address, size)
+        region = self._find(address)
         self.accesses[region.name if region else NOWHERE] += 1
+        try:
+            if region is None:
+                raise Refused(f"read where nothing is, in {_area(address)}")
+            if region.device is None:
+                value = self._memory(region, address, size)
+            elif size & region.whole and not address & size - 1:
+                value = region.device.read(address - region.base, size)
+            else:
+                value = self._read_in_pieces(region, region.device, address, size)
+        except Refused as error:
+            self._refuse(region, address, error)
+            value = self._floating & (1 << 8 * size) - 1
         if self._tracing:
             self._trace(region, address, f"read {size} -> {value:#x}")
         return value
 
-    def _write(self, region: Region | None, address: int, size: int, value: int) -> None:
+    def write(self, address: int, size: int, value: int) -> None:
+        """Store ``value`` of ``size`` bytes at ``address``."""
+        region = self._find(address)
         self.accesses[region.name if region else NOWHERE] += 1
         if self._tracing:
             self._trace(region, address, f"write {size} <- {value:#x}")
-        if region is None:
-            self.events.guest_error(f"write where nothing is, in {_area(address)}", hex(address))
-        elif region.device is not None:
-            region.device.write(address - region.base, size, value)
-        elif region.memory is not None and region.memory.readonly:
+        try:
+            if region is None:
+                raise Refused(f"write where nothing is, in {_area(address)}")
+            if region.device is None:
+                self._store(region, address, size, value)
+            elif size & region.whole and not address & size - 1:
+                region.device.write(address - region.base, size, value)
+            else:
+                self._write_in_pieces(region, region.device, address, size, value)
+        except Refused as error:
+            self._refuse(region, address, error)
+
+    def _refuse(self, region: Region | None, address: int, why: Refused) -> None:
+        self._refused = True
+        where = f"{region.name}: " if region else ""
+        self.events.guest_error(f"{where}{why}", hex(address))
+
+    def _read_in_pieces(self, region: Region, device: MmioTarget, address: int, size: int) -> int:
+        step = _step(region, address, size)
+        if region.access.lowest and step < size and not address % size:
+            return device.read(address - region.base, step)
+        return sum(self.read(address + n, step) << 8 * n for n in range(0, size, step))
+
+    def _write_in_pieces(
+        self, region: Region, device: MmioTarget, address: int, size: int, value: int
+    ) -> None:
+        step = _step(region, address, size)
+        ones = (1 << 8 * step) - 1
+        if region.access.lowest and step < size and not address % size:
+            device.write(address - region.base, step, value & ones)
+            return
+        for n in range(0, size, step):
+            self.write(address + n, step, value >> 8 * n & ones)
+
+    def _store(self, region: Region, address: int, size: int, value: int) -> None:
+        if region.memory is not None and region.memory.readonly:
             self.events.guest_error(f"write to the read-only {region.name}", hex(address))
-        else:
-            for index, byte in enumerate(value.to_bytes(size, "little")):
-                if self._find(address + index) is region:
-                    self.space.write(address + index, bytes((byte,)))
+            return
+        for index, byte in enumerate(value.to_bytes(size, "little")):
+            if self._find(address + index) is region:
+                self.space.write(address + index, bytes((byte,)))
 
     def _memory(self, region: Region, address: int, size: int) -> int:
         """An access to memory that a CPU did not do itself: one across the end of a slot, say."""
@@ -83,6 +118,19 @@ class Bus:
     def _trace(self, region: Region | None, address: int, what: str) -> None:
         where = f"{region.name}+{address - region.base:#x}" if region else f"{address:#x}"
         trace.emit("mmio", f"{where} {what}")
+
+
+def _step(region: Region, address: int, size: int) -> int:
+    """How many bytes at once an access is carried out that is not `Region.whole`.
+
+    A misaligned one goes byte by byte, as software does it that emulates such accesses. Raises
+    `Refused` for a size that the device does not take.
+    """
+    if address % size:
+        return 1
+    if size not in region.access.sizes:
+        raise Refused(f"no access of {size} bytes")
+    return region.access.width if region.access.width < size else size // 2
 
 
 def _area(address: int) -> str:

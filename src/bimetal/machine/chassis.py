@@ -19,6 +19,7 @@ from bimetal.devices.output import Level, Line, Output
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
+from bimetal.memory.access import Access
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
 from bimetal.seam import Cpu, InterruptController, Shutdown
@@ -126,7 +127,7 @@ class Chassis:
         device.rename(f"{device.kind}@{at:x}")
         _connect(device, wires)
         self.placements.append(Placement(device, at, wires))
-        region = Region(at, device.mmio_size, device.name, device=device)
+        region = Region(at, device.mmio_size, device.name, device=device, access=device.access)
         if isinstance(device, PFlash):
             region.memory, region.direct = device.direct_memory, device.direct.high
             device.direct.connect(partial(self.space.set_direct, region))
@@ -138,11 +139,15 @@ class Chassis:
     ) -> AnyDevice:
         """Put ``device`` at the x86 I/O port ``port``, otherwise as `add`.
 
-        ``size`` is the number of ports, if it is not that of the device's addresses."""
+        ``size`` is the number of ports, if it is not that of the device's addresses. An access
+        that is wider than the device is cut into accesses to the ports that follow, as on ISA."""
         device.rename(f"{device.kind}@{port:x}")
         _connect(device, wires)
         self.placements.append(Placement(device, port, wires, port=True))
-        self.ports.add_device(device, port, size or device.mmio_size)
+        access = Access(width=device.access.width)
+        self.ports.add(
+            Region(port, size or device.mmio_size, device.name, device=device, access=access)
+        )
         return device
 
     def line(self, cpu: int, line: int) -> CpuLine:

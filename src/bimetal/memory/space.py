@@ -8,10 +8,11 @@ come out as exits and are answered by the device that `AddressSpace.find` names.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bimetal.base.errors import GuestError
+from bimetal.memory.access import ANY, Access
 from bimetal.memory.ram import Ram
 from bimetal.seam import MemorySlot
 
@@ -30,12 +31,16 @@ class MmioTarget(Protocol):
     """What answers accesses that no memory answers: a device, as the address space sees it."""
 
     name: str
+    access: Access
+    """The accesses that it takes: the bus makes no others."""
 
     def read(self, offset: int, size: int) -> int:
-        """The ``size`` bytes at ``offset`` as a little-endian unsigned integer."""
+        """The ``size`` bytes at ``offset`` as a little-endian unsigned integer. Raises
+        `Refused`."""
 
     def write(self, offset: int, size: int, value: int) -> None:
-        """Store ``value``, an unsigned integer of ``size`` bytes, at ``offset``."""
+        """Store ``value``, an unsigned integer of ``size`` bytes, at ``offset``. Raises
+        `Refused`."""
 
 
 @dataclass(slots=True)
@@ -43,7 +48,8 @@ class Region:
     """A stretch of guest-physical addresses with a memory, a device, or both.
 
     With both (a flash chip), CPUs read the memory while ``direct`` holds and everything else goes
-    to the device.
+    to the device. ``access`` is that of the device, or what the bus makes of it, and ``whole`` the
+    sizes that need no second look.
     """
 
     base: int
@@ -52,6 +58,11 @@ class Region:
     memory: Ram | None = None
     device: MmioTarget | None = None
     direct: bool = True
+    access: Access = ANY
+    whole: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.whole = self.access.whole(self.base, self.size)
 
     @property
     def last(self) -> int:
@@ -93,7 +104,7 @@ class AddressSpace:
 
     def add_device(self, device: MmioTarget, base: int, size: int) -> Region:
         """Let ``device`` answer in ``size`` bytes from ``base`` on."""
-        return self.add(Region(base, size, device.name, device=device))
+        return self.add(Region(base, size, device.name, device=device, access=device.access))
 
     def add(self, region: Region) -> Region:
         """Place ``region``. Raises ValueError that names both parties of an overlap."""

@@ -7,6 +7,7 @@ import pytest
 
 from bimetal.base.errors import BimetalError
 from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.memory.access import Refused
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
 
@@ -168,10 +169,24 @@ def test_a_transfer_goes_on_after_a_snapshot() -> None:
     assert other.space.read(RAM + 0x1000, 10 << 20) == b"x" * (10 << 20)
 
 
-@pytest.mark.parametrize(("offset", "size"), [(0, 4), (8, 1), (8, 4), (0xA, 2), (0x14, 2)])
-def test_other_writes_are_guest_errors(offset: int, size: int) -> None:
+@pytest.mark.parametrize(("offset", "size"), [(8, 1), (8, 4), (0xA, 2), (0x10, 2), (0x14, 2)])
+def test_registers_refuse_writes_of_other_widths(offset: int, size: int) -> None:
     firmware = Firmware()
-    firmware.device.write(offset, size, 0)
+    with pytest.raises(Refused, match=f"write of {size} bytes"):
+        firmware.device.write(offset, size, 0)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(1, 1), (4, 4), (8, 2), (8, 8), (0xC, 4)])
+def test_where_nothing_is_to_be_read(offset: int, size: int) -> None:
+    firmware = Firmware()
+    with pytest.raises(Refused, match="nothing to read"):
+        firmware.device.read(offset, size)
+    assert firmware.item(Item.SIGNATURE, 4) == b"QEMU"
+
+
+def test_items_are_not_written() -> None:
+    firmware = Firmware()
+    firmware.device.write(DATA, 4, 0)
     assert sum(firmware.device.events.counts.values()) == 1
 
 

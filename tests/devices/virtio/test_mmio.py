@@ -77,7 +77,7 @@ def test_what_a_probe_reads() -> None:
     assert guest.read(0x000).to_bytes(4, "little") == b"virt"
     assert guest.read(0x004) == 2
     assert guest.read(DEVICE_ID) == 99
-    assert guest.read(0x00C).to_bytes(4, "little") == b"BMTL"
+    assert guest.read(0x00C).to_bytes(4, "little") == b"QEMU"
     assert guest.read(STATUS) == 0
     assert guest.offered == VERSION_1 | INDIRECT_DESC | EVENT_IDX | 1 << 3
     guest.write(DEVICE_FEATURES_SEL, 2)
@@ -241,11 +241,23 @@ def test_the_configuration_is_read_in_any_size_and_guards_its_end() -> None:
     guest = Guest(device)
     assert guest.read(CONFIG, 8) == 0x0706_0504_0302_0100
     assert guest.read(CONFIG + 3, 1) == 3
-    assert guest.read(CONFIG + 6, 4) == 0x0706, "beyond the end there are zeroes"
-    assert guest.read(CONFIG + 0xF8, 8) == 0
+    assert guest.read(CONFIG + 4, 4) == 0x0706_0504
+    assert guest.read(CONFIG + 6, 4) == 0xFFFF_FFFF, "not wholly inside"
+    assert guest.read(CONFIG + 0xF8, 2) == 0xFFFF
     guest.write(CONFIG, 1, 1)
     assert guest.read(CONFIG, 1) == 0
     assert device.events.counts["guest error: write to the read-only configuration"] == 1
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 1), (0, 2), (2, 2), (0x70, 1), (0x50, 2), (1, 4)])
+def test_registers_are_accessed_by_whole_words_only(offset: int, size: int) -> None:
+    guest = Guest(Echo())
+    guest.negotiate(VERSION_1)
+    before = guest.slot.save()
+    assert guest.read(offset, size) == 0
+    guest.write(offset, 0, size)
+    assert guest.slot.save() == before
+    assert sum(guest.slot.events.counts.values()) == 2
 
 
 def test_a_change_of_configuration_is_announced() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bimetal.base.errors import BimetalError, GuestError
 from bimetal.devices.device import Device, Property
+from bimetal.memory.access import Refused
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["FwCfg", "Item"]
@@ -102,13 +103,12 @@ class FwCfg(Device):
     # What the guest does
 
     def read(self, offset: int, size: int) -> int:
-        if offset < DATA + 8:
+        if offset == DATA:
             return int.from_bytes(self._take(size), "little")
         if DMA <= offset < DMA + 8:
             part = DMA_SIGNATURE[offset - DMA :][:size]
             return int.from_bytes(part, "little")
-        self.guest_error(f"read of {offset:#x}, where there is nothing to read")
-        return 0
+        raise Refused(f"read of {offset:#x}, where there is nothing to read")
 
     def write(self, offset: int, size: int, value: int) -> None:
         number = int.from_bytes(value.to_bytes(size, "little"), "big")
@@ -120,8 +120,10 @@ class FwCfg(Device):
             self._transfer(self.dma_high << 32 | number)
         elif (offset, size) == (DMA, 8):
             self._transfer(number)
+        elif offset == DATA:
+            self.guest_error("write to an fw_cfg item")
         else:
-            self.guest_error(f"write of {size} bytes at {offset:#x}")
+            raise Refused(f"write of {size} bytes at {offset:#x}")
 
     def _select(self, number: int) -> None:
         self.selected, self.position = number, 0

@@ -18,6 +18,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device, Property
 from bimetal.devices.flash.cfi import Geometry, cfi_table
 from bimetal.devices.output import Out
+from bimetal.memory.access import Access
 from bimetal.memory.ram import Ram
 
 __all__ = ["FlashStore", "PFlash"]
@@ -66,6 +67,7 @@ class PFlash(Device):
     def __init__(self, geometry: Geometry, store: FlashStore | None = None):
         self.geometry, self.store = geometry, store
         self.mmio_size = geometry.size
+        self.access = Access(width=geometry.width)
         if store is not None and not store.readonly and store.size != geometry.size:
             raise ValueError(f"a store of {store.size} bytes for a flash of {geometry.size}")
         self._cfi = cfi_table(geometry)

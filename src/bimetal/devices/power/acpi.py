@@ -9,6 +9,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 from bimetal.seam import Shutdown, ShutdownKind
 
 __all__ = ["POWER_OFF", "RESET", "AcpiPower"]
@@ -23,6 +24,7 @@ class AcpiPower(Device):
 
     kind = "acpi-power"
     mmio_size = 4
+    access = Access(width=1)
 
     SLEEP_CONTROL = Reg(0, size=1, writable=0, SLP_TYP=(4, 2), SLP_EN=5, doc="write-only")
     SLEEP_STATUS = Reg(1, size=1, writable=0, WAK_STS=7, doc="this machine never wakes up")

@@ -11,6 +11,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 from bimetal.seam import Shutdown, ShutdownKind
 
 __all__ = ["I8042"]
@@ -25,6 +26,7 @@ class I8042(Device):
 
     kind = "i8042"
     mmio_size = 5
+    access = Access(width=1)
     saved = ("output_follows",)
 
     DATA = Reg(0, size=1, writable=0, doc="port 60")

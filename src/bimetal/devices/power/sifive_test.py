@@ -9,6 +9,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 from bimetal.seam import Shutdown, ShutdownKind
 
 __all__ = ["FAIL", "PASS", "RESET", "SifiveTest"]
@@ -21,6 +22,7 @@ class SifiveTest(Device):
 
     kind = "test"
     compatible = ("sifive,test1", "sifive,test0", "syscon")
+    access = Access(sizes=(2, 4))
 
     FINISHER = Reg(0x0, writable=0, STATUS=(15, 0), CODE=(31, 16), doc="write-only")
 

@@ -17,6 +17,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 
 __all__ = ["CENTURY", "CmosRtc"]
 
@@ -45,6 +46,7 @@ class CmosRtc(Device):
 
     kind = "cmos"
     mmio_size = 2
+    access = Access(width=1)
     saved = ("cells", "moved_ns")
 
     INDEX = Reg(0, size=1, ADDRESS=(6, 0), NMI_OFF=7, doc="which cell DATA is")

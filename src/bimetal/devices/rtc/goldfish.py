@@ -13,6 +13,7 @@ from bimetal.base.clock import Clock
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 
 __all__ = ["GoldfishRtc"]
 
@@ -24,6 +25,7 @@ class GoldfishRtc(Device):
 
     kind = node_name = "rtc"
     compatible = ("google,goldfish-rtc",)
+    access = Access(sizes=(4, 8), width=4)
     saved = ("moved_ns", "alarm_ns")
 
     TIME_LOW = Reg(0x00, writable=0, doc="reading latches TIME_HIGH, writing sets both")

@@ -15,6 +15,7 @@ from bimetal.devices.chars import Chars
 from bimetal.devices.device import Device, Property
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.memory.access import Access
 
 __all__ = ["Ns16550a"]
 
@@ -38,6 +39,7 @@ class Ns16550a(Device):
     kind, node_name = "uart", "serial"
     compatible = ("ns16550a",)
     mmio_size = 0x100
+    access = Access(width=1, lowest=True)
     saved = ("divisor", "received", "thre_pending", "timeout_pending")
 
     RBR = Reg(0, size=1, writable=0, doc="receive, transmit; with DLAB the divisor's low half")
@@ -84,9 +86,13 @@ class Ns16550a(Device):
         return 0 if self.MCR.LOOP else self._capacity() - len(self.received)
 
     def receive(self, data: bytes) -> None:
-        """Take input from the far end; what does not fit is lost, as an overrun."""
+        """Take input from the far end; what does not fit is lost, as an overrun: the newest byte
+        with FIFOs, the one before it without (8.4)."""
         fits = self._capacity() - len(self.received)
-        self.received += data[:fits]
+        if self.FCR.ENABLE:
+            self.received += data[:fits]
+        else:
+            self.received[:] = (self.received + data)[-1:]
         self.LSR |= LSR_DR if len(data) <= fits else LSR_DR | LSR_OE
         self.timeout_pending = False
         self._start_timeout()
@@ -98,8 +104,8 @@ class Ns16550a(Device):
         if self.LCR.DLAB:
             return self.divisor & 0xFF
         if not self.received:
-            return 0
-        byte = self.received.pop(0)
+            return 0 if self.FCR.ENABLE else self.RBR
+        self.RBR = byte = self.received.pop(0)
         self.timeout_pending = False
         if not self.received:
             self.LSR &= ~LSR_DR
@@ -129,7 +135,10 @@ class Ns16550a(Device):
         if self.LCR.DLAB:
             self.divisor = written << 8 | self.divisor & 0xFF
             return
-        if written.THRE and not self.IER.THRE:
+        changed = (written ^ self.IER) & 0x0F
+        if not changed:
+            return  # which causes no interrupt
+        if changed & written & IER_THRE:
             self.thre_pending = True
         self.IER = written & 0x0F
         self._update()

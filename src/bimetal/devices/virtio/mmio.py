@@ -14,13 +14,18 @@ from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
+from bimetal.memory.access import Access
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["VirtioMmio"]
 
 MAGIC = int.from_bytes(b"virt", "little")
 VERSION = 2
-VENDOR = int.from_bytes(b"BMTL", "little")
+VENDOR = int.from_bytes(b"QEMU", "little")
+"""Teaching systems look for this number, and for no other."""
+
+REGISTER = 4
+"""The only width by which registers are accessed (4.2.2.2)."""
 
 NOTIFY, CONFIG = 0x050, 0x100
 """Where queues are notified, and where the configuration of the device begins."""
@@ -42,6 +47,7 @@ class VirtioMmio(Device):
     kind = "virtio_mmio"
     compatible = ("virtio,mmio",)
     mmio_size = 0x200
+    access = Access(width=REGISTER)
 
     MAGIC_VALUE = Reg(0x000, reset=MAGIC, readonly=True, doc='"virt"')
     VERSION = Reg(0x004, reset=VERSION, readonly=True)
@@ -110,19 +116,26 @@ class VirtioMmio(Device):
         self.device.load(state["device"])
         self._drive()
 
-    # The configuration, of which drivers read and write any 1, 2, 4 or 8 bytes
+    # The registers, and the configuration, of which drivers read and write 1, 2, 4 or 8 bytes
 
     def read(self, offset: int, size: int) -> int:
-        if offset < CONFIG:
-            return super().read(offset, size)
-        at = offset - CONFIG
-        return int.from_bytes(self.device.config[at : at + size], "little")
+        if offset >= CONFIG:
+            field = self.device.config[offset - CONFIG :][:size]
+            # A field that is not wholly there reads as ones, which is what drivers meet elsewhere.
+            return int.from_bytes(field if len(field) == size else b"\xff" * size, "little")
+        return super().read(offset, size) if self._is_register(offset, size) else 0
 
     def write(self, offset: int, size: int, value: int) -> None:
-        if offset < CONFIG:
-            super().write(offset, size, value)
-        else:
+        if offset >= CONFIG:
             self.device.config_written(offset - CONFIG, value.to_bytes(size, "little"))
+        elif self._is_register(offset, size):
+            super().write(offset, size, value)
+
+    def _is_register(self, offset: int, size: int) -> bool:
+        if size == REGISTER and offset % REGISTER == 0:
+            return True
+        self.guest_error(f"access of {size} bytes to the register at {offset & -REGISTER:#x}")
+        return False
 
     # Interrupts
 
