@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -403,8 +404,27 @@ def test_what_is_not_supported_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = create(tmp_path / "disk.qcow2", **options)
-    with pytest.raises(BimetalError, match=message):
+    with pytest.raises(BimetalError, match=message) as caught:
         open_disk(str(path), readonly=True)
+    subprocess.run(caught.value.remedy.partition(": ")[2], shell=True, check=True)
+    with closing(open_disk(str(tmp_path / "disk-2.qcow2"))) as disk:
+        assert disk.read(0, SIZE) == bytes(SIZE)
+
+
+def test_an_encrypted_image_is_told_how_to_be_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a,disk.qcow2"
+    (tmp_path / "PASSWORD_FILE").write_text("secret")
+    options = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
+    secret = "secret,id=key,file=PASSWORD_FILE"
+    img("create", "-q", "-f", "qcow2", "--object", secret, "-o", options, path, str(SIZE))
+    with pytest.raises(BimetalError, match="encryption") as caught:
+        open_disk(str(path))
+    subprocess.run(caught.value.remedy.partition(": ")[2], shell=True, check=True)
+    with closing(open_disk(str(tmp_path / "a,disk-2.qcow2"))) as disk:
+        assert disk.read(0, SIZE) == bytes(SIZE)
 
 
 def test_narrow_reference_counts_are_for_reading_only(tmp_path: Path) -> None:

@@ -122,12 +122,18 @@ def test_what_guests_keep_on_disks_is_raw(data: bytes) -> None:
     assert recognise(data[:512], data[-512:]) is None
 
 
-def test_a_compressed_image_is_no_qcow2_for_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("gz", "gzip -dc"), ("vdi", "convert -f vdi"), ("qcow", "convert -f qcow ")],
+)
+def test_what_is_another_format_is_no_qcow2_for_its_name(
+    tmp_path: Path, name: str, remedy: str
+) -> None:
     path = tmp_path / "disk.qcow2"
-    path.write_bytes(gzip.compress(CONTENT))
-    with pytest.raises(BimetalError, match="compressed with gzip") as caught:
+    path.write_bytes(FILES[name][0])
+    with pytest.raises(BimetalError, match=re.escape(FILES[name][1])) as caught:
         open_disk(str(path))
-    assert "gzip -dc" in caught.value.remedy
+    assert remedy in caught.value.remedy
 
 
 # Remedies: each is carried out

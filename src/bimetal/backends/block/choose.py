@@ -132,9 +132,9 @@ def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str,
 
 def _check_qcow2(file: ImageFile, purpose: Purpose) -> None:
     """Raise `BimetalError` for what does not even begin like qcow2."""
-    if os.pread(file.fd, len(MAGIC), 0) == MAGIC:
-        return
     path, kind = file.path, _look_at(file)
+    if kind in (None, QCOW2_IMAGE) and os.pread(file.fd, len(MAGIC), 0) == MAGIC:
+        return
     if purpose.over is not None:
         remedy = f"if it is raw, say so: {rebase_command(purpose.over, RAW, purpose.name)}"
     elif kind is not None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from struct import Struct
 
 from bimetal.backends.block.block import SECTOR
+from bimetal.backends.block.commands import convert_command, quoted, unused
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.formats import QCOW2
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["MAGIC", "Header", "peek_backing", "read_header"]
@@ -33,6 +35,9 @@ _FEATURES = {
     COMPRESSION: "another compression than zlib",
     EXTENDED_L2: "extended L2 entries",
 }
+
+NEWER = "have the program that made it write a plain image of version 3"
+"""What helps against features and versions that came later."""
 
 CLUSTER_BITS = range(9, 22)
 L1_LIMIT = 32 << 20
@@ -74,9 +79,9 @@ def read_header(file: ImageFile) -> Header:
         l1_entries, l1_offset, reference_offset, reference_clusters, _, _,
     ) = _VERSION_2.unpack_from(first)  # fmt: skip
     if version not in (2, 3):
-        raise _refused(path, f"version {version}")
+        raise _refused(path, f"version {version}", NEWER)
     if encryption:
-        raise _refused(path, "encryption")
+        raise _encrypted(path)
     if cluster_bits not in CLUSTER_BITS:
         raise _damaged(path, f"its clusters have 2**{cluster_bits} bytes")
     features = autoclear = 0
@@ -115,7 +120,7 @@ def _check_features(path: str, features: int) -> None:
             raise _refused(path, what)
     unknown = features & ~(DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2)
     if unknown:
-        raise _refused(path, f"features {unknown:#x}")
+        raise _refused(path, f"features {unknown:#x}", NEWER)
 
 
 def _check_tables(file: ImageFile, header: Header) -> None:
@@ -164,13 +169,28 @@ def _backing_format(first: bytes, at: int) -> str | None:
 
 def _damaged(path: str, why: str) -> BimetalError:
     return BimetalError(
-        f"{path!r} is no sound qcow2 image: {why}", "check it: qemu-img check PATH", ExitCode.DATA
+        f"{path!r} is no sound qcow2 image: {why}",
+        f"copy it again, if there is another; more tells: qemu-img check -f qcow2 {quoted(path)}",
+        ExitCode.DATA,
     )
 
 
-def _refused(path: str, what: str) -> BimetalError:
+def _refused(path: str, what: str, remedy: str = "") -> BimetalError:
+    order = convert_command(path, QCOW2, unused(path))
     return BimetalError(
         f"the qcow2 image {path!r} has {what}, which is not supported",
-        "convert it: qemu-img convert -O qcow2 OLD NEW",
+        remedy or f"make another one of it: {order}",
         ExitCode.DATA,
+    )
+
+
+def _encrypted(path: str) -> BimetalError:
+    """The error for an image of which only QEMU has the key."""
+    options = "driver=qcow2,encrypt.key-secret=key,file.filename=" + path.replace(",", ",,")
+    return _refused(
+        path,
+        "encryption",
+        "make another one of it, which is not encrypted: qemu-img convert --object "
+        f"secret,id=key,file=PASSWORD_FILE --image-opts {quoted(options)} "
+        f"-O qcow2 {quoted(unused(path))}",
     )
