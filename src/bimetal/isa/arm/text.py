@@ -55,6 +55,32 @@ def shifted(amount: str) -> CompositeKind:
     return tail(r"(?:\s*,\s*(?:lsl|lsr|asr|ror)\s+#?\d+)?", show, read)
 
 
+def extend(r: str) -> CompositeKind:
+    """``w3, sxtw #2``: a register, how it is extended, and a shift left by up to 4.
+
+    The plain form of a width (UXTW of w, UXTX of x) is always written, as it has to be where the
+    stack pointer is not named.
+    """
+
+    def show(fields: Mapping[str, int]) -> str:
+        option, amount = fields["option"], fields["imm3"]
+        name = (X_NAMES if r == "x" and option & 3 == 3 else W_NAMES)[fields["Rm"]]
+        return f"{name}, {EXTENDS[option]}" + (f" #{amount}" if amount else "")
+
+    def read(text: str) -> dict[str, int]:
+        name, _, rest = text.partition(",")
+        kind, _, amount = rest.strip().partition(" ")
+        option = EXTENDS.index(kind)
+        names = X_NAMES if r == "x" and option & 3 == 3 else W_NAMES
+        return {
+            "Rm": names.index(name.strip()),
+            "option": option,
+            "imm3": int(amount.strip(" #") or "0", 0),
+        }
+
+    return tail(rf"[wx]\w+\s*,\s*(?:{'|'.join(EXTENDS)})(?:\s+#\d+)?", show, read)
+
+
 def by_twelve() -> CompositeKind:
     """``, lsl #12``: the field ``sh`` of immediates."""
     return tail(
@@ -165,6 +191,8 @@ KINDS: dict[str, Kind] = {
     **{f"i{scale}": hash_number(scale=scale) for scale in (2, 4, 8, 16)},
     **{f"is{scale}": hash_number(is_signed=True, scale=scale) for scale in (2, 4, 8, 16)},
     "shift6": shifted("imm6"),
+    "extend_w": extend("w"),
+    "extend_x": extend("x"),
     "sh12": by_twelve(),
     "hw": by_halfwords(),
     "mask32": _masks(32),
