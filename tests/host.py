@@ -25,9 +25,13 @@ PACKAGES = {
     "cpio": "cpio",
     "dpkg-deb": "dpkg",
     "dtc": "device-tree-compiler",
+    "fdtoverlay": "device-tree-compiler",
     "gzip": "gzip",
     "iasl": "acpica-tools",
     "losetup": "mount",
+    "lz4": "lz4",
+    "lzma": "xz-utils",
+    "mkimage": "u-boot-tools",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
@@ -40,6 +44,7 @@ PACKAGES = {
     "riscv64-linux-gnu-ld": "gcc-riscv64-linux-gnu",
     "unzip": "unzip",
     "xz": "xz-utils",
+    "zstd": "zstd",
 }
 """The package that brings each program, itself or by what it depends on."""
 

@@ -150,9 +150,9 @@ def test_more_than_three_gigabytes_go_around_the_hole(kernel: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda path: path.write_bytes(b"\x13" * 4096), "is no kernel for this board"),
+        (lambda path: path.write_bytes(b"\x13" * 4096), "is not a kernel for this board"),
         (lambda path: path.write_bytes(bzimage()[:1000]), "is damaged"),
-        (lambda path: path.write_bytes(bzimage(init_size=1 << 29)), "the machine has none there"),
+        (lambda path: path.write_bytes(bzimage(init_size=1 << 29)), "give it at least 528 MiB"),
     ],
     ids=["raw", "truncated", "large"],
 )

@@ -110,10 +110,11 @@ def test_bad_input_is_answered(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    firmware = [] if "--bios" in words else ["--bios", "none"]
+    others = [] if "--bios" in words else ["--bios", "none"]
+    others += [] if "--serial" in words else ["--serial", "none"]
     monkeypatch.chdir(files)
     with pytest.raises(SystemExit) as end:
-        main(["run", "--serial", "none", *firmware, *words.split()])
+        main(["run", *others, *words.split()])
     ended, said = end.value.code, capsys.readouterr().err
     assert isinstance(ended, int)
     assert ended == code or (code is None and 0 < ended < 128), said

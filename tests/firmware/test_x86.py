@@ -9,13 +9,23 @@ import pytest
 from bimetal.base.errors import BimetalError
 from bimetal.firmware.linux_x86 import is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
+from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment
 from bimetal.firmware.pvh import load_pvh, start_info
 from bimetal.firmware.x86_modes import gdt, long_mode, page_tables, protected_mode
+from bimetal.memory.ram import Ram
+from bimetal.memory.space import AddressSpace
 from tests.kvm_bed.hello import LOAD_AT, hello_kernel
 
 SETUP_SECTORS = 3
 CODE = bytes(range(256)) * 4
+
+
+def pc() -> MemoryRoom:
+    """Memory as a PC has it."""
+    space = AddressSpace()
+    space.add_memory(Ram("ram", 32 << 20), 0)
+    return MemoryRoom(space, 1 << 20)
 
 
 def bzimage(
@@ -90,20 +100,20 @@ def test_the_initrd_lies_high_and_not_on_the_kernel() -> None:
 
 
 def test_pvh_begins_where_the_note_says() -> None:
-    kernel = load_pvh(hello_kernel(), "hello")
+    kernel = load_pvh(hello_kernel(), "hello", pc())
     assert kernel.entry == kernel.start == LOAD_AT
 
 
 def test_an_elf_file_without_the_note() -> None:
     image = hello_kernel().replace(b"Xen\0", b"Yen\0")
     with pytest.raises(BimetalError, match="without a PVH entry point"):
-        load_pvh(image, "hello")
+        load_pvh(image, "hello", pc())
 
 
 @pytest.mark.parametrize("length", [10, 63, 100, 200])
 def test_a_truncated_elf_file(length: int) -> None:
     with pytest.raises(BimetalError, match="hello"):
-        load_pvh(hello_kernel()[:length], "hello")
+        load_pvh(hello_kernel()[:length], "hello", pc())
 
 
 def test_the_start_info() -> None:

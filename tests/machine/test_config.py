@@ -16,8 +16,6 @@ from tests.machine.conftest import Script
     ("options", "cause", "code"),
     [
         ({"board": "toaster"}, "there is no board 'toaster'", 64),
-        ({"kernel": None}, "a machine cannot have nothing to run", 64),
-        ({"kernel": None, "bios": "none"}, "a machine cannot have nothing to run", 64),
         ({"kernel": None, "initrd": "x", "bios": "x"}, "an initrd without a kernel", 64),
         ({"cpus": 0}, "a machine cannot have 0 CPUs", 64),
         ({"cpus": 65}, "a machine cannot have 65 CPUs", 64),
@@ -31,6 +29,8 @@ from tests.machine.conftest import Script
         ({"kernel_format": "zip"}, "a kernel of the format 'zip'", 64),
         ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
         ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),
+        ({"dtb": "/missing/x.dtb"}, "the device tree /missing/x.dtb cannot be read: No such", 66),
+        ({"dtb_overlays": ["/a.dtbo"]}, "the overlay /a.dtbo cannot be read: No such", 66),
         ({"bios": "/missing/fw.bin"}, "the bios /missing/fw.bin cannot be read: No such", 66),
         ({"serial": "telegraph"}, "'telegraph' is no place for a console", 64),
     ],
@@ -79,6 +79,14 @@ def test_more_memory_than_any_host_has(kernel: Path, memory: str) -> None:
         vm.start()
     assert caught.value.exit_code == ExitCode.USAGE
     assert "less memory" in caught.value.remedy
+
+
+@pytest.mark.parametrize("options", [{}, {"bios": "none"}])
+def test_a_machine_with_nothing_to_run_does_not_start(options: dict[str, Any]) -> None:
+    with Machine(**options) as vm, pytest.raises(BimetalError, match="nothing to run") as caught:
+        vm.start()
+    assert caught.value.remedy
+    assert caught.value.exit_code == 64
 
 
 def test_an_accelerator_that_does_not_exist(kernel: Path) -> None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, KIB, MIB
 from bimetal.firmware.acpi import AcpiDevice, Power, build_tables
-from bimetal.firmware.compression import decompress
-from bimetal.firmware.elf import is_elf
+from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
+from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.pvh import load_pvh, start_info
+from bimetal.firmware.recognise import no_program
+from bimetal.firmware.unpack import X86_BOARD, plain_ramdisk, unpack
 from bimetal.firmware.x86_modes import (
     gdt,
     long_mode,
@@ -37,6 +39,8 @@ HOLE, HOLE_END = 3 * GIB, 4 * GIB
 
 GDT, START_INFO, ZERO_PAGE, PAGE_TABLES, COMMAND_LINE = 0x500, 0x6000, 0x7000, 0x9000, 0x2_0000
 COMMAND_LINE_LIMIT = 64 * KIB
+PROGRAMS = 1 * MIB
+"""Where programs begin, above what a PC has below."""
 LOW_END, LOW_RESERVED_END = 0x9_FC00, 0xA_0000
 TABLES, TABLES_SIZE = 0xE_0000, 128 * KIB
 RESET_VECTOR = 0xF_FFF0
@@ -63,11 +67,14 @@ class X86Boot:
         self._chassis, self._config = chassis, chassis.config
         self._power, self._devices, self._century = power, devices, century
         self._entry = Entry({})
+        self._ramdisk: bytes | None = None
 
     # See Boot
 
     def load(self) -> None:
         config = self._config
+        if config.dtb or config.dtb_overlays:
+            raise self._no_tree()
         if config.bios not in (None, NO_BIOS) or config.flash or config.kernel is None:
             raise BimetalError(
                 "this board starts kernels itself and has no place for firmware",
@@ -80,20 +87,26 @@ class X86Boot:
                 "give it a bzImage (vmlinuz) or an ELF file with a PVH entry point",
                 ExitCode.USAGE,
             )
-        data = decompress(read_file(config.kernel, "kernel"), f"the kernel {config.kernel}")
+        name = f"the kernel {config.kernel}"
+        kernel = unpack(read_file(config.kernel, "kernel"), name, X86_BOARD, config.memory)
+        self._ramdisk = kernel.ramdisk
         tables = build_tables(TABLES, config.cpus, self._power, self._devices, self._century)
-        if is_bzimage(data):
-            self._load_linux(load_bzimage(data, config.kernel), tables.rsdp)
-        elif is_elf(data):
-            self._load_pvh(load_pvh(data, config.kernel), tables.rsdp)
+        if is_bzimage(kernel.data):
+            self._load_linux(load_bzimage(kernel.data, name), tables.rsdp)
+        elif is_elf(kernel.data):
+            self._load_pvh(load_pvh(kernel.data, name, self._room()), tables.rsdp)
         else:
-            raise BimetalError(
-                f"{config.kernel} is no kernel for this board",
+            raise no_program(
+                kernel.data,
+                name,
+                "a kernel for this board (a bzImage or ELF)",
                 "give it a bzImage (vmlinuz) or an ELF file with a PVH entry point",
-                ExitCode.DATA,
             )
         self._place("the ACPI tables", tables.segment)
         self._place("the reset vector", reset_vector(RESET_VECTOR, self._power))
+
+    def device_tree(self) -> bytes:
+        raise self._no_tree()
 
     def enter(self, cpu: Cpu) -> bool:
         if cpu.index == 0:
@@ -107,7 +120,7 @@ class X86Boot:
     # What is loaded
 
     def _load_linux(self, kernel: BzImage, rsdp: int) -> None:
-        kernel.program.load(self._chassis.space)
+        kernel.program.load(self._room())
         self._command_line(kernel.command_line_limit)
         page = zero_page(
             kernel,
@@ -122,7 +135,7 @@ class X86Boot:
         self._entry = Entry({**registers, "rip": kernel.program.entry, "rsi": ZERO_PAGE})
 
     def _load_pvh(self, kernel: Program, rsdp: int) -> None:
-        kernel.load(self._chassis.space)
+        kernel.load(self._room())
         self._command_line(COMMAND_LINE_LIMIT - 1)
         info = start_info(
             START_INFO,
@@ -147,16 +160,30 @@ class X86Boot:
         self._place("the command line", Segment(COMMAND_LINE, text + b"\0", len(text) + 1))
 
     def _initrd(self, kernel: Program, limit: int) -> Program | None:
-        if self._config.initrd is None:
+        if self._config.initrd:
+            name = f"the initrd {self._config.initrd}"
+            data = plain_ramdisk(read_file(self._config.initrd, "initrd"), name)
+        elif self._ramdisk:
+            name, data = f"the ramdisk in {kernel.name}", self._ramdisk
+        else:
             return None
-        name = self._config.initrd
-        top = min(self._config.memory, HOLE)
-        initrd = place_initrd(read_file(name, "initrd"), name, kernel, top, limit)
-        initrd.load(self._chassis.space)
+        initrd = place_initrd(data, name, kernel, min(self._config.memory, HOLE), limit)
+        initrd.load(self._room())
         return initrd
 
     def _place(self, what: str, *segments: Segment) -> None:
-        Program(what, segments, 0).load(self._chassis.space)
+        Program(what, segments, 0).load(self._room())
+
+    def _room(self) -> MemoryRoom:
+        return MemoryRoom(self._chassis.space, PROGRAMS)
+
+    @staticmethod
+    def _no_tree() -> BimetalError:
+        return BimetalError(
+            "this board has no device tree; its kernels read ACPI tables",
+            "leave the options for device trees away, or choose another board",
+            ExitCode.USAGE,
+        )
 
     def memory_map(self) -> list[MemoryArea]:
         """What the kernel is told of memory."""

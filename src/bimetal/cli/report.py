@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from functools import wraps
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from bimetal import BimetalError, ExitCode, Machine, Result
 
-__all__ = ["Report"]
+__all__ = ["Report", "report_options"]
+
+Answer = TypeVar("Answer")
 
 STDERR = "-"
 ROWS = 40
@@ -62,3 +65,25 @@ class Report:
             ) from error
         with file:
             yield file
+
+
+def report_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options --stats, --profile and --symbols: ``command`` has them as ``report``."""
+
+    @click.option("--stats", is_flag=True, help="Say at the end what the run cost.")
+    @click.option(
+        "--profile", metavar="FILE", help="Tell where the guest was, by function; '-': here."
+    )
+    @click.option(
+        "--symbols",
+        multiple=True,
+        metavar="FILE",
+        help="Names for the profile: ELF, or like System.map; may be repeated.",
+    )
+    @wraps(command)
+    def gathered(
+        stats: bool, profile: str | None, symbols: tuple[str, ...], **others: Any
+    ) -> Answer:
+        return command(report=Report(stats, profile, symbols), **others)
+
+    return gathered

@@ -21,7 +21,8 @@ from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.logs import show_logs
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
-from bimetal.cli.report import Report
+from bimetal.cli.report import Report, report_options
+from bimetal.cli.trees import Trees, tree_options
 
 __all__ = ["command"]
 
@@ -75,7 +76,7 @@ class Software:
     metavar="MODEL",
     help="Processor model, on KVM also MODEL,+FEATURE,-FEATURE; 'help' lists them.",
 )
-@click.option("--kernel", metavar="FILE", help="Linux Image, or an ELF file.")
+@click.option("--kernel", metavar="FILE", help="Linux Image, ELF, uImage or FIT; packed or not.")
 @click.option(
     "--kernel-format",
     type=click.Choice(("auto", "raw")),
@@ -86,6 +87,7 @@ class Software:
 @click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
 @click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
 @click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
+@tree_options
 @click.option(
     "--disk",
     "disks",
@@ -116,16 +118,11 @@ class Software:
     show_default=True,
     help="Compile in the background after the end, for the next run, what was hot.",
 )
-@click.option("--stats", is_flag=True, help="Say at the end what the run cost.")
-@click.option("--profile", metavar="FILE", help="Tell where the guest was, by function; '-': here.")
-@click.option(
-    "--symbols",
-    multiple=True,
-    metavar="FILE",
-    help="Names for the profile: ELF, or like System.map; may be repeated.",
-)
+@report_options
 @click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
 def command(
+    trees: Trees,
+    report: Report,
     guest: str | None,
     board: str | None,
     arch: str | None,
@@ -142,9 +139,6 @@ def command(
     serial: str,
     no_reboot: bool,
     afterwards: bool,
-    stats: bool,
-    profile: str | None,
-    symbols: tuple[str, ...],
     trace: str | None,
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
@@ -154,14 +148,13 @@ def command(
     """
     show_logs()
     set_trace(trace)
-    report = Report(stats, profile, symbols)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or ""
     )
     given.check()
     if model == "help":
         return list_models(guest, given, accel)
-    software = with_guest(guest, given) if guest else without_guest(given)
+    software = with_guest(guest, given) if guest else without_guest(given, bool(trees.dump))
     machine = Machine(
         software.board,
         memory=software.memory,
@@ -171,6 +164,8 @@ def command(
         initrd=software.initrd,
         append=software.append,
         bios=software.bios,
+        dtb=trees.dtb,
+        dtb_overlays=trees.overlays,
         accel=accel,
         cpu_model=model,
         serial=serial,
@@ -179,6 +174,8 @@ def command(
     )
     with machine:
         add_disks(machine, disks)
+        if trees.dump:
+            return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
         result = report.play(machine)
     tell(result)
@@ -247,9 +244,9 @@ def check_guest(name: str, given: Software) -> None:
         )
 
 
-def without_guest(given: Software) -> Software:
-    """What was given, on the default board."""
-    if not (given.kernel or given.bios):
+def without_guest(given: Software, idle: bool) -> Software:
+    """What was given, on the default board; nothing at all is enough to be ``idle``."""
+    if not (given.kernel or given.bios or idle):
         raise BimetalError(
             "there is nothing to run",
             "name a guest ('bimetal guests' lists them), or give --kernel or --bios",

@@ -1,9 +1,16 @@
-"""Compressed kernels: gzip (RFC 1952) and Zstandard (RFC 8878)."""
+"""Compressed files: gzip (RFC 1952), bzip2, xz, lzma, Zstandard (RFC 8878) and LZ4.
+
+Files of several parts, one behind the other, are read as their own tools read them: all parts that
+begin like one, and what is behind them does not count. Nothing grows beyond a limit.
+"""
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -12,59 +19,216 @@ try:
     import zstandard
 except ImportError:
     zstandard = None  # type: ignore[assignment,unused-ignore]
+try:
+    import lz4.block
+    import lz4.frame
+except ImportError:
+    lz4 = None  # type: ignore[assignment,unused-ignore]
 
-__all__ = ["LIMIT", "decompress"]
-
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+__all__ = ["LIMIT", "compression_of", "decompress"]
 
 LIMIT = 1 << 30
-"""Bytes that a compressed kernel may become: more is damage, or an attack on the host."""
+"""Bytes that a file may become, where nobody knows better: more is damage, or an attack."""
+
+GZIP, BZIP2, XZ, LZMA = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0"
+ZSTD, LZ4, LZ4_LEGACY = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"
+SKIPPED = tuple(bytes((0x50 + n,)) + b"\x2a\x4d\x18" for n in range(16))
+"""What parts begin with that readers of Zstandard and LZ4 skip; their size is behind it."""
+
+MARKS = (LZ4, LZ4_LEGACY, *SKIPPED)
+
+CHUNK = 1024
+"""Bytes given to a reader of Zstandard at once; they become 32 MiB at most."""
+LEGACY_BLOCK = 8 << 20
+DICTIONARIES = 1 << 28
+"""Bytes that a reader of xz and lzma may take for its work."""
 
 
-def decompress(data: bytes, name: str, limit: int = LIMIT) -> bytes:
+@dataclass(frozen=True)
+class Compression:
+    """A format: its name, the command that reads it, and how one part is read.
+
+    ``read`` gets data and a limit, and gives back what the part at the start becomes and what is
+    behind it; None where the library for it is missing. It raises what the library raises.
+    """
+
+    name: str
+    command: str
+    starts: tuple[bytes, ...]
+    read: Callable[[bytes, int], tuple[bytes, bytes]] | None
+    package: str = ""
+
+
+class _TooLarge(Exception):
+    """More than the limit."""
+
+
+class _Cut(Exception):
+    """The file ends before its contents do."""
+
+
+def compression_of(data: bytes) -> Compression | None:
+    """How ``data`` is compressed, or None if it does not look compressed."""
+    data = _behind_skipped(data)
+    for each in FORMATS:
+        if data.startswith(each.starts) and (each.name != "lzma" or _is_lzma(data)):
+            return each
+    return None
+
+
+def decompress(data: bytes, name: str, limit: int = LIMIT, remedy: str = "") -> bytes:
     """``data`` as it was before compression, or as it is if it does not look compressed.
 
-    Raises `BimetalError` that calls it ``name`` if it is damaged, truncated or too large.
+    Raises `BimetalError` that calls it ``name`` if it is damaged, truncated, larger than ``limit``
+    bytes (``remedy`` says what to do then), or compressed in a way that cannot be read here.
     """
-    if data.startswith(GZIP):
-        return _gunzip(data, name, limit)
-    if data.startswith(ZSTD):
-        return _unzstd(data, name, limit)
+    found = compression_of(data)
+    if found is None:
+        return data
+    if found.read is None:
+        raise _unreadable(found, name)
+    try:
+        return b"".join(_parts(found, data, limit))
+    except _Cut:
+        raise _damaged(name, "it ends too early") from None
+    except _TooLarge:
+        raise BimetalError(
+            f"{name} is too large: it grows beyond {format_size(limit)}",
+            remedy or f"decompress it with '{found.command}' and look what is in it",
+            ExitCode.DATA,
+        ) from None
+    except lzma.LZMAError as error:
+        raise BimetalError(
+            f"{name} is damaged, or compressed as this Python cannot read it: {error}",
+            f"get the file anew, or decompress it with '{found.command}'",
+            ExitCode.DATA,
+        ) from error
+    except Exception as error:  # each library has its own
+        raise _damaged(name, str(error)) from error
+
+
+def _parts(found: Compression, data: bytes, limit: int) -> Iterator[bytes]:
+    assert found.read is not None
+    data = _behind_skipped(data)
+    while data.startswith(found.starts):
+        part, data = found.read(data, limit)
+        limit -= len(part)
+        yield part
+        if found.name == "xz":
+            data = data.lstrip(b"\0")
+        data = _behind_skipped(data)
+
+
+def _behind_skipped(data: bytes) -> bytes:
+    while data.startswith(SKIPPED):
+        data = data[8 + int.from_bytes(data[4:8], "little") :]
     return data
 
 
-def _gunzip(data: bytes, name: str, limit: int) -> bytes:
+def _is_lzma(data: bytes) -> bool:
+    """The format has no mark; but the size behind its properties is unknown, or sensible."""
+    size = int.from_bytes(data[5:13], "little")
+    return len(data) > 13 and data[3:5] != b"\0\0" and (size == (1 << 64) - 1 or size < 1 << 40)
+
+
+# One part of each format
+
+
+def _gunzip(data: bytes, limit: int) -> tuple[bytes, bytes]:
     stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        plain = stream.decompress(data, limit)
-    except zlib.error as error:
-        raise _damaged(name, str(error)) from error
-    if stream.eof:
-        return plain
-    if stream.unconsumed_tail:
-        raise _damaged(name, f"it grows beyond {format_size(limit)}")
-    raise _damaged(name, "it ends too early")
+    plain = stream.decompress(data, limit + 1)
+    return _ended(plain, limit, stream.eof, stream.unused_data)
 
 
-def _unzstd(data: bytes, name: str, limit: int) -> bytes:
-    if zstandard is None:
-        raise BimetalError(
-            f"{name} is compressed with zstd, which this Python cannot read",
-            "run 'pip install zstandard', or decompress the file with 'zstd -d'",
-            ExitCode.UNAVAILABLE,
-        )
-    stream: Any = zstandard.ZstdDecompressor().decompressobj()
+def _bunzip2(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    stream = bz2.BZ2Decompressor()
+    plain = stream.decompress(data, limit + 1)
+    return _ended(plain, limit, stream.eof, stream.unused_data)
+
+
+def _unxz(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARIES)
+    plain = stream.decompress(data, limit + 1)
+    return _ended(plain, limit, stream.eof, stream.unused_data)
+
+
+def _unlzma(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    stream = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=DICTIONARIES)
+    plain = stream.decompress(data, limit + 1)
+    return _ended(plain, limit, stream.eof, b"")
+
+
+def _unzstd(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    stream = zstandard.ZstdDecompressor().decompressobj()
     plain = bytearray()
-    try:
-        for start in range(0, len(data), 1 << 16):
-            plain += stream.decompress(data[start : start + (1 << 16)])
-            if len(plain) > limit:
-                raise _damaged(name, f"it grows beyond {format_size(limit)}")
-            if stream.eof:
-                return bytes(plain)
-    except zstandard.ZstdError as error:
-        raise _damaged(name, str(error)) from error
-    raise _damaged(name, "it ends too early")
+    for start in range(0, len(data), CHUNK):
+        plain += stream.decompress(data[start : start + CHUNK])
+        if stream.eof:
+            return _ended(bytes(plain), limit, True, stream.unused_data + data[start + CHUNK :])
+        if len(plain) > limit:
+            break
+    return _ended(bytes(plain), limit, False, b"")
+
+
+def _unlz4(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    stream = lz4.frame.LZ4FrameDecompressor()
+    plain = stream.decompress(data, limit + 1)
+    return _ended(plain, limit, stream.eof, stream.unused_data or b"")
+
+
+def _unlz4_legacy(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    """The format of ``lz4 -l``, which Linux kernels use: blocks of 8 MiB behind their sizes, up to
+    the end of the file or another format. Linux puts the size of all at the end."""
+    plain, at = bytearray(), len(LZ4_LEGACY)
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "little")
+        if plain and (at + 4 == len(data) or data[at : at + 4] in MARKS):
+            return bytes(plain), data[at:]
+        block = data[at + 4 : at + 4 + size]
+        if len(block) < size:
+            raise _Cut
+        plain += lz4.block.decompress(block, uncompressed_size=LEGACY_BLOCK)
+        at += 4 + size
+        if len(plain) > limit:
+            raise _TooLarge
+    if not plain or at < len(data):
+        raise _Cut
+    return bytes(plain), b""
+
+
+def _ended(plain: bytes, limit: int, whole: bool, rest: bytes) -> tuple[bytes, bytes]:
+    if len(plain) > limit:
+        raise _TooLarge
+    if not whole:
+        raise _Cut
+    return plain, rest
+
+
+FORMATS = (
+    Compression("gzip", "gzip -d", (GZIP,), _gunzip),
+    Compression("bzip2", "bzip2 -d", (BZIP2,), _bunzip2),
+    Compression("xz", "xz -d", (XZ,), _unxz),
+    Compression("lzma", "lzma -d", (LZMA,), _unlzma),
+    Compression(
+        "zstd", "zstd -d", (ZSTD,), _unzstd if zstandard is not None else None, "zstandard"
+    ),
+    Compression("lz4", "lz4 -d", (LZ4,), _unlz4 if lz4 is not None else None, "lz4"),
+    Compression("lz4", "lz4 -d", (LZ4_LEGACY,), _unlz4_legacy if lz4 is not None else None, "lz4"),
+    Compression("lzop", "lzop -d", (b"\x89LZO\0\r\n\x1a\n",), None),
+    Compression("lzip", "lzip -d", (b"LZIP",), None),
+    Compression("compress", "uncompress", (b"\x1f\x9d", b"\x1f\xa0"), None),
+)
+
+
+def _unreadable(found: Compression, name: str) -> BimetalError:
+    remedy = f"decompress the file with '{found.command}'"
+    if found.package:
+        remedy = f"run 'pip install {found.package}', or {remedy}"
+    return BimetalError(
+        f"{name} is compressed with {found.name}, which this Python cannot read",
+        remedy,
+        ExitCode.UNAVAILABLE,
+    )
 
 
 def _damaged(name: str, how: str) -> BimetalError:

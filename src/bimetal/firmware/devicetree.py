@@ -1,21 +1,20 @@
-"""Device trees: nodes, properties and references, written as a flattened blob.
+"""Device trees: nodes, properties and references.
 
     soc = root.add(Node("soc", {"#address-cells": 2, "#size-cells": 2, "ranges": None}))
     plic = soc.add(Node("plic@c000000", {"interrupt-controller": None}))
     soc.add(Node("serial@10000000", {"interrupt-parent": plic, "interrupts": 10}))
 
-A node as a value, or among cells, is a reference: it becomes the node's phandle. The format is
-that of the Devicetree Specification, release 0.4, chapter 5.
+A node as a value, or among cells, is a reference: it becomes the node's phandle. What properties
+are in a blob is said by the Devicetree Specification, release 0.4, section 2.2.4.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
-import fdt
-
-__all__ = ["Node", "Property", "cells", "flatten"]
+__all__ = ["DeviceTree", "Node", "Property", "cells", "encoded", "text_of", "words_of"]
 
 
 class Node:
@@ -24,15 +23,15 @@ class Node:
     def __init__(self, name: str, properties: Mapping[str, Property] | None = None):
         self.name = name
         self.properties: dict[str, Property] = dict(properties or {})
-        self.children: list[Node] = []
         self.parent: Node | None = None
+        self._children: dict[str, Node] = {}
 
     def add(self, child: Node) -> Node:
         """Append ``child`` and return it. ValueError if there is one of its name."""
-        if any(child.name == other.name for other in self.children):
+        if child.name in self._children:
             raise ValueError(f"{self.path} has two children called {child.name}")
         child.parent = self
-        self.children.append(child)
+        self._children[child.name] = child
         return child
 
     def __setitem__(self, name: str, value: Property) -> None:
@@ -42,16 +41,41 @@ class Node:
         return self.properties[name]
 
     @property
+    def children(self) -> tuple[Node, ...]:
+        """The nodes directly below."""
+        return tuple(self._children.values())
+
+    @property
     def path(self) -> str:
         """The node's place in the tree, as ``/soc/serial@10000000``."""
         if self.parent is None:
             return "/"
         return f"{self.parent.path.rstrip('/')}/{self.name}"
 
+    def child(self, name: str) -> Node | None:
+        """The child of that name; where ``name`` has no unit address, the first with any (see the
+        Devicetree Specification, 2.2.3)."""
+        found = self._children.get(name)
+        if found is None and "@" not in name:
+            alike = (node for node in self._children.values() if node.name.startswith(f"{name}@"))
+            found = next(alike, None)
+        return found
+
+    def remove(self, child: Node) -> None:
+        """Take away a node directly below this one."""
+        del self._children[child.name]
+
+    def find(self, path: str) -> Node | None:
+        """The node below this one at ``path``, as ``/soc/serial@10000000``."""
+        node: Node | None = self
+        for name in filter(None, path.split("/")):
+            node = node.child(name) if node else None
+        return node
+
     def walk(self) -> Iterator[Node]:
         """This node and all below it."""
         yield self
-        for child in self.children:
+        for child in self._children.values():
             yield from child.walk()
 
 
@@ -59,19 +83,45 @@ Property = None | int | str | bytes | Node | Sequence[int | Node] | Sequence[str
 """Nothing but its name, a cell, a string, bytes, a reference, cells, or strings."""
 
 
+@dataclass
+class DeviceTree:
+    """A whole tree: its ``root``, the physical memory that it keeps for others, as addresses and
+    sizes, and the number of the CPU that starts."""
+
+    root: Node
+    reservations: list[tuple[int, int]] = field(default_factory=list)
+    boot_cpu: int = 0
+
+
 def cells(*values: int) -> tuple[int, ...]:
-    """Numbers of 64 bits as two cells each: addresses and sizes where #address-cells is 2."""
+    """Two cells for each value, the higher half first: addresses and sizes of 64 bits."""
     return tuple(half for value in values for half in (value >> 32, value & 0xFFFF_FFFF))
 
 
-def flatten(root: Node, boot_cpu: int = 0) -> bytes:
-    """The tree below ``root`` as a blob of version 17."""
+def encoded(root: Node) -> dict[Node, dict[str, bytes]]:
+    """The bytes of each property of each node, with phandles for the nodes referred to."""
     phandles = _phandles(root)
-    tree: Any = fdt.FDT()
-    tree.header.boot_cpuid_phys = boot_cpu
-    tree.root = _convert(root, phandles)
-    blob: bytes = tree.to_dtb(17)
-    return blob
+    everything = {}
+    for node in root.walk():
+        properties = {name: _bytes(value, phandles) for name, value in node.properties.items()}
+        if node in phandles:
+            properties["phandle"] = struct.pack(">I", phandles[node])
+        everything[node] = properties
+    return everything
+
+
+def text_of(value: Property) -> str:
+    """The first string of a property, "" if it holds none."""
+    if isinstance(value, bytes):
+        return value.split(b"\0", 1)[0].decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
+def words_of(value: Property) -> tuple[int, ...]:
+    """The cells of a property that was read; none if it holds no whole ones."""
+    if isinstance(value, bytes) and len(value) % 4 == 0:
+        return struct.unpack(f">{len(value) // 4}I", value)
+    return ()
 
 
 def _phandles(root: Node) -> dict[Node, int]:
@@ -90,26 +140,15 @@ def _phandles(root: Node) -> dict[Node, int]:
     return {node: number for number, node in enumerate(nodes, start=1)}
 
 
-def _convert(node: Node, phandles: Mapping[Node, int]) -> Any:
-    converted = fdt.Node("/" if node.parent is None else node.name)
-    for name, value in node.properties.items():
-        converted.append(_property(name, value, phandles))
-    if node in phandles:
-        converted.append(fdt.PropWords("phandle", phandles[node]))
-    for child in node.children:
-        converted.append(_convert(child, phandles))
-    return converted
-
-
-def _property(name: str, value: Property, phandles: Mapping[Node, int]) -> Any:
+def _bytes(value: Property, phandles: Mapping[Node, int]) -> bytes:
     if value is None:
-        return fdt.Property(name)
+        return b""
     if isinstance(value, bytes):
-        return fdt.PropBytes(name, data=value)
+        return value
     values = (value,) if isinstance(value, int | str | Node) else value
-    # As bytes, because the library takes neither an empty string nor one beyond ASCII.
-    texts = [text.encode() + b"\0" for text in values if isinstance(text, str)]
-    if texts:
-        return fdt.PropBytes(name, data=b"".join(texts))
-    words = [phandles[each] if isinstance(each, Node) else each for each in values]
-    return fdt.PropWords(name, *words)
+    return b"".join(
+        each.encode() + b"\0"
+        if isinstance(each, str)
+        else struct.pack(">I", phandles[each] if isinstance(each, Node) else each)
+        for each in values
+    )

@@ -26,8 +26,11 @@ def is_riscv_image(data: bytes) -> bool:
     return data[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC
 
 
-def load_riscv_image(data: bytes, name: str, memory_start: int) -> Program:
-    """The kernel ``data``, to be placed where its header wants it: relative to the start of memory.
+def load_riscv_image(
+    data: bytes, name: str, memory_start: int, load_at: int | None = None
+) -> Program:
+    """The kernel ``data``, to be placed where its header wants it, relative to the start of memory,
+    or at ``load_at``.
 
     Raises `BimetalError` that calls it ``name``.
     """
@@ -42,9 +45,9 @@ def load_riscv_image(data: bytes, name: str, memory_start: int) -> Program:
     if len(data) < needed:
         raise _damaged(name, f"it has {len(data)} bytes of {needed}")
     size = max(image_size, len(data))
-    if text_offset + size > 1 << 40:
+    if text_offset + size > 1 << 40 or text_offset % 2:
         raise _damaged(name, f"its header asks for {size:#x} bytes at {text_offset:#x}")
-    address = memory_start + text_offset
+    address = memory_start + text_offset if load_at is None else load_at
     return Program(name, (Segment(address, data, size),), entry=address)
 
 
@@ -71,4 +74,4 @@ def _length_by_sections(data: bytes) -> int:
 
 
 def _damaged(name: str, how: str) -> BimetalError:
-    return BimetalError(f"the kernel {name} is damaged: {how}", "get the file anew", ExitCode.DATA)
+    return BimetalError(f"{name} is damaged: {how}", "get the file anew", ExitCode.DATA)

@@ -65,14 +65,14 @@ def load_bzimage(data: bytes, name: str) -> BzImage:
     (version,) = struct.unpack_from("<H", data, 0x206)
     if version < OLDEST_VERSION:
         raise BimetalError(
-            f"the kernel {name} speaks boot protocol {version >> 8}.{version & 0xFF}, "
+            f"{name} speaks boot protocol {version >> 8}.{version & 0xFF}, "
             "without a 64-bit entry point",
             "use Linux 3.8 or newer",
             ExitCode.DATA,
         )
     (flags,) = struct.unpack_from("<H", data, 0x236)
     if not flags & XLF_KERNEL_64:
-        raise BimetalError(f"the kernel {name} is a 32-bit one", "use an amd64 one", ExitCode.DATA)
+        raise BimetalError(f"{name} is a 32-bit one", "use an amd64 one", ExitCode.DATA)
     start = (setup_sectors + 1) * SECTOR
     (system_size,) = struct.unpack_from("<I", data, 0x1F4)
     end = start + system_size * 16
@@ -86,7 +86,7 @@ def load_bzimage(data: bytes, name: str) -> BzImage:
     if size > SIZE_LIMIT or preferred > 1 << 40:
         raise _damaged(name, f"its header asks for {size:#x} bytes at {preferred:#x}")
     segment = Segment(preferred, memoryview(data)[start:], size)
-    program = Program(f"the kernel {name}", (segment,), preferred + ENTRY_64)
+    program = Program(name, (segment,), preferred + ENTRY_64)
     if flags & XLF_ABOVE_4G:
         initrd_limit = max(initrd_limit, (1 << 32) - 1)
     return BzImage(program, data[HEADER:header_end], command_line_limit, initrd_limit)
@@ -134,12 +134,12 @@ def place_initrd(data: bytes, name: str, kernel: Program, top: int, limit: int) 
     address = align_down(min(top, limit + 1) - len(data), 4096)
     if address < kernel.end:
         raise BimetalError(
-            f"the initrd {name} does not fit into the memory beside the kernel",
+            f"{name} does not fit into the memory beside the kernel",
             "give the machine more memory",
             ExitCode.DATA,
         )
-    return Program(f"the initrd {name}", (Segment(address, data, len(data)),), 0)
+    return Program(name, (Segment(address, data, len(data)),), 0)
 
 
 def _damaged(name: str, how: str) -> BimetalError:
-    return BimetalError(f"the kernel {name} is damaged: {how}", "get the file anew", ExitCode.DATA)
+    return BimetalError(f"{name} is damaged: {how}", "get the file anew", ExitCode.DATA)

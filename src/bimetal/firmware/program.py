@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
-from bimetal.memory.space import AddressSpace, BadAddress
+from bimetal.firmware.memory_room import MemoryRoom
 
 __all__ = ["Program", "Segment", "read_file"]
 
 ZEROES = bytes(1 << 20)
+LARGEST = 2 << 30
+"""Bytes of a file that is to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Segment:
     """``data`` at the guest-physical ``address``, zeroes behind it up to ``size`` bytes."""
 
     address: int
-    data: bytes | memoryview
+    data: bytes | bytearray | memoryview
     size: int
 
     @property
@@ -46,33 +49,56 @@ class Program:
         """The first address behind the program, with what it uses uninitialised."""
         return max(segment.end for segment in self.segments)
 
-    def load(self, space: AddressSpace) -> None:
+    def check_entry(self, alignment: int) -> None:
+        """Raise `BimetalError` if no instruction can be where the program is entered."""
+        inside = any(each.address <= self.entry < each.end for each in self.segments)
+        if inside and self.entry % alignment == 0:
+            return
+        how = "where nothing of it is loaded"
+        if inside:
+            how = f"and instructions begin at multiples of {alignment}"
+        raise BimetalError(
+            f"{self.name} is to be entered at {self.entry:#x}, {how}",
+            "build it with an entry point that is code, as with -Wl,-e,_start",
+            ExitCode.DATA,
+        )
+
+    def load(self, room: MemoryRoom) -> None:
         """Put the program into memory. Raises `BimetalError` if there is none for it."""
         for segment in self.segments:
-            try:
-                with space.view(segment.address, segment.size) as view:
-                    view[: len(segment.data)] = segment.data
-                    for start in range(len(segment.data), segment.size, len(ZEROES)):
-                        view[start : start + len(ZEROES)] = ZEROES[: segment.size - start]
-            except BadAddress as error:
-                raise BimetalError(
-                    f"{self.name} needs {format_size(segment.size)} of memory at "
-                    f"{segment.address:#x}, and the machine has none there",
-                    "give the machine more memory, or a program that was linked for this board",
-                    ExitCode.DATA,
-                ) from error
+            if room.missing_before(segment.address, segment.size) != 0:
+                cause, remedy = room.explain(segment.address, segment.size)
+                raise BimetalError(f"{self.name} {cause}", remedy, ExitCode.DATA)
+            with room.space.view(segment.address, segment.size) as view:
+                view[: len(segment.data)] = segment.data
+                for start in range(len(segment.data), segment.size, len(ZEROES)):
+                    zeroes = ZEROES[: segment.size - start]
+                    with view[start : start + len(zeroes)] as part:
+                        # The host gives no memory for zeroes that are only looked at.
+                        if bytes(part) != zeroes:
+                            part[:] = zeroes
 
 
 def read_file(path: str, what: str) -> bytes:
-    """The contents of ``path``. Raises `BimetalError` that calls it ``what``, as in "kernel"."""
+    """The contents of ``path``, `LARGEST` bytes at most.
+
+    Raises `BimetalError` that calls it ``what``, as in "kernel".
+    """
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST + 1) if os.fstat(file.fileno()).st_size <= LARGEST else None
     except OSError as error:
         raise BimetalError(
             f"the {what} {path} cannot be read: {error.strerror}",
             "check the path and its permissions",
             ExitCode.NO_INPUT,
         ) from error
+    if data is None or len(data) > LARGEST:
+        raise BimetalError(
+            f"the {what} {path} is larger than {format_size(LARGEST)}",
+            f"give a {what}, not a disk or a device",
+            ExitCode.DATA,
+        )
     if not data:
         raise BimetalError(f"the {what} {path} is empty", "get the file anew", ExitCode.DATA)
     return data

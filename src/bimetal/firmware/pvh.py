@@ -6,22 +6,18 @@ xen/include/public/elfnote.h.
 
 from __future__ import annotations
 
-import io
 import struct
-from dataclasses import replace
-
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
+from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.firmware.elf import load_elf
+from bimetal.firmware.elf import X86_64, load_elf
+from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.memory_map import MemoryArea
+from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program
 
 __all__ = ["load_pvh", "start_info"]
 
-MACHINE = "EM_X86_64"
 ENTRY_NOTE, NOTE_OWNER = 18, "Xen"
 """XEN_ELFNOTE_PHYS32_ENTRY: the note that holds the entry point, a physical address."""
 
@@ -29,30 +25,25 @@ MAGIC, VERSION = 0x336E_C578, 1
 START_INFO_SIZE, MODULE_SIZE, AREA_SIZE = 56, 32, 24
 
 
-def load_pvh(data: bytes, name: str) -> Program:
+def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     """The kernel ``data``, to be entered by PVH. Raises `BimetalError` naming ``name``."""
-    program = load_elf(data, name, MACHINE)
-    entry = _entry(data, name)
+    with reading_elf(data, name) as elf:
+        entry = _entry(elf)
     if entry is None:
+        load_elf(data, name, X86_64, room)  # which knows better what is wrong, if more is
         raise BimetalError(
-            f"the kernel {name} is an ELF file without a PVH entry point",
+            f"{name} is an ELF file without a PVH entry point",
             "use the bzImage (vmlinuz) of the same kernel, or one built with CONFIG_PVH",
             ExitCode.DATA,
         )
-    return replace(program, name=f"the kernel {name}", entry=entry)
+    return load_elf(data, name, X86_64, room, entry=entry)
 
 
-def _entry(data: bytes, name: str) -> int | None:
-    try:
-        for segment in ELFFile(io.BytesIO(data)).iter_segments("PT_NOTE"):
-            for note in segment.iter_notes():
-                if note["n_name"] == NOTE_OWNER and note["n_type"] in (ENTRY_NOTE, str(ENTRY_NOTE)):
-                    content = bytes(note["n_descdata"])
-                    return int.from_bytes(content[:8], "little")
-    except (ELFError, ConstructError, ValueError, UnicodeError) as error:
-        raise BimetalError(
-            f"the kernel {name} is a damaged ELF file: {error}", "get it anew", ExitCode.DATA
-        ) from error
+def _entry(elf: Any) -> int | None:
+    for segment in elf.iter_segments("PT_NOTE"):
+        for note in segment.iter_notes():
+            if note["n_name"] == NOTE_OWNER and note["n_type"] in (ENTRY_NOTE, str(ENTRY_NOTE)):
+                return int.from_bytes(bytes(note["n_descdata"])[:8], "little")
     return None
 
 

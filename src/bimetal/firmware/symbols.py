@@ -20,7 +20,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.compression import decompress
-from bimetal.firmware.elf import is_elf
+from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.program import read_file
 
 __all__ = ["Symbol", "SymbolTable", "elf_symbols", "load_symbols"]

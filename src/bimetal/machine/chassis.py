@@ -38,6 +38,11 @@ class Boot(Protocol):
 
         Raises `BimetalError` for files that cannot be used."""
 
+    def device_tree(self) -> bytes:
+        """The device tree as `load` makes it, as a flattened blob, without what is random in it.
+
+        Raises `BimetalError` for files that cannot be used, and if the board has none."""
+
     def enter(self, cpu: Cpu) -> bool:
         """Set the registers of ``cpu``, which was just reset; False if it waits to be started."""
 

@@ -66,6 +66,8 @@ class Config:
     append: str = ""
     bios: str | None = None
     flash: tuple[str, ...] = ()
+    dtb: str | None = None
+    dtb_overlays: tuple[str, ...] = ()
     reboot: bool = True
     disks: list[Disk] = field(default_factory=list)
 
@@ -83,11 +85,20 @@ class Config:
             raise _usage(f"a kernel of the format {self.kernel_format!r}", remedy)
         if self.initrd and not self.kernel:
             raise _usage("an initrd without a kernel", "give a kernel too")
-        if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):
-            raise _usage("nothing to run", "give a kernel, a bios or a flash image")
-        for what, path in (("kernel", self.kernel), ("initrd", self.initrd), ("bios", self.bios)):
+        for what, path in (
+            ("kernel", self.kernel),
+            ("initrd", self.initrd),
+            ("bios", self.bios),
+            ("device tree", self.dtb),
+            *(("overlay", overlay) for overlay in self.dtb_overlays),
+        ):
             if path and path != NO_BIOS:
                 _check_file(what, path)
+
+    def check_runs(self) -> None:
+        """Raise `BimetalError` if there is nothing that the machine could run."""
+        if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):
+            raise _usage("nothing to run", "give a kernel, a bios or a flash image")
 
 
 def memory_size(memory: str | int) -> int:

@@ -25,7 +25,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.firmware.symbols import SymbolTable, load_symbols
 from bimetal.machine.board import BOARDS, find_board
-from bimetal.machine.chassis import Chassis
+from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.console import Console
 from bimetal.machine.counting import Stats, counters_of, stats_of
@@ -58,8 +58,10 @@ class Machine:
     ``initrd`` and ``bios`` are paths, ``flash`` those of flash images. ``kernel_format`` is
     ``auto``, or ``raw`` for a kernel without a header.
     Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
-    most privileged mode. ``accel`` names an accelerator or is one, ``cpu_model`` one of its
-    `cpu_models`, or the first if it is empty.
+    most privileged mode. ``dtb`` is a compiled device tree to use in place of the board's own, with
+    this machine's memory, command line and initrd put in; ``dtb_overlays`` change either.
+    ``accel`` names an accelerator or is one, ``cpu_model`` one of its `cpu_models`, or the first if
+    it is empty.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
@@ -82,6 +84,8 @@ class Machine:
         append: str = "",
         bios: Path | None = None,
         flash: Sequence[Path] = (),
+        dtb: Path | None = None,
+        dtb_overlays: Sequence[Path] = (),
         accel: str | Accelerator = "auto",
         cpu_model: str = "",
         serial: str | CharBackend = "none",
@@ -100,6 +104,8 @@ class Machine:
             append=append,
             bios=fspath(bios) if bios else None,
             flash=tuple(fspath(path) for path in flash),
+            dtb=fspath(dtb) if dtb else None,
+            dtb_overlays=tuple(fspath(path) for path in dtb_overlays),
             reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
@@ -119,6 +125,7 @@ class Machine:
         self.hvc = None if hvc is None else self._new_console(hvc)
         self._world.on_over.add(self._clock.pause)
         self._service = Service(self._world, self._clock)
+        self._chassis: Chassis | None = None
         self._runner: Runner | None = None
         self._symbols: list[SymbolTable] = []
         self._closed = False
@@ -139,7 +146,7 @@ class Machine:
         ``snapshot`` the guest's writes are forgotten at the end. ``serial`` is a number of at most
         20 characters that the guest may know the disk by. Before `start`; an image that is not
         usable is an error of `start`."""
-        if self._runner is not None:
+        if self._chassis is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
             )
@@ -149,6 +156,7 @@ class Machine:
         """Power on. Once in the life of a machine."""
         if self._world.started:
             raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
+        self.config.check_runs()
         runner = self._built()
         runner.power_on()
         self._world.started = True
@@ -226,9 +234,10 @@ class Machine:
         self.stop()
         if self._runner is not None:
             self._runner.close()
-            self._runner.chassis.close()
         else:
             self._service.close()
+        if self._chassis is not None:
+            self._chassis.close()
         for console in self._consoles:
             console.close()
 
@@ -303,6 +312,14 @@ class Machine:
         """The memory map as text."""
         return self._built().chassis.space.mtree()
 
+    def device_tree(self) -> bytes:
+        """The device tree that the guest gets, as a flattened blob (DTB), but for the random seed
+        of each start. Needs neither kernel nor `start`.
+
+        Raises `BimetalError` for files that cannot be used, and on boards without a device tree.
+        """
+        return self._boot(self._furnished()).device_tree()
+
     def counters(self) -> dict[str, dict[str, int]]:
         """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as
         far as they count; ``cpu0 exits`` by kind; and ``accesses`` that left a CPU, by device."""
@@ -352,11 +369,11 @@ class Machine:
 
     # Building it
 
-    def _built(self) -> Runner:
-        """The machine with its devices and CPUs, put together when it is first needed."""
+    def _furnished(self) -> Chassis:
+        """The board with its devices, put together when it is first needed."""
         if self._closed:
             raise closed_error()
-        if self._runner is None:
+        if self._chassis is None:
             chassis = Chassis(
                 self.config,
                 self._clock,
@@ -365,18 +382,23 @@ class Machine:
                 self.hvc.line if self.hvc is not None else None,
             )
             try:
-                self._runner = self._put_together(chassis)
+                self._board.build(chassis)
             except BaseException:
                 chassis.close()
                 raise
+            self._chassis = chassis
+        return self._chassis
+
+    def _built(self) -> Runner:
+        """The machine with its devices and CPUs, put together when it is first needed."""
+        chassis = self._furnished()
+        if self._runner is None:
+            self._runner = self._put_together(chassis)
         self._check_failure()
         return self._runner
 
     def _put_together(self, chassis: Chassis) -> Runner:
-        self._board.build(chassis)
-        boot = chassis.boot
-        if boot is None:
-            raise ValueError(f"the board {self.board} does not say how its CPUs start")
+        boot = self._boot(chassis)
         accel = self._accel
         if isinstance(accel, str):
             accel = create(
@@ -389,6 +411,11 @@ class Machine:
                 afterwards=self._afterwards,
             )
         return Runner(chassis, boot, accel, self._world, self._service)
+
+    def _boot(self, chassis: Chassis) -> Boot:
+        if chassis.boot is None:
+            raise ValueError(f"the board {self.board} does not say how its CPUs start")
+        return chassis.boot
 
     @property
     def _consoles(self) -> list[Console]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimetal.firmware.compression import decompress
-from bimetal.firmware.elf import is_elf
+from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.program import read_file
 from bimetal.firmware.symbols import SymbolTable, elf_symbols
 from bimetal.machine.config import NO_BIOS, RAW, Config
