@@ -7,7 +7,14 @@ import shlex
 
 from bimetal.backends.block.formats import QCOW2
 
-__all__ = ["convert_command", "create_command", "quoted", "rebase_command", "unused"]
+__all__ = [
+    "convert_command",
+    "create_command",
+    "quoted",
+    "rebase_command",
+    "repair_command",
+    "unused",
+]
 
 
 def quoted(path: str) -> str:
@@ -43,3 +50,8 @@ def unused(path: str) -> str:
         number += 1
         path = f"{stem}-{number}{suffix}"
     return path
+
+
+def repair_command(path: str) -> str:
+    """Mend the qcow2 image at ``path`` as far as that can be done."""
+    return f"qemu-img check -r all {quoted(path)}"

@@ -5,6 +5,9 @@ the sources of QEMU). A disk is cut into *clusters*; a table of two levels (L1, 
 the file each one is, and a second one (reference table, reference blocks) counts how often each
 cluster of the file is used.
 
-What is not here is refused by name: encryption, external data files, extended L2 entries, zstd;
-and for writing: reference counts of other widths than 16 bits, images that were not closed well.
+What is not here is refused by name: encryption, external data files, extended L2 entries, zstd.
+
+From the outside in: `image` is the disk; `tables` (L1 and L2) and `references` (free clusters) say
+where it lies in the file; `counts` are the reference counts as the file has them. `recovery` is
+what happens before an image is written, `survey` how it is told whether it may be.
 """

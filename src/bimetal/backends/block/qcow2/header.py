@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
@@ -24,10 +25,14 @@ _VERSION_3 = Struct(">QQQII")
 """Incompatible, compatible and autoclear features, reference order, header length."""
 
 _EXTENSION = Struct(">II")
-BACKING_FORMAT = 0xE2792ACA
+BACKING_FORMAT, FEATURE_NAMES, BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
 
-AUTOCLEAR_AT = 88
+_BITMAPS = Struct(">IIQQ")
+"""Number of bitmaps, reserved, size and offset of their directory."""
+
 REFERENCE_TABLE_AT = 48
+FEATURES_AT = 72
+AUTOCLEAR_AT = 88
 
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
 _FEATURES = {
@@ -47,7 +52,9 @@ NAME_LIMIT = 1023
 
 @dataclass
 class Header:
-    """What the header says, checked: every table lies inside the file and on a cluster."""
+    """What the header says, checked: L1 and the reference table lie inside the file and on a
+    cluster. ``bitmaps`` is the number of bitmaps with the size and offset of their directory, if
+    there are any; ``foreign`` says whether there are extensions that we do not know."""
 
     version: int
     cluster_bits: int
@@ -57,10 +64,14 @@ class Header:
     reference_offset: int
     reference_clusters: int
     reference_bits: int
+    snapshots: int
+    snapshots_offset: int
+    features: int
+    autoclear: int
     backing: str | None
     backing_format: str | None
-    unclean: bool
-    autoclear: int
+    bitmaps: tuple[int, int, int] | None
+    foreign: bool
 
     @property
     def cluster(self) -> int:
@@ -76,7 +87,7 @@ def read_header(file: ImageFile) -> Header:
         raise _damaged(path, "it does not begin like one")
     (
         _, version, backing_at, backing_size, cluster_bits, size, encryption,
-        l1_entries, l1_offset, reference_offset, reference_clusters, _, _,
+        l1_entries, l1_offset, reference_offset, reference_clusters, snapshots, snapshots_offset,
     ) = _VERSION_2.unpack_from(first)  # fmt: skip
     if version not in (2, 3):
         raise _refused(path, f"version {version}", NEWER)
@@ -94,10 +105,12 @@ def read_header(file: ImageFile) -> Header:
     first = first[: 1 << cluster_bits]
     if order > 6 or not _VERSION_2.size <= length <= len(first):
         raise _damaged(path, "its header makes no sense")
+    extensions = dict(_extensions(first, length))
     header = Header(
         version, cluster_bits, size, l1_entries, l1_offset, reference_offset, reference_clusters,
-        1 << order, _backing_name(path, first, backing_at, backing_size),
-        _backing_format(first, length), bool(features & (DIRTY | CORRUPT)), autoclear,
+        1 << order, snapshots, snapshots_offset, features, autoclear,
+        _backing_name(path, first, backing_at, backing_size), _backing_format(extensions),
+        _bitmaps(extensions), not extensions.keys() <= {BACKING_FORMAT, FEATURE_NAMES, BITMAPS},
     )  # fmt: skip
     _check_tables(file, header)
     return header
@@ -154,17 +167,28 @@ def _backing_name(path: str, first: bytes, offset: int, size: int) -> str | None
     return os.fsdecode(name)
 
 
-def _backing_format(first: bytes, at: int) -> str | None:
-    """What the header extensions say of the backing file's format."""
+def _extensions(first: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Kind and data of the header extensions, which begin at ``at``."""
     while at + _EXTENSION.size <= len(first):
         kind, length = _EXTENSION.unpack_from(first, at)
         at += _EXTENSION.size
         if kind == 0:
             break
-        if kind == BACKING_FORMAT:
-            return first[at : at + length].decode("ascii", "replace")
+        yield kind, first[at : at + length]
         at += length + 7 & ~7
-    return None
+
+
+def _backing_format(extensions: dict[int, bytes]) -> str | None:
+    name = extensions.get(BACKING_FORMAT)
+    return None if name is None else name.decode("ascii", "replace")
+
+
+def _bitmaps(extensions: dict[int, bytes]) -> tuple[int, int, int] | None:
+    data = extensions.get(BITMAPS)
+    if data is None or len(data) != _BITMAPS.size:
+        return None
+    count, _, size, offset = _BITMAPS.unpack(data)
+    return count, size, offset
 
 
 def _damaged(path: str, why: str) -> BimetalError:

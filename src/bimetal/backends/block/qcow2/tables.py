@@ -7,53 +7,72 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.qcow2.entries import COPIED, OFFSET
 from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.references import References
 from bimetal.backends.block.qcow2.words import bad_image, read_words, words_to_bytes, write_all
 
-__all__ = ["COMPRESSED", "COPIED", "OFFSET", "ZERO", "Tables"]
+__all__ = ["Tables"]
 
-COPIED = 1 << 63
-"""Nobody else uses the cluster or table: it may be written in place."""
-
-COMPRESSED = 1 << 62
-ZERO = 1
-OFFSET = 0x00FF_FFFF_FFFF_FE00
-
-CACHED = 64
-"""L2 tables kept in memory: with usual clusters, for 32 GiB of disk."""
+CACHED_BYTES = 16 << 20
+"""L2 tables kept in memory: with usual clusters, for 128 GiB of disk."""
 
 
 class Tables:
-    """L1 and L2 of one image; ``references`` is None if it is only read. A *guest cluster* is a
-    number in the disk, an *entry* what L2 holds for it. Every method may raise OSError."""
+    """L1 and L2 of one image. A *guest cluster* is a number in the disk, an *entry* what L2 holds
+    for it. Every method may raise OSError."""
 
-    def __init__(self, file: ImageFile, header: Header, references: References | None):
-        self._file, self._references = file, references
+    def __init__(self, file: ImageFile, header: Header, pointers: Pointers):
+        self._file, self._pointers = file, pointers
         self._cluster = header.cluster
         self._per_table = header.cluster // 8
         self._l1_offset = header.l1_offset
         self._l1 = read_words(file.fd, header.l1_offset, header.l1_entries)
         self._cache: OrderedDict[int, array[int]] = OrderedDict()
+        self._cached = max(4, CACHED_BYTES // header.cluster)
+        self._held = 0  # changes that only the cache has: nothing may leave it
 
     def entries(self, first: int, count: int) -> Sequence[int]:
-        """The entries of at most ``count`` guest clusters from ``first`` on, at least one."""
+        """The entries of at most ``count`` guest clusters from ``first`` on, at least one: those
+        that are in one table."""
         index, at = divmod(first, self._per_table)
         table = self._table(index)
         count = min(count, self._per_table - at)
         return [0] * count if table is None else table[at : at + count]
 
-    def store(self, first: int, entries: Sequence[int]) -> None:
-        """Set the entries of the guest clusters from ``first`` on."""
-        while entries:
-            index, at = divmod(first, self._per_table)
-            count = min(len(entries), self._per_table - at)
-            table = self._own_table(index)
-            part = array("Q", entries[:count])
-            where = (self._l1[index] & OFFSET) + 8 * at
-            write_all(self._file.fd, words_to_bytes(part), where)
-            table[at : at + count] = part
-            first, entries = first + count, entries[count:]
+    def store(self, first: int, entries: Sequence[int], references: References) -> None:
+        """Set the entries of the guest clusters from ``first`` on, which are in one table. If
+        that fails, all is as it was."""
+        old = self.hold(first, entries, references)
+        try:
+            self.write(first, old)
+        except OSError:
+            self.drop(first, old)
+            raise
+
+    def hold(self, first: int, entries: Sequence[int], references: References) -> array[int]:
+        """`store` for us alone: the file still has the old entries, which are returned, and with
+        which `write` or `drop` is to be called."""
+        index, at = divmod(first, self._per_table)
+        table = self._own_table(index, references)
+        old = table[at : at + len(entries)]
+        table[at : at + len(entries)] = array("Q", entries)
+        self._held += 1
+        return old
+
+    def write(self, first: int, old: array[int]) -> None:
+        """Store what is held of the entries from ``first`` on, where ``old`` stand."""
+        index, at = divmod(first, self._per_table)
+        place = (self._l1[index] & OFFSET) + 8 * at
+        self._pointers.write(place, self._cache[index][at : at + len(old)], old)
+        self._held -= 1
+
+    def drop(self, first: int, old: array[int]) -> None:
+        """Forget what is held: the entries from ``first`` on are ``old`` again."""
+        index, at = divmod(first, self._per_table)
+        self._cache[index][at : at + len(old)] = old
+        self._held -= 1
 
     def _table(self, index: int) -> array[int] | None:
         """The L2 table of that index in L1, or None if there is none."""
@@ -64,33 +83,40 @@ class Tables:
         if table is None:
             if offset % self._cluster:
                 raise bad_image(f"an L2 table lies at {offset:#x}")
-            table = read_words(self._file.fd, offset, self._per_table)
-            self._cache[index] = table
-            if len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
+            table = self._pointers.read(offset, self._per_table)
+            self._keep(index, table)
         else:
             self._cache.move_to_end(index)
         return table
 
-    def _own_table(self, index: int) -> array[int]:
+    def _own_table(self, index: int, references: References) -> array[int]:
         """The L2 table of that index, which nobody else uses: a new one, or a copy, if needed."""
-        table = self._table(index)
-        if table is not None and self._l1[index] & COPIED:
+        table, old = self._table(index), self._l1[index]
+        if table is not None and old & COPIED:
             return table
-        references = self._references
-        assert references is not None
-        if table is None:
-            table = array("Q", bytes(self._cluster))
-        else:
-            # A snapshot uses it too, and the clusters in it.
-            table = array("Q", [entry & ~COPIED for entry in table])
-        offset = references.allocate(1)[0] * self._cluster
-        write_all(self._file.fd, words_to_bytes(table), offset)
-        self._file.flush()  # L1 must not name a table that is not there yet
-        entry, old = offset | COPIED, self._l1[index] & OFFSET
-        write_all(self._file.fd, entry.to_bytes(8, "big"), self._l1_offset + 8 * index)
-        self._l1[index] = entry
-        if old:
-            references.free_later(old // self._cluster)
-        self._cache[index] = table
+        clusters, _ = references.allocate(1)
+        offset = clusters.start * self._cluster
+        try:
+            if table is not None:
+                # A snapshot uses it too, and the clusters in it.
+                table = array("Q", [entry & ~COPIED for entry in table])
+            else:
+                table = array("Q", bytes(self._cluster))
+            write_all(self._file.fd, words_to_bytes(table), offset)
+            self._file.flush()  # L1 must not name a table that is not there yet
+            place = self._l1_offset + 8 * index
+            self._pointers.write(place, array("Q", [offset | COPIED]), self._l1[index : index + 1])
+        except OSError:
+            references.free_later(clusters)
+            raise
+        self._l1[index] = offset | COPIED
+        if old & OFFSET:
+            references.free_later([(old & OFFSET) // self._cluster])
+        self._keep(index, table)
         return table
+
+    def _keep(self, index: int, table: array[int]) -> None:
+        self._cache[index] = table
+        self._cache.move_to_end(index)
+        while len(self._cache) > self._cached and not self._held:
+            self._cache.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Tables of big-endian 64-bit words in the file, as arrays in memory."""
+"""Tables of big-endian words in the file, as arrays in memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from array import array
 
 from bimetal.backends.block.vector import write_vector
 
-__all__ = ["bad_image", "read_words", "words_to_bytes", "write_all"]
+__all__ = ["DamagedImage", "bad_image", "is_hole", "read_words", "words_to_bytes", "write_all"]
 
 
-def read_words(fd: int, offset: int, count: int, code: str = "Q") -> array[int]:
-    """``count`` words of the type ``code`` of `array`. Raises OSError, also if the file ends."""
-    words = array(code)
-    data = os.pread(fd, count * words.itemsize, offset)
-    if len(data) < count * words.itemsize:
+class DamagedImage(OSError):
+    """The image contradicts itself: for the guest an I/O error."""
+
+
+def bad_image(why: str) -> DamagedImage:
+    """The error for an image that contradicts itself."""
+    return DamagedImage(errno.EIO, f"the image is damaged: {why}")
+
+
+def read_words(fd: int, offset: int, count: int) -> array[int]:
+    """``count`` words of 64 bits. Raises OSError, also if the file ends."""
+    data = os.pread(fd, count * 8, offset)
+    if len(data) < count * 8:
         raise bad_image(f"a table at {offset:#x} lies beyond the end of the file")
-    words.frombytes(data)
+    words = array("Q", data)
     if sys.byteorder == "little":
         words.byteswap()
     return words
@@ -37,6 +45,11 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
     write_vector(fd, offset, [memoryview(data)])
 
 
-def bad_image(why: str) -> OSError:
-    """The error for an image that contradicts itself: an I/O error of the disk."""
-    return OSError(errno.EIO, f"the image is damaged: {why}")
+def is_hole(fd: int, offset: int, length: int) -> bool:
+    """Whether the file has no space at all there, so that it need not be read to know that it is
+    zero: a hostile image has more of that than anyone can read."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        # No data up to the end; devices, and file systems without holes, have data everywhere.
+        return error.errno == errno.ENXIO

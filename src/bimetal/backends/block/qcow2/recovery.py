@@ -1,0 +1,69 @@
+"""What must be done before an image is written: look whether it is sound, mend what a crash left
+behind, and tell other programs what we do not keep up."""
+
+from __future__ import annotations
+
+from bimetal.backends.block.commands import repair_command
+from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.qcow2.bitmaps import VALID, read_bitmaps
+from bimetal.backends.block.qcow2.counts import Counts
+from bimetal.backends.block.qcow2.header import AUTOCLEAR_AT, CORRUPT, DIRTY, FEATURES_AT, Header
+from bimetal.backends.block.qcow2.pointers import Pointers
+from bimetal.backends.block.qcow2.references import References
+from bimetal.backends.block.qcow2.survey import survey
+from bimetal.backends.block.qcow2.words import write_all
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
+
+__all__ = ["make_writable", "mark_damaged"]
+
+
+def make_writable(file: ImageFile, header: Header, pointers: Pointers) -> References:
+    """Prepare the image in ``file`` for writing. Clusters that are counted and not used are freed.
+
+    Raises `BimetalError` if the image may not be written, `DamagedImage` if it contradicts itself,
+    and is left as it is, and OSError.
+    """
+    if header.features & CORRUPT:
+        raise BimetalError(
+            f"the qcow2 image {file.path!r} is damaged, and was marked so when that was found",
+            f"copy it and then repair it ({repair_command(file.path)}), or open it with readonly "
+            "or snapshot",
+            ExitCode.DATA,
+        )
+    counts = Counts(file, header, pointers)
+    used = survey(file, header, counts)
+    if header.version >= 3 and header.autoclear:
+        _warn_of_bitmaps(file, header)
+        write_all(file.fd, bytes(8), AUTOCLEAR_AT)
+    outdated = header.features & DIRTY
+    if outdated or not header.foreign:  # what only other programs know of may use clusters, too
+        wrong = counts.replace(used)
+        if wrong:
+            what = "were counted wrong" if outdated else "that nobody uses were counted as used"
+            logger(f"block.{file.path}").info("%d clusters %s: mended", wrong, what)
+    file.flush()
+    if outdated:
+        header.features &= ~DIRTY
+        write_all(file.fd, header.features.to_bytes(8, "big"), FEATURES_AT)
+    return References(file, header, counts)
+
+
+def mark_damaged(file: ImageFile, header: Header) -> None:
+    """Note in the image, if it has a place for that, that it is damaged. Raises OSError."""
+    if header.version >= 3 and not header.features & CORRUPT:
+        header.features |= CORRUPT
+        write_all(file.fd, header.features.to_bytes(8, "big"), FEATURES_AT)
+        file.flush()
+
+
+def _warn_of_bitmaps(file: ImageFile, header: Header) -> None:
+    if not header.autoclear & VALID:
+        return
+    names = ", ".join(repr(bitmap.name) for bitmap in read_bitmaps(file, header))
+    logger(f"block.{file.path}").warning(
+        "%s: the dirty bitmaps %s are not kept up here and are invalid from now on; "
+        "the next backup must be a full one",
+        file.path,
+        names,
+    )

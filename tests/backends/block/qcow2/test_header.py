@@ -1,0 +1,52 @@
+"""What the header may say, and what is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bimetal.backends.block.choose import open_disk
+from bimetal.base.errors import BimetalError
+from tests.backends.block.qcow2.qemu import SIZE, create, img, needs_qemu
+
+pytestmark = needs_qemu
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compression_type": "zstd"}, "another compression than zlib"),
+        ({"extended_l2": "on"}, "extended L2 entries"),
+        ({"data_file": "data.raw"}, "an external data file"),
+    ],
+)
+def test_what_is_not_supported_is_named(
+    tmp_path: Path, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = create(tmp_path / "disk.qcow2", **options)
+    with pytest.raises(BimetalError, match=message) as caught:
+        open_disk(str(path), readonly=True)
+    subprocess.run(caught.value.remedy.partition(": ")[2], shell=True, check=True)
+    with closing(open_disk(str(tmp_path / "disk-2.qcow2"))) as disk:
+        assert disk.read(0, SIZE) == bytes(SIZE)
+
+
+def test_an_encrypted_image_is_told_how_to_be_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a,disk.qcow2"
+    (tmp_path / "PASSWORD_FILE").write_text("secret")
+    options = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
+    secret = "secret,id=key,file=PASSWORD_FILE"
+    img("create", "-q", "-f", "qcow2", "--object", secret, "-o", options, path, str(SIZE))
+    with pytest.raises(BimetalError, match="encryption") as caught:
+        open_disk(str(path))
+    subprocess.run(caught.value.remedy.partition(": ")[2], shell=True, check=True)
+    with closing(open_disk(str(tmp_path / "a,disk-2.qcow2"))) as disk:
+        assert disk.read(0, SIZE) == bytes(SIZE)
