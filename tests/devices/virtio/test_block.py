@@ -71,6 +71,16 @@ class Recorder(MemoryDisk):
         self.closed = True
 
 
+class Grouping(Recorder):
+    """A disk on which writes can belong together."""
+
+    def hold(self) -> None:
+        self.calls.append("hold")
+
+    def settle(self) -> None:
+        self._note("settle")
+
+
 class Machine:
     """A guest with one disk, and its driver."""
 
@@ -337,6 +347,54 @@ def test_a_full_queue_is_answered_with_one_interrupt() -> None:
     for sector, place, status in requests:
         assert guest.peek(place) == CONTENT[sector * SECTOR : (sector + 1) * SECTOR]
         assert guest.peek(status) == b"\0"
+
+
+def offered(machine: Machine, *kinds: int) -> list[int]:
+    """Requests that the driver adds before it tells of them; where each has its status."""
+    guest, places = machine.guest, []
+    for kind in kinds:
+        header, status = guest.place(struct.pack("<IIQ", kind, 0, 0)), guest.room(1)
+        data = guest.place(bytes(SECTOR)) if kind == OUT else guest.room(SECTOR)
+        machine.ring.offer(machine.ring.indirect(header, data, status))
+        places.append(status[0])
+    return places
+
+
+def test_writes_that_come_together_are_settled_once_and_then_answered() -> None:
+    disk = Grouping()
+    machine = Machine(INDIRECT_DESC | FLUSH_FEATURE, disk)
+    places = offered(machine, OUT, IN, OUT)
+    unanswered: list[int] = []
+    settle = disk.settle
+
+    def settling() -> None:
+        unanswered.append(len(machine.ring.completed()))
+        settle()
+
+    disk.settle = settling  # type: ignore[method-assign]
+    machine.ring.notify()
+    assert disk.calls == [
+        "hold", f"write 0 [{SECTOR}]", f"read 0 [{SECTOR}]", f"write 0 [{SECTOR}]", "settle",
+    ]  # fmt: skip
+    assert unanswered == [0]
+    assert len(machine.ring.completed()) == 3
+    assert [machine.guest.space.read(place, 1) for place in places] == [b"\0"] * 3
+
+
+def test_writes_that_cannot_be_settled_have_failed() -> None:
+    disk = Grouping()
+    machine = Machine(INDIRECT_DESC | FLUSH_FEATURE, disk)
+    places = offered(machine, OUT, IN, OUT)
+
+    def failing() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.settle = failing  # type: ignore[method-assign]
+    machine.ring.notify()
+    assert len(machine.ring.completed()) == 3
+    status = [machine.guest.space.read(place, 1)[0] for place in places]
+    assert status == [IOERR, OK, IOERR], "what was read is right all the same"
+    assert machine.device.events.counts == {"host error: disk memory: I/O error": 1}
 
 
 def test_the_cache_mode_survives_a_snapshot() -> None:

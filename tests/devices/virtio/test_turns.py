@@ -53,6 +53,19 @@ class Abyss:
         pass
 
 
+class LossyAbyss(Abyss):
+    """One on which writes belong together, of which the first group is lost."""
+
+    groups = 0
+
+    def hold(self) -> None:
+        self.groups += 1
+
+    def settle(self) -> None:
+        if self.groups == 1:
+            raise OSError(5, "Input/output error")
+
+
 class Driver:
     """A guest with ``device`` that asks for more and more before it lets the device begin."""
 
@@ -101,6 +114,22 @@ def test_a_giant_request(kind: int, flag: int) -> None:
             moved += length
     assert moved == 511 * 8 * MIB
     assert driver.finished() == [Used(head, moved * (kind == IN) + 1)]
+
+
+def test_a_giant_write_of_which_a_part_is_lost_has_failed() -> None:
+    disk = LossyAbyss(8 * GIB)
+    driver = Driver(VirtioBlock(disk))
+    lost, status = driver.guest.place(struct.pack("<IIQ", OUT, 0, 0)), driver.guest.room(1)
+    driver.offer(lost, *[(driver.place, 8 * MIB, 0)] * 4, status)
+    for _ in driver.turns():
+        pass
+    assert disk.groups > 2
+    assert driver.guest.peek(status) == b"\1"
+    kept, status = driver.guest.place(struct.pack("<IIQ", OUT, 0, 0)), driver.guest.room(1)
+    driver.offer(kept, (driver.place, 8 * MIB, 0), status)
+    for _ in driver.turns():
+        pass
+    assert driver.guest.peek(status) == b"\0"
 
 
 def test_many_large_requests_over_the_same_page() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
@@ -97,6 +97,17 @@ class Disk(Protocol):
         """Flush, and give everything back."""
 
 
+@runtime_checkable
+class GroupingDisk(Protocol):
+    """A disk to which several writes together are less work than one after the other."""
+
+    def hold(self) -> None:
+        """Writes from now on belong together, and none is done before `settle`."""
+
+    def settle(self) -> None:
+        """Those writes are done. Raises OSError, and then none of them is."""
+
+
 class VirtioBlock(VirtioDevice):
     """The disk ``disk``, which is closed with the device.
 
@@ -126,6 +137,11 @@ class VirtioBlock(VirtioDevice):
         self.offered |= F_RO if disk.readonly else F_DISCARD | F_WRITE_ZEROES
         self.config[:] = _configuration(disk.size, block_size, physical)
         self._write_through = True
+        self._group = disk if isinstance(disk, GroupingDisk) else None
+        self._held = False
+        self._unsettled: list[memoryview] = []
+        """Places for the status of writes that were finished in this turn."""
+        self._turns_lost = 0
 
     def work_on(self, index: int, chain: Chain) -> Work:
         kind, sector, data = _header(chain.readable)
@@ -145,7 +161,22 @@ class VirtioBlock(VirtioDevice):
                 f"{error}, request {kind}, sector {sector}" + advice * (error.errno in FULL),
             )
             status[0] = IOERR
+        if self._held and kind == OUT:
+            self._unsettled.append(status)
         return total(into) + 1
+
+    def turn_ends(self) -> None:
+        if self._group is None or not self._held:
+            return
+        self._held = False
+        try:
+            self._group.settle()
+        except OSError as error:
+            self.events.host_error(f"disk {self._disk.name}: I/O error", str(error))
+            self._turns_lost += 1
+            for status in self._unsettled:
+                status[0] = IOERR
+        self._unsettled.clear()
 
     def config_written(self, offset: int, data: bytes) -> None:
         if offset == WRITEBACK_AT and len(data) == 1 and self.has(F_CONFIG_WCE):
@@ -214,12 +245,21 @@ class VirtioBlock(VirtioDevice):
             return IOERR
         if not self._fits(sector, total(data)):
             return IOERR
-        offset = sector * SECTOR
+        offset, lost = sector * SECTOR, self._turns_lost
         for piece in pieces(data, PIECE):
+            self._hold()
             self._disk.writev(offset, piece)
             offset += (moved := total(piece))
             yield moved
+        if self._turns_lost != lost:
+            return IOERR
         return (yield from self._written())
+
+    def _hold(self) -> None:
+        """What is written in this turn belongs together."""
+        if self._group is not None and not self._held:
+            self._group.hold()
+            self._held = True
 
     def _flush(self) -> Work:
         self._disk.flush()

@@ -114,6 +114,9 @@ class VirtioDevice:
         while there is none. Whoever changes that calls `look`."""
         return True
 
+    def turn_ends(self) -> None:
+        """The driver is about to hear of those requests that were finished in this turn."""
+
     def notified(self, index: int) -> None:
         """The driver has added buffers to queue ``index``."""
 
@@ -271,6 +274,17 @@ class VirtioDevice:
 
     def _take_turn(self, index: int) -> bool:
         """Work on queue ``index`` for one turn; whether that was too short. Raises `QueueError`."""
+        finished: list[tuple[Chain, int]] = []
+        try:
+            return self._carry_on(index, finished)
+        finally:
+            self.turn_ends()
+            for chain, written in finished:
+                self.queues[index].push(chain, written)
+
+    def _carry_on(self, index: int, finished: list[tuple[Chain, int]]) -> bool:
+        """Carry out requests of queue ``index`` until there are none or the turn is over, which is
+        returned. Raises `QueueError`."""
         queue, left = self.queues[index], TURN
         while left > 0:
             if (request := self._under_way[index]) is None:
@@ -282,7 +296,7 @@ class VirtioDevice:
                 left -= next(request[1])
             except StopIteration as end:
                 self._under_way[index] = None
-                queue.push(request[0], end.value)
+                finished.append((request[0], end.value))
         return True
 
     def _ask_for_a_turn(self, index: int) -> None:
