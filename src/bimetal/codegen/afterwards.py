@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable
 
 from ..base.clock import processor_seconds, wall_seconds
@@ -34,6 +35,7 @@ PATIENCE = 300
 
 _at_work: list[subprocess.Popen[bytes]] = []
 """Processes that are ours to reap, as long as we live."""
+_reaping = threading.Lock()
 
 
 def translate_afterwards(
@@ -43,7 +45,8 @@ def translate_afterwards(
 
     Nothing is done if another process is still at it: it would have saved time, no more.
     """
-    _at_work[:] = [process for process in _at_work if process.poll() is None]
+    with _reaping:
+        _at_work[:] = [process for process in _at_work if process.poll() is None]
     claim = store.claim()
     if claim is None:
         return
@@ -64,7 +67,8 @@ def translate_afterwards(
                 start_new_session=True,
                 cwd="/",
             )
-            _at_work.append(process)
+            with _reaping:
+                _at_work.append(process)
     except OSError as error:
         _log.info("nothing is compiled for the next run: %s", error)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from dataclasses import dataclass
 from functools import cache
 
@@ -107,12 +108,21 @@ def engine_digest(isa: Isa, shared: bool) -> bytes:
     return sources_digest("ir", "isa", "codegen") + f"{isa.name} {shared:d}".encode()
 
 
-@cache
+_making = threading.Lock()
+
+
 def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
     """The interpreter of an ISA, compiled at the first use on a host and then kept on disk.
 
-    There are two: for memory that is ``shared`` by several harts, and for a hart alone.
+    There are two: for memory that is ``shared`` by several harts, and for a hart alone. Machines
+    of a process have them together, as neither changes.
     """
+    with _making:  # or each of two machines that are made at once would compile it
+        return _interpreter(isa, shared)
+
+
+@cache
+def _interpreter(isa: Isa, shared: bool) -> Interpreter:
     key = f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
     layout = Layout.of(isa, shared)
     store = CodeStore()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NoReturn, SupportsIndex, TypeVar
 
 from .ops import COMPARISONS, OPS, Result
@@ -53,18 +54,18 @@ class Block(list["Value"]):
     """Operations in the order of the description; nested blocks hang on ``if`` operations."""
 
 
-class _Trace:
-    block: Block | None = None
+# Each thread traces for itself: vCPUs do so as well as whoever builds a machine.
+_block: ContextVar[Block | None] = ContextVar("block", default=None)
 
 
 @contextmanager
 def tracing(block: Block) -> Iterator[Block]:
     """Append what is traced inside to ``block``."""
-    before, _Trace.block = _Trace.block, block
+    token = _block.set(block)
     try:
         yield block
     finally:
-        _Trace.block = before
+        _block.reset(token)
 
 
 class Value:
@@ -225,9 +226,10 @@ AnyValue = TypeVar("AnyValue", bound=Value)
 
 def perform(value: AnyValue) -> AnyValue:
     """Append an operation to the block being traced."""
-    if _Trace.block is None:
+    block = _block.get()
+    if block is None:
         fail(f"{value.op} outside of a trace")
-    _Trace.block.append(value)
+    block.append(value)
     return value
 
 

@@ -65,8 +65,9 @@ class Insn:
     def variants(self) -> dict[tuple[tuple[str, int], ...], Block]:
         """One trace for each combination of the fields that the description pins."""
         if self._variants is None:
-            self._variants = {}
-            self._trace_variants({})
+            found: dict[tuple[tuple[str, int], ...], Block] = {}
+            self._trace_variants({}, found)
+            self._variants = found  # other threads see all of it or nothing
         return self._variants
 
     def variant(self, fields: Mapping[str, int]) -> Block:
@@ -85,16 +86,17 @@ class Insn:
                 return traced
             fixed[traced] = fields[traced]
 
-    def _trace_variants(self, fixed: dict[str, int]) -> None:
-        assert self._variants is not None
+    def _trace_variants(
+        self, fixed: dict[str, int], found: dict[tuple[tuple[str, int], ...], Block]
+    ) -> None:
         try:
             block = self.trace(fixed)
         except NeedPin as need:
             for value in range(1 << need.width):
-                self._trace_variants({**fixed, need.name: value})
+                self._trace_variants({**fixed, need.name: value}, found)
             return
-        self._variants[tuple(sorted(fixed.items()))] = block
-        if len(self._variants) > MAX_VARIANTS:
+        found[tuple(sorted(fixed.items()))] = block
+        if len(found) > MAX_VARIANTS:
             raise ValueError(f"{self.name} pins fields into more than {MAX_VARIANTS} handlers")
 
 

@@ -289,14 +289,15 @@ class Routine:
         return perform(effects.RoutineCall(self, *values))
 
     def block(self) -> Block:
-        """The trace of the body, made at the first use."""
+        """The trace of the body, made at the first use. Other threads see all of it or nothing."""
         if self._block is None:
-            self._block = Block()
-            with tracing(self._block):
+            block = Block()
+            with tracing(block):
                 params = [field_of(name, width) for name, width in self.widths.items()]
                 result = self.body(Cpu(self.state), *params)
                 if result is not None:
                     perform(effects.Return(lift(result, self.returns)))
+            self._block = block
         return self._block
 
 

@@ -62,6 +62,7 @@ class Vcpu:
         self.errands: list[Callable[[], None]] = []
         self.exits: Counter[str] = Counter()
         self.wake = Wake()
+        self._tracing = trace.enabled("exit")
         self._attention = True
         self._levels: dict[int, bool] = {}
         self._alarm = around.clock.timer(self.wake.set)
@@ -124,7 +125,6 @@ class Vcpu:
 
     def _loop(self) -> None:
         run, handlers, wake, exits = self.cpu.run, self._handlers, self.wake, self.exits
-        tracing = trace.enabled("exit")
         while True:
             if self._attention and not self._gate():
                 return
@@ -132,7 +132,7 @@ class Vcpu:
             exit_ = run()
             kind = type(exit_)
             exits[kind.__name__] += 1
-            if tracing:
+            if self._tracing:
                 trace.emit("exit", f"cpu{self.index} {exit_!r}")
             handlers[kind](exit_)
 
