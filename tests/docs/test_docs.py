@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+import bimetal
 from bimetal.cli.entry import program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +155,11 @@ def test_ci_runs_the_readmes_test_command() -> None:
     )
     script = (ROOT / ".ci" / "run").read_text().replace('"$VENV/bin/pytest"', "pytest")
     assert shlex.join(["pytest", *command[1:]]) in script
+
+
+def test_every_public_name_is_explained() -> None:
+    explained = set(CODE.findall((ROOT / "docs" / "python.md").read_text()))
+    assert set(bimetal.__all__) <= explained
 
 
 def test_every_number_promised_names_the_command_that_shows_it() -> None:

@@ -45,6 +45,17 @@ def test_devices_are_named_by_their_address(chassis: Chassis) -> None:
     assert chassis.device("rtc@101000") is rtc
 
 
+def test_the_only_device_of_a_class(chassis: Chassis) -> None:
+    plic = chassis.add(Plic(8, 2), at=0x1000)
+    assert chassis.only(Plic) is plic
+    chassis.add(Plic(8, 2), at=0x1000_0000)
+    assert chassis.only(Plic, "plic@1000") is plic
+    with pytest.raises(KeyError, match="several devices are a Plic: name one of plic@1000, plic@1"):
+        chassis.only(Plic)
+    with pytest.raises(KeyError, match="no device is a SifiveTest, of plic@1000"):
+        chassis.only(SifiveTest)
+
+
 def test_ports_are_apart_from_memory(chassis: Chassis) -> None:
     chassis.ram(at=0)
     chassis.add_port(SifiveTest(), port=0x60)
@@ -74,3 +85,19 @@ def test_boards_have_names() -> None:
     with pytest.raises(ValueError, match="two boards"):
         board("riscv-virt", isa="riscv64", max_cpus=1)(lambda m: None)
     assert "riscv-virt" in BOARDS
+    with pytest.raises(BimetalError, match=r"did you mean riscv-virt\? choose from"):
+        find_board("virt")
+
+
+def test_a_board_may_be_declared_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bimetal.machine.board.BOARDS", {})
+
+    def declare() -> None:
+        @board("kitchen", isa="riscv64", max_cpus=1)
+        def kitchen(m: Chassis) -> None:
+            """A board in a notebook's cell."""
+
+    declare()
+    declare()
+    with pytest.raises(ValueError, match="two boards"):
+        board("kitchen", isa="riscv64", max_cpus=1)(lambda m: None)

@@ -66,6 +66,7 @@ class CpuLine:
 
 
 AnyDevice = TypeVar("AnyDevice", bound=Device)
+Part = TypeVar("Part")
 
 Wire = Callable[..., object] | Sequence[Line]
 """Where an output goes: one input for an output, as many as it has for a row."""
@@ -204,6 +205,22 @@ class Chassis:
         hint = did_you_mean(name, names)
         known = f"only {', '.join(names)}" + f"; {hint}" * bool(hint)
         raise KeyError(f"the machine has no device {name!r}, {known}")
+
+    def only(self, kind: type[Part], name: str = "") -> Part:
+        """The device of the class ``kind``; of several, that called ``name``. What virtio slots
+        carry is found too. KeyError if there is not exactly one."""
+        found = {
+            placement.device.name: part
+            for placement in self.placements
+            for part in (placement.device, *placement.device.parts())
+            if isinstance(part, kind) and name in ("", placement.device.name)
+        }
+        if len(found) == 1:
+            return next(iter(found.values()))
+        what = kind.__name__ + f" called {name}" * bool(name)
+        if found:
+            raise KeyError(f"several devices are a {what}: name one of {', '.join(found)}")
+        raise KeyError(f"no device is a {what}, of {', '.join(self.device_names)}")
 
     def reset(self) -> None:
         """Reset every device."""

@@ -102,19 +102,8 @@ class Devices(Mapping[str, Any]):
         return len(self._runner.chassis.placements)
 
     def one(self, kind: type, name: str = "") -> Any:
-        """See `Machine.device`. What virtio slots carry is found too."""
-        found = {
-            placement.device.name: part
-            for placement in self._runner.chassis.placements
-            for part in (placement.device, *placement.device.parts())
-            if isinstance(part, kind) and name in ("", placement.device.name)
-        }
-        if len(found) == 1:
-            return DeviceView(self._runner, *found.values())
-        what = kind.__name__ + f" called {name}" * bool(name)
-        if found:
-            raise KeyError(f"several devices are a {what}: name one of {', '.join(found)}")
-        raise KeyError(f"no device is a {what}, of {', '.join(self)}")
+        """See `Machine.device`."""
+        return DeviceView(self._runner, self._runner.chassis.only(kind, name))
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
