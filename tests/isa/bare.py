@@ -27,10 +27,17 @@ class Bare:
         self["pc"] = pc
 
     def __getitem__(self, name: str) -> int:
-        return self.registers.read(name)
+        return self.registers.get(*self._at(name))
 
     def __setitem__(self, name: str, value: int) -> None:
-        self.registers.write(name, value)
+        self.registers.set(*self._at(name), value)
+
+    def _at(self, name: str) -> tuple[str, int]:
+        """File and index of a register, of one that only the engine knows too."""
+        if name in self.isa.state.files:
+            return name, 0
+        file, index = self.isa.state.locate(name)
+        return file.name, index
 
     def do(self, *lines: str) -> Bare:
         """Execute instructions, wherever each of them leads."""

@@ -82,6 +82,25 @@ def test_what_is_no_register_is_not_set_in_silence(kernel: Any) -> None:
             _ = cpu._no_register
 
 
+def test_registers_are_those_of_the_manual(kernel: Any) -> None:
+    with Machine(kernel=kernel, kernel_format="raw", accel="interp") as vm:
+        cpu = vm.cpus[0]
+        assert {"mip", "sstatus", "fcsr", "mhartid"} <= set(cpu.registers)
+        assert not {"mip_soft", "fp_ready", "hartid", "firmware_calls"} & set(cpu.registers)
+        cpu.sstatus = 3 << 13
+        assert cpu.mstatus == cpu.sstatus | 2 << 34
+        cpu.fcsr = 0x21
+        assert (cpu.frm, cpu.fflags) == (1, 1)
+        cpu.pc = 0x8000_0003
+        assert cpu.pc == 0x8000_0002
+        with pytest.raises(ValueError, match="time is read-only"):
+            cpu.time = 0
+        with pytest.raises(ValueError, match="means nothing"):
+            cpu.priv = 2
+        with pytest.raises(AttributeError, match="has no register 'fp_ready'"):
+            cpu.fp_ready = 1
+
+
 def test_completion_knows_the_registers(cpu: CpuView) -> None:
     assert {"pc", "a0", "index", "registers"} <= set(dir(cpu))
     assert cpu._ipython_key_completions_() == list(cpu.registers)

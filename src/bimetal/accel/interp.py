@@ -41,6 +41,7 @@ from ..seam import (
     ShootDown,
 )  # fmt: skip
 from .hart_state import HartState, anonymous
+from .reference.outside import Onlooker, read_register, write_register
 from .reference.single import evaluate_insn
 from .sampler import Sampler
 from .saved import Saved
@@ -159,9 +160,7 @@ class InterpCpu:
         state, isa = self.state, self._architecture.isa
         decoded = isa.decode(self._word(state.words[self._args]))
         assert decoded is not None
-        target = current()
-        environment = state.get("fp_env")
-        floating = Environment(self._architecture.rounding(state), target.flags_of(environment))
+        floating = self._environment()
         try:
             pc = evaluate_insn(decoded, state, _NO_MEMORY, state.get("pc"), floating)
         except Trap as trap:
@@ -169,7 +168,7 @@ class InterpCpu:
             state.set("trap_cause", 0, trap.cause)
             state.set("trap_value", 0, trap.value)
             return
-        state.set("fp_env", 0, target.with_flags(environment, floating.flags))
+        self._set_flags(floating)
         state.set("pc", 0, pc)
         state.set("budget", 0, (state.get("budget") - 1) & (1 << 64) - 1)
 
@@ -243,20 +242,34 @@ class InterpCpu:
     @property
     def register_names(self) -> Sequence[str]:
         """See `Cpu.register_names`."""
-        return self._architecture.isa.state.register_names()
+        return self._architecture.isa.register_names()
 
     def read_register(self, name: str) -> int:
         """See `Cpu.read_register`."""
-        file, index = self._architecture.isa.state.locate(name)
-        return self.state.get(file.name, index)
+        return read_register(self._architecture.isa, name, self._from_outside())
 
     def write_register(self, name: str, value: int) -> None:
         """See `Cpu.write_register`."""
-        file, index = self._architecture.isa.state.locate(name)
-        self.state.set(file.name, index, value)
-        if file.name == "pc":
+        onlooker = self._from_outside()
+        write_register(self._architecture.isa, name, value, onlooker)
+        self._set_flags(onlooker.environment)
+        if name == "pc":
             self._abandon()
         self.flush()
+
+    def _from_outside(self) -> Onlooker:
+        pc, now_ns = self.state.get("pc"), self._clock.now_ns
+        floating = self._environment()
+        return Onlooker(self.state, _NO_MEMORY, pc, floating, now_ns, self.instructions)
+
+    def _environment(self) -> Environment:
+        """Rounding mode and flags of floating point."""
+        flags = current().flags_of(self.state.get("fp_env"))
+        return Environment(self._architecture.rounding(self.state), flags)
+
+    def _set_flags(self, floating: Environment) -> None:
+        environment = current().with_flags(self.state.get("fp_env"), floating.flags)
+        self.state.set("fp_env", 0, environment)
 
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""

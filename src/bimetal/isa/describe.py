@@ -16,7 +16,7 @@ from .state import StateSpec
 from .text import Kind, Template
 from .trace import Cpu, NeedPin, Routine
 
-__all__ = ["Decoded", "Insn", "Isa"]
+__all__ = ["Decoded", "Insn", "Isa", "View"]
 
 MAX_VARIANTS = 256
 
@@ -117,6 +117,15 @@ class Decoded:
         return self.insn.template.show(self.fields, self.insn.pattern.widths, pc)
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A register as the manual shows it, where it is not stored as it is: made of others when it
+    is read, and taken apart when it is written; nothing writes one that is read-only."""
+
+    read: Routine
+    write: Routine | None
+
+
 @dataclass(slots=True, eq=False)
 class Isa:
     """An instruction set: its state, operand kinds, instructions and routines.
@@ -125,6 +134,7 @@ class Isa:
     ``complete`` says of the first granule whether it is a whole instruction. ``routines`` holds
     what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
     ``contexts`` is how many TLBs there are, see `Hooks.context`.
+    ``views`` are registers for people that are made of the stored ones.
     ``order`` is the byte order of instructions; rows number bits as ``msb0`` says (`pattern`).
     """
 
@@ -139,6 +149,7 @@ class Isa:
     contexts: int = 1
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
     _sorted_count: int = 0
 
@@ -184,6 +195,21 @@ class Isa:
             return routine
 
         return register
+
+    def view(
+        self,
+        name: str,
+        width: int,
+        read: Callable[[Cpu], Value],
+        write: Callable[[Cpu, Value], None] | None = None,
+    ) -> None:
+        """Describe how a register reads, whatever mode the CPU is in, and what writing it does."""
+        writer = Routine(write, self.state, {"value": width}, 0) if write else None
+        self.views[name] = View(Routine(read, self.state, {}, width), writer)
+
+    def register_names(self) -> list[str]:
+        """Every register that a person can name."""
+        return list(dict.fromkeys([*self.state.register_names(), *self.views]))
 
     def meaning(self, name: str) -> Callable[..., None]:
         """What the instruction ``name`` does, for others that are defined by it."""

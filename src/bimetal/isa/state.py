@@ -16,6 +16,7 @@ class File:
     registers' names for people; ``doc`` is one line with the manual's section; ``floating`` says
     that doubles are what the registers mostly hold.
 
+    ``internal`` registers are what the engine remembers beside the manual's: nobody names them.
     ``bits`` are those that a write can set, all others stay 0; ``legal`` says which values of them
     mean something.
     """
@@ -29,6 +30,7 @@ class File:
     floating: bool = False
     bits: int = -1
     legal: Callable[[int], bool] | None = None
+    internal: bool = False
 
     def admit(self, value: int) -> int:
         """What a register holds once ``value`` is written to it from outside.
@@ -66,11 +68,14 @@ class StateSpec:
         floating: bool = False,
         bits: int = -1,
         legal: Callable[[int], bool] | None = None,
+        internal: bool = False,
     ) -> File:
         """Declare a register file."""
         if name in self.files:
             raise ValueError(f"register file {name} is declared twice")
-        self.files[name] = File(name, count, width, zero, tuple(names), doc, floating, bits, legal)
+        self.files[name] = File(
+            name, count, width, zero, tuple(names), doc, floating, bits, legal, internal
+        )
         return self.files[name]
 
     def constrain(
@@ -85,10 +90,12 @@ class StateSpec:
         *names: str,
         bits: int = -1,
         legal: Callable[[int], bool] | None = None,
+        internal: bool = False,
     ) -> None:
         """Declare single registers of ``width`` bits."""
         for name in names:
-            self.file(name, 1, width, names=(name,), bits=bits, legal=legal)
+            shown = () if internal else (name,)
+            self.file(name, 1, width, names=shown, bits=bits, legal=legal, internal=internal)
 
     def register_names(self) -> list[str]:
         """Every register that a person can name."""
@@ -99,8 +106,9 @@ class StateSpec:
         for file in self.files.values():
             if name in file.names:
                 return file, file.names.index(name)
-            if file.count > 1 and name.startswith(file.name) and name[len(file.name) :].isdigit():
-                index = int(name[len(file.name) :])
-                if index < file.count:
-                    return file, index
+        for file in self.files.values():
+            number = name.removeprefix(file.name)
+            named = number != name and number.isdecimal() and not file.internal
+            if file.count > 1 and named and int(number) < file.count:
+                return file, int(number)
         raise KeyError(name)

@@ -17,9 +17,12 @@ PROGRAM_COUNTERS = ("pc", "rip")
 class CpuView:
     """One CPU: ``cpu.pc`` and ``cpu["pc"]`` read a register, and may be assigned to.
 
-    The machine stands still for the moment that takes. Values are unsigned integers. KeyError, or
-    AttributeError for the first form, for a register that the CPU does not have; OverflowError for
-    a value that does not fit; `BimetalError` once the machine is closed.
+    Registers are those of the manual, by its names, and are read and set as in the most privileged
+    mode. The machine stands still for the moment that takes. Values are unsigned integers.
+
+    KeyError, or AttributeError for the first form, for a register that the CPU does not have;
+    OverflowError for a value that does not fit, ValueError for one that means nothing there and
+    for a register that cannot be set; `BimetalError` once the machine is closed.
     """
 
     __slots__ = ("_runner", "_vcpu")

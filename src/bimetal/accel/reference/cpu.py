@@ -12,6 +12,7 @@ from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs
 from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
+from .outside import read_register, write_register
 
 __all__ = ["Reference", "ReferenceCpu"]
 
@@ -30,7 +31,7 @@ class ReferenceCpu:
     @property
     def register_names(self) -> Sequence[str]:
         """Every register that a person can name."""
-        return self.hart.isa.state.register_names()
+        return self.hart.isa.register_names()
 
     def run(self) -> Exit:
         """Execute instructions until the board is needed."""
@@ -88,13 +89,13 @@ class ReferenceCpu:
 
     def read_register(self, name: str) -> int:
         """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
-        return self.hart.registers.read(name)
+        return read_register(self.hart.isa, name, self.hart)
 
     def write_register(self, name: str, value: int) -> None:
         """Set a register; OverflowError if the value does not fit."""
-        if self.hart.isa.state.locate(name)[0].name == "pc":
+        write_register(self.hart.isa, name, value, self.hart)
+        if name == "pc":
             self._abandon()
-        self.hart.registers.write(name, value)
         self.hart.renew()
 
     def _abandon(self) -> None:

@@ -14,12 +14,14 @@ __all__ = ["CSRS", "Csr", "constant", "declare", "stored"]
 
 @dataclass(frozen=True, slots=True)
 class Csr:
-    """One CSR; without ``write``, writes that are allowed have no effect."""
+    """One CSR; without ``write``, writes that are allowed have no effect. ``check`` traps where an
+    instruction must not touch it, beyond what its number says."""
 
     number: int
     name: str
     read: Callable[[Cpu], Value]
     write: Callable[[Cpu, Value], None] | None = None
+    check: Callable[[Cpu], None] | None = None
 
 
 CSRS: dict[int, Csr] = {}
@@ -30,11 +32,17 @@ def declare(
     name: str,
     read: Callable[[Cpu], Value],
     write: Callable[[Cpu, Value], None] | None = None,
+    check: Callable[[Cpu], None] | None = None,
 ) -> None:
-    """Declare a CSR."""
-    assert number not in CSRS, name
-    CSRS[number] = Csr(number, name, read, write)
-    CSR_NAMES[number] = name
+    """Declare a CSR, and what people see of it."""
+    _declare(Csr(number, name, read, write, check))
+    rv64.view(name, 64, read, write)
+
+
+def _declare(csr: Csr) -> None:
+    assert csr.number not in CSRS, csr.name
+    CSRS[csr.number] = csr
+    CSR_NAMES[csr.number] = csr.name
 
 
 def stored(number: int, name: str, mask: int = -1) -> None:
@@ -44,7 +52,7 @@ def stored(number: int, name: str, mask: int = -1) -> None:
     def write(cpu: Cpu, value: Value) -> None:
         setattr(cpu, name, value & mask)
 
-    declare(number, name, lambda cpu: getattr(cpu, name), write)
+    _declare(Csr(number, name, lambda cpu: getattr(cpu, name), write))
 
 
 def constant(number: int, name: str, value: int = 0) -> None:

@@ -79,42 +79,36 @@ def _set_frm(cpu: Cpu, mode: Value) -> None:
 
 
 def _read_fflags(cpu: Cpu) -> Value:
-    _need_fp(cpu)
     return fp.flags().zext(64)
 
 
 def _write_fflags(cpu: Cpu, value: Value) -> None:
-    _need_fp(cpu)
     fp.set_flags(value[4:0])
     _fp_written(cpu)
 
 
 def _read_frm(cpu: Cpu) -> Value:
-    _need_fp(cpu)
     value: Value = cpu.frm.zext(64)
     return value
 
 
 def _write_frm(cpu: Cpu, value: Value) -> None:
-    _need_fp(cpu)
     _set_frm(cpu, value[2:0])
 
 
 def _read_fcsr(cpu: Cpu) -> Value:
-    _need_fp(cpu)
     value: Value = fp.flags().zext(64) | cpu.frm.zext(64) << 5
     return value
 
 
 def _write_fcsr(cpu: Cpu, value: Value) -> None:
-    _need_fp(cpu)
     fp.set_flags(value[4:0])
     _set_frm(cpu, value[7:5])
 
 
-declare(0x001, "fflags", _read_fflags, _write_fflags)
-declare(0x002, "frm", _read_frm, _write_frm)
-declare(0x003, "fcsr", _read_fcsr, _write_fcsr)
+declare(0x001, "fflags", _read_fflags, _write_fflags, _need_fp)
+declare(0x002, "frm", _read_frm, _write_frm, _need_fp)
+declare(0x003, "fcsr", _read_fcsr, _write_fcsr, _need_fp)
 
 # -- status (II 3.1.6, 10.1.1)
 
@@ -217,19 +211,12 @@ def _need_sstc(cpu: Cpu) -> None:
         illegal(cpu)
 
 
-def _read_stimecmp(cpu: Cpu) -> Value:
-    _need_sstc(cpu)
-    value: Value = cpu.stimecmp
-    return value
-
-
 def _write_stimecmp(cpu: Cpu, value: Value) -> None:
-    _need_sstc(cpu)
     cpu.stimecmp = value
     poll_timer(cpu)
 
 
-declare(0x14D, "stimecmp", _read_stimecmp, _write_stimecmp)
+declare(0x14D, "stimecmp", lambda cpu: cpu.stimecmp, _write_stimecmp, _need_sstc)
 
 # -- translation (II 10.1.11)
 
@@ -239,14 +226,7 @@ def _need_vm(cpu: Cpu) -> None:
         illegal(cpu)
 
 
-def _read_satp(cpu: Cpu) -> Value:
-    _need_vm(cpu)
-    value: Value = cpu.satp
-    return value
-
-
 def _write_satp(cpu: Cpu, value: Value) -> None:
-    _need_vm(cpu)
     mode = value.lsr(60)
     # A mode that is not there makes the whole write have no effect.
     with when((mode == BARE) | (mode == SV39) | (mode == SV48)):
@@ -254,7 +234,7 @@ def _write_satp(cpu: Cpu, value: Value) -> None:
         cpu.host("flush", 0)
 
 
-declare(0x180, "satp", _read_satp, _write_satp)
+declare(0x180, "satp", lambda cpu: cpu.satp, _write_satp, _need_vm)
 rv64.state.constrain("satp", ~ASID, lambda satp: satp >> 60 in (BARE, SV39, SV48))
 
 
@@ -278,21 +258,24 @@ def _counter(number: int, name: str) -> None:
         setattr(cpu, offset, value - _retired(cpu) - 1)
 
     declare(0xB00 + number, f"m{name}", read, write)
-    declare(0xC00 + number, name, lambda cpu: _if_enabled(cpu, number, read))
+    declare(0xC00 + number, name, read, check=_enabled(number))
 
 
-def _if_enabled(cpu: Cpu, number: int, read: Callable[[Cpu], Value]) -> Value:
-    """Read a counter if mcounteren, and in U-mode scounteren, let this mode."""
-    hidden = (cpu.priv != MACHINE) & (cpu.mcounteren[number] == 0)
-    hidden_from_user = (cpu.priv == 0) & (cpu.scounteren[number] == 0)
-    with when(hidden | hidden_from_user):
-        illegal(cpu)
-    return read(cpu)
+def _enabled(number: int) -> Callable[[Cpu], None]:
+    """A counter is for modes that mcounteren, and for U-mode scounteren, lets read it."""
+
+    def check(cpu: Cpu) -> None:
+        hidden = (cpu.priv != MACHINE) & (cpu.mcounteren[number] == 0)
+        hidden_from_user = (cpu.priv == 0) & (cpu.scounteren[number] == 0)
+        with when(hidden | hidden_from_user):
+            illegal(cpu)
+
+    return check
 
 
 _counter(0, "cycle")
 _counter(2, "instret")
-declare(0xC01, "time", lambda cpu: _if_enabled(cpu, 1, read_ticks))
+declare(0xC01, "time", read_ticks, check=_enabled(1))
 stored(0x320, "mcountinhibit", 0)
 for _n in range(3, 32):
     declare(0xB00 + _n, f"mhpmcounter{_n}", lambda cpu: const(0, 64), lambda cpu, value: None)
@@ -336,6 +319,8 @@ def csr_read(cpu: Cpu, number: Value) -> Value:
     """The value of a CSR; illegal-instruction if there is none of that number."""
     for csr in CSRS.values():
         with when(number == csr.number):
+            if csr.check is not None:
+                csr.check(cpu)
             ret(csr.read(cpu))
     illegal(cpu)
     return const(0, 64)
@@ -352,6 +337,8 @@ def csr_write(cpu: Cpu, number: Value, value: Value) -> None:
     """Write a CSR; illegal-instruction if there is none of that number."""
     for csr in CSRS.values():
         with when(number == csr.number):
+            if csr.check is not None:
+                csr.check(cpu)
             if csr.write is not None:
                 csr.write(cpu, value)
             ret()

@@ -41,26 +41,26 @@ _state.scalars(64, "mie", "medeleg", "mideleg", "mcounteren", "mcountinhibit", "
 _state.scalars(64, "stvec", "sscratch", "sepc", "scause", "stval", "satp")
 _state.scalars(64, "scounteren", "senvcfg", "stimecmp")
 # Interrupt-pending bits that software writes; those driven by lines are engine state.
-_state.scalars(64, "mip_soft")
+_state.scalars(64, "mip_soft", internal=True)
 _state.scalars(8, "frm", bits=7)
 # 1 while floating-point instructions need no check: mstatus.FS is Dirty and frm is valid.
-_state.scalars(8, "fp_ready", bits=1)
+_state.scalars(8, "fp_ready", bits=1, internal=True)
 # Interrupt inputs by their bit of mip, one byte each so that other threads may store to them.
-_state.file("line", 16, 8, doc="external interrupt lines", bits=1)
+_state.file("line", 16, 8, doc="external interrupt lines", bits=1, internal=True)
 # 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
-_state.scalars(8, "timer_fired", bits=1)
+_state.scalars(8, "timer_fired", bits=1, internal=True)
 # The reservation of lr (I 14.2): its address, the value seen, its size in bytes (0: none).
-_state.scalars(64, "reserved_address", "reserved_value")
-_state.scalars(8, "reserved", legal=lambda size: size in (0, 4, 8))
+_state.scalars(64, "reserved_address", "reserved_value", internal=True)
+_state.scalars(8, "reserved", legal=lambda size: size in (0, 4, 8), internal=True)
 _state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])
 _state.file("pmpaddr", PMP_COUNT, 64, names=[f"pmpaddr{i}" for i in range(PMP_COUNT)])
 # How many PMP entries are on: most guests of a virtual machine never set one.
-_state.scalars(8, "pmp_active")
+_state.scalars(8, "pmp_active", internal=True)
 # minstret = instructions retired since reset + offset; likewise mcycle, which counts the same.
-_state.scalars(64, "minstret_offset", "mcycle_offset")
-_state.scalars(64, "hartid")
+_state.scalars(64, "minstret_offset", "mcycle_offset", internal=True)
+_state.scalars(64, "hartid", internal=True)
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
-_state.scalars(8, "firmware_calls", bits=1)
+_state.scalars(8, "firmware_calls", bits=1, internal=True)
 
 # The names of CSRs by number; `csrs` fills it in as it declares them.
 CSR_NAMES: dict[int, str] = {}
