@@ -1,32 +1,28 @@
-"""Names of a guest's code: the symbols of an ELF file, or a list like System.map.
-
-A list has the lines of nm(1), which are those of the kernel's System.map and /proc/kallsyms:
-``ADDRESS TYPE NAME``, and in the latter the module in brackets behind a tab.
-"""
+"""Names of a guest's code: the symbols of an ELF file, or of a list like System.map."""
 
 from __future__ import annotations
 
-import io
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
 from bimetal.firmware.compression import decompress
-from bimetal.firmware.elf_file import is_elf
+from bimetal.firmware.elf_file import is_elf, reading_elf
 from bimetal.firmware.program import read_file
+from bimetal.firmware.symbol_list import read_list
 
 __all__ = ["Symbol", "SymbolTable", "elf_symbols", "load_symbols"]
 
-LINE = re.compile(r"([0-9a-fA-F]{1,16}) ([A-Za-z?]) (\S+)(?:\s+\[(\S+)\])?\s*")
-CODE = "TtWw"
+OF_TOOLS = ("$", ".L")
+"""What names begin with that compilers and assemblers give for themselves."""
+STUB = b"The real System.map is in the"
+"""What Debian's kernel packages have in their System.map."""
 LAST = 4096
 """Bytes that belong to a symbol of unknown size with none behind it."""
 
@@ -85,48 +81,53 @@ def load_symbols(path: str) -> SymbolTable:
 
 def elf_symbols(data: bytes, path: str) -> SymbolTable:
     """The symbols of an ELF file, none if it is stripped. Raises `BimetalError` if damaged."""
-    try:
-        elf = ELFFile(io.BytesIO(data))
+    with reading_elf(data, f"the symbol file {path}") as elf:
         return SymbolTable(_functions(elf, Path(path).name))
-    except (ELFError, ConstructError, ValueError, OverflowError, UnicodeError) as error:
-        raise _refused(path, f"is a damaged ELF file: {error}", "get the file anew") from error
 
 
-def _functions(elf: ELFFile, name: str) -> Iterator[Symbol]:
+def _functions(elf: Any, name: str) -> Iterator[Symbol]:
     for section in elf.iter_sections():
         if not isinstance(section, SymbolTableSection):
             continue
         for symbol in section.iter_symbols():
             kind, where = symbol["st_info"]["type"], symbol["st_shndx"]
-            # Assembly has labels without a type; those with $ and .L are the tools' own.
+            # Assembly has labels without a type.
             is_code = kind in ("STT_FUNC", "STT_NOTYPE") and where not in ("SHN_UNDEF", "SHN_ABS")
-            if is_code and symbol.name and not symbol.name.startswith(("$", ".L")):
+            if is_code and symbol.name and not symbol.name.startswith(OF_TOOLS):
                 yield Symbol(symbol["st_value"], symbol["st_size"], symbol.name, name)
 
 
 def _listed(data: bytes, path: str) -> SymbolTable:
-    symbols, limits = [], []
-    for number, line in enumerate(data.decode("ascii", "replace").splitlines(), 1):
-        match = LINE.fullmatch(line)
-        if match is None:
-            raise _refused(
-                path,
-                f"has a line {number} that is not 'ADDRESS TYPE NAME'",
-                "give an ELF file, or a file like System.map or the guest's /proc/kallsyms",
-            )
-        address, kind, name, module = match.groups()
-        where = f"[{module}]" if module else Path(path).name
-        if kind in CODE:
-            symbols.append(Symbol(int(address, 16), 0, name, where))
-        else:
-            limits.append(int(address, 16))
-    if symbols and not any(symbol.address for symbol in symbols):
+    if STUB in data:
+        raise _refused(
+            path,
+            "only says that Debian has the real one elsewhere",
+            "install the package linux-image-VERSION-dbg, and give its System.map",
+        )
+    lines, odd = read_list(data.decode("utf-8-sig", "replace"))
+    if not lines:
+        raise _refused(
+            path,
+            "is neither an ELF file nor a list of symbols",
+            "give an ELF file, or a file like System.map or the guest's /proc/kallsyms",
+        )
+    if not any(line.address for line in lines):
         raise _refused(
             path,
             "hides all addresses",
             "read /proc/kallsyms as root in the guest, after 'sysctl kernel.kptr_restrict=0'",
         )
-    return SymbolTable(symbols, limits)
+    if odd:
+        logger("symbols").warning("%s: lines that name no symbol are passed over: %s", path, odd)
+    file = Path(path).name
+    return SymbolTable(
+        (
+            Symbol(line.address, line.size, line.name, f"[{line.module}]" if line.module else file)
+            for line in lines
+            if line.is_code and not line.name.startswith(OF_TOOLS)
+        ),
+        (line.address for line in lines if not line.is_code),
+    )
 
 
 def _refused(path: str, how: str, remedy: str) -> BimetalError:

@@ -131,7 +131,9 @@ class Isa:
     """An instruction set: its state, operand kinds, instructions and routines.
 
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
-    ``complete`` says of the first granule whether it is a whole instruction. ``routines`` holds
+    ``complete`` says of the first granule whether it is a whole instruction, ``length_of`` how many
+    bytes the instruction has that begins with a word, known or not; a granule, if it does not say.
+    ``routines`` holds
     what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
     ``contexts`` is how many TLBs there are, see `Hooks.context`.
     ``views`` are registers for people that are made of the stored ones.
@@ -144,6 +146,7 @@ class Isa:
     granule: int
     fetch: int
     complete: Callable[[Value], Value]
+    length_of: Callable[[int], int] | None = None
     order: Literal["little", "big"] = "little"
     msb0: bool = False
     contexts: int = 1
@@ -249,6 +252,10 @@ class Isa:
                 return Decoded(insn, fields)
         return None
 
+    def length(self, word: int) -> int:
+        """Bytes of the instruction at the low end of ``word``, whether it is known or not."""
+        return self.length_of(word) if self.length_of else self.granule
+
     def word(self, code: bytes) -> int:
         """The instruction word at the start of ``code``, as far as it goes."""
         return int.from_bytes(code[: self.fetch], self.order)
@@ -270,8 +277,9 @@ class Isa:
         """Address, bytes and text of each instruction in ``code``."""
         at = 0
         while at < len(code):
-            decoded = self.decode(self.word(code[at:]))
-            length = decoded.length if decoded else self.granule
+            word = self.word(code[at : at + self.fetch])
+            decoded = self.decode(word)
+            length = decoded.length if decoded else self.length(word)
             raw = code[at : at + length]
             whole = decoded is not None and len(raw) == length
             text = decoded.text(pc + at) if decoded and whole else f".byte {raw.hex(' ')}"

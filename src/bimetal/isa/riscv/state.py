@@ -109,6 +109,32 @@ KINDS = {
     "csr": OperandKind(_show_csr, _read_csr),
 }
 
+
+def instruction_length(word: int) -> int:
+    """Bytes of an instruction by its low bits (volume I, "Expanded Instruction-Length Encoding").
+
+    Beyond 32 bits the encoding is what tools use and the manual proposes; where it reserves all
+    that is longer, the first 16 bits stand alone.
+    """
+    if word & 0x3 != 0x3:
+        return 2
+    if word & 0x1F != 0x1F:
+        return 4
+    if word & 0x3F == 0x1F:
+        return 6
+    if word & 0x7F == 0x3F:
+        return 8
+    more = word >> 12 & 7
+    return 10 + 2 * more if more != 7 else 2
+
+
 rv64 = Isa(
-    "riscv64", _state, KINDS, granule=2, fetch=4, complete=lambda half: (half & 3) != 3, contexts=5
+    "riscv64",
+    _state,
+    KINDS,
+    granule=2,
+    fetch=4,
+    complete=lambda half: (half & 3) != 3,
+    length_of=instruction_length,
+    contexts=5,
 )
