@@ -43,13 +43,29 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
         fields = {}
         for name, width in insn.pattern.widths.items():
             if name in general:
-                fields[name] = rng.choice((*range(8), 31))
+                fields[name] = rng.choice((*range(8), 31)) & insn.pattern.field_mask(name)
             elif name.startswith("R") and width == 5:
                 fields[name] = rng.randrange(8)
             else:
                 fields[name] = rng.getrandbits(width) & insn.pattern.field_mask(name)
-        if insn.admits(fields):
+        if insn.admits(fields) and not _unpredictable(insn, fields):
             return fields
+
+
+def _unpredictable(insn: Insn, fields: dict[str, int]) -> bool:
+    """What the manual leaves open (K1.2): a register that is loaded twice, or written back as
+    the base as well, or that an exclusive store's status shares."""
+    moved = [fields[name] for name in ("Rt", "Rt2") if name in fields]
+    general = ("v" not in insn.name and ":x}" in insn.template.text) or ":w}" in insn.template.text
+    loads_twice = insn.name.startswith("ld") and len(moved) == 2 and moved[0] == moved[1]
+    writes_back = insn.template.text.endswith("!") or "], {" in insn.template.text
+    base = fields.get("Rn", 31)
+    status = fields.get("Rs", -1) if insn.extension == "exclusives" else -1
+    return (
+        loads_twice
+        or (writes_back and general and base != 31 and base in moved)
+        or status in (*moved, base)
+    )
 
 
 def _integer(rng: random.Random, near: int) -> int:
@@ -78,25 +94,26 @@ class _Probe:
     """Memory everywhere, which remembers where it was looked at."""
 
     def __init__(self) -> None:
-        self.addresses: list[int] = []
+        self.accesses: list[tuple[int, bool]] = []
+        """Addresses, and whether they have to be aligned."""
 
     def load(self, address: int, access: Access) -> int:
         """See `GuestMemory`."""
-        self.addresses.append(address)
+        self.accesses.append((address, access.aligned))
         return 0
 
     def store(self, address: int, value: int, access: Access) -> None:
         """See `GuestMemory`."""
-        self.addresses.append(address)
+        self.accesses.append((address, access.aligned))
 
     def update(self, address: int, access: Access, change: object) -> int:
         """See `GuestMemory`."""
-        self.addresses.append(address)
+        self.accesses.append((address, access.aligned))
         return 0
 
 
-def first_address(word: int, registers: dict[str, int]) -> int | None:
-    """Where an instruction accesses memory first, if it does."""
+def first_access(word: int, registers: dict[str, int]) -> tuple[int, bool] | None:
+    """Where an instruction accesses memory first, if it does, and whether that must be aligned."""
     store, memory = Registers(a64.state), _Probe()
     for name, value in registers.items():
         if name not in ("nzcv", "fpcr", "fpsr"):
@@ -109,7 +126,7 @@ def first_address(word: int, registers: dict[str, int]) -> int | None:
         evaluate_insn(decoded, store, memory, CODE, Environment())
     except Trap:
         return None
-    return memory.addresses[0] if memory.addresses else None
+    return memory.accesses[0] if memory.accesses else None
 
 
 def _state(insn: Insn, fields: dict[str, int], word: int, rng: random.Random) -> State | None:
@@ -127,16 +144,15 @@ def _state(insn: Insn, fields: dict[str, int], word: int, rng: random.Random) ->
         "fpcr": rng.choice(FPCR),
         "fpsr": rng.choice((0, 0, 1, 0x1F, 1 << 27)),
     }
-    address = first_address(word, registers)
-    if address is not None:
+    access = first_access(word, registers)
+    if access is not None and "Rn" in fields:
+        address, must_be_aligned = access
         base = "sp" if fields["Rn"] == 31 else f"x{fields['Rn']}"
-        target = (
-            DATA
-            + MEMORY // 2
-            + (rng.randrange(4) * 16 if rng.random() < 0.7 else rng.randrange(48))
-        )
+        aligned = must_be_aligned or rng.random() < 0.7
+        target = DATA + MEMORY // 2 + (16 * rng.randrange(4) if aligned else rng.randrange(48))
         registers[base] = (registers[base] + target - address) % (1 << 64)
-        if first_address(word, registers) != target or (base == "sp" and registers[base] % 16):
+        moved = first_access(word, registers)
+        if moved != (target, must_be_aligned) or (base == "sp" and registers[base] % 16):
             return None  # another operand is the base as well
     return State(registers, rng.randbytes(MEMORY))
 

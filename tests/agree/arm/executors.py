@@ -78,7 +78,9 @@ class ReferenceExecutor:
         before = dict(case.before.registers)
         status = {name: before.pop(name) for name in STATUS}
         registers, environment = Registers(a64.state), Environment()
-        for name, value in (before | {"el": 1, "fp_ready": 1, "spsel": 1}).items():
+        for name, value in (
+            before | {"el": 1, "fp_ready": 1, "spsel": 1, "cpacr": 3 << 20}
+        ).items():
             registers.write(name, value)
         memory = Window(case.before.memory)
 
@@ -144,6 +146,7 @@ class CpuExecutor:
         for name, value in (state | {"pc": CODE - len(BEFORE)}).items():
             cpu.write_register(name, value)
         cpu.write_register("vbar_el1", BASE)
+        cpu.write_register("cpacr", 3 << 20)
         cpu.flush()
         assert isinstance(cpu.run(), Halt)
         after = {name: cpu.read_register(name) for name in names}

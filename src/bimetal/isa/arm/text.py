@@ -81,6 +81,35 @@ def extend(r: str) -> CompositeKind:
     return tail(rf"[wx]\w+\s*,\s*(?:{'|'.join(EXTENDS)})(?:\s+#\d+)?", show, read)
 
 
+def index(scale: int) -> CompositeKind:
+    """``x3, lsl #3`` or ``w3, sxtw #3``: a register as an index; it is multiplied by the size of
+    what it counts, or not."""
+
+    def show(fields: Mapping[str, int]) -> str:
+        option, scaled = fields["option"], fields["S"]
+        name = (X_NAMES if option & 1 else W_NAMES)[fields["Rm"]]
+        if option == 3:
+            return f"{name}, lsl #{scale}" if scaled else name
+        return f"{name}, {EXTENDS[option]}" + (f" #{scale}" if scaled else "")
+
+    def read(text: str) -> dict[str, int]:
+        name, _, rest = text.partition(",")
+        kind, _, _ = rest.strip().partition(" ")
+        names = X_NAMES if name[0] == "x" else W_NAMES
+        option = 3 if kind in ("", "lsl") else EXTENDS.index(kind)
+        return {"Rm": names.index(name.strip()), "option": option, "S": int("#" in rest)}
+
+    return tail(r"[wx]\w+(?:\s*,\s*(?:lsl|uxtw|sxtw|sxtx)(?:\s+#\d+)?)?", show, read)
+
+
+def following(names: tuple[str, ...]) -> OperandKind:
+    """The register behind an even one, which a field names."""
+    return OperandKind(
+        lambda value, width, pc: names[value + 1],
+        lambda text, width, pc: names.index(text) - 1,
+    )
+
+
 def by_twelve() -> CompositeKind:
     """``, lsl #12``: the field ``sh`` of immediates."""
     return tail(
@@ -193,6 +222,9 @@ KINDS: dict[str, Kind] = {
     "shift6": shifted("imm6"),
     "extend_w": extend("w"),
     "extend_x": extend("x"),
+    **{f"index{scale}": index(scale) for scale in range(5)},
+    "x_next": following(X_NAMES),
+    "w_next": following(W_NAMES),
     "sh12": by_twelve(),
     "hw": by_halfwords(),
     "mask32": _masks(32),
