@@ -104,6 +104,16 @@ def test_pvh_begins_where_the_note_says() -> None:
     assert kernel.entry == kernel.start == LOAD_AT
 
 
+def test_pvh_starts_kernels_of_32_bits() -> None:
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x10_0004)
+    ident = b"\x7fELF\1\1\1".ljust(16, b"\0")
+    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x10_0000, 52, 0, 0, 52, 32, 2, 0, 0, 0)
+    parts = struct.pack("<8I", 1, 116, 0x10_0000, 0x10_0000, 8, 8, 5, 4)
+    parts += struct.pack("<8I", 4, 124, 0, 0, len(note), len(note), 4, 4)
+    kernel = load_pvh(ident + header + parts + b"\x90" * 8 + note, "hello", pc())
+    assert (kernel.start, kernel.entry) == (0x10_0000, 0x10_0004)
+
+
 def test_an_elf_file_without_the_note() -> None:
     image = hello_kernel().replace(b"Xen\0", b"Yen\0")
     with pytest.raises(BimetalError, match="without a PVH entry point"):

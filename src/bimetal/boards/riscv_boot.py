@@ -11,6 +11,8 @@ With a flash image, what is in flash takes the place of the kernel; it finds the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bimetal.boards.riscv_harts import BoardHarts, enter_supervisor
 from bimetal.boards.riscv_software import RiscvSoftware
 from bimetal.devices.config.fw_cfg import FwCfg, Item
@@ -51,6 +53,7 @@ class RiscvBoot:
         self._fw_cfg = fw_cfg
         self._tree_at = self._entry = 0
         self.firmware_calls = chassis.config.bios is None
+        self.moved: Mapping[str, int] = {}
         self._sbi = Sbi(BoardHarts(chassis), console, chassis.space)
 
     # See Boot
@@ -58,6 +61,8 @@ class RiscvBoot:
     def load(self) -> None:
         loaded = self._software.load(*self._reset_code(0, 0, 0))
         self._tree_at = loaded.tree_at
+        programs = {self._config.kernel: loaded.kernel, self._config.bios: loaded.firmware}
+        self.moved = {path: each.moved for path, each in programs.items() if path and each}
         self._entry = loaded.kernel.entry if loaded.kernel else self._flash_at
         if loaded.firmware is not None:
             for code in self._reset_code(loaded.firmware.entry, self._tree_at, self._entry):

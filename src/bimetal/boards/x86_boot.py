@@ -8,6 +8,7 @@ CPU 0 enters the kernel; the others wait for the kernel's start-up interrupts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
@@ -62,6 +63,7 @@ class X86Boot:
     """
 
     firmware_calls = False
+    moved: Mapping[str, int] = {}
 
     def __init__(self, chassis: Chassis, power: Power, devices: list[AcpiDevice], century: int):
         self._chassis, self._config = chassis, chassis.config

@@ -26,17 +26,19 @@ __all__ = ["RISCV", "X86_64", "ElfMachine", "load_elf"]
 
 @dataclass(frozen=True)
 class ElfMachine:
-    """A machine as ELF files name it: ``e_machine``, its name, the alignment of instructions, and
-    the relocation that adds the load address (``R_*_RELATIVE``)."""
+    """A machine as ELF files name it: ``e_machine`` and class of programs that it starts, its name,
+    the alignment of instructions, and the relocation that adds the load address
+    (``R_*_RELATIVE``)."""
 
-    e_machine: str
+    kinds: tuple[tuple[str, int], ...]
     name: str
     alignment: int
     relative: int
 
 
-RISCV = ElfMachine("EM_RISCV", "RISC-V", 2, 3)
-X86_64 = ElfMachine("EM_X86_64", "x86-64", 1, 8)
+RISCV = ElfMachine((("EM_RISCV", 64),), "RISC-V", 2, 3)
+X86_64 = ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8)
+"""PVH starts kernels of 32 bits too, as the processor is in 32-bit mode then."""
 
 EXECUTABLE, WRITABLE = 1, 2
 ALLOCATED = 2
@@ -102,12 +104,13 @@ class _Loader:
     def __init__(self, data: bytes, name: str, machine: ElfMachine, room: MemoryRoom):
         self._data, self._name = data, name
         self._machine, self._room = machine, room
+        self._distance = 0
         with reading_elf(data, name) as elf:
             self._check_kind(elf)
             self._entry = int(elf.header["e_entry"])
             self._independent = elf.header["e_type"] == "ET_DYN"
             self._parts = self._read_parts(elf)
-            dynamic = _dynamic(elf, data)
+            dynamic = _dynamic(elf, data) if elf.elfclass == 64 else {}
             self._library = _library(elf, dynamic)
             self._relocations = (
                 _relocations(elf, data, dynamic, machine) if self._independent else []
@@ -126,7 +129,9 @@ class _Loader:
         segments = tuple(
             Segment(part.physical, part.data, part.size) for part in self._untangled(parts)
         )
-        program = Program(self._name, segments, self._entered(parts) if entry is None else entry)
+        if entry is None:
+            entry = self._entered(parts)
+        program = Program(self._name, segments, entry, self._distance)
         program.check_entry(self._machine.alignment)
         return program
 
@@ -134,7 +139,7 @@ class _Loader:
 
     def _check_kind(self, elf: Any) -> None:
         header = elf.header
-        if header["e_machine"] != self._machine.e_machine:
+        if header["e_machine"] not in (machine for machine, _ in self._machine.kinds):
             found = describe_e_machine(header["e_machine"])
             raise self._refused(
                 f"is a program for another processor ({found})",
@@ -142,7 +147,7 @@ class _Loader:
             )
         if not elf.little_endian:
             raise self._refused("is a big-endian program", "build it for little-endian")
-        if elf.elfclass != 64:
+        if (header["e_machine"], elf.elfclass) not in self._machine.kinds:
             raise self._refused(
                 "is a 32-bit program, and the machine is a 64-bit one",
                 "build it for 64 bits"
@@ -201,7 +206,7 @@ class _Loader:
         placed = any(self._missing(part) == 0 for part in needed)
         if placed or self._library or not (self._independent or start == 0):
             return
-        distance = home - align_down(start, PAGE)
+        distance = self._distance = home - align_down(start, PAGE)
         self._parts = [part.moved(distance) for part in self._parts]
         self._relocations = [(at + distance, to + distance) for at, to in self._relocations]
         self._contents = [(at + distance, name) for at, name in self._contents]

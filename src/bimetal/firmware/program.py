@@ -33,11 +33,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Program:
-    """What is loaded before a guest runs; ``name`` is what the user called it."""
+    """What is loaded before a guest runs; ``name`` is what the user called it, ``moved`` how far
+    it lies from where it was linked."""
 
     name: str
     segments: tuple[Segment, ...]
     entry: int
+    moved: int = 0
 
     @property
     def start(self) -> int:

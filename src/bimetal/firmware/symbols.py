@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,13 @@ class SymbolTable:
 
     def __len__(self) -> int:
         return len(self._symbols)
+
+    def moved(self, distance: int) -> SymbolTable:
+        """The same names for a program that lies elsewhere."""
+        symbols = [
+            replace(each, address=each.address + distance) for each in self._symbols.values()
+        ]
+        return SymbolTable(symbols, [start + distance for start in self._starts])
 
     def find(self, address: int) -> Symbol | None:
         """The symbol whose code ``address`` belongs to."""

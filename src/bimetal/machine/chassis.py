@@ -33,6 +33,9 @@ class Boot(Protocol):
     firmware_calls: bool
     """Whether calls to firmware come to `call` instead of trapping into the guest."""
 
+    moved: Mapping[str, int]
+    """How far programs lie from where they were linked, by path, once they are loaded."""
+
     def load(self) -> None:
         """Put programs and tables into memory, before the first start and after each reset.
 

@@ -128,6 +128,7 @@ class Machine:
         self._chassis: Chassis | None = None
         self._runner: Runner | None = None
         self._symbols: list[SymbolTable] = []
+        self._own_symbols: dict[str, SymbolTable] = {}
         self._closed = False
 
     # The run
@@ -350,12 +351,14 @@ class Machine:
         cannot be used, and for an accelerator that takes no samples.
         """
         tables = [load_symbols(fspath(path)) for path in symbols]
-        self._symbols = [*tables, *own_symbols(self.config)]
+        self._symbols, self._own_symbols = tables, own_symbols(self.config)
         self._sampled().start_sampling()
 
     def profile(self) -> GuestProfile:
         """Where the guest has executed since `start_profile`, by function."""
-        return profile_of(self._sampled().samples(), self._symbols)
+        samples, moved = self._sampled().samples(), self._boot(self._furnished()).moved
+        own = [table.moved(moved.get(path, 0)) for path, table in self._own_symbols.items()]
+        return profile_of(samples, [*self._symbols, *own])
 
     def _sampled(self) -> Sampled:
         accelerator = self._built().accelerator

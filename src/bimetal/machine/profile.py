@@ -82,15 +82,15 @@ def profile_of(samples: Samples, tables: Sequence[SymbolTable]) -> GuestProfile:
     return GuestProfile(rows, total, samples.lost)
 
 
-def own_symbols(config: Config) -> list[SymbolTable]:
-    """The symbols of the machine's kernel and firmware, of those that are ELF files."""
+def own_symbols(config: Config) -> dict[str, SymbolTable]:
+    """The symbols of the machine's kernel and firmware, of those that are ELF files, by path."""
     paths = [] if config.kernel_format == RAW else [("kernel", config.kernel)]
-    tables = []
+    tables = {}
     for what, path in [*paths, ("bios", config.bios)]:
         if path and path != NO_BIOS:
             data = decompress(read_file(path, what), f"the {what} {path}")
             if is_elf(data):
-                tables.append(elf_symbols(data, path))
+                tables[path] = elf_symbols(data, path)
     return tables
 
 
