@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError
-from bimetal.firmware.kernel import load_raw, load_riscv_firmware, load_riscv_kernel
+from bimetal.firmware.kernel import RISCV, load_firmware, load_kernel, load_raw
 from bimetal.firmware.program import Program, Segment
 from tests.firmware.elves import RAM, Part, elf, room
 from tests.firmware.images import image, uimage, zboot
@@ -42,11 +42,11 @@ class Write:
         return str(path)
 
     def kernel(self, data: bytes) -> Program:
-        return load_riscv_kernel(self(data), ROOM, HOME).program
+        return load_kernel(self(data), RISCV, ROOM, HOME).program
 
     def refused(self, data: bytes) -> BimetalError:
         with pytest.raises(BimetalError) as caught:
-            load_riscv_kernel(self(data), ROOM, HOME)
+            load_kernel(self(data), RISCV, ROOM, HOME)
         assert caught.value.remedy
         assert caught.value.cause.startswith(f"the kernel {self.folder}/file ")
         return caught.value
@@ -93,7 +93,7 @@ def test_a_uimage_says_where_its_kernel_belongs(write: Write) -> None:
 
 def test_a_uimage_of_several_files(write: Write) -> None:
     path = write(uimage(gzip.compress(image()), b"ramdisk", b"tree!", kind=4))
-    kernel = load_riscv_kernel(path, ROOM, HOME)
+    kernel = load_kernel(path, RISCV, ROOM, HOME)
     assert (kernel.ramdisk, kernel.device_trees) == (b"ramdisk", (b"tree!",))
 
 
@@ -172,14 +172,14 @@ def test_files_that_are_no_kernel(write: Write, data: bytes, cause: str, remedy:
 
 def test_firmware_may_be_raw_or_whatever_a_kernel_may_be(write: Write) -> None:
     for data, entry in ((FLAT, RAM), (gzip.compress(FLAT), RAM), (image(), HOME)):
-        assert load_riscv_firmware(write(data), ROOM).entry == entry
+        assert load_firmware(write(data), RISCV, ROOM, RAM).entry == entry
     for data in (b"text\n", b"QFI\xfb".ljust(200, b"\0")):
         with pytest.raises(BimetalError, match="not firmware"):
-            load_riscv_firmware(write(data), ROOM)
+            load_firmware(write(data), RISCV, ROOM, RAM)
 
 
 def test_firmware_linked_at_zero_goes_where_its_bin_would(write: Write) -> None:
-    program = load_riscv_firmware(write(elf(Part(0), entry=0, kind=3)), ROOM)
+    program = load_firmware(write(elf(Part(0), entry=0, kind=3)), RISCV, ROOM, RAM)
     assert (program.start, program.entry) == (RAM, RAM)
 
 
@@ -201,7 +201,7 @@ def test_a_raw_kernel(write: Write) -> None:
 def test_files_that_are_not_there(tmp_path: Path, name: str, cause: str) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(BimetalError, match=cause):
-        load_riscv_kernel(str(tmp_path / name), ROOM, HOME)
+        load_kernel(str(tmp_path / name), RISCV, ROOM, HOME)
 
 
 # Programs in memory
@@ -281,7 +281,7 @@ def fit(folder: Path, *options: str, source: str = SOURCE) -> bytes:
 
 @pytest.mark.parametrize("options", [[], ["-E"], ["-E", "-p", "0x10000"]], ids=" ".join)
 def test_a_flattened_image_tree(tmp_path: Path, write: Write, options: list[str]) -> None:
-    kernel = load_riscv_kernel(write(fit(tmp_path, *options)), ROOM, HOME)
+    kernel = load_kernel(write(fit(tmp_path, *options)), RISCV, ROOM, HOME)
     assert (kernel.program.entry, kernel.program.start) == (HOME, HOME)
     assert bytes(kernel.program.segments[0].data) == image()
     assert kernel.ramdisk == b"ramdisk"
@@ -293,7 +293,7 @@ def test_a_device_tree_of_another_board_is_not_used(
     tmp_path: Path, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = SOURCE.replace('ours { kernel = "kernel-1"; ramdisk = "ramdisk-1"; fdt', "ours { fit")
-    kernel = load_riscv_kernel(write(fit(tmp_path, source=source)), ROOM, HOME)
+    kernel = load_kernel(write(fit(tmp_path, source=source)), RISCV, ROOM, HOME)
     assert (kernel.program.entry, kernel.device_trees) == (HOME, ())
     assert "has a device tree for another board (acme,other)" in caplog.text
 

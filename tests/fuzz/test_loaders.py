@@ -18,7 +18,7 @@ from bimetal.base.errors import BimetalError
 from bimetal.firmware.devicetree import Node
 from bimetal.firmware.elf import RISCV, load_elf
 from bimetal.firmware.flat_tree import flatten, read_tree
-from bimetal.firmware.linux_image import load_riscv_image
+from bimetal.firmware.linux_image import RISCV_IMAGE, load_linux_image
 from bimetal.firmware.linux_x86 import load_bzimage
 from bimetal.firmware.overlay import apply_overlay
 from bimetal.firmware.pvh import load_pvh
@@ -88,7 +88,7 @@ TARGETS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     ),
     "pie": (independent(), lambda data: load_elf(data, "x", RISCV, ROOM, home=RAM)),
     "pvh": (hello_kernel(), lambda data: load_pvh(data, "x", PC)),
-    "image": (image(), lambda data: load_riscv_image(data, "x", RAM)),
+    "image": (image(), lambda data: load_linux_image(data, RISCV_IMAGE, "x", RAM)),
     "bzImage": (bytes(bzimage()), lambda data: load_bzimage(data, "x")),
     "uImage": (uimage(gzip.compress(image())), lambda data: unpack(data, "x", RISCV_BOARD, LIMIT)),
     "files": (

@@ -13,7 +13,7 @@ operating system learns all this from ACPI tables.
 
 from __future__ import annotations
 
-from bimetal.boards.slots import VIRTIO_SLOTS, virtio_devices
+from bimetal.boards.slots import virtio_devices
 from bimetal.boards.x86_boot import HOLE, HOLE_END, X86Boot
 from bimetal.devices.config.absent import Absent
 from bimetal.devices.power.acpi import RESET, AcpiPower
@@ -35,7 +35,7 @@ KEYBOARD = 0x60
 POWER = 0x600
 LOOKED_FOR = (0x2E8, 0x2F8, 0x3E8, 0xCF8)
 """Ports of further serial ports and of PCI, eight each."""
-VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ = 0xD000_0000, 0x1000, 16
+VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ, VIRTIO_SLOTS = 0xD000_0000, 0x1000, 16, 8
 
 
 @board("microvm", isa="x86_64", max_cpus=MAX_CPUS)
@@ -51,7 +51,7 @@ def microvm(m: Chassis) -> None:
     m.add_port(AcpiPower(), port=POWER, power=m.power)
     for port in LOOKED_FOR:
         m.add_port(Absent(), port=port, size=8)
-    for number, device in enumerate(virtio_devices(m)):
+    for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))
     power = Power(POWER, POWER + 1, POWER + 2, RESET)

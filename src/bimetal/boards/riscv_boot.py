@@ -12,14 +12,16 @@ With a flash image, what is in flash takes the place of the kernel; it finds the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from bimetal.boards.riscv_harts import BoardHarts, enter_supervisor
-from bimetal.boards.riscv_software import RiscvSoftware
-from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.boards.riscv_tree import describe_board
+from bimetal.boards.software import Layout, Software
+from bimetal.devices.config.fw_cfg import FwCfg
+from bimetal.firmware.kernel import RISCV
 from bimetal.firmware.opensbi import dynamic_info, reset_code
-from bimetal.firmware.program import Program, Segment, read_file
+from bimetal.firmware.program import Program, Segment
 from bimetal.firmware.sbi import Sbi, SbiConsole
-from bimetal.firmware.unpack import unpack_for_firmware
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
 from bimetal.memory.ram import Ram
@@ -47,7 +49,9 @@ class RiscvBoot:
         model: str,
     ):
         self._config = chassis.config
-        self._software = RiscvSoftware(chassis, ram_at, model)
+        layout = Layout(ram_at, firmware_at=ram_at)
+        describe = partial(describe_board, chassis, ram_at, model)
+        self._software = Software(chassis, RISCV, layout, describe)
         self._flash_at = flash_at
         self._rom, self._rom_at = rom, rom_at
         self._fw_cfg = fw_cfg
@@ -61,8 +65,7 @@ class RiscvBoot:
     def load(self) -> None:
         loaded = self._software.load(*self._reset_code(0, 0, 0))
         self._tree_at = loaded.tree_at
-        programs = {self._config.kernel: loaded.kernel, self._config.bios: loaded.firmware}
-        self.moved = {path: each.moved for path, each in programs.items() if path and each}
+        self.moved = loaded.moved
         self._entry = loaded.kernel.entry if loaded.kernel else self._flash_at
         if loaded.firmware is not None:
             for code in self._reset_code(loaded.firmware.entry, self._tree_at, self._entry):
@@ -70,7 +73,7 @@ class RiscvBoot:
                     self._rom.bytes[: segment.size] = segment.data
             self._entry = self._rom_at
         if self._config.flash:
-            self._tell_firmware()
+            self._software.tell_firmware(self._fw_cfg)
 
     def device_tree(self) -> bytes:
         return self._software.device_tree()
@@ -97,19 +100,3 @@ class RiscvBoot:
             return []
         code = reset_code(firmware, tree, dynamic_info(following))
         return [Program("the reset code", (Segment(self._rom_at, code, len(code)),), self._rom_at)]
-
-    def _tell_firmware(self) -> None:
-        """Firmware in flash finds the kernel by fw_cfg, as it does under QEMU."""
-        add, config = self._fw_cfg.add, self._config
-        if config.kernel:
-            name = f"the kernel {config.kernel}"
-            kernel = unpack_for_firmware(read_file(config.kernel, "kernel"), name, config.memory)
-            add(Item.KERNEL_SIZE, len(kernel))
-            add(Item.KERNEL_DATA, kernel)
-            command_line = config.append.encode() + b"\0"
-            add(Item.COMMAND_LINE_SIZE, len(command_line))
-            add(Item.COMMAND_LINE, command_line)
-        if config.initrd:
-            initrd = self._software.initrd_data()
-            add(Item.INITRD_SIZE, len(initrd))
-            add(Item.INITRD_DATA, initrd)

@@ -10,22 +10,21 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
 
-__all__ = ["VIRTIO_SLOTS", "virtio_devices"]
-
-VIRTIO_SLOTS = 8
+__all__ = ["virtio_devices"]
 
 
-def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
-    """The disks in order, a console if one is wanted, entropy, and empty slots.
+def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
+    """What is in each of ``slots``: the disks in order, a console if one is wanted, entropy, and
+    then nothing.
 
     Raises `BimetalError` for too many disks.
     """
     others: list[VirtioDevice] = [VirtioConsole(m.hvc)] if m.hvc is not None else []
     others.append(VirtioRng())
-    if len(m.config.disks) + len(others) > VIRTIO_SLOTS:
+    if len(m.config.disks) + len(others) > slots:
         raise BimetalError(
             f"{len(m.config.disks)} disks do not fit into this board",
-            f"give it at most {VIRTIO_SLOTS - len(others)}",
+            f"give it at most {slots - len(others)}",
             ExitCode.USAGE,
         )
     disks: list[VirtioDevice] = []
@@ -40,4 +39,4 @@ def virtio_devices(m: Chassis) -> list[VirtioDevice | None]:
             device.close()
         raise
     devices = disks + others
-    return devices + [None] * (VIRTIO_SLOTS - len(devices))
+    return devices + [None] * (slots - len(devices))

@@ -1,7 +1,8 @@
 """Executables in ELF, loaded by their program headers at their physical addresses.
 
 What is loaded is what QEMU loads, and what it silently loses is told. Source: System V Application
-Binary Interface, chapters 4 and 5; RISC-V ABIs Specification, "Dynamic Linking".
+Binary Interface, chapters 4 and 5; RISC-V ABIs Specification, "Dynamic Linking"; ELF for the Arm
+64-bit Architecture, "Relocation".
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment
 
-__all__ = ["RISCV", "X86_64", "ElfMachine", "load_elf"]
+__all__ = ["AARCH64", "RISCV", "X86_64", "ElfMachine", "load_elf"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ElfMachine:
     relative: int
 
 
+AARCH64 = ElfMachine((("EM_AARCH64", 64),), "AArch64", 4, 1027)
 RISCV = ElfMachine((("EM_RISCV", 64),), "RISC-V", 2, 3)
 X86_64 = ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8)
 """PVH starts kernels of 32 bits too, as the processor is in 32-bit mode then."""

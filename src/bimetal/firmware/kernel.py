@@ -1,4 +1,4 @@
-"""A kernel or firmware by its path, for RISC-V.
+"""A kernel or firmware by its path, for the processor of a board with a device tree.
 
 Linux images and ELF files are known by what they begin with, packed as they may be. A raw binary
 has no mark, so nothing tells it from a file that was given by mistake: firmware may be one unless
@@ -10,15 +10,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bimetal.firmware.elf import RISCV, load_elf
+from bimetal.firmware import elf
 from bimetal.firmware.elf_file import is_elf
-from bimetal.firmware.linux_image import is_riscv_image, load_riscv_image
+from bimetal.firmware.linux_image import ARM64_IMAGE, RISCV_IMAGE, LinuxImage, load_linux_image
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.recognise import no_program, what_else
-from bimetal.firmware.unpack import RISCV_BOARD, Unpacked, unpack
+from bimetal.firmware.unpack import ARM_BOARD, RISCV_BOARD, Target, Unpacked, unpack
 
-__all__ = ["Kernel", "load_raw", "load_riscv_firmware", "load_riscv_kernel"]
+__all__ = ["ARM64", "RISCV", "Kernel", "Processor", "load_firmware", "load_kernel", "load_raw"]
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What programs have to be for: as ELF files, Linux's images and U-Boot's images name it."""
+
+    machine: elf.ElfMachine
+    image: LinuxImage
+    target: Target
+
+    @property
+    def name(self) -> str:
+        """The name for people."""
+        return self.target.name
+
+
+ARM64 = Processor(elf.AARCH64, ARM64_IMAGE, ARM_BOARD)
+RISCV = Processor(elf.RISCV, RISCV_IMAGE, RISCV_BOARD)
 
 
 @dataclass(frozen=True)
@@ -30,37 +48,37 @@ class Kernel:
     device_trees: tuple[bytes, ...] = ()
 
 
-def load_riscv_kernel(path: str, room: MemoryRoom, home: int) -> Kernel:
-    """The RISC-V kernel at ``path``: a Linux image, an ELF file, or one of U-Boot's images, packed
+def load_kernel(path: str, processor: Processor, room: MemoryRoom, home: int) -> Kernel:
+    """The kernel at ``path``: a Linux image, an ELF file, or one of U-Boot's images, packed
     or not. What does not say where it belongs, and can be anywhere, goes to ``home``.
 
     Raises `BimetalError` for anything else.
     """
     name = f"the kernel {path}"
-    found = unpack(read_file(path, "kernel"), name, RISCV_BOARD, room.size)
-    program = _recognised(found, name, room, home)
+    found = unpack(read_file(path, "kernel"), name, processor.target, room.size)
+    program = _recognised(found, name, processor, room, home)
     if program is None:
         raise no_program(
             found.data,
             name,
-            "a kernel for RISC-V (a Linux image or ELF)",
+            f"a kernel for {processor.name} (a Linux image or ELF)",
             "give a Linux Image or an ELF file, or say --kernel-format raw for a raw binary",
         )
     return Kernel(program, found.ramdisk, found.device_trees)
 
 
-def load_riscv_firmware(path: str, room: MemoryRoom) -> Program:
-    """The RISC-V firmware at ``path``: as a kernel, or a raw binary for the start of memory.
+def load_firmware(path: str, processor: Processor, room: MemoryRoom, home: int) -> Program:
+    """The firmware at ``path``: as a kernel, or a raw binary for ``home``.
 
     Raises `BimetalError` for what is clearly something else.
     """
     name = f"the bios {path}"
-    found = unpack(read_file(path, "bios"), name, RISCV_BOARD, room.size)
-    if program := _recognised(found, name, room, room.start):
+    found = unpack(read_file(path, "bios"), name, processor.target, room.size)
+    if program := _recognised(found, name, processor, room, home):
         return program
     if what_else(found.data):
         raise no_program(found.data, name, "firmware", "give a raw binary, or an ELF file")
-    return _raw(name, found.data, room.start)
+    return _raw(name, found.data, home)
 
 
 def load_raw(path: str, what: str, address: int) -> Program:
@@ -71,19 +89,21 @@ def load_raw(path: str, what: str, address: int) -> Program:
     return _raw(f"the {what} {path}", read_file(path, what), address)
 
 
-def _recognised(found: Unpacked, name: str, room: MemoryRoom, home: int) -> Program | None:
+def _recognised(
+    found: Unpacked, name: str, processor: Processor, room: MemoryRoom, home: int
+) -> Program | None:
     data = found.data
     if is_elf(data):
-        return load_elf(data, name, RISCV, room, home=home)
-    if is_riscv_image(data):
-        program = load_riscv_image(data, name, room.start, found.load)
+        return elf.load_elf(data, name, processor.machine, room, home=home)
+    if processor.image.begins(data):
+        program = load_linux_image(data, processor.image, name, room.start, found.load)
         if found.load is not None and found.entry is not None:
             program = replace(program, entry=found.entry)
     elif found.entry is None or what_else(data):
         return None
     else:
         program = _packed(found, name, home)
-    program.check_entry(RISCV.alignment)
+    program.check_entry(processor.machine.alignment)
     return program
 
 

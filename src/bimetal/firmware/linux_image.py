@@ -1,33 +1,50 @@
-"""The Linux kernel's flat image for RISC-V.
+"""The Linux kernel's flat images for RISC-V and AArch64, whose headers are alike.
 
-Header as in the kernel's Documentation/arch/riscv/boot-image-header.rst; an image with an EFI stub
-is a PE file too (Microsoft PE Format, "COFF File Header" and "Section Table"), which tells how
-long the file must be.
+Header as in the kernel's Documentation/arch/riscv/boot-image-header.rst and
+Documentation/arch/arm64/booting.rst, section 4; an image with an EFI stub is a PE file too
+(Microsoft PE Format, "COFF File Header" and "Section Table"), which tells how long the file must
+be.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.program import Program, Segment
 
-__all__ = ["HEADER_SIZE", "is_riscv_image", "load_riscv_image"]
+__all__ = ["ARM64_IMAGE", "HEADER_SIZE", "RISCV_IMAGE", "LinuxImage", "load_linux_image"]
 
 HEADER_SIZE = 64
-MAGIC_AT, MAGIC = 56, b"RSC\x05"
+MAGIC_AT = 56
 BIG_ENDIAN = 1
 
 COFF_SIZE, SECTION_SIZE = 24, 40
 
 
-def is_riscv_image(data: bytes) -> bool:
-    """Whether ``data`` begins like a Linux image for RISC-V."""
-    return data[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC
+@dataclass(frozen=True)
+class LinuxImage:
+    """The image of one architecture: its mark, and where instructions may begin.
+
+    An image that does not say its size is from before the time of that field, and lies at
+    ``unsized_at`` whatever else it says; 0 if there are no such images."""
+
+    magic: bytes
+    alignment: int
+    unsized_at: int = 0
+
+    def begins(self, data: bytes) -> bool:
+        """Whether ``data`` begins like such an image."""
+        return data[MAGIC_AT : MAGIC_AT + len(self.magic)] == self.magic
 
 
-def load_riscv_image(
-    data: bytes, name: str, memory_start: int, load_at: int | None = None
+RISCV_IMAGE = LinuxImage(b"RSC\x05", 2)
+ARM64_IMAGE = LinuxImage(b"ARM\x64", 4, unsized_at=0x8_0000)
+
+
+def load_linux_image(
+    data: bytes, kind: LinuxImage, name: str, memory_start: int, load_at: int | None = None
 ) -> Program:
     """The kernel ``data``, to be placed where its header wants it, relative to the start of memory,
     or at ``load_at``.
@@ -41,11 +58,13 @@ def load_riscv_image(
         raise BimetalError(
             f"{name} is a big-endian kernel", "use a little-endian one", ExitCode.DATA
         )
+    if image_size == 0 and kind.unsized_at:
+        text_offset = kind.unsized_at
     needed = _length_by_sections(data)
     if len(data) < needed:
         raise _damaged(name, f"it has {len(data)} bytes of {needed}")
     size = max(image_size, len(data))
-    if text_offset + size > 1 << 40 or text_offset % 2:
+    if text_offset + size > 1 << 40 or text_offset % kind.alignment:
         raise _damaged(name, f"its header asks for {size:#x} bytes at {text_offset:#x}")
     address = memory_start + text_offset if load_at is None else load_at
     return Program(name, (Segment(address, data, size),), entry=address)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.firmware.linux_image import is_riscv_image
+from bimetal.firmware.linux_image import ARM64_IMAGE, RISCV_IMAGE
 from bimetal.firmware.linux_x86 import is_bzimage
 
 __all__ = ["no_program", "what_else"]
 
 LOOKED_AT = 4096
 """Bytes at the start of a file by which text is recognised."""
-
-ARM64_AT, ARM64 = 56, b"ARM\x64"
 
 DISK = "give it with --disk, and a kernel beside it"
 UNPACK = "unpack it, and give the kernel in it"
@@ -56,9 +54,9 @@ def no_program(data: bytes, name: str, wanted: str, remedy: str) -> BimetalError
 
 
 def _foreign_kernel(data: bytes) -> tuple[str, str] | None:
-    if data[ARM64_AT : ARM64_AT + len(ARM64)] == ARM64:
-        return "a Linux kernel for AArch64", "give one for this board"
-    if is_riscv_image(data):
+    if ARM64_IMAGE.begins(data):
+        return "a Linux kernel for AArch64", "choose --board arm-virt, or give one for this board"
+    if RISCV_IMAGE.begins(data):
         return "a Linux kernel for RISC-V", "choose --board riscv-virt, or give one for this board"
     if is_bzimage(data):
         return "a Linux kernel for x86", "choose --board microvm, or give one for this board"

@@ -1,17 +1,18 @@
-"""What is loaded into the memory of a RISC-V board, and where: kernel, firmware, initial file
-system, device tree.
+"""What is loaded into the memory of a board with a device tree, and where: kernel, firmware,
+initial file system, device tree. Firmware in flash finds the first three by fw_cfg instead.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bimetal.base.bits import align_down, align_up
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, MIB, format_size
-from bimetal.boards.riscv_tree import describe_board
+from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.firmware.boot_tree import (
     add_overlay,
     load_tree,
@@ -19,20 +20,17 @@ from bimetal.firmware.boot_tree import (
     set_memory,
     unpacked_tree,
 )
-from bimetal.firmware.devicetree import DeviceTree
+from bimetal.firmware.devicetree import DeviceTree, Node
 from bimetal.firmware.flat_tree import flatten, read_tree
-from bimetal.firmware.kernel import Kernel, load_raw, load_riscv_firmware, load_riscv_kernel
+from bimetal.firmware.kernel import Kernel, Processor, load_firmware, load_kernel, load_raw
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.overlay import apply_overlay
 from bimetal.firmware.program import Program, Segment, read_file
-from bimetal.firmware.unpack import plain_ramdisk
+from bimetal.firmware.unpack import plain_ramdisk, unpack_for_firmware
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS, RAW
 
-__all__ = ["RiscvSoftware"]
-
-KERNEL_OFFSET = 2 * MIB
-"""Where a kernel without a place of its own goes, from the start of RAM."""
+__all__ = ["Layout", "Loaded", "Software"]
 
 TREE_ALIGNMENT = 2 * MIB
 TREE_SIZE = 2 * MIB
@@ -47,75 +45,112 @@ SEED_BYTES = 32
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where things lie: RAM begins at ``ram_at``, a kernel without a place of its own goes
+    ``kernel_offset`` into it, and firmware without one to ``firmware_at``, or into flash if that is
+    None. Firmware in flash expects the device tree at ``flash_tree_at``, if that is said."""
+
+    ram_at: int
+    firmware_at: int | None = None
+    flash_tree_at: int | None = None
+    kernel_offset: int = 2 * MIB
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """What was loaded; each may be missing but the tree, whose address is ``tree_at``."""
+    """What was loaded; each may be missing but the tree, whose address is ``tree_at``.
+
+    ``moved`` is as in `Boot`."""
 
     kernel: Program | None
     firmware: Program | None
     tree_at: int
+    moved: Mapping[str, int]
 
 
-class RiscvSoftware:
-    """The files that the user gave for a board whose RAM begins at ``ram_at``."""
+class Software:
+    """The files that the user gave for a board of ``processor``; ``describe`` makes its tree."""
 
-    def __init__(self, chassis: Chassis, ram_at: int, model: str):
+    def __init__(
+        self,
+        chassis: Chassis,
+        processor: Processor,
+        layout: Layout,
+        describe: Callable[[], Node],
+    ):
         self._chassis, self._config = chassis, chassis.config
-        self._ram_at, self._ram_end = ram_at, ram_at + chassis.config.memory
-        self._model = model
+        self._processor, self._layout, self._describe = processor, layout, describe
+        self._ram_at, self._ram_end = layout.ram_at, layout.ram_at + chassis.config.memory
+
+    @property
+    def starts_in_flash(self) -> bool:
+        """Whether firmware in flash starts the machine, to which kernel and initrd are left."""
+        own = self._config.bios not in (None, NO_BIOS)
+        return bool(self._config.flash) or (own and self._layout.firmware_at is None)
 
     def load(self, *others: Program) -> Loaded:
         """Put all into memory. Raises `BimetalError`, also for what would lie over ``others``."""
         room = MemoryRoom(self._chassis.space, self._ram_at)
         kernel, initrd = self._kernel_and_initrd(room)
-        tree = flatten(self._tree(kernel, initrd, os.urandom(SEED_BYTES)))
-        if len(tree) > TREE_SIZE:
-            raise BimetalError(
-                f"the device tree has {len(tree)} bytes, and kernels map {format_size(TREE_SIZE)}",
-                "leave something away in --dtb or --dtb-overlay",
-                ExitCode.DATA,
-            )
-        tree_at = align_down(min(self._ram_end, TREE_LIMIT) - len(tree), TREE_ALIGNMENT)
-        table = Program("the device tree", (Segment(tree_at, tree, len(tree)),), 0)
+        table = self._table(self._tree(kernel, initrd, os.urandom(SEED_BYTES)))
         firmware = self._firmware(room)
         program = kernel.program if kernel else None
         programs = [each for each in (firmware, program, initrd, table) if each is not None]
         self._check_overlap([*programs, *others], [each for each in (initrd, table) if each])
         for each in programs:
             each.load(room)
-        return Loaded(program, firmware, tree_at)
+        paths = {self._config.kernel: program, self._config.bios: firmware}
+        moved = {path: each.moved for path, each in paths.items() if path and each}
+        return Loaded(program, firmware, table.start, moved)
+
+    def tell_firmware(self, fw_cfg: FwCfg) -> None:
+        """Let firmware find the kernel by fw_cfg, as it does under QEMU. Raises `BimetalError`."""
+        config = self._config
+        if config.kernel:
+            name = f"the kernel {config.kernel}"
+            kernel = unpack_for_firmware(read_file(config.kernel, "kernel"), name, config.memory)
+            fw_cfg.add(Item.KERNEL_SIZE, len(kernel))
+            fw_cfg.add(Item.KERNEL_DATA, kernel)
+            command_line = config.append.encode() + b"\0"
+            fw_cfg.add(Item.COMMAND_LINE_SIZE, len(command_line))
+            fw_cfg.add(Item.COMMAND_LINE, command_line)
+        if config.initrd:
+            initrd = self._initrd_data()
+            fw_cfg.add(Item.INITRD_SIZE, len(initrd))
+            fw_cfg.add(Item.INITRD_DATA, initrd)
 
     def device_tree(self) -> bytes:
         """The tree as a blob, but for the randomness that each start has of its own."""
         kernel, initrd = self._kernel_and_initrd(MemoryRoom(self._chassis.space, self._ram_at))
         return flatten(self._tree(kernel, initrd, b""))
 
-    def initrd_data(self) -> bytes:
+    def _initrd_data(self) -> bytes:
         """The initial file system that the user gave. Raises `BimetalError`."""
         name = str(self._config.initrd)
         return plain_ramdisk(read_file(name, "initrd"), f"the initrd {name}")
 
     def _kernel_and_initrd(self, room: MemoryRoom) -> tuple[Kernel | None, Program | None]:
-        """Both are left to firmware, if that lies in flash."""
-        if self._config.flash or self._config.kernel is None:
+        if self.starts_in_flash or self._config.kernel is None:
             return None, None
         kernel = self._kernel(self._config.kernel, room)
         return kernel, self._initrd(kernel)
 
     def _kernel(self, path: str, room: MemoryRoom) -> Kernel:
         bare = self._config.bios == NO_BIOS
-        home = self._ram_at + (0 if bare else KERNEL_OFFSET)
+        home = self._ram_at + (0 if bare else self._layout.kernel_offset)
         if self._config.kernel_format == RAW:
             return Kernel(load_raw(path, "kernel", home))
-        return load_riscv_kernel(path, room, home)
+        return load_kernel(path, self._processor, room, home)
 
     def _firmware(self, room: MemoryRoom) -> Program | None:
-        if self._config.bios in (None, NO_BIOS):
+        bios, home = self._config.bios, self._layout.firmware_at
+        if bios in (None, NO_BIOS) or home is None:
             return None
-        return load_riscv_firmware(str(self._config.bios), room)
+        return load_firmware(str(bios), self._processor, room, home)
 
     def _initrd(self, kernel: Kernel) -> Program | None:
         if self._config.initrd:
-            name, data = f"the initrd {self._config.initrd}", self.initrd_data()
+            name, data = f"the initrd {self._config.initrd}", self._initrd_data()
         elif kernel.ramdisk:
             name, data = f"the ramdisk in {kernel.program.name}", kernel.ramdisk
         else:
@@ -142,9 +177,7 @@ class RiscvSoftware:
         elif packed:
             tree = unpacked_tree(packed[0], name)
         else:
-            tree = read_tree(
-                flatten(describe_board(self._chassis, self._ram_at, self._model)), "the own tree"
-            )
+            tree = read_tree(flatten(self._describe()), "the own tree")
         set_memory(tree, self._ram_at, self._config.memory)
         for overlay in () if self._config.dtb else packed[1:]:
             apply_overlay(tree, unpacked_tree(overlay, name), name)
@@ -152,6 +185,19 @@ class RiscvSoftware:
             add_overlay(tree, path)
         set_chosen(tree, self._config.append, initrd, seed)
         return tree
+
+    def _table(self, tree: DeviceTree) -> Program:
+        """The tree as it lies in memory: where firmware looks for it, or else high up."""
+        data, at = flatten(tree), self._layout.flash_tree_at
+        if len(data) > TREE_SIZE:
+            raise BimetalError(
+                f"the device tree has {len(data)} bytes, and kernels map {format_size(TREE_SIZE)}",
+                "leave something away in --dtb or --dtb-overlay",
+                ExitCode.DATA,
+            )
+        if at is None or not self.starts_in_flash:
+            at = align_down(min(self._ram_end, TREE_LIMIT) - len(data), TREE_ALIGNMENT)
+        return Program("the device tree", (Segment(at, data, len(data)),), 0)
 
     def _check_overlap(self, programs: list[Program], movable: list[Program]) -> None:
         """Raise `BimetalError` if two programs would lie in the same place.
@@ -171,7 +217,7 @@ class RiscvSoftware:
             else:
                 cause = f"would lie over each other at {following.address:#x}"
                 remedy = "link them for different places, a kernel behind firmware as with "
-                remedy += f"-Wl,-Ttext={self._ram_at + KERNEL_OFFSET:#x}"
+                remedy += f"-Wl,-Ttext={self._ram_at + self._layout.kernel_offset:#x}"
             raise BimetalError(f"{program.name} and {other.name} {cause}", remedy, ExitCode.DATA)
 
     def _enough(self, programs: list[Program], movable: list[Program]) -> int:
