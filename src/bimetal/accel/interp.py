@@ -111,12 +111,9 @@ class InterpCpu:
         words = self.state.words
         if self._asked is not None:
             self._complete(self._asked)
-        if self.state.bytes[self._stop]:
-            self.state.bytes[self._stop] = 0
-            return self._kicked
         if isinstance(self._clock, RealClock):
             words[self._origin] = self._clock.origin_ns  # changes when the machine pauses
-        while True:
+        while not self.state.bytes[self._stop]:
             self._enter(self.state.address)
             reason = words[self._reason]
             if reason == _MMIO:
@@ -141,6 +138,8 @@ class InterpCpu:
             if reason == _SHOOT_DOWN:
                 return ShootDown()
             self._by_reference()
+        self.state.bytes[self._stop] = 0
+        return self._kicked
 
     def _complete(self, asked: Exit) -> None:
         """Give the board's answer to the instruction that waits for it."""
@@ -274,7 +273,8 @@ class InterpCpu:
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
         self._asked = None
-        self.state.set("replay_count", 0, 0)
+        for name in ("pending", "replay_count"):
+            self.state.set(name, 0, 0)
 
     @property
     def instructions(self) -> int:

@@ -40,6 +40,10 @@ class _Glue(FlowLowering):
         rec, pcb = self.found(pc, entry)
         self.dispatch(rec, pcb, budget, tlb)
 
+    def asked_to_attend(self) -> str:
+        """Whether something has taken long."""
+        return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
+
     def define(self, name: str) -> str:
         """The finished function."""
         body = "\n".join(["entry:", *self.allocas, *self.lines])
@@ -59,9 +63,15 @@ def _resync(layout: Layout) -> str:
     g.end("br label %again")
     g.label("%again")
     budget = g.load_state("budget")
-    g.branch(g.let(f"icmp slt i64 {budget}, 0"), "%poll", "%context", "!prof !0")
+    g.branch(g.let(f"icmp slt i64 {budget}, 0"), "%poll", "%within", "!prof !0")
     g.label("%poll")
     g.call("rt_poll", 0, [])
+    g.check_pending()
+    g.end("br label %context")
+    g.label("%within")
+    g.branch(g.asked_to_attend(), "%attend", "%context", "!prof !0")
+    g.label("%attend")
+    g.call("rt_attend", 0, [])
     g.check_pending()
     g.end("br label %context")
     g.label("%context")
@@ -102,6 +112,10 @@ def _fetch(layout: Layout) -> str:
     g.note_spent("%rec", g.here(), in_region=False)
     g.tail("@resync")
     g.label("%go")
+    g.branch(g.asked_to_attend(), "%attend", "%on", "!prof !0")
+    g.label("%attend")
+    g.tail("@resync")
+    g.label("%on")
     entry, _ = g.lookup(pc)
     g.arrive(pc, entry, "%budget", "%tlb")
     return g.define("fetch")
@@ -305,7 +319,8 @@ def _enter(layout: Layout) -> str:
 
 def _relax(layout: Layout) -> str:
     """A hart waits for another one, which may need this one's processor: there can be more harts
-    than processors, and ticket locks serve their waiters in turn."""
+    than processors, and ticket locks serve their waiters in turn. The others may keep the processor
+    much longer than instructions take."""
     g = _Glue(layout)
     if layout.shared:
         count = g.let(f"add i64 {g.load_state('relaxed')}, 1")
@@ -314,6 +329,7 @@ def _relax(layout: Layout) -> str:
         g.branch(g.let(f"icmp eq i64 {turn}, 0"), "%yield", "%go", "!prof !1")
         g.label("%yield")
         g.put("call i32 @sched_yield()")
+        g.store_state("attend", "1", "i8")
         g.end("br label %go")
         g.label("%go")
     g.end("ret void")

@@ -46,6 +46,23 @@ def describe_polling(build: Builder) -> None:
         return budget
 
     @build.routine()
+    def attend(cpu: Cpu) -> None:
+        """Look at the time and do what has been asked for meanwhile.
+
+        A budget bounds instructions and not time, so whatever takes long asks for this too.
+        """
+        with when(cpu.flush_wanted != 0):
+            cpu.flush_wanted = const(0, 8)
+            build.routines["flush"](cpu)
+            build.routines["fence_code"](cpu)
+            build.hooks.renew(cpu)
+        cpu.attend = const(0, 8)
+        build.hooks.poll_timer(cpu)
+        with when(cpu.stop != 0):
+            cpu.stop = const(0, 8)
+            cpu.leave("kicked")
+
+    @build.routine()
     def poll(cpu: Cpu) -> None:
         """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
         with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
@@ -55,16 +72,8 @@ def describe_polling(build: Builder) -> None:
         left, budget = cpu.budget, next_budget(cpu)
         cpu.poll_at = cpu.poll_at - left + budget
         cpu.budget = budget
-        with when(cpu.flush_wanted != 0):
-            cpu.flush_wanted = const(0, 8)
-            build.routines["flush"](cpu)
-            build.routines["fence_code"](cpu)
-            build.hooks.renew(cpu)
-        build.hooks.poll_timer(cpu)
         count(cpu, "polls")
         # Stores become visible to fetches without a fence too, in the end (Ziccid).
         with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
             build.routines["fence_code"](cpu)
-        with when(cpu.stop != 0):
-            cpu.stop = const(0, 8)
-            cpu.leave("kicked")
+        attend(cpu)

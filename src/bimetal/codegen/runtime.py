@@ -85,6 +85,7 @@ def _flushing(build: Builder) -> None:
         for n in range(build.isa.contexts):
             fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
         cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
+        cpu.attend = const(1, 8)
         count(cpu, "TLB flushes")
 
     @build.routine(va=64)
@@ -106,6 +107,7 @@ def _flushing(build: Builder) -> None:
         """Instruction fetches see all earlier stores: every page must prove itself again."""
         cpu.code_epoch = cpu.code_epoch + 1
         flush_fetch(cpu)
+        cpu.attend = const(1, 8)
 
     user_context = build.hooks.user_context
 
@@ -327,6 +329,7 @@ def _decoding(build: Builder) -> None:
         copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
         host_store(state_address("decoded") + (cpu.decoded_count & DECODED - 1) * 8, page)
         cpu.decoded_count = cpu.decoded_count + 1
+        cpu.attend = const(1, 8)
         count(cpu, "pages decoded")
 
     @build.routine(returns=64)

@@ -190,6 +190,11 @@ class Cpu:
         """Mode, translation or interrupt enables may have changed: look again before going on."""
         perform(effects.Sync())
 
+    def relax(self) -> None:
+        """This vCPU waits for another one, which may need its processor: time may pass."""
+        self.host("relax", 0)
+        self.sync()
+
     def leave(self, reason: str, *values: Value) -> None:
         """Leave native code before the next instruction: ``reason`` is one of `codegen.leave`."""
         perform(effects.Leave(reason, *values))

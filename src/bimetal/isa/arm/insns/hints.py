@@ -19,13 +19,13 @@ for _name, _number in (("nop", 0), ("sev", 4), ("sevl", 5)):
 
 @a64.insn("1101010100 0 00 011 0010 0000 001 11111", "yield")
 def yield_(cpu: Cpu) -> None:
-    cpu.host("relax", 0)
+    cpu.relax()
 
 
 @a64.insn("1101010100 0 00 011 0010 0000 010 11111", "wfe")
 def wfe(cpu: Cpu) -> None:
     # It may end at any time (D1.6.1), so it is a hint that another vCPU is waited for.
-    cpu.host("relax", 0)
+    cpu.relax()
 
 
 @a64.insn("1101010100 0 00 011 0010 0000 011 11111", "wfi")

@@ -217,7 +217,7 @@ _fence(
 @rv64.insn("0000 0001 0000 00000 000 00000 0001111", "pause", extension="zihintpause")
 def pause(cpu: Cpu) -> None:
     """A hint that this hart waits for another one, encoded as a fence that orders nothing."""
-    cpu.host("relax", 0)
+    cpu.relax()
 
 
 @rv64.insn("000000000000 00000 000 00000 1110011", "ecall")
