@@ -22,7 +22,7 @@ def test_whoever_waits_is_next_however_quick_the_last_holder_comes_back() -> Non
     lock.acquire()
     other.start()
     for round in range(100):
-        while turns.count("other") == round and not lock._door.locked():
+        while turns.count("other") == round and not lock.door.locked():
             pass  # until it stands at the door, or had its turn without it
         lock.release()
         with lock:

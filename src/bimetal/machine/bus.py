@@ -49,12 +49,13 @@ class Bus:
         try:
             if region is None:
                 raise Refused(f"read where nothing is, in {_area(address)}")
-            if region.device is None:
+            device = region.device
+            if device is None:
                 value = self._memory(region, address, size)
             elif size & region.whole and not address & size - 1:
-                value = region.device.read(address - region.base, size)
+                value = device.read(address - region.base, size)
             else:
-                value = self._read_in_pieces(region, region.device, address, size)
+                value = self._read_in_pieces(region, device, address, size)
         except Refused as error:
             self._refuse(region, address, error)
             value = self._floating & (1 << 8 * size) - 1
@@ -71,12 +72,13 @@ class Bus:
         try:
             if region is None:
                 raise Refused(f"write where nothing is, in {_area(address)}")
-            if region.device is None:
+            device = region.device
+            if device is None:
                 self._store(region, address, size, value)
             elif size & region.whole and not address & size - 1:
-                region.device.write(address - region.base, size, value)
+                device.write(address - region.base, size, value)
             else:
-                self._write_in_pieces(region, region.device, address, size, value)
+                self._write_in_pieces(region, device, address, size, value)
         except Refused as error:
             self._refuse(region, address, error)
 

@@ -13,30 +13,33 @@ class FairLock:
 
     A `threading.Lock` is taken by whoever comes first once it is free, and a thread that gives it
     up and wants it at once is quicker than one that has to be woken: one that works in turns would
-    keep all others out. Here everybody comes in by a door, and whoever waits for the lock holds
+    keep all others out. Here everybody comes in by a ``door``, and whoever waits for the lock holds
     the door.
+
+    A ``with`` statement is what it is for. Where that is too slow, ``with lock.door: lock.take()``
+    takes it, and ``release`` gives it up.
     """
 
-    __slots__ = ("_door", "_lock", "release")
+    __slots__ = ("_lock", "door", "release", "take")
 
     def __init__(self) -> None:
-        self._door, self._lock = threading.Lock(), threading.Lock()
-        self.release = self._lock.release
+        self.door, self._lock = threading.Lock(), threading.Lock()
+        self.take, self.release = self._lock.acquire, self._lock.release
 
     def acquire(self, blocking: bool = True) -> bool:
         """Take the lock; False if it is not free and ``blocking`` is."""
         if not blocking:
             return self._lock.acquire(blocking=False)
-        with self._door:
-            return self._lock.acquire()
+        with self.door:
+            return self.take()
 
     def locked(self) -> bool:
         """Whether somebody holds it."""
         return self._lock.locked()
 
     def __enter__(self) -> None:
-        with self._door:
-            self._lock.acquire()
+        with self.door:
+            self.take()
 
     def __exit__(
         self,
@@ -44,4 +47,4 @@ class FairLock:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        self._lock.release()
+        self.release()

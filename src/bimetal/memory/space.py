@@ -49,7 +49,8 @@ class Region:
 
     With both (a flash chip), CPUs read the memory while ``direct`` holds and everything else goes
     to the device. ``access`` is that of the device, or what the bus makes of it, and ``whole`` the
-    sizes that need no second look.
+    sizes of which aligned accesses reach the device as they are; ``last`` is the address of the
+    last byte.
     """
 
     base: int
@@ -60,14 +61,11 @@ class Region:
     direct: bool = True
     access: Access = ANY
     whole: int = field(init=False)
+    last: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.whole = self.access.whole(self.base, self.size)
-
-    @property
-    def last(self) -> int:
-        """The address of the last byte."""
-        return self.base + self.size - 1
+        self.whole = 0 if self.device is None else self.access.whole(self.base, self.size)
+        self.last = self.base + self.size - 1
 
     @property
     def kind(self) -> str:
