@@ -87,7 +87,8 @@ def test_another_cpu_goes_on(hostile: Scripted) -> None:
     hostile.machine.start()
     assert hostile.machine.wait(LIMIT).code == 0
     assert hostile.cpus[1].answers == [0x60] * 50
-    assert hostile.machine.counters()["accesses"]["virtio_mmio@10001000"] >= len(SET_UP)
+    accesses = hostile.machine.counters()["accesses"]
+    assert accesses["virtio_mmio@10001000"] >= len(SET_UP[:-1]), "the disk was at work"
 
 
 def test_a_program_ends_the_machine(hostile: Scripted) -> None:
