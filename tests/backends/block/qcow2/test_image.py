@@ -98,6 +98,10 @@ def test_writes_that_belong_together(image: Path, source: Path) -> None:
             disk.write(offset, data)
             model[offset : offset + len(data)] = data
             assert disk.read(offset, len(data)) == data
+        disk.write_zeroes(offset & -65536, 65536, unmap=True)
+        model[offset & -65536 : (offset & -65536) + 65536] = bytes(65536)
+        disk.write(offset, data)
+        model[offset : offset + len(data)] = data
         assert disk.read(0, SIZE) == model
         disk.settle()
     disk.close()
