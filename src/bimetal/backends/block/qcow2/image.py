@@ -162,7 +162,7 @@ class Qcow2Image(Block):
                     self._write_new(new, offset, stop, part, references)
                 offset = stop
         finally:
-            if not self._held:
+            if self._waiting and not self._held:
                 self._name_waiting()
 
     def hold(self) -> None:
@@ -190,11 +190,10 @@ class Qcow2Image(Block):
 
     def _own_in_a_row(self, entries: Sequence[int], references: References) -> int:
         """How many of the first ``entries`` may be written where they are, as one."""
-        in_a_row = self._in_a_row(entries)
-        for count in range(in_a_row):
-            if not self._is_own(entries[count], references):
-                return count
-        return in_a_row
+        count, in_a_row = 0, self._in_a_row(entries)
+        while count < in_a_row and self._is_own(entries[count], references):
+            count += 1
+        return count
 
     def _is_own(self, entry: int, references: References) -> bool:
         """Whether a cluster may be written where it is."""

@@ -45,6 +45,7 @@ class References:
         self._cursor = 1  # below it, nothing is free
         self._batch: deque[tuple[range, bool]] = deque()
         self._waiting: list[int] = []
+        self._most_waiting = WAITING_BYTES // header.cluster
 
     def allocate(self, count: int) -> tuple[range, bool]:
         """At least one and at most ``count`` free clusters in a row, now counted as used once;
@@ -68,7 +69,7 @@ class References:
     @property
     def crowded(self) -> bool:
         """Whether so many clusters wait to be freed that it is time to flush."""
-        return len(self._waiting) * self._cluster > WAITING_BYTES
+        return len(self._waiting) > self._most_waiting
 
     def flushed(self) -> None:
         """All tables are safe: count down what waited for that, and give freed space back. What
