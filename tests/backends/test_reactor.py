@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from types import TracebackType
@@ -190,3 +191,38 @@ def test_a_stop_before_the_start_is_not_lost() -> None:
     reactor.stop()
     reactor.run()
     reactor.close()
+
+
+def test_a_descriptor_may_be_read_and_written_by_two_parties(reactor: Reactor) -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    heard: list[bytes] = []
+    reader = reactor.watch(here.fileno(), lambda: heard.append(here.recv(9)))
+    writer = reactor.watch(here.fileno(), on_writable=lambda: stop_writing())
+
+    def stop_writing() -> None:
+        writer.writing = False
+
+    writer.writing = True
+    reactor.turn()
+    assert not writer.writing
+    there.send(b"one")
+    reactor.turn(1)
+    writer.close()
+    there.send(b"two")
+    reactor.turn(1)
+    assert heard == [b"one", b"two"]
+    reader.close()
+    for end in (here, there):
+        end.close()
+
+
+def test_timers_of_the_hosts_time(reactor: Reactor) -> None:
+    fired: list[str] = []
+    first = reactor.clock.timer(lambda: fired.append("first"))
+    second = reactor.clock.timer(lambda: fired.append("second"))
+    second.arm(reactor.clock.now_ns() + 20_000_000)
+    first.arm(reactor.clock.now_ns() + 10_000_000)
+    while len(fired) < 2:
+        reactor.turn(None)
+    assert fired == ["first", "second"]

@@ -53,6 +53,8 @@ class Ending:
 class _Paper:
     """A far end of the console that keeps what is printed."""
 
+    where = ""
+
     def __init__(self) -> None:
         self.printed = bytearray()
 

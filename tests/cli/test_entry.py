@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import BimetalError, ExitCode, __version__
-from bimetal.cli import entry
+from bimetal.cli import program
 from bimetal.cli.commands import SUMMARIES
 from tests.cli.conftest import Cli
 
@@ -82,7 +82,7 @@ def test_errors_become_messages_and_exit_codes(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(entry.program, "main", fail)
+    monkeypatch.setattr(program.program, "main", fail)
     told = cli("guests")
     assert (told.code, told.err) == (code, says)
 

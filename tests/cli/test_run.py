@@ -44,6 +44,10 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
         def __exit__(self, *_: object) -> None:
             taken.calls.append("close")
 
+        @staticmethod
+        def abandon() -> None:
+            taken.calls.append("abandon")
+
         def disk(self, path: str, **options: Any) -> None:
             taken.calls.append(f"disk {path} {options}")
 
@@ -175,10 +179,18 @@ def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> N
 def test_one_line_before_the_guest_speaks(cli: Cli, notes: Notes) -> None:
     told = cli("run", "debian-riscv64", "--cpus", "2")
     assert told.err == (
-        "bimetal: debian-riscv64 on riscv-virt, 2 CPUs, 512 MiB, accelerator interp; "
-        "Ctrl-A x ends it, Ctrl-A h helps\n"
+        "bimetal: debian-riscv64 on riscv-virt, 2 CPUs, 512 MiB, accelerator interp\n"
     )
     assert told.out == ""
+
+
+def test_keys_are_offered_where_they_do_something(
+    cli: Cli, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = "; Ctrl-A x ends it, Ctrl-A h helps\n"
+    assert offer not in cli("run", "debian-riscv64").err, "input is no terminal"
+    monkeypatch.setattr("os.isatty", lambda fd: True)
+    assert cli("run", "debian-riscv64").err.endswith(offer)
     assert "Ctrl-A" not in cli("run", "debian-riscv64", "--serial", "pty").err
 
 

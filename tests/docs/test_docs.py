@@ -15,7 +15,7 @@ import click
 import pytest
 
 import bimetal
-from bimetal.cli.entry import program
+from bimetal.cli.program import program
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(

@@ -42,6 +42,20 @@ def test_trying_takes_it_only_if_it_is_free() -> None:
     assert not lock.locked()
 
 
+def test_waiting_for_it_may_have_an_end() -> None:
+    lock = FairLock()
+    assert lock.acquire(timeout=LIMIT)
+    assert not lock.acquire(timeout=0.01)
+    waiting = threading.Thread(target=lock.acquire, daemon=True)
+    waiting.start()
+    while not lock.door.locked():
+        pass
+    assert not lock.acquire(timeout=0.01), "somebody else is first"
+    lock.release()
+    waiting.join(LIMIT)
+    assert lock.locked()
+
+
 def test_conditions_wait_with_it() -> None:
     lock = FairLock()
     changed = threading.Condition(lock)  # type: ignore[arg-type]

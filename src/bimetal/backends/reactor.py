@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from bimetal.base.clock import RealClock
+
 __all__ = ["Reactor", "Watch"]
 
 
@@ -75,17 +77,22 @@ class Reactor:
     """Waits for descriptors and calls back, under the lock of the machine.
 
     ``lock`` is any context manager; without one, `run` suits a program with a single thread.
-    `watch`, the attributes of a `Watch` and its `close` may be used from any thread that holds
-    the lock; `call` and `stop` from any thread at all.
+    `watch`, the attributes of a `Watch` and its `close`, and timers of `clock`, the host's time,
+    may be used from any thread that holds the lock; `call` and `stop` from any thread at all, and
+    from signal handlers.
     """
 
     def __init__(self, lock: AbstractContextManager[object] | None = None):
         self._lock: AbstractContextManager[object] = lock or contextlib.nullcontext()
         self._selector = selectors.PollSelector()
-        self._dirty: deque[Watch] = deque()
+        self._watches: dict[int, list[Watch]] = {}
+        """By descriptor: one may be read by one part of us and written by another."""
+        self._dirty: deque[int] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._closed = False
+        self.clock = RealClock()
+        self.clock.on_earlier = self.wake
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
@@ -96,8 +103,10 @@ class Reactor:
         on_writable: Callable[[], None] | None = None,
     ) -> Watch:
         """Watch a descriptor: for input at once if ``on_readable`` is given, for room to write
-        only when the watch's ``writing`` is set. A callback must neither block nor fail."""
+        only when the watch's ``writing`` is set. A callback must neither block nor fail, and may
+        be called in vain."""
         watch = Watch(self, fd, on_readable, on_writable)
+        self._watches.setdefault(fd, []).append(watch)
         watch.reading = on_readable is not None
         return watch
 
@@ -107,9 +116,10 @@ class Reactor:
         A closed watch leaves at once: its number may be another descriptor's soon.
         """
         if watch.closed:
-            self._forget(watch)
+            self._watches[watch.fd].remove(watch)
+            self._settle(watch.fd)
         else:
-            self._dirty.append(watch)
+            self._dirty.append(watch.fd)
         self.wake()
 
     def call(self, function: Callable[[], None]) -> None:
@@ -140,13 +150,20 @@ class Reactor:
         the next turn, behind the descriptors: work that goes on and on delays nobody.
         """
         with self._lock:
-            self._update()
-        for key, events in self._selector.select(timeout):
-            if key.data is None:
+            while self._dirty:
+                self._settle(self._dirty.popleft())
+            deadline = self.clock.next_deadline()
+        ready = self._selector.select(self._until(deadline, timeout))
+        if deadline is not None and deadline <= self.clock.now_ns():
+            with self._lock:
+                self.clock.run_due()
+        for key, events in ready:
+            if key.fd == self._wakeup:
                 self._drain()
-            else:
-                with self._lock:
-                    self._dispatch(key.data, events)
+                continue
+            with self._lock:
+                for watch in tuple(self._watches.get(key.fd, ())):
+                    self._dispatch(watch, events)
         for _ in range(len(self._calls)):
             with self._lock:
                 self._calls.popleft()()
@@ -157,6 +174,12 @@ class Reactor:
             self._closed = True
             self._selector.close()
             os.close(self._wakeup)
+
+    def _until(self, deadline: int | None, timeout: float | None) -> float | None:
+        if deadline is None:
+            return timeout
+        left = self.clock.host_seconds(deadline)
+        return timeout if left is None else left if timeout is None else min(timeout, left)
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -170,22 +193,19 @@ class Reactor:
         if events & watch.mask & selectors.EVENT_WRITE and watch.on_writable:
             watch.on_writable()
 
-    def _update(self) -> None:
-        while self._dirty:
-            watch = self._dirty.popleft()
-            if watch.mask:
-                self._enter(watch)
-            else:
-                self._forget(watch)
-
-    def _enter(self, watch: Watch) -> None:
-        known = self._selector.get_map().get(watch.fd)
-        if known is None:
-            self._selector.register(watch.fd, watch.mask, watch)
-        else:
-            self._selector.modify(watch.fd, watch.mask, watch)
-
-    def _forget(self, watch: Watch) -> None:
-        known = None if self._closed else self._selector.get_map().get(watch.fd)
-        if known is not None and known.data is watch:
-            self._selector.unregister(watch.fd)
+    def _settle(self, fd: int) -> None:
+        """Have the selector wait for what the watches of a descriptor wait for."""
+        if self._closed:
+            return
+        mask = 0
+        for watch in self._watches.get(fd, ()):
+            mask |= watch.mask
+        known = self._selector.get_map().get(fd)
+        if known is None and mask:
+            self._selector.register(fd, mask)
+        elif known is not None and mask:
+            self._selector.modify(fd, mask)
+        elif known is not None:
+            self._selector.unregister(fd)
+        if fd in self._watches and not self._watches[fd]:
+            del self._watches[fd]

@@ -17,6 +17,7 @@ from itertools import count
 __all__ = [
     "LONGEST_WAIT",
     "Clock",
+    "Countdown",
     "RealClock",
     "Timer",
     "VirtualClock",
@@ -198,6 +199,18 @@ class VirtualClock(Clock):
             return False
         self.advance(max(0, deadline - self._now))
         return True
+
+
+class Countdown:
+    """So many seconds of the host's time, from now on."""
+
+    def __init__(self, seconds: float):
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """How many are left, at least 0."""
+        return max(0.0, self._end - time.monotonic())
 
 
 def wall_seconds() -> int:

@@ -21,7 +21,10 @@ class ExitCode(IntEnum):
     NO_INPUT = 66
     UNAVAILABLE = 69
     INTERNAL = 70
+    IO_ERROR = 74
     NO_PERMISSION = 77
+    BROKEN_PIPE = 128 + 13
+    """Nobody reads our output any more: what a shell reports for a program that SIGPIPE ended."""
 
 
 class BimetalError(Exception):

@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from bimetal import BimetalError, ExitCode, Machine, Result
+from bimetal.cli.ending import Ending
 
 __all__ = ["Report", "report_options"]
 
@@ -35,12 +36,13 @@ class Report:
         if self.symbols and self.profile is None:
             raise click.UsageError("--symbols are names for a profile: add --profile FILE")
 
-    def play(self, machine: Machine) -> Result:
+    def play(self, machine: Machine, ending: Ending) -> Result:
         """Run ``machine`` from power on to the end, and tell. Raises `BimetalError`."""
         with self._opened() as out:
             if out:
                 machine.start_profile(self.symbols)
-            machine.start()
+            with ending.held():
+                machine.start()
             result = machine.wait()
             if self.stats:
                 click.echo(machine.stats(), err=True)

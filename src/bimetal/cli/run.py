@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,6 +20,7 @@ from bimetal import (
     set_trace,
 )
 from bimetal.cli.disks import FORM, parse_disk
+from bimetal.cli.ending import Ending
 from bimetal.cli.logs import show_logs
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
@@ -30,11 +33,12 @@ ACCELERATORS = ("auto", "jit", "interp", "kvm")
 BOARDS = {"riscv64": "riscv-virt", "x86_64": "microvm"}
 DEFAULT_BOARD = "riscv-virt"
 DEFAULT_MEMORY = "512M"
+STANDARD_INPUT = 0
 
 
 @dataclass(frozen=True)
 class Software:
-    """What the machine is to run, from the catalogue or from files."""
+    """What the machine is to run, from the catalogue or from files: options of `Machine`."""
 
     board: str
     memory: str
@@ -120,7 +124,9 @@ class Software:
 )
 @report_options
 @click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
+@click.pass_obj
 def command(
+    ending: Ending,
     trees: Trees,
     report: Report,
     guest: str | None,
@@ -155,15 +161,10 @@ def command(
     if model == "help":
         return list_models(guest, given, accel)
     software = with_guest(guest, given) if guest else without_guest(given, bool(trees.dump))
-    machine = Machine(
-        software.board,
-        memory=software.memory,
+    make = partial(
+        Machine,
+        **vars(software),
         cpus=cpus,
-        kernel=software.kernel,
-        kernel_format=software.kernel_format,
-        initrd=software.initrd,
-        append=software.append,
-        bios=software.bios,
         dtb=trees.dtb,
         dtb_overlays=trees.overlays,
         accel=accel,
@@ -172,12 +173,12 @@ def command(
         reboot=not no_reboot,
         afterwards=afterwards,
     )
-    with machine:
+    with ending.of(make, Machine.abandon) as machine:
         add_disks(machine, disks)
         if trees.dump:
             return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        result = report.play(machine)
+        result = report.play(machine, ending)
     tell(result)
     return result.code
 
@@ -272,7 +273,8 @@ def banner(what: str | None, machine: Machine, serial: str) -> str:
         format_size(machine.config.memory),
         f"accelerator {machine.accel}",
     ]
-    keys = "; Ctrl-A x ends it, Ctrl-A h helps" if serial == "stdio" else ""
+    typed = serial == "stdio" and os.isatty(STANDARD_INPUT)
+    keys = "; Ctrl-A x ends it, Ctrl-A h helps" if typed else ""
     return ", ".join(parts) + keys
 
 

@@ -24,6 +24,9 @@ FIRMWARE_INPUT_LIMIT = 256
 TAIL = 20
 """Lines of output that an error shows."""
 
+LOCK_SECONDS = 1.0
+"""How long the end waits for the machine's lock."""
+
 GATHER_SECONDS = 0.005
 """Output comes byte by byte; whoever looks for something in it looks at most this often."""
 
@@ -107,6 +110,12 @@ class Console:
 
     def __repr__(self) -> str:
         return f"<console {self.name}: {self._ring.total:,} bytes of output>"
+
+    @property
+    def where(self) -> str:
+        """Where to reach its far end: the path of a pseudo-terminal, ``tcp:HOST:PORT`` with the
+        port that was chosen, ``unix:PATH``, ``file:PATH``; "" if nowhere."""
+        return self._end.where
 
     @property
     def log(self) -> str:
@@ -203,8 +212,13 @@ class Console:
 
     def close(self) -> None:
         """Close the far end. What was output stays readable. Idempotent."""
-        with self.lock:
+        # A thread that is stuck in a device must not keep a terminal in raw mode.
+        locked = self.lock.acquire(timeout=LOCK_SECONDS)
+        try:
             self._end.close()
+        finally:
+            if locked:
+                self.lock.release()
 
 
 class Search:

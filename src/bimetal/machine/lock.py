@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+from bimetal.base.clock import Countdown
+
 __all__ = ["FairLock"]
+
+FOR_EVER = -1
 
 
 class FairLock:
@@ -26,12 +30,20 @@ class FairLock:
         self.door, self._lock = threading.Lock(), threading.Lock()
         self.take, self.release = self._lock.acquire, self._lock.release
 
-    def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock; False if it is not free and ``blocking`` is."""
+    def acquire(self, blocking: bool = True, timeout: float = FOR_EVER) -> bool:
+        """Take the lock; False if it is not free and ``blocking`` is, or not in so many seconds."""
         if not blocking:
             return self._lock.acquire(blocking=False)
-        with self.door:
-            return self.take()
+        if timeout == FOR_EVER:
+            with self.door:
+                return self.take()
+        countdown = Countdown(timeout)
+        if not self.door.acquire(timeout=countdown.left):
+            return False
+        try:
+            return self.take(timeout=countdown.left)
+        finally:
+            self.door.release()
 
     def locked(self) -> bool:
         """Whether somebody holds it."""

@@ -10,7 +10,7 @@ with Machine("riscv-virt", memory="512M", kernel="Image", append="console=ttyS0"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from os import PathLike, fsdecode, fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
@@ -20,8 +20,10 @@ from bimetal.accel.choose import check_name, create, models
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
-from bimetal.base.clock import Clock, RealClock
+from bimetal.base.clock import Clock, Countdown, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.lasting import undo_all
+from bimetal.base.log import logger
 from bimetal.base.sizes import format_size
 from bimetal.firmware.symbols import SymbolTable, load_symbols
 from bimetal.machine.board import BOARDS, find_board
@@ -44,6 +46,11 @@ __all__ = ["Machine", "still_runs"]
 
 Path = str | PathLike[str]
 AnyDevice = TypeVar("AnyDevice")
+
+END_SECONDS = 5.0
+"""How long the end of a machine waits for its threads, which need milliseconds."""
+
+STUCK = "the host holds one of its threads, perhaps in a file that it cannot read or write"
 
 
 def still_runs(seconds: float) -> TimedOut:
@@ -121,12 +128,12 @@ class Machine:
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
-        self.console = self._new_console(serial)
-        self.hvc = None if hvc is None else self._new_console(hvc)
-        self._world.on_over.add(self._clock.pause)
-        self._service = Service(self._world, self._clock)
         self._chassis: Chassis | None = None
         self._runner: Runner | None = None
+        self._service = Service(self._world, self._clock)
+        self._world.on_over.add(self._clock.pause)
+        self.console = self._new_console(serial)
+        self.hvc = self._second_console(hvc)
         self._symbols: list[SymbolTable] = []
         self._own_symbols: dict[str, SymbolTable] = {}
         self._closed = False
@@ -200,12 +207,10 @@ class Machine:
         return self._world.result
 
     def stop(self) -> None:
-        """End the run from outside, at once. Idempotent."""
-        with self._world.lock:
-            self._world.end(Result(Ending.STOPPED))
-        if self._runner is not None:
-            for vcpu in self._runner.vcpus:
-                vcpu.join()
+        """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
+        stopped, as the host holds its thread."""
+        if not self._end_run(Countdown(END_SECONDS)):
+            raise TimedOut("the machine cannot be stopped", STUCK)
 
     def reset(self) -> None:
         """Reset the machine as its reset button does: the guest starts anew."""
@@ -228,19 +233,47 @@ class Machine:
             self._service.reactor.wake()
 
     def close(self) -> None:
-        """End the run and give everything back. Idempotent."""
+        """End the run and give everything back. Idempotent.
+
+        It takes seconds at most, as far as it is ours: what threads of ours still use then is left
+        to the end of the process. The host may need longer to write what disks were given.
+        """
         if self._closed:
             return
         self._closed = True
-        self.stop()
-        if self._runner is not None:
-            self._runner.close()
-        else:
-            self._service.close()
-        if self._chassis is not None:
-            self._chassis.close()
-        for console in self._consoles:
-            console.close()
+        countdown = Countdown(END_SECONDS)
+        ended = self._end_run(countdown) and self._service.stop(countdown.left)
+        with ExitStack() as last_first:
+            if ended:
+                last_first.callback(self._service.close)
+                if self._chassis is not None:
+                    last_first.callback(self._chassis.close)
+                if self._runner is not None:
+                    last_first.callback(self._runner.close)
+            else:
+                logger("machine").error("the machine cannot be stopped: %s", STUCK)
+            # Terminals before disks: a person can interrupt what takes long.
+            for console in self._consoles:
+                last_first.callback(console.close)
+
+    @staticmethod
+    def abandon() -> None:
+        """For a program that ends at once (os._exit), and has no time to close its machines: put
+        back what would outlast the process, the modes of terminals and the files of sockets."""
+        undo_all()
+
+    def _end_run(self, countdown: Countdown) -> bool:
+        """End the run and the threads of its CPUs; False if there was not enough time."""
+        if not self._world.lock.acquire(timeout=countdown.left):
+            return False
+        try:
+            if self._runner is not None:
+                self._runner.closed = self._closed
+            self._world.end(Result(Ending.STOPPED))
+        finally:
+            self._world.lock.release()
+        vcpus = self._runner.vcpus if self._runner is not None else []
+        return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
     def __enter__(self) -> Self:
         return self
@@ -413,7 +446,11 @@ class Machine:
                 model=self._cpu_model,
                 afterwards=self._afterwards,
             )
-        return Runner(chassis, boot, accel, self._world, self._service)
+        try:
+            return Runner(chassis, boot, accel, self._world, self._service)
+        except BaseException:
+            accel.close()
+            raise
 
     def _boot(self, chassis: Chassis) -> Boot:
         if chassis.boot is None:
@@ -425,14 +462,27 @@ class Machine:
         return [self.console] if self.hvc is None else [self.console, self.hvc]
 
     def _new_console(self, far_end: str | CharBackend) -> Console:
-        end = open_chars(far_end, self._escape) if isinstance(far_end, str) else far_end
+        end = far_end
+        if isinstance(end, str):
+            end = open_chars(end, self._escape, self._reader_gone)
         console = Console(end, self._world, far_end if isinstance(far_end, str) else "")
         self._world.on_over.add(console.wake)
         return console
 
+    def _second_console(self, far_end: str | CharBackend | None) -> Console | None:
+        try:
+            return None if far_end is None else self._new_console(far_end)
+        except BaseException:
+            self.console.close()
+            raise
+
     def _check_failure(self) -> None:
         if self._world.failure is not None:
             raise self._world.failure
+
+    def _reader_gone(self) -> None:
+        """Nobody reads standard output any more; the lock is held."""
+        self._world.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
 
     def _escape(self, action: EscapeAction) -> None:
         """What a person asks of the program with the escape key; the lock is held."""

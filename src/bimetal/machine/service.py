@@ -25,13 +25,17 @@ class Service:
         """Start the thread."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the thread and give the reactor's descriptor back. Idempotent."""
+    def stop(self, seconds: float) -> bool:
+        """End the thread; False if it has not ended in time. Idempotent."""
         self._stopping = True
         self._clock.on_earlier = None
         if self._thread.ident is not None:
             self.reactor.wake()
-            self._thread.join()
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Give the reactor's descriptor back, once the thread has ended. Idempotent."""
         self.reactor.close()
 
     def _main(self) -> None:

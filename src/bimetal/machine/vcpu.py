@@ -84,10 +84,12 @@ class Vcpu:
         """Start the thread."""
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait for the end of the thread, unless this is it."""
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+    def join(self, seconds: float) -> bool:
+        """Wait for the end of the thread, unless this is it; False if it has not come in time."""
+        if self._thread.ident is None or self._thread is threading.current_thread():
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def call(self) -> None:
         """Make the thread come to the gate soon. Call with the lock held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -95,6 +96,48 @@ def test_a_pty_that_nobody_reads_holds_nobody_up(reactor: Reactor) -> None:
     line.close()
 
 
+def test_a_late_reader_of_a_pty_sees_the_newest_output(reactor: Reactor) -> None:
+    line = Pty()
+    line.attach(reactor)
+    for number in range(300_000):
+        line.write(b"%06d " % number)
+    line.write(b"end")
+    person = os.open(line.path, os.O_RDONLY | os.O_NOCTTY)
+    got = b""
+    while not got.endswith(b"end"):
+        reactor.turn()
+        got += os.read(person, 1 << 16)
+    numbers = [int(word) for word in got[:-3].split()[1:]]
+    assert numbers == [*range(numbers[0], 300_000)]
+    assert len(numbers) > 100_000
+    os.close(person)
+    line.close()
+
+
+def test_input_goes_on_after_output_had_to_wait(server: Server, reactor: Reactor) -> None:
+    fifo = Fifo(100)
+    server.connect(fifo.receive, fifo.room)
+    client = dial(server)
+    turn_until(reactor, lambda: server.connected)
+    server.write(bytes(10 << 20))
+    assert server._channel is not None
+    outbox = server._channel.outbox
+    assert outbox is not None
+    assert outbox._waiting
+    client.setblocking(False)
+
+    def read_all() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            client.recv(1 << 20)
+        return not outbox._waiting
+
+    turn_until(reactor, read_all)
+    client.sendall(b"hello")
+    turn_until(reactor, lambda: fifo.held == b"hello")
+    client.close()
+    turn_until(reactor, lambda: not server.connected)
+
+
 def dial(server: Server) -> socket.socket:
     if isinstance(server.address, str):
         client = socket.socket(socket.AF_UNIX)
@@ -118,7 +161,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, reactor: Reactor) -> 
 def test_a_client_talks_to_the_guest(server: Server, reactor: Reactor) -> None:
     fifo = Fifo(100)
     server.connect(fifo.receive, fifo.room)
-    server.write(b"nobody hears this")
     client = dial(server)
     client.sendall(b"hello")
     turn_until(reactor, lambda: fifo.held == b"hello")
@@ -187,8 +229,27 @@ def test_a_client_that_vanishes_makes_room_for_the_next(server: Server, reactor:
     again = dial(server)
     turn_until(reactor, lambda: server.connected)
     server.write(b"hi")
-    assert again.recv(10) == b"hi"
+    assert again.recv(100).endswith(b"hi")
     again.close()
+
+
+def test_who_dials_in_late_sees_the_newest_output(server: Server, reactor: Reactor) -> None:
+    server.write(b"the beginning")
+    for number in range(300_000):
+        server.write(b"%06d " % number)
+    client = dial(server)
+    turn_until(reactor, lambda: server.connected)
+    server.write(b"now")
+    got = b""
+    while not got.endswith(b"now"):
+        reactor.turn()
+        got += client.recv(1 << 20)
+    numbers = [int(word) for word in got[:-3].split()[1:]]
+    assert numbers[-1] == 299_999
+    assert len(numbers) > 100_000
+    assert numbers == [*range(numbers[0], 300_000)]
+    client.close()
+    turn_until(reactor, lambda: not server.connected)
 
 
 def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_output_keeps_its_order_through_a_slow_reader() -> None:
     assert not log.counts
 
 
-def test_output_beyond_the_limit_is_dropped_and_counted() -> None:
+def test_of_output_beyond_the_limit_the_oldest_is_dropped_and_counted() -> None:
     sink = Sink()
     outbox, log, _ = make_outbox(sink, 8)
     outbox.write(b"0123456789")
@@ -119,7 +119,7 @@ def test_output_beyond_the_limit_is_dropped_and_counted() -> None:
     sink.accepts = 100
     outbox.flush()
     outbox.write(b"later")
-    assert sink.taken == b"01234567later"
+    assert sink.taken == b"56789abclater"
 
 
 def test_a_reader_that_has_gone_ends_the_output() -> None:
@@ -166,6 +166,26 @@ def test_last_words_reach_a_slow_reader() -> None:
     os.close(read_end)
     assert bytes(got) == data
     assert outbox.dropped == 0
+
+
+def test_a_reader_that_takes_for_ever_is_not_waited_for() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    outbox, closed = Outbox(EventLog("test"), write_end, os.write, lambda: None), threading.Event()
+    outbox.write(bytes(1 << 20))
+
+    def read() -> None:
+        while not closed.wait(0.01):
+            os.read(read_end, 1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    outbox.close(0.2)
+    closed.set()
+    reader.join()
+    os.close(write_end)
+    os.close(read_end)
+    assert outbox.dropped > 900_000
 
 
 def test_a_ring_keeps_the_newest_output() -> None:

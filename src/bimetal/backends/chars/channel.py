@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from bimetal.backends.chars.inbox import Inbox
-from bimetal.backends.chars.outbox import Outbox
+from bimetal.backends.chars.outbox import LAST_WORDS, Outbox
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.log import EventLog
 
@@ -23,10 +23,11 @@ def _nothing() -> None:
 class Channel:
     """Moves bytes between an `Inbox` and descriptors that must not block the guest.
 
+    ``read`` and ``send`` are how; they raise BlockingIOError where there is nothing to be done.
     ``read_fd`` and ``write_fd`` may be the same, and either may be absent. ``filtered`` stands
     between reading and the inbox: it takes all input at once, room or not. ``on_end`` is called
-    once, when there is no more input or nobody takes output any more; the other direction goes
-    on. The channel does not close the descriptors.
+    when there is no more input, ``on_gone`` when nobody takes output any more, each once at most;
+    the other direction goes on. The channel does not close the descriptors.
     """
 
     def __init__(
@@ -37,13 +38,18 @@ class Channel:
         write_fd: int | None,
         *,
         filtered: Callable[[bytes], None] | None = None,
+        read: Callable[[int, int], bytes] = os.read,
         send: Callable[[int, bytes | bytearray], int] = os.write,
         on_end: Callable[[], None] = _nothing,
+        on_gone: Callable[[], None] = _nothing,
+        on_drop: Callable[[], None] | None = None,
     ):
         self._inbox, self._read_fd, self._filtered, self._on_end = inbox, read_fd, filtered, on_end
+        self._read = read
         self._watch: Watch | None = None
-        self._ended = False
-        self.outbox = None if write_fd is None else Outbox(log, write_fd, send, self._end)
+        self.outbox = (
+            None if write_fd is None else Outbox(log, write_fd, send, on_gone, on_drop=on_drop)
+        )
 
     def attach(self, reactor: Reactor) -> None:
         """Let ``reactor`` run this channel."""
@@ -63,12 +69,16 @@ class Channel:
         if self._watch is not None and self._inbox.space > 0:
             self._watch.reading = True
 
-    def close(self) -> None:
-        """Stop watching and send what waits. Idempotent."""
-        self._ended = True
+    def listen(self, wanted: bool) -> None:
+        """Read input from now on, or leave it where it is."""
+        if self._watch is not None:
+            self._watch.reading = wanted
+
+    def close(self, seconds: float = LAST_WORDS) -> None:
+        """Stop watching, and send of what waits as much as goes within some seconds. Idempotent."""
         self._stop_reading()
         if self.outbox is not None:
-            self.outbox.close()
+            self.outbox.close(seconds)
 
     def _readable(self) -> None:
         assert self._read_fd is not None
@@ -78,14 +88,14 @@ class Channel:
             self._watch.reading = False  # until `resume`
             return
         try:
-            data = os.read(self._read_fd, count)
+            data = self._read(self._read_fd, count)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""  # a pty or a socket whose far end has gone
         if not data:
             self._stop_reading()
-            self._end()
+            self._on_end()
         elif self._filtered is not None:
             self._filtered(data)
         else:
@@ -94,8 +104,3 @@ class Channel:
     def _stop_reading(self) -> None:
         if self._watch is not None:
             self._watch.close()
-
-    def _end(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._on_end()

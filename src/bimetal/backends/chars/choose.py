@@ -18,15 +18,24 @@ __all__ = ["FORMS", "open_chars"]
 FORMS = "stdio, pty, file:PATH, unix:PATH, tcp:HOST:PORT or none"
 
 
-def open_chars(name: str, on_action: Callable[[EscapeAction], None] | None = None) -> CharBackend:
-    """The far end called ``name``, one of `FORMS`; ``on_action`` hears the terminal's escape key.
+def _nothing(*_: object) -> None:
+    """What happens at the terminal unless the program says otherwise."""
+
+
+def open_chars(
+    name: str,
+    on_action: Callable[[EscapeAction], None] = _nothing,
+    on_gone: Callable[[], None] = _nothing,
+) -> CharBackend:
+    """The far end called ``name``, one of `FORMS`; ``on_action`` hears the terminal's escape key,
+    ``on_gone`` that nobody reads standard output any more.
 
     Raises `BimetalError` for any other name, and for what the host refuses.
     """
     kind, _, where = name.partition(":")
     match kind:
         case "stdio" if not where:
-            return Stdio(on_action) if on_action else Stdio()
+            return Stdio(on_action, on_gone=on_gone)
         case "pty" if not where:
             return Pty()
         case "none" if not where:

@@ -15,7 +15,6 @@ PREFIX = 0x01
 HELP = """
 Ctrl-A h       this help
 Ctrl-A x       end the machine
-Ctrl-A c       reserved for the monitor
 Ctrl-A Ctrl-A  send Ctrl-A to the guest
 """
 
@@ -25,7 +24,6 @@ class EscapeAction(Enum):
 
     HELP = "h"
     QUIT = "x"
-    MONITOR = "c"
 
 
 _ACTIONS = {ord(action.value): action for action in EscapeAction}

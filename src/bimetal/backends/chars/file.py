@@ -30,6 +30,7 @@ class FileSink:
                 "name a file in a folder that you may write to",
                 ExitCode.NO_PERMISSION,
             ) from error
+        self.where = f"file:{path}"
         self._channel = Channel(EventLog(f"chars.file.{path}"), Inbox(), None, self._fd)
         self._closed = False
 

@@ -11,6 +11,8 @@ __all__ = ["NoChars"]
 class NoChars:
     """Takes all output and has no input."""
 
+    where = ""
+
     def write(self, data: bytes) -> None:
         """Output goes nowhere."""
 

@@ -7,15 +7,16 @@ import select
 from collections.abc import Callable
 
 from bimetal.backends.reactor import Reactor, Watch
+from bimetal.base.clock import Countdown
 from bimetal.base.log import EventLog
 
-__all__ = ["OUTBOX_LIMIT", "Outbox"]
+__all__ = ["LAST_WORDS", "OUTBOX_LIMIT", "Outbox"]
 
 OUTBOX_LIMIT = 1 << 20
 """Bytes that wait for a slow reader before output is dropped."""
 
-LAST_WORDS_MS = 2000
-"""How long `Outbox.close` waits for a reader that takes nothing at all."""
+LAST_WORDS = 2.0
+"""Seconds that the end of the machine waits for a reader, however slowly it reads."""
 
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EIO, errno.ENXIO, errno.EBADF})
 
@@ -24,8 +25,9 @@ class Outbox:
     """A bounded queue of bytes behind a guest that never waits.
 
     ``send`` writes to ``fd`` without blocking and returns how many bytes went, like `os.write`.
-    ``dropped`` counts the bytes that found no place; ``on_gone`` is called when the reader has
-    left for good.
+    Of output that finds no place the newest ``limit`` bytes are kept: whoever comes to look wants
+    to see what is now. ``dropped`` counts the others, and ``on_drop`` is called when there are
+    some; ``on_gone`` when the reader has left for good.
     """
 
     def __init__(
@@ -35,9 +37,10 @@ class Outbox:
         send: Callable[[int, bytes | bytearray], int],
         on_gone: Callable[[], None],
         limit: int = OUTBOX_LIMIT,
+        on_drop: Callable[[], None] | None = None,
     ):
         self._log, self._fd, self._send, self._on_gone = log, fd, send, on_gone
-        self._limit = limit
+        self._limit, self._on_drop = limit, on_drop
         self._waiting = bytearray()
         self._watch: Watch | None = None
         self._gone = False
@@ -69,21 +72,23 @@ class Outbox:
         if self._watch is not None:
             self._watch.writing = bool(self._waiting) and not self._gone
 
-    def close(self) -> None:
-        """Send the rest to a reader that is slow, but not to one that does not move at all.
-
-        Idempotent.
-        """
+    def close(self, seconds: float = LAST_WORDS) -> None:
+        """Send of the rest what the reader takes within some seconds. Idempotent."""
         if self._waiting:
-            poller = select.poll()
-            poller.register(self._fd, select.POLLOUT)
-            while self._waiting and poller.poll(LAST_WORDS_MS):
-                self.flush()
+            self._linger(seconds)
             self._drop(len(self._waiting))
             self._waiting.clear()
         if self._watch is not None:
             self._watch.close()
         self._gone = True
+
+    def _linger(self, seconds: float) -> None:
+        poller, countdown = select.poll(), Countdown(seconds)
+        poller.register(self._fd, select.POLLOUT)
+        self.flush()
+        while self._waiting and (left := countdown.left):
+            if poller.poll(left * 1000):
+                self.flush()
 
     def _try(self, data: bytes | bytearray) -> int:
         """Send once; the number of bytes done with, sent or given up on account of an error."""
@@ -93,19 +98,24 @@ class Outbox:
             return 0
         except OSError as error:
             count = len(data)
-            self._drop(count)
             if error.errno in _GONE:
+                self._drop(count)
                 self._gone = True
                 self._waiting.clear()
                 self._on_gone()
             else:
+                self.dropped += count
                 self._log.host_error("output cannot be written", str(error))
             return count
 
     def _queue(self, data: bytes) -> None:
-        place = max(0, self._limit - len(self._waiting))
-        self._waiting += data[:place]
-        self._drop(len(data) - place)
+        self._waiting += data
+        excess = len(self._waiting) - self._limit
+        if excess > 0:
+            del self._waiting[:excess]
+            self._drop(excess)
+            if self._on_drop is not None:
+                self._on_drop()
         if self._watch is not None:
             self._watch.writing = True
 

@@ -19,12 +19,17 @@ Room = Callable[[], int]
 class CharBackend(Protocol):
     """The far end of a line: a terminal, a socket, a file, a test.
 
-    Every method is called under the machine's lock and none of them blocks.
+    Every method is called under the machine's lock and none of them blocks, but `close` may wait
+    some seconds for a slow reader.
     """
 
+    @property
+    def where(self) -> str:
+        """What to open or dial to be at this end, as in `open_chars`; "" if nobody can."""
+
     def write(self, data: bytes) -> None:
-        """Send output of the guest. What the far end does not take for long is dropped, counted
-        and logged: a guest never waits for the outside."""
+        """Send output of the guest. Of what the far end does not take for long the oldest is
+        dropped, counted and logged: a guest never waits for the outside."""
 
     def connect(self, receive: Receive, room: Room | None = None) -> None:
         """Deliver input to ``receive``. While ``room()`` is 0 the back end leaves input where it

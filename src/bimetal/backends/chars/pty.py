@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import termios
 import tty
 
 from bimetal.backends.chars.channel import Channel
@@ -32,10 +34,12 @@ class Pty:
             ) from error
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
-        self.path = os.ttyname(self._slave)
+        self.path = self.where = os.ttyname(self._slave)
         self._inbox = Inbox()
         log = EventLog(f"chars.pty.{self.path}")
-        self._channel = Channel(log, self._inbox, self._master, self._master)
+        self._channel = Channel(
+            log, self._inbox, self._master, self._master, on_drop=self._drop_older
+        )
         self._closed = False
 
     def connect(self, receive: Receive, room: Room | None = None) -> None:
@@ -53,6 +57,11 @@ class Pty:
     def attach(self, reactor: Reactor) -> None:
         """See `CharBackend.attach`."""
         self._channel.attach(reactor)
+
+    def _drop_older(self) -> None:
+        """Output had to be dropped: what the kernel still holds is older than all that is kept."""
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self._slave, termios.TCIFLUSH)
 
     def close(self) -> None:
         """See `CharBackend.close`."""

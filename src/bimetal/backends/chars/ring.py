@@ -21,6 +21,8 @@ class Ring:
     what it missed). ``on_output`` is called after each write.
     """
 
+    where = ""
+
     def __init__(self, limit: int = RING_LIMIT):
         self._limit = limit
         self._inbox = Inbox()

@@ -9,9 +9,11 @@ import stat
 
 from bimetal.backends.chars.channel import Channel
 from bimetal.backends.chars.inbox import Inbox
+from bimetal.backends.chars.outbox import OUTBOX_LIMIT
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
 
 __all__ = ["Server"]
@@ -20,8 +22,8 @@ __all__ = ["Server"]
 class Server:
     """Listens, and gives the line to the first client; the next one waits until it has left.
 
-    ``address`` says where to dial: a path, or (host, port). What the guest writes while nobody
-    is there is lost, as on a serial line with no cable.
+    ``address`` says where to dial: a path, or (host, port). The newest of what the guest writes
+    while nobody is there is kept for who comes next.
     """
 
     def __init__(self, listener: socket.socket, name: str):
@@ -33,7 +35,8 @@ class Server:
         self._watch: Watch | None = None
         self._client: socket.socket | None = None
         self._channel: Channel | None = None
-        self._unlink: str | None = None
+        self._missed = bytearray()
+        self._path: str | None = None
         self._closed = False
 
     @classmethod
@@ -53,7 +56,8 @@ class Server:
                 ExitCode.UNAVAILABLE,
             ) from error
         server = cls(listener, f"unix.{path}")
-        server._unlink = path
+        server._path = os.path.abspath(path)
+        lasts(server._unlink)
         return server
 
     @classmethod
@@ -83,6 +87,14 @@ class Server:
         return name if isinstance(name, str) else (name[0], name[1])
 
     @property
+    def where(self) -> str:
+        """See `CharBackend.where`."""
+        if isinstance(self.address, str):
+            return f"unix:{self.address}"
+        host, port = self.address
+        return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+
+    @property
     def connected(self) -> bool:
         """Whether a client is there."""
         return self._client is not None
@@ -95,6 +107,9 @@ class Server:
         """See `CharBackend.write`."""
         if self._channel is not None:
             self._channel.write(data)
+        else:
+            self._missed += data
+            del self._missed[:-OUTBOX_LIMIT]
 
     def resume(self) -> None:
         """See `CharBackend.resume`."""
@@ -113,13 +128,19 @@ class Server:
         if self._closed:
             return
         self._closed = True
+        if self._channel is not None:
+            self._channel.close()
         self._hang_up()
         if self._watch is not None:
             self._watch.close()
         self._listener.close()
-        if self._unlink is not None:
+        self._unlink()
+        undone(self._unlink)
+
+    def _unlink(self) -> None:
+        if self._path is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self._unlink)
+                os.unlink(self._path)
 
     def _accept(self) -> None:
         assert self._reactor is not None
@@ -135,14 +156,17 @@ class Server:
         self._watch.reading = False  # one at a time; others wait in the queue of the kernel
         self._client = client
         fd = client.fileno()
-        self._channel = Channel(self._log, self._inbox, fd, fd, on_end=self._hang_up)
+        end = self._hang_up
+        self._channel = Channel(self._log, self._inbox, fd, fd, on_end=end, on_gone=end)
         self._channel.attach(self._reactor)
+        missed, self._missed = bytes(self._missed), bytearray()
+        self._channel.write(missed)
 
     def _hang_up(self) -> None:
         channel, client = self._channel, self._client
         self._channel = self._client = None
         if channel is not None and client is not None:
-            channel.close()
+            channel.close(0)  # the machine does not wait for who has left
             client.close()
         if self._watch is not None:
             self._watch.reading = True

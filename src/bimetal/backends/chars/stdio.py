@@ -4,63 +4,83 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import socket
-import stat
 import sys
 from collections.abc import Callable
 
 from bimetal.backends.chars.channel import Channel
+from bimetal.backends.chars.descriptors import Inherited
 from bimetal.backends.chars.escape import HELP, EscapeAction, EscapeKey
 from bimetal.backends.chars.inbox import Inbox
 from bimetal.backends.chars.protocol import Receive, Room
-from bimetal.backends.chars.terminal import RawMode
-from bimetal.backends.reactor import Reactor
+from bimetal.backends.chars.screen import Screen
+from bimetal.backends.chars.terminal import RawMode, in_foreground, read_foreground
+from bimetal.backends.reactor import Reactor, Watch
+from bimetal.base.clock import Timer
+from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
 
 __all__ = ["Stdio"]
 
-SMALL = 512
-"""Bytes that a pipe or terminal takes for sure once it says that it takes any (POSIX PIPE_BUF)."""
+LOOK_AGAIN_NS = 100_000_000
+"""How often it is looked whether the terminal is ours, while that is uncertain."""
+
+UNCERTAIN_NS = 2_000_000_000
+"""For how long it is after SIGCONT: a shell hands its terminal over before or after."""
 
 
 def _no_action(action: EscapeAction) -> None:
     """What an escape key does unless the program says otherwise."""
 
 
+def _nothing() -> None:
+    """What happens when the reader has gone unless the program says otherwise."""
+
+
 class Stdio:
     """Standard input and output as a serial line.
 
-    If input is a terminal it is put into raw mode by `attach` and restored by `close` (and on
-    every other way out, see `RawMode`), and Ctrl-A is the escape key; ``on_action`` hears about
-    its QUIT and MONITOR. Input from a pipe or a file is passed on untouched.
+    If input is a terminal it is put into raw mode by `attach`, or as soon as we are in its
+    foreground, and restored by `close` (and on every other way out, see `RawMode`), and Ctrl-A is
+    the escape key; ``on_action`` hears about its QUIT. Input from a pipe or a file is passed on
+    untouched. If output is a terminal, what the guest did to its screen is undone by `close`.
+    ``on_gone`` is called when output is a pipe or a socket that nobody reads any more.
     """
+
+    where = ""
 
     def __init__(
         self,
         on_action: Callable[[EscapeAction], None] = _no_action,
         read_fd: int = 0,
         write_fd: int = 1,
+        *,
+        on_gone: Callable[[], None] = _nothing,
     ):
         self._log = EventLog("chars.stdio")
-        self._on_action = on_action
+        self._on_action, self._on_gone = on_action, on_gone
+        self._write_fd = write_fd
+        self._source = Inherited(read_fd, os.O_RDONLY)
+        self._sink = Inherited(write_fd, os.O_WRONLY)
         self._inbox = Inbox()
         self._escape = EscapeKey()
-        self.is_terminal = os.isatty(read_fd)
-        self._raw = RawMode(read_fd) if self.is_terminal else None
-        self._write_fd = write_fd
-        # A stream that is closed now must stay unused: something else may get its number later.
-        has_output = _is_open(write_fd)
-        self._reopened = _reopen(write_fd) if has_output else None
+        self.is_terminal = self._source.is_terminal
+        self._raw = RawMode(read_fd, self._stop, self._go_on) if self.is_terminal else None
+        self._screen = Screen() if self._sink.is_terminal else None
         self._channel = Channel(
             self._log,
             self._inbox,
-            read_fd if _is_open(read_fd) else None,
-            (write_fd if has_output else None) if self._reopened is None else self._reopened,
+            self._source.fd,
+            self._sink.fd,
             filtered=self._typed if self.is_terminal else None,
-            send=self._sender() if has_output else os.write,
+            read=self._read if self.is_terminal else os.read,
+            send=self._sink.send,
+            on_gone=on_gone,
         )
-        self._closed = False
+        self._reactor: Reactor | None = None
+        self._timer: Timer | None = None
+        self._certain_at = 0
+        self._reader: Watch | None = None
+        self._screen_undone = self._closed = False
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -76,9 +96,17 @@ class Stdio:
         that signals find the terminal restored."""
         if sys.stdout is not None:
             sys.stdout.flush()
-        if self._raw is not None:
-            self._raw.enter()
+        self._reactor = reactor
         self._channel.attach(reactor)
+        if self._screen is not None:
+            lasts(self._give_screen_back)
+        if self._raw is not None:
+            self._timer = reactor.clock.timer(self._look)
+            self._raw.enter()
+            self._look()
+        if self._sink.is_pipe and self._sink.fd != self._write_fd:
+            # A pipe is never readable at its writing end, but for the error that nobody reads it.
+            self._reader = reactor.watch(self._write_fd, on_readable=self._reader_left)
 
     def connect(self, receive: Receive, room: Room | None = None) -> None:
         """See `CharBackend.connect`."""
@@ -86,6 +114,8 @@ class Stdio:
 
     def write(self, data: bytes) -> None:
         """See `CharBackend.write`."""
+        if self._screen is not None:
+            self._screen.feed(data)
         self._channel.write(data)
 
     def resume(self) -> None:
@@ -93,17 +123,23 @@ class Stdio:
         self._channel.resume()
 
     def close(self) -> None:
-        """Send what waits and restore the terminal. Idempotent."""
+        """Send what waits, and restore screen and terminal. Idempotent."""
         if self._closed:
             return
         self._closed = True
         try:
+            if self._reader is not None:
+                self._reader.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._channel.write(self._screen_put_right())
             self._channel.close()
         finally:
+            undone(self._give_screen_back)
             if self._raw is not None:
                 self._raw.leave()
-            if self._reopened is not None:
-                os.close(self._reopened)
+            self._source.close()
+            self._sink.close()
 
     def _typed(self, data: bytes) -> None:
         """A person must be able to leave while the guest listens no more: so the escape key is
@@ -117,45 +153,60 @@ class Stdio:
             else:
                 self._on_action(part)
 
-    def _sender(self) -> Callable[[int, bytes | bytearray], int]:
-        mode = os.fstat(self._write_fd).st_mode
-        if self._reopened is not None or stat.S_ISREG(mode):
-            return os.write
-        return _send_to_socket if stat.S_ISSOCK(mode) else _write_if_ready
+    def _reader_left(self) -> None:
+        assert self._reader is not None
+        self._reader.close()
+        self._on_gone()
 
+    # The terminal is ours in the foreground only
 
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+    def _read(self, fd: int, count: int) -> bytes:
+        try:
+            return read_foreground(fd, count)
+        except BlockingIOError:
+            if not in_foreground(fd):
+                self._look()
+            raise
 
+    def _look(self) -> None:
+        """Take the terminal if it is ours, or leave it alone; look again while that may change."""
+        assert self._raw is not None
+        assert self._timer is not None
+        assert self._reactor is not None
+        ours, now = self._raw.update(), self._reactor.clock.now_ns()
+        self._channel.listen(ours)
+        if not ours or now < self._certain_at:
+            self._timer.arm(now + LOOK_AGAIN_NS)
 
-def _reopen(fd: int) -> int | None:
-    """A descriptor of our own for the terminal or pipe behind ``fd``, which does not block.
+    def _stop(self) -> None:
+        """The process is about to stop; called by a signal, see `RawMode`."""
+        self._screen_undone = True
+        self._give_screen_back()
 
-    O_NONBLOCK on ``fd`` itself would be shared with the shell that we inherited it from. A
-    regular file never blocks and would lose its position; other things cannot be reopened.
-    """
-    mode = os.fstat(fd).st_mode
-    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-        return None
-    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with contextlib.suppress(OSError):
-        return os.open(f"/proc/self/fd/{fd}", flags)
-    return None
+    def _go_on(self) -> None:
+        """The process goes on; called by a signal."""
+        if self._reactor is not None and not self._closed:
+            self._reactor.call(self._take_back)
 
+    def _take_back(self) -> None:
+        if self._closed or self._reactor is None:
+            return
+        if self._screen is not None and self._screen_undone:
+            self._channel.write(self._screen.redo())
+        self._screen_undone = False
+        self._certain_at = self._reactor.clock.now_ns() + UNCERTAIN_NS
+        self._look()
 
-def _send_to_socket(fd: int, data: bytes | bytearray) -> int:
-    with socket.socket(fileno=os.dup(fd)) as line:
-        return line.send(data, socket.MSG_DONTWAIT)
+    # The screen
 
+    def _screen_put_right(self) -> bytes:
+        """What gives the screen back as the next program expects it."""
+        if self._screen is None:
+            return b""
+        return self._screen.undo() + (b"\r\n" if self._screen.in_line else b"")
 
-def _write_if_ready(fd: int, data: bytes | bytearray) -> int:
-    """For a descriptor that may block: ask first, and write what surely fits."""
-    poller = select.poll()
-    poller.register(fd, select.POLLOUT)
-    if not poller.poll(0):
-        raise BlockingIOError
-    return os.write(fd, data[:SMALL])
+    def _give_screen_back(self) -> None:
+        """Do so at once, past all that waits."""
+        if self._sink.fd is not None:
+            with contextlib.suppress(OSError):
+                self._sink.send(self._sink.fd, self._screen_put_right())

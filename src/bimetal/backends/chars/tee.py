@@ -11,6 +11,8 @@ __all__ = ["Tee"]
 class Tee:
     """Output goes to all of ``ends``, input comes from any of them."""
 
+    where = ""
+
     def __init__(self, *ends: CharBackend):
         self._ends = ends
 

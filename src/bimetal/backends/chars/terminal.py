@@ -1,22 +1,29 @@
-"""The terminal's raw mode, and how it is left on every way out of the program.
+"""The terminal's raw mode: on while the terminal is ours, off on every way out of the program.
 
-The ways out are: `RawMode.leave`, the end of the interpreter (also through an exception), the
-signals that end a process (SIGTERM, SIGHUP, SIGQUIT) and those that stop it (SIGTSTP); after a
-stop, SIGCONT enters raw mode again. Only SIGKILL and a crash of the process find no time.
+A terminal belongs to one job of its shell at a time. A program that another job has sent into the
+background must leave it alone: whoever sets modes there is stopped (SIGTTOU), whoever reads too
+(SIGTTIN), and it is the shell's keys that would be read. So raw mode is entered when we are in the
+foreground, which may be later than our start, and anew each time we come back. Nobody tells that:
+SIGCONT comes before or after the terminal is ours again, or, after ``bg``, not at all. `RawMode.
+update` looks, and whoever owns it lets it look again as long as it is not certain.
+
+The ways out are: `RawMode.leave`, the end of the interpreter (see `base.lasting`), a stop
+(SIGTSTP), and, unless the program handles them itself, the signals that end a process.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import signal
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["RawMode", "raw_attributes"]
+from bimetal.base.lasting import lasts, undone
+
+__all__ = ["RawMode", "raw_attributes", "read_foreground"]
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -50,16 +57,47 @@ def raw_attributes(attributes: list[Any]) -> list[Any]:
     return raw
 
 
+def read_foreground(fd: int, count: int) -> bytes:
+    """Read from a terminal that does not block, without being stopped if it is not ours.
+
+    BlockingIOError if there is nothing, or nothing for us; b"" if the terminal has hung up.
+    """
+    try:
+        with _blocked(signal.SIGTTIN):
+            return os.read(fd, count)
+    except BlockingIOError:
+        raise
+    except OSError:
+        if in_foreground(fd):
+            return b""
+        raise BlockingIOError from None
+
+
+def in_foreground(fd: int) -> bool:
+    """Whether the terminal ``fd`` is ours, or at least nobody else's."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True  # not the terminal that controls us: nobody would stop us
+
+
 class RawMode:
     """Raw mode of the terminal ``fd``; a context manager.
 
-    Entered in the main thread it also looks after signals, handing each on to whoever handled it
-    before. Python lets no other thread do so; there the program must handle them itself.
+    Entered in the main thread it also looks after signals. Python lets no other thread do so;
+    there the program must handle them itself. ``on_stop`` is called before the process stops,
+    ``on_continue`` when it goes on; both in the main thread, at any moment.
     """
 
-    def __init__(self, fd: int):
-        self._fd = fd
+    def __init__(
+        self,
+        fd: int,
+        on_stop: Callable[[], None] | None = None,
+        on_continue: Callable[[], None] | None = None,
+    ):
+        self._fd, self._heard_stop, self._heard_continue = fd, on_stop, on_continue
         self._saved: list[Any] | None = None
+        self._entered = self._stopping = False
         self._handlers: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> RawMode:
@@ -70,30 +108,54 @@ class RawMode:
         self.leave()
 
     def enter(self) -> None:
-        """Switch to raw mode. Idempotent."""
-        if self._saved is not None:
+        """Switch to raw mode, now if the terminal is ours, or else in an `update`. Idempotent."""
+        if self._entered:
             return
-        self._saved = termios.tcgetattr(self._fd)
-        atexit.register(self.leave)
+        self._entered = True
+        lasts(self.leave)
         with contextlib.suppress(ValueError):  # not in the main thread
             for number in ENDING:
-                self._handle(number, self._on_ending)
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._handle(number, self._on_ending)
             self._handle(signal.SIGTSTP, self._on_stop)
             self._handle(signal.SIGCONT, self._on_continue)
-        self._set(raw_attributes(self._saved))
+        self.update()
+
+    def update(self) -> bool:
+        """See that the terminal is in raw mode if it is ours; whether it is ours."""
+        if not (self._wanted() and in_foreground(self._fd)):
+            return False
+        with contextlib.suppress(termios.error):  # a terminal that has hung up
+            now = termios.tcgetattr(self._fd)
+            raw = raw_attributes(now)
+            if now != raw:
+                self._saved = now
+                termios.tcsetattr(self._fd, termios.TCSANOW, raw)
+        if not self._wanted():  # any more: the main thread was quicker
+            self._restore()
+        return True
 
     def leave(self) -> None:
         """Restore the terminal and the signal handlers. Idempotent."""
-        if self._saved is None:
+        if not self._entered:
             return
-        saved, self._saved = self._saved, None
-        self._set(saved)
-        atexit.unregister(self.leave)
+        self._entered = False
+        self._restore()
+        undone(self.leave)
         for number, handler in self._handlers.items():
-            if self._is_ours(signal.getsignal(number)):
+            if getattr(signal.getsignal(number), "__self__", None) is self:
                 with contextlib.suppress(ValueError):
                     signal.signal(number, handler)
         self._handlers.clear()
+
+    def _wanted(self) -> bool:
+        return self._entered and not self._stopping
+
+    def _restore(self) -> None:
+        """What the terminal was before, unless it is somebody else's by now."""
+        if self._saved is not None and in_foreground(self._fd):
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
 
     def _handle(
         self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]
@@ -103,44 +165,38 @@ class RawMode:
             signal.signal(number, handler)
             self._handlers[number] = previous
 
-    def _is_ours(self, handler: _Handler) -> bool:
-        return getattr(handler, "__self__", None) is self
-
-    def _set(self, attributes: list[Any]) -> None:
-        # A background process that touches its terminal would be stopped; its terminal is the
-        # shell's just now anyway. And a terminal that has hung up needs no restoring.
-        if self._in_foreground():
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
-
-    def _in_foreground(self) -> bool:
-        try:
-            return os.tcgetpgrp(self._fd) == os.getpgrp()
-        except OSError:
-            return True  # not the terminal that controls us: nobody would stop us
-
     def _on_ending(self, number: int, frame: FrameType | None) -> None:
-        previous = self._handlers.get(signal.Signals(number))
         self.leave()
-        if callable(previous):
-            previous(number, frame)
-        else:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        signal.raise_signal(number)
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        saved = self._saved
-        if saved is None:
-            return
-        self._set(saved)
+        self._stopping = True
+        if self._heard_stop is not None:
+            self._heard_stop()
+        self._restore()
         signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)  # stops here until SIGCONT
+        signal.raise_signal(number)  # stops here until SIGCONT
         signal.signal(number, self._on_stop)
-        self._set(raw_attributes(saved))
+        self._go_on()
 
     def _on_continue(self, number: int, frame: FrameType | None) -> None:
         previous = self._handlers.get(signal.Signals(number))
-        if self._saved is not None:
-            self._set(raw_attributes(self._saved))
+        self._go_on()
         if callable(previous):
             previous(number, frame)
+
+    def _go_on(self) -> None:
+        self._stopping = False
+        self.update()
+        if self._heard_continue is not None:
+            self._heard_continue()
+
+
+@contextlib.contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """Keep a signal from this thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

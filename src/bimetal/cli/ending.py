@@ -1,0 +1,174 @@
+"""How the process ends: in order, and in bounded time, whatever ends it.
+
+The first signal that asks for the end raises `Signalled` in the main thread, so every ``with`` and
+``finally`` on its way out gives back what it holds, as at an end without a signal. That way is
+limited in time, and a second signal ends the process at once: a thread that the C part of Python's
+signal handling wakes sees to both, since the main thread may be deep in something that takes long.
+
+Handlers are installed for signals that are not ignored (nohup, or a shell that wants it so). The
+first process of a container has no default actions: it gets these.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+from bimetal import ExitCode
+
+__all__ = ["Ending", "Signalled"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+PATIENCE = 30.0
+"""Seconds for an end that nobody hurries, such as disks to be written to on a slow host."""
+
+HURRY = 8.0
+"""Seconds after a signal: those who send SIGTERM often send SIGKILL ten seconds later."""
+
+ONE_REQUEST = 0.25
+"""Seconds within which two signals are one request: timeout(1) sends two, a shell that loses its
+terminal too."""
+
+Owned = TypeVar("Owned", bound=AbstractContextManager[Any])
+
+
+class Signalled(BaseException):
+    """The signal ``number`` asks for the end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+class Ending:
+    """The end of this process; a context manager around all that the process does.
+
+    ``signal`` is the number of the signal that asked for the end, 0 if none did.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._abandon: Callable[[], None] | None = None
+        self._begun = self._holding = False
+        self._timing = threading.Lock()
+        self._limit: threading.Timer | None = None
+        self._handlers: dict[int, Any] = {}
+        self._ears = self._wire = self._old_wire = -1
+
+    def __enter__(self) -> Self:
+        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        with suppress(ValueError):  # not the main thread, which is a program's own affair
+            for number in handled:
+                self._handlers[number] = signal.signal(number, self._asked)
+            self._ears, self._wire = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._wire, False)
+            self._old_wire = signal.set_wakeup_fd(self._wire, warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, name="ending", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._handlers:
+            signal.set_wakeup_fd(self._old_wire)
+            os.close(self._wire)  # which ends the thread
+
+    @contextmanager
+    def of(self, make: Callable[[], Owned], abandon: Callable[[], None]) -> Iterator[Owned]:
+        """What ``make`` returns, entered: no signal comes between its making and its entering, and
+        none breaks into its end, which begins when this is left. ``abandon`` is called, in any
+        thread, if the process has to end without it."""
+        self._abandon = abandon
+        with ExitStack() as stack:
+            with self.held():
+                owned = stack.enter_context(make())
+            try:
+                yield owned
+            finally:
+                self.begin()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For something that no signal shall break into, since it is short: it is raised after."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self.signal:
+            self._begun = True
+            raise Signalled(self.signal)
+
+    def begin(self) -> None:
+        """What is left to do is the end: a signal hurries it now, and breaks into nothing."""
+        self._begun = True
+        self._limit_to(PATIENCE)
+
+    def die(self) -> None:
+        """End as the signal that asked for it would have ended us, if there was one; the first
+        process of a container cannot, and comes back."""
+        if self.signal:
+            signal.signal(self.signal, signal.SIG_DFL)
+            signal.raise_signal(self.signal)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        """A signal, in the main thread."""
+        if self._begun or self.signal:
+            return
+        self.signal = number
+        if not self._holding:
+            self._begun = True
+            raise Signalled(number)
+
+    def _listen(self) -> None:
+        """All signals, in a thread of their own: the time that the end may take counts from here,
+        though the main thread has not heard of it yet."""
+        patience = threading.Event()
+        for number in iter(partial(os.read, self._ears, 1), b""):
+            if number[0] not in self._handlers:
+                continue
+            if patience.is_set():
+                self._at_once(128 + number[0])
+            self._limit_to(HURRY)
+            _later(ONE_REQUEST, patience.set)
+        os.close(self._ears)
+
+    def _limit_to(self, seconds: float) -> None:
+        """End at once in so many seconds, or when it was said before if that is earlier."""
+        with self._timing:
+            if self._limit is not None and self._limit.interval <= seconds:
+                return
+            if self._limit is not None:
+                self._limit.cancel()
+            self._limit = _later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        with suppress(OSError):
+            os.write(2, b"bimetal: the end took too long: what was still open is left as it is\n")
+        self._at_once(128 + self.signal if self.signal else ExitCode.IO_ERROR)
+
+    def _at_once(self, code: int) -> NoReturn:
+        if self._abandon is not None:
+            self._abandon()
+        os._exit(code)
+
+
+def _later(seconds: float, what: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, what)
+    timer.daemon = True
+    timer.start()
+    return timer
