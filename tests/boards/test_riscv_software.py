@@ -86,6 +86,7 @@ def test_a_tree_of_ones_own_is_told_of_this_machine(tmp_path: Path) -> None:
     assert text_of(root["model"]) == "mine"
     memories = [node for node in root.children if node.name.startswith("memory")]
     assert [words_of(node["reg"]) for node in memories] == [(0, RAM, 0, 64 * MIB)]
+    assert [node.name for node in memories] == ["memory@80000000"]
     chosen = root.find("/chosen")
     assert chosen is not None
     assert set(chosen.properties) == {"bootargs", SEED}

@@ -228,6 +228,8 @@ def test_code_of_other_machines_is_not_shown_as_ours(cli: Cli, tmp_path: Path) -
     assert "code for RISC-V of 32 bits" in told.err
     assert "--arch" in told.err
     assert "jal ra" in cli("dis", str(path), "--arch", "riscv64").out
+    told = cli("dis", str(path), "--arch", "z80")
+    assert (told.code, told.out) == (64, "")
     foreign = bytearray(path.read_bytes())
     foreign[18:20] = b"\x08\0"
     path.write_bytes(foreign)

@@ -113,6 +113,7 @@ DAMAGED = [
     (zboot(gzip.compress(image()))[:0x210], "is damaged: it has 528 bytes of"),
     (zboot(gzip.compress(image())[:-100]), "is damaged: it ends too early"),
     (zboot(b""), "is damaged"),
+    (zboot(bytes(500), b"pear"), "holds a kernel that is compressed as 'pear', or damaged"),
     (gzip.compress(b""), "is empty"),
 ]
 
@@ -196,10 +197,14 @@ def test_a_raw_kernel(write: Write) -> None:
         ("missing", "the kernel .*missing cannot be read: No such file"),
         (".", "cannot be read: Is a directory"),
         ("empty", "the kernel .*empty is empty"),
+        ("/dev/zero", "the kernel /dev/zero is a device, or larger than 2 GiB"),
+        ("sparse", "the kernel .*sparse is a device, or larger than 2 GiB"),
     ],
 )
 def test_files_that_are_not_there(tmp_path: Path, name: str, cause: str) -> None:
     (tmp_path / "empty").touch()
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate((2 << 30) + 1)
     with pytest.raises(BimetalError, match=cause):
         load_kernel(str(tmp_path / name), RISCV, ROOM, HOME)
 
@@ -330,6 +335,16 @@ def test_a_device_tree_is_no_kernel(tmp_path: Path, write: Write) -> None:
     refused = write.refused((tmp_path / "board.dtb").read_bytes())
     assert "is a device tree, no kernel" in refused.cause
     assert "--dtb" in refused.remedy
+
+
+def test_an_image_tree_that_mkimage_makes_by_itself(tmp_path: Path, write: Write) -> None:
+    fit(tmp_path)
+    command = "mkimage -f auto -A riscv -O linux -T kernel -C gzip -a 0x80200000 -e 0x80200000"
+    files = "-d Image.gz -i ramdisk -b board.dtb auto.itb"
+    subprocess.run([*command.split(), *files.split()], cwd=tmp_path, check=True)
+    kernel = load_riscv_kernel(write((tmp_path / "auto.itb").read_bytes()), ROOM, HOME)
+    assert (kernel.program.entry, kernel.ramdisk) == (HOME, b"ramdisk")
+    assert b"from the image" in kernel.device_trees[0]
 
 
 @programs("mkimage")

@@ -59,9 +59,10 @@ def _bytes_of(text: str) -> bytes:
 
 
 def _show(stretch: Stretch) -> None:
+    lines = disassemble(stretch.code, stretch.arch, stretch.address)
     if stretch.name:
         click.echo(stretch.name)
-    for address, raw, text in disassemble(stretch.code, stretch.arch, stretch.address):
+    for address, raw, text in lines:
         for label in stretch.labels.get(address, ()):
             click.echo(f"{label}:")
         word = f"{int.from_bytes(raw, 'little'):0{2 * len(raw)}x}"

@@ -42,9 +42,13 @@ def set_memory(tree: DeviceTree, start: int, size: int) -> None:
     Raises `BimetalError` if the cells of its addresses are too few.
     """
     nodes = [node for node in tree.root.children if _is_memory(node)]
-    for other in nodes[1:]:
-        tree.root.remove(other)
-    node = nodes[0] if nodes else tree.root.add(Node(f"memory@{start:x}"))
+    node = next((node for node in nodes if node.name == f"memory@{start:x}"), None)
+    if node is None:
+        properties = nodes[0].properties if nodes else {}
+        node = tree.root.add(Node(f"memory@{start:x}", properties))
+    for other in nodes:
+        if other is not node:
+            tree.root.remove(other)
     node["device_type"] = b"memory\0"
     node["reg"] = _number(tree.root, "#address-cells", 2, start) + _number(
         tree.root, "#size-cells", 1, size

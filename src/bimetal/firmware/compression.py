@@ -90,21 +90,21 @@ def decompress(data: bytes, name: str, limit: int = LIMIT, remedy: str = "") -> 
     try:
         return b"".join(_parts(found, data, limit))
     except _Cut:
-        raise _damaged(name, "it ends too early") from None
+        raise BimetalError(
+            f"{name} is damaged: it ends too early", "get the file anew", ExitCode.DATA
+        ) from None
     except _TooLarge:
         raise BimetalError(
             f"{name} is too large: it grows beyond {format_size(limit)}",
             remedy or f"decompress it with '{found.command}' and look what is in it",
             ExitCode.DATA,
         ) from None
-    except lzma.LZMAError as error:
+    except Exception as error:  # each library has its own
         raise BimetalError(
             f"{name} is damaged, or compressed as this Python cannot read it: {error}",
             f"get the file anew, or decompress it with '{found.command}'",
             ExitCode.DATA,
         ) from error
-    except Exception as error:  # each library has its own
-        raise _damaged(name, str(error)) from error
 
 
 def _parts(found: Compression, data: bytes, limit: int) -> Iterator[bytes]:
@@ -229,7 +229,3 @@ def _unreadable(found: Compression, name: str) -> BimetalError:
         remedy,
         ExitCode.UNAVAILABLE,
     )
-
-
-def _damaged(name: str, how: str) -> BimetalError:
-    return BimetalError(f"{name} is damaged: {how}", "get the file anew", ExitCode.DATA)

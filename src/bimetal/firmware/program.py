@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,17 +89,19 @@ def read_file(path: str, what: str) -> bytes:
     """
     try:
         with Path(path).open("rb") as file:
-            data = file.read(LARGEST + 1) if os.fstat(file.fileno()).st_size <= LARGEST else None
+            status = os.fstat(file.fileno())
+            usable = status.st_size <= LARGEST and not stat.S_ISCHR(status.st_mode)
+            data = file.read(LARGEST + 1) if usable else b""
     except OSError as error:
         raise BimetalError(
             f"the {what} {path} cannot be read: {error.strerror}",
             "check the path and its permissions",
             ExitCode.NO_INPUT,
         ) from error
-    if data is None or len(data) > LARGEST:
+    if not usable or len(data) > LARGEST:
         raise BimetalError(
-            f"the {what} {path} is larger than {format_size(LARGEST)}",
-            f"give a {what}, not a disk or a device",
+            f"the {what} {path} is a device, or larger than {format_size(LARGEST)}",
+            f"give a file with a {what} in it",
             ExitCode.DATA,
         )
     if not data:
