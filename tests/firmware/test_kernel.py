@@ -342,7 +342,7 @@ def test_an_image_tree_that_mkimage_makes_by_itself(tmp_path: Path, write: Write
     command = "mkimage -f auto -A riscv -O linux -T kernel -C gzip -a 0x80200000 -e 0x80200000"
     files = "-d Image.gz -i ramdisk -b board.dtb auto.itb"
     subprocess.run([*command.split(), *files.split()], cwd=tmp_path, check=True)
-    kernel = load_riscv_kernel(write((tmp_path / "auto.itb").read_bytes()), ROOM, HOME)
+    kernel = load_kernel(write((tmp_path / "auto.itb").read_bytes()), RISCV, ROOM, HOME)
     assert (kernel.program.entry, kernel.ramdisk) == (HOME, b"ramdisk")
     assert b"from the image" in kernel.device_trees[0]
 
