@@ -86,6 +86,30 @@ def test_a_device_that_still_wants_attention_interrupts_again_after_completion(h
     assert board.claim(1) == 10
 
 
+def test_what_was_over_before_completion_interrupts_nobody() -> None:
+    board = Board()
+    board.enable(1, 10)
+    board.plic[10](True)
+    assert board.claim(1) == 10
+    board.plic[10](False)
+    board.plic[10](True)
+    board.plic[10](False)
+    board.complete(1, 10)
+    assert not board.line(1)
+    assert board.claim(1) == 0
+
+
+def test_after_a_reset_nothing_is_requested() -> None:
+    board = Board()
+    board.plic[10](True)
+    board.plic.reset()
+    board.plic[10](False)  # its device is reset later
+    board.enable(1, 10)
+    assert not board.line(1)
+    board.plic[10](True)
+    assert board.line(1)
+
+
 def test_a_request_is_not_withdrawn() -> None:
     board = Board()
     board.enable(0, 96)

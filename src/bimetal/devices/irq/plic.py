@@ -4,12 +4,14 @@ Numbered sources on one side, contexts (a hart in a privilege mode) on the other
 priority; each context enables sources, masks priorities up to a threshold, and is told by its line
 that some source is pending. The hart then *claims* the best source and later *completes* it.
 
-Gateways (chapter 3) differ with the kind of source, so what they do is the board's to say. These
-are like those of QEMU's boards, for which guests are made: a source requests an interrupt when its
-level rises, and again whenever its device does something and leaves it high, also while an earlier
-request is being served; requests are not withdrawn. Completion alone requests nothing, so a handler
-that leaves its device alone is not called for ever. It is also taken for a source that the context
-does not enable any more, which the specification has it ignore: handlers disable what they serve.
+A source requests an interrupt when its level rises, and again whenever its device does something
+and leaves it high. While an earlier request is being served, its *gateway* keeps the new one, and
+forwards it on completion if the level is still high. A request that was forwarded stays.
+
+Deviations, for guests that are made for QEMU's boards: a gateway (chapter 3) forwards nothing on
+completion if its device has done nothing since the claim, however high the level is, so a handler
+that leaves its device alone is not called for ever; and completion counts for a source that the
+context does not enable any more, because handlers disable what they serve.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Plic(Device):
 
     kind = node_name = "plic"
     compatible = ("sifive,plic-1.0.0", "riscv,plic0")
-    saved = ("levels", "pending", "claimed")
+    saved = ("levels", "pending", "claimed", "kept")
 
     # The first in the list is found first, and a claim happens twice an interrupt.
     CLAIM = RegArray(0x20_0004, "contexts", stride=0x1000, writable=0, doc="claim, complete")
@@ -57,7 +59,7 @@ class Plic(Device):
         self.priorities, self.pending_words = sources + 1, sources // 32 + 1
         self.enable_words = contexts * ENABLE_WORDS
         self._wired = (1 << sources + 1) - 2
-        self.levels = self.pending = self.claimed = 0
+        self.levels = self.pending = self.claimed = self.kept = 0
         self._enabled = [0] * contexts
         super().__init__()
 
@@ -76,8 +78,7 @@ class Plic(Device):
 
     def reset(self) -> None:
         super().reset()
-        self.pending = self.levels
-        self.claimed = 0
+        self.pending = self.claimed = self.kept = 0
         self._enabled = [0] * self.contexts
         self._notify()
 
@@ -91,14 +92,19 @@ class Plic(Device):
         source = 1 << number
         if not level:
             self.levels &= ~source
+            self.kept &= ~source
         elif not self.levels & source:
             self.levels |= source
             self.renew_input(number)
 
     def renew_input(self, number: int) -> None:
         """See `Controller.renew_input`."""
-        self.pending |= 1 << number
-        self._notify()
+        source = 1 << number
+        if self.claimed & source:
+            self.kept |= source
+        elif not self.pending & source:
+            self.pending |= source
+            self._notify()
 
     def w_PRIORITY(self, index: int, written: Value) -> None:
         self.PRIORITY[0] = 0  # there is no source of that number
@@ -129,6 +135,8 @@ class Plic(Device):
         if not source & self.claimed:
             raise GuestError("completion of a source that nobody has claimed")
         self.claimed &= ~source
+        self.pending |= self.kept & source
+        self.kept &= ~source
         self._notify()
 
     def _enable_bits(self, context: int) -> int:
@@ -136,10 +144,9 @@ class Plic(Device):
         return sum(word << 32 * index for index, word in enumerate(words)) & self._wired
 
     def _best(self, context: int, threshold: int) -> int:
-        """The pending source that is not being served of the highest priority above ``threshold``,
-        the lowest number among equals; 0 if there is none. A claim ignores the threshold of the
-        context."""
-        candidates = self.pending & ~self.claimed & self._enabled[context]
+        """The pending source of the highest priority above ``threshold``, the lowest number among
+        equals; 0 if there is none. A claim ignores the threshold of the context."""
+        candidates = self.pending & self._enabled[context]
         priority, best, best_priority = self.PRIORITY, 0, threshold
         while candidates:
             source = (candidates & -candidates).bit_length() - 1
