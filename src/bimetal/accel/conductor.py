@@ -121,6 +121,14 @@ class Conductor:
             self._leave()
             self._store.touch(self._used)
             self._store.close()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Give everything back that was known and loaded: no hart runs any more."""
+        self._by_address.clear()
+        self._at.clear()
+        self._known.clear()
+        self._linker.close()
 
     def _leave(self) -> None:
         """Have another process translate what is hot and was not translated in time."""

@@ -12,7 +12,7 @@ __all__ = ["HartState", "anonymous"]
 
 def anonymous(size: int) -> tuple[mmap.mmap, int]:
     """Zeroed memory that costs nothing until it is touched, and its address."""
-    area = mmap.mmap(-1, size)
+    area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 
@@ -22,7 +22,11 @@ class HartState:
     def __init__(self, layout: Layout):
         self.layout = layout
         self._area, self.address = anonymous(layout.size)
-        whole = memoryview(self._area)[: layout.size // 8 * 8]
+        self._look_at(self._area)
+
+    def _look_at(self, memory: mmap.mmap | bytearray) -> None:
+        """Have the state stand in ``memory`` from now on."""
+        whole = memoryview(memory)[: len(memory) // 8 * 8]
         self._views: dict[int, memoryview[int]] = {
             1: whole.cast("B"),
             2: whole.cast("H"),
@@ -31,6 +35,18 @@ class HartState:
         }
         self.words = self._views[8]
         self.bytes = self._views[1]
+
+    def close(self) -> None:
+        """Give the memory back, and keep the values: native code must not use it any more.
+
+        Samples and TLBs, which stand at the end, are forgotten. Idempotent.
+        """
+        if not self._area.closed:
+            views = list(self._views.values())
+            self._look_at(bytearray(self._area[: self.layout.offsets["sample"]]))
+            for view in views:
+                view.release()
+            self._area.close()
 
     def word(self, name: str) -> int:
         """Where a 64-bit engine variable stands in `words`."""

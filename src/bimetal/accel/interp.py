@@ -71,6 +71,11 @@ class _NoMemory:
 _NO_MEMORY = _NoMemory()
 
 
+def _closed(address: int) -> None:
+    """What is entered instead of native code that has lost its memory."""
+    raise ValueError("the CPU is closed")
+
+
 class InterpCpu:
     """One hart."""
 
@@ -330,7 +335,12 @@ class InterpCpu:
         self.flush()
 
     def close(self) -> None:
-        """See `Cpu.close`. Memory goes with the object."""
+        """See `Cpu.close`. Registers can still be read."""
+        self._enter = _closed
+        self.state.close()
+        self._arena.close()
+        if self._code_table is not None:
+            self._code_table.close()
 
 
 class InterpAccelerator:

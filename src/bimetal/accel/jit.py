@@ -106,6 +106,11 @@ class JitCpu(InterpCpu):
             self._arena[records : records + len(self._blank) - 1] = self._blank.raw[:-1]
         self._forgotten = True
 
+    def close(self) -> None:
+        """See `Cpu.close`."""
+        self._arena_words.release()
+        super().close()
+
     # -- counters
     @property
     def counters(self) -> dict[str, int]:

@@ -18,21 +18,21 @@ class RingReader:
     def __init__(
         self, state: HartState, ring: str, count: str, size: int, words: int = 1, seen: int = 0
     ):
-        self._words = state.words
+        self._state = state
         self._count, self._ring = state.word(count), state.word(ring)
         self._size, self._entry = size, words
         self.seen, self.lost = seen, 0
 
     def take(self) -> list[int]:
         """The words of all entries since the last call, oldest first."""
-        total = self._words[self._count]
+        total = self._state.words[self._count]
         if total == self.seen:
             return []
         start = max(self.seen, total - self._size)
         fresh = self._copy(start, total)
         # The hart runs on and may have overwritten the oldest ones meanwhile; the one that it
         # writes now is not counted yet.
-        valid = max(start, min(total, self._words[self._count] + 1 - self._size))
+        valid = max(start, min(total, self._state.words[self._count] + 1 - self._size))
         self.lost += valid - self.seen
         self.seen = total
         return fresh[(valid - start) * self._entry :]
@@ -45,4 +45,4 @@ class RingReader:
 
     def _slice(self, first: int, last: int) -> list[int]:
         start, end = (self._ring + self._entry * n for n in (first, last))
-        return self._words[start:end].tolist()
+        return self._state.words[start:end].tolist()

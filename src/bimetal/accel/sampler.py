@@ -73,9 +73,11 @@ class Sampler:
         return Place(pc, mode, bool(in_region), mode == self._architecture.user)
 
     def close(self) -> None:
-        """End the thread; `samples` still answers. Idempotent."""
+        """Take the last samples and end the thread; `samples` still answers. Idempotent."""
         self._stop.set()
         self._thread.join()
+        with self._lock:
+            self._look()
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL):

@@ -130,7 +130,7 @@ class Library:
 
 
 class Linker:
-    """Loads objects one by one while others execute. What is loaded stays until the end."""
+    """Loads objects one by one while others execute. What is loaded stays until `close`."""
 
     def __init__(self, imports: Mapping[str, int]):
         _target()
@@ -149,6 +149,13 @@ class Linker:
         tracker = builder.link(self._jit, next(self._names))
         self._loaded.append(tracker)
         return int(tracker[symbol])
+
+    def close(self) -> None:
+        """Give the memory of all that was loaded back: nothing of it may be executed any more."""
+        for tracker in self._loaded:
+            tracker.close()
+        self._loaded.clear()
+        self._jit.close()
 
 
 def load_or_build(key: str, build: Callable[[], str], store: CodeStore) -> Library:

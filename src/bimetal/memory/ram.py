@@ -51,10 +51,15 @@ class Ram:
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Give the memory back, at once unless someone still holds a view. Idempotent."""
+        """Give the memory back at once. Idempotent.
+
+        Whoever still holds a view of it finds zeros.
+        """
         self.bytes.release()
-        with suppress(BufferError):  # then the last view to go takes the mapping with it
-            self._map.close()
+        if not self._map.closed:
+            self.clear()
+            with suppress(BufferError):  # then the last view to go takes the addresses with it
+                self._map.close()
 
 
 def _host_memory() -> int:
