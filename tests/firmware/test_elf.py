@@ -287,7 +287,11 @@ def test_a_program_of_linux_is_no_kernel(tmp_path: Path) -> None:
     assert "is a program for an operating system: it asks for libc.so.6" in cause
     assert "-nostdlib" in remedy
     subprocess.run([COMPILER, "-static", "-o", "a", "a.c"], cwd=tmp_path, check=True)
-    assert "at 0x10000" in refusal((tmp_path / "a").read_bytes(), home=RAM)[0]
+    cause, _ = refusal((tmp_path / "a").read_bytes(), home=RAM)
+    assert "it was linked with a C library" in cause
+    options = "-shared -fPIC -nostdlib -Wl,-soname,liba.so"
+    subprocess.run([COMPILER, *options.split(), "-o", "a", "a.c"], cwd=tmp_path, check=True)
+    assert "it is a shared library" in refusal((tmp_path / "a").read_bytes(), home=RAM)[0]
 
 
 def test_an_object_file_of_the_assembler(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ X86_64 = ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8)
 
 EXECUTABLE, WRITABLE = 1, 2
 ALLOCATED = 2
-DYNAMIC, DT_NULL, DT_NEEDED, DT_RELA, DT_RELASZ = struct.Struct("<QQ"), 0, 1, 7, 8
+DYNAMIC = struct.Struct("<QQ")
+DT_NULL, DT_NEEDED, DT_RELA, DT_RELASZ, DT_SONAME = 0, 1, 7, 8, 14
 RELOCATION = struct.Struct("<QQq")
 MOST_SEGMENTS = 256
 PAGE = 4096
@@ -113,7 +114,7 @@ class _Loader:
             self._independent = elf.header["e_type"] == "ET_DYN"
             self._parts = self._read_parts(elf)
             dynamic = _dynamic(elf, data) if elf.elfclass == 64 else {}
-            self._library = _library(elf, dynamic)
+            self._foreign = _foreign(elf, dynamic)
             self._relocations = (
                 _relocations(elf, data, dynamic, machine) if self._independent else []
             )
@@ -206,7 +207,7 @@ class _Loader:
         start = min(part.physical for part in self._parts)
         needed = [part for part in self._parts if part.needed] or self._parts
         placed = any(self._missing(part) == 0 for part in needed)
-        if placed or self._library or not (self._independent or start == 0):
+        if placed or self._foreign or not (self._independent or start == 0):
             return
         distance = self._distance = home - align_down(start, PAGE)
         self._parts = [part.moved(distance) for part in self._parts]
@@ -312,9 +313,9 @@ class _Loader:
     # What the user is told
 
     def _misplaced(self, part: Part) -> BimetalError:
-        if self._library:
+        if self._foreign:
             return self._refused(
-                f"is a program for an operating system: it asks for {self._library}",
+                f"is a program for an operating system: {self._foreign}",
                 f"link one for the bare machine, with -nostdlib -static {self._room.linking}",
             )
         return self._refused(*self._room.explain(part.physical, part.size))
@@ -336,12 +337,18 @@ def _dynamic(elf: Any, data: bytes) -> dict[int, int]:
     return tags
 
 
-def _library(elf: Any, dynamic: dict[int, int]) -> str:
-    """One of the shared libraries that the program asks for, or nothing."""
-    if DT_NEEDED not in dynamic:
-        return ""
-    (segment,) = elf.iter_segments("PT_DYNAMIC")
-    return str(next(segment.iter_tags("DT_NEEDED")).needed)
+def _foreign(elf: Any, dynamic: dict[int, int]) -> str:
+    """What makes the program one of an operating system, or nothing."""
+    for segment in elf.iter_segments("PT_DYNAMIC"):
+        if DT_NEEDED in dynamic:
+            return f"it asks for {next(segment.iter_tags('DT_NEEDED')).needed}"
+        if DT_SONAME in dynamic:
+            return "it is a shared library"
+    for segment in elf.iter_segments("PT_NOTE"):
+        for note in segment.iter_notes():
+            if note["n_name"] == "GNU" and note["n_type"] == "NT_GNU_ABI_TAG":
+                return "it was linked with a C library"
+    return ""
 
 
 def _relocations(
