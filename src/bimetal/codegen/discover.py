@@ -115,7 +115,7 @@ def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
     if decoded is None or offset + decoded.insn.length > PAGE:
         return None
     does = Analysis(decoded.insn.trace(decoded.fields))
-    if does.frame or any(for_reference(operation) for operation in does.floats):
+    if does.frame or does.indexed or any(for_reference(operation) for operation in does.floats):
         return None
     step = Step(offset, decoded, does.block)
     _note_jumps(step, does.jumps, known)

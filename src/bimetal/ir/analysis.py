@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .access import Space
-from .effects import Amo, Cas, FloatOperation, If, Jump, Load, Set, Store, Sync, facts
+from .effects import Amo, Cas, FloatOperation, Get, If, Jump, Load, Set, Store, Sync, facts
 from .ops import signed
 from .value import Block, Value
 
@@ -31,13 +31,15 @@ class Analysis:
     Fast code does what is not in cold blocks: ``frame`` tells whether it would need a stack frame,
     ``accesses``, ``floats`` and ``jumps`` are its operations of these kinds. ``cold`` tells whether
     there is a cold block, ``syncs`` whether anything may change mode or translation. ``sets`` are
-    all writes of registers. ``falls`` tells whether control may come out at the end.
+    all writes of registers; ``indexed`` tells whether fast code finds a register by a number that
+    is not known yet. ``falls`` tells whether control may come out at the end.
     """
 
     block: Block
     frame: bool = False
     cold: bool = False
     syncs: bool = False
+    indexed: bool = False
     falls: bool = True
     accesses: list[MemoryAccess] = field(default_factory=list)
     floats: list[FloatOperation] = field(default_factory=list)
@@ -76,6 +78,8 @@ class Analysis:
                 self.accesses.append(value)
                 # Only virtual addresses have a TLB.
                 self.frame = self.frame or value.access.space is not Space.VIRTUAL
+            case Get(index=index) | Set(index=index):
+                self.indexed = self.indexed or not index.known
             case FloatOperation():
                 self.floats.append(value)
             case Jump():

@@ -65,7 +65,7 @@ class Hart(Machine):
         """Take an interrupt, or execute an instruction up to its end or its trap."""
         self._replayed = 0
         try:
-            if not self.answers and self._interrupt():
+            if not self.answers and (self._interrupt() or self.wanted):
                 return
             decoded = self._fetch()
             target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, self)
