@@ -43,6 +43,8 @@ __all__ = [
     "ShootDown",
     "Shutdown",
     "ShutdownKind",
+    "Suspendable",
+    "Translating",
     "Watchpoint",
 ]
 
@@ -311,6 +313,29 @@ class Debuggable(Protocol):
 
     def set_debug(self, request: DebugRequest) -> None:
         """Replace the previous request. BimetalError if the CPU has too few debug registers."""
+
+
+@runtime_checkable
+class Suspendable(Protocol):
+    """A CPU that firmware can let wait."""
+
+    def suspend(self) -> None:
+        """Wait for an interrupt, let through or not, before the next instruction: until there is
+        one, `Cpu.run` returns `Halt`. Called while the CPU does not run."""
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it waits so. May be asked at any time."""
+
+
+@runtime_checkable
+class Translating(Protocol):
+    """A CPU that tells where addresses of its program lead."""
+
+    def translate(self, address: int) -> int | None:
+        """The guest-physical address that a load from the virtual ``address`` would reach in the
+        mode that the CPU is in, or None where it would fault. Page tables stay as they are. Called
+        while the CPU does not run."""
 
 
 @runtime_checkable

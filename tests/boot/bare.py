@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bimetal.isa.riscv import rv64
 
-__all__ = ["BASE", "END", "FAIL_WITH_A0", "write_program"]
+__all__ = ["BASE", "END", "FAIL_WITH_A0", "labelled", "write_program"]
 
 BASE = 0x8000_0000
 
@@ -28,6 +28,31 @@ FAIL_WITH_A0 = (
     "sw t6, 0(t5)",
 )
 """Switches the machine off with the code in a0, which is not 0."""
+
+
+def labelled(*lines: str) -> list[str]:
+    """The instructions among the lines. Others, which end with a colon, name the place where they
+    stand: ``{name}`` is its address, and ``la REGISTER, NAME`` loads it."""
+    places: dict[str, int] = {}
+    code: list[str] = []
+    for line in lines:
+        if line.endswith(":"):
+            places[line[:-1]] = BASE + 4 * len(code)
+        elif line.startswith("la "):
+            register, name = line[3:].split(", ")
+            far = f"{{{name}_from_{BASE + 4 * len(code)}}}"
+            code += [f"auipc {register}, 0", f"addi {register}, {register}, {far}"]
+        else:
+            code.append(line)
+    return [line.format_map(_Places(places)) for line in code]
+
+
+class _Places(dict[str, int]):
+    """Addresses by label, and distances by label and address."""
+
+    def __missing__(self, name: str) -> int:
+        label, _, here = name.partition("_from_")
+        return self[label] - int(here)
 
 
 def write_program(path: Path, *lines: str | bytes, machine: int = 243) -> Path:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimetal.base.errors import GuestError
 from bimetal.firmware.sbi import Extension, HartState, ResetType, Sbi, SbiError
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
@@ -22,6 +23,7 @@ class Machine:
     def __init__(self) -> None:
         self.told: list[object] = []
         self.states = [HartState.STARTED] + [HartState.STOPPED] * 3
+        self.pending = False
         self.screen = b""
         self.typed = b""
         self.memory = AddressSpace()
@@ -41,8 +43,22 @@ class Machine:
     def resume(self, hart: int, address: int, argument: int) -> None:
         self.told.append(("resume", hart, address, argument))
 
+    def suspend(self, hart: int) -> None:
+        self.told.append(("suspend", hart))
+
     def interrupt(self, hart: int) -> None:
         self.told.append(("interrupt", hart))
+
+    def clear_interrupt(self, hart: int) -> bool:
+        self.told.append(("clear", hart))
+        return self.pending
+
+    def word(self, hart: int, address: int) -> int | None:
+        """This kernel has mapped its memory to 0."""
+        try:
+            return int.from_bytes(self.memory.read(RAM + address, 8), "little")
+        except GuestError:
+            return None
 
     def set_timer(self, hart: int, ticks: int) -> None:
         self.told.append(("timer", hart, ticks))
@@ -85,7 +101,7 @@ def test_base(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [(0x12345678, 0), (Extension.BASE, 7), (Extension.HSM, 4), (4, 0)]
+    "number", [(0x12345678, 0), (Extension.BASE, 7), (Extension.HSM, 4), (9, 0)]
 )
 def test_what_is_not_there_says_so(machine: Machine, number: tuple[int, int]) -> None:
     assert machine.call(*number) == (SbiError.NOT_SUPPORTED, 0)
@@ -140,8 +156,9 @@ def test_a_hart_is_started_once(machine: Machine) -> None:
     assert machine.told == [("start", 1, RAM + 0x100, 0xABC)]
     assert machine.call(Extension.HSM, 2, 1) == (0, HartState.START_PENDING)
     assert machine.call(Extension.HSM, 0, 1, RAM, 0) == (SbiError.ALREADY_STARTED, 0)
-    machine.states[1] = HartState.STARTED
-    assert machine.call(Extension.HSM, 0, 1, RAM, 0) == (SbiError.ALREADY_AVAILABLE, 0)
+    for state in (HartState.STARTED, HartState.SUSPENDED):
+        machine.states[1] = state
+        assert machine.call(Extension.HSM, 0, 1, RAM, 0) == (SbiError.ALREADY_AVAILABLE, 0)
 
 
 def test_harts_and_addresses_that_do_not_exist(machine: Machine) -> None:
@@ -152,12 +169,73 @@ def test_harts_and_addresses_that_do_not_exist(machine: Machine) -> None:
     assert machine.told == []
 
 
-def test_stop_and_suspend(machine: Machine) -> None:
+def test_stop(machine: Machine) -> None:
     machine.call(Extension.HSM, 1, hart=2)
-    assert machine.call(Extension.HSM, 3, 0) == (0, 0)
-    machine.call(Extension.HSM, 3, 0x8000_0000, RAM, 9, hart=1)
-    assert machine.call(Extension.HSM, 3, 0x1000) == (SbiError.INVALID_PARAM, 0)
-    assert machine.told == [("stop", 2), ("resume", 1, RAM, 9)]
+    assert machine.told == [("stop", 2)]
+
+
+@pytest.mark.parametrize("kind", [0, 1 << 32, 0xFFFF_FFFF << 32])
+def test_suspension_that_keeps_registers(machine: Machine, kind: int) -> None:
+    assert machine.call(Extension.HSM, 3, kind, 1, 2, hart=3) == (0, 0)
+    assert machine.told == [("suspend", 3)]
+
+
+@pytest.mark.parametrize("kind", [0x8000_0000, 0xFFFF_FFFF_8000_0000])
+def test_suspension_that_ends_elsewhere(machine: Machine, kind: int) -> None:
+    """The kind has 32 bits, and compilers extend their sign."""
+    machine.call(Extension.HSM, 3, kind, RAM, 9, hart=1)
+    assert machine.told == [("resume", 1, RAM, 9), ("suspend", 1)]
+
+
+@pytest.mark.parametrize("kind", [1, 0x1000, 0x1000_0000, 0x8000_0001, 0x9000_0000, 0xFFFF_FFFF])
+def test_suspensions_of_unknown_kinds(machine: Machine, kind: int) -> None:
+    assert machine.call(Extension.HSM, 3, kind, RAM, 0) == (SbiError.INVALID_PARAM, 0)
+    assert machine.told == []
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (Extension.LEGACY_SEND_IPI, [("interrupt", 0), ("interrupt", 2)]),
+        (Extension.LEGACY_FENCE_I, [("fence", 1, [0, 2], True)]),
+        (Extension.LEGACY_SFENCE_VMA, [("fence", 1, [0, 2], False)]),
+        (Extension.LEGACY_SFENCE_VMA_ASID, [("fence", 1, [0, 2], False)]),
+    ],
+)
+def test_legacy_calls_for_other_harts(machine: Machine, call: int, told: list[object]) -> None:
+    """The mask is in memory, and harts in it that there are not do not matter."""
+    machine.memory.write(RAM + 0x20, (0xFF05).to_bytes(8, "little"))
+    assert machine.call(call, 77, 0x20, 0x1000, 0x2000, 5, hart=1) == (0,)
+    assert machine.told == told
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (Extension.LEGACY_SEND_IPI, [("interrupt", hart) for hart in range(4)]),
+        (Extension.LEGACY_FENCE_I, [("fence", 0, [0, 1, 2, 3], True)]),
+        (Extension.LEGACY_SFENCE_VMA, [("fence", 0, [0, 1, 2, 3], False)]),
+        (Extension.LEGACY_SFENCE_VMA_ASID, [("fence", 0, [0, 1, 2, 3], False)]),
+    ],
+)
+def test_legacy_calls_without_a_mask_are_for_all(
+    machine: Machine, call: int, told: list[object]
+) -> None:
+    assert machine.call(call, 0, 0) == (0,)
+    assert machine.told == told
+
+
+@pytest.mark.parametrize("call", [4, 5, 6, 7])
+def test_legacy_calls_with_a_mask_that_is_not_there(machine: Machine, call: int) -> None:
+    assert machine.call(call, 0, 0x10_0000) == (SbiError.INVALID_ADDRESS,)
+    assert machine.told == []
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_legacy_call_takes_an_interrupt_back(machine: Machine, pending: bool) -> None:
+    machine.pending = pending
+    assert machine.call(Extension.LEGACY_CLEAR_IPI, 0, hart=2) == (int(pending),)
+    assert machine.told == [("clear", 2)]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +245,7 @@ def test_stop_and_suspend(machine: Machine) -> None:
         ((0, 1), (ResetType.SHUTDOWN, True)),
         ((1, 0), (ResetType.COLD_REBOOT, False)),
         ((2, 0), (ResetType.WARM_REBOOT, False)),
+        ((1 << 32, 1 << 40), (ResetType.SHUTDOWN, False)),
     ],
 )
 def test_system_reset(machine: Machine, args: tuple[int, int], told: object) -> None:

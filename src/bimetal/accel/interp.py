@@ -41,7 +41,8 @@ from ..seam import (
     ShootDown,
 )  # fmt: skip
 from .hart_state import HartState, anonymous
-from .reference.outside import Onlooker, read_register, write_register
+from .reference.memory import Memory
+from .reference.outside import Onlooker, SeenMemory, read_register, translate, write_register
 from .reference.single import evaluate_insn
 from .sampler import Sampler
 from .saved import Saved
@@ -90,6 +91,7 @@ class InterpCpu:
         self._blank = ctypes.create_string_buffer(native.blank_records())
         self._arena, arena = anonymous(ARENA_BYTES)
         self._code_table: mmap.mmap | None = None
+        self._memory = Memory()
         state = self.state
         self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
@@ -196,9 +198,20 @@ class InterpCpu:
         """See `Cpu.set_line`."""
         self.state.bytes[self._lines + line] = level
 
+    def suspend(self) -> None:
+        """See `Suspendable.suspend`."""
+        for name in ("waiting", "attend"):
+            self.state.set(name, 0, 1)
+
+    @property
+    def suspended(self) -> bool:
+        """See `Suspendable.suspended`."""
+        return self.state.get("waiting") != 0
+
     # -- memory
     def set_memory(self, slots: Sequence[MemorySlot]) -> None:
         """Use these memory slots from the next run on."""
+        self._memory.replace(slots)
         page = 0
         for n in range(MEMORY_SLOTS):
             slot = slots[n] if n < len(slots) else MemorySlot(0, 0, 0)
@@ -235,11 +248,11 @@ class InterpCpu:
         for file in state.layout.isa.state.files.values():
             for n in range(file.count):
                 state.set(file.name, n, 0)
-        for name in ("budget", "poll_at", "pending", "replay_count", "replay_at", "stop", "jitter"):
+        for name in ("budget", "poll_at", "replay_at", "stop", "jitter"):
             state.set(name, 0, 0)
         state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)
-        self._asked = None
+        self._abandon()
         self._architecture.reset(state, self._start)
         self.flush()
 
@@ -264,7 +277,12 @@ class InterpCpu:
     def _from_outside(self) -> Onlooker:
         pc, now_ns = self.state.get("pc"), self._clock.now_ns
         floating = self._environment()
-        return Onlooker(self.state, _NO_MEMORY, pc, floating, now_ns, self.instructions)
+        seen = SeenMemory(self._memory)
+        return Onlooker(self.state, seen, pc, floating, now_ns, self.instructions)
+
+    def translate(self, address: int) -> int | None:
+        """See `Translating.translate`."""
+        return translate(self._architecture.isa, address, self._from_outside())
 
     def _environment(self) -> Environment:
         """Rounding mode and flags of floating point."""
@@ -278,7 +296,7 @@ class InterpCpu:
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
         self._asked = None
-        for name in ("pending", "replay_count"):
+        for name in ("pending", "replay_count", "waiting"):
             self.state.set(name, 0, 0)
 
     @property
@@ -311,6 +329,7 @@ class InterpCpu:
             retired=self.instructions,
             answers=[state.get("replay", n) for n in range(state.get("replay_count"))],
             fault=0 != state.get("replay_fault") == state.get("replay_count"),
+            waited=self.suspended,
             jitter=state.get("jitter"),
         ).plain()
 
@@ -329,6 +348,7 @@ class InterpCpu:
             ("budget", 0),
             ("replay_count", len(saved.answers)),
             ("replay_fault", len(saved.answers) if saved.fault else 0),
+            ("waiting", int(saved.waited)),
             ("jitter", saved.jitter),
         ):
             self.state.set(name, 0, value)

@@ -21,13 +21,15 @@ WORD = (1 << 64) - 1
 class Saved:
     """``registers`` by file, the floating-point ``flags``, how many instructions have ``retired``,
     and the ``answers`` that the board has given to the instruction in hand, the last one a
-    ``fault`` or not. ``jitter`` is the state of the generator of budgets."""
+    ``fault`` or not; whether an interrupt is ``waited`` for. ``jitter`` is the state of the
+    generator of budgets."""
 
     registers: dict[str, list[int]]
     flags: int = 0
     retired: int = 0
     answers: list[int] = field(default_factory=list)
     fault: bool = False
+    waited: bool = False
     jitter: int = 0
 
     def plain(self) -> dict[str, object]:
@@ -45,6 +47,7 @@ class Saved:
                 _number(state["retired"]),
                 [_number(answer) for answer in _list(state["answers"], REPLAYS)],
                 bool(_number(state["fault"], 1)),
+                bool(_number(state["waited"], 1)),
                 _number(state["jitter"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:

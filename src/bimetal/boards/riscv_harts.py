@@ -8,16 +8,19 @@ from bimetal.boards.riscv_lines import SSIP
 from bimetal.firmware.sbi import HartState, ResetType
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.cpus import CpuControl
-from bimetal.seam import Cpu, Shutdown, ShutdownKind
+from bimetal.memory.space import BadAddress
+from bimetal.seam import Cpu, Shutdown, ShutdownKind, Translating
 
 __all__ = ["SUPERVISOR", "BoardHarts", "enter_supervisor"]
 
 SUPERVISOR = 1
+SIE = 1 << 1
+PAGE, WORD_BYTES = 4096, 8
 
 
 def enter_supervisor(cpu: Cpu, address: int, argument: int) -> None:
-    """Let ``cpu``, which was just reset, begin at ``address`` in S-mode without translation, with
-    its hart number in a0 and ``argument`` in a1 (SBI 2.0, 9.1)."""
+    """Let ``cpu``, whose address translation and interrupts are off, begin at ``address`` in
+    S-mode, with its hart number in a0 and ``argument`` in a1 (SBI 2.0, 9.1)."""
     for name, value in (
         ("priv", SUPERVISOR),
         ("pc", address),
@@ -45,7 +48,9 @@ class BoardHarts:
         """See `Harts.state`."""
         if self._cpus.is_starting(hart):
             return HartState.START_PENDING
-        return HartState.STOPPED if self._cpus.is_parked(hart) else HartState.STARTED
+        if self._cpus.is_parked(hart):
+            return HartState.STOPPED
+        return HartState.SUSPENDED if self._cpus.is_suspended(hart) else HartState.STARTED
 
     def start(self, hart: int, address: int, argument: int) -> None:
         """See `Harts.start`."""
@@ -56,12 +61,45 @@ class BoardHarts:
         self._cpus.park(hart)
 
     def resume(self, hart: int, address: int, argument: int) -> None:
-        """See `Harts.resume`."""
-        self.start(hart, address, argument)
+        """See `Harts.resume`. What is pending and enabled stays so: it is what the hart is to wake
+        for."""
+        cpu = self._cpus.registers(hart)
+        cpu.write_register("sstatus", cpu.read_register("sstatus") & ~SIE)
+        cpu.write_register("satp", 0)
+        enter_supervisor(cpu, address, argument)
+
+    def suspend(self, hart: int) -> None:
+        """See `Harts.suspend`."""
+        self._cpus.suspend(hart)
 
     def interrupt(self, hart: int) -> None:
         """See `Harts.interrupt`."""
         self._cpus.pulse(hart, SSIP)
+
+    def clear_interrupt(self, hart: int) -> bool:
+        """See `Harts.clear_interrupt`."""
+        cpu = self._cpus.registers(hart)
+        pending = cpu.read_register("sip") >> SSIP & 1
+        cpu.write_register("sip", 0)  # no other bit of it is writable
+        return bool(pending)
+
+    def word(self, hart: int, address: int) -> int | None:
+        """See `Harts.word`."""
+        cpu = self._cpus.registers(hart)
+        if not isinstance(cpu, Translating):
+            return None
+        found = b""
+        while len(found) < WORD_BYTES:
+            at = (address + len(found)) % (1 << 64)
+            place = cpu.translate(at)
+            if place is None:
+                return None
+            size = min(WORD_BYTES - len(found), PAGE - at % PAGE)
+            try:
+                found += self._chassis.space.read(place, size)
+            except BadAddress:
+                return None
+        return int.from_bytes(found, "little")
 
     def set_timer(self, hart: int, ticks: int) -> None:
         """See `Harts.set_timer`. The hart has Sstc, which clears and raises the interrupt."""

@@ -116,6 +116,8 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "relaxed")
     # 1 after what takes as long as many instructions: look at the time and at what is asked for.
     spec.scalars(8, "attend")
+    # 1 while the next instruction waits for an interrupt; then `attend` is 1 too.
+    spec.scalars(8, "waiting")
     spec.file("counter", 8, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
     # its own record or 0, its address or -1, and whether it is in a region.

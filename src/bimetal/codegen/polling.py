@@ -56,11 +56,16 @@ def describe_polling(build: Builder) -> None:
             build.routines["flush"](cpu)
             build.routines["fence_code"](cpu)
             build.hooks.renew(cpu)
-        cpu.attend = const(0, 8)
+        cpu.attend = cpu.waiting
         build.hooks.poll_timer(cpu)
         with when(cpu.stop != 0):
             cpu.stop = const(0, 8)
             cpu.leave("kicked")
+        with when(cpu.waiting != 0):
+            with when(build.hooks.wakes(cpu) == 0):
+                cpu.leave("halt")
+            cpu.waiting = const(0, 8)
+            cpu.attend = const(0, 8)
 
     @build.routine()
     def poll(cpu: Cpu) -> None:

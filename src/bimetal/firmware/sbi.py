@@ -2,20 +2,19 @@
 
 Section numbers are those of the RISC-V Supervisor Binary Interface Specification, version 2.0.
 Implemented: base (4), timer (6), IPI (7), remote fences (8), hart state management (9), system
-reset (10), debug console (12), and of the legacy extensions (5) timer, console and shutdown.
-Others answer SBI_ERR_NOT_SUPPORTED.
+reset (10), debug console (12), and the legacy extensions (5). Others answer
+SBI_ERR_NOT_SUPPORTED.
 
 A hart that is told to begin at an odd address begins one byte before it, as in OpenSBI: bit 0 of
-a program counter is always 0.
-
-Deviations: a suspended hart resumes at once, as the specification allows for any platform event;
-the legacy calls that pass hart masks by virtual address are left out.
+a program counter is always 0. Where OpenSBI lets a legacy call fault that cannot read its hart
+mask, it answers SBI_ERR_INVALID_ADDRESS. Fences are for all addresses and address spaces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from functools import partial
 from typing import Protocol
 
 from bimetal.base.errors import GuestError
@@ -28,7 +27,7 @@ VERSION = 2 << 24
 IMPLEMENTATION_ID = int.from_bytes(b"BMTL", "big")
 IMPLEMENTATION_VERSION = 0x0001_0000
 
-WORD = (1 << 64) - 1
+WORD, HALF = (1 << 64) - 1, (1 << 32) - 1
 WRITE_LIMIT = 1 << 16
 """Bytes that one call of the debug console writes at most; the caller repeats for the rest."""
 
@@ -53,6 +52,11 @@ class Extension(IntEnum):
     LEGACY_SET_TIMER = 0x00
     LEGACY_PUTCHAR = 0x01
     LEGACY_GETCHAR = 0x02
+    LEGACY_CLEAR_IPI = 0x03
+    LEGACY_SEND_IPI = 0x04
+    LEGACY_FENCE_I = 0x05
+    LEGACY_SFENCE_VMA = 0x06
+    LEGACY_SFENCE_VMA_ASID = 0x07
     LEGACY_SHUTDOWN = 0x08
     BASE = 0x10
     TIME = 0x5449_4D45
@@ -69,6 +73,14 @@ class HartState(IntEnum):
     STARTED = 0
     STOPPED = 1
     START_PENDING = 2
+    SUSPENDED = 4
+
+
+class Suspend(IntEnum):
+    """Kinds of suspension that are there, of the 32 bits that tell one (9.4)."""
+
+    RETENTIVE = 0x0000_0000
+    NON_RETENTIVE = 0x8000_0000
 
 
 class ResetType(IntEnum):
@@ -97,8 +109,17 @@ class Harts(Protocol):
     def resume(self, hart: int, address: int, argument: int) -> None:
         """Let the calling hart go on as `start` does instead of behind its call."""
 
+    def suspend(self, hart: int) -> None:
+        """Let the calling hart wait for an interrupt before it goes on."""
+
     def interrupt(self, hart: int) -> None:
         """Make the supervisor software interrupt of ``hart`` pending."""
+
+    def clear_interrupt(self, hart: int) -> bool:
+        """Undo `interrupt` for the calling hart; whether it was pending."""
+
+    def word(self, hart: int, address: int) -> int | None:
+        """The 64 bits at the virtual ``address`` of the calling hart, None where it would fault."""
 
     def set_timer(self, hart: int, ticks: int) -> None:
         """Clear the supervisor timer interrupt of ``hart``, and raise it when ``time`` reaches
@@ -165,6 +186,11 @@ class Sbi:
             Extension.LEGACY_SET_TIMER: self._set_timer,
             Extension.LEGACY_PUTCHAR: self._console_write_byte,
             Extension.LEGACY_GETCHAR: self._getchar,
+            Extension.LEGACY_CLEAR_IPI: lambda hart, a: int(harts.clear_interrupt(hart)),
+            Extension.LEGACY_SEND_IPI: self._legacy_send_ipi,
+            Extension.LEGACY_FENCE_I: partial(self._legacy_fence, code=True),
+            Extension.LEGACY_SFENCE_VMA: partial(self._legacy_fence, code=False),
+            Extension.LEGACY_SFENCE_VMA_ASID: partial(self._legacy_fence, code=False),
             Extension.LEGACY_SHUTDOWN: self._shutdown,
         }
         self._extensions = frozenset(each for each, _ in self._functions) | frozenset(self._legacy)
@@ -175,7 +201,10 @@ class Sbi:
         number, extension = args[6], args[7]
         legacy = self._legacy.get(extension)
         if legacy is not None:
-            return (legacy(hart, args[:6]) & WORD,)
+            try:
+                return (legacy(hart, args[:6]) & WORD,)
+            except _Failed as failed:
+                return (failed.error & WORD,)
         function = self._functions.get((extension, number))
         if function is None:
             return (SbiError.NOT_SUPPORTED & WORD, 0)
@@ -212,12 +241,29 @@ class Sbi:
             raise _Failed(SbiError.INVALID_PARAM)
         return harts
 
+    def _legacy_send_ipi(self, hart: int, args: tuple[int, ...]) -> int:
+        for target in self._pointed_to(hart, args[0]):
+            self._harts.interrupt(target)
+        return 0
+
+    def _legacy_fence(self, hart: int, args: tuple[int, ...], *, code: bool) -> int:
+        self._harts.fence(hart, self._pointed_to(hart, args[0]), code=code)
+        return 0
+
+    def _pointed_to(self, hart: int, address: int) -> list[int]:
+        """The harts of a mask in the caller's memory (5.5); all of them if the address is 0. Harts
+        that do not exist are passed over."""
+        mask = self._harts.word(hart, address) if address else WORD
+        if mask is None:
+            raise _Failed(SbiError.INVALID_ADDRESS)
+        return [each for each in range(self._harts.count) if mask >> each & 1]
+
     # Hart state management
 
     def _hart_start(self, hart: int, args: tuple[int, ...]) -> int:
         target, address, argument = args[:3]
         match self._state(target):
-            case HartState.STARTED:
+            case HartState.STARTED | HartState.SUSPENDED:
                 raise _Failed(SbiError.ALREADY_AVAILABLE)
             case HartState.START_PENDING:
                 raise _Failed(SbiError.ALREADY_STARTED)
@@ -232,13 +278,13 @@ class Sbi:
         return self._state(args[0])
 
     def _hart_suspend(self, hart: int, args: tuple[int, ...]) -> int:
-        kind, address, argument = args[:3]
-        if kind == 0x0000_0000:  # retentive: returns behind the call
-            return 0
-        if kind == 0x8000_0000:  # non-retentive: begins anew
+        kind, address, argument = args[0] & HALF, args[1], args[2]
+        if kind not in tuple(Suspend):
+            raise _Failed(SbiError.INVALID_PARAM)
+        if kind == Suspend.NON_RETENTIVE:
             self._harts.resume(hart, self._executable(address), argument)
-            return 0
-        raise _Failed(SbiError.INVALID_PARAM)
+        self._harts.suspend(hart)
+        return 0
 
     def _state(self, hart: int) -> HartState:
         if hart >= self._harts.count:
@@ -255,7 +301,7 @@ class Sbi:
     # System reset
 
     def _system_reset(self, hart: int, args: tuple[int, ...]) -> int:
-        kind, reason = args[0], args[1]
+        kind, reason = args[0] & HALF, args[1] & HALF
         if kind not in tuple(ResetType) or reason not in (0, 1):
             raise _Failed(SbiError.INVALID_PARAM)
         self._harts.reset(ResetType(kind), failed=reason == 1)

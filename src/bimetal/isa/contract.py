@@ -37,6 +37,7 @@ _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
     "undefined": (0, {}),
     "take_trap": (64, {"cause": 64, "value": 64}),
     "pending_interrupt": (64, {}),
+    "wakes": (1, {}),
     "poll_timer": (0, {}),
     "renew": (0, {}),
     "mode": (8, {}),
@@ -75,6 +76,9 @@ class Hooks:
 
     pending_interrupt: Routine
     """The cause of the interrupt to take now, or 0."""
+
+    wakes: Routine
+    """Whether there is an interrupt that ends a wait for one, taken now or not."""
 
     poll_timer: Routine
     """Renew what follows from the time; called at every poll."""

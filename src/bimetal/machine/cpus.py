@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from bimetal.machine.vcpu import Vcpu
 from bimetal.machine.world import World
-from bimetal.seam import Cpu
+from bimetal.seam import Cpu, Suspendable
 
 __all__ = ["CpuControl"]
 
@@ -29,6 +29,17 @@ class CpuControl:
     def is_starting(self, index: int) -> bool:
         """Whether a CPU was told to start and has not begun yet."""
         return self._vcpus[index].starting
+
+    def is_suspended(self, index: int) -> bool:
+        """Whether a CPU waits for an interrupt because firmware let it."""
+        cpu = self._vcpus[index].cpu
+        return isinstance(cpu, Suspendable) and cpu.suspended
+
+    def suspend(self, index: int) -> None:
+        """Let a CPU that is not running wait for an interrupt; some go on at once."""
+        cpu = self._vcpus[index].cpu
+        if isinstance(cpu, Suspendable):
+            cpu.suspend()
 
     def start(self, index: int, enter: Callable[[Cpu], object]) -> None:
         """Let a CPU begin anew: it is reset, then ``enter`` sets its registers."""

@@ -12,7 +12,7 @@ from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs
 from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
-from .outside import read_register, write_register
+from .outside import Onlooker, SeenMemory, read_register, translate, write_register
 
 __all__ = ["Reference", "ReferenceCpu"]
 
@@ -23,7 +23,7 @@ class ReferenceCpu:
     def __init__(self, architecture: Architecture, start: Start, memory: Memory, clock: Clock):
         self.index = start.index
         self.hart = Hart(architecture.isa, memory, clock.now_ns)
-        self._architecture, self._start = architecture, start
+        self._architecture, self._start, self._clock = architecture, start, clock
         self._exit: Exit | None = None
         self._kicked = False
         self.reset()
@@ -37,6 +37,9 @@ class ReferenceCpu:
         """Execute instructions until the board is needed."""
         self._take_answer()
         while not self._kicked:
+            if self.hart.waiting and not self.hart.wakes():
+                return self._wanted("halt")
+            self.hart.waiting = False
             try:
                 self.hart.step()
             except NeedsBoard as needs:
@@ -76,6 +79,15 @@ class ReferenceCpu:
         self.hart.registers.set(self._architecture.inputs, line, int(level))
         self.hart.look_for_interrupts = True
 
+    def suspend(self) -> None:
+        """See `Suspendable.suspend`."""
+        self.hart.waiting = True
+
+    @property
+    def suspended(self) -> bool:
+        """See `Suspendable.suspended`."""
+        return self.hart.waiting
+
     def flush(self) -> None:
         """Nothing of the guest's memory is cached."""
 
@@ -100,15 +112,22 @@ class ReferenceCpu:
 
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
-        self._exit = None
+        self._exit, self.hart.waiting = None, False
         self.hart.forget_answers()
+
+    def translate(self, address: int) -> int | None:
+        """See `Translating.translate`."""
+        hart, seen = self.hart, SeenMemory(self.hart.memory)
+        environment, now_ns = hart.environment, self._clock.now_ns
+        onlooker = Onlooker(hart.registers, seen, hart.pc, environment, now_ns, hart.retired)
+        return translate(hart.isa, address, onlooker)
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""
         hart = self.hart
         files = {name: list(values) for name, values in hart.registers.files.items()}
         flags, answers = hart.environment.flags, list(hart.answers)
-        return Saved(files, flags, hart.retired, answers, hart.fault).plain()
+        return Saved(files, flags, hart.retired, answers, hart.fault, hart.waiting).plain()
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
@@ -116,7 +135,7 @@ class ReferenceCpu:
         self._abandon()
         hart.registers.files = saved.registers
         hart.environment.flags, hart.retired = saved.flags, saved.retired
-        hart.answers, hart.fault = saved.answers, saved.fault
+        hart.answers, hart.fault, hart.waiting = saved.answers, saved.fault, saved.waited
         hart.renew()
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class Hart(Machine):
         self.answers: list[int] = []
         self.fault = False
         self.wanted = ""
+        self.waiting = False
         self.look_for_interrupts = True
         self._replayed = 0
         self._decoded: dict[tuple[int, int], Decoded | None] = {}
@@ -74,6 +75,11 @@ class Hart(Machine):
         except Trap as trap:
             self.pc = self._call(self._hooks.take_trap, trap.cause, trap.value)
         self.forget_answers()
+
+    def wakes(self) -> bool:
+        """Whether there is an interrupt that ends a wait."""
+        self._call(self._hooks.poll_timer)
+        return bool(self._call(self._hooks.wakes))
 
     def forget_answers(self) -> None:
         """Another instruction is next."""

@@ -9,17 +9,49 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...ir.evaluate import Machine, call
+from ...ir.access import Access, Space
+from ...ir.evaluate import Machine, Trap, call
+from ...isa.contract import Hooks
 from ...isa.describe import Isa
+from .memory import Memory
 from .single import Guest
 
-__all__ = ["Onlooker", "read_register", "write_register"]
+__all__ = ["Onlooker", "SeenMemory", "read_register", "translate", "write_register"]
+
+LOAD, PAGE = 0, 4096
+
+
+class SeenMemory:
+    """Page tables, which are looked at and not changed."""
+
+    def __init__(self, memory: Memory):
+        self._memory = memory
+
+    def load(self, address: int, access: Access) -> int:
+        """Load from guest-physical memory."""
+        found = self._memory.find(address, access.size)
+        if access.space is not Space.PHYSICAL or found is None:
+            raise NotImplementedError(f"a load from {address:#x}, for a register")
+        return int.from_bytes(found, "big" if access.big_endian else "little")
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """Nobody does."""
+        raise NotImplementedError(f"a store to {address:#x}, for a register")
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        """What is there, which stays."""
+        return self.load(address, access)
+
+    def is_ram(self, address: int) -> bool:
+        """Whether it is writable memory."""
+        return self._memory.find(address, 1, write=True) is not None
 
 
 @dataclass(slots=True)
 class Onlooker(Guest):
     """A CPU of another accelerator that ``now_ns`` and ``retired`` instructions were asked of."""
 
+    memory: SeenMemory
     now_ns: Callable[[], int]
     retired: int
 
@@ -31,6 +63,8 @@ class Onlooker(Guest):
                 return self.retired
             case "flush":
                 return 0  # whoever sets a register from outside sees to that
+            case "is_ram":
+                return int(self.memory.is_ram(args[0]))
         raise NotImplementedError(f"{name} of the engine, for a register")
 
 
@@ -41,6 +75,15 @@ def read_register(isa: Isa, name: str, machine: Machine) -> int:
         return call(view.read, machine)
     file, index = isa.state.locate(name)
     return machine.get(file.name, index)
+
+
+def translate(isa: Isa, address: int, machine: Machine) -> int | None:
+    """See `Translating.translate`."""
+    try:
+        page = call(Hooks.of(isa).translate, machine, address, LOAD)
+    except Trap:
+        return None
+    return page & -PAGE | address % PAGE
 
 
 def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:

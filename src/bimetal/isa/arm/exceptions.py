@@ -33,7 +33,7 @@ from .syndromes import (
     undefined,
 )  # fmt: skip
 
-__all__ = ["change_level", "leave_handler"]
+__all__ = ["change_level", "leave_handler", "wakes"]
 
 SPAN = 1 << 23  # of SCTLR_ELx: PAN is left as it is
 
@@ -150,6 +150,13 @@ def pending_interrupt(cpu: Cpu) -> Value:
         with when(asked & on):
             ret(const(kind << KIND | TO_EL1 | TAKEN, 64))
     return const(0, 64)
+
+
+@a64.routine(returns=1)
+def wakes(cpu: Cpu) -> Value:
+    """What is pending ends a wait, masked or not (D1.6.2)."""
+    awaited: Value = (cpu.line[IRQ] | cpu.line[FIQ]) != 0
+    return awaited
 
 
 @a64.routine(returns=8)

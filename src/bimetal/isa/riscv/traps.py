@@ -11,6 +11,7 @@ __all__ = [
     "LOAD_MISALIGNED", "LOAD_PAGE", "MACHINE", "MIE", "MPIE", "SIE", "SPIE", "SPP",
     "STORE_ACCESS", "STORE_MISALIGNED", "STORE_PAGE", "SUPERVISOR", "USER", "environment_call",
     "illegal", "interrupts_pending", "mode", "pending_interrupt", "poll_timer", "take_trap",
+    "wakes",
 ]  # fmt: skip
 
 FETCH_ACCESS = 1
@@ -99,6 +100,13 @@ def pending_interrupt(cpu: Cpu) -> Value:
             with when(chosen[bit] == 1):
                 ret(const(INTERRUPT | bit, 64))
     return const(0, 64)
+
+
+@rv64.routine(returns=1)
+def wakes(cpu: Cpu) -> Value:
+    """An interrupt that mie enables, whether or not the mode takes it (II 3.3.3)."""
+    awaited: Value = (interrupts_pending(cpu) & cpu.mie) != 0
+    return awaited
 
 
 def _vector(base: Value, cause: Value) -> Value:

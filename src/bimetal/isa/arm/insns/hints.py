@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value
 from ...trace import Cpu, when
+from ..exceptions import wakes
 from ..state import a64
 
 
@@ -30,8 +31,7 @@ def wfe(cpu: Cpu) -> None:
 
 @a64.insn("1101010100 0 00 011 0010 0000 011 11111", "wfi")
 def wfi(cpu: Cpu) -> None:
-    # It wakes for what is pending, masked or not (D1.6.2).
-    with when((cpu.line[0] | cpu.line[1]) == 0):
+    with when(wakes(cpu) == 0):
         cpu.leave("halt")
     cpu.sync()
 

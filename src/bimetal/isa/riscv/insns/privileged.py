@@ -18,8 +18,8 @@ from ..traps import (
     SUPERVISOR,
     USER,
     illegal,
-    interrupts_pending,
     poll_timer,
+    wakes,
 )  # fmt: skip
 
 
@@ -58,8 +58,7 @@ def wfi(cpu: Cpu) -> None:
     with when((cpu.priv == USER) | timeout):
         illegal(cpu)
     poll_timer(cpu)
-    # It wakes for what mie enables, whether or not the mode takes interrupts.
-    with when((interrupts_pending(cpu) & cpu.mie) == 0):
+    with when(wakes(cpu) == 0):
         cpu.leave("halt")
     cpu.sync()
 
