@@ -101,6 +101,25 @@ def torn(folder: Path, chance: random.Random) -> None:
     _rewrite(folder / "code.sqlite-journal", tear)
 
 
+def power_loss(folder: Path, chance: random.Random) -> None:
+    """Pages are those of before some changes, or those of after them: none was waited for."""
+    path = folder / "code.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        before = path.read_bytes()
+        connection.execute("CREATE TEMP TABLE moved AS SELECT * FROM object")
+        connection.execute(f"DELETE FROM object WHERE length(content) % {chance.randint(2, 5)} = 0")
+        if chance.random() < 0.5:
+            connection.execute("VACUUM")
+        connection.execute("INSERT OR REPLACE INTO object SELECT * FROM moved ORDER BY content")
+    after = path.read_bytes()
+    share = chance.choice((0.1, 0.5, 0.9))
+    pages = [
+        (before if chance.random() < share else after)[at : at + PAGE].ljust(PAGE, b"\0")
+        for at in range(0, max(len(before), len(after)), PAGE)
+    ]
+    path.write_bytes(b"".join(pages))
+
+
 ROWS = (
     "UPDATE object SET content = x'00' WHERE {one}",
     "UPDATE object SET content = 7 WHERE {one}",
@@ -197,5 +216,6 @@ def _replace(path: Path, chance: random.Random) -> None:
 
 
 DAMAGES: tuple[Damage, ...] = (
-    bits, header_bits, zeros, garbage, truncation, shuffled, torn, rows, schema, companions, place,
+    bits, header_bits, zeros, garbage, truncation, shuffled, torn, power_loss, rows, schema,
+    companions, place,
 )  # fmt: skip

@@ -98,8 +98,9 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
 
 def main(name: str, memory: str, answers: str) -> None:
     """Serve jobs from standard input until it ends, and answer into an open file."""
-    # The terminal's Ctrl-C is meant for the machine; the parent ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends a group of processes is meant for the machine, which ends this one in order.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     # Where processors are short, guests come first.
     os.nice(NICENESS)
     trace.configure()

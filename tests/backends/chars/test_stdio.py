@@ -19,6 +19,7 @@ import bimetal
 from bimetal.backends.chars.stdio import Stdio
 from bimetal.backends.chars.terminal import RawMode, raw_attributes
 from bimetal.backends.reactor import Reactor
+from bimetal.base.errors import BimetalError
 
 GUEST = str(Path(__file__).with_name("echo_guest.py"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bimetal.__file__).parents[1])}
@@ -188,6 +189,22 @@ def test_the_shells_descriptor_keeps_blocking(ends: tuple[int, int]) -> None:
     assert line._channel.outbox is not None
     line._channel.outbox._waiting.clear()
     line.close()
+
+
+def test_a_terminal_is_one_console_at_a_time(ends: tuple[int, int]) -> None:
+    first, second = (Stdio(read_fd=ends[1], write_fd=ends[1]) for _ in range(2))
+    reactors = [Reactor(), Reactor()]
+    first.attach(reactors[0])
+    with pytest.raises(BimetalError, match="another console already"):
+        second.attach(reactors[1])
+    first.close()
+    assert termios.tcgetattr(ends[1])[3] & COOKED == COOKED
+    second.attach(reactors[1])
+    assert termios.tcgetattr(ends[1])[3] & COOKED == 0
+    second.close()
+    assert termios.tcgetattr(ends[1])[3] & COOKED == COOKED
+    for reactor in reactors:
+        reactor.close()
 
 
 def test_output_into_a_regular_file_goes_on_where_it_is(tmp_path: Path) -> None:

@@ -93,16 +93,17 @@ class Stdio:
 
     def attach(self, reactor: Reactor) -> None:
         """Enter raw mode and let ``reactor`` run the terminal. Call it in the main thread, so
-        that signals find the terminal restored."""
+        that signals find the terminal restored. Raises `BimetalError` if another one has it."""
         if sys.stdout is not None:
             sys.stdout.flush()
+        if self._raw is not None:
+            self._raw.enter()
         self._reactor = reactor
         self._channel.attach(reactor)
         if self._screen is not None:
             lasts(self._give_screen_back)
         if self._raw is not None:
             self._timer = reactor.clock.timer(self._look)
-            self._raw.enter()
             self._look()
         if self._sink.is_pipe and self._sink.fd != self._write_fd:
             # A pipe is never readable at its writing end, but for the error that nobody reads it.

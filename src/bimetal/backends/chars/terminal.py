@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import lasts, undone
 
 __all__ = ["RawMode", "raw_attributes", "read_foreground"]
@@ -81,8 +82,28 @@ def in_foreground(fd: int) -> bool:
         return True  # not the terminal that controls us: nobody would stop us
 
 
+_taken: set[int] = set()
+"""The terminals in raw mode, by their device numbers."""
+
+
+def _take(fd: int) -> int:
+    """Have a terminal for ourselves; its device number.
+
+    Raises `BimetalError` if it is the console of another machine: each would get some of the keys.
+    """
+    number = os.fstat(fd).st_rdev
+    if number in _taken:
+        raise BimetalError(
+            "the terminal is another console already",
+            "close that machine first, or give one of the consoles another place, like 'pty'",
+            ExitCode.USAGE,
+        )
+    _taken.add(number)
+    return number
+
+
 class RawMode:
-    """Raw mode of the terminal ``fd``; a context manager.
+    """Raw mode of the terminal ``fd``; a context manager. A terminal has one at a time.
 
     Entered in the main thread it also looks after signals. Python lets no other thread do so;
     there the program must handle them itself. ``on_stop`` is called before the process stops,
@@ -98,6 +119,7 @@ class RawMode:
         self._fd, self._heard_stop, self._heard_continue = fd, on_stop, on_continue
         self._saved: list[Any] | None = None
         self._entered = self._stopping = False
+        self._terminal = 0
         self._handlers: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> RawMode:
@@ -108,9 +130,13 @@ class RawMode:
         self.leave()
 
     def enter(self) -> None:
-        """Switch to raw mode, now if the terminal is ours, or else in an `update`. Idempotent."""
+        """Switch to raw mode, now if the terminal is ours, or else in an `update`. Idempotent.
+
+        Raises `BimetalError` if it is in use in this process.
+        """
         if self._entered:
             return
+        self._terminal = _take(self._fd)
         self._entered = True
         lasts(self.leave)
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -141,6 +167,7 @@ class RawMode:
             return
         self._entered = False
         self._restore()
+        _taken.discard(self._terminal)
         undone(self.leave)
         for number, handler in self._handlers.items():
             if getattr(signal.getsignal(number), "__self__", None) is self:
