@@ -53,6 +53,37 @@ class Widget(Device):
         self.lanes[index](written != 0)
 
 
+class Shadow(Device):
+    """Registers whose value is elsewhere, of which a part may be written."""
+
+    access = Access(sizes=(1, 2, 4))
+    TOTAL = Reg(0x0, writable=0)
+    EACH = RegArray(0x10, 2, writable=0)
+
+    def __init__(self) -> None:
+        self.total, self.each = 0x1122_3344, [0x5566_7788, 0]
+        super().__init__()
+
+    def k_TOTAL(self) -> int:
+        return self.total
+
+    def w_TOTAL(self, written: Value) -> None:
+        self.total = int(written)
+
+    def k_EACH(self, index: int) -> int:
+        return self.each[index]
+
+    def w_EACH(self, index: int, written: Value) -> None:
+        self.each[index] = int(written)
+
+
+def test_a_write_to_a_part_keeps_what_the_device_says() -> None:
+    shadow = Shadow()
+    shadow.write(0x1, 1, 0xFF)
+    shadow.write(0x12, 2, 0xABCD)
+    assert (shadow.total, shadow.each) == (0x1122_FF44, [0xABCD_7788, 0])
+
+
 def test_a_register_conversation() -> None:
     widget = Widget()
     assert widget.read(0x0, 4) == 0x10

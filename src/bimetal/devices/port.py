@@ -40,13 +40,14 @@ class Port:
 class RegPort(Port):
     """A `Reg` with its hooks."""
 
-    __slots__ = ("r_hook", "reg", "w_hook")
+    __slots__ = ("k_hook", "r_hook", "reg", "w_hook")
 
     def __init__(self, cls: type[Device], reg: Reg):
         super().__init__(reg)
         self.reg: Any = reg  # Any, because a class attribute of this type would be a descriptor
         self.r_hook = getattr(cls, f"r_{reg.name}", None)
         self.w_hook = getattr(cls, f"w_{reg.name}", None)
+        self.k_hook = getattr(cls, f"k_{reg.name}", None)
 
     def get(self, device: Device, index: int = 0) -> int:
         value: int = device.values[self.name] if self.r_hook is None else self.r_hook(device)
@@ -66,19 +67,21 @@ class RegPort(Port):
             self.w_hook(device, written)
 
     def stored(self, device: Device, index: int) -> int:
-        return device.values[self.name]
+        kept: int = device.values[self.name] if self.k_hook is None else self.k_hook(device)
+        return kept
 
 
 class ArrayPort(Port):
     """A `RegArray` with its hooks."""
 
-    __slots__ = ("array", "r_hook", "w_hook")
+    __slots__ = ("array", "k_hook", "r_hook", "w_hook")
 
     def __init__(self, cls: type[Device], array: RegArray):
         super().__init__(array)
         self.array: Any = array
         self.r_hook = getattr(cls, f"r_{array.name}", None)
         self.w_hook = getattr(cls, f"w_{array.name}", None)
+        self.k_hook = getattr(cls, f"k_{array.name}", None)
 
     def get(self, device: Device, index: int) -> int:
         if self.r_hook is None:
@@ -96,7 +99,10 @@ class ArrayPort(Port):
             self.w_hook(device, index, array.value(value))
 
     def stored(self, device: Device, index: int) -> int:
-        return device.arrays[self.name][index]
+        if self.k_hook is None:
+            return device.arrays[self.name][index]
+        kept: int = self.k_hook(device, index)
+        return kept
 
 
 class TodoPort(Port):

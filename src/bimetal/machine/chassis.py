@@ -20,6 +20,7 @@ from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
 from bimetal.memory.access import Access
+from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
 from bimetal.seam import Cpu, InterruptController, Shutdown
@@ -104,6 +105,8 @@ class Chassis:
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
         self.hvc = hvc
         self.space, self.ports = AddressSpace(), AddressSpace()
+        self.initiator = Initiator()
+        """Who makes the access that is under way, for devices that are another to each CPU."""
         self.placements: list[Placement] = []
         self.memories: list[Ram] = []
         self._outputs: dict[tuple[int, int], Line] = {}

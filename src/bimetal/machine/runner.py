@@ -39,7 +39,7 @@ class Runner:
         self, chassis: Chassis, boot: Boot, accelerator: Accelerator, world: World, service: Service
     ):
         self.chassis, self.accelerator, self.world = chassis, accelerator, world
-        self.clock = chassis.clock
+        self.clock, self.initiator = chassis.clock, chassis.initiator
         self.bus = Bus(chassis.space, "bus")
         self.ports = Bus(chassis.ports, "ports", floating=0xFF)
         self.closed = False

@@ -14,6 +14,7 @@ from bimetal.machine.bus import Bus
 from bimetal.machine.result import Result
 from bimetal.machine.wake import Wake
 from bimetal.machine.world import World
+from bimetal.memory.initiator import Initiator
 from bimetal.seam import (
     Cpu,
     CpuFault,
@@ -38,6 +39,7 @@ class Surroundings(Protocol):
     clock: Clock
     bus: Bus
     ports: Bus
+    initiator: Initiator
     vcpus: Sequence[Vcpu]
 
     def outputs(self, vcpu: Vcpu, levels: int) -> None:
@@ -152,7 +154,9 @@ class Vcpu:
         with lock.door:
             lock.take()
         try:
+            around.initiator.cpu = self.index
             around.bus.serve(exit_)
+            around.initiator.cpu = 0
         finally:
             lock.release()
         if around.memory_changed():

@@ -1,0 +1,98 @@
+"""The PrimeCell real-time clock PL031 (Arm DDI 0224): seconds since 1970 and one alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bimetal.base.clock import Clock
+from bimetal.devices.output import Out
+from bimetal.devices.primecell import PrimeCell
+from bimetal.devices.register import Reg, Value
+
+__all__ = ["Pl031"]
+
+SECOND = 1_000_000_000
+WORD = 0xFFFF_FFFF
+
+
+class Pl031(PrimeCell):
+    """Wall-clock time from ``clock``, moved by what the guest sets; ``irq`` when it matches."""
+
+    kind = "rtc"
+    node_name = "pl031"
+    compatible = ("arm,pl031", "arm,primecell")
+    peripheral_id, revision = 0x031, 1
+    saved = ("moved", "raised")
+
+    DR = Reg(0x00, readonly=True, doc="the time")
+    MR = Reg(0x04, doc="interrupts when the time is this")
+    LR = Reg(0x08, doc="sets the time")
+    CR = Reg(0x0C, writable=0, reset=1, doc="the clock runs, always")
+    IMSC = Reg(0x10, writable=1)
+    RIS = Reg(0x14, readonly=True)
+    MIS = Reg(0x18, readonly=True)
+    ICR = Reg(0x1C, writable=0)
+
+    irq = Out()
+
+    def __init__(self, clock: Clock):
+        self.clock = clock
+        self.moved = 0
+        self.raised = 0
+        self._timer = clock.timer(self._match)
+        super().__init__()
+
+    def reset(self) -> None:
+        """The time goes on: a reset does not take the battery out."""
+        super().reset()
+        self.raised = 0
+        self._timer.cancel()
+        self._update()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        self._await()
+        self._update()
+
+    def r_DR(self) -> int:
+        return self._now()
+
+    def w_MR(self, written: Value) -> None:
+        self._await()
+
+    def w_LR(self, written: Value) -> None:
+        self.moved = (self.moved + written - self._now()) & WORD
+        self._await()
+
+    def w_IMSC(self, written: Value) -> None:
+        self._update()
+
+    def r_RIS(self) -> int:
+        return self.raised
+
+    def r_MIS(self) -> int:
+        return self.raised & self.IMSC
+
+    def w_ICR(self, written: Value) -> None:
+        self.raised &= ~written
+        self._update()
+
+    def _now(self) -> int:
+        return (self.clock.wall_ns() // SECOND + self.moved) & WORD
+
+    def _await(self) -> None:
+        """Wait for the time in MR, which may be a century away."""
+        wall, now = self.clock.wall_ns(), self.clock.now_ns()
+        seconds = (self.MR - self._now()) & WORD
+        if seconds == 0:
+            self._match()
+        else:
+            self._timer.arm(now + seconds * SECOND - wall % SECOND)
+
+    def _match(self) -> None:
+        self.raised = 1
+        self._update()
+
+    def _update(self) -> None:
+        self.irq(bool(self.raised & self.IMSC))
