@@ -43,6 +43,7 @@ __all__ = [
     "ShootDown",
     "Shutdown",
     "ShutdownKind",
+    "Stuck",
     "Suspendable",
     "Translating",
     "Watchpoint",
@@ -167,6 +168,19 @@ class EndOfInterrupt(Exit):
 
     def __repr__(self) -> str:
         return f"EndOfInterrupt({self.vector:#x})"
+
+
+class Stuck(Exit):
+    """The guest takes trap after trap at ``pc`` and executes nothing any more: its handler cannot
+    be fetched, say. Told once, until a reset; the CPU may be run on."""
+
+    __slots__ = ("pc",)
+
+    def __init__(self, pc: int = 0):
+        self.pc = pc
+
+    def __repr__(self) -> str:
+        return f"Stuck({self.pc:#x})"
 
 
 class CpuFault(Exit):

@@ -64,6 +64,34 @@ def test_a_guest_that_faults_for_ever_can_be_stopped(tmp_path: Path) -> None:
         assert vm.wait().ending is Ending.STOPPED
 
 
+@pytest.mark.parametrize("accel", ["jit", "interp"])
+@pytest.mark.parametrize(
+    ("vector", "told"),
+    [
+        (0, "it takes trap after trap at 0x0, where there is no memory, and executes nothing"),
+        (BASE + 0x1000, f"it takes trap after trap at {BASE + 0x1000:#x} and executes nothing"),
+    ],
+)
+def test_a_cpu_that_executes_nothing_is_told_once(
+    tmp_path: Path, accel: str, vector: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its trap handler is not in memory, or is no instruction."""
+    page = (f"lui t0, {vector >> 12:#x}", "slli t0, t0, 32", "srli t0, t0, 32")
+    program = write_program(tmp_path / "p.elf", *page, f"csrrw zero, {MTVEC}, t0", "ecall")
+    with Machine(memory="16M", cpus=2, bios="none", kernel=program, accel=accel) as vm:
+        vm.start()
+        while "cpu1" not in vm.stats().events or "cpu0" not in vm.stats().events:
+            with pytest.raises(TimeoutError):
+                vm.wait(0.05)
+        with pytest.raises(TimeoutError):
+            vm.wait(0.3)
+        events = vm.stats().events
+    for cpu in ("cpu0", "cpu1"):
+        assert events[cpu] == {f"guest error: {told}": 1}
+        records = [each for each in caplog.records if each.name == f"bimetal.{cpu}"]
+        assert [each.getMessage() for each in records] == [f"guest error: {told}"]
+
+
 def test_a_guest_that_writes_everywhere(tmp_path: Path) -> None:
     sweep = (
         *SKIP_FAULTS,

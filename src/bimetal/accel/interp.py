@@ -39,6 +39,7 @@ from ..seam import (
     Outputs,
     Samples,
     ShootDown,
+    Stuck,
 )  # fmt: skip
 from .hart_state import HartState, anonymous
 from .reference.memory import Memory
@@ -50,9 +51,9 @@ from .saved import Saved
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
-_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN = (
+_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK = (
     LEAVE.index(name)
-    for name in ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down")
+    for name in ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck")
 )
 
 
@@ -144,6 +145,8 @@ class InterpCpu:
                 return Outputs(self._architecture.levels(self.state))
             if reason == _SHOOT_DOWN:
                 return ShootDown()
+            if reason == _STUCK:
+                return Stuck(self.state.get("pc"))
             self._by_reference()
         self.state.bytes[self._stop] = 0
         return self._kicked
@@ -248,7 +251,7 @@ class InterpCpu:
         for file in state.layout.isa.state.files.values():
             for n in range(file.count):
                 state.set(file.name, n, 0)
-        for name in ("budget", "poll_at", "replay_at", "stop", "jitter"):
+        for name in ("budget", "poll_at", "polled_at", "replay_at", "stop", "stuck", "jitter"):
             state.set(name, 0, 0)
         state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)

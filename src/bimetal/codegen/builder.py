@@ -27,7 +27,10 @@ NOTHING, TRAPPED, LEFT = 0, 1, 2
 LOAD, STORE, FETCH = 0, 1, 2
 UNPRIVILEGED = 4
 # Why native code is left, by number.
-LEAVE = ("kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down")
+LEAVE = (
+    "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",
+    "stuck",
+)  # fmt: skip
 COUNTERS = (
     "data TLB misses",
     "fetch TLB misses",

@@ -116,6 +116,9 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "relaxed")
     # 1 after what takes as long as many instructions: look at the time and at what is asked for.
     spec.scalars(8, "attend")
+    # Instructions retired at the last poll, and 1 after it was told that they grow no more.
+    spec.scalars(64, "polled_at")
+    spec.scalars(8, "stuck")
     # 1 while the next instruction waits for an interrupt; then `attend` is 1 too.
     spec.scalars(8, "waiting")
     spec.file("counter", 8, 64)

@@ -74,6 +74,10 @@ def describe_polling(build: Builder) -> None:
             build.routines["sample"](cpu)
         cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
         cpu.spent_in_region = const(0, 64)
+        retired = build.routines["instret"](cpu)
+        # Traps spend the budget too, and this one was spent by nothing else.
+        stuck = (retired == cpu.polled_at) & (cpu.flush_wanted == 0) & (cpu.stuck == 0)
+        cpu.polled_at = retired
         left, budget = cpu.budget, next_budget(cpu)
         cpu.poll_at = cpu.poll_at - left + budget
         cpu.budget = budget
@@ -82,3 +86,6 @@ def describe_polling(build: Builder) -> None:
         with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
             build.routines["fence_code"](cpu)
         attend(cpu)
+        with when(stuck):
+            cpu.stuck = const(1, 8)
+            cpu.leave("stuck")

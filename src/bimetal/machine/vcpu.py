@@ -9,7 +9,7 @@ from typing import Protocol
 
 from bimetal.base import trace
 from bimetal.base.clock import Clock
-from bimetal.base.log import logger
+from bimetal.base.log import EventLog, logger
 from bimetal.machine.bus import Bus
 from bimetal.machine.result import Result
 from bimetal.machine.wake import Wake
@@ -27,6 +27,8 @@ from bimetal.seam import (
     Outputs,
     Pio,
     ShootDown,
+    Stuck,
+    Translating,
 )  # fmt: skip
 
 __all__ = ["Surroundings", "Vcpu"]
@@ -63,6 +65,7 @@ class Vcpu:
         self.active = self.parked = self.starting = False
         self.errands: list[Callable[[], None]] = []
         self.exits: Counter[str] = Counter()
+        self.events = EventLog(f"cpu{self.index}")
         self.wake = Wake()
         self._tracing = trace.enabled("exit")
         self._lock = around.world.lock
@@ -78,6 +81,7 @@ class Vcpu:
             Outputs: self._outputs,
             ShootDown: self._shoot_down,
             Kicked: self._kicked,
+            Stuck: self._stuck,
             DebugStop: self._debug_stop,
             CpuFault: self._fault,
         }
@@ -200,6 +204,17 @@ class Vcpu:
 
     def _kicked(self, exit_: Kicked) -> None:
         """The gate is next, if it was not a kick from an earlier call."""
+
+    def _stuck(self, exit_: Stuck) -> None:
+        around = self.around
+        place = self.cpu.translate(exit_.pc) if isinstance(self.cpu, Translating) else None
+        with around.world.lock:
+            region = None if place is None else around.bus.space.find(place)
+            memory = region is not None and region.memory is not None
+            where = "" if memory else ", where there is no memory,"
+            self.events.guest_error(
+                f"it takes trap after trap at {exit_.pc:#x}{where} and executes nothing"
+            )
 
     def _debug_stop(self, exit_: DebugStop) -> None:
         logger("machine").warning("cpu%d stopped at %#x: %s", self.index, exit_.pc, exit_.reason)
