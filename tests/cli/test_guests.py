@@ -20,6 +20,14 @@ def test_all_guests_are_listed(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert f"fetch {guest.download}" in shown
 
 
+def test_a_program_reads_a_line_a_guest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = cli("guests").out.splitlines()
+    assert lines[0].split() == ["guest", "what", "it", "is", "board", "here"]
+    assert [line.split()[0] for line in lines[1:]] == list(GUESTS)
+    assert all(line == line.rstrip() for line in lines)
+
+
 def payload(guest: Guest) -> Payload:
     return Payload(guest, Path("/cache/kernel"), Path("/cache/initrd"), None, {"linux": "6.12"})
 

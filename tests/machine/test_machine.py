@@ -26,9 +26,9 @@ def busy(cpu: ScriptCpu) -> Exit:
 
 def test_before_the_start_nothing_is_waited_for(script: Script) -> None:
     vm = script([POWER_OFF]).machine
-    for wait in (vm.wait, lambda: vm.wait(5), lambda: vm.console.expect("login:")):
+    for call in (vm.wait, lambda: vm.wait(5), lambda: vm.console.expect("login:"), vm.reset):
         with pytest.raises(BimetalError, match=r"was not started.*call start\(\) first"):
-            wait()
+            call()
     vm.start()
     assert vm.wait(LIMIT).ending is Ending.POWER_OFF
 

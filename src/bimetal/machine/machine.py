@@ -214,6 +214,7 @@ class Machine:
 
     def reset(self) -> None:
         """Reset the machine as its reset button does: the guest starts anew."""
+        self._world.check_begun("there is nothing to reset")
         runner = self._built()
         with self._world.lock:
             runner.ask(Shutdown(ShutdownKind.RESET))

@@ -84,12 +84,19 @@ def refused(kernel: FakeKernel, cpus: int = 1) -> KvmUnavailable:
     return caught.value
 
 
-def test_no_device(kernel: FakeKernel) -> None:
+def test_no_device(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "CONTAINERS", ())
     kernel.open_error = errno.ENOENT
     found = refused(kernel)
     assert found.cause == "there is no /dev/kvm"
     assert "modprobe" in found.remedy or "kernel with KVM" in found.remedy
     assert found.exit_code == ExitCode.UNAVAILABLE
+
+
+def test_no_device_in_a_container(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "CONTAINERS", (__file__,))
+    kernel.open_error = errno.ENOENT
+    assert refused(kernel).remedy == "start this container with the host's: --device /dev/kvm"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,10 @@ class KvmUnavailable(BimetalError):
         super().__init__(cause, remedy, exit_code)
 
 
+CONTAINERS = ("/.dockerenv", "/run/.containerenv")
+"""Files by which Docker and Podman tell that this is a container."""
+
+
 def explain_open_error(error: OSError, path: str) -> KvmUnavailable:
     """Why ``path`` does not open, in the words of someone who can change it."""
     match error.errno:
@@ -40,6 +44,8 @@ def explain_open_error(error: OSError, path: str) -> KvmUnavailable:
 
 def _missing_device_remedy() -> str:
     machine = platform.machine()
+    if any(map(os.path.exists, CONTAINERS)):
+        return "start this container with the host's: --device /dev/kvm"
     if machine in ("x86_64", "i686"):
         return (
             "load the module (modprobe kvm_intel or kvm_amd); if that fails, enable VT-x or SVM "
