@@ -197,6 +197,100 @@ def _read_upper_bit(text: str, width: int, pc: int) -> int:
     return in_range(int(text.removeprefix("#"), 0) - 32, width, False)
 
 
+# -- SIMD: arrangements, lanes, lists, immediates
+
+ARRANGEMENTS = ("8b", "16b", "4h", "8h", "2s", "4s", "1d", "2d")
+"""By size and Q."""
+
+
+def arrangement() -> CompositeKind:
+    """``16b``: what the fields size and Q say."""
+    return tail(
+        r"(?:8b|16b|4h|8h|2s|4s|1d|2d)",
+        lambda fields: ARRANGEMENTS[fields["size"] << 1 | fields["Q"]],
+        lambda text: dict(zip(("size", "Q"), divmod(ARRANGEMENTS.index(text), 2), strict=True)),
+    )
+
+
+def by_q(size: int) -> CompositeKind:
+    """An arrangement of one size: the field Q says the rest."""
+    two = ARRANGEMENTS[2 * size : 2 * size + 2]
+    return tail(
+        "|".join(f"(?:{text})" for text in two),
+        lambda fields: two[fields["Q"]],
+        lambda text: {"Q": two.index(text)},
+    )
+
+
+def lane_number(field: str, size: int) -> CompositeKind:
+    """The number of a lane in imm5 (above a one) or imm4."""
+    shift = size + (field == "imm5")
+    return tail(
+        r"\d+",
+        lambda fields: str(fields[field] >> shift),
+        lambda text: {field: int(text) << shift},
+    )
+
+
+def register_list(count: int) -> OperandKind:
+    """``{v0.16b, v1.16b}``: registers that follow one another."""
+
+    def show(value: int, width: int, pc: int) -> str:
+        return "{" + ", ".join(f"v{(value + n) % 32}.16b" for n in range(count)) + "}"
+
+    def read(text: str, width: int, pc: int) -> int:
+        first = int(text.strip("{}").split(".")[0].strip(" v"))
+        if show(first, width, pc).replace(" ", "") != text.replace(" ", ""):
+            raise ValueError(f"{text} does not list {count} registers that follow one another")
+        return first
+
+    return OperandKind(show, read, r"\{[^}]*\}")
+
+
+def shift_of_immediate(word: str, lowest: int) -> CompositeKind:
+    """``, lsl #8``, by the field ``shift`` in bytes."""
+
+    def show(fields: Mapping[str, int]) -> str:
+        amount = 8 * (fields["shift"] + lowest)
+        return f", {word} #{amount}" if amount else ""
+
+    def read(text: str) -> dict[str, int]:
+        return {"shift": (int(text.rpartition("#")[2]) // 8 if text else 0) - lowest}
+
+    return tail(rf"(?:\s*,\s*{word}\s+#\d+)?", show, read)
+
+
+def byte_mask() -> OperandKind:
+    """A byte of zeros or ones for each bit."""
+
+    def show(value: int, width: int, pc: int) -> str:
+        return f"#{sum(0xFF << 8 * n for n in range(8) if value >> n & 1):#x}"
+
+    def read(text: str, width: int, pc: int) -> int:
+        number = int(text.removeprefix("#"), 0)
+        found = sum(1 << n for n in range(8) if number >> 8 * n & 1)
+        if show(found, width, pc) != f"#{number:#x}":
+            raise ValueError(f"{text} has a byte that is not all zeros or ones")
+        return found
+
+    return OperandKind(show, read)
+
+
+def float_immediate() -> OperandKind:
+    """A number with four bits of significand and three of exponent (VFPExpandImm)."""
+
+    def value_of(imm8: int) -> float:
+        exponent = (imm8 >> 4 & 3) - 3 if imm8 & 0x40 else (imm8 >> 4 & 3) + 1
+        return (-1.0 if imm8 & 0x80 else 1.0) * (16 + (imm8 & 15)) / 16 * 2.0**exponent
+
+    values = {value_of(n): n for n in range(256)}
+    return OperandKind(
+        lambda value, width, pc: f"#{value_of(value):.18e}",
+        lambda text, width, pc: values[float(text.removeprefix("#"))],
+        r"#?-?[\d.]+(?:e[+-]?\d+)?",
+    )
+
+
 KINDS: dict[str, Kind] = {
     "u": number(),
     "s": number(is_signed=True),
@@ -225,6 +319,18 @@ KINDS: dict[str, Kind] = {
     **{f"index{scale}": index(scale) for scale in range(5)},
     "x_next": following(X_NAMES),
     "w_next": following(W_NAMES),
+    "arrangement": arrangement(),
+    "bytes": by_q(0),
+    **{f"q{letter}": by_q(size) for size, letter in enumerate("bhsd")},
+    **{f"lane{size}": lane_number("imm5", size) for size in range(4)},
+    **{f"from{size}": lane_number("imm4", size) for size in range(4)},
+    **{f"list{count}": register_list(count) for count in range(1, 5)},
+    "q_h": by_q(1),
+    "q_s": by_q(2),
+    "lsl8": shift_of_immediate("lsl", 0),
+    "msl": shift_of_immediate("msl", 1),
+    "bytemask": byte_mask(),
+    "float": float_immediate(),
     "sh12": by_twelve(),
     "hw": by_halfwords(),
     "mask32": _masks(32),
