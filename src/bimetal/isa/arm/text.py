@@ -212,6 +212,42 @@ def arrangement() -> CompositeKind:
     )
 
 
+def of_size(*texts: str) -> CompositeKind:
+    """A text for each value of the field size."""
+    return tail(
+        "|".join(f"(?:{text})" for text in texts),
+        lambda fields: texts[fields["size"]],
+        lambda text: {"size": texts.index(text)},
+    )
+
+
+def doubled() -> CompositeKind:
+    """The arrangement with lanes of twice the width of size and Q."""
+    return tail(
+        r"(?:4h|8h|2s|4s|1d|2d)",
+        lambda fields: ARRANGEMENTS[fields["size"] + 1 << 1 | fields["Q"]],
+        lambda text: dict(zip(("size", "Q"), divmod(ARRANGEMENTS.index(text) - 2, 2), strict=True)),
+    )
+
+
+def scalar_by_size(more: int) -> CompositeKind:
+    """``b3``: the register Rd with the letter of the field size, or of the next sizes."""
+    letters = "bhsd"[more:]
+    return tail(
+        rf"[{letters}]\d+",
+        lambda fields: f"{letters[fields['size']]}{fields['Rd']}",
+        lambda text: {"size": letters.index(text[0]), "Rd": int(text[1:])},
+    )
+
+
+def right_shift(lane: int) -> OperandKind:
+    """``#3``: a shift to the right, which the field holds as the width less it."""
+    return OperandKind(
+        lambda value, width, pc: f"#{lane - value}",
+        lambda text, width, pc: in_range(lane - int(text.strip("# "), 0), width, False),
+    )
+
+
 def by_q(size: int) -> CompositeKind:
     """An arrangement of one size: the field Q says the rest."""
     two = ARRANGEMENTS[2 * size : 2 * size + 2]
@@ -320,6 +356,13 @@ KINDS: dict[str, Kind] = {
     "x_next": following(X_NAMES),
     "w_next": following(W_NAMES),
     "arrangement": arrangement(),
+    "doubled": doubled(),
+    "wide": of_size("8h", "4s", "2d"),
+    "narrow0": of_size("8b", "4h", "2s"),
+    "narrow1": of_size("16b", "8h", "4s"),
+    "of_scalar": scalar_by_size(0),
+    "long_scalar": scalar_by_size(1),
+    **{f"right{lane}": right_shift(lane) for lane in (8, 16, 32, 64)},
     "bytes": by_q(0),
     **{f"q{letter}": by_q(size) for size, letter in enumerate("bhsd")},
     **{f"lane{size}": lane_number("imm5", size) for size in range(4)},
