@@ -45,7 +45,8 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
             if name in general:
                 fields[name] = rng.choice((*range(8), 31)) & insn.pattern.field_mask(name)
             elif name.startswith("R") and width == 5:
-                fields[name] = rng.randrange(8)
+                # Up to four registers from there on are looked at.
+                fields[name] = rng.randrange(5 if insn.extension == "structures" else 8)
             else:
                 fields[name] = rng.getrandbits(width) & insn.pattern.field_mask(name)
         if insn.admits(fields) and not _unpredictable(insn, fields):

@@ -283,6 +283,70 @@ def register_list(count: int) -> OperandKind:
     return OperandKind(show, read, r"\{[^}]*\}")
 
 
+def vectors(count: int) -> CompositeKind:
+    """``{v1.4s, v2.4s}``: registers from Rt on, in the arrangement of size and Q."""
+
+    def show(fields: Mapping[str, int]) -> str:
+        what = ARRANGEMENTS[fields["size"] << 1 | fields["Q"]]
+        return "{" + ", ".join(f"v{(fields['Rt'] + n) % 32}.{what}" for n in range(count)) + "}"
+
+    def read(text: str) -> dict[str, int]:
+        number, _, what = text.strip("{}").split(",")[0].strip().partition(".")
+        size, q = divmod(ARRANGEMENTS.index(what), 2)
+        return {"Rt": int(number[1:]), "size": size, "Q": q}
+
+    return tail(rf"\{{[^}},]*(?:,[^}},]*){{{count - 1}}}\}}", show, read)
+
+
+def whole_size(count: int) -> CompositeKind:
+    """``#32``: the bytes of so many registers, by Q."""
+    return tail(
+        r"#?\d+",
+        lambda fields: f"#{count * (16 if fields['Q'] else 8)}",
+        lambda text: {"Q": int(int(text.strip("# ")) == 16 * count)},
+    )
+
+
+def each_size(count: int) -> CompositeKind:
+    """``#8``: the bytes of a structure of so many elements, by size."""
+    return tail(
+        r"#?\d+",
+        lambda fields: f"#{count << fields['size']}",
+        lambda text: {"size": (int(text.strip("# ")) // count).bit_length() - 1},
+    )
+
+
+def lane_list(letter: str, count: int) -> CompositeKind:
+    """``{v1.s, v2.s}``: a lane of each, whose number follows."""
+
+    def show(fields: Mapping[str, int]) -> str:
+        return "{" + ", ".join(f"v{(fields['Rt'] + n) % 32}.{letter}" for n in range(count)) + "}"
+
+    def read(text: str) -> dict[str, int]:
+        return {"Rt": int(text.strip("{}").split(".")[0].strip(" v"))}
+
+    return tail(rf"\{{[^}},]*\.{letter}(?:,[^}},]*){{{count - 1}}}\}}", show, read)
+
+
+def structure_lane(size: int) -> CompositeKind:
+    """The number of a lane in Q, S and size, as far as the size of a lane leaves them."""
+
+    def show(fields: Mapping[str, int]) -> str:
+        number = fields["Q"] << 3 | fields.get("S", 0) << 2 | fields.get("size", 0)
+        return str(number >> size)
+
+    def read(text: str) -> dict[str, int]:
+        number = int(text) << size
+        found = {"Q": number >> 3}
+        if size < 3:
+            found["S"] = number >> 2 & 1
+        if size < 2:
+            found["size"] = number & 3
+        return found
+
+    return tail(r"\d+", show, read)
+
+
 def shift_of_immediate(word: str, lowest: int) -> CompositeKind:
     """``, lsl #8``, by the field ``shift`` in bytes."""
 
@@ -364,6 +428,11 @@ KINDS: dict[str, Kind] = {
     "long_scalar": scalar_by_size(1),
     **{f"right{lane}": right_shift(lane) for lane in (8, 16, 32, 64)},
     "bytes": by_q(0),
+    **{f"vlist{count}": vectors(count) for count in range(1, 5)},
+    **{f"all{count}": whole_size(count) for count in range(1, 5)},
+    **{f"each{count}": each_size(count) for count in range(1, 5)},
+    **{f"{c}list{count}": lane_list(c, count) for c in "bhsd" for count in range(1, 5)},
+    **{f"at{size}": structure_lane(size) for size in range(4)},
     **{f"q{letter}": by_q(size) for size, letter in enumerate("bhsd")},
     **{f"lane{size}": lane_number("imm5", size) for size in range(4)},
     **{f"from{size}": lane_number("imm4", size) for size in range(4)},
