@@ -29,7 +29,7 @@ def _element(cpu: Cpu, number: Value, imm5: Value, size: int) -> Value:
 
 
 def _copies(size: int) -> None:
-    """DUP, INS, UMOV and SMOV of lanes of one size."""
+    """DUP of lanes of one size."""
     lane, letter = 8 << size, "bhsd"[size]
     r = "x" if size == 3 else "w"
 
@@ -59,6 +59,12 @@ def _copies(size: int) -> None:
     def dup_general(cpu: Cpu, Q: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         write(cpu, Rd, vector.splat(cpu.x[Rn].trunc(lane), (128 if pin(Q) else 64) // lane))
+
+
+def _moves(size: int) -> None:
+    """INS, UMOV and SMOV of lanes of one size."""
+    lane, letter = 8 << size, "bhsd"[size]
+    r = "x" if size == 3 else "w"
 
     @a64.insn(
         f"0 1 0 01110000 {_sized(size)} 0 0011 1 Rn:5 Rd:5",
@@ -105,6 +111,7 @@ def _smov(size: int, q: int, to: int, r: str) -> None:
 
 for _size in range(4):
     _copies(_size)
+    _moves(_size)
 
 
 def _permutation(name: str, opcode: str) -> None:
