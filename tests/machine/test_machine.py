@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from bimetal.accel.script import ScriptCpu
@@ -95,6 +97,22 @@ def test_a_machine_shows_what_it_is_and_how_it_is(script: Script, kernel: str) -
     with Machine(kernel=kernel, serial=NoChars()) as other:
         assert repr(other) == "<Machine riscv-virt, 1 CPU, 512 MiB, accelerator auto: not started>"
         assert repr(other.console) == "<console NoChars: 0 bytes of output>"
+
+
+def test_whichever_thread_comes_first_puts_it_together(script: Script) -> None:
+    board = script([POWER_OFF], [POWER_OFF])
+    together = threading.Barrier(8)
+
+    def look() -> None:
+        together.wait()
+        assert len(board.machine.cpus) == 2
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(board.cpus) == 2
 
 
 def test_statistics_are_data_and_a_report(script: Script) -> None:

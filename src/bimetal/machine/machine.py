@@ -16,7 +16,7 @@ from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from bimetal.accel.choose import check_name, create, models
+from bimetal.accel.choose import models
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
@@ -25,9 +25,9 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
 from bimetal.base.log import logger
 from bimetal.base.sizes import format_size
-from bimetal.firmware.symbols import SymbolTable, load_symbols
+from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import BOARDS, find_board
-from bimetal.machine.chassis import Boot, Chassis
+from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.console import Console
 from bimetal.machine.counting import Stats, counters_of, stats_of
@@ -35,12 +35,12 @@ from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
 from bimetal.machine.expect import TimedOut
 from bimetal.machine.memory_view import MemoryView
-from bimetal.machine.profile import GuestProfile, own_symbols, profile_of
+from bimetal.machine.profile import GuestProfile, Profiler
 from bimetal.machine.result import Ending, Result
-from bimetal.machine.runner import Runner, closed_error
+from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.machine.world import World
-from bimetal.seam import Accelerator, Sampled, Shutdown, ShutdownKind
+from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine", "still_runs"]
 
@@ -116,27 +116,16 @@ class Machine:
             reboot=reboot,
         )
         self.config.check(self._board.max_cpus)
-        if isinstance(accel, str):
-            check_name(accel)
-        elif cpu_model:
-            raise BimetalError(
-                f"the accelerator {accel.name} is there and has its processor model",
-                "leave cpu_model away, or name an accelerator",
-                ExitCode.USAGE,
-            )
-        self._accel, self._cpu_model, self._afterwards = accel, cpu_model, afterwards
+        engine = Engine(accel, cpu_model, afterwards)
         self._clock = clock or RealClock()
         self._clock.pause()
         self._world = World()
-        self._chassis: Chassis | None = None
-        self._runner: Runner | None = None
         self._service = Service(self._world, self._clock)
+        self._parts = Assembly(self._board, engine, self._new_chassis, self._world, self._service)
         self._world.on_over.add(self._clock.pause)
         self.console = self._new_console(serial)
         self.hvc = self._second_console(hvc)
-        self._symbols: list[SymbolTable] = []
-        self._own_symbols: dict[str, SymbolTable] = {}
-        self._closed = False
+        self._profiler = Profiler(self._parts)
 
     # The run
 
@@ -154,7 +143,7 @@ class Machine:
         ``snapshot`` the guest's writes are forgotten at the end. ``serial`` is a number of at most
         20 characters that the guest may know the disk by. Before `start`; an image that is not
         usable is an error of `start`."""
-        if self._chassis is not None:
+        if self._parts.chassis is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
             )
@@ -239,18 +228,18 @@ class Machine:
         It takes seconds at most, as far as it is ours: what threads of ours still use then is left
         to the end of the process. The host may need longer to write what disks were given.
         """
-        if self._closed:
+        if self._parts.closed:
             return
-        self._closed = True
+        self._parts.closed = True
         countdown = Countdown(END_SECONDS)
         ended = self._end_run(countdown) and self._service.stop(countdown.left)
         with ExitStack() as last_first:
             if ended:
                 last_first.callback(self._service.close)
-                if self._chassis is not None:
-                    last_first.callback(self._chassis.close)
-                if self._runner is not None:
-                    last_first.callback(self._runner.close)
+                if self._parts.chassis is not None:
+                    last_first.callback(self._parts.chassis.close)
+                if self._parts.runner is not None:
+                    last_first.callback(self._parts.runner.close)
             else:
                 logger("machine").error("the machine cannot be stopped: %s", STUCK)
             # Terminals before disks: a person can interrupt what takes long.
@@ -265,15 +254,16 @@ class Machine:
 
     def _end_run(self, countdown: Countdown) -> bool:
         """End the run and the threads of its CPUs; False if there was not enough time."""
+        runner = self._parts.runner
         if not self._world.lock.acquire(timeout=countdown.left):
             return False
         try:
-            if self._runner is not None:
-                self._runner.closed = self._closed
+            if runner is not None:
+                runner.closed = self._parts.closed
             self._world.end(Result(Ending.STOPPED))
         finally:
             self._world.lock.release()
-        vcpus = self._runner.vcpus if self._runner is not None else []
+        vcpus = runner.vcpus if runner is not None else []
         return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
     def __enter__(self) -> Self:
@@ -297,9 +287,7 @@ class Machine:
     @property
     def accel(self) -> str:
         """The name of the accelerator: the one asked for, until the machine is built."""
-        if self._runner is not None:
-            return self._runner.accelerator.name
-        return self._accel if isinstance(self._accel, str) else self._accel.name
+        return self._parts.accel
 
     @property
     def cpus(self) -> tuple[CpuView, ...]:
@@ -341,7 +329,7 @@ class Machine:
     def __repr__(self) -> str:
         cpus, size = self.config.cpus, format_size(self.config.memory)
         what = f"{self.board}, {cpus} CPU{'s' * (cpus > 1)}, {size}, accelerator {self.accel}"
-        return f"<Machine {what}: {'closed' if self._closed else self._world.state}>"
+        return f"<Machine {what}: {'closed' if self._parts.closed else self._world.state}>"
 
     def info_mtree(self) -> str:
         """The memory map as text."""
@@ -353,7 +341,7 @@ class Machine:
 
         Raises `BimetalError` for files that cannot be used, and on boards without a device tree.
         """
-        return self._boot(self._furnished()).device_tree()
+        return self._parts.boot().device_tree()
 
     def counters(self) -> dict[str, dict[str, int]]:
         """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as
@@ -384,79 +372,23 @@ class Machine:
         guest's /proc/kallsyms), kernel and bios give them. Raises `BimetalError` for a file that
         cannot be used, and for an accelerator that takes no samples.
         """
-        tables = [load_symbols(fspath(path)) for path in symbols]
-        self._symbols, self._own_symbols = tables, own_symbols(self.config)
-        self._sampled().start_sampling()
+        self._profiler.start([fspath(path) for path in symbols])
 
     def profile(self) -> GuestProfile:
         """Where the guest has executed since `start_profile`, by function."""
-        samples, moved = self._sampled().samples(), self._boot(self._furnished()).moved
-        own = [table.moved(moved.get(path, 0)) for path, table in self._own_symbols.items()]
-        return profile_of(samples, [*self._symbols, *own])
+        return self._profiler.profile()
 
-    def _sampled(self) -> Sampled:
-        accelerator = self._built().accelerator
-        if not isinstance(accelerator, Sampled):
-            raise BimetalError(
-                f"the accelerator {accelerator.name} takes no samples of the guest",
-                "choose 'jit' or 'interp'; for KVM there is 'perf kvm'",
-                ExitCode.UNAVAILABLE,
-            )
-        return accelerator
-
-    # Building it
-
-    def _furnished(self) -> Chassis:
-        """The board with its devices, put together when it is first needed."""
-        if self._closed:
-            raise closed_error()
-        if self._chassis is None:
-            chassis = Chassis(
-                self.config,
-                self._clock,
-                self.console.line,
-                self._service.reactor.call,
-                self.hvc.line if self.hvc is not None else None,
-            )
-            try:
-                self._board.build(chassis)
-            except BaseException:
-                chassis.close()
-                raise
-            self._chassis = chassis
-        return self._chassis
+    # What it is made of
 
     def _built(self) -> Runner:
-        """The machine with its devices and CPUs, put together when it is first needed."""
-        chassis = self._furnished()
-        if self._runner is None:
-            self._runner = self._put_together(chassis)
+        runner = self._parts.built()
         self._check_failure()
-        return self._runner
+        return runner
 
-    def _put_together(self, chassis: Chassis) -> Runner:
-        boot = self._boot(chassis)
-        accel = self._accel
-        if isinstance(accel, str):
-            accel = create(
-                accel,
-                self._board.isa,
-                clock=self._clock,
-                firmware_calls=boot.firmware_calls,
-                cpus=self.config.cpus,
-                model=self._cpu_model,
-                afterwards=self._afterwards,
-            )
-        try:
-            return Runner(chassis, boot, accel, self._world, self._service)
-        except BaseException:
-            accel.close()
-            raise
-
-    def _boot(self, chassis: Chassis) -> Boot:
-        if chassis.boot is None:
-            raise ValueError(f"the board {self.board} does not say how its CPUs start")
-        return chassis.boot
+    def _new_chassis(self) -> Chassis:
+        hvc = self.hvc.line if self.hvc is not None else None
+        defer = self._service.reactor.call
+        return Chassis(self.config, self._clock, self.console.line, defer, hvc)
 
     @property
     def _consoles(self) -> list[Console]:

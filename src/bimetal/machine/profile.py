@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.compression import decompress
 from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.program import read_file
-from bimetal.firmware.symbols import SymbolTable, elf_symbols
+from bimetal.firmware.symbols import SymbolTable, elf_symbols, load_symbols
+from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import NO_BIOS, RAW, Config
 from bimetal.memory.ram import PAGE_SIZE
-from bimetal.seam import Place, Samples
+from bimetal.seam import Place, Sampled, Samples
 
-__all__ = ["GuestProfile", "ProfileRow", "own_symbols", "profile_of"]
+__all__ = ["GuestProfile", "ProfileRow", "Profiler"]
 
 HEADER = "# percent   samples  mode        tier         object            symbol"
 
@@ -66,6 +68,37 @@ class GuestProfile:
             percent = sum(row.percent for row in rest)
             lines.append(f"{percent:8.2f}%  {sum(row.samples for row in rest):8}  {len(rest)} more")
         return "\n".join(lines)
+
+
+class Profiler:
+    """Samples of the machine that ``parts`` make up, with names for them."""
+
+    def __init__(self, parts: Assembly):
+        self._parts = parts
+        self._given: list[SymbolTable] = []
+        self._own: dict[str, SymbolTable] = {}
+
+    def start(self, symbols: Sequence[str]) -> None:
+        """See `Machine.start_profile`."""
+        self._given = [load_symbols(path) for path in symbols]
+        self._own = own_symbols(self._parts.furnished().config)
+        self._sampled().start_sampling()
+
+    def profile(self) -> GuestProfile:
+        """See `Machine.profile`."""
+        samples, moved = self._sampled().samples(), self._parts.boot().moved
+        own = [table.moved(moved.get(path, 0)) for path, table in self._own.items()]
+        return profile_of(samples, [*self._given, *own])
+
+    def _sampled(self) -> Sampled:
+        accelerator = self._parts.built().accelerator
+        if not isinstance(accelerator, Sampled):
+            raise BimetalError(
+                f"the accelerator {accelerator.name} takes no samples of the guest",
+                "choose 'jit' or 'interp'; for KVM there is 'perf kvm'",
+                ExitCode.UNAVAILABLE,
+            )
+        return accelerator
 
 
 def profile_of(samples: Samples, tables: Sequence[SymbolTable]) -> GuestProfile:
