@@ -16,8 +16,12 @@ _TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
 _DYNAMIC = f'metadata !"round.dynamic", metadata {_STRICT}'
 _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "fsqrt": "sqrt",
-               "ffma": "fma", "fround": "rint"}  # fmt: skip
-_COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole")}
+               "ffma": "fma", "fround": "rint", "fround_current": "nearbyint"}  # fmt: skip
+# Those that have no use for the current mode.
+_MODELESS = {"fround_even": "roundeven", "fround_zero": "trunc", "fround_down": "floor",
+             "fround_up": "ceil"}  # fmt: skip
+_COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole"),
+            "funordered": ("fcmp", "uno")}  # fmt: skip
 _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
             "to_unsigned": "fptoui"}  # fmt: skip
 _PREFIX = "@llvm.experimental.constrained."
@@ -52,7 +56,7 @@ class FloatLowering(Emitter):
     """Arithmetic, conversions, and the host's floating-point environment."""
 
     def op_float(self, value: FloatOperation) -> None:
-        if value.op in _ARITHMETIC:
+        if value.op in _ARITHMETIC or value.op in _MODELESS:
             self._arithmetic(value)
         elif value.op in _COMPARE:
             self._compare(value)
@@ -76,8 +80,12 @@ class FloatLowering(Emitter):
     def _arithmetic(self, value: FloatOperation) -> None:
         kind, names = self._numbers(value)
         arguments = ", ".join(f"{kind.type} {name}" for name in names)
-        symbol = f"{_PREFIX}{_ARITHMETIC[value.op]}.{kind.suffix}"
-        result = self.let(f"call {kind.type} {symbol}({arguments}, {_DYNAMIC}) strictfp")
+        if value.op in _MODELESS:
+            name, tail = _MODELESS[value.op], f"metadata {_STRICT}"
+        else:
+            name, tail = _ARITHMETIC[value.op], _DYNAMIC
+        symbol = f"{_PREFIX}{name}.{kind.suffix}"
+        result = self.let(f"call {kind.type} {symbol}({arguments}, {tail}) strictfp")
         self._keep(value, result, kind)
 
     def _compare(self, value: FloatOperation) -> None:

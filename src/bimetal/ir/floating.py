@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from . import softfloat
 from .ops import signed
@@ -14,6 +15,7 @@ COMPARISONS: dict[str, Callable[..., int]] = {
     "fequal": softfloat.equal,
     "fless": softfloat.less,
     "fless_equal": softfloat.less_equal,
+    "funordered": softfloat.unordered,
 }
 _ARITHMETIC: dict[str, Callable[..., int]] = COMPARISONS | {
     "fadd": softfloat.add,
@@ -23,6 +25,16 @@ _ARITHMETIC: dict[str, Callable[..., int]] = COMPARISONS | {
     "fsqrt": softfloat.square_root,
     "ffma": softfloat.multiply_add,
     "fround": softfloat.round_to_integral,
+    "fround_current": softfloat.nearby_integral,
+    **{
+        f"fround_{how}": partial(softfloat.nearby_integral, rounding=mode)
+        for how, mode in (
+            ("even", softfloat.NEAREST_EVEN),
+            ("zero", softfloat.TOWARD_ZERO),
+            ("down", softfloat.DOWN),
+            ("up", softfloat.UP),
+        )
+    },
 }
 
 

@@ -22,8 +22,8 @@ from .value import Value, fail, lift, perform
 __all__ = [
     "DZ", "NV", "NX", "OF", "UF", "add", "convert", "div", "equal", "flags", "from_signed",
     "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
-    "round_to_integral", "set_flags", "set_rounding", "sqrt", "sub", "to_signed", "to_unsigned",
-    "with_nan",
+    "round_to_integral", "rounded", "set_flags", "set_rounding", "sqrt", "sub", "to_signed",
+    "to_unsigned", "unordered", "with_nan",
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
@@ -85,6 +85,16 @@ def round_to_integral(a: Value, lane: int = 0) -> Value:
     return _arithmetic("fround", a, lane=lane)
 
 
+ROUNDINGS = ("even", "zero", "down", "up", "current")
+
+
+def rounded(a: Value, how: str, lane: int = 0) -> Value:
+    """An integral number by one of `ROUNDINGS`, whatever the current mode is; never raises NX."""
+    if how not in ROUNDINGS:
+        fail(f"no rounding {how!r}")
+    return _arithmetic(f"fround_{how}", a, lane=lane)
+
+
 def from_signed(value: Value, width: int, lane: int = 0) -> Value:
     """A signed integer (32 or 64 bits) as a number of ``width`` bits."""
     return _apply("from_signed", value, lane=lane, to=width)
@@ -118,6 +128,11 @@ def less(a: Value, b: Value, lane: int = 0) -> Value:
 def less_equal(a: Value, b: Value, lane: int = 0) -> Value:
     """a <= b; any NaN raises NV."""
     return _apply("fless_equal", a, lift(b, a.width), lane=lane, to=lane or 1)
+
+
+def unordered(a: Value, b: Value, lane: int = 0) -> Value:
+    """Whether one of them is a NaN; only a signalling one raises NV."""
+    return _apply("funordered", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
 def is_nan(a: Value) -> Value:

@@ -35,10 +35,12 @@ __all__ = [
     "less_equal",
     "multiply",
     "multiply_add",
+    "nearby_integral",
     "round_to_integral",
     "square_root",
     "subtract",
     "to_integer",
+    "unordered",
 ]  # fmt: skip
 
 NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = range(5)
@@ -309,6 +311,14 @@ def round_to_integral(env: Environment, form: Format, a: int) -> int:
     return _pack(env, form, x.sign, integer, 0)
 
 
+def nearby_integral(env: Environment, form: Format, a: int, rounding: int | None = None) -> int:
+    """An integral number, in a mode of its own or the current one; never inexact."""
+    own = Environment(env.rounding if rounding is None else rounding)
+    result = round_to_integral(own, form, a)
+    env.flags |= own.flags & NV
+    return result
+
+
 def from_integer(env: Environment, form: Format, value: int) -> int:
     """A Python integer as a number."""
     return _pack(env, form, int(value < 0), abs(value), 0)
@@ -340,6 +350,11 @@ def _compare(form: Format, a: int, b: int) -> int:
 def equal(env: Environment, form: Format, a: int, b: int) -> int:
     """a == b; quiet."""
     return int(not _nan_operand(env, form, a, b) and _compare(form, a, b) == 0)
+
+
+def unordered(env: Environment, form: Format, a: int, b: int) -> int:
+    """Whether one of them is a NaN; quiet."""
+    return int(_nan_operand(env, form, a, b))
 
 
 def _signalling_comparison(env: Environment, form: Format, a: int, b: int) -> int | None:

@@ -22,8 +22,8 @@ MEMORY = 256
 """Bytes at `DATA`. Addresses lie in their middle, so that what is near is there too."""
 
 GENERAL = {"x", "w", "xsp", "wsp"}
-FPCR = (0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25)
-"""Rounding modes, and default NaNs."""
+FPCR = (0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25, 1 << 24, 3 << 24 | 2 << 22)
+"""Rounding modes, default NaNs, and flushing to zero."""
 
 
 def instructions(*extensions: str) -> list[Insn]:

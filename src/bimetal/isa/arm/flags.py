@@ -8,7 +8,8 @@ from ...ir.value import Value, const
 from ..trace import Cpu, pin
 
 __all__ = [
-    "Flags", "added", "added_with_carry", "holds", "set_flags", "set_nz", "subtracted",
+    "Flags", "added", "added_with_carry", "holds", "holds_of_any", "set_flags", "set_nz",
+    "subtracted",
 ]  # fmt: skip
 
 _CONDITIONS: tuple[Callable[[Cpu], Value], ...] = (
@@ -28,6 +29,15 @@ def holds(cpu: Cpu, cond: Value) -> Value:
     number = pin(cond)
     truth = _CONDITIONS[number >> 1](cpu)
     return ~truth if number & 1 and number != 15 else truth
+
+
+def holds_of_any(cpu: Cpu, cond: Value) -> Value:
+    """The same without a trace for each condition, for instructions that are long."""
+    truths = const(0, 8)
+    for number, condition in enumerate(_CONDITIONS):
+        truths = truths | condition(cpu).zext(8) << number
+    inverted = cond[0] & (cond != 15)
+    return truths.lsr(cond[3:1].zext(8))[0] ^ inverted
 
 
 def set_flags(cpu: Cpu, n: Value | int, z: Value | int, c: Value | int, v: Value | int) -> None:

@@ -8,10 +8,16 @@ from ..trace import Cpu, slowly, when
 from .state import a64
 from .syndromes import E2H, EL0, EL2, FP_ACCESS, TGE, trap_to
 
-__all__ = ["RMODE", "need_fp", "set_rounding", "update_fp_ready"]
+__all__ = [
+    "AHP", "DN", "FZ", "FZ16", "IDC", "RMODE", "need_fp", "set_rounding", "update_fp_ready",
+]  # fmt: skip
 
 FPEN = 20  # of CPACR_EL1, and of CPTR_EL2 with E2H
 TFP = 1 << 10  # of CPTR_EL2 without
+AHP, DN, FZ, FZ16 = 1 << 26, 1 << 25, 1 << 24, 1 << 19
+"""Of FPCR: another half format, default NaNs, flushing to zero, the same in half precision."""
+IDC = 1 << 7
+"""Of FPSR: an operand was flushed. The host has no such flag."""
 NO_CONDITION = 1 << 24 | 0xE << 20  # of the syndrome: COND is always, and valid
 
 
@@ -32,8 +38,9 @@ def fp_trapped_to(cpu: Cpu) -> Value:
 
 @a64.routine()
 def update_fp_ready(cpu: Cpu) -> None:
-    """Renew ``fp_ready``: after changes of the level and of what is trapped."""
-    cpu.fp_ready = (fp_trapped_to(cpu) == 0).zext(8)
+    """Renew ``fp_ready``: after changes of the level, of what is trapped, and of FPCR."""
+    plain = (cpu.fpcr & (AHP | FZ | FZ16)) == 0
+    cpu.fp_ready = ((fp_trapped_to(cpu) == 0) & plain).zext(8)
 
 
 # Rounding modes of FPCR.RMode (to nearest, up, down, to zero) as `ir.fp` numbers them, 2 bits each.

@@ -193,6 +193,27 @@ def page_relative() -> OperandKind:
     return OperandKind(show, read)
 
 
+def fraction_bits() -> OperandKind:
+    """``#16``: places behind the binary point; the field counts down from its whole range."""
+    return OperandKind(
+        lambda value, width, pc: f"#{(1 << width) - value}",
+        lambda text, width, pc: in_range((1 << width) - int(text.strip("#"), 0), width, False),
+    )
+
+
+def eighths() -> OperandKind:
+    """``#1.5``: the few numbers that eight bits of an instruction hold (table C2-1)."""
+    numbers = {
+        (-1 if n >> 7 else 1) * (16 + (n & 15)) / 16 * 2.0 ** (((n >> 4 & 7) ^ 4) - 3): n
+        for n in range(256)
+    }
+    texts = {n: f"#{number}" for number, n in numbers.items()}
+    return OperandKind(
+        lambda value, width, pc: texts[value],
+        lambda text, width, pc: numbers[float(text.removeprefix("#"))],
+    )
+
+
 def _read_upper_bit(text: str, width: int, pc: int) -> int:
     return in_range(int(text.removeprefix("#"), 0) - 32, width, False)
 
@@ -410,6 +431,8 @@ KINDS: dict[str, Kind] = {
     "i": hash_number(),
     "i32": OperandKind(lambda value, width, pc: f"#{value + 32}", _read_upper_bit),
     "is": hash_number(is_signed=True),
+    "fimm": eighths(),
+    "fbits": fraction_bits(),
     "ix": hash_number(base=16),
     **{f"i{scale}": hash_number(scale=scale) for scale in (2, 4, 8, 16)},
     **{f"is{scale}": hash_number(is_signed=True, scale=scale) for scale in (2, 4, 8, 16)},

@@ -5,13 +5,12 @@ from __future__ import annotations
 from ....ir import fp
 from ....ir.value import Value, const
 from ...trace import Cpu
-from ..fp_access import RMODE, set_rounding
+from ..fp_access import AHP, DN, FZ, FZ16, IDC, RMODE, set_rounding, update_fp_ready
 from ..state import FLAGS
 from ..sysregs import system_register
 
 # Where `ir.fp` has NX, UF, OF, DZ and NV, FPSR has IXC, UFC, OFC, DZC and IOC.
 _FLAGS = (4, 3, 2, 1, 0)
-AHP, DN, FZ, FZ16 = 1 << 26, 1 << 25, 1 << 24, 1 << 19
 QC = 1 << 27
 
 
@@ -30,6 +29,7 @@ def _write_nzcv(cpu: Cpu, value: Value) -> None:
 def _write_fpcr(cpu: Cpu, value: Value) -> None:
     cpu.fpcr = value.trunc(32) & (AHP | DN | FZ | FZ16 | 3 << RMODE)
     set_rounding(cpu)
+    update_fp_ready(cpu)
 
 
 def _read_fpsr(cpu: Cpu) -> Value:
@@ -41,7 +41,7 @@ def _read_fpsr(cpu: Cpu) -> Value:
 
 
 def _write_fpsr(cpu: Cpu, value: Value) -> None:
-    cpu.fpsr_qc = value.trunc(32) & QC
+    cpu.fpsr_qc = value.trunc(32) & (QC | IDC)
     raised = const(0, 64)
     for generic, bit in enumerate(_FLAGS):
         raised = raised | (value.lsr(bit) & 1) << generic

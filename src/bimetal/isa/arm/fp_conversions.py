@@ -1,0 +1,206 @@
+"""Conversions of numbers (J1.1.3): to integral ones, to and from integers, between formats."""
+
+from __future__ import annotations
+
+from ...ir import fp
+from ...ir.value import Value, const, select
+from ...ir.vector import choose, lanes, splat
+from ..trace import Cpu, slowly
+from .fp import Numbers, compute, default_or, flushed, processed
+
+__all__ = [
+    "MODES", "convert", "from_integer", "integral", "integral_of_size", "to_integer",
+]  # fmt: skip
+
+MODES = {"n": "even", "p": "up", "m": "down", "z": "zero", "a": "away"}
+"""Letters of instructions' names, and ways to round as `ir.fp` calls them, and one more."""
+
+
+def _pick(numbers: Numbers, mask: Value, a: Value, b: Value) -> Value:
+    """``a`` where there are ones in the mask, which is one bit for a lone number."""
+    return select(mask, a, b) if mask.width == 1 else choose(mask, a, b)
+
+
+def _away(numbers: Numbers, value: Value) -> Value:
+    """To nearest, ties away from zero, which no host does: the truncated number and one more if
+    the rest is a half. All steps are exact; numbers without a rest take no part in them."""
+    form, lane = numbers.format, numbers.lane
+    small = numbers.below(value, form.number(form.precision - 1))
+    safe = value & small
+    truncated = fp.rounded(safe, "zero", lane)
+    rest = fp.sub(safe, truncated, lane)
+    one = (value & numbers.each(form.sign)) | numbers.each(form.number(0))
+    one = one & ~numbers.below(rest, form.number(-1))
+    nearest = fp.add(truncated, one, lane)
+    signed = numbers.magnitudes(nearest) | (value & numbers.each(form.sign))
+    return choose(small, signed, value)
+
+
+def _rounded(numbers: Numbers, value: Value, how: str) -> Value:
+    return _away(numbers, value) if how == "away" else fp.rounded(value, how, numbers.lane)
+
+
+def integral(cpu: Cpu, numbers: Numbers, value: Value, how: str) -> Value:
+    """FPRoundInt. ``how`` is one of `MODES`, or "current", or "exact" for the current mode with
+    an inexact exception."""
+    (value,) = flushed(cpu, numbers, value)
+    if how == "exact":
+        first = fp.round_to_integral(value, numbers.lane)
+    else:
+        first = _rounded(numbers, value, how)
+    result = cpu.local(first)
+    with slowly(numbers.unordered(first, first)):
+        result.set(processed(cpu, numbers, first, value))
+    return result.value
+
+
+def _less(numbers: Numbers, a: Value, b: Value, or_equal: bool = False) -> Value:
+    compare = fp.less_equal if or_equal else fp.less
+    return compare(a, b, 0 if numbers.count == 1 else numbers.lane)
+
+
+def _in_range(numbers: Numbers, value: Value, width: int, is_signed: bool) -> Value:
+    """Whether ``value``, truncated, is such an integer. A NaN is not, and invalid."""
+    form = numbers.format
+    inside = _less(numbers, value, numbers.each(form.number(width - is_signed)))
+    if not is_signed:
+        return inside & _less(numbers, numbers.each(form.number(0, sign=1)), value)
+    minimum = form.number(width - 1, sign=1)
+    if width <= form.precision:  # the format holds minimum - 1: one unit in a place further up
+        unit = 1 << (form.precision - width)
+        return inside & _less(numbers, numbers.each(minimum + unit), value)
+    return inside & _less(numbers, numbers.each(minimum), value, or_equal=True)
+
+
+def _every(mask: Value) -> Value:
+    return mask if mask.width == 1 else mask == -1
+
+
+def _scaled(numbers: Numbers, value: Value, bits: Value) -> Value:
+    """A number times 2 to the ``bits``, exactly; what is out of range in any case stays."""
+    form = numbers.format
+    small = numbers.below(value, form.number(64))
+    power = (bits.zext(numbers.lane) + form.maximum_exponent) << (form.precision - 1)
+    factors = _splat(numbers, power)
+    return choose(small, fp.mul(value & small, factors, numbers.lane), value)
+
+
+def _splat(numbers: Numbers, value: Value) -> Value:
+    return value if numbers.count == 1 else splat(value, numbers.count)
+
+
+def to_integer(
+    cpu: Cpu,
+    numbers: Numbers,
+    value: Value,
+    how: str,
+    is_signed: bool,
+    width: int = 0,
+    fraction: Value | None = None,
+) -> Value:
+    """FPToFixed: integers of ``width`` bits, as wide as the numbers if it is 0, with a
+    ``fraction`` of as many bits. What is out of range saturates and is invalid."""
+    (value,) = flushed(cpu, numbers, value)
+    width = width or numbers.lane
+    if fraction is not None:
+        value = _scaled(numbers, value, fraction)
+    whole = value if how == "zero" else _rounded(numbers, value, how)
+    operation = fp.to_signed if is_signed else fp.to_unsigned
+    inside = _in_range(numbers, whole, width, is_signed)
+    result = cpu.local(const(0, width * numbers.count))
+
+    def converted(mask: Value | None) -> Value:
+        kept = [n if mask is None else _pick(numbers, mask, n, numbers.each(0))
+                for n in (whole, value)]  # fmt: skip
+        found = operation(kept[0], width, numbers.lane)
+        if how != "zero":  # for the inexact exception
+            operation(kept[1], width, numbers.lane)
+        return found
+
+    with slowly(~_every(inside)) as outside:
+        fp.raise_flags(fp.NV)
+        integers = Numbers(numbers.format, result.width)
+        found = converted(inside)
+        low, high = (1 << (width - 1), (1 << (width - 1)) - 1) if is_signed else (0, -1)
+        nan, negative = numbers.nans(value), lanes("asr", numbers.lane, value, numbers.lane - 1)
+        if numbers.count == 1:
+            limit = select(negative != 0, const(low, width), high)
+            result.set(select(inside, found, select(nan != 0, const(0, width), limit)))
+        else:
+            high &= (1 << width) - 1
+            limits = choose(negative, integers.each(low), integers.each(high)) & ~nan
+            result.set(choose(inside, found, limits))
+        with outside.otherwise():
+            result.set(converted(None))
+    return result.value
+
+
+def from_integer(
+    cpu: Cpu,
+    numbers: Numbers,
+    value: Value,
+    is_signed: bool,
+    fraction: Value | None = None,
+) -> Value:
+    """FixedToFP: integers, as wide as they come, with a ``fraction`` of as many bits."""
+    operation = fp.from_signed if is_signed else fp.from_unsigned
+    result = operation(value, numbers.lane, value.width // numbers.count)
+    if fraction is None:
+        return result
+    form = numbers.format  # exact, for the smallest number is 2 to the -64
+    power = (const(form.maximum_exponent, numbers.lane) - fraction.zext(numbers.lane)) << (
+        form.precision - 1
+    )
+    factors = _splat(numbers, power)
+    return fp.mul(result, factors, numbers.lane)
+
+
+def integral_of_size(cpu: Cpu, numbers: Numbers, value: Value, how: str, width: int) -> Value:
+    """FPRoundIntN: what is out of the range of such integers is the least of them, and invalid."""
+    (value,) = flushed(cpu, numbers, value)
+    rounded = fp.rounded(value, how, numbers.lane)
+    result = cpu.local(rounded)
+    inside = _in_range(numbers, rounded, width, is_signed=True)
+    with slowly(~_every(inside)) as outside:
+        fp.raise_flags(fp.NV)
+        least = numbers.each(numbers.format.number(width - 1, sign=1))
+        _inexact(numbers, _pick(numbers, inside, value, numbers.each(0)))
+        result.set(_pick(numbers, inside, rounded, least))
+        with outside.otherwise():
+            _inexact(numbers, value)
+    return result.value
+
+
+def _inexact(numbers: Numbers, value: Value) -> None:
+    """Raise what rounding to an integral number raises."""
+    fp.round_to_integral(value, numbers.lane)
+
+
+def convert(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
+    """FPConvert. A NaN keeps its sign and as much of its payload as there is room for."""
+    shift = to.format.precision - source.format.precision
+
+    def fitted(bits: Value) -> Value:
+        kind = "zext" if to.lane > source.lane else "trunc"
+        return lanes(kind, source.lane, bits, to=to.lane)
+
+    def nans(result: Value, given: list[Value]) -> Value:
+        payload = given[0] & source.each(source.format.quiet - 1)
+        if shift < 0:
+            payload = fitted(lanes("lsr", source.lane, payload, -shift))
+        else:
+            payload = lanes("shl", to.lane, fitted(payload), shift)
+        sign = fitted(lanes("lsr", source.lane, given[0], source.lane - 1))
+        sign = lanes("shl", to.lane, sign, to.lane - 1)
+        found = sign | payload | to.each(to.format.nan)
+        return choose(to.nans(result), default_or(cpu, to, found), result)
+
+    return compute(
+        cpu,
+        source,
+        lambda a: fp.convert(a, to.lane, source.lane),
+        value,
+        tiny=shift < 0,
+        nans=nans,
+        to=to,
+    )
