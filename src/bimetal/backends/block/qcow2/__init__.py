@@ -7,7 +7,8 @@ cluster of the file is used.
 
 What is not here is refused by name: encryption, external data files, extended L2 entries, zstd.
 
-From the outside in: `image` is the disk; `tables` (L1 and L2) and `references` (free clusters) say
-where it lies in the file; `counts` are the reference counts as the file has them. `recovery` is
-what happens before an image is written, `survey` how it is told whether it may be.
+From the outside in: `image` is the disk and how it is written, `reader` how it is read; `tables`
+(L1 and L2) and `references` (free clusters) say where it lies in the file; `counts` are the
+reference counts as the file has them. `recovery` is what happens before an image is written,
+`survey` how it is told whether it may be.
 """

@@ -14,21 +14,21 @@ import errno
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.compressed import Compressed
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO, packed_place
 from bimetal.backends.block.qcow2.header import Header
 from bimetal.backends.block.qcow2.pointers import Pointers
+from bimetal.backends.block.qcow2.reader import Reader
 from bimetal.backends.block.qcow2.recovery import make_writable, mark_damaged
 from bimetal.backends.block.qcow2.references import References
 from bimetal.backends.block.qcow2.tables import Tables
-from bimetal.backends.block.qcow2.words import DamagedImage, bad_image
-from bimetal.backends.block.vector import read_vector, write_vector
+from bimetal.backends.block.qcow2.words import DamagedImage
+from bimetal.backends.block.vector import write_vector
 from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -62,7 +62,7 @@ class Qcow2Image(Block):
         self._bits, self._cluster = header.cluster_bits, header.cluster
         self._pointers = Pointers(file.fd)
         self._tables = Tables(file, header, self._pointers)
-        self._compressed = Compressed(file.fd, header.cluster_bits)
+        self._reader = Reader(file, header, self._tables, backing)
         self._damage = ""
         self._held = False
         self._waiting: deque[_New] = deque()
@@ -85,61 +85,9 @@ class Qcow2Image(Block):
                 ExitCode.DATA,
             ) from error
 
-    # Reading
-
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
-        rest = list(buffers)
-        for entry, start, length in self._runs(offset, total(rest)):
-            part, rest = split(rest, length)
-            self._read_run(entry, start, part)
-
-    def _runs(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """Cut a range where clusters stop to lie in a row: (entry of the first, offset, length)."""
-        end = offset + length
-        while offset < end:
-            first = offset >> self._bits
-            entries = self._tables.entries(first, (end - 1 >> self._bits) - first + 1)
-            count = self._in_a_row(entries)
-            stop = min(end, first + count << self._bits)
-            yield entries[0], offset, stop - offset
-            offset = stop
-
-    def _in_a_row(self, entries: Sequence[int]) -> int:
-        """How many of ``entries`` can be read like the first, as one."""
-        first = entries[0]
-        if first & COMPRESSED:
-            return 1
-        step = 0 if first & ZERO or not first & OFFSET else self._cluster
-        wanted, count = first, 0
-        while count < len(entries) and (entries[count] ^ wanted) & ~COPIED == 0:
-            count, wanted = count + 1, wanted + step
-        return max(count, 1)
-
-    def _read_run(self, entry: int, start: int, part: list[memoryview]) -> None:
-        inside = start & self._cluster - 1
-        if entry & COMPRESSED:
-            _fill(part, self._compressed.unpack(entry)[inside:])
-        elif entry & ZERO:
-            _fill(part, b"")
-        elif entry & OFFSET:
-            read_vector(self._fd, self._place(entry) + inside, part)
-        else:
-            self._read_backing(start, part)
-
-    def _read_backing(self, start: int, part: list[memoryview]) -> None:
-        beyond = part
-        if self._backing is not None and start < self._backing.size:
-            covered, beyond = split(part, self._backing.size - start)
-            self._backing.readv(start, covered)
-        _fill(beyond, b"")
-
-    def _place(self, entry: int) -> int:
-        """Where in the file the cluster of ``entry`` lies."""
-        offset = entry & OFFSET
-        if offset & self._cluster - 1:
-            raise bad_image(f"a cluster lies at {offset:#x}")
-        return offset
+        self._reader.readv(offset, buffers)
 
     # Writing
 
@@ -156,7 +104,7 @@ class Qcow2Image(Block):
                 stop = min(end, first + (own if new is None else len(new.clusters)) << self._bits)
                 part, rest = split(rest, stop - offset)
                 if new is None:
-                    place = self._place(entries[0]) + (offset & self._cluster - 1)
+                    place = self._reader.place(entries[0]) + (offset & self._cluster - 1)
                     write_vector(self._fd, place, part)
                 else:
                     self._write_new(new, offset, stop, part, references)
@@ -169,6 +117,11 @@ class Qcow2Image(Block):
         """Writes from now on belong together, until `settle`: what hides other bytes is flushed
         once for all of them, and until then none of them counts as done."""
         self._held = True
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has anything to do."""
+        return bool(self._waiting)
 
     def settle(self) -> None:
         """End what `hold` began. If this raises OSError, none of those writes is done."""
@@ -190,7 +143,7 @@ class Qcow2Image(Block):
 
     def _own_in_a_row(self, entries: Sequence[int], references: References) -> int:
         """How many of the first ``entries`` may be written where they are, as one."""
-        count, in_a_row = 0, self._in_a_row(entries)
+        count, in_a_row = 0, self._reader.in_a_row(entries)
         while count < in_a_row and self._is_own(entries[count], references):
             count += 1
         return count
@@ -199,7 +152,9 @@ class Qcow2Image(Block):
         """Whether a cluster may be written where it is."""
         if entry & (COMPRESSED | ZERO) or not entry & OFFSET:
             return False
-        return bool(entry & COPIED) or not references.is_shared(self._place(entry) >> self._bits)
+        return bool(entry & COPIED) or not references.is_shared(
+            self._reader.place(entry) >> self._bits
+        )
 
     def _take(self, first: int, entries: Sequence[int], references: References) -> _New:
         """New clusters for those of ``entries`` that need some, as many as lie in a row."""
@@ -212,18 +167,11 @@ class Qcow2Image(Block):
     def _write_new(
         self, new: _New, offset: int, stop: int, part: list[memoryview], references: References
     ) -> None:
-        """Write ``part`` from ``offset`` to ``stop`` to new clusters, and to the rest of them what
-        the disk shows there; then make them a part of the disk, or have that wait."""
-        start, inside = new.first << self._bits, offset & self._cluster - 1
-        hides = False
+        """Write ``part`` from ``offset`` to ``stop`` to new clusters; then make them a part of the
+        disk, or have that wait."""
         try:
-            if not new.fresh or not all(map(self._is_blank, new.old)):
-                head = self._shown(start, offset)
-                tail = self._shown(stop, start + (len(new.clusters) << self._bits))
-                blank = new.fresh and _is_zero(head) and _is_zero(tail)
-                if not blank or not self._reads_zero(offset, stop):
-                    part, inside, hides = [memoryview(head), *part, memoryview(tail)], 0, True
-            write_vector(self._fd, (new.clusters.start << self._bits) + inside, part)
+            inside, content, hides = self._content(new, offset, stop, part)
+            write_vector(self._fd, (new.clusters.start << self._bits) + inside, content)
             entries = [number << self._bits | COPIED for number in new.clusters]
             if hides:
                 self._tables.hold(new.first, entries, references)
@@ -234,6 +182,22 @@ class Qcow2Image(Block):
         except OSError:
             references.free_later(new.clusters)
             raise
+
+    def _content(
+        self, new: _New, offset: int, stop: int, part: list[memoryview]
+    ) -> tuple[int, list[memoryview], bool]:
+        """What to write to new clusters for ``part``, and where inside them; and whether it hides
+        something, and therefore has with it what the disk shows beside it."""
+        start = new.first << self._bits
+        limit = start + (len(new.clusters) << self._bits)
+        if not new.fresh or not all(map(self._reader.is_blank, new.old)):
+            head, tail, blank = self._hidden(start, offset, stop, limit)
+            if not new.fresh or not blank:
+                return 0, [head, *part, tail], True
+        if offset == start:
+            # Who begins a cluster mostly goes on, which is quicker where there are bytes already.
+            return 0, [*part, memoryview(bytes(limit - stop))], False
+        return offset - start, part, False
 
     def _name_waiting(self) -> None:
         """Make what was written to clusters that hide something a part of the disk. Raises
@@ -255,25 +219,18 @@ class Qcow2Image(Block):
             self._waiting.clear()
             raise
 
-    def _is_blank(self, entry: int) -> bool:
-        """Whether it is known without reading that a cluster is zero."""
-        if entry & COMPRESSED:
-            return False
-        return bool(entry & ZERO) or (not entry & OFFSET and self._backing is None)
-
-    def _reads_zero(self, start: int, stop: int) -> bool:
-        """Whether the disk shows nothing but zeroes there, if that is worth a look."""
+    def _hidden(
+        self, start: int, offset: int, stop: int, limit: int
+    ) -> tuple[memoryview, memoryview, bool]:
+        """What the disk shows from ``start`` to ``offset``, and from ``stop`` to ``limit``; and
+        whether it is known to show nothing but zeroes from ``start`` to ``limit``."""
+        if limit - start > HIDDEN_LIMIT:
+            return self._reader.shown(start, offset), self._reader.shown(stop, limit), False
         try:
-            return stop - start <= HIDDEN_LIMIT and _is_zero(self._shown(start, stop))
+            shown = self._reader.shown(start, limit)
         except OSError:
-            return False
-
-    def _shown(self, start: int, stop: int) -> bytearray:
-        """What the disk shows in a range, and zeroes behind its end."""
-        data = bytearray(stop - start)
-        if start < min(stop, self.size):
-            self.readv(start, [memoryview(data)[: self.size - start]])
-        return data
+            return self._reader.shown(start, offset), self._reader.shown(stop, limit), False
+        return shown[: offset - start], shown[stop - start :], shown.obj == bytes(limit - start)
 
     def _release(self, entries: Sequence[int], references: References) -> None:
         """The tables name the clusters of ``entries`` no more."""
@@ -283,7 +240,7 @@ class Qcow2Image(Block):
                 last = offset + length - 1 >> self._bits
                 references.free_later(range(offset >> self._bits, last + 1))
             elif entry & OFFSET:
-                references.free_later([self._place(entry) >> self._bits])
+                references.free_later([self._reader.place(entry) >> self._bits])
 
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`. Only whole clusters are worth it."""
@@ -361,18 +318,3 @@ class Qcow2Image(Block):
             self._file.close()
             if self._backing is not None:
                 self._backing.close()
-
-
-def _fill(buffers: Sequence[memoryview], data: bytes) -> None:
-    """Copy ``data`` into ``buffers`` and zeroes into what it is too short for."""
-    at = 0
-    for buffer in buffers:
-        piece = data[at : at + len(buffer)]
-        buffer[: len(piece)] = piece
-        if len(piece) < len(buffer):
-            buffer[len(piece) :] = bytes(len(buffer) - len(piece))
-        at += len(buffer)
-
-
-def _is_zero(data: bytes | bytearray) -> bool:
-    return data == bytes(len(data))
