@@ -74,6 +74,8 @@ class Recorder(MemoryDisk):
 class Grouping(Recorder):
     """A disk on which writes can belong together."""
 
+    unsettled = True
+
     def hold(self) -> None:
         self.calls.append("hold")
 

@@ -13,7 +13,7 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import TURN, VirtioDevice
 from bimetal.devices.virtio.rng import VirtioRng
-from tests.devices.virtio.guest import WRITE, Guest, Ring, Used
+from tests.devices.virtio.guest import STATUS, WRITE, Guest, Ring, Used
 
 IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES = 0, 1, 4, 8, 11, 13
 MIB, GIB = 1 << 20, 1 << 30
@@ -56,7 +56,7 @@ class Abyss:
 class LossyAbyss(Abyss):
     """One on which writes belong together, of which the first group is lost."""
 
-    groups = 0
+    groups, unsettled = 0, False
 
     def hold(self) -> None:
         self.groups += 1
@@ -130,6 +130,59 @@ def test_a_giant_write_of_which_a_part_is_lost_has_failed() -> None:
     for _ in driver.turns():
         pass
     assert driver.guest.peek(status) == b"\0"
+
+
+class Grouping(Abyss):
+    """A disk to which several writes together are less work."""
+
+    unsettled = False
+
+    def hold(self) -> None:
+        self.unsettled = True
+        self.asked.append(("hold", 0, 0))
+
+    def settle(self) -> None:
+        self.unsettled = False
+        self.asked.append(("settle", 0, 0))
+
+
+def test_what_comes_while_answers_wait_is_answered_with_them() -> None:
+    disk = Grouping(GIB)
+    driver = Driver(VirtioBlock(disk))
+    first = driver.request(OUT, 0, (driver.place, SECTOR, 0))
+    driver.ring.notify()
+    assert driver.finished() == [], "its answer waits for more"
+    second = driver.request(OUT, 1, (driver.place, SECTOR, 0))
+    driver.ring.notify()
+    assert len(driver.deferred) == 1
+    driver.deferred.pop()()
+    assert [used.head for used in driver.finished()] == [first, second]
+    calls = [what for what, *_ in disk.look()]
+    assert calls == ["hold", "move", "move", "settle"]
+    assert driver.deferred == []
+
+
+def test_answers_do_not_wait_for_ever() -> None:
+    driver = Driver(VirtioBlock(Grouping(GIB)))
+    answered = 0
+    for _ in driver.turns():
+        answered += len(driver.finished())
+        if answered < 10:
+            driver.request(OUT, 0, (driver.place, SECTOR, 0))
+            driver.ring.notify()
+    assert answered >= 10
+
+
+def test_a_reset_settles_what_waits_and_answers_nothing() -> None:
+    disk = Grouping(GIB)
+    driver = Driver(VirtioBlock(disk))
+    driver.request(OUT, 0, (driver.place, SECTOR, 0))
+    driver.ring.notify()
+    driver.guest.write(STATUS, 0)
+    assert [what for what, *_ in disk.look()] == ["hold", "move", "settle"]
+    assert driver.finished() == []
+    driver.deferred.pop()()
+    assert disk.look() == []
 
 
 def test_many_large_requests_over_the_same_page() -> None:

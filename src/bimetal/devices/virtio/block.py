@@ -101,6 +101,10 @@ class Disk(Protocol):
 class GroupingDisk(Protocol):
     """A disk to which several writes together are less work than one after the other."""
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has anything to do."""
+
     def hold(self) -> None:
         """Writes from now on belong together, and none is done before `settle`."""
 
@@ -138,10 +142,10 @@ class VirtioBlock(VirtioDevice):
         self.config[:] = _configuration(disk.size, block_size, physical)
         self._write_through = True
         self._group = disk if isinstance(disk, GroupingDisk) else None
-        self._held = False
+        self._held = self._waited = False
         self._unsettled: list[memoryview] = []
-        """Places for the status of writes that were finished in this turn."""
-        self._turns_lost = 0
+        """Places for the status of writes that are finished and belong together."""
+        self._groups_lost = 0
 
     def work_on(self, index: int, chain: Chain) -> Work:
         kind, sector, data = _header(chain.readable)
@@ -165,7 +169,11 @@ class VirtioBlock(VirtioDevice):
             self._unsettled.append(status)
         return total(into) + 1
 
-    def turn_ends(self) -> None:
+    def may_wait(self) -> bool:
+        self._waited = self._group is not None and self._group.unsettled and not self._waited
+        return self._waited
+
+    def before_answers(self) -> None:
         if self._group is None or not self._held:
             return
         self._held = False
@@ -173,7 +181,7 @@ class VirtioBlock(VirtioDevice):
             self._group.settle()
         except OSError as error:
             self.events.host_error(f"disk {self._disk.name}: I/O error", str(error))
-            self._turns_lost += 1
+            self._groups_lost += 1
             for status in self._unsettled:
                 status[0] = IOERR
         self._unsettled.clear()
@@ -190,10 +198,13 @@ class VirtioBlock(VirtioDevice):
 
     def reset(self) -> None:
         super().reset()
+        self._unsettled.clear()
+        self.before_answers()
         self._set_write_back(1)
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
+        self._unsettled.clear()
         self._set_write_back(self.config[WRITEBACK_AT])
 
     def close(self) -> None:
@@ -245,18 +256,18 @@ class VirtioBlock(VirtioDevice):
             return IOERR
         if not self._fits(sector, total(data)):
             return IOERR
-        offset, lost = sector * SECTOR, self._turns_lost
+        offset, lost = sector * SECTOR, self._groups_lost
         for piece in pieces(data, PIECE):
             self._hold()
             self._disk.writev(offset, piece)
             offset += (moved := total(piece))
             yield moved
-        if self._turns_lost != lost:
+        if self._groups_lost != lost:
             return IOERR
         return (yield from self._written())
 
     def _hold(self) -> None:
-        """What is written in this turn belongs together."""
+        """What is written until the next answers belongs together."""
         if self._group is not None and not self._held:
             self._group.hold()
             self._held = True

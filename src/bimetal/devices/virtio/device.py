@@ -82,6 +82,8 @@ class VirtioDevice:
         self.config_generation = 0
         self._under_way: list[tuple[Chain, Work] | None] = []
         """For each queue the request that is being carried out."""
+        self._finished: list[list[tuple[Chain, int]]] = []
+        """For each queue the requests that are finished and not answered yet."""
         self._waiting: set[int] = set()
         """The queues for which the machine was asked for another turn."""
         self._transport: Transport | None = None
@@ -101,6 +103,7 @@ class VirtioDevice:
         self._transport, self._defer = transport, defer
         self.queues = [Virtqueue(space, limit) for limit in self.queue_limits]
         self._under_way = [None] * len(self.queues)
+        self._finished = [[] for _ in self.queues]
 
     # What a kind of device overrides
 
@@ -114,8 +117,13 @@ class VirtioDevice:
         while there is none. Whoever changes that calls `look`."""
         return True
 
-    def turn_ends(self) -> None:
-        """The driver is about to hear of those requests that were finished in this turn."""
+    def may_wait(self) -> bool:
+        """Whether the requests that are finished had better be answered after the next turn: what
+        they still need costs the same for more of them."""
+        return False
+
+    def before_answers(self) -> None:
+        """The driver is about to hear of the requests that are finished."""
 
     def notified(self, index: int) -> None:
         """The driver has added buffers to queue ``index``."""
@@ -274,15 +282,24 @@ class VirtioDevice:
 
     def _take_turn(self, index: int) -> bool:
         """Work on queue ``index`` for one turn; whether that was too short. Raises `QueueError`."""
-        finished: list[tuple[Chain, int]] = []
         try:
-            return self._carry_on(index, finished)
-        finally:
-            self.turn_ends()
-            for chain, written in finished:
-                self.queues[index].push(chain, written)
+            more = self._carry_on(index)
+        except QueueError:
+            self._answer(index)
+            raise
+        if self._defer is not None and self.may_wait():
+            return True
+        self._answer(index)
+        return more
 
-    def _carry_on(self, index: int, finished: list[tuple[Chain, int]]) -> bool:
+    def _answer(self, index: int) -> None:
+        """Give back what is finished of queue ``index``. Raises `QueueError`."""
+        self.before_answers()
+        for chain, written in self._finished[index]:
+            self.queues[index].push(chain, written)
+        self._finished[index].clear()
+
+    def _carry_on(self, index: int) -> bool:
         """Carry out requests of queue ``index`` until there are none or the turn is over, which is
         returned. Raises `QueueError`."""
         queue, left = self.queues[index], TURN
@@ -296,7 +313,7 @@ class VirtioDevice:
                 left -= next(request[1])
             except StopIteration as end:
                 self._under_way[index] = None
-                finished.append((request[0], end.value))
+                self._finished[index].append((request[0], end.value))
         return True
 
     def _ask_for_a_turn(self, index: int) -> None:
@@ -309,8 +326,10 @@ class VirtioDevice:
         self.look(index)
 
     def _forget(self, index: int) -> None:
-        """Give up the request that is under way, and with it the memory that it works on."""
+        """Give up the request that is under way, and with it the memory that it works on; those
+        that are finished are not answered."""
         self._under_way[index] = None
+        self._finished[index].clear()
 
     def _tell(self, index: int) -> None:
         """Interrupt the driver if it wants to hear of what queue ``index`` has used."""
