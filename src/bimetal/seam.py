@@ -40,6 +40,7 @@ __all__ = [
     "PlatformState",
     "Sampled",
     "Samples",
+    "Semihosting",
     "ShootDown",
     "Shutdown",
     "ShutdownKind",
@@ -168,6 +169,26 @@ class EndOfInterrupt(Exit):
 
     def __repr__(self) -> str:
         return f"EndOfInterrupt({self.vector:#x})"
+
+
+class Semihosting(Exit):
+    """The program asks its debugger, or who runs it, for something: ``operation`` with a
+    ``parameter`` (Arm, Semihosting for AArch32 and AArch64; RISC-V Semihosting).
+
+    The board answers with a ``result``, or says that such calls are ``refused``: then the program
+    takes its breakpoint, and the CPU asks for nothing more until a reset. Or there is no answer
+    yet: the CPU asks ``again`` when it runs on, which it should for an interrupt, or when its own
+    timer is to interrupt it, at ``deadline`` as in `Halt`.
+    """
+
+    __slots__ = ("again", "deadline", "operation", "parameter", "refused", "result")
+
+    def __init__(self, operation: int = 0, parameter: int = 0, deadline: int | None = None):
+        self.operation, self.parameter, self.deadline = operation, parameter, deadline
+        self.result, self.refused, self.again = 0, False, False
+
+    def __repr__(self) -> str:
+        return f"Semihosting({self.operation:#x}, {self.parameter:#x})"
 
 
 class Stuck(Exit):
@@ -346,10 +367,10 @@ class Suspendable(Protocol):
 class Translating(Protocol):
     """A CPU that tells where addresses of its program lead."""
 
-    def translate(self, address: int) -> int | None:
-        """The guest-physical address that a load from the virtual ``address`` would reach in the
-        mode that the CPU is in, or None where it would fault. Page tables stay as they are. Called
-        while the CPU does not run."""
+    def translate(self, address: int, *, write: bool = False) -> int | None:
+        """The guest-physical address that a load from the virtual ``address``, or a store, would
+        reach in the mode that the CPU is in, or None where it would fault. Page tables stay as
+        they are. Called while the CPU does not run."""
 
 
 @runtime_checkable

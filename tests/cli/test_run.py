@@ -96,6 +96,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "cpu_model": "",
         "serial": "stdio",
         "reboot": True,
+        "semihosting": False,
         "afterwards": True,
     }
     assert notes.calls == ["start", "wait", "close"]
@@ -130,6 +131,7 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "cpu_model": "",
         "serial": "none",
         "reboot": False,
+        "semihosting": False,
         "afterwards": False,
     }
 
@@ -265,3 +267,8 @@ def test_what_makes_no_sense_starts_nothing(
     assert told.code == ExitCode.USAGE
     assert says in told.err
     assert "start" not in notes.calls
+
+
+def test_semihosting_is_asked_for(cli: Cli, notes: Notes) -> None:
+    assert cli("run", "--kernel", "program.elf", "--bios", "none", "--semihosting").code == 0
+    assert notes.options["semihosting"] is True

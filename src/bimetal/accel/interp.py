@@ -38,6 +38,7 @@ from ..seam import (
     Mmio,
     Outputs,
     Samples,
+    Semihosting,
     ShootDown,
     Stuck,
 )  # fmt: skip
@@ -51,9 +52,9 @@ from .saved import Saved
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
-_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK = (
-    LEAVE.index(name)
-    for name in ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck")
+_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING = map(
+    LEAVE.index,
+    ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting"),
 )
 
 
@@ -147,6 +148,14 @@ class InterpCpu:
                 return ShootDown()
             if reason == _STUCK:
                 return Stuck(self.state.get("pc"))
+            if reason == _SEMIHOSTING:
+                operation, parameter = (
+                    self.state.get(*at) for at in self._architecture.arguments[:2]
+                )
+                self._asked = Semihosting(
+                    operation, parameter, self._architecture.deadline(self.state)
+                )
+                return self._asked
             self._by_reference()
         self.state.bytes[self._stop] = 0
         return self._kicked
@@ -163,6 +172,20 @@ class InterpCpu:
         elif isinstance(asked, FirmwareCall):
             for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
                 self.state.set(file, n, value & (1 << 64) - 1)
+        elif isinstance(asked, Semihosting):
+            self._take_result(asked)
+
+    def _take_result(self, asked: Semihosting) -> None:
+        state = self.state
+        if not (asked.refused or asked.again):
+            file, n = self._architecture.results[0]
+            state.set(file, n, asked.result & (1 << 64) - 1)
+            return
+        # The instruction that asked is executed again, and was not before.
+        state.set("pc", 0, state.get("leave_args"))
+        state.set("budget", 0, (state.get("budget") + 1) & (1 << 64) - 1)
+        if asked.refused:
+            state.set("semihosting", 0, 0)
 
     def _by_reference(self) -> None:
         """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
@@ -283,9 +306,9 @@ class InterpCpu:
         seen = SeenMemory(self._memory)
         return Onlooker(self.state, seen, pc, floating, now_ns, self.instructions)
 
-    def translate(self, address: int) -> int | None:
+    def translate(self, address: int, *, write: bool = False) -> int | None:
         """See `Translating.translate`."""
-        return translate(self._architecture.isa, address, self._from_outside())
+        return translate(self._architecture.isa, address, write, self._from_outside())
 
     def _environment(self) -> Environment:
         """Rounding mode and flags of floating point."""

@@ -45,6 +45,10 @@ class EventLog:
         """The host failed the guest: a full disk, a read error, output that nobody takes."""
         self._event(logging.ERROR, f"host error: {message}", detail)
 
+    def hint(self, message: str) -> None:
+        """The guest would go on better if it, or the machine, were started in another way."""
+        self._event(logging.WARNING, message, "")
+
     def _event(self, level: int, kind: str, detail: str) -> None:
         if kind not in self.counts and len(self.counts) >= KINDS_LIMIT:
             kind, detail = OTHERS, f"{kind} {detail}"

@@ -8,14 +8,15 @@ from bimetal.boards.riscv_lines import SSIP
 from bimetal.firmware.sbi import HartState, ResetType
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.cpus import CpuControl
+from bimetal.machine.program_memory import ProgramMemory
 from bimetal.memory.space import BadAddress
-from bimetal.seam import Cpu, Shutdown, ShutdownKind, Translating
+from bimetal.seam import Cpu, Shutdown, ShutdownKind
 
 __all__ = ["SUPERVISOR", "BoardHarts", "enter_supervisor"]
 
 SUPERVISOR = 1
 SIE = 1 << 1
-PAGE, WORD_BYTES = 4096, 8
+WORD_BYTES = 8
 
 
 def enter_supervisor(cpu: Cpu, address: int, argument: int) -> None:
@@ -85,21 +86,11 @@ class BoardHarts:
 
     def word(self, hart: int, address: int) -> int | None:
         """See `Harts.word`."""
-        cpu = self._cpus.registers(hart)
-        if not isinstance(cpu, Translating):
+        memory = ProgramMemory(self._chassis.space, self._cpus.registers(hart))
+        try:
+            return int.from_bytes(memory.read(address, WORD_BYTES), "little")
+        except BadAddress:
             return None
-        found = b""
-        while len(found) < WORD_BYTES:
-            at = (address + len(found)) % (1 << 64)
-            place = cpu.translate(at)
-            if place is None:
-                return None
-            size = min(WORD_BYTES - len(found), PAGE - at % PAGE)
-            try:
-                found += self._chassis.space.read(place, size)
-            except BadAddress:
-                return None
-        return int.from_bytes(found, "little")
 
     def set_timer(self, hart: int, ticks: int) -> None:
         """See `Harts.set_timer`. The hart has Sstc, which clears and raises the interrupt."""

@@ -99,9 +99,23 @@ class Software:
         self._check_overlap([*programs, *others], [each for each in (initrd, table) if each])
         for each in programs:
             each.load(room)
+        self._chassis.unused = self._unused(programs)
         paths = {self._config.kernel: program, self._config.bios: firmware}
         moved = {path: each.moved for path, each in paths.items() if path and each}
         return Loaded(program, firmware, table.start, moved)
+
+    def _unused(self, programs: list[Program]) -> tuple[int, int]:
+        """The largest stretch of RAM without any of ``programs``, from a multiple of 16 bytes to
+        another."""
+        taken = sorted(
+            (each.address, each.end) for program in programs for each in program.segments
+        )
+        gaps, free = [], self._ram_at
+        for start, end in (*taken, (self._ram_end, self._ram_end)):
+            end_of_gap = min(max(start, free), self._ram_end)
+            gaps.append((align_up(free, 16), align_down(end_of_gap, 16)))
+            free = max(free, end)
+        return max(gaps, key=lambda gap: gap[1] - gap[0])
 
     def tell_firmware(self, fw_cfg: FwCfg) -> None:
         """Let firmware find the kernel by fw_cfg, as it does under QEMU. Raises `BimetalError`."""

@@ -117,6 +117,11 @@ class Software:
 )
 @click.option("--no-reboot", is_flag=True, help="A guest that resets the machine ends it.")
 @click.option(
+    "--semihosting",
+    is_flag=True,
+    help="Answer semihosting calls of bare programs: console, exit code, time; no files.",
+)
+@click.option(
     "--afterwards/--no-afterwards",
     default=True,
     show_default=True,
@@ -144,6 +149,7 @@ def command(
     accel: str,
     serial: str,
     no_reboot: bool,
+    semihosting: bool,
     afterwards: bool,
     trace: str | None,
 ) -> int:
@@ -171,6 +177,7 @@ def command(
         cpu_model=model,
         serial=serial,
         reboot=not no_reboot,
+        semihosting=semihosting,
         afterwards=afterwards,
     )
     with ending.of(make, Machine.abandon) as machine:

@@ -29,7 +29,7 @@ UNPRIVILEGED = 4
 # Why native code is left, by number.
 LEAVE = (
     "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",
-    "stuck",
+    "stuck", "semihosting",
 )  # fmt: skip
 COUNTERS = (
     "data TLB misses",

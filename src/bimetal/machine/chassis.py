@@ -107,6 +107,8 @@ class Chassis:
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
         """Who makes the access that is under way, for devices that are another to each CPU."""
+        self.unused = (0, 0)
+        """Where a stretch of RAM begins and ends that nothing was loaded into, if that is known."""
         self.placements: list[Placement] = []
         self.memories: list[Ram] = []
         self._outputs: dict[tuple[int, int], Line] = {}

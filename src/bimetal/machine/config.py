@@ -69,6 +69,7 @@ class Config:
     dtb: str | None = None
     dtb_overlays: tuple[str, ...] = ()
     reboot: bool = True
+    semihosting: bool = False
     disks: list[Disk] = field(default_factory=list)
 
     def check(self, max_cpus: int) -> None:

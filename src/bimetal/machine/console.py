@@ -44,6 +44,8 @@ class ConsoleLine:
         self._port_room: Callable[[], int] | None = None
         self._by_firmware = False
         self._waiting = bytearray()
+        self.on_input: Callable[[], None] | None = None
+        """Called when there is input for firmware calls."""
         end.connect(self._deliver, self._room)
 
     def write(self, data: bytes) -> None:
@@ -87,6 +89,8 @@ class ConsoleLine:
     def _deliver(self, data: bytes) -> None:
         if self._by_firmware or self._receive is None:
             self._waiting += data
+            if self.on_input is not None:
+                self.on_input()
         else:
             self._receive(data)
 

@@ -39,7 +39,7 @@ class Stats:
 def stats_of(runner: Runner) -> Stats:
     """See `Machine.stats`."""
     sources = [runner.bus.events, runner.ports.events]
-    sources += [vcpu.events for vcpu in runner.vcpus]
+    sources += [*(vcpu.events for vcpu in runner.vcpus), runner.hosting.events]
     sources += [placement.device.events for placement in runner.chassis.placements]
     with runner.locked():
         events = {each.source: dict(each.counts) for each in sources if each.counts}

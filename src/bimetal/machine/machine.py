@@ -72,7 +72,9 @@ class Machine:
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
-    Without ``reboot`` a guest that resets the machine ends its run. With ``afterwards`` the jit
+    Without ``reboot`` a guest that resets the machine ends its run. With ``semihosting`` programs
+    without an operating system may use the console, ask for the time and end the run by
+    semihosting calls; files of the host are out of their reach. With ``afterwards`` the jit
     leaves a background process behind for some seconds, which compiles for the next run what was
     hot and not compiled in time. ``clock`` is for tests.
 
@@ -98,6 +100,7 @@ class Machine:
         serial: str | CharBackend = "none",
         hvc: str | CharBackend | None = None,
         reboot: bool = True,
+        semihosting: bool = False,
         afterwards: bool = True,
         clock: Clock | None = None,
     ):
@@ -114,6 +117,7 @@ class Machine:
             dtb=fspath(dtb) if dtb else None,
             dtb_overlays=tuple(fspath(path) for path in dtb_overlays),
             reboot=reboot,
+            semihosting=semihosting,
         )
         self.config.check(self._board.max_cpus)
         engine = Engine(accel, cpu_model, afterwards)

@@ -12,6 +12,7 @@ from bimetal.machine.bells import Bells
 from bimetal.machine.bus import Bus
 from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.cpus import CpuControl
+from bimetal.machine.hosting import Hosting
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.service import Service
 from bimetal.machine.vcpu import Vcpu
@@ -20,6 +21,7 @@ from bimetal.seam import (
     Accelerator,
     InterruptController,
     PlatformState,
+    Semihosting,
     Shutdown,
     ShutdownKind,
 )
@@ -57,6 +59,7 @@ class Runner:
         self._platform = accelerator if isinstance(accelerator, PlatformState) else None
         self._fresh = self._platform.save() if self._platform else {}
         self._bells = Bells(chassis, accelerator, service.reactor)
+        self.hosting = Hosting(chassis, self.vcpus, self.ask, accelerator.name)
         self._renew_memory()
 
     def power_on(self) -> None:
@@ -112,6 +115,9 @@ class Runner:
     def outputs(self, vcpu: Vcpu, levels: int) -> None:
         self.chassis.drive_outputs(vcpu.index, levels)
 
+    def semihosting(self, vcpu: Vcpu, asked: Semihosting) -> None:
+        self.hosting.serve(vcpu, asked)
+
     def memory_changed(self) -> bool:
         return self.chassis.space.generation != self._generation
 
@@ -144,6 +150,7 @@ class Runner:
 
     def _reset(self) -> None:
         self._bells.forget()
+        self.hosting.reset()
         self.chassis.reset()
         for vcpu in self.vcpus:
             vcpu.errands.clear()

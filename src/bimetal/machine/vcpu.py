@@ -26,6 +26,7 @@ from bimetal.seam import (
     Mmio,
     Outputs,
     Pio,
+    Semihosting,
     ShootDown,
     Stuck,
     Translating,
@@ -49,6 +50,9 @@ class Surroundings(Protocol):
 
     def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
         """Answer a call to firmware; the lock is held."""
+
+    def semihosting(self, vcpu: Vcpu, asked: Semihosting) -> None:
+        """Answer what a program asks of who runs it; the lock is held."""
 
     def memory_changed(self) -> bool:
         """Whether the memory map is another than the CPUs know."""
@@ -82,6 +86,7 @@ class Vcpu:
             ShootDown: self._shoot_down,
             Kicked: self._kicked,
             Stuck: self._stuck,
+            Semihosting: self._semihosting,
             DebugStop: self._debug_stop,
             CpuFault: self._fault,
         }
@@ -174,16 +179,26 @@ class Vcpu:
             else:
                 exit_.value = around.ports.read(exit_.port, exit_.size)
 
+    def _semihosting(self, exit_: Semihosting) -> None:
+        with self.around.world.lock:
+            self.around.semihosting(self, exit_)
+        if exit_.again:
+            self._sleep(exit_.deadline)
+
     def _halt(self, exit_: Halt) -> None:
+        self._sleep(exit_.deadline)
+
+    def _sleep(self, deadline: int | None) -> None:
+        """Wait for something that concerns the CPU, or for its own timer."""
         around = self.around
         seconds = None
         with around.world.lock:
             if self._attention:
                 return
-            if exit_.deadline is not None:
-                seconds = around.clock.host_seconds(exit_.deadline)
+            if deadline is not None:
+                seconds = around.clock.host_seconds(deadline)
                 if seconds is None:
-                    self._alarm.arm(exit_.deadline)
+                    self._alarm.arm(deadline)
             around.world.leave(self)
         self.wake.wait(seconds)
         self._attention = True  # through the gate, to be active again

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...base.clock import Clock
 from ...isa.contract import Architecture, Start
 from ...isa.names import architecture
-from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs
+from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs, Semihosting
 from ..saved import Saved
 from .hart import Hart, NeedsBoard
 from .memory import Memory
@@ -56,6 +56,9 @@ class ReferenceCpu:
         registers = self.hart.registers
         if reason == "halt":
             return Halt(self._architecture.deadline(registers))
+        if reason == "semihosting":
+            operation, parameter = (registers.get(*at) for at in self._architecture.arguments[:2])
+            return Semihosting(operation, parameter, self._architecture.deadline(registers))
         if reason == "outputs":
             return Outputs(self._architecture.levels(registers))
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
@@ -68,6 +71,12 @@ class ReferenceCpu:
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
                     self.hart.registers.set(*place, value & (1 << 64) - 1)
+            case Semihosting(refused=refused, again=again) if refused or again:
+                self.hart.repeat()
+                if refused:
+                    self.hart.registers.set("semihosting", 0, 0)
+            case Semihosting(result=result):
+                self.hart.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
         self._exit = None
 
     def kick(self) -> None:
@@ -115,12 +124,12 @@ class ReferenceCpu:
         self._exit, self.hart.waiting = None, False
         self.hart.forget_answers()
 
-    def translate(self, address: int) -> int | None:
+    def translate(self, address: int, *, write: bool = False) -> int | None:
         """See `Translating.translate`."""
         hart, seen = self.hart, SeenMemory(self.hart.memory)
         environment, now_ns = hart.environment, self._clock.now_ns
         onlooker = Onlooker(hart.registers, seen, hart.pc, environment, now_ns, hart.retired)
-        return translate(hart.isa, address, onlooker)
+        return translate(hart.isa, address, write, onlooker)
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""

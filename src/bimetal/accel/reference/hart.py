@@ -35,7 +35,7 @@ class Hart(Machine):
 
     An instruction that reads from a device is executed again from its start once the board has
     answered; ``answers`` are the answers so far, and the last one is a ``fault`` where nothing is.
-    ``wanted`` is why an instruction, now complete, wants the board.
+    ``wanted`` is why an instruction, now complete, wants the board; it stood at ``asked_at``.
     """
 
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
@@ -47,6 +47,7 @@ class Hart(Machine):
         self.answers: list[int] = []
         self.fault = False
         self.wanted = ""
+        self.asked_at = 0
         self.waiting = False
         self.look_for_interrupts = True
         self._replayed = 0
@@ -80,6 +81,10 @@ class Hart(Machine):
         """Whether there is an interrupt that ends a wait."""
         self._call(self._hooks.poll_timer)
         return bool(self._call(self._hooks.wakes))
+
+    def repeat(self) -> None:
+        """Execute the instruction that asked again."""
+        self.pc, self.retired = self.asked_at, self.retired - 1
 
     def forget_answers(self) -> None:
         """Another instruction is next."""
@@ -152,6 +157,8 @@ class Hart(Machine):
                 pass  # it is here already
             case "halt" | "firmware call" | "outputs":
                 self.wanted = reason
+            case "semihosting":
+                self.wanted, self.asked_at = reason, args[0]
             case "shoot down":
                 pass  # nothing is cached
             case _:

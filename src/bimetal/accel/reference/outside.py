@@ -18,7 +18,7 @@ from .single import Guest
 
 __all__ = ["Onlooker", "SeenMemory", "read_register", "translate", "write_register"]
 
-LOAD, PAGE = 0, 4096
+LOAD, STORE, PAGE = 0, 1, 4096
 
 
 class SeenMemory:
@@ -77,10 +77,10 @@ def read_register(isa: Isa, name: str, machine: Machine) -> int:
     return machine.get(file.name, index)
 
 
-def translate(isa: Isa, address: int, machine: Machine) -> int | None:
+def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | None:
     """See `Translating.translate`."""
     try:
-        page = call(Hooks.of(isa).translate, machine, address, LOAD)
+        page = call(Hooks.of(isa).translate, machine, address, STORE if write else LOAD)
     except Trap:
         return None
     return page & -PAGE | address % PAGE

@@ -17,6 +17,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("priv", 0, 3)
     state.set("pc", 0, 0x1000)
     state.set("stimecmp", 0, NEVER)
+    state.set("semihosting", 0, 1)
     # The manual leaves menvcfg open at reset (II 3.4). Kernels for M-mode that know nothing of
     # Svadu expect hardware to set A and D bits, as in QEMU; ADUE = 0 would be Svade.
     state.set("menvcfg", 0, ADUE)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ....ir.value import Value
 from ...trace import Cpu, when
+from ..semihosting import asks_host
 from ..state import rv64
 from ..traps import BREAKPOINT, environment_call
 
@@ -227,4 +228,10 @@ def ecall(cpu: Cpu) -> None:
 
 @rv64.insn("000000000001 00000 000 00000 1110011", "ebreak")
 def ebreak(cpu: Cpu) -> None:
-    cpu.trap(BREAKPOINT, cpu.pc)
+    if cpu.length == 2:
+        cpu.trap(BREAKPOINT, cpu.pc)  # c.ebreak asks for nothing else
+        return
+    with when(asks_host(cpu) == 1) as call:
+        cpu.leave("semihosting", cpu.pc)
+        with call.otherwise():
+            cpu.trap(BREAKPOINT, cpu.pc)

@@ -1,0 +1,72 @@
+"""Semihosting calls of a machine's programs: answered if the user wants it, or told of once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import EventLog
+from bimetal.firmware.semihosting import Host, NotYet
+from bimetal.firmware.semihosting import Semihosting as Answers
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.program_memory import ProgramMemory
+from bimetal.machine.vcpu import Vcpu
+from bimetal.seam import Semihosting, Shutdown, ShutdownKind, Translating
+
+__all__ = ["Hosting"]
+
+HINT = "the program asks for its debugger: bimetal run --semihosting, or semihosting=True, answers"
+
+
+class Hosting:
+    """Semihosting for the programs on ``vcpus``, which end their run by ``ask``.
+
+    Raises `BimetalError` if the user wants it and the CPUs do not know it.
+    """
+
+    def __init__(
+        self, chassis: Chassis, vcpus: Sequence[Vcpu], ask: Callable[[Shutdown], None], accel: str
+    ):
+        config = chassis.config
+        if config.semihosting and not all(isinstance(each.cpu, Translating) for each in vcpus):
+            raise BimetalError(
+                f"the accelerator {accel} knows no semihosting",
+                "choose 'jit' or 'interp', on a board that these run",
+                ExitCode.UNAVAILABLE,
+            )
+        self._chassis, self._vcpus, self._ask = chassis, vcpus, ask
+        name = PurePath(config.kernel or config.bios or "").name
+        host = Host(
+            console=chassis.console,
+            clock=chassis.clock,
+            power_off=lambda code: ask(Shutdown(ShutdownKind.POWER_OFF, code)),
+            command_line=f"{name} {config.append}".strip(),
+            heap=lambda: chassis.unused,
+        )
+        self._answers = Answers(host) if config.semihosting else None
+        self.events = self._answers.events if self._answers else EventLog("semihosting")
+        chassis.console.on_input = self._wake
+
+    def serve(self, vcpu: Vcpu, asked: Semihosting) -> None:
+        """Answer a call of the program on ``vcpu``. Call with the machine's lock held."""
+        if self._answers is None:
+            asked.refused = True
+            if not self.events.counts:
+                self.events.hint(HINT)
+            return
+        memory = ProgramMemory(self._chassis.space, vcpu.cpu)
+        try:
+            asked.result = self._answers.call(memory, asked.operation, asked.parameter)
+        except NotYet:
+            asked.again = True
+
+    def reset(self) -> None:
+        """Close what the programs have opened."""
+        if self._answers is not None:
+            self._answers.files.clear()
+
+    def _wake(self) -> None:
+        """There is input: whoever waits for it asks again."""
+        for vcpu in self._vcpus:
+            vcpu.wake.set()
