@@ -6,6 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -82,6 +83,16 @@ class Program:
                             part[:] = zeroes
 
 
+def _read(file: IO[bytes], expected: int) -> bytes:
+    """What is in a file, or enough of it to see that it is too large. To ask for so much at once
+    would take the room for it, which not every host has."""
+    parts, size, wanted = [], 0, expected + 1
+    while size <= LARGEST and (part := file.read(wanted)):
+        parts.append(part)
+        size, wanted = size + len(part), len(ZEROES)
+    return b"".join(parts)
+
+
 def read_file(path: str, what: str) -> bytes:
     """The contents of ``path``, `LARGEST` bytes at most.
 
@@ -91,7 +102,7 @@ def read_file(path: str, what: str) -> bytes:
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
             usable = status.st_size <= LARGEST and not stat.S_ISCHR(status.st_mode)
-            data = file.read(LARGEST + 1) if usable else b""
+            data = _read(file, status.st_size) if usable else b""
     except OSError as error:
         raise BimetalError(
             f"the {what} {path} cannot be read: {error.strerror}",
