@@ -1,8 +1,6 @@
 """riscv-virt: its map, its device tree beside QEMU's, and how its harts begin."""
 
-import re
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,10 @@ from typing import Any
 import pytest
 
 from bimetal.accel.script import ScriptAccelerator
-from bimetal.backends.chars.null import NoChars
 from bimetal.boards import Machine
-from tests.host import need
+from tests.boards.still import Board, properties
 
 RAM = 0x8000_0000
-LIST = re.compile(r"(\S+) = (.*);")
 
 
 @pytest.fixture
@@ -27,59 +23,10 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Board:
-    """A machine that is powered on and does nothing."""
-
-    def __init__(self, **options: Any):
-        self.accelerator = ScriptAccelerator()
-        options = {"kernel_format": "raw", "serial": NoChars(), **options}
-        self.vm = Machine(accel=self.accelerator, **options)
-        self.vm.start()
-        self.registers = [dict(cpu.registers) for cpu in self.accelerator.cpus]
-
-    def tree(self) -> str:
-        need("dtc")
-        at = self.registers[0]["a1"]
-        size = struct.unpack(">I", self.vm.memory.read(at + 4, 4))[0]
-        blob = self.vm.memory.read(at, size)
-        command = ["dtc", "-I", "dtb", "-O", "dts", "-q"]
-        return subprocess.run(command, input=blob, capture_output=True, check=True).stdout.decode()
-
-
-def properties(text: str) -> dict[str, dict[str, str]]:
-    """The properties of each node of a device tree source, by path and name; references are
-    replaced by the path of the node that they lead to where they stand alone."""
-    nodes: dict[str, dict[str, str]] = {}
-    path: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if line.endswith("{"):
-            path += [name] if (name := line[:-1].strip().strip("/")) else []
-            nodes["/".join(path) or "/"] = {}
-        elif line.startswith("}"):
-            path = path[:-1]
-        elif match := LIST.fullmatch(line):
-            nodes["/".join(path) or "/"][match[1]] = match[2]
-        elif line.endswith(";") and not line.startswith("/dts"):
-            nodes["/".join(path) or "/"][line[:-1]] = ""
-    phandles = {p["phandle"]: name for name, p in nodes.items() if "phandle" in p}
-    for node in nodes.values():
-        for name in ("interrupt-parent", "regmap", "cpu"):
-            if name in node:
-                node[name] = phandles[node[name]]
-        if "interrupts-extended" in node:
-            words = node["interrupts-extended"].strip("<>").split()
-            node["interrupts-extended"] = " ".join(
-                phandles[f"<{word}>"] if index % 2 == 0 else str(int(word, 0))
-                for index, word in enumerate(words)
-            )
-        node.pop("phandle", None)
-    return nodes
-
-
 @pytest.fixture
 def board(request: pytest.FixtureRequest) -> Callable[..., Board]:
     def make(**options: Any) -> Board:
-        made = Board(**options)
+        made = Board("riscv-virt", "a1", **options)
         request.addfinalizer(made.vm.close)
         return made
 

@@ -77,6 +77,16 @@ class Shadow(Device):
         self.each[index] = int(written)
 
 
+class Darker(Shadow):
+    """One more register does not change what the family takes."""
+
+    MORE = Reg(0x20, size=8)
+
+
+def test_accesses_are_inherited() -> None:
+    assert Darker.access == Shadow.access == Access(sizes=(1, 2, 4))
+
+
 def test_a_write_to_a_part_keeps_what_the_device_says() -> None:
     shadow = Shadow()
     shadow.write(0x1, 1, 0xFF)

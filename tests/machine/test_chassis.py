@@ -79,13 +79,13 @@ def test_wires_that_do_not_fit(chassis: Chassis) -> None:
 
 
 def test_boards_have_names() -> None:
-    assert find_board("riscv-virt").isa == "riscv64"
+    assert find_board("riscv-virt")[0].isa == "riscv64"
     with pytest.raises(BimetalError, match="no board 'toaster'"):
         find_board("toaster")
     with pytest.raises(ValueError, match="two boards"):
         board("riscv-virt", isa="riscv64", max_cpus=1)(lambda m: None)
     assert "riscv-virt" in BOARDS
-    with pytest.raises(BimetalError, match=r"did you mean riscv-virt\? choose from"):
+    with pytest.raises(BimetalError, match=r"did you mean arm-virt or riscv-virt\? choose from"):
         find_board("virt")
 
 

@@ -46,14 +46,16 @@ def create(
     firmware_calls: bool,
     cpus: int,
     model: str = "",
+    hypervisor: bool = False,
     afterwards: bool = True,
 ) -> Accelerator:
     """The accelerator called ``accel`` for a machine of ``cpus`` CPUs of ``isa``.
 
     ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
     firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
-    several. ``afterwards``: what is hot at the end and was not translated in time is translated in
-    the background, for the next run.
+    several. With ``hypervisor`` CPUs have the mode of hypervisors, and start in it.
+    ``afterwards``: what is hot at the end and was not translated in time is translated in the
+    background, for the next run.
 
     Raises `BimetalError` if ``accel`` cannot run such a machine here.
     """
@@ -61,13 +63,14 @@ def create(
         "clock": clock,
         "firmware_calls": firmware_calls,
         "cpus": cpus,
+        "hypervisor": hypervisor,
         "afterwards": afterwards,
     }
     check_name(accel)
     if accel == "auto":
         return _best(isa, model, options)
     if accel == "kvm":
-        return _kvm(isa, model, cpus)
+        return _kvm(isa, model, options)
     return _engine(accel, isa, model, options)
 
 
@@ -99,7 +102,7 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     if isa == platform.machine():
         try:
             _load(KVM_CHECK)(isa)
-            return _kvm(isa, model, cast(int, options["cpus"]))
+            return _kvm(isa, model, options)
         except BimetalError as error:
             if not _engines_of(isa):
                 raise
@@ -115,9 +118,15 @@ def _engines_of(isa: str) -> list[str]:
     return list(ENGINES) if isa in INSTRUCTION_SETS else []
 
 
-def _kvm(isa: str, model: str, cpus: int) -> Accelerator:
+def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_host(isa)
-    return _load(KVM)(isa, cpus=cpus, model=model or "host")
+    if options["hypervisor"]:
+        raise BimetalError(
+            "KVM gives no CPU the mode of hypervisors",
+            f"leave virtualization away, or choose from {', '.join(_engines_of(isa)) or 'others'}",
+            ExitCode.UNAVAILABLE,
+        )
+    return _load(KVM)(isa, cpus=cast(int, options["cpus"]), model=model or "host")
 
 
 def _check_host(isa: str) -> None:

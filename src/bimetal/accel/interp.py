@@ -402,11 +402,12 @@ class InterpAccelerator:
         firmware_calls: bool = False,
         cpus: int = 1,
         model: str = "",
+        hypervisor: bool = False,
         afterwards: bool = False,
     ):
         """``afterwards`` is for accelerators that translate."""
         self.architecture = architecture(isa)
-        self._start = Start(0, firmware_calls, model or self.architecture.models[0])
+        self._start = Start(0, firmware_calls, model or self.architecture.models[0], hypervisor)
         self._clock = clock
         self.native = interpreter(self.architecture.isa, shared=cpus > 1)
         self._room = cpus

@@ -208,10 +208,18 @@ class JitAccelerator(InterpAccelerator):
         firmware_calls: bool = False,
         cpus: int = 1,
         model: str = "",
+        hypervisor: bool = False,
         afterwards: bool = False,
         policy: Policy | None = None,
     ):
-        super().__init__(isa, clock=clock, firmware_calls=firmware_calls, cpus=cpus, model=model)
+        super().__init__(
+            isa,
+            clock=clock,
+            firmware_calls=firmware_calls,
+            cpus=cpus,
+            model=model,
+            hypervisor=hypervisor,
+        )
         self._harts: list[JitCpu] = []
         self.conductor = Conductor(self.native, self._harts, policy or configured(), afterwards)
 

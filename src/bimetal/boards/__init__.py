@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from bimetal.boards.arm_virt import arm_virt
 from bimetal.boards.microvm import microvm
 from bimetal.boards.riscv_virt import riscv_virt
 from bimetal.machine.machine import Machine
 
-__all__ = ["Machine", "microvm", "riscv_virt"]
+__all__ = ["Machine", "arm_virt", "microvm", "riscv_virt"]

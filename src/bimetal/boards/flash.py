@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bimetal.backends.block.block import Block
+from bimetal.backends.block.block import SECTOR, Block
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.formats import QCOW2, RAW
+from bimetal.backends.block.memory import MemoryDisk
+from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.devices.flash.cfi import Geometry
@@ -16,11 +18,18 @@ __all__ = ["FLASH_BANKS", "flash_banks"]
 FLASH_BANKS = 2
 
 
-def flash_banks(m: Chassis, bank: Geometry) -> list[PFlash]:
-    """Both banks with the user's images, of which the first, for code, is not written to.
+def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> list[PFlash]:
+    """Both banks with the user's images, of which the first, for code, is not written to, and
+    holds ``firmware`` if there is some.
 
     Raises `BimetalError` for images that do not fit.
     """
+    if firmware is not None and m.config.flash:
+        raise BimetalError(
+            "a bios and flash images would lie in the same flash",
+            "leave the bios away, or give it as the first flash image",
+            ExitCode.USAGE,
+        )
     if len(m.config.flash) > FLASH_BANKS:
         raise BimetalError(
             f"{len(m.config.flash)} flash images do not fit into this board",
@@ -32,6 +41,8 @@ def flash_banks(m: Chassis, bank: Geometry) -> list[PFlash]:
         for number in range(FLASH_BANKS):
             path = m.config.flash[number] if number < len(m.config.flash) else None
             image = open_flash(path, bank.size, readonly=number == 0) if path else None
+            if firmware is not None and number == 0:
+                image = MemoryDisk(_whole_sectors(firmware), readonly=True)
             banks.append(PFlash(bank, image))
     except BimetalError:
         for each in banks:
@@ -52,3 +63,8 @@ def open_flash(path: str, size: int, *, readonly: bool) -> Block:
             ExitCode.DATA,
         )
     return image
+
+
+def _whole_sectors(data: bytes) -> bytes:
+    """``data`` and, up to the end of a sector, what erased flash holds."""
+    return data.ljust(align_up(len(data), SECTOR), b"\xff")

@@ -36,6 +36,8 @@ class RiscvBoot:
     """Start of a board whose RAM begins at ``ram_at``, whose reset ROM is ``rom`` at ``rom_at``,
     and whose first flash bank lies at ``flash_at``."""
 
+    hypervisor = False
+
     def __init__(
         self,
         chassis: Chassis,

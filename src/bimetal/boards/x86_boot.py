@@ -62,7 +62,7 @@ class X86Boot:
     ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `build_tables`.
     """
 
-    firmware_calls = False
+    firmware_calls = hypervisor = False
     moved: Mapping[str, int] = {}
 
     def __init__(self, chassis: Chassis, power: Power, devices: list[AcpiDevice], century: int):

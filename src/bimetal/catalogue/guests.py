@@ -127,6 +127,17 @@ GUESTS = Catalogue(
             download="5 MB",
         ),
         Guest(
+            name="debian-arm64",
+            summary="Debian 13's kernel and a busybox shell",
+            architecture="arm64",
+            suite="trixie",
+            board="arm-virt",
+            packages=("linux-image-arm64", "busybox-static"),
+            files={"kernel": LINUX, "initrd": BUSYBOX},
+            append="console=ttyAMA0",
+            download="100 MB",
+        ),
+        Guest(
             name="debian-cloud-amd64",
             summary="Debian 13's cloud kernel and a busybox shell",
             architecture="amd64",

@@ -30,7 +30,7 @@ from bimetal.cli.trees import Trees, tree_options
 __all__ = ["command"]
 
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
-BOARDS = {"riscv64": "riscv-virt", "x86_64": "microvm"}
+BOARDS = {"riscv64": "riscv-virt", "aarch64": "arm-virt", "x86_64": "microvm"}
 DEFAULT_BOARD = "riscv-virt"
 DEFAULT_MEMORY = "512M"
 STANDARD_INPUT = 0
@@ -56,7 +56,11 @@ class Software:
 
 @click.command("run", cls=OnceEach)
 @click.argument("guest", required=False)
-@click.option("--board", metavar="NAME", help="The machine's board [the guest's, or riscv-virt].")
+@click.option(
+    "--board",
+    metavar="NAME[,OPTION=VALUE]",
+    help="The machine's board [the guest's, or riscv-virt].",
+)
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
 @click.option(
     "-m",
@@ -242,11 +246,11 @@ def check_guest(name: str, given: Software) -> None:
             f"to boot it: bimetal run --kernel {name}",
             ExitCode.USAGE,
         )
-    boards, own = Machine.boards(), GUESTS[name].board
-    if given.board in boards and boards[given.board] != boards[own] and not given.kernel:
+    boards, own, named = Machine.boards(), GUESTS[name].board, given.board.split(",")[0]
+    if named in boards and boards[named] != boards[own] and not given.kernel:
         fitting = ", ".join(each for each, isa in boards.items() if isa == boards[own])
         raise BimetalError(
-            f"{name} is for {boards[own]}, and the board {given.board} is {boards[given.board]}",
+            f"{name} is for {boards[own]}, and the board {named} is {boards[named]}",
             f"leave the board away, or choose from {fitting}",
             ExitCode.USAGE,
         )

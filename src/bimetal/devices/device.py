@@ -54,6 +54,7 @@ class Device:
     access: Access = ANY
     saved: ClassVar[tuple[str, ...]] = ()
 
+    _says_access: ClassVar[bool] = False
     _declared: ClassVar[dict[str, Declaration]] = {}
     _outputs: ClassVar[dict[str, Out[Any] | Outs]] = {}
     _registers: ClassVar[dict[int, RegPort]] = {}
@@ -68,7 +69,9 @@ class Device:
         cls._ports = tuple(ports)
         cls._registers = {d.offset: port for d, port in ports if isinstance(port, RegPort)}
         cls._arrays = tuple(port for _, port in ports if isinstance(port, ArrayPort))
-        if "access" not in vars(cls) and cls._declared:
+        if "access" in vars(cls):
+            cls._says_access = True
+        elif not cls._says_access and cls._declared:
             cls.access = _access_of(cls._declared.values())
 
     def __init__(self) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import format_size
 from bimetal.firmware import elf
 from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.linux_image import ARM64_IMAGE, RISCV_IMAGE, LinuxImage, load_linux_image
@@ -18,7 +20,16 @@ from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.recognise import no_program, what_else
 from bimetal.firmware.unpack import ARM_BOARD, RISCV_BOARD, Target, Unpacked, unpack
 
-__all__ = ["ARM64", "RISCV", "Kernel", "Processor", "load_firmware", "load_kernel", "load_raw"]
+__all__ = [
+    "ARM64",
+    "RISCV",
+    "Kernel",
+    "Processor",
+    "load_firmware",
+    "load_kernel",
+    "load_raw",
+    "read_firmware",
+]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,30 @@ def load_firmware(path: str, processor: Processor, room: MemoryRoom, home: int) 
     if what_else(found.data):
         raise no_program(found.data, name, "firmware", "give a raw binary, or an ELF file")
     return _raw(name, found.data, home)
+
+
+def read_firmware(path: str, processor: Processor, limit: int) -> bytes:
+    """The firmware at ``path``, a raw binary, packed or not, of ``limit`` bytes at most.
+
+    Raises `BimetalError` for what is clearly something else.
+    """
+    name = f"the bios {path}"
+    data = unpack(read_file(path, "bios"), name, processor.target, limit).data
+    if is_elf(data):
+        raise BimetalError(
+            f"{name} is an ELF file, and this board runs firmware from its flash",
+            "make a raw binary of it as with objcopy -O binary, or give it as kernel",
+            ExitCode.DATA,
+        )
+    if what_else(data):
+        raise no_program(data, name, "firmware", "give a raw binary")
+    if len(data) > limit:
+        raise BimetalError(
+            f"{name} has {format_size(len(data))}, the flash {format_size(limit)}",
+            "give a smaller one",
+            ExitCode.DATA,
+        )
+    return data
 
 
 def load_raw(path: str, what: str, address: int) -> Program:

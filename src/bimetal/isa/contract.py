@@ -108,11 +108,12 @@ class Hooks:
 class Start:
     """What a vCPU is to be after reset: the number ``index`` of the machine, of a processor
     ``model``; with ``firmware_calls`` it enters the kernel's mode as firmware would, and calls of
-    firmware come out."""
+    firmware come out; with ``hypervisor`` it has a hypervisor's mode, and enters that."""
 
     index: int
     firmware_calls: bool = False
     model: str = ""
+    hypervisor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

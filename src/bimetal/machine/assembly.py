@@ -44,15 +44,17 @@ class Engine:
         """What was asked for."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
-    def make(self, isa: str, clock: Clock, firmware_calls: bool, cpus: int) -> Accelerator:
-        """The accelerator. Raises `BimetalError` if it cannot run such a machine here."""
+    def make(self, isa: str, clock: Clock, boot: Boot, cpus: int) -> Accelerator:
+        """The accelerator for CPUs that start as ``boot`` says. Raises `BimetalError` if it cannot
+        run such a machine here."""
         if not isinstance(self.accel, str):
             return self.accel
         return create(
             self.accel,
             isa,
             clock=clock,
-            firmware_calls=firmware_calls,
+            firmware_calls=boot.firmware_calls,
+            hypervisor=boot.hypervisor,
             cpus=cpus,
             model=self.model,
             afterwards=self.afterwards,
@@ -118,9 +120,7 @@ class Assembly:
 
     def _with_cpus(self, chassis: Chassis) -> Runner:
         boot = _boot(self.board, chassis)
-        accel = self.engine.make(
-            self.board.isa, chassis.clock, boot.firmware_calls, chassis.config.cpus
-        )
+        accel = self.engine.make(self.board.isa, chassis.clock, boot, chassis.config.cpus)
         try:
             return Runner(chassis, boot, accel, self._world, self._service)
         except BaseException:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
@@ -15,12 +15,30 @@ __all__ = ["BOARDS", "Board", "board", "find_board"]
 @dataclass(frozen=True)
 class Board:
     """A kind of machine: ``build`` puts it together; ``isa`` is that of its CPUs, by the name that
-    `platform.machine` has for it."""
+    `platform.machine` has for it. ``options`` are what can be said of it in ``NAME,OPTION=VALUE``:
+    the values that each may have, the usual one first."""
 
     name: str
     isa: str
     max_cpus: int
     build: Callable[[Chassis], None]
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def check(self, given: Mapping[str, str]) -> None:
+        """Raise `BimetalError` for an option, or a value of one, that the board does not have."""
+        for name, value in given.items():
+            if name not in self.options:
+                raise BimetalError(
+                    f"the board {self.name} has no option {name!r}",
+                    choose_from(name, self.options) if self.options else "leave it away",
+                    ExitCode.USAGE,
+                )
+            if value not in self.options[name]:
+                raise BimetalError(
+                    f"the option {name} of the board {self.name} cannot be {value!r}",
+                    choose_from(value, self.options[name]),
+                    ExitCode.USAGE,
+                )
 
 
 BOARDS: dict[str, Board] = {}
@@ -28,15 +46,19 @@ BOARDS: dict[str, Board] = {}
 
 
 def board(
-    name: str, *, isa: str, max_cpus: int
+    name: str,
+    *,
+    isa: str,
+    max_cpus: int,
+    options: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Chassis], None]], Callable[[Chassis], None]]:
     """Declare the function below as the board ``name``, perhaps again: a notebook's cell, say, that
-    is run once more. ValueError if another function has that name."""
+    is run once more. The rest is as in `Board`. ValueError if another function has that name."""
 
     def declare(build: Callable[[Chassis], None]) -> Callable[[Chassis], None]:
         if name in BOARDS and _place(BOARDS[name].build) != _place(build):
             raise ValueError(f"two boards are called {name}")
-        BOARDS[name] = Board(name, isa, max_cpus, build)
+        BOARDS[name] = Board(name, isa, max_cpus, build, options or {})
         return build
 
     return declare
@@ -46,12 +68,38 @@ def _place(build: Callable[[Chassis], None]) -> tuple[str, str]:
     return build.__module__, build.__qualname__
 
 
-def find_board(name: str) -> Board:
-    """The board ``name``. Raises `BimetalError` that lists those that there are."""
+def find_board(text: str) -> tuple[Board, dict[str, str]]:
+    """The board in ``NAME`` or ``NAME,OPTION=VALUE,...``, and the options that are given.
+
+    Raises `BimetalError` that lists those that there are, or says what is wrong with an option.
+    """
+    name, options = _split(text)
     if name not in BOARDS:
         raise BimetalError(
             f"there is no board {name!r}",
             choose_from(name, sorted(BOARDS)),
             ExitCode.USAGE,
         )
-    return BOARDS[name]
+    BOARDS[name].check(options)
+    return BOARDS[name], options
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    name, *settings = text.split(",")
+    options: dict[str, str] = {}
+    for setting in settings:
+        option, equals, value = setting.partition("=")
+        if not option or not equals:
+            raise BimetalError(
+                f"{setting!r} is no option of a board",
+                f"write it as in {name},OPTION=VALUE",
+                ExitCode.USAGE,
+            )
+        if option in options:
+            raise BimetalError(
+                f"the option {option} of the board {name} is given twice",
+                "give it once",
+                ExitCode.USAGE,
+            )
+        options[option] = value
+    return name, options

@@ -34,6 +34,9 @@ class Boot(Protocol):
     firmware_calls: bool
     """Whether calls to firmware come to `call` instead of trapping into the guest."""
 
+    hypervisor: bool
+    """Whether CPUs have the mode of hypervisors, and start in it."""
+
     moved: Mapping[str, int]
     """How far programs lie from where they were linked, by path, once they are loaded."""
 
@@ -122,6 +125,8 @@ class Chassis:
         self.controller: InterruptController | None = None
         """The accelerator, once there is one, if it models the interrupt controller."""
         self.needs_controller = False
+        self.power_button: Callable[[], None] | None = None
+        """Presses the button that asks a system to switch off, if the board has one."""
 
     # Verbs
 

@@ -70,6 +70,8 @@ class Config:
     dtb_overlays: tuple[str, ...] = ()
     reboot: bool = True
     semihosting: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    """Of the board, those that were given."""
     disks: list[Disk] = field(default_factory=list)
 
     def check(self, max_cpus: int) -> None:

@@ -59,7 +59,7 @@ def still_runs(seconds: float) -> TimedOut:
 
 
 class Machine:
-    """A machine of the board called ``board``.
+    """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
     ``initrd`` and ``bios`` are paths, ``flash`` those of flash images. ``kernel_format`` is
@@ -104,7 +104,7 @@ class Machine:
         afterwards: bool = True,
         clock: Clock | None = None,
     ):
-        self._board = find_board(board)
+        self._board, options = find_board(board)
         self.config = Config(
             memory=memory_size(memory),
             cpus=cpus,
@@ -118,6 +118,7 @@ class Machine:
             dtb_overlays=tuple(fspath(path) for path in dtb_overlays),
             reboot=reboot,
             semihosting=semihosting,
+            options=options,
         )
         self.config.check(self._board.max_cpus)
         engine = Engine(accel, cpu_model, afterwards)
@@ -211,6 +212,20 @@ class Machine:
         runner = self._built()
         with self._world.lock:
             runner.ask(Shutdown(ShutdownKind.RESET))
+
+    def press_power_button(self) -> None:
+        """Press the button that asks the guest to switch itself off in good order; what becomes of
+        that is the guest's matter. Raises `BimetalError` if the board has no such button."""
+        runner = self._built()
+        press = runner.chassis.power_button
+        if press is None:
+            raise BimetalError(
+                f"the board {self.board} has no power button",
+                "have the guest switch off, or call stop()",
+                ExitCode.USAGE,
+            )
+        with runner.locked():
+            press()
 
     def pause(self) -> None:
         """Stop CPUs and time until `resume`; before `start`, let it begin so. Idempotent."""
@@ -367,7 +382,7 @@ class Machine:
 
         Raises `BimetalError` if ``accel`` cannot run the board here.
         """
-        return models(accel, find_board(board).isa)
+        return models(accel, find_board(board)[0].isa)
 
     def start_profile(self, symbols: Sequence[Path] = ()) -> None:
         """Begin to sample where the guest executes; `profile` tells. Before or after `start`.

@@ -121,8 +121,10 @@ class Vcpu:
         self.wake.set()
 
     def reset(self) -> None:
-        """Reset the CPU, while it does not run; what drives its inputs goes on driving them."""
+        """Reset the CPU, while it does not run; what drives its inputs goes on driving them, and
+        its own outputs are low. Call with the lock held."""
         self.cpu.reset()
+        self.around.outputs(self, 0)
         for line, level in self._levels.items():
             self.cpu.set_line(line, level)
 

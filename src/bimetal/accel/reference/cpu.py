@@ -164,9 +164,10 @@ class Reference:
         firmware_calls: bool = False,
         cpus: int = 1,
         model: str = "",
+        hypervisor: bool = False,
     ):
         self._architecture, self._clock = architecture(isa), clock
-        self._start = Start(0, firmware_calls, model or self._architecture.models[0])
+        self._start = Start(0, firmware_calls, model or self._architecture.models[0], hypervisor)
         self._memory = Memory()
 
     def add_cpu(self, index: int) -> ReferenceCpu:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
+from .insns.exceptions import BY_HVC, BY_SMC
 from .syndromes import EL1, EL2
 from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL
 
@@ -23,11 +24,13 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("vmpidr", 0, MPIDR_ONE | cluster << 8 | number)
     state.set("midr", 0, MIDR)
     state.set("vpidr", 0, MIDR)
-    state.set("el", 0, EL1)
+    state.set("el", 0, EL2 if start.hypervisor else EL1)
+    state.set("el2_there", 0, int(start.hypervisor))
     state.set("spsel", 0, 1)
     state.set("daif", 0, 15)
     state.set("hcr", 0, 1 << 31)
-    state.set("firmware_calls", 0, int(start.firmware_calls))
+    if start.firmware_calls:
+        state.set("firmware_calls", 0, BY_SMC if start.hypervisor else BY_HVC)
     for level in (EL1, EL2):
         state.set("sctlr_el", level, 0x30D0_0800 if level == EL1 else 0x30C5_0830)
 

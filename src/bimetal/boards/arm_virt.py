@@ -1,0 +1,133 @@
+"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI.
+
+00000000  flash, 2 banks of 64 MiB  09010000  real-time clock
+08000000  GIC distributor           09020000  fw_cfg
+08010000  GIC CPU interface         09030000  GPIO, with the power key
+08020000  GICv2m                    0a000000  virtio-mmio, 32 slots
+09000000  serial port               40000000  RAM
+
+Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 7 the GPIO, 16 to 47 virtio,
+48 to 111 messages. Virtio devices take the slots from the last one on, as there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import GIB, MIB, format_size
+from bimetal.boards.arm_boot import ArmBoot
+from bimetal.boards.arm_lines import FIQ, IRQ, TIMER_PPIS
+from bimetal.boards.arm_tree import LEVEL, PERIPHERAL_HZ, POWER_LINE, Controller, describe_board
+from bimetal.boards.flash import flash_banks
+from bimetal.boards.slots import virtio_devices
+from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.devices.flash.cfi import Geometry
+from bimetal.devices.gpio.pl061 import Pl061
+from bimetal.devices.irq.gic.v2_cpu import Gicv2CpuInterface
+from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
+from bimetal.devices.irq.gic.v2m import Gicv2m
+from bimetal.devices.power.button import PushButton
+from bimetal.devices.rtc.pl031 import Pl031
+from bimetal.devices.serial.pl011 import Pl011
+from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.firmware.kernel import ARM64, read_firmware
+from bimetal.machine.board import board
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import NO_BIOS
+
+__all__ = ["arm_virt"]
+
+MAX_CPUS = 8
+MOST_MEMORY = 255 * GIB
+VIRTIO_SLOTS = 32
+FLASH_BANK = Geometry(size=64 * MIB)
+FLASH, RAM = 0, 0x4000_0000
+DISTRIBUTOR, CPU_INTERFACE, MESSAGES = 0x800_0000, 0x801_0000, 0x802_0000
+CONTROLLER_SIZE = 0x1_0000
+SPIS = 256
+FIRST_MESSAGE, MESSAGE_COUNT = 48, 64
+"""SPIs, counted from 0, that messages raise."""
+
+
+@board("arm-virt", isa="aarch64", max_cpus=MAX_CPUS, options={"virtualization": ("off", "on")})
+def arm_virt(m: Chassis) -> None:
+    """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
+    if m.config.memory > MOST_MEMORY:
+        raise BimetalError(
+            f"a memory of {format_size(m.config.memory)} is too much for this board",
+            f"give it at most {format_size(MOST_MEMORY)}",
+            ExitCode.USAGE,
+        )
+    m.ram(at=RAM)
+    gic, controller = gicv2(m)
+    m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
+    m.add(Pl031(m.clock), at=0x901_0000, irq=gic[34])
+    fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
+    fw_cfg.add(Item.CPUS, m.config.cpus)
+    fw_cfg.add(Item.MAX_CPUS, m.config.cpus)
+    gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])
+    m.power_button = PushButton(m.clock, gpio[POWER_LINE]).press
+    for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
+        slot = VIRTIO_SLOTS - 1 - number
+        m.add(
+            VirtioMmio(device, m.space, m.defer),
+            at=0xA00_0000 + VirtioMmio.mmio_size * slot,
+            irq=gic[32 + 16 + slot],
+        )
+    for number, bank in enumerate(flash_banks(m, FLASH_BANK, firmware(m))):
+        m.add(bank, at=FLASH + number * FLASH_BANK.size)
+    hypervisor = m.config.options.get("virtualization") == "on"
+    describe = partial(
+        describe_board,
+        m,
+        RAM,
+        controller,
+        firmware_calls=m.config.bios != NO_BIOS,
+        hypervisor=hypervisor,
+    )
+    m.start_with(
+        ArmBoot(
+            m,
+            ram_at=RAM,
+            flash_at=FLASH,
+            fw_cfg=fw_cfg,
+            describe=describe,
+            hypervisor=hypervisor,
+        )
+    )
+
+
+def gicv2(m: Chassis) -> tuple[Gicv2Distributor, Controller]:
+    """A GICv2 with a frame for messages; what the device tree says of it."""
+    cpus = range(m.config.cpus)
+    gic = m.add(Gicv2Distributor(len(cpus), SPIS, m.initiator), at=DISTRIBUTOR)
+    m.add(
+        Gicv2CpuInterface(gic),
+        at=CPU_INTERFACE,
+        irq=[m.line(cpu, IRQ) for cpu in cpus],
+        fiq=[m.line(cpu, FIQ) for cpu in cpus],
+    )
+    first = 32 + FIRST_MESSAGE
+    messages = m.add(
+        Gicv2m(first, MESSAGE_COUNT),
+        at=MESSAGES,
+        spis=[gic[first + number] for number in range(MESSAGE_COUNT)],
+    )
+    for cpu in cpus:
+        for output, interrupt in enumerate(TIMER_PPIS):
+            m.wire_output(cpu, output, gic.private(cpu, interrupt))
+    everybody = (1 << len(cpus)) - 1
+    return gic, Controller(
+        "arm,cortex-a15-gic",
+        (DISTRIBUTOR, CONTROLLER_SIZE, CPU_INTERFACE, CONTROLLER_SIZE),
+        (messages,),
+        flags=everybody << 8 | LEVEL,
+    )
+
+
+def firmware(m: Chassis) -> bytes | None:
+    """The user's ``bios``, for the first flash bank. Raises `BimetalError`."""
+    if m.config.bios in (None, NO_BIOS):
+        return None
+    return read_firmware(str(m.config.bios), ARM64, FLASH_BANK.size)
