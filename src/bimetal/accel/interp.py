@@ -13,19 +13,11 @@ from dataclasses import replace
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
-from ..codegen.builder import COUNTERS, LEAVE, TRAPPED
+from ..codegen.builder import COUNTERS, LEAVE
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
-from ..codegen.layout import (
-    MEMORY_SLOTS,
-    OPERANDS,
-    PAGE,
-    PAGE_COPY,
-    PAGE_RECORDS,
-)  # fmt: skip
+from ..codegen.layout import MEMORY_SLOTS
 from ..codegen.policy import USUAL
-from ..ir.access import Access
-from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
 from ..isa.contract import Architecture, Start
 from ..isa.names import architecture
@@ -42,10 +34,10 @@ from ..seam import (
     ShootDown,
     Stuck,
 )  # fmt: skip
+from .fallback import execute_in_python, word_of
 from .hart_state import HartState, anonymous
 from .reference.memory import Memory
 from .reference.outside import Onlooker, SeenMemory, read_register, translate, write_register
-from .reference.single import evaluate_insn
 from .sampler import Sampler
 from .saved import Saved
 
@@ -56,22 +48,6 @@ _KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING = 
     LEAVE.index,
     ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting"),
 )
-
-
-class _NoMemory:
-    """Only instructions between registers are handed to the reference."""
-
-    def load(self, address: int, access: Access) -> int:
-        raise NotImplementedError(f"a load from {address:#x} by the reference")
-
-    def store(self, address: int, value: int, access: Access) -> None:
-        raise NotImplementedError(f"a store to {address:#x} by the reference")
-
-    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        raise NotImplementedError(f"an atomic access to {address:#x} by the reference")
-
-
-_NO_MEMORY = _NoMemory()
 
 
 def _closed(address: int) -> None:
@@ -189,32 +165,10 @@ class InterpCpu:
 
     def _by_reference(self) -> None:
         """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
-        state, isa = self.state, self._architecture.isa
-        decoded = isa.decode(self._word(state.words[self._args]))
-        assert decoded is not None
-        floating = self._environment()
-        try:
-            pc = evaluate_insn(decoded, state, _NO_MEMORY, state.get("pc"), floating)
-        except Trap as trap:
-            state.set("pending", 0, TRAPPED)
-            state.set("trap_cause", 0, trap.cause)
-            state.set("trap_value", 0, trap.value)
-            return
-        self._set_flags(floating)
-        state.set("pc", 0, pc)
-        state.set("budget", 0, (state.get("budget") - 1) & (1 << 64) - 1)
-
-    def _word(self, record: int) -> int:
-        """The instruction that a record was decoded from."""
-        layout = self.state.layout
-        page, rest = divmod(record - self.state.get("arena_start"), layout.page_bytes)
-        offset = (rest - PAGE_RECORDS) // layout.scale
-        start = page * layout.page_bytes
-        if offset + layout.isa.fetch > PAGE:  # it may go on in the page that follows
-            side = start + PAGE_RECORDS + (layout.records - 1) * layout.record + OPERANDS
-            return int.from_bytes(self._arena[side : side + layout.isa.fetch], "little")
-        code = start + PAGE_COPY + offset
-        return int.from_bytes(self._arena[code : code + layout.isa.fetch], "little")
+        state, floating = self.state, self._environment()
+        word = word_of(state, self._arena, state.words[self._args])
+        if execute_in_python(self._architecture.isa, word, state, floating):
+            self._set_flags(floating)
 
     def kick(self) -> None:
         """See `Cpu.kick`."""

@@ -1,0 +1,63 @@
+"""Instructions that native code leaves to Python: those between registers that no host can do."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+
+from ..codegen.builder import TRAPPED
+from ..codegen.layout import OPERANDS, PAGE, PAGE_COPY, PAGE_RECORDS
+from ..ir.access import Access
+from ..ir.evaluate import Trap
+from ..ir.softfloat import Environment
+from ..isa.describe import Isa
+from .hart_state import HartState
+from .reference.single import evaluate_insn
+
+__all__ = ["execute_in_python", "word_of"]
+
+
+class _NoMemory:
+    """Only instructions between registers are left to Python."""
+
+    def load(self, address: int, access: Access) -> int:
+        raise NotImplementedError(f"a load from {address:#x} by the reference")
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        raise NotImplementedError(f"a store to {address:#x} by the reference")
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        raise NotImplementedError(f"an atomic access to {address:#x} by the reference")
+
+
+_NO_MEMORY = _NoMemory()
+
+
+def execute_in_python(isa: Isa, word: int, state: HartState, floating: Environment) -> bool:
+    """Execute the instruction ``word`` at ``pc``; False if it traps, which the state then says.
+    ``floating`` takes the flags that it raises."""
+    decoded = isa.decode(word)
+    assert decoded is not None
+    try:
+        pc = evaluate_insn(decoded, state, _NO_MEMORY, state.get("pc"), floating)
+    except Trap as trap:
+        state.set("pending", 0, TRAPPED)
+        state.set("trap_cause", 0, trap.cause)
+        state.set("trap_value", 0, trap.value)
+        return False
+    state.set("pc", 0, pc)
+    state.set("budget", 0, (state.get("budget") - 1) & (1 << 64) - 1)
+    return True
+
+
+def word_of(state: HartState, arena: mmap.mmap, record: int) -> int:
+    """The instruction that a record in the ``arena`` was decoded from."""
+    layout = state.layout
+    page, rest = divmod(record - state.get("arena_start"), layout.page_bytes)
+    offset = (rest - PAGE_RECORDS) // layout.scale
+    start = page * layout.page_bytes
+    if offset + layout.isa.fetch > PAGE:  # it may go on in the page that follows
+        side = start + PAGE_RECORDS + (layout.records - 1) * layout.record + OPERANDS
+        return int.from_bytes(arena[side : side + layout.isa.fetch], "little")
+    code = start + PAGE_COPY + offset
+    return int.from_bytes(arena[code : code + layout.isa.fetch], "little")
