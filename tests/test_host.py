@@ -43,14 +43,3 @@ def test_where_everything_should_be_there_it_is_a_failure(
     monkeypatch.setattr(host, "_complete", True)
     with pytest.raises(pytest.fail.Exception, match="dtc is not installed"):
         host.need("dtc")
-
-
-def test_no_test_has_a_way_of_its_own_to_miss_a_program() -> None:
-    wrong = [
-        f"{path.relative_to(ROOT)}:{number} {line.strip()}"
-        for path in sorted((ROOT / "tests").rglob("*.py"))
-        if path.name not in ("host.py", "test_host.py")
-        for number, line in enumerate(path.read_text().splitlines(), start=1)
-        if "skip" in line and re.search(r"which\(|installed|needs|importorskip", line)
-    ]
-    assert not wrong, "use tests.host:\n" + "\n".join(wrong)

@@ -261,3 +261,14 @@ def test_the_front_is_small_and_complete() -> None:
 def test_every_file_says_what_it_is(path: Path) -> None:
     tree = tree_of(path)
     assert not defines_something(tree) or ast.get_docstring(tree), "no docstring"
+
+
+def test_no_test_has_a_way_of_its_own_to_miss_a_program() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number} {line.strip()}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if path.name not in ("host.py", "test_host.py", "test_layers.py")
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if "skip" in line and any(word in line for word in ("which(", "installed", "importorskip"))
+    ]
+    assert not wrong, "use tests.host:\n" + "\n".join(wrong)

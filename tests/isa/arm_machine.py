@@ -22,7 +22,7 @@ from bimetal.seam import Accelerator, Cpu, Exit, FirmwareCall, Halt, Kicked, Mem
 
 __all__ = ["ASSEMBLER", "BASE", "ENGINES", "Run", "assemble"]
 
-ASSEMBLER = shutil.which("aarch64-linux-gnu-as")
+ASSEMBLER = "aarch64-linux-gnu-as"
 LINKER = shutil.which("aarch64-linux-gnu-ld")
 BASE, SIZE = 0x4000_0000, 0x40_0000
 ENGINES = ("reference", "interp", "everything", "optimise,forget")
@@ -32,7 +32,6 @@ def assemble(source: str, folder: Path) -> bytes:
     """The program's bytes, for the start of memory; its first instruction is where it begins."""
     text, made, linked = (folder / name for name in ("a.s", "a.o", "a.elf"))
     text.write_text(source)
-    assert ASSEMBLER
     assert LINKER
     subprocess.run([ASSEMBLER, "-march=armv8.6-a", "-o", made, text], check=True)
     subprocess.run([LINKER, "-Ttext", hex(BASE), "-e", hex(BASE), "-o", linked, made], check=True)

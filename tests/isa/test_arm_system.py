@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import programs
+
 from .arm_machine import ASSEMBLER, BASE, ENGINES, run
 
 pytestmark = [
-    pytest.mark.skipif(ASSEMBLER is None, reason="needs binutils-aarch64-linux-gnu"),
+    programs(ASSEMBLER),
     pytest.mark.parametrize("engine", ENGINES),
 ]
 

@@ -21,6 +21,7 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.raw import RawImage
 from bimetal.base.errors import BimetalError
+from tests.host import need
 
 KIB, MIB = 1 << 10, 1 << 20
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bimetal.__file__).parents[1])}
@@ -340,12 +341,10 @@ def test_what_was_flushed_outlives_kill_9_and_the_lock_does_not(path: Path) -> N
 
 @pytest.fixture
 def loop_device(path: Path) -> Iterator[str]:
-    try:
-        found = subprocess.run(
-            ["losetup", "--find", "--show", str(path)], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        pytest.skip("no losetup")
+    need("losetup")
+    found = subprocess.run(
+        ["losetup", "--find", "--show", str(path)], capture_output=True, text=True, check=False
+    )
     device = found.stdout.strip()
     if found.returncode or not Path(device).exists() or not stat.S_ISBLK(os.stat(device).st_mode):
         pytest.skip("no loop devices here")
