@@ -61,6 +61,8 @@ def test_a_register_that_is_not_there_names_those_that_are_near(cpu: CpuView) ->
     with pytest.raises(AttributeError) as caught:
         _ = cpu.pcc
     assert str(caught.value) == message
+    with pytest.raises(KeyError, match="registers have names, and no 5"):
+        cpu[5]  # type: ignore[index]
     with pytest.raises(AttributeError, match=r"CPU 0 has no register 'eflags'$"):
         _ = cpu.eflags
 
@@ -213,6 +215,9 @@ def test_devices_by_name(vm: Machine) -> None:
     assert len(vm.devices) == len(list(vm))
     assert repr(vm.devices["uart@10000000"]) == "<Ns16550a uart@10000000>"
     assert repr(vm.devices).startswith("<devices: test@100000, clint@2000000")
+    assert 5 not in vm
+    with pytest.raises(KeyError, match="devices have names, and no 5"):
+        vm[5]  # type: ignore[index]
 
 
 def test_devices_by_class(vm: Machine) -> None:
@@ -226,6 +231,7 @@ def test_devices_by_class(vm: Machine) -> None:
         vm.device(VirtioMmio, "uart")
     with pytest.raises(KeyError, match="no device is a ScriptCpu"):
         vm.device(ScriptCpu)
+    assert vm.device("uart@10000000").LSR == uart.LSR
 
 
 def test_what_a_virtio_slot_carries(vm: Machine) -> None:

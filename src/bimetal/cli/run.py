@@ -159,6 +159,10 @@ def command(
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
 
+    \b
+    bimetal run debian-riscv64 --cpus 2 --memory 1G
+    bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
+
     The exit code is the one with which the guest switches off. On a terminal Ctrl-A x ends the
     machine and Ctrl-A h tells the other keys; Ctrl-C goes to the guest.
     """

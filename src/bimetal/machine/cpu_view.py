@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import index as integer
 
 from bimetal.base.near import did_you_mean
@@ -44,18 +45,12 @@ class CpuView:
         return tuple(self._vcpu.cpu.register_names)
 
     def __getitem__(self, name: str) -> int:
-        with self._runner.held():
-            try:
-                return self._vcpu.cpu.read_register(name)
-            except KeyError:
-                raise KeyError(self._unknown(name)) from None
+        with self._named(name):
+            return self._vcpu.cpu.read_register(name)
 
     def __setitem__(self, name: str, value: int) -> None:
-        with self._runner.held():
-            try:
-                self._vcpu.cpu.write_register(name, integer(value))
-            except KeyError:
-                raise KeyError(self._unknown(name)) from None
+        with self._named(name):
+            self._vcpu.cpu.write_register(name, integer(value))
 
     def __contains__(self, name: object) -> bool:
         return name in self.registers
@@ -95,6 +90,15 @@ class CpuView:
                 return f"<CPU {self.index}: {name} {self[name]:#x}{state}>"
         return f"<CPU {self.index}{state}>"
 
-    def _unknown(self, name: str) -> str:
-        hint = did_you_mean(name, self.registers)
-        return f"CPU {self.index} has no register {name!r}" + (f": {hint}" if hint else "")
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """The machine stands still, and a KeyError inside is one that tells what there is."""
+        if not isinstance(name, str):
+            raise KeyError(f"registers have names, and no {name!r}")
+        with self._runner.held():
+            try:
+                yield
+            except KeyError:
+                hint = did_you_mean(name, self.registers)
+                what = f"CPU {self.index} has no register {name!r}" + f": {hint}" * bool(hint)
+                raise KeyError(what) from None

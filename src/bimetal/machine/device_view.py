@@ -93,6 +93,8 @@ class Devices(Mapping[str, Any]):
         self._runner = runner
 
     def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str):
+            raise KeyError(f"devices have names, and no {name!r}")
         return DeviceView(self._runner, self._runner.chassis.device(name))
 
     def __iter__(self) -> Iterator[str]:

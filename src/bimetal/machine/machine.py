@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from os import PathLike, fsdecode, fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.choose import open_chars
@@ -324,12 +324,15 @@ class Machine:
         """The devices by name: a mapping whose values are those of ``vm[name]``."""
         return Devices(self._built())
 
-    def device(self, kind: type[AnyDevice], name: str = "") -> AnyDevice:
+    @overload
+    def device(self, kind: str) -> Any: ...
+    @overload
+    def device(self, kind: type[AnyDevice], name: str = "") -> AnyDevice: ...
+    def device(self, kind: type[AnyDevice] | str, name: str = "") -> Any:
         """The device of the class ``kind``, as in ``vm.device(Ns16550a).LSR``; of several, that
-        called ``name``. It is used under the machine's lock, see `DeviceView`. KeyError if there
-        is not exactly one."""
-        device: AnyDevice = Devices(self._built()).one(kind, name)
-        return device
+        called ``name``. A name alone will do, as in ``vm[name]``. It is used under the machine's
+        lock, see `DeviceView`. KeyError if there is not exactly one."""
+        return self.devices[kind] if isinstance(kind, str) else self.devices.one(kind, name)
 
     def __getitem__(self, name: str) -> Any:
         """The device of that name, as in ``vm["uart@10000000"].LSR``: a `DeviceView`, used under
