@@ -52,6 +52,7 @@ def test_the_version(cli: Cli) -> None:
         ([__file__], "to boot that file, 'bimetal run --kernel "),
         (["run", "--kernle", "k"], "--kernel"),
         (["run", "--kernle", "k"], "'bimetal run --help' tells what there is"),
+        (["run", "debian-riscv64", "--disk"], "'bimetal run --help' tells what there is"),
         (["cache", "--to", "1G"], "add --prune"),
         (["dis", "--arch", "riscv64", "--arch", "riscv64", "13"], "--arch is given twice"),
         (["dis", "--arch", "riscv", "13"], "did you mean riscv64? choose from riscv64"),

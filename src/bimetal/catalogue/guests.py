@@ -54,7 +54,7 @@ class Catalogue(dict[str, Guest]):
     """Guests by name; `BimetalError` with the nearest names for one that is not there."""
 
     def __missing__(self, name: str) -> Guest:
-        hint = did_you_mean(name, self, len(self))
+        hint = did_you_mean(name, self)
         raise BimetalError(
             f"the catalogue has no guest {name!r}",
             f"{hint} 'bimetal guests' lists them".strip(),

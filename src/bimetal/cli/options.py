@@ -14,11 +14,19 @@ class OnceEach(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See `click.Command.parse_args`."""
-        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        order = self._order(ctx, args)
         for parameter, times in Counter(order).items():
             if times > 1 and isinstance(parameter, click.Option) and not _repeats(parameter):
                 raise click.UsageError(f"{_names(parameter)} is given {_times(times)}", ctx)
         return super().parse_args(ctx, args)
+
+    def _order(self, ctx: click.Context, args: list[str]) -> list[click.Parameter]:
+        """What is given, each as often as it is."""
+        try:
+            return self.make_parser(ctx).parse_args(list(args))[2]
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # the parser does not always know whose options these are
+            raise
 
 
 def _repeats(option: click.Option) -> bool:
