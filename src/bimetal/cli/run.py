@@ -32,6 +32,11 @@ __all__ = ["command"]
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
 BOARDS = {"riscv64": "riscv-virt", "aarch64": "arm-virt", "x86_64": "microvm"}
 DEFAULT_BOARD = "riscv-virt"
+EXAMPLES = """\b
+For example:
+  bimetal run debian-riscv64 --cpus 2 --memory 1G
+  bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
+"""
 DEFAULT_MEMORY = "512M"
 STANDARD_INPUT = 0
 
@@ -54,7 +59,7 @@ class Software:
             raise click.UsageError("--kernel-format says what --kernel is: give a kernel")
 
 
-@click.command("run", cls=OnceEach)
+@click.command("run", cls=OnceEach, epilog=EXAMPLES)
 @click.argument("guest", required=False)
 @click.option(
     "--board",
@@ -158,10 +163,6 @@ def command(
     trace: str | None,
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
-
-    \b
-    bimetal run debian-riscv64 --cpus 2 --memory 1G
-    bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
 
     The exit code is the one with which the guest switches off. On a terminal Ctrl-A x ends the
     machine and Ctrl-A h tells the other keys; Ctrl-C goes to the guest.
