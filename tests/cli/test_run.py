@@ -255,7 +255,7 @@ def test_a_profile_that_cannot_be_written_starts_nothing(
         (["debian-riscv64", "--board", "microvm"], "debian-riscv64 is for riscv64, and the board"),
         (["debian-riscv64", "--arch", "x86_64"], "leave the board away, or choose from riscv-virt"),
         (["debian-cloud-amd64", "--board", "riscv-virt"], "is for x86_64"),
-        (["debian"], "did you mean debian-riscv64, debian-sid-riscv64, debian-installer-riscv64"),
+        (["debian"], "did you mean debian-riscv64, debian-sid-riscv64 or debian-installer-riscv64"),
         ([__file__], "to boot it: bimetal run --kernel "),
         (["debain", "--cpu", "help"], "no guest 'debain'"),
     ],
