@@ -95,7 +95,7 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64afr0_el1": (5, 4, {}),
     "id_aa64afr1_el1": (5, 5, {}),
     "id_aa64isar0_el1": (6, 0, {}),
-    "id_aa64isar1_el1": (6, 1, {"JSCVT": (12, 1)}),
+    "id_aa64isar1_el1": (6, 1, {"JSCVT": (12, 1), "FRINTTS": (32, 1)}),
     "id_aa64isar2_el1": (6, 2, {}),
     "id_aa64mmfr0_el1": (
         7, 0, {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1), "TGran64": (24, 0)}
