@@ -29,10 +29,12 @@ from bimetal.ir.softfloat import (
     less,
     multiply,
     multiply_add,
+    nearby_integral,
     round_to_integral,
     square_root,
     subtract,
     to_integer,
+    unordered,
 )  # fmt: skip
 
 INFINITY, NAN, ONE, HUGE, TINY = (
@@ -206,6 +208,32 @@ def test_tininess_is_detected_after_rounding() -> None:
     env = Environment(UP)
     narrowed = convert(env, DOUBLE, SINGLE, 0x380F_FFFF_FFFF_FFFF)
     assert (narrowed, env.flags) == (0x0080_0000, NX)
+
+
+@pytest.mark.parametrize(
+    ("mode", "results"),
+    [
+        (NEAREST_EVEN, (2.0, -2.0, 0.0, 4.0)),
+        (TOWARD_ZERO, (1.0, -1.0, 0.0, 3.0)),
+        (DOWN, (1.0, -2.0, 0.0, 3.0)),
+        (UP, (2.0, -1.0, 1.0, 4.0)),
+    ],
+)
+def test_a_mode_of_its_own_is_never_inexact(mode: int, results: tuple[float, ...]) -> None:
+    env = Environment(UP if mode == DOWN else DOWN)
+    for number, result in zip((1.5, -1.5, 0.25, 3.5), results, strict=True):
+        assert to_float(nearby_integral(env, DOUBLE, to_bits(number), mode)) == result
+    assert env.flags == 0
+    assert nearby_integral(env, DOUBLE, SIGNALLING, mode) == NAN
+    assert env.flags == NV
+
+
+def test_unordered_is_quiet() -> None:
+    env = Environment()
+    assert (unordered(env, DOUBLE, ONE, NAN), unordered(env, DOUBLE, ONE, ONE)) == (1, 0)
+    assert env.flags == 0
+    assert unordered(env, DOUBLE, SIGNALLING, ONE) == 1
+    assert env.flags == NV
 
 
 def test_integers() -> None:

@@ -20,8 +20,8 @@ from ..trace import Cpu, slowly, when
 from .fp_access import DN, FZ, FZ16, IDC, need_fp, set_rounding
 
 __all__ = [
-    "DOUBLE", "HALF", "SINGLE", "STORED_HALF", "Format", "Numbers", "compute", "default_or",
-    "flushed", "processed", "write",
+    "DOUBLE", "HALF", "SINGLE", "STORED_HALF", "TOWARD_ZERO", "Format", "Numbers", "Operation",
+    "compute", "default_or", "flushed", "processed", "write",
 ]  # fmt: skip
 
 Operation = Callable[..., Value]
@@ -128,9 +128,12 @@ def _flush(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
 def flushed(cpu: Cpu, numbers: Numbers, *values: Value) -> list[Value]:
     """What comes first in every instruction that looks at numbers: these operands, flushed to
     zero as FPCR says. Traps where floating point does."""
-    need_fp(cpu)
+    return _flushed(cpu, need_fp(cpu), numbers, *values)
+
+
+def _flushed(cpu: Cpu, special: Value, numbers: Numbers, *values: Value) -> list[Value]:
     cells = [cpu.local(value) for value in values]
-    with slowly(cpu.fp_ready != 1), when((cpu.fpcr & numbers.format.flush) != 0):
+    with slowly(special), when((cpu.fpcr & numbers.format.flush) != 0):
         for cell, value in zip(cells, values, strict=True):
             cell.set(_flush(cpu, numbers, value))
     return [cell.value for cell in cells]
@@ -203,9 +206,10 @@ def compute(
     the NaNs of the result where they are not those of the operands in their order.
     """
     to = to or numbers
-    given = flushed(cpu, numbers, *operands)
+    special = need_fp(cpu)
+    given = _flushed(cpu, special, numbers, *operands)
     before = cpu.local(const(0, 5))
-    with slowly(cpu.fp_ready != 1):
+    with slowly(special):
         before.set(fp.flags())
     result = cpu.local(operate(*given))
     first = result.value
@@ -213,7 +217,7 @@ def compute(
         smallest = lanes("eq", to.lane, to.magnitudes(first), to.format.smallest)
         with slowly(smallest != 0):
             _magnified(cpu, TOWARD_ZERO, operate, given)
-    with slowly(cpu.fp_ready != 1), when((cpu.fpcr & to.format.flush) != 0):
+    with slowly(special), when((cpu.fpcr & to.format.flush) != 0):
         result.set(_without_tiny(cpu, (numbers, to), operate, given, before.value))
     with slowly(to.unordered(first, first)):
         result.set(nans(result.value, given) if nans else processed(cpu, to, result.value, *given))

@@ -54,11 +54,14 @@ def set_rounding(cpu: Cpu) -> None:
     fp.set_rounding((const(_MODES, 32).lsr(mode << 1) & 3).trunc(3))
 
 
-def need_fp(cpu: Cpu) -> None:
-    """Trap an instruction that may not use the registers now."""
-    with slowly(cpu.fp_ready != 1):
+def need_fp(cpu: Cpu) -> Value:
+    """Trap an instruction that may not use the registers now. The result says whether there is
+    anything else that is special: fast code tests that once."""
+    special: Value = cpu.fp_ready != 1
+    with slowly(special):
         to = fp_trapped_to(cpu)
         with when(to == 1):
             trap_to(cpu, 1, FP_ACCESS, NO_CONDITION)
         with when(to == 2):
             trap_to(cpu, 2, FP_ACCESS, NO_CONDITION)
+    return special

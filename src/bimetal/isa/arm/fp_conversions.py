@@ -6,10 +6,12 @@ from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
 from ..trace import Cpu, slowly
-from .fp import Numbers, compute, default_or, flushed, processed
+from .fp import TOWARD_ZERO, Numbers, Operation, compute, default_or, flushed, processed
+from .fp_access import set_rounding
 
 __all__ = [
-    "MODES", "convert", "from_integer", "integral", "integral_of_size", "to_integer",
+    "MODES", "convert", "convert_to_odd", "from_integer", "integral", "integral_of_size",
+    "to_integer",
 ]  # fmt: skip
 
 MODES = {"n": "even", "p": "up", "m": "down", "z": "zero", "a": "away"}
@@ -176,31 +178,54 @@ def _inexact(numbers: Numbers, value: Value) -> None:
     fp.round_to_integral(value, numbers.lane)
 
 
-def convert(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
-    """FPConvert. A NaN keeps its sign and as much of its payload as there is room for."""
-    shift = to.format.precision - source.format.precision
+def _fitted(source: Numbers, to: Numbers, bits: Value) -> Value:
+    """Lanes of one width as lanes of another."""
+    return lanes("zext" if to.lane > source.lane else "trunc", source.lane, bits, to=to.lane)
 
-    def fitted(bits: Value) -> Value:
-        kind = "zext" if to.lane > source.lane else "trunc"
-        return lanes(kind, source.lane, bits, to=to.lane)
+
+def _converted(
+    cpu: Cpu, source: Numbers, to: Numbers, value: Value, operate: Operation, tiny: bool
+) -> Value:
+    """A NaN keeps its sign and as much of its payload as there is room for (FPConvertNaN)."""
+    shift = to.format.precision - source.format.precision
 
     def nans(result: Value, given: list[Value]) -> Value:
         payload = given[0] & source.each(source.format.quiet - 1)
         if shift < 0:
-            payload = fitted(lanes("lsr", source.lane, payload, -shift))
+            payload = _fitted(source, to, lanes("lsr", source.lane, payload, -shift))
         else:
-            payload = lanes("shl", to.lane, fitted(payload), shift)
-        sign = fitted(lanes("lsr", source.lane, given[0], source.lane - 1))
+            payload = lanes("shl", to.lane, _fitted(source, to, payload), shift)
+        sign = _fitted(source, to, lanes("lsr", source.lane, given[0], source.lane - 1))
         sign = lanes("shl", to.lane, sign, to.lane - 1)
         found = sign | payload | to.each(to.format.nan)
         return choose(to.nans(result), default_or(cpu, to, found), result)
 
-    return compute(
+    return compute(cpu, source, operate, value, tiny=tiny, nans=nans, to=to)
+
+
+def convert(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
+    """FPConvert."""
+    return _converted(
         cpu,
         source,
-        lambda a: fp.convert(a, to.lane, source.lane),
+        to,
         value,
-        tiny=shift < 0,
-        nans=nans,
-        to=to,
+        lambda a: fp.convert(a, to.lane, source.lane),
+        tiny=to.lane < source.lane,
     )
+
+
+def convert_to_odd(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
+    """FPConvert to a narrower format, rounded to odd: truncated, with ones in the last place where
+    that is inexact."""
+
+    def operate(a: Value) -> Value:
+        fp.set_rounding(TOWARD_ZERO)
+        truncated = fp.convert(a, to.lane, source.lane)
+        set_rounding(cpu)
+        infinite = ~to.below(truncated, to.format.infinity)
+        again = fp.convert(truncated & ~infinite, source.lane, to.lane)
+        rest = _fitted(source, to, lanes("ne", source.lane, again, a))
+        return truncated | (rest & ~infinite & to.each(1))
+
+    return _converted(cpu, source, to, value, operate, tiny=False)

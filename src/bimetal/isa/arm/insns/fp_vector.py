@@ -32,7 +32,7 @@ def text_of(name: str, arrangement: str, *fields: str) -> str:
     return f"{name} " + ", ".join(f"{{{field}:v}}.{arrangement}" for field in fields)
 
 
-def _three(shape: Shape, name: str, code: str, operation: Callable[..., Value]) -> None:
+def three(shape: Shape, name: str, code: str, operation: Callable[..., Value]) -> None:
     """Three registers of one shape; ``code`` is U, the upper bit of size, and the opcode."""
     _, q, sz, arrangement = shape
     u, a, opcode = code.split()
@@ -46,7 +46,7 @@ def _three(shape: Shape, name: str, code: str, operation: Callable[..., Value]) 
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn), numbers.read(cpu, Rm)))
 
 
-def _three_scalar(form: Format, name: str, code: str, operation: Callable[..., Value]) -> None:
+def three_scalar(form: Format, name: str, code: str, operation: Callable[..., Value]) -> None:
     """The same of single numbers."""
     u, a, opcode = code.split()
     numbers, sz = Numbers(form, form.width), int(form is DOUBLE)
@@ -238,11 +238,11 @@ PAIRS: tuple[tuple[str, str, str, str], ...] = (
 
 for _shape in SHAPES:
     for _name, _code in VECTORS:
-        _three(_shape, _name, _code, ARITHMETIC[_name])
+        three(_shape, _name, _code, ARITHMETIC[_name])
     for _name, _code, _operation in BOTH:
-        _three(_shape, _name, _code, _operation)
+        three(_shape, _name, _code, _operation)
     for _name, _code, _, _ in PAIRS:
-        _three(_shape, _name + "p", _code, _pairs(ARITHMETIC[_name]))
+        three(_shape, _name + "p", _code, _pairs(ARITHMETIC[_name]))
     _accumulated(_shape, "fmla", "0", negate=False)
     _accumulated(_shape, "fmls", "1", negate=True)
     _one(_shape, "fabs", "0 1 01111", _bits(lambda numbers, a: numbers.magnitudes(a)))
@@ -254,7 +254,7 @@ for _shape in SHAPES:
         _element(_shape[0], _head, _text, numbers_of(_shape), (_name, _opcode))
 for _form in (SINGLE, DOUBLE):
     for _name, _code, _operation in BOTH:
-        _three_scalar(_form, _name, _code, _operation)
+        three_scalar(_form, _name, _code, _operation)
     for _name, _, _a, _opcode in PAIRS:
         _pair(_form, _name + "p", f"{_a} {_opcode}", ARITHMETIC[_name])
     for _name, _u, _opcode in ELEMENTS:

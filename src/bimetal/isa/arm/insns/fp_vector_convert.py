@@ -23,7 +23,7 @@ from .fp_vector import SHAPES, numbers_of, text_of
 Operation = Callable[[Cpu, Numbers, Value], Value]
 
 
-def _vectors(name: str, code: str, operation: Operation, extension: str = "") -> None:
+def vectors(name: str, code: str, operation: Operation, extension: str = "") -> None:
     """Two registers of one shape; ``code`` is U, the upper bit of size, and the opcode."""
     u, a, opcode = code.split()
     for shape in SHAPES:
@@ -38,7 +38,7 @@ def _vectors(name: str, code: str, operation: Operation, extension: str = "") ->
             write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn)))
 
 
-def _scalars(name: str, code: str, operation: Operation) -> None:
+def scalars(name: str, code: str, operation: Operation) -> None:
     """The same of single numbers, where integers are in these registers too."""
     u, a, opcode = code.split()
     for form, sz in ((SINGLE, "0"), (DOUBLE, "1")):
@@ -125,19 +125,19 @@ for _name, _code, _how in (
     ("frinta", "1 0 11000", "away"), ("frintx", "1 0 11001", "exact"),
     ("frinti", "1 1 11001", "current"),
 ):  # fmt: skip
-    _vectors(_name, _code, _integral(_how))
+    vectors(_name, _code, _integral(_how))
 for _name, _code, _how, _width in (
     ("frint32z", "0 0 11110", "zero", 32), ("frint32x", "1 0 11110", "current", 32),
     ("frint64z", "0 0 11111", "zero", 64), ("frint64x", "1 0 11111", "current", 64),
 ):  # fmt: skip
-    _vectors(_name, _code, _of_size(_how, _width), "frintts")
+    vectors(_name, _code, _of_size(_how, _width), "frintts")
 for _u, _s, _signed in (("0", "s", True), ("1", "u", False)):
     for _letter, _code in (
         ("n", "0 11010"), ("m", "0 11011"), ("a", "0 11100"), ("p", "1 11010"), ("z", "1 11011"),
     ):  # fmt: skip
-        for _kind in (_vectors, _scalars):
+        for _kind in (vectors, scalars):
             _kind(f"fcvt{_letter}{_s}", f"{_u} {_code}", _to_integer(_letter, _signed))
-    for _kind in (_vectors, _scalars):
+    for _kind in (vectors, scalars):
         _kind(f"{_s}cvtf", f"{_u} 0 11101", _from_integer(_signed))
     for _shape in SHAPES:
         _text = f"{{Rd:v}}.{_shape[3]}, {{Rn:v}}.{_shape[3]}"
