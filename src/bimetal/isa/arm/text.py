@@ -201,19 +201,6 @@ def fraction_bits() -> OperandKind:
     )
 
 
-def eighths() -> OperandKind:
-    """``#1.5``: the few numbers that eight bits of an instruction hold (table C2-1)."""
-    numbers = {
-        (-1 if n >> 7 else 1) * (16 + (n & 15)) / 16 * 2.0 ** (((n >> 4 & 7) ^ 4) - 3): n
-        for n in range(256)
-    }
-    texts = {n: f"#{number}" for number, n in numbers.items()}
-    return OperandKind(
-        lambda value, width, pc: texts[value],
-        lambda text, width, pc: numbers[float(text.removeprefix("#"))],
-    )
-
-
 def _read_upper_bit(text: str, width: int, pc: int) -> int:
     return in_range(int(text.removeprefix("#"), 0) - 32, width, False)
 
@@ -431,7 +418,6 @@ KINDS: dict[str, Kind] = {
     "i": hash_number(),
     "i32": OperandKind(lambda value, width, pc: f"#{value + 32}", _read_upper_bit),
     "is": hash_number(is_signed=True),
-    "fimm": eighths(),
     "fbits": fraction_bits(),
     "ix": hash_number(base=16),
     **{f"i{scale}": hash_number(scale=scale) for scale in (2, 4, 8, 16)},

@@ -137,7 +137,7 @@ def expanded(form: Format, imm8: Value) -> Value:
 def _immediate(form: Format) -> None:
     @a64.insn(
         f"0 0 0 11110 {form.code} 1 imm8:8 100 00000 Rd:5",
-        _text(form, "fmov", "Rd") + ", {imm8:fimm}",
+        _text(form, "fmov", "Rd") + ", {imm8:float}",
         name=f"fmov_{form.letter}_imm",
     )
     def fmov(cpu: Cpu, imm8: Value, Rd: Value) -> None:
