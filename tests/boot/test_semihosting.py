@@ -73,6 +73,25 @@ def test_a_program_waits_for_what_is_typed(tmp_path: Path, accel: str) -> None:
 
 
 @accelerators
+def test_what_is_typed_before_a_program_asks_is_not_lost(tmp_path: Path, accel: str) -> None:
+    """The serial port has it by then."""
+    busy = (
+        "csrrs t0, time, zero",
+        "lui t1, 0x4C5",
+        "add t1, t0, t1",  # half a second later
+        "busy:",
+        "csrrs t0, time, zero",
+        "bltu t0, t1, {busy}",
+    )
+    read = ("addi a1, zero, 0", *ask(READC))
+    program = (*busy, *read, "addi t2, a0, 0", *read, "sub t2, t2, a0", *end("t2"))
+    with machine(tmp_path / "p.elf", accel, *program) as vm:
+        vm.start()
+        vm.console.send("zA")
+        assert vm.wait(60).code == ord("z") - ord("A")
+
+
+@accelerators
 def test_without_semihosting_it_is_told_once_what_to_do(
     tmp_path: Path, accel: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -52,7 +52,8 @@ def riscv_virt(m: Chassis) -> None:
         notify=[m.line(hart, line) for hart in harts for line in (MEIP, SEIP)],
     )
     m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=plic[11])
-    m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=plic[10])
+    serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=plic[10])
+    m.console.withdraw = serial.withdraw
     for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])

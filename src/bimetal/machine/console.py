@@ -46,6 +46,9 @@ class ConsoleLine:
         self._waiting = bytearray()
         self.on_input: Callable[[], None] | None = None
         """Called when there is input for firmware calls."""
+        self.withdraw: Callable[[], bytes] | None = None
+        """Takes back what the serial port was given and the guest has not read."""
+        self._port_used = False
         end.connect(self._deliver, self._room)
 
     def write(self, data: bytes) -> None:
@@ -60,7 +63,7 @@ class ConsoleLine:
 
     def resume(self) -> None:
         """The serial port was read and has room again."""
-        self._by_firmware = False
+        self._by_firmware, self._port_used = False, True
         if self._waiting and self._receive is not None:
             data = bytes(self._waiting[: self._room()])
             del self._waiting[: len(data)]
@@ -72,6 +75,8 @@ class ConsoleLine:
         """Input for a firmware call, at most ``limit`` bytes."""
         if not self._by_firmware:
             self._by_firmware = True
+            if self.withdraw is not None and not self._port_used:
+                self._waiting += self.withdraw()  # typed before anybody asked
             self._end.resume()
         data = bytes(self._waiting[:limit])
         del self._waiting[: len(data)]

@@ -205,6 +205,18 @@ def test_clearing_the_fifo_makes_room(uart: Ns16550a, terminal: Terminal) -> Non
     assert len(uart.received) == 4
 
 
+def test_what_nobody_has_read_is_taken_back(uart: Ns16550a, terminal: Terminal) -> None:
+    uart.write(IER, 1, 1)
+    terminal.type(b"ab")
+    assert raised(uart)
+    assert uart.withdraw() == b"a"
+    assert not raised(uart)
+    assert uart.read(LSR, 1) == 0x60
+    assert uart.withdraw() == b""
+    terminal.resume()
+    assert uart.read(RBR, 1) == ord("b")
+
+
 def test_loopback(uart: Ns16550a, terminal: Terminal) -> None:
     uart.read(MSR, 1)
     uart.write(MCR, 1, 0x1A)  # LOOP, OUT2, RTS

@@ -98,6 +98,16 @@ class Ns16550a(Device):
         self._start_timeout()
         self._update()
 
+    def withdraw(self) -> bytes:
+        """Take back what was received and not read, for somebody else to read."""
+        data = bytes(self.received)
+        self.received.clear()
+        self.LSR &= ~LSR_DR
+        self.timeout_pending = False
+        self._timeout.cancel()
+        self._update()
+        return data
+
     # Registers
 
     def r_RBR(self) -> int:
