@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,20 @@ class Terminal:
     def kill(self) -> None:
         """End it if it still runs."""
         self._process.close(force=True)
+
+
+def run_piped(*words: str, typed: str) -> subprocess.CompletedProcess[str]:
+    """``bimetal run`` whose standard streams are pipes, from its start to its end."""
+    path = os.pathsep.join([str(SOURCE), *sys.path])
+    return subprocess.run(
+        [sys.executable, "-m", "bimetal", "run", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
 
 
 def clean(text: str) -> str:

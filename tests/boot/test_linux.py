@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from tests.boot.conftest import PROMPT, Fetch, Terminal
+from tests.boot.conftest import PROMPT, Fetch, Terminal, run_piped
 
 pytestmark = pytest.mark.boot
 
@@ -35,7 +36,51 @@ def test_commands_on_the_kernels_command_line(terminal: Start, fetched: Fetch) -
     vm = terminal("debian-riscv64", "--append", 'quiet bmrun="nproc; false"', "--memory", "256M")
     vm.expect("BIMETAL-GUEST-UP")
     assert vm.expect("BIMETAL-GUEST-RC=1").split()[-1] == "1"
-    assert vm.end() == 0
+    assert vm.end() == 1
+
+
+@pytest.mark.parametrize("order", ['bmrun="true; exit 7"', '-- sh -c "exit 7"'])
+def test_the_exit_code_of_a_command_is_that_of_the_run(
+    terminal: Start, fetched: Fetch, order: str
+) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64", "--append", f"quiet {order}")
+    vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 7
+
+
+def test_the_exit_code_of_the_shell_is_that_of_the_run(terminal: Start, fetched: Fetch) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64", "--append", "quiet")
+    vm.expect(PROMPT)
+    vm.send("exit 7\r")
+    assert vm.end() == 7
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown", "code"),
+    [
+        ("uname -a\n", "Linux (none)", 0),
+        ("echo $((6 * 7))", "42", 0),
+        ("cat\nonly once\n", "only once", 0),
+        ("echo one\ttwo; exit 7\n", "one two", 7),
+        ("".join(f"echo line $(({n}))\n" for n in range(700)), "line 699", 0),
+        ("", "BIMETAL-GUEST-DONE", 0),
+    ],
+)
+def test_input_that_is_piped_in_is_done_and_its_end_is_the_end(
+    fetched: Fetch, typed: str, shown: str, code: int
+) -> None:
+    fetched("debian-riscv64")
+    done = run_piped("debian-riscv64", "--append", "quiet", typed=typed)
+    lines = done.stdout.splitlines()
+    assert any(re.sub("^(~ # )*", "", line).startswith(shown) for line in lines), done.stdout
+    assert "\x1b" not in done.stdout
+    assert "uname -a" not in done.stdout, "what is typed is echoed"
+    assert done.returncode == code
+    if typed.count("\n") > 100:
+        said = re.findall(r"^(?:~ # )*line (\d+)$", done.stdout, re.MULTILINE)
+        assert said == [str(number) for number in range(700)]
 
 
 def test_four_harts(terminal: Start, fetched: Fetch) -> None:

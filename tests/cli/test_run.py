@@ -22,6 +22,7 @@ class Notes:
 
     options: dict[str, Any] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    ends: list[tuple[str, str]] = field(default_factory=list)
     result: Result = field(default_factory=lambda: Result(Ending.POWER_OFF, 0))
 
 
@@ -34,7 +35,8 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
         def __init__(self, board: str, **options: Any):
             taken.options = {"board": board, **options}
             self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
-            self.config = SimpleNamespace(memory=512 << 20)
+            self.config = SimpleNamespace(memory=512 << 20, append=options["append"])
+            self.console = SimpleNamespace(pipe=lambda *told: taken.ends.append(told))
 
         boards = staticmethod(Machine.boards)
 
@@ -107,10 +109,19 @@ def test_what_is_given_goes_before_what_the_guest_brings(cli: Cli, notes: Notes)
     assert cli(*words).code == 0
     assert notes.options["kernel"] == "mine"
     assert notes.options["initrd"] == "/cache/debian-riscv64/initrd"
-    assert notes.options["append"] == "console=ttyS0 quiet"
+    assert notes.options["append"] == "console=ttyS0 bminput=pipe TERM=dumb quiet"
+    assert notes.ends == [("BIMETAL-GUEST-UP", "\x04")]
     assert notes.options["memory"] == "2G"
     assert notes.options["cpus"] == 4
     assert notes.options["bios"] == "fw.bin"
+
+
+def test_only_our_own_first_process_is_told_of_the_console(cli: Cli, notes: Notes) -> None:
+    cli("run", "debian-riscv64", "--initrd", "mine.cpio")
+    assert notes.options["append"] == "console=ttyS0"
+    cli("run", "debian-installer-riscv64")
+    assert notes.options["append"] == "console=ttyS0 DEBIAN_FRONTEND=text"
+    assert notes.ends == []
 
 
 def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:

@@ -15,6 +15,7 @@ from bimetal.catalogue.apt import Apt, Package, find_keyring, find_mirror
 from bimetal.catalogue.deb import unpack
 from bimetal.catalogue.folder import link_to, locked, remove_scratch, scratch_folder
 from bimetal.catalogue.guests import GUESTS, FileOf, Guest
+from bimetal.catalogue.initramfs import BusyboxInitramfs
 from bimetal.catalogue.progress import Progress, Silent
 from bimetal.catalogue.room import disk_errors
 
@@ -47,6 +48,11 @@ class Payload:
     def append(self) -> str:
         """The kernel's command line."""
         return self.guest.append
+
+    @property
+    def takes_orders(self) -> bool:
+        """Whether the guest's first process is ours, which reads words on the command line."""
+        return isinstance(self.guest.files.get("initrd"), BusyboxInitramfs)
 
     @property
     def kernel_format(self) -> str:

@@ -21,6 +21,7 @@ from bimetal import (
 )
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.ending import Ending
+from bimetal.cli.line import INPUT, connect_pipe, words_for
 from bimetal.cli.logs import show_logs
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
@@ -38,7 +39,6 @@ For example:
   bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
 """
 DEFAULT_MEMORY = "512M"
-STANDARD_INPUT = 0
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def command(
     given.check()
     if model == "help":
         return list_models(guest, given, accel)
-    software = with_guest(guest, given) if guest else without_guest(given, bool(trees.dump))
+    software = with_guest(guest, given, serial) if guest else without_guest(given, bool(trees.dump))
     make = partial(
         Machine,
         **vars(software),
@@ -194,9 +194,9 @@ def command(
         if trees.dump:
             return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
+        connect_pipe(machine)
         result = report.play(machine, ending)
-    tell(result)
-    return result.code
+    return tell(result)
 
 
 def board_named(board: str | None, arch: str | None) -> str:
@@ -225,11 +225,14 @@ def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
         )
 
 
-def with_guest(name: str, given: Software) -> Software:
+def with_guest(name: str, given: Software, serial: str) -> Software:
     """The guest of the catalogue, changed by what else was given."""
     check_guest(name, given)
     with ShownProgress() as progress:
         payload = fetch_guest(name, progress)
+    words = [payload.append]
+    if payload.takes_orders and not given.initrd:
+        words += words_for(serial)
     own = [str(path) if path else None for path in (payload.kernel, payload.initrd, payload.bios)]
     return Software(
         board=given.board or payload.board,
@@ -238,7 +241,7 @@ def with_guest(name: str, given: Software) -> Software:
         kernel_format=given.kernel_format if given.kernel else payload.kernel_format,
         initrd=given.initrd or own[1],
         bios=given.bios or own[2],
-        append=f"{payload.append} {given.append}".strip(),
+        append=" ".join([*words, given.append]).strip(),
     )
 
 
@@ -289,14 +292,15 @@ def banner(what: str | None, machine: Machine, serial: str) -> str:
         format_size(machine.config.memory),
         f"accelerator {machine.accel}",
     ]
-    typed = serial == "stdio" and os.isatty(STANDARD_INPUT)
+    typed = serial == "stdio" and os.isatty(INPUT)
     keys = "; Ctrl-A x ends it, Ctrl-A h helps" if typed else ""
     return ", ".join(parts) + keys
 
 
-def tell(result: Result) -> None:
-    """Say why a run ended that the guest did not end in order."""
+def tell(result: Result) -> int:
+    """Say why a run ended that the guest did not end in order; the exit code."""
     if result.message:
         click.echo(f"bimetal: {result}", err=True)
     if result.details:
         click.echo(result.details, err=True)
+    return result.code

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.ring import Ring
+from bimetal.backends.chars.stdio import Stdio
 from bimetal.backends.chars.tee import Tee
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import LONGEST_WAIT, RealClock
@@ -148,6 +149,13 @@ class Console:
         wants ``end="\\r"``, which is what the Enter key sends."""
         data = text.encode() if isinstance(text, str) else text
         self.send(data + end.encode())
+
+    def pipe(self, after: str, at_end: str) -> None:
+        """If the far end is standard input, and that is no terminal, begin to read it once the
+        guest has shown ``after``, and type ``at_end`` when there is no more, again and again: a
+        line has no end of input that would last. Before the start."""
+        if isinstance(self._end, Stdio):
+            self._end.piped.after, self._end.piped.at_end = after.encode(), at_end.encode()
 
     def read(self) -> str:
         """The output since the last call of `read` or `expect`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from bimetal.base.errors import BimetalError
 
 GUEST = str(Path(__file__).with_name("echo_guest.py"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bimetal.__file__).parents[1])}
+MISSING = 1_000_000
+"""No descriptor."""
 COOKED = termios.ICANON | termios.ECHO | termios.ISIG
 
 
@@ -243,3 +246,109 @@ def test_signal_handlers_come_back(ends: tuple[int, int]) -> None:
     raw.leave()
     assert termios.tcgetattr(ends[1])[3] & COOKED == COOKED
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+class Typist:
+    """Standard input as a pipe, and a guest that notes what it is sent."""
+
+    def __init__(self, after: bytes = b""):
+        self.read_end, self.write_end = os.pipe()
+        self.heard = b""
+        self.reactor = Reactor()
+        with open(os.devnull, "wb") as nothing:
+            self.line = Stdio(read_fd=self.read_end, write_fd=nothing.fileno())
+        self.line.piped.after, self.line.piped.at_end = after, b"\x04"
+        self.line.connect(self.hear)
+        self.line.attach(self.reactor)
+
+    def hear(self, data: bytes) -> None:
+        self.heard += data
+
+    def type(self, data: bytes) -> None:
+        os.write(self.write_end, data)
+
+    def end(self) -> None:
+        os.close(self.write_end)
+
+    def until(self, heard: bytes) -> None:
+        while self.heard != heard:
+            assert heard.startswith(self.heard)
+            self.reactor.turn(10)
+
+    def close(self) -> None:
+        self.line.close()
+        self.reactor.close()
+        os.close(self.read_end)
+
+
+@pytest.fixture
+def typist() -> Iterator[Typist]:
+    with contextlib.closing(Typist()) as typist:
+        yield typist
+
+
+def test_the_end_of_a_pipe_is_typed_as_a_person_would_and_lasts(typist: Typist) -> None:
+    typist.type(b"uname -a\n")
+    typist.until(b"uname -a\n")
+    typist.end()
+    typist.until(b"uname -a\n\x04")
+    typist.until(b"uname -a\n\x04\x04\x04")
+
+
+def test_an_end_within_a_line_sends_the_line_first(typist: Typist) -> None:
+    typist.type(b"uname -a")
+    typist.end()
+    typist.until(b"uname -a\x04\x04")
+
+
+def test_the_end_waits_its_turn(typist: Typist) -> None:
+    room, heard = [0], list[bytes]()
+    typist.line.connect(heard.append, lambda: room[0])
+    typist.type(b"a line\n")
+    typist.end()
+    for _ in range(5):
+        typist.reactor.turn(0.01)
+    assert heard == []
+    room[0] = 100
+    typist.line.resume()
+    assert b"".join(heard) == b"a line\n\x04"
+
+
+def test_no_end_is_typed_unless_it_is_wanted(typist: Typist) -> None:
+    typist.line.piped.at_end = b""
+    typist.type(b"x")
+    typist.end()
+    typist.until(b"x")
+    for _ in range(3):
+        typist.reactor.turn(0.01)
+    assert typist.reactor.clock.next_deadline() is None
+    assert typist.heard == b"x"
+
+
+def test_typing_begins_when_the_guest_is_ready() -> None:
+    with contextlib.closing(Typist(after=b"READY")) as typist:
+        typist.type(b"hello\n")
+        for byte in b"REA RREAD":
+            typist.line.write(bytes([byte]))
+            typist.line.resume()
+            typist.reactor.turn(0.01)
+        assert typist.heard == b""
+        typist.line.write(b"Y 2")
+        typist.until(b"hello\n")
+        typist.end()
+        typist.until(b"hello\n\x04")
+
+
+def test_an_input_that_is_closed_ends_when_the_guest_is_ready() -> None:
+    reactor, heard = Reactor(), list[bytes]()
+    with open(os.devnull, "wb") as nothing:
+        line = Stdio(read_fd=MISSING, write_fd=nothing.fileno())
+    line.piped.after, line.piped.at_end = b"READY", b"\x04"
+    line.connect(heard.append)
+    line.attach(reactor)
+    reactor.turn()
+    assert heard == []
+    line.write(b"READY")
+    assert heard == [b"\x04"]
+    line.close()
+    reactor.close()

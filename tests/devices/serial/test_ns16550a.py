@@ -159,6 +159,7 @@ def test_a_few_bytes_interrupt_after_four_character_times(
 
 
 def test_a_full_fifo_holds_the_sender_and_loses_nothing(uart: Ns16550a, terminal: Terminal) -> None:
+    uart.write(IER, 1, 0x01)
     uart.write(FCR, 1, 0x01)
     text = bytes(range(40))
     terminal.type(text)
@@ -196,13 +197,64 @@ def test_enabling_the_transmitters_interrupt_again_causes_none(uart: Ns16550a) -
     assert raised(uart)
 
 
-def test_clearing_the_fifo_makes_room(uart: Ns16550a, terminal: Terminal) -> None:
-    uart.write(FCR, 1, 0x01)
-    terminal.type(bytes(20))
-    uart.write(FCR, 1, 0x03)
+def test_the_far_end_waits_for_a_guest_that_listens(uart: Ns16550a, terminal: Terminal) -> None:
+    terminal.type(b"hi")
+    for (
+        byte
+    ) in b"a long greeting, byte by byte, as consoles print it before they listen to anybody":
+        assert uart.read(LSR, 1) == 0x60
+        uart.write(THR, 1, byte)
+    assert terminal.typed == b"hi"
+    uart.write(IER, 1, 0x01)
+    assert cause(uart) == DATA
+    assert terminal.typed == b"i"
+
+
+def test_a_guest_that_polls_listens_too(uart: Ns16550a, terminal: Terminal) -> None:
+    terminal.type(b"hi")
+    looks = 0
+    while not uart.read(LSR, 1) & 1:
+        looks += 1
+    assert looks < 100
+    assert bytes(uart.read(RBR, 1) for _ in range(2)) == b"hi"
+    terminal.type(b"!")
+    uart.write(THR, 1, ord("?"))
     assert uart.read(LSR, 1) & 1
-    assert terminal.typed == b""
-    assert len(uart.received) == 4
+    assert uart.read(RBR, 1) == ord("!")
+
+
+def test_a_guest_that_reads_without_asking_listens_too(uart: Ns16550a, terminal: Terminal) -> None:
+    terminal.type(b"k")
+    assert any(uart.read(RBR, 1) == ord("k") for _ in range(100))
+
+
+def test_what_a_driver_clears_at_its_start_is_sent_again(
+    uart: Ns16550a, terminal: Terminal
+) -> None:
+    terminal.type(b"typed ahead")
+    while not uart.received:  # it looks for room to send a little too often
+        uart.read(LSR, 1)
+    # As Linux does (drivers/tty/serial/8250/8250_port.c, serial8250_do_startup).
+    for control in (0x01, 0x07, 0x00):
+        uart.write(FCR, 1, control)
+    for register in (LSR, RBR, IIR, MSR):
+        uart.read(register, 1)
+    uart.write(IER, 1, 0x05)
+    uart.write(FCR, 1, 0x01)
+    assert bytes(uart.read(RBR, 1) for _ in range(11)) == b"typed ahead"
+    assert uart.read(LSR, 1) == 0x60
+
+
+def test_a_guest_that_lowers_rts_is_sent_nothing(uart: Ns16550a, terminal: Terminal) -> None:
+    uart.write(IER, 1, 0x01)
+    terminal.type(b"a")
+    assert uart.read(RBR, 1) == ord("a"), "it has never raised it: it does not know of it"
+    uart.write(MCR, 1, 0x02)
+    uart.write(MCR, 1, 0x00)
+    terminal.type(b"bc")
+    assert not uart.read(LSR, 1) & 1
+    uart.write(MCR, 1, 0x02)
+    assert bytes(uart.read(RBR, 1) for _ in range(2)) == b"bc"
 
 
 def test_what_nobody_has_read_is_taken_back(uart: Ns16550a, terminal: Terminal) -> None:
@@ -218,6 +270,7 @@ def test_what_nobody_has_read_is_taken_back(uart: Ns16550a, terminal: Terminal) 
 
 
 def test_loopback(uart: Ns16550a, terminal: Terminal) -> None:
+    uart.write(IER, 1, 0x01)
     uart.read(MSR, 1)
     uart.write(MCR, 1, 0x1A)  # LOOP, OUT2, RTS
     assert uart.read(MSR, 1) & 0xF0 == 0x90
@@ -225,7 +278,7 @@ def test_loopback(uart: Ns16550a, terminal: Terminal) -> None:
     uart.write(THR, 1, ord("x"))
     assert uart.read(RBR, 1) == ord("x")
     assert terminal.screen == b""
-    uart.write(MCR, 1, 0x00)
+    uart.write(MCR, 1, 0x02)
     assert uart.read(RBR, 1) == ord("o")
 
 

@@ -47,6 +47,7 @@ class Channel:
         self._inbox, self._read_fd, self._filtered, self._on_end = inbox, read_fd, filtered, on_end
         self._read = read
         self._watch: Watch | None = None
+        self._listens = True
         self.outbox = (
             None if write_fd is None else Outbox(log, write_fd, send, on_gone, on_drop=on_drop)
         )
@@ -66,19 +67,24 @@ class Channel:
     def resume(self) -> None:
         """The device has room again."""
         self._inbox.deliver()
-        if self._watch is not None and self._inbox.space > 0:
-            self._watch.reading = True
+        self._read_on()
 
     def listen(self, wanted: bool) -> None:
-        """Read input from now on, or leave it where it is."""
+        """Read input from now on, as at first, or leave it where it is."""
+        self._listens = wanted
         if self._watch is not None:
-            self._watch.reading = wanted
+            self._watch.reading = False
+        self._read_on()
 
     def close(self, seconds: float = LAST_WORDS) -> None:
         """Stop watching, and send of what waits as much as goes within some seconds. Idempotent."""
         self._stop_reading()
         if self.outbox is not None:
             self.outbox.close(seconds)
+
+    def _read_on(self) -> None:
+        if self._watch is not None and self._listens and self._inbox.space > 0:
+            self._watch.reading = True
 
     def _readable(self) -> None:
         assert self._read_fd is not None

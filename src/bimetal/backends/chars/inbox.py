@@ -27,6 +27,11 @@ class Inbox:
         """How many bytes `put` takes just now."""
         return self._limit - len(self._waiting)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the device has taken everything."""
+        return not self._waiting
+
     def connect(self, receive: Receive, room: Room | None) -> None:
         """Name the device; see `CharBackend.connect`. Delivers what has waited."""
         self._receive, self._room = receive, room

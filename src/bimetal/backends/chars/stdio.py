@@ -10,22 +10,17 @@ from collections.abc import Callable
 from bimetal.backends.chars.channel import Channel
 from bimetal.backends.chars.descriptors import Inherited
 from bimetal.backends.chars.escape import HELP, EscapeAction, EscapeKey
+from bimetal.backends.chars.foreground import Foreground
 from bimetal.backends.chars.inbox import Inbox
+from bimetal.backends.chars.piped import PipedInput
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.chars.screen import Screen
-from bimetal.backends.chars.terminal import RawMode, in_foreground, read_foreground
+from bimetal.backends.chars.terminal import RawMode
 from bimetal.backends.reactor import Reactor, Watch
-from bimetal.base.clock import Timer
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
 
 __all__ = ["Stdio"]
-
-LOOK_AGAIN_NS = 100_000_000
-"""How often it is looked whether the terminal is ours, while that is uncertain."""
-
-UNCERTAIN_NS = 2_000_000_000
-"""For how long it is after SIGCONT: a shell hands its terminal over before or after."""
 
 
 def _no_action(action: EscapeAction) -> None:
@@ -42,8 +37,9 @@ class Stdio:
     If input is a terminal it is put into raw mode by `attach`, or as soon as we are in its
     foreground, and restored by `close` (and on every other way out, see `RawMode`), and Ctrl-A is
     the escape key; ``on_action`` hears about its QUIT. Input from a pipe or a file is passed on
-    untouched. If output is a terminal, what the guest did to its screen is undone by `close`.
-    ``on_gone`` is called when output is a pipe or a socket that nobody reads any more.
+    untouched, unless ``piped`` is told more of the guest. If output is a terminal, what the guest
+    did to its screen is undone by `close`. ``on_gone`` is called when output is a pipe or a socket
+    that nobody reads any more.
     """
 
     where = ""
@@ -64,7 +60,9 @@ class Stdio:
         self._inbox = Inbox()
         self._escape = EscapeKey()
         self.is_terminal = self._source.is_terminal
-        self._raw = RawMode(read_fd, self._stop, self._go_on) if self.is_terminal else None
+        self.piped = PipedInput(self._inbox, self._listen)
+        raw = RawMode(read_fd, self._stop, self._go_on)
+        self._terminal = Foreground(raw, self._listen) if self.is_terminal else None
         self._screen = Screen() if self._sink.is_terminal else None
         self._channel = Channel(
             self._log,
@@ -72,13 +70,12 @@ class Stdio:
             self._source.fd,
             self._sink.fd,
             filtered=self._typed if self.is_terminal else None,
-            read=self._read if self.is_terminal else os.read,
+            read=self.piped.read if self._terminal is None else self._terminal.read,
             send=self._sink.send,
+            on_end=_nothing if self.is_terminal else self.piped.end,
             on_gone=on_gone,
         )
         self._reactor: Reactor | None = None
-        self._timer: Timer | None = None
-        self._certain_at = 0
         self._reader: Watch | None = None
         self._screen_undone = self._closed = False
 
@@ -96,15 +93,16 @@ class Stdio:
         that signals find the terminal restored. Raises `BimetalError` if another one has it."""
         if sys.stdout is not None:
             sys.stdout.flush()
-        if self._raw is not None:
-            self._raw.enter()
+        if self._terminal is not None:
+            self._terminal.enter()
         self._reactor = reactor
         self._channel.attach(reactor)
         if self._screen is not None:
             lasts(self._give_screen_back)
-        if self._raw is not None:
-            self._timer = reactor.clock.timer(self._look)
-            self._look()
+        if self._terminal is not None:
+            self._terminal.attach(reactor)
+        else:
+            self.piped.attach(reactor, closed=self._source.fd is None)
         if self._sink.is_pipe and self._sink.fd != self._write_fd:
             # A pipe is never readable at its writing end, but for the error that nobody reads it.
             self._reader = reactor.watch(self._write_fd, on_readable=self._reader_left)
@@ -118,6 +116,7 @@ class Stdio:
         if self._screen is not None:
             self._screen.feed(data)
         self._channel.write(data)
+        self.piped.show(data)
 
     def resume(self) -> None:
         """See `CharBackend.resume`."""
@@ -129,18 +128,20 @@ class Stdio:
             return
         self._closed = True
         try:
+            self.piped.close()
             if self._reader is not None:
                 self._reader.close()
-            if self._timer is not None:
-                self._timer.cancel()
             self._channel.write(self._screen_put_right())
             self._channel.close()
         finally:
             undone(self._give_screen_back)
-            if self._raw is not None:
-                self._raw.leave()
+            if self._terminal is not None:
+                self._terminal.close()
             self._source.close()
             self._sink.close()
+
+    def _listen(self, wanted: bool) -> None:
+        self._channel.listen(wanted)
 
     def _typed(self, data: bytes) -> None:
         """A person must be able to leave while the guest listens no more: so the escape key is
@@ -159,25 +160,7 @@ class Stdio:
         self._reader.close()
         self._on_gone()
 
-    # The terminal is ours in the foreground only
-
-    def _read(self, fd: int, count: int) -> bytes:
-        try:
-            return read_foreground(fd, count)
-        except BlockingIOError:
-            if not in_foreground(fd):
-                self._look()
-            raise
-
-    def _look(self) -> None:
-        """Take the terminal if it is ours, or leave it alone; look again while that may change."""
-        assert self._raw is not None
-        assert self._timer is not None
-        assert self._reactor is not None
-        ours, now = self._raw.update(), self._reactor.clock.now_ns()
-        self._channel.listen(ours)
-        if not ours or now < self._certain_at:
-            self._timer.arm(now + LOOK_AGAIN_NS)
+    # The screen while the process is stopped, and at the end
 
     def _stop(self) -> None:
         """The process is about to stop; called by a signal, see `RawMode`."""
@@ -190,15 +173,12 @@ class Stdio:
             self._reactor.call(self._take_back)
 
     def _take_back(self) -> None:
-        if self._closed or self._reactor is None:
+        if self._closed or self._terminal is None:
             return
         if self._screen is not None and self._screen_undone:
             self._channel.write(self._screen.redo())
         self._screen_undone = False
-        self._certain_at = self._reactor.clock.now_ns() + UNCERTAIN_NS
-        self._look()
-
-    # The screen
+        self._terminal.go_on()
 
     def _screen_put_right(self) -> bytes:
         """What gives the screen back as the next program expects it."""

@@ -3,6 +3,11 @@
 Deviations: output leaves at once whatever the baud rate, so the transmitter is always empty;
 parity and framing errors do not happen; a break is not sent; FIFO mode takes effect without
 clearing the FIFOs.
+
+The far end is patient, as somebody with a terminal is, and as a pipe is not by itself: it sends
+when the guest listens, that is, has enabled the interrupt for received data, or has looked for some
+in vain for a while. What the guest clears unread, as drivers do when they begin, is sent again; and
+once it has raised RTS, nothing is sent while that is low.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ __all__ = ["Ns16550a"]
 BYTES = [bytes((number,)) for number in range(256)]
 FIFO_SIZE = 16
 TRIGGER_LEVELS = (1, 4, 8, 14)
+LOOKS = 64
+"""How often a guest that polls has looked for input in vain when it is taken to listen. Looks for
+room to send, of which there always is some, are none; Linux's console has some spare ones."""
 BITS_PER_CHARACTER = 10
 TIMEOUT_CHARACTERS = 4
 
@@ -40,7 +48,9 @@ class Ns16550a(Device):
     compatible = ("ns16550a",)
     mmio_size = 0x100
     access = Access(width=1, lowest=True)
-    saved = ("divisor", "received", "thre_pending", "timeout_pending")
+    saved = (
+        "divisor", "received", "unread", "looks", "rts_used", "thre_pending", "timeout_pending"
+    )  # fmt: skip
 
     RBR = Reg(0, size=1, writable=0, doc="receive, transmit; with DLAB the divisor's low half")
     IER = Reg(1, size=1, writable=0, RDA=0, THRE=1, LINE=2, MODEM=3, doc="with DLAB its high half")
@@ -57,7 +67,8 @@ class Ns16550a(Device):
     def __init__(self, chars: Chars, clock: Clock, input_hz: int = 3_686_400):
         self.chars, self.clock, self.input_hz = chars, clock, input_hz
         self.divisor = 0
-        self.received = bytearray()
+        self.received, self.unread = bytearray(), bytearray()
+        self.looks, self.rts_used = 0, False
         self.thre_pending = self.timeout_pending = False
         self._timeout = clock.timer(self._time_out)
         super().__init__()
@@ -69,9 +80,9 @@ class Ns16550a(Device):
     def reset(self) -> None:
         super().reset()
         self.divisor = 0
-        self.received.clear()
+        self._clear()
+        self.rts_used = False
         self.thre_pending = self.timeout_pending = False
-        self._timeout.cancel()
         self._update()
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -82,8 +93,40 @@ class Ns16550a(Device):
     # The line
 
     def room(self) -> int:
-        """How many bytes the receiver can take just now."""
-        return 0 if self.MCR.LOOP else self._capacity() - len(self.received)
+        """How many bytes the far end may send just now."""
+        return 0 if self.unread else self._room()
+
+    def _room(self) -> int:
+        listens = self.IER.RDA or self.looks >= LOOKS
+        if self.MCR.LOOP or not listens or (self.rts_used and not self.MCR.RTS):
+            return 0
+        return self._capacity() - len(self.received)
+
+    def _let_in(self) -> None:
+        """The guest may listen, or have room again."""
+        if self.unread and (room := self._room()):
+            again = bytes(self.unread[:room])
+            del self.unread[:room]
+            self.receive(again)
+        if not self.unread and not self.MCR.LOOP:
+            self.chars.resume()
+
+    def _clear(self) -> None:
+        """Empty the receiver; the far end will send it all again."""
+        if not self.MCR.LOOP:
+            self.unread[:0] = self.received
+        self.received.clear()
+        self.looks = 0
+        self.LSR &= ~LSR_DR
+        self.timeout_pending = False
+        self._timeout.cancel()
+
+    def _look(self) -> None:
+        """The guest has looked for input in vain."""
+        if self.looks < LOOKS:
+            self.looks += 1
+            if self.looks == LOOKS:
+                self._let_in()
 
     def receive(self, data: bytes) -> None:
         """Take input from the far end; what does not fit is lost, as an overrun: the newest byte
@@ -114,6 +157,8 @@ class Ns16550a(Device):
         if self.LCR.DLAB:
             return self.divisor & 0xFF
         if not self.received:
+            self._look()
+        if not self.received:
             return 0 if self.FCR.ENABLE else self.RBR
         self.RBR = byte = self.received.pop(0)
         self.timeout_pending = False
@@ -121,8 +166,7 @@ class Ns16550a(Device):
             self.LSR &= ~LSR_DR
         self._start_timeout()
         self._update()
-        if not self.MCR.LOOP:
-            self.chars.resume()
+        self._let_in()
         return byte
 
     def w_RBR(self, written: Value) -> None:
@@ -134,6 +178,8 @@ class Ns16550a(Device):
             self.receive(BYTES[written])
         else:
             self.chars.write(BYTES[written])
+            if 0 < self.looks < LOOKS:
+                self.looks -= 1  # it was for room to send
         self.thre_pending = True
         if self.IER & IER_THRE:
             self._update()
@@ -152,6 +198,8 @@ class Ns16550a(Device):
             self.thre_pending = True
         self.IER = written & 0x0F
         self._update()
+        if written.RDA:
+            self._let_in()
 
     def r_IIR(self) -> int:
         cause = int(self.IIR)
@@ -164,14 +212,10 @@ class Ns16550a(Device):
         """The FIFO control register lies behind the interrupt identification register."""
         control = Ns16550a.FCR.value(written)
         if control.CLEAR_RX or control.ENABLE != self.FCR.ENABLE:
-            self.received.clear()
-            self.LSR &= ~LSR_DR
-            self.timeout_pending = False
-            self._timeout.cancel()
+            self._clear()
         self.FCR = written & 0xC9
         self._update()
-        if not self.MCR.LOOP:
-            self.chars.resume()
+        self._let_in()
 
     def w_LCR(self, written: Value) -> None:
         if written.BREAK:
@@ -187,9 +231,11 @@ class Ns16550a(Device):
         self.MSR = lines | self.MSR.DELTAS | deltas
         self._update()
         if not written.LOOP:
-            self.chars.resume()
+            self.rts_used |= bool(written.RTS)
+            self._let_in()
 
     def r_LSR(self) -> int:
+        self._look()
         status = int(self.LSR)
         if status & LSR_ERRORS:
             self.LSR = status & ~LSR_ERRORS

@@ -1,0 +1,58 @@
+"""What a guest of the catalogue is told of its console: the terminal or the pipe at its far end.
+
+A serial line tells neither size nor kind of the terminal behind it, and has no end of input. So the
+size, the kind and "this is a pipe" go on the kernel's command line, where the guest's first process
+finds them (docs/tour.md lists its words), and the end of a pipe is what a person would type.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from contextlib import suppress
+
+from bimetal import Machine
+
+__all__ = ["INPUT", "connect_pipe", "words_for"]
+
+INPUT, OUTPUT = 0, 1
+PIPE = "bminput=pipe"
+OWN_SYSTEM = "bmroot="
+"""The word with which the guest goes on to a system that knows nothing of such words."""
+
+UP = "BIMETAL-GUEST-UP"
+"""What the guest's first process shows when it has made a pipe of its console: what was typed
+earlier would be echoed."""
+
+END_OF_INPUT = "\x04"
+"""Ctrl-D."""
+
+KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+"""Names of terminals, as terminfo(5) has them."""
+
+
+def words_for(serial: str) -> list[str]:
+    """The words for a guest whose console is ``serial``."""
+    kind, _, _ = serial.partition(":")
+    if kind in ("pty", "unix", "tcp"):
+        return ["bmsize=ask"]
+    if kind != "stdio":
+        return []
+    words = [] if os.isatty(INPUT) else [PIPE]
+    if not os.isatty(OUTPUT):
+        return [*words, "TERM=dumb"]
+    with suppress(OSError):
+        size = os.get_terminal_size(OUTPUT)
+        if size.columns and size.lines:
+            words.append(f"bmsize={size.columns}x{size.lines}")
+    if KIND.fullmatch(terminal := os.environ.get("TERM", "")):
+        words.append(f"TERM={terminal}")
+    return words
+
+
+def connect_pipe(machine: Machine) -> None:
+    """Have a pipe typed as the guest expects it, if it was told that its console is one."""
+    words = shlex.split(machine.config.append)
+    if PIPE in words and not any(word.startswith(OWN_SYSTEM) for word in words):
+        machine.console.pipe(UP, END_OF_INPUT)
