@@ -175,13 +175,15 @@ class Qcow2Image(Block):
             entries = [number << self._bits | COPIED for number in new.clusters]
             if hides:
                 self._tables.hold(new.first, entries, references)
-                self._waiting.append(new)
             else:
                 self._tables.store(new.first, entries, references)
-                self._release(new.old, references)
         except OSError:
             references.free_later(new.clusters)
             raise
+        if hides:
+            self._waiting.append(new)
+        else:
+            self._release(new.old, references)
 
     def _content(
         self, new: _New, offset: int, stop: int, part: list[memoryview]

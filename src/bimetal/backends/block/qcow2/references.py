@@ -31,7 +31,6 @@ FRAGMENTS = 64
 WAITING_BYTES = 8 << 20
 """Clusters that are not needed any more and wait for a flush, before we flush for their sake."""
 
-
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
