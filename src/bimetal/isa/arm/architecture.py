@@ -36,12 +36,13 @@ def _reset(state: RegisterStore, start: Start) -> None:
 
 
 def _deadline(state: RegisterStore) -> int | None:
-    """When the next timer fires that is on and not masked."""
+    """When the next timer fires that is on and not masked, and whose output is not high yet: what
+    the board has been told of wakes nobody once more."""
     offset = state.get("cntvoff")
     waits = [
-        (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) * NANOSECONDS
+        (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) % (1 << 64) * NANOSECONDS
         for n in range(4)
-        if state.get("timer_ctl", n) & (ENABLE | MASKED) == ENABLE
+        if state.get("timer_ctl", n) & (ENABLE | MASKED) == ENABLE and not state.get("timer_out", n)
     ]
     return min(waits, default=None)
 

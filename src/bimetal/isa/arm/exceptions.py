@@ -154,9 +154,14 @@ def pending_interrupt(cpu: Cpu) -> Value:
 
 @a64.routine(returns=1)
 def wakes(cpu: Cpu) -> Value:
-    """What is pending ends a wait, masked or not (D1.6.2)."""
+    """What is pending ends a wait, masked or not (D1.6.2); below EL2, virtual interrupts that are
+    routed to EL1 do too."""
     awaited: Value = (cpu.line[IRQ] | cpu.line[FIQ]) != 0
-    return awaited
+    virtual = ((cpu.line[VIRQ] != 0) | ((cpu.hcr & VI) != 0)) & ((cpu.hcr & IMO) != 0)
+    fast = ((cpu.line[VFIQ] != 0) | ((cpu.hcr & VF) != 0)) & ((cpu.hcr & FMO) != 0)
+    below = (cpu.el != EL2) & ((cpu.hcr & TGE) == 0)
+    ends: Value = awaited | (below & (virtual | fast))
+    return ends
 
 
 @a64.routine(returns=8)

@@ -83,7 +83,9 @@ Fields = dict[str, tuple[int, int]]
 FEATURES: dict[str, tuple[int, int, Fields]] = {
     # CRm, op2, fields
     "id_aa64pfr0_el1": (
-        4, 0, {"EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0)}
+        # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
+        4, 0, {"EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
+               "CSV2": (56, 1), "CSV3": (60, 1)}
     ),
     "id_aa64pfr1_el1": (4, 1, {}),
     "id_aa64zfr0_el1": (4, 4, {}),
