@@ -226,7 +226,8 @@ def ecall(cpu: Cpu) -> None:
     environment_call(cpu)
 
 
-@rv64.insn("000000000001 00000 000 00000 1110011", "ebreak")
+# Restartable, for to look at the instructions beside it may set the accessed bit of their page.
+@rv64.insn("000000000001 00000 000 00000 1110011", "ebreak", restartable=True)
 def ebreak(cpu: Cpu) -> None:
     if cpu.length == 2:
         cpu.trap(BREAKPOINT, cpu.pc)  # c.ebreak asks for nothing else
