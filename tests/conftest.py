@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests import host
@@ -23,3 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("programs"):
         host.need(*mark.args)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line decides where its process logs to; the tests that follow do without."""
+    package = logging.getLogger("bimetal")
+    monkeypatch.setattr(package, "handlers", package.handlers)
+    monkeypatch.setattr(package, "propagate", package.propagate)

@@ -9,6 +9,7 @@ import click
 from bimetal import BimetalError, ExitCode, __version__
 from bimetal.cli.commands import CommandTable
 from bimetal.cli.ending import Ending
+from bimetal.cli.logs import show_logs
 from bimetal.cli.streams import OutputLost, give_up
 
 __all__ = ["program", "run"]
@@ -31,6 +32,7 @@ def program() -> None:
 
 def run(arguments: Sequence[str] | None, ending: Ending) -> int:
     """Run the command line; the process's exit code."""
+    show_logs()
     try:
         code = program.main(arguments, prog_name="bimetal", standalone_mode=False, obj=ending)
         return code if isinstance(code, int) else 0

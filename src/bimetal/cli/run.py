@@ -22,7 +22,6 @@ from bimetal import (
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.ending import Ending
 from bimetal.cli.line import INPUT, connect_pipe, words_for
-from bimetal.cli.logs import show_logs
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
@@ -167,7 +166,6 @@ def command(
     The exit code is the one with which the guest switches off. On a terminal Ctrl-A x ends the
     machine and Ctrl-A h tells the other keys; Ctrl-C goes to the guest.
     """
-    show_logs()
     set_trace(trace)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or ""
