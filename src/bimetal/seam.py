@@ -265,7 +265,7 @@ class Cpu(Protocol):
     def run(self) -> Exit:
         """Run, without holding the GIL, until the board is needed.
 
-        An access exit (`Mmio`, `Pio`, `FirmwareCall`) is completed by the next call of `run`.
+        What the board answers to an exit is taken by the next call of `run` or `save`.
         """
 
     def kick(self) -> None:

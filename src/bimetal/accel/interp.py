@@ -94,8 +94,7 @@ class InterpCpu:
     def run(self) -> Exit:
         """Run until the board is needed; see `Cpu.run`."""
         words = self.state.words
-        if self._asked is not None:
-            self._complete(self._asked)
+        self._settle()
         if isinstance(self._clock, RealClock):
             words[self._origin] = self._clock.origin_ns  # changes when the machine pauses
         while not self.state.bytes[self._stop]:
@@ -136,9 +135,9 @@ class InterpCpu:
         self.state.bytes[self._stop] = 0
         return self._kicked
 
-    def _complete(self, asked: Exit) -> None:
+    def _settle(self) -> None:
         """Give the board's answer to the instruction that waits for it."""
-        self._asked = None
+        asked, self._asked = self._asked, None
         words = self.state.words
         if isinstance(asked, Mmio):
             count = words[self._replay_count]
@@ -255,6 +254,8 @@ class InterpCpu:
         self.flush()
 
     def _from_outside(self) -> Onlooker:
+        if isinstance(self._asked, FirmwareCall) and self._asked.results:
+            self._settle()
         pc, now_ns = self.state.get("pc"), self._clock.now_ns
         floating = self._environment()
         seen = SeenMemory(self._memory)
@@ -302,6 +303,7 @@ class InterpCpu:
 
     def save(self) -> Mapping[str, object]:
         """See `Cpu.save`."""
+        self._settle()
         state = self.state
         return Saved(
             registers=state.registers(),

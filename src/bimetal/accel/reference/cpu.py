@@ -35,7 +35,7 @@ class ReferenceCpu:
 
     def run(self) -> Exit:
         """Execute instructions until the board is needed."""
-        self._take_answer()
+        self._settle()
         while not self._kicked:
             if self.hart.waiting and not self.hart.wakes():
                 return self._wanted("halt")
@@ -63,7 +63,8 @@ class ReferenceCpu:
             return Outputs(self._architecture.levels(registers))
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
-    def _take_answer(self) -> None:
+    def _settle(self) -> None:
+        """Give the board's answer to the instruction that waits for it."""
         match self._exit:
             case Mmio(value=value, fault=fault):
                 self.hart.answers.append(value)
@@ -78,6 +79,10 @@ class ReferenceCpu:
             case Semihosting(result=result):
                 self.hart.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
         self._exit = None
+
+    def _settle_call(self) -> None:
+        if isinstance(self._exit, FirmwareCall) and self._exit.results:
+            self._settle()
 
     def kick(self) -> None:
         """Make the current, or else the next, `run` return `Kicked` soon."""
@@ -110,10 +115,12 @@ class ReferenceCpu:
 
     def read_register(self, name: str) -> int:
         """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
+        self._settle_call()
         return read_register(self.hart.isa, name, self.hart)
 
     def write_register(self, name: str, value: int) -> None:
         """Set a register; OverflowError if the value does not fit."""
+        self._settle_call()
         write_register(self.hart.isa, name, value, self.hart)
         if name == "pc":
             self._abandon()
@@ -133,6 +140,7 @@ class ReferenceCpu:
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""
+        self._settle()
         hart = self.hart
         files = {name: list(values) for name, values in hart.registers.files.items()}
         flags, answers = hart.environment.flags, list(hart.answers)
