@@ -27,7 +27,7 @@ from bimetal.backends.block.qcow2.image import Qcow2Image
 SECTOR = 512
 ZERO = bytes(SECTOR)
 
-REQUESTS = [*["write"] * 4, "writes", "zero", "discard", "read", "flush"]
+REQUESTS = [*["write"] * 4, "writes", "row", "zero", "discard", "read", "flush"]
 """What a guest asks for, the more often the more often it is here."""
 
 _SPACE = struct.Struct("@hhqqi")
@@ -197,6 +197,8 @@ class Guest:
                     self._write(disk, 1)
                 case "writes":
                     self._write(disk, self._rng.randrange(2, 9))
+                case "row":
+                    self._row(disk)
                 case "zero":
                     self._zero(disk)
                 case "discard":
@@ -233,6 +235,16 @@ class Guest:
             grouping.settle()
         for first, data in written:
             self._answered(start, first, data)
+
+    def _row(self, disk: Block) -> None:
+        """Writes of which each waits for the one before, and goes on where that ended."""
+        first, count = self._somewhere()
+        step = self._rng.choice((1, 8, 20))
+        for number in range(first, first + count, step):
+            start = len(self._recording)
+            data = [self._new() for _ in range(min(step, first + count - number))]
+            disk.write(number * SECTOR, b"".join(data))
+            self._answered(start, number, data)
 
     def _zero(self, disk: Block) -> None:
         start = len(self._recording)

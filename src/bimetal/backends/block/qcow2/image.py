@@ -26,6 +26,7 @@ from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.reader import Reader
 from bimetal.backends.block.qcow2.recovery import make_writable, mark_damaged
 from bimetal.backends.block.qcow2.references import References
+from bimetal.backends.block.qcow2.streams import Streams
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import DamagedImage
 from bimetal.backends.block.vector import write_vector
@@ -65,6 +66,7 @@ class Qcow2Image(Block):
         self._reader = Reader(file, header, self._tables, backing)
         self._damage = ""
         self._held = False
+        self._streams = Streams(HIDDEN_LIMIT >> header.cluster_bits)
         self._waiting: deque[_New] = deque()
         self._references = None if file.readonly else self._make_writable()
         self._closed = False
@@ -99,15 +101,13 @@ class Qcow2Image(Block):
             while offset < end:
                 first = offset >> self._bits
                 entries = self._tables.entries(first, (end - 1 >> self._bits) - first + 1)
-                own = self._own_in_a_row(entries, references)
-                new = None if own else self._take(first, entries, references)
-                stop = min(end, first + (own if new is None else len(new.clusters)) << self._bits)
-                part, rest = split(rest, stop - offset)
-                if new is None:
+                if own := self._own_in_a_row(entries, references):
+                    stop = min(end, first + own << self._bits)
+                    part, rest = split(rest, stop - offset)
                     place = self._reader.place(entries[0]) + (offset & self._cluster - 1)
                     write_vector(self._fd, place, part)
                 else:
-                    self._write_new(new, offset, stop, part, references)
+                    stop, rest = self._write_elsewhere(offset, rest, len(entries), references)
                 offset = stop
         finally:
             if self._waiting and not self._held:
@@ -156,12 +156,37 @@ class Qcow2Image(Block):
             self._reader.place(entry) >> self._bits
         )
 
-    def _take(self, first: int, entries: Sequence[int], references: References) -> _New:
-        """New clusters for those of ``entries`` that need some, as many as lie in a row."""
-        wanted = 1
-        while wanted < len(entries) and not self._is_own(entries[wanted], references):
-            wanted += 1
-        clusters, fresh = references.allocate(wanted)
+    def _write_elsewhere(
+        self, offset: int, rest: list[memoryview], wanted: int, references: References
+    ) -> tuple[int, list[memoryview]]:
+        """Write what of ``rest`` fits to new clusters, at most ``wanted``: (where that ends, what
+        is left). If there is a row of such writes, some clusters more are copied with it."""
+        first, end = offset >> self._bits, offset + total(rest)
+        ahead = self._streams.ahead(first)
+        while True:
+            new = self._take(first, wanted, ahead, references)
+            stop = min(end, first + len(new.clusters) << self._bits)
+            part, left = split(rest, stop - offset)
+            try:
+                self._write_new(new, offset, stop, part, references)
+            except OSError:
+                if not ahead:
+                    raise
+                ahead = 0  # there may be no room for more than needed, or the rest unreadable
+            else:
+                return stop, left
+
+    def _take(self, first: int, wanted: int, ahead: int, references: References) -> _New:
+        """New clusters for guest clusters from ``first`` on that need some, as many as lie in a
+        row, at most ``wanted``, or ``ahead`` more."""
+        most = min(max(wanted, HIDDEN_LIMIT >> self._bits), -(-self.size >> self._bits) - first)
+        entries = self._tables.entries(first, min(wanted + ahead, most))
+        count = 1
+        while count < len(entries) and not self._is_own(entries[count], references):
+            if count >= wanted and self._reader.is_blank(entries[count]):
+                break  # nothing to copy
+            count += 1
+        clusters, fresh = references.allocate(count)
         return _New(first, clusters, array("Q", entries[: len(clusters)]), fresh)
 
     def _write_new(
@@ -181,6 +206,7 @@ class Qcow2Image(Block):
             references.free_later(new.clusters)
             raise
         if hides:
+            self._streams.hidden(range(new.first, new.first + len(entries)))
             self._waiting.append(new)
         else:
             self._release(new.old, references)
