@@ -50,7 +50,7 @@ GUESTS = {
     "device read": f"mov ebx, {DEVICE}; 1: mov eax, [rbx]; jmp 1b",
 }
 EXITS = 2000
-BELLS = 20000
+DOORBELLS = 20000
 
 
 def c_loop(folder: Path) -> Callable[[X86Cpu, int], None] | None:
@@ -114,12 +114,12 @@ def doorbell(rounds: int) -> float:
             fd = os.eventfd(0)
             guest.machine.add_doorbell(Doorbell(DEVICE, 4), fd)
             cpu = guest.long(
-                f"mov ebx, {DEVICE}; mov ecx, {BELLS}; out 0x10, al;"
+                f"mov ebx, {DEVICE}; mov ecx, {DOORBELLS}; out 0x10, al;"
                 "1: mov [rbx], eax; dec ecx; jnz 1b; out 0x10, al"
             )
             cpu.run()
-            costs.append(timed(partial(seam, cpu, 1), BELLS))
-            if os.eventfd_read(fd) != BELLS:
+            costs.append(timed(partial(seam, cpu, 1), DOORBELLS))
+            if os.eventfd_read(fd) != DOORBELLS:
                 raise BimetalError("doorbells were lost")
             os.close(fd)
     return statistics.median(costs)

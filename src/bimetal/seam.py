@@ -253,7 +253,7 @@ class MemorySlot:
 
 
 class Cpu(Protocol):
-    """One virtual CPU (hart). `run` is called from one thread at a time; `set_line` and `kick`
+    """One virtual CPU. `run` is called from one thread at a time; `set_line` and `kick`
     may be called from any thread; everything else only while the CPU is not running."""
 
     index: int
@@ -305,7 +305,7 @@ class Accelerator(Protocol):
     name: str
 
     def add_cpu(self, index: int) -> Cpu:
-        """Create the vCPU (hart) `index`, in its reset state; indices count from 0."""
+        """Create the vCPU `index`, in its reset state; indices count from 0."""
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
         """Replace the memory slots of all CPUs, none of which is running. Slots do not overlap."""
@@ -411,10 +411,10 @@ class Doorbell:
 class Doorbells(Protocol):
     """An accelerator that turns writes to a doorbell into eventfd signals, without an exit."""
 
-    def add_doorbell(self, bell: Doorbell, fd: int) -> None:
-        """Signal the eventfd ``fd`` for each such write. ValueError if ``bell`` is taken."""
+    def add_doorbell(self, doorbell: Doorbell, fd: int) -> None:
+        """Signal the eventfd ``fd`` for each such write. ValueError if ``doorbell`` is taken."""
 
-    def remove_doorbell(self, bell: Doorbell, fd: int) -> None:
+    def remove_doorbell(self, doorbell: Doorbell, fd: int) -> None:
         """Undo `add_doorbell`."""
 
 

@@ -324,7 +324,7 @@ def test_a_saved_state_is_looked_at(make: Make) -> None:
 def test_what_is_no_state_is_refused(make: Make, damage: dict[str, object]) -> None:
     cpu = make("wfi")
     before = saved(cpu)
-    with pytest.raises(ValueError, match="not the state of a riscv64 hart"):
+    with pytest.raises(ValueError, match="not the state of a riscv64 vCPU"):
         cpu.load(before | damage)
     assert saved(cpu) == before
 

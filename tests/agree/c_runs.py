@@ -95,6 +95,6 @@ def on(accelerator: Accelerator, cpu: Cpu, program: Path) -> Run:
 def retired(cpu: Cpu) -> int:
     """Instructions that a CPU of ours has retired."""
     if isinstance(cpu, ReferenceCpu):
-        return cpu.hart.retired
+        return cpu.core.retired
     assert isinstance(cpu, InterpCpu)
     return cpu.instructions

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bimetal.accel.code_page import Loaded
 from bimetal.accel.jit import JitCpu
-from bimetal.accel.known import Loaded
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import Layout
 from bimetal.codegen.native import Linker
-from bimetal.codegen.region import JOINTS
+from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import joint_name
+from bimetal.codegen.worker import stub_name
 from bimetal.isa.riscv import rv64
 from bimetal.seam import Cpu
 
@@ -36,7 +36,7 @@ class RegionExecutor(CpuExecutor):
         """See `CpuExecutor`."""
         assert isinstance(cpu, JitCpu)
         native = interpreter(rv64)
-        linker = Linker({joint_name(rv64, j): native.library.address(j) for j in JOINTS})
+        linker = Linker({stub_name(rv64, j): native.library.address(j) for j in STUBS})
         states = []
         page = slice(CODE - BASE, CODE - BASE + PAGE)
         word, region = None, None

@@ -23,9 +23,9 @@ from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
-from bimetal.machine.world import World
 from bimetal.seam import FirmwareCall, Halt, Kicked, Mmio, Shutdown
 
 __all__ = ["Ending", "run"]
@@ -100,9 +100,9 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     with patch.object(VirtioRng.__init__, "__defaults__", (dice,)):
         riscv_virt(chassis)
     assert chassis.boot is not None
-    world = World()
+    gate = VcpuGate()
     accelerator = make(clock)
-    runner = Runner(chassis, chassis.boot, accelerator, world, Service(world, clock))
+    runner = Runner(chassis, chassis.boot, accelerator, gate, Service(gate, clock))
     ended: list[Shutdown] = []
     chassis.powered = ended.append
     with patch("os.urandom", dice):

@@ -28,7 +28,7 @@ SAY_A = ("lui t0, 0x10000", "addi t1, zero, 65", "sb t1, 0(t0)")
 IDLE = (*SAY_A, f"jal zero, {BASE + 12:#x}")
 CHATTER = (*SAY_A, f"jal zero, {BASE + 8:#x}")
 FAIL_7 = (*SAY_A, "addi a0, zero, 7", *FAIL_WITH_A0)
-BARE = ("run", "--bios", "none", "--memory", "16M", "--no-afterwards")
+BARE = ("run", "--bios", "none", "--memory", "16M", "--no-background")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), *sys.path])}
 
 Process = subprocess.Popen[bytes]

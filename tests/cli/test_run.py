@@ -99,7 +99,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "serial": "stdio",
         "reboot": True,
         "semihosting": False,
-        "afterwards": True,
+        "background": True,
     }
     assert notes.calls == ["start", "wait", "close"]
 
@@ -126,7 +126,7 @@ def test_only_our_own_first_process_is_told_of_the_console(cli: Cli, notes: Note
 
 def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
     words = "run --kernel Image --initrd i.cpio --accel interp --serial none".split()
-    assert cli(*words, "--no-reboot", "--no-afterwards").code == 0
+    assert cli(*words, "--no-reboot", "--no-background").code == 0
     assert notes.options == {
         "board": "riscv-virt",
         "memory": "512M",
@@ -143,7 +143,7 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "serial": "none",
         "reboot": False,
         "semihosting": False,
-        "afterwards": False,
+        "background": False,
     }
 
 
@@ -262,7 +262,7 @@ def test_a_profile_that_cannot_be_written_starts_nothing(
             ["--kernel", "k", "--smp", "2", "--cpus", "2", "--cpus", "3"],
             "or --smp is given 3 times",
         ),
-        (["--kernel", "k", "--afterwards", "--no-afterwards"], "--no-afterwards is given twice"),
+        (["--kernel", "k", "--background", "--no-background"], "--no-background is given twice"),
         (["debian-riscv64", "--board", "microvm"], "debian-riscv64 is for riscv64, and the board"),
         (["debian-riscv64", "--arch", "x86_64"], "leave the board away, or choose from riscv-virt"),
         (["debian-cloud-amd64", "--board", "riscv-virt"], "is for x86_64"),

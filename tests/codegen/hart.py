@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bimetal.accel.conductor import ROUND_FAILED
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.accel.jit import JitAccelerator, JitCpu
+from bimetal.accel.tiering import ROUND_FAILED
 from bimetal.base.clock import RealClock
 from bimetal.codegen.policy import Policy
 from bimetal.memory.ram import Ram
@@ -70,13 +70,13 @@ def interp() -> Iterator[Hart]:
 
 
 @contextmanager
-def jit(policy: Policy | None = None, afterwards: bool = False) -> Iterator[tuple[Hart, JitCpu]]:
-    """A hart of the translating accelerator, also as what the conductor sees."""
+def jit(policy: Policy | None = None, background: bool = False) -> Iterator[tuple[Hart, JitCpu]]:
+    """A hart of the translating accelerator, also as what tiering sees."""
     ram = Ram("ram", SIZE)
-    accelerator = JitAccelerator("riscv64", clock=RealClock(), policy=policy, afterwards=afterwards)
+    accelerator = JitAccelerator("riscv64", clock=RealClock(), policy=policy, background=background)
     accelerator.set_memory([MemorySlot(CODE, SIZE, ram.host)])
     cpu = accelerator.add_cpu(0)
     yield Hart(cpu, ram), cpu
     accelerator.close()
     ram.close()
-    assert not any(ROUND_FAILED in kind for kind in cpu.conductor.events.counts)
+    assert not any(ROUND_FAILED in kind for kind in cpu.tiering.events.counts)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bimetal.codegen.part import Part
 from bimetal.codegen.store import CodeStore
+from bimetal.codegen.stored_region import StoredRegion
 from tests.codegen.damage import DAMAGES, Damage
 
 Objects = dict[tuple[str, str], bytes]
@@ -29,7 +29,7 @@ def objects() -> Objects:
         key = chance.randbytes(20).hex()
         for entry in range(4, 4 * chance.randrange(2, 6), 4):
             steps = tuple(range(entry, entry + 4 * chance.randrange(1, 60), 4))
-            part = Part(1, f"region_{chance.randbytes(16).hex()}", (entry,), steps)
+            part = StoredRegion(1, f"region_{chance.randbytes(16).hex()}", (entry,), steps)
             made[key, part.name] = chance.randbytes(chance.randrange(700, 6000))
     return made
 

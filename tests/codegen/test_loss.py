@@ -57,10 +57,10 @@ def test_killed_translators_are_replaced_and_the_guest_notices_nothing(
     WORKERS.clear()
     with jit(EAGER) as (hart, cpu):
         for seed in range(orders.REPLACEMENTS + 2):
-            compiled = cpu.conductor.statistics.compiled
+            compiled = cpu.tiering.statistics.compiled
             check(hart, seed)
             if seed <= orders.REPLACEMENTS:
-                assert cpu.conductor.statistics.compiled > compiled
+                assert cpu.tiering.statistics.compiled > compiled
                 os.kill(WORKERS[-1].pid, signal.SIGKILL)
     assert len(WORKERS) == 1 + orders.REPLACEMENTS
 
@@ -78,7 +78,7 @@ class Spoiling(Worker):
 
 
 def failures(cpu: JitCpu) -> int:
-    return sum(cpu.conductor.events.counts.values())
+    return sum(cpu.tiering.events.counts.values())
 
 
 def test_bad_answers_are_left_out_and_good_ones_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,5 +104,5 @@ def test_what_is_whole_in_the_store_and_no_region_is_dropped(store: CodeStore) -
     with jit(keeping) as (hart, cpu):
         check(hart, 0)
         assert failures(cpu) == 8 * len(pages)
-        assert cpu.conductor.statistics.from_store == sum(map(len, whole.values()))
+        assert cpu.tiering.statistics.from_store == sum(map(len, whole.values()))
     assert {key: store.parts(key) for key in pages} == whole

@@ -51,7 +51,7 @@ def test_everything_is_translated_once() -> None:
         for _ in range(3):
             hart.begin(random_program(7))
             hart.finish()
-            compiled.append(cpu.conductor.statistics.compiled)
+            compiled.append(cpu.tiering.statistics.compiled)
         assert 0 < compiled[0] == compiled[2]
         assert not cpu.samples(), "every sample was looked at"
 
@@ -62,7 +62,7 @@ def test_content_that_is_gone_and_was_never_hot_is_forgotten() -> None:
             hart.begin(random_program(seed))
             hart.finish()
         assert cpu.counters["pages decoded"] >= 20
-        assert 1 <= cpu.conductor.remembered <= cpu.pages() + cpu.conductor.statistics.compiled
+        assert 1 <= cpu.tiering.remembered <= cpu.pages() + cpu.tiering.statistics.compiled
 
 
 def test_what_is_forgotten_is_installed_again() -> None:
@@ -83,4 +83,4 @@ def test_a_machine_holds_no_more_regions_than_it_may() -> None:
         for seed in range(300, 306):
             hart.begin(random_program(seed))
             hart.finish()
-        assert cpu.conductor.statistics.compiled == 2
+        assert cpu.tiering.statistics.compiled == 2

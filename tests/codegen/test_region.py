@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from bimetal.accel.known import Loaded
+from bimetal.accel.code_page import Loaded
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.native import Linker
-from bimetal.codegen.region import JOINTS
+from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import joint_name
+from bimetal.codegen.worker import stub_name
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE, END, random_program
@@ -25,7 +25,7 @@ ALL_EXECUTED = bytes([1]) * (PAGE // rv64.granule)
 
 @pytest.fixture(scope="module")
 def linker() -> Linker:
-    return Linker({joint_name(rv64, j): NATIVE.library.address(j) for j in JOINTS})
+    return Linker({stub_name(rv64, j): NATIVE.library.address(j) for j in STUBS})
 
 
 @pytest.fixture

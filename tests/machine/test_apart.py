@@ -93,7 +93,7 @@ def play(options: dict[str, Any]) -> dict[str, object]:
     """Run a machine to its end; all that there is to see of it."""
     options = dict(options)
     disks = options.pop("disks")
-    with Machine(bios="none", afterwards=False, **options) as vm:
+    with Machine(bios="none", background=False, **options) as vm:
         for disk in disks:
             vm.disk(disk, snapshot=True)
         vm.start()

@@ -12,8 +12,8 @@ from bimetal.backends.chars.ring import Ring
 from bimetal.base.errors import BimetalError
 from bimetal.machine.console import FIRMWARE_INPUT_LIMIT, Console, ConsoleLine
 from bimetal.machine.expect import EndOfRun, TimedOut
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.result import Ending, Result
-from bimetal.machine.world import World
 
 
 class Port:
@@ -34,23 +34,23 @@ class Port:
         return got
 
 
-def started() -> World:
-    world = World()
-    world.started = True
-    return world
+def started() -> VcpuGate:
+    gate = VcpuGate()
+    gate.started = True
+    return gate
 
 
 @pytest.fixture
 def console() -> Console:
-    world = started()
-    console = Console(NoChars(), world)
-    world.on_over.add(console.wake)
+    gate = started()
+    console = Console(NoChars(), gate)
+    gate.on_over.add(console.wake)
     return console
 
 
 def end(console: Console, result: Result) -> None:
     with console.lock:
-        console._world.end(result)
+        console._gate.end(result)
 
 
 def later(action: Callable[[], None]) -> threading.Thread:
@@ -159,14 +159,14 @@ def test_output_before_the_end_is_found_after_it(console: Console) -> None:
 
 def test_a_defect_is_not_taken_for_the_end(console: Console) -> None:
     failure = ZeroDivisionError()
-    console._world.fail(failure)
+    console._gate.fail(failure)
     with pytest.raises(EndOfRun, match="the machine has failed") as caught:
         console.expect("login:")
     assert caught.value.__cause__ is failure
 
 
 def test_before_the_start_nothing_is_expected() -> None:
-    console = Console(NoChars(), World())
+    console = Console(NoChars(), VcpuGate())
     with pytest.raises(BimetalError, match=r"the machine was not started.*call start\(\) first"):
         console.expect("login:")
 
@@ -194,7 +194,7 @@ def test_a_line_is_sent_with_its_end(console: Console) -> None:
 def test_a_console_says_where_it_leads(console: Console) -> None:
     console.line.write(b"x" * 1234)
     assert repr(console) == "<console NoChars: 1,234 bytes of output>"
-    assert repr(Console(NoChars(), World(), "none")) == "<console none: 0 bytes of output>"
+    assert repr(Console(NoChars(), VcpuGate(), "none")) == "<console none: 0 bytes of output>"
 
 
 def test_typing_reaches_the_port_as_it_has_room(console: Console) -> None:

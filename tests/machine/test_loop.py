@@ -92,7 +92,7 @@ def test_a_halt_ends_at_its_deadline(script: Script) -> None:
     board.machine.start()
     with pytest.raises(TimeoutError):
         board.machine.wait(0.01)
-    with board.machine._world.lock:
+    with board.machine._gate.lock:
         board.clock.advance(5_000)
     assert board.machine.wait(LIMIT).code == 0
 
@@ -100,7 +100,7 @@ def test_a_halt_ends_at_its_deadline(script: Script) -> None:
 def test_a_timer_of_a_device_interrupts(script: Script) -> None:
     board = script([store(CLINT + 0x4000, 100, 8), halt_until(7), POWER_OFF], bios="none")
     board.machine.start()
-    with board.machine._world.lock:
+    with board.machine._gate.lock:
         board.clock.advance(100_000)
     board.machine.wait(LIMIT)
 

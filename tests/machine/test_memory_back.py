@@ -30,7 +30,7 @@ def kilobytes(name):
 
 def play():
     with Machine(kernel=kernel, bios="none", accel=accel, cpus=int(cpus), memory="128M",
-                 afterwards=False) as vm:
+                 background=False) as vm:
         vm.disk(disk)
         vm.start()
         vm.memory.write(0x84000000, b"x" * (32 << 20))

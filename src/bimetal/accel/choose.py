@@ -47,14 +47,14 @@ def create(
     cpus: int,
     model: str = "",
     hypervisor: bool = False,
-    afterwards: bool = True,
+    background: bool = True,
 ) -> Accelerator:
     """The accelerator called ``accel`` for a machine of ``cpus`` CPUs of ``isa``.
 
     ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
     firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
     several. With ``hypervisor`` CPUs have the mode of hypervisors, and start in it.
-    ``afterwards``: what is hot at the end and was not translated in time is translated in the
+    ``background``: what is hot at the end and was not translated in time is translated in the
     background, for the next run.
 
     Raises `BimetalError` if ``accel`` cannot run such a machine here.
@@ -64,7 +64,7 @@ def create(
         "firmware_calls": firmware_calls,
         "cpus": cpus,
         "hypervisor": hypervisor,
-        "afterwards": afterwards,
+        "background": background,
     }
     check_name(accel)
     if accel == "auto":

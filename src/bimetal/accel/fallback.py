@@ -11,8 +11,8 @@ from ..ir.access import Access
 from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
 from ..isa.describe import Isa
-from .hart_state import HartState
 from .reference.single import evaluate_insn
+from .vcpu_state import VcpuState
 
 __all__ = ["execute_in_python", "word_of"]
 
@@ -33,7 +33,7 @@ class _NoMemory:
 _NO_MEMORY = _NoMemory()
 
 
-def execute_in_python(isa: Isa, word: int, state: HartState, floating: Environment) -> bool:
+def execute_in_python(isa: Isa, word: int, state: VcpuState, floating: Environment) -> bool:
     """Execute the instruction ``word`` at ``pc``; False if it traps, which the state then says.
     ``floating`` takes the flags that it raises."""
     decoded = isa.decode(word)
@@ -50,7 +50,7 @@ def execute_in_python(isa: Isa, word: int, state: HartState, floating: Environme
     return True
 
 
-def word_of(state: HartState, arena: mmap.mmap, record: int) -> int:
+def word_of(state: VcpuState, arena: mmap.mmap, record: int) -> int:
     """The instruction that a record in the ``arena`` was decoded from."""
     layout = state.layout
     page, rest = divmod(record - state.get("arena_start"), layout.page_bytes)

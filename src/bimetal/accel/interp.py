@@ -1,6 +1,6 @@
-"""The interpreter as an accelerator: harts in native code, generated from the descriptions.
+"""The interpreter as an accelerator: vCPUs in native code, generated from the descriptions.
 
-A hart runs in the thread that calls `InterpCpu.run`, without the GIL. Other threads reach it
+A vCPU runs in the thread that calls `InterpCpu.run`, without the GIL. Other threads reach it
 through bytes of its state alone: interrupt lines, a request to stop, a request to flush.
 """
 
@@ -35,11 +35,11 @@ from ..seam import (
     Stuck,
 )  # fmt: skip
 from .fallback import execute_in_python, word_of
-from .hart_state import HartState, anonymous
 from .reference.memory import Memory
 from .reference.outside import Onlooker, SeenMemory, read_register, translate, write_register
 from .sampler import Sampler
 from .saved import Saved
+from .vcpu_state import VcpuState, anonymous
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
@@ -56,13 +56,13 @@ def _closed(address: int) -> None:
 
 
 class InterpCpu:
-    """One hart."""
+    """One vCPU."""
 
     def __init__(self, architecture: Architecture, start: Start, native: Interpreter, clock: Clock):
         self.index = start.index
         self._architecture, self._native, self._clock = architecture, native, clock
         self._start = start
-        self.state = HartState(native.layout)
+        self.state = VcpuState(native.layout)
         self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
             native.library.address("enter")
         )
@@ -287,7 +287,7 @@ class InterpCpu:
 
     @property
     def sampled(self) -> int:
-        """Samples left since the hart was made; the sampler reads them."""
+        """Samples left since the vCPU was made; the sampler reads them."""
         return self.state.get("sample_count")
 
     @property
@@ -346,7 +346,7 @@ class InterpCpu:
 
 
 class InterpAccelerator:
-    """Harts that the native interpreter runs."""
+    """vCPUs that the native interpreter runs."""
 
     name = "interp"
 
@@ -359,9 +359,9 @@ class InterpAccelerator:
         cpus: int = 1,
         model: str = "",
         hypervisor: bool = False,
-        afterwards: bool = False,
+        background: bool = False,
     ):
-        """``afterwards`` is for accelerators that translate."""
+        """``background`` is for accelerators that translate."""
         self.architecture = architecture(isa)
         self._start = Start(0, firmware_calls, model or self.architecture.models[0], hypervisor)
         self._clock = clock
@@ -382,7 +382,7 @@ class InterpAccelerator:
 
     def _adopt(self, cpu: InterpCpu) -> None:
         if len(self.cpus) == self._room:
-            raise ValueError(f"hart {cpu.index}, but the accelerator was made for {self._room}")
+            raise ValueError(f"vCPU {cpu.index}, but the accelerator was made for {self._room}")
         cpu.set_memory(self._slots)
         self.cpus.append(cpu)
 

@@ -1,7 +1,7 @@
 """The translating accelerator: the interpreter, and regions of native code where it is hot.
 
-A hart installs regions itself, between two runs of native code, after it has compared the page
-with the code that they were made from. What is translated, and when, the `conductor` decides.
+A vCPU installs regions itself, between two runs of native code, after it has compared the page
+with the code that they were made from. What is translated, and when, `tiering` decides.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ..codegen.layout import DECODED, PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, 
 from ..codegen.policy import USUAL, Policy, configured
 from ..isa.contract import Architecture, Start
 from ..seam import Exit
-from .conductor import Conductor
+from .code_page import Loaded
 from .interp import InterpAccelerator, InterpCpu
-from .known import Loaded
 from .ring import RingReader
 from .sampler import SampleReader
+from .tiering import Tiering
 
 __all__ = ["JitAccelerator", "JitCpu"]
 
 
 class JitCpu(InterpCpu):
-    """A hart whose hot code is translated."""
+    """A vCPU whose hot code is translated."""
 
     def __init__(
         self,
@@ -34,9 +34,9 @@ class JitCpu(InterpCpu):
         start: Start,
         native: Interpreter,
         clock: Clock,
-        conductor: Conductor,
+        tiering: Tiering,
     ):
-        self.conductor, self._policy = conductor, conductor.policy
+        self.tiering, self._policy = tiering, tiering.policy
         self._attended = 0
         super().__init__(architecture, start, native, clock)
         if self._policy.wait:
@@ -74,7 +74,7 @@ class JitCpu(InterpCpu):
         super().reset()
         self.state.set("slice", 0, self._policy.slice)
 
-    # -- policies under which harts wait
+    # -- policies under which vCPUs wait
     def _enter_attended(self, address: int) -> None:
         """Run native code up to the next poll."""
         self.state.bytes[self._stop] = 1
@@ -86,7 +86,7 @@ class JitCpu(InterpCpu):
         self._attended += 1
         if policy.forget and self._attended % policy.forget == 0:
             self._forget(self._attended // policy.forget % 2 == 0)
-        new = self.conductor.attend(self)
+        new = self.tiering.attend(self)
         often = new or policy.forget
         wider = min(2 * self.state.get("slice"), USUAL.slice)
         self.state.set("slice", 0, policy.slice if often else wider)
@@ -124,7 +124,7 @@ class JitCpu(InterpCpu):
         }
         return {"instructions": total} | tiers | counted
 
-    # -- what the conductor sees
+    # -- what tiering sees
     def page_start(self, page: int) -> int:
         """Where a decoded page lies in the arena."""
         return page * self.state.layout.page_bytes
@@ -196,7 +196,7 @@ class JitCpu(InterpCpu):
 
 
 class JitAccelerator(InterpAccelerator):
-    """Harts whose hot code is translated."""
+    """vCPUs whose hot code is translated."""
 
     name = "jit"
 
@@ -209,7 +209,7 @@ class JitAccelerator(InterpAccelerator):
         cpus: int = 1,
         model: str = "",
         hypervisor: bool = False,
-        afterwards: bool = False,
+        background: bool = False,
         policy: Policy | None = None,
     ):
         super().__init__(
@@ -220,23 +220,23 @@ class JitAccelerator(InterpAccelerator):
             model=model,
             hypervisor=hypervisor,
         )
-        self._harts: list[JitCpu] = []
-        self.conductor = Conductor(self.native, self._harts, policy or configured(), afterwards)
+        self._vcpus: list[JitCpu] = []
+        self.tiering = Tiering(self.native, self._vcpus, policy or configured(), background)
 
     def add_cpu(self, index: int) -> JitCpu:
         """See `Accelerator.add_cpu`."""
         start = self._start_of(index)
-        cpu = JitCpu(self.architecture, start, self.native, self._clock, self.conductor)
+        cpu = JitCpu(self.architecture, start, self.native, self._clock, self.tiering)
         self._adopt(cpu)
-        self._harts.append(cpu)
+        self._vcpus.append(cpu)
         return cpu
 
     @property
     def counters(self) -> dict[str, int]:
         """See `Counted.counters`."""
-        return self.conductor.counters
+        return self.tiering.counters
 
     def close(self) -> None:
         """See `Accelerator.close`."""
-        self.conductor.close()
+        self.tiering.close()
         super().close()

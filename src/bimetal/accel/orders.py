@@ -14,7 +14,7 @@ from ..base.log import logger
 from ..codegen.job import Compiled, Job
 from ..codegen.worker import Worker, WorkerLost
 from ..isa.describe import Isa
-from .known import Known
+from .code_page import CodePage
 
 __all__ = ["Order", "Orders"]
 
@@ -29,7 +29,7 @@ ANSWERS = 200
 class Order:
     """A job under way, and the content that it is for; ``again``: a process was lost at it."""
 
-    known: Known
+    code_page: CodePage
     job: Job
     again: bool = False
 

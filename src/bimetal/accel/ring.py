@@ -1,8 +1,8 @@
-"""Rings that harts write in native code and others read without stopping them."""
+"""Rings that vCPUs write in native code and others read without stopping them."""
 
 from __future__ import annotations
 
-from .hart_state import HartState
+from .vcpu_state import VcpuState
 
 __all__ = ["RingReader"]
 
@@ -10,13 +10,13 @@ __all__ = ["RingReader"]
 class RingReader:
     """One reader of a ring: what is new since it last looked, and how much it missed.
 
-    The ring called ``ring`` in a hart's state holds ``size`` entries of ``words`` words; entry n
-    stands at n modulo ``size``, and ``count`` is the variable that counts them. A hart never waits
+    The ring called ``ring`` in a vCPU's state holds ``size`` entries of ``words`` words; entry n
+    stands at n modulo ``size``, and ``count`` is the variable that counts them. A vCPU never waits
     for a reader, so one that comes too late misses entries.
     """
 
     def __init__(
-        self, state: HartState, ring: str, count: str, size: int, words: int = 1, seen: int = 0
+        self, state: VcpuState, ring: str, count: str, size: int, words: int = 1, seen: int = 0
     ):
         self._state = state
         self._count, self._ring = state.word(count), state.word(ring)
@@ -30,7 +30,7 @@ class RingReader:
             return []
         start = max(self.seen, total - self._size)
         fresh = self._copy(start, total)
-        # The hart runs on and may have overwritten the oldest ones meanwhile; the one that it
+        # The vCPU runs on and may have overwritten the oldest ones meanwhile; the one that it
         # writes now is not counted yet.
         valid = max(start, min(total, self._state.words[self._count] + 1 - self._size))
         self.lost += valid - self.seen

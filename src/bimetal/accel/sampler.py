@@ -1,6 +1,6 @@
-"""Where harts execute: the samples that they leave at polls, read without stopping them.
+"""Where vCPUs execute: the samples that they leave at polls, read without stopping them.
 
-A hart writes each sample into a ring in its state, see `codegen.polling`.
+A vCPU writes each sample into a ring in its state, see `codegen.polling`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Protocol
 from ..codegen.layout import PAGE, SAMPLE_WORDS, SAMPLES
 from ..isa.contract import Architecture
 from ..seam import Place, Samples
-from .hart_state import HartState
 from .ring import RingReader
+from .vcpu_state import VcpuState
 
 __all__ = ["SampleReader", "Sampler"]
 
 INTERVAL = 0.01
-"""Seconds between looks at the rings, a tenth of the time in which the fastest hart fills one."""
+"""Seconds between looks at the rings, a tenth of the time in which the fastest vCPU fills one."""
 
 PLACES = 1 << 18
 """Places told apart. A guest can make any number of them; beyond this they are summed by page."""
@@ -29,16 +29,16 @@ Key = tuple[int, int, int]
 
 
 class SampleReader(RingReader):
-    """A reader of a hart's samples."""
+    """A reader of a vCPU's samples."""
 
-    def __init__(self, state: HartState, seen: int = 0):
+    def __init__(self, state: VcpuState, seen: int = 0):
         super().__init__(state, "sample", "sample_count", SAMPLES, SAMPLE_WORDS, seen)
 
 
-class Hart(Protocol):
-    """A hart, as far as it is sampled."""
+class SampledVcpu(Protocol):
+    """A vCPU, as far as it is sampled."""
 
-    state: HartState
+    state: VcpuState
 
     @property
     def sampled(self) -> int:
@@ -46,14 +46,14 @@ class Hart(Protocol):
 
 
 class Sampler:
-    """Sums up the samples of ``harts``, in a thread of its own, until it is closed.
+    """Sums up the samples of ``vcpus``, in a thread of its own, until it is closed.
 
-    Harts may be added meanwhile.
+    vCPUs may be added meanwhile.
     """
 
-    def __init__(self, harts: Sequence[Hart], architecture: Architecture):
-        self._harts, self._architecture = harts, architecture
-        self._readers = [SampleReader(hart.state, hart.sampled) for hart in harts]
+    def __init__(self, vcpus: Sequence[SampledVcpu], architecture: Architecture):
+        self._vcpus, self._architecture = vcpus, architecture
+        self._readers = [SampleReader(vcpu.state, vcpu.sampled) for vcpu in vcpus]
         self._counts: Counter[Key] = Counter()
         self._grain = 1
         self._lock = threading.Lock()
@@ -85,8 +85,8 @@ class Sampler:
                 self._look()
 
     def _look(self) -> None:
-        for hart in self._harts[len(self._readers) :]:
-            self._readers.append(SampleReader(hart.state))
+        for vcpu in self._vcpus[len(self._readers) :]:
+            self._readers.append(SampleReader(vcpu.state))
         for reader in self._readers:
             words = reader.take()
             pcs = words[2::SAMPLE_WORDS]

@@ -1,4 +1,4 @@
-"""The saved state of a hart as plain values, the same for all accelerators of ours."""
+"""The saved state of a vCPU as plain values, the same for all accelerators of ours."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Saved:
 
     @classmethod
     def read(cls, isa: Isa, state: Mapping[str, object]) -> Saved:
-        """What `plain` gave for a hart of ``isa``, looked at as `Cpu.write_register` looks at
+        """What `plain` gave for a vCPU of ``isa``, looked at as `Cpu.write_register` looks at
         values. Raises ValueError if it is not that."""
         try:
             return cls(
@@ -51,7 +51,7 @@ class Saved:
                 _number(state["jitter"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"not the state of a {isa.name} hart: {error!r}") from error
+            raise ValueError(f"not the state of a {isa.name} vCPU: {error!r}") from error
 
 
 def _registers(isa: Isa, registers: object) -> dict[str, list[int]]:

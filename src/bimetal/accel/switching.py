@@ -8,7 +8,7 @@ import threading
 __all__ = ["QUICK_SECONDS", "QuickSwitching"]
 
 QUICK_SECONDS = 0.0002
-"""A hart that comes back from native code must not wait the usual five milliseconds for a thread
+"""A vCPU that comes back from native code must not wait the usual five milliseconds for a thread
 that does something else in Python."""
 
 

@@ -130,7 +130,7 @@ class Software:
     help="Answer semihosting calls of bare programs: console, exit code, time; no files.",
 )
 @click.option(
-    "--afterwards/--no-afterwards",
+    "--background/--no-background",
     default=True,
     show_default=True,
     help="Compile in the background after the end, for the next run, what was hot.",
@@ -158,7 +158,7 @@ def command(
     serial: str,
     no_reboot: bool,
     semihosting: bool,
-    afterwards: bool,
+    background: bool,
     trace: str | None,
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
@@ -185,7 +185,7 @@ def command(
         serial=serial,
         reboot=not no_reboot,
         semihosting=semihosting,
-        afterwards=afterwards,
+        background=background,
     )
     with ending.of(make, Machine.abandon) as machine:
         add_disks(machine, disks)

@@ -13,7 +13,7 @@ from .layout import PAGE, Layout
 from .lower import Lowering
 from .record import Slots
 
-__all__ = ["Candidate", "Form", "bit_row", "decoder_text"]
+__all__ = ["Candidate", "RecordForm", "bit_row", "decoder_text"]
 
 
 def bit_row(insn: Insn) -> Pattern:
@@ -24,7 +24,7 @@ def bit_row(insn: Insn) -> Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class RecordForm:
     """A handler to put into a record: its symbol and the operands that it loads."""
 
     symbol: str
@@ -42,8 +42,8 @@ class Candidate:
     fixed: dict[str, int]
     mask: int
     match: int
-    far: Form
-    near: Form | None = None
+    far: RecordForm
+    near: RecordForm | None = None
 
 
 class _DecoderLowering(Lowering):
@@ -154,7 +154,7 @@ class _DecoderLowering(Lowering):
             self.label(outside)
         self._write(candidate.far)
 
-    def _write(self, form: Form) -> None:
+    def _write(self, form: RecordForm) -> None:
         """Fill in the record: operands first, then the handler that will use them."""
         for (value, role), slot in form.slots.slots.items():
             name = self.operand(value)

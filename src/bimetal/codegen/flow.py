@@ -1,4 +1,4 @@
-"""Going from record to record: what handlers and the joints between them share.
+"""Going from record to record: what handlers and the stubs between them share.
 
 All native code between two polls has one signature, `PARAMETERS`, and ends in a tail call.
 """

@@ -9,14 +9,14 @@ from functools import cache
 
 from ..ir.analysis import Analysis
 from ..isa.describe import Insn, Isa
-from .decoder import Candidate, Form, bit_row, decoder_text
-from .glue import glue_text
+from .decoder import Candidate, RecordForm, bit_row, decoder_text
 from .handler import handler_text
 from .layout import PAGE, Layout
 from .native import Library, load_or_build, sources_digest
 from .routine import routine_text
 from .runtime import runtime
 from .store import CodeStore
+from .stubs import stubs_text
 from .tlb import METADATA
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
@@ -51,14 +51,14 @@ def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]
                 layout, symbol + "_near", insn, block, near=True
             )
             texts.append(text)
-            near = Form(near_entry, near_slots)
+            near = RecordForm(near_entry, near_slots)
         mask, match = insn.pattern.mask, insn.pattern.match
         for name, value in fixed:
             for piece in (p for p in bit_row(insn).pieces if p.name == name):
                 bits = (1 << piece.width) - 1
                 mask |= bits << piece.at
                 match |= (value >> piece.low & bits) << piece.at
-        found.append(Candidate(insn, dict(fixed), mask, match, Form(entry, slots), near))
+        found.append(Candidate(insn, dict(fixed), mask, match, RecordForm(entry, slots), near))
     return found
 
 
@@ -78,7 +78,7 @@ def interpreter_text(layout: Layout) -> str:
         candidates += _candidates(layout, insn, texts)
     texts.append(decoder_text(layout, candidates, "@h_undefined"))
     texts += [routine_text(layout, routine) for routine in runtime(layout).values()]
-    texts.append(glue_text(layout, "rt_undefined"))
+    texts.append(stubs_text(layout, "rt_undefined"))
     return "".join(texts)
 
 
@@ -114,7 +114,7 @@ _making = threading.Lock()
 def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
     """The interpreter of an ISA, compiled at the first use on a host and then kept on disk.
 
-    There are two: for memory that is ``shared`` by several harts, and for a hart alone. Machines
+    There are two: for memory that is ``shared`` by several vCPUs, and for a vCPU alone. Machines
     of a process have them together, as neither changes.
     """
     with _making:  # or each of two machines that are made at once would compile it

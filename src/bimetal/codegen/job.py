@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from .frames import BadFrame, Frame
-from .part import Part, check_region
 from .policy import USUAL, Policy
+from .stored_region import StoredRegion, check_region
 
 __all__ = ["Compiled", "Job"]
 
@@ -84,9 +84,9 @@ class Compiled:
     steps: tuple[int, ...] = ()
     seconds: float = 0.0
 
-    def part(self, job: Job) -> Part:
+    def stored(self, job: Job) -> StoredRegion:
         """What the store shall know of the region."""
-        return Part(job.level, job.symbol, self.entries, self.steps)
+        return StoredRegion(job.level, job.symbol, self.entries, self.steps)
 
     def frame(self) -> Frame:
         """The answer as a message."""

@@ -1,7 +1,7 @@
 """The memory that native code works on: where each register and engine variable lies.
 
-A hart's state is one block: the ISA's register files in their order, the engine's variables, and
-the TLBs at the end. A decoded page stands elsewhere, in the hart's arena:
+A vCPU's state is one block: the ISA's register files in their order, the engine's variables, and
+the TLBs at the end. A decoded page stands elsewhere, in the vCPU's arena:
 
 ====================== =============================================================
 `PAGE_EPOCH`           the code epoch in which the page was last found unchanged
@@ -71,7 +71,7 @@ TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 DECODED = 4096
 MEMORY_SLOTS = 8
 REPLAYS = 16
-# The last places where the budget ran out, a ring: what a hart leaves in a tenth of a second at
+# The last places where the budget ran out, a ring: what a vCPU leaves in a tenth of a second at
 # its fastest. A sample is two records or 0, where the jump led that found the budget spent and the
 # jump's own, its program counter, the mode, and 1 in a region.
 SAMPLES, SAMPLE_WORDS = 32768, 5
@@ -112,7 +112,7 @@ def engine_state() -> StateSpec:
     spec.file("decoded", DECODED, 64)
     # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
-    # Times that the hart has said that it waits for another one.
+    # Times that the vCPU has said that it waits for another one.
     spec.scalars(64, "relaxed")
     # 1 after what takes as long as many instructions: look at the time and at what is asked for.
     spec.scalars(8, "attend")
@@ -132,9 +132,9 @@ def engine_state() -> StateSpec:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Offsets in bytes from the start of a hart's state.
+    """Offsets in bytes from the start of a vCPU's state.
 
-    ``shared`` tells whether other harts work on the same memory: if none does, a guest's atomic
+    ``shared`` tells whether other vCPUs work on the same memory: if none does, a guest's atomic
     operations need not be the host's.
     """
 

@@ -4,14 +4,14 @@
 the process, by words that add up:
 
 =========== ==========================================================================
-everything  harts wait while each place that they come to is translated, so nearly all
+everything  vCPUs wait while each place that they come to is translated, so nearly all
             code runs in regions
 optimise    the same, and at once by the optimiser
-forget      the same, and every few polls a hart drops all that it has decoded and
+forget      the same, and every few polls a vCPU drops all that it has decoded and
             installed, and begins anew
 pieces      the same in regions of 1 to 8 instructions, entered at random too;
             ``pieces=SEED`` chooses other ones
-exact       regions look at the budget where the interpreter does, so harts poll, and are
+exact       regions look at the budget where the interpreter does, so vCPUs poll, and are
             interrupted, after the same instructions in both
 =========== ==========================================================================
 
@@ -34,12 +34,12 @@ VARIABLE = "BIMETAL_STRESS"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The numbers by which the conductor and the translator decide."""
+    """The numbers by which tiering and the translator decide."""
 
     interval: float = 0.003
     idle_interval: float = 0.03
     new_interval: float = 0.0005
-    """Seconds between looks at the harts, while they run, while they sleep, and while they come to
+    """Seconds between looks at the vCPUs, while they run, while they sleep, and while they come to
     new pages: what is known of these is interpreted until it is offered."""
 
     hot: int = 4
@@ -95,18 +95,18 @@ class Policy:
     keep: bool = True
     """Whether regions go to the store and are taken from it."""
 
-    afterwards: float = 30.0
+    background: float = 30.0
     """Seconds of processor time after a machine's end in which what was hot, and not translated in
     time, is translated for the next run."""
 
     wait: bool = False
-    """Whether harts wait, at each poll, until the places that they sampled are translated."""
+    """Whether vCPUs wait, at each poll, until the places that they sampled are translated."""
 
     unexecuted: bool = False
     """Whether regions hold code too that has never been executed."""
 
     forget: int = 0
-    """Polls after which a hart drops what it has decoded, again and again; 0: never."""
+    """Polls after which a vCPU drops what it has decoded, again and again; 0: never."""
 
     pieces: int = 0
     """The seed of random limits and entries; 0: none."""

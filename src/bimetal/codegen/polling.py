@@ -1,4 +1,4 @@
-"""What a hart does when its budget is spent: leave a sample, look at what was asked for."""
+"""What a vCPU does when its budget is spent: leave a sample, look at what was asked for."""
 
 from __future__ import annotations
 

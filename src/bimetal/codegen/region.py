@@ -2,7 +2,7 @@
 
 A region has a handler's signature and is installed by putting its address into the records of its
 entries. Inside, operands are constants. In an optimised region guest registers are SSA values; in a
-quick one they stay in the hart's state, so there is nothing to bring in or to write back. Whatever
+quick one they stay in the vCPU's state, so there is nothing to bring in or to write back. Whatever
 a region cannot do (a TLB miss, a rare case, an instruction it has no form for) it leaves to the
 interpreter *before* the instruction, with all registers written back, so every fault is precise.
 
@@ -25,10 +25,10 @@ from .layout import PAGE, Layout
 from .tlb import METADATA, TlbLowering
 from .vectors import vector_type
 
-__all__ = ["JOINTS", "Region", "region_text"]
+__all__ = ["STUBS", "Region", "region_text"]
 
 # What regions call in the interpreter: each has a handler's signature.
-JOINTS = ("redo", "poll", "go_far")
+STUBS = ("redo", "poll", "go_far")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Region:
 
 
 class _RegionLowering(TlbLowering):
-    def __init__(self, layout: Layout, region: Region, joints: Iterable[str]):
+    def __init__(self, layout: Layout, region: Region, stubs: Iterable[str]):
         super().__init__(layout)
         self.region = region
-        self.joints = dict(zip(JOINTS, joints, strict=True))
+        self.stubs = dict(zip(STUBS, stubs, strict=True))
         self.used: dict[tuple[str, int], str] = {}
         self.written: set[tuple[str, int]] = set()
         self.heads = heads(region.steps, region.entries)
@@ -198,13 +198,13 @@ class _RegionLowering(TlbLowering):
             )
             kind = name.partition(".")[0]
             if kind == "redo":  # at an offset, after some instructions
-                self._leave(self.joints["redo"], self._record(first), second)
+                self._leave(self.stubs["redo"], self._record(first), second)
             elif kind == "far":  # by the jump at an offset, after some instructions
-                self._leave(self.joints["go_far"], self._record(first), second)
+                self._leave(self.stubs["go_far"], self._record(first), second)
             elif kind == "poll":  # by the jump at an offset, to another
                 pc = self.let(f"add i64 %page, {first}")
                 self.note_spent(self._record(first), pc, in_region=True)
-                self._leave(self.joints["poll"], self._record(second), "0")
+                self._leave(self.stubs["poll"], self._record(second), "0")
             else:  # to an offset, after some instructions
                 record = self._record(first)
                 self._leave(self.let(f"load ptr, ptr {record}"), record, second)
@@ -223,15 +223,15 @@ class _RegionLowering(TlbLowering):
         self.end("br label %out")
 
 
-def region_text(layout: Layout, symbol: str, region: Region, joints: Sequence[str]) -> str:
-    """An LLVM module that defines the region under ``symbol``; ``joints`` are JOINTS' names."""
-    lowering = _RegionLowering(layout, region, (f"@{joint}" for joint in joints))
+def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str]) -> str:
+    """An LLVM module that defines the region under ``symbol``; ``stubs`` are STUBS' names."""
+    lowering = _RegionLowering(layout, region, (f"@{stub}" for stub in stubs))
     for head in sorted(lowering.heads):
         lowering.chain(head)
     lowering.leave_all()
     text = "\n".join(_entry(lowering) + lowering.lines + _out(lowering))
     strict = " strictfp" if ".constrained." in text else ""
-    declared = [f"declare {CC} void @{joint}({PARAMETERS})" for joint in joints]
+    declared = [f"declare {CC} void @{stub}({PARAMETERS})" for stub in stubs]
     opening = f"define {CC} void @{symbol}({PARAMETERS}) nounwind{strict} {{"
     return "\n".join((METADATA, *declared, opening, text, "}", ""))
 
@@ -262,7 +262,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
 
 
 def _out(lowering: _RegionLowering) -> list[str]:
-    """The epilogue: written registers back, and on through a joint or a handler."""
+    """The epilogue: written registers back, and on through a stub or a handler."""
     body = _Text(lowering)
     for name, index in sorted(lowering.written):
         kind, pointer = body.slot(name, index)

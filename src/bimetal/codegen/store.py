@@ -76,7 +76,7 @@ class CodeStore:
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT):
         """Raises `BimetalError` if others can write in ``folder``."""
         self.path = (folder or store_folder()) / "code.sqlite"
-        self._claims = self.path.with_name("afterwards.lock")
+        self._claims = self.path.with_name("background.lock")
         self._limit = limit
         self._database = Database(self.path, _SCHEMA)
 

@@ -1,7 +1,7 @@
 """The translator's process: regions in, object files out.
 
 It stands outside the machine's process because tracing and LLVM are work that must stop neither
-a hart nor a device, and so that nothing a compiler does can take a machine down.
+a vCPU nor a device, and so that nothing a compiler does can take a machine down.
 
     python -m bimetal.codegen.translator ISA shared|alone DESCRIPTOR
 """
@@ -23,8 +23,8 @@ from .frames import pack, read_frame
 from .job import Compiled, Job
 from .layout import Layout
 from .native import assembly, compile_region
-from .region import JOINTS, Region, region_text
-from .worker import joint_name
+from .region import STUBS, Region, region_text
+from .worker import stub_name
 
 __all__ = ["main", "translate"]
 
@@ -36,8 +36,8 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
     start = processor_seconds()
     region, content = _region(isa, job), b""
     if region.entries:
-        joints = [joint_name(isa, joint) for joint in JOINTS]
-        text = region_text(layout, job.symbol, region, joints)
+        stubs = [stub_name(isa, stub) for stub in STUBS]
+        text = region_text(layout, job.symbol, region, stubs)
         _show(region, text)
         content = compile_region(text, region.quick)
     seconds = processor_seconds() - start

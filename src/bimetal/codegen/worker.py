@@ -17,7 +17,7 @@ from ..isa.describe import Isa
 from .frames import BadFrame, FrameReader, pack
 from .job import Compiled, Job
 
-__all__ = ["Worker", "WorkerLost", "joint_name", "popen_arguments"]
+__all__ = ["Worker", "WorkerLost", "popen_arguments", "stub_name"]
 
 PATIENCE = 120
 """Seconds without an answer after which the process is taken for lost. The longest jobs take a
@@ -26,9 +26,9 @@ second or two."""
 LOOK_SECONDS = 1.0
 
 
-def joint_name(isa: Isa, joint: str) -> str:
-    """The name by which objects know an interpreter's joint."""
-    return f"bimetal_{isa.name}_{joint}"
+def stub_name(isa: Isa, stub: str) -> str:
+    """The name by which objects know an interpreter's stub."""
+    return f"bimetal_{isa.name}_{stub}"
 
 
 def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:

@@ -11,9 +11,9 @@ from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
 from bimetal.machine.chassis import Boot, Chassis
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.runner import Runner, closed_error
 from bimetal.machine.service import Service
-from bimetal.machine.world import World
 from bimetal.seam import Accelerator
 
 __all__ = ["Assembly", "Engine"]
@@ -22,12 +22,13 @@ __all__ = ["Assembly", "Engine"]
 @dataclass(frozen=True)
 class Engine:
     """The accelerator that is wanted, by name or itself; of which ``model`` its CPUs are to be, and
-    whether it goes on ``afterwards``, see `Machine`. Raises `BimetalError` if there is none such.
+    whether it goes on in the ``background``, see `Machine`. Raises `BimetalError` if there is none
+    such.
     """
 
     accel: str | Accelerator
     model: str
-    afterwards: bool
+    background: bool
 
     def __post_init__(self) -> None:
         if isinstance(self.accel, str):
@@ -57,7 +58,7 @@ class Engine:
             hypervisor=boot.hypervisor,
             cpus=cpus,
             model=self.model,
-            afterwards=self.afterwards,
+            background=self.background,
         )
 
 
@@ -73,14 +74,14 @@ class Assembly:
         board: Board,
         engine: Engine,
         new_chassis: Callable[[], Chassis],
-        world: World,
+        gate: VcpuGate,
         service: Service,
     ):
         self.board, self.engine = board, engine
         self.chassis: Chassis | None = None
         self.runner: Runner | None = None
         self.closed = False
-        self._new_chassis, self._world, self._service = new_chassis, world, service
+        self._new_chassis, self._gate, self._service = new_chassis, gate, service
         self._building = threading.Lock()
 
     @property
@@ -122,7 +123,7 @@ class Assembly:
         boot = _boot(self.board, chassis)
         accel = self.engine.make(self.board.isa, chassis.clock, boot, chassis.config.cpus)
         try:
-            return Runner(chassis, boot, accel, self._world, self._service)
+            return Runner(chassis, boot, accel, self._gate, self._service)
         except BaseException:
             accel.close()
             raise

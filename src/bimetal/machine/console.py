@@ -14,8 +14,8 @@ from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import LONGEST_WAIT, RealClock
 from bimetal.base.errors import BimetalError
 from bimetal.machine.expect import EndOfRun, Found, TimedOut, Waits, Wanted, as_text
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.listeners import Listeners
-from bimetal.machine.world import World
 
 __all__ = ["GATHER_SECONDS", "Console", "ConsoleLine", "Search"]
 
@@ -108,9 +108,9 @@ class Console:
     returned again. ``name`` says where the far end is.
     """
 
-    def __init__(self, end: CharBackend, world: World, name: str = ""):
+    def __init__(self, end: CharBackend, gate: VcpuGate, name: str = ""):
         self.name = name or type(end).__name__
-        self._world, self.lock = world, world.lock
+        self._gate, self.lock = gate, gate.lock
         self._ring = Ring()
         self._ring.on_output = self.wake
         self._end = end
@@ -184,7 +184,7 @@ class Console:
                 if found is not None:
                     return found
                 if news.wait(search.left):
-                    self._world.over.wait(GATHER_SECONDS)
+                    self._gate.over.wait(GATHER_SECONDS)
 
     @contextmanager
     def search(
@@ -192,7 +192,7 @@ class Console:
     ) -> Iterator[Search]:
         """What `expect` is made of: a search, and ``heard`` is called, in whatever thread, when
         there is something new to look at."""
-        self._world.check_begun("nothing is shown yet")
+        self._gate.check_begun("nothing is shown yet")
         with self._listeners.with_(heard):
             yield Search(self, wanted, timeout, heard)
 
@@ -206,7 +206,7 @@ class Console:
             found, end = place
             self._position = self._ring.total - len(data) + end
             return found
-        over = self._world.over.is_set()
+        over = self._gate.over.is_set()
         if not (over or late):
             return None
         lines = as_text(self._ring.output).splitlines()[-TAIL:] or ["(no output at all)"]
@@ -214,10 +214,10 @@ class Console:
         if not over:
             why = f"nothing like it came for {timeout:g} s"
             raise TimedOut(f"the console did not show {wish}: {why}", remedy)
-        why = f"the machine has {self._world.state}"
+        why = f"the machine has {self._gate.state}"
         error = EndOfRun(f"the console did not show {wish}: {why}", remedy)
-        error.result = self._world.result
-        raise error from self._world.failure
+        error.result = self._gate.result
+        raise error from self._gate.failure
 
     def attach(self, reactor: Reactor) -> None:
         """Let ``reactor`` carry the far end's input."""

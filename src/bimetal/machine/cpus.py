@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.vcpu import Vcpu
-from bimetal.machine.world import World
 from bimetal.seam import Cpu, Suspendable
 
 __all__ = ["CpuControl"]
@@ -14,8 +14,8 @@ __all__ = ["CpuControl"]
 class CpuControl:
     """All CPUs of a machine by number. Call with the machine's lock held."""
 
-    def __init__(self, world: World, vcpus: list[Vcpu]):
-        self._world, self._vcpus = world, vcpus
+    def __init__(self, gate: VcpuGate, vcpus: list[Vcpu]):
+        self._gate, self._vcpus = gate, vcpus
 
     @property
     def count(self) -> int:
@@ -47,7 +47,7 @@ class CpuControl:
         vcpu.starting, vcpu.parked = True, False
         vcpu.errands.append(lambda: self._begin(vcpu, enter))
         vcpu.call()
-        self._world.stir()
+        self._gate.stir()
 
     def park(self, index: int) -> None:
         """Stop a CPU until it is started, once it has finished what it is doing."""
@@ -71,7 +71,7 @@ class CpuControl:
             errand(vcpu.cpu)
 
         targets = [self._vcpus[number] for number in others]
-        self._world.fence(self._vcpus[caller], targets, run_errand)
+        self._gate.fence(self._vcpus[caller], targets, run_errand)
 
     @staticmethod
     def _begin(vcpu: Vcpu, enter: Callable[[Cpu], object]) -> None:

@@ -34,12 +34,12 @@ from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
 from bimetal.machine.expect import TimedOut
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile, Profiler
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
-from bimetal.machine.world import World
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine", "still_runs"]
@@ -74,7 +74,7 @@ class Machine:
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
     Without ``reboot`` a guest that resets the machine ends its run. With ``semihosting`` programs
     without an operating system may use the console, ask for the time and end the run by
-    semihosting calls; files of the host are out of their reach. With ``afterwards`` the jit
+    semihosting calls; files of the host are out of their reach. With ``background`` the jit
     leaves a background process behind for some seconds, which compiles for the next run what was
     hot and not compiled in time. ``clock`` is for tests.
 
@@ -101,7 +101,7 @@ class Machine:
         hvc: str | CharBackend | None = None,
         reboot: bool = True,
         semihosting: bool = False,
-        afterwards: bool = True,
+        background: bool = True,
         clock: Clock | None = None,
     ):
         self._board, options = find_board(board)
@@ -121,13 +121,13 @@ class Machine:
             options=options,
         )
         self.config.check(self._board.max_cpus)
-        engine = Engine(accel, cpu_model, afterwards)
+        engine = Engine(accel, cpu_model, background)
         self._clock = clock or RealClock()
         self._clock.pause()
-        self._world = World()
-        self._service = Service(self._world, self._clock)
-        self._parts = Assembly(self._board, engine, self._new_chassis, self._world, self._service)
-        self._world.on_over.add(self._clock.pause)
+        self._gate = VcpuGate()
+        self._service = Service(self._gate, self._clock)
+        self._parts = Assembly(self._board, engine, self._new_chassis, self._gate, self._service)
+        self._gate.on_over.add(self._clock.pause)
         self.console = self._new_console(serial)
         self.hvc = self._second_console(hvc)
         self._profiler = Profiler(self._parts)
@@ -156,16 +156,16 @@ class Machine:
 
     def start(self) -> None:
         """Power on. Once in the life of a machine."""
-        if self._world.started:
+        if self._gate.started:
             raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
         self.config.check_runs()
         runner = self._built()
         runner.power_on()
-        self._world.started = True
-        with self._world.lock:
+        self._gate.started = True
+        with self._gate.lock:
             for console in self._consoles:
                 console.attach(self._service.reactor)
-            if not self._world.paused:
+            if not self._gate.paused:
                 self._clock.resume()
         runner.start()
 
@@ -175,30 +175,30 @@ class Machine:
         Raises `TimedOut`, a TimeoutError, after ``timeout`` seconds, and `BimetalError` before the
         start.
         """
-        self._world.check_begun("its end cannot be waited for")
+        self._gate.check_begun("its end cannot be waited for")
         if timeout is None:
-            self._world.over.wait()
-        elif not self._world.over.wait(min(timeout, TIMEOUT_MAX)):
+            self._gate.over.wait()
+        elif not self._gate.over.wait(min(timeout, TIMEOUT_MAX)):
             raise still_runs(timeout)
         self._check_failure()
-        result = self._world.result
+        result = self._gate.result
         if result is None:
             raise RuntimeError("the run is over and has no result")
         return result
 
     def at_end(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
         """While this is entered, have ``tell`` called when the run ends, in whatever thread."""
-        return self._world.on_over.with_(tell)
+        return self._gate.on_over.with_(tell)
 
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended; it may be paused."""
-        return self._world.started and not self._world.over.is_set()
+        return self._gate.started and not self._gate.over.is_set()
 
     @property
     def result(self) -> Result | None:
         """How the run ended, or None while it goes on."""
-        return self._world.result
+        return self._gate.result
 
     def stop(self) -> None:
         """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
@@ -208,9 +208,9 @@ class Machine:
 
     def reset(self) -> None:
         """Reset the machine as its reset button does: the guest starts anew."""
-        self._world.check_begun("there is nothing to reset")
+        self._gate.check_begun("there is nothing to reset")
         runner = self._built()
-        with self._world.lock:
+        with self._gate.lock:
             runner.ask(Shutdown(ShutdownKind.RESET))
 
     def press_power_button(self) -> None:
@@ -229,16 +229,16 @@ class Machine:
 
     def pause(self) -> None:
         """Stop CPUs and time until `resume`; before `start`, let it begin so. Idempotent."""
-        with self._world.lock:
-            self._world.pause()
+        with self._gate.lock:
+            self._gate.pause()
             self._clock.pause()
 
     def resume(self) -> None:
         """Undo `pause`. Idempotent."""
-        with self._world.lock:
-            if self._world.started:
+        with self._gate.lock:
+            if self._gate.started:
                 self._clock.resume()
-            self._world.resume()
+            self._gate.resume()
             self._service.reactor.wake()
 
     def close(self) -> None:
@@ -274,14 +274,14 @@ class Machine:
     def _end_run(self, countdown: Countdown) -> bool:
         """End the run and the threads of its CPUs; False if there was not enough time."""
         runner = self._parts.runner
-        if not self._world.lock.acquire(timeout=countdown.left):
+        if not self._gate.lock.acquire(timeout=countdown.left):
             return False
         try:
             if runner is not None:
                 runner.closed = self._parts.closed
-            self._world.end(Result(Ending.STOPPED))
+            self._gate.end(Result(Ending.STOPPED))
         finally:
-            self._world.lock.release()
+            self._gate.lock.release()
         vcpus = runner.vcpus if runner is not None else []
         return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
@@ -351,7 +351,7 @@ class Machine:
     def __repr__(self) -> str:
         cpus, size = self.config.cpus, format_size(self.config.memory)
         what = f"{self.board}, {cpus} CPU{'s' * (cpus > 1)}, {size}, accelerator {self.accel}"
-        return f"<Machine {what}: {'closed' if self._parts.closed else self._world.state}>"
+        return f"<Machine {what}: {'closed' if self._parts.closed else self._gate.state}>"
 
     def info_mtree(self) -> str:
         """The memory map as text."""
@@ -420,8 +420,8 @@ class Machine:
         end = far_end
         if isinstance(end, str):
             end = open_chars(end, self._escape, self._reader_gone)
-        console = Console(end, self._world, far_end if isinstance(far_end, str) else "")
-        self._world.on_over.add(console.wake)
+        console = Console(end, self._gate, far_end if isinstance(far_end, str) else "")
+        self._gate.on_over.add(console.wake)
         return console
 
     def _second_console(self, far_end: str | CharBackend | None) -> Console | None:
@@ -432,14 +432,14 @@ class Machine:
             raise
 
     def _check_failure(self) -> None:
-        if self._world.failure is not None:
-            raise self._world.failure
+        if self._gate.failure is not None:
+            raise self._gate.failure
 
     def _reader_gone(self) -> None:
         """Nobody reads standard output any more; the lock is held."""
-        self._world.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
+        self._gate.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
 
     def _escape(self, action: EscapeAction) -> None:
         """What a person asks of the program with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
-            self._world.end(Result(Ending.STOPPED))
+            self._gate.end(Result(Ending.STOPPED))

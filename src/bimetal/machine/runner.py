@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from bimetal.base import trace
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
-from bimetal.machine.bells import Bells
 from bimetal.machine.bus import Bus
 from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.cpus import CpuControl
+from bimetal.machine.doorbells import BoardDoorbells
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.hosting import Hosting
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.service import Service
 from bimetal.machine.vcpu import Vcpu
-from bimetal.machine.world import World
 from bimetal.seam import (
     Accelerator,
     InterruptController,
@@ -38,9 +38,14 @@ class Runner:
     """The surroundings of the vCPUs of one machine, from power on to power off."""
 
     def __init__(
-        self, chassis: Chassis, boot: Boot, accelerator: Accelerator, world: World, service: Service
+        self,
+        chassis: Chassis,
+        boot: Boot,
+        accelerator: Accelerator,
+        gate: VcpuGate,
+        service: Service,
     ):
-        self.chassis, self.accelerator, self.world = chassis, accelerator, world
+        self.chassis, self.accelerator, self.gate = chassis, accelerator, gate
         self.clock, self.initiator = chassis.clock, chassis.initiator
         self.bus = Bus(chassis.space, "bus")
         self.ports = Bus(chassis.ports, "ports", floating=0xFF)
@@ -52,13 +57,13 @@ class Runner:
         self._controller(accelerator)
         cpus = [accelerator.add_cpu(index) for index in range(chassis.config.cpus)]
         self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
-        world.members.extend(self.vcpus)
-        chassis.cpus = CpuControl(world, self.vcpus)
+        gate.members.extend(self.vcpus)
+        chassis.cpus = CpuControl(gate, self.vcpus)
         chassis.driver = self._drive
         chassis.powered = self.ask
         self._platform = accelerator if isinstance(accelerator, PlatformState) else None
         self._fresh = self._platform.save() if self._platform else {}
-        self._bells = Bells(chassis, accelerator, service.reactor)
+        self._doorbells = BoardDoorbells(chassis, accelerator, service.reactor)
         self.hosting = Hosting(chassis, self.vcpus, self.ask, accelerator.name)
         self._renew_memory()
 
@@ -77,7 +82,7 @@ class Runner:
 
     def close(self) -> None:
         """Give the CPUs back, once the threads have ended. Idempotent."""
-        self._bells.close()
+        self._doorbells.close()
         self.accelerator.close()
 
     def ask(self, shutdown: Shutdown) -> None:
@@ -92,14 +97,14 @@ class Runner:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Devices and memory hold still. Raises `BimetalError` once the machine is closed."""
-        with self.world.lock:
+        with self.gate.lock:
             self._check_open()
             yield
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """The whole machine stands still. Raises `BimetalError` once it is closed."""
-        with self.world.hold():
+        with self.gate.hold():
             self._check_open()
             yield
 
@@ -123,19 +128,19 @@ class Runner:
 
     def settle(self, vcpu: Vcpu) -> None:
         if self.memory_changed():
-            with self.world.hold(vcpu):
+            with self.gate.hold(vcpu):
                 self._renew_memory()
-        with self.world.lock:
+        with self.gate.lock:
             asked, self._asked = self._asked, None
         if asked is None:
             return
         if asked.kind is ShutdownKind.RESET and self.chassis.config.reboot:
             logger("machine").info("reset")
-            with self.world.hold(vcpu):
+            with self.gate.hold(vcpu):
                 self._reset()
         else:
-            with self.world.lock:
-                self.world.end(Result.of_shutdown(asked))
+            with self.gate.lock:
+                self.gate.end(Result.of_shutdown(asked))
 
     def _controller(self, accelerator: Accelerator) -> None:
         """Wire the board's interrupts to ``accelerator``. Raises `BimetalError` if it has none."""
@@ -149,7 +154,7 @@ class Runner:
             )
 
     def _reset(self) -> None:
-        self._bells.forget()
+        self._doorbells.forget()
         self.hosting.reset()
         self.chassis.reset()
         for vcpu in self.vcpus:
@@ -162,7 +167,7 @@ class Runner:
         try:
             self.power_on()
         except BimetalError as error:
-            self.world.end(Result(Ending.STOPPED, error.exit_code, f"after a reset, {error}"))
+            self.gate.end(Result(Ending.STOPPED, error.exit_code, f"after a reset, {error}"))
 
     def _renew_memory(self) -> None:
         self._generation = self.chassis.space.generation

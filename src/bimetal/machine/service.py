@@ -6,7 +6,7 @@ import threading
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
-from bimetal.machine.world import World
+from bimetal.machine.gate import VcpuGate
 
 __all__ = ["Service"]
 
@@ -14,9 +14,9 @@ __all__ = ["Service"]
 class Service:
     """Runs due timers and the reactor's callbacks, all under the machine's lock."""
 
-    def __init__(self, world: World, clock: Clock):
-        self._world, self._clock = world, clock
-        self.reactor = Reactor(world.lock)
+    def __init__(self, gate: VcpuGate, clock: Clock):
+        self._gate, self._clock = gate, clock
+        self.reactor = Reactor(gate.lock)
         self._thread = threading.Thread(target=self._main, name="service", daemon=True)
         self._stopping = False
         clock.on_earlier = self.reactor.wake
@@ -43,12 +43,12 @@ class Service:
             while not self._stopping:
                 self.reactor.turn(self._timers())
         except BaseException as failure:
-            self._world.fail(failure)
+            self._gate.fail(failure)
 
     def _timers(self) -> float | None:
         """Run what is due, and say in how many seconds the next timer is."""
-        with self._world.lock:
-            if self._world.paused or self._world.over.is_set():
+        with self._gate.lock:
+            if self._gate.paused or self._gate.over.is_set():
                 return None  # the clock stands still
             self._clock.run_due()
             deadline = self._clock.next_deadline()

@@ -11,9 +11,9 @@ from bimetal.base import trace
 from bimetal.base.clock import Clock
 from bimetal.base.log import EventLog, logger
 from bimetal.machine.bus import Bus
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.result import Result
 from bimetal.machine.wake import Wake
-from bimetal.machine.world import World
 from bimetal.memory.initiator import Initiator
 from bimetal.seam import (
     Cpu,
@@ -38,7 +38,7 @@ __all__ = ["Surroundings", "Vcpu"]
 class Surroundings(Protocol):
     """What a vCPU finds around it."""
 
-    world: World
+    gate: VcpuGate
     clock: Clock
     bus: Bus
     ports: Bus
@@ -62,7 +62,7 @@ class Surroundings(Protocol):
 
 
 class Vcpu:
-    """CPU ``index`` of a machine and its thread; a member of the `World`."""
+    """CPU ``index`` of a machine and its thread; a member of the `VcpuGate`."""
 
     def __init__(self, cpu: Cpu, around: Surroundings):
         self.cpu, self.index, self.around = cpu, cpu.index, around
@@ -72,7 +72,7 @@ class Vcpu:
         self.events = EventLog(f"cpu{self.index}")
         self.wake = Wake()
         self._tracing = trace.enabled("exit")
-        self._lock = around.world.lock
+        self._lock = around.gate.lock
         self._attention = True
         self._levels: dict[int, bool] = {}
         self._alarm = around.clock.timer(self.wake.set)
@@ -134,10 +134,10 @@ class Vcpu:
         try:
             self._loop()
         except BaseException as failure:
-            self.around.world.fail(failure)
+            self.around.gate.fail(failure)
         finally:
-            with self.around.world.lock:
-                self.around.world.leave(self)
+            with self.around.gate.lock:
+                self.around.gate.leave(self)
 
     def _loop(self) -> None:
         run, handlers, wake, exits = self.cpu.run, self._handlers, self.wake, self.exits
@@ -154,10 +154,10 @@ class Vcpu:
 
     def _gate(self) -> bool:
         self.around.settle(self)
-        world = self.around.world
-        with world.lock:
+        gate = self.around.gate
+        with gate.lock:
             self._attention = False
-            return world.enter(self)
+            return gate.enter(self)
 
     def _mmio(self, exit_: Mmio) -> None:
         # The quick way to take the lock: this is where exits spend their time.
@@ -175,14 +175,14 @@ class Vcpu:
 
     def _pio(self, exit_: Pio) -> None:
         around = self.around
-        with around.world.lock:
+        with around.gate.lock:
             if exit_.write:
                 around.ports.write(exit_.port, exit_.size, exit_.value)
             else:
                 exit_.value = around.ports.read(exit_.port, exit_.size)
 
     def _semihosting(self, exit_: Semihosting) -> None:
-        with self.around.world.lock:
+        with self.around.gate.lock:
             self.around.semihosting(self, exit_)
         if exit_.again:
             self._sleep(exit_.deadline)
@@ -194,30 +194,30 @@ class Vcpu:
         """Wait for something that concerns the CPU, or for its own timer."""
         around = self.around
         seconds = None
-        with around.world.lock:
+        with around.gate.lock:
             if self._attention:
                 return
             if deadline is not None:
                 seconds = around.clock.host_seconds(deadline)
                 if seconds is None:
                     self._alarm.arm(deadline)
-            around.world.leave(self)
+            around.gate.leave(self)
         self.wake.wait(seconds)
         self._attention = True  # through the gate, to be active again
 
     def _firmware_call(self, exit_: FirmwareCall) -> None:
-        with self.around.world.lock:
+        with self.around.gate.lock:
             exit_.results = self.around.firmware_call(self, exit_.args)
 
     def _outputs(self, exit_: Outputs) -> None:
-        with self.around.world.lock:
+        with self.around.gate.lock:
             self.around.outputs(self, exit_.levels)
 
     def _shoot_down(self, exit_: ShootDown) -> None:
-        world = self.around.world
-        with world.lock:
+        gate = self.around.gate
+        with gate.lock:
             others = [vcpu for vcpu in self.around.vcpus if vcpu is not self]
-            world.fence(self, others, lambda vcpu: vcpu.cpu.flush())
+            gate.fence(self, others, lambda vcpu: vcpu.cpu.flush())
 
     def _kicked(self, exit_: Kicked) -> None:
         """The gate is next, if it was not a kick from an earlier call."""
@@ -225,7 +225,7 @@ class Vcpu:
     def _stuck(self, exit_: Stuck) -> None:
         around = self.around
         place = self.cpu.translate(exit_.pc) if isinstance(self.cpu, Translating) else None
-        with around.world.lock:
+        with around.gate.lock:
             region = None if place is None else around.bus.space.find(place)
             memory = region is not None and region.memory is not None
             where = "" if memory else ", where there is no memory,"
@@ -235,13 +235,13 @@ class Vcpu:
 
     def _debug_stop(self, exit_: DebugStop) -> None:
         logger("machine").warning("cpu%d stopped at %#x: %s", self.index, exit_.pc, exit_.reason)
-        world = self.around.world
-        with world.lock:
-            world.paused = True
-            for member in world.members:
+        gate = self.around.gate
+        with gate.lock:
+            gate.paused = True
+            for member in gate.members:
                 member.call()
 
     def _fault(self, exit_: CpuFault) -> None:
-        world = self.around.world
-        with world.lock:
-            world.end(Result.of_fault(self.index, exit_))
+        gate = self.around.gate
+        with gate.lock:
+            gate.end(Result.of_fault(self.index, exit_))

@@ -426,13 +426,13 @@ def test_a_doorbell_rings_without_an_exit(board: Board) -> None:
     cpu = board.cpu(Program(Store(device, 5), Store(device, 6), Store(device + 4, 7), Spin()))
     if not isinstance(board.accelerator, Doorbells):
         pytest.skip("this accelerator has no doorbells")
-    bell, fd = Doorbell(device, 4, value=5), os.eventfd(0)
-    board.accelerator.add_doorbell(bell, fd)
+    doorbell, fd = Doorbell(device, 4, value=5), os.eventfd(0)
+    board.accelerator.add_doorbell(doorbell, fd)
     with pytest.raises(ValueError, match="rings already"):
-        board.accelerator.add_doorbell(bell, fd)
+        board.accelerator.add_doorbell(doorbell, fd)
     assert mmio(cpu.run()) == (device, 4, True, 6)
     assert os.eventfd_read(fd) == 1
-    board.accelerator.remove_doorbell(bell, fd)
+    board.accelerator.remove_doorbell(doorbell, fd)
     os.close(fd)
     cpu.write_register(board.bed.pc, board.bed.entry(0))
     assert mmio(cpu.run()) == (device, 4, True, 5)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bimetal.accel.choose import create
+from bimetal.accel.code_page import Loaded
 from bimetal.accel.jit import JitCpu
-from bimetal.accel.known import Loaded
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.native import Linker
-from bimetal.codegen.region import JOINTS
+from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import joint_name
+from bimetal.codegen.worker import stub_name
 from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
@@ -178,7 +178,7 @@ class RegionExecutor(CpuExecutor):
         """See `CpuExecutor`."""
         assert isinstance(cpu, JitCpu)
         native = interpreter(a64, shared=False)
-        linker = Linker({joint_name(a64, j): native.library.address(j) for j in JOINTS})
+        linker = Linker({stub_name(a64, j): native.library.address(j) for j in STUBS})
         states = []
         word, region = None, None
         for case in cases:

@@ -97,24 +97,28 @@ class KvmMachine(ABC):
         self.device.require(needed)
         self.coalesced.add(address, size, port)
 
-    def add_doorbell(self, bell: Doorbell, fd: int) -> None:
+    def add_doorbell(self, doorbell: Doorbell, fd: int) -> None:
         """Signal the eventfd ``fd`` for each such write, without an exit."""
         try:
-            self._ioeventfd(bell, fd, 0)
+            self._ioeventfd(doorbell, fd, 0)
         except FileExistsError:
-            raise ValueError(f"{bell} rings already") from None
+            raise ValueError(f"{doorbell} rings already") from None
 
-    def remove_doorbell(self, bell: Doorbell, fd: int) -> None:
+    def remove_doorbell(self, doorbell: Doorbell, fd: int) -> None:
         """Undo `add_doorbell`."""
-        self._ioeventfd(bell, fd, abi.IOEVENTFD_DEASSIGN)
+        self._ioeventfd(doorbell, fd, abi.IOEVENTFD_DEASSIGN)
 
-    def _ioeventfd(self, bell: Doorbell, fd: int, flags: int) -> None:
-        if bell.value is not None:
+    def _ioeventfd(self, doorbell: Doorbell, fd: int, flags: int) -> None:
+        if doorbell.value is not None:
             flags |= abi.IOEVENTFD_DATAMATCH
-        if bell.port:
+        if doorbell.port:
             flags |= abi.IOEVENTFD_PORT
         request = abi.IOEVENTFD.new(
-            match=bell.value or 0, address=bell.address, length=bell.size, fd=fd, flags=flags
+            match=doorbell.value or 0,
+            address=doorbell.address,
+            length=doorbell.size,
+            fd=fd,
+            flags=flags,
         )
         self.handle.ioctl(abi.IOEVENTFD_REQUEST, request)
 

@@ -4,10 +4,10 @@ It is a few thousand times slower than native code and easy to see through, whic
 what it computes is what the descriptions say.
 """
 
+from .core import Core
 from .cpu import Reference, ReferenceCpu
-from .hart import Hart
 from .memory import Memory
 from .single import Guest, evaluate_insn
 from .state import Registers
 
-__all__ = ["Guest", "Hart", "Memory", "Reference", "ReferenceCpu", "Registers", "evaluate_insn"]
+__all__ = ["Core", "Guest", "Memory", "Reference", "ReferenceCpu", "Registers", "evaluate_insn"]

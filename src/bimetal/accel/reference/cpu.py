@@ -10,7 +10,7 @@ from ...isa.contract import Architecture, Start
 from ...isa.names import architecture
 from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs, Semihosting
 from ..saved import Saved
-from .hart import Hart, NeedsBoard
+from .core import Core, NeedsBoard
 from .memory import Memory
 from .outside import Onlooker, SeenMemory, read_register, translate, write_register
 
@@ -18,11 +18,11 @@ __all__ = ["Reference", "ReferenceCpu"]
 
 
 class ReferenceCpu:
-    """A hart that runs in Python."""
+    """A vCPU that runs in Python."""
 
     def __init__(self, architecture: Architecture, start: Start, memory: Memory, clock: Clock):
         self.index = start.index
-        self.hart = Hart(architecture.isa, memory, clock.now_ns)
+        self.core = Core(architecture.isa, memory, clock.now_ns)
         self._architecture, self._start, self._clock = architecture, start, clock
         self._exit: Exit | None = None
         self._kicked = False
@@ -31,29 +31,29 @@ class ReferenceCpu:
     @property
     def register_names(self) -> Sequence[str]:
         """Every register that a person can name."""
-        return self.hart.isa.register_names()
+        return self.core.isa.register_names()
 
     def run(self) -> Exit:
         """Execute instructions until the board is needed."""
         self._settle()
         while not self._kicked:
-            if self.hart.waiting and not self.hart.wakes():
+            if self.core.waiting and not self.core.wakes():
                 return self._wanted("halt")
-            self.hart.waiting = False
+            self.core.waiting = False
             try:
-                self.hart.step()
+                self.core.step()
             except NeedsBoard as needs:
                 self._exit = needs.access
                 return self._exit
-            if self.hart.wanted:
-                self._exit = self._wanted(self.hart.wanted)
-                self.hart.wanted = ""
+            if self.core.wanted:
+                self._exit = self._wanted(self.core.wanted)
+                self.core.wanted = ""
                 return self._exit
         self._kicked = False
         return Kicked()
 
     def _wanted(self, reason: str) -> Exit:
-        registers = self.hart.registers
+        registers = self.core.registers
         if reason == "halt":
             return Halt(self._architecture.deadline(registers))
         if reason == "semihosting":
@@ -67,17 +67,17 @@ class ReferenceCpu:
         """Give the board's answer to the instruction that waits for it."""
         match self._exit:
             case Mmio(value=value, fault=fault):
-                self.hart.answers.append(value)
-                self.hart.fault = fault
+                self.core.answers.append(value)
+                self.core.fault = fault
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
-                    self.hart.registers.set(*place, value & (1 << 64) - 1)
+                    self.core.registers.set(*place, value & (1 << 64) - 1)
             case Semihosting(refused=refused, again=again) if refused or again:
-                self.hart.repeat()
+                self.core.repeat()
                 if refused:
-                    self.hart.registers.set("semihosting", 0, 0)
+                    self.core.registers.set("semihosting", 0, 0)
             case Semihosting(result=result):
-                self.hart.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
+                self.core.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
         self._exit = None
 
     def _settle_call(self) -> None:
@@ -90,70 +90,70 @@ class ReferenceCpu:
 
     def set_line(self, line: int, level: bool) -> None:
         """Drive an interrupt input."""
-        self.hart.registers.set(self._architecture.inputs, line, int(level))
-        self.hart.look_for_interrupts = True
+        self.core.registers.set(self._architecture.inputs, line, int(level))
+        self.core.look_for_interrupts = True
 
     def suspend(self) -> None:
         """See `Suspendable.suspend`."""
-        self.hart.waiting = True
+        self.core.waiting = True
 
     @property
     def suspended(self) -> bool:
         """See `Suspendable.suspended`."""
-        return self.hart.waiting
+        return self.core.waiting
 
     def flush(self) -> None:
         """Nothing of the guest's memory is cached."""
 
     def reset(self) -> None:
         """Put every register into its reset state."""
-        self.hart.registers.reset()
-        self._architecture.reset(self.hart.registers, self._start)
+        self.core.registers.reset()
+        self._architecture.reset(self.core.registers, self._start)
         self._abandon()
-        self.hart.environment.flags = self.hart.retired = 0
-        self.hart.renew()
+        self.core.environment.flags = self.core.retired = 0
+        self.core.renew()
 
     def read_register(self, name: str) -> int:
         """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
         self._settle_call()
-        return read_register(self.hart.isa, name, self.hart)
+        return read_register(self.core.isa, name, self.core)
 
     def write_register(self, name: str, value: int) -> None:
         """Set a register; OverflowError if the value does not fit."""
         self._settle_call()
-        write_register(self.hart.isa, name, value, self.hart)
+        write_register(self.core.isa, name, value, self.core)
         if name == "pc":
             self._abandon()
-        self.hart.renew()
+        self.core.renew()
 
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
-        self._exit, self.hart.waiting = None, False
-        self.hart.forget_answers()
+        self._exit, self.core.waiting = None, False
+        self.core.forget_answers()
 
     def translate(self, address: int, *, write: bool = False) -> int | None:
         """See `Translating.translate`."""
-        hart, seen = self.hart, SeenMemory(self.hart.memory)
-        environment, now_ns = hart.environment, self._clock.now_ns
-        onlooker = Onlooker(hart.registers, seen, hart.pc, environment, now_ns, hart.retired)
-        return translate(hart.isa, address, write, onlooker)
+        core, seen = self.core, SeenMemory(self.core.memory)
+        environment, now_ns = core.environment, self._clock.now_ns
+        onlooker = Onlooker(core.registers, seen, core.pc, environment, now_ns, core.retired)
+        return translate(core.isa, address, write, onlooker)
 
     def save(self) -> Mapping[str, object]:
         """The whole state as plain values."""
         self._settle()
-        hart = self.hart
-        files = {name: list(values) for name, values in hart.registers.files.items()}
-        flags, answers = hart.environment.flags, list(hart.answers)
-        return Saved(files, flags, hart.retired, answers, hart.fault, hart.waiting).plain()
+        core = self.core
+        files = {name: list(values) for name, values in core.registers.files.items()}
+        flags, answers = core.environment.flags, list(core.answers)
+        return Saved(files, flags, core.retired, answers, core.fault, core.waiting).plain()
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
-        saved, hart = Saved.read(self._architecture.isa, state), self.hart
+        saved, core = Saved.read(self._architecture.isa, state), self.core
         self._abandon()
-        hart.registers.files = saved.registers
-        hart.environment.flags, hart.retired = saved.flags, saved.retired
-        hart.answers, hart.fault, hart.waiting = saved.answers, saved.fault, saved.waited
-        hart.renew()
+        core.registers.files = saved.registers
+        core.environment.flags, core.retired = saved.flags, saved.retired
+        core.answers, core.fault, core.waiting = saved.answers, saved.fault, saved.waited
+        core.renew()
 
     def close(self) -> None:
         """There is nothing to give back."""
@@ -179,12 +179,12 @@ class Reference:
         self._memory = Memory()
 
     def add_cpu(self, index: int) -> ReferenceCpu:
-        """A hart in its reset state."""
+        """A vCPU in its reset state."""
         start = replace(self._start, index=index)
         return ReferenceCpu(self._architecture, start, self._memory, self._clock)
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
-        """Replace the memory slots of all harts."""
+        """Replace the memory slots of all vCPUs."""
         self._memory.replace(slots)
 
     def close(self) -> None:

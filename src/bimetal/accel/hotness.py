@@ -1,4 +1,4 @@
-"""Where harts spend their time: the heat of places that are interpreted, and that of regions."""
+"""Where vCPUs spend their time: the hotness of places that are interpreted, and that of regions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple, TypeVar
 
 from ..codegen.policy import Policy
 
-__all__ = ["Heat", "HotRegion", "Page", "Spot"]
+__all__ = ["HotRegion", "Hotness", "Page", "Spot"]
 
 _Key = TypeVar("_Key")
 Page = tuple[int, int]
-"""A hart, and one of its decoded pages."""
+"""A vCPU, and one of its decoded pages."""
 
 
 class Spot(NamedTuple):
     """A place where time goes. ``jumps``: the jump there was sampled, so what is hot is the code
     before it, of which nothing else may ever be: samples are taken at jumps."""
 
-    hart: int
+    vcpu: int
     page: int
     offset: int
     jumps: bool
@@ -28,7 +28,7 @@ class Spot(NamedTuple):
     @property
     def place(self) -> Page:
         """Its page."""
-        return self.hart, self.page
+        return self.vcpu, self.page
 
 
 class HotRegion(NamedTuple):
@@ -39,16 +39,16 @@ class HotRegion(NamedTuple):
     entered: tuple[int, ...]
 
 
-def _halved(heat: Mapping[_Key, float]) -> defaultdict[_Key, float]:
-    """Half of the heat, without what is next to nothing."""
-    return defaultdict(float, {place: value / 2 for place, value in heat.items() if value > 1})
+def _halved(hotness: Mapping[_Key, float]) -> defaultdict[_Key, float]:
+    """Half of the hotness, without what is next to nothing."""
+    return defaultdict(float, {place: value / 2 for place, value in hotness.items() if value > 1})
 
 
 def _never(_: Page) -> bool:
     return False
 
 
-class Heat:
+class Hotness:
     """Samples, weighed, of the places and regions where budgets ran out.
 
     ``recent`` counts the samples of the last second or so, with which a place's share is judged.
@@ -97,43 +97,43 @@ class Heat:
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
             self._regions = _halved(self._regions)
-            halves = ((page, _halved(heat)) for page, heat in self._pages.items())
-            self._pages = {page: heat for page, heat in halves if heat}
+            halves = ((page, _halved(hotness)) for page, hotness in self._pages.items())
+            self._pages = {page: hotness for page, hotness in halves if hotness}
 
     # -- what it leads to
     def least(self, samples: float) -> float:
-        """The heat that is worth the compiler's time: so many samples, and a share of all."""
+        """The hotness that is worth the compiler's time: so many samples, and a share of all."""
         return max(samples, self.recent * self._policy.share)
 
     def hottest(self, busy: Callable[[Page], bool] = _never) -> tuple[Spot | None, float]:
-        """The hottest place that is not in a ``busy`` page and its heat, or None and 0."""
-        pages = (heat for page, heat in self._pages.items() if not busy(page))
-        places = (place for heat in pages for place in heat.items())
+        """The hottest place that is not in a ``busy`` page and its hotness, or None and 0."""
+        pages = (hotness for page, hotness in self._pages.items() if not busy(page))
+        places = (place for hotness in pages for place in hotness.items())
         return max(places, key=itemgetter(1), default=(None, 0.0))
 
     def take(self, page: Page) -> list[Spot]:
         """Remove and return the hottest places of a page."""
-        heat = self._pages[page]
-        taken = sorted(heat, key=lambda spot: -heat[spot])[: self._policy.places]
+        hotness = self._pages[page]
+        taken = sorted(hotness, key=lambda spot: -hotness[spot])[: self._policy.places]
         for spot in taken:
-            del heat[spot]
-        if not heat:
+            del hotness[spot]
+        if not hotness:
             del self._pages[page]
         return taken
 
     def take_all(self, least: float) -> Iterator[list[Spot]]:
-        """Remove and return page by page what has so much heat, the hottest page first."""
-        spot, heat = self.hottest()
-        while spot is not None and heat >= least:
+        """Remove and return page by page what has so much hotness, the hottest page first."""
+        spot, hotness = self.hottest()
+        while spot is not None and hotness >= least:
             yield self.take(spot.place)
-            spot, heat = self.hottest()
+            spot, hotness = self.hottest()
 
     def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
         """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the
         optimiser's time."""
         regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
-        address, heat = max(regions, key=itemgetter(1), default=(0, 0.0))
-        if heat < self._policy.very_hot:
+        address, hotness = max(regions, key=itemgetter(1), default=(0, 0.0))
+        if hotness < self._policy.very_hot:
             return None
         del self._regions[address]
         entered = self._entered[address].most_common(self._policy.places)

@@ -1,4 +1,4 @@
-"""A hart that executes traces: registers, memory through the ISA's translation, traps."""
+"""A vCPU that executes traces: registers, memory through the ISA's translation, traps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...seam import Mmio
 from .memory import Memory
 from .state import Registers
 
-__all__ = ["Hart", "NeedsBoard"]
+__all__ = ["Core", "NeedsBoard"]
 
 LOAD, STORE, FETCH = 0, 1, 2  # as the ISA's `translate` numbers them
 UNPRIVILEGED = 4
@@ -30,8 +30,8 @@ class NeedsBoard(Exception):
         self.access = access
 
 
-class Hart(Machine):
-    """One hart. The ISA's routines translate, take traps and choose interrupts.
+class Core(Machine):
+    """One vCPU. The ISA's routines translate, take traps and choose interrupts.
 
     An instruction that reads from a device is executed again from its start once the board has
     answered; ``answers`` are the answers so far, and the last one is a ``fault`` where nothing is.
@@ -146,7 +146,7 @@ class Hart(Machine):
             case "flush" | "flush_page" | "fence_code":
                 return 0  # nothing is cached
             case "relax":
-                return 0  # harts take turns
+                return 0  # vCPUs take turns
             case "shared":
                 return 0  # they cache nothing that others would have to forget
         raise NotImplementedError(f"the engine's {name}")

@@ -1,4 +1,4 @@
-"""A hart's state in memory that native code shares: registers, engine variables, TLBs."""
+"""A vCPU's state in memory that native code shares: registers, engine variables, TLBs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import mmap
 
 from ..codegen.layout import Layout
 
-__all__ = ["HartState", "anonymous"]
+__all__ = ["VcpuState", "anonymous"]
 
 
 def anonymous(size: int) -> tuple[mmap.mmap, int]:
@@ -16,7 +16,7 @@ def anonymous(size: int) -> tuple[mmap.mmap, int]:
     return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 
-class HartState:
+class VcpuState:
     """Registers and engine variables by file and index, as unsigned integers."""
 
     def __init__(self, layout: Layout):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bimetal.accel.jit import JitCpu
-from bimetal.codegen.part import Part
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.store import CodeStore
+from bimetal.codegen.stored_region import StoredRegion
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE
@@ -56,7 +56,7 @@ def until(condition: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
 
 
 def run_until_compiled(hart: Hart, cpu: JitCpu) -> None:
-    until(lambda: cpu.conductor.statistics.compiled > 0, lambda: run(hart))
+    until(lambda: cpu.tiering.statistics.compiled > 0, lambda: run(hart))
 
 
 @pytest.fixture
@@ -66,30 +66,31 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeStore:
     return CodeStore()
 
 
-def parts(store: CodeStore) -> list[Part]:
-    """All regions in the store; the interpreter stands there too, without a name of parts."""
+def stored_regions(store: CodeStore) -> list[StoredRegion]:
+    """All regions in the store; the interpreter stands there too, without the name of one."""
     names = [name for key in sorted(store.keys()) for name, _ in store.parts(key)]
-    return [Part.parse(name) for name in names if name]
+    return [StoredRegion.parse(name) for name in names if name]
 
 
-def test_a_part_is_its_name() -> None:
-    part = Part(2, "region_x", (0, 4094), (0, 2, 6, 4094))
-    assert Part.parse(part.name) == part
-    assert Part.parse(Part(1, "region_y", (), ()).name) == Part(1, "region_y", (), ())
+def test_a_stored_region_is_its_name() -> None:
+    stored = StoredRegion(2, "region_x", (0, 4094), (0, 2, 6, 4094))
+    assert StoredRegion.parse(stored.name) == stored
+    empty = StoredRegion(1, "region_y", (), ())
+    assert StoredRegion.parse(empty.name) == empty
 
 
-def test_what_was_hot_is_compiled_afterwards_for_the_next_run(store: CodeStore) -> None:
+def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: CodeStore) -> None:
     none_in_time = replace(USUAL, jobs=0)
-    with jit(none_in_time, afterwards=True) as (hart, cpu):
+    with jit(none_in_time, background=True) as (hart, cpu):
         run(hart)
         first = hart.outcome()
-        assert cpu.conductor.statistics.compiled == 0
+        assert cpu.tiering.statistics.compiled == 0
     # The process gets only the time that nobody wants.
     until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
-    assert any(set(BODY) <= set(part.steps) for part in parts(store))
+    assert any(set(BODY) <= set(stored.steps) for stored in stored_regions(store))
     with jit(none_in_time) as (hart, cpu):
         until(lambda: cpu.installed > 0, lambda: run(hart))
-        assert cpu.conductor.statistics.from_store > 0
+        assert cpu.tiering.statistics.from_store > 0
         assert hart.outcome() == first
     with interp() as hart:
         run(hart)
@@ -100,26 +101,26 @@ def test_a_machine_that_is_not_to_leaves_nothing_behind(store: CodeStore) -> Non
     with jit(replace(USUAL, jobs=0)) as (hart, _):
         run(hart)
     assert not store.is_claimed()
-    assert not parts(store)
+    assert not stored_regions(store)
 
 
-def test_one_process_at_a_time_compiles_afterwards(store: CodeStore) -> None:
+def test_one_background_process_at_a_time(store: CodeStore) -> None:
     claim = store.claim()
     assert claim is not None
     assert store.is_claimed()
-    with jit(replace(USUAL, jobs=0), afterwards=True) as (hart, _):
+    with jit(replace(USUAL, jobs=0), background=True) as (hart, _):
         run(hart)
-    assert not parts(store)
+    assert not stored_regions(store)
 
 
 def test_the_optimiser_knows_what_an_earlier_run_has_executed(store: CodeStore) -> None:
     with jit(USUAL) as (hart, cpu):
         run_until_compiled(hart, cpu)
-    assert {part.level for part in parts(store)} == {1}
+    assert {stored.level for stored in stored_regions(store)} == {1}
     # It waits for regions at a jump, so the loop is never interpreted.
     eager = replace(USUAL, wait=True, slice=1, very_hot=1, patience=1)
     with jit(eager) as (hart, cpu):
         run_until_compiled(hart, cpu)
-    optimised = [part for part in parts(store) if part.level == 2]
+    optimised = [stored for stored in stored_regions(store) if stored.level == 2]
     assert optimised
-    assert all(set(BODY) <= set(part.steps) for part in optimised)
+    assert all(set(BODY) <= set(stored.steps) for stored in optimised)

@@ -7,7 +7,7 @@ from typing import Self
 
 from .layout import PAGE
 
-__all__ = ["Part", "check_region", "ones"]
+__all__ = ["StoredRegion", "check_region", "ones"]
 
 
 def ones(bits: int) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def check_region(entries: tuple[int, ...], steps: tuple[int, ...]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredRegion:
     """A region's level, the symbol that its object defines, the offsets where it is entered, and
     those of all its instructions, which the page has executed at some time."""
 

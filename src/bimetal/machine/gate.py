@@ -1,7 +1,7 @@
-"""All vCPUs of a machine together: stopping the world, ending it, fencing one against others.
+"""The gate of a machine's vCPUs: stopping them all, ending the run, fencing one against others.
 
 A vCPU is *active* while it may run guest code or act on a device. It becomes active only through
-`World.enter`, its gate, so whoever holds the lock and sees no active vCPU knows that nothing moves.
+`VcpuGate.enter`, so whoever holds the lock and sees no active vCPU knows that nothing moves.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from bimetal.machine.listeners import Listeners
 from bimetal.machine.lock import FairLock
 from bimetal.machine.result import Result
 
-__all__ = ["Member", "World"]
+__all__ = ["Member", "VcpuGate"]
 
 
 class Member(Protocol):
-    """A vCPU, as the world sees it. Everything is guarded by the world's lock."""
+    """A vCPU, as the gate sees it. Everything is guarded by the gate's lock."""
 
     active: bool
     parked: bool
-    """Waits at its gate to be started (a hart that firmware has stopped)."""
+    """Waits at its gate to be started (a vCPU that firmware has stopped)."""
 
     errands: list[Callable[[], None]]
     """To be done at the gate, before the vCPU becomes active again."""
@@ -36,7 +36,7 @@ class Member(Protocol):
 AnyMember = TypeVar("AnyMember", bound=Member)
 
 
-class World:
+class VcpuGate:
     """The lock of a machine, and the gate of its vCPUs.
 
     ``lock`` guards devices, back ends, timers and everything here.
@@ -74,9 +74,9 @@ class World:
     # For vCPUs
 
     def enter(self, member: Member) -> bool:
-        """The gate: do what is to be done, wait while the world stands still, then be active.
+        """Pass the gate: do what is to be done, wait while it is shut, then be active.
 
-        False if the world is over. Call with the lock held.
+        False if the run is over. Call with the lock held.
         """
         self.leave(member)
         while not self.over.is_set():

@@ -16,10 +16,10 @@ from bimetal.devices.device import Device
 from bimetal.machine.chassis import Chassis
 from bimetal.seam import Accelerator, Doorbell, Doorbells
 
-__all__ = ["Bells"]
+__all__ = ["BoardDoorbells"]
 
 
-class Bells:
+class BoardDoorbells:
     """The doorbells of all devices of a chassis; none if the accelerator cannot have them."""
 
     def __init__(self, chassis: Chassis, accelerator: Accelerator, reactor: Reactor):
@@ -29,13 +29,13 @@ class Bells:
             return
         for placement in chassis.placements:
             for offset, size, value in placement.device.doorbells():
-                bell = Doorbell(placement.at + offset, size, value, placement.port)
+                doorbell = Doorbell(placement.at + offset, size, value, placement.port)
                 fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-                accelerator.add_doorbell(bell, fd)
+                accelerator.add_doorbell(doorbell, fd)
                 ring = partial(
                     self._ring, fd, partial(_write, placement.device, offset, size, value)
                 )
-                self._hung.append((bell, fd, reactor.watch(fd, ring)))
+                self._hung.append((doorbell, fd, reactor.watch(fd, ring)))
 
     def forget(self) -> None:
         """Whatever rang before does not count any more: the devices are being reset."""
@@ -45,10 +45,10 @@ class Bells:
     def close(self) -> None:
         """Give the descriptors back. Idempotent."""
         while self._hung:
-            bell, fd, watch = self._hung.pop()
+            doorbell, fd, watch = self._hung.pop()
             watch.close()
             if isinstance(self._accelerator, Doorbells):
-                self._accelerator.remove_doorbell(bell, fd)
+                self._accelerator.remove_doorbell(doorbell, fd)
             os.close(fd)
 
     @staticmethod

@@ -3,7 +3,7 @@
 A process of its own does it after the machine's has gone: one for a store at a time, by
 processors that nobody else wants, and for a limited time. It can be killed at any moment.
 
-    python -m bimetal.codegen.afterwards ISA shared|alone < JOBS
+    python -m bimetal.codegen.background ISA shared|alone < JOBS
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .store import CodeStore
 from .translator import translate
 from .worker import popen_arguments
 
-__all__ = ["main", "translate_afterwards"]
+__all__ = ["main", "translate_in_background"]
 
 _log = logger("translator")
 
@@ -38,7 +38,7 @@ _at_work: list[subprocess.Popen[bytes]] = []
 _reaping = threading.Lock()
 
 
-def translate_afterwards(
+def translate_in_background(
     isa: Isa, shared: bool, jobs: Iterable[tuple[str, Job]], store: CodeStore
 ) -> None:
     """Have jobs done whose results belong under keys of the store, which is the user's own.
@@ -59,7 +59,7 @@ def translate_afterwards(
             file.seek(0)
             # Nothing of ours may be held open: whoever reads our output waits for its end.
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                **popen_arguments("bimetal.codegen.afterwards", isa, shared),
+                **popen_arguments("bimetal.codegen.background", isa, shared),
                 stdin=file,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -83,7 +83,7 @@ def main(name: str, memory: str) -> None:
     store, end = CodeStore(), wall_seconds() + PATIENCE
     while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:
         job = Job.of(frame)
-        if processor_seconds() > job.policy.afterwards:
+        if processor_seconds() > job.policy.background:
             break
         _do(isa, layout, store, frame.fields["key"], job)
     store.close()
@@ -103,7 +103,7 @@ def _do(isa: Isa, layout: Layout, store: CodeStore, key: str, job: Job) -> None:
     except Exception:
         return  # the next run meets it again, and reports it
     if answer.content:
-        store.put(key, answer.content, answer.part(job).name)
+        store.put(key, answer.content, answer.stored(job).name)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..codegen.part import Part, ones
+from ..codegen.stored_region import StoredRegion, ones
 
-__all__ = ["Known", "Loaded"]
+__all__ = ["CodePage", "Loaded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Loaded:
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
-class Known:
+class CodePage:
     """A page's content and what has been made of it; ``key`` names it in the store.
 
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed
@@ -38,12 +38,12 @@ class Known:
     improved: list[Loaded] = field(default_factory=list)
     recalled: bool = False
 
-    def add(self, part: Part, address: int) -> Loaded:
+    def add(self, stored: StoredRegion, address: int) -> Loaded:
         """Take note of a region that was loaded."""
-        loaded = Loaded(part.level, part.entries, address)
+        loaded = Loaded(stored.level, stored.entries, address)
         self.regions.append(loaded)
-        self.entries.update(part.entries)
-        self.covered |= part.bits
+        self.entries.update(stored.entries)
+        self.covered |= stored.bits
         return loaded
 
     def is_there(self, offset: int, jumps: bool) -> bool:
@@ -56,7 +56,7 @@ class Known:
         return there or (offset, jumps) in self.asked
 
     def executed(self, decoded: bytes, granule: int) -> bytes:
-        """A byte for each granule of the page: whether it was executed, by what a hart has decoded
+        """A byte for each granule of the page: whether it was executed, by what a vCPU has decoded
         there and what regions cover."""
         flags = bytearray(decoded)
         for offset in ones(self.covered):

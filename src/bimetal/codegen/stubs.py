@@ -1,4 +1,4 @@
-"""The joints of native code, as LLVM text: entering, decoding, fetching, polling, trapping.
+"""The stubs of native code, as LLVM text: entering, decoding, fetching, polling, trapping.
 
 What these do lies between instructions, so no description says it; what takes thought is in the
 routines of `runtime`. All but `enter` have the signature of handlers.
@@ -26,14 +26,14 @@ from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
 from .layout import PAGE, TLB_BYTES, Layout
 
-__all__ = ["glue_text"]
+__all__ = ["stubs_text"]
 
-# Times that a hart says that it waits before its processor is given to others, a power of two.
+# Times that a vCPU says that it waits before its processor is given to others, a power of two.
 WAITS = 8
 
 
 class _Glue(FlowLowering):
-    """Writes one joint."""
+    """Writes one stub."""
 
     def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
         """Go on at an address whose fetch entry is known."""
@@ -50,10 +50,10 @@ class _Glue(FlowLowering):
         return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"
 
 
-def glue_text(layout: Layout, undefined: str) -> str:
-    """All joints. ``undefined`` is the body of the routine for meaningless encodings."""
-    joints = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
-    parts = [joint(layout) for joint in joints]
+def stubs_text(layout: Layout, undefined: str) -> str:
+    """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
+    stubs = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
+    parts = [stub(layout) for stub in stubs]
     parts += [_undefined(layout, undefined), _time(layout), _relax(layout), _shared(layout)]
     return "".join(parts)
 
@@ -318,7 +318,7 @@ def _enter(layout: Layout) -> str:
 
 
 def _relax(layout: Layout) -> str:
-    """A hart waits for another one, which may need this one's processor: there can be more harts
+    """A vCPU waits for another one, which may need this one's processor: there can be more vCPUs
     than processors, and ticket locks serve their waiters in turn. The others may keep the processor
     much longer than instructions take."""
     g = _Glue(layout)

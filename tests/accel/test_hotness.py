@@ -1,0 +1,89 @@
+"""What is hot: samples add up by place, cool down, and lead to pages and regions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bimetal.accel.hotness import Hotness, Spot
+from bimetal.codegen.policy import USUAL
+
+POLICY = replace(USUAL, places=2, window=100, share=0.1, very_hot=10)
+
+
+def spot(page: int, offset: int) -> Spot:
+    return Spot(0, page, offset, False)
+
+
+def test_the_hottest_place_brings_those_of_its_page() -> None:
+    hotness = Hotness(POLICY)
+    for place, weight in ((spot(1, 0), 3), (spot(2, 8), 5), (spot(1, 4), 4), (spot(1, 8), 2)):
+        hotness.at(place, weight)
+    hotness.at(spot(1, 0), 3)
+    assert hotness.hottest() == (spot(1, 0), 6)
+    assert hotness.take((0, 1)) == [spot(1, 0), spot(1, 4)]
+    assert list(hotness.take_all(3)) == [[spot(2, 8)]]
+    assert list(hotness.take_all(2)) == [[spot(1, 8)]]
+    assert not hotness
+    assert hotness.hottest() == (None, 0)
+
+
+def test_what_is_under_way_is_left_alone() -> None:
+    hotness = Hotness(POLICY)
+    hotness.at(spot(1, 0), 3)
+    hotness.at(spot(2, 0), 2)
+    hotness.within(0x1000, spot(1, 4), 30, 30)
+    hotness.within(0x2000, spot(2, 4), 20, 20)
+    busy = {(0, 1)}
+    assert hotness.hottest(busy.__contains__) == (spot(2, 0), 2)
+    assert hotness.hottest({(0, 1), (0, 2)}.__contains__) == (None, 0)
+    hot = hotness.take_region(busy.__contains__)
+    assert hot is not None
+    assert hot.address == 0x2000
+    assert hotness.take_region(busy.__contains__) is None
+
+
+def test_a_page_with_other_code_begins_cold() -> None:
+    hotness = Hotness(POLICY)
+    hotness.at(spot(1, 0), 3)
+    hotness.at(spot(2, 0), 1)
+    hotness.forget((0, 1))
+    hotness.forget((0, 3))
+    assert hotness.hottest() == (spot(2, 0), 1)
+
+
+def test_what_is_long_ago_counts_for_less() -> None:
+    hotness = Hotness(POLICY)
+    hotness.at(spot(1, 0), 30)
+    hotness.at(spot(2, 0), 1)
+    hotness.count(100, familiar=False)
+    hotness.cool()
+    assert hotness.hottest() == (spot(1, 0), 30)
+    assert hotness.least(2) == 10
+    hotness.count(20, familiar=False)
+    hotness.cool()
+    assert hotness.recent == 60
+    assert hotness.take((0, 1)) == [spot(1, 0)]
+    assert not hotness, "a single sample is forgotten"
+
+
+def test_a_run_repeats_an_earlier_one_if_most_samples_are_in_familiar_pages() -> None:
+    hotness = Hotness(POLICY)
+    assert not hotness.repeats
+    hotness.count(3, familiar=True)
+    hotness.count(3, familiar=False)
+    assert not hotness.repeats
+    hotness.count(1, familiar=True)
+    assert hotness.repeats
+
+
+def test_a_very_hot_region_is_given_once_with_its_entries() -> None:
+    hotness = Hotness(POLICY)
+    hotness.within(0x1000, spot(1, 4), 3, 3)
+    hotness.within(0x1000, spot(1, 8), 5, 5)
+    hotness.within(0x2000, spot(1, 0), 1, 1)
+    assert hotness.take_region() is None
+    hotness.within(0x1000, spot(7, 4), 4, 4)
+    hot = hotness.take_region()
+    assert hot is not None
+    assert (hot.address, hot.last, hot.entered) == (0x1000, spot(7, 4), (4, 8))
+    assert hotness.take_region() is None
