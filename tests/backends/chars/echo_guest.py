@@ -1,4 +1,7 @@
-"""A program with a guest that answers <what it was sent>, to be run in a terminal by tests."""
+"""A program with a guest that answers <what it was sent>, to be run in a terminal by tests.
+
+A ``ticking`` one speaks by itself, too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import sys
 from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.stdio import Stdio
 from bimetal.backends.reactor import Reactor
+
+TICK_NS = 20_000_000
 
 
 def main(way_out: str) -> None:
@@ -23,12 +28,19 @@ def main(way_out: str) -> None:
             leave(way_out)
         line.write(b"<" + data + b">")
 
+    def tick() -> None:
+        line.write(b"[tick]")
+        timer.arm(reactor.clock.now_ns() + TICK_NS)
+
+    timer = reactor.clock.timer(tick)
     if way_out == "chained":
         signal.signal(signal.SIGTERM, lambda *_: reactor.stop())
     line = Stdio(act)
     line.connect(receive, (lambda: 0) if way_out == "deaf" else None)
     line.attach(reactor)
     line.write(b"ready\n")
+    if way_out == "ticking":
+        tick()
     reactor.run()
     if way_out != "forgetful":
         line.close()

@@ -14,7 +14,8 @@ AGAIN_NS = 100_000_000
 """How often it is looked whether the terminal is ours, while that is uncertain."""
 
 UNCERTAIN_NS = 2_000_000_000
-"""For how long it is so after SIGCONT: a shell hands its terminal over before or after."""
+"""For how long it is so after SIGCONT, as a shell hands its terminal over before or after, and once
+the terminal is ours, as some shells set its modes when they have handed it over."""
 
 
 class Foreground:
@@ -25,6 +26,7 @@ class Foreground:
         self._reactor: Reactor | None = None
         self._again: Timer | None = None
         self._certain_at = 0
+        self._ours = self._closed = False
 
     def enter(self) -> None:
         """See `RawMode.enter`."""
@@ -38,16 +40,19 @@ class Foreground:
 
     def look(self) -> None:
         """Take the terminal if it is ours, or leave it alone; look again while that may change."""
-        if self._reactor is None or self._again is None:
+        if self._reactor is None or self._again is None or self._closed:
             return
         ours, now = self._raw.update(), self._reactor.clock.now_ns()
         self._listen(ours)
+        if ours and not self._ours:
+            self._certain_at = now + UNCERTAIN_NS
+        self._ours = ours
         if not ours or now < self._certain_at:
             self._again.arm(now + AGAIN_NS)
 
     def go_on(self) -> None:
         """The process was stopped and goes on."""
-        if self._reactor is not None:
+        if self._reactor is not None and not self._closed:
             self._certain_at = self._reactor.clock.now_ns() + UNCERTAIN_NS
             self.look()
 
@@ -62,6 +67,7 @@ class Foreground:
 
     def close(self) -> None:
         """Give the terminal back. Idempotent."""
+        self._closed = True
         if self._again is not None:
             self._again.cancel()
         self._raw.leave()

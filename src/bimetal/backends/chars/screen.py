@@ -36,7 +36,7 @@ PALETTE = {b"4": b"104", b"10": b"110", b"11": b"111", b"12": b"112"}
 command that resets each."""
 
 _SEQUENCE = re.compile(rb"\x1b\[([<-?]?)([0-9;:]*)([ -/]*)([@-~])")
-_COMMAND = re.compile(rb"\x1b\](\d+);(?!\?)")
+_COMMAND = re.compile(rb"\x1b\](\d+)(?:;(?!\?)|(?=[\x07\x1b]))")
 
 
 class Screen:
@@ -127,8 +127,12 @@ class Screen:
 
     def _command(self, sequence: bytes) -> None:
         found = _COMMAND.match(sequence)
-        if found is not None and (reset := PALETTE.get(found[1])):
+        if found is None:
+            return
+        if reset := PALETTE.get(found[1]):
             self._change(f"palette {reset!r}", True, b"\x1b]%b\x07" % reset, sequence)
+        elif not sequence[found.end() :].strip(b"\x07\x1b\\"):  # all colours of a kind are reset
+            self._others.pop(f"palette {found[1]!r}", None)
 
     def _control(self, sequence: bytes) -> None:
         found = _SEQUENCE.fullmatch(sequence)

@@ -77,7 +77,9 @@ class Stdio:
         )
         self._reactor: Reactor | None = None
         self._reader: Watch | None = None
-        self._screen_undone = self._closed = False
+        self._away: Screen | None = None
+        """The guest's screen while the terminal is not ours; what it does then is in the other."""
+        self._closed = False
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -141,6 +143,8 @@ class Stdio:
             self._sink.close()
 
     def _listen(self, wanted: bool) -> None:
+        if wanted:
+            self._take_screen_back()
         self._channel.listen(wanted)
 
     def _typed(self, data: bytes) -> None:
@@ -164,21 +168,29 @@ class Stdio:
 
     def _stop(self) -> None:
         """The process is about to stop; called by a signal, see `RawMode`."""
-        self._screen_undone = True
+        if self._screen is None:
+            return
         self._give_screen_back()
+        done, self._screen = self._screen, Screen()
+        if self._away is None:
+            self._away = done
+        else:  # stopped in the background
+            self._away.feed(done.redo())
 
     def _go_on(self) -> None:
         """The process goes on; called by a signal."""
-        if self._reactor is not None and not self._closed:
-            self._reactor.call(self._take_back)
+        if self._reactor is not None and self._terminal is not None:
+            self._reactor.call(self._terminal.go_on)
 
-    def _take_back(self) -> None:
-        if self._closed or self._terminal is None:
+    def _take_screen_back(self) -> None:
+        """The terminal is ours again, if it was not."""
+        if self._screen is None or self._away is None:
             return
-        if self._screen is not None and self._screen_undone:
-            self._channel.write(self._screen.redo())
-        self._screen_undone = False
-        self._terminal.go_on()
+        in_line = self._screen.in_line
+        self._away.feed(self._screen.redo())
+        self._screen, self._away = self._away, None
+        self._screen.in_line = in_line
+        self._channel.write(self._screen.redo())
 
     def _screen_put_right(self) -> bytes:
         """What gives the screen back as the next program expects it."""
