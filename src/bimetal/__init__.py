@@ -7,8 +7,8 @@ quick: a machine needs LLVM, the help text does not.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as type checkers take it; typing itself would take longer than all the rest
 if TYPE_CHECKING:
     from bimetal.accel.kvm.examine import check_kvm
     from bimetal.accel.kvm.examine import examine as examine_kvm

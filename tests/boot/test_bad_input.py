@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import ExitCode
-from bimetal.cli import main
+from bimetal.cli.entry import main
 from tests.boot.bare import END, write_program
 from tests.boot.conftest import SOURCE, Fetch
 

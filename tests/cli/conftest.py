@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bimetal.cli import main
+from bimetal.cli.entry import main
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 

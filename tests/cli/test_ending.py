@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -79,6 +80,32 @@ def test_a_signal_ends_a_run_in_order(start: Start, tmp_path: Path, name: str) -
     process.send_signal(number)
     assert process.wait(LIMIT) == -number
     assert not line.exists(), "the socket's file was left behind"
+
+
+@pytest.mark.parametrize("where", ["pty", "tcp:127.0.0.1:0", "unix:{}/line", "file:{}/log"])
+def test_a_console_that_is_elsewhere_can_be_found(start: Start, tmp_path: Path, where: str) -> None:
+    process = start(CHATTER, "--serial", where.format(tmp_path), stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"bimetal: ")  # the banner
+    told = process.stderr.readline().decode()
+    assert told.startswith("bimetal: the console is at ")
+    place = told.split()[-1]
+    match place.partition(":"):
+        case "tcp", _, address:
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), LIMIT) as line:
+                assert line.recv(1) == b"A"
+        case "unix", _, path:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.connect(path)
+                assert line.recv(1) == b"A"
+        case "file", _, path:
+            hear_file(Path(path))
+        case path, "", "":
+            with open(path, "rb", buffering=0) as line:
+                assert line.read(1) == b"A"
+    process.terminate()
+    assert process.wait(LIMIT) == -signal.SIGTERM
 
 
 def test_a_signal_that_was_ignored_stays_so(start: Start) -> None:
@@ -220,6 +247,30 @@ def test_an_end_that_takes_too_long_is_cut_short() -> None:
     code, out, err = rest(process)
     assert (code, out) == (128 + signal.SIGTERM, ["closing", "abandoned"])
     assert "took too long" in err
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+@pytest.mark.parametrize("module", ["threading", "click"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_imports_is_no_traceback(
+    tmp_path: Path, name: str, module: str, how: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(
+        f"print(1, flush=True)\nimport time; time.sleep({LIMIT})"
+    )
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    start = ["-m", "bimetal"] if how == "module" else ["-c", "from bimetal.cli import main; main()"]
+    process = subprocess.Popen(
+        [sys.executable, *start, "guests"],
+        env={**ENVIRONMENT, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1\n"
+    process.send_signal(signal.Signals[name])
+    assert process.communicate(timeout=LIMIT) == (b"", b"")
+    assert process.returncode == -signal.Signals[name]
 
 
 def output_of(code: str) -> list[str]:

@@ -23,6 +23,7 @@ class Notes:
     options: dict[str, Any] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     ends: list[tuple[str, str]] = field(default_factory=list)
+    where: str = ""
     result: Result = field(default_factory=lambda: Result(Ending.POWER_OFF, 0))
 
 
@@ -36,7 +37,9 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
             taken.options = {"board": board, **options}
             self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
             self.config = SimpleNamespace(memory=512 << 20, append=options["append"])
-            self.console = SimpleNamespace(pipe=lambda *told: taken.ends.append(told))
+            self.console = SimpleNamespace(
+                pipe=lambda *told: taken.ends.append(told), where=taken.where
+            )
 
         boards = staticmethod(Machine.boards)
 
@@ -207,6 +210,14 @@ def test_keys_are_offered_where_they_do_something(
     assert "Ctrl-A" not in cli("run", "debian-riscv64", "--serial", "pty").err
 
 
+def test_where_the_console_is_reached_is_told_before_the_start(cli: Cli, notes: Notes) -> None:
+    notes.where = "tcp:127.0.0.1:4321"
+    told = cli("run", "--kernel", "k", "--serial", "tcp:127.0.0.1:0")
+    assert told.err.splitlines()[1] == "bimetal: the console is at tcp:127.0.0.1:4321"
+    notes.where = ""
+    assert len(cli("run", "--kernel", "k").err.splitlines()) == 1
+
+
 def test_the_exit_code_is_the_guests(cli: Cli, notes: Notes) -> None:
     notes.result = Result(Ending.POWER_OFF, 7)
     assert cli("run", "--kernel", "k").code == 7
@@ -243,6 +254,19 @@ def test_a_profile_that_cannot_be_written_starts_nothing(
     assert told.code == ExitCode.USAGE
     assert "cannot be written" in told.err
     assert "start" not in notes.calls
+
+
+@pytest.mark.parametrize(("guests", "ours"), [(0, ExitCode.IO_ERROR), (7, 7)])
+def test_a_profile_for_which_there_is_no_room_is_told_of(
+    cli: Cli, notes: Notes, guests: int, ours: int
+) -> None:
+    notes.result = Result(Ending.POWER_OFF, guests)
+    told = cli("run", "--kernel", "k", "--profile", "/dev/full")
+    assert told.err.splitlines()[1:] == [
+        "bimetal: the profile /dev/full cannot be written: No space left on device"
+    ]
+    assert told.code == ours
+    assert notes.calls[-1] == "close"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bimetal import ExitCode
 from bimetal.firmware.devicetree import words_of
 from bimetal.firmware.flat_tree import read_tree
 from tests.cli.conftest import Cli
@@ -34,7 +35,11 @@ def test_a_tree_and_overlays_go_through(cli: Cli, tmp_path: Path) -> None:
 def test_files_that_cannot_be_used(cli: Cli, tmp_path: Path) -> None:
     told = cli("run", "--dumpdtb", str(tmp_path / "missing" / "x"))
     assert told.code == 64
-    assert "cannot be written to" in told.err
+    assert "cannot be written" in told.err
+    told = cli("run", "--dumpdtb", "/dev/full")
+    assert told.code == ExitCode.IO_ERROR
+    assert "the device tree /dev/full cannot be written: No space" in told.err
+    assert "make room" in told.err
     told = cli("run", "--dtb", str(tmp_path / "none.dtb"), "--dumpdtb", "-")
     assert told.code == 66
     assert "none.dtb cannot be read" in told.err

@@ -6,6 +6,17 @@ machine is not loaded to list guests.
 
 from __future__ import annotations
 
-from bimetal.cli.entry import main
+import signal
+from collections.abc import Sequence
+from importlib import import_module
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """See `bimetal.cli.entry.main`. This is where a process of ours begins, so as little as can be
+    is imported before SIGINT does what it does to other programs: Python's handler would answer
+    with a traceback, in the middle of an import."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import_module("bimetal.cli.entry").main(arguments)

@@ -19,10 +19,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code, or as a signal demands."""
     open_streams()  # before anything is opened that could get the number of a closed one
-    with Ending() as ending:
-        try:
+    ending = Ending()
+    try:
+        with ending:
             code = finish(import_module("bimetal.cli.program").run(arguments, ending))
-        except Signalled as signalled:
-            code = 128 + signalled.number
+    except Signalled as signalled:
+        code = 128 + signalled.number
     ending.die()
     sys.exit(code)

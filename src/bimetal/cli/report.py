@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TextIO, TypeVar
 
 import click
 
-from bimetal import BimetalError, ExitCode, Machine, Result
+from bimetal import BimetalError, Machine, Result
 from bimetal.cli.ending import Ending
+from bimetal.cli.outputs import unwritable
 
 __all__ = ["Report", "report_options"]
 
@@ -47,9 +48,22 @@ class Report:
             if self.stats:
                 click.echo(machine.stats(), err=True)
             if out:
-                limit = ROWS if out is sys.stderr else None
-                click.echo(machine.profile().table(limit), file=out)
+                return self._write(machine, out, result)
         return result
+
+    def _write(self, machine: Machine, out: TextIO, result: Result) -> Result:
+        """Write the profile. What becomes of it changes a run's exit code from 0 only."""
+        limit = ROWS if out is sys.stderr else None
+        try:
+            print(machine.profile().table(limit), file=out, flush=True)
+        except OSError as error:
+            lost = self._unwritable(error)
+            click.echo(f"bimetal: {lost.cause}", err=True)
+            return replace(result, code=result.code or lost.exit_code)
+        return result
+
+    def _unwritable(self, error: OSError) -> BimetalError:
+        return unwritable(f"the profile {self.profile}", error, "'-' for the terminal")
 
     @contextmanager
     def _opened(self) -> Iterator[TextIO | None]:
@@ -60,13 +74,12 @@ class Report:
         try:
             file = open(str(self.profile), "w")  # noqa: SIM115
         except OSError as error:
-            raise BimetalError(
-                f"the profile {self.profile} cannot be written: {error.strerror}",
-                "name another file, or '-' for the terminal",
-                ExitCode.USAGE,
-            ) from error
-        with file:
+            raise self._unwritable(error) from error
+        try:
             yield file
+        finally:
+            with suppress(OSError):  # what waits still was told of
+                file.close()
 
 
 def report_options(command: Callable[..., Answer]) -> Callable[..., Answer]:

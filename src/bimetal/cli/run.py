@@ -192,6 +192,8 @@ def command(
         if trees.dump:
             return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
+        if where := machine.console.where:
+            click.echo(f"bimetal: the console is at {where}", err=True)
         connect_pipe(machine)
         result = report.play(machine, ending)
     return tell(result)

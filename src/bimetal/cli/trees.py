@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bimetal import BimetalError, ExitCode, Machine
+from bimetal import Machine
+from bimetal.cli.outputs import unwritable
 
 __all__ = ["Trees", "tree_options"]
 
@@ -31,11 +32,8 @@ class Trees:
             with click.open_file(str(self.dump), "wb") as file:
                 file.write(blob)
         except OSError as error:
-            raise BimetalError(
-                f"the device tree cannot be written to {self.dump}: {error.strerror}",
-                "name another file, or '-' for the output",
-                ExitCode.USAGE,
-            ) from error
+            what = f"the device tree {self.dump}"
+            raise unwritable(what, error, "'-' for the output") from error
         return 0
 
 
