@@ -28,11 +28,6 @@ def main(way_out: str) -> None:
             leave(way_out)
         line.write(b"<" + data + b">")
 
-    def tick() -> None:
-        line.write(b"[tick]")
-        timer.arm(reactor.clock.now_ns() + TICK_NS)
-
-    timer = reactor.clock.timer(tick)
     if way_out == "chained":
         signal.signal(signal.SIGTERM, lambda *_: reactor.stop())
     line = Stdio(act)
@@ -40,10 +35,17 @@ def main(way_out: str) -> None:
     line.attach(reactor)
     line.write(b"ready\n")
     if way_out == "ticking":
-        tick()
+        tick(reactor, line)
     reactor.run()
     if way_out != "forgetful":
         line.close()
+
+
+def tick(reactor: Reactor, line: Stdio) -> None:
+    """Speak now, and from time to time."""
+    line.write(b"[tick]")
+    clock = reactor.clock
+    clock.timer(lambda: tick(reactor, line)).arm(clock.now_ns() + TICK_NS)
 
 
 def leave(way_out: str) -> None:

@@ -117,12 +117,14 @@ def test_sequences_without_an_end_are_not_kept() -> None:
     assert screen.undo() == b"\x1b[?25h"
 
 
-def test_whether_the_cursor_is_in_a_line() -> None:
-    screen = Screen()
-    assert not screen.in_line
-    screen.feed(b"login: ")
-    assert screen.in_line
-    screen.feed(b"")
-    assert screen.in_line
-    screen.feed(b"\r\n")
-    assert not screen.in_line
+@pytest.mark.parametrize(
+    ("output", "in_line"),
+    [
+        ([], False),
+        ([b"login: "], True),
+        ([b"login: ", b""], True),
+        ([b"login: ", b"\r\n"], False),
+    ],
+)
+def test_whether_the_cursor_is_in_a_line(output: list[bytes], in_line: bool) -> None:
+    assert after(*output).in_line is in_line

@@ -87,8 +87,11 @@ def test_the_escape_key_works_though_the_guest_is_deaf() -> None:
 )
 def test_ways_out(way_out: str, status: int | None, signalled: int | None) -> None:
     child = run(way_out)
+    child.send(b"\x1b[?25l")
+    child.expect_exact(b"<\x1b[?25l>")
     child.send(b"\x01x" if way_out == "forgetful" else b"!")
     finish(child)
+    assert b"\x1b[?25h" in (child.before or b"")
     assert (child.exitstatus, child.signalstatus) == (status, signalled)
 
 

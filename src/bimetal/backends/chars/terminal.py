@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.lasting import lasts, undone
+from bimetal.base.lasting import lasts, undo_all, undone
 
 __all__ = ["RawMode", "raw_attributes", "read_foreground"]
 
@@ -193,6 +193,7 @@ class RawMode:
             self._handlers[number] = previous
 
     def _on_ending(self, number: int, frame: FrameType | None) -> None:
+        undo_all()  # what is on the screen, too
         self.leave()
         signal.raise_signal(number)
 
