@@ -19,6 +19,7 @@ __all__ = ["PACKAGES", "lacking", "need", "program_path", "programs", "set_compl
 
 PACKAGES = {
     "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-objdump": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "bzip2": "bzip2",
     "cc": "gcc",

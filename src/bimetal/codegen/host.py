@@ -1,4 +1,5 @@
-"""What is particular to the host's processor: its floating-point environment.
+"""What is particular to the host's processor: its floating-point environment, and what it has
+instructions for.
 
 The guest's rounding mode and sticky flags live in the host's control register while native code
 runs. A host is supported once it is described here; the register layouts come from the Intel SDM
@@ -10,8 +11,45 @@ from __future__ import annotations
 import platform
 
 from ..base.errors import BimetalError
+from .native import host_has
 
 __all__ = ["Host", "current"]
+
+
+AES_BLOCK = "bitcast i128 {0} to <2 x i64>"
+
+
+def _aes(*instructions: str) -> tuple[str, ...]:
+    """AES-NI's instructions, one after the other, with a round key of zero."""
+    keyless = (
+        f"call <2 x i64> @llvm.x86.aesni.{name}(<2 x i64> {{{number}}}"
+        f"{'' if name == 'aesimc' else ', <2 x i64> zeroinitializer'})"
+        for number, name in enumerate(instructions, 1)
+    )
+    return AES_BLOCK, *keyless, f"bitcast <2 x i64> {{{len(instructions) + 1}}} to i128"
+
+
+def _sha256(result: str) -> tuple[str, ...]:
+    """Four rounds: the host wants A, B, E and F in one register, C, D, G and H in another."""
+    return (
+        *(f"bitcast i128 {{{n}}} to <4 x i32>" for n in range(3)),
+        _shuffled(3, 4, "i32 5, i32 4, i32 1, i32 0"),
+        _shuffled(3, 4, "i32 7, i32 6, i32 3, i32 2"),
+        _shuffled(5, 5, "i32 2, i32 3, i32 2, i32 3"),
+        _two_rounds(7, 6, 5),
+        _two_rounds(6, 9, 8),
+        _shuffled(10, 9, result),
+        "bitcast <4 x i32> {11} to i128",
+    )
+
+
+def _shuffled(a: int, b: int, lanes: str) -> str:
+    return f"shufflevector <4 x i32> {{{a}}}, <4 x i32> {{{b}}}, <4 x i32> <{lanes}>"
+
+
+def _two_rounds(a: int, b: int, words: int) -> str:
+    operands = ", ".join(f"<4 x i32> {{{n}}}" for n in (a, b, words))
+    return f"call <4 x i32> @llvm.x86.sha256rnds2({operands})"
 
 
 class Host:
@@ -28,6 +66,29 @@ class Host:
     rounding_shift = 13
     # Sixteen bytes looked up in sixteen bytes; an index with its highest bit set gives 0 (SSSE3).
     byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
+
+    # Compound operations: the feature by LLVM's name, and lines of LLVM, each with a result that
+    # is numbered on from the operands.
+    compounds = {
+        "clmul": ("pclmul", (
+            "insertelement <2 x i64> zeroinitializer, i64 {0}, i32 0",
+            "insertelement <2 x i64> zeroinitializer, i64 {1}, i32 0",
+            "call <2 x i64> @llvm.x86.pclmulqdq(<2 x i64> {2}, <2 x i64> {3}, i8 0)",
+            "bitcast <2 x i64> {4} to i128",
+        )),
+        "aes_encrypt": ("aes", _aes("aesenclast")),
+        "aes_decrypt": ("aes", _aes("aesdeclast")),
+        "aes_mix": ("aes", _aes("aesdeclast", "aesenc")),
+        "aes_unmix": ("aes", _aes("aesimc")),
+        "sha256_abcd": ("sha", _sha256("i32 3, i32 2, i32 7, i32 6")),
+        "sha256_efgh": ("sha", _sha256("i32 1, i32 0, i32 5, i32 4")),
+    }  # fmt: skip
+
+    @classmethod
+    def compound(cls, name: str) -> tuple[str, ...]:
+        """How this host does a compound operation; empty if it has nothing for it."""
+        feature, lines = cls.compounds.get(name, ("", ()))
+        return lines if lines and host_has(feature) else ()
 
     @classmethod
     def flags_of(cls, environment: int) -> int:

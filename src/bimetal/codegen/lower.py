@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..ir import effects
 from ..ir.access import Access, Space
+from ..ir.compound import Compound
 from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
@@ -130,7 +131,7 @@ class Lowering(AccessLowering, VectorLowering):
         """Lower one operation."""
         if isinstance(value, Effect):
             getattr(self, f"op_{value.name}")(value)
-        elif isinstance(value, Vector):
+        elif isinstance(value, Vector | Compound):
             getattr(self, f"op_{value.op}")(value)
         elif value.op == "select":
             condition, a, b = (self.operand(arg) for arg in value.args)

@@ -19,6 +19,7 @@ __all__ = [
     "assembly",
     "compile_object",
     "compile_region",
+    "host_has",
     "load_or_build",
     "sources_digest",
 ]
@@ -41,6 +42,16 @@ def _new_target(level: int = 2) -> llvm.TargetMachine:
 
 
 _target = cache(_new_target)
+
+
+@cache
+def _features() -> frozenset[str]:
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+def host_has(feature: str) -> bool:
+    """Whether the host's processor has a feature, by LLVM's name for it."""
+    return feature in _features()
 
 
 def compile_object(text: str) -> bytes:

@@ -1,9 +1,15 @@
-"""Vectors as LLVM's vectors: an integer of many bits is cast to lanes, and the result back."""
+"""Vectors as LLVM's vectors: an integer of many bits is cast to lanes, and the result back.
+
+Compound operations are the host's own where it has them.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
+from ..ir.compound import Compound
 from ..ir.ops import OPS, Result
-from ..ir.value import Value
+from ..ir.value import Block, Value
 from ..ir.vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table
 from . import host
 from .emit import Emitter
@@ -22,7 +28,11 @@ def vector_type(lane: int, width: int) -> str:
 
 
 class VectorLowering(Emitter):
-    """The operations of `ir.vector`."""
+    """The operations of `ir.vector` and `ir.compound`."""
+
+    @abstractmethod
+    def block(self, block: Block) -> None:
+        """Lower the operations of a block."""
 
     def as_lanes(self, value: Value, lane: int) -> str:
         """A value's lanes, as an LLVM vector."""
@@ -121,3 +131,15 @@ class VectorLowering(Emitter):
             ones = (1 << 128) - (1 << indices.width)
             name = self.let(f"or i128 {wide}, {ones - (1 << 128)}")
         return self.let(f"bitcast i128 {name} to <16 x i8>")
+
+    def op_compound(self, value: Compound) -> None:
+        definition = value.definition
+        operands = [self.operand(arg) for arg in value.args]
+        lines = host.current().compound(definition.name)
+        for line in lines:
+            operands.append(self.let(line.format(*operands)))
+        if not lines:
+            self.names.update(zip(definition.parameters, operands, strict=True))
+            self.block(definition.block)
+            operands.append(self.operand(definition.result))
+        self.names[value] = operands[-1]

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from . import effects
 from .access import Access
+from .compound import Compound
 from .floating import COMPARISONS, floating
 from .ops import OPS, Result, signed
 from .softfloat import FORMATS, Environment
@@ -233,6 +234,13 @@ class Frame:
         every = [byte for table in tables for byte in split(table, 8, 16)]
         found = split(indices, 8, value.count)
         return join([every[n] if n < len(every) else 0 for n in found], 8)
+
+    def op_compound(self, value: Compound, *operands: int) -> int:
+        definition = value.definition
+        inner = Frame({}, self.machine)
+        inner.values.update(zip(definition.parameters, operands, strict=True))
+        inner.run(definition.block)
+        return inner.operand(definition.result)
 
     def op_fp_flags(self, value: effects.FloatFlags) -> int:
         return self.machine.environment.flags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .compound import Compound
 from .effects import Amo, Effect, Get, If, Local, LocalGet, LocalSet, Set
 from .value import Block, Value
 from .vector import Vector
@@ -71,7 +72,7 @@ class _Writer:
                 return f"{args[0]} := {args[1]}"
             case Amo(operation=operation, access=access):
                 return f"amo {operation}.{access}({joined})"
-            case Effect() | Vector() if detail := value.detail():
+            case Effect() | Vector() | Compound() if detail := value.detail():
                 return _DETAILED.get(value.op, "{op} {detail}({args})").format(
                     op=value.op, detail=detail, args=joined
                 )

@@ -63,7 +63,8 @@ class Insn:
         return block
 
     def variants(self) -> dict[tuple[tuple[str, int], ...], Block]:
-        """One trace for each combination of the fields that the description pins."""
+        """One trace for each combination of the fields that the description pins, of those that
+        belong to it."""
         if self._variants is None:
             found: dict[tuple[tuple[str, int], ...], Block] = {}
             self._trace_variants({}, found)
@@ -86,9 +87,26 @@ class Insn:
                 return traced
             fixed[traced] = fields[traced]
 
+    def _excluded(self, fixed: Mapping[str, int]) -> bool:
+        """Whether ``where`` refuses these field values, whatever the other fields are."""
+        if self.where is None:
+            return False
+        with tracing(Block()):
+            admitted = self.where(
+                **{
+                    name: const(fixed[name], width) if name in fixed else field_of(name, width)
+                    for name, width in self.pattern.widths.items()
+                }
+            )
+        if isinstance(admitted, Value):
+            return admitted.known and int(admitted) == 0
+        return not admitted
+
     def _trace_variants(
         self, fixed: dict[str, int], found: dict[tuple[tuple[str, int], ...], Block]
     ) -> None:
+        if self._excluded(fixed):
+            return
         try:
             block = self.trace(fixed)
         except NeedPin as need:

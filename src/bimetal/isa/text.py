@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "OperandKind",
     "Template",
+    "composite",
     "in_range",
     "named",
     "number",
@@ -53,6 +54,13 @@ class CompositeKind:
 
 
 Kind = OperandKind | CompositeKind
+
+
+def composite(
+    shape: str, show: Callable[[Mapping[str, int]], str], read: Callable[[str], Mapping[str, int]]
+) -> CompositeKind:
+    """One whose text does not depend on where the instruction stands."""
+    return CompositeKind(lambda fields, pc: show(fields), lambda text, pc: read(text), shape)
 
 
 def number(is_signed: bool = False, relative: bool = False, base: int = 10) -> OperandKind:

@@ -44,7 +44,7 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
         for name, width in insn.pattern.widths.items():
             if name in general:
                 fields[name] = rng.choice((*range(8), 31)) & insn.pattern.field_mask(name)
-            elif name.startswith("R") and width == 5:
+            elif name.startswith("R") and width in (4, 5):
                 # Up to four registers from there on are looked at.
                 fields[name] = rng.randrange(5 if insn.extension == "structures" else 8)
             else:

@@ -15,7 +15,10 @@ from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
 
-__all__ = ["SIZES", "read", "saturated", "write"]
+__all__ = [
+    "SIZES", "by_test", "note_saturation", "plainly", "read", "read_masked", "saturated",
+    "swapped", "write",
+]  # fmt: skip
 
 Operation = Callable[[Value, Value, int], Value]
 """Of two vectors and the width of their lanes."""
@@ -29,14 +32,25 @@ def read(cpu: Cpu, number: Value, wide: int) -> Value:
     return value if wide else value.trunc(64)
 
 
+def read_masked(cpu: Cpu, number: Value, Q: Value) -> Value:
+    """A register, with zero for its upper half where Q is 0."""
+    value: Value = cpu.v[number]
+    return value & (Q.sext(128) | (1 << 64) - 1)
+
+
 def write(cpu: Cpu, number: Value, value: Value) -> None:
     """Write a register; what a half does not cover is cleared."""
     cpu.v[number] = value.zext(128)
 
 
+def note_saturation(cpu: Cpu, happened: Value) -> None:
+    """Set FPSR.QC if a bit says so."""
+    cpu.fpsr_qc = cpu.fpsr_qc | (happened.zext(32) << 27)
+
+
 def saturated(cpu: Cpu, result: Value, plain: Value) -> Value:
     """A saturating result; FPSR.QC is set where it is not the ``plain`` one."""
-    cpu.fpsr_qc = cpu.fpsr_qc | ((result != plain).zext(32) << 27)
+    note_saturation(cpu, result != plain)
     return result
 
 
@@ -64,15 +78,17 @@ def _three(name: str, u: str, opcode: str, operation: Operation, sizes: tuple[in
         write(cpu, Rd, operation(read(cpu, Rn, wide), read(cpu, Rm, wide), lane))
 
 
-def _plain(name: str) -> Operation:
+def plainly(name: str) -> Operation:
+    """An operation of the table."""
     return lambda a, b, lane: lanes(name, lane, a, b)
 
 
-def _swapped(name: str) -> Operation:
+def swapped(name: str) -> Operation:
+    """An operation of the table with its operands in the other order."""
     return lambda a, b, lane: lanes(name, lane, b, a)
 
 
-def _test(a: Value, b: Value, lane: int) -> Value:
+def by_test(a: Value, b: Value, lane: int) -> Value:
     """CMTST: ones where the two have a bit in common."""
     return ~lanes("eq", lane, a & b, 0)
 
@@ -110,19 +126,19 @@ def _pairwise(operation: str) -> Operation:
 
 ALL, SMALL = SIZES, SIZES[:3]
 for _name, _u, _opcode, _operation, _sizes in (
-    ("add", "0", "10000", _plain("add"), ALL),
-    ("sub", "1", "10000", _plain("sub"), ALL),
-    ("mul", "0", "10011", _plain("mul"), SMALL),
-    ("cmgt", "0", "00110", _swapped("slt"), ALL),
-    ("cmhi", "1", "00110", _swapped("ult"), ALL),
-    ("cmge", "0", "00111", _swapped("sle"), ALL),
-    ("cmhs", "1", "00111", _swapped("ule"), ALL),
-    ("cmtst", "0", "10001", _test, ALL),
-    ("cmeq", "1", "10001", _plain("eq"), ALL),
-    ("smax", "0", "01100", _plain("smax"), SMALL),
-    ("umax", "1", "01100", _plain("umax"), SMALL),
-    ("smin", "0", "01101", _plain("smin"), SMALL),
-    ("umin", "1", "01101", _plain("umin"), SMALL),
+    ("add", "0", "10000", plainly("add"), ALL),
+    ("sub", "1", "10000", plainly("sub"), ALL),
+    ("mul", "0", "10011", plainly("mul"), SMALL),
+    ("cmgt", "0", "00110", swapped("slt"), ALL),
+    ("cmhi", "1", "00110", swapped("ult"), ALL),
+    ("cmge", "0", "00111", swapped("sle"), ALL),
+    ("cmhs", "1", "00111", swapped("ule"), ALL),
+    ("cmtst", "0", "10001", by_test, ALL),
+    ("cmeq", "1", "10001", plainly("eq"), ALL),
+    ("smax", "0", "01100", plainly("smax"), SMALL),
+    ("umax", "1", "01100", plainly("umax"), SMALL),
+    ("smin", "0", "01101", plainly("smin"), SMALL),
+    ("umin", "1", "01101", plainly("umin"), SMALL),
     ("shadd", "0", "00000", _halving("sext", "add"), SMALL),
     ("uhadd", "1", "00000", _halving("zext", "add"), SMALL),
     ("srhadd", "0", "00010", _halving("sext", "add", 1), SMALL),
@@ -157,8 +173,8 @@ def _accumulating(name: str, u: str, opcode: str, operation: Operation) -> None:
 
 
 for _name, _u, _opcode, _operation in (
-    ("mla", "0", "10010", _plain("mul")),
-    ("mls", "1", "10010", _plain("mul")),
+    ("mla", "0", "10010", plainly("mul")),
+    ("mls", "1", "10010", plainly("mul")),
     ("saba", "0", "01111", _distance(True)),
     ("uaba", "1", "01111", _distance(False)),
 ):

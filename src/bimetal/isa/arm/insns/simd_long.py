@@ -9,7 +9,8 @@ from ....ir.vector import lanes
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
-from .simd import SIZES, write
+from .simd import SIZES
+from .simd_one import narrow
 
 LONG, WIDE, NARROW = "long", "wide", "narrow"
 
@@ -42,7 +43,7 @@ def _one(name: str, u: str, opcode: str, shape: tuple[str, int], act: Callable[.
     )
     def meaning(cpu: Cpu, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
-        lane = 2 * SIZES[pin(size) % 3]
+        lane = 2 * SIZES[pin(size)]
 
         def operand(number: Value, whole: bool) -> Value:
             if whole:
@@ -57,10 +58,7 @@ def _one(name: str, u: str, opcode: str, shape: tuple[str, int], act: Callable[.
             cpu.v[Rd] = result
             return
         half = lanes("trunc", lane, lanes("lsr", lane, result, lane // 2), to=lane // 2)
-        if high:
-            cpu.v[Rd] = half.zext(128) << 64 | cpu.v[Rd].trunc(64).zext(128)
-        else:
-            write(cpu, Rd, half)
+        narrow(cpu, Rd, high, half)
 
 
 def _plain(operation: str) -> Callable[..., Value]:
@@ -92,6 +90,25 @@ for _u, _s in (("0", "s"), ("1", "u")):
     _describe(f"{_s}mlal", _u, "1000", LONG, _onto("add", _plain("mul")))
     _describe(f"{_s}mlsl", _u, "1010", LONG, _onto("sub", _plain("mul")))
     _describe(f"{_s}mull", _u, "1100", LONG, _plain("mul"))
+
+
+def _shift_long(high: int) -> None:
+    """SHLL: shifted by the width."""
+
+    @a64.insn(
+        f"0 {high} 1 01110 size:2 10000 10011 10 Rn:5 Rd:5",
+        f"shll{'2' if high else ''} {{Rd:v}}.{{:wide}}, {{Rn:v}}.{{:narrow{high}}}, {{:lane_bits}}",
+        where=lambda size, **_: size != 3,
+    )
+    def meaning(cpu: Cpu, size: Value, Rn: Value, Rd: Value) -> None:
+        need_fp(cpu)
+        lane = SIZES[pin(size)]
+        wide = lanes("zext", lane, _half(cpu, Rn, high), to=2 * lane)
+        cpu.v[Rd] = lanes("shl", 2 * lane, wide, lane)
+
+
+_shift_long(0)
+_shift_long(1)
 _describe("addhn", "0", "0100", NARROW, _plain("add"))
 _describe("raddhn", "1", "0100", NARROW, _rounds("add"))
 _describe("subhn", "0", "0110", NARROW, _plain("sub"))

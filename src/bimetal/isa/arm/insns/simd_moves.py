@@ -52,11 +52,11 @@ def _copies(size: int) -> None:
         write(cpu, Rd, _element(cpu, Rn, imm5, size))
 
     @a64.insn(
-        f"0 Q:1 0 01110000 {'0' * (4 - size)}1{'0' * size} 0 0001 1 Rn:5 Rd:5",
-        f"dup {{Rd:v}}.{{:q{letter}}}, {{Rn:{r}}}",
+        f"0 Q:1 0 01110000 {_sized(size)} 0 0001 1 Rn:5 Rd:5",
+        f"dup {{Rd:v}}.{{:q{letter}}}, {{Rn:{r}}}{{:any_lane}}",
         where=(lambda Q, **_: Q == 1) if size == 3 else None,
     )
-    def dup_general(cpu: Cpu, Q: Value, Rn: Value, Rd: Value) -> None:
+    def dup_general(cpu: Cpu, Q: Value, imm5: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         write(cpu, Rd, vector.splat(cpu.x[Rn].trunc(lane), (128 if pin(Q) else 64) // lane))
 
@@ -76,8 +76,7 @@ def _moves(size: int) -> None:
         cpu.v[Rd] = vector.insert(cpu.v[Rd], lane, number, cpu.x[Rn].trunc(lane))
 
     @a64.insn(
-        f"0 1 1 01110000 {_sized(size)} 0 imm4[3:{size}]{' ' + '0' * size if size else ''} 1 "
-        "Rn:5 Rd:5",
+        f"0 1 1 01110000 {_sized(size)} 0 imm4:4 1 Rn:5 Rd:5",
         f"ins {{Rd:v}}.{letter}[{{:lane{size}}}], {{Rn:v}}.{letter}[{{:from{size}}}]",
     )
     def ins_element(cpu: Cpu, imm5: Value, imm4: Value, Rn: Value, Rd: Value) -> None:

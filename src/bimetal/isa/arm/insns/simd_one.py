@@ -10,7 +10,9 @@ from ....ir.vector import lanes
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
-from .simd import SIZES, read, saturated, write
+from .simd import SIZES, note_saturation, read, saturated, write
+
+__all__ = ["MAGNITUDES", "narrow", "saturate_narrow", "saturated_magnitude"]
 
 Operation = Callable[[Value, int], Value]
 """Of a vector and the width of its lanes."""
@@ -106,26 +108,34 @@ _bytewise("not", "00", lambda a: ~a)
 _bytewise("rbit", "01", lambda a: lanes("bitreverse", 8, a))
 
 
-def _saturating(name: str, u: str, opcode: str, plain: Operation) -> None:
-    """SQABS and SQNEG: the most negative number has no opposite."""
+MAGNITUDES: dict[str, Operation] = {
+    "sqabs": lambda a, lane: lanes("abs", lane, a),
+    "sqneg": _negated,
+}
 
+
+def saturated_magnitude(cpu: Cpu, plain: Operation, a: Value, lane: int) -> Value:
+    """One of `MAGNITUDES`: the most negative number has no opposite."""
+    result = plain(a, lane)
+    least = const(vector.join([1 << (lane - 1)] * (a.width // lane), lane), a.width)
+    # What comes out as the most negative number was it before, and becomes one less.
+    return saturated(cpu, result ^ lanes("eq", lane, a, least), result)
+
+
+def _saturating(name: str, u: str) -> None:
     @a64.insn(
-        f"0 Q:1 {u} 01110 size:2 10000 {opcode} 10 Rn:5 Rd:5",
+        f"0 Q:1 {u} 01110 size:2 10000 00111 10 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}",
         where=_allowed(ALL),
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         a, lane = read(cpu, Rn, pin(Q)), SIZES[pin(size)]
-        result = plain(a, lane)
-        least = const(vector.join([1 << (lane - 1)] * (a.width // lane), lane), a.width)
-        # What comes out as the most negative number was it before, and becomes one less.
-        fixed = result ^ lanes("eq", lane, a, least)
-        write(cpu, Rd, saturated(cpu, fixed, result))
+        write(cpu, Rd, saturated_magnitude(cpu, MAGNITUDES[name], a, lane))
 
 
-_saturating("sqabs", "0", "00111", lambda a, lane: lanes("abs", lane, a))
-_saturating("sqneg", "1", "00111", _negated)
+_saturating("sqabs", "0")
+_saturating("sqneg", "1")
 
 # -- pairs of neighbours, added to twice the width
 
@@ -140,7 +150,7 @@ def _pairwise_long(name: str, u: str, opcode: str, adds: bool) -> None:
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
-        wide, lane = pin(Q), SIZES[pin(size) % 3]
+        wide, lane = pin(Q), SIZES[pin(size)]
         a = read(cpu, Rn, wide)
         count = a.width // lane
         even, odd = (
@@ -181,7 +191,7 @@ def saturate_narrow(cpu: Cpu, a: Value, lane: int, signed_from: bool, signed_to:
     held = lanes(f"{kind}min", lane, a, high)
     held = lanes(f"{kind}max", lane, held, low) if signed_from else held
     result = lanes("trunc", lane, held, to=lane // 2)
-    cpu.fpsr_qc = cpu.fpsr_qc | ((held != a).zext(32) << 27)
+    note_saturation(cpu, held != a)
     return result
 
 
@@ -201,7 +211,7 @@ def _narrowing_half(name: str, u: str, opcode: str, operation: Callable[[Cpu, Va
     )
     def meaning(cpu: Cpu, size: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
-        lane = 2 * SIZES[pin(size) % 3]
+        lane = 2 * SIZES[pin(size)]
         narrow(cpu, Rd, high, operation(cpu, cpu.v[Rn], lane))
 
 
@@ -217,12 +227,12 @@ _narrowing("uqxtn", "1", "10100", lambda cpu, a, lane: saturate_narrow(cpu, a, l
 def _across(name: str, u: str, opcode: str, operation: str, extend: str = "") -> None:
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 11000 {opcode} 10 Rn:5 Rd:5",
-        f"{name} {{:{'long' if extend else 'of'}_scalar}}, {{Rn:v}}.{{:arrangement}}",
+        f"{name} {{:{'long' if extend else 'scalar'}_Rd}}, {{Rn:v}}.{{:arrangement}}",
         where=lambda size, Q, **_: (size == 0) | (size == 1) | ((size == 2) & (Q == 1)),
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
-        a, lane = read(cpu, Rn, pin(Q)), SIZES[pin(size) % 3]
+        a, lane = read(cpu, Rn, pin(Q)), SIZES[pin(size)]
         if extend:
             a, lane = lanes(extend, lane, a, to=2 * lane), 2 * lane
         write(cpu, Rd, vector.reduce(operation, lane, a))

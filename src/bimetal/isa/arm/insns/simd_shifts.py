@@ -11,33 +11,36 @@ from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
 from .simd import SIZES, read, write
+from .simd_one import narrow
+
+__all__ = ["LETTERS", "by", "rounded", "shift_row", "splat_amount"]
 
 LETTERS = "bhsd"
 
 
-def _row(size: int) -> str:
+def shift_row(size: int) -> str:
     """immh and immb: a one in front of as many bits as say how far; the manual writes one field."""
     return f"{'0' * (3 - size)}1 imm[{size + 2}:0]"
 
 
-def _splat_amount(amount: Value, lane: int, width: int) -> Value:
+def splat_amount(amount: Value, lane: int, width: int) -> Value:
     return vector.splat(amount.zext(lane), width // lane)
 
 
-def _by(kind: str, a: Value, amount: Value, lane: int) -> Value:
+def by(kind: str, a: Value, amount: Value, lane: int) -> Value:
     """A shift that may be by the whole width: to the right alone, where that is all signs or
     zeros."""
     if kind == "shl":
-        return lanes("shl", lane, a, _splat_amount(amount, lane, a.width))
+        return lanes("shl", lane, a, splat_amount(amount, lane, a.width))
     # Twice, by half of it and the rest: each is less than the width.
     half = amount.lsr(1)
-    first = lanes(kind, lane, a, _splat_amount(half, lane, a.width))
-    return lanes(kind, lane, first, _splat_amount(amount - half, lane, a.width))
+    first = lanes(kind, lane, a, splat_amount(half, lane, a.width))
+    return lanes(kind, lane, first, splat_amount(amount - half, lane, a.width))
 
 
-def _rounded(kind: str, a: Value, amount: Value, lane: int) -> Value:
+def rounded(kind: str, a: Value, amount: Value, lane: int) -> Value:
     """The shifted value and the last bit that went out."""
-    before = lanes(kind, lane, a, _splat_amount(amount - 1, lane, a.width))
+    before = lanes(kind, lane, a, splat_amount(amount - 1, lane, a.width))
     last = lanes("and", lane, before, 1)
     return lanes("add", lane, lanes(kind, lane, before, 1), last)
 
@@ -52,7 +55,7 @@ def _shift_right(
     a: Value, old: Value, amount: Value, lane: int, how: tuple[str, bool, bool]
 ) -> Value:
     kind, rounds, adds = how
-    moved = (_rounded if rounds else _by)(kind, a, amount, lane)
+    moved = (rounded if rounds else by)(kind, a, amount, lane)
     return lanes("add", lane, old, moved) if adds else moved
 
 
@@ -60,7 +63,7 @@ def _right_of(size: int, name: str, u: str, opcode: str, how: tuple[str, bool, b
     lane, letter = SIZES[size], LETTERS[size]
 
     @a64.insn(
-        f"0 Q:1 {u} 011110 {_row(size)} {opcode} 1 Rn:5 Rd:5",
+        f"0 Q:1 {u} 011110 {shift_row(size)} {opcode} 1 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{{:q{letter}}}, {{Rn:v}}.{{:q{letter}}}, {{imm:right{lane}}}",
         where=(lambda Q, **_: Q == 1) if size == 3 else None,
     )
@@ -109,14 +112,14 @@ def _inserting(size: int) -> None:
 
         def move(a: Value, old: Value, imm: Value) -> Value:
             amount = const(lane, 8) - imm.zext(8) if right else imm.zext(8)
-            moved = _by(kind, a, amount, lane)
+            moved = by(kind, a, amount, lane)
             if not inserts:
                 return moved
-            mask = _by(kind, _ones(lane, a.width), amount, lane)
+            mask = by(kind, _ones(lane, a.width), amount, lane)
             return (old & ~mask) | moved
 
         @a64.insn(
-            f"0 Q:1 {u} 011110 {_row(size)} {opcode} 1 Rn:5 Rd:5",
+            f"0 Q:1 {u} 011110 {shift_row(size)} {opcode} 1 Rn:5 Rd:5",
             f"{name} {{Rd:v}}.{{:q{letter}}}, {{Rn:v}}.{{:q{letter}}}, "
             f"{{imm:{f'right{lane}' if right else 'i'}}}",
             where=(lambda Q, **_: Q == 1) if size == 3 else None,
@@ -150,7 +153,7 @@ def _long(size: int, name: str, u: str, extend: str, high: int) -> None:
     lane = SIZES[size]
 
     @a64.insn(
-        f"0 {high} {u} 011110 {_row(size)} 10100 1 Rn:5 Rd:5",
+        f"0 {high} {u} 011110 {shift_row(size)} 10100 1 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{('8h', '4s', '2d')[size]}, "
         f"{{Rn:v}}.{(('8b', '16b'), ('4h', '8h'), ('2s', '4s'))[size][high]}, {{imm:i}}",
     )
@@ -158,7 +161,7 @@ def _long(size: int, name: str, u: str, extend: str, high: int) -> None:
         need_fp(cpu)
         half = cpu.v[Rn][127:64] if high else cpu.v[Rn].trunc(64)
         wide = lanes(extend, lane, half, to=2 * lane)
-        cpu.v[Rd] = lanes("shl", 2 * lane, wide, _splat_amount(imm, 2 * lane, 128))
+        cpu.v[Rd] = lanes("shl", 2 * lane, wide, splat_amount(imm, 2 * lane, 128))
 
 
 def _narrow(size: int, name: str, opcode: str, rounds: bool, high: int) -> None:
@@ -166,19 +169,16 @@ def _narrow(size: int, name: str, opcode: str, rounds: bool, high: int) -> None:
     lane = 2 * SIZES[size]
 
     @a64.insn(
-        f"0 {high} 0 011110 {_row(size)} {opcode} 1 Rn:5 Rd:5",
+        f"0 {high} 0 011110 {shift_row(size)} {opcode} 1 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{(('8b', '16b'), ('4h', '8h'), ('2s', '4s'))[size][high]}, "
         f"{{Rn:v}}.{('8h', '4s', '2d')[size]}, {{imm:right{lane // 2}}}",
     )
     def meaning(cpu: Cpu, imm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         amount = const(lane // 2, 8) - imm.zext(8)
-        moved = (_rounded if rounds else _by)("lsr", cpu.v[Rn], amount, lane)
+        moved = (rounded if rounds else by)("lsr", cpu.v[Rn], amount, lane)
         half = lanes("trunc", lane, moved, to=lane // 2)
-        if high:
-            cpu.v[Rd] = half.zext(128) << 64 | cpu.v[Rd].trunc(64).zext(128)
-        else:
-            write(cpu, Rd, half)
+        narrow(cpu, Rd, high, half)
 
 
 for _size in range(3):

@@ -1,0 +1,54 @@
+"""Compound operations: what some hosts have one instruction for, defined by simpler operations.
+
+A round of a cipher is many operations of the table, or one that a host may have under a name. So
+its meaning is a block, which the reference evaluates and which every host can execute; a host that
+knows the name does it its own way (`codegen.host`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from .value import Block, Value, perform, tracing
+
+__all__ = ["Compound", "Definition", "compound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a compound operation means: pure operations that make ``result`` of parameters."""
+
+    name: str
+    parameters: tuple[Value, ...]
+    block: Block
+    result: Value
+
+
+class Compound(Value):
+    """A compound operation applied to operands."""
+
+    __slots__ = ("definition",)
+
+    def __init__(self, definition: Definition, *operands: Value):
+        super().__init__("compound", definition.result.width, operands)
+        self.definition = definition
+
+    def detail(self) -> str:
+        """What distinguishes it from others of its class, for people."""
+        return self.definition.name
+
+
+@cache
+def _define(name: str, meaning: Callable[..., Value], widths: tuple[int, ...]) -> Definition:
+    block = Block()
+    with tracing(block):
+        parameters = tuple(Value("parameter", width) for width in widths)
+        return Definition(name, parameters, block, meaning(*parameters))
+
+
+def compound(name: str, meaning: Callable[..., Value], *operands: Value) -> Value:
+    """Apply the operation ``name``, whose meaning is a function of values."""
+    definition = _define(name, meaning, tuple(operand.width for operand in operands))
+    return perform(Compound(definition, *operands))

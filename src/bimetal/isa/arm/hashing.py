@@ -1,0 +1,44 @@
+"""What hash functions have in common (FIPS 180-4, sections 3.2 and 4.1)."""
+
+from __future__ import annotations
+
+from ...ir.value import Value, pure
+
+__all__ = ["choice", "majority", "parity", "rotated_left", "rotated_right", "words_of"]
+
+
+def choice(x: Value, y: Value, z: Value) -> Value:
+    """Ch: the bits of ``y`` where ``x`` has ones, those of ``z`` elsewhere."""
+    return ((y ^ z) & x) ^ z
+
+
+def parity(x: Value, y: Value, z: Value) -> Value:
+    """Whether one or all three bits are ones."""
+    return x ^ y ^ z
+
+
+def majority(x: Value, y: Value, z: Value) -> Value:
+    """Maj: what two of three bits are."""
+    return (x & y) | ((x | y) & z)
+
+
+def rotated_left(value: Value, by: int) -> Value:
+    """ROTL."""
+    return pure("rotl", value, by)
+
+
+def rotated_right(value: Value, *by: int) -> Value:
+    """The sum without carries of a word rotated right by some distances."""
+    total = pure("rotr", value, by[0])
+    for distance in by[1:]:
+        total = total ^ pure("rotr", value, distance)
+    return total
+
+
+def words_of(*words: Value) -> Value:
+    """A vector with these lanes, the lowest first."""
+    lane = words[0].width
+    whole = words[0].zext(128)
+    for number, word in enumerate(words[1:], 1):
+        whole = whole | word.zext(128) << lane * number
+    return whole

@@ -1,0 +1,114 @@
+"""What is said to be there is there: GNU's tools know the instructions of each extension.
+
+Its disassembler names the words that mean anything, whatever the processor; its assembler takes
+the texts of those that a list of extensions has. Of these none may be missing.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bimetal.isa.arm import a64
+from bimetal.isa.describe import Insn
+from tests.host import programs
+
+DISASSEMBLER, ASSEMBLER = "aarch64-linux-gnu-objdump", "aarch64-linux-gnu-as"
+
+ELSEWHERE = r"f|scvtf|ucvtf|bf|mrs|msr|sys"
+"""Mnemonics that begin so are floating point, or of the system."""
+
+CLAIMED = {
+    "Advanced SIMD": ("armv8-a+simd+crypto", rf"(?!{ELSEWHERE})\S+ .*\b[vbhsdq]\d"),
+    "cryptography": (
+        "armv8.6-a+crypto+sha3+sm4",
+        r"(aes|sha|sm3|sm4|eor3|bcax|rax1|xar|pmull)\S* ",
+    ),
+    "RDM": ("armv8-a+rdma", r"sqrdml[as]h "),
+}
+"""Extensions that are described as a whole: what the assembler calls it, and their texts."""
+
+
+class Known:
+    """Descriptions by the literal bits of their encodings."""
+
+    def __init__(self) -> None:
+        self._by_mask: dict[int, dict[int, list[Insn]]] = {}
+        for insn in a64.insns:
+            pattern = insn.pattern
+            self._by_mask.setdefault(pattern.mask, {}).setdefault(pattern.match, []).append(insn)
+
+    def __contains__(self, word: int) -> bool:
+        return any(
+            insn.admits(insn.pattern.decode(word) or {})
+            for mask, insns in self._by_mask.items()
+            for insn in insns.get(word & mask, ())
+        )
+
+
+def shaped(text: str) -> str:
+    """A text without the numbers in it: what is of one shape is one instruction."""
+    return re.sub(r"(?<![a-z])-?(?:0x[0-9a-f]+|\d[\d.e+-]*)|(?<=\b[a-z])\d+", "", text)
+
+
+LOW = 1 << 5 | 2
+"""What words have in their lowest ten bits, where the numbers of registers are."""
+
+
+def words() -> Iterator[int]:
+    """Every word of SIMD that ends so, and some of all others."""
+    rng = random.Random(0)
+    for high in range(1 << 22):
+        group = high >> 15 & 15
+        if group in (7, 15) or (group > 3 and rng.random() < 0.03):
+            yield high << 10 | LOW
+
+
+def disassembled(directory: Path, found: Iterator[int]) -> Iterator[tuple[int, str]]:
+    """The words that GNU's disassembler has a text for, without aliases."""
+    program = directory / "words"
+    program.write_bytes(b"".join(struct.pack("<I", word) for word in found))
+    options = ["-b", "binary", "-m", "aarch64", "-D", "-M", "no-aliases"]
+    done = subprocess.run(
+        [DISASSEMBLER, *options, str(program)], capture_output=True, text=True, check=True
+    )
+    for line in done.stdout.splitlines():
+        _, _, rest = line.partition(":\t")
+        word, _, text = rest.partition("\t")
+        if text and not text.startswith((".inst", "undefined")):
+            yield int(word, 16), text.partition("//")[0].replace("\t", " ").strip()
+
+
+def accepted(directory: Path, march: str, texts: list[str]) -> set[str]:
+    """The texts that the assembler takes for an architecture."""
+    source = directory / "texts.s"
+    source.write_text("".join(f"{text}\n" for text in texts))
+    command = [ASSEMBLER, f"-march={march}", "-o", str(directory / "texts.o"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused = {int(line) - 1 for line in re.findall(r":(\d+): Error", done.stderr)}
+    return {text for number, text in enumerate(texts) if number not in refused}
+
+
+@pytest.fixture(scope="module")
+def missing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A text of each shape that no description reads, by shape."""
+    directory, known = tmp_path_factory.mktemp("words"), Known()
+    found: dict[str, str] = {}
+    for word, text in disassembled(directory, words()):
+        if word not in known:
+            found.setdefault(shaped(text), f"{text}  // {word:#010x}")
+    return found
+
+
+@programs(DISASSEMBLER, ASSEMBLER)
+@pytest.mark.parametrize("extension", CLAIMED)
+def test_is_complete(extension: str, missing: dict[str, str], tmp_path: Path) -> None:
+    march, pattern = CLAIMED[extension]
+    texts = [text for text in missing.values() if re.match(pattern, text)]
+    assert accepted(tmp_path, march, texts) == set()
