@@ -30,6 +30,8 @@ CLAIMED = {
         "armv8.6-a+crypto+sha3+sm4",
         r"(aes|sha|sm3|sm4|eor3|bcax|rax1|xar|pmull)\S* ",
     ),
+    "DotProd": ("armv8-a+dotprod", r"[su]dot "),
+    "I8MM": ("armv8-a+simd+i8mm", r"(us|su)dot |(s|u|us)mmla "),
     "RDM": ("armv8-a+rdma", r"sqrdml[as]h "),
 }
 """Extensions that are described as a whole: what the assembler calls it, and their texts."""

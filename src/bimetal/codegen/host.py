@@ -70,6 +70,12 @@ class Host:
     # Compound operations: the feature by LLVM's name, and lines of LLVM, each with a result that
     # is numbered on from the operands.
     compounds = {
+        "multiply_add_pairs": ("sse2", (
+            "bitcast i128 {0} to <8 x i16>",
+            "bitcast i128 {1} to <8 x i16>",
+            "call <4 x i32> @llvm.x86.sse2.pmadd.wd(<8 x i16> {2}, <8 x i16> {3})",
+            "bitcast <4 x i32> {4} to i128",
+        )),
         "clmul": ("pclmul", (
             "insertelement <2 x i64> zeroinitializer, i64 {0}, i32 0",
             "insertelement <2 x i64> zeroinitializer, i64 {1}, i32 0",

@@ -96,8 +96,12 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64dfr1_el1": (5, 1, {}),
     "id_aa64afr0_el1": (5, 4, {}),
     "id_aa64afr1_el1": (5, 5, {}),
-    "id_aa64isar0_el1": (6, 0, {}),
-    "id_aa64isar1_el1": (6, 1, {"JSCVT": (12, 1), "FRINTTS": (32, 1)}),
+    "id_aa64isar0_el1": (
+        6, 0, {"AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1),
+               "Atomic": (20, 2), "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1),
+               "DP": (44, 1), "TS": (52, 2)}
+    ),
+    "id_aa64isar1_el1": (6, 1, {"JSCVT": (12, 1), "FRINTTS": (32, 1), "I8MM": (52, 1)}),
     "id_aa64isar2_el1": (6, 2, {}),
     "id_aa64mmfr0_el1": (
         7, 0, {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1), "TGran64": (24, 0)}

@@ -1,0 +1,76 @@
+"""Compound operations mean what their definitions say, done by the host or without its help."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from bimetal.codegen import host
+from bimetal.codegen.layout import Layout
+from bimetal.codegen.lower import Lowering
+from bimetal.codegen.native import Library, compile_object
+from bimetal.ir.compound import Compound, Definition
+from bimetal.ir.evaluate import Frame
+from bimetal.ir.value import Value
+from bimetal.isa.arm import a64
+
+
+def _definitions() -> Iterator[Definition]:
+    for insn in a64.insns:
+        if insn.extension in ("aes", "sha256", "pmull", "dotprod"):
+            for block in insn.variants().values():
+                yield from (value.definition for value in block if isinstance(value, Compound))
+
+
+DEFINITIONS = {definition.name: definition for definition in _definitions()}
+
+
+class _Function(Lowering):
+    """A compound operation of what stands at ``%in``, to be stored at ``%out``."""
+
+    def missing(self, value: Value) -> str:
+        pointer = self.let(f"getelementptr i8, ptr %in, i64 {16 * int(str(value.attr))}")
+        return self.let(f"load i{value.width}, ptr {pointer}, align 1")
+
+
+def _compiled(definition: Definition) -> Library:
+    fields = [
+        Value("field", parameter.width, (), str(number))
+        for number, parameter in enumerate(definition.parameters)
+    ]
+    value, lowering = Compound(definition, *fields), _Function(Layout.of(a64))
+    lowering.one(value)
+    lowering.put(f"store i{value.width} {lowering.operand(value)}, ptr %out, align 1")
+    lines = "\n".join(lowering.lines)
+    return Library(compile_object(f"define void @f(ptr %in, ptr %out) {{\n{lines}\nret void\n}}"))
+
+
+def _evaluated(definition: Definition, operands: list[int]) -> int:
+    frame = Frame({}, None)  # type: ignore[arg-type]
+    frame.values.update(zip(definition.parameters, operands, strict=True))
+    frame.run(definition.block)
+    return frame.operand(definition.result)
+
+
+def test_whatever_the_host_can_do_is_used() -> None:
+    assert host.current().compounds.keys() == DEFINITIONS.keys()
+
+
+@pytest.mark.parametrize("helped", [True, False], ids=("by the host", "by definition"))
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_native_code_agrees(name: str, helped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    definition, rng = DEFINITIONS[name], random.Random(name)
+    if not helped:
+        monkeypatch.setattr(host.Host, "compounds", {})
+    elif not host.current().compound(name):
+        pytest.skip("this host has no such instruction")
+    native = _compiled(definition)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p)(native.address("f"))
+    out = ctypes.create_string_buffer(16)
+    for _ in range(20):
+        operands = [rng.getrandbits(parameter.width) for parameter in definition.parameters]
+        call(b"".join(number.to_bytes(16, "little") for number in operands), out)
+        assert int.from_bytes(out.raw, "little") == _evaluated(definition, operands)
