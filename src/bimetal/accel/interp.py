@@ -16,7 +16,7 @@ from ..base.errors import BimetalError
 from ..codegen.builder import COUNTERS, LEAVE
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
-from ..codegen.layout import MEMORY_SLOTS
+from ..codegen.layout import MEMORY_SLOTS, PAGE
 from ..codegen.policy import USUAL
 from ..ir.softfloat import Environment
 from ..isa.contract import Architecture, Start
@@ -191,19 +191,7 @@ class InterpCpu:
     def set_memory(self, slots: Sequence[MemorySlot]) -> None:
         """Use these memory slots from the next run on."""
         self._memory.replace(slots)
-        page = 0
-        for n in range(MEMORY_SLOTS):
-            slot = slots[n] if n < len(slots) else MemorySlot(0, 0, 0)
-            for name, value in (
-                ("slot_base", slot.base),
-                ("slot_size", slot.size),
-                ("slot_host", slot.host),
-                ("slot_readonly", int(slot.readonly)),
-                ("slot_page", page),
-            ):
-                self.state.set(name, n, value)
-            page += slot.size >> 12
-        size = max(4096, page * 8)
+        size = max(PAGE, self.state.set_slots(slots) * 8)
         self._code_table, address = anonymous(size)
         self.state.set("code_table", 0, address)
         self.state.set("code_table_bytes", 0, size)

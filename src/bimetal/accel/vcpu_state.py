@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Sequence
 
-from ..codegen.layout import Layout
+from ..codegen.layout import MEMORY_SLOTS, PAGE, Layout
+from ..seam import MemorySlot
 
 __all__ = ["VcpuState", "anonymous"]
 
@@ -76,6 +78,22 @@ class VcpuState:
             self.bytes[at * size : (at + 1) * size] = admitted.to_bytes(size, "little")
         else:
             self._views[size][at] = admitted
+
+    def set_slots(self, slots: Sequence[MemorySlot]) -> int:
+        """Say where memory lies, from now on; how many pages there are in all."""
+        page = 0
+        for n in range(MEMORY_SLOTS):
+            slot = slots[n] if n < len(slots) else MemorySlot(0, 0, 0)
+            for name, value in (
+                ("slot_base", slot.base),
+                ("slot_size", slot.size),
+                ("slot_host", slot.host),
+                ("slot_readonly", int(slot.readonly)),
+                ("slot_page", page),
+            ):
+                self.set(name, n, value)
+            page += slot.size // PAGE
+        return page
 
     def registers(self) -> dict[str, list[int]]:
         """Every architectural register, by file."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ir.effects import FACTS, Effect, Facts, Operand
+from ..ir.effects import Effect, Operand
+from ..ir.facts import FACTS, Facts
 from ..ir.value import Value, const, perform
 from ..isa.contract import Hooks
 from ..isa.describe import Isa

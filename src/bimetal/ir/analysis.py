@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .access import Space
-from .effects import Amo, Cas, FloatOperation, Get, If, Jump, Load, Set, Store, Sync, facts
+from .effects import Amo, Cas, FloatOperation, Get, If, Jump, Load, Set, Store, Sync
+from .facts import facts
 from .ops import signed
 from .value import Block, Value
 

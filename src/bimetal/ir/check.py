@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .effects import Effect, Get, If, Jump, Return, RoutineCall, Set, Trap, facts
+from .effects import Effect, Get, If, Jump, Return, RoutineCall, Set, Trap
+from .facts import facts
 from .value import Block, Value
 
 __all__ = ["check"]

@@ -1,8 +1,7 @@
-"""Operations with an effect: a class each, with named operands, and one table of what they do.
+"""Operations with an effect: a class each, with named operands.
 
 A pure operation (`ops`) is a `Value` and nothing else. What reads or writes registers, memory or
-the engine, or decides where control goes, is an `Effect`. `FACTS` says of each what it reads and
-writes and how it may end, and is all that `check`, `analysis` and the code generator ask for.
+the engine, or decides where control goes, is an `Effect`. What each does stands in `facts`.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from .access import Access
 from .value import Block, Value
 
 __all__ = [
-    "FACTS", "Amo", "Branches", "Callee", "Cas", "Effect", "Facts", "Fence", "FloatControl",
-    "FloatFlags", "FloatOperation", "Get", "HostCall", "If", "Jump", "Leave", "Load", "Local",
-    "LocalGet", "LocalSet", "Operand", "Pc", "Return", "RoutineCall", "Set", "Store", "Sync",
-    "Trap", "WithNan", "facts",
+    "Amo", "Branches", "Callee", "Cas", "Effect", "Fence", "FloatControl", "FloatFlags",
+    "FloatOperation", "Get", "HostCall", "If", "Jump", "Leave", "Load", "Local", "LocalGet",
+    "LocalSet", "Operand", "Pc", "Return", "RoutineCall", "Set", "Store", "Sync", "Trap", "WithNan",
 ]  # fmt: skip
 
 
@@ -382,56 +380,3 @@ class FloatControl(Effect):
     def __init__(self, op: str, new: Value):
         super().__init__(0, new)
         self.op = op
-
-
-# -- what they do
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the engine has to know of an effect.
-
-    ``faults``: it may raise a trap, or ask the board, so that the instruction is done again.
-    ``writes``: it changes what the guest can see. ``ends``: control does not come out behind it.
-    ``frame``: it takes a call, so fast code leaves the instruction to its slow form.
-    """
-
-    faults: bool = False
-    writes: bool = False
-    ends: bool = False
-    frame: bool = False
-
-
-FACTS: dict[type[Effect], Facts] = {
-    Get: Facts(),
-    Set: Facts(writes=True),
-    Pc: Facts(),
-    Load: Facts(faults=True),
-    Store: Facts(faults=True, writes=True),
-    Amo: Facts(faults=True, writes=True),
-    Cas: Facts(faults=True, writes=True),
-    Fence: Facts(),
-    If: Facts(),
-    Jump: Facts(ends=True),
-    Trap: Facts(faults=True, ends=True, frame=True),
-    Sync: Facts(frame=True),
-    Leave: Facts(frame=True),
-    RoutineCall: Facts(frame=True),
-    HostCall: Facts(frame=True),
-    Return: Facts(ends=True),
-    Local: Facts(),
-    LocalGet: Facts(),
-    LocalSet: Facts(),
-    FloatOperation: Facts(writes=True),
-    WithNan: Facts(),
-    FloatFlags: Facts(frame=True),
-    FloatControl: Facts(writes=True, frame=True),
-}
-"""By class. The engine adds its own words (`codegen.builder`)."""
-
-_PURE = Facts()
-
-
-def facts(value: Value) -> Facts:
-    """What is known of an operation; nothing happens in a pure one."""
-    return FACTS[type(value)] if isinstance(value, Effect) else _PURE

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bimetal.accel.choose import check_name, create
-from bimetal.base.clock import Clock
+from bimetal.base.clock import Clock, Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
 from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner, closed_error
 from bimetal.machine.service import Service
 from bimetal.seam import Accelerator
@@ -105,6 +106,19 @@ class Assembly:
     def boot(self) -> Boot:
         """How the CPUs start."""
         return _boot(self.board, self.furnished())
+
+    def end(self, countdown: Countdown) -> bool:
+        """End the run and the threads of its CPUs; False if there was not enough time."""
+        if not self._gate.lock.acquire(timeout=countdown.left):
+            return False
+        try:
+            if self.runner is not None:
+                self.runner.closed = self.closed
+            self._gate.end(Result(Ending.STOPPED))
+        finally:
+            self._gate.lock.release()
+        vcpus = self.runner.vcpus if self.runner is not None else []
+        return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
     def _furnished(self) -> Chassis:
         if self.closed:

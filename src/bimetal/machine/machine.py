@@ -17,8 +17,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from bimetal.accel.choose import models
-from bimetal.backends.chars.choose import open_chars
-from bimetal.backends.chars.escape import EscapeAction
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, Countdown, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
@@ -29,7 +27,7 @@ from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import BOARDS, find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config, Disk, memory_size
-from bimetal.machine.console import Console
+from bimetal.machine.consoles import Consoles
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
@@ -37,7 +35,7 @@ from bimetal.machine.expect import TimedOut
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile, Profiler
-from bimetal.machine.result import Ending, Result
+from bimetal.machine.result import Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
@@ -128,8 +126,8 @@ class Machine:
         self._service = Service(self._gate, self._clock)
         self._parts = Assembly(self._board, engine, self._new_chassis, self._gate, self._service)
         self._gate.on_over.add(self._clock.pause)
-        self.console = self._new_console(serial)
-        self.hvc = self._second_console(hvc)
+        self._consoles = Consoles(self._gate, serial, hvc)
+        self.console, self.hvc = self._consoles.first, self._consoles.hvc
         self._profiler = Profiler(self._parts)
 
     # The run
@@ -203,7 +201,7 @@ class Machine:
     def stop(self) -> None:
         """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
         stopped, as the host holds its thread."""
-        if not self._end_run(Countdown(END_SECONDS)):
+        if not self._parts.end(Countdown(END_SECONDS)):
             raise TimedOut("the machine cannot be stopped", STUCK)
 
     def reset(self) -> None:
@@ -251,7 +249,7 @@ class Machine:
             return
         self._parts.closed = True
         countdown = Countdown(END_SECONDS)
-        ended = self._end_run(countdown) and self._service.stop(countdown.left)
+        ended = self._parts.end(countdown) and self._service.stop(countdown.left)
         with ExitStack() as last_first:
             if ended:
                 last_first.callback(self._service.close)
@@ -270,20 +268,6 @@ class Machine:
         """For a program that ends at once (os._exit), and has no time to close its machines: put
         back what would outlast the process, the modes of terminals and the files of sockets."""
         undo_all()
-
-    def _end_run(self, countdown: Countdown) -> bool:
-        """End the run and the threads of its CPUs; False if there was not enough time."""
-        runner = self._parts.runner
-        if not self._gate.lock.acquire(timeout=countdown.left):
-            return False
-        try:
-            if runner is not None:
-                runner.closed = self._parts.closed
-            self._gate.end(Result(Ending.STOPPED))
-        finally:
-            self._gate.lock.release()
-        vcpus = runner.vcpus if runner is not None else []
-        return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
     def __enter__(self) -> Self:
         return self
@@ -412,34 +396,6 @@ class Machine:
         defer = self._service.reactor.call
         return Chassis(self.config, self._clock, self.console.line, defer, hvc)
 
-    @property
-    def _consoles(self) -> list[Console]:
-        return [self.console] if self.hvc is None else [self.console, self.hvc]
-
-    def _new_console(self, far_end: str | CharBackend) -> Console:
-        end = far_end
-        if isinstance(end, str):
-            end = open_chars(end, self._escape, self._reader_gone)
-        console = Console(end, self._gate, far_end if isinstance(far_end, str) else "")
-        self._gate.on_over.add(console.wake)
-        return console
-
-    def _second_console(self, far_end: str | CharBackend | None) -> Console | None:
-        try:
-            return None if far_end is None else self._new_console(far_end)
-        except BaseException:
-            self.console.close()
-            raise
-
     def _check_failure(self) -> None:
         if self._gate.failure is not None:
             raise self._gate.failure
-
-    def _reader_gone(self) -> None:
-        """Nobody reads standard output any more; the lock is held."""
-        self._gate.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
-
-    def _escape(self, action: EscapeAction) -> None:
-        """What a person asks of the program with the escape key; the lock is held."""
-        if action is EscapeAction.QUIT:
-            self._gate.end(Result(Ending.STOPPED))

@@ -1,0 +1,88 @@
+"""What operations with an effect do: one table, for `check`, `analysis` and the code generator.
+
+It says of each how it may end, and whether it changes what the guest can see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .effects import (
+    Amo,
+    Cas,
+    Effect,
+    Fence,
+    FloatControl,
+    FloatFlags,
+    FloatOperation,
+    Get,
+    HostCall,
+    If,
+    Jump,
+    Leave,
+    Load,
+    Local,
+    LocalGet,
+    LocalSet,
+    Pc,
+    Return,
+    RoutineCall,
+    Set,
+    Store,
+    Sync,
+    Trap,
+    WithNan,
+)  # fmt: skip
+from .value import Value
+
+__all__ = ["FACTS", "Facts", "facts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine has to know of an effect.
+
+    ``faults``: it may raise a trap, or ask the board, so that the instruction is done again.
+    ``writes``: it changes what the guest can see. ``ends``: control does not come out behind it.
+    ``frame``: it takes a call, so fast code leaves the instruction to its slow form.
+    """
+
+    faults: bool = False
+    writes: bool = False
+    ends: bool = False
+    frame: bool = False
+
+
+FACTS: dict[type[Effect], Facts] = {
+    Get: Facts(),
+    Set: Facts(writes=True),
+    Pc: Facts(),
+    Load: Facts(faults=True),
+    Store: Facts(faults=True, writes=True),
+    Amo: Facts(faults=True, writes=True),
+    Cas: Facts(faults=True, writes=True),
+    Fence: Facts(),
+    If: Facts(),
+    Jump: Facts(ends=True),
+    Trap: Facts(faults=True, ends=True, frame=True),
+    Sync: Facts(frame=True),
+    Leave: Facts(frame=True),
+    RoutineCall: Facts(frame=True),
+    HostCall: Facts(frame=True),
+    Return: Facts(ends=True),
+    Local: Facts(),
+    LocalGet: Facts(),
+    LocalSet: Facts(),
+    FloatOperation: Facts(writes=True),
+    WithNan: Facts(),
+    FloatFlags: Facts(frame=True),
+    FloatControl: Facts(writes=True, frame=True),
+}
+"""By class. The engine adds its own words (`codegen.builder`)."""
+
+_PURE = Facts()
+
+
+def facts(value: Value) -> Facts:
+    """What is known of an operation; nothing happens in a pure one."""
+    return FACTS[type(value)] if isinstance(value, Effect) else _PURE

@@ -1,0 +1,54 @@
+"""The consoles of a machine, and what a person asks of it at their far ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bimetal.backends.chars.choose import open_chars
+from bimetal.backends.chars.escape import EscapeAction
+from bimetal.backends.chars.protocol import CharBackend
+from bimetal.base.errors import ExitCode
+from bimetal.machine.console import Console
+from bimetal.machine.gate import VcpuGate
+from bimetal.machine.result import Ending, Result
+
+__all__ = ["Consoles"]
+
+
+class Consoles:
+    """The ``first`` console, and a second one, ``hvc``, if that is to lead anywhere.
+
+    Far ends are back ends, or texts as `Machine` takes them. Raises `BimetalError` for one that
+    cannot be opened.
+    """
+
+    def __init__(self, gate: VcpuGate, first: str | CharBackend, hvc: str | CharBackend | None):
+        self._gate = gate
+        self.first = self._open(first)
+        try:
+            self.hvc = None if hvc is None else self._open(hvc)
+        except BaseException:
+            self.first.close()
+            raise
+
+    def __iter__(self) -> Iterator[Console]:
+        yield self.first
+        if self.hvc is not None:
+            yield self.hvc
+
+    def _open(self, far_end: str | CharBackend) -> Console:
+        end = far_end
+        if isinstance(end, str):
+            end = open_chars(end, self._escape, self._reader_gone)
+        console = Console(end, self._gate, far_end if isinstance(far_end, str) else "")
+        self._gate.on_over.add(console.wake)
+        return console
+
+    def _reader_gone(self) -> None:
+        """Nobody reads standard output any more; the lock is held."""
+        self._gate.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
+
+    def _escape(self, action: EscapeAction) -> None:
+        """What a person asks of the program with the escape key; the lock is held."""
+        if action is EscapeAction.QUIT:
+            self._gate.end(Result(Ending.STOPPED))

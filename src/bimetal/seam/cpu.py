@@ -1,0 +1,113 @@
+"""What every CPU and every accelerator is, and what they share with the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from .exits import Exit
+
+__all__ = [
+    "Accelerator",
+    "Cpu",
+    "MemorySlot",
+    "Shutdown",
+    "ShutdownKind",
+]
+
+
+class ShutdownKind(Enum):
+    """How a guest ends its run."""
+
+    POWER_OFF = "power off"
+    RESET = "reset"
+    PANIC = "panic"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """What a power device (or an SBI system reset call) asks of the machine.
+
+    ``code`` is the guest's exit status, 0 for success.
+    """
+
+    kind: ShutdownKind = ShutdownKind.POWER_OFF
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySlot:
+    """A stretch of host memory that a CPU reads and writes directly.
+
+    ``base`` and ``size`` are guest-physical bytes, multiples of 4096; ``host`` is the address of
+    the first byte in this process. Stores to a read-only slot come out as `Mmio` writes.
+    """
+
+    base: int
+    size: int
+    host: int
+    readonly: bool = False
+
+
+class Cpu(Protocol):
+    """One virtual CPU. `run` is called from one thread at a time; `set_line` and `kick`
+    may be called from any thread; everything else only while the CPU is not running."""
+
+    index: int
+
+    @property
+    def register_names(self) -> Sequence[str]:
+        """The names that `read_register` and `write_register` take, in the manual's order."""
+
+    def run(self) -> Exit:
+        """Run, without holding the GIL, until the board is needed.
+
+        What the board answers to an exit is taken by the next call of `run` or `save`.
+        """
+
+    def kick(self) -> None:
+        """Make the current, or else the next, `run` return `Kicked` soon."""
+
+    def set_line(self, line: int, level: bool) -> None:
+        """Drive an interrupt input. Numbers are the architecture's (RISC-V: bits of ``mip``)."""
+
+    def flush(self) -> None:
+        """Forget cached translations and code: memory or page tables changed behind the CPU."""
+
+    def reset(self) -> None:
+        """Put every register into its reset state."""
+
+    def read_register(self, name: str) -> int:
+        """A register as an unsigned integer; KeyError for a name that the CPU does not have."""
+
+    def write_register(self, name: str, value: int) -> None:
+        """Set a register. Bits that the manual says are always zero stay so, as when the guest
+        writes it; OverflowError if the value does not fit, ValueError if it means nothing. To set
+        the program counter ends an access that is under way."""
+
+    def save(self) -> Mapping[str, object]:
+        """The whole architectural state as plain values, for a snapshot."""
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Restore what `save` returned. Values are taken as `write_register` takes them; ValueError
+        for what is no such state, and then nothing has changed."""
+
+    def close(self) -> None:
+        """Give back threads, descriptors and memory. Idempotent."""
+
+
+class Accelerator(Protocol):
+    """What runs the CPUs of one machine. One instance a machine, made by `bimetal.accel`."""
+
+    name: str
+
+    def add_cpu(self, index: int) -> Cpu:
+        """Create the vCPU `index`, in its reset state; indices count from 0."""
+
+    def set_memory(self, slots: Iterable[MemorySlot]) -> None:
+        """Replace the memory slots of all CPUs, none of which is running. Slots do not overlap."""
+
+    def close(self) -> None:
+        """Close the CPUs and give everything back. Idempotent."""
