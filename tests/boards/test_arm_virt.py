@@ -14,6 +14,7 @@ from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step, halt_until
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.firmware.flat_tree import read_tree
+from bimetal.machine.result import Ending
 from bimetal.seam import Exit, FirmwareCall, Mmio, Outputs
 from tests.boards.still import Board, properties
 
@@ -79,7 +80,7 @@ def call(*args: int) -> FirmwareCall:
     return FirmwareCall((*args, *[0] * (8 - len(args))))
 
 
-def test_the_memory_map_is_that_of_qemu(board: Make) -> None:
+def test_the_memory_map_is_that_of_qemu_and_a_test_finisher(board: Make) -> None:
     lines = board().vm.info_mtree().splitlines()
     starts = {line.split()[-1]: int(line.split("-")[0], 16) for line in lines}
     assert starts == {
@@ -92,9 +93,21 @@ def test_the_memory_map_is_that_of_qemu(board: Make) -> None:
         "rtc@9010000": 0x901_0000,
         "fw_cfg@9020000": 0x902_0000,
         "gpio@9030000": 0x903_0000,
+        "test@9100000": 0x910_0000,
         **{f"virtio_mmio@{at:x}": at for at in range(0xA00_0000, 0xA00_4000, 0x200)},
         "ram": RAM,
     }
+
+
+def test_an_end_with_an_exit_code(files: Path) -> None:
+    vm = play(files, [put(0x910_0000, 7 << 16 | 0x3333)])
+    assert (vm.wait().ending, vm.wait().code) == (Ending.POWER_OFF, 7)
+
+
+def test_the_test_finisher_is_told_of(board: Make) -> None:
+    node = properties(board().tree())["test@9100000"]
+    assert node["compatible"].startswith('"sifive,test1')
+    assert node["reg"] == "<0x0 0x9100000 0x0 0x1000>"
 
 
 def test_the_device_tree_beside_that_of_qemu(board: Make) -> None:

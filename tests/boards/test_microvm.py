@@ -12,7 +12,7 @@ from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.machine.result import Ending
-from bimetal.seam import Pio
+from bimetal.seam import Mmio, Pio
 from tests.firmware.test_x86 import bzimage
 from tests.kvm_bed.hello import LOAD_AT, hello_kernel
 
@@ -68,6 +68,15 @@ def test_power_off_through_acpi(kernel: Path) -> None:
         vm.start()
         result = vm.wait(LIMIT)
     assert (result.ending, result.code) == (Ending.POWER_OFF, 0)
+
+
+@pytest.mark.parametrize(("status", "ending"), [(0x3333, Ending.POWER_OFF), (0x7777, Ending.RESET)])
+def test_an_end_with_an_exit_code(kernel: Path, status: int, ending: Ending) -> None:
+    steps: list[Step] = [Mmio(0xD010_0000, 4, write=True, value=7 << 16 | status)]
+    with machine(kernel, ScriptPc(steps), reboot=False) as vm:
+        vm.start()
+        result = vm.wait(LIMIT)
+    assert (result.ending, result.code) == (ending, 7)
 
 
 @pytest.mark.parametrize("reset", [write(0x602, 1), write(0x64, 0xFE)], ids=["acpi", "i8042"])

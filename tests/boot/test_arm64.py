@@ -11,7 +11,7 @@ from tests.boot.conftest import PROMPT, Fetch, Terminal
 pytestmark = pytest.mark.boot
 
 
-def test_a_kernel_boots_obeys_and_switches_off(
+def test_a_kernel_boots_obeys_and_ends_with_an_exit_code(
     terminal: Callable[..., Terminal], fetched: Fetch
 ) -> None:
     fetched("debian-arm64")
@@ -21,6 +21,6 @@ def test_a_kernel_boots_obeys_and_switches_off(
     assert vm.do("echo $((6 * 7))") == "42"
     assert vm.do("uname -m") == "aarch64"
     assert vm.do("dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall'", status=1) == "0"
-    vm.send("exit\r")
+    vm.send("exit 7\r")
     vm.expect("BIMETAL-GUEST-DONE")
-    assert vm.end() == 0
+    assert vm.end() == 7

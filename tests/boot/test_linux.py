@@ -102,6 +102,16 @@ def test_a_guest_that_resets_ends_if_asked_to(terminal: Start, fetched: Fetch) -
     assert vm.end() == 0
 
 
+def test_a_guest_that_resets_after_a_failure_ends_with_its_code(
+    terminal: Start, fetched: Fetch
+) -> None:
+    fetched("debian-riscv64")
+    order = 'bmrun="exit 7" bmend=reboot'
+    vm = terminal("debian-riscv64", "--no-reboot", "--append", f"quiet {order}")
+    vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 7
+
+
 def test_a_guest_that_resets_boots_again(terminal: Start, fetched: Fetch) -> None:
     fetched("debian-riscv64")
     vm = terminal("debian-riscv64", "--append", "quiet bmrun=true bmend=reboot")

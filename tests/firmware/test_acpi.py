@@ -129,4 +129,8 @@ def test_the_compiler_of_intel_reads_the_devices(tables: Tables, tmp_path: Path)
     assert "Memory32Fixed (ReadWrite, 0xD0007000, // Address Base" in text
     assert "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive, ,, ) { 0x00000017, }" in text
     assert "IRQNoFlags () {4}" in text
+    assert (
+        'ToUUID ("daffd814-6eba-4d8c-8a91-bc9bbf4aa301") /* Device Properties for _DSD */,'
+        ' Package (0x01) { Package (0x02) { "compatible", "sifive,test1" } }' in text
+    )
     assert "Name (\\_S5, Package (0x04) // _S5_: S5 System State { 0x05," in text

@@ -89,7 +89,7 @@ class Watch:
         return code
 
 
-def test_debian_boots_to_a_prompt_and_powers_off(append: str, disk: Path) -> None:
+def test_debian_boots_to_a_prompt_and_ends_with_an_exit_code(append: str, disk: Path) -> None:
     machine = ["--accel", "kvm", "--board", "microvm", "--cpus", "2", "--memory", "256M"]
     vm = Watch([*BIMETAL, GUEST, *machine, "--append", append, "--disk", str(disk)])
     note("bimetal to /init", vm.until(UP))
@@ -99,17 +99,25 @@ def test_debian_boots_to_a_prompt_and_powers_off(append: str, disk: Path) -> Non
     vm.ask("head -c 16 /dev/vda", "the first sector")
     vm.ask("echo written by the guest | dd of=/dev/vda bs=512 seek=3 conv=fsync 2>/dev/null")
     vm.ask("date +%Y", time.strftime("%Y", time.gmtime()))
-    vm.terminal.send("exit\n")
-    assert vm.end() == 0
+    vm.terminal.send("exit 7\n")
+    assert vm.end() == 7
     note("bimetal in all", time.monotonic() - vm.started)
     assert disk.read_bytes()[3 * 512 :].startswith(b"written by the guest")
 
 
 def test_a_guest_that_reboots_ends_the_run_if_asked(append: str) -> None:
     options = ["--accel", "kvm", "--board", "microvm", "--memory", "256M", "--no-reboot"]
-    vm = Watch([*BIMETAL, GUEST, *options, "--append", f"{append} bmrun=true bmend=reboot"])
+    vm = Watch([*BIMETAL, GUEST, *options, "--append", f"{append} bmrun=false bmend=reboot"])
     vm.until("BIMETAL-GUEST-DONE")
-    assert vm.end() == 0
+    assert vm.end() == 1
+
+
+def test_the_exit_code_of_a_command_is_that_of_the_run_by_default(append: str) -> None:
+    """Without a word about accelerator and board: this KVM is one that ``auto`` chooses."""
+    vm = Watch([*BIMETAL, GUEST, "--append", f'{append} bmrun="true; exit 7"'])
+    vm.until("accelerator kvm")
+    vm.until("BIMETAL-GUEST-RC=7")
+    assert vm.end() == 7
 
 
 @programs(QEMU)

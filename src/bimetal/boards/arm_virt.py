@@ -1,10 +1,12 @@
-"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI.
+"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI, and a
+test finisher: firmware calls that switch a machine off tell no exit code.
 
 00000000  flash, 2 banks of 64 MiB  09010000  real-time clock
 08000000  GIC distributor           09020000  fw_cfg
 08010000  GIC CPU interface         09030000  GPIO, with the power key
-08020000  GICv2m                    0a000000  virtio-mmio, 32 slots
-09000000  serial port               40000000  RAM
+08020000  GICv2m                    09100000  test finisher
+09000000  serial port               0a000000  virtio-mmio, 32 slots
+                                    40000000  RAM
 
 Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 7 the GPIO, 16 to 47 virtio,
 48 to 111 messages. Virtio devices take the slots from the last one on, as there.
@@ -28,6 +30,7 @@ from bimetal.devices.irq.gic.v2_cpu import Gicv2CpuInterface
 from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
 from bimetal.devices.irq.gic.v2m import Gicv2m
 from bimetal.devices.power.button import PushButton
+from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.pl031 import Pl031
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio import VirtioMmio
@@ -66,6 +69,7 @@ def arm_virt(m: Chassis) -> None:
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
     fw_cfg.add(Item.CPUS, m.config.cpus)
     fw_cfg.add(Item.MAX_CPUS, m.config.cpus)
+    m.add(SifiveTest(), at=0x910_0000, power=m.power)
     gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])
     m.power_button = PushButton(m.clock, gpio[POWER_LINE]).press
     for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):

@@ -3,8 +3,9 @@
 Ports                              Memory
 060  i8042 (reset only)            00000000  RAM, up to 3 GiB
 070  real-time clock               d0000000  virtio-mmio, 8 slots
-3f8  serial port                   fec00000  I/O APIC  \\ the accelerator's
-600  power                         fee00000  local APICs /
+3f8  serial port                   d0100000  test finisher
+600  power                         fec00000  I/O APIC  \\ the accelerator's
+                                   fee00000  local APICs /
                                    100000000 RAM, the rest
 
 Interrupts are global system interrupts: 4 the serial port, 8 the clock, 16 to 23 virtio. The
@@ -18,11 +19,12 @@ from bimetal.boards.x86_boot import HOLE, HOLE_END, X86Boot
 from bimetal.devices.config.absent import Absent
 from bimetal.devices.power.acpi import RESET, AcpiPower
 from bimetal.devices.power.i8042 import I8042
+from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.cmos import CENTURY, CmosRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.firmware import aml
-from bimetal.firmware.acpi import AcpiDevice, Power
+from bimetal.firmware.acpi import DEVICE_TREE_HID, AcpiDevice, Power
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 
@@ -36,6 +38,7 @@ POWER = 0x600
 LOOKED_FOR = (0x2E8, 0x2F8, 0x3E8, 0xCF8)
 """Ports of further serial ports and of PCI, eight each."""
 VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ, VIRTIO_SLOTS = 0xD000_0000, 0x1000, 16, 8
+FINISHER = 0xD010_0000
 
 
 @board("microvm", isa="x86_64", max_cpus=MAX_CPUS)
@@ -54,6 +57,7 @@ def microvm(m: Chassis) -> None:
     for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))
+    m.add(SifiveTest(), at=FINISHER, power=m.power)
     power = Power(POWER, POWER + 1, POWER + 2, RESET)
     m.start_with(X86Boot(m, power, acpi_devices(), CENTURY))
 
@@ -62,9 +66,11 @@ def acpi_devices() -> list[AcpiDevice]:
     """What ACPI tells of the devices that no other table names."""
     serial = (aml.io_ports(SERIAL, SERIAL_PORTS), aml.irq(SERIAL_IRQ))
     clock = (aml.io_ports(CLOCK, 2), aml.irq(CLOCK_IRQ))
+    finisher = (aml.memory32(FINISHER, SifiveTest.mmio_size),)
     return [
         AcpiDevice("COM1", "PNP0501", 1, serial),
         AcpiDevice("RTC0", "PNP0B00", 0, clock),
+        AcpiDevice("TEST", DEVICE_TREE_HID, 0, finisher, SifiveTest.compatible[0]),
         *(
             AcpiDevice(
                 f"VR{number:02}",

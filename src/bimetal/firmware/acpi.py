@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from bimetal.firmware import aml
 from bimetal.firmware.program import Segment
 
-__all__ = ["S5", "SLEEP_ENABLE", "SLEEP_TYPE", "AcpiDevice", "Power", "Tables", "build_tables"]
+__all__ = [
+    "DEVICE_TREE_HID",
+    "S5",
+    "SLEEP_ENABLE",
+    "SLEEP_TYPE",
+    "AcpiDevice",
+    "Power",
+    "Tables",
+    "build_tables",
+]
 
 OEM, OEM_TABLE, CREATOR = b"BIMTAL", b"BIMETAL ", b"BMTL"
 S5 = 5
@@ -27,17 +36,27 @@ FLAG_WBINVD, FLAG_NO_POWER_BUTTON, FLAG_NO_SLEEP_BUTTON = 1 << 0, 1 << 4, 1 << 5
 FLAG_RESET_REGISTER, FLAG_HW_REDUCED = 1 << 10, 1 << 20
 SYSTEM_IO = 1
 FADT_SIZE = 276
+DEVICE_TREE_HID = "PRP0001"
+"""The identifier of devices that have none but their names in device trees: Linux kernel,
+Documentation/firmware-guide/acpi/enumeration.rst, "Device Tree namespace link device ID"."""
+PROPERTIES = "daffd814-6eba-4d8c-8a91-bc9bbf4aa301"
+"""What follows in ``_DSD`` are names and values ("_DSD Implementation Guide", chapter 3)."""
 TABLE_ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
 class AcpiDevice:
-    """A device in the DSDT: its name (four characters), identifier, number and resources."""
+    """A device in the DSDT: its name (four characters), identifier, number and resources.
+
+    One that ACPI has no identifier for is `DEVICE_TREE_HID`, and ``compatible`` what a device tree
+    would call it.
+    """
 
     name: str
     hid: str
     uid: int
     resources: tuple[bytes, ...]
+    compatible: str = ""
 
     def aml(self) -> bytes:
         """Its ``Device`` term. Identifiers of seven characters are compressed EISA ones."""
@@ -48,7 +67,15 @@ class AcpiDevice:
             aml.name("_UID", aml.integer(self.uid)),
             aml.name("_CCA", aml.integer(1)),
             aml.name("_CRS", aml.resources(*self.resources)),
+            *self._properties(),
         )
+
+    def _properties(self) -> tuple[bytes, ...]:
+        """The device's properties (6.2.5), if it has any."""
+        if not self.compatible:
+            return ()
+        compatible = aml.package(aml.string("compatible"), aml.string(self.compatible))
+        return (aml.name("_DSD", aml.package(aml.uuid(PROPERTIES), aml.package(compatible))),)
 
 
 @dataclass(frozen=True)

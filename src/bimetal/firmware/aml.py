@@ -5,6 +5,8 @@ Source: ACPI Specification 6.5, chapter 20 (AML) and section 6.4 (resource data 
 
 from __future__ import annotations
 
+from uuid import UUID
+
 __all__ = [
     "device",
     "eisa_id",
@@ -18,6 +20,7 @@ __all__ = [
     "resources",
     "scope",
     "string",
+    "uuid",
 ]
 
 ZERO_OP, ONE_OP = b"\x00", b"\x01"
@@ -98,6 +101,11 @@ def package(*elements: bytes) -> bytes:
 def buffer(data: bytes) -> bytes:
     """``Buffer () { data }``."""
     return BUFFER_OP + sized(integer(len(data)) + data)
+
+
+def uuid(text: str) -> bytes:
+    """``ToUUID (text)``: the first three groups are little-endian (19.6.142)."""
+    return buffer(UUID(text).bytes_le)
 
 
 def eisa_id(text: str) -> bytes:

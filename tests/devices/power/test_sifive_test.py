@@ -14,6 +14,7 @@ from bimetal.seam import Shutdown, ShutdownKind
         (4, 0x0003_3333, Shutdown(code=3)),
         (4, 0xFFFF_3333, Shutdown(code=0xFFFF)),
         (4, 0x7777, Shutdown(ShutdownKind.RESET)),
+        (4, 0x0007_7777, Shutdown(ShutdownKind.RESET, 7)),
     ],
 )
 def test_the_guest_ends_its_run(size: int, written: int, said: Shutdown) -> None:

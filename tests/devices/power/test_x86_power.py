@@ -9,7 +9,7 @@ from bimetal.devices.power.i8042 import I8042
 from bimetal.seam import Shutdown, ShutdownKind
 
 OFF, RESET = Shutdown(ShutdownKind.POWER_OFF), Shutdown(ShutdownKind.RESET)
-SLEEP_CONTROL, SLEEP_STATUS, RESET_REGISTER, EXIT_CODE = 0, 1, 2, 3
+SLEEP_CONTROL, SLEEP_STATUS, RESET_REGISTER = 0, 1, 2
 DATA, COMMAND = 0, 4
 
 
@@ -28,17 +28,6 @@ def test_sleep_type_5_with_enable_powers_off() -> None:
     acpi.write(SLEEP_CONTROL, 1, 5 << 2 | 1 << 5)
     assert heard == [OFF]
     assert acpi.read(SLEEP_STATUS, 1) == 0
-
-
-def test_the_guests_exit_code_is_that_of_the_power_off() -> None:
-    acpi = AcpiPower()
-    heard = listening(acpi)
-    acpi.write(EXIT_CODE, 1, 7)
-    assert heard == []
-    acpi.write(SLEEP_CONTROL, 1, 5 << 2 | 1 << 5)
-    acpi.reset()
-    acpi.write(SLEEP_CONTROL, 1, 5 << 2 | 1 << 5)
-    assert heard == [Shutdown(ShutdownKind.POWER_OFF, 7), OFF]
 
 
 def test_other_sleep_states_do_not_exist() -> None:

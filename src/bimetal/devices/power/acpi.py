@@ -1,7 +1,6 @@
 """The power registers of a hardware-reduced ACPI machine: sleep control, sleep status, reset.
 
-Source: ACPI Specification 6.5, section 4.8.4.2 (sleep registers) and 4.8.3.6 (reset register). The
-fourth register is ours: ACPI has no exit code.
+Source: ACPI Specification 6.5, section 4.8.4.2 (sleep registers) and 4.8.3.6 (reset register).
 """
 
 from __future__ import annotations
@@ -21,16 +20,15 @@ RESET = 1
 
 
 class AcpiPower(Device):
-    """Four ports; ``power`` says how the guest ends its run."""
+    """Three ports; ``power`` says how the guest ends its run."""
 
     kind = "acpi-power"
-    mmio_size = 4
+    mmio_size = 3
     access = Access(width=1)
 
     SLEEP_CONTROL = Reg(0, size=1, writable=0, SLP_TYP=(4, 2), SLP_EN=5, doc="write-only")
     SLEEP_STATUS = Reg(1, size=1, writable=0, WAK_STS=7, doc="this machine never wakes up")
     RESET = Reg(2, size=1, writable=0, doc="1 resets")
-    EXIT_CODE = Reg(3, size=1, doc="the code with which the machine will be powered off")
 
     power = Out(Shutdown)
 
@@ -39,7 +37,7 @@ class AcpiPower(Device):
             return
         if written.SLP_TYP != POWER_OFF:
             raise GuestError(f"there is no sleep state of type {written.SLP_TYP}")
-        self.power(Shutdown(ShutdownKind.POWER_OFF, int(self.EXIT_CODE)))
+        self.power(Shutdown(ShutdownKind.POWER_OFF))
 
     def w_RESET(self, written: Value) -> None:
         if written == RESET:
