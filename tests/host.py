@@ -15,12 +15,13 @@ import shutil
 
 import pytest
 
-__all__ = ["PACKAGES", "lacking", "need", "program_path", "programs", "set_complete"]
+__all__ = ["PACKAGES", "have", "lacking", "need", "program_path", "programs", "set_complete"]
 
 PACKAGES = {
     "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-objdump": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-ld": "gcc-aarch64-linux-gnu",
     "bzip2": "bzip2",
     "cc": "gcc",
     "cpio": "cpio",
@@ -83,6 +84,13 @@ def need(*names: str) -> None:
     for name in names:
         if _find(name) is None:
             lacking(f"{name} is not installed (Debian: {PACKAGES[name]})")
+
+
+def have(name: str) -> bool:
+    """Whether a program is installed, for tests that check more with it than without."""
+    if _find(name) is None and _complete:
+        need(name)
+    return _find(name) is not None
 
 
 def lacking(what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import pytest
 
 from bimetal import Machine
 from tests.boot.bare import END, FAIL_WITH_A0, write_program
+from tests.host import programs
 
-COMMAND = shutil.which("qemu-system-riscv64")
-pytestmark = pytest.mark.skipif(
-    COMMAND is None, reason="needs qemu-system-riscv64 (Debian: qemu-system-misc)"
-)
+QEMU = "qemu-system-riscv64"
+pytestmark = programs(QEMU)
 
 MTVEC, MCAUSE, MTVAL = 0x305, 0x342, 0x343
 RAM_END = ("lui t1, 0x81000", "slli t1, t1, 32", "srli t1, t1, 32")
@@ -62,6 +60,6 @@ def under_bimetal(program: Path) -> int:
 def under_qemu(program: Path) -> int:
     options = "-M virt -m 16M -bios none -display none -monitor none -serial none -kernel"
     done = subprocess.run(
-        [str(COMMAND), *options.split(), str(program)], timeout=60, capture_output=True, check=False
+        [QEMU, *options.split(), str(program)], timeout=60, capture_output=True, check=False
     )
     return done.returncode

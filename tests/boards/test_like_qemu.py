@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from bimetal import Machine
+from tests.host import programs
 
 PROGRAMS = Path(__file__).with_name("programs")
-COMPILER, QEMU = shutil.which("riscv64-linux-gnu-gcc"), shutil.which("qemu-system-riscv64")
+COMPILER, QEMU = "riscv64-linux-gnu-gcc", "qemu-system-riscv64"
 OPTIONS = (
     "-O1 -march=rv64imac_zicsr -mabi=lp64 -mcmodel=medany -ffreestanding -nostdlib -static"
     " -fno-pic -no-pie -fno-stack-protector -fno-tree-loop-distribute-patterns"
@@ -20,14 +20,11 @@ OPTIONS = (
 MODERN = ("-global", "virtio-mmio.force-legacy=false")
 LIMIT = 100
 
-pytestmark = pytest.mark.skipif(
-    COMPILER is None or QEMU is None, reason="needs gcc-riscv64-linux-gnu and qemu-system-misc"
-)
+pytestmark = programs(COMPILER, QEMU)
 
 
 def built(name: str, folder: Path) -> Path:
     """The program ``name``, compiled."""
-    assert COMPILER is not None
     program = folder / f"{name}.elf"
     script = f"-T{PROGRAMS / 'bare.ld'}"
     command = [COMPILER, *OPTIONS, script, str(PROGRAMS / f"{name}.c"), "-o", str(program)]
@@ -37,7 +34,6 @@ def built(name: str, folder: Path) -> Path:
 
 def on_qemu(program: Path, disk: Path) -> list[str]:
     """What the program prints on QEMU's ``virt``."""
-    assert QEMU is not None
     drive = f"if=none,id=disk,format=raw,file={disk}"
     device = "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"
     command = [QEMU, "-M", "virt", "-m", "64M", "-bios", "none", "-kernel", str(program), *MODERN]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import pytest
 
 from bimetal.catalogue import apt
 from tests.catalogue.fake_deb import write_deb
-from tests.host import need
+from tests.host import need, program_path
 
 STAND_IN = f"""#!{sys.executable}
 import os, pathlib, shutil, sys
@@ -91,7 +90,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     need("dpkg-deb")
     for name in ("dpkg-deb", "tar", "xz", "rm"):  # the first runs the others
-        if found := shutil.which(name):
+        if os.path.isabs(found := program_path(name)):
             (programs / name).symlink_to(found)
     keyring = folder / "keyring.gpg"
     keyring.touch()

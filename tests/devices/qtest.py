@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import threading
 
-from tests.host import need
+from tests.host import need, program_path
 
 __all__ = ["Qtest"]
 
@@ -22,9 +21,16 @@ class Qtest:
 
     def __init__(self, binary: str, machine: str, *options: str):
         need(binary)
-        path = shutil.which(binary)
-        assert path is not None
-        command = [path, "-machine", machine, "-S", "-qtest", "stdio", "-display", "none"]
+        command = [
+            program_path(binary),
+            "-machine",
+            machine,
+            "-S",
+            "-qtest",
+            "stdio",
+            "-display",
+            "none",
+        ]
         self._process = subprocess.Popen(
             [*command, "-nodefaults", *options],
             stdin=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,10 @@ from bimetal.codegen.policy import stressed
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, Exit, FirmwareCall, Halt, Kicked, MemorySlot, Outputs
 
-__all__ = ["ASSEMBLER", "BASE", "ENGINES", "Run", "assemble"]
+__all__ = ["ASSEMBLER", "BASE", "ENGINES", "LINKER", "Run", "assemble"]
 
 ASSEMBLER = "aarch64-linux-gnu-as"
-LINKER = shutil.which("aarch64-linux-gnu-ld")
+LINKER = "aarch64-linux-gnu-ld"
 BASE, SIZE = 0x4000_0000, 0x40_0000
 ENGINES = ("reference", "interp", "everything", "optimise,forget")
 
@@ -32,7 +31,6 @@ def assemble(source: str, folder: Path) -> bytes:
     """The program's bytes, for the start of memory; its first instruction is where it begins."""
     text, made, linked = (folder / name for name in ("a.s", "a.o", "a.elf"))
     text.write_text(source)
-    assert LINKER
     subprocess.run([ASSEMBLER, "-march=armv8.6-a", "-o", made, text], check=True)
     subprocess.run([LINKER, "-Ttext", hex(BASE), "-e", hex(BASE), "-o", linked, made], check=True)
     elf = ELFFile(BytesIO(linked.read_bytes()))

@@ -8,10 +8,10 @@ import pytest
 
 from tests.host import programs
 
-from .arm_machine import ASSEMBLER, BASE, ENGINES, run
+from .arm_machine import ASSEMBLER, BASE, ENGINES, LINKER, run
 
 pytestmark = [
-    programs(ASSEMBLER),
+    programs(ASSEMBLER, LINKER),
     pytest.mark.parametrize("engine", ENGINES),
 ]
 

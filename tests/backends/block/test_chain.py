@@ -15,7 +15,7 @@ from bimetal.backends.block.chain import CHAIN_LIMIT
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
 from tests.backends.block.images import write_qcow2
-from tests.host import programs
+from tests.host import have, programs
 
 MIB = 1 << 20
 
@@ -87,7 +87,7 @@ def test_what_is_no_path_is_refused(tmp_path: Path, base: Path, name: str) -> No
     assert repr(name) in error.cause
     assert "not the path of a file" in error.cause
     assert error.exit_code == ExitCode.DATA
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path, PATH="base.img")
         assert read(path) == b"\xab" * MIB
 
@@ -101,7 +101,7 @@ def test_a_missing_one_is_named_with_the_image_that_needs_it(tmp_path: Path, bas
         assert str(base) in error.cause
         assert "truncate" not in error.remedy, "an empty image there would be the worst of all"
         assert error.exit_code == ExitCode.NO_INPUT
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path, NEW_PLACE="elsewhere.img")
         assert read(path) == b"\xab" * MIB
 
@@ -124,7 +124,7 @@ def test_chains_have_an_end(tmp_path: Path) -> None:
     assert read(tmp_path / f"{CHAIN_LIMIT}.qcow2") == bytes(MIB)
     error = refused(tmp_path / f"{CHAIN_LIMIT + 1}.qcow2")
     assert f"more than {CHAIN_LIMIT} images lie on each other" in error.cause
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path)
         assert read(tmp_path / "NEW.qcow2") == bytes(MIB)
 
@@ -144,7 +144,7 @@ def test_one_without_a_format_is_not_guessed(tmp_path: Path, base: Path) -> None
     path = write_qcow2(tmp_path / "disk.qcow2", "base.img")
     error = refused(path)
     assert "does not say which format its backing file 'base.img' has" in error.cause
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path)
         assert read(path) == b"\xab" * MIB
 
@@ -165,7 +165,7 @@ def test_a_raw_one_that_is_said_to_be_qcow2(tmp_path: Path, base: Path) -> None:
     error = refused(path)
     assert "on which" in error.cause
     assert "does not begin like one" in error.cause
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path)
         assert read(path) == b"\xab" * MIB
 
@@ -188,7 +188,7 @@ def test_one_of_an_unknown_format(tmp_path: Path, base: Path) -> None:
     path = write_qcow2(tmp_path / "disk.qcow2", "base.img", "elbow")
     error = refused(path)
     assert "'elbow'" in error.cause
-    if shutil.which("qemu-img"):
+    if have("qemu-img"):
         carry_out(error, tmp_path)
         assert read(path) == b"\xab" * MIB
 
