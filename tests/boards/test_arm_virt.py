@@ -107,7 +107,7 @@ def test_an_end_with_an_exit_code(files: Path) -> None:
 def test_the_test_finisher_is_told_of(board: Make) -> None:
     node = properties(board().tree())["test@9100000"]
     assert node["compatible"].startswith('"sifive,test1')
-    assert node["reg"] == "<0x0 0x9100000 0x0 0x1000>"
+    assert node["reg"] == "<0x00 0x9100000 0x00 0x1000>"
 
 
 def test_the_device_tree_beside_that_of_qemu(board: Make) -> None:
