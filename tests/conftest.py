@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,8 +29,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def log_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def log_as_it_was() -> Iterator[None]:
     """The command line decides where its process logs to; the tests that follow do without."""
     package = logging.getLogger("bimetal")
-    monkeypatch.setattr(package, "handlers", package.handlers)
-    monkeypatch.setattr(package, "propagate", package.propagate)
+    # Not by the fixture: begun here, it would undo what a test does after all other fixtures.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package, "handlers", list(package.handlers))
+        patch.setattr(package, "propagate", package.propagate)
+        yield

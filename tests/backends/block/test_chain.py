@@ -106,11 +106,13 @@ def test_a_missing_one_is_named_with_the_image_that_needs_it(tmp_path: Path, bas
         assert read(path) == b"\xab" * MIB
 
 
-@pytest.mark.parametrize("link", [False, True])
-def test_no_image_lies_on_itself(tmp_path: Path, link: bool) -> None:
+@pytest.mark.parametrize("link", ["no", "symbolic", "hard"])
+def test_no_image_lies_on_itself(tmp_path: Path, link: str) -> None:
     first = write_qcow2(tmp_path / "a.qcow2", "b.qcow2", "qcow2")
-    if link:
+    if link == "symbolic":
         (tmp_path / "b.qcow2").symlink_to(first)
+    elif link == "hard":
+        (tmp_path / "b.qcow2").hardlink_to(first)
     else:
         write_qcow2(tmp_path / "b.qcow2", "a.qcow2", "qcow2")
     assert "lies on itself" in refused(first, readonly=True).cause

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import resource
 import signal
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -197,6 +200,7 @@ def test_the_descriptor_is_not_inherited(image: RawImage) -> None:
 def test_no_message_is_written_into_an_image(path: Path) -> None:
     program = f"""
 import os
+import re
 from bimetal.backends.block.choose import open_disk
 for fd in range(3):
     os.close(fd)
@@ -365,6 +369,43 @@ def test_a_block_device(loop_device: str) -> None:
     with pytest.raises(BimetalError, match="in use"):
         raw(loop_device)
     image.close()
+
+
+def test_a_block_device_that_is_only_read(loop_device: str) -> None:
+    with open(loop_device, "rb") as device:
+        fcntl.ioctl(device, 0x125D, struct.pack("i", 1))  # BLKROSET
+    try:
+        with pytest.raises(BimetalError, match="is a device that cannot be written") as caught:
+            open_disk(loop_device)
+        assert "readonly" in caught.value.remedy
+        open_disk(loop_device, readonly=True).close()
+        open_disk(loop_device, snapshot=True).close()
+    finally:
+        with open(loop_device, "rb") as device:
+            fcntl.ioctl(device, 0x125D, struct.pack("i", 0))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_image_that_is_deleted_can_be_saved(
+    path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    disk = open_disk(str(path))
+    disk.write(0, b"\1" * 512)
+    disk.flush()
+    assert "has been deleted" not in caplog.text
+    path.unlink()
+    if replaced:
+        path.write_bytes(b"keep me")
+    disk.flush()
+    disk.flush()
+    assert caplog.text.count("has been deleted") == 1
+    (command,) = re.findall(r"cp /proc/.*", caplog.text)
+    subprocess.run(command, shell=True, check=True)
+    disk.close()
+    saved = path.with_stem(path.stem + "-2") if replaced else path
+    with contextlib.closing(open_disk(str(saved), readonly=True)) as disk:
+        assert disk.read(0, 512) == b"\1" * 512
+    assert not replaced or path.read_bytes() == b"keep me"
 
 
 def test_opening_by_path(path: Path) -> None:

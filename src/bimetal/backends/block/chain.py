@@ -27,7 +27,7 @@ CONVERTIBLE = ("vmdk", "vdi", "vpc", "vhdx", "qed", "qcow", "parallels")
 
 def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...]) -> str:
     """Where the backing file is that the image at ``path`` calls ``name``, of the format
-    ``format``; ``above`` are the real paths of the images that lie on this one.
+    ``format``; ``above`` are the paths of the images that lie on this one, and its own.
 
     Raises `BimetalError` for a backing file that cannot be one.
     """
@@ -56,7 +56,7 @@ def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...
             f"the image {path!r} lies on {name!r} of the format {format!r}, which is not read",
             f"if that is wrong, say what it has: {rebase_command(path, RAW, name)} (or -F {QCOW2})",
         )
-    if os.path.realpath(where) in above:
+    if any(_same(where, image) for image in above):
         raise _unusable(
             f"the image {path!r} lies on itself, through its backing file {name!r}",
             f"give it another backing file: {rebase_command(path, RAW, 'FILE')} (or -F {QCOW2})",
@@ -67,6 +67,14 @@ def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...
             f"make one image of all: {convert_command(above[0], QCOW2, 'NEW.qcow2')}",
         )
     return where
+
+
+def _same(path: str, other: str) -> bool:
+    """Whether two paths lead to one file, by links of any kind."""
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
 
 
 def _unusable(cause: str, remedy: str) -> BimetalError:

@@ -115,7 +115,7 @@ def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str,
     header = read_header(file)
     backing = None
     if header.backing is not None:
-        chain = (*above, os.path.realpath(file.path))
+        chain = (*above, file.path)
         where = find_backing(file.path, header.backing, header.backing_format, chain)
         under = Purpose(format=header.backing_format, over=file.path, name=header.backing)
         backing = _open(where, under, lock, chain)

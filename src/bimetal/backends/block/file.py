@@ -8,11 +8,15 @@ import os
 import stat
 
 from bimetal.backends.block import refusals
+from bimetal.backends.block.commands import quoted, unused
 from bimetal.backends.block.lock import LocksUnsupported, lock_image
 from bimetal.backends.block.purpose import Purpose
 from bimetal.base.log import EventLog
 
-__all__ = ["ImageFile"]
+__all__ = ["BLKROGET", "ImageFile"]
+
+BLKROGET = 0x125E
+"""The ioctl that tells whether a block device is only read: root may open it for writing."""
 
 
 class ImageFile:
@@ -29,6 +33,9 @@ class ImageFile:
         try:
             self.block_device = stat.S_ISBLK(os.fstat(self.fd).st_mode)
             self.length = os.lseek(self.fd, 0, os.SEEK_END)
+            if self.block_device and not self.readonly and _is_only_read(self.fd):
+                error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+                raise refusals.cannot_open(path, purpose, error)
             if self.length == 0:
                 raise refusals.empty(path, purpose, self.block_device)
             if lock:
@@ -37,6 +44,7 @@ class ImageFile:
             os.close(self.fd)
             raise
         self._lost: OSError | None = None
+        self._deleted = False
         self._closed = False
 
     def flush(self) -> None:
@@ -49,6 +57,7 @@ class ImageFile:
             raise OSError(self._lost.errno, f"an earlier flush failed: {self._lost.strerror}")
         if self.readonly:
             return
+        self._tell_if_deleted()
         try:
             os.fdatasync(self.fd)
         except OSError as error:
@@ -67,6 +76,17 @@ class ImageFile:
         finally:
             os.close(self.fd)
 
+    def _tell_if_deleted(self) -> None:
+        """Somebody removed or replaced the file; as long as we have it, it can be saved."""
+        if self._deleted or os.fstat(self.fd).st_nlink:
+            return
+        self._deleted = True
+        place = f"/proc/{os.getpid()}/fd/{self.fd}"
+        self.log.host_error(
+            "the image has been deleted, and will be gone when the machine ends",
+            f"have the guest write no more, and save it: cp {place} {quoted(unused(self.path))}",
+        )
+
     def _lock(self, purpose: Purpose) -> None:
         try:
             lock_image(self.fd, writing=not self.readonly)
@@ -74,6 +94,14 @@ class ImageFile:
             raise refusals.in_use(self.path, purpose, self.fd) from error
         except LocksUnsupported:
             self.log.host_error("no locks on this file system: do not start a second machine")
+
+
+def _is_only_read(fd: int) -> bool:
+    try:
+        answer = fcntl.ioctl(fd, BLKROGET, bytes(4))
+    except OSError:
+        return False
+    return any(answer)
 
 
 def _open(path: str, purpose: Purpose) -> int:

@@ -137,6 +137,8 @@ def _not_permitted(path: str, purpose: Purpose, error: OSError) -> BimetalError:
     elif purpose.only_read or not os.access(path, os.R_OK, effective_ids=True):
         cause = f"{called} may not be opened: {reason}"
         remedy = "change its permissions, or start the machine as someone who may read it"
+    elif error.errno == errno.EROFS and stat.S_ISBLK(os.stat(path).st_mode):
+        cause, remedy = f"{called} is a device that cannot be written", can_be_read
     elif error.errno == errno.EROFS:
         cause = f"{called} lies on a file system that is only read"
         remedy = f"{can_be_read}, or copy it elsewhere"

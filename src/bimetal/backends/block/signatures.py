@@ -50,8 +50,11 @@ def recognise(head: bytes, tail: bytes = b"") -> Kind | None:
 QCOW2_IMAGE = Kind("a qcow2 image")
 """The format that is read, but only where it is said or named: see `choose`."""
 
-PACKED = frozenset({".bz2", ".gz", ".lz", ".lz4", ".lzma", ".lzo", ".xz", ".zst"})
+PACKED = frozenset({".bz2", ".gz", ".lz", ".lz4", ".lzma", ".lzo", ".xz", ".Z", ".zst"})
 """Suffixes of compressed files, which the name of their content has not."""
+
+BYTE_ORDER = b"\xef\xbb\xbf"
+"""What some editors of texts put before all else."""
 
 Matches = Callable[[bytes], bool]
 
@@ -74,7 +77,7 @@ def _archive(what: str, order: str) -> Kind:
 
 
 def _text(*beginnings: bytes) -> Matches:
-    return lambda data: data.lstrip().lower().startswith(beginnings)
+    return lambda data: data.removeprefix(BYTE_ORDER).lstrip().lower().startswith(beginnings)
 
 
 def _is_qcow2(head: bytes) -> bool:
@@ -110,6 +113,9 @@ def _is_footer(tail: bytes) -> bool:
     return b"conectix" in (tail[-512:-504], tail[-511:-503])
 
 
+ZSTD_SKIPPED = tuple(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0x60))
+"""Frames that hold no content, which may come first (RFC 8878, section 3.1.2)."""
+
 _VMDK = _image("a VMDK", "vmdk")
 _VHD = _image("a VHD", "vpc")
 
@@ -133,16 +139,26 @@ _HEADS: tuple[tuple[Kind, Matches], ...] = (
     (_packed("bzip2", "bzip2"), _is_bzip2),
     (_packed("xz", "xz"), _starts(b"\xfd7zXZ\0")),
     (_packed("lzma", "xz"), _is_lzma),
-    (_packed("zstd", "zstd"), _starts(b"\x28\xb5\x2f\xfd")),
+    (_packed("zstd", "zstd"), _starts(b"\x28\xb5\x2f\xfd", *ZSTD_SKIPPED)),
     (_packed("lz4", "lz4"), _starts(b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18")),
     (_packed("lzip", "lzip"), _starts(b"LZIP\1")),
+    (_packed("compress", "gzip"), _starts(b"\x1f\x9d\x90")),
+    (_packed("lrzip", "lrzip"), _starts(b"LRZI\0")),
     (_packed("lzop", "lzop"), _starts(b"\x89LZO\0\r\n\x1a\n")),
     (_archive("a zip", "unzip"), _starts(b"PK\3\4", b"PK\5\6")),
     (_archive("a 7z", "7z x"), _starts(b"7z\xbc\xaf\x27\x1c")),
     (_archive("a rar", "unrar x"), _starts(b"Rar!\x1a\7")),
     (_archive("an OVA", "tar -xf"), _is_appliance),
+    (
+        Kind("a WIM archive", "write its files to a disk, with wimlib-imagex apply"),
+        _starts(b"MSWIM\0\0\0"),
+    ),
+    (
+        Kind("an EnCase image", "make a raw image of it, with ewfexport"),
+        _starts(b"EVF\x09\x0d\x0a\xff\0", b"EVF2\x0d\x0a\x81\0"),
+    ),
     (Kind("a web page"), _text(b"<!doctype html", b"<html")),
-    (Kind("a text in XML"), _text(b"<?xml")),
+    (Kind("a text in XML"), _text(b"<?xml", b"<error>")),
     (Kind("the name of a file in Git LFS"), _starts(b"version https://git-lfs.")),
 )
 

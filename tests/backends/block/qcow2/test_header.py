@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -50,3 +51,25 @@ def test_an_encrypted_image_is_told_how_to_be_unlocked(
     subprocess.run(caught.value.remedy.partition(": ")[2], shell=True, check=True)
     with closing(open_disk(str(tmp_path / "a,disk-2.qcow2"))) as disk:
         assert disk.read(0, SIZE) == bytes(SIZE)
+
+
+@pytest.mark.parametrize(
+    ("at", "field", "message"),
+    [
+        (100, struct.pack(">I", 72), "header makes no sense"),
+        (100, struct.pack(">I", 103), "header makes no sense"),
+        (104, b"\1", "compression"),
+        (104, b"\xff", "compression"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_damage(
+    tmp_path: Path, at: int, field: bytes, message: str
+) -> None:
+    path = create(tmp_path / "disk.qcow2")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(field)
+    reading = ["qemu-io", "-r", "-f", "qcow2", "-c", "read 0 512", str(path)]
+    assert subprocess.run(reading, check=False, capture_output=True).returncode, "QEMU refuses it"
+    with pytest.raises(BimetalError, match=message):
+        open_disk(str(path), readonly=True)

@@ -219,3 +219,13 @@ def test_other_features_that_a_writer_must_clear_are_cleared(tmp_path: Path) -> 
     assert word(path, AUTOCLEAR_AT) == 1 << 40
     open_disk(str(path)).close()
     assert word(path, AUTOCLEAR_AT) == 0
+
+
+def test_where_no_bitmaps_are_there_is_nothing_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = create(tmp_path / "disk.qcow2")
+    set_word(path, AUTOCLEAR_AT, 1)
+    open_disk(str(path)).close()
+    assert "bitmap" not in caplog.text
+    assert word(path, AUTOCLEAR_AT) == 0

@@ -24,6 +24,9 @@ offset, reference table offset and clusters, snapshots and their offset."""
 _VERSION_3 = Struct(">QQQII")
 """Incompatible, compatible and autoclear features, reference order, header length."""
 
+_WHOLE = _VERSION_2.size + _VERSION_3.size
+"""Bytes of a header of version 3; behind them is the compression method, if it is long enough."""
+
 _EXTENSION = Struct(">II")
 BACKING_FORMAT, FEATURE_NAMES, BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
 
@@ -96,15 +99,18 @@ def read_header(file: ImageFile) -> Header:
     if cluster_bits not in CLUSTER_BITS:
         raise _damaged(path, f"its clusters have 2**{cluster_bits} bytes")
     features = autoclear = 0
-    order, length = 4, _VERSION_2.size
+    order, length = 4, (least := _VERSION_2.size)
     if version == 3:
-        if len(first) < _VERSION_2.size + _VERSION_3.size:
+        least = _WHOLE
+        if len(first) < least:
             raise _damaged(path, "its header is cut off")
         features, _, autoclear, order, length = _VERSION_3.unpack_from(first, _VERSION_2.size)
     _check_features(path, features)
     first = first[: 1 << cluster_bits]
-    if order > 6 or not _VERSION_2.size <= length <= len(first):
+    if order > 6 or not least <= length <= len(first):
         raise _damaged(path, "its header makes no sense")
+    if length > _WHOLE and first[_WHOLE]:
+        raise _damaged(path, "its compression is another one than it says elsewhere")
     extensions = dict(_extensions(first, length))
     header = Header(
         version, cluster_bits, size, l1_entries, l1_offset, reference_offset, reference_clusters,

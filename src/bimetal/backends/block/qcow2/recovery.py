@@ -61,6 +61,8 @@ def _warn_of_bitmaps(file: ImageFile, header: Header) -> None:
     if not header.autoclear & VALID:
         return
     names = ", ".join(repr(bitmap.name) for bitmap in read_bitmaps(file, header))
+    if not names:
+        return
     logger(f"block.{file.path}").warning(
         "%s: the dirty bitmaps %s are not kept up here and are invalid from now on; "
         "the next backup must be a full one",
