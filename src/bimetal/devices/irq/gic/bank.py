@@ -7,11 +7,12 @@ An interrupt is inactive, pending, active, or active and pending (IHI 0048B, 3.2
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["PRIVATE", "SGIS", "SPURIOUS", "Bank", "ones"]
+__all__ = ["PRIVATE", "SGIS", "SGI_BITS", "SPURIOUS", "Bank", "Ready", "ones"]
 
 SGIS, PRIVATE = 16, 32
+SGI_BITS = (1 << SGIS) - 1
 SPURIOUS = 1023
 """What is acknowledged where nothing waits."""
 
@@ -21,6 +22,15 @@ def ones(bits: int) -> Iterator[int]:
     while bits:
         yield (bits & -bits).bit_length() - 1
         bits &= bits - 1
+
+
+class Ready(NamedTuple):
+    """An interrupt that waits for a CPU; ``sender`` is the CPU that sent it if that is told."""
+
+    priority: int
+    number: int
+    group: int
+    sender: int = 0
 
 
 class Bank:
@@ -89,6 +99,13 @@ class Bank:
         priorities = self.priorities
         bit = min(ones(candidates), key=priorities.__getitem__)
         return priorities[bit], self.first + bit
+
+    def of_groups(self, bits: int, enables: int) -> int:
+        """Those of ``bits`` whose group is enabled: bit 0 of ``enables`` is group 0."""
+        if enables == 3 or not bits:
+            return bits
+        group0 = bits & ~self.group1 if enables & 1 else 0
+        return group0 | (bits & self.group1 if enables & 2 else 0)
 
     # As 32-bit registers
 

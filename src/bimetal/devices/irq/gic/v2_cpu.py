@@ -11,9 +11,9 @@ from typing import Any
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
-from bimetal.devices.irq.gic.bank import SPURIOUS
+from bimetal.devices.irq.gic.bank import SPURIOUS, Ready
 from bimetal.devices.irq.gic.priorities import IDLE, ActivePriorities
-from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor, Ready
+from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
 from bimetal.devices.output import Outs
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.memory.access import Access

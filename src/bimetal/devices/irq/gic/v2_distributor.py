@@ -7,33 +7,23 @@ is told by the `Initiator`. Which SGIs a CPU sent to another is kept for each pa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from bimetal.base.errors import GuestError
-from bimetal.devices.irq.gic.bank import PRIVATE, SGIS, Bank, ones
+from bimetal.devices.irq.gic.bank import PRIVATE, SGI_BITS, SGIS, Bank, Ready, ones
 from bimetal.devices.irq.gic.registers import BankRegisters
 from bimetal.devices.irq.pin import Pin
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.memory.initiator import Initiator
 
-__all__ = ["Gicv2Distributor", "Ready"]
+__all__ = ["Gicv2Distributor"]
 
 MOST_CPUS = 8
-SGI_BITS = (1 << SGIS) - 1
 BYTES = range(0x400, 0xC00)
 SGI_BYTES = range(0xF10, 0xF30)
 
 # Peripheral identification of a GIC-400 (DDI 0471, 3.2): revision 2 of the architecture.
 IDENTITY = (0x04, 0, 0, 0, 0x90, 0xB4, 0x2B, 0, 0x0D, 0xF0, 0x05, 0xB1)
-
-
-class Ready(NamedTuple):
-    """An interrupt that waits for a CPU; ``sender`` is the CPU that sent it if it is an SGI."""
-
-    priority: int
-    number: int
-    group: int
-    sender: int = 0
 
 
 class Gicv2Distributor(BankRegisters):
@@ -135,8 +125,8 @@ class Gicv2Distributor(BankRegisters):
     def ready(self, cpu: int) -> Ready | None:
         """The most urgent interrupt for ``cpu`` of the groups that are enabled here."""
         enables, own, shared = int(self.CTLR), self.own[cpu], self.shared
-        best = own.best(_of_groups(own, own.ready, enables))
-        other = shared.best(_of_groups(shared, shared.ready & self.targets[cpu], enables))
+        best = own.best(own.of_groups(own.ready, enables))
+        other = shared.best(shared.of_groups(shared.ready & self.targets[cpu], enables))
         if best is None or (other is not None and other[0] < best[0]):
             best = other
         if best is None:
@@ -252,13 +242,6 @@ class Gicv2Distributor(BankRegisters):
         if self.senders[cpu][number]:
             self.own[cpu].latched |= 1 << number
         self.listener(cpu)
-
-
-def _of_groups(bank: Bank, bits: int, enables: int) -> int:
-    """Those of ``bits`` whose group is enabled: bit 0 of ``enables`` is group 0."""
-    if enables == 3 or not bits:
-        return bits
-    return (bits & ~bank.group1 if enables & 1 else 0) | (bits & bank.group1 if enables & 2 else 0)
 
 
 def _no_sgis(index: int, written: int) -> Value:
