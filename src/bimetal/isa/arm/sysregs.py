@@ -13,7 +13,9 @@ from ..trace import Cpu, slowly
 from .state import a64
 from .syndromes import E2H, EL0, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
-__all__ = ["REGISTERS", "Encoding", "banked", "constant", "stored", "system_register"]
+__all__ = [
+    "REGISTERS", "Encoding", "Read", "Write", "banked", "constant", "stored", "system_register",
+]  # fmt: skip
 
 Encoding = tuple[int, int, int, int, int]
 """op0, op1, CRn, CRm, op2 (D17.1)."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, when
 from .state import a64
-from .syndromes import E2H, EL2
+from .syndromes import E2H, EL0, EL2, TGE
 
 __all__ = [
     "FREQUENCY", "HYPERVISOR", "HYPERVISOR_VIRTUAL", "PHYSICAL", "VIRTUAL", "counter", "fired",
-    "poll_timer", "virtual_counter",
+    "hosted", "hosts", "poll_timer", "virtual_counter",
 ]  # fmt: skip
 
 FREQUENCY = 62_500_000
@@ -29,10 +29,22 @@ def counter(cpu: Cpu) -> Value:
     return pure("udiv", cpu.host("time_ns", 64), NANOSECONDS)
 
 
+def hosted(cpu: Cpu) -> Value:
+    """Whether EL0 belongs to a host at EL2 (HCR_EL2.E2H and TGE)."""
+    value: Value = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+    return value
+
+
+def hosts(cpu: Cpu) -> Value:
+    """Whether a host at EL2 executes, or what it runs at EL0: the names of EL1's timers are then
+    those of EL2's (D11.2.4)."""
+    value: Value = ((cpu.el == EL2) & ((cpu.hcr & E2H) != 0)) | ((cpu.el == EL0) & hosted(cpu))
+    return value
+
+
 def virtual_counter(cpu: Cpu) -> Value:
-    """CNTVCT_EL0: behind the physical one by CNTVOFF_EL2, unless a host reads it at EL2."""
-    at_host = (cpu.el == EL2) & ((cpu.hcr & E2H) != 0)
-    value: Value = counter(cpu) - select(at_host, const(0, 64), cpu.cntvoff)
+    """CNTVCT_EL0: behind the physical one by CNTVOFF_EL2, unless a host reads it."""
+    value: Value = counter(cpu) - select(hosts(cpu), const(0, 64), cpu.cntvoff)
     return value
 
 

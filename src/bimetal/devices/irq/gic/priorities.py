@@ -36,6 +36,11 @@ class ActivePriorities:
         active = self.groups[0] | self.groups[1]
         return ((active & -active).bit_length() - 1 << self.shift) if active else IDLE
 
+    def leads(self, group: int) -> bool:
+        """Whether the most urgent priority that is handled is one of that group's."""
+        bits = self.groups[group]
+        return bool(bits) and (bits & -bits).bit_length() - 1 << self.shift == self.running
+
     def admits(self, priority: int, point: int) -> bool:
         """Whether an interrupt of this priority may interrupt what is handled; the bits below
         bit ``point`` do not count."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ....ir.value import Value, const, select
-from ...trace import Cpu, slowly
-from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, trap_to
-from ..sysregs import Encoding, stored, system_register
+from ...trace import Cpu, slowly, when
+from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, trap_to
+from ..sysregs import Encoding, Read, Write, stored, system_register
 from ..timers import (
     FIRED,
     FREQUENCY,
@@ -15,6 +17,8 @@ from ..timers import (
     VIRTUAL,
     counter,
     fired,
+    hosted,
+    hosts,
     poll_timer,
     virtual_counter,
 )  # fmt: skip
@@ -25,23 +29,20 @@ __all__ = ["trap_to_owner"]
 PCTEN, VCTEN, VTEN, PTEN = 1 << 0, 1 << 1, 1 << 8, 1 << 9
 # CNTHCTL_EL2 without E2H: what EL1 may use. With E2H the two bits stand ten higher.
 EL1PCTEN, EL1PCEN = 1 << 0, 1 << 1
-
-
-def _hosted(cpu: Cpu) -> Value:
-    value: Value = (cpu.hcr & (E2H | TGE)) == E2H | TGE
-    return value
+# What these two registers keep.
+CNTKCTL, CNTHCTL = 0x2_03FF, 0xFFFFF
 
 
 def _for_el0(cpu: Cpu, bit: int, iss: Value) -> None:
     """Trap EL0 where the level above does not let it."""
-    control = select(_hosted(cpu), cpu.cnthctl, cpu.cntkctl)
+    control = select(hosted(cpu), cpu.cnthctl, cpu.cntkctl)
     with slowly((cpu.el == EL0) & ((control & bit) == 0)):
         trap_to_owner(cpu, iss)
 
 
 def trap_to_owner(cpu: Cpu, iss: Value) -> None:
     """An access of EL0 that EL1, or a host at EL2, has not allowed."""
-    from_host = _hosted(cpu)
+    from_host = hosted(cpu)
     with slowly(from_host):
         trap_to(cpu, EL2, SYSTEM, iss)
     trap_to(cpu, EL1, SYSTEM, iss)
@@ -51,7 +52,7 @@ def _physical_for_el1(cpu: Cpu, bit: int, iss: Value) -> None:
     """Trap a guest's use of what is physical to EL2."""
     host = (cpu.hcr & E2H) != 0
     allowed = select(host, cpu.cnthctl.lsr(10), cpu.cnthctl) & bit
-    guest = (cpu.el != EL2) & (cpu.el2_there == 1) & ~_hosted(cpu)
+    guest = (cpu.el != EL2) & (cpu.el2_there == 1) & ~hosted(cpu)
     with slowly(guest & (allowed == 0)):
         trap_to(cpu, EL2, SYSTEM, iss)
 
@@ -66,7 +67,7 @@ def _count_check(el0: int, physical: bool) -> object:
 
 
 def _frequency_check(cpu: Cpu, writes: bool, iss: Value) -> None:
-    control = select(_hosted(cpu), cpu.cnthctl, cpu.cntkctl)
+    control = select(hosted(cpu), cpu.cnthctl, cpu.cntkctl)
     with slowly((cpu.el == EL0) & ((control & (PCTEN | VCTEN)) == 0)):
         trap_to_owner(cpu, iss)
 
@@ -85,9 +86,26 @@ for _name, _op2, _read, _bit, _physical in (
         check=_count_check(_bit, _physical),  # type: ignore[arg-type]
     )  # fmt: skip
 
-stored("cntkctl_el1", (3, 0, 14, 1, 0), 0x2_03FF, at="cntkctl")
-stored("cntkctl_el12", (3, 5, 14, 1, 0), 0x2_03FF, at="cntkctl")
-stored("cnthctl_el2", (3, 4, 14, 1, 0), 0xFFFFF, at="cnthctl")
+
+def _host_el2(cpu: Cpu) -> Value:
+    value: Value = (cpu.el == EL2) & ((cpu.hcr & E2H) != 0)
+    return value
+
+
+def _read_cntkctl(cpu: Cpu) -> Value:
+    return select(_host_el2(cpu), cpu.cnthctl, cpu.cntkctl)
+
+
+def _write_cntkctl(cpu: Cpu, value: Value) -> None:
+    with when(_host_el2(cpu)) as host:
+        cpu.cnthctl = value & CNTHCTL
+        with host.otherwise():
+            cpu.cntkctl = value & CNTKCTL
+
+
+system_register("cntkctl_el1", (3, 0, 14, 1, 0), _read_cntkctl, _write_cntkctl)
+stored("cntkctl_el12", (3, 5, 14, 1, 0), CNTKCTL, at="cntkctl")
+stored("cnthctl_el2", (3, 4, 14, 1, 0), CNTHCTL, at="cnthctl")
 
 
 def _write_offset(cpu: Cpu, value: Value) -> None:
@@ -98,13 +116,11 @@ def _write_offset(cpu: Cpu, value: Value) -> None:
 system_register("cntvoff_el2", (3, 4, 14, 0, 3), lambda cpu: cpu.cntvoff, _write_offset)
 
 
-def _timer(name: str, timer: int, op1: int, crm: int, el0: int = 0) -> None:
-    """CNTx_TVAL, CNTx_CTL and CNTx_CVAL (D11.2.4)."""
-    virtual = timer == VIRTUAL
-
-    def now(cpu: Cpu) -> Value:
-        value: Value = counter(cpu) - cpu.cntvoff if virtual else counter(cpu)
-        return value
+def _timer(
+    name: str, timer: int, op1: int, crm: int, el0: int = 0, host: int | None = None
+) -> None:
+    """CNTx_TVAL, CNTx_CTL and CNTx_CVAL (D11.2.4) of a timer; a host at EL2, and what it runs at
+    EL0, find the timer ``host`` there instead."""
 
     def check(cpu: Cpu, writes: bool, iss: Value) -> None:
         if el0:
@@ -112,38 +128,77 @@ def _timer(name: str, timer: int, op1: int, crm: int, el0: int = 0) -> None:
         if timer == PHYSICAL and op1 == 3:
             _physical_for_el1(cpu, EL1PCEN, iss)
 
-    def read_ctl(cpu: Cpu) -> Value:
-        status = select(fired(cpu, timer, counter(cpu)), const(FIRED, 64), 0)
-        control: Value = cpu.timer_ctl[timer].zext(64)
-        return control | status
-
-    def write_ctl(cpu: Cpu, value: Value) -> None:
-        cpu.timer_ctl[timer] = (value & 3).trunc(8)
-        poll_timer(cpu)
-
-    def write_cval(cpu: Cpu, value: Value) -> None:
-        cpu.timer_cval[timer] = value
-        poll_timer(cpu)
-
-    def read_tval(cpu: Cpu) -> Value:
-        compare: Value = cpu.timer_cval[timer]
-        return (compare - now(cpu)) & 0xFFFF_FFFF
-
-    def write_tval(cpu: Cpu, value: Value) -> None:
-        write_cval(cpu, now(cpu) + value.trunc(32).sext(64))
-
     for suffix, op2, read, write in (
-        ("tval", 0, read_tval, write_tval),
-        ("ctl", 1, read_ctl, write_ctl),
-        ("cval", 2, lambda cpu: cpu.timer_cval[timer], write_cval),
+        ("tval", 0, _read_tval, _write_tval),
+        ("ctl", 1, _read_ctl, _write_ctl),
+        ("cval", 2, _read_cval, _write_cval),
     ):
         level = {3: "el0", 4: "el2", 5: "el02"}[op1]
         encoding: Encoding = (3, op1, 14, crm, op2)
-        system_register(f"{name}_{suffix}_{level}", encoding, read, write, check=check)
+        system_register(
+            f"{name}_{suffix}_{level}", encoding, _reading(read, timer, host),
+            _writing(write, timer, host), check=check,
+        )  # fmt: skip
 
 
-_timer("cntp", PHYSICAL, 3, 2, PTEN)
-_timer("cntv", VIRTUAL, 3, 3, VTEN)
+def _reading(read: Callable[[Cpu, int], Value], timer: int, host: int | None) -> Read:
+    def access(cpu: Cpu) -> Value:
+        if host is None:
+            return read(cpu, timer)
+        return select(hosts(cpu), read(cpu, host), read(cpu, timer))
+
+    return access
+
+
+def _writing(write: Callable[[Cpu, int, Value], None], timer: int, host: int | None) -> Write:
+    def access(cpu: Cpu, value: Value) -> None:
+        if host is None:
+            write(cpu, timer, value)
+        else:
+            with when(hosts(cpu)) as at_host:
+                write(cpu, host, value)
+                with at_host.otherwise():
+                    write(cpu, timer, value)
+        poll_timer(cpu)
+
+    return access
+
+
+def _now(cpu: Cpu, timer: int) -> Value:
+    value: Value = counter(cpu) - cpu.cntvoff if timer == VIRTUAL else counter(cpu)
+    return value
+
+
+def _read_ctl(cpu: Cpu, timer: int) -> Value:
+    status = select(fired(cpu, timer, counter(cpu)), const(FIRED, 64), 0)
+    control: Value = cpu.timer_ctl[timer].zext(64)
+    return control | status
+
+
+def _write_ctl(cpu: Cpu, timer: int, value: Value) -> None:
+    cpu.timer_ctl[timer] = (value & 3).trunc(8)
+
+
+def _read_cval(cpu: Cpu, timer: int) -> Value:
+    value: Value = cpu.timer_cval[timer]
+    return value
+
+
+def _write_cval(cpu: Cpu, timer: int, value: Value) -> None:
+    cpu.timer_cval[timer] = value
+
+
+def _read_tval(cpu: Cpu, timer: int) -> Value:
+    compare: Value = cpu.timer_cval[timer]
+    return (compare - _now(cpu, timer)) & 0xFFFF_FFFF
+
+
+def _write_tval(cpu: Cpu, timer: int, value: Value) -> None:
+    cpu.timer_cval[timer] = _now(cpu, timer) + value.trunc(32).sext(64)
+
+
+_timer("cntp", PHYSICAL, 3, 2, PTEN, host=HYPERVISOR)
+_timer("cntv", VIRTUAL, 3, 3, VTEN, host=HYPERVISOR_VIRTUAL)
 _timer("cntp", PHYSICAL, 5, 2)
 _timer("cntv", VIRTUAL, 5, 3)
 _timer("cnthp", HYPERVISOR, 4, 2)
