@@ -26,6 +26,8 @@ DEVICES, COLLECTIONS = 0, 1
 TYPES = {DEVICES: 1, COLLECTIONS: 4}
 BASER = VALID | 1 << 62 | 7 << 59 | 7 << 53 | (1 << 48) - 1
 """What software sets: all but the kind of a table, and the size of its entries."""
+PAGES = 2 << 8
+"""Tables are made of pages of 64 KiB unless software chooses others."""
 CBASER = VALID | 7 << 59 | 7 << 53 | ((1 << 52) - 1) & ~0xFFF | 0xCFF
 OFFSET = 0xF_FFE0
 RETRY = STALLED = 1 << 0
@@ -62,17 +64,23 @@ class Gicv3Its(Device):
         memory: AddressSpace,
         defer: Callable[[Callable[[], None]], None],
     ):
+        self.under_way = False
         self._memory, self._defer = memory, defer
         self._commands = Commands(redistributors)
-        self.under_way = False
         super().__init__()
+        self._forget()
 
     def properties(self) -> Mapping[str, Property]:
         return {"msi-controller": None, "#msi-cells": 1}
 
     def reset(self) -> None:
         super().reset()
+        self._forget()
+
+    def _forget(self) -> None:
         self.under_way = False
+        for row in TYPES:
+            self.BASER[row] = PAGES
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
@@ -94,7 +102,7 @@ class Gicv3Its(Device):
     # Registers
 
     def r_CTLR(self) -> int:
-        return self.CTLR if self.CTLR.ENABLED else QUIESCENT
+        return self.CTLR | (0 if self.under_way else QUIESCENT)
 
     k_CTLR = r_CTLR
 

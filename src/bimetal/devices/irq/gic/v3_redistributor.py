@@ -39,7 +39,7 @@ class Gicv3Redistributor(Device):
     IIDR = Reg(0x04, readonly=True, reset=IDENTITY)
     TYPER = Reg(0x08, size=8, readonly=True, PLPIS=0, LAST=4, NUMBER=(23, 8), AFFINITY=(63, 32))
     STATUSR = Reg(0x10, writable=0, doc="of accesses; there is nothing to say")
-    WAKER = Reg(0x14, writable=0, ASLEEP=1, CHILDREN_ASLEEP=2)
+    WAKER = Reg(0x14, reset=ASLEEP | CHILDREN_ASLEEP, writable=0, ASLEEP=1, CHILDREN_ASLEEP=2)
     PROPBASER = Reg(0x70, size=8, writable=0, doc="the table of configurations", ID_BITS=(4, 0))
     PENDBASER = Reg(0x78, size=8, writable=0, doc="the table of what is pending")
     PIDR = RegArray(0xFFD0, len(PARTS), readonly=True)
@@ -60,7 +60,6 @@ class Gicv3Redistributor(Device):
 
     def reset(self) -> None:
         super().reset()
-        self.CTLR, self.WAKER = 0, ASLEEP | CHILDREN_ASLEEP
         self.lpis.disable()
         self.private.listener()
 
