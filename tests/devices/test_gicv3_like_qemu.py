@@ -1,4 +1,4 @@
-"""A GICv3 beside QEMU's: random conversations with its registers in memory, and commands of its ITS.
+"""A GICv3 beside QEMU's: random words to its registers in memory, and commands of its ITS.
 
 QEMU's CPUs stand still, so what they see is told by the registers alone: the CPU interfaces, which
 are system registers, have conversations of their own in `irq/gic/test_v3.py`.

@@ -29,6 +29,7 @@ from ..seam import (
     MemorySlot,
     Mmio,
     Outputs,
+    RegisterAccess,
     Samples,
     Semihosting,
     ShootDown,
@@ -44,10 +45,13 @@ from .vcpu_state import VcpuState, anonymous
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
-_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING = map(
+_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER = map(
     LEAVE.index,
-    ("kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting"),
-)
+    (
+        "kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting",
+        "register",
+    ),
+)  # fmt: skip
 
 
 def _closed(address: int) -> None:
@@ -78,6 +82,7 @@ class InterpCpu:
         self._stop = state.layout.offsets["stop"]
         self._lines = state.layout.offsets[architecture.inputs]
         self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
+        self._register = RegisterAccess()
         self._kicked = Kicked()
         self._asked: Exit | None = None
         for name, value in (
@@ -106,6 +111,8 @@ class InterpCpu:
                 exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
                 exit_.fault, self._asked = False, exit_
                 return exit_
+            if reason == _REGISTER:
+                return self._register_access()
             if reason == _HALT:
                 self._halt.deadline = self._architecture.deadline(self.state)
                 return self._halt
@@ -147,8 +154,18 @@ class InterpCpu:
         elif isinstance(asked, FirmwareCall):
             for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
                 self.state.set(file, n, value & (1 << 64) - 1)
+        elif isinstance(asked, RegisterAccess):
+            target, mask = words[self._args + 3], (1 << 64) - 1
+            self.state.set(self._architecture.accessed, target, asked.value & mask)
         elif isinstance(asked, Semihosting):
             self._take_result(asked)
+
+    def _register_access(self) -> RegisterAccess:
+        """The instruction is complete; an answer goes into the register that it names."""
+        words, at, exit_ = self.state.words, self._args, self._register
+        exit_.number, exit_.write, exit_.value = words[at], bool(words[at + 1]), words[at + 2]
+        self._asked = None if exit_.write else exit_
+        return exit_
 
     def _take_result(self, asked: Semihosting) -> None:
         state = self.state
@@ -242,7 +259,8 @@ class InterpCpu:
         self.flush()
 
     def _from_outside(self) -> Onlooker:
-        if isinstance(self._asked, FirmwareCall) and self._asked.results:
+        call = isinstance(self._asked, FirmwareCall) and self._asked.results
+        if call or isinstance(self._asked, RegisterAccess):
             self._settle()
         pc, now_ns = self.state.get("pc"), self._clock.now_ns
         floating = self._environment()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bimetal.seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Pio
+from bimetal.seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Pio, RegisterAccess
 
 __all__ = ["ScriptAccelerator", "ScriptCpu", "Step", "halt_until"]
 
@@ -84,7 +84,7 @@ class ScriptCpu:
 
     def _note_answer(self) -> None:
         asked, self._asked = self._asked, None
-        if isinstance(asked, Mmio | Pio) and not asked.write:
+        if isinstance(asked, Mmio | Pio | RegisterAccess) and not asked.write:
             self.answers.append(asked.value)
         elif isinstance(asked, FirmwareCall):
             self.answers.append(asked.results)

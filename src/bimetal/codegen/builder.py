@@ -30,7 +30,7 @@ UNPRIVILEGED = 4
 # Why native code is left, by number.
 LEAVE = (
     "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",
-    "stuck", "semihosting",
+    "stuck", "semihosting", "register",
 )  # fmt: skip
 COUNTERS = (
     "data TLB misses",

@@ -108,12 +108,15 @@ class Hooks:
 class Start:
     """What a vCPU is to be after reset: the number ``index`` of the machine, of a processor
     ``model``; with ``firmware_calls`` it enters the kernel's mode as firmware would, and calls of
-    firmware come out; with ``hypervisor`` it has a hypervisor's mode, and enters that."""
+    firmware come out; with ``hypervisor`` it has a hypervisor's mode, and enters that. With
+    ``controller`` the board has an interrupt controller whose registers are the vCPU's own.
+    """
 
     index: int
     firmware_calls: bool = False
     model: str = ""
     hypervisor: bool = False
+    controller: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class Architecture:
     registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
     ``rounding`` is the current floating-point rounding mode, as `ir.fp` numbers them. ``inputs`` is
     the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it has
-    any. ``modes`` are the privilege modes by the numbers that
+    any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to.
+    ``modes`` are the privilege modes by the numbers that
     the hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the usual one first.
     """
@@ -139,6 +143,7 @@ class Architecture:
     models: tuple[str, ...]
     inputs: str = "line"
     outputs: str = ""
+    accessed: str = ""
     user: str = "user"
 
     def __post_init__(self) -> None:

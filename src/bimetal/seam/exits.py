@@ -13,6 +13,7 @@ __all__ = [
     "Mmio",
     "Outputs",
     "Pio",
+    "RegisterAccess",
     "Semihosting",
     "ShootDown",
     "Stuck",
@@ -89,6 +90,25 @@ class FirmwareCall(Exit):
 
     def __repr__(self) -> str:
         return f"FirmwareCall({', '.join(map(hex, self.args))})"
+
+
+class RegisterAccess(Exit):
+    """An access to a register of the CPU that a controller on the board has: the CPU interface of a
+    GIC, or a local APIC, that is a device.
+
+    ``number`` is the architecture's: of AArch64's system registers op0, op1, CRn, CRm and op2 as
+    instructions have them, op0 uppermost, 16 bits. For a read the board stores the answer in
+    ``value``.
+    """
+
+    __slots__ = ("number", "value", "write")
+
+    def __init__(self, number: int = 0, write: bool = False, value: int = 0):
+        self.number, self.write, self.value = number, write, value
+
+    def __repr__(self) -> str:
+        arrow = f"<- {self.value:#x}" if self.write else "read"
+        return f"RegisterAccess({self.number:#x}, {arrow})"
 
 
 class Outputs(Exit):

@@ -35,7 +35,8 @@ class Core(Machine):
 
     An instruction that reads from a device is executed again from its start once the board has
     answered; ``answers`` are the answers so far, and the last one is a ``fault`` where nothing is.
-    ``wanted`` is why an instruction, now complete, wants the board; it stood at ``asked_at``.
+    ``wanted`` is why an instruction, now complete, wants the board; ``asked`` is what it left with,
+    of one that may be repeated its address.
     """
 
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
@@ -47,7 +48,7 @@ class Core(Machine):
         self.answers: list[int] = []
         self.fault = False
         self.wanted = ""
-        self.asked_at = 0
+        self.asked: Sequence[int] = ()
         self.waiting = False
         self.look_for_interrupts = True
         self._replayed = 0
@@ -84,7 +85,7 @@ class Core(Machine):
 
     def repeat(self) -> None:
         """Execute the instruction that asked again."""
-        self.pc, self.retired = self.asked_at, self.retired - 1
+        self.pc, self.retired = self.asked[0], self.retired - 1
 
     def forget_answers(self) -> None:
         """Another instruction is next."""
@@ -157,8 +158,8 @@ class Core(Machine):
                 pass  # it is here already
             case "halt" | "firmware call" | "outputs":
                 self.wanted = reason
-            case "semihosting":
-                self.wanted, self.asked_at = reason, args[0]
+            case "semihosting" | "register":
+                self.wanted, self.asked = reason, tuple(args)
             case "shoot down":
                 pass  # nothing is cached
             case _:

@@ -8,7 +8,17 @@ from dataclasses import replace
 from ...base.clock import Clock
 from ...isa.contract import Architecture, Start
 from ...isa.names import architecture
-from ...seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Outputs, Semihosting
+from ...seam import (
+    Exit,
+    FirmwareCall,
+    Halt,
+    Kicked,
+    MemorySlot,
+    Mmio,
+    Outputs,
+    RegisterAccess,
+    Semihosting,
+)
 from ..saved import Saved
 from .core import Core, NeedsBoard
 from .memory import Memory
@@ -61,6 +71,9 @@ class ReferenceCpu:
             return Semihosting(operation, parameter, self._architecture.deadline(registers))
         if reason == "outputs":
             return Outputs(self._architecture.levels(registers))
+        if reason == "register":
+            number, write, value, _ = self.core.asked
+            return RegisterAccess(number, bool(write), value)
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
     def _settle(self) -> None:
@@ -72,6 +85,9 @@ class ReferenceCpu:
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
                     self.core.registers.set(*place, value & (1 << 64) - 1)
+            case RegisterAccess(write=False, value=value):
+                target, mask = self.core.asked[3], (1 << 64) - 1
+                self.core.registers.set(self._architecture.accessed, target, value & mask)
             case Semihosting(refused=refused, again=again) if refused or again:
                 self.core.repeat()
                 if refused:
@@ -81,7 +97,8 @@ class ReferenceCpu:
         self._exit = None
 
     def _settle_call(self) -> None:
-        if isinstance(self._exit, FirmwareCall) and self._exit.results:
+        call = isinstance(self._exit, FirmwareCall) and self._exit.results
+        if call or isinstance(self._exit, RegisterAccess):
             self._settle()
 
     def kick(self) -> None:

@@ -26,6 +26,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("vpidr", 0, MIDR)
     state.set("el", 0, EL2 if start.hypervisor else EL1)
     state.set("el2_there", 0, int(start.hypervisor))
+    state.set("gic_there", 0, int(start.controller))
     state.set("spsel", 0, 1)
     state.set("daif", 0, 15)
     state.set("hcr", 0, 1 << 31)
@@ -58,4 +59,5 @@ architecture = Architecture(
     models=("max",),
     user="EL0",
     outputs="timer_out",
+    accessed="x",
 )

@@ -54,9 +54,9 @@ _state.file("timer_ctl", 4, 8)
 _state.file("timer_out", 4, 8)
 
 # What kind of vCPU it is: its number, identification registers by `identity`, whether there is an
-# EL2, and which of HVC (1) and SMC (2) comes out as a firmware call.
+# EL2 and a GICv3's CPU interface, and which of HVC (1) and SMC (2) comes out as a firmware call.
 _state.scalars(64, "cpu_index", "midr", "mpidr")
-_state.scalars(8, "el2_there", "firmware_calls")
+_state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
 

@@ -14,7 +14,8 @@ from .state import a64
 from .syndromes import E2H, EL0, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
 __all__ = [
-    "REGISTERS", "Encoding", "Read", "Write", "banked", "constant", "stored", "system_register",
+    "REGISTERS", "Encoding", "Read", "Write", "banked", "constant", "controller_register",
+    "stored", "system_register",
 ]  # fmt: skip
 
 Encoding = tuple[int, int, int, int, int]
@@ -51,6 +52,33 @@ def system_register(
         _describe(name, encoding, False, lambda cpu, Rt: _load(cpu, Rt, read), check, trapped)
     if write is not None:
         _describe(name, encoding, True, lambda cpu, Rt: write(cpu, cpu.x[Rt]), check, trapped)
+
+
+def controller_register(
+    name: str,
+    encoding: Encoding,
+    *,
+    reads: bool,
+    writes: bool,
+    check: Check | None = None,
+    trapped: int = 0,
+) -> None:
+    """Describe a register that a controller on the board has; otherwise as `system_register`."""
+    assert name not in REGISTERS, name
+    REGISTERS[name] = encoding
+    op0, op1, crn, crm, op2 = encoding
+    number = const(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2, 64)
+
+    def read(cpu: Cpu, Rt: Value) -> None:
+        cpu.leave("register", number, const(0, 64), const(0, 64), Rt.zext(64))
+
+    def write(cpu: Cpu, Rt: Value) -> None:
+        cpu.leave("register", number, const(1, 64), cpu.x[Rt], Rt.zext(64))
+
+    if reads:
+        _describe(name, encoding, False, read, check, trapped)
+    if writes:
+        _describe(name, encoding, True, write, check, trapped)
 
 
 def _load(cpu: Cpu, number: Value, read: Read) -> None:

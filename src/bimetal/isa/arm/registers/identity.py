@@ -85,7 +85,7 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64pfr0_el1": (
         # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
         4, 0, {"EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
-               "CSV2": (56, 1), "CSV3": (60, 1)}
+               "GIC": (24, 1), "CSV2": (56, 1), "CSV3": (60, 1)}
     ),
     "id_aa64pfr1_el1": (4, 1, {}),
     "id_aa64zfr0_el1": (4, 4, {}),
@@ -112,18 +112,20 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64mmfr2_el1": (7, 2, {"UAO": (4, 1)}),
     "id_aa64mmfr3_el1": (7, 3, {}),
 }  # fmt: skip
-EL2_FIELDS = {"id_aa64pfr0_el1": 8}  # those that are 0 without an EL2
+OPTIONAL = {"EL2": "el2_there", "GIC": "gic_there"}
+"""Fields that are 0 unless a register of the state is 1."""
 
 
 def _describe_features() -> None:
     for name, (crm, op2, fields) in FEATURES.items():
         value = sum(says << at for at, says in fields.values())
-        at = EL2_FIELDS.get(name)
+        optional = [(OPTIONAL[field], at) for field, (at, _) in fields.items() if field in OPTIONAL]
 
-        def read(cpu: Cpu, value: int = value, at: int | None = at) -> Value:
-            if at is None:
-                return const(value, 64)
-            return select(cpu.el2_there == 1, const(value, 64), value & ~(15 << at))
+        def read(cpu: Cpu, value: int = value, optional: list[tuple[str, int]] = optional) -> Value:
+            said = const(value, 64)
+            for there, at in optional:
+                said = select(getattr(cpu, there) == 1, said, said & ~(15 << at))
+            return said
 
         constant(name, (3, 0, 0, crm, op2), read, trapped=TID3)
 
