@@ -47,13 +47,15 @@ def create(
     cpus: int,
     model: str = "",
     hypervisor: bool = False,
+    controller: bool = False,
     background: bool = True,
 ) -> Accelerator:
     """The accelerator called ``accel`` for a machine of ``cpus`` CPUs of ``isa``.
 
     ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
     firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
-    several. With ``hypervisor`` CPUs have the mode of hypervisors, and start in it.
+    several. With ``hypervisor`` CPUs have the mode of hypervisors, and start in it; with
+    ``controller`` the board has registers of theirs, accesses to which come out.
     ``background``: what is hot at the end and was not translated in time is translated in the
     background, for the next run.
 
@@ -64,6 +66,7 @@ def create(
         "firmware_calls": firmware_calls,
         "cpus": cpus,
         "hypervisor": hypervisor,
+        "controller": controller,
         "background": background,
     }
     check_name(accel)
@@ -120,12 +123,14 @@ def _engines_of(isa: str) -> list[str]:
 
 def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_host(isa)
-    if options["hypervisor"]:
-        raise BimetalError(
-            "KVM gives no CPU the mode of hypervisors",
-            f"leave virtualization away, or choose from {', '.join(_engines_of(isa)) or 'others'}",
-            ExitCode.UNAVAILABLE,
-        )
+    engines = ", ".join(_engines_of(isa)) or "others"
+    for asked, cause, remedy in (
+        ("hypervisor", "KVM gives no CPU the mode of hypervisors", "leave virtualization away"),
+        ("controller", "KVM has the registers of a GICv3 itself", "choose gic=2"),
+    ):
+        if options[asked]:
+            remedy = f"{remedy}, or an accelerator from {engines}"
+            raise BimetalError(cause, remedy, ExitCode.UNAVAILABLE)
     return _load(KVM)(isa, cpus=cast(int, options["cpus"]), model=model or "host")
 
 

@@ -365,11 +365,14 @@ class InterpAccelerator:
         cpus: int = 1,
         model: str = "",
         hypervisor: bool = False,
+        controller: bool = False,
         background: bool = False,
     ):
         """``background`` is for accelerators that translate."""
         self.architecture = architecture(isa)
-        self._start = Start(0, firmware_calls, model or self.architecture.models[0], hypervisor)
+        self._start = Start(
+            0, firmware_calls, model or self.architecture.models[0], hypervisor, controller
+        )
         self._clock = clock
         self.native = interpreter(self.architecture.isa, shared=cpus > 1)
         self._room = cpus

@@ -209,6 +209,7 @@ class JitAccelerator(InterpAccelerator):
         cpus: int = 1,
         model: str = "",
         hypervisor: bool = False,
+        controller: bool = False,
         background: bool = False,
         policy: Policy | None = None,
     ):
@@ -219,6 +220,7 @@ class JitAccelerator(InterpAccelerator):
             cpus=cpus,
             model=model,
             hypervisor=hypervisor,
+            controller=controller,
         )
         self._vcpus: list[JitCpu] = []
         self.tiering = Tiering(self.native, self._vcpus, policy or configured(), background)

@@ -94,7 +94,7 @@ class _Board:
     def devices(self) -> None:
         """All that stands on the board. Slots are told from the last to the first, in the order in
         which devices are put into them, so that kernels number these in that order."""
-        placements = [each for each in self.chassis.placements if not each.port]
+        placements = [each for each in self.chassis.placements if not (each.port or each.registers)]
         slots = [each for each in placements if isinstance(each.device, VirtioMmio)]
         banks = [each for each in placements if isinstance(each.device, PFlash)]
         for placement in placements:

@@ -1,15 +1,14 @@
 """The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI, and a
 test finisher: firmware calls that switch a machine off tell no exit code.
 
-00000000  flash, 2 banks of 64 MiB  09010000  real-time clock
-08000000  GIC distributor           09020000  fw_cfg
-08010000  GIC CPU interface         09030000  GPIO, with the power key
-08020000  GICv2m                    09100000  test finisher
-09000000  serial port               0a000000  virtio-mmio, 32 slots
+00000000  flash, 2 banks of 64 MiB  09020000  fw_cfg
+08000000  interrupt controller      09030000  GPIO, with the power key
+09000000  serial port               09100000  test finisher
+09010000  real-time clock           0a000000  virtio-mmio, 32 slots
                                     40000000  RAM
 
 Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 7 the GPIO, 16 to 47 virtio,
-48 to 111 messages. Virtio devices take the slots from the last one on, as there.
+48 to 111 messages of a GICv2. Virtio devices take the slots from the last one on, as there.
 """
 
 from __future__ import annotations
@@ -19,16 +18,13 @@ from functools import partial
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, MIB, format_size
 from bimetal.boards.arm_boot import ArmBoot
-from bimetal.boards.arm_lines import FIQ, IRQ, TIMER_PPIS
-from bimetal.boards.arm_tree import LEVEL, PERIPHERAL_HZ, POWER_LINE, Controller, describe_board
+from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
+from bimetal.boards.arm_tree import PERIPHERAL_HZ, POWER_LINE, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.slots import virtio_devices
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.gpio.pl061 import Pl061
-from bimetal.devices.irq.gic.v2_cpu import Gicv2CpuInterface
-from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
-from bimetal.devices.irq.gic.v2m import Gicv2m
 from bimetal.devices.power.button import PushButton
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.pl031 import Pl031
@@ -41,19 +37,14 @@ from bimetal.machine.config import NO_BIOS
 
 __all__ = ["arm_virt"]
 
-MAX_CPUS = 8
 MOST_MEMORY = 255 * GIB
 VIRTIO_SLOTS = 32
 FLASH_BANK = Geometry(size=64 * MIB)
 FLASH, RAM = 0, 0x4000_0000
-DISTRIBUTOR, CPU_INTERFACE, MESSAGES = 0x800_0000, 0x801_0000, 0x802_0000
-CONTROLLER_SIZE = 0x1_0000
-SPIS = 256
-FIRST_MESSAGE, MESSAGE_COUNT = 48, 64
-"""SPIs, counted from 0, that messages raise."""
+OPTIONS = {"virtualization": ("off", "on"), "gic": tuple(GIC_VERSIONS)}
 
 
-@board("arm-virt", isa="aarch64", max_cpus=MAX_CPUS, options={"virtualization": ("off", "on")})
+@board("arm-virt", isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
 def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
     if m.config.memory > MOST_MEMORY:
@@ -63,7 +54,7 @@ def arm_virt(m: Chassis) -> None:
             ExitCode.USAGE,
         )
     m.ram(at=RAM)
-    gic, controller = gicv2(m)
+    gic, controller = add_gic(m)
     m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
     m.add(Pl031(m.clock), at=0x901_0000, irq=gic[34])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
@@ -99,34 +90,6 @@ def arm_virt(m: Chassis) -> None:
             describe=describe,
             hypervisor=hypervisor,
         )
-    )
-
-
-def gicv2(m: Chassis) -> tuple[Gicv2Distributor, Controller]:
-    """A GICv2 with a frame for messages; what the device tree says of it."""
-    cpus = range(m.config.cpus)
-    gic = m.add(Gicv2Distributor(len(cpus), SPIS, m.initiator), at=DISTRIBUTOR)
-    m.add(
-        Gicv2CpuInterface(gic),
-        at=CPU_INTERFACE,
-        irq=[m.line(cpu, IRQ) for cpu in cpus],
-        fiq=[m.line(cpu, FIQ) for cpu in cpus],
-    )
-    first = 32 + FIRST_MESSAGE
-    messages = m.add(
-        Gicv2m(first, MESSAGE_COUNT),
-        at=MESSAGES,
-        spis=[gic[first + number] for number in range(MESSAGE_COUNT)],
-    )
-    for cpu in cpus:
-        for output, interrupt in enumerate(TIMER_PPIS):
-            m.wire_output(cpu, output, gic.private(cpu, interrupt))
-    everybody = (1 << len(cpus)) - 1
-    return gic, Controller(
-        "arm,cortex-a15-gic",
-        (DISTRIBUTOR, CONTROLLER_SIZE, CPU_INTERFACE, CONTROLLER_SIZE),
-        (messages,),
-        flags=everybody << 8 | LEVEL,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bimetal.accel.choose import check_name, create
-from bimetal.base.clock import Clock, Countdown
+from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
 from bimetal.machine.chassis import Boot, Chassis
@@ -46,18 +46,19 @@ class Engine:
         """What was asked for."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
-    def make(self, isa: str, clock: Clock, boot: Boot, cpus: int) -> Accelerator:
-        """The accelerator for CPUs that start as ``boot`` says. Raises `BimetalError` if it cannot
-        run such a machine here."""
+    def make(self, isa: str, boot: Boot, chassis: Chassis) -> Accelerator:
+        """The accelerator for CPUs of ``chassis`` that start as ``boot`` says. Raises
+        `BimetalError` if it cannot run such a machine here."""
         if not isinstance(self.accel, str):
             return self.accel
         return create(
             self.accel,
             isa,
-            clock=clock,
+            clock=chassis.clock,
             firmware_calls=boot.firmware_calls,
             hypervisor=boot.hypervisor,
-            cpus=cpus,
+            controller=bool(chassis.registers),
+            cpus=chassis.config.cpus,
             model=self.model,
             background=self.background,
         )
@@ -135,7 +136,7 @@ class Assembly:
 
     def _with_cpus(self, chassis: Chassis) -> Runner:
         boot = _boot(self.board, chassis)
-        accel = self.engine.make(self.board.isa, chassis.clock, boot, chassis.config.cpus)
+        accel = self.engine.make(self.board.isa, boot, chassis)
         try:
             return Runner(chassis, boot, accel, self._gate, self._service)
         except BaseException:

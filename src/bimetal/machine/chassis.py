@@ -81,12 +81,14 @@ Wire = Callable[..., object] | Sequence[Line]
 
 @dataclass(frozen=True)
 class Placement:
-    """A device on the board: its name, its first address, and the wires of its outputs."""
+    """A device on the board: its name, its first address, and the wires of its outputs. Its address
+    may be a ``port``, or it has ``registers`` of the CPU whose number stands for the address."""
 
     device: Device
     at: int
     wires: Mapping[str, Wire]
     port: bool = False
+    registers: bool = False
 
 
 class Chassis:
@@ -113,6 +115,8 @@ class Chassis:
         self.unused = (0, 0)
         """Where a stretch of RAM begins and ends that nothing was loaded into, if that is known."""
         self.placements: list[Placement] = []
+        self.registers: dict[int, Device] = {}
+        """The devices that have registers of CPUs, by the number of the CPU."""
         self.memories: list[Ram] = []
         self._outputs: dict[tuple[int, int], Line] = {}
         self.boot: Boot | None = None
@@ -167,6 +171,17 @@ class Chassis:
         self.ports.add(
             Region(port, size or device.mmio_size, device.name, device=device, access=access)
         )
+        return device
+
+    def add_registers(self, device: AnyDevice, *, cpu: int, **wires: Wire) -> AnyDevice:
+        """Let ``device`` have registers of CPU ``cpu``, as in `RegisterAccess`, one of 8 bytes for
+        each number; otherwise as `add`."""
+        device.rename(f"{device.kind}@cpu{cpu}")
+        if cpu in self.registers:
+            raise ValueError(f"{device.name}: {self.registers[cpu].name} has registers of that CPU")
+        _connect(device, wires)
+        self.placements.append(Placement(device, cpu, wires, registers=True))
+        self.registers[cpu] = device
         return device
 
     def line(self, cpu: int, line: int) -> CpuLine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bimetal.base import trace
@@ -17,6 +17,7 @@ from bimetal.machine.hosting import Hosting
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.service import Service
 from bimetal.machine.vcpu import Vcpu
+from bimetal.memory.space import MmioTarget
 from bimetal.seam import (
     Accelerator,
     InterruptController,
@@ -47,6 +48,7 @@ class Runner:
     ):
         self.chassis, self.accelerator, self.gate = chassis, accelerator, gate
         self.clock, self.initiator = chassis.clock, chassis.initiator
+        self.registers: Mapping[int, MmioTarget] = chassis.registers
         self.bus = Bus(chassis.space, "bus")
         self.ports = Bus(chassis.ports, "ports", floating=0xFF)
         self.closed = False

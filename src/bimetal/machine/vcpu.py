@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from bimetal.base import trace
@@ -15,6 +15,7 @@ from bimetal.machine.gate import VcpuGate
 from bimetal.machine.result import Result
 from bimetal.machine.wake import Wake
 from bimetal.memory.initiator import Initiator
+from bimetal.memory.space import MmioTarget
 from bimetal.seam import (
     Cpu,
     CpuFault,
@@ -26,6 +27,7 @@ from bimetal.seam import (
     Mmio,
     Outputs,
     Pio,
+    RegisterAccess,
     Semihosting,
     ShootDown,
     Stuck,
@@ -44,6 +46,8 @@ class Surroundings(Protocol):
     ports: Bus
     initiator: Initiator
     vcpus: Sequence[Vcpu]
+    registers: Mapping[int, MmioTarget]
+    """What has registers of a CPU, by its number: 8 bytes each."""
 
     def outputs(self, vcpu: Vcpu, levels: int) -> None:
         """Drive what the outputs of a CPU are wired to; the lock is held."""
@@ -73,6 +77,7 @@ class Vcpu:
         self.wake = Wake()
         self._tracing = trace.enabled("exit")
         self._lock = around.gate.lock
+        self._registers = around.registers.get(self.index)
         self._attention = True
         self._levels: dict[int, bool] = {}
         self._alarm = around.clock.timer(self.wake.set)
@@ -81,6 +86,7 @@ class Vcpu:
             Mmio: self._mmio,
             Pio: self._pio,
             Halt: self._halt,
+            RegisterAccess: self._register_access,
             FirmwareCall: self._firmware_call,
             Outputs: self._outputs,
             ShootDown: self._shoot_down,
@@ -172,6 +178,20 @@ class Vcpu:
             lock.release()
         if around.memory_changed():
             self._attention = True
+
+    def _register_access(self, exit_: RegisterAccess) -> None:
+        registers, lock = self._registers, self._lock
+        with lock.door:
+            lock.take()
+        try:
+            if registers is None:
+                self.events.guest_error("access to a register that nothing has")
+            elif exit_.write:
+                registers.write(8 * exit_.number, 8, exit_.value)
+            else:
+                exit_.value = registers.read(8 * exit_.number, 8)
+        finally:
+            lock.release()
 
     def _pio(self, exit_: Pio) -> None:
         around = self.around

@@ -190,9 +190,12 @@ class Reference:
         cpus: int = 1,
         model: str = "",
         hypervisor: bool = False,
+        controller: bool = False,
     ):
         self._architecture, self._clock = architecture(isa), clock
-        self._start = Start(0, firmware_calls, model or self._architecture.models[0], hypervisor)
+        self._start = Start(
+            0, firmware_calls, model or self._architecture.models[0], hypervisor, controller
+        )
         self._memory = Memory()
 
     def add_cpu(self, index: int) -> ReferenceCpu:
