@@ -15,7 +15,7 @@ from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.firmware.flat_tree import read_tree
 from bimetal.machine.result import Ending
-from bimetal.seam import Exit, FirmwareCall, Mmio, Outputs
+from bimetal.seam import Exit, FirmwareCall, Mmio, Outputs, RegisterAccess
 from tests.boards.still import Board, properties
 
 RAM = 0x4000_0000
@@ -80,15 +80,29 @@ def call(*args: int) -> FirmwareCall:
     return FirmwareCall((*args, *[0] * (8 - len(args))))
 
 
-def test_the_memory_map_is_that_of_qemu_and_a_test_finisher(board: Make) -> None:
-    lines = board().vm.info_mtree().splitlines()
+GICS = {
+    "arm-virt": {
+        "gicd@8000000": 0x800_0000,
+        "gicc@8010000": 0x801_0000,
+        "v2m@8020000": 0x802_0000,
+    },
+    "arm-virt,gic=3": {
+        "gicd@8000000": 0x800_0000,
+        "its@8080000": 0x808_0000,
+        "gicr@80a0000": 0x80A_0000,
+        "gicr_private@80b0000": 0x80B_0000,
+    },
+}
+
+
+@pytest.mark.parametrize("name", GICS)
+def test_the_memory_map_is_that_of_qemu_and_a_test_finisher(board: Make, name: str) -> None:
+    lines = board(name).vm.info_mtree().splitlines()
     starts = {line.split()[-1]: int(line.split("-")[0], 16) for line in lines}
     assert starts == {
         "flash@0": 0,
         "flash@4000000": 0x400_0000,
-        "gicd@8000000": 0x800_0000,
-        "gicc@8010000": 0x801_0000,
-        "v2m@8020000": 0x802_0000,
+        **GICS[name],
         "uart@9000000": 0x900_0000,
         "rtc@9010000": 0x901_0000,
         "fw_cfg@9020000": 0x902_0000,
@@ -110,10 +124,18 @@ def test_the_test_finisher_is_told_of(board: Make) -> None:
     assert node["reg"] == "<0x00 0x9100000 0x00 0x1000>"
 
 
-def test_the_device_tree_beside_that_of_qemu(board: Make) -> None:
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("arm-virt", "qemu-7.2-arm-virt.dts"),
+        ("arm-virt,gic=2", "qemu-7.2-arm-virt.dts"),
+        ("arm-virt,gic=3", "qemu-7.2-arm-virt-gicv3.dts"),
+    ],
+)
+def test_the_device_tree_beside_that_of_qemu(board: Make, name: str, peer: str) -> None:
     """Whatever both trees describe, they describe alike, but for what is listed here."""
-    ours = properties(board(cpus=2, memory="256M").tree())
-    theirs = properties((Path(__file__).parent / "qemu-7.2-arm-virt.dts").read_text())
+    ours = properties(board(name, cpus=2, memory="256M").tree())
+    theirs = properties((Path(__file__).parent / peer).read_text())
     differing = {
         ("chosen", "rng-seed"),
         ("chosen", "kaslr-seed"),  # kernels move about, and isolate page tables, if there is one
@@ -194,6 +216,7 @@ def test_firmware_in_flash_images(board: Make, files: Path) -> None:
     [
         ({"memory": "256G"}, "255 GiB"),
         ({"cpus": 9}, "1 to 8"),
+        ({"name": "arm-virt,gic=3", "cpus": 124}, "1 to 123"),
         ({"bios": "bios", "flash": ["kernel"]}, "the same flash"),
         ({"bios": "elf"}, "ELF"),
         ({"bios": "huge"}, "64 MiB"),
@@ -211,7 +234,12 @@ def test_what_does_not_fit(files: Path, options: dict[str, Any], why: str) -> No
                 options[name] = [files / path]
     with (
         pytest.raises(BimetalError, match=why),
-        Machine("arm-virt", accel=ScriptAccelerator(), kernel=files / "kernel", **options) as vm,
+        Machine(
+            options.pop("name", "arm-virt"),
+            accel=ScriptAccelerator(),
+            kernel=files / "kernel",
+            **options,
+        ) as vm,
     ):
         vm.start()
 
@@ -303,6 +331,61 @@ def test_a_cpus_timer_interrupts_that_cpu(files: Path) -> None:
     )
     assert vm.result is not None
     assert vm.result.code == 0
+
+
+IAR1, EOIR1, PMR, IGRPEN1, SGI1R = (
+    3 << 14 | crn << 7 | crm << 3 | op2
+    for crn, crm, op2 in ((12, 12, 0), (12, 12, 1), (4, 6, 0), (12, 12, 7), (12, 11, 5))
+)
+GICR, PRIVATE = 0x80A_0000, 0x80B_0000
+
+
+def set_register(number: int, value: int) -> RegisterAccess:
+    return RegisterAccess(number, True, value)
+
+
+def test_cpu_interfaces_of_a_gicv3_are_registers_of_the_cpus(files: Path) -> None:
+    """A timer of CPU 0, and then an SGI for CPU 1, the 17th on the board."""
+    start: list[Step] = [set_register(PMR, 0xFF), set_register(IGRPEN1, 1)]
+    accelerator = ScriptAccelerator(
+        [
+            put(GICD, 2),
+            put(PRIVATE + 0x80, 0xFFFF_FFFF),
+            put(PRIVATE + 0x100, 1 << 27),
+            *start,
+            Outputs(0b10),
+            halt_until(IRQ),
+            RegisterAccess(IAR1),
+            Outputs(0),
+            set_register(EOIR1, 27),
+            call(CPU_ON, 0x100, RAM, 77),
+            halt_until(IRQ + 100),
+        ],
+        *[[] for _ in range(15)],
+        [
+            put(PRIVATE + 16 * 0x2_0000 + 0x80, 0xFFFF_FFFF),
+            put(PRIVATE + 16 * 0x2_0000 + 0x100, 1 << 3),
+            *start,
+            set_register(SGI1R, 1 << 16 | 3 << 24 | 1),
+            halt_until(IRQ),
+            RegisterAccess(IAR1),
+            get(GICR + 16 * 0x2_0000 + 8, 8),
+            call(SYSTEM_OFF),
+        ],
+    )
+    with Machine(
+        "arm-virt,gic=3",
+        kernel=files / "kernel",
+        kernel_format="raw",
+        accel=accelerator,
+        cpus=17,
+        clock=VirtualClock(),
+        serial=NoChars(),
+    ) as vm:
+        vm.start()
+        vm.wait(LIMIT)
+    assert accelerator.cpus[0].answers[0] == 27
+    assert accelerator.cpus[16].answers[:2] == [3, 0x100 << 32 | 1 << 24 | 16 << 8 | 1 << 4 | 1]
 
 
 def test_a_reset_takes_the_outputs_of_cpus_back(files: Path) -> None:
