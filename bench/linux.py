@@ -53,6 +53,7 @@ def linux(order: str, file: Path | None = None, disk: Path | None = None, cpus: 
     behind the catalogue's (Linux unpacks one after the other).
     """
     payload = fetch("debian-riscv64")
+    assert payload.kernel is not None
     assert payload.initrd is not None
     initrd = payload.initrd
     if file:

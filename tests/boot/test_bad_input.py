@@ -127,7 +127,9 @@ def test_bad_input_is_answered(
 @pytest.mark.boot
 @pytest.mark.parametrize("part", [0.5, 0.999])
 def test_a_truncated_kernel(fetched: Fetch, tmp_path: Path, part: float) -> None:
-    whole = fetched("debian-riscv64").kernel.read_bytes()
+    kernel = fetched("debian-riscv64").kernel
+    assert kernel is not None
+    whole = kernel.read_bytes()
     (tmp_path / "Image").write_bytes(whole[: int(len(whole) * part)])
     code, said = run("--kernel", "Image", cwd=tmp_path)
     assert code == ExitCode.DATA

@@ -34,7 +34,7 @@ class Payload:
     """A guest's files, ready to be given to a machine."""
 
     guest: Guest
-    kernel: Path
+    kernel: Path | None
     initrd: Path | None
     bios: Path | None
     versions: dict[str, str]
@@ -94,7 +94,7 @@ def _whole(guest: Guest) -> Payload | None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != manifest["files"][name]["sha256"]:
             raise ValueError(f"{path} is damaged")
-    return Payload(guest, paths["kernel"], paths.get("initrd"), paths.get("bios"), versions)
+    return Payload(guest, paths.get("kernel"), paths.get("initrd"), paths.get("bios"), versions)
 
 
 def fetch(name: str, progress: Progress | None = None, *, update: bool = False) -> Payload:

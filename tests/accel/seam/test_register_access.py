@@ -19,11 +19,12 @@ from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, Exit, Halt, MemorySlot, RegisterAccess
 
 BASE, SIZE = 0x4000_0000, 0x1_0000
+VECTORS = BASE + 0x800
 IAR1, EOIR1, PMR, SRE = (
     3 << 14 | crn << 7 | crm << 3 | op2
     for crn, crm, op2 in ((12, 12, 0), (12, 12, 1), (4, 6, 0), (12, 12, 5))
 )
-TO_EL2 = 0x18  # exception class of a trapped MSR or MRS
+UNDEFINED, TRAPPED = 0, 0x18  # exception classes
 
 
 def _jit(policy: str) -> Callable[..., Accelerator]:
@@ -55,6 +56,8 @@ def running(
     ram = Ram("ram", SIZE)
     code = b"".join(a64.assemble(text, BASE + 4 * n) for n, text in enumerate((*program, "wfi")))
     ram.bytes[: len(code)] = code
+    wait = a64.assemble("wfi", VECTORS)
+    ram.bytes[VECTORS - BASE : VECTORS - BASE + 0x800] = wait * 0x200
     accelerator.set_memory([MemorySlot(BASE, SIZE, ram.host)])
     cpu = accelerator.add_cpu(0)
     cpu.write_register("pc", BASE)
@@ -113,7 +116,7 @@ def test_the_instruction_is_complete(engine: Callable[..., Accelerator]) -> None
 def test_an_interrupt_that_the_answer_lowers_is_not_taken(
     engine: Callable[..., Accelerator],
 ) -> None:
-    program = ("msr daifclr, #2", "msr icc_eoir1_el1, x1", "mov x5, x6")
+    program = ("msr daifclr, #2", "msr icc_eoir1_el1, x1", "add x5, x6, xzr")
     with running(engine, *program) as cpu:
         cpu.write_register("x6", 7)
         cpu.write_register("daif", 15)
@@ -127,7 +130,9 @@ def test_an_interrupt_that_the_answer_lowers_is_not_taken(
 
 def test_without_a_controller_they_are_undefined(engine: Callable[..., Accelerator]) -> None:
     with running(engine, "mrs x1, icc_iar1_el1", controller=False) as cpu:
-        assert isinstance(cpu.run(), Halt), "the vectors at 0 are no memory"
+        cpu.write_register("vbar_el1", VECTORS)
+        assert isinstance(cpu.run(), Halt)
+        assert cpu.read_register("esr_el1") >> 26 == UNDEFINED
 
 
 def test_the_processor_says_whether_there_is_one(engine: Callable[..., Accelerator]) -> None:
@@ -151,9 +156,9 @@ def test_el2_that_has_el1s_interrupts_takes_their_registers_too(
     with running(engine, text, hypervisor=True) as cpu:
         cpu.write_register("hcr", 1 << 31 | 1 << 4)
         cpu.write_register("el", 1)
-        cpu.write_register("vbar_el2", BASE + 0x800)
-        cpu.run()
-        assert cpu.read_register("esr_el2") >> 26 == TO_EL2
+        cpu.write_register("vbar_el2", VECTORS)
+        assert isinstance(cpu.run(), Halt)
+        assert cpu.read_register("esr_el2") >> 26 == TRAPPED
 
 
 def test_a_script_takes_answers_alike() -> None:

@@ -50,6 +50,7 @@ class Gicv3Distributor(BankRegisters):
     CTLR = Reg(0x000, writable=ENABLES, ENABLE0=0, ENABLE1=1, ARE=4, DS=6)
     TYPER = Reg(0x004, readonly=True, LINES=(4, 0), LPIS=17, ID_BITS=(23, 19))
     IIDR = Reg(0x008, readonly=True, reset=IDENTITY)
+    TYPER2 = Reg(0x00C, readonly=True, doc="of virtual interrupts, which are not there")
     STATUSR = Reg(0x010, writable=0, doc="of accesses; there is nothing to say")
     IGRPMODR = RegArray(0xD00, 32, writable=0, doc="of security, which there is none of")
     NSACR = RegArray(0xE00, 64, writable=0, doc="of security")
