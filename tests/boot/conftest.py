@@ -60,6 +60,10 @@ class Terminal:
         assert ended == status, f"{command}: {ended}\n{printed}"
         return printed.removesuffix("\n")
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the terminal, which was 200 by 40."""
+        self._process.setwinsize(rows, columns)
+
     def end(self) -> int:
         """Wait for the process; its exit code."""
         self._process.expect(pexpect.EOF)

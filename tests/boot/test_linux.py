@@ -83,6 +83,22 @@ def test_input_that_is_piped_in_is_done_and_its_end_is_the_end(
         assert said == [str(number) for number in range(700)]
 
 
+def test_the_size_of_the_terminal_is_known_and_followed(terminal: Start, fetched: Fetch) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64", "--append", "quiet")
+    vm.expect(PROMPT)
+    assert vm.do("stty size") == "40 200"
+    vm.send("trap 'echo resi''zed' WINCH; while :; do sleep 1; done\r")
+    vm.resize(132, 43)
+    vm.expect("resized")
+    vm.send("\x03")
+    vm.expect(PROMPT)
+    assert vm.do("stty size") == "43 132"
+    assert vm.do("ps -o args | grep -c '[d]ev/hvc0'", status=1) == "0", "nobody else is in the way"
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
 def test_four_harts(terminal: Start, fetched: Fetch) -> None:
     fetched("debian-riscv64")
     vm = terminal("debian-riscv64", "--cpus", "4", "--append", "quiet")

@@ -27,6 +27,7 @@ def standard(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_size_and_kind_of_a_terminal(standard: Any) -> None:
     standard(input=True, output=True, size=(132, 43), kind="screen-256color")
     assert words_for("stdio") == ["bmsize=132x43", "TERM=screen-256color"]
+    assert words_for("stdio", follows=True) == ["bmsize=132x43,hvc0", "TERM=screen-256color"]
 
 
 @pytest.mark.parametrize("kind", ["", "two words", 'a"quote', "-x", "\n"])
@@ -49,7 +50,7 @@ def test_pipes(standard: Any) -> None:
 def test_who_dials_in_is_asked(standard: Any) -> None:
     standard(input=True, output=True, kind="xterm")
     for serial in ("pty", "unix:/run/line", "tcp:127.0.0.1:0"):
-        assert words_for(serial) == ["bmsize=ask"]
+        assert words_for(serial, follows=True) == ["bmsize=ask"]
     for serial in ("none", "file:log"):
         assert words_for(serial) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "serial": "stdio",
         "reboot": True,
         "semihosting": False,
+        "hvc": None,
         "background": True,
     }
     assert notes.calls == ["start", "wait", "close"]
@@ -127,6 +129,26 @@ def test_only_our_own_first_process_is_told_of_the_console(cli: Cli, notes: Note
     assert notes.ends == []
 
 
+def test_a_guest_that_has_a_terminal_follows_its_size(
+    cli: Cli, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.isatty", lambda fd: True)
+    monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((132, 43)))
+    for words, follows in (
+        ([], True),
+        (["--disk", "x"] * 5, True),
+        (["--disk", "x"] * 6, False),  # a disk goes first
+        (["--append", "bmroot=/dev/vda"], False),  # which knows nothing of it
+        (["--initrd", "own"], False),
+        (["--serial", "pty"], False),
+    ):
+        cli("run", "debian-riscv64", *words)
+        assert notes.options["hvc"] == ("none" if follows else None), words
+        assert ("bmsize=132x43,hvc0" in notes.options["append"]) is follows, words
+    cli("run", "debian-installer-riscv64")
+    assert notes.options["hvc"] is None
+
+
 def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
     words = "run --kernel Image --initrd i.cpio --accel interp --serial none".split()
     assert cli(*words, "--no-reboot", "--no-background").code == 0
@@ -146,6 +168,7 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "serial": "none",
         "reboot": False,
         "semihosting": False,
+        "hvc": None,
         "background": False,
     }
 

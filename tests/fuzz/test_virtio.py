@@ -69,7 +69,7 @@ def block() -> VirtioDevice:
 def console() -> VirtioDevice:
     line = Line(limit=1 << 16)
     line.send(b"typed before anybody listened" * 100)
-    return VirtioConsole(line, 80, 25)
+    return VirtioConsole(line, (80, 25))
 
 
 def rng() -> VirtioDevice:

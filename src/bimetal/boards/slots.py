@@ -9,6 +9,7 @@ from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
+from bimetal.machine.console import ConsoleLine
 
 __all__ = ["virtio_devices"]
 
@@ -19,7 +20,7 @@ def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
 
     Raises `BimetalError` for too many disks.
     """
-    others: list[VirtioDevice] = [VirtioConsole(m.hvc)] if m.hvc is not None else []
+    others: list[VirtioDevice] = [] if m.hvc is None else [console(m.hvc)]
     others.append(VirtioRng())
     if len(m.config.disks) + len(others) > slots:
         raise BimetalError(
@@ -40,3 +41,10 @@ def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
         raise
     devices = disks + others
     return devices + [None] * (slots - len(devices))
+
+
+def console(line: ConsoleLine) -> VirtioConsole:
+    """The console at the end of ``line``, which tells of the terminal's size if it has one."""
+    device = VirtioConsole(line, line.size)
+    line.on_resize = device.resize if line.size is not None else None
+    return device

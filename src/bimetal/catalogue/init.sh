@@ -6,6 +6,7 @@
 #   none of these                       an interactive shell on the console
 #   bmend=poweroff|reboot|halt|shell    what comes after that (poweroff)
 #   bmsize=COLUMNSxROWS, bmsize=ask     the size of the terminal (80x24); let the shell ask it
+#   bmsize=COLUMNSxROWS,hvc0            that size, and then whatever the virtio console tells
 #   bminput=pipe                        nobody sees what is typed: no echo, no editing of lines
 #   TERM=NAME                           its kind (vt100)
 # The exit code of the last command, or of the shell, is that of the machine.
@@ -15,8 +16,9 @@ $busybox mount -t proc proc /proc
 $busybox mount -t sysfs sysfs /sys
 $busybox mount -t devtmpfs devtmpfs /dev 2>/dev/null
 [ -c /dev/console ] && exec </dev/console >/dev/console 2>&1
-case "$bmsize" in
-    *x*) $busybox stty cols "${bmsize%x*}" rows "${bmsize#*x}" ;;
+size="${bmsize%,hvc0}"
+case "$size" in
+    *x*) $busybox stty cols "${size%x*}" rows "${size#*x}" ;;
     ask) ;;
     *) $busybox stty cols 80 rows 24 ;;
 esac
@@ -36,6 +38,21 @@ done
 if [ -n "$bmroot" ] && modprobe ext4 && mount "$bmroot" /mnt; then
     for place in proc sys dev; do mount --move "/$place" "/mnt/$place"; done
     exec switch_root -c /dev/console /mnt /sbin/init
+fi
+
+# A console that is there for its size only. The kernel signals a change to whom that terminal is;
+# the console passes it on to whom it is.
+follow='
+    pass_on() {
+        set -- $(stty size)
+        [ "$1" -gt 0 ] && [ "$2" -gt 0 ] && stty -F /dev/console rows "$1" cols "$2"
+    }
+    trap pass_on WINCH
+    pass_on
+    while :; do read -r nothing || [ $? -gt 1 ] || exit; done
+'
+if [ "$size" != "$bmsize" ] && [ -c /dev/hvc0 ]; then
+    setsid -c sh -c "$follow" </dev/hvc0 >/dev/hvc0 2>&1 &
 fi
 
 # Where the test finisher is, the one register by which a machine ends with an exit code. A device

@@ -2,7 +2,8 @@
 
 A serial line tells neither size nor kind of the terminal behind it, and has no end of input. So the
 size, the kind and "this is a pipe" go on the kernel's command line, where the guest's first process
-finds them (docs/tour.md lists its words), and the end of a pipe is what a person would type.
+finds them (docs/tour.md lists its words), and the end of a pipe is what a person would type. What
+size it has later is told by a virtio console, which is there for nothing else.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from contextlib import suppress
 
 from bimetal import Machine
 
-__all__ = ["INPUT", "connect_pipe", "words_for"]
+__all__ = ["FOLLOWS", "INPUT", "OWN_SYSTEM", "connect_pipe", "words_for"]
 
 INPUT, OUTPUT = 0, 1
 PIPE = "bminput=pipe"
 OWN_SYSTEM = "bmroot="
 """The word with which the guest goes on to a system that knows nothing of such words."""
+
+FOLLOWS = ",hvc0"
+"""The end of the word for the size if it changes with that of a virtio console."""
 
 UP = "BIMETAL-GUEST-UP"
 """What the guest's first process shows when it has made a pipe of its console: what was typed
@@ -32,8 +36,9 @@ KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 """Names of terminals, as terminfo(5) has them."""
 
 
-def words_for(serial: str) -> list[str]:
-    """The words for a guest whose console is ``serial``."""
+def words_for(serial: str, *, follows: bool = False) -> list[str]:
+    """The words for a guest whose console is ``serial``. If it can, it ``follows`` the size of the
+    terminal by a virtio console."""
     kind, _, _ = serial.partition(":")
     if kind in ("pty", "unix", "tcp"):
         return ["bmsize=ask"]
@@ -45,7 +50,7 @@ def words_for(serial: str) -> list[str]:
     with suppress(OSError):
         size = os.get_terminal_size(OUTPUT)
         if size.columns and size.lines:
-            words.append(f"bmsize={size.columns}x{size.lines}")
+            words.append(f"bmsize={size.columns}x{size.lines}" + FOLLOWS * follows)
     if KIND.fullmatch(terminal := os.environ.get("TERM", "")):
         words.append(f"TERM={terminal}")
     return words

@@ -21,7 +21,7 @@ from bimetal import (
 )
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.ending import Ending
-from bimetal.cli.line import INPUT, connect_pipe, words_for
+from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
@@ -38,6 +38,8 @@ For example:
   bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
 """
 DEFAULT_MEMORY = "512M"
+MOST_DISKS = 5
+"""Beside more of them, a device that tells of the terminal's size would have a disk's place."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Software:
     initrd: str | None
     bios: str | None
     append: str
+    hvc: str | None = None
 
     def check(self) -> None:
         """Refuse options that speak of something that was not given."""
@@ -173,7 +176,10 @@ def command(
     given.check()
     if model == "help":
         return list_models(guest, given, accel)
-    software = with_guest(guest, given, serial) if guest else without_guest(given, bool(trees.dump))
+    if guest:
+        software = with_guest(guest, given, serial, len(disks))
+    else:
+        software = without_guest(given, bool(trees.dump))
     make = partial(
         Machine,
         **vars(software),
@@ -225,14 +231,14 @@ def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
         )
 
 
-def with_guest(name: str, given: Software, serial: str) -> Software:
-    """The guest of the catalogue, changed by what else was given."""
+def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:
+    """The guest of the catalogue, changed by what else was given, beside so many disks."""
     check_guest(name, given)
     with ShownProgress() as progress:
         payload = fetch_guest(name, progress)
     words = [payload.append]
     if payload.takes_orders and not given.initrd:
-        words += words_for(serial)
+        words += words_for(serial, follows=disks <= MOST_DISKS and OWN_SYSTEM not in given.append)
     own = [str(path) if path else None for path in (payload.kernel, payload.initrd, payload.bios)]
     return Software(
         board=given.board or payload.board,
@@ -242,6 +248,7 @@ def with_guest(name: str, given: Software, serial: str) -> Software:
         initrd=given.initrd or own[1],
         bios=given.bios or own[2],
         append=" ".join([*words, given.append]).strip(),
+        hvc="none" if any(word.endswith(FOLLOWS) for word in words) else None,
     )
 
 

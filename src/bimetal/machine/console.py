@@ -50,6 +50,9 @@ class ConsoleLine:
         self.withdraw: Callable[[], bytes] | None = None
         """Takes back what the serial port was given and the guest has not read."""
         self._port_used = False
+        self.size: tuple[int, int] | None = None
+        """Columns and rows of the terminal that the guest shall know of, if there is one."""
+        self.on_resize: Callable[[int, int], None] | None = None
         end.connect(self._deliver, self._room)
 
     def write(self, data: bytes) -> None:
@@ -71,6 +74,12 @@ class ConsoleLine:
             self._receive(data)
         if not self._waiting:
             self._end.resume()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal has this size now."""
+        self.size = columns, rows
+        if self.on_resize is not None:
+            self.on_resize(columns, rows)
 
     def take(self, limit: int) -> bytes:
         """Input for a firmware call, at most ``limit`` bytes."""
@@ -156,6 +165,15 @@ class Console:
         line has no end of input that would last. Before the start."""
         if isinstance(self._end, Stdio):
             self._end.piped.after, self._end.piped.at_end = after.encode(), at_end.encode()
+
+    def show_size_to(self, line: ConsoleLine) -> bool:
+        """Let the guest know the size of the terminal at the far end, and its changes, by
+        ``line``. False if the far end is no terminal. Before the start."""
+        if not isinstance(self._end, Stdio) or self._end.size is None:
+            return False
+        line.size = self._end.size
+        self._end.follow_size(line.resize)
+        return True
 
     def read(self) -> str:
         """The output since the last call of `read` or `expect`."""

@@ -18,7 +18,8 @@ __all__ = ["Consoles"]
 class Consoles:
     """The ``first`` console, and a second one, ``hvc``, if that is to lead anywhere.
 
-    Far ends are back ends, or texts as `Machine` takes them. Raises `BimetalError` for one that
+    Far ends are back ends, or texts as `Machine` takes them. The second one knows the size of a
+    terminal: its own, or else the first one's. Raises `BimetalError` for one that
     cannot be opened.
     """
 
@@ -30,6 +31,8 @@ class Consoles:
         except BaseException:
             self.first.close()
             raise
+        if self.hvc is not None and not self.hvc.show_size_to(self.hvc.line):
+            self.first.show_size_to(self.hvc.line)
 
     def __iter__(self) -> Iterator[Console]:
         yield self.first

@@ -70,6 +70,7 @@ class Machine:
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
+    It knows the size of the terminal, its own or else that of ``serial``, also after a change.
     Without ``reboot`` a guest that resets the machine ends its run. With ``semihosting`` programs
     without an operating system may use the console, ask for the time and end the run by
     semihosting calls; files of the host are out of their reach. With ``background`` the jit

@@ -23,7 +23,7 @@ SIZE = 1
 
 def start(features: int = 0, columns: int = 80, rows: int = 25) -> tuple[Line, Guest, Ring, Ring]:
     line = Line()
-    guest = Guest(VirtioConsole(line, columns, rows))
+    guest = Guest(VirtioConsole(line, (columns, rows)))
     receive, transmit = guest.start(features, queues=2)
     return line, guest, receive, transmit
 
@@ -110,9 +110,9 @@ def test_the_size_of_the_terminal() -> None:
     assert line.output == b""
 
 
-def test_a_size_that_is_not_known_is_not_offered() -> None:
-    guest = Guest(VirtioConsole(Line()))
-    assert not guest.offered & SIZE
+def test_a_size_is_offered_where_there_is_a_terminal() -> None:
+    assert not Guest(VirtioConsole(Line())).offered & SIZE
+    assert Guest(VirtioConsole(Line(), (0, 0))).offered & SIZE, "it may be known later"
 
 
 def test_an_emergency_write_works_before_any_set_up() -> None:
@@ -131,7 +131,7 @@ def test_waiting_input_survives_a_snapshot() -> None:
     state = guest.slot.save()
     memory = bytes(guest.ram.bytes)
     other = Line()
-    restored = Guest(VirtioConsole(other))
+    restored = Guest(VirtioConsole(other, (100, 30)))
     restored.ram.bytes[:] = memory
     restored.slot.load(state)
     other.send(b"ne")
@@ -139,3 +139,5 @@ def test_waiting_input_survives_a_snapshot() -> None:
     place = restored.allocate(0x100) + 0x8000, 16, 2
     receive.submit(place)
     assert restored.peek(place)[:11] == b"half a line"
+    columns, rows = restored.read(CONFIG, 2), restored.read(CONFIG + 2, 2)
+    assert (columns, rows) == (100, 30), "the terminal is another than it was"

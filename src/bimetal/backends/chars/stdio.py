@@ -15,6 +15,7 @@ from bimetal.backends.chars.inbox import Inbox
 from bimetal.backends.chars.piped import PipedInput
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.chars.screen import Screen
+from bimetal.backends.chars.size import TerminalSize, size_of
 from bimetal.backends.chars.terminal import RawMode
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.lasting import lasts, undone
@@ -77,6 +78,7 @@ class Stdio:
         )
         self._reactor: Reactor | None = None
         self._reader: Watch | None = None
+        self._size: TerminalSize | None = None
         self._away: Screen | None = None
         """The guest's screen while the terminal is not ours; what it does then is in the other."""
         self._closed = False
@@ -84,11 +86,11 @@ class Stdio:
     @property
     def size(self) -> tuple[int, int] | None:
         """Columns and rows of the terminal, or None if there is none."""
-        try:
-            size = os.get_terminal_size(self._write_fd)
-        except OSError:
-            return None
-        return size.columns, size.lines
+        return size_of(self._write_fd)
+
+    def follow_size(self, tell: Callable[[int, int], None]) -> None:
+        """Have ``tell`` called with each new `size`. Before `attach`; once."""
+        self._size = TerminalSize(self._write_fd, tell)
 
     def attach(self, reactor: Reactor) -> None:
         """Enter raw mode and let ``reactor`` run the terminal. Call it in the main thread, so
@@ -101,6 +103,8 @@ class Stdio:
         self._channel.attach(reactor)
         if self._screen is not None:
             lasts(self._give_screen_back)
+        if self._size is not None:
+            self._size.attach(reactor)
         if self._terminal is not None:
             self._terminal.attach(reactor)
         else:
@@ -131,6 +135,8 @@ class Stdio:
         self._closed = True
         try:
             self.piped.close()
+            if self._size is not None:
+                self._size.close()
             if self._reader is not None:
                 self._reader.close()
             self._channel.write(self._screen_put_right())
@@ -145,6 +151,8 @@ class Stdio:
     def _listen(self, wanted: bool) -> None:
         if wanted:
             self._take_screen_back()
+            if self._size is not None:
+                self._size.look()
         self._channel.listen(wanted)
 
     def _typed(self, data: bytes) -> None:

@@ -33,22 +33,25 @@ OUTPUT_CHUNK = 64 << 10
 
 
 class VirtioConsole(VirtioDevice):
-    """A console at the end of ``line``, ``columns`` by ``rows`` characters if that is known."""
+    """A console at the end of ``line``. ``size``, columns and rows, is that of its terminal, 0 by 0
+    if it may be known later; None if it never is."""
 
     device_id = 3
     queue_limits = (64, 64)
 
-    def __init__(self, line: Chars, columns: int = 0, rows: int = 0):
+    def __init__(self, line: Chars, size: tuple[int, int] | None = None):
         super().__init__()
-        self.offered = EMERG_WRITE | (SIZE if columns and rows else 0)
-        self.config[:] = _CONFIG.pack(columns, rows, 1, 0)
+        self.offered = EMERG_WRITE | (0 if size is None else SIZE)
+        self._size = size or (0, 0)
+        self.config[:] = _CONFIG.pack(*self._size, 1, 0)
         self._line = line
         self._input = bytearray()
         line.connect(self._receive, self._room)
 
     def resize(self, columns: int, rows: int) -> None:
         """The terminal has a new size; a driver that accepted VIRTIO_CONSOLE_F_SIZE hears of it."""
-        self.config[:] = _CONFIG.pack(columns, rows, 1, 0)
+        self._size = min(columns, 0xFFFF), min(rows, 0xFFFF)
+        self.config[:] = _CONFIG.pack(*self._size, 1, 0)
         if self.has(SIZE):
             self.config_changed()
 
@@ -89,6 +92,7 @@ class VirtioConsole(VirtioDevice):
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self._input[:] = state["input"]
+        self.resize(*self._size)  # which need not be that of then
         self._line.resume()
 
     def _room(self) -> int:
