@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,3 +126,23 @@ def test_the_optimiser_knows_what_an_earlier_run_has_executed(store: CodeStore) 
     optimised = [stored for stored in stored_regions(store) if stored.level == 2]
     assert optimised
     assert all(set(BODY) <= set(stored.steps) for stored in optimised)
+
+
+LEAVE = """
+from types import SimpleNamespace
+from bimetal.codegen.background import translate_in_background
+from bimetal.codegen.frames import Frame
+from bimetal.codegen.store import CodeStore
+from bimetal.isa.names import instruction_set
+job = SimpleNamespace(frame=lambda key: Frame({"key": key}, b""))
+store = CodeStore()
+translate_in_background(instruction_set("riscv64"), False, [("x", job)], store)
+print(store.is_claimed())
+"""
+
+
+def test_a_process_that_goes_on_is_nothing_to_warn_of(store: CodeStore) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", LEAVE], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")

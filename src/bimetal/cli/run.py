@@ -176,10 +176,9 @@ def command(
     given.check()
     if model == "help":
         return list_models(guest, given, accel)
-    if guest:
-        software = with_guest(guest, given, serial, len(disks))
-    else:
-        software = without_guest(given, bool(trees.dump))
+    software = (
+        with_guest(guest, given, serial, len(disks)) if guest else without_guest(given, trees)
+    )
     make = partial(
         Machine,
         **vars(software),
@@ -198,8 +197,6 @@ def command(
         if trees.dump:
             return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
-        if where := machine.console.where:
-            click.echo(f"bimetal: the console is at {where}", err=True)
         connect_pipe(machine)
         result = report.play(machine, ending)
     return tell(result)
@@ -271,9 +268,9 @@ def check_guest(name: str, given: Software) -> None:
         )
 
 
-def without_guest(given: Software, idle: bool) -> Software:
-    """What was given, on the default board; nothing at all is enough to be ``idle``."""
-    if not (given.kernel or given.bios or idle):
+def without_guest(given: Software, trees: Trees) -> Software:
+    """What was given, on the default board; nothing at all is enough to have its tree written."""
+    if not (given.kernel or given.bios or trees.dump):
         raise BimetalError(
             "there is nothing to run",
             "name a guest ('bimetal guests' lists them), or give --kernel or --bios",
@@ -291,7 +288,7 @@ def without_guest(given: Software, idle: bool) -> Software:
 
 
 def banner(what: str | None, machine: Machine, serial: str) -> str:
-    """The one line said before the guest speaks."""
+    """What is said before the guest speaks: one line, and another if the console is elsewhere."""
     cpus = len(machine.cpus)
     parts = [
         f"bimetal: {what} on {machine.board}",
@@ -301,7 +298,8 @@ def banner(what: str | None, machine: Machine, serial: str) -> str:
     ]
     typed = serial == "stdio" and os.isatty(INPUT)
     keys = "; Ctrl-A x ends it, Ctrl-A h helps" if typed else ""
-    return ", ".join(parts) + keys
+    where = machine.console.where
+    return ", ".join(parts) + keys + f"\nbimetal: the console is at {where}" * bool(where)
 
 
 def tell(result: Result) -> int:

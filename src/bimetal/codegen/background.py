@@ -33,7 +33,15 @@ _log = logger("translator")
 PATIENCE = 300
 """Seconds of wall time after which what could not be done on a busy host is left."""
 
-_at_work: list[subprocess.Popen[bytes]] = []
+
+class _Outliving(subprocess.Popen[bytes]):
+    """A process that may outlive us."""
+
+    def __del__(self) -> None:
+        """Popen would warn that it still runs, which is what it is for."""
+
+
+_at_work: list[_Outliving] = []
 """Processes that are ours to reap, as long as we live."""
 _reaping = threading.Lock()
 
@@ -58,7 +66,7 @@ def translate_in_background(
                 return
             file.seek(0)
             # Nothing of ours may be held open: whoever reads our output waits for its end.
-            process: subprocess.Popen[bytes] = subprocess.Popen(
+            process = _Outliving(
                 **popen_arguments("bimetal.codegen.background", isa, shared),
                 stdin=file,
                 stdout=subprocess.DEVNULL,

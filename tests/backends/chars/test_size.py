@@ -14,7 +14,7 @@ from bimetal.backends.chars.stdio import Stdio
 from bimetal.backends.reactor import Reactor
 from bimetal.boards.slots import console as virtio_console
 from bimetal.machine.console import Console
-from bimetal.machine.world import World
+from bimetal.machine.gate import VcpuGate
 
 
 class Window:
@@ -79,8 +79,8 @@ def test_a_handler_from_before_hears_of_the_signal(window: Window) -> None:
 
 
 def test_a_virtio_console_has_the_size_of_the_terminal(window: Window) -> None:
-    world = World()
-    serial, hvc = Console(window.line, world), Console(Ring(), world)
+    gate = VcpuGate()
+    serial, hvc = Console(window.line, gate), Console(Ring(), gate)
     assert not hvc.show_size_to(hvc.line), "no terminal"
     assert virtio_console(hvc.line).offered & 1 == 0
     assert serial.show_size_to(hvc.line)
