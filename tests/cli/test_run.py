@@ -132,7 +132,7 @@ def test_only_our_own_first_process_is_told_of_the_console(cli: Cli, notes: Note
 def test_a_guest_that_has_a_terminal_follows_its_size(
     cli: Cli, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.isatty", lambda fd: True)
+    monkeypatch.setattr("os.isatty", lambda fd: fd < 2)
     monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((132, 43)))
     for words, follows in (
         ([], True),
@@ -228,7 +228,7 @@ def test_keys_are_offered_where_they_do_something(
 ) -> None:
     offer = "; Ctrl-A x ends it, Ctrl-A h helps\n"
     assert offer not in cli("run", "debian-riscv64").err, "input is no terminal"
-    monkeypatch.setattr("os.isatty", lambda fd: True)
+    monkeypatch.setattr("os.isatty", lambda fd: fd < 2)
     assert cli("run", "debian-riscv64").err.endswith(offer)
     assert "Ctrl-A" not in cli("run", "debian-riscv64", "--serial", "pty").err
 

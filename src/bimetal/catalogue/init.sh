@@ -49,7 +49,7 @@ follow='
     }
     trap pass_on WINCH
     pass_on
-    while :; do read -r nothing || [ $? -gt 1 ] || exit; done
+    while :; do read -r nothing || sleep 1; done
 '
 if [ "$size" != "$bmsize" ] && [ -c /dev/hvc0 ]; then
     setsid -c sh -c "$follow" </dev/hvc0 >/dev/hvc0 2>&1 &

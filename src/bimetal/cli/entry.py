@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bimetal.cli.ending import Ending, Signalled
+from bimetal.cli.status import STATUS
 from bimetal.cli.streams import finish, open_streams
 
 __all__ = ["main"]
@@ -25,5 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = finish(import_module("bimetal.cli.program").run(arguments, ending))
     except Signalled as signalled:
         code = 128 + signalled.number
+    STATUS.erase()
     ending.die()
     sys.exit(code)

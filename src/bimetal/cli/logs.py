@@ -6,6 +6,8 @@ import logging
 import sys
 from contextlib import suppress
 
+from bimetal.cli.status import STATUS
+
 __all__ = ["show_logs"]
 
 
@@ -17,6 +19,13 @@ class _StandardError(logging.Handler):
             print(self.format(record), file=sys.stderr, flush=True)
 
 
+class _Status(logging.Handler):
+    """Shows what takes a while on the terminal, until it is done."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        STATUS.show(f"bimetal: {record.getMessage()}")
+
+
 def show_logs() -> None:
     """Print what the package logs from now on."""
     handler = _StandardError()
@@ -24,3 +33,7 @@ def show_logs() -> None:
     package = logging.getLogger("bimetal")
     package.handlers = [handler]
     package.propagate = False
+    slow = logging.getLogger("bimetal.interpreter")
+    slow.handlers = [_Status()]
+    slow.propagate = False
+    slow.setLevel(logging.INFO)

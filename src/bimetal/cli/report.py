@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TextIO, TypeVar
@@ -37,14 +37,18 @@ class Report:
         if self.symbols and self.profile is None:
             raise click.UsageError("--symbols are names for a profile: add --profile FILE")
 
-    def play(self, machine: Machine, ending: Ending) -> Result:
-        """Run ``machine`` from power on to the end, and tell. Raises `BimetalError`."""
+    def play(
+        self, machine: Machine, ending: Ending, meanwhile: AbstractContextManager[object]
+    ) -> Result:
+        """Run ``machine`` from power on to the end, and tell; ``meanwhile`` is entered while it
+        runs. Raises `BimetalError`."""
         with self._opened() as out:
             if out:
                 machine.start_profile(self.symbols)
             with ending.held():
                 machine.start()
-            result = machine.wait()
+            with meanwhile:
+                result = machine.wait()
             if self.stats:
                 click.echo(machine.stats(), err=True)
             if out:

@@ -19,6 +19,7 @@ from bimetal import (
     format_size,
     set_trace,
 )
+from bimetal.cli.boot import Boot
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.ending import Ending
 from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
@@ -198,7 +199,7 @@ def command(
             return trees.write(machine)
         click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
         connect_pipe(machine)
-        result = report.play(machine, ending)
+        result = report.play(machine, ending, Boot(machine, guest or ""))
     return tell(result)
 
 

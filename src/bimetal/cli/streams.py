@@ -15,6 +15,7 @@ import sys
 from typing import Any, TextIO
 
 from bimetal import ExitCode
+from bimetal.cli.status import STATUS
 
 __all__ = ["OutputLost", "finish", "give_up", "open_streams"]
 
@@ -43,6 +44,7 @@ class _Error(io.FileIO):
     """Standard error, which takes everything: there is nobody else to be told."""
 
     def write(self, data: Any, /) -> int:
+        STATUS.erase()
         try:
             return super().write(data)
         except OSError:

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 
+from ..base.log import logger
 from ..ir.analysis import Analysis
 from ..isa.describe import Insn, Isa
 from .decoder import Candidate, RecordForm, bit_row, decoder_text
@@ -20,6 +21,8 @@ from .stubs import stubs_text
 from .tlb import METADATA
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
+
+_log = logger("interpreter")
 
 _PREAMBLE = """
 attributes #0 = { nounwind }
@@ -126,6 +129,11 @@ def _interpreter(isa: Isa, shared: bool) -> Interpreter:
     key = f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
     layout = Layout.of(isa, shared)
     store = CodeStore()
-    library = load_or_build(key, lambda: interpreter_text(layout), store)
+
+    def build() -> str:
+        _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
+        return interpreter_text(layout)
+
+    library = load_or_build(key, build, store)
     store.close()
     return Interpreter(layout, library)
