@@ -22,6 +22,7 @@ PACKAGES = {
     "aarch64-linux-gnu-objdump": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-ld": "gcc-aarch64-linux-gnu",
+    "apt-get": "apt",
     "bzip2": "bzip2",
     "cc": "gcc",
     "cpio": "cpio",
