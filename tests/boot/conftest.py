@@ -14,6 +14,7 @@ import pytest
 
 from bimetal import BimetalError, Payload, fetch_guest
 from tests.host import lacking
+from tests.spawned import kill, wait_for_end
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PROMPT = "# "
@@ -66,8 +67,7 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the process; its exit code."""
-        self._process.expect(pexpect.EOF)
-        self._process.close()
+        wait_for_end(self._process)
         assert self._process.signalstatus is None, f"ended by {self._process.signalstatus}"
         code = self._process.exitstatus
         assert isinstance(code, int)
@@ -75,7 +75,7 @@ class Terminal:
 
     def kill(self) -> None:
         """End it if it still runs."""
-        self._process.close(force=True)
+        kill(self._process)
 
 
 def run_piped(*words: str, typed: str) -> subprocess.CompletedProcess[str]:

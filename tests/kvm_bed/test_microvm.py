@@ -18,6 +18,7 @@ from bimetal import fetch_guest
 from tests.accel.kvm.quirks import KVM_MISSING, needs
 from tests.host import programs
 from tests.kvm_bed.hello import LETTER, hello_kernel
+from tests.spawned import kill, wait_for_end
 
 pytestmark = pytest.mark.boot
 
@@ -82,8 +83,7 @@ class Watch:
 
     def end(self) -> int:
         """The exit code, once the program has ended by itself."""
-        self.terminal.expect(pexpect.EOF)
-        self.terminal.close()
+        wait_for_end(self.terminal)
         code = self.terminal.exitstatus
         assert isinstance(code, int), f"ended by signal {self.terminal.signalstatus}"
         return code
@@ -160,4 +160,4 @@ def test_the_first_instruction_under_qemu(tmp_path: Path) -> None:
     command = f"{QEMU} -accel kvm -M microvm,acpi=on -m 64 -nodefaults -nographic -serial stdio"
     vm = Watch([*command.split(), "-kernel", str(kernel)])
     note("QEMU to the first instruction", vm.until(LETTER))
-    vm.terminal.close(force=True)
+    kill(vm.terminal)

@@ -20,6 +20,7 @@ import pexpect
 import pytest
 
 import bimetal
+from tests.spawned import kill
 
 GUEST = str(Path(__file__).with_name("echo_guest.py"))
 COMMAND = f"{sys.executable} {GUEST}"
@@ -92,7 +93,7 @@ class Shell:
             time.sleep(0.005)
 
     def close(self) -> None:
-        self.terminal.close(force=True)
+        kill(self.terminal)
 
     def is_raw(self) -> bool:
         return not self.modes()[3] & RAW
