@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,15 +151,16 @@ def test_a_reader_that_goes_away_ends_a_guest_that_says_nothing_more(start: Star
 
 
 def test_a_reader_that_does_not_read_holds_up_no_end(start: Start) -> None:
-    process = start(CHATTER)
-    assert process.stdout is not None
-    pipe = process.stdout.fileno()
-    room, there = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096), array.array("i", [0])
-    while there[0] < room:
-        fcntl.ioctl(pipe, termios.FIONREAD, there)
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    process = start(CHATTER, stdout=theirs)
+    # Not so many bytes: what is written in pieces may leave room for less than a piece.
+    while select.select([], [theirs], [], 0)[1]:
         time.sleep(0.01)
     process.terminate()
     assert process.wait(LIMIT) == -signal.SIGTERM
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,7 @@ ENDING = f"""
 import os, sys, time
 from bimetal.cli import ending
 ending.HURRY = ending.PATIENCE = {{limit}}
+ending.ONE_REQUEST = {{one_request}}
 class Thing:
     def __enter__(self): pass
     def __exit__(self, *_):
@@ -203,9 +204,10 @@ except ending.Signalled as signalled:
 """
 
 
-def endings(closing: str, limit: float) -> Process:
+def endings(closing: str, limit: float, one_request: float = 0.25) -> Process:
+    code = ENDING.format(closing=closing, limit=limit, one_request=one_request)
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDING.format(closing=closing, limit=limit)],
+        [sys.executable, "-c", code],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -227,7 +229,7 @@ def test_what_was_begun_is_closed() -> None:
 
 
 def test_two_signals_of_one_sender_are_one_request() -> None:
-    process = endings("time.sleep(0.5)", LIMIT)
+    process = endings("time.sleep(0.5)", LIMIT, one_request=LIMIT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     assert rest(process) == (-signal.SIGTERM, ["closing", "closed"], "")
@@ -236,9 +238,12 @@ def test_two_signals_of_one_sender_are_one_request() -> None:
 def test_a_second_signal_ends_at_once() -> None:
     process = endings(f"time.sleep({LIMIT})", LIMIT)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    assert rest(process) == (128 + signal.SIGINT, ["closing", "abandoned"], "")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"closing\n"
+    while process.poll() is None:  # as a person presses Ctrl-C who sees nothing happen
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert rest(process) == (128 + signal.SIGINT, ["abandoned"], "")
 
 
 def test_an_end_that_takes_too_long_is_cut_short() -> None:
