@@ -99,12 +99,12 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     dice = _Dice()
     with patch.object(VirtioRng.__init__, "__defaults__", (dice,)):
         riscv_virt(chassis)
-    assert chassis.boot is not None
+    hardware = chassis.finish()
     gate = VcpuGate()
     accelerator = make(clock)
-    runner = Runner(chassis, chassis.boot, accelerator, gate, Service(gate, clock))
+    runner = Runner(hardware, accelerator, gate, Service(gate, clock))
     ended: list[Shutdown] = []
-    chassis.powered = ended.append
+    hardware.outlets.power.connect(ended.append)
     with patch("os.urandom", dice):
         runner.power_on()
     vcpu, hart = runner.vcpus[0], accelerator.cpus[0]
@@ -129,7 +129,7 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
         while deferred:
             deferred.pop(0)()
     memory = hashlib.sha256()
-    for ram in chassis.memories:
+    for ram in hardware.memories:
         memory.update(ram.bytes)
     ending = Ending(
         paper.printed.decode(),
@@ -139,5 +139,5 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
         memory.hexdigest(),
     )
     runner.close()
-    chassis.close()
+    hardware.close()
     return ending

@@ -16,9 +16,11 @@ from bimetal.boards.riscv_virt import riscv_virt
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.machine.bus import Bus
-from bimetal.machine.chassis import Chassis, Placement
+from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
+from bimetal.machine.hardware import CpuSignal
+from bimetal.machine.placements import Placement
 
 SMALL_FLASH = 0x3000_0000
 SIZES = (1, 2, 4, 8)
@@ -34,27 +36,28 @@ class Board:
         self.heard: list[object] = []
         config = Config(memory=1 << 20, cpus=CPUS, kernel="none")
         line, hvc = ConsoleLine(self.ring), ConsoleLine(Ring())
-        self.chassis = Chassis(config, self.clock, line, lambda function: None, hvc)
-        build(self.chassis)
+        chassis = Chassis(config, self.clock, line, lambda function: None, hvc)
+        build(chassis)
         flash = PFlash(Geometry(1 << 16, 1 << 13), MemoryDisk(1 << 16))
-        self.chassis.add(flash, at=SMALL_FLASH)
-        self.chassis.driver = self.drive
-        self.chassis.powered = self.heard.append
-        self.bus = Bus(self.chassis.space, "bus")
+        chassis.add(flash, at=SMALL_FLASH)
+        self.hardware = chassis.finish()
+        self.hardware.outlets.cpus.connect(self.drive)
+        self.hardware.outlets.power.connect(self.heard.append)
+        self.bus = Bus(self.hardware.space, "bus")
 
-    def drive(self, cpu: int, line: int, level: bool) -> None:
-        assert 0 <= cpu < CPUS
-        assert line in self.lines
+    def drive(self, signal: CpuSignal) -> None:
+        assert 0 <= signal.cpu < CPUS
+        assert signal.line in self.lines
 
     def kinds(self) -> dict[str, list[Placement]]:
         """The devices by kind, so that each kind is played with as often."""
         found: dict[str, list[Placement]] = {}
-        for each in self.chassis.placements:
+        for each in self.hardware.placements:
             found.setdefault(each.device.kind, []).append(each)
         return found
 
     def save(self) -> dict[str, object]:
-        return {each.device.name: each.device.save() for each in self.chassis.placements}
+        return {each.device.name: each.device.save() for each in self.hardware.placements}
 
 
 BOARDS: dict[str, tuple[Callable[[Chassis], None], tuple[int, ...], int]] = {
@@ -93,7 +96,7 @@ def play(board: Board, steps: list[object]) -> None:
             case int():
                 board.clock.advance(step)
             case (int(number), int(offset), int(size), int(value), bool(write)):
-                board.chassis.initiator.cpu = number % CPUS
+                board.hardware.initiator.cpu = number % CPUS
                 kind = kinds[number // CPUS % len(kinds)]
                 placement = kind[number // CPUS // len(kinds) % len(kind)]
                 address = placement.at + offset % placement.device.mmio_size
@@ -110,14 +113,14 @@ def test_no_access_breaks_a_device(name: str, steps: list[object]) -> None:
     board = Board(name)
     play(board, steps)
     state = board.save()
-    board.chassis.reset()
-    board.chassis.close()
+    board.hardware.reset()
+    board.hardware.close()
     other = Board(name)
-    for placement in other.chassis.placements:
+    for placement in other.hardware.placements:
         placement.device.load(state[placement.device.name])  # type: ignore[arg-type]
     assert other.save() == state
     play(other, steps)
-    other.chassis.close()
+    other.hardware.close()
 
 
 @pytest.mark.parametrize(
@@ -133,4 +136,4 @@ def test_every_offset_of_every_device_answers(name: str, kind: str) -> None:
             value = board.bus.read(placement.at + start, width)
             assert 0 <= value < 1 << 8 * width, hex(start)
             board.bus.write(placement.at + start, width, value)
-    board.chassis.close()
+    board.hardware.close()

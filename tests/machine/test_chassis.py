@@ -25,7 +25,7 @@ def test_wires_lead_to_cpus_that_come_later(chassis: Chassis) -> None:
     driven: list[tuple[int, int, bool]] = []
     rtc = chassis.add(GoldfishRtc(chassis.clock), at=0x1000, irq=chassis.line(1, 9))
     rtc.irq(True)
-    chassis.driver = lambda *what: driven.append(what)
+    chassis.outlets.cpus.connect(driven.append)
     rtc.irq(False)
     assert driven == [(1, 9, False)]
 
@@ -34,15 +34,28 @@ def test_power(chassis: Chassis) -> None:
     heard: list[Shutdown] = []
     test = chassis.add(SifiveTest(), at=0x1000, power=chassis.power)
     test.write(0, 4, 0x5555)
-    chassis.powered = heard.append
+    chassis.outlets.power.connect(heard.append)
     test.write(0, 4, 0x5555)
     assert heard == [Shutdown()]
+
+
+def test_it_is_finished_once_it_is_said_how_cpus_start(chassis: Chassis) -> None:
+    with pytest.raises(ValueError, match="does not say how its CPUs start"):
+        chassis.finish()
+
+
+def test_interrupts_of_the_accelerators_controller(chassis: Chassis) -> None:
+    driven: list[tuple[int, bool]] = []
+    chassis.outlets.irqs.connect(driven.append)
+    rtc = chassis.add(GoldfishRtc(chassis.clock), at=0x1000, irq=chassis.irq(5))
+    rtc.irq(True)
+    assert driven == [(5, True)]
 
 
 def test_devices_are_named_by_their_address(chassis: Chassis) -> None:
     rtc = chassis.add(GoldfishRtc(chassis.clock), at=0x10_1000)
     assert rtc.name == "rtc@101000"
-    assert chassis.device("rtc@101000") is rtc
+    assert chassis.placements.named("rtc@101000") is rtc
 
 
 def test_the_only_device_of_a_class(chassis: Chassis) -> None:

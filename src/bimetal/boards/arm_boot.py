@@ -21,6 +21,8 @@ from bimetal.firmware.kernel import ARM64
 from bimetal.firmware.psci import Psci
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
+from bimetal.machine.cpus import CpuControl
+from bimetal.machine.hardware import Firmware
 from bimetal.seam import Cpu
 
 __all__ = ["ArmBoot"]
@@ -47,13 +49,14 @@ class ArmBoot:
         self.firmware_calls = chassis.config.bios != NO_BIOS
         self.hypervisor = hypervisor
         self.moved: Mapping[str, int] = {}
-        self._psci = Psci(BoardCpus(chassis), chassis.space, os.urandom)
+        self.unused = (0, 0)
+        self._chassis = chassis
 
     # See Boot
 
     def load(self) -> None:
         loaded = self._software.load()
-        self.moved = loaded.moved
+        self.moved, self.unused = loaded.moved, loaded.unused
         if loaded.kernel is not None:
             self._entry, self._tree_at = loaded.kernel.entry, loaded.tree_at
         else:
@@ -67,5 +70,5 @@ class ArmBoot:
         begin(cpu, self._entry, self._tree_at)
         return cpu.index == 0 or not self.firmware_calls
 
-    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
-        return self._psci.call(cpu, args)
+    def firmware(self, cpus: CpuControl) -> Firmware:
+        return Psci(BoardCpus(self._chassis, cpus), self._chassis.space, os.urandom).call

@@ -27,18 +27,11 @@ def begin(cpu: Cpu, address: int, argument: int) -> None:
 
 
 class BoardCpus:
-    """Implements `bimetal.firmware.psci.Cpus` by the CPUs of a chassis."""
+    """Implements `bimetal.firmware.psci.Cpus` by the ``cpus`` of a chassis."""
 
-    def __init__(self, chassis: Chassis):
-        self._chassis = chassis
+    def __init__(self, chassis: Chassis, cpus: CpuControl):
+        self._chassis, self._cpus = chassis, cpus
         self._numbers = {affinity(cpu): cpu for cpu in range(chassis.config.cpus)}
-
-    @property
-    def _cpus(self) -> CpuControl:
-        cpus = self._chassis.cpus
-        if cpus is None:
-            raise RuntimeError("a firmware call before the board has CPUs")
-        return cpus
 
     def number(self, affinity: int) -> int | None:
         """See `Cpus.number`."""

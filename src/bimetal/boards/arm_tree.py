@@ -19,7 +19,8 @@ from bimetal.devices.primecell import PrimeCell
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.firmware.devicetree import Node, cells
-from bimetal.machine.chassis import Chassis, Placement
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.placements import Placement
 
 __all__ = ["PERIPHERAL_HZ", "Controller", "describe_board"]
 

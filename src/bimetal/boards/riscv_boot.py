@@ -24,6 +24,8 @@ from bimetal.firmware.program import Program, Segment
 from bimetal.firmware.sbi import Sbi, SbiConsole
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
+from bimetal.machine.cpus import CpuControl
+from bimetal.machine.hardware import Firmware
 from bimetal.memory.ram import Ram
 from bimetal.seam import Cpu
 
@@ -60,14 +62,15 @@ class RiscvBoot:
         self._tree_at = self._entry = 0
         self.firmware_calls = chassis.config.bios is None
         self.moved: Mapping[str, int] = {}
-        self._sbi = Sbi(BoardHarts(chassis), console, chassis.space)
+        self.unused = (0, 0)
+        self._chassis, self._console = chassis, console
 
     # See Boot
 
     def load(self) -> None:
         loaded = self._software.load(*self._reset_code(0, 0, 0))
         self._tree_at = loaded.tree_at
-        self.moved = loaded.moved
+        self.moved, self.unused = loaded.moved, loaded.unused
         self._entry = loaded.kernel.entry if loaded.kernel else self._flash_at
         if loaded.firmware is not None:
             for code in self._reset_code(loaded.firmware.entry, self._tree_at, self._entry):
@@ -93,8 +96,8 @@ class RiscvBoot:
             cpu.write_register(name, value)
         return True
 
-    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
-        return self._sbi.call(cpu, args)
+    def firmware(self, cpus: CpuControl) -> Firmware:
+        return Sbi(BoardHarts(self._chassis, cpus), self._console, self._chassis.space).call
 
     def _reset_code(self, firmware: int, tree: int, following: int) -> list[Program]:
         """What harts execute to enter the firmware, if there is some to enter."""

@@ -32,18 +32,11 @@ def enter_supervisor(cpu: Cpu, address: int, argument: int) -> None:
 
 
 class BoardHarts:
-    """Implements `bimetal.firmware.sbi.Harts` by the CPUs of a chassis."""
+    """Implements `bimetal.firmware.sbi.Harts` by the ``cpus`` of a chassis."""
 
-    def __init__(self, chassis: Chassis):
-        self._chassis = chassis
+    def __init__(self, chassis: Chassis, cpus: CpuControl):
+        self._chassis, self._cpus = chassis, cpus
         self.count = chassis.config.cpus
-
-    @property
-    def _cpus(self) -> CpuControl:
-        cpus = self._chassis.cpus
-        if cpus is None:
-            raise RuntimeError("a firmware call before the board has CPUs")
-        return cpus
 
     def state(self, hart: int) -> HartState:
         """See `Harts.state`."""

@@ -15,7 +15,8 @@ from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import TIMEBASE_HZ
 from bimetal.firmware.devicetree import Node, cells
-from bimetal.machine.chassis import Chassis, CpuLine, Placement
+from bimetal.machine.chassis import Chassis, CpuLine
+from bimetal.machine.placements import Placement
 
 __all__ = ["EXTENSIONS", "describe_board"]
 

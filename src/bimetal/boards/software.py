@@ -60,12 +60,13 @@ class Layout:
 class Loaded:
     """What was loaded; each may be missing but the tree, whose address is ``tree_at``.
 
-    ``moved`` is as in `Boot`."""
+    ``moved`` and ``unused`` are as in `Boot`."""
 
     kernel: Program | None
     firmware: Program | None
     tree_at: int
     moved: Mapping[str, int]
+    unused: tuple[int, int]
 
 
 class Software:
@@ -99,10 +100,9 @@ class Software:
         self._check_overlap([*programs, *others], [each for each in (initrd, table) if each])
         for each in programs:
             each.load(room)
-        self._chassis.unused = self._unused(programs)
         paths = {self._config.kernel: program, self._config.bios: firmware}
         moved = {path: each.moved for path, each in paths.items() if path and each}
-        return Loaded(program, firmware, table.start, moved)
+        return Loaded(program, firmware, table.start, moved, self._unused(programs))
 
     def _unused(self, programs: list[Program]) -> tuple[int, int]:
         """The largest stretch of RAM without any of ``programs``, from a multiple of 16 bytes to

@@ -31,6 +31,8 @@ from bimetal.firmware.x86_modes import (
 )
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS, RAW
+from bimetal.machine.cpus import CpuControl
+from bimetal.machine.hardware import Firmware
 from bimetal.seam import Cpu
 
 __all__ = ["HOLE", "HOLE_END", "X86Boot"]
@@ -64,6 +66,7 @@ class X86Boot:
 
     firmware_calls = hypervisor = False
     moved: Mapping[str, int] = {}
+    unused = (0, 0)
 
     def __init__(self, chassis: Chassis, power: Power, devices: list[AcpiDevice], century: int):
         self._chassis, self._config = chassis, chassis.config
@@ -116,8 +119,8 @@ class X86Boot:
                 cpu.write_register(name, value)
         return True
 
-    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
-        raise RuntimeError("x86 CPUs have no calls to firmware")
+    def firmware(self, cpus: CpuControl) -> Firmware:
+        return _no_calls
 
     # What is loaded
 
@@ -199,3 +202,7 @@ class X86Boot:
             MemoryArea(HOLE_END, high, RAM),
         ]
         return [area for area in areas if area.size]
+
+
+def _no_calls(cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
+    raise RuntimeError("x86 CPUs have no calls to firmware")

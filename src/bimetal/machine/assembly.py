@@ -10,8 +10,9 @@ from bimetal.accel.choose import check_name, create
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
-from bimetal.machine.chassis import Boot, Chassis
+from bimetal.machine.chassis import Chassis
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.hardware import Hardware
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner, closed_error
 from bimetal.machine.service import Service
@@ -46,27 +47,27 @@ class Engine:
         """What was asked for."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
-    def make(self, isa: str, boot: Boot, chassis: Chassis) -> Accelerator:
-        """The accelerator for CPUs of ``chassis`` that start as ``boot`` says. Raises
-        `BimetalError` if it cannot run such a machine here."""
+    def make(self, isa: str, hardware: Hardware) -> Accelerator:
+        """The accelerator for the CPUs of ``hardware``. Raises `BimetalError` if it cannot run such
+        a machine here."""
         if not isinstance(self.accel, str):
             return self.accel
         return create(
             self.accel,
             isa,
-            clock=chassis.clock,
-            firmware_calls=boot.firmware_calls,
-            hypervisor=boot.hypervisor,
-            controller=bool(chassis.registers),
-            cpus=chassis.config.cpus,
+            clock=hardware.clock,
+            firmware_calls=hardware.boot.firmware_calls,
+            hypervisor=hardware.boot.hypervisor,
+            controller=bool(hardware.registers),
+            cpus=hardware.config.cpus,
             model=self.model,
             background=self.background,
         )
 
 
 class Assembly:
-    """Puts a machine together when that is first needed, in two steps: a ``chassis``, which is
-    enough to look at the board, and a ``runner``, which has CPUs. They are None until then.
+    """Puts a machine together when that is first needed, in two steps: its ``hardware``, which
+    is enough to look at the board, and a ``runner``, which has CPUs. They are None until then.
 
     Each is made once, whichever thread comes first, and nothing once it is ``closed``.
     """
@@ -80,7 +81,7 @@ class Assembly:
         service: Service,
     ):
         self.board, self.engine = board, engine
-        self.chassis: Chassis | None = None
+        self.hardware: Hardware | None = None
         self.runner: Runner | None = None
         self.closed = False
         self._new_chassis, self._gate, self._service = new_chassis, gate, service
@@ -91,7 +92,7 @@ class Assembly:
         """The name of the accelerator: the one asked for, until there is one."""
         return self.engine.name if self.runner is None else self.runner.accelerator.name
 
-    def furnished(self) -> Chassis:
+    def furnished(self) -> Hardware:
         """The board with its devices."""
         with self._building:
             return self._furnished()
@@ -99,14 +100,10 @@ class Assembly:
     def built(self) -> Runner:
         """The machine with its CPUs."""
         with self._building:
-            chassis = self._furnished()
+            hardware = self._furnished()
             if self.runner is None:
-                self.runner = self._with_cpus(chassis)
+                self.runner = self._with_cpus(hardware)
             return self.runner
-
-    def boot(self) -> Boot:
-        """How the CPUs start."""
-        return _boot(self.board, self.furnished())
 
     def end(self, countdown: Countdown) -> bool:
         """End the run and the threads of its CPUs; False if there was not enough time."""
@@ -121,30 +118,23 @@ class Assembly:
         vcpus = self.runner.vcpus if self.runner is not None else []
         return all(vcpu.join(countdown.left) for vcpu in vcpus)
 
-    def _furnished(self) -> Chassis:
+    def _furnished(self) -> Hardware:
         if self.closed:
             raise closed_error()
-        if self.chassis is None:
+        if self.hardware is None:
             chassis = self._new_chassis()
             try:
                 self.board.build(chassis)
+                self.hardware = chassis.finish()
             except BaseException:
-                chassis.close()
+                chassis.abandon()
                 raise
-            self.chassis = chassis
-        return self.chassis
+        return self.hardware
 
-    def _with_cpus(self, chassis: Chassis) -> Runner:
-        boot = _boot(self.board, chassis)
-        accel = self.engine.make(self.board.isa, boot, chassis)
+    def _with_cpus(self, hardware: Hardware) -> Runner:
+        accel = self.engine.make(self.board.isa, hardware)
         try:
-            return Runner(chassis, boot, accel, self._gate, self._service)
+            return Runner(hardware, accel, self._gate, self._service)
         except BaseException:
             accel.close()
             raise
-
-
-def _boot(board: Board, chassis: Chassis) -> Boot:
-    if chassis.boot is None:
-        raise ValueError(f"the board {board.name} does not say how its CPUs start")
-    return chassis.boot

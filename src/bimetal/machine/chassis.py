@@ -1,72 +1,40 @@
-"""What a board puts together: memory and devices at addresses, wires between them.
+"""The verbs of boards: they put memory and devices at addresses, and wires between them.
 
-The verbs of boards. A chassis has no CPU yet: wires to CPUs are remembered by number and lead to
-whatever CPUs the machine gets.
+A chassis has no CPU yet: wires to CPUs have numbers and end at its `Outlets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bimetal.base.clock import Clock
-from bimetal.base.near import did_you_mean
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
-from bimetal.machine.cpus import CpuControl
+from bimetal.machine.hardware import Boot, CpuSignal, Hardware, IrqSignal, Outlets
+from bimetal.machine.placements import Placement, Placements, Wire
 from bimetal.memory.access import Access
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
-from bimetal.seam import Cpu, InterruptController, Shutdown
 
-__all__ = ["Boot", "Chassis", "CpuLine", "Placement"]
-
-
-class Boot(Protocol):
-    """How the CPUs of a board start, and who answers their calls to firmware."""
-
-    firmware_calls: bool
-    """Whether calls to firmware come to `call` instead of trapping into the guest."""
-
-    hypervisor: bool
-    """Whether CPUs have the mode of hypervisors, and start in it."""
-
-    moved: Mapping[str, int]
-    """How far programs lie from where they were linked, by path, once they are loaded."""
-
-    def load(self) -> None:
-        """Put programs and tables into memory, before the first start and after each reset.
-
-        Raises `BimetalError` for files that cannot be used."""
-
-    def device_tree(self) -> bytes:
-        """The device tree as `load` makes it, as a flattened blob, without what is random in it.
-
-        Raises `BimetalError` for files that cannot be used, and if the board has none."""
-
-    def enter(self, cpu: Cpu) -> bool:
-        """Set the registers of ``cpu``, which was just reset; False if it waits to be started."""
-
-    def call(self, cpu: int, args: tuple[int, ...]) -> tuple[int, ...]:
-        """Answer a firmware call of the CPU of that number, with the machine's lock held."""
+__all__ = ["Chassis", "CpuLine"]
 
 
 class CpuLine:
     """Interrupt line ``line`` of CPU ``cpu``: call it with a level."""
 
-    __slots__ = ("_chassis", "cpu", "line")
+    __slots__ = ("_outlet", "cpu", "line")
 
-    def __init__(self, chassis: Chassis, cpu: int, line: int):
-        self._chassis, self.cpu, self.line = chassis, cpu, line
+    def __init__(self, outlet: Output[CpuSignal], cpu: int, line: int):
+        self._outlet, self.cpu, self.line = outlet, cpu, line
 
     def __call__(self, level: bool) -> None:
-        self._chassis.drive(self.cpu, self.line, level)
+        self._outlet(CpuSignal(self.cpu, self.line, level))
 
     def __repr__(self) -> str:
         return f"cpu{self.cpu} line {self.line}"
@@ -75,24 +43,9 @@ class CpuLine:
 AnyDevice = TypeVar("AnyDevice", bound=Device)
 Part = TypeVar("Part")
 
-Wire = Callable[..., object] | Sequence[Line]
-"""Where an output goes: one input for an output, as many as it has for a row."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A device on the board: its name, its first address, and the wires of its outputs. Its address
-    may be a ``port``, or it has ``registers`` of the CPU whose number stands for the address."""
-
-    device: Device
-    at: int
-    wires: Mapping[str, Wire]
-    port: bool = False
-    registers: bool = False
-
 
 class Chassis:
-    """A board under construction, and then what it became.
+    """A board under construction, which `finish` makes `Hardware`.
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
     that of a virtio console if there is to be one. ``defer`` has a function called soon, by
@@ -112,23 +65,16 @@ class Chassis:
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
         """Who makes the access that is under way, for devices that are another to each CPU."""
-        self.unused = (0, 0)
-        """Where a stretch of RAM begins and ends that nothing was loaded into, if that is known."""
-        self.placements: list[Placement] = []
+        self.placements = Placements()
         self.registers: dict[int, Device] = {}
         """The devices that have registers of CPUs, by the number of the CPU."""
-        self.memories: list[Ram] = []
-        self._outputs: dict[tuple[int, int], Line] = {}
-        self.boot: Boot | None = None
-        self.cpus: CpuControl | None = None
-        """The CPUs, once there are some."""
-        self.driver: Callable[[int, int, bool], None] | None = None
-        """Drives a CPU's line, once there are CPUs: (cpu, line, level)."""
-        self.powered: Callable[[Shutdown], None] | None = None
-        """Hears how the guest ends its run."""
-        self.controller: InterruptController | None = None
-        """The accelerator, once there is one, if it models the interrupt controller."""
-        self.needs_controller = False
+        self.outlets = Outlets()
+        self.power = self.outlets.power
+        """The input for outputs that end the run or reset the machine."""
+        self._memories: list[Ram] = []
+        self._timers: dict[tuple[int, int], Line] = {}
+        self._boot: Boot | None = None
+        self._needs_controller = False
         self.power_button: Callable[[], None] | None = None
         """Presses the button that asks a system to switch off, if the board has one."""
 
@@ -149,7 +95,7 @@ class Chassis:
         """
         device.rename(f"{device.kind}@{at:x}")
         _connect(device, wires)
-        self.placements.append(Placement(device, at, wires))
+        self.placements.add(Placement(device, at, wires))
         region = Region(at, device.mmio_size, device.name, device=device, access=device.access)
         if isinstance(device, PFlash):
             region.memory, region.direct = device.direct_memory, device.direct.high
@@ -166,7 +112,7 @@ class Chassis:
         that is wider than the device is cut into accesses to the ports that follow, as on ISA."""
         device.rename(f"{device.kind}@{port:x}")
         _connect(device, wires)
-        self.placements.append(Placement(device, port, wires, port=True))
+        self.placements.add(Placement(device, port, wires, port=True))
         access = Access(width=device.access.width)
         self.ports.add(
             Region(port, size or device.mmio_size, device.name, device=device, access=access)
@@ -180,94 +126,63 @@ class Chassis:
         if cpu in self.registers:
             raise ValueError(f"{device.name}: {self.registers[cpu].name} has registers of that CPU")
         _connect(device, wires)
-        self.placements.append(Placement(device, cpu, wires, registers=True))
+        self.placements.add(Placement(device, cpu, wires, registers=True))
         self.registers[cpu] = device
         return device
 
     def line(self, cpu: int, line: int) -> CpuLine:
         """Interrupt input ``line`` of CPU ``cpu``, to wire an output to."""
-        return CpuLine(self, cpu, line)
+        return CpuLine(self.outlets.cpus, cpu, line)
 
     def wire_output(self, cpu: int, output: int, line: Line) -> None:
         """Lead the output ``output`` of CPU ``cpu`` to ``line``: one of its timers, for example."""
-        self._outputs[cpu, output] = line
+        self._timers[cpu, output] = line
 
     def irq(self, number: int) -> Line:
         """Input ``number`` of the interrupt controller that the accelerator models."""
-        self.needs_controller = True
-        return partial(self._interrupt, number)
+        self._needs_controller = True
+        return lambda level: self.outlets.irqs(IrqSignal(number, level))
 
-    def power(self, shutdown: Shutdown) -> None:
-        """The input for outputs that end the run or reset the machine."""
-        if self.powered is not None:
-            self.powered(shutdown)
+    def only(self, kind: type[Part], name: str = "") -> Part:
+        """The one device of the class ``kind``, or called ``name`` too, that is there already: for
+        a board that goes on with another one. KeyError if there is not exactly one."""
+        return self.placements.only(kind, name)
 
     def start_with(self, boot: Boot) -> None:
         """Say how the CPUs start."""
-        self.boot = boot
+        self._boot = boot
 
-    # What the machine does with it
+    # What becomes of it
 
-    def drive(self, cpu: int, line: int, level: bool) -> None:
-        """Drive a CPU's interrupt line; before there are CPUs, all lines are low."""
-        if self.driver is not None:
-            self.driver(cpu, line, level)
+    def finish(self) -> Hardware:
+        """The finished board. ValueError if it was not said how its CPUs start."""
+        if self._boot is None:
+            raise ValueError("the board does not say how its CPUs start")
+        return Hardware(
+            config=self.config,
+            clock=self.clock,
+            console=self.console,
+            initiator=self.initiator,
+            space=self.space,
+            ports=self.ports,
+            placements=self.placements,
+            registers=dict(self.registers),
+            memories=tuple(self._memories),
+            outlets=self.outlets,
+            timers=dict(self._timers),
+            boot=self._boot,
+            needs_controller=self._needs_controller,
+            power_button=self.power_button,
+        )
 
-    def drive_outputs(self, cpu: int, levels: int) -> None:
-        """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""
-        for (owner, output), line in self._outputs.items():
-            if owner == cpu:
-                line(bool(levels >> output & 1))
-
-    @property
-    def device_names(self) -> list[str]:
-        """The names of all devices, in the order in which they were added."""
-        return [placement.device.name for placement in self.placements]
-
-    def device(self, name: str) -> Device:
-        """The device of that name, as in ``uart@10000000``. KeyError with the names."""
-        for placement in self.placements:
-            if placement.device.name == name:
-                return placement.device
-        names = self.device_names
-        hint = did_you_mean(name, names)
-        known = f"only {', '.join(names)}" + f"; {hint}" * bool(hint)
-        raise KeyError(f"the machine has no device {name!r}, {known}")
-
-    def only(self, kind: type[Part], name: str = "") -> Part:
-        """The device of the class ``kind``; of several, that called ``name``. What virtio slots
-        carry is found too. KeyError if there is not exactly one."""
-        found = {
-            placement.device.name: part
-            for placement in self.placements
-            for part in (placement.device, *placement.device.parts())
-            if isinstance(part, kind) and name in ("", placement.device.name)
-        }
-        if len(found) == 1:
-            return next(iter(found.values()))
-        what = kind.__name__ + f" called {name}" * bool(name)
-        if found:
-            raise KeyError(f"several devices are a {what}: name one of {', '.join(found)}")
-        raise KeyError(f"no device is a {what}, of {', '.join(self.device_names)}")
-
-    def reset(self) -> None:
-        """Reset every device."""
-        for placement in self.placements:
-            placement.device.reset()
-
-    def close(self) -> None:
-        """Close every device and give the memory back. Idempotent."""
-        for placement in self.placements:
-            placement.device.close()
-        for ram in self.memories:
+    def abandon(self) -> None:
+        """Close every device and give the memory back: the board cannot be finished."""
+        self.placements.close()
+        for ram in self._memories:
             ram.close()
 
-    def _interrupt(self, number: int, level: bool) -> None:
-        if self.controller is not None:
-            self.controller.set_irq(number, level)
-
     def _memory(self, ram: Ram, at: int) -> Ram:
-        self.memories.append(ram)
+        self._memories.append(ram)
         self.space.add_memory(ram, at)
         return ram
 

@@ -40,7 +40,7 @@ def stats_of(runner: Runner) -> Stats:
     """See `Machine.stats`."""
     sources = [runner.bus.events, runner.ports.events]
     sources += [*(vcpu.events for vcpu in runner.vcpus), runner.hosting.events]
-    sources += [placement.device.events for placement in runner.chassis.placements]
+    sources += [placement.device.events for placement in runner.hardware.placements]
     with runner.locked():
         events = {each.source: dict(each.counts) for each in sources if each.counts}
     return Stats(runner.clock.now_ns() / 1e9, counters_of(runner), events)

@@ -95,17 +95,17 @@ class Devices(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if not isinstance(name, str):
             raise KeyError(f"devices have names, and no {name!r}")
-        return DeviceView(self._runner, self._runner.chassis.device(name))
+        return DeviceView(self._runner, self._runner.hardware.placements.named(name))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._runner.chassis.device_names)
+        return iter(self._runner.hardware.placements.names)
 
     def __len__(self) -> int:
-        return len(self._runner.chassis.placements)
+        return len(self._runner.hardware.placements)
 
     def one(self, kind: type, name: str = "") -> Any:
         """See `Machine.device`."""
-        return DeviceView(self._runner, self._runner.chassis.only(kind, name))
+        return DeviceView(self._runner, self._runner.hardware.placements.only(kind, name))
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

@@ -13,21 +13,21 @@ from functools import partial
 
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.devices.device import Device
-from bimetal.machine.chassis import Chassis
+from bimetal.machine.hardware import Hardware
 from bimetal.seam import Accelerator, Doorbell, Doorbells
 
 __all__ = ["BoardDoorbells"]
 
 
 class BoardDoorbells:
-    """The doorbells of all devices of a chassis; none if the accelerator cannot have them."""
+    """The doorbells of all devices of a board; none if the accelerator cannot have them."""
 
-    def __init__(self, chassis: Chassis, accelerator: Accelerator, reactor: Reactor):
+    def __init__(self, hardware: Hardware, accelerator: Accelerator, reactor: Reactor):
         self._accelerator = accelerator
         self._hung: list[tuple[Doorbell, int, Watch]] = []
         if not isinstance(accelerator, Doorbells):
             return
-        for placement in chassis.placements:
+        for placement in hardware.placements:
             for offset, size, value in placement.device.doorbells():
                 doorbell = Doorbell(placement.at + offset, size, value, placement.port)
                 fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

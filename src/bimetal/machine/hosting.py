@@ -9,7 +9,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import EventLog
 from bimetal.firmware.semihosting import Host, NotYet
 from bimetal.firmware.semihosting import Semihosting as Answers
-from bimetal.machine.chassis import Chassis
+from bimetal.machine.hardware import Hardware
 from bimetal.machine.program_memory import ProgramMemory
 from bimetal.machine.vcpu import Vcpu
 from bimetal.seam import Semihosting, Shutdown, ShutdownKind, Translating
@@ -26,27 +26,27 @@ class Hosting:
     """
 
     def __init__(
-        self, chassis: Chassis, vcpus: Sequence[Vcpu], ask: Callable[[Shutdown], None], accel: str
+        self, hardware: Hardware, vcpus: Sequence[Vcpu], ask: Callable[[Shutdown], None], accel: str
     ):
-        config = chassis.config
+        config = hardware.config
         if config.semihosting and not all(isinstance(each.cpu, Translating) for each in vcpus):
             raise BimetalError(
                 f"the accelerator {accel} knows no semihosting",
                 "choose 'jit' or 'interp', on a board that these run",
                 ExitCode.UNAVAILABLE,
             )
-        self._chassis, self._vcpus, self._ask = chassis, vcpus, ask
+        self._hardware, self._vcpus, self._ask = hardware, vcpus, ask
         name = PurePath(config.kernel or config.bios or "").name
         host = Host(
-            console=chassis.console,
-            clock=chassis.clock,
+            console=hardware.console,
+            clock=hardware.clock,
             power_off=lambda code: ask(Shutdown(ShutdownKind.POWER_OFF, code)),
             command_line=f"{name} {config.append}".strip(),
-            heap=lambda: chassis.unused,
+            heap=lambda: hardware.boot.unused,
         )
         self._answers = Answers(host) if config.semihosting else None
         self.events = self._answers.events if self._answers else EventLog("semihosting")
-        chassis.console.on_input = self._wake
+        hardware.console.on_input = self._wake
 
     def serve(self, vcpu: Vcpu, asked: Semihosting) -> None:
         """Answer a call of the program on ``vcpu``. Call with the machine's lock held."""
@@ -55,7 +55,7 @@ class Hosting:
             if not self.events.counts:
                 self.events.hint(HINT)
             return
-        memory = ProgramMemory(self._chassis.space, vcpu.cpu)
+        memory = ProgramMemory(self._hardware.space, vcpu.cpu)
         try:
             asked.result = self._answers.call(memory, asked.operation, asked.parameter)
         except NotYet:

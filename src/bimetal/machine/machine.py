@@ -147,7 +147,7 @@ class Machine:
         ``snapshot`` the guest's writes are forgotten at the end. ``serial`` is a number of at most
         20 characters that the guest may know the disk by. Before `start`; an image that is not
         usable is an error of `start`."""
-        if self._parts.chassis is not None:
+        if self._parts.hardware is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
             )
@@ -216,7 +216,7 @@ class Machine:
         """Press the button that asks the guest to switch itself off in good order; what becomes of
         that is the guest's matter. Raises `BimetalError` if the board has no such button."""
         runner = self._built()
-        press = runner.chassis.power_button
+        press = runner.hardware.power_button
         if press is None:
             raise BimetalError(
                 f"the board {self.board} has no power button",
@@ -254,8 +254,8 @@ class Machine:
         with ExitStack() as last_first:
             if ended:
                 last_first.callback(self._service.close)
-                if self._parts.chassis is not None:
-                    last_first.callback(self._parts.chassis.close)
+                if self._parts.hardware is not None:
+                    last_first.callback(self._parts.hardware.close)
                 if self._parts.runner is not None:
                     last_first.callback(self._parts.runner.close)
             else:
@@ -340,7 +340,7 @@ class Machine:
 
     def info_mtree(self) -> str:
         """The memory map as text."""
-        return self._built().chassis.space.mtree()
+        return self._built().hardware.space.mtree()
 
     def device_tree(self) -> bytes:
         """The device tree that the guest gets, as a flattened blob (DTB), but for the random seed
@@ -348,7 +348,7 @@ class Machine:
 
         Raises `BimetalError` for files that cannot be used, and on boards without a device tree.
         """
-        return self._parts.boot().device_tree()
+        return self._parts.furnished().boot.device_tree()
 
     def counters(self) -> dict[str, dict[str, int]]:
         """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as

@@ -75,11 +75,11 @@ class MemoryView:
     def __repr__(self) -> str:
         if self._runner.closed:
             return "<memory of a closed machine>"
-        return f"<memory: {_map(self._runner.chassis.space)}>"
+        return f"<memory: {_map(self._runner.hardware.space)}>"
 
     def _pieces(self, address: int, length: int) -> Iterator[memoryview]:
         """The bytes themselves, by region: memory may be made of several side by side."""
-        space, done = self._runner.chassis.space, 0
+        space, done = self._runner.hardware.space, 0
         while done < length:
             region = space.find(address + done)
             here = region.last + 1 - address - done if region else length

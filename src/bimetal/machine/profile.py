@@ -86,7 +86,7 @@ class Profiler:
 
     def profile(self) -> GuestProfile:
         """See `Machine.profile`."""
-        samples, moved = self._sampled().samples(), self._parts.boot().moved
+        samples, moved = self._sampled().samples(), self._parts.furnished().boot.moved
         own = [table.moved(moved.get(path, 0)) for path, table in self._own.items()]
         return profile_of(samples, [*self._given, *own])
 

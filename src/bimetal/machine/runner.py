@@ -1,4 +1,4 @@
-"""What makes a chassis run: CPUs of an accelerator, their threads, and the service thread."""
+"""What makes hardware run: CPUs of an accelerator, their threads, and the service thread."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bimetal.base import trace
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.machine.bus import Bus
-from bimetal.machine.chassis import Boot, Chassis
 from bimetal.machine.cpus import CpuControl
 from bimetal.machine.doorbells import BoardDoorbells
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.hardware import CpuSignal, Hardware
 from bimetal.machine.hosting import Hosting
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.service import Service
@@ -40,33 +40,32 @@ class Runner:
 
     def __init__(
         self,
-        chassis: Chassis,
-        boot: Boot,
+        hardware: Hardware,
         accelerator: Accelerator,
         gate: VcpuGate,
         service: Service,
     ):
-        self.chassis, self.accelerator, self.gate = chassis, accelerator, gate
-        self.clock, self.initiator = chassis.clock, chassis.initiator
-        self.registers: Mapping[int, MmioTarget] = chassis.registers
-        self.bus = Bus(chassis.space, "bus")
-        self.ports = Bus(chassis.ports, "ports", floating=0xFF)
+        self.hardware, self.accelerator, self.gate = hardware, accelerator, gate
+        self.clock, self.initiator = hardware.clock, hardware.initiator
+        self.registers: Mapping[int, MmioTarget] = hardware.registers
+        self.bus = Bus(hardware.space, "bus")
+        self.ports = Bus(hardware.ports, "ports", floating=0xFF)
         self.closed = False
-        self._boot, self._service = boot, service
+        self._boot, self._service = hardware.boot, service
         self._asked: Shutdown | None = None
         self._generation = -1
         self._tracing = trace.enabled("irq")
-        self._controller(accelerator)
-        cpus = [accelerator.add_cpu(index) for index in range(chassis.config.cpus)]
+        self._connect_controller(accelerator)
+        cpus = [accelerator.add_cpu(index) for index in range(hardware.config.cpus)]
         self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
         gate.members.extend(self.vcpus)
-        chassis.cpus = CpuControl(gate, self.vcpus)
-        chassis.driver = self._drive
-        chassis.powered = self.ask
+        self._firmware = self._boot.firmware(CpuControl(gate, self.vcpus))
+        hardware.outlets.cpus.connect(self._drive)
+        hardware.outlets.power.connect(self.ask)
         self._platform = accelerator if isinstance(accelerator, PlatformState) else None
         self._fresh = self._platform.save() if self._platform else {}
-        self._doorbells = BoardDoorbells(chassis, accelerator, service.reactor)
-        self.hosting = Hosting(chassis, self.vcpus, self.ask, accelerator.name)
+        self._doorbells = BoardDoorbells(hardware, accelerator, service.reactor)
+        self.hosting = Hosting(hardware, self.vcpus, self.ask, accelerator.name)
         self._renew_memory()
 
     def power_on(self) -> None:
@@ -117,16 +116,16 @@ class Runner:
     # For vCPUs, see Surroundings
 
     def firmware_call(self, vcpu: Vcpu, args: tuple[int, ...]) -> tuple[int, ...]:
-        return self._boot.call(vcpu.index, args)
+        return self._firmware(vcpu.index, args)
 
     def outputs(self, vcpu: Vcpu, levels: int) -> None:
-        self.chassis.drive_outputs(vcpu.index, levels)
+        self.hardware.drive_outputs(vcpu.index, levels)
 
     def semihosting(self, vcpu: Vcpu, asked: Semihosting) -> None:
         self.hosting.serve(vcpu, asked)
 
     def memory_changed(self) -> bool:
-        return self.chassis.space.generation != self._generation
+        return self.hardware.space.generation != self._generation
 
     def settle(self, vcpu: Vcpu) -> None:
         if self.memory_changed():
@@ -136,7 +135,7 @@ class Runner:
             asked, self._asked = self._asked, None
         if asked is None:
             return
-        if asked.kind is ShutdownKind.RESET and self.chassis.config.reboot:
+        if asked.kind is ShutdownKind.RESET and self.hardware.config.reboot:
             logger("machine").info("reset")
             with self.gate.hold(vcpu):
                 self._reset()
@@ -144,11 +143,11 @@ class Runner:
             with self.gate.lock:
                 self.gate.end(Result.of_shutdown(asked))
 
-    def _controller(self, accelerator: Accelerator) -> None:
+    def _connect_controller(self, accelerator: Accelerator) -> None:
         """Wire the board's interrupts to ``accelerator``. Raises `BimetalError` if it has none."""
         if isinstance(accelerator, InterruptController):
-            self.chassis.controller = accelerator
-        elif self.chassis.needs_controller:
+            self.hardware.outlets.irqs.connect(lambda irq: accelerator.set_irq(*irq))
+        elif self.hardware.needs_controller:
             raise BimetalError(
                 f"the accelerator {accelerator.name} has no interrupt controller for this board",
                 "choose 'kvm'",
@@ -158,7 +157,7 @@ class Runner:
     def _reset(self) -> None:
         self._doorbells.forget()
         self.hosting.reset()
-        self.chassis.reset()
+        self.hardware.reset()
         for vcpu in self.vcpus:
             vcpu.errands.clear()
             vcpu.starting = False
@@ -172,10 +171,11 @@ class Runner:
             self.gate.end(Result(Ending.STOPPED, error.exit_code, f"after a reset, {error}"))
 
     def _renew_memory(self) -> None:
-        self._generation = self.chassis.space.generation
-        self.accelerator.set_memory(self.chassis.space.slots())
+        self._generation = self.hardware.space.generation
+        self.accelerator.set_memory(self.hardware.space.slots())
 
-    def _drive(self, cpu: int, line: int, level: bool) -> None:
+    def _drive(self, signal: CpuSignal) -> None:
+        cpu, line, level = signal
         if self._tracing:
             trace.emit("irq", f"cpu{cpu} line {line} {'high' if level else 'low'}")
         self.vcpus[cpu].set_line(line, level)
