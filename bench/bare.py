@@ -10,49 +10,79 @@ from collections.abc import Iterator, Sequence
 
 from bench.caches import private_caches
 from bench.laps import Timing, compare
-from bench.linux import BIMETAL, QEMU
 from bench.measure import Run, run
-from bench.programs import build
-from bench.report import Pair, mean_row, row
+from bench.programs import build, kind
+from bench.report import Pair, mean_rows, row
+from bench.targets import NATIVE, Target
 from bimetal.catalogue import cache_folder
 
-__all__ = ["report"]
+__all__ = ["beside_native", "report"]
+
+
+def commands(name: str, target: Target, options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our command for a program, and QEMU's."""
+    program = str(build(name, target.compiler, cache_folder() / "bench"))
+    ours = [*target.ours, *options, "--bios", "none", "--kernel", program]
+    return ours, [*target.theirs, "-bios", "none", "-kernel", program]
 
 
 def report(
-    names: Sequence[str], rounds: int, options: Sequence[str], translated: bool = True
+    target: Target,
+    names: Sequence[str],
+    rounds: int,
+    options: Sequence[str],
+    translated: bool = True,
 ) -> Iterator[str]:
     """Time each program and yield the lines of the report."""
     kinds = {"": "warm", ", cold": "cold"} if translated else {"": "warm"}
-    steady = []
+    steady: dict[str, list[Pair]] = {}
     for name in names:
-        program = str(build(name, cache_folder() / "bench"))
-        ours = [*BIMETAL, *options, "--bios", "none", "--kernel", program]
-        theirs = [*QEMU, "-bios", "none", "-kernel", program]
-        done = runs(ours, theirs, rounds, tuple(kinds.values()))
-        for title, kind in kinds.items():
-            pairs = [(each[kind], each["qemu"]) for each in done]
+        done = runs(target, *commands(name, target, options), rounds, tuple(kinds.values()))
+        for title, cache in kinds.items():
+            pairs = [(each[cache], each["peer"]) for each in done]
             timing = compare(pairs)[name]
             if not title:
-                steady.append(timing.steady)
+                steady[name] = timing.steady
                 yield row(name, timing.steady)
             yield from beginning(title, pairs, timing)
-    yield mean_row(steady)
+    yield from mean_rows(steady, kind)
+
+
+def beside_native(
+    target: Target, names: Sequence[str], rounds: int, options: Sequence[str]
+) -> Iterator[str]:
+    """Time each program here and compiled for the host itself, and yield the lines of the report.
+
+    The lines are as those of `report`, with the host in the place of QEMU: 0.5 is half its speed.
+    """
+    steady: dict[str, list[Pair]] = {}
+    for name in names:
+        ours, _ = commands(name, target, options)
+        theirs = [str(build(name, NATIVE, cache_folder() / "bench"))]
+        done = runs(target, ours, theirs, rounds, ("warm",))
+        timing = compare([(each["warm"], each["peer"]) for each in done])[name]
+        steady[name] = timing.steady
+        yield row(f"{name}, native", timing.steady)
+    yield from mean_rows(steady, kind)
 
 
 def runs(
-    ours: Sequence[str], theirs: Sequence[str], rounds: int, kinds: Sequence[str]
+    target: Target,
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    rounds: int,
+    kinds: Sequence[str],
 ) -> list[dict[str, Run]]:
-    """Rounds of runs of each kind and one of QEMU, after a round that is not counted."""
+    """Rounds of runs of each kind and one of the peer's, after a round that is not counted."""
     done = []
-    with private_caches(*kinds) as caches:
+    with private_caches(target, *kinds) as caches:
         for _ in range(rounds + 1):
             ran = {}
             for kind, cache in zip(kinds, caches, strict=True):
                 if kind == "cold":
                     cache.reset()
                 ran[kind] = run(ours, cache=cache.path)
-            done.append({**ran, "qemu": run(theirs)})
+            done.append({**ran, "peer": run(theirs)})
     return done[1:]
 
 

@@ -18,6 +18,7 @@ from bench.caches import private_caches
 from bench.linux import linux
 from bench.measure import Run, run
 from bench.report import Pair, row
+from bench.targets import Target
 
 __all__ = ["Regions", "regions", "report"]
 
@@ -57,11 +58,11 @@ def seconds(result: Run) -> float:
     return result.marker
 
 
-def boots(rounds: int, options: Sequence[str]) -> Iterator[dict[str, Run]]:
+def boots(target: Target, rounds: int, options: Sequence[str]) -> Iterator[dict[str, Run]]:
     """Rounds of one boot of each kind, and one of QEMU."""
-    guest = linux("true")
+    guest = linux(target, "true")
     ours, theirs = guest.ours([*options, "--stats"]), guest.theirs()
-    with private_caches("cold", "warm") as (cold, warm):
+    with private_caches(target, "cold", "warm") as (cold, warm):
         for _ in range(EARLIER):
             run(ours, SHELL, to_end=True, cache=warm.path)
         run(theirs, SHELL, to_end=True)
@@ -76,9 +77,9 @@ def boots(rounds: int, options: Sequence[str]) -> Iterator[dict[str, Run]]:
             yield {**runs, "qemu": run(theirs, SHELL, to_end=True)}
 
 
-def report(rounds: int, options: Sequence[str]) -> Iterator[str]:
+def report(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
     """Time boots and yield the lines of the report."""
-    done = list(boots(rounds, options))
+    done = list(boots(target, rounds, options))
     for kind in KINDS:
         pairs = [Pair(seconds(each[kind]), seconds(each["qemu"])) for each in done]
         yield row(f"Linux to a shell, {kind}", pairs)

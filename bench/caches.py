@@ -13,8 +13,9 @@ from pathlib import Path
 
 import click
 
-from bench.linux import linux
 from bench.measure import run, store_of
+from bench.programs import build
+from bench.targets import Target
 from bimetal.catalogue import cache_folder
 from bimetal.catalogue.folder import scratch_folder
 
@@ -35,9 +36,9 @@ class Cache:
 
 
 @contextmanager
-def private_caches(*names: str) -> Iterator[list[Cache]]:
+def private_caches(target: Target, *names: str) -> Iterator[list[Cache]]:
     """Caches as after installation, one for each name; they are gone at the end."""
-    source = installed_cache()
+    source = installed_cache(target)
     with scratch_folder(source.parent) as scratch:
         # A copy, as another version of the sources may take the place of the folder meanwhile.
         installed = scratch / "installed"
@@ -45,21 +46,23 @@ def private_caches(*names: str) -> Iterator[list[Cache]]:
         yield [Cache(installed, scratch / name) for name in names]
 
 
-def installed_cache() -> Path:
+def installed_cache(target: Target) -> Path:
     """The folder that caches begin as. A run also finds out whether the interpreter is current."""
-    path = cache_folder() / "bench" / "installed"
-    interpret(path)
+    path = cache_folder() / "bench" / "installed" / target.name
+    interpret(target, path)
     store = store_of(path)
     objects = store.usage().objects
     store.close()
     if objects > 1:  # of other versions too
         shutil.rmtree(path)
-        interpret(path)
+        interpret(target, path)
     return path
 
 
-def interpret(cache: Path) -> None:
+def interpret(target: Target, cache: Path) -> None:
     """Have the interpreter compiled into a cache if it is not there."""
-    result = run(linux("true").ours(["--accel", "interp"]), cache=cache)
+    program = str(build("stream", target.compiler, cache_folder() / "bench"))
+    options = ["--accel", "interp", "--bios", "none", "--kernel", program]
+    result = run([*target.ours, *options], cache=cache)
     if result.code != 0:
         raise click.ClickException(f"the interpreter does not run:\n{result.output[-2000:]}")

@@ -23,6 +23,7 @@ from bench.linux import MEMORY, linux
 from bench.measure import Running
 from bench.programs import SOURCES
 from bench.resident import Resident, resident
+from bench.targets import RISCV64, Target
 
 __all__ = ["Sample", "beside", "growth", "loop"]
 
@@ -65,11 +66,11 @@ def idle(command: Sequence[str], cache: Path | None = None) -> Resident:
         return resident(running.process.pid, MEMORY)
 
 
-def beside(options: Sequence[str]) -> Iterator[str]:
+def beside(target: Target, options: Sequence[str]) -> Iterator[str]:
     """Both emulators with the same guest at the same point: the lines of the report."""
-    guest = linux(f"echo {IDLE}; sleep 100000")
+    guest = linux(target, f"echo {IDLE}; sleep 100000")
     yield HEADER
-    with private_caches("memory") as (cache,):
+    with private_caches(target, "memory") as (cache,):
         yield row("bimetal", idle(guest.ours(options), cache.path))
     yield row("qemu", idle(guest.theirs()))
 
@@ -124,12 +125,12 @@ def main(minutes: float, every: float, accel: str) -> None:
     """Show resident memory: of idle guests, or in a loop of processes."""
     options = ["--accel", accel]
     if not minutes:
-        for line in beside(options):
+        for line in beside(RISCV64, options):
             click.echo(line)
         return
     click.echo(HEADER)
-    guest = linux("sh /bench/processes.sh", SOURCES / "processes.sh")
-    with private_caches("memory") as (cache,):
+    guest = linux(RISCV64, "sh /bench/processes.sh", SOURCES / "processes.sh")
+    with private_caches(RISCV64, "memory") as (cache,):
         click.echo(verdict(loop(guest.ours(options), minutes * 60, every, cache.path)))
 
 

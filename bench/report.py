@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["HEADER", "Pair", "geometric_mean", "mean_row", "row"]
+__all__ = ["HEADER", "Pair", "geometric_mean", "mean_row", "mean_rows", "row"]
 
 TITLE = 28
 HEADER = f"{'seconds (median)':{TITLE}} {'bimetal':>8} {'qemu':>8} {'ratio':>8}   spread"
@@ -43,6 +43,15 @@ def geometric_mean(results: Sequence[Sequence[Pair]]) -> float:
     )
 
 
-def mean_row(results: Sequence[Sequence[Pair]]) -> str:
+def mean_row(results: Sequence[Sequence[Pair]], title: str = "geometric mean") -> str:
     """The line under several guests."""
-    return f"{'geometric mean':{TITLE}} {'':17} {geometric_mean(results):8.2f}"
+    return f"{title:{TITLE}} {'':17} {geometric_mean(results):8.2f}"
+
+
+def mean_rows(results: Mapping[str, Sequence[Pair]], kind: Callable[[str], str]) -> Iterator[str]:
+    """The lines under guests of several kinds, by name."""
+    groups: dict[str, list[Sequence[Pair]]] = {}
+    for name, pairs in results.items():
+        groups.setdefault(kind(name), []).append(pairs)
+    for title, members in groups.items():
+        yield mean_row(members, f"geometric mean, {title}")

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from bench import bare, boot, memory, report, scripts
-from bench.programs import names
+from bench.programs import common_names, names
+from bench.targets import TARGETS, Target
 
-PARTS: dict[str, Callable[[int, Sequence[str]], Iterator[str]]] = {
+PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
     "boot": boot.report,
     "shell": scripts.shell,
     "debian": scripts.debian,
@@ -22,16 +23,29 @@ PARTS: dict[str, Callable[[int, Sequence[str]], Iterator[str]]] = {
 }
 """What is timed in Linux guests."""
 
+KNOWN = ("programs", *PARTS, "memory", "native")
+
+
+def own_names(target: Target) -> list[str]:
+    """The programs of one instruction set alone."""
+    return [name for name in names(target.compiler) if name not in common_names()]
+
+
 EPILOG = (
     "\b\nPARTS are\n"
     "  programs  every C program without an operating system, or name some of them:\n"
-    f"            {', '.join(names()[:6])},\n"
-    f"            {', '.join(names()[6:])}\n"
-    "  boot      Linux to a shell: cold, for the second time, and warm\n"
+    f"            {', '.join(common_names()[:6])},\n"
+    f"            {', '.join(common_names()[6:])}\n"
+    + "".join(
+        f"            {', '.join(own_names(target))} ({target.name})\n"
+        for target in TARGETS.values()
+    )
+    + "  boot      Linux to a shell: cold, for the second time, and warm\n"
     "  shell     a script in the guest: forks, pipes, files\n"
     "  debian    gzip, sha256sum, openssl and python3 in a Debian on a disk\n"
-    "  harts     threads that share work on four harts\n"
-    "  memory    what is resident while Linux waits; see also python -m bench.memory"
+    "  harts     threads that share work on four CPUs\n"
+    "  memory    what is resident while Linux waits; see also python -m bench.memory\n"
+    "  native    the common programs beside the same, compiled for the host"
 )
 
 
@@ -39,23 +53,34 @@ EPILOG = (
 @click.argument("parts", nargs=-1)
 @click.option("--rounds", "-n", default=5, show_default=True, help="Counted runs of each.")
 @click.option("--accel", default="auto", show_default=True, help="Our accelerator.")
-def main(parts: tuple[str, ...], rounds: int, accel: str) -> None:
+@click.option("--isa", "targets", type=click.Choice([*TARGETS]), multiple=True, help="[all]")
+def main(parts: tuple[str, ...], rounds: int, accel: str, targets: tuple[str, ...]) -> None:
     """Compare Bimetal with QEMU in PARTS (all of them)."""
-    known = ["programs", *PARTS, "memory"]
-    if unknown := sorted(set(parts) - {*known, *names()}):
-        raise click.UsageError(f"no part {unknown[0]!r}; there are {', '.join(known + names())}")
-    wanted = parts or known
+    wanted = parts or KNOWN
+    chosen = [TARGETS[name] for name in targets or TARGETS]
+    known = {*KNOWN, *(name for target in chosen for name in names(target.compiler))}
+    if unknown := sorted({*parts} - known):
+        listed = ", ".join([*KNOWN, *sorted(known - {*KNOWN})])
+        raise click.UsageError(f"no part {unknown[0]!r}; there are {listed}")
+    for target in chosen:
+        click.echo(f"{target.name}\n{report.HEADER}")
+        compare(target, wanted, rounds, accel)
+
+
+def compare(target: Target, wanted: Sequence[str], rounds: int, accel: str) -> None:
+    """Show the wanted parts of one instruction set."""
     options = ["--accel", accel]
-    programs = names() if "programs" in wanted else [part for part in wanted if part in names()]
-    timed = [part for part in PARTS if part in wanted]
-    if programs or timed:
-        click.echo(report.HEADER)
+    all_names = names(target.compiler)
+    programs = all_names if "programs" in wanted else [n for n in all_names if n in wanted]
     if programs:
-        show(bare.report(programs, rounds, options, translated=accel != "interp"))
-    for part in timed:
-        show(PARTS[part](rounds, options))
+        show(bare.report(target, programs, rounds, options, translated=accel != "interp"))
+    for part in PARTS:
+        if part in wanted:
+            show(PARTS[part](target, rounds, options))
+    if "native" in wanted:
+        show(bare.beside_native(target, common_names(), rounds, options))
     if "memory" in wanted:
-        show(memory.beside(options))
+        show(memory.beside(target, options))
 
 
 def show(lines: Iterator[str]) -> None:

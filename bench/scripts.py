@@ -12,6 +12,7 @@ from bench.linux import Linux, linux
 from bench.measure import alternate
 from bench.programs import SOURCES, build_for_linux
 from bench.report import mean_row, row
+from bench.targets import Target
 from bimetal.catalogue import cache_folder
 from tools.debian_root import make_root, missing_tools
 
@@ -26,26 +27,27 @@ CHROOT = (
 """Leads from busybox into Debian, whose own init would be longer about it than the bench."""
 
 
-def shell(rounds: int, options: Sequence[str]) -> Iterator[str]:
+def shell(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
     """Time a shell script that forks, pipes and uses files; yield the lines of the report."""
-    return report(linux("sh /bench/shell.sh", SOURCES / "shell.sh"), rounds, options)
+    return report(linux(target, "sh /bench/shell.sh", SOURCES / "shell.sh"), rounds, options)
 
 
-def debian(rounds: int, options: Sequence[str]) -> Iterator[str]:
+def debian(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
     """Time commands of a Debian on a disk; yield the lines of the report."""
-    image = cache_folder() / "roots" / "bench.img"
+    arch = target.name
+    image = cache_folder() / "roots" / f"bench-{arch}.img"
     if not image.exists():
-        if lacking := missing_tools() or ("root" if os.getuid() else ""):
+        if lacking := missing_tools(arch) or ("root" if os.getuid() else ""):
             yield f"debian is left out: to make its disk this host lacks {lacking}"
             return
-        make_root(image, packages=PACKAGES)
-    yield from report(linux(CHROOT, SOURCES / "debian.sh", image), rounds, options)
+        make_root(image, arch, packages=PACKAGES)
+    yield from report(linux(target, CHROOT, SOURCES / "debian.sh", image), rounds, options)
 
 
-def harts(rounds: int, options: Sequence[str]) -> Iterator[str]:
+def harts(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
     """Time threads that share work on four harts, and how the time falls with their number."""
-    program = build_for_linux("parallel", cache_folder() / "bench")
-    timings = timed(linux("/bench/parallel", program, cpus=4), rounds, options)
+    program = build_for_linux("parallel", target, cache_folder() / "bench")
+    timings = timed(linux(target, "/bench/parallel", program, cpus=4), rounds, options)
     yield from rows(timings)
     alone = timings["threads_1"].steady
     for name in ("threads_2", "threads_4"):
@@ -63,7 +65,7 @@ def report(guest: Linux, rounds: int, options: Sequence[str]) -> Iterator[str]:
 
 
 def timed(guest: Linux, rounds: int, options: Sequence[str]) -> dict[str, Timing]:
-    with private_caches("scripts") as (cache,):
+    with private_caches(guest.target, "scripts") as (cache,):
         return compare(alternate(guest.ours(options), guest.theirs(), rounds, cache.path))
 
 

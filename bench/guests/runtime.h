@@ -3,6 +3,7 @@
 #define RUNTIME_H
 
 typedef unsigned char u8;
+typedef signed char i8;
 typedef unsigned int u32;
 typedef unsigned long u64;
 typedef signed int i32;

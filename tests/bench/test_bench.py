@@ -11,27 +11,38 @@ from click.testing import CliRunner
 from bench.boot import Regions, regions
 from bench.laps import laps
 from bench.measure import Run
-from bench.programs import COMPILER, SOURCES, build, names
+from bench.programs import SOURCES, build, common_names, kind, names
 from bench.report import Pair, geometric_mean, row
-from bench.run import PARTS, main
+from bench.run import KNOWN, main
+from bench.targets import ARM64, NATIVE, RISCV64, TARGETS, Compiler
 from bimetal import Machine
-from tests.host import programs
+from tests.host import need, programs
 
-needs_compiler = programs(COMPILER)
+COMPILERS = [*(target.compiler for target in TARGETS.values()), NATIVE]
 
 
 def test_the_readme_describes_every_program_and_part() -> None:
     text = (SOURCES.parent / "README.md").read_text()
-    wanted = [*names(), "programs", *PARTS, "memory"]
-    assert [name for name in wanted if f"| `{name}` |" not in text] == []
+    wanted = {*KNOWN, *(name for compiler in COMPILERS for name in names(compiler))}
+    assert [name for name in sorted(wanted) if f"| `{name}` |" not in text] == []
 
 
-@needs_compiler
-@pytest.mark.parametrize("name", names())
-def test_every_program_compiles_without_a_warning(name: str, tmp_path: Path) -> None:
-    program = build(name, tmp_path)
-    assert program.read_bytes().startswith(b"\x7fELF")
-    assert build(name, tmp_path) == program  # not built again
+@pytest.mark.parametrize("compiler", COMPILERS, ids=lambda compiler: compiler.folder)
+def test_every_program_compiles_without_a_warning(compiler: Compiler, tmp_path: Path) -> None:
+    need(compiler.command)
+    for name in names(compiler):
+        program = build(name, compiler, tmp_path)
+        assert program.read_bytes().startswith(b"\x7fELF")
+        assert build(name, compiler, tmp_path) == program  # not built again
+
+
+def test_programs_of_one_instruction_set_are_not_common() -> None:
+    assert "aesctr" in names(ARM64.compiler)
+    assert "aesctr" not in names(RISCV64.compiler)
+    assert "traps" not in common_names()
+    assert [kind(name) for name in ("aesctr", "nbody", "sort")] == [
+        *("SIMD", "floating point", "integer")
+    ]
 
 
 @pytest.mark.parametrize("script", sorted(SOURCES.glob("*.sh")), ids=lambda path: path.name)
@@ -39,9 +50,11 @@ def test_every_script_is_a_shell_s(script: Path) -> None:
     subprocess.run(["sh", "-n", script], check=True)
 
 
-@needs_compiler
+@programs(RISCV64.compiler.command)
 def test_a_program_prints_each_lap_s_result_and_time(tmp_path: Path) -> None:
-    with Machine(bios="none", kernel=str(build("stream", tmp_path)), memory="64M") as vm:
+    with Machine(
+        bios="none", kernel=str(build("stream", RISCV64.compiler, tmp_path)), memory="64M"
+    ) as vm:
         vm.start()
         assert vm.wait(120).code == 0
         seen = laps(Run(None, 0, vm.console.read(), 0))["stream"]

@@ -11,10 +11,11 @@ from bench.laps import laps
 from bench.linux import Linux, linux
 from bench.measure import run
 from bench.programs import SOURCES
+from bench.targets import RISCV64
 
 
 def test_both_get_the_same_guest_and_a_disk_that_stays_as_it_is() -> None:
-    guest = Linux(Path("Image"), Path("initrd"), "console=ttyS0 quiet", Path("root.img"))
+    guest = Linux(RISCV64, Path("Image"), Path("initrd"), "console=ttyS0 quiet", Path("root.img"))
     ours, theirs = guest.ours(["--stats"]), guest.theirs()
     assert ours[-11:] == [
         *("--stats", "--cpus", "1", "--kernel", "Image", "--initrd", "initrd"),
@@ -39,7 +40,7 @@ def test_a_cache_forgets_what_runs_have_left(tmp_path: Path) -> None:
 
 @pytest.mark.boot
 def test_the_shell_script_does_the_same_in_each_lap() -> None:
-    done = run(linux("sh /bench/shell.sh", SOURCES / "shell.sh").ours())
+    done = run(linux(RISCV64, "sh /bench/shell.sh", SOURCES / "shell.sh").ours())
     first, last = laps(done)["shell"]
     assert first.result == last.result
     assert "not found" not in done.output

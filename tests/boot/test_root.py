@@ -15,25 +15,26 @@ from tools.debian_root import make_root, missing_tools
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
-def root_image() -> Path:
+def root_image(arch: str) -> Path:
     """The image, made once and kept in the cache: tests use it as a snapshot."""
-    image = cache_folder() / "roots" / "root.img"
+    image = cache_folder() / "roots" / f"{arch}.img"
     if not image.exists():
-        if lacking := missing_tools() or ("root" if os.getuid() else ""):
+        if lacking := missing_tools(arch) or ("root" if os.getuid() else ""):
             pytest.skip(f"to make a root file system this host lacks {lacking}")
-        make_root(image)
+        make_root(image, arch)
     return image
 
 
 @pytest.mark.parametrize("cpus", ["1", "4"])
+@pytest.mark.parametrize("arch", ["riscv64", "arm64"])
 def test_systemd_reaches_login_and_powers_off(
-    terminal: Callable[..., Terminal], fetched: Fetch, root_image: Path, cpus: str
+    terminal: Callable[..., Terminal], fetched: Fetch, arch: str, cpus: str
 ) -> None:
-    fetched("debian-riscv64")
-    disk = f"{root_image},snapshot"
+    guest = f"debian-{arch}"
+    fetched(guest)
+    disk = f"{root_image(arch)},snapshot"
     append = "bmroot=/dev/vda systemd.show_status=0"
-    vm = terminal("debian-riscv64", "--disk", disk, "--append", append, "-m", "1G", "--cpus", cpus)
+    vm = terminal(guest, "--disk", disk, "--append", append, "-m", "1G", "--cpus", cpus)
     vm.expect("login: ")
     vm.send("root\r")
     vm.expect("Password: ")

@@ -1,5 +1,5 @@
 /* Environment calls into a handler and back: the price of entering and leaving a kernel. */
-#include "runtime.h"
+#include "../runtime.h"
 
 const char name[] = "traps";
 
