@@ -51,9 +51,9 @@ def installed_cache(target: Target) -> Path:
     path = cache_folder() / "bench" / "installed" / target.name
     interpret(target, path)
     store = store_of(path)
-    objects = store.usage().objects
+    versions = sum(key.startswith("interpreter ") for key in store.keys())
     store.close()
-    if objects > 1:  # of other versions too
+    if versions > 1:
         shutil.rmtree(path)
         interpret(target, path)
     return path

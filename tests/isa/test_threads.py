@@ -11,7 +11,7 @@ import sys
 
 PREAMBLE = """
 import hashlib, sys, threading
-from bimetal.codegen.interpreter import interpreter_text
+from bimetal.codegen.interpreter import interpreter_modules
 from bimetal.codegen.layout import Layout
 from bimetal.isa.riscv import rv64
 from bimetal.ir.text import listing
@@ -50,9 +50,9 @@ def outcome(script: str) -> str:
 def test_two_interpreters_are_written_at_once() -> None:
     texts = """
 def shared():
-    return digest(interpreter_text(Layout.of(rv64, True)))
+    return digest("".join(interpreter_modules(Layout.of(rv64, True))))
 def alone():
-    return digest(interpreter_text(Layout.of(rv64, False)))
+    return digest("".join(interpreter_modules(Layout.of(rv64, False))))
 """
     expected = outcome(texts + "print([shared(), alone()])")
     assert outcome(texts + "print(together(shared, alone))") == expected

@@ -1,7 +1,13 @@
-"""The interpreter of an ISA: every handler, the decoder and the runtime in one LLVM module."""
+"""The interpreter of an ISA: every handler, the decoder and the runtime.
+
+They are modules of LLVM by chapter of the ISA, which are kept under what they consist of: a chapter
+whose handlers are the same in another version is not compiled again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import struct
 import threading
 from dataclasses import dataclass
@@ -10,17 +16,19 @@ from functools import cache
 from ..base.log import logger
 from ..ir.analysis import Analysis
 from ..isa.describe import Insn, Isa
+from .compiling import compile_objects
 from .decoder import Candidate, RecordForm, bit_row, decoder_text
 from .handler import handler_text
 from .layout import PAGE, Layout
-from .native import Library, load_or_build, sources_digest
+from .modules import modules
+from .native import Library, compiler_digest, sources_digest
 from .routine import routine_text
 from .runtime import runtime
 from .store import CodeStore
 from .stubs import stubs_text
 from .tlb import METADATA
 
-__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_text"]
+__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_modules"]
 
 _log = logger("interpreter")
 
@@ -70,19 +78,18 @@ def id_of(insn: Insn) -> str:
     return f"{insn.pattern.match:x}_{insn.pattern.mask:x}"
 
 
-def interpreter_text(layout: Layout) -> str:
-    """The whole module."""
-    texts = [
-        METADATA,
-        _PREAMBLE,
-    ]
+def interpreter_modules(layout: Layout) -> list[str]:
+    """The texts of all modules, the decoder's and the runtime's first."""
     candidates: list[Candidate] = []
+    chapters: dict[str, list[str]] = {}
     for insn in layout.isa.ordered():
-        candidates += _candidates(layout, insn, texts)
-    texts.append(decoder_text(layout, candidates, "@h_undefined"))
-    texts += [routine_text(layout, routine) for routine in runtime(layout).values()]
-    texts.append(stubs_text(layout, "rt_undefined"))
-    return "".join(texts)
+        candidates += _candidates(layout, insn, chapters.setdefault(insn.extension, []))
+    core = [
+        decoder_text(layout, candidates, "@h_undefined"),
+        *(routine_text(layout, routine) for routine in runtime(layout).values()),
+        stubs_text(layout, "rt_undefined"),
+    ]
+    return modules(METADATA + _PREAMBLE, [core, *chapters.values()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +136,34 @@ def _interpreter(isa: Isa, shared: bool) -> Interpreter:
     key = f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
     layout = Layout.of(isa, shared)
     store = CodeStore()
-
-    def build() -> str:
-        _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
-        return interpreter_text(layout)
-
-    library = load_or_build(key, build, store)
+    library = Library(*(_stored(store, key) or _compiled(store, key, layout)))
     store.close()
     return Interpreter(layout, library)
+
+
+def _stored(store: CodeStore, key: str) -> list[bytes] | None:
+    """The objects of an interpreter that was made before, if all of them are there."""
+    listed = store.get(key)
+    if listed is None:
+        return None
+    keys = json.loads(listed)
+    store.touch([key, *keys])
+    found = [store.get(each) for each in keys]
+    return None if None in found else [each for each in found if each is not None]
+
+
+def _compiled(store: CodeStore, key: str, layout: Layout) -> list[bytes]:
+    """The objects of an interpreter, compiled as far as none are kept."""
+    _log.info("compiling the interpreter for %s, once: it takes a while", layout.isa.name)
+    texts = {_module_key(text): text for text in interpreter_modules(layout)}
+    objects = {each: store.get(each) for each in texts}
+    lacking = [each for each, content in objects.items() if content is None]
+    for each, content in zip(lacking, compile_objects([texts[k] for k in lacking]), strict=True):
+        objects[each] = content
+        store.put(each, content)
+    store.put(key, json.dumps([*texts]).encode())
+    return [content for content in objects.values() if content is not None]
+
+
+def _module_key(text: str) -> str:
+    return f"module {hashlib.sha256(compiler_digest() + text.encode()).hexdigest()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -11,16 +11,14 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding as llvm
 
-from .store import CodeStore
-
 __all__ = [
     "Library",
     "Linker",
     "assembly",
     "compile_object",
     "compile_region",
+    "compiler_digest",
     "host_has",
-    "load_or_build",
     "sources_digest",
 ]
 
@@ -118,18 +116,28 @@ def sources_digest(*folders: str) -> bytes:
         for path in sorted((_PACKAGE / folder).rglob("*.py")):
             digest.update(str(path.relative_to(_PACKAGE)).encode())
             digest.update(path.read_bytes())
-    versions = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name())
-    digest.update(repr((versions, llvm.get_host_cpu_features().flatten())).encode())
+    digest.update(compiler_digest())
     return digest.digest()[:16]
+
+
+@cache
+def compiler_digest() -> bytes:
+    """A digest of what makes objects of text: LLVM, the host's CPU, and how this file asks."""
+    _target()
+    versions = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name())
+    told = repr((versions, llvm.get_host_cpu_features().flatten())).encode()
+    return hashlib.sha256(told + Path(__file__).read_bytes()).digest()[:16]
 
 
 class Library:
     """Loaded native code. It stays in memory as long as the object lives."""
 
-    def __init__(self, content: bytes):
+    def __init__(self, *objects: bytes):
+        """Load objects that may use each other's symbols."""
         # An engine owns its target machine, which ends with it.
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_target())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
+        for content in objects:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
         self._engine.finalize_object()
 
     def address(self, symbol: str) -> int:
@@ -167,13 +175,3 @@ class Linker:
             tracker.close()
         self._loaded.clear()
         self._jit.close()
-
-
-def load_or_build(key: str, build: Callable[[], str], store: CodeStore) -> Library:
-    """The library stored under ``key``, or else compiled from what ``build`` writes."""
-    _target()
-    content = store.get(key)
-    if content is None:
-        content = compile_object(build())
-        store.put(key, content)
-    return Library(content)

@@ -17,7 +17,7 @@ from ..isa.describe import Isa
 from .frames import BadFrame, FrameReader, pack
 from .job import Compiled, Job
 
-__all__ = ["Worker", "WorkerLost", "popen_arguments", "stub_name"]
+__all__ = ["Worker", "WorkerLost", "module_command", "popen_arguments", "stub_name"]
 
 PATIENCE = 120
 """Seconds without an answer after which the process is taken for lost. The longest jobs take a
@@ -31,18 +31,22 @@ def stub_name(isa: Isa, stub: str) -> str:
     return f"bimetal_{isa.name}_{stub}"
 
 
-def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
-    """The arguments of `subprocess.Popen` for a module that translates."""
-    memory = "shared" if shared else "alone"
+def module_command(module: str, *arguments: str) -> Mapping[str, Any]:
+    """The arguments of `subprocess.Popen` for a module of ours."""
     return {
         # Modules come from where ours do, never from the folder that we happen to run in (-P).
-        "args": [sys.executable, "-P", "-m", module, isa.name, memory, *more],
+        "args": [sys.executable, "-P", "-m", module, *arguments],
         "env": {
             **os.environ,
             **trace.environment(),
             "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
         },
     }
+
+
+def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
+    """The same for a module that translates."""
+    return module_command(module, isa.name, "shared" if shared else "alone", *more)
 
 
 class WorkerLost(Exception):
