@@ -51,9 +51,9 @@ def installed_cache(target: Target) -> Path:
     path = cache_folder() / "bench" / "installed" / target.name
     interpret(target, path)
     store = store_of(path)
-    versions = sum(key.startswith("interpreter ") for key in store.keys())
+    keys = store.keys()
     store.close()
-    if versions > 1:
+    if sum(key.startswith("interpreter ") for key in keys) > 1:  # of other versions too
         shutil.rmtree(path)
         interpret(target, path)
     return path
