@@ -96,10 +96,8 @@ def use(path: str, readonly: bool) -> None:
     disk.close()
 
 
-@pytest.mark.parametrize("readonly", [True, False])
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(damages=DAMAGES, cut=st.one_of(st.none(), st.integers(0, len(GOOD))))
-def test_damaged_images(readonly: bool, damages: list[tuple[int, bytes]], cut: int | None) -> None:
+def check(readonly: bool, damages: list[tuple[int, bytes]], cut: int | None) -> None:
+    """Use the image with all of ``damages``, and cut off after ``cut`` bytes."""
     data = bytearray(GOOD)
     for at, piece in damages:
         data[at : at + len(piece)] = piece
@@ -112,6 +110,27 @@ def test_damaged_images(readonly: bool, damages: list[tuple[int, bytes]], cut: i
         assert len(os.listdir("/proc/self/fd")) == before, "a descriptor was left open"
         if readonly:
             assert path.read_bytes() == data[:cut]
+
+
+damaged = given(damages=DAMAGES, cut=st.one_of(st.none(), st.integers(0, len(GOOD))))
+slowly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+@settings(slowly, max_examples=150)
+@damaged
+def test_damaged_images(readonly: bool, damages: list[tuple[int, bytes]], cut: int | None) -> None:
+    check(readonly, damages, cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readonly", [True, False])
+@settings(slowly, max_examples=10_000)
+@damaged
+def test_ten_thousand_damaged_images(
+    readonly: bool, damages: list[tuple[int, bytes]], cut: int | None
+) -> None:
+    check(readonly, damages, cut)
 
 
 def test_the_image_that_is_damaged_is_sound(tmp_path: Path) -> None:
