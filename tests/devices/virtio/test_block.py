@@ -383,13 +383,17 @@ def test_writes_that_come_together_are_settled_once_and_then_answered() -> None:
     assert [machine.guest.space.read(place, 1) for place in places] == [b"\0"] * 3
 
 
-def test_writes_that_cannot_be_settled_have_failed() -> None:
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_writes_that_cannot_be_settled_have_failed(
+    code: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("bimetal"), "propagate", True)
     disk = Grouping()
     machine = Machine(INDIRECT_DESC | FLUSH_FEATURE, disk)
     places = offered(machine, OUT, IN, OUT)
 
     def failing() -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        raise OSError(code, os.strerror(code))
 
     disk.settle = failing  # type: ignore[method-assign]
     machine.ring.notify()
@@ -397,6 +401,7 @@ def test_writes_that_cannot_be_settled_have_failed() -> None:
     status = [machine.guest.space.read(place, 1)[0] for place in places]
     assert status == [IOERR, OK, IOERR], "what was read is right all the same"
     assert machine.device.events.counts == {"host error: disk memory: I/O error": 1}
+    assert ("make room" in caplog.text) == (code == errno.ENOSPC)
 
 
 def test_the_cache_mode_survives_a_snapshot() -> None:

@@ -159,11 +159,7 @@ class VirtioBlock(VirtioDevice):
         try:
             status[0] = yield from self._carry_out(kind, sector, data, into)
         except OSError as error:
-            advice = "; make room there, or the guest loses what it writes"
-            self.events.host_error(
-                f"disk {self._disk.name}: I/O error",
-                f"{error}, request {kind}, sector {sector}" + advice * (error.errno in FULL),
-            )
+            self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
             status[0] = IOERR
         if self._held and kind == OUT:
             self._unsettled.append(status)
@@ -180,11 +176,15 @@ class VirtioBlock(VirtioDevice):
         try:
             self._group.settle()
         except OSError as error:
-            self.events.host_error(f"disk {self._disk.name}: I/O error", str(error))
+            self._tell_failure(error, str(error))
             self._groups_lost += 1
             for status in self._unsettled:
                 status[0] = IOERR
         self._unsettled.clear()
+
+    def _tell_failure(self, error: OSError, details: str) -> None:
+        advice = "; make room there, or the guest loses what it writes" * (error.errno in FULL)
+        self.events.host_error(f"disk {self._disk.name}: I/O error", details + advice)
 
     def config_written(self, offset: int, data: bytes) -> None:
         if offset == WRITEBACK_AT and len(data) == 1 and self.has(F_CONFIG_WCE):
