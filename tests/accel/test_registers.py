@@ -112,7 +112,7 @@ def test_a_value_without_meaning_is_refused(make: Make, register: str, value: in
         ("scounteren", ALL, 7),
         ("menvcfg", ALL, 0xA000_0000_0000_00F1),
         ("senvcfg", ALL, 0xF1),
-        ("satp", 0x8FFF_FFFF_FFFF_FFFF, 0x8000_0FFF_FFFF_FFFF),
+        ("satp", 0x8FFF_FFFF_FFFF_FFFF, 0x8FFF_FFFF_FFFF_FFFF),
         ("pmpaddr15", ALL, (1 << 54) - 0x400),
         ("stvec", ALL, ALL - 2),
         ("sepc", ALL, ALL - 1),

@@ -41,6 +41,7 @@ COUNTERS = (
     "code arenas emptied",
     "TLB flushes",
     "pages flushed",
+    "TLBs emptied",
 )
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "SAMPLES",
     "SAMPLE_WORDS",
     "STORE_TLB",
+    "TLBS",
     "TLB_BYTES",
     "Layout",
 ]
@@ -66,6 +67,10 @@ STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
 ADDENDS = FETCH_TLB + FETCH_ENTRIES * ENTRY
 TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
+# How many there are, each for a context and an address space: those of eight processes, as they
+# and the kernel see them, and some for the kernel alone. They take what is touched of the host's
+# memory, 36 KiB each at most.
+TLBS, CONTEXTS = 24, 16
 
 # The last pages whose code was taken, a ring: their addresses in the arena.
 DECODED = 4096
@@ -95,11 +100,17 @@ def engine_state() -> StateSpec:
     # Set from other threads: stop, or flush what is cached of the guest's memory.
     spec.scalars(8, "stop", "flush_wanted")
     spec.scalars(32, "fp_env")
-    spec.scalars(8, "tlb_context")
-    # The host address of the TLBs that unprivileged accesses use.
-    spec.scalars(64, "user_tlb")
-    # The range of addresses that large pages have been cached for.
-    spec.scalars(64, "large_low", "large_high")
+    # The TLB in use and that of unprivileged accesses, which may be the same: what for, which it
+    # is, and its host address.
+    spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
+    spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
+    # Each TLB: whose it is, for which context, when it served last, the range of addresses that
+    # large pages have been cached for, and the count of `flush_fetch` that it has followed.
+    for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
+        spec.file(name, TLBS, 64)
+    spec.file("tlb_serves", TLBS, 8)
+    spec.file("tlb_last", CONTEXTS, 8)
+    spec.scalars(64, "tlb_clock", "fetch_epoch")
     spec.file("slot_base", MEMORY_SLOTS, 64)
     spec.file("slot_size", MEMORY_SLOTS, 64)
     spec.file("slot_host", MEMORY_SLOTS, 64)
@@ -121,7 +132,7 @@ def engine_state() -> StateSpec:
     spec.scalars(8, "stuck")
     # 1 while the next instruction waits for an interrupt; then `attend` is 1 too.
     spec.scalars(8, "waiting")
-    spec.file("counter", 8, 64)
+    spec.file("counter", 9, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
     # its own record or 0, its address or -1, and whether it is in a region.
     spec.scalars(64, "spent_record", "spent_by", "spent_pc", "spent_in_region")
@@ -157,7 +168,7 @@ class Layout:
             offsets[file.name] = at
             at += size * file.slots
         tlb = -(-at // 64) * 64
-        return cls(isa, shared, spec, offsets, tlb, tlb + isa.contexts * TLB_BYTES)
+        return cls(isa, shared, spec, offsets, tlb, tlb + TLBS * TLB_BYTES)
 
     @staticmethod
     def slot_bytes(file: File) -> int:

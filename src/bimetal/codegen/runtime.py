@@ -1,8 +1,8 @@
 """What native code does between instructions: memory, TLBs, decoded pages, devices.
 
 These are routines in the language of the descriptions, with the words of `builder` besides. The
-ISA contributes `translate`, `context`, `take_trap` and the rest of its hooks; nothing here knows
-which ISA it is.
+ISA contributes `translate`, `take_trap` and the rest of its hooks; nothing here knows which ISA it
+is.
 """
 
 from __future__ import annotations
@@ -35,29 +35,21 @@ from .layout import (
     PAGE_EPOCH,
     PAGE_HOST,
     PAGE_RECORDS,
-    ROW_FACTOR,
-    ROW_SHIFT,
     STORE_TLB,
-    TLB_BYTES,
     Layout,
 )  # fmt: skip
 from .polling import describe_polling, describe_sampling
+from .tlb_pool import data_row, describe_tlbs
 
 __all__ = ["runtime"]
 
 OFFSET = PAGE - 1
-LARGE = 8
-
-
-def data_tag(va: Value) -> Value:
-    """Where the tag of an address lies in a data TLB, in bytes. See `tlb.TlbLowering`."""
-    return ((va & ~OFFSET).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
 
 
 def runtime(layout: Layout) -> dict[str, Routine]:
     """Every routine of the engine for one ISA, the ISA's own included, by name."""
     build = Builder(layout)
-    _flushing(build)
+    describe_tlbs(build)
     _finding(build)
     _locating(build)
     _host_memory(build)
@@ -69,56 +61,6 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     describe_sampling(build)
     describe_polling(build)
     return build.routines
-
-
-def _flushing(build: Builder) -> None:
-    @build.routine()
-    def flush_fetch(cpu: Cpu) -> None:
-        """Empty the fetch TLBs."""
-        base = state_address("tlb") + FETCH_TLB
-        for n in range(build.isa.contexts):
-            fill(base + n * TLB_BYTES, 0xFF, FETCH_ENTRIES * ENTRY)
-
-    @build.routine()
-    def flush(cpu: Cpu) -> None:
-        """Empty all TLBs."""
-        for n in range(build.isa.contexts):
-            fill(state_address("tlb") + n * TLB_BYTES, 0xFF, ADDENDS)
-        cpu.large_low, cpu.large_high = const(-1, 64), const(0, 64)
-        cpu.attend = const(1, 8)
-        count(cpu, "TLB flushes")
-
-    @build.routine(va=64)
-    def flush_page(cpu: Cpu, va: Value) -> None:
-        """Forget one page's translations, or all if it may lie in a large page."""
-        with when(va.uge(cpu.large_low) & (cpu.large_high.uge(va))):
-            flush(cpu)
-            ret()
-        count(cpu, "pages flushed")
-        number = va.lsr(12)
-        data = state_address("tlb") + data_tag(va)
-        fetch = state_address("tlb") + (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
-        for n in range(build.isa.contexts):
-            for entry in (data + LOAD_TLB, data + STORE_TLB, fetch):
-                host_store(entry + n * TLB_BYTES, const(-1, 64))
-
-    @build.routine()
-    def fence_code(cpu: Cpu) -> None:
-        """Instruction fetches see all earlier stores: every page must prove itself again."""
-        cpu.code_epoch = cpu.code_epoch + 1
-        flush_fetch(cpu)
-        cpu.attend = const(1, 8)
-
-    user_context = build.hooks.user_context
-
-    @build.routine(context=8)
-    def enter_context(cpu: Cpu, context: Value) -> None:
-        """Change to a context; the one that depends on more than the mode starts empty."""
-        changing = build.hooks.volatile_context
-        with when((context != cpu.tlb_context) & (changing(cpu, context) == 1)):
-            fill(state_address("tlb") + context.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
-        cpu.tlb_context = context
-        cpu.user_tlb = state_address("tlb") + user_context(cpu).zext(64) * TLB_BYTES
 
 
 def _finding(build: Builder) -> None:
@@ -161,29 +103,20 @@ def _finding(build: Builder) -> None:
         retired: Value = cpu.poll_at - cpu.budget
         return retired
 
+    may_hold = build.routines["may_hold"]
+
     @build.routine(va=64, permissions=64, host=64, access=8)
     def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, access: Value) -> None:
         """Enter a translation to the host page at ``host`` into the data TLB of the access."""
-        page = va & ~OFFSET
-        own = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES
-        tlb = select((access & UNPRIVILEGED) == 0, own, cpu.user_tlb)
-        tag = tlb + data_tag(va) + select(access[0] == STORE, const(STORE_TLB, 64), LOAD_TLB)
-        host_store(tag, page)
-        host_store(tag + ADDENDS, host - page)
-        _note_large(cpu, va, permissions)
         count(cpu, "data TLB misses")
-
-
-def _note_large(cpu: Cpu, va: Value, permissions: Value) -> None:
-    """Remember where large pages are cached, so that `flush_page` knows when it is not enough.
-
-    A gigabyte on both sides covers the pages of two levels; larger ones are as rare as flushes.
-    """
-    with when((permissions & LARGE) != 0):
-        span = 1 << 30
-        low, high = va & -span, va | span - 1
-        cpu.large_low = select(low.ult(cpu.large_low), low, cpu.large_low)
-        cpu.large_high = select(cpu.large_high.ult(high), high, cpu.large_high)
+        own = (access & UNPRIVILEGED) == 0
+        number = select(own, cpu.tlb_number, cpu.user_number)
+        with when(may_hold(cpu, number, va, permissions) == 1):
+            page = va & ~OFFSET
+            tlb = select(own, cpu.tlb_base, cpu.user_tlb)
+            tag = tlb + data_row(va) + select(access[0] == STORE, const(STORE_TLB, 64), LOAD_TLB)
+            host_store(tag, page)
+            host_store(tag + ADDENDS, host - page)
 
 
 def _locating(build: Builder) -> None:
@@ -380,11 +313,12 @@ def _fetching(build: Builder) -> None:
         records = code_page(cpu, permissions & ~OFFSET)
         with when(records == 0):
             build.hooks.access_fault(cpu, const(FETCH, 8), va)
+        count(cpu, "fetch TLB misses")
+        with when(build.routines["may_hold"](cpu, cpu.tlb_number, va, permissions) == 0):
+            cpu.attend = const(1, 8)  # which finds another TLB
+            ret()
         page = va & ~OFFSET
-        tlb = state_address("tlb") + cpu.tlb_context.zext(64) * TLB_BYTES + FETCH_TLB
-        entry = tlb + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
+        entry = cpu.tlb_base + FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
         host_store(entry, page)
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))
-        _note_large(cpu, va, permissions)
-        count(cpu, "fetch TLB misses")

@@ -24,7 +24,7 @@ from ..ir.value import Block, field_of, tracing
 from .builder import COUNTERS, TRAPPED
 from .flow import CC, PARAMETERS, FlowLowering
 from .host import current
-from .layout import PAGE, TLB_BYTES, Layout
+from .layout import PAGE, Layout
 
 __all__ = ["stubs_text"]
 
@@ -77,9 +77,7 @@ def _resync(layout: Layout) -> str:
     g.label("%context")
     context = g.call("rt_context", 8, [])
     g.call("rt_enter_context", 0, [("i8", context)])
-    wide = g.let(f"zext i8 {context} to i64")
-    offset = g.let(f"mul i64 {wide}, {TLB_BYTES}")
-    tlb = g.pointer(g.state_pointer("tlb"), offset)
+    tlb = g.let(f"inttoptr i64 {g.load_state('tlb_base')} to ptr")
     # An instruction that waits for the board's answer is finished before it is interrupted.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
     g.branch(waiting, "%on", "%interrupts", "!prof !0")

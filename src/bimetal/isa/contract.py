@@ -30,8 +30,9 @@ class RegisterStore(Protocol):
 _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
     "translate": (64, {"va": 64, "access": 8}),
     "context": (8, {}),
-    "volatile_context": (1, {"number": 8}),
-    "user_context": (8, {}),
+    "user_context": (8, {"current": 8}),
+    "address_space": (64, {}),
+    "global_space": (64, {}),
     "access_fault": (0, {"access": 8, "va": 64}),
     "misaligned": (0, {"access": 8, "va": 64}),
     "undefined": (0, {}),
@@ -50,17 +51,26 @@ class Hooks:
     2 fetch; 4 more for one with the rights of user mode."""
 
     translate: Routine
-    """The physical page of an address, with 1, 2 and 8 added to it if it may be read, if it may
-    be written, and if it lies in a page that is larger than the smallest; or a trap."""
+    """The physical page of an address, with 1, 2, 4 and 8 added to it if it may be read, if it may
+    be written, if it is global, the same wherever `global_space` is, and if it lies in a page that
+    is larger than 4 KiB; or a trap."""
 
     context: Routine
-    """The number of the TLBs that serve the current mode."""
-
-    volatile_context: Routine
-    """Whether a context's translations depend on more than the mode, so must not be kept."""
+    """What decides on rights, a number below 16: TLBs serve one context each. All else that
+    translations depend on is part of `address_space`, or asks for a flush when it changes."""
 
     user_context: Routine
-    """The number of the TLBs that serve accesses with the rights of user mode."""
+    """The context of accesses with the rights of user mode; ``current`` if there are none."""
+
+    address_space: Routine
+    """A number for the address space of now, for each of which translations are kept. It has in
+    it what software changes without a flush: RISC-V's satp; AArch64's ASID, VMID and which stages
+    are on; x86's PCID, VPID and paging mode (a write of CR3 that does flush asks for that). Whether
+    a change takes effect before the next `Cpu.sync` is open. All ones stands for nobody."""
+
+    global_space: Routine
+    """The same for global pages: one number for all address spaces that share them, and that is no
+    address space's own. Where there is but one address space, it may be that."""
 
     access_fault: Routine
     """Raise the trap for an access to where nothing is."""

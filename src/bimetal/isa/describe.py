@@ -153,7 +153,6 @@ class Isa:
     bytes the instruction has that begins with a word, known or not; a granule, if it does not say.
     ``routines`` holds
     what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
-    ``contexts`` is how many TLBs there are, see `Hooks.context`.
     ``views`` are registers for people that are made of the stored ones.
     ``order`` is the byte order of instructions; rows number bits as ``msb0`` says (`pattern`).
     """
@@ -167,7 +166,6 @@ class Isa:
     length_of: Callable[[int], int] | None = None
     order: Literal["little", "big"] = "little"
     msb0: bool = False
-    contexts: int = 1
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)

@@ -144,7 +144,7 @@ class Core(Machine):
                 return self.retired
             case "is_ram":
                 return int(self.memory.find(args[0], 1, write=True) is not None)
-            case "flush" | "flush_page" | "fence_code":
+            case "flush" | "flush_spaces" | "flush_page" | "fence_code":
                 return 0  # nothing is cached
             case "relax":
                 return 0  # vCPUs take turns

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .spaces import DC, VM, effective_level, hosted
 from .state import a64
 from .syndromes import (
     DATA_ABORT,
@@ -23,12 +24,13 @@ from .syndromes import (
     syndrome,
 )  # fmt: skip
 
-__all__ = ["FETCH", "LOAD", "STORE", "UNPRIVILEGED", "effective_level", "walk"]
+__all__ = ["FAULT", "FETCH", "LOAD", "STORE", "WXN", "M", "walk"]
 
-LOAD, STORE, FETCH, UNPRIVILEGED = 0, 1, 2, 4
+LOAD, STORE, FETCH = 0, 1, 2
 
-# Of what `walk` returns: the engine's mark for large pages and, as in PAR_EL1 (C5.3), F, PTW and S.
-LARGE = 8
+# Of what `walk` returns: the engine's marks for global and large pages and, as in PAR_EL1 (C5.3),
+# F, PTW and S.
+GLOBAL, LARGE = 4, 8
 FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
 AGAIN = 1 << 10
 STATUS, ATTRIBUTES, SHAREABILITY = 1, 4, 7  # where these fields stand
@@ -37,54 +39,14 @@ ADDRESS_SIZE, TRANSLATION, ACCESS_FLAG, PERMISSION = 0, 4, 8, 12
 EXTERNAL, EXTERNAL_ON_WALK, ALIGNMENT = 0x10, 0x14, 0x21
 WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
 
-# SCTLR_ELx and HCR_EL2.
+# SCTLR_ELx.
 M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
-VM, DC = 1 << 0, 1 << 12
 # Descriptors (D8.3).
 VALID, TABLE = 1, 2
-AP1, AP2, AF, PXN, UXN, DBM = 1 << 6, 1 << 7, 1 << 10, 1 << 53, 1 << 54, 1 << 51
+AP1, AP2, AF, NG = 1 << 6, 1 << 7, 1 << 10, 1 << 11
+DBM, PXN, UXN = 1 << 51, 1 << 53, 1 << 54
 ADDRESS = (1 << 48) - 1
 LEVELS = range(4)
-
-# Which TLBs serve which mode: EL0, EL1, EL1 with PAN, EL2, EL2 with PAN, EL0 below a host at EL2.
-EL0_TLB, EL1_TLB, EL1_PAN_TLB, EL2_TLB, EL2_PAN_TLB, HOST_EL0_TLB = range(6)
-assert a64.contexts == 6
-
-
-def _hosted(cpu: Cpu) -> Value:
-    """Whether EL2 is a host with an EL0 of its own (VHE, D5.1.5)."""
-    both: Value = cpu.hcr & (E2H | TGE)
-    return both == E2H | TGE
-
-
-@a64.routine(returns=8)
-def context(cpu: Cpu) -> Value:
-    """See `Hooks.context`."""
-    pan = cpu.pan.zext(8)
-    low = select(_hosted(cpu), const(HOST_EL0_TLB, 8), EL0_TLB)
-    high = select(cpu.el == EL1, EL1_TLB + pan, EL2_TLB + pan)
-    return select(cpu.el == EL0, low, high)
-
-
-@a64.routine(returns=8)
-def user_context(cpu: Cpu) -> Value:
-    """See `Hooks.user_context`: of LDTR and the like (C3.2.5)."""
-    low = select(_hosted(cpu), const(HOST_EL0_TLB, 8), EL0_TLB)
-    return select(effective_level(cpu, const(UNPRIVILEGED, 8)) == EL0, low, context(cpu))
-
-
-@a64.routine(returns=1, number=8)
-def volatile_context(cpu: Cpu, number: Value) -> Value:
-    """All of them depend on the mode alone; changes of registers flush."""
-    return const(0, 1)
-
-
-def effective_level(cpu: Cpu, access: Value) -> Value:
-    """The exception level whose rights an access has."""
-    demoted = (access & UNPRIVILEGED) != 0
-    able = (cpu.el == EL1) | ((cpu.el == EL2) & _hosted(cpu))
-    return select(demoted & able & (cpu.uao == 0), const(EL0, 8), cpu.el)
-
 
 # -- faults
 
@@ -166,6 +128,11 @@ def _leaf(descriptor: Value, level: int, grain: Value) -> tuple[Value, Value]:
     return ~table, allowed
 
 
+def _large(level: int, grain: Value) -> Value:
+    """The mark of a leaf that maps more than 4 KiB."""
+    return const(LARGE, 64) if level < 3 else select(grain == 12, const(0, 64), LARGE)
+
+
 def _output(descriptor: Value, address: Value, shift: Value) -> Value:
     """The output address of a leaf."""
     low = (const(1, 64) << shift) - 1
@@ -226,8 +193,7 @@ def _stage_2_level(
             cpu.cas_physical(slot, descriptor, descriptor | AF)
         with when(~fits):
             _fails(cpu, PERMISSION, level, more)
-        large = const(LARGE if level < 3 else 0, 64)
-        ret((_output(descriptor, ipa, shift) & ~0xFFF) | large)
+        ret((_output(descriptor, ipa, shift) & ~0xFFF) | _large(level, grain))
     table.set(descriptor & ADDRESS & ~0xFFF)  # type: ignore[attr-defined]
 
 
@@ -261,7 +227,7 @@ class _Regime:
 def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
     """The physical page of ``va`` for an access with the rights of ``el``, in the format of
     PAR_EL1: with its attributes, or a fault."""
-    host_el0 = (el == EL0) & _hosted(cpu)
+    host_el0 = (el == EL0) & hosted(cpu)
     at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
     regime = _Regime(cpu, at, va)
     off = (cpu.sctlr_el[regime.at] & M) == 0
@@ -294,12 +260,14 @@ def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
                 with when((where & FAULT) != 0):
                     ret(where)
                 page = _output(found, va, shift) & ~0xFFF
+                local = regime.two & ((found & NG) != 0)
+                marks = _large(level, regime.grain) | select(local, const(0, 64), GLOBAL)
                 with when(at == EL1):
                     inner = stage_2(cpu, page | va & 0xFFF, access, const(0, 8))
                     with when((inner & FAULT) != 0):
                         ret(inner)
-                    ret(inner & ~0xFF0 | where | (LARGE if level < 3 else 0))
-                ret(page | where | (LARGE if level < 3 else 0))
+                    ret(inner & ~0xFF0 | where | marks)
+                ret(page | where | marks)
             limits.set(limits.value | found)
             table.set(found & ADDRESS & ~0xFFF)
     return const(FAULT, 64)
@@ -340,7 +308,7 @@ def stage_1_leaf(
     level: Value,
 ) -> Value:  # fmt: skip
     """Access flag and permissions of a leaf: its attributes, or a fault."""
-    host_el0 = (el == EL0) & _hosted(cpu)
+    host_el0 = (el == EL0) & hosted(cpu)
     at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
     regime = _Regime(cpu, at, va)
     sets_access, sets_dirty = (

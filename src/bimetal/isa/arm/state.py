@@ -60,7 +60,6 @@ _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
 
-a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, complete=lambda word: word == word,
-           contexts=6)  # fmt: skip
+a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, complete=lambda word: word == word)
 
 assert len(W_NAMES) == len(X_NAMES)

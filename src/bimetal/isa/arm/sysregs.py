@@ -158,12 +158,12 @@ def banked(
     op1_el1: Encoding,
     mask: int = -1,
     *,
-    written: Callable[[Cpu], None] | None = None,
+    written: Callable[[Cpu, Value], None] | None = None,
     trapped: int = 0,
     el12: bool = True,
 ) -> None:
     """A register with one of a kind at EL1 and EL2, and the name with which a host at EL2 reaches
-    that of EL1 (D5.1.5). ``written`` is called after each write."""
+    that of EL1 (D5.1.5). ``written`` is called after each write, with the bits that changed."""
     op0, _, crn, crm, op2 = op1_el1
     file = f"{name}_el"
 
@@ -174,9 +174,11 @@ def banked(
 
     def declare(suffix: str, op1: int, at: Callable[[Cpu], Value], trapped: int = 0) -> None:
         def write(cpu: Cpu, value: Value) -> None:
-            getattr(cpu, file)[at(cpu)] = value & mask
+            register = getattr(cpu, file)
+            changed = register[at(cpu)] ^ value & mask
+            register[at(cpu)] = value & mask
             if written is not None:
-                written(cpu)
+                written(cpu, changed)
 
         encoding = (op0, op1, crn, crm, op2)
         system_register(

@@ -44,7 +44,6 @@ DELEGABLE = 0xB3FF  # every exception of U and S mode but ecall from M
 MENVCFG = STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4 | 1
 SENVCFG = 1 << 7 | 1 << 6 | 3 << 4 | 1
 MISA = 2 << 62 | sum(1 << ord(letter) - ord("A") for letter in "ACDFIMSU")
-ASID = 0xFFFF << 44  # not implemented
 
 
 # -- floating point (I 20.2)
@@ -230,12 +229,11 @@ def _write_satp(cpu: Cpu, value: Value) -> None:
     mode = value.lsr(60)
     # A mode that is not there makes the whole write have no effect.
     with when((mode == BARE) | (mode == SV39) | (mode == SV48)):
-        cpu.satp = value & ~ASID
-        cpu.host("flush", 0)
+        cpu.satp = value
 
 
 declare(0x180, "satp", lambda cpu: cpu.satp, _write_satp, _need_vm)
-rv64.state.constrain("satp", ~ASID, lambda satp: satp >> 60 in (BARE, SV39, SV48))
+rv64.state.constrain("satp", legal=lambda satp: satp >> 60 in (BARE, SV39, SV48))
 
 
 # -- counters (I 8.1, II 3.1.10 to 3.1.12, 10.1.5)

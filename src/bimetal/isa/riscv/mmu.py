@@ -1,7 +1,8 @@
 """Address translation and protection: Sv39 and Sv48 (volume II, 10.3 to 10.5).
 
 Choices that the manual leaves open: accessed and dirty bits are set by hardware where menvcfg.ADUE
-says so (Svadu) and fault otherwise (Svade); Svpbmt is not implemented.
+says so (Svadu) and fault otherwise (Svade); Svpbmt is not implemented. ASIDs have 16 bits. The G of
+pointers is not looked at, so that what lies below them is not shared.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from .traps import (
 )  # fmt: skip
 
 __all__ = [
-    "ADUE", "BARE", "FETCH", "LARGE", "LOAD", "MPRV", "MXR", "READ_OK", "STORE", "SUM", "SV39",
-    "SV48", "WRITE_OK", "context", "translate",
+    "ADUE", "BARE", "FETCH", "LOAD", "MPRV", "MXR", "STORE", "SUM", "SV39", "SV48", "of_asid",
+    "translate",
 ]  # fmt: skip
 
 LOAD, STORE, FETCH = 0, 1, 2
 # Bits below the page number in what `translate` returns.
-READ_OK, WRITE_OK, LARGE = 1, 2, 8
+READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 
 MPRV, SUM, MXR = 1 << 17, 1 << 18, 1 << 19
 ADUE = 1 << 61
-V, R, W, X, U, A, D = (1 << n for n in (0, 1, 2, 3, 4, 6, 7))
+V, R, W, X, U, G, A, D = (1 << n for n in range(8))
 BARE, SV39, SV48 = 0, 8, 9
 # 62:54 are reserved without Svpbmt; a leaf that sets one faults (II 10.4.1).
 RESERVED = 0x1FF << 54
@@ -44,25 +45,63 @@ RESERVED = 0x1FF << 54
 N = 1 << 63
 PPN_BITS = 44
 
+# U, S, S with SUM, M; and M with MPRV, by whose rights its loads and stores have.
 CONTEXT_USER, CONTEXT_SUPERVISOR, CONTEXT_SUM, CONTEXT_MACHINE, CONTEXT_MPRV = range(5)
+
+# Address spaces are satp as it is. Two bits that are zero in all of its modes say otherwise: with
+# SHARED it is what has global pages in common, all spaces of a mode, or what M-mode sees.
+SHARED = 1 << 61
+OF_MACHINE = SHARED | 1
+ASID, ASID_BITS = 44, 16
 
 
 @rv64.routine(returns=8)
 def context(cpu: Cpu) -> Value:
-    """Which of the TLBs serves the current mode: those of U, S, S with SUM, M, M with MPRV."""
+    """See `Hooks.context`."""
     status, priv = cpu.mstatus, cpu.priv
     supervisor = select((status & SUM) != 0, const(CONTEXT_SUM, 8), CONTEXT_SUPERVISOR)
-    modified = ((status & MPRV) != 0) & ((status & MPP) != MPP)
-    machine = select(modified, const(CONTEXT_MPRV, 8), CONTEXT_MACHINE)
+    previous = select((status & MPP) == 0, const(CONTEXT_USER, 8), supervisor)
+    machine = select(_modified(cpu), previous + CONTEXT_MPRV, CONTEXT_MACHINE)
     return select(
         priv == USER, const(CONTEXT_USER, 8), select(priv == MACHINE, machine, supervisor)
     )
 
 
-@rv64.routine(returns=8)
-def user_context(cpu: Cpu) -> Value:
-    """The TLBs of accesses with the rights of U-mode."""
-    return const(CONTEXT_USER, 8)
+def _modified(cpu: Cpu) -> Value:
+    """Whether loads and stores of M-mode have the rights of another one (II 3.1.6.3)."""
+    modified: Value = ((cpu.mstatus & MPRV) != 0) & ((cpu.mstatus & MPP) != MPP)
+    return modified
+
+
+@rv64.routine(returns=8, current=8)
+def user_context(cpu: Cpu, current: Value) -> Value:
+    """See `Hooks.user_context`."""
+    return current
+
+
+def _of_machine(cpu: Cpu) -> Value:
+    """Whether accesses are those of M-mode, all of them."""
+    alone: Value = (cpu.priv == MACHINE) & ~_modified(cpu)
+    return alone
+
+
+@rv64.routine(returns=64)
+def address_space(cpu: Cpu) -> Value:
+    """See `Hooks.address_space`."""
+    return select(_of_machine(cpu), const(OF_MACHINE, 64), cpu.satp)
+
+
+@rv64.routine(returns=64)
+def global_space(cpu: Cpu) -> Value:
+    """See `Hooks.global_space`."""
+    mode = cpu.satp.lsr(60) << 60
+    return select(_of_machine(cpu), const(OF_MACHINE, 64), mode | SHARED)
+
+
+def of_asid(asid: Value) -> tuple[Value, Value]:
+    """Mask and match of the address spaces with an ASID."""
+    mask = SHARED | ((1 << ASID_BITS) - 1) << ASID
+    return const(mask, 64), (asid & (1 << ASID_BITS) - 1) << ASID
 
 
 def _by_access(access: Value, load: int, store: int, fetch: int) -> Value:
@@ -89,7 +128,7 @@ def protect(
     pmp = pmp_allows(cpu, pa, priv)
     with when(pmp.lsr(access)[0] == 0):
         access_fault(cpu, access, va)
-    return (pa & ~0xFFF) | (permissions & (pmp.zext(64) & 3 | LARGE))
+    return (pa & ~0xFFF) | (permissions & (pmp.zext(64) & 3 | GLOBAL | LARGE))
 
 
 def _effective_priv(cpu: Cpu, access: Value) -> Value:
@@ -136,16 +175,18 @@ def _leaf(
     writable = (wanted & (W | D)) == W | D
     permissions = select(writable, const(READ_OK | WRITE_OK, 64), READ_OK)
     large = const(LARGE, 64) if level else select(several, const(LARGE, 64), 0)
-    ret(protect(cpu, pa, va, access, priv, permissions | large))
+    everywhere = select((pte & G) != 0, const(GLOBAL, 64), 0)
+    ret(protect(cpu, pa, va, access, priv, permissions | large | everywhere))
 
 
 @rv64.routine(returns=64, va=64, access=8)
 def translate(cpu: Cpu, va: Value, access: Value) -> Value:
-    """The physical page of ``va`` with `READ_OK`, `WRITE_OK` and `LARGE` below it, or a trap."""
+    """See `Hooks.translate`."""
     priv = _effective_priv(cpu, access)
     mode = cpu.satp.lsr(60)
     with when((priv == MACHINE) | (mode == BARE)):
-        ret(protect(cpu, va, va, access, priv, const(READ_OK | WRITE_OK, 64)))
+        everywhere = select(priv == MACHINE, const(GLOBAL, 64), 0)
+        ret(protect(cpu, va, va, access, priv, everywhere | READ_OK | WRITE_OK))
     top_level = select(mode == SV48, const(3, 8), 2)
     sign_bits = select(mode == SV48, va.asr(47), va.asr(38))
     with when((sign_bits != 0) & (sign_bits != -1)):
@@ -174,9 +215,3 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
 def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
     """Raise the address-misaligned exception: only atomics do (I 14.4); the rest is split."""
     cpu.trap(_by_access(access, LOAD_MISALIGNED, STORE_MISALIGNED, 0), va)
-
-
-@rv64.routine(returns=1, number=8)
-def volatile_context(cpu: Cpu, number: Value) -> Value:
-    """Whether a context's translations depend on more than the mode, so must not be kept."""
-    return number == CONTEXT_MPRV

@@ -138,5 +138,4 @@ rv64 = Isa(
     fetch=4,
     complete=lambda half: (half & 3) != 3,
     length_of=instruction_length,
-    contexts=5,
 )

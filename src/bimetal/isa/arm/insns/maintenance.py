@@ -9,6 +9,7 @@ from ...trace import Cpu, slowly, when
 from ..mmu import FAULT, LOAD, STORE, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
+from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
 from ..state import a64
 from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, hypervisor_on, trap_to, undefined
 
@@ -132,14 +133,55 @@ def dc_zva(cpu: Cpu, address: Value) -> None:
 # -- translations
 
 
-def _everything(cpu: Cpu, value: Value) -> None:
-    cpu.host("flush", 0)
-    cpu.sync()
+Match = Callable[[Cpu, Value], tuple[Value, Value]]
+"""Mask and match of the address spaces that a TLBI means (D8.17)."""
 
 
-def _by_address(cpu: Cpu, value: Value) -> None:
-    cpu.host("flush_page", 0, (value << 20).asr(8))
-    cpu.sync()
+def _own(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """All of the current VMID, or the host's."""
+    space = own_space(cpu)
+    return select(space == REGIME, const(REGIME, 64), REGIME | VMIDS), space
+
+
+def _own_asid(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """Those of one ASID. Their global pages need not go, so what all share is left alone."""
+    mask, space = _own(cpu, value)
+    wide = select(space == REGIME, cpu.tcr_el[EL2], cpu.tcr_el[EL1])[36] == 1
+    asid = value.lsr(48) & select(wide, const(ASIDS, 64), 0xFF)
+    return mask | ASIDS | SHARED, space | asid
+
+
+def _el1(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """Those of EL1 and EL0 with any VMID."""
+    return const(REGIME, 64), const(REGIME_EL1, 64)
+
+
+def _guest(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """Those of EL1 and EL0 with the current VMID."""
+    return const(REGIME | VMIDS, 64), vmid(cpu) | REGIME_EL1
+
+
+def _el2(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """Those of EL2, with or without an EL0 of its own."""
+    return const(REGIME_EL2, 64), const(REGIME_EL2, 64)
+
+
+def _all_pages(match: Match) -> Act:
+    def act(cpu: Cpu, value: Value) -> None:
+        cpu.host("flush_spaces", 0, *match(cpu, value))
+        cpu.sync()
+
+    return act
+
+
+def _page(match: Match) -> Act:
+    """One page. Global ones go whatever the ASID says, and may lie among those of any ASID."""
+
+    def act(cpu: Cpu, value: Value) -> None:
+        cpu.host("flush_page", 0, (value << 20).asr(8), *match(cpu, value))
+        cpu.sync()
+
+    return act
 
 
 def _broadcast(act: Act, owed: int = TRANSLATIONS) -> Act:
@@ -153,23 +195,31 @@ def _broadcast(act: Act, owed: int = TRANSLATIONS) -> Act:
     return everywhere
 
 
-_WITH_OPERAND = {1, 2, 3, 5, 7}
+_TLBI: dict[tuple[int, int], tuple[str, Act]] = {
+    (0, 0): ("vmalle1", _all_pages(_own)),
+    (0, 1): ("vae1", _page(_own)),
+    (0, 2): ("aside1", _all_pages(_own_asid)),
+    (0, 3): ("vaae1", _page(_own)),
+    (0, 5): ("vale1", _page(_own)),
+    (0, 7): ("vaale1", _page(_own)),
+    (4, 0): ("alle2", _all_pages(_el2)),
+    (4, 1): ("vae2", _page(_el2)),
+    (4, 4): ("alle1", _all_pages(_el1)),
+    (4, 5): ("vale2", _page(_el2)),
+    (4, 6): ("vmalls12e1", _all_pages(_guest)),
+}
+_ALONE = {"vmalle1", "alle2", "alle1", "vmalls12e1"}
 for _crm, _suffix in ((7, ""), (3, "is"), (1, "os")):
-    for _op1, _op2, _name in (
-        (0, 0, "vmalle1"), (0, 1, "vae1"), (0, 2, "aside1"), (0, 3, "vaae1"), (0, 5, "vale1"),
-        (0, 7, "vaale1"), (4, 0, "alle2"), (4, 1, "vae2"), (4, 4, "alle1"), (4, 5, "vale2"),
-        (4, 6, "vmalls12e1"),
-    ):  # fmt: skip
-        _by = _op2 in _WITH_OPERAND
-        _act = _by_address if _by and _op2 != 2 else _everything
+    for (_op1, _op2), (_name, _act) in _TLBI.items():
         _system(
-            f"tlbi {_name}{_suffix}", (_op1, 8, _crm, _op2), _by, trapped=TTLB if not _op1 else 0
-        )(_broadcast(_act) if _suffix else _act)
+            f"tlbi {_name}{_suffix}", (_op1, 8, _crm, _op2), _name not in _ALONE,
+            trapped=TTLB if not _op1 else 0,
+        )(_broadcast(_act) if _suffix else _act)  # fmt: skip
 for _crm, _suffix in ((4, ""), (0, "is")):
     for _op2, _name in ((1, "ipas2e1"), (5, "ipas2le1")):
-        _system(f"tlbi {_name}{_suffix}", (4, 8, _crm, _op2))(
-            _broadcast(_everything) if _suffix else _everything
-        )
+        # What stage 2 says of an address is part of what is kept of any that leads there.
+        _act = _all_pages(_guest)
+        _system(f"tlbi {_name}{_suffix}", (4, 8, _crm, _op2))(_broadcast(_act) if _suffix else _act)
 
 
 _system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_broadcast(_fetches_anew, CODE))

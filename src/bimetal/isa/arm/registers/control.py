@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ....ir.value import Value, const, select
-from ...trace import Cpu, slowly
+from ...trace import Cpu, slowly, when
 from ..fp_access import update_fp_ready
-from ..mmu import FAULT
+from ..mmu import FAULT, WXN, M
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
 from ..sysregs import banked, stored, system_register
 
@@ -16,21 +16,25 @@ TVM, TRVM = 1 << 26, 1 << 30
 TRANSLATION = TVM | TRVM
 
 
-def _flush(cpu: Cpu) -> None:
+def _flush(cpu: Cpu, changed: Value) -> None:
     """Cached translations depend on the register."""
-    cpu.host("flush", 0)
+    with when(changed != 0):
+        cpu.host("flush", 0)
     cpu.sync()
 
 
-def _sync(cpu: Cpu) -> None:
-    cpu.sync()
+def _control(cpu: Cpu, changed: Value) -> None:
+    """The bits of SCTLR that they depend on."""
+    _flush(cpu, changed & (M | WXN))
 
 
 SCTLR = (3, 0, 1, 0, 0)
-banked("sctlr", SCTLR, written=_flush, trapped=TRANSLATION)
+banked("sctlr", SCTLR, written=_control, trapped=TRANSLATION)
 banked("actlr", (3, 0, 1, 0, 1), 0, el12=False)
-banked("ttbr0", (3, 0, 2, 0, 0), written=_flush, trapped=TRANSLATION)
-banked("ttbr1", (3, 0, 2, 0, 1), written=_flush, trapped=TRANSLATION)
+# A change of these is complete at the next ISB, exception or return (D8.2.3), and not before: a
+# change of ASID and tables takes several writes.
+banked("ttbr0", (3, 0, 2, 0, 0), trapped=TRANSLATION)
+banked("ttbr1", (3, 0, 2, 0, 1), trapped=TRANSLATION)
 banked("tcr", (3, 0, 2, 0, 2), written=_flush, trapped=TRANSLATION)
 banked("afsr0", (3, 0, 5, 1, 0), 0, trapped=TRANSLATION)
 banked("afsr1", (3, 0, 5, 1, 1), 0, trapped=TRANSLATION)
@@ -126,7 +130,7 @@ assert FAULT == 1  # as in PAR_EL1.F
 def _write_hcr(cpu: Cpu, value: Value) -> None:
     cpu.hcr = value | 1 << 31  # RW: EL1 is AArch64
     update_fp_ready(cpu)
-    _flush(cpu)
+    cpu.sync()
 
 
 def _write_cptr(cpu: Cpu, value: Value) -> None:
@@ -144,16 +148,14 @@ stored("vmpidr_el2", (3, 4, 0, 0, 5), at="vmpidr")
 stored("hpfar_el2", (3, 4, 6, 0, 4), at="hpfar")
 
 
-def _flushing(name: str, encoding: tuple[int, int, int, int, int], at: str) -> None:
-    def write(cpu: Cpu, value: Value) -> None:
-        setattr(cpu, at, value)
-        _flush(cpu)
-
-    system_register(name, encoding, lambda cpu: getattr(cpu, at), write)
+def _write_vtcr(cpu: Cpu, value: Value) -> None:
+    changed = cpu.vtcr ^ value
+    cpu.vtcr = value
+    _flush(cpu, changed)
 
 
-_flushing("vttbr_el2", (3, 4, 2, 1, 0), "vttbr")
-_flushing("vtcr_el2", (3, 4, 2, 1, 2), "vtcr")
+stored("vttbr_el2", (3, 4, 2, 1, 0), at="vttbr")
+system_register("vtcr_el2", (3, 4, 2, 1, 2), lambda cpu: cpu.vtcr, _write_vtcr)
 
 # -- PSTATE (C5.2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....ir.value import Value, const, select
 from ...trace import Cpu, when
 from ..csrs import TSR, TVM, TW
-from ..mmu import MPRV
+from ..mmu import MPRV, of_asid
 from ..state import rv64
 from ..traps import (
     MACHINE,
@@ -68,11 +68,15 @@ def sfence_vma(cpu: Cpu, rs2: Value, rs1: Value) -> None:
     trapped = (cpu.priv == SUPERVISOR) & ((cpu.mstatus & TVM) != 0)
     with when((cpu.priv == USER) | trapped):
         illegal(cpu)
-    address = cpu.x[rs1]
-    with when(rs1 == 0) as everything:
-        cpu.host("flush", 0)
-        with everything.otherwise():
-            cpu.host("flush_page", 0, address)
+    all_spaces = rs2 == 0
+    mask, match = (select(all_spaces, 0, value) for value in of_asid(cpu.x[rs2]))
+    with when(rs1 == 0) as all_pages:
+        with when(all_spaces) as everything:
+            cpu.host("flush", 0)
+            with everything.otherwise():
+                cpu.host("flush_spaces", 0, mask, match)
+        with all_pages.otherwise():
+            cpu.host("flush_page", 0, cpu.x[rs1], mask, match)
     cpu.sync()
 
 

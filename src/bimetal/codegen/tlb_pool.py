@@ -1,0 +1,211 @@
+"""The TLBs of a vCPU: which of them serves, and how they forget.
+
+A TLB serves one context (a set of rights, see `Hooks.context`) and has an *owner*: an address space
+or, while all its pages are global, whoever shares these (`Hooks.address_space`, `global_space`). So
+a change of address space takes another TLB and empties none, a kernel whose pages are all global
+keeps one for all processes, and the fast forms of accesses know nothing of it: they are given a
+TLB's address. There are `TLBS`; the one that has not served for longest is emptied for a new owner.
+
+To forget is to take a TLB's owner away, and costs nothing until somebody needs it.
+"""
+
+from __future__ import annotations
+
+from ..ir.value import Value, const, select
+from ..isa.trace import Cpu, ret, when
+from .builder import Builder, count, fill, host_store, state_address
+from .layout import (
+    ADDENDS,
+    ENTRY,
+    FETCH_ENTRIES,
+    FETCH_TLB,
+    LOAD_TLB,
+    PAGE,
+    ROW_FACTOR,
+    ROW_SHIFT,
+    STORE_TLB,
+    TLB_BYTES,
+    TLBS,
+)  # fmt: skip
+
+__all__ = ["GLOBAL", "LARGE", "data_row", "describe_tlbs"]
+
+# Of what `Hooks.translate` adds to a page.
+GLOBAL, LARGE = 4, 8
+NOBODY, NO_CONTEXT = -1, 0xFF
+# A gigabyte on both sides covers the large pages of two levels; larger ones are as rare as flushes.
+SPAN = 1 << 30
+
+
+def data_row(va: Value) -> Value:
+    """Where the tag of an address lies in a data TLB, in bytes. See `tlb.TlbLowering`."""
+    return ((va & -PAGE).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
+
+
+def describe_tlbs(build: Builder) -> None:
+    """All routines of TLBs."""
+    _forgetting(build)
+    _forgetting_code(build)
+    _serving(build)
+    _entering(build)
+    _filling(build)
+
+
+def _drop(cpu: Cpu, number: int) -> None:
+    """Let a TLB be taken by whoever needs one first."""
+    cpu.tlb_owner[number] = const(NOBODY, 64)
+    cpu.tlb_served[number] = const(0, 64)
+    cpu.tlb_context = const(NO_CONTEXT, 8)
+
+
+def _owned(cpu: Cpu, number: int, mask: Value, match: Value) -> Value:
+    owner = cpu.tlb_owner[number]
+    owned: Value = ((owner & mask) == match) & (owner != NOBODY)
+    return owned
+
+
+def _forgetting(build: Builder) -> None:
+    @build.routine()
+    def flush(cpu: Cpu) -> None:
+        """Forget all translations."""
+        fill(state_address("tlb_owner"), 0xFF, 8 * TLBS)
+        fill(state_address("tlb_served"), 0, 8 * TLBS)
+        cpu.tlb_context = const(NO_CONTEXT, 8)
+        cpu.attend = const(1, 8)
+        count(cpu, "TLB flushes")
+
+    @build.routine(mask=64, match=64)
+    def flush_spaces(cpu: Cpu, mask: Value, match: Value) -> None:
+        """Forget what belongs to address spaces that are ``match`` in the bits of ``mask``."""
+        for number in range(TLBS):
+            with when(_owned(cpu, number, mask, match)):
+                _drop(cpu, number)
+        cpu.attend = const(1, 8)
+        count(cpu, "TLB flushes")
+
+    @build.routine(va=64, mask=64, match=64)
+    def flush_page(cpu: Cpu, va: Value, mask: Value, match: Value) -> None:
+        """The same for one page: what may hold it in a large one is forgotten whole."""
+        row, number = data_row(va), va.lsr(12)
+        fetch = (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
+        for n in range(TLBS):
+            in_large = va.uge(cpu.tlb_low[n]) & (cpu.tlb_high[n].uge(va))
+            with when(_owned(cpu, n, mask, match)), when(in_large) as large:
+                _drop(cpu, n)
+                with large.otherwise():
+                    base = state_address("tlb") + n * TLB_BYTES
+                    for entry in (row + LOAD_TLB, row + STORE_TLB, fetch):
+                        host_store(base + entry, const(-1, 64))
+        count(cpu, "pages flushed")
+
+
+def _forgetting_code(build: Builder) -> None:
+    @build.routine()
+    def flush_fetch(cpu: Cpu) -> None:
+        """Empty the fetch TLB in use, and each of the others before it serves again."""
+        cpu.fetch_epoch = cpu.fetch_epoch + 1
+        with when(cpu.tlb_base != 0):
+            fill(cpu.tlb_base + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
+            cpu.tlb_fetched[cpu.tlb_number] = cpu.fetch_epoch
+
+    @build.routine()
+    def fence_code(cpu: Cpu) -> None:
+        """Instruction fetches see all earlier stores: every page must prove itself again."""
+        cpu.code_epoch = cpu.code_epoch + 1
+        flush_fetch(cpu)
+        cpu.attend = const(1, 8)
+
+
+def _serving(build: Builder) -> None:
+    @build.routine(returns=8, context=8, space=64, shared=64)
+    def find_tlb(cpu: Cpu, context: Value, space: Value, shared: Value) -> Value:
+        """The TLB of a context for an address space, or one with global pages only; `TLBS` if there
+        is none."""
+        last = cpu.tlb_last[context]
+        owner = cpu.tlb_owner[last]
+        serves = cpu.tlb_serves[last] == context
+        with when(serves & ((owner == space) | (owner == shared))):
+            ret(last)
+        for wanted in (space, shared):
+            for n in range(TLBS):
+                with when((cpu.tlb_owner[n] == wanted) & (cpu.tlb_serves[n] == context)):
+                    ret(const(n, 8))
+        return const(TLBS, 8)
+
+    @build.routine(returns=8, context=8, shared=64)
+    def take_tlb(cpu: Cpu, context: Value, shared: Value) -> Value:
+        """Empty the TLB that has not served for longest; as it is, it serves all that share."""
+        oldest, since = cpu.local(const(0, 8)), cpu.local(cpu.tlb_served[0])
+        for n in range(1, TLBS):
+            with when(cpu.tlb_served[n].ult(since.value)):
+                oldest.set(const(n, 8))
+                since.set(cpu.tlb_served[n])
+        number = oldest.value
+        fill(state_address("tlb") + number.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
+        cpu.tlb_owner[number], cpu.tlb_serves[number] = shared, context
+        cpu.tlb_low[number], cpu.tlb_high[number] = const(-1, 64), const(0, 64)
+        cpu.tlb_fetched[number] = cpu.fetch_epoch
+        cpu.attend = const(1, 8)
+        count(cpu, "TLBs emptied")
+        return number
+
+    @build.routine(returns=8, context=8, space=64, shared=64)
+    def serving_tlb(cpu: Cpu, context: Value, space: Value, shared: Value) -> Value:
+        """The TLB that serves a context in an address space from now on."""
+        number = cpu.local(find_tlb(cpu, context, space, shared))
+        with when(number.value == TLBS):
+            number.set(take_tlb(cpu, context, shared))
+        found = number.value
+        cpu.tlb_clock = cpu.tlb_clock + 1
+        cpu.tlb_served[found] = cpu.tlb_clock
+        cpu.tlb_last[context] = found
+        with when(cpu.tlb_fetched[found] != cpu.fetch_epoch):
+            fill(_address(found) + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
+            cpu.tlb_fetched[found] = cpu.fetch_epoch
+        return found
+
+
+def _address(number: Value) -> Value:
+    return state_address("tlb") + number.zext(64) * TLB_BYTES
+
+
+def _entering(build: Builder) -> None:
+    hooks, serving_tlb = build.hooks, build.routines["serving_tlb"]
+
+    @build.routine(context=8)
+    def enter_context(cpu: Cpu, context: Value) -> None:
+        """Find the TLBs that serve a context in the address space of now."""
+        space, user = hooks.address_space(cpu), hooks.user_context(cpu, context)
+        same = (context == cpu.tlb_context) & (space == cpu.tlb_space) & (user == cpu.user_context)
+        with when(same):
+            ret()
+        shared = hooks.global_space(cpu)
+        own = serving_tlb(cpu, context, space, shared)
+        cpu.tlb_context, cpu.tlb_space, cpu.user_context = context, space, user
+        cpu.tlb_number, cpu.tlb_base = own, _address(own)
+        cpu.user_number, cpu.user_tlb = own, _address(own)
+        with when(user != context):
+            other = serving_tlb(cpu, user, space, shared)
+            cpu.user_number, cpu.user_tlb = other, _address(other)
+
+
+def _filling(build: Builder) -> None:
+    hooks = build.hooks
+
+    @build.routine(returns=1, number=8, va=64, permissions=64)
+    def may_hold(cpu: Cpu, number: Value, va: Value, permissions: Value) -> Value:
+        """Whether a TLB may hold a translation that was found now. It belongs to an address space
+        from the first page on that is not global, and remembers where large pages lie in it."""
+        with when((permissions & LARGE) != 0):
+            low, high = va & -SPAN, va | SPAN - 1
+            known_low, known_high = cpu.tlb_low[number], cpu.tlb_high[number]
+            cpu.tlb_low[number] = select(low.ult(known_low), low, known_low)
+            cpu.tlb_high[number] = select(known_high.ult(high), high, known_high)
+        owner, space = cpu.tlb_owner[number], hooks.address_space(cpu)
+        with when(owner == hooks.global_space(cpu)):
+            with when((permissions & GLOBAL) == 0):
+                cpu.tlb_owner[number] = space
+            ret(const(1, 1))
+        # Or the address space has changed, and nothing has made the change complete yet.
+        own: Value = owner == space
+        return own
