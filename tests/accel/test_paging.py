@@ -20,7 +20,7 @@ HANDLER = RAM + 0x100
 V, R, W, X, A, D = (1 << n for n in (0, 1, 2, 3, 6, 7))
 LOAD_FAULT, STORE_FAULT = 13, 15
 MENVCFG = 0x30A
-SUPERVISOR = 1 << 11
+MPRV, SUPERVISOR = 1 << 17, 1 << 11
 
 
 @dataclass
@@ -56,6 +56,8 @@ class Paged:
             ("pmpaddr0", (1 << 54) - 1),
             ("pmp0cfg", 0x1F),
             ("a1", PAGE - RAM),
+            ("t0", MPRV),
+            ("t1", SUPERVISOR),
         ):
             self.cpu.write_register(name, value)
         assert isinstance(self.cpu.run(), Halt)
@@ -97,3 +99,11 @@ def test_a_guest_may_ask_for_faults_instead(
     paged.map(flags)
     assert paged.run(f"csrrw zero, {MENVCFG}, zero", access) == cause
     assert paged.flags == flags
+
+
+def test_rights_lent_to_machine_mode_change_with_whose_they_are(paged: Paged) -> None:
+    """MPRV stays as it is, MPP changes from S to U: what S may load, U may not (II 3.1.6.3)."""
+    paged.map(V | R | W | A | D)
+    lend, take = "csrrs zero, mstatus, t0", "csrrc zero, mstatus, t1"
+    assert paged.run(lend, "ld a0, 0(a1)", take, "ld a0, 0(a1)", "addi a0, a0, 0") == LOAD_FAULT
+    assert paged.cpu.read_register("mepc") == RAM + 12

@@ -104,12 +104,14 @@ def engine_state() -> StateSpec:
     # is, and its host address.
     spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
     spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
+    # By context, the TLB that served last, and in which address space.
+    spec.file("tlb_last", CONTEXTS, 8)
+    spec.file("tlb_last_space", CONTEXTS, 64)
     # Each TLB: whose it is, for which context, when it served last, the range of addresses that
     # large pages have been cached for, and the count of `flush_fetch` that it has followed.
     for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
         spec.file(name, TLBS, 64)
     spec.file("tlb_serves", TLBS, 8)
-    spec.file("tlb_last", CONTEXTS, 8)
     spec.scalars(64, "tlb_clock", "fetch_epoch")
     spec.file("slot_base", MEMORY_SLOTS, 64)
     spec.file("slot_size", MEMORY_SLOTS, 64)

@@ -123,7 +123,7 @@ def _serving(build: Builder) -> None:
         is none."""
         last = cpu.tlb_last[context]
         owner = cpu.tlb_owner[last]
-        serves = cpu.tlb_serves[last] == context
+        serves = (cpu.tlb_serves[last] == context) & (cpu.tlb_last_space[context] == space)
         with when(serves & ((owner == space) | (owner == shared))):
             ret(last)
         for wanted in (space, shared):
@@ -158,7 +158,7 @@ def _serving(build: Builder) -> None:
         found = number.value
         cpu.tlb_clock = cpu.tlb_clock + 1
         cpu.tlb_served[found] = cpu.tlb_clock
-        cpu.tlb_last[context] = found
+        cpu.tlb_last[context], cpu.tlb_last_space[context] = found, space
         with when(cpu.tlb_fetched[found] != cpu.fetch_epoch):
             fill(_address(found) + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
             cpu.tlb_fetched[found] = cpu.fetch_epoch
