@@ -51,9 +51,9 @@ class Run:
     def __init__(self, engine: str, program: bytes):
         self._clock = VirtualClock()
         self._accelerator = _accelerator(engine, self._clock)
-        self._ram = Ram("ram", SIZE)
-        self._ram.bytes[: len(program)] = program
-        self._accelerator.set_memory([MemorySlot(BASE, SIZE, self._ram.host)])
+        self.ram = Ram("ram", SIZE)
+        self.ram.bytes[: len(program)] = program
+        self._accelerator.set_memory([MemorySlot(BASE, SIZE, self.ram.host)])
         self.cpu: Cpu = self._accelerator.add_cpu(0)
         self.outputs: list[int] = []
 
@@ -91,7 +91,7 @@ class Run:
     def close(self) -> None:
         """Give everything back."""
         self._accelerator.close()
-        self._ram.close()
+        self.ram.close()
 
 
 @contextmanager

@@ -1,0 +1,115 @@
+"""Address spaces take turns on one vCPU, and each sees its own pages (D8.16, D8.17)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.accel.spaces import GLOBAL_PAGES, PAGES, Spaces
+from tests.host import programs
+
+from .arm_machine import ASSEMBLER, BASE, Run, assemble
+
+pytestmark = programs(ASSEMBLER)
+
+VERB_BYTES = 64
+VERBS = {
+    "next": "ldr x9, [x10]\n ldp x0, x1, [x10, #8]\n add x10, x10, #32\n br x9",
+    "enter": "msr ttbr1_el1, x1\n msr ttbr0_el1, x0\n isb",
+    "hide": "msr pan, #1",
+    "show": "msr pan, #0",
+    "load": "ldr x2, [x0]\n str x2, [x11], #8",
+    "load of user": "ldtr x2, [x0]\n str x2, [x11], #8",
+    "store": "str x1, [x0]\n dsb sy\n isb",
+    "store of user": "sttr x1, [x0]",
+    "call": "blr x0\n str x2, [x11], #8",
+    "fence page of space": "dsb sy\n tlbi vae1, x1\n dsb sy\n isb",
+    "fence space": "dsb sy\n tlbi aside1, x1\n dsb sy\n isb",
+    "fence page": "dsb sy\n tlbi vaae1, x1\n dsb sy\n isb",
+    "fence": "dsb sy\n tlbi vmalle1\n dsb sy\n isb",
+    "end": "wfi",
+    "trap": "mrs x12, esr_el1\n wfi",
+}
+# 39 bits, granules of 4 KiB, ASIDs of 16 bits, TTBR1 without tables.
+TCR = 25 | 25 << 16 | 1 << 23 | 2 << 30 | 2 << 32 | 1 << 36
+A1 = 1 << 22
+
+
+class ArmSpaces(Spaces):
+    """With tables for 39 bits, at EL1. The ASID is in TTBR1 or in TTBR0."""
+
+    base = BASE
+
+    def __init__(self, machine: Run, count: int, kernel_global: bool, *, asid_high: bool):
+        self.asid_high = asid_high
+        super().__init__(machine.ram, count, kernel_global)
+        self.machine = machine
+
+    def pointer(self, table: int) -> int:
+        return table | 3
+
+    def kernel(self) -> int:
+        return self.base | 0x701 | (0 if self.kernel_global else 1 << 11)
+
+    def leaf(self, page: int, frame: int) -> int:
+        own = 0 if page in GLOBAL_PAGES else 1 << 11
+        return (self.frames_at + frame * 4096) | 0x703 | own | self.of_user(page) << 6
+
+    def function(self, frame: int) -> bytes:
+        movz, ret = 0xD280_0002 | frame << 5, 0xD65F_03C0
+        return movz.to_bytes(4, "little") + ret.to_bytes(4, "little")
+
+    def enter(self, space: int) -> None:
+        super().enter(space)
+        asid = space << 48
+        self.order("enter", *((self.root(space), asid) if self.asid_high else
+                              (self.root(space) | asid, 0)))  # fmt: skip
+
+    def remap(self, space: int, page: int, frame: int, chance: random.Random) -> None:
+        """By way of an entry that maps nothing (D8.16.1)."""
+        super().remap(space, page, frame, chance)
+        self.order(chance.choice(("hide", "show")))
+        fences = ["fence", "fence page", "fence page of space"]
+        if page in PAGES:
+            fences.append("fence space")
+        operand = self.address(page) >> 12 | space << 48
+        self.order("store", self.slot(space, page), 0)
+        self.order(chance.choice(fences), 0, operand)
+        self.order("store", self.slot(space, page), self.leaf(page, frame))
+
+    def run(self) -> list[int]:
+        places = {name: BASE + n * VERB_BYTES for n, name in enumerate(VERBS)}
+        self.put_orders(places)
+        self.machine.until_halt(
+            ttbr0_el1=self.root(0), ttbr1_el1=0, tcr_el1=TCR | (A1 if self.asid_high else 0),
+            mair_el1=0xFF, sctlr_el1=0x30D0_0801, vbar_el1=self.base + 0x800,
+            x10=self.orders_at, x11=self.found_at,
+        )  # fmt: skip
+        assert self.machine.x(12) == 0, hex(self.machine.x(12))
+        return self.words(self.found_at, (self.machine.x(11) - self.found_at) // 8)
+
+
+def program(folder: Path) -> bytes:
+    """The verbs, each in a place of its own, and the handler of exceptions of EL1."""
+    lines = ["start:"]
+    for n, text in enumerate(VERBS.values()):
+        lines += [f".org {n * VERB_BYTES}", text, "b start"]
+    trap = list(VERBS).index("trap") * VERB_BYTES
+    return assemble("\n".join([*lines, ".org 0xa00", f"b start + {trap}", ""]), folder)
+
+
+@pytest.mark.parametrize("engine", ["reference", "interp", "everything,forget"])
+def test_orders_at_random(engine: str, tmp_path: Path) -> None:
+    code = program(tmp_path)
+    for seed, count, kernel_global, asid_high in (
+        (1, 3, True, False), (2, 40, True, True), (3, 30, False, True),
+    ):  # fmt: skip
+        machine = Run(engine, code)
+        try:
+            spaces = ArmSpaces(machine, count, kernel_global, asid_high=asid_high)
+            spaces.at_random(seed, 40 if engine == "reference" else 800)
+            assert spaces.run() == spaces.wanted, seed
+        finally:
+            machine.close()
