@@ -17,9 +17,19 @@ from bimetal.accel.reference import Reference
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.policy import stressed
 from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Cpu, Exit, FirmwareCall, Halt, Kicked, MemorySlot, Outputs
+from bimetal.seam import (
+    Accelerator,
+    Cpu,
+    Exit,
+    FirmwareCall,
+    Halt,
+    Kicked,
+    MemorySlot,
+    Mmio,
+    Outputs,
+)
 
-__all__ = ["ASSEMBLER", "BASE", "ENGINES", "LINKER", "Run", "assemble"]
+__all__ = ["ASSEMBLER", "BASE", "ENGINES", "LINKER", "SIZE", "Run", "assemble", "run"]
 
 ASSEMBLER = "aarch64-linux-gnu-as"
 LINKER = "aarch64-linux-gnu-ld"
@@ -82,7 +92,14 @@ class Run:
                 return False
             case FirmwareCall():
                 return False
+            case Mmio():
+                exit_.fault = True  # nothing is there
+                return False
         raise AssertionError(f"the program left by {exit_!r}")
+
+    def memory(self, address: int, size: int) -> memoryview:
+        """A piece of its memory."""
+        return self._ram.bytes[address - BASE : address - BASE + size]
 
     def x(self, number: int) -> int:
         """A general-purpose register."""

@@ -32,6 +32,9 @@ CLAIMED = {
     ),
     "DotProd": ("armv8-a+dotprod", r"[su]dot "),
     "I8MM": ("armv8-a+simd+i8mm", r"(us|su)dot |(s|u|us)mmla "),
+    "LRCPC, LRCPC2": ("armv8.4-a", r"ldapu?r|stlur"),
+    "MOPS": ("armv8-a+mops", r"cpy|set[pmeg]"),
+    "A64": ("armv8.2-a", r"(?!mrs|msr|sys|dcps)"),
     "RDM": ("armv8-a+rdma", r"sqrdml[as]h "),
 }
 """Extensions that are described as a whole: what the assembler calls it, and their texts."""
@@ -52,6 +55,14 @@ class Known:
             for mask, insns in self._by_mask.items()
             for insn in insns.get(word & mask, ())
         )
+
+
+def readable(text: str) -> bool:
+    """Whether a description reads a text: of what has bits that should be ones, and are not."""
+    try:
+        return bool(a64.assemble(text))
+    except ValueError:
+        return False
 
 
 def shaped(text: str) -> str:
@@ -99,7 +110,7 @@ def accepted(directory: Path, march: str, texts: list[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def missing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A text of each shape that no description reads, by shape."""
+    """A text of each shape that there is no description of, by shape."""
     directory, known = tmp_path_factory.mktemp("words"), Known()
     found: dict[str, str] = {}
     for word, text in disassembled(directory, words()):
@@ -113,4 +124,6 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_is_complete(extension: str, missing: dict[str, str], tmp_path: Path) -> None:
     march, pattern = CLAIMED[extension]
     texts = [text for text in missing.values() if re.match(pattern, text)]
-    assert accepted(tmp_path, march, texts) == set()
+    texts = [text for text in texts if not readable(text.partition("  //")[0])]
+    missed = sorted(accepted(tmp_path, march, texts))
+    assert not missed, "\n".join(missed)

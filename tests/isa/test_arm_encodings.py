@@ -18,7 +18,7 @@ from tests.host import programs
 
 PC = 0x8000_1000
 ASSEMBLER = "aarch64-linux-gnu-as"
-ARCHITECTURE = "armv8.6-a+crypto+sha3+sm4+rng+flagm+memtag+sb+ssbs+predres+profile+i8mm+bf16"
+ARCHITECTURE = "armv8.8-a+crypto+sha3+sm4+rng+flagm+memtag+sb+ssbs+predres+profile+i8mm+bf16"
 """What GNU's assembler of Debian 12 is asked to know."""
 
 NOT_GNUS = {

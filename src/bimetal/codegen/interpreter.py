@@ -39,6 +39,7 @@ attributes #2 = { nounwind }
 declare i32 @memcmp(ptr, ptr, i64)
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @sched_yield()
+declare i64 @getrandom(ptr, i64, i32)
 """
 
 

@@ -54,7 +54,13 @@ def stubs_text(layout: Layout, undefined: str) -> str:
     """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
     stubs = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
     parts = [stub(layout) for stub in stubs]
-    parts += [_undefined(layout, undefined), _time(layout), _relax(layout), _shared(layout)]
+    parts += [
+        _undefined(layout, undefined),
+        _time(layout),
+        _random(),
+        _relax(layout),
+        _shared(layout),
+    ]
     return "".join(parts)
 
 
@@ -339,6 +345,17 @@ def _shared(layout: Layout) -> str:
     """Whether other vCPUs work on the same memory."""
     answer = int(layout.shared)
     return f"define internal i1 @rt_shared(ptr %st) #1 {{\nret i1 {answer}\n}}\n"
+
+
+def _random() -> str:
+    """Random bits from the host's kernel, which are what every process of the host is given."""
+    lines = (
+        "%bits = alloca i64",
+        "call i64 @getrandom(ptr %bits, i64 8, i32 0)",  # so few never fail
+        "%drawn = load i64, ptr %bits",
+        "ret i64 %drawn",
+    )
+    return "define internal i64 @rt_random(ptr %st) #1 {\n" + "\n".join(lines) + "\n}\n"
 
 
 def _time(layout: Layout) -> str:

@@ -200,7 +200,7 @@ class Cpu:
         perform(effects.Leave(reason, *values))
 
     def host(self, name: str, width: int, *values: Value) -> Value:
-        """Ask the engine: "time_ns", "instret", "is_ram" (of a physical address), "flush"..."""
+        """Ask the engine: "time_ns", "instret", "random", "is_ram" (of a physical address)..."""
         return perform(effects.HostCall(name, width, *values))
 
     def local(self, initial: Value) -> Local:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
 from ...ir.access import Access, Space
@@ -148,6 +149,8 @@ class Core(Machine):
                 return 0  # nothing is cached
             case "relax":
                 return 0  # vCPUs take turns
+            case "random":
+                return secrets.randbits(64)
             case "shared":
                 return 0  # they cache nothing that others would have to forget
         raise NotImplementedError(f"the engine's {name}")

@@ -36,6 +36,7 @@ from .syndromes import (
 __all__ = ["change_level", "leave_handler", "wakes"]
 
 SPAN = 1 << 23  # of SCTLR_ELx: PAN is left as it is
+DSSBS = 44  # of SCTLR_ELx: what PSTATE.SSBS becomes
 
 
 @a64.routine(returns=64)
@@ -91,6 +92,7 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     cpu.elr_el[at], cpu.spsr_el[at] = cpu.pc + select(calls, const(4, 64), 0), saved
     change_level(cpu, target, const(1, 8))
     cpu.daif, cpu.ss, cpu.il, cpu.uao, cpu.btype = (const(n, 8) for n in (15, 0, 0, 0, 0))
+    cpu.ssbs = (cpu.sctlr_el[at].lsr(DSSBS) & 1).trunc(8)
     keeps = (target == EL1) | ((cpu.hcr & (E2H | TGE)) == E2H | TGE)
     with when(keeps & ((cpu.sctlr_el[at] & SPAN) == 0)):
         cpu.pan = const(1, 8)

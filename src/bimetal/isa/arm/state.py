@@ -45,8 +45,8 @@ for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr", "tcr", "ttbr0", "ttb
     _state.file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_ELx, by level")
 _state.scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl")
 # EL2: what hypervisors set (D17.2), and the intermediate address of the last stage 2 fault.
-_state.scalars(64, "hcr", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar", "mdcr",
-               "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot")  # fmt: skip
+_state.scalars(64, "hcr", "hcrx", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar",
+               "mdcr", "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot")  # fmt: skip
 # Timers (D11): physical, virtual, hypervisor's physical and virtual: comparison and control, and
 # the level of each one's output.
 _state.file("timer_cval", 4, 64)

@@ -199,6 +199,15 @@ def _read_upper_bit(text: str, width: int, pc: int) -> int:
     return in_range(int(text.removeprefix("#"), 0) - 32, width, False)
 
 
+def ending(field: str, *texts: str) -> CompositeKind:
+    """The end of a name, by a field."""
+    return composite(
+        "|".join(texts),
+        lambda fields: texts[fields[field]],
+        lambda text: {field: texts.index(text)},
+    )
+
+
 KINDS: dict[str, Kind] = {
     "u": number(),
     "s": number(is_signed=True),
@@ -223,6 +232,10 @@ KINDS: dict[str, Kind] = {
     "x_next": following(X_NAMES),
     "w_next": following(W_NAMES),
     **SIMD,
+    "user": ending("user", "", "t"),
+    "hint": ending("hint", "", "n"),
+    "whose": ending("users", "", "wt", "rt", "t"),
+    "hints": ending("hints", "", "wn", "rn", "n"),
     "sh12": by_twelve(),
     "hw": by_halfwords(),
     "mask32": _masks(32),

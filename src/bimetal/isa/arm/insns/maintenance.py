@@ -14,7 +14,8 @@ from ..state import a64
 from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, hypervisor_on, trap_to, undefined
 
 # SCTLR_EL1.UCI: EL0 may maintain caches. HCR_EL2: who maintains what is trapped.
-UCI = 1 << 26
+# EnRCTX: EL0 may restrict predictions.
+UCI, ENRCTX = 1 << 26, 1 << 10
 Act = Callable[[Cpu, Value], None]
 TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
 
@@ -48,6 +49,11 @@ def dsb(cpu: Cpu, CRm: Value) -> None:
 @a64.insn("1101010100 0 00 011 0011 CRm:4 110 11111", "isb {CRm:ix}")
 def isb(cpu: Cpu, CRm: Value) -> None:
     cpu.sync()
+
+
+@a64.insn("1101010100 0 00 011 0011 0000 111 11111", "sb")
+def sb(cpu: Cpu) -> None:
+    """Nothing is executed speculatively."""
 
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 010 11111", "clrex {CRm:ix}")
@@ -129,6 +135,10 @@ def dc_zva(cpu: Cpu, address: Value) -> None:
     for at in range(0, ZERO_BLOCK, 8):
         cpu.store(start + at, const(0, 64))
 
+
+# Nothing is predicted that another context could have taught.
+for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
+    _system(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX)(_nothing)
 
 # -- translations
 

@@ -85,9 +85,9 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64pfr0_el1": (
         # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
         4, 0, {"EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
-               "GIC": (24, 1), "CSV2": (56, 1), "CSV3": (60, 1)}
+               "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1)}
     ),
-    "id_aa64pfr1_el1": (4, 1, {}),
+    "id_aa64pfr1_el1": (4, 1, {"SSBS": (4, 2)}),
     "id_aa64zfr0_el1": (4, 4, {}),
     "id_aa64smfr0_el1": (4, 5, {}),
     "id_aa64dfr0_el1": (
@@ -99,15 +99,18 @@ FEATURES: dict[str, tuple[int, int, Fields]] = {
     "id_aa64isar0_el1": (
         6, 0, {"AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1),
                "Atomic": (20, 2), "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1),
-               "DP": (44, 1), "TS": (52, 2)}
+               "DP": (44, 1), "TS": (52, 2), "RNDR": (60, 1)}
     ),
-    "id_aa64isar1_el1": (6, 1, {"JSCVT": (12, 1), "FRINTTS": (32, 1), "I8MM": (52, 1)}),
-    "id_aa64isar2_el1": (6, 2, {}),
+    "id_aa64isar1_el1": (
+        6, 1, {"DPB": (0, 2), "JSCVT": (12, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1),
+               "SB": (36, 1), "SPECRES": (40, 1), "I8MM": (52, 1)}
+    ),
+    "id_aa64isar2_el1": (6, 2, {"MOPS": (16, 1)}),
     "id_aa64mmfr0_el1": (
         7, 0, {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1), "TGran64": (24, 0)}
     ),
     "id_aa64mmfr1_el1": (
-        7, 1, {"HAFDBS": (0, 2), "VH": (8, 1), "HPDS": (12, 1), "PAN": (20, 1)}
+        7, 1, {"HAFDBS": (0, 2), "VH": (8, 1), "HPDS": (12, 1), "PAN": (20, 1), "HCX": (40, 1)}
     ),
     "id_aa64mmfr2_el1": (7, 2, {"UAO": (4, 1)}),
     "id_aa64mmfr3_el1": (7, 3, {}),

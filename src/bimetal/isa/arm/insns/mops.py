@@ -1,0 +1,195 @@
+"""Copying and setting memory (FEAT_MOPS, C6.2: CPY and SET): prologue, main part and epilogue.
+
+The registers are those of option B: addresses and a size that say what is still to be done. So any
+exception finds them right. A prologue chooses and copies nothing yet; the other parts do one step,
+and are executed again as long as there is enough left for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ....ir.value import Value, const, select
+from ....ir.vector import splat
+from ...trace import Cpu, Local, pin, slowly, when
+from ..flags import set_flags
+from ..state import a64
+from ..syndromes import E2H, EL0, EL1, EL2, MEMORY_OPERATION, TGE, syndrome, trap_to, undefined
+
+PROLOGUE, MAIN, EPILOGUE = range(3)
+STAGES = "pme"
+
+STEPS = {MAIN: (64, 16), EPILOGUE: (64, 16, 8, 4, 2, 1)}
+"""How many bytes at once. A step stores only when it has loaded all; and where it takes several
+stores they lie in one page, so that all of them can be done or none."""
+
+PAGE = 4096
+
+ENABLED = 1 << 33  # SCTLR_ELx.MSCEn, for EL0
+FOR_EL1, TRAPPED = 1 << 11, 1 << 10  # HCRX_EL2.MSCEn, MCE2
+
+MOST_COPIED, MOST_SET = (1 << 55) - 1, (1 << 63) - 1
+ADDRESS = (1 << 56) - 1
+"""The bits of addresses that the direction of a copy depends on."""
+
+# The syndrome (ISS of class 0x27): what it was, and that the registers are not of this format.
+IS_SET, FROM_EPILOGUE, WRONG_OPTION = 1 << 24, 1 << 18, 1 << 17
+
+Places = Callable[[int], tuple[Value, ...]]
+"""Where so many bytes stand that are next: the destination first."""
+
+
+def _check_enabled(cpu: Cpu) -> None:
+    hosted = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+    control = cpu.sctlr_el[select(hosted, const(2, 2), 1)]
+    barred = (cpu.el == EL0) & ((control & ENABLED) == 0)
+    below = (cpu.el != EL2) & (cpu.el2_there == 1) & ~hosted
+    with slowly(barred | (below & ((cpu.hcrx & FOR_EL1) == 0))):
+        undefined(cpu)
+
+
+def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> None:
+    """Option A is another processor's; the handler translates it."""
+    options, destination, source, size = (number.zext(64) for number in numbers)
+    what |= WRONG_OPTION | (FROM_EPILOGUE if stage == EPILOGUE else 0)
+    with slowly(cpu.cf == 0):
+        iss = options << 19 | destination << 10 | source << 5 | size | what
+        with when((cpu.el == EL1) & (cpu.el2_there == 1) & ((cpu.hcrx & TRAPPED) != 0)):
+            trap_to(cpu, EL2, MEMORY_OPERATION, iss)
+        cpu.trap(syndrome(MEMORY_OPERATION, iss))
+
+
+def _step(
+    steps: Sequence[int], left: Value, places: Places, move: Callable[..., None], done: Local
+) -> None:
+    """Do the greatest step that there is enough left for."""
+    size, *smaller = steps
+    at = places(size)
+    fits = left.uge(size)
+    if size > 16:
+        fits = fits & const(PAGE - size, 64).uge(at[0] & PAGE - 1)
+    with when(fits) as step:
+        move(size, *at)
+        done.set(size)
+        if smaller:
+            with step.otherwise():
+                _step(smaller, left, places, move, done)
+
+
+def _pieces(size: int) -> list[tuple[int, int]]:
+    """Where the accesses of a step stand, and how many bits each has."""
+    return [(at, 8 * min(size, 16)) for at in range(0, size, 16)]
+
+
+def _again(cpu: Cpu, stage: int, left: Value) -> None:
+    with when(left.uge(STEPS[stage][-1])):
+        cpu.jump(cpu.pc)
+
+
+# -- copies
+
+
+def _apart(Rd: Value, Rs: Value, Rn: Value, **_: Value) -> Value:
+    """Three registers, none of them XZR; others are undefined (K1.2)."""
+    some = (Rd != 31) & (Rs != 31) & (Rn != 31)
+    return some & (Rd != Rs) & (Rd != Rn) & (Rs != Rn)
+
+
+def _copy(stage: int, forward: bool) -> None:
+    letters = ("f" if forward else "") + STAGES[stage]
+    row = f"00 011 {int(not forward)} 01 {stage:02b} 0 Rs:5 hints:2 users:2 01 Rn:5 Rd:5"
+    text = f"cpy{letters}{{:whose}}{{:hints}} [{{Rd:x}}]!, [{{Rs:x}}]!, {{Rn:x}}!"
+    if stage == PROLOGUE:
+        a64.insn(row, text, where=_apart)(_copy_prologue(forward))
+        return
+
+    @a64.insn(row, text, where=_apart, restartable=True)
+    def meaning(cpu: Cpu, Rs: Value, hints: Value, users: Value, Rn: Value, Rd: Value) -> None:
+        _check_enabled(cpu)
+        options = hints.zext(4) << 2 | users.zext(4)
+        _check_format(cpu, stage, 0, (options, Rd, Rs, Rn))
+        to, source, left = cpu.x[Rd], cpu.x[Rs], cpu.x[Rn]
+        backwards = const(0, 1) if forward else cpu.nf
+        rights = pin(users)
+
+        def places(size: int) -> tuple[Value, Value]:
+            return select(backwards, to - size, to), select(backwards, source - size, source)
+
+        def move(size: int, to: Value, source: Value) -> None:
+            values = [
+                (at, cpu.load(source + at, bits, unprivileged=bool(rights & 2)))
+                for at, bits in _pieces(size)
+            ]
+            for at, value in values:
+                cpu.store(to + at, value, unprivileged=bool(rights & 1))
+
+        done = cpu.local(const(0, 64))
+        _step(STEPS[stage], left, places, move, done)
+        by = select(backwards, const(0, 64) - done.value, done.value)
+        cpu.x[Rd], cpu.x[Rs], cpu.x[Rn] = to + by, source + by, left - done.value
+        _again(cpu, stage, left - done.value)
+
+
+def _copy_prologue(forward: bool) -> Callable[..., None]:
+    def meaning(cpu: Cpu, Rs: Value, hints: Value, users: Value, Rn: Value, Rd: Value) -> None:
+        _check_enabled(cpu)
+        to, source, size = cpu.x[Rd], cpu.x[Rs], cpu.x[Rn]
+        left = select(size.uge(MOST_COPIED), const(MOST_COPIED, 64), size)
+        if forward:
+            cpu.x[Rn] = left
+            set_flags(cpu, 0, 0, 1, 0)
+            return
+        # Backwards where the source would be overwritten before it is read.
+        start, target = source & ADDRESS, to & ADDRESS
+        backwards = start.ult(target) & target.ult((start + left) & ADDRESS)
+        by = select(backwards, left, 0)
+        cpu.x[Rd], cpu.x[Rs], cpu.x[Rn] = to + by, source + by, left
+        set_flags(cpu, backwards, 0, 1, 0)
+
+    return meaning
+
+
+# -- setting
+
+
+def _apart_but_value(Rd: Value, Rs: Value, Rn: Value, **_: Value) -> Value:
+    """As `_apart`, but what is stored may be zero."""
+    return (Rd != 31) & (Rn != 31) & (Rd != Rs) & (Rd != Rn) & (Rs != Rn)
+
+
+def _set(stage: int) -> None:
+    row = f"00 011 0 01 11 0 Rs:5 {stage:02b} hint:1 user:1 01 Rn:5 Rd:5"
+    text = f"set{STAGES[stage]}{{:user}}{{:hint}} [{{Rd:x}}]!, {{Rn:x}}!, {{Rs:x}}"
+    if stage == PROLOGUE:
+        a64.insn(row, text, where=_apart_but_value)(_set_prologue)
+        return
+
+    @a64.insn(row, text, where=_apart_but_value, restartable=True)
+    def meaning(cpu: Cpu, Rs: Value, hint: Value, user: Value, Rn: Value, Rd: Value) -> None:
+        _check_enabled(cpu)
+        options = const(stage << 2, 4) | hint.zext(4) << 1 | user.zext(4)
+        _check_format(cpu, stage, IS_SET, (options, Rd, Rs, Rn))
+        to, left, byte = cpu.x[Rd], cpu.x[Rn], cpu.x[Rs].trunc(8)
+        whose = bool(pin(user))
+
+        def move(size: int, to: Value) -> None:
+            for at, bits in _pieces(size):
+                cpu.store(to + at, splat(byte, bits // 8), unprivileged=whose)
+
+        done = cpu.local(const(0, 64))
+        _step(STEPS[stage], left, lambda size: (to,), move, done)
+        cpu.x[Rd], cpu.x[Rn] = to + done.value, left - done.value
+        _again(cpu, stage, left - done.value)
+
+
+def _set_prologue(cpu: Cpu, Rs: Value, hint: Value, user: Value, Rn: Value, Rd: Value) -> None:
+    _check_enabled(cpu)
+    size = cpu.x[Rn]
+    cpu.x[Rn] = select(size.uge(MOST_SET), const(MOST_SET, 64), size)
+    set_flags(cpu, 0, 0, 1, 0)
+
+
+for _stage in (PROLOGUE, MAIN, EPILOGUE):
+    _copy(_stage, forward=True)
+    _copy(_stage, forward=False)
+    _set(_stage)
