@@ -17,7 +17,7 @@ from .arm_machine import ASSEMBLER, BASE, ENGINES, SIZE, Run, run
 
 pytestmark = [programs(ASSEMBLER), pytest.mark.parametrize("engine", ENGINES)]
 
-AREA, BYTES = BASE + 0x10_0000, 0x4000
+AREA, BYTES = BASE + 0x10_0000, 0x6000
 
 # Synchronous exceptions, at EL1 and from EL0, leave what there is to know in x20 to x23.
 HANDLERS = """
@@ -78,7 +78,7 @@ def test_copies(name: str, engine: str, tmp_path: Path) -> None:
             if size > abs(distance) and name.startswith("cpyf") and distance > 0:
                 continue  # forward only: what it reads, it has overwritten
             content = fill(machine, rng)
-            source = 0x1000 + rng.randrange(0x400)
+            source = 0x1000 + rng.randrange(0xF00, 0x1000)  # so that some go over pages
             target = source + distance
             machine.until_halt(x0=AREA + target, x1=AREA + source, x2=size)
             content[target : target + size] = content[source : source + size]
@@ -98,7 +98,7 @@ def test_sets(name: str, engine: str, tmp_path: Path) -> None:
     with started(engine, program, tmp_path) as machine:
         for size in SIZES:
             content = fill(machine, rng)
-            target, byte = 0x1000 + rng.randrange(0x400), rng.getrandbits(64)
+            target, byte = 0x1000 + rng.randrange(0xF00, 0x1000), rng.getrandbits(64)
             machine.until_halt(x0=AREA + target, x1=byte, x2=size)
             content[target : target + size] = bytes([byte & 0xFF]) * size
             assert machine.memory(AREA, BYTES) == content, size

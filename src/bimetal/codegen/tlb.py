@@ -50,7 +50,8 @@ class TlbLowering(Lowering):
         gives the row, and all in all it is an instruction less for the many that are aligned.
         """
         va = self.operand(address)
-        wanted = self.let(f"and i64 {va}, {-PAGE | (access.size - 1)}")
+        low_bits = 0 if access.in_page else access.size - 1
+        wanted = self.let(f"and i64 {va}, {-PAGE | low_bits}")
         low = self.let(f"trunc i64 {wanted} to i32")
         mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
         row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")

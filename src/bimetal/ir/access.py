@@ -41,8 +41,9 @@ class Access:
     """One access of ``width`` bits.
 
     ``aligned`` ones trap when misaligned, others are split. ``unprivileged`` ones have the rights
-    of user mode whatever the mode is. ``big_endian`` says which byte comes first. Atomic updates
-    are always aligned and at least as ordered as ``order`` says.
+    of user mode whatever the mode is. ``big_endian`` says which byte comes first. ``in_page`` ones
+    are known to lie in one page, wherever they stand in it. Atomic updates are always aligned and
+    at least as ordered as ``order`` says.
     """
 
     width: int
@@ -51,6 +52,7 @@ class Access:
     order: Order = Order.PLAIN
     unprivileged: bool = False
     big_endian: bool = False
+    in_page: bool = False
 
     def __post_init__(self) -> None:
         if self.width not in WIDTHS:
@@ -67,6 +69,7 @@ class Access:
         words += [part.value for part in (self.space, self.order) if part not in _USUAL]
         words += ["unprivileged"] if self.unprivileged else []
         words += ["big-endian"] if self.big_endian else []
+        words += ["in page"] if self.in_page else []
         return ".".join(words)
 
 

@@ -217,9 +217,10 @@ class Cpu:
         order: Order = Order.PLAIN,
         unprivileged: bool = False,
         big_endian: bool = False,
+        in_page: bool = False,
     ) -> Value:
         """Load ``width`` bits from a virtual address, see `Access`."""
-        access = Access(width, aligned, Space.VIRTUAL, order, unprivileged, big_endian)
+        access = Access(width, aligned, Space.VIRTUAL, order, unprivileged, big_endian, in_page)
         return perform(effects.Load(address, access))
 
     def store(
@@ -231,9 +232,12 @@ class Cpu:
         order: Order = Order.PLAIN,
         unprivileged: bool = False,
         big_endian: bool = False,
+        in_page: bool = False,
     ) -> None:
         """Store to a virtual address, see `Access`."""
-        access = Access(value.width, aligned, Space.VIRTUAL, order, unprivileged, big_endian)
+        access = Access(
+            value.width, aligned, Space.VIRTUAL, order, unprivileged, big_endian, in_page
+        )
         perform(effects.Store(address, value, access))
 
     def amo(

@@ -1,8 +1,8 @@
 """Copying and setting memory (FEAT_MOPS, C6.2: CPY and SET): prologue, main part and epilogue.
 
 The registers are those of option B: addresses and a size that say what is still to be done. So any
-exception finds them right. A prologue chooses and copies nothing yet; the other parts do one step,
-and are executed again as long as there is enough left for another.
+exception finds them right. A prologue chooses and copies nothing yet; the main part does one step,
+and is executed again until nothing is left; an epilogue would do the rest byte by byte.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from ..syndromes import E2H, EL0, EL1, EL2, MEMORY_OPERATION, TGE, syndrome, tra
 PROLOGUE, MAIN, EPILOGUE = range(3)
 STAGES = "pme"
 
-STEPS = {MAIN: (64, 16), EPILOGUE: (64, 16, 8, 4, 2, 1)}
-"""How many bytes at once. A step stores only when it has loaded all; and where it takes several
-stores they lie in one page, so that all of them can be done or none."""
+STEP = 64
+PIECES = (16, 8, 4, 2, 1)
+"""A step moves 64 bytes, or all of two pieces or less, which overlap then. It stores only when it
+has loaded all; and all of it lies in a page, so that all of its stores can be done or none."""
 
 PAGE = 4096
 
@@ -35,13 +36,17 @@ ADDRESS = (1 << 56) - 1
 # The syndrome (ISS of class 0x27): what it was, and that the registers are not of this format.
 IS_SET, FROM_EPILOGUE, WRONG_OPTION = 1 << 24, 1 << 18, 1 << 17
 
-Places = Callable[[int], tuple[Value, ...]]
+Places = Callable[[Value], tuple[Value, ...]]
 """Where so many bytes stand that are next: the destination first."""
+
+Offsets = Sequence[Value | int]
+Move = Callable[[tuple[Value, ...], Offsets, int], None]
+"""Moves pieces: to and from places, at offsets of these, of so many bytes."""
 
 
 def _check_enabled(cpu: Cpu) -> None:
     hosted = (cpu.hcr & (E2H | TGE)) == E2H | TGE
-    control = cpu.sctlr_el[select(hosted, const(2, 2), 1)]
+    control = select(hosted, cpu.sctlr_el[EL2], cpu.sctlr_el[EL1])
     barred = (cpu.el == EL0) & ((control & ENABLED) == 0)
     below = (cpu.el != EL2) & (cpu.el2_there == 1) & ~hosted
     with slowly(barred | (below & ((cpu.hcrx & FOR_EL1) == 0))):
@@ -59,30 +64,50 @@ def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> 
         cpu.trap(syndrome(MEMORY_OPERATION, iss))
 
 
-def _step(
-    steps: Sequence[int], left: Value, places: Places, move: Callable[..., None], done: Local
+def _step(stage: int, left: Value, places: Places, move: Move, done: Local) -> None:
+    """Do the greatest step that is possible."""
+    if stage == EPILOGUE:
+        with when(left != 0):
+            move(places(const(1, 64)), (0,), 1)
+            done.set(1)
+        return
+
+    size = const(STEP, 64)
+    with when(left.uge(STEP) & _in_pages(places, size)) as large:
+        move(places(size), range(0, STEP, 16), 16)
+        done.set(STEP)
+        with large.otherwise():
+            _small_step(PIECES, left, places, move, done)
+
+
+def _small_step(
+    pieces: Sequence[int], left: Value, places: Places, move: Move, done: Local
 ) -> None:
-    """Do the greatest step that there is enough left for."""
-    size, *smaller = steps
-    at = places(size)
-    fits = left.uge(size)
-    if size > 16:
-        fits = fits & const(PAGE - size, 64).uge(at[0] & PAGE - 1)
-    with when(fits) as step:
-        move(size, *at)
+    piece, *smaller = pieces
+    size = select(left.ult(2 * piece), left, 2 * piece)
+    fits = left.uge(piece)
+    with when(fits & _in_pages(places, size)) as step:
+        move(places(size), (0, size - piece), piece)
         done.set(size)
-        if smaller:
-            with step.otherwise():
-                _step(smaller, left, places, move, done)
+        with step.otherwise():
+            if smaller:
+                _small_step(smaller, left, places, move, done)
+            else:
+                with when(fits):
+                    move(places(const(1, 64)), (0,), 1)
+                    done.set(1)
 
 
-def _pieces(size: int) -> list[tuple[int, int]]:
-    """Where the accesses of a step stand, and how many bits each has."""
-    return [(at, 8 * min(size, 16)) for at in range(0, size, 16)]
+def _in_pages(places: Places, size: Value) -> Value:
+    """Whether so many bytes lie in one page each."""
+    inside = const(1, 1)
+    for place in places(size):
+        inside = inside & (const(PAGE, 64) - size).uge(place & PAGE - 1)
+    return inside
 
 
-def _again(cpu: Cpu, stage: int, left: Value) -> None:
-    with when(left.uge(STEPS[stage][-1])):
+def _again(cpu: Cpu, left: Value) -> None:
+    with when(left != 0):
         cpu.jump(cpu.pc)
 
 
@@ -112,22 +137,23 @@ def _copy(stage: int, forward: bool) -> None:
         backwards = const(0, 1) if forward else cpu.nf
         rights = pin(users)
 
-        def places(size: int) -> tuple[Value, Value]:
-            return select(backwards, to - size, to), select(backwards, source - size, source)
+        def places(size: Value) -> tuple[Value, ...]:
+            return tuple(select(backwards, start - size, start) for start in (to, source))
 
-        def move(size: int, to: Value, source: Value) -> None:
+        def move(at: tuple[Value, ...], offsets: Offsets, piece: int) -> None:
             values = [
-                (at, cpu.load(source + at, bits, unprivileged=bool(rights & 2)))
-                for at, bits in _pieces(size)
+                cpu.load(at[1] + n, 8 * piece, unprivileged=bool(rights & 2), in_page=True)
+                for n in offsets
             ]
-            for at, value in values:
-                cpu.store(to + at, value, unprivileged=bool(rights & 1))
+            for n, value in zip(offsets, values, strict=True):
+                cpu.store(at[0] + n, value, unprivileged=bool(rights & 1), in_page=True)
 
         done = cpu.local(const(0, 64))
-        _step(STEPS[stage], left, places, move, done)
+        _step(stage, left, places, move, done)
         by = select(backwards, const(0, 64) - done.value, done.value)
-        cpu.x[Rd], cpu.x[Rs], cpu.x[Rn] = to + by, source + by, left - done.value
-        _again(cpu, stage, left - done.value)
+        left = left - done.value
+        cpu.x[Rd], cpu.x[Rs], cpu.x[Rn] = to + by, source + by, left
+        _again(cpu, left)
 
 
 def _copy_prologue(forward: bool) -> Callable[..., None]:
@@ -172,14 +198,15 @@ def _set(stage: int) -> None:
         to, left, byte = cpu.x[Rd], cpu.x[Rn], cpu.x[Rs].trunc(8)
         whose = bool(pin(user))
 
-        def move(size: int, to: Value) -> None:
-            for at, bits in _pieces(size):
-                cpu.store(to + at, splat(byte, bits // 8), unprivileged=whose)
+        def move(at: tuple[Value, ...], offsets: Offsets, piece: int) -> None:
+            for n in offsets:
+                cpu.store(at[0] + n, splat(byte, piece), unprivileged=whose, in_page=True)
 
         done = cpu.local(const(0, 64))
-        _step(STEPS[stage], left, lambda size: (to,), move, done)
-        cpu.x[Rd], cpu.x[Rn] = to + done.value, left - done.value
-        _again(cpu, stage, left - done.value)
+        _step(stage, left, lambda size: (to,), move, done)
+        left = left - done.value
+        cpu.x[Rd], cpu.x[Rn] = to + done.value, left
+        _again(cpu, left)
 
 
 def _set_prologue(cpu: Cpu, Rs: Value, hint: Value, user: Value, Rn: Value, Rd: Value) -> None:
