@@ -7,6 +7,8 @@ from ...trace import Cpu
 from ..flags import set_flags
 from ..sysregs import system_register
 
+__all__: list[str] = []
+
 
 def _drawn(cpu: Cpu) -> Value:
     number = cpu.host("random", 64)
