@@ -99,7 +99,7 @@ class Run:
 
     def memory(self, address: int, size: int) -> memoryview:
         """A piece of its memory."""
-        return self._ram.bytes[address - BASE : address - BASE + size]
+        return self.ram.bytes[address - BASE : address - BASE + size]
 
     def x(self, number: int) -> int:
         """A general-purpose register."""
