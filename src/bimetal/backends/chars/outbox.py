@@ -98,8 +98,8 @@ class Outbox:
             return 0
         except OSError as error:
             count = len(data)
-            if error.errno in _GONE:
-                self._drop(count)
+            if error.errno in _GONE:  # no error of the host: who hears of it knows what it means
+                self.dropped += count
                 self._gone = True
                 self._waiting.clear()
                 self._on_gone()
