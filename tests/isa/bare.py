@@ -47,7 +47,7 @@ class Bare:
 
     def execute(self, code: bytes) -> None:
         """Execute one instruction by its bytes in memory."""
-        decoded = self.isa.decode(self.isa.word(code))
+        decoded = self.isa.read(code)
         assert decoded is not None, f"{code.hex(' ')} is no instruction"
         pc = evaluate_insn(decoded, self.registers, self, self["pc"], self.environment)
         width = self.isa.state.files["pc"].width

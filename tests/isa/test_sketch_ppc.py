@@ -36,7 +36,7 @@ kinds = {
     "dot": optional("", ("", "."), ""),
 }
 ppc = Isa(
-    "ppc64", state, kinds, granule=4, fetch=4, complete=lambda word: word == word,
+    "ppc64", state, kinds, granule=4, fetch=4,
     order="big", msb0=True,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..codegen.stored_region import StoredRegion, ones
+from ..isa.decoding import USUAL, Decoding
 
 __all__ = ["CodePage", "Loaded"]
 
@@ -20,7 +21,8 @@ class Loaded:
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class CodePage:
-    """A page's content and what has been made of it; ``key`` names it in the store.
+    """A page's content, how it is decoded, and what has been made of it; ``key`` names it in the
+    store.
 
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed
     it, though this one may never have decoded it. ``entries`` are the offsets at which some region
@@ -31,6 +33,7 @@ class CodePage:
 
     key: str
     code: bytes
+    decoding: Decoding = USUAL
     covered: int = 0
     regions: list[Loaded] = field(default_factory=list)
     entries: set[int] = field(default_factory=set)

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable
 
 from ..codegen.builder import TRAPPED
-from ..codegen.layout import OPERANDS, PAGE, PAGE_COPY, PAGE_RECORDS
+from ..codegen.layout import OPERANDS, PAGE, PAGE_COPY, PAGE_MODE, PAGE_RECORDS
 from ..ir.access import Access
 from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
@@ -51,13 +51,15 @@ def execute_in_python(isa: Isa, word: int, state: VcpuState, floating: Environme
 
 
 def word_of(state: VcpuState, arena: mmap.mmap, record: int) -> int:
-    """The instruction that a record in the ``arena`` was decoded from."""
+    """The word of the instruction that a record in the ``arena`` was decoded from."""
     layout = state.layout
     page, rest = divmod(record - state.get("arena_start"), layout.page_bytes)
-    offset = (rest - PAGE_RECORDS) // layout.scale
+    offset, isa = (rest - PAGE_RECORDS) // layout.scale, layout.isa
     start = page * layout.page_bytes
-    if offset + layout.isa.fetch > PAGE:  # it may go on in the page that follows
+    at = start + PAGE_COPY + offset
+    code, mode = arena[at : start + PAGE_COPY + PAGE][: isa.fetch], arena[start + PAGE_MODE]
+    word, length = isa.word_of(int.from_bytes(code, "little"), mode)
+    if length > len(code):  # it goes on in the page that follows
         side = start + PAGE_RECORDS + (layout.records - 1) * layout.record + OPERANDS
-        return int.from_bytes(arena[side : side + layout.isa.fetch], "little")
-    code = start + PAGE_COPY + offset
-    return int.from_bytes(arena[code : code + layout.isa.fetch], "little")
+        word, _ = isa.word_of(int.from_bytes(arena[side : side + isa.fetch], "little"), mode)
+    return word

@@ -208,7 +208,8 @@ class InterpCpu:
     def set_memory(self, slots: Sequence[MemorySlot]) -> None:
         """Use these memory slots from the next run on."""
         self._memory.replace(slots)
-        size = max(PAGE, self.state.set_slots(slots) * 8)
+        pages = self.state.set_slots(slots)
+        size = max(PAGE, pages * 8 * len(self.state.layout.isa.modes))
         self._code_table, address = anonymous(size)
         self.state.set("code_table", 0, address)
         self.state.set("code_table_bytes", 0, size)
@@ -237,6 +238,8 @@ class InterpCpu:
         state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)
         self._abandon()
+        state.set("features", 0, self._architecture.features(self._start.model))
+        state.set("pc_mask", 0, (1 << 64) - 1)
         self._architecture.reset(state, self._start)
         self.flush()
 

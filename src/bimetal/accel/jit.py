@@ -12,7 +12,15 @@ from collections.abc import Iterable
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
-from ..codegen.layout import DECODED, PAGE, PAGE_COPY, PAGE_HOST, PAGE_RECORDS, SAMPLE_WORDS
+from ..codegen.layout import (
+    DECODED,
+    PAGE,
+    PAGE_COPY,
+    PAGE_HOST,
+    PAGE_MODE,
+    PAGE_RECORDS,
+    SAMPLE_WORDS,
+)
 from ..codegen.policy import USUAL, Policy, configured
 from ..isa.contract import Architecture, Start
 from ..seam import Exit
@@ -42,7 +50,7 @@ class JitCpu(InterpCpu):
         if self._policy.wait:
             self._enter_alone, self._enter = self._enter, self._enter_attended
         self._arena_words = memoryview(self._arena).cast("Q")
-        self._installs: list[tuple[int, bytes, list[Loaded]]] = []
+        self._installs: list[tuple[int, bytes, int, list[Loaded]]] = []
         self._kick_wanted = False
         self._samples = SampleReader(self.state)
         self._decoded = RingReader(self.state, "decoded", "decoded_count", DECODED)
@@ -134,6 +142,10 @@ class JitCpu(InterpCpu):
         start = self.page_start(page) + PAGE_COPY
         return self._arena[start : start + PAGE]
 
+    def mode_of(self, page: int) -> int:
+        """The decode mode that a page was decoded in."""
+        return self._arena[self.page_start(page) + PAGE_MODE]
+
     def handler(self, page: int, offset: int) -> int:
         """The handler in the record of an offset."""
         at = self.page_start(page) + PAGE_RECORDS + offset * self.state.layout.scale
@@ -177,16 +189,17 @@ class JitCpu(InterpCpu):
         page, rest = divmod(record - self.state.get("arena_start"), layout.page_bytes)
         return page, (rest - PAGE_RECORDS) // layout.scale
 
-    def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None:
-        """Have regions installed at the next safe point. Called from another thread."""
-        self._installs.append((page, code, regions))
+    def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None:
+        """Have regions of some code, in a decode mode, installed at the next safe point. Called
+        from another thread."""
+        self._installs.append((page, code, mode, regions))
         self.state.bytes[self._stop] = 1
 
     def _install(self) -> None:
         installs, self._installs = self._installs, []
         scale = self.state.layout.scale
-        for page, code, regions in installs:
-            if self.code_of(page) != code:
+        for page, code, mode, regions in installs:
+            if (self.code_of(page), self.mode_of(page)) != (code, mode):
                 continue  # the page has changed, or the arena was emptied
             start = self.page_start(page) + PAGE_RECORDS
             for region in regions:
@@ -223,7 +236,10 @@ class JitAccelerator(InterpAccelerator):
             controller=controller,
         )
         self._vcpus: list[JitCpu] = []
-        self.tiering = Tiering(self.native, self._vcpus, policy or configured(), background)
+        features = self.architecture.features(self._start.model)
+        self.tiering = Tiering(
+            self.native, self._vcpus, policy or configured(), background, features
+        )
 
     def add_cpu(self, index: int) -> JitCpu:
         """See `Accelerator.add_cpu`."""

@@ -30,6 +30,7 @@ from ..codegen.region import STUBS
 from ..codegen.store import CodeStore
 from ..codegen.stored_region import StoredRegion
 from ..codegen.worker import stub_name
+from ..isa.decoding import Decoding
 from .code_page import CodePage, Loaded
 from .hotness import Hotness, Page, Spot
 from .orders import Order, Orders
@@ -62,7 +63,8 @@ class TieredVcpu(Protocol):
     def decoded(self) -> Iterable[int]: ...
     def code_of(self, page: int) -> bytes: ...
     def executed(self, page: int, undecoded: int) -> bytes: ...
-    def offer(self, page: int, code: bytes, regions: list[Loaded]) -> None: ...
+    def mode_of(self, page: int) -> int: ...
+    def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None: ...
 
 
 class Tiering:
@@ -74,7 +76,9 @@ class Tiering:
         vcpus: Sequence[TieredVcpu],
         policy: Policy,
         background: bool = False,
+        features: int = -1,
     ):
+        self._features = features
         self._isa, self._vcpus, self.policy = native.layout.isa, vcpus, policy
         self._shared = native.layout.shared
         self._salt = engine_digest(self._isa, self._shared)
@@ -185,12 +189,14 @@ class Tiering:
             return new
 
     # -- what is known of pages
-    def _of(self, code: bytes) -> CodePage:
-        """What is known of a page's content, from memory or from the store."""
-        key = hashlib.blake2b(code, digest_size=20, key=self._salt).hexdigest()
+    def _of(self, code: bytes, mode: int) -> CodePage:
+        """What is known of a page's content in a decode mode, from memory or from the store."""
+        decoding = Decoding(mode, self._features)
+        meant = code + repr(decoding).encode()
+        key = hashlib.blake2b(meant, digest_size=20, key=self._salt).hexdigest()
         code_page = self._code_pages.get(key)
         if code_page is None:
-            code_page = self._code_pages[key] = CodePage(key, code)
+            code_page = self._code_pages[key] = CodePage(key, code, decoding)
             if key in self._stored:
                 self._recall(code_page)
         return code_page
@@ -227,13 +233,13 @@ class Tiering:
         whether there are any."""
         pages = vcpu.decoded()
         for page in pages:
-            code = vcpu.code_of(page)
-            code_page = self._of(code)
+            code, mode = vcpu.code_of(page), vcpu.mode_of(page)
+            code_page = self._of(code, mode)
             if self._at.get((vcpu.index, page)) is not code_page:
                 self._hotness.forget((vcpu.index, page))
                 self._at[vcpu.index, page] = code_page
             if code_page.regions:
-                vcpu.offer(page, code, code_page.regions)
+                vcpu.offer(page, code, code_page.regions, mode)
         return bool(pages)
 
     # -- where the time goes
@@ -281,7 +287,8 @@ class Tiering:
 
     def _for_page(self, spots: Sequence[Spot]) -> Order | None:
         """An order for hot places of one page; None if nothing is to be gained."""
-        code_page = self._of(self._vcpu(spots[0]).code_of(spots[0].page))
+        vcpu, page = self._vcpu(spots[0]), spots[0].page
+        code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
         places = [(spot.offset, spot.jumps) for spot in spots]
         wanted = [place for place in places if not code_page.is_there(*place)]
         code_page.asked.update(wanted)
@@ -302,8 +309,9 @@ class Tiering:
         if hot is None:
             return False
         code_page, region = self._by_address[hot.address]
-        code = self._vcpu(hot.last).code_of(hot.last.page)
-        if region.level == 1 and region not in code_page.improved and code == code_page.code:
+        vcpu, page = self._vcpu(hot.last), hot.last.page
+        now = self._of(vcpu.code_of(page), vcpu.mode_of(page))
+        if region.level == 1 and region not in code_page.improved and now is code_page:
             code_page.improved.append(region)
             self._submit(self._new_order(hot.last, code_page, hot.entered, 2))
         return True
@@ -324,7 +332,10 @@ class Tiering:
         # Objects of many runs meet in one process, so each symbol is unique.
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(code_page.entries)
-        job = Job(code_page.code, entries, executed, level, symbol, policy, jumps, there)
+        job = Job(
+            code_page.code, entries, executed, level, symbol, policy, jumps, there,
+            code_page.decoding,
+        )  # fmt: skip
         return Order(code_page, job)
 
     def _submit(self, order: Order | None) -> None:
@@ -353,4 +364,5 @@ class Tiering:
         vcpus = {vcpu.index: vcpu for vcpu in self._vcpus}
         for (index, page), content in self._at.items():
             if content is code_page:
-                vcpus[index].offer(page, code_page.code, [loaded])
+                mode = code_page.decoding.mode
+                vcpus[index].offer(page, code_page.code, [loaded], mode)

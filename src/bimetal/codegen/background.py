@@ -3,7 +3,7 @@
 A process of its own does it after the machine's has gone: one for a store at a time, by
 processors that nobody else wants, and for a limited time. It can be killed at any moment.
 
-    python -m bimetal.codegen.background ISA shared|alone < JOBS
+    python -m bimetal.codegen.background MODULE shared|alone < JOBS
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from ..base.clock import processor_seconds, wall_seconds
 from ..base.log import logger
 from ..isa.describe import Isa
-from ..isa.names import instruction_set
+from ..isa.names import described_in
 from .frames import pack, read_frame
 from .job import Job
 from .layout import Layout
@@ -83,10 +83,10 @@ def translate_in_background(
         os.close(claim)
 
 
-def main(name: str, memory: str) -> None:
+def main(module: str, memory: str) -> None:
     """Do the jobs of standard input."""
     _give_way()
-    isa = instruction_set(name)
+    isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
     store, end = CodeStore(), wall_seconds() + PATIENCE
     while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:

@@ -8,19 +8,11 @@ from operator import and_
 
 from ..ir.value import Block, Value, field_of, tracing
 from ..isa.describe import Insn
-from ..isa.pattern import Pattern
 from .layout import PAGE, Layout
 from .lower import Lowering
 from .record import Slots
 
-__all__ = ["Candidate", "RecordForm", "bit_row", "decoder_text"]
-
-
-def bit_row(insn: Insn) -> Pattern:
-    """An instruction's encoding as the bit row that native decoding needs."""
-    if not isinstance(insn.pattern, Pattern):
-        raise TypeError(f"{insn.name} is not encoded as a row of bits")
-    return insn.pattern
+__all__ = ["Candidate", "RecordForm", "decoder_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +43,12 @@ class _DecoderLowering(Lowering):
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
+        self._kind = f"i{layout.isa.word_bits}"
+        # Whatever tells instructions apart stands here: switches are made for the host's words.
+        self._literal = self._kind
+        if layout.isa.word_bits > 64:
+            self._literal = "i64"
+            self.put(f"%literal = trunc {self._kind} %word to i64")
         self._insn: Insn | None = None
         self._fixed: dict[str, int] = {}
         self._fields: dict[str, str] = {}
@@ -71,20 +69,17 @@ class _DecoderLowering(Lowering):
 
     def _field(self, name: str) -> str:
         assert self._insn is not None
-        pattern = bit_row(self._insn)
+        pattern = self._insn.pattern
         if name in self._fixed:
             return str(self._fixed[name])
         if name not in self._fields:
-            total = "0"
+            total, kind = "0", self._kind
             for piece in (p for p in pattern.pieces if p.name == name):
-                down = self.let(f"lshr i32 %word, {piece.at}")
-                bits = self.let(f"and i32 {down}, {(1 << piece.width) - 1}")
-                placed = self.let(f"shl i32 {bits}, {piece.low}")
-                total = self.let(f"or i32 {total}, {placed}")
-            width = pattern.widths[name]
-            self._fields[name] = (
-                total if width == 32 else self.let(f"trunc i32 {total} to i{width}")
-            )
+                down = self.let(f"lshr {kind} %word, {piece.at}")
+                bits = self.let(f"and {kind} {down}, {(1 << piece.width) - 1}")
+                placed = self.let(f"shl {kind} {bits}, {piece.low}")
+                total = self.let(f"or {kind} {total}, {placed}")
+            self._fields[name] = self.narrow(total, kind, pattern.widths[name])
         return self._fields[name]
 
     # -- the tree
@@ -97,13 +92,21 @@ class _DecoderLowering(Lowering):
         groups: dict[int, list[Candidate]] = {}
         for candidate in candidates:
             groups.setdefault(candidate.match & common, []).append(candidate)
-        bits = self.let(f"and i32 %word, {common}")
+        bits = self._literals(common)
         labels = {key: self.fresh("group") for key in groups}
-        arms = " ".join(f"i32 {key}, label {label}" for key, label in labels.items())
-        self.end(f"switch i32 {bits}, label %undefined [ {arms} ]")
+        kind = self._literal
+        arms = " ".join(f"{kind} {key}, label {label}" for key, label in labels.items())
+        self.end(f"switch {kind} {bits}, label %undefined [ {arms} ]")
         for key, group in groups.items():
             self.label(labels[key])
             self.tree(group, known | common)
+
+    def _literals(self, mask: int) -> str:
+        """Some of the word's bits that tell instructions apart."""
+        whole = "%word" if self._literal == self._kind else "%literal"
+        if mask >> int(self._literal[1:]):
+            raise ValueError(f"literal bits {mask:#x} are not in the low 64 of the word")
+        return self.let(f"and {self._literal} {whole}, {mask}")
 
     def _in_order(self, candidates: list[Candidate], known: int) -> None:
         for candidate in candidates:
@@ -111,9 +114,12 @@ class _DecoderLowering(Lowering):
             other = self.fresh("other")
             rest = candidate.mask & ~known
             if rest:
-                bits = self.let(f"and i32 %word, {rest}")
-                same = self.let(f"icmp eq i32 {bits}, {candidate.match & rest}")
+                bits = self._literals(rest)
+                same = self.let(f"icmp eq {self._literal} {bits}, {candidate.match & rest}")
                 self._unless(same, other)
+            if feature := self.layout.isa.feature(candidate.insn):
+                there = self.let(f"and i64 {self.load_state('features')}, {feature}")
+                self._unless(self.let(f"icmp ne i64 {there}, 0"), other)
             if candidate.insn.where is not None:
                 self._unless(self._where(candidate), other)
             self._leaf(candidate)
@@ -138,16 +144,14 @@ class _DecoderLowering(Lowering):
     # -- leaves
     def _leaf(self, candidate: Candidate) -> None:
         if candidate.near is not None:
-            distance = next(
-                slot.value
-                for (_, role), slot in candidate.near.slots.slots.items()
+            outside = self.fresh("far")
+            targets = [
+                self.let(f"add i64 %offset, {self.operand(distance)}")
+                for distance, role in candidate.near.slots.slots
                 if role == "distance"
-            )
-            target = self.let(f"add i64 %offset, {self.operand(distance)}")
-            near = self.let(f"icmp ult i64 {target}, {PAGE}")
-            inside, outside = self.fresh("near"), self.fresh("far")
-            self.branch(near, inside, outside)
-            self.label(inside)
+            ]
+            for target in targets:
+                self._unless(self.let(f"icmp ult i64 {target}, {PAGE}"), outside)
             names, fields = dict(self.names), dict(self._fields)
             self._write(candidate.near)
             self.names, self._fields = names, fields
@@ -159,10 +163,10 @@ class _DecoderLowering(Lowering):
         for (value, role), slot in form.slots.slots.items():
             name = self.operand(value)
             width, size = value.width, slot.bytes * 8
-            if role == "distance":
-                shift = self.layout.scale.bit_length() - 1
-                name = self.let(f"shl i{width} {name}, {shift}")
-            if isinstance(role, tuple):
+            if role in ("distance", "length"):
+                name, width = self.widen(name, "i64", width), 64
+                name = self.let(f"shl i64 {name}, {self.layout.scale.bit_length() - 1}")
+            if isinstance(role, tuple) and role[0] < 1 << width:
                 number, lost = role
                 zero = self.let(f"icmp eq i{width} {name}, {number}")
                 wide = self.let(f"zext i{width} {name} to i{size}") if width < size else name
@@ -177,11 +181,12 @@ class _DecoderLowering(Lowering):
 
 
 def decoder_text(layout: Layout, candidates: list[Candidate], undefined: str) -> str:
-    """The LLVM function ``decode(rec, word, offset in the page)`` that fills in a record."""
+    """The LLVM function ``decode(st, rec, word, offset in the page)`` that fills in a record."""
     lowering = _DecoderLowering(layout)
     lowering.tree(candidates, 0)
     lowering.label("%undefined")
     lowering.put(f"store ptr {undefined}, ptr %rec")
     lowering.end("ret void")
     body = "\n".join(["entry:", *lowering.lines])
-    return f"define internal void @decode(ptr %rec, i32 %word, i64 %offset) #2 {{\n{body}\n}}\n"
+    parameters = f"ptr %st, ptr %rec, i{layout.isa.word_bits} %word, i64 %offset"
+    return f"define internal void @decode({parameters}) #2 {{\n{body}\n}}\n"

@@ -14,11 +14,12 @@ from ..ir.analysis import Analysis, distance
 from ..ir.effects import Get, Jump, Set
 from ..ir.ops import signed
 from ..ir.value import Block, Value
+from ..isa.decoding import USUAL, Decoding
 from ..isa.describe import Decoded, Isa
 from .floating import for_reference
 from .layout import PAGE
 
-__all__ = ["Step", "Steps", "discover", "heads", "places_entered", "run_start"]
+__all__ = ["Code", "Step", "Steps", "discover", "heads", "places_entered", "run_start"]
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Step:
     @property
     def end(self) -> int:
         """The offset behind it."""
-        return self.offset + self.decoded.insn.length
+        return self.offset + self.decoded.length
 
 
 Steps = dict[int, Step]
@@ -105,14 +106,23 @@ def _links(does: Analysis) -> bool:
     )
 
 
-def _decoded(isa: Isa, code: bytes, offset: int) -> Decoded | None:
-    return isa.decode(int.from_bytes(code[offset : offset + isa.fetch], "little"))
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A page of code, and how it is decoded."""
+
+    isa: Isa
+    content: bytes
+    decoding: Decoding = USUAL
+
+    def at(self, offset: int) -> Decoded | None:
+        """The instruction at an offset, if there is one, and all of it in the page."""
+        return self.isa.read(self.content[offset : offset + self.isa.fetch], self.decoding)
 
 
-def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
+def _step(code: Code, offset: int, known: _Known) -> Step | None:
     """The instruction at an offset, if a region can hold it."""
-    decoded = _decoded(isa, code, offset)
-    if decoded is None or offset + decoded.insn.length > PAGE:
+    decoded = code.at(offset)
+    if decoded is None:
         return None
     does = Analysis(decoded.insn.trace(decoded.fields))
     if does.frame or does.indexed or any(for_reference(operation) for operation in does.floats):
@@ -124,15 +134,14 @@ def _step(isa: Isa, code: bytes, offset: int, known: _Known) -> Step | None:
     return step
 
 
-def _behind(isa: Isa, code: bytes, offset: int) -> int:
+def _behind(code: Code, offset: int) -> int:
     """The offset behind an instruction that no region can hold; its own if it is none."""
-    decoded = _decoded(isa, code, offset)
-    return offset + decoded.insn.length if decoded is not None else offset
+    decoded = code.at(offset)
+    return offset + decoded.length if decoded is not None else offset
 
 
 def discover(
-    isa: Isa,
-    code: bytes,
+    code: Code,
     entries: Iterable[int],
     executed: Callable[[int], bool],
     limit: int,
@@ -151,10 +160,10 @@ def discover(
         while offset not in steps and offset not in refused and len(steps) < limit:
             if offset >= PAGE or not executed(offset):
                 break
-            step = _step(isa, code, offset, known)
+            step = _step(code, offset, known)
             if step is None:
                 refused.add(offset)
-                offset, resumes, known = _behind(isa, code, offset), True, _Known()
+                offset, resumes, known = _behind(code, offset), True, _Known()
                 continue
             steps[offset] = step
             step.resumes, resumes = resumes, False
@@ -167,13 +176,13 @@ def discover(
     return steps
 
 
-def run_start(isa: Isa, code: bytes, executed: Callable[[int], bool], offset: int) -> int:
+def run_start(code: Code, executed: Callable[[int], bool], offset: int) -> int:
     """Where the stretch of executed code without a jump begins that ends at ``offset``."""
     first = offset
-    for place in range(offset - isa.granule, -1, -isa.granule):
+    for place in range(offset - code.isa.granule, -1, -code.isa.granule):
         if not executed(place):
             continue
-        step = _step(isa, code, place, _Known())
+        step = _step(code, place, _Known())
         if step is None or not step.falls or step.end != first:
             break
         first = place

@@ -82,3 +82,8 @@ class Emitter(ABC):
     def widen(self, name: str, kind: str, width: int) -> str:
         """A value of ``width`` bits, zero-extended to ``kind``."""
         return name if kind == f"i{width}" else self.let(f"zext i{width} {name} to {kind}")
+
+    def resized(self, name: str, kind: str) -> str:
+        """An i64 as an integer of LLVM type ``kind``, zero-extended or cut."""
+        width = int(kind[1:])
+        return self.widen(name, kind, 64) if width > 64 else self.narrow(name, "i64", width)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, PAGE
 from .lower import Lowering
 
-__all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FlowLowering"]
+__all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FlowLowering", "StubLowering"]
 
 CC = "preserve_nonecc"
 PARAMETERS = "ptr %st, ptr %rec, i64 %pcb, i64 %budget, ptr %tlb"
@@ -25,7 +25,17 @@ class FlowLowering(Lowering):
 
     def here(self) -> str:
         """The address that the record in hand stands for."""
-        number = self.let("ptrtoint ptr %rec to i64")
+        return self.address_of("%rec")
+
+    def wrapped(self, pc: str) -> str:
+        """An address behind an instruction as the program counter of the decode mode has it."""
+        if all(mode.pc_bits == 64 for mode in self.layout.isa.modes):
+            return pc
+        return self.let(f"and i64 {pc}, {self.load_state('pc_mask')}")
+
+    def address_of(self, record: str) -> str:
+        """The address that a record of the page in hand stands for."""
+        number = self.let(f"ptrtoint ptr {record} to i64")
         down = self.let(f"lshr i64 {number}, {self.shift}")
         return self.let(f"add i64 {down}, %pcb")
 
@@ -67,3 +77,21 @@ class FlowLowering(Lowering):
 
     def stopped(self) -> None:
         self.tail("@pending")
+
+
+class StubLowering(FlowLowering):
+    """Writes one stub."""
+
+    def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
+        """Go on at an address whose fetch entry is known."""
+        rec, pcb = self.found(pc, entry)
+        self.dispatch(rec, pcb, budget, tlb)
+
+    def asked_to_attend(self) -> str:
+        """Whether something has taken long."""
+        return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
+
+    def define(self, name: str) -> str:
+        """The finished function."""
+        body = "\n".join(["entry:", *self.allocas, *self.lines])
+        return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"

@@ -9,7 +9,7 @@ need one it hands the instruction, untouched, to its *slow* form.
 from __future__ import annotations
 
 from ..ir import effects
-from ..ir.analysis import Analysis
+from ..ir.analysis import Analysis, relative
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
 from .emit import RARELY, USUALLY
@@ -17,7 +17,7 @@ from .floating import for_reference
 from .flow import CC, PARAMETERS, FlowLowering
 from .layout import OPERANDS, Layout
 from .lower import is_static
-from .record import Slots, span
+from .record import NoRoom, Slots, span
 from .tlb import TlbLowering
 
 __all__ = ["FastLowering", "SlowLowering", "handler_text"]
@@ -26,9 +26,9 @@ __all__ = ["FastLowering", "SlowLowering", "handler_text"]
 class _HandlerLowering(FlowLowering):
     """What fast and slow handlers share: operands from the record, and going on."""
 
-    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool):
+    def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool):
         super().__init__(layout)
-        self.slots, self.length, self.near = slots, length, near
+        self.slots, self.insn, self.near = slots, insn, near
         self._static: dict[Value, bool] = {}
         self._index_names: dict[tuple[Value, int], str] = {}
         self.resync = False
@@ -85,10 +85,21 @@ class _HandlerLowering(FlowLowering):
     def retire(self) -> None:
         """Go on with the next instruction in memory."""
         if self.resync:
-            self._resync(self.let(f"add i64 {self.here()}, {self.length}"))
+            self._resync(self.following())
             return
-        following = self.pointer("%rec", self.length * self.layout.scale)
-        self.dispatch(following, budget=self.spend())
+        self.dispatch(self._following_record(), budget=self.spend())
+
+    def _following_record(self) -> str:
+        """The record of the next instruction in memory."""
+        length = self.slots.length
+        if length is None:
+            return self.pointer("%rec", self.insn.length * self.layout.scale)
+        slot = self.slots.slot(length, "length", self.shift)
+        return self.pointer("%rec", self._load_slot(slot.offset, slot.bytes, False, 64))
+
+    def following(self) -> str:
+        """The address of the next instruction in memory."""
+        return self.wrapped(self.address_of(self._following_record()))
 
     def _resync(self, pc: str) -> None:
         self.store_state("pc", pc)
@@ -102,8 +113,10 @@ class _HandlerLowering(FlowLowering):
             return
         distance = self._distance(target)
         if self.near and distance is not None:
-            scale = self.layout.scale
-            slot = self.slots.slot(distance, "distance", scale.bit_length() - 1)
+            if distance.known and not int(distance):
+                self._go("%rec", "%pcb")
+                return
+            slot = self.slots.slot(distance, "distance", self.shift)
             self._go(self.pointer_by("%rec", slot.offset, slot.bytes), "%pcb")
             return
         self._far(self.operand(target))
@@ -114,8 +127,8 @@ class _HandlerLowering(FlowLowering):
 
     def _distance(self, target: Value) -> Value | None:
         """The static distance of a jump relative to the program counter."""
-        relative = target.op == "add" and target.args[0].op == "pc"
-        return target.args[1] if relative and self._decoded(target.args[1]) else None
+        away = relative(target)
+        return away if away is not None and self._decoded(away) else None
 
     def _go(self, rec: str, pcb: str) -> None:
         """Arrive at a record by a jump, which is where the budget is looked at."""
@@ -144,8 +157,8 @@ class _HandlerLowering(FlowLowering):
 class FastLowering(TlbLowering, _HandlerLowering):
     """The fast form: the inline TLB check, and the slow form for everything else."""
 
-    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool, slow: str):
-        super().__init__(layout, slots, length, near)
+    def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool, slow: str):
+        super().__init__(layout, slots, insn, near)
         self._slow = slow
         self._slow_label = ""
 
@@ -158,8 +171,8 @@ class FastLowering(TlbLowering, _HandlerLowering):
 class SlowLowering(_HandlerLowering):
     """The slow form: everything is a call, and the state knows where the instruction stands."""
 
-    def __init__(self, layout: Layout, slots: Slots, length: int, near: bool, resync: bool):
-        super().__init__(layout, slots, length, near)
+    def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool, resync: bool):
+        super().__init__(layout, slots, insn, near)
         self.resync = resync
         self.store_state("pc", self.here())
         self.store_state("budget", "%budget")
@@ -182,7 +195,7 @@ class SlowLowering(_HandlerLowering):
             self.hand_over()
             return
         self.set_leave(value.reason, *(self.operand(argument) for argument in value.args))
-        self.store_state("pc", self.let(f"add i64 {self.here()}, {self.length}"))
+        self.store_state("pc", self.following())
         self.store_state("budget", self.spend())
         self.stopped()
 
@@ -191,16 +204,26 @@ def handler_text(
     layout: Layout, symbol: str, insn: Insn, block: Block, near: bool
 ) -> tuple[str, Slots, str]:
     """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
-    does, slots, texts = Analysis(block), Slots(insn.pattern.widths, layout.record), []
+    widths, size = insn.pattern.widths, layout.record
+    try:
+        return _handler_text(layout, symbol, insn, block, near, Slots(widths, size))
+    except NoRoom:
+        return _handler_text(layout, symbol, insn, block, near, Slots(widths, size, bare=False))
+
+
+def _handler_text(
+    layout: Layout, symbol: str, insn: Insn, block: Block, near: bool, slots: Slots
+) -> tuple[str, Slots, str]:
+    does, texts = Analysis(block), []
     by_reference = any(for_reference(operation) for operation in does.floats)
     fast_possible = not does.frame and not by_reference
     entry = slow = f"@{symbol}_slow"
     if fast_possible:
         entry = f"@{symbol}"
-        fast = FastLowering(layout, slots, insn.length, near, slow)
+        fast = FastLowering(layout, slots, insn, near, slow)
         texts.append(_define(fast, block, entry, "#0"))
     if not fast_possible or does.cold or does.accesses:
-        lowering = SlowLowering(layout, slots, insn.length, near, does.syncs)
+        lowering = SlowLowering(layout, slots, insn, near, does.syncs)
         if by_reference:
             lowering.hand_over()
         texts.append(_define(lowering, block, slow, "#2"))

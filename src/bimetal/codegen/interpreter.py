@@ -12,16 +12,19 @@ import struct
 import threading
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from ..base.log import logger
-from ..ir.analysis import Analysis
+from ..ir.analysis import Analysis, relative
 from ..isa.describe import Insn, Isa
+from ..isa.names import INSTRUCTION_SETS
 from .compiling import compile_objects
-from .decoder import Candidate, RecordForm, bit_row, decoder_text
+from .decoder import Candidate, RecordForm, decoder_text
 from .handler import handler_text
 from .layout import PAGE, Layout
 from .modules import modules
-from .native import Library, compiler_digest, sources_digest
+from .native import PACKAGE, Library, compiler_digest, sources_digest
 from .routine import routine_text
 from .runtime import runtime
 from .store import CodeStore
@@ -46,7 +49,7 @@ declare i64 @getrandom(ptr, i64, i32)
 def _jumps_by_distance(insn: Insn) -> bool:
     """Whether an instruction jumps relative to its own address."""
     targets = (jump.target for block in insn.variants().values() for jump in Analysis(block).jumps)
-    return any(target.op == "add" and target.args[0].op == "pc" for target in targets)
+    return any(relative(target) is not None for target in targets)
 
 
 def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:
@@ -66,7 +69,7 @@ def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]
             near = RecordForm(near_entry, near_slots)
         mask, match = insn.pattern.mask, insn.pattern.match
         for name, value in fixed:
-            for piece in (p for p in bit_row(insn).pieces if p.name == name):
+            for piece in (p for p in insn.pattern.pieces if p.name == name):
                 bits = (1 << piece.width) - 1
                 mask |= bits << piece.at
                 match |= (value >> piece.low & bits) << piece.at
@@ -108,15 +111,20 @@ class Interpreter:
         size = layout.record
         decode = struct.pack("<Q", self.library.address("h_decode")).ljust(size, b"\0")
         cross = struct.pack("<Q", self.library.address("h_cross")).ljust(size, b"\0")
-        # The records left over serve `h_straddle`: no word is all ones in 64 bits.
-        work = struct.pack("<Qq", 0, -1).ljust(size, b"\0")
+        # The records left over serve `h_straddle`: no key is all ones.
+        work = bytes(8).ljust(size, b"\xff")
         return decode * inside + cross * over + work * (layout.records - inside - over)
 
 
 @cache
 def engine_digest(isa: Isa, shared: bool) -> bytes:
     """What the code made for an ISA depends on, besides the guest: to be part of every key."""
-    return sources_digest("ir", "isa", "codegen") + f"{isa.name} {shared:d}".encode()
+    own = find_spec(INSTRUCTION_SETS[isa.name])
+    assert own is not None
+    folders = [PACKAGE / name for name in ("ir", "isa", "codegen")]
+    return (
+        sources_digest(*folders, Path(own.origin or "").parent) + f"{isa.name} {shared:d}".encode()
+    )
 
 
 _making = threading.Lock()

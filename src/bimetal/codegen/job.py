@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from ..isa.decoding import USUAL as USUAL_DECODING
+from ..isa.decoding import Decoding
 from .frames import BadFrame, Frame
 from .policy import USUAL, Policy
 from .stored_region import StoredRegion, check_region
@@ -29,7 +31,8 @@ class Job:
 
     The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
     is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more
-    work; ``symbol`` is the name under which the object shall define the region.
+    work; ``symbol`` is the name under which the object shall define the region. ``decoding`` tells
+    what the code means.
     """
 
     code: bytes
@@ -40,6 +43,7 @@ class Job:
     policy: Policy = USUAL
     jumps: tuple[int, ...] = ()
     there: tuple[int, ...] = ()
+    decoding: Decoding = USUAL_DECODING
 
     def frame(self, **more: object) -> Frame:
         """The job as a message, with ``more`` fields."""
@@ -51,6 +55,7 @@ class Job:
             "policy": asdict(self.policy),
             "jumps": self.jumps,
             "there": self.there,
+            "decoding": asdict(self.decoding),
         }
         return Frame(fields | more, self.code + self.executed)
 
@@ -68,6 +73,7 @@ class Job:
                 policy=Policy(**said["policy"]),
                 jumps=tuple(said["jumps"]),
                 there=tuple(said["there"]),
+                decoding=Decoding(**said["decoding"]),
             )
 
 

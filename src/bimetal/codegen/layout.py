@@ -6,13 +6,14 @@ the TLBs at the end. A decoded page stands elsewhere, in the vCPU's arena:
 ====================== =============================================================
 `PAGE_EPOCH`           the code epoch in which the page was last found unchanged
 `PAGE_HOST`            the host address of the guest page it was decoded from
+`PAGE_MODE`            the decode mode it was decoded in
 `PAGE_COPY`            the bytes it was decoded from
 `PAGE_RECORDS`         a record for each possible start of an instruction, then those that
                        lead over the end of the page
 ====================== =============================================================
 
-A record is a handler's address and operands: 16 bytes for each ``granule`` of code, or 8 for each
-byte where instructions are longer. So the program counter follows from a record's address and back.
+A record is a handler's address and operands: a power of two of bytes, as the ISA's operands need,
+for each ``granule`` of code. So the program counter follows from a record's address and back.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = [
     "PAGE_COPY",
     "PAGE_EPOCH",
     "PAGE_HOST",
+    "PAGE_MODE",
     "PAGE_RECORDS",
     "REPLAYS",
     "ROW_FACTOR",
@@ -50,7 +52,7 @@ __all__ = [
 
 PAGE = 4096
 OPERANDS = 8  # offset of the operands in a record
-PAGE_EPOCH, PAGE_HOST, PAGE_COPY = 0, 8, 64
+PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_COPY = 0, 8, 16, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
 
 # Loads and stores have TLBs of their own, so that a copy's source and destination never drive each
@@ -113,6 +115,9 @@ def engine_state() -> StateSpec:
         spec.file(name, TLBS, 64)
     spec.file("tlb_serves", TLBS, 8)
     spec.scalars(64, "tlb_clock", "fetch_epoch")
+    # What code means now: the decode mode, its program counter's bits, the model's features.
+    spec.scalars(8, "decode_mode")
+    spec.scalars(64, "pc_mask", "features")
     spec.file("slot_base", MEMORY_SLOTS, 64)
     spec.file("slot_size", MEMORY_SLOTS, 64)
     spec.file("slot_host", MEMORY_SLOTS, 64)
@@ -183,7 +188,16 @@ class Layout:
     @property
     def record(self) -> int:
         """The size of a record."""
-        return max(16, 8 * self.isa.granule)
+        size = OPERANDS + max(self.isa.operands, self.straddling_key // 8)
+        return 1 << (size - 1).bit_length()
+
+    @property
+    def straddling_key(self) -> int:
+        """Bits that tell one instruction over the end of a page from others: its bytes, and how
+        many of them are in the page. 0 where there are no such instructions."""
+        if self.isa.fetch == self.isa.granule:
+            return 0
+        return 1 << (8 * self.isa.fetch + 7).bit_length()
 
     @property
     def scale(self) -> int:

@@ -12,6 +12,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 __all__ = [
+    "PACKAGE",
     "Library",
     "Linker",
     "assembly",
@@ -22,7 +23,7 @@ __all__ = [
     "sources_digest",
 ]
 
-_PACKAGE = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parent.parent
 
 
 def _new_target(level: int = 2) -> llvm.TargetMachine:
@@ -109,12 +110,12 @@ def assembly(text: str, quick: bool) -> str:
     return str(machine.emit_assembly(module))
 
 
-def sources_digest(*folders: str) -> bytes:
+def sources_digest(*folders: Path) -> bytes:
     """A digest of everything that generated code depends on: our sources, LLVM, the host's CPU."""
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted((_PACKAGE / folder).rglob("*.py")):
-            digest.update(str(path.relative_to(_PACKAGE)).encode())
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(folder.parent)).encode())
             digest.update(path.read_bytes())
     digest.update(compiler_digest())
     return digest.digest()[:16]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..ir.value import Value
+from ..ir.value import Value, field_of
 from .layout import OPERANDS
 
-__all__ = ["Slot", "Slots", "span"]
+__all__ = ["NoRoom", "Slot", "Slots", "span"]
 
 
 def span(value: Value) -> tuple[int, bool]:
@@ -28,6 +28,13 @@ def span(value: Value) -> tuple[int, bool]:
             inner = value.args[0].width
             return (bits, True) if is_signed or bits == inner else (bits, False)
         return (value.args[0].width, False) if is_signed else (bits, False)
+    if value.op == "add":
+        (a, a_signed), (b, b_signed) = (span(argument) for argument in value.args)
+        # One that is not signed takes a bit more to be read as if it were.
+        is_signed = a_signed or b_signed
+        a, b = a + (is_signed > a_signed), b + (is_signed > b_signed)
+        if is_signed or max(a, b) < value.width:
+            return min(value.width, max(a, b) + 1), is_signed
     if value.op == "shl" and value.args[1].op == "const":
         bits, is_signed = span(value.args[0])
         return min(value.width, bits + int(value.args[1])), is_signed
@@ -51,37 +58,49 @@ def _bytes(bits: int) -> int:
     return size
 
 
+class NoRoom(ValueError):
+    """The operands of a handler do not fit in a record."""
+
+
 class Slots:
     """The operands of one handler, whose instruction has fields of these ``widths``.
 
-    ``record`` is the size of a record in bytes.
+    ``record`` is the size of a record in bytes; ``bare`` says that room is kept for every field as
+    it is, whatever is made of fields. ``length`` is the instruction's where encodings of
+    one description have several.
     """
 
-    def __init__(self, widths: Mapping[str, int], record: int) -> None:
-        self._end = record
+    def __init__(self, widths: Mapping[str, int], record: int, bare: bool = True) -> None:
+        self._end, self._bare = record, bare
         self.slots: dict[tuple[Value, object], Slot] = {}
         self._next = OPERANDS
         self._fields = {name: _bytes(width) for name, width in widths.items()}
+        self.length = field_of("length", widths["length"]) if "length" in widths else None
+        self._reserved = sum(self._fields.values()) + (2 if self.length is not None else 0)
 
     def has_room(self, value: Value) -> bool:
         """Whether an expression may have a place and leave room for every field."""
         if (value, None) in self.slots or value.op == "field":
             return True
         size = _bytes(span(value)[0])
-        return -(-self._next // size) * size + size + sum(self._fields.values()) <= self._end
+        kept = self._reserved if self._bare else 0
+        return -(-self._next // size) * size + size + kept <= self._end
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
-        """The place of a value. Its ``role`` is None, "distance" for a jump's in records, or for
-        a register that is written the zero register and the slot that takes its writes."""
+        """The place of a value. Its ``role`` is None, "distance" for a jump's in records, "length"
+        for the instruction's own in records, or for a register that is written the zero register
+        and the slot that takes its writes."""
         key = (value, role)
         if key not in self.slots:
             bits, is_signed = span(value)
             size = _bytes(bits + extra_bits)
             at = -(-self._next // size) * size
             if at + size > self._end:
-                raise ValueError(f"operands do not fit in a record: {[*self.slots, key]}")
+                raise NoRoom(f"operands do not fit in a record: {[*self.slots, key]}")
             self._next = at + size
             if value.op == "field" and role is None:
-                self._fields.pop(str(value.attr), None)
+                self._reserved -= self._fields.pop(str(value.attr), 0)
+            if role == "length":
+                self._reserved -= size
             self.slots[key] = Slot(value, at, size, is_signed)
         return self.slots[key]

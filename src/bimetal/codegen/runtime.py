@@ -34,6 +34,7 @@ from .layout import (
     PAGE_COPY,
     PAGE_EPOCH,
     PAGE_HOST,
+    PAGE_MODE,
     PAGE_RECORDS,
     STORE_TLB,
     Layout,
@@ -287,11 +288,13 @@ def _decoding(build: Builder) -> None:
                 index.set(cpu.slot_page[n] + offset.lsr(12))
         with when(index.value == -1):
             ret(const(0, 64))
-        slot = cpu.code_table + index.value * 8
+        number = index.value * len(build.isa.modes) + cpu.decode_mode.zext(64)
+        slot = cpu.code_table + number * 8
         page = cpu.local(host_load(slot, 64))
         with when(page.value == 0) as fresh:
             page.set(allocate_page(cpu))
             host_store(page.value + PAGE_HOST, ram_host(cpu, pa))
+            host_store(page.value + PAGE_MODE, cpu.decode_mode)
             decode_afresh(cpu, page.value)
             host_store(slot, page.value)
             with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):

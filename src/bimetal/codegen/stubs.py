@@ -1,4 +1,4 @@
-"""The stubs of native code, as LLVM text: entering, decoding, fetching, polling, trapping.
+"""The stubs of native code, as LLVM text: entering, fetching, polling, trapping.
 
 What these do lies between instructions, so no description says it; what takes thought is in the
 routines of `runtime`. All but `enter` have the signature of handlers.
@@ -9,22 +9,20 @@ resync      look at mode and interrupts again and go on at ``pc``
 fetch       go on at ``pc``, whose page is not in the fetch TLB
 poll        the budget is spent at the record in hand
 pending     the instruction at ``pc`` cannot go on: take its trap, or leave
-h_decode    a record that has not been decoded
-h_cross     the records behind a page's last: go on in the page that follows
-redo        a region leaves the record in hand to the interpreter
 go_far      a region has jumped to ``pc``, outside its page
-h_straddle  an instruction that lies on both sides of the end of a page
 h_undefined an encoding that means nothing
 =========== ==========================================================================
+
+Those that decode are in `decoding_stubs`.
 """
 
 from __future__ import annotations
 
-from ..ir.value import Block, field_of, tracing
 from .builder import COUNTERS, TRAPPED
-from .flow import CC, PARAMETERS, FlowLowering
+from .decoding_stubs import decoding_stubs
+from .flow import CC, StubLowering
 from .host import current
-from .layout import PAGE, Layout
+from .layout import Layout
 
 __all__ = ["stubs_text"]
 
@@ -32,28 +30,10 @@ __all__ = ["stubs_text"]
 WAITS = 8
 
 
-class _Glue(FlowLowering):
-    """Writes one stub."""
-
-    def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
-        """Go on at an address whose fetch entry is known."""
-        rec, pcb = self.found(pc, entry)
-        self.dispatch(rec, pcb, budget, tlb)
-
-    def asked_to_attend(self) -> str:
-        """Whether something has taken long."""
-        return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
-
-    def define(self, name: str) -> str:
-        """The finished function."""
-        body = "\n".join(["entry:", *self.allocas, *self.lines])
-        return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"
-
-
 def stubs_text(layout: Layout, undefined: str) -> str:
     """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
-    stubs = (_resync, _fetch, _poll, _pending, _decode, _redo, _go_far, _cross, _straddle, _enter)
-    parts = [stub(layout) for stub in stubs]
+    stubs = (_resync, _fetch, _poll, _pending, _go_far, _enter)
+    parts = [decoding_stubs(layout), *(stub(layout) for stub in stubs)]
     parts += [
         _undefined(layout, undefined),
         _time(layout),
@@ -65,7 +45,7 @@ def stubs_text(layout: Layout, undefined: str) -> str:
 
 
 def _resync(layout: Layout) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.end("br label %again")
     g.label("%again")
     budget = g.load_state("budget")
@@ -106,7 +86,7 @@ def _resync(layout: Layout) -> str:
 
 
 def _fetch(layout: Layout) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.store_state("budget", "%budget")
     pc = g.load_state("pc")
     g.call("rt_fill_fetch", 0, [("i64", pc)])
@@ -126,7 +106,7 @@ def _fetch(layout: Layout) -> str:
 
 
 def _poll(layout: Layout) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.store_state("pc", g.here())
     g.store_state("budget", "%budget")
     g.store_state("spent_record", g.let("ptrtoint ptr %rec to i64"))
@@ -135,7 +115,7 @@ def _poll(layout: Layout) -> str:
 
 
 def _pending(layout: Layout) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     pending = g.load_state("pending")
     g.store_state("pending", "0")
     g.branch(g.let(f"icmp eq i64 {pending}, {TRAPPED}"), "%trap", "%leave")
@@ -156,56 +136,8 @@ def _pending(layout: Layout) -> str:
     return g.define("pending")
 
 
-def _code_pointer(g: _Glue, offset: str) -> str:
-    """Where in the decoded page's copy of the code the byte at ``offset`` stands."""
-    # The copy lies before the records, of which a byte of code has `scale` bytes.
-    down = g.let(f"mul i64 {offset}, {1 - g.layout.scale}")
-    return g.pointer(g.pointer("%rec", down), -PAGE)
-
-
-def _decode(layout: Layout) -> str:
-    g = _Glue(layout)
-    isa = layout.isa
-    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    code = _code_pointer(g, offset)
-    last = g.let(f"icmp ugt i64 {offset}, {PAGE - isa.fetch}")
-    g.branch(last, "%end", "%inside", "!prof !0")
-    g.label("%end")
-    granule = f"i{isa.granule * 8}"
-    first = g.let(f"load {granule}, ptr {code}, align 1")
-    short = g.widen(first, "i32", isa.granule * 8)
-    complete = _complete(g, short)
-    g.branch(complete, "%known", "%straddles")
-    g.label("%straddles")
-    g.put("store ptr @h_straddle, ptr %rec")
-    g.tail("@h_straddle")
-    g.label("%inside")
-    long = g.let(f"load i32, ptr {code}, align 1")
-    g.end("br label %known")
-    g.label("%known")
-    word = g.let(f"phi i32 [ {short}, %end ], [ {long}, %inside ]")
-    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
-    g.dispatch("%rec")
-    return g.define("h_decode")
-
-
-def _redo(layout: Layout) -> str:
-    """Find the record's own handler, which a region may have taken the place of."""
-    g = _Glue(layout)
-    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    word = g.let(f"load i32, ptr {_code_pointer(g, offset)}, align 1")
-    installed = g.let("load ptr, ptr %rec")
-    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
-    handler = g.let("load ptr, ptr %rec")
-    fresh = g.let(f"icmp eq ptr {installed}, @h_decode")
-    kept = g.let(f"select i1 {fresh}, ptr {handler}, ptr {installed}")
-    g.put(f"store ptr {kept}, ptr %rec")
-    g.tail(handler)
-    return g.define("redo")
-
-
 def _go_far(layout: Layout) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.store_state("budget", "%budget")
     pc = g.load_state("pc")
     g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%look", "!prof !0")
@@ -222,77 +154,8 @@ def _go_far(layout: Layout) -> str:
     return g.define("go_far")
 
 
-def _complete(g: _Glue, word: str) -> str:
-    """Lower the ISA's test of whether a first granule is a whole instruction."""
-    first = field_of("first", 32)
-    block = Block()
-    with tracing(block):
-        answer = g.layout.isa.complete(first)
-    g.names[first] = word
-    g.block(block)
-    return g.operand(answer)
-
-
-def _cross(layout: Layout) -> str:
-    g = _Glue(layout)
-    pc = g.here()
-    entry, hit = g.lookup(pc)
-    g.branch(hit, "%found", "%missed", "!prof !1")
-    g.label("%missed")
-    g.store_state("pc", pc)
-    g.tail("@fetch")
-    g.label("%found")
-    g.arrive(pc, entry, "%budget", "%tlb")
-    return g.define("h_cross")
-
-
-def _straddle(layout: Layout) -> str:
-    """The second half comes from the copy of the page that follows, and is looked at each time.
-
-    What was decoded stands in the page's last record, with the whole word beside the handler.
-    """
-    g = _Glue(layout)
-    pc = g.here()
-    offset = g.let(f"and i64 {pc}, {PAGE - 1}")
-    page = g.let(f"and i64 {pc}, {-PAGE}")
-    following = g.let(f"add i64 {page}, {PAGE}")
-    entry, hit = g.lookup(following)
-    g.branch(hit, "%found", "%missed", "!prof !1")
-    g.label("%missed")
-    g.store_state("pc", pc)
-    g.store_state("budget", "%budget")
-    g.call("rt_fill_fetch", 0, [("i64", following)])
-    g.check_pending()
-    g.tail("@fetch")  # the arena may have been emptied: find this instruction again
-    g.label("%found")
-    bias = g.let(f"load i64, ptr {g.pointer(entry, 8)}")
-    above = g.let(f"sub i64 {following}, {bias}")
-    records = g.let(f"shl i64 {above}, {g.shift}")
-    second = g.pointer(g.let(f"inttoptr i64 {records} to ptr"), -PAGE)
-    low = g.let(f"load i16, ptr {_code_pointer(g, offset)}, align 1")
-    high = g.let(f"load i16, ptr {second}, align 1")
-    high = g.let(f"shl i32 {g.let(f'zext i16 {high} to i32')}, 16")
-    word = g.let(f"or i32 {g.let(f'zext i16 {low} to i32')}, {high}")
-    last = (layout.records - 1) * layout.record
-    down = g.let(f"mul i64 {offset}, {-layout.scale}")
-    side = g.pointer(g.pointer("%rec", down), last)
-    known = g.let(f"load i64, ptr {g.pointer(side, 8)}")
-    wide = g.let(f"zext i32 {word} to i64")
-    g.branch(g.let(f"icmp eq i64 {known}, {wide}"), "%go", "%decode", "!prof !1")
-    g.label("%decode")
-    g.put(f"call void @decode(ptr %rec, i32 {word}, i64 {offset})")
-    handler = g.let("load ptr, ptr %rec")
-    g.put(f"store ptr {handler}, ptr {side}")
-    g.put(f"store i64 {wide}, ptr {g.pointer(side, 8)}")
-    g.put("store ptr @h_straddle, ptr %rec")
-    g.end("br label %go")
-    g.label("%go")
-    g.tail(g.let(f"load ptr, ptr {side}"))
-    return g.define("h_straddle")
-
-
 def _undefined(layout: Layout, undefined: str) -> str:
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.store_state("pc", g.here())
     g.store_state("budget", "%budget")
     g.call(undefined, 0, [])
@@ -302,7 +165,7 @@ def _undefined(layout: Layout, undefined: str) -> str:
 
 def _enter(layout: Layout) -> str:
     target = current()
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.put("%saved = alloca i32")
     g.put("%guest = alloca i32")
     g.put(target.read.format(cell="%saved"))
@@ -325,7 +188,7 @@ def _relax(layout: Layout) -> str:
     """A vCPU waits for another one, which may need this one's processor: there can be more vCPUs
     than processors, and ticket locks serve their waiters in turn. The others may keep the processor
     much longer than instructions take."""
-    g = _Glue(layout)
+    g = StubLowering(layout)
     if layout.shared:
         count = g.let(f"add i64 {g.load_state('relaxed')}, 1")
         g.store_state("relaxed", count)
@@ -360,7 +223,7 @@ def _random() -> str:
 
 def _time(layout: Layout) -> str:
     """The machine's clock: the host's CLOCK_MONOTONIC, or counted in instructions."""
-    g = _Glue(layout)
+    g = StubLowering(layout)
     g.put("%now = alloca [2 x i64]")
     origin, rate = g.load_state("clock_origin"), g.load_state("clock_rate")
     g.branch(g.let(f"icmp eq i64 {rate}, 0"), "%real", "%counted", "!prof !1")

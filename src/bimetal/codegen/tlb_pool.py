@@ -179,6 +179,7 @@ def _entering(build: Builder) -> None:
         same = (context == cpu.tlb_context) & (space == cpu.tlb_space) & (user == cpu.user_context)
         with when(same):
             ret()
+        _enter_mode(build, cpu)
         shared = hooks.global_space(cpu)
         own = serving_tlb(cpu, context, space, shared)
         cpu.tlb_context, cpu.tlb_space, cpu.user_context = context, space, user
@@ -187,6 +188,18 @@ def _entering(build: Builder) -> None:
         with when(user != context):
             other = serving_tlb(cpu, user, space, shared)
             cpu.user_number, cpu.user_tlb = other, _address(other)
+
+
+def _enter_mode(build: Builder, cpu: Cpu) -> None:
+    """Take note of the decode mode, of which each context has its own."""
+    modes, hook = build.isa.modes, build.hooks.decode_mode
+    if hook is None:
+        return
+    cpu.decode_mode = hook(cpu)
+    mask = const((1 << modes[0].pc_bits) - 1, 64)
+    for number, mode in enumerate(modes):
+        mask = select(cpu.decode_mode == number, const((1 << mode.pc_bits) - 1, 64), mask)
+    cpu.pc_mask = mask
 
 
 def _filling(build: Builder) -> None:

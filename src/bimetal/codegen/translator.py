@@ -3,7 +3,7 @@
 It stands outside the machine's process because tracing and LLVM are work that must stop neither
 a vCPU nor a device, and so that nothing a compiler does can take a machine down.
 
-    python -m bimetal.codegen.translator ISA shared|alone DESCRIPTOR
+    python -m bimetal.codegen.translator MODULE shared|alone DESCRIPTOR
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..base import trace
 from ..base.clock import processor_seconds
 from ..ir.text import listing
 from ..isa.describe import Isa
-from ..isa.names import instruction_set
-from .discover import discover, heads, places_entered, run_start
+from ..isa.names import described_in
+from .discover import Code, discover, heads, places_entered, run_start
 from .frames import pack, read_frame
 from .job import Compiled, Job
 from .layout import Layout
@@ -47,18 +47,18 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
 def _region(isa: Isa, job: Job) -> Region:
     """What a job's region consists of."""
     policy, quick = job.policy, job.level == 1
+    code = Code(isa, job.code, job.decoding)
 
     def executed(offset: int) -> bool:
         return bool(job.executed[offset // isa.granule])
 
-    begin = [run_start(isa, job.code, executed, jump) for jump in job.jumps]
+    begin = [run_start(code, executed, jump) for jump in job.jumps]
     wanted = dict.fromkeys((*job.entries, *(start for start in begin if start not in job.there)))
     if quick:
         # Going on in another region costs little, and nothing is compiled twice.
         others = set(job.there).difference(wanted)
         steps = discover(
-            isa,
-            job.code,
+            code,
             wanted,
             lambda at: executed(at) and at not in others,
             policy.limit,
@@ -67,7 +67,7 @@ def _region(isa: Isa, job: Job) -> Region:
         entries = sorted(heads(steps, [entry for entry in wanted if entry in steps]))
     else:
         limit = min(policy.limit, policy.optimised_limit)
-        steps = discover(isa, job.code, wanted, executed, limit)
+        steps = discover(code, wanted, executed, limit)
         entries = [entry for entry in wanted if entry in steps]
         entries += [place for place in places_entered(steps) if place not in entries]
         entries = entries[: policy.max_entries]
@@ -96,7 +96,7 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
         return Compiled()
 
 
-def main(name: str, memory: str, answers: str) -> None:
+def main(module: str, memory: str, answers: str) -> None:
     """Serve jobs from standard input until it ends, and answer into an open file."""
     # What ends a group of processes is meant for the machine, which ends this one in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -104,7 +104,7 @@ def main(name: str, memory: str, answers: str) -> None:
     # Where processors are short, guests come first.
     os.nice(NICENESS)
     trace.configure()
-    isa = instruction_set(name)
+    isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
     with suppress(BrokenPipeError), os.fdopen(int(answers), "wb") as pipe:
         while (frame := read_frame(sys.stdin.buffer)) is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from ..base import trace
 from ..base.clock import monotonic_seconds
 from ..isa.describe import Isa
+from ..isa.names import INSTRUCTION_SETS
 from .frames import BadFrame, FrameReader, pack
 from .job import Compiled, Job
 
@@ -46,7 +47,8 @@ def module_command(module: str, *arguments: str) -> Mapping[str, Any]:
 
 def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
     """The same for a module that translates."""
-    return module_command(module, isa.name, "shared" if shared else "alone", *more)
+    described = INSTRUCTION_SETS[isa.name]
+    return module_command(module, described, "shared" if shared else "alone", *more)
 
 
 class WorkerLost(Exception):

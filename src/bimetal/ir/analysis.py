@@ -8,21 +8,36 @@ from .access import Space
 from .effects import Amo, Cas, FloatOperation, Get, If, Jump, Load, Set, Store, Sync
 from .facts import facts
 from .ops import signed
-from .value import Block, Value
+from .value import Block, Value, const
 
-__all__ = ["Analysis", "MemoryAccess", "distance"]
+__all__ = ["Analysis", "MemoryAccess", "distance", "relative"]
 
 MemoryAccess = Load | Store | Amo | Cas
+
+
+LEAST_PC_BITS = 12
+"""Those of a page, inside which no program counter begins again at 0."""
+
+
+def relative(target: Value) -> Value | None:
+    """How far from its own address a jump to ``target`` leads, if that is relative to it. Inside of
+    a page, cutting the target to the bits of a program counter changes nothing."""
+    while target.op == "zext" and target.args[0].op == "trunc":
+        if target.args[0].width < LEAST_PC_BITS:
+            return None
+        target = target.args[0].args[0]
+    if target.op == "pc":
+        return const(0, target.width)
+    if target.op == "add" and target.args[0].op == "pc":
+        return target.args[1]
+    return None
 
 
 def distance(target: Value) -> int | None:
     """How far from its own address a jump to ``target`` leads, signed; None if that is not
     constant."""
-    if target.op == "pc":
-        return 0
-    if target.op == "add" and target.args[0].op == "pc" and target.args[1].known:
-        return signed(int(target.args[1]), target.width)
-    return None
+    away = relative(target)
+    return signed(int(away), away.width) if away is not None and away.known else None
 
 
 @dataclass(slots=True)

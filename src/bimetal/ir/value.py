@@ -266,6 +266,9 @@ def pure(op: str, first: Value, second: Value | int | None = None, width: int = 
         simple = _simplified(op, *args)
         if simple is not None:
             return simple
+        if op == "add" and args[0].op == "add" and args[0].args[0].op == "pc":
+            # The distance from the program counter in one piece, whatever it is counted from.
+            return pure("add", args[0].args[0], pure("add", args[0].args[1], args[1]))
     return perform(Value(op, result, args))
 
 

@@ -7,8 +7,8 @@ vCPU: reset, firmware calls, its timer, the names of its modes. `names` has the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Protocol, Self
 
 from .describe import Isa
@@ -42,6 +42,9 @@ _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
     "poll_timer": (0, {}),
     "renew": (0, {}),
     "mode": (8, {}),
+}
+_OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
+    "decode_mode": (8, {}),
 }
 
 
@@ -99,19 +102,28 @@ class Hooks:
     mode: Routine
     """The privilege mode, for people who look where a guest spends its time."""
 
+    decode_mode: Routine | None = None
+    """The number of the decode mode, among those of the ISA: only where there are several. Contexts
+    (above) of different decode modes are different ones."""
+
     @classmethod
     def of(cls, isa: Isa) -> Self:
         """The hooks among an ISA's routines. TypeError names what is missing or has other
         parameters than it should."""
+        wanted = _SIGNATURES | {
+            name: signature for name, signature in _OPTIONAL.items() if name in isa.routines
+        }
+        if len(isa.modes) > 1:
+            wanted["decode_mode"] = _OPTIONAL["decode_mode"]
         wrong = [
             name
-            for name, (returns, widths) in _SIGNATURES.items()
+            for name, (returns, widths) in wanted.items()
             if (routine := isa.routines.get(name)) is None
             or (routine.returns, dict(routine.widths)) != (returns, widths)
         ]
         if wrong:
             raise TypeError(f"{isa.name} has no such routines as the engine wants: {wrong}")
-        return cls(**{field.name: isa.routines[field.name] for field in fields(cls)})
+        return cls(**{hook.name: isa.routines.get(hook.name) for hook in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +152,8 @@ class Architecture:
     any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to.
     ``modes`` are the privilege modes by the numbers that
     the hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
-    processors that it can be, the usual one first.
+    processors that it can be, the usual one first; ``lacks`` says which of the ISA's features a
+    model has not.
     """
 
     isa: Isa
@@ -155,9 +168,15 @@ class Architecture:
     outputs: str = ""
     accessed: str = ""
     user: str = "user"
+    lacks: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Hooks.of(self.isa)
+
+    def features(self, model: str) -> int:
+        """The features that a model has, a bit for each of `Isa.features`."""
+        lacking = self.lacks.get(model, ())
+        return sum(1 << n for n, feature in enumerate(self.isa.features) if feature not in lacking)
 
     def levels(self, state: RegisterStore) -> int:
         """The levels of the outputs, a bit each."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..ir.value import Block, Value, const, field_of, tracing
-from .pattern import Encoding, Pattern
+from .decoding import USUAL, DecodeMode, Decoding, Scan, whole_words
+from .pattern import Pattern
 from .state import StateSpec
 from .text import Kind, Template
 from .trace import Cpu, NeedPin, Routine
@@ -19,6 +20,8 @@ from .trace import Cpu, NeedPin, Routine
 __all__ = ["Decoded", "Insn", "Isa", "View"]
 
 MAX_VARIANTS = 256
+MAX_WORDS = 1 << 16
+"""Scans of bytes that are remembered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +34,7 @@ class Insn:
     """
 
     name: str
-    pattern: Encoding
+    pattern: Pattern
     template: Template
     meaning: Callable[..., None]
     where: Callable[..., Value | bool] | None
@@ -44,7 +47,7 @@ class Insn:
     @property
     def length(self) -> int:
         """Bytes; the most that there can be, if the encoding has a field ``length``."""
-        return self.pattern.width // 8
+        return min(self.pattern.width // 8, self.isa.fetch)
 
     def admits(self, fields: Mapping[str, int]) -> bool:
         """Whether these field values are this instruction."""
@@ -149,12 +152,15 @@ class Isa:
     """An instruction set: its state, operand kinds, instructions and routines.
 
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
-    ``complete`` says of the first granule whether it is a whole instruction, ``length_of`` how many
-    bytes the instruction has that begins with a word, known or not; a granule, if it does not say.
-    ``routines`` holds
-    what `routine` described, among it the hooks that the engine calls by name (`codegen.runtime`).
+    ``scan`` makes words of them, in each of the decode ``modes`` (`decoding`); ``unscan`` gives the
+    bytes back for a word. Without them, instructions are words of ``fetch`` bytes in one byte
+    ``order``; rows number bits as ``msb0`` says (`pattern`). Models may lack ``features``:
+    extensions, whose instructions are undefined there. Decoded operands may take ``operands``
+    bytes.
+
+    ``routines`` holds what `routine` described, among it the hooks that the engine calls by name
+    (`contract`).
     ``views`` are registers for people that are made of the stored ones.
-    ``order`` is the byte order of instructions; rows number bits as ``msb0`` says (`pattern`).
     """
 
     name: str
@@ -162,19 +168,28 @@ class Isa:
     kinds: Mapping[str, Kind]
     granule: int
     fetch: int
-    complete: Callable[[Value], Value]
-    length_of: Callable[[int], int] | None = None
     order: Literal["little", "big"] = "little"
     msb0: bool = False
+    scan: Scan | None = None
+    unscan: Callable[[int], bytes] | None = None
+    modes: tuple[DecodeMode, ...] = (DecodeMode(),)
+    features: tuple[str, ...] = ()
+    operands: int = 8
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
+    _byte: int = 0
+    _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
     _sorted_count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scan is None:
+            self.scan = whole_words(self.fetch, self.order)
 
     def insn(
         self,
-        row: str | Encoding,
+        row: str,
         text: str,
         *,
         where: Callable[..., Value | bool] | None = None,
@@ -183,7 +198,7 @@ class Isa:
         restartable: bool = False,
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Describe an instruction: encoding, assembly template, and the decorated meaning."""
-        encoding = Pattern(row, self.msb0) if isinstance(row, str) else row
+        encoding = Pattern(row, self.msb0)
 
         def register(meaning: Callable[..., None]) -> Callable[..., None]:
             template = Template(text, self.kinds)
@@ -241,40 +256,73 @@ class Isa:
             key=lambda i: (-i.pattern.mask.bit_count(), i.where is None),
         )
 
+    @property
+    def word_bits(self) -> int:
+        """Bits of the longest word."""
+        return max(insn.pattern.width for insn in self.insns)
+
+    def feature(self, insn: Insn) -> int:
+        """The bit of the feature that a model must have for an instruction; 0 if all have it."""
+        named = insn.extension in self.features
+        return 1 << self.features.index(insn.extension) if named else 0
+
+    def scanned(self, raw: Value, mode: Value) -> tuple[Value, Value]:
+        """What the scan makes of bytes in a decode mode: a word of `word_bits` and a length."""
+        assert self.scan is not None
+        word, length = self.scan(raw, mode)
+        return word, length
+
+    def word_of(self, raw: int, mode: int = 0) -> tuple[int, int]:
+        """The word and the length in bytes of the instruction whose bytes, the first one lowest,
+        are those of ``raw``; zeros stand for what is not there."""
+        found = self._words.get((raw, mode))
+        if found is None:
+            bits = 8 * self.fetch
+            word, length = self.scanned(const(raw & ((1 << bits) - 1), bits), const(mode, 8))
+            if len(self._words) >= MAX_WORDS:
+                self._words.clear()
+            found = self._words[raw, mode] = int(word), int(length)
+        return found
+
     def _candidates(self, word: int) -> list[Insn]:
-        """The instructions that the low byte of ``word`` leaves, most specific first."""
+        """The instructions that one byte of ``word`` leaves, most specific first."""
         if self._sorted_count != len(self.insns):
             self._by_byte.clear()
             self._sorted_count = len(self.insns)
-        byte = word & 0xFF
+            # That which is literal in most encodings.
+            literal = [
+                sum((insn.pattern.mask >> 8 * n & 0xFF).bit_count() for insn in self.insns)
+                for n in range(min(insn.pattern.width for insn in self.insns) // 8)
+            ]
+            self._byte = 8 * literal.index(max(literal))
+        byte = word >> self._byte & 0xFF
         found = self._by_byte.get(byte)
         if found is None:
             found = [
-                i for i in self.ordered() if (byte ^ i.pattern.match) & i.pattern.mask & 0xFF == 0
+                i
+                for i in self.ordered()
+                if (byte ^ i.pattern.match >> self._byte) & i.pattern.mask >> self._byte & 0xFF == 0
             ]
             self._by_byte[byte] = found
         return found
 
-    def decode(self, word: int, size: int | None = None) -> Decoded | None:
-        """Recognise the instruction at the low end of ``word``; None if it is not one.
-
-        Where only the first ``size`` bytes are known, longer instructions are not considered.
-        """
+    def decode(self, word: int, features: int = -1) -> Decoded | None:
+        """Recognise the instruction at the low end of ``word``; None if it is not one, or one that
+        a model with these ``features`` lacks."""
         for insn in self._candidates(word):
-            if size is not None and insn.length > size:
+            if self.feature(insn) & ~features:
                 continue
             fields = insn.pattern.decode(word & ((1 << insn.pattern.width) - 1))
             if fields is not None and insn.admits(fields):
                 return Decoded(insn, fields)
         return None
 
-    def length(self, word: int) -> int:
-        """Bytes of the instruction at the low end of ``word``, whether it is known or not."""
-        return self.length_of(word) if self.length_of else self.granule
-
-    def word(self, code: bytes) -> int:
-        """The instruction word at the start of ``code``, as far as it goes."""
-        return int.from_bytes(code[: self.fetch], self.order)
+    def read(self, code: bytes, decoding: Decoding = USUAL) -> Decoded | None:
+        """Recognise the instruction at the start of ``code``; None if it is not one, or if not all
+        of it is there."""
+        raw = int.from_bytes(code[: self.fetch], "little")
+        word, length = self.word_of(raw, decoding.mode)
+        return self.decode(word, decoding.features) if length <= len(code) else None
 
     def assemble(self, text: str, pc: int = 0) -> bytes:
         """The encoding of one instruction; ValueError if no description reads ``text``."""
@@ -285,23 +333,25 @@ class Isa:
                     word = insn.pattern.encode(fields)
                 except ValueError:
                     continue
-                decoded = self.decode(word)
-                return word.to_bytes(decoded.length if decoded else insn.length, self.order)
+                if self.unscan is not None:
+                    return self.unscan(word)
+                word &= (1 << 8 * insn.length) - 1
+                return word.to_bytes(insn.length, self.order)
         raise ValueError(f"no instruction of {self.name} reads {text!r}")
 
-    def disassemble(self, code: bytes, pc: int = 0) -> Iterator[tuple[int, bytes, str]]:
-        """Address, bytes and text of each instruction in ``code``."""
+    def disassemble(
+        self, code: bytes, pc: int = 0, mode: int = 0
+    ) -> Iterator[tuple[int, bytes, str]]:
+        """Address, bytes and text of each instruction in ``code``, in a decode mode."""
         at = 0
         while at < len(code):
-            word = self.word(code[at : at + self.fetch])
-            decoded = self.decode(word)
-            length = decoded.length if decoded else self.length(word)
-            raw = code[at : at + length]
+            word, length = self.word_of(int.from_bytes(code[at : at + self.fetch], "little"), mode)
+            decoded, raw = self.decode(word), code[at : at + length]
             whole = decoded is not None and len(raw) == length
             text = decoded.text(pc + at) if decoded and whole else f".byte {raw.hex(' ')}"
             yield pc + at, raw, text
             at += length
 
 
-def _unsigned(fields: Mapping[str, int], pattern: Encoding) -> dict[str, int]:
+def _unsigned(fields: Mapping[str, int], pattern: Pattern) -> dict[str, int]:
     return {name: v & ((1 << pattern.widths.get(name, 64)) - 1) for name, v in fields.items()}

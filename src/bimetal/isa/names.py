@@ -11,7 +11,7 @@ from bimetal.base.near import choose_from
 from bimetal.isa.contract import Architecture
 from bimetal.isa.describe import Isa
 
-__all__ = ["INSTRUCTION_SETS", "architecture", "disassemble", "instruction_set"]
+__all__ = ["INSTRUCTION_SETS", "architecture", "described_in", "disassemble", "instruction_set"]
 
 INSTRUCTION_SETS = {
     "riscv64": "bimetal.isa.riscv.architecture",
@@ -28,7 +28,13 @@ def architecture(name: str) -> Architecture:
             choose_from(name, INSTRUCTION_SETS),
             ExitCode.USAGE,
         )
-    return cast(Architecture, import_module(INSTRUCTION_SETS[name]).architecture)
+    return described_in(INSTRUCTION_SETS[name])
+
+
+def described_in(module: str) -> Architecture:
+    """The architecture that a module describes. Other processes find it by that, as it may stand in
+    none of their own lists."""
+    return cast(Architecture, import_module(module).architecture)
 
 
 def instruction_set(name: str) -> Isa:

@@ -12,31 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-__all__ = ["Encoding", "Pattern", "Piece"]
-
-
-class Encoding(Protocol):
-    """How an instruction is encoded: `Pattern` for bit rows, others for opcode tables.
-
-    Of a word (of up to ``width`` bits) the bits of ``mask`` are those of ``match``; ``widths``
-    are the fields'. Instructions of various lengths have a field ``length``, in bytes.
-    """
-
-    width: int
-    mask: int
-    match: int
-    widths: dict[str, int]
-
-    def decode(self, word: int) -> dict[str, int] | None:
-        """The fields of ``word`` as unsigned integers, or None if it is another instruction."""
-
-    def encode(self, fields: Mapping[str, int]) -> int:
-        """The word with these fields; ValueError if there is none."""
-
-    def field_mask(self, name: str) -> int:
-        """The bits of field ``name`` that the encoding holds."""
+__all__ = ["Pattern", "Piece"]
 
 
 @dataclass(frozen=True, slots=True)

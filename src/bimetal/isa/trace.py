@@ -273,7 +273,7 @@ class Cpu:
 
 
 class Routine:
-    """A piece of description that others call: compiled once, or traced in place when `inline`.
+    """A piece of description that others call: compiled once, or traced in place by `inline`.
 
     ``widths`` are the parameters' widths by name; ``returns`` is the result's (0 for none).
     """
@@ -297,6 +297,21 @@ class Routine:
         )
         return perform(effects.RoutineCall(self, *values))
 
+    def inline(self, cpu: Cpu, *args: Value | int) -> Value:
+        """Trace the body where it is called, so that fast code and regions need no call. It must
+        not return early."""
+        block = Block()
+        with tracing(block):
+            values = tuple(
+                lift(arg, width) for arg, width in zip(args, self.widths.values(), strict=True)
+            )
+            result = self.body(cpu, *values)
+        if _returns(block):
+            fail(f"{self.name} returns early, so it cannot be traced in place")
+        for value in block:
+            perform(value)
+        return lift(result, self.returns) if result is not None else const(0, 0)
+
     def block(self) -> Block:
         """The trace of the body, made at the first use. Other threads see all of it or nothing."""
         if self._block is None:
@@ -308,6 +323,15 @@ class Routine:
                     perform(effects.Return(lift(result, self.returns)))
             self._block = block
         return self._block
+
+
+def _returns(block: Block) -> bool:
+    """Whether a block holds a return, however deep."""
+    return any(
+        isinstance(value, effects.Return)
+        or (isinstance(value, effects.If) and any(map(_returns, value.branches)))
+        for value in block
+    )
 
 
 def ret(value: Value | None = None) -> None:

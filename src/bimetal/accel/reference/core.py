@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
-from ...ir.value import const
 from ...isa.contract import Hooks
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
@@ -40,8 +39,8 @@ class Core(Machine):
     of one that may be repeated its address.
     """
 
-    def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int]):
-        self.isa, self.memory, self._clock = isa, memory, clock
+    def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int], features: int = -1):
+        self.isa, self.memory, self._clock, self.features = isa, memory, clock, features
         self._hooks = Hooks.of(isa)
         self.registers = Registers(isa.state)
         self.environment = Environment()
@@ -53,7 +52,7 @@ class Core(Machine):
         self.waiting = False
         self.look_for_interrupts = True
         self._replayed = 0
-        self._decoded: dict[tuple[int, int], Decoded | None] = {}
+        self._decoded: dict[int, Decoded | None] = {}
 
     @property
     def pc(self) -> int:
@@ -73,7 +72,7 @@ class Core(Machine):
                 return
             decoded = self._fetch()
             target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, self)
-            self.pc = self.pc + decoded.length if target is None else target
+            self.pc = self._wrapped(self.pc + decoded.length) if target is None else target
             self.retired += 1
         except Trap as trap:
             self.pc = self._call(self._hooks.take_trap, trap.cause, trap.value)
@@ -115,20 +114,30 @@ class Core(Machine):
 
     def _fetch(self) -> Decoded:
         """The instruction at pc, whose bytes are fetched as far as it has them."""
-        size = self.isa.granule
-        word = self._read(self.pc, size, FETCH)
-        if not int(self.isa.complete(const(word, 8 * size))):
-            rest = self.isa.fetch - size
-            word |= self._read(self.pc + size, rest, FETCH) << 8 * size
-            size += rest
-        key = word, size
-        if key not in self._decoded:
-            self._decoded[key] = self.isa.decode(word, size)
-        decoded = self._decoded[key]
+        isa, mode, pc = self.isa, self._mode(), self.pc
+        room = PAGE - pc % PAGE
+        raw = self._read(pc, min(isa.fetch, room), FETCH)
+        word, length = isa.word_of(raw, mode)
+        if min(length, isa.fetch) > room:
+            rest = isa.fetch - room
+            raw |= self._read(self._wrapped(pc + room), rest, FETCH) << 8 * room
+            word, _ = isa.word_of(raw, mode)
+        if word not in self._decoded:
+            self._decoded[word] = isa.decode(word, self.features)
+        decoded = self._decoded[word]
         if decoded is None:
             self._call(self._hooks.undefined)
             raise AssertionError("the routine for undefined instructions did not trap")
         return decoded
+
+    def _mode(self) -> int:
+        """The number of the decode mode."""
+        hook = self._hooks.decode_mode
+        return self._call(hook) if hook is not None else 0
+
+    def _wrapped(self, pc: int) -> int:
+        """An address behind an instruction as the program counter has it."""
+        return pc & ((1 << self.isa.modes[self._mode()].pc_bits) - 1)
 
     # -- Machine: registers and the engine
     def get(self, file: str, index: int) -> int:

@@ -32,7 +32,8 @@ class ReferenceCpu:
 
     def __init__(self, architecture: Architecture, start: Start, memory: Memory, clock: Clock):
         self.index = start.index
-        self.core = Core(architecture.isa, memory, clock.now_ns)
+        features = architecture.features(start.model)
+        self.core = Core(architecture.isa, memory, clock.now_ns, features)
         self._architecture, self._start, self._clock = architecture, start, clock
         self._exit: Exit | None = None
         self._kicked = False

@@ -60,6 +60,6 @@ _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
 
-a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, complete=lambda word: word == word)
+a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24)
 
 assert len(W_NAMES) == len(X_NAMES)

@@ -8,6 +8,7 @@ version 20240411.
 from __future__ import annotations
 
 from ...ir.ops import signed
+from ...ir.value import Value, const, select
 from ..describe import Isa
 from ..state import StateSpec
 from ..text import OperandKind, in_range, named, number, optional
@@ -112,22 +113,17 @@ KINDS = {
 }
 
 
-def instruction_length(word: int) -> int:
-    """Bytes of an instruction by its low bits (volume I, "Expanded Instruction-Length Encoding").
+def _scan(raw: Value, mode: Value) -> tuple[Value, Value]:
+    """Lengths by the low bits (volume I, "Expanded Instruction-Length Encoding").
 
     Beyond 32 bits the encoding is what tools use and the manual proposes; where it reserves all
     that is longer, the first 16 bits stand alone.
     """
-    if word & 0x3 != 0x3:
-        return 2
-    if word & 0x1F != 0x1F:
-        return 4
-    if word & 0x3F == 0x1F:
-        return 6
-    if word & 0x7F == 0x3F:
-        return 8
-    more = word >> 12 & 7
-    return 10 + 2 * more if more != 7 else 2
+    more = raw[14:12].zext(8)
+    long = select(more == 7, const(2, 8), more * 2 + 10)
+    long = select(raw[6:0] == 0x3F, const(8, 8), long)
+    long = select(raw[5:0] == 0x1F, const(6, 8), long)
+    return raw, select(raw[1:0] != 3, const(2, 8), select(raw[4:0] != 0x1F, const(4, 8), long))
 
 
 rv64 = Isa(
@@ -136,6 +132,5 @@ rv64 = Isa(
     KINDS,
     granule=2,
     fetch=4,
-    complete=lambda half: (half & 3) != 3,
-    length_of=instruction_length,
+    scan=_scan,
 )

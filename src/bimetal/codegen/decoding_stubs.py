@@ -1,0 +1,160 @@
+"""The stubs that decode: bytes of a page to the record in hand.
+
+=========== ==========================================================================
+h_decode    a record that has not been decoded
+h_cross     the records behind a page's last: go on in the page that follows
+h_straddle  an instruction that lies on both sides of the end of a page
+redo        a region leaves the record in hand to the interpreter
+=========== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from ..ir.value import Block, const, field_of, pure, tracing
+from .flow import StubLowering
+from .layout import OPERANDS, PAGE, Layout
+
+__all__ = ["decoding_stubs"]
+
+
+def decoding_stubs(layout: Layout) -> str:
+    """All of them."""
+    return "".join(stub(layout) for stub in (_decode, _redo, _cross, _straddle))
+
+
+def _code_pointer(g: StubLowering, offset: str) -> str:
+    """Where in the decoded page's copy of the code the byte at ``offset`` stands."""
+    # The copy lies before the records, of which a byte of code has `scale` bytes.
+    down = g.let(f"mul i64 {offset}, {1 - g.layout.scale}")
+    return g.pointer(g.pointer("%rec", down), -PAGE)
+
+
+def _bytes_in_page(g: StubLowering, offset: str) -> str:
+    """The bytes at an offset as a number, zeros for those that are in another page."""
+    fetch = g.layout.isa.fetch
+    kind = f"i{8 * fetch}"
+    loaded = g.let(f"load {kind}, ptr {_code_pointer(g, offset)}, align 1")
+    if not g.layout.straddling_key:
+        return loaded
+    room = g.let(f"sub i64 {PAGE}, {offset}")
+    lacking = g.let(f"call i64 @llvm.usub.sat.i64(i64 {fetch}, i64 {room})")
+    down = g.let(f"shl i64 {lacking}, 3")
+    return g.let(f"and {kind} {loaded}, {g.let(f'lshr {kind} -1, {g.resized(down, kind)}')}")
+
+
+def _scan(g: StubLowering, code: str) -> tuple[str, str]:
+    """Lower the ISA's scan of bytes: the word, and the length as far as it is fetched."""
+    isa = g.layout.isa
+    several = len(isa.modes) > 1
+    raw, mode = field_of("raw", 8 * isa.fetch), field_of("mode", 8) if several else const(0, 8)
+    block = Block()
+    with tracing(block):
+        word, length = isa.scanned(raw, mode)
+        length = pure("umin", length, isa.fetch).zext(64)
+    if word.width != isa.word_bits:
+        raise ValueError(f"the scan of {isa.name} makes words of {word.width} bits")
+    g.names[raw] = code
+    if several:
+        g.names[mode] = g.load_state("decode_mode", "i8")
+    g.block(block)
+    return g.operand(word), g.operand(length)
+
+
+def _decode_word(g: StubLowering, word: str, offset: str) -> None:
+    """Fill in the record in hand."""
+    kind = f"i{g.layout.isa.word_bits}"
+    g.put(f"call void @decode(ptr %st, ptr %rec, {kind} {word}, i64 {offset})")
+
+
+def _decode(layout: Layout) -> str:
+    g = StubLowering(layout)
+    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
+    word, length = _scan(g, _bytes_in_page(g, offset))
+    if layout.straddling_key:
+        end = g.let(f"add i64 {offset}, {length}")
+        g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%whole", "!prof !0")
+        g.label("%straddles")
+        g.put("store ptr @h_straddle, ptr %rec")
+        g.tail("@h_straddle")
+        g.label("%whole")
+    _decode_word(g, word, offset)
+    g.dispatch("%rec")
+    return g.define("h_decode")
+
+
+def _redo(layout: Layout) -> str:
+    """Find the record's own handler, which a region may have taken the place of."""
+    g = StubLowering(layout)
+    offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
+    word, _ = _scan(g, _bytes_in_page(g, offset))
+    installed = g.let("load ptr, ptr %rec")
+    _decode_word(g, word, offset)
+    handler = g.let("load ptr, ptr %rec")
+    fresh = g.let(f"icmp eq ptr {installed}, @h_decode")
+    kept = g.let(f"select i1 {fresh}, ptr {handler}, ptr {installed}")
+    g.put(f"store ptr {kept}, ptr %rec")
+    g.tail(handler)
+    return g.define("redo")
+
+
+def _cross(layout: Layout) -> str:
+    g = StubLowering(layout)
+    pc = g.wrapped(g.here())
+    entry, hit = g.lookup(pc)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.store_state("pc", pc)
+    g.tail("@fetch")
+    g.label("%found")
+    g.arrive(pc, entry, "%budget", "%tlb")
+    return g.define("h_cross")
+
+
+def _straddle(layout: Layout) -> str:
+    """The rest comes from the copy of the page that follows, and is looked at each time.
+
+    What was decoded stands in the page's last record: the handler, and what tells it from others.
+    """
+    if not layout.straddling_key:
+        return ""
+    g = StubLowering(layout)
+    pc = g.here()
+    offset = g.let(f"and i64 {pc}, {PAGE - 1}")
+    page = g.let(f"and i64 {pc}, {-PAGE}")
+    following = g.wrapped(g.let(f"add i64 {page}, {PAGE}"))
+    entry, hit = g.lookup(following)
+    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.label("%missed")
+    g.store_state("pc", pc)
+    g.store_state("budget", "%budget")
+    g.call("rt_fill_fetch", 0, [("i64", following)])
+    g.check_pending()
+    g.tail("@fetch")  # the arena may have been emptied: find this instruction again
+    g.label("%found")
+    bias = g.let(f"load i64, ptr {g.pointer(entry, 8)}")
+    above = g.let(f"sub i64 {following}, {bias}")
+    records = g.let(f"shl i64 {above}, {g.shift}")
+    second = g.pointer(g.let(f"inttoptr i64 {records} to ptr"), -PAGE)
+    code, key = f"i{8 * layout.isa.fetch}", f"i{layout.straddling_key}"
+    room = g.let(f"sub i64 {PAGE}, {offset}")
+    up = g.resized(g.let(f"shl i64 {room}, 3"), code)
+    rest = g.let(f"shl {code} {g.let(f'load {code}, ptr {second}, align 1')}, {up}")
+    raw = g.let(f"or {code} {_bytes_in_page(g, offset)}, {rest}")
+    last = (layout.records - 1) * layout.record
+    down = g.let(f"mul i64 {offset}, {-layout.scale}")
+    side = g.pointer(g.pointer("%rec", down), last)
+    known = g.let(f"load {key}, ptr {g.pointer(side, OPERANDS)}, align 8")
+    split = g.let(f"shl {key} {g.resized(room, key)}, {layout.straddling_key - 8}")
+    wanted = g.let(f"or {key} {g.let(f'zext {code} {raw} to {key}')}, {split}")
+    g.branch(g.let(f"icmp eq {key} {known}, {wanted}"), "%go", "%decode", "!prof !1")
+    g.label("%decode")
+    word, _ = _scan(g, raw)
+    _decode_word(g, word, offset)
+    handler = g.let("load ptr, ptr %rec")
+    g.put(f"store ptr {handler}, ptr {side}")
+    g.put(f"store {key} {wanted}, ptr {g.pointer(side, OPERANDS)}, align 8")
+    g.put("store ptr @h_straddle, ptr %rec")
+    g.end("br label %go")
+    g.label("%go")
+    g.tail(g.let(f"load ptr, ptr {side}"))
+    return g.define("h_straddle")

@@ -1,0 +1,43 @@
+"""Instructions of 1 to 15 bytes, in two decode modes, on every accelerator; the oracle is Unicorn."""
+
+from __future__ import annotations
+
+import pytest
+from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+from unicorn import x86_const as uc
+
+from .sketched import BASE, ENGINES, SIZE, Sketched, sketched
+from .x86.flags import STATUS
+from .x86.programs import CODE, random_program
+from .x86.state import NAMES
+
+SEEDS = {"reference": range(8), "interp": range(8)}
+
+
+def outcome(machine: Sketched) -> dict[str, object]:
+    """Registers, flags and memory."""
+    registers = {name: machine[name] for name in NAMES[64]}
+    return registers | {"flags": machine["rflags"] & STATUS, "memory": machine.get(BASE, SIZE)}
+
+
+def by_unicorn(program: bytes, size: int) -> dict[str, object]:
+    """The same of Unicorn, which stops before the store that ends the program."""
+    emulator = Uc(UC_ARCH_X86, UC_MODE_64)
+    emulator.mem_map(BASE, SIZE)
+    emulator.mem_write(CODE, program + b"\xcc" * 16)
+    emulator.emu_start(CODE, CODE + size)
+    registers: dict[str, object] = {
+        name: emulator.reg_read(getattr(uc, f"UC_X86_REG_{name.upper()}")) for name in NAMES[64]
+    }
+    flags = emulator.reg_read(uc.UC_X86_REG_EFLAGS) & STATUS
+    return registers | {"flags": flags, "memory": bytes(emulator.mem_read(BASE, SIZE))}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_random_programs_end_as_under_unicorn(engine: str) -> None:
+    with sketched("x86-sketch", engine) as machine:
+        for seed in SEEDS.get(engine, range(2)):
+            program, size = random_program(seed)
+            machine.begin(program, CODE)
+            machine.finish()
+            assert outcome(machine) == by_unicorn(program, size), f"seed {seed}"
