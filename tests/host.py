@@ -38,6 +38,8 @@ PACKAGES = {
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "qemu-ppc64-static": "qemu-user-static",
+    "qemu-ppc64le-static": "qemu-user-static",
     "qemu-riscv64-static": "qemu-user-static",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-riscv64": "qemu-system-misc",

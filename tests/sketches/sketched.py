@@ -16,7 +16,7 @@ from bimetal.isa.names import INSTRUCTION_SETS
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Exit, Kicked, MemorySlot, Mmio
 
-__all__ = ["BASE", "END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "sketched"]
+__all__ = ["END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "sketched"]
 
 SKETCHES = {
     "x86-sketch": "tests.sketches.x86.architecture",
@@ -29,8 +29,8 @@ ENGINES = ("reference", "interp", *STRESS)
 
 POLLS_OFTEN = 7
 """Instructions between polls, so that each place that a short program comes to is seen."""
-BASE, SIZE = 0x10_0000, 0x4_0000
-END = 0x1000
+SIZE = 0x4_0000
+END = 0x4000_0000
 """A program ends by a store to here, where there is no memory."""
 UNDEFINED = bytes([0xCC]) * 16
 """What stands behind a program: no instruction of any sketch."""
@@ -38,7 +38,7 @@ UNDEFINED = bytes([0xCC]) * 16
 
 @dataclass(slots=True)
 class Sketched:
-    """A vCPU of a sketch, and its memory at `BASE`."""
+    """A vCPU of a sketch, and its memory from 0 up."""
 
     cpu: InterpCpu | ReferenceCpu
     ram: Ram
@@ -51,17 +51,17 @@ class Sketched:
 
     def put(self, address: int, data: bytes) -> None:
         """Write guest memory behind the vCPU's back."""
-        self.ram.bytes[address - BASE : address - BASE + len(data)] = data
+        self.ram.bytes[address : address + len(data)] = data
 
     def get(self, address: int, size: int) -> bytes:
         """What guest memory holds."""
-        return bytes(self.ram.bytes[address - BASE : address - BASE + size])
+        return bytes(self.ram.bytes[address : address + size])
 
     def word(self, address: int, size: int = 8) -> int:
         """A number in guest memory."""
         return int.from_bytes(self.get(address, size), "little")
 
-    def begin(self, program: bytes, at: int = BASE, **registers: int) -> None:
+    def begin(self, program: bytes, at: int, **registers: int) -> None:
         """Reset, with a program in memory."""
         self.ram.bytes[:SIZE] = bytes(SIZE)
         self.cpu.reset()
@@ -105,7 +105,7 @@ def sketched(isa: str, engine: str, model: str = "") -> Iterator[Sketched]:
             policy = replace(stressed(engine), slice=POLLS_OFTEN)
             accelerator = JitAccelerator(isa, clock=clock, model=model, policy=policy)
         try:
-            accelerator.set_memory([MemorySlot(BASE, SIZE, ram.host)])
+            accelerator.set_memory([MemorySlot(0, SIZE, ram.host)])
             cpu = accelerator.add_cpu(0)
             assert isinstance(cpu, InterpCpu | ReferenceCpu)
             yield Sketched(cpu, ram)

@@ -14,6 +14,7 @@ from tests.isa.bare import MEMORY, Bare
 
 from .x86.architecture import architecture
 from .x86.flags import eflags
+from .x86.rows import unscan
 from .x86.state import CONDITIONS, NAMES
 
 x86 = architecture.isa
@@ -76,7 +77,7 @@ def test_encoding_undoes_decoding(opcode: int) -> None:
         decoded = x86.read(random_code(rng, opcode))
         if decoded is None:
             continue
-        again = x86.read(x86.unscan(decoded.insn.pattern.encode(decoded.fields)).ljust(15, b"\0"))
+        again = x86.read(unscan(decoded.insn.pattern.encode(decoded.fields)).ljust(15, b"\0"))
         assert again is not None
         assert again.fields | {"length": 0} == decoded.fields | {"length": 0}
         assert again.length <= decoded.length

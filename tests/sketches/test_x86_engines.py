@@ -1,4 +1,4 @@
-"""Instructions of 1 to 15 bytes, in two decode modes, on every accelerator; the oracle is Unicorn."""
+"""Instructions of 1 to 15 bytes, in two decode modes, on every accelerator, beside Unicorn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from unicorn import x86_const as uc
 
-from .sketched import BASE, ENGINES, SIZE, Sketched, sketched
+from .sketched import ENGINES, SIZE, Sketched, sketched
 from .x86.flags import STATUS
 from .x86.programs import CODE, random_program
 from .x86.state import NAMES
@@ -17,20 +17,20 @@ SEEDS = {"reference": range(8), "interp": range(8)}
 def outcome(machine: Sketched) -> dict[str, object]:
     """Registers, flags and memory."""
     registers = {name: machine[name] for name in NAMES[64]}
-    return registers | {"flags": machine["rflags"] & STATUS, "memory": machine.get(BASE, SIZE)}
+    return registers | {"flags": machine["rflags"] & STATUS, "memory": machine.get(0, SIZE)}
 
 
 def by_unicorn(program: bytes, size: int) -> dict[str, object]:
     """The same of Unicorn, which stops before the store that ends the program."""
     emulator = Uc(UC_ARCH_X86, UC_MODE_64)
-    emulator.mem_map(BASE, SIZE)
+    emulator.mem_map(0, SIZE)
     emulator.mem_write(CODE, program + b"\xcc" * 16)
     emulator.emu_start(CODE, CODE + size)
     registers: dict[str, object] = {
         name: emulator.reg_read(getattr(uc, f"UC_X86_REG_{name.upper()}")) for name in NAMES[64]
     }
     flags = emulator.reg_read(uc.UC_X86_REG_EFLAGS) & STATUS
-    return registers | {"flags": flags, "memory": bytes(emulator.mem_read(BASE, SIZE))}
+    return registers | {"flags": flags, "memory": bytes(emulator.mem_read(0, SIZE))}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -122,9 +122,8 @@ def engine_digest(isa: Isa, shared: bool) -> bytes:
     own = find_spec(INSTRUCTION_SETS[isa.name])
     assert own is not None
     folders = [PACKAGE / name for name in ("ir", "isa", "codegen")]
-    return (
-        sources_digest(*folders, Path(own.origin or "").parent) + f"{isa.name} {shared:d}".encode()
-    )
+    sources = sources_digest(*folders, Path(own.origin or "").parent)
+    return sources + f"{isa.name} {shared:d}".encode()
 
 
 _making = threading.Lock()

@@ -8,8 +8,8 @@ from bimetal.isa.trace import Cpu
 from .state import IF, x86
 
 __all__ = [
-    "ADD", "CF", "LOADED", "LOGIC", "STATUS", "SUB", "condition", "eflags", "load_flags", "record", "rflags",
-    "set_status", "worked_out",
+    "ADD", "CF", "LOADED", "LOGIC", "STATUS", "SUB", "condition", "eflags", "load_flags", "record",
+    "rflags", "set_status", "worked_out",
 ]  # fmt: skip
 
 ADD, SUB, LOGIC, LOADED = range(4)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from ..sketched import BASE, END
+from ..sketched import END
 
 __all__ = ["CODE", "DATA", "random_program"]
 
-CODE = BASE + 0x1000 - 100
+CODE = 0x1_1000 - 100
 """Where programs stand: over the end of a page."""
-DATA = BASE + 0x8000
+DATA = 0x1_8000
 """The data that rbx and r12 point into, a page; misaligned and over its end at times."""
 
 RBX, RSP, R12, R14, R15 = 3, 4, 12, 14, 15

@@ -133,4 +133,5 @@ rv64 = Isa(
     granule=2,
     fetch=4,
     scan=_scan,
+    features=("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zicond", "zfh"),
 )

@@ -1,7 +1,4 @@
-"""The form of descriptions carries PowerPC: bit rows with the manual's numbering, two byte orders.
-
-A sketch of the Power ISA (version 3.1B, Book I), compared with Unicorn.
-"""
+"""The form of descriptions carries PowerPC: bit rows as the manual numbers them, beside Unicorn."""
 
 from __future__ import annotations
 
@@ -11,84 +8,13 @@ import pytest
 from unicorn import UC_ARCH_PPC, UC_MODE_BIG_ENDIAN, UC_MODE_PPC64, Uc
 from unicorn import ppc_const as uc
 
-from bimetal.ir.value import Value, const, pure, select
-from bimetal.isa.describe import Isa
-from bimetal.isa.state import StateSpec
-from bimetal.isa.text import named, number, optional
-from bimetal.isa.trace import Cpu, when
+from tests.isa.bare import MEMORY, Bare
 
-from .bare import MEMORY, Bare
+from .ppc.architecture import architecture
+from .ppc.insns import OV, SO
+from .ppc.state import R_NAMES
 
-R_NAMES = tuple(f"r{n}" for n in range(32))
-SO, OV = 1 << 31, 1 << 30  # of XER
-LITTLE_ENDIAN = 1  # of MSR
-
-state = StateSpec()
-state.scalars(64, "pc", "msr", "xer")
-state.scalars(32, "cr")
-state.file("r", 32, 64, names=R_NAMES)
-kinds = {
-    "u": number(),
-    "s": number(is_signed=True),
-    "r": named(R_NAMES),
-    "r0": named(("0", *R_NAMES[1:])),
-    "o": optional("", ("", "o"), ""),
-    "dot": optional("", ("", "."), ""),
-}
-ppc = Isa(
-    "ppc64", state, kinds, granule=4, fetch=4,
-    order="big", msb0=True,
-)  # fmt: skip
-
-
-def record(cpu: Cpu, result: Value) -> None:
-    """CR0: negative, positive, zero, summary overflow (Book I, 2.3.1)."""
-    sign = select(result.slt(0), const(8, 4), select(result == 0, const(2, 4), 4))
-    summary = (cpu.xer & SO) != 0
-    cpu.cr = (cpu.cr & 0x0FFF_FFFF) | ((sign | summary.zext(4)).zext(32) << 28)
-
-
-@ppc.insn("011111 RT:5 RA:5 RB:5 OE:1 100001010 Rc:1", "add{OE:o}{Rc:dot} {RT:r}, {RA:r}, {RB:r}")
-def add(cpu: Cpu, RT: Value, RA: Value, RB: Value, OE: Value, Rc: Value) -> None:
-    a, b = cpu.r[RA], cpu.r[RB]
-    total = a + b
-    cpu.r[RT] = total
-    with when(OE == 1):
-        overflow = ((a ^ total) & (b ^ total))[63] == 1
-        cpu.xer = select(overflow, cpu.xer | SO | OV, cpu.xer & ~OV)
-    with when(Rc == 1):
-        record(cpu, total)
-
-
-@ppc.insn(
-    "011110 RS:5 RA:5 sh[1:5] mb[1:5|0] 000 sh[0] Rc:1",
-    "rldicl{Rc:dot} {RA:r}, {RS:r}, {sh}, {mb}",
-)
-def rldicl(cpu: Cpu, RS: Value, RA: Value, sh: Value, mb: Value, Rc: Value) -> None:
-    result = pure("rotl", cpu.r[RS], sh.zext(64)) & const(-1, 64).lsr(mb.zext(64))
-    cpu.r[RA] = result
-    with when(Rc == 1):
-        record(cpu, result)
-
-
-def in_guest_order(cpu: Cpu, value: Value) -> Value:
-    """Memory is little-endian to a description; MSR.LE says what it is to the guest."""
-    return select((cpu.msr & LITTLE_ENDIAN) != 0, value, pure("bswap", value))
-
-
-def effective(cpu: Cpu, RA: Value, D: Value) -> Value:
-    """(RA|0) + D."""
-    return select(RA == 0, 0, cpu.r[RA]) + D.sext(64)
-
-
-@ppc.insn("100000 RT:5 RA:5 D:16", "lwz {RT:r}, {D:s}({RA:r0})")
-def lwz(cpu: Cpu, RT: Value, RA: Value, D: Value) -> None:
-    cpu.r[RT] = in_guest_order(cpu, cpu.load(effective(cpu, RA, D), 32)).zext(64)
-
-
-@ppc.insn("100100 RS:5 RA:5 D:16", "stw {RS:r}, {D:s}({RA:r0})")
-def stw(cpu: Cpu, RS: Value, RA: Value, D: Value) -> None:
-    cpu.store(effective(cpu, RA, D), in_guest_order(cpu, cpu.r[RS].trunc(32)))
+ppc = architecture.isa
 
 
 @pytest.mark.parametrize(
@@ -173,14 +99,3 @@ def test_summary_overflow_stays() -> None:
     assert (machine["xer"], machine["cr"]) == (SO | OV, 0x9000_0000)
     machine.do("addo. r5, r4, r3")
     assert (machine["xer"], machine["cr"]) == (SO, 0x5000_0000)
-
-
-def test_both_byte_orders() -> None:
-    machine = Bare(ppc)
-    machine.memory[:4] = bytes.fromhex("11223344")
-    machine["r4"] = MEMORY
-    assert machine.do("lwz r3, 0(r4)")["r3"] == 0x11223344
-    machine["msr"] = LITTLE_ENDIAN
-    assert machine.do("lwz r3, 0(r4)")["r3"] == 0x44332211
-    machine.do("stw r3, 4(r4)")
-    assert machine.memory[4:8] == bytes.fromhex("11223344")
