@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.ir.access import Access
@@ -69,12 +70,17 @@ class Bare:
         return slice(address - MEMORY, address - MEMORY + size)
 
     def load(self, address: int, access: Access) -> int:
-        return int.from_bytes(self.memory[self._place(address, access)], "little")
+        return int.from_bytes(self.memory[self._place(address, access)], _order(access))
 
     def store(self, address: int, value: int, access: Access) -> None:
-        self.memory[self._place(address, access)] = value.to_bytes(access.width // 8, "little")
+        content = value.to_bytes(access.width // 8, _order(access))
+        self.memory[self._place(address, access)] = content
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
         old = self.load(address, access)
         self.store(address, change(old), access)
         return old
+
+
+def _order(access: Access) -> Literal["little", "big"]:
+    return "big" if access.big_endian else "little"

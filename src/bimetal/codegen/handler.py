@@ -182,6 +182,10 @@ class SlowLowering(_HandlerLowering):
         self.store_state("replay_count", "0")
         super().retire()
 
+    def op_jump(self, value: effects.Jump) -> None:
+        self.store_state("replay_count", "0")
+        super().op_jump(value)
+
     def op_sync(self, value: effects.Sync) -> None:
         """Every way out of this handler looks again: see `resync`."""
 
@@ -223,7 +227,9 @@ def _handler_text(
         fast = FastLowering(layout, slots, insn, near, slow)
         texts.append(_define(fast, block, entry, "#0"))
     if not fast_possible or does.cold or does.accesses:
-        lowering = SlowLowering(layout, slots, insn, near, does.syncs)
+        # Behind a store to code, what is decoded has to be looked at again.
+        looks = does.syncs or (layout.isa.coherent and does.stores)
+        lowering = SlowLowering(layout, slots, insn, near, looks)
         if by_reference:
             lowering.hand_over()
         texts.append(_define(lowering, block, slow, "#2"))

@@ -94,6 +94,8 @@ def engine_state() -> StateSpec:
     # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
+    # 1 while a trap is delivered that accesses memory.
+    spec.scalars(8, "delivering")
     spec.file("leave_args", 4, 64)
     # Device accesses of the instruction in hand that the board has answered, and how many when
     # the last answer was that nothing is there, or 0.
@@ -102,19 +104,7 @@ def engine_state() -> StateSpec:
     # Set from other threads: stop, or flush what is cached of the guest's memory.
     spec.scalars(8, "stop", "flush_wanted")
     spec.scalars(32, "fp_env")
-    # The TLB in use and that of unprivileged accesses, which may be the same: what for, which it
-    # is, and its host address.
-    spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
-    spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
-    # By context, the TLB that served last, and in which address space.
-    spec.file("tlb_last", CONTEXTS, 8)
-    spec.file("tlb_last_space", CONTEXTS, 64)
-    # Each TLB: whose it is, for which context, when it served last, the range of addresses that
-    # large pages have been cached for, and the count of `flush_fetch` that it has followed.
-    for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
-        spec.file(name, TLBS, 64)
-    spec.file("tlb_serves", TLBS, 8)
-    spec.scalars(64, "tlb_clock", "fetch_epoch")
+    _declare_tlbs(spec)
     # What code means now: the decode mode, its program counter's bits, the model's features.
     spec.scalars(8, "decode_mode")
     spec.scalars(64, "pc_mask", "features")
@@ -146,6 +136,22 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
     return spec
+
+
+def _declare_tlbs(spec: StateSpec) -> None:
+    # The TLB in use and that of unprivileged accesses, which may be the same: what for, which it
+    # is, and its host address.
+    spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
+    spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
+    # By context, the TLB that served last, and in which address space.
+    spec.file("tlb_last", CONTEXTS, 8)
+    spec.file("tlb_last_space", CONTEXTS, 64)
+    # Each TLB: whose it is, for which context, when it served last, the range of addresses that
+    # large pages have been cached for, and the count of `flush_fetch` that it has followed.
+    for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
+        spec.file(name, TLBS, 64)
+    spec.file("tlb_serves", TLBS, 8)
+    spec.scalars(64, "tlb_clock", "fetch_epoch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .builder import (
     host_store,
     state_address,
 )  # fmt: skip
+from .coherence import describe_coherence
 from .layout import (
     ADDENDS,
     DECODED,
@@ -57,8 +58,11 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _single(build)
     _any_size(build)
     _aligned(build)
+    _finding_code(build)
     _decoding(build)
     _fetching(build)
+    if build.isa.coherent:
+        describe_coherence(build)
     describe_sampling(build)
     describe_polling(build)
     return build.routines
@@ -129,6 +133,9 @@ def _locating(build: Builder) -> None:
     def device_access(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> Value:
         """Ask the board about the physical address in leave_args[0], or take the answer that it has
         given to this instruction before: a trap, if nothing is there."""
+        if build.hooks.fault_in_delivery is not None:
+            with when(cpu.delivering != 0):
+                build.hooks.access_fault(cpu, access, va)
         at = cpu.replay_at
         with when(at.ult(cpu.replay_count)):
             cpu.replay_at = at + 1
@@ -152,6 +159,10 @@ def _locating(build: Builder) -> None:
         with when(host == 0):
             cpu.leave_args[0] = page | offset
             ret(const(0, 64))
+        if build.isa.coherent:
+            to_code = build.routines["store_to_code"]
+            with when(access[0] == STORE), when(to_code(cpu, page) == 1):
+                ret(host + offset)
         fill_data(cpu, va, permissions, host, access)
         return host + offset
 
@@ -250,9 +261,22 @@ def _aligned(build: Builder) -> None:
             build.hooks.misaligned(cpu, access, va)
 
 
+def _finding_code(build: Builder) -> None:
+    @build.routine(returns=64, pa=64)
+    def code_slots(cpu: Cpu, pa: Value) -> Value:
+        """Where the decoded pages of a physical page are told, a word for each decode mode: 0 while
+        there is none. 0 for what is not in a memory slot."""
+        for n in range(MEMORY_SLOTS):
+            offset = pa - cpu.slot_base[n]
+            with when(offset.ult(cpu.slot_size[n])):
+                number = (cpu.slot_page[n] + offset.lsr(12)) * len(build.isa.modes)
+                ret(cpu.code_table + number * 8)
+        return const(0, 64)
+
+
 def _decoding(build: Builder) -> None:
     layout = build.layout
-    ram_host = build.routines["ram_host"]
+    ram_host, code_slots = build.routines["ram_host"], build.routines["code_slots"]
     flush_fetch = build.routines["flush_fetch"]
     records_bytes = layout.records * layout.record
 
@@ -281,15 +305,10 @@ def _decoding(build: Builder) -> None:
     @build.routine(returns=64, pa=64)
     def code_page(cpu: Cpu, pa: Value) -> Value:
         """The records of the physical page at ``pa``; 0 if it is not in a memory slot."""
-        index = cpu.local(const(-1, 64))
-        for n in range(MEMORY_SLOTS):
-            offset = pa - cpu.slot_base[n]
-            with when(offset.ult(cpu.slot_size[n])):
-                index.set(cpu.slot_page[n] + offset.lsr(12))
-        with when(index.value == -1):
+        first = code_slots(cpu, pa)
+        with when(first == 0):
             ret(const(0, 64))
-        number = index.value * len(build.isa.modes) + cpu.decode_mode.zext(64)
-        slot = cpu.code_table + number * 8
+        slot = first + cpu.decode_mode.zext(64) * 8
         page = cpu.local(host_load(slot, 64))
         with when(page.value == 0) as fresh:
             page.set(allocate_page(cpu))
@@ -297,6 +316,8 @@ def _decoding(build: Builder) -> None:
             host_store(page.value + PAGE_MODE, cpu.decode_mode)
             decode_afresh(cpu, page.value)
             host_store(slot, page.value)
+            if build.isa.coherent:
+                build.routines["forget_stores"](cpu)
             with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):
                 source = host_load(page.value + PAGE_HOST, 64)
                 with when(differ(page.value + PAGE_COPY, source, PAGE)):

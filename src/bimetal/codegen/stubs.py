@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from .builder import COUNTERS, TRAPPED
 from .decoding_stubs import decoding_stubs
+from .delivery import deliver
 from .flow import CC, StubLowering
 from .host import current
 from .layout import Layout
@@ -71,7 +72,7 @@ def _resync(layout: Layout) -> str:
     cause = g.call("rt_pending_interrupt", 64, [])
     g.branch(g.let(f"icmp eq i64 {cause}, 0"), "%on", "%interrupt", "!prof !1")
     g.label("%interrupt")
-    handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", "0")])
+    handler = deliver(g, cause, "0")
     g.store_state("pc", handler)
     g.end("br label %again")
     g.label("%on")
@@ -125,7 +126,7 @@ def _pending(layout: Layout) -> str:
     traps = g.pointer(g.state_pointer("counter"), 8 * COUNTERS.index("traps"))
     before = g.let(f"load i64, ptr {traps}")
     g.put(f"store i64 {g.let(f'add i64 {before}, 1')}, ptr {traps}")
-    handler = g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
+    handler = deliver(g, cause, value)
     g.store_state("pc", handler)
     # Nothing retired, but a guest that only traps must come to a poll too.
     for name in ("budget", "poll_at"):

@@ -16,6 +16,7 @@ from ..isa.trace import Cpu, ret, when
 from .builder import Builder, count, fill, host_store, state_address
 from .layout import (
     ADDENDS,
+    DATA_ENTRIES,
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
@@ -160,6 +161,8 @@ def _serving(build: Builder) -> None:
         cpu.tlb_served[found] = cpu.tlb_clock
         cpu.tlb_last[context], cpu.tlb_last_space[context] = found, space
         with when(cpu.tlb_fetched[found] != cpu.fetch_epoch):
+            if build.isa.coherent:  # a page that it holds may have become code
+                fill(_address(found) + STORE_TLB, 0xFF, 8 * DATA_ENTRIES)
             fill(_address(found) + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
             cpu.tlb_fetched[found] = cpu.fetch_epoch
         return found

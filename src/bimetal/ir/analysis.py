@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .access import Space
-from .effects import Amo, Cas, FloatOperation, Get, If, Jump, Load, Set, Store, Sync
+from .effects import (
+    Amo,
+    Cas,
+    FloatOperation,
+    Get,
+    If,
+    Jump,
+    Load,
+    RoutineCall,
+    Set,
+    Store,
+    Sync,
+)  # fmt: skip
 from .facts import facts
 from .ops import signed
 from .value import Block, Value, const
@@ -46,7 +58,8 @@ class Analysis:
 
     Fast code does what is not in cold blocks: ``frame`` tells whether it would need a stack frame,
     ``accesses``, ``floats`` and ``jumps`` are its operations of these kinds. ``cold`` tells whether
-    there is a cold block, ``syncs`` whether anything may change mode or translation. ``sets`` are
+    there is a cold block, ``syncs`` whether anything may change mode or translation, ``stores``
+    whether anything may store to the guest's memory, routines included. ``sets`` are
     all writes of registers; ``indexed`` tells whether fast code finds a register by a number that
     is not known yet. ``falls`` tells whether control may come out at the end.
     """
@@ -55,6 +68,7 @@ class Analysis:
     frame: bool = False
     cold: bool = False
     syncs: bool = False
+    stores: bool = False
     indexed: bool = False
     falls: bool = True
     accesses: list[MemoryAccess] = field(default_factory=list)
@@ -86,6 +100,8 @@ class Analysis:
             self.sets.append(value)
         elif isinstance(value, Sync):
             self.syncs = True
+        elif isinstance(value, Store | Amo | Cas | RoutineCall):
+            self.stores = True
         if not fast:
             return
         self.frame = self.frame or facts(value).frame

@@ -45,6 +45,7 @@ _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
 }
 _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
     "decode_mode": (8, {}),
+    "fault_in_delivery": (64, {"first": 64, "second": 64}),
 }
 
 
@@ -105,6 +106,11 @@ class Hooks:
     decode_mode: Routine | None = None
     """The number of the decode mode, among those of the ISA: only where there are several. Contexts
     (above) of different decode modes are different ones."""
+
+    fault_in_delivery: Routine | None = None
+    """The cause to deliver instead where the delivery of a trap, the first cause, has raised the
+    second one: only where `take_trap` accesses memory by virtual addresses. It may leave. Stores of
+    a delivery that faults stand; there are no devices for it."""
 
     @classmethod
     def of(cls, isa: Isa) -> Self:

@@ -156,7 +156,8 @@ class Isa:
     bytes back for a word. Without them, instructions are words of ``fetch`` bytes in one byte
     ``order``; rows number bits as ``msb0`` says (`pattern`). Models may lack ``features``:
     extensions, whose instructions are undefined there. Decoded operands may take ``operands``
-    bytes.
+    bytes. Where code is ``coherent``, a vCPU's own stores to it take effect at its next
+    instruction; elsewhere, behind the fence that the ISA has for it.
 
     ``routines`` holds what `routine` described, among it the hooks that the engine calls by name
     (`contract`).
@@ -175,6 +176,7 @@ class Isa:
     modes: tuple[DecodeMode, ...] = (DecodeMode(),)
     features: tuple[str, ...] = ()
     operands: int = 8
+    coherent: bool = False
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)

@@ -113,4 +113,5 @@ x86 = Isa(
     unscan=unscan,
     modes=(DecodeMode("64-bit"), DecodeMode("compatibility", 32)),
     operands=24,
+    coherent=True,
 )

@@ -51,6 +51,7 @@ class Core(Machine):
         self.asked: Sequence[int] = ()
         self.waiting = False
         self.look_for_interrupts = True
+        self._delivering = False
         self._replayed = 0
         self._decoded: dict[int, Decoded | None] = {}
 
@@ -75,7 +76,7 @@ class Core(Machine):
             self.pc = self._wrapped(self.pc + decoded.length) if target is None else target
             self.retired += 1
         except Trap as trap:
-            self.pc = self._call(self._hooks.take_trap, trap.cause, trap.value)
+            self.pc = self._deliver(trap.cause, trap.value)
         self.forget_answers()
 
     def wakes(self) -> bool:
@@ -101,8 +102,24 @@ class Core(Machine):
         self.look_for_interrupts = False
         cause = self._call(self._hooks.pending_interrupt)
         if cause:
-            self.pc = self._call(self._hooks.take_trap, cause, 0)
+            self.pc = self._deliver(cause, 0)
         return bool(cause)
+
+    def _deliver(self, cause: int, value: int) -> int:
+        """Enter the handler of a trap, or of what its delivery raises; the new pc."""
+        instead = self._hooks.fault_in_delivery
+        if instead is None:
+            return self._call(self._hooks.take_trap, cause, value)
+        while not self.wanted:
+            self._delivering = True
+            try:
+                return self._call(self._hooks.take_trap, cause, value)
+            except Trap as second:
+                self._delivering = False
+                cause, value = self._call(instead, cause, second.cause), second.value
+            finally:
+                self._delivering = False
+        return self.pc
 
     def renew(self) -> None:
         """Registers were set from outside: bring up to date what follows from them."""
@@ -254,7 +271,10 @@ class Core(Machine):
         return value
 
     def _board(self, access: Mmio, kind: int, address: int) -> int:
-        """What the board answers; an access fault if that is that nothing is there."""
+        """What the board answers; an access fault if that is that nothing is there, or a trap is
+        delivered."""
+        if self._delivering:
+            self._call(self._hooks.access_fault, kind, address)
         if self._replayed == len(self.answers):
             raise NeedsBoard(access)
         self._replayed += 1
