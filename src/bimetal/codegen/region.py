@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from ..ir import effects
 from ..ir.analysis import distance
 from ..ir.value import Value
-from .discover import Steps, heads
+from .discover import Step, Steps, heads
 from .emit import RARELY
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
+from .liveness import dead_sets
 from .tlb import METADATA, TlbLowering
 from .vectors import vector_type
 
@@ -56,6 +57,7 @@ class _RegionLowering(TlbLowering):
         self.taken: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
         self.offset = 0
         self.spent = 0
+        self.dead: set[effects.Set] = set()
 
     # -- registers are variables of the function
     def _register(self, name: str, index: Value) -> str:
@@ -84,6 +86,8 @@ class _RegionLowering(TlbLowering):
         self.names[value] = loaded
 
     def op_set(self, value: effects.Set) -> None:
+        if value in self.dead:
+            return
         if self.region.quick:
             super().op_set(value)
             return
@@ -174,18 +178,24 @@ class _RegionLowering(TlbLowering):
     def chain(self, head: int) -> None:
         """Lower the steps from a head to the end of its basic block."""
         self.label(f"b{head}")
-        offset, self.spent = head, 0
-        while True:
-            step = self.region.steps[offset]
-            self.offset = offset
+        steps = self._straight(head)
+        self.dead = dead_sets([step.block for step in steps])
+        for self.spent, step in enumerate(steps):
+            self.offset = step.offset
             self.block(step.block)
-            self.spent += 1
             if not self.open:
                 return
-            offset = step.end
-            if offset in self.heads or offset not in self.region.steps:
-                self.go(offset, self.spent, looks=False)
-                return
+        self.go(steps[-1].end, len(steps), looks=False)
+
+    def _straight(self, head: int) -> list[Step]:
+        """The steps of a basic block."""
+        steps = [self.region.steps[head]]
+        while steps[-1].falls:
+            following = steps[-1].end
+            if following in self.heads or following not in self.region.steps:
+                break
+            steps.append(self.region.steps[following])
+        return steps
 
     # -- the ways out
     def leave_all(self) -> None:

@@ -1,0 +1,49 @@
+"""Which writes of registers nobody sees: another one follows before anybody could look.
+
+Flags that each operation writes and few instructions read would cost as much as the operation. In
+straight code a write is dead if the register is written again with no reading and no way out in
+between: where a region may be left, for a TLB miss or a rare case, registers must be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.effects import Get, If, Jump, Set
+from ..ir.facts import facts
+from ..ir.value import Block
+
+__all__ = ["dead_sets"]
+
+Register = tuple[str, int]
+
+
+def dead_sets(blocks: Sequence[Block]) -> set[Set]:
+    """The dead writes of instructions that follow each other, with all register numbers known."""
+    found: set[Set] = set()
+    unseen: frozenset[Register] = frozenset()
+    for block in reversed(blocks):
+        unseen = _before(block, unseen, found)
+    return found
+
+
+def _before(block: Block, unseen: frozenset[Register], found: set[Set]) -> frozenset[Register]:
+    """The registers whose content does not matter at the start of a block, given those at its end;
+    ``found`` takes the writes that this makes dead."""
+    for value in reversed(block):
+        match value:
+            case If(branches=branches):
+                ways = [_before(way, unseen, found) for way in branches]
+                unseen = frozenset() if branches.cold else ways[0] & ways[1]
+            case Set(file=file, index=index):
+                register = (file, int(index))
+                if register in unseen:
+                    found.add(value)
+                unseen |= {register}
+            case Get(file=file, index=index):
+                unseen -= {(file, int(index))}
+            case Jump():
+                unseen = frozenset()
+            case _ if facts(value).faults or facts(value).frame:
+                unseen = frozenset()
+    return unseen
