@@ -40,6 +40,7 @@ def samples(insn: Insn, count: int) -> list[dict[str, int]]:
 def test_decoding_and_assembling_undo_each_other(insn: Insn) -> None:
     for fields in samples(insn, 24):
         word = insn.pattern.encode(fields)
+        assert rv64.word_of(word) == (word, insn.length)
         decoded = rv64.decode(word)
         if decoded is not None and decoded.insn is not insn:
             # A more specific description has taken this word.
