@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from unittest.mock import patch
+
+import pytest
 
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.accel.jit import JitAccelerator
@@ -16,7 +18,7 @@ from bimetal.isa.names import INSTRUCTION_SETS
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Exit, Kicked, MemorySlot, Mmio
 
-__all__ = ["END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "sketched"]
+__all__ = ["END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "machines", "sketched"]
 
 SKETCHES = {
     "x86-sketch": "tests.sketches.x86.architecture",
@@ -38,8 +40,9 @@ UNDEFINED = bytes([0xCC]) * 16
 
 @dataclass(slots=True)
 class Sketched:
-    """A vCPU of a sketch, and its memory from 0 up."""
+    """A vCPU of a sketch on one of `ENGINES`, and its memory from 0 up."""
 
+    engine: str
     cpu: InterpCpu | ReferenceCpu
     ram: Ram
 
@@ -108,7 +111,18 @@ def sketched(isa: str, engine: str, model: str = "") -> Iterator[Sketched]:
             accelerator.set_memory([MemorySlot(0, SIZE, ram.host)])
             cpu = accelerator.add_cpu(0)
             assert isinstance(cpu, InterpCpu | ReferenceCpu)
-            yield Sketched(cpu, ram)
+            yield Sketched(engine, cpu, ram)
         finally:
             accelerator.close()
             ram.close()
+
+
+def machines(isa: str, engines: Sequence[str] = ENGINES) -> Callable[[], Iterator[Sketched]]:
+    """A fixture: a vCPU on each of the engines, for all tests of a module, which reset it."""
+
+    @pytest.fixture(scope="module", params=engines)
+    def machine(request: pytest.FixtureRequest) -> Iterator[Sketched]:
+        with sketched(isa, request.param) as made:
+            yield made
+
+    return machine

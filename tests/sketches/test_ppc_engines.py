@@ -13,12 +13,13 @@ from tests.host import program_path, programs
 
 from .ppc.architecture import architecture
 from .ppc.programs import CODE, RESULTS, RESULTS_SIZE, elf, in_order, random_program
-from .sketched import END, ENGINES, Sketched, sketched
+from .sketched import END, Sketched, machines
 
 ppc = architecture.isa
 DATA = RESULTS - 0x1000
 HANDLER = ("addis r2, 0, 16384", "std r3, 0(r2)")
 """What ends a program, wherever a trap leads: a store to `END`."""
+machine = machines("ppc64-sketch")
 SEEDS = {"reference": range(8), "interp": range(8)}
 
 
@@ -40,26 +41,23 @@ def begin(machine: Sketched, code: bytes, little: bool, at: int = CODE) -> None:
 
 
 @pytest.mark.parametrize("little", [False, True], ids=["big", "little"])
-@pytest.mark.parametrize("engine", ENGINES)
 @programs("qemu-ppc64-static", "qemu-ppc64le-static")
-def test_random_programs_end_as_under_qemu(engine: str, little: bool, tmp_path: Path) -> None:
+def test_random_programs_end_as_under_qemu(machine: Sketched, little: bool, tmp_path: Path) -> None:
     emulator = program_path("qemu-ppc64le-static" if little else "qemu-ppc64-static")
-    with sketched("ppc64-sketch", engine) as machine:
-        for seed in SEEDS.get(engine, range(2)):
-            program = random_program(seed)
-            file = tmp_path / f"{seed}.elf"
-            file.write_bytes(elf(program, little))
-            file.chmod(0o755)
-            theirs = subprocess.run([emulator, file], capture_output=True, check=True, timeout=60)
-            begin(machine, program, little)
-            machine.finish()
-            assert machine["srr0"] == CODE + len(program) - 12, f"seed {seed}"
-            ours = machine.get(DATA, RESULTS + RESULTS_SIZE - DATA)
-            assert ours == theirs.stdout, f"seed {seed}"
+    for seed in SEEDS.get(machine.engine, range(2)):
+        program = random_program(seed)
+        file = tmp_path / f"{seed}.elf"
+        file.write_bytes(elf(program, little))
+        file.chmod(0o755)
+        theirs = subprocess.run([emulator, file], capture_output=True, check=True, timeout=60)
+        begin(machine, program, little)
+        machine.finish()
+        assert machine["srr0"] == CODE + len(program) - 12, f"seed {seed}"
+        ours = machine.get(DATA, RESULTS + RESULTS_SIZE - DATA)
+        assert ours == theirs.stdout, f"seed {seed}"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_byte_order_changes_on_the_way(engine: str) -> None:
+def test_the_byte_order_changes_on_the_way(machine: Sketched) -> None:
     """The same page holds code of both orders, and a loop goes through both."""
     at, other = CODE, CODE + 0x40
     big = lines(
@@ -68,25 +66,24 @@ def test_the_byte_order_changes_on_the_way(engine: str) -> None:
         "mtsrr0 r10", "mtsrr1 r11", "rfid", "std r5, 0(r12)", at=at,
     )  # fmt: skip
     back = ("lwz r4, 0(r31)", "add r5, r5, r4", "mtsrr0 r13", "mtsrr1 r14", "rfid")
-    with sketched("ppc64-sketch", engine) as machine:
-        begin(machine, b"", False, at)
-        machine.put(at, big)
-        machine.put(other, lines(*back, at=other, little=True))
-        machine.put(DATA, struct.pack(">I", 0x0102_0304))
-        values = {
-            "r31": DATA,
-            "r6": 40,
-            "r10": other,
-            "r11": 1 << 63 | 1,
-            "r13": at,
-            "r14": 1 << 63,
-        }
-        for name, value in (values | {"r12": END, "pc": at}).items():
-            machine[name] = value
-        stored = machine.run()
-        assert isinstance(stored, Mmio)
-        assert machine["r5"] == 40 * 0x0102_0304 + 39 * 0x0403_0201
-        assert stored.value == int.from_bytes(machine["r5"].to_bytes(8, "big"), "little")
+    begin(machine, b"", False, at)
+    machine.put(at, big)
+    machine.put(other, lines(*back, at=other, little=True))
+    machine.put(DATA, struct.pack(">I", 0x0102_0304))
+    values = {
+        "r31": DATA,
+        "r6": 40,
+        "r10": other,
+        "r11": 1 << 63 | 1,
+        "r13": at,
+        "r14": 1 << 63,
+    }
+    for name, value in (values | {"r12": END, "pc": at}).items():
+        machine[name] = value
+    stored = machine.run()
+    assert isinstance(stored, Mmio)
+    assert machine["r5"] == 40 * 0x0102_0304 + 39 * 0x0403_0201
+    assert stored.value == int.from_bytes(machine["r5"].to_bytes(8, "big"), "little")
 
 
 TRAPS = {
@@ -98,25 +95,21 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("little", [False, True], ids=["big", "little"])
-@pytest.mark.parametrize("engine", ENGINES[:3])
-def test_traps_lead_to_their_handlers(engine: str, little: bool) -> None:
-    with sketched("ppc64-sketch", engine) as machine:
-        for text, (vector, behind, status) in TRAPS.items():
-            begin(machine, lines(text), little)
-            machine["r3"], machine["r4"] = 5, DATA + 2
-            machine.finish()
-            assert machine["pc"] == vector + 4, text
-            assert machine["srr0"] == CODE + behind
-            assert machine["srr1"] == 1 << 63 | little | status
-            assert machine["dar"] == (DATA + 2 if vector == 0x600 else 0)
-
-
-@pytest.mark.parametrize("engine", ENGINES[:3])
-def test_an_encoding_of_the_other_order_means_nothing(engine: str) -> None:
-    with sketched("ppc64-sketch", engine) as machine:
-        begin(machine, lines("addi r3, r3, 1"), little=True)
-        machine["msr"], machine["ile"] = 1 << 63, 0
-        machine.put(0x700, lines(*HANDLER))
-        machine["pc"] = CODE
+def test_traps_lead_to_their_handlers(machine: Sketched, little: bool) -> None:
+    for text, (vector, behind, status) in TRAPS.items():
+        begin(machine, lines(text), little)
+        machine["r3"], machine["r4"] = 5, DATA + 2
         machine.finish()
-        assert machine["srr1"] == 1 << 63 | 1 << 19
+        assert machine["pc"] == vector + 4, text
+        assert machine["srr0"] == CODE + behind
+        assert machine["srr1"] == 1 << 63 | little | status
+        assert machine["dar"] == (DATA + 2 if vector == 0x600 else 0)
+
+
+def test_an_encoding_of_the_other_order_means_nothing(machine: Sketched) -> None:
+    begin(machine, lines("addi r3, r3, 1"), little=True)
+    machine["msr"], machine["ile"] = 1 << 63, 0
+    machine.put(0x700, lines(*HANDLER))
+    machine["pc"] = CODE
+    machine.finish()
+    assert machine["srr1"] == 1 << 63 | 1 << 19

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from unicorn import x86_const as uc
 
-from .sketched import ENGINES, SIZE, Sketched, sketched
+from .sketched import SIZE, Sketched, machines
 from .x86.flags import STATUS
 from .x86.programs import CODE, random_program
 from .x86.state import NAMES
 
+machine = machines("x86-sketch")
 SEEDS = {"reference": range(8), "interp": range(8)}
 
 
@@ -33,11 +33,9 @@ def by_unicorn(program: bytes, size: int) -> dict[str, object]:
     return registers | {"flags": flags, "memory": bytes(emulator.mem_read(0, SIZE))}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_random_programs_end_as_under_unicorn(engine: str) -> None:
-    with sketched("x86-sketch", engine) as machine:
-        for seed in SEEDS.get(engine, range(2)):
-            program, size = random_program(seed)
-            machine.begin(program, CODE)
-            machine.finish()
-            assert outcome(machine) == by_unicorn(program, size), f"seed {seed}"
+def test_random_programs_end_as_under_unicorn(machine: Sketched) -> None:
+    for seed in SEEDS.get(machine.engine, range(2)):
+        program, size = random_program(seed)
+        machine.begin(program, CODE)
+        machine.finish()
+        assert outcome(machine) == by_unicorn(program, size), f"seed {seed}"
