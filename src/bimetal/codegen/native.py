@@ -134,28 +134,36 @@ class Library:
     """Loaded native code. It stays in memory as long as the object lives."""
 
     def __init__(self, *objects: bytes):
-        """Load objects that may use each other's symbols."""
-        # An engine owns its target machine, which ends with it.
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_target())
+        """Load objects that may use each other's symbols, and those of this process."""
+        # MCJIT would find the constants of all objects where those of the first are.
+        self._jit = _linking_compiler()
+        builder = llvm.JITLibraryBuilder().add_current_process()
         for content in objects:
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(content))
-        self._engine.finalize_object()
+            builder.add_object_img(content)
+        # What is found belongs to the library as well, and ends with it.
+        self._held = [builder.link(self._jit, "library")]
 
     def address(self, symbol: str) -> int:
         """The address of an exported symbol; KeyError if there is none."""
-        address = self._engine.get_function_address(symbol)
-        if not address:
-            raise KeyError(symbol)
-        return int(address)
+        try:
+            found = self._jit.lookup("library", symbol)
+        except RuntimeError:
+            raise KeyError(symbol) from None
+        self._held.append(found)
+        return int(found[symbol])
+
+
+def _linking_compiler() -> llvm.LLJIT:
+    _target()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    return llvm.create_lljit_compiler(machine, use_jit_link=True)
 
 
 class Linker:
     """Loads objects one by one while others execute. What is loaded stays until `close`."""
 
     def __init__(self, imports: Mapping[str, int]):
-        _target()
-        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        self._jit = llvm.create_lljit_compiler(machine, use_jit_link=True)
+        self._jit = _linking_compiler()
         self._imports = dict(imports)
         # A name is spent even if what was to have it is refused.
         self._names = (f"object{number}" for number in count())
