@@ -18,15 +18,12 @@ from ..isa.trace import Cpu, Routine
 from .layout import Layout
 
 __all__ = [
-    "COUNTERS", "FETCH", "LEAVE", "LEFT", "LOAD", "NOTHING", "STORE", "TRAPPED", "UNPRIVILEGED",
-    "Builder", "HostAddress", "HostLoad", "HostStore", "MemoryCompare", "MemoryCopy", "MemoryFill",
-    "copy", "count", "differ", "fill", "host_load", "host_store", "state_address",
+    "COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "Builder", "HostAddress", "HostLoad",
+    "HostStore", "MemoryCompare", "MemoryCopy", "MemoryFill", "copy", "count", "differ", "fill",
+    "host_load", "host_store", "state_address",
 ]  # fmt: skip
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
-# Kinds of access, as `translate` is asked; a load or store may have user mode's rights instead.
-LOAD, STORE, FETCH = 0, 1, 2
-UNPRIVILEGED = 4
 # Why native code is left, by number.
 LEAVE = (
     "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",

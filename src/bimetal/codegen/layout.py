@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..isa.contract import PAGE
 from ..isa.describe import Isa
 from ..isa.state import File, StateSpec
 
@@ -50,7 +51,6 @@ __all__ = [
     "Layout",
 ]
 
-PAGE = 4096
 OPERANDS = 8  # offset of the operands in a record
 PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_COPY = 0, 8, 16, 64
 PAGE_RECORDS = PAGE_COPY + PAGE

@@ -14,14 +14,12 @@ from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
 from ..ir.vector import Vector
+from ..isa.contract import LOAD, STORE, UNPRIVILEGED
 from .accesses import AccessLowering
 from .builder import (
     LEAVE,
     LEFT,
-    LOAD,
-    STORE,
     TRAPPED,
-    UNPRIVILEGED,
     HostAddress,
     HostLoad,
     HostStore,

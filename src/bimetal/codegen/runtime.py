@@ -8,11 +8,9 @@ is.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
+from ..isa.contract import FETCH, STORE, UNPRIVILEGED
 from ..isa.trace import Cpu, Routine, ret, when
 from .builder import (
-    FETCH,
-    STORE,
-    UNPRIVILEGED,
     Builder,
     copy,
     count,

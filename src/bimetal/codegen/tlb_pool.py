@@ -12,6 +12,7 @@ To forget is to take a TLB's owner away, and costs nothing until somebody needs 
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
+from ..isa.contract import GLOBAL, LARGE
 from ..isa.trace import Cpu, ret, when
 from .builder import Builder, count, fill, host_store, state_address
 from .layout import (
@@ -29,10 +30,9 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 
-__all__ = ["GLOBAL", "LARGE", "data_row", "describe_tlbs"]
+__all__ = ["data_row", "describe_tlbs"]
 
 # Of what `Hooks.translate` adds to a page.
-GLOBAL, LARGE = 4, 8
 NOBODY, NO_CONTEXT = -1, 0xFF
 # A gigabyte on both sides covers the large pages of two levels; larger ones are as rare as flushes.
 SPAN = 1 << 30

@@ -14,7 +14,33 @@ from typing import Protocol, Self
 from .describe import Isa
 from .trace import Routine
 
-__all__ = ["Architecture", "Hooks", "RegisterStore", "Start"]
+__all__ = [
+    "FETCH",
+    "GLOBAL",
+    "LARGE",
+    "LOAD",
+    "PAGE",
+    "READ_OK",
+    "STORE",
+    "UNPRIVILEGED",
+    "WRITE_OK",
+    "Architecture",
+    "Hooks",
+    "RegisterStore",
+    "Start",
+]
+
+LOAD, STORE, FETCH = 0, 1, 2
+"""Kinds of access, as hooks are told them."""
+UNPRIVILEGED = 4
+"""Added to a kind: with the rights of programs, whatever the mode is."""
+
+PAGE = 4096
+"""Bytes of the pages that `Hooks.translate` tells of. An instruction set may have others: smaller
+ones do not exist for the engine, larger ones are many of these."""
+READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
+"""Added to the page that an address leads to: it may be read, it may be written, it is the same
+wherever `Hooks.global_space` is, and it is part of a page larger than `PAGE`."""
 
 
 class RegisterStore(Protocol):
@@ -51,13 +77,12 @@ _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The routines that every instruction set describes. Kinds of access are 0 load, 1 store,
-    2 fetch; 4 more for one with the rights of user mode."""
+    """The routines that every instruction set describes. Kinds of access are `LOAD`, `STORE` and
+    `FETCH`, perhaps `UNPRIVILEGED`."""
 
     translate: Routine
-    """The physical page of an address, with 1, 2, 4 and 8 added to it if it may be read, if it may
-    be written, if it is global, the same wherever `global_space` is, and if it lies in a page that
-    is larger than 4 KiB; or a trap."""
+    """The physical page of an address, with what is true of `READ_OK`, `WRITE_OK`, `GLOBAL` and
+    `LARGE` added to it; or a trap."""
 
     context: Routine
     """What decides on rights, a number below 16: TLBs serve one context each. All else that

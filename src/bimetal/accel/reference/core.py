@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
-from ...isa.contract import Hooks
+from ...isa.contract import FETCH, LOAD, PAGE, STORE, UNPRIVILEGED, Hooks
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
 from ...seam import Mmio
@@ -17,9 +17,6 @@ from .state import Registers
 
 __all__ = ["Core", "NeedsBoard"]
 
-LOAD, STORE, FETCH = 0, 1, 2  # as the ISA's `translate` numbers them
-UNPRIVILEGED = 4
-PAGE = 4096
 POLL = 64  # instructions between two looks at the time
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call
-from ...isa.contract import Hooks
+from ...isa.contract import LOAD, PAGE, STORE, Hooks
 from ...isa.describe import Isa
 from .memory import Memory
 from .single import Guest
 
 __all__ = ["Onlooker", "SeenMemory", "read_register", "translate", "write_register"]
-
-LOAD, STORE, PAGE = 0, 1, 4096
 
 
 class SeenMemory:

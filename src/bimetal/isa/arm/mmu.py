@@ -9,6 +9,7 @@ pages reports the address of the part that faults.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
+from ..contract import FETCH, GLOBAL, LARGE, LOAD, STORE
 from ..trace import Cpu, ret, when
 from .spaces import DC, VM, effective_level, hosted
 from .state import a64
@@ -24,13 +25,9 @@ from .syndromes import (
     syndrome,
 )  # fmt: skip
 
-__all__ = ["FAULT", "FETCH", "LOAD", "STORE", "WXN", "M", "walk"]
+__all__ = ["FAULT", "WXN", "M", "walk"]
 
-LOAD, STORE, FETCH = 0, 1, 2
-
-# Of what `walk` returns: the engine's marks for global and large pages and, as in PAR_EL1 (C5.3),
-# F, PTW and S.
-GLOBAL, LARGE = 4, 8
+# Of what `walk` returns: besides `GLOBAL` and `LARGE`, as in PAR_EL1 (C5.3), F, PTW and S.
 FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
 AGAIN = 1 << 10
 STATUS, ATTRIBUTES, SHAREABILITY = 1, 4, 7  # where these fields stand

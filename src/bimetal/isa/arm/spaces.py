@@ -14,6 +14,7 @@ An address space is said by a number with these fields:
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
+from ..contract import UNPRIVILEGED
 from ..trace import Cpu
 from .state import a64
 from .syndromes import E2H, EL0, EL1, EL2, TGE
@@ -25,7 +26,6 @@ __all__ = [
     "REGIME_EL1",
     "REGIME_EL2",
     "SHARED",
-    "UNPRIVILEGED",
     "VM",
     "VMIDS",
     "effective_level",
@@ -34,7 +34,6 @@ __all__ = [
     "vmid",
 ]  # fmt: skip
 
-UNPRIVILEGED = 4
 """Of a kind of access: with the rights of EL0."""
 
 VM, DC = 1 << 0, 1 << 12

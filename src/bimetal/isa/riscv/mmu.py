@@ -8,6 +8,7 @@ pointers is not looked at, so that what lies below them is not shared.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
+from ..contract import FETCH, GLOBAL, LARGE, LOAD, READ_OK, STORE, WRITE_OK
 from ..trace import Cpu, ret, when
 from .pmp import pmp_allows
 from .state import rv64
@@ -27,13 +28,8 @@ from .traps import (
 )  # fmt: skip
 
 __all__ = [
-    "ADUE", "BARE", "FETCH", "LOAD", "MPRV", "MXR", "STORE", "SUM", "SV39", "SV48", "of_asid",
-    "translate",
+    "ADUE", "BARE", "MPRV", "MXR", "SUM", "SV39", "SV48", "of_asid", "translate",
 ]  # fmt: skip
-
-LOAD, STORE, FETCH = 0, 1, 2
-# Bits below the page number in what `translate` returns.
-READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 
 MPRV, SUM, MXR = 1 << 17, 1 << 18, 1 << 19
 ADUE = 1 << 61

@@ -7,15 +7,15 @@ The operation is in a0 and its parameter in a1. As in QEMU, programs in user mod
 from __future__ import annotations
 
 from ...ir.value import Value, const
+from ..contract import FETCH, PAGE
 from ..trace import Cpu, ret, when
-from .mmu import FETCH, translate
+from .mmu import translate
 from .state import rv64
 from .traps import USER
 
 __all__ = ["asks_host"]
 
 BEFORE, BEHIND = 0x01F0_1013, 0x4070_5013  # slli x0, x0, 31 and srai x0, x0, 7
-PAGE = 4096
 
 
 def _word(cpu: Cpu, place: Value) -> Value:

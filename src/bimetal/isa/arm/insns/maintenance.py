@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ....ir.value import Value, const, select
+from ...contract import LOAD, STORE
 from ...trace import Cpu, slowly, when
-from ..mmu import FAULT, LOAD, STORE, walk
+from ..mmu import FAULT, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid

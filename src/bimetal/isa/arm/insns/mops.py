@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ....ir.value import Value, const, select
 from ....ir.vector import splat
+from ...contract import PAGE
 from ...trace import Cpu, Local, pin, slowly, when
 from ..flags import set_flags
 from ..state import a64
@@ -23,8 +24,6 @@ STEP = 64
 PIECES = (16, 8, 4, 2, 1)
 """A step moves 64 bytes, or all of two pieces or less, which overlap then. It stores only when it
 has loaded all; and all of it lies in a page, so that all of its stores can be done or none."""
-
-PAGE = 4096
 
 ENABLED = 1 << 33  # SCTLR_ELx.MSCEn, for EL0
 FOR_EL1, TRAPPED = 1 << 11, 1 << 10  # HCRX_EL2.MSCEn, MCE2
