@@ -10,8 +10,9 @@ import pytest
 
 from bimetal.base.errors import BimetalError
 from bimetal.devices.power.sifive_test import SifiveTest
-from bimetal.firmware.elf import RISCV, X86_64, load_elf
+from bimetal.firmware.elf import load_elf
 from bimetal.firmware.memory_room import MemoryRoom
+from bimetal.firmware.processors import RISCV, X86_64
 from bimetal.firmware.program import Program
 from bimetal.memory.ram import Ram
 from tests.firmware.elves import INDEPENDENT, RAM, Part, elf, room
@@ -23,7 +24,7 @@ NOPS = b"\x13\0\0\0" * 4
 
 
 def loaded(data: bytes, *others: tuple[int, int], home: int | None = None) -> Program:
-    return load_elf(data, "the kernel vmlinux", RISCV, room(1 << 20, *others), home=home)
+    return load_elf(data, "the kernel vmlinux", RISCV.machine, room(1 << 20, *others), home=home)
 
 
 def places(program: Program) -> list[tuple[int, bytes, int]]:
@@ -117,10 +118,10 @@ def test_data_that_change_are_not_for_a_rom() -> None:
     where.space.add_memory(Ram("rom", 0x1000, readonly=True), 0x1000)
     where = MemoryRoom(where.space, RAM)
     code, data = Part(0x1000, flags=READ_EXECUTE), Part(0x1000, flags=READ_WRITE)
-    assert load_elf(elf(code, entry=0x1000), "x", RISCV, where).start == 0x1000
+    assert load_elf(elf(code, entry=0x1000), "x", RISCV.machine, where).start == 0x1000
     with pytest.raises(BimetalError, match="needs 16 bytes of memory at 0x1000"):
-        load_elf(elf(data, entry=0x1000), "x", RISCV, where)
-    moved = load_elf(elf(data, entry=0x1000, kind=INDEPENDENT), "x", RISCV, where, home=RAM)
+        load_elf(elf(data, entry=0x1000), "x", RISCV.machine, where)
+    moved = load_elf(elf(data, entry=0x1000, kind=INDEPENDENT), "x", RISCV.machine, where, home=RAM)
     assert moved.entry == RAM
 
 
@@ -226,7 +227,7 @@ def test_a_program_for_a_device() -> None:
     where = room()
     where.space.add_device(SifiveTest(), 0x1000_0000, 0x1000)
     with pytest.raises(BimetalError, match="at 0x10000000, where the machine has test") as caught:
-        load_elf(elf(Part(0x1000_0000)), "the kernel x", RISCV, where)
+        load_elf(elf(Part(0x1000_0000)), "the kernel x", RISCV.machine, where)
     assert "0x80000000" in caught.value.remedy
 
 
@@ -311,4 +312,4 @@ def test_read_only_data_without_memory_are_missed(
 
 def test_the_wrong_machine_is_told_before_anything_else() -> None:
     with pytest.raises(BimetalError, match="another processor \\(RISC-V\\)"):
-        load_elf(elf(Part(RAM)), "the kernel x", X86_64, room())
+        load_elf(elf(Part(RAM)), "the kernel x", X86_64.machine, room())

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError
-from bimetal.firmware.kernel import RISCV, load_firmware, load_kernel, load_raw
+from bimetal.firmware.kernel import load_firmware, load_kernel, load_raw
+from bimetal.firmware.processors import RISCV
 from bimetal.firmware.program import Program, Segment
 from tests.firmware.elves import RAM, Part, elf, room
 from tests.firmware.images import image, uimage, zboot

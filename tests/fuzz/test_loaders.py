@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from bimetal.base.errors import BimetalError
 from bimetal.firmware.devicetree import Node
-from bimetal.firmware.elf import RISCV, load_elf
+from bimetal.firmware.elf import load_elf
 from bimetal.firmware.flat_tree import flatten, read_tree
-from bimetal.firmware.linux_image import RISCV_IMAGE, load_linux_image
+from bimetal.firmware.linux_image import load_linux_image
 from bimetal.firmware.linux_x86 import load_bzimage
 from bimetal.firmware.overlay import apply_overlay
+from bimetal.firmware.processors import RISCV
 from bimetal.firmware.pvh import load_pvh
-from bimetal.firmware.unpack import RISCV_BOARD, unpack
+from bimetal.firmware.unpack import unpack
 from tests.firmware.elves import RAM, Part, elf, room
 from tests.firmware.images import image, uimage, zboot
 from tests.firmware.test_x86 import bzimage, pc
@@ -84,19 +85,19 @@ def overlaid(blob: bytes) -> None:
 TARGETS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "elf": (
         elf(Part(RAM, size=64), Part(RAM + 0x1000, flags=6)),
-        lambda data: load_elf(data, "x", RISCV, ROOM, home=RAM),
+        lambda data: load_elf(data, "x", RISCV.machine, ROOM, home=RAM),
     ),
-    "pie": (independent(), lambda data: load_elf(data, "x", RISCV, ROOM, home=RAM)),
+    "pie": (independent(), lambda data: load_elf(data, "x", RISCV.machine, ROOM, home=RAM)),
     "pvh": (hello_kernel(), lambda data: load_pvh(data, "x", PC)),
-    "image": (image(), lambda data: load_linux_image(data, RISCV_IMAGE, "x", RAM)),
+    "image": (image(), lambda data: load_linux_image(data, RISCV.image, "x", RAM)),
     "bzImage": (bytes(bzimage()), lambda data: load_bzimage(data, "x")),
-    "uImage": (uimage(gzip.compress(image())), lambda data: unpack(data, "x", RISCV_BOARD, LIMIT)),
+    "uImage": (uimage(gzip.compress(image())), lambda data: unpack(data, "x", RISCV.target, LIMIT)),
     "files": (
         uimage(gzip.compress(image()), b"disk", kind=4),
-        lambda data: unpack(data, "x", RISCV_BOARD, LIMIT),
+        lambda data: unpack(data, "x", RISCV.target, LIMIT),
     ),
-    "zboot": (zboot(lzma.compress(image())), lambda data: unpack(data, "x", RISCV_BOARD, LIMIT)),
-    "fit": (image_tree(), lambda data: unpack(data, "x", RISCV_BOARD, LIMIT)),
+    "zboot": (zboot(lzma.compress(image())), lambda data: unpack(data, "x", RISCV.target, LIMIT)),
+    "fit": (image_tree(), lambda data: unpack(data, "x", RISCV.target, LIMIT)),
     "tree": (flatten(base()), lambda data: flatten(read_tree(data, "x"))),
     "overlay": (overlay(), overlaid),
 }

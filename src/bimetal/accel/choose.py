@@ -126,7 +126,11 @@ def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     engines = ", ".join(_engines_of(isa)) or "others"
     for asked, cause, remedy in (
         ("hypervisor", "KVM gives no CPU the mode of hypervisors", "leave virtualization away"),
-        ("controller", "KVM has the registers of a GICv3 itself", "choose gic=2"),
+        (
+            "controller",
+            "KVM has such an interrupt controller's registers itself",
+            "choose another one",
+        ),
     ):
         if options[asked]:
             remedy = f"{remedy}, or an accelerator from {engines}"

@@ -177,7 +177,7 @@ class InterpCpu:
         state.set("pc", 0, state.get("leave_args"))
         state.set("budget", 0, (state.get("budget") + 1) & (1 << 64) - 1)
         if asked.refused:
-            state.set("semihosting", 0, 0)
+            state.set(self._architecture.semihosting, 0, 0)
 
     def _by_reference(self) -> None:
         """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""

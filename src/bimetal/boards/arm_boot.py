@@ -17,7 +17,7 @@ from bimetal.boards.arm_cpus import BoardCpus, begin
 from bimetal.boards.software import Layout, Software
 from bimetal.devices.config.fw_cfg import FwCfg
 from bimetal.firmware.devicetree import Node
-from bimetal.firmware.kernel import ARM64
+from bimetal.firmware.processors import AARCH64
 from bimetal.firmware.psci import Psci
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
@@ -44,7 +44,7 @@ class ArmBoot:
     ):
         self._flash_at, self._fw_cfg = flash_at, fw_cfg
         layout = Layout(ram_at, flash_tree_at=ram_at)
-        self._software = Software(chassis, ARM64, layout, describe)
+        self._software = Software(chassis, AARCH64, layout, describe)
         self._tree_at = self._entry = 0
         self.firmware_calls = chassis.config.bios != NO_BIOS
         self.hypervisor = hypervisor

@@ -30,7 +30,8 @@ from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.pl031 import Pl031
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio import VirtioMmio
-from bimetal.firmware.kernel import ARM64, read_firmware
+from bimetal.firmware.kernel import read_firmware
+from bimetal.firmware.processors import AARCH64
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
@@ -97,4 +98,4 @@ def firmware(m: Chassis) -> bytes | None:
     """The user's ``bios``, for the first flash bank. Raises `BimetalError`."""
     if m.config.bios in (None, NO_BIOS):
         return None
-    return read_firmware(str(m.config.bios), ARM64, FLASH_BANK.size)
+    return read_firmware(str(m.config.bios), AARCH64, FLASH_BANK.size)

@@ -18,8 +18,8 @@ from bimetal.boards.riscv_harts import BoardHarts, enter_supervisor
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.software import Layout, Software
 from bimetal.devices.config.fw_cfg import FwCfg
-from bimetal.firmware.kernel import RISCV
 from bimetal.firmware.opensbi import dynamic_info, reset_code
+from bimetal.firmware.processors import RISCV
 from bimetal.firmware.program import Program, Segment
 from bimetal.firmware.sbi import Sbi, SbiConsole
 from bimetal.machine.chassis import Chassis

@@ -22,9 +22,10 @@ from bimetal.firmware.boot_tree import (
 )
 from bimetal.firmware.devicetree import DeviceTree, Node
 from bimetal.firmware.flat_tree import flatten, read_tree
-from bimetal.firmware.kernel import Kernel, Processor, load_firmware, load_kernel, load_raw
+from bimetal.firmware.kernel import Kernel, load_firmware, load_kernel, load_raw
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.overlay import apply_overlay
+from bimetal.firmware.processors import FlatProcessor
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.unpack import plain_ramdisk, unpack_for_firmware
 from bimetal.machine.chassis import Chassis
@@ -75,7 +76,7 @@ class Software:
     def __init__(
         self,
         chassis: Chassis,
-        processor: Processor,
+        processor: FlatProcessor,
         layout: Layout,
         describe: Callable[[], Node],
     ):

@@ -18,10 +18,11 @@ from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
 from bimetal.firmware.memory_room import MemoryRoom
+from bimetal.firmware.processors import X86_64
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.pvh import load_pvh, start_info
 from bimetal.firmware.recognise import no_program
-from bimetal.firmware.unpack import X86_BOARD, plain_ramdisk, unpack
+from bimetal.firmware.unpack import plain_ramdisk, unpack
 from bimetal.firmware.x86_modes import (
     gdt,
     long_mode,
@@ -93,7 +94,7 @@ class X86Boot:
                 ExitCode.USAGE,
             )
         name = f"the kernel {config.kernel}"
-        kernel = unpack(read_file(config.kernel, "kernel"), name, X86_BOARD, config.memory)
+        kernel = unpack(read_file(config.kernel, "kernel"), name, X86_64.target, config.memory)
         self._ramdisk = kernel.ramdisk
         tables = build_tables(TABLES, config.cpus, self._power, self._devices, self._century)
         if is_bzimage(kernel.data):

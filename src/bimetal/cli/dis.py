@@ -18,7 +18,7 @@ DIGITS = 8
 
 @click.command("dis", cls=OnceEach)
 @click.argument("code", metavar="FILE|HEX")
-@click.option("--arch", default="", help="Instruction set [an ELF file's own, or riscv64].")
+@click.option("--arch", default="", help=f"Instruction set [an ELF file's own, or {DEFAULT_ARCH}].")
 @click.option("--address", type=str, default="0", help="Address of the first byte.")
 def command(code: str, arch: str, address: str) -> None:
     """Disassemble the code of an ELF file or an archive of such, a raw file, or bytes given as

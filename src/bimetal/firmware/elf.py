@@ -22,25 +22,21 @@ from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment
 
-__all__ = ["AARCH64", "RISCV", "X86_64", "ElfMachine", "load_elf"]
+__all__ = ["ElfMachine", "load_elf"]
 
 
 @dataclass(frozen=True)
 class ElfMachine:
     """A machine as ELF files name it: ``e_machine`` and class of programs that it starts, its name,
     the alignment of instructions, and the relocation that adds the load address
-    (``R_*_RELATIVE``)."""
+    (``R_*_RELATIVE``); ``built`` are options by which compilers make programs for it."""
 
     kinds: tuple[tuple[str, int], ...]
     name: str
     alignment: int
     relative: int
+    built: str = ""
 
-
-AARCH64 = ElfMachine((("EM_AARCH64", 64),), "AArch64", 4, 1027)
-RISCV = ElfMachine((("EM_RISCV", 64),), "RISC-V", 2, 3)
-X86_64 = ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8)
-"""PVH starts kernels of 32 bits too, as the processor is in 32-bit mode then."""
 
 EXECUTABLE, WRITABLE = 1, 2
 ALLOCATED = 2
@@ -154,7 +150,7 @@ class _Loader:
             raise self._refused(
                 "is a 32-bit program, and the machine is a 64-bit one",
                 "build it for 64 bits"
-                + (", as with -march=rv64gc -mabi=lp64d" if self._machine is RISCV else ""),
+                + (f", as with {self._machine.built}" if self._machine.built else ""),
             )
         kind = header["e_type"]
         if kind == "ET_REL":

@@ -14,40 +14,20 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.firmware import elf
 from bimetal.firmware.elf_file import is_elf
-from bimetal.firmware.linux_image import ARM64_IMAGE, RISCV_IMAGE, LinuxImage, load_linux_image
+from bimetal.firmware.linux_image import load_linux_image
 from bimetal.firmware.memory_room import MemoryRoom
+from bimetal.firmware.processors import FlatProcessor
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.recognise import no_program, what_else
-from bimetal.firmware.unpack import ARM_BOARD, RISCV_BOARD, Target, Unpacked, unpack
+from bimetal.firmware.unpack import Unpacked, unpack
 
 __all__ = [
-    "ARM64",
-    "RISCV",
     "Kernel",
-    "Processor",
     "load_firmware",
     "load_kernel",
     "load_raw",
     "read_firmware",
 ]
-
-
-@dataclass(frozen=True)
-class Processor:
-    """What programs have to be for: as ELF files, Linux's images and U-Boot's images name it."""
-
-    machine: elf.ElfMachine
-    image: LinuxImage
-    target: Target
-
-    @property
-    def name(self) -> str:
-        """The name for people."""
-        return self.target.name
-
-
-ARM64 = Processor(elf.AARCH64, ARM64_IMAGE, ARM_BOARD)
-RISCV = Processor(elf.RISCV, RISCV_IMAGE, RISCV_BOARD)
 
 
 @dataclass(frozen=True)
@@ -59,7 +39,7 @@ class Kernel:
     device_trees: tuple[bytes, ...] = ()
 
 
-def load_kernel(path: str, processor: Processor, room: MemoryRoom, home: int) -> Kernel:
+def load_kernel(path: str, processor: FlatProcessor, room: MemoryRoom, home: int) -> Kernel:
     """The kernel at ``path``: a Linux image, an ELF file, or one of U-Boot's images, packed
     or not. What does not say where it belongs, and can be anywhere, goes to ``home``.
 
@@ -78,7 +58,7 @@ def load_kernel(path: str, processor: Processor, room: MemoryRoom, home: int) ->
     return Kernel(program, found.ramdisk, found.device_trees)
 
 
-def load_firmware(path: str, processor: Processor, room: MemoryRoom, home: int) -> Program:
+def load_firmware(path: str, processor: FlatProcessor, room: MemoryRoom, home: int) -> Program:
     """The firmware at ``path``: as a kernel, or a raw binary for ``home``.
 
     Raises `BimetalError` for what is clearly something else.
@@ -92,7 +72,7 @@ def load_firmware(path: str, processor: Processor, room: MemoryRoom, home: int) 
     return _raw(name, found.data, home)
 
 
-def read_firmware(path: str, processor: Processor, limit: int) -> bytes:
+def read_firmware(path: str, processor: FlatProcessor, limit: int) -> bytes:
     """The firmware at ``path``, a raw binary, packed or not, of ``limit`` bytes at most.
 
     Raises `BimetalError` for what is clearly something else.
@@ -125,12 +105,12 @@ def load_raw(path: str, what: str, address: int) -> Program:
 
 
 def _recognised(
-    found: Unpacked, name: str, processor: Processor, room: MemoryRoom, home: int
+    found: Unpacked, name: str, processor: FlatProcessor, room: MemoryRoom, home: int
 ) -> Program | None:
     data = found.data
     if is_elf(data):
         return elf.load_elf(data, name, processor.machine, room, home=home)
-    if processor.image.begins(data):
+    if processor.has_linux(data):
         program = load_linux_image(data, processor.image, name, room.start, found.load)
         if found.load is not None and found.entry is not None:
             program = replace(program, entry=found.entry)

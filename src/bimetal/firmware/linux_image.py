@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.program import Program, Segment
 
-__all__ = ["ARM64_IMAGE", "HEADER_SIZE", "RISCV_IMAGE", "LinuxImage", "load_linux_image"]
+__all__ = ["HEADER_SIZE", "LinuxImage", "load_linux_image"]
 
 HEADER_SIZE = 64
 MAGIC_AT = 56
@@ -37,10 +37,6 @@ class LinuxImage:
     def begins(self, data: bytes) -> bool:
         """Whether ``data`` begins like such an image."""
         return data[MAGIC_AT : MAGIC_AT + len(self.magic)] == self.magic
-
-
-RISCV_IMAGE = LinuxImage(b"RSC\x05", 2)
-ARM64_IMAGE = LinuxImage(b"ARM\x64", 4, unsized_at=0x8_0000)
 
 
 def load_linux_image(

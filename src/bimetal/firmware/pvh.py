@@ -10,10 +10,11 @@ import struct
 from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.firmware.elf import X86_64, load_elf
+from bimetal.firmware.elf import load_elf
 from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.memory_map import MemoryArea
 from bimetal.firmware.memory_room import MemoryRoom
+from bimetal.firmware.processors import X86_64
 from bimetal.firmware.program import Program
 
 __all__ = ["load_pvh", "start_info"]
@@ -30,13 +31,13 @@ def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     with reading_elf(data, name) as elf:
         entry = _entry(elf)
     if entry is None:
-        load_elf(data, name, X86_64, room)  # which knows better what is wrong, if more is
+        load_elf(data, name, X86_64.machine, room)  # which knows better what is wrong, if more is
         raise BimetalError(
             f"{name} is an ELF file without a PVH entry point",
             "use the bzImage (vmlinuz) of the same kernel, or one built with CONFIG_PVH",
             ExitCode.DATA,
         )
-    return load_elf(data, name, X86_64, room, entry=entry)
+    return load_elf(data, name, X86_64.machine, room, entry=entry)
 
 
 def _entry(elf: Any) -> int | None:

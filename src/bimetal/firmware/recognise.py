@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.firmware.linux_image import ARM64_IMAGE, RISCV_IMAGE
-from bimetal.firmware.linux_x86 import is_bzimage
+from bimetal.firmware.processors import PROCESSORS
 
 __all__ = ["no_program", "what_else"]
 
@@ -54,12 +53,10 @@ def no_program(data: bytes, name: str, wanted: str, remedy: str) -> BimetalError
 
 
 def _foreign_kernel(data: bytes) -> tuple[str, str] | None:
-    if ARM64_IMAGE.begins(data):
-        return "a Linux kernel for AArch64", "choose --board arm-virt, or give one for this board"
-    if RISCV_IMAGE.begins(data):
-        return "a Linux kernel for RISC-V", "choose --board riscv-virt, or give one for this board"
-    if is_bzimage(data):
-        return "a Linux kernel for x86", "choose --board microvm, or give one for this board"
+    for processor in PROCESSORS:
+        if processor.has_linux(data):
+            remedy = f"choose --board {processor.board}, or give one for this board"
+            return f"a Linux kernel for {processor.name}", remedy
     if data.startswith(b"MZ"):
         return "a program for EFI", "give the kernel in it, or start it from firmware"
     if data[510:512] == b"\x55\xaa":

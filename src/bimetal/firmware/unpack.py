@@ -18,9 +18,6 @@ from bimetal.firmware.flat_tree import is_flat_tree, read_tree
 from bimetal.firmware.uimage import UImageType, is_uimage, read_uimage
 
 __all__ = [
-    "ARM_BOARD",
-    "RISCV_BOARD",
-    "X86_BOARD",
     "Target",
     "Unpacked",
     "plain_ramdisk",
@@ -43,11 +40,6 @@ class Target:
     numbers: tuple[int, ...]
     names: tuple[str, ...]
     compatible: str
-
-
-ARM_BOARD = Target("AArch64", (22,), ("arm64",), "linux,dummy-virt")
-RISCV_BOARD = Target("RISC-V", (26,), ("riscv",), "riscv-virtio")
-X86_BOARD = Target("x86-64", (3, 24), ("x86", "x86_64", "i386"), "")
 
 
 @dataclass(frozen=True)

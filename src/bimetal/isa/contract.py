@@ -180,9 +180,10 @@ class Architecture:
     registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
     ``rounding`` is the current floating-point rounding mode, as `ir.fp` numbers them. ``inputs`` is
     the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it has
-    any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to.
-    ``modes`` are the privilege modes by the numbers that
-    the hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
+    any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to;
+    ``semihosting`` that of the register that is 1 as long as programs may make semihosting calls,
+    and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
+    hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the usual one first; ``lacks`` says which of the ISA's features a
     model has not.
     """
@@ -198,6 +199,7 @@ class Architecture:
     inputs: str = "line"
     outputs: str = ""
     accessed: str = ""
+    semihosting: str = ""
     user: str = "user"
     lacks: Mapping[str, Collection[str]] = field(default_factory=dict)
 

@@ -92,7 +92,7 @@ class ReferenceCpu:
             case Semihosting(refused=refused, again=again) if refused or again:
                 self.core.repeat()
                 if refused:
-                    self.core.registers.set("semihosting", 0, 0)
+                    self.core.registers.set(self._architecture.semihosting, 0, 0)
             case Semihosting(result=result):
                 self.core.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
         self._exit = None

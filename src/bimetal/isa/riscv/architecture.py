@@ -49,4 +49,5 @@ architecture = Architecture(
     rounding=lambda state: state.get("frm"),
     modes={0: "user", 1: "supervisor", 3: "machine"},
     models=("rv64",),
+    semihosting="semihosting",
 )

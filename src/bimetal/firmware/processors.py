@@ -1,0 +1,63 @@
+"""The processors that kernels are for, as files of all kinds name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bimetal.firmware.elf import ElfMachine
+from bimetal.firmware.linux_image import LinuxImage
+from bimetal.firmware.linux_x86 import is_bzimage
+from bimetal.firmware.unpack import Target
+
+__all__ = ["AARCH64", "PROCESSORS", "RISCV", "X86_64", "FlatProcessor", "Processor"]
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What programs have to be for: as ELF files and U-Boot's images name it. ``board`` is one with
+    such a processor. Linux's kernels for it are a bzImage."""
+
+    machine: ElfMachine
+    target: Target
+    board: str
+
+    @property
+    def name(self) -> str:
+        """The name for people."""
+        return self.target.name
+
+    def has_linux(self, data: bytes) -> bool:
+        """Whether ``data`` begins like a Linux kernel for it."""
+        return is_bzimage(data)
+
+
+@dataclass(frozen=True)
+class FlatProcessor(Processor):
+    """One for which Linux's kernels are a flat ``image``."""
+
+    image: LinuxImage
+
+    def has_linux(self, data: bytes) -> bool:
+        return self.image.begins(data)
+
+
+AARCH64 = FlatProcessor(
+    ElfMachine((("EM_AARCH64", 64),), "AArch64", 4, 1027),
+    Target("AArch64", (22,), ("arm64",), "linux,dummy-virt"),
+    "arm-virt",
+    LinuxImage(b"ARM\x64", 4, unsized_at=0x8_0000),
+)
+RISCV = FlatProcessor(
+    ElfMachine((("EM_RISCV", 64),), "RISC-V", 2, 3, built="-march=rv64gc -mabi=lp64d"),
+    Target("RISC-V", (26,), ("riscv",), "riscv-virtio"),
+    "riscv-virt",
+    LinuxImage(b"RSC\x05", 2),
+)
+# PVH starts kernels of 32 bits too, as the processor is in 32-bit mode then.
+X86_64 = Processor(
+    ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8),
+    Target("x86-64", (3, 24), ("x86", "x86_64", "i386"), ""),
+    "microvm",
+)
+
+PROCESSORS: tuple[Processor, ...] = (AARCH64, RISCV, X86_64)
