@@ -32,8 +32,8 @@ ROOMS = (
     "devices/irq/",
     "devices/timer/aclint.py",
 )
-"""Where one instruction set is what a file is about: its description, boards, firmware, devices that
-its vendor or its boards alone have, and its layer of KVM."""
+"""Where one instruction set is what a file is about: its description, boards, firmware, devices
+that its vendor or its boards alone have, and its layer of KVM."""
 
 TABLES = {
     "isa/names.py": "the registry of instruction sets",
