@@ -1,4 +1,4 @@
-"""Debian's arm64 kernel on the board arm-virt, from power on to power off."""
+"""Debian's arm64 kernels on the board arm-virt, from power on to power off."""
 
 from __future__ import annotations
 
@@ -6,21 +6,98 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.boot.conftest import PROMPT, Fetch, Terminal
+from bimetal import Machine
+from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
 
 pytestmark = pytest.mark.boot
 
+Start = Callable[..., Terminal]
 
-def test_a_kernel_boots_obeys_and_ends_with_an_exit_code(
-    terminal: Callable[..., Terminal], fetched: Fetch
-) -> None:
+BOARDS = [
+    "arm-virt",
+    "arm-virt,virtualization=on",
+    "arm-virt,gic=3",
+    "arm-virt,gic=3,virtualization=on",
+]
+TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall'"
+
+
+def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch) -> None:
     fetched("debian-arm64")
     vm = terminal("debian-arm64")
     vm.expect("BIMETAL-GUEST-UP aarch64")
     vm.expect(PROMPT)
     assert vm.do("echo $((6 * 7))") == "42"
     assert vm.do("uname -m") == "aarch64"
-    assert vm.do("dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall'", status=1) == "0"
-    vm.send("exit 7\r")
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
-    assert vm.end() == 7
+    assert vm.end() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpus", ["1", "4"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_controller_at_every_level(
+    terminal: Start, fetched: Fetch, board: str, cpus: str
+) -> None:
+    fetched("debian-arm64")
+    vm = terminal("debian-arm64", "--board", board, "--cpus", cpus)
+    vm.expect("BIMETAL-GUEST-UP aarch64")
+    vm.expect(PROMPT)
+    assert vm.do("nproc") == cpus
+    timers = vm.do("grep arch_timer /proc/interrupts").split()[1 : 1 + int(cpus)]
+    assert all(int(each) > 0 for each in timers), "a CPU without ticks"
+    version = "GICv3" if "gic=3" in board else "GIC-0"
+    assert vm.do(f"grep -c '{version} .*uart-pl011' /proc/interrupts") == "1"
+    level = "EL2" if "virtualization" in board else "EL1"
+    assert vm.do(f"dmesg | grep -c 'CPU(s) started at {level}'") == "1"
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
+    vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", [BOARDS[0], BOARDS[3]])
+def test_a_reset_by_the_kernel_begins_anew(terminal: Start, fetched: Fetch, board: str) -> None:
+    fetched("debian-arm64")
+    vm = terminal("debian-arm64", "--board", board, "--cpus", "2")
+    for way in ("reboot -f\r", "exit\r"):
+        vm.expect("BIMETAL-GUEST-UP aarch64")
+        vm.expect(PROMPT)
+        assert vm.do("nproc") == "2"
+        vm.send(way)
+    assert vm.end() == 0
+
+
+@pytest.mark.slow
+def test_the_power_key_is_a_key(fetched: Fetch) -> None:
+    """What presses it is the machine; a program in the guest hears of it as of any key."""
+    guest = fetched("debian-arm64")
+    words = f"{guest.append} quiet"
+    with Machine(guest.board, kernel=guest.kernel, initrd=guest.initrd, append=words) as vm:
+        vm.start()
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline("modprobe gpio_keys; modprobe evdev; ls /dev/input")
+        vm.console.expect("event0", timeout=LIMIT)
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline(
+            'hexdump -e \'1/2 "type-%d " 1/2 "key-%d "\' -s 16 -n 4 /dev/input/event0'
+        )
+        vm.press_power_button()
+        vm.console.expect("type-1 key-116", timeout=LIMIT)
+        vm.console.sendline("poweroff -f")
+        assert vm.wait(timeout=LIMIT).code == 0
+
+
+@pytest.mark.slow
+def test_unstables_kernel(terminal: Start, fetched: Fetch) -> None:
+    release = fetched("debian-sid-arm64").versions["linux-image-arm64"].split("-")[0]
+    vm = terminal("debian-sid-arm64", "--board", "arm-virt,gic=3,virtualization=on")
+    vm.expect(f"BIMETAL-GUEST-UP aarch64 {release}")
+    vm.expect(PROMPT)
+    assert vm.do("uname -m") == "aarch64"
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
+    assert vm.end() == 0

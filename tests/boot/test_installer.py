@@ -11,11 +11,12 @@ from tests.boot.conftest import Fetch, Terminal
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 
+@pytest.mark.parametrize("name", ["debian-installer-riscv64", "debian-installer-arm64"])
 def test_the_installer_asks_its_first_question(
-    terminal: Callable[..., Terminal], fetched: Fetch
+    terminal: Callable[..., Terminal], fetched: Fetch, name: str
 ) -> None:
-    fetched("debian-installer-riscv64")
-    vm = terminal("debian-installer-riscv64")
+    fetched(name)
+    vm = terminal(name)
     vm.expect("Starting system log daemon")
     vm.expect("Select a language")
     vm.expect("Prompt:")

@@ -69,6 +69,8 @@ VIRTIO = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_r
 # ext4 asks for its checksum by the name of the service, which no table of files knows.
 MODULES = (*VIRTIO, "crc32c_generic", "ext4")
 BUSYBOX = BusyboxInitramfs(MODULES)
+# arm-virt has a power key at its GPIO.
+BUSYBOX_ARM = BusyboxInitramfs((*MODULES, "gpio_keys", "evdev"))
 OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"
 INSTALLER = "usr/lib/debian-installer/images/13/{0}/text/debian-installer/{0}/{1}"
 
@@ -133,7 +135,7 @@ GUESTS = Catalogue(
             suite="trixie",
             board="arm-virt",
             packages=("linux-image-arm64", "busybox-static"),
-            files={"kernel": LINUX, "initrd": BUSYBOX},
+            files={"kernel": LINUX, "initrd": BUSYBOX_ARM},
             append="console=ttyAMA0",
             download="100 MB",
         ),
@@ -144,7 +146,7 @@ GUESTS = Catalogue(
             suite="sid",
             board="arm-virt",
             packages=("linux-image-arm64", "busybox-static"),
-            files={"kernel": LINUX, "initrd": BUSYBOX},
+            files={"kernel": LINUX, "initrd": BUSYBOX_ARM},
             append="console=ttyAMA0",
             download="110 MB",
         ),
