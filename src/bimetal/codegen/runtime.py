@@ -96,6 +96,11 @@ def _finding(build: Builder) -> None:
         return host.value
 
     @build.routine(returns=1, pa=64)
+    def is_memory(cpu: Cpu, pa: Value) -> Value:
+        """Whether a physical address is memory, to be read at least."""
+        return ram_host(cpu, pa) != 0
+
+    @build.routine(returns=1, pa=64)
     def is_ram(cpu: Cpu, pa: Value) -> Value:
         """Whether a physical address is writable memory."""
         return ram_host_writable(cpu, pa) != 0

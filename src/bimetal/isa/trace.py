@@ -200,7 +200,8 @@ class Cpu:
         perform(effects.Leave(reason, *values))
 
     def host(self, name: str, width: int, *values: Value) -> Value:
-        """Ask the engine: "time_ns", "instret", "random", "is_ram" (of a physical address)..."""
+        """Ask the engine: "time_ns", "instret", "random"; of a physical address "is_memory",
+        which may be read only, and "is_ram"; ..."""
         return perform(effects.HostCall(name, width, *values))
 
     def local(self, initial: Value) -> Local:

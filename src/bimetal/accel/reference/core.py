@@ -166,6 +166,8 @@ class Core(Machine):
                 return self._clock()
             case "instret":
                 return self.retired
+            case "is_memory":
+                return int(self.memory.find(args[0], 1) is not None)
             case "is_ram":
                 return int(self.memory.find(args[0], 1, write=True) is not None)
             case "flush" | "flush_spaces" | "flush_page" | "fence_code":

@@ -40,9 +40,9 @@ class SeenMemory:
         """What is there, which stays."""
         return self.load(address, access)
 
-    def is_ram(self, address: int) -> bool:
-        """Whether it is writable memory."""
-        return self._memory.find(address, 1, write=True) is not None
+    def is_memory(self, address: int, *, write: bool = False) -> bool:
+        """Whether it is memory that the CPU reads, or writes, itself."""
+        return self._memory.find(address, 1, write=write) is not None
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ class Onlooker(Guest):
                 return self.retired
             case "flush":
                 return 0  # whoever sets a register from outside sees to that
-            case "is_ram":
-                return int(self.memory.is_ram(args[0]))
+            case "is_memory" | "is_ram":
+                return int(self.memory.is_memory(args[0], write=name == "is_ram"))
         raise NotImplementedError(f"{name} of the engine, for a register")
 
 

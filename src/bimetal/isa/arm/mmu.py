@@ -171,7 +171,7 @@ def _stage_2_level(
     mask = select(first == level, const(-1, 64), (const(1, 64) << (grain - 3)) - 1)
     inside = ipa & ((const(1, 64) << (bits & 63)) - 1)
     slot = table.value + ((inside.lsr(shift) & mask) << 3)  # type: ignore[attr-defined]
-    with when(cpu.host("is_ram", 1, slot) == 0):
+    with when(cpu.host("is_memory", 1, slot) == 0):
         ret(const(EXTERNAL_ON_WALK + level << STATUS | FAULT, 64) | more)
     descriptor = cpu.load_physical(slot, 64)
     with when((descriptor & VALID) == 0):
@@ -187,6 +187,8 @@ def _stage_2_level(
         with when((descriptor & AF) == 0):
             with when((cpu.vtcr & 1 << 21) == 0):
                 _fails(cpu, ACCESS_FLAG, level, more)
+            with when(cpu.host("is_ram", 1, slot) == 0):
+                ret(const(EXTERNAL_ON_WALK + level << STATUS | FAULT, 64) | more)
             cpu.cas_physical(slot, descriptor, descriptor | AF)
         with when(~fits):
             _fails(cpu, PERMISSION, level, more)
@@ -290,7 +292,7 @@ def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
         with when((inner & FAULT) != 0):
             ret(inner << 1)
         place.set((inner & ~0xFFF) | slot & 0xFFF)
-    with when(cpu.host("is_ram", 1, place.value) == 0):
+    with when(cpu.host("is_memory", 1, place.value) == 0):
         ret(failed(cpu, const(EXTERNAL_ON_WALK, 64), level, const(0, 64)) << 1)
     cpu.walk_slot = place.value
     descriptor = cpu.load_physical(place.value, 64)
@@ -336,6 +338,8 @@ def stage_1_leaf(
     with when(~fits):
         _fails(cpu, PERMISSION, level)
     with when(wanted.value != descriptor):
+        with when(cpu.host("is_ram", 1, slot) == 0):
+            _fails(cpu, EXTERNAL_ON_WALK, level)
         old = cpu.cas_physical(slot, descriptor, wanted.value)
         with when(old != descriptor):
             ret(const(AGAIN, 64))  # another vCPU changed it

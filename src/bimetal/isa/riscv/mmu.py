@@ -163,6 +163,8 @@ def _leaf(
     with when(wanted != pte):
         with when((cpu.menvcfg & ADUE) == 0):
             page_fault(cpu, access, va)
+        with when(cpu.host("is_ram", 1, slot) == 0):
+            access_fault(cpu, access, va)
         old = cpu.cas_physical(slot, pte, wanted)
         with when(old != pte):
             ret(translate(cpu, va, access))  # another hart changed it: walk again
@@ -192,7 +194,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
         with when(top_level.uge(level)):
             slot = table.value + (va.lsr(12 + 9 * level) & 0x1FF) * 8
             allowed = pmp_allows(cpu, slot, const(SUPERVISOR, 8)) & 1
-            with when((allowed == 0) | (cpu.host("is_ram", 1, slot) == 0)):
+            with when((allowed == 0) | (cpu.host("is_memory", 1, slot) == 0)):
                 access_fault(cpu, access, va)
             pte = cpu.load_physical(slot, 64)
             valid = ((pte & V) != 0) & ((pte & (R | W)) != W) & ((pte & RESERVED) == 0)
