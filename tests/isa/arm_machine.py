@@ -34,6 +34,7 @@ __all__ = ["ASSEMBLER", "BASE", "ENGINES", "LINKER", "SIZE", "Run", "assemble", 
 ASSEMBLER = "aarch64-linux-gnu-as"
 LINKER = "aarch64-linux-gnu-ld"
 BASE, SIZE = 0x4000_0000, 0x40_0000
+ROM_SIZE = 0x1_0000
 ENGINES = ("reference", "interp", "everything", "optimise,forget")
 
 
@@ -58,12 +59,17 @@ def _accelerator(name: str, clock: VirtualClock) -> Accelerator:
 class Run:
     """A program on one vCPU, until it waits for an interrupt that no timer brings."""
 
-    def __init__(self, engine: str, program: bytes):
+    def __init__(self, engine: str, program: bytes, rom: bytes = b""):
         self._clock = VirtualClock()
         self._accelerator = _accelerator(engine, self._clock)
         self.ram = Ram("ram", SIZE)
         self.ram.bytes[: len(program)] = program
-        self._accelerator.set_memory([MemorySlot(BASE, SIZE, self.ram.host)])
+        slots = [MemorySlot(BASE, SIZE, self.ram.host)]
+        self._rom = Ram("rom", ROM_SIZE, readonly=True)
+        if rom:
+            self._rom.bytes[: len(rom)] = rom
+            slots.append(MemorySlot(0, ROM_SIZE, self._rom.host, readonly=True))
+        self._accelerator.set_memory(slots)
         self.cpu: Cpu = self._accelerator.add_cpu(0)
         self.outputs: list[int] = []
 
@@ -109,12 +115,15 @@ class Run:
         """Give everything back."""
         self._accelerator.close()
         self.ram.close()
+        self._rom.close()
 
 
 @contextmanager
-def run(engine: str, source: str, folder: Path, **registers: int) -> Iterator[Run]:
-    """Run a program to its end."""
-    machine = Run(engine, assemble(source, folder))
+def run(
+    engine: str, source: str, folder: Path, rom: bytes = b"", **registers: int
+) -> Iterator[Run]:
+    """Run a program to its end, with read-only memory at address 0 if there is some to be."""
+    machine = Run(engine, assemble(source, folder), rom)
     try:
         machine.until_halt(**registers)
         yield machine

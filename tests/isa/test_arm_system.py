@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -295,9 +296,67 @@ stop:
 """
         + MEMORY
     )
-    registers = {"el2_there": 1, "el": 2}
-    with run(engine, source, tmp_path, **registers) as machine:
+    with run(engine, source, tmp_path, el2_there=1, el=2) as machine:
         assert machine.x(3) == 4
         assert machine.x(7) == 0x5A00_0005
         assert (machine.x(21), machine.x(22)) == (0x9300_0005 & ~(1 << 24) | 1 << 25, 0x8000_1234)
         assert machine.x(23) == 0x80001 << 4
+
+
+def test_page_tables_may_lie_in_read_only_memory(engine: str, tmp_path: Path) -> None:
+    """As UEFI's first ones do, in flash; but no access flag can be set in them."""
+    gigabyte, accessed = 1 << 30, 0x701
+    table = struct.pack("<3Q", 0, gigabyte | accessed, gigabyte | accessed & ~(1 << 10))
+    source = (
+        SETUP
+        + """
+    mov x1, #0xff
+    msr mair_el1, x1
+    ldr x1, =0x8000803519        // 39 bits, access flags by hardware
+    msr tcr_el1, x1
+    msr ttbr0_el1, xzr
+    isb
+    mrs x1, sctlr_el1
+    orr x1, x1, #1
+    msr sctlr_el1, x1
+    isb
+    mov x3, #7
+    mov x26, #1
+    mov x4, #0x80000000
+    ldr x5, [x4]
+    .ltorg
+"""
+        + VECTORS
+    )
+    with run(engine, source, tmp_path, rom=table) as machine:
+        assert machine.x(3) == 7
+        assert machine.x(21) == 0x25 << 26 | 1 << 25 | 0x15, "an external abort on the walk"
+        assert machine.x(22) == 0x8000_0000
+
+
+def test_a_host_at_el2_finds_its_own_timers_under_el1s_names(engine: str, tmp_path: Path) -> None:
+    source = """
+    ldr x1, =0x400000000         // HCR_EL2.E2H
+    msr hcr_el2, x1
+    isb
+    mov x2, #77
+    msr cntp_cval_el0, x2
+    mov x2, #1
+    msr cntp_ctl_el0, x2
+    wfi                          // masked: it wakes for what is pending
+    mrs x3, cnthp_cval_el2
+    mrs x4, cnthp_ctl_el2
+    mrs x5, cntp_ctl_el02
+    mov x2, #3
+    msr cntkctl_el1, x2
+    mrs x6, cnthctl_el2
+    mrs x7, cntkctl_el12
+    msr cnthp_ctl_el2, xzr
+stop:
+    wfi
+    b stop
+    .ltorg
+"""
+    with run(engine, source, tmp_path, el2_there=1, el=2) as machine:
+        assert [machine.x(n) for n in range(3, 8)] == [77, 5, 0, 3, 0]
+        assert machine.outputs == [1 << 2, 0], "the hypervisor's physical timer, and its end"
