@@ -344,6 +344,9 @@ def test_a_host_at_el2_finds_its_own_timers_under_el1s_names(engine: str, tmp_pa
     mov x2, #1
     msr cntp_ctl_el0, x2
     wfi                          // masked: it wakes for what is pending
+    mov x9, #100                 // until its output is looked at
+1:  sub x9, x9, #1
+    cbnz x9, 1b
     mrs x3, cnthp_cval_el2
     mrs x4, cnthp_ctl_el2
     mrs x5, cntp_ctl_el02
