@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import pytest
 
-from bimetal.ir.fp import DZ, NV, NX, OF, UF
+from bimetal.ir.fp import DZ, NV, NX, OF, UF, Rounding
 from bimetal.ir.softfloat import (
     DOUBLE,
     DOWN,
@@ -92,7 +92,7 @@ def exact(bits: int, form: Format) -> Fraction:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_rounding_takes_the_right_neighbour(mode: int) -> None:
+def test_rounding_takes_the_right_neighbour(mode: Rounding) -> None:
     """The result of narrowing is the neighbour of the exact value that the mode asks for."""
     for a, _ in operands(1500, seed=2 + mode):
         a = a & ~(0x7FF << 52) | (a >> 52 & 0x7FF) % 250 + 890 << 52

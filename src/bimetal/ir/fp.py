@@ -1,4 +1,4 @@
-"""Floating point on bit vectors of 16, 32 and 64 bits: the policy that every guest ISA shares.
+"""Floating point on bit vectors of 16, 32 and 64 bits: what every instruction set shares.
 
 Arithmetic is IEEE 754 in the *current* rounding mode and raises exact sticky flags; on the host
 it is one instruction of the host's own FPU (LLVM's constrained intrinsics with dynamic rounding
@@ -6,27 +6,42 @@ and strict exceptions), in the reference it is `softfloat`. What architectures d
 said in their descriptions: which NaN comes out (test with `is_nan`, then `select`), minimum and
 maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
 
-Flags are one value of five bits in RISC-V's order: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes
-are numbered as in RISC-V: 0 nearest-even, 1 toward zero, 2 down, 3 up. (4, nearest with ties
-away from zero, exists on no common host: descriptions hand it to the reference.) Tininess is
-detected after rounding. Half precision (16 bits) is executed by the reference on every host.
+Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
+Tininess is detected after rounding, and what is tiny is neither an operand's nor a result's zero:
+an instruction set that has it otherwise looks for such numbers itself. Half precision (16 bits) is
+executed by the reference on every host.
 
 Most operations can be applied to the lanes of vectors, ``lane`` bits wide each (see `vector`).
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from .effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from .value import Value, fail, lift, perform
 
 __all__ = [
-    "DZ", "NV", "NX", "OF", "UF", "add", "convert", "div", "equal", "flags", "from_signed",
-    "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
+    "DZ", "NV", "NX", "OF", "UF", "Rounding", "add", "convert", "div", "equal", "flags",
+    "from_signed", "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
     "round_to_integral", "rounded", "set_flags", "set_rounding", "sqrt", "sub", "to_signed",
     "to_unsigned", "unordered", "with_nan",
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
+
+
+class Rounding(IntEnum):
+    """The rounding modes of IEEE 754 (4.3). The last one exists on no common host: descriptions
+    hand what is rounded so to the reference."""
+
+    NEAREST_EVEN = 0
+    TOWARD_ZERO = 1
+    DOWN = 2
+    UP = 3
+    NEAREST_AWAY = 4
+
+
 FORMATS = (16, 32, 64)
 
 
@@ -163,5 +178,5 @@ def raise_flags(value: Value | int) -> None:
 
 
 def set_rounding(mode: Value | int) -> None:
-    """Make ``mode`` (three bits, 0 to 3) the current rounding mode."""
+    """Make ``mode`` (three bits, a `Rounding` but `NEAREST_AWAY`) the current rounding mode."""
     perform(FloatControl("fp_set_rounding", lift(mode, 3)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
-from .fp import DZ, NV, NX, OF, UF
+from .fp import DZ, NV, NX, OF, UF, Rounding
 
 __all__ = [
     "DOUBLE",
@@ -43,7 +43,7 @@ __all__ = [
     "unordered",
 ]  # fmt: skip
 
-NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = range(5)
+NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = Rounding
 
 
 @dataclass(slots=True)
@@ -75,7 +75,22 @@ class Format:
     @property
     def nan(self) -> int:
         """The default NaN."""
-        return self.infinity | 1 << (self.precision - 2)
+        return self.infinity | self.quiet
+
+    @property
+    def quiet(self) -> int:
+        """The bit that makes a NaN a quiet one."""
+        return 1 << (self.precision - 2)
+
+    @property
+    def smallest(self) -> int:
+        """The bits of the smallest normal number."""
+        return 1 << (self.precision - 1)
+
+    def number(self, power: int, sign: int = 0) -> int:
+        """The bits of 2 to the ``power``, infinity where that is too large."""
+        place = (power + self.maximum_exponent) << (self.precision - 1)
+        return min(place, self.infinity) | (self.sign if sign else 0)
 
     @property
     def maximum_exponent(self) -> int:

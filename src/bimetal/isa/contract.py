@@ -178,7 +178,7 @@ class Architecture:
 
     ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the
     registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
-    ``rounding`` is the current floating-point rounding mode, as `ir.fp` numbers them. ``inputs`` is
+    ``rounding`` is the current floating-point mode by its number in `ir.fp.Rounding`. ``inputs`` is
     the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it has
     any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to;
     ``semihosting`` that of the register that is 1 as long as programs may make semihosting calls,

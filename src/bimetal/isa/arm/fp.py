@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...ir import fp, softfloat
+from ...ir.fp import Rounding
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, join, lanes
 from ..trace import Cpu, slowly, when
 from .fp_access import DN, FZ, FZ16, IDC, need_fp, set_rounding
 
 __all__ = [
-    "DOUBLE", "HALF", "SINGLE", "STORED_HALF", "TOWARD_ZERO", "Format", "Numbers", "Operation",
+    "DOUBLE", "HALF", "SINGLE", "STORED_HALF", "Format", "Numbers", "Operation",
     "compute", "default_or", "flushed", "processed", "write",
 ]  # fmt: skip
 
 Operation = Callable[..., Value]
-TOWARD_ZERO, DOWN, UP = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,6 @@ class Format(softfloat.Format):
     code: str
     flush: int
     """The bit of FPCR by which tiny numbers are zero, 0 if none."""
-
-    @property
-    def quiet(self) -> int:
-        """The bit that makes a NaN a quiet one."""
-        return 1 << (self.precision - 2)
-
-    @property
-    def smallest(self) -> int:
-        """The bits of the smallest normal number."""
-        return 1 << (self.precision - 1)
-
-    def number(self, power: int, sign: int = 0) -> int:
-        """The bits of 2 to the ``power``."""
-        place = (power + self.maximum_exponent) << (self.precision - 1)
-        return place | (self.sign if sign else 0)
 
 
 HALF = Format(16, 11, "h", "h", "11", FZ16)
@@ -156,7 +141,7 @@ def processed(cpu: Cpu, numbers: Numbers, result: Value, *operands: Value) -> Va
     return choose(numbers.nans(result), default_or(cpu, numbers, found), result)
 
 
-def _magnified(cpu: Cpu, mode: int, operate: Operation, operands: list[Value]) -> Value:
+def _magnified(cpu: Cpu, mode: Rounding, operate: Operation, operands: list[Value]) -> Value:
     """The result in another rounding mode; its flags are added."""
     fp.set_rounding(mode)
     result = operate(*operands)
@@ -175,7 +160,7 @@ def _without_tiny(
     inexact (FPRound). Such lanes are those between zero and the smallest normal number in both
     directed modes, but not zero in both."""
     source, to = numbers
-    low, high = (_magnified(cpu, mode, operate, operands) for mode in (DOWN, UP))
+    low, high = (_magnified(cpu, mode, operate, operands) for mode in (Rounding.DOWN, Rounding.UP))
     smallest = to.format.smallest
     tiny = to.below(low, smallest) | to.below(high, smallest)
     tiny = tiny & lanes("ne", to.lane, to.magnitudes(low | high), 0)
@@ -216,7 +201,7 @@ def compute(
     if tiny:
         smallest = lanes("eq", to.lane, to.magnitudes(first), to.format.smallest)
         with slowly(smallest != 0):
-            _magnified(cpu, TOWARD_ZERO, operate, given)
+            _magnified(cpu, Rounding.TOWARD_ZERO, operate, given)
     with slowly(special), when((cpu.fpcr & to.format.flush) != 0):
         result.set(_without_tiny(cpu, (numbers, to), operate, given, before.value))
     with slowly(to.unordered(first, first)):

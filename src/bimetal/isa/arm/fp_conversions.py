@@ -6,7 +6,7 @@ from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
 from ..trace import Cpu, slowly
-from .fp import TOWARD_ZERO, Numbers, Operation, compute, default_or, flushed, processed
+from .fp import Numbers, Operation, compute, default_or, flushed, processed
 from .fp_access import set_rounding
 
 __all__ = [
@@ -220,7 +220,7 @@ def convert_to_odd(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Valu
     that is inexact."""
 
     def operate(a: Value) -> Value:
-        fp.set_rounding(TOWARD_ZERO)
+        fp.set_rounding(fp.Rounding.TOWARD_ZERO)
         truncated = fp.convert(a, to.lane, source.lane)
         set_rounding(cpu)
         infinite = ~to.below(truncated, to.format.infinity)

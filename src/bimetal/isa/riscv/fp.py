@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ...ir import fp
+from ...ir import fp, softfloat
 from ...ir.value import Value, select
 from ..trace import Cpu, slowly, when
 from .csrs import FS, update_fp_ready
@@ -20,45 +20,17 @@ __all__ = [
     "DOUBLE", "DYN", "RMM", "RTZ", "SINGLE", "Format", "dirty", "need_fp", "ready", "rounding",
 ]  # fmt: skip
 
-RTZ, RMM, DYN = 1, 4, 7  # I 20.2
+RTZ, RMM, DYN = fp.Rounding.TOWARD_ZERO, fp.Rounding.NEAREST_AWAY, 7  # I 20.2, numbered so
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """One of the formats that an f register can hold. ``code`` is its fmt field."""
+class Format(softfloat.Format):
+    """One of the formats that an f register can hold, whose default NaN is the canonical one
+    (I 20.3). ``code`` is its fmt field."""
 
     extension: str
     suffix: str
     code: str
-    width: int
-    significand: int
-
-    @property
-    def infinity(self) -> int:
-        """The bits of +infinity: the exponent's ones."""
-        return (1 << (self.width - 1)) - (1 << (self.significand - 1))
-
-    @property
-    def quiet(self) -> int:
-        """The bit that makes a NaN a quiet one."""
-        return 1 << (self.significand - 2)
-
-    @property
-    def sign(self) -> int:
-        """The sign bit."""
-        return 1 << (self.width - 1)
-
-    @property
-    def nan(self) -> int:
-        """The canonical NaN (I 20.3)."""
-        return self.infinity | self.quiet
-
-    def number(self, power: int, sign: int = 0) -> int:
-        """The bits of 2 to the ``power``, infinity where that is too large."""
-        bias = (1 << (self.width - self.significand - 1)) - 1
-        if power > bias:
-            return sign << (self.width - 1) | self.infinity
-        return sign << (self.width - 1) | (power + bias) << (self.significand - 1)
 
     def read(self, cpu: Cpu, register: Value) -> Value:
         """An operand; a narrow value that is not in a NaN box is the canonical NaN (I 21.2)."""
@@ -81,8 +53,8 @@ class Format:
         return fp.is_nan(value) & ((value & self.quiet) == 0)
 
 
-SINGLE = Format("f", "s", "00", 32, 24)
-DOUBLE = Format("d", "d", "01", 64, 53)
+SINGLE = Format(32, 24, "f", "s", "00")
+DOUBLE = Format(64, 53, "d", "d", "01")
 
 
 def need_fp(cpu: Cpu) -> None:

@@ -188,7 +188,7 @@ def classify(form: Format) -> None:
         need_fp(cpu)
         value = form.read(cpu, rs1)
         magnitude = value & ~form.sign
-        subnormal = magnitude.ult(1 << (form.significand - 1))
+        subnormal = magnitude.ult(form.smallest)
         normal = magnitude.ult(form.infinity)
         # Distance from the infinity of the same sign: infinity, normal, subnormal, zero.
         distance = select(normal, select(subnormal, const(2, 64), 1), 0)
@@ -212,8 +212,8 @@ def _in_range(form: Format, value: Value, width: int, is_signed: bool) -> Value:
     minimum = form.number(width - 1, sign=1)
     if minimum == form.infinity | form.sign:  # every number of the format is in range
         return below & fp.less(const(minimum, form.width), value)
-    if width <= form.significand:  # the format holds minimum - 1: one unit in a place further up
-        unit = 1 << (form.significand - width)
+    if width <= form.precision:  # the format holds minimum - 1: one unit in a place further up
+        unit = 1 << (form.precision - width)
         return below & fp.less(const(minimum + unit, form.width), value)
     return below & fp.less_equal(const(minimum, form.width), value)
 
@@ -255,7 +255,7 @@ def from_integers(form: Format) -> None:
 
 
 def _from_integer(form: Format, suffix: str, code: str, width: int, is_signed: bool) -> None:
-    exact = width < form.significand
+    exact = width < form.precision
     row = f"11010{form.code} {code} rs1:5 rm:3 rd:5 {OP_FP}"
     text = f"fcvt.{form.suffix}.{suffix} {{rd:f}}, {{rs1:x}}"
     convert = fp.from_signed if is_signed else fp.from_unsigned

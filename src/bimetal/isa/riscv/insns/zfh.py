@@ -13,7 +13,7 @@ from ..fp import DOUBLE, SINGLE, Format, rounding
 from ..state import rv64
 from .f import OP_FP, describe_format
 
-HALF = Format("zfh", "h", "10", 16, 11)
+HALF = Format(16, 11, "zfh", "h", "10")
 
 describe_format(HALF, "h", "flh", "fsh", "001")
 
