@@ -62,8 +62,7 @@ def _resync(layout: Layout) -> str:
     g.check_pending()
     g.end("br label %context")
     g.label("%context")
-    context = g.call("rt_context", 8, [])
-    g.call("rt_enter_context", 0, [("i8", context)])
+    g.call("rt_enter_context", 0, [])
     tlb = g.let(f"inttoptr i64 {g.load_state('tlb_base')} to ptr")
     # An instruction that waits for the board's answer is finished before it is interrupted.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from ..ir.value import Value, const, select
 from ..isa.contract import GLOBAL, LARGE
-from ..isa.trace import Cpu, ret, when
+from ..isa.trace import Cpu, ret, slowly, when
 from .builder import Builder, count, fill, host_store, state_address
 from .layout import (
     ADDENDS,
+    CONTEXTS,
     DATA_ENTRIES,
     ENTRY,
     FETCH_ENTRIES,
@@ -53,10 +54,15 @@ def describe_tlbs(build: Builder) -> None:
 
 
 def _drop(cpu: Cpu, number: int) -> None:
-    """Let a TLB be taken by whoever needs one first."""
+    """Let a TLB be taken by whoever needs one first; `_choose_anew` has to follow."""
     cpu.tlb_owner[number] = const(NOBODY, 64)
     cpu.tlb_served[number] = const(0, 64)
+
+
+def _choose_anew(cpu: Cpu) -> None:
+    """No TLB serves any more because it did."""
     cpu.tlb_context = const(NO_CONTEXT, 8)
+    fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
 
 
 def _owned(cpu: Cpu, number: int, mask: Value, match: Value) -> Value:
@@ -71,7 +77,7 @@ def _forgetting(build: Builder) -> None:
         """Forget all translations."""
         fill(state_address("tlb_owner"), 0xFF, 8 * TLBS)
         fill(state_address("tlb_served"), 0, 8 * TLBS)
-        cpu.tlb_context = const(NO_CONTEXT, 8)
+        _choose_anew(cpu)
         cpu.attend = const(1, 8)
         count(cpu, "TLB flushes")
 
@@ -81,6 +87,7 @@ def _forgetting(build: Builder) -> None:
         for number in range(TLBS):
             with when(_owned(cpu, number, mask, match)):
                 _drop(cpu, number)
+        _choose_anew(cpu)
         cpu.attend = const(1, 8)
         count(cpu, "TLB flushes")
 
@@ -89,14 +96,18 @@ def _forgetting(build: Builder) -> None:
         """The same for one page: what may hold it in a large one is forgotten whole."""
         row, number = data_row(va), va.lsr(12)
         fetch = (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
+        dropped = cpu.local(const(0, 1))
         for n in range(TLBS):
             in_large = va.uge(cpu.tlb_low[n]) & (cpu.tlb_high[n].uge(va))
             with when(_owned(cpu, n, mask, match)), when(in_large) as large:
                 _drop(cpu, n)
+                dropped.set(const(1, 1))
                 with large.otherwise():
                     base = state_address("tlb") + n * TLB_BYTES
                     for entry in (row + LOAD_TLB, row + STORE_TLB, fetch):
                         host_store(base + entry, const(-1, 64))
+        with when(dropped.value == 1):
+            _choose_anew(cpu)
         count(cpu, "pages flushed")
 
 
@@ -108,6 +119,7 @@ def _forgetting_code(build: Builder) -> None:
         with when(cpu.tlb_base != 0):
             fill(cpu.tlb_base + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
             cpu.tlb_fetched[cpu.tlb_number] = cpu.fetch_epoch
+            fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
 
     @build.routine()
     def fence_code(cpu: Cpu) -> None:
@@ -118,15 +130,12 @@ def _forgetting_code(build: Builder) -> None:
 
 
 def _serving(build: Builder) -> None:
+    hooks = build.hooks
+
     @build.routine(returns=8, context=8, space=64, shared=64)
     def find_tlb(cpu: Cpu, context: Value, space: Value, shared: Value) -> Value:
         """The TLB of a context for an address space, or one with global pages only; `TLBS` if there
         is none."""
-        last = cpu.tlb_last[context]
-        owner = cpu.tlb_owner[last]
-        serves = (cpu.tlb_serves[last] == context) & (cpu.tlb_last_space[context] == space)
-        with when(serves & ((owner == space) | (owner == shared))):
-            ret(last)
         for wanted in (space, shared):
             for n in range(TLBS):
                 with when((cpu.tlb_owner[n] == wanted) & (cpu.tlb_serves[n] == context)):
@@ -142,17 +151,19 @@ def _serving(build: Builder) -> None:
                 oldest.set(const(n, 8))
                 since.set(cpu.tlb_served[n])
         number = oldest.value
-        fill(state_address("tlb") + number.zext(64) * TLB_BYTES, 0xFF, ADDENDS)
+        fill(_address(number), 0xFF, ADDENDS)
         cpu.tlb_owner[number], cpu.tlb_serves[number] = shared, context
         cpu.tlb_low[number], cpu.tlb_high[number] = const(-1, 64), const(0, 64)
         cpu.tlb_fetched[number] = cpu.fetch_epoch
+        fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
         cpu.attend = const(1, 8)
         count(cpu, "TLBs emptied")
         return number
 
-    @build.routine(returns=8, context=8, space=64, shared=64)
-    def serving_tlb(cpu: Cpu, context: Value, space: Value, shared: Value) -> Value:
-        """The TLB that serves a context in an address space from now on."""
+    @build.routine(context=8, space=64)
+    def choose_tlb(cpu: Cpu, context: Value, space: Value) -> None:
+        """Find the TLB that serves a context in an address space until something else is said."""
+        shared = hooks.global_space(cpu)
         number = cpu.local(find_tlb(cpu, context, space, shared))
         with when(number.value == TLBS):
             number.set(take_tlb(cpu, context, shared))
@@ -165,7 +176,6 @@ def _serving(build: Builder) -> None:
                 fill(_address(found) + STORE_TLB, 0xFF, 8 * DATA_ENTRIES)
             fill(_address(found) + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
             cpu.tlb_fetched[found] = cpu.fetch_epoch
-        return found
 
 
 def _address(number: Value) -> Value:
@@ -173,23 +183,30 @@ def _address(number: Value) -> Value:
 
 
 def _entering(build: Builder) -> None:
-    hooks, serving_tlb = build.hooks, build.routines["serving_tlb"]
+    hooks, choose_tlb = build.hooks, build.routines["choose_tlb"]
 
-    @build.routine(context=8)
-    def enter_context(cpu: Cpu, context: Value) -> None:
-        """Find the TLBs that serve a context in the address space of now."""
-        space, user = hooks.address_space(cpu), hooks.user_context(cpu, context)
-        same = (context == cpu.tlb_context) & (space == cpu.tlb_space) & (user == cpu.user_context)
-        with when(same):
-            ret()
-        _enter_mode(build, cpu)
-        shared = hooks.global_space(cpu)
-        own = serving_tlb(cpu, context, space, shared)
-        cpu.tlb_context, cpu.tlb_space, cpu.user_context = context, space, user
-        cpu.tlb_number, cpu.tlb_base = own, _address(own)
-        cpu.user_number, cpu.user_tlb = own, _address(own)
-        with when(user != context):
-            other = serving_tlb(cpu, user, space, shared)
+    @build.routine()
+    def enter_context(cpu: Cpu) -> None:
+        """Have the TLBs serve that are for the mode and the address space of now."""
+        context, space = hooks.context.inline(cpu), hooks.address_space.inline(cpu)
+        user = hooks.user_context.inline(cpu, context)
+        unprivileged = user is not context  # or there are no such accesses
+        same = (context == cpu.tlb_context) & (space == cpu.tlb_space)
+        if unprivileged:
+            same = same & (user == cpu.user_context)
+        with when(~same):
+            _enter_mode(build, cpu)
+            with slowly(cpu.tlb_last_space[context] != space):
+                choose_tlb(cpu, context, space)
+            own = cpu.tlb_last[context]
+            cpu.tlb_context, cpu.tlb_space, cpu.user_context = context, space, user
+            cpu.tlb_number, cpu.tlb_base = own, _address(own)
+            if not unprivileged:
+                return
+            with slowly(cpu.tlb_last_space[user] != space):
+                cpu.tlb_served[own] = cpu.tlb_clock  # or it might be taken for the other one
+                choose_tlb(cpu, user, space)
+            other = cpu.tlb_last[user]
             cpu.user_number, cpu.user_tlb = other, _address(other)
 
 
@@ -217,9 +234,11 @@ def _filling(build: Builder) -> None:
             known_low, known_high = cpu.tlb_low[number], cpu.tlb_high[number]
             cpu.tlb_low[number] = select(low.ult(known_low), low, known_low)
             cpu.tlb_high[number] = select(known_high.ult(high), high, known_high)
-        owner, space = cpu.tlb_owner[number], hooks.address_space(cpu)
-        with when(owner == hooks.global_space(cpu)):
+        owner, space = cpu.tlb_owner[number], hooks.address_space.inline(cpu)
+        with when(owner == hooks.global_space.inline(cpu)):
             with when((permissions & GLOBAL) == 0):
+                with when(cpu.tlb_space != space):
+                    ret(const(0, 1))
                 cpu.tlb_owner[number] = space
             ret(const(1, 1))
         # Or the address space has changed, and nothing has made the change complete yet.

@@ -44,29 +44,23 @@ PPN_BITS = 44
 # U, S, S with SUM, M; and M with MPRV, by whose rights its loads and stores have.
 CONTEXT_USER, CONTEXT_SUPERVISOR, CONTEXT_SUM, CONTEXT_MACHINE, CONTEXT_MPRV = range(5)
 
-# Address spaces are satp as it is. Two bits that are zero in all of its modes say otherwise: with
-# SHARED it is what has global pages in common, all spaces of a mode, or what M-mode sees.
+# Address spaces are satp as it is. With this bit, which is zero in all of its modes, a number
+# stands for what all spaces of a mode share.
 SHARED = 1 << 61
-OF_MACHINE = SHARED | 1
 ASID, ASID_BITS = 44, 16
 
 
 @rv64.routine(returns=8)
 def context(cpu: Cpu) -> Value:
-    """See `Hooks.context`."""
+    """See `Hooks.context`. Every trap and return comes here: each register is read once."""
     status, priv = cpu.mstatus, cpu.priv
-    supervisor = select((status & SUM) != 0, const(CONTEXT_SUM, 8), CONTEXT_SUPERVISOR)
-    previous = select((status & MPP) == 0, const(CONTEXT_USER, 8), supervisor)
-    machine = select(_modified(cpu), previous + CONTEXT_MPRV, CONTEXT_MACHINE)
-    return select(
-        priv == USER, const(CONTEXT_USER, 8), select(priv == MACHINE, machine, supervisor)
-    )
-
-
-def _modified(cpu: Cpu) -> Value:
-    """Whether loads and stores of M-mode have the rights of another one (II 3.1.6.3)."""
-    modified: Value = ((cpu.mstatus & MPRV) != 0) & ((cpu.mstatus & MPP) != MPP)
-    return modified
+    supervisor = status[18].zext(8) + CONTEXT_SUPERVISOR  # SUM
+    lent = select((status & MPP) == 0, const(CONTEXT_USER, 8), supervisor) + CONTEXT_MPRV
+    # Loads and stores of M-mode have the rights of another one (II 3.1.6.3).
+    modified = ((status & MPRV) != 0) & ((status & MPP) != MPP)
+    machine = select(modified, lent, CONTEXT_MACHINE)
+    lower = select(priv == USER, const(CONTEXT_USER, 8), supervisor)
+    return select(priv == MACHINE, machine, lower)
 
 
 @rv64.routine(returns=8, current=8)
@@ -75,23 +69,18 @@ def user_context(cpu: Cpu, current: Value) -> Value:
     return current
 
 
-def _of_machine(cpu: Cpu) -> Value:
-    """Whether accesses are those of M-mode, all of them."""
-    alone: Value = (cpu.priv == MACHINE) & ~_modified(cpu)
-    return alone
-
-
 @rv64.routine(returns=64)
 def address_space(cpu: Cpu) -> Value:
     """See `Hooks.address_space`."""
-    return select(_of_machine(cpu), const(OF_MACHINE, 64), cpu.satp)
+    satp: Value = cpu.satp
+    return satp
 
 
 @rv64.routine(returns=64)
 def global_space(cpu: Cpu) -> Value:
-    """See `Hooks.global_space`."""
-    mode = cpu.satp.lsr(60) << 60
-    return select(_of_machine(cpu), const(OF_MACHINE, 64), mode | SHARED)
+    """See `Hooks.global_space`. What M-mode sees is the same in all spaces too."""
+    shared: Value = cpu.satp.lsr(60) << 60 | SHARED
+    return shared
 
 
 def of_asid(asid: Value) -> tuple[Value, Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir.value import Value, const, pure, select
-from ..trace import Cpu, ret, when
+from ..trace import Cpu, ret, slowly, when
 from .state import rv64
 
 __all__ = [
@@ -85,8 +85,16 @@ def interrupts_pending(cpu: Cpu) -> Value:
 
 @rv64.routine(returns=64)
 def pending_interrupt(cpu: Cpu) -> Value:
-    """The cause of the interrupt to take now, or 0."""
+    """See `Hooks.pending_interrupt`. Every trap and return asks, and mostly there is none."""
     ready = interrupts_pending(cpu) & cpu.mie
+    with slowly(ready != 0):
+        ret(interrupt_among(cpu, ready))
+    return const(0, 64)
+
+
+@rv64.routine(returns=64, ready=64)
+def interrupt_among(cpu: Cpu, ready: Value) -> Value:
+    """The cause of the first of these interrupts that the mode takes, or 0."""
     status, priv = cpu.mstatus, cpu.priv
     for_machine = ready & ~cpu.mideleg
     for_supervisor = ready & cpu.mideleg
