@@ -19,6 +19,7 @@ RAM, SIZE, DEVICE = 0x8000_0000, 0x10_0000, 0x1000_0000
 HANDLER = RAM + 0x800
 SATP, MSTATUS, PMPADDR0 = 0x180, 0x300, 0x3B0
 MIE, MXR, FS, STIE, STCE = 1 << 3, 1 << 19, 3 << 13, 1 << 5, 1 << 63
+MPRV, SUPERVISOR = 1 << 17, 1 << 11
 TICK = 100
 DEADLINE = 100_000
 
@@ -41,6 +42,9 @@ def hart(request: pytest.FixtureRequest) -> Iterator[tuple[InterpCpu, Ram]]:
         "a1": DEVICE,
         "a2": MXR,
         "a3": RAM + 0x1000,
+        "a6": MPRV | SUPERVISOR,
+        "pmpaddr0": (1 << 54) - 1,
+        "pmp0cfg": 0x1F,
     }.items():
         cpu.write_register(name, value)
     ram.bytes[HANDLER - RAM : HANDLER - RAM + 4] = rv64.assemble("sw zero, 0(a1)")
@@ -57,12 +61,14 @@ def put(ram: Ram, *lines: str, at: int = RAM) -> None:
 SLOW = {
     "pause": ("pause",),
     "a TLB flush": ("sfence.vma zero, zero",),
-    "another page table": (f"csrrw zero, {SATP}, zero",),
+    "another address space": (
+        f"csrrs zero, {MSTATUS}, a6", f"csrrw zero, {SATP}, a4", "addi a4, a4, 1", "lw a5, 0(a3)",
+    ),
     "other rules": (f"csrrs zero, {MSTATUS}, a2", f"csrrc zero, {MSTATUS}, a2"),
     "other protection": (f"csrrw zero, {PMPADDR0}, a2",),
     "fence.i": ("fence.i",),
     "new code": ("sw a4, 0(a3)", "addi a4, a4, 1", "fence.i", "lw a5, 0(a3)"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", SLOW)
