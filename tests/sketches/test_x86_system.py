@@ -75,21 +75,21 @@ def map_pages(machine: Sketched, absent: tuple[int, ...] = (), alias: int = CODE
 
 def test_a_store_into_the_next_instruction_takes_effect(machine: Sketched) -> None:
     code = (
-        "b914000000"  # mov ecx, 20
+        "b908000000"  # mov ecx, 8
         "80050200000001"  # again: add byte ptr [rip + 2], 1
         "81c000000000"  # add eax, 0: no, what was stored
         "83c1ff 75ee"  # add ecx, -1; jne again
     )
     begin(machine, code)
-    assert machine.finish() == sum(range(1, 21))
-    assert machine.word(CODE + 14, 4) == 20
+    assert machine.finish() == sum(range(1, 9))
+    assert machine.word(CODE + 14, 4) == 8
 
 
 def test_a_store_into_another_page_takes_effect_when_it_is_called(machine: Sketched) -> None:
     """By a locked exchange, and through other addresses than it is executed at."""
     place = CODE + 0x1000
     code = (
-        "be14000000"  # mov esi, 20
+        "be08000000"  # mov esi, 8
         "e8f60f0000"  # again: call place
         "01c7"  # add edi, eax
         "89c1 83c103"  # mov ecx, eax; add ecx, 3
@@ -100,7 +100,7 @@ def test_a_store_into_another_page_takes_effect_when_it_is_called(machine: Sketc
     begin(machine, code)
     machine.put(place, bytes.fromhex("909090 b807000000 c3"))  # mov eax, 7; ret
     map_pages(machine, alias=place)
-    assert machine.finish() == sum(7 + 3 * n for n in range(20))
+    assert machine.finish() == sum(7 + 3 * n for n in range(8))
 
 
 # -- traps
