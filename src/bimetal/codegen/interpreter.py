@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..base.log import logger
 from ..ir.analysis import Analysis, relative
+from ..ir.value import Value
 from ..isa.describe import Insn, Isa
 from ..isa.names import INSTRUCTION_SETS
 from .compiling import compile_objects
@@ -46,22 +47,24 @@ declare i64 @getrandom(ptr, i64, i32)
 """
 
 
-def _jumps_by_distance(insn: Insn) -> bool:
-    """Whether an instruction jumps relative to its own address."""
+def _distances(insn: Insn) -> list[Value]:
+    """How far the jumps of an instruction lead that are relative to its own address."""
     targets = (jump.target for block in insn.variants().values() for jump in Analysis(block).jumps)
-    return any(relative(target) is not None for target in targets)
+    return [away for target in targets if (away := relative(target)) is not None]
 
 
 def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:
     """Generate an instruction's handlers; what the decoder has to know of them."""
-    found = []
+    found, distances = [], _distances(insn)
+    # A jump to the instruction itself is always a near one.
+    stays = bool(distances) and all(away.known and not int(away) for away in distances)
     for number, (fixed, block) in enumerate(insn.variants().items()):
         base = "h_" + "".join(c if c.isalnum() else "_" for c in f"{insn.name}_{number}")
         symbol = f"{base}_{id_of(insn)}"
-        text, slots, entry = handler_text(layout, symbol, insn, block, near=False)
+        text, slots, entry = handler_text(layout, symbol, insn, block, near=stays)
         texts.append(text)
         near = None
-        if _jumps_by_distance(insn):
+        if distances and not stays:
             text, near_slots, near_entry = handler_text(
                 layout, symbol + "_near", insn, block, near=True
             )
