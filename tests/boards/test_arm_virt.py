@@ -214,7 +214,10 @@ def test_firmware_in_flash_images(board: Make, files: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"memory": "256G"}, "255 GiB"),
+        ({"accel": "jit", "cpu_model": "cortex-a53", "memory": "1024G"}, "40 bits of physical"),
+        ({"accel": "interp", "cpu_model": "cortex-a57", "memory": "16384G"}, "44 bits of physical"),
+        ({"accel": "jit", "memory": "262144G"}, "48 bits of physical"),
+        ({"accel": "jit", "cpu_model": "cortex-a67"}, "'cortex-a67'.*did you mean cortex-a76"),
         ({"cpus": 9}, "1 to 8"),
         ({"name": "arm-virt,gic=3", "cpus": 124}, "1 to 123"),
         ({"bios": "bios", "flash": ["kernel"]}, "the same flash"),
@@ -236,7 +239,7 @@ def test_what_does_not_fit(files: Path, options: dict[str, Any], why: str) -> No
         pytest.raises(BimetalError, match=why),
         Machine(
             options.pop("name", "arm-virt"),
-            accel=ScriptAccelerator(),
+            accel=options.pop("accel", None) or ScriptAccelerator(),
             kernel=files / "kernel",
             **options,
         ) as vm,

@@ -48,20 +48,21 @@ def assemble(source: str, folder: Path) -> bytes:
     return bytes(elf.get_section_by_name(".text").data())
 
 
-def _accelerator(name: str, clock: VirtualClock) -> Accelerator:
+def _accelerator(name: str, clock: VirtualClock, model: str) -> Accelerator:
     if name == "reference":
-        return Reference("aarch64", clock=clock)
+        return Reference("aarch64", clock=clock, model=model)
     if name == "interp":
-        return InterpAccelerator("aarch64", clock=clock)
-    return JitAccelerator("aarch64", clock=clock, policy=replace(stressed(name), slice=7))
+        return InterpAccelerator("aarch64", clock=clock, model=model)
+    policy = replace(stressed(name), slice=7)
+    return JitAccelerator("aarch64", clock=clock, model=model, policy=policy)
 
 
 class Run:
     """A program on one vCPU, until it waits for an interrupt that no timer brings."""
 
-    def __init__(self, engine: str, program: bytes, rom: bytes = b""):
+    def __init__(self, engine: str, program: bytes, rom: bytes = b"", model: str = "max"):
         self._clock = VirtualClock()
-        self._accelerator = _accelerator(engine, self._clock)
+        self._accelerator = _accelerator(engine, self._clock, model)
         self.ram = Ram("ram", SIZE)
         self.ram.bytes[: len(program)] = program
         slots = [MemorySlot(BASE, SIZE, self.ram.host)]

@@ -20,7 +20,7 @@ from bimetal.base.near import choose_from
 from bimetal.isa.names import INSTRUCTION_SETS, architecture
 from bimetal.seam import Accelerator
 
-__all__ = ["CHOICES", "ENGINES", "check_name", "create", "models"]
+__all__ = ["CHOICES", "ENGINES", "check_name", "create", "models", "physical_bits"]
 
 Factory = Callable[..., Accelerator]
 
@@ -90,6 +90,20 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return architecture(isa).models
 
 
+def physical_bits(accel: str, isa: str, model: str) -> int:
+    """Bits of the physical addresses of a processor ``model`` of ``isa``; 64 where the host decides
+    on that. Raises `BimetalError` for a model that ``accel`` has not."""
+    if (
+        accel == "kvm"
+        or isa not in INSTRUCTION_SETS
+        or (accel == "auto" and isa == platform.machine())
+    ):
+        return 64
+    _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
+    described = architecture(isa)
+    return described.physical_bits.get(model or described.models[0], 64)
+
+
 def check_name(accel: str) -> None:
     """Raise `BimetalError` with the names that there are, if ``accel`` is none of them."""
     if accel not in CHOICES:
@@ -149,13 +163,17 @@ def _check_host(isa: str) -> None:
 
 def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_engine(name, isa)
+    _check_model(name, isa, model)
+    return _load(ENGINES[name])(isa, model=model, **options)
+
+
+def _check_model(name: str, isa: str, model: str) -> None:
     if model and model not in (known := architecture(isa).models):
         raise BimetalError(
             f"the accelerator {name} has no processor model {model!r}",
             choose_from(model, known),
             ExitCode.USAGE,
         )
-    return _load(ENGINES[name])(isa, model=model, **options)
 
 
 def _check_engine(name: str, isa: str) -> None:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.sizes import GIB, MIB, format_size
+from bimetal.base.sizes import MIB
 from bimetal.boards.arm_boot import ArmBoot
 from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
 from bimetal.boards.arm_tree import PERIPHERAL_HZ, POWER_LINE, describe_board
@@ -38,7 +37,6 @@ from bimetal.machine.config import NO_BIOS
 
 __all__ = ["arm_virt"]
 
-MOST_MEMORY = 255 * GIB
 VIRTIO_SLOTS = 32
 FLASH_BANK = Geometry(size=64 * MIB)
 FLASH, RAM = 0, 0x4000_0000
@@ -48,12 +46,6 @@ OPTIONS = {"virtualization": ("off", "on"), "gic": tuple(GIC_VERSIONS)}
 @board("arm-virt", isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
 def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
-    if m.config.memory > MOST_MEMORY:
-        raise BimetalError(
-            f"a memory of {format_size(m.config.memory)} is too much for this board",
-            f"give it at most {format_size(MOST_MEMORY)}",
-            ExitCode.USAGE,
-        )
     m.ram(at=RAM)
     gic, controller = add_gic(m)
     m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])

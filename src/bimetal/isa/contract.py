@@ -185,7 +185,7 @@ class Architecture:
     and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
     hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the usual one first; ``lacks`` says which of the ISA's features a
-    model has not.
+    model has not, and ``physical_bits`` how wide its physical addresses are, if not 64 bits.
     """
 
     isa: Isa
@@ -202,6 +202,7 @@ class Architecture:
     semihosting: str = ""
     user: str = "user"
     lacks: Mapping[str, Collection[str]] = field(default_factory=dict)
+    physical_bits: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Hooks.of(self.isa)

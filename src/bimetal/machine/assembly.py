@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bimetal.accel.choose import check_name, create
+from bimetal.accel.choose import check_name, create, physical_bits
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
@@ -46,6 +46,12 @@ class Engine:
     def name(self) -> str:
         """What was asked for."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
+
+    def physical_bits(self, isa: str) -> int:
+        """Bits of the physical addresses of its CPUs, see `choose.physical_bits`."""
+        if isinstance(self.accel, str):
+            return physical_bits(self.accel, isa, self.model)
+        return 64
 
     def make(self, isa: str, hardware: Hardware) -> Accelerator:
         """The accelerator for the CPUs of ``hardware``. Raises `BimetalError` if it cannot run such

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bimetal.base.clock import Clock
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import format_size
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
@@ -48,7 +50,9 @@ class Chassis:
     """A board under construction, which `finish` makes `Hardware`.
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
-    that of a virtio console if there is to be one. ``defer`` has a function called soon, by
+    that of a virtio console if there is to be one. Addresses of RAM have
+    ``physical_bits``, as many as there may be if that is 64.
+    ``defer`` has a function called soon, by
     another thread, with the lock held.
     """
 
@@ -59,9 +63,10 @@ class Chassis:
         console: ConsoleLine,
         defer: Callable[[Callable[[], None]], None],
         hvc: ConsoleLine | None = None,
+        physical_bits: int = 64,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
-        self.hvc = hvc
+        self.hvc, self._physical_bits = hvc, physical_bits
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
         """Who makes the access that is under way, for devices that are another to each CPU."""
@@ -81,8 +86,18 @@ class Chassis:
     # Verbs
 
     def ram(self, *, at: int, size: int | None = None, name: str = "ram") -> Ram:
-        """Put RAM at ``at``: as much as the user wants, unless ``size`` says otherwise."""
-        return self._memory(Ram(name, self.config.memory if size is None else size), at)
+        """Put RAM at ``at``: as much as the user wants, unless ``size`` says otherwise. Raises
+        `BimetalError` if the CPUs have no addresses for so much."""
+        size = self.config.memory if size is None else size
+        most = (1 << self._physical_bits) - at
+        if size > most and self._physical_bits < 64:
+            raise BimetalError(
+                f"a memory of {format_size(size)} is too much for the {self._physical_bits} bits "
+                "of physical addresses that the processor model has",
+                f"give it at most {format_size(most)}, or choose another model (--cpu help)",
+                ExitCode.USAGE,
+            )
+        return self._memory(Ram(name, size), at)
 
     def rom(self, *, at: int, size: int, name: str = "rom") -> Ram:
         """Put read-only memory at ``at``."""

@@ -120,12 +120,14 @@ class Machine:
             options=options,
         )
         self.config.check(self._board.max_cpus)
-        engine = Engine(accel, cpu_model, background)
+        self._engine = Engine(accel, cpu_model, background)
         self._clock = clock or RealClock()
         self._clock.pause()
         self._gate = VcpuGate()
         self._service = Service(self._gate, self._clock)
-        self._parts = Assembly(self._board, engine, self._new_chassis, self._gate, self._service)
+        self._parts = Assembly(
+            self._board, self._engine, self._new_chassis, self._gate, self._service
+        )
         self._gate.on_over.add(self._clock.pause)
         self._consoles = Consoles(self._gate, serial, hvc)
         self.console, self.hvc = self._consoles.first, self._consoles.hvc
@@ -395,7 +397,8 @@ class Machine:
     def _new_chassis(self) -> Chassis:
         hvc = self.hvc.line if self.hvc is not None else None
         defer = self._service.reactor.call
-        return Chassis(self.config, self._clock, self.console.line, defer, hvc)
+        physical_bits = self._engine.physical_bits(self._board.isa)
+        return Chassis(self.config, self._clock, self.console.line, defer, hvc, physical_bits)
 
     def _check_failure(self) -> None:
         if self._gate.failure is not None:

@@ -32,7 +32,10 @@ ELSEWHERE |= {
 ELSEWHERE |= {
     i.name for i in a64.insns if i.extension == "exclusives" and i.name[2:4] in ("xr", "xp", "lx")
 }
-PRIVILEGED = {"system", "exceptions", "maintenance"}
+PRIVILEGED = {
+    *("system", "exceptions", "maintenance"),
+    *("dit", "dpb", "dpb2", "hcx", "pan", "pan2", "rng", "sb", "specres", "ssbs", "uao", "vhe"),
+}
 """Chapters that a process sees nothing of."""
 LACKING = {"mops"}
 """What QEMU 7.2 has not: `tests/isa/test_arm_extensions.py` has a model of it."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
+from .features import DESCRIBED, IDENTIFICATION
 from .insns.exceptions import BY_HVC, BY_SMC
+from .models import MODELS, Model
 from .syndromes import EL1, EL2
 from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL
 
 __all__ = ["architecture"]
 
-MIDR = 0x000F_0510
-"""No implementer's (0), and part 0x51, as QEMU says of its ``max``."""
-
-
 MPIDR_ONE = 1 << 31  # RES1
+
+
+def _said(model: Model, name: str, start: Start) -> int:
+    """An identification register of a vCPU, without what the machine does not give it."""
+    value = model.says(name)
+    for field, there in (("EL2", start.hypervisor), ("GIC", start.controller)):
+        if field in (fields := DESCRIBED.get(name, {})) and not there:
+            value &= ~(15 << fields[field][0])
+    return value
 
 
 def _reset(state: RegisterStore, start: Start) -> None:
@@ -22,8 +29,11 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("cpu_index", 0, start.index)
     state.set("mpidr", 0, MPIDR_ONE | cluster << 8 | number)
     state.set("vmpidr", 0, MPIDR_ONE | cluster << 8 | number)
-    state.set("midr", 0, MIDR)
-    state.set("vpidr", 0, MIDR)
+    model = MODELS[start.model]
+    state.set("midr", 0, model.midr)
+    state.set("vpidr", 0, model.midr)
+    for n, name in enumerate(IDENTIFICATION):
+        state.set("identity", n, _said(model, name, start))
     state.set("el", 0, EL2 if start.hypervisor else EL1)
     state.set("el2_there", 0, int(start.hypervisor))
     state.set("gic_there", 0, int(start.controller))
@@ -56,7 +66,9 @@ architecture = Architecture(
     deadline=_deadline,
     rounding=lambda state: (0, 3, 2, 1)[state.get("fpcr") >> 22 & 3],
     modes={0: "EL0", 1: "EL1", 2: "EL2", 3: "EL3"},
-    models=("max",),
+    models=tuple(MODELS),
+    lacks={name: model.lacks for name, model in MODELS.items()},
+    physical_bits={name: model.physical_bits for name, model in MODELS.items()},
     user="EL0",
     outputs="timer_out",
     accessed="x",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..describe import Isa
 from ..state import StateSpec
+from .features import IDENTIFICATION, NEEDS
 from .text import KINDS, W_NAMES, X_NAMES
 
 __all__ = ["FIQ", "FLAGS", "IRQ", "VFIQ", "VIRQ", "a64"]
@@ -56,10 +57,11 @@ _state.file("timer_out", 4, 8)
 # What kind of vCPU it is: its number, identification registers by `identity`, whether there is an
 # EL2 and a GICv3's CPU interface, and which of HVC (1) and SMC (2) comes out as a firmware call.
 _state.scalars(64, "cpu_index", "midr", "mpidr")
+_state.file("identity", len(IDENTIFICATION), 64, doc="identification registers of features")
 _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
 
-a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24)
+a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS))
 
 assert len(W_NAMES) == len(X_NAMES)

@@ -39,19 +39,24 @@ def system_register(
     *,
     check: Check | None = None,
     trapped: int = 0,
+    extension: str = "system",
 ) -> None:
     """Describe a register. Without ``read`` it cannot be read, without ``write`` not written.
 
     Who may access it follows from op1 (D17.1.1); ``trapped`` are bits of HCR_EL2 that leave it to
-    EL2, and ``check`` makes further tests.
+    EL2, and ``check`` makes further tests. Models without the ``extension`` have no such register.
     """
     assert name not in REGISTERS, name
     assert encoding[0] in (2, 3), name
     REGISTERS[name] = encoding
     if read is not None:
-        _describe(name, encoding, False, lambda cpu, Rt: _load(cpu, Rt, read), check, trapped)
+        _describe(
+            name, encoding, False, lambda cpu, Rt: _load(cpu, Rt, read), check, trapped, extension
+        )
     if write is not None:
-        _describe(name, encoding, True, lambda cpu, Rt: write(cpu, cpu.x[Rt]), check, trapped)
+        _describe(
+            name, encoding, True, lambda cpu, Rt: write(cpu, cpu.x[Rt]), check, trapped, extension
+        )
 
 
 def controller_register(
@@ -92,13 +97,14 @@ def _describe(
     access: Callable[[Cpu, Value], None],
     check: Check | None,
     trapped: int,
+    extension: str = "system",
 ) -> None:
     op0, op1, crn, crm, op2 = encoding
     row = f"1101010100 {int(not writes)} 1 {op0 - 2:b} {op1:03b} {crn:04b} {crm:04b} {op2:03b} Rt:5"
     text = f"msr {name}, {{Rt:x}}" if writes else f"mrs {{Rt:x}}, {name}"
     iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1 | int(not writes)
 
-    @a64.insn(row, text, name=f"{'msr' if writes else 'mrs'}_{name}", extension="system")
+    @a64.insn(row, text, name=f"{'msr' if writes else 'mrs'}_{name}", extension=extension)
     def meaning(cpu: Cpu, Rt: Value) -> None:
         _privilege(cpu, op1)
         if trapped or check is not None:
@@ -126,7 +132,13 @@ def _privilege(cpu: Cpu, op1: int) -> None:
 
 
 def stored(
-    name: str, encoding: Encoding, mask: int = -1, *, at: str = "", trapped: int = 0
+    name: str,
+    encoding: Encoding,
+    mask: int = -1,
+    *,
+    at: str = "",
+    trapped: int = 0,
+    extension: str = "system",
 ) -> None:
     """A register that keeps the bits of ``mask``, in the state's register ``at``."""
     place = at or name
@@ -139,7 +151,7 @@ def stored(
         kept = value & mask
         setattr(cpu, place, kept.trunc(a64.state.files[place].width))
 
-    system_register(name, encoding, read, write, trapped=trapped)
+    system_register(name, encoding, read, write, trapped=trapped, extension=extension)
 
 
 def constant(name: str, encoding: Encoding, read: int | Read, *, trapped: int = 0) -> None:
@@ -183,7 +195,7 @@ def banked(
         encoding = (op0, op1, crn, crm, op2)
         system_register(
             f"{name}_{suffix}", encoding, lambda cpu: getattr(cpu, file)[at(cpu)], write,
-            trapped=trapped,
+            trapped=trapped, extension="vhe" if op1 == 5 else "system",
         )  # fmt: skip
 
     declare("el1", 0, own, trapped)

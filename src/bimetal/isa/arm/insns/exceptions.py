@@ -78,7 +78,11 @@ def eret(cpu: Cpu) -> None:
 def _pstate(name: str, op1: int, op2: int, at: str) -> None:
     """MSR (immediate): a field of PSTATE that is one bit (C5.2)."""
 
-    @a64.insn(f"1101010100 0 00 {op1:03b} 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
+    @a64.insn(
+        f"1101010100 0 00 {op1:03b} 0100 imm:4 {op2:03b} 11111",
+        f"msr {name}, {{imm:i}}",
+        extension=name,
+    )
     def meaning(cpu: Cpu, imm: Value) -> None:
         if op1 == 0:
             with slowly(cpu.el == EL0):

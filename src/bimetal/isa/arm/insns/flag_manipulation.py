@@ -36,13 +36,13 @@ def cfinv(cpu: Cpu) -> None:
     cpu.cf = ~cpu.cf
 
 
-@a64.insn("1101010100 0 00 000 0100 0000 001 11111", "xaflag", extension="flagm")
+@a64.insn("1101010100 0 00 000 0100 0000 001 11111", "xaflag", extension="flagm2")
 def xaflag(cpu: Cpu) -> None:
     z, c = cpu.zf, cpu.cf
     set_flags(cpu, ~c & ~z, z & c, c | z, ~c & z)
 
 
-@a64.insn("1101010100 0 00 000 0100 0000 010 11111", "axflag", extension="flagm")
+@a64.insn("1101010100 0 00 000 0100 0000 010 11111", "axflag", extension="flagm2")
 def axflag(cpu: Cpu) -> None:
     z, c, v = cpu.zf, cpu.cf, cpu.vf
     set_flags(cpu, 0, z | v, c & ~v, 0)

@@ -52,7 +52,7 @@ def isb(cpu: Cpu, CRm: Value) -> None:
     cpu.sync()
 
 
-@a64.insn("1101010100 0 00 011 0011 0000 111 11111", "sb")
+@a64.insn("1101010100 0 00 011 0011 0000 111 11111", "sb", extension="sb")
 def sb(cpu: Cpu) -> None:
     """Nothing is executed speculatively."""
 
@@ -69,6 +69,7 @@ def _system(
     *,
     el0: int = 0,
     trapped: int = 0,
+    extension: str = "",
 ) -> Callable[[Act], Act]:
     """Describe SYS with a name: op1, CRn, CRm, op2. ``el0`` is the bit of SCTLR that lets EL0 do
     it, ``trapped`` are bits of HCR_EL2 that leave it to EL2."""
@@ -81,6 +82,7 @@ def _system(
             f"1101010100 0 01 {op1:03b} {crn:04b} {crm:04b} {op2:03b} {rt}",
             text + (", {Rt:x}" if operand else ""),
             name=text.replace(" ", "_"),
+            extension=extension,
         )
         def meaning(cpu: Cpu, **fields: Value) -> None:
             number = fields.get("Rt", const(31, 5))
@@ -122,11 +124,11 @@ def _fetches_anew(cpu: Cpu, value: Value) -> None:
 _system("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
 for _name, _crm in (("dc isw", 6), ("dc csw", 10), ("dc cisw", 14)):
     _system(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
-for _name, _crm, _trap in (
-    ("dc cvac", 10, TPC), ("dc cvau", 11, TPU), ("dc cvap", 12, TPC), ("dc cvadp", 13, TPC),
-    ("dc civac", 14, TPC),
+for _name, _crm, _trap, _extension in (
+    ("dc cvac", 10, TPC, ""), ("dc cvau", 11, TPU, ""), ("dc cvap", 12, TPC, "dpb"),
+    ("dc cvadp", 13, TPC, "dpb2"), ("dc civac", 14, TPC, ""),
 ):  # fmt: skip
-    _system(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap)(_probe)
+    _system(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap, extension=_extension)(_probe)
 
 
 @_system("dc zva", (3, 7, 4, 1), el0=DZE)
@@ -139,7 +141,7 @@ def dc_zva(cpu: Cpu, address: Value) -> None:
 
 # Nothing is predicted that another context could have taught.
 for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
-    _system(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX)(_nothing)
+    _system(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX, extension="specres")(_nothing)
 
 # -- translations
 
@@ -240,12 +242,20 @@ _system("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_broadcast(_fetches_anew,
 # -- address translation
 
 
-def _translates(name: str, place: tuple[int, int, int, int], access: int, el: int) -> None:
-    @_system(f"at {name}", place)
+def _translates(
+    name: str, place: tuple[int, int, int, int], access: int, el: int, pan: bool = False
+) -> None:
+    """``pan``: as PSTATE.PAN says."""
+
+    @_system(f"at {name}", place, extension="pan2" if pan else "")
     def act(cpu: Cpu, address: Value) -> None:
         host = (cpu.hcr & (E2H | TGE)) == E2H | TGE
         level = const(el, 8) if el != EL1 else select(host & (cpu.el == EL2), const(EL2, 8), EL1)
+        hides = cpu.pan
+        if not pan:
+            cpu.pan = const(0, 8)
         found = walk(cpu, address, const(access, 8), level)
+        cpu.pan = hides
         attributes = cpu.mair_el[select(level == EL2, const(2, 2), 1)]
         shift = (found.lsr(4) & 7) << 3
         good = (found & 0x0000_FFFF_FFFF_F180) | attributes.lsr(shift) << 56 | 1 << 11
@@ -257,7 +267,7 @@ _translates("s1e1r", (0, 7, 8, 0), LOAD, EL1)
 _translates("s1e1w", (0, 7, 8, 1), STORE, EL1)
 _translates("s1e0r", (0, 7, 8, 2), LOAD, EL0)
 _translates("s1e0w", (0, 7, 8, 3), STORE, EL0)
-_translates("s1e1rp", (0, 7, 9, 0), LOAD, EL1)
-_translates("s1e1wp", (0, 7, 9, 1), STORE, EL1)
+_translates("s1e1rp", (0, 7, 9, 0), LOAD, EL1, pan=True)
+_translates("s1e1wp", (0, 7, 9, 1), STORE, EL1, pan=True)
 _translates("s1e2r", (4, 7, 8, 0), LOAD, EL2)
 _translates("s1e2w", (4, 7, 8, 1), STORE, EL2)

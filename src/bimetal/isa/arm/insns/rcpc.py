@@ -12,10 +12,10 @@ from ..state import a64
 SIZES = (("00", "b", 8), ("01", "h", 16), ("10", "", 32), ("11", "", 64))
 
 
-def _load(row: str, text: str, bits: int, to: int = 0) -> None:
+def _load(row: str, text: str, bits: int, to: int = 0, extension: str = "rcpc2") -> None:
     """``to`` is the width that the value is extended to by its sign."""
 
-    @a64.insn(f"{row} Rn:5 Rt:5", text)
+    @a64.insn(f"{row} Rn:5 Rt:5", text, extension=extension)
     def meaning(cpu: Cpu, Rn: Value, Rt: Value, **fields: Value) -> None:
         address = read_sp(cpu, Rn)
         if "imm9" in fields:
@@ -25,7 +25,7 @@ def _load(row: str, text: str, bits: int, to: int = 0) -> None:
 
 
 def _store(row: str, text: str, bits: int) -> None:
-    @a64.insn(f"{row} Rn:5 Rt:5", text)
+    @a64.insn(f"{row} Rn:5 Rt:5", text, extension="rcpc2")
     def meaning(cpu: Cpu, imm9: Value, Rn: Value, Rt: Value) -> None:
         address, value = read_sp(cpu, Rn) + imm9.sext(64), cpu.x[Rt].trunc(bits)
         cpu.store(address, value, aligned=True, order=Order.SEQUENTIAL)
@@ -35,7 +35,10 @@ NEAR = "[{Rn:xsp}, {imm9:is}]"
 for _size, _suffix, _bits in SIZES:
     _r = "x" if _bits == 64 else "w"
     _load(
-        f"{_size} 111 0 00 1 0 1 11111 1 100 00", f"ldapr{_suffix} {{Rt:{_r}}}, [{{Rn:xsp}}]", _bits
+        f"{_size} 111 0 00 1 0 1 11111 1 100 00",
+        f"ldapr{_suffix} {{Rt:{_r}}}, [{{Rn:xsp}}]",
+        _bits,
+        extension="rcpc",
     )
     _store(f"{_size} 011001 00 0 imm9:9 00", f"stlur{_suffix} {{Rt:{_r}}}, {NEAR}", _bits)
     _load(f"{_size} 011001 01 0 imm9:9 00", f"ldapur{_suffix} {{Rt:{_r}}}, {NEAR}", _bits)

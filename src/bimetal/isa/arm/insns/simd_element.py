@@ -37,6 +37,7 @@ def _same(size: int, name: str, u: str, opcode: str, product: Product) -> None:
     @a64.insn(
         _row(f"0 Q:1 {u} 01111", size, opcode),
         f"{name} {{Rd:v}}.{q}, {{Rn:v}}.{q}, {_text(size)}",
+        extension="rdm" if name in ADDING else "",
     )
     def meaning(cpu: Cpu, Q: Value, index: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -52,6 +53,7 @@ def _same_scalar(size: int, name: str, u: str, opcode: str, product: Product) ->
     @a64.insn(
         _row(f"01 {u} 11111", size, opcode),
         f"{name} {{Rd:{letter}}}, {{Rn:{letter}}}, {_text(size)}",
+        extension="rdm" if name in ADDING else "",
     )
     def meaning(cpu: Cpu, index: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)

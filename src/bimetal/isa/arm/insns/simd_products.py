@@ -86,11 +86,13 @@ def _same_width(name: str, u: str, row: str) -> None:
     """Vectors and scalars; ``row`` is what stands around Rm."""
     product = FRACTIONS[name]
     left, right = row.split(" Rm ")
+    extension = "rdm" if name in ADDING else ""
 
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 {left} Rm:5 {right} 1 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
         where=_of_halves,
+        extension=extension,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -102,6 +104,7 @@ def _same_width(name: str, u: str, row: str) -> None:
         f"01 {u} 11110 size:2 {left} Rm:5 {right} 1 Rn:5 Rd:5",
         f"{name} {{:scalar_Rd}}, {{:scalar_Rn}}, {{:scalar_Rm}}",
         where=_of_halves,
+        extension=extension,
     )
     def scalar(cpu: Cpu, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)

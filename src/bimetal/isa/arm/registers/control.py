@@ -66,7 +66,9 @@ def _write_cpacr_el12(cpu: Cpu, value: Value) -> None:
 
 
 system_register("cpacr_el1", (3, 0, 1, 0, 2), _read_cpacr, _write_cpacr)
-system_register("cpacr_el12", (3, 5, 1, 0, 2), lambda cpu: cpu.cpacr, _write_cpacr_el12)
+system_register(
+    "cpacr_el12", (3, 5, 1, 0, 2), lambda cpu: cpu.cpacr, _write_cpacr_el12, extension="vhe"
+)
 
 
 # -- threads
@@ -141,7 +143,7 @@ def _write_cptr(cpu: Cpu, value: Value) -> None:
 system_register("hcr_el2", (3, 4, 1, 1, 0), lambda cpu: cpu.hcr, _write_hcr)
 system_register("cptr_el2", (3, 4, 1, 1, 2), lambda cpu: cpu.cptr, _write_cptr)
 # MSCEn and MCE2: who executes CPY and SET, and who hears of their mismatch.
-stored("hcrx_el2", (3, 4, 1, 2, 2), 3 << 10, at="hcrx")
+stored("hcrx_el2", (3, 4, 1, 2, 2), 3 << 10, at="hcrx", extension="hcx")
 stored("hstr_el2", (3, 4, 1, 1, 3), 0, at="hstr")
 stored("hacr_el2", (3, 4, 1, 1, 7), 0, at="hacr")
 stored("mdcr_el2", (3, 4, 1, 1, 1), 0xFFF, at="mdcr")
@@ -167,7 +169,9 @@ def _field(name: str, encoding: tuple[int, int, int, int, int], at: str, bit: in
         setattr(cpu, at, value[bit].zext(8))
         cpu.sync()
 
-    system_register(name, encoding, lambda cpu: getattr(cpu, at).zext(64) << bit, write)
+    system_register(
+        name, encoding, lambda cpu: getattr(cpu, at).zext(64) << bit, write, extension=name
+    )
 
 
 _field("pan", (3, 0, 4, 2, 3), "pan", 22)

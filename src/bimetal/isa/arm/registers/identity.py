@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly
+from ..features import IDENTIFICATION
 from ..syndromes import EL0, EL1
 from ..sysregs import constant, system_register
 from .timers import trap_to_owner
@@ -76,71 +77,16 @@ def _dczid(cpu: Cpu) -> Value:
 
 constant("dczid_el0", (3, 3, 0, 0, 7), _dczid)
 
-# -- features: each field says what is described, and no more (D17.2.61 and on)
-Fields = dict[str, tuple[int, int]]
-"""Of a register by name: where a field stands, and what it says."""
-
-FEATURES: dict[str, tuple[int, int, Fields]] = {
-    # CRm, op2, fields
-    "id_aa64pfr0_el1": (
-        # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
-        4, 0, {"EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
-               "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1)}
-    ),
-    "id_aa64pfr1_el1": (4, 1, {"SSBS": (4, 2)}),
-    "id_aa64zfr0_el1": (4, 4, {}),
-    "id_aa64smfr0_el1": (4, 5, {}),
-    "id_aa64dfr0_el1": (
-        5, 0, {"DebugVer": (0, 6), "BRPs": (12, 5), "WRPs": (20, 3), "CTX_CMPs": (28, 1)}
-    ),
-    "id_aa64dfr1_el1": (5, 1, {}),
-    "id_aa64afr0_el1": (5, 4, {}),
-    "id_aa64afr1_el1": (5, 5, {}),
-    "id_aa64isar0_el1": (
-        6, 0, {"AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1),
-               "Atomic": (20, 2), "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1),
-               "DP": (44, 1), "TS": (52, 2), "RNDR": (60, 1)}
-    ),
-    "id_aa64isar1_el1": (
-        6, 1, {"DPB": (0, 2), "JSCVT": (12, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1),
-               "SB": (36, 1), "SPECRES": (40, 1), "I8MM": (52, 1)}
-    ),
-    "id_aa64isar2_el1": (6, 2, {"MOPS": (16, 1)}),
-    "id_aa64mmfr0_el1": (
-        7, 0, {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1), "TGran64": (24, 0)}
-    ),
-    "id_aa64mmfr1_el1": (
-        7, 1, {"HAFDBS": (0, 2), "VH": (8, 1), "HPDS": (12, 1), "PAN": (20, 1), "HCX": (40, 1)}
-    ),
-    "id_aa64mmfr2_el1": (7, 2, {"UAO": (4, 1)}),
-    "id_aa64mmfr3_el1": (7, 3, {}),
-}  # fmt: skip
-OPTIONAL = {"EL2": "el2_there", "GIC": "gic_there"}
-"""Fields that are 0 unless a register of the state is 1."""
-
-
-def _describe_features() -> None:
-    for name, (crm, op2, fields) in FEATURES.items():
-        value = sum(says << at for at, says in fields.values())
-        optional = [(OPTIONAL[field], at) for field, (at, _) in fields.items() if field in OPTIONAL]
-
-        def read(cpu: Cpu, value: int = value, optional: list[tuple[str, int]] = optional) -> Value:
-            said = const(value, 64)
-            for there, at in optional:
-                said = select(getattr(cpu, there) == 1, said, said & ~(15 << at))
-            return said
-
-        constant(name, (3, 0, 0, crm, op2), read, trapped=TID3)
-
-
-_describe_features()
+# -- features, by the model: set at reset
+for _at, (_name, (_crm, _op2)) in enumerate(IDENTIFICATION.items()):
+    constant(_name, (3, 0, 0, _crm, _op2), lambda cpu, _at=_at: cpu.identity[_at], trapped=TID3)  # type: ignore[misc]
 
 # AArch32 is not there: its registers read as zero, like all that are reserved among these.
 _NAMES32 = {
     1: ("pfr0", "pfr1", "dfr0", "afr0", "mmfr0", "mmfr1", "mmfr2", "mmfr3"),
     2: ("isar0", "isar1", "isar2", "isar3", "isar4", "isar5", "mmfr4", "isar6"),
 }
-_TAKEN = {(crm, op2) for crm, op2, _ in FEATURES.values()}
+_TAKEN = set(IDENTIFICATION.values())
 for _crm in range(1, 8):
     for _op2 in range(8):
         _known = _NAMES32.get(_crm)

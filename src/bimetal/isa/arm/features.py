@@ -1,0 +1,96 @@
+"""What identification registers say is there (D17.2.61 and on), and what of it has instructions.
+
+Each field says what is described, and no more: the fields of `DESCRIBED` are those of the model
+``max``, and every other model has the lesser of these and of what its core says.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "field"]
+
+IDENTIFICATION: dict[str, tuple[int, int]] = {
+    "id_aa64pfr0_el1": (4, 0),
+    "id_aa64pfr1_el1": (4, 1),
+    "id_aa64zfr0_el1": (4, 4),
+    "id_aa64smfr0_el1": (4, 5),
+    "id_aa64dfr0_el1": (5, 0),
+    "id_aa64dfr1_el1": (5, 1),
+    "id_aa64afr0_el1": (5, 4),
+    "id_aa64afr1_el1": (5, 5),
+    "id_aa64isar0_el1": (6, 0),
+    "id_aa64isar1_el1": (6, 1),
+    "id_aa64isar2_el1": (6, 2),
+    "id_aa64mmfr0_el1": (7, 0),
+    "id_aa64mmfr1_el1": (7, 1),
+    "id_aa64mmfr2_el1": (7, 2),
+    "id_aa64mmfr3_el1": (7, 3),
+}
+"""The registers, in the order in which the state has them: CRm and op2."""
+
+DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
+    "id_aa64pfr0_el1": {
+        # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
+        "EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
+        "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1),
+    },
+    "id_aa64pfr1_el1": {"SSBS": (4, 2)},
+    "id_aa64dfr0_el1": {"DebugVer": (0, 6), "BRPs": (12, 5), "WRPs": (20, 3), "CTX_CMPs": (28, 1)},
+    "id_aa64isar0_el1": {
+        "AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1), "Atomic": (20, 2),
+        "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1), "DP": (44, 1),
+        "TS": (52, 2), "RNDR": (60, 1),
+    },
+    "id_aa64isar1_el1": {
+        "DPB": (0, 2), "JSCVT": (12, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1), "SB": (36, 1),
+        "SPECRES": (40, 1), "I8MM": (52, 1),
+    },
+    "id_aa64isar2_el1": {"MOPS": (16, 1)},
+    "id_aa64mmfr0_el1": {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1)},
+    "id_aa64mmfr1_el1": {
+        "HAFDBS": (0, 2), "VH": (8, 1), "HPDS": (12, 1), "PAN": (20, 2), "HCX": (40, 1),
+    },
+    "id_aa64mmfr2_el1": {"UAO": (4, 1)},
+}  # fmt: skip
+"""By register and field: where it stands, and what it says."""
+
+NEEDS: dict[str, tuple[str, str, int]] = {
+    "aes": ("id_aa64isar0_el1", "AES", 1),
+    "pmull": ("id_aa64isar0_el1", "AES", 2),
+    "sha1": ("id_aa64isar0_el1", "SHA1", 1),
+    "sha256": ("id_aa64isar0_el1", "SHA2", 1),
+    "sha512": ("id_aa64isar0_el1", "SHA2", 2),
+    "sha3": ("id_aa64isar0_el1", "SHA3", 1),
+    "sm3": ("id_aa64isar0_el1", "SM3", 1),
+    "sm4": ("id_aa64isar0_el1", "SM4", 1),
+    "crc32": ("id_aa64isar0_el1", "CRC32", 1),
+    "lse": ("id_aa64isar0_el1", "Atomic", 2),
+    "rdm": ("id_aa64isar0_el1", "RDM", 1),
+    "dotprod": ("id_aa64isar0_el1", "DP", 1),
+    "flagm": ("id_aa64isar0_el1", "TS", 1),
+    "flagm2": ("id_aa64isar0_el1", "TS", 2),
+    "rng": ("id_aa64isar0_el1", "RNDR", 1),
+    "dpb": ("id_aa64isar1_el1", "DPB", 1),
+    "dpb2": ("id_aa64isar1_el1", "DPB", 2),
+    "jscvt": ("id_aa64isar1_el1", "JSCVT", 1),
+    "rcpc": ("id_aa64isar1_el1", "LRCPC", 1),
+    "rcpc2": ("id_aa64isar1_el1", "LRCPC", 2),
+    "frintts": ("id_aa64isar1_el1", "FRINTTS", 1),
+    "sb": ("id_aa64isar1_el1", "SB", 1),
+    "specres": ("id_aa64isar1_el1", "SPECRES", 1),
+    "i8mm": ("id_aa64isar1_el1", "I8MM", 1),
+    "mops": ("id_aa64isar2_el1", "MOPS", 1),
+    "dit": ("id_aa64pfr0_el1", "DIT", 1),
+    "ssbs": ("id_aa64pfr1_el1", "SSBS", 2),
+    "vhe": ("id_aa64mmfr1_el1", "VH", 1),
+    "pan": ("id_aa64mmfr1_el1", "PAN", 1),
+    "pan2": ("id_aa64mmfr1_el1", "PAN", 2),
+    "hcx": ("id_aa64mmfr1_el1", "HCX", 1),
+    "uao": ("id_aa64mmfr2_el1", "UAO", 1),
+}
+"""Of the extensions that models may lack: register, field, and the least value with which their
+instructions are there."""
+
+
+def field(value: int, at: int) -> int:
+    """The field of an identification register at a bit."""
+    return value >> at & 15

@@ -1,0 +1,80 @@
+"""Processor models: what cores say of themselves, as far as it is described here.
+
+The numbers are those of the cores' Technical Reference Manuals: MIDR_EL1 of the last revision that
+these tell of, and identification registers with a GICv3's interface on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .features import DESCRIBED, NEEDS
+from .features import field as part
+
+__all__ = ["MODELS", "Model"]
+
+PHYSICAL_BITS = (32, 36, 40, 42, 44, 48)
+"""By ID_AA64MMFR0_EL1.PARange."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A processor: MIDR_EL1, and its identification registers; those that are not named are 0, and
+    where there are none at all it has what is described."""
+
+    midr: int
+    core: Mapping[str, int] = field(default_factory=dict)
+
+    def says(self, register: str) -> int:
+        """An identification register: of each field the lesser of the core's and ours."""
+        value = 0
+        for at, ours in DESCRIBED.get(register, {}).values():
+            theirs = part(self.core.get(register, 0), at) if self.core else ours
+            value |= min(ours, theirs) << at
+        return value
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The extensions that it has not."""
+        return frozenset(
+            extension
+            for extension, (register, name, least) in NEEDS.items()
+            if name not in DESCRIBED[register]
+            or part(self.says(register), DESCRIBED[register][name][0]) < least
+        )
+
+    @property
+    def physical_bits(self) -> int:
+        """Bits of a physical address."""
+        at, _ = DESCRIBED["id_aa64mmfr0_el1"]["PARange"]
+        return PHYSICAL_BITS[part(self.says("id_aa64mmfr0_el1"), at)]
+
+
+_ARMV8_0 = {
+    "id_aa64pfr0_el1": 0x0100_2222,
+    "id_aa64dfr0_el1": 0x1030_5106,
+    "id_aa64isar0_el1": 0x1_1120,
+}
+_ARMV8_2 = {
+    "id_aa64pfr0_el1": 0x1100_0000_1111_2222,
+    "id_aa64dfr0_el1": 0x1_1030_5408,
+    "id_aa64isar0_el1": 0x1000_1021_1120,
+    "id_aa64isar1_el1": 0x10_0001,
+    "id_aa64mmfr1_el1": 0x1021_2122,
+    "id_aa64mmfr2_el1": 0x1011,
+}
+
+MODELS: dict[str, Model] = {
+    # No implementer's (0), and part 0x51, as QEMU says of its ``max``.
+    "max": Model(0x000F_0510),
+    "cortex-a53": Model(0x410F_D034, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1122}),
+    "cortex-a57": Model(0x411F_D070, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1124}),
+    "cortex-a72": Model(0x410F_D083, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1124}),
+    "cortex-a76": Model(
+        0x414F_D0B1, _ARMV8_2 | {"id_aa64pfr1_el1": 0x10, "id_aa64mmfr0_el1": 0x10_1122}
+    ),
+    "neoverse-n1": Model(
+        0x414F_D0C1, _ARMV8_2 | {"id_aa64pfr1_el1": 0x20, "id_aa64mmfr0_el1": 0x10_1125}
+    ),
+}

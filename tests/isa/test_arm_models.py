@@ -1,0 +1,171 @@
+"""Processor models of AArch64: what they say is there, and that the rest is not."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bimetal.isa.arm import a64
+from bimetal.isa.arm.architecture import architecture
+from bimetal.isa.arm.features import DESCRIBED, IDENTIFICATION, NEEDS
+from bimetal.isa.arm.models import MODELS
+from tests.host import programs
+
+from .arm_machine import ASSEMBLER, ENGINES, LINKER, Run, assemble
+
+QEMU = "qemu-system-aarch64"
+CORES = [model for model in MODELS if model != "max"]
+ONLY_IF_ON = {"EL2", "GIC"}
+"""Fields of what QEMU gives its machines only when asked to."""
+
+TELL = """
+    .macro tell register
+    mrs x1, \\register
+    mov x2, #60
+1:  lsr x3, x1, x2
+    and x3, x3, #15
+    add x3, x3, #'A'
+    strb w3, [x0]
+    subs x2, x2, #4
+    b.ge 1b
+    mov w3, #10
+    strb w3, [x0]
+    .endm
+    .global _start
+_start:
+    mov x0, #0x9000000
+    tell midr_el1
+    {}
+    ldr x0, =0x84000008
+    hvc #0
+    .ltorg
+"""
+
+
+@contextmanager
+def ran(engine: str, model: str, source: str, folder: Path) -> Iterator[Run]:
+    """A program that a vCPU of a model has run to its end."""
+    machine = Run(engine, assemble(source, folder), model=model)
+    try:
+        machine.until_halt()
+        yield machine
+    finally:
+        machine.close()
+
+
+def qemus(model: str, folder: Path) -> list[int]:
+    """MIDR_EL1 and the identification registers of QEMU's model, from a program on its board."""
+    lines = "\n".join(f"tell s3_0_c0_c{crm}_{op2}" for crm, op2 in IDENTIFICATION.values())
+    source, made, linked = (folder / name for name in ("a.s", "a.o", "a.elf"))
+    source.write_text(TELL.format(lines))
+    subprocess.run([ASSEMBLER, "-o", made, source], check=True)
+    subprocess.run([LINKER, "-Ttext", "0x40080000", "-o", linked, made], check=True)
+    command = [QEMU, "-M", "virt,gic-version=3", "-cpu", model, "-display", "none",
+               "-serial", "stdio", "-monitor", "none", "-kernel", str(linked)]  # fmt: skip
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60
+    )
+    return [
+        sum((ord(digit) - ord("A")) << 4 * n for n, digit in enumerate(reversed(line)))
+        for line in done.stdout.split()
+    ]
+
+
+@programs(QEMU, ASSEMBLER, LINKER)
+@pytest.mark.parametrize("model", CORES)
+def test_no_model_says_more_than_qemus(model: str, tmp_path: Path) -> None:
+    midr, *registers = qemus(model, tmp_path)
+    assert MODELS[model].midr == midr
+    for name, theirs in zip(IDENTIFICATION, registers, strict=True):
+        ours, core = MODELS[model].says(name), MODELS[model].core.get(name, 0)
+        for field, (at, described) in DESCRIBED.get(name, {}).items():
+            said = ours >> at & 15
+            assert said <= described
+            if field not in ONLY_IF_ON:
+                assert said <= theirs >> at & 15, field
+            assert said == min(described, core >> at & 15)
+
+
+def test_every_field_of_instructions_is_one_of_what_is_described() -> None:
+    described = {insn.extension for insn in a64.insns}
+    assert set(NEEDS) <= described
+    for register in ("id_aa64isar0_el1", "id_aa64isar1_el1", "id_aa64isar2_el1"):
+        for field, (_, says) in DESCRIBED[register].items():
+            needed = [least for *place, least in NEEDS.values() if place == [register, field]]
+            assert max(needed, default=0) == says, field
+    assert MODELS["max"].lacks == frozenset()
+
+
+def test_physical_addresses_are_as_wide_as_the_cores() -> None:
+    assert architecture.physical_bits == {
+        "max": 48, "cortex-a53": 40, "cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40,
+        "neoverse-n1": 48,
+    }  # fmt: skip
+
+
+FROM_8_1 = {
+    "ldadd x0, x1, [x2]", "casp x0, x1, x2, x3, [x4]", "sqrdmlah v0.4s, v1.4s, v2.4s",
+    "sqrdmlsh v0.4s, v1.4s, v2.s[1]", "ldapr x0, [x2]", "udot v0.4s, v1.16b, v2.16b",
+    "mrs x0, pan", "msr pan, #1", "msr uao, #1", "dc cvap, x2", "at s1e1rp, x2",
+}  # fmt: skip
+NEWER = {
+    "ldapur x0, [x2]", "cfinv", "axflag", "frint32z s0, s1", "fjcvtzs w0, d1",
+    "eor3 v0.16b, v1.16b, v2.16b, v3.16b", "sha512su0 v0.2d, v1.2d",
+    "sm3ss1 v0.4s, v1.4s, v2.4s, v3.4s",
+    "sm4e v0.4s, v1.4s", "usdot v0.4s, v1.16b, v2.16b", "mrs x0, rndr", "sb", "dc cvadp, x2",
+    "cfp rctx, x0", "mrs x0, dit", "setp [x0]!, x1!, x2",
+}  # fmt: skip
+EVERYWHERE = ("crc32x w0, w1, x2", "aese v0.16b, v1.16b", "pmull v0.1q, v1.1d, v2.1d",
+              "sha256su0 v0.4s, v1.4s", "fmadd d0, d1, d2, d3")  # fmt: skip
+
+
+@programs(ASSEMBLER, LINKER)
+@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("model", ["cortex-a53", "cortex-a76", "max"])
+def test_what_a_model_lacks_is_undefined(engine: str, model: str, tmp_path: Path) -> None:
+    lacking = {"cortex-a53": FROM_8_1 | NEWER, "cortex-a76": NEWER, "max": set()}[model]
+    wanted = [*sorted(FROM_8_1 | NEWER), *EVERYWHERE]
+    # Each leaves a bit in x11 if it was undefined, by a handler that goes on behind it.
+    tried = "\n".join(
+        f"mov x10, #1 << {n}\n adr x2, room\n mov x0, x2\n mov x1, #0\n mov x4, x2\n {text}"
+        for n, text in enumerate(wanted)
+    )
+    source = f"""
+        .arch armv8.6-a+crypto+sha3+sm4+mops+rng+memtag
+        mov x9, #3 << 20
+        msr cpacr_el1, x9
+        mov x11, #0
+        adr x9, vectors
+        msr vbar_el1, x9
+        {tried}
+        wfi
+        b .
+        .balign 2048
+    vectors:
+        .space 512
+        orr x11, x11, x10
+        mrs x9, elr_el1
+        add x9, x9, #4
+        msr elr_el1, x9
+        eret
+        .balign 64
+    room: .space 64
+    """
+    with ran(engine, model, source, tmp_path) as machine:
+        undefined = {text for n, text in enumerate(wanted) if machine.x(11) >> n & 1}
+    assert undefined == lacking
+
+
+@programs(ASSEMBLER, LINKER)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_says_who_it_is(model: str, tmp_path: Path) -> None:
+    source = "mrs x0, midr_el1\n mrs x1, id_aa64isar0_el1\n mrs x2, id_aa64mmfr0_el1\n wfi\n b .\n"
+    with ran("reference", model, source, tmp_path) as machine:
+        said = MODELS[model]
+        assert machine.x(0) == said.midr
+        assert machine.x(1) == said.says("id_aa64isar0_el1")
+        assert machine.x(2) == said.says("id_aa64mmfr0_el1")
