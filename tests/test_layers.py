@@ -57,7 +57,7 @@ OWNERS = {
 }
 """Modules of others that only the layers named may import."""
 
-FILE_LIMIT = 600
+FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 PUBLIC_LIMIT = 30
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
-from ..codegen.builder import COUNTERS, LEAVE
+from ..codegen.builder import COUNTERS
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
 from ..codegen.layout import MEMORY_SLOTS, PAGE
@@ -21,21 +21,9 @@ from ..codegen.policy import USUAL
 from ..ir.softfloat import Environment
 from ..isa.contract import Architecture, Start
 from ..isa.names import architecture
-from ..seam import (
-    Exit,
-    FirmwareCall,
-    Halt,
-    Kicked,
-    MemorySlot,
-    Mmio,
-    Outputs,
-    RegisterAccess,
-    Samples,
-    Semihosting,
-    ShootDown,
-    Stuck,
-)  # fmt: skip
+from ..seam import Exit, MemorySlot, Samples
 from .fallback import execute_in_python, word_of
+from .native_exits import NativeExits
 from .reference.memory import Memory
 from .reference.outside import Onlooker, SeenMemory, read_register, translate, write_register
 from .sampler import Sampler
@@ -45,13 +33,6 @@ from .vcpu_state import VcpuState, anonymous
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
-_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER = map(
-    LEAVE.index,
-    (
-        "kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting",
-        "register",
-    ),
-)  # fmt: skip
 
 
 def _closed(address: int) -> None:
@@ -75,16 +56,11 @@ class InterpCpu:
         self._code_table: mmap.mmap | None = None
         self._memory = Memory()
         state = self.state
-        self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
-        self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
-        self._replay_fault = state.word("replay_fault")
+        self._args = state.word("leave_args")
         self._origin = state.word("clock_origin")
         self._stop = state.layout.offsets["stop"]
         self._lines = state.layout.offsets[architecture.inputs]
-        self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
-        self._register = RegisterAccess()
-        self._kicked = Kicked()
-        self._asked: Exit | None = None
+        self._exits = NativeExits(state, architecture)
         for name, value in (
             ("slice", USUAL.slice),
             ("blank_records", ctypes.addressof(self._blank)),
@@ -98,86 +74,19 @@ class InterpCpu:
     # -- running
     def run(self) -> Exit:
         """Run until the board is needed; see `Cpu.run`."""
-        words = self.state.words
-        self._settle()
+        exits = self._exits
+        exits.settle()
         if isinstance(self._clock, RealClock):
-            words[self._origin] = self._clock.origin_ns  # changes when the machine pauses
+            # It changes when the machine pauses.
+            self.state.words[self._origin] = self._clock.origin_ns
         while not self.state.bytes[self._stop]:
             self._enter(self.state.address)
-            reason = words[self._reason]
-            if reason == _MMIO:
-                at, exit_ = self._args, self._mmio
-                exit_.address, exit_.size = words[at], words[at + 1]
-                exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
-                exit_.fault, self._asked = False, exit_
+            exit_ = exits.left()
+            if exit_ is not None:
                 return exit_
-            if reason == _REGISTER:
-                return self._register_access()
-            if reason == _HALT:
-                self._halt.deadline = self._architecture.deadline(self.state)
-                return self._halt
-            if reason == _FIRMWARE:
-                get = self.state.get
-                self._call.args = tuple(get(file, n) for file, n in self._architecture.arguments)
-                self._call.results = ()
-                self._asked = self._call
-                return self._call
-            if reason == _KICKED:
-                return self._kicked
-            if reason == _OUTPUTS:
-                return Outputs(self._architecture.levels(self.state))
-            if reason == _SHOOT_DOWN:
-                return ShootDown()
-            if reason == _STUCK:
-                return Stuck(self.state.get("pc"))
-            if reason == _SEMIHOSTING:
-                operation, parameter = (
-                    self.state.get(*at) for at in self._architecture.arguments[:2]
-                )
-                self._asked = Semihosting(
-                    operation, parameter, self._architecture.deadline(self.state)
-                )
-                return self._asked
             self._by_reference()
         self.state.bytes[self._stop] = 0
-        return self._kicked
-
-    def _settle(self) -> None:
-        """Give the board's answer to the instruction that waits for it."""
-        asked, self._asked = self._asked, None
-        words = self.state.words
-        if isinstance(asked, Mmio):
-            count = words[self._replay_count]
-            words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
-            words[self._replay_count] = count + 1
-            words[self._replay_fault] = count + 1 if asked.fault else 0
-        elif isinstance(asked, FirmwareCall):
-            for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
-                self.state.set(file, n, value & (1 << 64) - 1)
-        elif isinstance(asked, RegisterAccess):
-            target, mask = words[self._args + 3], (1 << 64) - 1
-            self.state.set(self._architecture.accessed, target, asked.value & mask)
-        elif isinstance(asked, Semihosting):
-            self._take_result(asked)
-
-    def _register_access(self) -> RegisterAccess:
-        """The instruction is complete; an answer goes into the register that it names."""
-        words, at, exit_ = self.state.words, self._args, self._register
-        exit_.number, exit_.write, exit_.value = words[at], bool(words[at + 1]), words[at + 2]
-        self._asked = None if exit_.write else exit_
-        return exit_
-
-    def _take_result(self, asked: Semihosting) -> None:
-        state = self.state
-        if not (asked.refused or asked.again):
-            file, n = self._architecture.results[0]
-            state.set(file, n, asked.result & (1 << 64) - 1)
-            return
-        # The instruction that asked is executed again, and was not before.
-        state.set("pc", 0, state.get("leave_args"))
-        state.set("budget", 0, (state.get("budget") + 1) & (1 << 64) - 1)
-        if asked.refused:
-            state.set(self._architecture.semihosting, 0, 0)
+        return exits.kicked
 
     def _by_reference(self) -> None:
         """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
@@ -262,9 +171,7 @@ class InterpCpu:
         self.flush()
 
     def _from_outside(self) -> Onlooker:
-        call = isinstance(self._asked, FirmwareCall) and self._asked.results
-        if call or isinstance(self._asked, RegisterAccess):
-            self._settle()
+        self._exits.settle_registers()
         pc, now_ns = self.state.get("pc"), self._clock.now_ns
         floating = self._environment()
         seen = SeenMemory(self._memory)
@@ -285,7 +192,7 @@ class InterpCpu:
 
     def _abandon(self) -> None:
         """Another instruction is next than the one that waits for an answer."""
-        self._asked = None
+        self._exits.asked = None
         for name in ("pending", "replay_count", "waiting"):
             self.state.set(name, 0, 0)
 
@@ -312,7 +219,7 @@ class InterpCpu:
 
     def save(self) -> Mapping[str, object]:
         """See `Cpu.save`."""
-        self._settle()
+        self._exits.settle()
         state = self.state
         return Saved(
             registers=state.registers(),

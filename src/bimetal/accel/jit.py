@@ -64,7 +64,7 @@ class JitCpu(InterpCpu):
             if self._installs:
                 self._install()
             exit_ = super().run()
-            if exit_ is not self._kicked:
+            if exit_ is not self._exits.kicked:
                 return exit_
             if self._policy.wait:
                 self._attend()

@@ -16,6 +16,8 @@ JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
 
 
 def describe_sampling(build: Builder) -> None:
+    """Describe the routine ``sample``, which polls and spent budgets call."""
+
     @build.routine()
     def sample(cpu: Cpu) -> None:
         """Leave in the ring where the budget ran out: a fair picture of where instructions go.
@@ -35,6 +37,8 @@ def describe_sampling(build: Builder) -> None:
 
 
 def describe_polling(build: Builder) -> None:
+    """Describe what a vCPU does at a poll, and how long its next budget is."""
+
     @build.routine(returns=64)
     def next_budget(cpu: Cpu) -> Value:
         """Seven eighths of a slice, more or less an eighth: in a loop whose length divides the

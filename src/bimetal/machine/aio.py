@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from bimetal.machine.console import GATHER_SECONDS, Console
-from bimetal.machine.expect import Found, Waits
-from bimetal.machine.machine import Machine, still_runs
+from bimetal.machine.expect import Found, Waits, still_runs
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Result
 
 __all__ = ["AsyncConsole", "AsyncMachine"]

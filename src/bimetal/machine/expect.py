@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bimetal.base.errors import BimetalError
 from bimetal.machine.result import Result
 
-__all__ = ["EndOfRun", "Found", "TimedOut", "Waits", "Wanted", "as_text"]
+__all__ = ["EndOfRun", "Found", "TimedOut", "Waits", "Wanted", "as_text", "still_runs"]
 
 Waits = str | bytes | re.Pattern[str] | re.Pattern[bytes]
 """What can be waited for: a text as it stands, or a compiled regular expression."""
@@ -27,6 +27,11 @@ LIKE_A_PATTERN = re.compile(
 
 class TimedOut(BimetalError, TimeoutError):
     """What was waited for did not come in time: a TimeoutError whose remedy shows what came."""
+
+
+def still_runs(seconds: float) -> TimedOut:
+    """The error of who has waited so long for the end of a run."""
+    return TimedOut(f"the machine still runs after {seconds:g} s", "stop() ends it")
 
 
 class EndOfRun(BimetalError):

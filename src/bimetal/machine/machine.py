@@ -31,7 +31,7 @@ from bimetal.machine.consoles import Consoles
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
-from bimetal.machine.expect import TimedOut
+from bimetal.machine.expect import TimedOut, still_runs
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile, Profiler
@@ -40,7 +40,7 @@ from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
-__all__ = ["Machine", "still_runs"]
+__all__ = ["Machine"]
 
 Path = str | PathLike[str]
 AnyDevice = TypeVar("AnyDevice")
@@ -49,11 +49,6 @@ END_SECONDS = 5.0
 """How long the end of a machine waits for its threads, which need milliseconds."""
 
 STUCK = "the host holds one of its threads, perhaps in a file that it cannot read or write"
-
-
-def still_runs(seconds: float) -> TimedOut:
-    """The error of who has waited so long for the end of a run."""
-    return TimedOut(f"the machine still runs after {seconds:g} s", "stop() ends it")
 
 
 class Machine:

@@ -89,6 +89,7 @@ def _pmpcfg(number: int) -> None:
 
 
 def update_pmp_active(cpu: Cpu) -> None:
+    """Note whether any entry of physical memory protection is on: nothing is looked up if not."""
     active = const(0, 8)
     for n in range(PMP_COUNT):
         active = active | (cpu.pmpcfg[n] & PMP_MODE)

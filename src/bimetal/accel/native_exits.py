@@ -1,0 +1,132 @@
+"""Why native code came back, as exits of the seam, and what the board answers to them."""
+
+from __future__ import annotations
+
+from ..codegen.builder import LEAVE
+from ..isa.contract import Architecture
+from ..seam import (
+    Exit,
+    FirmwareCall,
+    Halt,
+    Kicked,
+    Mmio,
+    Outputs,
+    RegisterAccess,
+    Semihosting,
+    ShootDown,
+    Stuck,
+)  # fmt: skip
+from .vcpu_state import VcpuState
+
+__all__ = ["NativeExits"]
+
+_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER = map(
+    LEAVE.index,
+    (
+        "kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting",
+        "register",
+    ),
+)  # fmt: skip
+_MASK = (1 << 64) - 1
+
+
+class NativeExits:
+    """The exits of one vCPU; ``asked`` is the one that waits for the board's answer.
+
+    Those that come often are made once and used again.
+    """
+
+    def __init__(self, state: VcpuState, architecture: Architecture):
+        self._state, self._architecture = state, architecture
+        self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
+        self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
+        self._replay_fault = state.word("replay_fault")
+        self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
+        self._register = RegisterAccess()
+        self.kicked = Kicked()
+        self.asked: Exit | None = None
+
+    def left(self) -> Exit | None:
+        """Why native code has just come back; None for an instruction that it leaves to Python."""
+        words = self._state.words
+        reason = words[self._reason]
+        if reason == _MMIO:
+            at, exit_ = self._args, self._mmio
+            exit_.address, exit_.size = words[at], words[at + 1]
+            exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
+            exit_.fault, self.asked = False, exit_
+            return exit_
+        if reason == _REGISTER:
+            return self._register_access()
+        if reason == _HALT:
+            self._halt.deadline = self._architecture.deadline(self._state)
+            return self._halt
+        if reason == _FIRMWARE:
+            return self._firmware_call()
+        if reason == _KICKED:
+            return self.kicked
+        if reason == _OUTPUTS:
+            return Outputs(self._architecture.levels(self._state))
+        if reason == _SHOOT_DOWN:
+            return ShootDown()
+        if reason == _STUCK:
+            return Stuck(self._state.get("pc"))
+        if reason == _SEMIHOSTING:
+            return self._semihosting()
+        return None
+
+    def _register_access(self) -> RegisterAccess:
+        """The instruction is complete; an answer goes into the register that it names."""
+        words, at, exit_ = self._state.words, self._args, self._register
+        exit_.number, exit_.write, exit_.value = words[at], bool(words[at + 1]), words[at + 2]
+        self.asked = None if exit_.write else exit_
+        return exit_
+
+    def _firmware_call(self) -> FirmwareCall:
+        get, exit_ = self._state.get, self._call
+        exit_.args = tuple(get(file, n) for file, n in self._architecture.arguments)
+        exit_.results = ()
+        self.asked = exit_
+        return exit_
+
+    def _semihosting(self) -> Semihosting:
+        operation, parameter = (self._state.get(*at) for at in self._architecture.arguments[:2])
+        exit_ = Semihosting(operation, parameter, self._architecture.deadline(self._state))
+        self.asked = exit_
+        return exit_
+
+    def settle(self) -> None:
+        """Give the board's answer to the instruction that waits for it."""
+        asked, self.asked = self.asked, None
+        words = self._state.words
+        if isinstance(asked, Mmio):
+            count = words[self._replay_count]
+            words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
+            words[self._replay_count] = count + 1
+            words[self._replay_fault] = count + 1 if asked.fault else 0
+        elif isinstance(asked, FirmwareCall):
+            for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
+                self._state.set(file, n, value & _MASK)
+        elif isinstance(asked, RegisterAccess):
+            target = words[self._args + 3]
+            self._state.set(self._architecture.accessed, target, asked.value & _MASK)
+        elif isinstance(asked, Semihosting):
+            self._take_result(asked)
+
+    def settle_registers(self) -> None:
+        """The same, where the answer goes into registers and nothing is executed for it."""
+        call = isinstance(self.asked, FirmwareCall) and self.asked.results
+        if call or isinstance(self.asked, RegisterAccess):
+            self.settle()
+
+    def _take_result(self, asked: Semihosting) -> None:
+        state = self._state
+        if not (asked.refused or asked.again):
+            file, n = self._architecture.results[0]
+            state.set(file, n, asked.result & _MASK)
+            return
+        # The instruction that asked is executed again, and was not before.
+        state.set("pc", 0, state.get("leave_args"))
+        state.set("budget", 0, (state.get("budget") + 1) & _MASK)
+        if asked.refused:
+            state.set(self._architecture.semihosting, 0, 0)
