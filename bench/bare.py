@@ -21,9 +21,8 @@ __all__ = ["beside_native", "report"]
 
 def commands(name: str, target: Target, options: Sequence[str]) -> tuple[list[str], list[str]]:
     """Our command for a program, and QEMU's."""
-    program = str(build(name, target.compiler, cache_folder() / "bench"))
-    ours = [*target.ours, *options, "--bios", "none", "--kernel", program]
-    return ours, [*target.theirs, "-bios", "none", "-kernel", program]
+    program = build(name, target.compiler, cache_folder() / "bench")
+    return target.bare(program, options), target.bare_theirs(program)
 
 
 def report(

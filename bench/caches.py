@@ -61,8 +61,7 @@ def installed_cache(target: Target) -> Path:
 
 def interpret(target: Target, cache: Path) -> None:
     """Have the interpreter compiled into a cache if it is not there."""
-    program = str(build("stream", target.compiler, cache_folder() / "bench"))
-    options = ["--accel", "interp", "--bios", "none", "--kernel", program]
-    result = run([*target.ours, *options], cache=cache)
+    program = build("stream", target.compiler, cache_folder() / "bench")
+    result = run(target.bare(program, ["--accel", "interp"]), cache=cache)
     if result.code != 0:
         raise click.ClickException(f"the interpreter does not run:\n{result.output[-2000:]}")

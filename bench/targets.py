@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["ARM64", "NATIVE", "RISCV64", "TARGETS", "Compiler", "Target"]
 
@@ -30,13 +31,25 @@ class Compiler:
 @dataclass(frozen=True)
 class Target:
     """A kind of guest: its ``name``, which is Debian's, how programs are compiled for it, our
-    board and the catalogue's guest, and the machine of QEMU's that is the same."""
+    board and the catalogue's guest, and the machine of QEMU's that is the same. ``bios`` is what
+    both are told where a program is to start without an operating system, if anything."""
 
     name: str
     compiler: Compiler
     board: str
     guest: str
     qemu: Sequence[str]
+    bios: str = ""
+
+    def bare(self, program: Path, options: Sequence[str] = ()) -> list[str]:
+        """Our command for a program without an operating system."""
+        bios = ["--bios", self.bios] if self.bios else []
+        return [*self.ours, *options, *bios, "--kernel", str(program)]
+
+    def bare_theirs(self, program: Path) -> list[str]:
+        """QEMU's."""
+        bios = ["-bios", self.bios] if self.bios else []
+        return [*self.theirs, *bios, "-kernel", str(program)]
 
     @property
     def ours(self) -> list[str]:
@@ -61,6 +74,7 @@ RISCV64 = Target(
     board="riscv-virt",
     guest="debian-riscv64",
     qemu=("qemu-system-riscv64", "-M", "virt"),
+    bios="none",
 )
 ARM64 = Target(
     "arm64",
