@@ -233,9 +233,16 @@ class Lowering(AccessLowering, VectorLowering):
         va = self.operand(value.address)
         if access.aligned:
             self.guest_call("check_aligned", 0, va, access, LOAD)
+        else:
+            self._check_unaligned(va, access, LOAD)
         name = self._slow_load(va, access)
         self.order_after(access)
         self.names[value] = self.in_order(name, access)
+
+    def _check_unaligned(self, va: str, access: Access, kind: int) -> None:
+        """Accesses in a page are of bytes, to the guest."""
+        if "unaligned" in self.layout.isa.routines and access.size > 1 and not access.in_page:
+            self.guest_call("check_unaligned", 0, va, access, kind)
 
     def _slow_load(self, va: str, access: Access) -> str:
         if access.width <= 64:
@@ -256,6 +263,8 @@ class Lowering(AccessLowering, VectorLowering):
         va = self.operand(value.address)
         if access.aligned:
             self.guest_call("check_aligned", 0, va, access, STORE)
+        else:
+            self._check_unaligned(va, access, STORE)
         new = self.in_order(self.operand(value.new), access)
         self.order_before(access)
         self._slow_store(va, new, access)

@@ -139,6 +139,9 @@ def _locating(build: Builder) -> None:
         if build.hooks.fault_in_delivery is not None:
             with when(cpu.delivering != 0):
                 build.hooks.access_fault(cpu, access, va)
+        if build.hooks.unaligned is not None:
+            with when((va & (size - 1)) != 0):
+                build.hooks.misaligned(cpu, access, va)
         at = cpu.replay_at
         with when(at.ult(cpu.replay_count)):
             cpu.replay_at = at + 1
@@ -262,6 +265,14 @@ def _aligned(build: Builder) -> None:
         """Raise the trap of a misaligned access unless ``va`` is a multiple of ``size``."""
         with when((va & (size - 1)) != 0):
             build.hooks.misaligned(cpu, access, va)
+
+    if (unaligned := build.hooks.unaligned) is not None:
+
+        @build.routine(va=64, size=64, access=8)
+        def check_unaligned(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+            """Ask whether an access may be misaligned, if it is."""
+            with when((va & (size - 1)) != 0):
+                unaligned(cpu, access, va)
 
 
 def _finding_code(build: Builder) -> None:

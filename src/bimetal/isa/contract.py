@@ -71,6 +71,7 @@ _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
 }
 _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
     "decode_mode": (8, {}),
+    "unaligned": (0, {"access": 8, "va": 64}),
     "fault_in_delivery": (64, {"first": 64, "second": 64}),
 }
 
@@ -131,6 +132,10 @@ class Hooks:
     decode_mode: Routine | None = None
     """The number of the decode mode, among those of the ISA: only where there are several. Contexts
     (above) of different decode modes are different ones."""
+
+    unaligned: Routine | None = None
+    """What is asked of a misaligned access that need not be aligned by itself: it may raise the
+    trap. Where there is this, misaligned accesses to devices raise it in any case."""
 
     fault_in_delivery: Routine | None = None
     """The cause to deliver instead where the delivery of a trap, the first cause, has raised the

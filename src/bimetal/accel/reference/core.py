@@ -235,8 +235,12 @@ class Core(Machine):
         return old
 
     def _check_aligned(self, address: int, access: Access, kind: int) -> None:
-        if access.aligned and address % access.size:
+        if not address % access.size:
+            return
+        if access.aligned:
             self._call(self._hooks.misaligned, kind, address)
+        elif self._hooks.unaligned is not None and not access.in_page:
+            self._call(self._hooks.unaligned, kind, address)
 
     def _physical(self, address: int, access: Access, kind: int) -> memoryview:
         """Guest-physical memory at an aligned address, or an access fault."""
@@ -272,6 +276,8 @@ class Core(Machine):
     def _board(self, access: Mmio, kind: int, address: int) -> int:
         """What the board answers; an access fault if that is that nothing is there, or a trap is
         delivered."""
+        if self._hooks.unaligned is not None and address % access.size:
+            self._call(self._hooks.misaligned, kind, address)
         if self._delivering:
             self._call(self._hooks.access_fault, kind, address)
         if self._replayed == len(self.answers):

@@ -37,7 +37,7 @@ EXTERNAL, EXTERNAL_ON_WALK, ALIGNMENT = 0x10, 0x14, 0x21
 WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
 
 # SCTLR_ELx.
-M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
+A, M, WXN, EPAN = 1 << 1, 1 << 0, 1 << 19, 1 << 57
 # Descriptors (D8.3).
 VALID, TABLE = 1, 2
 AP1, AP2, AF, NG = 1 << 6, 1 << 7, 1 << 10, 1 << 11
@@ -350,7 +350,38 @@ def stage_1_leaf(
 @a64.routine(returns=64, va=64, access=8)
 def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     """See `Hooks.translate`."""
-    found = walk(cpu, va, access, effective_level(cpu, access))
+    level = effective_level(cpu, access)
+    found = walk(cpu, va, access, level)
     with when((found & FAULT) != 0):
         abort(cpu, access, va, found)
+    with when(_is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
+        cpu.device_memory = const(1, 8)
     return found
+
+
+def _regime_of(cpu: Cpu, level: Value) -> Value:
+    """The exception level whose registers translate for another."""
+    host_el0 = (level == EL0) & hosted(cpu)
+    return select(host_el0 | (level == EL2), const(EL2, 8), EL1).trunc(2)
+
+
+def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
+    """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
+    memory is, but misaligned accesses to it are let through."""
+    at = _regime_of(cpu, level)
+    on = (cpu.sctlr_el[at] & M) != 0
+    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
+    device: Value = on & ((attributes & 0xF0) == 0)
+    return device
+
+
+@a64.routine(access=8, va=64)
+def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
+    """See `Hooks.unaligned`: alignment checks (B2.8.3)."""
+    level = effective_level(cpu, access)
+    with when((cpu.sctlr_el[_regime_of(cpu, level)] & A) != 0):
+        misaligned(cpu, access, va)
+    with when(cpu.device_memory == 1):
+        found = walk(cpu, va, access, level)
+        with when(((found & FAULT) == 0) & _is_device(cpu, found, level)):
+            misaligned(cpu, access, va)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir.value import Value, pure, select
-from ..trace import Cpu, pin, when
+from ...ir.value import Value, const, pure, select
+from ..trace import Cpu, pin, slowly, when
+from .spaces import hosted
+from .state import a64
+from .syndromes import EL0, EL2, SP_ALIGNMENT, syndrome
 
-__all__ = ["FORMS", "SHIFTS", "Form", "extended", "read_sp", "shifted", "write", "write_sp"]
+__all__ = [
+    "FORMS",
+    "SHIFTS",
+    "Form",
+    "base_register",
+    "extended",
+    "read_sp",
+    "shifted",
+    "write",
+    "write_sp",
+]
 
 Form = tuple[str, int, str]
 """The letter of a register, its width, and the bit ``sf`` that encodes it."""
@@ -15,6 +28,9 @@ Form = tuple[str, int, str]
 FORMS: tuple[Form, ...] = (("w", 32, "0"), ("x", 64, "1"))
 
 Shift = Callable[[Value, Value], Value]
+SA, SA0 = 1 << 3, 1 << 4
+"""Of SCTLR_ELx: the stack pointer is checked, of its own level and of EL0."""
+
 SHIFTS: tuple[Shift, ...] = (
     lambda value, amount: value << amount,
     lambda value, amount: value.lsr(amount),
@@ -26,6 +42,25 @@ SHIFTS: tuple[Shift, ...] = (
 def read_sp(cpu: Cpu, number: Value, width: int = 64) -> Value:
     """A register where 31 is the stack pointer."""
     return select(number == 31, cpu.sp, cpu.x[number]).trunc(width)
+
+
+@a64.routine()
+def check_stack(cpu: Cpu) -> None:
+    """Raise the exception of a stack pointer that is not aligned, where SCTLR_ELx.SA or SA0 asks
+    for one."""
+    of_el0 = cpu.el == EL0
+    at = select((cpu.el == EL2) | of_el0 & hosted(cpu), const(2, 2), 1)
+    asked = select(of_el0, const(SA0, 64), SA)
+    with when((cpu.sctlr_el[at] & asked) != 0):
+        cpu.trap(syndrome(SP_ALIGNMENT))
+
+
+def base_register(cpu: Cpu, number: Value) -> Value:
+    """The base register of a load or store: the stack pointer has to be aligned (D1.3.10)."""
+    address = read_sp(cpu, number)
+    with slowly((number == 31) & ((address & 15) != 0)):
+        check_stack(cpu)
+    return address
 
 
 def write_sp(cpu: Cpu, number: Value, value: Value) -> None:

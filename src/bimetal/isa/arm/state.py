@@ -61,6 +61,8 @@ _state.file("identity", len(IDENTIFICATION), 64, doc="identification registers o
 _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
+# 1 once memory has been looked at through a page of the type Device: misaligned accesses are slow.
+_state.scalars(8, "device_memory")
 
 a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS))
 

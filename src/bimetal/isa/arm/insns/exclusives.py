@@ -10,7 +10,7 @@ from __future__ import annotations
 from ....ir.access import Order
 from ....ir.value import Value, const
 from ...trace import Cpu, when
-from ..operands import read_sp
+from ..operands import base_register
 from ..state import a64
 
 SIZES = (("00", 8, "w", "b"), ("01", 16, "w", "h"), ("10", 32, "w", ""), ("11", 64, "x", ""))
@@ -24,7 +24,7 @@ def _load_exclusive(size: tuple[str, int, str, str], o0: str) -> None:
         f"ld{'a' if o0 == '1' else ''}xr{suffix} {{Rt:{r}}}, [{{Rn:xsp}}]",
     )
     def meaning(cpu: Cpu, Rn: Value, Rt: Value) -> None:
-        address = read_sp(cpu, Rn)
+        address = base_register(cpu, Rn)
         order = Order.SEQUENTIAL if o0 == "1" else Order.PLAIN
         value = cpu.load(address, bits, aligned=True, order=order).zext(64)
         cpu.monitor_address, cpu.monitor_low = address, value
@@ -40,7 +40,7 @@ def _store_exclusive(size: tuple[str, int, str, str], o0: str) -> None:
         f"st{'l' if o0 == '1' else ''}xr{suffix} {{Rs:w}}, {{Rt:{r}}}, [{{Rn:xsp}}]",
     )
     def meaning(cpu: Cpu, Rs: Value, Rn: Value, Rt: Value) -> None:
-        address, new = read_sp(cpu, Rn), cpu.x[Rt].trunc(bits)
+        address, new = base_register(cpu, Rn), cpu.x[Rt].trunc(bits)
         failed = cpu.local(const(1, 64))
         with when((cpu.monitor_size == bits // 8) & (cpu.monitor_address == address)):
             expected = cpu.monitor_low.trunc(bits)
@@ -56,7 +56,7 @@ def _load_pair(sz: str, bits: int, r: str, o0: str) -> None:
         f"ld{'a' if o0 == '1' else ''}xp {{Rt:{r}}}, {{Rt2:{r}}}, [{{Rn:xsp}}]",
     )
     def meaning(cpu: Cpu, Rt2: Value, Rn: Value, Rt: Value) -> None:
-        address = read_sp(cpu, Rn)
+        address = base_register(cpu, Rn)
         order = Order.SEQUENTIAL if o0 == "1" else Order.PLAIN
         both = cpu.load(address, 2 * bits, aligned=True, order=order)
         low, high = both.trunc(bits).zext(64), both[2 * bits - 1 : bits].zext(64)
@@ -72,7 +72,7 @@ def _store_pair(sz: str, bits: int, r: str, o0: str) -> None:
         f"st{'l' if o0 == '1' else ''}xp {{Rs:w}}, {{Rt:{r}}}, {{Rt2:{r}}}, [{{Rn:xsp}}]",
     )
     def meaning(cpu: Cpu, Rs: Value, Rt2: Value, Rn: Value, Rt: Value) -> None:
-        address, size = read_sp(cpu, Rn), 2 * bits
+        address, size = base_register(cpu, Rn), 2 * bits
         low, high = cpu.x[Rt].trunc(bits), cpu.x[Rt2].trunc(bits)
         failed = cpu.local(const(1, 64))
         with when((cpu.monitor_size == size // 8) & (cpu.monitor_address == address)):
@@ -95,7 +95,7 @@ def _ordered(size: tuple[str, int, str, str], loads: bool, o0: str) -> None:
         f"{name[loads, o0]}{suffix} {{Rt:{r}}}, [{{Rn:xsp}}]",
     )
     def meaning(cpu: Cpu, Rn: Value, Rt: Value) -> None:
-        address = read_sp(cpu, Rn)
+        address = base_register(cpu, Rn)
         if loads:
             value = cpu.load(address, bits, aligned=True, order=Order.SEQUENTIAL)
             cpu.x[Rt] = value.zext(64)

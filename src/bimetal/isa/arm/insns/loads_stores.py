@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ....ir.value import Value
 from ...trace import Cpu
 from ..fp_access import need_fp
-from ..operands import extended, read_sp, write_sp
+from ..operands import base_register, extended, write_sp
 from ..state import a64
 
 __all__ = ["TRANSFERS", "Transfer"]
@@ -114,7 +114,7 @@ def _unsigned(t: Transfer, head: str) -> None:
     )
     def meaning(cpu: Cpu, imm12: Value, Rn: Value, Rt: Value) -> None:
         t.begin(cpu)
-        t.move(cpu, Rt, read_sp(cpu, Rn) + (imm12.zext(64) << t.scale))
+        t.move(cpu, Rt, base_register(cpu, Rn) + (imm12.zext(64) << t.scale))
 
 
 def _register(t: Transfer, head: str) -> None:
@@ -126,7 +126,7 @@ def _register(t: Transfer, head: str) -> None:
     def meaning(cpu: Cpu, Rm: Value, option: Value, S: Value, Rn: Value, Rt: Value) -> None:
         t.begin(cpu)
         offset = extended(cpu.x[Rm], option, S.zext(3) * t.scale, 64)
-        t.move(cpu, Rt, read_sp(cpu, Rn) + offset)
+        t.move(cpu, Rt, base_register(cpu, Rn) + offset)
 
 
 def _signed(t: Transfer, row: str, name: str, address: str, way: str) -> None:
@@ -136,7 +136,7 @@ def _signed(t: Transfer, row: str, name: str, address: str, way: str) -> None:
     @a64.insn(f"{row} Rn:5 Rt:5", f"{name} {{Rt:{t.kind}}}, {address}")
     def meaning(cpu: Cpu, imm9: Value, Rn: Value, Rt: Value) -> None:
         t.begin(cpu)
-        base = read_sp(cpu, Rn)
+        base = base_register(cpu, Rn)
         moved = base + imm9.sext(64)
         where = base if way == "post" else moved
         if way in ("none", "user") or t.loads:

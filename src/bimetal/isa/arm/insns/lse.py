@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value
 from ...trace import Cpu
-from ..operands import read_sp
+from ..operands import base_register
 from ..state import a64
 
 SIZES = (("00", 8, "w", "b"), ("01", 16, "w", "h"), ("10", 32, "w", ""), ("11", 64, "x", ""))
@@ -25,7 +25,7 @@ def _update(size: tuple[str, int, str, str], order: tuple[str, str, str], name: 
         operand = cpu.x[Rs].trunc(bits)
         if name == "ldclr":
             operand = ~operand
-        cpu.x[Rt] = cpu.amo(operation, read_sp(cpu, Rn), operand).zext(64)
+        cpu.x[Rt] = cpu.amo(operation, base_register(cpu, Rn), operand).zext(64)
 
 
 def _compare_and_swap(size: tuple[str, int, str, str], order: tuple[str, str, str]) -> None:
@@ -38,7 +38,7 @@ def _compare_and_swap(size: tuple[str, int, str, str], order: tuple[str, str, st
     )
     def meaning(cpu: Cpu, Rs: Value, Rn: Value, Rt: Value) -> None:
         expected, new = cpu.x[Rs].trunc(bits), cpu.x[Rt].trunc(bits)
-        cpu.x[Rs] = cpu.compare_and_swap(read_sp(cpu, Rn), expected, new).zext(64)
+        cpu.x[Rs] = cpu.compare_and_swap(base_register(cpu, Rn), expected, new).zext(64)
 
 
 def _compare_and_swap_pair(sz: str, bits: int, r: str, order: tuple[str, str, str]) -> None:
@@ -56,7 +56,7 @@ def _compare_and_swap_pair(sz: str, bits: int, r: str, order: tuple[str, str, st
             both: Value = high << bits | low
             return both
 
-        old = cpu.compare_and_swap(read_sp(cpu, Rn), pair(Rs), pair(Rt))
+        old = cpu.compare_and_swap(base_register(cpu, Rn), pair(Rs), pair(Rt))
         cpu.x[Rs] = old.trunc(bits).zext(64)
         cpu.x[Rs | 1] = old[size - 1 : bits].zext(64)
 

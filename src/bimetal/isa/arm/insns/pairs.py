@@ -8,7 +8,7 @@ from __future__ import annotations
 from ....ir.value import Value
 from ...trace import Cpu
 from ..fp_access import need_fp
-from ..operands import read_sp, write_sp
+from ..operands import base_register, write_sp
 from ..state import a64
 
 
@@ -39,7 +39,7 @@ def _describe(row: str, name: str, address: str, what: tuple[str, int, bool]) ->
         if vector:
             need_fp(cpu)
         file = cpu.v if vector else cpu.x
-        base = read_sp(cpu, Rn)
+        base = base_register(cpu, Rn)
         moved = base + (imm7.sext(64) << (bits // 8).bit_length() - 1)
         at = base if post else moved
         if loads:

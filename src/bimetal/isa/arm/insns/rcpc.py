@@ -6,7 +6,7 @@ from __future__ import annotations
 from ....ir.access import Order
 from ....ir.value import Value
 from ...trace import Cpu
-from ..operands import read_sp
+from ..operands import base_register
 from ..state import a64
 
 SIZES = (("00", "b", 8), ("01", "h", 16), ("10", "", 32), ("11", "", 64))
@@ -17,7 +17,7 @@ def _load(row: str, text: str, bits: int, to: int = 0, extension: str = "rcpc2")
 
     @a64.insn(f"{row} Rn:5 Rt:5", text, extension=extension)
     def meaning(cpu: Cpu, Rn: Value, Rt: Value, **fields: Value) -> None:
-        address = read_sp(cpu, Rn)
+        address = base_register(cpu, Rn)
         if "imm9" in fields:
             address = address + fields["imm9"].sext(64)
         value = cpu.load(address, bits, aligned=True, order=Order.ACQUIRE)
@@ -27,7 +27,7 @@ def _load(row: str, text: str, bits: int, to: int = 0, extension: str = "rcpc2")
 def _store(row: str, text: str, bits: int) -> None:
     @a64.insn(f"{row} Rn:5 Rt:5", text, extension="rcpc2")
     def meaning(cpu: Cpu, imm9: Value, Rn: Value, Rt: Value) -> None:
-        address, value = read_sp(cpu, Rn) + imm9.sext(64), cpu.x[Rt].trunc(bits)
+        address, value = base_register(cpu, Rn) + imm9.sext(64), cpu.x[Rt].trunc(bits)
         cpu.store(address, value, aligned=True, order=Order.SEQUENTIAL)
 
 

@@ -12,7 +12,7 @@ from ....ir import vector
 from ....ir.value import Value, const
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
-from ..operands import read_sp, write_sp
+from ..operands import base_register, write_sp
 from ..state import a64
 from .simd import SIZES, write
 
@@ -76,7 +76,7 @@ def _multiple(opcode: str, selem: int, registers: int, loads: bool, post: str) -
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rt: Value, **fields: Value) -> None:
         need_fp(cpu)
         width, lane = 128 if pin(Q) else 64, SIZES[pin(size)]
-        base = read_sp(cpu, Rn)
+        base = base_register(cpu, Rn)
         if loads:
             values = _load(cpu, base, selem, registers, min(lane, width), width)
             for n, value in enumerate(values):
@@ -118,7 +118,7 @@ def _replicate(selem: int, post: str) -> None:
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rt: Value, **fields: Value) -> None:
         need_fp(cpu)
         width, lane = 128 if pin(Q) else 64, SIZES[pin(size)]
-        base = read_sp(cpu, Rn)
+        base = base_register(cpu, Rn)
         values = [cpu.load(base + n * lane // 8, lane) for n in range(selem)]
         for n, value in enumerate(values):
             write(cpu, _following(Rt, n), vector.splat(value, width // lane))
@@ -156,7 +156,7 @@ def _single(size: int, selem: int, loads: bool, post: str) -> None:
             if field in fields:
                 number = number | fields[field].zext(4) << at
         place = number.lsr(size).zext(32)
-        base = read_sp(cpu, Rn)
+        base = base_register(cpu, Rn)
         if loads:
             values = [cpu.load(base + n * lane // 8, lane) for n in range(selem)]
             old = [cpu.v[_following(Rt, n)] for n in range(selem)]
