@@ -117,7 +117,8 @@ NEWER = {
     "eor3 v0.16b, v1.16b, v2.16b, v3.16b", "sha512su0 v0.2d, v1.2d",
     "sm3ss1 v0.4s, v1.4s, v2.4s, v3.4s",
     "sm4e v0.4s, v1.4s", "usdot v0.4s, v1.16b, v2.16b", "mrs x0, rndr", "sb", "dc cvadp, x2",
-    "cfp rctx, x0", "mrs x0, dit", "setp [x0]!, x1!, x2",
+    "cfp rctx, x0", "mrs x0, dit", "setp [x0]!, x1!, x2", "tlbi vae1os, x0",
+    "tlbi rvae1is, x0",
 }  # fmt: skip
 EVERYWHERE = ("crc32x w0, w1, x2", "aese v0.16b, v1.16b", "pmull v0.1q, v1.1d, v2.1d",
               "sha256su0 v0.4s, v1.4s", "fmadd d0, d1, d2, d3")  # fmt: skip

@@ -27,6 +27,7 @@ VERBS = {
     "call": "blr x0\n str x2, [x11], #8",
     "fence page of space": "dsb sy\n tlbi vae1, x1\n dsb sy\n isb",
     "fence space": "dsb sy\n tlbi aside1, x1\n dsb sy\n isb",
+    "fence range": "orr x1, x1, #1 << 46\n dsb sy\n tlbi rvae1is, x1\n dsb sy\n isb",
     "fence page": "dsb sy\n tlbi vaae1, x1\n dsb sy\n isb",
     "fence": "dsb sy\n tlbi vmalle1\n dsb sy\n isb",
     "end": "wfi",
@@ -71,7 +72,7 @@ class ArmSpaces(Spaces):
         """By way of an entry that maps nothing (D8.16.1)."""
         super().remap(space, page, frame, chance)
         self.order(chance.choice(("hide", "show")))
-        fences = ["fence", "fence page", "fence page of space"]
+        fences = ["fence", "fence page", "fence page of space", "fence range"]
         if page in PAGES:
             fences.append("fence space")
         operand = self.address(page) >> 12 | space << 48

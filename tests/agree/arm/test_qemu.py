@@ -34,7 +34,22 @@ ELSEWHERE |= {
 }
 PRIVILEGED = {
     *("system", "exceptions", "maintenance"),
-    *("dit", "dpb", "dpb2", "hcx", "pan", "pan2", "rng", "sb", "specres", "ssbs", "uao", "vhe"),
+    *(
+        "dit",
+        "dpb",
+        "dpb2",
+        "hcx",
+        "pan",
+        "pan2",
+        "rng",
+        "sb",
+        "specres",
+        "ssbs",
+        "tlbios",
+        "tlbirange",
+        "uao",
+        "vhe",
+    ),
 }
 """Chapters that a process sees nothing of."""
 LACKING = {"mops"}

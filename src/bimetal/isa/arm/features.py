@@ -38,7 +38,7 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64isar0_el1": {
         "AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1), "Atomic": (20, 2),
         "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1), "DP": (44, 1),
-        "TS": (52, 2), "RNDR": (60, 1),
+        "TS": (52, 2), "TLB": (56, 2), "RNDR": (60, 1),
     },
     "id_aa64isar1_el1": {
         "DPB": (0, 2), "JSCVT": (12, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1), "SB": (36, 1),
@@ -68,6 +68,8 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "dotprod": ("id_aa64isar0_el1", "DP", 1),
     "flagm": ("id_aa64isar0_el1", "TS", 1),
     "flagm2": ("id_aa64isar0_el1", "TS", 2),
+    "tlbios": ("id_aa64isar0_el1", "TLB", 1),
+    "tlbirange": ("id_aa64isar0_el1", "TLB", 2),
     "rng": ("id_aa64isar0_el1", "RNDR", 1),
     "dpb": ("id_aa64isar1_el1", "DPB", 1),
     "dpb2": ("id_aa64isar1_el1", "DPB", 2),

@@ -222,17 +222,45 @@ _TLBI: dict[tuple[int, int], tuple[str, Act]] = {
     (4, 6): ("vmalls12e1", _all_pages(_guest)),
 }
 _ALONE = {"vmalle1", "alle2", "alle1", "vmalls12e1"}
-for _crm, _suffix in ((7, ""), (3, "is"), (1, "os")):
-    for (_op1, _op2), (_name, _act) in _TLBI.items():
-        _system(
-            f"tlbi {_name}{_suffix}", (_op1, 8, _crm, _op2), _name not in _ALONE,
-            trapped=TTLB if not _op1 else 0,
-        )(_broadcast(_act) if _suffix else _act)  # fmt: skip
-for _crm, _suffix in ((4, ""), (0, "is")):
-    for _op2, _name in ((1, "ipas2e1"), (5, "ipas2le1")):
-        # What stage 2 says of an address is part of what is kept of any that leads there.
-        _act = _all_pages(_guest)
-        _system(f"tlbi {_name}{_suffix}", (4, 8, _crm, _op2))(_broadcast(_act) if _suffix else _act)
+_RANGES: dict[tuple[int, int], tuple[str, Act]] = {
+    (0, 1): ("rvae1", _all_pages(_own)),
+    (0, 3): ("rvaae1", _all_pages(_own)),
+    (0, 5): ("rvale1", _all_pages(_own)),
+    (0, 7): ("rvaale1", _all_pages(_own)),
+    (4, 1): ("rvae2", _all_pages(_el2)),
+    (4, 5): ("rvale2", _all_pages(_el2)),
+}
+"""Ranges of addresses, which more may be forgotten than they name (D8.17.5)."""
+_STAGE_2 = {
+    ("", 4): (("ipas2e1", 1), ("ipas2le1", 5), ("ripas2e1", 2), ("ripas2le1", 6)),
+    ("is", 0): (("ipas2e1", 1), ("ipas2le1", 5), ("ripas2e1", 2), ("ripas2le1", 6)),
+    ("os", 4): (("ipas2e1", 0), ("ipas2le1", 4), ("ripas2e1", 3), ("ripas2le1", 7)),
+}
+"""By domain and CRm. What stage 2 says of an address is part of what is kept of any that leads
+there."""
+
+
+def _forgets(name: str, suffix: str, place: tuple[int, int, int, int], act: Act) -> None:
+    """TLBI, in a domain."""
+    ranges = "tlbirange" if name.startswith("r") else ""
+    _system(
+        f"tlbi {name}{suffix}",
+        place,
+        name not in _ALONE,
+        trapped=0 if place[0] else TTLB,
+        extension=ranges or ("tlbios" if suffix == "os" else ""),
+    )(_broadcast(act) if suffix else act)
+
+
+for _table, _domains in (
+    (_TLBI, ((7, ""), (3, "is"), (1, "os"))), (_RANGES, ((6, ""), (2, "is"), (5, "os"))),
+):  # fmt: skip
+    for _crm, _suffix in _domains:
+        for (_op1, _op2), (_name, _act) in _table.items():
+            _forgets(_name, _suffix, (_op1, 8, _crm, _op2), _act)
+for (_suffix, _crm), _names in _STAGE_2.items():
+    for _name, _op2 in _names:
+        _forgets(_name, _suffix, (4, 8, _crm, _op2), _all_pages(_guest))
 
 
 _system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_broadcast(_fetches_anew, CODE))
