@@ -16,6 +16,7 @@ from bimetal.isa.arm.models import MODELS
 from tests.host import programs
 
 from .arm_machine import ASSEMBLER, ENGINES, LINKER, Run, assemble
+from .test_arm_system import MEMORY, SETUP, TABLES, VECTORS
 
 QEMU = "qemu-system-aarch64"
 CORES = [model for model in MODELS if model != "max"]
@@ -170,3 +171,39 @@ def test_a_model_says_who_it_is(model: str, tmp_path: Path) -> None:
         assert machine.x(0) == said.midr
         assert machine.x(1) == said.says("id_aa64isar0_el1")
         assert machine.x(2) == said.says("id_aa64mmfr0_el1")
+
+
+@programs(ASSEMBLER, LINKER)
+@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("model", ["cortex-a53", "max"])
+def test_output_addresses_end_with_the_models(model: str, engine: str, tmp_path: Path) -> None:
+    # Blocks of 1 GiB at 1 << 40, which TCR_EL1.IPS lets through, and at 1 << 45, which it does not.
+    source = f"""{SETUP}{TABLES}
+        mrs x2, tcr_el1
+        mov x3, #4
+        bfi x2, x3, #32, #3
+        msr tcr_el1, x2
+        adr x1, level1
+        ldr x2, =(1 << 40) | 0x701
+        str x2, [x1, #24]
+        ldr x2, =(1 << 45) | 0x701
+        str x2, [x1, #32]
+        dsb sy
+        isb
+        mov x0, #0xC0000000
+        ldr x1, [x0]
+        mov x9, x21
+        mov x0, #0x100000000
+        ldr x1, [x0]
+        mov x10, x21
+        at s1e1r, x0
+        mrs x11, par_el1
+        wfi
+        b .
+        .ltorg
+    {VECTORS}{MEMORY}
+    """
+    with ran(engine, model, source, tmp_path) as machine:
+        external, size = 0x9600_0010, 0x9600_0001  # of level 1
+        assert machine.x(9) == (size if model == "cortex-a53" else external)
+        assert (machine.x(10), machine.x(11) & 0x7F) == (size, 1 << 1 | 1)

@@ -8,6 +8,7 @@ from .state import a64
 
 __all__ = ["a64"]
 
+importlib.import_module(f"{__name__}.accesses")
 for _package in (registers, insns):
     for _module in pkgutil.iter_modules(_package.__path__):
         importlib.import_module(f"{_package.__name__}.{_module.name}")

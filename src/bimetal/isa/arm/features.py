@@ -6,7 +6,10 @@ Each field says what is described, and no more: the fields of `DESCRIBED` are th
 
 from __future__ import annotations
 
-__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "field"]
+__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "PHYSICAL_BITS", "field"]
+
+PHYSICAL_BITS = (32, 36, 40, 42, 44, 48)
+"""Bits of physical addresses by ID_AA64MMFR0_EL1.PARange and TCR_ELx.IPS."""
 
 IDENTIFICATION: dict[str, tuple[int, int]] = {
     "id_aa64pfr0_el1": (4, 0),

@@ -2,8 +2,8 @@
 
 `walk` finds what an address stands for, or why it stands for nothing, in the format of PAR_EL1: so
 it serves accesses, which trap, and the AT instructions, which do not. What the manual leaves open:
-output addresses have 48 bits; contiguous hints are ignored; a fault of an access that crosses
-pages reports the address of the part that faults.
+output addresses have 48 bits, or as many as TCR_ELx and the model say; contiguous hints are
+ignored.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..contract import FETCH, GLOBAL, LARGE, LOAD, STORE
 from ..trace import Cpu, ret, when
-from .spaces import DC, VM, effective_level, hosted
+from .features import IDENTIFICATION, PHYSICAL_BITS
+from .spaces import DC, VM, hosted
 from .state import a64
 from .syndromes import (
-    DATA_ABORT,
     E2H,
     EL0,
     EL1,
     EL2,
-    FETCH_ABORT,
     TGE,
-    TO_EL2,
-    syndrome,
 )  # fmt: skip
 
-__all__ = ["FAULT", "WXN", "M", "walk"]
+__all__ = ["ATTRIBUTES", "FAULT", "ON_WALK", "STAGE_2", "STATUS", "WXN", "M", "walk"]
 
 # Of what `walk` returns: besides `GLOBAL` and `LARGE`, as in PAR_EL1 (C5.3), F, PTW and S.
 FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
@@ -33,42 +30,19 @@ AGAIN = 1 << 10
 STATUS, ATTRIBUTES, SHAREABILITY = 1, 4, 7  # where these fields stand
 # Fault status codes (D17.2.37), of which all but the last have the level added.
 ADDRESS_SIZE, TRANSLATION, ACCESS_FLAG, PERMISSION = 0, 4, 8, 12
-EXTERNAL, EXTERNAL_ON_WALK, ALIGNMENT = 0x10, 0x14, 0x21
-WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
+EXTERNAL_ON_WALK = 0x14
 
 # SCTLR_ELx.
-A, M, WXN, EPAN = 1 << 1, 1 << 0, 1 << 19, 1 << 57
+M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
 # Descriptors (D8.3).
 VALID, TABLE = 1, 2
 AP1, AP2, AF, NG = 1 << 6, 1 << 7, 1 << 10, 1 << 11
 DBM, PXN, UXN = 1 << 51, 1 << 53, 1 << 54
 ADDRESS = (1 << 48) - 1
+MEMORY_MODEL = list(IDENTIFICATION).index("id_aa64mmfr0_el1")
 LEVELS = range(4)
 
 # -- faults
-
-
-@a64.routine(access=8, va=64, fault=64)
-def abort(cpu: Cpu, access: Value, va: Value, fault: Value) -> None:
-    """Raise the abort that `walk` has found, or another in its format."""
-    fetch, stage_2 = (access & FETCH) != 0, (fault & STAGE_2) != 0
-    data = syndrome(DATA_ABORT) | select(access[0] == STORE, const(WRITE, 64), 0)
-    kind = select(fetch, syndrome(FETCH_ABORT), data)
-    on_walk = select((fault & ON_WALK) != 0, const(S1PTW, 64), 0)
-    to = select(stage_2, const(TO_EL2, 64), 0)
-    cpu.trap(kind | on_walk | to | (fault.lsr(STATUS) & 0x3F), va)
-
-
-@a64.routine(access=8, va=64)
-def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
-    """Raise the abort of an access to where nothing is."""
-    abort(cpu, access, va, const(EXTERNAL << STATUS, 64))
-
-
-@a64.routine(access=8, va=64)
-def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
-    """Raise the alignment fault."""
-    abort(cpu, access, va, const(ALIGNMENT << STATUS, 64))
 
 
 @a64.routine(returns=64, code=64, level=64, more=64)
@@ -238,6 +212,8 @@ def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
             ret(stage_2(cpu, va, access, const(0, 8)))
         ret(va & ~0xFFF)
     _check_range(cpu, regime, va)
+    with when(too_high(cpu, regime.table & ADDRESS, at) == 1):
+        _fails(cpu, ADDRESS_SIZE, 0)
     first = _first_level(regime.grain, regime.bits)
     table = cpu.local(regime.table & ADDRESS & ~1)
     limits = cpu.local(const(0, 64))  # what tables take away: APTable, UXNTable, PXNTable
@@ -282,6 +258,20 @@ def _check_range(cpu: Cpu, regime: _Regime, va: Value) -> None:
         _fails(cpu, TRANSLATION, 0)
 
 
+@a64.routine(returns=1, address=64, at=8)
+def too_high(cpu: Cpu, address: Value, at: Value) -> Value:
+    """Whether an output address has more bits than TCR_ELx says, or than the model has."""
+    host = (at == EL2) & ((cpu.hcr & E2H) != 0)
+    control = cpu.tcr_el[at.trunc(2)]
+    asked = select((at == EL1) | host, control.lsr(32), control.lsr(16)) & 7
+    ours = cpu.identity[MEMORY_MODEL] & 15
+    size = select(asked.ult(ours), asked, ours)
+    bits = const(PHYSICAL_BITS[-1], 64)
+    for code, width in enumerate(PHYSICAL_BITS[:-1]):
+        bits = select(size == code, const(width, 64), bits)
+    return address.lsr(bits) != 0
+
+
 @a64.routine(returns=64, slot=64, at=8, level=64)
 def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
     """A descriptor of stage 1 through stage 2, valid ones as they are; its physical address is
@@ -298,6 +288,8 @@ def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
     descriptor = cpu.load_physical(place.value, 64)
     with when((descriptor & VALID) == 0):
         ret(failed(cpu, const(TRANSLATION, 64), level, const(0, 64)) << 1)
+    with when(too_high(cpu, descriptor & ADDRESS, at) == 1):
+        ret(failed(cpu, const(ADDRESS_SIZE, 64), level, const(0, 64)) << 1)
     return descriptor
 
 
@@ -345,43 +337,3 @@ def stage_1_leaf(
             ret(const(AGAIN, 64))  # another vCPU changed it
     attributes = (descriptor.lsr(2) & 7) << ATTRIBUTES
     return attributes | (descriptor.lsr(8) & 3) << SHAREABILITY
-
-
-@a64.routine(returns=64, va=64, access=8)
-def translate(cpu: Cpu, va: Value, access: Value) -> Value:
-    """See `Hooks.translate`."""
-    level = effective_level(cpu, access)
-    found = walk(cpu, va, access, level)
-    with when((found & FAULT) != 0):
-        abort(cpu, access, va, found)
-    with when(_is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
-        cpu.device_memory = const(1, 8)
-    return found
-
-
-def _regime_of(cpu: Cpu, level: Value) -> Value:
-    """The exception level whose registers translate for another."""
-    host_el0 = (level == EL0) & hosted(cpu)
-    return select(host_el0 | (level == EL2), const(EL2, 8), EL1).trunc(2)
-
-
-def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
-    """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
-    memory is, but misaligned accesses to it are let through."""
-    at = _regime_of(cpu, level)
-    on = (cpu.sctlr_el[at] & M) != 0
-    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
-    device: Value = on & ((attributes & 0xF0) == 0)
-    return device
-
-
-@a64.routine(access=8, va=64)
-def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
-    """See `Hooks.unaligned`: alignment checks (B2.8.3)."""
-    level = effective_level(cpu, access)
-    with when((cpu.sctlr_el[_regime_of(cpu, level)] & A) != 0):
-        misaligned(cpu, access, va)
-    with when(cpu.device_memory == 1):
-        found = walk(cpu, va, access, level)
-        with when(((found & FAULT) == 0) & _is_device(cpu, found, level)):
-            misaligned(cpu, access, va)

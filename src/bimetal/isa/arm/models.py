@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .features import DESCRIBED, NEEDS
+from .features import DESCRIBED, NEEDS, PHYSICAL_BITS
 from .features import field as part
 
 __all__ = ["MODELS", "Model"]
-
-PHYSICAL_BITS = (32, 36, 40, 42, 44, 48)
-"""By ID_AA64MMFR0_EL1.PARange."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""What accesses ask of memory: a page, which may have to be accessed aligned, or an abort.
+
+What the manual leaves open: a fault of an access that crosses pages reports the address of the part
+that faults.
+"""
+
+from __future__ import annotations
+
+from ...ir.value import Value, const, select
+from ..contract import FETCH, STORE
+from ..trace import Cpu, when
+from .mmu import ATTRIBUTES, FAULT, ON_WALK, STAGE_2, STATUS, M, walk
+from .spaces import effective_level, hosted
+from .state import a64
+from .syndromes import DATA_ABORT, EL0, EL1, EL2, FETCH_ABORT, TO_EL2, syndrome
+
+__all__: list[str] = []
+
+EXTERNAL, ALIGNMENT = 0x10, 0x21  # fault status codes (D17.2.37)
+WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
+A = 1 << 1  # of SCTLR_ELx
+
+
+@a64.routine(access=8, va=64, fault=64)
+def abort(cpu: Cpu, access: Value, va: Value, fault: Value) -> None:
+    """Raise the abort that `walk` has found, or another in its format."""
+    fetch, stage_2 = (access & FETCH) != 0, (fault & STAGE_2) != 0
+    data = syndrome(DATA_ABORT) | select(access[0] == STORE, const(WRITE, 64), 0)
+    kind = select(fetch, syndrome(FETCH_ABORT), data)
+    on_walk = select((fault & ON_WALK) != 0, const(S1PTW, 64), 0)
+    to = select(stage_2, const(TO_EL2, 64), 0)
+    cpu.trap(kind | on_walk | to | (fault.lsr(STATUS) & 0x3F), va)
+
+
+@a64.routine(access=8, va=64)
+def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
+    """Raise the abort of an access to where nothing is."""
+    abort(cpu, access, va, const(EXTERNAL << STATUS, 64))
+
+
+@a64.routine(access=8, va=64)
+def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
+    """Raise the alignment fault."""
+    abort(cpu, access, va, const(ALIGNMENT << STATUS, 64))
+
+
+@a64.routine(returns=64, va=64, access=8)
+def translate(cpu: Cpu, va: Value, access: Value) -> Value:
+    """See `Hooks.translate`."""
+    level = effective_level(cpu, access)
+    found = walk(cpu, va, access, level)
+    with when((found & FAULT) != 0):
+        abort(cpu, access, va, found)
+    with when(_is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
+        cpu.device_memory = const(1, 8)
+    return found
+
+
+def _regime_of(cpu: Cpu, level: Value) -> Value:
+    """The exception level whose registers translate for another."""
+    host_el0 = (level == EL0) & hosted(cpu)
+    return select(host_el0 | (level == EL2), const(EL2, 8), EL1).trunc(2)
+
+
+def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
+    """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
+    memory is, but misaligned accesses to it are let through."""
+    at = _regime_of(cpu, level)
+    on = (cpu.sctlr_el[at] & M) != 0
+    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
+    device: Value = on & ((attributes & 0xF0) == 0)
+    return device
+
+
+@a64.routine(access=8, va=64)
+def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
+    """See `Hooks.unaligned`: alignment checks (B2.8.3)."""
+    level = effective_level(cpu, access)
+    with when((cpu.sctlr_el[_regime_of(cpu, level)] & A) != 0):
+        misaligned(cpu, access, va)
+    with when(cpu.device_memory == 1):
+        found = walk(cpu, va, access, level)
+        with when(((found & FAULT) == 0) & _is_device(cpu, found, level)):
+            misaligned(cpu, access, va)
