@@ -134,6 +134,39 @@ def test_a_guest_that_resets_boots_again(terminal: Start, fetched: Fetch) -> Non
     assert vm.end() == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "last"), [("poweroff", "Power down"), ("reboot", "Restarting system")]
+)
+def test_the_shell_switches_off_and_resets_as_on_any_system(
+    terminal: Start, fetched: Fetch, command: str, last: str
+) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64", "--no-reboot")
+    vm.expect(PROMPT)
+    vm.send(f"{command}\r")
+    vm.expect(last)
+    assert vm.end() == 0
+
+
+def test_a_guest_that_halts_waits_to_be_ended(terminal: Start, fetched: Fetch) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64")
+    vm.expect(PROMPT)
+    vm.send("halt\r")
+    vm.expect("System halted")
+    vm.send("\x01x")
+    assert vm.end() == 0
+
+
+def test_a_shell_that_is_killed_ends_the_run(terminal: Start, fetched: Fetch) -> None:
+    fetched("debian-riscv64")
+    vm = terminal("debian-riscv64", "--append", "quiet")
+    vm.expect(PROMPT)
+    vm.send("kill -9 -1\r")
+    vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 137
+
+
 def test_control_c_goes_to_the_guest_and_the_escape_key_to_us(
     terminal: Start, fetched: Fetch
 ) -> None:

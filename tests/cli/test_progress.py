@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
 
-from bimetal.cli.bars import Bars
+from bimetal.cli.bars import Bars, SteadyConsole
 from bimetal.cli.progress import ShownProgress
 
 
@@ -24,13 +23,14 @@ def test_a_log_gets_a_line_for_each_step(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_terminal_gets_bars_that_go_away() -> None:
     shown = io.StringIO()
-    bars = Bars(Console(file=shown, force_terminal=True, width=60))
+    bars = Bars(SteadyConsole(file=shown, force_terminal=True, width=60))
     bars.step("reading lists")
     bars.fraction(0.5)
     bars.step("unpacking")
     bars.close()
     assert "unpacking" in shown.getvalue()
     assert shown.getvalue().endswith("\x1b[2K")  # the last thing is to erase a line
+    assert "\x1b[?25l" not in shown.getvalue()  # no cursor is hidden that a kill would leave so
 
 
 def test_without_a_step_nothing_is_loaded() -> None:

@@ -11,6 +11,32 @@
 #   TERM=NAME                           its kind (vt100)
 # The exit code of the last command, or of the shell, is that of the machine.
 export PATH=/bin:/sbin HOME=/root TERM="${TERM:-vt100}" PS1='\w # '
+
+# What there is to do, beside process 1: the exit code goes to descriptor 9.
+commands() {
+    code=0
+    if [ -n "$bmrun" ]; then
+        sh -c "$bmrun" 9>&-
+        code=$?
+        echo "BIMETAL-GUEST-RC=$code"
+    fi
+    if [ -n "$1" ]; then
+        "$@" 9>&-
+        code=$?
+        echo "BIMETAL-GUEST-RC=$code"
+    fi
+    if [ -z "$bmrun$1" ] || [ "$bmend" = shell ]; then
+        cd /root || cd /
+        setsid -c sh -i 9>&-
+        code=$?
+    fi
+    echo "$code" >&9
+}
+if [ $$ != 1 ]; then
+    commands "$@"
+    exit
+fi
+
 busybox=/bin/busybox
 $busybox mount -t proc proc /proc
 $busybox mount -t sysfs sysfs /sys
@@ -79,22 +105,19 @@ finish() {
     devmem "$address" 32 $(($2 << 16 | $1))
 }
 
-code=0
-if [ -n "$bmrun" ]; then
-    sh -c "$bmrun"
-    code=$?
-    echo "BIMETAL-GUEST-RC=$code"
-fi
-if [ -n "$1" ]; then
-    "$@"
-    code=$?
-    echo "BIMETAL-GUEST-RC=$code"
-fi
-if [ -z "$bmrun$1" ] || [ "$bmend" = shell ]; then
-    cd /root || cd /
-    setsid -c sh -i
-    code=$?
-fi
+# What asks process 1 for the end: busybox's halt, poweroff and reboot without -f.
+trap 'halt -f' USR1
+trap 'poweroff -f' USR2
+trap 'reboot -f' TERM
+
+# A shell's traps wait for what runs in its foreground, so the commands run beside it: the second
+# setsid leads a session already, so it forks. Their exit code, or their end without one, comes by
+# a pipe that they alone hold open; nothing wakes this process in between but children to bury.
+mkfifo /end
+cat /end >/code &
+setsid setsid "$0" "$@" 9>/end
+wait $!
+read -r code </code || code=137
 echo BIMETAL-GUEST-DONE
 case "$bmend" in
     reboot) [ "$code" = 0 ] || finish 0x7777 "$code"; reboot -f ;;

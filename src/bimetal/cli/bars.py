@@ -8,7 +8,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-__all__ = ["Bars", "Lines", "open_progress"]
+__all__ = ["Bars", "Lines", "SteadyConsole", "open_progress"]
 
 
 class Lines:
@@ -56,7 +56,16 @@ class Bars:
             self._progress.update(self._task, completed=1.0)
 
 
+class SteadyConsole(Console):
+    """A console that never hides the terminal's cursor, which a process that is killed while it
+    draws could not bring back."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Do nothing, and say so."""
+        return False
+
+
 def open_progress() -> Lines | Bars:
     """Progress on standard error, which leaves no trace on a terminal."""
-    console = Console(stderr=True)
+    console = SteadyConsole(stderr=True)
     return Bars(console) if console.is_terminal else Lines(console)
