@@ -40,6 +40,7 @@ def test_opensbi_starts_linux(terminal: Start, fetched: Fetch) -> None:
     assert vm.end() == 0
 
 
+@pytest.mark.slow
 def test_u_boot_comes_out_of_flash_on_arm(terminal: Start, fetched: Fetch) -> None:
     fetched("uboot-arm64")
     vm = terminal("uboot-arm64")
