@@ -96,6 +96,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "initrd": "/cache/debian-installer-riscv64/initrd",
         "append": "console=ttyS0 DEBIAN_FRONTEND=text",
         "bios": None,
+        "flash": (),
         "dtb": None,
         "dtb_overlays": (),
         "accel": "auto",
@@ -149,6 +150,13 @@ def test_a_guest_that_has_a_terminal_follows_its_size(
     assert notes.options["hvc"] is None
 
 
+def test_flash_chips_are_enough_to_run(cli: Cli, notes: Notes) -> None:
+    words = "run --board arm-virt --flash code.fd --flash vars.fd".split()
+    assert cli(*words).code == 0
+    assert notes.options["flash"] == ("code.fd", "vars.fd")
+    assert notes.options["bios"] is None
+
+
 def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
     words = "run --kernel Image --initrd i.cpio --accel interp --serial none".split()
     assert cli(*words, "--no-reboot", "--no-background").code == 0
@@ -161,6 +169,7 @@ def test_files_of_ones_own(cli: Cli, notes: Notes) -> None:
         "initrd": "i.cpio",
         "append": "",
         "bios": None,
+        "flash": (),
         "dtb": None,
         "dtb_overlays": (),
         "accel": "interp",

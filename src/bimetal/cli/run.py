@@ -55,11 +55,17 @@ class Software:
     bios: str | None
     append: str
     hvc: str | None = None
+    flash: tuple[str, ...] = ()
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse options that speak of something that was not given."""
         if self.kernel_format != "auto" and not self.kernel:
             raise click.UsageError("--kernel-format says what --kernel is: give a kernel")
+
+    @property
+    def first(self) -> str:
+        """The file that a person would name."""
+        return self.kernel or self.bios or next(iter(self.flash), "")
 
 
 @click.command("run", cls=OnceEach, epilog=EXAMPLES)
@@ -103,6 +109,12 @@ class Software:
 @click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
 @click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
 @click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
+@click.option(
+    "--flash",
+    multiple=True,
+    metavar="FILE",
+    help="A flash chip: the first, with firmware, is not written; a second holds its variables.",
+)
 @tree_options
 @click.option(
     "--disk",
@@ -157,6 +169,7 @@ def command(
     initrd: str | None,
     append: str | None,
     bios: str | None,
+    flash: tuple[str, ...],
     disks: tuple[str, ...],
     accel: str,
     serial: str,
@@ -172,9 +185,9 @@ def command(
     """
     set_trace(trace)
     given = Software(
-        board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or ""
-    )
-    given.check()
+        board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or "",
+        flash=flash,
+    )  # fmt: skip
     if model == "help":
         return list_models(guest, given, accel)
     software = (
@@ -197,7 +210,7 @@ def command(
         add_disks(machine, disks)
         if trees.dump:
             return trees.write(machine)
-        click.echo(banner(guest or software.kernel or software.bios, machine, serial), err=True)
+        click.echo(banner(guest or software.first, machine, serial), err=True)
         connect_pipe(machine)
         result = report.play(machine, ending, Boot(machine, guest or ""))
     return tell(result)
@@ -245,6 +258,7 @@ def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:
         kernel_format=given.kernel_format if given.kernel else payload.kernel_format,
         initrd=given.initrd or own[1],
         bios=given.bios or own[2],
+        flash=given.flash,
         append=" ".join([*words, given.append]).strip(),
         hvc="none" if any(word.endswith(FOLLOWS) for word in words) else None,
     )
@@ -271,10 +285,10 @@ def check_guest(name: str, given: Software) -> None:
 
 def without_guest(given: Software, trees: Trees) -> Software:
     """What was given, on the default board; nothing at all is enough to have its tree written."""
-    if not (given.kernel or given.bios or trees.dump):
+    if not (given.kernel or given.bios or given.flash or trees.dump):
         raise BimetalError(
             "there is nothing to run",
-            "name a guest ('bimetal guests' lists them), or give --kernel or --bios",
+            "name a guest ('bimetal guests' lists them), or give --kernel, --bios or --flash",
             ExitCode.USAGE,
         )
     return Software(
@@ -284,6 +298,7 @@ def without_guest(given: Software, trees: Trees) -> Software:
         kernel_format=given.kernel_format,
         initrd=given.initrd,
         bios=given.bios,
+        flash=given.flash,
         append=given.append,
     )
 
