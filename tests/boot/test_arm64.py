@@ -81,8 +81,10 @@ def test_the_power_key_is_a_key(fetched: Fetch) -> None:
         vm.console.expect(PROMPT, timeout=LIMIT)
         vm.console.sendline("modprobe gpio_keys; modprobe evdev; ls /dev/input")
         vm.console.expect("event0", timeout=LIMIT)
-        vm.console.expect(PROMP        vm.console.sendline("exec 3</dev/input/event0; echo rea''dy; dd bs=24 count=1 <&3 | hexdump -C")
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline("exec 3</dev/input/event0; echo rea''dy")
         vm.console.expect("ready", timeout=LIMIT)
+        vm.console.sendline("dd bs=24 count=1 <&3 | hexdump -C")
         vm.press_power_button()
         # An event of kind 1, a key, and of key 0x74: 116, "power".
         vm.console.expect("00000010  01 00 74 00 01", timeout=LIMIT)
