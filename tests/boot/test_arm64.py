@@ -48,7 +48,8 @@ def test_every_controller_at_every_level(
     assert vm.do("nproc") == cpus
     timers = vm.do("grep arch_timer /proc/interrupts").split()[1 : 1 + int(cpus)]
     assert all(int(each) > 0 for each in timers), "a CPU without ticks"
-    version = "GICv3" if "gic=3" in board else "GIC-0"
+    # A GICv2 has two names, by whether ends of interrupts deactivate them.
+    version = "GICv3" if "gic=3" in board else "GIC\\(-0\\|v2\\)"
     assert vm.do(f"grep -c '{version} .*uart-pl011' /proc/interrupts") == "1"
     level = "EL2" if "virtualization" in board else "EL1"
     assert vm.do(f"dmesg | grep -c 'CPU(s) started at {level}'") == "1"
