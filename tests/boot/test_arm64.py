@@ -42,7 +42,9 @@ def test_every_controller_at_every_level(
     terminal: Start, fetched: Fetch, board: str, cpus: str
 ) -> None:
     fetched("debian-arm64")
-    vm = terminal("debian-arm64", "--board", board, "--cpus", cpus)
+    # What the kernel says later stands among what commands print.
+    said = ("--append", "loglevel=3")
+    vm = terminal("debian-arm64", "--board", board, "--cpus", cpus, *said)
     vm.expect("BIMETAL-GUEST-UP aarch64")
     vm.expect(PROMPT)
     assert vm.do("nproc") == cpus
@@ -63,7 +65,7 @@ def test_every_controller_at_every_level(
 @pytest.mark.parametrize("board", [BOARDS[0], BOARDS[3]])
 def test_a_reset_by_the_kernel_begins_anew(terminal: Start, fetched: Fetch, board: str) -> None:
     fetched("debian-arm64")
-    vm = terminal("debian-arm64", "--board", board, "--cpus", "2")
+    vm = terminal("debian-arm64", "--board", board, "--cpus", "2", "--append", "loglevel=3")
     for way in ("reboot -f\r", "exit\r"):
         vm.expect("BIMETAL-GUEST-UP aarch64")
         vm.expect(PROMPT)
