@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from bimetal.codegen.lower import Lowering
 from bimetal.codegen.native import Library, compile_object
 from bimetal.codegen.tlb import METADATA
 from bimetal.ir import fp, vector
+from bimetal.ir.effects import FloatOperation
 from bimetal.ir.evaluate import Frame
 from bimetal.ir.softfloat import Environment
 from bimetal.ir.value import Block, Value, field_of, tracing
@@ -101,25 +103,57 @@ INTEGER: dict[str, tuple[Body, int]] = {
     "looked_up_half": (lambda a, b, c: vector.table(a.trunc(64) & 0x1F1F1F1F1F1F1F1F, b), 128),
 }  # fmt: skip
 
-FLOAT: dict[str, tuple[Body, int]] = {
-    f"{name}_{lane}_{width}": (body, width)
-    for lane in (32, 64)
-    for width in (64, 128)
-    for name, body in (
-        ("plus", lambda a, b, c, lane=lane: fp.add(a, b, lane)),
-        ("times", lambda a, b, c, lane=lane: fp.mul(a, b, lane)),
-        ("by", lambda a, b, c, lane=lane: fp.div(a, b, lane)),
-        ("fused", lambda a, b, c, lane=lane: fp.mul_add(a, b, c, lane)),
-        ("whole", lambda a, b, c, lane=lane: fp.round_to_integral(a, lane)),
-        ("same", lambda a, b, c, lane=lane: fp.equal(a, b, lane)),
-        ("below", lambda a, b, c, lane=lane: fp.less(a, b, lane)),
-        ("signed", lambda a, b, c, lane=lane: fp.from_signed(a, lane, lane)),
-        ("unsigned", lambda a, b, c, lane=lane: fp.from_unsigned(a, lane, lane)),
-    )
-} | {
-    "wider": (lambda a, b, c: fp.convert(a.trunc(64), 64, 32), 128),
-    "narrower": (lambda a, b, c: fp.convert(a, 32, 64), 128),
-}
+FLOAT: dict[str, tuple[Body, int]] = (
+    {
+        f"{name}_{lane}_{width}": (body, width)
+        for lane in (32, 64)
+        for width in (64, 128)
+        for name, body in (
+            ("plus", lambda a, b, c, lane=lane: fp.add(a, b, lane)),
+            ("times", lambda a, b, c, lane=lane: fp.mul(a, b, lane)),
+            ("by", lambda a, b, c, lane=lane: fp.div(a, b, lane)),
+            ("fused", lambda a, b, c, lane=lane: fp.mul_add(a, b, c, lane)),
+            ("whole", lambda a, b, c, lane=lane: fp.round_to_integral(a, lane)),
+            ("same", lambda a, b, c, lane=lane: fp.equal(a, b, lane)),
+            ("below", lambda a, b, c, lane=lane: fp.less(a, b, lane)),
+            ("signed", lambda a, b, c, lane=lane: fp.from_signed(a, lane, lane)),
+            ("unsigned", lambda a, b, c, lane=lane: fp.from_unsigned(a, lane, lane)),
+        )
+    }
+    | {
+        f"{name}_16_{width}": (body, width)
+        for width in (16, 64, 128)
+        for name, body in (
+            ("plus", lambda a, b, c: fp.add(a, b, 16)),
+            ("times", lambda a, b, c: fp.mul(a, b, 16)),
+            ("by", lambda a, b, c: fp.div(a, b, 16)),
+            ("root", lambda a, b, c: fp.sqrt(a, 16)),
+            ("fused", lambda a, b, c: fp.mul_add(a, b, c, 16)),
+            ("whole", lambda a, b, c: fp.round_to_integral(a, 16)),
+            ("below", lambda a, b, c: fp.less(a, b, 16)),
+            ("signed", lambda a, b, c: fp.from_signed(a, 16, 16)),
+            ("unsigned", lambda a, b, c: fp.from_unsigned(a, 16, 16)),
+        )
+    }
+    | {
+        f"half_of_{'signed' if signed else 'unsigned'}_{lane}": (
+            lambda a, b, c, signed=signed, lane=lane: (
+                fp.from_signed if signed else fp.from_unsigned
+            )(a, 16, lane),
+            128,
+        )
+        for signed in (False, True)
+        for lane in (32, 64)
+    }
+    | {
+        "wider_32_64": (lambda a, b, c: fp.convert(a.trunc(64), 64, 32), 128),
+        "wider_16_64": (lambda a, b, c: fp.convert(a.trunc(32), 64, 16), 128),
+        "wider_16_32": (lambda a, b, c: fp.convert(a.trunc(64), 32, 16), 128),
+        "narrower_64_32": (lambda a, b, c: fp.convert(a, 32, 64), 128),
+        "narrower_64_16": (lambda a, b, c: fp.convert(a, 16, 64), 128),
+        "narrower_32_16": (lambda a, b, c: fp.convert(a, 16, 32), 128),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -155,18 +189,31 @@ def test_integers(name: str, native: Library) -> None:
         assert run(native, f"i_{name}", body, width, operands) == wanted, operands
 
 
+SIGNIFICANDS = {16: 11, 32: 24, 64: 53}
+
+
+def infinity(lane: int) -> int:
+    return (1 << (lane - 1)) - (1 << (SIGNIFICANDS[lane] - 1))
+
+
 def number(rng: random.Random, lane: int) -> int:
-    """A number that is no NaN: which one of several comes out is the ISA's business."""
-    significand, sign = {32: 24, 64: 53}[lane], rng.getrandbits(1) << (lane - 1)
-    infinity = (1 << (lane - 1)) - (1 << (significand - 1))
-    near = rng.choice((0, 1, infinity // 2, infinity - 1, rng.randrange(infinity)))
-    return sign | near
+    """A number that is no NaN: which one of several comes out is the ISA's business. Some are near
+    the middle between two of fewer bits, or between the smallest of another format."""
+    sign, top = rng.getrandbits(1) << (lane - 1), infinity(lane)
+    bits = SIGNIFICANDS[lane] - 1
+    one, scale = (top >> bits + 1) << bits, rng.randrange(-30, 20) << bits
+    middle = one + scale + (rng.randrange(1 << 11) << bits >> 11) + rng.choice((-1, 0, 1))
+    near = (0, 1, one, top - 1, rng.randrange(top), min(max(middle, 0), top - 1))
+    return sign | rng.choice(near)
 
 
 @pytest.mark.parametrize("name", FLOAT)
 def test_numbers(name: str, native: Library) -> None:
     body, width = FLOAT[name]
-    lane = {"wider": 32, "narrower": 64}.get(name) or int(name.split("_")[1])
+    lane = int(re.findall(r"\d+", name)[0])
+    result = traced(body, width)[1]
+    assert isinstance(result, FloatOperation)
+    to, count = result.to, result.count
     rng = random.Random(name)
     for _ in range(50):
         operands = [
@@ -174,13 +221,9 @@ def test_numbers(name: str, native: Library) -> None:
         ]
         wanted = evaluated(body, width, operands)
         got = run(native, f"f_{name}", body, width, operands)
-        to = {"wider": 64, "narrower": 32}.get(name, lane)
-        for one, other in zip(
-            *(vector.split(n, to, width // lane) for n in (got, wanted)), strict=True
-        ):
+        for one, other in zip(*(vector.split(n, to, count) for n in (got, wanted)), strict=True):
             assert one == other or (is_nan(one, to) and is_nan(other, to)), operands
 
 
 def is_nan(bits: int, lane: int) -> bool:
-    infinity = {32: 0x7F80_0000, 64: 0x7FF0_0000_0000_0000}[lane]
-    return bits & ((1 << (lane - 1)) - 1) > infinity
+    return bits & ((1 << (lane - 1)) - 1) > infinity(lane)

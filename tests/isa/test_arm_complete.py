@@ -37,6 +37,7 @@ CLAIMED = {
     "I8MM": ("armv8.2-a+i8mm", r"(us|su)dot |(s|u|us)mmla "),
     "LRCPC, LRCPC2": ("armv8.4-a", r"ldapu?r|stlur"),
     "MOPS": ("armv8-a+mops", r"cpy|set[pmeg]"),
+    "FP16": ("armv8.2-a+fp16", r"(f(?!ml[as]l|cmla|cadd|rint\d)|[su]cvtf).*"),
     "A64": ("armv8.2-a", r"(?!mrs|msr|sys|dcps)"),
     "RDM": ("armv8-a+rdma", r"sqrdml[as]h "),
 }

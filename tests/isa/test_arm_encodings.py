@@ -18,7 +18,9 @@ from tests.host import programs
 
 PC = 0x8000_1000
 ASSEMBLER = "aarch64-linux-gnu-as"
-ARCHITECTURE = "armv8.8-a+crypto+sha3+sm4+rng+flagm+memtag+sb+ssbs+predres+profile+i8mm+bf16"
+ARCHITECTURE = (
+    "armv8.8-a+crypto+sha3+sm4+rng+flagm+memtag+sb+ssbs+predres+profile+i8mm+bf16+fp16fml"
+)
 """What GNU's assembler of Debian 12 is asked to know."""
 
 NOT_GNUS = {

@@ -1,18 +1,20 @@
-"""Lowering of floating point to constrained LLVM intrinsics and the host's control register."""
+"""Lowering of floating point to constrained LLVM intrinsics and the host's control register.
+
+Half precision is computed in single precision, and fused in double, whose results are rounded once
+more: numbers of 11 bits come out right that way, with all flags, in every mode.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Self
 
 from ..ir.effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from ..ir.value import Value
 from . import host
 from .emit import RARELY, Emitter
+from .native import host_has
+from .number_types import Kind
 
 __all__ = ["FloatLowering", "for_reference"]
 
-_TYPES = {32: "float", 64: "double"}
 _STRICT = '!"fpexcept.strict"'
 _DYNAMIC = f'metadata !"round.dynamic", metadata {_STRICT}'
 _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "fsqrt": "sqrt",
@@ -26,30 +28,17 @@ _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fp
             "to_unsigned": "fptoui"}  # fmt: skip
 _PREFIX = "@llvm.experimental.constrained."
 
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """An LLVM type, and how names of intrinsics say it."""
-
-    type: str
-    suffix: str
-
-    @classmethod
-    def float(cls, width: int, count: int) -> Self:
-        """One number, or a vector of some."""
-        one, suffix = _TYPES[width], f"f{width}"
-        return cls(one, suffix) if count == 1 else cls(f"<{count} x {one}>", f"v{count}{suffix}")
-
-    @classmethod
-    def integer(cls, width: int, count: int) -> Self:
-        """The same of integers."""
-        one = f"i{width}"
-        return cls(one, one) if count == 1 else cls(f"<{count} x {one}>", f"v{count}{one}")
+_INFINITY64 = 0x7FF << 52
+_SMALL64, _LARGE64 = (1023 - 40) << 52, (1023 + 20) << 52
+"""Doubles far below and above all that halves tell apart: 2 to the -40 and to the 20."""
+_LARGE = 1 << 40
+"""An integer of that kind."""
 
 
 def for_reference(operation: FloatOperation) -> bool:
-    """Whether an operation is one that hosts do not have: anything in half precision."""
-    return 16 in operation.formats
+    """Whether an operation is one that this host does not have: half precision, unless it converts
+    to and from it."""
+    return 16 in operation.formats and not host_has("f16c")
 
 
 class FloatLowering(Emitter):
@@ -63,19 +52,69 @@ class FloatLowering(Emitter):
         else:
             self._conversion(value)
 
-    def _numbers(self, value: FloatOperation) -> tuple[_Kind, list[str]]:
-        """The operands as numbers: the type of all, and their names."""
-        kind = _Kind.float(value.lane, value.count)
-        return kind, [
+    def _numbers(self, value: FloatOperation) -> tuple[Kind, list[str]]:
+        """The operands as numbers that the host computes with: the type of all, and their names."""
+        kind = Kind.float(value.lane, value.count)
+        names = [
             self.let(f"bitcast i{arg.width} {self.operand(arg)} to {kind.type}")
             for arg in value.args
         ]
+        if value.lane > 16:
+            return kind, names
+        wide = Kind.float(64 if value.op == "ffma" else 32, value.count)
+        return wide, [self._formatted(name, kind, wide) for name in names]
 
-    def _keep(self, value: FloatOperation, name: str, kind: _Kind) -> None:
+    def _keep(self, value: FloatOperation, name: str, kind: Kind) -> None:
         """Keep numbers as the result of an operation."""
         if kind.type != f"i{value.width}":
             name = self.let(f"bitcast {kind.type} {name} to i{value.width}")
         self.names[value] = name
+
+    def _constrained(self, name: str, result: Kind, source: Kind, operand: str, tail: str) -> str:
+        symbol = f"{_PREFIX}{name}.{result.suffix}.{source.suffix}"
+        return self.let(f"call {result.type} {symbol}({source.type} {operand}, {tail}) strictfp")
+
+    def _formatted(self, name: str, source: Kind, to: Kind) -> str:
+        """Numbers in another format. Hosts have nothing between half and double precision."""
+        single = Kind.float(32, source.count)
+        if {source.width, to.width} == {16, 64}:
+            if source.width == 64:
+                name = self._fit_for_single(name, source)
+            name, source = self._formatted(name, source, single), single
+        if to.width > source.width:
+            return self._constrained("fpext", to, source, name, f"metadata {_STRICT}")
+        if to.width < source.width:
+            return self._constrained("fptrunc", to, source, name, _DYNAMIC)
+        return name
+
+    def _fit_for_single(self, name: str, kind: Kind) -> str:
+        """Doubles changed so that they are singles, and still rounded to the same halves: what a
+        single has no room for is one bit that tells of it, and what is far out of a half's range
+        is less so."""
+        bits = Kind.integer(64, kind.count)
+
+        def act(operation: str, a: str, b: int) -> str:
+            return self.let(f"{operation} {bits.type} {a}, {bits.every(b)}")
+
+        def pick(condition: str, a: str, b: str) -> str:
+            test = Kind.integer(1, kind.count).type
+            return self.let(f"select {test} {condition}, {bits.type} {a}, {bits.type} {b}")
+
+        number = self.let(f"bitcast {kind.type} {name} to {bits.type}")
+        size = act("and", number, _INFINITY64 | (1 << 52) - 1)
+        limited = size
+        for which, limit in (("umax", _SMALL64), ("umin", _LARGE64)):
+            call = f"call {bits.type} @llvm.{which}.{bits.suffix}({bits.type} {limited}, "
+            limited = self.let(f"{call}{bits.type} {bits.every(limit)})")
+        # Zero, infinity and NaNs stay.
+        less_one = act("sub", size, 1)
+        limited = pick(act("icmp ult", less_one, _INFINITY64 - 1), limited, size)
+        rest = act("and", limited, (1 << 29) - 1)
+        kept = act("and", limited, -(1 << 29))
+        odd = pick(act("icmp ne", rest, 0), act("or", kept, 1 << 29), kept)
+        sign = act("and", number, -(1 << 63))
+        whole = self.let(f"or {bits.type} {odd}, {sign}")
+        return self.let(f"bitcast {bits.type} {whole} to {kind.type}")
 
     def _arithmetic(self, value: FloatOperation) -> None:
         kind, names = self._numbers(value)
@@ -86,12 +125,13 @@ class FloatLowering(Emitter):
             name, tail = _ARITHMETIC[value.op], _DYNAMIC
         symbol = f"{_PREFIX}{name}.{kind.suffix}"
         result = self.let(f"call {kind.type} {symbol}({arguments}, {tail}) strictfp")
-        self._keep(value, result, kind)
+        to = Kind.float(value.to, value.count)
+        self._keep(value, self._formatted(result, kind, to), to)
 
     def _compare(self, value: FloatOperation) -> None:
         kind, (a, b) = self._numbers(value)
         intrinsic, predicate = _COMPARE[value.op]
-        bits = _Kind.integer(1, value.count)
+        bits = Kind.integer(1, value.count)
         name = self.let(
             f"call {bits.type} {_PREFIX}{intrinsic}.{kind.suffix}({kind.type} {a}, "
             f'{kind.type} {b}, metadata !"{predicate}", metadata {_STRICT}) strictfp'
@@ -99,7 +139,7 @@ class FloatLowering(Emitter):
         if value.to == 1:
             self.names[value] = name
             return
-        wide = _Kind.integer(value.to, value.count)
+        wide = Kind.integer(value.to, value.count)
         if value.count == 1:
             self.names[value] = self.let(f"sext i1 {name} to {wide.type}")
         else:
@@ -107,35 +147,52 @@ class FloatLowering(Emitter):
 
     def _conversion(self, value: FloatOperation) -> None:
         """Between formats, and between numbers and integers."""
-        if value.op in ("from_signed", "from_unsigned"):
-            source = _Kind.integer(value.lane, value.count)
+        if value.op == "fconvert":
+            (operand,) = value.args
+            source, to = (Kind.float(width, value.count) for width in (value.lane, value.to))
+            name = self.let(f"bitcast i{operand.width} {self.operand(operand)} to {source.type}")
+            self._keep(value, self._formatted(name, source, to), to)
+        elif value.op in ("from_signed", "from_unsigned"):
+            self._from_integers(value)
         else:
-            source = _Kind.float(value.lane, value.count)
+            kind, (name,) = self._numbers(value)
+            # No host converts to less than 32 bits.
+            wide, to = (Kind.integer(n, value.count) for n in (max(value.to, 32), value.to))
+            name = self._constrained(_CONVERT[value.op], wide, kind, name, f"metadata {_STRICT}")
+            if wide != to:
+                name = self.let(f"trunc {wide.type} {name} to {to.type}")
+            self._keep(value, name, to)
+
+    def _from_integers(self, value: FloatOperation) -> None:
         (operand,) = value.args
+        source, to = Kind.integer(value.lane, value.count), Kind.float(value.to, value.count)
         name = self.operand(operand)
         if source.type != f"i{operand.width}":
             name = self.let(f"bitcast i{operand.width} {name} to {source.type}")
-        if value.op in ("to_signed", "to_unsigned"):
-            result = _Kind.integer(value.to, value.count)
-        else:
-            result = _Kind.float(value.to, value.count)
-        symbol, tail = _CONVERT.get(value.op, ""), _DYNAMIC
-        if value.op == "fconvert":
-            symbol = "fpext" if value.to > value.lane else "fptrunc"
-        if symbol in ("fpext", "fptosi", "fptoui"):
-            tail = f"metadata {_STRICT}"
-        text = f"{_PREFIX}{symbol}.{result.suffix}.{source.suffix}({source.type} {name}, {tail})"
-        self._keep(value, self.let(f"call {result.type} {text} strictfp"), result)
+        made, convert = to, _CONVERT[value.op]
+        if value.to == 16:  # by way of doubles, which hold all integers that are in range
+            made = Kind.float(64, value.count)
+            if value.lane == 64:
+                name, convert = self._limited(name, source, value.op == "from_signed"), "sitofp"
+        name = self._constrained(convert, made, source, name, _DYNAMIC)
+        self._keep(value, self._formatted(name, made, to), to)
+
+    def _limited(self, name: str, kind: Kind, signed: bool) -> str:
+        """Integers, with some that are too large for halves instead of what is larger yet."""
+        bounds = (("smin", _LARGE), ("smax", -_LARGE)) if signed else (("umin", _LARGE),)
+        for which, bound in bounds:
+            call = f"call {kind.type} @llvm.{which}.{kind.suffix}({kind.type} {name}, "
+            name = self.let(f"{call}{kind.type} {kind.every(bound)})")
+        return name
 
     def op_fp_nan(self, value: WithNan) -> None:
         """A branch, for what it skips is rare: so nothing waits for the comparison."""
         result, nan = value.result, value.nan
-        kind = _TYPES[result.width]
-        number = self.let(f"bitcast i{result.width} {self.operand(result)} to {kind}")
-        name = f"@llvm.experimental.constrained.fcmp.f{result.width}"
+        kind = Kind.float(result.width, 1)
+        number = self.let(f"bitcast i{result.width} {self.operand(result)} to {kind.type}")
         is_nan = self.let(
-            f'call i1 {name}({kind} {number}, {kind} {number}, metadata !"uno", '
-            f"metadata {_STRICT}) strictfp"
+            f"call i1 {_PREFIX}fcmp.{kind.suffix}({kind.type} {number}, {kind.type} {number}, "
+            f'metadata !"uno", metadata {_STRICT}) strictfp'
         )
         before, other, on = self.at, self.fresh("nan"), self.fresh("on")
         self.branch(is_nan, other, on, RARELY)

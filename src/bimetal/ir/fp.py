@@ -9,7 +9,7 @@ maximum, conversions out of range (`to_signed` and `to_unsigned` want an argumen
 Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
 Tininess is detected after rounding, and what is tiny is neither an operand's nor a result's zero:
 an instruction set that has it otherwise looks for such numbers itself. Half precision (16 bits) is
-executed by the reference on every host.
+computed in wider formats where the host converts to and from it, else by the reference.
 
 Most operations can be applied to the lanes of vectors, ``lane`` bits wide each (see `vector`).
 """

@@ -22,8 +22,11 @@ MEMORY = 256
 """Bytes at `DATA`. Addresses lie in their middle, so that what is near is there too."""
 
 GENERAL = {"x", "w", "xsp", "wsp"}
-FPCR = (0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25, 1 << 24, 3 << 24 | 2 << 22)
-"""Rounding modes, default NaNs, and flushing to zero."""
+FPCR = (
+    0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25, 1 << 24, 3 << 24 | 2 << 22, 1 << 19, 1 << 19,
+    1 << 19 | 3 << 24 | 1 << 22, 1 << 26, 3 << 25 | 3 << 22,
+)  # fmt: skip
+"""Rounding modes, default NaNs, flushing to zero, and the alternative half format."""
 
 
 def instructions(*extensions: str) -> list[Insn]:

@@ -84,6 +84,16 @@ def outcomes() -> Outcomes:
     return {}
 
 
+def emulated(tried: list[Case], directory: Path) -> list[State]:
+    """QEMU's states, but for what is wrong in version 7.2: FCVTZS of a lone half to a fixed point
+    number leaves the sign in the bits above it, which are to be cleared (C7.2)."""
+    states = qemu_oracle.execute(tried, directory)
+    for case, state in zip(tried, states, strict=True):
+        if case.word & 0xFFF0_FC00 == 0x5F10_FC00:
+            state.registers[f"v{case.word & 31}"] &= 0xFFFF
+    return states
+
+
 def agree(tried: list[Case], got: list[State], want: list[State]) -> None:
     wrong = differences(tried, got, want)
     assert not wrong, "\n".join([f"{len(wrong)} of {len(tried)} differ", *wrong[:10]])
@@ -95,7 +105,7 @@ def test_agrees(chapter: str, executor: Executor, outcomes: Outcomes, tmp_path: 
     words = 1 if isinstance(executor, RegionExecutor) else 3  # each is compiled on its own
     tried = table(chapter, words, states=6)
     if (chapter, words) not in outcomes:
-        outcomes[chapter, words] = qemu_oracle.execute(tried, tmp_path)
+        outcomes[chapter, words] = emulated(tried, tmp_path)
     agree(tried, executor.execute(tried), outcomes[chapter, words])
 
 
@@ -104,4 +114,4 @@ def test_agrees(chapter: str, executor: Executor, outcomes: Outcomes, tmp_path: 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_agrees_at_length(chapter: str, executor: Executor, tmp_path: Path) -> None:
     tried = table(chapter, words=24, states=60)
-    agree(tried, executor.execute(tried), qemu_oracle.execute(tried, tmp_path))
+    agree(tried, executor.execute(tried), emulated(tried, tmp_path))

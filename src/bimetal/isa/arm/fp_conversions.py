@@ -6,7 +6,17 @@ from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
 from ..trace import Cpu, slowly
-from .fp import Numbers, Operation, compute, default_or, flushed, processed
+from .fp import (
+    DOUBLE,
+    HALF,
+    SINGLE,
+    Numbers,
+    Operation,
+    compute,
+    default_or,
+    flushed,
+    processed,
+)
 from .fp_access import set_rounding
 
 __all__ = [
@@ -104,37 +114,42 @@ def to_integer(
     ``fraction`` of as many bits. What is out of range saturates and is invalid."""
     (value,) = flushed(cpu, numbers, value)
     width = width or numbers.lane
+    if numbers.format is HALF:  # which integers and scaled numbers are too large for
+        value = fp.convert(value, 32, 16)
+        numbers = Numbers(SINGLE, value.width)
     if fraction is not None:
         value = _scaled(numbers, value, fraction)
     whole = value if how == "zero" else _rounded(numbers, value, how)
-    operation = fp.to_signed if is_signed else fp.to_unsigned
     inside = _in_range(numbers, whole, width, is_signed)
-    result = cpu.local(const(0, width * numbers.count))
+    # Integers are made in lanes as wide as those of the numbers.
+    made = max(width, 32) if numbers.count == 1 else numbers.lane
+    operation = fp.to_signed if is_signed else fp.to_unsigned
+    result = cpu.local(const(0, made * numbers.count))
 
     def converted(mask: Value | None) -> Value:
         kept = [n if mask is None else _pick(numbers, mask, n, numbers.each(0))
                 for n in (whole, value)]  # fmt: skip
-        found = operation(kept[0], width, numbers.lane)
+        found = operation(kept[0], made, numbers.lane)
         if how != "zero":  # for the inexact exception
-            operation(kept[1], width, numbers.lane)
+            operation(kept[1], made, numbers.lane)
         return found
 
     with slowly(~_every(inside)) as outside:
         fp.raise_flags(fp.NV)
-        integers = Numbers(numbers.format, result.width)
         found = converted(inside)
-        low, high = (1 << (width - 1), (1 << (width - 1)) - 1) if is_signed else (0, -1)
+        low, high = (-1 << (width - 1), (1 << (width - 1)) - 1) if is_signed else (0, -1)
         nan, negative = numbers.nans(value), lanes("asr", numbers.lane, value, numbers.lane - 1)
         if numbers.count == 1:
-            limit = select(negative != 0, const(low, width), high)
-            result.set(select(inside, found, select(nan != 0, const(0, width), limit)))
+            limit = select(negative != 0, const(low, made), high)
+            result.set(select(inside, found, select(nan != 0, const(0, made), limit)))
         else:
-            high &= (1 << width) - 1
-            limits = choose(negative, integers.each(low), integers.each(high)) & ~nan
+            limits = choose(negative, numbers.each(low), numbers.each(high)) & ~nan
             result.set(choose(inside, found, limits))
         with outside.otherwise():
             result.set(converted(None))
-    return result.value
+    if made == width:
+        return result.value
+    return lanes("trunc", made, result.value, to=width)
 
 
 def from_integer(
@@ -146,15 +161,43 @@ def from_integer(
 ) -> Value:
     """FixedToFP: integers, as wide as they come, with a ``fraction`` of as many bits."""
     operation = fp.from_signed if is_signed else fp.from_unsigned
+    if numbers.format is HALF and fraction is not None:
+        return _small_from_integer(cpu, numbers, value, is_signed, fraction)
     result = operation(value, numbers.lane, value.width // numbers.count)
     if fraction is None:
         return result
-    form = numbers.format  # exact, for the smallest number is 2 to the -64
-    power = (const(form.maximum_exponent, numbers.lane) - fraction.zext(numbers.lane)) << (
-        form.precision - 1
+    return fp.mul(result, _fraction(numbers, fraction), numbers.lane)
+
+
+def _fraction(numbers: Numbers, bits: Value) -> Value:
+    """2 to the minus ``bits``: multiplying by it is exact, for no result is tiny."""
+    form = numbers.format
+    power = const(form.maximum_exponent, numbers.lane) - bits.zext(numbers.lane)
+    return _splat(numbers, power << (form.precision - 1))
+
+
+def _small_from_integer(
+    cpu: Cpu, numbers: Numbers, value: Value, is_signed: bool, fraction: Value
+) -> Value:
+    """The same for halves, where results may be tiny: the exact number is a double first."""
+    wide, width = Numbers(DOUBLE, 64 * numbers.count), value.width // numbers.count
+    if width == 64:
+        # Bits that there is no room for are one that tells of them.
+        rest = (value & 0xFFF) != 0
+        odd = (value & ~0xFFF) | select(rest, const(0x1000, 64), 0)
+        size = select(value.slt(0), -value, value) if is_signed else value
+        value = select(size.ult(1 << 52), value, odd)
+    operation = fp.from_signed if is_signed else fp.from_unsigned
+    exact = fp.mul(operation(value, 64, width), _fraction(wide, fraction), 64)
+    return compute(
+        cpu,
+        wide,
+        lambda number: fp.convert(number, 16, 64),
+        exact,
+        tiny=True,
+        nans=lambda result, given: result,  # there are none
+        to=numbers,
     )
-    factors = _splat(numbers, power)
-    return fp.mul(result, factors, numbers.lane)
 
 
 def integral_of_size(cpu: Cpu, numbers: Numbers, value: Value, how: str, width: int) -> Value:

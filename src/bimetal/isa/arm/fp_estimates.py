@@ -67,6 +67,14 @@ def _number(numbers: Numbers, value: int) -> _Lanes:
     return _Lanes(numbers.lane, numbers.each(value & ((1 << numbers.lane) - 1)))
 
 
+def _estimated(numbers: Numbers, a: _Lanes, estimate: Callable[[_Lanes], _Lanes]) -> _Lanes:
+    """An estimate, made in lanes that have room for it."""
+    if numbers.lane > 16:
+        return estimate(a)
+    wide = estimate(_Lanes(32, lanes("zext", 16, a.value, to=32)))
+    return _Lanes(16, lanes("trunc", 32, wide.value, to=16))
+
+
 def _reciprocal_of(a: _Lanes) -> _Lanes:
     """RecipEstimate: of 256 to 511, that is 0.5 to 1, in the same scale."""
     doubled = (a << 1) + 1
@@ -116,7 +124,7 @@ def reciprocal(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
     subnormal = power.equals(0)
     fraction = subnormal.pick(near.pick(fraction << 1, fraction << 2), fraction)
     power = subnormal.pick(near.pick(power, power - 1), power)
-    estimate = _reciprocal_of(((fraction >> (below - 8)) & 255) | 256)
+    estimate = _estimated(numbers, ((fraction >> (below - 8)) & 255) | 256, _reciprocal_of)
     power = _number(numbers, 2 * bias - 1) - power
     bits = (estimate & 255) << (below - 8)
     normal = (power << below) | bits
@@ -160,7 +168,7 @@ def reciprocal_root(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
     power = subnormal.pick(_number(numbers, 0) - zeros, power)
     scaled = ((fraction >> (below - 8)) & 255) | 256
     odd = (power & 1).equals(1)
-    estimate = _root_of(odd.pick(scaled >> 1, scaled))
+    estimate = _estimated(numbers, odd.pick(scaled >> 1, scaled), _root_of)
     power = (_number(numbers, 3 * bias - 1) - power) >> 1
     result = cpu.local(((power << below) | ((estimate & 255) << (below - 8))).value)
     zero = _equal(numbers, magnitude.value, 0)

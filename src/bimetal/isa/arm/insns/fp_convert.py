@@ -1,4 +1,4 @@
-"""Conversions of single and double numbers (C4.1.96): formats, integral numbers, integers."""
+"""Conversions of single numbers of every format (C4.1.96): formats, integral numbers, integers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..fp_conversions import (
     integral_of_size,
     to_integer,
 )  # fmt: skip
+from ..fp_encodings import FORMATS, extension_of
 from ..operands import FORMS, Form
 from ..state import a64
 
@@ -41,6 +42,7 @@ def _integral(form: Format, name: str, rmode: str, how: str) -> None:
     @a64.insn(
         f"0 0 0 11110 {form.code} 1 001{rmode} 10000 Rn:5 Rd:5",
         f"{name} {{Rd:{form.register}}}, {{Rn:{form.register}}}",
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, integral(cpu, numbers, numbers.read(cpu, Rn), how))
@@ -67,6 +69,7 @@ def _to_integer(form: Format, general: Form, letter: str, code: str, signed: boo
     @a64.insn(
         f"{sf} 0 0 11110 {form.code} 1 {code} 000000 Rn:5 Rd:5",
         f"fcvt{letter}{'s' if signed else 'u'} {{Rd:{r}}}, {{Rn:{form.register}}}",
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         number = numbers.read(cpu, Rn)
@@ -81,6 +84,7 @@ def _from_integer(form: Format, general: Form, opcode: str, signed: bool) -> Non
     @a64.insn(
         f"{sf} 0 0 11110 {form.code} 1 00 {opcode} 000000 Rn:5 Rd:5",
         f"{'s' if signed else 'u'}cvtf {{Rd:{form.register}}}, {{Rn:{r}}}",
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -97,6 +101,7 @@ def _fixed_point(form: Format, general: Form, signed: bool) -> None:
     @a64.insn(
         f"{sf} 0 0 11110 {form.code} 0 11 00{opcode} {scale} Rn:5 Rd:5",
         f"fcvtz{s} {{Rd:{r}}}, {{Rn:{form.register}}}, {{scale:fbits}}",
+        extension=extension_of(form),
     )
     def to_fixed(cpu: Cpu, scale: Value, Rn: Value, Rd: Value) -> None:
         number, bits = numbers.read(cpu, Rn), width - scale.zext(8)
@@ -105,6 +110,7 @@ def _fixed_point(form: Format, general: Form, signed: bool) -> None:
     @a64.insn(
         f"{sf} 0 0 11110 {form.code} 0 00 01{opcode} {scale} Rn:5 Rd:5",
         f"{s}cvtf {{Rd:{form.register}}}, {{Rn:{r}}}, {{scale:fbits}}",
+        extension=extension_of(form),
     )
     def from_fixed(cpu: Cpu, scale: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -129,8 +135,9 @@ def describe(form: Format) -> None:
             _fixed_point(form, general, signed)
 
 
-for _form in (SINGLE, DOUBLE):
+for _form in FORMATS:
     describe(_form)
+for _form in (SINGLE, DOUBLE):
     for _opcode, (_width, _letter) in enumerate(((32, "z"), (32, "x"), (64, "z"), (64, "x"))):
         _integral_of_size(_form, _width, _letter, f"{_opcode:02b}")
 for _source, _to in (

@@ -8,6 +8,7 @@ from ...trace import Cpu
 from ..fp import DOUBLE, SINGLE, Numbers, write
 from ..fp_access import need_fp
 from ..fp_conversions import convert_to_odd
+from ..fp_encodings import FORMATS, SHAPES
 from ..fp_estimates import (
     exponent,
     reciprocal,
@@ -18,7 +19,7 @@ from ..fp_estimates import (
     unsigned_reciprocal_root,
 )
 from ..state import a64
-from .fp_vector import SHAPES, three, three_scalar
+from .fp_vector import three, three_scalar
 from .fp_vector_convert import scalars, vectors
 
 for _name, _code, _estimate in (
@@ -34,7 +35,7 @@ for _name, _code, _step in (
 ):
     for _shape in SHAPES:
         three(_shape, _name, _code, _step)
-    for _form in (SINGLE, DOUBLE):
+    for _form in FORMATS:
         three_scalar(_form, _name, _code, _step)
 
 

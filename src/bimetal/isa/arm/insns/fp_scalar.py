@@ -1,4 +1,4 @@
-"""Floating-point data processing of single and double numbers (C4.1.96)."""
+"""Floating-point data processing of single numbers, of every format (C4.1.96)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from ....ir import fp
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
 from ..flags import holds, holds_of_any, set_flags
-from ..fp import DOUBLE, SINGLE, Format, Numbers, flushed, write
+from ..fp import DOUBLE, HALF, SINGLE, Format, Numbers, flushed, write
 from ..fp_access import need_fp
+from ..fp_encodings import FORMATS, extension_of
 from ..fp_ops import ARITHMETIC, fused, negated, root
 from ..state import a64
 
@@ -22,7 +23,11 @@ def _one(form: Format, name: str, opcode: str, operation: Callable[..., Value]) 
     """Data processing with one source."""
     numbers = Numbers(form, form.width)
 
-    @a64.insn(f"0 0 0 11110 {form.code} 1 {opcode} 10000 Rn:5 Rd:5", _text(form, name, "Rd", "Rn"))
+    @a64.insn(
+        f"0 0 0 11110 {form.code} 1 {opcode} 10000 Rn:5 Rd:5",
+        _text(form, name, "Rd", "Rn"),
+        extension=extension_of(form),
+    )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn)))
 
@@ -44,6 +49,7 @@ def _two(form: Format, name: str, opcode: str, operation: Callable[..., Value]) 
     @a64.insn(
         f"0 0 0 11110 {form.code} 1 Rm:5 {opcode} 10 Rn:5 Rd:5",
         _text(form, name, "Rd", "Rn", "Rm"),
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn), numbers.read(cpu, Rm)))
@@ -60,6 +66,7 @@ def _three(form: Format, name: str, o1: str, o0: str, product: bool, addend: boo
     @a64.insn(
         f"0 0 0 11111 {form.code} {o1} Rm:5 {o0} Ra:5 Rn:5 Rd:5",
         _text(form, name, "Rd", "Rn", "Rm", "Ra"),
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rm: Value, Ra: Value, Rn: Value, Rd: Value) -> None:
         a, b, c = (numbers.read(cpu, register) for register in (Rn, Rm, Ra))
@@ -92,6 +99,7 @@ def _comparison(form: Format, name: str, op: str, zero: bool) -> None:
     @a64.insn(
         f"0 0 0 11110 {form.code} 1 {'00000' if zero else 'Rm:5'} 00 1000 Rn:5 {op}{int(zero)}000",
         text,
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rm: Value | None = None) -> None:
         other = numbers.each(0) if Rm is None else numbers.read(cpu, Rm)
@@ -103,7 +111,11 @@ def _conditional_comparison(form: Format, name: str, op: str) -> None:
     numbers = Numbers(form, form.width)
     text = _text(form, name, "Rn", "Rm") + ", {nzcv:ix}, {cond:cond}"
 
-    @a64.insn(f"0 0 0 11110 {form.code} 1 Rm:5 cond:4 01 Rn:5 {op} nzcv:4", text)
+    @a64.insn(
+        f"0 0 0 11110 {form.code} 1 Rm:5 cond:4 01 Rn:5 {op} nzcv:4",
+        text,
+        extension=extension_of(form),
+    )
     def meaning(cpu: Cpu, Rm: Value, cond: Value, Rn: Value, nzcv: Value) -> None:
         need_fp(cpu)
         with when(holds_of_any(cpu, cond)) as condition:
@@ -118,6 +130,7 @@ def _select(form: Format) -> None:
     @a64.insn(
         f"0 0 0 11110 {form.code} 1 Rm:5 cond:4 11 Rn:5 Rd:5",
         _text(form, "fcsel", "Rd", "Rn", "Rm") + ", {cond:cond}",
+        extension=extension_of(form),
     )
     def fcsel(cpu: Cpu, Rm: Value, cond: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -139,6 +152,7 @@ def _immediate(form: Format) -> None:
         f"0 0 0 11110 {form.code} 1 imm8:8 100 00000 Rd:5",
         _text(form, "fmov", "Rd") + ", {imm8:float}",
         name=f"fmov_{form.letter}_imm",
+        extension=extension_of(form),
     )
     def fmov(cpu: Cpu, imm8: Value, Rd: Value) -> None:
         need_fp(cpu)
@@ -176,7 +190,7 @@ def describe(form: Format) -> None:
     _immediate(form)
 
 
-for _form in (SINGLE, DOUBLE):
+for _form in FORMATS:
     describe(_form)
 
 
@@ -185,17 +199,27 @@ def _move(form: Format, r: str, sf: str) -> None:
     wide = 64 if sf == "1" else 32
     row = f"{sf} 0 0 11110 {form.code} 1 00"
 
-    @a64.insn(f"{row} 110 000000 Rn:5 Rd:5", f"fmov {{Rd:{r}}}, {{Rn:{form.register}}}")
+    @a64.insn(
+        f"{row} 110 000000 Rn:5 Rd:5",
+        f"fmov {{Rd:{r}}}, {{Rn:{form.register}}}",
+        extension=extension_of(form),
+    )
     def to_general(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         cpu.x[Rd] = cpu.v[Rn].trunc(form.width).zext(64)
 
-    @a64.insn(f"{row} 111 000000 Rn:5 Rd:5", f"fmov {{Rd:{form.register}}}, {{Rn:{r}}}")
+    @a64.insn(
+        f"{row} 111 000000 Rn:5 Rd:5",
+        f"fmov {{Rd:{form.register}}}, {{Rn:{r}}}",
+        extension=extension_of(form),
+    )
     def from_general(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         write(cpu, Rd, cpu.x[Rn].trunc(wide).trunc(form.width))
 
 
+_move(HALF, "w", "0")
+_move(HALF, "x", "1")
 _move(SINGLE, "w", "0")
 _move(DOUBLE, "x", "1")
 

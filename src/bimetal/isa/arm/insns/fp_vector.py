@@ -1,5 +1,5 @@
-"""Floating-point arithmetic on vectors of single and double numbers, and the scalar instructions
-among the Advanced SIMD ones (C4.1.96)."""
+"""Floating-point arithmetic on vectors of numbers, and the scalar instructions among the Advanced
+SIMD ones (C4.1.96)."""
 
 from __future__ import annotations
 
@@ -9,38 +9,31 @@ from ....ir import fp
 from ....ir.value import Value
 from ....ir.vector import choose, element, lanes, shuffle, splat
 from ...trace import Cpu
-from ..fp import DOUBLE, SINGLE, Format, Numbers, flushed, write
+from ..fp import DOUBLE, HALF, SINGLE, Format, Numbers, flushed, write
 from ..fp_access import need_fp
+from ..fp_encodings import (
+    FORMATS,
+    SHAPES,
+    Shape,
+    extension_of,
+    text_of,
+    three_registers,
+    two_registers,
+)
 from ..fp_ops import ARITHMETIC, Binary, fused, negated, root
 from ..state import a64
-
-Shape = tuple[Format, str, str, str]
-"""A format, the bits Q and sz, and how assembly says it."""
-
-SHAPES: tuple[Shape, ...] = (
-    (SINGLE, "0", "0", "2s"), (SINGLE, "1", "0", "4s"), (DOUBLE, "1", "1", "2d"),
-)  # fmt: skip
-
-
-def numbers_of(shape: Shape) -> Numbers:
-    """What an operand of this shape holds."""
-    return Numbers(shape[0], 128 if shape[1] == "1" else 64)
-
-
-def text_of(name: str, arrangement: str, *fields: str) -> str:
-    """``fadd {Rd:v}.4s, {Rn:v}.4s``."""
-    return f"{name} " + ", ".join(f"{{{field}:v}}.{arrangement}" for field in fields)
+from .fp_scalar import expanded
 
 
 def three(shape: Shape, name: str, code: str, operation: Callable[..., Value]) -> None:
     """Three registers of one shape; ``code`` is U, the upper bit of size, and the opcode."""
-    _, q, sz, arrangement = shape
     u, a, opcode = code.split()
-    numbers = numbers_of(shape)
+    numbers = shape.numbers
 
     @a64.insn(
-        f"0 {q} {u} 01110 {a}{sz} 1 Rm:5 {opcode} 1 Rn:5 Rd:5",
-        text_of(name, arrangement, "Rd", "Rn", "Rm"),
+        f"0 {shape.q} {u} 01110 {three_registers(shape.form, a, opcode)}",
+        text_of(name, shape.arrangement, "Rd", "Rn", "Rm"),
+        extension=extension_of(shape.form),
     )
     def meaning(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn), numbers.read(cpu, Rm)))
@@ -49,11 +42,12 @@ def three(shape: Shape, name: str, code: str, operation: Callable[..., Value]) -
 def three_scalar(form: Format, name: str, code: str, operation: Callable[..., Value]) -> None:
     """The same of single numbers."""
     u, a, opcode = code.split()
-    numbers, sz = Numbers(form, form.width), int(form is DOUBLE)
+    numbers = Numbers(form, form.width)
 
     @a64.insn(
-        f"01 {u} 11110 {a}{sz} 1 Rm:5 {opcode} 1 Rn:5 Rd:5",
+        f"01 {u} 11110 {three_registers(form, a, opcode)}",
         f"{name} " + ", ".join(f"{{{r}:{form.register}}}" for r in ("Rd", "Rn", "Rm")),
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn), numbers.read(cpu, Rm)))
@@ -109,12 +103,12 @@ EQUAL, GREATER, GREATER_EQUAL = (
 
 def _accumulated(shape: Shape, name: str, code: str, negate: bool) -> None:
     """FMLA and FMLS."""
-    _, q, sz, arrangement = shape
-    numbers = numbers_of(shape)
+    numbers = shape.numbers
 
     @a64.insn(
-        f"0 {q} 0 01110 {code}{sz} 1 Rm:5 11001 1 Rn:5 Rd:5",
-        text_of(name, arrangement, "Rd", "Rn", "Rm"),
+        f"0 {shape.q} 0 01110 {three_registers(shape.form, code, '11001')}",
+        text_of(name, shape.arrangement, "Rd", "Rn", "Rm"),
+        extension=extension_of(shape.form),
     )
     def meaning(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
         a, b, addend = (numbers.read(cpu, register) for register in (Rn, Rm, Rd))
@@ -138,27 +132,34 @@ def by_element(cpu: Cpu, name: str, numbers: Numbers, *registers: Value) -> None
         write(cpu, Rd, multiply(cpu, numbers, a, b))
 
 
+PLACES = {
+    HALF: ("00 index[1:0] Rm:4", "index[2]"), SINGLE: ("10 index[0] Rm:5", "index[1]"),
+    DOUBLE: ("11 0 Rm:5", "index:1"),
+}  # fmt: skip
+"""Where the number of a lane stands, about the opcode."""
+
+
 def _element(form: Format, head: str, text: str, numbers: Numbers, of: tuple[str, str]) -> None:
     name, opcode = of
-    wide = form is DOUBLE
-    place = ("11 0", "index:1") if wide else ("10 index[0]", "index[1]")
+    before, after = PLACES[form]
 
     @a64.insn(
-        f"{head} {place[0]} Rm:5 {opcode} {place[1]} 0 Rn:5 Rd:5",
+        f"{head} {before} {opcode} {after} 0 Rn:5 Rd:5",
         f"{text}, {{Rm:v}}.{form.letter}[{{index:u}}]",
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, index: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         by_element(cpu, name, numbers, Rd, Rn, Rm, index)
 
 
 def _one(shape: Shape, name: str, code: str, operation: Callable[..., Value]) -> None:
-    _, q, sz, arrangement = shape
     u, a, opcode = code.split()
-    numbers = numbers_of(shape)
+    numbers = shape.numbers
 
     @a64.insn(
-        f"0 {q} {u} 01110 {a}{sz} 10000 {opcode} 10 Rn:5 Rd:5",
-        text_of(name, arrangement, "Rd", "Rn"),
+        f"0 {shape.q} {u} 01110 {two_registers(shape.form, a, opcode)}",
+        text_of(name, shape.arrangement, "Rd", "Rn"),
+        extension=extension_of(shape.form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn)))
@@ -169,43 +170,67 @@ def _with_zero(name: str, code: str, operation: Binary, swapped: bool) -> None:
     u, opcode = code.split()
 
     def describe(row: str, text: str, numbers: Numbers) -> None:
-        @a64.insn(f"{row} 10000 {opcode} 10 Rn:5 Rd:5", f"{text}, #0.0")
+        @a64.insn(
+            f"{row} {two_registers(numbers.format, '1', opcode)}",
+            f"{text}, #0.0",
+            extension=extension_of(numbers.format),
+        )
         def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
             pair = (numbers.read(cpu, Rn), numbers.each(0))
             write(cpu, Rd, operation(cpu, numbers, *(reversed(pair) if swapped else pair)))
 
     for shape in SHAPES:
-        text = text_of(name, shape[3], "Rd", "Rn")
-        describe(f"0 {shape[1]} {u} 01110 1{shape[2]}", text, numbers_of(shape))
-    for form, sz in ((SINGLE, 0), (DOUBLE, 1)):
+        text = text_of(name, shape.arrangement, "Rd", "Rn")
+        describe(f"0 {shape.q} {u} 01110", text, shape.numbers)
+    for form in FORMATS:
         text = f"{name} {{Rd:{form.register}}}, {{Rn:{form.register}}}"
-        describe(f"01 {u} 11110 1{sz}", text, Numbers(form, form.width))
+        describe(f"01 {u} 11110", text, Numbers(form, form.width))
 
 
 def _pair(form: Format, name: str, code: str, operation: Binary) -> None:
     """The two numbers of a register."""
     a, opcode = code.split()
-    numbers, sz = Numbers(form, form.width), int(form is DOUBLE)
+    numbers = Numbers(form, form.width)
+    u, sz = ("0", "0") if form is HALF else ("1", form.code[1])
 
     @a64.insn(
-        f"01 1 11110 {a}{sz} 11000 {opcode} 10 Rn:5 Rd:5",
+        f"01 {u} 11110 {a}{sz} 11000 {opcode} 10 Rn:5 Rd:5",
         f"{name} {{Rd:{form.register}}}, {{Rn:v}}.2{form.letter}",
+        extension=extension_of(form),
     )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
         low, high = (element(cpu.v[Rn], form.width, n) for n in (0, 1))
         write(cpu, Rd, operation(cpu, numbers, low, high))
 
 
-def _across(name: str, a: str, opcode: str) -> None:
-    """FMAXV and its like: all four numbers, in pairs."""
-    operation = _pairs(ARITHMETIC[name.removesuffix("v")])
-    four, two = Numbers(SINGLE, 128), Numbers(SINGLE, 64)
+def _across(shape: Shape, name: str, a: str, opcode: str) -> None:
+    """FMAXV and its like: all numbers, in pairs."""
+    operation = ARITHMETIC[name.removesuffix("v")]
+    form, u = shape.form, "0" if shape.form is HALF else "1"
 
-    @a64.insn(f"0 1 1 01110 {a}0 11000 {opcode} 10 Rn:5 Rd:5", f"{name} {{Rd:s_}}, {{Rn:v}}.4s")
+    @a64.insn(
+        f"0 {shape.q} {u} 01110 {a}0 11000 {opcode} 10 Rn:5 Rd:5",
+        f"{name} {{Rd:{form.register}}}, {{Rn:v}}.{shape.arrangement}",
+        extension=extension_of(form),
+    )
     def meaning(cpu: Cpu, Rn: Value, Rd: Value) -> None:
-        value = four.read(cpu, Rn)
-        half = operation(cpu, two, value.trunc(64), value[127:64])
-        write(cpu, Rd, operation(cpu, two, half, half).trunc(32))
+        value = shape.numbers.read(cpu, Rn)
+        while value.width > form.width:
+            half = value.width // 2
+            combine = operation if half == form.width else _pairs(operation)
+            value = combine(cpu, Numbers(form, half), value.trunc(half), value[2 * half - 1 : half])
+        write(cpu, Rd, value)
+
+
+def _immediate(shape: Shape) -> None:
+    @a64.insn(
+        f"0 {shape.q} 0 0111100000 imm8[7:5] 1111 11 imm8[4:0] Rd:5",
+        f"fmov {{Rd:v}}.{shape.arrangement}, {{imm8:float}}",
+        extension=extension_of(shape.form),
+    )
+    def meaning(cpu: Cpu, imm8: Value, Rd: Value) -> None:
+        need_fp(cpu)
+        write(cpu, Rd, splat(expanded(shape.form, imm8), shape.numbers.count))
 
 
 def _bits(change: Callable[[Numbers, Value], Value]) -> Callable[..., Value]:
@@ -249,10 +274,10 @@ for _shape in SHAPES:
     _one(_shape, "fneg", "1 1 01111", _bits(negated))
     _one(_shape, "fsqrt", "1 1 11111", root)
     for _name, _u, _opcode in ELEMENTS:
-        _text = text_of(_name, _shape[3], "Rd", "Rn")
-        _head = f"0 {_shape[1]} {_u} 01111"
-        _element(_shape[0], _head, _text, numbers_of(_shape), (_name, _opcode))
-for _form in (SINGLE, DOUBLE):
+        _text = text_of(_name, _shape.arrangement, "Rd", "Rn")
+        _head = f"0 {_shape.q} {_u} 01111"
+        _element(_shape.form, _head, _text, _shape.numbers, (_name, _opcode))
+for _form in FORMATS:
     for _name, _code, _operation in BOTH:
         three_scalar(_form, _name, _code, _operation)
     for _name, _, _a, _opcode in PAIRS:
@@ -265,10 +290,15 @@ for _name, _a, _opcode in (
     ("fmaxnmv", "0", "01100"), ("fminnmv", "1", "01100"), ("fmaxv", "0", "01111"),
     ("fminv", "1", "01111"),
 ):  # fmt: skip
-    _across(_name, _a, _opcode)
+    for _shape in SHAPES:
+        if _shape.numbers.count > 2:
+            _across(_shape, _name, _a, _opcode)
 for _name, _code, _operation, _swapped in (
     ("fcmgt", "0 01100", GREATER, False), ("fcmge", "1 01100", GREATER_EQUAL, False),
     ("fcmeq", "0 01101", EQUAL, False), ("fcmle", "1 01101", GREATER_EQUAL, True),
     ("fcmlt", "0 01110", GREATER, True),
 ):  # fmt: skip
     _with_zero(_name, _code, _operation, _swapped)
+for _shape in SHAPES:
+    if _shape.form is HALF:
+        _immediate(_shape)

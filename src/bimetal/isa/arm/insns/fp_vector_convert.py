@@ -1,5 +1,5 @@
-"""Conversions of vectors of single and double numbers, and the scalar instructions among the
-Advanced SIMD ones (C4.1.96)."""
+"""Conversions of vectors of numbers, and the scalar instructions among the Advanced SIMD ones
+(C4.1.96)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ....ir.value import Value
 from ...trace import Cpu
-from ..fp import DOUBLE, SINGLE, STORED_HALF, Format, Numbers, write
+from ..fp import DOUBLE, HALF, SINGLE, STORED_HALF, Format, Numbers, write
 from ..fp_access import need_fp
 from ..fp_conversions import (
     MODES,
@@ -17,8 +17,8 @@ from ..fp_conversions import (
     integral_of_size,
     to_integer,
 )
+from ..fp_encodings import FORMATS, SHAPES, extension_of, text_of, two_registers
 from ..state import a64
-from .fp_vector import SHAPES, numbers_of, text_of
 
 Operation = Callable[[Cpu, Numbers, Value], Value]
 
@@ -27,26 +27,28 @@ def vectors(name: str, code: str, operation: Operation, extension: str = "") -> 
     """Two registers of one shape; ``code`` is U, the upper bit of size, and the opcode."""
     u, a, opcode = code.split()
     for shape in SHAPES:
-        numbers = numbers_of(shape)
+        if shape.form is HALF and extension:
+            continue  # a later extension, which has no instructions for halves
 
         @a64.insn(
-            f"0 {shape[1]} {u} 01110 {a}{shape[2]} 10000 {opcode} 10 Rn:5 Rd:5",
-            text_of(name, shape[3], "Rd", "Rn"),
-            extension=extension,
+            f"0 {shape.q} {u} 01110 {two_registers(shape.form, a, opcode)}",
+            text_of(name, shape.arrangement, "Rd", "Rn"),
+            extension=extension or extension_of(shape.form),
         )
-        def meaning(cpu: Cpu, Rn: Value, Rd: Value, numbers: Numbers = numbers) -> None:
+        def meaning(cpu: Cpu, Rn: Value, Rd: Value, numbers: Numbers = shape.numbers) -> None:
             write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn)))
 
 
 def scalars(name: str, code: str, operation: Operation) -> None:
     """The same of single numbers, where integers are in these registers too."""
     u, a, opcode = code.split()
-    for form, sz in ((SINGLE, "0"), (DOUBLE, "1")):
+    for form in FORMATS:
         numbers = Numbers(form, form.width)
 
         @a64.insn(
-            f"01 {u} 11110 {a}{sz} 10000 {opcode} 10 Rn:5 Rd:5",
+            f"01 {u} 11110 {two_registers(form, a, opcode)}",
             f"{name} {{Rd:{form.register}}}, {{Rn:{form.register}}}",
+            extension=extension_of(form),
         )
         def meaning(cpu: Cpu, Rn: Value, Rd: Value, numbers: Numbers = numbers) -> None:
             write(cpu, Rd, operation(cpu, numbers, numbers.read(cpu, Rn)))
@@ -75,14 +77,22 @@ def _from_integer(is_signed: bool) -> Operation:
 def _fixed_point(form: Format, head: str, numbers: Numbers, text: str, is_signed: bool) -> None:
     """Integers with a fraction: the field counts down from twice the width."""
     width, s = form.width, "s" if is_signed else "u"
-    scale = "01 scale:5" if width == 32 else "1 scale:6"
+    scale = {16: "001 scale:4", 32: "01 scale:5", 64: "1 scale:6"}[width]
 
-    @a64.insn(f"{head} 1111 0 {scale} 11111 1 Rn:5 Rd:5", f"fcvtz{s} {text}, {{scale:fbits}}")
+    @a64.insn(
+        f"{head} 1111 0 {scale} 11111 1 Rn:5 Rd:5",
+        f"fcvtz{s} {text}, {{scale:fbits}}",
+        extension=extension_of(form),
+    )
     def to_fixed(cpu: Cpu, scale: Value, Rn: Value, Rd: Value) -> None:
         bits, value = width - scale.zext(8), numbers.read(cpu, Rn)
         write(cpu, Rd, to_integer(cpu, numbers, value, "zero", is_signed, fraction=bits))
 
-    @a64.insn(f"{head} 1111 0 {scale} 11100 1 Rn:5 Rd:5", f"{s}cvtf {text}, {{scale:fbits}}")
+    @a64.insn(
+        f"{head} 1111 0 {scale} 11100 1 Rn:5 Rd:5",
+        f"{s}cvtf {text}, {{scale:fbits}}",
+        extension=extension_of(form),
+    )
     def from_fixed(cpu: Cpu, scale: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
         bits, value = width - scale.zext(8), numbers.read(cpu, Rn)
@@ -140,9 +150,9 @@ for _u, _s, _signed in (("0", "s", True), ("1", "u", False)):
     for _kind in (vectors, scalars):
         _kind(f"{_s}cvtf", f"{_u} 0 11101", _from_integer(_signed))
     for _shape in SHAPES:
-        _text = f"{{Rd:v}}.{_shape[3]}, {{Rn:v}}.{_shape[3]}"
-        _fixed_point(_shape[0], f"0 {_shape[1]} {_u} 0", numbers_of(_shape), _text, _signed)
-    for _form in (SINGLE, DOUBLE):
+        _text = f"{{Rd:v}}.{_shape.arrangement}, {{Rn:v}}.{_shape.arrangement}"
+        _fixed_point(_shape.form, f"0 {_shape.q} {_u} 0", _shape.numbers, _text, _signed)
+    for _form in FORMATS:
         _text = f"{{Rd:{_form.register}}}, {{Rn:{_form.register}}}"
         _fixed_point(_form, f"01 {_u} 1", Numbers(_form, _form.width), _text, _signed)
 _lengths(SINGLE, STORED_HALF, "0")

@@ -1,0 +1,44 @@
+"""LLVM's types of numbers and integers, one of them or a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+__all__ = ["Kind"]
+
+_NAMES = {16: "half", 32: "float", 64: "double"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``count`` numbers or integers of ``width`` bits: a type, and how names of intrinsics say
+    it."""
+
+    width: int
+    count: int
+    type: str
+    suffix: str
+
+    @classmethod
+    def float(cls, width: int, count: int) -> Self:
+        """Numbers."""
+        return cls._of(width, count, _NAMES[width], f"f{width}")
+
+    @classmethod
+    def integer(cls, width: int, count: int) -> Self:
+        """Integers."""
+        return cls._of(width, count, f"i{width}", f"i{width}")
+
+    @classmethod
+    def _of(cls, width: int, count: int, one: str, suffix: str) -> Self:
+        if count == 1:
+            return cls(width, count, one, suffix)
+        return cls(width, count, f"<{count} x {one}>", f"v{count}{suffix}")
+
+    def every(self, number: int) -> str:
+        """The constant with this integer in each place."""
+        if self.count == 1:
+            return str(number)
+        one = self.type.rpartition(" ")[2].rstrip(">")
+        return f"<{', '.join([f'{one} {number}'] * self.count)}>"
