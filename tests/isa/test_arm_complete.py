@@ -38,6 +38,9 @@ CLAIMED = {
     "LRCPC, LRCPC2": ("armv8.4-a", r"ldapu?r|stlur"),
     "MOPS": ("armv8-a+mops", r"cpy|set[pmeg]"),
     "FP16": ("armv8.2-a+fp16", r"(f(?!ml[as]l|cmla|cadd|rint\d)|[su]cvtf).*"),
+    "FHM": ("armv8.2-a+fp16fml", r"fml[as]l"),
+    "FCMA": ("armv8.3-a+fp16", r"fcadd|fcmla"),
+    "BF16": ("armv8.2-a+bf16", r"bf(cvt|dot|mmla|mlal)"),
     "A64": ("armv8.2-a", r"(?!mrs|msr|sys|dcps)"),
     "RDM": ("armv8-a+rdma", r"sqrdml[as]h "),
 }

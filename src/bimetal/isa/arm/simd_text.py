@@ -205,6 +205,15 @@ def float_immediate() -> OperandKind:
     )
 
 
+def quarters() -> OperandKind:
+    """An angle in degrees."""
+    return OperandKind(
+        lambda value, width, pc: f"#{90 * value}",
+        lambda text, width, pc: in_range(int(text.strip("# ")) // 90, width, False),
+        r"#?(?:0|90|180|270)\b",
+    )
+
+
 SIMD: dict[str, Kind] = {
     "b": named(tuple(f"b{n}" for n in range(32))),
     "h": named(tuple(f"h{n}" for n in range(32))),
@@ -238,4 +247,5 @@ SIMD: dict[str, Kind] = {
     "msl": shift_of_immediate("msl", 1),
     "bytemask": byte_mask(),
     "float": float_immediate(),
+    "quarters": quarters(),
 }

@@ -1,0 +1,102 @@
+"""Brain floating point: conversion from singles, and dot products (J1.1.3: BFRound, BFDotAdd)."""
+
+from __future__ import annotations
+
+from ...ir import fp
+from ...ir.value import Value, select
+from ...ir.vector import choose, lanes
+from ..trace import Cpu, slowly, when
+from .fp import Numbers, default_or, flushed
+from .fp_access import RMODE, set_rounding
+
+__all__ = ["dot", "narrowed"]
+
+NEAREST, UPWARD, DOWNWARD = 0, 1, 2
+"""Of FPCR.RMode."""
+DISCARDED = 16
+"""Bits of a single that there is no room for."""
+TO_NEAREST, TOWARD_ZERO, DOWN, UP = range(4)
+"""As `ir.fp` numbers them."""
+
+
+def narrowed(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
+    """FPConvertBF. The exponents are those of singles, so a carry out of the significand does what
+    it should, and a number is tiny if the single is."""
+    (value,) = flushed(cpu, numbers, value)
+    form, mode = numbers.format, cpu.fpcr.lsr(RMODE) & 3
+    discarded, last = numbers.each((1 << DISCARDED) - 1), lanes("lsr", 32, value, DISCARDED)
+    half = lanes("add", 32, last & numbers.each(1), (1 << (DISCARDED - 1)) - 1)
+    minus = lanes("asr", 32, value, 31)
+    directed = select(mode == UPWARD, ~minus & discarded, minus & discarded)
+    nearest_or_zero = select(mode == NEAREST, half, 0)
+    more = select((mode == UPWARD) | (mode == DOWNWARD), directed, nearest_or_zero)
+    result = cpu.local(lanes("lsr", 32, lanes("add", 32, value, more), DISCARDED))
+    nans, rest = numbers.nans(value), lanes("ne", 32, value & discarded, 0)
+    with slowly((nans | rest) != 0):
+        rest = rest & ~nans
+        infinite = lanes(
+            "eq",
+            32,
+            lanes("shl", 32, result.value, DISCARDED) & numbers.each(form.sign - 1),
+            form.infinity,
+        )
+        for found, flags in (
+            (rest, fp.NX),
+            (rest & infinite, fp.OF),
+            (rest & numbers.below(value, form.smallest), fp.UF),
+            (numbers.signalling(value), fp.NV),
+        ):
+            with when(found != 0):
+                fp.raise_flags(flags)
+        quiet = default_or(cpu, numbers, value | numbers.each(form.quiet))
+        result.set(choose(nans, lanes("lsr", 32, quiet, DISCARDED), result.value))
+    return lanes("trunc", 32, result.value, to=16)
+
+
+def _flushed(numbers: Numbers, value: Value) -> Value:
+    """Zeros instead of what is tiny."""
+    tiny = numbers.below(value, numbers.format.smallest)
+    return value & (~tiny | numbers.each(numbers.format.sign))
+
+
+def _normal(numbers: Numbers, value: Value) -> Value:
+    """As all results are: no tiny numbers, and one NaN."""
+    return choose(numbers.nans(value), numbers.each(numbers.format.nan), _flushed(numbers, value))
+
+
+def _in_mode(mode: int, a: Value, b: Value) -> Value:
+    fp.set_rounding(mode)
+    return fp.add(a, b, 32)
+
+
+def _sum(numbers: Numbers, a: Value, b: Value) -> Value:
+    """BFAdd: rounded to odd. Of the neighbours of an inexact sum one is odd; but what is beyond
+    the largest number and its neighbour is infinity, which it is if half of it is too large."""
+    low, high = _in_mode(DOWN, a, b), _in_mode(UP, a, b)
+    odd = lanes("ne", 32, low & numbers.each(1), 0)
+    half = numbers.each(numbers.format.number(-1))
+    halves = fp.mul(a, half, 32), fp.mul(b, half, 32)
+    limit = numbers.format.number(numbers.format.maximum_exponent)
+    beyond = ~numbers.below(_in_mode(TOWARD_ZERO, *halves), limit)
+    result = choose(odd, low, high)
+    infinite = (low & high & numbers.each(numbers.format.sign)) | numbers.each(
+        numbers.format.infinity
+    )
+    beyond = beyond & ~numbers.nans(low)
+    return _normal(numbers, choose(beyond, infinite, result))
+
+
+def dot(cpu: Cpu, numbers: Numbers, addend: Value, pairs: tuple[Value, Value]) -> Value:
+    """BFDotAdd: the products of two numbers of each lane, added to ``addend``. It raises no
+    exceptions, takes tiny numbers for zeros and makes one NaN, whatever FPCR says."""
+    before = fp.flags()
+    fp.set_rounding(TO_NEAREST)
+    products = []
+    for part in (lambda pair: lanes("shl", 32, pair, DISCARDED), lambda pair: pair):
+        a, b = (_flushed(numbers, part(pair) & numbers.each(0xFFFF_0000)) for pair in pairs)
+        # Exact, unless it is tiny or too large.
+        products.append(_normal(numbers, fp.mul(a, b, 32)))
+    result = _sum(numbers, _flushed(numbers, addend), _sum(numbers, *products))
+    set_rounding(cpu)
+    fp.set_flags(before)
+    return result
