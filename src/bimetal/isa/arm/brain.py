@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...ir import fp
+from ...ir.fp import Rounding
 from ...ir.value import Value, select
 from ...ir.vector import choose, lanes
 from ..trace import Cpu, slowly, when
@@ -15,8 +16,6 @@ NEAREST, UPWARD, DOWNWARD = 0, 1, 2
 """Of FPCR.RMode."""
 DISCARDED = 16
 """Bits of a single that there is no room for."""
-TO_NEAREST, TOWARD_ZERO, DOWN, UP = range(4)
-"""As `ir.fp` numbers them."""
 
 
 def narrowed(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
@@ -64,7 +63,7 @@ def _normal(numbers: Numbers, value: Value) -> Value:
     return choose(numbers.nans(value), numbers.each(numbers.format.nan), _flushed(numbers, value))
 
 
-def _in_mode(mode: int, a: Value, b: Value) -> Value:
+def _in_mode(mode: Rounding, a: Value, b: Value) -> Value:
     fp.set_rounding(mode)
     return fp.add(a, b, 32)
 
@@ -72,12 +71,12 @@ def _in_mode(mode: int, a: Value, b: Value) -> Value:
 def _sum(numbers: Numbers, a: Value, b: Value) -> Value:
     """BFAdd: rounded to odd. Of the neighbours of an inexact sum one is odd; but what is beyond
     the largest number and its neighbour is infinity, which it is if half of it is too large."""
-    low, high = _in_mode(DOWN, a, b), _in_mode(UP, a, b)
+    low, high = _in_mode(Rounding.DOWN, a, b), _in_mode(Rounding.UP, a, b)
     odd = lanes("ne", 32, low & numbers.each(1), 0)
     half = numbers.each(numbers.format.number(-1))
     halves = fp.mul(a, half, 32), fp.mul(b, half, 32)
     limit = numbers.format.number(numbers.format.maximum_exponent)
-    beyond = ~numbers.below(_in_mode(TOWARD_ZERO, *halves), limit)
+    beyond = ~numbers.below(_in_mode(Rounding.TOWARD_ZERO, *halves), limit)
     result = choose(odd, low, high)
     infinite = (low & high & numbers.each(numbers.format.sign)) | numbers.each(
         numbers.format.infinity
@@ -90,7 +89,7 @@ def dot(cpu: Cpu, numbers: Numbers, addend: Value, pairs: tuple[Value, Value]) -
     """BFDotAdd: the products of two numbers of each lane, added to ``addend``. It raises no
     exceptions, takes tiny numbers for zeros and makes one NaN, whatever FPCR says."""
     before = fp.flags()
-    fp.set_rounding(TO_NEAREST)
+    fp.set_rounding(Rounding.NEAREST_EVEN)
     products = []
     for part in (lambda pair: lanes("shl", 32, pair, DISCARDED), lambda pair: pair):
         a, b = (_flushed(numbers, part(pair) & numbers.each(0xFFFF_0000)) for pair in pairs)

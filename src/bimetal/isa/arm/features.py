@@ -33,7 +33,7 @@ IDENTIFICATION: dict[str, tuple[int, int]] = {
 DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64pfr0_el1": {
         # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
-        "EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 0), "AdvSIMD": (20, 0),
+        "EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 1), "AdvSIMD": (20, 1),
         "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1),
     },
     "id_aa64pfr1_el1": {"SSBS": (4, 2)},
@@ -41,11 +41,11 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64isar0_el1": {
         "AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1), "Atomic": (20, 2),
         "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1), "DP": (44, 1),
-        "TS": (52, 2), "TLB": (56, 2), "RNDR": (60, 1),
+        "FHM": (48, 1), "TS": (52, 2), "TLB": (56, 2), "RNDR": (60, 1),
     },
     "id_aa64isar1_el1": {
-        "DPB": (0, 2), "JSCVT": (12, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1), "SB": (36, 1),
-        "SPECRES": (40, 1), "I8MM": (52, 1),
+        "DPB": (0, 2), "JSCVT": (12, 1), "FCMA": (16, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1),
+        "SB": (36, 1), "SPECRES": (40, 1), "BF16": (44, 1), "I8MM": (52, 1),
     },
     "id_aa64isar2_el1": {"MOPS": (16, 1)},
     "id_aa64mmfr0_el1": {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1)},
@@ -82,6 +82,10 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "frintts": ("id_aa64isar1_el1", "FRINTTS", 1),
     "sb": ("id_aa64isar1_el1", "SB", 1),
     "specres": ("id_aa64isar1_el1", "SPECRES", 1),
+    "fp16": ("id_aa64pfr0_el1", "FP", 1),
+    "fhm": ("id_aa64isar0_el1", "FHM", 1),
+    "fcma": ("id_aa64isar1_el1", "FCMA", 1),
+    "bf16": ("id_aa64isar1_el1", "BF16", 1),
     "i8mm": ("id_aa64isar1_el1", "I8MM", 1),
     "mops": ("id_aa64isar2_el1", "MOPS", 1),
     "dit": ("id_aa64pfr0_el1", "DIT", 1),

@@ -6,6 +6,7 @@ from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
 from ..trace import Cpu, slowly
+from .alternative_half import from_alternative, to_alternative
 from .fp import (
     DOUBLE,
     HALF,
@@ -17,7 +18,7 @@ from .fp import (
     flushed,
     processed,
 )
-from .fp_access import set_rounding
+from .fp_access import AHP, need_fp, set_rounding
 
 __all__ = [
     "MODES", "convert", "convert_to_odd", "from_integer", "integral", "integral_of_size",
@@ -248,14 +249,25 @@ def _converted(
 
 def convert(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
     """FPConvert."""
-    return _converted(
-        cpu,
-        source,
-        to,
-        value,
-        lambda a: fp.convert(a, to.lane, source.lane),
-        tiny=to.lane < source.lane,
-    )
+
+    def ordinary(value: Value) -> Value:
+        narrows = to.lane < source.lane
+        return _converted(
+            cpu, source, to, value, lambda a: fp.convert(a, to.lane, source.lane), tiny=narrows
+        )
+
+    if 16 not in (source.lane, to.lane):
+        return ordinary(value)
+    result = cpu.local(const(0, to.width))
+    with slowly((cpu.fpcr & AHP) != 0) as alternative:
+        need_fp(cpu)
+        if to.lane == 16:
+            result.set(to_alternative(cpu, source, to, value, ordinary))
+        else:
+            result.set(from_alternative(source, to, value))
+        with alternative.otherwise():
+            result.set(ordinary(value))
+    return result.value
 
 
 def convert_to_odd(cpu: Cpu, source: Numbers, to: Numbers, value: Value) -> Value:
