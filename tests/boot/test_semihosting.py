@@ -135,3 +135,11 @@ def test_semihosting_needs_cpus_that_know_it(tmp_path: Path) -> None:
     vm = Machine(kernel=kernel, kernel_format="raw", accel=ScriptAccelerator(), semihosting=True)
     with vm, pytest.raises(BimetalError, match="knows no semihosting"):
         vm.start()
+
+
+def test_semihosting_that_an_instruction_set_lacks_is_not_promised(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(bytes(64))
+    vm = Machine("arm-virt", kernel=kernel, kernel_format="raw", semihosting=True)
+    with vm, pytest.raises(BimetalError, match="not there for aarch64"):
+        vm.start()

@@ -20,6 +20,9 @@ from bimetal.seam import Accelerator
 
 __all__ = ["Assembly", "Engine"]
 
+SEMIHOSTING_ISAS = ("riscv64",)
+"""Whose programs can ask their debugger."""
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -138,6 +141,12 @@ class Assembly:
         return self.hardware
 
     def _with_cpus(self, hardware: Hardware) -> Runner:
+        if hardware.config.semihosting and self.board.isa not in SEMIHOSTING_ISAS:
+            raise BimetalError(
+                f"semihosting is not there for {self.board.isa}, which {self.board.name} has",
+                f"leave it away, or choose a board of {' or '.join(SEMIHOSTING_ISAS)}",
+                ExitCode.UNAVAILABLE,
+            )
         accel = self.engine.make(self.board.isa, hardware)
         try:
             return Runner(hardware, accel, self._gate, self._service)
