@@ -51,7 +51,10 @@ class VirtioConsole(VirtioDevice):
     def resize(self, columns: int, rows: int) -> None:
         """The terminal has a new size; a driver that accepted VIRTIO_CONSOLE_F_SIZE hears of it."""
         self._size = min(columns, 0xFFFF), min(rows, 0xFFFF)
-        self.config[:] = _CONFIG.pack(*self._size, 1, 0)
+        config = _CONFIG.pack(*self._size, 1, 0)
+        if config == self.config:
+            return
+        self.config[:] = config
         if self.has(SIZE):
             self.config_changed()
 
