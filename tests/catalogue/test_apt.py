@@ -11,6 +11,7 @@ from bimetal.catalogue.apt import Apt, find_keyring, find_mirror
 from bimetal.catalogue.payload import VERSIONED_KERNEL
 from bimetal.catalogue.progress import Silent
 from tests.catalogue.conftest import FakeHost
+from tests.host import need
 
 MIRROR = "http://mirror.example/debian/"
 
@@ -25,13 +26,33 @@ def make(tmp_path: Path) -> Apt:
         (["http://a/debian/|bookworm|Debian|Debian"], "http://a/debian/"),
         (["http://s/|bookworm|Debian|Debian-Security", "http://b/|sid|Debian|Debian"], "http://b/"),
         (["http://u/|noble|Ubuntu|Ubuntu", "http://c/|trixie|Debian|Debian"], "http://c/"),
-        (["http://before-update/debian/|trixie||"], "http://before-update/debian/"),
-        (["http://x/debian-security/|trixie||", "http://y/|stable||"], "http://y/"),
     ],
 )
 def test_the_mirror_of_the_host_is_found(host: FakeHost, rows: list[str], found: str) -> None:
     host.targets(*rows)
     assert find_mirror() == found
+
+
+def test_a_mirror_is_found_before_there_are_lists(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    need("apt-get")
+    sources = [
+        "deb http://other/ noble main",
+        "deb http://x/debian-security trixie main",
+        "deb http://tools/debian trixie stable",
+        "deb http://y/debian stable main",
+    ]
+    (tmp_path / "sources.list").write_text("\n".join(sources) + "\n")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{tmp_path}/sources.list";\n'
+        f'Dir::Etc::sourceparts "/dev/null";\n'
+        f'Dir::State::lists "{tmp_path}/lists";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    monkeypatch.delenv("BIMETAL_MIRROR", raising=False)
+    assert find_mirror() == "http://y/debian/"
 
 
 def test_a_mirror_may_be_named(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

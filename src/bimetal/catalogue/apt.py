@@ -203,28 +203,37 @@ def find_mirror() -> str:
     """The mirror of Debian that this host's apt uses, or the one named in ``BIMETAL_MIRROR``."""
     if named := os.environ.get(MIRROR_VARIABLE):
         return named
-    fields = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(LABEL)"
-    try:
-        done = subprocess.run(
-            ["apt-get", "indextargets", "--format", fields, "Created-By: Packages"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise _no_apt() from error
-    rows = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 3]
-    for uri, release, origin, label in rows:
-        known = (origin, label) == ("Debian", "Debian")
-        # Before the first "apt-get update" a host knows the names of suites and nothing more.
-        likely = not origin and DEBIAN_SUITES.fullmatch(release) and "security" not in uri
-        if known or likely:
+    rows = _targets()
+    for uri, _, origin, label in rows:
+        if (origin, label) == ("Debian", "Debian"):
+            return uri
+    # Without lists, as before the first "apt-get update" and in most containers, apt knows the
+    # names of suites and nothing more, and tells them only to those who say that this will do.
+    others = {uri for uri, _, origin, _ in rows if origin}
+    for uri, release, _, _ in _targets("--no-release-info"):
+        if DEBIAN_SUITES.fullmatch(release) and "security" not in uri and uri not in others:
             return uri
     raise BimetalError(
         "this host's apt is set to no mirror of Debian",
         f"name one in {MIRROR_VARIABLE}, or {OWN_FILES}",
         ExitCode.UNAVAILABLE,
     )
+
+
+def _targets(*options: str) -> list[list[str]]:
+    """Where the host's apt has lists of packages from: address, suite, origin and label."""
+    fields = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(LABEL)"
+    filters = "Created-By: Packages", "Component: main"
+    try:
+        done = subprocess.run(
+            ["apt-get", "indextargets", *options, "--format", fields, *filters],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _no_apt() from error
+    return [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 3]
 
 
 def find_keyring() -> Path:
