@@ -18,7 +18,7 @@ from bimetal.cli.status import STATUS, StatusLine
 from tests.boot.bare import BASE, END, write_program
 from tests.cli.test_ending import BARE, ENVIRONMENT, LIMIT
 
-CLEARED = b"\r\x1b[K"
+CLEARED, MARK = b"\r\x1b[K", b"\0"
 ANSWERS_A_KEY = (
     "lui t0, 0x10000",
     "lbu t1, 5(t0)",
@@ -35,17 +35,18 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     monkeypatch.setenv("TERM", "xterm")
     ends = os.openpty()
     termios.tcsetwinsize(ends[1], (25, 40))
-    os.set_blocking(ends[0], False)
     yield ends
     for fd in ends:
         os.close(fd)
 
 
 def shown(window: tuple[int, int]) -> bytes:
-    try:
-        return os.read(window[0], 1000)
-    except BlockingIOError:
-        return b""
+    """What has been written, all of it: a terminal hands it over some time later, in its order."""
+    os.write(window[1], MARK)
+    seen = b""
+    while not seen.endswith(MARK):
+        seen += os.read(window[0], 1000)
+    return seen.removesuffix(MARK)
 
 
 def test_a_line_replaces_the_one_before_and_is_erased_once(window: tuple[int, int]) -> None:

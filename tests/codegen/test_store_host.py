@@ -106,6 +106,7 @@ def test_a_process_that_is_killed_leaves_a_whole_store(folder: Path, warnings: l
             folder,
             """
             store = CodeStore(folder, limit=300_000)
+            store.put("first", content("first"))
             say("begun")
             for number in range(100_000):
                 key = f"{sys.argv[2]} {number}"

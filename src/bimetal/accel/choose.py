@@ -20,7 +20,15 @@ from bimetal.base.near import choose_from
 from bimetal.isa.names import INSTRUCTION_SETS, architecture
 from bimetal.seam import Accelerator
 
-__all__ = ["CHOICES", "ENGINES", "check_name", "create", "models", "physical_bits"]
+__all__ = [
+    "CHOICES",
+    "ENGINES",
+    "check_name",
+    "create",
+    "has_semihosting",
+    "models",
+    "physical_bits",
+]
 
 Factory = Callable[..., Accelerator]
 
@@ -102,6 +110,11 @@ def physical_bits(accel: str, isa: str, model: str) -> int:
     _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
     described = architecture(isa)
     return described.physical_bits.get(model or described.models[0], 64)
+
+
+def has_semihosting(isa: str) -> bool:
+    """Whether programs of ``isa`` can make semihosting calls under an accelerator of ours."""
+    return isa in INSTRUCTION_SETS and bool(architecture(isa).semihosting)
 
 
 def check_name(accel: str) -> None:

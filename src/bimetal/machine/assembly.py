@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bimetal.accel.choose import check_name, create, physical_bits
+from bimetal.accel.choose import check_name, create, has_semihosting, physical_bits
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
@@ -19,9 +19,6 @@ from bimetal.machine.service import Service
 from bimetal.seam import Accelerator
 
 __all__ = ["Assembly", "Engine"]
-
-SEMIHOSTING_ISAS = ("riscv64",)
-"""Whose programs can ask their debugger."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +138,10 @@ class Assembly:
         return self.hardware
 
     def _with_cpus(self, hardware: Hardware) -> Runner:
-        if hardware.config.semihosting and self.board.isa not in SEMIHOSTING_ISAS:
+        if hardware.config.semihosting and not has_semihosting(self.board.isa):
             raise BimetalError(
                 f"semihosting is not there for {self.board.isa}, which {self.board.name} has",
-                f"leave it away, or choose a board of {' or '.join(SEMIHOSTING_ISAS)}",
+                "leave it away, or choose a board of another instruction set",
                 ExitCode.UNAVAILABLE,
             )
         accel = self.engine.make(self.board.isa, hardware)
