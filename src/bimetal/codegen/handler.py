@@ -30,7 +30,6 @@ class _HandlerLowering(FlowLowering):
         super().__init__(layout)
         self.slots, self.insn, self.near = slots, insn, near
         self._static: dict[Value, bool] = {}
-        self._index_names: dict[tuple[Value, int], str] = {}
         self.resync = False
 
     # -- operands

@@ -108,12 +108,6 @@ class Host:
             environment = environment & ~(1 << bit) | (flags >> n & 1) << bit
         return environment
 
-    @classmethod
-    def with_rounding(cls, environment: int, mode: int) -> int:
-        """A control register's value with this generic rounding mode."""
-        cleared = environment & ~(3 << cls.rounding_shift)
-        return cleared | cls.rounding[mode & 3] << cls.rounding_shift
-
 
 def current() -> type[Host]:
     """The host that this process runs on."""

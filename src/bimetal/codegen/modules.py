@@ -1,8 +1,7 @@
 """One program in several modules of LLVM, which are compiled side by side and kept one by one.
 
-Every module declares what it uses of the others. What was private to the program is not any more:
-modules that are loaded apart may lie too far from each other for anything but a table of addresses,
-which LLVM has for public names only.
+Every module declares what it uses of the others. What was private to the program is public, as the
+others find it by its name.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Assembly:
         if hardware.config.semihosting and not has_semihosting(self.board.isa):
             raise BimetalError(
                 f"semihosting is not there for {self.board.isa}, which {self.board.name} has",
-                "leave it away, or choose a board of another instruction set",
+                "leave it out, or choose a board of another instruction set",
                 ExitCode.UNAVAILABLE,
             )
         accel = self.engine.make(self.board.isa, hardware)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from ...ir.value import Value, pure
+from ...ir.vector import lanes
 
-__all__ = ["choice", "majority", "parity", "rotated_left", "rotated_right", "words_of"]
+__all__ = [
+    "choice", "majority", "parity", "rotated_left", "rotated_right", "small_sigma", "words_of",
+]  # fmt: skip
 
 
 def choice(x: Value, y: Value, z: Value) -> Value:
@@ -33,6 +36,12 @@ def rotated_right(value: Value, *by: int) -> Value:
     for distance in by[1:]:
         total = total ^ pure("rotr", value, distance)
     return total
+
+
+def small_sigma(lane: int, words: Value, first: int, second: int, shift: int) -> Value:
+    """The small sigmas of 4.1.2 and 4.1.3, of each lane: two rotations and a shift."""
+    turned = lanes("rotr", lane, words, first) ^ lanes("rotr", lane, words, second)
+    return turned ^ lanes("lsr", lane, words, shift)
 
 
 def words_of(*words: Value) -> Value:

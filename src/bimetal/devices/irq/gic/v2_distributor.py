@@ -11,8 +11,7 @@ from typing import Any
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.irq.gic.bank import PRIVATE, SGI_BITS, SGIS, Bank, Ready, ones
-from bimetal.devices.irq.gic.registers import BankRegisters
-from bimetal.devices.irq.pin import Pin
+from bimetal.devices.irq.gic.distributor import Distributor
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.memory.initiator import Initiator
 
@@ -26,7 +25,7 @@ SGI_BYTES = range(0xF10, 0xF30)
 IDENTITY = (0x04, 0, 0, 0, 0x90, 0xB4, 0x2B, 0, 0x0D, 0xF0, 0x05, 0xB1)
 
 
-class Gicv2Distributor(BankRegisters):
+class Gicv2Distributor(Distributor):
     """Interrupts of ``cpus`` CPUs, and ``spis`` shared ones: ``gic[32]`` is the pin of the first,
     ``gic.private(cpu, n)`` the input of PPI n of a CPU.
 
@@ -48,27 +47,15 @@ class Gicv2Distributor(BankRegisters):
     def __init__(self, cpus: int, spis: int, initiator: Initiator):
         if not 1 <= cpus <= MOST_CPUS:
             raise ValueError(f"a GICv2 has 1 to {MOST_CPUS} CPUs, not {cpus}")
-        if spis % 32 or not 0 < spis <= 960:
-            raise ValueError(f"{spis} SPIs are no multiple of 32 up to 960")
-        self.cpus, self.spis, self.initiator = cpus, spis, initiator
-        self.words = spis // 32 + 1
+        self.cpus, self.initiator = cpus, initiator
         self.listener: Callable[[int | None], None] = lambda cpu: None
         # SGIs are edges and always enabled.
         self.own = [Bank(0, PRIVATE, always=SGI_BITS, locked_edge=SGI_BITS) for _ in range(cpus)]
-        self.shared = Bank(PRIVATE, spis)
         self._cpu_of = {id(bank): cpu for cpu, bank in enumerate(self.own)}
         self.senders = [[0] * SGIS for _ in range(cpus)]
         """By receiver and SGI, the CPUs that have sent it, a bit each."""
-        self.targets = [0] * cpus
-        """By CPU, the SPIs that are sent to it, a bit each."""
-        super().__init__()
+        super().__init__(spis, cpus)
         self._forget()
-
-    def __getitem__(self, number: int) -> Pin:
-        if not PRIVATE <= number < PRIVATE + self.spis:
-            last = PRIVATE + self.spis - 1
-            raise IndexError(f"{self.name} has SPIs {PRIVATE} to {last}, not {number}")
-        return Pin(self, number)
 
     def private(self, cpu: int, number: int) -> Callable[[bool], None]:
         """The input of PPI ``number`` (16 to 31) of ``cpu``."""
@@ -86,9 +73,6 @@ class Gicv2Distributor(BankRegisters):
         """See `Controller.set_input`."""
         if self.shared.drive(number, level):
             self.listener(None)
-
-    def renew_input(self, number: int) -> None:
-        """See `Controller.renew_input`: a level that is high is nothing new."""
 
     def reset(self) -> None:
         super().reset()

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bimetal.devices.irq.gic.bank import PRIVATE, Bank, Ready
-from bimetal.devices.irq.gic.registers import BankRegisters
+from bimetal.devices.irq.gic.distributor import Distributor
 from bimetal.devices.irq.gic.v3_private import Gicv3Private
-from bimetal.devices.irq.pin import Pin
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.memory.access import Access
 
@@ -38,7 +37,7 @@ def peripheral_id(part: int) -> tuple[int, ...]:
 PARTS = peripheral_id(0x92)
 
 
-class Gicv3Distributor(BankRegisters):
+class Gicv3Distributor(Distributor):
     """``spis`` shared interrupts for CPUs, each with its ``privates``: ``gic[32]`` is the pin of
     the first. With ``lpis``, CPUs take those too."""
 
@@ -57,32 +56,17 @@ class Gicv3Distributor(BankRegisters):
     PIDR = RegArray(0xFFD0, len(PARTS), readonly=True)
 
     def __init__(self, privates: Sequence[Gicv3Private], spis: int, *, lpis: bool = False):
-        if spis % 32 or not 0 < spis <= 960:
-            raise ValueError(f"{spis} SPIs are no multiple of 32 up to 960")
-        self.privates, self.spis, self.lpis = list(privates), spis, lpis
-        self.words = spis // 32 + 1
-        self.shared = Bank(PRIVATE, spis)
-        self.targets = [0] * len(self.privates)
-        """By CPU, the SPIs that are sent to it, a bit each."""
-        super().__init__()
+        self.privates, self.lpis = list(privates), lpis
+        super().__init__(spis, len(self.privates))
         self._cpu_of = {each.affinity: cpu for cpu, each in enumerate(self.privates)}
         for each in self.privates:
             each.distributor = self
         self._forget()
 
-    def __getitem__(self, number: int) -> Pin:
-        if not PRIVATE <= number < PRIVATE + self.spis:
-            last = PRIVATE + self.spis - 1
-            raise IndexError(f"{self.name} has SPIs {PRIVATE} to {last}, not {number}")
-        return Pin(self, number)
-
     def set_input(self, number: int, level: bool) -> None:
         """See `Controller.set_input`."""
         if self.shared.drive(number, level):
             self._changed(1 << number - PRIVATE)
-
-    def renew_input(self, number: int) -> None:
-        """See `Controller.renew_input`: a level that is high is nothing new."""
 
     def reset(self) -> None:
         super().reset()

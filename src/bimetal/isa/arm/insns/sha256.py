@@ -7,7 +7,7 @@ from ....ir.value import Value
 from ....ir.vector import element, lanes, shuffle
 from ...trace import Cpu
 from ..fp_access import need_fp
-from ..hashing import choice, majority, rotated_right, words_of
+from ..hashing import choice, majority, rotated_right, small_sigma, words_of
 from ..state import a64
 
 
@@ -42,19 +42,12 @@ def sha256h2(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
     cpu.v[Rd] = compound("sha256_efgh", _efgh, cpu.v[Rn], cpu.v[Rd], cpu.v[Rm])
 
 
-def _mixed(words: Value, *how: int) -> Value:
-    """The small sigmas of 4.1.2: two rotations and a shift."""
-    first, second, shift = how
-    turned = lanes("rotr", 32, words, first) ^ lanes("rotr", 32, words, second)
-    return turned ^ lanes("lsr", 32, words, shift)
-
-
 @a64.insn("01011110 00 10100 00010 10 Rn:5 Rd:5", "sha256su0 {Rd:v}.4s, {Rn:v}.4s")
 def sha256su0(cpu: Cpu, Rn: Value, Rd: Value) -> None:
     need_fp(cpu)
     words = cpu.v[Rd]
     following = shuffle(32, (1, 2, 3, 4), words, cpu.v[Rn])
-    cpu.v[Rd] = lanes("add", 32, words, _mixed(following, 7, 18, 3))
+    cpu.v[Rd] = lanes("add", 32, words, small_sigma(32, following, 7, 18, 3))
 
 
 @a64.insn("01011110 00 0 Rm:5 0 110 00 Rn:5 Rd:5", "sha256su1 {Rd:v}.4s, {Rn:v}.4s, {Rm:v}.4s")
@@ -62,7 +55,7 @@ def sha256su1(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
     need_fp(cpu)
     last = cpu.v[Rm]
     total = lanes("add", 32, cpu.v[Rd], shuffle(32, (1, 2, 3, 4), cpu.v[Rn], last))
-    low = lanes("add", 32, total, _mixed(shuffle(32, (2, 3, 2, 3), last), 17, 19, 10))
+    low = lanes("add", 32, total, small_sigma(32, shuffle(32, (2, 3, 2, 3), last), 17, 19, 10))
     # The upper two words need the lower two.
-    high = lanes("add", 32, total, _mixed(shuffle(32, (0, 1, 0, 1), low), 17, 19, 10))
+    high = lanes("add", 32, total, small_sigma(32, shuffle(32, (0, 1, 0, 1), low), 17, 19, 10))
     cpu.v[Rd] = shuffle(32, (0, 1, 6, 7), low, high)

@@ -6,7 +6,7 @@ from ....ir.value import Value
 from ....ir.vector import element, lanes
 from ...trace import Cpu
 from ..fp_access import need_fp
-from ..hashing import choice, majority, rotated_right, words_of
+from ..hashing import choice, majority, rotated_right, small_sigma, words_of
 from ..state import a64
 
 
@@ -40,23 +40,16 @@ def sha512h2(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
     cpu.v[Rd] = words_of(low, high)
 
 
-def _mixed(words: Value, *how: int) -> Value:
-    """The small sigmas of 4.1.3: two rotations and a shift."""
-    first, second, shift = how
-    turned = lanes("rotr", 64, words, first) ^ lanes("rotr", 64, words, second)
-    return turned ^ lanes("lsr", 64, words, shift)
-
-
 @a64.insn("11001110 110 00000 1000 00 Rn:5 Rd:5", "sha512su0 {Rd:v}.2d, {Rn:v}.2d")
 def sha512su0(cpu: Cpu, Rn: Value, Rd: Value) -> None:
     need_fp(cpu)
     words = cpu.v[Rd]
     following = words_of(element(words, 64, 1), element(cpu.v[Rn], 64, 0))
-    cpu.v[Rd] = lanes("add", 64, words, _mixed(following, 1, 8, 7))
+    cpu.v[Rd] = lanes("add", 64, words, small_sigma(64, following, 1, 8, 7))
 
 
 @a64.insn("11001110 011 Rm:5 1 0 00 10 Rn:5 Rd:5", "sha512su1 {Rd:v}.2d, {Rn:v}.2d, {Rm:v}.2d")
 def sha512su1(cpu: Cpu, Rm: Value, Rn: Value, Rd: Value) -> None:
     need_fp(cpu)
     total = lanes("add", 64, cpu.v[Rd], cpu.v[Rm])
-    cpu.v[Rd] = lanes("add", 64, total, _mixed(cpu.v[Rn], 19, 61, 6))
+    cpu.v[Rd] = lanes("add", 64, total, small_sigma(64, cpu.v[Rn], 19, 61, 6))

@@ -16,14 +16,22 @@ from ..fp_access import need_fp
 from ..state import a64
 
 __all__ = [
-    "SIZES", "by_test", "note_saturation", "plainly", "read", "read_masked", "saturated",
-    "swapped", "write",
+    "ALIKE", "SIZES", "by_test", "no_lone_double", "note_saturation", "plainly", "read",
+    "read_masked", "saturated", "swapped", "write",
 ]  # fmt: skip
 
 Operation = Callable[[Value, Value, int], Value]
 """Of two vectors and the width of their lanes."""
 
 SIZES = (8, 16, 32, 64)
+
+ALIKE = "{Rd:v}.{:arrangement}, {Rn:v}.{:arrangement}, {Rm:v}.{:arrangement}"
+"""The operands of three registers of the same arrangement."""
+
+
+def no_lone_double(size: Value | int, Q: Value | int, **_: Value | int) -> Value | bool:
+    """Every arrangement but 1D, which is no vector."""
+    return (size != 3) | (Q == 1)
 
 
 def read(cpu: Cpu, number: Value, wide: int) -> Value:
@@ -69,7 +77,7 @@ def _three(name: str, u: str, opcode: str, operation: Operation, sizes: tuple[in
 
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 1 Rm:5 {opcode} 1 Rn:5 Rd:5",
-        f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
+        f"{name} {ALIKE}",
         where=where,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
@@ -161,7 +169,7 @@ def _accumulating(name: str, u: str, opcode: str, operation: Operation) -> None:
 
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 1 Rm:5 {opcode} 1 Rn:5 Rd:5",
-        f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
+        f"{name} {ALIKE}",
         where=lambda size, **_: size != 3,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
@@ -184,8 +192,8 @@ for _name, _u, _opcode, _operation in (
 def _saturating(name: str, u: str, opcode: str, operation: str, plain: str) -> None:
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 1 Rm:5 {opcode} 1 Rn:5 Rd:5",
-        f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
-        where=lambda size, Q, **_: (size != 3) | (Q == 1),
+        f"{name} {ALIKE}",
+        where=no_lone_double,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)

@@ -14,7 +14,7 @@ from ....ir.vector import lanes
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
-from .simd import SIZES, read, saturated, write
+from .simd import ALIKE, SIZES, read, saturated, write
 from .simd_one import saturate_narrow
 
 __all__ = ["ADDING", "HALVES", "LONG", "Product", "products"]
@@ -90,7 +90,7 @@ def _same_width(name: str, u: str, row: str) -> None:
 
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 {left} Rm:5 {right} 1 Rn:5 Rd:5",
-        f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
+        f"{name} {ALIKE}",
         where=_of_halves,
         extension=extension,
     )

@@ -10,7 +10,7 @@ from ....ir.vector import lanes
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
-from .simd import SIZES, by_test, plainly, read_masked, saturated, swapped, write
+from .simd import SIZES, by_test, no_lone_double, plainly, read_masked, saturated, swapped, write
 from .simd_one import MAGNITUDES, saturate_narrow, saturated_magnitude
 
 # -- three registers
@@ -111,7 +111,7 @@ def _mixed(name: str, u: str, operation: Callable[[Value, Value, int], Value]) -
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 10000 00011 10 Rn:5 Rd:5",
         f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}",
-        where=lambda size, Q, **_: (size != 3) | (Q == 1),
+        where=no_lone_double,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)

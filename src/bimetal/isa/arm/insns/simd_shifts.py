@@ -10,7 +10,7 @@ from ....ir.vector import lanes
 from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
-from .simd import SIZES, read, write
+from .simd import ALIKE, SIZES, no_lone_double, read, write
 from .simd_one import narrow
 
 __all__ = ["LETTERS", "by", "rounded", "shift_row", "splat_amount"]
@@ -213,8 +213,8 @@ def _by_register(name: str, u: str, kind: str) -> None:
 
     @a64.insn(
         f"0 Q:1 {u} 01110 size:2 1 Rm:5 01000 1 Rn:5 Rd:5",
-        f"{name} {{Rd:v}}.{{:arrangement}}, {{Rn:v}}.{{:arrangement}}, {{Rm:v}}.{{:arrangement}}",
-        where=lambda size, Q, **_: (size != 3) | (Q == 1),
+        f"{name} {ALIKE}",
+        where=no_lone_double,
     )
     def meaning(cpu: Cpu, Q: Value, size: Value, Rm: Value, Rn: Value, Rd: Value) -> None:
         need_fp(cpu)
