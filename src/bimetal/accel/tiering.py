@@ -136,6 +136,9 @@ class Tiering:
         self._by_address.clear()
         self._at.clear()
         self._code_pages.clear()
+        self._stored.clear()
+        self._used.clear()
+        self._hotness = Hotness(self.policy)
         self._linker.close()
 
     def _leave(self) -> None:
