@@ -22,6 +22,8 @@ ROOMS = (
     "boards/riscv_",
     "boards/x86_",
     "boards/microvm.py",
+    "firmware/acpi/arm.py",
+    "firmware/acpi/x86.py",
     "firmware/linux_x86.py",
     "firmware/opensbi.py",
     "firmware/psci.py",

@@ -30,7 +30,8 @@ __all__ = ["ArmBoot"]
 
 class ArmBoot:
     """Start of a board whose RAM begins at ``ram_at`` and whose first flash bank lies at
-    ``flash_at``; ``describe`` makes its device tree."""
+    ``flash_at``; ``describe`` makes its device tree, ``tables`` the files of fw_cfg in which
+    firmware in flash finds other tables."""
 
     def __init__(
         self,
@@ -40,9 +41,10 @@ class ArmBoot:
         flash_at: int,
         fw_cfg: FwCfg,
         describe: Callable[[], Node],
+        tables: Callable[[], Mapping[str, bytes]],
         hypervisor: bool,
     ):
-        self._flash_at, self._fw_cfg = flash_at, fw_cfg
+        self._flash_at, self._fw_cfg, self._tables = flash_at, fw_cfg, tables
         layout = Layout(ram_at, flash_tree_at=ram_at)
         self._software = Software(chassis, AARCH64, layout, describe)
         self._tree_at = self._entry = 0
@@ -62,6 +64,8 @@ class ArmBoot:
         else:
             self._entry, self._tree_at = self._flash_at, 0
             self._software.tell_firmware(self._fw_cfg)
+            for name, content in self._tables().items():
+                self._fw_cfg.add_file(name, content)
 
     def device_tree(self) -> bytes:
         return self._software.device_tree()

@@ -18,6 +18,8 @@ from bimetal.devices.irq.gic.v3_distributor import Gicv3Distributor
 from bimetal.devices.irq.gic.v3_its import Gicv3Its
 from bimetal.devices.irq.gic.v3_private import Gicv3Private
 from bimetal.devices.irq.gic.v3_redistributor import Gicv3Redistributor
+from bimetal.firmware.acpi.arm import Gic as GicPlaces
+from bimetal.firmware.acpi.arm import MessageFrame
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["GIC_VERSIONS", "Gic", "add_gic"]
@@ -74,6 +76,7 @@ def _gicv2(m: Chassis) -> tuple[Gicv2Distributor, Controller]:
         "arm,cortex-a15-gic",
         (DISTRIBUTOR, FRAME, CPU_INTERFACE, FRAME),
         (messages,),
+        GicPlaces(2, DISTRIBUTOR, CPU_INTERFACE, (MessageFrame(MESSAGES, first, MESSAGE_COUNT),)),
         flags=everybody << 8 | LEVEL,
     )
 
@@ -98,5 +101,12 @@ def _gicv3(m: Chassis) -> tuple[Gicv3Distributor, Controller]:
         "arm,gic-v3",
         (DISTRIBUTOR, FRAME, REDISTRIBUTORS, REDISTRIBUTORS_SIZE),
         (translation,),
+        GicPlaces(
+            3,
+            DISTRIBUTOR,
+            redistributors=REDISTRIBUTORS,
+            redistributors_size=REDISTRIBUTORS_SIZE,
+            translation=TRANSLATION,
+        ),
         properties=(("#redistributor-regions", 1),),
     )

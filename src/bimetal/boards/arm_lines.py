@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-__all__ = ["FIQ", "IRQ", "PPI", "SPI", "TIMER_PPIS", "VFIQ", "VIRQ"]
+__all__ = [
+    "FIQ",
+    "HOST_TIMER",
+    "IRQ",
+    "POWER_LINE",
+    "PPI",
+    "SPI",
+    "TIMERS",
+    "TIMER_PPIS",
+    "VFIQ",
+    "VIRQ",
+]
 
 IRQ, FIQ, VIRQ, VFIQ = range(4)
 
 TIMER_PPIS = (30, 27, 26, 28)
 """The interrupts that a CPU's own outputs lead to: its timers, in the order physical, virtual,
 hypervisor's physical and virtual (Base System Architecture, 1.0C, table 4)."""
+
+TIMERS = (29, 30, 27, 26)
+"""The PPIs of the generic timers, as device trees and ACPI order them: secure, not secure, virtual,
+of the hypervisor."""
+HOST_TIMER = 28
+
+POWER_LINE = 3
+"""The line of the GPIO at which the power key is."""
 
 SPI, PPI = 0, 1
 """As the binding of Arm's interrupt controllers numbers them."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimetal.boards.arm_cpus import affinity
-from bimetal.boards.arm_lines import PPI, SPI
+from bimetal.boards.arm_lines import HOST_TIMER, POWER_LINE, PPI, SPI, TIMERS
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.gpio.pl061 import Pl061
@@ -18,6 +18,7 @@ from bimetal.devices.irq.pin import Pin
 from bimetal.devices.primecell import PrimeCell
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.firmware.acpi.arm import Gic
 from bimetal.firmware.devicetree import Node, cells
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.placements import Placement
@@ -27,23 +28,19 @@ __all__ = ["PERIPHERAL_HZ", "Controller", "describe_board"]
 PERIPHERAL_HZ = 24_000_000
 EDGE, LEVEL = 1, 4
 """How an interrupt is told, as the binding of Arm's GICs numbers that."""
-TIMERS = (29, 30, 27, 26)
-"""The PPIs of the generic timers, as their binding orders them: secure, not secure, virtual, of the
-hypervisor."""
-HOST_TIMER = 28
 KEY_POWER = 116
-POWER_LINE = 3
-"""The line of the GPIO at which the power key is."""
 
 
 @dataclass(frozen=True)
 class Controller:
     """The interrupt controller as the tree tells of it: what it is, where, what its parts are, and
-    what else there is to say. ``flags`` are for interrupts of its CPUs' own."""
+    what else there is to say; ``places`` are for ACPI. ``flags`` are for interrupts of its CPUs'
+    own."""
 
     compatible: str
     reg: Sequence[int]
     parts: Sequence[Device]
+    places: Gic
     flags: int = LEVEL
     properties: tuple[tuple[str, int], ...] = ()
 

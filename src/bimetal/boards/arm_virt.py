@@ -16,9 +16,11 @@ from __future__ import annotations
 from functools import partial
 
 from bimetal.base.sizes import MIB
+from bimetal.boards.arm_acpi import describe_tables
 from bimetal.boards.arm_boot import ArmBoot
 from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
-from bimetal.boards.arm_tree import PERIPHERAL_HZ, POWER_LINE, describe_board
+from bimetal.boards.arm_lines import POWER_LINE
+from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.slots import virtio_devices
 from bimetal.devices.config.fw_cfg import FwCfg, Item
@@ -40,10 +42,11 @@ __all__ = ["arm_virt"]
 VIRTIO_SLOTS = 32
 FLASH_BANK = Geometry(size=64 * MIB)
 FLASH, RAM = 0, 0x4000_0000
-OPTIONS = {"virtualization": ("off", "on"), "gic": tuple(GIC_VERSIONS)}
+NAME = "arm-virt"
+OPTIONS = {"virtualization": ("off", "on"), "gic": tuple(GIC_VERSIONS), "acpi": ("on", "off")}
 
 
-@board("arm-virt", isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
+@board(NAME, isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
 def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
     m.ram(at=RAM)
@@ -66,14 +69,13 @@ def arm_virt(m: Chassis) -> None:
     for number, bank in enumerate(flash_banks(m, FLASH_BANK, firmware(m))):
         m.add(bank, at=FLASH + number * FLASH_BANK.size)
     hypervisor = m.config.options.get("virtualization") == "on"
-    describe = partial(
-        describe_board,
-        m,
-        RAM,
-        controller,
-        firmware_calls=m.config.bios != NO_BIOS,
-        hypervisor=hypervisor,
-    )
+    calls: dict[str, bool] = {
+        "firmware_calls": m.config.bios != NO_BIOS,
+        "hypervisor": hypervisor,
+    }
+    acpi = m.config.options.get("acpi") != "off"
+    tables = partial(describe_tables, m, NAME, RAM, controller.places, acpi=acpi, **calls)
+    describe = partial(describe_board, m, RAM, controller, **calls)
     m.start_with(
         ArmBoot(
             m,
@@ -81,6 +83,7 @@ def arm_virt(m: Chassis) -> None:
             flash_at=FLASH,
             fw_cfg=fw_cfg,
             describe=describe,
+            tables=tables,
             hypervisor=hypervisor,
         )
     )

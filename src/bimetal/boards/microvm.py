@@ -23,8 +23,9 @@ from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.cmos import CENTURY, CmosRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.virtio.mmio import VirtioMmio
-from bimetal.firmware import aml
-from bimetal.firmware.acpi import DEVICE_TREE_HID, AcpiDevice, Power
+from bimetal.firmware.acpi import aml
+from bimetal.firmware.acpi.devices import DEVICE_TREE_HID, AcpiDevice
+from bimetal.firmware.acpi.x86 import Power
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 

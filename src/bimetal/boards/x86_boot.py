@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, KIB, MIB
-from bimetal.firmware.acpi import AcpiDevice, Power, build_tables
+from bimetal.firmware.acpi.devices import AcpiDevice
+from bimetal.firmware.acpi.image import TableImage
+from bimetal.firmware.acpi.x86 import Power, x86_tables
 from bimetal.firmware.elf_file import is_elf
 from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
@@ -62,7 +64,7 @@ class Entry:
 class X86Boot:
     """Start of a board whose RAM is below `HOLE` and, as far as it is more, above `HOLE_END`.
 
-    ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `build_tables`.
+    ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `x86_tables`.
     """
 
     firmware_calls = hypervisor = False
@@ -96,7 +98,8 @@ class X86Boot:
         name = f"the kernel {config.kernel}"
         kernel = unpack(read_file(config.kernel, "kernel"), name, X86_64.target, config.memory)
         self._ramdisk = kernel.ramdisk
-        tables = build_tables(TABLES, config.cpus, self._power, self._devices, self._century)
+        described = x86_tables(config.cpus, self._power, self._devices, self._century)
+        tables = TableImage(described).at(TABLES)
         if is_bzimage(kernel.data):
             self._load_linux(load_bzimage(kernel.data, name), tables.rsdp)
         elif is_elf(kernel.data):

@@ -42,14 +42,16 @@ class Device:
 
     ``kind`` names the device in its address (``uart`` in ``uart@10000000``) and ``node_name``, if
     different, in a device tree; ``mmio_size`` is the number of bytes that it answers for;
-    ``compatible`` and `properties` are what a device tree says of it; ``access`` says which
-    accesses it takes. ``saved`` names attributes that belong to the state of the device besides
-    its registers: plain values, lists and dicts.
+    ``compatible`` and `properties` are what a device tree says of it; ``acpi`` is its identifier in
+    ACPI tables and what its names begin with there; ``access`` says which accesses it takes.
+    ``saved`` names attributes that belong to the state of the device besides its registers: plain
+    values, lists and dicts.
     """
 
     kind: ClassVar[str] = "device"
     node_name: ClassVar[str] = ""
     compatible: ClassVar[tuple[str, ...]] = ()
+    acpi: ClassVar[tuple[str, str]] = ("", "")
     mmio_size: int = 0x1000
     access: Access = ANY
     saved: ClassVar[tuple[str, ...]] = ()

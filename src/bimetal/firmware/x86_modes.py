@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from bimetal.firmware.acpi import Power
+from bimetal.firmware.acpi.x86 import Power
 from bimetal.firmware.program import Segment
 
 __all__ = [

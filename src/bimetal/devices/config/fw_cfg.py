@@ -55,6 +55,7 @@ class FwCfg(Device):
 
     kind, node_name = "fw_cfg", "fw-cfg"
     compatible = ("qemu,fw-cfg-mmio",)
+    acpi = ("QEMU0002", "FWC")
     mmio_size = 0x18
     saved = ("selected", "position", "dma_high", "under_way")
 

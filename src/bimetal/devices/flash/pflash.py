@@ -60,6 +60,7 @@ class PFlash(Device):
 
     kind = node_name = "flash"
     compatible = ("cfi-flash",)
+    acpi = ("LNRO0015", "FLS")
     saved = ("mode", "status", "locked_blocks")
 
     direct = Out()

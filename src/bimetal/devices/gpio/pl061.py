@@ -26,6 +26,7 @@ class Pl061(PrimeCell):
     kind = "gpio"
     node_name = "pl061"
     compatible = ("arm,pl061", "arm,primecell")
+    acpi = ("ARMH0061", "GPO")
     peripheral_id = 0x061
     saved = ("inputs", "written", "raised")
 

@@ -24,6 +24,7 @@ class SifiveTest(Device):
 
     kind = "test"
     compatible = ("sifive,test1", "sifive,test0", "syscon")
+    acpi = ("PRP0001", "TST")
     access = Access(sizes=(2, 4))
 
     FINISHER = Reg(0x0, writable=0, STATUS=(15, 0), CODE=(31, 16), doc="write-only")

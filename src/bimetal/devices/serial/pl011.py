@@ -38,6 +38,7 @@ class Pl011(PrimeCell):
     kind = "uart"
     node_name = "pl011"
     compatible = ("arm,pl011", "arm,primecell")
+    acpi = ("ARMH0011", "COM")
     peripheral_id, revision = 0x011, 1
     saved = ("received", "overrun", "raised", "modem")
 

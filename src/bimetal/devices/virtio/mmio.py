@@ -46,6 +46,7 @@ class VirtioMmio(Device):
 
     kind = "virtio_mmio"
     compatible = ("virtio,mmio",)
+    acpi = ("LNRO0005", "VR")
     mmio_size = 0x200
     access = Access(width=REGISTER)
 

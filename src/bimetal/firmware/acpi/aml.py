@@ -5,17 +5,21 @@ Source: ACPI Specification 6.5, chapter 20 (AML) and section 6.4 (resource data 
 
 from __future__ import annotations
 
+import struct
 from uuid import UUID
 
 __all__ = [
     "device",
     "eisa_id",
     "extended_interrupt",
+    "gpio_interrupt",
     "integer",
     "io_ports",
     "irq",
     "memory32",
+    "method",
     "name",
+    "notify",
     "package",
     "resources",
     "scope",
@@ -32,6 +36,7 @@ NAME_OP, SCOPE_OP, BUFFER_OP, PACKAGE_OP, DEVICE_OP = (
     b"\x12",
     b"\x5b\x82",
 )
+METHOD_OP, NOTIFY_OP = b"\x14", b"\x86"
 DUAL_NAME, MULTI_NAME = b"\x2e", b"\x2f"
 END_TAG = b"\x79\x00"
 
@@ -93,6 +98,16 @@ def device(path: str, *terms: bytes) -> bytes:
     return DEVICE_OP + sized(name_string(path) + b"".join(terms))
 
 
+def method(path: str, *terms: bytes) -> bytes:
+    """``Method (path) { terms }``, without arguments."""
+    return METHOD_OP + sized(name_string(path) + b"\0" + b"".join(terms))
+
+
+def notify(path: str, value: int) -> bytes:
+    """``Notify (path, value)``."""
+    return NOTIFY_OP + name_string(path) + integer(value)
+
+
 def package(*elements: bytes) -> bytes:
     """``Package () { elements }``."""
     return PACKAGE_OP + sized(bytes((len(elements),)) + b"".join(elements))
@@ -144,3 +159,13 @@ def extended_interrupt(number: int) -> bytes:
     """``Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive)`` (6.4.3.6)."""
     body = b"\x01\x01" + number.to_bytes(4, "little")
     return b"\x89" + len(body).to_bytes(2, "little") + body
+
+
+def gpio_interrupt(controller: str, line: int) -> bytes:
+    """``GpioInt (Edge, ActiveHigh, Exclusive, PullDown, 0, controller) { line }`` (6.4.3.8.1)."""
+    source = controller.encode("ascii") + b"\0"
+    header, pins = 23, 2
+    body = bytes((1, 0)) + struct.pack("<HHBHH", 1, 1, 2, 0, 0)
+    body += struct.pack("<HBHHH", header, 0, header + pins, header + pins + len(source), 0)
+    body += struct.pack("<H", line) + source
+    return b"\x8c" + len(body).to_bytes(2, "little") + body
