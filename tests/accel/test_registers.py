@@ -184,8 +184,8 @@ OURS: tuple[str, ...] = (
     "mip_soft",
     "fp_ready",
     "timer_fired",
-    "reserved",
-    "reserved_value",
+    "reserved_size",
+    "reserved_low",
     "pmp_active",
 )
 OURS += ("mcycle_offset", "hartid", "firmware_calls", "line", "line9", "nothing")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bimetal.ir.value import Value, const, pure, select
 from bimetal.isa.trace import Cpu, pin, when
 
-from .state import BIG, LITTLE, SPRS, ppc
+from .state import BIG, LITTLE, SPRS, ppc, reservation
 
 __all__ = ["ALIGNMENT", "OV", "PROGRAM", "SO"]
 
@@ -211,34 +211,23 @@ load_and_store(64, "d", "111010", "111110")
 
 
 def reserving(width: int, letter: str, load: str, store: str) -> None:
-    """lwarx and stwcx., and their likes (4.6.2). What was seen is the reservation, as elsewhere."""
-    size = width // 8
+    """lwarx and stwcx., and their likes (II 4.6.2)."""
 
     @in_both_orders(
         f"011111 RT:5 RA:5 RB:5 {load} EH:1", f"l{letter}arx {{RT:r}}, {{RA:r0}}, {{RB:r}}, {{EH}}"
     )
     def load_and_reserve(cpu: Cpu, big: bool, RT: Value, RA: Value, RB: Value, EH: Value) -> None:
         address = base(cpu, RA) + cpu.r[RB]
-        value = cpu.load(address, width, aligned=True, big_endian=big).zext(64)
-        cpu.reserved, cpu.reserved_address = const(size, 8), address
-        cpu.reserved_value = value
-        cpu.r[RT] = value
+        cpu.r[RT] = reservation.load(cpu, address, width, big_endian=big).zext(64)
 
     @in_both_orders(
         f"011111 RS:5 RA:5 RB:5 {store} 1", f"st{letter}cx. {{RS:r}}, {{RA:r0}}, {{RB:r}}"
     )
     def store_conditional(cpu: Cpu, big: bool, RS: Value, RA: Value, RB: Value) -> None:
         address, new = base(cpu, RA) + cpu.r[RB], cpu.r[RS].trunc(width)
-        with when((address & (size - 1)) != 0, cold=True):
-            cpu.trap(ALIGNMENT, address)
+        stored = reservation.store(cpu, address, new, big_endian=big)
         summary = ((cpu.xer & SO) != 0).zext(4)
-        stored = cpu.local(const(0, 1))
-        with when((cpu.reserved == size) & (cpu.reserved_address == address)):
-            expected = cpu.reserved_value.trunc(width)
-            old = cpu.compare_and_swap(address, expected, new, big_endian=big)
-            stored.set(old == expected)
-        cpu.reserved = const(0, 8)
-        set_field(cpu, const(0, 3), summary | stored.value.zext(4) << 1)
+        set_field(cpu, const(0, 3), summary | stored.zext(4) << 1)
 
 
 reserving(32, "w", "0000010100", "0010010110")

@@ -10,10 +10,11 @@ from bimetal.ir.ops import signed
 from bimetal.ir.value import Value, const, pure, select
 from bimetal.isa.decoding import DecodeMode
 from bimetal.isa.describe import Isa
+from bimetal.isa.reservation import Reservation
 from bimetal.isa.state import StateSpec
 from bimetal.isa.text import OperandKind, in_range, named, number, optional
 
-__all__ = ["BIG", "LITTLE", "LITTLE_ENDIAN", "R_NAMES", "SPRS", "ppc"]
+__all__ = ["BIG", "LITTLE", "LITTLE_ENDIAN", "R_NAMES", "SPRS", "ppc", "reservation"]
 
 R_NAMES = tuple(f"r{n}" for n in range(32))
 LITTLE_ENDIAN = 1  # of MSR
@@ -24,9 +25,6 @@ _state = StateSpec()
 _state.scalars(64, "pc", "msr", *SPRS)
 _state.scalars(32, "cr")
 _state.file("r", 32, 64, names=R_NAMES)
-# The reservation of lwarx and ldarx: its address, the value seen, its size in bytes (0: none).
-_state.scalars(64, "reserved_address", "reserved_value", internal=True)
-_state.scalars(8, "reserved", internal=True)
 # LPCR.ILE: the byte order of interrupt handlers.
 _state.scalars(8, "ile")
 _state.file("line", 1, 8)
@@ -77,3 +75,5 @@ ppc = Isa(
     modes=(DecodeMode("big-endian"), DecodeMode("little-endian")),
     operands=24,
 )
+reservation = Reservation(ppc)
+"""What lwarx and its likes make (II 1.7.4)."""

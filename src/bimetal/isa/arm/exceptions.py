@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .fp_access import set_rounding, update_fp_ready
-from .state import FIQ, IRQ, VFIQ, VIRQ, a64
+from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
     DATA_ABORT,
     E2H,
@@ -96,7 +96,7 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     keeps = (target == EL1) | ((cpu.hcr & (E2H | TGE)) == E2H | TGE)
     with when(keeps & ((cpu.sctlr_el[at] & SPAN) == 0)):
         cpu.pan = const(1, 8)
-    cpu.monitor_size = const(0, 8)
+    monitor.clear(cpu)
     vector: Value = cpu.vbar_el[at] + offset + (kind << 7)
     return vector
 
@@ -122,7 +122,7 @@ def leave_handler(cpu: Cpu) -> Value:
     cpu.daif = (saved.lsr(6) & 15).trunc(8)
     for name, bit in (("dit", 24), ("uao", 23), ("pan", 22), ("ssbs", 12)):
         setattr(cpu, name, saved[bit].zext(8))
-    cpu.monitor_size = const(0, 8)
+    monitor.clear(cpu)
     with when(illegal) as wrong:
         cpu.il = const(1, 8)
         with wrong.otherwise():

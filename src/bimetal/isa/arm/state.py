@@ -6,11 +6,12 @@ References are to the Arm Architecture Reference Manual for A-profile, DDI 0487 
 from __future__ import annotations
 
 from ..describe import Isa
+from ..reservation import Reservation
 from ..state import StateSpec
 from .features import IDENTIFICATION, NEEDS
 from .text import KINDS, W_NAMES, X_NAMES
 
-__all__ = ["FIQ", "FLAGS", "IRQ", "VFIQ", "VIRQ", "a64"]
+__all__ = ["FIQ", "FLAGS", "IRQ", "VFIQ", "VIRQ", "a64", "monitor"]
 
 IRQ, FIQ, VIRQ, VFIQ = range(4)
 """Interrupt inputs."""
@@ -30,10 +31,6 @@ _state.scalars(8, "el", "spsel", "daif", "pan", "uao", "dit", "ssbs", "btype", "
 _state.file("sp_el", 4, 64, doc="stack pointers of the exception levels that do not use theirs")
 # Interrupt inputs, one byte each so that other threads may store to them.
 _state.file("line", 4, 8, doc="IRQ, FIQ, and their virtual forms")
-
-# The exclusive monitor (B2.9): the address, what was seen there, and how many bytes (0: open).
-_state.scalars(64, "monitor_address", "monitor_low", "monitor_high")
-_state.scalars(8, "monitor_size")
 
 _state.scalars(32, "fpcr", "fpsr_qc")
 # 1 while floating-point instructions need no check: nothing traps them, and FPCR asks for no more
@@ -65,5 +62,8 @@ _state.scalars(8, "owed")
 _state.scalars(8, "device_memory")
 
 a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS))
+
+monitor = Reservation(a64, widest=128)
+"""The exclusive monitors, local and global (B2.9)."""
 
 assert len(W_NAMES) == len(X_NAMES)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from ...ir.ops import signed
 from ...ir.value import Value, const, select
 from ..describe import Isa
+from ..reservation import Reservation
 from ..state import StateSpec
 from ..text import OperandKind, in_range, named, number, optional
 
-__all__ = ["CSR_NAMES", "F_NAMES", "PMP_COUNT", "X_NAMES", "rv64"]
+__all__ = ["CSR_NAMES", "F_NAMES", "PMP_COUNT", "X_NAMES", "reservation", "rv64"]
 
 X_NAMES = (
     *("zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
@@ -50,9 +51,6 @@ _state.scalars(8, "fp_ready", bits=1, internal=True)
 _state.file("line", 16, 8, doc="external interrupt lines", bits=1, internal=True)
 # 1 once the time has passed stimecmp (Sstc); renewed whenever the engine polls.
 _state.scalars(8, "timer_fired", bits=1, internal=True)
-# The reservation of lr (I 14.2): its address, the value seen, its size in bytes (0: none).
-_state.scalars(64, "reserved_address", "reserved_value", internal=True)
-_state.scalars(8, "reserved", legal=lambda size: size in (0, 4, 8), internal=True)
 _state.file("pmpcfg", PMP_COUNT, 8, names=[f"pmp{i}cfg" for i in range(PMP_COUNT)])
 _state.file("pmpaddr", PMP_COUNT, 64, names=[f"pmpaddr{i}" for i in range(PMP_COUNT)])
 # How many PMP entries are on: most guests of a virtual machine never set one.
@@ -135,3 +133,6 @@ rv64 = Isa(
     scan=_scan,
     features=("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zicond", "zfh"),
 )
+
+reservation = Reservation(rv64)
+"""What lr makes and sc asks for (I 14.2)."""

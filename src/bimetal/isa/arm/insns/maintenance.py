@@ -11,7 +11,7 @@ from ..mmu import FAULT, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
-from ..state import a64
+from ..state import a64, monitor
 from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, hypervisor_on, trap_to, undefined
 
 # SCTLR_EL1.UCI: EL0 may maintain caches. HCR_EL2: who maintains what is trapped.
@@ -59,7 +59,7 @@ def sb(cpu: Cpu) -> None:
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 010 11111", "clrex {CRm:ix}")
 def clrex(cpu: Cpu, CRm: Value) -> None:
-    cpu.monitor_size = const(0, 8)
+    monitor.clear(cpu)
 
 
 def _system(

@@ -5,10 +5,10 @@ Deviation: every access is sequentially consistent, whatever its aq and rl bits 
 
 from __future__ import annotations
 
-from ....ir.value import Value, const
-from ...trace import Cpu, slowly, when
-from ..state import rv64
-from ..traps import STORE_MISALIGNED
+from ....ir.access import Order
+from ....ir.value import Value
+from ...trace import Cpu
+from ..state import reservation, rv64
 
 _SIZES = (("w", "010", 32), ("d", "011", 64))
 
@@ -19,11 +19,8 @@ def _load_reserved(suffix: str, funct3: str, width: int) -> None:
         f"lr.{suffix}{{aqrl:order}} {{rd:x}}, ({{rs1:x}})",
     )
     def meaning(cpu: Cpu, aqrl: Value, rs1: Value, rd: Value) -> None:
-        address = cpu.x[rs1]
-        value = cpu.load(address, width, aligned=True).sext(64)
-        cpu.reserved_address, cpu.reserved_value = address, value
-        cpu.reserved = const(width // 8, 8)
-        cpu.x[rd] = value
+        value = reservation.load(cpu, cpu.x[rs1], width, order=Order.SEQUENTIAL)
+        cpu.x[rd] = value.sext(64)
 
 
 def _store_conditional(suffix: str, funct3: str, width: int) -> None:
@@ -32,18 +29,8 @@ def _store_conditional(suffix: str, funct3: str, width: int) -> None:
         f"sc.{suffix}{{aqrl:order}} {{rd:x}}, {{rs2:x}}, ({{rs1:x}})",
     )
     def meaning(cpu: Cpu, aqrl: Value, rs2: Value, rs1: Value, rd: Value) -> None:
-        # The reservation is the value that lr saw: a store of the same value by another hart
-        # goes unnoticed, which is how compare-and-swap serves LR/SC sequences everywhere.
-        address, new = cpu.x[rs1], cpu.x[rs2].trunc(width)
-        with slowly((address & (width // 8 - 1)) != 0):
-            cpu.trap(STORE_MISALIGNED, address)
-        failed = cpu.local(const(1, 64))
-        with when((cpu.reserved == width // 8) & (cpu.reserved_address == address)):
-            expected = cpu.reserved_value.trunc(width)
-            old = cpu.compare_and_swap(address, expected, new)
-            failed.set((old != expected).zext(64))
-        cpu.reserved = const(0, 8)
-        cpu.x[rd] = failed.value
+        stored = reservation.store(cpu, cpu.x[rs1], cpu.x[rs2].trunc(width))
+        cpu.x[rd] = (~stored).zext(64)
 
 
 def _fetch_and(operation: str, name: str, funct5: str, size: tuple[str, str, int]) -> None:
