@@ -87,3 +87,18 @@ def test_a_very_hot_region_is_given_once_with_its_entries() -> None:
     assert hot is not None
     assert (hot.address, hot.last, hot.entered) == (0x1000, spot(7, 4), (4, 8))
     assert hotness.take_region() is None
+
+
+def test_a_very_hot_region_takes_those_of_its_page_that_are_hot_too() -> None:
+    hotness = Hotness(replace(POLICY, places=3, near=2))
+    hotness.within(0x1000, spot(1, 4), 12, 12)
+    hotness.within(0x2000, spot(1, 8), 6, 6)
+    hotness.within(0x3000, spot(1, 12), 4, 4)
+    hotness.within(0x4000, spot(2, 16), 9, 9)
+    hot = hotness.take_region()
+    assert hot is not None
+    assert (hot.address, hot.entered) == (0x1000, (4, 8))
+    hotness.within(0x2000, spot(1, 8), 6, 6)
+    again = hotness.take_region()
+    assert again is not None
+    assert again.address == 0x2000, "it is asked for by itself if it is hot still"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.native import Linker
+from bimetal.codegen.policy import USUAL
 from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
 from bimetal.codegen.worker import stub_name
@@ -115,3 +117,34 @@ def test_changed_code_takes_effect_behind_a_fence(linker: Linker) -> None:
         cpu.write_register("pc", CODE)
         hart.finish()
         assert cpu.read_register("a0") == 1 + 5
+
+
+def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(linker: Linker) -> None:
+    jump, target = 12, 20
+    program = b"".join(
+        rv64.assemble(text, CODE + 4 * n)
+        for n, text in enumerate(
+            (
+                "auipc t1, 0",
+                f"addi t1, t1, {target}",
+                "addi s1, zero, 1000",
+                "jalr zero, 0(t1)",
+                "ebreak",
+                "addi s1, s1, -1",
+                f"bne s1, zero, {CODE + jump:#x}",
+                f"lui t2, {END >> 12:#x}",
+                "sw zero, 0(t2)",
+            )
+        )
+    )
+    never = 1000.0
+    policy = replace(
+        USUAL, interval=never, idle_interval=never, new_interval=never, slice=7, keep=False
+    )
+    with jit(policy) as (hart, cpu):
+        decode_first_page(hart, program)
+        install(cpu, program, [region(linker, program, (jump,), 1, "test_jump_out")])
+        cpu.samples()
+        hart.finish()
+        led = {(cpu.place(to)[1], cpu.place(by)[1]) for to, by, inside in cpu.samples() if inside}
+        assert led == {(target, jump)}

@@ -97,6 +97,9 @@ class Hotness:
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
             self._regions = _halved(self._regions)
+            for entered in self._entered.values():
+                for offset, samples in entered.items():
+                    entered[offset] = samples // 2
             halves = ((page, _halved(hotness)) for page, hotness in self._pages.items())
             self._pages = {page: hotness for page, hotness in halves if hotness}
 
@@ -130,11 +133,28 @@ class Hotness:
 
     def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
         """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the
-        optimiser's time."""
+        optimiser's time.
+
+        It is entered wherever the page's other hot regions are too: a loop that jumps by a table
+        falls into several, as its arms are met one after the other, and shall be one in the end.
+        """
         regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
         address, hotness = max(regions, key=itemgetter(1), default=(0, 0.0))
         if hotness < self._policy.very_hot:
             return None
+        last, entered = self._last[address], Counter[int]()
+        for other in self._beside(last.place):
+            entered += self._entered[other]
         del self._regions[address]
-        entered = self._entered[address].most_common(self._policy.places)
-        return HotRegion(address, self._last[address], tuple(offset for offset, _ in entered))
+        places = entered.most_common(self._policy.places)
+        return HotRegion(address, last, tuple(offset for offset, _ in places))
+
+    def _beside(self, page: Page) -> list[int]:
+        """The regions of a page that are not much less hot than those that the optimiser is given,
+        or were so until now, when it was."""
+        least = self._policy.very_hot / self._policy.near
+        return [
+            address
+            for address, entered in self._entered.items()
+            if self._last[address].place == page and entered.total() >= least
+        ]

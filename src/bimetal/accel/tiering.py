@@ -52,6 +52,13 @@ class Statistics:
     seconds: float = 0.0
 
 
+def _worth(part: tuple[str, bytes]) -> tuple[str, int]:
+    """By level, then by the number of entries, both of which a `StoredRegion.name` shows: what was
+    made of several regions is installed behind these, and so in their place."""
+    level, *rest = part[0].split(" ")
+    return level, len(rest)
+
+
 class TieredVcpu(Protocol):
     """A vCPU as tiering sees it; `jit.JitCpu` is one."""
 
@@ -218,7 +225,7 @@ class Tiering:
             return
         self._used.add(code_page.key)
         code_page.recalled = True
-        for name, content in sorted(self._store.parts(code_page.key)):
+        for name, content in sorted(self._store.parts(code_page.key), key=_worth):
             try:
                 self._load(code_page, StoredRegion.parse(name), content)
                 self.statistics.from_store += 1

@@ -52,6 +52,9 @@ class Policy:
     very_hot: int = 400
     """Samples in a region that make it worth the optimiser's time."""
 
+    near: int = 8
+    """How many times fewer samples make another region of the page part of it."""
+
     share: float = 1 / 2000
     """The same as a share of all recent samples: of code that takes less of the time, nothing is
     gained, and in a long run all that is ever executed comes to a few samples by chance."""
