@@ -95,18 +95,18 @@ class Sketched:
 
 
 @contextmanager
-def sketched(isa: str, engine: str, model: str = "") -> Iterator[Sketched]:
-    """A vCPU of a sketch on one of `ENGINES`."""
+def sketched(isa: str, engine: str, model: str = "", cpus: int = 1) -> Iterator[Sketched]:
+    """A vCPU of a sketch on one of `ENGINES`, made for a machine of ``cpus``."""
     with patch.dict(INSTRUCTION_SETS, SKETCHES):
         ram, clock = Ram("ram", SIZE), RealClock()
         accelerator: Accelerator
         if engine == "reference":
-            accelerator = Reference(isa, clock=clock, model=model)
+            accelerator = Reference(isa, clock=clock, model=model, cpus=cpus)
         elif engine == "interp":
-            accelerator = InterpAccelerator(isa, clock=clock, model=model)
+            accelerator = InterpAccelerator(isa, clock=clock, model=model, cpus=cpus)
         else:
             policy = replace(stressed(engine), slice=POLLS_OFTEN)
-            accelerator = JitAccelerator(isa, clock=clock, model=model, policy=policy)
+            accelerator = JitAccelerator(isa, clock=clock, model=model, cpus=cpus, policy=policy)
         try:
             accelerator.set_memory([MemorySlot(0, SIZE, ram.host)])
             cpu = accelerator.add_cpu(0)
@@ -117,12 +117,14 @@ def sketched(isa: str, engine: str, model: str = "") -> Iterator[Sketched]:
             ram.close()
 
 
-def machines(isa: str, engines: Sequence[str] = ENGINES) -> Callable[[], Iterator[Sketched]]:
+def machines(
+    isa: str, engines: Sequence[str] = ENGINES, cpus: int = 1
+) -> Callable[[], Iterator[Sketched]]:
     """A fixture: a vCPU on each of the engines, for all tests of a module, which reset it."""
 
     @pytest.fixture(scope="module", params=engines)
     def machine(request: pytest.FixtureRequest) -> Iterator[Sketched]:
-        with sketched(isa, request.param) as made:
+        with sketched(isa, request.param, cpus=cpus) as made:
             yield made
 
     return machine

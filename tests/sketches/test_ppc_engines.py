@@ -5,13 +5,16 @@ from __future__ import annotations
 import struct
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from bimetal.ir.ops import signed
 from bimetal.seam import Mmio
 from tests.host import program_path, programs
 
 from .ppc.architecture import architecture
+from .ppc.atomics import FETCH
 from .ppc.programs import CODE, RESULTS, RESULTS_SIZE, elf, in_order, random_program
 from .sketched import END, Sketched, machines
 
@@ -20,6 +23,7 @@ DATA = RESULTS - 0x1000
 HANDLER = ("addis r2, 0, 16384", "std r3, 0(r2)")
 """What ends a program, wherever a trap leads: a store to `END`."""
 machine = machines("ppc64-sketch")
+of_two = machines("ppc64-sketch", ("interp", "everything", "optimise"), cpus=2)
 SEEDS = {"reference": range(8), "interp": range(8)}
 
 
@@ -55,6 +59,52 @@ def test_random_programs_end_as_under_qemu(machine: Sketched, little: bool, tmp_
         assert machine["srr0"] == CODE + len(program) - 12, f"seed {seed}"
         ours = machine.get(DATA, RESULTS + RESULTS_SIZE - DATA)
         assert ours == theirs.stdout, f"seed {seed}"
+
+
+@pytest.mark.parametrize("little", [False, True], ids=["big", "little"])
+@pytest.mark.parametrize("width", [4, 8])
+def test_atomic_updates_in_both_byte_orders(machine: Sketched, width: int, little: bool) -> None:
+    """A carry goes from the last byte to the first one in memory, or the other way."""
+    update_atomically(machine, width, little)
+
+
+@pytest.mark.parametrize("little", [False, True], ids=["big", "little"])
+@pytest.mark.parametrize("width", [4, 8])
+def test_atomic_updates_of_shared_memory(of_two: Sketched, width: int, little: bool) -> None:
+    update_atomically(of_two, width, little)
+
+
+def update_atomically(machine: Sketched, width: int, little: bool) -> None:
+    order: Literal["little", "big"] = "little" if little else "big"
+    letter, mask = {4: "w", 8: "d"}[width], (1 << 8 * width) - 1
+    there = 0x0001_02FF & mask
+    for number, operation in enumerate(FETCH):
+        for operand in (0x01, 0xFEFF_FFFF_FEFF_FF01, 0x8000_0000_8000_0000, 0x7FFF_0000):
+            operand &= mask
+            begin(machine, lines(f"l{letter}at r3, r6, {number}", *HANDLER), little)
+            machine.put(DATA, there.to_bytes(width, order) + bytes(8))
+            machine["r4"], machine["r6"] = operand, DATA
+            machine.finish()
+            assert machine["r3"] == there, operation
+            expected = updated(operation, there, operand, 8 * width)
+            assert machine.get(DATA, width) == expected.to_bytes(width, order), operation
+            assert machine.get(DATA + width, 8) == bytes(8)
+
+
+def updated(operation: str, old: int, operand: int, width: int) -> int:
+    """What the manual has for it (II 4.5.2)."""
+    if operation in ("max", "min"):
+        pick = max if operation == "max" else min
+        return pick((old, operand), key=lambda number: signed(number, width))
+    return {
+        "add": (old + operand) % (1 << width),
+        "xor": old ^ operand,
+        "or": old | operand,
+        "and": old & operand,
+        "umax": max(old, operand),
+        "umin": min(old, operand),
+        "xchg": operand,
+    }[operation]
 
 
 def test_the_byte_order_changes_on_the_way(machine: Sketched) -> None:

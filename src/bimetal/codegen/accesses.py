@@ -15,7 +15,6 @@ _ORDERS = {"max": "sgt", "min": "slt", "umax": "ugt", "umin": "ult"}
 _ARITHMETIC = {"add", "sub", *_ORDERS}
 _LOADS = {Order.ACQUIRE: "acquire", Order.SEQUENTIAL: "seq_cst"}
 _STORES = {Order.RELEASE: "release", Order.SEQUENTIAL: "seq_cst"}
-_AFTER = {Order.ACQUIRE: "acquire", Order.RELEASE: "release", Order.SEQUENTIAL: "seq_cst"}
 
 
 class AccessLowering(FloatLowering):
@@ -27,27 +26,37 @@ class AccessLowering(FloatLowering):
 
     layout: Layout
 
-    def order_before(self, access: Access) -> None:
-        """What precedes an access that a call makes, which is a plain one."""
+    # Plain accesses, such as calls make, in order: a full fence between a sequentially consistent
+    # store and such a load stands behind the store, for stores are fewer.
+    def order_loaded(self, access: Access) -> None:
+        """What follows a plain load that is to be ordered as ``access`` says."""
+        if self.layout.shared and access.order in _LOADS:
+            self.put("fence acquire")
+
+    def order_before_store(self, access: Access) -> None:
+        """What precedes a plain store that is to be ordered so."""
         if self.layout.shared and access.order in _STORES:
             self.put("fence release")
 
-    def order_after(self, access: Access) -> None:
-        """What follows such an access."""
-        if self.layout.shared and access.order is not Order.PLAIN:
-            self.put(f"fence {_AFTER[access.order]}")
+    def order_stored(self, access: Access) -> None:
+        """What follows it."""
+        if self.layout.shared and access.order is Order.SEQUENTIAL:
+            self.put("fence seq_cst")
 
     def load_at(self, pointer: str, access: Access, hints: str = "") -> str:
         """Load from a host pointer; the value as the guest sees it."""
         kind = f"i{access.width}"
         ordering = _LOADS.get(access.order) if self.layout.shared else None
-        if ordering:
+        if ordering and access.width <= 64:
             text = (
                 f"load atomic {self.volatile}{kind}, ptr {pointer} {ordering}, align {access.size}"
             )
         else:
             text = f"load {self.volatile}{kind}, ptr {pointer}, align 1"
-        return self.in_order(self.let(text + hints), access)
+        name = self.let(text + hints)
+        if access.width > 64:  # hosts have such loads as two, or as compare-and-swap
+            self.order_loaded(access)
+        return self.in_order(name, access)
 
     def store_at(self, pointer: str, new: str, access: Access, hints: str = "") -> None:
         """Store a guest's value at a host pointer."""

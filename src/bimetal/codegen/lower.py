@@ -236,7 +236,7 @@ class Lowering(AccessLowering, VectorLowering):
         else:
             self._check_unaligned(va, access, LOAD)
         name = self._slow_load(va, access)
-        self.order_after(access)
+        self.order_loaded(access)
         self.names[value] = self.in_order(name, access)
 
     def _check_unaligned(self, va: str, access: Access, kind: int) -> None:
@@ -266,9 +266,9 @@ class Lowering(AccessLowering, VectorLowering):
         else:
             self._check_unaligned(va, access, STORE)
         new = self.in_order(self.operand(value.new), access)
-        self.order_before(access)
+        self.order_before_store(access)
         self._slow_store(va, new, access)
-        self.order_after(access)
+        self.order_stored(access)
 
     def _slow_store(self, va: str, new: str, access: Access) -> None:
         if access.width <= 64:

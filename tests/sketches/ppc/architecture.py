@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bimetal.isa.contract import Architecture, RegisterStore, Start
 
+from . import atomics as _atomics
 from . import insns as _insns
 from . import system as _system
 from .state import ppc
 
 __all__ = ["MEANINGS", "architecture"]
 
-MEANINGS = (_insns, _system)
+MEANINGS = (_insns, _atomics, _system)
 """What they describe is in the ISA by now."""
 
 

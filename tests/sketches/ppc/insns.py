@@ -9,7 +9,7 @@ from bimetal.isa.trace import Cpu, pin, when
 
 from .state import BIG, LITTLE, SPRS, ppc, reservation
 
-__all__ = ["ALIGNMENT", "OV", "PROGRAM", "SO"]
+__all__ = ["ALIGNMENT", "OV", "PROGRAM", "SO", "base", "in_both_orders"]
 
 SO, OV = 1 << 31, 1 << 30  # of XER
 # Where interrupts lead, by what they are.

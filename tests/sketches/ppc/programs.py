@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import struct
 
+from .atomics import FETCH
 from .state import R_NAMES, ppc
 
 __all__ = ["CODE", "RESULTS", "RESULTS_SIZE", "elf", "in_order", "random_program"]
@@ -45,7 +46,7 @@ class _Writer:
     def one(self) -> None:
         """An instruction that goes on to the next; what is reserved is stored to, or is not."""
         pick = self.random
-        match pick.randrange(9):
+        match pick.randrange(10):
             case 0:
                 form = pick.choice(("add", "add.", "addo", "addo."))
                 self.put(f"{form} {self.any()}, {self.any()}, {self.any()}")
@@ -65,6 +66,11 @@ class _Writer:
             case 6 | 7:
                 name = pick.choice(("stb", "stw", "std"))
                 self.put(f"{name} {self.any()}, {4 * pick.randrange(64)}({BASE})")
+            case 8:
+                letter, number = pick.choice("wd"), pick.randrange(len(FETCH))
+                if letter == "w" and FETCH[number] in ("max", "min"):
+                    letter = "d"  # QEMU 7.2 compares words without their signs
+                self.put(f"l{letter}at {self.any()}, {BASE}, {number}", f"sync {number % 2}")
             case _:
                 letter, place = pick.choice("wd"), pick.choice(("r28", "r29"))
                 self.put(f"l{letter}arx {self.any()}, {BASE}, r28, 0")

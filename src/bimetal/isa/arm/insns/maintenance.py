@@ -25,22 +25,29 @@ TRANSLATIONS, CODE = 1, 2
 """What other vCPUs owe: to forget cached translations, or code."""
 
 
-def _barrier(cpu: Cpu, CRm: Value) -> None:
-    # Of loads alone (01 in the low bits), it lets later loads pass earlier stores.
-    with when((CRm & 3) == 1) as loads:
-        cpu.fence(full=False)
-        with loads.otherwise():
-            cpu.fence()
+# The types of barriers in CRm: for loads before them, or for stores (C6.2.99, C6.2.101).
+_TYPE, _OF_LOADS, _OF_STORES = 3, 1, 2
+
+
+def _barrier(cpu: Cpu, full: Value) -> None:
+    """One that is not ``full`` lets later loads pass earlier stores."""
+    with when(full) as fully:
+        cpu.fence()
+        with fully.otherwise():
+            cpu.fence(full=False)
 
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 101 11111", "dmb {CRm:ix}")
 def dmb(cpu: Cpu, CRm: Value) -> None:
-    _barrier(cpu, CRm)
+    """Orders loads with what follows, stores with stores, or all with all."""
+    kind = CRm & _TYPE
+    _barrier(cpu, (kind != _OF_LOADS) & (kind != _OF_STORES))
 
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 100 11111", "dsb {CRm:ix}")
 def dsb(cpu: Cpu, CRm: Value) -> None:
-    _barrier(cpu, CRm)
+    """Nothing behind it, not even a load, is executed before those accesses are complete."""
+    _barrier(cpu, (CRm & _TYPE) != _OF_LOADS)
     # What was broadcast before is complete behind this barrier (B2.3.12), so it is told here.
     with slowly(cpu.owed != 0):
         cpu.owed = const(0, 8)

@@ -200,19 +200,32 @@ for _name, _funct3, _width in (
     _store(_name, _funct3, _width)
 
 
+# The sets of a fence: input, output, reads and writes.
+_STORES, _LOADS = 0b0101, 0b1010
+
+
 def _fence(row: str, text: str) -> None:
+    """A fence that orders all that its sets name (I 2.7); the reserved forms are fences too."""
+
     @rv64.insn(row, text)
-    def meaning(cpu: Cpu, **fields: Value) -> None:
-        # Every fence is a full one, and the reserved forms must be treated so (I 2.7).
-        cpu.fence()
+    def meaning(cpu: Cpu, pred: Value, succ: Value, **fields: Value) -> None:
+        with when(((pred & _STORES) != 0) & ((succ & _LOADS) != 0)) as full:
+            cpu.fence()
+            with full.otherwise():
+                cpu.fence(full=False)
 
 
 _fence("0000 pred:4 succ:4 00000 000 00000 0001111", "fence {pred:iorw}, {succ:iorw}")
-_fence("1000 0011 0011 00000 000 00000 0001111", "fence.tso")
 _fence(
     "fm:4 pred:4 succ:4 rs1:5 000 rd:5 0001111",
     "fence.reserved {fm}, {pred:iorw}, {succ:iorw}, {rd:x}, {rs1:x}",
 )
+
+
+@rv64.insn("1000 0011 0011 00000 000 00000 0001111", "fence.tso")
+def fence_tso(cpu: Cpu) -> None:
+    """As ``fence rw, rw``, but later loads may pass earlier stores (I 2.7)."""
+    cpu.fence(full=False)
 
 
 @rv64.insn("0000 0001 0000 00000 000 00000 0001111", "pause", extension="zihintpause")
