@@ -19,6 +19,8 @@ RAM, TABLE, PAGE = 0x8000_0000, 0x8000_1000, 0x8000_2000
 HANDLER = RAM + 0x100
 V, R, W, X, A, D = (1 << n for n in (0, 1, 2, 3, 6, 7))
 LOAD_FAULT, STORE_FAULT = 13, 15
+LOAD_ACCESS, STORE_ACCESS = 5, 7
+ROM = 0x2000_0000
 MENVCFG = 0x30A
 MPRV, SUPERVISOR = 1 << 17, 1 << 11
 
@@ -29,11 +31,19 @@ class Paged:
 
     cpu: Cpu
     ram: Ram
+    rom: Ram
+    table: int = TABLE
 
     def map(self, flags: int) -> None:
         """Map the gigabyte of RAM to itself, and to 0 with these flags."""
         self.put(TABLE + 8 * 2, RAM >> 12 << 10 | V | R | W | X | A | D)
         self.put(TABLE, RAM >> 12 << 10 | flags)
+
+    def move_table(self, table: int) -> None:
+        """Have the table elsewhere; in read-only memory with its content."""
+        self.table = table
+        if table == ROM:
+            self.rom.bytes[:4096] = self.ram.bytes[TABLE - RAM : TABLE - RAM + 4096]
 
     def put(self, address: int, word: int) -> None:
         self.ram.bytes[address - RAM : address - RAM + 8] = word.to_bytes(8, "little")
@@ -52,7 +62,7 @@ class Paged:
             ("mtvec", HANDLER),
             ("mepc", RAM + 4 * len(lines)),
             ("mstatus", SUPERVISOR),
-            ("satp", 8 << 60 | TABLE >> 12),
+            ("satp", 8 << 60 | self.table >> 12),
             ("pmpaddr0", (1 << 54) - 1),
             ("pmp0cfg", 0x1F),
             ("a1", PAGE - RAM),
@@ -68,11 +78,13 @@ class Paged:
 def paged(request: pytest.FixtureRequest) -> Iterator[Paged]:
     make: Callable[..., Accelerator] = request.param
     accelerator = make("riscv64", clock=RealClock())
-    ram = Ram("ram", 0x4000)
-    accelerator.set_memory([MemorySlot(RAM, ram.size, ram.host)])
-    yield Paged(accelerator.add_cpu(0), ram)
+    ram, rom = Ram("ram", 0x4000), Ram("rom", 0x1000, readonly=True)
+    slots = [MemorySlot(RAM, ram.size, ram.host), MemorySlot(ROM, rom.size, rom.host, True)]
+    accelerator.set_memory(slots)
+    yield Paged(accelerator.add_cpu(0), ram, rom)
     accelerator.close()
     ram.close()
+    rom.close()
 
 
 @pytest.mark.parametrize(("access", "sets"), [("ld a0, 0(a1)", A), ("sd a0, 0(a1)", A | D)])
@@ -107,3 +119,23 @@ def test_rights_lent_to_machine_mode_change_with_whose_they_are(paged: Paged) ->
     lend, take = "csrrs zero, mstatus, t0", "csrrc zero, mstatus, t1"
     assert paged.run(lend, "ld a0, 0(a1)", take, "ld a0, 0(a1)", "addi a0, a0, 0") == LOAD_FAULT
     assert paged.cpu.read_register("mepc") == RAM + 12
+
+
+@pytest.mark.parametrize(
+    ("access", "flags", "table", "cause"),
+    [
+        ("ld a0, 0(a1)", V | R | W | A | D, ROM, 0),
+        ("sd a0, 0(a1)", V | R | W | A | D, ROM, 0),
+        ("ld a0, 0(a1)", V | R | W, ROM, LOAD_ACCESS),
+        ("sd a0, 0(a1)", V | R | W | A, ROM, STORE_ACCESS),
+        ("ld a0, 0(a1)", V | R | W | A | D, ROM + 0x1000, LOAD_ACCESS),
+    ],
+)
+def test_tables_may_lie_in_read_only_memory(
+    paged: Paged, access: str, flags: int, table: int, cause: int
+) -> None:
+    """Where bits would have to be set there, or nothing is there, the walk has no access."""
+    paged.map(flags)
+    paged.move_table(table)
+    lend = "csrrs zero, mstatus, t0"  # or there would have to be a page to fetch from
+    assert paged.run(lend, access, "addi a0, a0, 0") == cause

@@ -54,6 +54,7 @@ class InterpCpu:
         self._blank = ctypes.create_string_buffer(native.blank_records())
         self._arena, arena = anonymous(ARENA_BYTES)
         self._code_table: mmap.mmap | None = None
+        self._peers: ctypes.Array[ctypes.c_uint64] | None = None
         self._memory = Memory()
         state = self.state
         self._args = state.word("leave_args")
@@ -112,6 +113,13 @@ class InterpCpu:
     def suspended(self) -> bool:
         """See `Suspendable.suspended`."""
         return self.state.get("waiting") != 0
+
+    def meet(self, others: Sequence[InterpCpu]) -> None:
+        """Know the other vCPUs, to tell them what to forget: a row of two words for each."""
+        rows = [word for other in others for word in (other.state.address, 0)]
+        self._peers = (ctypes.c_uint64 * len(rows))(*rows)
+        self.state.set("peers", 0, ctypes.addressof(self._peers))
+        self.state.set("peer_count", 0, len(others))
 
     # -- memory
     def set_memory(self, slots: Sequence[MemorySlot]) -> None:
@@ -304,6 +312,8 @@ class InterpAccelerator:
             raise ValueError(f"vCPU {cpu.index}, but the accelerator was made for {self._room}")
         cpu.set_memory(self._slots)
         self.cpus.append(cpu)
+        for each in self.cpus:
+            each.meet([other for other in self.cpus if other is not each])
 
     def set_memory(self, slots: Iterable[MemorySlot]) -> None:
         """See `Accelerator.set_memory`."""

@@ -18,9 +18,27 @@ from ..isa.trace import Cpu, Routine
 from .layout import Layout
 
 __all__ = [
-    "COUNTERS", "LEAVE", "LEFT", "NOTHING", "TRAPPED", "Builder", "HostAddress", "HostLoad",
-    "HostStore", "MemoryCompare", "MemoryCopy", "MemoryFill", "copy", "count", "differ", "fill",
-    "host_load", "host_store", "state_address",
+    "COUNTERS",
+    "LEAVE",
+    "LEFT",
+    "NOTHING",
+    "TRAPPED",
+    "Builder",
+    "HostAddress",
+    "HostExchange",
+    "HostLoad",
+    "HostStore",
+    "MemoryCompare",
+    "MemoryCopy",
+    "MemoryFill",
+    "copy",
+    "count",
+    "differ",
+    "exchange",
+    "fill",
+    "host_load",
+    "host_store",
+    "state_address",
 ]  # fmt: skip
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
@@ -39,6 +57,7 @@ COUNTERS = (
     "TLB flushes",
     "pages flushed",
     "TLBs emptied",
+    "boxes emptied",
 )
 
 
@@ -55,6 +74,15 @@ class HostStore(Effect):
 
     __slots__ = ()
     name = "host_store"
+    address, new = Operand(0), Operand(1)
+
+
+class HostExchange(Effect):
+    """Put a value into memory that other threads look at, and get what was there: atomically, and
+    ordered with all that was before and comes after."""
+
+    __slots__ = ()
+    name = "host_exchange"
     address, new = Operand(0), Operand(1)
 
 
@@ -98,7 +126,15 @@ class MemoryCompare(Effect):
 
 FACTS.update(
     dict.fromkeys(
-        (HostLoad, HostStore, HostAddress, MemoryFill, MemoryCopy, MemoryCompare),
+        (
+            HostLoad,
+            HostStore,
+            HostExchange,
+            HostAddress,
+            MemoryFill,
+            MemoryCopy,
+            MemoryCompare,
+        ),
         Facts(frame=True),
     )
 )
@@ -112,6 +148,11 @@ def host_load(address: Value, width: int) -> Value:
 def host_store(address: Value, value: Value) -> None:
     """Store to a host address."""
     perform(HostStore(0, address, value))
+
+
+def exchange(address: Value, value: Value) -> Value:
+    """See `HostExchange`."""
+    return perform(HostExchange(value.width, address, value))
 
 
 def state_address(name: str) -> Value:

@@ -33,6 +33,8 @@ __all__ = [
     "FETCH_TLB",
     "LOAD_TLB",
     "MEMORY_SLOTS",
+    "MESSAGES",
+    "MESSAGE_WORDS",
     "OPERANDS",
     "PAGE",
     "PAGE_COPY",
@@ -76,6 +78,8 @@ TLBS, CONTEXTS = 24, 16
 
 # The last pages whose code was taken, a ring: their addresses in the arena.
 DECODED = 4096
+# What other vCPUs ask to be forgotten, before it is everything; see `messages`.
+MESSAGES, MESSAGE_WORDS = 16, 5
 MEMORY_SLOTS = 8
 REPLAYS = 16
 # The last places where the budget ran out, a ring: what a vCPU leaves in a tenth of a second at
@@ -105,6 +109,7 @@ def engine_state() -> StateSpec:
     spec.scalars(8, "stop", "flush_wanted")
     spec.scalars(32, "fp_env")
     _declare_tlbs(spec)
+    _declare_messages(spec)
     # What code means now: the decode mode, its program counter's bits, the model's features.
     spec.scalars(8, "decode_mode")
     spec.scalars(64, "pc_mask", "features")
@@ -129,7 +134,7 @@ def engine_state() -> StateSpec:
     spec.scalars(8, "stuck")
     # 1 while the next instruction waits for an interrupt; then `attend` is 1 too.
     spec.scalars(8, "waiting")
-    spec.file("counter", 9, 64)
+    spec.file("counter", 10, 64)
     # What the jump that found the budget spent says for the sample: the record it goes to or 0,
     # its own record or 0, its address or -1, and whether it is in a region.
     spec.scalars(64, "spent_record", "spent_by", "spent_pc", "spent_in_region")
@@ -151,7 +156,17 @@ def _declare_tlbs(spec: StateSpec) -> None:
     for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
         spec.file(name, TLBS, 64)
     spec.file("tlb_serves", TLBS, 8)
+    # In which halves of the addresses it may hold global pages: 1 the low one, 2 the high one.
+    spec.file("tlb_globals", TLBS, 8)
     spec.scalars(64, "tlb_clock", "fetch_epoch")
+
+
+def _declare_messages(spec: StateSpec) -> None:
+    # The box: its lock, how many messages were ever put into it and taken out, how many there are,
+    # and whether code is to be forgotten; 1 while the vCPU is in native code; and the other vCPUs.
+    spec.scalars(64, "box_lock", "box_posted", "box_taken", "box_count", "box_code", "inside")
+    spec.file("box", MESSAGES * MESSAGE_WORDS, 64)
+    spec.scalars(64, "peers", "peer_count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .builder import (
     LEFT,
     TRAPPED,
     HostAddress,
+    HostExchange,
     HostLoad,
     HostStore,
     MemoryCompare,
@@ -201,6 +202,11 @@ class Lowering(AccessLowering, VectorLowering):
     def op_host_store(self, value: HostStore) -> None:
         pointer, new = self.host_pointer(value.address), value.new
         self.put(f"store i{new.width} {self.operand(new)}, ptr {pointer}, align 1")
+
+    def op_host_exchange(self, value: HostExchange) -> None:
+        new = f"i{value.width} {self.operand(value.new)}"
+        pointer = self.host_pointer(value.address)
+        self.names[value] = self.let(f"atomicrmw xchg ptr {pointer}, {new} seq_cst")
 
     def op_host_address(self, value: HostAddress) -> None:
         pointer = self.state_pointer(value.variable)

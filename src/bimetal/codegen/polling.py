@@ -60,6 +60,7 @@ def describe_polling(build: Builder) -> None:
             build.routines["flush"](cpu)
             build.routines["fence_code"](cpu)
             build.hooks.renew(cpu)
+        build.routines["look_into_box"](cpu)
         cpu.attend = cpu.waiting
         build.hooks.poll_timer(cpu)
         with when(cpu.stop != 0):

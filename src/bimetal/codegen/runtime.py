@@ -38,6 +38,7 @@ from .layout import (
     STORE_TLB,
     Layout,
 )  # fmt: skip
+from .messages import describe_messages
 from .polling import describe_polling, describe_sampling
 from .tlb_pool import data_row, describe_tlbs
 
@@ -50,6 +51,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     """Every routine of the engine for one ISA, the ISA's own included, by name."""
     build = Builder(layout)
     describe_tlbs(build)
+    describe_messages(build)
     _finding(build)
     _locating(build)
     _host_memory(build)

@@ -24,6 +24,7 @@ from .delivery import deliver
 from .flow import CC, StubLowering
 from .host import current
 from .layout import Layout
+from .messages import HEARD, NOT_YET
 
 __all__ = ["stubs_text"]
 
@@ -41,6 +42,8 @@ def stubs_text(layout: Layout, undefined: str) -> str:
         _random(),
         _relax(layout),
         _shared(layout),
+        _lock(),
+        _heard(layout),
     ]
     return "".join(parts)
 
@@ -177,6 +180,10 @@ def _enter(layout: Layout) -> str:
     g.put(target.read.format(cell="%saved"))
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
+    inside = g.state_pointer("inside")
+    if layout.shared:  # whoever sees 0 there is seen by the look into the box
+        g.put(f"atomicrmw xchg ptr {inside}, i64 1 seq_cst")
+        g.call("rt_look_into_box", 0, [])
     g.call("rt_poll_timer", 0, [])
     # The board, or the reference, may have found a trap for the instruction in hand.
     trapped = g.let(f"icmp ne i64 {g.load_state('pending')}, 0")
@@ -184,6 +191,8 @@ def _enter(layout: Layout) -> str:
     g.put(f"call {CC} void {first}(ptr %st, ptr null, i64 0, i64 0, ptr null)")
     g.put(target.read.format(cell="%guest"))
     g.store_state("fp_env", g.let("load i32, ptr %guest"), "i32")
+    if layout.shared:
+        g.put(f"store atomic i64 0, ptr {inside} release, align 8")
     g.put(target.write.format(cell="%saved"))
     g.end("ret void")
     body = "\n".join(["entry:", *g.lines])
@@ -214,6 +223,51 @@ def _shared(layout: Layout) -> str:
     """Whether other vCPUs work on the same memory."""
     answer = int(layout.shared)
     return f"define internal i1 @rt_shared(ptr %st) #1 {{\nret i1 {answer}\n}}\n"
+
+
+def _lock() -> str:
+    """Take the lock of a box, which is held for less than a microsecond."""
+    lines = (
+        "entry:",
+        "%lock = inttoptr i64 %at to ptr",
+        "br label %try",
+        "try:",
+        "%held = atomicrmw xchg ptr %lock, i64 1 seq_cst",
+        "%free = icmp eq i64 %held, 0",
+        "br i1 %free, label %taken, label %wait",
+        "wait:",
+        "call i32 @sched_yield()",
+        "br label %try",
+        "taken:",
+        "ret void",
+    )
+    body = "\n".join(lines)
+    return f"define internal void @rt_lock(ptr %st, i64 %at) #1 {{\n{body}\n}}\n"
+
+
+def _heard(layout: Layout) -> str:
+    """Wait until all other vCPUs have done what they were told; 0 if the board has to see to it."""
+    g = StubLowering(layout)
+    if not layout.shared:
+        g.end("ret i1 1")
+        return "define internal i1 @rt_heard(ptr %st) #1 {\n" + "\n".join(g.lines) + "\n}\n"
+    g.end("br label %ask")
+    g.label("%ask")
+    answer = g.call("rt_heard_from", 8, [("i64", "0")])
+    g.end(f"switch i8 {answer}, label %board [i8 {HEARD}, label %all i8 {NOT_YET}, label %wait]")
+    g.label("%wait")
+    stop = g.let(f"load volatile i8, ptr {g.state_pointer('stop')}")
+    g.branch(g.let(f"icmp eq i8 {stop}, 0"), "%more", "%board")
+    g.label("%more")
+    g.call("rt_look_into_box", 0, [])  # one of them may wait for this vCPU
+    g.put("call i32 @sched_yield()")
+    g.end("br label %ask")
+    g.label("%all")
+    g.end("ret i1 1")
+    g.label("%board")
+    g.end("ret i1 0")
+    body = "\n".join(["entry:", *g.lines])
+    return f"define internal i1 @rt_heard(ptr %st) #1 {{\n{body}\n}}\n"
 
 
 def _random() -> str:

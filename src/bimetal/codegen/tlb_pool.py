@@ -31,12 +31,14 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 
-__all__ = ["data_row", "describe_tlbs"]
+__all__ = ["data_row", "describe_tlbs", "in_question"]
 
 # Of what `Hooks.translate` adds to a page.
 NOBODY, NO_CONTEXT = -1, 0xFF
 # A gigabyte on both sides covers the large pages of two levels; larger ones are as rare as flushes.
 SPAN = 1 << 30
+PAGES = 32
+"""As many are looked for one by one."""
 
 
 def data_row(va: Value) -> Value:
@@ -65,10 +67,16 @@ def _choose_anew(cpu: Cpu) -> None:
     fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
 
 
-def _owned(cpu: Cpu, number: int, mask: Value, match: Value) -> Value:
-    owner = cpu.tlb_owner[number]
-    owned: Value = ((owner & mask) == match) & (owner != NOBODY)
-    return owned
+def in_question(
+    owner: Value, globals_in: Value, va: Value, mask: Value, match: Value, own: Value
+) -> Value:
+    """Whether the TLB of an owner may hold pages of a half of the addresses, that of ``va``, that
+    belong to address spaces which are ``match`` in the bits of ``mask``; and, of pages that are not
+    global, in the bits of ``own``."""
+    half = globals_in.lsr(va[63].zext(8))[0] == 1
+    bits = select(half, mask, mask | own)
+    found: Value = ((owner & bits) == match & bits) & (owner != NOBODY)
+    return found
 
 
 def _forgetting(build: Builder) -> None:
@@ -85,29 +93,44 @@ def _forgetting(build: Builder) -> None:
     def flush_spaces(cpu: Cpu, mask: Value, match: Value) -> None:
         """Forget what belongs to address spaces that are ``match`` in the bits of ``mask``."""
         for number in range(TLBS):
-            with when(_owned(cpu, number, mask, match)):
+            owner = cpu.tlb_owner[number]
+            with when(((owner & mask) == match) & (owner != NOBODY)):
                 _drop(cpu, number)
         _choose_anew(cpu)
         cpu.attend = const(1, 8)
         count(cpu, "TLB flushes")
 
-    @build.routine(va=64, mask=64, match=64)
-    def flush_page(cpu: Cpu, va: Value, mask: Value, match: Value) -> None:
-        """The same for one page: what may hold it in a large one is forgotten whole."""
-        row, number = data_row(va), va.lsr(12)
-        fetch = (number & (FETCH_ENTRIES - 1)) * ENTRY + FETCH_TLB
+    @build.routine(tlb=64, va=64, pages=64)
+    def flush_rows(cpu: Cpu, tlb: Value, va: Value, pages: Value) -> None:
+        """Take up to `PAGES` out of a TLB."""
+        for n in range(PAGES):
+            with when(pages == n):
+                ret()
+            page = va + n * PAGE
+            row, fetch = data_row(page), (page.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
+            for entry in (row + LOAD_TLB, row + STORE_TLB, fetch + FETCH_TLB):
+                host_store(tlb + entry, const(-1, 64))
+
+    @build.routine(va=64, pages=64, mask=64, match=64, own=64)
+    def flush_pages(
+        cpu: Cpu, va: Value, pages: Value, mask: Value, match: Value, own: Value
+    ) -> None:
+        """The same for pages of 4 KiB from ``va`` on: see `in_question`. TLBs that may hold some of
+        them in a large one are forgotten whole, as are all where there are too many to look for."""
+        last, many = va + (pages << 12) - 1, const(PAGES, 64).ult(pages)
         dropped = cpu.local(const(0, 1))
         for n in range(TLBS):
-            in_large = va.uge(cpu.tlb_low[n]) & (cpu.tlb_high[n].uge(va))
-            with when(_owned(cpu, n, mask, match)), when(in_large) as large:
+            owner, halves = cpu.tlb_owner[n], cpu.tlb_globals[n]
+            large = last.uge(cpu.tlb_low[n]) & cpu.tlb_high[n].uge(va)
+            asked = in_question(owner, halves, va, mask, match, own)
+            with when(asked), when(large | many) as whole:
                 _drop(cpu, n)
                 dropped.set(const(1, 1))
-                with large.otherwise():
-                    base = state_address("tlb") + n * TLB_BYTES
-                    for entry in (row + LOAD_TLB, row + STORE_TLB, fetch):
-                        host_store(base + entry, const(-1, 64))
+                with whole.otherwise():
+                    flush_rows(cpu, state_address("tlb") + n * TLB_BYTES, va, pages)
         with when(dropped.value == 1):
             _choose_anew(cpu)
+            cpu.attend = const(1, 8)
         count(cpu, "pages flushed")
 
 
@@ -154,6 +177,7 @@ def _serving(build: Builder) -> None:
         fill(_address(number), 0xFF, ADDENDS)
         cpu.tlb_owner[number], cpu.tlb_serves[number] = shared, context
         cpu.tlb_low[number], cpu.tlb_high[number] = const(-1, 64), const(0, 64)
+        cpu.tlb_globals[number] = const(0, 8)
         cpu.tlb_fetched[number] = cpu.fetch_epoch
         fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
         cpu.attend = const(1, 8)
@@ -234,6 +258,9 @@ def _filling(build: Builder) -> None:
             known_low, known_high = cpu.tlb_low[number], cpu.tlb_high[number]
             cpu.tlb_low[number] = select(low.ult(known_low), low, known_low)
             cpu.tlb_high[number] = select(known_high.ult(high), high, known_high)
+        half = const(1, 8) << va[63].zext(8)
+        globals_ = cpu.tlb_globals[number]
+        cpu.tlb_globals[number] = select((permissions & GLOBAL) == 0, globals_, globals_ | half)
         owner, space = cpu.tlb_owner[number], hooks.address_space.inline(cpu)
         with when(owner == hooks.global_space.inline(cpu)):
             with when((permissions & GLOBAL) == 0):

@@ -234,10 +234,11 @@ class Vcpu:
             self.around.outputs(self, exit_.levels)
 
     def _shoot_down(self, exit_: ShootDown) -> None:
+        # The others know what to forget, and do before they execute anything behind their gates.
         gate = self.around.gate
         with gate.lock:
             others = [vcpu for vcpu in self.around.vcpus if vcpu is not self]
-            gate.fence(self, others, lambda vcpu: vcpu.cpu.flush())
+            gate.fence(self, others, lambda vcpu: None)
 
     def _kicked(self, exit_: Kicked) -> None:
         """The gate is next, if it was not a kick from an earlier call."""

@@ -125,8 +125,8 @@ class Outputs(Exit):
 
 
 class ShootDown(Exit):
-    """All other CPUs have to forget what they have cached of the guest's memory (`Cpu.flush`)
-    before this one goes on: translations or code have changed."""
+    """Translations or code have changed: all other CPUs have to come out, as by `Cpu.kick`, before
+    this one goes on. They know what to forget, and do it before they execute anything more."""
 
     __slots__ = ()
 

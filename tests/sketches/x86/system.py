@@ -242,6 +242,6 @@ interrupt_flag("fb", "sti", 1)
 
 @x86.insn(opcode_row("0f 01 /7"), "invlpg {:M}", where=lambda memory, **_: memory == 1)
 def invlpg(cpu: Cpu, **fields: Value) -> None:
-    every = const(0, 64)
-    cpu.host("flush_page", 0, effective(cpu, fields), every, every)
+    every, page = const(0, 64), effective(cpu, fields) & ~0xFFF
+    cpu.host("flush_pages", 0, page, const(1, 64), every, every, every)
     cpu.sync()

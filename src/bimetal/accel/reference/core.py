@@ -170,8 +170,12 @@ class Core(Machine):
                 return int(self.memory.find(args[0], 1) is not None)
             case "is_ram":
                 return int(self.memory.find(args[0], 1, write=True) is not None)
-            case "flush" | "flush_spaces" | "flush_page" | "fence_code":
+            case "flush" | "flush_spaces" | "flush_pages" | "fence_code":
                 return 0  # nothing is cached
+            case "tell_pages" | "tell_code":
+                return 0  # nor by others
+            case "heard":
+                return 1
             case "relax":
                 return 0  # vCPUs take turns
             case "random":

@@ -21,8 +21,9 @@ Act = Callable[[Cpu, Value], None]
 TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
 
 
-TRANSLATIONS, CODE = 1, 2
-"""What other vCPUs owe: to forget cached translations, or code."""
+TRANSLATIONS, CODE, CODE_OF_ALL = 1, 2, 4
+"""What is owed before the next barrier is complete: that other vCPUs have forgotten translations
+that they were told of; to forget code, and to tell the others of that."""
 
 
 # The types of barriers in CRm: for loads before them, or for stores (C6.2.99, C6.2.101).
@@ -48,10 +49,21 @@ def dmb(cpu: Cpu, CRm: Value) -> None:
 def dsb(cpu: Cpu, CRm: Value) -> None:
     """Nothing behind it, not even a load, is executed before those accesses are complete."""
     _barrier(cpu, (CRm & _TYPE) != _OF_LOADS)
-    # What was broadcast before is complete behind this barrier (B2.3.12), so it is told here.
+    # What was asked for before is complete behind this barrier (B2.3.12).
     with slowly(cpu.owed != 0):
-        cpu.owed = const(0, 8)
+        _complete(cpu)
+
+
+def _complete(cpu: Cpu) -> None:
+    owed = cpu.owed
+    cpu.owed = const(0, 8)
+    with when((owed & (CODE | CODE_OF_ALL)) != 0):
+        cpu.host("fence_code", 0)
+    with when((owed & CODE_OF_ALL) != 0), when(cpu.host("shared", 1) == 1):
+        cpu.host("tell_code", 0)
+    with when((owed & (TRANSLATIONS | CODE_OF_ALL)) != 0), when(cpu.host("heard", 1) == 0):
         cpu.leave("shoot down")
+    cpu.sync()
 
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 110 11111", "isb {CRm:ix}")
@@ -111,7 +123,7 @@ def _system(
     return register
 
 
-# -- caches: there are none to clean; instruction fetches see earlier stores after IC and ISB
+# -- caches: there are none to clean; instruction fetches see earlier stores after IC and DSB
 
 
 def _nothing(cpu: Cpu, value: Value) -> None:
@@ -123,9 +135,11 @@ def _probe(cpu: Cpu, address: Value) -> None:
     cpu.load(address, 8)
 
 
-def _fetches_anew(cpu: Cpu, value: Value) -> None:
-    cpu.host("fence_code", 0)
-    cpu.sync()
+def _owes(what: int) -> Act:
+    def act(cpu: Cpu, value: Value) -> None:
+        cpu.owed = cpu.owed | what
+
+    return act
 
 
 _system("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
@@ -153,91 +167,105 @@ for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
 # -- translations
 
 
-Match = Callable[[Cpu, Value], tuple[Value, Value]]
-"""Mask and match of the address spaces that a TLBI means (D8.17)."""
+Match = Callable[[Cpu, Value], tuple[Value, Value, Value]]
+"""Mask and match of the address spaces that a TLBI means (D8.17), and the bits that have to match
+besides for pages that are not global."""
+Where = Callable[[Cpu, Value], tuple[Value, Value]]
+"""The first address that it means, and how many pages of 4 KiB."""
 
 
-def _own(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+def _own(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
     """All of the current VMID, or the host's."""
     space = own_space(cpu)
-    return select(space == REGIME, const(REGIME, 64), REGIME | VMIDS), space
+    mask = select(space == REGIME, const(REGIME, 64), REGIME | VMIDS)
+    return mask, space, mask
 
 
-def _own_asid(cpu: Cpu, value: Value) -> tuple[Value, Value]:
-    """Those of one ASID. Their global pages need not go, so what all share is left alone."""
-    mask, space = _own(cpu, value)
+def _own_asid(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
+    """Those of one ASID, and global pages."""
+    mask, space, _ = _own(cpu, value)
     wide = select(space == REGIME, cpu.tcr_el[EL2], cpu.tcr_el[EL1])[36] == 1
     asid = value.lsr(48) & select(wide, const(ASIDS, 64), 0xFF)
-    return mask | ASIDS | SHARED, space | asid
+    return mask, space | asid, mask | ASIDS | SHARED
 
 
-def _el1(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+def _alone_asid(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
+    """Those of one ASID. Their global pages need not go, so what all share is left alone."""
+    _, match, own = _own_asid(cpu, value)
+    return own, match, own
+
+
+def _el1(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
     """Those of EL1 and EL0 with any VMID."""
-    return const(REGIME, 64), const(REGIME_EL1, 64)
+    return const(REGIME, 64), const(REGIME_EL1, 64), const(REGIME, 64)
 
 
-def _guest(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+def _guest(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
     """Those of EL1 and EL0 with the current VMID."""
-    return const(REGIME | VMIDS, 64), vmid(cpu) | REGIME_EL1
+    mask = const(REGIME | VMIDS, 64)
+    return mask, vmid(cpu) | REGIME_EL1, mask
 
 
-def _el2(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+def _el2(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
     """Those of EL2, with or without an EL0 of its own."""
-    return const(REGIME_EL2, 64), const(REGIME_EL2, 64)
+    return const(REGIME_EL2, 64), const(REGIME_EL2, 64), const(REGIME_EL2, 64)
 
 
-def _all_pages(match: Match) -> Act:
+def _page(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """VA[55:12]. A larger page is one of those that are forgotten whole."""
+    return (value << 20).asr(8), const(1, 64)
+
+
+def _range(cpu: Cpu, value: Value) -> tuple[Value, Value]:
+    """BaseADDR, NUM, SCALE and TG (D8.17.5); all, if TG is the reserved one."""
+    grain = value.lsr(46) & 3
+    above = select(grain == 0, const(40, 64), (grain - 1) << 1)  # log2 of a page by 4 KiB
+    pages = ((value.lsr(39) & 31) + 1) << (value.lsr(44) & 3) * 5 + 1
+    first = (value << 27).asr(27) << 12 << above
+    return select(grain == 0, const(0, 64), first), pages << above
+
+
+def _forgetting(match: Match, where: Where | None, everywhere: bool) -> Act:
+    """What a TLBI does: for all vCPUs in the inner (IS) and the outer (OS) domain."""
+
     def act(cpu: Cpu, value: Value) -> None:
-        cpu.host("flush_spaces", 0, *match(cpu, value))
+        spaces, nowhere = match(cpu, value), const(0, 64)
+        first, pages = where(cpu, value) if where else (nowhere, nowhere)
+        if where:
+            cpu.host("flush_pages", 0, first, pages, *spaces)
+        else:
+            cpu.host("flush_spaces", 0, *spaces[:2])
+        if everywhere:
+            with when(cpu.host("shared", 1) == 1):
+                cpu.host("tell_pages", 0, first, pages, *spaces)
+                cpu.owed = cpu.owed | TRANSLATIONS
         cpu.sync()
 
     return act
 
 
-def _page(match: Match) -> Act:
-    """One page. Global ones go whatever the ASID says, and may lie among those of any ASID."""
-
-    def act(cpu: Cpu, value: Value) -> None:
-        cpu.host("flush_page", 0, (value << 20).asr(8), *match(cpu, value))
-        cpu.sync()
-
-    return act
-
-
-def _broadcast(act: Act, owed: int = TRANSLATIONS) -> Act:
-    """The same for all vCPUs: those of the inner (IS) and outer (OS) domain."""
-
-    def everywhere(cpu: Cpu, value: Value) -> None:
-        act(cpu, value)
-        with when(cpu.host("shared", 1) == 1):
-            cpu.owed = cpu.owed | owed
-
-    return everywhere
-
-
-_TLBI: dict[tuple[int, int], tuple[str, Act]] = {
-    (0, 0): ("vmalle1", _all_pages(_own)),
-    (0, 1): ("vae1", _page(_own)),
-    (0, 2): ("aside1", _all_pages(_own_asid)),
-    (0, 3): ("vaae1", _page(_own)),
-    (0, 5): ("vale1", _page(_own)),
-    (0, 7): ("vaale1", _page(_own)),
-    (4, 0): ("alle2", _all_pages(_el2)),
-    (4, 1): ("vae2", _page(_el2)),
-    (4, 4): ("alle1", _all_pages(_el1)),
-    (4, 5): ("vale2", _page(_el2)),
-    (4, 6): ("vmalls12e1", _all_pages(_guest)),
+_TLBI: dict[tuple[int, int], tuple[str, Match, Where | None]] = {
+    (0, 0): ("vmalle1", _own, None),
+    (0, 1): ("vae1", _own_asid, _page),
+    (0, 2): ("aside1", _alone_asid, None),
+    (0, 3): ("vaae1", _own, _page),
+    (0, 5): ("vale1", _own_asid, _page),
+    (0, 7): ("vaale1", _own, _page),
+    (4, 0): ("alle2", _el2, None),
+    (4, 1): ("vae2", _el2, _page),
+    (4, 4): ("alle1", _el1, None),
+    (4, 5): ("vale2", _el2, _page),
+    (4, 6): ("vmalls12e1", _guest, None),
 }
 _ALONE = {"vmalle1", "alle2", "alle1", "vmalls12e1"}
-_RANGES: dict[tuple[int, int], tuple[str, Act]] = {
-    (0, 1): ("rvae1", _all_pages(_own)),
-    (0, 3): ("rvaae1", _all_pages(_own)),
-    (0, 5): ("rvale1", _all_pages(_own)),
-    (0, 7): ("rvaale1", _all_pages(_own)),
-    (4, 1): ("rvae2", _all_pages(_el2)),
-    (4, 5): ("rvale2", _all_pages(_el2)),
+_RANGES: dict[tuple[int, int], tuple[str, Match, Where | None]] = {
+    (0, 1): ("rvae1", _own_asid, _range),
+    (0, 3): ("rvaae1", _own, _range),
+    (0, 5): ("rvale1", _own_asid, _range),
+    (0, 7): ("rvaale1", _own, _range),
+    (4, 1): ("rvae2", _el2, _range),
+    (4, 5): ("rvale2", _el2, _range),
 }
-"""Ranges of addresses, which more may be forgotten than they name (D8.17.5)."""
 _STAGE_2 = {
     ("", 4): (("ipas2e1", 1), ("ipas2le1", 5), ("ripas2e1", 2), ("ripas2le1", 6)),
     ("is", 0): (("ipas2e1", 1), ("ipas2le1", 5), ("ripas2e1", 2), ("ripas2le1", 6)),
@@ -247,7 +275,9 @@ _STAGE_2 = {
 there."""
 
 
-def _forgets(name: str, suffix: str, place: tuple[int, int, int, int], act: Act) -> None:
+def _forgets(
+    name: str, suffix: str, place: tuple[int, int, int, int], match: Match, where: Where | None
+) -> None:
     """TLBI, in a domain."""
     ranges = "tlbirange" if name.startswith("r") else ""
     _system(
@@ -256,23 +286,23 @@ def _forgets(name: str, suffix: str, place: tuple[int, int, int, int], act: Act)
         name not in _ALONE,
         trapped=0 if place[0] else TTLB,
         extension=ranges or ("tlbios" if suffix == "os" else ""),
-    )(_broadcast(act) if suffix else act)
+    )(_forgetting(match, where, everywhere=bool(suffix)))
 
 
 for _table, _domains in (
     (_TLBI, ((7, ""), (3, "is"), (1, "os"))), (_RANGES, ((6, ""), (2, "is"), (5, "os"))),
 ):  # fmt: skip
     for _crm, _suffix in _domains:
-        for (_op1, _op2), (_name, _act) in _table.items():
-            _forgets(_name, _suffix, (_op1, 8, _crm, _op2), _act)
+        for (_op1, _op2), (_name, _match, _where) in _table.items():
+            _forgets(_name, _suffix, (_op1, 8, _crm, _op2), _match, _where)
 for (_suffix, _crm), _names in _STAGE_2.items():
     for _name, _op2 in _names:
-        _forgets(_name, _suffix, (4, 8, _crm, _op2), _all_pages(_guest))
+        _forgets(_name, _suffix, (4, 8, _crm, _op2), _guest, None)
 
 
-_system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_broadcast(_fetches_anew, CODE))
-_system("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_fetches_anew)
-_system("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_broadcast(_fetches_anew, CODE))
+_system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_owes(CODE_OF_ALL))
+_system("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_owes(CODE))
+_system("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_owes(CODE_OF_ALL))
 
 # -- address translation
 

@@ -76,7 +76,8 @@ def sfence_vma(cpu: Cpu, rs2: Value, rs1: Value) -> None:
             with everything.otherwise():
                 cpu.host("flush_spaces", 0, mask, match)
         with all_pages.otherwise():
-            cpu.host("flush_page", 0, cpu.x[rs1], mask, match)
+            page = cpu.x[rs1] & ~0xFFF
+            cpu.host("flush_pages", 0, page, const(1, 64), mask, match, mask)
     cpu.sync()
 
 
