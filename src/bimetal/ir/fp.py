@@ -2,13 +2,12 @@
 
 Arithmetic is IEEE 754 in the *current* rounding mode and raises exact sticky flags; on the host
 it is one instruction of the host's own FPU (LLVM's constrained intrinsics with dynamic rounding
-and strict exceptions), in the reference it is `softfloat`. What architectures do differently is
-said in their descriptions: which NaN comes out (test with `is_nan`, then `select`), minimum and
-maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
+and strict exceptions), in the reference it is `softfloat`. What architectures have differently is
+said by their `isa.floating.FloatPolicy`, as which NaN comes out, and in their descriptions: minimum
+and maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
 
 Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
-Tininess is detected after rounding, and what is tiny is neither an operand's nor a result's zero:
-an instruction set that has it otherwise looks for such numbers itself. Half precision (16 bits) is
+Tininess is detected after rounding. Half precision (16 bits) is
 computed in wider formats where the host converts to and from it, else by the reference.
 
 Most operations can be applied to the lanes of vectors, ``lane`` bits wide each (see `vector`).

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Protocol, Self
+from typing import Self
 
 from .describe import Isa
+from .floating import FloatPolicy
+from .state import RegisterStore
 from .trace import Routine
 
 __all__ = [
@@ -41,16 +43,6 @@ ones do not exist for the engine, larger ones are many of these."""
 READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 """Added to the page that an address leads to: it may be read, it may be written, it is the same
 wherever `Hooks.global_space` is, and it is part of a page larger than `PAGE`."""
-
-
-class RegisterStore(Protocol):
-    """The registers of a vCPU, wherever an accelerator keeps them."""
-
-    def get(self, file: str, index: int = 0) -> int:
-        """A register's value."""
-
-    def set(self, file: str, index: int, value: int) -> None:
-        """Set a register."""
 
 
 _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
@@ -183,14 +175,14 @@ class Architecture:
 
     ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the
     registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
-    ``rounding`` is the current floating-point mode by its number in `ir.fp.Rounding`. ``inputs`` is
-    the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it has
-    any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to;
-    ``semihosting`` that of the register that is 1 as long as programs may make semihosting calls,
-    and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
-    hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
-    processors that it can be, the usual one first; ``lacks`` says which of the ISA's features a
-    model has not, and ``physical_bits`` how wide its physical addresses are, if not 64 bits.
+    ``floating`` is its floating point, if it has any. ``inputs`` is the file of interrupt inputs, a
+    byte each, ``outputs`` that of the vCPU's own outputs, if it has any. ``accessed`` is the file
+    with the register that a `RegisterAccess` is answered to; ``semihosting`` that of the register
+    that is 1 as long as programs may make semihosting calls, and becomes 0 when one is refused.
+    ``modes`` are the privilege modes by the numbers that the hook ``mode`` gives, ``user`` the name
+    of the one that programs run in. ``models`` are the processors that it can be, the usual one
+    first; ``lacks`` says which of the ISA's features a model has not, and ``physical_bits`` how
+    wide its physical addresses are, if not 64 bits.
     """
 
     isa: Isa
@@ -198,9 +190,9 @@ class Architecture:
     arguments: tuple[tuple[str, int], ...]
     results: tuple[tuple[str, int], ...]
     deadline: Callable[[RegisterStore], int | None]
-    rounding: Callable[[RegisterStore], int]
     modes: Mapping[int, str]
     models: tuple[str, ...]
+    floating: FloatPolicy | None = None
     inputs: str = "line"
     outputs: str = ""
     accessed: str = ""
@@ -216,6 +208,10 @@ class Architecture:
         """The features that a model has, a bit for each of `Isa.features`."""
         lacking = self.lacks.get(model, ())
         return sum(1 << n for n, feature in enumerate(self.isa.features) if feature not in lacking)
+
+    def rounding(self, state: RegisterStore) -> int:
+        """The current floating-point mode by its number in `ir.fp.Rounding`."""
+        return self.floating.rounding(state) if self.floating is not None else 0
 
     def levels(self, state: RegisterStore) -> int:
         """The levels of the outputs, a bit each."""

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-__all__ = ["File", "StateSpec"]
+__all__ = ["File", "RegisterStore", "StateSpec"]
+
+
+class RegisterStore(Protocol):
+    """The registers of a vCPU, wherever an accelerator keeps them."""
+
+    def get(self, file: str, index: int = 0) -> int:
+        """A register's value."""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        """Set a register."""
 
 
 @dataclass(frozen=True, slots=True)

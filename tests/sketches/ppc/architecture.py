@@ -25,7 +25,6 @@ architecture = Architecture(
     arguments=(("r", 3),),
     results=(("r", 3),),
     deadline=lambda state: None,
-    rounding=lambda state: 0,
     modes={0: "hypervisor"},
     models=("sketch",),
 )

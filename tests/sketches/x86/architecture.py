@@ -27,7 +27,6 @@ architecture = Architecture(
     arguments=(("r", 0),),
     results=(("r", 0),),
     deadline=lambda state: None,
-    rounding=lambda state: 0,
     modes={0: "kernel"},
     models=("sketch",),
 )

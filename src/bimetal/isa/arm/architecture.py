@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
 from .features import DESCRIBED, IDENTIFICATION
+from .fp import FLOATING
 from .insns.exceptions import BY_HVC, BY_SMC
 from .models import MODELS, Model
 from .syndromes import EL1, EL2
@@ -64,9 +65,9 @@ architecture = Architecture(
     arguments=tuple(("x", n) for n in range(8)),
     results=tuple(("x", n) for n in range(4)),
     deadline=_deadline,
-    rounding=lambda state: (0, 3, 2, 1)[state.get("fpcr") >> 22 & 3],
     modes={0: "EL0", 1: "EL1", 2: "EL2", 3: "EL3"},
     models=tuple(MODELS),
+    floating=FLOATING,
     lacks={name: model.lacks for name, model in MODELS.items()},
     physical_bits={name: model.physical_bits for name, model in MODELS.items()},
     user="EL0",

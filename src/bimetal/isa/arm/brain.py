@@ -7,7 +7,7 @@ from ...ir.fp import Rounding
 from ...ir.value import Value, select
 from ...ir.vector import choose, lanes
 from ..trace import Cpu, slowly, when
-from .fp import Numbers, default_or, flushed
+from .fp import FLOATING, Numbers, flushed
 from .fp_access import RMODE, set_rounding
 
 __all__ = ["dot", "narrowed"]
@@ -47,7 +47,7 @@ def narrowed(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
         ):
             with when(found != 0):
                 fp.raise_flags(flags)
-        quiet = default_or(cpu, numbers, value | numbers.each(form.quiet))
+        quiet = FLOATING.default_or(cpu, numbers, value | numbers.each(form.quiet))
         result.set(choose(nans, lanes("lsr", 32, quiet, DISCARDED), result.value))
     return lanes("trunc", 32, result.value, to=16)
 

@@ -1,11 +1,8 @@
 """Floating point in AArch64 (A1.5, J1.1.3): formats, NaNs, tiny results, flushing to zero.
 
 The host computes, in the guest's rounding mode and with its flags. What Arm does otherwise is done
-slowly where it shows: NaNs of operands come out by their order, or the default one does; a result
-is tiny before it is rounded, so the smallest normal number may have underflowed; and with FPCR.FZ
-operands and results that are tiny are zero.
-
-One meaning serves scalars and vectors: a scalar is a vector of one lane.
+slowly where it shows: by its `FloatPolicy`, and with FPCR.FZ operands and results that are tiny are
+zero, which is not what x86 calls so.
 """
 
 from __future__ import annotations
@@ -16,16 +13,16 @@ from dataclasses import dataclass, replace
 from ...ir import fp, softfloat
 from ...ir.fp import Rounding
 from ...ir.value import Value, const, select
-from ...ir.vector import choose, join, lanes
+from ...ir.vector import choose, lanes
+from .. import floating
+from ..floating import FloatPolicy, NanRule, Operation, Tininess
 from ..trace import Cpu, slowly, when
-from .fp_access import DN, FZ, FZ16, IDC, need_fp, set_rounding
+from .fp_access import DN, FZ, FZ16, IDC, MODES, RMODE, need_fp, set_rounding
 
 __all__ = [
-    "DOUBLE", "HALF", "SINGLE", "STORED_HALF", "Format", "Numbers", "Operation",
-    "compute", "default_or", "flushed", "processed", "write",
+    "DOUBLE", "FLOATING", "HALF", "SINGLE", "STORED_HALF", "Format", "Numbers",
+    "compute", "flushed", "write",
 ]  # fmt: skip
-
-Operation = Callable[..., Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,53 +44,25 @@ STORED_HALF = replace(HALF, flush=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """``width`` bits of numbers of a format: one, or a vector of them."""
+class Numbers(floating.Numbers):
+    """`floating.Numbers` of one of these formats, as registers hold them."""
 
     format: Format
-    width: int
-
-    @property
-    def lane(self) -> int:
-        """Bits of one number."""
-        return self.format.width
-
-    @property
-    def count(self) -> int:
-        """How many numbers there are."""
-        return self.width // self.lane
-
-    def each(self, number: int) -> Value:
-        """The same bits in every lane."""
-        return const(join([number] * self.count, self.lane), self.width)
-
-    def magnitudes(self, value: Value) -> Value:
-        """All but the signs."""
-        return value & self.each(self.format.sign - 1)
-
-    def nans(self, value: Value) -> Value:
-        """Lanes of ones where there is a NaN; raises nothing."""
-        return lanes("ult", self.lane, self.each(self.format.infinity), self.magnitudes(value))
-
-    def signalling(self, value: Value) -> Value:
-        """Lanes of ones where there is a signalling NaN."""
-        quiet = self.each(self.format.quiet)
-        return self.nans(value) & lanes("eq", self.lane, value & quiet, 0)
-
-    def below(self, value: Value, limit: int) -> Value:
-        """Lanes of ones where the magnitude is below that of ``limit``."""
-        return lanes("ult", self.lane, self.magnitudes(value), limit)
-
-    def unordered(self, a: Value, b: Value) -> Value:
-        """Whether there is a NaN in either, one bit; a signalling one is invalid."""
-        if self.count == 1:
-            return fp.unordered(a, b)
-        return fp.unordered(a, b, self.lane) != 0
 
     def read(self, cpu: Cpu, register: Value) -> Value:
         """An operand."""
         value: Value = cpu.v[register].trunc(self.width)
         return value
+
+
+# The first operand's NaN, but a signalling one before the others (J1.1.3, FPProcessNaNs).
+FLOATING = FloatPolicy(
+    rounding=lambda state: MODES >> 2 * (state.get("fpcr") >> RMODE & 3) & 3,
+    set_rounding=set_rounding,
+    nans=NanRule.SIGNALLING_FIRST,
+    tininess=Tininess.BEFORE_ROUNDING,
+    wants_default=lambda cpu: (cpu.fpcr & DN) != 0,
+)
 
 
 def write(cpu: Cpu, register: Value, value: Value) -> None:
@@ -124,31 +93,6 @@ def _flushed(cpu: Cpu, special: Value, numbers: Numbers, *values: Value) -> list
     return [cell.value for cell in cells]
 
 
-def default_or(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
-    """``value``, or the default NaN where FPCR.DN asks for it."""
-    default = numbers.each(numbers.format.nan)
-    return select((cpu.fpcr & DN) != 0, default, value)
-
-
-def processed(cpu: Cpu, numbers: Numbers, result: Value, *operands: Value) -> Value:
-    """FPProcessNaNs for the lanes of ``result`` that are NaNs: the first operand that is a
-    signalling one, made quiet, else the first that is a NaN, else the default."""
-    found = numbers.each(numbers.format.nan)
-    quiet = numbers.each(numbers.format.quiet)
-    for kind in (numbers.nans, numbers.signalling):
-        for operand in reversed(operands):
-            found = choose(kind(operand), operand | quiet, found)
-    return choose(numbers.nans(result), default_or(cpu, numbers, found), result)
-
-
-def _magnified(cpu: Cpu, mode: Rounding, operate: Operation, operands: list[Value]) -> Value:
-    """The result in another rounding mode; its flags are added."""
-    fp.set_rounding(mode)
-    result = operate(*operands)
-    set_rounding(cpu)
-    return result
-
-
 def _without_tiny(
     cpu: Cpu,
     numbers: tuple[Numbers, Numbers],
@@ -160,7 +104,9 @@ def _without_tiny(
     inexact (FPRound). Such lanes are those between zero and the smallest normal number in both
     directed modes, but not zero in both."""
     source, to = numbers
-    low, high = (_magnified(cpu, mode, operate, operands) for mode in (Rounding.DOWN, Rounding.UP))
+    low, high = (
+        FLOATING.in_mode(cpu, mode, operate, operands) for mode in (Rounding.DOWN, Rounding.UP)
+    )
     smallest = to.format.smallest
     tiny = to.below(low, smallest) | to.below(high, smallest)
     tiny = tiny & lanes("ne", to.lane, to.magnitudes(low | high), 0)
@@ -199,11 +145,10 @@ def compute(
     result = cpu.local(operate(*given))
     first = result.value
     if tiny:
-        smallest = lanes("eq", to.lane, to.magnitudes(first), to.format.smallest)
-        with slowly(smallest != 0):
-            _magnified(cpu, Rounding.TOWARD_ZERO, operate, given)
+        FLOATING.note_tiny(cpu, to, operate, given, first)
     with slowly(special), when((cpu.fpcr & to.format.flush) != 0):
         result.set(_without_tiny(cpu, (numbers, to), operate, given, before.value))
     with slowly(to.unordered(first, first)):
-        result.set(nans(result.value, given) if nans else processed(cpu, to, result.value, *given))
+        found = nans if nans else lambda result, given: FLOATING.chosen(cpu, to, result, *given)
+        result.set(found(result.value, given))
     return result.value

@@ -9,7 +9,8 @@ from .state import a64
 from .syndromes import E2H, EL0, EL2, FP_ACCESS, TGE, trap_to
 
 __all__ = [
-    "AHP", "DN", "FZ", "FZ16", "IDC", "RMODE", "need_fp", "set_rounding", "update_fp_ready",
+    "AHP", "DN", "FZ", "FZ16", "IDC", "MODES", "RMODE",
+    "need_fp", "set_rounding", "update_fp_ready",
 ]  # fmt: skip
 
 FPEN = 20  # of CPACR_EL1, and of CPTR_EL2 with E2H
@@ -43,15 +44,15 @@ def update_fp_ready(cpu: Cpu) -> None:
     cpu.fp_ready = ((fp_trapped_to(cpu) == 0) & plain).zext(8)
 
 
-# Rounding modes of FPCR.RMode (to nearest, up, down, to zero) as `ir.fp` numbers them, 2 bits each.
-_MODES = 0 | 3 << 2 | 2 << 4 | 1 << 6
+MODES = 0 | 3 << 2 | 2 << 4 | 1 << 6
+"""The modes of FPCR.RMode (to nearest, up, down, to zero) as `ir.fp` numbers them, 2 bits each."""
 RMODE = 22
 
 
 def set_rounding(cpu: Cpu) -> None:
     """Make FPCR.RMode the host's rounding mode."""
     mode = cpu.fpcr.lsr(RMODE) & 3
-    fp.set_rounding((const(_MODES, 32).lsr(mode << 1) & 3).trunc(3))
+    fp.set_rounding((const(MODES, 32).lsr(mode << 1) & 3).trunc(3))
 
 
 def need_fp(cpu: Cpu) -> Value:

@@ -5,19 +5,10 @@ from __future__ import annotations
 from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
+from ..floating import Operation
 from ..trace import Cpu, slowly
 from .alternative_half import from_alternative, to_alternative
-from .fp import (
-    DOUBLE,
-    HALF,
-    SINGLE,
-    Numbers,
-    Operation,
-    compute,
-    default_or,
-    flushed,
-    processed,
-)
+from .fp import DOUBLE, FLOATING, HALF, SINGLE, Numbers, compute, flushed
 from .fp_access import AHP, need_fp, set_rounding
 
 __all__ = [
@@ -63,7 +54,7 @@ def integral(cpu: Cpu, numbers: Numbers, value: Value, how: str) -> Value:
         first = _rounded(numbers, value, how)
     result = cpu.local(first)
     with slowly(numbers.unordered(first, first)):
-        result.set(processed(cpu, numbers, first, value))
+        result.set(FLOATING.chosen(cpu, numbers, first, value))
     return result.value
 
 
@@ -242,7 +233,7 @@ def _converted(
         sign = _fitted(source, to, lanes("lsr", source.lane, given[0], source.lane - 1))
         sign = lanes("shl", to.lane, sign, to.lane - 1)
         found = sign | payload | to.each(to.format.nan)
-        return choose(to.nans(result), default_or(cpu, to, found), result)
+        return choose(to.nans(result), FLOATING.default_or(cpu, to, found), result)
 
     return compute(cpu, source, operate, value, tiny=tiny, nans=nans, to=to)
 

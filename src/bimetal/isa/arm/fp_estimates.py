@@ -8,7 +8,7 @@ from ...ir import fp
 from ...ir.value import Value, select
 from ...ir.vector import choose, lanes
 from ..trace import Cpu, slowly, when
-from .fp import Numbers, flushed, processed
+from .fp import FLOATING, Numbers, flushed
 from .fp_access import RMODE
 from .fp_ops import fused, negated
 
@@ -145,7 +145,7 @@ def reciprocal(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
         changed = choose(zero, signs | numbers.each(form.infinity), changed)
         changed = choose(infinite, signs, changed)
         nans = numbers.nans(value)
-        result.set(choose(nans, processed(cpu, numbers, value, value), changed))
+        result.set(choose(nans, FLOATING.chosen(cpu, numbers, value, value), changed))
     with slowly(cpu.fp_ready != 1), when((cpu.fpcr & form.flush) != 0):
         large = ~numbers.below(value, form.number(bias - 1))
         large = large & numbers.below(value, form.infinity)
@@ -182,7 +182,7 @@ def reciprocal_root(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
         changed = choose(zero, signs | numbers.each(form.infinity), result.value)
         changed = changed & ~_equal(numbers, value, form.infinity)
         changed = choose(invalid, numbers.each(form.nan), changed)
-        result.set(choose(nans, processed(cpu, numbers, value, value), changed))
+        result.set(choose(nans, FLOATING.chosen(cpu, numbers, value, value), changed))
     return result.value
 
 
@@ -198,7 +198,7 @@ def exponent(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
     nans = numbers.nans(value)
     with slowly(nans != 0):
         _raise(numbers.signalling(value), fp.NV)
-        result.set(choose(nans, processed(cpu, numbers, value, value), result.value))
+        result.set(choose(nans, FLOATING.chosen(cpu, numbers, value, value), result.value))
     return result.value
 
 

@@ -8,7 +8,7 @@ from ...ir import fp
 from ...ir.value import Value
 from ...ir.vector import choose, lanes
 from ..trace import Cpu, slowly, when
-from .fp import Numbers, compute, flushed, processed
+from .fp import FLOATING, Numbers, compute, flushed
 
 __all__ = ["ARITHMETIC", "binary", "fused", "maximum", "negated", "root"]
 
@@ -41,14 +41,8 @@ def fused(cpu: Cpu, numbers: Numbers, addend: Value, a: Value, b: Value) -> Valu
 
     def nans(result: Value, given: list[Value]) -> Value:
         addend, a, b = given
-        result = processed(cpu, numbers, result, addend, a, b)
-        infinity = numbers.format.infinity
-
-        def is_(value: Value, bits: int) -> Value:
-            return lanes("eq", numbers.lane, numbers.magnitudes(value), bits)
-
-        product = (is_(a, infinity) & is_(b, 0)) | (is_(a, 0) & is_(b, infinity))
-        lost = product & numbers.nans(addend) & ~numbers.signalling(addend)
+        result = FLOATING.chosen(cpu, numbers, result, addend, a, b)
+        lost = numbers.indefinite(a, b) & numbers.nans(addend) & ~numbers.signalling(addend)
         with when(lost != 0):
             fp.raise_flags(fp.NV)
         return choose(lost, numbers.each(numbers.format.nan), result)
@@ -84,7 +78,7 @@ def maximum(least: bool, number: bool) -> Binary:
             with when((numbers.signalling(a) | numbers.signalling(b)) != 0):
                 fp.raise_flags(fp.NV)
             found = choose(nans, numbers.each(numbers.format.nan), result.value)
-            found = processed(cpu, numbers, found, a, b)
+            found = FLOATING.chosen(cpu, numbers, found, a, b)
             if number:
                 for one, other in ((a, b), (b, a)):
                     lost = numbers.nans(one) & ~numbers.signalling(one) & ~numbers.nans(other)

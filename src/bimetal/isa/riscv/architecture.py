@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import rv64
+from .fp import FLOATING
 from .mmu import ADUE
 from .traps import STCE
 
@@ -46,8 +47,8 @@ architecture = Architecture(
     arguments=tuple(("x", n) for n in range(10, 18)),
     results=(("x", 10), ("x", 11)),
     deadline=_deadline,
-    rounding=lambda state: state.get("frm"),
     modes={0: "user", 1: "supervisor", 3: "machine"},
     models=("rv64",),
+    floating=FLOATING,
     semihosting="semihosting",
 )

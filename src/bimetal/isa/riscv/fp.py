@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from ...ir import fp, softfloat
 from ...ir.value import Value, select
+from ..floating import FloatPolicy, NanRule, Tininess
 from ..trace import Cpu, slowly, when
 from .csrs import FS, update_fp_ready
 from .traps import illegal
 
 __all__ = [
-    "DOUBLE", "DYN", "RMM", "RTZ", "SINGLE", "Format", "dirty", "need_fp", "ready", "rounding",
+    "DOUBLE", "DYN", "FLOATING", "RMM", "RTZ", "SINGLE", "Format",
+    "dirty", "need_fp", "ready", "rounding",
 ]  # fmt: skip
 
 RTZ, RMM, DYN = fp.Rounding.TOWARD_ZERO, fp.Rounding.NEAREST_AWAY, 7  # I 20.2, numbered so
@@ -46,7 +48,7 @@ class Format(softfloat.Format):
 
     def canonical(self, value: Value) -> Value:
         """The result of an operation: every NaN comes out as the canonical one."""
-        return fp.with_nan(value, self.nan)
+        return fp.with_nan(value, FLOATING.default(self))
 
     def is_signalling(self, value: Value) -> Value:
         """Whether ``value`` is a signalling NaN."""
@@ -93,6 +95,16 @@ def _set_mode(cpu: Cpu, mode: Value) -> None:
 def _restore_mode(cpu: Cpu) -> None:
     # Any mode will do while frm is not one of the host's.
     fp.set_rounding(cpu.frm.trunc(2).zext(3))
+
+
+# The result of an operation is the canonical NaN, whatever the operands were (I 20.3), and tiny
+# after it is rounded (I 20.5).
+FLOATING = FloatPolicy(
+    rounding=lambda state: state.get("frm"),
+    set_rounding=_restore_mode,
+    nans=NanRule.DEFAULT,
+    tininess=Tininess.AFTER_ROUNDING,
+)
 
 
 @contextmanager

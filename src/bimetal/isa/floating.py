@@ -1,0 +1,187 @@
+"""What the manuals have differently of IEEE 754's arithmetic: the `FloatPolicy` of an ISA.
+
+`ir.fp` computes as every host does: exact flags, tininess after rounding, and a NaN that nobody
+has chosen. `FloatPolicy.compute` does what an instruction set has beyond that, in code that is
+executed only where it shows. So it is part of each trace, and the reference, the interpreter and
+regions cannot have it differently.
+
+One meaning serves scalars and vectors: a scalar is a vector of one lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from ..ir import fp
+from ..ir.fp import Rounding
+from ..ir.softfloat import Format
+from ..ir.value import Value, const, select
+from ..ir.vector import choose, join, lanes
+from .state import RegisterStore
+from .trace import Cpu, slowly
+
+__all__ = ["FloatPolicy", "NanRule", "Numbers", "Operation", "Tininess"]
+
+Operation = Callable[..., Value]
+"""An operation of `ir.fp`, of operands to a result."""
+
+
+class NanRule(Enum):
+    """Which NaN an operation gives whose operands have some."""
+
+    DEFAULT = "default"
+    """The default one, whatever they are."""
+
+    FIRST = "first"
+    """The first operand that is a NaN, made quiet."""
+
+    SIGNALLING_FIRST = "signalling first"
+    """The first operand that is a signalling one, made quiet; else the first that is a NaN."""
+
+
+class Tininess(Enum):
+    """What makes a result that is not exact an underflow (IEEE 754, 7.5)."""
+
+    AFTER_ROUNDING = "after rounding"
+    """That it is below the smallest normal number when rounded as if exponents had no bounds."""
+
+    BEFORE_ROUNDING = "before rounding"
+    """That it is so before it is rounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """``width`` bits of numbers of a format: one, or a vector of them."""
+
+    format: Format
+    width: int
+
+    @property
+    def lane(self) -> int:
+        """Bits of one number."""
+        return self.format.width
+
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return self.width // self.lane
+
+    def each(self, number: int) -> Value:
+        """The same bits in every lane."""
+        return const(join([number] * self.count, self.lane), self.width)
+
+    def magnitudes(self, value: Value) -> Value:
+        """All but the signs."""
+        return value & self.each(self.format.sign - 1)
+
+    def nans(self, value: Value) -> Value:
+        """Lanes of ones where there is a NaN; raises nothing."""
+        return lanes("ult", self.lane, self.each(self.format.infinity), self.magnitudes(value))
+
+    def signalling(self, value: Value) -> Value:
+        """Lanes of ones where there is a signalling NaN."""
+        quiet = self.each(self.format.quiet)
+        return self.nans(value) & lanes("eq", self.lane, value & quiet, 0)
+
+    def below(self, value: Value, limit: int) -> Value:
+        """Lanes of ones where the magnitude is below that of ``limit``."""
+        return lanes("ult", self.lane, self.magnitudes(value), limit)
+
+    def unordered(self, a: Value, b: Value) -> Value:
+        """Whether there is a NaN in either, one bit; a signalling one is invalid."""
+        if self.count == 1:
+            return fp.unordered(a, b)
+        return fp.unordered(a, b, self.lane) != 0
+
+    def indefinite(self, a: Value, b: Value) -> Value:
+        """Lanes of ones where one factor is an infinity and the other a zero."""
+
+        def is_(value: Value, bits: int) -> Value:
+            return lanes("eq", self.lane, self.magnitudes(value), bits)
+
+        infinity = self.format.infinity
+        return (is_(a, infinity) & is_(b, 0)) | (is_(a, 0) & is_(b, infinity))
+
+
+@dataclass(frozen=True, slots=True)
+class FloatPolicy:
+    """The floating point of an instruction set.
+
+    ``rounding`` is the current mode of a vCPU by its number in `ir.fp.Rounding`; ``set_rounding``
+    makes it the one in which `ir.fp` computes. The default NaN is a negative number's with
+    ``negative_default``; ``wants_default`` is a bit that asks for it as `NanRule.DEFAULT` does.
+
+    Flushing tiny operands and results to zero is `fp.set_flushing` where it is done as x86 does
+    it; elsewhere the instruction set does it around `compute`.
+    """
+
+    rounding: Callable[[RegisterStore], int]
+    set_rounding: Callable[[Cpu], None]
+    nans: NanRule
+    tininess: Tininess
+    negative_default: bool = False
+    wants_default: Callable[[Cpu], Value] | None = None
+
+    def default(self, form: Format) -> int:
+        """The bits of the default NaN."""
+        return form.nan | (form.sign if self.negative_default else 0)
+
+    def default_or(self, cpu: Cpu, numbers: Numbers, value: Value) -> Value:
+        """``value``, or the default NaN where that is asked for."""
+        if self.wants_default is None:
+            return value
+        return select(self.wants_default(cpu), numbers.each(self.default(numbers.format)), value)
+
+    def chosen(self, cpu: Cpu, numbers: Numbers, result: Value, *operands: Value) -> Value:
+        """``result`` with the NaNs in it that the operands, in their order, give."""
+        found = numbers.each(self.default(numbers.format))
+        quiet = numbers.each(numbers.format.quiet)
+        kinds = {
+            NanRule.DEFAULT: (),
+            NanRule.FIRST: (numbers.nans,),
+            NanRule.SIGNALLING_FIRST: (numbers.nans, numbers.signalling),
+        }[self.nans]
+        for kind in kinds:
+            for operand in reversed(operands):
+                found = choose(kind(operand), operand | quiet, found)
+        return choose(numbers.nans(result), self.default_or(cpu, numbers, found), result)
+
+    def in_mode(self, cpu: Cpu, mode: Rounding, operate: Operation, operands: list[Value]) -> Value:
+        """The result in another rounding mode; its flags are added."""
+        fp.set_rounding(mode)
+        result = operate(*operands)
+        self.set_rounding(cpu)
+        return result
+
+    def note_tiny(
+        self, cpu: Cpu, to: Numbers, operate: Operation, operands: list[Value], result: Value
+    ) -> None:
+        """Raise underflow for what is tiny but was rounded to the smallest normal number: a result
+        that is cut off there instead is below it."""
+        if self.tininess is Tininess.AFTER_ROUNDING:
+            return
+        smallest = lanes("eq", to.lane, to.magnitudes(result), to.format.smallest)
+        with slowly(smallest != 0):
+            self.in_mode(cpu, Rounding.TOWARD_ZERO, operate, operands)
+
+    def compute(
+        self,
+        cpu: Cpu,
+        numbers: Numbers,
+        operate: Operation,
+        *operands: Value,
+        tiny: bool = False,
+        order: tuple[int, ...] = (),
+    ) -> Value:
+        """An operation on numbers. ``tiny`` says that a result may be rounded up to the smallest
+        normal number, ``order`` in which order NaNs of operands are looked for, if not theirs."""
+        result = cpu.local(operate(*operands))
+        first = result.value
+        if tiny:
+            self.note_tiny(cpu, numbers, operate, list(operands), first)
+        looked_at = [operands[n] for n in order] or list(operands)
+        with slowly(numbers.unordered(first, first)):
+            result.set(self.chosen(cpu, numbers, first, *looked_at))
+        return result.value
