@@ -12,23 +12,24 @@ SC = """\
 %4:64 = %1 & 3
 %5:1 = %4 != 0
 if %5, rarely:
-    trap(6, %1)
-%6:64 = local(1)
-%7:8 = reserved[0]
+    misaligned(1, %1)
+%6:1 = local(0)
+%7:8 = reserved_size[0]
 %8:1 = %7 == 4
 %9:64 = reserved_address[0]
 %10:1 = %9 == %1
 %11:1 = %8 & %10
 if %11:
-    %12:64 = reserved_value[0]
+    %12:64 = reserved_low[0]
     %13:32 = trunc(%12)
     %14:32 = cas.32.aligned.sequential(%1, %13, %3)
-    %15:1 = %14 != %13
-    %16:64 = zext(%15)
-    %6 := %16
-reserved[0] = 0
-%17:64 = %6
-x[rd] = %17
+    %15:1 = %14 == %13
+    %6 := %15
+reserved_size[0] = 0
+%16:1 = %6
+%17:1 = %16 ^ 1
+%18:64 = zext(%17)
+x[rd] = %18
 """
 
 
