@@ -1,4 +1,4 @@
-"""Firmware and boot loaders as Debian builds them: OpenSBI, U-Boot, UEFI."""
+"""Firmware and boot loaders as Debian builds them: OpenSBI and U-Boot; UEFI is in test_uefi.py."""
 
 from __future__ import annotations
 
@@ -52,29 +52,4 @@ def test_u_boot_comes_out_of_flash_on_arm(terminal: Start, fetched: Fetch) -> No
     vm.expect("qemu-arm")
     vm.expect("=> ")
     vm.send("poweroff\r")
-    assert vm.end() == 0
-
-
-@pytest.mark.slow
-def test_uefi_reaches_its_shell(terminal: Start, fetched: Fetch) -> None:
-    fetched("uefi-arm64")
-    vm = terminal("uefi-arm64")
-    vm.expect("Shell>")
-    vm.send("ver\r")
-    vm.expect("EDK II")
-    vm.expect("Shell>")
-    vm.send("reset -s\r")
-    assert vm.end() == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("board", ["arm-virt", "arm-virt,gic=3,virtualization=on"])
-def test_uefi_starts_linux(terminal: Start, fetched: Fetch, board: str) -> None:
-    bios = fetched("uefi-arm64").bios
-    fetched("debian-arm64")
-    vm = terminal("debian-arm64", "--bios", str(bios), "--board", board)
-    vm.expect("BIMETAL-GUEST-UP aarch64")
-    vm.expect(PROMPT)
-    assert vm.do("dmesg | grep -c 'efi: EFI v2'") == "1"
-    vm.send("exit\r")
     assert vm.end() == 0

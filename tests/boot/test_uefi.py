@@ -1,0 +1,199 @@
+"""UEFI as Debian builds it (AAVMF): its shell, its variables, and kernels that it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bimetal import Machine
+from bimetal.catalogue import GUESTS
+from bimetal.catalogue.guests import FileOf, Guest
+from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
+from tests.boot.fat import make_fat_disk
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+Start = Callable[..., Terminal]
+
+UP = "BIMETAL-GUEST-UP aarch64"
+TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall' -e 'ACPI Error' -e 'ACPI.*Exception'"
+BOARDS = [
+    ("arm-virt", "1"),
+    ("arm-virt", "4"),
+    ("arm-virt,gic=3", "1"),
+    ("arm-virt,gic=3", "4"),
+    ("arm-virt,gic=3,virtualization=on", "4"),
+]
+MANAGER = Guest(
+    name="test-systemd-boot-arm64",
+    summary="a boot manager that UEFI starts",
+    architecture="arm64",
+    suite="trixie",
+    board="arm-virt",
+    packages=("systemd-boot-efi",),
+    files={"bios": FileOf("usr/lib/systemd/boot/efi/systemd-bootaa64.efi")},
+)
+
+
+def at_the_shell(vm: Terminal) -> None:
+    """Wait for the shell, which gives five seconds to stop a script that is not there."""
+    vm.expect("Shell>")
+
+
+def test_the_shell(terminal: Start, fetched: Fetch) -> None:
+    fetched("uefi-arm64")
+    vm = terminal("uefi-arm64")
+    at_the_shell(vm)
+    vm.send("ver\r")
+    vm.expect("EDK II")
+    at_the_shell(vm)
+    vm.send("reset -s\r")
+    assert vm.end() == 0
+
+
+@pytest.mark.parametrize(("board", "cpus"), BOARDS)
+def test_linux_learns_of_the_machine_by_acpi(
+    terminal: Start, fetched: Fetch, board: str, cpus: str
+) -> None:
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-arm64")
+    said = ("--append", "loglevel=3")
+    vm = terminal("debian-arm64", "--bios", str(bios), "--board", board, "--cpus", cpus, *said)
+    vm.expect(UP)
+    vm.expect(PROMPT)
+    assert vm.do("dmesg | grep -c 'efi: EFI v2'") == "1"
+    assert vm.do("ls /sys/firmware/acpi/tables").split()[:5] == "APIC DBG2 DSDT FACP GTDT".split()
+    assert vm.do("ls -d /proc/device-tree", status=1).endswith("No such file or directory")
+    assert vm.do("nproc") == cpus
+    timers = vm.do("grep arch_timer /proc/interrupts").split()[1 : 1 + int(cpus)]
+    assert all(int(each) > 0 for each in timers), "a CPU without ticks"
+    version = "GICv3" if "gic=3" in board else "GIC\\(-0\\|v2\\)"
+    assert vm.do(f"grep -c '{version} .*uart-pl011' /proc/interrupts") == "1"
+    dmi = "/sys/class/dmi/id"
+    assert vm.do(f"cat {dmi}/sys_vendor {dmi}/product_name {dmi}/product_version").split("\n") == [
+        *("Bimetal", "Virtual machine", "arm-virt"),
+    ]
+    assert vm.do(TROUBLE, status=1) == "0"
+    # The finisher, by which the shell's exit code gets out, is one of ACPI's devices here.
+    vm.send("exit 5\r")
+    assert vm.end() == 5
+
+
+def test_linux_learns_of_the_machine_by_its_device_tree(terminal: Start, fetched: Fetch) -> None:
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-arm64")
+    vm = terminal("debian-arm64", "--bios", str(bios), "--board", "arm-virt,acpi=off")
+    vm.expect(UP)
+    vm.expect(PROMPT)
+    assert vm.do("dmesg | grep -c 'efi: EFI v2'") == "1"
+    assert vm.do("ls -d /sys/firmware/acpi", status=1)
+    assert vm.do("cat /sys/class/dmi/id/product_version") == "arm-virt"
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
+def test_a_reset_by_the_kernel_begins_with_the_firmware(terminal: Start, fetched: Fetch) -> None:
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-arm64")
+    words = ("--bios", str(bios), "--cpus", "2", "--append", "loglevel=3")
+    vm = terminal("debian-arm64", *words)
+    for way in ("reboot -f\r", "exit\r"):
+        vm.expect("UEFI firmware")
+        vm.expect(UP)
+        vm.expect(PROMPT)
+        assert vm.do("nproc") == "2"
+        vm.send(way)
+    assert vm.end() == 0
+
+
+def test_the_power_key_of_acpi(fetched: Fetch) -> None:
+    """What presses it is the machine; a program in the guest hears of it as of any key."""
+    guest, bios = fetched("debian-arm64"), fetched("uefi-arm64").bios
+    words = f"{guest.append} quiet"
+    with Machine(
+        guest.board, kernel=guest.kernel, initrd=guest.initrd, bios=bios, append=words
+    ) as vm:
+        vm.start()
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline("modprobe evdev; cat /sys/class/input/event0/device/name")
+        vm.console.expect("Power Button", timeout=LIMIT)
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline("exec 3</dev/input/event0; echo rea''dy")
+        vm.console.expect("ready", timeout=LIMIT)
+        vm.console.sendline("dd bs=24 count=1 <&3 | hexdump -C")
+        vm.press_power_button()
+        # An event of kind 1, a key, and of key 0x74: 116, "power".
+        vm.console.expect("00000010  01 00 74 00 01", timeout=LIMIT)
+        vm.console.sendline("poweroff -f")
+        assert vm.wait(timeout=LIMIT).code == 0
+
+
+def test_the_shell_starts_a_kernel_from_a_disk(
+    terminal: Start, fetched: Fetch, tmp_path: Path
+) -> None:
+    linux = fetched("debian-arm64")
+    fetched("uefi-arm64")
+    assert linux.kernel is not None
+    assert linux.initrd is not None
+    files = {"linux.efi": linux.kernel, "boot/initrd": linux.initrd}
+    disk = make_fat_disk(tmp_path / "disk.img", files)
+    vm = terminal("uefi-arm64", "--disk", str(disk))
+    at_the_shell(vm)
+    vm.send("fs0:\r")
+    vm.expect("FS0:\\>")
+    vm.send("linux.efi initrd=\\boot\\initrd console=ttyAMA0 loglevel=3\r")
+    vm.expect(UP)
+    vm.expect(PROMPT)
+    assert "initrd=\\boot\\initrd" in vm.do("cat /proc/cmdline")
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
+def test_firmware_starts_a_boot_manager_from_a_disk(
+    terminal: Start, fetched: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As installed systems are started: by the program that has the name for removable media."""
+    monkeypatch.setitem(GUESTS, MANAGER.name, MANAGER)
+    linux, manager = fetched("debian-arm64"), fetched(MANAGER.name).bios
+    fetched("uefi-arm64")
+    assert linux.kernel is not None
+    assert linux.initrd is not None
+    assert manager is not None
+    entry = "title Linux\nlinux /linux\ninitrd /initrd\noptions console=ttyAMA0 loglevel=3\n"
+    files: dict[str, Path | str] = {
+        "EFI/BOOT/BOOTAA64.EFI": manager,
+        "loader/entries/linux.conf": entry,
+        "linux": linux.kernel,
+        "initrd": linux.initrd,
+    }
+    disk = make_fat_disk(tmp_path / "disk.img", files)
+    vm = terminal("uefi-arm64", "--disk", str(disk))
+    vm.expect(UP)
+    vm.expect(PROMPT)
+    assert vm.do("ls /sys/firmware/acpi/tables | head -n1") == "APIC"
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
+def test_variables_are_there_the_next_time(terminal: Start, fetched: Fetch, tmp_path: Path) -> None:
+    """A variable of one run is found by the next one, which is another process."""
+    code = fetched("uefi-arm64").bios
+    variables = tmp_path / "variables"
+    with variables.open("wb") as file:
+        file.truncate(64 << 20)
+    words = ("--board", "arm-virt", "--flash", str(code), "--flash", str(variables))
+    vm = terminal(*words)
+    at_the_shell(vm)
+    vm.send('setvar greeting -guid 11111111-2222-3333-4444-555555555555 -nv -bs =L"hello"\r')
+    at_the_shell(vm)
+    vm.send("reset -s\r")
+    assert vm.end() == 0
+    vm = terminal(*words)
+    at_the_shell(vm)
+    vm.send("setvar greeting -guid 11111111-2222-3333-4444-555555555555\r")
+    vm.expect("68 00 65 00 6C 00 6C 00 6F 00")
+    at_the_shell(vm)
+    vm.send("reset -s\r")
+    assert vm.end() == 0
