@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
     "shell": scripts.shell,
     "debian": scripts.debian,
     "harts": scripts.harts,
+    "turns": scripts.turns,
 }
 """What is timed in Linux guests."""
 
@@ -44,6 +45,7 @@ EPILOG = (
     "  shell     a script in the guest: forks, pipes, files\n"
     "  debian    gzip, sha256sum, openssl and python3 in a Debian on a disk\n"
     "  harts     threads that share work on four CPUs\n"
+    "  turns     processes that take turns on one CPU\n"
     "  memory    what is resident while Linux waits; see also python -m bench.memory\n"
     "  native    the common programs beside the same, compiled for the host"
 )

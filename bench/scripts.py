@@ -16,7 +16,7 @@ from bench.targets import Target
 from bimetal.catalogue import cache_folder
 from tools.debian_root import make_root, missing_tools
 
-__all__ = ["debian", "harts", "shell"]
+__all__ = ["debian", "harts", "shell", "turns"]
 
 PACKAGES = "passwd,openssl,python3-minimal"
 CHROOT = (
@@ -55,6 +55,12 @@ def harts(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
         times = [(one.ours / more.ours, one.theirs / more.theirs) for one, more in pairs]
         ours, theirs = (statistics.median(each) for each in zip(*times, strict=True))
         yield f"  {name} as fast as threads_1: {ours:.2f} times, under QEMU {theirs:.2f} times"
+
+
+def turns(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
+    """Time two and eight processes that take turns on one CPU; yield the lines of the report."""
+    program = build_for_linux("turns", target, cache_folder() / "bench")
+    yield from report(linux(target, "/bench/turns", program), rounds, options)
 
 
 def report(guest: Linux, rounds: int, options: Sequence[str]) -> Iterator[str]:

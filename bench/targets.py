@@ -86,7 +86,7 @@ ARM64 = Target(
     ),
     board="arm-virt",
     guest="debian-arm64",
-    qemu=("qemu-system-aarch64", "-M", "virt", "-cpu", "max"),
+    qemu=("qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"),
 )
 TARGETS = {target.name: target for target in (RISCV64, ARM64)}
 
