@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.accel.interp import InterpCpu
 from tests.host import programs
 
 from .arm_machine import ASSEMBLER, BASE, ENGINES, LINKER, run
@@ -46,6 +47,8 @@ def test_misaligned_accesses_are_checked_if_asked(
         add x5, x0, #0xffd
         add x6, x0, #0x2000
         mov x26, #0
+        ldr x1, [x0]                     // translations are cached
+        str x1, [x0]
         {checked}
         {STOP}{VECTORS}
     """
@@ -79,6 +82,9 @@ def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Pa
         str x8, [x17]
         mov x15, x21
         mov x21, #0
+        str x8, [x0, #4]
+        mov x18, x21
+        mov x21, #0
         ldr x10, [x7, #1]
         mov x16, x21
         {STOP}{VECTORS}{MEMORY}
@@ -90,6 +96,34 @@ def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Pa
         assert (machine.x(11), machine.x(16)) == (0, 0)
         assert (machine.x(13), machine.x(14)) == (LOAD, 0xC000_0001 + DATA - BASE)
         assert machine.x(15) == STORE
+        assert machine.x(18) == STORE
+
+
+def test_others_in_a_page_are_no_misses(engine: str, tmp_path: Path) -> None:
+    source = f"""{SETUP}
+        mov x9, #3 << 20
+        msr cpacr_el1, x9
+        isb
+        ldr x0, ={DATA}
+        add x1, x0, #0xfe0
+    1:  ldr x2, [x0, #1]
+        ldp x2, x3, [x0]
+        ldr q0, [x0, #3]
+        ldp q0, q1, [x0]
+        ldrsh x4, [x0]
+        str x2, [x0, #1]
+        stp x2, x3, [x0]
+        str q0, [x0, #3]
+        stp q0, q1, [x0]
+        strh w4, [x0]
+        add x0, x0, #3
+        cmp x0, x1
+        b.lo 1b
+        {STOP}{VECTORS}
+    """
+    with run(engine, source, tmp_path) as machine:
+        if isinstance(machine.cpu, InterpCpu) and "forget" not in engine:
+            assert machine.cpu.counters["data TLB misses"] < 10
 
 
 def test_devices_are_accessed_aligned(engine: str, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str
     for head in sorted(lowering.heads):
         lowering.chain(head)
     lowering.leave_all()
-    text = "\n".join(_entry(lowering) + lowering.lines + _out(lowering))
+    text = "\n".join(_entry(lowering) + lowering.lines + lowering.exits + _out(lowering))
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{stub}({PARAMETERS})" for stub in stubs]
     opening = f"define {CC} void @{symbol}({PARAMETERS}) nounwind{strict} {{"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..ir import effects
-from ..ir.access import Access
+from ..ir.access import Access, Order
 from ..ir.value import Value
+from ..isa.contract import STRICT
 from .emit import RARELY, USUALLY
 from .layout import ADDENDS, LOAD_TLB, PAGE, ROW_FACTOR, ROW_SHIFT, STORE_TLB
 from .lower import Lowering
@@ -47,24 +48,56 @@ class TlbLowering(Lowering):
 
         What is compared with the tag are the page and the low bits of the address, which no tag
         has: misaligned accesses miss, the ones that cross a page among them. So the same value
-        gives the row, and all in all it is an instruction less for the many that are aligned.
+        gives the row, and all in all it is two instructions less for the many that are aligned.
+        The others are looked at once more, behind the function.
         """
         va = self.operand(address)
-        low_bits = 0 if access.in_page else access.size - 1
-        wanted = self.let(f"and i64 {va}, {-PAGE | low_bits}")
-        low = self.let(f"trunc i64 {wanted} to i32")
-        mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
-        row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
         tlb = self.user_tlb() if access.unprivileged else "%tlb"
         tags = self.pointer(tlb, STORE_TLB if write else LOAD_TLB)
-        entry = self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
-        tag = self.let(f"load i64, ptr {entry}, {_TLB}")
-        hit = self.let(f"icmp eq i64 {tag}, {wanted}")
-        found = self.fresh("found")
-        self.branch(hit, found, self.leave_it(), USUALLY)
-        self.label(found)
+        low_bits = 0 if access.in_page else access.size - 1
+        wanted = self.let(f"and i64 {va}, {-PAGE | low_bits}")
+        entry = self._entry(tags, wanted)
+        hit, found, at = self._has(entry, wanted), self.fresh("found"), self.at
+        if low_bits and not access.aligned and access.order is Order.PLAIN:
+            other, misaligned = self._misaligned(va, tags, access, found)
+            self.branch(hit, found, misaligned, USUALLY)
+            self.label(found)
+            entry = self.let(f"phi ptr [ {entry}, {at} ], [ {other}, {misaligned} ]")
+        else:
+            self.branch(hit, found, self.leave_it(), USUALLY)
+            self.label(found)
         addend = self.let(f"load i64, ptr {self.pointer(entry, ADDENDS)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
+
+    def _misaligned(self, va: str, tags: str, access: Access, found: str) -> tuple[str, str]:
+        """The entry of an access whose first and last byte lie in one page, and the label of what
+        looks for it, which goes on at ``found``. Where alignment may have to be checked, all are
+        left to who can: see `Hooks.unaligned`."""
+        entry = ""
+
+        def look() -> None:
+            nonlocal entry
+            page = self.let(f"and i64 {va}, {-PAGE}")
+            last = self.let(f"and i64 {self.let(f'add i64 {va}, {access.size - 1}')}, {-PAGE}")
+            if STRICT in self.layout.offsets:
+                strict = self.let(f"zext i8 {self.load_state(STRICT, 'i8')} to i64")
+                last = self.let(f"or i64 {last}, {strict}")
+            entry = self._entry(tags, page)
+            self.branch(self._has(entry, last), found, self.leave_it(), USUALLY)
+
+        label = self.aside(look)
+        return entry, label
+
+    def _entry(self, tags: str, page: str) -> str:
+        """The entry that an address in a page would have."""
+        low = self.let(f"trunc i64 {page} to i32")
+        mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
+        row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
+        return self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
+
+    def _has(self, entry: str, tag: str) -> str:
+        """Whether an entry has a tag."""
+        return self.let(f"icmp eq i64 {self.let(f'load i64, ptr {entry}, {_TLB}')}, {tag}")
 
     def user_tlb(self) -> str:
         """The TLBs of accesses with the rights of user mode."""

@@ -24,6 +24,7 @@ __all__ = [
     "PAGE",
     "READ_OK",
     "STORE",
+    "STRICT",
     "UNPRIVILEGED",
     "WRITE_OK",
     "Architecture",
@@ -43,6 +44,10 @@ ones do not exist for the engine, larger ones are many of these."""
 READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 """Added to the page that an address leads to: it may be read, it may be written, it is the same
 wherever `Hooks.global_space` is, and it is part of a page larger than `PAGE`."""
+
+STRICT = "strict"
+"""The register by which an instruction set with `Hooks.unaligned` says, by any value but 0, that it
+has to be asked."""
 
 
 _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
@@ -127,7 +132,8 @@ class Hooks:
 
     unaligned: Routine | None = None
     """What is asked of a misaligned access that need not be aligned by itself: it may raise the
-    trap. Where there is this, misaligned accesses to devices raise it in any case."""
+    trap. Where there is this, misaligned accesses to devices raise it in any case, and the register
+    `STRICT` tells whether others may do so too."""
 
     fault_in_delivery: Routine | None = None
     """The cause to deliver instead where the delivery of a trap, the first cause, has raised the

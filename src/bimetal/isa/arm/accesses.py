@@ -14,11 +14,12 @@ from .spaces import effective_level, hosted
 from .state import a64
 from .syndromes import DATA_ABORT, EL0, EL1, EL2, FETCH_ABORT, TO_EL2, syndrome
 
-__all__: list[str] = []
+__all__ = ["update_strict"]
 
 EXTERNAL, ALIGNMENT = 0x10, 0x21  # fault status codes (D17.2.37)
 WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
 A = 1 << 1  # of SCTLR_ELx
+DEVICE_SEEN, CHECKED = 1, 2  # of `STRICT`
 
 
 @a64.routine(access=8, va=64, fault=64)
@@ -52,7 +53,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     with when((found & FAULT) != 0):
         abort(cpu, access, va, found)
     with when(_is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
-        cpu.device_memory = const(1, 8)
+        cpu.strict = cpu.strict | DEVICE_SEEN
     return found
 
 
@@ -78,7 +79,13 @@ def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
     level = effective_level(cpu, access)
     with when((cpu.sctlr_el[_regime_of(cpu, level)] & A) != 0):
         misaligned(cpu, access, va)
-    with when(cpu.device_memory == 1):
+    with when((cpu.strict & DEVICE_SEEN) != 0):
         found = walk(cpu, va, access, level)
         with when(((found & FAULT) == 0) & _is_device(cpu, found, level)):
             misaligned(cpu, access, va)
+
+
+def update_strict(cpu: Cpu) -> None:
+    """Renew what follows from SCTLR_ELx.A."""
+    checks = ((cpu.sctlr_el[EL1] | cpu.sctlr_el[EL2]) & A) != 0
+    cpu.strict = (cpu.strict & DEVICE_SEEN) | select(checks, const(CHECKED, 8), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .accesses import update_strict
 from .fp_access import set_rounding, update_fp_ready
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
@@ -181,6 +182,8 @@ def undefined_instruction(cpu: Cpu) -> None:
 
 @a64.routine()
 def renew(cpu: Cpu) -> None:
-    """Renew what follows from other registers: who may use floating point, and its mode."""
+    """Renew what follows from other registers: who may use floating point, and its mode, and
+    whether alignment is checked."""
+    update_strict(cpu)
     update_fp_ready(cpu)
     set_rounding(cpu)

@@ -5,6 +5,7 @@ References are to the Arm Architecture Reference Manual for A-profile, DDI 0487 
 
 from __future__ import annotations
 
+from ..contract import STRICT
 from ..describe import Isa
 from ..reservation import Reservation
 from ..state import StateSpec
@@ -58,8 +59,9 @@ _state.file("identity", len(IDENTIFICATION), 64, doc="identification registers o
 _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
-# 1 once memory has been looked at through a page of the type Device: misaligned accesses are slow.
-_state.scalars(8, "device_memory")
+# Whether a misaligned access may fault: 1 once memory has been looked at through a page of the type
+# Device, and 2 while some level has alignment checked.
+_state.scalars(8, STRICT)
 
 a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
+from ..accesses import update_strict
 from ..fp_access import update_fp_ready
 from ..mmu import FAULT, WXN, M
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
@@ -24,7 +25,8 @@ def _flush(cpu: Cpu, changed: Value) -> None:
 
 
 def _control(cpu: Cpu, changed: Value) -> None:
-    """The bits of SCTLR that they depend on."""
+    """The bits of SCTLR that they, and accesses, depend on."""
+    update_strict(cpu)
     _flush(cpu, changed & (M | WXN))
 
 
