@@ -15,33 +15,15 @@ from tests.host import program_path, programs
 
 from .ppc.architecture import architecture
 from .ppc.atomics import FETCH
-from .ppc.programs import CODE, RESULTS, RESULTS_SIZE, elf, in_order, random_program
+from .ppc.machine import HANDLER, begin, lines
+from .ppc.programs import CODE, RESULTS, RESULTS_SIZE, elf, random_program
 from .sketched import END, Sketched, machines
 
 ppc = architecture.isa
 DATA = RESULTS - 0x1000
-HANDLER = ("addis r2, 0, 16384", "std r3, 0(r2)")
-"""What ends a program, wherever a trap leads: a store to `END`."""
 machine = machines("ppc64-sketch")
 of_two = machines("ppc64-sketch", ("interp", "everything", "optimise"), cpus=2)
 SEEDS = {"reference": range(8), "interp": range(8)}
-
-
-def lines(*texts: str, at: int = 0, little: bool = False) -> bytes:
-    """Code by its text."""
-    code = b""
-    for text in texts:
-        code += ppc.assemble(text, at + len(code))
-    return in_order(code, little)
-
-
-def begin(machine: Sketched, code: bytes, little: bool, at: int = CODE) -> None:
-    """Put a program there, and handlers of its own byte order for all that traps."""
-    machine.begin(in_order(code, little), at)
-    for vector in (0x200, 0x500, 0x600, 0x700, 0xC00):
-        machine.put(vector, lines(*HANDLER, little=little))
-    machine["msr"], machine["ile"] = 1 << 63 | little, int(little)
-    machine["pc"] = at
 
 
 @pytest.mark.parametrize("little", [False, True], ids=["big", "little"])

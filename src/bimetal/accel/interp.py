@@ -190,9 +190,10 @@ class InterpCpu:
         return translate(self._architecture.isa, address, write, self._from_outside())
 
     def _environment(self) -> Environment:
-        """Rounding mode and flags of floating point."""
-        flags = current().flags_of(self.state.get("fp_env"))
-        return Environment(self._architecture.rounding(self.state), flags)
+        """Floating point as it is in native code."""
+        host, there = current(), self.state.get("fp_env")
+        rounding = self._architecture.rounding(self.state)
+        return Environment(rounding, host.flags_of(there), host.flushing_of(there))
 
     def _set_flags(self, floating: Environment) -> None:
         environment = current().with_flags(self.state.get("fp_env"), floating.flags)

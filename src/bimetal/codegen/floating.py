@@ -230,31 +230,40 @@ class FloatLowering(Emitter):
         self.names[value] = self.let(f"trunc i32 {flags} to i5")
 
     def op_fp_control(self, value: FloatControl) -> None:
-        {"fp_set_flags": self._set_flags, "fp_raise": self._raise, "fp_set_rounding": self._round}[
-            value.op
-        ](value.new)
+        {
+            "fp_set_flags": self._set_flags,
+            "fp_raise": self._raise,
+            "fp_set_rounding": self._round,
+            "fp_set_flushing": self._flush,
+        }[value.op](value.new)
 
-    def _host_flags(self, value: Value) -> str:
-        """Five generic flags at their places in the host's register."""
-        wide = self.let(f"zext i5 {self.operand(value)} to i32")
+    def _placed(self, value: Value, bits: tuple[int, ...]) -> str:
+        """Generic bits at their places in the host's register."""
+        wide = self.let(f"zext i{value.width} {self.operand(value)} to i32")
         result = "0"
-        for n, bit in enumerate(host.current().flag_bits):
+        for n, bit in enumerate(bits):
             one = self.let(f"and i32 {wide}, {1 << n}")
             down = self.let(f"lshr i32 {one}, {n}")
             placed = self.let(f"shl i32 {down}, {bit}")
             result = self.let(f"or i32 {result}, {placed}")
         return result
 
-    def _set_flags(self, flags: Value) -> None:
+    def _replace(self, value: Value, bits: tuple[int, ...]) -> None:
         cell, environment = self._read_environment()
-        mask = ~sum(1 << bit for bit in host.current().flag_bits)
+        mask = ~sum(1 << bit for bit in bits)
         cleared = self.let(f"and i32 {environment}, {mask}")
-        new = self.let(f"or i32 {cleared}, {self._host_flags(flags)}")
+        new = self.let(f"or i32 {cleared}, {self._placed(value, bits)}")
         self._write_environment(cell, new)
+
+    def _set_flags(self, flags: Value) -> None:
+        self._replace(flags, host.current().flag_bits)
+
+    def _flush(self, what: Value) -> None:
+        self._replace(what, host.current().flushing_bits)
 
     def _raise(self, flags: Value) -> None:
         cell, environment = self._read_environment()
-        new = self.let(f"or i32 {environment}, {self._host_flags(flags)}")
+        new = self.let(f"or i32 {environment}, {self._placed(flags, host.current().flag_bits)}")
         self._write_environment(cell, new)
 
     def _round(self, mode: Value) -> None:

@@ -53,7 +53,8 @@ def _two_rounds(a: int, b: int, words: int) -> str:
 
 
 class Host:
-    """x86-64: MXCSR holds flags in bits 0 (IE) 2 (ZE) 3 (OE) 4 (UE) 5 (PE), rounding in 14:13."""
+    """x86-64: MXCSR holds flags in bits 0 (IE) 2 (ZE) 3 (OE) 4 (UE) 5 (PE), rounding in 14:13,
+    what is flushed to zero in 6 and 15."""
 
     read = "call void @llvm.x86.sse.stmxcsr(ptr {cell})"
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
@@ -64,6 +65,8 @@ class Host:
     # Host rounding field of generic modes 0 nearest, 1 zero, 2 down, 3 up.
     rounding = (0, 3, 1, 2)
     rounding_shift = 13
+    # Host bit of what is flushed to zero: operands (DAZ), results (FTZ).
+    flushing_bits = (6, 15)
     # Sixteen bytes looked up in sixteen bytes; an index with its highest bit set gives 0 (SSSE3).
     byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
 
@@ -100,6 +103,11 @@ class Host:
     def flags_of(cls, environment: int) -> int:
         """Generic flags in a control register's value."""
         return sum((environment >> bit & 1) << n for n, bit in enumerate(cls.flag_bits))
+
+    @classmethod
+    def flushing_of(cls, environment: int) -> int:
+        """What is flushed to zero, as `ir.fp` numbers it."""
+        return sum((environment >> bit & 1) << n for n, bit in enumerate(cls.flushing_bits))
 
     @classmethod
     def with_flags(cls, environment: int, flags: int) -> int:

@@ -370,8 +370,8 @@ class FloatFlags(Effect):
 
 
 class FloatControl(Effect):
-    """Change the sticky flags or the rounding mode: ``op`` is "fp_set_flags", "fp_raise" or
-    "fp_set_rounding"."""
+    """Change the sticky flags, the rounding mode, or what is flushed to zero: ``op`` is
+    "fp_set_flags", "fp_raise", "fp_set_rounding" or "fp_set_flushing"."""
 
     __slots__ = ()
     name = "fp_control"

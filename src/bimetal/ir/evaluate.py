@@ -254,6 +254,9 @@ class Frame:
     def op_fp_set_rounding(self, value: effects.FloatControl, mode: int) -> None:
         self.machine.environment.rounding = mode
 
+    def op_fp_set_flushing(self, value: effects.FloatControl, what: int) -> None:
+        self.machine.environment.flushing = what
+
 
 _HANDLERS: dict[str, Callable[..., int | None]] = {
     name.removeprefix("op_"): method

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from . import softfloat
+from .fp import FLUSH_OPERANDS
 from .ops import signed
 from .softfloat import FORMATS, Environment
 
@@ -43,6 +44,8 @@ def floating(
 ) -> int:
     """One operation on numbers of ``width`` bits; the result has ``to`` bits. Flags are raised in
     ``environment``."""
+    if environment.flushing & FLUSH_OPERANDS and not op.startswith("from_"):
+        operands = [softfloat.flushed(FORMATS[width], bits) for bits in operands]
     arithmetic = _ARITHMETIC.get(op)
     if arithmetic is not None:
         return arithmetic(environment, FORMATS[width], *operands)

@@ -7,8 +7,9 @@ said by their `isa.floating.FloatPolicy`, as which NaN comes out, and in their d
 and maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
 
 Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
-Tininess is detected after rounding. Half precision (16 bits) is
-computed in wider formats where the host converts to and from it, else by the reference.
+Tininess is detected after rounding, and what is tiny is kept unless `set_flushing` says otherwise.
+Half precision (16 bits) is computed in wider formats where the host converts to and from it, else
+by the reference.
 
 Most operations can be applied to the lanes of vectors, ``lane`` bits wide each (see `vector`).
 """
@@ -21,10 +22,11 @@ from .effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from .value import Value, fail, lift, perform
 
 __all__ = [
-    "DZ", "NV", "NX", "OF", "UF", "Rounding", "add", "convert", "div", "equal", "flags",
-    "from_signed", "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
-    "round_to_integral", "rounded", "set_flags", "set_rounding", "sqrt", "sub", "to_signed",
-    "to_unsigned", "unordered", "with_nan",
+    "DZ", "FLUSH_OPERANDS", "FLUSH_RESULTS", "NV", "NX", "OF", "UF", "Rounding",
+    "add", "convert", "div", "equal", "flags", "from_signed", "from_unsigned", "is_nan", "less",
+    "less_equal", "mul", "mul_add", "raise_flags", "round_to_integral", "rounded", "set_flags",
+    "set_flushing", "set_rounding", "sqrt", "sub", "to_signed", "to_unsigned", "unordered",
+    "with_nan",
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
@@ -179,3 +181,13 @@ def raise_flags(value: Value | int) -> None:
 def set_rounding(mode: Value | int) -> None:
     """Make ``mode`` (three bits, a `Rounding` but `NEAREST_AWAY`) the current rounding mode."""
     perform(FloatControl("fp_set_rounding", lift(mode, 3)))
+
+
+FLUSH_OPERANDS, FLUSH_RESULTS = 1, 2
+
+
+def set_flushing(what: Value | int) -> None:
+    """From now on tiny operands count as zeros of their sign (`FLUSH_OPERANDS`), and tiny results
+    become such zeros, with UF and NX raised (`FLUSH_RESULTS`): Intel SDM 1, 10.2.3. What is a
+    subnormal number exactly is tiny too. Not for half precision."""
+    perform(FloatControl("fp_set_flushing", lift(what, 2)))

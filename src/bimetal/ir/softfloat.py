@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
-from .fp import DZ, NV, NX, OF, UF, Rounding
+from .fp import DZ, FLUSH_RESULTS, NV, NX, OF, UF, Rounding
 
 __all__ = [
     "DOUBLE",
@@ -30,6 +30,7 @@ __all__ = [
     "convert",
     "divide",
     "equal",
+    "flushed",
     "from_integer",
     "less",
     "less_equal",
@@ -48,10 +49,11 @@ NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = Rounding
 
 @dataclass(slots=True)
 class Environment:
-    """The current rounding mode and the sticky flags."""
+    """The current rounding mode, the sticky flags, and what is flushed to zero."""
 
     rounding: int = NEAREST_EVEN
     flags: int = 0
+    flushing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,9 @@ def _pack(env: Environment, form: Format, sign: int, mantissa: int, exponent: in
     tiny = (free + (rounded.bit_length() > form.precision)) < form.quantum
     if free < form.quantum:
         rounded, inexact = _at_quantum(env.rounding, sign, mantissa, form.quantum - exponent)
+    if tiny and env.flushing & FLUSH_RESULTS:
+        env.flags |= UF | NX
+        return signed_zero
     place = max(free, form.quantum)
     if rounded.bit_length() > form.precision:
         rounded, place = rounded >> 1, place + 1
@@ -211,6 +216,11 @@ def _sum(env: Environment, form: Format, a: _Number, b: _Number) -> int:
 
 def _infinity(form: Format, sign: int) -> int:
     return form.infinity | (form.sign if sign else 0)
+
+
+def flushed(form: Format, bits: int) -> int:
+    """A number with zero for what is subnormal."""
+    return bits & form.sign if bits & ~form.sign < form.smallest else bits
 
 
 def add(env: Environment, form: Format, a: int, b: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from bimetal.isa.contract import Architecture, RegisterStore, Start
 
 from . import atomics as _atomics
+from . import floating as _floating
 from . import insns as _insns
 from . import system as _system
 from .state import ppc
 
 __all__ = ["MEANINGS", "architecture"]
 
-MEANINGS = (_insns, _atomics, _system)
+MEANINGS = (_insns, _atomics, _floating, _system)
 """What they describe is in the ISA by now."""
 
 
@@ -27,4 +28,5 @@ architecture = Architecture(
     deadline=lambda state: None,
     modes={0: "hypervisor"},
     models=("sketch",),
+    floating=_floating.FLOATING,
 )

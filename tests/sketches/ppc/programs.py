@@ -12,7 +12,7 @@ import struct
 from .atomics import FETCH
 from .state import R_NAMES, ppc
 
-__all__ = ["CODE", "RESULTS", "RESULTS_SIZE", "elf", "in_order", "random_program"]
+__all__ = ["CODE", "DATA", "RESULTS", "RESULTS_SIZE", "elf", "in_order", "random_program"]
 
 CODE, DATA, RESULTS = 0x1_0F00, 0x2_0000, 0x2_1000
 # r1 to r27, CR, XER, CTR and LR; and the data before them.
@@ -116,8 +116,9 @@ def in_order(code: bytes, little: bool) -> bytes:
     return struct.pack(f"{'<' if little else '>'}{len(words)}I", *words)
 
 
-def elf(code: bytes, little: bool) -> bytes:
-    """A static program for Linux: the code, and two pages of data (ELF-64 Object File Format)."""
+def elf(code: bytes, little: bool, table: bytes = b"") -> bytes:
+    """A static program for Linux: the code, a table behind it, and two pages of data (ELF-64 Object
+    File Format)."""
     order, first = "<" if little else ">", 64 + 2 * 56
     kind = bytes([2, 1 if little else 2, 1]).ljust(12, b"\0")
     start = CODE & -4096
@@ -127,10 +128,10 @@ def elf(code: bytes, little: bool) -> bytes:
         + kind
         + struct.pack(f"{order}HHIQQQIHHHHHH", 2, 21, 1, CODE, 64, 0, 2, 64, 56, 2, 64, 0, 0)
     )
-    size = CODE - start + len(code)
+    size = CODE - start + len(code) + len(table)
     parts = ((5, 4096, start, size, size), (6, 0, DATA, 0, 2 * 4096))
     for flags, offset, address, there, whole in parts:
         head += struct.pack(
             f"{order}IIQQQQQQ", 1, flags, offset, address, address, there, whole, 4096
         )
-    return head + bytes(padding) + in_order(code, little)
+    return head + bytes(padding) + in_order(code, little) + table

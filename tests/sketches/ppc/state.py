@@ -17,6 +17,7 @@ from bimetal.isa.text import OperandKind, in_range, named, number, optional
 __all__ = ["BIG", "LITTLE", "LITTLE_ENDIAN", "R_NAMES", "SPRS", "ppc", "reservation"]
 
 R_NAMES = tuple(f"r{n}" for n in range(32))
+F_NAMES = tuple(f"f{n}" for n in range(32))
 LITTLE_ENDIAN = 1  # of MSR
 BIG, LITTLE = 0, 1
 SPRS = {"xer": 1, "lr": 8, "ctr": 9, "dar": 19, "srr0": 26, "srr1": 27, "sprg0": 272, "sprg1": 273}
@@ -25,6 +26,9 @@ _state = StateSpec()
 _state.scalars(64, "pc", "msr", *SPRS)
 _state.scalars(32, "cr")
 _state.file("r", 32, 64, names=R_NAMES)
+_state.file("f", 32, 64, names=F_NAMES)
+# FPSCR without the flags.
+_state.scalars(64, "fpscr", internal=True)
 # LPCR.ILE: the byte order of interrupt handlers.
 _state.scalars(8, "ile")
 _state.file("line", 1, 8)
@@ -47,6 +51,7 @@ _kinds = {
     ),
     "rel4": OperandKind(_show_words, _read_words),
     "r": named(R_NAMES),
+    "f": named(F_NAMES),
     "r0": named(("0", *R_NAMES[1:])),
     "cr": named([f"cr{n}" for n in range(8)]),
     "o": optional("", ("", "o"), ""),

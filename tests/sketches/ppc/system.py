@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.ir.value import Value, const, select
 from bimetal.isa.trace import Cpu
 
+from .floating import set_rounding
 from .insns import ALIGNMENT, PROGRAM
 from .state import BIG, LITTLE, LITTLE_ENDIAN, ppc
 
@@ -99,7 +100,7 @@ def poll_timer(cpu: Cpu) -> None:
 
 @ppc.routine()
 def renew(cpu: Cpu) -> None:
-    pass
+    set_rounding(cpu)
 
 
 @ppc.insn("010001 00000 00000 0000 LEV:7 000 1 0", "sc {LEV}")

@@ -3,7 +3,8 @@
 ``"83 /0 ib"`` is an opcode byte, a ModRM byte whose middle field extends it, and an immediate
 byte; ``/r`` is a ModRM byte with a register in the middle; ``70+cc`` has a condition in its low
 bits, ``b8+r`` a register; ``lock`` says that the prefix is allowed. Prefixes stand before all of
-that: 66 (``narrow``), F0 (``lock``), F2 and F3 (``rep``), and in long mode REX. An operand in
+that: 66 (``narrow``), F0 (``lock``), F2 and F3 (``rep``), and in long mode REX; ``np``, ``66``,
+``f2`` and ``f3`` say which of them the opcode has. An operand in
 memory is ``base + (index << scale) + disp``, where register 16 is none and 17 is rip.
 
 The scan puts all of it at the same places of a word, `FIELDS`, so that rows are rows of bits.
@@ -29,6 +30,14 @@ FIELDS = {
 }  # fmt: skip
 _TAILS = {"ib": 1, "cb": 1, "iz": 4, "iv": 8}
 
+# Prefixes that are part of an opcode: none of them, or one.
+_MANDATORY = {
+    "np": {"rep": "00", "narrow": "0"},
+    "66": {"rep": "00", "narrow": "1"},
+    "f2": {"rep": "10", "narrow": "0"},
+    "f3": {"rep": "11", "narrow": "0"},
+}
+
 _modrm: set[int] = set()
 _in_opcode: set[int] = set()
 _tails: dict[int, set[int]] = {1: set(), 4: set(), 8: set()}
@@ -48,6 +57,8 @@ def opcode_row(row: str, mode: int | None = None) -> str:
     for token in row.split():
         if token == "lock":
             del literal["lock"]
+        elif token in _MANDATORY and "0f" in row.split():
+            literal |= _MANDATORY[token]
         elif token == "0f" and not opcodes:
             literal["map"] = "1"
         elif token.startswith("/"):

@@ -41,6 +41,9 @@ _state.scalars(8, "interrupts", "long")
 _state.scalars(16, "cs", "ss")
 _state.scalars(64, "cr0", "cr2", "cr3", "gdtr", "idtr")
 _state.scalars(8, "shutdown", internal=True)
+_state.file("xmm", 16, 128, names=[f"xmm{n}" for n in range(16)])
+# MXCSR without the flags.
+_state.scalars(32, "mxcsr_control", internal=True)
 _state.file("line", 1, 8)
 
 
@@ -86,6 +89,10 @@ def show_m(fields: Mapping[str, int], width: int) -> str:
     return show_memory(fields, width).partition("ptr ")[2]
 
 
+def show_w(fields: Mapping[str, int], width: int) -> str:
+    return show_memory(fields, width) if fields["memory"] else f"xmm{fields['rm']}"
+
+
 def show_o(fields: Mapping[str, int], width: int) -> str:
     return register_name(fields["rm"], width, fields["rex"])
 
@@ -101,6 +108,9 @@ _kinds: dict[str, Kind] = {
     "Gv": by_width(False, show_g),
     "Ov": by_width(False, show_o),
     "M": by_width(False, show_m),
+    "V": by_width(False, lambda fields, width: f"xmm{fields['reg']}"),
+    "Wd": by_width(False, lambda fields, width: show_w(fields, 64)),
+    "Ws": by_width(False, lambda fields, width: show_w(fields, 32)),
     "s": number(is_signed=True, base=16),
 }
 x86 = Isa(

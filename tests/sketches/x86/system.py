@@ -12,6 +12,7 @@ from .flags import load_flags, rflags
 from .insns import RSP
 from .operands import effective
 from .rows import COMPATIBILITY, LONG, opcode_row
+from .sse import set_control
 from .state import x86
 
 __all__ = ["DOUBLE_FAULT", "EXTERNAL", "PAGE_FAULT", "PAGING", "UNDEFINED"]
@@ -180,7 +181,7 @@ def poll_timer(cpu: Cpu) -> None:
 
 @x86.routine()
 def renew(cpu: Cpu) -> None:
-    pass
+    set_control(cpu)
 
 
 # -- instructions of the system
