@@ -39,13 +39,18 @@ _ARITHMETIC: dict[str, Callable[..., int]] = COMPARISONS | {
 }
 
 
+def _flushed(form: softfloat.Format, bits: int) -> int:
+    """A number with zero for what is subnormal."""
+    return bits & form.sign if bits & ~form.sign < form.smallest else bits
+
+
 def floating(
     environment: Environment, op: str, width: int, to: int, operands: Sequence[int]
 ) -> int:
     """One operation on numbers of ``width`` bits; the result has ``to`` bits. Flags are raised in
     ``environment``."""
     if environment.flushing & FLUSH_OPERANDS and not op.startswith("from_"):
-        operands = [softfloat.flushed(FORMATS[width], bits) for bits in operands]
+        operands = [_flushed(FORMATS[width], bits) for bits in operands]
     arithmetic = _ARITHMETIC.get(op)
     if arithmetic is not None:
         return arithmetic(environment, FORMATS[width], *operands)

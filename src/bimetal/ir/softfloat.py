@@ -30,7 +30,6 @@ __all__ = [
     "convert",
     "divide",
     "equal",
-    "flushed",
     "from_integer",
     "less",
     "less_equal",
@@ -216,11 +215,6 @@ def _sum(env: Environment, form: Format, a: _Number, b: _Number) -> int:
 
 def _infinity(form: Format, sign: int) -> int:
     return form.infinity | (form.sign if sign else 0)
-
-
-def flushed(form: Format, bits: int) -> int:
-    """A number with zero for what is subnormal."""
-    return bits & form.sign if bits & ~form.sign < form.smallest else bits
 
 
 def add(env: Environment, form: Format, a: int, b: int) -> int:
