@@ -216,7 +216,8 @@ def test_firmware_in_flash_images(board: Make, files: Path) -> None:
     [
         ({"accel": "jit", "cpu_model": "cortex-a53", "memory": "1024G"}, "40 bits of physical"),
         ({"accel": "interp", "cpu_model": "cortex-a57", "memory": "16384G"}, "44 bits of physical"),
-        ({"accel": "jit", "memory": "262144G"}, "48 bits of physical"),
+        ({"accel": "jit", "cpu_model": "neoverse-n1", "memory": "262144G"}, "48 bits of physical"),
+        ({"accel": "jit", "memory": "4194304G"}, "52 bits of physical"),
         ({"accel": "jit", "cpu_model": "cortex-a67"}, "'cortex-a67'.*did you mean cortex-a76"),
         ({"cpus": 9}, "1 to 8"),
         ({"name": "arm-virt,gic=3", "cpus": 124}, "1 to 123"),

@@ -60,12 +60,14 @@ def _accelerator(name: str, clock: VirtualClock, model: str) -> Accelerator:
 class Run:
     """A program on one vCPU, until it waits for an interrupt that no timer brings."""
 
-    def __init__(self, engine: str, program: bytes, rom: bytes = b"", model: str = "max"):
+    def __init__(
+        self, engine: str, program: bytes, rom: bytes = b"", model: str = "max", size: int = SIZE
+    ):
         self._clock = VirtualClock()
         self._accelerator = _accelerator(engine, self._clock, model)
-        self.ram = Ram("ram", SIZE)
+        self.ram = Ram("ram", size)
         self.ram.bytes[: len(program)] = program
-        slots = [MemorySlot(BASE, SIZE, self.ram.host)]
+        slots = [MemorySlot(BASE, size, self.ram.host)]
         self._rom = Ram("rom", ROM_SIZE, readonly=True)
         if rom:
             self._rom.bytes[: len(rom)] = rom

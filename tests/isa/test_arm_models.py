@@ -116,7 +116,7 @@ def test_every_field_of_instructions_is_one_of_what_is_described() -> None:
 
 def test_physical_addresses_are_as_wide_as_the_cores() -> None:
     assert architecture.physical_bits == {
-        "max": 48, "cortex-a53": 40, "cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40,
+        "max": 52, "cortex-a53": 40, "cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40,
         "neoverse-n1": 48,
     }  # fmt: skip
 

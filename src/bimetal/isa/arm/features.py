@@ -6,9 +6,9 @@ Each field says what is described, and no more: the fields of `DESCRIBED` are th
 
 from __future__ import annotations
 
-__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "PHYSICAL_BITS", "field"]
+__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "PHYSICAL_BITS", "field", "place"]
 
-PHYSICAL_BITS = (32, 36, 40, 42, 44, 48)
+PHYSICAL_BITS = (32, 36, 40, 42, 44, 48, 52)
 """Bits of physical addresses by ID_AA64MMFR0_EL1.PARange and TCR_ELx.IPS."""
 
 IDENTIFICATION: dict[str, tuple[int, int]] = {
@@ -48,11 +48,20 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
         "SB": (36, 1), "SPECRES": (40, 1), "BF16": (44, 1), "I8MM": (52, 1),
     },
     "id_aa64isar2_el1": {"MOPS": (16, 1)},
-    "id_aa64mmfr0_el1": {"PARange": (0, 5), "ASIDBits": (4, 2), "TGran16": (20, 1)},
-    "id_aa64mmfr1_el1": {
-        "HAFDBS": (0, 2), "VH": (8, 1), "HPDS": (12, 1), "PAN": (20, 2), "HCX": (40, 1),
+    "id_aa64mmfr0_el1": {
+        "PARange": (0, 6), "ASIDBits": (4, 2), "TGran16": (20, 2), "TGran4": (28, 1),
+        "TGran16_2": (32, 3), "TGran64_2": (36, 2), "TGran4_2": (40, 3),
     },
-    "id_aa64mmfr2_el1": {"UAO": (4, 1)},
+    "id_aa64mmfr1_el1": {
+        # HPDS: of bits that hardware may use none is used.
+        "HAFDBS": (0, 2), "VMIDBits": (4, 2), "VH": (8, 1), "HPDS": (12, 2), "PAN": (20, 3),
+        "XNX": (28, 1), "HCX": (40, 1),
+    },
+    "id_aa64mmfr2_el1": {
+        # CnP, TTL: nothing is shared, and hints are not needed. BBM: 4 KiB are kept of any block.
+        "CnP": (0, 1), "UAO": (4, 1), "VARange": (16, 1), "ST": (28, 1), "TTL": (48, 1),
+        "BBM": (52, 2), "E0PD": (60, 1),
+    },
 }  # fmt: skip
 """By register and field: where it stands, and what it says."""
 
@@ -103,3 +112,8 @@ instructions are there."""
 def field(value: int, at: int) -> int:
     """The field of an identification register at a bit."""
     return value >> at & 15
+
+
+def place(name: str) -> tuple[str, int]:
+    """The register that has a field, and where the field stands in it."""
+    return next((register, has[name][0]) for register, has in DESCRIBED.items() if name in has)

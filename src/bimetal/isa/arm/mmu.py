@@ -1,179 +1,70 @@
-"""Address translation (D8): both stages, three granules, hardware management of flags.
+"""Stage 1 of translation (D8.2.8, D8.4.1), and both in a row; hardware management of flags.
 
 `walk` finds what an address stands for, or why it stands for nothing, in the format of PAR_EL1: so
 it serves accesses, which trap, and the AT instructions, which do not. What the manual leaves open:
-output addresses have 48 bits, or as many as TCR_ELx and the model say; contiguous hints are
-ignored.
+sizes of ranges that the model has not are translation faults; contiguous hints are ignored; AT sets
+no flags in tables.
 """
 
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import FETCH, GLOBAL, LARGE, LOAD, STORE
+from ..contract import FETCH, GLOBAL, LOAD, STORE
 from ..trace import Cpu, ret, when
-from .features import IDENTIFICATION, PHYSICAL_BITS
-from .spaces import DC, VM, hosted
+from .spaces import DC, hosted
+from .stage_2 import AGAIN, stage_2
 from .state import a64
-from .syndromes import (
-    E2H,
-    EL0,
-    EL1,
-    EL2,
-    TGE,
+from .syndromes import E2H, EL0, EL1, EL2, TGE
+from .tables import (
+    ACCESS_FLAG,
+    ADDRESS_SIZE,
+    AF,
+    AP1,
+    AP2,
+    DBM,
+    EXTERNAL_ON_WALK,
+    FAULT,
+    LEVELS,
+    LOOK,
+    NG,
+    NO_PAN,
+    ON_WALK,
+    ONE_STAGE,
+    PERMISSION,
+    PXN,
+    STAGE_2,
+    STATUS,
+    TRANSLATION,
+    UXN,
+    VALID,
+    Sizes,
+    at_least,
+    failed,
+    fails,
+    first_level,
+    grain_of,
+    is_leaf,
+    may_be_leaf,
+    model_bits,
+    of_page,
+    output_bits,
+    pointed_to,
+    root_of,
+    size_of_leaf,
 )  # fmt: skip
 
-__all__ = ["ATTRIBUTES", "FAULT", "ON_WALK", "STAGE_2", "STATUS", "WXN", "M", "walk"]
+__all__ = [
+    "ATTRIBUTES", "EPAN", "FAULT", "LOOK", "NO_PAN", "ONE_STAGE", "ON_WALK", "STAGE_2", "STATUS",
+    "WXN", "M", "walk",
+]  # fmt: skip
 
-# Of what `walk` returns: besides `GLOBAL` and `LARGE`, as in PAR_EL1 (C5.3), F, PTW and S.
-FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
-AGAIN = 1 << 10
-STATUS, ATTRIBUTES, SHAREABILITY = 1, 4, 7  # where these fields stand
-# Fault status codes (D17.2.37), of which all but the last have the level added.
-ADDRESS_SIZE, TRANSLATION, ACCESS_FLAG, PERMISSION = 0, 4, 8, 12
-EXTERNAL_ON_WALK = 0x14
+ATTRIBUTES, SHAREABILITY = 4, 7  # where these stand in what `walk` returns
 
 # SCTLR_ELx.
 M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
-# Descriptors (D8.3).
-VALID, TABLE = 1, 2
-AP1, AP2, AF, NG = 1 << 6, 1 << 7, 1 << 10, 1 << 11
-DBM, PXN, UXN = 1 << 51, 1 << 53, 1 << 54
-ADDRESS = (1 << 48) - 1
-MEMORY_MODEL = list(IDENTIFICATION).index("id_aa64mmfr0_el1")
-LEVELS = range(4)
-
-# -- faults
 
 
-@a64.routine(returns=64, code=64, level=64, more=64)
-def failed(cpu: Cpu, code: Value, level: Value, more: Value) -> Value:
-    """What `walk` returns for a fault at a level."""
-    return (code + level) << STATUS | FAULT | more
-
-
-def _fails(cpu: Cpu, code: int, level: int | Value, more: Value | int = 0) -> None:
-    """Return a fault from the routine being traced."""
-    ret(
-        failed(
-            cpu,
-            const(code, 64),
-            const(level, 64) if isinstance(level, int) else level,
-            const(more, 64) if isinstance(more, int) else more,
-        )
-    )
-
-
-# -- what both stages share
-
-
-def _grain(code: Value, sixteen: int, sixty_four: int) -> Value:
-    """log2 of the granule by TG0 or TG1, whose codes differ (D17.2.131)."""
-    large = select(code == sixty_four, const(16, 64), 12)
-    return select(code == sixteen, const(14, 64), large)
-
-
-def _first_level(grain: Value, bits: Value) -> Value:
-    """Where a walk over ``bits`` of an address begins: the tables below it cover them all."""
-    wide = bits - grain
-    stride = grain - 3
-    covered = const(3, 64)
-    for more in (1, 2, 3):
-        covered = covered - (stride * more).ult(wide).zext(64)
-    return covered
-
-
-def _index(address: Value, grain: Value, bits: Value, level: int) -> tuple[Value, Value]:
-    """The offset of a descriptor in its table, and log2 of what it maps."""
-    shift = grain + (grain - 3) * (3 - level)
-    inside = address & ((const(1, 64) << (bits & 63)) - 1)
-    mask = (const(1, 64) << (grain - 3)) - 1
-    return (inside.lsr(shift) & mask) << 3, shift
-
-
-def _leaf(descriptor: Value, level: int, grain: Value) -> tuple[Value, Value]:
-    """Whether a valid descriptor is a leaf, and whether it may be one at this level (D8.3.1)."""
-    table = (descriptor & TABLE) != 0
-    if level == 3:
-        return const(1, 1), table  # without the bit it is reserved
-    allowed = {0: const(0, 1), 1: grain == 12, 2: const(1, 1)}[level]
-    return ~table, allowed
-
-
-def _large(level: int, grain: Value) -> Value:
-    """The mark of a leaf that maps more than 4 KiB."""
-    return const(LARGE, 64) if level < 3 else select(grain == 12, const(0, 64), LARGE)
-
-
-def _output(descriptor: Value, address: Value, shift: Value) -> Value:
-    """The output address of a leaf."""
-    low = (const(1, 64) << shift) - 1
-    return (descriptor & ADDRESS & ~low) | (address & low)
-
-
-# -- stage 2 (D8.2.9, D8.4.2)
-
-
-@a64.routine(returns=64, ipa=64, access=8, walking=8)
-def stage_2(cpu: Cpu, ipa: Value, access: Value, walking: Value) -> Value:
-    """The physical page of an intermediate address, or a fault; ``walking`` for a descriptor of
-    stage 1."""
-    with when((cpu.hcr & (VM | DC)) == 0):
-        ret(ipa & ~0xFFF)
-    cpu.fault_ipa = ipa
-    more = select(walking == 1, const(STAGE_2 | ON_WALK, 64), STAGE_2)
-    control = cpu.vtcr
-    grain = _grain(control.lsr(14) & 3, 2, 1)
-    bits = 64 - (control & 0x3F)
-    with when((ipa & ~((const(1, 64) << (bits & 63)) - 1)) != 0):
-        _fails(cpu, TRANSLATION, 0, more)
-    start = control.lsr(6) & 3
-    # SL0 counts from level 2 with 4 KiB granules, from level 3 with larger ones (D17.2.162).
-    first = select(grain == 12, 2 - start, 3 - start)
-    table = cpu.local(cpu.vttbr & ADDRESS & ~1)
-    for level in LEVELS:
-        with when(const(level, 64).uge(first)):
-            _stage_2_level(cpu, ipa, access, (table, grain, bits, first, more), level)
-    return const(FAULT, 64)
-
-
-def _stage_2_level(
-    cpu: Cpu, ipa: Value, access: Value, walk: tuple[object, Value, Value, Value, Value], level: int
-) -> None:
-    table, grain, bits, first, more = walk
-    shift = grain + (grain - 3) * (3 - level)
-    # The first table may be several that follow one another, so its index is not masked.
-    mask = select(first == level, const(-1, 64), (const(1, 64) << (grain - 3)) - 1)
-    inside = ipa & ((const(1, 64) << (bits & 63)) - 1)
-    slot = table.value + ((inside.lsr(shift) & mask) << 3)  # type: ignore[attr-defined]
-    with when(cpu.host("is_memory", 1, slot) == 0):
-        ret(const(EXTERNAL_ON_WALK + level << STATUS | FAULT, 64) | more)
-    descriptor = cpu.load_physical(slot, 64)
-    with when((descriptor & VALID) == 0):
-        _fails(cpu, TRANSLATION, level, more)
-    leaf, allowed = _leaf(descriptor, level, grain)
-    with when(leaf):
-        with when(~allowed):
-            _fails(cpu, TRANSLATION, level, more)
-        readable, writable = (descriptor & AP1) != 0, (descriptor & AP2) != 0
-        store, fetch = access[0] == STORE, (access & FETCH) != 0
-        never = (descriptor & UXN) != 0
-        fits = select(fetch, readable & ~never, select(store, writable, readable))
-        with when((descriptor & AF) == 0):
-            with when((cpu.vtcr & 1 << 21) == 0):
-                _fails(cpu, ACCESS_FLAG, level, more)
-            with when(cpu.host("is_ram", 1, slot) == 0):
-                ret(const(EXTERNAL_ON_WALK + level << STATUS | FAULT, 64) | more)
-            cpu.cas_physical(slot, descriptor, descriptor | AF)
-        with when(~fits):
-            _fails(cpu, PERMISSION, level, more)
-        ret((_output(descriptor, ipa, shift) & ~0xFFF) | _large(level, grain))
-    table.set(descriptor & ADDRESS & ~0xFFF)  # type: ignore[attr-defined]
-
-
-# -- stage 1 (D8.2.8, D8.4.1)
-
-
-class _Regime:
+class _Regime(Sizes):
     """The registers of a translation regime: EL1&0, EL2, or EL2&0."""
 
     def __init__(self, cpu: Cpu, at: Value, va: Value):
@@ -181,13 +72,13 @@ class _Regime:
         self.host = (at == EL2) & ((cpu.hcr & E2H) != 0)
         self.two = (at == EL1) | self.host  # it has two ranges
         self.high = self.two & (va[55] == 1)
-        control = cpu.tcr_el[self.at]
-        self.control = control
-        low_size, high_size = control & 0x3F, control.lsr(16) & 0x3F
-        self.bits = 64 - select(self.high, high_size, low_size)
-        low_grain = _grain(control.lsr(14) & 3, 2, 1)
-        high_grain = _grain(control.lsr(30) & 3, 1, 3)
-        self.grain = select(self.high, high_grain, low_grain)
+        self.control = control = cpu.tcr_el[self.at]
+        low_grain = grain_of(cpu, control.lsr(14) & 3, 2, 1)
+        high_grain = grain_of(cpu, control.lsr(30) & 3, 1, 3)
+        size = select(self.high, control.lsr(16), control) & 0x3F
+        asked = select(self.two, control.lsr(32), control.lsr(16)) & 7
+        grain = select(self.high, high_grain, low_grain)
+        super().__init__(cpu, grain, size, asked, self.one_flag(59, 32))
         self.table = select(self.high, cpu.ttbr1_el[self.at], cpu.ttbr0_el[self.at])
 
     def flag(self, low: int, high: int, single: int) -> Value:
@@ -195,90 +86,111 @@ class _Regime:
         of_range = select(self.high, self.control.lsr(high), self.control.lsr(low))
         return select(self.two, of_range, self.control.lsr(single))[0] == 1
 
+    def one_flag(self, two: int, single: int) -> Value:
+        """A flag of TCR for both ranges alike."""
+        return select(self.two, self.control.lsr(two), self.control.lsr(single))[0] == 1
+
+
+def _at(cpu: Cpu, el: Value) -> Value:
+    """The exception level whose registers translate for another."""
+    host_el0 = (el == EL0) & hosted(cpu)
+    return select(host_el0 | (el == EL2), const(EL2, 8), EL1)
+
 
 @a64.routine(returns=64, va=64, access=8, el=8)
 def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
     """The physical page of ``va`` for an access with the rights of ``el``, in the format of
-    PAR_EL1: with its attributes, or a fault."""
-    host_el0 = (el == EL0) & hosted(cpu)
-    at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
+    PAR_EL1: with its attributes, or a fault. With `ONE_STAGE` the intermediate page."""
+    at = _at(cpu, el)
     regime = _Regime(cpu, at, va)
     off = (cpu.sctlr_el[regime.at] & M) == 0
     replaced = (at == EL1) & ((cpu.hcr & (DC | TGE)) != 0)
     with when(off | replaced):
-        with when(va.lsr(48) != 0):
-            _fails(cpu, ADDRESS_SIZE, 0)
-        with when(at == EL1):
-            ret(stage_2(cpu, va, access, const(0, 8)))
-        ret(va & ~0xFFF)
-    _check_range(cpu, regime, va)
-    with when(too_high(cpu, regime.table & ADDRESS, at) == 1):
-        _fails(cpu, ADDRESS_SIZE, 0)
-    first = _first_level(regime.grain, regime.bits)
-    table = cpu.local(regime.table & ADDRESS & ~1)
+        ret(untranslated(cpu, va, access, el, at))
+    _check_range(cpu, regime, va, el)
+    first, limit = first_level(regime), output_bits(regime)
+    root = root_of(regime.table & ~1, regime, first)
+    with when(root.lsr(limit) != 0):
+        fails(cpu, ADDRESS_SIZE, 0)
+    table = cpu.local(root)
     limits = cpu.local(const(0, 64))  # what tables take away: APTable, UXNTable, PXNTable
     for level in LEVELS:
-        with when(const(level, 64).uge(first)):
-            slot, shift = _index(va, regime.grain, regime.bits, level)
-            found = fetch_descriptor(cpu, table.value + slot, at, const(level, 64))
+        with when(const(level, 64).sge(first)):
+            shift = regime.grain + (regime.grain - 3) * (3 - level)
+            slot = table.value + _index(va, regime, shift)
+            found = fetch_descriptor(cpu, slot, access & LOOK, at, const(level, 64))
             with when((found & VALID) == 0):
                 ret(found.lsr(1))  # a fault
-            leaf, allowed = _leaf(found, level, regime.grain)
+            leaf = is_leaf(found, level)
+            with when(leaf & ~may_be_leaf(cpu, found, level, regime)):
+                fails(cpu, TRANSLATION, level)
+            target = pointed_to(cpu, found, regime.grain, regime.form)
+            with when(target.lsr(limit) != 0):
+                fails(cpu, ADDRESS_SIZE, level)
             with when(leaf):
-                with when(~allowed):
-                    _fails(cpu, TRANSLATION, level)
-                where = stage_1_leaf(
-                    cpu, va, access, el, cpu.walk_slot, found, limits.value, const(level, 64)
-                )
+                where = stage_1_leaf(cpu, va, access, el, slot, found, limits.value,
+                                     const(level, 64))  # fmt: skip
                 with when(where == AGAIN):
                     ret(walk(cpu, va, access, el))
                 with when((where & FAULT) != 0):
                     ret(where)
-                page = _output(found, va, shift) & ~0xFFF
+                page = of_page(cpu, found, va, shift, regime)
                 local = regime.two & ((found & NG) != 0)
-                marks = _large(level, regime.grain) | select(local, const(0, 64), GLOBAL)
-                with when(at == EL1):
-                    inner = stage_2(cpu, page | va & 0xFFF, access, const(0, 8))
-                    with when((inner & FAULT) != 0):
-                        ret(inner)
-                    ret(inner & ~0xFF0 | where | marks)
-                ret(page | where | marks)
+                marks = where | select(local, const(0, 64), GLOBAL)
+                marks = marks | size_of_leaf(level, regime.grain)
+                ret(through_stage_2(cpu, page, va, access, el, marks))
             limits.set(limits.value | found)
-            table.set(found & ADDRESS & ~0xFFF)
+            table.set(target)
     return const(FAULT, 64)
 
 
-def _check_range(cpu: Cpu, regime: _Regime, va: Value) -> None:
+@a64.routine(returns=64, va=64, access=8, el=8, at=8)
+def untranslated(cpu: Cpu, va: Value, access: Value, el: Value, at: Value) -> Value:
+    """What an address stands for if stage 1 is off."""
+    regime = _Regime(cpu, at, va)
+    plain = select(regime.flag(37, 38, 20), va & (1 << 56) - 1, va)
+    with when(plain.lsr(model_bits(cpu)) != 0):
+        fails(cpu, ADDRESS_SIZE, 0)
+    return through_stage_2(cpu, plain & ~0xFFF, va, access, el, const(0, 64))
+
+
+@a64.routine(returns=64, page=64, va=64, access=8, el=8, marks=64)
+def through_stage_2(
+    cpu: Cpu, page: Value, va: Value, access: Value, el: Value, marks: Value
+) -> Value:
+    """What stage 2 makes of a page, if there is one that is asked for."""
+    with when((_at(cpu, el) == EL2) | ((access & ONE_STAGE) != 0)):
+        ret(page | marks)
+    inner = stage_2(cpu, page | va & 0xFFF, access, el, const(0, 8))
+    return select((inner & FAULT) != 0, inner, inner | marks)
+
+
+def _index(va: Value, regime: _Regime, shift: Value) -> Value:
+    """The offset of a descriptor in its table."""
+    inside = va & ((const(1, 64) << (regime.bits & 63)) - 1)
+    mask = (const(1, 64) << (regime.grain - 3)) - 1
+    offset: Value = (inside.lsr(shift & 63) & mask) << 3
+    return offset
+
+
+def _check_range(cpu: Cpu, regime: _Regime, va: Value, el: Value) -> None:
     """A translation fault at level 0 for addresses in no range, and where walks are disabled."""
     top = select(regime.flag(37, 38, 20), (va << 8).asr(8), va)
     above = top.asr(regime.bits & 63)
-    outside = select(regime.high, above != -1, above != 0)
+    nowhere = select(regime.high, above != -1, above != 0)
     disabled = select(regime.high, regime.control.lsr(23), regime.control.lsr(7))[0] == 1
-    with when(outside | regime.two & disabled):
-        _fails(cpu, TRANSLATION, 0)
+    kept = (el == EL0) & regime.flag(55, 56, 63) & at_least(cpu, "E0PD", 1)
+    with when(nowhere | regime.outside | regime.two & (disabled | kept)):
+        fails(cpu, TRANSLATION, 0)
 
 
-@a64.routine(returns=1, address=64, at=8)
-def too_high(cpu: Cpu, address: Value, at: Value) -> Value:
-    """Whether an output address has more bits than TCR_ELx says, or than the model has."""
-    host = (at == EL2) & ((cpu.hcr & E2H) != 0)
-    control = cpu.tcr_el[at.trunc(2)]
-    asked = select((at == EL1) | host, control.lsr(32), control.lsr(16)) & 7
-    ours = cpu.identity[MEMORY_MODEL] & 15
-    size = select(asked.ult(ours), asked, ours)
-    bits = const(PHYSICAL_BITS[-1], 64)
-    for code, width in enumerate(PHYSICAL_BITS[:-1]):
-        bits = select(size == code, const(width, 64), bits)
-    return address.lsr(bits) != 0
-
-
-@a64.routine(returns=64, slot=64, at=8, level=64)
-def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
+@a64.routine(returns=64, slot=64, access=8, at=8, level=64)
+def fetch_descriptor(cpu: Cpu, slot: Value, access: Value, at: Value, level: Value) -> Value:
     """A descriptor of stage 1 through stage 2, valid ones as they are; its physical address is
     left in ``walk_slot``. For others a fault, shifted by one."""
     place = cpu.local(slot)
     with when(at == EL1):
-        inner = stage_2(cpu, slot, const(LOAD, 8), const(1, 8))
+        inner = stage_2(cpu, slot, access, const(EL1, 8), const(1, 8))
         with when((inner & FAULT) != 0):
             ret(inner << 1)
         place.set((inner & ~0xFFF) | slot & 0xFFF)
@@ -288,8 +200,6 @@ def fetch_descriptor(cpu: Cpu, slot: Value, at: Value, level: Value) -> Value:
     descriptor = cpu.load_physical(place.value, 64)
     with when((descriptor & VALID) == 0):
         ret(failed(cpu, const(TRANSLATION, 64), level, const(0, 64)) << 1)
-    with when(too_high(cpu, descriptor & ADDRESS, at) == 1):
-        ret(failed(cpu, const(ADDRESS_SIZE, 64), level, const(0, 64)) << 1)
     return descriptor
 
 
@@ -299,41 +209,66 @@ def stage_1_leaf(
     level: Value,
 ) -> Value:  # fmt: skip
     """Access flag and permissions of a leaf: its attributes, or a fault."""
-    host_el0 = (el == EL0) & hosted(cpu)
-    at = select(host_el0 | (el == EL2), const(EL2, 8), EL1)
-    regime = _Regime(cpu, at, va)
-    sets_access, sets_dirty = (
-        select(regime.two, regime.control.lsr(two), regime.control.lsr(one))[0] == 1
-        for two, one in ((39, 21), (40, 22))
-    )
+    regime = _Regime(cpu, _at(cpu, el), va)
+    sets_access = regime.one_flag(39, 21) & at_least(cpu, "HAFDBS", 1)
+    sets_dirty = regime.one_flag(40, 22) & sets_access & at_least(cpu, "HAFDBS", 2)
     wanted = cpu.local(descriptor)
     with when((descriptor & AF) == 0):
         with when(~sets_access):
-            _fails(cpu, ACCESS_FLAG, level)
+            fails(cpu, ACCESS_FLAG, level)
         wanted.set(wanted.value | AF)
-    store, fetch = access[0] == STORE, (access & FETCH) != 0
-    dirties = store & sets_dirty & ((descriptor & DBM) != 0)
-    with when(dirties):
+    store = access[0] == STORE
+    with when(store & sets_dirty & ((descriptor & DBM) != 0)):
         wanted.set(wanted.value & ~AP2)
     # Tables take rights away (D8.4.2), unless TCR says that they do not.
-    hierarchy = select(regime.flag(41, 42, 24), const(0, 64), limits)
-    read_only = ((wanted.value & AP2) != 0) | ((hierarchy & 1 << 62) != 0)
-    for_user = ((descriptor & AP1) != 0) & ((hierarchy & 1 << 61) == 0) & regime.two
-    never_user = ((descriptor & UXN) != 0) | ((hierarchy & 1 << 60) != 0)
-    never_kernel = ((descriptor & PXN) != 0) | ((hierarchy & 1 << 59) != 0)
-    user = el == EL0
-    hidden = cpu.pan.trunc(1) & regime.two & for_user & ~fetch & ~user
+    ignored = regime.flag(41, 42, 24) & at_least(cpu, "HPDS", 1)
+    hierarchy = select(ignored, const(0, 64), limits)
+    with when(~_fits(cpu, regime, access, el, wanted.value, hierarchy)):
+        fails(cpu, PERMISSION, level)
+    with when((wanted.value != descriptor) & ((access & LOOK) == 0)):
+        fault = write_descriptor(cpu, slot, regime.at.zext(8), descriptor, wanted.value, level)
+        with when(fault != 0):
+            ret(fault)
+    share = select(regime.wide, regime.control.lsr(12), descriptor.lsr(8))
+    share = select(regime.wide & regime.high, regime.control.lsr(28), share)
+    attributes = (descriptor.lsr(2) & 7) << ATTRIBUTES
+    return attributes | (share & 3) << SHAREABILITY
+
+
+def _fits(
+    cpu: Cpu, regime: _Regime, access: Value, el: Value, leaf: Value, hierarchy: Value
+) -> Value:
+    """Whether a leaf and the tables above it allow an access (D8.4.1)."""
+    store, fetch = access[0] == STORE, (access & FETCH) != 0
+    read_only = ((leaf & AP2) != 0) | ((hierarchy & 1 << 62) != 0)
+    for_user = ((leaf & AP1) != 0) & ((hierarchy & 1 << 61) == 0) & regime.two
+    never_user = ((leaf & UXN) != 0) | ((hierarchy & 1 << 60) != 0)
+    never_kernel = ((leaf & PXN) != 0) | ((hierarchy & 1 << 59) != 0)
+    user, control = el == EL0, cpu.sctlr_el[regime.at]
+    strict = ((control & EPAN) != 0) & at_least(cpu, "PAN", 3) & ~never_user
+    hidden = (cpu.pan == 1) & ((access & NO_PAN) == 0) & regime.two & ~fetch & ~user
+    hidden = hidden & (for_user | strict)
     kernel_never = select(regime.two, never_kernel | for_user & ~read_only, never_user)
     never = select(user, never_user, kernel_never)
-    never = never | ((cpu.sctlr_el[regime.at] & WXN) != 0) & ~read_only & (for_user | ~user)
-    fits = select(fetch, ~never, ~store | ~read_only) & (for_user | ~user) & ~hidden
-    with when(~fits):
-        _fails(cpu, PERMISSION, level)
-    with when(wanted.value != descriptor):
-        with when(cpu.host("is_ram", 1, slot) == 0):
-            _fails(cpu, EXTERNAL_ON_WALK, level)
-        old = cpu.cas_physical(slot, descriptor, wanted.value)
-        with when(old != descriptor):
-            ret(const(AGAIN, 64))  # another vCPU changed it
-    attributes = (descriptor.lsr(2) & 7) << ATTRIBUTES
-    return attributes | (descriptor.lsr(8) & 3) << SHAREABILITY
+    never = never | ((control & WXN) != 0) & ~read_only & (for_user | ~user)
+    data = (for_user | ~user) & (~store | ~read_only) & ~hidden
+    return select(fetch, ~never & (for_user | ~user), data)
+
+
+@a64.routine(returns=64, slot=64, at=8, old=64, new=64, level=64)
+def write_descriptor(
+    cpu: Cpu, slot: Value, at: Value, old: Value, new: Value, level: Value
+) -> Value:
+    """Set flags in a descriptor, which stage 2 has to allow: 0, a fault, or `AGAIN`."""
+    place = cpu.walk_slot
+    with when(at == EL1):
+        inner = stage_2(cpu, slot, const(STORE, 8), const(EL1, 8), const(1, 8))
+        with when((inner & FAULT) != 0):
+            ret(inner)
+    with when(cpu.host("is_ram", 1, place) == 0):
+        fails(cpu, EXTERNAL_ON_WALK, level)
+    found = cpu.cas_physical(place, old, new)
+    return select(found == old, const(0, 64), AGAIN)  # another vCPU changed it
+
+
+assert LOAD == 0

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ....ir.value import Value, const, select
-from ...contract import LOAD, STORE
 from ...trace import Cpu, slowly, when
-from ..mmu import FAULT, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
 from ..state import a64, monitor
-from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, TGE, hypervisor_on, trap_to, undefined
+from ..syndromes import EL0, EL1, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
 # SCTLR_EL1.UCI: EL0 may maintain caches. HCR_EL2: who maintains what is trapped.
 # EnRCTX: EL0 may restrict predictions.
@@ -81,7 +79,7 @@ def clrex(cpu: Cpu, CRm: Value) -> None:
     monitor.clear(cpu)
 
 
-def _system(
+def system_instruction(
     text: str,
     place: tuple[int, int, int, int],
     operand: bool = True,
@@ -142,17 +140,17 @@ def _owes(what: int) -> Act:
     return act
 
 
-_system("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
+system_instruction("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
 for _name, _crm in (("dc isw", 6), ("dc csw", 10), ("dc cisw", 14)):
-    _system(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
+    system_instruction(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
 for _name, _crm, _trap, _extension in (
     ("dc cvac", 10, TPC, ""), ("dc cvau", 11, TPU, ""), ("dc cvap", 12, TPC, "dpb"),
     ("dc cvadp", 13, TPC, "dpb2"), ("dc civac", 14, TPC, ""),
 ):  # fmt: skip
-    _system(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap, extension=_extension)(_probe)
+    system_instruction(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap, extension=_extension)(_probe)
 
 
-@_system("dc zva", (3, 7, 4, 1), el0=DZE)
+@system_instruction("dc zva", (3, 7, 4, 1), el0=DZE)
 def dc_zva(cpu: Cpu, address: Value) -> None:
     """Clear a block of bytes; eight at a time, in one page, so that a fault comes first."""
     start = address & ~(ZERO_BLOCK - 1)
@@ -162,7 +160,7 @@ def dc_zva(cpu: Cpu, address: Value) -> None:
 
 # Nothing is predicted that another context could have taught.
 for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
-    _system(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX, extension="specres")(_nothing)
+    system_instruction(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX, extension="specres")(_nothing)
 
 # -- translations
 
@@ -280,7 +278,7 @@ def _forgets(
 ) -> None:
     """TLBI, in a domain."""
     ranges = "tlbirange" if name.startswith("r") else ""
-    _system(
+    system_instruction(
         f"tlbi {name}{suffix}",
         place,
         name not in _ALONE,
@@ -300,39 +298,6 @@ for (_suffix, _crm), _names in _STAGE_2.items():
         _forgets(_name, _suffix, (4, 8, _crm, _op2), _guest, None)
 
 
-_system("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_owes(CODE_OF_ALL))
-_system("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_owes(CODE))
-_system("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_owes(CODE_OF_ALL))
-
-# -- address translation
-
-
-def _translates(
-    name: str, place: tuple[int, int, int, int], access: int, el: int, pan: bool = False
-) -> None:
-    """``pan``: as PSTATE.PAN says."""
-
-    @_system(f"at {name}", place, extension="pan2" if pan else "")
-    def act(cpu: Cpu, address: Value) -> None:
-        host = (cpu.hcr & (E2H | TGE)) == E2H | TGE
-        level = const(el, 8) if el != EL1 else select(host & (cpu.el == EL2), const(EL2, 8), EL1)
-        hides = cpu.pan
-        if not pan:
-            cpu.pan = const(0, 8)
-        found = walk(cpu, address, const(access, 8), level)
-        cpu.pan = hides
-        attributes = cpu.mair_el[select(level == EL2, const(2, 2), 1)]
-        shift = (found.lsr(4) & 7) << 3
-        good = (found & 0x0000_FFFF_FFFF_F180) | attributes.lsr(shift) << 56 | 1 << 11
-        bad = (found & 0x37F) | 1 << 11
-        cpu.par = select((found & FAULT) != 0, bad, good)
-
-
-_translates("s1e1r", (0, 7, 8, 0), LOAD, EL1)
-_translates("s1e1w", (0, 7, 8, 1), STORE, EL1)
-_translates("s1e0r", (0, 7, 8, 2), LOAD, EL0)
-_translates("s1e0w", (0, 7, 8, 3), STORE, EL0)
-_translates("s1e1rp", (0, 7, 9, 0), LOAD, EL1, pan=True)
-_translates("s1e1wp", (0, 7, 9, 1), STORE, EL1, pan=True)
-_translates("s1e2r", (4, 7, 8, 0), LOAD, EL2)
-_translates("s1e2w", (4, 7, 8, 1), STORE, EL2)
+system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_owes(CODE_OF_ALL))
+system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_owes(CODE))
+system_instruction("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_owes(CODE_OF_ALL))
