@@ -13,7 +13,7 @@ from bimetal.accel.reference import Reference
 from bimetal.base.clock import RealClock
 from bimetal.isa.riscv import rv64
 from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
+from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot, Translating
 
 RAM, TABLE, PAGE = 0x8000_0000, 0x8000_1000, 0x8000_2000
 HANDLER = RAM + 0x100
@@ -139,3 +139,22 @@ def test_tables_may_lie_in_read_only_memory(
     paged.move_table(table)
     lend = "csrrs zero, mstatus, t0"  # or there would have to be a page to fetch from
     assert paged.run(lend, access, "addi a0, a0, 0") == cause
+
+
+@pytest.mark.parametrize("paged", [InterpAccelerator, JitAccelerator], indirect=True)
+def test_where_loads_have_come_to_is_known_without_a_walk(
+    paged: Paged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk in Python takes a millisecond."""
+    paged.map(V | R | W)
+    assert paged.run("ld a0, 0(a1)") == 0
+    cpu, loaded = paged.cpu, PAGE - RAM
+    assert isinstance(cpu, Translating)
+    assert cpu.translate(loaded + 8, write=True) == PAGE + 8
+    assert cpu.translate(loaded + 0x1000) == PAGE + 0x1000
+    monkeypatch.setattr("bimetal.accel.interp.translate", lambda *walk: None)
+    assert cpu.translate(loaded + 8) == PAGE + 8
+    assert cpu.translate(loaded + 8, write=True) is None
+    assert cpu.translate(loaded + 0x1000) is None
+    cpu.flush()
+    assert cpu.translate(loaded + 8) is None

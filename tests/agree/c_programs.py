@@ -1,16 +1,17 @@
 """Random C programs that end, have no undefined behaviour, and print one number: a checksum.
 
 Integers are unsigned, so they wrap; shifts and divisors are masked; indices are masked to the size
-of the arrays; every loop counts to a constant. Floating point is checked bit by bit, so the same
-operations in the same order must give the same bits (``-ffp-contract`` is the compiler's to choose,
-once for all who run the program). Functions call only functions written before them.
+of the arrays; every loop counts to a constant. Some integers have 128 bits, and some updates are
+atomic. Floating point is checked bit by bit, so the same operations in the same order must give the
+same bits (``-ffp-contract`` is the compiler's to choose, once for all who run the program).
+Functions call only functions written before them.
 """
 
 from __future__ import annotations
 
 import random
 
-__all__ = ["random_source"]
+__all__ = ["FOOTER", "random_source"]
 
 _SIZE = 16  # of the arrays, a power of two
 _UNSIGNED = ("u8", "u16", "u32", "u64")
@@ -18,12 +19,16 @@ _BINARY = ("+", "-", "*", "&", "|", "^")
 _COMPARE = ("<", ">", "<=", ">=", "==", "!=")
 
 _HEADER = f"""\
+#include "calls.h"
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long u64;
 typedef int i32;
 typedef long i64;
+typedef unsigned __int128 u128;
+typedef __int128 i128;
 
 static u8 a0[{_SIZE}];
 static u16 a1[{_SIZE}];
@@ -40,17 +45,7 @@ static u64 bits(double x)
 }}
 """
 
-_FOOTER = """\
-static long call(long number, long a, long b, long c)
-{
-    register long a0 __asm__("a0") = a;
-    register long a1 __asm__("a1") = b;
-    register long a2 __asm__("a2") = c;
-    register long a7 __asm__("a7") = number;
-    __asm__ volatile("ecall" : "+r"(a0), "+r"(a1) : "r"(a2), "r"(a7) : "memory");
-    return a0;
-}
-
+FOOTER = """\
 void work(void)
 {
     static char text[17];
@@ -58,18 +53,23 @@ void work(void)
     for (int i = 0; i < 16; i++)
         text[i] = "0123456789abcdef"[sum >> (60 - 4 * i) & 15];
     text[16] = '\\n';
-    call(64, 1, (long)text, 17);
-    call(93, 0, 0, 0);
+    call(WRITE, 1, (long)text, 17);
+    call(EXIT, 0, 0, 0);
 }
 
-__asm__(".text\\n.globl _start\\n_start: la sp, stack + 65536\\n call work\\n");
-static char stack[65536] __attribute__((aligned(16), used));
+ENTER_ON_STACK(work);
+"""
+
+
+_HALVES = f"""\
+static _Float16 h[{_SIZE}];
 """
 
 
 class _Writer:
-    def __init__(self, seed: int, iterations: int):
+    def __init__(self, seed: int, iterations: int, halves: bool):
         self.random = random.Random(seed)
+        self.reals = "dfh" if halves else "df"
         self.iterations = iterations
         self.lines: list[str] = []
         self.depth = 1
@@ -102,7 +102,7 @@ class _Writer:
         if depth == 0:
             return f"(u64){self.leaf()}"
         a, b = self.integer(depth - 1), self.integer(depth - 1)
-        match self.random.randrange(9):
+        match self.random.randrange(12):
             case 0:
                 return f"({a} {self.random.choice('/%')} ({b} | 1))"
             case 1:
@@ -120,14 +120,31 @@ class _Writer:
                 return f"(u64)({self.random.choice((*_UNSIGNED, 'i32'))}){a}"
             case 7:
                 return f"({a} {self.random.choice('<>')} {b} ? {a} : {b})"
+            case 8:
+                return self.wide(a, b)
         return f"({a} {self.random.choice(_BINARY)} {b})"
+
+    def wide(self, a: str, b: str) -> str:
+        """An expression of 128 bits that ends as u64."""
+        sign = self.random.choice(("u128", "i128"))
+        match self.random.randrange(5):
+            case 0:
+                return f"(u64)(({sign})(i64){a} * ({sign})(i64){b} >> {self.random.randrange(64)})"
+            case 1:
+                return f"(u64)((((u128){a} << 64 | {b}) {self.random.choice('/%')} ({b} | 1)))"
+            case 2:
+                return f"(u64)(((u128){a} << 64 | {b}) >> ({a} & 127))"
+            case 3:
+                compared = self.random.choice(_COMPARE)
+                return f"(u64)(({sign})(i64){a} + {b} {compared} ({sign})(i64){b})"
+        return f"(u64)(((u128){a} * {b} + {a} - ((u128){b} << 32)) >> 64)"
 
     def real(self, depth: int = 2) -> str:
         """An expression of type double."""
         if depth == 0:
             choices = (
                 f"d[{self.index()}]",
-                f"f[{self.index()}]",
+                f"{self.random.choice(self.reals)}[{self.index()}]",
                 "0.5",
                 "-3.25",
                 "1e300",
@@ -151,9 +168,11 @@ class _Writer:
             op = self.random.choice(("=", "+=", "^=", "-=", "*="))
             self.put(f"{self.target()} {op} {self.integer(2)};")
         elif pick < 0.45:
-            array = self.random.choice("df")
+            array = self.random.choice(self.reals)
             self.put(f"{array}[{self.index()}] = {self.real()};")
-        elif pick < 0.5:
+        elif pick < 0.48:
+            self.atomic()
+        elif pick < 0.52:
             self.put(f"v{self.random.randrange(4)} ^= bits({self.real(1)});")
         elif pick < 0.65:
             self.branch()
@@ -163,6 +182,15 @@ class _Writer:
             self.loop()
         else:
             self.call()
+
+    def atomic(self) -> None:
+        """An update that others would see as one, here of an array's element."""
+        place = f"&a{self.random.choice('23')}[{self.index()}]"
+        order = self.random.choice(("RELAXED", "ACQUIRE", "RELEASE", "ACQ_REL", "SEQ_CST"))
+        kind = self.random.choice(("add", "sub", "and", "or", "xor", "nand"))
+        way = self.random.choice((f"fetch_{kind}", f"{kind}_fetch", "exchange_n"))
+        changed = f"__atomic_{way}({place}, {self.integer(1)}, __ATOMIC_{order})"
+        self.put(f"v{self.random.randrange(4)} += {changed};")
 
     def target(self) -> str:
         return self.element() if self.random.random() < 0.4 else f"v{self.random.randrange(4)}"
@@ -241,21 +269,25 @@ class _Writer:
         self.lines.append(text)
 
 
-def random_source(seed: int, iterations: int = 200) -> str:
-    """The text of a program; ``iterations`` bounds how often its innermost loops turn."""
-    w = _Writer(seed, iterations)
+def random_source(seed: int, iterations: int = 200, halves: bool = False) -> str:
+    """The text of a program; ``iterations`` bounds how often its innermost loops turn. With
+    ``halves`` it computes in half precision too."""
+    w = _Writer(seed, iterations, halves)
     for n in range(w.random.randrange(2, 5)):
         w.function(f"g{n}", w.random.randrange(3, 8))
     w.put_out("static u64 run(void)")
     w.put_out("{")
     w.put(f"for (int i = 0; i < {_SIZE}; i++)")
     w.put("    a0[i] = a1[i] = a2[i] = a3[i] = 77 * i, d[i] = i - 7.5, f[i] = 1.0f / (i + 1);")
+    if halves:
+        w.put(f"for (int i = 0; i < {_SIZE}; i++) h[i] = 100.0f - 13.25f * i;")
     w.put("u64 sum = 0;")
     w.put("for (u64 turn = 0; turn < 4; turn++)")
     calls = " + ".join(f"{name}(turn, sum)" for name in w.functions)
     w.put(f"    sum = sum * 31 + {calls};")
     w.put(f"for (int i = 0; i < {_SIZE}; i++)")
-    w.put("    sum = sum * 31 + a0[i] + a1[i] + a2[i] + a3[i] + bits(d[i]) + bits(f[i]);")
+    reals = " + ".join(f"bits({name}[i])" for name in w.reals)
+    w.put(f"    sum = sum * 31 + a0[i] + a1[i] + a2[i] + a3[i] + {reals};")
     w.put("return sum;")
     w.put_out("}")
-    return "\n".join((_HEADER, *w.lines, "", _FOOTER))
+    return "\n".join((_HEADER, _HALVES if halves else "", *w.lines, "", FOOTER))

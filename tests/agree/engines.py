@@ -24,20 +24,25 @@ POLLS_OFTEN = 7
 
 @contextmanager
 def engine(
-    name: str, *, cpus: int = 1, slice: int = POLLS_OFTEN, firmware_calls: bool = True
+    name: str,
+    *,
+    isa: str = "riscv64",
+    cpus: int = 1,
+    slice: int = POLLS_OFTEN,
+    firmware_calls: bool = True,
 ) -> Iterator[Accelerator]:
     """``reference``, ``interp``, or the translator in the stress modes that ``name`` lists."""
     accelerator: Accelerator
     if name == "reference":
-        accelerator = Reference("riscv64", clock=RealClock(), firmware_calls=firmware_calls)
+        accelerator = Reference(isa, clock=RealClock(), firmware_calls=firmware_calls)
     elif name == "interp":
         accelerator = InterpAccelerator(
-            "riscv64", clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus
+            isa, clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus
         )
     else:
         policy = replace(stressed(name), slice=slice)
         accelerator = JitAccelerator(
-            "riscv64", clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus, policy=policy
+            isa, clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus, policy=policy
         )
     try:
         yield accelerator

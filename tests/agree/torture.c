@@ -1,31 +1,25 @@
-/* Up to four harts work on the same memory; what they leave there tells whether they got in each
- * other's way. Each hart begins at `start` with its number in a0, the count of harts in a1 and its
- * stack in sp, and ends with a system call that gives 1 if all that it saw was right. */
+/* Up to four CPUs work on the same memory; what they leave there tells whether they got in each
+ * other's way. Each enters `torture` with its number, the count of them and that of laps, on a stack
+ * of its own, and ends with a system call that gives 1 if all that it saw was right. */
+
+#include "calls.h"
 
 typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long u64;
 
-enum { HARTS = 4, LINE = 64, SLOTS = 8, EXIT = 93, YIELD = 124, PATIENCE = 2000 };
+enum { HARTS = 4, LINE = 64, SLOTS = 8, PATIENCE = 2000 };
 
 #define RELAXED __ATOMIC_RELAXED
 #define ACQUIRE __ATOMIC_ACQUIRE
 #define RELEASE __ATOMIC_RELEASE
 #define ALL __ATOMIC_SEQ_CST
 
-static long call(long number, long argument)
-{
-    register long a0 __asm__("a0") = argument;
-    register long a7 __asm__("a7") = number;
-    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7) : "a1", "memory");
-    return a0;
-}
-
 /* Others may need the processor for what is waited for: a hint, and at times a call. */
 static void wait_a_bit(u32 *turns)
 {
-    __asm__ volatile(".4byte 0x0100000f"); /* pause */
-    if (++*turns % PATIENCE == 0) call(YIELD, 0);
+    relax();
+    if (++*turns % PATIENCE == 0) call(YIELD, 0, 0, 0);
 }
 
 /* -- a barrier, in which the last one to come opens the next round */
@@ -186,8 +180,7 @@ void torture(u32 hart, u32 harts, u64 laps)
     right &= word_count == (u32)-all && bytes % 256 == all % 256;
     right &= mixed == (harts % 2 ? bits : 0);
     right &= between_two == 2 * laps;
-    call(EXIT, right);
+    call(EXIT, right, 0, 0);
 }
 
-/* Linked at the address where execution begins. */
-__asm__(".globl _start\n_start: j torture");
+ENTER(torture);

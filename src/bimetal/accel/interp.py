@@ -22,6 +22,7 @@ from ..ir.softfloat import Environment
 from ..isa.contract import Architecture, Start
 from ..isa.names import architecture
 from ..seam import Exit, MemorySlot, Samples
+from .cached_pages import cached_place
 from .fallback import execute_in_python, word_of
 from .native_exits import NativeExits
 from .reference.memory import Memory
@@ -187,6 +188,9 @@ class InterpCpu:
 
     def translate(self, address: int, *, write: bool = False) -> int | None:
         """See `Translating.translate`."""
+        known = None if write else cached_place(self.state, address)
+        if known is not None:
+            return known
         return translate(self._architecture.isa, address, write, self._from_outside())
 
     def _environment(self) -> Environment:

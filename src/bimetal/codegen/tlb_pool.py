@@ -31,7 +31,7 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 
-__all__ = ["data_row", "describe_tlbs", "in_question"]
+__all__ = ["NO_CONTEXT", "data_row", "describe_tlbs", "in_question"]
 
 # Of what `Hooks.translate` adds to a page.
 NOBODY, NO_CONTEXT = -1, 0xFF

@@ -40,6 +40,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("gic_there", 0, int(start.controller))
     state.set("spsel", 0, 1)
     state.set("daif", 0, 15)
+    state.set("semihosting", 0, 1)
     state.set("hcr", 0, 1 << 31)
     if start.firmware_calls:
         state.set("firmware_calls", 0, BY_SMC if start.hypervisor else BY_HVC)
@@ -73,4 +74,5 @@ architecture = Architecture(
     user="EL0",
     outputs="timer_out",
     accessed="x",
+    semihosting="semihosting",
 )

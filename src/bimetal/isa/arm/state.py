@@ -57,6 +57,8 @@ _state.file("timer_out", 4, 8)
 _state.scalars(64, "cpu_index", "midr", "mpidr")
 _state.file("identity", len(IDENTIFICATION), 64, doc="identification registers of features")
 _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
+# 1 while an HLT may be a semihosting call: until it is known that nobody serves them.
+_state.scalars(8, "semihosting")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
 # Whether a misaligned access may fault: 1 once memory has been looked at through a page of the type

@@ -25,6 +25,7 @@ from ..syndromes import (
 TSC = 1 << 19  # of HCR_EL2: SMC is EL2's
 HCD = 1 << 29  # of HCR_EL2: there is no HVC
 BY_HVC, BY_SMC = 1, 2
+ASKS_HOST = 0xF000
 
 
 @a64.insn("11010100 000 imm:16 000 01", "svc {imm:ix}")
@@ -63,8 +64,12 @@ def brk(cpu: Cpu, imm: Value) -> None:
 
 @a64.insn("11010100 010 imm:16 000 00", "hlt {imm:ix}")
 def hlt(cpu: Cpu, imm: Value) -> None:
-    # There is no debugger outside that halting debug would go to (H2.4).
-    undefined(cpu)
+    # There is no debugger outside that halting debug would go to (H2.4). At every exception level
+    # the immediate of semihosting asks who runs the program (Semihosting, 4.2).
+    with when((imm == ASKS_HOST) & (cpu.semihosting == 1)) as call:
+        cpu.leave("semihosting", cpu.pc)
+        with call.otherwise():
+            undefined(cpu)
 
 
 @a64.insn("1101011 0 100 11111 0000 0 0 11111 00000", "eret")
