@@ -35,6 +35,7 @@ CLAIMED = {
     "FRINTTS, JSCVT": ("armv8.5-a", r"frint(32|64)|fjcvtzs"),
     "SB": ("armv8.5-a+sb", r"sb$"),
     "I8MM": ("armv8.2-a+i8mm", r"(us|su)dot |(s|u|us)mmla "),
+    "XS": ("armv8.7-a", r"dsb .*nxs"),
     "LRCPC, LRCPC2": ("armv8.4-a", r"ldapu?r|stlur"),
     "MOPS": ("armv8-a+mops", r"cpy|set[pmeg]"),
     "FP16": ("armv8.2-a+fp16", r"(f(?!ml[as]l|cmla|cadd|rint\d)|[su]cvtf).*"),

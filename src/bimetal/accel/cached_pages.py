@@ -12,13 +12,14 @@ _WORD = (1 << 64) - 1
 
 
 def cached_place(state: VcpuState, address: int) -> int | None:
-    """The guest-physical address that loads from ``address`` have come to since the last flush, in
-    the mode that the vCPU is in; None if the TLB does not say.
+    """The guest-physical address that loads from ``address`` have come to, in the mode that the
+    vCPU is in; None if the TLB does not say, or is to forget something first.
 
     To walk the tables in Python takes a millisecond, which programs that print by semihosting
     would spend for each letter.
     """
-    if state.get("flush_wanted") or state.get("tlb_context") == NO_CONTEXT:
+    told = state.get("box_posted") != state.get("box_taken")
+    if told or state.get("flush_wanted") or state.get("tlb_context") == NO_CONTEXT:
         return None
     page = address & _WORD & -PAGE
     row = (page * ROW_FACTOR & 0xFFFF_FFFF) >> ROW_SHIFT

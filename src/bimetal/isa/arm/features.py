@@ -46,6 +46,7 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64isar1_el1": {
         "DPB": (0, 2), "JSCVT": (12, 1), "FCMA": (16, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1),
         "SB": (36, 1), "SPECRES": (40, 1), "BF16": (44, 1), "I8MM": (52, 1),
+        "XS": (56, 1),
     },
     "id_aa64isar2_el1": {"MOPS": (16, 1)},
     "id_aa64mmfr0_el1": {
@@ -96,6 +97,7 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "fcma": ("id_aa64isar1_el1", "FCMA", 1),
     "bf16": ("id_aa64isar1_el1", "BF16", 1),
     "i8mm": ("id_aa64isar1_el1", "I8MM", 1),
+    "xs": ("id_aa64isar1_el1", "XS", 1),
     "mops": ("id_aa64isar2_el1", "MOPS", 1),
     "dit": ("id_aa64pfr0_el1", "DIT", 1),
     "ssbs": ("id_aa64pfr1_el1", "SSBS", 2),

@@ -47,12 +47,31 @@ def dmb(cpu: Cpu, CRm: Value) -> None:
 def dsb(cpu: Cpu, CRm: Value) -> None:
     """Nothing behind it, not even a load, is executed before those accesses are complete."""
     _barrier(cpu, (CRm & _TYPE) != _OF_LOADS)
-    # What was asked for before is complete behind this barrier (B2.3.12).
-    with slowly(cpu.owed != 0):
+    _complete(cpu)
+
+
+def _without_xs(name: str, domain: int) -> None:
+    """DSB that may leave accesses of the attribute XS behind, of which there are none that wait."""
+
+    @a64.insn(
+        f"1101010100 0 00 011 0011 {domain:02b} 10 001 11111", f"dsb {name}nxs", extension="xs"
+    )
+    def meaning(cpu: Cpu) -> None:
+        cpu.fence()
         _complete(cpu)
 
 
+for _domain, _name in enumerate(("osh", "nsh", "ish", "sy")):
+    _without_xs(_name, _domain)
+
+
 def _complete(cpu: Cpu) -> None:
+    """What was asked for before is complete behind a DSB (B2.3.12)."""
+    with slowly(cpu.owed != 0):
+        _pay(cpu)
+
+
+def _pay(cpu: Cpu) -> None:
     owed = cpu.owed
     cpu.owed = const(0, 8)
     with when((owed & (CODE | CODE_OF_ALL)) != 0):
@@ -274,17 +293,19 @@ there."""
 
 
 def _forgets(
-    name: str, suffix: str, place: tuple[int, int, int, int], match: Match, where: Where | None
+    name: str, suffix: str, place: tuple[int, int, int], match: Match, where: Where | None
 ) -> None:
-    """TLBI, in a domain."""
-    ranges = "tlbirange" if name.startswith("r") else ""
-    system_instruction(
-        f"tlbi {name}{suffix}",
-        place,
-        name not in _ALONE,
-        trapped=0 if place[0] else TTLB,
-        extension=ranges or ("tlbios" if suffix == "os" else ""),
-    )(_forgetting(match, where, everywhere=bool(suffix)))
+    """TLBI, in a domain: op1, CRm, op2; and the same without waiting for accesses of XS."""
+    op1, crm, op2 = place
+    usual = "tlbirange" if name.startswith("r") else "tlbios" if suffix == "os" else ""
+    for crn, waits, extension in ((8, "", usual), (9, "nxs", "xs")):
+        system_instruction(
+            f"tlbi {name}{suffix}{waits}",
+            (op1, crn, crm, op2),
+            name not in _ALONE,
+            trapped=0 if op1 else TTLB,
+            extension=extension,
+        )(_forgetting(match, where, everywhere=bool(suffix)))
 
 
 for _table, _domains in (
@@ -292,10 +313,10 @@ for _table, _domains in (
 ):  # fmt: skip
     for _crm, _suffix in _domains:
         for (_op1, _op2), (_name, _match, _where) in _table.items():
-            _forgets(_name, _suffix, (_op1, 8, _crm, _op2), _match, _where)
+            _forgets(_name, _suffix, (_op1, _crm, _op2), _match, _where)
 for (_suffix, _crm), _names in _STAGE_2.items():
     for _name, _op2 in _names:
-        _forgets(_name, _suffix, (4, 8, _crm, _op2), _guest, None)
+        _forgets(_name, _suffix, (4, _crm, _op2), _guest, None)
 
 
 system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_owes(CODE_OF_ALL))

@@ -144,8 +144,9 @@ def _write_cptr(cpu: Cpu, value: Value) -> None:
 
 system_register("hcr_el2", (3, 4, 1, 1, 0), lambda cpu: cpu.hcr, _write_hcr)
 system_register("cptr_el2", (3, 4, 1, 1, 2), lambda cpu: cpu.cptr, _write_cptr)
-# MSCEn and MCE2: who executes CPY and SET, and who hears of their mismatch.
-stored("hcrx_el2", (3, 4, 1, 2, 2), 3 << 10, at="hcrx", extension="hcx")
+# MSCEn and MCE2: who executes CPY and SET, and who hears of their mismatch. FnXS, FGTnXS: no access
+# of XS is waited for in any case.
+stored("hcrx_el2", (3, 4, 1, 2, 2), 3 << 10 | 3 << 3, at="hcrx", extension="hcx")
 stored("hstr_el2", (3, 4, 1, 1, 3), 0, at="hstr")
 stored("hacr_el2", (3, 4, 1, 1, 7), 0, at="hacr")
 stored("mdcr_el2", (3, 4, 1, 1, 1), 0xFFF, at="mdcr")
