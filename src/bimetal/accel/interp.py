@@ -37,7 +37,7 @@ ARENA_BYTES = 256 << 20
 
 
 def _closed(address: int) -> None:
-    """What is entered instead of native code that has lost its memory."""
+    """Stands in for native code after `close`: entering it is an error."""
     raise ValueError("the CPU is closed")
 
 
@@ -116,7 +116,8 @@ class InterpCpu:
         return self.state.get("waiting") != 0
 
     def meet(self, others: Sequence[InterpCpu]) -> None:
-        """Know the other vCPUs, to tell them what to forget: a row of two words for each."""
+        """Learn of the other vCPUs, so that this one can tell them what to forget: two words for
+        each."""
         rows = [word for other in others for word in (other.state.address, 0)]
         self._peers = (ctypes.c_uint64 * len(rows))(*rows)
         self.state.set("peers", 0, ctypes.addressof(self._peers))
@@ -204,7 +205,7 @@ class InterpCpu:
         self.state.set("fp_env", 0, environment)
 
     def _abandon(self) -> None:
-        """Another instruction is next than the one that waits for an answer."""
+        """Give up the access that waits for an answer: another instruction comes next."""
         self._exits.asked = None
         for name in ("pending", "replay_count", "waiting"):
             self.state.set(name, 0, 0)

@@ -120,7 +120,7 @@ class AccessLowering(FloatLowering):
         return self.in_order(old, access)
 
     def _update_loop(self, pointer: str, value: Amo, operand: str) -> str:
-        """Compare and swap until nobody came between."""
+        """Compare and swap until no other vCPU has written in between."""
         access, kind = value.access, f"i{value.width}"
         first, before = self.let(f"load {kind}, ptr {pointer}"), self.at
         again, on, seen, found = self.fresh("again"), self.fresh("on"), self.fresh(), self.fresh()

@@ -1,7 +1,7 @@
 """What was hot when a machine ended, and not translated yet, is translated for the next run.
 
-A process of its own does it after the machine's has gone: one for a store at a time, by
-processors that nobody else wants, and for a limited time. It can be killed at any moment.
+A process of its own does it after the machine's has gone: one for a store at a time, on processors
+that would be idle, and for a limited time. It can be killed at any moment.
 
     python -m bimetal.codegen.background MODULE shared|alone < JOBS
 """
@@ -31,18 +31,18 @@ __all__ = ["main", "translate_in_background"]
 _log = logger("translator")
 
 PATIENCE = 300
-"""Seconds of wall time after which what could not be done on a busy host is left."""
+"""Seconds of wall time after which it gives up what a busy host left no processor time for."""
 
 
 class _Outliving(subprocess.Popen[bytes]):
-    """A process that may outlive us."""
+    """A process that may go on after this one has ended."""
 
     def __del__(self) -> None:
-        """Popen would warn that it still runs, which is what it is for."""
+        """Do not warn that the process still runs, as Popen does: it is meant to."""
 
 
 _at_work: list[_Outliving] = []
-"""Processes that are ours to reap, as long as we live."""
+"""Children that have to be reaped while this process lives."""
 _reaping = threading.Lock()
 
 

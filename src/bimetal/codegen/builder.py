@@ -117,7 +117,7 @@ class MemoryCopy(Effect):
 
 
 class MemoryCompare(Effect):
-    """0 where two stretches of host memory are the same."""
+    """0 if two ranges of host memory are equal."""
 
     __slots__ = ()
     name = "memory_compare"
@@ -178,7 +178,7 @@ def copy(to: Value, source: Value, size: int) -> None:
 
 
 def differ(a: Value, b: Value, size: int) -> Value:
-    """Whether two stretches of host memory differ."""
+    """Whether two ranges of host memory differ."""
     return perform(MemoryCompare(32, a, b, const(size, 64))) != 0
 
 

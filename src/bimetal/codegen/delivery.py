@@ -10,8 +10,8 @@ __all__ = ["deliver"]
 
 
 def deliver(g: StubLowering, cause: str, value: str) -> str:
-    """Lower the entry into the handler of a trap; its address. A fault on the way, of a frame that
-    cannot be pushed, is delivered in the place of it."""
+    """Lower the entry into the handler of a trap; its address. A fault during delivery (a frame
+    that cannot be pushed) is delivered instead."""
     if "fault_in_delivery" not in g.layout.isa.routines:
         return g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
     first, found = g.fresh("cause"), g.fresh("value")

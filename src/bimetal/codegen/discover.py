@@ -45,7 +45,7 @@ class Step:
 
     @property
     def end(self) -> int:
-        """The offset behind it."""
+        """The offset of the next instruction in memory."""
         return self.offset + self.decoded.length
 
 
@@ -100,7 +100,7 @@ def _note_jumps(step: Step, jumps: Iterable[Jump], known: _Known) -> None:
 
 
 def _links(does: Analysis) -> bool:
-    """Whether it is a jump that also writes the address behind itself: a call."""
+    """Whether it is a call: a jump that also writes the address of the next instruction."""
     return not does.falls and any(
         value.new.op == "add" and value.new.args[0].op == "pc" for value in does.sets
     )

@@ -57,7 +57,7 @@ class Emitter(ABC):
         self.open = False
 
     def aside(self, write: Callable[[], None]) -> str:
-        """A label whose code, written by ``write``, stands behind the rest of the function."""
+        """A label whose code, written by ``write``, is placed after the rest of the function."""
         label = self.fresh("exit")
         lines, was_open, at, self.lines = self.lines, self.open, self.at, []
         self.label(label)

@@ -32,7 +32,7 @@ _INFINITY64 = 0x7FF << 52
 _SMALL64, _LARGE64 = (1023 - 40) << 52, (1023 + 20) << 52
 """Doubles far below and above all that halves tell apart: 2 to the -40 and to the 20."""
 _LARGE = 1 << 40
-"""An integer of that kind."""
+"""An integer far above all that halves tell apart."""
 
 
 def for_reference(operation: FloatOperation) -> bool:
@@ -186,7 +186,8 @@ class FloatLowering(Emitter):
         return name
 
     def op_fp_nan(self, value: WithNan) -> None:
-        """A branch, for what it skips is rare: so nothing waits for the comparison."""
+        """A branch instead of a select: NaNs are rare, so nothing has to wait for the
+        comparison."""
         result, nan = value.result, value.nan
         kind = Kind.float(result.width, 1)
         number = self.let(f"bitcast i{result.width} {self.operand(result)} to {kind.type}")

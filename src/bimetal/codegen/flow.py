@@ -88,7 +88,7 @@ class StubLowering(FlowLowering):
         self.dispatch(rec, pcb, budget, tlb)
 
     def asked_to_attend(self) -> str:
-        """Whether something has taken long."""
+        """Whether something that takes long has asked for a look at the time."""
         return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
 
     def define(self, name: str) -> str:

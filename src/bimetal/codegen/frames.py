@@ -20,7 +20,7 @@ LONGEST_FIELDS, LONGEST_CONTENT = 1 << 20, 64 << 20
 
 
 class BadFrame(ValueError):
-    """Bytes that are no message."""
+    """Bytes that are not a valid message."""
 
 
 class Frame(NamedTuple):
@@ -44,18 +44,18 @@ def pack(frame: Frame) -> bytes:
 
 
 class FrameReader:
-    """Messages out of bytes that come in pieces."""
+    """Assembles messages from bytes that arrive in pieces."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """More bytes have come."""
+        """Add bytes that have arrived."""
         self._data += data
 
     @property
     def missing(self) -> int:
-        """How many bytes there have to be more before `take` can get further."""
+        """How many more bytes `take` needs to make progress."""
         head = self._head()
         wanted = _HEAD.size if head is None else _HEAD.size + head[0] + head[1]
         return max(0, wanted - len(self._data))

@@ -95,7 +95,7 @@ class Host:
 
     @classmethod
     def compound(cls, name: str) -> tuple[str, ...]:
-        """How this host does a compound operation; empty if it has nothing for it."""
+        """This host's instructions for a compound operation; empty if it has none."""
         feature, lines = cls.compounds.get(name, ("", ()))
         return lines if lines and host_has(feature) else ()
 

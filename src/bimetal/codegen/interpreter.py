@@ -86,7 +86,7 @@ def id_of(insn: Insn) -> str:
 
 
 def interpreter_modules(layout: Layout) -> list[str]:
-    """The texts of all modules, the decoder's and the runtime's first."""
+    """The LLVM text of all modules, starting with the decoder's and the runtime's."""
     candidates: list[Candidate] = []
     chapters: dict[str, list[str]] = {}
     for insn in layout.isa.ordered():
@@ -164,7 +164,7 @@ def _stored(store: CodeStore, key: str) -> list[bytes] | None:
 
 
 def _compiled(store: CodeStore, key: str, layout: Layout) -> list[bytes]:
-    """The objects of an interpreter, compiled as far as none are kept."""
+    """The objects of an interpreter; those that are not in the store are compiled."""
     _log.info("compiling the interpreter for %s, once: it takes a while", layout.isa.name)
     texts = {_module_key(text): text for text in interpreter_modules(layout)}
     objects = {each: store.get(each) for each in texts}

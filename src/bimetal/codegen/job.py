@@ -1,4 +1,4 @@
-"""What is asked of the translator, what it answers, and how both are said between processes."""
+"""Jobs for the translator and their answers, and how both travel between processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Compiled", "Job"]
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """While a message is read: one that does not say what it should is a `BadFrame`."""
+    """While a message is read: turn what is missing or malformed in it into `BadFrame`."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
@@ -91,7 +91,7 @@ class Compiled:
     seconds: float = 0.0
 
     def stored(self, job: Job) -> StoredRegion:
-        """What the store shall know of the region."""
+        """What the store keeps of the region."""
         return StoredRegion(job.level, job.symbol, self.entries, self.steps)
 
     def frame(self) -> Frame:

@@ -186,7 +186,7 @@ class Layout:
 
     @classmethod
     def of(cls, isa: Isa, shared: bool = True) -> Layout:
-        """The layout for an ISA."""
+        """The layout of the state of an ISA's vCPUs."""
         spec = StateSpec(dict(isa.state.files) | engine_state().files)
         offsets: dict[str, int] = {}
         at = 0

@@ -1,4 +1,4 @@
-"""Which writes of registers nobody sees: another one follows before anybody could look.
+"""Dead writes of registers: those that are overwritten before anything can read them.
 
 Flags that each operation writes and few instructions read would cost as much as the operation. In
 straight code a write is dead if the register is written again with no reading and no way out in

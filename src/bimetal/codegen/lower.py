@@ -246,7 +246,8 @@ class Lowering(AccessLowering, VectorLowering):
         self.names[value] = self.in_order(name, access)
 
     def _check_unaligned(self, va: str, access: Access, kind: int) -> None:
-        """Accesses in a page are of bytes, to the guest."""
+        """Call the ISA's hook ``unaligned``, if it has one. An access that is known to lie in a
+        page stands for single bytes, which are always aligned."""
         if "unaligned" in self.layout.isa.routines and access.size > 1 and not access.in_page:
             self.guest_call("check_unaligned", 0, va, access, kind)
 

@@ -65,10 +65,10 @@ def compile_object(text: str) -> bytes:
 
 
 def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]:
-    """A region ready for code generation, and by what.
+    """A region ready for code generation, and the target machine that will do it.
 
-    It goes through the passes that matter: variables into registers, unless it is ``quick`` and
-    has none, and simplify. All that LLVM has at its second level takes thrice the time and makes
+    It goes through the passes that matter: variables into registers, unless it is ``quick`` and has
+    none, and simplify. All that LLVM has at its second level takes three times as long and makes
     some regions faster and others slower; code generation without optimisation takes a fifth, but
     its code is as slow as the interpreter where much code is executed little.
     """

@@ -12,8 +12,8 @@ _NAMES = {16: "half", 32: "float", 64: "double"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``count`` numbers or integers of ``width`` bits: a type, and how names of intrinsics say
-    it."""
+    """``count`` numbers or integers of ``width`` bits: an LLVM type, and its suffix in the names
+    of intrinsics."""
 
     width: int
     count: int

@@ -127,7 +127,7 @@ class Policy:
 
 
 USUAL = Policy()
-"""What machines that work for people go by."""
+"""The usual policy."""
 
 _WAIT: dict[str, object] = {
     "hot": 1, "warm": 1, "share": 0.0, "slice": 31, "keep": False, "wait": True, "unexecuted": True,

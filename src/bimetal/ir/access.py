@@ -24,16 +24,16 @@ class Order(Enum):
     """How an access is ordered with others of its vCPU, as other vCPUs see them."""
 
     PLAIN = "plain"
-    """Not at all, but for what depends on it."""
+    """Not ordered, except that an access comes before those that depend on its value."""
 
     ACQUIRE = "acquire"
-    """Before all accesses that follow it."""
+    """It comes before all accesses that follow it in program order."""
 
     RELEASE = "release"
-    """Behind all accesses that precede it."""
+    """It comes after all accesses that precede it in program order."""
 
     SEQUENTIAL = "sequential"
-    """In one order of all such accesses that every vCPU agrees on."""
+    """All such accesses have one order, which every vCPU sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Access:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The width in bytes."""
         return self.width // 8
 
     def __str__(self) -> str:

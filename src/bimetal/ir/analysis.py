@@ -28,7 +28,7 @@ MemoryAccess = Load | Store | Amo | Cas
 
 
 LEAST_PC_BITS = 12
-"""Those of a page, inside which no program counter begins again at 0."""
+"""The bits of an offset in a page: no program counter wraps around inside a page."""
 
 
 def relative(target: Value) -> Value | None:
@@ -80,7 +80,7 @@ class Analysis:
         self.falls = self._walk(self.block, fast=True)
 
     def _walk(self, block: Block, fast: bool) -> bool:
-        """Look at a block; whether control comes out behind it."""
+        """Analyse a block; whether control can reach its end."""
         falls = True
         for value in block:
             if isinstance(value, If):

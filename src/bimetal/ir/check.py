@@ -26,7 +26,7 @@ class _Path:
     jumped: bool = False
 
     def joined(self, other: _Path) -> _Path:
-        """Either of two ways; one that ended does not come here."""
+        """The state where two paths join; a path that has ended does not count."""
         if self.ended or other.ended:
             return other if self.ended else self
         return _Path(self.written or other.written, self.files | other.files)
@@ -41,7 +41,7 @@ class _Checker:
     active: tuple[str, ...] = ()
 
     def walk(self, block: Block, path: _Path) -> _Path:
-        """Follow a block; the state of affairs at its end."""
+        """Follow a block; the state at its end."""
         for value in block:
             if path.ended:
                 if path.jumped and isinstance(value, Effect):
@@ -94,7 +94,7 @@ def check(
     """What is wrong with the order of a trace; empty if nothing is.
 
     What a ``restartable`` instruction did before a fault may be done again, so it may fault late.
-    ``derived`` registers follow from other state, so that it is no harm to renew one of them.
+    ``derived`` registers follow from other state, so writing one of them again does no harm.
     """
     checker = _Checker(restartable, derived)
     checker.walk(block, _Path())

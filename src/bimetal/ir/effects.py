@@ -162,7 +162,7 @@ class Cas(Effect):
 
 class Fence(Effect):
     """Order accesses before it before those after it. One that is not ``full`` lets later loads
-    pass earlier stores, as every x86-64 host does anyway."""
+    pass earlier stores, which costs nothing on an x86-64 host."""
 
     __slots__ = ("full",)
     name = "fence"

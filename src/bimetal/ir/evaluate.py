@@ -49,7 +49,7 @@ class Machine(Protocol):
         """Store to memory, or raise `Trap`."""
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        """Replace what is in memory by what ``change`` makes of it; the old value."""
+        """Apply ``change`` to a word of memory atomically; the old value."""
 
     def host(self, name: str, args: Sequence[int]) -> int:
         """Ask the engine: "ticks", "instret", "is_ram", "flush" and so on."""
@@ -184,7 +184,7 @@ class Frame:
         )
 
     def op_fence(self, value: effects.Fence) -> None:
-        """One thread sees its accesses in order."""
+        """Nothing to do: one thread sees its own accesses in order."""
 
     # -- floating point
     def op_fp_nan(self, value: effects.WithNan, result: int, nan: int) -> int:

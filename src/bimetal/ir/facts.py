@@ -43,8 +43,9 @@ class Facts:
     """What the engine has to know of an effect.
 
     ``faults``: it may raise a trap, or ask the board, so that the instruction is done again.
-    ``writes``: it changes what the guest can see. ``ends``: control does not come out behind it.
-    ``frame``: it takes a call, so fast code leaves the instruction to its slow form.
+    ``writes``: it changes what the guest can see. ``ends``: no operation after it is executed.
+    ``frame``: it needs a call and therefore a stack frame, so fast code leaves the instruction to
+    its slow form.
     """
 
     faults: bool = False
@@ -78,11 +79,11 @@ FACTS: dict[type[Effect], Facts] = {
     FloatFlags: Facts(frame=True),
     FloatControl: Facts(writes=True, frame=True),
 }
-"""By class. The engine adds its own words (`codegen.builder`)."""
+"""The facts by class of effect. The engine adds those of its own operations (`codegen.builder`)."""
 
 _PURE = Facts()
 
 
 def facts(value: Value) -> Facts:
-    """What is known of an operation; nothing happens in a pure one."""
+    """The facts of an operation; a pure one has no effects."""
     return FACTS[type(value)] if isinstance(value, Effect) else _PURE

@@ -38,7 +38,7 @@ class DescriptionError(Exception):
 
 
 def _site() -> str:
-    """Where, outside this package's plumbing, the description stands."""
+    """The source line of the description, outside this package's own code."""
     for frame in reversed(traceback.extract_stack()):
         if "/bimetal/ir/" not in frame.filename and "/isa/describe" not in frame.filename:
             return f"{frame.filename}:{frame.lineno}: {frame.line}"
@@ -239,7 +239,8 @@ def field_of(name: str, width: int) -> Value:
 
 
 def _simplified(op: str, a: Value, b: Value) -> Value | None:
-    """Identities that traces are full of: ``x + 0``, ``x & -1``, a shift by nothing."""
+    """Algebraic identities that occur often in traces: ``x + 0``, ``x & -1``, a shift by
+    nothing."""
     if b.op != "const":
         return None
     if b.attr == 0 and op in ("add", "sub", "or", "xor", "shl", "lsr", "asr"):

@@ -32,7 +32,7 @@ def join(numbers: Sequence[int], lane: int) -> int:
 
 
 class Vector(Value):
-    """Base of what is pure and speaks of lanes, which are ``lane`` bits wide."""
+    """Base of the pure operations on lanes, which are ``lane`` bits wide."""
 
     __slots__ = ("lane",)
 

@@ -119,7 +119,8 @@ class KvmCpu(ABC):
         return self._unexpected(reason) if handler is None else handler()
 
     def _before_entry(self) -> Exit | None:
-        """Hand over what waits for the vCPU's thread; an exit means: do not enter the guest."""
+        """Do what has been asked of the vCPU's thread; if it returns an exit, the guest is not
+        entered."""
         return None
 
     def _exit_handlers(self) -> dict[int, Callable[[], Exit | None]]:

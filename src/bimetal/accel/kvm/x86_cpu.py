@@ -131,7 +131,7 @@ class X86Cpu(KvmCpu):
         return super()._on_internal_error()
 
     def _on_unknown_msr(self) -> None:
-        """An MSR that KVM does not know: told, then #GP as the hardware would."""
+        """An MSR that KVM does not know: it is logged, and the guest gets #GP as from hardware."""
         _, _, index, data = x86.MSR_EXIT.unpack_from(self._run, Run.UNION)
         writes = abi.U32.unpack_from(self._run, Run.EXIT_REASON)[0] == ExitReason.X86_WRMSR
         what = f"wrmsr {index:#x}" if writes else f"rdmsr {index:#x}"
@@ -159,7 +159,7 @@ class X86Cpu(KvmCpu):
     def write_register(self, name: str, value: int) -> None:
         """Set a register. A halt, or the rest of an access, is over before.
 
-        ValueError if the processor's state would be one that cannot be.
+        ValueError if no processor can be in the resulting state.
         """
         source = REGISTERS[name]
         self.settle()
