@@ -63,7 +63,7 @@ class Catalogue(dict[str, Guest]):
 
 
 LINUX = FileOf("boot/vmlinu[xz]-*", "usr/lib/modules/*/vmlinuz")
-"""Up to trixie the kernel lies in /boot, later beside its modules."""
+"""Up to trixie the kernel is in /boot, in later releases it is beside its modules."""
 
 VIRTIO = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng")
 # ext4 asks for its checksum by the name of the service, which no table of files knows.

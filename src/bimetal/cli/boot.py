@@ -19,12 +19,12 @@ TICK = 1.0
 
 LONGEST = 86_400.0
 NEWS = 0.5
-"""How much the last time counts beside all earlier ones."""
+"""The weight of the last time against the average of all earlier ones."""
 
 
 class BootTimes:
-    """The usual seconds, by what is booted, in a file of the cache folder. That it cannot be read
-    or written matters to nobody."""
+    """The usual seconds, by what is booted, in a file of the cache folder. If it cannot be read
+    or written, nothing is lost."""
 
     def __init__(self) -> None:
         self._path = cache_folder() / "boot-times.json"

@@ -83,7 +83,7 @@ def python() -> str:
 
 
 def host() -> str:
-    """The system below."""
+    """The operating system and processor."""
     if sys.platform != "linux":
         raise BimetalError(f"{sys.platform} is not supported", "use Linux")
     cores = len(os.sched_getaffinity(0))

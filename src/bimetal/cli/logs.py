@@ -20,7 +20,7 @@ class _StandardError(logging.Handler):
 
 
 class _Status(logging.Handler):
-    """Shows what takes a while on the terminal, until it is done."""
+    """Shows on the terminal what takes a while, until it is done."""
 
     def emit(self, record: logging.LogRecord) -> None:
         STATUS.show(f"bimetal: {record.getMessage()}")

@@ -1,4 +1,4 @@
-"""Options that a command takes once."""
+"""Options that may be given once."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ For example:
 """
 DEFAULT_MEMORY = "512M"
 MOST_DISKS = 5
-"""Beside more of them, a device that tells of the terminal's size would have a disk's place."""
+"""With more disks than this, a console device that tells the terminal's size would take a slot
+that a disk needs."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What the engine and the accelerators ask of an instruction set, besides its instructions.
 
-An `Architecture` is all that the rest knows of one: its `Isa`, the routines by which the engine
-translates addresses, takes traps and chooses interrupts (`Hooks`), and how the outside meets a
-vCPU: reset, firmware calls, its timer, the names of its modes. `names` has the list of all.
+An `Architecture` is everything that the rest of Bimetal knows of an instruction set: its `Isa`, the
+routines by which the engine translates addresses, takes traps and chooses interrupts (`Hooks`), and
+how the outside meets a vCPU: reset, firmware calls, its timer, the names of its modes. `names` has
+the list of all.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = [
 LOAD, STORE, FETCH = 0, 1, 2
 """Kinds of access, as hooks are told them."""
 UNPRIVILEGED = 4
-"""Added to a kind: with the rights of programs, whatever the mode is."""
+"""Added to a kind: with the rights of user mode, whatever the mode is."""
 
 PAGE = 4096
 """Bytes of the pages that `Hooks.translate` tells of. An instruction set may have others: smaller
@@ -90,23 +91,23 @@ class Hooks:
     """The context of accesses with the rights of user mode; ``current`` if there are none."""
 
     address_space: Routine
-    """A number for the address space of now, for each of which translations are kept. It has in
-    it what software changes without a flush: RISC-V's satp; AArch64's ASID, VMID and which stages
-    are on; x86's PCID, VPID and paging mode (a write of CR3 that does flush asks for that). Whether
-    a change takes effect before the next `Cpu.sync` is open. All ones stands for nobody."""
+    """A number for the current address space: translations are kept for each number. It holds
+    what software changes without a flush: RISC-V's satp; AArch64's ASID, VMID and which stages
+    are on; x86's PCID, VPID and paging mode (a write of CR3 that does flush asks for that).
+    Whether a change takes effect before the next `Cpu.sync` is open. All ones stands for nobody."""
 
     global_space: Routine
     """The same for global pages: one number for all address spaces that share them, and that is no
     address space's own. Where there is but one address space, it may be that."""
 
     access_fault: Routine
-    """Raise the trap for an access to where nothing is."""
+    """Raise the trap for an access to an address where there is no memory and no device."""
 
     misaligned: Routine
     """Raise the trap for an access that has to be aligned and is not."""
 
     undefined: Routine
-    """What an encoding does that no description recognises."""
+    """What executing an encoding does that no description recognises."""
 
     take_trap: Routine
     """Enter the handler of a trap at the instruction at ``pc``; the new ``pc``."""
@@ -115,7 +116,7 @@ class Hooks:
     """The cause of the interrupt to take now, or 0."""
 
     wakes: Routine
-    """Whether there is an interrupt that ends a wait for one, taken now or not."""
+    """Whether an interrupt is pending that ends a wait for interrupts, even if it is masked now."""
 
     poll_timer: Routine
     """Renew what follows from the time; called at every poll."""
@@ -124,7 +125,7 @@ class Hooks:
     """Renew what follows from other registers, after these were set from outside."""
 
     mode: Routine
-    """The privilege mode, for people who look where a guest spends its time."""
+    """The privilege mode, for profiles."""
 
     decode_mode: Routine | None = None
     """The number of the decode mode, among those of the ISA: only where there are several. Contexts

@@ -28,9 +28,9 @@ MAX_WORDS = 1 << 16
 class Insn:
     """One described instruction.
 
-    ``where`` says which field values belong to it, for encodings that carve out special cases;
-    it is called with the fields by name, as integers or as symbolic values. What a
-    ``restartable`` one did before a fault may be done again.
+    ``where`` says which field values belong to it, where another encoding is a special case of this
+    one, or some values are reserved; it is called with the fields by name, as integers or as
+    symbolic values. What a ``restartable`` one did before a fault may be done again.
     """
 
     name: str
@@ -248,7 +248,7 @@ class Isa:
         return list(dict.fromkeys([*self.state.register_names(), *self.views]))
 
     def meaning(self, name: str) -> Callable[..., None]:
-        """What the instruction ``name`` does, for others that are defined by it."""
+        """What the instruction ``name`` does, for instructions that are defined in terms of it."""
         return next(insn.meaning for insn in self.insns if insn.name == name)
 
     def ordered(self) -> list[Insn]:

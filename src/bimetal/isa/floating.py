@@ -1,9 +1,9 @@
-"""What the manuals have differently of IEEE 754's arithmetic: the `FloatPolicy` of an ISA.
+"""Where manuals differ in what IEEE 754 leaves open: the `FloatPolicy` of an instruction set.
 
-`ir.fp` computes as every host does: exact flags, tininess after rounding, and a NaN that nobody
-has chosen. `FloatPolicy.compute` does what an instruction set has beyond that, in code that is
-executed only where it shows. So it is part of each trace, and the reference, the interpreter and
-regions cannot have it differently.
+`ir.fp` computes as every host does: exact flags, tininess after rounding, and a NaN as the host
+happens to choose it. `FloatPolicy.compute` does what an instruction set has beyond that, in code
+that is executed only where it shows. So it is part of each trace, and the reference, the
+interpreter and regions cannot have it differently.
 
 One meaning serves scalars and vectors: a scalar is a vector of one lane.
 """
@@ -29,10 +29,10 @@ Operation = Callable[..., Value]
 
 
 class NanRule(Enum):
-    """Which NaN an operation gives whose operands have some."""
+    """Which NaN is the result of an operation that has NaNs among its operands."""
 
     DEFAULT = "default"
-    """The default one, whatever they are."""
+    """The default NaN, whatever the operands are."""
 
     FIRST = "first"
     """The first operand that is a NaN, made quiet."""
@@ -42,13 +42,13 @@ class NanRule(Enum):
 
 
 class Tininess(Enum):
-    """What makes a result that is not exact an underflow (IEEE 754, 7.5)."""
+    """When an inexact result counts as tiny, and so as an underflow (IEEE 754, 7.5)."""
 
     AFTER_ROUNDING = "after rounding"
-    """That it is below the smallest normal number when rounded as if exponents had no bounds."""
+    """If it is below the smallest normal number when rounded as if exponents had no bounds."""
 
     BEFORE_ROUNDING = "before rounding"
-    """That it is so before it is rounded."""
+    """If the exact result is below the smallest normal number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ class Cpu:
         perform(effects.Sync())
 
     def relax(self) -> None:
-        """This vCPU waits for another one, which may need its processor: time may pass."""
+        """This vCPU waits for another one: let that have the host's processor for a moment."""
         self.host("relax", 0)
         self.sync()
 

@@ -1,1 +1,1 @@
-"""The machine: what holds CPUs and devices together, and runs them."""
+"""The machine: puts CPUs and devices together, and runs them."""

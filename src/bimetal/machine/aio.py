@@ -106,7 +106,7 @@ class AsyncConsole:
 
 
 class _News:
-    """An event of this event loop that any thread may set."""
+    """An asyncio event that any thread may set."""
 
     def __init__(self) -> None:
         self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
@@ -120,7 +120,7 @@ class _News:
                 self._loop.call_soon_threadsafe(self._event.set)
 
     def clear(self) -> None:
-        """Forget that anything was told."""
+        """Reset the event."""
         self._event.clear()
         self._told = False
 

@@ -72,8 +72,8 @@ class Engine:
 
 
 class Assembly:
-    """Puts a machine together when that is first needed, in two steps: its ``hardware``, which
-    is enough to look at the board, and a ``runner``, which has CPUs. They are None until then.
+    """Builds a machine when it is first needed, in two steps: its ``hardware``, which is enough to
+    look at the board, and a ``runner``, which has CPUs. They are None until then.
 
     Each is made once, whichever thread comes first, and nothing once it is ``closed``.
     """

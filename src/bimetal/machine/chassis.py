@@ -69,7 +69,7 @@ class Chassis:
         self.hvc, self._physical_bits = hvc, physical_bits
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
-        """Who makes the access that is under way, for devices that are another to each CPU."""
+        """Who makes the access that is under way, for devices that look different to each CPU."""
         self.placements = Placements()
         self.registers: dict[int, Device] = {}
         """The devices that have registers of CPUs, by the number of the CPU."""

@@ -23,7 +23,8 @@ KERNEL_FORMATS = ("auto", RAW)
 MEMORY_MINIMUM = 1 * MIB
 
 BEYOND_MEMORY = 1 << 44
-"""No host has so much; as many bytes as it would be MiB, 16 MiB, is a small machine."""
+"""More bytes than any host has. A number that means so much in MiB means 16 MiB in bytes, which
+is a small machine."""
 
 SERIAL_LIMIT = 20
 """Bytes of a disk's serial number, which is ASCII (virtio 1.2, 5.2.6)."""

@@ -26,7 +26,7 @@ TAIL = 20
 """Lines of output that an error shows."""
 
 LOCK_SECONDS = 1.0
-"""How long the end waits for the machine's lock."""
+"""Seconds that `close` waits for the machine's lock."""
 
 GATHER_SECONDS = 0.005
 """Output comes byte by byte; whoever looks for something in it looks at most this often."""

@@ -1,4 +1,4 @@
-"""What the parts of a machine have counted: as a table, and with the time and events beside it."""
+"""What the parts of a machine have counted, and a report of it with times and events."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class TimedOut(BimetalError, TimeoutError):
 
 
 def still_runs(seconds: float) -> TimedOut:
-    """The error of who has waited so long for the end of a run."""
+    """The error for a wait for the end of a run that took too long."""
     return TimedOut(f"the machine still runs after {seconds:g} s", "stop() ends it")
 
 

@@ -30,7 +30,7 @@ class Member(Protocol):
     """To be done at the gate, before the vCPU becomes active again."""
 
     def call(self) -> None:
-        """Make it come to its gate soon."""
+        """Have the vCPU come to its gate soon."""
 
 
 AnyMember = TypeVar("AnyMember", bound=Member)
@@ -170,7 +170,7 @@ class VcpuGate:
             self._finish()
 
     def fail(self, failure: BaseException) -> None:
-        """A thread of the machine died of a defect of ours. Call without the lock."""
+        """A thread of the machine died of a defect of Bimetal. Call without the lock."""
         with self.lock:
             if self.failure is None:
                 self.failure = failure

@@ -1,4 +1,5 @@
-"""Semihosting calls of a machine's programs: answered if the user wants it, or told of once."""
+"""Semihosting calls of a machine's programs: answered if the user wants that, else refused and
+logged once."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class FairLock:
             self.door.release()
 
     def locked(self) -> bool:
-        """Whether somebody holds it."""
+        """Whether the lock is held."""
         return self._lock.locked()
 
     def __enter__(self) -> None:

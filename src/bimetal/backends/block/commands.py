@@ -1,4 +1,4 @@
-"""The commands that remedies name: quoted, so that they can be copied into a shell."""
+"""Commands for the remedies of errors, quoted so that they can be pasted into a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What accesses ask of memory: a page, which may have to be accessed aligned, or an abort.
+"""Memory accesses: translation, alignment checks and aborts.
 
 What the manual leaves open: a fault of an access that crosses pages reports the address of the part
 that faults.
@@ -58,7 +58,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
 
 
 def _regime_of(cpu: Cpu, level: Value) -> Value:
-    """The exception level whose registers translate for another."""
+    """The exception level whose registers control translation for a given level."""
     host_el0 = (level == EL0) & hosted(cpu)
     return select(host_el0 | (level == EL2), const(EL2, 8), EL1).trunc(2)
 

@@ -1,5 +1,5 @@
-"""The alternative half format (FPCR.AHP, A1.4.2): no infinities and no NaNs, but twice as large
-numbers with the exponent that these have elsewhere. Only conversions know of it."""
+"""The alternative half format (FPCR.AHP, A1.4.2): it has no infinities and no NaNs; their
+exponent is that of numbers twice as large. Only conversions use it."""
 
 from __future__ import annotations
 

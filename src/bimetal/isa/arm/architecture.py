@@ -17,7 +17,8 @@ MPIDR_ONE = 1 << 31  # RES1
 
 
 def _said(model: Model, name: str, start: Start) -> int:
-    """An identification register of a vCPU, without what the machine does not give it."""
+    """The value of an identification register of a vCPU, without the features that the machine
+    does not have."""
     value = model.says(name)
     for field, there in (("EL2", start.hypervisor), ("GIC", start.controller)):
         if field in (fields := DESCRIBED.get(name, {})) and not there:
@@ -49,8 +50,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
 
 
 def _deadline(state: RegisterStore) -> int | None:
-    """When the next timer fires that is on and not masked, and whose output is not high yet: what
-    the board has been told of wakes nobody once more."""
+    """When the next timer fires that is on and not masked, and whose output is not high yet: the
+    board knows of an output that is high, and is not woken for it again."""
     offset = state.get("cntvoff")
     waits = [
         (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) % (1 << 64) * NANOSECONDS

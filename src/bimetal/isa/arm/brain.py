@@ -53,13 +53,14 @@ def narrowed(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
 
 
 def _flushed(numbers: Numbers, value: Value) -> Value:
-    """Zeros instead of what is tiny."""
+    """Numbers with zeros in place of tiny ones."""
     tiny = numbers.below(value, numbers.format.smallest)
     return value & (~tiny | numbers.each(numbers.format.sign))
 
 
 def _normal(numbers: Numbers, value: Value) -> Value:
-    """As all results are: no tiny numbers, and one NaN."""
+    """A result in the form that all results have: tiny numbers are zero, and every NaN is the
+    default one."""
     return choose(numbers.nans(value), numbers.each(numbers.format.nan), _flushed(numbers, value))
 
 

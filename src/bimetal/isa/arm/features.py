@@ -1,4 +1,5 @@
-"""What identification registers say is there (D17.2.61 and on), and what of it has instructions.
+"""Features by the fields of the identification registers (D17.2.61 and on), and the instructions
+that belong to them.
 
 Each field says what is described, and no more: the fields of `DESCRIBED` are those of the model
 ``max``, and every other model has the lesser of these and of what its core says.

@@ -32,7 +32,8 @@ def holds(cpu: Cpu, cond: Value) -> Value:
 
 
 def holds_of_any(cpu: Cpu, cond: Value) -> Value:
-    """The same without a trace for each condition, for instructions that are long."""
+    """The same for a condition that is not pinned: long instructions need not be traced for each
+    one."""
     truths = const(0, 8)
     for number, condition in enumerate(_CONDITIONS):
         truths = truths | condition(cpu).zext(8) << number
@@ -70,7 +71,7 @@ def subtracted(a: Value, b: Value) -> tuple[Value, Flags]:
 
 
 def added_with_carry(a: Value, b: Value, carry: Value) -> tuple[Value, Flags]:
-    """AddWithCarry with a carry that comes in."""
+    """AddWithCarry with the carry flag as the carry in."""
     top, total = a.width - 1, a + b + carry.zext(a.width)
     carried = ((a & b) | ((a | b) & ~total))[top]
     return total, (total[top], total == 0, carried, ((a ^ total) & (b ^ total))[top])

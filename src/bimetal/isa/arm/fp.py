@@ -66,7 +66,7 @@ FLOATING = FloatPolicy(
 
 
 def write(cpu: Cpu, register: Value, value: Value) -> None:
-    """A result; what lies above it is cleared."""
+    """Write a result; the bits of the register above it are cleared."""
     cpu.v[register] = value.zext(128)
 
 

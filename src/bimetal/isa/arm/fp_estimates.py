@@ -94,7 +94,7 @@ def _root_of(a: _Lanes) -> _Lanes:
 
 
 def _overflow(cpu: Cpu, numbers: Numbers, signs: Value) -> Value:
-    """What is too large, by the rounding mode: infinity or the largest number."""
+    """The result of an overflow, by the rounding mode: infinity or the largest number."""
     form, mode = numbers.format, cpu.fpcr.lsr(RMODE) & 3
     infinity, largest = numbers.each(form.infinity), numbers.each(form.infinity - 1)
     positive = select((mode == 0) | (mode == 1), infinity, largest)
@@ -203,7 +203,7 @@ def exponent(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
 
 
 def _without_indefinite(numbers: Numbers, a: Value, b: Value) -> tuple[Value, Value]:
-    """The factors, with zeros for infinity times zero, which is nothing here."""
+    """The factors, with zeros for infinity times zero, whose product counts as zero here."""
     infinity = numbers.format.infinity
     a_size, b_size = numbers.magnitudes(a), numbers.magnitudes(b)
     lost = (_equal(numbers, a_size, infinity) & _equal(numbers, b_size, 0)) | (

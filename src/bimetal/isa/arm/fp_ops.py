@@ -66,8 +66,8 @@ def _ordered(numbers: Numbers, value: Value) -> Value:
 
 
 def maximum(least: bool, number: bool) -> Binary:
-    """FPMax and FPMin, and with ``number`` FPMaxNum and FPMinNum: a quiet NaN beside a number is
-    nothing there."""
+    """FPMax and FPMin, and with ``number`` FPMaxNum and FPMinNum: there a quiet NaN loses to a
+    number."""
 
     def combine(cpu: Cpu, numbers: Numbers, a: Value, b: Value) -> Value:
         a, b = flushed(cpu, numbers, a, b)

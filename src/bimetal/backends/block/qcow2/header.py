@@ -1,4 +1,4 @@
-"""The header of a qcow2 image. It comes from outside and is believed in nothing."""
+"""The header of a qcow2 image. It comes from outside, and nothing in it is trusted."""
 
 from __future__ import annotations
 

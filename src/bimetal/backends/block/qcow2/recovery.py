@@ -1,5 +1,5 @@
 """What must be done before an image is written: look whether it is sound, mend what a crash left
-behind, and tell other programs what we do not keep up."""
+behind, and mark as outdated what other programs keep in it and this one does not."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class _Survey:
     # What is used
 
     def _structure(self, what: str, offset: int, length: int, times: int = 1) -> None:
-        """There lies something that is not the guest's."""
+        """Note a part of the file that holds something other than the guest's data."""
         if offset % self._cluster:
             raise bad_image(f"a {what} lies at {offset:#x}")
         clusters = range(offset >> self._bits, offset + length + self._cluster - 1 >> self._bits)
@@ -135,7 +135,7 @@ class _Survey:
         return plain, packed
 
     def _count(self, clusters: Sequence[int], times: int) -> None:
-        """``clusters`` are used so many times more."""
+        """Note that ``clusters`` are used so many times more."""
         if not clusters:
             return
         last = clusters[-1] if isinstance(clusters, range) else max(clusters)
@@ -168,13 +168,13 @@ class _Survey:
     # What contradicts what
 
     def _check_structures(self) -> None:
-        """The guest's clusters lie elsewhere."""
+        """Check that no cluster of the guest lies where tables are."""
         for cluster, times in self._structures.items():
             if self._uses(cluster) != times:
                 raise self._contradiction(cluster, "a structure and a cluster of the disk lie")
 
     def _check_marks(self, active: Sequence[int]) -> None:
-        """What is marked as used by nobody else is used once."""
+        """Check that what is marked as used once is used once."""
         if all(max(block) <= 1 for block in self._used.values()):
             return
         self._check_copied(active)
@@ -189,7 +189,7 @@ class _Survey:
                 raise self._contradiction(cluster, "two tables use what one calls its own")
 
     def _check_counts(self) -> None:
-        """Nothing that is used is counted as less."""
+        """Check that no cluster is counted less often than it is used."""
         most = (1 << self._header.reference_bits) - 1
         for number, used in self._used.items():
             counts = self._counts.block(number)

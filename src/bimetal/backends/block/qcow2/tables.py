@@ -52,8 +52,8 @@ class Tables:
             raise
 
     def hold(self, first: int, entries: Sequence[int], references: References) -> array[int]:
-        """`store` for us alone: the file still has the old entries, which are returned, and with
-        which `write` or `drop` is to be called."""
+        """`store` in memory only: the file still has the old entries, which are returned, and
+        with which `write` or `drop` is to be called."""
         index, at = divmod(first, self._per_table)
         table = self._own_table(index, references)
         old = table[at : at + len(entries)]

@@ -10,7 +10,7 @@ from ..state import a64
 
 def _bit_field(form: Form, name: str, opc: str) -> None:
     """SBFM, BFM and UBFM: bits from immr up to imms go to the bottom, or the bits below imms to
-    where immr says; which of them follows from the fields, when the instruction is decoded."""
+    where immr says; which of the two is decided by the fields, when the instruction is decoded."""
     r, width, sf = form
 
     @a64.insn(

@@ -1,7 +1,7 @@
 """Exclusives and ordered accesses (C4.1.94.3 to 6; B2.9, B2.3).
 
 What the monitors promise is said in `isa.reservation`. LDXP of 16 bytes makes two loads, as the
-manual allows: they were one if the STXP behind it succeeds.
+manual allows: if the STXP that follows succeeds, they have seen one value.
 """
 
 from __future__ import annotations

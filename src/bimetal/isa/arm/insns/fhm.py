@@ -12,7 +12,8 @@ from ..state import a64
 
 
 def widened(cpu: Cpu, halves: Numbers, value: Value) -> Value:
-    """Halves as singles, signalling NaNs too: what is done with them tells of these."""
+    """Halves as singles. Signalling NaNs stay signalling: the operation that follows raises the
+    flag."""
     (value,) = flushed(cpu, halves, value)
     nans = halves.nans(value)
     result = cpu.local(fp.convert(value & ~nans, 32, 16))

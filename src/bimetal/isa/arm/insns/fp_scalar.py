@@ -33,7 +33,7 @@ def _one(form: Format, name: str, opcode: str, operation: Callable[..., Value]) 
 
 
 def _bits(change: Callable[[Numbers, Value], Value]) -> Callable[..., Value]:
-    """What looks at no number: signs are changed, in NaNs and tiny ones too."""
+    """Operations on bits: they change signs, of NaNs and tiny numbers too, and raise nothing."""
 
     def operation(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
         need_fp(cpu)
@@ -195,7 +195,7 @@ for _form in FORMATS:
 
 
 def _move(form: Format, r: str, sf: str) -> None:
-    """FMOV between registers of both kinds: bits, whatever they say."""
+    """FMOV between general and SIMD registers: bits are copied, whatever they mean."""
     wide = 64 if sf == "1" else 32
     row = f"{sf} 0 0 11110 {form.code} 1 00"
 

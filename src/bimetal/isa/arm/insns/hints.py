@@ -1,4 +1,4 @@
-"""Hints (C4.1.93.3): what tells the processor something and changes no register."""
+"""Hints (C4.1.93.3): instructions that advise the processor and change no register."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Transfer:
         return (self.bits // 8).bit_length() - 1
 
     def begin(self, cpu: Cpu) -> None:
-        """What is to be tested before anything is done."""
+        """The checks that come before anything is done."""
         if self.vector == "1":
             need_fp(cpu)
 
@@ -130,8 +130,8 @@ def _register(t: Transfer, head: str) -> None:
 
 
 def _signed(t: Transfer, row: str, name: str, address: str, way: str) -> None:
-    """A signed offset of nine bits: none of the base is written, or after, or before; or the
-    access is one of user mode."""
+    """A signed offset of nine bits: without write-back, post-indexed, pre-indexed, or with the
+    rights of user mode."""
 
     @a64.insn(f"{row} Rn:5 Rt:5", f"{name} {{Rt:{t.kind}}}, {address}")
     def meaning(cpu: Cpu, imm9: Value, Rn: Value, Rt: Value) -> None:

@@ -1,5 +1,5 @@
-"""Loads that are ordered with what follows them, and no more (FEAT_LRCPC), and ordered accesses
-near an address (FEAT_LRCPC2)."""
+"""Loads that acquire, but may pass earlier STLRs (FEAT_LRCPC), and ordered accesses with an
+offset (FEAT_LRCPC2)."""
 
 from __future__ import annotations
 

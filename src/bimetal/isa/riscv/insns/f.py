@@ -126,7 +126,8 @@ def _bitwise(
 
 
 def sign_injection(form: Format) -> None:
-    """The magnitude of rs1 with the sign of rs2, its inverse, or the exclusive or of both."""
+    """The magnitude of rs1 with the sign of rs2, with its inverse, or with the exclusive or of
+    both signs."""
     sign = form.sign
     for name, rm, operation in (
         ("fsgnj", "000", lambda cpu, a, b: (a & ~sign) | (b & sign)),
@@ -269,7 +270,7 @@ def _from_integer(form: Format, suffix: str, code: str, width: int, is_signed: b
 
 
 def moves(form: Format, suffix: str) -> None:
-    """fmv between x and f registers: bits, whatever they say."""
+    """fmv between x and f registers: bits are copied, whatever they mean."""
 
     @_insn(
         form,

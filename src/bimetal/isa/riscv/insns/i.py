@@ -239,7 +239,7 @@ def ecall(cpu: Cpu) -> None:
     environment_call(cpu)
 
 
-# Restartable, for to look at the instructions beside it may set the accessed bit of their page.
+# Restartable: looking at the instructions beside it may set the accessed bit of their page.
 @rv64.insn("000000000001 00000 000 00000 1110011", "ebreak", restartable=True)
 def ebreak(cpu: Cpu) -> None:
     if cpu.length == 2:
