@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from bimetal.isa.describe import Isa
 from bimetal.isa.riscv import rv64
 
 __all__ = ["BASE", "END", "FAIL_WITH_A0", "labelled", "write_program"]
@@ -55,15 +56,17 @@ class _Places(dict[str, int]):
         return self[label] - int(here)
 
 
-def write_program(path: Path, *lines: str | bytes, machine: int = 243) -> Path:
+def write_program(
+    path: Path, *lines: str | bytes, machine: int = 243, isa: Isa = rv64, base: int = BASE
+) -> Path:
     """Write the instructions, or bytes, as an ELF file that starts with the first of them."""
     code = b""
     for line in lines:
-        code += line if isinstance(line, bytes) else rv64.assemble(line, BASE + len(code))
+        code += line if isinstance(line, bytes) else isa.assemble(line, base + len(code))
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     header = ident + struct.pack(
-        "<HHIQQQIHHHHHH", 2, machine, 1, BASE, 64, 0, 0, 64, 56, 1, 0, 0, 0
+        "<HHIQQQIHHHHHH", 2, machine, 1, base, 64, 0, 0, 64, 56, 1, 0, 0, 0
     )
-    segment = struct.pack("<IIQQQQQQ", 1, 7, 120, BASE, BASE, len(code), len(code), 4)
+    segment = struct.pack("<IIQQQQQQ", 1, 7, 120, base, base, len(code), len(code), 4)
     path.write_bytes(header + segment + code)
     return path
