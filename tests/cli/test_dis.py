@@ -22,6 +22,11 @@ def test_bytes_and_words(cli: Cli, text: str) -> None:
     assert cli("dis", text).out == f"           0:{ADDI}\n"
 
 
+def test_the_instruction_set_of_digits_is_said(cli: Cli) -> None:
+    shown = cli("dis", "0x94000004", "--arch", "aarch64", "--address", "0x40000000").out
+    assert shown == "    40000000:  94000004  bl 0x40000010\n"
+
+
 def test_an_address_moves_targets(cli: Cli) -> None:
     shown = cli("dis", "0x0000006f", "--address", "0x80000000").out
     assert shown == "    80000000:  0000006f  jal zero, 0x80000000\n"
@@ -64,8 +69,8 @@ def test_a_damaged_elf_file(cli: Cli, tmp_path: Path) -> None:
 
 # Files of compilers, beside objdump
 
-ASSEMBLER, COMPILER = "riscv64-linux-gnu-as", "riscv64-linux-gnu-gcc"
-OBJDUMP, ARCHIVER = "riscv64-linux-gnu-objdump", "riscv64-linux-gnu-ar"
+RISCV, ARM = "riscv64-linux-gnu", "aarch64-linux-gnu"
+ASSEMBLER, ARCHIVER = f"{RISCV}-as", f"{RISCV}-ar"
 LINE = re.compile(r"\s*([0-9a-f]+):\s+([0-9a-f]+(?: [0-9a-f]+)*)\s+(\S.*)")
 
 
@@ -83,9 +88,9 @@ def instructions(listing: str) -> list[tuple[int, str]]:
     return [(int(match[1], 16), match[2].replace(" ", "")) for match in found if match]
 
 
-def by_objdump(path: Path) -> list[tuple[int, str]]:
-    need(OBJDUMP)
-    command = [OBJDUMP, "-d", "-z", "-M", "no-aliases", str(path)]
+def by_objdump(path: Path, tools: str = RISCV) -> list[tuple[int, str]]:
+    need(f"{tools}-objdump")
+    command = [f"{tools}-objdump", "-d", "-z", "-M", "no-aliases", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return instructions(done.stdout)
 
@@ -145,16 +150,18 @@ def test_an_instruction_that_is_cut_is_bytes(cli: Cli, cut: int) -> None:
 
 
 @pytest.mark.parametrize("library", ["libgcc.a", "libm.so.6"])
-def test_libraries_of_the_compiler(cli: Cli, library: str) -> None:
-    need(COMPILER, OBJDUMP)
-    command = [COMPILER, f"-print-file-name={library}"]
+@pytest.mark.parametrize("tools", [RISCV, ARM])
+def test_libraries_of_the_compiler(cli: Cli, tools: str, library: str) -> None:
+    compiler = f"{tools}-gcc"
+    need(compiler, f"{tools}-objdump")
+    command = [compiler, f"-print-file-name={library}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     path = Path(done.stdout.strip())
     told = cli("dis", str(path))
     assert told.code == 0, told.err
     ours = instructions(told.out)
     assert len(ours) > 10_000
-    assert ours == by_objdump(path)
+    assert ours == by_objdump(path, tools)
 
 
 SECTIONS = """
