@@ -24,7 +24,7 @@ def machine() -> Guest:
     return Guest(Registers(STATE), Window(bytes(64)), 0x1000, Environment())
 
 
-def run(body: Callable[[Cpu], None], guest: Guest) -> int | None:
+def run(body: Callable[[Cpu], None], guest: Guest) -> tuple[int | None, int]:
     block = Block()
     with tracing(block):
         body(Cpu(STATE, 4))
@@ -33,8 +33,9 @@ def run(body: Callable[[Cpu], None], guest: Guest) -> int | None:
 
 def test_jumps_are_returned() -> None:
     guest = machine()
-    assert run(lambda cpu: cpu.jump(cpu.next_pc + 8), guest) == 0x100C
-    assert run(lambda cpu: cpu.fence(), guest) is None
+    assert run(lambda cpu: cpu.jump(cpu.next_pc + 8), guest) == (0x100C, 0)
+    assert run(lambda cpu: cpu.jump(cpu.x[1], landing=2), guest) == (0, 2)
+    assert run(lambda cpu: cpu.fence(), guest) == (None, 0)
 
 
 def test_variables_leave_their_block() -> None:

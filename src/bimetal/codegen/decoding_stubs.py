@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..ir.value import Block, const, field_of, pure, tracing
 from .flow import StubLowering
-from .layout import OPERANDS, PAGE, Layout
+from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RECORDS, Layout
 
 __all__ = ["decoding_stubs"]
 
@@ -22,18 +22,11 @@ def decoding_stubs(layout: Layout) -> str:
     return "".join(stub(layout) for stub in (_decode, _redo, _cross, _straddle))
 
 
-def _code_pointer(g: StubLowering, offset: str) -> str:
-    """Where in the decoded page's copy of the code the byte at ``offset`` stands."""
-    # The copy lies before the records, of which a byte of code has `scale` bytes.
-    down = g.let(f"mul i64 {offset}, {1 - g.layout.scale}")
-    return g.pointer(g.pointer("%rec", down), -PAGE)
-
-
 def _bytes_in_page(g: StubLowering, offset: str) -> str:
     """The bytes at an offset as a number, zeros for those that are in another page."""
     fetch = g.layout.isa.fetch
     kind = f"i{8 * fetch}"
-    loaded = g.let(f"load {kind}, ptr {_code_pointer(g, offset)}, align 1")
+    loaded = g.let(f"load {kind}, ptr {g.copied('%rec', offset)}, align 1")
     if not g.layout.straddling_key:
         return loaded
     room = g.let(f"sub i64 {PAGE}, {offset}")
@@ -42,7 +35,13 @@ def _bytes_in_page(g: StubLowering, offset: str) -> str:
     return g.let(f"and {kind} {loaded}, {g.let(f'lshr {kind} -1, {g.resized(down, kind)}')}")
 
 
-def _scan(g: StubLowering, code: str) -> tuple[str, str]:
+def _mode(g: StubLowering, offset: str) -> str:
+    """The decode mode of the page that the record in hand, of the code at an offset, is in."""
+    start = g.pointer("%rec", g.let(f"mul i64 {offset}, {-g.layout.scale}"))
+    return g.let(f"load i8, ptr {g.pointer(start, PAGE_MODE - PAGE_RECORDS)}")
+
+
+def _scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
     """Lower the ISA's scan of bytes: the word, and the length as far as it is fetched."""
     isa = g.layout.isa
     several = len(isa.modes) > 1
@@ -55,7 +54,7 @@ def _scan(g: StubLowering, code: str) -> tuple[str, str]:
         raise ValueError(f"the scan of {isa.name} makes words of {word.width} bits")
     g.names[raw] = code
     if several:
-        g.names[mode] = g.load_state("decode_mode", "i8")
+        g.names[mode] = _mode(g, offset)
     g.block(block)
     return g.operand(word), g.operand(length)
 
@@ -69,7 +68,7 @@ def _decode_word(g: StubLowering, word: str, offset: str) -> None:
 def _decode(layout: Layout) -> str:
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    word, length = _scan(g, _bytes_in_page(g, offset))
+    word, length = _scan(g, _bytes_in_page(g, offset), offset)
     if layout.straddling_key:
         end = g.let(f"add i64 {offset}, {length}")
         g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%whole", "!prof !0")
@@ -86,7 +85,7 @@ def _redo(layout: Layout) -> str:
     """Find the record's own handler, which a region may have taken the place of."""
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    word, _ = _scan(g, _bytes_in_page(g, offset))
+    word, _ = _scan(g, _bytes_in_page(g, offset), offset)
     installed = g.let("load ptr, ptr %rec")
     _decode_word(g, word, offset)
     handler = g.let("load ptr, ptr %rec")
@@ -122,7 +121,7 @@ def _straddle(layout: Layout) -> str:
     offset = g.let(f"and i64 {pc}, {PAGE - 1}")
     page = g.let(f"and i64 {pc}, {-PAGE}")
     following = g.wrapped(g.let(f"add i64 {page}, {PAGE}"))
-    entry, hit = g.lookup(following)
+    entry, hit = g.lookup(following, guarded=None)
     g.branch(hit, "%found", "%missed", "!prof !1")
     g.label("%missed")
     g.store_state("pc", pc)
@@ -148,7 +147,7 @@ def _straddle(layout: Layout) -> str:
     wanted = g.let(f"or {key} {g.let(f'zext {code} {raw} to {key}')}, {split}")
     g.branch(g.let(f"icmp eq {key} {known}, {wanted}"), "%go", "%decode", "!prof !1")
     g.label("%decode")
-    word, _ = _scan(g, raw)
+    word, _ = _scan(g, raw, offset)
     _decode_word(g, word, offset)
     handler = g.let("load ptr, ptr %rec")
     g.put(f"store ptr {handler}, ptr {side}")

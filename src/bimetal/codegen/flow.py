@@ -5,7 +5,7 @@ All native code between two polls has one signature, `PARAMETERS`, and ends in a
 
 from __future__ import annotations
 
-from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, PAGE
+from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, GUARDED_TAG, PAGE
 from .lower import Lowering
 
 __all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FlowLowering", "StubLowering"]
@@ -58,14 +58,19 @@ class FlowLowering(Lowering):
         """Go to the handler of a record."""
         self.tail(self.let(f"load ptr, ptr {rec}"), rec, pcb, budget, tlb)
 
-    def lookup(self, pc: str, tlb: str = "%tlb") -> tuple[str, str]:
-        """The fetch TLB's entry for an address, and whether it is the right one."""
+    def lookup(self, pc: str, tlb: str = "%tlb", guarded: bool | None = False) -> tuple[str, str]:
+        """The fetch TLB's entry for an address, and whether it is that of an unguarded page there,
+        of a ``guarded`` one, or (None) of any."""
         number = self.let(f"lshr i64 {pc}, 12")
         row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
         offset = self.let(f"mul i64 {row}, {ENTRY}")
         entry = self.pointer(self.pointer(tlb, FETCH_TLB), offset)
         tag = self.let(f"load i64, ptr {entry}")
+        if guarded is None and self.layout.isa.landing is not None:
+            tag = self.let(f"and i64 {tag}, {~GUARDED_TAG}")
         page = self.let(f"and i64 {pc}, {-PAGE}")
+        if guarded:
+            page = self.let(f"or i64 {page}, {GUARDED_TAG}")
         return entry, self.let(f"icmp eq i64 {tag}, {page}")
 
     def found(self, pc: str, entry: str) -> tuple[str, str]:
@@ -86,6 +91,39 @@ class StubLowering(FlowLowering):
         """Go on at an address whose fetch entry is known."""
         rec, pcb = self.found(pc, entry)
         self.dispatch(rec, pcb, budget, tlb)
+
+    def land(self, pc: str) -> None:
+        """Ask whether an indirect jump may have led to ``pc``, whose page is in the fetch TLB."""
+        landing = self.layout.isa.landing
+        if landing is None:
+            return
+        asked, guarded, on = self.fresh("asked"), self.fresh("guarded"), self.fresh("on")
+        plain = self.fresh("plain")
+        kind = self.load_state(landing.register, "i8")
+        self.branch(self.let(f"icmp eq i8 {kind}, 0"), on, asked)
+        self.label(asked)
+        entry, is_guarded = self.lookup(pc, guarded=True)
+        self.branch(is_guarded, guarded, plain)
+        self.label(plain)
+        self.store_state(landing.register, "0", "i8")
+        self.end(f"br label {on}")
+        self.label(guarded)
+        rec, _ = self.found(pc, entry)
+        offset = self.let(f"and i64 {pc}, {PAGE - 1}")
+        code = self.let(
+            f"load i{8 * self.layout.isa.fetch}, ptr {self.copied(rec, offset)}, align 1"
+        )
+        self.call("rt_landed", 0, [("i64", self.widen(code, "i64", 8 * self.layout.isa.fetch))])
+        self.check_pending()
+        self.end(f"br label {on}")
+        self.label(on)
+
+    def copied(self, rec: str, offset: str) -> str:
+        """Where in the decoded page's copy of the code the byte stands that a record is of, at an
+        offset in the page."""
+        # The copy lies before the records, of which a byte of code has `scale` bytes.
+        down = self.let(f"mul i64 {offset}, {1 - self.layout.scale}")
+        return self.pointer(self.pointer(rec, down), -PAGE)
 
     def asked_to_attend(self) -> str:
         """Whether something that takes long has asked for a look at the time."""

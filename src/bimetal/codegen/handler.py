@@ -100,7 +100,8 @@ class _HandlerLowering(FlowLowering):
         """The address of the next instruction in memory."""
         return self.wrapped(self.address_of(self._following_record()))
 
-    def _resync(self, pc: str) -> None:
+    def _resync(self, pc: str, landing: int = 0) -> None:
+        self.note_landing(landing)
         self.store_state("pc", pc)
         self.store_state("budget", self.spend())
         self.tail("@resync")
@@ -108,7 +109,7 @@ class _HandlerLowering(FlowLowering):
     def op_jump(self, value: effects.Jump) -> None:
         target = value.target
         if self.resync:
-            self._resync(self.operand(target))
+            self._resync(self.operand(target), value.landing)
             return
         distance = self._distance(target)
         if self.near and distance is not None:
@@ -118,7 +119,7 @@ class _HandlerLowering(FlowLowering):
             slot = self.slots.slot(distance, "distance", self.shift)
             self._go(self.pointer_by("%rec", slot.offset, slot.bytes), "%pcb")
             return
-        self._far(self.operand(target))
+        self._far(self.operand(target), value.landing)
 
     def pointer_by(self, base: str, offset: int, size: int) -> str:
         """``base`` plus a signed operand of the record."""
@@ -129,28 +130,30 @@ class _HandlerLowering(FlowLowering):
         away = relative(target)
         return away if away is not None and self._decoded(away) else None
 
-    def _go(self, rec: str, pcb: str) -> None:
+    def _go(self, rec: str, pcb: str, landing: int = 0) -> None:
         """Arrive at a record by a jump, which is where the budget is looked at."""
         budget = self.spend()
         spent = self.let(f"icmp slt i64 {budget}, 0")
         poll, go = self.fresh("poll"), self.fresh("go")
         self.branch(spent, poll, go, RARELY)
         self.label(poll)
+        self.note_landing(landing)
         self.note_spent("%rec", self.here(), in_region=False)
         self.tail("@poll", rec, pcb, budget)
         self.label(go)
         self.dispatch(rec, pcb, budget)
 
-    def _far(self, target: str) -> None:
+    def _far(self, target: str, landing: int) -> None:
         """Jump to any address, through the fetch TLB."""
         entry, hit = self.lookup(target)
         found, missed = self.fresh("found"), self.fresh("missed")
         self.branch(hit, found, missed, USUALLY)
         self.label(missed)
+        self.note_landing(landing)
         self.store_state("pc", target)
         self.tail("@fetch", budget=self.spend())
         self.label(found)
-        self._go(*self.found(target, entry))
+        self._go(*self.found(target, entry), landing)
 
 
 class FastLowering(TlbLowering, _HandlerLowering):

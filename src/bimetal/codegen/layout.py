@@ -31,6 +31,7 @@ __all__ = [
     "ENTRY",
     "FETCH_ENTRIES",
     "FETCH_TLB",
+    "GUARDED_TAG",
     "LOAD_TLB",
     "MEMORY_SLOTS",
     "MESSAGES",
@@ -64,8 +65,9 @@ DATA_ENTRIES = 1024
 # The row of a page: the low half of its address times this, the highest bits of 32. Pages in a row
 # get rows in a row, and each 4 MiB start elsewhere: arrays a power of two apart do not collide.
 ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
-# A fetch entry is a tag and the bias between a record's address and the program counter.
-FETCH_ENTRIES, ENTRY = 256, 16
+# A fetch entry is a tag and the bias between a record's address and the program counter. Tags of
+# guarded pages have `GUARDED_TAG` in them, so that jumps that know nothing of these miss.
+FETCH_ENTRIES, ENTRY, GUARDED_TAG = 256, 16, 1
 LOAD_TLB = 0
 STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
@@ -110,8 +112,9 @@ def engine_state() -> StateSpec:
     spec.scalars(32, "fp_env")
     _declare_tlbs(spec)
     _declare_messages(spec)
-    # What code means now: the decode mode, its program counter's bits, the model's features.
-    spec.scalars(8, "decode_mode")
+    # What code means now: the decode mode, its program counter's bits, the model's features; and
+    # the kind of the jump by which a region is left.
+    spec.scalars(8, "decode_mode", "far_landing")
     spec.scalars(64, "pc_mask", "features")
     spec.file("slot_base", MEMORY_SLOTS, 64)
     spec.file("slot_size", MEMORY_SLOTS, 64)

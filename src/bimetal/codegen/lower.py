@@ -73,6 +73,12 @@ class Lowering(AccessLowering, VectorLowering):
         """Set an engine variable."""
         self.put(f"store {kind} {value}, ptr {self.state_pointer(name)}")
 
+    def note_landing(self, kind: int | str) -> None:
+        """Have the ISA's register tell what kind of jump has been made, if it has one."""
+        landing = self.layout.isa.landing
+        if landing is not None and kind != 0:
+            self.store_state(landing.register, str(kind), "i8")
+
     def note_spent(self, record: str, pc: str, in_region: bool) -> None:
         """Tell the coming sample which jump found that the budget is spent."""
         self.store_state("spent_by", self.let(f"ptrtoint ptr {record} to i64"))

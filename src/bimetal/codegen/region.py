@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..ir import effects
 from ..ir.analysis import distance
-from ..ir.value import Value
+from ..ir.value import Value, const
 from .discover import Step, Steps, heads
 from .emit import RARELY
 from .flow import ARGUMENTS, CC, PARAMETERS
@@ -29,7 +29,7 @@ from .vectors import vector_type
 __all__ = ["STUBS", "Region", "region_text"]
 
 # What regions call in the interpreter: each has a handler's signature.
-STUBS = ("redo", "poll", "go_far")
+STUBS = ("redo", "poll", "go_far", "go_land")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,14 @@ class Region:
     """What a region is made of: its steps, and the offsets at which it can be entered.
 
     A ``quick`` one keeps registers in memory. An ``exact`` one looks at the budget in all jumps, as
-    the interpreter does.
+    the interpreter does. Its page may be ``guarded``: indirect jumps in it have to land well.
     """
 
     steps: Steps
     entries: tuple[int, ...]
     quick: bool = False
     exact: bool = False
+    guarded: bool = False
 
 
 class _RegionLowering(TlbLowering):
@@ -117,7 +118,7 @@ class _RegionLowering(TlbLowering):
         return self.exit("redo", self.offset, self.spent)
 
     # -- going on
-    def go(self, offset: int, spent: int, looks: bool) -> None:
+    def go(self, offset: int, spent: int, looks: bool, landing: int = 0) -> None:
         """Go to an offset of the page after ``spent`` more instructions."""
         if offset not in self.heads and not looks:
             self.end(f"br label {self.exit('dispatch', offset, spent)}")
@@ -127,12 +128,23 @@ class _RegionLowering(TlbLowering):
         self.put(f"store i64 {left}, ptr %left")
         if looks:
             negative, on = self.let(f"icmp slt i64 {left}, 0"), self.fresh("on")
-            self.branch(negative, self.exit("poll", self.offset, offset), on, RARELY)
+            self._poll(negative, on, offset, landing)
             self.label(on)
         if offset in self.heads:
             self.end(f"br label %b{offset}")
         else:
             self.end(f"br label {self.exit('dispatch', offset, 0)}")
+
+    def _poll(self, spent: str, on: str, offset: int, landing: int) -> None:
+        """Leave on the way to an offset if the budget is ``spent``."""
+        if not landing:
+            self.branch(spent, self.exit("poll", self.offset, offset), on, RARELY)
+            return
+        leaves = self.fresh("spent")
+        self.branch(spent, leaves, on, RARELY)
+        self.label(leaves)
+        self.note_landing(landing)
+        self.end(f"br label {self.exit('poll', self.offset, offset)}")
 
     def op_jump(self, value: effects.Jump) -> None:
         target = value.target
@@ -145,15 +157,27 @@ class _RegionLowering(TlbLowering):
             return
         name = self.operand(target)
         if away is None:
-            self._dynamic_jump(name)
+            self._dynamic_jump(name, value.landing)
             return
         self._far(name)
 
-    def _far(self, target: str) -> None:
+    def _far(self, target: str, landing: int = 0) -> None:
         self.store_state("pc", target)
-        self.end(f"br label {self.exit('far', self.offset, self.spent + 1)}")
+        if landing:
+            self.store_state("far_landing", str(landing), "i8")
+        kind = "land" if landing else "far"
+        self.end(f"br label {self.exit(kind, self.offset, self.spent + 1)}")
 
-    def _dynamic_jump(self, target: str) -> None:
+    def _lands(self, offset: int, landing: int) -> bool:
+        """Whether an indirect jump of a kind may lead to an offset without being asked."""
+        rule = self.layout.isa.landing
+        if rule is None or not landing or not self.region.guarded:
+            return True
+        decoded, bits = self.region.steps[offset].decoded, 8 * self.layout.isa.fetch
+        word = decoded.insn.pattern.encode(decoded.fields) & ((1 << bits) - 1)
+        return bool(int(rule.admits(const(word, bits), const(landing, 8))))
+
+    def _dynamic_jump(self, target: str, landing: int) -> None:
         """A jump to an address in a register: to a known place in the region, or away.
 
         Where registers are values, LLVM may know the address; elsewhere one comparison is enough.
@@ -165,14 +189,15 @@ class _RegionLowering(TlbLowering):
             places.update(self.region.entries)
         away = self.fresh("away")
         offset = self.let(f"sub i64 {target}, %page")
-        labels = {place: self.fresh("place") for place in sorted(places & self.heads)}
+        inside = [place for place in sorted(places & self.heads) if self._lands(place, landing)]
+        labels = {place: self.fresh("place") for place in inside}
         arms = " ".join(f"i64 {place}, label {label}" for place, label in labels.items())
         self.end(f"switch i64 {offset}, label {away} [ {arms} ]")
         for place, label in labels.items():
             self.label(label)
-            self.go(place, self.spent + 1, looks=True)
+            self.go(place, self.spent + 1, looks=True, landing=landing)
         self.label(away)
-        self._far(target)
+        self._far(target, landing)
 
     # -- the whole
     def chain(self, head: int) -> None:
@@ -209,8 +234,8 @@ class _RegionLowering(TlbLowering):
             kind = name.partition(".")[0]
             if kind == "redo":  # at an offset, after some instructions
                 self._leave(self.stubs["redo"], self._record(first), second)
-            elif kind == "far":  # by the jump at an offset, after some instructions
-                self._leave(self.stubs["go_far"], self._record(first), second)
+            elif kind in ("far", "land"):  # by the jump at an offset, after some instructions
+                self._leave(self.stubs[f"go_{kind}"], self._record(first), second)
             elif kind == "poll":  # by the jump at an offset, to another
                 pc = self.let(f"add i64 %page, {first}")
                 self.note_spent(self._record(first), pc, in_region=True)

@@ -8,7 +8,7 @@ is.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
-from ..isa.contract import FETCH, STORE, UNPRIVILEGED
+from ..isa.contract import FETCH, GUARDED, STORE, UNPRIVILEGED
 from ..isa.trace import Cpu, Routine, ret, when
 from .builder import (
     Builder,
@@ -27,6 +27,7 @@ from .layout import (
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
+    GUARDED_TAG,
     LOAD_TLB,
     MEMORY_SLOTS,
     PAGE,
@@ -318,18 +319,19 @@ def _decoding(build: Builder) -> None:
         cpu.arena_next = page.value + layout.page_bytes
         return page.value
 
-    @build.routine(returns=64, pa=64)
-    def code_page(cpu: Cpu, pa: Value) -> Value:
-        """The records of the physical page at ``pa``; 0 if it is not in a memory slot."""
+    @build.routine(returns=64, pa=64, mode=8)
+    def code_page(cpu: Cpu, pa: Value, mode: Value) -> Value:
+        """The records of the physical page at ``pa`` in a decode mode; 0 if it is not in a memory
+        slot."""
         first = code_slots(cpu, pa)
         with when(first == 0):
             ret(const(0, 64))
-        slot = first + cpu.decode_mode.zext(64) * 8
+        slot = first + mode.zext(64) * 8
         page = cpu.local(host_load(slot, 64))
         with when(page.value == 0) as fresh:
             page.set(allocate_page(cpu))
             host_store(page.value + PAGE_HOST, ram_host(cpu, pa))
-            host_store(page.value + PAGE_MODE, cpu.decode_mode)
+            host_store(page.value + PAGE_MODE, mode)
             decode_afresh(cpu, page.value)
             host_store(slot, page.value)
             if build.isa.coherent:
@@ -350,7 +352,11 @@ def _fetching(build: Builder) -> None:
     def fill_fetch(cpu: Cpu, va: Value) -> None:
         """Enter the page of ``va`` into the current fetch TLB, or raise a trap."""
         permissions = translate(cpu, va, const(FETCH, 8))
-        records = code_page(cpu, permissions & ~OFFSET)
+        mode, tag = cpu.decode_mode, va & ~OFFSET
+        if build.isa.landing is not None:
+            guarded = (permissions & GUARDED) != 0
+            mode, tag = mode + guarded.zext(8), tag | select(guarded, const(GUARDED_TAG, 64), 0)
+        records = code_page(cpu, permissions & ~OFFSET, mode)
         with when(records == 0):
             build.hooks.access_fault(cpu, const(FETCH, 8), va)
         count(cpu, "fetch TLB misses")
@@ -359,6 +365,6 @@ def _fetching(build: Builder) -> None:
             ret()
         page = va & ~OFFSET
         entry = cpu.tlb_base + FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
-        host_store(entry, page)
+        host_store(entry, tag)
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))

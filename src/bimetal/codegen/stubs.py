@@ -10,6 +10,7 @@ fetch       go on at ``pc``, whose page is not in the fetch TLB
 poll        the budget is spent at the record in hand
 pending     the instruction at ``pc`` cannot go on: take its trap, or leave
 go_far      a region has jumped to ``pc``, outside its page
+go_land     the same by an indirect jump of the kind ``far_landing``
 h_undefined an encoding that means nothing
 =========== ==========================================================================
 
@@ -34,7 +35,7 @@ WAITS = 8
 
 def stubs_text(layout: Layout, undefined: str) -> str:
     """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
-    stubs = (_resync, _fetch, _poll, _pending, _go_far, _enter)
+    stubs = (_resync, _fetch, _poll, _pending, _go_far, _go_land, _enter)
     parts = [decoding_stubs(layout), *(stub(layout) for stub in stubs)]
     parts += [
         _undefined(layout, undefined),
@@ -84,6 +85,8 @@ def _resync(layout: Layout) -> str:
     g.label("%missed")
     g.tail("@fetch", "null", "0", budget, tlb)
     g.label("%found")
+    if (landing := layout.isa.landing) is not None:
+        g.store_state(landing.register, "0", "i8")  # the page is not guarded
     g.arrive(pc, entry, budget, tlb)
     return g.define("resync")
 
@@ -92,8 +95,14 @@ def _fetch(layout: Layout) -> str:
     g = StubLowering(layout)
     g.store_state("budget", "%budget")
     pc = g.load_state("pc")
+    if layout.isa.landing is not None:
+        _, hit = g.lookup(pc, guarded=True)
+        g.branch(hit, "%there", "%fill")
+        g.label("%fill")
     g.call("rt_fill_fetch", 0, [("i64", pc)])
     g.check_pending()
+    g.end("br label %there")
+    g.label("%there")
     g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%go", "!prof !0")
     g.label("%spent")
     g.note_spent("%rec", g.here(), in_region=False)
@@ -103,6 +112,7 @@ def _fetch(layout: Layout) -> str:
     g.label("%attend")
     g.tail("@resync")
     g.label("%on")
+    g.land(pc)
     entry, _ = g.lookup(pc)
     g.arrive(pc, entry, "%budget", "%tlb")
     return g.define("fetch")
@@ -140,7 +150,21 @@ def _pending(layout: Layout) -> str:
 
 
 def _go_far(layout: Layout) -> str:
+    return _leaves_region(layout, "go_far")
+
+
+def _go_land(layout: Layout) -> str:
+    return _leaves_region(layout, "go_land")
+
+
+def _leaves_region(layout: Layout, name: str) -> str:
+    """To ``pc``; the kind of an indirect jump is told where it is not an unguarded page."""
     g = StubLowering(layout)
+
+    def note() -> None:
+        if name == "go_land":
+            g.note_landing(g.load_state("far_landing", "i8"))
+
     g.store_state("budget", "%budget")
     pc, spent = g.load_state("pc"), g.let("icmp slt i64 %budget, 0")
     entry, hit = g.lookup(pc)
@@ -148,19 +172,22 @@ def _go_far(layout: Layout) -> str:
     g.label("%missed")
     g.branch(spent, "%lost", "%fetch", "!prof !0")
     g.label("%lost")
+    note()
     g.note_spent("%rec", g.here(), in_region=True)
     g.tail("@resync")
     g.label("%fetch")
+    note()
     g.tail("@fetch")
     g.label("%found")
     rec, pcb = g.found(pc, entry)
     g.branch(spent, "%spent", "%go", "!prof !0")
     g.label("%spent")
+    note()
     g.note_spent("%rec", g.here(), in_region=True)
     g.tail("@poll", rec, pcb)
     g.label("%go")
     g.dispatch(rec, pcb)
-    return g.define("go_far")
+    return g.define(name)
 
 
 def _undefined(layout: Layout, undefined: str) -> str:

@@ -71,7 +71,8 @@ def _region(isa: Isa, job: Job) -> Region:
         entries = [entry for entry in wanted if entry in steps]
         entries += [place for place in places_entered(steps) if place not in entries]
         entries = entries[: policy.max_entries]
-    return Region(steps, tuple(entries), quick, policy.exact)
+    guarded = isa.modes[job.decoding.mode].guarded
+    return Region(steps, tuple(entries), quick, policy.exact, guarded)
 
 
 def _show(region: Region, text: str) -> None:

@@ -203,14 +203,20 @@ class If(Effect):
 
 
 class Jump(Effect):
-    """Go on at ``target`` instead of the next instruction. Nothing may follow on its path."""
+    """Go on at ``target`` instead of the next instruction. Nothing may follow on its path.
 
-    __slots__ = ()
+    ``landing`` is 0, or which kind of indirect jump it is (`decoding.Landing`)."""
+
+    __slots__ = ("landing",)
     name = "jump"
     target = Operand(0)
 
-    def __init__(self, target: Value):
+    def __init__(self, target: Value, landing: int = 0):
         super().__init__(0, target)
+        self.landing = landing
+
+    def detail(self) -> str:
+        return f"landing {self.landing}" if self.landing else ""
 
 
 class Trap(Effect):

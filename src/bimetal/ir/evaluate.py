@@ -84,6 +84,7 @@ class Frame:
         self.fields, self.machine = fields, machine
         self.values: dict[Value, int] = {}
         self.target: int | None = None
+        self.landing = 0
         self.result = 0
 
     def operand(self, value: Value) -> int:
@@ -105,8 +106,8 @@ class Frame:
                 case effects.Return(args=args):
                     self.result = self.operand(args[0]) if args else 0
                     return True
-                case effects.Jump(target=target):
-                    self.target = self.operand(target)
+                case effects.Jump(target=target, landing=landing):
+                    self.target, self.landing = self.operand(target), landing
                     return True
                 case _:
                     number = self._one(value, [self.operand(arg) for arg in value.args])
@@ -265,11 +266,12 @@ _HANDLERS: dict[str, Callable[..., int | None]] = {
 }
 
 
-def evaluate(block: Block, fields: Mapping[str, int], machine: Machine) -> int | None:
-    """Execute the trace of an instruction; where it jumps to, or None. Raises `Trap`."""
+def evaluate(block: Block, fields: Mapping[str, int], machine: Machine) -> tuple[int | None, int]:
+    """Execute the trace of an instruction; where it jumps to, or None, and the kind of the jump
+    (`effects.Jump`). Raises `Trap`."""
     frame = Frame(fields, machine)
     frame.run(block)
-    return frame.target
+    return frame.target, frame.landing
 
 
 def call(routine: effects.Callee, machine: Machine, *args: int) -> int:

@@ -20,6 +20,7 @@ from .trace import Routine
 __all__ = [
     "FETCH",
     "GLOBAL",
+    "GUARDED",
     "LARGE",
     "LOAD",
     "PAGE",
@@ -45,6 +46,8 @@ ones do not exist for the engine, larger ones are many of these."""
 READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 """Added to the page that an address leads to: it may be read, it may be written, it is the same
 wherever `Hooks.global_space` is, and it is part of a page larger than `PAGE`."""
+GUARDED = 1 << 11
+"""Added to it where indirect jumps may not lead to any instruction (`decoding.Landing`)."""
 
 STRICT = "strict"
 """The register by which an instruction set with `Hooks.unaligned` says, by any value but 0, that it
@@ -69,6 +72,7 @@ _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
 }
 _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
     "decode_mode": (8, {}),
+    "landed": (0, {"code": 64}),
     "unaligned": (0, {"access": 8, "va": 64}),
     "fault_in_delivery": (64, {"first": 64, "second": 64}),
 }
@@ -80,8 +84,8 @@ class Hooks:
     `FETCH`, perhaps `UNPRIVILEGED`."""
 
     translate: Routine
-    """The physical page of an address, with what is true of `READ_OK`, `WRITE_OK`, `GLOBAL` and
-    `LARGE` added to it; or a trap."""
+    """The physical page of an address, with what is true of `READ_OK`, `WRITE_OK`, `GLOBAL`,
+    `LARGE` and `GUARDED` added to it; or a trap."""
 
     context: Routine
     """What decides on rights, a number below 16: TLBs serve one context each. All else that
@@ -131,6 +135,11 @@ class Hooks:
     """The number of the decode mode, among those of the ISA: only where there are several. Contexts
     (above) of different decode modes are different ones."""
 
+    landed: Routine | None = None
+    """Asked before the first instruction behind an indirect jump into a guarded page, whose bytes
+    are ``code``: it raises the trap if it may not be there, and otherwise sets the register of
+    `decoding.Landing` to what the instruction shall find there."""
+
     unaligned: Routine | None = None
     """What is asked of a misaligned access that need not be aligned by itself: it may raise the
     trap. Where there is this, misaligned accesses to devices raise it in any case, and the register
@@ -148,8 +157,10 @@ class Hooks:
         wanted = _SIGNATURES | {
             name: signature for name, signature in _OPTIONAL.items() if name in isa.routines
         }
-        if len(isa.modes) > 1:
+        if sum(not mode.guarded for mode in isa.modes) > 1:
             wanted["decode_mode"] = _OPTIONAL["decode_mode"]
+        if isa.landing is not None:
+            wanted["landed"] = _OPTIONAL["landed"]
         wrong = [
             name
             for name, (returns, widths) in wanted.items()

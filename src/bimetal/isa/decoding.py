@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..ir.value import Value, const, pure
 
-__all__ = ["USUAL", "DecodeMode", "Decoding", "Scan", "whole_words"]
+__all__ = ["USUAL", "DecodeMode", "Decoding", "Landing", "Scan", "whole_words"]
 
 Scan = Callable[[Value, Value], tuple[Value, Value]]
 """Bytes and the number of a decode mode (8 bits) to a word and the instruction's length in bytes
@@ -25,10 +25,26 @@ is there unless a byte that is missing matters."""
 @dataclass(frozen=True, slots=True)
 class DecodeMode:
     """A mode in which the same bytes may be other instructions. The program counter has ``pc_bits``
-    bits, 12 at least, and begins again at 0 behind the last address."""
+    bits, 12 at least, and begins again at 0 behind the last address. One that is ``guarded`` stands
+    behind another, in whose place it is for guarded pages (`Landing`)."""
 
     name: str = ""
     pc_bits: int = 64
+    guarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where indirect jumps into guarded pages may lead: Arm's BTI, Intel's IBT.
+
+    Jumps have a kind (`effects.Jump`), which the ``register`` holds from then until the instruction
+    that they lead to, and is 0 anywhere else; it is written where somebody could look in between.
+    ``admits`` is asked about an instruction's bytes (`Isa.fetch` of them, the first one lowest) and
+    a kind, 8 bits. What it refuses, `Hooks.landed` may still let pass.
+    """
+
+    register: str
+    admits: Callable[[Value, Value], Value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..ir.value import Block, Value, const, field_of, tracing
-from .decoding import USUAL, DecodeMode, Decoding, Scan, whole_words
+from .decoding import USUAL, DecodeMode, Decoding, Landing, Scan, whole_words
 from .pattern import Pattern
 from .state import StateSpec
 from .text import Kind, Template
@@ -157,7 +157,8 @@ class Isa:
     ``order``; rows number bits as ``msb0`` says (`pattern`). Models may lack ``features``:
     extensions, whose instructions are undefined there. Decoded operands may take ``operands``
     bytes. Where code is ``coherent``, a vCPU's own stores to it take effect at its next
-    instruction; elsewhere, behind the fence that the ISA has for it.
+    instruction; elsewhere, behind the fence that the ISA has for it. With a ``landing`` there are
+    guarded pages, which have decode modes of their own.
 
     ``routines`` holds what `routine` described, among it the hooks that the engine calls by name
     (`contract`).
@@ -177,6 +178,7 @@ class Isa:
     features: tuple[str, ...] = ()
     operands: int = 8
     coherent: bool = False
+    landing: Landing | None = None
     insns: list[Insn] = field(default_factory=list)
     routines: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)

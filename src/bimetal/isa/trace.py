@@ -178,9 +178,10 @@ class Cpu:
         pc = self.pc
         return pc + (self.length if isinstance(self.length, int) else self.length.zext(pc.width))
 
-    def jump(self, target: Value) -> None:
-        """Go on at ``target`` instead of the next instruction."""
-        perform(effects.Jump(target))
+    def jump(self, target: Value, landing: int = 0) -> None:
+        """Go on at ``target`` instead of the next instruction; an indirect jump may have a kind
+        that decides where it may lead (`decoding.Landing`)."""
+        perform(effects.Jump(target, landing))
 
     def trap(self, cause: Value | int, value: Value | int = 0) -> None:
         """Raise an exception: the instruction has no effect beyond what the ISA's trap does."""

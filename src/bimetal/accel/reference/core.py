@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
-from ...isa.contract import FETCH, LOAD, PAGE, STORE, UNPRIVILEGED, Hooks
+from ...isa.contract import FETCH, GUARDED, LOAD, PAGE, STORE, UNPRIVILEGED, Hooks
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
 from ...seam import Mmio
@@ -39,6 +39,7 @@ class Core(Machine):
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int], features: int = -1):
         self.isa, self.memory, self._clock, self.features = isa, memory, clock, features
         self._hooks = Hooks.of(isa)
+        self._landing = isa.landing.register if isa.landing is not None else ""
         self.registers = Registers(isa.state)
         self.environment = Environment()
         self.retired = 0
@@ -69,8 +70,11 @@ class Core(Machine):
             if not self.answers and (self._interrupt() or self.wanted):
                 return
             decoded = self._fetch()
-            target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, self)
+            block = decoded.insn.variant(decoded.fields)
+            target, landing = evaluate(block, decoded.fields, self)
             self.pc = self._wrapped(self.pc + decoded.length) if target is None else target
+            if landing:
+                self.registers.set(self._landing, 0, landing)
             self.retired += 1
         except Trap as trap:
             self.pc = self._deliver(trap.cause, trap.value)
@@ -130,7 +134,12 @@ class Core(Machine):
         """The instruction at pc, whose bytes are fetched as far as it has them."""
         isa, mode, pc = self.isa, self._mode(), self.pc
         room = PAGE - pc % PAGE
-        raw = self._read(pc, min(isa.fetch, room), FETCH)
+        page = self._call(self._hooks.translate, pc, FETCH)
+        raw = self._part(page, pc, min(isa.fetch, room), FETCH)
+        if self._landing:
+            guarded = bool(page & GUARDED)
+            mode += guarded
+            self._land(raw, guarded)
         word, length = isa.word_of(raw, mode)
         if min(length, isa.fetch) > room:
             rest = isa.fetch - room
@@ -143,6 +152,16 @@ class Core(Machine):
             self._call(self._hooks.undefined)
             raise AssertionError("the routine for undefined instructions did not trap")
         return decoded
+
+    def _land(self, raw: int, guarded: bool) -> None:
+        """Ask whether an indirect jump may have led here; in unguarded pages it may."""
+        if not self.registers.get(self._landing, 0):
+            return
+        if guarded:
+            assert self._hooks.landed is not None
+            self._call(self._hooks.landed, raw)
+        else:
+            self.registers.set(self._landing, 0, 0)
 
     def _mode(self) -> int:
         """The number of the decode mode."""
@@ -266,16 +285,19 @@ class Core(Machine):
     def _read(self, address: int, size: int, kind: int) -> int:
         value = 0
         for at, count in _parts(address, size):
-            place = self._translate(at, kind)
-            memory = self.memory.find(place, count)
-            if memory is None and kind == FETCH:
-                self._call(self._hooks.access_fault, kind, at)
-            if memory is None:
-                part = self._board(Mmio(place, count), kind, at) & ((1 << 8 * count) - 1)
-            else:
-                part = int.from_bytes(memory, "little")
-            value |= part << 8 * (at - address)
+            page = self._call(self._hooks.translate, at, kind)
+            value |= self._part(page, at, count, kind) << 8 * (at - address)
         return value
+
+    def _part(self, page: int, address: int, size: int, kind: int) -> int:
+        """What is in a page that an address has led to."""
+        place = page & -PAGE | address % PAGE
+        memory = self.memory.find(place, size)
+        if memory is not None:
+            return int.from_bytes(memory, "little")
+        if kind == FETCH:
+            self._call(self._hooks.access_fault, kind, address)
+        return self._board(Mmio(place, size), kind, address) & ((1 << 8 * size) - 1)
 
     def _board(self, access: Mmio, kind: int, address: int) -> int:
         """What the board answers; an access fault if that is that nothing is there, or a trap is

@@ -78,5 +78,5 @@ def evaluate_insn(
     the sticky flags.
     """
     guest = Guest(registers, memory, pc, environment)
-    target = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, guest)
+    target, _ = evaluate(decoded.insn.variant(decoded.fields), decoded.fields, guest)
     return pc + decoded.length if target is None else target

@@ -6,6 +6,7 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .accesses import update_strict
 from .fp_access import set_rounding, update_fp_ready
+from .pauth import AT_EL2, update_pauth, uses_el2
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
     DATA_ABORT,
@@ -60,6 +61,8 @@ def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
     cpu.el, cpu.spsel = el, spsel
     cpu.sp = cpu.sp_el[select(spsel == 0, const(0, 8), el).trunc(2)]
     update_fp_ready(cpu)
+    with when(((cpu.pac & AT_EL2) != 0) != uses_el2(cpu)):
+        update_pauth(cpu)
 
 
 def _target(cpu: Cpu, cause: Value, kind: Value) -> Value:
@@ -182,8 +185,9 @@ def undefined_instruction(cpu: Cpu) -> None:
 
 @a64.routine()
 def renew(cpu: Cpu) -> None:
-    """Renew what follows from other registers: who may use floating point, and its mode, and
-    whether alignment is checked."""
+    """Renew what follows from other registers: who may use floating point, and its mode, whether
+    alignment is checked, and how pointers are authenticated."""
     update_strict(cpu)
     update_fp_ready(cpu)
+    update_pauth(cpu)
     set_rounding(cpu)

@@ -37,7 +37,7 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
         "EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 1), "AdvSIMD": (20, 1),
         "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1),
     },
-    "id_aa64pfr1_el1": {"SSBS": (4, 2)},
+    "id_aa64pfr1_el1": {"BT": (0, 1), "SSBS": (4, 2)},
     "id_aa64dfr0_el1": {"DebugVer": (0, 6), "BRPs": (12, 5), "WRPs": (20, 3), "CTX_CMPs": (28, 1)},
     "id_aa64isar0_el1": {
         "AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1), "Atomic": (20, 2),
@@ -45,7 +45,8 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
         "FHM": (48, 1), "TS": (52, 2), "TLB": (56, 2), "RNDR": (60, 1),
     },
     "id_aa64isar1_el1": {
-        "DPB": (0, 2), "JSCVT": (12, 1), "FCMA": (16, 1), "LRCPC": (20, 2), "FRINTTS": (32, 1),
+        "DPB": (0, 2), "APA": (4, 1), "API": (8, 1), "JSCVT": (12, 1), "FCMA": (16, 1),
+        "LRCPC": (20, 2), "GPA": (24, 1), "GPI": (28, 1), "FRINTTS": (32, 1),
         "SB": (36, 1), "SPECRES": (40, 1), "BF16": (44, 1), "I8MM": (52, 1),
         "XS": (56, 1),
     },
@@ -93,6 +94,8 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "frintts": ("id_aa64isar1_el1", "FRINTTS", 1),
     "sb": ("id_aa64isar1_el1", "SB", 1),
     "specres": ("id_aa64isar1_el1", "SPECRES", 1),
+    "pauth": ("id_aa64isar1_el1", "APA API", 1),
+    "pacga": ("id_aa64isar1_el1", "GPA GPI", 1),
     "fp16": ("id_aa64pfr0_el1", "FP", 1),
     "fhm": ("id_aa64isar0_el1", "FHM", 1),
     "fcma": ("id_aa64isar1_el1", "FCMA", 1),
@@ -101,6 +104,7 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "xs": ("id_aa64isar1_el1", "XS", 1),
     "mops": ("id_aa64isar2_el1", "MOPS", 1),
     "dit": ("id_aa64pfr0_el1", "DIT", 1),
+    "bti": ("id_aa64pfr1_el1", "BT", 1),
     "ssbs": ("id_aa64pfr1_el1", "SSBS", 2),
     "vhe": ("id_aa64mmfr1_el1", "VH", 1),
     "pan": ("id_aa64mmfr1_el1", "PAN", 1),
@@ -108,8 +112,8 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "hcx": ("id_aa64mmfr1_el1", "HCX", 1),
     "uao": ("id_aa64mmfr2_el1", "UAO", 1),
 }
-"""Of the extensions that models may lack: register, field, and the least value with which their
-instructions are there."""
+"""Of the extensions that models may lack: register, field (or several, one of which is enough), and
+the least value with which their instructions are there."""
 
 
 def field(value: int, at: int) -> int:

@@ -9,7 +9,7 @@ no flags in tables.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import FETCH, GLOBAL, LOAD, STORE
+from ..contract import FETCH, GLOBAL, GUARDED, LOAD, STORE
 from ..trace import Cpu, ret, when
 from .spaces import DC, hosted
 from .stage_2 import AGAIN, stage_2
@@ -24,6 +24,7 @@ from .tables import (
     DBM,
     EXTERNAL_ON_WALK,
     FAULT,
+    GP,
     LEVELS,
     LOOK,
     NG,
@@ -107,7 +108,7 @@ def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
     replaced = (at == EL1) & ((cpu.hcr & (DC | TGE)) != 0)
     with when(off | replaced):
         ret(untranslated(cpu, va, access, el, at))
-    _check_range(cpu, regime, va, el)
+    _check_range(cpu, regime, va, access, el)
     first, limit = first_level(regime), output_bits(regime)
     root = root_of(regime.table & ~1, regime, first)
     with when(root.lsr(limit) != 0):
@@ -173,9 +174,12 @@ def _index(va: Value, regime: _Regime, shift: Value) -> Value:
     return offset
 
 
-def _check_range(cpu: Cpu, regime: _Regime, va: Value, el: Value) -> None:
-    """A translation fault at level 0 for addresses in no range, and where walks are disabled."""
-    top = select(regime.flag(37, 38, 20), (va << 8).asr(8), va)
+def _check_range(cpu: Cpu, regime: _Regime, va: Value, access: Value, el: Value) -> None:
+    """A translation fault at level 0 for addresses in no range, and where walks are disabled. Tags
+    may be of data alone (TBID)."""
+    of_data = regime.flag(51, 52, 29) & (at_least(cpu, "APA", 1) | at_least(cpu, "API", 1))
+    tagged = regime.flag(37, 38, 20) & ~(of_data & ((access & FETCH) != 0))
+    top = select(tagged, (va << 8).asr(8), va)
     above = top.asr(regime.bits & 63)
     nowhere = select(regime.high, above != -1, above != 0)
     disabled = select(regime.high, regime.control.lsr(23), regime.control.lsr(7))[0] == 1
@@ -231,7 +235,8 @@ def stage_1_leaf(
             ret(fault)
     share = select(regime.wide, regime.control.lsr(12), descriptor.lsr(8))
     share = select(regime.wide & regime.high, regime.control.lsr(28), share)
-    attributes = (descriptor.lsr(2) & 7) << ATTRIBUTES
+    guarded = (descriptor[GP] == 1) & at_least(cpu, "BT", 1)
+    attributes = select(guarded, const(GUARDED, 64), 0) | (descriptor.lsr(2) & 7) << ATTRIBUTES
     return attributes | (share & 3) << SHAREABILITY
 
 

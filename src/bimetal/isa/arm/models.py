@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .features import DESCRIBED, NEEDS, PHYSICAL_BITS
+from .features import DESCRIBED, NEEDS, PHYSICAL_BITS, place
 from .features import field as part
 
 __all__ = ["MODELS", "Model"]
@@ -18,15 +18,18 @@ __all__ = ["MODELS", "Model"]
 @dataclass(frozen=True)
 class Model:
     """A processor: MIDR_EL1, and its identification registers; those that are not named are 0, and
-    where there are none at all it has what is described."""
+    where there are none at all it has what is described, but for the fields ``without``."""
 
     midr: int
     core: Mapping[str, int] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
     def says(self, register: str) -> int:
         """An identification register: of each field the lesser of the core's and ours."""
         value = 0
-        for at, ours in DESCRIBED.get(register, {}).values():
+        for name, (at, ours) in DESCRIBED.get(register, {}).items():
+            if name in self.without:
+                continue
             theirs = part(self.core.get(register, 0), at) if self.core else ours
             value |= min(ours, theirs) << at
         return value
@@ -36,9 +39,11 @@ class Model:
         """The extensions that it has not."""
         return frozenset(
             extension
-            for extension, (register, name, least) in NEEDS.items()
-            if name not in DESCRIBED[register]
-            or part(self.says(register), DESCRIBED[register][name][0]) < least
+            for extension, (register, names, least) in NEEDS.items()
+            if all(
+                part(self.says(register), place(name)[1]) < least
+                for name in names.split()
+            )
         )
 
     @property
@@ -62,9 +67,16 @@ _ARMV8_2 = {
     "id_aa64mmfr2_el1": 0x1011,
 }
 
+# Pointer authentication is by one algorithm (D17.2.62): API and GPI claim our own, APA and GPA
+# QARMA5, with which Linux's boot takes longer.
+_OWN, _QARMA5 = frozenset({"API", "GPI"}), frozenset({"APA", "GPA"})
+# No implementer's (0), and part 0x51, as QEMU says of its ``max``.
+_MAX = 0x000F_0510
+
 MODELS: dict[str, Model] = {
-    # No implementer's (0), and part 0x51, as QEMU says of its ``max``.
-    "max": Model(0x000F_0510),
+    "max": Model(_MAX, without=_QARMA5),
+    "max,pauth-impdef=off": Model(_MAX, without=_OWN),
+    "max,pauth=off": Model(_MAX, without=_OWN | _QARMA5),
     "cortex-a53": Model(0x410F_D034, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1122}),
     "cortex-a57": Model(0x411F_D070, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1124}),
     "cortex-a72": Model(0x410F_D083, _ARMV8_0 | {"id_aa64mmfr0_el1": 0x1124}),

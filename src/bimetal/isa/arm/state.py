@@ -10,6 +10,7 @@ from ..describe import Isa
 from ..reservation import Reservation
 from ..state import StateSpec
 from .features import IDENTIFICATION, NEEDS
+from .landings import LANDING, MODES, scan
 from .text import KINDS, W_NAMES, X_NAMES
 
 __all__ = ["FIQ", "FLAGS", "IRQ", "VFIQ", "VIRQ", "a64", "monitor"]
@@ -61,11 +62,20 @@ _state.scalars(8, "el2_there", "gic_there", "firmware_calls")
 _state.scalars(8, "semihosting")
 # What other vCPUs have to forget before this one's next barrier is complete.
 _state.scalars(8, "owed")
+# Keys of pointer authentication (D17.2), low half first: IA, IB, DA, DB, GA. What follows from
+# other registers for the level of now (`pauth`): which keys are used and how, and the bits of a
+# pointer that hold its code: of instructions and data, of the low and the high range.
+_state.file("pac_key", 10, 64)
+_state.scalars(16, "pac", internal=True)
+_state.file("pac_field", 4, 64, internal=True)
 # Whether a misaligned access may fault: 1 once memory has been looked at through a page of the type
 # Device, and 2 while some level has alignment checked.
 _state.scalars(8, STRICT)
 
-a64 = Isa("aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS))
+a64 = Isa(
+    "aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS),
+    scan=scan, modes=MODES, landing=LANDING,
+)  # fmt: skip
 
 monitor = Reservation(a64, widest=128)
 """The exclusive monitors, local and global (B2.9)."""

@@ -10,17 +10,19 @@ from ...ir.value import Value, const
 from ..trace import Cpu
 
 __all__ = [
-    "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H", "EL0", "EL1", "EL2", "FETCH_ABORT", "FMO",
-    "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND", "MEMORY_OPERATION", "OF_FIQ", "OF_IRQ",
-    "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT", "SVC", "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL1",
-    "TO_EL2", "UNKNOWN", "VF", "VI", "WAIT", "hypervisor_on", "syndrome", "trap_to", "undefined",
+    "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H", "EL0", "EL1",
+    "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND",
+    "MEMORY_OPERATION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT", "SVC",
+    "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL1", "TO_EL2", "UNKNOWN", "VF", "VI", "WAIT",
+    "hypervisor_on", "syndrome", "trap_to", "undefined",
 ]  # fmt: skip
 
 EL0, EL1, EL2 = range(3)
 
 # Exception classes (D17.2.37, ESR_ELx.EC). Aborts, breakpoints and steps have one more if they
 # come from the level that they are taken to.
-UNKNOWN, WAIT, FP_ACCESS, ILLEGAL_STATE = 0x00, 0x01, 0x07, 0x0E
+UNKNOWN, WAIT, FP_ACCESS, AUTHENTICATION = 0x00, 0x01, 0x07, 0x09
+BRANCH_TARGET, ILLEGAL_STATE = 0x0D, 0x0E
 SVC, HVC, SMC, SYSTEM = 0x15, 0x16, 0x17, 0x18
 FETCH_ABORT, PC_ALIGNMENT, DATA_ABORT, SP_ALIGNMENT = 0x20, 0x22, 0x24, 0x26
 MEMORY_OPERATION = 0x27

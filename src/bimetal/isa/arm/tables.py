@@ -13,7 +13,7 @@ from .features import IDENTIFICATION, PHYSICAL_BITS, place
 from .state import a64
 
 __all__ = [
-    "ACCESS_FLAG", "ADDRESS_SIZE", "AF", "AP1", "AP2", "DBM", "EXTERNAL_ON_WALK", "FAULT", "LEVELS",
+    "ACCESS_FLAG", "ADDRESS_SIZE", "AF", "AP1", "AP2", "DBM", "EXTERNAL_ON_WALK", "FAULT", "GP", "LEVELS",
     "LOOK", "NG", "NO_PAN", "ONE_STAGE", "ON_WALK", "PERMISSION", "PXN", "STAGE_2", "STATUS",
     "TRANSLATION", "UXN", "VALID", "Sizes", "at_least", "fails", "first_level", "grain_of",
     "is_leaf", "may_be_leaf", "model_bits", "of_page", "output_bits", "pointed_to", "root_of",
@@ -36,7 +36,7 @@ BELOW_0 = {ADDRESS_SIZE: 0x29, TRANSLATION: 0x2B}
 # Descriptors (D8.3).
 VALID, TABLE = 1, 2
 AP1, AP2, AF, NG = 1 << 6, 1 << 7, 1 << 10, 1 << 11
-DBM, PXN, UXN = 1 << 51, 1 << 53, 1 << 54
+GP, DBM, PXN, UXN = 50, 1 << 51, 1 << 53, 1 << 54
 LEVELS = range(-1, 4)
 
 # Forms of addresses: of 48 bits; of 52 with granules of 4 and 16 KiB (LPA2), of 64 KiB (LPA).

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ....ir.value import Value
 from ...trace import Cpu, when
 from ..flags import holds
+from ..landings import CALLED, GUARDED, JUMPED, VENEER
 from ..operands import FORMS, Form
 from ..state import a64
 from ..syndromes import undefined
+
+__all__ = ["jumps"]
 
 
 @a64.insn("0 00101 imm[27:2]", "b {imm:rel}")
@@ -57,16 +62,26 @@ for _r, _high in (("w", "0"), ("x", "1")):
     _test_and_branch(_r, _high, "tbnz", "1")
 
 
-@a64.insn("1101011 0 0 00 11111 0000 0 0 Rn:5 00000", "br {Rn:x}")
-def br(cpu: Cpu, Rn: Value) -> None:
-    cpu.jump(cpu.x[Rn])
+def jumps(row: str, text: str, target: Callable[..., Value]) -> None:
+    """Describe an indirect jump, to what ``target`` makes of its fields."""
+
+    @a64.insn(row, text)
+    def meaning(cpu: Cpu, **fields: Value) -> None:
+        cpu.jump(target(cpu, **fields), landing=VENEER)
+
+    @a64.insn(f"{GUARDED} {row}", text, where=lambda Rn, **_: (Rn & 0x1E) != 16)
+    def in_guarded_page(cpu: Cpu, **fields: Value) -> None:
+        cpu.jump(target(cpu, **fields), landing=JUMPED)
+
+
+jumps("1101011 0 0 00 11111 0000 0 0 Rn:5 00000", "br {Rn:x}", lambda cpu, Rn: cpu.x[Rn])
 
 
 @a64.insn("1101011 0 0 01 11111 0000 0 0 Rn:5 00000", "blr {Rn:x}")
 def blr(cpu: Cpu, Rn: Value) -> None:
     target = cpu.x[Rn]
     cpu.x[30] = cpu.next_pc
-    cpu.jump(target)
+    cpu.jump(target, landing=CALLED)
 
 
 @a64.insn("1101011 0 0 10 11111 0000 0 0 Rn:5 00000", "ret {Rn:x}")

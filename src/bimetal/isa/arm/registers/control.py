@@ -7,6 +7,7 @@ from ...trace import Cpu, slowly, when
 from ..accesses import update_strict
 from ..fp_access import update_fp_ready
 from ..mmu import FAULT, WXN, M
+from ..pauth import update_pauth
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
 from ..sysregs import banked, stored, system_register
 
@@ -28,6 +29,13 @@ def _control(cpu: Cpu, changed: Value) -> None:
     """The bits of SCTLR that they, and accesses, depend on."""
     update_strict(cpu)
     _flush(cpu, changed & (M | WXN))
+    update_pauth(cpu)
+
+
+def _sizes(cpu: Cpu, changed: Value) -> None:
+    """They depend on all of TCR, and so does where codes of pointers stand."""
+    _flush(cpu, changed)
+    update_pauth(cpu)
 
 
 SCTLR = (3, 0, 1, 0, 0)
@@ -37,7 +45,7 @@ banked("actlr", (3, 0, 1, 0, 1), 0, el12=False)
 # change of ASID and tables takes several writes.
 banked("ttbr0", (3, 0, 2, 0, 0), trapped=TRANSLATION)
 banked("ttbr1", (3, 0, 2, 0, 1), trapped=TRANSLATION)
-banked("tcr", (3, 0, 2, 0, 2), written=_flush, trapped=TRANSLATION)
+banked("tcr", (3, 0, 2, 0, 2), written=_sizes, trapped=TRANSLATION)
 banked("afsr0", (3, 0, 5, 1, 0), 0, trapped=TRANSLATION)
 banked("afsr1", (3, 0, 5, 1, 1), 0, trapped=TRANSLATION)
 banked("esr", (3, 0, 5, 2, 0), (1 << 37) - 1, trapped=TRANSLATION)
@@ -134,6 +142,7 @@ assert FAULT == 1  # as in PAR_EL1.F
 def _write_hcr(cpu: Cpu, value: Value) -> None:
     cpu.hcr = value | 1 << 31  # RW: EL1 is AArch64
     update_fp_ready(cpu)
+    update_pauth(cpu)
     cpu.sync()
 
 
