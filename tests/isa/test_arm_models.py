@@ -138,7 +138,8 @@ NEWER = {
     "sm4e v0.4s, v1.4s", "usdot v0.4s, v1.16b, v2.16b", "mrs x0, rndr", "sb", "dc cvadp, x2",
     "cfp rctx, x0", "mrs x0, dit", "setp [x0]!, x1!, x2", "tlbi vae1os, x0",
     "tlbi rvae1is, x0",
-    "pacia x0, x1", "xpacd x0", "pacga x0, x1, x2", "autdzb x0", "mrs x0, apdakeyhi_el1",
+    "pacia x0, x1", "xpacd x0", "pacga x0, x1, x2", "autdzb x0", "ldraa x0, [x2]",
+    "mrs x0, apdakeyhi_el1",
     "fcadd v0.4s, v1.4s, v2.4s, #90", "fmlal v0.4s, v1.4h, v2.4h", "bfdot v0.4s, v1.8h, v2.8h",
 }  # fmt: skip
 EVERYWHERE = ("crc32x w0, w1, x2", "aese v0.16b, v1.16b", "pmull v0.1q, v1.1d, v2.1d",

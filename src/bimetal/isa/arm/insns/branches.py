@@ -62,14 +62,17 @@ for _r, _high in (("w", "0"), ("x", "1")):
     _test_and_branch(_r, _high, "tbnz", "1")
 
 
-def jumps(row: str, text: str, target: Callable[..., Value]) -> None:
+def jumps(row: str, text: str, target: Callable[..., Value], extension: str = "branches") -> None:
     """Describe an indirect jump, to what ``target`` makes of its fields."""
 
-    @a64.insn(row, text)
+    @a64.insn(row, text, extension=extension)
     def meaning(cpu: Cpu, **fields: Value) -> None:
         cpu.jump(target(cpu, **fields), landing=VENEER)
 
-    @a64.insn(f"{GUARDED} {row}", text, where=lambda Rn, **_: (Rn & 0x1E) != 16)
+    def through_others(Rn: Value, **_: Value) -> Value:
+        return (Rn & 0x1E) != 16
+
+    @a64.insn(f"{GUARDED} {row}", text, where=through_others, extension=extension)
     def in_guarded_page(cpu: Cpu, **fields: Value) -> None:
         cpu.jump(target(cpu, **fields), landing=JUMPED)
 

@@ -98,8 +98,11 @@ def _branches(end: str, key: int) -> None:
         return authenticated(cpu, key, cpu.x[Rn], const(0, 64))
 
     registers, row = "{Rn:x}, {Rm:xsp}", "11111 0000 1"
-    jumps(f"1101011 1 0 00 {row} {key} Rn:5 Rm:5", f"bra{end} {registers}", with_register)
-    jumps(f"1101011 0 0 00 {row} {key} Rn:5 11111", f"bra{end}z {{Rn:x}}", with_zero)
+    for z, modifier, text, target in (
+        ("1", "Rm:5", f"bra{end} {registers}", with_register),
+        ("0", "11111", f"bra{end}z {{Rn:x}}", with_zero),
+    ):
+        jumps(f"1101011 {z} 0 00 {row} {key} Rn:5 {modifier}", text, target, "pauth")
 
     def call(cpu: Cpu, target: Value) -> None:
         cpu.x[30] = cpu.next_pc
