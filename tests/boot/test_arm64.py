@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bimetal import Machine
+from bimetal.catalogue.newc import Archive
 from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
+from tests.host import programs
 
 pytestmark = pytest.mark.boot
 
@@ -32,6 +36,46 @@ def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch) 
     assert vm.do(TROUBLE, status=1) == "0"
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 0
+
+
+COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
+PROTECTED = Path(__file__).parent / "programs" / "protected.c"
+
+
+@programs(COMPILER, EMULATOR)
+@pytest.mark.parametrize(
+    "model", ["max", pytest.param("max,pauth-impdef=off", marks=pytest.mark.slow)]
+)
+def test_a_process_is_told_of_bad_branches_and_pointers(
+    terminal: Start, fetched: Fetch, tmp_path: Path, model: str
+) -> None:
+    """As under QEMU's user emulation, which runs the same program."""
+    guest = fetched("debian-arm64")
+    program, initrd = tmp_path / "protected", tmp_path / "initrd"
+    options = ["-O2", "-Wall", "-Werror", "-static", "-mbranch-protection=standard"]
+    subprocess.run([COMPILER, *options, PROTECTED, "-o", program], check=True)
+    wanted = subprocess.run(
+        [EMULATOR, "-cpu", "max", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert wanted.count("Illegal instruction") == 3 * 7
+    assert wanted.count("Segmentation fault") == 2
+    more = Archive()
+    more.file("bin/protected", program.read_bytes(), 0o755)
+    # Linux unpacks archives that follow each other one after the other.
+    initrd.write_bytes(Path(str(guest.initrd)).read_bytes() + more.to_bytes())
+    vm = terminal(
+        "--kernel", str(guest.kernel), "--initrd", str(initrd), "--board", "arm-virt",
+        "--cpu", model, "--append", f"{guest.append} loglevel=3",
+    )  # fmt: skip
+    vm.expect(PROMPT)
+    features = vm.do("dmesg | grep 'CPU features: detected'")
+    algorithm = "architected QARMA5" if "off" in model else "IMP DEF"
+    assert f"Address authentication ({algorithm} algorithm)" in features
+    assert "Branch Target Identification" in features
+    assert vm.do("protected") == wanted.strip()
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
     assert vm.end() == 0
 
 
