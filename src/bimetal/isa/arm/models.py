@@ -40,10 +40,7 @@ class Model:
         return frozenset(
             extension
             for extension, (register, names, least) in NEEDS.items()
-            if all(
-                part(self.says(register), place(name)[1]) < least
-                for name in names.split()
-            )
+            if all(part(self.says(register), place(name)[1]) < least for name in names.split())
         )
 
     @property

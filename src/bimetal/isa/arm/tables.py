@@ -13,11 +13,11 @@ from .features import IDENTIFICATION, PHYSICAL_BITS, place
 from .state import a64
 
 __all__ = [
-    "ACCESS_FLAG", "ADDRESS_SIZE", "AF", "AP1", "AP2", "DBM", "EXTERNAL_ON_WALK", "FAULT", "GP", "LEVELS",
-    "LOOK", "NG", "NO_PAN", "ONE_STAGE", "ON_WALK", "PERMISSION", "PXN", "STAGE_2", "STATUS",
-    "TRANSLATION", "UXN", "VALID", "Sizes", "at_least", "fails", "first_level", "grain_of",
-    "is_leaf", "may_be_leaf", "model_bits", "of_page", "output_bits", "pointed_to", "root_of",
-    "size_of_leaf",
+    "ACCESS_FLAG", "ADDRESS_SIZE", "AF", "AP1", "AP2", "DBM", "EXTERNAL_ON_WALK", "FAULT", "GP",
+    "LEVELS", "LOOK", "NG", "NO_PAN", "ONE_STAGE", "ON_WALK", "PERMISSION", "PXN", "STAGE_2",
+    "STATUS", "TRANSLATION", "UXN", "VALID", "Sizes", "at_least", "fails", "first_level",
+    "grain_of", "is_leaf", "may_be_leaf", "model_bits", "of_page", "output_bits", "pointed_to",
+    "root_of", "size_of_leaf",
 ]  # fmt: skip
 
 # Of what `mmu.walk` returns: besides `GLOBAL` and `LARGE`, as in PAR_EL1 (C5.3), F, PTW and S.
