@@ -25,7 +25,7 @@ from .arm_machine import ASSEMBLER, LINKER, assemble
 
 pytestmark = programs(ASSEMBLER, LINKER)
 
-LAPS = {"interp": 150, "jit": 150, "everything": 40}
+LAPS = {"interp": 100, "jit": 100, "everything": 30}
 LONG = 20_000
 LIMIT = 280
 

@@ -195,3 +195,52 @@ def test_stage_2_begins_where_its_range_fits(
     source = GUEST.format(never=0, control=control) + MEMORY
     machine = ran(engine, "max", source, tmp_path, el2_there=1, el=2)
     assert machine.x(21) == wanted
+
+
+SYSTEM = 0x18
+
+
+TAKEN = [
+    (54, "tlbi vmalle1is"), (52, "ic iallu"), (52, "dc cvau, x0"), (50, "ic ialluis"),
+    (49, "mrs x9, clidr_el1"), (49, "mrs x9, ccsidr_el1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "bit", "instruction"),
+    [
+        *(("cortex-a76", *each) for each in TAKEN),
+        *(("max", *each) for each in [*TAKEN, (55, "tlbi vae1os, x0")]),
+    ],
+)
+def test_a_hypervisor_takes_some_of_maintenance(
+    model: str, bit: int, instruction: str, engine: str, tmp_path: Path
+) -> None:
+    """EVT (D17.2.48). A processor that lacks it has no such bits."""
+    source = f"""
+    adr x0, hyp
+    msr vbar_el2, x0
+    ldr x2, =0x80000000 | 1 << {bit}
+    msr hcr_el2, x2
+    mrs x20, hcr_el2
+    adr x1, guest
+    msr elr_el2, x1
+    mov x2, #0x3c5
+    msr spsr_el2, x2
+    eret
+guest:
+    {instruction}
+    hvc #0
+    .ltorg
+    .balign 2048
+hyp:
+    .space 1024
+    mrs x21, esr_el2
+stop:
+    wfi
+    b stop
+"""
+    machine = ran(engine, model, source, tmp_path, el2_there=1, el=2)
+    there = model == "max"
+    assert machine.x(20) >> bit & 1 == there
+    assert machine.x(21) >> 26 == (SYSTEM if there else HVC >> 26)

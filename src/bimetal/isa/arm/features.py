@@ -63,7 +63,7 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64mmfr2_el1": {
         # CnP, TTL: nothing is shared, and hints are not needed. BBM: 4 KiB are kept of any block.
         "CnP": (0, 1), "UAO": (4, 1), "VARange": (16, 1), "ST": (28, 1), "TTL": (48, 1),
-        "BBM": (52, 2), "E0PD": (60, 1),
+        "BBM": (52, 2), "EVT": (56, 2), "E0PD": (60, 1),
     },
 }  # fmt: skip
 """By register and field: where it stands, and what it says."""

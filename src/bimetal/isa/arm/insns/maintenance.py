@@ -17,6 +17,8 @@ from ..syndromes import EL0, EL1, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 UCI, ENRCTX = 1 << 26, 1 << 10
 Act = Callable[[Cpu, Value], None]
 TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
+# Of some of them alone (EVT): those of a domain, and caches to the point of unification.
+TICAB, TOCU, OF_DOMAIN = 1 << 50, 1 << 52, {"": 0, "is": 1 << 54, "os": 1 << 55}
 
 
 TRANSLATIONS, CODE, CODE_OF_ALL = 1, 2, 4
@@ -163,7 +165,7 @@ system_instruction("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
 for _name, _crm in (("dc isw", 6), ("dc csw", 10), ("dc cisw", 14)):
     system_instruction(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
 for _name, _crm, _trap, _extension in (
-    ("dc cvac", 10, TPC, ""), ("dc cvau", 11, TPU, ""), ("dc cvap", 12, TPC, "dpb"),
+    ("dc cvac", 10, TPC, ""), ("dc cvau", 11, TPU | TOCU, ""), ("dc cvap", 12, TPC, "dpb"),
     ("dc cvadp", 13, TPC, "dpb2"), ("dc civac", 14, TPC, ""),
 ):  # fmt: skip
     system_instruction(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap, extension=_extension)(_probe)
@@ -303,7 +305,7 @@ def _forgets(
             f"tlbi {name}{suffix}{waits}",
             (op1, crn, crm, op2),
             name not in _ALONE,
-            trapped=0 if op1 else TTLB,
+            trapped=0 if op1 else TTLB | OF_DOMAIN[suffix],
             extension=extension,
         )(_forgetting(match, where, everywhere=bool(suffix)))
 
@@ -319,6 +321,6 @@ for (_suffix, _crm), _names in _STAGE_2.items():
         _forgets(_name, _suffix, (4, _crm, _op2), _guest, None)
 
 
-system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU)(_owes(CODE_OF_ALL))
-system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU)(_owes(CODE))
-system_instruction("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU)(_owes(CODE_OF_ALL))
+system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU | TICAB)(_owes(CODE_OF_ALL))
+system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU | TOCU)(_owes(CODE))
+system_instruction("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU | TOCU)(_owes(CODE_OF_ALL))

@@ -10,6 +10,7 @@ from ..mmu import FAULT, WXN, M
 from ..pauth import update_pauth
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
 from ..sysregs import banked, stored, system_register
+from ..tables import at_least
 
 __all__ = ["UMA", "select_stack"]
 
@@ -139,7 +140,12 @@ assert FAULT == 1  # as in PAR_EL1.F
 # -- EL2's own
 
 
+# Bits of HCR_EL2 that are there with EVT: TID4, TICAB, TOCU, TTLBIS, TTLBOS.
+OF_EVT = 1 << 49 | 1 << 50 | 1 << 52 | 1 << 54 | 1 << 55
+
+
 def _write_hcr(cpu: Cpu, value: Value) -> None:
+    value = select(at_least(cpu, "EVT", 2), value, value & ~OF_EVT)
     cpu.hcr = value | 1 << 31  # RW: EL1 is AArch64
     update_fp_ready(cpu)
     update_pauth(cpu)

@@ -12,7 +12,7 @@ from .timers import trap_to_owner
 __all__ = ["DZE", "ZERO_BLOCK"]
 
 # HCR_EL2: traps of identification registers.
-TID1, TID2, TID3 = 1 << 16, 1 << 17, 1 << 18
+TID1, TID2, TID3, TID4 = 1 << 16, 1 << 17, 1 << 18, 1 << 49
 # SCTLR_ELx: what EL0 may look at.
 UCT, DZE = 1 << 15, 1 << 14
 CACHE_LINE = 64
@@ -40,7 +40,7 @@ constant("aidr_el1", (3, 1, 0, 0, 7), 0, trapped=TID1)
 # ways are looked at by loops that clean caches, which there is nothing of here.
 CLIDR = 3 | 4 << 3 | 1 << 24 | 1 << 27
 CCSIDR = {0: 2 | 1 << 3 | 255 << 13, 1: 2 | 1 << 3 | 255 << 13, 2: 2 | 15 << 3 | 1023 << 13}
-constant("clidr_el1", (3, 1, 0, 0, 1), CLIDR, trapped=TID2)
+constant("clidr_el1", (3, 1, 0, 0, 1), CLIDR, trapped=TID2 | TID4)
 
 
 def _ccsidr(cpu: Cpu) -> Value:
@@ -54,8 +54,10 @@ def _write_csselr(cpu: Cpu, value: Value) -> None:
     cpu.csselr = value & 15
 
 
-constant("ccsidr_el1", (3, 1, 0, 0, 0), _ccsidr, trapped=TID2)
-system_register("csselr_el1", (3, 2, 0, 0, 0), lambda cpu: cpu.csselr, _write_csselr, trapped=TID2)
+constant("ccsidr_el1", (3, 1, 0, 0, 0), _ccsidr, trapped=TID2 | TID4)
+system_register(
+    "csselr_el1", (3, 2, 0, 0, 0), lambda cpu: cpu.csselr, _write_csselr, trapped=TID2 | TID4
+)
 
 
 def _cache_type(cpu: Cpu, writes: bool, iss: Value) -> None:
