@@ -33,6 +33,7 @@ def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch) 
     vm.expect(PROMPT)
     assert vm.do("echo $((6 * 7))") == "42"
     assert vm.do("uname -m") == "aarch64"
+    assert vm.do("dmesg | grep -c '52-bit Virtual Addressing (LPA2)'") == "1"
     assert vm.do(TROUBLE, status=1) == "0"
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
