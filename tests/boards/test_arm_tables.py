@@ -55,9 +55,9 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ours(name: str, folder: Path) -> dict[str, bytes]:
+def ours(name: str, folder: Path, cpus: int = 2) -> dict[str, bytes]:
     """The files that firmware finds on our board."""
-    made = Board(name, "x0", bios=folder / "bios", cpus=2, memory="256M")
+    made = Board(name, "x0", bios=folder / "bios", cpus=cpus, memory="256M")
     with made.vm:
         items = made.vm["fw_cfg@9020000"].items
         return dict(named(items[DIRECTORY], lambda number, size: items[number][:size]))
@@ -68,6 +68,7 @@ def theirs(machine: str) -> dict[str, bytes]:
     peer = Qtest("qemu-system-aarch64", machine, "-smp", "2", "-m", "256", "-cpu", "cortex-a57")
 
     def item(number: int, size: int) -> bytes:
+        size = min(size, 0x4000)  # that of tables has 128 KiB, most of them zeroes
         peer.write(SELECTOR, number << 8, 2)
         return b"".join(peer.read(DATA, 8).to_bytes(8, "little") for _ in range(0, size, 8))[:size]
 
@@ -84,8 +85,7 @@ def named(directory: bytes, item: Callable[[int, int], bytes]) -> Iterator[tuple
     for number in range(count):
         size, key, name = struct.unpack_from(">IHxx56s", directory, 4 + 64 * number)
         if (text := name.rstrip(b"\0").decode()) in FILES:
-            # QEMU's file of tables has 128 KiB, and zeroes behind them.
-            yield text, item(key, min(size, 0x4000))
+            yield text, item(key, size)
 
 
 def tables(files: Mapping[str, bytes], folder: Path) -> dict[str, str]:
@@ -186,6 +186,14 @@ def test_the_timer_of_a_host_at_el2(files: Path, name: str) -> None:
     source = tables(ours(name, files), files / "own")["GTDT"]
     line = "0000001C" if "virtualization" in name else "00000000"
     assert dict(fields(source))["Virtual EL2 Timer GSIV"] == line
+
+
+def test_cpus_are_known_by_their_affinities(files: Path) -> None:
+    """There are 16 in a cluster."""
+    found = tables(ours("arm-virt,gic=3", files, cpus=123), files / "own")
+    told = [int(value, 16) for name, value in fields(found["APIC"]) if name == "ARM MPIDR"]
+    assert told == [number // 16 << 8 | number % 16 for number in range(123)]
+    assert sum(name.startswith("C0") for name in devices(found["DSDT"])) == 123
 
 
 def test_a_group_of_one_interrupt_translation_service(files: Path) -> None:

@@ -81,6 +81,26 @@ def test_linux_learns_of_the_machine_by_acpi(
     assert vm.end() == 5
 
 
+@pytest.mark.parametrize("board", ["arm-virt,acpi=on", "arm-virt,acpi=off"])
+def test_disks_have_the_order_in_which_they_were_given(
+    terminal: Start, fetched: Fetch, tmp_path: Path, board: str
+) -> None:
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-arm64")
+    words: list[str] = []
+    for name in ("first", "second", "third"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+        words += ["--disk", f"{tmp_path / name},serial={name}"]
+    said = ("--append", "loglevel=3")
+    vm = terminal("debian-arm64", "--bios", str(bios), "--board", board, *said, *words)
+    vm.expect(UP)
+    vm.expect(PROMPT)
+    shown = vm.do("for each in a b c; do cat /sys/block/vd$each/serial; echo; done")
+    assert shown.split() == ["first", "second", "third"]
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
 def test_linux_learns_of_the_machine_by_its_device_tree(terminal: Start, fetched: Fetch) -> None:
     bios = fetched("uefi-arm64").bios
     fetched("debian-arm64")
@@ -128,6 +148,21 @@ def test_the_power_key_of_acpi(fetched: Fetch) -> None:
         vm.console.expect("00000010  01 00 74 00 01", timeout=LIMIT)
         vm.console.sendline("poweroff -f")
         assert vm.wait(timeout=LIMIT).code == 0
+
+
+def test_the_installer_asks_its_first_question(terminal: Start, fetched: Fetch) -> None:
+    """It has the drivers of servers, and no device tree."""
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-installer-arm64")
+    vm = terminal("debian-installer-arm64", "--bios", str(bios))
+    vm.expect("ACPI: Interpreter enabled")
+    vm.expect("Starting system log daemon")
+    vm.expect("Select a language")
+    vm.expect("Prompt:")
+    vm.send("?\r")
+    vm.expect("KEYSTROKES")
+    vm.send("\x01x")
+    assert vm.end() == 0
 
 
 def test_the_shell_starts_a_kernel_from_a_disk(
