@@ -1,8 +1,8 @@
 """Executables in ELF, loaded by their program headers at their physical addresses.
 
-What is loaded is what QEMU loads, and what it silently loses is told. Source: System V Application
-Binary Interface, chapters 4 and 5; RISC-V ABIs Specification, "Dynamic Linking"; ELF for the Arm
-64-bit Architecture, "Relocation".
+What is loaded is what QEMU loads; where QEMU loses something silently, there is an error or a
+message. Source: System V Application Binary Interface, chapters 4 and 5; RISC-V ABIs Specification,
+"Dynamic Linking"; ELF for the Arm 64-bit Architecture, "Relocation".
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ __all__ = ["Absent"]
 
 
 class Absent(Device):
-    """An unpopulated place on the board: reads float, writes are lost, and nobody is to blame."""
+    """An unpopulated place on the board: reads float, writes are lost, and neither is a guest
+    error."""
 
     kind = "absent"
 

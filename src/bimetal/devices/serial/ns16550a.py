@@ -142,7 +142,7 @@ class Ns16550a(Device):
         self._update()
 
     def withdraw(self) -> bytes:
-        """Take back what was received and not read, for somebody else to read."""
+        """Take back what was received and not read, so that another reader can have it."""
         data = bytes(self.received)
         self.received.clear()
         self.LSR &= ~LSR_DR

@@ -1,1 +1,1 @@
-"""ACPI tables, by which operating systems learn what a device tree tells elsewhere."""
+"""ACPI tables, which tell operating systems what a device tree says elsewhere."""
