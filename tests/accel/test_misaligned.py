@@ -143,6 +143,14 @@ def test_what_reaches_into_a_page_that_is_not_there_faults(paged: Paged) -> None
         assert paged.cpu.read_register("t0") == VIRTUAL + PAGE - size + 1
 
 
+def test_the_first_byte_of_the_page_that_faults_is_told(paged: Paged) -> None:
+    for letter in "hwd":
+        for instruction, cause in (("l", LOAD_FAULT), ("s", STORE_FAULT)):
+            paged.map(0)
+            assert paged.run(f"{instruction}{letter} a1, 0(t0)", t0=VIRTUAL + PAGE - 1) == cause
+            assert paged.cpu.read_register("mtval") == VIRTUAL + PAGE
+
+
 @pytest.mark.parametrize("instruction", ["lr.w a1, (t0)", "amoadd.d a1, a2, (t0)"])
 def test_atomics_are_aligned_in_a_page_too(paged: Paged, instruction: str) -> None:
     paged.map(V | R | W | A | D)

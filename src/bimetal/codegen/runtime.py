@@ -235,9 +235,12 @@ def _any_size(build: Builder) -> None:
 
     @build.routine(va=64, size=64, access=8)
     def check_store(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-        """Trap now if any of ``size`` bytes may not be stored."""
+        """Trap now if any of ``size`` bytes may not be stored, with the address of the first one
+        in its page."""
         translate(cpu, va, access)
-        translate(cpu, va + size - 1, access)
+        last = va + size - 1
+        crosses = ((va ^ last) & ~OFFSET) != 0
+        translate(cpu, select(crosses, last & ~OFFSET, last), access)
 
     @build.routine(va=64, size=64, access=8, value=64)
     def slow_store(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
