@@ -23,7 +23,7 @@ _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "
 _MODELESS = {"fround_even": "roundeven", "fround_zero": "trunc", "fround_down": "floor",
              "fround_up": "ceil"}  # fmt: skip
 _COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole"),
-            "funordered": ("fcmp", "uno")}  # fmt: skip
+            "funordered": ("fcmp", "uno"), "fequal_unordered": ("fcmp", "ueq")}  # fmt: skip
 _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
             "to_unsigned": "fptoui"}  # fmt: skip
 _PREFIX = "@llvm.experimental.constrained."

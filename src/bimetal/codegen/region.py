@@ -24,7 +24,6 @@ from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
 from .liveness import dead_sets
 from .tlb import METADATA, TlbLowering
-from .vectors import vector_type
 
 __all__ = ["STUBS", "Region", "region_text"]
 
@@ -73,7 +72,7 @@ class _RegionLowering(TlbLowering):
         """The type of a register's variable: that of what it holds, to stay where that is used."""
         file = self.layout.spec.files[name]
         if file.width > 64:
-            return vector_type(64, file.width)
+            return f"<{file.width // 64} x double>"
         return "double" if file.floating else f"i{file.width}"
 
     def op_get(self, value: effects.Get) -> None:
@@ -96,8 +95,16 @@ class _RegionLowering(TlbLowering):
         self.written.add((value.file, int(value.index)))
         cell, kind = self._register(value.file, value.index), self.kind(value.file)
         if kind != f"i{value.new.width}":
-            operand = self.let(f"bitcast i{value.new.width} {operand} to {kind}")
+            operand = self._in_lanes(value.new, operand, kind)
         self.put(f"store {kind} {operand}, ptr {cell}")
+
+    def _in_lanes(self, new: Value, operand: str, kind: str) -> str:
+        """A value as that of a register's variable. A number with zeros above it goes into its lane
+        directly, or it would go through a register for integers."""
+        if new.op == "zext" and new.args[0].width == 64 and new.width > 64:
+            number = self.let(f"bitcast i64 {self.operand(new.args[0])} to double")
+            return self.let(f"insertelement {kind} zeroinitializer, double {number}, i64 0")
+        return self.let(f"bitcast i{new.width} {operand} to {kind}")
 
     def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.let(f"add i64 %page, {self.offset}")

@@ -17,6 +17,7 @@ COMPARISONS: dict[str, Callable[..., int]] = {
     "fless": softfloat.less,
     "fless_equal": softfloat.less_equal,
     "funordered": softfloat.unordered,
+    "fequal_unordered": softfloat.equal_or_unordered,
 }
 _ARITHMETIC: dict[str, Callable[..., int]] = COMPARISONS | {
     "fadd": softfloat.add,

@@ -23,10 +23,10 @@ from .value import Value, fail, lift, perform
 
 __all__ = [
     "DZ", "FLUSH_OPERANDS", "FLUSH_RESULTS", "NV", "NX", "OF", "UF", "Rounding",
-    "add", "convert", "div", "equal", "flags", "from_signed", "from_unsigned", "is_nan", "less",
-    "less_equal", "mul", "mul_add", "raise_flags", "round_to_integral", "rounded", "set_flags",
-    "set_flushing", "set_rounding", "sqrt", "sub", "to_signed", "to_unsigned", "unordered",
-    "with_nan",
+    "add", "convert", "div", "equal", "equal_or_unordered", "flags", "from_signed",
+    "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
+    "round_to_integral", "rounded", "set_flags", "set_flushing", "set_rounding", "sqrt", "sub",
+    "to_signed", "to_unsigned", "unordered", "with_nan",
 ]  # fmt: skip
 
 NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
@@ -149,6 +149,11 @@ def less_equal(a: Value, b: Value, lane: int = 0) -> Value:
 def unordered(a: Value, b: Value, lane: int = 0) -> Value:
     """Whether one of them is a NaN; only a signalling one raises NV."""
     return _apply("funordered", a, lift(b, a.width), lane=lane, to=lane or 1)
+
+
+def equal_or_unordered(a: Value, b: Value, lane: int = 0) -> Value:
+    """Whether a == b or one of them is a NaN; only a signalling one raises NV."""
+    return _apply("fequal_unordered", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
 def is_nan(a: Value) -> Value:

@@ -376,6 +376,11 @@ def unordered(env: Environment, form: Format, a: int, b: int) -> int:
     return int(_nan_operand(env, form, a, b))
 
 
+def equal_or_unordered(env: Environment, form: Format, a: int, b: int) -> int:
+    """a == b, or one of them is a NaN; quiet."""
+    return int(_nan_operand(env, form, a, b) or _compare(form, a, b) == 0)
+
+
 def _signalling_comparison(env: Environment, form: Format, a: int, b: int) -> int | None:
     if _nan_operand(env, form, a, b):
         env.flags |= NV

@@ -20,7 +20,7 @@ from ..ir.softfloat import Format
 from ..ir.value import Value, const, select
 from ..ir.vector import choose, join, lanes
 from .state import RegisterStore
-from .trace import Cpu, slowly
+from .trace import Cpu, slowly, when
 
 __all__ = ["FloatPolicy", "NanRule", "Numbers", "Operation", "Tininess"]
 
@@ -89,11 +89,20 @@ class Numbers:
         """Lanes of ones where the magnitude is below that of ``limit``."""
         return lanes("ult", self.lane, self.magnitudes(value), limit)
 
-    def unordered(self, a: Value, b: Value) -> Value:
-        """Whether there is a NaN in either, one bit; a signalling one is invalid."""
+    def any_nan(self, value: Value) -> Value:
+        """Whether there is a NaN, one bit; a signalling one is invalid."""
+        return self._any(fp.unordered, value, value)
+
+    def any_nan_or(self, value: Value, number: int) -> Value:
+        """The same, or a number whose magnitude is that of ``number``: hosts compare for either at
+        once."""
+        return self._any(fp.equal_or_unordered, self.magnitudes(value), self.each(number))
+
+    def _any(self, comparison: Operation, a: Value, b: Value) -> Value:
         if self.count == 1:
-            return fp.unordered(a, b)
-        return fp.unordered(a, b, self.lane) != 0
+            return comparison(a, b)
+        found: Value = comparison(a, b, self.lane) != 0
+        return found
 
     def indefinite(self, a: Value, b: Value) -> Value:
         """Lanes of ones where one factor is an infinity and the other a zero."""
@@ -155,15 +164,19 @@ class FloatPolicy:
         self.set_rounding(cpu)
         return result
 
+    def unusual(self, to: Numbers, result: Value, tiny: bool) -> Value:
+        """Whether there is anything in a result that `note_tiny` or `chosen` may be needed for."""
+        if tiny and self.tininess is Tininess.BEFORE_ROUNDING:
+            return to.any_nan_or(result, to.format.smallest)
+        return to.any_nan(result)
+
     def note_tiny(
         self, cpu: Cpu, to: Numbers, operate: Operation, operands: list[Value], result: Value
     ) -> None:
         """Raise underflow for what is tiny but was rounded to the smallest normal number: a result
         that is cut off there instead is below it."""
-        if self.tininess is Tininess.AFTER_ROUNDING:
-            return
         smallest = lanes("eq", to.lane, to.magnitudes(result), to.format.smallest)
-        with slowly(smallest != 0):
+        with when(smallest != 0):
             self.in_mode(cpu, Rounding.TOWARD_ZERO, operate, operands)
 
     def compute(
@@ -179,9 +192,9 @@ class FloatPolicy:
         normal number, ``order`` in which order NaNs of operands are looked for, if not theirs."""
         result = cpu.local(operate(*operands))
         first = result.value
-        if tiny:
-            self.note_tiny(cpu, numbers, operate, list(operands), first)
         looked_at = [operands[n] for n in order] or list(operands)
-        with slowly(numbers.unordered(first, first)):
+        with slowly(self.unusual(numbers, first, tiny)):
+            if tiny and self.tininess is Tininess.BEFORE_ROUNDING:
+                self.note_tiny(cpu, numbers, operate, list(operands), first)
             result.set(self.chosen(cpu, numbers, first, *looked_at))
         return result.value

@@ -144,11 +144,13 @@ def compute(
         before.set(fp.flags())
     result = cpu.local(operate(*given))
     first = result.value
+    unusual = FLOATING.unusual(to, first, tiny)
     if tiny:
-        FLOATING.note_tiny(cpu, to, operate, given, first)
+        with slowly(unusual):
+            FLOATING.note_tiny(cpu, to, operate, given, first)
     with slowly(special), when((cpu.fpcr & to.format.flush) != 0):
         result.set(_without_tiny(cpu, (numbers, to), operate, given, before.value))
-    with slowly(to.unordered(first, first)):
+    with slowly(unusual):
         found = nans if nans else lambda result, given: FLOATING.chosen(cpu, to, result, *given)
         result.set(found(result.value, given))
     return result.value

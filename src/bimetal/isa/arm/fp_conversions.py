@@ -53,7 +53,7 @@ def integral(cpu: Cpu, numbers: Numbers, value: Value, how: str) -> Value:
     else:
         first = _rounded(numbers, value, how)
     result = cpu.local(first)
-    with slowly(numbers.unordered(first, first)):
+    with slowly(numbers.any_nan(first)):
         result.set(FLOATING.chosen(cpu, numbers, first, value))
     return result.value
 

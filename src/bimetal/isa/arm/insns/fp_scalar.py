@@ -79,7 +79,7 @@ def _compare(cpu: Cpu, numbers: Numbers, a: Value, b: Value, signals: bool) -> N
     """FPCompare into the flags."""
     a, b = flushed(cpu, numbers, a, b)
     n, z, c, v = (cpu.local(const(bit, 1)) for bit in (0, 0, 1, 1))
-    with slowly(numbers.unordered(a, b)) as unordered:
+    with slowly(fp.unordered(a, b)) as unordered:
         if signals:
             fp.raise_flags(fp.NV)
         with unordered.otherwise():
