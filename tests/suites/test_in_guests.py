@@ -1,0 +1,36 @@
+"""Programs of Linux from QEMU's and Valgrind's source packages do in a guest of ours what they do
+in the same guest under QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from bimetal import BimetalError
+from tests.host import lacking, programs
+from tools import qemu_tests, valgrind_tests
+from tools.guest_programs import QEMU, differences, run_here, run_on_qemu
+
+pytestmark = [pytest.mark.slow, programs(qemu_tests.COMPILER, QEMU, "apt-get")]
+
+CPUS = 2
+
+
+def other(programs: Mapping[str, Path], unlike: Iterable[str]) -> list[str]:
+    """The programs that do differently, but for those known to."""
+    try:
+        here = run_here(programs, "jit", CPUS)
+    except BimetalError as error:
+        lacking(str(error))
+        raise
+    return sorted(differences(here, run_on_qemu(programs, CPUS)).keys() - set(unlike))
+
+
+def test_qemus_programs() -> None:
+    assert not other(qemu_tests.linux_programs(), ())
+
+
+def test_valgrinds_programs() -> None:
+    assert not other(valgrind_tests.programs(), ())
