@@ -52,7 +52,7 @@ SYSTEM: Mapping[str, Image] = {
     "interrupt": Image("multiarch/system/interrupt.c"),
     "memory": Image("multiarch/system/memory.c", ("-DCHECK_UNALIGNED=1",)),
     "feat-xs": Image("aarch64/system/feat-xs.c"),
-    "pauth-3": Image("aarch64/system/pauth-3.c", (ARMV8_3,)),
+    "pauth-3": Image("aarch64/system/pauth-3.c", (ARMV8_3,), cpu_model="max,pauth-impdef=off"),
     "semiconsole": Image("aarch64/system/semiconsole.c", typed="some text, and then X"),
     "semiheap": Image("aarch64/system/semiheap.c"),
     "vtimer": Image(

@@ -1,4 +1,4 @@
-"""Alignment checks of AArch64: by SCTLR_ELx.A, of Device memory, of the stack pointer."""
+"""Alignment checks of AArch64: by SCTLR_ELx.A, of Device memory, the stack pointer, the PC."""
 
 from __future__ import annotations
 
@@ -190,3 +190,58 @@ def test_that_of_el0_has_a_control_of_its_own(control: int, engine: str, tmp_pat
     """
     with run(engine, source, tmp_path) as machine:
         assert machine.x(9) == (STACK if control == SA0 else 0)
+
+
+WAYS = {
+    "a branch": "br x1",
+    "a call": "blr x1",
+    "a return": "ret x1",
+    "an exception return": "msr elr_el1, x1\n msr spsr_el1, x7\n eret",
+    "an exception return to EL0": "msr elr_el1, x1\n msr spsr_el1, xzr\n eret",
+}
+PC_ALIGNMENT = 0x22 << 26 | 1 << 25
+NOWHERE = 0x1_0000_0000
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_counter_that_is_misaligned_faults(way: str, engine: str, tmp_path: Path) -> None:
+    """Wherever it leads, and before anything is fetched; three times, hot code by then."""
+    places = ["adr x1, {back}", "ldr x1, =" + hex(DATA), "ldr x1, =" + hex(NOWHERE)]
+    jumps = [(place, off) for place in places for off in (1, 2, 3)]
+    tried = "".join(
+        f"adr x28, back{n}\n {place.format(back=f'back{n}')}\n add x1, x1, #{off}\n"
+        f" {WAYS[way]}\n back{n}:\n"
+        for n, (place, off) in enumerate(jumps)
+    )
+    record = """
+        mrs x21, esr_el1
+        mrs x22, far_el1
+        mrs x23, elr_el1
+        stp x21, x22, [x6], #16
+        stp x23, x1, [x6], #16
+        msr elr_el1, x28
+        msr spsr_el1, x7
+        eret
+    """
+    source = f"""
+        adr x0, vectors
+        msr vbar_el1, x0
+        ldr x6, ={DATA + 0x2000}
+        mov x7, #0x3c5
+        mov x5, #3
+    lap: {tried}
+        sub x5, x5, #1
+        cbnz x5, lap
+        {STOP}
+        .balign 2048
+    vectors: .skip 0x200
+        {record}
+        .balign 0x200
+        {record}
+    """
+    with run(engine, source, tmp_path) as machine:
+        found = list(machine.memory(DATA + 0x2000, 32 * 3 * len(jumps)).cast("Q"))
+        for at, (_, off) in zip(range(0, len(found), 4), jumps * 3, strict=True):
+            syndrome, far, elr, aimed_at = found[at : at + 4]
+            assert (syndrome, far, elr) == (PC_ALIGNMENT, aimed_at, aimed_at)
+            assert aimed_at % 4 == off

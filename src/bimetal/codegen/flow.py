@@ -60,7 +60,11 @@ class FlowLowering(Lowering):
 
     def lookup(self, pc: str, tlb: str = "%tlb", guarded: bool | None = False) -> tuple[str, str]:
         """The fetch TLB's entry for an address, and whether it is that of an unguarded page there,
-        of a ``guarded`` one, or (None) of any."""
+        of a ``guarded`` one, or (None) of any.
+
+        No tag has the low bits that are zero in the address of an instruction, so a misaligned one
+        never hits: it has no record.
+        """
         number = self.let(f"lshr i64 {pc}, 12")
         row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
         offset = self.let(f"mul i64 {row}, {ENTRY}")
@@ -68,7 +72,7 @@ class FlowLowering(Lowering):
         tag = self.let(f"load i64, ptr {entry}")
         if guarded is None and self.layout.isa.landing is not None:
             tag = self.let(f"and i64 {tag}, {~GUARDED_TAG}")
-        page = self.let(f"and i64 {pc}, {-PAGE}")
+        page = self.let(f"and i64 {pc}, {-PAGE | self.layout.isa.granule - 1}")
         if guarded:
             page = self.let(f"or i64 {page}, {GUARDED_TAG}")
         return entry, self.let(f"icmp eq i64 {tag}, {page}")

@@ -66,8 +66,9 @@ DATA_ENTRIES = 1024
 # get rows in a row, and each 4 MiB start elsewhere: arrays a power of two apart do not collide.
 ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
 # A fetch entry is a tag and the bias between a record's address and the program counter. Tags of
-# guarded pages have `GUARDED_TAG` in them, so that jumps that know nothing of these miss.
-FETCH_ENTRIES, ENTRY, GUARDED_TAG = 256, 16, 1
+# guarded pages have `GUARDED_TAG` in them, so that jumps that know nothing of these miss. It is
+# none of the bits that are zero in instructions' addresses: misaligned ones have to miss all tags.
+FETCH_ENTRIES, ENTRY, GUARDED_TAG = 256, 16, PAGE // 2
 LOAD_TLB = 0
 STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8

@@ -354,6 +354,9 @@ def _fetching(build: Builder) -> None:
     @build.routine(va=64)
     def fill_fetch(cpu: Cpu, va: Value) -> None:
         """Enter the page of ``va`` into the current fetch TLB, or raise a trap."""
+        if build.isa.granule > 1:
+            with when((va & (build.isa.granule - 1)) != 0):
+                build.hooks.misaligned(cpu, const(FETCH, 8), va)
         permissions = translate(cpu, va, const(FETCH, 8))
         mode, tag = cpu.decode_mode, va & ~OFFSET
         if build.isa.landing is not None:

@@ -108,7 +108,8 @@ class Hooks:
     """Raise the trap for an access to an address where there is no memory and no device."""
 
     misaligned: Routine
-    """Raise the trap for an access that has to be aligned and is not."""
+    """Raise the trap for an access that has to be aligned and is not, or for a fetch from where no
+    instruction can begin."""
 
     undefined: Routine
     """What executing an encoding does that no description recognises."""

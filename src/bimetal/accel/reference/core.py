@@ -133,6 +133,8 @@ class Core(Machine):
     def _fetch(self) -> Decoded:
         """The instruction at pc, whose bytes are fetched as far as it has them."""
         isa, mode, pc = self.isa, self._mode(), self.pc
+        if pc % isa.granule:
+            self._call(self._hooks.misaligned, FETCH, pc)
         room = PAGE - pc % PAGE
         page = self._call(self._hooks.translate, pc, FETCH)
         raw = self._part(page, pc, min(isa.fetch, room), FETCH)

@@ -12,7 +12,7 @@ from ..trace import Cpu, when
 from .mmu import ATTRIBUTES, FAULT, ON_WALK, STAGE_2, STATUS, M, walk
 from .spaces import effective_level, hosted
 from .state import a64
-from .syndromes import DATA_ABORT, EL0, EL1, EL2, FETCH_ABORT, TO_EL2, syndrome
+from .syndromes import DATA_ABORT, EL0, EL1, EL2, FETCH_ABORT, PC_ALIGNMENT, TO_EL2, syndrome
 
 __all__ = ["update_strict"]
 
@@ -41,7 +41,9 @@ def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
 
 @a64.routine(access=8, va=64)
 def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
-    """Raise the alignment fault."""
+    """Raise the alignment fault, of the program counter if it is misaligned (D1.3.5.3)."""
+    with when((access & FETCH) != 0):
+        cpu.trap(syndrome(PC_ALIGNMENT), va)
     abort(cpu, access, va, const(ALIGNMENT << STATUS, 64))
 
 
