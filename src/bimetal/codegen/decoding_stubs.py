@@ -102,6 +102,7 @@ def _cross(layout: Layout) -> str:
     entry, hit = g.lookup(pc)
     g.branch(hit, "%found", "%missed", "!prof !1")
     g.label("%missed")
+    g.or_guarded(pc, "%found")
     g.store_state("pc", pc)
     g.tail("@fetch")
     g.label("%found")

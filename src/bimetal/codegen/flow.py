@@ -77,6 +77,14 @@ class FlowLowering(Lowering):
             page = self.let(f"or i64 {page}, {GUARDED_TAG}")
         return entry, self.let(f"icmp eq i64 {tag}, {page}")
 
+    def or_guarded(self, pc: str, found: str) -> None:
+        """After a miss: go to ``found`` if ``pc`` is in a guarded page that the fetch TLB has."""
+        if self.layout.isa.landing is not None:
+            _, hit = self.lookup(pc, guarded=True)
+            lost = self.fresh("lost")
+            self.branch(hit, found, lost)
+            self.label(lost)
+
     def found(self, pc: str, entry: str) -> tuple[str, str]:
         """Record and bias of an address whose fetch entry is known."""
         pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")

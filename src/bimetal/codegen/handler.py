@@ -149,6 +149,8 @@ class _HandlerLowering(FlowLowering):
         found, missed = self.fresh("found"), self.fresh("missed")
         self.branch(hit, found, missed, USUALLY)
         self.label(missed)
+        if not landing:
+            self.or_guarded(target, found)
         self.note_landing(landing)
         self.store_state("pc", target)
         self.tail("@fetch", budget=self.spend())
