@@ -52,8 +52,17 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
                 fields[name] = rng.randrange(5 if insn.extension == "structures" else 8)
             else:
                 fields[name] = rng.getrandbits(width) & insn.pattern.field_mask(name)
+        if ":rel}" in insn.template.text:
+            fields["imm"] = _distance(insn, fields["imm"], rng)
         if insn.admits(fields) and not _unpredictable(insn, fields):
             return fields
+
+
+def _distance(insn: Insn, distance: int, rng: random.Random) -> int:
+    """To the memory of a state, where it is read; a jump does not lead to itself."""
+    if insn.extension == "loads_stores":
+        return DATA + MEMORY // 2 - CODE + 4 * rng.randrange(-16, 16)
+    return distance or 4
 
 
 def _unpredictable(insn: Insn, fields: dict[str, int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from bimetal.accel.choose import create
 from bimetal.accel.code_page import Loaded
@@ -32,8 +33,10 @@ PAGE = 4096
 STATUS = {"fpcr": "x9", "fpsr": "x10", "nzcv": "x11"}
 """Status registers, and what they are moved through."""
 
-BEFORE = b"".join(a64.assemble(f"msr {name}, {register}") for name, register in STATUS.items())
-AFTER = b"".join(a64.assemble(f"mrs {register}, {name}") for name, register in STATUS.items())
+SET = {name: a64.assemble(f"msr {name}, {register}") for name, register in STATUS.items()}
+GET = {name: a64.assemble(f"mrs {register}, {name}") for name, register in STATUS.items()}
+BEFORE, AFTER = b"".join(SET.values()), b"".join(GET.values())
+decode = cache(a64.decode)
 HANDLER = 0x200  # of exceptions from the same level (D1.3.1.6)
 
 
@@ -85,14 +88,14 @@ class ReferenceExecutor:
         memory = Window(case.before.memory)
 
         def step(word: int) -> None:
-            decoded = a64.decode(word)
+            decoded = decode(word)
             assert decoded is not None, f"{word:#x} is no instruction"
             pc = evaluate_insn(decoded, registers, memory, registers.read("pc"), environment)
             registers.write("pc", pc % (1 << 64))
 
         for name, register in STATUS.items():
             registers.write(register, status[name])
-            step(int.from_bytes(a64.assemble(f"msr {name}, {register}"), "little"))
+            step(int.from_bytes(SET[name], "little"))
         registers.write("pc", CODE)
         trap = None
         try:
@@ -101,7 +104,7 @@ class ReferenceExecutor:
             trap = raised.cause >> 26 & 0x3F
         after = {name: registers.read(name) for name in before}
         for name, register in STATUS.items():
-            step(int.from_bytes(a64.assemble(f"mrs {register}, {name}"), "little"))
+            step(int.from_bytes(GET[name], "little"))
             after[name] = registers.read(register)
         return State(after, bytes(memory.bytes), trap)
 
