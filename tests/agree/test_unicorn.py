@@ -24,8 +24,8 @@ NAMES = (
     *("c.j", "c.jr", "c.jalr", "c.beqz", "c.bnez"),
 )
 PLACED = sorted({insn.name for insn in a64.insns if placed(insn)})
-LACKING = {"bf16", "i8mm", "pauth", "xs"}
-"""Chapters that Unicorn 2.1 has not, or, of addresses that are signed, not in the same way."""
+LACKING = {"bf16", "i8mm"}
+"""Chapters that Unicorn 2.1 has not."""
 
 
 def known(insn: Insn) -> bool:

@@ -59,6 +59,7 @@ PRIVILEGED = {
         "tlbirange",
         "uao",
         "vhe",
+        "xs",
     ),
 }
 """Chapters that a process sees nothing of."""
