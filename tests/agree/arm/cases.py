@@ -177,6 +177,8 @@ def cases(insn: Insn, words: int, states: int) -> list[Case]:
     for _ in range(words):
         fields = _fields(insn, rng)
         word = insn.pattern.encode(fields)
+        if word >> 32:
+            continue  # what a jump is in guarded pages
         decoded = a64.decode(word)
         if decoded is None or decoded.insn is not insn:
             continue  # a special case has a description of its own
