@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.ir.access import Access
@@ -14,13 +15,14 @@ from bimetal.isa.describe import Insn
 from ..operands import EDGES, INTEGERS
 from ..state import CODE, DATA, Case, State
 
-__all__ = ["MEMORY", "V", "X", "cases", "instructions"]
+__all__ = ["MEMORY", "V", "X", "cases", "decode", "instructions"]
 
 X = tuple(f"x{n}" for n in range(8))
 V = tuple(f"v{n}" for n in range(8))
 MEMORY = 256
 """Bytes at `DATA`. Addresses lie in their middle, so that what is near is there too."""
 
+decode = cache(a64.decode)
 GENERAL = {"x", "w", "xsp", "wsp"}
 FPCR = (
     0, 0, 0, 1 << 22, 2 << 22, 3 << 22, 1 << 25, 1 << 24, 3 << 24 | 2 << 22, 1 << 19, 1 << 19,
@@ -133,7 +135,7 @@ def first_access(word: int, registers: dict[str, int]) -> tuple[int, bool] | Non
             store.write(name, value)
     store.set("el", 0, 1)
     store.set("fp_ready", 0, 1)
-    decoded = a64.decode(word)
+    decoded = decode(word)
     assert decoded is not None
     try:
         evaluate_insn(decoded, store, memory, CODE, Environment())
@@ -157,7 +159,7 @@ def _state(insn: Insn, fields: dict[str, int], word: int, rng: random.Random) ->
         "fpcr": rng.choice(FPCR),
         "fpsr": rng.choice((0, 0, 1, 0x1F, 1 << 27)),
     }
-    access = first_access(word, registers)
+    access = first_access(word, registers) if "[" in insn.template.text else None
     if access is not None and "Rn" in fields:
         address, must_be_aligned = access
         base = "sp" if fields["Rn"] == 31 else f"x{fields['Rn']}"
@@ -179,7 +181,7 @@ def cases(insn: Insn, words: int, states: int) -> list[Case]:
         word = insn.pattern.encode(fields)
         if word >> 32:
             continue  # what a jump is in guarded pages
-        decoded = a64.decode(word)
+        decoded = decode(word)
         if decoded is None or decoded.insn is not insn:
             continue  # a special case has a description of its own
         text = insn.template.show(fields, insn.pattern.widths, CODE)

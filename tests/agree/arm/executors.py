@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
 from bimetal.accel.choose import create
 from bimetal.accel.code_page import Loaded
@@ -24,7 +23,7 @@ from bimetal.memory.ram import Ram
 from bimetal.seam import Cpu, Halt, MemorySlot
 
 from ..state import CODE, DATA, Case, Executor, State
-from .cases import MEMORY
+from .cases import MEMORY, decode
 
 __all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor"]
 
@@ -36,7 +35,6 @@ STATUS = {"fpcr": "x9", "fpsr": "x10", "nzcv": "x11"}
 SET = {name: a64.assemble(f"msr {name}, {register}") for name, register in STATUS.items()}
 GET = {name: a64.assemble(f"mrs {register}, {name}") for name, register in STATUS.items()}
 BEFORE, AFTER = b"".join(SET.values()), b"".join(GET.values())
-decode = cache(a64.decode)
 HANDLER = 0x200  # of exceptions from the same level (D1.3.1.6)
 
 
