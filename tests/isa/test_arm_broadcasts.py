@@ -26,7 +26,7 @@ from .arm_machine import ASSEMBLER, LINKER, assemble
 pytestmark = programs(ASSEMBLER, LINKER)
 
 LAPS = {"interp": 100, "jit": 100, "everything": 30}
-LONG = 3000
+LONG = 1000
 LIMIT = 280
 
 PROGRAM = """
