@@ -22,7 +22,7 @@ from bimetal.accel.choose import ENGINES
 from tools.guest_programs import compare_in_guests
 from tools.source_package import fetch_source, suite_folder
 
-__all__ = ["COMPILER", "SYSTEM", "Image", "linux_programs", "run_image", "system_images"]
+__all__ = ["COMPILER", "FREE", "SYSTEM", "Image", "linux_programs", "run_image", "system_images"]
 
 COMPILER = "aarch64-linux-gnu-gcc"
 SUITE = "qemu-tests"
@@ -82,8 +82,11 @@ OTHER_SOURCES = {
     "sha1-vector": "multiarch/sha1.c",
     "sha512-vector": "multiarch/sha512.c",
 }
-ABSENT = ("sme-*", "sve-*", "mte-*", "test-826")
-"""Programs that need SME, SVE or MTE, which are declared absent."""
+ABSENT = ("sme-*", "sve-*", "mte-*", "test-826", "linux-test")
+"""Programs that need SME, SVE or MTE, which are declared absent, or a network."""
+
+FREE = ("signals", "sysregs", "test-mmap")
+"""Programs of Linux that print the order of threads, the processor's kind, or addresses."""
 
 
 def sources() -> Path:
@@ -185,7 +188,7 @@ def system(pattern: str, accel: str, seconds: float) -> None:
 @click.option("--cpus", default=2, show_default=True)
 def linux(pattern: str, accel: str, cpus: int) -> None:
     """Run the programs that match PATTERN in a guest, and in the same under QEMU."""
-    raise SystemExit(compare_in_guests(linux_programs(pattern), accel, cpus))
+    raise SystemExit(compare_in_guests(linux_programs(pattern), accel, cpus, FREE))
 
 
 if __name__ == "__main__":

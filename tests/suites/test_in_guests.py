@@ -1,0 +1,40 @@
+"""Programs of Linux from QEMU's and Valgrind's source packages do in a guest of ours what they do
+in the same guest under QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+
+from bimetal import BimetalError
+from tests.host import lacking, programs
+from tools import qemu_tests, valgrind_tests
+from tools.guest_programs import QEMU, differences, run_here, run_on_qemu
+
+pytestmark = [pytest.mark.slow, programs(qemu_tests.COMPILER, QEMU, "apt-get")]
+
+CPUS = 2
+
+
+def other(programs: Mapping[str, Path], free: Collection[str] = ()) -> list[str]:
+    """The programs that do otherwise."""
+    return differences(run_here(programs, "jit", CPUS), run_on_qemu(programs, CPUS), free)
+
+
+@pytest.fixture(autouse=True)
+def sources() -> None:
+    """What the programs are built of. Without a network tests are skipped, but not by .ci/run."""
+    try:
+        qemu_tests.sources(), valgrind_tests.sources()
+    except BimetalError as error:
+        lacking(str(error))
+
+
+def test_qemus_programs() -> None:
+    assert not other(qemu_tests.linux_programs(), qemu_tests.FREE)
+
+
+def test_valgrinds_programs() -> None:
+    assert not other(valgrind_tests.programs())
