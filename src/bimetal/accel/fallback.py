@@ -51,8 +51,12 @@ def execute_in_python(isa: Isa, word: int, state: VcpuState, floating: Environme
 
 
 def word_of(state: VcpuState, arena: mmap.mmap, record: int) -> int:
-    """The word of the instruction that a record in the ``arena`` was decoded from."""
+    """The word of the instruction that a record in the ``arena`` was decoded from, or one of an
+    instruction that is executed by itself."""
     layout = state.layout
+    if not 0 <= record - state.get("arena_start") < len(arena):
+        word, _ = layout.isa.word_of(state.get("single_code"), state.get("single_mode"))
+        return word
     page, rest = divmod(record - state.get("arena_start"), layout.page_bytes)
     offset, isa = (rest - PAGE_RECORDS) // layout.scale, layout.isa
     start = page * layout.page_bytes

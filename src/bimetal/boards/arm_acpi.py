@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bimetal.boards.arm_cpus import affinity
-from bimetal.boards.arm_lines import HOST_TIMER, POWER_LINE, TIMERS
+from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, TIMERS
 from bimetal.devices.device import Device
 from bimetal.devices.gpio.pl061 import Pl061
 from bimetal.devices.irq.pin import Pin
@@ -64,7 +64,7 @@ def _tables(chassis: Chassis, gic: Gic, psci: Psci, *, hypervisor: bool) -> list
     """The tables of ACPI."""
     devices = _devices(chassis)
     tables = arm_tables(
-        ArmCpus([affinity(cpu) for cpu in range(chassis.config.cpus)]),
+        ArmCpus([affinity(cpu) for cpu in range(chassis.config.cpus)], MONITORS),
         psci,
         gic,
         Timers(*TIMERS, HOST_TIMER if hypervisor else 0),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards.arm_cpus import affinity
-from bimetal.boards.arm_lines import FIQ, IRQ, TIMER_PPIS
+from bimetal.boards.arm_lines import FIQ, IRQ, OUTPUT_PPIS
 from bimetal.boards.arm_tree import LEVEL, Controller
 from bimetal.devices.irq.gic.v2_cpu import Gicv2CpuInterface
 from bimetal.devices.irq.gic.v2_distributor import MOST_CPUS, Gicv2Distributor
@@ -69,7 +69,7 @@ def _gicv2(m: Chassis) -> tuple[Gicv2Distributor, Controller]:
         spis=[gic[first + number] for number in range(MESSAGE_COUNT)],
     )
     for cpu in cpus:
-        for output, interrupt in enumerate(TIMER_PPIS):
+        for output, interrupt in enumerate(OUTPUT_PPIS):
             m.wire_output(cpu, output, gic.private(cpu, interrupt))
     everybody = (1 << len(cpus)) - 1
     return gic, Controller(
@@ -94,7 +94,7 @@ def _gicv3(m: Chassis) -> tuple[Gicv3Distributor, Controller]:
         m.add_registers(
             Gicv3CpuInterface(private), cpu=cpu, irq=m.line(cpu, IRQ), fiq=m.line(cpu, FIQ)
         )
-        for output, interrupt in enumerate(TIMER_PPIS):
+        for output, interrupt in enumerate(OUTPUT_PPIS):
             m.wire_output(cpu, output, private.input(interrupt))
     translation = m.add(Gicv3Its(redistributors, m.space, m.defer), at=TRANSLATION)
     return gic, Controller(

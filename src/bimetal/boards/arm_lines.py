@@ -6,20 +6,24 @@ __all__ = [
     "FIQ",
     "HOST_TIMER",
     "IRQ",
+    "MONITORS",
+    "OUTPUT_PPIS",
     "POWER_LINE",
     "PPI",
     "SPI",
     "TIMERS",
-    "TIMER_PPIS",
     "VFIQ",
     "VIRQ",
 ]
 
 IRQ, FIQ, VIRQ, VFIQ = range(4)
 
-TIMER_PPIS = (30, 27, 26, 28)
+MONITORS = 23
+"""The PPI of the performance monitors."""
+OUTPUT_PPIS = (30, 27, 26, 28, MONITORS)
 """The interrupts that a CPU's own outputs lead to: its timers, in the order physical, virtual,
-hypervisor's physical and virtual (Base System Architecture, 1.0C, table 4)."""
+hypervisor's physical and virtual, and its performance monitors (Base System Architecture, 1.0C,
+table 4)."""
 
 TIMERS = (29, 30, 27, 26)
 """The PPIs of the generic timers, as device trees and ACPI order them: secure, not secure, virtual,

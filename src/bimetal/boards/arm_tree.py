@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimetal.boards.arm_cpus import affinity
-from bimetal.boards.arm_lines import HOST_TIMER, POWER_LINE, PPI, SPI, TIMERS
+from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, PPI, SPI, TIMERS
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.gpio.pl061 import Pl061
@@ -191,6 +191,8 @@ def describe_board(
             },
         )
     )
+    monitors = (PPI, MONITORS - 16, controller.flags)
+    root.add(Node("pmu", {"compatible": "arm,armv8-pmuv3", "interrupts": monitors}))
     board.devices()
     return root
 

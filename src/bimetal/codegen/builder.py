@@ -193,12 +193,12 @@ class Builder:
         self.routines: dict[str, Routine] = dict(layout.isa.routines)
 
     def routine(
-        self, returns: int = 0, **widths: int
+        self, returns: int = 0, name: str = "", **widths: int
     ) -> Callable[[Callable[..., Value | None]], Routine]:
         """Declare a routine of the engine."""
 
         def register(body: Callable[..., Value | None]) -> Routine:
-            made = Routine(body, self.spec, widths, returns)
+            made = Routine(body, self.spec, widths, returns, name)
             self.routines[made.name] = made
             return made
 

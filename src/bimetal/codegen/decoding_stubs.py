@@ -14,7 +14,7 @@ from ..ir.value import Block, const, field_of, pure, tracing
 from .flow import StubLowering
 from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RECORDS, Layout
 
-__all__ = ["decoding_stubs"]
+__all__ = ["bytes_in_page", "decode_word", "decoding_stubs", "mode_of_page", "scan"]
 
 
 def decoding_stubs(layout: Layout) -> str:
@@ -22,7 +22,7 @@ def decoding_stubs(layout: Layout) -> str:
     return "".join(stub(layout) for stub in (_decode, _redo, _cross, _straddle))
 
 
-def _bytes_in_page(g: StubLowering, offset: str) -> str:
+def bytes_in_page(g: StubLowering, offset: str) -> str:
     """The bytes at an offset as a number, zeros for those that are in another page."""
     fetch = g.layout.isa.fetch
     kind = f"i{8 * fetch}"
@@ -35,13 +35,13 @@ def _bytes_in_page(g: StubLowering, offset: str) -> str:
     return g.let(f"and {kind} {loaded}, {g.let(f'lshr {kind} -1, {g.resized(down, kind)}')}")
 
 
-def _mode(g: StubLowering, offset: str) -> str:
+def mode_of_page(g: StubLowering, offset: str) -> str:
     """The decode mode of the page that the record in hand, of the code at an offset, is in."""
     start = g.pointer("%rec", g.let(f"mul i64 {offset}, {-g.layout.scale}"))
     return g.let(f"load i8, ptr {g.pointer(start, PAGE_MODE - PAGE_RECORDS)}")
 
 
-def _scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
+def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
     """Lower the ISA's scan of bytes: the word, and the length as far as it is fetched."""
     isa = g.layout.isa
     several = len(isa.modes) > 1
@@ -54,21 +54,21 @@ def _scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
         raise ValueError(f"the scan of {isa.name} makes words of {word.width} bits")
     g.names[raw] = code
     if several:
-        g.names[mode] = _mode(g, offset)
+        g.names[mode] = mode_of_page(g, offset)
     g.block(block)
     return g.operand(word), g.operand(length)
 
 
-def _decode_word(g: StubLowering, word: str, offset: str) -> None:
-    """Fill in the record in hand."""
+def decode_word(g: StubLowering, word: str, offset: str, record: str = "%rec") -> None:
+    """Fill in a record, of an instruction at an offset of its page."""
     kind = f"i{g.layout.isa.word_bits}"
-    g.put(f"call void @decode(ptr %st, ptr %rec, {kind} {word}, i64 {offset})")
+    g.put(f"call void @decode(ptr %st, ptr {record}, {kind} {word}, i64 {offset})")
 
 
 def _decode(layout: Layout) -> str:
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    word, length = _scan(g, _bytes_in_page(g, offset), offset)
+    word, length = scan(g, bytes_in_page(g, offset), offset)
     if layout.straddling_key:
         end = g.let(f"add i64 {offset}, {length}")
         g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%whole", "!prof !0")
@@ -76,7 +76,7 @@ def _decode(layout: Layout) -> str:
         g.put("store ptr @h_straddle, ptr %rec")
         g.tail("@h_straddle")
         g.label("%whole")
-    _decode_word(g, word, offset)
+    decode_word(g, word, offset)
     g.dispatch("%rec")
     return g.define("h_decode")
 
@@ -85,9 +85,9 @@ def _redo(layout: Layout) -> str:
     """Find the record's own handler, which a region may have taken the place of."""
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    word, _ = _scan(g, _bytes_in_page(g, offset), offset)
+    word, _ = scan(g, bytes_in_page(g, offset), offset)
     installed = g.let("load ptr, ptr %rec")
-    _decode_word(g, word, offset)
+    decode_word(g, word, offset)
     handler = g.let("load ptr, ptr %rec")
     fresh = g.let(f"icmp eq ptr {installed}, @h_decode")
     kept = g.let(f"select i1 {fresh}, ptr {handler}, ptr {installed}")
@@ -139,7 +139,7 @@ def _straddle(layout: Layout) -> str:
     room = g.let(f"sub i64 {PAGE}, {offset}")
     up = g.resized(g.let(f"shl i64 {room}, 3"), code)
     rest = g.let(f"shl {code} {g.let(f'load {code}, ptr {second}, align 1')}, {up}")
-    raw = g.let(f"or {code} {_bytes_in_page(g, offset)}, {rest}")
+    raw = g.let(f"or {code} {bytes_in_page(g, offset)}, {rest}")
     last = (layout.records - 1) * layout.record
     down = g.let(f"mul i64 {offset}, {-layout.scale}")
     side = g.pointer(g.pointer("%rec", down), last)
@@ -148,8 +148,8 @@ def _straddle(layout: Layout) -> str:
     wanted = g.let(f"or {key} {g.let(f'zext {code} {raw} to {key}')}, {split}")
     g.branch(g.let(f"icmp eq {key} {known}, {wanted}"), "%go", "%decode", "!prof !1")
     g.label("%decode")
-    word, _ = _scan(g, raw, offset)
-    _decode_word(g, word, offset)
+    word, _ = scan(g, raw, offset)
+    decode_word(g, word, offset)
     handler = g.let("load ptr, ptr %rec")
     g.put(f"store ptr {handler}, ptr {side}")
     g.put(f"store {key} {wanted}, ptr {g.pointer(side, OPERANDS)}, align 8")

@@ -48,6 +48,7 @@ __all__ = [
     "ROW_SHIFT",
     "SAMPLES",
     "SAMPLE_WORDS",
+    "SINGLE_WORDS",
     "STORE_TLB",
     "TLBS",
     "TLB_BYTES",
@@ -85,6 +86,8 @@ DECODED = 4096
 MESSAGES, MESSAGE_WORDS = 16, 5
 MEMORY_SLOTS = 8
 REPLAYS = 16
+# Room for the records of an instruction that is executed by itself, in words.
+SINGLE_WORDS = 32
 # The last places where the budget ran out, a ring: what a vCPU leaves in a tenth of a second at
 # its fastest. A sample is two records or 0, where the jump led that found the budget spent and the
 # jump's own, its program counter, the mode, and 1 in a region.
@@ -101,6 +104,12 @@ def engine_state() -> StateSpec:
     # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
+    # Whether an instruction is executed by itself, what was left of the budget then, its bytes and decode mode, and
+    # room for its record; see `single`.
+    spec.scalars(8, "single", "single_mode", "examine_here")
+    spec.scalars(64, "held_budget", "found_records")
+    spec.scalars(128, "single_code")
+    spec.file("single_records", SINGLE_WORDS, 64)
     # 1 while a trap is delivered that accesses memory.
     spec.scalars(8, "delivering")
     spec.file("leave_args", 4, 64)

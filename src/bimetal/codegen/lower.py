@@ -14,7 +14,7 @@ from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.value import Block, Value
 from ..ir.vector import Vector
-from ..isa.contract import LOAD, STORE, UNPRIVILEGED
+from ..isa.contract import LOAD, STORE, UNPRIVILEGED, UPDATE
 from .accesses import AccessLowering
 from .builder import (
     LEAVE,
@@ -306,7 +306,8 @@ class Lowering(AccessLowering, VectorLowering):
         """A pointer to what is updated, which must be memory."""
         if access.space is Space.PHYSICAL:
             return self._physical(address, access, STORE)
-        found = self.guest_call("atomic_host", 64, self.operand(address), access, STORE)
+        kind = STORE | (UPDATE if access.reads else 0)
+        found = self.guest_call("atomic_host", 64, self.operand(address), access, kind)
         return self.let(f"inttoptr i64 {found} to ptr")
 
     def _physical(self, address: Value, access: Access, kind: int) -> str:

@@ -41,6 +41,7 @@ from .layout import (
 )  # fmt: skip
 from .messages import describe_messages
 from .polling import describe_polling, describe_sampling
+from .single import describe_single
 from .tlb_pool import data_row, describe_tlbs
 
 __all__ = ["runtime"]
@@ -56,7 +57,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _finding(build)
     _locating(build)
     _host_memory(build)
-    _single(build)
+    _in_a_page(build)
     _any_size(build)
     _aligned(build)
     _finding_code(build)
@@ -64,6 +65,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _fetching(build)
     if build.isa.coherent:
         describe_coherence(build)
+    describe_single(build)
     describe_sampling(build)
     describe_polling(build)
     return build.routines
@@ -172,6 +174,9 @@ def _locating(build: Builder) -> None:
             to_code = build.routines["store_to_code"]
             with when(access[0] == STORE), when(to_code(cpu, page) == 1):
                 ret(host + offset)
+        if (watched := build.hooks.watched) is not None:
+            with when(cpu.debugging != 0), when(watched(cpu, va) == 1):
+                ret(host + offset)
         fill_data(cpu, va, permissions, host, access)
         return host + offset
 
@@ -195,7 +200,14 @@ def _host_memory(build: Builder) -> None:
         host_store(address, value)
 
 
-def _single(build: Builder) -> None:
+def _watch(build: Builder, cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+    """Ask whether an access may be made, while anything is watched."""
+    if (watch := build.hooks.watch) is not None:
+        with when(cpu.debugging != 0):
+            watch(cpu, va, size, access)
+
+
+def _in_a_page(build: Builder) -> None:
     locate, device_access = build.routines["locate"], build.routines["device_access"]
     host_read, host_write = build.routines["host_read"], build.routines["host_write"]
 
@@ -203,6 +215,7 @@ def _single(build: Builder) -> None:
     def read_one(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """Load within one page, from RAM or a device."""
         host = locate(cpu, va, access)
+        _watch(build, cpu, va, size, access)
         with when(host == 0):
             ret(device_access(cpu, va, size, access, const(0, 64)))
         return host_read(cpu, host, size)
@@ -211,6 +224,7 @@ def _single(build: Builder) -> None:
     def write_one(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
         """Store within one page, to RAM or a device."""
         host = locate(cpu, va, access)
+        _watch(build, cpu, va, size, access)
         with when(host == 0) as device:
             device_access(cpu, va, size, access, value)
             with device.otherwise():
@@ -241,6 +255,7 @@ def _any_size(build: Builder) -> None:
         last = va + size - 1
         crosses = ((va ^ last) & ~OFFSET) != 0
         translate(cpu, select(crosses, last & ~OFFSET, last), access)
+        _watch(build, cpu, va, size, access)
 
     @build.routine(va=64, size=64, access=8, value=64)
     def slow_store(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
@@ -261,9 +276,11 @@ def _aligned(build: Builder) -> None:
     def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """The host address for an atomic access: aligned, writable RAM, or a trap."""
         check_aligned(cpu, va, size, access)
-        host = locate(cpu, va, access)
+        plain = access & (STORE | UNPRIVILEGED)
+        host = locate(cpu, va, plain)
         with when(host == 0):
-            build.hooks.access_fault(cpu, access, va)
+            build.hooks.access_fault(cpu, plain, va)
+        _watch(build, cpu, va, size, access)
         return host
 
     @build.routine(va=64, size=64, access=8)
@@ -366,6 +383,11 @@ def _fetching(build: Builder) -> None:
         with when(records == 0):
             build.hooks.access_fault(cpu, const(FETCH, 8), va)
         count(cpu, "fetch TLB misses")
+        if (examined := build.hooks.examined) is not None:
+            cpu.found_records, cpu.examine_here = records, const(0, 8)
+            with when(cpu.debugging != 0), when(examined(cpu, va) == 1):
+                cpu.examine_here = const(1, 8)
+                ret()
         with when(build.routines["may_hold"](cpu, cpu.tlb_number, va, permissions) == 0):
             cpu.attend = const(1, 8)  # which finds another TLB
             ret()

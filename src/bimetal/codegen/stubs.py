@@ -14,7 +14,7 @@ go_land     the same by an indirect jump of the kind ``far_landing``
 h_undefined an encoding that means nothing
 =========== ==========================================================================
 
-Those that decode are in `decoding_stubs`.
+Those that decode are in `decoding_stubs`, those that execute single instructions in `single`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .flow import CC, StubLowering
 from .host import current
 from .layout import Layout
 from .messages import HEARD, NOT_YET
+from .single import end_single, examine_page, single_stubs
 
 __all__ = ["stubs_text"]
 
@@ -36,7 +37,7 @@ WAITS = 8
 def stubs_text(layout: Layout, undefined: str) -> str:
     """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
     stubs = (_resync, _fetch, _poll, _pending, _go_far, _go_land, _enter)
-    parts = [decoding_stubs(layout), *(stub(layout) for stub in stubs)]
+    parts = [decoding_stubs(layout), single_stubs(layout), *(stub(layout) for stub in stubs)]
     parts += [
         _undefined(layout, undefined),
         _time(layout),
@@ -51,6 +52,7 @@ def stubs_text(layout: Layout, undefined: str) -> str:
 
 def _resync(layout: Layout) -> str:
     g = StubLowering(layout)
+    end_single(g)
     g.end("br label %again")
     g.label("%again")
     budget = g.load_state("budget")
@@ -95,19 +97,20 @@ def _fetch(layout: Layout) -> str:
     g = StubLowering(layout)
     g.store_state("budget", "%budget")
     pc = g.load_state("pc")
+    g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%go", "!prof !0")
+    g.label("%spent")
+    g.note_spent("%rec", g.here(), in_region=False)
+    g.tail("@resync")
+    g.label("%go")
     if layout.isa.landing is not None:
         _, hit = g.lookup(pc, guarded=True)
         g.branch(hit, "%there", "%fill")
         g.label("%fill")
     g.call("rt_fill_fetch", 0, [("i64", pc)])
     g.check_pending()
+    examine_page(g, pc)
     g.end("br label %there")
     g.label("%there")
-    g.branch(g.let("icmp slt i64 %budget, 0"), "%spent", "%go", "!prof !0")
-    g.label("%spent")
-    g.note_spent("%rec", g.here(), in_region=False)
-    g.tail("@resync")
-    g.label("%go")
     g.branch(g.asked_to_attend(), "%attend", "%on", "!prof !0")
     g.label("%attend")
     g.tail("@resync")
@@ -145,6 +148,7 @@ def _pending(layout: Layout) -> str:
         g.store_state(name, g.let(f"sub i64 {g.load_state(name)}, 1"))
     g.tail("@resync")
     g.label("%leave")
+    end_single(g)
     g.end("ret void")
     return g.define("pending")
 

@@ -42,7 +42,8 @@ class Access:
 
     ``aligned`` ones trap when misaligned, others are split. ``unprivileged`` ones have the rights
     of user mode whatever the mode is. ``big_endian`` says which byte comes first. ``in_page`` ones
-    are known to lie in one page, wherever they stand in it. Atomic updates are always aligned and
+    are known to lie in one page, wherever they stand in it. ``reads`` is of atomic updates: to the
+    guest they are loads too, as a conditional store is not. Atomic updates are always aligned and
     at least as ordered as ``order`` says.
     """
 
@@ -53,6 +54,7 @@ class Access:
     unprivileged: bool = False
     big_endian: bool = False
     in_page: bool = False
+    reads: bool = False
 
     def __post_init__(self) -> None:
         if self.width not in WIDTHS:

@@ -28,6 +28,7 @@ __all__ = [
     "STORE",
     "STRICT",
     "UNPRIVILEGED",
+    "UPDATE",
     "WRITE_OK",
     "Architecture",
     "Hooks",
@@ -39,6 +40,8 @@ LOAD, STORE, FETCH = 0, 1, 2
 """Kinds of access, as hooks are told them."""
 UNPRIVILEGED = 4
 """Added to a kind: with the rights of user mode, whatever the mode is."""
+UPDATE = 8
+"""Added to a store that is told to `Hooks.watch`: what is there is read too."""
 
 PAGE = 4096
 """Bytes of the pages that `Hooks.translate` tells of. An instruction set may have others: smaller
@@ -75,6 +78,12 @@ _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
     "landed": (0, {"code": 64}),
     "unaligned": (0, {"access": 8, "va": 64}),
     "fault_in_delivery": (64, {"first": 64, "second": 64}),
+}
+_DEBUGGING: dict[str, tuple[int, dict[str, int]]] = {
+    "examined": (1, {"va": 64}),
+    "examine": (0, {}),
+    "watched": (1, {"va": 64}),
+    "watch": (0, {"va": 64, "size": 64, "access": 8}),
 }
 
 
@@ -151,6 +160,23 @@ class Hooks:
     second one: only where `take_trap` accesses memory by virtual addresses. It may leave. Stores of
     a delivery that faults stand; there are no devices for it."""
 
+    # Debugging: all of these or none. They are asked while the ISA's register ``debugging`` is not
+    # 0. A change of what they answer has to be followed by a flush (``flush_fetch`` is enough for
+    # the first two) and `Cpu.sync`.
+    examined: Routine | None = None
+    """Whether instructions of a page are executed one at a time. The page is in no fetch TLB then,
+    so the others pay nothing. `pending_interrupt` is asked before each instruction there."""
+
+    examine: Routine | None = None
+    """Asked before each instruction of such a page, which has been fetched: it may raise a trap."""
+
+    watched: Routine | None = None
+    """Whether accesses to a page are watched. The page is in no data TLB then."""
+
+    watch: Routine | None = None
+    """Asked before each access, or part of one, to such a page, and perhaps to others, which may be
+    made otherwise: it may raise a trap. An atomic update is a store, perhaps with `UPDATE`."""
+
     @classmethod
     def of(cls, isa: Isa) -> Self:
         """The hooks among an ISA's routines. TypeError names what is missing or has other
@@ -158,6 +184,8 @@ class Hooks:
         wanted = _SIGNATURES | {
             name: signature for name, signature in _OPTIONAL.items() if name in isa.routines
         }
+        if any(name in isa.routines for name in _DEBUGGING):
+            wanted |= _DEBUGGING
         if sum(not mode.guarded for mode in isa.modes) > 1:
             wanted["decode_mode"] = _OPTIONAL["decode_mode"]
         if isa.landing is not None:

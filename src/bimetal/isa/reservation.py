@@ -69,7 +69,7 @@ class Reservation:
         stored = cpu.local(const(0, 1))
         with when((cpu.reserved_size == size) & (cpu.reserved_address == address)):
             seen = _seen(cpu, width)
-            old = cpu.compare_and_swap(address, seen, new, big_endian=big_endian)
+            old = cpu.compare_and_swap(address, seen, new, big_endian=big_endian, reads=False)
             stored.set(old == seen)
         self.clear(cpu)
         return stored.value

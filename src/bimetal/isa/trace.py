@@ -246,14 +246,23 @@ class Cpu:
         self, operation: str, address: Value, value: Value, *, big_endian: bool = False
     ) -> Value:
         """Atomically replace the word at ``address`` (naturally aligned); the old value."""
-        access = Access(value.width, True, order=Order.SEQUENTIAL, big_endian=big_endian)
+        access = Access(
+            value.width, True, order=Order.SEQUENTIAL, big_endian=big_endian, reads=True
+        )
         return perform(effects.Amo(address, value, access, operation))
 
     def compare_and_swap(
-        self, address: Value, expected: Value, new: Value, *, big_endian: bool = False
+        self,
+        address: Value,
+        expected: Value,
+        new: Value,
+        *,
+        big_endian: bool = False,
+        reads: bool = True,
     ) -> Value:
-        """Atomically store ``new`` if the word at ``address`` is ``expected``; the old value."""
-        access = Access(new.width, True, order=Order.SEQUENTIAL, big_endian=big_endian)
+        """Atomically store ``new`` if the word at ``address`` is ``expected``; the old value. To
+        the guest it is a load too, unless it is not to be one (``reads``)."""
+        access = Access(new.width, True, order=Order.SEQUENTIAL, big_endian=big_endian, reads=reads)
         return perform(effects.Cas(address, expected, new, access))
 
     def load_physical(self, address: Value, width: int, *, big_endian: bool = False) -> Value:

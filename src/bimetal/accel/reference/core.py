@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
-from ...isa.contract import FETCH, GUARDED, LOAD, PAGE, STORE, UNPRIVILEGED, Hooks
+from ...isa.contract import FETCH, GUARDED, LOAD, PAGE, STORE, UNPRIVILEGED, UPDATE, Hooks
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
 from ...seam import Mmio
@@ -80,6 +80,16 @@ class Core(Machine):
             self.pc = self._deliver(trap.cause, trap.value)
         self.forget_answers()
 
+    def _debugging(self) -> bool:
+        """Whether instructions are examined, or accesses watched."""
+        return self._hooks.examine is not None and self.registers.get("debugging", 0) != 0
+
+    def _watch(self, address: int, size: int, kind: int) -> None:
+        """Ask whether an access may be made."""
+        if self._debugging():
+            for at, count in _parts(address, size):
+                self._call(self._hooks.watch, at, count, kind)
+
     def wakes(self) -> bool:
         """Whether there is an interrupt that ends a wait."""
         self._call(self._hooks.poll_timer)
@@ -127,7 +137,8 @@ class Core(Machine):
         self._call(self._hooks.renew)
         self.look_for_interrupts = True
 
-    def _call(self, routine: Routine, *args: int) -> int:
+    def _call(self, routine: Routine | None, *args: int) -> int:
+        assert routine is not None
         return call(routine, self, *args)
 
     def _fetch(self) -> Decoded:
@@ -138,6 +149,10 @@ class Core(Machine):
         room = PAGE - pc % PAGE
         page = self._call(self._hooks.translate, pc, FETCH)
         raw = self._part(page, pc, min(isa.fetch, room), FETCH)
+        if self._debugging():
+            self.look_for_interrupts = True
+            if not self.answers:
+                self._call(self._hooks.examine)
         if self._landing:
             guarded = bool(page & GUARDED)
             mode += guarded
@@ -191,7 +206,7 @@ class Core(Machine):
                 return int(self.memory.find(args[0], 1) is not None)
             case "is_ram":
                 return int(self.memory.find(args[0], 1, write=True) is not None)
-            case "flush" | "flush_spaces" | "flush_pages" | "fence_code":
+            case "flush" | "flush_fetch" | "flush_spaces" | "flush_pages" | "fence_code":
                 return 0  # nothing is cached
             case "tell_pages" | "tell_code":
                 return 0  # nor by others
@@ -228,7 +243,7 @@ class Core(Machine):
         else:
             kind = _kind(access, LOAD)
             self._check_aligned(address, access, kind)
-            raw = self._read(address, access.size, kind)
+            raw = self._read(address, access.size, kind, watched=True)
         return _in_order(raw, access)
 
     def store(self, address: int, value: int, access: Access) -> None:
@@ -240,6 +255,7 @@ class Core(Machine):
         self._check_aligned(address, access, kind)
         parts = _parts(address, size)
         places = [self._translate(at, kind) for at, _ in parts]
+        self._watch(address, size, kind)
         for place, (at, count) in zip(places, parts, strict=True):
             piece = value >> 8 * (at - address) & ((1 << 8 * count) - 1)
             memory = self.memory.find(place, count, write=True)
@@ -255,6 +271,7 @@ class Core(Machine):
             kind = _kind(access, STORE)
             self._check_aligned(address, access, kind)
             memory = self._memory(self._translate(address, kind), access.size, kind, address)
+            self._watch(address, access.size, kind | (UPDATE if access.reads else 0))
         old = _in_order(int.from_bytes(memory, "little"), access)
         memory[:] = _in_order(change(old), access).to_bytes(access.size, "little")
         return old
@@ -284,10 +301,12 @@ class Core(Machine):
         page = self._call(self._hooks.translate, address, kind)
         return page & -PAGE | address % PAGE
 
-    def _read(self, address: int, size: int, kind: int) -> int:
+    def _read(self, address: int, size: int, kind: int, watched: bool = False) -> int:
         value = 0
         for at, count in _parts(address, size):
             page = self._call(self._hooks.translate, at, kind)
+            if watched:
+                self._watch(at, count, kind)
             value |= self._part(page, at, count, kind) << 8 * (at - address)
         return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
-from .features import DESCRIBED, IDENTIFICATION
+from .features import COUNTERS, DESCRIBED, IDENTIFICATION
 from .fp import FLOATING
 from .insns.exceptions import BY_HVC, BY_SMC
 from .models import MODELS, Model
@@ -43,6 +43,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("daif", 0, 15)
     state.set("semihosting", 0, 1)
     state.set("hcr", 0, 1 << 31)
+    state.set("mdcr", 0, COUNTERS)
+    state.set("oslock", 0, 1)
     if start.firmware_calls:
         state.set("firmware_calls", 0, BY_SMC if start.hypervisor else BY_HVC)
     for level in (EL1, EL2):
@@ -56,7 +58,7 @@ def _deadline(state: RegisterStore) -> int | None:
     waits = [
         (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) % (1 << 64) * NANOSECONDS
         for n in range(4)
-        if state.get("timer_ctl", n) & (ENABLE | MASKED) == ENABLE and not state.get("timer_out", n)
+        if state.get("timer_ctl", n) & (ENABLE | MASKED) == ENABLE and not state.get("outputs", n)
     ]
     return min(waits, default=None)
 
@@ -73,7 +75,7 @@ architecture = Architecture(
     lacks={name: model.lacks for name, model in MODELS.items()},
     physical_bits={name: model.physical_bits for name, model in MODELS.items()},
     user="EL0",
-    outputs="timer_out",
+    outputs="outputs",
     accessed="x",
     semihosting="semihosting",
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .accesses import update_strict
+from .debug import pending_step, renew_debug, returns_ss
 from .fp_access import set_rounding, update_fp_ready
 from .pauth import AT_EL2, update_pauth, uses_el2
+from .pmu import advance
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
+    BREAKPOINT,
     DATA_ABORT,
     E2H,
     EL0,
@@ -23,6 +26,7 @@ from .syndromes import (
     OF_FIQ,
     OF_IRQ,
     PC_ALIGNMENT,
+    STEP,
     SVC,
     SYNCHRONOUS,
     TAKEN,
@@ -31,6 +35,7 @@ from .syndromes import (
     TO_EL2,
     VF,
     VI,
+    WATCHPOINT,
     syndrome,
     undefined,
 )  # fmt: skip
@@ -57,6 +62,8 @@ def pstate(cpu: Cpu) -> Value:
 @a64.routine(el=8, spsel=8)
 def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
     """Go to an exception level, with the stack pointer that belongs to it."""
+    with when(cpu.pmcnten != 0):
+        advance(cpu)
     cpu.sp_el[select(cpu.spsel == 0, const(0, 8), cpu.el).trunc(2)] = cpu.sp
     cpu.el, cpu.spsel = el, spsel
     cpu.sp = cpu.sp_el[select(spsel == 0, const(0, 8), el).trunc(2)]
@@ -82,20 +89,25 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     saved, kind, which = pstate(cpu), cause.lsr(KIND) & 3, cause.lsr(26) & 0x3F
     target, before, spsel = _target(cpu, cause, kind), cpu.el, cpu.spsel
     at = target.trunc(2)
+    calls = (kind == SYNCHRONOUS) & ((which == SVC) | (which == HVC))
+    # An instruction that is not complete has not been stepped (D2.12.4).
+    undone = (cpu.stepping == 1) & (kind == SYNCHRONOUS) & ~calls & (which != STEP)
+    saved = saved | select(undone, const(1 << 21, 64), 0)
     with when(kind == SYNCHRONOUS):
         aborted = (which == FETCH_ABORT) | (which == DATA_ABORT)
-        same = select(aborted & (before == target), const(1 << 26, 64), 0)
+        debugs = (which == BREAKPOINT) | (which == STEP) | (which == WATCHPOINT)
+        same = select((aborted | debugs) & (before == target), const(1 << 26, 64), 0)
         cpu.esr_el[at] = (cause & 0xFFFF_FFFF) + same
-        with when(aborted | (which == PC_ALIGNMENT)):
+        with when(aborted | (which == WATCHPOINT) | (which == PC_ALIGNMENT)):
             cpu.far_el[at] = value
-            with when(target == EL2):
+            with when(aborted & (target == EL2)):
                 cpu.hpfar = cpu.fault_ipa.lsr(12) << 4
     offset = select(before == target, select(spsel == 0, const(0, 64), 0x200), const(0x400, 64))
     # Calls return behind themselves (D1.3.2).
-    calls = (kind == SYNCHRONOUS) & ((which == SVC) | (which == HVC))
     cpu.elr_el[at], cpu.spsr_el[at] = cpu.pc + select(calls, const(4, 64), 0), saved
     change_level(cpu, target, const(1, 8))
     cpu.daif, cpu.ss, cpu.il, cpu.uao, cpu.btype = (const(n, 8) for n in (15, 0, 0, 0, 0))
+    cpu.stepping = const(0, 8)
     cpu.ssbs = (cpu.sctlr_el[at].lsr(DSSBS) & 1).trunc(8)
     keeps = (target == EL1) | ((cpu.hcr & (E2H | TGE)) == E2H | TGE)
     with when(keeps & ((cpu.sctlr_el[at] & SPAN) == 0)):
@@ -121,6 +133,10 @@ def leave_handler(cpu: Cpu) -> Value:
         | ((el == EL0) & (spsel == 1))
         | ((el == EL1) & ((cpu.hcr & TGE) != 0))
     )
+    steps = cpu.local(const(0, 8))
+    with when(cpu.debugging != 0):
+        steps.set(returns_ss(cpu, select(illegal, cpu.el, el), saved))
+    cpu.ss = steps.value
     for name, bit in (("nf", 31), ("zf", 30), ("cf", 29), ("vf", 28)):
         setattr(cpu, name, saved[bit])
     cpu.daif = (saved.lsr(6) & 15).trunc(8)
@@ -130,7 +146,7 @@ def leave_handler(cpu: Cpu) -> Value:
     with when(illegal) as wrong:
         cpu.il = const(1, 8)
         with wrong.otherwise():
-            cpu.il, cpu.ss = saved[20].zext(8), saved[21].zext(8)
+            cpu.il = saved[20].zext(8)
             cpu.btype = (saved.lsr(10) & 3).trunc(8)
             change_level(cpu, el, spsel)
     return target
@@ -138,8 +154,12 @@ def leave_handler(cpu: Cpu) -> Value:
 
 @a64.routine(returns=64)
 def pending_interrupt(cpu: Cpu) -> Value:
-    """What is to be taken before the next instruction, or 0: an illegal state, FIQ, IRQ, and
-    their virtual forms."""
+    """What is to be taken before the next instruction, or 0: a software step, an illegal
+    state, FIQ, IRQ, and their virtual forms."""
+    with when(cpu.debugging != 0):
+        step = pending_step(cpu)
+        with when(step != 0):
+            ret(step)
     with when(cpu.il == 1):
         ret(syndrome(ILLEGAL_STATE))
     # What is taken to EL2 is not masked below it (D1.3.6.2).
@@ -186,8 +206,9 @@ def undefined_instruction(cpu: Cpu) -> None:
 @a64.routine()
 def renew(cpu: Cpu) -> None:
     """Renew what follows from other registers: who may use floating point, and its mode, whether
-    alignment is checked, and how pointers are authenticated."""
+    alignment is checked, how pointers are authenticated, and what debugging looks at."""
     update_strict(cpu)
     update_fp_ready(cpu)
     update_pauth(cpu)
     set_rounding(cpu)
+    renew_debug(cpu)

@@ -7,7 +7,16 @@ Each field says what is described, and no more: the fields of `DESCRIBED` are th
 
 from __future__ import annotations
 
-__all__ = ["DESCRIBED", "IDENTIFICATION", "NEEDS", "PHYSICAL_BITS", "field", "place"]
+__all__ = [
+    "BREAKPOINTS", "CONTEXT_AWARE", "COUNTERS", "DESCRIBED", "IDENTIFICATION", "NEEDS",
+    "PHYSICAL_BITS", "WATCHPOINTS", "field", "place",
+]  # fmt: skip
+
+BREAKPOINTS, WATCHPOINTS = 6, 4
+CONTEXT_AWARE = range(BREAKPOINTS - 2, BREAKPOINTS)
+"""The breakpoints that can match a context: the last ones."""
+COUNTERS = 6
+"""Event counters of the performance monitors (PMCR_EL0.N)."""
 
 PHYSICAL_BITS = (32, 36, 40, 42, 44, 48, 52)
 """Bits of physical addresses by ID_AA64MMFR0_EL1.PARange and TCR_ELx.IPS."""
@@ -38,7 +47,10 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
         "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1),
     },
     "id_aa64pfr1_el1": {"BT": (0, 1), "SSBS": (4, 2)},
-    "id_aa64dfr0_el1": {"DebugVer": (0, 6), "BRPs": (12, 5), "WRPs": (20, 3), "CTX_CMPs": (28, 1)},
+    "id_aa64dfr0_el1": {
+        "DebugVer": (0, 6), "PMUVer": (8, 1), "BRPs": (12, BREAKPOINTS - 1),
+        "WRPs": (20, WATCHPOINTS - 1), "CTX_CMPs": (28, len(CONTEXT_AWARE) - 1),
+    },
     "id_aa64isar0_el1": {
         "AES": (4, 2), "SHA1": (8, 1), "SHA2": (12, 2), "CRC32": (16, 1), "Atomic": (20, 2),
         "RDM": (28, 1), "SHA3": (32, 1), "SM3": (36, 1), "SM4": (40, 1), "DP": (44, 1),

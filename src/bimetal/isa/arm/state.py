@@ -9,7 +9,7 @@ from ..contract import STRICT
 from ..describe import Isa
 from ..reservation import Reservation
 from ..state import StateSpec
-from .features import IDENTIFICATION, NEEDS
+from .features import BREAKPOINTS, COUNTERS, IDENTIFICATION, NEEDS, WATCHPOINTS
 from .landings import LANDING, MODES, scan
 from .text import KINDS, W_NAMES, X_NAMES
 
@@ -47,12 +47,26 @@ _state.scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl")
 # EL2: what hypervisors set (D17.2), and the intermediate address of the last stage 2 fault.
 _state.scalars(64, "hcr", "hcrx", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar",
                "mdcr", "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot")  # fmt: skip
-# Timers (D11): physical, virtual, hypervisor's physical and virtual: comparison and control, and
-# the level of each one's output.
+# Timers (D11): physical, virtual, hypervisor's physical and virtual: comparison and control.
 _state.file("timer_cval", 4, 64)
 _state.file("timer_ctl", 4, 8)
-_state.file("timer_out", 4, 8)
+# The levels of the vCPU's outputs: the timers' in their order, and the performance monitors'.
+_state.file("outputs", 5, 8)
 
+# Self-hosted debug (D2): breakpoints, watchpoints, locks, claim tags; what there is to examine and
+# to watch, and 1 while PSTATE.SS is 0 for the instruction in hand alone, which is stepped.
+_state.file("dbgbvr", BREAKPOINTS, 64)
+_state.file("dbgbcr", BREAKPOINTS, 64)
+_state.file("dbgwvr", WATCHPOINTS, 64)
+_state.file("dbgwcr", WATCHPOINTS, 64)
+_state.scalars(8, "oslock", "osdlr", "dbgprcr", "claimed")
+_state.scalars(8, "debugging", "stepping", internal=True)
+# Performance monitors (D13): counters of events and of cycles, what they count, and the count of
+# instructions that they have followed.
+_state.file("pmcount", COUNTERS + 1, 64)
+_state.file("pmtype", COUNTERS + 1, 64)
+_state.scalars(64, "pmcr", "pmcnten", "pmovs", "pminten", "pmuserenr", "pmselr")
+_state.scalars(64, "pm_since", internal=True)
 # What kind of vCPU it is: its number, identification registers by `identity`, whether there is an
 # EL2 and a GICv3's CPU interface, and which of HVC (1) and SMC (2) comes out as a firmware call.
 _state.scalars(64, "cpu_index", "midr", "mpidr")

@@ -10,11 +10,11 @@ from ...ir.value import Value, const
 from ..trace import Cpu
 
 __all__ = [
-    "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H", "EL0", "EL1",
-    "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND",
-    "MEMORY_OPERATION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT", "SVC",
+    "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT", "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H",
+    "EL0", "EL1", "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND",
+    "MEMORY_OPERATION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT", "STEP", "SVC",
     "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL1", "TO_EL2", "UNKNOWN", "VF", "VI", "WAIT",
-    "hypervisor_on", "syndrome", "trap_to", "undefined",
+    "WATCHPOINT", "hypervisor_on", "syndrome", "trap_to", "undefined",
 ]  # fmt: skip
 
 EL0, EL1, EL2 = range(3)
@@ -26,6 +26,7 @@ BRANCH_TARGET, ILLEGAL_STATE = 0x0D, 0x0E
 SVC, HVC, SMC, SYSTEM = 0x15, 0x16, 0x17, 0x18
 FETCH_ABORT, PC_ALIGNMENT, DATA_ABORT, SP_ALIGNMENT = 0x20, 0x22, 0x24, 0x26
 MEMORY_OPERATION = 0x27
+BREAKPOINT, STEP, WATCHPOINT = 0x30, 0x32, 0x34
 BREAKPOINT_INSTRUCTION = 0x3C
 IL = 1 << 25
 

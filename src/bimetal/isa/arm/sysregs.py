@@ -14,7 +14,7 @@ from .state import a64
 from .syndromes import E2H, EL0, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
 __all__ = [
-    "REGISTERS", "Encoding", "Read", "Write", "banked", "constant", "controller_register",
+    "REGISTERS", "Check", "Encoding", "Read", "Write", "banked", "constant", "controller_register",
     "stored", "system_register",
 ]  # fmt: skip
 
@@ -154,7 +154,14 @@ def stored(
     system_register(name, encoding, read, write, trapped=trapped, extension=extension)
 
 
-def constant(name: str, encoding: Encoding, read: int | Read, *, trapped: int = 0) -> None:
+def constant(
+    name: str,
+    encoding: Encoding,
+    read: int | Read,
+    *,
+    check: Check | None = None,
+    trapped: int = 0,
+) -> None:
     """A register that cannot be written."""
     value = read if callable(read) else None
     number = 0 if callable(read) else read
@@ -162,7 +169,7 @@ def constant(name: str, encoding: Encoding, read: int | Read, *, trapped: int = 
     def get(cpu: Cpu) -> Value:
         return value(cpu) if value is not None else const(number, 64)
 
-    system_register(name, encoding, get, trapped=trapped)
+    system_register(name, encoding, get, check=check, trapped=trapped)
 
 
 def banked(

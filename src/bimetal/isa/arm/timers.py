@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, when
+from .pmu import advance, interrupts
 from .state import a64
 from .syndromes import E2H, EL0, EL2, TGE
 
@@ -21,6 +22,8 @@ FREQUENCY = 62_500_000
 NANOSECONDS = 1_000_000_000 // FREQUENCY
 
 PHYSICAL, VIRTUAL, HYPERVISOR, HYPERVISOR_VIRTUAL = range(4)
+MONITORS = 4
+"""The output of the performance monitors, behind those of the timers."""
 ENABLE, MASKED, FIRED = 1, 2, 4  # of CNTx_CTL
 
 
@@ -59,12 +62,18 @@ def fired(cpu: Cpu, timer: int, now: Value) -> Value:
 
 @a64.routine()
 def poll_timer(cpu: Cpu) -> None:
-    """Renew the timers' outputs; the board is told if one of them has changed."""
+    """Renew the outputs, the performance monitors' among them; the board is told if one of them
+    has changed."""
     now = counter(cpu)
     changed = cpu.local(const(0, 1))
     for timer in range(4):
         level = fired(cpu, timer, now) & ((cpu.timer_ctl[timer] & MASKED) == 0)
-        changed.set(changed.value | (level.zext(8) != cpu.timer_out[timer]))
-        cpu.timer_out[timer] = level.zext(8)
+        changed.set(changed.value | (level.zext(8) != cpu.outputs[timer]))
+        cpu.outputs[timer] = level.zext(8)
+    with when((cpu.pmcnten != 0) | (cpu.pmovs != 0) | (cpu.outputs[MONITORS] != 0)):
+        advance(cpu)
+        overflow = interrupts(cpu).zext(8)
+        changed.set(changed.value | (overflow != cpu.outputs[MONITORS]))
+        cpu.outputs[MONITORS] = overflow
     with when(changed.value):
         cpu.leave("outputs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value, const
 from ...trace import Cpu, slowly, when
+from ..debug import goes_to_el2
 from ..exceptions import leave_handler
 from ..registers.control import UMA, select_stack
 from ..state import a64
@@ -59,6 +60,8 @@ def smc(cpu: Cpu, imm: Value) -> None:
 
 @a64.insn("11010100 001 imm:16 000 00", "brk {imm:ix}")
 def brk(cpu: Cpu, imm: Value) -> None:
+    with when(goes_to_el2(cpu)):
+        trap_to(cpu, EL2, BREAKPOINT_INSTRUCTION, imm.zext(64))
     cpu.trap(syndrome(BREAKPOINT_INSTRUCTION, imm.zext(64)))
 
 

@@ -1,0 +1,143 @@
+"""Instructions that are executed one at a time, each looked at before (`Hooks.examine`).
+
+A page that is examined is in no fetch TLB, so whoever comes to it comes to `fetch`, and nobody else
+pays. There the instruction is decoded into a record of its own, whose bias makes it stand for the
+right address, and executed with no budget: whether it jumps or not, `resync` comes next.
+
+=========== ==========================================================================
+single      execute the instruction of the record in hand by itself
+h_ended     the record behind it: the instruction is complete, and did not jump
+=========== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from ..ir.value import Value, const
+from ..isa.trace import Cpu
+from .builder import Builder, state_address
+from .decoding_stubs import bytes_in_page, decode_word, mode_of_page, scan
+from .flow import StubLowering
+from .layout import PAGE, SINGLE_WORDS, Layout
+
+__all__ = ["describe_single", "end_single", "examine_page", "single_stubs"]
+
+NOWHERE = 1 << 62
+"""An offset from which no jump leads into the page."""
+
+
+def describe_single(build: Builder) -> None:
+    """The routines around an instruction that is executed by itself."""
+    if build.hooks.examine is None:
+        return
+    layout, isa = build.layout, build.isa
+    if layout.straddling_key:
+        raise ValueError(f"{isa.name} examines instructions, which may lie in two pages")
+    assert layout.record * (2 + isa.fetch // isa.granule) <= 8 * SINGLE_WORDS
+
+    @build.routine(returns=64)
+    def begin_single(cpu: Cpu) -> Value:
+        """Put the budget aside; where the record of the instruction is to be."""
+        cpu.held_budget = cpu.budget
+        cpu.poll_at = cpu.poll_at - cpu.budget
+        cpu.budget, cpu.single = const(0, 64), const(1, 8)
+        address: Value = (state_address("single_records") + layout.record - 1) & -layout.record
+        return address
+
+    @build.routine(name="end_single")
+    def end(cpu: Cpu) -> None:
+        """Take the budget up again. There is nothing to sample: the record was nobody's."""
+        cpu.budget = cpu.budget + cpu.held_budget
+        cpu.poll_at = cpu.poll_at + cpu.held_budget
+        cpu.single = const(0, 8)
+        cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
+        cpu.spent_in_region = const(0, 64)
+
+
+def end_single(g: StubLowering) -> None:
+    """After an instruction that may have been executed by itself."""
+    if "examine" not in g.layout.isa.routines:
+        return
+    alone = g.let(f"icmp ne i8 {g.load_state('single', 'i8')}, 0")
+    ended, on = g.fresh("ended"), g.fresh("on")
+    g.branch(alone, ended, on, "!prof !0")
+    g.label(ended)
+    g.call("rt_end_single", 0, [])
+    g.end(f"br label {on}")
+    g.label(on)
+
+
+def examine_page(g: StubLowering, pc: str) -> None:
+    """Behind a fetch from ``pc``: go on by single instructions if its page is examined."""
+    if "examine" not in g.layout.isa.routines:
+        return
+    asked = g.let(f"icmp ne i8 {g.load_state('examine_here', 'i8')}, 0")
+    examined, on = g.fresh("examined"), g.fresh("on")
+    g.branch(asked, examined, on, "!prof !0")
+    g.label(examined)
+    place = g.let(f"shl i64 {g.let(f'and i64 {pc}, {PAGE - 1}')}, {g.shift}")
+    record = g.let(f"add i64 {g.load_state('found_records')}, {place}")
+    bias = g.let(f"sub i64 {pc}, {g.let(f'lshr i64 {record}, {g.shift}')}")
+    g.tail("@single", g.let(f"inttoptr i64 {record} to ptr"), bias)
+    g.label(on)
+
+
+def single_stubs(layout: Layout) -> str:
+    """Both stubs, where there is anything to examine."""
+    return _single(layout) + _ended(layout) if "examine" in layout.isa.routines else ""
+
+
+def _single(layout: Layout) -> str:
+    g, isa = StubLowering(layout), layout.isa
+    pc = g.here()
+    g.store_state("pc", pc)
+    g.store_state("budget", "%budget")
+    # One that waits for the board's answer has been looked at.
+    waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
+    g.branch(waiting, "%decode", "%examine", "!prof !0")
+    g.label("%examine")
+    g.call("rt_examine", 0, [])
+    g.check_pending()
+    g.end("br label %decode")
+    g.label("%decode")
+    offset = g.let(f"and i64 {pc}, {PAGE - 1}")
+    code, mode = bytes_in_page(g, offset), mode_of_page(g, offset)
+    _land(g, code, mode)
+    g.store_state("single_code", g.widen(code, "i128", 8 * isa.fetch), "i128")
+    g.store_state("single_mode", mode, "i8")
+    word, _ = scan(g, code, offset)
+    place = g.call("rt_begin_single", 64, [])
+    record = g.let(f"inttoptr i64 {place} to ptr")
+    for n in range(1, isa.fetch // isa.granule + 1):
+        g.put(f"store ptr @h_ended, ptr {g.pointer(record, n * layout.record)}")
+    decode_word(g, word, str(NOWHERE), record)
+    bias = g.let(f"sub i64 {pc}, {g.let(f'lshr i64 {place}, {g.shift}')}")
+    g.dispatch(record, bias, "0")
+    return g.define("single")
+
+
+def _land(g: StubLowering, code: str, mode: str) -> None:
+    """Ask whether an indirect jump may have led to the instruction."""
+    landing = g.layout.isa.landing
+    if landing is None:
+        return
+    kind = g.load_state(landing.register, "i8")
+    g.branch(g.let(f"icmp eq i8 {kind}, 0"), "%landed", "%jumped")
+    g.label("%jumped")
+    guarded = g.let(f"icmp ne i8 {mode}, {g.load_state('decode_mode', 'i8')}")
+    g.branch(guarded, "%guarded", "%plain")
+    g.label("%plain")
+    g.store_state(landing.register, "0", "i8")
+    g.end("br label %landed")
+    g.label("%guarded")
+    g.call("rt_landed", 0, [("i64", g.widen(code, "i64", 8 * g.layout.isa.fetch))])
+    g.check_pending()
+    g.end("br label %landed")
+    g.label("%landed")
+
+
+def _ended(layout: Layout) -> str:
+    g = StubLowering(layout)
+    g.store_state("pc", g.wrapped(g.here()))
+    g.store_state("budget", "%budget")
+    g.tail("@resync")
+    return g.define("h_ended")
