@@ -104,8 +104,8 @@ def engine_state() -> StateSpec:
     # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
-    # Whether an instruction is executed by itself, what was left of the budget then, its bytes and decode mode, and
-    # room for its record; see `single`.
+    # Whether an instruction is executed by itself, what was left of the budget then, its bytes and
+    # decode mode, and room for its record; see `single`.
     spec.scalars(8, "single", "single_mode", "examine_here")
     spec.scalars(64, "held_budget", "found_records")
     spec.scalars(128, "single_code")

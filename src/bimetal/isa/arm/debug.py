@@ -55,10 +55,10 @@ def _cause(cpu: Cpu, exception_class: int, iss: Value | int) -> Value:
 def generates(cpu: Cpu, el: Value, masked: Value) -> Value:
     """Whether an exception level has debug exceptions, with PSTATE.D ``masked`` (D2.4)."""
     target = select(goes_to_el2(cpu), const(EL2, 8), EL1)
-    own = (el == target) & ((cpu.mdscr & KDE) != 0) & (masked == 0)
+    own: Value = (el == target) & ((cpu.mdscr & KDE) != 0) & (masked == 0)
     double_locked = (cpu.osdlr == 1) & (cpu.dbgprcr == 0)
     unlocked: Value = (cpu.oslock == 0) & ~double_locked
-    return (own | el.ult(target)) & unlocked
+    return unlocked & (own | el.ult(target))
 
 
 def _here(cpu: Cpu) -> Value:
