@@ -150,3 +150,39 @@ def test_unstables_kernel(terminal: Start, fetched: Fetch) -> None:
     assert vm.do(TROUBLE, status=1) == "0"
     vm.send("exit\r")
     assert vm.end() == 0
+
+
+DEBUGGED = Path(__file__).parent / "programs" / "debugged.c"
+SAID = """\
+breakpoints 6, watchpoints 4
+stopped where asked: 1
+steps 6
+stops 3
+stored to 8
+loaded from 0
+exited 1 with 7
+cycles: right
+instructions: right
+"""
+
+
+@programs(COMPILER)
+def test_a_process_is_debugged_and_counted(terminal: Start, fetched: Fetch, tmp_path: Path) -> None:
+    """By the kernel's ptrace and perf, which find breakpoints, steps and the PMU there."""
+    guest = fetched("debian-arm64")
+    program, initrd = tmp_path / "debugged", tmp_path / "initrd"
+    options = ["-O1", "-Wall", "-Werror", "-static"]
+    subprocess.run([COMPILER, *options, DEBUGGED, "-o", program], check=True)
+    more = Archive()
+    more.file("bin/debugged", program.read_bytes(), 0o755)
+    initrd.write_bytes(Path(str(guest.initrd)).read_bytes() + more.to_bytes())
+    vm = terminal(
+        "--kernel", str(guest.kernel), "--initrd", str(initrd), "--board", "arm-virt",
+        "--append", f"{guest.append} loglevel=3",
+    )  # fmt: skip
+    vm.expect(PROMPT)
+    assert "armv8_pmuv3" in vm.do("dmesg | grep 'PMU driver'")
+    assert vm.do("debugged") == SAID.strip()
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
+    assert vm.end() == 0
