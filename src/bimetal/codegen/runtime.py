@@ -275,8 +275,8 @@ def _aligned(build: Builder) -> None:
     @build.routine(returns=64, va=64, size=64, access=8)
     def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """The host address for an atomic access: aligned, writable RAM, or a trap."""
-        check_aligned(cpu, va, size, access)
         plain = access & (STORE | UNPRIVILEGED)
+        check_aligned(cpu, va, size, plain)
         host = locate(cpu, va, plain)
         with when(host == 0):
             build.hooks.access_fault(cpu, plain, va)
