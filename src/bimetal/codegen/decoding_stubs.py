@@ -11,6 +11,7 @@ redo        a region leaves the record in hand to the interpreter
 from __future__ import annotations
 
 from ..ir.value import Block, const, field_of, pure, tracing
+from .emit import RARELY, USUALLY
 from .flow import StubLowering
 from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RECORDS, Layout
 
@@ -71,7 +72,7 @@ def _decode(layout: Layout) -> str:
     word, length = scan(g, bytes_in_page(g, offset), offset)
     if layout.straddling_key:
         end = g.let(f"add i64 {offset}, {length}")
-        g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%whole", "!prof !0")
+        g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%whole", RARELY)
         g.label("%straddles")
         g.put("store ptr @h_straddle, ptr %rec")
         g.tail("@h_straddle")
@@ -100,7 +101,7 @@ def _cross(layout: Layout) -> str:
     g = StubLowering(layout)
     pc = g.wrapped(g.here())
     entry, hit = g.lookup(pc)
-    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.branch(hit, "%found", "%missed", USUALLY)
     g.label("%missed")
     g.or_guarded(pc, "%found")
     g.store_state("pc", pc)
@@ -123,7 +124,7 @@ def _straddle(layout: Layout) -> str:
     page = g.let(f"and i64 {pc}, {-PAGE}")
     following = g.wrapped(g.let(f"add i64 {page}, {PAGE}"))
     entry, hit = g.lookup(following, guarded=None)
-    g.branch(hit, "%found", "%missed", "!prof !1")
+    g.branch(hit, "%found", "%missed", USUALLY)
     g.label("%missed")
     g.store_state("pc", pc)
     g.store_state("budget", "%budget")
@@ -146,7 +147,7 @@ def _straddle(layout: Layout) -> str:
     known = g.let(f"load {key}, ptr {g.pointer(side, OPERANDS)}, align 8")
     split = g.let(f"shl {key} {g.resized(room, key)}, {layout.straddling_key - 8}")
     wanted = g.let(f"or {key} {g.let(f'zext {code} {raw} to {key}')}, {split}")
-    g.branch(g.let(f"icmp eq {key} {known}, {wanted}"), "%go", "%decode", "!prof !1")
+    g.branch(g.let(f"icmp eq {key} {known}, {wanted}"), "%go", "%decode", USUALLY)
     g.label("%decode")
     word, _ = scan(g, raw, offset)
     decode_word(g, word, offset)

@@ -16,6 +16,7 @@ from ..ir.value import Value, const
 from ..isa.trace import Cpu
 from .builder import Builder, state_address
 from .decoding_stubs import bytes_in_page, decode_word, mode_of_page, scan
+from .emit import RARELY
 from .flow import StubLowering
 from .layout import PAGE, SINGLE_WORDS, Layout
 
@@ -59,7 +60,7 @@ def end_single(g: StubLowering) -> None:
         return
     alone = g.let(f"icmp ne i8 {g.load_state('single', 'i8')}, 0")
     ended, on = g.fresh("ended"), g.fresh("on")
-    g.branch(alone, ended, on, "!prof !0")
+    g.branch(alone, ended, on, RARELY)
     g.label(ended)
     g.call("rt_end_single", 0, [])
     g.end(f"br label {on}")
@@ -72,7 +73,7 @@ def examine_page(g: StubLowering, pc: str) -> None:
         return
     asked = g.let(f"icmp ne i8 {g.load_state('examine_here', 'i8')}, 0")
     examined, on = g.fresh("examined"), g.fresh("on")
-    g.branch(asked, examined, on, "!prof !0")
+    g.branch(asked, examined, on, RARELY)
     g.label(examined)
     place = g.let(f"shl i64 {g.let(f'and i64 {pc}, {PAGE - 1}')}, {g.shift}")
     record = g.let(f"add i64 {g.load_state('found_records')}, {place}")
@@ -93,7 +94,7 @@ def _single(layout: Layout) -> str:
     g.store_state("budget", "%budget")
     # One that waits for the board's answer has been looked at.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
-    g.branch(waiting, "%decode", "%examine", "!prof !0")
+    g.branch(waiting, "%decode", "%examine", RARELY)
     g.label("%examine")
     g.call("rt_examine", 0, [])
     g.check_pending()

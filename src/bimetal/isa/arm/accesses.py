@@ -9,10 +9,11 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..contract import FETCH, STORE
 from ..trace import Cpu, when
+from .hosts import ruling_level
 from .mmu import ATTRIBUTES, FAULT, ON_WALK, STAGE_2, STATUS, M, walk
-from .spaces import effective_level, hosted
+from .spaces import effective_level
 from .state import a64
-from .syndromes import DATA_ABORT, EL0, EL1, EL2, FETCH_ABORT, PC_ALIGNMENT, TO_EL2, syndrome
+from .syndromes import DATA_ABORT, EL1, EL2, FETCH_ABORT, PC_ALIGNMENT, TO_EL2, syndrome
 
 __all__ = ["update_strict"]
 
@@ -59,16 +60,10 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     return found
 
 
-def _regime_of(cpu: Cpu, level: Value) -> Value:
-    """The exception level whose registers control translation for a given level."""
-    host_el0 = (level == EL0) & hosted(cpu)
-    return select(host_el0 | (level == EL2), const(EL2, 8), EL1).trunc(2)
-
-
 def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
     """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
     memory is, but misaligned accesses to it are let through."""
-    at = _regime_of(cpu, level)
+    at = ruling_level(cpu, level)
     on = (cpu.sctlr_el[at] & M) != 0
     attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
     device: Value = on & ((attributes & 0xF0) == 0)
@@ -79,7 +74,7 @@ def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
 def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
     """See `Hooks.unaligned`: alignment checks (B2.8.3)."""
     level = effective_level(cpu, access)
-    with when((cpu.sctlr_el[_regime_of(cpu, level)] & A) != 0):
+    with when((cpu.sctlr_el[ruling_level(cpu, level)] & A) != 0):
         misaligned(cpu, access, va)
     with when((cpu.strict & DEVICE_SEEN) != 0):
         found = walk(cpu, va, access, level)

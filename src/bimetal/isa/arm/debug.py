@@ -12,12 +12,11 @@ from ...ir.value import Value, const, pure, select
 from ..contract import STORE, UPDATE
 from ..trace import Cpu, ret, when
 from .features import BREAKPOINTS, CONTEXT_AWARE, WATCHPOINTS
-from .spaces import effective_level, hosted, vmid
+from .hosts import hosted, hosts
+from .spaces import effective_level, vmid
 from .state import a64
 from .syndromes import (
     BREAKPOINT,
-    E2H,
-    EL0,
     EL1,
     EL2,
     STEP,
@@ -132,16 +131,16 @@ def state_matches(cpu: Cpu, control: Value, el: Value) -> Value:
 def context_matches(cpu: Cpu, value: Value, kind: Value) -> Value:
     """Whether the context is that of a breakpoint whose BT is ``kind`` (D2.8.4)."""
     guest = (cpu.el != EL2) & ~hosted(cpu)
-    host = ((cpu.el == EL2) & ((cpu.hcr & E2H) != 0)) | ((cpu.el == EL0) & hosted(cpu))
+    host = hosts(cpu)
     low, high = value & 0xFFFF_FFFF, value.lsr(32)
     el1, el2 = low == cpu.contextidr_el[EL1], high == cpu.contextidr_el[EL2]
     machine = guest & (cpu.el2_there == 1) & ((vmid(cpu).lsr(16) & 0xFFFF) == (high & 0xFFFF))
     own = (guest & el1) | (host & (low == cpu.contextidr_el[EL2]))
-    hosts = (cpu.el2_there == 1) & ((cpu.el != EL2) | host) & el2
+    above = (cpu.el2_there == 1) & ((cpu.el != EL2) | host) & el2
     found = const(0, 1)
     for number, matches in (
-        (1, own), (3, guest & el1), (4, machine), (5, machine & el1), (6, hosts),
-        (7, hosts & guest & el1),
+        (1, own), (3, guest & el1), (4, machine), (5, machine & el1), (6, above),
+        (7, above & guest & el1),
     ):  # fmt: skip
         found = select(kind.lsr(1) == number, matches, found)
     return found

@@ -7,7 +7,8 @@ from ..trace import Cpu, ret, when
 from .accesses import update_strict
 from .debug import pending_step, renew_debug, returns_ss
 from .fp_access import set_rounding, update_fp_ready
-from .pauth import AT_EL2, update_pauth, uses_el2
+from .hosts import ruled_by_el2
+from .pauth import AT_EL2, update_pauth
 from .pmu import advance
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
@@ -68,7 +69,7 @@ def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
     cpu.el, cpu.spsel = el, spsel
     cpu.sp = cpu.sp_el[select(spsel == 0, const(0, 8), el).trunc(2)]
     update_fp_ready(cpu)
-    with when(((cpu.pac & AT_EL2) != 0) != uses_el2(cpu)):
+    with when(((cpu.pac & AT_EL2) != 0) != ruled_by_el2(cpu, cpu.el)):
         update_pauth(cpu)
 
 

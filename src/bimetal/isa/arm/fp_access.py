@@ -5,8 +5,9 @@ from __future__ import annotations
 from ...ir import fp
 from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
+from .hosts import hosted
 from .state import a64
-from .syndromes import E2H, EL0, EL2, FP_ACCESS, TGE, trap_to
+from .syndromes import E2H, EL0, EL2, FP_ACCESS, trap_to
 
 __all__ = [
     "AHP", "DN", "FZ", "FZ16", "IDC", "MODES", "RMODE",
@@ -25,12 +26,12 @@ NO_CONDITION = 1 << 24 | 0xE << 20  # of the syndrome: COND is always, and valid
 @a64.routine(returns=8)
 def fp_trapped_to(cpu: Cpu) -> Value:
     """The exception level that a use of these registers is trapped to, or 0."""
-    hosted = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+    host = hosted(cpu)
     enabled = cpu.cpacr.lsr(FPEN) & 3
     barred = ((enabled & 1) == 0) | ((enabled == 1) & (cpu.el == EL0))
-    by_el1 = barred & (cpu.el != EL2) & ~hosted
+    by_el1 = barred & (cpu.el != EL2) & ~host
     for_host = cpu.cptr.lsr(FPEN) & 3
-    of_user = (for_host == 1) & (cpu.el == EL0) & hosted
+    of_user = (for_host == 1) & (cpu.el == EL0) & host
     with_host = ((for_host & 1) == 0) | of_user
     by_el2 = select((cpu.hcr & E2H) != 0, with_host, (cpu.cptr & TFP) != 0)
     by_el2 = by_el2 & (cpu.el2_there == 1)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..contract import FETCH, GLOBAL, GUARDED, LOAD, STORE
 from ..trace import Cpu, ret, when
-from .spaces import DC, hosted
+from .hosts import ruled_by_el2, ruling_level
+from .spaces import DC
 from .stage_2 import AGAIN, stage_2
 from .state import a64
 from .syndromes import E2H, EL0, EL1, EL2, TGE
@@ -55,8 +56,8 @@ from .tables import (
 )  # fmt: skip
 
 __all__ = [
-    "ATTRIBUTES", "EPAN", "FAULT", "LOOK", "NO_PAN", "ONE_STAGE", "ON_WALK", "STAGE_2", "STATUS",
-    "WXN", "M", "walk",
+    "ATTRIBUTES", "EPAN", "FAULT", "LOOK", "NO_PAN", "ONE_STAGE", "ON_WALK", "SHAREABILITY",
+    "STAGE_2", "STATUS", "WXN", "M", "walk",
 ]  # fmt: skip
 
 ATTRIBUTES, SHAREABILITY = 4, 7  # where these stand in what `walk` returns
@@ -92,17 +93,11 @@ class _Regime(Sizes):
         return select(self.two, self.control.lsr(two), self.control.lsr(single))[0] == 1
 
 
-def _at(cpu: Cpu, el: Value) -> Value:
-    """The exception level whose registers translate for another."""
-    host_el0 = (el == EL0) & hosted(cpu)
-    return select(host_el0 | (el == EL2), const(EL2, 8), EL1)
-
-
 @a64.routine(returns=64, va=64, access=8, el=8)
 def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
     """The physical page of ``va`` for an access with the rights of ``el``, in the format of
     PAR_EL1: with its attributes, or a fault. With `ONE_STAGE` the intermediate page."""
-    at = _at(cpu, el)
+    at = ruling_level(cpu, el).zext(8)
     regime = _Regime(cpu, at, va)
     off = (cpu.sctlr_el[regime.at] & M) == 0
     replaced = (at == EL1) & ((cpu.hcr & (DC | TGE)) != 0)
@@ -160,7 +155,7 @@ def through_stage_2(
     cpu: Cpu, page: Value, va: Value, access: Value, el: Value, marks: Value
 ) -> Value:
     """What stage 2 makes of a page, if there is one that is asked for."""
-    with when((_at(cpu, el) == EL2) | ((access & ONE_STAGE) != 0)):
+    with when(ruled_by_el2(cpu, el) | ((access & ONE_STAGE) != 0)):
         ret(page | marks)
     inner = stage_2(cpu, page | va & 0xFFF, access, el, const(0, 8))
     return select((inner & FAULT) != 0, inner, inner | marks)
@@ -213,7 +208,7 @@ def stage_1_leaf(
     level: Value,
 ) -> Value:  # fmt: skip
     """Access flag and permissions of a leaf: its attributes, or a fault."""
-    regime = _Regime(cpu, _at(cpu, el), va)
+    regime = _Regime(cpu, ruling_level(cpu, el).zext(8), va)
     sets_access = regime.one_flag(39, 21) & at_least(cpu, "HAFDBS", 1)
     sets_dirty = regime.one_flag(40, 22) & sets_access & at_least(cpu, "HAFDBS", 2)
     wanted = cpu.local(descriptor)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, pin, slowly, when
-from .spaces import hosted
+from .hosts import ruling_level
 from .state import a64
-from .syndromes import EL0, EL2, SP_ALIGNMENT, syndrome
+from .syndromes import EL0, SP_ALIGNMENT, syndrome
 
 __all__ = [
     "FORMS",
@@ -49,9 +49,8 @@ def check_stack(cpu: Cpu) -> None:
     """Raise the exception of a stack pointer that is not aligned, where SCTLR_ELx.SA or SA0 asks
     for one."""
     of_el0 = cpu.el == EL0
-    at = select((cpu.el == EL2) | of_el0 & hosted(cpu), const(2, 2), 1)
     asked = select(of_el0, const(SA0, 64), SA)
-    with when((cpu.sctlr_el[at] & asked) != 0):
+    with when((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & asked) != 0):
         cpu.trap(syndrome(SP_ALIGNMENT))
 
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, slowly, when
+from .hosts import ruled_by_el2
 from .qarma import qarma5
-from .spaces import hosted
 from .state import a64
-from .syndromes import AUTHENTICATION, E2H, EL0, EL2, trap_to
+from .syndromes import AUTHENTICATION, E2H, EL2, trap_to
 from .tables import at_least
 
 __all__ = [
     "AT_EL2", "DA", "DB", "GA", "IA", "IB", "authenticated", "generic", "mixed", "need_keys",
-    "signed", "stripped", "update_pauth", "uses_el2",
+    "signed", "stripped", "update_pauth",
 ]  # fmt: skip
 
 IA, IB, DA, DB, GA = range(5)
@@ -39,16 +39,10 @@ LEAST_SIZE, MOST_SIZE = 12, 39  # of TCR_ELx.TnSZ
 MOST_WITH_ST = 48  # with small tables, and one less with granules of 64 KiB
 
 
-def uses_el2(cpu: Cpu) -> Value:
-    """Whether the registers of EL2 rule over addresses: there, and at the EL0 of a host."""
-    rules: Value = (cpu.el == EL2) | ((cpu.el == EL0) & hosted(cpu))
-    return rules
-
-
 @a64.routine()
 def update_pauth(cpu: Cpu) -> None:
     """Renew ``pac`` and ``pac_field``: after changes of SCTLR, TCR and HCR, and of the regime."""
-    above = uses_el2(cpu)
+    above = ruled_by_el2(cpu, cpu.el)
     at = select(above, const(2, 2), 1)
     control, size = cpu.sctlr_el[at], cpu.tcr_el[at]
     two = ~above | ((cpu.hcr & E2H) != 0)  # ranges

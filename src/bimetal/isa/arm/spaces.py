@@ -16,8 +16,9 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..contract import UNPRIVILEGED
 from ..trace import Cpu
+from .hosts import hosted, hosts
 from .state import a64
-from .syndromes import E2H, EL0, EL1, EL2, TGE
+from .syndromes import EL0, EL1, EL2
 
 __all__ = [
     "ASIDS",
@@ -29,12 +30,9 @@ __all__ = [
     "VM",
     "VMIDS",
     "effective_level",
-    "hosted",
     "own_space",
     "vmid",
 ]  # fmt: skip
-
-"""Of a kind of access: with the rights of EL0."""
 
 VM, DC = 1 << 0, 1 << 12
 """Of HCR_EL2: stage 2 is on; stage 1 of EL1&0 is off, and its memory cacheable."""
@@ -49,12 +47,6 @@ A1, AS, VS = 22, 36, 19
 
 # EL0, EL1, EL1 with PAN, EL2, EL2 with PAN, EL0 below a host at EL2.
 OF_EL0, OF_EL1, OF_EL1_PAN, OF_EL2, OF_EL2_PAN, OF_HOST_EL0 = range(6)
-
-
-def hosted(cpu: Cpu) -> Value:
-    """Whether EL2 is a host with an EL0 of its own (VHE, D5.1.5)."""
-    both: Value = cpu.hcr & (E2H | TGE)
-    return both == E2H | TGE
 
 
 def effective_level(cpu: Cpu, access: Value) -> Value:
@@ -106,9 +98,7 @@ def own_space(cpu: Cpu) -> Value:
 
 def _space(cpu: Cpu) -> tuple[Value, Value]:
     """The address space of now but for its ASID, and that."""
-    two_ranges = (cpu.hcr & E2H) != 0
-    at_el2 = cpu.el == EL2
-    host = (at_el2 & two_ranges) | ((cpu.el == EL0) & hosted(cpu))
+    at_el2, host = cpu.el == EL2, hosts(cpu)
     stages = cpu.hcr[0].zext(64) | cpu.hcr[12].zext(64) << 1 | cpu.hcr[27].zext(64) << 2
     guest = vmid(cpu) | stages << STAGES | REGIME_EL1
     space = select(host, const(REGIME, 64), select(at_el2, const(REGIME_EL2, 64), guest))

@@ -8,7 +8,7 @@ of stage 1, but for HCR_EL2.PTW.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import FETCH, LOAD, STORE
+from ..contract import FETCH, STORE
 from ..trace import Cpu, Local, ret, when
 from .spaces import DC, VM
 from .state import a64
@@ -172,6 +172,3 @@ def leaf_of_stage_2(
         with when(old != descriptor):
             ret(const(AGAIN, 64))
     return const(0, 64)
-
-
-assert LOAD == 0

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, when
+from .hosts import hosts
 from .pmu import advance, interrupts
 from .state import a64
-from .syndromes import E2H, EL0, EL2, TGE
 
 __all__ = [
     "FREQUENCY", "HYPERVISOR", "HYPERVISOR_VIRTUAL", "PHYSICAL", "VIRTUAL", "counter", "fired",
-    "hosted", "hosts", "poll_timer", "virtual_counter",
+    "poll_timer", "virtual_counter",
 ]  # fmt: skip
 
 FREQUENCY = 62_500_000
@@ -30,19 +30,6 @@ ENABLE, MASKED, FIRED = 1, 2, 4  # of CNTx_CTL
 def counter(cpu: Cpu) -> Value:
     """CNTPCT_EL0."""
     return pure("udiv", cpu.host("time_ns", 64), NANOSECONDS)
-
-
-def hosted(cpu: Cpu) -> Value:
-    """Whether EL0 belongs to a host at EL2 (HCR_EL2.E2H and TGE)."""
-    value: Value = (cpu.hcr & (E2H | TGE)) == E2H | TGE
-    return value
-
-
-def hosts(cpu: Cpu) -> Value:
-    """Whether a host at EL2 executes, or what it runs at EL0: the names of EL1's timers are then
-    those of EL2's (D11.2.4)."""
-    value: Value = ((cpu.el == EL2) & ((cpu.hcr & E2H) != 0)) | ((cpu.el == EL0) & hosted(cpu))
-    return value
 
 
 def virtual_counter(cpu: Cpu) -> Value:

@@ -8,8 +8,21 @@ from __future__ import annotations
 from ....ir.value import Value, const, select
 from ...contract import LOAD, STORE
 from ...trace import Cpu, ret, when
-from ..mmu import ATTRIBUTES, FAULT, LOOK, NO_PAN, ON_WALK, ONE_STAGE, STAGE_2, STATUS, M, walk
-from ..spaces import DC, hosted
+from ..hosts import hosted, ruling_level
+from ..mmu import (
+    ATTRIBUTES,
+    FAULT,
+    LOOK,
+    NO_PAN,
+    ON_WALK,
+    ONE_STAGE,
+    SHAREABILITY,
+    STAGE_2,
+    STATUS,
+    M,
+    walk,
+)
+from ..spaces import DC
 from ..state import a64
 from ..syndromes import DATA_ABORT, EL0, EL1, EL2, TGE, TO_EL2, syndrome
 from ..tables import EXTERNAL_ON_WALK
@@ -26,17 +39,16 @@ def described(cpu: Cpu, found: Value, el: Value) -> Value:
     """PAR_EL1 of what `walk` has found."""
     with when((found & FAULT) != 0):
         ret((found & 0x37F) | 1 << 11)
-    host_el0 = (el == EL0) & hosted(cpu)
-    at = select(host_el0 | (el == EL2), const(EL2, 8), EL1).trunc(2)
+    at = ruling_level(cpu, el)
     attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3) & 0xFF
-    share = found.lsr(7) & 3
+    share = found.lsr(SHAREABILITY) & 3
     cacheable = (at == EL1) & ((cpu.hcr & DC) != 0)
     off = ((cpu.sctlr_el[at] & M) == 0) | cacheable | (at == EL1) & ((cpu.hcr & TGE) != 0)
     attributes = select(off, select(cacheable, const(NORMAL, 64), 0), attributes)
     # Of what is not cached all take part.
     everybody = ((attributes & 0xF0) == 0) | (attributes == NON_CACHEABLE)
     share = select(everybody, const(OUTER, 64), select(off, const(0, 64), share))
-    return (found & ADDRESS) | attributes << 56 | share << 7 | 1 << 11
+    return (found & ADDRESS) | attributes << 56 | share << SHAREABILITY | 1 << 11
 
 
 @a64.routine(address=64, access=8, el=8)

@@ -14,8 +14,9 @@ from ....ir.vector import splat
 from ...contract import PAGE
 from ...trace import Cpu, Local, pin, slowly, when
 from ..flags import set_flags
+from ..hosts import hosted
 from ..state import a64
-from ..syndromes import E2H, EL0, EL1, EL2, MEMORY_OPERATION, TGE, syndrome, trap_to, undefined
+from ..syndromes import EL0, EL1, EL2, MEMORY_OPERATION, syndrome, trap_to, undefined
 
 PROLOGUE, MAIN, EPILOGUE = range(3)
 STAGES = "pme"
@@ -44,10 +45,10 @@ Move = Callable[[tuple[Value, ...], Offsets, int], None]
 
 
 def _check_enabled(cpu: Cpu) -> None:
-    hosted = (cpu.hcr & (E2H | TGE)) == E2H | TGE
-    control = select(hosted, cpu.sctlr_el[EL2], cpu.sctlr_el[EL1])
+    host = hosted(cpu)
+    control = select(host, cpu.sctlr_el[EL2], cpu.sctlr_el[EL1])
     barred = (cpu.el == EL0) & ((control & ENABLED) == 0)
-    below = (cpu.el != EL2) & (cpu.el2_there == 1) & ~hosted
+    below = (cpu.el != EL2) & (cpu.el2_there == 1) & ~host
     with slowly(barred | (below & ((cpu.hcrx & FOR_EL1) == 0))):
         undefined(cpu)
 

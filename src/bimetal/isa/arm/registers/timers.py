@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
+from ..hosts import hosted, hosts
 from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, trap_to
 from ..sysregs import Encoding, Read, Write, stored, system_register
 from ..timers import (
@@ -17,8 +18,6 @@ from ..timers import (
     VIRTUAL,
     counter,
     fired,
-    hosted,
-    hosts,
     poll_timer,
     virtual_counter,
 )  # fmt: skip
