@@ -10,7 +10,8 @@ import pytest
 
 from bimetal import Machine
 from bimetal.catalogue.newc import Archive
-from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
+from tests.boot.conftest import PROMPT, Fetch, Terminal
+from tests.boot.talks import feels_the_power_key, resets_and_ends
 from tests.host import programs
 
 pytestmark = pytest.mark.boot
@@ -111,12 +112,7 @@ def test_every_controller_at_every_level(
 def test_a_reset_by_the_kernel_begins_anew(terminal: Start, fetched: Fetch, board: str) -> None:
     fetched("debian-arm64")
     vm = terminal("debian-arm64", "--board", board, "--cpus", "2", "--append", "loglevel=3")
-    for way in ("reboot -f\r", "exit\r"):
-        vm.expect("BIMETAL-GUEST-UP aarch64")
-        vm.expect(PROMPT)
-        assert vm.do("nproc") == "2"
-        vm.send(way)
-    assert vm.end() == 0
+    resets_and_ends(vm, "BIMETAL-GUEST-UP aarch64")
 
 
 @pytest.mark.slow
@@ -125,19 +121,7 @@ def test_the_power_key_is_a_key(fetched: Fetch) -> None:
     guest = fetched("debian-arm64")
     words = f"{guest.append} quiet"
     with Machine(guest.board, kernel=guest.kernel, initrd=guest.initrd, append=words) as vm:
-        vm.start()
-        vm.console.expect(PROMPT, timeout=LIMIT)
-        vm.console.sendline("modprobe gpio_keys; modprobe evdev; ls /dev/input")
-        vm.console.expect("event0", timeout=LIMIT)
-        vm.console.expect(PROMPT, timeout=LIMIT)
-        vm.console.sendline("exec 3</dev/input/event0; echo rea''dy")
-        vm.console.expect("ready", timeout=LIMIT)
-        vm.console.sendline("dd bs=24 count=1 <&3 | hexdump -C")
-        vm.press_power_button()
-        # An event of kind 1, a key, and of key 0x74: 116, "power".
-        vm.console.expect("00000010  01 00 74 00 01", timeout=LIMIT)
-        vm.console.sendline("poweroff -f")
-        assert vm.wait(timeout=LIMIT).code == 0
+        feels_the_power_key(vm, "modprobe gpio_keys; modprobe evdev; ls /dev/input", "event0")
 
 
 @pytest.mark.slow

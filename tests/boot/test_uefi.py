@@ -10,8 +10,9 @@ import pytest
 from bimetal import Machine
 from bimetal.catalogue import GUESTS
 from bimetal.catalogue.guests import FileOf, Guest
-from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
+from tests.boot.conftest import PROMPT, Fetch, Terminal
 from tests.boot.fat import make_fat_disk
+from tests.boot.talks import answers_the_installer, feels_the_power_key, resets_and_ends
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -119,13 +120,7 @@ def test_a_reset_by_the_kernel_begins_with_the_firmware(terminal: Start, fetched
     fetched("debian-arm64")
     words = ("--bios", str(bios), "--cpus", "2", "--append", "loglevel=3")
     vm = terminal("debian-arm64", *words)
-    for way in ("reboot -f\r", "exit\r"):
-        vm.expect("UEFI firmware")
-        vm.expect(UP)
-        vm.expect(PROMPT)
-        assert vm.do("nproc") == "2"
-        vm.send(way)
-    assert vm.end() == 0
+    resets_and_ends(vm, "UEFI firmware", UP)
 
 
 def test_the_power_key_of_acpi(fetched: Fetch) -> None:
@@ -135,19 +130,8 @@ def test_the_power_key_of_acpi(fetched: Fetch) -> None:
     with Machine(
         guest.board, kernel=guest.kernel, initrd=guest.initrd, bios=bios, append=words
     ) as vm:
-        vm.start()
-        vm.console.expect(PROMPT, timeout=LIMIT)
-        vm.console.sendline("modprobe evdev; cat /sys/class/input/event0/device/name")
-        vm.console.expect("Power Button", timeout=LIMIT)
-        vm.console.expect(PROMPT, timeout=LIMIT)
-        vm.console.sendline("exec 3</dev/input/event0; echo rea''dy")
-        vm.console.expect("ready", timeout=LIMIT)
-        vm.console.sendline("dd bs=24 count=1 <&3 | hexdump -C")
-        vm.press_power_button()
-        # An event of kind 1, a key, and of key 0x74: 116, "power".
-        vm.console.expect("00000010  01 00 74 00 01", timeout=LIMIT)
-        vm.console.sendline("poweroff -f")
-        assert vm.wait(timeout=LIMIT).code == 0
+        device = "/sys/class/input/event0/device/name"
+        feels_the_power_key(vm, f"modprobe evdev; cat {device}", "Power Button")
 
 
 def test_the_installer_asks_its_first_question(terminal: Start, fetched: Fetch) -> None:
@@ -156,13 +140,7 @@ def test_the_installer_asks_its_first_question(terminal: Start, fetched: Fetch) 
     fetched("debian-installer-arm64")
     vm = terminal("debian-installer-arm64", "--bios", str(bios))
     vm.expect("ACPI: Interpreter enabled")
-    vm.expect("Starting system log daemon")
-    vm.expect("Select a language")
-    vm.expect("Prompt:")
-    vm.send("?\r")
-    vm.expect("KEYSTROKES")
-    vm.send("\x01x")
-    assert vm.end() == 0
+    answers_the_installer(vm)
 
 
 def test_the_shell_starts_a_kernel_from_a_disk(

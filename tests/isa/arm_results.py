@@ -68,8 +68,10 @@ def ours(engine: str, source: str, count: int, folder: Path, model: str = "max")
     return [int.from_bytes(found[at : at + 8], "little") for at in range(0, len(found), 8)]
 
 
-def qemus(source: str, count: int, folder: Path, model: str = "max") -> list[int]:
-    """The numbers under QEMU."""
+def qemus(
+    source: str, count: int, folder: Path, model: str = "max", machine: str = "virt"
+) -> list[int]:
+    """The numbers under QEMU, on a machine with its options."""
     text, made, linked = (folder / name for name in ("q.s", "q.o", "q.elf"))
     text.write_text(
         ".global _start\n_start:\n"
@@ -79,7 +81,7 @@ def qemus(source: str, count: int, folder: Path, model: str = "max") -> list[int
     )
     subprocess.run([ASSEMBLER, "-march=armv8.6-a", "-o", made, text], check=True)
     subprocess.run([LINKER, "-Ttext", "0x40080000", "-o", linked, made], check=True)
-    command = [QEMU, "-M", "virt", "-cpu", model, "-display", "none", "-serial", "stdio",
+    command = [QEMU, "-M", machine, "-cpu", model, "-display", "none", "-serial", "stdio",
                "-monitor", "none", "-kernel", str(linked)]  # fmt: skip
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60

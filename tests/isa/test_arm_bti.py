@@ -22,7 +22,7 @@ TARGETS = ("nop", "bti", "bti c", "bti j", "bti jc", "paciasp", "pacibsp", "brk 
 COUNT = 8 * len(BRANCHES) * len(TARGETS)
 
 # What is at 1 GiB is at 2 GiB as well, where its pages are guarded.
-PROGRAM = f"""
+MAPPED = """
     adr x0, vectors
     msr vbar_el1, x0
     adr x1, level1
@@ -37,6 +37,10 @@ PROGRAM = f"""
     msr mair_el1, x2
     dsb sy
     isb
+"""
+
+PROGRAM = f"""
+    {MAPPED}
     adr x6, results
     mov x7, #0                   // SCTLR_EL1.BT1, from and to guarded pages: bits 0 to 2
 again:
@@ -131,21 +135,8 @@ def test_branches_may_lead_where_they_may_under_qemu(
 
 
 # An exception return says how the instruction that it leads to is reached.
-RETURNS = """
-    adr x0, vectors
-    msr vbar_el1, x0
-    adr x1, level1
-    ldr x2, =0x40000701
-    str x2, [x1, #8]
-    orr x2, x2, #1 << 50
-    str x2, [x1, #16]
-    msr ttbr0_el1, x1
-    ldr x2, =0x00000002b5993519
-    msr tcr_el1, x2
-    mov x2, #0xff
-    msr mair_el1, x2
-    dsb sy
-    isb
+RETURNS = f"""
+    {MAPPED}
     ldr x2, =0x30d00801
     msr sctlr_el1, x2
     isb
