@@ -32,9 +32,13 @@ def _before(block: Block, unseen: frozenset[Register], found: set[Set]) -> froze
     ``found`` takes the writes that this makes dead."""
     for value in reversed(block):
         match value:
+            case If(branches=branches) if branches.cold:
+                # A region leaves there: what the cold block writes, by any number, is not its own.
+                _before(branches.otherwise, unseen, found)
+                unseen = frozenset()
             case If(branches=branches):
-                ways = [_before(way, unseen, found) for way in branches]
-                unseen = frozenset() if branches.cold else ways[0] & ways[1]
+                then, otherwise = (_before(way, unseen, found) for way in branches)
+                unseen = then & otherwise
             case Set(file=file, index=index):
                 register = (file, int(index))
                 if register in unseen:

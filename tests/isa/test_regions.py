@@ -1,0 +1,49 @@
+"""What a region may hold it can be made of: no instruction leaves a page to the interpreter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from bimetal.codegen.discover import Code, discover
+from bimetal.codegen.layout import PAGE, Layout
+from bimetal.codegen.region import STUBS, Region, region_text
+from bimetal.codegen.worker import stub_name
+from bimetal.isa.arm import a64
+from bimetal.isa.describe import Isa
+from bimetal.isa.riscv import rv64
+
+WORD = 4
+TOGETHER = 64
+
+
+def words(isa: Isa) -> Iterator[bytes]:
+    """One word of every description of four bytes, its operands at random."""
+    rng = random.Random(1)
+    for insn in isa.insns:
+        pattern = insn.pattern
+        fields = {
+            name: rng.getrandbits(width) & pattern.field_mask(name)
+            for name, width in pattern.widths.items()
+        }
+        if insn.length == WORD and insn.admits(fields):
+            yield (pattern.encode(fields) & 0xFFFF_FFFF).to_bytes(WORD, "little")
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["quick", "optimised"])
+@pytest.mark.parametrize("isa", [a64, rv64], ids=lambda isa: isa.name)
+def test_every_instruction_that_a_region_holds_can_be_translated(isa: Isa, quick: bool) -> None:
+    layout = Layout.of(isa, shared=False)
+    stubs = [stub_name(isa, stub) for stub in STUBS]
+    every, held = list(words(isa)), 0
+    random.Random(2).shuffle(every)
+    for first in range(0, len(every), TOGETHER):
+        page = b"".join(every[first : first + TOGETHER])
+        places = range(0, len(page), WORD)
+        steps = discover(Code(isa, page.ljust(PAGE, b"\0")), places, lambda at: True, TOGETHER)
+        region = Region(steps, tuple(sorted(steps)), quick)
+        assert region_text(layout, "region", region, stubs)
+        held += len(steps)
+    assert held > len(every) // 2
