@@ -9,9 +9,10 @@ import pytest
 from bimetal.isa.arm.features import BREAKPOINTS, DESCRIBED, WATCHPOINTS
 from bimetal.isa.arm.models import MODELS
 from bimetal.isa.arm.sysregs import REGISTERS
+from bimetal.seam import Halt, Mmio
 from tests.host import programs
 
-from .arm_machine import ASSEMBLER, ENGINES, LINKER, Run, assemble, run
+from .arm_machine import ASSEMBLER, BASE, ENGINES, LINKER, Run, assemble, run
 from .debug_log import (
     BREAKPOINT,
     BRK,
@@ -222,6 +223,31 @@ def test_a_step_that_is_pending_at_once_has_stepped_nothing(engine: str, tmp_pat
         (found,) = log(machine)
         assert (found.kind, found.at) == ((STEP, LOWER), machine.x(20))
         assert found.syndrome & 0x1FF_FFFF == 0x22
+
+
+@engines
+def test_who_looks_in_the_middle_of_a_step_does_not_change_it(engine: str, tmp_path: Path) -> None:
+    source = f"""{begin(SS)}
+        ldr x4, =0x9000000
+        mov x25, #{1 << 21}
+        {USER.format(spsr=1 << 21)}
+        ldr x1, [x4]
+        ldr x1, [x4]
+        mov x25, #0
+        {END}{HANDLERS}"""
+    machine = Run(engine, assemble(source, tmp_path))
+    try:
+        machine.cpu.write_register("pc", BASE)
+        answers = [True, False]
+        while not isinstance(exit_ := machine.cpu.run(), Halt):
+            if isinstance(exit_, Mmio):
+                machine.cpu.write_register("x5", 5)
+                exit_.fault = answers.pop(0)
+        aborted, stepped = log(machine)[:2]
+    finally:
+        machine.close()
+    assert (aborted.kind, aborted.spsr >> 21 & 1) == ((0x24, LOWER), 1)
+    assert (stepped.kind, stepped.syndrome & 0x1FF_FFFF) == ((STEP, LOWER), 1 << 24 | 0x22)
 
 
 @engines

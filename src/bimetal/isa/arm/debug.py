@@ -65,6 +65,13 @@ def _here(cpu: Cpu) -> Value:
     return generates(cpu, cpu.el, cpu.daif & D)
 
 
+@a64.routine(returns=1)
+def stepping_on(cpu: Cpu) -> Value:
+    """Whether software step is active."""
+    wanted: Value = (cpu.mdscr & SS) != 0
+    return wanted & _here(cpu)
+
+
 @a64.routine()
 def renew_debug(cpu: Cpu) -> None:
     """What there is to examine and to watch has changed."""
@@ -82,17 +89,12 @@ def renew_debug(cpu: Cpu) -> None:
         cpu.host("flush", 0)
     with when((either & CODE) != 0):
         cpu.host("flush_fetch", 0)
-    cpu.debugging, cpu.stepping = now, const(0, 8)
+    cpu.debugging = now
+    # It may be brought up to date in the middle of a step, by whoever looks from outside.
+    cpu.stepping = select(stepping_on(cpu), cpu.stepping, 0)
 
 
 # -- software step (D2.12)
-
-
-@a64.routine(returns=1)
-def stepping_on(cpu: Cpu) -> Value:
-    """Whether software step is active."""
-    wanted: Value = (cpu.mdscr & SS) != 0
-    return wanted & _here(cpu)
 
 
 @a64.routine(returns=64)
