@@ -55,7 +55,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> type[Fragile]:
 
 
 def order(name: str) -> Order:
-    return Order(CodePage(name, b""), Job(b"", (), b"", 1, name))
+    return Order(CodePage(name.encode()), Job(b"", (), b"", 1, name))
 
 
 def finished(orders: Orders) -> list[str]:
@@ -77,7 +77,7 @@ def test_answers_belong_to_their_orders(fragile: type[Fragile]) -> None:
     for name in "abcd":
         orders.submit(order(name))
     for done, answer in orders.collect(None):
-        assert answer.content.decode() == done.job.symbol == done.code_page.key
+        assert answer.content == done.job.symbol.encode() == done.code_page.code
 
 
 def test_it_is_replaced_so_many_times_and_that_is_said_once(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.accel.jit import JitCpu
+from bimetal.codegen.cover import Cover
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.store import CodeStore
 from bimetal.codegen.stored_region import StoredRegion
@@ -75,9 +76,10 @@ def stored_regions(store: CodeStore) -> list[StoredRegion]:
 
 
 def test_a_stored_region_is_its_name() -> None:
-    stored = StoredRegion(2, "region_x", (0, 4094), (0, 2, 6, 4094))
+    cover = Cover.of(bytes(4096), ((0, 8), (4094, 4096)))
+    stored = StoredRegion(2, "region_x", (0, 4094), (0, 2, 6, 4094), cover)
     assert StoredRegion.parse(stored.name) == stored
-    empty = StoredRegion(1, "region_y", (), ())
+    empty = StoredRegion(1, "region_y", (), (), Cover.of(bytes(4096), ()))
     assert StoredRegion.parse(empty.name) == empty
 
 
@@ -97,6 +99,60 @@ def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: Code
     with interp() as hart:
         run(hart)
         assert hart.outcome() == first
+
+
+POINTER = 64
+"""Beside the program in its page."""
+
+
+def test_regions_serve_a_page_of_which_only_what_stands_beside_them_differs(
+    store: CodeStore,
+) -> None:
+    with jit(USUAL) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+        compiled = cpu.tiering.statistics.compiled
+    with jit(replace(USUAL, jobs=0)) as (hart, cpu):
+
+        def elsewhere() -> None:
+            hart.begin(program())
+            hart.put(CODE + POINTER, b"another address")
+            hart.finish()
+
+        until(lambda: cpu.installed >= compiled, elsewhere)
+        assert cpu.tiering.statistics.from_store == compiled
+        elsewhere()
+        with interp() as other:
+            run(other)
+            expected = other.outcome()["registers"]
+        assert hart.outcome()["registers"] == expected
+
+
+def test_what_is_written_beside_a_region_leaves_it_in_use(store: CodeStore) -> None:
+    with jit(replace(USUAL, very_hot=1 << 60)) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+        run(hart)
+        before, made = cpu.sampled_in_regions, cpu.tiering.statistics.compiled
+
+        def patched() -> None:
+            hart.begin(program())
+            hart.put(CODE + POINTER, b"a tracer's")
+            hart.finish()
+
+        # As the kernel's own patches are, this one is met while its page is decoded.
+        until(lambda: cpu.sampled_in_regions > before + LAPS * 6 // USUAL.slice // 4, patched)
+        assert cpu.tiering.statistics.compiled == made
+
+
+def test_a_region_is_not_used_where_one_of_its_instructions_is_another(store: CodeStore) -> None:
+    with jit(USUAL) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+    with jit(replace(USUAL, jobs=0)) as (hart, cpu):
+        other = program().replace(rv64.assemble(LOOP[5], 0), rv64.assemble("or a1, a1, a0", 0))
+        hart.begin(other)
+        hart.finish()
+        hart.begin(other)
+        hart.finish()
+        assert cpu.tiering.statistics.from_store == 0
 
 
 def test_a_machine_that_is_not_to_leaves_nothing_behind(store: CodeStore) -> None:
@@ -134,9 +190,9 @@ from bimetal.codegen.background import translate_in_background
 from bimetal.codegen.frames import Frame
 from bimetal.codegen.store import CodeStore
 from bimetal.isa.names import instruction_set
-job = SimpleNamespace(frame=lambda key: Frame({"key": key}, b""))
+job = SimpleNamespace(frame=lambda engine: Frame({"engine": engine}, b""))
 store = CodeStore()
-translate_in_background(instruction_set("riscv64"), False, [("x", job)], store)
+translate_in_background(instruction_set("riscv64"), False, b"x", [job], store)
 print(store.is_claimed())
 """
 

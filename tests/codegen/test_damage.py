@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.codegen.cover import Cover
+from bimetal.codegen.layout import PAGE
 from bimetal.codegen.store import CodeStore
 from bimetal.codegen.stored_region import StoredRegion
 from tests.codegen.damage import DAMAGES, Damage
@@ -29,7 +31,9 @@ def objects() -> Objects:
         key = chance.randbytes(20).hex()
         for entry in range(4, 4 * chance.randrange(2, 6), 4):
             steps = tuple(range(entry, entry + 4 * chance.randrange(1, 60), 4))
-            part = StoredRegion(1, f"region_{chance.randbytes(16).hex()}", (entry,), steps)
+            symbol = f"region_{chance.randbytes(16).hex()}"
+            cover = Cover.of(chance.randbytes(PAGE), ((entry, steps[-1] + 4),))
+            part = StoredRegion(1, symbol, (entry,), steps, cover)
             made[key, part.name] = chance.randbytes(chance.randrange(700, 6000))
     return made
 

@@ -74,12 +74,12 @@ def test_what_is_no_message_is_refused_before_it_is_waited_for(data: bytes) -> N
 def test_a_job_and_an_answer_say_all_that_they_hold() -> None:
     job = Job(bytes(range(256)) * 16, (0, 8), b"\1\0" * 1024, 2, "region_a", USUAL, (12,), (16, 20))
     reader = FrameReader()
-    reader.feed(pack(job.frame(key="k")))
+    reader.feed(pack(job.frame(engine="e")))
     frame = reader.take()
     assert frame is not None
-    assert frame.fields["key"] == "k"
+    assert frame.fields["engine"] == "e"
     assert Job.of(frame) == job
-    answer = Compiled(b"\x7fELF", (4,), (0, 4), 0.5)
+    answer = Compiled(b"\x7fELF", (4,), (0, 4), ((0, 8),), 0.5)
     reader.feed(pack(answer.frame()))
     frame = reader.take()
     assert frame is not None
@@ -90,16 +90,23 @@ def test_a_job_and_an_answer_say_all_that_they_hold() -> None:
     "fields",
     [
         {},
-        {"entries": [0], "steps": [0]},
-        {"entries": [PAGE], "steps": [PAGE], "seconds": 1},
-        {"entries": [-4], "steps": [-4], "seconds": 1},
-        {"entries": [0.0], "steps": [0.0], "seconds": 1},
-        {"entries": [True], "steps": [True], "seconds": 1},
-        {"entries": [8], "steps": [0, 4], "seconds": 1},
-        {"entries": "ab", "steps": [0], "seconds": 1},
-        {"entries": [[0]], "steps": [0], "seconds": 1},
-        {"entries": 7, "steps": [0], "seconds": 1},
-        {"entries": [0], "steps": [0], "seconds": "soon"},
+        {"entries": [0], "steps": [0], "spans": [[0, 4]]},
+        {"entries": [0], "steps": [0], "seconds": 1},
+        {"entries": [PAGE], "steps": [PAGE], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [-4], "steps": [-4], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [0.0], "steps": [0.0], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [True], "steps": [True], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [8], "steps": [0, 4], "spans": [[0, 8]], "seconds": 1},
+        {"entries": "ab", "steps": [0], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [[0]], "steps": [0], "spans": [[0, 4]], "seconds": 1},
+        {"entries": 7, "steps": [0], "spans": [[0, 4]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [[0, 4]], "seconds": "soon"},
+        {"entries": [0], "steps": [0], "spans": [[4, 8]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [[0, PAGE + 4]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [[0, 8], [4, 12]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [[4, 0]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [[0]], "seconds": 1},
+        {"entries": [0], "steps": [0], "spans": [["0", 4]], "seconds": 1},
     ],
 )
 def test_an_answer_that_would_be_installed_in_a_wrong_place_is_none(

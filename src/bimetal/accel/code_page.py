@@ -21,33 +21,27 @@ class Loaded:
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class CodePage:
-    """A page's content, how it is decoded, and what has been made of it; ``key`` names it in the
-    store.
+    """A page's content, how it is decoded, and what has been made of it.
 
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed
     it, though this one may never have decoded it. ``entries`` are the offsets at which some region
     is entered, ``asked`` the places that were ever asked for, as offsets and `Spot.jumps`;
-    ``improved`` are the regions that the optimiser has been given; ``recalled``: an earlier run has
-    translated what was hot.
+    ``recalled``: an earlier run has translated what was hot.
     """
 
-    key: str
     code: bytes
     decoding: Decoding = USUAL
     covered: int = 0
     regions: list[Loaded] = field(default_factory=list)
     entries: set[int] = field(default_factory=set)
     asked: set[tuple[int, bool]] = field(default_factory=set)
-    improved: list[Loaded] = field(default_factory=list)
     recalled: bool = False
 
-    def add(self, stored: StoredRegion, address: int) -> Loaded:
+    def add(self, stored: StoredRegion, loaded: Loaded) -> None:
         """Take note of a region that was loaded."""
-        loaded = Loaded(stored.level, stored.entries, address)
         self.regions.append(loaded)
         self.entries.update(stored.entries)
         self.covered |= stored.bits
-        return loaded
 
     def is_there(self, offset: int, jumps: bool) -> bool:
         """Whether nothing is to be gained by asking for a place.

@@ -8,7 +8,6 @@ they begin to execute, so what an earlier run has translated is in place at once
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
 import threading
@@ -28,11 +27,11 @@ from ..codegen.native import Linker
 from ..codegen.policy import Policy
 from ..codegen.region import STUBS
 from ..codegen.store import CodeStore
-from ..codegen.stored_region import StoredRegion
 from ..codegen.worker import stub_name
 from ..isa.decoding import Decoding
 from .code_page import CodePage, Loaded
 from .hotness import Hotness, Page, Spot
+from .known_regions import Known, KnownRegions
 from .orders import Order, Orders
 from .switching import QUICK_SWITCHING
 
@@ -50,13 +49,6 @@ class Statistics:
     from_store: int = 0
     instructions: int = 0
     seconds: float = 0.0
-
-
-def _worth(part: tuple[str, bytes]) -> tuple[str, int]:
-    """By level, then by the number of entries, both of which a `StoredRegion.name` shows: what was
-    made of several regions is installed behind these, and so in their place."""
-    level, *rest = part[0].split(" ")
-    return level, len(rest)
 
 
 class TieredVcpu(Protocol):
@@ -88,21 +80,21 @@ class Tiering:
         self._features = features
         self._isa, self._vcpus, self.policy = native.layout.isa, vcpus, policy
         self._shared = native.layout.shared
-        self._salt = engine_digest(self._isa, self._shared)
+        self._engine = engine_digest(self._isa, self._shared)
         self._store = CodeStore()
-        self._stored = self._store.keys() if policy.keep else set()
+        self.events = EventLog("translator")
         stubs = {stub_name(self._isa, j): native.library.address(j) for j in STUBS}
-        self._linker = Linker(stubs)
+        self._regions = KnownRegions(
+            self._store, self._engine, Linker(stubs), policy.keep, self._of_no_use
+        )
         self._undecoded = native.library.address("h_decode")
-        # Content that no vCPU has decoded now, and that has no regions, is forgotten.
-        self._code_pages = WeakValueDictionary[str, CodePage]()
-        self._by_address: dict[int, tuple[CodePage, Loaded]] = {}
+        # Content that no vCPU has decoded now is forgotten.
+        self._code_pages = WeakValueDictionary[tuple[bytes, int], CodePage]()
         self._at: dict[Page, CodePage] = {}
+        self._improved: set[int] = set()
         self._hotness = Hotness(policy)
         self._background = background and policy.keep
         self._orders = Orders(self._isa, self._shared)
-        self.events = EventLog("translator")
-        self._used: set[str] = set()
         self._chance = random.Random(policy.pieces)
         self._attending = threading.Lock()
         self._stop = threading.Event()
@@ -134,19 +126,16 @@ class Tiering:
             QUICK_SWITCHING.end()
             self._orders.close()
             self._leave()
-            self._store.touch(self._used)
-            self._store.close()
             self._forget()
+            self._store.close()
 
     def _forget(self) -> None:
         """Give everything back that was known and loaded: no vCPU runs any more."""
-        self._by_address.clear()
         self._at.clear()
         self._code_pages.clear()
-        self._stored.clear()
-        self._used.clear()
+        self._improved.clear()
         self._hotness = Hotness(self.policy)
-        self._linker.close()
+        self._regions.close()
 
     def _leave(self) -> None:
         """Have another process translate what is hot and was not translated in time."""
@@ -155,12 +144,8 @@ class Tiering:
                 self._greet(vcpu)
                 self._look(vcpu)
             orders = itertools.chain(self._orders, self._left_over())
-            translate_in_background(
-                self._isa,
-                self._shared,
-                ((order.code_page.key, order.job) for order in orders),
-                self._store,
-            )
+            jobs = (order.job for order in orders)
+            translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
         for spots in self._hotness.take_all(self.policy.warm):
@@ -201,14 +186,15 @@ class Tiering:
     # -- what is known of pages
     def _of(self, code: bytes, mode: int) -> CodePage:
         """What is known of a page's content in a decode mode, from memory or from the store."""
-        decoding = Decoding(mode, self._features)
-        meant = code + repr(decoding).encode()
-        key = hashlib.blake2b(meant, digest_size=20, key=self._salt).hexdigest()
-        code_page = self._code_pages.get(key)
+        code_page = self._code_pages.get((code, mode))
         if code_page is None:
-            code_page = self._code_pages[key] = CodePage(key, code, decoding)
-            if key in self._stored:
-                self._recall(code_page)
+            decoding = Decoding(mode, self._features)
+            code_page = self._code_pages[code, mode] = CodePage(code, decoding)
+            before = len(self._regions)
+            for known in self._regions.of(code, decoding, self._room):
+                code_page.add(known.stored, known.loaded)
+                code_page.recalled |= known.earlier
+            self.statistics.from_store += len(self._regions) - before
         return code_page
 
     @property
@@ -217,26 +203,12 @@ class Tiering:
         return len(self._code_pages)
 
     @property
-    def _full(self) -> bool:
-        return len(self._by_address) + len(self._orders) >= self.policy.most
+    def _room(self) -> int:
+        """How many more regions may be made or loaded."""
+        return self.policy.most - len(self._regions) - len(self._orders)
 
-    def _recall(self, code_page: CodePage) -> None:
-        if self._full:
-            return
-        self._used.add(code_page.key)
-        code_page.recalled = True
-        for name, content in sorted(self._store.parts(code_page.key), key=_worth):
-            try:
-                self._load(code_page, StoredRegion.parse(name), content)
-                self.statistics.from_store += 1
-            except Exception as error:
-                self.events.host_error("a region in the store is of no use", repr(error))
-                self._store.drop(code_page.key, name)
-
-    def _load(self, code_page: CodePage, stored: StoredRegion, content: bytes) -> Loaded:
-        loaded = code_page.add(stored, self._linker.load(content, stored.symbol))
-        self._by_address[loaded.address] = (code_page, loaded)
-        return loaded
+    def _of_no_use(self, error: str) -> None:
+        self.events.host_error("a region in the store is of no use", error)
 
     def _greet(self, vcpu: TieredVcpu) -> bool:
         """Offer what is known of the pages that a vCPU has begun to execute, or that have changed;
@@ -279,14 +251,14 @@ class Tiering:
         """Note where jumps led that found the budget spent."""
         self._hotness.count(samples, self._familiar(spot))
         weight, handler = self._weight(spot, samples), vcpu.handler(spot.page, spot.offset)
-        if handler in self._by_address:
+        if self._regions.at(handler):
             self._hotness.within(handler, spot, samples, weight)
         else:
             self._hotness.at(spot, weight)
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
-        while len(self._orders) < self.policy.jobs and not self._full:
+        while len(self._orders) < self.policy.jobs and self._room > 0:
             spot, hotness = self._hotness.hottest(self._under_way)
             if spot is not None and hotness >= self._hotness.least(self.policy.hot):
                 self._submit(self._for_page(self._hotness.take(spot.place)))
@@ -318,11 +290,13 @@ class Tiering:
         hot = self._hotness.take_region(self._under_way)
         if hot is None:
             return False
-        code_page, region = self._by_address[hot.address]
+        known = self._regions.at(hot.address)
+        assert known is not None
         vcpu, page = self._vcpu(hot.last), hot.last.page
-        now = self._of(vcpu.code_of(page), vcpu.mode_of(page))
-        if region.level == 1 and region not in code_page.improved and now is code_page:
-            code_page.improved.append(region)
+        code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
+        new = hot.address not in self._improved and known.loaded in code_page.regions
+        if known.loaded.level == 1 and new:
+            self._improved.add(hot.address)
             self._submit(self._new_order(hot.last, code_page, hot.entered, 2))
         return True
 
@@ -366,13 +340,18 @@ class Tiering:
             return
         self.statistics.compiled += 1
         self.statistics.instructions += len(answer.steps)
-        code_page, stored = order.code_page, answer.stored(order.job)
-        loaded = self._load(code_page, stored, answer.content)
-        if self.policy.keep:
-            self._store.put(code_page.key, answer.content, stored.name)
-            self._used.add(code_page.key)
+        known = self._regions.add(order.job, answer)
+        fitting = [page for page in self._code_pages.values() if self._serves(known, page)]
+        for code_page in fitting:
+            code_page.add(known.stored, known.loaded)
         vcpus = {vcpu.index: vcpu for vcpu in self._vcpus}
-        for (index, page), content in self._at.items():
-            if content is code_page:
+        for (index, page), code_page in self._at.items():
+            if code_page in fitting:
                 mode = code_page.decoding.mode
-                vcpus[index].offer(page, code_page.code, [loaded], mode)
+                vcpus[index].offer(page, code_page.code, [known.loaded], mode)
+
+    def _serves(self, known: Known, code_page: CodePage) -> bool:
+        """Whether a new region can be executed in a page. It may have been asked for another one,
+        of which only what stands beside it differs."""
+        family = self._regions.family(code_page.decoding)
+        return family == known.family and known.fits(code_page.code)

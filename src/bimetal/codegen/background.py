@@ -19,6 +19,7 @@ from ..base.clock import processor_seconds, wall_seconds
 from ..base.log import logger
 from ..isa.describe import Isa
 from ..isa.names import described_in
+from .cover import family_of
 from .frames import pack, read_frame
 from .job import Job
 from .layout import Layout
@@ -47,9 +48,9 @@ _reaping = threading.Lock()
 
 
 def translate_in_background(
-    isa: Isa, shared: bool, jobs: Iterable[tuple[str, Job]], store: CodeStore
+    isa: Isa, shared: bool, engine: bytes, jobs: Iterable[Job], store: CodeStore
 ) -> None:
-    """Have jobs done whose results belong under keys of the store, which is the user's own.
+    """Have jobs done for the store, which is the user's own, by the engine of a digest.
 
     Nothing is done if another process is still at it: it would have saved time, no more.
     """
@@ -60,8 +61,8 @@ def translate_in_background(
         return
     try:
         with tempfile.TemporaryFile() as file:
-            for key, job in jobs:
-                file.write(pack(job.frame(key=key)))
+            for job in jobs:
+                file.write(pack(job.frame(engine=engine.hex())))
             if not file.tell():
                 return
             file.seek(0)
@@ -93,7 +94,7 @@ def main(module: str, memory: str) -> None:
         job = Job.of(frame)
         if processor_seconds() > job.policy.background:
             break
-        _do(isa, layout, store, frame.fields["key"], job)
+        _do(isa, layout, store, bytes.fromhex(frame.fields["engine"]), job)
     store.close()
 
 
@@ -105,13 +106,15 @@ def _give_way() -> None:
         os.nice(19)
 
 
-def _do(isa: Isa, layout: Layout, store: CodeStore, key: str, job: Job) -> None:
+def _do(isa: Isa, layout: Layout, store: CodeStore, engine: bytes, job: Job) -> None:
     try:
         answer = translate(isa, layout, job)
     except Exception:
         return  # the next run meets it again, and reports it
     if answer.content:
-        store.put(key, answer.content, answer.stored(job).name)
+        stored = answer.stored(job)
+        key = stored.cover.line(job.code).key(family_of(engine, job.decoding))
+        store.put(key, answer.content, stored.name)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Self
 
 from ..isa.decoding import USUAL as USUAL_DECODING
 from ..isa.decoding import Decoding
+from .cover import Cover
 from .frames import BadFrame, Frame
 from .policy import USUAL, Policy
 from .stored_region import StoredRegion, check_region
@@ -82,21 +83,28 @@ class Compiled:
     """The answer to a job: an object, or no content where no region can be had.
 
     ``entries`` are where the region can be entered, ``steps`` the offsets of its instructions,
-    ``seconds`` the processor time it took.
+    ``spans`` where these lie (see `Cover`), ``seconds`` the processor time it took.
     """
 
     content: bytes = b""
     entries: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
     seconds: float = 0.0
 
     def stored(self, job: Job) -> StoredRegion:
         """What the store keeps of the region."""
-        return StoredRegion(job.level, job.symbol, self.entries, self.steps)
+        cover = Cover.of(job.code, self.spans)
+        return StoredRegion(job.level, job.symbol, self.entries, self.steps, cover)
 
     def frame(self) -> Frame:
         """The answer as a message."""
-        fields = {"entries": self.entries, "steps": self.steps, "seconds": self.seconds}
+        fields = {
+            "entries": self.entries,
+            "steps": self.steps,
+            "spans": self.spans,
+            "seconds": self.seconds,
+        }
         return Frame(fields, self.content)
 
     @classmethod
@@ -105,5 +113,6 @@ class Compiled:
         said, content = frame
         with _reading():
             entries, steps = tuple(said["entries"]), tuple(said["steps"])
-            check_region(entries, steps)
-            return cls(content, entries, steps, float(said["seconds"]))
+            spans = tuple((start, end) for start, end in said["spans"])
+            check_region(entries, steps, Cover(spans))
+            return cls(content, entries, steps, spans, float(said["seconds"]))

@@ -1,10 +1,11 @@
-"""How the store names a region among those of its page."""
+"""How the store names a region among those that are found by the same line of code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
 
+from .cover import Cover
 from .layout import PAGE
 
 __all__ = ["StoredRegion", "check_region", "ones"]
@@ -15,44 +16,56 @@ def ones(bits: int) -> tuple[int, ...]:
     return tuple(place for place, bit in enumerate(bin(bits)[:1:-1]) if bit == "1")
 
 
-def check_region(entries: tuple[int, ...], steps: tuple[int, ...]) -> None:
+def check_region(entries: tuple[int, ...], steps: tuple[int, ...], cover: Cover) -> None:
     """Refuse offsets at which no region can be entered: they decide where handlers are written.
 
     Raises ValueError.
     """
+    cover.check()
     for step in steps:
         if type(step) is not int or not 0 <= step < PAGE:
             raise ValueError(f"{step!r} is no offset in a page")
-    strange = set(entries).difference(steps)
-    if strange:
+    if strange := set(entries).difference(steps):
         raise ValueError(f"a region is entered at {strange}, where it has no instruction")
+    if _bits(steps) & ~cover.bits:
+        raise ValueError("a region has instructions in code that it does not cover")
+
+
+def _bits(steps: tuple[int, ...]) -> int:
+    return sum(1 << step for step in steps)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRegion:
-    """A region's level, the symbol that its object defines, the offsets where it is entered, and
-    those of all its instructions, which the page has executed at some time."""
+    """A region's level, the symbol that its object defines, the offsets where it is entered, those
+    of all its instructions, which the page has executed at some time, and the code that it is for.
+    """
 
     level: int
     symbol: str
     entries: tuple[int, ...]
     steps: tuple[int, ...]
+    cover: Cover
 
     @property
     def name(self) -> str:
         """The name; `parse` reads it."""
+        spans = ",".join(f"{start:x}-{end:x}" for start, end in self.cover.spans)
         entries = (f"{entry:x}" for entry in self.entries)
-        return " ".join((str(self.level), self.symbol, f"{self.bits:x}", *entries))
+        level, bits = str(self.level), f"{self.bits:x}"
+        return " ".join((level, self.symbol, bits, spans, self.cover.digest, *entries))
 
     @property
     def bits(self) -> int:
         """A bit for each offset of an instruction."""
-        return sum(1 << step for step in self.steps)
+        return _bits(self.steps)
 
     @classmethod
     def parse(cls, name: str) -> Self:
         """What a name says. Raises ValueError if it is none."""
-        level, symbol, bits, *entries = name.split(" ")
+        level, symbol, bits, covered, digest, *entries = name.split(" ")
         offsets, steps = tuple(int(entry, 16) for entry in entries), ones(int(bits, 16))
-        check_region(offsets, steps)
-        return cls(int(level), symbol, offsets, steps)
+        ends = (span.split("-") for span in filter(None, covered.split(",")))
+        cover = Cover(tuple((int(start, 16), int(end, 16)) for start, end in ends), digest)
+        check_region(offsets, steps, cover)
+        return cls(int(level), symbol, offsets, steps, cover)

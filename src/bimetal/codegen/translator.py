@@ -18,6 +18,7 @@ from ..base.clock import processor_seconds
 from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import described_in
+from .cover import merged
 from .discover import Code, discover, heads, places_entered, run_start
 from .frames import pack, read_frame
 from .job import Compiled, Job
@@ -41,7 +42,9 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
         _show(region, text)
         content = compile_region(text, region.quick)
     seconds = processor_seconds() - start
-    return Compiled(content, region.entries, tuple(sorted(region.steps)), seconds)
+    steps = tuple(sorted(region.steps))
+    spans = merged((step.offset, step.end) for step in region.steps.values())
+    return Compiled(content, region.entries, steps, spans, seconds)
 
 
 def _region(isa: Isa, job: Job) -> Region:

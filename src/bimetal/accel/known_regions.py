@@ -1,0 +1,152 @@
+"""Every region that is at hand, found by the code that it was made of: loaded, or in the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..codegen.cover import Line, family_of, lines_of
+from ..codegen.job import Compiled, Job
+from ..codegen.native import Linker
+from ..codegen.store import CodeStore
+from ..codegen.stored_region import StoredRegion
+from ..isa.decoding import Decoding
+from .code_page import Loaded
+
+__all__ = ["Known", "KnownRegions"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A region that is loaded, the family and the line by which it is found, and whether an
+    ``earlier`` run has left it."""
+
+    stored: StoredRegion
+    loaded: Loaded
+    family: str
+    line: Line
+    earlier: bool
+
+    @property
+    def worth(self) -> tuple[int, int]:
+        """By level, then by the number of entries: what was made of several regions is installed
+        behind these, and so in their place."""
+        return self.loaded.level, len(self.loaded.entries)
+
+    def fits(self, code: bytes) -> bool:
+        """Whether it may be executed in a page with some code, decoded as its own."""
+        number, content = self.line
+        at = number * len(content)
+        return code[at : at + len(content)] == content and self.stored.cover.fits(code)
+
+
+class KnownRegions:
+    """The regions that an engine, by its digest, has made in this run, or left in the store.
+
+    One of the store is loaded when a page is met that it fits, once. ``refused`` is told of those
+    that are of no use.
+    """
+
+    def __init__(
+        self,
+        store: CodeStore,
+        engine: bytes,
+        linker: Linker,
+        keep: bool,
+        refused: Callable[[str], None],
+    ):
+        self._store, self._engine, self._linker, self._keep = store, engine, linker, keep
+        self._refused = refused
+        self._families: dict[Decoding, str] = {}
+        # By content of lines, as nothing else is as quickly looked up.
+        self._left: defaultdict[str, dict[bytes, set[int]]] = defaultdict(dict)
+        self._known: defaultdict[str, defaultdict[bytes, list[Known]]]
+        self._known = defaultdict(lambda: defaultdict(list))
+        self._by_address: dict[int, Known] = {}
+        self._symbols: set[str] = set()
+        self._used: set[str] = set()
+        for key in store.keys() if keep else ():
+            try:
+                family, (number, content) = Line.of_key(key)
+            except ValueError:
+                continue  # an interpreter's
+            self._left[family].setdefault(content, set()).add(number)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def at(self, address: int) -> Known | None:
+        """The region at an address, if one is there."""
+        return self._by_address.get(address)
+
+    def family(self, decoding: Decoding) -> str:
+        """See `family_of`."""
+        family = self._families.get(decoding)
+        if family is None:
+            family = self._families[decoding] = family_of(self._engine, decoding)
+        return family
+
+    def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
+        """The regions that a page's code can be executed by, in the order in which they are to be
+        installed; at most ``room`` of them are loaded."""
+        family = self.family(decoding)
+        left, known = self._left[family], self._known[family]
+        found: list[Known] = []
+        if not left and not known:
+            return found
+        for number, content in enumerate(line.content for line in lines_of(code)):
+            if number in left.get(content, ()) and room > len(found):
+                self._recall(family, Line(number, content), code)
+            if content in known:
+                here = (each for each in known[content] if each.line.number == number)
+                found += (each for each in here if each.stored.cover.fits(code))
+        return sorted(found, key=lambda each: each.worth)
+
+    def _recall(self, family: str, line: Line, code: bytes) -> None:
+        """Load the regions of the store that are found by a line and fit."""
+        key, others = line.key(family), False
+        for name, content in self._store.parts(key):
+            try:
+                stored = StoredRegion.parse(name)
+                if stored.symbol in self._symbols:
+                    continue
+                if stored.cover.fits(code):
+                    self._load(stored, content, family, line, earlier=True)
+                else:
+                    others = True
+            except Exception as error:
+                self._refused(repr(error))
+                self._store.drop(key, name)
+        self._used.add(key)
+        if not others:
+            self._left[family][line.content].discard(line.number)
+
+    def add(self, job: Job, answer: Compiled) -> Known:
+        """Load a region that was made in this run, and keep it for others."""
+        stored = answer.stored(job)
+        family, line = self.family(job.decoding), stored.cover.line(job.code)
+        known = self._load(stored, answer.content, family, line, earlier=False)
+        if self._keep:
+            key = line.key(family)
+            self._store.put(key, answer.content, stored.name)
+            self._used.add(key)
+        return known
+
+    def _load(
+        self, stored: StoredRegion, content: bytes, family: str, line: Line, earlier: bool
+    ) -> Known:
+        address = self._linker.load(content, stored.symbol)
+        loaded = Loaded(stored.level, stored.entries, address)
+        known = Known(stored, loaded, family, line, earlier)
+        self._known[family][line.content].append(known)
+        self._by_address[address] = known
+        self._symbols.add(stored.symbol)
+        return known
+
+    def close(self) -> None:
+        """Note what was used, and give everything back: no vCPU runs any more."""
+        self._store.touch(self._used)
+        for index in (self._left, self._known, self._by_address, self._symbols, self._used):
+            index.clear()
+        self._linker.close()
