@@ -1,4 +1,4 @@
-"""Guest memory at a host pointer: order, byte order, and atomic updates, as LLVM has them."""
+"""Guest memory at a host pointer: ordering, byte order and atomic updates in LLVM's terms."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from .layout import Layout
 
 __all__ = ["AccessLowering"]
 
-# Read-modify-write operations that keep the old value while it compares so with the operand.
+# The comparison of old value and operand under which a read-modify-write keeps the old value.
 _ORDERS = {"max": "sgt", "min": "slt", "umax": "ugt", "umin": "ult"}
-# Those whose result depends on which byte is the first one.
+# Operations whose result depends on byte order.
 _ARITHMETIC = {"add", "sub", *_ORDERS}
 _LOADS = {Order.ACQUIRE: "acquire", Order.SEQUENTIAL: "seq_cst"}
 _STORES = {Order.RELEASE: "release", Order.SEQUENTIAL: "seq_cst"}
 
 
 class AccessLowering(FloatLowering):
-    """Loads, stores and atomic updates of guest memory that has been found in the host's.
+    """Loads, stores and atomic updates of guest memory whose host address is known.
 
-    On memory that no other vCPU works on, order means nothing, and what is atomic to the guest
-    need not be so to the host.
+    On memory that no other vCPU accesses, ordering means nothing, and the guest's atomic operations
+    need not be atomic on the host.
     """
 
     layout: Layout
 
-    # Plain accesses, such as calls make, in order: a full fence between a sequentially consistent
-    # store and such a load stands behind the store, for stores are fewer.
+    # Ordering for plain accesses, such as the slow path makes. The full fence needed between a
+    # sequentially consistent store and a later load goes after the store, because stores are fewer.
     def order_loaded(self, access: Access) -> None:
-        """What follows a plain load that is to be ordered as ``access`` says."""
+        """Emit the fence after a plain load, if its ``access.order`` needs one."""
         if self.layout.shared and access.order in _LOADS:
             self.put("fence acquire")
 
     def order_before_store(self, access: Access) -> None:
-        """What precedes a plain store that is to be ordered so."""
+        """Emit the fence before a plain store, if its ``access.order`` needs one."""
         if self.layout.shared and access.order in _STORES:
             self.put("fence release")
 
     def order_stored(self, access: Access) -> None:
-        """What follows it."""
+        """Emit the fence after a plain store, if its ``access.order`` needs one."""
         if self.layout.shared and access.order is Order.SEQUENTIAL:
             self.put("fence seq_cst")
 
@@ -54,7 +54,7 @@ class AccessLowering(FloatLowering):
         else:
             text = f"load {self.volatile}{kind}, ptr {pointer}, align 1"
         name = self.let(text + hints)
-        if access.width > 64:  # hosts have such loads as two, or as compare-and-swap
+        if access.width > 64:  # hosts do these as two loads, or as a compare-and-swap
             self.order_loaded(access)
         return self.in_order(name, access)
 
@@ -70,15 +70,16 @@ class AccessLowering(FloatLowering):
 
     @property
     def volatile(self) -> str:
-        """What keeps LLVM from merging and moving accesses to shared memory.
+        """``volatile`` on shared memory, which keeps LLVM from merging and moving accesses.
 
-        A guest orders its accesses by dependencies that LLVM sees through: a word that is read,
-        then a flag, then the word again, at an address made of the flag, has to be read twice.
+        A guest may order its accesses by address dependencies that LLVM sees through. If it reads a
+        word, then a flag, then the word again at an address computed from the flag, the word has to
+        be read twice.
         """
         return "volatile " if self.layout.shared else ""
 
     def in_order(self, name: str, access: Access) -> str:
-        """A value with its bytes as memory has them, from the guest's order or to it."""
+        """Swap a value's bytes if the guest's byte order for this access is not the host's."""
         if not access.big_endian or access.width == 8:
             return name
         kind = f"i{access.width}"
@@ -136,11 +137,11 @@ class AccessLowering(FloatLowering):
         return old
 
     def _exchange(self, pointer: str, kind: str, expected: str, new: str) -> str:
-        """What was there, and whether it was what was expected, as a pair."""
+        """A compare-and-swap; LLVM's pair of the old value and whether it was as expected."""
         return self.let(f"cmpxchg ptr {pointer}, {kind} {expected}, {kind} {new} seq_cst seq_cst")
 
     def _updated(self, operation: str, kind: str, old: str, operand: str) -> str:
-        """What an atomicrmw operation (LLVM Language Reference) leaves in memory."""
+        """The value that an ``atomicrmw`` operation (LLVM Language Reference) stores."""
         if operation == "xchg":
             return operand
         if operation in _ORDERS:

@@ -1,7 +1,7 @@
-"""What was hot when a machine ended, and not translated yet, is translated for the next run.
+"""Translation after a machine has ended: code that was hot but had to wait, for the next run.
 
-A process of its own does it after the machine's has gone: one for a store at a time, on processors
-that would be idle, and for a limited time. It can be killed at any moment.
+A separate process does this once the machine's process has gone. At most one runs for each store,
+at idle priority and for a limited time, and it may be killed at any moment.
 
     python -m bimetal.codegen.background MODULE shared|alone < JOBS
 """
@@ -32,7 +32,7 @@ __all__ = ["main", "translate_in_background"]
 _log = logger("translator")
 
 PATIENCE = 300
-"""Seconds of wall time after which it gives up what a busy host left no processor time for."""
+"""Seconds of wall time after which it gives up, if a busy host leaves it no processor time."""
 
 
 class _Outliving(subprocess.Popen[bytes]):
@@ -43,7 +43,7 @@ class _Outliving(subprocess.Popen[bytes]):
 
 
 _at_work: list[_Outliving] = []
-"""Children that have to be reaped while this process lives."""
+"""Children to be reaped while this process lives."""
 _reaping = threading.Lock()
 
 
@@ -66,7 +66,7 @@ def translate_in_background(
             if not file.tell():
                 return
             file.seek(0)
-            # Nothing of ours may be held open: whoever reads our output waits for its end.
+            # It must not hold our streams open: a reader of our output waits for their end.
             process = _Outliving(
                 **popen_arguments("bimetal.codegen.background", isa, shared),
                 stdin=file,
@@ -85,7 +85,7 @@ def translate_in_background(
 
 
 def main(module: str, memory: str) -> None:
-    """Do the jobs of standard input."""
+    """Do the jobs on standard input: the process that `translate_in_background` starts."""
     _give_way()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
@@ -99,7 +99,7 @@ def main(module: str, memory: str) -> None:
 
 
 def _give_way() -> None:
-    """Take only the time of processors that would be idle."""
+    """Lower this process's priority so that it gets only idle processor time."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:  # some sandboxes refuse it
@@ -110,7 +110,7 @@ def _do(isa: Isa, layout: Layout, store: CodeStore, engine: bytes, job: Job) -> 
     try:
         answer = translate(isa, layout, job)
     except Exception:
-        return  # the next run meets it again, and reports it
+        return  # the next run meets the same error and reports it
     if answer.content:
         stored = answer.stored(job)
         key = stored.cover.line(job.code).key(family_of(engine, job.decoding))

@@ -1,7 +1,7 @@
-"""What the engine's routines are written with: words for host memory, and a table of routines.
+"""What the engine's routines are written with: host memory operations and a table of routines.
 
-The words are two more than descriptions have, `host_load` and `host_store` at host addresses, and
-what is made of them.
+Beside the operations that descriptions have, routines of the engine use `host_load` and
+`host_store` at host addresses, and what is built on them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
-# Why native code is left, by number.
+# Reasons for leaving native code, by number.
 LEAVE = (
     "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",
     "stuck", "semihosting", "register",
@@ -62,7 +62,7 @@ COUNTERS = (
 
 
 class HostLoad(Effect):
-    """What this process's memory holds at an address."""
+    """Load from this process's memory."""
 
     __slots__ = ()
     name = "host_load"
@@ -70,7 +70,7 @@ class HostLoad(Effect):
 
 
 class HostStore(Effect):
-    """Put a value into this process's memory."""
+    """Store to this process's memory."""
 
     __slots__ = ()
     name = "host_store"
@@ -78,8 +78,8 @@ class HostStore(Effect):
 
 
 class HostExchange(Effect):
-    """Put a value into memory that other threads look at, and get what was there: atomically, and
-    ordered with all that was before and comes after."""
+    """Exchange a value in memory shared with other threads, atomically and sequentially
+    consistently; the result is the old value."""
 
     __slots__ = ()
     name = "host_exchange"
@@ -87,7 +87,7 @@ class HostExchange(Effect):
 
 
 class HostAddress(Effect):
-    """Where an engine variable lies, or the TLBs."""
+    """The host address of an engine variable, or of the TLBs."""
 
     __slots__ = ("variable",)
     name = "host_address"
@@ -183,7 +183,10 @@ def differ(a: Value, b: Value, size: int) -> Value:
 
 
 class Builder:
-    """Collects the routines of one ISA's runtime, so that they can call each other by name."""
+    """Collects the routines of one ISA's runtime, so that they can call each other by name.
+
+    Its `routine` decorator is to the engine what `Isa.routine` is to an instruction set.
+    """
 
     def __init__(self, layout: Layout):
         self.layout = layout
@@ -195,7 +198,11 @@ class Builder:
     def routine(
         self, returns: int = 0, name: str = "", **widths: int
     ) -> Callable[[Callable[..., Value | None]], Routine]:
-        """Declare a routine of the engine."""
+        """Declare a routine of the engine.
+
+        ``returns`` is the width of the result in bits (0: none), ``name`` defaults to the
+        function's, and ``widths`` are those of the parameters, in bits.
+        """
 
         def register(body: Callable[..., Value | None]) -> Routine:
             made = Routine(body, self.spec, widths, returns, name)

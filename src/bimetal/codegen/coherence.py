@@ -1,9 +1,9 @@
-"""Stores to code that take effect at the next instruction, for guests that are promised so.
+"""Stores to code that take effect at the next instruction, for ISAs that promise this.
 
 A page whose code has been decoded is in no store TLB, so each store to it goes through `locate`,
-which has the page prove itself before anything of it is executed again. That costs what a miss and
-a comparison cost, and for what does change, decoding the page anew. The vCPU whose store it is sees
-it; others see it, as on all instruction sets, behind a fence of their own.
+which makes the page be compared with memory before any of it is executed again. The cost is a TLB
+miss and a comparison, and decoding the page again if its code did change. The storing vCPU sees its
+store at once; the others see it, as on all instruction sets, after a fence of their own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NEVER = -1
 
 
 def describe_coherence(build: Builder) -> None:
-    """The routines that `locate` and `code_page` call."""
+    """Describe the routines that `locate` and `code_page` call."""
 
     @build.routine()
     def forget_stores(cpu: Cpu) -> None:
-        """Empty the store TLBs in use, and each of the others before it serves again: a page that
-        may be in them holds code from now on."""
+        """Empty the store TLBs: those in use now, the others before they are used again. A page
+        that may be in them holds code from now on."""
         build.routines["flush_fetch"](cpu)
         for base in (cpu.tlb_base, cpu.user_tlb):
             with when(base != 0):
@@ -32,8 +32,8 @@ def describe_coherence(build: Builder) -> None:
 
     @build.routine(returns=1, pa=64)
     def store_to_code(cpu: Cpu, pa: Value) -> Value:
-        """Whether code of a physical page has been decoded; it must prove itself then before more
-        of it is executed."""
+        """Whether code of a physical page has been decoded; if so, the page is compared with memory
+        before more of it is executed."""
         slots = build.routines["code_slots"](cpu, pa)
         with when(slots == 0):
             ret(const(0, 1))

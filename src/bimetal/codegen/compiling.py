@@ -1,7 +1,7 @@
-"""Modules become objects, on every processor that this process may use.
+"""Compiling LLVM modules to objects, on every processor that this process may use.
 
-Helper processes do it, as LLVM works for one thread at a time. Each takes a module from its
-standard input and puts the object on its standard output, again and again.
+Helper processes do the work, because LLVM serves one thread at a time. Each reads modules from its
+standard input and writes an object for each to its standard output.
 
     python -P -m bimetal.codegen.compiling
 """
@@ -24,16 +24,19 @@ from .worker import module_command
 __all__ = ["compile_objects", "main"]
 
 WORTH = 4
-"""Modules for which a helper is started: to start one takes as long as half a module."""
+"""Modules for each helper that is started: starting one takes as long as half a module."""
 
 
 def compile_objects(texts: Sequence[str]) -> list[bytes]:
-    """The objects of modules, in their order. What no helper can do is done here."""
+    """The objects of LLVM modules, given as text, in the same order.
+
+    What a helper fails to compile is compiled in this process.
+    """
     helpers = min(len(os.sched_getaffinity(0)), len(texts) // WORTH)
     if helpers < 2:
         return [compile_object(text) for text in texts]
     with _helpers(helpers) as idle, ThreadPoolExecutor(helpers) as threads:
-        # The longest first, or one of them could be the last.
+        # The longest go first, so that none of them is still running when the rest is done.
         longest = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
         done = dict(zip(longest, threads.map(lambda n: _ask(idle, texts[n]), longest), strict=True))
     return [done[number] for number in range(len(texts))]
@@ -41,7 +44,7 @@ def compile_objects(texts: Sequence[str]) -> list[bytes]:
 
 @contextmanager
 def _helpers(count: int) -> Iterator[SimpleQueue[subprocess.Popen[bytes]]]:
-    """Processes that wait for work. They end with the block, however that ends."""
+    """A queue of helper processes that wait for work; they end with the ``with`` block."""
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     started = []
     try:
@@ -77,7 +80,7 @@ def _ask(idle: SimpleQueue[subprocess.Popen[bytes]], text: str) -> bytes:
 
 def main() -> None:
     """Compile what comes from standard input until it ends."""
-    # What ends a group of processes is meant for our parent, which ends this one.
+    # A signal to the process group is meant for our parent, which ends this process itself.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while (frame := read_frame(sys.stdin.buffer)) is not None:

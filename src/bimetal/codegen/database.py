@@ -1,13 +1,13 @@
-"""An SQLite data base that may be lost, and is never in the way.
+"""An SQLite database that may be lost and never gets in the way.
 
-What goes wrong is one of two kinds. *Circumstances* (a full disk, a lock that is not let go, a
-folder that cannot be written) make it answer nothing; it tries no more than once, so that nobody
-waits for it again and again. *Damage* is mended: the file is set aside and a new one begun.
-Processes that have the old one open notice that it has moved, and take the new one.
+Failures are of two kinds. After a failure by *circumstance* (a full disk, a lock that is not
+released, a folder that cannot be written) it answers nothing and does not try again, so that nobody
+waits twice. *Damage* is repaired: the file is set aside and a new one created. Processes that have
+the old file open notice that it has been moved and open the new one.
 
-A journal is kept, so that a process may be killed at any moment; the disk is not waited for, so
-that a loss of power may do damage. There is no log that is mapped into memory: whoever cut it short
-would end every process that uses it.
+A rollback journal makes it safe to kill a process at any moment. Nothing waits for the disk
+(``synchronous=OFF``), so a loss of power may do damage. There is no write-ahead log: its index is
+mapped into memory, and whoever truncated that file would end every process that uses it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Row = tuple[Any, ...]
 _T = TypeVar("_T")
 
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite puts beside a data base, by the ends of the names (SQLite, "Temporary Files")."""
+"""Suffixes of the files that SQLite puts beside a database (SQLite, "Temporary Files")."""
 
 BUSY_SECONDS = 5
 LOCK_INTERVAL = 0.02
 REPLACEMENTS = 3
-"""How often damage is mended in the life of a process: a disk that damages more is of no use."""
+"""How often a process repairs damage: a disk that damages files more often is of no use."""
 
 LONGEST = 64 << 20
-"""Bytes of the longest value: a damaged length must not take all memory."""
+"""Bytes of the longest value accepted: a damaged length must not exhaust memory."""
 
 _CIRCUMSTANCES = {
     sqlite3.SQLITE_ABORT, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN,
@@ -50,20 +50,21 @@ _CIRCUMSTANCES = {
     sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }  # fmt: skip
-"""Primary result codes that do not speak of what is in the file (SQLite, "Result Codes")."""
+"""Primary result codes that say nothing about the file's content (SQLite, "Result Codes")."""
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-"""Extended codes that do."""
+"""Extended codes of these that do say something about it."""
 
 
 class Database:
-    """One table in a file. Calls may come from any thread, and never raise for what is in the file
-    or happens to it."""
+    """One table in a file. Methods may be called from any thread and never raise because of the
+    file's content or of what happens to the file."""
 
     def __init__(self, path: Path, schema: str):
-        """``schema`` is the one CREATE statement, as SQLite keeps it.
+        """Open or create the file at ``path``.
 
-        Raises `BimetalError` where others can write.
+        ``schema`` is its one CREATE statement, exactly as SQLite stores it.
+        Raises `BimetalError` if other users can write to its folder.
         """
         self.path = path
         self._schema = schema
@@ -81,12 +82,12 @@ class Database:
         return self._connection is not None and self._writable
 
     def read(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
-        """The rows that a statement selects; text comes as bytes. No rows on any failure."""
+        """The rows that a SELECT statement finds, with text as bytes; no rows on any failure."""
         return self._ask(lambda connection: connection.execute(statement, values).fetchall(), [])
 
     def write(self, statement: str, rows: Sequence[Sequence[object]]) -> int:
-        """Execute a statement for each of ``rows``, for all or for none; how many rows of the
-        table it changed."""
+        """Execute a statement for each of ``rows`` in one transaction; how many rows of the table
+        were changed, 0 on failure."""
 
         def change(connection: sqlite3.Connection) -> int:
             with connection:
@@ -96,12 +97,13 @@ class Database:
         return self._ask(change, 0) if self._writable and rows else 0
 
     def shrink(self) -> None:
-        """Give the room of removed rows back."""
+        """Return the space of removed rows to the file system."""
         if self._writable:
             self._ask(lambda connection: connection.execute("VACUUM"), None)
 
     def _ask(self, question: Callable[[sqlite3.Connection], _T], nothing: _T) -> _T:
-        """What the file answers, or a new one if this one turns out to be damaged or gone."""
+        """Ask the file ``question``; if it is damaged or gone, ask a new one. ``nothing`` if no
+        answer can be had."""
         with self._lock:
             for _ in range(2):
                 if self._connection is None:
@@ -114,9 +116,9 @@ class Database:
             return nothing
 
     def clear(self) -> None:
-        """Begin anew, without anything that there is. A full disk does not prevent it.
+        """Remove the file and create an empty one, which works on a full disk too.
 
-        Raises OSError where nothing can be removed.
+        Raises OSError if the file cannot be removed.
         """
         with self._lock:
             self._disconnect()
@@ -127,7 +129,7 @@ class Database:
             self._begin()
 
     def damaged(self, reason: object) -> None:
-        """Set the file aside, unless another process has done it, and begin a new one."""
+        """Set the file aside, unless another process already has, and create a new one."""
         with self._lock:
             self._disconnect()
             if not self._left or not self._writable:
@@ -150,7 +152,7 @@ class Database:
 
     # -- opening
     def _begin(self) -> None:
-        """Open the file, or do without."""
+        """Open the file; do without it if that fails."""
         self._writable = True
         try:
             make_private(self.path.parent)
@@ -175,7 +177,7 @@ class Database:
             self._give_up(error)
 
     def _begin_reading(self, reason: Exception) -> None:
-        """Read what is there, where nothing can be written: not even what SQLite needs for that."""
+        """Open the file as immutable, where not even SQLite's locks and journal can be written."""
         self._disconnect()
         self._writable = False
         try:
@@ -186,7 +188,7 @@ class Database:
             self._give_up(reason)
 
     def _check(self) -> None:
-        """Refuse a place where others could put code for us to run."""
+        """Refuse a folder where other users could put code for us to run."""
         check_private(self.path.parent)
         for path in (self.path, *self._companions()):
             with suppress(FileNotFoundError):
@@ -195,7 +197,7 @@ class Database:
     def _connect(self, how: str) -> None:
         if not _is_file(self.path):
             self._set_aside("it is no file")
-            # Only a new file may be opened here: closing one drops this process's locks on it.
+            # Only a new file may be opened here: closing a file drops this process's locks on it.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         for path in self._companions():
             if not _is_file(path):
@@ -229,7 +231,7 @@ class Database:
             raise sqlite3.DatabaseError("it holds other tables than ours")
 
     def _keep_no_log(self) -> None:
-        """Change to a journal; a file that others are using with a log is used so."""
+        """Switch to a rollback journal; if others have the file open with a log, leave it so."""
         assert self._connection is not None
         self._connection.execute("PRAGMA busy_timeout=0")
         try:
@@ -241,7 +243,7 @@ class Database:
 
     # -- failing
     def _failed(self, error: Exception) -> bool:
-        """Mend damage, let circumstances be; whether there is another file now."""
+        """Repair damage, or give up for circumstances; whether there is a new file to ask."""
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
             self._begin_again()
         elif not self._is_circumstance(error):
@@ -261,7 +263,7 @@ class Database:
         if not isinstance(code, int) or code in _UNREADABLE:
             return False
         if code == sqlite3.SQLITE_READONLY and os.access(self.path, os.W_OK):
-            return not self._writable  # else it is the file that says so, by a damaged version
+            return not self._writable  # otherwise a damaged version number in the file says so
         return code & 0xFF in _CIRCUMSTANCES
 
     def _give_up(self, reason: object) -> None:
@@ -289,9 +291,8 @@ class Database:
         return list(self.path.parent.glob(f"{self.path.stem}.damaged-*"))
 
     def _set_aside(self, reason: object) -> None:
-        """Begin without what is there. The newest damaged file is kept, for whoever wants to know
-        what happened to it."""
-        # Companions go first: one that is left would be taken for the new file's.
+        """Rename the file away. Only the newest damaged file is kept, for examination."""
+        # Journals go first: one left behind would be taken for the new file's.
         for path in self._companions():
             _remove(path)
         if self._identity():
@@ -303,8 +304,8 @@ class Database:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """While no other process opens or replaces the file; whether the file system has locks at
-        all. Raises OSError if another one does so for seconds."""
+        """Hold the lock under which processes open and replace the file; yields whether the file
+        system supports locks. Raises OSError if another process holds it for seconds."""
         path = self.path.with_suffix(".lock")
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -314,18 +315,18 @@ class Database:
 
 
 def _is_held(error: Exception) -> bool:
-    """Whether another process has what is wanted, and may be writing."""
+    """Whether an error says that another process holds a lock, and so may be writing."""
     code = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, BlockingIOError) or code & 0xFF in _HELD
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a regular file stands there, not a link to one."""
+    """Whether the path is a regular file, not a link to one."""
     return path.is_file() and not path.is_symlink()
 
 
 def _remove(path: Path) -> None:
-    """Remove whatever stands there."""
+    """Remove whatever is at the path, a folder with its content too."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -333,7 +334,10 @@ def _remove(path: Path) -> None:
 
 
 def _lock_within(handle: int, seconds: float) -> bool:
-    """Lock a file; False if that cannot be done here. BlockingIOError if it takes too long."""
+    """Lock a file; False if the file system has no locks.
+
+    Raises BlockingIOError if another process holds the lock for longer than ``seconds``.
+    """
     pause, left = threading.Event(), seconds
     while True:
         try:

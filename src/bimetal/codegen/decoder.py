@@ -17,7 +17,7 @@ __all__ = ["Candidate", "RecordForm", "decoder_text"]
 
 @dataclass(frozen=True, slots=True)
 class RecordForm:
-    """A handler to put into a record: its symbol and the operands that it loads."""
+    """What the decoder puts into a record: a handler's symbol and the operands that it loads."""
 
     symbol: str
     slots: Slots
@@ -44,7 +44,7 @@ class _DecoderLowering(Lowering):
     def __init__(self, layout: Layout):
         super().__init__(layout)
         self._kind = f"i{layout.isa.word_bits}"
-        # Whatever tells instructions apart stands here: switches are made for the host's words.
+        # Literal bits lie in the low 64 of a word: LLVM's switches are fast on the host's words.
         self._literal = self._kind
         if layout.isa.word_bits > 64:
             self._literal = "i64"
@@ -54,7 +54,7 @@ class _DecoderLowering(Lowering):
         self._fields: dict[str, str] = {}
 
     def begin(self, candidate: Candidate) -> None:
-        """Start on the leaf of a candidate: names of another leaf do not reach here."""
+        """Start the leaf of a candidate: names of other leaves do not dominate it."""
         self._insn, self._fixed = candidate.insn, candidate.fixed
         self.names.clear()
         self._fields.clear()
@@ -84,7 +84,8 @@ class _DecoderLowering(Lowering):
 
     # -- the tree
     def tree(self, candidates: list[Candidate], known: int) -> None:
-        """Tell candidates apart by the literal bits that all of them have."""
+        """Switch on the literal bits that all candidates share; ``known`` masks those already
+        compared."""
         common = reduce(and_, (c.mask for c in candidates)) & ~known
         if not common or len(candidates) == 1:
             self._in_order(candidates, known)
@@ -102,7 +103,7 @@ class _DecoderLowering(Lowering):
             self.tree(group, known | common)
 
     def _literals(self, mask: int) -> str:
-        """Some of the word's bits that tell instructions apart."""
+        """The word's literal bits in ``mask``. Raises ValueError if some are above bit 63."""
         whole = "%word" if self._literal == self._kind else "%literal"
         if mask >> int(self._literal[1:]):
             raise ValueError(f"literal bits {mask:#x} are not in the low 64 of the word")

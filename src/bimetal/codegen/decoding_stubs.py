@@ -1,10 +1,10 @@
-"""The stubs that decode: bytes of a page to the record in hand.
+"""The stubs that decode: from a page's bytes to the record being executed.
 
 =========== ==========================================================================
-h_decode    a record that has not been decoded
-h_cross     the records behind a page's last: go on in the page that follows
-h_straddle  an instruction that lies on both sides of the end of a page
-redo        a region leaves the record in hand to the interpreter
+h_decode    handler of a record that has not been decoded yet
+h_cross     handler of the records after a page's last one: continue in the next page
+h_straddle  handler of an instruction that straddles the end of a page
+redo        a region leaves the current record to the interpreter
 =========== ==========================================================================
 """
 
@@ -19,12 +19,12 @@ __all__ = ["bytes_in_page", "decode_word", "decoding_stubs", "mode_of_page", "sc
 
 
 def decoding_stubs(layout: Layout) -> str:
-    """All of them."""
+    """The LLVM text of these stubs."""
     return "".join(stub(layout) for stub in (_decode, _redo, _cross, _straddle))
 
 
 def bytes_in_page(g: StubLowering, offset: str) -> str:
-    """The bytes at an offset as a number, zeros for those that are in another page."""
+    """The bytes at an offset of the page as a number, with zeros for those beyond its end."""
     fetch = g.layout.isa.fetch
     kind = f"i{8 * fetch}"
     loaded = g.let(f"load {kind}, ptr {g.copied('%rec', offset)}, align 1")
@@ -37,13 +37,16 @@ def bytes_in_page(g: StubLowering, offset: str) -> str:
 
 
 def mode_of_page(g: StubLowering, offset: str) -> str:
-    """The decode mode of the page that the record in hand, of the code at an offset, is in."""
+    """The decode mode of the current record's page; ``offset`` is where its code is in the page."""
     start = g.pointer("%rec", g.let(f"mul i64 {offset}, {-g.layout.scale}"))
     return g.let(f"load i8, ptr {g.pointer(start, PAGE_MODE - PAGE_RECORDS)}")
 
 
 def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
-    """Lower the ISA's scan of bytes: the word, and the length as far as it is fetched."""
+    """Lower the ISA's scan of bytes; the operands for the word and for the instruction's length.
+
+    Raises ValueError if the scan makes words of another width than the ISA declares.
+    """
     isa = g.layout.isa
     several = len(isa.modes) > 1
     raw, mode = field_of("raw", 8 * isa.fetch), field_of("mode", 8) if several else const(0, 8)
@@ -61,7 +64,7 @@ def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
 
 
 def decode_word(g: StubLowering, word: str, offset: str, record: str = "%rec") -> None:
-    """Fill in a record, of an instruction at an offset of its page."""
+    """Fill in a record for the instruction at an offset of its page."""
     kind = f"i{g.layout.isa.word_bits}"
     g.put(f"call void @decode(ptr %st, ptr {record}, {kind} {word}, i64 {offset})")
 
@@ -83,7 +86,7 @@ def _decode(layout: Layout) -> str:
 
 
 def _redo(layout: Layout) -> str:
-    """Find the record's own handler, which a region may have taken the place of."""
+    """Find the record's own handler, which a region may have replaced."""
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
     word, _ = scan(g, bytes_in_page(g, offset), offset)
@@ -112,9 +115,9 @@ def _cross(layout: Layout) -> str:
 
 
 def _straddle(layout: Layout) -> str:
-    """The rest comes from the copy of the page that follows, and is looked at each time.
+    """The rest of the instruction comes from the next page's copy, and is compared each time.
 
-    What was decoded stands in the page's last record: the handler, and what tells it from others.
+    The page's last record caches the decoded handler together with the bytes it was decoded from.
     """
     if not layout.straddling_key:
         return ""
@@ -130,7 +133,7 @@ def _straddle(layout: Layout) -> str:
     g.store_state("budget", "%budget")
     g.call("rt_fill_fetch", 0, [("i64", following)])
     g.check_pending()
-    g.tail("@fetch")  # the arena may have been emptied: find this instruction again
+    g.tail("@fetch")  # the arena may have been emptied: look this instruction up again
     g.label("%found")
     bias = g.let(f"load i64, ptr {g.pointer(entry, 8)}")
     above = g.let(f"sub i64 {following}, {bias}")

@@ -1,4 +1,4 @@
-"""Delivering a trap: into the ISA's routine, and what to do if that faults itself."""
+"""Delivering a trap by the ISA's routine, which may fault itself."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ __all__ = ["deliver"]
 
 
 def deliver(g: StubLowering, cause: str, value: str) -> str:
-    """Lower the entry into the handler of a trap; its address. A fault during delivery (a frame
-    that cannot be pushed) is delivered instead."""
+    """Lower the delivery of a trap; the operand for the guest handler's address.
+
+    If delivery itself faults, as when a frame cannot be pushed, that fault is delivered instead.
+    """
     if "fault_in_delivery" not in g.layout.isa.routines:
         return g.call("rt_take_trap", 64, [("i64", cause), ("i64", value)])
     first, found = g.fresh("cause"), g.fresh("value")

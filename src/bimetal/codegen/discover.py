@@ -1,8 +1,8 @@
 """Finding the instructions of a region: what can be reached from its entries inside one page.
 
-A region stays in a page of guest code, because a page is what the fetch TLB and the check of
-changed code speak of. Only instructions that have been executed are followed, so paths that never
-ran cost no compile time; they leave the region for the interpreter.
+A region stays within a page of guest code, because the fetch TLB and the check for changed code
+work by page. Only instructions that have been executed are followed, so paths that never ran cost
+no compile time; taking one leaves the region for the interpreter.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Code", "Step", "Steps", "discover", "heads", "places_entered", "run_
 class Step:
     """One instruction of a region, at ``offset`` in its page, with all fields fixed.
 
-    ``targets`` are the offsets of its jumps that stay in the page; ``falls`` says whether the
-    instruction after it may follow; ``dynamic`` whether it jumps to an address in a register, and
-    ``likely`` the offset that this address is if control came from above; ``returns`` whether it
-    leaves its successor's address behind, as calls do; ``resumes`` whether it stands behind an
-    instruction that the interpreter has to do.
+    ``targets`` are the page offsets that it may jump to. ``falls`` says whether it may fall through
+    to the next instruction. ``dynamic`` says whether it jumps to an address in a register, and
+    ``likely`` is that address as an offset, where the code before it shows what it is. ``returns``
+    says whether it is a call, which leaves the address of the next instruction behind. ``resumes``
+    says whether it follows an instruction that the interpreter has to execute.
     """
 
     offset: int
@@ -53,17 +53,17 @@ Steps = dict[int, Step]
 
 
 class _Known:
-    """Registers that hold an address of known distance from the start of the page.
+    """Registers known to hold an address at a fixed distance from the start of the page.
 
-    Calls over more than a jump's range are two instructions: one puts the upper part of the
-    distance into a register, and one jumps to the register plus the rest.
+    A call beyond a jump's range takes two instructions: one puts the upper part of the distance
+    into a register, the other jumps to that register plus the rest.
     """
 
     def __init__(self) -> None:
         self._distance: dict[tuple[str, int], int | None] = {}
 
     def of(self, value: Value, offset: int) -> int | None:
-        """What is known of a value in the instruction at ``offset``."""
+        """A value of the instruction at ``offset`` as a page offset; None if it is not known."""
         if value.op == "pc":
             return offset
         if isinstance(value, Get) and value.index.known:
@@ -77,7 +77,7 @@ class _Known:
         return None
 
     def follow(self, offset: int, sets: Iterable[Set]) -> None:
-        """Take note of what the instruction at ``offset`` sets."""
+        """Record what the register writes of the instruction at ``offset`` make known."""
         self._distance |= {
             (value.file, int(value.index)): self.of(value.new, offset)
             for value in sets
@@ -108,19 +108,19 @@ def _links(does: Analysis) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A page of code, and how it is decoded."""
+    """A page of code and how to decode it: the ISA, the page's bytes, decode mode and features."""
 
     isa: Isa
     content: bytes
     decoding: Decoding = USUAL
 
     def at(self, offset: int) -> Decoded | None:
-        """The instruction at an offset, if there is one, and all of it in the page."""
+        """The instruction at an offset; None if it is undefined or not wholly within the page."""
         return self.isa.read(self.content[offset : offset + self.isa.fetch], self.decoding)
 
 
 def _step(code: Code, offset: int, known: _Known) -> Step | None:
-    """The instruction at an offset, if a region can hold it."""
+    """The instruction at an offset; None if no region can hold it."""
     decoded = code.at(offset)
     if decoded is None:
         return None
@@ -135,7 +135,7 @@ def _step(code: Code, offset: int, known: _Known) -> Step | None:
 
 
 def _behind(code: Code, offset: int) -> int:
-    """The offset behind an instruction that no region can hold; its own if it is none."""
+    """The offset after an instruction that no region can hold; its own if it is undefined."""
     decoded = code.at(offset)
     return offset + decoded.length if decoded is not None else offset
 
@@ -147,9 +147,10 @@ def discover(
     limit: int,
     spread: int | None = None,
 ) -> Steps:
-    """The steps reachable from ``entries``, nearest first, at most ``limit``.
+    """The steps that can be reached from ``entries``, nearest first, at most ``limit``, by offset.
 
-    After ``spread`` steps (or ``limit``) no more jumps are followed.
+    ``executed`` tells whether an offset has ever been executed. After ``spread`` steps (default:
+    ``limit``) no more jumps are followed.
     """
     steps: Steps = {}
     refused: set[int] = set()
@@ -177,7 +178,7 @@ def discover(
 
 
 def run_start(code: Code, executed: Callable[[int], bool], offset: int) -> int:
-    """Where the stretch of executed code without a jump begins that ends at ``offset``."""
+    """The start of the straight run of executed code, without a jump, that ends at ``offset``."""
     first = offset
     for place in range(offset - code.isa.granule, -1, -code.isa.granule):
         if not executed(place):
@@ -190,8 +191,8 @@ def run_start(code: Code, executed: Callable[[int], bool], offset: int) -> int:
 
 
 def places_entered(steps: Steps) -> list[int]:
-    """Where control comes in from elsewhere: at functions called here, behind calls and behind
-    what the interpreter does, and at the heads of loops, where the budget runs out."""
+    """Offsets where control enters from outside: functions called here, return addresses, places
+    after instructions that the interpreter executes, and loop heads, where the budget runs out."""
     places: set[int] = set()
     for step in steps.values():
         if step.returns:
@@ -203,7 +204,7 @@ def places_entered(steps: Steps) -> list[int]:
 
 
 def heads(steps: Steps, entries: Iterable[int]) -> set[int]:
-    """Where basic blocks begin."""
+    """The offsets at which basic blocks begin."""
     found = set(entries)
     for step in steps.values():
         found.update(step.targets)

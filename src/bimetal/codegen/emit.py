@@ -1,4 +1,4 @@
-"""LLVM text, written instruction by instruction: what every lowering builds on."""
+"""Writing LLVM text instruction by instruction: the base of every lowering."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from ..ir.value import Value
 
 __all__ = ["RARELY", "USUALLY", "Emitter"]
 
-# Weights of branches; `tlb.METADATA` defines them.
+# Branch weights; `tlb.METADATA` defines them.
 RARELY, USUALLY = "!prof !0", "!prof !1"
 
 
 class Emitter(ABC):
-    """Writes one LLVM function's body. `lines` grow; `open` tells whether code can be reached."""
+    """Writes the body of one LLVM function into `lines`. `open` is False after a terminator, while
+    nothing that is appended could be reached."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -27,10 +28,10 @@ class Emitter(ABC):
 
     @abstractmethod
     def operand(self, value: Value) -> str:
-        """The LLVM operand for a value."""
+        """The LLVM operand (a name or a constant) for a traced value."""
 
     def fresh(self, prefix: str = "v") -> str:
-        """A new local name."""
+        """A local name that is not in use."""
         self._count += 1
         return f"%{prefix}{self._count}"
 
@@ -67,12 +68,13 @@ class Emitter(ABC):
         return label
 
     def branch(self, condition: str, then: str, otherwise: str, weight: str = "") -> None:
-        """A conditional branch; ``weight`` may be rarely (then is cold) or usually."""
+        """End the block with a conditional branch; ``weight`` may be `RARELY` (``then`` is cold)
+        or `USUALLY`."""
         tail = f", {weight}" if weight else ""
         self.end(f"br i1 {condition}, label {then}, label {otherwise}{tail}")
 
     def pointer(self, base: str, offset: int | str) -> str:
-        """``base`` plus a number of bytes."""
+        """The pointer ``base`` plus a number of bytes."""
         return base if offset == 0 else self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
 
     def narrow(self, name: str, kind: str, width: int) -> str:
@@ -84,6 +86,6 @@ class Emitter(ABC):
         return name if kind == f"i{width}" else self.let(f"zext i{width} {name} to {kind}")
 
     def resized(self, name: str, kind: str) -> str:
-        """An i64 as an integer of LLVM type ``kind``, zero-extended or cut."""
+        """An i64 as an integer of LLVM type ``kind``, zero-extended or truncated."""
         width = int(kind[1:])
         return self.widen(name, kind, 64) if width > 64 else self.narrow(name, "i64", width)

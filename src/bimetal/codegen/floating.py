@@ -1,7 +1,8 @@
 """Lowering of floating point to constrained LLVM intrinsics and the host's control register.
 
-Half precision is computed in single precision, and fused in double, whose results are rounded once
-more: numbers of 11 bits come out right that way, with all flags, in every mode.
+Half precision is computed in single precision, fused operations in double, and the result is
+rounded once more. For significands of 11 bits this is exact, flags included, in every rounding
+mode.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _STRICT = '!"fpexcept.strict"'
 _DYNAMIC = f'metadata !"round.dynamic", metadata {_STRICT}'
 _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "fsqrt": "sqrt",
                "ffma": "fma", "fround": "rint", "fround_current": "nearbyint"}  # fmt: skip
-# Those that have no use for the current mode.
+# Operations that do not depend on the current rounding mode.
 _MODELESS = {"fround_even": "roundeven", "fround_zero": "trunc", "fround_down": "floor",
              "fround_up": "ceil"}  # fmt: skip
 _COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole"),
@@ -30,14 +31,14 @@ _PREFIX = "@llvm.experimental.constrained."
 
 _INFINITY64 = 0x7FF << 52
 _SMALL64, _LARGE64 = (1023 - 40) << 52, (1023 + 20) << 52
-"""Doubles far below and above all that halves tell apart: 2 to the -40 and to the 20."""
+"""Bits of the doubles 2 ** -40 and 2 ** 20, far outside the range of half precision."""
 _LARGE = 1 << 40
-"""An integer far above all that halves tell apart."""
+"""An integer far above the range of half precision."""
 
 
 def for_reference(operation: FloatOperation) -> bool:
-    """Whether an operation is one that this host does not have: half precision, unless it converts
-    to and from it."""
+    """Whether an operation is left to the reference: any of half precision, on hosts that cannot
+    convert to and from it (x86-64 without F16C)."""
     return 16 in operation.formats and not host_has("f16c")
 
 
@@ -53,7 +54,7 @@ class FloatLowering(Emitter):
             self._conversion(value)
 
     def _numbers(self, value: FloatOperation) -> tuple[Kind, list[str]]:
-        """The operands as numbers that the host computes with: the type of all, and their names."""
+        """The operands in the format that the host computes in: their common type and names."""
         kind = Kind.float(value.lane, value.count)
         names = [
             self.let(f"bitcast i{arg.width} {self.operand(arg)} to {kind.type}")
@@ -65,7 +66,7 @@ class FloatLowering(Emitter):
         return wide, [self._formatted(name, kind, wide) for name in names]
 
     def _keep(self, value: FloatOperation, name: str, kind: Kind) -> None:
-        """Keep numbers as the result of an operation."""
+        """Record the result of an operation, converted back to its own format."""
         if kind.type != f"i{value.width}":
             name = self.let(f"bitcast {kind.type} {name} to i{value.width}")
         self.names[value] = name
@@ -75,7 +76,8 @@ class FloatLowering(Emitter):
         return self.let(f"call {result.type} {symbol}({source.type} {operand}, {tail}) strictfp")
 
     def _formatted(self, name: str, source: Kind, to: Kind) -> str:
-        """Numbers in another format. Hosts have nothing between half and double precision."""
+        """Numbers converted to another format; between half and double precision by way of single,
+        because hosts have no direct conversion."""
         single = Kind.float(32, source.count)
         if {source.width, to.width} == {16, 64}:
             if source.width == 64:
@@ -88,9 +90,9 @@ class FloatLowering(Emitter):
         return name
 
     def _fit_for_single(self, name: str, kind: Kind) -> str:
-        """Doubles changed so that they are singles, and still rounded to the same halves: what a
-        single has no room for is one bit that tells of it, and what is far out of a half's range
-        is less so."""
+        """Doubles adjusted so that they convert to singles exactly and still round to the same
+        halves (rounding to odd): the bits that a single cannot hold become one sticky bit, and
+        magnitudes far outside a half's range are limited."""
         bits = Kind.integer(64, kind.count)
 
         def act(operation: str, a: str, b: int) -> str:
@@ -156,7 +158,7 @@ class FloatLowering(Emitter):
             self._from_integers(value)
         else:
             kind, (name,) = self._numbers(value)
-            # No host converts to less than 32 bits.
+            # Hosts convert to 32 bits or more only.
             wide, to = (Kind.integer(n, value.count) for n in (max(value.to, 32), value.to))
             name = self._constrained(_CONVERT[value.op], wide, kind, name, f"metadata {_STRICT}")
             if wide != to:
@@ -170,7 +172,7 @@ class FloatLowering(Emitter):
         if source.type != f"i{operand.width}":
             name = self.let(f"bitcast i{operand.width} {name} to {source.type}")
         made, convert = to, _CONVERT[value.op]
-        if value.to == 16:  # by way of doubles, which hold all integers that are in range
+        if value.to == 16:  # by way of doubles, which hold all integers in range exactly
             made = Kind.float(64, value.count)
             if value.lane == 64:
                 name, convert = self._limited(name, source, value.op == "from_signed"), "sitofp"
@@ -178,7 +180,7 @@ class FloatLowering(Emitter):
         self._keep(value, self._formatted(name, made, to), to)
 
     def _limited(self, name: str, kind: Kind, signed: bool) -> str:
-        """Integers, with some that are too large for halves instead of what is larger yet."""
+        """Integers, limited to values that already overflow a half."""
         bounds = (("smin", _LARGE), ("smax", -_LARGE)) if signed else (("umin", _LARGE),)
         for which, bound in bounds:
             call = f"call {kind.type} @llvm.{which}.{kind.suffix}({kind.type} {name}, "
@@ -186,8 +188,8 @@ class FloatLowering(Emitter):
         return name
 
     def op_fp_nan(self, value: WithNan) -> None:
-        """A branch instead of a select: NaNs are rare, so nothing has to wait for the
-        comparison."""
+        """Replace a NaN by the ISA's own: a branch, not a select. NaNs are rare, so that way
+        nothing waits for the comparison."""
         result, nan = value.result, value.nan
         kind = Kind.float(result.width, 1)
         number = self.let(f"bitcast i{result.width} {self.operand(result)} to {kind.type}")
@@ -239,7 +241,7 @@ class FloatLowering(Emitter):
         }[value.op](value.new)
 
     def _placed(self, value: Value, bits: tuple[int, ...]) -> str:
-        """Generic bits at their places in the host's register."""
+        """The generic bits of ``value``, each at its place in the host's control register."""
         wide = self.let(f"zext i{value.width} {self.operand(value)} to i32")
         result = "0"
         for n, bit in enumerate(bits):

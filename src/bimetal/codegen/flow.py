@@ -1,6 +1,8 @@
-"""Going from record to record: what handlers and the stubs between them share.
+"""Going from record to record: what handlers and stubs share.
 
-All native code between two polls has one signature, `PARAMETERS`, and ends in a tail call.
+All native code between two polls has the signature `PARAMETERS` and ends in a tail call: ``st`` is
+the vCPU's state, ``rec`` the record being executed ("in hand"), ``pcb`` the bias between a record's
+address and the program counter, ``budget`` the instructions left, ``tlb`` the current TLBs.
 """
 
 from __future__ import annotations
@@ -16,25 +18,25 @@ ARGUMENTS = "ptr %st, ptr {rec}, i64 {pcb}, i64 {budget}, ptr {tlb}"
 
 
 class FlowLowering(Lowering):
-    """Tail calls, the program counter of a record, and the fetch TLB."""
+    """Lowers tail calls, program counters of records, and lookups in the fetch TLB."""
 
     @property
     def shift(self) -> int:
-        """log2 of the bytes of records for a byte of code."""
+        """log2 of `Layout.scale`, the bytes of records for each byte of code."""
         return self.layout.scale.bit_length() - 1
 
     def here(self) -> str:
-        """The address that the record in hand stands for."""
+        """The guest address of the record in hand."""
         return self.address_of("%rec")
 
     def wrapped(self, pc: str) -> str:
-        """An address behind an instruction as the program counter of the decode mode has it."""
+        """The address after an instruction, wrapped to the decode mode's program counter."""
         if all(mode.pc_bits == 64 for mode in self.layout.isa.modes):
             return pc
         return self.let(f"and i64 {pc}, {self.load_state('pc_mask')}")
 
     def address_of(self, record: str) -> str:
-        """The address that a record of the page in hand stands for."""
+        """The guest address of a record in the same page as the one in hand."""
         number = self.let(f"ptrtoint ptr {record} to i64")
         down = self.let(f"lshr i64 {number}, {self.shift}")
         return self.let(f"add i64 {down}, %pcb")
@@ -59,11 +61,11 @@ class FlowLowering(Lowering):
         self.tail(self.let(f"load ptr, ptr {rec}"), rec, pcb, budget, tlb)
 
     def lookup(self, pc: str, tlb: str = "%tlb", guarded: bool | None = False) -> tuple[str, str]:
-        """The fetch TLB's entry for an address, and whether it is that of an unguarded page there,
-        of a ``guarded`` one, or (None) of any.
+        """The fetch TLB's entry for an address, and whether it hits: as an unguarded page, as a
+        guarded one if ``guarded``, or as either if that is None.
 
-        No tag has the low bits that are zero in the address of an instruction, so a misaligned one
-        never hits: it has no record.
+        The comparison includes the low bits that must be zero in an instruction's address. Tags
+        have zeros there, so a misaligned address, which has no record, never hits.
         """
         number = self.let(f"lshr i64 {pc}, 12")
         row = self.let(f"and i64 {number}, {FETCH_ENTRIES - 1}")
@@ -86,7 +88,7 @@ class FlowLowering(Lowering):
             self.label(lost)
 
     def found(self, pc: str, entry: str) -> tuple[str, str]:
-        """Record and bias of an address whose fetch entry is known."""
+        """The record and the bias of an address whose fetch entry is known."""
         pcb = self.let(f"load i64, ptr {self.pointer(entry, 8)}")
         above = self.let(f"sub i64 {pc}, {pcb}")
         number = self.let(f"shl i64 {above}, {self.shift}")
@@ -100,12 +102,13 @@ class StubLowering(FlowLowering):
     """Writes one stub."""
 
     def arrive(self, pc: str, entry: str, budget: str, tlb: str) -> None:
-        """Go on at an address whose fetch entry is known."""
+        """Continue at an address whose fetch entry is known."""
         rec, pcb = self.found(pc, entry)
         self.dispatch(rec, pcb, budget, tlb)
 
     def land(self, pc: str) -> None:
-        """Ask whether an indirect jump may have led to ``pc``, whose page is in the fetch TLB."""
+        """Call the ISA's hook `Hooks.landed` if an indirect jump has led to ``pc``, whose page is
+        in the fetch TLB."""
         landing = self.layout.isa.landing
         if landing is None:
             return
@@ -131,17 +134,17 @@ class StubLowering(FlowLowering):
         self.label(on)
 
     def copied(self, rec: str, offset: str) -> str:
-        """Where in the decoded page's copy of the code the byte stands that a record is of, at an
-        offset in the page."""
+        """Pointer to a record's first byte in the decoded page's copy of the code; ``offset`` is
+        that byte's offset in the page."""
         # The copy lies before the records, of which a byte of code has `scale` bytes.
         down = self.let(f"mul i64 {offset}, {1 - self.layout.scale}")
         return self.pointer(self.pointer(rec, down), -PAGE)
 
     def asked_to_attend(self) -> str:
-        """Whether something that takes long has asked for a look at the time."""
+        """Whether something that took long has asked for a look at the time (see `attend`)."""
         return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
 
     def define(self, name: str) -> str:
-        """The finished function."""
+        """The finished function as LLVM text."""
         body = "\n".join(["entry:", *self.allocas, *self.lines])
         return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"

@@ -1,7 +1,7 @@
-"""Messages between our processes: JSON, and bytes as they are. Nothing in one can run code.
+"""Messages between our processes: JSON and raw bytes, so that no message can run code.
 
-A frame is a mark, the lengths of both halves, a digest of them, and the halves. What comes out of
-the other end is what went in, or `BadFrame`.
+A frame is a magic number, the lengths of both parts, a digest of them, and the parts. The receiver
+gets what was sent, or `BadFrame`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BadFrame(ValueError):
 
 
 class Frame(NamedTuple):
-    """A message: fields that JSON can say, and bytes."""
+    """A message: fields that JSON can represent, and raw bytes."""
 
     fields: Mapping[str, Any]
     content: bytes
@@ -80,7 +80,7 @@ class FrameReader:
         return Frame(said, content)
 
     def _head(self) -> tuple[int, int, bytes] | None:
-        """The lengths of the halves and their digest, once they are there."""
+        """The lengths of both parts and their digest; None until they have arrived."""
         if len(self._data) < _HEAD.size:
             return None
         mark, length, size, digest = _HEAD.unpack_from(self._data)
@@ -90,7 +90,7 @@ class FrameReader:
 
 
 def read_frame(file: IO[bytes]) -> Frame | None:
-    """The next message of a file or pipe, waited for; None at the end. Raises `BadFrame`."""
+    """Wait for the next message of a file or pipe; None at its end. Raises `BadFrame`."""
     reader = FrameReader()
     while data := file.read(reader.missing):
         reader.feed(data)

@@ -1,9 +1,9 @@
-"""Handlers: one native function for each form of each instruction.
+"""Handlers: one or two native functions for each variant of each instruction.
 
-All have one signature (`PARAMETERS`) and call the next one as their last act, so there is no
-dispatch loop and the state, the record, the bias of the program counter, the budget and the TLB
+All have the signature `PARAMETERS` and end in a tail call of the next handler, so there is no
+dispatch loop, and the state, the record, the bias of the program counter, the budget and the TLB
 stay in the host's registers. A *fast* handler has no calls and no stack frame: where it would
-need one it hands the instruction, untouched, to its *slow* form.
+need one it hands the instruction, before it has changed anything, to its *slow* form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["FastLowering", "SlowLowering", "handler_text"]
 
 
 class _HandlerLowering(FlowLowering):
-    """What fast and slow handlers share: operands from the record, and going on."""
+    """What fast and slow handlers share: operands from the record, and the next record."""
 
     def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool):
         super().__init__(layout)
@@ -34,28 +34,30 @@ class _HandlerLowering(FlowLowering):
 
     # -- operands
     def _decoded(self, value: Value) -> bool:
-        """Whether a value is made when the record is decoded, and loaded where it is used.
+        """Whether a value is computed when the record is decoded, and loaded where it is used.
 
-        What needs half of the room or more (a mask of one bit, say) is computed from its parts.
+        Values that would take half of the record or more (such as a mask of one bit) are computed
+        by the handler instead.
         """
         most = 8 * (self.layout.record - OPERANDS) // 2
         return is_static(value, self._static) and span(value)[0] <= min(most, 64)
 
     def one(self, value: Value) -> None:
         if self.near and self._distance(value) is not None:
-            return  # a near jump needs the distance alone
+            return  # a near jump needs only the distance
         if not self._decoded(value):
             super().one(value)
 
     def missing(self, value: Value) -> str:
         if not self._decoded(value) or not self.slots.has_room(value):
-            super().one(value)  # from its parts, here where it is used
+            super().one(value)  # computed here, where it is used
             return self.names.pop(value)
         slot = self.slots.slot(value)
         return self._load_slot(slot.offset, slot.bytes, slot.is_signed, value.width)
 
     def _load_slot(self, offset: int, size: int, is_signed: bool, width: int) -> str:
-        # Loaded where it is used, so that a name never crosses into a block it does not dominate.
+        # Loaded at each use, so that no name is used in a block that its definition does not
+        # dominate.
         name = self.let(f"load i{size * 8}, ptr {self.pointer('%rec', offset)}, align 1")
         if width == size * 8:
             return name
@@ -82,7 +84,7 @@ class _HandlerLowering(FlowLowering):
         return self.let("sub i64 %budget, 1")
 
     def retire(self) -> None:
-        """Go on with the next instruction in memory."""
+        """Continue with the next instruction in memory."""
         if self.resync:
             self._resync(self.following())
             return
@@ -122,16 +124,16 @@ class _HandlerLowering(FlowLowering):
         self._far(self.operand(target), value.landing)
 
     def pointer_by(self, base: str, offset: int, size: int) -> str:
-        """``base`` plus a signed operand of the record."""
+        """The pointer ``base`` plus a signed operand of the record."""
         return self.pointer(base, self._load_slot(offset, size, True, 64))
 
     def _distance(self, target: Value) -> Value | None:
-        """The static distance of a jump relative to the program counter."""
+        """The distance of a jump relative to the program counter; None if it is not static."""
         away = relative(target)
         return away if away is not None and self._decoded(away) else None
 
     def _go(self, rec: str, pcb: str, landing: int = 0) -> None:
-        """Arrive at a record by a jump, which is where the budget is looked at."""
+        """Go to a record by a jump, which is where the budget is checked."""
         budget = self.spend()
         spent = self.let(f"icmp slt i64 {budget}, 0")
         poll, go = self.fresh("poll"), self.fresh("go")
@@ -159,7 +161,7 @@ class _HandlerLowering(FlowLowering):
 
 
 class FastLowering(TlbLowering, _HandlerLowering):
-    """The fast form: the inline TLB check, and the slow form for everything else."""
+    """The fast form: accesses that hit the TLB; everything else is left to the slow form."""
 
     def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool, slow: str):
         super().__init__(layout, slots, insn, near)
@@ -173,7 +175,7 @@ class FastLowering(TlbLowering, _HandlerLowering):
 
 
 class SlowLowering(_HandlerLowering):
-    """The slow form: everything is a call, and the state knows where the instruction stands."""
+    """The slow form: accesses are calls, and the state holds the instruction's address."""
 
     def __init__(self, layout: Layout, slots: Slots, insn: Insn, near: bool, resync: bool):
         super().__init__(layout, slots, insn, near)
@@ -191,10 +193,10 @@ class SlowLowering(_HandlerLowering):
         super().op_jump(value)
 
     def op_sync(self, value: effects.Sync) -> None:
-        """Every way out of this handler looks again: see `resync`."""
+        """Nothing to do: every way out of such a handler goes to the stub `resync`."""
 
     def hand_over(self) -> None:
-        """Leave the instruction in hand to the reference; its record tells which it is."""
+        """Leave the instruction in hand to the reference, which finds it by its record."""
         self.set_leave("reference", self.let("ptrtoint ptr %rec to i64"))
         self.stopped()
 
@@ -211,7 +213,10 @@ class SlowLowering(_HandlerLowering):
 def handler_text(
     layout: Layout, symbol: str, insn: Insn, block: Block, near: bool
 ) -> tuple[str, Slots, str]:
-    """LLVM definitions of a handler's forms, its operands, and the symbol to put in records."""
+    """LLVM definitions of a handler's forms, its operands, and the symbol that records get.
+
+    ``near`` is the variant for jumps whose target is in the same page.
+    """
     widths, size = insn.pattern.widths, layout.record
     try:
         return _handler_text(layout, symbol, insn, block, near, Slots(widths, size))
@@ -231,7 +236,7 @@ def _handler_text(
         fast = FastLowering(layout, slots, insn, near, slow)
         texts.append(_define(fast, block, entry, "#0"))
     if not fast_possible or does.cold or does.accesses:
-        # Behind a store to code, what is decoded has to be looked at again.
+        # After a store to code, decoded records have to be checked again.
         looks = does.syncs or (layout.isa.coherent and does.stores)
         lowering = SlowLowering(layout, slots, insn, near, looks)
         if by_reference:
@@ -245,6 +250,6 @@ def _define(lowering: _HandlerLowering, block: Block, symbol: str, attributes: s
     if lowering.open:
         lowering.retire()
     body = "\n".join(["entry:", *lowering.allocas, *lowering.lines, *lowering.exits])
-    # LLVM wants to know of every function that depends on the floating-point environment.
+    # LLVM requires this attribute of functions that depend on the floating-point environment.
     strict = " strictfp" if ".constrained." in body else ""
     return f"define {CC} void {symbol}({PARAMETERS}) {attributes}{strict} {{\n{body}\n}}\n"

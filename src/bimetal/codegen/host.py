@@ -1,5 +1,5 @@
-"""What is particular to the host's processor: its floating-point environment, and what it has
-instructions for.
+"""What is particular to the host's processor: its floating-point environment and its special
+instructions.
 
 The guest's rounding mode and sticky flags live in the host's control register while native code
 runs. A host is supported once it is described here; the register layouts come from the Intel SDM
@@ -30,7 +30,8 @@ def _aes(*instructions: str) -> tuple[str, ...]:
 
 
 def _sha256(result: str) -> tuple[str, ...]:
-    """Four rounds: the host wants A, B, E and F in one register, C, D, G and H in another."""
+    """Four rounds of SHA-256: the host wants A, B, E and F in one register, C, D, G and H in
+    another."""
     return (
         *(f"bitcast i128 {{{n}}} to <4 x i32>" for n in range(3)),
         _shuffled(3, 4, "i32 5, i32 4, i32 1, i32 0"),
@@ -53,8 +54,8 @@ def _two_rounds(a: int, b: int, words: int) -> str:
 
 
 class Host:
-    """x86-64: MXCSR holds flags in bits 0 (IE) 2 (ZE) 3 (OE) 4 (UE) 5 (PE), rounding in 14:13,
-    what is flushed to zero in 6 and 15."""
+    """x86-64: MXCSR holds flags in bits 0 (IE), 2 (ZE), 3 (OE), 4 (UE) and 5 (PE), the rounding
+    mode in 14:13, denormals-are-zero in 6 and flush-to-zero in 15."""
 
     read = "call void @llvm.x86.sse.stmxcsr(ptr {cell})"
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
@@ -65,13 +66,13 @@ class Host:
     # Host rounding field of generic modes 0 nearest, 1 zero, 2 down, 3 up.
     rounding = (0, 3, 1, 2)
     rounding_shift = 13
-    # Host bit of what is flushed to zero: operands (DAZ), results (FTZ).
+    # Host bits for flushing to zero: of operands (DAZ), of results (FTZ).
     flushing_bits = (6, 15)
-    # Sixteen bytes looked up in sixteen bytes; an index with its highest bit set gives 0 (SSSE3).
+    # Looks up sixteen bytes in a table of sixteen; an index with bit 7 set gives 0 (SSSE3).
     byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
 
-    # Compound operations: the feature by LLVM's name, and lines of LLVM, each with a result that
-    # is numbered on from the operands.
+    # Compound operations: the host feature by LLVM's name, and lines of LLVM whose results are
+    # numbered after the operands.
     compounds = {
         "multiply_add_pairs": ("sse2", (
             "bitcast i128 {0} to <8 x i16>",
@@ -106,7 +107,7 @@ class Host:
 
     @classmethod
     def flushing_of(cls, environment: int) -> int:
-        """What is flushed to zero, as `ir.fp` numbers it."""
+        """Which flushing to zero a control register's value asks for, as `ir.fp` numbers it."""
         return sum((environment >> bit & 1) << n for n, bit in enumerate(cls.flushing_bits))
 
     @classmethod
@@ -118,7 +119,7 @@ class Host:
 
 
 def current() -> type[Host]:
-    """The host that this process runs on."""
+    """The host that this process runs on. Raises `BimetalError` if it is not described here."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise BimetalError(
             f"the jit does not know the floating-point environment of {platform.machine()} hosts",

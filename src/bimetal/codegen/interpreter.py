@@ -1,7 +1,7 @@
 """The interpreter of an ISA: every handler, the decoder and the runtime.
 
-They are modules of LLVM by chapter of the ISA, which are kept under what they consist of: a chapter
-whose handlers are the same in another version is not compiled again.
+There is an LLVM module for each chapter of the ISA, and the store keeps its object under a digest
+of its text: a chapter whose handlers have not changed is not compiled again.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ declare i64 @getrandom(ptr, i64, i32)
 
 
 def _distances(insn: Insn) -> list[Value]:
-    """How far the jumps of an instruction lead that are relative to its own address."""
+    """The distances of an instruction's jumps that are relative to its own address."""
     targets = (jump.target for block in insn.variants().values() for jump in Analysis(block).jumps)
     return [away for target in targets if (away := relative(target)) is not None]
 
 
 def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:
-    """Generate an instruction's handlers; what the decoder has to know of them."""
+    """Append an instruction's handlers to ``texts``; the candidates that the decoder needs."""
     found, distances = [], _distances(insn)
     # A jump to the instruction itself is always a near one.
     stays = bool(distances) and all(away.known and not int(away) for away in distances)
@@ -81,7 +81,7 @@ def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]
 
 
 def id_of(insn: Insn) -> str:
-    """A name of its own for each encoding: several may share a mnemonic."""
+    """A unique name for each encoding: several may share a mnemonic."""
     return f"{insn.pattern.match:x}_{insn.pattern.mask:x}"
 
 
@@ -101,7 +101,7 @@ def interpreter_modules(layout: Layout) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A loaded interpreter: how to enter it, and what fresh records look like."""
+    """A loaded interpreter: native code, its entry point and blank records."""
 
     layout: Layout
     library: Library
@@ -114,14 +114,14 @@ class Interpreter:
         size = layout.record
         decode = struct.pack("<Q", self.library.address("h_decode")).ljust(size, b"\0")
         cross = struct.pack("<Q", self.library.address("h_cross")).ljust(size, b"\0")
-        # The records left over serve `h_straddle`: no key is all ones.
+        # The spare records serve `h_straddle`: all ones match no key.
         work = bytes(8).ljust(size, b"\xff")
         return decode * inside + cross * over + work * (layout.records - inside - over)
 
 
 @cache
 def engine_digest(isa: Isa, shared: bool) -> bytes:
-    """What the code made for an ISA depends on, besides the guest: to be part of every key."""
+    """A digest of all that an ISA's native code depends on besides the guest: part of every key."""
     own = find_spec(INSTRUCTION_SETS[isa.name])
     assert own is not None
     folders = [PACKAGE / name for name in ("ir", "isa", "codegen")]
@@ -133,12 +133,12 @@ _making = threading.Lock()
 
 
 def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
-    """The interpreter of an ISA, compiled at the first use on a host and then kept on disk.
+    """The interpreter of an ISA, compiled at its first use on a host and then kept on disk.
 
-    There are two: for memory that is ``shared`` by several vCPUs, and for a vCPU alone. Machines
-    of a process have them together, as neither changes.
+    There are two of each: for memory that is ``shared`` by several vCPUs, and for a single vCPU.
+    All machines of a process use the same ones, as they never change.
     """
-    with _making:  # or each of two machines that are made at once would compile it
+    with _making:  # otherwise two machines created at once would both compile it
         return _interpreter(isa, shared)
 
 
@@ -153,7 +153,7 @@ def _interpreter(isa: Isa, shared: bool) -> Interpreter:
 
 
 def _stored(store: CodeStore, key: str) -> list[bytes] | None:
-    """The objects of an interpreter that was made before, if all of them are there."""
+    """The objects of an interpreter compiled before; None if one of them is missing."""
     listed = store.get(key)
     if listed is None:
         return None
@@ -164,7 +164,7 @@ def _stored(store: CodeStore, key: str) -> list[bytes] | None:
 
 
 def _compiled(store: CodeStore, key: str, layout: Layout) -> list[bytes]:
-    """The objects of an interpreter; those that are not in the store are compiled."""
+    """The objects of an interpreter; those missing from the store are compiled and added."""
     _log.info("compiling the interpreter for %s, once: it takes a while", layout.isa.name)
     texts = {_module_key(text): text for text in interpreter_modules(layout)}
     objects = {each: store.get(each) for each in texts}

@@ -1,4 +1,4 @@
-"""Jobs for the translator and their answers, and how both travel between processes."""
+"""Jobs for the translator, its answers, and both as messages between processes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ __all__ = ["Compiled", "Job"]
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """While a message is read: turn what is missing or malformed in it into `BadFrame`."""
+    """A context in which missing or malformed fields of a message raise `BadFrame`."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise BadFrame(f"a message that means nothing: {error!r}") from error
+        raise BadFrame(f"a message with wrong fields: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A page's code, where to enter it, and a byte for each granule that has been executed.
+    """A request to translate a part of a page of guest code.
 
-    The code that leads to each of ``jumps`` shall be entered too, where it begins, unless an entry
-    is ``there`` already. ``level`` is 1 for code that is wanted soon, 2 for code that is worth more
-    work; ``symbol`` is the name under which the object shall define the region. ``decoding`` tells
-    what the code means.
+    ``code`` is the page's bytes, ``entries`` are the offsets at which to enter it, and ``executed``
+    has a byte for each granule, which is not 0 if an instruction there has been executed. The
+    straight code that ends in each of ``jumps`` is to be an entry too, at its start, unless one of
+    the offsets ``there``, where regions are entered already, will do. ``level`` is 1 for a quick
+    translation and 2 for an optimised one, ``symbol`` the name that the object is to define, and
+    ``decoding`` says how to decode the code.
     """
 
     code: bytes
@@ -47,7 +49,7 @@ class Job:
     decoding: Decoding = USUAL_DECODING
 
     def frame(self, **more: object) -> Frame:
-        """The job as a message, with ``more`` fields."""
+        """The job as a message, with ``more`` fields added."""
         fields = {
             "code": len(self.code),
             "entries": self.entries,
@@ -62,7 +64,7 @@ class Job:
 
     @classmethod
     def of(cls, frame: Frame) -> Self:
-        """The job that a message tells. Raises `BadFrame`."""
+        """The job in a message. Raises `BadFrame`."""
         said, content = frame
         with _reading():
             return cls(
@@ -109,7 +111,7 @@ class Compiled:
 
     @classmethod
     def of(cls, frame: Frame) -> Self:
-        """The answer that a message tells. Raises `BadFrame`."""
+        """The answer in a message. Raises `BadFrame`."""
         said, content = frame
         with _reading():
             entries, steps = tuple(said["entries"]), tuple(said["steps"])

@@ -1,7 +1,7 @@
-"""The memory that native code works on: where each register and engine variable lies.
+"""The memory layout that native code works with: a vCPU's state, and decoded pages.
 
-A vCPU's state is one block: the ISA's register files in their order, the engine's variables, and
-the TLBs at the end. A decoded page stands elsewhere, in the vCPU's arena:
+A vCPU's state is one block: the ISA's register files in their order, then the engine's variables,
+then the TLBs. Decoded pages are elsewhere, in the vCPU's arena:
 
 ====================== =============================================================
 `PAGE_EPOCH`           the code epoch in which the page was last found unchanged
@@ -9,11 +9,12 @@ the TLBs at the end. A decoded page stands elsewhere, in the vCPU's arena:
 `PAGE_MODE`            the decode mode it was decoded in
 `PAGE_COPY`            the bytes it was decoded from
 `PAGE_RECORDS`         a record for each possible start of an instruction, then those that
-                       lead over the end of the page
+                       lead across the end of the page
 ====================== =============================================================
 
-A record is a handler's address and operands: a power of two of bytes, as the ISA's operands need,
-for each ``granule`` of code. So the program counter follows from a record's address and back.
+A record is a handler's address followed by its operands. Its size is a power of two, large enough
+for the ISA's operands, and there is one for each ``granule`` of code, so a record's address follows
+from the program counter and the other way round.
 """
 
 from __future__ import annotations
@@ -59,38 +60,40 @@ OPERANDS = 8  # offset of the operands in a record
 PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_COPY = 0, 8, 16, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
 
-# Loads and stores have TLBs of their own, so that a copy's source and destination never drive each
-# other out. Tags stand together, so that emptying a context is one short fill; the addend that
-# belongs to a tag stands `ADDENDS` bytes behind it.
+# Loads and stores have separate TLBs, so that a copy's source and destination never evict each
+# other. Tags are stored together, so that emptying a TLB is one short fill; the addend that belongs
+# to a tag is `ADDENDS` bytes after it.
 DATA_ENTRIES = 1024
-# The row of a page: the low half of its address times this, the highest bits of 32. Pages in a row
-# get rows in a row, and each 4 MiB start elsewhere: arrays a power of two apart do not collide.
+# The row of a page: the low 32 bits of its address times this factor, of which the highest bits are
+# taken. Consecutive pages get consecutive rows, and every 4 MiB start at another one, so arrays
+# that lie a power of two apart do not collide.
 ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
 # A fetch entry is a tag and the bias between a record's address and the program counter. Tags of
-# guarded pages have `GUARDED_TAG` in them, so that jumps that know nothing of these miss. It is
-# none of the bits that are zero in instructions' addresses: misaligned ones have to miss all tags.
+# guarded pages have the bit `GUARDED_TAG`, so that jumps that do not look for it miss. It is not
+# one of the low bits that are zero in instructions' addresses: misaligned ones have to miss all
+# tags.
 FETCH_ENTRIES, ENTRY, GUARDED_TAG = 256, 16, PAGE // 2
 LOAD_TLB = 0
 STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
 ADDENDS = FETCH_TLB + FETCH_ENTRIES * ENTRY
 TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
-# How many there are, each for a context and an address space: those of eight processes, as they
-# and the kernel see them, and some for the kernel alone. They take what is touched of the host's
-# memory, 36 KiB each at most.
+# The number of TLBs, each for one context and address space: enough for eight processes as seen by
+# themselves and by the kernel, and some for the kernel alone. Each takes at most 36 KiB of the
+# host's memory, and only as far as it is touched.
 TLBS, CONTEXTS = 24, 16
 
-# The last pages whose code was taken, a ring: their addresses in the arena.
+# Size of the ring of pages decoded last, given by their addresses in the arena.
 DECODED = 4096
-# What other vCPUs ask to be forgotten, before it is everything; see `messages`.
+# Messages that a vCPU's box holds before they become "forget everything"; see `messages`.
 MESSAGES, MESSAGE_WORDS = 16, 5
 MEMORY_SLOTS = 8
 REPLAYS = 16
-# Room for the records of an instruction that is executed by itself, in words.
+# Space, in words, for the records of an instruction that is executed singly; see `single`.
 SINGLE_WORDS = 32
-# The last places where the budget ran out, a ring: what a vCPU leaves in a tenth of a second at
-# its fastest. A sample is two records or 0, where the jump led that found the budget spent and the
-# jump's own, its program counter, the mode, and 1 in a region.
+# Size of the ring of samples, places where the budget ran out: what a vCPU leaves in a tenth of a
+# second at its fastest. A sample is five words: the target's record and the own record of the jump
+# that found the budget spent (or 0), its program counter, the mode, and 1 if it is in a region.
 SAMPLES, SAMPLE_WORDS = 32768, 5
 
 
@@ -99,31 +102,31 @@ def engine_state() -> StateSpec:
     spec = StateSpec()
     # Instructions left until the next poll, and the count of retired ones when it reaches zero.
     spec.scalars(64, "budget", "poll_at")
-    # The longest budget; each is shorter by a number from this generator.
+    # The longest budget, and the generator whose numbers shorten each one.
     spec.scalars(64, "slice", "jitter")
-    # 0, or why the instruction in hand cannot go on: 1 a trap, 2 native code is left.
+    # Why the current instruction cannot complete: 0 it can, 1 a trap, 2 native code is left.
     spec.scalars(64, "pending", "trap_cause", "trap_value")
     spec.scalars(64, "leave_reason")
-    # Whether an instruction is executed by itself, what was left of the budget then, its bytes and
-    # decode mode, and room for its record; see `single`.
+    # Whether an instruction is executed singly, the budget that was left, the instruction's bytes
+    # and decode mode, and space for its record; see `single`.
     spec.scalars(8, "single", "single_mode", "examine_here")
     spec.scalars(64, "held_budget", "found_records")
     spec.scalars(128, "single_code")
     spec.file("single_records", SINGLE_WORDS, 64)
-    # 1 while a trap is delivered that accesses memory.
+    # 1 while a trap whose delivery accesses memory is being delivered.
     spec.scalars(8, "delivering")
     spec.file("leave_args", 4, 64)
-    # Device accesses of the instruction in hand that the board has answered, and how many when
-    # the last answer was that nothing is there, or 0.
+    # Device accesses of the current instruction that the board has answered, and their number when
+    # the last answer was that nothing is there (otherwise 0).
     spec.scalars(64, "replay_count", "replay_at", "replay_fault")
     spec.file("replay", REPLAYS, 64)
-    # Set from other threads: stop, or flush what is cached of the guest's memory.
+    # Set by other threads: stop, or flush all that is cached of the guest's memory.
     spec.scalars(8, "stop", "flush_wanted")
     spec.scalars(32, "fp_env")
     _declare_tlbs(spec)
     _declare_messages(spec)
-    # What code means now: the decode mode, its program counter's bits, the model's features; and
-    # the kind of the jump by which a region is left.
+    # How code is decoded now: the decode mode, the mask of its program counter, the model's
+    # features; and the kind of the jump by which a region was left.
     spec.scalars(8, "decode_mode", "far_landing")
     spec.scalars(64, "pc_mask", "features")
     spec.file("slot_base", MEMORY_SLOTS, 64)
@@ -131,25 +134,25 @@ def engine_state() -> StateSpec:
     spec.file("slot_host", MEMORY_SLOTS, 64)
     spec.file("slot_readonly", MEMORY_SLOTS, 64)
     spec.file("slot_page", MEMORY_SLOTS, 64)
-    # Decoded pages: the epoch, the table by page of RAM, the arena, an empty page's records.
+    # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
     spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
     spec.scalars(64, "decoded_count")
     spec.file("decoded", DECODED, 64)
-    # Time: nanoseconds at instruction zero, and per 1024 instructions (0: the host's clock).
+    # Time: nanoseconds at instruction 0, and nanoseconds per 1024 instructions (0: host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
-    # Times that the vCPU has said that it waits for another one.
+    # How often the vCPU has said that it is waiting for another one (`pause`, `yield`).
     spec.scalars(64, "relaxed")
-    # 1 after what takes as long as many instructions: look at the time and at what is asked for.
+    # 1 after something that took as long as many instructions: look at time and requests soon.
     spec.scalars(8, "attend")
-    # Instructions retired at the last poll, and 1 after it was told that they grow no more.
+    # Instructions retired by the last poll, and 1 after it was reported that there are no more.
     spec.scalars(64, "polled_at")
     spec.scalars(8, "stuck")
     # 1 while the next instruction waits for an interrupt; then `attend` is 1 too.
     spec.scalars(8, "waiting")
     spec.file("counter", 10, 64)
-    # What the jump that found the budget spent says for the sample: the record it goes to or 0,
-    # its own record or 0, its address or -1, and whether it is in a region.
+    # For the sample, about the jump that found the budget spent: its target's record or 0, its own
+    # record or 0, its address or -1, and whether it is in a region.
     spec.scalars(64, "spent_record", "spent_by", "spent_pc", "spent_in_region")
     spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
@@ -157,26 +160,26 @@ def engine_state() -> StateSpec:
 
 
 def _declare_tlbs(spec: StateSpec) -> None:
-    # The TLB in use and that of unprivileged accesses, which may be the same: what for, which it
-    # is, and its host address.
+    # The TLB in use and the one for unprivileged accesses, which may be the same: context, number
+    # and host address.
     spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
     spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
-    # By context, the TLB that served last, and in which address space.
+    # For each context, the TLB used last and its address space.
     spec.file("tlb_last", CONTEXTS, 8)
     spec.file("tlb_last_space", CONTEXTS, 64)
-    # Each TLB: whose it is, for which context, when it served last, the range of addresses that
-    # large pages have been cached for, and the count of `flush_fetch` that it has followed.
+    # For each TLB: its owner, its context, when it was used last, the range of addresses for which
+    # large pages have been cached, and the last `flush_fetch` (by number) that it has carried out.
     for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
         spec.file(name, TLBS, 64)
     spec.file("tlb_serves", TLBS, 8)
-    # In which halves of the addresses it may hold global pages: 1 the low one, 2 the high one.
+    # The halves of the address range in which it may hold global pages: 1 the low, 2 the high one.
     spec.file("tlb_globals", TLBS, 8)
     spec.scalars(64, "tlb_clock", "fetch_epoch")
 
 
 def _declare_messages(spec: StateSpec) -> None:
-    # The box: its lock, how many messages were ever put into it and taken out, how many there are,
-    # and whether code is to be forgotten; 1 while the vCPU is in native code; and the other vCPUs.
+    # The box: its lock, the messages ever posted to and taken from it, those in it now, and whether
+    # code is to be forgotten; 1 while the vCPU is in native code; and the other vCPUs.
     spec.scalars(64, "box_lock", "box_posted", "box_taken", "box_count", "box_code", "inside")
     spec.file("box", MESSAGES * MESSAGE_WORDS, 64)
     spec.scalars(64, "peers", "peer_count")
@@ -186,8 +189,9 @@ def _declare_messages(spec: StateSpec) -> None:
 class Layout:
     """Offsets in bytes from the start of a vCPU's state.
 
-    ``shared`` tells whether other vCPUs work on the same memory: if none does, a guest's atomic
-    operations need not be the host's.
+    ``shared`` says whether other vCPUs access the same memory: if none does, a guest's atomic
+    operations need not be atomic on the host. ``tlb`` is the offset of the TLBs, ``size`` that of
+    the end.
     """
 
     isa: Isa
@@ -221,29 +225,30 @@ class Layout:
 
     @property
     def record(self) -> int:
-        """The size of a record."""
+        """The size of a record in bytes."""
         size = OPERANDS + max(self.isa.operands, self.straddling_key // 8)
         return 1 << (size - 1).bit_length()
 
     @property
     def straddling_key(self) -> int:
-        """Bits that tell one instruction over the end of a page from others: its bytes, and how
-        many of them are in the page. 0 where there are no such instructions."""
+        """Width in bits of the key for an instruction that straddles the end of a page: its bytes,
+        and how many of them are in the first page. 0 if the ISA has no such instructions."""
         if self.isa.fetch == self.isa.granule:
             return 0
         return 1 << (8 * self.isa.fetch + 7).bit_length()
 
     @property
     def scale(self) -> int:
-        """Bytes of records for a byte of code."""
+        """Bytes of records for each byte of code."""
         return self.record // self.isa.granule
 
     @property
     def records(self) -> int:
-        """Records of a page: one for each start, those over its end, and one to work with."""
+        """Number of records of a page: one for each possible start of an instruction, those across
+        its end, and one as scratch space."""
         return PAGE // self.isa.granule + self.isa.fetch // self.isa.granule + 2
 
     @property
     def page_bytes(self) -> int:
-        """The size of a decoded page."""
+        """The size of a decoded page in bytes."""
         return -(-(PAGE_RECORDS + self.records * self.record) // 64) * 64

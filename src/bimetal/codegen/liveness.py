@@ -1,8 +1,9 @@
 """Dead writes of registers: those that are overwritten before anything can read them.
 
-Flags that each operation writes and few instructions read would cost as much as the operation. In
-straight code a write is dead if the register is written again with no reading and no way out in
-between: where a region may be left, for a TLB miss or a rare case, registers must be right.
+Flags, which every operation writes and few instructions read, would otherwise cost as much as the
+operation itself. In straight code a write is dead if the register is written again with no read and
+no exit in between: wherever a region may be left, for a TLB miss or a rare case, all registers must
+be right.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Register = tuple[str, int]
 
 
 def dead_sets(blocks: Sequence[Block]) -> set[Set]:
-    """The dead writes of instructions that follow each other, with all register numbers known."""
+    """The dead writes in the blocks of consecutive instructions, all register numbers known."""
     found: set[Set] = set()
     unseen: frozenset[Register] = frozenset()
     for block in reversed(blocks):
@@ -28,8 +29,8 @@ def dead_sets(blocks: Sequence[Block]) -> set[Set]:
 
 
 def _before(block: Block, unseen: frozenset[Register], found: set[Set]) -> frozenset[Register]:
-    """The registers whose content does not matter at the start of a block, given those at its end;
-    ``found`` takes the writes that this makes dead."""
+    """The registers whose content does not matter before a block, given those (``unseen``) after
+    it. Writes found dead are added to ``found``."""
     for value in reversed(block):
         match value:
             case If(branches=branches) if branches.cold:

@@ -1,8 +1,9 @@
 """Lowering: a traced block becomes LLVM text.
 
 `Lowering` writes what all native functions share: arithmetic, registers, conditions, variables,
-calls, and memory by calls. Its subclasses say what a field is, how control leaves, and which
-accesses need no call: `routine.RoutineLowering`, `handler.FastLowering`, `handler.SlowLowering`.
+calls, and memory accesses by calls. Its subclasses say where fields come from, how control leaves,
+and which accesses need no call: `routine.RoutineLowering`, `handler.FastLowering`,
+`handler.SlowLowering`, `tlb.TlbLowering`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ def is_static(value: Value, memo: dict[Value, bool]) -> bool:
 
 
 class Lowering(AccessLowering, VectorLowering):
-    """Writes one function's body out of traced operations."""
+    """Writes one function's body from traced operations.
+
+    `op_NAME` lowers the effect called NAME; `names` maps each value that has been lowered to its
+    LLVM name.
+    """
 
     def __init__(self, layout: Layout):
         super().__init__()
@@ -74,19 +79,19 @@ class Lowering(AccessLowering, VectorLowering):
         self.put(f"store {kind} {value}, ptr {self.state_pointer(name)}")
 
     def note_landing(self, kind: int | str) -> None:
-        """Have the ISA's register tell what kind of jump has been made, if it has one."""
+        """Store the kind of an indirect jump in the ISA's register for it, if it has one."""
         landing = self.layout.isa.landing
         if landing is not None and kind != 0:
             self.store_state(landing.register, str(kind), "i8")
 
     def note_spent(self, record: str, pc: str, in_region: bool) -> None:
-        """Tell the coming sample which jump found that the budget is spent."""
+        """Store which jump found the budget spent, for the sample that is taken next."""
         self.store_state("spent_by", self.let(f"ptrtoint ptr {record} to i64"))
         self.store_state("spent_pc", pc)
         self.store_state("spent_in_region", str(int(in_region)))
 
     def _slot(self, file_name: str, index: Value, writing: bool) -> tuple[str, str, int]:
-        """Pointer, storage type and width of a register."""
+        """A register's pointer, storage type and width in bits."""
         file = self.layout.spec.files[file_name]
         size = self.layout.slot_bytes(file)
         base = self.state_pointer(file_name)
@@ -98,7 +103,8 @@ class Lowering(AccessLowering, VectorLowering):
         return self.let(f"getelementptr {kind}, ptr {base}, i64 {at}"), kind, file.width
 
     def index(self, value: Value, lost: tuple[int, int] | None) -> str:
-        """A register's slot as i64; ``lost`` is the zero register and the slot for its writes."""
+        """A register's number in its file, as i64. If ``lost`` is given, it is the number of the
+        zero register and that of the slot which takes writes to it."""
         name = self.operand(value)
         if value.width < 64:
             name = self.let(f"zext i{value.width} {name} to i64")
@@ -121,7 +127,7 @@ class Lowering(AccessLowering, VectorLowering):
         return name
 
     def missing(self, value: Value) -> str:
-        """A value that no lowered operation has made: a field."""
+        """The operand for a value that no lowered operation has defined, such as a field."""
         raise KeyError(f"{value!r} was not lowered")
 
     # -- blocks
@@ -236,7 +242,7 @@ class Lowering(AccessLowering, VectorLowering):
             f"ptr {self.host_pointer(value.b)}, i64 {self.operand(value.size)})"
         )
 
-    # -- guest memory, by calls
+    # -- guest memory, through calls
     def op_load(self, value: effects.Load) -> None:
         access = value.access
         if access.space is Space.PHYSICAL:
@@ -252,8 +258,8 @@ class Lowering(AccessLowering, VectorLowering):
         self.names[value] = self.in_order(name, access)
 
     def _check_unaligned(self, va: str, access: Access, kind: int) -> None:
-        """Call the ISA's hook ``unaligned``, if it has one. An access that is known to lie in a
-        page stands for single bytes, which are always aligned."""
+        """Call the ISA's hook ``unaligned``, if it has one. Accesses known to lie within a page
+        (`Access.in_page`) stand for single bytes, which are always aligned."""
         if "unaligned" in self.layout.isa.routines and access.size > 1 and not access.in_page:
             self.guest_call("check_unaligned", 0, va, access, kind)
 
@@ -288,7 +294,7 @@ class Lowering(AccessLowering, VectorLowering):
             wide = self.widen(new, "i64", access.width)
             self.guest_call("slow_store", 0, va, access, STORE, ("i64", wide))
             return
-        self.guest_call("check_store", 0, va, access, STORE)  # or half of it might be stored
+        self.guest_call("check_store", 0, va, access, STORE)  # so that not only half is stored
         half = Access(64, unprivileged=access.unprivileged)
         low = self.let(f"trunc i128 {new} to i64")
         high = self.let(f"trunc i128 {self.let(f'lshr i128 {new}, 64')} to i64")
@@ -303,7 +309,7 @@ class Lowering(AccessLowering, VectorLowering):
         self.names[value] = self.cas_at(self._atomic(value.address, value.access), value)
 
     def _atomic(self, address: Value, access: Access) -> str:
-        """A pointer to what is updated, which must be memory."""
+        """A pointer for an atomic access, which must be to RAM."""
         if access.space is Space.PHYSICAL:
             return self._physical(address, access, STORE)
         kind = STORE | (UPDATE if access.reads else 0)
@@ -311,7 +317,7 @@ class Lowering(AccessLowering, VectorLowering):
         return self.let(f"inttoptr i64 {found} to ptr")
 
     def _physical(self, address: Value, access: Access, kind: int) -> str:
-        """A pointer to guest-physical memory; where there is none, the access faults."""
+        """A pointer to guest-physical memory; without memory there, the access faults."""
         found = self.guest_call("physical_host", 64, self.operand(address), access, kind)
         return self.let(f"inttoptr i64 {found} to ptr")
 
@@ -352,7 +358,7 @@ class Lowering(AccessLowering, VectorLowering):
         self.check_pending()
 
     def check_pending(self) -> None:
-        """After a call: stop here if it raised a trap or has to leave."""
+        """After a call: stop the instruction if the call raised a trap or has to leave."""
         pending = self.load_state("pending")
         bad = self.let(f"icmp ne i64 {pending}, 0")
         stop, go = self.fresh("stop"), self.fresh("go")
@@ -362,7 +368,7 @@ class Lowering(AccessLowering, VectorLowering):
         self.label(go)
 
     def stopped(self) -> None:
-        """The instruction cannot go on: `pending` says why."""
+        """The instruction cannot complete: `pending` says why."""
         raise NotImplementedError
 
     def op_trap(self, value: effects.Trap) -> None:
@@ -372,7 +378,7 @@ class Lowering(AccessLowering, VectorLowering):
         self.stopped()
 
     def set_leave(self, reason: str, *arguments: str) -> None:
-        """Record why native code is left."""
+        """Record why native code is left: one of `builder.LEAVE`, with its arguments."""
         pointer = self.state_pointer("leave_args")
         for n, argument in enumerate(arguments):
             self.put(f"store i64 {argument}, ptr {self.pointer(pointer, 8 * n)}")

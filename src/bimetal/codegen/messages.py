@@ -1,14 +1,14 @@
-"""What vCPUs tell each other to forget, without leaving native code: translations and code.
+"""Invalidations of translations and code that vCPUs ask of each other, within native code.
 
-A vCPU has a box. Others put into it what is to be forgotten and go on; it looks there at every
-poll, and before it executes anything when native code is entered. Who has told something and has to
-know that it is done (DSB) waits until all that were in native code have looked, since until then
-they may be in the middle of an access with the old translation; it looks into its own box
-meanwhile. A vCPU outside of native code accesses nothing, but for a device whose answer it waits
-for: then the board is asked to bring the others to their gates.
+Each vCPU has a box. Others post to it what the vCPU is to forget, and go on; the vCPU looks into
+its box at every poll, and when it enters native code before it executes anything. A vCPU that has
+posted and has to know that it is done (DSB) waits until every vCPU that was in native code has
+looked, because until then one may be in the middle of an access with the old translation; meanwhile
+it serves its own box. A vCPU outside native code accesses nothing, unless it is waiting for a
+device's answer: then the board is asked to bring the others to their gates.
 
-What is told of pages reaches only those outside whose TLBs may hold them: whoever enters later
-reads the tables as they are.
+For pages, vCPUs outside native code are told only if their TLBs may hold them: a vCPU that enters
+later reads the tables as they are by then.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["HEARD", "NOT_YET", "WITH_DEVICE", "describe_messages"]
 
 NOT_YET, HEARD, WITH_DEVICE = range(3)
 ROW = 16
-"""Bytes of a row of ``peers``: another vCPU's state, and the count of what it had been told by all
-when this one told it last."""
+"""Bytes of a row of ``peers``: the address of another vCPU's state, and how many messages its box
+had been sent by all vCPUs when this one posted last."""
 
 
 def describe_messages(build: Builder) -> None:
-    """All routines of boxes."""
+    """Describe all routines of boxes."""
     _putting(build)
     _telling(build)
     _taking(build)
@@ -40,7 +40,7 @@ def _putting(build: Builder) -> None:
 
     @build.routine(returns=1, peer=64, va=64, mask=64, match=64, own=64)
     def may_know(cpu: Cpu, peer: Value, va: Value, mask: Value, match: Value, own: Value) -> Value:
-        """Whether a TLB of a vCPU outside of native code is in question."""
+        """Whether a TLB of a vCPU outside native code may hold what is to be forgotten."""
         for n in range(TLBS):
             owner = host_load(peer + at["tlb_owner"] + 8 * n, 64)
             halves = host_load(peer + at["tlb_globals"] + n, 8)
@@ -52,7 +52,7 @@ def _putting(build: Builder) -> None:
     def put(
         cpu: Cpu, peer: Value, va: Value, pages: Value, mask: Value, match: Value, own: Value
     ) -> None:
-        """Put a message into a box, or make the last one longer; too many stand for everything."""
+        """Put a message into a box, or extend the last one. A full box means: forget everything."""
         number = host_load(peer + at["box_count"], 64)
         last = peer + at["box"] + (number - 1) * (8 * MESSAGE_WORDS)
         with when((number - 1).ult(MESSAGES) & (pages != 0)):
@@ -70,7 +70,7 @@ def _putting(build: Builder) -> None:
 
     @build.routine(row=64)
     def posted(cpu: Cpu, row: Value) -> None:
-        """Something new is in the box of a peer."""
+        """Count a message to the peer of a row, in its box and in the row."""
         place = host_load(row, 64) + at["box_posted"]
         number = host_load(place, 64) + 1
         host_store(place, number)
@@ -85,9 +85,9 @@ def _telling(build: Builder) -> None:
     def tell_peer(
         cpu: Cpu, row: Value, va: Value, pages: Value, mask: Value, match: Value, own: Value
     ) -> None:
-        """`tell_pages` for one of them."""
+        """`tell_pages` for a single peer."""
         peer = host_load(row, 64)
-        cpu.host("lock", 0, peer + at["box_lock"])  # a full fence too: what was stored is seen
+        cpu.host("lock", 0, peer + at["box_lock"])  # a full fence too: earlier stores are visible
         inside = host_load(peer + at["inside"], 64) != 0
         with when(inside | (may_know(cpu, peer, va, mask, match, own) == 1)):
             put(cpu, peer, va, pages, mask, match, own)
@@ -96,7 +96,7 @@ def _telling(build: Builder) -> None:
 
     @build.routine(row=64)
     def tell_peer_of_code(cpu: Cpu, row: Value) -> None:
-        """`tell_code` for one of them."""
+        """`tell_code` for a single peer."""
         peer = host_load(row, 64)
         cpu.host("lock", 0, peer + at["box_lock"])
         host_store(peer + at["box_code"], const(1, 64))
@@ -136,7 +136,7 @@ def _taking(build: Builder) -> None:
 
     @build.routine(message=64)
     def obey(cpu: Cpu, message: Value) -> None:
-        """Forget what a message says."""
+        """Forget what a message names."""
         va, pages, mask, match, own = (host_load(message + 8 * n, 64) for n in range(5))
         with when(pages == 0) as spaces:
             flush_spaces(cpu, mask, match)
@@ -145,7 +145,7 @@ def _taking(build: Builder) -> None:
 
     @build.routine()
     def empty_box(cpu: Cpu) -> None:
-        """Forget what is asked for in the own box."""
+        """Carry out and remove everything in this vCPU's box."""
         lock = state_address("box_lock")
         cpu.host("lock", 0, lock)
         number = cpu.box_count
@@ -164,7 +164,7 @@ def _taking(build: Builder) -> None:
 
     @build.routine()
     def look_into_box(cpu: Cpu) -> None:
-        """Do what others have asked for, if there is anything."""
+        """Empty this vCPU's box if there is anything in it."""
         with when(cpu.box_posted != cpu.box_taken):
             empty_box(cpu)
 
@@ -174,7 +174,7 @@ def _hearing(build: Builder) -> None:
 
     @build.routine(returns=8, number=64)
     def heard_from(cpu: Cpu, number: Value) -> Value:
-        """Whether this peer and all behind it have done what they were told."""
+        """Whether the peer with this number and all later ones have done what they were told."""
         with when(number.uge(cpu.peer_count)):
             ret(const(HEARD, 8))
         row = cpu.peers + number * ROW

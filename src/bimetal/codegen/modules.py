@@ -1,7 +1,7 @@
-"""One program in several modules of LLVM, which are compiled side by side and kept one by one.
+"""Splitting a program into several LLVM modules, compiled in parallel and stored separately.
 
-Every module declares what it uses of the others. What was private to the program is public, as the
-others find it by its name.
+Each module declares what it uses from the others. Functions with internal linkage become external,
+because the other modules find them by name.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from collections.abc import Iterable, Iterator, Sequence
 __all__ = ["modules"]
 
 SIZE = 768 << 10
-"""Characters of a module, about: seconds of work for LLVM."""
+"""Approximate characters of text in a module: some seconds of work for LLVM."""
 
 _DEFINITION = re.compile(r"^define (?P<rest>.*@(?P<name>[\w.]+)\(.*\)).*\{$", re.MULTILINE)
 _MENTION = re.compile(r"@([\w.]+)")
 
 
 def modules(head: str, groups: Iterable[Sequence[str]]) -> list[str]:
-    """The modules of functions that come in groups: no module has functions of two of them, so
-    that a change in one leaves the others as they are. ``head`` begins each module."""
+    """The texts of the modules for groups of functions, each starting with ``head``.
+
+    No module has functions of two groups, so a change in one group leaves the modules of the others
+    as they are.
+    """
     pieces = [piece.replace("define internal ", "define ") for piece in _pieces(groups)]
     declarations = {
         match["name"]: f"declare {match['rest']}\n"
@@ -31,7 +34,7 @@ def modules(head: str, groups: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _pieces(groups: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The functions of each group, together as far as the size allows."""
+    """The functions of each group, joined up to the size of a module."""
     for group in groups:
         piece: list[str] = []
         for function in group:

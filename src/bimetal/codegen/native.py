@@ -29,7 +29,7 @@ PACKAGE = Path(__file__).parent.parent
 def _new_target(level: int = 2) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # The static relocation model overflows where code lands far from its tables.
+    # Not the static relocation model: its relocations overflow if code lands far from its tables.
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
@@ -54,7 +54,7 @@ def host_has(feature: str) -> bool:
 
 
 def compile_object(text: str) -> bytes:
-    """Optimise LLVM assembly as far as it pays and compile it to an object file's content."""
+    """Compile LLVM assembly, optimised as far as that pays, to the content of an object file."""
     machine = _target()
     module = llvm.parse_assembly(text)
     module.verify()
@@ -65,12 +65,12 @@ def compile_object(text: str) -> bytes:
 
 
 def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]:
-    """A region ready for code generation, and the target machine that will do it.
+    """A region ready for code generation, and the target machine to generate it.
 
-    It goes through the passes that matter: variables into registers, unless it is ``quick`` and has
-    none, and simplify. All that LLVM has at its second level takes three times as long and makes
-    some regions faster and others slower; code generation without optimisation takes a fifth, but
-    its code is as slow as the interpreter where much code is executed little.
+    Only the passes that matter are run: promotion of variables to registers, unless it is ``quick``
+    and has none, and simplification. All of LLVM's second level takes three times as long and makes
+    some regions faster and others slower. Code generation without optimisation takes a fifth of the
+    time, but where much code is executed little, the result is as slow as the interpreter.
     """
     module, machine = llvm.parse_assembly(text), _target(1)
     passes = llvm.create_new_module_pass_manager()
@@ -86,10 +86,10 @@ def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]
 def _run_passes(
     passes: llvm.ModulePassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
 ) -> None:
-    """Run passes, once, and free them.
+    """Run passes once, and free them.
 
-    llvmlite 0.50 does not free a manager of passes when it is closed: ``ObjectRef._dispose``,
-    which does nothing, hides the one that would. That is 0.1 MB for a region and the optimiser.
+    llvmlite 0.50 does not free a pass manager when it is closed: ``ObjectRef._dispose``, which does
+    nothing, hides the method that would. The leak is 0.1 MB for each optimised region.
     """
     try:
         passes.run(module, builder)
@@ -99,19 +99,21 @@ def _run_passes(
 
 
 def compile_region(text: str, quick: bool) -> bytes:
-    """Compile a region to an object file's content, for soon or for long."""
+    """Compile a region to the content of an object file; ``quick`` trades speed for compile
+    time."""
     machine, module = _region(text, quick)
     return bytes(machine.emit_object(module))
 
 
 def assembly(text: str, quick: bool) -> str:
-    """The host's instructions that `compile_region` makes, as text."""
+    """The host's instructions that `compile_region` generates, as assembly text."""
     machine, module = _region(text, quick)
     return str(machine.emit_assembly(module))
 
 
 def sources_digest(*folders: Path) -> bytes:
-    """A digest of everything that generated code depends on: our sources, LLVM, the host's CPU."""
+    """A digest of all that generated code depends on: the sources in ``folders``, LLVM, the host's
+    CPU."""
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
@@ -123,7 +125,7 @@ def sources_digest(*folders: Path) -> bytes:
 
 @cache
 def compiler_digest() -> bytes:
-    """A digest of what makes objects of text: LLVM, the host's CPU, and how this file asks."""
+    """A digest of what turns text into objects: LLVM, the host's CPU, and the options used here."""
     _target()
     versions = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name())
     told = repr((versions, llvm.get_host_cpu_features().flatten())).encode()
@@ -135,16 +137,16 @@ class Library:
 
     def __init__(self, *objects: bytes):
         """Load objects that may use each other's symbols, and those of this process."""
-        # MCJIT would find the constants of all objects where those of the first are.
+        # Not MCJIT: it resolves the constants of every object to those of the first one.
         self._jit = _linking_compiler()
         builder = llvm.JITLibraryBuilder().add_current_process()
         for content in objects:
             builder.add_object_img(content)
-        # What is found belongs to the library as well, and ends with it.
+        # Trackers of the linked code and of each lookup: they must live as long as this object.
         self._held = [builder.link(self._jit, "library")]
 
     def address(self, symbol: str) -> int:
-        """The address of an exported symbol; KeyError if there is none."""
+        """The address of an exported symbol. Raises KeyError if there is none."""
         try:
             found = self._jit.lookup("library", symbol)
         except RuntimeError:
@@ -165,12 +167,12 @@ class Linker:
     def __init__(self, imports: Mapping[str, int]):
         self._jit = _linking_compiler()
         self._imports = dict(imports)
-        # A name is spent even if what was to have it is refused.
+        # LLVM keeps a library's name even if it could not link the library.
         self._names = (f"object{number}" for number in count())
         self._loaded: list[llvm.ResourceTracker] = []
 
     def load(self, content: bytes, symbol: str) -> int:
-        """Load an object; the address of its symbol. RuntimeError for what LLVM cannot load."""
+        """Load an object; the address of its symbol. Raises RuntimeError if LLVM cannot load it."""
         builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(symbol)
         for name, address in self._imports.items():
             builder.import_symbol(name, address)
@@ -179,7 +181,7 @@ class Linker:
         return int(tracker[symbol])
 
     def close(self) -> None:
-        """Give the memory of all that was loaded back: nothing of it may be executed any more."""
+        """Free everything that was loaded: none of it may be executed any more."""
         for tracker in self._loaded:
             tracker.close()
         self._loaded.clear()

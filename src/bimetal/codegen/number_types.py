@@ -1,4 +1,4 @@
-"""LLVM's types of numbers and integers, one of them or a vector."""
+"""LLVM's types of floating-point numbers and integers, scalar or vector."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _NAMES = {16: "half", 32: "float", 64: "double"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``count`` numbers or integers of ``width`` bits: an LLVM type, and its suffix in the names
-    of intrinsics."""
+    """An LLVM type: ``count`` floating-point numbers or integers of ``width`` bits. ``suffix`` is
+    how it is mangled into names of intrinsics."""
 
     width: int
     count: int
@@ -22,7 +22,7 @@ class Kind:
 
     @classmethod
     def float(cls, width: int, count: int) -> Self:
-        """Numbers."""
+        """Floating-point numbers."""
         return cls._of(width, count, _NAMES[width], f"f{width}")
 
     @classmethod
@@ -37,7 +37,7 @@ class Kind:
         return cls(width, count, f"<{count} x {one}>", f"v{count}{suffix}")
 
     def every(self, number: int) -> str:
-        """The constant with this integer in each place."""
+        """The constant with this integer in every lane."""
         if self.count == 1:
             return str(number)
         one = self.type.rpartition(" ")[2].rstrip(">")

@@ -1,21 +1,21 @@
 """When code is translated, and in what pieces: one policy, and the modes that stress the engine.
 
-``BIMETAL_STRESS=everything,forget`` chooses another policy than the usual one for every machine of
-the process, by words that add up:
+``BIMETAL_STRESS=everything,forget`` replaces the usual policy for every machine of the process.
+Its words can be combined:
 
 =========== ==========================================================================
-everything  vCPUs wait while each place that they come to is translated, so nearly all
+everything  vCPUs wait until each place that they come to has been translated, so nearly all
             code runs in regions
-optimise    the same, and at once by the optimiser
+optimise    the same, with optimised regions from the start
 forget      the same, and every few polls a vCPU drops all that it has decoded and
-            installed, and begins anew
-pieces      the same in regions of 1 to 8 instructions, entered at random too;
+            installed, and starts again
+pieces      the same, in regions of 1 to 8 instructions that are also entered at random places;
             ``pieces=SEED`` chooses other ones
-exact       regions look at the budget where the interpreter does, so vCPUs poll, and are
-            interrupted, after the same instructions in both
+exact       regions check the budget exactly where the interpreter does, so that vCPUs poll,
+            and are interrupted, after the same instructions in both
 =========== ==========================================================================
 
-What is translated under such a policy is not kept in the store.
+Regions that are translated under such a policy do not go into the store.
 """
 
 from __future__ import annotations
@@ -39,88 +39,94 @@ class Policy:
     interval: float = 0.003
     idle_interval: float = 0.03
     new_interval: float = 0.0005
-    """Seconds between looks at the vCPUs, while they run, while they sleep, and while they come to
-    new pages: what is known of these is interpreted until it is offered."""
+    """Seconds between looks at the vCPUs: while they run, while they sleep, and while they come to
+    new pages. The last is the shortest, because a page whose regions are in the store is
+    interpreted until they have been offered."""
 
     hot: int = 4
-    """Samples, each of some sixteen thousand instructions, that make a place worth translating:
-    the interpreter takes as long for them as the worker for a few instructions of the region."""
+    """Samples (of some sixteen thousand instructions each) that make a place worth translating: the
+    interpreter takes as long for them as the worker for a few instructions of a region."""
 
     warm: int = 2
-    """The same for a worker that has nothing to do."""
+    """The same number while the worker is idle."""
 
     very_hot: int = 400
-    """Samples in a region that make it worth the optimiser's time."""
+    """Samples in a quick region that make it worth optimising."""
 
     near: int = 8
-    """How many times fewer samples make another region of the page part of it."""
+    """When a region is optimised, other regions of the page with up to this many times fewer
+    samples are made part of it."""
 
     share: float = 1 / 2000
-    """The same as a share of all recent samples: of code that takes less of the time, nothing is
-    gained, and in a long run all that is ever executed comes to a few samples by chance."""
+    """The share of all recent samples that a place needs besides: translating code that takes less
+    time gains nothing, and in a long run everything gets a few samples by chance."""
 
     window: int = 50_000
-    """Recent samples, of a second or so: when there are more, each place loses half of its own."""
+    """Number of samples that count as recent, about a second's: when there are more, the count of
+    every place is halved."""
 
     patience: int = 25
-    """How many times these numbers it takes in a page that an earlier run has translated parts of,
-    and in all pages while most samples are in such: what is warm by chance in one run and not in
-    another is not worth translating in each. It is some milliseconds of interpretation still."""
+    """Factor on these thresholds in pages of which an earlier run has translated parts, and in all
+    pages while most samples are in such. Code that is warm by chance in one run and not in another
+    is not worth translating in each; the factor still means only milliseconds of interpretation."""
 
     places: int = 16
-    """Sampled places of a page that one job is asked to make entries of."""
+    """The most sampled places of a page that one job makes entries of."""
 
     jobs: int = 3
-    """Jobs that the worker has at a time: one to do, and more so that it need not wait."""
+    """Jobs that the worker has at a time: one to do, and more so that it is never idle."""
 
     most: int = 8000
-    """Regions that a machine holds, of some 50 KB each; what comes after them is interpreted."""
+    """The most regions that a machine holds, of some 50 KB each; beyond that, code is
+    interpreted."""
 
     limit: int = 1000
-    """Instructions of the largest region: some ciphers are as long without a jump."""
+    """Instructions in the largest region: some ciphers are this long without a jump."""
 
     spread: int = 120
-    """Instructions after which a region follows no more jumps: what is far is hot by itself, or
-    not worth compiling."""
+    """Instructions after which a region follows no more jumps: code further away is either hot by
+    itself or not worth compiling."""
 
     optimised_limit: int = 400
-    """The same for the optimiser, whose time grows faster than the gain."""
+    """`limit` for optimised regions: the optimiser's time grows faster than the gain."""
 
     max_entries: int = 64
-    """Places where an optimised region can be entered: each costs what LLVM can assume."""
+    """The most entries of an optimised region: each weakens what LLVM can assume."""
 
     slice: int = 16384
-    """Instructions between polls: some ten microseconds, the delay of an interrupt from outside."""
+    """Instructions between polls: some ten microseconds, which is how long an interrupt from
+    outside may be delayed."""
 
     level: int = 1
-    """The level of what is translated first: 1 quick to compile, 2 optimised."""
+    """The level of a first translation: 1 quick to compile, 2 optimised."""
 
     keep: bool = True
-    """Whether regions go to the store and are taken from it."""
+    """Whether regions are put into the store and taken from it."""
 
     background: float = 30.0
-    """Seconds of processor time after a machine's end in which what was hot, and not translated in
-    time, is translated for the next run."""
+    """Seconds of processor time for translating, after a machine's end, what was hot but not
+    translated in time, for the next run."""
 
     wait: bool = False
     """Whether vCPUs wait, at each poll, until the places that they sampled are translated."""
 
     unexecuted: bool = False
-    """Whether regions hold code too that has never been executed."""
+    """Whether regions also hold code that has never been executed."""
 
     forget: int = 0
-    """Polls after which a vCPU drops what it has decoded, again and again; 0: never."""
+    """A vCPU drops all that it has decoded after each so many polls; 0: never."""
 
     pieces: int = 0
     """The seed of random limits and entries; 0: none."""
 
     exact: bool = False
-    """Whether regions look at the budget in all jumps, not only in those that go back."""
+    """Whether regions check the budget in all jumps, not only in backward ones."""
 
     def cut(
         self, chance: random.Random, entries: tuple[int, ...], executed: bytes, granule: int
     ) -> tuple[tuple[int, ...], Policy]:
-        """The entries, some random ones among them, and the policy for one random piece."""
+        """The entries with some random ones added, and the policy with a random limit: for one job
+        of the mode ``pieces``. ``executed`` has a byte for each ``granule`` of the page."""
         places = [n * granule for n, byte in enumerate(executed) if byte]
         more = chance.sample(places, min(len(places), chance.randrange(4)))
         return (*entries, *more), replace(self, limit=chance.randint(1, 8))
@@ -142,9 +148,9 @@ _WORDS: dict[str, dict[str, object]] = {
 
 
 def stressed(text: str) -> Policy:
-    """The policy that the words of ``text``, separated by commas, describe.
+    """The policy for words separated by commas, as in BIMETAL_STRESS.
 
-    Raises `BimetalError` for a word that means nothing.
+    Raises `BimetalError` for an unknown word.
     """
     changes: dict[str, object] = {}
     for word in filter(None, text.split(",")):
@@ -161,5 +167,5 @@ def stressed(text: str) -> Policy:
 
 
 def configured(environment: Mapping[str, str] = os.environ) -> Policy:
-    """The usual policy, or the one that the environment asks for."""
+    """The usual policy, or the one that BIMETAL_STRESS in ``environment`` asks for."""
     return stressed(environment.get(VARIABLE, ""))

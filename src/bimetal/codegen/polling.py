@@ -1,4 +1,4 @@
-"""What a vCPU does when its budget is spent: leave a sample, look at what was asked for."""
+"""What a vCPU does when its budget is spent: take a sample and serve requests."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from .layout import SAMPLE_WORDS, SAMPLES
 
 __all__ = ["describe_polling", "describe_sampling"]
 
-# Polls between checks of all decoded code against memory.
+# Polls between two comparisons of all decoded code with memory.
 REVALIDATE = 64
 # The generator of MMIX (Knuth, The Art of Computer Programming, 3.3.4, table 1).
 JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
 
 
 def describe_sampling(build: Builder) -> None:
-    """Describe the routine ``sample``, which polls and spent budgets call."""
+    """Describe the routine ``sample``, which is called when the budget is spent."""
 
     @build.routine()
     def sample(cpu: Cpu) -> None:
-        """Leave in the ring where the budget ran out: a fair picture of where instructions go.
+        """Add the place where the budget ran out to the ring: a fair picture of where instructions
+        are executed.
 
-        The jump that noticed it tells its own address: the one that it leads to may lie in a
+        The address is that of the jump that noticed it, not of its target, which may lie in a
         function of which nothing has been executed yet.
         """
         place = (cpu.sample_count & SAMPLES - 1) * (8 * SAMPLE_WORDS)
@@ -37,23 +38,24 @@ def describe_sampling(build: Builder) -> None:
 
 
 def describe_polling(build: Builder) -> None:
-    """Describe what a vCPU does at a poll, and how long its next budget is."""
+    """Describe what a vCPU does at a poll, and the length of its next budget."""
 
     @build.routine(returns=64)
     def next_budget(cpu: Cpu) -> Value:
-        """Seven eighths of a slice, more or less an eighth: in a loop whose length divides the
-        budget, every sample would be of the same place."""
+        """The next budget: three quarters of a slice to a whole one, at random. With a fixed one,
+        all samples in a loop whose length divides it would be of the same place."""
         random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
         cpu.jitter = random
-        # Its upper 31 bits as a fraction of a quarter.
+        # A quarter of a slice times the upper 31 bits taken as a fraction.
         budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
         return budget
 
     @build.routine()
     def attend(cpu: Cpu) -> None:
-        """Look at the time and do what has been asked for meanwhile.
+        """Look at the time and serve requests from other threads.
 
-        A budget bounds instructions and not time, so whatever takes long asks for this too.
+        A budget bounds the number of instructions and not their time, so an operation that takes
+        long requests this too.
         """
         with when(cpu.flush_wanted != 0):
             cpu.flush_wanted = const(0, 8)
@@ -74,20 +76,20 @@ def describe_polling(build: Builder) -> None:
 
     @build.routine()
     def poll(cpu: Cpu) -> None:
-        """The budget is spent: hand out a new one and do what has been asked for meanwhile."""
-        with when(cpu.flush_wanted == 0):  # or it was taken away, and says nothing
+        """The budget is spent: start a new one, look at the time, serve requests."""
+        with when(cpu.flush_wanted == 0):  # otherwise a flush cut the budget: no sample
             build.routines["sample"](cpu)
         cpu.spent_record, cpu.spent_by, cpu.spent_pc = const(0, 64), const(0, 64), const(-1, 64)
         cpu.spent_in_region = const(0, 64)
         retired = build.routines["instret"](cpu)
-        # Traps spend the budget too, and this one was spent by nothing else.
+        # Traps spend the budget too; nothing else has spent this one.
         stuck = (retired == cpu.polled_at) & (cpu.flush_wanted == 0) & (cpu.stuck == 0)
         cpu.polled_at = retired
         left, budget = cpu.budget, next_budget(cpu)
         cpu.poll_at = cpu.poll_at - left + budget
         cpu.budget = budget
         count(cpu, "polls")
-        # Stores become visible to fetches without a fence too, in the end (Ziccid).
+        # Stores become visible to instruction fetch eventually, without a fence too (Ziccid).
         with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
             build.routines["fence_code"](cpu)
         attend(cpu)

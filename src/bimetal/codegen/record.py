@@ -1,7 +1,7 @@
-"""What a decoded record holds: the operands that a handler wants, computed when it is decoded.
+"""The operands in a record: values that a handler needs and the decoder computes.
 
 A handler's static values (functions of the encoding's fields alone) become operands of the
-record: the decoder evaluates them once, the handler loads them. `Slots` assigns their places.
+record: the decoder evaluates them once, the handler loads them. `Slots` assigns their offsets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["NoRoom", "Slot", "Slots", "span"]
 
 
 def span(value: Value) -> tuple[int, bool]:
-    """How many bits hold every value of a static expression, and whether they are signed."""
+    """The bits needed for every possible value of a static expression, and whether it is signed."""
     if value.op == "const":
         number = int(value)
         if number >> (value.width - 1):
@@ -30,7 +30,7 @@ def span(value: Value) -> tuple[int, bool]:
         return (value.args[0].width, False) if is_signed else (bits, False)
     if value.op == "add":
         (a, a_signed), (b, b_signed) = (span(argument) for argument in value.args)
-        # One that is not signed takes a bit more to be read as if it were.
+        # An unsigned operand takes one more bit when it is read as signed.
         is_signed = a_signed or b_signed
         a, b = a + (is_signed > a_signed), b + (is_signed > b_signed)
         if is_signed or max(a, b) < value.width:
@@ -43,7 +43,7 @@ def span(value: Value) -> tuple[int, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """``bytes`` at ``offset`` of the record hold ``value``."""
+    """An operand's place: ``bytes`` bytes at ``offset`` of the record hold ``value``."""
 
     value: Value
     offset: int
@@ -63,11 +63,11 @@ class NoRoom(ValueError):
 
 
 class Slots:
-    """The operands of one handler, whose instruction has fields of these ``widths``.
+    """The operands of one handler, whose instruction has fields of these ``widths`` (in bits).
 
-    ``record`` is the size of a record in bytes; ``bare`` says that room is kept for every field as
-    it is, whatever is made of fields. ``length`` is the instruction's where encodings of
-    one description have several.
+    ``record`` is the size of a record in bytes. ``bare`` reserves space for every field itself,
+    whatever expressions of fields get a place. ``length`` is the instruction's length, if the
+    encodings of one description differ in it.
     """
 
     def __init__(self, widths: Mapping[str, int], record: int, bare: bool = True) -> None:
@@ -79,7 +79,7 @@ class Slots:
         self._reserved = sum(self._fields.values()) + (2 if self.length is not None else 0)
 
     def has_room(self, value: Value) -> bool:
-        """Whether an expression may have a place and leave room for every field."""
+        """Whether an expression can get a place and still leave space for every field."""
         if (value, None) in self.slots or value.op == "field":
             return True
         size = _bytes(span(value)[0])
@@ -87,9 +87,13 @@ class Slots:
         return -(-self._next // size) * size + size + kept <= self._end
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
-        """The place of a value. Its ``role`` is None, "distance" for a jump's in records, "length"
-        for the instruction's own in records, or for a register that is written the zero register
-        and the slot that takes its writes."""
+        """The place of a value, assigned at the first call.
+
+        ``role`` is None for the value itself, "distance" for a jump's distance in bytes of records,
+        "length" for the instruction's length in these, or, for a register that is written, the
+        number of the zero register and the slot that takes writes to it.
+        Raises `NoRoom` if the record is full.
+        """
         key = (value, role)
         if key not in self.slots:
             bits, is_signed = span(value)

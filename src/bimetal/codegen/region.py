@@ -2,12 +2,14 @@
 
 A region has a handler's signature and is installed by putting its address into the records of its
 entries. Inside, operands are constants. In an optimised region guest registers are SSA values; in a
-quick one they stay in the vCPU's state, so there is nothing to bring in or to write back. Whatever
-a region cannot do (a TLB miss, a rare case, an instruction it has no form for) it leaves to the
-interpreter *before* the instruction, with all registers written back, so every fault is precise.
+quick one they stay in the vCPU's state, so nothing has to be loaded on entry or written back on
+exit. Whatever a region cannot do (a TLB miss, a rare case, an instruction that it cannot contain)
+it leaves to the interpreter *before* the instruction, with all registers written back, so every
+fault is precise.
 
-A region depends on nothing but the code at certain offsets of a page: the page's address comes in
-with the record. So it serves every page, process and run with the same code there.
+A region depends on nothing but the code at certain offsets of a page: the page's address follows
+from the record with which it is entered. So it serves every page, process and run that has the same
+code there.
 """
 
 from __future__ import annotations
@@ -27,16 +29,16 @@ from .tlb import METADATA, TlbLowering
 
 __all__ = ["STUBS", "Region", "region_text"]
 
-# What regions call in the interpreter: each has a handler's signature.
+# The interpreter's stubs to which regions go: each has a handler's signature.
 STUBS = ("redo", "poll", "go_far", "go_land")
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What a region is made of: its steps, and the offsets at which it can be entered.
+    """What to generate a region from: its steps, and the page offsets at which it can be entered.
 
-    A ``quick`` one keeps registers in memory. An ``exact`` one looks at the budget in all jumps, as
-    the interpreter does. Its page may be ``guarded``: indirect jumps in it have to land well.
+    A ``quick`` region keeps registers in memory. An ``exact`` one checks the budget in all jumps,
+    as the interpreter does. In a ``guarded`` page targets of indirect jumps are checked.
     """
 
     steps: Steps
@@ -69,7 +71,8 @@ class _RegionLowering(TlbLowering):
         return cell
 
     def kind(self, name: str) -> str:
-        """The type of a register's variable: that of what it holds, to stay where that is used."""
+        """The LLVM type of a register's variable: a vector of doubles for vector registers, so that
+        their values stay in the host's vector registers."""
         file = self.layout.spec.files[name]
         if file.width > 64:
             return f"<{file.width // 64} x double>"
@@ -99,8 +102,8 @@ class _RegionLowering(TlbLowering):
         self.put(f"store {kind} {operand}, ptr {cell}")
 
     def _in_lanes(self, new: Value, operand: str, kind: str) -> str:
-        """A value as that of a register's variable. A number with zeros above it goes into its lane
-        directly, or it would go through a register for integers."""
+        """A value as a register's variable holds it. A double with zeros above it is inserted into
+        its lane directly; otherwise it would pass through an integer register."""
         if new.op == "zext" and new.args[0].width == 64 and new.width > 64:
             number = self.let(f"bitcast i64 {self.operand(new.args[0])} to double")
             return self.let(f"insertelement {kind} zeroinitializer, double {number}, i64 0")
@@ -111,10 +114,11 @@ class _RegionLowering(TlbLowering):
 
     # -- leaving
     def exit(self, kind: str, *values: int) -> str:
-        """The label of an exit, for the block in hand with these values: see `leave_all`.
+        """The label of an exit of this kind, taken from the current block with these values: see
+        `leave_all`.
 
-        A quick region has one exit of a kind. Where registers are values it is better to have one
-        for each use, or they would all have to be in the same places wherever they may leave.
+        A quick region has one exit of each kind. Where registers are SSA values there is one for
+        each use, or all of them would have to be in the same host registers wherever it may leave.
         """
         name = kind if self.region.quick else f"{kind}.{len(self.taken)}"
         if self.open:
@@ -126,7 +130,8 @@ class _RegionLowering(TlbLowering):
 
     # -- going on
     def go(self, offset: int, spent: int, looks: bool, landing: int = 0) -> None:
-        """Go to an offset of the page after ``spent`` more instructions."""
+        """Go to an offset of the page, ``spent`` instructions after the last update of the budget,
+        which is checked if it ``looks``."""
         if offset not in self.heads and not looks:
             self.end(f"br label {self.exit('dispatch', offset, spent)}")
             return
@@ -143,7 +148,7 @@ class _RegionLowering(TlbLowering):
             self.end(f"br label {self.exit('dispatch', offset, 0)}")
 
     def _poll(self, spent: str, on: str, offset: int, landing: int) -> None:
-        """Leave on the way to an offset if the budget is ``spent``."""
+        """Leave for the poll, on the way to an offset, if the condition ``spent`` is true."""
         if not landing:
             self.branch(spent, self.exit("poll", self.offset, offset), on, RARELY)
             return
@@ -157,7 +162,7 @@ class _RegionLowering(TlbLowering):
         target = value.target
         away = distance(target)
         if away is not None and 0 <= self.offset + away < PAGE:
-            # A call looks too, or what its caller did would be taken for the function's.
+            # Calls check it too, or the caller's instructions would be charged to the function.
             calls = self.region.steps[self.offset].returns
             looks = away <= 0 or calls or self.region.exact
             self.go(self.offset + away, self.spent + 1, looks)
@@ -176,7 +181,7 @@ class _RegionLowering(TlbLowering):
         self.end(f"br label {self.exit(kind, self.offset, self.spent + 1)}")
 
     def _lands(self, offset: int, landing: int) -> bool:
-        """Whether an indirect jump of a kind may lead to an offset without being asked."""
+        """Whether an indirect jump of this kind may lead to an offset without asking the ISA."""
         rule = self.layout.isa.landing
         if rule is None or not landing or not self.region.guarded:
             return True
@@ -185,9 +190,10 @@ class _RegionLowering(TlbLowering):
         return bool(int(rule.admits(const(word, bits), const(landing, 8))))
 
     def _dynamic_jump(self, target: str, landing: int) -> None:
-        """A jump to an address in a register: to a known place in the region, or away.
+        """A jump to an address in a register: to a known place in the region, or out of it.
 
-        Where registers are values, LLVM may know the address; elsewhere one comparison is enough.
+        Where registers are SSA values, LLVM may know the address, so all places are compared;
+        elsewhere the one likely place is enough.
         """
         likely = self.region.steps[self.offset].likely
         places = {likely} if likely is not None else set()
@@ -229,9 +235,9 @@ class _RegionLowering(TlbLowering):
             steps.append(self.region.steps[following])
         return steps
 
-    # -- the ways out
+    # -- exits
     def leave_all(self) -> None:
-        """Write the exits: what differs between the uses of one comes in by phis."""
+        """Write the exits: values that differ between the uses of an exit come in by phis."""
         for name, uses in self.taken.items():
             self.label(f"exit_{name}")
             first, second = (
@@ -257,7 +263,8 @@ class _RegionLowering(TlbLowering):
         return self.let(f"getelementptr i8, ptr %records, i64 {place}")
 
     def _leave(self, target: str, record: str, spent: str) -> None:
-        """Write everything back and call ``target`` with a record."""
+        """Write all registers back and tail-call ``target`` with a record, ``spent`` instructions
+        after the last update of the budget."""
         budget = self.let(f"sub i64 {self.let('load i64, ptr %left')}, {spent}")
         self.put(f"store ptr {record}, ptr %to")
         self.put(f"store ptr {target}, ptr %through")
@@ -266,7 +273,8 @@ class _RegionLowering(TlbLowering):
 
 
 def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str]) -> str:
-    """An LLVM module that defines the region under ``symbol``; ``stubs`` are STUBS' names."""
+    """An LLVM module that defines the region under ``symbol``; ``stubs`` are the symbols of
+    `STUBS`, in that order."""
     lowering = _RegionLowering(layout, region, (f"@{stub}" for stub in stubs))
     for head in sorted(lowering.heads):
         lowering.chain(head)
@@ -279,7 +287,7 @@ def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str
 
 
 def _entry(lowering: _RegionLowering) -> list[str]:
-    """The prologue: registers into variables, and the block that belongs to the record."""
+    """The prologue: load registers into variables, and go to the block for the record."""
     body, region = _Text(lowering), lowering.region
     shift = lowering.layout.scale.bit_length() - 1
     number = body.let("ptrtoint ptr %rec to i64")
@@ -304,7 +312,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
 
 
 def _out(lowering: _RegionLowering) -> list[str]:
-    """The epilogue: written registers back, and on through a stub or a handler."""
+    """The epilogue: write registers back, and go to a stub or a handler."""
     body = _Text(lowering)
     for name, index in sorted(lowering.written):
         kind, pointer = body.slot(name, index)
@@ -321,7 +329,7 @@ def _out(lowering: _RegionLowering) -> list[str]:
 
 
 class _Text:
-    """Lines outside the lowering's current block, with names from the same supply."""
+    """Collects lines outside the lowering's current block, with names from the same supply."""
 
     def __init__(self, lowering: _RegionLowering):
         self._lowering = lowering

@@ -12,7 +12,7 @@ __all__ = ["RoutineLowering", "routine_text"]
 
 
 class RoutineLowering(Lowering):
-    """A routine's body. The program counter is the one in the state; accesses are calls."""
+    """Lowers a routine's body: the program counter is the state's, and accesses are calls."""
 
     def __init__(self, layout: Layout, routine: Routine):
         super().__init__(layout)
@@ -34,7 +34,7 @@ class RoutineLowering(Lowering):
         self.names[value] = self.load_state("pc")
 
     def op_sync(self, value: effects.Sync) -> None:
-        """Whoever calls a routine looks again itself."""
+        """Nothing to do: the caller of a routine goes through `resync` itself."""
 
     def op_leave(self, value: effects.Leave) -> None:
         self.set_leave(value.reason, *(self.operand(argument) for argument in value.args))

@@ -1,8 +1,11 @@
 """What native code does between instructions: memory, TLBs, decoded pages, devices.
 
-These are routines in the language of the descriptions, with the words of `builder` besides. The
-ISA contributes `translate`, `take_trap` and the rest of its hooks; nothing here knows which ISA it
+These routines are written like descriptions, with the additional operations of `builder`. The ISA
+contributes `translate`, `take_trap` and the rest of its hooks; nothing here depends on which ISA it
 is.
+
+Conventions: ``va`` is a virtual and ``pa`` a physical address; ``access`` is one of LOAD, STORE and
+FETCH with its modifiers (see `isa.contract`); sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ def _finding(build: Builder) -> None:
 
     @build.routine(returns=64, pa=64)
     def ram_host_writable(cpu: Cpu, pa: Value) -> Value:
-        """As `ram_host`, but 0 in a read-only slot too."""
+        """Like `ram_host`, but also 0 in a read-only slot."""
         for n in range(MEMORY_SLOTS):
             offset = pa - cpu.slot_base[n]
             with when(offset.ult(cpu.slot_size[n])):
@@ -92,7 +95,8 @@ def _finding(build: Builder) -> None:
 
     @build.routine(returns=64, pa=64, size=64, access=8)
     def physical_host(cpu: Cpu, pa: Value, size: Value, access: Value) -> Value:
-        """The host address of an aligned piece of guest-physical memory, or an access fault."""
+        """The host address of aligned guest-physical memory; raises an access fault if there is
+        none."""
         host = cpu.local(ram_host(cpu, pa))
         with when(access == STORE):
             host.set(ram_host_writable(cpu, pa))
@@ -102,12 +106,12 @@ def _finding(build: Builder) -> None:
 
     @build.routine(returns=1, pa=64)
     def is_memory(cpu: Cpu, pa: Value) -> Value:
-        """Whether a physical address is memory, to be read at least."""
+        """Whether a physical address is in a memory slot, possibly a read-only one."""
         return ram_host(cpu, pa) != 0
 
     @build.routine(returns=1, pa=64)
     def is_ram(cpu: Cpu, pa: Value) -> Value:
-        """Whether a physical address is writable memory."""
+        """Whether a physical address is in a writable memory slot."""
         return ram_host_writable(cpu, pa) != 0
 
     @build.routine(returns=64)
@@ -139,8 +143,8 @@ def _locating(build: Builder) -> None:
 
     @build.routine(returns=64, va=64, size=64, access=8, value=64)
     def device_access(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> Value:
-        """Ask the board about the physical address in leave_args[0], or take the answer that it has
-        given to this instruction before: a trap, if nothing is there."""
+        """Leave native code to ask the board about the physical address in leave_args[0], or use
+        the answer that it has already given to this instruction; a trap if nothing is there."""
         if build.hooks.fault_in_delivery is not None:
             with when(cpu.delivering != 0):
                 build.hooks.access_fault(cpu, access, va)
@@ -158,8 +162,8 @@ def _locating(build: Builder) -> None:
 
     @build.routine(returns=64, va=64, access=8)
     def locate(cpu: Cpu, va: Value, access: Value) -> Value:
-        """Host address of the byte at ``va`` in RAM, its page cached; 0 with leave_args[0] = the
-        physical address if it is not in RAM."""
+        """The host address of the byte at ``va``, whose page is then in the TLB; if it is not in
+        RAM, 0, with its physical address in leave_args[0]."""
         permissions = translate(cpu, va, access)
         page = permissions & ~OFFSET
         offset = va & OFFSET
@@ -184,7 +188,7 @@ def _locating(build: Builder) -> None:
 def _host_memory(build: Builder) -> None:
     @build.routine(returns=64, address=64, size=64)
     def host_read(cpu: Cpu, address: Value, size: Value) -> Value:
-        """1, 2, 4 or 8 bytes at a host address."""
+        """Load 1, 2, 4 or 8 bytes at a host address."""
         for width in (8, 16, 32):
             with when(size == width // 8):
                 ret(host_load(address, width).zext(64))
@@ -201,7 +205,7 @@ def _host_memory(build: Builder) -> None:
 
 
 def _watch(build: Builder, cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-    """Ask whether an access may be made, while anything is watched."""
+    """Call the hook ``watch`` about an access, while anything is watched."""
     if (watch := build.hooks.watch) is not None:
         with when(cpu.debugging != 0):
             watch(cpu, va, size, access)
@@ -237,7 +241,7 @@ def _any_size(build: Builder) -> None:
 
     @build.routine(returns=64, va=64, size=64, access=8)
     def slow_load(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
-        """Load up to 8 bytes; the parts of an access over two pages are bytes."""
+        """Load up to 8 bytes; an access across a page boundary is done byte by byte."""
         with when((PAGE - size).uge(va & OFFSET)):
             ret(read_one(cpu, va, size, access))
         result = cpu.local(const(0, 64))
@@ -249,8 +253,8 @@ def _any_size(build: Builder) -> None:
 
     @build.routine(va=64, size=64, access=8)
     def check_store(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-        """Trap now if any of ``size`` bytes may not be stored, with the address of the first one
-        in its page."""
+        """Trap if any of ``size`` bytes may not be stored, with the address of the first byte that
+        is in the faulting page."""
         translate(cpu, va, access)
         last = va + size - 1
         crosses = ((va ^ last) & ~OFFSET) != 0
@@ -274,7 +278,8 @@ def _aligned(build: Builder) -> None:
 
     @build.routine(returns=64, va=64, size=64, access=8)
     def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
-        """The host address for an atomic access: aligned, writable RAM, or a trap."""
+        """The host address for an atomic access; a trap unless it is aligned and in writable
+        RAM."""
         plain = access & (STORE | UNPRIVILEGED)
         check_aligned(cpu, va, size, plain)
         host = locate(cpu, va, plain)
@@ -293,7 +298,7 @@ def _aligned(build: Builder) -> None:
 
         @build.routine(va=64, size=64, access=8)
         def check_unaligned(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-            """Ask whether an access may be misaligned, if it is."""
+            """Call the hook ``unaligned`` if an access is misaligned."""
             with when((va & (size - 1)) != 0):
                 unaligned(cpu, access, va)
 
@@ -301,8 +306,8 @@ def _aligned(build: Builder) -> None:
 def _finding_code(build: Builder) -> None:
     @build.routine(returns=64, pa=64)
     def code_slots(cpu: Cpu, pa: Value) -> Value:
-        """Where the decoded pages of a physical page are told, a word for each decode mode: 0 while
-        there is none. 0 for what is not in a memory slot."""
+        """The host address of the table entry of a physical page: for each decode mode a word, the
+        address of the decoded page or 0. The result is 0 if ``pa`` is not in a memory slot."""
         for n in range(MEMORY_SLOTS):
             offset = pa - cpu.slot_base[n]
             with when(offset.ult(cpu.slot_size[n])):
@@ -319,7 +324,8 @@ def _decoding(build: Builder) -> None:
 
     @build.routine(page=64)
     def decode_afresh(cpu: Cpu, page: Value) -> None:
-        """Take a page's code from guest memory, forget all of its records, and say so."""
+        """Copy a page's code from guest memory, blank its records, and add it to the ring of pages
+        decoded last."""
         copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
         copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
         host_store(state_address("decoded") + (cpu.decoded_count & DECODED - 1) * 8, page)
@@ -329,7 +335,7 @@ def _decoding(build: Builder) -> None:
 
     @build.routine(returns=64)
     def allocate_page(cpu: Cpu) -> Value:
-        """Room for a decoded page; a full arena is emptied."""
+        """The address for a new decoded page; a full arena is emptied first."""
         page = cpu.local(cpu.arena_next)
         with when(cpu.arena_end.ult(page.value + layout.page_bytes)):
             fill(cpu.code_table, 0, cpu.code_table_bytes)
@@ -341,8 +347,8 @@ def _decoding(build: Builder) -> None:
 
     @build.routine(returns=64, pa=64, mode=8)
     def code_page(cpu: Cpu, pa: Value, mode: Value) -> Value:
-        """The records of the physical page at ``pa`` in a decode mode; 0 if it is not in a memory
-        slot."""
+        """The address of the records of the physical page at ``pa`` in a decode mode, decoded anew
+        if its code has changed; 0 if it is not in a memory slot."""
         first = code_slots(cpu, pa)
         with when(first == 0):
             ret(const(0, 64))
@@ -389,7 +395,7 @@ def _fetching(build: Builder) -> None:
                 cpu.examine_here = const(1, 8)
                 ret()
         with when(build.routines["may_hold"](cpu, cpu.tlb_number, va, permissions) == 0):
-            cpu.attend = const(1, 8)  # which finds another TLB
+            cpu.attend = const(1, 8)  # so that another TLB is chosen
             ret()
         page = va & ~OFFSET
         entry = cpu.tlb_base + FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY

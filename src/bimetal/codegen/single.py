@@ -1,12 +1,13 @@
-"""Instructions that are executed one at a time, each looked at before (`Hooks.examine`).
+"""Single instructions: executed one at a time, each shown to `Hooks.examine` first.
 
-A page that is examined is in no fetch TLB, so whoever comes to it comes to `fetch`, and nobody else
-pays. There the instruction is decoded into a record of its own, whose bias makes it stand for the
-right address, and executed with no budget: whether it jumps or not, `resync` comes next.
+A page that is examined is in no fetch TLB, so every jump into it goes through the stub `fetch`, and
+other pages cost nothing. There the instruction is decoded into a record of its own, whose bias
+makes it stand for the right address, and executed with an empty budget: whether it jumps or not,
+`resync` comes next.
 
 =========== ==========================================================================
-single      execute the instruction of the record in hand by itself
-h_ended     the record behind it: the instruction is complete, and did not jump
+single      execute only the instruction of the record in hand
+h_ended     handler of the record after it: the instruction is complete, and did not jump
 =========== ==========================================================================
 """
 
@@ -23,11 +24,14 @@ from .layout import PAGE, SINGLE_WORDS, Layout
 __all__ = ["describe_single", "end_single", "examine_page", "single_stubs"]
 
 NOWHERE = 1 << 62
-"""An offset from which no jump leads into the page."""
+"""An offset from which no relative jump stays in the page."""
 
 
 def describe_single(build: Builder) -> None:
-    """The routines around an instruction that is executed by itself."""
+    """Describe the routines before and after an instruction that is executed singly.
+
+    Raises ValueError for an ISA whose instructions may straddle pages: these cannot be examined.
+    """
     if build.hooks.examine is None:
         return
     layout, isa = build.layout, build.isa
@@ -37,7 +41,7 @@ def describe_single(build: Builder) -> None:
 
     @build.routine(returns=64)
     def begin_single(cpu: Cpu) -> Value:
-        """Put the budget aside; where the record of the instruction is to be."""
+        """Set the budget aside; the address for the instruction's record."""
         cpu.held_budget = cpu.budget
         cpu.poll_at = cpu.poll_at - cpu.budget
         cpu.budget, cpu.single = const(0, 64), const(1, 8)
@@ -46,7 +50,7 @@ def describe_single(build: Builder) -> None:
 
     @build.routine(name="end_single")
     def end(cpu: Cpu) -> None:
-        """Take the budget up again. There is nothing to sample: the record was nobody's."""
+        """Restore the budget. There is nothing to sample, as the record belongs to no page."""
         cpu.budget = cpu.budget + cpu.held_budget
         cpu.poll_at = cpu.poll_at + cpu.held_budget
         cpu.single = const(0, 8)
@@ -55,7 +59,7 @@ def describe_single(build: Builder) -> None:
 
 
 def end_single(g: StubLowering) -> None:
-    """After an instruction that may have been executed by itself."""
+    """Lower what follows an instruction that may have been executed singly."""
     if "examine" not in g.layout.isa.routines:
         return
     alone = g.let(f"icmp ne i8 {g.load_state('single', 'i8')}, 0")
@@ -68,7 +72,7 @@ def end_single(g: StubLowering) -> None:
 
 
 def examine_page(g: StubLowering, pc: str) -> None:
-    """Behind a fetch from ``pc``: go on by single instructions if its page is examined."""
+    """After a fetch from ``pc``: continue with single instructions if its page is examined."""
     if "examine" not in g.layout.isa.routines:
         return
     asked = g.let(f"icmp ne i8 {g.load_state('examine_here', 'i8')}, 0")
@@ -83,7 +87,7 @@ def examine_page(g: StubLowering, pc: str) -> None:
 
 
 def single_stubs(layout: Layout) -> str:
-    """Both stubs, where there is anything to examine."""
+    """The LLVM text of both stubs; empty if the ISA examines nothing."""
     return _single(layout) + _ended(layout) if "examine" in layout.isa.routines else ""
 
 
@@ -92,7 +96,7 @@ def _single(layout: Layout) -> str:
     pc = g.here()
     g.store_state("pc", pc)
     g.store_state("budget", "%budget")
-    # One that waits for the board's answer has been looked at.
+    # An instruction that was waiting for the board's answer has been examined already.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
     g.branch(waiting, "%decode", "%examine", RARELY)
     g.label("%examine")
@@ -117,7 +121,7 @@ def _single(layout: Layout) -> str:
 
 
 def _land(g: StubLowering, code: str, mode: str) -> None:
-    """Ask whether an indirect jump may have led to the instruction."""
+    """Call the hook `Hooks.landed` if an indirect jump has led to the instruction."""
     landing = g.layout.isa.landing
     if landing is None:
         return

@@ -1,11 +1,11 @@
 """The store of compiled code on disk, shared by runs, machines and processes.
 
-It holds native code that will be executed, so it is treated like an installed program: the folder
-and the file belong to the user alone, and an object is used only if its digest, which covers its
-key and its name too, is right. What it was made from (guest code, descriptions, code generator,
-LLVM, host CPU) is in its key, so another version of anything finds nothing rather than something
-wrong. SQLite keeps concurrent processes and crashes from damaging it. Whatever goes wrong is a
-miss, and damage is mended: the store only ever saves time.
+It holds native code that will be executed, so it is treated like an installed program: only the
+user may write to the folder and the file, and an object is used only if its digest, which also
+covers its key and its name, is right. The key covers everything the object was made from (guest
+code, descriptions, code generator, LLVM, host CPU), so another version of any of them finds nothing
+rather than something wrong. SQLite protects it from concurrent processes and crashes. Every failure
+is a miss, and damage is repaired: the store only ever saves time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _log = logger("store")
 DEFAULT_LIMIT = 512 << 20
 
 TOUCH_SECONDS = 24 * 3600
-"""How exactly the store knows when something was used: to write that down rewrites the object."""
+"""Resolution, in seconds, of the time of last use: updating it rewrites the whole object."""
 
-# As SQLite keeps it, to be compared with.
+# Exactly as SQLite stores it, because the two are compared.
 _SCHEMA = """\
 CREATE TABLE object (
     key TEXT NOT NULL, part TEXT NOT NULL, digest BLOB NOT NULL, content BLOB NOT NULL,
@@ -41,18 +41,18 @@ CREATE TABLE object (
 
 
 def store_folder() -> Path:
-    """Where compiled code is kept: ``bimetal/code`` in the user's `cache_home`.
+    """The folder for compiled code: ``bimetal/code`` in the user's `cache_home`.
 
-    Raises `BimetalError` if others can write there.
+    Raises `BimetalError` if other users can write there.
     """
     ours = cache_home() / "bimetal"
-    with suppress(OSError):  # it is made later, or cannot be
+    with suppress(OSError):  # if it cannot be created, opening the store says so
         check_private(ours)
     return ours / "code"
 
 
 class Usage(NamedTuple):
-    """How full the store is. ``size`` counts the objects' bytes."""
+    """How full the store is: its path, the number of objects, and their total ``size`` in bytes."""
 
     path: Path
     objects: int
@@ -60,35 +60,38 @@ class Usage(NamedTuple):
 
 
 def _digest(key: str, part: str, content: bytes) -> bytes:
-    """A digest of an object and all that is said of it."""
+    """A digest of an object together with its key and part."""
     names = f"{len(key)} {len(part)} {key}{part}".encode()
     return hashlib.sha256(names + content).digest()
 
 
 def _text(value: object) -> str:
-    """Text as SQLite gave it; what is none, or damaged, becomes text that no digest fits."""
+    """Text from SQLite; anything else, or damaged text, becomes text that matches no digest."""
     return value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
 
 
 class CodeStore:
-    """Objects by key and part. Calls may come from any thread."""
+    """Objects by key and part. Methods may be called from any thread."""
 
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT):
-        """Raises `BimetalError` if others can write in ``folder``."""
+        """Open the store in ``folder`` (default: `store_folder`), to be kept below ``limit`` bytes.
+
+        Raises `BimetalError` if other users can write to the folder.
+        """
         self.path = (folder or store_folder()) / "code.sqlite"
         self._claims = self.path.with_name("background.lock")
         self._limit = limit
         self._database = Database(self.path, _SCHEMA)
 
     def get(self, key: str, part: str = "") -> bytes | None:
-        """The object under a key, if it is whole."""
+        """The object under a key and part; None if there is none or it is damaged."""
         for name, content in self.parts(key):
             if name == part:
                 return content
         return None
 
     def parts(self, key: str) -> list[tuple[str, bytes]]:
-        """Every part under a key with its content, whole ones only. What is damaged goes."""
+        """Every undamaged part under a key, with its content. Damaged ones are removed."""
         whole, damaged = [], []
         found = self._database.read(
             "SELECT key, part, digest, content FROM object WHERE key = ?", (key,)
@@ -96,7 +99,7 @@ class CodeStore:
         for kept, name, digest, content in found:
             part = _text(name)
             right = isinstance(content, bytes) and digest == _digest(key, part, content)
-            # Of what lies between the first and the last of a key, SQLite does not look at the key.
+            # SQLite does not compare the keys of rows between the first and the last that match.
             if right and kept == key.encode():
                 whole.append((part, content))
             else:
@@ -111,20 +114,20 @@ class CodeStore:
         return whole
 
     def drop(self, key: str, part: str) -> None:
-        """Remove an object that turned out to be of no use."""
+        """Remove an object that turned out to be unusable."""
         self._delete([(key.encode(), part.encode())])
 
     def keys(self) -> set[str]:
-        """Every key."""
+        """All keys."""
         keys = [key for (key,) in self._database.read("SELECT key FROM object")]
-        # They come in the order in which they lie, by which they are found.
+        # They come in the order of the tree, by which searches find them.
         if all(isinstance(key, bytes) for key in keys) and keys == sorted(keys):
             return {_text(key) for key in keys}
         self._database.damaged("what is there is not in order")
         return set()
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Note that keys were used, so that pruning takes others first."""
+        """Record that keys were used, so that pruning removes others first."""
         now = wall_seconds()
         self._database.write(
             "UPDATE object SET used = ?1 WHERE key = ?2 AND used NOT BETWEEN ?3 AND ?1",
@@ -132,7 +135,7 @@ class CodeStore:
         )
 
     def put(self, key: str, content: bytes, part: str = "") -> None:
-        """Store an object."""
+        """Store an object, replacing one with the same key and part."""
         if len(content) < LONGEST:
             row = (key, part, _digest(key, part, content), content, wall_seconds())
             self._database.write("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", [row])
@@ -144,10 +147,10 @@ class CodeStore:
         return Usage(self.path, count, int(size))
 
     def prune(self, limit: int | None = None) -> int:
-        """Remove what was used longest ago until ``limit`` bytes are left; how many went. To remove
-        everything takes no room on the disk.
+        """Remove the least recently used objects until at most ``limit`` bytes are left (default:
+        the store's own limit); how many were removed. A limit of 0 needs no space on the disk.
 
-        Raises `BimetalError` where the store cannot be emptied.
+        Raises `BimetalError` if the store cannot be emptied.
         """
         limit, (_, count, size) = self._limit if limit is None else limit, self.usage()
         if limit <= 0:
@@ -175,12 +178,12 @@ class CodeStore:
             ) from error
 
     def _rows(self) -> list[Row]:
-        """Every key and part as they are, and the bytes of the object; the oldest first."""
+        """Key and part of each object as stored, and its size in bytes; the oldest first."""
         return self._database.read("SELECT key, part, length(content) FROM object ORDER BY used")
 
     def _delete(self, rows: Sequence[tuple[object, object]]) -> int:
-        """Remove rows by their bytes; how many went. One that is there and cannot be removed shows
-        that the file is damaged."""
+        """Remove rows by the bytes of their key and part; how many were removed. A row that exists
+        and cannot be removed shows that the file is damaged."""
         removed = self._database.write(
             "DELETE FROM object WHERE key = CAST(? AS TEXT) AND part = CAST(? AS TEXT)", rows
         )
@@ -191,8 +194,8 @@ class CodeStore:
         return removed
 
     def claim(self) -> int | None:
-        """The right to add objects in the background: a file descriptor that stands for it until
-        it is closed everywhere, or None while another process has it."""
+        """Claim the right to add objects in the background: a file descriptor that holds it until
+        all copies are closed, or None while another process has it."""
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             handle = os.open(self._claims, flags, 0o600)
@@ -206,7 +209,7 @@ class CodeStore:
         return handle
 
     def is_claimed(self) -> bool:
-        """Whether some process adds objects in the background."""
+        """Whether a process is adding objects in the background."""
         try:
             handle = os.open(self._claims, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -222,7 +225,7 @@ class CodeStore:
         return False
 
     def close(self) -> None:
-        """Keep the store within its limit and close it. Idempotent."""
+        """Prune the store if it is above its limit, and close it. Idempotent."""
         if self.usage().size > self._limit:
-            self.prune(self._limit * 3 // 4)  # not at the end of each run
+            self.prune(self._limit * 3 // 4)  # further than needed, so that not every run has to
         self._database.close()

@@ -12,19 +12,19 @@ __all__ = ["StoredRegion", "check_region", "ones"]
 
 
 def ones(bits: int) -> tuple[int, ...]:
-    """The places of the ones in a number, the lowest first."""
+    """The positions of the bits that are set in a number, in ascending order."""
     return tuple(place for place, bit in enumerate(bin(bits)[:1:-1]) if bit == "1")
 
 
 def check_region(entries: tuple[int, ...], steps: tuple[int, ...], cover: Cover) -> None:
-    """Refuse offsets at which no region can be entered: they decide where handlers are written.
+    """Check offsets from outside, because they decide where handlers are written.
 
-    Raises ValueError.
+    Raises ValueError if one is not an offset in a page, or an entry is not one of ``steps``.
     """
     cover.check()
     for step in steps:
         if type(step) is not int or not 0 <= step < PAGE:
-            raise ValueError(f"{step!r} is no offset in a page")
+            raise ValueError(f"{step!r} is not an offset in a page")
     if strange := set(entries).difference(steps):
         raise ValueError(f"a region is entered at {strange}, where it has no instruction")
     if _bits(steps) & ~cover.bits:
@@ -49,7 +49,7 @@ class StoredRegion:
 
     @property
     def name(self) -> str:
-        """The name; `parse` reads it."""
+        """The region's name in the store, which `parse` reads."""
         spans = ",".join(f"{start:x}-{end:x}" for start, end in self.cover.spans)
         entries = (f"{entry:x}" for entry in self.entries)
         level, bits = str(self.level), f"{self.bits:x}"
@@ -57,12 +57,12 @@ class StoredRegion:
 
     @property
     def bits(self) -> int:
-        """A bit for each offset of an instruction."""
+        """The offsets of all instructions as a number with those bits set."""
         return _bits(self.steps)
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """What a name says. Raises ValueError if it is none."""
+        """The region that a name describes. Raises ValueError if it is not a valid name."""
         level, symbol, bits, covered, digest, *entries = name.split(" ")
         offsets, steps = tuple(int(entry, 16) for entry in entries), ones(int(bits, 16))
         ends = (span.split("-") for span in filter(None, covered.split(",")))

@@ -1,17 +1,17 @@
 """The stubs of native code, as LLVM text: entering, fetching, polling, trapping.
 
-What these do lies between instructions, so no description says it; what takes thought is in the
+They do what lies between instructions, so no description says it; everything complicated is in the
 routines of `runtime`. All but `enter` have the signature of handlers.
 
 =========== ==========================================================================
 enter       called from Python: the guest's floating-point environment, then `resync`
-resync      look at mode and interrupts again and go on at ``pc``
-fetch       go on at ``pc``, whose page is not in the fetch TLB
+resync      look at mode and interrupts again and continue at ``pc``
+fetch       continue at ``pc``, whose page is not in the fetch TLB
 poll        the budget is spent at the record in hand
-pending     the instruction at ``pc`` cannot go on: take its trap, or leave
+pending     the instruction at ``pc`` cannot complete: take its trap, or leave
 go_far      a region has jumped to ``pc``, outside its page
 go_land     the same by an indirect jump of the kind ``far_landing``
-h_undefined an encoding that means nothing
+h_undefined an undefined encoding
 =========== ==========================================================================
 
 Those that decode are in `decoding_stubs`, those that execute single instructions in `single`.
@@ -31,12 +31,12 @@ from .single import end_single, examine_page, single_stubs
 
 __all__ = ["stubs_text"]
 
-# Times that a vCPU says that it waits before its processor is given to others, a power of two.
+# After how many hints that a vCPU is waiting its processor is yielded; a power of two.
 WAITS = 8
 
 
 def stubs_text(layout: Layout, undefined: str) -> str:
-    """All stubs. ``undefined`` is the body of the routine for meaningless encodings."""
+    """The LLVM text of all stubs. ``undefined`` is the body of the handler `h_undefined`."""
     stubs = (_resync, _fetch, _poll, _pending, _go_far, _go_land, _enter)
     parts = [decoding_stubs(layout), single_stubs(layout), *(stub(layout) for stub in stubs)]
     parts += [
@@ -71,7 +71,7 @@ def _resync(layout: Layout) -> str:
     g.label("%context")
     g.call("rt_enter_context", 0, [])
     tlb = g.let(f"inttoptr i64 {g.load_state('tlb_base')} to ptr")
-    # An instruction that waits for the board's answer is finished before it is interrupted.
+    # An instruction that has got the board's answer is completed before an interrupt is taken.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
     g.branch(waiting, "%on", "%interrupts", RARELY)
     g.label("%interrupts")
@@ -144,7 +144,7 @@ def _pending(layout: Layout) -> str:
     g.put(f"store i64 {g.let(f'add i64 {before}, 1')}, ptr {traps}")
     handler = deliver(g, cause, value)
     g.store_state("pc", handler)
-    # Nothing retired, but a guest that only traps must come to a poll too.
+    # Nothing has retired, but a guest that only traps must come to a poll as well.
     for name in ("budget", "poll_at"):
         g.store_state(name, g.let(f"sub i64 {g.load_state(name)}, 1"))
     g.tail("@resync")
@@ -163,7 +163,8 @@ def _go_land(layout: Layout) -> str:
 
 
 def _leaves_region(layout: Layout, name: str) -> str:
-    """To ``pc``; the kind of an indirect jump is told where it is not an unguarded page."""
+    """The stub ``name``, which continues at ``pc``; it stores the kind of an indirect jump unless
+    the target is in an unguarded page."""
     g = StubLowering(layout)
 
     def note() -> None:
@@ -215,7 +216,7 @@ def _enter(layout: Layout) -> str:
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
     inside = g.state_pointer("inside")
-    if layout.shared:  # whoever sees 0 there is seen by the look into the box
+    if layout.shared:  # a vCPU that still reads 0 there has posted before the box is looked into
         g.put(f"atomicrmw xchg ptr {inside}, i64 1 seq_cst")
         g.call("rt_look_into_box", 0, [])
     g.call("rt_poll_timer", 0, [])
@@ -234,9 +235,10 @@ def _enter(layout: Layout) -> str:
 
 
 def _relax(layout: Layout) -> str:
-    """A vCPU waits for another one, which may need this one's processor: there can be more vCPUs
-    than processors, and ticket locks serve their waiters in turn. The others may keep the processor
-    much longer than instructions take."""
+    """``rt_relax``: the guest says that it is waiting for another vCPU, which may need this one's
+    processor, because there can be more vCPUs than processors and ticket locks serve their waiters
+    in turn. Threads that get the processor may keep it far longer than instructions take, so the
+    time is looked at afterwards."""
     g = StubLowering(layout)
     if layout.shared:
         count = g.let(f"add i64 {g.load_state('relaxed')}, 1")
@@ -254,13 +256,13 @@ def _relax(layout: Layout) -> str:
 
 
 def _shared(layout: Layout) -> str:
-    """Whether other vCPUs work on the same memory."""
+    """``rt_shared``: whether other vCPUs access the same memory."""
     answer = int(layout.shared)
     return f"define internal i1 @rt_shared(ptr %st) #1 {{\nret i1 {answer}\n}}\n"
 
 
 def _lock() -> str:
-    """Take the lock of a box, which is held for less than a microsecond."""
+    """``rt_lock``: take the lock of a box by spinning; it is held for less than a microsecond."""
     lines = (
         "entry:",
         "%lock = inttoptr i64 %at to ptr",
@@ -280,7 +282,8 @@ def _lock() -> str:
 
 
 def _heard(layout: Layout) -> str:
-    """Wait until all other vCPUs have done what they were told; 0 if the board has to see to it."""
+    """``rt_heard``: wait until all other vCPUs have done what they were told; 0 if only the board
+    can bring that about."""
     g = StubLowering(layout)
     if not layout.shared:
         g.end("ret i1 1")
@@ -305,10 +308,10 @@ def _heard(layout: Layout) -> str:
 
 
 def _random() -> str:
-    """Random bits from the host's kernel, which are what every process of the host is given."""
+    """``rt_random``: 64 random bits from the host's kernel (getrandom(2))."""
     lines = (
         "%bits = alloca i64",
-        "call i64 @getrandom(ptr %bits, i64 8, i32 0)",  # so few never fail
+        "call i64 @getrandom(ptr %bits, i64 8, i32 0)",  # never fails for so few bytes
         "%drawn = load i64, ptr %bits",
         "ret i64 %drawn",
     )
@@ -316,7 +319,8 @@ def _random() -> str:
 
 
 def _time(layout: Layout) -> str:
-    """The machine's clock: the host's CLOCK_MONOTONIC, or counted in instructions."""
+    """``rt_time_ns``: the machine's clock in nanoseconds, from the host's CLOCK_MONOTONIC or
+    counted in instructions."""
     g = StubLowering(layout)
     g.put("%now = alloca [2 x i64]")
     origin, rate = g.load_state("clock_origin"), g.load_state("clock_rate")

@@ -1,4 +1,4 @@
-"""Guest memory through the inline TLB check, as fast handlers and regions access it."""
+"""Guest memory through an inline TLB lookup, as fast handlers and regions access it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .lower import Lowering
 
 __all__ = ["METADATA", "TlbLowering"]
 
-# Guest memory and TLBs never overlap: lets LLVM keep a TLB entry over guest stores.
+# Guest memory and TLBs never overlap, so LLVM may keep a TLB entry across guest stores.
 _GUEST, _TLB = "!alias.scope !4, !noalias !5", "!alias.scope !5, !noalias !4"
 
 METADATA = """
@@ -27,10 +27,11 @@ METADATA = """
 
 
 class TlbLowering(Lowering):
-    """Accesses that hit the data TLB; `leave_it` says where all others are done."""
+    """Lowers accesses that hit the data TLB; all others go to `leave_it`."""
 
     def leave_it(self) -> str:
-        """A label whose code hands the instruction, untouched, to whoever can do all of it."""
+        """A label whose code leaves the instruction, before it has changed anything, to the slow
+        form or the interpreter."""
         raise NotImplementedError
 
     def op_if(self, value: effects.If) -> None:
@@ -46,10 +47,10 @@ class TlbLowering(Lowering):
     def guest_pointer(self, address: Value, access: Access, write: bool) -> str:
         """A host pointer for an access whose page is in the TLB.
 
-        What is compared with the tag are the page and the low bits of the address, which no tag
-        has: misaligned accesses miss, the ones that cross a page among them. So the same value
-        gives the row, and all in all it is two instructions less for the many that are aligned.
-        The others are looked at once more, behind the function.
+        The tag is compared with the page and the low bits of the address. Tags have zeros there, so
+        misaligned accesses miss, including those that cross a page. The same value selects the row,
+        which saves two instructions for the many aligned accesses. Misaligned ones are looked up
+        again by code after the end of the function.
         """
         va = self.operand(address)
         tlb = self.user_tlb() if access.unprivileged else "%tlb"
@@ -70,9 +71,9 @@ class TlbLowering(Lowering):
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
     def _misaligned(self, va: str, tags: str, access: Access, found: str) -> tuple[str, str]:
-        """The entry of an access whose first and last byte lie in one page, and the label of what
-        looks for it, which goes on at ``found``. Where alignment may have to be checked, all are
-        left to who can: see `Hooks.unaligned`."""
+        """The entry for a misaligned access within one page, and the label of the code that looks
+        it up and continues at ``found``. While alignment may have to be checked, all misaligned
+        accesses are left to the slow form: see `Hooks.unaligned`."""
         entry = ""
 
         def look() -> None:
@@ -89,18 +90,18 @@ class TlbLowering(Lowering):
         return entry, label
 
     def _entry(self, tags: str, page: str) -> str:
-        """The entry that an address in a page would have."""
+        """Pointer to the tag of the row for a page."""
         low = self.let(f"trunc i64 {page} to i32")
         mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
         row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
         return self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
 
     def _has(self, entry: str, tag: str) -> str:
-        """Whether an entry has a tag."""
+        """Whether an entry's tag is ``tag``."""
         return self.let(f"icmp eq i64 {self.let(f'load i64, ptr {entry}, {_TLB}')}, {tag}")
 
     def user_tlb(self) -> str:
-        """The TLBs of accesses with the rights of user mode."""
+        """The TLB for accesses with the rights of user mode."""
         return self.let(f"inttoptr i64 {self.load_state('user_tlb')} to ptr")
 
     def op_load(self, value: effects.Load) -> None:

@@ -1,12 +1,12 @@
-"""The TLBs of a vCPU: which of them serves, and how they forget.
+"""The TLBs of a vCPU: which of them is in use, and how they are flushed.
 
 A TLB serves one context (a set of rights, see `Hooks.context`) and has an *owner*: an address space
-or, while all its pages are global, whoever shares these (`Hooks.address_space`, `global_space`). So
-a change of address space takes another TLB and empties none, a kernel whose pages are all global
-keeps one for all processes, and the fast forms of accesses know nothing of it: they are given a
-TLB's address. There are `TLBS`; the one that has not served for longest is emptied for a new owner.
-
-To forget is to take a TLB's owner away, and costs nothing until somebody needs it.
+or, as long as all its pages are global, the group of spaces that share these pages
+(`Hooks.address_space`, `global_space`). So a change of address space selects another TLB and
+empties none, and a kernel whose pages are all global keeps one TLB for all processes. The fast
+forms of accesses know nothing of this: they are given a TLB's address. There are `TLBS` of them;
+the least recently used one is emptied for a new owner. Flushing a TLB takes its owner away, and
+costs nothing more until another owner needs it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ from .layout import (
 
 __all__ = ["NO_CONTEXT", "data_row", "describe_tlbs", "in_question"]
 
-# Of what `Hooks.translate` adds to a page.
+# Neither an owner nor a context: values for TLBs that are free.
 NOBODY, NO_CONTEXT = -1, 0xFF
-# A gigabyte on both sides covers the large pages of two levels; larger ones are as rare as flushes.
+# Addresses within a gigabyte of a large page may belong to it: enough for two levels of large
+# pages.
 SPAN = 1 << 30
 PAGES = 32
-"""As many are looked for one by one."""
+"""The most pages that are looked up one by one in a flush by address."""
 
 
 def data_row(va: Value) -> Value:
-    """Where the tag of an address lies in a data TLB, in bytes. See `tlb.TlbLowering`."""
+    """The offset, in bytes, of an address's tag in a data TLB. See `tlb.TlbLowering`."""
     return ((va & -PAGE).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
 
 
 def describe_tlbs(build: Builder) -> None:
-    """All routines of TLBs."""
+    """Describe all routines that choose, fill and flush TLBs."""
     _forgetting(build)
     _forgetting_code(build)
     _serving(build)
@@ -56,13 +57,13 @@ def describe_tlbs(build: Builder) -> None:
 
 
 def _drop(cpu: Cpu, number: int) -> None:
-    """Let a TLB be taken by whoever needs one first; `_choose_anew` has to follow."""
+    """Take a TLB's owner away; `_choose_anew` has to follow."""
     cpu.tlb_owner[number] = const(NOBODY, 64)
     cpu.tlb_served[number] = const(0, 64)
 
 
 def _choose_anew(cpu: Cpu) -> None:
-    """No TLB serves any more because it did."""
+    """Forget which TLB each context used last, and have them chosen again."""
     cpu.tlb_context = const(NO_CONTEXT, 8)
     fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
 
@@ -70,9 +71,10 @@ def _choose_anew(cpu: Cpu) -> None:
 def in_question(
     owner: Value, globals_in: Value, va: Value, mask: Value, match: Value, own: Value
 ) -> Value:
-    """Whether the TLB of an owner may hold pages of a half of the addresses, that of ``va``, that
-    belong to address spaces which are ``match`` in the bits of ``mask``; and, of pages that are not
-    global, in the bits of ``own``."""
+    """Whether an owner's TLB may hold pages that are to be flushed: in the half of the address
+    range in which ``va`` is, of address spaces that equal ``match`` in the bits of ``mask`` and,
+    for pages that are not global, also in the bits of ``own``. ``globals_in`` says in which halves
+    the TLB may hold global pages."""
     half = globals_in.lsr(va[63].zext(8))[0] == 1
     bits = select(half, mask, mask | own)
     found: Value = ((owner & bits) == match & bits) & (owner != NOBODY)
@@ -82,7 +84,7 @@ def in_question(
 def _forgetting(build: Builder) -> None:
     @build.routine()
     def flush(cpu: Cpu) -> None:
-        """Forget all translations."""
+        """Flush all translations."""
         fill(state_address("tlb_owner"), 0xFF, 8 * TLBS)
         fill(state_address("tlb_served"), 0, 8 * TLBS)
         _choose_anew(cpu)
@@ -91,7 +93,7 @@ def _forgetting(build: Builder) -> None:
 
     @build.routine(mask=64, match=64)
     def flush_spaces(cpu: Cpu, mask: Value, match: Value) -> None:
-        """Forget what belongs to address spaces that are ``match`` in the bits of ``mask``."""
+        """Flush the address spaces that equal ``match`` in the bits of ``mask``."""
         for number in range(TLBS):
             owner = cpu.tlb_owner[number]
             with when(((owner & mask) == match) & (owner != NOBODY)):
@@ -102,7 +104,7 @@ def _forgetting(build: Builder) -> None:
 
     @build.routine(tlb=64, va=64, pages=64)
     def flush_rows(cpu: Cpu, tlb: Value, va: Value, pages: Value) -> None:
-        """Take up to `PAGES` out of a TLB."""
+        """Remove up to `PAGES` pages from a TLB."""
         for n in range(PAGES):
             with when(pages == n):
                 ret()
@@ -115,8 +117,11 @@ def _forgetting(build: Builder) -> None:
     def flush_pages(
         cpu: Cpu, va: Value, pages: Value, mask: Value, match: Value, own: Value
     ) -> None:
-        """The same for pages of 4 KiB from ``va`` on: see `in_question`. TLBs that may hold some of
-        them in a large one are forgotten whole, as are all where there are too many to look for."""
+        """Flush ``pages`` pages of 4 KiB from ``va`` on, in the TLBs that `in_question` selects.
+
+        TLBs that may hold some of them as part of a large page are flushed as a whole, and so are
+        all of them if there are more than `PAGES`.
+        """
         last, many = va + (pages << 12) - 1, const(PAGES, 64).ult(pages)
         dropped = cpu.local(const(0, 1))
         for n in range(TLBS):
@@ -137,7 +142,7 @@ def _forgetting(build: Builder) -> None:
 def _forgetting_code(build: Builder) -> None:
     @build.routine()
     def flush_fetch(cpu: Cpu) -> None:
-        """Empty the fetch TLB in use, and each of the others before it serves again."""
+        """Empty the fetch TLBs: the one in use now, the others before they are used again."""
         cpu.fetch_epoch = cpu.fetch_epoch + 1
         with when(cpu.tlb_base != 0):
             fill(cpu.tlb_base + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
@@ -146,7 +151,8 @@ def _forgetting_code(build: Builder) -> None:
 
     @build.routine()
     def fence_code(cpu: Cpu) -> None:
-        """Instruction fetches see all earlier stores: every page must prove itself again."""
+        """Make instruction fetches see all earlier stores: every decoded page is compared with
+        memory before it is executed again."""
         cpu.code_epoch = cpu.code_epoch + 1
         flush_fetch(cpu)
         cpu.attend = const(1, 8)
@@ -157,8 +163,8 @@ def _serving(build: Builder) -> None:
 
     @build.routine(returns=8, context=8, space=64, shared=64)
     def find_tlb(cpu: Cpu, context: Value, space: Value, shared: Value) -> Value:
-        """The TLB of a context for an address space, or one with global pages only; `TLBS` if there
-        is none."""
+        """The number of a context's TLB for an address space, or of one with only global pages
+        that it shares; `TLBS` if there is none."""
         for wanted in (space, shared):
             for n in range(TLBS):
                 with when((cpu.tlb_owner[n] == wanted) & (cpu.tlb_serves[n] == context)):
@@ -167,7 +173,8 @@ def _serving(build: Builder) -> None:
 
     @build.routine(returns=8, context=8, shared=64)
     def take_tlb(cpu: Cpu, context: Value, shared: Value) -> Value:
-        """Empty the TLB that has not served for longest; as it is, it serves all that share."""
+        """Empty the least recently used TLB and give it to a context. While empty, it serves all
+        spaces that share global pages."""
         oldest, since = cpu.local(const(0, 8)), cpu.local(cpu.tlb_served[0])
         for n in range(1, TLBS):
             with when(cpu.tlb_served[n].ult(since.value)):
@@ -186,7 +193,7 @@ def _serving(build: Builder) -> None:
 
     @build.routine(context=8, space=64)
     def choose_tlb(cpu: Cpu, context: Value, space: Value) -> None:
-        """Find the TLB that serves a context in an address space until something else is said."""
+        """Choose the TLB that a context uses in an address space until either changes."""
         shared = hooks.global_space(cpu)
         number = cpu.local(find_tlb(cpu, context, space, shared))
         with when(number.value == TLBS):
@@ -196,7 +203,7 @@ def _serving(build: Builder) -> None:
         cpu.tlb_served[found] = cpu.tlb_clock
         cpu.tlb_last[context], cpu.tlb_last_space[context] = found, space
         with when(cpu.tlb_fetched[found] != cpu.fetch_epoch):
-            if build.isa.coherent:  # a page that it holds may have become code
+            if build.isa.coherent:  # a page that it holds may have become code meanwhile
                 fill(_address(found) + STORE_TLB, 0xFF, 8 * DATA_ENTRIES)
             fill(_address(found) + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
             cpu.tlb_fetched[found] = cpu.fetch_epoch
@@ -211,10 +218,10 @@ def _entering(build: Builder) -> None:
 
     @build.routine()
     def enter_context(cpu: Cpu) -> None:
-        """Have the TLBs serve that are for the mode and the address space of now."""
+        """Put the TLBs for the current mode and address space into use."""
         context, space = hooks.context.inline(cpu), hooks.address_space.inline(cpu)
         user = hooks.user_context.inline(cpu, context)
-        unprivileged = user is not context  # or there are no such accesses
+        unprivileged = user is not context  # otherwise the ISA has no such accesses
         same = (context == cpu.tlb_context) & (space == cpu.tlb_space)
         if unprivileged:
             same = same & (user == cpu.user_context)
@@ -228,14 +235,14 @@ def _entering(build: Builder) -> None:
             if not unprivileged:
                 return
             with slowly(cpu.tlb_last_space[user] != space):
-                cpu.tlb_served[own] = cpu.tlb_clock  # or it might be taken for the other one
+                cpu.tlb_served[own] = cpu.tlb_clock  # so that it is not taken for the other one
                 choose_tlb(cpu, user, space)
             other = cpu.tlb_last[user]
             cpu.user_number, cpu.user_tlb = other, _address(other)
 
 
 def _enter_mode(build: Builder, cpu: Cpu) -> None:
-    """Take note of the decode mode, of which each context has its own."""
+    """Set the decode mode of the current context."""
     modes, hook = build.isa.modes, build.hooks.decode_mode
     if hook is None:
         return
@@ -251,8 +258,11 @@ def _filling(build: Builder) -> None:
 
     @build.routine(returns=1, number=8, va=64, permissions=64)
     def may_hold(cpu: Cpu, number: Value, va: Value, permissions: Value) -> Value:
-        """Whether a TLB may hold a translation that was found now. It belongs to an address space
-        from the first page on that is not global, and remembers where large pages lie in it."""
+        """Whether a TLB may hold a translation that has just been made.
+
+        With its first page that is not global a TLB becomes that of one address space, and it
+        records the range of addresses in which it holds large pages.
+        """
         with when((permissions & LARGE) != 0):
             low, high = va & -SPAN, va | SPAN - 1
             known_low, known_high = cpu.tlb_low[number], cpu.tlb_high[number]
@@ -268,6 +278,6 @@ def _filling(build: Builder) -> None:
                     ret(const(0, 1))
                 cpu.tlb_owner[number] = space
             ret(const(1, 1))
-        # Or the address space has changed, and nothing has made the change complete yet.
+        # Otherwise the address space has changed, and no barrier has completed the change yet.
         own: Value = owner == space
         return own

@@ -1,7 +1,7 @@
-"""The translator's process: regions in, object files out.
+"""The translator's process: jobs in, object files out.
 
-It stands outside the machine's process because tracing and LLVM are work that must stop neither
-a vCPU nor a device, and so that nothing a compiler does can take a machine down.
+It is separate from the machine's process because tracing and LLVM must hold up neither a vCPU nor a
+device, and so that nothing a compiler does can take a machine down.
 
     python -m bimetal.codegen.translator MODULE shared|alone DESCRIPTOR
 """
@@ -33,7 +33,7 @@ NICENESS = 5
 
 
 def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
-    """Do one job."""
+    """Translate the part of a page that a job asks for; an empty answer if there is no region."""
     start = processor_seconds()
     region, content = _region(isa, job), b""
     if region.entries:
@@ -48,7 +48,7 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
 
 
 def _region(isa: Isa, job: Job) -> Region:
-    """What a job's region consists of."""
+    """The region for a job, before it is compiled."""
     policy, quick = job.policy, job.level == 1
     code = Code(isa, job.code, job.decoding)
 
@@ -58,7 +58,7 @@ def _region(isa: Isa, job: Job) -> Region:
     begin = [run_start(code, executed, jump) for jump in job.jumps]
     wanted = dict.fromkeys((*job.entries, *(start for start in begin if start not in job.there)))
     if quick:
-        # Going on in another region costs little, and nothing is compiled twice.
+        # Entering another region costs little, and that way nothing is compiled twice.
         others = set(job.there).difference(wanted)
         steps = discover(
             code,
@@ -79,7 +79,7 @@ def _region(isa: Isa, job: Job) -> Region:
 
 
 def _show(region: Region, text: str) -> None:
-    """The ladder of visibility, for a region: see `base.trace`."""
+    """Log a region's stages (decode, ir, llvm, asm) as far as traces ask for: see `base.trace`."""
     for offset, step in sorted(region.steps.items()):
         if trace.enabled("decode"):
             print(f"{offset:5x}  {step.decoded.text(offset)}", file=sys.stderr)
@@ -92,7 +92,7 @@ def _show(region: Region, text: str) -> None:
 
 
 def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
-    """Do a job; one that goes wrong is ours to mend, and the guest's to be interpreted."""
+    """Do a job. A failure is a fault of ours: it is reported, and the guest's code interpreted."""
     try:
         return translate(isa, layout, job)
     except Exception as error:
@@ -101,11 +101,11 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
 
 
 def main(module: str, memory: str, answers: str) -> None:
-    """Serve jobs from standard input until it ends, and answer into an open file."""
-    # What ends a group of processes is meant for the machine, which ends this one in order.
+    """Do jobs from standard input until it ends; answers go to an open file descriptor."""
+    # A signal to the process group is meant for the machine, which ends this process in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # Where processors are short, guests come first.
+    # If processors are scarce, guests come first.
     os.nice(NICENESS)
     trace.configure()
     isa = described_in(module).isa

@@ -1,6 +1,6 @@
-"""Vectors as LLVM's vectors: an integer of many bits is cast to lanes, and the result back.
+"""Lowering of vector operations: a wide integer is cast to an LLVM vector, and the result back.
 
-Compound operations are the host's own where it has them.
+Compound operations use the host's own instructions where it has them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["VectorLowering", "vector_type"]
 
 
 def _bytes(number: int) -> str:
-    """Sixteen times the same byte."""
+    """The LLVM constant of sixteen equal bytes."""
     return f"<{', '.join([f'i8 {number}'] * 16)}>"
 
 
 def vector_type(lane: int, width: int) -> str:
-    """The LLVM type of ``width`` bits in lanes."""
+    """The LLVM type for ``width`` bits in lanes of ``lane`` bits."""
     return f"<{width // lane} x i{lane}>"
 
 
 class VectorLowering(Emitter):
-    """The operations of `ir.vector` and `ir.compound`."""
+    """Lowers the operations of `ir.vector` and `ir.compound`."""
 
     @abstractmethod
     def block(self, block: Block) -> None:
@@ -40,7 +40,7 @@ class VectorLowering(Emitter):
         return self.let(f"bitcast i{value.width} {self.operand(value)} to {kind}")
 
     def from_lanes(self, value: Value, name: str, kind: str) -> None:
-        """Keep an LLVM vector as the result of an operation."""
+        """Record an LLVM vector of type ``kind`` as the result of an operation."""
         self.names[value] = self.let(f"bitcast {kind} {name} to i{value.width}")
 
     def op_lanes(self, value: Lanes) -> None:
@@ -112,9 +112,9 @@ class VectorLowering(Emitter):
         wide = self._sixteen(indices)
         result = "zeroinitializer"
         for number, table in enumerate(tables):
-            # What is below this table wraps around and is beyond it.
+            # Indices below this part of the table wrap around, so they are beyond its end too.
             at = self.let(f"sub <16 x i8> {wide}, {_bytes(16 * number)}") if number else wide
-            # The host's instruction gives 0 where the highest bit is set, as in all above 15 then.
+            # The host's instruction gives 0 if bit 7 is set, as it is now in all indices above 15.
             at = self.let(
                 f"call <16 x i8> @llvm.uadd.sat.v16i8(<16 x i8> {at}, <16 x i8> {_bytes(0x70)})"
             )
@@ -124,7 +124,7 @@ class VectorLowering(Emitter):
         self.names[value] = self.narrow(whole, "i128", value.width)
 
     def _sixteen(self, indices: Value) -> str:
-        """Sixteen indices; those there are not are beyond every table."""
+        """Indices padded to sixteen with ones that are beyond every table."""
         name = self.operand(indices)
         if indices.width < 128:
             wide = self.let(f"zext i{indices.width} {name} to i128")

@@ -21,21 +21,21 @@ from .job import Compiled, Job
 __all__ = ["Worker", "WorkerLost", "module_command", "popen_arguments", "stub_name"]
 
 PATIENCE = 120
-"""Seconds without an answer after which the process is taken for lost. The longest jobs take a
-second or two."""
+"""Seconds without an answer after which the process counts as lost. The longest jobs take a second
+or two."""
 
 LOOK_SECONDS = 1.0
 
 
 def stub_name(isa: Isa, stub: str) -> str:
-    """The name by which objects know an interpreter's stub."""
+    """The symbol by which region objects refer to an interpreter's stub."""
     return f"bimetal_{isa.name}_{stub}"
 
 
 def module_command(module: str, *arguments: str) -> Mapping[str, Any]:
-    """The arguments of `subprocess.Popen` for a module of ours."""
+    """The arguments of `subprocess.Popen` for running one of our modules in a new process."""
     return {
-        # Modules come from where ours do, never from the folder that we happen to run in (-P).
+        # -P: modules are found where ours are, never in the current folder.
         "args": [sys.executable, "-P", "-m", module, *arguments],
         "env": {
             **os.environ,
@@ -46,17 +46,18 @@ def module_command(module: str, *arguments: str) -> Mapping[str, Any]:
 
 
 def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
-    """The same for a module that translates."""
+    """The same for a module that translates code of ``isa``."""
     described = INSTRUCTION_SETS[isa.name]
     return module_command(module, described, "shared" if shared else "alone", *more)
 
 
 class WorkerLost(Exception):
-    """The translator's process cannot answer any more; says why."""
+    """The translator's process cannot answer any more; the message says why."""
 
 
 class Worker:
-    """The parent's end: jobs go in with `submit`, answers come out of `answer` in their order."""
+    """The parent's end of a translator: `submit` hands jobs in, `answer` returns the answers in the
+    same order."""
 
     def __init__(self, isa: Isa, shared: bool):
         self._answers, theirs = os.pipe()
@@ -83,11 +84,11 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process ID."""
         return self._process.pid
 
     def submit(self, job: Job) -> bool:
-        """Hand in a job; False once the process is gone."""
+        """Hand in a job; False if the process is gone."""
         pipe, left = self._process.stdin, memoryview(pack(job.frame()))
         assert pipe is not None
         try:
@@ -101,9 +102,9 @@ class Worker:
         return True
 
     def answer(self, seconds: float | None = 0) -> Compiled | None:
-        """The next answer, if all of it comes within some seconds; None waits for it.
+        """The next answer, or None if it does not arrive within ``seconds`` (None: no limit).
 
-        Raises `WorkerLost` if it cannot come any more.
+        Raises `WorkerLost` if no answer can come any more.
         """
         end = None if seconds is None else monotonic_seconds() + seconds
         while self.waiting:
@@ -152,8 +153,11 @@ class Worker:
         self._silent = 0.0
 
     def _be_patient(self, now: float) -> None:
-        """Count how long nothing has come. Time in which nobody looked is not counted: all of us
-        may have been stopped together."""
+        """Count how long no answer has come. Time in which nobody asked does not count, because
+        this process and the translator may have been stopped together.
+
+        Raises `WorkerLost` after `PATIENCE` seconds.
+        """
         self._silent += min(LOOK_SECONDS, now - self._looked)
         self._looked = now
         if self._silent > PATIENCE:
