@@ -50,9 +50,11 @@ _reaping = threading.Lock()
 def translate_in_background(
     isa: Isa, shared: bool, engine: bytes, jobs: Iterable[Job], store: CodeStore
 ) -> None:
-    """Have jobs done for the store, which is the user's own, by the engine of a digest.
+    """Start a background process that does ``jobs`` and puts the regions into the user's store.
 
-    Nothing is done if another process is still at it: it would have saved time, no more.
+    ``engine`` is the digest of the engine, part of their keys. Does nothing if another process is
+    already translating for this store, and only logs when the process cannot be started: all that
+    is lost is time saved later.
     """
     with _reaping:
         _at_work[:] = [process for process in _at_work if process.poll() is None]

@@ -82,10 +82,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The answer to a job: an object, or no content where no region can be had.
+    """The answer to a job: an object file's content, empty if there can be no region.
 
-    ``entries`` are where the region can be entered, ``steps`` the offsets of its instructions,
-    ``spans`` where these lie (see `Cover`), ``seconds`` the processor time it took.
+    ``entries`` are the offsets where the region can be entered, ``steps`` those of its
+    instructions, ``spans`` the code that it depends on (see `Cover`), ``seconds`` is the processor
+    time that it took.
     """
 
     content: bytes = b""

@@ -1,8 +1,7 @@
 """What native code does between instructions: memory, TLBs, decoded pages, devices.
 
 These routines are written like descriptions, with the additional operations of `builder`. The ISA
-contributes `translate`, `take_trap` and the rest of its hooks; nothing here depends on which ISA it
-is.
+contributes `translate`, `take_trap` and its other hooks; nothing here depends on which one it is.
 
 Conventions: ``va`` is a virtual and ``pa`` a physical address; ``access`` is one of LOAD, STORE and
 FETCH with its modifiers (see `isa.contract`); sizes are in bytes.
@@ -95,8 +94,7 @@ def _finding(build: Builder) -> None:
 
     @build.routine(returns=64, pa=64, size=64, access=8)
     def physical_host(cpu: Cpu, pa: Value, size: Value, access: Value) -> Value:
-        """The host address of aligned guest-physical memory; raises an access fault if there is
-        none."""
+        """The host address of aligned guest-physical memory, or an access fault."""
         host = cpu.local(ram_host(cpu, pa))
         with when(access == STORE):
             host.set(ram_host_writable(cpu, pa))
@@ -278,8 +276,7 @@ def _aligned(build: Builder) -> None:
 
     @build.routine(returns=64, va=64, size=64, access=8)
     def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
-        """The host address for an atomic access; a trap unless it is aligned and in writable
-        RAM."""
+        """The host address for an atomic access, or a trap: it must be aligned, in writable RAM."""
         plain = access & (STORE | UNPRIVILEGED)
         check_aligned(cpu, va, size, plain)
         host = locate(cpu, va, plain)
@@ -347,8 +344,7 @@ def _decoding(build: Builder) -> None:
 
     @build.routine(returns=64, pa=64, mode=8)
     def code_page(cpu: Cpu, pa: Value, mode: Value) -> Value:
-        """The address of the records of the physical page at ``pa`` in a decode mode, decoded anew
-        if its code has changed; 0 if it is not in a memory slot."""
+        """The address of a physical page's records in a decode mode; 0 if not in a memory slot."""
         first = code_slots(cpu, pa)
         with when(first == 0):
             ret(const(0, 64))
