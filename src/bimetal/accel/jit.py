@@ -77,6 +77,11 @@ class JitCpu(InterpCpu):
         self._kick_wanted = True
         super().kick()
 
+    @property
+    def kicked(self) -> bool:
+        """Whether `run` is to come back: it does at the next safe point."""
+        return self._kick_wanted
+
     def reset(self) -> None:
         """See `Cpu.reset`."""
         super().reset()

@@ -40,6 +40,9 @@ __all__ = ["ROUND_FAILED", "Statistics", "Tiering"]
 ROUND_FAILED = "a look at the vCPUs went wrong"
 """An event that no run should have."""
 
+LOOK_SECONDS = 0.05
+"""Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
+
 
 @dataclass(slots=True)
 class Statistics:
@@ -56,6 +59,8 @@ class TieredVcpu(Protocol):
 
     index: int
 
+    @property
+    def kicked(self) -> bool: ...
     def samples(self) -> Counter[tuple[int, int, int]]: ...
     def place(self, record: int) -> tuple[int, int]: ...
     def handler(self, page: int, offset: int) -> int: ...
@@ -172,14 +177,15 @@ class Tiering:
         return self.policy.interval if busy or self._orders else self.policy.idle_interval
 
     def attend(self, vcpu: TieredVcpu) -> bool:
-        """Translate all that a vCPU has sampled while it waits; whether there was anything."""
+        """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether
+        there was anything."""
         with self._attending:
             self._greet(vcpu)
             self._look(vcpu)
             new = bool(self._hotness)
             self._order()
-            while self._orders:
-                self._collect(None)
+            while self._orders and not vcpu.kicked:
+                self._collect(LOOK_SECONDS)
                 self._order()
             return new
 
@@ -326,8 +332,8 @@ class Tiering:
         if order:
             self._orders.submit(order)
 
-    def _collect(self, seconds: float | None = 0) -> None:
-        """Take what the worker has finished, or finishes within some seconds (None: all)."""
+    def _collect(self, seconds: float = 0) -> None:
+        """Take what the worker has finished, or finishes within some seconds of each other."""
         for order, answer in self._orders.collect(seconds):
             try:
                 self._deliver(order, answer)
