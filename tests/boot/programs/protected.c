@@ -56,12 +56,33 @@ static void data(uintptr_t modifier)
     *(volatile uint32_t *)signed_;
 }
 
-static void tried(const char *name, void (*action)(uintptr_t), uintptr_t operand)
+/* The signal in which it ends; 0 if in none. */
+static int end_of(void (*action)(uintptr_t), uintptr_t operand)
 {
     int number = sigsetjmp(resume, 1);
     if (number == 0)
         action(operand);
+    return number;
+}
+
+static void say(const char *name, int number)
+{
     printf("%s: %s\n", name, number ? strsignal(number) : "fine");
+}
+
+static void tried(const char *name, void (*action)(uintptr_t), uintptr_t operand)
+{
+    say(name, end_of(action, operand));
+}
+
+/* A code may have as few as three bits, and be right by chance: what becomes of most. */
+static void tried_often(const char *name, void (*action)(uintptr_t))
+{
+    enum { OFTEN = 100 };
+    int faults = 0;
+    for (uintptr_t modifier = 8; modifier < 8 + OFTEN; modifier++)
+        faults += end_of(action, modifier) == SIGSEGV;
+    say(name, faults > OFTEN / 2 ? SIGSEGV : 0);
 }
 
 int main(void)
@@ -101,8 +122,8 @@ int main(void)
     }
     pointer = guarded + 16;
     tried("an authentic pointer", authentic, 7);
-    tried("one that is not", authentic, 8);
+    tried_often("those that are not", authentic);
     tried("authentic data", data, 7);
-    tried("data that are not", data, 8);
+    tried_often("data that are not", data);
     return 0;
 }
