@@ -8,6 +8,7 @@ theirs come into what was taken away.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ pytestmark = programs(ASSEMBLER, LINKER)
 LAPS = {"interp": 100, "jit": 100, "everything": 30}
 LONG = 1000
 LIMIT = 280
+"""Seconds for some laps: on a busy host all of them may take any time."""
 
 PROGRAM = """
     .equ window, 0x80000000      // two pages
@@ -136,7 +138,12 @@ fresh:
     cmp x7, #2
     b.lo 4b
     add x19, x19, #1
-    ldr x3, ={laps}
+    tst x19, #15
+    b.ne 7f
+    ldr x4, =serial              // it gets on
+    mov w5, #'.'
+    strb w5, [x4]
+7:  ldr x3, ={laps}
     cmp x19, x3
     b.ls lap
 over:
@@ -251,6 +258,15 @@ def accelerator(engine: str, cpus: int, clock: RealClock) -> Accelerator:
     return JitAccelerator("aarch64", clock=clock, cpus=cpus, policy=policy)
 
 
+def last_code(vm: Machine) -> int:
+    """The code that it ends with, for which we wait while it gets on."""
+    told = None
+    while told != (told := vm.console.log):
+        with suppress(TimeoutError):
+            return vm.wait(LIMIT).code
+    raise TimeoutError(f"no laps for {LIMIT} s, after {told!r}")
+
+
 def run_laps(engine: str, cpus: int, laps: int, folder: Path) -> None:
     """Run the program to its end, which is one without faults."""
     kernel = folder / "program"
@@ -261,7 +277,7 @@ def run_laps(engine: str, cpus: int, laps: int, folder: Path) -> None:
         accel=accelerator(engine, cpus, clock), serial=NoChars(),
     ) as vm:  # fmt: skip
         vm.start()
-        assert vm.wait(LIMIT).code == 0
+        assert last_code(vm) == 0
 
 
 @pytest.mark.parametrize(("engine", "cpus"), [("interp", 4), ("jit", 3), ("everything", 2)])
