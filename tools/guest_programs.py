@@ -1,7 +1,7 @@
 """Programs of Linux, run one after another in a booted guest, here and under QEMU.
 
 They are put beside the guest's initial file system, in one more archive, so nothing is installed.
-What each printed is told by a digest.
+What each printed is told by digests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ import click
 from bimetal import Machine, Payload, fetch_guest
 from bimetal.catalogue.newc import Archive
 
-__all__ = ["Outcome", "compare_in_guests", "differences", "run_here", "run_on_qemu"]
+__all__ = [
+    "Latitude",
+    "Outcome",
+    "compare_in_guests",
+    "differences",
+    "run_here",
+    "run_on_qemu",
+]
 
 GUEST = "debian-arm64"
 QEMU = "qemu-system-aarch64"
@@ -31,21 +38,22 @@ cd /suite/work
 for each in /suite/programs/*; do
     timeout 100 "$each" >/suite/printed 2>/suite/complaints </dev/null
     code=$?
-    set -- $(sha256sum /suite/printed)
-    echo "SUITE-RESULT ${each##*/} $code $1"
+    set -- $(sha256sum /suite/printed; sort /suite/printed | sha256sum)
+    echo "SUITE-RESULT ${each##*/} $code $1 $3"
     [ $code = 0 ] || tail -n 3 /suite/printed /suite/complaints
 done
 echo SUITE-END
 """
-RESULT = re.compile(r"SUITE-RESULT (\S+) (\d+) ([0-9a-f]+)")
+RESULT = re.compile(r"SUITE-RESULT (\S+) (\d+) ([0-9a-f]+) ([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended, and the digest of what it printed."""
+    """How a program ended, and the digests of what it printed, and of the same in sorted lines."""
 
     code: int
     digest: str
+    lines: str
 
 
 Outcomes = Mapping[str, Outcome]
@@ -69,7 +77,7 @@ def _words(payload: Payload) -> str:
 
 
 def _outcomes(printed: str, programs: Mapping[str, Path]) -> Outcomes:
-    found = {name: Outcome(int(code), digest) for name, code, digest in RESULT.findall(printed)}
+    found = {name: Outcome(int(code), *digests) for name, code, *digests in RESULT.findall(printed)}
     if found.keys() != programs.keys() or "SUITE-END" not in printed:
         raise click.ClickException(f"the guest did not come to the end:\n{printed[-2000:]}")
     return found
@@ -109,23 +117,36 @@ def run_on_qemu(programs: Mapping[str, Path], cpus: int) -> Outcomes:
         return _outcomes(done.stdout.decode(errors="replace"), programs)
 
 
-def differences(here: Outcomes, there: Outcomes, free: Collection[str] = ()) -> list[str]:
-    """The programs that ended or printed otherwise; of those that are ``free`` to print what they
-    like, that ended otherwise."""
-    return [
-        name
-        for name in here
-        if here[name].code != there[name].code
-        or (name not in free and here[name].digest != there[name].digest)
-    ]
+@dataclass(frozen=True)
+class Latitude:
+    """Programs that may print what they like, and those that may print their lines in any order."""
+
+    free: Collection[str] = ()
+    unordered: Collection[str] = ()
+
+    def alike(self, name: str, one: Outcome, other: Outcome) -> bool:
+        """Whether a program did the same twice."""
+        if one.code != other.code:
+            return False
+        if name in self.unordered:
+            return one.lines == other.lines
+        return name in self.free or one.digest == other.digest
+
+
+NONE = Latitude()
+
+
+def differences(here: Outcomes, there: Outcomes, latitude: Latitude = NONE) -> list[str]:
+    """The programs that ended or printed otherwise."""
+    return [name for name in here if not latitude.alike(name, here[name], there[name])]
 
 
 def compare_in_guests(
-    programs: Mapping[str, Path], accel: str, cpus: int, free: Collection[str] = ()
+    programs: Mapping[str, Path], accel: str, cpus: int, latitude: Latitude = NONE
 ) -> int:
     """Run programs here and there, and say what came out; how many did differently."""
     here, there = run_here(programs, accel, cpus), run_on_qemu(programs, cpus)
-    other = differences(here, there, free)
+    other = differences(here, there, latitude)
     for name, outcome in here.items():
         told = f"not as under QEMU: {there[name]}" if name in other else "as under QEMU"
         click.echo(f"{name}: ended with {outcome.code}, {told}")

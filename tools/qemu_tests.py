@@ -19,10 +19,18 @@ import click
 
 from bimetal import Machine
 from bimetal.accel.choose import ENGINES
-from tools.guest_programs import compare_in_guests
+from tools.guest_programs import Latitude, compare_in_guests
 from tools.source_package import fetch_source, suite_folder
 
-__all__ = ["COMPILER", "FREE", "SYSTEM", "Image", "linux_programs", "run_image", "system_images"]
+__all__ = [
+    "COMPILER",
+    "LATITUDE",
+    "SYSTEM",
+    "Image",
+    "linux_programs",
+    "run_image",
+    "system_images",
+]
 
 COMPILER = "aarch64-linux-gnu-gcc"
 SUITE = "qemu-tests"
@@ -85,8 +93,9 @@ OTHER_SOURCES = {
 ABSENT = ("sme-*", "sve-*", "mte-*", "test-826", "linux-test")
 """Programs that need SME, SVE or MTE, which are declared absent, or a network."""
 
-FREE = ("signals", "sysregs", "test-mmap")
-"""Programs of Linux that print the order of threads, the processor's kind, or addresses."""
+LATITUDE = Latitude(free=("signals", "sysregs", "test-mmap"), unordered=("testthread",))
+"""Programs of Linux that print what threads saw, the processor's kind, or addresses; and one whose
+threads print by turns that they are not told."""
 
 
 def sources() -> Path:
@@ -188,7 +197,7 @@ def system(pattern: str, accel: str, seconds: float) -> None:
 @click.option("--cpus", default=2, show_default=True)
 def linux(pattern: str, accel: str, cpus: int) -> None:
     """Run the programs that match PATTERN in a guest, and in the same under QEMU."""
-    raise SystemExit(compare_in_guests(linux_programs(pattern), accel, cpus, FREE))
+    raise SystemExit(compare_in_guests(linux_programs(pattern), accel, cpus, LATITUDE))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ in the same guest under QEMU."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,19 @@ import pytest
 from bimetal import BimetalError
 from tests.host import lacking, programs
 from tools import qemu_tests, valgrind_tests
-from tools.guest_programs import QEMU, differences, run_here, run_on_qemu
+from tools.guest_programs import NONE, QEMU, Latitude, Outcome, differences, run_here, run_on_qemu
 
 pytestmark = [pytest.mark.slow, programs(qemu_tests.COMPILER, QEMU, "apt-get")]
 
 CPUS = 2
 
 
-def other(programs: Mapping[str, Path], free: Collection[str] = ()) -> list[str]:
-    """The programs that do otherwise."""
-    return differences(run_here(programs, "jit", CPUS), run_on_qemu(programs, CPUS), free)
+def other(
+    programs: Mapping[str, Path], latitude: Latitude = NONE
+) -> dict[str, tuple[Outcome, Outcome]]:
+    """What the programs did that do otherwise, here and there."""
+    here, there = run_here(programs, "jit", CPUS), run_on_qemu(programs, CPUS)
+    return {name: (here[name], there[name]) for name in differences(here, there, latitude)}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +36,7 @@ def sources() -> None:
 
 
 def test_qemus_programs() -> None:
-    assert not other(qemu_tests.linux_programs(), qemu_tests.FREE)
+    assert not other(qemu_tests.linux_programs(), qemu_tests.LATITUDE)
 
 
 def test_valgrinds_programs() -> None:
