@@ -119,7 +119,7 @@ def test_an_interrupt_that_the_answer_lowers_is_not_taken(
     program = ("msr daifclr, #2", "msr icc_eoir1_el1, x1", "add x5, x6, xzr")
     with running(engine, *program) as cpu:
         cpu.write_register("x6", 7)
-        cpu.write_register("daif", 15)
+        cpu.write_register("daif", 15 << 6)
         exit_ = cpu.run()
         assert access(exit_)[:2] == (EOIR1, True)
         cpu.set_line(0, True)
@@ -154,8 +154,8 @@ def test_el2_that_has_el1s_interrupts_takes_their_registers_too(
 ) -> None:
     """Until there is a virtual interface."""
     with running(engine, text, hypervisor=True) as cpu:
-        cpu.write_register("hcr", 1 << 31 | 1 << 4)
-        cpu.write_register("el", 1)
+        cpu.write_register("hcr_el2", 1 << 31 | 1 << 4)
+        cpu.write_register("pstate", 0x3C5)
         cpu.write_register("vbar_el2", VECTORS)
         assert isinstance(cpu.run(), Halt)
         assert cpu.read_register("esr_el2") >> 26 == TRAPPED

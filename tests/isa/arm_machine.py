@@ -48,23 +48,30 @@ def assemble(source: str, folder: Path) -> bytes:
     return bytes(elf.get_section_by_name(".text").data())
 
 
-def _accelerator(name: str, clock: VirtualClock, model: str) -> Accelerator:
+def _accelerator(name: str, clock: VirtualClock, model: str, hypervisor: bool) -> Accelerator:
     if name == "reference":
-        return Reference("aarch64", clock=clock, model=model)
+        return Reference("aarch64", clock=clock, model=model, hypervisor=hypervisor)
     if name == "interp":
-        return InterpAccelerator("aarch64", clock=clock, model=model)
+        return InterpAccelerator("aarch64", clock=clock, model=model, hypervisor=hypervisor)
     policy = replace(stressed(name), slice=7)
-    return JitAccelerator("aarch64", clock=clock, model=model, policy=policy)
+    return JitAccelerator("aarch64", clock=clock, model=model, hypervisor=hypervisor, policy=policy)
 
 
 class Run:
-    """A program on one vCPU, until it waits for an interrupt that no timer brings."""
+    """A program on one vCPU, until it waits for an interrupt that no timer brings. It begins at
+    EL1, or at EL2 if there is a ``hypervisor``'s level."""
 
     def __init__(
-        self, engine: str, program: bytes, rom: bytes = b"", model: str = "max", size: int = SIZE
+        self,
+        engine: str,
+        program: bytes,
+        rom: bytes = b"",
+        model: str = "max",
+        size: int = SIZE,
+        hypervisor: bool = False,
     ):
         self._clock = VirtualClock()
-        self._accelerator = _accelerator(engine, self._clock, model)
+        self._accelerator = _accelerator(engine, self._clock, model, hypervisor)
         self.ram = Ram("ram", size)
         self.ram.bytes[: len(program)] = program
         slots = [MemorySlot(BASE, size, self.ram.host)]
@@ -77,7 +84,7 @@ class Run:
         self.outputs: list[int] = []
 
     def until_halt(self, **registers: int) -> None:
-        """Start at the beginning, with these registers, at EL1 unless they say otherwise."""
+        """Start at the beginning, with these registers."""
         for name, value in (registers | {"pc": BASE}).items():
             self.cpu.write_register(name, value)
         self.cpu.flush()
@@ -123,10 +130,16 @@ class Run:
 
 @contextmanager
 def run(
-    engine: str, source: str, folder: Path, rom: bytes = b"", **registers: int
+    engine: str,
+    source: str,
+    folder: Path,
+    rom: bytes = b"",
+    *,
+    hypervisor: bool = False,
+    **registers: int,
 ) -> Iterator[Run]:
     """Run a program to its end, with read-only memory at address 0 if there is some to be."""
-    machine = Run(engine, assemble(source, folder), rom)
+    machine = Run(engine, assemble(source, folder), rom, hypervisor=hypervisor)
     try:
         machine.until_halt(**registers)
         yield machine

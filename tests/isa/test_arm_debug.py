@@ -366,9 +366,9 @@ OF_EL2 = f"""
 
 @engines
 def test_el2_takes_debug_exceptions_and_registers_if_it_asks(engine: str, tmp_path: Path) -> None:
-    machine = Run(engine, assemble(OF_EL2, tmp_path))
+    machine = Run(engine, assemble(OF_EL2, tmp_path), hypervisor=True)
     try:
-        machine.until_halt(el=2, el2_there=1)
+        machine.until_halt()
         found = list(machine.memory(LOG, 8 * 6).cast("Q"))
     finally:
         machine.close()

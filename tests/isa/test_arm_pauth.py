@@ -306,5 +306,5 @@ def test_el2_hears_of_keys_that_el1_uses(
 ) -> None:
     """HCR_EL2.API: of instructions whose key is enabled, and PACGA. APK: of the keys."""
     source = GUEST.format(hcr=1 << 31 | allowed).replace("sctlr_el12", "sctlr_el1")
-    with run(engine, source, tmp_path, el2_there=1, el=2) as machine:
+    with run(engine, source, tmp_path, hypervisor=True) as machine:
         assert machine.x(10) == traps

@@ -296,7 +296,7 @@ stop:
 """
         + MEMORY
     )
-    with run(engine, source, tmp_path, el2_there=1, el=2) as machine:
+    with run(engine, source, tmp_path, hypervisor=True) as machine:
         assert machine.x(3) == 4
         assert machine.x(7) == 0x5A00_0005
         assert (machine.x(21), machine.x(22)) == (0x9300_0005 & ~(1 << 24) | 1 << 25, 0x8000_1234)
@@ -360,6 +360,6 @@ stop:
     b stop
     .ltorg
 """
-    with run(engine, source, tmp_path, el2_there=1, el=2) as machine:
+    with run(engine, source, tmp_path, hypervisor=True) as machine:
         assert [machine.x(n) for n in range(3, 8)] == [77, 5, 0, 3, 0]
         assert machine.outputs == [1 << 2, 0], "the hypervisor's physical timer, and its end"

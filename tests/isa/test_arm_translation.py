@@ -57,8 +57,16 @@ END = f"""
 """
 
 
-def ran(engine: str, model: str, source: str, folder: Path, **registers: int) -> Run:
-    machine = Run(engine, assemble(source, folder), model=model)
+def ran(
+    engine: str,
+    model: str,
+    source: str,
+    folder: Path,
+    *,
+    hypervisor: bool = False,
+    **registers: int,
+) -> Run:
+    machine = Run(engine, assemble(source, folder), model=model, hypervisor=hypervisor)
     machine.until_halt(**registers)
     machine.close()
     return machine
@@ -179,7 +187,7 @@ def test_stage_2_lets_levels_execute_and_sets_flags(
 ) -> None:
     """XNX: 01 is for EL0 alone, 11 for EL1 alone (D8.4.2). The block begins clean and untouched."""
     source = GUEST.format(never=never, control=STAGE_2) + MEMORY
-    machine = ran(engine, model, source, tmp_path, el2_there=1, el=2)
+    machine = ran(engine, model, source, tmp_path, hypervisor=True)
     assert machine.x(21) == wanted
     if wanted == HVC:
         assert machine.x(22) >> 10 & 1, "accessed"
@@ -193,7 +201,7 @@ def test_stage_2_begins_where_its_range_fits(
     """39 bits with 4 KiB granules begin at level 1; of level 0 they have less than an entry."""
     control = STAGE_2 & ~(3 << 6) | start << 6
     source = GUEST.format(never=0, control=control) + MEMORY
-    machine = ran(engine, "max", source, tmp_path, el2_there=1, el=2)
+    machine = ran(engine, "max", source, tmp_path, hypervisor=True)
     assert machine.x(21) == wanted
 
 
@@ -240,7 +248,7 @@ stop:
     wfi
     b stop
 """
-    machine = ran(engine, model, source, tmp_path, el2_there=1, el=2)
+    machine = ran(engine, model, source, tmp_path, hypervisor=True)
     there = model == "max"
     assert machine.x(20) >> bit & 1 == there
     assert machine.x(21) >> 26 == (SYSTEM if there else HVC >> 26)

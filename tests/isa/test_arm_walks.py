@@ -117,9 +117,9 @@ def qemus(memory: bytes, folder: Path) -> bytes:
 
 def ours(engine: str, memory: bytes) -> bytes:
     """What ours find."""
-    machine = Run(engine, memory, size=len(memory))
+    machine = Run(engine, memory, size=len(memory), hypervisor=True)
     try:
-        machine.until_halt(el2_there=1, el=2, x28=1)
+        machine.until_halt(x28=1)
         return bytes(machine.memory(FOUND_AT, machine.x(2) - FOUND_AT))
     finally:
         machine.close()

@@ -24,7 +24,7 @@ from tests.sketches.ppc.state import ppc
 from tests.sketches.sketched import SKETCHES
 
 SIZE, END = 0x1_0000, 0x4000_0000
-VECTOR, CALL_VECTOR, CODE, DATA = 0x600, 0xC00, 0x1000, 0x8000
+VECTOR, ARM_VECTORS, CALL_VECTOR, CODE, DATA = 0x600, 0x800, 0xC00, 0x1000, 0x8000
 """Where traps lead, the programs, and what is reserved."""
 EL1H = 0x3C5
 NEW, THEIRS = 0x1122_3344_5566_7788, 0x99AA_BBCC_DDEE_FF01
@@ -78,7 +78,7 @@ ARM = Words(
     address="x1",
     value="x2",
     stored=lambda cpu: cpu.read_register("x3") == 0,
-    setup={"x7": END, "x3": 2, "vbar_el1": VECTOR - 0x200},
+    setup={"x7": END, "x3": 2, "vbar_el1": ARM_VECTORS},
 )
 PPC = Words(
     ppc,
@@ -100,7 +100,7 @@ class Pair:
         self.words, self._ram, self._next = words, ram, CODE
         accelerator.set_memory([MemorySlot(0, SIZE, ram.host)])
         self.one, self.other = accelerator.add_cpu(0), accelerator.add_cpu(1)
-        for vector in (VECTOR, CALL_VECTOR):
+        for vector in (VECTOR, ARM_VECTORS + 0x200, CALL_VECTOR):
             self._put(vector, words.end)
         for cpu in (self.one, self.other):
             for name, value in words.setup.items():

@@ -181,12 +181,23 @@ def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Acce
 
 
 def _check_model(name: str, isa: str, model: str) -> None:
-    if model and model not in (known := architecture(isa).models):
+    known = architecture(isa).models
+    if not model or model in known:
+        return
+    base, _, change = model.partition(",")
+    if change and base in known:
+        alike = [each for each in known if each.partition(",")[0] == base]
         raise BimetalError(
-            f"the accelerator {name} has no processor model {model!r}",
-            choose_from(model, known),
+            f"the processor model {base} cannot be changed by {change!r} with the accelerator "
+            f"{name}: its features are those that are described of it",
+            f"choose from {', '.join(alike)}" + ", or another model (--cpu help)",
             ExitCode.USAGE,
         )
+    raise BimetalError(
+        f"the accelerator {name} has no processor model {model!r}",
+        choose_from(model, known),
+        ExitCode.USAGE,
+    )
 
 
 def _check_engine(name: str, isa: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, PPI, SPI, TIMERS
+from bimetal.boards.nodes import device_node, memory_node
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.gpio.pl061 import Pl061
@@ -102,7 +103,7 @@ class _Board:
         for placement in sorted(slots, key=lambda each: each.at, reverse=True):
             self.device(placement)
         if banks:
-            node = self.plain(banks[0])
+            node = device_node(banks[0])
             node["reg"] = cells(*(n for each in banks for n in (each.at, each.device.mmio_size)))
             self.root.add(node)
 
@@ -111,7 +112,7 @@ class _Board:
         device = placement.device
         if not device.compatible:
             return
-        node = self.plain(placement)
+        node = device_node(placement)
         (self.intc if device in self.controller.parts else self.root).add(node)
         pins = [wire for wire in placement.wires.values() if isinstance(wire, Pin)]
         if pins:
@@ -128,16 +129,6 @@ class _Board:
             self.chosen.properties.setdefault("stdout-path", node.path)
         if isinstance(device, Pl061):
             self.power_key(node)
-
-    @staticmethod
-    def plain(placement: Placement) -> Node:
-        """What is to be said of every device."""
-        device = placement.device
-        node = Node(f"{device.node_name or device.kind}@{placement.at:x}")
-        node["compatible"] = device.compatible
-        node["reg"] = cells(placement.at, device.mmio_size)
-        node.properties.update(device.properties())
-        return node
 
     def clocked(self, node: Node, device: Device) -> None:
         """PrimeCells have a clock of their bus; a serial port's divisor has another."""
@@ -172,9 +163,7 @@ def describe_board(
     for the console."""
     board = _Board(chassis, controller)
     root, config = board.root, chassis.config
-    root.add(
-        Node(f"memory@{ram_at:x}", {"device_type": "memory", "reg": cells(ram_at, config.memory)})
-    )
+    root.add(memory_node(ram_at, config.memory))
     if firmware_calls:
         _describe_psci(root, "smc" if hypervisor else "hvc")
     _describe_cpus(root, config.cpus, firmware_calls)

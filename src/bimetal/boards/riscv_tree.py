@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bimetal.boards.nodes import device_node, memory_node
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.devices.device import Device
 from bimetal.devices.irq.pin import Pin
 from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import TIMEBASE_HZ
-from bimetal.firmware.devicetree import Node, cells
+from bimetal.firmware.devicetree import Node
 from bimetal.machine.chassis import Chassis, CpuLine
 from bimetal.machine.placements import Placement
 
@@ -47,12 +48,7 @@ def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
     )
     chosen = root.add(Node("chosen"))
     aliases = root.add(Node("aliases"))
-    root.add(
-        Node(
-            f"memory@{ram_at:x}",
-            {"device_type": "memory", "reg": cells(ram_at, chassis.config.memory)},
-        )
-    )
+    root.add(memory_node(ram_at, chassis.config.memory))
     controllers = _describe_cpus(root, chassis.config.cpus)
     soc = root.add(
         Node(
@@ -60,7 +56,7 @@ def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
             {"#address-cells": 2, "#size-cells": 2, "compatible": "simple-bus", "ranges": None},
         )
     )
-    nodes = {placement.device: soc.add(_describe(placement)) for placement in chassis.placements}
+    nodes = {placement.device: soc.add(device_node(placement)) for placement in chassis.placements}
     for placement in chassis.placements:
         _describe_interrupts(nodes[placement.device], placement, nodes, controllers)
         if isinstance(placement.device, SifiveTest):
@@ -115,15 +111,6 @@ def _describe_hart(index: int) -> Node:
             "mmu-type": "riscv,sv48",
         },
     )
-
-
-def _describe(placement: Placement) -> Node:
-    device = placement.device
-    node = Node(f"{device.node_name or device.kind}@{placement.at:x}")
-    node["compatible"] = device.compatible
-    node["reg"] = cells(placement.at, device.mmio_size)
-    node.properties.update(device.properties())
-    return node
 
 
 def _describe_interrupts(

@@ -109,7 +109,7 @@ class Software:
 )
 @click.option("--initrd", metavar="FILE", help="Initial file system for the kernel.")
 @click.option("--append", metavar="TEXT", help="Kernel command line; after that of a guest.")
-@click.option("--bios", metavar="FILE", help="Firmware; 'none' starts the kernel in machine mode.")
+@click.option("--bios", metavar="FILE", help="Firmware; 'none': the kernel starts in its place.")
 @click.option(
     "--flash",
     multiple=True,

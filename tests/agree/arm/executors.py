@@ -79,10 +79,10 @@ class ReferenceExecutor:
         before = dict(case.before.registers)
         status = {name: before.pop(name) for name in STATUS}
         registers, environment = Registers(a64.state), Environment()
-        for name, value in (
-            before | {"el": 1, "fp_ready": 1, "spsel": 1, "cpacr": 3 << 20}
-        ).items():
+        for name, value in before.items():
             registers.write(name, value)
+        for name, value in (("el", 1), ("fp_ready", 1), ("spsel", 1), ("cpacr", 3 << 20)):
+            registers.set(name, 0, value)
         memory = Window(case.before.memory)
 
         def step(word: int) -> None:
@@ -147,7 +147,7 @@ class CpuExecutor:
         for name, value in (state | {"pc": CODE - len(BEFORE)}).items():
             cpu.write_register(name, value)
         cpu.write_register("vbar_el1", BASE)
-        cpu.write_register("cpacr", 3 << 20)
+        cpu.write_register("cpacr_el1", 3 << 20)
         cpu.flush()
         assert isinstance(cpu.run(), Halt)
         after = {name: cpu.read_register(name) for name in names}

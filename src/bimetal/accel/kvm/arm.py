@@ -70,7 +70,7 @@ class ArmCpu(OneRegCpu):
 
     NUMBERS = (
         {f"x{number}": core(8 * number) for number in range(31)}
-        | {"sp": core(248), "pc": core(256), "pstate": core(264)}
+        | {"sp_el0": core(248), "pc": core(256), "pstate": core(264)}
         | {"sp_el1": core(272), "elr_el1": core(280), "spsr_el1": core(288)}
         | {name: system_register(*place) for name, place in SYSTEM_REGISTERS.items()}
         | {f"v{number}": core(VECTORS_AT + 16 * number, U128) for number in range(32)}

@@ -73,6 +73,29 @@ def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
         update_pauth(cpu)
 
 
+def _restore(cpu: Cpu, saved: Value) -> None:
+    """What has the same meaning at each level."""
+    for name, bit in (("nf", 31), ("zf", 30), ("cf", 29), ("vf", 28)):
+        setattr(cpu, name, saved[bit])
+    cpu.daif = (saved.lsr(6) & 15).trunc(8)
+    for name, bit in (("dit", 24), ("uao", 23), ("pan", 22), ("ssbs", 12)):
+        setattr(cpu, name, saved[bit].zext(8))
+
+
+def _set_pstate(cpu: Cpu, value: Value) -> None:
+    """A level that there is not, or AArch32, leaves level and stack pointer as they are."""
+    _restore(cpu, value)
+    cpu.ss, cpu.il = value[21].zext(8), value[20].zext(8)
+    cpu.btype = (value.lsr(10) & 3).trunc(8)
+    el, spsel = (value.lsr(2) & 3).trunc(8), (value & 1).trunc(8)
+    there = (el == EL1) | ((el == EL0) & (spsel == 0)) | ((el == EL2) & (cpu.el2_there == 1))
+    with when(there & ((value & (1 << 4 | 1 << 1)) == 0)):
+        change_level(cpu, el, spsel)
+
+
+a64.view("pstate", 64, lambda cpu: pstate(cpu), _set_pstate)
+
+
 def _target(cpu: Cpu, cause: Value, kind: Value) -> Value:
     """The exception level that an exception is taken to (D1.3.6)."""
     of_irq = (kind == OF_IRQ) & ((cpu.hcr & IMO) != 0)
@@ -138,11 +161,7 @@ def leave_handler(cpu: Cpu) -> Value:
     with when(cpu.debugging != 0):
         steps.set(returns_ss(cpu, select(illegal, cpu.el, el), saved))
     cpu.ss = steps.value
-    for name, bit in (("nf", 31), ("zf", 30), ("cf", 29), ("vf", 28)):
-        setattr(cpu, name, saved[bit])
-    cpu.daif = (saved.lsr(6) & 15).trunc(8)
-    for name, bit in (("dit", 24), ("uao", 23), ("pan", 22), ("ssbs", 12)):
-        setattr(cpu, name, saved[bit].zext(8))
+    _restore(cpu, saved)
     monitor.clear(cpu)
     with when(illegal) as wrong:
         cpu.il = const(1, 8)

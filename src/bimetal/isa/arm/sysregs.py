@@ -1,7 +1,8 @@
 """System registers: each is a pair of instructions, MRS and MSR, with its name in their text.
 
 So a register that programs read all the time (TPIDR_EL0, CNTVCT_EL0) is decoded once and then as
-quick as any other instruction, and the list of what there is follows from the descriptions.
+quick as any other instruction, and the list of what there is follows from the descriptions. People
+who look at a CPU from outside find the same registers, in lower case.
 """
 
 from __future__ import annotations
@@ -40,15 +41,22 @@ def system_register(
     check: Check | None = None,
     trapped: int = 0,
     extension: str = "system",
+    shown: bool = True,
 ) -> None:
     """Describe a register. Without ``read`` it cannot be read, without ``write`` not written.
 
     Who may access it follows from op1 (D17.1.1); ``trapped`` are bits of HCR_EL2 that leave it to
     EL2, and ``check`` makes further tests. Models without the ``extension`` have no such register.
+    One that is not ``shown`` is not seen from outside: reserved ones, and those whose reading has
+    effects.
     """
     assert name not in REGISTERS, name
     assert encoding[0] in (2, 3), name
     REGISTERS[name] = encoding
+    if read is not None and shown:
+        # What op1 = 5 names is EL1's register whatever the level is, where EL1's own name means a
+        # host's at EL2 (D5.1.5): from outside, names mean one register each.
+        a64.view(name.replace("_el12", "_el1").replace("_el02", "_el0"), 64, read, write)
     if read is not None:
         _describe(
             name, encoding, False, lambda cpu, Rt: _load(cpu, Rt, read), check, trapped, extension
@@ -161,6 +169,7 @@ def constant(
     *,
     check: Check | None = None,
     trapped: int = 0,
+    shown: bool = True,
 ) -> None:
     """A register that cannot be written."""
     value = read if callable(read) else None
@@ -169,7 +178,7 @@ def constant(
     def get(cpu: Cpu) -> Value:
         return value(cpu) if value is not None else const(number, 64)
 
-    system_register(name, encoding, get, check=check, trapped=trapped)
+    system_register(name, encoding, get, check=check, trapped=trapped, shown=shown)
 
 
 def banked(

@@ -59,7 +59,7 @@ _state.scalars(8, "pmp_active", internal=True)
 _state.scalars(64, "minstret_offset", "mcycle_offset", internal=True)
 _state.scalars(64, "hartid", internal=True)
 # 1 while an ebreak may be a semihosting call: until it is known that nobody serves them.
-_state.scalars(8, "semihosting", bits=1)
+_state.scalars(8, "semihosting", bits=1, internal=True)
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
 _state.scalars(8, "firmware_calls", bits=1, internal=True)
 

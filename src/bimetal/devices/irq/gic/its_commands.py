@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from bimetal.base.errors import GuestError
-from bimetal.devices.irq.gic.its_tables import VALID, Interrupt, Translations
+from bimetal.devices.irq.gic.its_tables import ITT_ADDRESS, VALID, Interrupt, Translations
 from bimetal.devices.irq.gic.lpis import FIRST_LPI
 from bimetal.devices.irq.gic.v3_redistributor import Gicv3Redistributor
 
@@ -24,9 +24,6 @@ class Op(IntEnum):
     MOVI, INT, CLEAR, SYNC = 0x01, 0x03, 0x04, 0x05
     MAPD, MAPC, MAPTI, MAPI = 0x08, 0x09, 0x0A, 0x0B
     INV, INVALL, MOVALL, DISCARD = 0x0C, 0x0D, 0x0E, 0x0F
-
-
-ITT_ADDRESS = (1 << 52) - 1 & ~0xFF
 
 
 class Commands:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from bimetal.base.errors import GuestError
 from bimetal.memory.space import AddressSpace
 
-__all__ = ["ENTRY", "VALID", "Interrupt", "Table", "Translations"]
+__all__ = ["ENTRY", "ITT_ADDRESS", "VALID", "Interrupt", "Table", "Translations"]
 
 ENTRY = 8
 VALID = 1 << 63
 INDIRECT = 1 << 62
-# An entry of the device table: where its interrupts' entries lie, and how many bits their numbers
-# have, less one. One of an interrupt: its LPI, and the collection above it.
 ITT_ADDRESS = (1 << 52) - 1 & ~0xFF
+"""Where the entries of a device's interrupts lie: of the command MAPD, and of an entry here."""
+# The rest of that entry: how many bits the interrupts' numbers have, less one. One of an interrupt:
+# its LPI, and the collection above it.
 EVENT_BITS = 0x1F
 COLLECTION = 32
 PAGE_SIZES = (0x1000, 0x4000, 0x1_0000, 0x1_0000)

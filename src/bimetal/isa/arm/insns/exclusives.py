@@ -13,6 +13,7 @@ from ..operands import base_register
 from ..state import a64, monitor
 
 SIZES = (("00", 8, "w", "b"), ("01", 16, "w", "h"), ("10", 32, "w", ""), ("11", 64, "x", ""))
+"""Of an operand in memory: its code, bits, the register in assembly, and what a name ends with."""
 
 
 def _load_exclusive(size: tuple[str, int, str, str], o0: str) -> None:

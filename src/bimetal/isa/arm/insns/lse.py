@@ -6,8 +6,8 @@ from ....ir.value import Value
 from ...trace import Cpu
 from ..operands import base_register
 from ..state import a64
+from .exclusives import SIZES
 
-SIZES = (("00", 8, "w", "b"), ("01", 16, "w", "h"), ("10", 32, "w", ""), ("11", 64, "x", ""))
 ORDERS = (("0", "0", ""), ("0", "1", "l"), ("1", "0", "a"), ("1", "1", "al"))
 """Acquire and release, and how a name says them."""
 

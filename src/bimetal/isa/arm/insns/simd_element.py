@@ -9,7 +9,7 @@ from ...trace import Cpu, pin
 from ..fp_access import need_fp
 from ..state import a64
 from .simd import SIZES, read, write
-from .simd_products import ADDING, HALVES, LONG, Product, products
+from .simd_products import ADDING, FRACTIONS, LONG, Product, products
 
 PLACES = {1: ("01 index[1:0] Rm:4", "index[2]"), 2: ("10 index[0] Rm:5", "index[1]")}
 """By size: what stands in front of the opcode, and behind it. Halfwords are of V0 to V15 only."""
@@ -113,7 +113,6 @@ def _wide(extend: str, operation: str) -> Product:
     return meaning
 
 
-FRACTIONS = HALVES | ADDING
 for _size in PLACES:
     _same(_size, "mul", "0", "1000", _plain(""))
     _same(_size, "mla", "1", "0000", _plain("add"))

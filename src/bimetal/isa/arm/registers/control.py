@@ -8,6 +8,7 @@ from ..accesses import update_strict
 from ..fp_access import update_fp_ready
 from ..mmu import FAULT, WXN, M
 from ..pauth import update_pauth
+from ..state import a64
 from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
 from ..sysregs import banked, stored, system_register
 from ..tables import at_least
@@ -125,12 +126,32 @@ def _sp(name: str, op1: int, level: int) -> None:
         cpu.sp_el[level] = value
 
     system_register(
-        name, (3, op1, 4, 1, 0), lambda cpu: cpu.sp_el[level], write, check=undefined_with_it
-    )
+        name, (3, op1, 4, 1, 0), lambda cpu: cpu.sp_el[level], write, check=undefined_with_it,
+        shown=False,
+    )  # fmt: skip
+
+
+def _show_sp(level: int) -> None:
+    """From outside, the one in use is found under both of its names."""
+
+    def in_use(cpu: Cpu) -> Value:
+        value: Value = cpu.spsel == 0 if level == 0 else (cpu.spsel == 1) & (cpu.el == level)
+        return value
+
+    def read(cpu: Cpu) -> Value:
+        return select(in_use(cpu), cpu.sp, cpu.sp_el[level])
+
+    def write(cpu: Cpu, value: Value) -> None:
+        cpu.sp_el[level] = value
+        cpu.sp = select(in_use(cpu), value, cpu.sp)
+
+    a64.view(f"sp_el{level}", 64, read, write)
 
 
 _sp("sp_el0", 0, 0)
 _sp("sp_el1", 4, 1)
+for _level in range(3):
+    _show_sp(_level)
 
 # -- addresses
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly
 from ..features import IDENTIFICATION
+from ..state import a64
 from ..syndromes import EL0, EL1
-from ..sysregs import constant, system_register
+from ..sysregs import Read, constant, system_register
 from .timers import trap_to_owner
 
 __all__ = ["DZE", "ZERO_BLOCK"]
@@ -20,7 +21,7 @@ ZERO_BLOCK = 64
 """Bytes that DC ZVA clears."""
 
 
-def _virtual(real: str, seen: str) -> object:
+def _virtual(real: str, seen: str) -> Read:
     """A register that EL2 can show otherwise to EL1 (VPIDR_EL2, VMPIDR_EL2)."""
 
     def read(cpu: Cpu) -> Value:
@@ -31,8 +32,10 @@ def _virtual(real: str, seen: str) -> object:
     return read
 
 
-constant("midr_el1", (3, 0, 0, 0, 0), _virtual("midr", "vpidr"))  # type: ignore[arg-type]
-constant("mpidr_el1", (3, 0, 0, 0, 5), _virtual("mpidr", "vmpidr"))  # type: ignore[arg-type]
+constant("midr_el1", (3, 0, 0, 0, 0), _virtual("midr", "vpidr"), shown=False)
+constant("mpidr_el1", (3, 0, 0, 0, 5), _virtual("mpidr", "vmpidr"), shown=False)
+a64.view("midr_el1", 64, lambda cpu: cpu.midr)
+a64.view("mpidr_el1", 64, lambda cpu: cpu.mpidr)
 constant("revidr_el1", (3, 0, 0, 0, 6), 0, trapped=TID1)
 constant("aidr_el1", (3, 1, 0, 0, 7), 0, trapped=TID1)
 
@@ -95,4 +98,4 @@ for _crm in range(1, 8):
         if (_crm, _op2) in _TAKEN:
             continue
         _name = f"id_{_known[_op2]}_el1" if _known else f"s3_0_c0_c{_crm}_{_op2}"
-        constant(_name, (3, 0, 0, _crm, _op2), 0, trapped=TID3)
+        constant(_name, (3, 0, 0, _crm, _op2), 0, trapped=TID3, shown=bool(_known))

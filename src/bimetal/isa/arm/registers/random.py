@@ -16,5 +16,5 @@ def _drawn(cpu: Cpu) -> Value:
     return number
 
 
-system_register("rndr", (3, 3, 2, 4, 0), _drawn, extension="rng")
-system_register("rndrrs", (3, 3, 2, 4, 1), _drawn, extension="rng")
+system_register("rndr", (3, 3, 2, 4, 0), _drawn, extension="rng", shown=False)
+system_register("rndrrs", (3, 3, 2, 4, 1), _drawn, extension="rng", shown=False)
