@@ -1,1 +1,1 @@
-"""Accelerators: what runs CPUs. Each is a `Cpu` and an `Accelerator` of `bimetal.seam`."""
+"""Accelerators, which run CPUs. Each implements `Cpu` and `Accelerator` of `bimetal.seam`."""

@@ -1,4 +1,4 @@
-"""Where a page of the guest's lies, as the TLB of a vCPU that is not running knows."""
+"""Address translation by the TLB of a vCPU that is not running."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _WORD = (1 << 64) - 1
 
 
 def cached_place(state: VcpuState, address: int) -> int | None:
-    """The guest-physical address that loads from ``address`` have come to, in the mode that the
-    vCPU is in; None if the TLB does not say, or is to forget something first.
+    """The guest-physical address for loads from virtual ``address`` in the vCPU's current mode;
+    None if it is not in the TLB, or a flush is pending.
 
-    To walk the tables in Python takes a millisecond, which programs that print by semihosting
-    would spend for each letter.
+    Walking the tables in Python takes a millisecond, which programs that print through semihosting
+    would otherwise pay for each letter.
     """
     told = state.get("box_posted") != state.get("box_taken")
     if told or state.get("flush_wanted") or state.get("tlb_context") == NO_CONTEXT:

@@ -1,9 +1,9 @@
-"""Which accelerator runs a machine: the host's own silicon where it can, or else ours.
+"""Choosing the accelerator for a machine: KVM where it works, otherwise one of our own.
 
-``auto`` takes KVM when the guest's instruction set is the host's and KVM really works here: it
-creates a machine and a vCPU and runs some instructions of a kernel, and does not ask the
-processor's flags, which say no on hosts where KVM works and yes where it does not. ``kvm`` takes it
-even if it runs no kernels.
+``auto`` takes KVM if the guest's instruction set is the host's and KVM really works here. To find
+out, it creates a machine and a vCPU and runs some instructions of a kernel; the processor's flags
+would say no on hosts where KVM works, and yes on some where it does not. ``kvm`` takes KVM even
+where it can run no kernels.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ ENGINES: dict[str, str] = {
     "jit": "bimetal.accel.jit:JitAccelerator",
     "interp": "bimetal.accel.interp:InterpAccelerator",
 }
-"""Accelerators that need nothing of the host, best first, and where each is. They run whatever
-instruction set is described, and are called with its name and the keywords of `create`."""
+"""Accelerators that need nothing from the host, best first, each as ``module:name`` of its class.
+They run every instruction set that is described, and are called with its name and the keywords of
+`create`."""
 
 CHOICES = ("auto", "kvm", *ENGINES)
 
@@ -62,10 +63,10 @@ def create(
 
     ``isa`` is a name like those of `platform.machine`. ``firmware_calls`` asks for calls to
     firmware (SBI, PSCI) as exits, and ``model`` names a processor for accelerators that offer
-    several. With ``hypervisor`` CPUs have the mode of hypervisors, and start in it; with
-    ``controller`` the board has registers of theirs, accesses to which come out.
-    ``background``: what is hot at the end and was not translated in time is translated in the
-    background, for the next run.
+    several. With ``hypervisor`` CPUs have a hypervisor mode (EL2) and start in it; with
+    ``controller`` the board implements the registers of the CPUs' interrupt controllers, and
+    accesses to them are exits. With ``background``, code that was hot at the end but not translated
+    in time is translated in the background for the next run.
 
     Raises `BimetalError` if ``accel`` cannot run such a machine here.
     """
@@ -88,7 +89,7 @@ def create(
 def models(accel: str, isa: str) -> tuple[str, ...]:
     """The processor models of ``isa`` that ``accel`` offers here, the default one first.
 
-    Raises `BimetalError` if ``accel`` runs no such guests here.
+    Raises `BimetalError` if ``accel`` cannot run such guests here.
     """
     check_name(accel)
     if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
@@ -99,8 +100,8 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
 
 
 def physical_bits(accel: str, isa: str, model: str) -> int:
-    """Bits of the physical addresses of a processor ``model`` of ``isa``; 64 where the host decides
-    on that. Raises `BimetalError` for a model that ``accel`` has not."""
+    """The width in bits of physical addresses of a processor ``model`` of ``isa``; 64 if the host
+    decides. Raises `BimetalError` for a model that ``accel`` does not have."""
     if (
         accel == "kvm"
         or isa not in INSTRUCTION_SETS
@@ -113,12 +114,12 @@ def physical_bits(accel: str, isa: str, model: str) -> int:
 
 
 def has_semihosting(isa: str) -> bool:
-    """Whether programs of ``isa`` can make semihosting calls under an accelerator of ours."""
+    """Whether programs of ``isa`` can make semihosting calls under our own accelerators."""
     return isa in INSTRUCTION_SETS and bool(architecture(isa).semihosting)
 
 
 def check_name(accel: str) -> None:
-    """Raise `BimetalError` with the names that there are, if ``accel`` is none of them."""
+    """Raise `BimetalError`, listing the known names, if ``accel`` is not one of them."""
     if accel not in CHOICES:
         raise BimetalError(
             f"there is no accelerator {accel!r}",
@@ -216,6 +217,6 @@ def _check_engine(name: str, isa: str) -> None:
 
 
 def _load(target: str) -> Factory:
-    """What ``module:name`` says, imported only now: engines bring LLVM, KVM does not."""
+    """Import what ``module:name`` refers to, only when needed: our engines load LLVM."""
     module, _, name = target.partition(":")
     return cast(Factory, getattr(import_module(module), name))

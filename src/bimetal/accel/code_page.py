@@ -1,4 +1,4 @@
-"""What is known of a page of guest code, by its content."""
+"""What is known about a page of guest code, identified by its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CodePage", "Loaded"]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A region in memory: its level, where it is entered, and its address."""
+    """A region in memory: its level, the page offsets of its entries, and its host address."""
 
     level: int
     entries: tuple[int, ...]
@@ -38,23 +38,23 @@ class CodePage:
     recalled: bool = False
 
     def add(self, stored: StoredRegion, loaded: Loaded) -> None:
-        """Take note of a region that was loaded."""
+        """Add a region that has been loaded."""
         self.regions.append(loaded)
         self.entries.update(stored.entries)
         self.covered |= stored.bits
 
     def is_there(self, offset: int, jumps: bool) -> bool:
-        """Whether nothing is to be gained by asking for a place.
+        """Whether nothing is gained by having a place translated, as a region has it already.
 
-        What leads to a jump in a region is in it too, from the start of its block. Whoever comes
-        from elsewhere, into the middle of a block, is sampled there.
+        The code before a jump in a region is in the region too, from the start of its block. Code
+        that enters from elsewhere, into the middle of a block, gets samples there.
         """
         there = bool(self.covered >> offset & 1) if jumps else offset in self.entries
         return there or (offset, jumps) in self.asked
 
     def executed(self, decoded: bytes, granule: int) -> bytes:
-        """A byte for each granule of the page: whether it was executed, by what a vCPU has decoded
-        there and what regions cover."""
+        """A byte for each granule of the page, 1 if it has been executed: as a vCPU has ``decoded``
+        it, or as regions cover it."""
         flags = bytearray(decoded)
         for offset in ones(self.covered):
             flags[offset // granule] = 1

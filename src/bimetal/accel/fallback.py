@@ -1,4 +1,4 @@
-"""Instructions that native code leaves to Python: those between registers that no host can do."""
+"""Instructions that native code leaves to Python: register operations that no host supports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["execute_in_python", "word_of"]
 
 
 class _NoMemory:
-    """Only instructions between registers are left to Python."""
+    """Refuses all accesses: only register operations are left to Python."""
 
     def load(self, address: int, access: Access) -> int:
         raise NotImplementedError(f"a load from {address:#x} by the reference")
@@ -34,8 +34,9 @@ _NO_MEMORY = _NoMemory()
 
 
 def execute_in_python(isa: Isa, word: int, state: VcpuState, floating: Environment) -> bool:
-    """Execute the instruction ``word`` at ``pc``; False if it traps, which the state then says.
-    ``floating`` takes the flags that it raises."""
+    """Execute the instruction ``word`` at ``pc``; False if it traps, which is then in the state.
+
+    ``floating`` accumulates the flags that it raises."""
     decoded = isa.decode(word)
     assert decoded is not None
     try:
@@ -51,8 +52,8 @@ def execute_in_python(isa: Isa, word: int, state: VcpuState, floating: Environme
 
 
 def word_of(state: VcpuState, arena: mmap.mmap, record: int) -> int:
-    """The word of the instruction that a record in the ``arena`` was decoded from, or one of an
-    instruction that is executed by itself."""
+    """The instruction word from which a record was decoded: one in the ``arena``, or the record of
+    a single instruction."""
     layout = state.layout
     if not 0 <= record - state.get("arena_start") < len(arena):
         word, _ = layout.isa.word_of(state.get("single_code"), state.get("single_mode"))
@@ -63,7 +64,7 @@ def word_of(state: VcpuState, arena: mmap.mmap, record: int) -> int:
     at = start + PAGE_COPY + offset
     code, mode = arena[at : start + PAGE_COPY + PAGE][: isa.fetch], arena[start + PAGE_MODE]
     word, length = isa.word_of(int.from_bytes(code, "little"), mode)
-    if length > len(code):  # it goes on in the page that follows
+    if length > len(code):  # it straddles the end of the page
         side = start + PAGE_RECORDS + (layout.records - 1) * layout.record + OPERANDS
         word, _ = isa.word_of(int.from_bytes(arena[side : side + isa.fetch], "little"), mode)
     return word

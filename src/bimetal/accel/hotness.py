@@ -1,4 +1,4 @@
-"""Where vCPUs spend their time: the hotness of places that are interpreted, and that of regions."""
+"""Where vCPUs spend their time: the hotness of interpreted places and of regions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Page = tuple[int, int]
 
 
 class Spot(NamedTuple):
-    """A place where time goes. ``jumps``: the jump there was sampled, so what is hot is the code
-    before it, of which nothing else may ever be: samples are taken at jumps."""
+    """A sampled place: an ``offset`` in a page of a vCPU. ``jumps`` says that a jump there found
+    the budget spent, so the hot code is the straight run before it, which has no sample of its
+    own."""
 
     vcpu: int
     page: int
@@ -27,12 +28,13 @@ class Spot(NamedTuple):
 
     @property
     def place(self) -> Page:
-        """Its page."""
+        """The vCPU and page that it is in."""
         return self.vcpu, self.page
 
 
 class HotRegion(NamedTuple):
-    """A region by its address, where it was entered last, and the offsets where it was most."""
+    """A hot region: its address, where it was entered last, and the offsets that were entered,
+    most often first."""
 
     address: int
     last: Spot
@@ -40,7 +42,7 @@ class HotRegion(NamedTuple):
 
 
 def _halved(hotness: Mapping[_Key, float]) -> defaultdict[_Key, float]:
-    """Half of the hotness, without what is next to nothing."""
+    """Half of each hotness, without entries that have become negligible."""
     return defaultdict(float, {place: value / 2 for place, value in hotness.items() if value > 1})
 
 
@@ -49,9 +51,9 @@ def _never(_: Page) -> bool:
 
 
 class Hotness:
-    """Samples, weighed, of the places and regions where budgets ran out.
+    """Weighted samples of the places and regions where budgets ran out.
 
-    ``recent`` counts the samples of the last second or so, with which a place's share is judged.
+    ``recent`` counts the samples of about the last second, of which a place's share is taken.
     """
 
     def __init__(self, policy: Policy):
@@ -67,33 +69,33 @@ class Hotness:
 
     # -- samples
     def count(self, samples: int, familiar: bool) -> None:
-        """There were so many samples in a page; ``familiar``: an earlier run has translated what
-        was hot there."""
+        """Count samples in a page; ``familiar`` says that an earlier run has translated what was
+        hot there."""
         self.recent += samples
         self._familiar += samples if familiar else 0
 
     @property
     def repeats(self) -> bool:
-        """Whether what runs has mostly run before."""
+        """Whether most of the recent samples are in code that an earlier run has translated."""
         return 2 * self._familiar > self.recent
 
     def at(self, spot: Spot, weight: float) -> None:
-        """A place that is interpreted was sampled."""
+        """Add a sample of an interpreted place."""
         self._pages.setdefault(spot.place, defaultdict(float))[spot] += weight
 
     def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
-        """The region at an address was sampled, entered at a place."""
+        """Add samples of the region at an address, entered at a place."""
         self._regions[region] += weight
         self._entered[region][spot.offset] += samples
         self._last[region] = spot
 
     def forget(self, page: Page) -> None:
-        """Forget the places of a page, whose code is another one now."""
+        """Forget the places of a page whose code has changed."""
         self._pages.pop(page, None)
 
     def cool(self) -> None:
-        """Forget half of it if there have been many samples, or in the end everything that ever
-        runs would be translated."""
+        """Halve everything if there have been many samples; otherwise everything that ever runs
+        would be translated in the end."""
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
             self._regions = _halved(self._regions)
@@ -105,7 +107,8 @@ class Hotness:
 
     # -- what it leads to
     def least(self, samples: float) -> float:
-        """The hotness that is worth the compiler's time: so many samples, and a share of all."""
+        """The hotness that makes a place worth translating: ``samples``, and a share of all recent
+        ones."""
         return max(samples, self.recent * self._policy.share)
 
     def hottest(self, busy: Callable[[Page], bool] = _never) -> tuple[Spot | None, float]:
@@ -125,18 +128,19 @@ class Hotness:
         return taken
 
     def take_all(self, least: float) -> Iterator[list[Spot]]:
-        """Remove and return page by page what has so much hotness, the hottest page first."""
+        """Remove and return, page by page, places of at least this hotness, the hottest page
+        first."""
         spot, hotness = self.hottest()
         while spot is not None and hotness >= least:
             yield self.take(spot.place)
             spot, hotness = self.hottest()
 
     def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
-        """Remove and return the hottest region that is not in a ``busy`` page, if one is worth the
-        optimiser's time.
+        """Remove and return the hottest region that is not in a ``busy`` page, if one is worth
+        optimising.
 
-        It is entered wherever the page's other hot regions are too: a loop that jumps by a table
-        falls into several, as its arms are met one after the other, and shall be one in the end.
+        It gets the entries of the page's other hot regions too: a loop with a jump table becomes
+        several regions at first, as its arms are met one after the other, and one in the end.
         """
         regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
         address, hotness = max(regions, key=itemgetter(1), default=(0, 0.0))
@@ -150,8 +154,8 @@ class Hotness:
         return HotRegion(address, last, tuple(offset for offset, _ in places))
 
     def _beside(self, page: Page) -> list[int]:
-        """The regions of a page that are not much less hot than those that the optimiser is given,
-        or were so until now, when it was."""
+        """The regions of a page that are nearly hot enough to be optimised, or were optimised for
+        being so."""
         least = self._policy.very_hot / self._policy.near
         return [
             address

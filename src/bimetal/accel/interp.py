@@ -1,7 +1,7 @@
 """The interpreter as an accelerator: vCPUs in native code, generated from the descriptions.
 
-A vCPU runs in the thread that calls `InterpCpu.run`, without the GIL. Other threads reach it
-through bytes of its state alone: interrupt lines, a request to stop, a request to flush.
+A vCPU runs in the thread that calls `InterpCpu.run`, without the GIL. Other threads reach it only
+through bytes of its state: interrupt lines, a request to stop, a request to flush.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class InterpCpu:
         exits = self._exits
         exits.settle()
         if isinstance(self._clock, RealClock):
-            # It changes when the machine pauses.
+            # The origin changes when the machine pauses.
             self.state.words[self._origin] = self._clock.origin_ns
         while not self.state.bytes[self._stop]:
             self._enter(self.state.address)
@@ -91,7 +91,8 @@ class InterpCpu:
         return exits.kicked
 
     def _by_reference(self) -> None:
-        """Execute the instruction in hand in Python: what no host can do (ties away from zero)."""
+        """Execute the current instruction in Python: one that no host supports (rounding ties away
+        from zero)."""
         state, floating = self.state, self._environment()
         word = word_of(state, self._arena, state.words[self._args])
         if execute_in_python(self._architecture.isa, word, state, floating):
@@ -116,8 +117,8 @@ class InterpCpu:
         return self.state.get("waiting") != 0
 
     def meet(self, others: Sequence[InterpCpu]) -> None:
-        """Learn of the other vCPUs, so that this one can tell them what to forget: two words for
-        each."""
+        """Write the addresses of the other vCPUs' states into the table `peers`, so that this one
+        can post invalidations to them (`codegen.messages`)."""
         rows = [word for other in others for word in (other.state.address, 0)]
         self._peers = (ctypes.c_uint64 * len(rows))(*rows)
         self.state.set("peers", 0, ctypes.addressof(self._peers))
@@ -195,7 +196,7 @@ class InterpCpu:
         return translate(self._architecture.isa, address, write, self._from_outside())
 
     def _environment(self) -> Environment:
-        """Floating point as it is in native code."""
+        """The floating-point environment as native code has it."""
         host, there = current(), self.state.get("fp_env")
         rounding = self._architecture.rounding(self.state)
         return Environment(rounding, host.flags_of(there), host.flushing_of(there))
@@ -205,7 +206,7 @@ class InterpCpu:
         self.state.set("fp_env", 0, environment)
 
     def _abandon(self) -> None:
-        """Give up the access that waits for an answer: another instruction comes next."""
+        """Drop the access that waits for an answer: another instruction is executed next."""
         self._exits.asked = None
         for name in ("pending", "replay_count", "waiting"):
             self.state.set(name, 0, 0)
@@ -217,7 +218,7 @@ class InterpCpu:
 
     @property
     def sampled(self) -> int:
-        """Samples left since the vCPU was made; the sampler reads them."""
+        """Number of samples taken since the vCPU was created; the sampler reads them."""
         return self.state.get("sample_count")
 
     @property
@@ -276,7 +277,7 @@ class InterpCpu:
 
 
 class InterpAccelerator:
-    """vCPUs that the native interpreter runs."""
+    """Makes vCPUs that the native interpreter runs."""
 
     name = "interp"
 
@@ -292,7 +293,7 @@ class InterpAccelerator:
         controller: bool = False,
         background: bool = False,
     ):
-        """``background`` is for accelerators that translate."""
+        """The parameters are those of `choose.create`; ``background`` has no effect here."""
         self.architecture = architecture(isa)
         self._start = Start(
             0, firmware_calls, model or self.architecture.models[0], hypervisor, controller

@@ -1,7 +1,7 @@
-"""The translating accelerator: the interpreter, and regions of native code where it is hot.
+"""The translating accelerator: the interpreter, and regions of native code for hot code.
 
 A vCPU installs regions itself, between two runs of native code, after it has compared the page
-with the code that they were made from. What is translated, and when, `tiering` decides.
+with the code that they were made from. `tiering` decides what is translated, and when.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class JitCpu(InterpCpu):
         self._enter_alone(address)
 
     def _attend(self) -> None:
-        """Have translated what was sampled; polls are rare while there is nothing new."""
+        """Wait until what was sampled is translated. Polls become rare while nothing is new."""
         policy = self._policy
         self._attended += 1
         if policy.forget and self._attended % policy.forget == 0:
@@ -105,7 +105,7 @@ class JitCpu(InterpCpu):
         self.state.set("slice", 0, policy.slice if often else wider)
 
     def _forget(self, pages: bool) -> None:
-        """Drop everything decoded and installed: the content of pages, or the pages too."""
+        """Drop everything decoded and installed; with ``pages``, also which pages were decoded."""
         state = self.state
         if pages and self._code_table is not None:
             self._code_table[:] = bytes(len(self._code_table))
@@ -127,7 +127,7 @@ class JitCpu(InterpCpu):
     # -- counters
     @property
     def counters(self) -> dict[str, int]:
-        """See `Counted.counters`. By tier, instructions are estimated from the samples."""
+        """See `Counted.counters`. Instructions by tier are estimates from the samples."""
         counted, in_regions = super().counters, self.sampled_in_regions
         total = counted.pop("instructions")
         translated = total * in_regions // max(1, self.sampled)
@@ -139,7 +139,7 @@ class JitCpu(InterpCpu):
 
     # -- what tiering sees
     def page_start(self, page: int) -> int:
-        """Where a decoded page lies in the arena."""
+        """The offset of a decoded page in the arena."""
         return page * self.state.layout.page_bytes
 
     def code_of(self, page: int) -> bytes:
@@ -152,7 +152,7 @@ class JitCpu(InterpCpu):
         return self._arena[self.page_start(page) + PAGE_MODE]
 
     def handler(self, page: int, offset: int) -> int:
-        """The handler in the record of an offset."""
+        """The address of the handler in the record for an offset of a page."""
         at = self.page_start(page) + PAGE_RECORDS + offset * self.state.layout.scale
         return self._arena_words[at // 8]
 
@@ -162,7 +162,7 @@ class JitCpu(InterpCpu):
         return used // self.state.layout.page_bytes
 
     def decoded(self) -> Iterable[int]:
-        """The pages whose code was taken from the guest since the last call, each once."""
+        """The pages that were decoded, or decoded anew, since the last call, each once."""
         lost = self._decoded.lost
         addresses = self._decoded.take()
         if self._forgotten or self._decoded.lost > lost:
@@ -172,7 +172,8 @@ class JitCpu(InterpCpu):
         return dict.fromkeys((address - start) // size for address in addresses)
 
     def executed(self, page: int, undecoded: int) -> bytes:
-        """A byte for each granule of a page: whether its record has been decoded."""
+        """A byte for each granule of a page, 1 if its record has been decoded; ``undecoded`` is the
+        handler of those that have not."""
         layout = self.state.layout
         first = (self.page_start(page) + PAGE_RECORDS) // 8
         step = layout.scale * layout.isa.granule // 8
@@ -181,22 +182,22 @@ class JitCpu(InterpCpu):
         return bytes(handler != undecoded for handler in handlers)
 
     def samples(self) -> Counter[tuple[int, int, int]]:
-        """The jumps that found the budget spent since the last call: the record that one led to,
-        its own record, either 0 if unknown, and 1 for a jump in a region. `place` explains a
-        record."""
+        """How often each jump has found the budget spent since the last call. A jump is given as
+        the record it led to, its own record (either 0 if unknown), and 1 if it is in a region;
+        `place` says where a record is."""
         words = self._samples.take()
         records, jumps, in_region = (words[n::SAMPLE_WORDS] for n in (0, 1, 4))
         return Counter(zip(records, jumps, in_region, strict=True))
 
     def place(self, record: int) -> tuple[int, int]:
-        """The page and offset that a record stands for."""
+        """The page and the offset in it for which a record stands."""
         layout = self.state.layout
         page, rest = divmod(record - self.state.get("arena_start"), layout.page_bytes)
         return page, (rest - PAGE_RECORDS) // layout.scale
 
     def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None:
-        """Have regions of some code, in a decode mode, installed at the next safe point. Called
-        from another thread."""
+        """Have regions for a page with this code, in a decode mode, installed at the next safe
+        point. May be called from any thread."""
         self._installs.append((page, code, mode, regions))
         self.state.bytes[self._stop] = 1
 
@@ -214,7 +215,7 @@ class JitCpu(InterpCpu):
 
 
 class JitAccelerator(InterpAccelerator):
-    """vCPUs whose hot code is translated."""
+    """Makes vCPUs whose hot code is translated."""
 
     name = "jit"
 

@@ -1,4 +1,4 @@
-"""Every region that is at hand, found by the code that it was made of: loaded, or in the store."""
+"""All regions that are available, loaded or in the store, found by the code they were made from."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Known", "KnownRegions"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A region that is loaded, the family and the line by which it is found, and whether an
-    ``earlier`` run has left it."""
+    """A loaded region, the family and the line by which it is found, and whether it comes from an
+    ``earlier`` run."""
 
     stored: StoredRegion
     loaded: Loaded
@@ -30,22 +30,22 @@ class Known:
 
     @property
     def worth(self) -> tuple[int, int]:
-        """By level, then by the number of entries: what was made of several regions is installed
-        behind these, and so in their place."""
+        """Sort key: by level, then by number of entries. Regions are installed in this order, so
+        one that was made from several others replaces them."""
         return self.loaded.level, len(self.loaded.entries)
 
     def fits(self, code: bytes) -> bool:
-        """Whether it may be executed in a page with some code, decoded as its own."""
+        """Whether it may be executed in a page with this code, decoded in the same way."""
         number, content = self.line
         at = number * len(content)
         return code[at : at + len(content)] == content and self.stored.cover.fits(code)
 
 
 class KnownRegions:
-    """The regions that an engine, by its digest, has made in this run, or left in the store.
+    """The regions that an engine (given by its digest) has made in this run or left in the store.
 
-    One of the store is loaded when a page is met that it fits, once. ``refused`` is told of those
-    that are of no use.
+    A region in the store is loaded when a page that it fits is first met. ``refused`` is called
+    with the error for each one that turns out to be unusable.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class KnownRegions:
         self._store, self._engine, self._linker, self._keep = store, engine, linker, keep
         self._refused = refused
         self._families: dict[Decoding, str] = {}
-        # By content of lines, as nothing else is as quickly looked up.
+        # By content of lines, which is the quickest to look up.
         self._left: defaultdict[str, dict[bytes, set[int]]] = defaultdict(dict)
         self._known: defaultdict[str, defaultdict[bytes, list[Known]]]
         self._known = defaultdict(lambda: defaultdict(list))
@@ -77,7 +77,7 @@ class KnownRegions:
         return len(self._by_address)
 
     def at(self, address: int) -> Known | None:
-        """The region at an address, if one is there."""
+        """The region at a host address; None if there is none."""
         return self._by_address.get(address)
 
     def family(self, decoding: Decoding) -> str:
@@ -88,8 +88,8 @@ class KnownRegions:
         return family
 
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
-        """The regions that a page's code can be executed by, in the order in which they are to be
-        installed; at most ``room`` of them are loaded."""
+        """The regions that can execute a page's code, in the order in which they are to be
+        installed; at most ``room`` more of them are loaded from the store."""
         family = self.family(decoding)
         left, known = self._left[family], self._known[family]
         found: list[Known] = []
@@ -104,7 +104,7 @@ class KnownRegions:
         return sorted(found, key=lambda each: each.worth)
 
     def _recall(self, family: str, line: Line, code: bytes) -> None:
-        """Load the regions of the store that are found by a line and fit."""
+        """Load the regions in the store that are found by this line and fit the code."""
         key, others = line.key(family), False
         for name, content in self._store.parts(key):
             try:
@@ -123,7 +123,7 @@ class KnownRegions:
             self._left[family][line.content].discard(line.number)
 
     def add(self, job: Job, answer: Compiled) -> Known:
-        """Load a region that was made in this run, and keep it for others."""
+        """Load a region that was made in this run, and store it for later ones."""
         stored = answer.stored(job)
         family, line = self.family(job.decoding), stored.cover.line(job.code)
         known = self._load(stored, answer.content, family, line, earlier=False)
@@ -145,7 +145,7 @@ class KnownRegions:
         return known
 
     def close(self) -> None:
-        """Note what was used, and give everything back: no vCPU runs any more."""
+        """Record what was used, and free everything: no vCPU runs any more."""
         self._store.touch(self._used)
         for index in (self._left, self._known, self._by_address, self._symbols, self._used):
             index.clear()

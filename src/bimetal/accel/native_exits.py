@@ -1,4 +1,5 @@
-"""Why native code came back, as exits of the seam, and what the board answers to them."""
+"""From the reason for which native code returned to an exit of the seam, and the board's answer
+back."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ _MASK = (1 << 64) - 1
 class NativeExits:
     """The exits of one vCPU; ``asked`` is the one that waits for the board's answer.
 
-    Those that come often are made once and used again.
+    Objects for frequent exits are created once and reused.
     """
 
     def __init__(self, state: VcpuState, architecture: Architecture):
@@ -47,7 +48,8 @@ class NativeExits:
         self.asked: Exit | None = None
 
     def left(self) -> Exit | None:
-        """Why native code has just come back; None for an instruction that it leaves to Python."""
+        """The exit for which native code has just returned; None for an instruction that it leaves
+        to Python."""
         words = self._state.words
         reason = words[self._reason]
         if reason == _MMIO:
@@ -76,7 +78,8 @@ class NativeExits:
         return None
 
     def _register_access(self) -> RegisterAccess:
-        """The instruction is complete; an answer goes into the register that it names."""
+        """The instruction is complete; the answer to a read goes into the register that it
+        names."""
         words, at, exit_ = self._state.words, self._args, self._register
         exit_.number, exit_.write, exit_.value = words[at], bool(words[at + 1]), words[at + 2]
         self.asked = None if exit_.write else exit_
@@ -96,7 +99,7 @@ class NativeExits:
         return exit_
 
     def settle(self) -> None:
-        """Give the board's answer to the instruction that waits for it."""
+        """Hand the board's answer to the instruction that waits for it."""
         asked, self.asked = self.asked, None
         words = self._state.words
         if isinstance(asked, Mmio):
@@ -114,7 +117,7 @@ class NativeExits:
             self._take_result(asked)
 
     def settle_registers(self) -> None:
-        """The same, where the answer goes into registers and nothing is executed for it."""
+        """The same, only for answers that go into registers and need no execution."""
         call = isinstance(self.asked, FirmwareCall) and self.asked.results
         if call or isinstance(self.asked, RegisterAccess):
             self.settle()
@@ -125,7 +128,7 @@ class NativeExits:
             file, n = self._architecture.results[0]
             state.set(file, n, asked.result & _MASK)
             return
-        # The instruction that asked is executed again, and was not before.
+        # The instruction that asked is executed again, so it does not count as executed yet.
         state.set("pc", 0, state.get("leave_args"))
         state.set("budget", 0, (state.get("budget") + 1) & _MASK)
         if asked.refused:

@@ -1,8 +1,8 @@
-"""What the translator was asked for and has not answered yet.
+"""Jobs given to the translator that it has not answered yet.
 
-Its process may be lost: by a fault of LLVM's, by the host's want of memory, by somebody's hand. It
-is replaced, and asked again for what it has not answered; for what it was at when it was lost, once
-more only.
+The translator's process may be lost: it crashes in LLVM, runs out of memory, or is killed. It is
+then replaced and given the unanswered jobs again; the one at which it was lost gets only one more
+try.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _log = logger("translator")
 
 REPLACEMENTS = 3
 ANSWERS = 200
-"""Answers that earn one more replacement: a machine may run for months."""
+"""After so many answers one more replacement is allowed: a machine may run for months."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job under way, and the content that it is for; ``again``: a process was lost at it."""
+    """A job under way and the page that it is for; ``again`` says that a process was lost at it."""
 
     code_page: CodePage
     job: Job
@@ -35,7 +35,7 @@ class Order:
 
 
 class Orders:
-    """The orders under way, oldest first, and the process that does them."""
+    """The queue of orders under way, oldest first, and the process that does them."""
 
     def __init__(self, isa: Isa, shared: bool):
         self._isa, self._shared = isa, shared
@@ -50,7 +50,7 @@ class Orders:
         return iter(self._orders)
 
     def submit(self, order: Order) -> None:
-        """Have a job done, if there is a process for it."""
+        """Hand a job to the process, if there is one."""
         if self._worker is None:
             return
         self._orders.append(order)
@@ -58,7 +58,7 @@ class Orders:
             self._replace("it takes no more jobs")
 
     def collect(self, seconds: float | None) -> Iterator[tuple[Order, Compiled]]:
-        """What is finished, or is within some seconds (None: all)."""
+        """Orders with their answers: those finished now or within ``seconds`` (None: all)."""
         while self._worker is not None and self._orders:
             try:
                 answer = self._worker.answer(seconds)
@@ -84,7 +84,7 @@ class Orders:
             return None
 
     def _replace(self, reason: str) -> None:
-        """Begin with a new process, or go on without."""
+        """Start a new process, or continue without one."""
         self.close()
         self._lost += 1
         if self._lost > REPLACEMENTS + self._answered // ANSWERS:

@@ -1,4 +1,4 @@
-"""Rings that vCPUs write in native code and others read without stopping them."""
+"""Ring buffers that vCPUs write in native code and other threads read without stopping them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["RingReader"]
 
 
 class RingReader:
-    """One reader of a ring: what is new since it last looked, and how much it missed.
+    """A reader of a ring: what is new since its last look, and how many entries it missed.
 
-    The ring called ``ring`` in a vCPU's state holds ``size`` entries of ``words`` words; entry n
-    stands at n modulo ``size``, and ``count`` is the variable that counts them. A vCPU never waits
+    The ring called ``ring`` in a vCPU's state holds ``size`` entries of ``words`` words; entry n is
+    at index n modulo ``size``, and ``count`` is the variable that counts them. A vCPU never waits
     for a reader, so one that comes too late misses entries.
     """
 
@@ -30,8 +30,8 @@ class RingReader:
             return []
         start = max(self.seen, total - self._size)
         fresh = self._copy(start, total)
-        # The vCPU runs on and may have overwritten the oldest ones meanwhile; the one that it
-        # writes now is not counted yet.
+        # The vCPU keeps running and may have overwritten the oldest entries meanwhile; the one that
+        # it is writing now is not counted yet.
         valid = max(start, min(total, self._state.words[self._count] + 1 - self._size))
         self.lost += valid - self.seen
         self.seen = total

@@ -1,4 +1,4 @@
-"""Where vCPUs execute: the samples that they leave at polls, read without stopping them.
+"""Profiling: the samples that vCPUs take at polls, read without stopping them.
 
 A vCPU writes each sample into a ring in its state, see `codegen.polling`.
 """
@@ -22,10 +22,11 @@ INTERVAL = 0.01
 """Seconds between looks at the rings, a tenth of the time in which the fastest vCPU fills one."""
 
 PLACES = 1 << 18
-"""Places told apart. A guest can make any number of them; beyond this they are summed by page."""
+"""The most places counted separately. A guest can make any number of them; beyond this limit they
+are summed by page."""
 
 Key = tuple[int, int, int]
-"""Program counter, mode, and 1 in a region."""
+"""A sample: program counter, mode, and 1 if in a region."""
 
 
 class SampleReader(RingReader):
@@ -42,13 +43,13 @@ class SampledVcpu(Protocol):
 
     @property
     def sampled(self) -> int:
-        """How many samples it has left since it was made."""
+        """How many samples it has taken since it was created."""
 
 
 class Sampler:
-    """Sums up the samples of ``vcpus``, in a thread of its own, until it is closed.
+    """Counts the samples of ``vcpus`` in a thread of its own, until it is closed.
 
-    vCPUs may be added meanwhile.
+    vCPUs may be added to the sequence meanwhile.
     """
 
     def __init__(self, vcpus: Sequence[SampledVcpu], architecture: Architecture):
@@ -62,7 +63,7 @@ class Sampler:
         self._thread.start()
 
     def samples(self) -> Samples:
-        """Everything up to now."""
+        """All samples up to now."""
         with self._lock:
             self._look()
             counts = {self._place(*key): count for key, count in self._counts.items()}

@@ -1,4 +1,4 @@
-"""The saved state of a vCPU as plain values, the same for all accelerators of ours."""
+"""The saved state of a vCPU as plain values, the same for all our own accelerators."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..isa.state import File
 __all__ = ["Saved"]
 
 FLAGS = 5
-"""Bits of floating-point flags (`ir.fp`)."""
+"""Width in bits of the floating-point flags (`ir.fp`)."""
 
 WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """``registers`` by file, the floating-point ``flags``, how many instructions have ``retired``,
-    and the ``answers`` that the board has given to the instruction in hand, the last one a
-    ``fault`` or not; whether an interrupt is ``waited`` for. ``jitter`` is the state of the
-    generator of budgets."""
+    """A vCPU's state: ``registers`` by file, the sticky floating-point ``flags``, how many
+    instructions have ``retired``, the ``answers`` of the board to the current instruction, whether
+    the last one was a ``fault``, and whether an interrupt is ``waited`` for. ``jitter`` is the
+    state of the generator that varies budgets."""
 
     registers: dict[str, list[int]]
     flags: int = 0
@@ -33,13 +33,13 @@ class Saved:
     jitter: int = 0
 
     def plain(self) -> dict[str, object]:
-        """As `Cpu.save` returns it."""
+        """The state as `Cpu.save` returns it."""
         return asdict(self)
 
     @classmethod
     def read(cls, isa: Isa, state: Mapping[str, object]) -> Saved:
-        """What `plain` gave for a vCPU of ``isa``, looked at as `Cpu.write_register` looks at
-        values. Raises ValueError if it is not that."""
+        """The inverse of `plain` for a vCPU of ``isa``, with values checked as by
+        `Cpu.write_register`. Raises ValueError if ``state`` is not such a state."""
         try:
             return cls(
                 _registers(isa, state["registers"]),
@@ -76,5 +76,5 @@ def _list(values: object, most: int) -> Sequence[object]:
 
 def _number(value: object, bits: int = 64) -> int:
     if not isinstance(value, int) or not 0 <= value < 1 << bits:
-        raise ValueError(f"{value!r} is no number of {bits} bits")
+        raise ValueError(f"{value!r} is not a number of {bits} bits")
     return value

@@ -1,9 +1,9 @@
-"""An accelerator that plays a script: what board tests run instead of a guest.
+"""An accelerator that plays a script, for board tests that need no guest.
 
     cpu = ScriptCpu([Mmio(0x1000_0000, 1, write=True, value=65), Halt()])
 
-Each `run` returns the next exit of the script and writes down what happened: the answers that the
-board gave, the lines that it raised. After its last exit the CPU halts, and wakes for nothing.
+Each `run` returns the next exit of the script and records what happened: the board's answers and
+the lines that it raised. After its last exit the CPU halts and never wakes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bimetal.seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Pio
 __all__ = ["ScriptAccelerator", "ScriptCpu", "Step", "halt_until"]
 
 Step = Exit | Callable[["ScriptCpu"], Exit | None]
-"""An exit, or a function that does something (look at a line, say) and may return one."""
+"""An exit, or a function that does something (such as look at a line) and may return an exit."""
 
 
 def halt_until(line: int) -> Step:
@@ -32,7 +32,7 @@ def halt_until(line: int) -> Step:
 
 
 class ScriptCpu:
-    """A CPU whose life is a list of exits.
+    """A CPU that plays a list of exits.
 
     ``answers`` collects the values of reads and the results of firmware calls, ``lines`` shows the
     level of each interrupt line, ``history`` every change as (line, level). Registers take any
@@ -55,12 +55,12 @@ class ScriptCpu:
 
     @property
     def finished(self) -> bool:
-        """Whether every exit of the script was played and answered."""
+        """Whether every exit of the script has been played and answered."""
         return self._next == len(self.script) and self._asked is None
 
     @property
     def register_names(self) -> Sequence[str]:
-        """The registers that were ever named."""
+        """The registers that have been read or written so far."""
         return sorted(self.registers)
 
     def run(self) -> Exit:
@@ -103,7 +103,7 @@ class ScriptCpu:
         self.flushes += 1
 
     def reset(self) -> None:
-        """See `Cpu.reset`. The script goes on where it was."""
+        """See `Cpu.reset`. The script continues where it was."""
         self.resets += 1
         self.registers.clear()
         self._asked = None
@@ -140,7 +140,7 @@ class ScriptCpu:
 
 
 class ScriptAccelerator:
-    """Gives CPU n the n-th of ``scripts``, and an empty script to those beyond."""
+    """Gives CPU n the n-th of ``scripts``, and an empty script if there are fewer."""
 
     name = "script"
 

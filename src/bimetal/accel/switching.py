@@ -1,4 +1,5 @@
-"""How long a thread may keep Python's lock while another waits: less, while machines translate."""
+"""Python's switch interval: how long a thread may keep the GIL while another waits for it. It is
+shortened while machines translate."""
 
 from __future__ import annotations
 
@@ -8,13 +9,13 @@ import threading
 __all__ = ["QUICK_SECONDS", "QuickSwitching"]
 
 QUICK_SECONDS = 0.0002
-"""A vCPU that comes back from native code must not wait the usual five milliseconds for a thread
-that does something else in Python."""
+"""Seconds. A vCPU that returns from native code must not wait the usual five milliseconds for
+another thread that executes Python."""
 
 
 class QuickSwitching:
-    """The interpreter's switch interval, which is the whole process's: short from the first
-    `begin` to the last `end`, and then again what it was, unless somebody else has set it since.
+    """Shortens the interpreter's switch interval, which holds for the whole process, from the first
+    `begin` to the last `end`; then restores it, unless somebody else has set it meanwhile.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class QuickSwitching:
         self._before = self._ours = 0.0
 
     def begin(self) -> None:
-        """Make it short."""
+        """Shorten the interval, if no other machine has."""
         with self._changing:
             self._wanted += 1
             if self._wanted == 1:
@@ -40,4 +41,4 @@ class QuickSwitching:
 
 
 QUICK_SWITCHING = QuickSwitching()
-"""That of this process."""
+"""The one for this process."""

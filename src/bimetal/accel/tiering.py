@@ -1,9 +1,9 @@
-"""Deciding what is translated: where vCPUs spend their time, and what is known of it already.
+"""Deciding what is translated, by where vCPUs spend their time and what has been translated.
 
-vCPUs leave a sample at every poll: the record at which their budget ran out, a fair picture of
-where time goes that costs nothing. Tiering reads the samples a few hundred times a second,
-has hot places translated by the worker process, and offers vCPUs the regions of every page that
-they begin to execute, so what an earlier run has translated is in place at once.
+vCPUs take a sample at every poll, the record at which their budget ran out: a fair picture of where
+time is spent, at no cost. Tiering reads the samples a few hundred times a second, has hot places
+translated by the worker process, and offers vCPUs the regions for every page that they begin to
+execute, so what an earlier run has translated is in place at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .switching import QUICK_SWITCHING
 __all__ = ["ROUND_FAILED", "Statistics", "Tiering"]
 
 ROUND_FAILED = "a look at the vCPUs went wrong"
-"""An event that no run should have."""
+"""The name of an event that should never happen."""
 
 LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
@@ -46,7 +46,8 @@ LOOK_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Statistics:
-    """What the translator has done; ``seconds`` are the worker's processor time."""
+    """What the translator has done: regions ``compiled`` and taken ``from_store``, guest
+    ``instructions`` in compiled regions, and the worker's processor time in ``seconds``."""
 
     compiled: int = 0
     from_store: int = 0
@@ -72,7 +73,7 @@ class TieredVcpu(Protocol):
 
 
 class Tiering:
-    """One thread, one worker process, for all vCPUs of an accelerator."""
+    """The tiering of all vCPUs of an accelerator: one thread and one worker process."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class Tiering:
             self._store, self._engine, Linker(stubs), policy.keep, self._of_no_use
         )
         self._undecoded = native.library.address("h_decode")
-        # Content that no vCPU has decoded now is forgotten.
+        # Weak: content that no vCPU has decoded at present is forgotten.
         self._code_pages = WeakValueDictionary[tuple[bytes, int], CodePage]()
         self._at: dict[Page, CodePage] = {}
         self._improved: set[int] = set()
@@ -122,7 +123,7 @@ class Tiering:
         }
 
     def close(self) -> None:
-        """End the thread and the worker, and keep what was learnt. Idempotent."""
+        """End the thread and the worker, and store what was learnt. Idempotent."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -135,7 +136,7 @@ class Tiering:
             self._store.close()
 
     def _forget(self) -> None:
-        """Give everything back that was known and loaded: no vCPU runs any more."""
+        """Free everything that was loaded: no vCPU runs any more."""
         self._at.clear()
         self._code_pages.clear()
         self._improved.clear()
@@ -162,11 +163,11 @@ class Tiering:
         while not self._stop.wait(interval):
             try:
                 interval = self._round()
-            except Exception as error:  # the machine runs on, and so does the thread
+            except Exception as error:  # neither the machine nor this thread may stop for it
                 self.events.host_error(ROUND_FAILED, repr(error))
 
     def _round(self) -> float:
-        """Look at all vCPUs, and have done what there is to do; seconds until the next time."""
+        """Look at all vCPUs and do what is due; seconds until the next round."""
         vcpus = list(self._vcpus)
         new = sum(self._greet(vcpu) for vcpu in vcpus)
         busy = sum(self._look(vcpu) for vcpu in vcpus)
@@ -191,7 +192,7 @@ class Tiering:
 
     # -- what is known of pages
     def _of(self, code: bytes, mode: int) -> CodePage:
-        """What is known of a page's content in a decode mode, from memory or from the store."""
+        """What is known about a page's content in a decode mode, in memory or in the store."""
         code_page = self._code_pages.get((code, mode))
         if code_page is None:
             decoding = Decoding(mode, self._features)
@@ -205,20 +206,20 @@ class Tiering:
 
     @property
     def remembered(self) -> int:
-        """Contents of pages of which something is known."""
+        """The number of different page contents about which something is known."""
         return len(self._code_pages)
 
     @property
     def _room(self) -> int:
-        """How many more regions may be made or loaded."""
+        """How many more regions may be compiled or loaded."""
         return self.policy.most - len(self._regions) - len(self._orders)
 
     def _of_no_use(self, error: str) -> None:
         self.events.host_error("a region in the store is of no use", error)
 
     def _greet(self, vcpu: TieredVcpu) -> bool:
-        """Offer what is known of the pages that a vCPU has begun to execute, or that have changed;
-        whether there are any."""
+        """Offer a vCPU the regions for pages that it has begun to execute or that have changed;
+        whether there are such pages."""
         pages = vcpu.decoded()
         for page in pages:
             code, mode = vcpu.code_of(page), vcpu.mode_of(page)
@@ -254,7 +255,7 @@ class Tiering:
         return samples / self.policy.patience if repeats else samples
 
     def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int) -> None:
-        """Note where jumps led that found the budget spent."""
+        """Count the target of a jump that found the budget spent."""
         self._hotness.count(samples, self._familiar(spot))
         weight, handler = self._weight(spot, samples), vcpu.handler(spot.page, spot.offset)
         if self._regions.at(handler):
@@ -274,7 +275,7 @@ class Tiering:
                 self._submit(self._for_page(self._hotness.take(spot.place)))
 
     def _for_page(self, spots: Sequence[Spot]) -> Order | None:
-        """An order for hot places of one page; None if nothing is to be gained."""
+        """An order for hot places of one page; None if nothing would be gained."""
         vcpu, page = self._vcpu(spots[0]), spots[0].page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
         places = [(spot.offset, spot.jumps) for spot in spots]
@@ -286,13 +287,13 @@ class Tiering:
         return self._new_order(spots[0], code_page, entries, self.policy.level, jumps)
 
     def _under_way(self, page: Page) -> bool:
-        """Whether a region is being made of a page, or of the same content elsewhere: what is hot
-        there besides may be part of it."""
+        """Whether a region for a page, or for the same content elsewhere, is being compiled: other
+        hot places there may become part of it."""
         code_page = self._at.get(page)
         return any(order.code_page is code_page for order in self._orders)
 
     def _improve(self) -> bool:
-        """Have the hottest region made again by the optimiser; whether one is hot enough."""
+        """Have the hottest region optimised; whether one is hot enough."""
         hot = self._hotness.take_region(self._under_way)
         if hot is None:
             return False
@@ -319,7 +320,7 @@ class Tiering:
             executed = b"\1" * len(executed)
         if policy.pieces:
             entries, policy = policy.cut(self._chance, entries, executed, self._isa.granule)
-        # Objects of many runs meet in one process, so each symbol is unique.
+        # Objects from many runs are loaded into one process, so each symbol is unique.
         symbol = f"region_{uuid.uuid4().hex}"
         there = tuple(code_page.entries)
         job = Job(
@@ -357,7 +358,7 @@ class Tiering:
                 vcpus[index].offer(page, code_page.code, [known.loaded], mode)
 
     def _serves(self, known: Known, code_page: CodePage) -> bool:
-        """Whether a new region can be executed in a page. It may have been asked for another one,
-        of which only what stands beside it differs."""
+        """Whether a new region can be executed in a page: the one it was made for, or another that
+        differs only outside the region's code."""
         family = self._regions.family(code_page.decoding)
         return family == known.family and known.fits(code_page.code)

@@ -1,4 +1,4 @@
-"""A vCPU's state in memory that native code shares: registers, engine variables, TLBs."""
+"""A vCPU's state in memory shared with native code: registers, engine variables, TLBs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VcpuState:
         self._look_at(self._area)
 
     def _look_at(self, memory: mmap.mmap | bytearray) -> None:
-        """Have the state stand in ``memory`` from now on."""
+        """Use ``memory`` for the state from now on."""
         whole = memoryview(memory)[: len(memory) // 8 * 8]
         self._views: dict[int, memoryview[int]] = {
             1: whole.cast("B"),
@@ -39,9 +39,9 @@ class VcpuState:
         self.bytes = self._views[1]
 
     def close(self) -> None:
-        """Give the memory back, and keep the values: native code must not use it any more.
+        """Free the memory but keep the registers' values: native code must not use it any more.
 
-        Samples and TLBs, which stand at the end, are forgotten. Idempotent.
+        Samples and TLBs, which are at its end, are dropped. Idempotent.
         """
         if not self._area.closed:
             views = list(self._views.values())
@@ -51,7 +51,7 @@ class VcpuState:
             self._area.close()
 
     def word(self, name: str) -> int:
-        """Where a 64-bit engine variable stands in `words`."""
+        """The index of a 64-bit engine variable in `words`."""
         return self.layout.offsets[name] // 8
 
     def _place(self, file: str, index: int) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class VcpuState:
             self._views[size][at] = admitted
 
     def set_slots(self, slots: Sequence[MemorySlot]) -> int:
-        """Say where memory lies, from now on; how many pages there are in all."""
+        """Set the memory slots that native code uses from now on; the number of pages in them."""
         page = 0
         for n in range(MEMORY_SLOTS):
             slot = slots[n] if n < len(slots) else MemorySlot(0, 0, 0)

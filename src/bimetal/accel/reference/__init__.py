@@ -1,7 +1,7 @@
 """The reference: an accelerator that executes descriptions by evaluating their traces in Python.
 
-It is a few thousand times slower than native code and easy to see through, which is its purpose:
-what it computes is what the descriptions say.
+It is a few thousand times slower than native code and easy to understand, which is its purpose:
+what it computes is by construction what the descriptions say.
 """
 
 from .core import Core

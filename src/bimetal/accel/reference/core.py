@@ -21,7 +21,7 @@ POLL = 64  # instructions between two looks at the time
 
 
 class NeedsBoard(Exception):
-    """The instruction in hand needs the board's answer and will then be executed again."""
+    """The current instruction needs the board's answer and will then be executed again."""
 
     def __init__(self, access: Mmio):
         self.access = access
@@ -31,9 +31,9 @@ class Core(Machine):
     """One vCPU. The ISA's routines translate, take traps and choose interrupts.
 
     An instruction that reads from a device is executed again from its start once the board has
-    answered; ``answers`` are the answers so far, and the last one is a ``fault`` where nothing is.
-    ``wanted`` is why an instruction, now complete, wants the board; ``asked`` is what it left with,
-    of one that may be repeated its address.
+    answered; ``answers`` are the answers so far, and ``fault`` says that the last one was that
+    nothing is there. ``wanted`` is the reason for which an instruction, now complete, needs the
+    board; ``asked`` are the arguments, such as the address of one that may be repeated.
     """
 
     def __init__(self, isa: Isa, memory: Memory, clock: Callable[[], int], features: int = -1):
@@ -55,7 +55,7 @@ class Core(Machine):
 
     @property
     def pc(self) -> int:
-        """The address of the instruction in hand."""
+        """The address of the current instruction."""
         return self.registers.get("pc", 0)
 
     @pc.setter
@@ -64,7 +64,7 @@ class Core(Machine):
 
     # -- execution
     def step(self) -> None:
-        """Take an interrupt, or execute an instruction up to its end or its trap."""
+        """Take an interrupt, or execute one instruction, which may end in a trap."""
         self._replayed = 0
         try:
             if not self.answers and (self._interrupt() or self.wanted):
@@ -85,22 +85,22 @@ class Core(Machine):
         return self._hooks.examine is not None and self.registers.get("debugging", 0) != 0
 
     def _watch(self, address: int, size: int, kind: int) -> None:
-        """Ask whether an access may be made."""
+        """Call the hook ``watch`` about an access."""
         if self._debugging():
             for at, count in _parts(address, size):
                 self._call(self._hooks.watch, at, count, kind)
 
     def wakes(self) -> bool:
-        """Whether there is an interrupt that ends a wait."""
+        """Whether an interrupt that ends a wait is pending."""
         self._call(self._hooks.poll_timer)
         return bool(self._call(self._hooks.wakes))
 
     def repeat(self) -> None:
-        """Execute the instruction that asked again."""
+        """Execute the instruction that asked the board once more."""
         self.pc, self.retired = self.asked[0], self.retired - 1
 
     def forget_answers(self) -> None:
-        """Another instruction is next."""
+        """Forget the board's answers: another instruction is executed next."""
         self.answers.clear()
         self.fault = False
 
@@ -117,7 +117,7 @@ class Core(Machine):
         return bool(cause)
 
     def _deliver(self, cause: int, value: int) -> int:
-        """Enter the handler of a trap, or of what its delivery raises; the new pc."""
+        """Deliver a trap, or the one that its delivery raises; the guest handler's address."""
         instead = self._hooks.fault_in_delivery
         if instead is None:
             return self._call(self._hooks.take_trap, cause, value)
@@ -133,7 +133,7 @@ class Core(Machine):
         return self.pc
 
     def renew(self) -> None:
-        """Registers were set from outside: bring up to date what follows from them."""
+        """Recompute derived registers after registers were set from outside."""
         self._call(self._hooks.renew)
         self.look_for_interrupts = True
 
@@ -142,7 +142,7 @@ class Core(Machine):
         return call(routine, self, *args)
 
     def _fetch(self) -> Decoded:
-        """The instruction at pc, whose bytes are fetched as far as it has them."""
+        """Fetch and decode the instruction at pc, reading no bytes beyond its length."""
         isa, mode, pc = self.isa, self._mode(), self.pc
         if pc % isa.granule:
             self._call(self._hooks.misaligned, FETCH, pc)
@@ -171,7 +171,7 @@ class Core(Machine):
         return decoded
 
     def _land(self, raw: int, guarded: bool) -> None:
-        """Ask whether an indirect jump may have led here; in unguarded pages it may."""
+        """Call the hook ``landed`` about an indirect jump that led here, if the page is guarded."""
         if not self.registers.get(self._landing, 0):
             return
         if guarded:
@@ -186,7 +186,7 @@ class Core(Machine):
         return self._call(hook) if hook is not None else 0
 
     def _wrapped(self, pc: int) -> int:
-        """An address behind an instruction as the program counter has it."""
+        """The address after an instruction, wrapped to the decode mode's program counter."""
         return pc & ((1 << self.isa.modes[self._mode()].pc_bits) - 1)
 
     # -- Machine: registers and the engine
@@ -311,7 +311,7 @@ class Core(Machine):
         return value
 
     def _part(self, page: int, address: int, size: int, kind: int) -> int:
-        """What is in a page that an address has led to."""
+        """The value of an access within one page, which has been translated to ``page``."""
         place = page & -PAGE | address % PAGE
         memory = self.memory.find(place, size)
         if memory is not None:
@@ -321,8 +321,8 @@ class Core(Machine):
         return self._board(Mmio(place, size), kind, address) & ((1 << 8 * size) - 1)
 
     def _board(self, access: Mmio, kind: int, address: int) -> int:
-        """What the board answers; an access fault if that is that nothing is there, or a trap is
-        delivered."""
+        """The board's answer to an access. An access fault if nothing is there, and for any access
+        to a device while a trap is delivered."""
         if self._hooks.unaligned is not None and address % access.size:
             self._call(self._hooks.misaligned, kind, address)
         if self._delivering:
@@ -340,15 +340,15 @@ def _kind(access: Access, kind: int) -> int:
 
 
 def _in_order(value: int, access: Access) -> int:
-    """A value with its bytes as memory has them, from the guest's order or to it."""
+    """Swap a value's bytes if the access is big-endian."""
     if not access.big_endian:
         return value
     return int.from_bytes(value.to_bytes(access.size, "little"), "big")
 
 
 def _parts(address: int, size: int) -> list[tuple[int, int]]:
-    """Address and size of the parts of an access: words of 8 bytes at most, or bytes where one
-    crosses a page."""
+    """The parts of an access as address and size: words of at most 8 bytes, or single bytes if it
+    crosses a page boundary."""
     if size > 8:
         return _parts(address, 8) + _parts((address + 8) % (1 << 64), size - 8)
     if address % PAGE + size <= PAGE:

@@ -41,7 +41,7 @@ class ReferenceCpu:
 
     @property
     def register_names(self) -> Sequence[str]:
-        """Every register that a person can name."""
+        """See `Cpu.register_names`."""
         return self.core.isa.register_names()
 
     def run(self) -> Exit:
@@ -78,7 +78,7 @@ class ReferenceCpu:
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
     def _settle(self) -> None:
-        """Give the board's answer to the instruction that waits for it."""
+        """Hand the board's answer to the instruction that waits for it."""
         match self._exit:
             case Mmio(value=value, fault=fault):
                 self.core.answers.append(value)
@@ -145,7 +145,7 @@ class ReferenceCpu:
         self.core.renew()
 
     def _abandon(self) -> None:
-        """Another instruction is next than the one that waits for an answer."""
+        """Drop the access that waits for an answer: another instruction is executed next."""
         self._exit, self.core.waiting = None, False
         self.core.forget_answers()
 

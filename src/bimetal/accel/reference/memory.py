@@ -11,7 +11,7 @@ __all__ = ["Memory"]
 
 
 class Memory:
-    """Memory slots. The owner of the slots' host memory outlives this."""
+    """The memory slots of a machine. Their owner keeps the host memory alive longer than this."""
 
     def __init__(self, slots: Iterable[MemorySlot] = ()):
         self._slots: list[tuple[MemorySlot, memoryview]] = []
@@ -25,7 +25,8 @@ class Memory:
         ]
 
     def find(self, address: int, size: int, write: bool = False) -> memoryview | None:
-        """The ``size`` bytes at ``address``, or None where there is no (writable) memory."""
+        """The ``size`` bytes at ``address``; None if they are not in one slot, or if ``write`` and
+        it is read-only."""
         for slot, view in self._slots:
             offset = address - slot.base
             if 0 <= offset <= slot.size - size:

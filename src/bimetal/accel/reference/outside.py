@@ -1,7 +1,7 @@
-"""Registers of a CPU that does not run, by the names that the manual has for them.
+"""Access to the registers of a CPU that is not running, by their names in the manual.
 
-Most are stored as they are. Others are made of stored ones, or belong to the engine (`isa.View`):
-what reading and writing them means is executed here.
+Most are stored as they are. Others are composed of stored ones, or belong to the engine
+(`isa.View`): the routines that read and write these are executed here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Onlooker", "SeenMemory", "read_register", "translate", "write_regist
 
 
 class SeenMemory:
-    """Page tables, which are looked at and not changed."""
+    """Guest-physical memory for page table walks that must not change it."""
 
     def __init__(self, memory: Memory):
         self._memory = memory
@@ -33,21 +33,22 @@ class SeenMemory:
         return int.from_bytes(found, "big" if access.big_endian else "little")
 
     def store(self, address: int, value: int, access: Access) -> None:
-        """Nobody does."""
+        """No view of a register stores to memory: raises NotImplementedError."""
         raise NotImplementedError(f"a store to {address:#x}, for a register")
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        """What is there, which stays."""
+        """The current value; memory is not changed."""
         return self.load(address, access)
 
     def is_memory(self, address: int, *, write: bool = False) -> bool:
-        """Whether it is memory that the CPU reads, or writes, itself."""
+        """Whether an address is in a memory slot, a writable one if ``write``."""
         return self._memory.find(address, 1, write=write) is not None
 
 
 @dataclass(slots=True)
 class Onlooker(Guest):
-    """A CPU of another accelerator that ``now_ns`` and ``retired`` instructions were asked of."""
+    """A CPU of another accelerator, seen from outside: its registers, its memory, its time
+    (``now_ns``) and how many instructions it has ``retired``."""
 
     memory: SeenMemory
     now_ns: Callable[[], int]
@@ -60,7 +61,7 @@ class Onlooker(Guest):
             case "instret":
                 return self.retired
             case "flush" | "flush_fetch":
-                return 0  # whoever sets a register from outside sees to that
+                return 0  # the caller that sets a register does this itself
             case "is_memory" | "is_ram":
                 return int(self.memory.is_memory(args[0], write=name == "is_ram"))
         raise NotImplementedError(f"{name} of the engine, for a register")
@@ -85,7 +86,7 @@ def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | No
 
 
 def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
-    """See `Cpu.write_register`. What follows from registers is for the caller to renew."""
+    """See `Cpu.write_register`. The caller has to renew derived registers afterwards."""
     view = isa.views.get(name)
     if view is None or name in isa.state.register_names():
         file, index = isa.state.locate(name)

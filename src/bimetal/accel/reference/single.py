@@ -1,4 +1,4 @@
-"""One instruction at a time, for accelerators that meet one which they cannot execute."""
+"""Executing a single instruction, for accelerators that meet one they cannot execute."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GuestMemory(Protocol):
         """Store ``access.width`` bits."""
 
     def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        """Replace what is there by what ``change`` makes of it, atomically; the old value."""
+        """Replace the value by ``change(value)`` atomically; the old value."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Guest(Machine):
             raise NotImplementedError(f"a single instruction that leaves: {reason}")
 
     def sync(self) -> None:
-        """Whoever asks for an instruction looks at the mode again anyway."""
+        """Nothing to do: the caller looks at the mode again anyway."""
 
 
 def evaluate_insn(
