@@ -45,12 +45,29 @@ def test_a_raw_file(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("magic", "text"), [(b"ARM\x64", "nop"), (b"RSC\x05", ".byte 1f 20 03 d5 00 00"), (b"", None)]
+)
+def test_an_image_of_linux_says_what_it_is(
+    cli: Cli, tmp_path: Path, magic: bytes, text: str | None
+) -> None:
+    path = tmp_path / "Image"
+    path.write_bytes(bytes.fromhex("1f2003d5") + bytes(52) + magic)
+    first = cli("dis", str(path)).out.splitlines()[0]
+    assert text is None or first.endswith(f"  {text}")
+    assert cli("dis", str(path), "--arch", "aarch64").out.splitlines()[0].endswith("  nop")
+
+
+@pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (["zz"], 64, "neither a file nor hexadecimal bytes"),
         (["123"], 64, "neither a file nor hexadecimal bytes"),
         (["00", "--arch", "z80"], 64, "no instruction set 'z80'"),
+        (["0x"], 64, "neither a file nor hexadecimal bytes"),
+        ([""], 64, "neither a file nor hexadecimal bytes"),
         (["00", "--address", "here"], 64, "'here' is no address"),
+        (["00", "--address=-4"], 64, "'-4' is no address"),
+        (["00", "--address", hex(1 << 64)], 64, "is no address of 64 bits"),
     ],
 )
 def test_bad_input(cli: Cli, words: list[str], code: int, says: str) -> None:

@@ -21,6 +21,11 @@ __all__ = ["DEFAULT_ARCH", "Stretch", "read_code"]
 ARCHITECTURES = {("EM_RISCV", 64): "riscv64", ("EM_AARCH64", 64): "aarch64"}
 """What the header of an ELF file says, and the instruction set's name here."""
 
+IMAGES = {b"RSC\x05": "riscv64", b"ARM\x64": "aarch64"}
+"""What Linux's Images say at `MAGIC_AT` (Documentation/arch/riscv/boot-image-header.rst, and
+arm64/booting.rst)."""
+MAGIC_AT = 56
+
 DEFAULT_ARCH = "riscv64"
 
 
@@ -38,7 +43,7 @@ class Stretch:
 
 def read_code(path: Path, arch: str, start: int) -> Iterator[Stretch]:
     """The code in the file at ``path``: the sections of an ELF file, those of each member of an
-    archive, or the whole of a raw file, which lies at ``start`` then.
+    archive, or the whole of a raw file, such as an Image of Linux, which lies at ``start`` then.
 
     ``arch`` goes before what files say. Raises `BimetalError`.
     """
@@ -55,7 +60,8 @@ def read_code(path: Path, arch: str, start: int) -> Iterator[Stretch]:
     elif _is_elf(data):
         yield from _elf(data, str(path), arch, "")
     else:
-        yield Stretch("", arch or DEFAULT_ARCH, start, data)
+        said = IMAGES.get(data[MAGIC_AT : MAGIC_AT + 4], DEFAULT_ARCH)
+        yield Stretch("", arch or said, start, data)
 
 
 def _is_elf(data: bytes) -> bool:

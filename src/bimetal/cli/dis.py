@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bimetal import BimetalError, ExitCode, disassemble
-from bimetal.cli.code import DEFAULT_ARCH, Stretch, read_code
+from bimetal.cli.code import ARCHITECTURES, DEFAULT_ARCH, Stretch, read_code
 from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
@@ -18,7 +18,12 @@ DIGITS = 8
 
 @click.command("dis", cls=OnceEach)
 @click.argument("code", metavar="FILE|HEX")
-@click.option("--arch", default="", help=f"Instruction set [an ELF file's own, or {DEFAULT_ARCH}].")
+@click.option(
+    "--arch",
+    metavar="NAME",
+    default="",
+    help=f"{', '.join(ARCHITECTURES.values())} [what the file says, or {DEFAULT_ARCH}].",
+)
 @click.option("--address", type=str, default="0", help="Address of the first byte.")
 def command(code: str, arch: str, address: str) -> None:
     """Disassemble the code of an ELF file or an archive of such, a raw file, or bytes given as
@@ -28,7 +33,7 @@ def command(code: str, arch: str, address: str) -> None:
     and listings print an instruction ('0x00150513').
     """
     start = _number(address)
-    if Path(code).exists():
+    if code and Path(code).exists():
         for stretch in read_code(Path(code), arch, start):
             _show(stretch)
     else:
@@ -36,26 +41,32 @@ def command(code: str, arch: str, address: str) -> None:
 
 
 def _number(text: str) -> int:
+    wrong = BimetalError(
+        f"{text!r} is no address of 64 bits", "write it like 0x80000000", ExitCode.USAGE
+    )
     try:
-        return int(text, 0)
+        number = int(text, 0)
     except ValueError as error:
-        raise BimetalError(
-            f"{text!r} is no address", "write it like 0x80000000", ExitCode.USAGE
-        ) from error
+        raise wrong from error
+    if not 0 <= number < 1 << 64:
+        raise wrong
+    return number
 
 
 def _bytes_of(text: str) -> bytes:
-    digits = text.replace("_", "").replace(" ", "")
+    digits = text.replace("_", "").replace(" ", "").lower()
+    is_number = digits.startswith("0x")
     try:
-        if digits.lower().startswith("0x"):
-            return bytes.fromhex(digits[2:])[::-1]
-        return bytes.fromhex(digits)
-    except ValueError as error:
+        found = bytes.fromhex(digits.removeprefix("0x"))
+    except ValueError:
+        found = b""
+    if not found:
         raise BimetalError(
             f"{text!r} is neither a file nor hexadecimal bytes",
             "write bytes like 13051500 or a word like 0x00150513",
             ExitCode.USAGE,
-        ) from error
+        )
+    return found[::-1] if is_number else found
 
 
 def _show(stretch: Stretch) -> None:
