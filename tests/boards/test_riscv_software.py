@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,26 @@ def test_a_tree_of_ones_own_is_told_of_this_machine(tmp_path: Path) -> None:
         start, end = (words_of(chosen[f"linux,initrd-{name}"])[1] for name in ("start", "end"))
         assert vm.memory.read(start, end - start) == b"\1" * 5000
     assert text_of(chosen["bootargs"]) == "new"
+
+
+def test_a_node_where_memory_is_to_be_told_of_becomes_that(tmp_path: Path) -> None:
+    source = """/dts-v1/;
+    / {
+        #address-cells = <2>; #size-cells = <2>;
+        memory@80000000 { device_type = "none"; reg = <0 0x80000000 0 0x1000>; };
+    };"""
+    with machine(tmp_path, dtb=written(tmp_path / "mine.dtb", compiled(source))) as vm:
+        memory = loaded_tree(vm).find("/memory@80000000")
+    assert memory is not None
+    assert text_of(memory["device_type"]) == "memory"
+    assert words_of(memory["reg"]) == (0, RAM, 0, 64 * MIB)
+
+
+def test_a_command_line_of_any_bytes_comes_as_it_was_given(tmp_path: Path) -> None:
+    with machine(tmp_path, append=os.fsdecode("é".encode() + b"\xe9\xff")) as vm:
+        chosen = loaded_tree(vm).find("/chosen")
+    assert chosen is not None
+    assert chosen["bootargs"] == "é".encode() + b"\xe9\xff\0"
 
 
 def test_a_tree_whose_addresses_have_one_cell(tmp_path: Path) -> None:

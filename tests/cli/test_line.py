@@ -61,6 +61,10 @@ def test_who_dials_in_is_asked(standard: Any) -> None:
         ("console=ttyS0 bminput=pipe TERM=dumb", True),
         ('bminput=pipe bmrun="cat; wc"', True),
         ("bminput=pipe bmroot=/dev/vda", False),
+        ("bminput=pipe it's", True),
+        ('bminput=pipe bmrun="echo', True),
+        ('bminput=pipe "bmroot=/dev/vda"', False),
+        ('bmrun="echo bminput=pipe"', False),
         ("console=ttyS0", False),
     ],
 )

@@ -18,7 +18,7 @@ ACCES, BADF, FAULT, INVAL, MFILE, SPIPE, NOSYS = 13, 9, 14, 22, 24, 29, 38
 class Program:
     """A program, its memory from 0 on, and what it was given."""
 
-    def __init__(self, command_line: str = "program with arguments") -> None:
+    def __init__(self, command_line: bytes = b"program with arguments") -> None:
         self.bytes = bytearray(SIZE)
         self.screen = b""
         self.typed = b""

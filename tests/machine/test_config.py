@@ -26,6 +26,8 @@ from tests.machine.conftest import Script
         ({"memory": 0}, "a memory of 0 bytes", 64),
         ({"memory": 512}, "a memory of 512 bytes", 64),
         ({"memory": "536870912"}, "a memory of 512 TiB", 64),
+        ({"append": "quiet\0"}, "a NUL", 64),
+        ({"append": "half \ud83d"}, "half a character", 64),
         ({"kernel_format": "zip"}, "a kernel of the format 'zip'", 64),
         ({"kernel": "/missing/Image"}, "the kernel /missing/Image cannot be read: No such", 66),
         ({"initrd": "/missing/initrd"}, "the initrd /missing/initrd cannot be read: No such", 66),

@@ -126,7 +126,7 @@ class Software:
             kernel = unpack_for_firmware(read_file(config.kernel, "kernel"), name, config.memory)
             fw_cfg.add(Item.KERNEL_SIZE, len(kernel))
             fw_cfg.add(Item.KERNEL_DATA, kernel)
-            command_line = config.append.encode() + b"\0"
+            command_line = config.command_line + b"\0"
             fw_cfg.add(Item.COMMAND_LINE_SIZE, len(command_line))
             fw_cfg.add(Item.COMMAND_LINE, command_line)
         if config.initrd:
@@ -198,7 +198,7 @@ class Software:
             apply_overlay(tree, unpacked_tree(overlay, name), name)
         for path in self._config.dtb_overlays:
             add_overlay(tree, path)
-        set_chosen(tree, self._config.append, initrd, seed)
+        set_chosen(tree, self._config.command_line, initrd, seed)
         return tree
 
     def _table(self, tree: DeviceTree) -> Program:

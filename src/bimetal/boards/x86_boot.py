@@ -158,7 +158,7 @@ class X86Boot:
         self._entry = Entry({**protected_mode(GDT), "rip": kernel.entry, "rbx": START_INFO})
 
     def _command_line(self, limit: int) -> None:
-        text = self._config.append.encode()
+        text = self._config.command_line
         limit = min(limit, COMMAND_LINE_LIMIT - 1)
         if len(text) > limit:
             raise BimetalError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from contextlib import suppress
 
 from bimetal import Machine
@@ -35,6 +34,9 @@ END_OF_INPUT = "\x04"
 KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 """Names of terminals, as terminfo(5) has them."""
 
+WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+"""A word of a kernel's command line, where double quotes alone quote, up to the end if need be."""
+
 
 def words_for(serial: str, *, follows: bool = False) -> list[str]:
     """The words for a guest whose console is ``serial``. If it can, it ``follows`` the size of the
@@ -58,6 +60,6 @@ def words_for(serial: str, *, follows: bool = False) -> list[str]:
 
 def connect_pipe(machine: Machine) -> None:
     """Have a pipe typed as the guest expects it, if it was told that its console is one."""
-    words = shlex.split(machine.config.append)
+    words = [word.replace('"', "") for word in WORD.findall(machine.config.append)]
     if PIPE in words and not any(word.startswith(OWN_SYSTEM) for word in words):
         machine.console.pipe(UP, END_OF_INPUT)

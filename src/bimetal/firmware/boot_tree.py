@@ -41,11 +41,11 @@ def set_memory(tree: DeviceTree, start: int, size: int) -> None:
 
     Raises `BimetalError` if the cells of its addresses are too few.
     """
+    name = f"memory@{start:x}"
     nodes = [node for node in tree.root.children if _is_memory(node)]
-    node = next((node for node in nodes if node.name == f"memory@{start:x}"), None)
+    node = next((node for node in tree.root.children if node.name == name), None)
     if node is None:
-        properties = nodes[0].properties if nodes else {}
-        node = tree.root.add(Node(f"memory@{start:x}", properties))
+        node = tree.root.add(Node(name, nodes[0].properties if nodes else {}))
     for other in nodes:
         if other is not node:
             tree.root.remove(other)
@@ -55,12 +55,12 @@ def set_memory(tree: DeviceTree, start: int, size: int) -> None:
     )
 
 
-def set_chosen(tree: DeviceTree, arguments: str, initrd: Program | None, seed: bytes) -> None:
+def set_chosen(tree: DeviceTree, arguments: bytes, initrd: Program | None, seed: bytes) -> None:
     """Tell the kernel its command line, unless that is empty and the tree has one; where its
     initial file system is; and some randomness, if there is any."""
     chosen = tree.root.child("chosen") or tree.root.add(Node("chosen"))
     if arguments or "bootargs" not in chosen.properties:
-        chosen["bootargs"] = arguments
+        chosen["bootargs"] = arguments + b"\0"
     for name in ("linux,initrd-start", "linux,initrd-end", "rng-seed"):
         chosen.properties.pop(name, None)
     if seed:

@@ -130,7 +130,7 @@ class Host:
     console: TextConsole
     clock: Clock
     power_off: Callable[[int], None]
-    command_line: str
+    command_line: bytes
     heap: Callable[[], tuple[int, int]]
 
 
@@ -324,7 +324,7 @@ class Semihosting:
 
     def _command_line(self, memory: ProgramMemory, block: int) -> int:
         address, room = words(memory, block, 2)
-        text = self.host.command_line.encode()
+        text = self.host.command_line
         if len(text) >= room:
             raise _Failed(Errno.INVAL)
         memory.write(address, text + b"\0")

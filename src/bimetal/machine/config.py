@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +76,12 @@ class Config:
     """Of the board, those that were given."""
     disks: list[Disk] = field(default_factory=list)
 
+    @property
+    def command_line(self) -> bytes:
+        """``append`` as the kernel gets it: what came to this process as bytes that are no UTF-8
+        goes on as it came."""
+        return self.append.encode(errors="surrogateescape")
+
     def check(self, max_cpus: int) -> None:
         """Raise `BimetalError` for what no machine can have, or a file that is not there."""
         if not 1 <= self.cpus <= max_cpus:
@@ -87,6 +94,11 @@ class Config:
         if self.kernel_format not in KERNEL_FORMATS:
             remedy = choose_from(self.kernel_format, KERNEL_FORMATS)
             raise _usage(f"a kernel of the format {self.kernel_format!r}", remedy)
+        usable = False
+        with suppress(UnicodeEncodeError):
+            usable = b"\0" not in self.command_line
+        if not usable:
+            raise _usage("a NUL, or half a character, in its command line", "leave it away")
         if self.initrd and not self.kernel:
             raise _usage("an initrd without a kernel", "give a kernel too")
         for what, path in (

@@ -144,7 +144,7 @@ class Console:
 
     def send(self, text: str | bytes) -> None:
         """Type ``text``. Raises `BimetalError` if the guest has not read what was typed before."""
-        data = text.encode() if isinstance(text, str) else text
+        data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
         with self.lock:
             taken = self._ring.send(data)
         if taken < len(data):
@@ -156,7 +156,7 @@ class Console:
     def sendline(self, text: str | bytes = "", end: str = "\n") -> None:
         """Type ``text`` and a line's ``end``, as `send` does. Linux takes any; some firmware (UEFI)
         wants ``end="\\r"``, which is what the Enter key sends."""
-        data = text.encode() if isinstance(text, str) else text
+        data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
         self.send(data + end.encode())
 
     def pipe(self, after: str, at_end: str) -> None:

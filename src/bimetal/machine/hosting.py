@@ -3,6 +3,7 @@ logged once."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
@@ -42,7 +43,7 @@ class Hosting:
             console=hardware.console,
             clock=hardware.clock,
             power_off=lambda code: ask(Shutdown(ShutdownKind.POWER_OFF, code)),
-            command_line=f"{name} {config.append}".strip(),
+            command_line=(os.fsencode(name) + b" " + config.command_line).strip(),
             heap=lambda: hardware.boot.unused,
         )
         self._answers = Answers(host) if config.semihosting else None
