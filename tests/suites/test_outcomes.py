@@ -15,3 +15,11 @@ def test_a_program_that_is_told_no_order_may_print_its_lines_in_any() -> None:
     assert differences(here, dict.fromkeys(here, SHUFFLED), latitude) == ["strict"]
     assert differences(here, dict.fromkeys(here, OTHER), latitude) == ["unordered", "strict"]
     assert differences(here, dict.fromkeys(here, Outcome(1, "one", "lines")), latitude) == [*here]
+
+
+def test_what_qemu_has_wrong_at_times_has_to_end_well_here() -> None:
+    latitude = Latitude(ours=("ours",))
+    well, badly = Outcome(0, "one", "lines"), Outcome(142, "one", "lines")
+    assert differences({"ours": well}, {"ours": badly}, latitude) == []
+    assert differences({"ours": badly}, {"ours": badly}, latitude) == ["ours"]
+    assert differences({"other": well}, {"other": badly}, latitude) == ["other"]
