@@ -22,10 +22,11 @@ from ..ir.analysis import distance
 from ..ir.value import Value, const
 from .discover import Step, Steps, heads
 from .emit import RARELY
+from .flags import FlagLowering, FlagPlan, flags_of
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
 from .liveness import dead_sets
-from .tlb import METADATA, TlbLowering
+from .tlb import METADATA
 
 __all__ = ["STUBS", "Region", "region_text"]
 
@@ -48,7 +49,7 @@ class Region:
     guarded: bool = False
 
 
-class _RegionLowering(TlbLowering):
+class _RegionLowering(FlagLowering):
     def __init__(self, layout: Layout, region: Region, stubs: Iterable[str]):
         super().__init__(layout)
         self.region = region
@@ -56,10 +57,29 @@ class _RegionLowering(TlbLowering):
         self.used: dict[tuple[str, int], str] = {}
         self.written: set[tuple[str, int]] = set()
         self.heads = heads(region.steps, region.entries)
+        self.chains = {head: self._straight(head) for head in sorted(self.heads)}
+        self.dead = {
+            write
+            for steps in self.chains.values()
+            for write in dead_sets([step.block for step in steps])
+        }
+        if not region.quick:
+            self.plan = self._plan_flags()
+        self.ways_out: dict[str, str] = {}
         self.taken: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
         self.offset = 0
         self.spent = 0
-        self.dead: set[effects.Set] = set()
+
+    def _plan_flags(self) -> FlagPlan:
+        after = {head: self._after(steps[-1]) for head, steps in self.chains.items()}
+        flags = flags_of(self.layout.isa.state)
+        return FlagPlan(flags, self.chains, after, self.dead, self.region.entries)
+
+    def _after(self, last: Step) -> set[int]:
+        """The heads that may follow the last step of a basic block."""
+        if last.dynamic:
+            return self.heads
+        return self.heads & {*last.targets, *((last.end,) if last.falls else ())}
 
     # -- registers are variables of the function
     def _register(self, name: str, index: Value) -> str:
@@ -82,6 +102,9 @@ class _RegionLowering(TlbLowering):
         if self.region.quick:
             super().op_get(value)
             return
+        if value.file in self.plan.flags:
+            self.names[value] = self.flag(value.file)
+            return
         cell, kind = self._register(value.file, value.index), self.kind(value.file)
         loaded = self.let(f"load {kind}, ptr {cell}")
         if kind != f"i{value.width}":
@@ -89,6 +112,9 @@ class _RegionLowering(TlbLowering):
         self.names[value] = loaded
 
     def op_set(self, value: effects.Set) -> None:
+        if value.file in self.plan.flags:
+            self.set_flag(value.file, value.new)
+            return
         if value in self.dead:
             return
         if self.region.quick:
@@ -109,6 +135,9 @@ class _RegionLowering(TlbLowering):
             return self.let(f"insertelement {kind} zeroinitializer, double {number}, i64 0")
         return self.let(f"bitcast i{new.width} {operand} to {kind}")
 
+    def cell(self, name: str) -> str:
+        return self._register(name, const(0, 1))
+
     def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.let(f"add i64 %page, {self.offset}")
 
@@ -123,6 +152,7 @@ class _RegionLowering(TlbLowering):
         name = kind if self.region.quick else f"{kind}.{len(self.taken)}"
         if self.open:
             self.taken.setdefault(name, []).append((self.at, values))
+            self.ways_out[name] = self.way_out()
         return f"%exit_{name}"
 
     def leave_it(self) -> str:
@@ -216,10 +246,11 @@ class _RegionLowering(TlbLowering):
     def chain(self, head: int) -> None:
         """Lower the steps from a head to the end of its basic block."""
         self.label(f"b{head}")
-        steps = self._straight(head)
-        self.dead = dead_sets([step.block for step in steps])
+        steps = self.chains[head]
+        self.begin_chain(head)
         for self.spent, step in enumerate(steps):
             self.offset = step.offset
+            self.begin_step(step.offset)
             self.block(step.block)
             if not self.open:
                 return
@@ -244,41 +275,42 @@ class _RegionLowering(TlbLowering):
                 self.let(f"phi i64 {', '.join(f'[ {way[n]}, {at} ]' for at, way in uses)}")
                 for n in range(2)
             )
-            kind = name.partition(".")[0]
+            kind, way_out = name.partition(".")[0], self.ways_out[name]
             if kind == "redo":  # at an offset, after some instructions
-                self._leave(self.stubs["redo"], self._record(first), second)
+                self._leave(way_out, self.stubs["redo"], self._record(first), second)
             elif kind in ("far", "land"):  # by the jump at an offset, after some instructions
-                self._leave(self.stubs[f"go_{kind}"], self._record(first), second)
+                self._leave(way_out, self.stubs[f"go_{kind}"], self._record(first), second)
             elif kind == "poll":  # by the jump at an offset, to another
                 pc = self.let(f"add i64 %page, {first}")
                 self.note_spent(self._record(first), pc, in_region=True)
-                self._leave(self.stubs["poll"], self._record(second), "0")
+                self._leave(way_out, self.stubs["poll"], self._record(second), "0")
             else:  # to an offset, after some instructions
                 record = self._record(first)
-                self._leave(self.let(f"load ptr, ptr {record}"), record, second)
+                self._leave(way_out, self.let(f"load ptr, ptr {record}"), record, second)
 
     def _record(self, offset: str) -> str:
         """The record of an offset in the page."""
         place = self.let(f"mul i64 {offset}, {self.layout.scale}")
         return self.let(f"getelementptr i8, ptr %records, i64 {place}")
 
-    def _leave(self, target: str, record: str, spent: str) -> None:
-        """Write all registers back and tail-call ``target`` with a record, ``spent`` instructions
-        after the last update of the budget."""
+    def _leave(self, way_out: str, target: str, record: str, spent: str) -> None:
+        """Write all registers back, on a way out, and tail-call ``target`` with a record, ``spent``
+        instructions after the last update of the budget."""
         budget = self.let(f"sub i64 {self.let('load i64, ptr %left')}, {spent}")
         self.put(f"store ptr {record}, ptr %to")
         self.put(f"store ptr {target}, ptr %through")
         self.put(f"store i64 {budget}, ptr %left")
-        self.end("br label %out")
+        self.end(f"br label {way_out}")
 
 
 def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str]) -> str:
     """An LLVM module that defines the region under ``symbol``; ``stubs`` are the symbols of
     `STUBS`, in that order."""
     lowering = _RegionLowering(layout, region, (f"@{stub}" for stub in stubs))
-    for head in sorted(lowering.heads):
+    for head in lowering.chains:
         lowering.chain(head)
     lowering.leave_all()
+    lowering.write_ways_out()
     text = "\n".join(_entry(lowering) + lowering.lines + lowering.exits + _out(lowering))
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{stub}({PARAMETERS})" for stub in stubs]
@@ -308,6 +340,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
     arms = " ".join(f"i64 {entry}, label %b{entry}" for entry in others)
     body.lines.append(f"  switch i64 {offset}, label %b{first} [ {arms} ]")
     variables = ["  %left = alloca i64", "  %to = alloca ptr", "  %through = alloca ptr"]
+    variables += lowering.flag_variables()
     return ["entry:", *variables, *lowering.allocas, *body.lines]
 
 
