@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bimetal.accel.reference import Guest, Registers
 from bimetal.ir.evaluate import Trap, call, evaluate
 from bimetal.ir.softfloat import Environment
-from bimetal.ir.value import Block, Value, const, tracing
+from bimetal.ir.value import Block, DescriptionError, Value, const, tracing
 from bimetal.isa.state import StateSpec
 from bimetal.isa.trace import Cpu, Routine, ret, when
 from tests.agree.executors import Window
@@ -116,5 +117,11 @@ def test_shifts_by_the_width_are_refused(shift: Callable[[Value, Value], Value])
 
 
 def test_the_engines_own_operations_are_refused() -> None:
-    with pytest.raises(NotImplementedError, match="ticks of the engine"):
-        run(lambda cpu: cpu.x.__setitem__(1, cpu.host("ticks", 64)), machine())
+    with pytest.raises(NotImplementedError, match="instret of the engine"):
+        run(lambda cpu: cpu.x.__setitem__(1, cpu.host("instret", 64)), machine())
+
+
+@pytest.mark.parametrize(("question", "width"), [("ticks", 64), ("instret", 32), ("flush", 1)])
+def test_what_the_engine_does_not_answer_is_not_asked(question: Any, width: int) -> None:
+    with pytest.raises(DescriptionError, match=f"no '{question}' with {width} bits"):
+        run(lambda cpu: cpu.x.__setitem__(1, cpu.host(question, width).zext(64)), machine())

@@ -3,7 +3,7 @@ back."""
 
 from __future__ import annotations
 
-from ..codegen.builder import LEAVE
+from ..ir.requests import REASONS
 from ..isa.contract import Architecture
 from ..seam import (
     Exit,
@@ -22,7 +22,7 @@ from .vcpu_state import VcpuState
 __all__ = ["NativeExits"]
 
 _KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER = map(
-    LEAVE.index,
+    REASONS.index,
     (
         "kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting",
         "register",

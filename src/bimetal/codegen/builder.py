@@ -19,7 +19,6 @@ from .layout import Layout
 
 __all__ = [
     "COUNTERS",
-    "LEAVE",
     "LEFT",
     "NOTHING",
     "TRAPPED",
@@ -42,11 +41,6 @@ __all__ = [
 ]  # fmt: skip
 
 NOTHING, TRAPPED, LEFT = 0, 1, 2
-# Reasons for leaving native code, by number.
-LEAVE = (
-    "kicked", "halt", "firmware call", "mmio", "reference", "debug", "outputs", "shoot down",
-    "stuck", "semihosting", "register",
-)  # fmt: skip
 COUNTERS = (
     "data TLB misses",
     "fetch TLB misses",

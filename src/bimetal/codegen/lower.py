@@ -13,12 +13,12 @@ from ..ir.access import Access, Space
 from ..ir.compound import Compound
 from ..ir.effects import Effect
 from ..ir.ops import OPS
+from ..ir.requests import REASONS, Reason
 from ..ir.value import Block, Value
 from ..ir.vector import Vector
 from ..isa.contract import LOAD, STORE, UNPRIVILEGED, UPDATE
 from .accesses import AccessLowering
 from .builder import (
-    LEAVE,
     LEFT,
     TRAPPED,
     HostAddress,
@@ -377,12 +377,12 @@ class Lowering(AccessLowering, VectorLowering):
         self.store_state("pending", str(TRAPPED))
         self.stopped()
 
-    def set_leave(self, reason: str, *arguments: str) -> None:
-        """Record why native code is left: one of `builder.LEAVE`, with its arguments."""
+    def set_leave(self, reason: Reason, *arguments: str) -> None:
+        """Record why native code is left: one of `ir.requests.REASONS`, with its arguments."""
         pointer = self.state_pointer("leave_args")
         for n, argument in enumerate(arguments):
             self.put(f"store i64 {argument}, ptr {self.pointer(pointer, 8 * n)}")
-        self.store_state("leave_reason", str(LEAVE.index(reason)))
+        self.store_state("leave_reason", str(REASONS.index(reason)))
         self.store_state("pending", str(LEFT))
 
     def op_pc(self, value: effects.Pc) -> None:

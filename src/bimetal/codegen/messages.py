@@ -13,9 +13,10 @@ later reads the tables as they are by then.
 
 from __future__ import annotations
 
+from ..ir.requests import REASONS
 from ..ir.value import Value, const
 from ..isa.trace import Cpu, ret, when
-from .builder import LEAVE, Builder, count, exchange, host_load, host_store, state_address
+from .builder import Builder, count, exchange, host_load, host_store, state_address
 from .layout import MESSAGE_WORDS, MESSAGES, TLBS
 from .tlb_pool import in_question
 
@@ -184,6 +185,6 @@ def _hearing(build: Builder) -> None:
         waits = host_load(peer + at["box_taken"], 64).ult(host_load(row + 8, 64))
         with when(inside & waits):
             ret(const(NOT_YET, 8))
-        with when(~inside & (host_load(peer + at["leave_reason"], 64) == LEAVE.index("mmio"))):
+        with when(~inside & (host_load(peer + at["leave_reason"], 64) == REASONS.index("mmio"))):
             ret(const(WITH_DEVICE, 8))
         return heard_from(cpu, number + 1)

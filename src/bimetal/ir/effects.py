@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from .access import Access
+from .requests import Question, Reason
 from .value import Block, Value
 
 __all__ = [
@@ -243,7 +244,7 @@ class Leave(Effect):
     __slots__ = ("reason",)
     name = "leave"
 
-    def __init__(self, reason: str, *arguments: Value):
+    def __init__(self, reason: Reason, *arguments: Value):
         super().__init__(0, *arguments)
         self.reason = reason
 
@@ -266,12 +267,12 @@ class RoutineCall(Effect):
 
 
 class HostCall(Effect):
-    """Ask the engine, by the name of what is asked."""
+    """Ask the engine."""
 
     __slots__ = ("question",)
     name = "hcall"
 
-    def __init__(self, question: str, width: int, *arguments: Value):
+    def __init__(self, question: Question, width: int, *arguments: Value):
         super().__init__(width, *arguments)
         self.question = question
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..ir import effects
 from ..ir.access import Access, Order, Space
 from ..ir.effects import Branches
+from ..ir.requests import ANSWERS, Question, Reason
 from ..ir.value import Block, Value, const, fail, field_of, lift, perform, tracing
 from .state import File, StateSpec
 
@@ -196,14 +197,15 @@ class Cpu:
         self.host("relax", 0)
         self.sync()
 
-    def leave(self, reason: str, *values: Value) -> None:
-        """Leave native code before the next instruction: ``reason`` is one of `codegen.leave`."""
+    def leave(self, reason: Reason, *values: Value) -> None:
+        """Leave native code before the next instruction."""
         perform(effects.Leave(reason, *values))
 
-    def host(self, name: str, width: int, *values: Value) -> Value:
-        """Ask the engine: "time_ns", "instret", "random"; of a physical address "is_memory",
-        which may be read only, and "is_ram"; ..."""
-        return perform(effects.HostCall(name, width, *values))
+    def host(self, question: Question, width: int, *values: Value) -> Value:
+        """Ask the engine; ``width`` is that of the answer."""
+        if ANSWERS.get(question) != width:
+            fail(f"the engine answers no {question!r} with {width} bits")
+        return perform(effects.HostCall(question, width, *values))
 
     def local(self, initial: Value) -> Local:
         """A variable that may be assigned inside `when` and read after it."""

@@ -1,0 +1,50 @@
+"""What descriptions ask of the engine, and why they leave it, by name: these and no others."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+__all__ = ["ANSWERS", "REASONS", "Question", "Reason"]
+
+Question = Literal[
+    "time_ns", "instret", "random", "is_memory", "is_ram", "relax",
+    "flush", "flush_spaces", "flush_pages", "flush_fetch", "fence_code",
+    "shared", "tell_pages", "tell_code", "heard", "lock",
+]  # fmt: skip
+"""What is asked with `Cpu.host`:
+
+* ``time_ns``, ``instret``, ``random``: the machine's time in nanoseconds, the instructions retired
+  since reset, 64 bits of the host's randomness.
+* ``is_memory``, ``is_ram``: whether a guest-physical address is in memory, in memory that may be
+  written.
+* ``relax``: this vCPU waits for another one.
+* ``flush``: forget all translations. ``flush_spaces``, with a mask and bits: those of address
+  spaces that have these bits in the mask. ``flush_pages``, with an address, a count of pages of
+  4 KiB, mask and bits, and a mask of more bits that pages have to match which are not global: those
+  of these pages. ``flush_fetch``: where instructions are fetched from. ``fence_code``: later
+  fetches see earlier stores.
+* ``shared``: whether there are other vCPUs. ``tell_pages``, ``tell_code``: have them do
+  ``flush_pages`` (with no pages, ``flush_spaces``), ``fence_code``. ``heard``: whether all have.
+* ``lock``, of the engine's own routines: take the lock at an address of this process.
+"""
+
+ANSWERS: dict[Question, int] = dict.fromkeys(get_args(Question), 0) | {
+    "time_ns": 64, "instret": 64, "random": 64, "is_memory": 1, "is_ram": 1,
+    "shared": 1, "heard": 1,
+}  # fmt: skip
+"""The bits of each answer."""
+
+Reason = Literal[
+    "kicked", "halt", "firmware call", "mmio", "reference", "register", "outputs",
+    "shoot down", "stuck", "semihosting",
+]  # fmt: skip
+"""Why native code is left, with `Cpu.leave`:
+
+* ``halt``: the vCPU waits for an interrupt. ``firmware call``, ``semihosting``, ``outputs``,
+  ``register``, ``shoot down``: for the exits of the seam of these names (`seam`).
+* ``reference``: the reference executes the instruction in hand.
+* ``kicked``, ``mmio``, ``stuck``: of the engine's own routines.
+"""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""All of them, in the order of their numbers."""
