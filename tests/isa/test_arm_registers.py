@@ -13,7 +13,7 @@ from bimetal.accel.reference import Reference
 from bimetal.base.clock import VirtualClock
 from bimetal.isa.arm import a64
 from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot, Mmio
+from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot, Mmio, Outputs
 
 BASE = 0x4000_0000
 VECTORS, FROM_HERE, IRQ_FROM_HERE = BASE + 0x800, 0x200, 0x280
@@ -201,3 +201,23 @@ def test_an_interrupt_that_is_let_through_from_outside_is_taken(make: Make) -> N
     cpu.set_line(0, True)
     assert isinstance(cpu.run(), Mmio)
     assert cpu.read_register("elr_el1") == BASE
+
+
+PMU_ENABLED, CYCLES = 1, 1 << 31
+
+
+@pytest.mark.parametrize(
+    ("registers", "levels"),
+    [
+        ({"cntv_ctl_el0": 1}, 1 << 1),  # the time that it compares with has come
+        ({"pmcr_el0": PMU_ENABLED, "pmintenset_el1": CYCLES, "pmovsset_el0": CYCLES}, 1 << 4),
+    ],
+)
+def test_an_output_that_changes_is_told_when_the_cpu_runs(
+    make: Make, registers: dict[str, int], levels: int
+) -> None:
+    cpu = make(**registers)
+    exit_ = cpu.run()
+    assert isinstance(exit_, Outputs)
+    assert exit_.levels == levels
+    halt(cpu)

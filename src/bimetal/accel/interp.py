@@ -186,7 +186,8 @@ class InterpCpu:
         pc, now_ns = self.state.get("pc"), self._clock.now_ns
         floating = self._environment()
         seen = SeenMemory(self._memory)
-        return Onlooker(self.state, seen, pc, floating, now_ns, self.instructions)
+        outputs = self._architecture.outputs
+        return Onlooker(self.state, seen, pc, floating, now_ns, self.instructions, outputs)
 
     def translate(self, address: int, *, write: bool = False) -> int | None:
         """See `Translating.translate`."""

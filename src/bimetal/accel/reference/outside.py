@@ -48,11 +48,24 @@ class SeenMemory:
 @dataclass(slots=True)
 class Onlooker(Guest):
     """A CPU of another accelerator, seen from outside: its registers, its memory, its time
-    (``now_ns``) and how many instructions it has ``retired``."""
+    (``now_ns``), how many instructions it has ``retired``, and the file of its ``outputs``.
+
+    A register may change what the outputs are. The CPU finds that out when it runs again, and tells
+    the board then: so what the board knows of them stays.
+    """
 
     memory: SeenMemory
     now_ns: Callable[[], int]
     retired: int
+    outputs: str = ""
+
+    def set(self, file: str, index: int, value: int) -> None:
+        if file != self.outputs:
+            self.registers.set(file, index, value)
+
+    def leave(self, reason: str, args: Sequence[int]) -> None:
+        if reason != "outputs":
+            raise NotImplementedError(f"a register that leaves: {reason}")
 
     def host(self, name: str, args: Sequence[int]) -> int:
         match name:
