@@ -50,6 +50,9 @@ class JitCpu(InterpCpu):
         if self._policy.wait:
             self._enter_alone, self._enter = self._enter, self._enter_attended
         self._arena_words = memoryview(self._arena).cast("Q")
+        layout = native.layout
+        self._scale, self._page_bytes = layout.scale, layout.page_bytes
+        self._arena_start = self.state.get("arena_start")
         self._installs: list[tuple[int, bytes, int, list[Loaded]]] = []
         self._kick_wanted = False
         self._samples = SampleReader(self.state)
@@ -140,7 +143,7 @@ class JitCpu(InterpCpu):
     # -- what tiering sees
     def page_start(self, page: int) -> int:
         """The offset of a decoded page in the arena."""
-        return page * self.state.layout.page_bytes
+        return page * self._page_bytes
 
     def code_of(self, page: int) -> bytes:
         """The guest code that a page was decoded from."""
@@ -153,13 +156,12 @@ class JitCpu(InterpCpu):
 
     def handler(self, page: int, offset: int) -> int:
         """The address of the handler in the record for an offset of a page."""
-        at = self.page_start(page) + PAGE_RECORDS + offset * self.state.layout.scale
+        at = self.page_start(page) + PAGE_RECORDS + offset * self._scale
         return self._arena_words[at // 8]
 
     def pages(self) -> int:
         """How many pages have been decoded since the arena was last emptied."""
-        used = self.state.get("arena_next") - self.state.get("arena_start")
-        return used // self.state.layout.page_bytes
+        return (self.state.get("arena_next") - self._arena_start) // self._page_bytes
 
     def decoded(self) -> Iterable[int]:
         """The pages that were decoded, or decoded anew, since the last call, each once."""
@@ -168,16 +170,15 @@ class JitCpu(InterpCpu):
         if self._forgotten or self._decoded.lost > lost:
             self._forgotten = False
             return range(self.pages())
-        start, size = self.state.get("arena_start"), self.state.layout.page_bytes
+        start, size = self._arena_start, self._page_bytes
         return dict.fromkeys((address - start) // size for address in addresses)
 
     def executed(self, page: int, undecoded: int) -> bytes:
         """A byte for each granule of a page, 1 if its record has been decoded; ``undecoded`` is the
         handler of those that have not."""
-        layout = self.state.layout
+        granule = self.state.layout.isa.granule
         first = (self.page_start(page) + PAGE_RECORDS) // 8
-        step = layout.scale * layout.isa.granule // 8
-        count = PAGE // layout.isa.granule
+        step, count = self._scale * granule // 8, PAGE // granule
         handlers = self._arena_words[first : first + count * step : step]
         return bytes(handler != undecoded for handler in handlers)
 
@@ -191,9 +192,8 @@ class JitCpu(InterpCpu):
 
     def place(self, record: int) -> tuple[int, int]:
         """The page and the offset in it for which a record stands."""
-        layout = self.state.layout
-        page, rest = divmod(record - self.state.get("arena_start"), layout.page_bytes)
-        return page, (rest - PAGE_RECORDS) // layout.scale
+        page, rest = divmod(record - self._arena_start, self._page_bytes)
+        return page, (rest - PAGE_RECORDS) // self._scale
 
     def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None:
         """Have regions for a page with this code, in a decode mode, installed at the next safe
@@ -203,14 +203,13 @@ class JitCpu(InterpCpu):
 
     def _install(self) -> None:
         installs, self._installs = self._installs, []
-        scale = self.state.layout.scale
         for page, code, mode, regions in installs:
             if (self.code_of(page), self.mode_of(page)) != (code, mode):
                 continue  # the page has changed, or the arena was emptied
             start = self.page_start(page) + PAGE_RECORDS
             for region in regions:
                 for entry in region.entries:
-                    self._arena_words[(start + entry * scale) // 8] = region.address
+                    self._arena_words[(start + entry * self._scale) // 8] = region.address
             self.installed += len(regions)
 
 

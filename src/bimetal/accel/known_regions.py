@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..codegen.cover import Line, family_of, lines_of
 from ..codegen.job import Compiled, Job
@@ -41,6 +41,22 @@ class Known:
         return code[at : at + len(content)] == content and self.stored.cover.fits(code)
 
 
+@dataclass(slots=True)
+class _Found:
+    """What a line leads to: the regions that are loaded, and whether the store has others."""
+
+    known: list[Known] = field(default_factory=list)
+    more: bool = False
+
+
+_Index = defaultdict[bytes, defaultdict[int, _Found]]
+"""By the content of lines, then by their numbers: few pages have a line that leads to anything."""
+
+
+def _index() -> _Index:
+    return defaultdict(lambda: defaultdict(_Found))
+
+
 class KnownRegions:
     """The regions that an engine (given by its digest) has made in this run or left in the store.
 
@@ -59,10 +75,7 @@ class KnownRegions:
         self._store, self._engine, self._linker, self._keep = store, engine, linker, keep
         self._refused = refused
         self._families: dict[Decoding, str] = {}
-        # By content of lines, which is the quickest to look up.
-        self._left: defaultdict[str, dict[bytes, set[int]]] = defaultdict(dict)
-        self._known: defaultdict[str, defaultdict[bytes, list[Known]]]
-        self._known = defaultdict(lambda: defaultdict(list))
+        self._lines: defaultdict[str, _Index] = defaultdict(_index)
         self._by_address: dict[int, Known] = {}
         self._symbols: set[str] = set()
         self._used: set[str] = set()
@@ -71,7 +84,7 @@ class KnownRegions:
                 family, (number, content) = Line.of_key(key)
             except ValueError:
                 continue  # an interpreter's
-            self._left[family].setdefault(content, set()).add(number)
+            self._lines[family][content][number].more = True
 
     def __len__(self) -> int:
         return len(self._by_address)
@@ -90,22 +103,19 @@ class KnownRegions:
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
         """The regions that can execute a page's code, in the order in which they are to be
         installed; at most ``room`` more of them are loaded from the store."""
-        family = self.family(decoding)
-        left, known = self._left[family], self._known[family]
-        found: list[Known] = []
-        if not left and not known:
-            return found
-        for number, content in enumerate(line.content for line in lines_of(code)):
-            if number in left.get(content, ()) and room > len(found):
-                self._recall(family, Line(number, content), code)
-            if content in known:
-                here = (each for each in known[content] if each.line.number == number)
-                found += (each for each in here if each.stored.cover.fits(code))
+        family, contents = self.family(decoding), lines_of(code)
+        lines, found = self._lines[family], list[Known]()
+        for content in lines.keys() & set(contents):
+            for number, here in lines[content].items():
+                if contents[number] == content:
+                    if here.more and room > len(found):
+                        self._recall(family, Line(number, content), code)
+                    found += (each for each in here.known if each.stored.cover.fits(code))
         return sorted(found, key=lambda each: each.worth)
 
     def _recall(self, family: str, line: Line, code: bytes) -> None:
-        """Load the regions in the store that are found by this line and fit the code."""
-        key, others = line.key(family), False
+        """Load the regions of the store that are found by a line and fit."""
+        key, here, others = line.key(family), self._lines[family][line.content][line.number], False
         for name, content in self._store.parts(key):
             try:
                 stored = StoredRegion.parse(name)
@@ -119,8 +129,7 @@ class KnownRegions:
                 self._refused(repr(error))
                 self._store.drop(key, name)
         self._used.add(key)
-        if not others:
-            self._left[family][line.content].discard(line.number)
+        here.more = others
 
     def add(self, job: Job, answer: Compiled) -> Known:
         """Load a region that was made in this run, and store it for later ones."""
@@ -139,7 +148,7 @@ class KnownRegions:
         address = self._linker.load(content, stored.symbol)
         loaded = Loaded(stored.level, stored.entries, address)
         known = Known(stored, loaded, family, line, earlier)
-        self._known[family][line.content].append(known)
+        self._lines[family][line.content][line.number].known.append(known)
         self._by_address[address] = known
         self._symbols.add(stored.symbol)
         return known
@@ -147,6 +156,6 @@ class KnownRegions:
     def close(self) -> None:
         """Record what was used, and free everything: no vCPU runs any more."""
         self._store.touch(self._used)
-        for index in (self._left, self._known, self._by_address, self._symbols, self._used):
-            index.clear()
+        for held in (self._lines, self._by_address, self._symbols, self._used):
+            held.clear()
         self._linker.close()

@@ -8,7 +8,9 @@ what stands elsewhere in a page says nothing of a region.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import itertools
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -38,10 +40,12 @@ class Line(NamedTuple):
         return family, cls(int(number, 16), bytes.fromhex(content))
 
 
-def lines_of(code: bytes) -> Iterator[Line]:
-    """The lines of a page."""
-    for number, at in enumerate(range(0, len(code), LINE)):
-        yield Line(number, code[at : at + LINE])
+_LINES = struct.Struct(f"{LINE}s" * (PAGE // LINE))
+
+
+def lines_of(code: bytes) -> tuple[bytes, ...]:
+    """The contents of a page's lines."""
+    return _LINES.unpack(code)
 
 
 def family_of(engine: bytes, decoding: Decoding) -> str:
@@ -88,7 +92,7 @@ class Cover:
             bits = covered >> line.number * LINE & (1 << LINE) - 1
             return bits.bit_count(), hashlib.blake2b(line.content, digest_size=8).digest()
 
-        return max(lines_of(code), key=worth)
+        return max(itertools.starmap(Line, enumerate(lines_of(code))), key=worth)
 
 
 def merged(pieces: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

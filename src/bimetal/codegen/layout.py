@@ -72,7 +72,7 @@ ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
 # guarded pages have the bit `GUARDED_TAG`, so that jumps that do not look for it miss. It is not
 # one of the low bits that are zero in instructions' addresses: misaligned ones have to miss all
 # tags.
-FETCH_ENTRIES, ENTRY, GUARDED_TAG = 256, 16, PAGE // 2
+FETCH_ENTRIES, ENTRY, GUARDED_TAG = 1024, 16, PAGE // 2
 LOAD_TLB = 0
 STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8

@@ -10,7 +10,7 @@ from .layout import SAMPLE_WORDS, SAMPLES
 __all__ = ["describe_polling", "describe_sampling"]
 
 # Polls between two comparisons of all decoded code with memory.
-REVALIDATE = 64
+REVALIDATE = 1024
 # The generator of MMIX (Knuth, The Art of Computer Programming, 3.3.4, table 1).
 JITTER_FACTOR, JITTER_TERM = 6364136223846793005, 1442695040888963407
 
