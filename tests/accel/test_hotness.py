@@ -7,7 +7,7 @@ from dataclasses import replace
 from bimetal.accel.hotness import Hotness, Spot
 from bimetal.codegen.policy import USUAL
 
-POLICY = replace(USUAL, places=2, window=100, share=0.1, very_hot=10)
+POLICY = replace(USUAL, places=2, window=100, share=0.1, very_hot=10, later=2)
 
 
 def spot(page: int, offset: int) -> Spot:
@@ -21,8 +21,8 @@ def test_the_hottest_place_brings_those_of_its_page() -> None:
     hotness.at(spot(1, 0), 3)
     assert hotness.hottest() == (spot(1, 0), 6)
     assert hotness.take((0, 1)) == [spot(1, 0), spot(1, 4)]
-    assert list(hotness.take_all(3)) == [[spot(2, 8)]]
-    assert list(hotness.take_all(2)) == [[spot(1, 8)]]
+    assert list(hotness.take_all({(0, 1): 3, (0, 2): 5}.__getitem__)) == [[spot(2, 8)]]
+    assert list(hotness.take_all({(0, 1): 2}.__getitem__)) == [[spot(1, 8)]]
     assert not hotness
     assert hotness.hottest() == (None, 0)
 

@@ -41,9 +41,10 @@ class HotRegion(NamedTuple):
     entered: tuple[int, ...]
 
 
-def _halved(hotness: Mapping[_Key, float]) -> defaultdict[_Key, float]:
-    """Half of each hotness, without entries that have become negligible."""
-    return defaultdict(float, {place: value / 2 for place, value in hotness.items() if value > 1})
+def _halved(hotness: Mapping[_Key, float], least: float) -> defaultdict[_Key, float]:
+    """Half of the hotness, without what is then less than ``least``."""
+    halves = ((place, value / 2) for place, value in hotness.items())
+    return defaultdict(float, {place: half for place, half in halves if half >= least})
 
 
 def _never(_: Page) -> bool:
@@ -98,11 +99,12 @@ class Hotness:
         would be translated in the end."""
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
-            self._regions = _halved(self._regions)
+            least = self._policy.later / 2
+            self._regions = _halved(self._regions, least)
             for entered in self._entered.values():
                 for offset, samples in entered.items():
                     entered[offset] = samples // 2
-            halves = ((page, _halved(hotness)) for page, hotness in self._pages.items())
+            halves = ((page, _halved(hotness, least)) for page, hotness in self._pages.items())
             self._pages = {page: hotness for page, hotness in halves if hotness}
 
     # -- what it leads to
@@ -127,13 +129,13 @@ class Hotness:
             del self._pages[page]
         return taken
 
-    def take_all(self, least: float) -> Iterator[list[Spot]]:
-        """Remove and return, page by page, places of at least this hotness, the hottest page
-        first."""
-        spot, hotness = self.hottest()
-        while spot is not None and hotness >= least:
-            yield self.take(spot.place)
-            spot, hotness = self.hottest()
+    def take_all(self, least: Callable[[Page], float]) -> Iterator[list[Spot]]:
+        """Remove and return page by page the hottest places of those that have a place as hot as is
+        worth it in that page; the hottest page first."""
+        hottest = {page: max(hotness.values()) for page, hotness in self._pages.items()}
+        for page in sorted(hottest, key=lambda page: -hottest[page]):
+            if hottest[page] >= least(page):
+                yield self.take(page)
 
     def take_region(self, busy: Callable[[Page], bool] = _never) -> HotRegion | None:
         """Remove and return the hottest region that is not in a ``busy`` page, if one is worth

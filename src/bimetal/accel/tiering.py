@@ -154,9 +154,13 @@ class Tiering:
             translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
-        for spots in self._hotness.take_all(self.policy.warm):
+        for spots in self._hotness.take_all(self._worth_leaving):
             if order := self._for_page(spots):
                 yield order
+
+    def _worth_leaving(self, page: Page) -> float:
+        """The hotness of a place in a page that is worth translating when the machine has ended."""
+        return self.policy.later if self._repeats(page) else self.policy.warm
 
     def _run(self) -> None:
         interval = self.policy.interval
@@ -246,17 +250,19 @@ class Tiering:
         self._hotness.cool()
         return bool(samples)
 
-    def _familiar(self, spot: Spot) -> bool:
-        code_page = self._at.get(spot.place)
+    def _familiar(self, page: Page) -> bool:
+        code_page = self._at.get(page)
         return code_page is not None and code_page.recalled
 
+    def _repeats(self, page: Page) -> bool:
+        return self._hotness.repeats or self._familiar(page)
+
     def _weight(self, spot: Spot, samples: int) -> float:
-        repeats = self._hotness.repeats or self._familiar(spot)
-        return samples / self.policy.patience if repeats else samples
+        return samples / self.policy.patience if self._repeats(spot.place) else samples
 
     def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int) -> None:
         """Count the target of a jump that found the budget spent."""
-        self._hotness.count(samples, self._familiar(spot))
+        self._hotness.count(samples, self._familiar(spot.place))
         weight, handler = self._weight(spot, samples), vcpu.handler(spot.page, spot.offset)
         if self._regions.at(handler):
             self._hotness.within(handler, spot, samples, weight)

@@ -70,6 +70,10 @@ class Policy:
     pages while most samples are in such. Code that is warm by chance in one run and not in another
     is not worth translating in each; the factor still means only milliseconds of interpretation."""
 
+    later: float = 0.25
+    """The hotness that a place needs there when the machine has ended, with `patience` taken into
+    account: six samples are as much interpretation as it takes to load a region in each run."""
+
     places: int = 16
     """The most sampled places of a page that one job makes entries of."""
 
