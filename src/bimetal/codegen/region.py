@@ -19,13 +19,14 @@ from dataclasses import dataclass
 
 from ..ir import effects
 from ..ir.analysis import distance
-from ..ir.value import Value, const
+from ..ir.value import const
 from .discover import Step, Steps, heads
 from .emit import RARELY
-from .flags import FlagLowering, FlagPlan, flags_of
+from .flags import FlagPlan, flags_of
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
 from .liveness import dead_sets
+from .registers import RegisterLowering, used_as_numbers
 from .tlb import METADATA
 
 __all__ = ["STUBS", "Region", "region_text"]
@@ -49,13 +50,11 @@ class Region:
     guarded: bool = False
 
 
-class _RegionLowering(FlagLowering):
+class _RegionLowering(RegisterLowering):
     def __init__(self, layout: Layout, region: Region, stubs: Iterable[str]):
         super().__init__(layout)
         self.region = region
         self.stubs = dict(zip(STUBS, stubs, strict=True))
-        self.used: dict[tuple[str, int], str] = {}
-        self.written: set[tuple[str, int]] = set()
         self.heads = heads(region.steps, region.entries)
         self.chains = {head: self._straight(head) for head in sorted(self.heads)}
         self.dead = {
@@ -63,8 +62,10 @@ class _RegionLowering(FlagLowering):
             for steps in self.chains.values()
             for write in dead_sets([step.block for step in steps])
         }
+        self.in_memory = region.quick
         if not region.quick:
             self.plan = self._plan_flags()
+            self.numbers = used_as_numbers(step.block for step in region.steps.values())
         self.ways_out: dict[str, str] = {}
         self.taken: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
         self.offset = 0
@@ -81,62 +82,9 @@ class _RegionLowering(FlagLowering):
             return self.heads
         return self.heads & {*last.targets, *((last.end,) if last.falls else ())}
 
-    # -- registers are variables of the function
-    def _register(self, name: str, index: Value) -> str:
-        key = (name, int(index))
-        cell = self.used.get(key)
-        if cell is None:
-            cell = self.used[key] = f"%r_{name}_{key[1]}"
-            self.allocas.append(f"  {cell} = alloca {self.kind(name)}")
-        return cell
-
-    def kind(self, name: str) -> str:
-        """The LLVM type of a register's variable: a vector of doubles for vector registers, so that
-        their values stay in the host's vector registers."""
-        file = self.layout.spec.files[name]
-        if file.width > 64:
-            return f"<{file.width // 64} x double>"
-        return "double" if file.floating else f"i{file.width}"
-
-    def op_get(self, value: effects.Get) -> None:
-        if self.region.quick:
-            super().op_get(value)
-            return
-        if value.file in self.plan.flags:
-            self.names[value] = self.flag(value.file)
-            return
-        cell, kind = self._register(value.file, value.index), self.kind(value.file)
-        loaded = self.let(f"load {kind}, ptr {cell}")
-        if kind != f"i{value.width}":
-            loaded = self.let(f"bitcast {kind} {loaded} to i{value.width}")
-        self.names[value] = loaded
-
     def op_set(self, value: effects.Set) -> None:
-        if value.file in self.plan.flags:
-            self.set_flag(value.file, value.new)
-            return
-        if value in self.dead:
-            return
-        if self.region.quick:
+        if value not in self.dead or value.file in self.plan.flags:
             super().op_set(value)
-            return
-        operand = self.operand(value.new)
-        self.written.add((value.file, int(value.index)))
-        cell, kind = self._register(value.file, value.index), self.kind(value.file)
-        if kind != f"i{value.new.width}":
-            operand = self._in_lanes(value.new, operand, kind)
-        self.put(f"store {kind} {operand}, ptr {cell}")
-
-    def _in_lanes(self, new: Value, operand: str, kind: str) -> str:
-        """A value as a register's variable holds it. A double with zeros above it is inserted into
-        its lane directly; otherwise it would pass through an integer register."""
-        if new.op == "zext" and new.args[0].width == 64 and new.width > 64:
-            number = self.let(f"bitcast i64 {self.operand(new.args[0])} to double")
-            return self.let(f"insertelement {kind} zeroinitializer, double {number}, i64 0")
-        return self.let(f"bitcast i{new.width} {operand} to {kind}")
-
-    def cell(self, name: str) -> str:
-        return self._register(name, const(0, 1))
 
     def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.let(f"add i64 %page, {self.offset}")
@@ -329,13 +277,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
     down = body.let(f"mul i64 {offset}, {-lowering.layout.scale}")
     body.lines.append(f"  %records = getelementptr i8, ptr %rec, i64 {down}")
     body.lines.append("  store i64 %budget, ptr %left")
-    for (name, index), cell in lowering.used.items():
-        kind, pointer = body.slot(name, index)
-        loaded = body.let(f"load {kind}, ptr {pointer}")
-        variable = lowering.kind(name)
-        if variable != kind:
-            loaded = body.let(f"trunc {kind} {loaded} to {variable}")
-        body.lines.append(f"  store {variable} {loaded}, ptr {cell}")
+    body.lines += lowering.bring_in()
     first, *others = region.entries
     arms = " ".join(f"i64 {entry}, label %b{entry}" for entry in others)
     body.lines.append(f"  switch i64 {offset}, label %b{first} [ {arms} ]")
@@ -347,13 +289,7 @@ def _entry(lowering: _RegionLowering) -> list[str]:
 def _out(lowering: _RegionLowering) -> list[str]:
     """The epilogue: write registers back, and go to a stub or a handler."""
     body = _Text(lowering)
-    for name, index in sorted(lowering.written):
-        kind, pointer = body.slot(name, index)
-        variable = lowering.kind(name)
-        value = body.let(f"load {variable}, ptr {lowering.used[name, index]}")
-        if variable != kind:
-            value = body.let(f"zext {variable} {value} to {kind}")
-        body.lines.append(f"  store {kind} {value}, ptr {pointer}")
+    body.lines += lowering.write_back()
     to, through = body.let("load ptr, ptr %to"), body.let("load ptr, ptr %through")
     left = body.let("load i64, ptr %left")
     arguments = ARGUMENTS.format(rec=to, pcb="%pcb", budget=left, tlb="%tlb")
@@ -373,15 +309,3 @@ class _Text:
         name = self._lowering.fresh()
         self.lines.append(f"  {name} = {line}")
         return name
-
-    def slot(self, name: str, index: int) -> tuple[str, str]:
-        """Storage type and pointer of a register."""
-        lowering = self._lowering
-        layout = lowering.layout
-        file = layout.spec.files[name]
-        size = layout.slot_bytes(file)
-        offset = layout.offsets[name] + index * size
-        kind = lowering.kind(name)
-        if kind == f"i{file.width}":
-            kind = f"i{size * 8}"  # as it is stored
-        return kind, self.let(f"getelementptr i8, ptr %st, i64 {offset}")
