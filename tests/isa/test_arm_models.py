@@ -10,8 +10,8 @@ import pytest
 
 from bimetal.isa.arm import a64
 from bimetal.isa.arm.architecture import architecture
-from bimetal.isa.arm.features import DESCRIBED, IDENTIFICATION, NEEDS
-from bimetal.isa.arm.models import MODELS
+from bimetal.isa.arm.features import DESCRIBED, IDENTIFICATION, NEEDS, place
+from bimetal.isa.arm.models import MODELS, processor
 from tests.host import programs
 
 from .arm_machine import ASSEMBLER, ENGINES, LINKER, Run, assemble
@@ -85,7 +85,7 @@ def test_every_field_of_instructions_is_one_of_what_is_described() -> None:
 
 
 def test_physical_addresses_are_as_wide_as_the_cores() -> None:
-    assert architecture.physical_bits == {
+    assert {name: architecture.processor(name).physical_bits for name in MODELS} == {
         "max": 52, "max,pauth-impdef=off": 52, "max,pauth=off": 52, "cortex-a53": 40,
         "cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40, "neoverse-n1": 48,
     }  # fmt: skip
@@ -194,3 +194,56 @@ def test_output_addresses_end_with_the_models(model: str, engine: str, tmp_path:
         external, size = 0x9600_0010, 0x9600_0001  # of level 1
         assert machine.x(9) == (size if model == "cortex-a53" else external)
         assert (machine.x(10), machine.x(11) & 0x7F) == (size, 1 << 1 | 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "gone", "fields"),
+    [
+        ("max,-lse", {"lse"}, {"Atomic": 0}),
+        ("max,-pmull", {"pmull"}, {"AES": 1}),
+        ("max,-aes,-pmull", {"aes", "pmull"}, {"AES": 0}),
+        ("max,+lse,-fp16", {"fp16", "fhm"}, {"FP": 0, "AdvSIMD": 0, "FHM": 0}),
+        ("max,-pauth", {"pauth", "pacga"}, {"APA": 0, "API": 0, "GPI": 0}),
+        ("max, -sha1", {"sha1", "sha256", "sha512", "sha3"}, {"SHA1": 0, "SHA2": 0, "SHA3": 0}),
+        ("max,pauth=off,-pan", {"pauth", "pacga", "pan", "pan2"}, {"PAN": 0, "APA": 0}),
+        ("cortex-a53,-lse", MODELS["cortex-a53"].lacks, {"Atomic": 0, "CRC32": 1}),
+    ],
+)
+def test_features_are_taken_away_and_no_more_claimed(
+    model: str, gone: set[str], fields: dict[str, int]
+) -> None:
+    made = processor(model)
+    assert made.lacks == gone
+    for name, value in fields.items():
+        register, at = place(name)
+        assert made.says(register) >> at & 15 == value
+
+
+@programs(ASSEMBLER, LINKER)
+@pytest.mark.parametrize("engine", ENGINES[:3])
+def test_what_is_taken_away_is_undefined(engine: str, tmp_path: Path) -> None:
+    source = """
+        mrs x12, id_aa64isar0_el1
+        adr x9, vectors
+        msr vbar_el1, x9
+        mov x11, #0
+        adr x2, room
+        ldadd x0, x1, [x2]
+        crc32x w0, w1, x2
+        casal x0, x1, [x2]
+        wfi
+        b .
+    room:
+        .quad 0
+        .balign 2048
+    vectors:
+        .space 512
+        add x11, x11, #1
+        mrs x9, elr_el1
+        add x9, x9, #4
+        msr elr_el1, x9
+        eret
+    """
+    with ran(engine, "max,-lse", source, tmp_path) as machine:
+        assert machine.x(11) == 2
+        assert machine.x(12) >> 20 & 15 == 0

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bimetal.isa.contract import Whole
 from bimetal.isa.riscv.architecture import architecture as whole
 
 __all__ = ["architecture"]
 
-architecture = replace(whole, models=("rv64", "plain"), lacks={"plain": ("zba", "zbb", "zicond")})
+LACKS = {"plain": ("zba", "zbb", "zicond")}
+
+architecture = replace(
+    whole, models=("rv64", "plain"), processor=lambda model: Whole(LACKS.get(model, ()))
+)

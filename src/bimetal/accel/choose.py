@@ -110,7 +110,7 @@ def physical_bits(accel: str, isa: str, model: str) -> int:
         return 64
     _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
     described = architecture(isa)
-    return described.physical_bits.get(model or described.models[0], 64)
+    return described.processor(model or described.models[0]).physical_bits
 
 
 def has_semihosting(isa: str) -> bool:
@@ -185,15 +185,9 @@ def _check_model(name: str, isa: str, model: str) -> None:
     known = architecture(isa).models
     if not model or model in known:
         return
-    base, _, change = model.partition(",")
-    if change and base in known:
-        alike = [each for each in known if each.partition(",")[0] == base]
-        raise BimetalError(
-            f"the processor model {base} cannot be changed by {change!r} with the accelerator "
-            f"{name}: its features are those that are described of it",
-            f"choose from {', '.join(alike)}" + ", or another model (--cpu help)",
-            ExitCode.USAGE,
-        )
+    if model.partition(",")[0] in known:
+        architecture(isa).processor(model)
+        return
     raise BimetalError(
         f"the accelerator {name} has no processor model {model!r}",
         choose_from(model, known),

@@ -96,8 +96,8 @@ class Software:
     "--cpu",
     "model",
     default="",
-    metavar="MODEL",
-    help="Processor model, on KVM also MODEL,+FEATURE,-FEATURE; 'help' lists them.",
+    metavar="MODEL[,-FEATURE]",
+    help="Processor model, perhaps without features; 'help' lists the models.",
 )
 @click.option("--kernel", metavar="FILE", help="Linux Image, ELF, uImage or FIT; packed or not.")
 @click.option(

@@ -9,8 +9,10 @@ the list of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Self
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
+
+from bimetal.base.errors import BimetalError, ExitCode
 
 from .describe import Isa
 from .floating import FloatPolicy
@@ -32,8 +34,11 @@ __all__ = [
     "WRITE_OK",
     "Architecture",
     "Hooks",
+    "Processor",
     "RegisterStore",
     "Start",
+    "Whole",
+    "unchangeable",
 ]
 
 LOAD, STORE, FETCH = 0, 1, 2
@@ -216,6 +221,45 @@ class Start:
     controller: bool = False
 
 
+class Processor(Protocol):
+    """A processor model."""
+
+    @property
+    def lacks(self) -> Collection[str]:
+        """Those of `Isa.features` that it has not."""
+
+    @property
+    def physical_bits(self) -> int:
+        """How wide its physical addresses are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A processor with all that is described."""
+
+    lacks: Collection[str] = ()
+    physical_bits: int = 64
+
+
+def whole(model: str) -> Processor:
+    """The processors of an instruction set whose models all have everything."""
+    if "," in model:
+        raise unchangeable(model, ())
+    return Whole()
+
+
+def unchangeable(model: str, features: Collection[str]) -> BimetalError:
+    """The error for a model with features that cannot be, of those that there are."""
+    name, _, change = model.partition(",")
+    return BimetalError(
+        f"the processor model {name} cannot be changed by {change!r}",
+        f"take away features of it, each with a '-': {', '.join(sorted(features))}"
+        if features
+        else "leave that away: it has the features that are described, and no others",
+        ExitCode.USAGE,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """How the outside meets a vCPU.
@@ -228,8 +272,8 @@ class Architecture:
     that is 1 as long as programs may make semihosting calls, and becomes 0 when one is refused.
     ``modes`` are the privilege modes by the numbers that the hook ``mode`` gives, ``user`` the name
     of the one that programs run in. ``models`` are the processors that it can be, the usual one
-    first; ``lacks`` says which of the ISA's features a model has not, and ``physical_bits`` how
-    wide its physical addresses are, if not 64 bits.
+    first; ``processor`` is what one of them has, and those that it can be changed into: it raises
+    `BimetalError` for changes that are none.
     """
 
     isa: Isa
@@ -245,15 +289,14 @@ class Architecture:
     accessed: str = ""
     semihosting: str = ""
     user: str = "user"
-    lacks: Mapping[str, Collection[str]] = field(default_factory=dict)
-    physical_bits: Mapping[str, int] = field(default_factory=dict)
+    processor: Callable[[str], Processor] = whole
 
     def __post_init__(self) -> None:
         Hooks.of(self.isa)
 
     def features(self, model: str) -> int:
         """The features that a model has, a bit for each of `Isa.features`."""
-        lacking = self.lacks.get(model, ())
+        lacking = self.processor(model).lacks
         return sum(1 << n for n, feature in enumerate(self.isa.features) if feature not in lacking)
 
     def rounding(self, state: RegisterStore) -> int:

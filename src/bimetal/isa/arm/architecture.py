@@ -7,7 +7,7 @@ from . import a64
 from .features import COUNTERS, DESCRIBED, IDENTIFICATION
 from .fp import FLOATING
 from .insns.exceptions import BY_HVC, BY_SMC
-from .models import MODELS, Model
+from .models import MODELS, Model, processor
 from .syndromes import EL1, EL2
 from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL
 
@@ -31,7 +31,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("cpu_index", 0, start.index)
     state.set("mpidr", 0, MPIDR_ONE | cluster << 8 | number)
     state.set("vmpidr", 0, MPIDR_ONE | cluster << 8 | number)
-    model = MODELS[start.model]
+    model = processor(start.model)
     state.set("midr", 0, model.midr)
     state.set("vpidr", 0, model.midr)
     for n, name in enumerate(IDENTIFICATION):
@@ -72,8 +72,7 @@ architecture = Architecture(
     modes={0: "EL0", 1: "EL1", 2: "EL2", 3: "EL3"},
     models=tuple(MODELS),
     floating=FLOATING,
-    lacks={name: model.lacks for name, model in MODELS.items()},
-    physical_bits={name: model.physical_bits for name, model in MODELS.items()},
+    processor=processor,
     user="EL0",
     outputs="outputs",
     accessed="x",

@@ -8,7 +8,7 @@ Each field says what is described, and no more: the fields of `DESCRIBED` are th
 from __future__ import annotations
 
 __all__ = [
-    "BREAKPOINTS", "CONTEXT_AWARE", "COUNTERS", "DESCRIBED", "IDENTIFICATION", "NEEDS",
+    "BREAKPOINTS", "BUILT_ON", "CONTEXT_AWARE", "COUNTERS", "DESCRIBED", "IDENTIFICATION", "NEEDS",
     "PHYSICAL_BITS", "WATCHPOINTS", "field", "place",
 ]  # fmt: skip
 
@@ -108,7 +108,7 @@ NEEDS: dict[str, tuple[str, str, int]] = {
     "specres": ("id_aa64isar1_el1", "SPECRES", 1),
     "pauth": ("id_aa64isar1_el1", "APA API", 1),
     "pacga": ("id_aa64isar1_el1", "GPA GPI", 1),
-    "fp16": ("id_aa64pfr0_el1", "FP", 1),
+    "fp16": ("id_aa64pfr0_el1", "FP AdvSIMD", 1),
     "fhm": ("id_aa64isar0_el1", "FHM", 1),
     "fcma": ("id_aa64isar1_el1", "FCMA", 1),
     "bf16": ("id_aa64isar1_el1", "BF16", 1),
@@ -126,6 +126,20 @@ NEEDS: dict[str, tuple[str, str, int]] = {
 }
 """Of the extensions that models may lack: register, field (or several, one of which is enough), and
 the least value with which their instructions are there."""
+
+BUILT_ON: dict[str, tuple[str, ...]] = {
+    "fp16": ("fhm",),
+    "pauth": ("pacga",),
+    "pacga": ("pauth",),
+    "sha1": ("sha256",),
+    "sha256": ("sha1", "sha512"),
+    "sha512": ("sha3",),
+    "sha3": ("sha512",),
+    "sm3": ("sm4",),
+    "sm4": ("sm3",),
+}
+"""The extensions of other fields that are not there without one (A2.2 and on; some are there
+together or not at all)."""
 
 
 def field(value: int, at: int) -> int:

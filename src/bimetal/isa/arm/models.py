@@ -7,22 +7,27 @@ these tell of, and identification registers with a GICv3's interface on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .features import DESCRIBED, NEEDS, PHYSICAL_BITS, place
+from bimetal.base.errors import BimetalError, ExitCode
+
+from ..contract import unchangeable
+from .features import BUILT_ON, DESCRIBED, NEEDS, PHYSICAL_BITS, place
 from .features import field as part
 
-__all__ = ["MODELS", "Model"]
+__all__ = ["MODELS", "Model", "processor"]
 
 
 @dataclass(frozen=True)
 class Model:
     """A processor: MIDR_EL1, and its identification registers; those that are not named are 0, and
-    where there are none at all it has what is described, but for the fields ``without``."""
+    where there are none at all it has what is described, but for the fields ``without``. Of fields
+    ``at_most`` names, they say no more than that."""
 
     midr: int
     core: Mapping[str, int] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    at_most: Mapping[str, int] = field(default_factory=dict)
 
     def says(self, register: str) -> int:
         """An identification register: of each field the lesser of the core's and ours."""
@@ -31,7 +36,7 @@ class Model:
             if name in self.without:
                 continue
             theirs = part(self.core.get(register, 0), at) if self.core else ours
-            value |= min(ours, theirs) << at
+            value |= min(ours, theirs, self.at_most.get(name, ours)) << at
         return value
 
     @property
@@ -84,3 +89,45 @@ MODELS: dict[str, Model] = {
         0x414F_D0C1, _ARMV8_2 | {"id_aa64pfr1_el1": 0x20, "id_aa64mmfr0_el1": 0x10_1125}
     ),
 }
+
+
+def processor(name: str) -> Model:
+    """A model, perhaps without features: ``max,-lse,-fp16``; those that are built on these go with
+    them. Raises `BimetalError` for other changes."""
+    if name in MODELS:
+        return MODELS[name]
+    base = max((each for each in MODELS if name.startswith(f"{each},")), key=len)
+    model = MODELS[base]
+    changes = [word.strip() for word in name.removeprefix(f"{base},").split(",")]
+    has = NEEDS.keys() - model.lacks
+    if any(change[:1] not in ("+", "-") or change[1:] not in NEEDS for change in changes):
+        raise unchangeable(name, has)
+    taken, kept = ({word[1:] for word in changes if word[0] == sign} for sign in "-+")
+    if missing := kept & model.lacks:
+        raise BimetalError(
+            f"the processor model {base} has no {', '.join(sorted(missing))}",
+            "leave that away, or choose a model that has it (--cpu help)",
+            ExitCode.USAGE,
+        )
+    going = list(taken)
+    for feature in going:  # which grows
+        going += [other for other in BUILT_ON.get(feature, ()) if other not in going]
+    taken = set(going)
+    if both := taken & kept:
+        raise BimetalError(
+            f"a processor cannot have {', '.join(sorted(both))} and have it not",
+            "say one of them",
+            ExitCode.USAGE,
+        )
+    limits: dict[str, int] = {}
+    for feature in taken:
+        _, names, least = NEEDS[feature]
+        for each in names.split():
+            limits[each] = min(_below(each, least), limits.get(each, least))
+    return replace(model, at_most=limits)
+
+
+def _below(name: str, least: int) -> int:
+    """The greatest value of a field with which some feature is there, but not that of ``least``."""
+    others = (other for _, names, other in NEEDS.values() if name in names.split())
+    return max((other for other in others if other < least), default=0)
