@@ -1,9 +1,9 @@
-"""What the engine and the accelerators ask of an instruction set, besides its instructions.
+"""What the engine and the accelerators need of an instruction set, besides its instructions.
 
 An `Architecture` is everything that the rest of Bimetal knows of an instruction set: its `Isa`, the
 routines by which the engine translates addresses, takes traps and chooses interrupts (`Hooks`), and
-how the outside meets a vCPU: reset, firmware calls, its timer, the names of its modes. `names` has
-the list of all.
+how a vCPU is used from outside: reset, firmware calls, its timer, the names of its modes. `names`
+lists all instruction sets.
 """
 
 from __future__ import annotations
@@ -42,24 +42,26 @@ __all__ = [
 ]
 
 LOAD, STORE, FETCH = 0, 1, 2
-"""Kinds of access, as hooks are told them."""
+"""Kinds of access, as passed to hooks."""
 UNPRIVILEGED = 4
-"""Added to a kind: with the rights of user mode, whatever the mode is."""
+"""Modifier of a kind: with the rights of user mode, whatever the current mode is."""
 UPDATE = 8
-"""Added to a store that is told to `Hooks.watch`: what is there is read too."""
+"""Modifier of a store passed to `Hooks.watch`: it also reads, as an atomic update does."""
 
 PAGE = 4096
-"""Bytes of the pages that `Hooks.translate` tells of. An instruction set may have others: smaller
-ones do not exist for the engine, larger ones are many of these."""
+"""Bytes of the pages that `Hooks.translate` returns. An instruction set may have larger ones, which
+are many of these for the engine, but no smaller ones."""
 READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
-"""Added to the page that an address leads to: it may be read, it may be written, it is the same
-wherever `Hooks.global_space` is, and it is part of a page larger than `PAGE`."""
+"""Bits that `Hooks.translate` adds to a page's address: it may be read; it may be written; it is
+global, the same for all address spaces with this `Hooks.global_space`; it is part of a page larger
+than `PAGE`."""
 GUARDED = 1 << 11
-"""Added to it where indirect jumps may not lead to any instruction (`decoding.Landing`)."""
+"""A bit added likewise to a guarded page, in which targets of indirect jumps are checked
+(`decoding.Landing`)."""
 
 STRICT = "strict"
-"""The register by which an instruction set with `Hooks.unaligned` says, by any value but 0, that it
-has to be asked."""
+"""The register of an instruction set with `Hooks.unaligned`: not 0 while that hook has to be called
+for misaligned accesses to memory too."""
 
 
 _SIGNATURES: dict[str, tuple[int, dict[str, int]]] = {
@@ -94,42 +96,44 @@ _DEBUGGING: dict[str, tuple[int, dict[str, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The routines that every instruction set describes. Kinds of access are `LOAD`, `STORE` and
-    `FETCH`, perhaps `UNPRIVILEGED`."""
+    """The routines that every instruction set describes. A parameter ``access`` is `LOAD`, `STORE`
+    or `FETCH`, possibly with `UNPRIVILEGED`; ``va`` is a virtual address."""
 
     translate: Routine
-    """The physical page of an address, with what is true of `READ_OK`, `WRITE_OK`, `GLOBAL`,
-    `LARGE` and `GUARDED` added to it; or a trap."""
+    """Translate a virtual address: the address of its physical page plus those of `READ_OK`,
+    `WRITE_OK`, `GLOBAL`, `LARGE` and `GUARDED` that apply; or raise the trap of a page fault."""
 
     context: Routine
-    """What decides on rights, a number below 16: TLBs serve one context each. All else that
-    translations depend on is part of `address_space`, or asks for a flush when it changes."""
+    """A number below 16 for the current set of access rights: each TLB serves one context. All else
+    that translations depend on is part of `address_space`, or its change flushes the TLBs."""
 
     user_context: Routine
     """The context of accesses with the rights of user mode; ``current`` if there are none."""
 
     address_space: Routine
-    """A number for the current address space: translations are kept for each number. It holds
-    what software changes without a flush: RISC-V's satp; AArch64's ASID, VMID and which stages
-    are on; x86's PCID, VPID and paging mode (a write of CR3 that does flush asks for that).
-    Whether a change takes effect before the next `Cpu.sync` is open. All ones stands for nobody."""
+    """A number for the current address space: translations are cached separately for each number.
+    It contains what software may change without a flush: RISC-V's satp; AArch64's ASID, VMID and
+    which stages are on; x86's PCID, VPID and paging mode (a write of CR3 that flushes does so
+    explicitly). A change may take effect before the next `Cpu.sync` or not. All ones is reserved.
+    """
 
     global_space: Routine
-    """The same for global pages: one number for all address spaces that share them, and that is no
-    address space's own. Where there is but one address space, it may be that."""
+    """The same for global pages: a number for all address spaces that share them, different from
+    the number of any address space, unless there is only one."""
 
     access_fault: Routine
     """Raise the trap for an access to an address where there is no memory and no device."""
 
     misaligned: Routine
-    """Raise the trap for an access that has to be aligned and is not, or for a fetch from where no
-    instruction can begin."""
+    """Raise the trap for an access that has to be aligned and is not, or for a fetch from an
+    address at which no instruction can begin."""
 
     undefined: Routine
-    """What executing an encoding does that no description recognises."""
+    """Execute an undefined encoding: raise its trap."""
 
     take_trap: Routine
-    """Enter the handler of a trap at the instruction at ``pc``; the new ``pc``."""
+    """Take a trap at the instruction at ``pc``: set the registers that record it, and return the
+    address of the guest's handler."""
 
     pending_interrupt: Routine
     """The cause of the interrupt to take now, or 0."""
@@ -138,54 +142,54 @@ class Hooks:
     """Whether an interrupt is pending that ends a wait for interrupts, even if it is masked now."""
 
     poll_timer: Routine
-    """Renew what follows from the time; called at every poll."""
+    """Recompute what depends on the time, such as timer interrupts; called at every poll."""
 
     renew: Routine
-    """Renew what follows from other registers, after these were set from outside."""
+    """Recompute derived registers, after registers were set from outside."""
 
     mode: Routine
     """The privilege mode, for profiles."""
 
     decode_mode: Routine | None = None
-    """The number of the decode mode, among those of the ISA: only where there are several. Contexts
-    (above) of different decode modes are different ones."""
+    """The number of the current decode mode, for ISAs that have several. Different decode modes
+    must have different contexts (see `context`)."""
 
     landed: Routine | None = None
-    """Asked before the first instruction behind an indirect jump into a guarded page, whose bytes
-    are ``code``: it raises the trap if it may not be there, and otherwise sets the register of
-    `decoding.Landing` to what the instruction shall find there."""
+    """Called before the instruction to which an indirect jump into a guarded page has led; its
+    bytes are ``code``. Raises the trap if the jump may not lead there, and otherwise sets the
+    register of `decoding.Landing` to the value that the instruction sees."""
 
     unaligned: Routine | None = None
-    """What is asked of a misaligned access that need not be aligned by itself: it may raise the
-    trap. Where there is this, misaligned accesses to devices raise it in any case, and the register
-    `STRICT` tells whether others may do so too."""
+    """Called for misaligned accesses of instructions that do not themselves require alignment: it
+    may raise the trap. With this hook, misaligned accesses to devices always raise it, and the
+    register `STRICT` says whether those to memory may, too."""
 
     fault_in_delivery: Routine | None = None
-    """The cause to deliver instead where the delivery of a trap, the first cause, has raised the
-    second one: only where `take_trap` accesses memory by virtual addresses. It may leave. Stores of
-    a delivery that faults stand; there are no devices for it."""
+    """The cause to deliver when delivering a trap (the first cause) has raised another (the second
+    one). Needed only if `take_trap` accesses memory by virtual addresses. It may leave native code.
+    Stores that the faulting delivery has made remain; it cannot access devices."""
 
-    # Debugging: all of these or none. They are asked while the ISA's register ``debugging`` is not
-    # 0. A change of what they answer has to be followed by a flush (``flush_fetch`` is enough for
-    # the first two) and `Cpu.sync`.
+    # Debugging: all of these or none. They are called while the ISA's register ``debugging`` is not
+    # 0. When their answers change, the ISA has to flush (``flush_fetch`` is enough for the first
+    # two) and call `Cpu.sync`.
     examined: Routine | None = None
-    """Whether instructions of a page are executed one at a time. The page is in no fetch TLB then,
-    so the others pay nothing. `pending_interrupt` is asked before each instruction there."""
+    """Whether instructions of a page are executed one at a time. Such a page is in no fetch TLB, so
+    other pages cost nothing. `pending_interrupt` is called before each instruction there."""
 
     examine: Routine | None = None
-    """Asked before each instruction of such a page, which has been fetched: it may raise a trap."""
+    """Called before each instruction of such a page, once it is fetched: it may raise a trap."""
 
     watched: Routine | None = None
-    """Whether accesses to a page are watched. The page is in no data TLB then."""
+    """Whether accesses to a page are watched. Such a page is in no data TLB."""
 
     watch: Routine | None = None
-    """Asked before each access, or part of one, to such a page, and perhaps to others, which may be
-    made otherwise: it may raise a trap. An atomic update is a store, perhaps with `UPDATE`."""
+    """Called before each access, or part of one, to such a page, and possibly to other pages: it
+    may raise a trap. An atomic update is a store, possibly with `UPDATE`."""
 
     @classmethod
     def of(cls, isa: Isa) -> Self:
-        """The hooks among an ISA's routines. TypeError names what is missing or has other
-        parameters than it should."""
+        """The hooks among an ISA's routines. Raises TypeError, which names those that are missing
+        or have the wrong parameters."""
         wanted = _SIGNATURES | {
             name: signature for name, signature in _OPTIONAL.items() if name in isa.routines
         }
@@ -208,10 +212,11 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a vCPU is to be after reset: the number ``index`` of the machine, of a processor
-    ``model``; with ``firmware_calls`` it enters the kernel's mode as firmware would, and calls of
-    firmware come out; with ``hypervisor`` it has a hypervisor's mode, and enters that. With
-    ``controller`` the board has an interrupt controller whose registers are the vCPU's own.
+    """How a vCPU starts after reset: it is number ``index`` of the machine, of a processor
+    ``model``. With ``firmware_calls`` it starts in the kernel's mode, as firmware would enter it,
+    and firmware calls are exits; with ``hypervisor`` it has a hypervisor mode and starts in it.
+    With ``controller`` the board has an interrupt controller whose registers the vCPU accesses as
+    system registers.
     """
 
     index: int
@@ -262,18 +267,18 @@ def unchangeable(model: str, features: Collection[str]) -> BimetalError:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How the outside meets a vCPU.
+    """An instruction set as the rest of Bimetal sees it.
 
     ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the
-    registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds.
-    ``floating`` is its floating point, if it has any. ``inputs`` is the file of interrupt inputs, a
-    byte each, ``outputs`` that of the vCPU's own outputs, if it has any. ``accessed`` is the file
-    with the register that a `RegisterAccess` is answered to; ``semihosting`` that of the register
-    that is 1 as long as programs may make semihosting calls, and becomes 0 when one is refused.
-    ``modes`` are the privilege modes by the numbers that the hook ``mode`` gives, ``user`` the name
-    of the one that programs run in. ``models`` are the processors that it can be, the usual one
-    first; ``processor`` is what one of them has, and those that it can be changed into: it raises
-    `BimetalError` for changes that are none.
+    registers of firmware calls. ``deadline`` is when the vCPU's own timer fires, in nanoseconds of
+    the machine's clock (None: never). ``floating`` is its floating point, if it has any. ``inputs``
+    is the file of interrupt inputs, a byte each, ``outputs`` that of the vCPU's own outputs, if it
+    has any. ``accessed`` is the file with the register that a `RegisterAccess` is answered to;
+    ``semihosting`` that of the register that is 1 as long as programs may make semihosting calls,
+    and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
+    hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
+    processors that it can be, the usual one first; ``processor`` is what one of them has, and those
+    that it can be changed into: it raises `BimetalError` for changes that are none.
     """
 
     isa: Isa

@@ -21,16 +21,16 @@ __all__ = ["Decoded", "Insn", "Isa", "View"]
 
 MAX_VARIANTS = 256
 MAX_WORDS = 1 << 16
-"""Scans of bytes that are remembered."""
+"""Results of scans that are cached."""
 
 
 @dataclass(slots=True, eq=False)
 class Insn:
     """One described instruction.
 
-    ``where`` says which field values belong to it, where another encoding is a special case of this
-    one, or some values are reserved; it is called with the fields by name, as integers or as
-    symbolic values. What a ``restartable`` one did before a fault may be done again.
+    ``where`` says which field values belong to it, if another encoding is a special case of this
+    one or some values are reserved; it is called with the fields by name, as integers or symbolic
+    values. A ``restartable`` instruction may repeat after a fault what it did before it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Insn:
 
     @property
     def length(self) -> int:
-        """Bytes; the most that there can be, if the encoding has a field ``length``."""
+        """Its length in bytes; the maximum, if the encoding has a field ``length``."""
         return min(self.pattern.width // 8, self.isa.fetch)
 
     def admits(self, fields: Mapping[str, int]) -> bool:
@@ -54,7 +54,7 @@ class Insn:
         return self.where is None or bool(self.where(**fields))
 
     def trace(self, fixed: Mapping[str, int]) -> Block:
-        """The operations with some fields fixed; `NeedPin` if the description needs another."""
+        """The operations with some fields fixed. Raises `NeedPin` if another has to be fixed."""
         block = Block()
         with tracing(block):
             fields = {
@@ -66,16 +66,16 @@ class Insn:
         return block
 
     def variants(self) -> dict[tuple[tuple[str, int], ...], Block]:
-        """One trace for each combination of the fields that the description pins, of those that
-        belong to it."""
+        """A trace for each combination of values of the fields that the description pins, as far
+        as ``where`` admits them."""
         if self._variants is None:
             found: dict[tuple[tuple[str, int], ...], Block] = {}
             self._trace_variants({}, found)
-            self._variants = found  # other threads see all of it or nothing
+            self._variants = found  # assigned at once: other threads see all variants or none
         return self._variants
 
     def variant(self, fields: Mapping[str, int]) -> Block:
-        """The trace that serves these fields: of those that the description pins, only this one."""
+        """The trace for these field values; no other variants are traced for it."""
         fixed: dict[str, int] = {}
         while True:
             key = tuple(fixed.values())  # which fields they are of follows from the earlier ones
@@ -140,8 +140,8 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A register as the manual shows it, where it is not stored as it is: made of others when it
-    is read, and taken apart when it is written; nothing writes one that is read-only."""
+    """A register of the manual that is not stored as such: ``read`` composes it from others, and
+    ``write`` takes a value apart. ``write`` is None if it is read-only."""
 
     read: Routine
     write: Routine | None
@@ -246,7 +246,7 @@ class Isa:
         self.views[name] = View(Routine(read, self.state, {}, width), writer)
 
     def register_names(self) -> list[str]:
-        """Every register that a person can name."""
+        """The names of all registers that users can access."""
         return list(dict.fromkeys([*self.state.register_names(), *self.views]))
 
     def meaning(self, name: str) -> Callable[..., None]:
@@ -262,23 +262,23 @@ class Isa:
 
     @property
     def word_bits(self) -> int:
-        """Bits of the longest word."""
+        """Width in bits of the longest word."""
         return max(insn.pattern.width for insn in self.insns)
 
     def feature(self, insn: Insn) -> int:
-        """The bit of the feature that a model must have for an instruction; 0 if all have it."""
+        """The bit of the feature that a model needs for an instruction; 0 if all models have it."""
         named = insn.extension in self.features
         return 1 << self.features.index(insn.extension) if named else 0
 
     def scanned(self, raw: Value, mode: Value) -> tuple[Value, Value]:
-        """What the scan makes of bytes in a decode mode: a word of `word_bits` and a length."""
+        """The result of the scan for bytes in a decode mode: a word of `word_bits` and a length."""
         assert self.scan is not None
         word, length = self.scan(raw, mode)
         return word, length
 
     def word_of(self, raw: int, mode: int = 0) -> tuple[int, int]:
-        """The word and the length in bytes of the instruction whose bytes, the first one lowest,
-        are those of ``raw``; zeros stand for what is not there."""
+        """The word and the length in bytes of the instruction whose bytes, first byte lowest, are
+        ``raw``; bytes that are not there are zeros."""
         found = self._words.get((raw, mode))
         if found is None:
             bits = 8 * self.fetch
@@ -289,7 +289,7 @@ class Isa:
         return found
 
     def _candidates(self, word: int) -> list[Insn]:
-        """The instructions that one byte of ``word`` leaves, most specific first."""
+        """The instructions that match ``word`` in the indexed byte, most specific first."""
         if self._sorted_count != len(self.insns):
             self._by_byte.clear()
             self._sorted_count = len(self.insns)
@@ -329,7 +329,7 @@ class Isa:
         return self.decode(word, decoding.features) if length <= len(code) else None
 
     def assemble(self, text: str, pc: int = 0) -> bytes:
-        """The encoding of one instruction; ValueError if no description reads ``text``."""
+        """The encoding of one instruction at ``pc``. Raises ValueError if ``text`` is not one."""
         for insn in self.insns:
             fields = insn.template.read(text, insn.pattern.widths, pc)
             if fields is not None and insn.admits(_unsigned(fields, insn.pattern)):

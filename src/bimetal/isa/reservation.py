@@ -1,16 +1,16 @@
-"""Exclusive accesses: load-reserved and store-conditional by any name.
+"""Exclusive accesses: load-reserved and store-conditional, under any name.
 
 RISC-V's LR and SC, AArch64's LDXR and STXR, PowerPC's lwarx and stwcx. are one thing here. A vCPU
 has one reservation: an address, how many bytes were loaded from it, and what they were.
 
-* A load makes it, in place of any other one.
-* A conditional store succeeds if it is for the very address and size, and if memory still holds
-  what was loaded; this is one compare-and-swap. Manuals let a store to elsewhere in the granule
-  fail, or leave it open, so the granule is the location itself.
-* A conditional store ends it, whether it succeeded or not, and so does `Reservation.clear`: what an
-  instruction set has for that (CLREX, an exception, the return from one) calls it.
-* A store by another vCPU or a device ends it by having changed what is there. *Deviation*: one that
-  puts the same value there again goes unnoticed; every plain store would have to pay for it.
+* A load-reserved sets it and replaces any earlier one.
+* A store-conditional succeeds if it has the same address and size, and if memory still holds what
+  was loaded; this is one compare-and-swap. Manuals let a store to elsewhere in the reservation
+  granule fail, or leave it open, so here the granule is the location itself.
+* A store-conditional ends it, whether it succeeds or not, and so does `Reservation.clear`, which
+  whatever clears the reservation in an instruction set (CLREX, an exception, its return) calls.
+* A store by another vCPU or a device ends it by changing the value in memory. *Deviation*: a store
+  of the same value goes unnoticed; noticing it would slow down every plain store.
 
 A misaligned conditional store traps whether there is a reservation or not.
 """
@@ -61,7 +61,7 @@ class Reservation:
         return value
 
     def store(self, cpu: Cpu, address: Value, new: Value, *, big_endian: bool = False) -> Value:
-        """Store if what is there is reserved; a bit that says whether it was stored."""
+        """Store if the location is still reserved; one bit that is 1 if it was stored."""
         width, size = new.width, new.width // 8
         if size > 1:
             with slowly((address & (size - 1)) != 0):
@@ -75,7 +75,7 @@ class Reservation:
         return stored.value
 
     def clear(self, cpu: Cpu) -> None:
-        """Give the reservation up."""
+        """End the reservation."""
         cpu.reserved_size = const(0, 8)
 
 

@@ -23,13 +23,12 @@ class RegisterStore(Protocol):
 class File:
     """``count`` registers of ``width`` bits. A scalar is a file of one.
 
-    ``zero`` is the index that always reads as zero and whose writes are lost. ``names`` are the
-    registers' names for people; ``doc`` is one line with the manual's section; ``floating`` says
-    that doubles are what the registers mostly hold.
+    ``zero`` is the index that always reads as zero and ignores writes. ``names`` are the registers'
+    names for users; ``doc`` is one line with the manual's section; ``floating`` says that the
+    registers mostly hold doubles.
 
-    ``internal`` registers are what the engine remembers beside the manual's: nobody names them.
-    ``bits`` are those that a write can set, all others stay 0; ``legal`` says which values of them
-    mean something.
+    ``internal`` registers belong to the engine and are hidden from users. ``bits`` is the mask of
+    bits that a write can set, all others stay 0; ``legal`` says which values of them are valid.
     """
 
     name: str
@@ -46,8 +45,8 @@ class File:
     def admit(self, value: int) -> int:
         """What a register holds once ``value`` is written to it from outside.
 
-        OverflowError for a value that does not fit, ValueError for one that means nothing: what
-        runs the guest relies on both.
+        Raises OverflowError for a value that does not fit and ValueError for an invalid one: native
+        code relies on both.
         """
         if not 0 <= value < 1 << self.width:
             raise OverflowError(f"{value:#x} does not fit in {self.name} of {self.width} bits")
@@ -92,7 +91,7 @@ class StateSpec:
     def constrain(
         self, name: str, bits: int = -1, legal: Callable[[int], bool] | None = None
     ) -> None:
-        """Say what the registers of a declared file can hold."""
+        """Set ``bits`` and ``legal`` of a file that is already declared."""
         self.files[name] = replace(self.files[name], bits=bits, legal=legal)
 
     def scalars(

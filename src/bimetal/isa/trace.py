@@ -1,4 +1,4 @@
-"""Tracing: the `cpu` that descriptions act on, and the words they use besides arithmetic.
+"""Tracing: the `cpu` that descriptions act on, and the functions they use besides arithmetic.
 
 A description is called once with symbolic fields. Reads make values; writes, memory accesses,
 jumps and traps append operations to the block. `when` opens a conditional block.
@@ -65,7 +65,8 @@ def when(condition: Value | bool, cold: bool = False) -> Iterator[_When]:
 
 
 def slowly(condition: Value | bool) -> Any:
-    """`when`, for what happens rarely: fast code hands such an instruction to its slow form."""
+    """`when`, for rare cases: if the condition holds, fast code leaves the instruction to its slow
+    form."""
     return when(condition, cold=True)
 
 
@@ -180,8 +181,8 @@ class Cpu:
         return pc + (self.length if isinstance(self.length, int) else self.length.zext(pc.width))
 
     def jump(self, target: Value, landing: int = 0) -> None:
-        """Go on at ``target`` instead of the next instruction; an indirect jump may have a kind
-        that decides where it may lead (`decoding.Landing`)."""
+        """Continue at ``target`` instead of the next instruction. ``landing`` is the kind of an
+        indirect jump, which decides where it may lead (`decoding.Landing`)."""
         perform(effects.Jump(target, landing))
 
     def trap(self, cause: Value | int, value: Value | int = 0) -> None:
@@ -189,11 +190,12 @@ class Cpu:
         perform(effects.Trap(lift(cause, 64), lift(value, 64)))
 
     def sync(self) -> None:
-        """Mode, translation or interrupt enables may have changed: look again before going on."""
+        """Mode, translation or interrupt enables may have changed: look at them again before the
+        next instruction."""
         perform(effects.Sync())
 
     def relax(self) -> None:
-        """This vCPU waits for another one: let that have the host's processor for a moment."""
+        """This vCPU is waiting for another one: yield the host's processor to it for a moment."""
         self.host("relax", 0)
         self.sync()
 
@@ -202,7 +204,7 @@ class Cpu:
         perform(effects.Leave(reason, *values))
 
     def host(self, question: Question, width: int, *values: Value) -> Value:
-        """Ask the engine; ``width`` is that of the answer."""
+        """Ask the engine a `Question`; the answer has ``width`` bits."""
         if ANSWERS.get(question) != width:
             fail(f"the engine answers no {question!r} with {width} bits")
         return perform(effects.HostCall(question, width, *values))
@@ -262,8 +264,8 @@ class Cpu:
         big_endian: bool = False,
         reads: bool = True,
     ) -> Value:
-        """Atomically store ``new`` if the word at ``address`` is ``expected``; the old value. To
-        the guest it is a load too, unless it is not to be one (``reads``)."""
+        """Atomically store ``new`` if the word at ``address`` is ``expected``; the old value. With
+        ``reads`` it counts as a load too, for permissions and watchpoints."""
         access = Access(new.width, True, order=Order.SEQUENTIAL, big_endian=big_endian, reads=reads)
         return perform(effects.Cas(address, expected, new, access))
 
