@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bimetal.devices.device import Device
-from bimetal.devices.register import RegArray
+from bimetal.devices.register import RegArray, Value
 from bimetal.memory.access import Access
 
-__all__ = ["PrimeCell"]
+__all__ = ["MaskedCell", "PrimeCell"]
 
 CELL_ID = (0x0D, 0xF0, 0x05, 0xB1)
 
@@ -28,3 +28,28 @@ class PrimeCell(Device):
         part, designer = self.peripheral_id, 0x41
         peripheral = (part & 0xFF, designer << 4 & 0xF0 | part >> 8, self.revision << 4 | 4, 0)
         return (*peripheral, *CELL_ID)[index]
+
+
+class MaskedCell(PrimeCell):
+    """One whose interrupts, those ``raised``, go out where IMSC lets them: told of by RIS and MIS,
+    cleared by ICR, which the device declares."""
+
+    IMSC: int
+    raised: int
+
+    def w_IMSC(self, written: Value) -> None:
+        self._update()
+
+    def r_RIS(self) -> int:
+        return self.raised
+
+    def r_MIS(self) -> int:
+        return self.raised & self.IMSC
+
+    def w_ICR(self, written: Value) -> None:
+        self.raised &= ~written
+        self._update()
+
+    def _update(self) -> None:
+        """Renew the output."""
+        raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 
 from bimetal.base.clock import Clock
 from bimetal.devices.output import Out
-from bimetal.devices.primecell import PrimeCell
+from bimetal.devices.primecell import MaskedCell
 from bimetal.devices.register import Reg, Value
 
 __all__ = ["Pl031"]
@@ -16,7 +16,7 @@ SECOND = 1_000_000_000
 WORD = 0xFFFF_FFFF
 
 
-class Pl031(PrimeCell):
+class Pl031(MaskedCell):
     """Wall-clock time from ``clock``, moved by what the guest sets; ``irq`` when it matches."""
 
     kind = "rtc"
@@ -64,19 +64,6 @@ class Pl031(PrimeCell):
     def w_LR(self, written: Value) -> None:
         self.moved = (self.moved + written - self._now()) & WORD
         self._await()
-
-    def w_IMSC(self, written: Value) -> None:
-        self._update()
-
-    def r_RIS(self) -> int:
-        return self.raised
-
-    def r_MIS(self) -> int:
-        return self.raised & self.IMSC
-
-    def w_ICR(self, written: Value) -> None:
-        self.raised &= ~written
-        self._update()
 
     def _now(self) -> int:
         return (self.clock.wall_ns() // SECOND + self.moved) & WORD

@@ -13,7 +13,7 @@ from typing import Any
 from bimetal.base.clock import Clock
 from bimetal.devices.chars import Chars
 from bimetal.devices.output import Out
-from bimetal.devices.primecell import PrimeCell
+from bimetal.devices.primecell import MaskedCell
 from bimetal.devices.register import Reg, Value
 
 __all__ = ["Pl011"]
@@ -32,7 +32,7 @@ OVERRUN = 1 << 11
 """Of a character in UARTDR: others were lost behind it."""
 
 
-class Pl011(PrimeCell):
+class Pl011(MaskedCell):
     """A serial port whose line ends in ``chars``; ``input_hz`` is the clock of its divisor."""
 
     kind = "uart"
@@ -156,19 +156,6 @@ class Pl011(PrimeCell):
         self._update()
         if not written.LBE:
             self.chars.resume()
-
-    def w_IMSC(self, written: Value) -> None:
-        self._update()
-
-    def r_RIS(self) -> int:
-        return self.raised
-
-    def r_MIS(self) -> int:
-        return self.raised & self.IMSC
-
-    def w_ICR(self, written: Value) -> None:
-        self.raised &= ~written
-        self._update()
 
     def w_DMACR(self, written: Value) -> None:
         if written & 7:
