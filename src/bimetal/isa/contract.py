@@ -277,8 +277,8 @@ class Architecture:
     ``semihosting`` that of the register that is 1 as long as programs may make semihosting calls,
     and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
     hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
-    processors that it can be, the usual one first; ``processor`` is what one of them has, and those
-    that it can be changed into: it raises `BimetalError` for changes that are none.
+    processors that it can be, the default one first; ``processor`` describes a model, possibly with
+    changes, and raises `BimetalError` for changes that are not possible.
     """
 
     isa: Isa

@@ -1,4 +1,4 @@
-"""A machine for programs that use asyncio: what waits, as coroutines.
+"""A machine for programs that use asyncio: the methods that wait, as coroutines.
 
 async with AsyncMachine(Machine(kernel="Image", append="console=ttyS0")) as vm:
     await vm.start()
@@ -27,10 +27,10 @@ Answer = TypeVar("Answer")
 
 
 class AsyncMachine:
-    """``machine``, whose start, end and consoles are waited for without holding up the event loop.
+    """Waits for the start, the end and the consoles of ``machine`` without blocking the event loop.
 
-    Everything else is asked of ``machine`` itself. Whoever is cancelled leaves the machine as it
-    is, and no output is lost to an `AsyncConsole.expect` that ends so. ``async with`` closes it.
+    For everything else, use ``machine`` itself. A cancelled call leaves the machine as it is, and a
+    cancelled `AsyncConsole.expect` consumes no output. ``async with`` closes the machine.
     """
 
     def __init__(self, machine: Machine):
@@ -42,7 +42,7 @@ class AsyncMachine:
         return f"<AsyncMachine of {self.machine!r}>"
 
     async def start(self) -> None:
-        """See `Machine.start`. If it is cancelled, that is once the machine has started."""
+        """See `Machine.start`. A cancellation takes effect once the machine has started."""
         await _in_thread(self.machine.start)
 
     async def wait(self, timeout: float | None = None) -> Result:
@@ -76,7 +76,7 @@ class AsyncMachine:
 
 
 class AsyncConsole:
-    """``console``, whose output is waited for without holding up the event loop."""
+    """Waits for output of ``console`` without blocking the event loop."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -85,7 +85,7 @@ class AsyncConsole:
         return f"<AsyncConsole of {self.console!r}>"
 
     async def expect(self, wanted: Waits, timeout: float | None = 60) -> Found:
-        """See `Console.expect`. Cancelled, it leaves all output to the next one."""
+        """See `Console.expect`. If it is cancelled, the next call finds all output."""
         news = _News()
         with self.console.search(wanted, timeout, news.tell) as search:
             while True:
@@ -116,7 +116,7 @@ class _News:
         """Let `wait` return, now or when it is next called."""
         if not self._told:
             self._told = True
-            with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
                 self._loop.call_soon_threadsafe(self._event.set)
 
     def clear(self) -> None:
@@ -125,8 +125,8 @@ class _News:
         self._told = False
 
     async def wait(self, seconds: float | None) -> None:
-        """Wait for news, at most for so many seconds."""
-        # asyncio.wait_for() of Python 3.11 may take a cancellation for the answer.
+        """Wait until `tell` is called, for at most ``seconds``."""
+        # Not asyncio.wait_for(): Python 3.11's may swallow a cancellation.
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -135,11 +135,11 @@ class _News:
 async def _in_thread(
     call: Callable[Args, Answer], *args: Args.args, **named: Args.kwargs
 ) -> Answer:
-    """What ``call`` returns. It is never left running behind the back of one who is cancelled."""
+    """The result of ``call`` in a thread. A cancelled caller waits until the thread is done."""
     work = asyncio.ensure_future(asyncio.to_thread(call, *args, **named))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait((work,))
-        work.exception()  # whoever is cancelled does not ask
+        work.exception()  # retrieved, or asyncio would log that nobody did
         raise

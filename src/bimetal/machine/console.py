@@ -1,4 +1,4 @@
-"""The machine's console: one serial line, seen by a person, by a program, and by firmware calls."""
+"""The machine's console: a serial line shared by a person, a program and firmware calls."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bimetal.machine.listeners import Listeners
 __all__ = ["GATHER_SECONDS", "Console", "ConsoleLine", "Search"]
 
 FIRMWARE_INPUT_LIMIT = 256
-"""Bytes of input that wait for calls to firmware, while those are what reads the console."""
+"""The most bytes of input kept for firmware calls, while the guest reads the console by these."""
 
 TAIL = 20
-"""Lines of output that an error shows."""
+"""Lines of output that an error message shows."""
 
 LOCK_SECONDS = 1.0
 """Seconds that `close` waits for the machine's lock."""
 
 GATHER_SECONDS = 0.005
-"""Output comes byte by byte; whoever looks for something in it looks at most this often."""
+"""Seconds between two searches of the output at least, because output comes byte by byte."""
 
 
 class ConsoleLine:
@@ -46,27 +46,27 @@ class ConsoleLine:
         self._by_firmware = False
         self._waiting = bytearray()
         self.on_input: Callable[[], None] | None = None
-        """Called when there is input for firmware calls."""
+        """Callback: there is input for firmware calls."""
         self.withdraw: Callable[[], bytes] | None = None
-        """Takes back what the serial port was given and the guest has not read."""
+        """Callback: take back input that the serial port has and the guest has not read."""
         self._port_used = False
         self.size: tuple[int, int] | None = None
-        """Columns and rows of the terminal that the guest shall know of, if there is one."""
+        """Columns and rows of the terminal that the guest is told about; None if there is none."""
         self.on_resize: Callable[[int, int], None] | None = None
         end.connect(self._deliver, self._room)
 
     def write(self, data: bytes) -> None:
-        """Output, of the serial port or by a firmware call."""
+        """Write output of the serial port or of a firmware call."""
         self._end.write(data)
 
     def connect(
         self, receive: Callable[[bytes], None], room: Callable[[], int] | None = None
     ) -> None:
-        """Meet the serial port."""
+        """Connect the serial port: ``receive`` takes input, ``room`` says how many bytes fit."""
         self._receive, self._port_room = receive, room
 
     def resume(self) -> None:
-        """The serial port was read and has room again."""
+        """The guest has read the serial port, which has room again."""
         self._by_firmware, self._port_used = False, True
         if self._waiting and self._receive is not None:
             data = bytes(self._waiting[: self._room()])
@@ -82,11 +82,11 @@ class ConsoleLine:
             self.on_resize(columns, rows)
 
     def take(self, limit: int) -> bytes:
-        """Input for a firmware call, at most ``limit`` bytes."""
+        """Take input for a firmware call, at most ``limit`` bytes."""
         if not self._by_firmware:
             self._by_firmware = True
             if self.withdraw is not None and not self._port_used:
-                self._waiting += self.withdraw()  # typed before anybody asked
+                self._waiting += self.withdraw()  # typed before the guest asked
             self._end.resume()
         data = bytes(self._waiting[:limit])
         del self._waiting[: len(data)]
@@ -138,7 +138,7 @@ class Console:
 
     @property
     def log(self) -> str:
-        """All output that is kept."""
+        """All output that is still in the ring."""
         with self.lock:
             return as_text(self._ring.output)
 
@@ -160,15 +160,15 @@ class Console:
         self.send(data + end.encode())
 
     def pipe(self, after: str, at_end: str) -> None:
-        """If the far end is standard input, and that is no terminal, begin to read it once the
-        guest has shown ``after``, and type ``at_end`` when there is no more, again and again: a
-        line has no end of input that would last. Before the start."""
+        """If the far end is standard input and not a terminal, start to read it once the guest has
+        printed ``after``, and at its end type ``at_end`` repeatedly, because a serial line has no
+        lasting end of input. Call before the start."""
         if isinstance(self._end, Stdio):
             self._end.piped.after, self._end.piped.at_end = after.encode(), at_end.encode()
 
     def show_size_to(self, line: ConsoleLine) -> bool:
-        """Let the guest know the size of the terminal at the far end, and its changes, by
-        ``line``. False if the far end is no terminal. Before the start."""
+        """Tell the guest the size of the terminal at the far end, now and after changes, through
+        ``line``. False if the far end is not a terminal. Call before the start."""
         if not isinstance(self._end, Stdio) or self._end.size is None:
             return False
         line.size = self._end.size
@@ -208,16 +208,16 @@ class Console:
     def search(
         self, wanted: Waits, timeout: float | None, heard: Callable[[], None]
     ) -> Iterator[Search]:
-        """What `expect` is made of: a search, and ``heard`` is called, in whatever thread, when
-        there is something new to look at."""
+        """The search behind `expect`, as a context; ``heard`` is called, in any thread, when there
+        is something new to search."""
         self._gate.check_begun("nothing is shown yet")
         with self._listeners.with_(heard):
             yield Search(self, wanted, timeout, heard)
 
     def attempt(self, wish: Wanted, timeout: float | None, late: bool) -> Found | None:
-        """Find ``wish`` in the output that nobody has read. Call with the machine's lock held.
+        """Find ``wish`` in the unread output. Call with the machine's lock held.
 
-        Raises what `expect` raises if there is no more to come, or it is too ``late``."""
+        Raises what `expect` raises if no more output can come, or it is too ``late``."""
         data = self._ring.since(self._position)
         place = wish.find(data)
         if place is not None:
@@ -238,15 +238,15 @@ class Console:
         raise error from self._gate.failure
 
     def attach(self, reactor: Reactor) -> None:
-        """Let ``reactor`` carry the far end's input."""
+        """Read the far end's input through ``reactor``."""
         self._end.attach(reactor)
 
     def wake(self) -> None:
-        """Tell whoever expects something that there is news."""
+        """Wake threads in `expect`, to look again."""
         self._listeners()
 
     def close(self) -> None:
-        """Close the far end. What was output stays readable. Idempotent."""
+        """Close the far end. Output stays readable. Idempotent."""
         # A thread that is stuck in a device must not keep a terminal in raw mode.
         locked = self.lock.acquire(timeout=LOCK_SECONDS)
         try:
@@ -257,7 +257,7 @@ class Console:
 
 
 class Search:
-    """Something that a console is to show within ``timeout`` seconds from now."""
+    """A search for text that a console is to show within ``timeout`` seconds from now."""
 
     def __init__(
         self, console: Console, wanted: Waits, timeout: float | None, heard: Callable[[], None]
@@ -267,15 +267,16 @@ class Search:
 
     @property
     def left(self) -> float:
-        """How many seconds it may be waited for at once, less than 0 if it is too late."""
+        """Seconds to wait at most before looking again; negative if it is too late."""
         if self._timeout is None:
             return LONGEST_WAIT
         return min(self._timeout - self._clock.now_ns() / 1e9, LONGEST_WAIT)
 
     def look(self, *, patient: bool = True) -> Found | None:
-        """What was found, or None if that may still come. Raises what `Console.expect` raises.
+        """What was found, or None if it may still come. Raises what `Console.expect` raises.
 
-        Who is not ``patient`` does not wait for the machine's lock but is told to look again.
+        Without ``patient`` it does not wait for the machine's lock, but calls ``heard`` again and
+        returns None.
         """
         lock = self._console.lock
         if not lock.acquire(blocking=patient):

@@ -1,4 +1,4 @@
-"""The consoles of a machine, and what a person asks of it at their far ends."""
+"""The consoles of a machine, and the escape keys of the person at their far ends."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Consoles:
         return console
 
     def _reader_gone(self) -> None:
-        """Nobody reads standard output any more; the lock is held."""
+        """The reader of standard output has gone away; the lock is held."""
         self._gate.end(Result(Ending.STOPPED, ExitCode.BROKEN_PIPE))
 
     def _escape(self, action: EscapeAction) -> None:
-        """What a person asks of the program with the escape key; the lock is held."""
+        """Carry out what a person has asked for with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
             self._gate.end(Result(Ending.STOPPED))

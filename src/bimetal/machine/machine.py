@@ -46,7 +46,7 @@ Path = str | PathLike[str]
 AnyDevice = TypeVar("AnyDevice")
 
 END_SECONDS = 5.0
-"""How long the end of a machine waits for its threads, which need milliseconds."""
+"""Seconds that ending a machine waits for its threads, which need milliseconds."""
 
 STUCK = "the host holds one of its threads, perhaps in a file that it cannot read or write"
 
@@ -60,19 +60,19 @@ class Machine:
     Without ``bios`` the machine offers SBI itself; ``bios="none"`` starts the kernel in the CPU's
     most privileged mode. ``dtb`` is a compiled device tree to use in place of the board's own, with
     this machine's memory, command line and initrd put in; ``dtb_overlays`` change either.
-    ``accel`` names an accelerator or is one, ``cpu_model`` one of its `cpu_models`, or the first if
-    it is empty.
+    ``accel`` is an accelerator or the name of one; ``cpu_model`` is one of its `cpu_models`, the
+    first if it is empty.
     ``serial`` says where the console leads (``none``, ``stdio``, ``pty``, ``file:PATH``,
     ``unix:PATH``, ``tcp:HOST:PORT``, or a back end); ``console`` reads and types there too.
     ``hvc`` adds a second console, a virtio one (``hvc0`` to Linux), that leads to such a place too.
     It knows the size of the terminal, its own or else that of ``serial``, also after a change.
-    Without ``reboot`` a guest that resets the machine ends its run. With ``semihosting`` programs
-    without an operating system may use the console, ask for the time and end the run by
-    semihosting calls; files of the host are out of their reach. With ``background`` the jit
-    leaves a background process behind for some seconds, which compiles for the next run what was
-    hot and not compiled in time. ``clock`` is for tests.
+    Without ``reboot`` a guest that resets the machine ends its run. With ``semihosting`` bare-metal
+    programs may use the console, ask for the time and end the run by semihosting calls; they cannot
+    reach files of the host. With ``background`` the jit leaves a background process behind for some
+    seconds, which compiles for the next run what was hot and not compiled in time. ``clock`` is for
+    tests.
 
-    Raises `BimetalError`, here or in `start`, for what the user can put right.
+    Raises `BimetalError`, here or in `start`, for errors that the user can correct.
     """
 
     def __init__(
@@ -141,9 +141,9 @@ class Machine:
     ) -> None:
         """Add the image at ``path`` as the next disk. ``format`` is ``raw`` or ``qcow2``; without
         it ``*.qcow2`` is qcow2, and what does not look like another format is raw. With
-        ``snapshot`` the guest's writes are forgotten at the end. ``serial`` is a number of at most
-        20 characters that the guest may know the disk by. Before `start`; an image that is not
-        usable is an error of `start`."""
+        ``snapshot`` the guest's writes are discarded at the end. ``serial`` is a serial number of
+        at most 20 characters, by which the guest can identify the disk. Call before `start`, which
+        raises `BimetalError` if the image is not usable."""
         if self._parts.hardware is not None:
             raise BimetalError(
                 "the machine is already built", "add disks before anything else", ExitCode.USAGE
@@ -151,7 +151,7 @@ class Machine:
         self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format))
 
     def start(self) -> None:
-        """Power on. Once in the life of a machine."""
+        """Power on, once in the life of a machine. Raises `BimetalError` if it cannot start."""
         if self._gate.started:
             raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
         self.config.check_runs()
@@ -166,7 +166,7 @@ class Machine:
         runner.start()
 
     def wait(self, timeout: float | None = None) -> Result:
-        """Wait for the end of the run, and say how it ended.
+        """Wait for the end of the run; how it ended.
 
         Raises `TimedOut`, a TimeoutError, after ``timeout`` seconds, and `BimetalError` before the
         start.
@@ -183,7 +183,7 @@ class Machine:
         return result
 
     def at_end(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
-        """While this is entered, have ``tell`` called when the run ends, in whatever thread."""
+        """A context in which ``tell`` is called, in any thread, when the run ends."""
         return self._gate.on_over.with_(tell)
 
     @property
@@ -193,25 +193,25 @@ class Machine:
 
     @property
     def result(self) -> Result | None:
-        """How the run ended, or None while it goes on."""
+        """How the run ended; None until it has."""
         return self._gate.result
 
     def stop(self) -> None:
         """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
-        stopped, as the host holds its thread."""
+        stopped because the host blocks its thread."""
         if not self._parts.end(Countdown(END_SECONDS)):
             raise TimedOut("the machine cannot be stopped", STUCK)
 
     def reset(self) -> None:
-        """Reset the machine as its reset button does: the guest starts anew."""
+        """Reset the machine as its reset button does: the guest starts again."""
         self._gate.check_begun("there is nothing to reset")
         runner = self._built()
         with self._gate.lock:
             runner.ask(Shutdown(ShutdownKind.RESET))
 
     def press_power_button(self) -> None:
-        """Press the button that asks the guest to switch itself off in good order; what becomes of
-        that is the guest's matter. Raises `BimetalError` if the board has no such button."""
+        """Press the power button, which asks the guest to shut down in order; whether it does is up
+        to the guest. Raises `BimetalError` if the board has no such button."""
         runner = self._built()
         press = runner.hardware.power_button
         if press is None:
@@ -224,7 +224,7 @@ class Machine:
             press()
 
     def pause(self) -> None:
-        """Stop CPUs and time until `resume`; before `start`, let it begin so. Idempotent."""
+        """Stop CPUs and time until `resume`; before `start`, start paused. Idempotent."""
         with self._gate.lock:
             self._gate.pause()
             self._clock.pause()
@@ -238,10 +238,10 @@ class Machine:
             self._service.reactor.wake()
 
     def close(self) -> None:
-        """End the run and give everything back. Idempotent.
+        """End the run and free everything. Idempotent.
 
-        It takes seconds at most, as far as it is ours: what threads of ours still use then is left
-        to the end of the process. The host may need longer to write what disks were given.
+        Our own part takes seconds at most: what our threads still use then is freed when the
+        process ends. The host may need longer to write data of disks.
         """
         if self._parts.closed:
             return
@@ -257,14 +257,14 @@ class Machine:
                     last_first.callback(self._parts.runner.close)
             else:
                 logger("machine").error("the machine cannot be stopped: %s", STUCK)
-            # Terminals before disks: a person can interrupt what takes long.
+            # Terminals before disks, so that a person can interrupt what takes long.
             for console in self._consoles:
                 last_first.callback(console.close)
 
     @staticmethod
     def abandon() -> None:
-        """For a program that ends at once (os._exit), and has no time to close its machines: put
-        back what would outlast the process, the modes of terminals and the files of sockets."""
+        """For a program that ends at once (os._exit) without closing its machines: restore what
+        would outlast the process, the modes of terminals and the files of sockets."""
         undo_all()
 
     def __enter__(self) -> Self:
@@ -287,12 +287,12 @@ class Machine:
 
     @property
     def accel(self) -> str:
-        """The name of the accelerator: the one asked for, until the machine is built."""
+        """The accelerator's name; until the machine is built, the requested one (``auto``)."""
         return self._parts.accel
 
     @property
     def cpus(self) -> tuple[CpuView, ...]:
-        """The CPUs, whose registers have names."""
+        """The CPUs, for access to their registers."""
         runner = self._built()
         return tuple(CpuView(runner, vcpu) for vcpu in runner.vcpus)
 
@@ -348,12 +348,12 @@ class Machine:
         return self._parts.furnished().boot.device_tree()
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """What was counted so far, by what counted it: ``cpu0`` and so on and the accelerator, as
-        far as they count; ``cpu0 exits`` by kind; and ``accesses`` that left a CPU, by device."""
+        """All counters so far, grouped: those of ``cpu0`` and so on and of the accelerator, if they
+        have any; ``cpu0 exits`` by kind; and ``accesses`` to devices, by device."""
         return counters_of(self._built())
 
     def stats(self) -> Stats:
-        """What the run has cost so far: time, `counters`, and guest errors. A report, as text."""
+        """What the run has cost so far: time, `counters`, guest errors. Its text is a report."""
         return stats_of(self._built())
 
     @staticmethod
@@ -370,7 +370,7 @@ class Machine:
         return models(accel, find_board(board)[0].isa)
 
     def start_profile(self, symbols: Sequence[Path] = ()) -> None:
-        """Begin to sample where the guest executes; `profile` tells. Before or after `start`.
+        """Begin to sample where the guest executes, for `profile`. Call before or after `start`.
 
         Functions have the names that ``symbols`` (ELF files, or lists like System.map or the
         guest's /proc/kallsyms), kernel and bios give them. Raises `BimetalError` for a file that

@@ -45,11 +45,11 @@ class ProfileRow:
 
 @dataclass(frozen=True, slots=True)
 class GuestProfile:
-    """A table of functions, the hottest first, of ``samples`` that were seen; ``lost`` are those
-    that nobody looked at in time.
+    """A table of functions, the hottest first. ``samples`` is the number of samples, ``lost`` that
+    of samples which were overwritten before they were read.
 
-    Samples are taken after about as many instructions each. Translated code does them several
-    times faster, so the tiers are told apart.
+    Samples are taken after about the same number of instructions. Translated code executes them
+    several times faster, so the table has separate rows for each tier.
     """
 
     rows: tuple[ProfileRow, ...]
@@ -71,7 +71,7 @@ class GuestProfile:
 
 
 class Profiler:
-    """Samples of the machine that ``parts`` make up, with names for them."""
+    """Profiles the machine that consists of ``parts``."""
 
     def __init__(self, parts: Assembly):
         self._parts = parts

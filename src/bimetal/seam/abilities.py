@@ -1,6 +1,6 @@
-"""What only some CPUs and accelerators can do.
+"""Optional abilities of CPUs and accelerators.
 
-The board strip asks with isinstance() and does the same by its own means where the answer is no.
+The board strip checks for them with isinstance(), and does without where they are missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Watchpoint:
-    """A stretch of ``size`` bytes at the guest-virtual ``address`` whose access stops the CPU."""
+    """``size`` bytes at the guest-virtual ``address``, an access to which stops the CPU."""
 
     address: int
     size: int = 8
@@ -39,7 +39,7 @@ class Watchpoint:
 
 @dataclass(frozen=True, slots=True)
 class DebugRequest:
-    """What shall end a run with `DebugStop`; the default is nothing.
+    """The events that end a run with `DebugStop`; by default none.
 
     ``breakpoints`` are guest-virtual addresses. ``software_breakpoints`` claims the guest's own
     breakpoint instructions (``int3``, ``ebreak``, ``brk``) for the debugger.
@@ -61,20 +61,20 @@ class Debuggable(Protocol):
 
 @runtime_checkable
 class Suspendable(Protocol):
-    """A CPU that firmware can let wait."""
+    """A CPU that firmware can suspend."""
 
     def suspend(self) -> None:
-        """Wait for an interrupt, let through or not, before the next instruction: until there is
-        one, `Cpu.run` returns `Halt`. Called while the CPU does not run."""
+        """Wait for an interrupt, masked or not, before the next instruction: until there is one,
+        `Cpu.run` returns `Halt`. Called only while the CPU does not run."""
 
     @property
     def suspended(self) -> bool:
-        """Whether it waits so. May be asked at any time."""
+        """Whether it is waiting so. May be called at any time."""
 
 
 @runtime_checkable
 class Translating(Protocol):
-    """A CPU that tells where addresses of its program lead."""
+    """A CPU that can translate virtual addresses."""
 
     def translate(self, address: int, *, write: bool = False) -> int | None:
         """The guest-physical address that a load from the virtual ``address``, or a store, would
@@ -145,7 +145,7 @@ class Counted(Protocol):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What was counted since the start, by words that a person understands."""
+        """The counts since the start, by descriptions for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """How often CPUs were found at each place, each time after about as many instructions; and how
-    many samples were ``lost``."""
+    """How often CPUs were found at each place, sampled after about the same number of instructions;
+    and how many samples were ``lost``."""
 
     counts: Mapping[Place, int]
     lost: int = 0
@@ -174,10 +174,10 @@ class Sampled(Protocol):
     """An accelerator that samples where its CPUs execute. Methods may be called at any time."""
 
     def start_sampling(self) -> None:
-        """Begin to sum up samples of all CPUs, anew if it was begun before."""
+        """Start to count samples of all CPUs, from zero if it was started before."""
 
     def samples(self) -> Samples:
-        """What was seen since `start_sampling`; nothing if that was never called."""
+        """The samples since `start_sampling`; none if that was never called."""
 
 
 @runtime_checkable

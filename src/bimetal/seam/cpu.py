@@ -1,4 +1,4 @@
-"""What every CPU and every accelerator is, and what they share with the board."""
+"""The protocols of CPUs and accelerators, and the types that they share with the board."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True)
 class MemorySlot:
-    """A stretch of host memory that a CPU reads and writes directly.
+    """Host memory that a CPU reads and writes directly.
 
     ``base`` and ``size`` are guest-physical bytes, multiples of 4096; ``host`` is the address of
-    the first byte in this process. Stores to a read-only slot come out as `Mmio` writes.
+    the first byte in this process. Stores to a read-only slot are `Mmio` exits.
     """
 
     base: int
@@ -64,7 +64,7 @@ class Cpu(Protocol):
     def run(self) -> Exit:
         """Run, without holding the GIL, until the board is needed.
 
-        What the board answers to an exit is taken by the next call of `run` or `save`.
+        The next call of `run` or `save` takes the board's answer to the exit.
         """
 
     def kick(self) -> None:
@@ -84,22 +84,24 @@ class Cpu(Protocol):
 
     def write_register(self, name: str, value: int) -> None:
         """Set a register. Bits that the manual says are always zero stay so, as when the guest
-        writes it; OverflowError if the value does not fit, ValueError if it means nothing. To set
-        the program counter ends an access that is under way."""
+        writes it. Setting the program counter abandons an access that is under way.
+
+        Raises KeyError for an unknown name, OverflowError if the value does not fit, ValueError if
+        it is reserved."""
 
     def save(self) -> Mapping[str, object]:
         """The whole architectural state as plain values, for a snapshot."""
 
     def load(self, state: Mapping[str, object]) -> None:
-        """Restore what `save` returned. Values are taken as `write_register` takes them; ValueError
-        for what is no such state, and then nothing has changed."""
+        """Restore what `save` returned. Values are checked as by `write_register`. Raises
+        ValueError, without changing anything, if ``state`` is not such a state."""
 
     def close(self) -> None:
-        """Give back threads, descriptors and memory. Idempotent."""
+        """Free threads, descriptors and memory. Idempotent."""
 
 
 class Accelerator(Protocol):
-    """What runs the CPUs of one machine. One instance a machine, made by `bimetal.accel`."""
+    """Runs the CPUs of a machine. There is one instance for each machine."""
 
     name: str
 
@@ -110,4 +112,4 @@ class Accelerator(Protocol):
         """Replace the memory slots of all CPUs, none of which is running. Slots do not overlap."""
 
     def close(self) -> None:
-        """Close the CPUs and give everything back. Idempotent."""
+        """Close the CPUs and free everything. Idempotent."""

@@ -30,9 +30,9 @@ class Mmio(Exit):
     """An access to a guest-physical address that no memory slot covers.
 
     ``size`` is 1, 2, 4 or 8 bytes; ``value`` is little-endian as an unsigned integer. For a read
-    the board stores the answer in ``value`` before it runs the CPU again. Where nothing is, the
-    board says so by ``fault``, of a write too: the guest takes its architecture's access fault.
-    Guests of KVM, and architectures that know no such thing, go on with ``value``.
+    the board stores the answer in ``value`` before it runs the CPU again. If nothing is there, for
+    reads and writes, it sets ``fault``, and the guest takes its architecture's access fault. Under
+    KVM, and on architectures without such a fault, the guest continues with ``value``.
     """
 
     __slots__ = ("address", "fault", "size", "value", "write")
@@ -93,11 +93,11 @@ class FirmwareCall(Exit):
 
 
 class RegisterAccess(Exit):
-    """An access to a register of the CPU that a controller on the board has: the CPU interface of a
-    GIC, or a local APIC, that is a device.
+    """An access to a CPU register that a device on the board implements, such as the CPU interface
+    of a GIC, or a local APIC.
 
-    ``number`` is the architecture's: of AArch64's system registers op0, op1, CRn, CRm and op2 as
-    instructions have them, op0 uppermost, 16 bits. For a read the board stores the answer in
+    ``number`` is the architecture's; for AArch64's system registers it is op0, op1, CRn, CRm and
+    op2 as in instructions, op0 uppermost, 16 bits. For a read the board stores the answer in
     ``value``.
     """
 
@@ -112,7 +112,7 @@ class RegisterAccess(Exit):
 
 
 class Outputs(Exit):
-    """Outputs of the CPU itself have changed: those of its timers, where these are wired to a
+    """The CPU's own outputs have changed, such as those of its timers, which are wired to a
     controller on the board. Bit n of ``levels`` is output n, as the architecture numbers them."""
 
     __slots__ = ("levels",)
@@ -125,8 +125,8 @@ class Outputs(Exit):
 
 
 class ShootDown(Exit):
-    """Translations or code have changed: all other CPUs have to come out, as by `Cpu.kick`, before
-    this one goes on. They know what to forget, and do it before they execute anything more."""
+    """Translations or code have changed: all other CPUs have to leave their runs, as by `Cpu.kick`,
+    before this one continues. They know what to flush, and do so before they execute anything."""
 
     __slots__ = ()
 
@@ -160,13 +160,13 @@ class EndOfInterrupt(Exit):
 
 
 class Semihosting(Exit):
-    """The program asks its debugger, or who runs it, for something: ``operation`` with a
-    ``parameter`` (Arm, Semihosting for AArch32 and AArch64; RISC-V Semihosting).
+    """A semihosting call: ``operation`` with a ``parameter`` (Arm, Semihosting for AArch32 and
+    AArch64; RISC-V Semihosting).
 
-    The board answers with a ``result``, or says that such calls are ``refused``: then the program
-    takes its breakpoint, and the CPU asks for nothing more until a reset. Or there is no answer
-    yet: the CPU asks ``again`` when it runs on, which it should for an interrupt, or when its own
-    timer is to interrupt it, at ``deadline`` as in `Halt`.
+    The board answers with a ``result``, or that such calls are ``refused``: then the program takes
+    its breakpoint exception, and the CPU makes no more such exits until a reset. If there is no
+    answer yet, the CPU asks ``again`` when it is run again: after an interrupt, or when its own
+    timer is due, at ``deadline`` as in `Halt`.
     """
 
     __slots__ = ("again", "deadline", "operation", "parameter", "refused", "result")
@@ -180,8 +180,8 @@ class Semihosting(Exit):
 
 
 class Stuck(Exit):
-    """The guest takes trap after trap at ``pc`` and executes nothing any more: its handler cannot
-    be fetched, say. Told once, until a reset; the CPU may be run on."""
+    """The guest takes trap after trap at ``pc`` and executes nothing any more, as when its handler
+    cannot be fetched. Reported once until a reset; the CPU may be run again."""
 
     __slots__ = ("pc",)
 
@@ -193,7 +193,7 @@ class Stuck(Exit):
 
 
 class CpuFault(Exit):
-    """The CPU cannot go on (triple fault, KVM internal error, no memory at the reset vector).
+    """The CPU cannot continue (triple fault, KVM internal error, no memory at the reset vector).
 
     ``message`` says why in one line; ``details`` holds registers and disassembly for a report.
     """
