@@ -36,7 +36,7 @@ def abort(cpu: Cpu, access: Value, va: Value, fault: Value) -> None:
 
 @a64.routine(access=8, va=64)
 def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
-    """Raise the abort of an access to where nothing is."""
+    """Raise the external abort of an access to an address where there is nothing."""
     abort(cpu, access, va, const(EXTERNAL << STATUS, 64))
 
 
@@ -62,7 +62,7 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
 
 def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
     """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
-    memory is, but misaligned accesses to it are let through."""
+    memory has this type, but misaligned accesses to it are allowed."""
     at = ruling_level(cpu, level)
     on = (cpu.sctlr_el[at] & M) != 0
     attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
@@ -83,6 +83,6 @@ def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
 
 
 def update_strict(cpu: Cpu) -> None:
-    """Renew what follows from SCTLR_ELx.A."""
+    """Update `STRICT` after a change of SCTLR_ELx.A or of the translation regime."""
     checks = ((cpu.sctlr_el[EL1] | cpu.sctlr_el[EL2]) & A) != 0
     cpu.strict = (cpu.strict & DEVICE_SEEN) | select(checks, const(CHECKED, 8), 0)

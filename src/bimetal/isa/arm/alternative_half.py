@@ -1,5 +1,5 @@
-"""The alternative half format (FPCR.AHP, A1.4.2): it has no infinities and no NaNs; their
-exponent is that of numbers twice as large. Only conversions use it."""
+"""The alternative half format (FPCR.AHP, A1.4.2), which has no infinities and no NaNs: their
+exponent encodes ordinary, larger numbers. Only conversions use it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def to_alternative(
     value: Value,
     convert: Callable[[Value], Value],
 ) -> Value:
-    """Numbers as halves. The larger ones are divided by four, which changes nothing of their
-    rounding. What is too large is the largest number and invalid, and so are NaNs, which are
-    zeros."""
+    """Numbers as alternative halves. Larger ones are divided by four before, which does not change
+    their rounding. Numbers that are too large become the largest one, NaNs become zeros; both are
+    invalid operations."""
     (value,) = flushed(cpu, source, value)
     form, lane = source.format, source.lane
     signs = lanes("trunc", lane, lanes("lsr", lane, value, lane - 16), to=16)

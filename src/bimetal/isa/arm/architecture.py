@@ -52,8 +52,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
 
 
 def _deadline(state: RegisterStore) -> int | None:
-    """When the next timer fires that is on and not masked, and whose output is not high yet: the
-    board knows of an output that is high, and is not woken for it again."""
+    """When the next timer fires, among those that are enabled, not masked, and whose output is not
+    high yet: the board already knows of outputs that are high."""
     offset = state.get("cntvoff")
     waits = [
         (state.get("timer_cval", n) + (offset if n == VIRTUAL else 0)) % (1 << 64) * NANOSECONDS

@@ -15,12 +15,12 @@ __all__ = ["dot", "narrowed"]
 NEAREST, UPWARD, DOWNWARD = 0, 1, 2
 """Of FPCR.RMode."""
 DISCARDED = 16
-"""Bits of a single that there is no room for."""
+"""Bits of a single's significand that a brain number does not have."""
 
 
 def narrowed(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
-    """FPConvertBF. The exponents are those of singles, so a carry out of the significand does what
-    it should, and a number is tiny if the single is."""
+    """FPConvertBF. Exponents are those of singles, so a carry out of the significand correctly
+    increments them, and a result is tiny if the single is."""
     (value,) = flushed(cpu, numbers, value)
     form, mode = numbers.format, cpu.fpcr.lsr(RMODE) & 3
     discarded, last = numbers.each((1 << DISCARDED) - 1), lanes("lsr", 32, value, DISCARDED)
@@ -59,8 +59,7 @@ def _flushed(numbers: Numbers, value: Value) -> Value:
 
 
 def _normal(numbers: Numbers, value: Value) -> Value:
-    """A result in the form that all results have: tiny numbers are zero, and every NaN is the
-    default one."""
+    """A result with tiny numbers replaced by zeros and NaNs by the default NaN."""
     return choose(numbers.nans(value), numbers.each(numbers.format.nan), _flushed(numbers, value))
 
 
@@ -70,8 +69,9 @@ def _in_mode(mode: Rounding, a: Value, b: Value) -> Value:
 
 
 def _sum(numbers: Numbers, a: Value, b: Value) -> Value:
-    """BFAdd: rounded to odd. Of the neighbours of an inexact sum one is odd; but what is beyond
-    the largest number and its neighbour is infinity, which it is if half of it is too large."""
+    """BFAdd: rounded to odd, which is always possible, as one of the two neighbours of an inexact
+    sum is odd. Sums beyond the largest number are infinity, which is found by computing half the
+    sum."""
     low, high = _in_mode(Rounding.DOWN, a, b), _in_mode(Rounding.UP, a, b)
     odd = lanes("ne", 32, low & numbers.each(1), 0)
     half = numbers.each(numbers.format.number(-1))
@@ -87,8 +87,8 @@ def _sum(numbers: Numbers, a: Value, b: Value) -> Value:
 
 
 def dot(cpu: Cpu, numbers: Numbers, addend: Value, pairs: tuple[Value, Value]) -> Value:
-    """BFDotAdd: the products of two numbers of each lane, added to ``addend``. It raises no
-    exceptions, takes tiny numbers for zeros and makes one NaN, whatever FPCR says."""
+    """BFDotAdd: ``addend`` plus the products of the two pairs of numbers in each lane. Whatever
+    FPCR says, it raises no exceptions, flushes tiny numbers to zero and returns the default NaN."""
     before = fp.flags()
     fp.set_rounding(Rounding.NEAREST_EVEN)
     products = []

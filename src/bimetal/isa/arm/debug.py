@@ -1,9 +1,9 @@
 """Self-hosted debug (D2): which debug exceptions there are, where they go, what raises one.
 
-The engine asks while ``debugging`` is not 0: `examine` before each instruction of a page that
-`examined` names, `watch` before each access to one that `watched` names. Both are asked of pages
-that may matter, whatever the exception level: what changes with that is looked at each time. What
-the manual leaves open: a match of a reserved type or state is none.
+While ``debugging`` is not 0, the engine calls `examine` before each instruction of a page that
+`examined` selects, and `watch` before each access to one that `watched` selects. These select pages
+that may matter at any exception level; `examine` and `watch` check the level each time. Where the
+manual leaves it open, breakpoints and watchpoints of a reserved type or state never match.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CODE, DATA = 1, 2
 
 
 def goes_to_el2(cpu: Cpu) -> Value:
-    """Whether debug exceptions from EL0 and EL1 are EL2's (D2.3)."""
+    """Whether debug exceptions from EL0 and EL1 are routed to EL2 (D2.3)."""
     asked: Value = ((cpu.mdcr & TDE) != 0) | ((cpu.hcr & TGE) != 0)
     there: Value = cpu.el2_there == 1
     return asked & there
@@ -52,7 +52,7 @@ def _cause(cpu: Cpu, exception_class: int, iss: Value | int) -> Value:
 
 @a64.routine(returns=1, el=8, masked=8)
 def generates(cpu: Cpu, el: Value, masked: Value) -> Value:
-    """Whether an exception level has debug exceptions, with PSTATE.D ``masked`` (D2.4)."""
+    """Whether an exception level has debug exceptions enabled, with PSTATE.D ``masked`` (D2.4)."""
     target = select(goes_to_el2(cpu), const(EL2, 8), EL1)
     own: Value = (el == target) & ((cpu.mdscr & KDE) != 0) & (masked == 0)
     double_locked = (cpu.osdlr == 1) & (cpu.dbgprcr == 0)
@@ -61,7 +61,7 @@ def generates(cpu: Cpu, el: Value, masked: Value) -> Value:
 
 
 def _here(cpu: Cpu) -> Value:
-    """`generates`, as it is now."""
+    """`generates` for the current exception level and PSTATE.D."""
     return generates(cpu, cpu.el, cpu.daif & D)
 
 
@@ -74,7 +74,7 @@ def stepping_on(cpu: Cpu) -> Value:
 
 @a64.routine()
 def renew_debug(cpu: Cpu) -> None:
-    """What there is to examine and to watch has changed."""
+    """Recompute ``debugging``, and flush: what has to be examined and watched has changed."""
     breakpoints, watchpoints = const(0, 64), const(0, 64)
     for n in range(BREAKPOINTS):
         breakpoints = breakpoints | cpu.dbgbcr[n]
@@ -90,7 +90,7 @@ def renew_debug(cpu: Cpu) -> None:
     with when((either & CODE) != 0):
         cpu.host("flush_fetch", 0)
     cpu.debugging = now
-    # It may be brought up to date in the middle of a step, by whoever looks from outside.
+    # Registers may be set from outside in the middle of a step, which must not be lost.
     cpu.stepping = select(stepping_on(cpu), cpu.stepping, 0)
 
 
@@ -102,7 +102,7 @@ def pending_step(cpu: Cpu) -> Value:
     """The software step exception that is pending, or 0."""
     with when(~stepping_on(cpu) | (cpu.ss == 1)):
         ret(const(0, 64))
-    # Whoever steps has returned from an exception, which left no reservation.
+    # The debugger returned by an exception return, which cleared the reservation.
     exclusive = select(cpu.reserved_size != 0, const(EX, 64), 0)
     stepped = select(cpu.stepping == 1, exclusive | ISV, 0)
     return _cause(cpu, STEP, stepped | STATUS)
@@ -110,8 +110,8 @@ def pending_step(cpu: Cpu) -> Value:
 
 @a64.routine(returns=8, el=8, saved=64)
 def returns_ss(cpu: Cpu, el: Value, saved: Value) -> Value:
-    """PSTATE.SS behind an exception return to a level: SPSR_ELx.SS if software step becomes active
-    by it (D2.12.4)."""
+    """PSTATE.SS after an exception return to a level: SPSR_ELx.SS if the return makes software step
+    active (D2.12.4)."""
     masked = (saved.lsr(6) & D).trunc(8)
     begins = ((cpu.mdscr & SS) != 0) & ~_here(cpu) & generates(cpu, el, masked)
     return select(begins, saved.lsr(21) & 1, 0).trunc(8)
@@ -122,7 +122,8 @@ def returns_ss(cpu: Cpu, el: Value, saved: Value) -> Value:
 
 @a64.routine(returns=1, control=64, el=8)
 def state_matches(cpu: Cpu, control: Value, el: Value) -> Value:
-    """Whether SSC, HMC and PMC or PAC mean an exception level of the Non-secure state (D2.8.2)."""
+    """Whether SSC, HMC and PMC or PAC select an exception level of the Non-secure state
+    (D2.8.2)."""
     security, higher, lower = control.lsr(14) & 3, control[13], control.lsr(1) & 3
     of_el2 = (higher & ~((security == 2) & (lower == 0))) | (security == 3)
     level = select(el == EL2, of_el2, select(el == EL1, lower[0], lower[1]))
@@ -131,7 +132,7 @@ def state_matches(cpu: Cpu, control: Value, el: Value) -> Value:
 
 @a64.routine(returns=1, value=64, kind=64)
 def context_matches(cpu: Cpu, value: Value, kind: Value) -> Value:
-    """Whether the context is that of a breakpoint whose BT is ``kind`` (D2.8.4)."""
+    """Whether the current context matches a breakpoint whose BT is ``kind`` (D2.8.4)."""
     guest = (cpu.el != EL2) & ~hosted(cpu)
     host = hosts(cpu)
     low, high = value & 0xFFFF_FFFF, value.lsr(32)
@@ -160,7 +161,7 @@ def linked_matches(cpu: Cpu, number: Value) -> Value:
 
 
 def _apart(a: Value, b: Value) -> Value:
-    """The bits in which two addresses differ, without tags."""
+    """The bits in which two addresses differ, tags ignored."""
     return ((a ^ b) << 8).lsr(8)
 
 
@@ -195,7 +196,7 @@ def examine(cpu: Cpu) -> None:
 
 @a64.routine(returns=1, value=64, control=64, aware=1)
 def breakpoint_matches(cpu: Cpu, value: Value, control: Value, aware: Value) -> Value:
-    """Whether a breakpoint is for the instruction at ``pc``."""
+    """Whether a breakpoint matches the instruction at ``pc``."""
     with when(~control[0] | ~state_matches(cpu, control, cpu.el)):
         ret(const(0, 1))
     kind = control.lsr(20) & 15

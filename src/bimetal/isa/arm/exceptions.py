@@ -1,4 +1,4 @@
-"""Exceptions (D1.3): where they are taken to, how a handler is entered and left."""
+"""Exceptions (D1.3): their target level, entry to a handler, and return from it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def change_level(cpu: Cpu, el: Value, spsel: Value) -> None:
 
 
 def _restore(cpu: Cpu, saved: Value) -> None:
-    """What has the same meaning at each level."""
+    """Restore the fields of PSTATE that have the same meaning at each level."""
     for name, bit in (("nf", 31), ("zf", 30), ("cf", 29), ("vf", 28)):
         setattr(cpu, name, saved[bit])
     cpu.daif = (saved.lsr(6) & 15).trunc(8)
@@ -83,7 +83,7 @@ def _restore(cpu: Cpu, saved: Value) -> None:
 
 
 def _set_pstate(cpu: Cpu, value: Value) -> None:
-    """A level that there is not, or AArch32, leaves level and stack pointer as they are."""
+    """Set PSTATE. For a level that does not exist, or AArch32, level and stack pointer stay."""
     _restore(cpu, value)
     cpu.ss, cpu.il = value[21].zext(8), value[20].zext(8)
     cpu.btype = (value.lsr(10) & 3).trunc(8)
@@ -127,7 +127,7 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
             with when(aborted & (target == EL2)):
                 cpu.hpfar = cpu.fault_ipa.lsr(12) << 4
     offset = select(before == target, select(spsel == 0, const(0, 64), 0x200), const(0x400, 64))
-    # Calls return behind themselves (D1.3.2).
+    # The preferred return address of SVC, HVC and SMC is the next instruction (D1.3.2).
     cpu.elr_el[at], cpu.spsr_el[at] = cpu.pc + select(calls, const(4, 64), 0), saved
     change_level(cpu, target, const(1, 8))
     cpu.daif, cpu.ss, cpu.il, cpu.uao, cpu.btype = (const(n, 8) for n in (15, 0, 0, 0, 0))
@@ -148,8 +148,8 @@ def leave_handler(cpu: Cpu) -> Value:
     target: Value = cpu.elr_el[at]
     saved = cpu.spsr_el[at]
     el, spsel = (saved.lsr(2) & 3).trunc(8), (saved & 1).trunc(8)
-    # To a higher level, to AArch32, to EL0 with its own stack pointer's opposite, to EL1 that
-    # EL2 has taken the place of: illegal (D1.4.4), and PSTATE.IL makes the next instruction so.
+    # Illegal returns (D1.4.4): to a higher level, to AArch32, to EL0 with SP_ELx, or to EL1 under
+    # HCR_EL2.TGE. They set PSTATE.IL, which makes the next instruction raise Illegal State.
     illegal = (
         cpu.el.ult(el)
         | ((saved & 1 << 4) != 0)
@@ -174,15 +174,15 @@ def leave_handler(cpu: Cpu) -> Value:
 
 @a64.routine(returns=64)
 def pending_interrupt(cpu: Cpu) -> Value:
-    """What is to be taken before the next instruction, or 0: a software step, an illegal
-    state, FIQ, IRQ, and their virtual forms."""
+    """The exception to take before the next instruction, or 0: software step, Illegal State, FIQ,
+    IRQ, or a virtual interrupt."""
     with when(cpu.debugging != 0):
         step = pending_step(cpu)
         with when(step != 0):
             ret(step)
     with when(cpu.il == 1):
         ret(syndrome(ILLEGAL_STATE))
-    # What is taken to EL2 is not masked below it (D1.3.6.2).
+    # Interrupts routed to EL2 cannot be masked below it (D1.3.6.2).
     below, general = cpu.el != EL2, (cpu.hcr & TGE) != 0
     for line, mask, route, kind in ((FIQ, 1, FMO, OF_FIQ), (IRQ, 2, IMO, OF_IRQ)):
         to_el2 = below & (((cpu.hcr & route) != 0) | general)
@@ -200,8 +200,8 @@ def pending_interrupt(cpu: Cpu) -> Value:
 
 @a64.routine(returns=1)
 def wakes(cpu: Cpu) -> Value:
-    """What is pending ends a wait, masked or not (D1.6.2); below EL2, virtual interrupts that are
-    routed to EL1 do too."""
+    """See `Hooks.wakes`: pending interrupts end a wait, masked or not (D1.6.2), and so do virtual
+    interrupts for EL1, below EL2."""
     awaited: Value = (cpu.line[IRQ] | cpu.line[FIQ]) != 0
     virtual = ((cpu.line[VIRQ] != 0) | ((cpu.hcr & VI) != 0)) & ((cpu.hcr & IMO) != 0)
     fast = ((cpu.line[VFIQ] != 0) | ((cpu.hcr & VF) != 0)) & ((cpu.hcr & FMO) != 0)
@@ -219,14 +219,14 @@ def mode(cpu: Cpu) -> Value:
 
 @a64.routine(name="undefined")
 def undefined_instruction(cpu: Cpu) -> None:
-    """What an encoding does that no description recognises."""
+    """See `Hooks.undefined`."""
     undefined(cpu)
 
 
 @a64.routine()
 def renew(cpu: Cpu) -> None:
-    """Renew what follows from other registers: who may use floating point, and its mode, whether
-    alignment is checked, how pointers are authenticated, and what debugging looks at."""
+    """See `Hooks.renew`: traps and mode of floating point, alignment checks, pointer
+    authentication, and debugging."""
     update_strict(cpu)
     update_fp_ready(cpu)
     update_pauth(cpu)

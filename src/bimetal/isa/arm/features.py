@@ -1,8 +1,8 @@
-"""Features by the fields of the identification registers (D17.2.61 and on), and the instructions
-that belong to them.
+"""Features by the fields of the ID registers (D17.2.61 and on), and the instructions that belong to
+them.
 
-Each field says what is described, and no more: the fields of `DESCRIBED` are those of the model
-``max``, and every other model has the lesser of these and of what its core says.
+Each field claims what is described, and no more: `DESCRIBED` has the fields of the model ``max``,
+and every other model has the lesser of these and of its core's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ IDENTIFICATION: dict[str, tuple[int, int]] = {
 
 DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
     "id_aa64pfr0_el1": {
-        # CSV2, CSV3: nothing is executed speculatively, so no branch and no fault tells of others.
+        # CSV2, CSV3: nothing is executed speculatively, so speculation leaks nothing.
         "EL0": (0, 1), "EL1": (4, 1), "EL2": (8, 1), "FP": (16, 1), "AdvSIMD": (20, 1),
         "GIC": (24, 1), "DIT": (48, 1), "CSV2": (56, 1), "CSV3": (60, 1),
     },
@@ -73,7 +73,7 @@ DESCRIBED: dict[str, dict[str, tuple[int, int]]] = {
         "XNX": (28, 1), "HCX": (40, 1),
     },
     "id_aa64mmfr2_el1": {
-        # CnP, TTL: nothing is shared, and hints are not needed. BBM: 4 KiB are kept of any block.
+        # CnP, TTL: no TLB is shared, and hints are ignored. BBM: blocks are cached by 4 KiB pages.
         "CnP": (0, 1), "UAO": (4, 1), "VARange": (16, 1), "ST": (28, 1), "TTL": (48, 1),
         "BBM": (52, 2), "EVT": (56, 2), "E0PD": (60, 1),
     },

@@ -1,4 +1,4 @@
-"""PSTATE's flags (B1.2.2) and the conditions that look at them (C1.2.4)."""
+"""PSTATE's condition flags (B1.2.2) and the conditions that test them (C1.2.4)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ _CONDITIONS: tuple[Callable[[Cpu], Value], ...] = (
 
 
 def holds(cpu: Cpu, cond: Value) -> Value:
-    """ConditionHolds: the last bit inverts, but for the condition that is never false."""
+    """ConditionHolds: bit 0 of ``cond`` inverts the condition, except for 0b1111, always true."""
     number = pin(cond)
     truth = _CONDITIONS[number >> 1](cpu)
     return ~truth if number & 1 and number != 15 else truth
 
 
 def holds_of_any(cpu: Cpu, cond: Value) -> Value:
-    """The same for a condition that is not pinned: long instructions need not be traced for each
-    one."""
+    """The same for a condition that is not pinned: long instructions are traced only once."""
     truths = const(0, 8)
     for number, condition in enumerate(_CONDITIONS):
         truths = truths | condition(cpu).zext(8) << number

@@ -1,8 +1,8 @@
 """Floating point in AArch64 (A1.5, J1.1.3): formats, NaNs, tiny results, flushing to zero.
 
-The host computes, in the guest's rounding mode and with its flags. What Arm does otherwise is done
-slowly where it shows: by its `FloatPolicy`, and with FPCR.FZ operands and results that are tiny are
-zero, which is not what x86 calls so.
+The host computes, in the guest's rounding mode and accumulating its flags. Where Arm's results
+differ, slow code corrects them: by Arm's `FloatPolicy`, and by flushing tiny operands and results
+to zero under FPCR.FZ, which is defined differently from x86's flushing.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Format(softfloat.Format):
     register: str
     code: str
     flush: int
-    """The bit of FPCR by which tiny numbers are zero, 0 if none."""
+    """The bit of FPCR that flushes tiny numbers to zero; 0 if there is none."""
 
 
 HALF = Format(16, 11, "h", "h", "11", FZ16)
 SINGLE = Format(32, 24, "s", "s_", "00", FZ)
 DOUBLE = Format(64, 53, "d", "d", "01", FZ)
 STORED_HALF = replace(HALF, flush=0)
-"""Half precision in conversions to and from other formats, which keep what is tiny."""
+"""Half precision in conversions to and from other formats, which do not flush tiny numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def _flush(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
 
 
 def flushed(cpu: Cpu, numbers: Numbers, *values: Value) -> list[Value]:
-    """What comes first in every instruction that looks at numbers: these operands, flushed to
-    zero as FPCR says. Traps where floating point does."""
+    """The operands, flushed to zero as FPCR says: the first step of every instruction that
+    interprets numbers. Traps if floating point is not enabled."""
     return _flushed(cpu, need_fp(cpu), numbers, *values)
 
 
@@ -100,9 +100,9 @@ def _without_tiny(
     operands: list[Value],
     before: Value,
 ) -> Value:
-    """The result with zeros where it is tiny before it is rounded, which is an underflow and not
-    inexact (FPRound). Such lanes are those between zero and the smallest normal number in both
-    directed modes, but not zero in both."""
+    """The result with zeros where it is tiny before rounding, which raises underflow and not
+    inexact (FPRound). These are the lanes that are between zero and the smallest normal number in
+    both directed rounding modes, and not zero in both."""
     source, to = numbers
     low, high = (
         FLOATING.in_mode(cpu, mode, operate, operands) for mode in (Rounding.DOWN, Rounding.UP)
@@ -131,7 +131,8 @@ def compute(
     nans: Callable[[Value, list[Value]], Value] | None = None,
     to: Numbers | None = None,
 ) -> Value:
-    """An operation of `ir.fp` on numbers, as Arm does it; traps where floating point does.
+    """An operation of `ir.fp` on numbers, with Arm's results. Traps if floating point is not
+    enabled.
 
     ``tiny`` says that a result may be rounded up to the smallest normal number. ``nans`` makes
     the NaNs of the result where they are not those of the operands in their order.

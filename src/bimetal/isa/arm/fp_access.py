@@ -1,4 +1,4 @@
-"""Who may use the SIMD and floating-point registers (CPACR_EL1, CPTR_EL2; D1.3.6.5)."""
+"""Traps of the SIMD and floating-point registers (CPACR_EL1, CPTR_EL2; D1.3.6.5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fp_trapped_to(cpu: Cpu) -> Value:
 
 @a64.routine()
 def update_fp_ready(cpu: Cpu) -> None:
-    """Renew ``fp_ready``: after changes of the level, of what is trapped, and of FPCR."""
+    """Recompute ``fp_ready``, after changes of the level, of the traps, and of FPCR."""
     plain = (cpu.fpcr & (AHP | FZ | FZ16)) == 0
     cpu.fp_ready = ((fp_trapped_to(cpu) == 0) & plain).zext(8)
 
@@ -57,8 +57,8 @@ def set_rounding(cpu: Cpu) -> None:
 
 
 def need_fp(cpu: Cpu) -> Value:
-    """Trap an instruction that may not use the registers now. The result says whether there is
-    anything else that is special: fast code tests that once."""
+    """Trap an instruction that may not use the registers now. The result says whether FPCR asks for
+    anything unusual: fast code tests that once."""
     special: Value = cpu.fp_ready != 1
     with slowly(special):
         to = fp_trapped_to(cpu)

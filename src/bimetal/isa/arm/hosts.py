@@ -1,4 +1,4 @@
-"""Hosts at EL2 with an EL0 of their own (VHE, D5.1.5), and whose registers rule over addresses."""
+"""Hosts at EL2 with an EL0 of their own (VHE, D5.1.5), and which registers control translation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How instructions are reached (FEAT_BTI, D8.4.6): the values of PSTATE.BTYPE, and where an
-indirect branch into a guarded page may lead.
+"""Branch target identification (FEAT_BTI, D8.4.6): the values of PSTATE.BTYPE, and the instructions
+to which an indirect branch into a guarded page may lead.
 
-Guarded pages have a decode mode of their own, since a branch says where it stands: encodings of
+Guarded pages have a decode mode of their own, because branches in them set other values: words of
 that mode have the number 1 above their 32 bits.
 """
 
@@ -18,7 +18,7 @@ other jump."""
 
 MODES = (DecodeMode("unguarded"), DecodeMode("guarded", guarded=True))
 GUARDED = "00000001"
-"""What a row begins with that is of guarded pages alone."""
+"""The beginning of rows for guarded pages only."""
 
 BTI, BRK, HLT = 0xD503_241F, 0xD420_0000, 0xD440_0000
 PACIASP, PACIBSP = 0xD503_233F, 0xD503_237F

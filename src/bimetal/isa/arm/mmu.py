@@ -1,9 +1,9 @@
 """Stage 1 of translation (D8.2.8, D8.4.1), and both in a row; hardware management of flags.
 
-`walk` finds what an address stands for, or why it stands for nothing, in the format of PAR_EL1: so
-it serves accesses, which trap, and the AT instructions, which do not. What the manual leaves open:
-sizes of ranges that the model has not are translation faults; contiguous hints are ignored; AT sets
-no flags in tables.
+`walk` returns a translation or a fault in the format of PAR_EL1, so it serves accesses, which trap,
+and the AT instructions, which do not. Where the manual leaves a choice: sizes of ranges that the
+model does not have are translation faults; contiguous hints are ignored; AT sets no flags in
+tables.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
 
 @a64.routine(returns=64, va=64, access=8, el=8, at=8)
 def untranslated(cpu: Cpu, va: Value, access: Value, el: Value, at: Value) -> Value:
-    """What an address stands for if stage 1 is off."""
+    """The translation of an address while stage 1 is off."""
     regime = _Regime(cpu, at, va)
     plain = select(regime.flag(37, 38, 20), va & (1 << 56) - 1, va)
     with when(plain.lsr(model_bits(cpu)) != 0):
@@ -154,7 +154,7 @@ def untranslated(cpu: Cpu, va: Value, access: Value, el: Value, at: Value) -> Va
 def through_stage_2(
     cpu: Cpu, page: Value, va: Value, access: Value, el: Value, marks: Value
 ) -> Value:
-    """What stage 2 makes of a page, if there is one that is asked for."""
+    """The translation of a page by stage 2, if that is on and wanted."""
     with when(ruled_by_el2(cpu, el) | ((access & ONE_STAGE) != 0)):
         ret(page | marks)
     inner = stage_2(cpu, page | va & 0xFFF, access, el, const(0, 8))
@@ -170,8 +170,8 @@ def _index(va: Value, regime: _Regime, shift: Value) -> Value:
 
 
 def _check_range(cpu: Cpu, regime: _Regime, va: Value, access: Value, el: Value) -> None:
-    """A translation fault at level 0 for addresses in no range, and where walks are disabled. Tags
-    may be of data alone (TBID)."""
+    """Return a translation fault at level 0 for addresses in no range, and where walks are
+    disabled. Tags may be allowed for data only (TBID)."""
     of_data = regime.flag(51, 52, 29) & (at_least(cpu, "APA", 1) | at_least(cpu, "API", 1))
     tagged = regime.flag(37, 38, 20) & ~(of_data & ((access & FETCH) != 0))
     top = select(tagged, (va << 8).asr(8), va)
@@ -185,8 +185,8 @@ def _check_range(cpu: Cpu, regime: _Regime, va: Value, access: Value, el: Value)
 
 @a64.routine(returns=64, slot=64, access=8, at=8, level=64)
 def fetch_descriptor(cpu: Cpu, slot: Value, access: Value, at: Value, level: Value) -> Value:
-    """A descriptor of stage 1 through stage 2, valid ones as they are; its physical address is
-    left in ``walk_slot``. For others a fault, shifted by one."""
+    """Load a descriptor of stage 1, through stage 2: a valid one, with its physical address in
+    ``walk_slot``; otherwise a fault, shifted left by one."""
     place = cpu.local(slot)
     with when(at == EL1):
         inner = stage_2(cpu, slot, access, const(EL1, 8), const(1, 8))
@@ -259,7 +259,8 @@ def _fits(
 def write_descriptor(
     cpu: Cpu, slot: Value, at: Value, old: Value, new: Value, level: Value
 ) -> Value:
-    """Set flags in a descriptor, which stage 2 has to allow: 0, a fault, or `AGAIN`."""
+    """Set flags in a descriptor, if stage 2 allows it. Returns 0, a fault, or `AGAIN` if another
+    vCPU has changed the descriptor."""
     place = cpu.walk_slot
     with when(at == EL1):
         inner = stage_2(cpu, slot, const(STORE, 8), const(EL1, 8), const(1, 8))

@@ -1,7 +1,7 @@
-"""Processor models: what cores say of themselves, as far as it is described here.
+"""Processor models: the ID registers of real cores, limited to what is described here.
 
-The numbers are those of the cores' Technical Reference Manuals: MIDR_EL1 of the last revision that
-these tell of, and identification registers with a GICv3's interface on.
+The values are from the cores' Technical Reference Manuals: MIDR_EL1 of the last documented
+revision, and ID registers with the GICv3 interface enabled.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["MODELS", "Model", "processor"]
 
 @dataclass(frozen=True)
 class Model:
-    """A processor: MIDR_EL1, and its identification registers; those that are not named are 0, and
-    where there are none at all it has what is described, but for the fields ``without``. Of fields
-    ``at_most`` names, they say no more than that."""
+    """A processor: MIDR_EL1, and in ``core`` its ID registers. Registers that are not in ``core``
+    are 0; with an empty ``core`` the processor has all that is described. Fields in ``without`` are
+    0, and those in ``at_most`` have at most that value."""
 
     midr: int
     core: Mapping[str, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Model:
     at_most: Mapping[str, int] = field(default_factory=dict)
 
     def says(self, register: str) -> int:
-        """An identification register: of each field the lesser of the core's and ours."""
+        """The value of an ID register: in each field the lesser of the core's and ours."""
         value = 0
         for name, (at, ours) in DESCRIBED.get(register, {}).items():
             if name in self.without:
@@ -41,7 +41,7 @@ class Model:
 
     @property
     def lacks(self) -> frozenset[str]:
-        """The extensions that it has not."""
+        """The extensions that it does not have."""
         return frozenset(
             extension
             for extension, (register, names, least) in NEEDS.items()
@@ -92,8 +92,8 @@ MODELS: dict[str, Model] = {
 
 
 def processor(name: str) -> Model:
-    """A model, perhaps without features: ``max,-lse,-fp16``; those that are built on these go with
-    them. Raises `BimetalError` for other changes."""
+    """A model, possibly without features: ``max,-lse,-fp16`` also removes the features that depend
+    on these. Raises `BimetalError` for other changes."""
     if name in MODELS:
         return MODELS[name]
     base = max((each for each in MODELS if name.startswith(f"{each},")), key=len)
@@ -128,6 +128,6 @@ def processor(name: str) -> Model:
 
 
 def _below(name: str, least: int) -> int:
-    """The greatest value of a field with which some feature is there, but not that of ``least``."""
+    """The greatest value of a field that has a feature, below ``least``."""
     others = (other for _, names, other in NEEDS.values() if name in names.split())
     return max((other for other in others if other < least), default=0)

@@ -1,12 +1,11 @@
-"""Pointer authentication (D8.9, J1.1.3): a code in the bits of a pointer that translation does not
-look at, made of the pointer, a modifier and a key.
+"""Pointer authentication (D8.9, J1.1.3): a code in bits of a pointer that translation ignores,
+computed from the pointer, a modifier and a key.
 
-The code is that of QARMA5, or by default of an algorithm of our own (FEAT_PACIMP), which is some
-dozen of the host's instructions: a function of the pointer, the modifier and the key that no
-cryptographer has looked at. A pointer whose code is wrong gets an error code, with which it is no
-address (there is no FEAT_FPAC).
+The algorithm is QARMA5 or, by default, one of our own (FEAT_PACIMP), which takes about a dozen host
+instructions and has not been analysed by cryptographers. A pointer whose code is wrong gets an
+error code, which makes it an invalid address (FEAT_FPAC is absent).
 
-What the level of now says of all this is kept in ``pac`` and ``pac_field``.
+The settings for the current exception level are cached in ``pac`` and ``pac_field``.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ MOST_WITH_ST = 48  # with small tables, and one less with granules of 64 KiB
 
 @a64.routine()
 def update_pauth(cpu: Cpu) -> None:
-    """Renew ``pac`` and ``pac_field``: after changes of SCTLR, TCR and HCR, and of the regime."""
+    """Recompute ``pac`` and ``pac_field``, after changes of SCTLR, TCR, HCR or the regime."""
     above = ruled_by_el2(cpu, cpu.el)
     at = select(above, const(2, 2), 1)
     control, size = cpu.sctlr_el[at], cpu.tcr_el[at]
@@ -92,7 +91,7 @@ def _extended(pointer: Value, field: Value, high: Value) -> Value:
 
 
 def mixed(pointer: Value, modifier: Value, low: Value, high: Value) -> Value:
-    """The algorithm of our own: what comes out at the top depends on every bit of all."""
+    """Our own algorithm: the upper bits of the result depend on every bit of all operands."""
     first, second, third = MULTIPLIERS
     value = (pointer ^ low) * first
     value = ((value ^ value.lsr(32)) + (modifier ^ high)) * second
@@ -111,14 +110,14 @@ def _code(cpu: Cpu, key: int, data: Value, modifier: Value) -> Value:
 
 
 def need_keys(cpu: Cpu) -> None:
-    """Trap to EL2 what uses keys, if it asks for that."""
+    """Trap an instruction that uses keys to EL2, if HCR_EL2.API asks for that."""
     with slowly((cpu.pac & TRAPPED) != 0):
         trap_to(cpu, EL2, AUTHENTICATION)
 
 
 def signed(cpu: Cpu, key: int, pointer: Value, modifier: Value) -> Value:
-    """AddPAC: the pointer with a code, if the key is enabled. The code of what was no address has
-    a bit inverted, so that it is wrong."""
+    """AddPAC: the pointer with a code, if the key is enabled. If the pointer was not a valid
+    address, a bit of the code is inverted, so that it is wrong."""
     data, result = key in (DA, DB), cpu.local(pointer)
     with when((cpu.pac & 1 << key) != 0):
         need_keys(cpu)
@@ -135,8 +134,8 @@ def signed(cpu: Cpu, key: int, pointer: Value, modifier: Value) -> Value:
 
 
 def authenticated(cpu: Cpu, key: int, pointer: Value, modifier: Value) -> Value:
-    """Auth: the pointer without its code, if the key is enabled; with an error code that tells A
-    from B if that was wrong."""
+    """Auth: the pointer without its code, if the key is enabled; if the code was wrong, with an
+    error code that depends on which key (A or B) it is."""
     data, result = key in (DA, DB), cpu.local(pointer)
     with when((cpu.pac & 1 << key) != 0):
         need_keys(cpu)

@@ -1,8 +1,8 @@
 """Performance monitors (D13): a cycle counter and event counters, and their interrupt.
 
-Instructions are what is counted: each takes a cycle. What has been counted lies in the counters up
-to the last look (`advance`), which changes of the exception level take too, as counters may leave
-levels out. An overflow is noticed at the next look, at a poll at the latest.
+Instructions are counted, each as one cycle. `advance` brings the counters up to date; a change of
+the exception level calls it too, because counters may exclude levels. An overflow is noticed by the
+next `advance`, at a poll at the latest.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def own_counters(cpu: Cpu) -> Value:
 
 
 def reserved_for_el2(cpu: Cpu) -> Value:
-    """The counters that are kept from the level of now."""
+    """The counters that the current exception level may not access."""
     kept: Value = select(cpu.el == EL2, const(0, 64), ~own_counters(cpu) & (1 << COUNTERS) - 1)
     return kept
 
 
 def _enabled(cpu: Cpu) -> Value:
-    """The counters that are not stopped by what stops all."""
+    """The counters that are not stopped globally (PMCR_EL0.E, MDCR_EL2.HPME)."""
     own = own_counters(cpu)
     by_el1 = select((cpu.pmcr & E) != 0, own | 1 << CYCLES, 0)
     by_el2 = select((cpu.mdcr & HPME) != 0, ~own & (1 << COUNTERS) - 1, 0)
@@ -55,7 +55,7 @@ def _at_this_level(cpu: Cpu, kind: Value) -> Value:
 
 @a64.routine()
 def advance(cpu: Cpu) -> None:
-    """Count what has been executed since the last look, all of it at the level of now."""
+    """Count the instructions executed since the last call, all of them at the current level."""
     now = cpu.host("instret", 64)
     passed = now - cpu.pm_since
     cpu.pm_since = now
