@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ..ir import effects
 from ..ir.access import Access, Order
-from ..ir.value import Value
+from ..ir.value import Block, Value
 from ..isa.contract import STRICT
 from .emit import RARELY, USUALLY
 from .layout import ADDENDS, LOAD_TLB, PAGE, ROW_FACTOR, ROW_SHIFT, STORE_TLB
@@ -26,8 +28,46 @@ METADATA = """
 """
 
 
+Plain = effects.Load | effects.Store
+
+
+def rows_of(block: Block) -> list[tuple[Plain, ...]]:
+    """Loads, or stores, of places in a row, with nothing between them but arithmetic: as
+    instructions do that move several registers."""
+    rows: list[list[Plain]] = []
+    open_row = False
+    for value in block:
+        if isinstance(value, Plain):
+            if open_row and _continues(rows[-1], value):
+                rows[-1].append(value)
+            else:
+                rows.append([value])
+            open_row = value.access.order is Order.PLAIN and not value.access.aligned
+        elif isinstance(value, effects.Effect):
+            open_row = False
+    return [tuple(row) for row in rows if len(row) > 1]
+
+
+def _continues(row: list[Plain], value: Plain) -> bool:
+    """Whether an access is of the place behind a row, and of its kind."""
+    first, address = row[0], value.address
+    alike = type(first) is type(value) and first.access == value.access
+    behind = address.op == "add" and address.args[0] is first.address and address.args[1].known
+    return alike and behind and int(address.args[1]) == len(row) * value.access.size
+
+
 class TlbLowering(Lowering):
     """Lowers accesses that hit the data TLB; all others go to `leave_it`."""
+
+    @cached_property
+    def _rows(self) -> dict[Plain, tuple[Plain, ...]]:
+        """Rows that have not been looked up yet, by their first access."""
+        return {}
+
+    @cached_property
+    def _located(self) -> dict[Plain, str]:
+        """Host pointers of accesses that have been looked up, and not been done yet."""
+        return {}
 
     def leave_it(self) -> str:
         """A label whose code leaves the instruction, before it has changed anything, to the slow
@@ -44,23 +84,44 @@ class TlbLowering(Lowering):
         self.label(go)
         self.block(branches.otherwise)
 
-    def guest_pointer(self, address: Value, access: Access, write: bool) -> str:
-        """A host pointer for an access whose page is in the TLB.
+    def block(self, block: Block) -> None:
+        self._rows |= {row[0]: row for row in rows_of(block)}
+        super().block(block)
+
+    def plain_pointer(self, value: Plain) -> str:
+        """A host pointer for a load or store. Those of a row are looked up together, before any of
+        them is done."""
+        if value not in self._located:
+            row = self._rows.pop(value, (value,))
+            size, write = value.access.size, isinstance(value, effects.Store)
+            first = self.guest_pointer(value.address, value.access, write, len(row))
+            for n, other in enumerate(row):
+                self._located[other] = self.pointer(first, n * size)
+        return self._located.pop(value)
+
+    def guest_pointer(self, address: Value, access: Access, write: bool, count: int = 1) -> str:
+        """A host pointer for an access whose page is in the TLB, or for ``count`` of them in a row.
 
         The tag is compared with the page and the low bits of the address. Tags have zeros there, so
         misaligned accesses miss, including those that cross a page. The same value selects the row,
         which saves two instructions for the many aligned accesses. Misaligned ones are looked up
-        again by code after the end of the function.
+        again by code after the end of the function. For a row it is the page of the last one that
+        is compared, with the row of the first one's page: neighbours never have the same row.
         """
         va = self.operand(address)
         tlb = self.user_tlb() if access.unprivileged else "%tlb"
         tags = self.pointer(tlb, STORE_TLB if write else LOAD_TLB)
         low_bits = 0 if access.in_page else access.size - 1
-        wanted = self.let(f"and i64 {va}, {-PAGE | low_bits}")
-        entry = self._entry(tags, wanted)
+        if count == 1:
+            wanted = page = self.let(f"and i64 {va}, {-PAGE | low_bits}")
+        else:
+            last = self.let(f"add i64 {va}, {(count - 1) * access.size}")
+            wanted = self.let(f"and i64 {last}, {-PAGE | low_bits}")
+            page = self.let(f"and i64 {va}, {-PAGE}")
+        entry = self._entry(tags, page)
         hit, found, at = self._has(entry, wanted), self.fresh("found"), self.at
         if low_bits and not access.aligned and access.order is Order.PLAIN:
-            other, misaligned = self._misaligned(va, tags, access, found)
+            other, misaligned = self._misaligned(va, tags, count * access.size, found)
             self.branch(hit, found, misaligned, USUALLY)
             self.label(found)
             entry = self.let(f"phi ptr [ {entry}, {at} ], [ {other}, {misaligned} ]")
@@ -70,7 +131,7 @@ class TlbLowering(Lowering):
         addend = self.let(f"load i64, ptr {self.pointer(entry, ADDENDS)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
-    def _misaligned(self, va: str, tags: str, access: Access, found: str) -> tuple[str, str]:
+    def _misaligned(self, va: str, tags: str, size: int, found: str) -> tuple[str, str]:
         """The entry for a misaligned access within one page, and the label of the code that looks
         it up and continues at ``found``. While alignment may have to be checked, all misaligned
         accesses are left to the slow form: see `Hooks.unaligned`."""
@@ -79,7 +140,7 @@ class TlbLowering(Lowering):
         def look() -> None:
             nonlocal entry
             page = self.let(f"and i64 {va}, {-PAGE}")
-            last = self.let(f"and i64 {self.let(f'add i64 {va}, {access.size - 1}')}, {-PAGE}")
+            last = self.let(f"and i64 {self.let(f'add i64 {va}, {size - 1}')}, {-PAGE}")
             if STRICT in self.layout.offsets:
                 strict = self.let(f"zext i8 {self.load_state(STRICT, 'i8')} to i64")
                 last = self.let(f"or i64 {last}, {strict}")
@@ -105,11 +166,11 @@ class TlbLowering(Lowering):
         return self.let(f"inttoptr i64 {self.load_state('user_tlb')} to ptr")
 
     def op_load(self, value: effects.Load) -> None:
-        pointer = self.guest_pointer(value.address, value.access, write=False)
+        pointer = self.plain_pointer(value)
         self.names[value] = self.load_at(pointer, value.access, f", {_GUEST}")
 
     def op_store(self, value: effects.Store) -> None:
-        pointer = self.guest_pointer(value.address, value.access, write=True)
+        pointer = self.plain_pointer(value)
         self.store_at(pointer, self.operand(value.new), value.access, f", {_GUEST}")
 
     def op_amo(self, value: effects.Amo) -> None:
