@@ -1,6 +1,6 @@
-"""Address translation instructions (C4.1.93.7, C5.3): AT, which tells by PAR_EL1.
+"""Address translation instructions (C4.1.93.7, C5.3): AT, whose result is in PAR_EL1.
 
-What the manual leaves open: with two stages, the attributes that are told are those of stage 1.
+Where the manual leaves it open: with two stages, the attributes reported are those of stage 1.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def described(cpu: Cpu, found: Value, el: Value) -> Value:
 
 @a64.routine(address=64, access=8, el=8)
 def tell(cpu: Cpu, address: Value, access: Value, el: Value) -> None:
-    """Leave in PAR_EL1 what an address stands for."""
+    """Set PAR_EL1 to the translation of an address, or to the fault."""
     found = walk(cpu, address, access, el)
-    # Where there is no table is no answer (D8.12.2); and what keeps EL1 from its own tables is a
-    # matter of EL2's.
+    # A walk that finds no memory for a table raises an exception (D8.12.2), and so does a fault of
+    # stage 2 on EL1's own tables, which EL2 has to handle.
     of_tables = (found & (FAULT | STAGE_2 | ON_WALK)) == FAULT | STAGE_2 | ON_WALK
     status = found.lsr(STATUS) & 0x3F
     nothing = ((found & FAULT) != 0) & (status - EXTERNAL_ON_WALK + 1).ult(5)

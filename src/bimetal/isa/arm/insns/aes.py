@@ -14,7 +14,7 @@ from ..state import a64
 from ..substitution import affine, inverses, substituted
 
 POLYNOMIAL = 0x11B
-"""Of the field that bytes are numbers of."""
+"""The polynomial of the field GF(2^8) that the bytes are elements of."""
 
 
 @cache

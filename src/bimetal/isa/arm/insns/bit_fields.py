@@ -9,8 +9,8 @@ from ..state import a64
 
 
 def _bit_field(form: Form, name: str, opc: str) -> None:
-    """SBFM, BFM and UBFM: bits from immr up to imms go to the bottom, or the bits below imms to
-    where immr says; which of the two is decided by the fields, when the instruction is decoded."""
+    """SBFM, BFM and UBFM: bits imms to immr move down to bit 0, or the bits up to imms move up by
+    the width less immr. The fields decide which, when the instruction is decoded."""
     r, width, sf = form
 
     @a64.insn(

@@ -63,7 +63,7 @@ for _r, _high in (("w", "0"), ("x", "1")):
 
 
 def jumps(row: str, text: str, target: Callable[..., Value], extension: str = "branches") -> None:
-    """Describe an indirect jump, to what ``target`` makes of its fields."""
+    """Describe an indirect jump to the address that ``target`` computes from its fields."""
 
     @a64.insn(row, text, extension=extension)
     def meaning(cpu: Cpu, **fields: Value) -> None:

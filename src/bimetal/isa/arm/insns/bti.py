@@ -10,7 +10,7 @@ from ..state import a64
 from ..syndromes import BRANCH_TARGET, EL0, syndrome
 
 BT0, BT1 = 35, 36
-"""Of SCTLR_ELx: PACIASP and PACIBSP are no targets of jumps, at EL0 and at the level itself."""
+"""Bits of SCTLR_ELx: PACIASP and PACIBSP are not targets of jumps, at EL0 and at ELx."""
 
 
 @a64.routine(code=64)
@@ -30,4 +30,4 @@ for _targets, _text in enumerate(("bti", "bti c", "bti j", "bti jc")):
 
     @a64.insn(f"1101010100 0 00 011 0010 0100 {_targets:02b}0 11111", _text, name=_text)
     def bti(cpu: Cpu) -> None:
-        """What it does has been done when it is reached."""
+        """Nothing to do: the check was made when it was reached."""

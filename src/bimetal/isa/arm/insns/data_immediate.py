@@ -59,7 +59,7 @@ def decode_mask(n: Value, immr: Value, imms: Value) -> Value:
 def is_mask(
     immr: Value | int, imms: Value | int, N: Value | int = 0, **_: Value | int
 ) -> Value | bool:
-    """Whether the fields are not reserved: a run of ones does not fill its element."""
+    """Whether the fields are not reserved: a run of ones must not fill its whole element."""
     if isinstance(immr, int):
         return bit_mask(int(N), immr, int(imms), 64) is not None
     assert isinstance(imms, Value)

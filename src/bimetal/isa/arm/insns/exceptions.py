@@ -67,8 +67,8 @@ def brk(cpu: Cpu, imm: Value) -> None:
 
 @a64.insn("11010100 010 imm:16 000 00", "hlt {imm:ix}")
 def hlt(cpu: Cpu, imm: Value) -> None:
-    # There is no debugger outside that halting debug would go to (H2.4). At every exception level
-    # the immediate of semihosting asks who runs the program (Semihosting, 4.2).
+    # There is no external debugger for halting debug (H2.4). At every exception level the immediate
+    # of semihosting makes a call to the host (Semihosting, 4.2).
     with when((imm == ASKS_HOST) & (cpu.semihosting == 1)) as call:
         cpu.leave("semihosting", cpu.pc)
         with call.otherwise():

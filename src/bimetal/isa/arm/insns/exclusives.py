@@ -1,7 +1,7 @@
 """Exclusives and ordered accesses (C4.1.94.3 to 6; B2.9, B2.3).
 
-What the monitors promise is said in `isa.reservation`. LDXP of 16 bytes makes two loads, as the
-manual allows: if the STXP that follows succeeds, they have seen one value.
+`isa.reservation` describes the monitors. LDXP of 16 bytes makes two loads, as the manual allows: if
+the following STXP succeeds, they have read a single value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from ..operands import base_register
 from ..state import a64, monitor
 
 SIZES = (("00", 8, "w", "b"), ("01", 16, "w", "h"), ("10", 32, "w", ""), ("11", 64, "x", ""))
-"""Of an operand in memory: its code, bits, the register in assembly, and what a name ends with."""
+"""For each size in memory: its code, width in bits, register kind in assembly, suffix of the name.
+"""
 
 
 def _load_exclusive(size: tuple[str, int, str, str], o0: str) -> None:

@@ -1,4 +1,4 @@
-"""Complex numbers (FEAT_FCMA): pairs of lanes, the real part first, turned by quarters."""
+"""Complex numbers (FEAT_FCMA): pairs of lanes, real part first, rotated by multiples of 90°."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _add(shape: Shape, rotation: int) -> None:
 def _multiplied(
     cpu: Cpu, numbers: Numbers, rot: Value, registers: tuple[Value, Value], factor: Value
 ) -> None:
-    """Half of a complex product: with the real part of the one in Rn, or with the imaginary one,
-    turned by ``rot`` quarters."""
+    """Half of a complex multiply-add: the real or the imaginary part of Rn times the factor,
+    rotated by ``rot`` times 90 degrees."""
     Rd, Rn = registers
     sign = numbers.format.sign
     odd = select(rot[0] == 1, const(-1, numbers.width), 0)

@@ -1,5 +1,5 @@
-"""Estimates of reciprocals and roots with their steps, and FCVTXN, which rounds to odd so that
-what is rounded again is rounded right (C4.1.96)."""
+"""Estimates of reciprocals and reciprocal square roots with their steps, and FCVTXN, which rounds
+to odd so that a second rounding gives the right result (C4.1.96)."""
 
 from __future__ import annotations
 

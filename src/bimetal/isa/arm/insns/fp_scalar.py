@@ -85,7 +85,7 @@ def _compare(cpu: Cpu, numbers: Numbers, a: Value, b: Value, signals: bool) -> N
         with unordered.otherwise():
             less = fp.less(a, b)
             n.set(less)
-            z.set(fp.equal_or_unordered(a, b))  # one test of the host, and they are ordered
+            z.set(fp.equal_or_unordered(a, b))  # one host comparison; here they are ordered
             c.set(~less)
             v.set(0)
     set_flags(cpu, n.value, z.value, c.value, v.value)

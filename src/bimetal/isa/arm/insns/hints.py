@@ -25,7 +25,7 @@ def yield_(cpu: Cpu) -> None:
 
 @a64.insn("1101010100 0 00 011 0010 0000 010 11111", "wfe")
 def wfe(cpu: Cpu) -> None:
-    # It may end at any time (D1.6.1), so it is a hint that another vCPU is waited for.
+    # It may complete at any time (D1.6.1), so it only says that this vCPU waits for another one.
     cpu.relax()
 
 

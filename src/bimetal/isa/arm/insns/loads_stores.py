@@ -16,9 +16,9 @@ __all__ = ["TRANSFERS", "Transfer"]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What an instruction moves: ``size``, ``vector`` and ``opc`` are its fields, ``kind`` the
-    register's in its text, ``bits`` those in memory, ``to`` those of the register; ``signed`` if
-    it is extended so. ``suffix`` is the end of its name."""
+    """What an instruction transfers. ``size``, ``vector`` and ``opc`` are its fields, ``kind`` is
+    the register's kind in assembly, ``bits`` the width in memory, ``to`` the width that it is
+    extended to, by its sign if ``signed``; ``suffix`` is the end of the name."""
 
     size: str
     vector: str
@@ -45,12 +45,12 @@ class Transfer:
         return (self.bits // 8).bit_length() - 1
 
     def begin(self, cpu: Cpu) -> None:
-        """The checks that come before anything is done."""
+        """The checks before the access: floating-point traps."""
         if self.vector == "1":
             need_fp(cpu)
 
     def move(self, cpu: Cpu, number: Value, address: Value, unprivileged: bool = False) -> None:
-        """Do it."""
+        """Load or store register ``t`` at an address."""
         if not self.loads:
             self._store(cpu, number, address, unprivileged)
             return

@@ -1,4 +1,4 @@
-"""System instructions (C4.1.93.7): barriers, caches, translations."""
+"""System instructions (C4.1.93.7): barriers, cache and TLB maintenance."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_s
 from ..state import a64, monitor
 from ..syndromes import EL0, EL1, EL2, SYSTEM, hypervisor_on, trap_to, undefined
 
-# SCTLR_EL1.UCI: EL0 may maintain caches. HCR_EL2: who maintains what is trapped.
-# EnRCTX: EL0 may restrict predictions.
+# SCTLR_EL1.UCI: EL0 may maintain caches; EnRCTX: EL0 may restrict predictions. The bits of HCR_EL2
+# trap maintenance.
 UCI, ENRCTX = 1 << 26, 1 << 10
 Act = Callable[[Cpu, Value], None]
 TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
-# Of some of them alone (EVT): those of a domain, and caches to the point of unification.
+# Traps of some of them only (EVT): those for a domain, and cache maintenance to the point of
+# unification.
 TICAB, TOCU, OF_DOMAIN = 1 << 50, 1 << 52, {"": 0, "is": 1 << 54, "os": 1 << 55}
 
 
 TRANSLATIONS, CODE, CODE_OF_ALL = 1, 2, 4
-"""What is owed before the next barrier is complete: that other vCPUs have forgotten translations
-that they were told of; to forget code, and to tell the others of that."""
+"""What a barrier has to complete, a bit each: a TLB shootdown by other vCPUs; a flush of code here;
+a flush of code by the others."""
 
 
 # The types of barriers in CRm: for loads before them, or for stores (C6.2.99, C6.2.101).
@@ -40,20 +41,20 @@ def _barrier(cpu: Cpu, full: Value) -> None:
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 101 11111", "dmb {CRm:ix}")
 def dmb(cpu: Cpu, CRm: Value) -> None:
-    """Orders loads with what follows, stores with stores, or all with all."""
+    """Orders loads before all later accesses, stores before later stores, or all before all."""
     kind = CRm & _TYPE
     _barrier(cpu, (kind != _OF_LOADS) & (kind != _OF_STORES))
 
 
 @a64.insn("1101010100 0 00 011 0011 CRm:4 100 11111", "dsb {CRm:ix}")
 def dsb(cpu: Cpu, CRm: Value) -> None:
-    """Nothing behind it, not even a load, is executed before those accesses are complete."""
+    """Nothing after it, not even a load, is executed before those accesses are complete."""
     _barrier(cpu, (CRm & _TYPE) != _OF_LOADS)
     _complete(cpu)
 
 
 def _without_xs(name: str, domain: int) -> None:
-    """DSB that may leave accesses of the attribute XS behind, of which there are none that wait."""
+    """A DSB that need not wait for accesses with the attribute XS, of which none ever waits."""
 
     @a64.insn(
         f"1101010100 0 00 011 0011 {domain:02b} 10 001 11111", f"dsb {name}nxs", extension="xs"
@@ -68,7 +69,7 @@ for _domain, _name in enumerate(("osh", "nsh", "ish", "sy")):
 
 
 def _complete(cpu: Cpu) -> None:
-    """What was asked for before is complete behind a DSB (B2.3.12)."""
+    """Complete the maintenance that was requested before a DSB (B2.3.12)."""
     with slowly(cpu.owed != 0):
         _pay(cpu)
 
@@ -109,8 +110,8 @@ def system_instruction(
     trapped: int = 0,
     extension: str = "",
 ) -> Callable[[Act], Act]:
-    """Describe SYS with a name: op1, CRn, CRm, op2. ``el0`` is the bit of SCTLR that lets EL0 do
-    it, ``trapped`` are bits of HCR_EL2 that leave it to EL2."""
+    """Describe an alias of SYS: ``place`` is op1, CRn, CRm and op2, ``el0`` the bit of SCTLR that
+    allows it at EL0, ``trapped`` the bits of HCR_EL2 that trap it to EL2."""
     op1, crn, crm, op2 = place
     rt = "Rt:5" if operand else "11111"
     iss = 1 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1
@@ -150,7 +151,7 @@ def _nothing(cpu: Cpu, value: Value) -> None:
 
 
 def _probe(cpu: Cpu, address: Value) -> None:
-    """What is cleaned by address has to be mapped."""
+    """Maintenance by address needs a mapped address."""
     cpu.load(address, 8)
 
 
@@ -173,13 +174,13 @@ for _name, _crm, _trap, _extension in (
 
 @system_instruction("dc zva", (3, 7, 4, 1), el0=DZE)
 def dc_zva(cpu: Cpu, address: Value) -> None:
-    """Clear a block of bytes; eight at a time, in one page, so that a fault comes first."""
+    """Clear a block by eight bytes; it is in one page, so a fault comes before all stores."""
     start = address & ~(ZERO_BLOCK - 1)
     for at in range(0, ZERO_BLOCK, 8):
         cpu.store(start + at, const(0, 64))
 
 
-# Nothing is predicted that another context could have taught.
+# There are no predictions that another context could have trained.
 for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
     system_instruction(f"{_name} rctx", (3, 7, 3, _op2), el0=ENRCTX, extension="specres")(_nothing)
 
@@ -187,10 +188,10 @@ for _name, _op2 in (("cfp", 4), ("dvp", 5), ("cpp", 7)):
 
 
 Match = Callable[[Cpu, Value], tuple[Value, Value, Value]]
-"""Mask and match of the address spaces that a TLBI means (D8.17), and the bits that have to match
-besides for pages that are not global."""
+"""Mask and match of the address spaces that a TLBI names (D8.17), and the bits that must match in
+addition for pages that are not global."""
 Where = Callable[[Cpu, Value], tuple[Value, Value]]
-"""The first address that it means, and how many pages of 4 KiB."""
+"""The first address that it names, and the number of 4 KiB pages."""
 
 
 def _own(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
@@ -209,7 +210,7 @@ def _own_asid(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
 
 
 def _alone_asid(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
-    """Those of one ASID. Their global pages need not go, so what all share is left alone."""
+    """Those of one ASID. Global pages need not be invalidated, so shared TLBs stay as they are."""
     _, match, own = _own_asid(cpu, value)
     return own, match, own
 
@@ -231,12 +232,12 @@ def _el2(cpu: Cpu, value: Value) -> tuple[Value, Value, Value]:
 
 
 def _page(cpu: Cpu, value: Value) -> tuple[Value, Value]:
-    """VA[55:12]. A larger page is one of those that are forgotten whole."""
+    """The page VA[55:12]. TLBs in which it may be part of a larger page are flushed as a whole."""
     return (value << 20).asr(8), const(1, 64)
 
 
 def _range(cpu: Cpu, value: Value) -> tuple[Value, Value]:
-    """BaseADDR, NUM, SCALE and TG (D8.17.5); all, if TG is the reserved one."""
+    """The range by BaseADDR, NUM, SCALE and TG (D8.17.5); everything, if TG is reserved."""
     grain = value.lsr(46) & 3
     above = select(grain == 0, const(40, 64), (grain - 1) << 1)  # log2 of a page by 4 KiB
     pages = ((value.lsr(39) & 31) + 1) << (value.lsr(44) & 3) * 5 + 1
@@ -245,7 +246,7 @@ def _range(cpu: Cpu, value: Value) -> tuple[Value, Value]:
 
 
 def _forgetting(match: Match, where: Where | None, everywhere: bool) -> Act:
-    """What a TLBI does: for all vCPUs in the inner (IS) and the outer (OS) domain."""
+    """Carry out a TLBI: with the inner (IS) or outer (OS) domain on all vCPUs."""
 
     def act(cpu: Cpu, value: Value) -> None:
         spaces, nowhere = match(cpu, value), const(0, 64)
@@ -290,8 +291,8 @@ _STAGE_2 = {
     ("is", 0): (("ipas2e1", 1), ("ipas2le1", 5), ("ripas2e1", 2), ("ripas2le1", 6)),
     ("os", 4): (("ipas2e1", 0), ("ipas2le1", 4), ("ripas2e1", 3), ("ripas2le1", 7)),
 }
-"""By domain and CRm. What stage 2 says of an address is part of what is kept of any that leads
-there."""
+"""By domain and CRm. Cached translations combine both stages, so those by intermediate address
+flush all that may contain it."""
 
 
 def _forgets(

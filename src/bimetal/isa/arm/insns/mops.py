@@ -1,8 +1,8 @@
 """Copying and setting memory (FEAT_MOPS, C6.2: CPY and SET): prologue, main part and epilogue.
 
-The registers are those of option B: addresses and a size that say what is still to be done. So any
-exception finds them right. A prologue chooses and copies nothing yet; the main part does one step,
-and is executed again until nothing is left; an epilogue would do the rest byte by byte.
+Registers have the format of option B: addresses and a size that say what is still to be done, so
+they are right at any exception. A prologue chooses a direction and copies nothing; the main part
+does one step and is executed again until nothing is left; an epilogue would do a rest byte by byte.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ STAGES = "pme"
 
 STEP = 64
 PIECES = (16, 8, 4, 2, 1)
-"""A step moves 64 bytes, or all of two pieces or less, which overlap then. It stores only when it
-has loaded all; and all of it lies in a page, so that all of its stores can be done or none."""
+"""Sizes of pieces: a step moves 64 bytes, or all that is left in at most two pieces, which may
+overlap. It stores after it has loaded everything, and lies within a page, so that either all of its
+stores are done or none."""
 
 ENABLED = 1 << 33  # SCTLR_ELx.MSCEn, for EL0
 FOR_EL1, TRAPPED = 1 << 11, 1 << 10  # HCRX_EL2.MSCEn, MCE2
@@ -54,7 +55,8 @@ def _check_enabled(cpu: Cpu) -> None:
 
 
 def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> None:
-    """Option A is another processor's; the handler translates it."""
+    """Raise the exception for registers in the format of option A, which another processor has
+    written; the handler converts them."""
     options, destination, source, size = (number.zext(64) for number in numbers)
     what |= WRONG_OPTION | (FROM_EPILOGUE if stage == EPILOGUE else 0)
     with slowly(cpu.cf == 0):
@@ -65,7 +67,7 @@ def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> 
 
 
 def _step(stage: int, left: Value, places: Places, move: Move, done: Local) -> None:
-    """Do the greatest step that is possible."""
+    """Do the largest step that is possible."""
     if stage == EPILOGUE:
         with when(left != 0):
             move(places(const(1, 64)), (0,), 1)
@@ -99,7 +101,7 @@ def _small_step(
 
 
 def _in_pages(places: Places, size: Value) -> Value:
-    """Whether so many bytes lie in one page each."""
+    """Whether a number of bytes lies within one page, at each of the addresses."""
     inside = const(1, 1)
     for place in places(size):
         inside = inside & (const(PAGE, 64) - size).uge(place & PAGE - 1)
@@ -179,7 +181,7 @@ def _copy_prologue(forward: bool) -> Callable[..., None]:
 
 
 def _apart_but_value(Rd: Value, Rs: Value, Rn: Value, **_: Value) -> Value:
-    """As `_apart`, but what is stored may be zero."""
+    """Like `_apart`, but the value stored may be XZR."""
     return (Rd != 31) & (Rn != 31) & (Rd != Rs) & (Rd != Rn) & (Rs != Rn)
 
 

@@ -1,6 +1,6 @@
 """Loads and stores of two registers (C4.1.94.15 to 18).
 
-A pair that is stored is two stores: if the second one faults, the first one is done again.
+Storing a pair is two stores: if the second one faults, the first one is repeated later.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Advanced SIMD: shifts that saturate or round (C4.1.96.9, 10, 17, 20).
 
-A shift by a register goes to the left, or to the right where the lowest byte of its lane is
-negative. Where Q is 0 the upper halves of the operands count as zero, and what is done here leaves
-zero alone: so one form serves both.
+A shift by a register goes left, or right in lanes whose lowest byte of the amount is negative. If Q
+is 0, the upper halves of the operands are taken as zero, and these operations leave zero unchanged,
+so one form serves both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The status registers that programs have: NZCV, FPCR and FPSR (C5.2)."""
+"""The status registers that EL0 can access: NZCV, FPCR and FPSR (C5.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Advanced SIMD loads and stores of structures (C4.1.94.1 and 2): LD1 to LD4, ST1 to ST4.
 
-Elements of several registers take turns in memory. A store that faults in its middle is done again
-from its start; a load reads everything before it writes a register.
+Elements of several registers alternate in memory. A store that faults halfway is repeated from its
+start; a load reads everything before it writes a register.
 """
 
 from __future__ import annotations
