@@ -14,6 +14,7 @@ from itertools import count
 from unittest.mock import patch
 
 from bimetal import Payload
+from bimetal.accel.choose import described
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.reactor import Reactor
@@ -95,7 +96,8 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
         initrd=str(guest.initrd),
         append=append,
     )
-    chassis = Chassis(config, clock, ConsoleLine(paper), deferred.append)
+    processor = described("interp", "riscv64", "")
+    chassis = Chassis(config, clock, ConsoleLine(paper), deferred.append, processor=processor)
     dice = _Dice()
     with patch.object(VirtioRng.__init__, "__defaults__", (dice,)):
         riscv_virt(chassis)

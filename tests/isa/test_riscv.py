@@ -6,6 +6,7 @@ import pytest
 
 from bimetal.ir import fp
 from bimetal.isa.riscv import rv64
+from bimetal.isa.riscv.extensions import EXTENSIONS, FEATURES, MISA
 from bimetal.isa.riscv.traps import ILLEGAL_INSTRUCTION, STORE_MISALIGNED
 
 from .bare import MEMORY, Bare
@@ -27,6 +28,16 @@ def with_fp(hart: Bare, status: int = DIRTY, frm: int = 0) -> Bare:
     hart["mstatus"], hart["frm"] = status, frm
     hart["fp_ready"] = int(status == DIRTY and frm < 4)
     return hart
+
+
+WITHOUT_INSTRUCTIONS = {"zicntr", "sstc", "svadu", "svnapot"}
+
+
+def test_what_is_said_to_be_there_is_what_is_described() -> None:
+    described = {insn.extension for insn in rv64.insns} - {"privileged"}
+    assert described == set(EXTENSIONS) - WITHOUT_INSTRUCTIONS
+    assert set(FEATURES) < described
+    assert 2 << 62 | sum(1 << ord(letter) - ord("A") for letter in "ACDFIMSU") == MISA
 
 
 # -- lr and sc (I 14.2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, cast
 
@@ -23,11 +24,12 @@ from bimetal.seam import Accelerator
 __all__ = [
     "CHOICES",
     "ENGINES",
+    "Described",
     "check_name",
     "create",
+    "described",
     "has_semihosting",
     "models",
-    "physical_bits",
 ]
 
 Factory = Callable[..., Accelerator]
@@ -99,18 +101,30 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return architecture(isa).models
 
 
-def physical_bits(accel: str, isa: str, model: str) -> int:
-    """The width in bits of physical addresses of a processor ``model`` of ``isa``; 64 if the host
-    decides. Raises `BimetalError` for a model that ``accel`` does not have."""
-    if (
-        accel == "kvm"
-        or isa not in INSTRUCTION_SETS
-        or (accel == "auto" and isa == platform.machine())
-    ):
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What boards are told of their processors: the bits of physical addresses, 64 where the host
+    decides on that, and the extensions that a device tree lists, if any."""
+
+    physical_bits: int = 64
+    extensions: tuple[str, ...] = ()
+
+
+def described(accel: str, isa: str, model: str) -> Described:
+    """What is described of a processor ``model`` of ``isa``. Raises `BimetalError` for a model that
+    ``accel`` has not."""
+    if isa not in INSTRUCTION_SETS:
+        return Described()
+    bits = _physical_bits(accel, isa, model) if accel in CHOICES else 64
+    return Described(bits, architecture(isa).extensions)
+
+
+def _physical_bits(accel: str, isa: str, model: str) -> int:
+    if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
         return 64
     _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
-    described = architecture(isa)
-    return described.processor(model or described.models[0]).physical_bits
+    known = architecture(isa)
+    return known.processor(model or known.models[0]).physical_bits
 
 
 def has_semihosting(isa: str) -> bool:

@@ -19,15 +19,7 @@ from bimetal.firmware.devicetree import Node
 from bimetal.machine.chassis import Chassis, CpuLine
 from bimetal.machine.placements import Placement
 
-__all__ = ["EXTENSIONS", "describe_board"]
-
-EXTENSIONS = (
-    *("i", "m", "a", "f", "d", "c"),
-    *("zicbom", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintpause"),
-    "zfh",
-    *("zba", "zbb", "zbc", "zbkb", "zbkx", "zbs", "sstc", "svadu", "svnapot"),
-)
-"""What the harts implement, in the order of the ISA string."""
+__all__ = ["describe_board"]
 
 CACHE_BLOCK = 64
 
@@ -49,7 +41,7 @@ def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
     chosen = root.add(Node("chosen"))
     aliases = root.add(Node("aliases"))
     root.add(memory_node(ram_at, chassis.config.memory))
-    controllers = _describe_cpus(root, chassis.config.cpus)
+    controllers = _describe_cpus(root, chassis.config.cpus, chassis.processor.extensions)
     soc = root.add(
         Node(
             "soc",
@@ -68,12 +60,12 @@ def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
     return root
 
 
-def _describe_cpus(root: Node, count: int) -> list[Node]:
+def _describe_cpus(root: Node, count: int, extensions: Sequence[str]) -> list[Node]:
     """The harts; their interrupt controllers are what is returned."""
     cpus = root.add(
         Node("cpus", {"#address-cells": 1, "#size-cells": 0, "timebase-frequency": TIMEBASE_HZ})
     )
-    harts = [cpus.add(_describe_hart(index)) for index in range(count)]
+    harts = [cpus.add(_describe_hart(index, extensions)) for index in range(count)]
     controllers = [
         hart.add(
             Node(
@@ -93,9 +85,9 @@ def _describe_cpus(root: Node, count: int) -> list[Node]:
     return controllers
 
 
-def _describe_hart(index: int) -> Node:
-    letters = "".join(name for name in EXTENSIONS if len(name) == 1)
-    names = [name for name in EXTENSIONS if len(name) > 1]
+def _describe_hart(index: int, extensions: Sequence[str]) -> Node:
+    letters = "".join(name for name in extensions if len(name) == 1)
+    names = [name for name in extensions if len(name) > 1]
     return Node(
         f"cpu@{index:x}",
         {
@@ -105,7 +97,7 @@ def _describe_hart(index: int) -> Node:
             "compatible": "riscv",
             "riscv,isa": "_".join([f"rv64{letters}", *names]),
             "riscv,isa-base": "rv64i",
-            "riscv,isa-extensions": EXTENSIONS,
+            "riscv,isa-extensions": tuple(extensions),
             "riscv,cbom-block-size": CACHE_BLOCK,
             "riscv,cboz-block-size": CACHE_BLOCK,
             "mmu-type": "riscv,sv48",

@@ -278,7 +278,8 @@ class Architecture:
     and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
     hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the default one first; ``processor`` describes a model, possibly with
-    changes, and raises `BimetalError` for changes that are not possible.
+    changes, and raises `BimetalError` for changes that are not possible. ``extensions``
+    are for device trees that list them.
     """
 
     isa: Isa
@@ -295,6 +296,7 @@ class Architecture:
     semihosting: str = ""
     user: str = "user"
     processor: Callable[[str], Processor] = whole
+    extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Hooks.of(self.isa)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bimetal.accel.choose import check_name, create, has_semihosting, physical_bits
+from bimetal.accel.choose import Described, check_name, create, described, has_semihosting
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
@@ -47,11 +47,9 @@ class Engine:
         """What was asked for."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
-    def physical_bits(self, isa: str) -> int:
-        """Bits of the physical addresses of its CPUs, see `choose.physical_bits`."""
-        if isinstance(self.accel, str):
-            return physical_bits(self.accel, isa, self.model)
-        return 64
+    def described(self, isa: str) -> Described:
+        """What the board is told of its CPUs."""
+        return described(self.accel if isinstance(self.accel, str) else "", isa, self.model)
 
     def make(self, isa: str, hardware: Hardware) -> Accelerator:
         """The accelerator for the CPUs of ``hardware``. Raises `BimetalError` if it cannot run such

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from bimetal.accel.choose import Described
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -42,6 +43,8 @@ class CpuLine:
         return f"cpu{self.cpu} line {self.line}"
 
 
+ANY = Described()
+
 AnyDevice = TypeVar("AnyDevice", bound=Device)
 Part = TypeVar("Part")
 
@@ -50,10 +53,8 @@ class Chassis:
     """A board under construction, which `finish` makes `Hardware`.
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
-    that of a virtio console if there is to be one. Addresses of RAM have
-    ``physical_bits``, as many as there may be if that is 64.
-    ``defer`` has a function called soon, by
-    another thread, with the lock held.
+    that of a virtio console if there is to be one, ``processor`` what its CPUs are. ``defer`` has a
+    function called soon, by another thread, with the lock held.
     """
 
     def __init__(
@@ -63,10 +64,10 @@ class Chassis:
         console: ConsoleLine,
         defer: Callable[[Callable[[], None]], None],
         hvc: ConsoleLine | None = None,
-        physical_bits: int = 64,
+        processor: Described = ANY,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
-        self.hvc, self._physical_bits = hvc, physical_bits
+        self.hvc, self.processor = hvc, processor
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
         """Who makes the access that is under way, for devices that look different to each CPU."""
@@ -89,10 +90,11 @@ class Chassis:
         """Put RAM at ``at``: as much as the user wants, unless ``size`` says otherwise. Raises
         `BimetalError` if the CPUs have no addresses for so much."""
         size = self.config.memory if size is None else size
-        most = (1 << self._physical_bits) - at
-        if size > most and self._physical_bits < 64:
+        bits = self.processor.physical_bits
+        most = (1 << bits) - at
+        if size > most and bits < 64:
             raise BimetalError(
-                f"a memory of {format_size(size)} is too much for the {self._physical_bits} bits "
+                f"a memory of {format_size(size)} is too much for the {bits} bits "
                 "of physical addresses that the processor model has",
                 f"give it at most {format_size(most)}, or choose another model (--cpu help)",
                 ExitCode.USAGE,

@@ -392,8 +392,8 @@ class Machine:
     def _new_chassis(self) -> Chassis:
         hvc = self.hvc.line if self.hvc is not None else None
         defer = self._service.reactor.call
-        physical_bits = self._engine.physical_bits(self._board.isa)
-        return Chassis(self.config, self._clock, self.console.line, defer, hvc, physical_bits)
+        processor = self._engine.described(self._board.isa)
+        return Chassis(self.config, self._clock, self.console.line, defer, hvc, processor)
 
     def _check_failure(self) -> None:
         if self._gate.failure is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import rv64
+from .extensions import EXTENSIONS
 from .fp import FLOATING
 from .mmu import ADUE
 from .traps import STCE
@@ -49,6 +50,7 @@ architecture = Architecture(
     deadline=_deadline,
     modes={0: "user", 1: "supervisor", 3: "machine"},
     models=("rv64",),
+    extensions=EXTENSIONS,
     floating=FLOATING,
     semihosting="semihosting",
 )

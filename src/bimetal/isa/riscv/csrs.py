@@ -13,6 +13,7 @@ from ...ir import fp
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .csr import CSRS, constant, declare, stored
+from .extensions import MISA
 from .mmu import ADUE, BARE, MPRV, MXR, SUM, SV39, SV48
 from .pmp import update_pmp_active
 from .state import rv64
@@ -43,7 +44,6 @@ ALL_LINES = SUPERVISOR_LINES | 1 << 3 | 1 << 7 | 1 << 11
 DELEGABLE = 0xB3FF  # every exception of U and S mode but ecall from M
 MENVCFG = STCE | ADUE | 1 << 7 | 1 << 6 | 3 << 4 | 1
 SENVCFG = 1 << 7 | 1 << 6 | 3 << 4 | 1
-MISA = 2 << 62 | sum(1 << ord(letter) - ord("A") for letter in "ACDFIMSU")
 
 
 # -- floating point (I 20.2)

@@ -13,6 +13,7 @@ from ..describe import Isa
 from ..reservation import Reservation
 from ..state import StateSpec
 from ..text import OperandKind, in_range, named, number, optional
+from .extensions import FEATURES
 
 __all__ = ["CSR_NAMES", "F_NAMES", "PMP_COUNT", "X_NAMES", "reservation", "rv64"]
 
@@ -131,7 +132,7 @@ rv64 = Isa(
     granule=2,
     fetch=4,
     scan=_scan,
-    features=("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zicond", "zfh"),
+    features=FEATURES,
 )
 
 reservation = Reservation(rv64)
