@@ -11,7 +11,7 @@ WIDTHS = (8, 16, 32, 64, 128)
 
 
 class Space(Enum):
-    """What an address is an address of."""
+    """The address space of an address."""
 
     VIRTUAL = "virtual"
     """The guest's own: translated, and what a program's loads and stores use."""
@@ -42,9 +42,9 @@ class Access:
 
     ``aligned`` ones trap when misaligned, others are split. ``unprivileged`` ones have the rights
     of user mode whatever the mode is. ``big_endian`` says which byte comes first. ``in_page`` ones
-    are known to lie in one page, wherever they stand in it. ``reads`` is of atomic updates: to the
-    guest they are loads too, as a conditional store is not. Atomic updates are always aligned and
-    at least as ordered as ``order`` says.
+    are known not to cross a page boundary. ``reads`` says that an atomic update counts as a load
+    too, for permissions and watchpoints, unlike a store-conditional. Atomic updates are always
+    aligned, and ordered at least as ``order`` says.
     """
 
     width: int

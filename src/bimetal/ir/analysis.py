@@ -1,4 +1,4 @@
-"""What a block does, from one walk over it: all that the code generator asks of a trace."""
+"""What a block does, found in one walk over it: all that the code generator needs of a trace."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LEAST_PC_BITS = 12
 
 
 def relative(target: Value) -> Value | None:
-    """How far from its own address a jump to ``target`` leads, if that is relative to it. Inside of
-    a page, cutting the target to the bits of a program counter changes nothing."""
+    """The distance of a jump to ``target`` from its own address; None if it is not relative to it.
+    Within a page, truncating the target to the width of a program counter changes nothing."""
     while target.op == "zext" and target.args[0].op == "trunc":
         if target.args[0].width < LEAST_PC_BITS:
             return None
@@ -46,22 +46,21 @@ def relative(target: Value) -> Value | None:
 
 
 def distance(target: Value) -> int | None:
-    """How far from its own address a jump to ``target`` leads, signed; None if that is not
-    constant."""
+    """The distance of a jump to ``target`` from its own address, signed; None if not constant."""
     away = relative(target)
     return signed(int(away), away.width) if away is not None and away.known else None
 
 
 @dataclass(slots=True)
 class Analysis:
-    """A block, looked at.
+    """Properties of a block.
 
-    Fast code does what is not in cold blocks: ``frame`` tells whether it would need a stack frame,
-    ``accesses``, ``floats`` and ``jumps`` are its operations of these kinds. ``cold`` tells whether
-    there is a cold block, ``syncs`` whether anything may change mode or translation, ``stores``
-    whether anything may store to the guest's memory, routines included. ``sets`` are
-    all writes of registers; ``indexed`` tells whether fast code finds a register by a number that
-    is not known yet. ``falls`` tells whether control may come out at the end.
+    Of the parts that fast code executes (all but cold blocks): ``frame`` says whether they need a
+    stack frame, ``accesses``, ``floats`` and ``jumps`` are the operations of these kinds, and
+    ``indexed`` says whether a register's number is not constant. Of the whole block: ``cold`` says
+    whether there is a cold block, ``syncs`` whether mode or translation may change, ``stores``
+    whether guest memory may be written, by routines too; ``sets`` are all writes of registers, and
+    ``falls`` says whether control can reach the end.
     """
 
     block: Block
@@ -86,7 +85,7 @@ class Analysis:
             if isinstance(value, If):
                 branches = value.branches
                 self.cold = self.cold or branches.cold
-                # What fast code leaves to others may come out anywhere.
+                # An instruction that fast code leaves to its slow form may fall through.
                 then = self._walk(branches.then, fast and not branches.cold) or branches.cold
                 otherwise = self._walk(branches.otherwise, fast)
                 falls = falls and (then or otherwise)

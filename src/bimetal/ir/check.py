@@ -18,7 +18,7 @@ __all__ = ["check"]
 
 @dataclass(slots=True)
 class _Path:
-    """What has happened on the way here; ``written`` says by which operation."""
+    """What has happened on a path; ``written`` names the operation that wrote state, if any."""
 
     written: str = ""
     files: frozenset[str] = frozenset()
@@ -79,7 +79,7 @@ class _Checker:
 
     def _call(self, name: str, block: Block, path: _Path) -> _Path:
         if name in self.active:
-            return path  # its first call says it all
+            return path  # a recursive call adds nothing to the first one
         inner = _Checker(self.restartable, self.derived, active=(*self.active, name))
         after = inner.walk(block, path)
         for returned in inner.returns:
@@ -93,8 +93,8 @@ def check(
 ) -> list[str]:
     """What is wrong with the order of a trace; empty if nothing is.
 
-    What a ``restartable`` instruction did before a fault may be done again, so it may fault late.
-    ``derived`` registers follow from other state, so writing one of them again does no harm.
+    A ``restartable`` instruction may repeat after a fault what it did before, so it may fault late.
+    ``derived`` registers are functions of other state, so writing them again does no harm.
     """
     checker = _Checker(restartable, derived)
     checker.walk(block, _Path())

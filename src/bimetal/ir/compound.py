@@ -1,8 +1,8 @@
-"""Compound operations: what some hosts have one instruction for, defined by simpler operations.
+"""Compound operations: single instructions of some hosts, defined by simpler operations.
 
-A round of a cipher is many operations of the table, or one that a host may have under a name. So
-its meaning is a block, which the reference evaluates and which every host can execute; a host that
-knows the name does it its own way (`codegen.host`).
+A round of a cipher is many operations of the table, or a single one that a host may know by name.
+So its meaning is a block, which the reference evaluates and every host can execute; a host that
+knows the name uses its own instruction (`codegen.host`).
 """
 
 from __future__ import annotations

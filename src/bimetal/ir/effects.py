@@ -101,7 +101,7 @@ class Pc(Effect):
 
 
 class Load(Effect):
-    """What memory holds at an address."""
+    """Load from memory."""
 
     __slots__ = ("access",)
     name = "load"
@@ -116,7 +116,7 @@ class Load(Effect):
 
 
 class Store(Effect):
-    """Put a value into memory."""
+    """Store to memory."""
 
     __slots__ = ("access",)
     name = "store"
@@ -192,7 +192,7 @@ class Branches:
 
 
 class If(Effect):
-    """One of two blocks, by a bit."""
+    """Execute one of two blocks, depending on one bit."""
 
     __slots__ = ("branches",)
     name = "if"
@@ -204,7 +204,7 @@ class If(Effect):
 
 
 class Jump(Effect):
-    """Go on at ``target`` instead of the next instruction. Nothing may follow on its path.
+    """Continue at ``target`` instead of the next instruction. Nothing may follow on its path.
 
     ``landing`` is 0, or which kind of indirect jump it is (`decoding.Landing`)."""
 
@@ -239,7 +239,7 @@ class Sync(Effect):
 
 
 class Leave(Effect):
-    """Leave native code before the next instruction, with arguments for whoever is asked."""
+    """Leave native code before the next instruction, for a `Reason`, with its arguments."""
 
     __slots__ = ("reason",)
     name = "leave"
@@ -267,7 +267,7 @@ class RoutineCall(Effect):
 
 
 class HostCall(Effect):
-    """Ask the engine."""
+    """Ask the engine a `Question`; the value is its answer."""
 
     __slots__ = ("question",)
     name = "hcall"
@@ -305,7 +305,7 @@ class Local(Effect):
 
 
 class LocalGet(Effect):
-    """What a variable holds."""
+    """The current value of a variable."""
 
     __slots__ = ()
     name = "local_get"
@@ -377,7 +377,7 @@ class FloatFlags(Effect):
 
 
 class FloatControl(Effect):
-    """Change the sticky flags, the rounding mode, or what is flushed to zero: ``op`` is
+    """Change the sticky flags, the rounding mode, or flushing to zero: ``op`` is
     "fp_set_flags", "fp_raise", "fp_set_rounding" or "fp_set_flushing"."""
 
     __slots__ = ()

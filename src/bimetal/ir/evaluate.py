@@ -55,7 +55,7 @@ class Machine(Protocol):
         """Ask the engine: "ticks", "instret", "is_ram", "flush" and so on."""
 
     def leave(self, reason: str, args: Sequence[int]) -> None:
-        """The instruction asks for the engine's attention; may raise what stops it."""
+        """Leave for a reason (`requests`); may raise an exception that stops the instruction."""
 
     def sync(self) -> None:
         """Mode, translation or interrupt enables may have changed."""

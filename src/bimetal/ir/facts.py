@@ -1,6 +1,6 @@
 """What operations with an effect do: one table, for `check`, `analysis` and the code generator.
 
-It says of each how it may end, and whether it changes what the guest can see.
+For each operation it says how it may end, and whether it changes state that the guest can see.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = ["FACTS", "Facts", "facts"]
 class Facts:
     """What the engine has to know of an effect.
 
-    ``faults``: it may raise a trap, or ask the board, so that the instruction is done again.
-    ``writes``: it changes what the guest can see. ``ends``: no operation after it is executed.
+    ``faults``: it may raise a trap, or ask the board, after which the instruction is repeated.
+    ``writes``: it changes state that the guest can see. ``ends``: nothing after it is executed.
     ``frame``: it needs a call and therefore a stack frame, so fast code leaves the instruction to
     its slow form.
     """

@@ -2,9 +2,9 @@
 
 Arithmetic is IEEE 754 in the *current* rounding mode and raises exact sticky flags; on the host
 it is one instruction of the host's own FPU (LLVM's constrained intrinsics with dynamic rounding
-and strict exceptions), in the reference it is `softfloat`. What architectures have differently is
-said by their `isa.floating.FloatPolicy`, as which NaN comes out, and in their descriptions: minimum
-and maximum, conversions out of range (`to_signed` and `to_unsigned` want an argument in range).
+and strict exceptions), in the reference it is `softfloat`. Differences between architectures are in
+their `isa.floating.FloatPolicy`, such as which NaN results, and in their descriptions: minimum and
+maximum, conversions out of range (`to_signed` and `to_unsigned` need an argument in range).
 
 Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
 Tininess is detected after rounding, and what is tiny is kept unless `set_flushing` says otherwise.
@@ -33,8 +33,8 @@ NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
 
 
 class Rounding(IntEnum):
-    """The rounding modes of IEEE 754 (4.3). The last one exists on no common host: descriptions
-    hand what is rounded so to the reference."""
+    """The rounding modes of IEEE 754 (4.3). No common host has the last one: descriptions leave
+    operations in this mode to the reference."""
 
     NEAREST_EVEN = 0
     TOWARD_ZERO = 1
@@ -192,7 +192,7 @@ FLUSH_OPERANDS, FLUSH_RESULTS = 1, 2
 
 
 def set_flushing(what: Value | int) -> None:
-    """From now on tiny operands count as zeros of their sign (`FLUSH_OPERANDS`), and tiny results
-    become such zeros, with UF and NX raised (`FLUSH_RESULTS`): Intel SDM 1, 10.2.3. What is a
-    subnormal number exactly is tiny too. Not for half precision."""
+    """From now on replace tiny operands by zeros of their sign (`FLUSH_OPERANDS`), and tiny results
+    likewise, raising UF and NX (`FLUSH_RESULTS`): Intel SDM 1, 10.2.3. Exact subnormal results are
+    tiny too. Does not apply to half precision."""
     perform(FloatControl("fp_set_flushing", lift(what, 2)))

@@ -1,4 +1,4 @@
-"""What descriptions ask of the engine, and why they leave it, by name: these and no others."""
+"""The questions that descriptions can ask the engine, and the reasons for which they leave it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ Question = Literal[
     "flush", "flush_spaces", "flush_pages", "flush_fetch", "fence_code",
     "shared", "tell_pages", "tell_code", "heard", "lock",
 ]  # fmt: skip
-"""What is asked with `Cpu.host`:
+"""The questions of `Cpu.host`:
 
 * ``time_ns``, ``instret``, ``random``: the machine's time in nanoseconds, the instructions retired
   since reset, 64 bits of the host's randomness.
 * ``is_memory``, ``is_ram``: whether a guest-physical address is in memory, in memory that may be
   written.
-* ``relax``: this vCPU waits for another one.
-* ``flush``: forget all translations. ``flush_spaces``, with a mask and bits: those of address
-  spaces that have these bits in the mask. ``flush_pages``, with an address, a count of pages of
-  4 KiB, mask and bits, and a mask of more bits that pages have to match which are not global: those
-  of these pages. ``flush_fetch``: where instructions are fetched from. ``fence_code``: later
-  fetches see earlier stores.
+* ``relax``: say that this vCPU is waiting for another one.
+* ``flush``: flush all translations. ``flush_spaces``, with a mask and a value: those of address
+  spaces that equal the value in the bits of the mask. ``flush_pages``, with an address, a number
+  of 4 KiB pages, a mask, a value, and a mask of further bits that must match for pages that are not
+  global: those of these pages. ``flush_fetch``: those for instruction fetches. ``fence_code``: make
+  later fetches see earlier stores.
 * ``shared``: whether there are other vCPUs. ``tell_pages``, ``tell_code``: have them do
-  ``flush_pages`` (with no pages, ``flush_spaces``), ``fence_code``. ``heard``: whether all have.
-* ``lock``, of the engine's own routines: take the lock at an address of this process.
+  ``flush_pages`` (with no pages, ``flush_spaces``) or ``fence_code``. ``heard``: whether all of
+  them have done so.
+* ``lock``, for the engine's own routines: take the lock at an address of this process.
 """
 
 ANSWERS: dict[Question, int] = dict.fromkeys(get_args(Question), 0) | {
     "time_ns": 64, "instret": 64, "random": 64, "is_memory": 1, "is_ram": 1,
     "shared": 1, "heard": 1,
 }  # fmt: skip
-"""The bits of each answer."""
+"""The width in bits of each answer."""
 
 Reason = Literal[
     "kicked", "halt", "firmware call", "mmio", "reference", "register", "outputs",

@@ -48,7 +48,7 @@ NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = Rounding
 
 @dataclass(slots=True)
 class Environment:
-    """The current rounding mode, the sticky flags, and what is flushed to zero."""
+    """The current rounding mode, the sticky flags, and whether tiny numbers are flushed to zero."""
 
     rounding: int = NEAREST_EVEN
     flags: int = 0
@@ -95,7 +95,7 @@ class Format:
 
     @property
     def maximum_exponent(self) -> int:
-        """That of the largest numbers, which is also the exponent's bias."""
+        """The exponent of the largest numbers, which is also the bias."""
         return (1 << (self.width - self.precision - 1)) - 1
 
     @property

@@ -1,4 +1,4 @@
-"""RISC-V, 64 bits: RV64GC with Zba, Zbb, Zbs, Zicbom, Zicboz, Sstc, Svadu, M, S and U modes."""
+"""RISC-V, 64 bits: RV64GC with M, S and U modes, Sstc, Svadu, and the extensions in `insns`."""
 
 import importlib
 import pkgutil

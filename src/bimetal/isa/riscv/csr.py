@@ -34,7 +34,7 @@ def declare(
     write: Callable[[Cpu, Value], None] | None = None,
     check: Callable[[Cpu], None] | None = None,
 ) -> None:
-    """Declare a CSR, and what people see of it."""
+    """Declare a CSR, also as a register that users can access by name."""
     _declare(Csr(number, name, read, write, check))
     rv64.view(name, 64, read, write)
 

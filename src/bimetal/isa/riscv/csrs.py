@@ -55,7 +55,7 @@ def _need_fp(cpu: Cpu) -> None:
 
 
 def update_fp_ready(cpu: Cpu) -> None:
-    """Renew fp_ready after a change of mstatus.FS or frm."""
+    """Recompute fp_ready after a change of mstatus.FS or frm."""
     dirty = (cpu.mstatus & FS) == FS
     cpu.fp_ready = (dirty & cpu.frm.ult(4)).zext(8)
 
@@ -227,7 +227,7 @@ def _need_vm(cpu: Cpu) -> None:
 
 def _write_satp(cpu: Cpu, value: Value) -> None:
     mode = value.lsr(60)
-    # A mode that is not there makes the whole write have no effect.
+    # A write with an unsupported mode has no effect at all.
     with when((mode == BARE) | (mode == SV39) | (mode == SV48)):
         cpu.satp = value
 
@@ -252,7 +252,7 @@ def _counter(number: int, name: str) -> None:
         return value
 
     def write(cpu: Cpu, value: Value) -> None:
-        # The write takes the place of the count of the writing instruction itself.
+        # The writing instruction itself is not counted.
         setattr(cpu, offset, value - _retired(cpu) - 1)
 
     declare(0xB00 + number, f"m{name}", read, write)
@@ -297,7 +297,7 @@ for _number, _name in (
 
 @rv64.routine()
 def renew(cpu: Cpu) -> None:
-    """Bring up to date what follows from registers that were set from outside."""
+    """See `Hooks.renew`."""
     _set_host_rounding(cpu)
     update_fp_ready(cpu)
     update_pmp_active(cpu)
@@ -325,8 +325,9 @@ def csr_read(cpu: Cpu, number: Value) -> Value:
 
 
 def csr_modified(cpu: Cpu, number: Value, old: Value) -> Value:
-    """What csrrs and csrrc modify and write back: ``old``, the value read, but of mip only what
-    software wrote. Or else a line that is high just then would stay pending (II 3.1.9)."""
+    """The value that csrrs and csrrc modify and write back: ``old``, the value read, but for mip
+    only the bits that software wrote; otherwise a line that is high would stay pending (II 3.1.9).
+    """
     return select(number == MIP, cpu.mip_soft | cpu.line[1].zext(64) << 1, old)
 
 

@@ -78,7 +78,7 @@ def dirty(cpu: Cpu) -> None:
 
 
 def ready(cpu: Cpu) -> None:
-    """What precedes a change of floating-point state by an instruction that cannot trap."""
+    """Prepare for a change of floating-point state by an instruction that cannot trap."""
     with slowly(cpu.fp_ready != 1):
         with when((cpu.mstatus & FS) == 0):
             illegal(cpu)

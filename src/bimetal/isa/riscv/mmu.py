@@ -1,8 +1,8 @@
 """Address translation and protection: Sv39 and Sv48 (volume II, 10.3 to 10.5).
 
-Choices that the manual leaves open: accessed and dirty bits are set by hardware where menvcfg.ADUE
-says so (Svadu) and fault otherwise (Svade); Svpbmt is not implemented. ASIDs have 16 bits. The G of
-pointers is not looked at, so that what lies below them is not shared.
+Choices that the manual leaves open: accessed and dirty bits are set by hardware if menvcfg.ADUE is
+set (Svadu) and fault otherwise (Svade); Svpbmt is not implemented; ASIDs have 16 bits; the G bit of
+non-leaf entries is ignored, so pages below them are not global because of it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ RESERVED = 0x1FF << 54
 N = 1 << 63
 PPN_BITS = 44
 
-# U, S, S with SUM, M; and M with MPRV, by whose rights its loads and stores have.
+# U, S, S with SUM, M; and from there on M with MPRV, by the mode whose rights loads and stores
+# have.
 CONTEXT_USER, CONTEXT_SUPERVISOR, CONTEXT_SUM, CONTEXT_MACHINE, CONTEXT_MPRV = range(5)
 
 # Address spaces are satp as it is. With this bit, which is zero in all of its modes, a number

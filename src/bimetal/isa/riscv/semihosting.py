@@ -1,7 +1,7 @@
 """Semihosting calls (RISC-V Semihosting, version 0.4, 2.1): an ``ebreak`` between two instructions
-that do nothing, by which a program asks its debugger, or who runs it, for something.
+that do nothing, by which a program calls its debugger or the host.
 
-The operation is in a0 and its parameter in a1. As in QEMU, programs in user mode are not heard.
+The operation is in a0 and its parameter in a1. As in QEMU, calls from user mode are ignored.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def read_ticks(cpu: Cpu) -> Value:
 
 @rv64.routine()
 def poll_timer(cpu: Cpu) -> None:
-    """Renew timer_fired: the supervisor timer of Sstc compares the time with stimecmp."""
+    """Recompute timer_fired: the supervisor timer of Sstc compares the time with stimecmp."""
     enabled = (cpu.menvcfg & STCE) != 0
     fired = read_ticks(cpu).uge(cpu.stimecmp)
     cpu.timer_fired = select(enabled & fired, const(1, 8), 0)
@@ -67,7 +67,7 @@ def poll_timer(cpu: Cpu) -> None:
 
 @rv64.routine(returns=8)
 def mode(cpu: Cpu) -> Value:
-    """The privilege mode, which samples of where the hart executes are told by."""
+    """The privilege mode, by which profiles distinguish samples."""
     current: Value = cpu.priv
     return current
 
@@ -147,5 +147,5 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
 
 @rv64.routine()
 def undefined(cpu: Cpu) -> None:
-    """What an encoding does that no description recognises."""
+    """See `Hooks.undefined`."""
     illegal(cpu)
