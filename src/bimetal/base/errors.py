@@ -1,8 +1,8 @@
-"""The three kinds of wrong, two of which are exceptions of ours.
+"""The three kinds of errors, two of which have exceptions here.
 
-* The *user* is wrong: `BimetalError`, shown as cause and remedy, never as a traceback.
-* The *guest* is wrong: `GuestError`, caught by the board, counted and logged; execution goes on.
-* The *programmer* is wrong: Python's own exceptions, with the value and the place in the message.
+* The *user's*: `BimetalError`, shown as cause and remedy, never as a traceback.
+* The *guest's*: `GuestError`, caught by the board, counted and logged; execution goes on.
+* The *programmer's*: Python's own exceptions, with the value and the place in the message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 
 class BimetalError(Exception):
-    """Something that the person who started the machine can put right.
+    """An error that the person who started the machine can correct.
 
     ``cause`` says what is wrong in one line, ``remedy`` what to do about it, and ``exit_code`` is
     the status with which the command line ends.

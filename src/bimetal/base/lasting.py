@@ -1,7 +1,7 @@
-"""What outlasts the process unless somebody undoes it: a terminal's mode, the file of a socket.
+"""Changes that outlast the process unless they are undone: a terminal's mode, the file of a socket.
 
-Whoever makes such a thing says here how it is undone. It is, at the latest when the interpreter
-ends. Only SIGKILL and a crash of the process find no time.
+Code that makes such a change registers here how to undo it. That is done, at the latest when the
+interpreter ends, except after SIGKILL or a crash of the process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a machine is made of: a board with its devices, and CPUs of an accelerator."""
+"""The parts of a machine: a board with its devices, and the CPUs of an accelerator."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Assembly", "Engine"]
 
 @dataclass(frozen=True)
 class Engine:
-    """The accelerator that is wanted, by name or itself; of which ``model`` its CPUs are to be, and
-    whether it goes on in the ``background``, see `Machine`. Raises `BimetalError` if there is none
-    such.
+    """The requested accelerator, as a name or an object, the ``model`` of its CPUs, and whether it
+    compiles in the ``background`` after the end, see `Machine`. Raises `BimetalError` if there is
+    no such accelerator.
     """
 
     accel: str | Accelerator
@@ -44,11 +44,11 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """What was asked for."""
+        """The requested name."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
     def described(self, isa: str) -> Described:
-        """What the board is told of its CPUs."""
+        """The description of the CPUs that the board gets."""
         return described(self.accel if isinstance(self.accel, str) else "", isa, self.model)
 
     def make(self, isa: str, hardware: Hardware) -> Accelerator:
@@ -71,9 +71,9 @@ class Engine:
 
 class Assembly:
     """Builds a machine when it is first needed, in two steps: its ``hardware``, which is enough to
-    look at the board, and a ``runner``, which has CPUs. They are None until then.
+    examine the board, and a ``runner``, which has CPUs. They are None until then.
 
-    Each is made once, whichever thread comes first, and nothing once it is ``closed``.
+    Each is built once, whichever thread needs it first, and never after it is ``closed``.
     """
 
     def __init__(

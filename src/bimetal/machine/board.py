@@ -14,9 +14,9 @@ __all__ = ["BOARDS", "Board", "board", "find_board"]
 
 @dataclass(frozen=True)
 class Board:
-    """A kind of machine: ``build`` puts it together; ``isa`` is that of its CPUs, by the name that
-    `platform.machine` has for it. ``options`` are what can be said of it in ``NAME,OPTION=VALUE``:
-    the values that each may have, the usual one first."""
+    """A kind of machine: ``build`` puts it together; ``isa`` is its CPUs' instruction set, named as
+    by `platform.machine`. ``options`` are the options for ``NAME,OPTION=VALUE``: the values that
+    each may have, the default first."""
 
     name: str
     isa: str
@@ -52,8 +52,10 @@ def board(
     max_cpus: int,
     options: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[[Chassis], None]], Callable[[Chassis], None]]:
-    """Declare the function below as the board ``name``, perhaps again: a notebook's cell, say, that
-    is run once more. The rest is as in `Board`. ValueError if another function has that name."""
+    """Declare the decorated function as the board ``name``; the other parameters are as in `Board`.
+
+    The same function may be declared again, as when a notebook's cell is run once more. Raises
+    ValueError if another function has that name."""
 
     def declare(build: Callable[[Chassis], None]) -> Callable[[Chassis], None]:
         if name in BOARDS and _place(BOARDS[name].build) != _place(build):
@@ -69,9 +71,9 @@ def _place(build: Callable[[Chassis], None]) -> tuple[str, str]:
 
 
 def find_board(text: str) -> tuple[Board, dict[str, str]]:
-    """The board in ``NAME`` or ``NAME,OPTION=VALUE,...``, and the options that are given.
+    """The board named in ``NAME`` or ``NAME,OPTION=VALUE,...``, and the options given.
 
-    Raises `BimetalError` that lists those that there are, or says what is wrong with an option.
+    Raises `BimetalError`, which lists the known boards or says what is wrong with an option.
     """
     name, options = _split(text)
     if name not in BOARDS:

@@ -1,4 +1,4 @@
-"""The bus: brings an access that left a CPU to what lies at its address, and the answer back."""
+"""The bus: routes an access that left a CPU to what is at its address, and the answer back."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ NOWHERE = "nowhere"
 class Bus:
     """Accesses to one address space: memory-mapped or, on x86, ports.
 
-    Accesses reach a device as its `Access` says. Where there is nothing, or what there is refuses,
-    reads answer ``floating`` in every byte unless the CPU takes that for a fault; all that is a
-    guest error. Call with the machine's lock held.
+    Accesses reach a device as its `Access` says. If there is nothing at an address, or the device
+    refuses the access, it is a guest error; a read returns ``floating`` in every byte, unless the
+    CPU raises a fault. Call with the machine's lock held.
     """
 
     def __init__(self, space: AddressSpace, name: str, floating: int = 0):
         self.space, self.name = space, name
         self.events = EventLog(name)
         self.accesses: Counter[str] = Counter()
-        """How many went to each region, by its name, or nowhere."""
+        """The number of accesses to each region, by name, or to no region."""
         self._floating = int.from_bytes(bytes((floating,)) * 8, "little")
         self._find = space.find
         self._refused = False
         self._tracing = trace.enabled("mmio")
 
     def serve(self, access: Mmio) -> None:
-        """Carry out an access to memory, and say whether it, or a part of it, was refused."""
+        """Carry out a memory-mapped access; sets its ``fault`` if a part of it was refused."""
         self._refused = False
         if access.write:
             self.write(access.address, access.size, access.value)
@@ -113,7 +113,8 @@ class Bus:
                 self.space.write(address + index, bytes((byte,)))
 
     def _memory(self, region: Region, address: int, size: int) -> int:
-        """An access to memory that a CPU did not do itself: one across the end of a slot, say."""
+        """The value of a read from memory that a CPU cannot do itself, such as one across the end
+        of a slot."""
         size = min(size, region.last - address + 1)
         return int.from_bytes(self.space.read(address, size), "little")
 

@@ -53,8 +53,8 @@ class Chassis:
     """A board under construction, which `finish` makes `Hardware`.
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
-    that of a virtio console if there is to be one, ``processor`` what its CPUs are. ``defer`` has a
-    function called soon, by another thread, with the lock held.
+    that of a virtio console if there is to be one, ``processor`` describes its CPUs. ``defer``
+    has a function called soon by another thread, with the lock held.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Chassis:
         self.hvc, self.processor = hvc, processor
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()
-        """Who makes the access that is under way, for devices that look different to each CPU."""
+        """The CPU that makes the current access, for devices that look different to each CPU."""
         self.placements = Placements()
         self.registers: dict[int, Device] = {}
         """The devices that have registers of CPUs, by the number of the CPU."""
@@ -82,13 +82,13 @@ class Chassis:
         self._boot: Boot | None = None
         self._needs_controller = False
         self.power_button: Callable[[], None] | None = None
-        """Presses the button that asks a system to switch off, if the board has one."""
+        """Presses the board's power button; None if it has none."""
 
     # Verbs
 
     def ram(self, *, at: int, size: int | None = None, name: str = "ram") -> Ram:
-        """Put RAM at ``at``: as much as the user wants, unless ``size`` says otherwise. Raises
-        `BimetalError` if the CPUs have no addresses for so much."""
+        """Put RAM at ``at``: as much as the user asked for, unless ``size`` is given. Raises
+        `BimetalError` if it exceeds the CPUs' physical addresses."""
         size = self.config.memory if size is None else size
         bits = self.processor.physical_bits
         most = (1 << bits) - at
@@ -152,7 +152,7 @@ class Chassis:
         return CpuLine(self.outlets.cpus, cpu, line)
 
     def wire_output(self, cpu: int, output: int, line: Line) -> None:
-        """Lead the output ``output`` of CPU ``cpu`` to ``line``: one of its timers, for example."""
+        """Wire output ``output`` of CPU ``cpu``, such as that of a timer, to ``line``."""
         self._timers[cpu, output] = line
 
     def irq(self, number: int) -> Line:
@@ -166,13 +166,13 @@ class Chassis:
         return self.placements.only(kind, name)
 
     def start_with(self, boot: Boot) -> None:
-        """Say how the CPUs start."""
+        """Set how the CPUs start."""
         self._boot = boot
 
-    # What becomes of it
+    # Completion
 
     def finish(self) -> Hardware:
-        """The finished board. ValueError if it was not said how its CPUs start."""
+        """The finished board. Raises ValueError if `start_with` was not called."""
         if self._boot is None:
             raise ValueError("the board does not say how its CPUs start")
         return Hardware(

@@ -1,4 +1,4 @@
-"""What a user asks of a machine, checked as far as it can be before anything is built."""
+"""The configuration of a machine, checked as far as possible before anything is built."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bimetal.memory.ram import PAGE_SIZE
 __all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
 
 NO_BIOS = "none"
-"""The ``bios`` of a machine that starts its kernel without any firmware, not even ours."""
+"""The value of ``bios`` for starting the kernel without any firmware, not even ours."""
 
 RAW = "raw"
 KERNEL_FORMATS = ("auto", RAW)
-"""What a kernel may be taken for: what its contents say it is, or a raw binary."""
+"""Formats of kernels: what the content says, or a raw binary."""
 
 MEMORY_MINIMUM = 1 * MIB
 
@@ -73,17 +73,16 @@ class Config:
     reboot: bool = True
     semihosting: bool = False
     options: dict[str, str] = field(default_factory=dict)
-    """Of the board, those that were given."""
+    """The options given for the board."""
     disks: list[Disk] = field(default_factory=list)
 
     @property
     def command_line(self) -> bytes:
-        """``append`` as the kernel gets it: what came to this process as bytes that are no UTF-8
-        goes on as it came."""
+        """``append`` as the kernel gets it; bytes that are not UTF-8 are passed on unchanged."""
         return self.append.encode(errors="surrogateescape")
 
     def check(self, max_cpus: int) -> None:
-        """Raise `BimetalError` for what no machine can have, or a file that is not there."""
+        """Raise `BimetalError` for impossible values, and for files that do not exist."""
         if not 1 <= self.cpus <= max_cpus:
             raise _usage(f"{self.cpus} CPUs", f"this board takes 1 to {max_cpus}")
         if self.memory < MEMORY_MINIMUM or self.memory % PAGE_SIZE:

@@ -19,8 +19,8 @@ class Stats:
     """What a run has cost so far; ``str()`` of it is a report.
 
     ``seconds`` is the machine's time, ``counters`` are as `Machine.counters` gives them, and
-    ``events`` is what went wrong and went on, errors of the guest most of all: how often each
-    happened, by where it was seen.
+    ``events`` counts errors that did not end the run, mostly the guest's, by where they were
+    noticed.
     """
 
     seconds: float
@@ -47,13 +47,13 @@ def stats_of(runner: Runner) -> Stats:
 
 
 def counters_of(runner: Runner) -> dict[str, dict[str, int]]:
-    """See `Machine.counters`. Who has counted nothing is left out."""
+    """See `Machine.counters`. Sources without counts are left out."""
     found: dict[str, dict[str, int]] = {}
     for vcpu in runner.vcpus:
         found[f"cpu{vcpu.index} exits"] = dict(vcpu.exits.most_common())
         found[f"cpu{vcpu.index}"] = _counted(vcpu.cpu)
     found[runner.accelerator.name] = _counted(runner.accelerator)
-    # CPUs go on counting: a copy is made at once, a sum is not.
+    # CPUs keep counting meanwhile: copying is atomic, adding is not.
     accesses = Counter(dict(runner.bus.accesses))
     accesses.update(dict(runner.ports.accesses))
     found["accesses"] = dict(accesses.most_common())

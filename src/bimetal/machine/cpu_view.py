@@ -18,12 +18,12 @@ PROGRAM_COUNTERS = ("pc", "rip")
 class CpuView:
     """One CPU: ``cpu.pc`` and ``cpu["pc"]`` read a register, and may be assigned to.
 
-    Registers are those of the manual, by its names, and are read and set as in the most privileged
-    mode. The machine stands still for the moment that takes. Values are unsigned integers.
+    Registers have the manual's names, and are read and written with the rights of the most
+    privileged mode. The machine is halted for the moment that takes. Values are unsigned integers.
 
-    KeyError, or AttributeError for the first form, for a register that the CPU does not have;
-    OverflowError for a value that does not fit, ValueError for one that means nothing there and
-    for a register that cannot be set; `BimetalError` once the machine is closed.
+    Raises KeyError, or AttributeError for the first form, for a register that the CPU does not
+    have; OverflowError for a value that does not fit, ValueError for a reserved one and for a
+    register that cannot be set; `BimetalError` once the machine is closed.
     """
 
     __slots__ = ("_runner", "_vcpu")
@@ -92,7 +92,7 @@ class CpuView:
 
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:
-        """The machine stands still, and a KeyError inside is one that tells what there is."""
+        """Halt the machine; a KeyError inside is replaced by one that suggests similar names."""
         if not isinstance(name, str):
             raise KeyError(f"registers have names, and no {name!r}")
         with self._runner.held():

@@ -27,22 +27,22 @@ class CpuControl:
         return self._vcpus[index].parked
 
     def is_starting(self, index: int) -> bool:
-        """Whether a CPU was told to start and has not begun yet."""
+        """Whether a CPU was told to start and has not started yet."""
         return self._vcpus[index].starting
 
     def is_suspended(self, index: int) -> bool:
-        """Whether a CPU waits for an interrupt because firmware let it."""
+        """Whether a CPU waits for an interrupt because firmware has suspended it."""
         cpu = self._vcpus[index].cpu
         return isinstance(cpu, Suspendable) and cpu.suspended
 
     def suspend(self, index: int) -> None:
-        """Let a CPU that is not running wait for an interrupt; some go on at once."""
+        """Have a CPU that is not running wait for an interrupt; some accelerators do not wait."""
         cpu = self._vcpus[index].cpu
         if isinstance(cpu, Suspendable):
             cpu.suspend()
 
     def start(self, index: int, enter: Callable[[Cpu], object]) -> None:
-        """Let a CPU begin anew: it is reset, then ``enter`` sets its registers."""
+        """Start a CPU: it is reset, then ``enter`` sets its registers."""
         vcpu = self._vcpus[index]
         vcpu.starting, vcpu.parked = True, False
         vcpu.errands.append(lambda: self._begin(vcpu, enter))
@@ -64,8 +64,8 @@ class CpuControl:
         return self._vcpus[index].cpu
 
     def fence(self, caller: int, others: Iterable[int], errand: Callable[[Cpu], None]) -> None:
-        """Have ``errand`` done between two instructions of each of ``others``, before this
-        returns or, for those that do not run, before they run on. ``caller`` may be among them."""
+        """Have ``errand`` done between two instructions of each of ``others``: before this returns
+        or, for those that do not run, before they run again. ``caller`` may be among them."""
 
         def run_errand(vcpu: Vcpu) -> None:
             errand(vcpu.cpu)

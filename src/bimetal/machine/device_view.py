@@ -18,16 +18,16 @@ from bimetal.machine.runner import Runner
 __all__ = ["DeviceView", "Devices"]
 
 LIVE = (Device, VirtioDevice, Output, EventLog)
-"""What belongs to the machine while it runs and is reached through a view too."""
+"""Types of a device's attributes that are wrapped in a view as well."""
 
 
 class DeviceView:
-    """Stands for a device: attributes are read and set, and methods called, under the machine's
-    lock. It takes itself for an instance of the device's class.
+    """A proxy of a device: attributes are read and set, and methods called, under the machine's
+    lock. It claims to be an instance of the device's class.
 
-    Lists and dictionaries are copies. Setting a register stores its value, as a snapshot does;
-    what a guest's access does is done by the methods ``read`` and ``write``. AttributeError for
-    what the device does not have; `BimetalError` once the machine is closed.
+    Lists and dictionaries are copies. Setting a register stores its value without side effects, as
+    loading a snapshot does; the methods ``read`` and ``write`` act as a guest's access does. Raises
+    AttributeError for what the device does not have, `BimetalError` once the machine is closed.
     """
 
     __slots__ = ("_runner", "_target")

@@ -57,7 +57,7 @@ class VcpuGate:
 
     @property
     def state(self) -> str:
-        """What a person is told of the run."""
+        """The state of the run, for messages."""
         if self.over.is_set():
             return f"ended, {self.result}" if self.result else "failed"
         if not self.started:
@@ -65,7 +65,7 @@ class VcpuGate:
         return "paused" if self.paused else "running"
 
     def check_begun(self, why: str) -> None:
-        """Raise `BimetalError`, which says ``why`` that matters, before the start."""
+        """Raise `BimetalError` before the start; ``why`` says what cannot be done then."""
         if not self.started and not self.over.is_set():
             raise BimetalError(
                 f"the machine was not started: {why}", "call start() first", ExitCode.USAGE
@@ -74,7 +74,7 @@ class VcpuGate:
     # For vCPUs
 
     def enter(self, member: Member) -> bool:
-        """Pass the gate: do what is to be done, wait while it is shut, then be active.
+        """Pass the gate: do errands, wait while it is shut, then become active.
 
         False if the run is over. Call with the lock held.
         """
@@ -90,7 +90,7 @@ class VcpuGate:
         return False
 
     def leave(self, member: Member) -> None:
-        """Not be active any more. Call with the lock held."""
+        """Become inactive. Call with the lock held."""
         member.active = False
         self._changed.notify_all()
 
@@ -116,8 +116,8 @@ class VcpuGate:
             self._back(caller)
 
     def _back(self, caller: Member) -> None:
-        """Active again without passing the gate: what came meanwhile is done there, before the
-        vCPU runs on."""
+        """Become active again without passing the gate; errands that came meanwhile are done there
+        before the vCPU runs again."""
         caller.active = True
         if caller.errands:
             caller.call()

@@ -1,4 +1,4 @@
-"""What a board has become: devices and memory at their addresses, and the wires that lead out.
+"""A finished board: devices and memory at their addresses, and the wires that lead out.
 
 Wires to CPUs, to an interrupt controller of the accelerator, and to whoever ends the run are
 outputs, like those of devices: the machine connects to them once it has what they lead to. Until
@@ -33,16 +33,16 @@ class Boot(Protocol):
     """How the CPUs of a board start, and who answers their calls to firmware."""
 
     firmware_calls: bool
-    """Whether calls to firmware come out, to be answered, instead of trapping into the guest."""
+    """Whether firmware calls are exits, to be answered, instead of trapping into the guest."""
 
     hypervisor: bool
-    """Whether CPUs have the mode of hypervisors, and start in it."""
+    """Whether CPUs have a hypervisor mode, and start in it."""
 
     moved: Mapping[str, int]
     """How far programs lie from where they were linked, by path, once they are loaded."""
 
     unused: tuple[int, int]
-    """Where a stretch of RAM begins and ends that nothing was loaded into, if that is known."""
+    """Start and end of a range of RAM into which nothing was loaded, if that is known."""
 
     def load(self) -> None:
         """Put programs and tables into memory, before the first start and after each reset.

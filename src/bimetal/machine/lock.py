@@ -13,15 +13,15 @@ FOR_EVER = -1
 
 
 class FairLock:
-    """A lock that goes to whoever waits for it before its last holder gets it again.
+    """A lock that its last holder cannot take again before a thread that is waiting for it.
 
-    A `threading.Lock` is taken by whoever comes first once it is free, and a thread that gives it
-    up and wants it at once is quicker than one that has to be woken: one that works in turns would
-    keep all others out. Here everybody comes in by a ``door``, and whoever waits for the lock holds
-    the door.
+    A `threading.Lock` goes to the first thread that asks once it is free, and a thread that
+    releases it and asks again is quicker than one that has to be woken: a thread that works in
+    turns would keep all others out. Here every thread takes a ``door`` first, and holds it while it
+    waits for the lock.
 
-    A ``with`` statement is what it is for. Where that is too slow, ``with lock.door: lock.take()``
-    takes it, and ``release`` gives it up.
+    Use it in a ``with`` statement. Where that is too slow, ``with lock.door: lock.take()`` takes
+    it, and ``release`` releases it.
     """
 
     __slots__ = ("_lock", "door", "release", "take")

@@ -16,9 +16,9 @@ class MemoryView:
     """Guest-physical memory, as devices reach it: ``memory[0x8000_0000]`` is a byte, and
     ``memory[start:end]`` are bytes, a copy. Assign a byte, or as many bytes as the slice has.
 
-    Read-only memory is written too, as by a programmer of chips. The machine stands still while
-    it is written to, and CPUs forget what they derived from the old contents. Raises `BadAddress`,
-    an IndexError, and writes nothing, unless all that is named is memory; `BimetalError` once the
+    Read-only memory can be written too, as with a chip programmer. The machine is halted during
+    writes, and CPUs drop what they have cached of the old contents. Raises `BadAddress`, an
+    IndexError, without writing anything, unless the whole range is memory; `BimetalError` once the
     machine is closed.
     """
 

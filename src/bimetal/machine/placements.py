@@ -1,4 +1,4 @@
-"""Devices and where they stand on a board."""
+"""Devices and their addresses on a board."""
 
 from __future__ import annotations
 

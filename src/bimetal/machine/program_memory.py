@@ -16,8 +16,8 @@ ADDRESSES = 1 << 64
 class ProgramMemory:
     """Memory as ``cpu``, which is not running, sees it in its mode.
 
-    Every method raises `BadAddress` for what the program could not reach itself, and for what is
-    no memory. Addresses go on at 0 behind the last one.
+    Every method raises `BadAddress` for addresses that the program could not access itself, and for
+    those that are not memory. Addresses wrap to 0 after the last one.
     """
 
     def __init__(self, space: AddressSpace, cpu: Cpu):

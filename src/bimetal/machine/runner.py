@@ -1,4 +1,4 @@
-"""What makes hardware run: CPUs of an accelerator, their threads, and the service thread."""
+"""Running hardware: CPUs of an accelerator, their threads, and the service thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Runner", "closed_error"]
 
 
 def closed_error() -> BimetalError:
-    """What somebody is told who asks something of a machine that is closed."""
+    """The error for using a machine that is closed."""
     return BimetalError("the machine is closed", "make a new one", ExitCode.USAGE)
 
 
@@ -82,7 +82,7 @@ class Runner:
             vcpu.start()
 
     def close(self) -> None:
-        """Give the CPUs back, once the threads have ended. Idempotent."""
+        """Free the CPUs, once the threads have ended. Idempotent."""
         self._doorbells.close()
         self.accelerator.close()
 
@@ -97,14 +97,14 @@ class Runner:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Devices and memory hold still. Raises `BimetalError` once the machine is closed."""
+        """Hold the machine's lock. Raises `BimetalError` once the machine is closed."""
         with self.gate.lock:
             self._check_open()
             yield
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The whole machine stands still. Raises `BimetalError` once it is closed."""
+        """Halt the whole machine. Raises `BimetalError` once it is closed."""
         with self.gate.hold():
             self._check_open()
             yield

@@ -38,7 +38,7 @@ __all__ = ["Surroundings", "Vcpu"]
 
 
 class Surroundings(Protocol):
-    """What a vCPU finds around it."""
+    """The parts of a machine that a vCPU uses."""
 
     gate: VcpuGate
     clock: Clock
@@ -47,7 +47,7 @@ class Surroundings(Protocol):
     initiator: Initiator
     vcpus: Sequence[Vcpu]
     registers: Mapping[int, MmioTarget]
-    """What has registers of a CPU, by its number: 8 bytes each."""
+    """Devices that implement registers of a CPU, by the CPU's number: 8 bytes each."""
 
     def outputs(self, vcpu: Vcpu, levels: int) -> None:
         """Drive what the outputs of a CPU are wired to; the lock is held."""
@@ -56,10 +56,10 @@ class Surroundings(Protocol):
         """Answer a call to firmware; the lock is held."""
 
     def semihosting(self, vcpu: Vcpu, asked: Semihosting) -> None:
-        """Answer what a program asks of who runs it; the lock is held."""
+        """Answer a program's semihosting call; the lock is held."""
 
     def memory_changed(self) -> bool:
-        """Whether the memory map is another than the CPUs know."""
+        """Whether the memory map has changed since the CPUs were told of it."""
 
     def settle(self, vcpu: Vcpu) -> None:
         """Carry out what was asked of the whole machine; the lock is not held."""
@@ -234,7 +234,7 @@ class Vcpu:
             self.around.outputs(self, exit_.levels)
 
     def _shoot_down(self, exit_: ShootDown) -> None:
-        # The others know what to forget, and do before they execute anything behind their gates.
+        # The others know what to flush, and do so before they execute anything after their gates.
         gate = self.around.gate
         with gate.lock:
             others = [vcpu for vcpu in self.around.vcpus if vcpu is not self]

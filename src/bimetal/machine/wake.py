@@ -1,4 +1,4 @@
-"""A thread's alarm: whoever waits goes on when it is set, at once if it was set before."""
+"""A wake-up for one thread: a waiter continues when it is set, at once if it was set before."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ SIZES = (1, 2, 4, 8)
 
 
 class Refused(GuestError):
-    """An access that a device has no answer to: a bus error, and to a CPU as good as no device."""
+    """An access that a device does not answer: a bus error, as if there were no device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a device hangs on its bus.
+    """How a device is connected to its bus.
 
     ``sizes`` are those, in bytes, that it answers; accesses of other sizes are refused. It moves
     ``width`` bytes at once. A wider access is cut into several, in ascending order, unless only
