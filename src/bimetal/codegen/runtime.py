@@ -30,7 +30,6 @@ from .layout import (
     FETCH_ENTRIES,
     FETCH_TLB,
     GUARDED_TAG,
-    LOAD_TLB,
     MEMORY_SLOTS,
     PAGE,
     PAGE_COPY,
@@ -38,13 +37,12 @@ from .layout import (
     PAGE_HOST,
     PAGE_MODE,
     PAGE_RECORDS,
-    STORE_TLB,
     Layout,
 )  # fmt: skip
 from .messages import describe_messages
 from .polling import describe_polling, describe_sampling
 from .single import describe_single
-from .tlb_pool import data_row, describe_tlbs
+from .tlb_pool import data_tag, describe_tlbs, is_own
 
 __all__ = ["runtime"]
 
@@ -124,12 +122,9 @@ def _finding(build: Builder) -> None:
     def fill_data(cpu: Cpu, va: Value, permissions: Value, host: Value, access: Value) -> None:
         """Enter a translation to the host page at ``host`` into the data TLB of the access."""
         count(cpu, "data TLB misses")
-        own = (access & UNPRIVILEGED) == 0
-        number = select(own, cpu.tlb_number, cpu.user_number)
+        number = select(is_own(access), cpu.tlb_number, cpu.user_number)
         with when(may_hold(cpu, number, va, permissions) == 1):
-            page = va & ~OFFSET
-            tlb = select(own, cpu.tlb_base, cpu.user_tlb)
-            tag = tlb + data_row(va) + select(access[0] == STORE, const(STORE_TLB, 64), LOAD_TLB)
+            page, tag = va & ~OFFSET, data_tag(cpu, va, access)
             host_store(tag, page)
             host_store(tag + ADDENDS, host - page)
 
@@ -162,6 +157,9 @@ def _locating(build: Builder) -> None:
     def locate(cpu: Cpu, va: Value, access: Value) -> Value:
         """The host address of the byte at ``va``, whose page is then in the TLB; if it is not in
         RAM, 0, with its physical address in leave_args[0]."""
+        tag = data_tag(cpu, va, access)
+        with when(host_load(tag, 64) == va & ~OFFSET):  # another part of the instruction's access
+            ret(va + host_load(tag + ADDENDS, 64))
         permissions = translate(cpu, va, access)
         page = permissions & ~OFFSET
         offset = va & OFFSET

@@ -12,7 +12,7 @@ costs nothing more until another owner needs it.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
-from ..isa.contract import GLOBAL, LARGE
+from ..isa.contract import GLOBAL, LARGE, STORE, UNPRIVILEGED
 from ..isa.trace import Cpu, ret, slowly, when
 from .builder import Builder, count, fill, host_store, state_address
 from .layout import (
@@ -31,7 +31,7 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 
-__all__ = ["NO_CONTEXT", "data_row", "describe_tlbs", "in_question"]
+__all__ = ["NO_CONTEXT", "data_tag", "describe_tlbs", "in_question", "is_own"]
 
 # Neither an owner nor a context: values for TLBs that are free.
 NOBODY, NO_CONTEXT = -1, 0xFF
@@ -45,6 +45,20 @@ PAGES = 32
 def data_row(va: Value) -> Value:
     """The offset, in bytes, of an address's tag in a data TLB. See `tlb.TlbLowering`."""
     return ((va & -PAGE).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
+
+
+def is_own(access: Value) -> Value:
+    """Whether an access has the rights of the mode that the vCPU is in."""
+    own: Value = (access & UNPRIVILEGED) == 0
+    return own
+
+
+def data_tag(cpu: Cpu, va: Value, access: Value) -> Value:
+    """The host address of a page's tag in the data TLB of an access."""
+    tlb = select(is_own(access), cpu.tlb_base, cpu.user_tlb)
+    kind = select(access[0] == STORE, const(STORE_TLB, 64), LOAD_TLB)
+    tag: Value = tlb + data_row(va) + kind
+    return tag
 
 
 def describe_tlbs(build: Builder) -> None:
