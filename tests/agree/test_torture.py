@@ -34,14 +34,18 @@ class Progress:
     """When the CPUs last got on: a lost update can leave all of them waiting for ever."""
 
     def __init__(self) -> None:
+        self._given_up = False
         self.made()
 
     def made(self) -> None:
         self._last = time.monotonic()
 
+    def give_up(self) -> None:
+        self._given_up = True
+
     @property
     def ended(self) -> bool:
-        return time.monotonic() > self._last + LIMIT
+        return self._given_up or time.monotonic() > self._last + LIMIT
 
 
 def run_to_its_end(cpu: Cpu, target: Target, answers: list[object], progress: Progress) -> None:
@@ -78,11 +82,18 @@ def torture(accelerator: Accelerator, target: Target, program: Path, count: int,
         threads.append(threading.Thread(target=run_to_its_end, args=arguments))
     for thread in threads:
         thread.start()
-    for thread, cpu in zip(threads, cpus, strict=True):
-        while thread.is_alive():
-            thread.join(1.0)
-            if progress.ended:
+    try:
+        for thread, cpu in zip(threads, cpus, strict=True):
+            while thread.is_alive():
+                thread.join(1.0)
+                if progress.ended:
+                    cpu.kick()
+    finally:  # whoever interrupts this leaves nobody in memory that is given back
+        progress.give_up()
+        for thread, cpu in zip(threads, cpus, strict=True):
+            while thread.is_alive():
                 cpu.kick()
+                thread.join(0.1)
     ram.close()
     assert answers == [1] * count
 
