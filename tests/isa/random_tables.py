@@ -37,6 +37,8 @@ class Stage:
     output: int
     second: bool
     tables: dict[tuple[int, int], int] = field(default_factory=dict)
+    below: dict[int, int] = field(default_factory=dict)
+    """The table that a descriptor leads to."""
 
     @property
     def stride(self) -> int:
@@ -75,6 +77,8 @@ class Stage:
             value |= 1 << 10
         if not self.second:
             value &= ~(1 << 5)
+        elif self.case.plain:
+            value |= 0x3C
         return value | (3 if level == 3 else 1)
 
     def fill(self, address: int) -> None:
@@ -82,11 +86,10 @@ class Stage:
         chance, inside = self.case.chance, address & (1 << self.bits) - 1
         table = self.table(self.first, 0)
         for level in range(self.first, 4):
-            shift = self.shift(level)
-            index = inside >> shift
-            if level > self.first:
-                index &= (1 << self.stride) - 1
-            slot = table + 8 * index
+            shift, slot = self.shift(level), self.slot(table, inside, level)
+            if slot in self.below:
+                table = self.below[slot]
+                continue
             if self.case.word(slot):
                 return
             leaf = level == 3 or (self.leaf_at(level) and chance.random() < 0.15)
@@ -95,17 +98,32 @@ class Stage:
                 self.case.put(slot, chance.getrandbits(63) << 1)
                 return
             if leaf:
-                size = 1 << shift
-                target = chance.getrandbits(self.output) & ~(size - 1)
-                if not self.second and chance.random() < 0.7:
-                    target = self.case.intermediate() & ~(size - 1)
-                if chance.random() < 0.05:
-                    target = chance.getrandbits(52) & ~(size - 1)
+                target = self.case.target(self, inside, 1 << shift)
                 self.case.put(slot, self.encoded(target) | self.attributes(level))
                 return
-            table = self.table(level + 1, inside >> shift)
+            table = self.below[slot] = self.table(level + 1, inside >> shift)
             takes = chance.getrandbits(5) << 59 if chance.random() < 0.3 else 0
             self.case.put(slot, self.encoded(table) | (0 if self.second else takes) | 3)
+
+    def map(self, address: int, target: int, rights: int) -> None:
+        """Map a page, by tables that nothing at random comes into but by itself."""
+        inside = address & (1 << self.bits) - 1
+        table = self.table(self.first, 0)
+        for level in range(self.first, 3):
+            slot = self.slot(table, inside, level)
+            if slot not in self.below:
+                key = level + 1, inside >> self.shift(level) | 1 << 60
+                self.below[slot] = self.tables[key] = self.case.room(1 << self.grain)
+                self.case.put(slot, self.encoded(self.below[slot]) | 3)
+            table = self.below[slot]
+        self.case.put(self.slot(table, inside, 3), self.encoded(target) | rights | 3)
+
+    def slot(self, table: int, inside: int, level: int) -> int:
+        """Where an address's descriptor stands in a table of this level."""
+        index = inside >> self.shift(level)
+        if level > self.first:
+            index &= (1 << self.stride) - 1
+        return table + 8 * index
 
     def table(self, level: int, prefix: int) -> int:
         """The table of a part of the range; there are few, so that ways meet."""
@@ -118,20 +136,47 @@ class Stage:
 class Case:
     """Registers, tables and addresses."""
 
-    def __init__(self, chance: random.Random, memory: bytearray, number: int):
+    def __init__(self, chance: random.Random, memory: bytearray, start: int, size: int = ROOM):
+        """Tables stand in ``size`` bytes from ``start`` on."""
         self.chance, self.memory = chance, memory
-        self.start = self.next_room = TABLES_AT + number * ROOM
+        self.start = self.next_room = start
+        self.end = start + size
         self.pages: list[int] = []
-        wide = chance.random() < 0.4
-        size = 6 if wide or chance.random() < 0.4 else chance.randrange(7)
         self.registers = dict.fromkeys(REGISTERS, 0)
         self.registers["hcr_el2"] = 1 << 31
-        self.second = self.stage_2() if chance.random() < 0.5 else None
-        stages, tcr = [], size << 32 | wide << 59
+        self.addresses: list[int] = []
+        self.pan = 0
+        self.plain = False
+        """Whether stage 2 has memory that is cached alone."""
+        self.second: Stage | None = None
+        self.stages: list[Stage] = []
+        self.make()
+
+    def make(self) -> None:
+        """Make registers, tables and addresses."""
+        chance = self.chance
+        self.pan = chance.getrandbits(1)
+        if chance.random() < 0.5:
+            self.second = self.stage_2()
+        self.ranges()
+        for _ in range(ADDRESSES):
+            stage = chance.choice(self.stages)
+            address = self.address(stage, stage is self.stages[1])
+            self.addresses.append(address)
+            stage.fill(address)
+        if self.second:
+            self.map_all()
+
+    def ranges(self) -> None:
+        """The registers of stage 1, with its two ranges."""
+        chance = self.chance
+        wide = chance.random() < 0.4
+        size = 6 if wide or chance.random() < 0.4 else chance.randrange(7)
+        tcr = size << 32 | wide << 59
         for high in (False, True):
             stage, bits = self.stage(chance, wide, size, high)
             tcr |= bits
-            stages.append(stage)
+            self.stages.append(stage)
             root = stage.table(stage.first, 0)
             at = 1 << 48 if chance.random() < 0.5 else 0
             self.registers[f"ttbr{high:d}_el1"] = root | at | chance.getrandbits(1)
@@ -144,15 +189,6 @@ class Case:
         )
         self.registers["sctlr_el1"] = 0x30D0_0800 | (chance.random() < 0.97) | (
             (chance.random() < 0.2) << 19)  # fmt: skip
-        self.pan = chance.getrandbits(1)
-        self.addresses = []
-        for _ in range(ADDRESSES):
-            stage = chance.choice(stages)
-            address = self.address(stage, stage is stages[1])
-            self.addresses.append(address)
-            stage.fill(address)
-        if self.second:
-            self.map_all()
 
     def stage(self, chance: random.Random, wide: bool, size: int, high: bool) -> tuple[Stage, int]:
         """One of the ranges, and what TCR says of it."""
@@ -202,23 +238,21 @@ class Case:
         """Have stage 2 map the tables to themselves, most of the time, and pages anywhere."""
         second = self.second
         assert second is not None
-        table = second.table(second.first, 0)
-        for level in range(second.first, 3):
-            index = self.start >> second.shift(level)
-            if level > second.first:
-                index &= (1 << second.stride) - 1
-            following = self.room(1 << second.grain)
-            second.tables[level + 1, self.start >> second.shift(level) | 1 << 60] = following
-            self.put(table + 8 * index, second.encoded(following) | 3)
-            table = following
-        size = 1 << second.grain
-        for place in range(self.start, self.start + ROOM, size):
-            index = place >> second.grain & (1 << second.stride) - 1
+        for place in range(self.start, self.end, 1 << second.grain):
             if self.chance.random() < 0.995:
-                rights = 0x4FF if second.wide else 0x7FF
-                self.put(table + 8 * index, second.encoded(place) | rights)
+                second.map(place, place, 0x4FC if second.wide else 0x7FC)
         for page in self.pages:
             second.fill(page & (1 << second.bits) - 1)
+
+    def target(self, stage: Stage, inside: int, size: int) -> int:
+        """Where a leaf of ``size`` bytes for an address leads to."""
+        chance = self.chance
+        target = chance.getrandbits(stage.output)
+        if not stage.second and chance.random() < 0.7:
+            target = self.intermediate()
+        if chance.random() < 0.05:
+            target = chance.getrandbits(52)
+        return target & ~(size - 1)
 
     def intermediate(self) -> int:
         """A page that stage 2 will map, if there is one."""
@@ -245,7 +279,7 @@ class Case:
         """Memory for a table, aligned to its size."""
         place = -(-self.next_room // size) * size
         self.next_room = place + size
-        assert self.next_room <= self.start + ROOM, "a case with many tables"
+        assert self.next_room <= self.end, "a case with many tables"
         return place
 
     def word(self, at: int) -> int:

@@ -95,7 +95,7 @@ def image(seed: int, count: int, folder: Path) -> tuple[bytes, list[Case]]:
         memory[at : at + len(code)] = code
     cases = []
     for number in range(count):
-        case = Case(random.Random(seed * 1000 + number), memory, number)
+        case = Case(random.Random(seed * 1000 + number), memory, TABLES_AT + number * ROOM)
         case.write(CASES_AT + number * CASE)
         cases.append(case)
     return bytes(memory), cases

@@ -10,7 +10,7 @@ FETCH with its modifiers (see `isa.contract`); sizes are in bytes.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
-from ..isa.contract import FETCH, GUARDED, STORE, UNPRIVILEGED
+from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
 from .builder import (
     Builder,
@@ -177,6 +177,8 @@ def _locating(build: Builder) -> None:
         if (watched := build.hooks.watched) is not None:
             with when(cpu.debugging != 0), when(watched(cpu, va) == 1):
                 ret(host + offset)
+        with when((permissions & UNREADABLE) != 0):
+            ret(host + offset)
         fill_data(cpu, va, permissions, host, access)
         return host + offset
 
@@ -270,7 +272,7 @@ def _any_size(build: Builder) -> None:
 
 
 def _aligned(build: Builder) -> None:
-    locate = build.routines["locate"]
+    locate, translate = build.routines["locate"], build.hooks.translate
 
     @build.routine(returns=64, va=64, size=64, access=8)
     def atomic_host(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
@@ -278,6 +280,8 @@ def _aligned(build: Builder) -> None:
         plain = access & (STORE | UNPRIVILEGED)
         check_aligned(cpu, va, size, plain)
         host = locate(cpu, va, plain)
+        with when((access & UPDATE) != 0), when((translate(cpu, va, plain) & UNREADABLE) != 0):
+            translate(cpu, va, plain & UNPRIVILEGED | LOAD)
         with when(host == 0):
             build.hooks.access_fault(cpu, plain, va)
         _watch(build, cpu, va, size, access)

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
 from ...ir.softfloat import Environment
-from ...isa.contract import FETCH, GUARDED, LOAD, PAGE, STORE, UNPRIVILEGED, UPDATE, Hooks
+from ...isa.contract import (
+    FETCH,
+    GUARDED,
+    LOAD,
+    PAGE,
+    STORE,
+    UNPRIVILEGED,
+    UNREADABLE,
+    UPDATE,
+    Hooks,
+)
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
 from ...seam import Mmio
@@ -270,7 +280,10 @@ class Core(Machine):
         else:
             kind = _kind(access, STORE)
             self._check_aligned(address, access, kind)
-            memory = self._memory(self._translate(address, kind), access.size, kind, address)
+            page = self._call(self._hooks.translate, address, kind)
+            if page & UNREADABLE and access.reads:
+                self._call(self._hooks.translate, address, _kind(access, LOAD))
+            memory = self._memory(page & -PAGE | address % PAGE, access.size, kind, address)
             self._watch(address, access.size, kind | (UPDATE if access.reads else 0))
         old = _in_order(int.from_bytes(memory, "little"), access)
         memory[:] = _in_order(change(old), access).to_bytes(access.size, "little")

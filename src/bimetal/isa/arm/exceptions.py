@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .accesses import update_strict
+from .accessing import tell_of_instruction
 from .debug import pending_step, renew_debug, returns_ss
 from .fp_access import set_rounding, update_fp_ready
 from .hosts import ruled_by_el2
@@ -121,7 +122,10 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
         aborted = (which == FETCH_ABORT) | (which == DATA_ABORT)
         debugs = (which == BREAKPOINT) | (which == STEP) | (which == WATCHPOINT)
         same = select((aborted | debugs) & (before == target), const(1 << 26, 64), 0)
-        cpu.esr_el[at] = (cause & 0xFFFF_FFFF) + same
+        told = cpu.local(cause)
+        with when(which == DATA_ABORT):
+            told.set(tell_of_instruction(cpu, cause, value))
+        cpu.esr_el[at] = (told.value & 0xFFFF_FFFF) + same
         with when(aborted | (which == WATCHPOINT) | (which == PC_ALIGNMENT)):
             cpu.far_el[at] = value
             with when(aborted & (target == EL2)):

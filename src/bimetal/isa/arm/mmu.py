@@ -238,7 +238,8 @@ def stage_1_leaf(
 def _fits(
     cpu: Cpu, regime: _Regime, access: Value, el: Value, leaf: Value, hierarchy: Value
 ) -> Value:
-    """Whether a leaf and the tables above it allow an access (D8.4.1)."""
+    """Whether a leaf and the tables above it allow an access (D8.4.1). EL0 may execute what it may
+    not read."""
     store, fetch = access[0] == STORE, (access & FETCH) != 0
     read_only = ((leaf & AP2) != 0) | ((hierarchy & 1 << 62) != 0)
     for_user = ((leaf & AP1) != 0) & ((hierarchy & 1 << 61) == 0) & regime.two
@@ -252,7 +253,7 @@ def _fits(
     never = select(user, never_user, kernel_never)
     never = never | ((control & WXN) != 0) & ~read_only & (for_user | ~user)
     data = (for_user | ~user) & (~store | ~read_only) & ~hidden
-    return select(fetch, ~never & (for_user | ~user), data)
+    return select(fetch, ~never, data)
 
 
 @a64.routine(returns=64, slot=64, at=8, old=64, new=64, level=64)

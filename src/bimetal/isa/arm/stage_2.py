@@ -8,7 +8,7 @@ of stage 1, but for HCR_EL2.PTW.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import FETCH, STORE
+from ..contract import FETCH, STORE, UNREADABLE
 from ..trace import Cpu, Local, ret, when
 from .spaces import DC, VM
 from .state import a64
@@ -135,7 +135,9 @@ def _level(
             ret(stage_2(cpu, ipa, access, el, (more & ON_WALK).lsr(8).trunc(8)))
         with when(fault != 0):
             ret(fault)
-        ret(of_page(cpu, descriptor, ipa, shift, sizes) | size_of_leaf(level, grain))
+        hidden = (access[0] == STORE) & ((descriptor & AP1) == 0)
+        marks = select(hidden, const(UNREADABLE, 64), 0) | size_of_leaf(level, grain)
+        ret(of_page(cpu, descriptor, ipa, shift, sizes) | marks)
     table.set(next_table)
 
 

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ....ir.value import Value, const, select
+from ...contract import LOAD, STORE
 from ...trace import Cpu, slowly, when
+from ..accessing import CM, S1PTW, WRITE
+from ..debug import watch
+from ..hosts import ruling_level
+from ..mmu import FAULT, LOOK, NO_PAN, ON_WALK, STAGE_2, STATUS, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
 from ..state import a64, monitor
-from ..syndromes import EL0, EL1, EL2, SYSTEM, hypervisor_on, trap_to, undefined
+from ..syndromes import (
+    DATA_ABORT,
+    EL0,
+    EL1,
+    EL2,
+    SYSTEM,
+    TO_EL2,
+    hypervisor_on,
+    syndrome,
+    trap_to,
+    undefined,
+)  # fmt: skip
+from ..tables import PERMISSION
 
 # SCTLR_EL1.UCI: EL0 may maintain caches; EnRCTX: EL0 may restrict predictions. The bits of HCR_EL2
 # trap maintenance.
@@ -128,7 +145,8 @@ def system_instruction(
             full = const(iss, 64) | number.zext(64) << 5
             if op1 == 3:
                 if el0:
-                    with slowly((cpu.el == EL0) & ((cpu.sctlr_el[1] & el0) == 0)):
+                    control = cpu.sctlr_el[ruling_level(cpu, cpu.el)]
+                    with slowly((cpu.el == EL0) & ((control & el0) == 0)):
                         trap_to_owner(cpu, full)
             else:
                 with slowly((cpu.el != EL2) if op1 == 4 else (cpu.el == EL0)):
@@ -150,9 +168,29 @@ def _nothing(cpu: Cpu, value: Value) -> None:
     """Data caches are not modelled."""
 
 
-def _probe(cpu: Cpu, address: Value) -> None:
-    """Maintenance by address needs a mapped address."""
-    cpu.load(address, 8)
+@a64.routine(address=64, access=8)
+def probe(cpu: Cpu, address: Value, access: Value) -> None:
+    """The faults of a data cache instruction by address (D7.5.9): nothing is accessed, no flags are
+    set, and PSTATE.PAN does not matter. Only what may destroy data, a store, needs permissions; of
+    others stage 1 asks EL0 for that of a load."""
+    with when(cpu.debugging != 0):
+        watch(cpu, address, const(1, 64), access)
+    found = walk(cpu, address, access | LOOK | NO_PAN, cpu.el)
+    forbidden = (found & (FAULT | ON_WALK | 0x3C << STATUS)) == FAULT | PERMISSION << STATUS
+    asked = (access == STORE) | (cpu.el == EL0) & ((found & STAGE_2) == 0)
+    with when(((found & FAULT) != 0) & (~forbidden | asked)):
+        walks = select((found & ON_WALK) != 0, const(S1PTW, 64), 0)
+        to = select((found & STAGE_2) != 0, const(TO_EL2, 64), 0)
+        status = found.lsr(STATUS) & 0x3F
+        cpu.trap(syndrome(DATA_ABORT, WRITE | CM) | walks | to | status, address)
+
+
+def _cleans(cpu: Cpu, address: Value) -> None:
+    probe(cpu, address, const(LOAD, 8))
+
+
+def _destroys(cpu: Cpu, address: Value) -> None:
+    probe(cpu, address, const(STORE, 8))
 
 
 def _owes(what: int) -> Act:
@@ -162,19 +200,22 @@ def _owes(what: int) -> Act:
     return act
 
 
-system_instruction("dc ivac", (0, 7, 6, 1), trapped=TPC)(_probe)
+system_instruction("dc ivac", (0, 7, 6, 1), trapped=TPC)(_destroys)
 for _name, _crm in (("dc isw", 6), ("dc csw", 10), ("dc cisw", 14)):
     system_instruction(_name, (0, 7, _crm, 2), trapped=TSW)(_nothing)
 for _name, _crm, _trap, _extension in (
     ("dc cvac", 10, TPC, ""), ("dc cvau", 11, TPU | TOCU, ""), ("dc cvap", 12, TPC, "dpb"),
     ("dc cvadp", 13, TPC, "dpb2"), ("dc civac", 14, TPC, ""),
 ):  # fmt: skip
-    system_instruction(_name, (3, 7, _crm, 1), el0=UCI, trapped=_trap, extension=_extension)(_probe)
+    _place = (3, 7, _crm, 1)
+    system_instruction(_name, _place, el0=UCI, trapped=_trap, extension=_extension)(_cleans)
 
 
 @system_instruction("dc zva", (3, 7, 4, 1), el0=DZE)
 def dc_zva(cpu: Cpu, address: Value) -> None:
-    """Clear a block by eight bytes; it is in one page, so a fault comes before all stores."""
+    """Clear a block by eight bytes; it is in one page, so a fault comes before all stores, and with
+    the address as it was given (D17.2.40)."""
+    cpu.store(address, const(0, 8))
     start = address & ~(ZERO_BLOCK - 1)
     for at in range(0, ZERO_BLOCK, 8):
         cpu.store(start + at, const(0, 64))
