@@ -12,16 +12,7 @@ from __future__ import annotations
 from ..ir.value import Value, const, select
 from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
-from .builder import (
-    Builder,
-    copy,
-    count,
-    differ,
-    fill,
-    host_load,
-    host_store,
-    state_address,
-)  # fmt: skip
+from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
 from .coherence import describe_coherence
 from .layout import (
     ADDENDS,

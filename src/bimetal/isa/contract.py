@@ -105,7 +105,8 @@ class Hooks:
 
     translate: Routine
     """Translate a virtual address: the address of its physical page plus those of `READ_OK`,
-    `WRITE_OK`, `GLOBAL`, `LARGE`, `UNREADABLE` and `GUARDED` that apply; or raise the trap of a page fault."""
+    `WRITE_OK`, `GLOBAL`, `LARGE`, `UNREADABLE` and `GUARDED` that apply; or raise the trap of a
+    page fault."""
 
     context: Routine
     """A number below 16 for the current set of access rights: each TLB serves one context. All else
