@@ -324,9 +324,9 @@ def same_memory(mine: bytes, theirs: bytes, tables: bool) -> bool:
 
 def compare(engine: str, seed: int, count: int, folder: Path) -> None:
     memory, cases = image(seed, count, folder)
-    machine = Run(engine, bytes(memory), size=MEMORY)
+    machine = Run(engine, bytes(memory), size=MEMORY, hypervisor=True)
     try:
-        machine.until_halt(el2_there=1, el=2, x28=1)
+        machine.until_halt(x28=1)
         theirs = qemus(memory, folder)
         wrong = list(differences(machine.memory(BASE, MEMORY), theirs, cases))
     finally:
