@@ -9,7 +9,7 @@ __all__ = ["device_node", "memory_node"]
 
 
 def device_node(placement: Placement) -> Node:
-    """What is to be said of every device."""
+    """The properties that every device's node has."""
     device = placement.device
     node = Node(f"{device.node_name or device.kind}@{placement.at:x}")
     node["compatible"] = device.compatible

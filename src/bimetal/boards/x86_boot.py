@@ -41,7 +41,7 @@ from bimetal.seam import Cpu
 __all__ = ["HOLE", "HOLE_END", "X86Boot"]
 
 HOLE, HOLE_END = 3 * GIB, 4 * GIB
-"""Where there is no RAM: devices and interrupt controllers lie there."""
+"""The range without RAM, for devices and interrupt controllers."""
 
 GDT, START_INFO, ZERO_PAGE, PAGE_TABLES, COMMAND_LINE = 0x500, 0x6000, 0x7000, 0x9000, 0x2_0000
 COMMAND_LINE_LIMIT = 64 * KIB

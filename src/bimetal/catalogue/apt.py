@@ -125,7 +125,7 @@ class Apt:
         return [pool / package.file for package in packages]
 
     def discard(self, files: Iterable[Path]) -> None:
-        """Give the room of packages back that are no longer needed."""
+        """Remove packages that are no longer needed."""
         for file in files:
             file.unlink(missing_ok=True)
 

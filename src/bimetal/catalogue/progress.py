@@ -18,7 +18,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def step(self, text: str) -> None:
         """Say nothing."""

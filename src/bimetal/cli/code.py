@@ -124,7 +124,7 @@ def _sections(elf: Any, data: bytes, arch: str, title: str) -> list[Stretch]:
 
 
 def _segments(elf: Any, data: bytes, arch: str, title: str) -> list[Stretch]:
-    """What is executed of a file that has lost its sections."""
+    """The executable parts of a file that has no section headers."""
     return [
         Stretch(
             f"{title}segment {number}",

@@ -49,7 +49,7 @@ class CommandTable(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say what may have been meant by a command that there is not."""
+        """For an unknown command, suggest similar names."""
         name = args[0]
         if name not in SUMMARIES and not name.startswith("-"):
             raise click.UsageError(f"No such command {name!r}{_meant(name)}", ctx)

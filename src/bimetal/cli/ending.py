@@ -27,7 +27,7 @@ __all__ = ["Ending", "Signalled"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 PATIENCE = 30.0
-"""Seconds for an end that nobody hurries, such as disks to be written to on a slow host."""
+"""Seconds allowed for ending without a second signal, as when a slow host has to write disks."""
 
 HURRY = 8.0
 """Seconds after a signal: those who send SIGTERM often send SIGKILL ten seconds later."""

@@ -19,7 +19,7 @@ __all__ = ["FOLLOWS", "INPUT", "OWN_SYSTEM", "connect_pipe", "words_for"]
 INPUT, OUTPUT = 0, 1
 PIPE = "bminput=pipe"
 OWN_SYSTEM = "bmroot="
-"""The word with which the guest goes on to a system that knows nothing of such words."""
+"""The word with which the guest continues with another system, which knows no such words."""
 
 FOLLOWS = ",hvc0"
 """The end of the word for the size if it changes with that of a virtio console."""

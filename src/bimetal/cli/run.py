@@ -305,7 +305,7 @@ def without_guest(given: Software, trees: Trees) -> Software:
 
 
 def banner(what: str | None, machine: Machine, serial: str) -> str:
-    """What is said before the guest speaks: one line, and another if the console is elsewhere."""
+    """The message before the guest's output: one line, and another if the console is elsewhere."""
     cpus = len(machine.cpus)
     parts = [
         f"bimetal: {what} on {machine.board}",

@@ -41,7 +41,7 @@ class _Output(io.FileIO):
 
 
 class _Error(io.FileIO):
-    """Standard error, which takes everything: there is nobody else to be told."""
+    """Standard error, for which errors are ignored: there is nowhere else to report them."""
 
     def write(self, data: Any, /) -> int:
         STATUS.erase()

@@ -19,7 +19,8 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Trees:
-    """What was asked for: the file of a tree to use, those of overlays, and that to write."""
+    """The options for device trees: the file of a tree to use, those of overlays, and the one to
+    write."""
 
     dtb: str | None = None
     overlays: tuple[str, ...] = ()

@@ -163,7 +163,7 @@ class Device:
             self.guest_error(str(error))
 
     def guest_error(self, message: str, detail: str = "") -> None:
-        """Count and log what the guest did wrong; execution goes on."""
+        """Count and log an error of the guest; execution continues."""
         self.events.guest_error(message, detail)
 
     def _at(self, offset: int, size: int) -> tuple[Port, int, int]:

@@ -37,7 +37,7 @@ def add_overlay(tree: DeviceTree, path: str) -> None:
 
 
 def set_memory(tree: DeviceTree, start: int, size: int) -> None:
-    """Have the tree tell of ``size`` bytes of memory at ``start``, and of no other.
+    """Make the tree describe ``size`` bytes of memory at ``start``, and no other memory.
 
     Raises `BimetalError` if the cells of its addresses are too few.
     """

@@ -72,7 +72,7 @@ class Part:
         return replace(self, virtual=self.virtual + distance, physical=self.physical + distance)
 
     def behind(self, skipped: int) -> Part:
-        """What is left of it without its first bytes."""
+        """The segment without its first bytes."""
         return replace(self.moved(skipped), data=self.data[skipped:], size=self.size - skipped)
 
 

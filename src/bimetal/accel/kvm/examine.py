@@ -43,7 +43,7 @@ USEFUL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``remedy`` is what to do where it is not ``well``."""
+    """The result of one check. ``remedy`` is what to do if it is not ``well``."""
 
     what: str
     well: bool

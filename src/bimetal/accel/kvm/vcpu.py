@@ -245,7 +245,7 @@ class KvmCpu(ABC):
         return self.fault(f"KVM does not run the vCPU: {error.strerror}")
 
     def fault(self, message: str, note: str = "") -> CpuFault:
-        """An exit that explains why this CPU cannot go on, with its registers and code."""
+        """An exit that explains why this CPU cannot continue, with its registers and code."""
         try:
             details = self.describe()
         except OSError as error:

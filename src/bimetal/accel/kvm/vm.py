@@ -28,7 +28,7 @@ class KvmMachine(ABC):
 
     name = "kvm"
     models: tuple[str, ...] = ("host",)
-    """The processor models that there are, the default one first."""
+    """All processor models, the default one first."""
 
     def __init__(self, device: Device, cpus: int = 1):
         self.device = device

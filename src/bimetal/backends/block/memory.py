@@ -1,4 +1,4 @@
-"""A disk in memory: for tests, and for scratch disks that nobody wants to keep."""
+"""A disk in memory, for tests and for scratch disks whose content is not kept."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def remember_raw(file: ImageFile) -> bool:
 
 
 def forget_raw(file: ImageFile) -> None:
-    """The user says that ``file`` is no raw image."""
+    """Forget that ``file`` was a raw image, because the user says that it is not."""
     with suppress(OSError):
         os.removexattr(file.fd, ATTRIBUTE)
 

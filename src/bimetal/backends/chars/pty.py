@@ -21,7 +21,7 @@ class Pty:
     """A pseudo-terminal; ``path`` names the end that a person attaches to.
 
     We keep that end open ourselves: otherwise the kernel would report a hang-up for as long as
-    nobody is attached, and there would be nothing to wait on.
+    no program is attached, and there would be nothing to wait on.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 def size_of(fd: int) -> Size | None:
-    """The size of the terminal ``fd``, or None if it is none."""
+    """The size of the terminal ``fd``; None if it is not a terminal."""
     try:
         size = os.get_terminal_size(fd)
     except OSError:

@@ -29,7 +29,7 @@ PIECE = 4 << 20
 
 
 class Item:
-    """The numbers of the items that are no files."""
+    """The selectors of the items that are not files."""
 
     SIGNATURE = 0x00
     ID = 0x01

@@ -64,7 +64,7 @@ class CmosRtc(Device):
         super().__init__()
 
     def reset(self) -> None:
-        """Interrupts are off; time and memory go on: a reset does not take the battery out."""
+        """Disable interrupts. Time and memory are kept: they are battery-backed."""
         super().reset()
         self.cells[B] &= ~(B_PERIODIC | B_ALARM | B_UPDATE)
         self.cells[C] = 0

@@ -48,7 +48,7 @@ class GoldfishRtc(Device):
         super().__init__()
 
     def reset(self) -> None:
-        """The time goes on: a reset does not take the battery out."""
+        """The time is kept: a reset does not affect the battery-backed clock."""
         super().reset()
         self._disarm()
         self._pending = False

@@ -44,7 +44,7 @@ class Pl031(MaskedCell):
         super().__init__()
 
     def reset(self) -> None:
-        """The time goes on: a reset does not take the battery out."""
+        """The time is kept: a reset does not affect the battery-backed clock."""
         super().reset()
         self.raised = 0
         self._timer.cancel()

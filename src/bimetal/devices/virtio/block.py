@@ -267,7 +267,7 @@ class VirtioBlock(VirtioDevice):
         return (yield from self._written())
 
     def _hold(self) -> None:
-        """What is written until the next answers belongs together."""
+        """Group the writes up to the next answers, so that they can share flushes."""
         if self._group is not None and not self._held:
             self._group.hold()
             self._held = True

@@ -61,7 +61,7 @@ class Counts:
         return 0 if block is None else block[at]
 
     def set(self, clusters: range, count: int) -> None:
-        """Store ``count`` for ``clusters``, all of which are in blocks that there are."""
+        """Store ``count`` for ``clusters``, all of which are in existing refcount blocks."""
         start = clusters.start
         while start < clusters.stop:
             number, at = divmod(start, self.per_block)

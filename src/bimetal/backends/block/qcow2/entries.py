@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["COMPRESSED", "COPIED", "OFFSET", "ZERO", "packed_place"]
 
 COPIED = 1 << 63
-"""Nobody else uses the cluster or table: it may be written in place."""
+"""Nothing else refers to the cluster or table: it may be written in place."""
 
 COMPRESSED = 1 << 62
 ZERO = 1

@@ -153,7 +153,7 @@ class _Survey:
             raise self._contradiction(cluster, COUNTED_TOO_LOW) from None
 
     def _block(self, number: int) -> array[int]:
-        """What was counted for a block of clusters."""
+        """The reference counts found for a block of clusters."""
         block = self._used.get(number)
         if block is None:
             if self._counts.block(number) is None and not self._outdated:

@@ -32,7 +32,7 @@ def unpack(data: bytes, bits: int) -> array[int]:
 
 
 def pack(counts: array[int], bits: int) -> bytes:
-    """``counts``, which fill whole bytes, as they stand in the file."""
+    """``counts``, which fill whole bytes, as the bytes in the file."""
     if bits >= 8:
         return words_to_bytes(counts)
     per_byte = 8 // bits

@@ -33,7 +33,7 @@ def read_words(fd: int, offset: int, count: int) -> array[int]:
 
 
 def words_to_bytes(words: array[int]) -> bytes:
-    """``words`` as they stand in the file."""
+    """``words`` as the bytes in the file."""
     if sys.byteorder == "little":
         words = words[:]
         words.byteswap()

@@ -14,7 +14,7 @@ __all__ = ["PRIVATE", "SGIS", "SGI_BITS", "SPURIOUS", "Bank", "Ready", "ones"]
 SGIS, PRIVATE = 16, 32
 SGI_BITS = (1 << SGIS) - 1
 SPURIOUS = 1023
-"""What is acknowledged where nothing waits."""
+"""The interrupt ID that an acknowledge returns if none is pending (spurious)."""
 
 
 def ones(bits: int) -> Iterator[int]:

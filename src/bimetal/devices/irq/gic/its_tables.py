@@ -122,7 +122,7 @@ class Translations:
         self._write(interrupt.place, entry)
 
     def forget_event(self, place: int) -> None:
-        """The event whose entry lies there is no interrupt."""
+        """Unmap the event whose entry is at this address."""
         self._write(place, 0)
 
     def _write(self, address: int, entry: int) -> None:

@@ -27,7 +27,7 @@ class Lpis:
         self._memory, self._error = memory, error
         self.limit = self.configuration_at = self.pending_at = 0
         self.pending: dict[int, int] = {}
-        """The configuration of those that are pending."""
+        """The pending LPIs by number, each with its configuration byte."""
         self._best: tuple[int, int] | None = None
         self._looked = True
 
@@ -65,7 +65,7 @@ class Lpis:
         return self._best
 
     def pend(self, number: int) -> None:
-        """A message for ``number``. Raises `GuestError` if there is no such LPI."""
+        """Make LPI ``number`` pending. Raises `GuestError` if there is no such LPI."""
         self._check(number)
         if number not in self.pending:
             self.pending[number] = self._configuration(number)

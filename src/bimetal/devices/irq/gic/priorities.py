@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["IDLE", "ActivePriorities"]
 
 IDLE = 0x100
-"""The running priority of a CPU that handles nothing: less urgent than all that there are."""
+"""The running priority of a CPU that handles no interrupt: lower than every priority."""
 
 
 class ActivePriorities:

@@ -23,7 +23,8 @@ __all__ = ["Gicv2CpuInterface"]
 ENABLE0, ENABLE1, ACK_CTL, FIQ_EN, CBPR, EOI_MODE = (1 << n for n in (0, 1, 2, 3, 4, 9))
 CTLR_BITS = ENABLE0 | ENABLE1 | ACK_CTL | FIQ_EN | CBPR | EOI_MODE
 OF_GROUP_1 = 1022
-"""What is acknowledged where an interrupt of group 1 waits and has to be asked for otherwise."""
+"""The interrupt ID that an acknowledge returns if an interrupt of group 1 is pending that has to be
+acknowledged through another register."""
 PREEMPTION_BITS = 7
 LOWEST_POINT, LOWEST_POINT_1 = 0, 1
 IDENTITY = 0x0002_043B
@@ -130,7 +131,7 @@ class Gicv2CpuInterface(Device):
                     line(level)
 
     def _ready(self, cpu: int) -> Ready | None:
-        """What waits, unless the CPU has not enabled its group."""
+        """The highest-priority pending interrupt, if the CPU has enabled its group."""
         ready = self.distributor.ready(cpu)
         on = ready is not None and self.interfaces[cpu].control >> ready.group & 1
         return ready if on else None

@@ -166,7 +166,7 @@ class Gicv3Distributor(Distributor):
             each.listener()
 
     def _route(self, index: int, route: int) -> None:
-        """Send an SPI to the CPU of an affinity, or to nobody if there is none such."""
+        """Route an SPI to the CPU with this affinity; to none if there is no such CPU."""
         bit, chosen = 1 << index, self._cpu_of.get(route)
         for cpu, targets in enumerate(self.targets):
             self.targets[cpu] = targets & ~bit | (bit if cpu == chosen else 0)

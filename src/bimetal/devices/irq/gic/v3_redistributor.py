@@ -74,7 +74,7 @@ class Gicv3Redistributor(Device):
     # For the ITS
 
     def pend(self, number: int) -> None:
-        """A message for LPI ``number``. Raises `GuestError` if there is no such LPI here."""
+        """Make LPI ``number`` pending. Raises `GuestError` if there is no such LPI here."""
         self.lpis.pend(number)
         self.private.listener()
 
