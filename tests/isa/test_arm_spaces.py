@@ -35,7 +35,7 @@ VERBS = {
 }
 # 39 bits, granules of 4 KiB, ASIDs of 16 bits, TTBR1 without tables.
 TCR = 25 | 25 << 16 | 1 << 23 | 2 << 30 | 2 << 32 | 1 << 36
-A1 = 1 << 22
+A1, EPD1 = 1 << 22, 1 << 23
 
 
 class ArmSpaces(Spaces):
@@ -114,3 +114,48 @@ def test_orders_at_random(engine: str, tmp_path: Path) -> None:
             assert spaces.run() == spaces.wanted, seed
         finally:
             machine.close()
+
+
+ROOTS, BLOCKS, CODE = BASE + 0x30_0000, BASE + 0x30_1000, BASE + 0x30_2000
+BLOCK, AT = 0x701, 0x1F_C000
+UP_TO_THE_END = 1 << 46 | 1 << 39 | (-2 & (1 << 37) - 1)
+"""Of a TLBI by range: four pages from the last but one on."""
+
+
+@pytest.mark.parametrize("engine", ["reference", "interp", "everything"])
+def test_a_range_ends_where_addresses_do(engine: str, tmp_path: Path) -> None:
+    source = f"""
+        mov x0, #-16384
+        ldr x1, [x0]
+        ldr x5, ={BLOCKS + 511 * 8}
+        str xzr, [x5]
+        dsb sy
+        ldr x2, ={UP_TO_THE_END}
+        .inst 0xd5088622            // tlbi rvae1, x2
+        dsb sy
+        isb
+        ldr x6, ={BASE + 0x20_0000 | BLOCK}
+        str x6, [x5]
+        dsb sy
+        isb
+        ldr x3, [x0]
+        wfi
+        .ltorg
+        .org 0xa00
+        wfi
+        """
+    machine = Run(engine, assemble(source, tmp_path))
+    try:
+        for address, value in (
+            (ROOTS + 511 * 8, BLOCKS | 3), (BLOCKS + 511 * 8, BASE | BLOCK),
+            (CODE + 8, BASE | BLOCK), (BASE + AT, 1),
+            (BASE + 0x20_0000 + AT, 2),
+        ):  # fmt: skip
+            machine.memory(address, 8)[:] = value.to_bytes(8, "little")
+        machine.until_halt(
+            ttbr0_el1=CODE, ttbr1_el1=ROOTS, tcr_el1=TCR & ~EPD1, mair_el1=0xFF,
+            sctlr_el1=0x30D0_0801, vbar_el1=BASE + 0x800,
+        )  # fmt: skip
+        assert (machine.x(1), machine.x(3)) == (1, 2)
+    finally:
+        machine.close()

@@ -58,7 +58,8 @@ def _putting(build: Builder) -> None:
         last = peer + at["box"] + (number - 1) * (8 * MESSAGE_WORDS)
         with when((number - 1).ult(MESSAGES) & (pages != 0)):
             before = host_load(last + 8, 64)
-            same = (host_load(last, 64) + (before << 12) == va) & (before != 0)
+            # Each half of the addresses has its own, as `in_question` asks about one half.
+            same = (host_load(last, 64) + (before << 12) == va) & (before != 0) & (va << 1 != 0)
             for n, word in enumerate((mask, match, own), 2):
                 same = same & (host_load(last + 8 * n, 64) == word)
             with when(same):

@@ -136,7 +136,8 @@ def _forgetting(build: Builder) -> None:
         TLBs that may hold some of them as part of a large page are flushed as a whole, and so are
         all of them if there are more than `PAGES`.
         """
-        last, many = va + (pages << 12) - 1, const(PAGES, 64).ult(pages)
+        end, many = va + (pages << 12) - 1, const(PAGES, 64).ult(pages)
+        last = select(end.ult(va), const(-1, 64), end)  # no range goes on at address 0
         dropped = cpu.local(const(0, 1))
         for n in range(TLBS):
             owner, halves = cpu.tlb_owner[n], cpu.tlb_globals[n]
