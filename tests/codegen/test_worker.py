@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 
@@ -13,6 +15,7 @@ import pytest
 from bimetal.accel import orders
 from bimetal.base import trace
 from bimetal.codegen import worker as worker_module
+from bimetal.codegen.children import reap
 from bimetal.codegen.frames import pack
 from bimetal.codegen.job import Compiled, Job
 from bimetal.codegen.layout import PAGE
@@ -134,6 +137,29 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, script: str) -> Worker:
 
 JOB = Job(bytes(PAGE), (0,), ALL, 1, "nothing")
 PACKED = pack(Compiled(seconds=1.5).frame())
+
+
+def test_a_translator_that_is_slow_to_die_is_reaped_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy host a process that was killed may wait for its turn to end."""
+
+    def late(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        raise subprocess.TimeoutExpired(process.args, timeout or 0)
+
+    worker = Worker(rv64, shared=False)
+    pid = worker.pid
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "wait", late)
+        worker.close()
+    del worker
+    gc.collect()  # nobody is warned of a process that still runs
+    end = time.monotonic() + LIMIT
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
+        reap()
+        time.sleep(0.01)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_a_translator_that_was_killed_is_lost(worker: Worker) -> None:

@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable
 
 from ..base.clock import processor_seconds, wall_seconds
 from ..base.log import logger
 from ..isa.describe import Isa
 from ..isa.names import described_in
+from .children import Outliving, leave, reap
 from .cover import family_of
 from .frames import pack, read_frame
 from .job import Job
@@ -35,18 +35,6 @@ PATIENCE = 300
 """Seconds of wall time after which it gives up, if a busy host leaves it no processor time."""
 
 
-class _Outliving(subprocess.Popen[bytes]):
-    """A process that may go on after this one has ended."""
-
-    def __del__(self) -> None:
-        """Do not warn that the process still runs, as Popen does: it is meant to."""
-
-
-_at_work: list[_Outliving] = []
-"""Children to be reaped while this process lives."""
-_reaping = threading.Lock()
-
-
 def translate_in_background(
     isa: Isa, shared: bool, engine: bytes, jobs: Iterable[Job], store: CodeStore
 ) -> None:
@@ -56,8 +44,7 @@ def translate_in_background(
     already translating for this store, and only logs when the process cannot be started: all that
     is lost is time saved later.
     """
-    with _reaping:
-        _at_work[:] = [process for process in _at_work if process.poll() is None]
+    reap()
     claim = store.claim()
     if claim is None:
         return
@@ -69,7 +56,7 @@ def translate_in_background(
                 return
             file.seek(0)
             # It must not hold our streams open: a reader of our output waits for their end.
-            process = _Outliving(
+            process = Outliving(
                 **popen_arguments("bimetal.codegen.background", isa, shared),
                 stdin=file,
                 stdout=subprocess.DEVNULL,
@@ -78,8 +65,7 @@ def translate_in_background(
                 start_new_session=True,
                 cwd="/",
             )
-            with _reaping:
-                _at_work.append(process)
+            leave(process)
     except OSError as error:
         _log.info("nothing is compiled for the next run: %s", error)
     finally:

@@ -15,6 +15,7 @@ from ..base import trace
 from ..base.clock import monotonic_seconds
 from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
+from .children import Outliving, leave, reap
 from .frames import BadFrame, FrameReader, pack
 from .job import Compiled, Job
 
@@ -63,7 +64,7 @@ class Worker:
         self._answers, theirs = os.pipe()
         try:
             # Answers have a pipe of their own: anything may print to standard output.
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            self._process = Outliving(
                 **popen_arguments("bimetal.codegen.translator", isa, shared, str(theirs)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -125,9 +126,12 @@ class Worker:
         if self._closed:
             return
         self._closed = True
+        reap()
         self._process.kill()
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(LOOK_SECONDS)
+        except subprocess.TimeoutExpired:  # it still has to be given processor time for its end
+            leave(self._process)
         assert self._process.stdin is not None
         self._process.stdin.close()
         os.close(self._answers)
