@@ -79,6 +79,8 @@ class Stage:
             value &= ~(1 << 5)
         elif self.case.plain:
             value |= 0x3C
+        elif value & 0x30 and not value & 0xC:
+            value |= 4  # such types are reserved
         return value | (3 if level == 3 else 1)
 
     def fill(self, address: int) -> None:

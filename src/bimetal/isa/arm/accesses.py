@@ -10,7 +10,8 @@ from ...ir.value import Value, const, select
 from ..contract import FETCH, STORE
 from ..trace import Cpu, when
 from .hosts import ruling_level
-from .mmu import ATTRIBUTES, FAULT, ON_WALK, STAGE_2, STATUS, M, walk
+from .memory_types import is_device
+from .mmu import FAULT, ON_WALK, STAGE_2, STATUS, walk
 from .spaces import effective_level
 from .state import a64
 from .syndromes import DATA_ABORT, EL1, EL2, FETCH_ABORT, PC_ALIGNMENT, TO_EL2, syndrome
@@ -55,19 +56,9 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     found = walk(cpu, va, access, level)
     with when((found & FAULT) != 0):
         abort(cpu, access, va, found)
-    with when(_is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
+    with when(is_device(cpu, found, level)), when(cpu.host("is_ram", 1, found & ~0xFFF) == 1):
         cpu.strict = cpu.strict | DEVICE_SEEN
     return found
-
-
-def _is_device(cpu: Cpu, found: Value, level: Value) -> Value:
-    """Whether `walk` has found a page of the type Device (D17.2.97). With translation off all
-    memory has this type, but misaligned accesses to it are allowed."""
-    at = ruling_level(cpu, level)
-    on = (cpu.sctlr_el[at] & M) != 0
-    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
-    device: Value = on & ((attributes & 0xF0) == 0)
-    return device
 
 
 @a64.routine(access=8, va=64)
@@ -78,7 +69,7 @@ def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
         misaligned(cpu, access, va)
     with when((cpu.strict & DEVICE_SEEN) != 0):
         found = walk(cpu, va, access, level)
-        with when(((found & FAULT) == 0) & _is_device(cpu, found, level)):
+        with when(((found & FAULT) == 0) & is_device(cpu, found, level)):
             misaligned(cpu, access, va)
 
 

@@ -1,8 +1,7 @@
 """Stage 2 of translation (D8.2.9, D8.4.2): from intermediate addresses to physical ones.
 
 What the manual leaves open: tables that do not fit the range they are for, and ranges larger than
-physical addresses, are translation faults; memory attributes of stage 2 are not combined with those
-of stage 1, but for HCR_EL2.PTW.
+physical addresses, are translation faults.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ AGAIN = 1 << 10
 
 PTW = 1 << 2  # of HCR_EL2: tables of stage 1 must not lie in Device memory
 # VTCR_EL2.
-HA, HD, DS, SL2 = 21, 22, 32, 33
+SH0, HA, HD, DS, SL2 = 12, 21, 22, 32, 33
 XN0 = 1 << 53  # of descriptors, with UXN where the model has XNX
 
 
@@ -135,6 +134,8 @@ def _level(
             ret(stage_2(cpu, ipa, access, el, (more & ON_WALK).lsr(8).trunc(8)))
         with when(fault != 0):
             ret(fault)
+        share = select(sizes.wide, cpu.vtcr.lsr(SH0), descriptor.lsr(8)) & 3
+        cpu.memory_of_stage_2 = descriptor.lsr(2) & 15 | share << 4
         hidden = (access[0] == STORE) & ((descriptor & AP1) == 0)
         marks = select(hidden, const(UNREADABLE, 64), 0) | size_of_leaf(level, grain)
         ret(of_page(cpu, descriptor, ipa, shift, sizes) | marks)

@@ -57,9 +57,11 @@ for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr", "tcr", "ttbr0", "ttb
               "amair", "afsr0", "afsr1", "contextidr", "tpidr", "actlr"):  # fmt: skip
     _file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_ELx, by level")
 _scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl")
-# EL2: what hypervisors set (D17.2), and the intermediate address of the last stage 2 fault.
+# EL2: what hypervisors set (D17.2), the intermediate address of the last stage 2 fault, and
+# MemAttr and, above it, SH of the last page of stage 2.
 _scalars(64, "hcr", "hcrx", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar",
-               "mdcr", "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot")  # fmt: skip
+               "mdcr", "cnthctl", "cntvoff", "hacr", "fault_ipa", "walk_slot",
+               "memory_of_stage_2")  # fmt: skip
 # Timers (D11): physical, virtual, hypervisor's physical and virtual: comparison and control.
 _file("timer_cval", 4, 64)
 _file("timer_ctl", 4, 8)

@@ -1,16 +1,13 @@
-"""Address translation instructions (C4.1.93.7, C5.3): AT, whose result is in PAR_EL1.
-
-Where the manual leaves it open: with two stages, the attributes reported are those of stage 1.
-"""
+"""Address translation instructions (C4.1.93.7, C5.3): AT, whose result is in PAR_EL1."""
 
 from __future__ import annotations
 
 from ....ir.value import Value, const, select
 from ...contract import LOAD, STORE
 from ...trace import Cpu, ret, when
-from ..hosts import hosted, ruling_level
+from ..hosts import hosted
+from ..memory_types import type_and_sharing
 from ..mmu import (
-    ATTRIBUTES,
     FAULT,
     LOOK,
     NO_PAN,
@@ -19,35 +16,25 @@ from ..mmu import (
     SHAREABILITY,
     STAGE_2,
     STATUS,
-    M,
     walk,
 )
-from ..spaces import DC
 from ..state import a64
-from ..syndromes import DATA_ABORT, EL0, EL1, EL2, TGE, TO_EL2, syndrome
+from ..syndromes import DATA_ABORT, EL0, EL1, EL2, TO_EL2, syndrome
 from ..tables import EXTERNAL_ON_WALK
 from .maintenance import system_instruction
 
 TRAPPED = 1 << 44  # HCR_EL2.AT
 WRITE, S1PTW, CM = 1 << 6, 1 << 7, 1 << 8  # of a data abort's syndrome
-NORMAL, NON_CACHEABLE, OUTER = 0xFF, 0x44, 2
 ADDRESS = (1 << 52) - 1 & ~0xFFF
 
 
-@a64.routine(returns=64, found=64, el=8)
-def described(cpu: Cpu, found: Value, el: Value) -> Value:
-    """PAR_EL1 of what `walk` has found."""
+@a64.routine(returns=64, found=64, el=8, both=8)
+def described(cpu: Cpu, found: Value, el: Value, both: Value) -> Value:
+    """PAR_EL1 of what `walk` has found, by ``both`` stages or by stage 1."""
     with when((found & FAULT) != 0):
         ret((found & 0x37F) | 1 << 11)
-    at = ruling_level(cpu, el)
-    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3) & 0xFF
-    share = found.lsr(SHAREABILITY) & 3
-    cacheable = (at == EL1) & ((cpu.hcr & DC) != 0)
-    off = ((cpu.sctlr_el[at] & M) == 0) | cacheable | (at == EL1) & ((cpu.hcr & TGE) != 0)
-    attributes = select(off, select(cacheable, const(NORMAL, 64), 0), attributes)
-    # Of what is not cached all take part.
-    everybody = ((attributes & 0xF0) == 0) | (attributes == NON_CACHEABLE)
-    share = select(everybody, const(OUTER, 64), select(off, const(0, 64), share))
+    memory = type_and_sharing(cpu, found, el, both)
+    attributes, share = memory & 0xFF, memory.lsr(8)
     return (found & ADDRESS) | attributes << 56 | share << SHAREABILITY | 1 << 11
 
 
@@ -64,7 +51,8 @@ def tell(cpu: Cpu, address: Value, access: Value, el: Value) -> None:
     with when(nothing | to_el2):
         more = select(of_tables, const(S1PTW, 64), 0) | select(to_el2, const(TO_EL2, 64), 0)
         cpu.trap(syndrome(DATA_ABORT, WRITE | CM) | more | status, address)
-    cpu.par = described(cpu, found, el)
+    both = ((access & ONE_STAGE) == 0).zext(8)
+    cpu.par = described(cpu, found, el, both)
 
 
 def _translates(name: str, place: tuple[int, int, int, int], access: int, el: int) -> None:
