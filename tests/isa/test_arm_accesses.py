@@ -247,7 +247,6 @@ def comparable(op: Operation, case: AccessCase, mine: Answer, theirs: Answer) ->
         esr &= ~OF_INSTRUCTION
     if of_stage_2 and mine.esr & S1PTW:
         esr &= ~LEVEL  # QEMU tells that of stage 1
-    place = (1 << 56) - 1 if op.kind.what == "fetch" else -1  # jumps keep tags here
     low = 0xFFF if mine.status == EXTERNAL else 0  # which QEMU has of a part of the access
     pstate = ~OF_JUMP if what == UNDEFINED else -1  # known in guarded pages alone
     if op.kind.what == "atomic" and what in (DATA_ABORT, DATA_ABORT_SAME):
@@ -257,8 +256,7 @@ def comparable(op: Operation, case: AccessCase, mine: Answer, theirs: Answer) ->
         replace(
             answer,
             esr=answer.esr & esr,
-            far=answer.far & place & ~low if far else 0,
-            elr=answer.elr & place,
+            far=answer.far & ~low if far else 0,
             hpfar=answer.hpfar if of_stage_2 else 0,
             pstate=answer.pstate & pstate,
         )

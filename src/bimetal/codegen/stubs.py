@@ -70,6 +70,7 @@ def _resync(layout: Layout) -> str:
     g.end("br label %context")
     g.label("%context")
     g.call("rt_enter_context", 0, [])
+    _settle(g)
     tlb = g.let(f"inttoptr i64 {g.load_state('tlb_base')} to ptr")
     # An instruction that has got the board's answer is completed before an interrupt is taken.
     waiting = g.let(f"icmp ne i64 {g.load_state('replay_count')}, 0")
@@ -103,6 +104,7 @@ def _fetch(layout: Layout) -> str:
     g.note_spent("%rec", g.here(), in_region=False)
     g.tail("@resync")
     g.label("%go")
+    pc = _settle(g)
     if layout.isa.landing is not None:
         _, hit = g.lookup(pc, guarded=True)
         g.branch(hit, "%there", "%fill")
@@ -120,6 +122,15 @@ def _fetch(layout: Layout) -> str:
     entry, _ = g.lookup(pc)
     g.arrive(pc, entry, "%budget", "%tlb")
     return g.define("fetch")
+
+
+def _settle(g: StubLowering) -> str:
+    """The program counter, without what a jump takes out of an address."""
+    pc = g.load_state("pc")
+    if "jump_address" in g.layout.isa.routines:
+        pc = g.call("rt_jump_address", 64, [("i64", pc)])
+        g.store_state("pc", pc)
+    return pc
 
 
 def _poll(layout: Layout) -> str:

@@ -89,6 +89,7 @@ _OPTIONAL: dict[str, tuple[int, dict[str, int]]] = {
     "landed": (0, {"code": 64}),
     "unaligned": (0, {"access": 8, "va": 64}),
     "fault_in_delivery": (64, {"first": 64, "second": 64}),
+    "jump_address": (64, {"pc": 64}),
 }
 _DEBUGGING: dict[str, tuple[int, dict[str, int]]] = {
     "examined": (1, {"va": 64}),
@@ -173,6 +174,10 @@ class Hooks:
     """The cause to deliver when delivering a trap (the first cause) has raised another (the second
     one). Needed only if `take_trap` accesses memory by virtual addresses. It may leave native code.
     Stores that the faulting delivery has made remain; it cannot access devices."""
+
+    jump_address: Routine | None = None
+    """The program counter for a jump to ``pc``, where jumps take a tag out of an address. Called
+    before an interrupt is taken or an instruction fetched by an address that no fetch TLB holds."""
 
     # Debugging: all of these or none. They are called while the ISA's register ``debugging`` is not
     # 0. When their answers change, the ISA has to flush (``flush_fetch`` is enough for the first

@@ -76,6 +76,8 @@ class Core(Machine):
     def step(self) -> None:
         """Take an interrupt, or execute one instruction, which may end in a trap."""
         self._replayed = 0
+        if self._hooks.jump_address is not None:
+            self.pc = self._call(self._hooks.jump_address, self.pc)
         try:
             if not self.answers and (self._interrupt() or self.wanted):
                 return

@@ -62,6 +62,8 @@ __all__ = [
 
 ATTRIBUTES, SHAREABILITY = 4, 7  # where these stand in what `walk` returns
 
+TAG = 0xFF << 56  # the bits of a tag
+
 # SCTLR_ELx.
 M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
 
@@ -91,6 +93,13 @@ class _Regime(Sizes):
     def one_flag(self, two: int, single: int) -> Value:
         """A flag of TCR for both ranges alike."""
         return select(self.two, self.control.lsr(two), self.control.lsr(single))[0] == 1
+
+    def tagged(self, fetches: Value) -> Value:
+        """Whether bits 63 to 56 of addresses are a tag (TBI), and not only those of data (TBID)."""
+        of_data = self.flag(51, 52, 29) & (
+            at_least(self.cpu, "APA", 1) | at_least(self.cpu, "API", 1)
+        )
+        return self.flag(37, 38, 20) & ~(of_data & fetches)
 
 
 @a64.routine(returns=64, va=64, access=8, el=8)
@@ -144,7 +153,7 @@ def walk(cpu: Cpu, va: Value, access: Value, el: Value) -> Value:
 def untranslated(cpu: Cpu, va: Value, access: Value, el: Value, at: Value) -> Value:
     """The translation of an address while stage 1 is off."""
     regime = _Regime(cpu, at, va)
-    plain = select(regime.flag(37, 38, 20), va & (1 << 56) - 1, va)
+    plain = select(regime.tagged((access & FETCH) != 0), va & ~TAG, va)
     with when(plain.lsr(model_bits(cpu)) != 0):
         fails(cpu, ADDRESS_SIZE, 0)
     return through_stage_2(cpu, plain & ~0xFFF, va, access, el, const(0, 64))
@@ -169,12 +178,22 @@ def _index(va: Value, regime: _Regime, shift: Value) -> Value:
     return offset
 
 
+@a64.routine(returns=64, pc=64)
+def jump_address(cpu: Cpu, pc: Value) -> Value:
+    """See `Hooks.jump_address`: BranchAddr, by which a jump extends the address below a tag."""
+    top = pc.asr(55)
+    with when((top == 0) | (top == -1)):
+        ret(pc)
+    regime = _Regime(cpu, ruling_level(cpu, cpu.el).zext(8), pc)
+    with when(regime.tagged(const(1, 1)) == 0):
+        ret(pc)
+    return select(regime.high, pc | TAG, pc & ~TAG)
+
+
 def _check_range(cpu: Cpu, regime: _Regime, va: Value, access: Value, el: Value) -> None:
     """Return a translation fault at level 0 for addresses in no range, and where walks are
-    disabled. Tags may be allowed for data only (TBID)."""
-    of_data = regime.flag(51, 52, 29) & (at_least(cpu, "APA", 1) | at_least(cpu, "API", 1))
-    tagged = regime.flag(37, 38, 20) & ~(of_data & ((access & FETCH) != 0))
-    top = select(tagged, (va << 8).asr(8), va)
+    disabled."""
+    top = select(regime.tagged((access & FETCH) != 0), (va << 8).asr(8), va)
     above = top.asr(regime.bits & 63)
     nowhere = select(regime.high, above != -1, above != 0)
     disabled = select(regime.high, regime.control.lsr(23), regime.control.lsr(7))[0] == 1
