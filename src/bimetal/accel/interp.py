@@ -53,7 +53,7 @@ class InterpCpu:
             native.library.address("enter")
         )
         self._blank = ctypes.create_string_buffer(native.blank_records())
-        self._arena, arena = anonymous(ARENA_BYTES, huge=True)
+        self._arena, arena = anonymous(ARENA_BYTES)
         self._code_table: mmap.mmap | None = None
         self._peers: ctypes.Array[ctypes.c_uint64] | None = None
         self._memory = Memory()

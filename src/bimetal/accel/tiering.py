@@ -366,5 +366,5 @@ class Tiering:
     def _serves(self, known: Known, code_page: CodePage) -> bool:
         """Whether a new region can be executed in a page: the one it was made for, or another that
         differs only outside the region's code."""
-        family = self._regions.family(code_page.decoding)
-        return family == known.family and known.fits(code_page.code)
+        fits = known.fits(code_page.code)  # which most do not, and which is quickly seen
+        return fits and self._regions.family(code_page.decoding) == known.family

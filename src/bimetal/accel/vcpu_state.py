@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Sequence
-from contextlib import suppress
 
 from ..codegen.layout import MEMORY_SLOTS, PAGE, Layout
 from ..seam import MemorySlot
@@ -13,13 +12,9 @@ from ..seam import MemorySlot
 __all__ = ["VcpuState", "anonymous"]
 
 
-def anonymous(size: int, *, huge: bool = False) -> tuple[mmap.mmap, int]:
-    """Zeroed memory that costs nothing until it is touched, and its address; in ``huge`` pages, if
-    the host has some, where much of it will be."""
+def anonymous(size: int) -> tuple[mmap.mmap, int]:
+    """Zeroed memory that costs nothing until it is touched, and its address."""
     area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if huge:
-        with suppress(OSError):  # a host kernel without huge pages says EINVAL
-            area.madvise(mmap.MADV_HUGEPAGE)
     return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 
