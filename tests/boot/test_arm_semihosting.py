@@ -57,6 +57,14 @@ def test_it_waits_for_what_is_typed(program: Path, accel: str) -> None:
         assert vm.wait(60).code == ord("A") + ord("B")
 
 
+def test_what_was_typed_before_it_asks_is_for_it(program: Path, accel: str) -> None:
+    with machine(program, accel, "late") as vm:
+        vm.start()
+        vm.console.expect(">", timeout=60)
+        vm.console.send("A")
+        assert vm.wait(60).code == ord("A")
+
+
 def test_it_learns_where_its_heap_may_be(program: Path, accel: str) -> None:
     """Behind itself, at 2 MiB, and before the device tree's 2 MiB at the end of 16."""
     with machine(program, accel, "heap") as vm:

@@ -51,7 +51,8 @@ def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
     m.ram(at=RAM)
     gic, controller = add_gic(m)
-    m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
+    serial = m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
+    m.console.withdraw = serial.withdraw
     m.add(Pl031(m.clock), at=0x901_0000, irq=gic[34])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
     fw_cfg.add(Item.CPUS, m.config.cpus)

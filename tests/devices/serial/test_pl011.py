@@ -148,3 +148,13 @@ def test_reset_and_snapshot(uart: Pl011, terminal: Terminal, clock: VirtualClock
     assert not raised(uart)
     assert uart.read(FR, 4) == 0x90
     assert uart.read(CR, 4) == 0x300
+
+
+def test_what_nobody_has_read_is_taken_back(uart: Pl011, terminal: Terminal) -> None:
+    with_fifos(uart, 0)
+    terminal.type(b"ab")
+    assert raised(uart)
+    assert uart.withdraw() == b"ab"
+    assert not raised(uart)
+    assert uart.read(FR, 4) == 0x90
+    assert uart.withdraw() == b""

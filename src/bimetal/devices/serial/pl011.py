@@ -99,6 +99,15 @@ class Pl011(MaskedCell):
         self._start_timeout()
         self._update()
 
+    def withdraw(self) -> bytes:
+        """Take back input that was received and not read, so that another reader can have it."""
+        data = bytes(self.received)
+        self.received.clear()
+        self.raised &= ~(INT_RX | INT_TIMEOUT)
+        self._timeout.cancel()
+        self._update()
+        return data
+
     # Registers
 
     def r_DR(self) -> int:
