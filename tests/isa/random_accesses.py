@@ -69,7 +69,7 @@ KINDS = (
     Kind("ldr register", "ldr x3, [x0, xzr]", 0x100),
     Kind("ldar", "ldar x3, [x0]", 0x138),
     Kind("ldapr", "ldapr w3, [x0]", 0x138),
-    Kind("ldapur", "ldur x3, [x0]", 0x138),
+    Kind("ldapur", "ldapur x3, [x0]", 0x138),
     Kind("stlr", "stlr x4, [x0]", 0x138, "store"),
     Kind("exclusive", "ldxr x3, [x0]\n stxr w5, x4, [x0]", 0x140, "both"),
     Kind("exclusive pair", "ldaxp x3, x5, [x0]\n stlxp w5, x4, xzr, [x0]", 0x150, "both"),

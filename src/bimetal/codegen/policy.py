@@ -72,7 +72,7 @@ class Policy:
 
     later: float = 0.25
     """The hotness that a place needs there when the machine has ended, with `patience` taken into
-    account: six samples are as much interpretation as it takes to load a region in each run."""
+    account: seven samples are as much interpretation as it takes to load a region in each run."""
 
     places: int = 16
     """The most sampled places of a page that one job makes entries of."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .access_syndromes import tell_of_instruction
 from .accesses import update_strict
-from .accessing import tell_of_instruction
 from .debug import pending_step, renew_debug, returns_ss
 from .fp_access import set_rounding, update_fp_ready
 from .hosts import ruled_by_el2

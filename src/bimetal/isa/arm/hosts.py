@@ -6,7 +6,7 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu
 from .syndromes import E2H, EL0, EL1, EL2, TGE
 
-__all__ = ["hosted", "hosts", "ruled_by_el2", "ruling_level"]
+__all__ = ["hosted", "hosts", "ruled_by_el2", "ruling_control", "ruling_level"]
 
 
 def hosted(cpu: Cpu) -> Value:
@@ -32,3 +32,9 @@ def ruled_by_el2(cpu: Cpu, level: Value) -> Value:
 def ruling_level(cpu: Cpu, level: Value) -> Value:
     """The exception level whose registers control the translation of another, as an index."""
     return select(ruled_by_el2(cpu, level), const(EL2, 2), EL1)
+
+
+def ruling_control(cpu: Cpu) -> Value:
+    """SCTLR_ELx of the exception level whose registers control the current one."""
+    control: Value = cpu.sctlr_el[ruling_level(cpu, cpu.el)]
+    return control

@@ -27,12 +27,17 @@ def _two_stages(cpu: Cpu, level: Value) -> Value:
     return counts
 
 
+def _of_stage_1(cpu: Cpu, found: Value, at: Value) -> Value:
+    """The type that MAIR_ELx has for what a walk has found."""
+    attributes: Value = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3) & 0xFF
+    return attributes
+
+
 def is_device(cpu: Cpu, found: Value, level: Value) -> Value:
     """Whether `walk` has just found a page of the type Device, by either stage (D17.2.97). With
     stage 1 off all memory has this type, but misaligned accesses to it are allowed."""
     at = ruling_level(cpu, level)
-    on = (cpu.sctlr_el[at] & M) != 0
-    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3)
+    on, attributes = (cpu.sctlr_el[at] & M) != 0, _of_stage_1(cpu, found, at)
     of_stage_2 = _two_stages(cpu, level) & ((cpu.memory_of_stage_2 & 0xC) == 0)
     device: Value = on & (((attributes & 0xF0) == 0) | of_stage_2)
     return device
@@ -43,7 +48,7 @@ def type_and_sharing(cpu: Cpu, found: Value, el: Value, both: Value) -> Value:
     """The type and, above it, the shareability of what `walk` has just found; with ``both``, stage
     2 counts."""
     at = ruling_level(cpu, el)
-    attributes = cpu.mair_el[at].lsr((found.lsr(ATTRIBUTES) & 7) << 3) & 0xFF
+    attributes = _of_stage_1(cpu, found, at)
     share = found.lsr(SHAREABILITY) & 3
     cached = (at == EL1) & ((cpu.hcr & DC) != 0)
     off = ((cpu.sctlr_el[at] & M) == 0) | cached | (at == EL1) & ((cpu.hcr & TGE) != 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...ir.value import Value, const, pure, select
 from ..trace import Cpu, pin, slowly, when
-from .hosts import ruling_level
+from .hosts import ruling_control
 from .state import a64
 from .syndromes import EL0, SP_ALIGNMENT, syndrome
 
@@ -50,7 +50,7 @@ def check_stack(cpu: Cpu) -> None:
     for one."""
     of_el0 = cpu.el == EL0
     asked = select(of_el0, const(SA0, 64), SA)
-    with when((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & asked) != 0):
+    with when((ruling_control(cpu) & asked) != 0):
         cpu.trap(syndrome(SP_ALIGNMENT))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, when
-from ..hosts import ruling_level
+from ..hosts import ruling_control
 from ..landings import BRK, LANDING, PACIASP
 from ..state import a64
 from ..syndromes import BRANCH_TARGET, EL0, syndrome
@@ -17,7 +17,7 @@ BT0, BT1 = 35, 36
 def landed(cpu: Cpu, code: Value) -> None:
     """See `Hooks.landed`."""
     kind, word = cpu.btype, code.trunc(32)
-    control = cpu.sctlr_el[ruling_level(cpu, cpu.el)]
+    control = ruling_control(cpu)
     strict = select(cpu.el == EL0, control[BT0], control[BT1])
     signs = ((word & ~0x40) == PACIASP) & (strict == 0)
     with when(~(LANDING.admits(word, kind) | signs)):

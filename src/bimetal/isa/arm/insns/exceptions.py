@@ -6,7 +6,7 @@ from ....ir.value import Value, const
 from ...trace import Cpu, slowly, when
 from ..debug import goes_to_el2
 from ..exceptions import leave_handler
-from ..hosts import ruling_level
+from ..hosts import ruling_control
 from ..registers.control import UMA, select_stack
 from ..state import a64
 from ..syndromes import (
@@ -116,7 +116,7 @@ def msr_spsel(cpu: Cpu, imm: Value) -> None:
 def _daif(name: str, op2: int) -> None:
     @a64.insn(f"1101010100 0 00 011 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
     def meaning(cpu: Cpu, imm: Value) -> None:
-        with slowly((cpu.el == EL0) & ((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & UMA) == 0)):
+        with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UMA) == 0)):
             trap_to(cpu, EL1, SYSTEM, const(op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5, 64))
         bits = imm.zext(8)
         cpu.daif = cpu.daif | bits if name == "daifset" else cpu.daif & ~bits

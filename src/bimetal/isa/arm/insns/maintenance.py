@@ -7,9 +7,9 @@ from collections.abc import Callable
 from ....ir.value import Value, const, select
 from ...contract import LOAD, STORE
 from ...trace import Cpu, slowly, when
-from ..accessing import CM, S1PTW, WRITE
+from ..access_syndromes import CM, S1PTW, WRITE
 from ..debug import watch
-from ..hosts import ruling_level
+from ..hosts import ruling_control
 from ..mmu import FAULT, LOOK, NO_PAN, ON_WALK, STAGE_2, STATUS, walk
 from ..registers.identity import DZE, ZERO_BLOCK
 from ..registers.timers import trap_to_owner
@@ -145,8 +145,7 @@ def system_instruction(
             full = const(iss, 64) | number.zext(64) << 5
             if op1 == 3:
                 if el0:
-                    control = cpu.sctlr_el[ruling_level(cpu, cpu.el)]
-                    with slowly((cpu.el == EL0) & ((control & el0) == 0)):
+                    with slowly((cpu.el == EL0) & ((ruling_control(cpu) & el0) == 0)):
                         trap_to_owner(cpu, full)
             else:
                 with slowly((cpu.el != EL2) if op1 == 4 else (cpu.el == EL0)):

@@ -6,7 +6,7 @@ from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
 from ..accesses import update_strict
 from ..fp_access import update_fp_ready
-from ..hosts import ruling_level
+from ..hosts import ruling_control
 from ..mmu import FAULT, WXN, M
 from ..pauth import update_pauth
 from ..state import a64
@@ -222,7 +222,7 @@ UMA = 1 << 9  # of SCTLR_EL1
 
 
 def _daif_at_el0(cpu: Cpu, writes: bool, iss: Value) -> None:
-    with slowly((cpu.el == EL0) & ((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & UMA) == 0)):
+    with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UMA) == 0)):
         trap_to(cpu, 1, SYSTEM, iss)
 
 

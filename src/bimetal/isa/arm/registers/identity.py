@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly
 from ..features import IDENTIFICATION
-from ..hosts import ruling_level
+from ..hosts import ruling_control
 from ..state import a64
 from ..syndromes import EL0, EL1
 from ..sysregs import Read, constant, system_register
@@ -65,7 +65,7 @@ system_register(
 
 
 def _cache_type(cpu: Cpu, writes: bool, iss: Value) -> None:
-    with slowly((cpu.el == EL0) & ((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & UCT) == 0)):
+    with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UCT) == 0)):
         trap_to_owner(cpu, iss)
 
 
@@ -76,7 +76,7 @@ system_register("ctr_el0", (3, 3, 0, 0, 1), lambda cpu: const(CTR, 64), check=_c
 
 
 def _dczid(cpu: Cpu) -> Value:
-    forbidden = (cpu.el == EL0) & ((cpu.sctlr_el[ruling_level(cpu, cpu.el)] & DZE) == 0)
+    forbidden = (cpu.el == EL0) & ((ruling_control(cpu) & DZE) == 0)
     blocks = (ZERO_BLOCK // 4).bit_length() - 1
     return const(blocks, 64) | select(forbidden, const(16, 64), 0)
 
