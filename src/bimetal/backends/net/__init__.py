@@ -1,0 +1,1 @@
+"""Networks: what is at the far end of a NIC's cable."""

@@ -1,0 +1,36 @@
+"""What a NIC asks of the network at the far end of its cable; the back ends are written to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bimetal.base.frames import Frame, Port
+
+__all__ = ["Network"]
+
+
+class Network(Protocol):
+    """The far end of a NIC's cable."""
+
+    offloads: int
+    """What it does to frames that are sent, as in `Offloads`."""
+
+    mtu: int
+    """The longest IP packet on it, in bytes; 0 if it knows of no limit but Ethernet's 1500."""
+
+    def connect(self, port: Port) -> None:
+        """From now on frames go to ``port``."""
+
+    def send(self, frames: Sequence[Frame]) -> int:
+        """Take frames of the guest; how many, from the first one on, are done with. Never blocks.
+        The others are offered again after `Port.sendable`."""
+
+    def resume(self) -> None:
+        """The guest has room again, after `Port.receive` took fewer frames than it got."""
+
+    def negotiated(self, offloads: int) -> None:
+        """What the guest's driver does to frames that it receives; nothing at first."""
+
+    def close(self) -> None:
+        """Give everything back."""
