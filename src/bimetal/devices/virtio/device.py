@@ -55,8 +55,8 @@ returns how many were written from the start of the writable buffers."""
 class Transport(Protocol):
     """What a device needs of the transport that carries it."""
 
-    def queue_interrupt(self) -> None:
-        """A queue has used buffers that the driver wants to hear of."""
+    def queue_interrupt(self, index: int) -> None:
+        """Queue ``index`` has used buffers that the driver wants to hear of."""
 
     def config_interrupt(self) -> None:
         """The configuration, or the status, has changed."""
@@ -334,7 +334,7 @@ class VirtioDevice:
     def _tell(self, index: int) -> None:
         """Interrupt the driver if it wants to hear of what queue ``index`` has used."""
         if self._transport is not None and self.queues[index].should_interrupt():
-            self._transport.queue_interrupt()
+            self._transport.queue_interrupt(index)
 
     def _settle_features(self) -> bool:
         if self.features & ~self.all_offered:

@@ -140,7 +140,7 @@ class VirtioMmio(Device):
 
     # Interrupts
 
-    def queue_interrupt(self) -> None:
+    def queue_interrupt(self, index: int) -> None:
         """See `Transport.queue_interrupt`."""
         self.INTERRUPT_STATUS |= USED_BUFFER
         self._drive()
