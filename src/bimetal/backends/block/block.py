@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-__all__ = ["SECTOR", "Block"]
+__all__ = ["SECTOR", "Block", "Extent", "joined"]
 
 SECTOR = 512
 """Bytes in a sector: the unit of a disk's size, whatever its physical blocks are."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """``length`` bytes of a disk from ``start`` on that are stored in one way.
+
+    ``data``: they are stored as bytes, or else known to be zeroes; ``zero``: they are zeroes.
+    ``depth`` is 0 for the image itself and 1 more for each backing file below it; ``present`` is
+    False where no image of the chain says anything. ``offset`` is where in the file at ``path``
+    the bytes lie, None if they do not lie there as they are.
+    """
+
+    start: int
+    length: int
+    data: bool = True
+    zero: bool = False
+    depth: int = 0
+    present: bool = True
+    compressed: bool = False
+    offset: int | None = None
+    path: str = ""
+
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.start + self.length
+
+    def continues(self, other: Extent) -> bool:
+        """Whether this goes on where ``other`` ends, in the same way."""
+        offset = None if other.offset is None else other.offset + other.length
+        expected = replace(other, start=other.stop, length=self.length, offset=offset)
+        return self == expected
+
+
+def joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """``extents``, which follow each other, with those made one that go on in the same way."""
+    last: Extent | None = None
+    for extent in extents:
+        if last is not None and extent.continues(last):
+            last = replace(last, length=last.length + extent.length)
+            continue
+        if last is not None:
+            yield last
+        last = extent
+    if last is not None:
+        yield last
 
 
 class Block(ABC):
@@ -48,6 +95,12 @@ class Block(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush and give everything back. Idempotent."""
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """How the bytes from ``offset`` on are stored, without gaps and in order. Whoever does not
+        know says that all of it is data. The disk must not be written meanwhile."""
+        if length:
+            yield Extent(offset, length, path=self.name)
 
     def read(self, offset: int, length: int) -> bytes:
         """A copy of ``length`` bytes from ``offset`` on."""

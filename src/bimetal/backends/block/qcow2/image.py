@@ -14,10 +14,10 @@ import errno
 import os
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bimetal.backends.block.block import Block
+from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO, packed_place
@@ -90,6 +90,10 @@ class Qcow2Image(Block):
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
         self._reader.readv(offset, buffers)
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """See `Block.extents`."""
+        return self._reader.extents(offset, length)
 
     # Writing
 

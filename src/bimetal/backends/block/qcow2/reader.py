@@ -4,8 +4,9 @@ zeroes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from bimetal.backends.block.block import Block
+from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.compressed import Compressed
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO
@@ -24,6 +25,7 @@ class Reader:
 
     def __init__(self, file: ImageFile, header: Header, tables: Tables, backing: Block | None):
         self._fd, self._size, self._tables, self._backing = file.fd, header.size, tables, backing
+        self._path = file.path
         self._bits, self._cluster = header.cluster_bits, header.cluster
         self._compressed = Compressed(file.fd, header.cluster_bits)
 
@@ -40,6 +42,31 @@ class Reader:
         if start < min(stop, self._size):
             self.readv(start, [data[: self._size - start]])
         return data
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """See `Block.extents`."""
+        for entry, start, part in self._runs(offset, length):
+            own = Extent(start, part, path=self._path)
+            if entry & COMPRESSED:
+                yield replace(own, compressed=True)
+            elif entry & OFFSET:
+                place = self.place(entry) + (start & self._cluster - 1)
+                zero = bool(entry & ZERO)
+                yield replace(own, data=not zero, zero=zero, offset=place)
+            elif entry & ZERO:
+                yield replace(own, data=False, zero=True)
+            else:
+                yield from self._extents_below(replace(own, data=False, zero=True, present=False))
+
+    def _extents_below(self, blank: Extent) -> Iterator[Extent]:
+        """Those of the backing file, and ``blank`` where there is none."""
+        stop = blank.start
+        if self._backing is not None and blank.start < self._backing.size:
+            stop = min(blank.stop, self._backing.size)
+            for extent in self._backing.extents(blank.start, stop - blank.start):
+                yield replace(extent, depth=extent.depth + 1)
+        if stop < blank.stop:
+            yield replace(blank, start=stop, length=blank.stop - stop)
 
     def in_a_row(self, entries: Sequence[int]) -> int:
         """How many of ``entries`` can be read like the first, as one."""
