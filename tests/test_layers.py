@@ -43,7 +43,7 @@ OWNERS = {
     "llvmlite": {"codegen"},
     "ctypes": {"accel", "codegen", "memory"},
     "fcntl": {"accel", "backends", "catalogue", "codegen"},
-    "threading": {"machine", "accel", "codegen", "memory", "cli"},
+    "threading": {"base", "machine", "accel", "codegen", "memory", "cli"},
     "select": {"backends", "codegen"},
     "selectors": {"backends"},
     "socket": {"backends"},

@@ -9,14 +9,16 @@ lines, a `Dialect` says.
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.memory.ram import Ram
 from bimetal.seam import Kicked, MemorySlot, Mmio
+
+from .side_by_side import Progress, side_by_side
 
 __all__ = ["READ_SIZE", "STRIDE", "Dialect", "Litmus", "Outcome", "outcomes"]
 
@@ -113,23 +115,20 @@ def outcomes(
         for name, value in {"pc": entry, **dialect.state(number, rounds, together)}.items():
             cpu.write_register(name, value)
     failures: list[object] = []
-    threads = [threading.Thread(target=_run, args=(cpu, failures)) for cpu in cpus]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures, f"{test.name}: {failures}"
-    counted = _counted(ram.bytes[WORDS - CODE :], count, rounds)
-    ram.close()
-    return counted
+    try:
+        side_by_side(cpus, partial(_run, failures), Progress())
+        assert not failures, f"{test.name}: {failures}"
+        return _counted(ram.bytes[WORDS - CODE :], count, rounds)
+    finally:
+        ram.close()
 
 
-def _run(cpu: InterpCpu, failures: list[object]) -> None:
+def _run(failures: list[object], cpu: InterpCpu, progress: Progress) -> None:
     while True:
         match cpu.run():
             case Mmio(address=address, write=False) if address == END:
                 os.sched_yield()
-            case Kicked():
+            case Kicked() if not progress.ended:
                 pass
             case exit_:
                 break

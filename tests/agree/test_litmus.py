@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from bimetal.accel.interp import InterpAccelerator
+from tests.interrupting import interrupted
 
 from . import litmus_riscv
 from .arm import litmus_arm
@@ -72,6 +73,16 @@ def test_quickly(engines: dict[str, InterpAccelerator], said: Said) -> None:
     few = len(said[1].lines) == 2
     together = 1 if said[1].close else 20 if few else QUICK
     nothing_forbidden(engines, said, QUICK, together)
+
+
+def test_who_interrupts_leaves_no_cpu_running() -> None:
+    dialect, test = litmus_riscv.DIALECT, litmus_riscv.TESTS[0]
+    with engine("interp", cpus=MOST, slice=SLICE) as accelerator:
+        assert isinstance(accelerator, InterpAccelerator)
+        for _ in range(3):
+            with interrupted():
+                outcomes(accelerator, dialect, test, rounds=10**6)
+            assert outcomes(accelerator, dialect, test, QUICK).total() == QUICK
 
 
 @pytest.mark.slow

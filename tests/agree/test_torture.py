@@ -6,8 +6,7 @@ pytest -m slow tests/agree/test_torture.py      # for longer
 from __future__ import annotations
 
 import os
-import threading
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.host import need
 
 from .c_runs import EXIT, compiled, enter, load, memory
 from .engines import STRESS, engine
+from .side_by_side import Progress, side_by_side
 from .targets import BASE, SIZE, TARGETS, Target
 
 SOURCE = Path(__file__).with_name("torture.c").read_text()
@@ -30,25 +30,7 @@ LIMIT = 200.0
 together may take any time."""
 
 
-class Progress:
-    """When the CPUs last got on: a lost update can leave all of them waiting for ever."""
-
-    def __init__(self) -> None:
-        self._given_up = False
-        self.made()
-
-    def made(self) -> None:
-        self._last = time.monotonic()
-
-    def give_up(self) -> None:
-        self._given_up = True
-
-    @property
-    def ended(self) -> bool:
-        return self._given_up or time.monotonic() > self._last + LIMIT
-
-
-def run_to_its_end(cpu: Cpu, target: Target, answers: list[object], progress: Progress) -> None:
+def run_to_its_end(target: Target, answers: list[object], cpu: Cpu, progress: Progress) -> None:
     """Run a CPU until it gives its answer, or give why it does not."""
     while True:
         exit_ = cpu.run()
@@ -71,29 +53,13 @@ def torture(accelerator: Accelerator, target: Target, program: Path, count: int,
     ram = memory(accelerator, target)
     entry = load(program, ram)
     answers: list[object] = []
-    progress = Progress()
-    cpus, threads = [], []
+    cpus = []
     for number in range(count):
         cpu = accelerator.add_cpu(number)
         given = dict(zip(target.arguments, (number, count, laps), strict=True))
         enter(cpu, target, pc=entry, sp=BASE + SIZE - number * STACK, **given)
         cpus.append(cpu)
-        arguments = (cpu, target, answers, progress)
-        threads.append(threading.Thread(target=run_to_its_end, args=arguments))
-    for thread in threads:
-        thread.start()
-    try:
-        for thread, cpu in zip(threads, cpus, strict=True):
-            while thread.is_alive():
-                thread.join(1.0)
-                if progress.ended:
-                    cpu.kick()
-    finally:  # whoever interrupts this leaves nobody in memory that is given back
-        progress.give_up()
-        for thread, cpu in zip(threads, cpus, strict=True):
-            while thread.is_alive():
-                cpu.kick()
-                thread.join(0.1)
+    side_by_side(cpus, partial(run_to_its_end, target, answers), Progress(LIMIT))
     ram.close()
     assert answers == [1] * count
 

@@ -10,7 +10,7 @@ from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.boards import Machine
-from bimetal.machine import machine
+from bimetal.machine import closing
 
 LIMIT = 20
 """Seconds after which a test that should take milliseconds is taken for stuck."""
@@ -54,7 +54,7 @@ def kernel(tmp_path: Path) -> Path:
 def script(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     """A machine whose CPUs play the lists of exits given, closed after the test: whole, though a
     busy host may take longer for it than a machine waits for threads that are stuck."""
-    monkeypatch.setattr(machine, "END_SECONDS", LIMIT)
+    monkeypatch.setattr(closing, "END_SECONDS", LIMIT)
     made: list[Scripted] = []
 
     def make(*scripts: list[Step], **options: Any) -> Scripted:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+from ..base.threads import EndingThread
 from ..codegen.layout import PAGE, SAMPLE_WORDS, SAMPLES
 from ..isa.contract import Architecture
 from ..seam import Place, Samples
@@ -59,7 +60,7 @@ class Sampler:
         self._grain = 1
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bimetal-sampler", daemon=True)
+        self._thread = EndingThread(self._run, "bimetal-sampler")
         self._thread.start()
 
     def samples(self) -> Samples:
@@ -76,7 +77,7 @@ class Sampler:
     def close(self) -> None:
         """Take the last samples and end the thread; `samples` still answers. Idempotent."""
         self._stop.set()
-        self._thread.join()
+        self._thread.ended()
         with self._lock:
             self._look()
 

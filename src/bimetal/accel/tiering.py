@@ -19,6 +19,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from ..base.log import EventLog
+from ..base.threads import EndingThread
 from ..codegen.background import translate_in_background
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.job import Compiled, Job
@@ -107,7 +108,7 @@ class Tiering:
         self.statistics = Statistics()
         self._closed = False
         QUICK_SWITCHING.begin()
-        self._thread = threading.Thread(target=self._run, name="bimetal-translator", daemon=True)
+        self._thread = EndingThread(self._run, "bimetal-translator")
         if not policy.wait:
             self._thread.start()
 
@@ -125,8 +126,7 @@ class Tiering:
     def close(self) -> None:
         """End the thread and the worker, and store what was learnt. Idempotent."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.ended()
         if not self._closed:
             self._closed = True
             QUICK_SWITCHING.end()

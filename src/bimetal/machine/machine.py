@@ -10,7 +10,7 @@ with Machine("riscv-virt", memory="512M", kernel="Image", append="console=ttyS0"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from os import PathLike, fsdecode, fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
@@ -18,20 +18,20 @@ from typing import Any, Self, TypeVar, overload
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.protocol import CharBackend
-from bimetal.base.clock import Clock, Countdown, RealClock
+from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
-from bimetal.base.log import logger
 from bimetal.base.sizes import format_size
 from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import BOARDS, find_board
 from bimetal.machine.chassis import Chassis
+from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config, Disk, memory_size
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
-from bimetal.machine.expect import TimedOut, still_runs
+from bimetal.machine.expect import still_runs
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile, Profiler
@@ -44,11 +44,6 @@ __all__ = ["Machine"]
 
 Path = str | PathLike[str]
 AnyDevice = TypeVar("AnyDevice")
-
-END_SECONDS = 5.0
-"""Seconds that ending a machine waits for its threads, which need milliseconds."""
-
-STUCK = "the host holds one of its threads, perhaps in a file that it cannot read or write"
 
 
 class Machine:
@@ -127,6 +122,7 @@ class Machine:
         self._consoles = Consoles(self._gate, serial, hvc)
         self.console, self.hvc = self._consoles.first, self._consoles.hvc
         self._profiler = Profiler(self._parts)
+        self._closing = Closing(self._parts, self._service, self._consoles)
 
     # The run
 
@@ -199,8 +195,7 @@ class Machine:
     def stop(self) -> None:
         """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
         stopped because the host blocks its thread."""
-        if not self._parts.end(Countdown(END_SECONDS)):
-            raise TimedOut("the machine cannot be stopped", STUCK)
+        self._closing.stop()
 
     def reset(self) -> None:
         """Reset the machine as its reset button does: the guest starts again."""
@@ -238,28 +233,12 @@ class Machine:
             self._service.reactor.wake()
 
     def close(self) -> None:
-        """End the run and free everything. Idempotent.
+        """End the run and free everything. Idempotent; if Ctrl-C interrupts it, call it again.
 
         Our own part takes seconds at most: what our threads still use then is freed when the
         process ends. The host may need longer to write data of disks.
         """
-        if self._parts.closed:
-            return
-        self._parts.closed = True
-        countdown = Countdown(END_SECONDS)
-        ended = self._parts.end(countdown) and self._service.stop(countdown.left)
-        with ExitStack() as last_first:
-            if ended:
-                last_first.callback(self._service.close)
-                if self._parts.hardware is not None:
-                    last_first.callback(self._parts.hardware.close)
-                if self._parts.runner is not None:
-                    last_first.callback(self._parts.runner.close)
-            else:
-                logger("machine").error("the machine cannot be stopped: %s", STUCK)
-            # Terminals before disks, so that a person can interrupt what takes long.
-            for console in self._consoles:
-                last_first.callback(console.close)
+        self._closing.close()
 
     @staticmethod
     def abandon() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
+from bimetal.base.threads import EndingThread
 from bimetal.machine.gate import VcpuGate
 
 __all__ = ["Service"]
@@ -17,7 +16,7 @@ class Service:
     def __init__(self, gate: VcpuGate, clock: Clock):
         self._gate, self._clock = gate, clock
         self.reactor = Reactor(gate.lock)
-        self._thread = threading.Thread(target=self._main, name="service", daemon=True)
+        self._thread = EndingThread(self._main, "service")
         self._stopping = False
         clock.on_earlier = self.reactor.wake
 
@@ -31,8 +30,7 @@ class Service:
         self._clock.on_earlier = None
         if self._thread.ident is not None:
             self.reactor.wake()
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._thread.ended(seconds)
 
     def close(self) -> None:
         """Give the reactor's descriptor back, once the thread has ended. Idempotent."""

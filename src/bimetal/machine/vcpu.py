@@ -10,6 +10,7 @@ from typing import Protocol
 from bimetal.base import trace
 from bimetal.base.clock import Clock
 from bimetal.base.log import EventLog, logger
+from bimetal.base.threads import EndingThread
 from bimetal.machine.bus import Bus
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.result import Result
@@ -81,7 +82,7 @@ class Vcpu:
         self._attention = True
         self._levels: dict[int, bool] = {}
         self._alarm = around.clock.timer(self.wake.set)
-        self._thread = threading.Thread(target=self._main, name=f"cpu{self.index}", daemon=True)
+        self._thread = EndingThread(self._main, f"cpu{self.index}")
         self._handlers: dict[type[Exit], Callable[..., None]] = {
             Mmio: self._mmio,
             Pio: self._pio,
@@ -103,10 +104,7 @@ class Vcpu:
 
     def join(self, seconds: float) -> bool:
         """Wait for the end of the thread, unless this is it; False if it has not come in time."""
-        if self._thread.ident is None or self._thread is threading.current_thread():
-            return True
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._thread is threading.current_thread() or self._thread.ended(seconds)
 
     def call(self) -> None:
         """Make the thread come to the gate soon. Call with the lock held."""
