@@ -20,15 +20,15 @@ registers (their own, and halves of those of 8 bytes), unless it declares anothe
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from bimetal.base.errors import GuestError
 from bimetal.base.log import EventLog
-from bimetal.devices.output import Out, Outs
+from bimetal.devices.output import Level, Out, Outs
 from bimetal.devices.port import ArrayPort, Port, RegPort, make_port
 from bimetal.devices.register import Declaration, Reg, RegArray, Value
+from bimetal.devices.state import BadState, Stateful
 from bimetal.memory.access import ANY, Access, Refused
 
 __all__ = ["Device", "Property"]
@@ -37,15 +37,14 @@ Property = int | str | tuple[int, ...] | None
 """A property of a device tree node: cells, a string, or None for one that is merely there."""
 
 
-class Device:
+class Device(Stateful):
     """The base of all devices.
 
     ``kind`` names the device in its address (``uart`` in ``uart@10000000``) and ``node_name``, if
     different, in a device tree; ``mmio_size`` is the number of bytes that it answers for;
     ``compatible`` and `properties` are what a device tree says of it; ``acpi`` is its identifier in
     ACPI tables and what its names begin with there; ``access`` says which accesses it takes.
-    ``saved`` names attributes that belong to the state of the device besides its registers: plain
-    values, lists and dicts.
+    What it has besides registers and outputs it declares as `Stateful` says.
     """
 
     kind: ClassVar[str] = "device"
@@ -54,7 +53,8 @@ class Device:
     acpi: ClassVar[tuple[str, str]] = ("", "")
     mmio_size: int = 0x1000
     access: Access = ANY
-    saved: ClassVar[tuple[str, ...]] = ()
+    fixed: ClassVar[tuple[str, ...]] = ("name", "events", "_rows", "mmio_size", "access")
+    derived: ClassVar[tuple[str, ...]] = ("values", "arrays")  # registers, which are saved by name
 
     _says_access: ClassVar[bool] = False
     _declared: ClassVar[dict[str, Declaration]] = {}
@@ -116,6 +116,15 @@ class Device:
                 self.values[name] = declared.value(declared.reset)
             elif isinstance(declared, RegArray):
                 self.arrays[name] = [declared.reset] * declared.length(self)
+
+    def settle(self) -> None:
+        """A snapshot is about to be made, and no CPU runs: finish what is under way on the host, or
+        take it back so that it is begun anew after `load`; have the host write what it holds."""
+
+    def areas(self) -> Mapping[str, memoryview]:
+        """Memory of the device's own whose contents are state, by name: a snapshot keeps them apart
+        from the values of `save`, and restores them after `load`."""
+        return {}
 
     def close(self) -> None:
         """Give back what the host lent; the machine is going away. Idempotent."""
@@ -189,22 +198,63 @@ class Device:
 
     # State and documentation
 
-    def save(self) -> dict[str, object]:
-        """The state as plain values, for a snapshot."""
-        state: dict[str, object] = {name: int(value) for name, value in self.values.items()}
-        state.update({name: list(values) for name, values in self.arrays.items()})
-        state.update({name: copy.deepcopy(getattr(self, name)) for name in self.saved})
-        return state
+    def save(self) -> dict[str, Any]:
+        registers: dict[str, object] = {name: int(value) for name, value in self.values.items()}
+        registers.update({name: list(values) for name, values in self.arrays.items()})
+        levels = {
+            name: level.high if isinstance(level, Level) else [each.high for each in level]
+            for name, level in self._driven()
+        }
+        return {**super().save(), "registers": registers, "outputs": levels}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned. Overriding methods call this one, then drive outputs."""
+        registers, levels = state.get("registers"), state.get("outputs")
+        if not isinstance(registers, Mapping) or not isinstance(levels, Mapping):
+            raise BadState(f"{type(self).__name__} has no registers or outputs")
         for name, declared in self._declared.items():
             if isinstance(declared, Reg):
-                self.values[name] = declared.value(state[name])
+                self.values[name] = declared.value(self._word(declared, registers.get(name)))
             elif isinstance(declared, RegArray):
-                self.arrays[name] = list(state[name])
-        for name in self.saved:
-            setattr(self, name, copy.deepcopy(state[name]))
+                row, count = registers.get(name), declared.length(self)
+                if not isinstance(row, list) or len(row) != count:
+                    raise BadState(f"{type(self).__name__}.{name} has {count} registers")
+                self.arrays[name] = [self._word(declared, each) for each in row]
+        changed = []
+        for name, level in self._driven():
+            rows = [level] if isinstance(level, Level) else level
+            given = [levels.get(name)] if isinstance(level, Level) else levels.get(name)
+            if not isinstance(given, list) or len(given) != len(rows):
+                raise BadState(f"{type(self).__name__}.{name} has {len(rows)} outputs")
+            for each, high in zip(rows, given, strict=True):
+                if each.high != bool(high):
+                    each.high = bool(high)
+                    changed.append(each)
+        super().load(state)
+        for each in changed:
+            each.tell()
+
+    def check_state(self) -> None:
+        """Raise TypeError if the class does not say of every attribute whether it is state."""
+        if unsaid := list(self.undeclared()):
+            raise TypeError(
+                f"{', '.join(unsaid)}: a class says of each attribute that it is `saved`, `fixed` "
+                "or `derived` (bimetal.devices.state)"
+            )
+
+    def undeclared(self) -> Iterator[str]:
+        outputs = {f"{type(self).__name__}.{name}" for name in self._outputs}
+        return (name for name in super().undeclared() if name not in outputs)
+
+    def _driven(self) -> Iterator[tuple[str, Level | list[Level]]]:
+        for name in self._outputs:
+            output = self.__dict__[name]
+            if isinstance(output, Level | list):
+                yield name, output
+
+    def _word(self, declared: Reg | RegArray, value: object) -> int:
+        if not isinstance(value, int) or not 0 <= value <= declared.mask:
+            raise BadState(f"{type(self).__name__}.{declared.name} cannot be {value!r:.40}")
+        return int(value)
 
     @classmethod
     def outputs(cls) -> tuple[str, ...]:

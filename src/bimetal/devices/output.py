@@ -68,6 +68,11 @@ class Level(Output[bool]):
     def __repr__(self) -> str:
         return f"<output {self.name}, {'high' if self.high else 'low'}>"
 
+    def tell(self) -> None:
+        """Tell the inputs the level, which was set without a word: after a snapshot was loaded."""
+        for target in self.targets:
+            target(self.high)
+
     def __call__(self, signal: bool) -> None:
         if signal != self.high:
             self.high = signal

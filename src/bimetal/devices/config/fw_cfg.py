@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from bimetal.base.errors import BimetalError, GuestError
 from bimetal.devices.device import Device, Property
@@ -57,7 +56,8 @@ class FwCfg(Device):
     compatible = ("qemu,fw-cfg-mmio",)
     acpi = ("QEMU0002", "FWC")
     mmio_size = 0x18
-    saved = ("selected", "position", "dma_high", "under_way")
+    fixed = ("memory", "_defer")
+    saved = ("selected", "position", "dma_high", "under_way", "items", "_files")
 
     def __init__(
         self,
@@ -192,11 +192,6 @@ class FwCfg(Device):
                     self._defer(self._move)
                     return
 
-    def save(self) -> dict[str, object]:
-        return {**super().save(), "items": dict(self.items), "files": dict(self._files)}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.items, self._files = dict(state["items"]), dict(state["files"])
+    def restored(self) -> None:
         if self.under_way is not None and self._defer is not None:
             self._defer(self._move)

@@ -11,13 +11,14 @@ answers in its half. Software gives both the same command, so only the low half 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from bimetal.base.bits import align_down
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device, Property
 from bimetal.devices.flash.cfi import Geometry, cfi_table
 from bimetal.devices.output import Out
+from bimetal.devices.state import BadState
 from bimetal.memory.access import Access
 from bimetal.memory.ram import Ram
 
@@ -61,7 +62,9 @@ class PFlash(Device):
     kind = node_name = "flash"
     compatible = ("cfi-flash",)
     acpi = ("LNRO0015", "FLS")
-    saved = ("mode", "status", "locked_blocks")
+    saved = ("mode", "status", "locked_blocks", "_step", "_buffer", "_buffer_left")
+    fixed = ("geometry", "store", "_cfi", "direct_memory")
+    derived = ("_contents",)
 
     direct = Out()
 
@@ -75,7 +78,7 @@ class PFlash(Device):
         self.mode = "array"
         self.status = READY
         self.locked_blocks: set[int] = set()
-        self._next: Callable[[int, int, int], None] = self._command
+        self._step = "command"
         self._buffer: dict[int, tuple[int, int]] = {}
         self._buffer_left = 0
         super().__init__()
@@ -103,21 +106,25 @@ class PFlash(Device):
         self.status = READY
         self._enter("array")
 
-    def save(self) -> dict[str, object]:
-        contents = None if self._contents is None else bytes(self._contents)
-        return {**super().save(), "contents": contents}
+    def save(self) -> dict[str, Any]:
+        return {**super().save(), "blank": self._contents is None}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore the chip and its contents; a store is brought up to date with them."""
-        super().load(state)
-        if state["contents"] is None:
+        if state.get("blank"):
             self._contents = None
         else:
-            self._array[:] = state["contents"]
-        if self.store is not None and not self.store.readonly:
-            self.store.write(0, self._array)
-            self.store.flush()
-        self._enter(self.mode)
+            self._contents = self._array
+        super().load(state)
+
+    def restored(self) -> None:
+        if self._step not in self._steps:
+            raise BadState(f"a flash has no step {self._step!r:.40}")
+
+    def areas(self) -> Mapping[str, memoryview]:
+        return {} if self._contents is None else {"contents": self._contents}
+
+    def settle(self) -> None:
+        """What has changed is in the store already."""
 
     def close(self) -> None:
         self._contents = None
@@ -146,7 +153,7 @@ class PFlash(Device):
 
     def write(self, offset: int, size: int, value: int) -> None:
         try:
-            self._next(offset, size, value)
+            self._steps[self._step](self, offset, size, value)
         except GuestError as error:
             self.guest_error(str(error))
 
@@ -164,12 +171,12 @@ class PFlash(Device):
 
     def _enter(self, mode: str) -> None:
         self.mode = mode
-        self._next = self._command
+        self._step = "command"
         self.direct(mode == "array")
 
-    def _await(self, step: Callable[[int, int, int], None]) -> None:
+    def _await(self, step: str) -> None:
         self._enter("status")
-        self._next = step
+        self._step = step
 
     def _command(self, offset: int, size: int, value: int) -> None:
         match value & 0xFF:
@@ -185,13 +192,13 @@ class PFlash(Device):
                 self.status = READY
                 self._enter("array")
             case 0x10 | 0x40:
-                self._await(self._program_word)
+                self._await("word")
             case 0x20 | 0x28:
-                self._await(self._confirm_erase)
+                self._await("erase")
             case 0xE8:
-                self._await(self._buffer_count)
+                self._await("count")
             case 0x60:
-                self._await(self._lock)
+                self._await("lock")
             case 0xB0 | 0xD0:
                 self._enter("status")  # suspend and resume: nothing is ever under way
             case unknown:
@@ -221,13 +228,13 @@ class PFlash(Device):
             self._enter("status")
             self.status |= SEQUENCE_ERROR
             raise GuestError("a flash buffer that is too long")
-        self._await(self._fill_buffer)
+        self._await("fill")
 
     def _fill_buffer(self, offset: int, size: int, value: int) -> None:
         self._buffer[offset] = (size, value)
         self._buffer_left -= 1
         if self._buffer_left == 0:
-            self._await(self._confirm_buffer)
+            self._await("program")
 
     def _confirm_buffer(self, offset: int, size: int, value: int) -> None:
         self._enter("status")
@@ -247,6 +254,17 @@ class PFlash(Device):
             case unknown:
                 self.status |= SEQUENCE_ERROR
                 raise GuestError(f"flash lock command {unknown:#x}")
+
+    _steps: ClassVar[Mapping[str, Callable[[PFlash, int, int, int], None]]] = {
+        "command": _command,
+        "word": _program_word,
+        "erase": _confirm_erase,
+        "count": _buffer_count,
+        "fill": _fill_buffer,
+        "program": _confirm_buffer,
+        "lock": _lock,
+    }
+    """What the next write is, by name."""
 
     # The array
 

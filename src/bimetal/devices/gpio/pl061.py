@@ -7,7 +7,6 @@ A line that is neither driven from outside nor an output reads 0, as if pulled d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from bimetal.devices.device import Property
 from bimetal.devices.irq.pin import Pin
@@ -28,7 +27,7 @@ class Pl061(PrimeCell):
     compatible = ("arm,pl061", "arm,primecell")
     acpi = ("ARMH0061", "GPO")
     peripheral_id = 0x061
-    saved = ("inputs", "written", "raised")
+    saved = ("inputs", "written", "raised", "_seen")
 
     DATA = RegArray(0x000, 256, writable=0, doc="the lines; address bits 9 to 2 say which")
     DIR = Reg(0x400, writable=0xFF, doc="1 is an output")
@@ -61,11 +60,6 @@ class Pl061(PrimeCell):
         super().reset()
         self.written = self.raised = 0
         self._seen = self.inputs
-        self._update()
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._seen = self._levels()
         self._update()
 
     def set_input(self, number: int, level: bool) -> None:

@@ -17,7 +17,6 @@ context does not enable any more, because handlers disable what they serve.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device, Property
@@ -39,7 +38,8 @@ class Plic(Device):
 
     kind = node_name = "plic"
     compatible = ("sifive,plic-1.0.0", "riscv,plic0")
-    saved = ("levels", "pending", "claimed", "kept")
+    fixed = ("sources", "contexts", "priorities", "pending_words", "enable_words", "_wired")
+    saved = ("levels", "pending", "claimed", "kept", "_enabled")
 
     # The first in the list is found first, and a claim happens twice an interrupt.
     CLAIM = RegArray(0x20_0004, "contexts", stride=0x1000, writable=0, doc="claim, complete")
@@ -82,13 +82,8 @@ class Plic(Device):
         self._enabled = [0] * self.contexts
         self._notify()
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._enabled = [self._enable_bits(context) for context in range(self.contexts)]
-        self._notify()
-
     def set_input(self, number: int, level: bool) -> None:
-        """See `Controller.set_input`. A level that is known, after `load`, requests nothing."""
+        """See `Controller.set_input`."""
         source = 1 << number
         if not level:
             self.levels &= ~source

@@ -8,9 +8,6 @@ is not applied; the time can be set to what the calendar has and is otherwise le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.civil import civil_of, seconds_of
 from bimetal.base.clock import Clock
 from bimetal.base.errors import GuestError
@@ -47,7 +44,8 @@ class CmosRtc(Device):
     kind = "cmos"
     mmio_size = 2
     access = Access(width=1)
-    saved = ("cells", "moved_ns")
+    fixed = ("clock",)
+    saved = ("cells", "moved_ns", "_second", "_period")
 
     INDEX = Reg(0, size=1, ADDRESS=(6, 0), NMI_OFF=7, doc="which cell DATA is")
     DATA = Reg(1, size=1, writable=0)
@@ -71,10 +69,10 @@ class CmosRtc(Device):
         self._arm()
         self._drive()
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._arm()
-        self._drive()
+    def restored(self) -> None:
+        """The host's time went on meanwhile."""
+        if self._second.deadline is not None:
+            self._second.arm(self._moment(self._next_event()))
 
     # Accesses
 

@@ -6,9 +6,6 @@ Registers as in the documentation of the Android emulator, GOLDFISH-VIRTUAL-HARD
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.clock import Clock
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
@@ -26,7 +23,8 @@ class GoldfishRtc(Device):
     kind = node_name = "rtc"
     compatible = ("google,goldfish-rtc",)
     access = Access(sizes=(4, 8), width=4)
-    saved = ("moved_ns", "alarm_ns")
+    fixed = ("clock",)
+    saved = ("moved_ns", "alarm_ns", "_pending", "_timer")
 
     TIME_LOW = Reg(0x00, writable=0, doc="reading latches TIME_HIGH, writing sets both")
     TIME_HIGH = Reg(0x04)
@@ -54,15 +52,10 @@ class GoldfishRtc(Device):
         self._pending = False
         self._drive()
 
-    def save(self) -> dict[str, object]:
-        return {**super().save(), "pending": self._pending}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._pending = state["pending"]
+    def restored(self) -> None:
+        """The host's time went on meanwhile."""
         if self.alarm_ns is not None:
             self._arm(self.alarm_ns)
-        self._drive()
 
     def r_TIME_LOW(self) -> int:
         time = self._time()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.clock import Clock
 from bimetal.devices.output import Out
 from bimetal.devices.primecell import MaskedCell
@@ -23,7 +20,8 @@ class Pl031(MaskedCell):
     node_name = "pl031"
     compatible = ("arm,pl031", "arm,primecell")
     peripheral_id, revision = 0x031, 1
-    saved = ("moved", "raised")
+    fixed = ("clock",)
+    saved = ("moved", "raised", "_timer")
 
     DR = Reg(0x00, readonly=True, doc="the time")
     MR = Reg(0x04, doc="interrupts when the time is this")
@@ -50,10 +48,10 @@ class Pl031(MaskedCell):
         self._timer.cancel()
         self._update()
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._await()
-        self._update()
+    def restored(self) -> None:
+        """The host's time went on meanwhile, perhaps beyond what is waited for."""
+        if self._timer.deadline is not None:
+            self._await()
 
     def r_DR(self) -> int:
         return self._now()

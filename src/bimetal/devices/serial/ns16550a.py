@@ -13,7 +13,6 @@ once it has raised RTS, nothing is sent while that is low.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from bimetal.base.clock import Clock
 from bimetal.devices.chars import Chars
@@ -48,8 +47,10 @@ class Ns16550a(Device):
     compatible = ("ns16550a",)
     mmio_size = 0x100
     access = Access(width=1, lowest=True)
+    fixed = ("chars", "clock", "input_hz")
     saved = (
-        "divisor", "received", "unread", "looks", "rts_used", "thre_pending", "timeout_pending"
+        "divisor", "received", "unread", "looks", "rts_used", "thre_pending", "timeout_pending",
+        "_timeout",
     )  # fmt: skip
 
     RBR = Reg(0, size=1, writable=0, doc="receive, transmit; with DLAB the divisor's low half")
@@ -83,11 +84,6 @@ class Ns16550a(Device):
         self._clear()
         self.rts_used = False
         self.thre_pending = self.timeout_pending = False
-        self._update()
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._start_timeout()
         self._update()
 
     # The line

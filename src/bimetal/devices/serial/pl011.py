@@ -7,9 +7,6 @@ no DMA. The receive timeout raises the receive interrupt too, for drivers that w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.clock import Clock
 from bimetal.devices.chars import Chars
 from bimetal.devices.output import Out
@@ -40,7 +37,8 @@ class Pl011(MaskedCell):
     compatible = ("arm,pl011", "arm,primecell")
     acpi = ("ARMH0011", "COM")
     peripheral_id, revision = 0x011, 1
-    saved = ("received", "overrun", "raised", "modem")
+    fixed = ("chars", "clock", "input_hz")
+    saved = ("received", "overrun", "raised", "modem", "_timeout")
 
     DR = Reg(0x00, writable=0, DATA=(7, 0), ERRORS=(11, 8), doc="receive, transmit")
     FR = Reg(0x18, readonly=True, CTS=0, DSR=1, DCD=2, BUSY=3, RXFE=4, TXFF=5, RXFF=6, TXFE=7, RI=8)
@@ -74,11 +72,6 @@ class Pl011(MaskedCell):
         self.overrun = False
         self.raised = self.modem = 0
         self._timeout.cancel()
-        self._update()
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._start_timeout()
         self._update()
 
     # The line

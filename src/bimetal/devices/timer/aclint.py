@@ -6,9 +6,7 @@ describes as an MSWI device at 0x0 and an MTIMER device at 0x4000 in one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from bimetal.base.clock import Clock
 from bimetal.devices.device import Device
@@ -40,6 +38,9 @@ class Aclint(Device):
     MSIP = RegArray(0x0, "harts", writable=1)
     MTIME = Reg(0xBFF8, size=8, writable=0)
 
+    fixed = ("clock", "harts")
+    saved = ("_timers",)
+
     msip = Outs("harts")
     mtip = Outs("harts")
 
@@ -52,10 +53,6 @@ class Aclint(Device):
 
     def reset(self) -> None:
         super().reset()
-        self._drive()
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
         self._drive()
 
     def r_MTIME(self) -> int:

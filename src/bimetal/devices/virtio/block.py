@@ -10,9 +10,9 @@ flushed before it is answered (5.2.5.2).
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
@@ -122,6 +122,8 @@ class VirtioBlock(VirtioDevice):
 
     device_id = 2
     queue_limits = (QUEUE_SIZE,)
+    fixed = ("_serial", "_disk", "_group")
+    derived = ("_write_through", "_held", "_waited", "_unsettled", "_groups_lost")
 
     def __init__(
         self, disk: Disk, serial: str = "", *, block_size: int = 512, physical_block_size: int = 0
@@ -202,8 +204,15 @@ class VirtioBlock(VirtioDevice):
         self.before_answers()
         self._set_write_back(1)
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
+    def settle(self) -> None:
+        super().settle()
+        try:
+            self._disk.flush()
+        except OSError as error:
+            self._tell_failure(error, str(error))
+
+    def restored(self) -> None:
+        super().restored()
         self._unsettled.clear()
         self._set_write_back(self.config[WRITEBACK_AT])
 

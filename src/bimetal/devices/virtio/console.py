@@ -5,9 +5,7 @@ Several ports (VIRTIO_CONSOLE_F_MULTIPORT) are not offered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from struct import Struct
-from typing import Any
 
 from bimetal.devices.chars import Chars
 from bimetal.devices.virtio.device import VirtioDevice, Work
@@ -38,6 +36,9 @@ class VirtioConsole(VirtioDevice):
 
     device_id = 3
     queue_limits = (64, 64)
+    saved = ("_input",)
+    fixed = ("_line",)
+    derived = ("_size",)
 
     def __init__(self, line: Chars, size: tuple[int, int] | None = None):
         super().__init__()
@@ -89,12 +90,8 @@ class VirtioConsole(VirtioDevice):
         super().reset()
         self._input.clear()
 
-    def save(self) -> dict[str, object]:
-        return {**super().save(), "input": bytes(self._input)}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self._input[:] = state["input"]
+    def restored(self) -> None:
+        super().restored()
         self.resize(*self._size)  # which need not be that of then
         self._line.resume()
 

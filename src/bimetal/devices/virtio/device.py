@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from bimetal.base.log import EventLog
+from bimetal.devices.state import BadState, Stateful
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
 from bimetal.memory.space import AddressSpace
 
@@ -41,6 +42,9 @@ VERSION_1 = 1 << 32
 TURN = 8 << 20
 """Bytes that are moved for a queue before others get a turn; some milliseconds."""
 
+SETTLING_TURNS = 32
+"""Turns that a queue gets to finish what is under way before a snapshot is made."""
+
 PIECE = 4 << 20
 """Bytes of a request that are moved at once."""
 
@@ -62,7 +66,7 @@ class Transport(Protocol):
         """The configuration, or the status, has changed."""
 
 
-class VirtioDevice:
+class VirtioDevice(Stateful):
     """The base of all virtio devices.
 
     ``device_id`` is the standard's number (chapter 5), ``queue_limits`` the greatest size of each
@@ -72,6 +76,15 @@ class VirtioDevice:
     device_id: ClassVar[int] = 0
     queue_limits: ClassVar[tuple[int, ...]] = ()
     offered: int = 0
+    saved: ClassVar[tuple[str, ...]] = (
+        "status",
+        "features",
+        "config",
+        "config_generation",
+        "queues",
+    )
+    fixed: ClassVar[tuple[str, ...]] = ("events", "offered", "_transport", "_defer")
+    derived: ClassVar[tuple[str, ...]] = ("_under_way", "_finished", "_waiting")
 
     def __init__(self) -> None:
         self.events = EventLog("virtio")
@@ -150,24 +163,22 @@ class VirtioDevice:
         for index in range(len(self.queues)):
             self.disable_queue(index)
 
-    def save(self) -> dict[str, object]:
-        """The state as plain values, for a snapshot. A request that is under way is carried out
-        anew after `load`."""
-        return {
-            "status": self.status,
-            "features": self.features,
-            "config": bytes(self.config),
-            "config_generation": self.config_generation,
-            "queues": [queue.save() for queue in self.queues],
-        }
+    def settle(self) -> None:
+        """See `Device.settle`. A request that takes longer is carried out anew after `load`."""
+        for index, queue in enumerate(self.queues):
+            for _ in range(SETTLING_TURNS):
+                if not (queue.ready and (self._under_way[index] or self._finished[index])):
+                    break
+                self._waiting.discard(index)
+                self.look(index)
+        self.before_answers()
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
-        self.status, self.features = state["status"], state["features"]
-        self.config[:] = state["config"]
-        self.config_generation = state["config_generation"]
-        for queue, saved in zip(self.queues, state["queues"], strict=True):
-            queue.load(saved)
+        if len(state.get("config", b"")) != len(self.config):
+            raise BadState(f"{type(self).__name__} has {len(self.config)} bytes of configuration")
+        super().load(state)
+
+    def restored(self) -> None:
         self._tell_queues()
         for index in range(len(self.queues)):
             self._forget(index)

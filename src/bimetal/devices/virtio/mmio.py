@@ -7,7 +7,6 @@ single queues (VIRTIO_F_RING_RESET) are not offered, as the standard allows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from bimetal.devices.device import Device, Property
 from bimetal.devices.output import Out
@@ -80,6 +79,7 @@ class VirtioMmio(Device):
     CONFIG_GENERATION = Reg(0x0FC, readonly=True)
 
     irq = Out(doc="high while InterruptStatus is not 0")
+    saved = ("device",)
 
     def __init__(
         self,
@@ -109,13 +109,8 @@ class VirtioMmio(Device):
     def close(self) -> None:
         self.device.close()
 
-    def save(self) -> dict[str, object]:
-        return {**super().save(), "device": self.device.save()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.device.load(state["device"])
-        self._drive()
+    def settle(self) -> None:
+        self.device.settle()
 
     # The registers, and the configuration, of which drivers read and write 1, 2, 4 or 8 bytes
 

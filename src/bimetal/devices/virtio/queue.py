@@ -9,11 +9,10 @@ as the number that it was. What the driver gets wrong raises `QueueError`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from struct import Struct
-from typing import Any
 
 from bimetal.base.errors import GuestError
+from bimetal.devices.state import Stateful
 from bimetal.memory.barrier import barrier, order_loads_and_stores
 from bimetal.memory.space import AddressSpace, BadAddress
 
@@ -68,7 +67,7 @@ class Chain:
         self.readable, self.writable = readable, writable
 
 
-class Virtqueue:
+class Virtqueue(Stateful):
     """One queue. The transport sets ``size``, the three addresses and then `enable`; the device
     takes requests with `pop` and gives them back, in the same order, with `push`.
 
@@ -76,7 +75,12 @@ class Virtqueue:
     are used as far as the driver accepted them (``indirect``, ``event_index``).
     """
 
-    SAVED = ("size", "ready", "descriptors", "driver", "device", "_used", "_signalled")
+    saved = ("size", "ready", "descriptors", "driver", "device", "_used", "_signalled")
+    fixed = ("_space", "limit")
+    derived = (
+        "indirect", "event_index", "_seen", "_generation", "_table", "_available", "_used_ring",
+        "_used_words",
+    )  # fmt: skip
 
     def __init__(self, space: AddressSpace, limit: int):
         self._space, self.limit = space, limit
@@ -93,15 +97,9 @@ class Virtqueue:
         self._signalled = 0  # the value of `_used` when the driver was last told, or not told
         self._release()
 
-    def save(self) -> dict[str, object]:
-        """The state as plain values, for a snapshot."""
-        return {name: getattr(self, name) for name in self.SAVED}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
-        for name in self.SAVED:
-            setattr(self, name, state[name])
-        self._seen = self._used  # what was taken and not given back is taken again
+    def restored(self) -> None:
+        """What was taken and not given back is taken again."""
+        self._seen = self._used
         self._release()
 
     def enable(self) -> None:

@@ -19,6 +19,7 @@ class VirtioRng(VirtioDevice):
 
     device_id = 4
     queue_limits = (64,)
+    fixed = ("_source",)
 
     def __init__(self, source: Callable[[int], bytes] = os.urandom):
         super().__init__()

@@ -6,8 +6,10 @@ An interrupt is inactive, pending, active, or active and pending (IHI 0048B, 3.2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bimetal.devices.state import Stateful
 
 __all__ = ["PRIVATE", "SGIS", "SGI_BITS", "SPURIOUS", "Bank", "Ready", "ones"]
 
@@ -33,7 +35,7 @@ class Ready(NamedTuple):
     sender: int = 0
 
 
-class Bank:
+class Bank(Stateful):
     """The ``count`` interrupts from number ``first`` on. Bit n of each integer is the n-th of them.
 
     ``levels`` are the inputs; ``edge`` says which of them count when they rise, and not as long as
@@ -42,7 +44,8 @@ class Bank:
     for ever.
     """
 
-    STATE = ("enabled", "latched", "active", "group1", "edge", "levels")
+    saved = ("enabled", "latched", "active", "group1", "edge", "levels", "priorities")
+    fixed = ("first", "count", "mask", "always", "locked_edge")
 
     def __init__(self, first: int, count: int, *, always: int = 0, locked_edge: int = 0):
         self.first, self.count = first, count
@@ -127,17 +130,3 @@ class Bank:
         edge = sum(1 << bit for bit in range(16) if written >> 2 * bit & 2) << 16 * index
         changed = 0xFFFF << 16 * index & self.mask & ~self.locked_edge
         self.edge = self.edge & ~changed | edge & changed
-
-    # Snapshots
-
-    def save(self) -> dict[str, object]:
-        """The state as plain values."""
-        return {name: getattr(self, name) for name in self.STATE} | {
-            "priorities": list(self.priorities)
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
-        for name in self.STATE:
-            setattr(self, name, state[name] & self.mask)
-        self.priorities[:] = bytes(state["priorities"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from bimetal.devices.irq.gic.bank import PRIVATE, Bank
 from bimetal.devices.irq.gic.registers import BankRegisters
 from bimetal.devices.irq.pin import Pin
@@ -11,6 +13,9 @@ __all__ = ["Distributor"]
 
 class Distributor(BankRegisters):
     """``spis`` shared interrupts for ``cpus`` CPUs: ``gic[32]`` is the pin of the first."""
+
+    saved: ClassVar[tuple[str, ...]] = ("shared", "targets")
+    fixed: ClassVar[tuple[str, ...]] = ("spis",)
 
     def __init__(self, spis: int, cpus: int):
         if spis % 32 or not 0 < spis <= 960:

@@ -7,10 +7,10 @@ that it is another. What is pending is known here, and written to memory too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from bimetal.base.errors import GuestError
+from bimetal.devices.state import Stateful
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["FIRST_LPI", "Lpis"]
@@ -20,8 +20,11 @@ ENABLED = 1  # of a byte of configuration
 PRIORITY = 0xFC
 
 
-class Lpis:
+class Lpis(Stateful):
     """LPIs whose tables ``memory`` holds; ``error`` is told what is wrong with these."""
+
+    saved = ("limit", "configuration_at", "pending_at", "pending", "_best", "_looked")
+    fixed = ("_memory", "_error")
 
     def __init__(self, memory: AddressSpace, error: Callable[[str], None]):
         self._memory, self._error = memory, error
@@ -83,20 +86,6 @@ class Lpis:
         """The configuration of ``number``, or of all, may be another."""
         for each in self.pending if number is None else {number} & self.pending.keys():
             self.pending[each] = self._configuration(each)
-        self._looked = False
-
-    def save(self) -> dict[str, object]:
-        """The state as plain values."""
-        return {
-            "limit": self.limit,
-            "tables": (self.configuration_at, self.pending_at),
-            "pending": dict(self.pending),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
-        self.limit, self.pending = state["limit"], dict(state["pending"])
-        self.configuration_at, self.pending_at = state["tables"]
         self._looked = False
 
     def _forget(self) -> None:

@@ -6,7 +6,7 @@ priority count for that, the binary point says (IHI 0048B, 3.3.3; IHI 0069H, 4.8
 
 from __future__ import annotations
 
-from typing import Any
+from bimetal.devices.state import Stateful
 
 __all__ = ["IDLE", "ActivePriorities"]
 
@@ -14,11 +14,14 @@ IDLE = 0x100
 """The running priority of a CPU that handles no interrupt: lower than every priority."""
 
 
-class ActivePriorities:
+class ActivePriorities(Stateful):
     """The priorities that one CPU handles, by group (0 and 1): a bit for each level of preemption.
 
     A level has the ``bits`` upper bits of a priority.
     """
+
+    saved = ("groups",)
+    fixed = ("bits", "shift", "mask")
 
     def __init__(self, bits: int):
         self.bits = bits
@@ -66,11 +69,3 @@ class ActivePriorities:
         """Write one of them."""
         kept = self.groups[group] & ~(0xFFFF_FFFF << 32 * index)
         self.groups[group] = (kept | written << 32 * index) & self.mask
-
-    def save(self) -> list[int]:
-        """The state as plain values."""
-        return list(self.groups)
-
-    def load(self, state: Any) -> None:
-        """Restore what `save` returned."""
-        self.groups = [int(group) & self.mask for group in state]

@@ -6,6 +6,8 @@ Offsets are those of IHI 0048B, table 4-1, and IHI 0069H, tables 12-25 and 12-30
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from bimetal.devices.device import Device
 from bimetal.devices.irq.gic.bank import Bank
 from bimetal.devices.register import RegArray, Value
@@ -22,6 +24,7 @@ class BankRegisters(Device):
 
     access = Access(sizes=(1, 2, 4))
     words: int
+    fixed: ClassVar[tuple[str, ...]] = ("words", "priorities", "configs")
 
     # Those that interrupts need again and again come first.
     IPRIORITYR = RegArray(0x400, "priorities", size=1, writable=0, doc="0 is the most urgent")

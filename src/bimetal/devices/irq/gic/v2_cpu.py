@@ -6,9 +6,6 @@ or those of group 0 as FIQs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.irq.gic.bank import SPURIOUS, Ready
@@ -16,6 +13,7 @@ from bimetal.devices.irq.gic.priorities import IDLE, ActivePriorities
 from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
 from bimetal.devices.output import Outs
 from bimetal.devices.register import Reg, RegArray, Value
+from bimetal.devices.state import Stateful
 from bimetal.memory.access import Access
 
 __all__ = ["Gicv2CpuInterface"]
@@ -31,8 +29,10 @@ IDENTITY = 0x0002_043B
 """GICC_IIDR of an Arm implementation (43B) of architecture version 2, as under QEMU."""
 
 
-class Interface:
+class Interface(Stateful):
     """What one CPU has set."""
+
+    saved = ("control", "mask", "point", "point1", "active")
 
     def __init__(self) -> None:
         self.active = ActivePriorities(PREEMPTION_BITS)
@@ -53,28 +53,14 @@ class Interface:
         point = self.point_of(ready.group)
         return ready.priority < self.mask and self.active.admits(ready.priority, point)
 
-    def save(self) -> dict[str, object]:
-        """The state as plain values."""
-        return {
-            "control": self.control,
-            "mask": self.mask,
-            "point": self.point,
-            "point1": self.point1,
-            "active": self.active.save(),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
-        self.control, self.mask = state["control"], state["mask"]
-        self.point, self.point1 = state["point"], state["point1"]
-        self.active.load(state["active"])
-
 
 class Gicv2CpuInterface(Device):
     """What CPUs take interrupts of ``distributor`` by; ``irq[n]`` and ``fiq[n]`` lead to CPU n."""
 
     kind = "gicc"
     mmio_size = 0x2000
+    saved = ("interfaces",)
+    fixed = ("distributor", "cpus")
     access = Access(sizes=(1, 2, 4))
 
     IAR = Reg(0x0C, writable=0, doc="acknowledges")
@@ -106,15 +92,6 @@ class Gicv2CpuInterface(Device):
         super().reset()
         for interface in self.interfaces:
             interface.reset()
-        self.update(None)
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {"interfaces": [each.save() for each in self.interfaces]}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        for interface, saved in zip(self.interfaces, state["interfaces"], strict=True):
-            interface.load(saved)
         self.update(None)
 
     def update(self, cpu: int | None) -> None:

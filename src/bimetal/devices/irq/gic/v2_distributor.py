@@ -6,8 +6,7 @@ is told by the `Initiator`. Which SGIs a CPU sent to another is kept for each pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.irq.gic.bank import PRIVATE, SGI_BITS, SGIS, Bank, Ready, ones
@@ -34,6 +33,8 @@ class Gicv2Distributor(Distributor):
 
     kind = "gicd"
     mmio_size = 0x1000
+    saved = ("own", "senders")
+    fixed = ("cpus", "initiator", "listener", "_cpu_of")
 
     ITARGETSR = RegArray(0x800, "priorities", size=1, writable=0, doc="a bit for each CPU")
     CTLR = Reg(0x000, writable=3, ENABLE0=0, ENABLE1=1)
@@ -85,24 +86,6 @@ class Gicv2Distributor(Distributor):
         self.senders = [[0] * SGIS for _ in range(self.cpus)]
         # A single CPU gets them all (4.3.12).
         self.targets = [self.shared.mask if self.cpus == 1 else 0] * self.cpus
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {
-            "own": [bank.save() for bank in self.own],
-            "shared": self.shared.save(),
-            "senders": [list(each) for each in self.senders],
-            "targets": list(self.targets),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        for bank, saved in zip(
-            (*self.own, self.shared), (*state["own"], state["shared"]), strict=True
-        ):
-            bank.load(saved)
-        self.senders = [list(each) for each in state["senders"]]
-        self.targets = list(state["targets"])
-        self.listener(None)
 
     # For CPU interfaces
 

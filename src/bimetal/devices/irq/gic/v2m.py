@@ -26,6 +26,8 @@ class Gicv2m(Device):
     SETSPI_NS = Reg(0x040, writable=0, doc="an SPI")
     IIDR = Reg(0xFCC, readonly=True)
 
+    fixed = ("first", "count")
+
     spis = Outs("count")
 
     def __init__(self, first: int, count: int):

@@ -5,9 +5,6 @@ There is one security state: interrupts of group 0 are signalled as FIQs, those 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.irq.gic.bank import SPURIOUS, Ready, ones
@@ -43,6 +40,8 @@ class Gicv3CpuInterface(Device):
     kind = "icc"
     mmio_size = 8 << 16
     access = Access(sizes=(8,))
+    saved = ("active", "points")
+    fixed = ("private",)
 
     IAR1 = Reg(at(12, 12, 0), 8, readonly=True, doc="acknowledges one of group 1")
     EOIR1 = Reg(at(12, 12, 1), 8, writable=0, doc="ends one of group 1")
@@ -78,15 +77,6 @@ class Gicv3CpuInterface(Device):
         super().reset()
         self.active.reset()
         self.points = [LOWEST_POINT, LOWEST_POINT + 1]
-        self.update()
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {"active": self.active.save(), "points": list(self.points)}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.active.load(state["active"])
-        self.points = list(state["points"])
         self.update()
 
     def update(self) -> None:

@@ -5,8 +5,7 @@ It has the shared interrupts, and sends each to one CPU. What is a CPU's own its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from bimetal.devices.irq.gic.bank import PRIVATE, Bank, Ready
 from bimetal.devices.irq.gic.distributor import Distributor
@@ -44,6 +43,7 @@ class Gicv3Distributor(Distributor):
     kind = "gicd"
     mmio_size = 0x1_0000
     access = Access(sizes=(1, 2, 4, 8))
+    fixed = ("privates", "lpis", "_cpu_of")
 
     IROUTER = RegArray(0x6100, "spis", size=8, writable=0, doc="the affinity of its CPU")
     CTLR = Reg(0x000, writable=ENABLES, ENABLE0=0, ENABLE1=1, ARE=4, DS=6)
@@ -78,16 +78,6 @@ class Gicv3Distributor(Distributor):
         self.targets = [0] * len(self.privates)
         for number in range(self.spis):
             self._route(number, 0)
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {"shared": self.shared.save()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.shared.load(state["shared"])
-        for number, route in enumerate(self.IROUTER):
-            self._route(number, route)
-        self._changed(-1)
 
     # For redistributors and CPU interfaces
 

@@ -4,7 +4,6 @@ are LPIs, as tables in memory say that software makes by commands."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device, Property
@@ -47,6 +46,7 @@ class Gicv3Its(Device):
     mmio_size = 0x2_0000
     access = Access(sizes=(2, 4, 8))
     saved = ("under_way",)
+    fixed = ("_memory", "_defer", "_commands")
 
     CTLR = Reg(0x00, writable=1, ENABLED=0)
     IIDR = Reg(0x04, readonly=True, reset=IDENTITY)
@@ -82,8 +82,7 @@ class Gicv3Its(Device):
         for row in TYPES:
             self.BASER[row] = PAGES
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
+    def restored(self) -> None:
         if self.under_way:
             self._defer(self._go_on)
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bimetal.devices.irq.gic.bank import PRIVATE, SGI_BITS, SGIS, Bank, Ready
 from bimetal.devices.irq.gic.registers import BankRegisters
@@ -26,6 +26,8 @@ class Gicv3Private(BankRegisters):
     kind = "gicr_private"
     mmio_size = 0x1_0000
     words = 1
+    saved = ("own",)
+    fixed = ("cpu", "affinity", "distributor", "redistributor", "listener")
 
     IGRPMODR0 = Reg(0xD00, writable=0, doc="of security, which there is none of")
     NSACR = Reg(0xE00, writable=0, doc="of security")
@@ -58,14 +60,6 @@ class Gicv3Private(BankRegisters):
     def reset(self) -> None:
         super().reset()
         self.own.reset()
-        self.listener()
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {"own": self.own.save()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.own.load(state["own"])
         self.listener()
 
     # For the CPU interface

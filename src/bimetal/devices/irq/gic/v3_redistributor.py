@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.irq.gic.lpis import Lpis
@@ -34,6 +31,8 @@ class Gicv3Redistributor(Device):
     kind = "gicr"
     mmio_size = 0x1_0000
     access = Access(sizes=(4, 8))
+    saved = ("lpis",)
+    fixed = ("private", "last", "has_lpis")
 
     CTLR = Reg(0x00, writable=0, ENABLE_LPIS=0, CES=1)
     IIDR = Reg(0x04, readonly=True, reset=IDENTITY)
@@ -61,14 +60,6 @@ class Gicv3Redistributor(Device):
     def reset(self) -> None:
         super().reset()
         self.lpis.disable()
-        self.private.listener()
-
-    def save(self) -> dict[str, object]:
-        return super().save() | {"lpis": self.lpis.save()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        super().load(state)
-        self.lpis.load(state["lpis"])
         self.private.listener()
 
     # For the ITS
