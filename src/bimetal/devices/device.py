@@ -223,12 +223,11 @@ class Device(Stateful):
         for name, level in self._driven():
             rows = [level] if isinstance(level, Level) else level
             given = [levels.get(name)] if isinstance(level, Level) else levels.get(name)
-            if not isinstance(given, list) or len(given) != len(rows):
-                raise BadState(f"{type(self).__name__}.{name} has {len(rows)} outputs")
+            if not isinstance(given, list) or [type(each) for each in given] != [bool] * len(rows):
+                raise BadState(f"{type(self).__name__}.{name} has {len(rows)} levels")
+            changed += [each for each, high in zip(rows, given, strict=True) if each.high != high]
             for each, high in zip(rows, given, strict=True):
-                if each.high != bool(high):
-                    each.high = bool(high)
-                    changed.append(each)
+                each.high = high
         super().load(state)
         for each in changed:
             each.tell()

@@ -108,7 +108,8 @@ class Chassis:
     def add(self, device: AnyDevice, *, at: int, **wires: Wire) -> AnyDevice:
         """Put ``device`` at the address ``at`` and connect its outputs, given by name.
 
-        ValueError for an output that the device does not have, or an address that is taken.
+        ValueError for an output that the device does not have, or an address that is taken;
+        TypeError for a device that does not declare all of its state.
         """
         device.rename(f"{device.kind}@{at:x}")
         _connect(device, wires)
@@ -205,6 +206,7 @@ class Chassis:
 
 
 def _connect(device: Device, wires: Mapping[str, Wire]) -> None:
+    device.check_state()
     for name, wire in wires.items():
         if name not in device.outputs():
             known = ", ".join(device.outputs()) or "none"
