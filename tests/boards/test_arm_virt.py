@@ -429,9 +429,9 @@ def test_the_power_button(files: Path) -> None:
     assert accelerator.cpus[0].answers[:2] == [39, 8]
 
 
-def test_a_board_without_a_power_button_says_so(files: Path) -> None:
+def test_a_board_without_a_power_button_says_so() -> None:
     with (
-        Machine("riscv-virt", kernel=files / "kernel", accel=ScriptAccelerator()) as vm,
+        Machine("riscv-virt", accel=ScriptAccelerator()) as vm,
         pytest.raises(BimetalError, match="no power button"),
     ):
         vm.press_power_button()

@@ -148,7 +148,9 @@ def test_disks_take_the_first_slots(board: Make, files: Path) -> None:
     image.write_bytes(bytes(1 << 20))
     block, console, entropy, nothing = 2, 3, 4, 0
     for hvc, wanted in ((None, [block, entropy]), ("none", [block, console, entropy])):
-        vm = Machine(kernel=files / "kernel", accel=ScriptAccelerator(), hvc=hvc)
+        vm = Machine(
+            kernel=files / "kernel", kernel_format="raw", accel=ScriptAccelerator(), hvc=hvc
+        )
         with vm:
             vm.disk(image, snapshot=True, serial="first")
             ids = [vm[f"virtio_mmio@1000{n}000"].read(8, 4) for n in range(1, 9)]

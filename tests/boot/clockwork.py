@@ -108,6 +108,7 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     ended: list[Shutdown] = []
     hardware.outlets.power.connect(ended.append)
     with patch("os.urandom", dice):
+        hardware.boot.load()
         runner.power_on()
     vcpu, hart = runner.vcpus[0], accelerator.cpus[0]
     hart.state.set("clock_rate", 0, NANOSECONDS * 1024)

@@ -37,7 +37,9 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
         def __init__(self, board: str, **options: Any):
             taken.options = {"board": board, **options}
             self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
-            self.config = SimpleNamespace(memory=512 << 20, append=options["append"])
+            self.config = SimpleNamespace(
+                memory=512 << 20, append=options["append"], cpus=options["cpus"]
+            )
             self.console = SimpleNamespace(
                 pipe=lambda *told: taken.ends.append(told), where=taken.where
             )
@@ -285,6 +287,7 @@ def test_a_profile_that_cannot_be_written_starts_nothing(
     told = cli("run", "--kernel", "k", "--profile", str(tmp_path / "missing" / "file"))
     assert told.code == ExitCode.USAGE
     assert "cannot be written" in told.err
+    assert "accelerator" not in told.err, "nobody waits for an engine first"
     assert "start" not in notes.calls
 
 

@@ -60,18 +60,21 @@ class BootTimes:
 
 
 class Boot:
-    """Shows that ``machine``, which has just started, is about to speak; a context manager around
-    its run. Times are remembered for each ``guest``, unless that is "", and kind of machine."""
+    """Shows that ``machine`` is about to speak; a context manager around its run, to be entered
+    once it has started. Times are remembered for each ``guest``, unless that is "", and kind of
+    machine."""
 
     def __init__(self, machine: Machine, guest: str, status: StatusLine = STATUS):
-        cpus = len(machine.cpus)
-        self._what = f"{guest} on {machine.board}, {machine.accel}, {cpus}" if guest else ""
-        self._machine, self._status = machine, status
+        self._machine, self._guest, self._status = machine, guest, status
+        self._what = ""
         self._spoken, self._over = threading.Event(), threading.Event()
         self._silence = threading.Lock()
         self._watcher: threading.Thread | None = None
 
     def __enter__(self) -> Self:
+        machine = self._machine
+        if self._guest:
+            self._what = f"{self._guest} on {machine.board}, {machine.accel}, {machine.config.cpus}"
         if self._status.possible:
             self._watcher = threading.Thread(target=self._watch, name="boot", daemon=True)
             self._watcher.start()

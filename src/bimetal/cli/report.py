@@ -38,13 +38,18 @@ class Report:
             raise click.UsageError("--symbols are names for a profile: add --profile FILE")
 
     def play(
-        self, machine: Machine, ending: Ending, meanwhile: AbstractContextManager[object]
+        self,
+        machine: Machine,
+        ending: Ending,
+        announce: Callable[[], None],
+        meanwhile: AbstractContextManager[object],
     ) -> Result:
-        """Run ``machine`` from power on to the end, and tell; ``meanwhile`` is entered while it
-        runs. Raises `BimetalError`."""
+        """Run ``machine`` from power on to the end, and tell: ``announce`` is called before it
+        starts, ``meanwhile`` is entered while it runs. Raises `BimetalError`."""
         with self._opened() as out:
             if out:
                 machine.start_profile(self.symbols)
+            announce()
             with ending.held():
                 machine.start()
             with meanwhile:

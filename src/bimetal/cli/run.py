@@ -211,9 +211,9 @@ def command(
         add_disks(machine, disks)
         if trees.dump:
             return trees.write(machine)
-        click.echo(banner(guest or software.first, machine, serial), err=True)
         connect_pipe(machine)
-        result = report.play(machine, ending, Boot(machine, guest or ""))
+        announce = partial(show_banner, guest or software.first, machine, serial)
+        result = report.play(machine, ending, announce, Boot(machine, guest or ""))
     return tell(result)
 
 
@@ -304,7 +304,7 @@ def without_guest(given: Software, trees: Trees) -> Software:
     )
 
 
-def banner(what: str | None, machine: Machine, serial: str) -> str:
+def show_banner(what: str | None, machine: Machine, serial: str) -> None:
     """The message before the guest's output: one line, and another if the console is elsewhere."""
     cpus = len(machine.cpus)
     parts = [
@@ -316,7 +316,8 @@ def banner(what: str | None, machine: Machine, serial: str) -> str:
     typed = serial == "stdio" and os.isatty(INPUT)
     keys = "; Ctrl-A x ends it, Ctrl-A h helps" if typed else ""
     where = machine.console.where
-    return ", ".join(parts) + keys + f"\nbimetal: the console is at {where}" * bool(where)
+    there = f"\nbimetal: the console is at {where}" * bool(where)
+    click.echo(", ".join(parts) + keys + there, err=True)
 
 
 def tell(result: Result) -> int:

@@ -71,7 +71,8 @@ class Engine:
 
 class Assembly:
     """Builds a machine when it is first needed, in two steps: its ``hardware``, which is enough to
-    examine the board, and a ``runner``, which has CPUs. They are None until then.
+    examine the board, and a ``runner``, which has CPUs, and programs in its memory. They are None
+    until then.
 
     Each is built once, whichever thread needs it first, and never after it is ``closed``.
     """
@@ -142,6 +143,8 @@ class Assembly:
                 "leave it out, or choose a board of another instruction set",
                 ExitCode.UNAVAILABLE,
             )
+        if hardware.config.runs:
+            hardware.boot.load()  # before an engine is made, which may take a minute
         accel = self.engine.make(self.board.isa, hardware)
         try:
             return Runner(hardware, accel, self._gate, self._service)

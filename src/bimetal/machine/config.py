@@ -81,6 +81,11 @@ class Config:
         """``append`` as the kernel gets it; bytes that are not UTF-8 are passed on unchanged."""
         return self.append.encode(errors="surrogateescape")
 
+    @property
+    def runs(self) -> bool:
+        """Whether there is something that the machine could run."""
+        return bool(self.kernel or self.flash or self.bios not in (None, NO_BIOS))
+
     def check(self, max_cpus: int) -> None:
         """Raise `BimetalError` for impossible values, and for files that do not exist."""
         if not 1 <= self.cpus <= max_cpus:
@@ -112,7 +117,7 @@ class Config:
 
     def check_runs(self) -> None:
         """Raise `BimetalError` if there is nothing that the machine could run."""
-        if not (self.kernel or self.flash or self.bios not in (None, NO_BIOS)):
+        if not self.runs:
             raise _usage("nothing to run", "give a kernel, a bios or a flash image")
 
 

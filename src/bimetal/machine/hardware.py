@@ -45,7 +45,7 @@ class Boot(Protocol):
     """Start and end of a range of RAM into which nothing was loaded, if that is known."""
 
     def load(self) -> None:
-        """Put programs and tables into memory, before the first start and after each reset.
+        """Put programs and tables into memory, before there are CPUs and after each reset.
 
         Raises `BimetalError` for files that cannot be used."""
 

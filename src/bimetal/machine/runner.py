@@ -69,8 +69,7 @@ class Runner:
         self._renew_memory()
 
     def power_on(self) -> None:
-        """Load what the guest starts with and set every CPU to its start. Raises `BimetalError`."""
-        self._boot.load()
+        """Set every CPU to the start of what was loaded."""
         for vcpu in self.vcpus:
             vcpu.cpu.flush()
             vcpu.parked = not self._boot.enter(vcpu.cpu)
@@ -166,6 +165,7 @@ class Runner:
             self._platform.load(self._fresh)
         self._renew_memory()
         try:
+            self._boot.load()
             self.power_on()
         except BimetalError as error:
             self.gate.end(Result(Ending.STOPPED, error.exit_code, f"after a reset, {error}"))
