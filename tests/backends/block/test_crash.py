@@ -127,6 +127,18 @@ KINDS = {
     "a snapshot, clusters of 512": Kind(40 * KIB, alone(snapshots=1, cluster_size=512)),
     "three snapshots, clusters of 4K": Kind(101 * KIB, alone(snapshots=3, cluster_size=4096)),
     "a snapshot of compressed": Kind(60 * KIB, alone("-c", snapshots=1, cluster_size=1024)),
+    "zstd": Kind(40 * KIB, alone("-c", compression_type="zstd", cluster_size=4096)),
+    "subclusters": Kind(101 * KIB, alone(extended_l2="on", cluster_size=16384)),
+    "subclusters, empty": Kind(
+        500 * KIB, alone(extended_l2="on", cluster_size=65536), blank=500 * KIB
+    ),
+    "subclusters over raw": Kind(101 * KIB, over(raw, extended_l2="on", cluster_size=16384)),
+    "subclusters over less": Kind(
+        101 * KIB, over(raw, short=37 * KIB, extended_l2="on", cluster_size=16384), blank=37 * KIB
+    ),
+    "a snapshot of subclusters": Kind(
+        101 * KIB, alone(snapshots=1, extended_l2="on", cluster_size=16384)
+    ),
     "a snapshot over raw": Kind(60 * KIB, over(raw, cluster_size=2048)),
     **{
         f"counts of {bits} bits": Kind(

@@ -13,7 +13,7 @@ from bimetal.backends.block.commands import convert_command, rebase_command, unu
 from bimetal.backends.block.formats import FORMATS, QCOW2, RAW
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["CHAIN_LIMIT", "find_backing"]
+__all__ = ["CHAIN_LIMIT", "find_backing", "find_data"]
 
 CHAIN_LIMIT = 32
 """Images on top of each other."""
@@ -65,6 +65,24 @@ def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...
         raise _unusable(
             f"more than {CHAIN_LIMIT} images lie on each other, of which {where!r} is the next",
             f"make one image of all: {convert_command(above[0], QCOW2, 'NEW.qcow2')}",
+        )
+    return where
+
+
+def find_data(path: str, name: str) -> str:
+    """Where the external data file is that the image at ``path`` calls ``name``.
+
+    Raises `BimetalError` for what cannot be one.
+    """
+    where = os.path.join(os.path.dirname(path), name)
+    if PROTOCOL.match(name):
+        raise _unusable(
+            f"the data of the image {path!r} is in {name!r}, which is not the path of a file",
+            "make another image of it with the program that made this one",
+        )
+    if _same(where, path):
+        raise _unusable(
+            f"the image {path!r} names itself as its data file", "get the image once more"
         )
     return where
 

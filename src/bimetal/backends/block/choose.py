@@ -13,7 +13,7 @@ import os
 from dataclasses import replace
 
 from bimetal.backends.block.block import Block
-from bimetal.backends.block.chain import find_backing
+from bimetal.backends.block.chain import find_backing, find_data
 from bimetal.backends.block.commands import rebase_command
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.formats import QCOW2, RAW, check_format
@@ -119,15 +119,26 @@ def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str,
         where = find_backing(file.path, header.backing, header.backing_format, chain)
         under = Purpose(format=header.backing_format, over=file.path, name=header.backing)
         backing = _open(where, under, lock, chain)
+    data = None
     try:
-        image = Qcow2Image(file, header, backing)
+        if header.data_file is not None:
+            data = _open_data(file, purpose, lock, header.data_file)
+        image = Qcow2Image(file, header, backing, data)
     except BaseException:
-        if backing is not None:
-            backing.close()
+        for opened in (backing, data):
+            if opened is not None:
+                opened.close()
         raise
     if not file.readonly:
         forget_raw(file)
     return image
+
+
+def _open_data(file: ImageFile, purpose: Purpose, lock: bool, name: str) -> ImageFile:
+    """The external data file of the image in ``file``, for the same purpose."""
+    where = find_data(file.path, name)
+    under = Purpose(purpose.only_read, format=RAW, over=file.path, name=name, is_data=True)
+    return ImageFile(where, under, lock=lock)
 
 
 def _check_qcow2(file: ImageFile, purpose: Purpose) -> None:

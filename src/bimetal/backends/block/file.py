@@ -36,7 +36,7 @@ class ImageFile:
             if self.block_device and not self.readonly and _is_only_read(self.fd):
                 error = OSError(errno.EROFS, os.strerror(errno.EROFS))
                 raise refusals.cannot_open(path, purpose, error)
-            if self.length == 0:
+            if self.length == 0 and not purpose.is_data:
                 raise refusals.empty(path, purpose, self.block_device)
             if lock:
                 self._lock(purpose)

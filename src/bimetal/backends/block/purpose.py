@@ -11,21 +11,24 @@ __all__ = ["Purpose"]
 class Purpose:
     """An image of the format ``format``, if that is said, opened for a guest that only reads it
     (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
-    file of the image at ``over``, which calls it ``name``."""
+    file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``)."""
 
     readonly: bool = False
     snapshot: bool = False
     format: str | None = None
     over: str | None = None
     name: str = ""
+    is_data: bool = False
 
     @property
     def only_read(self) -> bool:
         """Whether the image itself is not written to."""
-        return self.readonly or self.snapshot or self.over is not None
+        return self.readonly or self.snapshot or (self.over is not None and not self.is_data)
 
     def called(self, path: str) -> str:
         """The image at ``path``, as the subject of a sentence."""
         if self.over is None:
             return f"the disk image {path!r}"
+        if self.is_data:
+            return f"the file {path!r}, which has the data of {self.over!r},"
         return f"the image {path!r}, on which {self.over!r} lies,"

@@ -95,6 +95,12 @@ def in_use(path: str, purpose: Purpose, fd: int) -> BimetalError:
 
 
 def _missing(path: str, purpose: Purpose) -> BimetalError:
+    if purpose.is_data:
+        return BimetalError(
+            f"there is no file {path!r}, in which {purpose.over!r} has its data",
+            "put it back: without it, that image is empty",
+            ExitCode.NO_INPUT,
+        )
     if purpose.over is not None:
         command = rebase_command(purpose.over, purpose.format or RAW, "NEW_PLACE")
         return BimetalError(

@@ -142,6 +142,51 @@ def wide_counts(source: Path, path: Path) -> Path:
 
 
 @kind
+def zstd(source: Path, path: Path) -> Path:
+    img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", source, path)
+    return path
+
+
+@kind
+def subclusters(source: Path, path: Path) -> Path:
+    img("convert", "-f", "raw", "-O", "qcow2", "-o", "extended_l2=on", source, path)
+    return path
+
+
+@kind
+def subclusters_over_raw(source: Path, path: Path) -> Path:
+    base = path.with_suffix(".base")
+    shutil.copy(source, base)
+    create(path, backing_file=base.name, backing_fmt="raw", extended_l2="on", cluster_size=16384)
+    io = ["write 1M 1k", "write -z 20k 2k", "write 2M 3k"]
+    commands = [word for command in io for word in ("-c", command)]
+    subprocess.run(["qemu-io", "-f", "raw", *commands, source], check=True, capture_output=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", *commands, path], check=True, capture_output=True)
+    return path
+
+
+@kind
+def subclusters_with_snapshots(source: Path, path: Path) -> Path:
+    subclusters(source, path)
+    img("snapshot", "-c", "first", path)
+    return path
+
+
+@kind
+def data_outside(source: Path, path: Path) -> Path:
+    options = f"data_file={path.with_suffix('.data')},cluster_size=4096"
+    img("convert", "-f", "raw", "-O", "qcow2", "-o", options, source, path)
+    return path
+
+
+@kind
+def raw_data_outside(source: Path, path: Path) -> Path:
+    options = f"data_file={path.with_suffix('.data')},data_file_raw=on"
+    img("convert", "-f", "raw", "-O", "qcow2", "-o", options, source, path)
+    return path
+
+
+@kind
 def over_raw(source: Path, path: Path) -> Path:
     base = path.with_suffix(".base")
     shutil.copy(source, base)

@@ -5,10 +5,10 @@ the sources of QEMU). A disk is cut into *clusters*; a table of two levels (L1, 
 the file each one is, and a second one (reference table, reference blocks) counts how often each
 cluster of the file is used.
 
-What is not here is refused by name: encryption, external data files, extended L2 entries, zstd.
+What is not here is refused by name: encryption, and features that came later.
 
-From the outside in: `image` is the disk and how it is written, `reader` how it is read; `tables`
-(L1 and L2) and `references` (free clusters) say where it lies in the file; `counts` are the
-reference counts as the file has them. `recovery` is what happens before an image is written,
-`survey` how it is told whether it may be.
+From the outside in: `image` is the disk, `reader` how it is read and `writer` how it is written;
+`tables` (L1 and L2) and `references` (free clusters) say where it lies in the file, or in another
+one (`places`); `counts` are the reference counts as the file has them. `recovery` is what happens
+before an image is written, `survey` how it is told whether it may be.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 
 from bimetal.backends.block.block import SECTOR
@@ -13,7 +13,7 @@ from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.formats import QCOW2
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["MAGIC", "Header", "peek_backing", "read_header"]
+__all__ = ["MAGIC", "Header", "header_bytes", "peek_backing", "read_header"]
 
 MAGIC = b"QFI\xfb"
 
@@ -27,8 +27,11 @@ _VERSION_3 = Struct(">QQQII")
 _WHOLE = _VERSION_2.size + _VERSION_3.size
 """Bytes of a header of version 3; behind them is the compression method, if it is long enough."""
 
+_WITH_COMPRESSION = _WHOLE + 8
+
 _EXTENSION = Struct(">II")
 BACKING_FORMAT, FEATURE_NAMES, BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
+DATA_FILE = 0x44415441
 
 _BITMAPS = Struct(">IIQQ")
 """Number of bitmaps, reserved, size and offset of their directory."""
@@ -38,11 +41,19 @@ FEATURES_AT = 72
 AUTOCLEAR_AT = 88
 
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
-_FEATURES = {
-    EXTERNAL_DATA: "an external data file",
-    COMPRESSION: "another compression than zlib",
-    EXTENDED_L2: "extended L2 entries",
-}
+"""Incompatible features."""
+
+LAZY_REFERENCES = 1
+"""A compatible feature: who writes may leave the reference counts for later."""
+
+BITMAPS_VALID, RAW_DATA = 1, 2
+"""Autoclear features: all bitmaps are as the disk is; the external data file is the disk."""
+
+ZLIB, ZSTD = 0, 1
+"""Methods of compression."""
+
+SUBCLUSTERS = 32
+"""Parts of a cluster that an extended L2 entry tells apart."""
 
 NEWER = "have the program that made it write a plain image of version 3"
 """What helps against features and versions that came later."""
@@ -56,8 +67,8 @@ NAME_LIMIT = 1023
 @dataclass
 class Header:
     """What the header says, checked: L1 and the reference table lie inside the file and on a
-    cluster. ``bitmaps`` is the number of bitmaps with the size and offset of their directory, if
-    there are any; ``foreign`` says whether there are extensions that we do not know."""
+    cluster. ``extensions`` are those of the file by kind, in their order; ``backing_at`` is where
+    the name of the backing file lies."""
 
     version: int
     cluster_bits: int
@@ -66,20 +77,64 @@ class Header:
     l1_offset: int
     reference_offset: int
     reference_clusters: int
-    reference_bits: int
-    snapshots: int
-    snapshots_offset: int
-    features: int
-    autoclear: int
-    backing: str | None
-    backing_format: str | None
-    bitmaps: tuple[int, int, int] | None
-    foreign: bool
+    reference_bits: int = 16
+    snapshots: int = 0
+    snapshots_offset: int = 0
+    features: int = 0
+    compatible: int = 0
+    autoclear: int = 0
+    compression: int = ZLIB
+    backing: str | None = None
+    extensions: dict[int, bytes] = field(default_factory=dict)
+    backing_at: int = 0
 
     @property
     def cluster(self) -> int:
         """Bytes in a cluster."""
         return 1 << self.cluster_bits
+
+    @property
+    def entry_words(self) -> int:
+        """Words of 64 bits in an L2 entry."""
+        return 2 if self.features & EXTENDED_L2 else 1
+
+    @property
+    def per_table(self) -> int:
+        """Clusters of the disk that an L2 table has entries for."""
+        return self.cluster // (8 * self.entry_words)
+
+    @property
+    def l1_needed(self) -> int:
+        """Entries that L1 must have for a disk of this size."""
+        return -(-self.size // (self.cluster * self.per_table))
+
+    @property
+    def backing_format(self) -> str | None:
+        """The format of the backing file, if it is said."""
+        name = self.extensions.get(BACKING_FORMAT)
+        return None if name is None else name.decode("ascii", "replace")
+
+    @property
+    def data_file(self) -> str | None:
+        """The name of the external data file, if there is one."""
+        if not self.features & EXTERNAL_DATA:
+            return None
+        return os.fsdecode(self.extensions.get(DATA_FILE, b""))
+
+    @property
+    def bitmaps(self) -> tuple[int, int, int] | None:
+        """The number of bitmaps with size and offset of their directory, if there are any."""
+        data = self.extensions.get(BITMAPS)
+        if data is None or len(data) != _BITMAPS.size:
+            return None
+        count, _, size, offset = _BITMAPS.unpack(data)
+        return count, size, offset
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there are extensions that we do not know."""
+        known = {BACKING_FORMAT, FEATURE_NAMES, BITMAPS, DATA_FILE}
+        return not self.extensions.keys() <= known
 
 
 def read_header(file: ImageFile) -> Header:
@@ -98,28 +153,61 @@ def read_header(file: ImageFile) -> Header:
         raise _encrypted(path)
     if cluster_bits not in CLUSTER_BITS:
         raise _damaged(path, f"its clusters have 2**{cluster_bits} bytes")
-    features = autoclear = 0
+    features = compatible = autoclear = 0
     order, length = 4, (least := _VERSION_2.size)
     if version == 3:
         least = _WHOLE
         if len(first) < least:
             raise _damaged(path, "its header is cut off")
-        features, _, autoclear, order, length = _VERSION_3.unpack_from(first, _VERSION_2.size)
-    _check_features(path, features)
+        features, compatible, autoclear, order, length = _VERSION_3.unpack_from(
+            first, _VERSION_2.size
+        )
     first = first[: 1 << cluster_bits]
     if order > 6 or not least <= length <= len(first):
         raise _damaged(path, "its header makes no sense")
-    if length > _WHOLE and first[_WHOLE]:
-        raise _damaged(path, "its compression is another one than it says elsewhere")
-    extensions = dict(_extensions(first, length))
+    compression = first[_WHOLE] if length > _WHOLE else ZLIB
     header = Header(
         version, cluster_bits, size, l1_entries, l1_offset, reference_offset, reference_clusters,
-        1 << order, snapshots, snapshots_offset, features, autoclear,
-        _backing_name(path, first, backing_at, backing_size), _backing_format(extensions),
-        _bitmaps(extensions), not extensions.keys() <= {BACKING_FORMAT, FEATURE_NAMES, BITMAPS},
+        1 << order, snapshots, snapshots_offset, features, compatible, autoclear, compression,
+        _backing_name(path, first, backing_at, backing_size), dict(_extensions(first, length)),
+        backing_at,
     )  # fmt: skip
+    _check_features(path, header)
     _check_tables(file, header)
     return header
+
+
+def header_bytes(header: Header, backing_at: int = 0) -> bytes:
+    """The header as an image begins with it: its fields, the extensions, and the name of the
+    backing file, behind those or at ``backing_at``, which must be behind them.
+
+    Raises `BimetalError` if that is more than a cluster.
+    """
+    extensions = b"".join(
+        _EXTENSION.pack(kind, len(data)) + data + bytes(-len(data) % 8)
+        for kind, data in header.extensions.items()
+    ) + _EXTENSION.pack(0, 0)
+    length = _VERSION_2.size if header.version == 2 else _WITH_COMPRESSION
+    name = b"" if header.backing is None else os.fsencode(header.backing)
+    place = backing_at or length + len(extensions)
+    if len(name) > NAME_LIMIT or place + len(name) > header.cluster:
+        raise BimetalError(
+            "the names in the header of the image are longer than it has room for",
+            "give the files shorter names, or the image larger clusters",
+            ExitCode.USAGE,
+        )
+    fields = _VERSION_2.pack(
+        MAGIC, header.version, place if name else 0, len(name), header.cluster_bits, header.size,
+        0, header.l1_entries, header.l1_offset, header.reference_offset, header.reference_clusters,
+        header.snapshots, header.snapshots_offset,
+    )  # fmt: skip
+    if header.version >= 3:
+        order = header.reference_bits.bit_length() - 1
+        fields += _VERSION_3.pack(
+            header.features, header.compatible, header.autoclear, order, length
+        )
+        fields += bytes((header.compression,)).ljust(8, b"\0")
+    return (fields + extensions).ljust(place, b"\0") + name
 
 
 def peek_backing(file: ImageFile) -> str | None:
@@ -133,13 +221,19 @@ def peek_backing(file: ImageFile) -> str | None:
     return os.fsdecode(os.pread(file.fd, size, offset))
 
 
-def _check_features(path: str, features: int) -> None:
-    for bit, what in _FEATURES.items():
-        if features & bit:
-            raise _refused(path, what)
+def _check_features(path: str, header: Header) -> None:
+    features = header.features
     unknown = features & ~(DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2)
     if unknown:
         raise _refused(path, f"features {unknown:#x}", NEWER)
+    if bool(features & COMPRESSION) != (header.compression != ZLIB):
+        raise _damaged(path, "its compression is another one than it says elsewhere")
+    if header.compression not in (ZLIB, ZSTD):
+        raise _refused(path, f"the compression {header.compression}", NEWER)
+    if features & EXTENDED_L2 and header.cluster < SUBCLUSTERS * SECTOR:
+        raise _damaged(path, f"its clusters of {header.cluster} bytes are too small to be divided")
+    if header.data_file is not None and not 0 < len(header.data_file) <= NAME_LIMIT:
+        raise _damaged(path, "it does not name its external data file")
 
 
 def _check_tables(file: ImageFile, header: Header) -> None:
@@ -147,8 +241,7 @@ def _check_tables(file: ImageFile, header: Header) -> None:
     header.size -= header.size % SECTOR  # as QEMU does
     if header.size == 0:
         raise _damaged(path, "its disk has not one sector")
-    clusters = -(-header.size // cluster)
-    needed = -(-clusters // (cluster // 8))
+    needed = header.l1_needed
     if header.l1_entries < needed or header.l1_entries * 8 > L1_LIMIT:
         raise _damaged(path, f"its L1 table has {header.l1_entries} entries and needs {needed}")
     references = header.reference_clusters * cluster
@@ -182,19 +275,6 @@ def _extensions(first: bytes, at: int) -> Iterator[tuple[int, bytes]]:
             break
         yield kind, first[at : at + length]
         at += length + 7 & ~7
-
-
-def _backing_format(extensions: dict[int, bytes]) -> str | None:
-    name = extensions.get(BACKING_FORMAT)
-    return None if name is None else name.decode("ascii", "replace")
-
-
-def _bitmaps(extensions: dict[int, bytes]) -> tuple[int, int, int] | None:
-    data = extensions.get(BITMAPS)
-    if data is None or len(data) != _BITMAPS.size:
-        return None
-    count, _, size, offset = _BITMAPS.unpack(data)
-    return count, size, offset
 
 
 def _damaged(path: str, why: str) -> BimetalError:

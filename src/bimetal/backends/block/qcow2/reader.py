@@ -9,8 +9,18 @@ from dataclasses import replace
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.compressed import Compressed
-from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO
-from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.entries import (
+    ALL_ZERO,
+    COMPRESSED,
+    COPIED,
+    OFFSET,
+    WORD,
+    ZERO,
+    subcluster,
+    uniform,
+)
+from bimetal.backends.block.qcow2.header import SUBCLUSTERS, Header
+from bimetal.backends.block.qcow2.places import Outside, Places
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import bad_image
 from bimetal.backends.block.vector import read_vector
@@ -23,11 +33,22 @@ class Reader:
     """Reads the disk to which ``tables`` lead, and ``backing`` where they lead nowhere. Methods
     that read raise OSError."""
 
-    def __init__(self, file: ImageFile, header: Header, tables: Tables, backing: Block | None):
-        self._fd, self._size, self._tables, self._backing = file.fd, header.size, tables, backing
-        self._path = file.path
+    def __init__(
+        self,
+        file: ImageFile,
+        header: Header,
+        tables: Tables,
+        places: Places,
+        backing: Block | None,
+    ):
+        self._places, self._path, self._size = places, file.path, header.size
+        self._tables, self._backing = tables, backing
         self._bits, self._cluster = header.cluster_bits, header.cluster
-        self._compressed = Compressed(file.fd, header.cluster_bits)
+        self._extended = header.entry_words == 2
+        self._subcluster = header.cluster // SUBCLUSTERS
+        self._there, self._outside = places.there, isinstance(places, Outside)
+        self._step_mask = -1 if places.there & COPIED else ~COPIED
+        self._compressed = Compressed(file.fd, header)
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
@@ -49,10 +70,10 @@ class Reader:
             own = Extent(start, part, path=self._path)
             if entry & COMPRESSED:
                 yield replace(own, compressed=True)
-            elif entry & OFFSET:
-                place = self.place(entry) + (start & self._cluster - 1)
-                zero = bool(entry & ZERO)
-                yield replace(own, data=not zero, zero=zero, offset=place)
+            elif entry & self._there:
+                place = self.place(entry, start)
+                zero, path = bool(entry & ZERO), self._places.path
+                yield replace(own, data=not zero, zero=zero, offset=place, path=path)
             elif entry & ZERO:
                 yield replace(own, data=False, zero=True)
             else:
@@ -73,34 +94,55 @@ class Reader:
         first = entries[0]
         if first & COMPRESSED:
             return 1
-        step = 0 if first & ZERO or not first & OFFSET else self._cluster
+        step = 0 if first & ZERO or not first & self._there else self._cluster
         wanted, count = first, 0
-        while count < len(entries) and (entries[count] ^ wanted) & ~COPIED == 0:
+        while count < len(entries) and (entries[count] ^ wanted) & self._step_mask == 0:
             count, wanted = count + 1, wanted + step
         return max(count, 1)
 
-    def place(self, entry: int) -> int:
-        """Where in the file the cluster of ``entry`` lies."""
-        offset = entry & OFFSET
-        if offset & self._cluster - 1:
-            raise bad_image(f"a cluster lies at {offset:#x}")
-        return offset
+    def place(self, entry: int, start: int) -> int:
+        """Where in the file the bytes of the disk at ``start`` lie, in the cluster of ``entry``."""
+        offset, inside = entry & OFFSET, start & self._cluster - 1
+        if offset & self._cluster - 1 or (self._outside and offset + inside != start):
+            raise bad_image(f"the cluster of {start:#x} lies at {offset:#x}")
+        return offset + inside
 
     def is_blank(self, entry: int) -> bool:
         """Whether it is known without reading that a cluster is zero."""
         if entry & COMPRESSED:
             return False
-        return bool(entry & ZERO) or (not entry & OFFSET and self._backing is None)
+        if self._extended:
+            return entry & ALL_ZERO == ALL_ZERO or (entry >> 64 == 0 and self._backing is None)
+        return bool(entry & ZERO) or (not entry & self._there and self._backing is None)
 
     def _runs(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """Cut a range where clusters stop to lie in a row: (entry of the first, offset, length)."""
+        """Cut a range where clusters stop to lie in a row: (plain entry of the first, offset,
+        length)."""
         end = offset + length
         while offset < end:
             first = offset >> self._bits
             entries = self._tables.entries(first, (end - 1 >> self._bits) - first + 1)
-            count = self.in_a_row(entries)
-            stop = min(end, first + count << self._bits)
-            yield entries[0], offset, stop - offset
+            entry: int | None = entries[0]
+            if self._extended:
+                entry = uniform(entries[0])
+            if entry is None:
+                stop = min(end, first + 1 << self._bits)
+                yield from self._parts(entries[0], offset, stop)
+            else:
+                stop = min(end, first + self.in_a_row(entries) << self._bits)
+                yield entry, offset, stop - offset
+            offset = stop
+
+    def _parts(self, entry: int, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Cut a part of a cluster where its subclusters differ."""
+        inside, size = self._cluster - 1, self._subcluster
+        while offset < end:
+            number = (offset & inside) // size
+            plain, stop = subcluster(entry, number), offset - offset % size + size
+            while stop < end and subcluster(entry, (stop & inside) // size) == plain:
+                stop += size
+            stop = min(stop, end)
+            yield plain & WORD, offset, stop - offset
             offset = stop
 
     def _read_run(self, entry: int, start: int, part: list[memoryview]) -> None:
@@ -109,10 +151,16 @@ class Reader:
             _fill(part, self._compressed.unpack(entry)[inside:])
         elif entry & ZERO:
             _fill(part, b"")
-        elif entry & OFFSET:
-            read_vector(self._fd, self.place(entry) + inside, part)
+        elif entry & self._there:
+            self._read_plain(self.place(entry, start), part)
         else:
             self._read_backing(start, part)
+
+    def _read_plain(self, place: int, part: list[memoryview]) -> None:
+        if self._outside and place + total(part) > self._places.file.length:
+            part, beyond = split(part, max(self._places.file.length - place, 0))
+            _fill(beyond, b"")
+        read_vector(self._places.fd, place, part)
 
     def _read_backing(self, start: int, part: list[memoryview]) -> None:
         beyond = part

@@ -5,9 +5,17 @@ from __future__ import annotations
 
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.bitmaps import VALID, read_bitmaps
+from bimetal.backends.block.qcow2.bitmaps import mark_in_use
 from bimetal.backends.block.qcow2.counts import Counts
-from bimetal.backends.block.qcow2.header import AUTOCLEAR_AT, CORRUPT, DIRTY, FEATURES_AT, Header
+from bimetal.backends.block.qcow2.header import (
+    AUTOCLEAR_AT,
+    BITMAPS_VALID,
+    CORRUPT,
+    DIRTY,
+    FEATURES_AT,
+    RAW_DATA,
+    Header,
+)
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.references import References
 from bimetal.backends.block.qcow2.survey import survey
@@ -34,8 +42,7 @@ def make_writable(file: ImageFile, header: Header, pointers: Pointers) -> Refere
     counts = Counts(file, header, pointers)
     used = survey(file, header, counts)
     if header.version >= 3 and header.autoclear:
-        _warn_of_bitmaps(file, header)
-        write_all(file.fd, bytes(8), AUTOCLEAR_AT)
+        _outdate(file, header)
     outdated = header.features & DIRTY
     if outdated or not header.foreign:  # what only other programs know of may use clusters, too
         wrong = counts.replace(used)
@@ -57,15 +64,20 @@ def mark_damaged(file: ImageFile, header: Header) -> None:
         file.flush()
 
 
-def _warn_of_bitmaps(file: ImageFile, header: Header) -> None:
-    if not header.autoclear & VALID:
-        return
-    names = ", ".join(repr(bitmap.name) for bitmap in read_bitmaps(file, header))
-    if not names:
-        return
-    logger(f"block.{file.path}").warning(
-        "%s: the dirty bitmaps %s are not kept up here and are invalid from now on; "
-        "the next backup must be a full one",
-        file.path,
-        names,
-    )
+def _outdate(file: ImageFile, header: Header) -> None:
+    """Mark what is not kept up here. Bitmaps stay where they are, and say that they are not to be
+    believed; of what else others keep in the image, the header says that it is outdated."""
+    names = ", ".join(map(repr, mark_in_use(file, header)))
+    if names:
+        logger(f"block.{file.path}").warning(
+            "%s: the dirty bitmaps %s are not kept up here and are inconsistent from now on; "
+            "the next backup must be a full one",
+            file.path,
+            names,
+        )
+    kept = header.autoclear & RAW_DATA
+    if header.bitmaps is not None:
+        kept |= header.autoclear & BITMAPS_VALID
+    if kept != header.autoclear:
+        header.autoclear = kept
+        write_all(file.fd, kept.to_bytes(8, "big"), AUTOCLEAR_AT)

@@ -14,10 +14,10 @@ from functools import reduce
 from operator import or_
 
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.bitmaps import VALID, read_bitmaps
+from bimetal.backends.block.qcow2.bitmaps import read_bitmaps
 from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO, packed_place
-from bimetal.backends.block.qcow2.header import DIRTY, Header
+from bimetal.backends.block.qcow2.header import DIRTY, SUBCLUSTERS, Header
 from bimetal.backends.block.qcow2.snapshots import read_snapshots
 from bimetal.backends.block.qcow2.widths import new_counts
 from bimetal.backends.block.qcow2.words import DamagedImage, bad_image, is_hole, read_words
@@ -25,6 +25,8 @@ from bimetal.backends.block.qcow2.words import DamagedImage, bad_image, is_hole,
 __all__ = ["survey"]
 
 COUNTED_TOO_LOW = "something is used more often than it is counted"
+
+SUBCLUSTER_BITS = (1 << SUBCLUSTERS) - 1
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of counts: enough for 32 TiB of usual clusters."""
@@ -49,6 +51,9 @@ class _Survey:
         self._used: dict[int, array[int]] = {}
         self._structures: dict[int, int] = {}
         self._outdated = bool(header.features & DIRTY)
+        self._extended = header.entry_words == 2
+        self._outside = header.data_file is not None
+        self._there = OFFSET | COPIED if self._outside else OFFSET
 
     def walk(self) -> dict[int, array[int]]:
         header = self._header
@@ -101,11 +106,11 @@ class _Survey:
         return entries
 
     def _bitmaps(self) -> None:
-        if not self._header.autoclear & VALID or self._header.bitmaps is None:
-            return
-        _, size, offset = self._header.bitmaps
-        self._structure("bitmap directory", offset, size)
-        for bitmap in read_bitmaps(self._file, self._header):
+        bitmaps = read_bitmaps(self._file, self._header)
+        if self._header.bitmaps is not None and bitmaps:
+            _, size, offset = self._header.bitmaps
+            self._structure("bitmap directory", offset, size)
+        for bitmap in bitmaps:
             self._structure("bitmap table", bitmap.table, bitmap.entries * 8)
             for entry in read_words(self._file.fd, bitmap.table, bitmap.entries):
                 if entry & OFFSET:
@@ -114,7 +119,10 @@ class _Survey:
     def _count_table(self, offset: int, times: int) -> None:
         """Count what the L2 table at ``offset`` uses, which is named by so many L1 entries."""
         plain, packed = self._l2(offset)
-        self._count([(entry & OFFSET) >> self._bits for entry in plain if entry & OFFSET], times)
+        if not self._outside:
+            self._count(
+                [(entry & OFFSET) >> self._bits for entry in plain if entry & OFFSET], times
+            )
         for entry in packed:
             start, length = packed_place(entry, self._bits)
             last = start + length - 1 >> self._bits
@@ -124,15 +132,28 @@ class _Survey:
         """The entries of the L2 table at ``offset``: those of plain and of compressed clusters."""
         if is_hole(self._file.fd, offset, self._cluster):
             return (), ()
-        plain: Sequence[int] = read_words(self._file.fd, offset, self._cluster // 8)
+        plain: Sequence[int] = self._words(offset)
         packed: Sequence[int] = ()
         if reduce(or_, plain) & COMPRESSED:
             packed = [entry for entry in plain if entry & COMPRESSED]
             plain = [entry for entry in plain if not entry & COMPRESSED]
-        senseless = ~(COPIED | OFFSET | ZERO) | OFFSET & self._cluster - 1
+        zero = 0 if self._extended else ZERO
+        senseless = ~(COPIED | OFFSET | zero) | OFFSET & self._cluster - 1
         if reduce(or_, plain, 0) & senseless:
             raise bad_image(f"the L2 table at {offset:#x} makes no sense")
         return plain, packed
+
+    def _words(self, offset: int) -> Sequence[int]:
+        """The first words of the entries of the L2 table at ``offset``."""
+        words = read_words(self._file.fd, offset, self._cluster // 8)
+        if not self._extended:
+            return words
+        for word, bits in zip(words[::2], words[1::2], strict=True):
+            if bits & bits >> SUBCLUSTERS & SUBCLUSTER_BITS and not word & COMPRESSED:
+                raise bad_image(f"the L2 table at {offset:#x} calls what is there zero")
+            if bits & SUBCLUSTER_BITS and not word & (self._there | COMPRESSED):
+                raise bad_image(f"the L2 table at {offset:#x} has parts of no cluster")
+        return words[::2]
 
     def _count(self, clusters: Sequence[int], times: int) -> None:
         """Note that ``clusters`` are used so many times more."""
@@ -179,7 +200,7 @@ class _Survey:
             return
         self._check_copied(active)
         for entry in active:
-            if entry & OFFSET:
+            if entry & OFFSET and not self._outside:
                 self._check_copied(self._l2(entry & OFFSET)[0])
 
     def _check_copied(self, entries: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.entries import COPIED, OFFSET
+from bimetal.backends.block.qcow2.entries import COPIED, OFFSET, WORD
 from bimetal.backends.block.qcow2.header import Header
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.references import References
@@ -26,7 +26,7 @@ class Tables:
     def __init__(self, file: ImageFile, header: Header, pointers: Pointers):
         self._file, self._pointers = file, pointers
         self._cluster = header.cluster
-        self._per_table = header.cluster // 8
+        self._words, self._per_table = header.entry_words, header.per_table
         self._l1_offset = header.l1_offset
         self._l1 = read_words(file.fd, header.l1_offset, header.l1_entries)
         self._cache: OrderedDict[int, array[int]] = OrderedDict()
@@ -39,7 +39,9 @@ class Tables:
         index, at = divmod(first, self._per_table)
         table = self._table(index)
         count = min(count, self._per_table - at)
-        return [0] * count if table is None else table[at : at + count]
+        if table is None:
+            return [0] * count
+        return self._entries_of(table[at * self._words : (at + count) * self._words])
 
     def store(self, first: int, entries: Sequence[int], references: References) -> None:
         """Set the entries of the guest clusters from ``first`` on, which are in one table. If
@@ -52,18 +54,20 @@ class Tables:
             raise
 
     def hold(self, first: int, entries: Sequence[int], references: References) -> array[int]:
-        """`store` in memory only: the file still has the old entries, which are returned, and
-        with which `write` or `drop` is to be called."""
+        """`store` in memory only: the file still has the old entries, which are returned as words,
+        and with which `write` or `drop` is to be called."""
         index, at = divmod(first, self._per_table)
-        table = self._own_table(index, references)
-        old = table[at : at + len(entries)]
-        table[at : at + len(entries)] = array("Q", entries)
+        table, new = self._own_table(index, references), self._words_of(entries)
+        at *= self._words
+        old = table[at : at + len(new)]
+        table[at : at + len(new)] = new
         self._held += 1
         return old
 
     def write(self, first: int, old: array[int]) -> None:
         """Store what is held of the entries from ``first`` on, where ``old`` stand."""
         index, at = divmod(first, self._per_table)
+        at *= self._words
         place = (self._l1[index] & OFFSET) + 8 * at
         self._pointers.write(place, self._cache[index][at : at + len(old)], old)
         self._held -= 1
@@ -71,8 +75,19 @@ class Tables:
     def drop(self, first: int, old: array[int]) -> None:
         """Forget what is held: the entries from ``first`` on are ``old`` again."""
         index, at = divmod(first, self._per_table)
+        at *= self._words
         self._cache[index][at : at + len(old)] = old
         self._held -= 1
+
+    def _entries_of(self, words: array[int]) -> Sequence[int]:
+        if self._words == 1:
+            return words
+        return [word | bits << 64 for word, bits in zip(words[::2], words[1::2], strict=True)]
+
+    def _words_of(self, entries: Sequence[int]) -> array[int]:
+        if self._words == 1:
+            return array("Q", entries)
+        return array("Q", [word for entry in entries for word in (entry & WORD, entry >> 64)])
 
     def _table(self, index: int) -> array[int] | None:
         """The L2 table of that index in L1, or None if there is none."""
@@ -83,7 +98,7 @@ class Tables:
         if table is None:
             if offset % self._cluster:
                 raise bad_image(f"an L2 table lies at {offset:#x}")
-            table = self._pointers.read(offset, self._per_table)
+            table = self._pointers.read(offset, self._cluster // 8)
             self._keep(index, table)
         else:
             self._cache.move_to_end(index)
@@ -99,7 +114,9 @@ class Tables:
         try:
             if table is not None:
                 # A snapshot uses it too, and the clusters in it.
-                table = array("Q", [entry & ~COPIED for entry in table])
+                table = table[:]
+                for at in range(0, len(table), self._words):
+                    table[at] &= ~COPIED
             else:
                 table = array("Q", bytes(self._cluster))
             write_all(self._file.fd, words_to_bytes(table), offset)
