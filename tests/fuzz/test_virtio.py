@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.backends.chars.ring import Ring as Line
+from bimetal.base.frames import Frame
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.memory.ram import Ram
+from tests.devices.virtio.cable import STATION, Cable, frame
 from tests.devices.virtio.guest import (
     BASE,
     NEEDS_RESET,
@@ -76,7 +79,13 @@ def rng() -> VirtioDevice:
     return VirtioRng(bytes)
 
 
-DEVICES = [block, console, rng]
+def net() -> VirtioDevice:
+    cable = Cable()
+    cable.answer = frame(b"answer")
+    return VirtioNet(cable, STATION)
+
+
+DEVICES = [block, console, rng, net]
 
 
 class Range:
@@ -104,6 +113,14 @@ class Range:
         assert self.rom.bytes == b"\x5a" * 4096
         assert self.guest.irq() == (self.guest.read(0x060) != 0)
 
+    def stir(self) -> None:
+        """Have the outside do what it may do at any time."""
+        device = self.guest.slot.device
+        if isinstance(device, VirtioNet):
+            long = [frame(bytes(range(200)))[:100], bytes(3000)]
+            assert 0 <= device.receive([Frame([frame()]), Frame(long)] * 3) <= 6
+            device.sendable()
+
     def check_alive(self) -> None:
         """After a reset the device does its work."""
         rings = self.start()
@@ -118,6 +135,12 @@ class Range:
                 assert self.guest.peek(place) == bytes(64)
             case VirtioConsole():
                 rings[1].submit(self.guest.place(b"hello"))
+            case VirtioNet():
+                rings[0].submit(place)
+                rings[1].submit(self.guest.place(bytes(12) + frame(b"hello")))
+                assert len(rings[0].completed()) == 1
+                rings[2].submit(self.guest.place(b"\0\0\1"), place)
+                assert self.guest.peek(place)[0] == 0
         assert len(rings[-1].completed()) == 1
 
 
@@ -163,7 +186,7 @@ quick = settings(
 
 @pytest.mark.parametrize("make", DEVICES)
 @quick
-@given(rounds=ROUNDS, queue=st.integers(0, 1))
+@given(rounds=ROUNDS, queue=st.integers(0, 2))
 def test_hostile_rings(
     make: Callable[[], VirtioDevice],
     rounds: list[tuple[bytes, bytes, tuple[int, int, list[int], int]]],
@@ -182,6 +205,7 @@ def test_hostile_rings(
         if broken:
             before = bytes(guest.ram.bytes)
         ring.notify()
+        world.stir()
         world.check()
         if broken:
             assert guest.ram.bytes == before, "a broken device wrote to memory"
@@ -214,6 +238,7 @@ def test_used_lengths_and_untouched_bytes(
     ring.offer(head)
     before = bytearray(guest.ram.bytes)
     ring.notify()
+    world.stir()
     world.check()
     used = ring.completed()
     assert len(used) <= 1
@@ -244,7 +269,7 @@ ACCESSES = st.lists(
 
 
 @pytest.mark.parametrize(
-    "make", [*DEVICES, lambda: VirtioDevice()], ids=["block", "console", "rng", "empty"]
+    "make", [*DEVICES, lambda: VirtioDevice()], ids=["block", "console", "rng", "net", "empty"]
 )
 @quick
 @given(accesses=ACCESSES, begun=st.booleans())
@@ -262,6 +287,7 @@ def test_hostile_registers(
         else:
             answer = world.guest.read(offset, size)
             assert 0 <= answer < 1 << 8 * size
+        world.stir()
         world.check()
     for queue in range(2):
         world.guest.write(QUEUE_NOTIFY, queue)

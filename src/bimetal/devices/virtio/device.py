@@ -11,7 +11,7 @@ lock has had it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
@@ -74,7 +74,7 @@ class VirtioDevice(Stateful):
     """
 
     device_id: ClassVar[int] = 0
-    queue_limits: ClassVar[tuple[int, ...]] = ()
+    queue_limits: tuple[int, ...] = ()
     offered: int = 0
     saved: ClassVar[tuple[str, ...]] = (
         "status",
@@ -124,6 +124,23 @@ class VirtioDevice(Stateful):
         """Carry out a request of queue ``index``, at most `PIECE` bytes at once. Raises
         `QueueError`. A reset of the device or of the queue may end it between two pieces."""
         raise NotImplementedError
+
+    def carry_on(self, index: int) -> bool:
+        """Carry out requests of queue ``index`` until there are none or the turn is over, which is
+        returned. Raises `QueueError`. Overridden where many requests together are less work."""
+        queue, left = self.queues[index], TURN
+        while left > 0:
+            if (request := self._under_way[index]) is None:
+                if not self.has_use_for(index) or (chain := queue.pop()) is None:
+                    return False
+                left -= REQUEST_COST + BUFFER_COST * chain.count
+                request = self._under_way[index] = chain, self.work_on(index, chain)
+            try:
+                left -= next(request[1])
+            except StopIteration as end:
+                self._under_way[index] = None
+                self._finished[index].append((request[0], end.value))
+        return True
 
     def has_use_for(self, index: int) -> bool:
         """Whether requests of queue ``index`` can be carried out now: not those for input, say,
@@ -277,6 +294,11 @@ class VirtioDevice(Stateful):
         """Whether the driver accepted ``feature``."""
         return bool(self.features & feature)
 
+    def finish(self, index: int, done: Iterable[tuple[Chain, int]]) -> None:
+        """These requests of queue ``index`` are finished, each with so many bytes written, and are
+        answered once `carry_on` returns."""
+        self._finished[index] += done
+
     # Turns
 
     def _take_turns(self, index: int) -> None:
@@ -294,7 +316,7 @@ class VirtioDevice(Stateful):
     def _take_turn(self, index: int) -> bool:
         """Work on queue ``index`` for one turn; whether that was too short. Raises `QueueError`."""
         try:
-            more = self._carry_on(index)
+            more = self.carry_on(index)
         except QueueError:
             self._answer(index)
             raise
@@ -306,26 +328,9 @@ class VirtioDevice(Stateful):
     def _answer(self, index: int) -> None:
         """Give back what is finished of queue ``index``. Raises `QueueError`."""
         self.before_answers()
-        for chain, written in self._finished[index]:
-            self.queues[index].push(chain, written)
-        self._finished[index].clear()
-
-    def _carry_on(self, index: int) -> bool:
-        """Carry out requests of queue ``index`` until there are none or the turn is over, which is
-        returned. Raises `QueueError`."""
-        queue, left = self.queues[index], TURN
-        while left > 0:
-            if (request := self._under_way[index]) is None:
-                if not self.has_use_for(index) or (chain := queue.pop()) is None:
-                    return False
-                left -= REQUEST_COST + BUFFER_COST * chain.count
-                request = self._under_way[index] = chain, self.work_on(index, chain)
-            try:
-                left -= next(request[1])
-            except StopIteration as end:
-                self._under_way[index] = None
-                self._finished[index].append((request[0], end.value))
-        return True
+        if self._finished[index]:
+            self.queues[index].push_many(self._finished[index])
+            self._finished[index].clear()
 
     def _ask_for_a_turn(self, index: int) -> None:
         self._waiting.add(index)

@@ -9,6 +9,7 @@ as the number that it was. What the driver gets wrong raises `QueueError`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from struct import Struct
 
 from bimetal.base.errors import GuestError
@@ -69,7 +70,8 @@ class Chain:
 
 class Virtqueue(Stateful):
     """One queue. The transport sets ``size``, the three addresses and then `enable`; the device
-    takes requests with `pop` and gives them back, in the same order, with `push`.
+    takes requests with `pop` or `pop_many` and gives them back, in the same order, with `push` or
+    `push_many`.
 
     ``limit`` is the greatest size that the device offers. Indirect descriptors and event indexes
     are used as far as the driver accepted them (``indirect``, ``event_index``).
@@ -117,29 +119,52 @@ class Virtqueue(Stateful):
 
     def pop(self) -> Chain | None:
         """The next request of the driver, or None. Raises `QueueError`."""
+        chains = self.pop_many(1)
+        return chains[0] if chains else None
+
+    def pop_many(self, limit: int) -> list[Chain]:
+        """The next requests of the driver, ``limit`` at most. Raises `QueueError` if the first of
+        them is wrong; a later one that is has to wait for the next call."""
         if self._generation != self._space.generation:
             self._map()
         waiting = self._available[1] - self._seen & 0xFFFF
         if not waiting:
-            return None
+            return []
         if waiting > self.size:
             raise QueueError("the available index runs ahead of the queue", f"by {waiting}")
         order_loads_and_stores()
-        head = self._available[2 + (self._seen & self.size - 1)]
-        chain = self._walk(head)
-        self._seen = self._seen + 1 & 0xFFFF
-        return chain
+        chains: list[Chain] = []
+        for _ in range(min(waiting, limit)):
+            head = self._available[2 + (self._seen & self.size - 1)]
+            try:
+                chains.append(self._walk(head))
+            except QueueError:
+                if chains:
+                    break
+                raise
+            self._seen = self._seen + 1 & 0xFFFF
+        return chains
+
+    def put_back(self, count: int) -> None:
+        """The last ``count`` requests that were taken, and not given back, are the next again."""
+        self._seen = self._seen - count & 0xFFFF
 
     def push(self, chain: Chain, written: int) -> None:
         """Give ``chain`` back with ``written`` bytes from the start of its writable buffers.
 
         Raises `QueueError` if the memory of the rings went away meanwhile.
         """
+        self.push_many([(chain, written)])
+
+    def push_many(self, finished: Iterable[tuple[Chain, int]]) -> None:
+        """Give several chains back at once, as `push` does one."""
         if self._generation != self._space.generation:
             self._map()
-        slot = self._used & self.size - 1
-        _used_element(self._used_ring, 4 + 8 * slot, chain.head, written)
-        self._used = self._used + 1 & 0xFFFF
+        ring, mask, used = self._used_ring, self.size - 1, self._used
+        for chain, written in finished:
+            _used_element(ring, 4 + 8 * (used & mask), chain.head, written)
+            used += 1
+        self._used = used & 0xFFFF
         order_loads_and_stores()
         self._used_words[1] = self._used
 
