@@ -41,7 +41,7 @@ OWNERS = {
     "logging": {"base", "cli"},
     "mmap": {"memory", "accel"},
     "llvmlite": {"codegen"},
-    "ctypes": {"accel", "codegen", "memory"},
+    "ctypes": {"accel", "backends", "codegen", "memory"},
     "fcntl": {"accel", "backends", "catalogue", "codegen"},
     "threading": {"base", "machine", "accel", "codegen", "memory", "cli"},
     "select": {"backends", "codegen"},

@@ -92,6 +92,18 @@ def run_piped(*words: str, typed: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def file_of_initrd(initrd: Path, name: str) -> bytes:
+    """A file of an initial file system, which is a cpio archive of the kind "newc" (cpio(5))."""
+    data, at = initrd.read_bytes(), 0
+    while data[at : at + 6] == b"070701":
+        size, length = (int(data[at + n : at + n + 8], 16) for n in (54, 94))
+        content = -(-(at + 110 + length) // 4) * 4
+        if data[at + 110 : at + 110 + length] == name.encode() + b"\0":
+            return data[content : content + size]
+        at = -(-(content + size) // 4) * 4
+    raise AssertionError(f"{initrd} holds no {name}")
+
+
 def clean(text: str) -> str:
     """Terminal output without control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")

@@ -8,7 +8,8 @@ silent until its reset, and after a reset it works like new.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -21,6 +22,7 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.net import VirtioNet
+from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.memory.ram import Ram
 from tests.devices.virtio.cable import STATION, Cable, frame
@@ -85,7 +87,29 @@ def net() -> VirtioDevice:
     return VirtioNet(cable, STATION)
 
 
-DEVICES = [block, console, rng, net]
+class Echo:
+    """Answers each message with as much of it as there is room for."""
+
+    limit = 8192
+
+    def answer(self, request: bytes, room: int) -> bytes:
+        return (request + bytes(11))[: min(room, self.limit)]
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def save(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None: ...
+
+
+def ninep() -> VirtioDevice:
+    return VirtioNinep(Echo(), "fuzz")
+
+
+DEVICES = [block, console, rng, net, ninep]
 
 
 class Range:
@@ -133,6 +157,9 @@ class Range:
             case VirtioRng():
                 rings[0].submit(place)
                 assert self.guest.peek(place) == bytes(64)
+            case VirtioNinep():
+                rings[0].submit(self.guest.place(b"hello"), place)
+                assert self.guest.peek(place)[:5] == b"hello"
             case VirtioConsole():
                 rings[1].submit(self.guest.place(b"hello"))
             case VirtioNet():
@@ -268,9 +295,7 @@ ACCESSES = st.lists(
 )
 
 
-@pytest.mark.parametrize(
-    "make", [*DEVICES, lambda: VirtioDevice()], ids=["block", "console", "rng", "net", "empty"]
-)
+@pytest.mark.parametrize("make", [*DEVICES, VirtioDevice], ids=lambda make: make.__name__)
 @quick
 @given(accesses=ACCESSES, begun=st.booleans())
 def test_hostile_registers(

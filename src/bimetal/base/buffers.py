@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["pieces", "split", "total"]
+__all__ = ["pieces", "scatter", "split", "total"]
 
 
 def total(buffers: Sequence[memoryview]) -> int:
@@ -25,6 +25,18 @@ def split(buffers: Sequence[memoryview], length: int) -> tuple[list[memoryview],
         first.append(buffer)
         length -= len(buffer)
     return first, []
+
+
+def scatter(data: bytes | memoryview, buffers: Sequence[memoryview]) -> int:
+    """Copy ``data`` to the start of ``buffers``, as far as there is room; how many bytes went."""
+    at = 0
+    for buffer in buffers:
+        if at == len(data):
+            break
+        count = min(len(buffer), len(data) - at)
+        buffer[:count] = data[at : at + count]
+        at += count
+    return at
 
 
 def pieces(buffers: Sequence[memoryview], length: int) -> Iterable[Sequence[memoryview]]:

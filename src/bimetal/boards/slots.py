@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.share.folder import Folder
+from bimetal.backends.share.server import Server
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.console import ConsoleLine
+from bimetal.machine.wanted import Share
 
 __all__ = ["virtio_devices"]
 
 
 def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
-    """What is in each of ``slots``: the disks in order, a console if one is wanted, entropy, and
-    then nothing.
+    """What is in each of ``slots``: the disks in order, a console if one is wanted, entropy, what
+    else is wanted, and then nothing.
 
-    Raises `BimetalError` for too many disks.
+    Raises `BimetalError` for too many devices, and for those that cannot be had.
     """
-    others: list[VirtioDevice] = [] if m.hvc is None else [console(m.hvc)]
-    others.append(VirtioRng())
-    if len(m.config.disks) + len(others) > slots:
-        raise BimetalError(
-            f"{len(m.config.disks)} disks do not fit into this board",
-            f"give it at most {slots - len(others)}",
-            ExitCode.USAGE,
-        )
-    disks: list[VirtioDevice] = []
+    devices: list[VirtioDevice] = []
     try:
-        for disk in m.config.disks:
-            image = open_disk(
-                disk.path, readonly=disk.readonly, snapshot=disk.snapshot, format=disk.format
+        for device in wanted(m):
+            devices.append(device)
+        if len(devices) > slots:
+            others = len(devices) - len(m.config.disks)
+            raise BimetalError(
+                f"{len(m.config.disks)} disks do not fit into this board beside {others} devices",
+                f"give it at most {slots} of both: of disks, {slots - others}",
+                ExitCode.USAGE,
             )
-            disks.append(VirtioBlock(image, serial=disk.serial))
     except BimetalError:
-        for device in disks:
+        for device in devices:
             device.close()
         raise
-    devices = disks + others
     return devices + [None] * (slots - len(devices))
+
+
+def wanted(m: Chassis) -> Iterator[VirtioDevice]:
+    """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
+    for disk in m.config.disks:
+        image = open_disk(
+            disk.path, readonly=disk.readonly, snapshot=disk.snapshot, format=disk.format
+        )
+        yield VirtioBlock(image, serial=disk.serial)
+    if m.hvc is not None:
+        yield console(m.hvc)
+    yield VirtioRng()
+    for share in m.config.shares:
+        yield shared_folder(share)
 
 
 def console(line: ConsoleLine) -> VirtioConsole:
@@ -48,3 +63,9 @@ def console(line: ConsoleLine) -> VirtioConsole:
     device = VirtioConsole(line, line.size)
     line.on_resize = device.resize if line.size is not None else None
     return device
+
+
+def shared_folder(share: Share) -> VirtioNinep:
+    """The folder that the guest mounts. Raises `BimetalError` if it cannot be shared."""
+    folder = Folder(share.path, readonly=share.readonly, security=share.model)
+    return VirtioNinep(Server(folder), share.tag)

@@ -65,9 +65,22 @@ class Catalogue(dict[str, Guest]):
 LINUX = FileOf("boot/vmlinu[xz]-*", "usr/lib/modules/*/vmlinuz")
 """Up to trixie the kernel is in /boot, in later releases it is beside its modules."""
 
-VIRTIO = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng")
+VIRTIO = (
+    "virtio_mmio",
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio_rng",
+    "virtio_balloon",
+    "virtio_scsi",
+    "9pnet_virtio",
+    "vmw_vsock_virtio_transport",
+)
+# What a SCSI bus and a shared folder need beside the driver of the device that carries them.
+UPON = ("sd_mod", "sr_mod", "isofs", "9p")
 # ext4 asks for its checksum by the name of the service, which no table of files knows.
-MODULES = (*VIRTIO, "crc32c_generic", "ext4")
+MODULES = (*VIRTIO, *UPON, "crc32c_generic", "ext4")
 BUSYBOX = BusyboxInitramfs(MODULES)
 # arm-virt has a power key at its GPIO.
 BUSYBOX_ARM = BusyboxInitramfs((*MODULES, "gpio_keys", "evdev"))

@@ -3,6 +3,7 @@
 #   bmrun="COMMANDS"                    run them by the shell
 #   ... -- COMMAND ARGUMENT...          the words after a lone -- : run them as one command
 #   bmroot=DEVICE                       go on with /sbin/init of the file system on that disk
+#   bmroot=9p:TAG                       the same, of the shared folder of that tag
 #   none of these                       an interactive shell on the console
 #   bmend=poweroff|reboot|halt|shell    what comes after that (poweroff)
 #   bmsize=COLUMNSxROWS, bmsize=ask     the size of the terminal (80x24); let the shell ask it
@@ -61,7 +62,13 @@ for device in /sys/bus/virtio/devices/*/modalias; do
     [ -r "$device" ] && modprobe -q "$(cat "$device")"
 done
 
-if [ -n "$bmroot" ] && modprobe ext4 && mount "$bmroot" /mnt; then
+mount_root() {
+    case "$1" in
+        9p:*) modprobe 9p && mount -t 9p -o trans=virtio,version=9p2000.L "${1#9p:}" /mnt ;;
+        *) modprobe ext4 && mount "$1" /mnt ;;
+    esac
+}
+if [ -n "$bmroot" ] && mount_root "$bmroot"; then
     for place in proc sys dev; do mount --move "/$place" "/mnt/$place"; done
     exec switch_root -c /dev/console /mnt /sbin/init
 fi

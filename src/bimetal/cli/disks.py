@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bimetal import BimetalError, ExitCode
+from bimetal.cli.words import Form
 
 __all__ = ["FORM", "DiskOption", "parse_disk"]
 
 FORM = "PATH[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT]"
 
-SWITCHES = ("readonly", "snapshot")
-TEXTS = ("format", "serial")
+_FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot"), ("format", "serial"))
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,6 @@ class DiskOption:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """Read what `FORM` shows; a comma in the path is written twice, a switch may be ``=on`` or
-    ``=off``. Raises `BimetalError` for anything else.
-    """
-    parts = text.replace(",,", "\0").split(",")
-    path, *words = [part.replace("\0", ",") for part in parts]
-    if not path or path.startswith("file="):
-        raise _refused(f"--disk {text} does not begin with the path of an image")
-    options: dict[str, str | bool] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in options:
-            raise _refused(f"{name!r} stands twice in --disk {text}")
-        if name in SWITCHES and (not equals or value in ("on", "off")):
-            options[name] = value != "off"
-        elif name in TEXTS and value:
-            options[name] = value
-        else:
-            raise _refused(f"{word!r} means nothing in --disk {text}")
+    """Read what `FORM` shows. Raises `BimetalError` for anything else."""
+    path, options = _FORM.read(text)
     return DiskOption(path, **options)  # type: ignore[arg-type]  # of the types just chosen
-
-
-def _refused(cause: str) -> BimetalError:
-    return BimetalError(
-        cause, f"write --disk {FORM}; a comma in the path is written twice", ExitCode.USAGE
-    )

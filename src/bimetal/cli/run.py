@@ -20,8 +20,8 @@ from bimetal import (
     set_trace,
 )
 from bimetal.cli.boot import Boot
-from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.ending import Ending
+from bimetal.cli.equipment import EquipmentOptions, equipment_options
 from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
@@ -117,15 +117,7 @@ class Software:
     help="A flash chip: the first, with firmware, is not written; a second holds its variables.",
 )
 @tree_options
-@click.option(
-    "--disk",
-    "disks",
-    multiple=True,
-    metavar=FORM,
-    help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2 and all "
-    "else raw. 'readonly': the guest cannot write; 'snapshot': what it writes is forgotten at the "
-    "end; 'serial': a number that it may know the disk by.",
-)
+@equipment_options
 @click.option(
     "--accel",
     type=click.Choice(ACCELERATORS, case_sensitive=False),
@@ -159,6 +151,7 @@ def command(
     ending: Ending,
     trees: Trees,
     report: Report,
+    equipment: EquipmentOptions,
     guest: str | None,
     board: str | None,
     arch: str | None,
@@ -171,7 +164,6 @@ def command(
     append: str | None,
     bios: str | None,
     flash: tuple[str, ...],
-    disks: tuple[str, ...],
     accel: str,
     serial: str,
     no_reboot: bool,
@@ -191,9 +183,8 @@ def command(
     )  # fmt: skip
     if model == "help":
         return list_models(guest, given, accel)
-    software = (
-        with_guest(guest, given, serial, len(disks)) if guest else without_guest(given, trees)
-    )
+    beside = len(equipment.disks)
+    software = with_guest(guest, given, serial, beside) if guest else without_guest(given, trees)
     make = partial(
         Machine,
         **vars(software),
@@ -208,7 +199,7 @@ def command(
         background=background,
     )
     with ending.of(make, Machine.abandon) as machine:
-        add_disks(machine, disks)
+        equipment.add_to(machine)
         if trees.dump:
             return trees.write(machine)
         connect_pipe(machine)
@@ -229,18 +220,6 @@ def list_models(guest: str | None, given: Software, accel: str) -> int:
     board = given.board or (GUESTS[guest].board if guest else DEFAULT_BOARD)
     click.echo("\n".join(Machine.cpu_models(board, accel)))
     return 0
-
-
-def add_disks(machine: Machine, disks: tuple[str, ...]) -> None:
-    """Give the machine the disks, in their order."""
-    for disk in map(parse_disk, disks):
-        machine.disk(
-            disk.path,
-            format=disk.format,
-            readonly=disk.readonly,
-            snapshot=disk.snapshot,
-            serial=disk.serial,
-        )
 
 
 def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:

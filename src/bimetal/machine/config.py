@@ -10,6 +10,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
+from bimetal.machine.wanted import Share
 from bimetal.memory.ram import PAGE_SIZE
 
 __all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
@@ -75,6 +76,7 @@ class Config:
     options: dict[str, str] = field(default_factory=dict)
     """The options given for the board."""
     disks: list[Disk] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
 
     @property
     def command_line(self) -> bytes:

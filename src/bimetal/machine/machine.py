@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from os import PathLike, fsdecode, fspath
+from os import fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -26,11 +26,12 @@ from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import BOARDS, find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.closing import Closing
-from bimetal.machine.config import Config, Disk, memory_size
+from bimetal.machine.config import Config, memory_size
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
+from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.expect import still_runs
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.memory_view import MemoryView
@@ -42,11 +43,10 @@ from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
 
-Path = str | PathLike[str]
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine:
+class Machine(Equipment):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
@@ -125,26 +125,6 @@ class Machine:
         self._closing = Closing(self._parts, self._service, self._consoles)
 
     # The run
-
-    def disk(
-        self,
-        path: Path,
-        *,
-        readonly: bool = False,
-        snapshot: bool = False,
-        serial: str = "",
-        format: str | None = None,
-    ) -> None:
-        """Add the image at ``path`` as the next disk. ``format`` is ``raw`` or ``qcow2``; without
-        it ``*.qcow2`` is qcow2, and what does not look like another format is raw. With
-        ``snapshot`` the guest's writes are discarded at the end. ``serial`` is a serial number of
-        at most 20 characters, by which the guest can identify the disk. Call before `start`, which
-        raises `BimetalError` if the image is not usable."""
-        if self._parts.hardware is not None:
-            raise BimetalError(
-                "the machine is already built", "add disks before anything else", ExitCode.USAGE
-            )
-        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format))
 
     def start(self) -> None:
         """Power on, once in the life of a machine. Raises `BimetalError` if it cannot start."""

@@ -1,0 +1,95 @@
+"""Options of ``bimetal run`` for disks and other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from bimetal import Machine
+from bimetal.cli.disks import FORM, parse_disk
+from bimetal.cli.words import Form
+
+__all__ = ["EquipmentOptions", "ShareOption", "equipment_options", "parse_share"]
+
+Answer = TypeVar("Answer")
+
+SHARE = Form(
+    "--share",
+    "FOLDER,tag=NAME[,readonly][,security=mapped-xattr|none|passthrough]",
+    "the path of a folder",
+    ("readonly",),
+    ("tag", "security"),
+)
+
+
+@dataclass(frozen=True)
+class ShareOption:
+    """A share as asked for on the command line: a path, and the options of `Machine.share`."""
+
+    path: str
+    tag: str = ""
+    readonly: bool = False
+    security: str = ""
+
+
+def parse_share(text: str) -> ShareOption:
+    """Read a value of ``--share``. Raises `BimetalError` for what it cannot be."""
+    path, options = SHARE.read(text)
+    if "tag" not in options:
+        raise SHARE.refused(f"--share {text} has no tag by which the guest could mount it")
+    return ShareOption(path, **options)  # type: ignore[arg-type]  # of the types just chosen
+
+
+@dataclass(frozen=True)
+class EquipmentOptions:
+    """What the options ask for."""
+
+    disks: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+
+    def add_to(self, machine: Machine) -> None:
+        """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
+        for disk in map(parse_disk, self.disks):
+            machine.disk(
+                disk.path,
+                format=disk.format,
+                readonly=disk.readonly,
+                snapshot=disk.snapshot,
+                serial=disk.serial,
+            )
+        for share in map(parse_share, self.shares):
+            machine.share(
+                share.path, tag=share.tag, readonly=share.readonly, security=share.security
+            )
+
+
+def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options for devices: ``command`` has them as ``equipment``."""
+
+    @click.option(
+        "--disk",
+        "disks",
+        multiple=True,
+        metavar=FORM,
+        help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2 and "
+        "all else raw. 'readonly': the guest cannot write; 'snapshot': what it writes is forgotten "
+        "at the end; 'serial': a number that it may know the disk by.",
+    )
+    @click.option(
+        "--share",
+        "shares",
+        multiple=True,
+        metavar=SHARE.shown,
+        help="Share a folder, which the guest mounts by its tag (mount -t 9p -o trans=virtio NAME "
+        "/mnt); may be repeated. 'security': owners and modes of the guest's files are kept in "
+        "extended attributes, or are the host's own.",
+    )
+    @wraps(command)
+    def gathered(disks: tuple[str, ...], shares: tuple[str, ...], **others: Any) -> Answer:
+        return command(equipment=EquipmentOptions(disks, shares), **others)
+
+    return gathered

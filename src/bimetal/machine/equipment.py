@@ -1,0 +1,59 @@
+"""What a machine is equipped with before it is built: a part of `Machine`."""
+
+from __future__ import annotations
+
+from os import PathLike, fsdecode
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.assembly import Assembly
+from bimetal.machine.config import Config, Disk
+from bimetal.machine.wanted import Share
+
+__all__ = ["Equipment", "Path"]
+
+Path = str | PathLike[str]
+
+
+class Equipment:
+    """Methods that add devices; all are called before `Machine.start`."""
+
+    config: Config
+    _parts: Assembly
+
+    def disk(
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        snapshot: bool = False,
+        serial: str = "",
+        format: str | None = None,
+    ) -> None:
+        """Add the image at ``path`` as the next disk. ``format`` is ``raw`` or ``qcow2``; without
+        it ``*.qcow2`` is qcow2, and what does not look like another format is raw. With
+        ``snapshot`` the guest's writes are discarded at the end. ``serial`` is a serial number of
+        at most 20 characters, by which the guest can identify the disk. Call before `start`, which
+        raises `BimetalError` if the image is not usable."""
+        self._check_not_built("disks")
+        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format))
+
+    def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:
+        """Share the folder at ``path`` with the guest, which mounts it by its ``tag`` as a 9P file
+        system. ``security`` says how the owners, modes and kinds of the guest's files are kept:
+        ``mapped-xattr`` in extended attributes, ``passthrough`` as the host's own (which takes
+        root), ``none`` likewise as far as that is allowed. The default is ``mapped-xattr``, or
+        ``none`` if the folder is ``readonly``. Call before `start`, which raises `BimetalError` if
+        the folder cannot be shared."""
+        self._check_not_built("shares")
+        share = Share(fsdecode(path), tag, readonly, security)
+        if any(other.tag == tag for other in self.config.shares):
+            raise BimetalError(
+                f"two shares have the tag {tag!r}", "give each its own", ExitCode.USAGE
+            )
+        self.config.shares.append(share)
+
+    def _check_not_built(self, what: str) -> None:
+        if self._parts.hardware is not None:
+            raise BimetalError(
+                "the machine is already built", f"add {what} before anything else", ExitCode.USAGE
+            )

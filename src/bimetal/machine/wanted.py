@@ -1,0 +1,50 @@
+"""Devices that a user wants a machine to have besides its disks, checked as far as possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
+
+__all__ = ["Share"]
+
+TAG_LIMIT = 31
+"""Bytes of a tag: what drivers of Linux before 6.10 have room for."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A folder of the host that the guest mounts by the name ``tag``.
+
+    ``security`` says how owners and modes of the guest's files are kept; "" chooses
+    ``mapped-xattr``, or ``none`` for a folder that is only read.
+    """
+
+    path: str
+    tag: str
+    readonly: bool = False
+    security: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise BimetalError("a share needs the path of a folder", "give one", ExitCode.USAGE)
+        plain = self.tag.isascii() and self.tag.isprintable() and "," not in self.tag
+        if not self.tag or not plain or len(self.tag) > TAG_LIMIT:
+            raise BimetalError(
+                f"{self.tag!r} is no tag by which a guest could mount a folder",
+                f"use 1 to {TAG_LIMIT} letters, digits and signs, and no comma",
+                ExitCode.USAGE,
+            )
+        if self.security and self.security not in SECURITY_MODELS:
+            raise BimetalError(
+                f"there is no security model {self.security!r}",
+                choose_from(self.security, SECURITY_MODELS),
+                ExitCode.USAGE,
+            )
+
+    @property
+    def model(self) -> str:
+        """The security model in force."""
+        return self.security or (NONE if self.readonly else MAPPED)

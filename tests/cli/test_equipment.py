@@ -1,0 +1,67 @@
+"""Options for devices besides disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bimetal import BimetalError, ExitCode, Machine
+from bimetal.cli.equipment import ShareOption, parse_share
+from tests.cli.conftest import Cli
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("work,tag=a", ShareOption("work", "a")),
+        ("/a,,b,tag=x,readonly", ShareOption("/a,b", "x", readonly=True)),
+        (".,security=none,tag=x,readonly=off", ShareOption(".", "x", security="none")),
+    ],
+)
+def test_what_a_share_says(text: str, share: ShareOption) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize(
+    "text", ["", "work", "work,readonly", "work,tag=", "work,tag=a,tag=b", "work,tag=a,cache=none"]
+)
+def test_shares_that_mean_nothing(text: str) -> None:
+    with pytest.raises(BimetalError, match="--share") as caught:
+        parse_share(text)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "tag=NAME" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tag": ""}, "tag"),
+        ({"tag": "a,b"}, "tag"),
+        ({"tag": "x" * 32}, "tag"),
+        ({"tag": "\u00e9"}, "tag"),
+        ({"tag": "a", "security": "mapped"}, "mapped-xattr"),
+    ],
+)
+def test_shares_that_cannot_be(tmp_path: Path, options: dict[str, str], says: str) -> None:
+    with Machine(memory="16M") as vm:
+        with pytest.raises(BimetalError, match=says):
+            vm.share(tmp_path, **options)  # type: ignore[arg-type]
+        vm.share(tmp_path, tag="a")
+        with pytest.raises(BimetalError, match="two shares have the tag 'a'"):
+            vm.share(tmp_path, tag="a")
+
+
+def test_a_share_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(bytes(64))
+    (tmp_path / "link").symlink_to("/")
+    for path, says in (
+        ("nowhere", "No such file"),
+        ("kernel", "no folder"),
+        ("link", "a link to /"),
+    ):
+        told = cli("run", "--kernel", str(kernel), "--kernel-format", "raw", "--bios", "none",
+                   "--share", f"{tmp_path / path},tag=a")  # fmt: skip
+        assert told.code in (ExitCode.USAGE, ExitCode.NO_INPUT)
+        assert says in told.err
