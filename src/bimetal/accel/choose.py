@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, cast
 
+from bimetal.accel.switching import QUICK_SWITCHING
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
@@ -30,6 +32,7 @@ __all__ = [
     "described",
     "has_semihosting",
     "models",
+    "prepare",
 ]
 
 Factory = Callable[..., Accelerator]
@@ -45,6 +48,8 @@ ENGINES: dict[str, str] = {
 """Accelerators that need nothing from the host, best first, each as ``module:name`` of its class.
 They run every instruction set that is described, and are called with its name and the keywords of
 `create`."""
+
+PREPARE: Final = "bimetal.codegen.interpreter:prepare"
 
 CHOICES = ("auto", "kvm", *ENGINES)
 
@@ -86,6 +91,16 @@ def create(
     if accel == "kvm":
         return _kvm(isa, model, options)
     return _engine(accel, isa, model, options)
+
+
+def prepare(accel: str, isa: str, cpus: int) -> None:
+    """Load what `create` is going to need, as far as that is certain: for another thread, while a
+    machine is put together. Errors are left to `create`, which meets them again."""
+    if accel == "auto":
+        accel = "" if isa == platform.machine() else next(iter(_engines_of(isa)), "")
+    if accel in ENGINES and isa in INSTRUCTION_SETS:
+        with QUICK_SWITCHING.wanted(), suppress(Exception):
+            _load(PREPARE)(architecture(isa).isa, cpus > 1)
 
 
 def models(accel: str, isa: str) -> tuple[str, ...]:

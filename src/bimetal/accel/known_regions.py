@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..codegen.cover import Line, family_of, lines_of
@@ -53,10 +54,6 @@ _Index = defaultdict[bytes, defaultdict[int, _Found]]
 """By the content of lines, then by their numbers: few pages have a line that leads to anything."""
 
 
-def _index() -> _Index:
-    return defaultdict(lambda: defaultdict(_Found))
-
-
 class KnownRegions:
     """The regions that an engine (given by its digest) has made in this run or left in the store.
 
@@ -75,16 +72,10 @@ class KnownRegions:
         self._store, self._engine, self._linker, self._keep = store, engine, linker, keep
         self._refused = refused
         self._families: dict[Decoding, str] = {}
-        self._lines: defaultdict[str, _Index] = defaultdict(_index)
+        self._lines: dict[str, _Index] = {}
         self._by_address: dict[int, Known] = {}
         self._symbols: set[str] = set()
         self._used: set[str] = set()
-        for key in store.keys() if keep else ():
-            try:
-                family, (number, content) = Line.of_key(key)
-            except ValueError:
-                continue  # an interpreter's
-            self._lines[family][content][number].more = True
 
     def __len__(self) -> int:
         return len(self._by_address)
@@ -100,11 +91,23 @@ class KnownRegions:
             family = self._families[decoding] = family_of(self._engine, decoding)
         return family
 
+    def _index(self, family: str) -> _Index:
+        """The lines that lead to regions of a family. What the store has is listed when code of the
+        family is first met: it may have many others, of other guests and engines."""
+        lines = self._lines.get(family)
+        if lines is None:
+            lines = self._lines[family] = defaultdict(lambda: defaultdict(_Found))
+            for key in self._store.keys(family) if self._keep else ():
+                with suppress(ValueError):  # it is damaged
+                    number, content = Line.of_key(key)
+                    lines[content][number].more = True
+        return lines
+
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
         """The regions that can execute a page's code, in the order in which they are to be
         installed; at most ``room`` more of them are loaded from the store."""
         family, contents = self.family(decoding), lines_of(code)
-        lines, found = self._lines[family], list[Known]()
+        lines, found = self._index(family), list[Known]()
         for content in lines.keys() & set(contents):
             for number, here in lines[content].items():
                 if contents[number] == content:
@@ -115,7 +118,7 @@ class KnownRegions:
 
     def _recall(self, family: str, line: Line, code: bytes) -> None:
         """Load the regions of the store that are found by a line and fit."""
-        key, here, others = line.key(family), self._lines[family][line.content][line.number], False
+        key, here, others = line.key(family), self._index(family)[line.content][line.number], False
         for name, content in self._store.parts(key):
             try:
                 stored = StoredRegion.parse(name)
@@ -148,7 +151,7 @@ class KnownRegions:
         address = self._linker.load(content, stored.symbol)
         loaded = Loaded(stored.level, stored.entries, address)
         known = Known(stored, loaded, family, line, earlier)
-        self._lines[family][line.content][line.number].known.append(known)
+        self._index(family)[line.content][line.number].known.append(known)
         self._by_address[address] = known
         self._symbols.add(stored.symbol)
         return known

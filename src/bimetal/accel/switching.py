@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["QUICK_SECONDS", "QuickSwitching"]
 
@@ -38,6 +40,15 @@ class QuickSwitching:
             self._wanted -= 1
             if self._wanted == 0 and sys.getswitchinterval() == self._ours:
                 sys.setswitchinterval(self._before)
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """A context from a `begin` to its `end`."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
 
 
 QUICK_SWITCHING = QuickSwitching()

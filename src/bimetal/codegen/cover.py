@@ -34,10 +34,10 @@ class Line(NamedTuple):
         return f"{family} {self.number:x} {self.content.hex()}"
 
     @classmethod
-    def of_key(cls, key: str) -> tuple[str, Self]:
-        """The family and the line of a key. Raises ValueError if it is none."""
-        family, number, content = key.split(" ")
-        return family, cls(int(number, 16), bytes.fromhex(content))
+    def of_key(cls, key: str) -> Self:
+        """The line of a key. Raises ValueError if it is none."""
+        _, number, content = key.split(" ")
+        return cls(int(number, 16), bytes.fromhex(content))
 
 
 _LINES = struct.Struct(f"{LINE}s" * (PAGE // LINE))

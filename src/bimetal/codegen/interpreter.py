@@ -10,6 +10,7 @@ import hashlib
 import json
 import struct
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -32,7 +33,7 @@ from .store import CodeStore
 from .stubs import stubs_text
 from .tlb import METADATA
 
-__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_modules"]
+__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_modules", "prepare"]
 
 _log = logger("interpreter")
 
@@ -130,6 +131,7 @@ def engine_digest(isa: Isa, shared: bool) -> bytes:
 
 
 _making = threading.Lock()
+_made: dict[tuple[Isa, bool], Interpreter] = {}
 
 
 def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
@@ -139,40 +141,57 @@ def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
     All machines of a process use the same ones, as they never change.
     """
     with _making:  # otherwise two machines created at once would both compile it
-        return _interpreter(isa, shared)
+        return _there(isa, shared) or _load(isa, shared, _compiled(isa, shared))
 
 
-@cache
-def _interpreter(isa: Isa, shared: bool) -> Interpreter:
-    key = f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
-    layout = Layout.of(isa, shared)
-    store = CodeStore()
-    library = Library(*(_stored(store, key) or _compiled(store, key, layout)))
-    store.close()
-    return Interpreter(layout, library)
+def prepare(isa: Isa, shared: bool) -> None:
+    """Load an interpreter that was compiled before: LLVM needs no GIL for it, so other threads can
+    do something else meanwhile. Without one there is nothing to do yet."""
+    with _making:
+        if found := _there(isa, shared):
+            found.library.address("enter")  # what is loaded is linked when it is first looked into
 
 
-def _stored(store: CodeStore, key: str) -> list[bytes] | None:
+def _there(isa: Isa, shared: bool) -> Interpreter | None:
+    """The interpreter, if it is loaded or has been compiled before."""
+    if (isa, shared) not in _made:
+        objects = _stored(isa, shared)
+        return None if objects is None else _load(isa, shared, objects)
+    return _made[isa, shared]
+
+
+def _load(isa: Isa, shared: bool, objects: list[bytes]) -> Interpreter:
+    made = _made[isa, shared] = Interpreter(Layout.of(isa, shared), Library(*objects))
+    return made
+
+
+def _key(isa: Isa, shared: bool) -> str:
+    return f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
+
+
+def _stored(isa: Isa, shared: bool) -> list[bytes] | None:
     """The objects of an interpreter compiled before; None if one of them is missing."""
-    listed = store.get(key)
-    if listed is None:
-        return None
-    keys = json.loads(listed)
-    store.touch([key, *keys])
-    found = [store.get(each) for each in keys]
-    return None if None in found else [each for each in found if each is not None]
+    with closing(CodeStore()) as store:
+        key = _key(isa, shared)
+        listed = store.get(key)
+        if listed is None:
+            return None
+        store.touch([key])
+        return store.contents(json.loads(listed))
 
 
-def _compiled(store: CodeStore, key: str, layout: Layout) -> list[bytes]:
+def _compiled(isa: Isa, shared: bool) -> list[bytes]:
     """The objects of an interpreter; those missing from the store are compiled and added."""
-    _log.info("compiling the interpreter for %s, once: it takes a while", layout.isa.name)
-    texts = {_module_key(text): text for text in interpreter_modules(layout)}
-    objects = {each: store.get(each) for each in texts}
-    lacking = [each for each, content in objects.items() if content is None]
-    for each, content in zip(lacking, compile_objects([texts[k] for k in lacking]), strict=True):
-        objects[each] = content
-        store.put(each, content)
-    store.put(key, json.dumps([*texts]).encode())
+    _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
+    texts = {_module_key(text): text for text in interpreter_modules(Layout.of(isa, shared))}
+    with closing(CodeStore()) as store:
+        objects = {each: store.get(each) for each in texts}
+        lacking = [each for each, content in objects.items() if content is None]
+        made = compile_objects([texts[each] for each in lacking])
+        for each, content in zip(lacking, made, strict=True):
+            objects[each] = content
+            store.put(each, content)
+        store.put(_key(isa, shared), json.dumps([*texts]).encode())
     return [content for content in objects.values() if content is not None]
 
 

@@ -70,6 +70,11 @@ def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
 
 
+def _is_recent(used: object) -> bool:
+    """Whether a time of last use need not be brought up to date."""
+    return isinstance(used, int) and 0 <= wall_seconds() - used <= TOUCH_SECONDS
+
+
 class CodeStore:
     """Objects by key and part. Methods may be called from any thread."""
 
@@ -113,13 +118,38 @@ class CodeStore:
             self._database.damaged("what is there cannot be found")
         return whole
 
+    def contents(self, keys: Sequence[str]) -> list[bytes] | None:
+        """The objects under keys, each without parts, which are used now; None if one of them
+        cannot be had. One question takes a fraction of the time of one for each."""
+        marks = ", ".join("?" * len(keys))
+        rows = self._database.read(
+            f"SELECT key, digest, content, used FROM object WHERE part = '' AND key IN ({marks})",
+            keys,
+        )
+        found = {
+            _text(key): (content, used)
+            for key, digest, content, used in rows
+            if isinstance(content, bytes) and digest == _digest(_text(key), "", content)
+        }
+        if not found.keys() >= set(keys):
+            return None
+        self.touch(key for key in keys if not _is_recent(found[key][1]))
+        return [found[key][0] for key in keys]
+
     def drop(self, key: str, part: str) -> None:
         """Remove an object that turned out to be unusable."""
         self._delete([(key.encode(), part.encode())])
 
-    def keys(self) -> set[str]:
-        """All keys."""
-        keys = [key for (key,) in self._database.read("SELECT key FROM object")]
+    def keys(self, family: str = "") -> set[str]:
+        """All keys, or those that begin with the word ``family`` and a space."""
+        rows = (
+            self._database.read(
+                "SELECT key FROM object WHERE key > ? AND key < ?", (f"{family} ", f"{family}!")
+            )
+            if family
+            else self._database.read("SELECT key FROM object")
+        )
+        keys = [key for (key,) in rows]
         # They come in the order of the tree, by which searches find them.
         if all(isinstance(key, bytes) for key in keys) and keys == sorted(keys):
             return {_text(key) for key in keys}

@@ -201,9 +201,9 @@ class Hooks:
         """The hooks among an ISA's routines. Raises TypeError, which names those that are missing
         or have the wrong parameters."""
         wanted = _SIGNATURES | {
-            name: signature for name, signature in _OPTIONAL.items() if name in isa.routines
+            name: signature for name, signature in _OPTIONAL.items() if name in isa.hooks
         }
-        if any(name in isa.routines for name in _DEBUGGING):
+        if any(name in isa.hooks for name in _DEBUGGING):
             wanted |= _DEBUGGING
         if sum(not mode.guarded for mode in isa.modes) > 1:
             wanted["decode_mode"] = _OPTIONAL["decode_mode"]
@@ -212,12 +212,12 @@ class Hooks:
         wrong = [
             name
             for name, (returns, widths) in wanted.items()
-            if (routine := isa.routines.get(name)) is None
+            if (routine := isa.hooks.get(name)) is None
             or (routine.returns, dict(routine.widths)) != (returns, widths)
         ]
         if wrong:
             raise TypeError(f"{isa.name} has no such routines as the engine wants: {wrong}")
-        return cls(**{hook.name: isa.routines.get(hook.name) for hook in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{hook.name: isa.hooks.get(hook.name) for hook in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

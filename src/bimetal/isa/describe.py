@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Literal
 
 from ..ir.value import Block, Value, const, field_of, tracing
@@ -160,9 +162,10 @@ class Isa:
     instruction; elsewhere, behind the fence that the ISA has for it. With a ``landing`` there are
     guarded pages, which have decode modes of their own.
 
-    ``routines`` holds what `routine` described, among it the hooks that the engine calls by name
-    (`contract`).
-    ``views`` are registers for people that are made of the stored ones.
+    ``views`` are registers for people that are made of the stored ones. ``hooks`` holds what
+    `routine` has described so far, among it what the engine calls by name (`contract`). The modules
+    of the packages ``chapters`` describe instructions: they are imported when `insns` or `routines`
+    are first asked for, which a machine whose code is all in the store never does.
     """
 
     name: str
@@ -179,9 +182,11 @@ class Isa:
     operands: int = 8
     coherent: bool = False
     landing: Landing | None = None
-    insns: list[Insn] = field(default_factory=list)
-    routines: dict[str, Routine] = field(default_factory=dict)
+    chapters: tuple[str, ...] = ()
+    hooks: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
+    _insns: list[Insn] = field(default_factory=list, repr=False)
+    _whole: bool = False
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
     _byte: int = 0
     _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
@@ -190,6 +195,28 @@ class Isa:
     def __post_init__(self) -> None:
         if self.scan is None:
             self.scan = whole_words(self.fetch, self.order)
+
+    @property
+    def insns(self) -> list[Insn]:
+        """All instructions."""
+        self._complete()
+        return self._insns
+
+    @property
+    def routines(self) -> dict[str, Routine]:
+        """Everything that `routine` described, by name."""
+        self._complete()
+        return self.hooks
+
+    def _complete(self) -> None:
+        """Import the chapters. Threads may do so at once: each module is executed by one of them,
+        and the others wait for it."""
+        if self._whole:
+            return
+        for chapter in self.chapters:
+            for module in iter_modules(import_module(chapter).__path__):
+                import_module(f"{chapter}.{module.name}")
+        self._whole = True
 
     def insn(
         self,
@@ -206,7 +233,7 @@ class Isa:
 
         def register(meaning: Callable[..., None]) -> Callable[..., None]:
             template = Template(text, self.kinds)
-            self.insns.append(
+            self._insns.append(
                 Insn(
                     name or template.mnemonic,
                     encoding,
@@ -229,7 +256,7 @@ class Isa:
 
         def register(body: Callable[..., Value | None]) -> Routine:
             routine = Routine(body, self.state, widths, returns, name)
-            self.routines[routine.name] = routine
+            self.hooks[routine.name] = routine
             return routine
 
         return register
@@ -251,7 +278,7 @@ class Isa:
 
     def meaning(self, name: str) -> Callable[..., None]:
         """What the instruction ``name`` does, for instructions that are defined in terms of it."""
-        return next(insn.meaning for insn in self.insns if insn.name == name)
+        return next(insn.meaning for insn in self._insns if insn.name == name)
 
     def ordered(self) -> list[Insn]:
         """Instructions, the most specific encodings first: the order in which to try them."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bimetal.accel.choose import Described, check_name, create, described, has_semihosting
+from bimetal.accel.choose import Described, check_name, create, described, has_semihosting, prepare
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
@@ -23,13 +23,14 @@ __all__ = ["Assembly", "Engine"]
 
 @dataclass(frozen=True)
 class Engine:
-    """The requested accelerator, as a name or an object, the ``model`` of its CPUs, and whether it
-    compiles in the ``background`` after the end, see `Machine`. Raises `BimetalError` if there is
-    no such accelerator.
+    """The requested accelerator, as a name or an object, the ``model`` of its CPUs and their
+    number, and whether it compiles in the ``background`` after the end, see `Machine`. Raises
+    `BimetalError` if there is no such accelerator.
     """
 
     accel: str | Accelerator
     model: str
+    cpus: int
     background: bool
 
     def __post_init__(self) -> None:
@@ -47,6 +48,14 @@ class Engine:
         """The requested name."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
 
+    def prepare(self, isa: str) -> None:
+        """Begin to load in a thread of its own what `make` is going to need."""
+        if isinstance(self.accel, str):
+            task = threading.Thread(
+                target=prepare, args=(self.accel, isa, self.cpus), name="bimetal-engine"
+            )
+            task.start()
+
     def described(self, isa: str) -> Described:
         """The description of the CPUs that the board gets."""
         return described(self.accel if isinstance(self.accel, str) else "", isa, self.model)
@@ -63,7 +72,7 @@ class Engine:
             firmware_calls=hardware.boot.firmware_calls,
             hypervisor=hardware.boot.hypervisor,
             controller=bool(hardware.registers),
-            cpus=hardware.config.cpus,
+            cpus=self.cpus,
             model=self.model,
             background=self.background,
         )
@@ -105,6 +114,8 @@ class Assembly:
     def built(self) -> Runner:
         """The machine with its CPUs."""
         with self._building:
+            if self.runner is None and not self.closed:
+                self.engine.prepare(self.board.isa)
             hardware = self._furnished()
             if self.runner is None:
                 self.runner = self._with_cpus(hardware)

@@ -110,7 +110,7 @@ class Machine(Equipment):
             options=options,
         )
         self.config.check(self._board.max_cpus)
-        self._engine = Engine(accel, cpu_model, background)
+        self._engine = Engine(accel, cpu_model, cpus, background)
         self._clock = clock or RealClock()
         self._clock.pause()
         self._gate = VcpuGate()

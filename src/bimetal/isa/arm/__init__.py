@@ -3,12 +3,12 @@
 import importlib
 import pkgutil
 
-from . import insns, registers
+from . import registers
 from .state import a64
 
 __all__ = ["a64"]
 
-importlib.import_module(f"{__name__}.accesses")
-for _package in (registers, insns):
-    for _module in pkgutil.iter_modules(_package.__path__):
-        importlib.import_module(f"{_package.__name__}.{_module.name}")
+for _name in ("accesses", "branch_targets"):
+    importlib.import_module(f"{__name__}.{_name}")
+for _module in pkgutil.iter_modules(registers.__path__):
+    importlib.import_module(f"{registers.__name__}.{_module.name}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
+from .exceptions import BY_HVC, BY_SMC
 from .features import COUNTERS, DESCRIBED, IDENTIFICATION
 from .fp import FLOATING
-from .insns.exceptions import BY_HVC, BY_SMC
 from .models import MODELS, Model, processor
 from .syndromes import EL1, EL2
 from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL

@@ -42,7 +42,10 @@ from .syndromes import (
     undefined,
 )  # fmt: skip
 
-__all__ = ["change_level", "leave_handler", "wakes"]
+__all__ = ["BY_HVC", "BY_SMC", "change_level", "leave_handler", "wakes"]
+
+BY_HVC, BY_SMC = 1, 2
+"""Values of `firmware_calls`: the instruction by which the board's firmware is called."""
 
 SPAN = 1 << 23  # of SCTLR_ELx: PAN is left as it is
 DSSBS = 44  # of SCTLR_ELx: what PSTATE.SSBS becomes

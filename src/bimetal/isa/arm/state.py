@@ -103,7 +103,7 @@ _scalars(8, STRICT)
 
 a64 = Isa(
     "aarch64", _state, KINDS, granule=4, fetch=4, operands=24, features=tuple(NEEDS),
-    scan=scan, modes=MODES, landing=LANDING,
+    scan=scan, modes=MODES, landing=LANDING, chapters=("bimetal.isa.arm.insns",),
 )  # fmt: skip
 
 monitor = Reservation(a64, widest=128)

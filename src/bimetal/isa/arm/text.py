@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from ...ir.ops import signed
 from ..text import CompositeKind, Kind, OperandKind, composite, in_range, named, number
@@ -149,11 +150,12 @@ def _masks(width: int) -> CompositeKind:
 
     def read(text: str) -> dict[str, int]:
         wanted = int(text.removeprefix("#"), 0) & ((1 << width) - 1)
-        return _MASKS[width][wanted]
+        return _inverse(width)[wanted]
 
     return composite(r"#?-?\w+", show, read)
 
 
+@cache
 def _inverse(width: int) -> dict[int, dict[str, int]]:
     """The fields of every mask; those of the assembler's choice, which has no bit too many."""
     found: dict[int, dict[str, int]] = {}
@@ -167,9 +169,6 @@ def _inverse(width: int) -> dict[int, dict[str, int]]:
     return (
         found if width == 64 else {k: {n: f[n] for n in ("immr", "imms")} for k, f in found.items()}
     )
-
-
-_MASKS = {width: _inverse(width) for width in (32, 64)}
 
 
 def page_relative() -> OperandKind:

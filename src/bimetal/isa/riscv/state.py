@@ -133,6 +133,7 @@ rv64 = Isa(
     fetch=4,
     scan=_scan,
     features=FEATURES,
+    chapters=("bimetal.isa.riscv.insns",),
 )
 
 reservation = Reservation(rv64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....ir.value import Value, const
 from ...trace import Cpu, slowly, when
 from ..debug import goes_to_el2
-from ..exceptions import leave_handler
+from ..exceptions import BY_HVC, BY_SMC, leave_handler
 from ..hosts import ruling_control
 from ..registers.control import UMA, select_stack
 from ..state import a64
@@ -26,7 +26,6 @@ from ..syndromes import (
 
 TSC = 1 << 19  # of HCR_EL2: SMC is EL2's
 HCD = 1 << 29  # of HCR_EL2: there is no HVC
-BY_HVC, BY_SMC = 1, 2
 ASKS_HOST = 0xF000
 
 

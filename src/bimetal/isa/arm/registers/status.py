@@ -9,6 +9,8 @@ from ..fp_access import AHP, DN, FZ, FZ16, IDC, RMODE, set_rounding, update_fp_r
 from ..state import FLAGS
 from ..sysregs import system_register
 
+__all__: list[str] = []
+
 # Where `ir.fp` has NX, UF, OF, DZ and NV, FPSR has IXC, UFC, OFC, DZC and IOC.
 _FLAGS = (4, 3, 2, 1, 0)
 QC = 1 << 27
