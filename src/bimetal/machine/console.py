@@ -75,6 +75,10 @@ class ConsoleLine:
         if not self._waiting:
             self._end.resume()
 
+    def reset(self) -> None:
+        """The machine is reset: the guest has read nothing yet."""
+        self._port_used = False
+
     def resize(self, columns: int, rows: int) -> None:
         """The terminal has this size now."""
         self.size = columns, rows

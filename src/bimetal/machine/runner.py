@@ -156,6 +156,7 @@ class Runner:
     def _reset(self) -> None:
         self._doorbells.forget()
         self.hosting.reset()
+        self.hardware.console.reset()
         self.hardware.reset()
         for vcpu in self.vcpus:
             vcpu.errands.clear()

@@ -210,6 +210,18 @@ def test_the_far_end_waits_for_a_guest_that_listens(uart: Ns16550a, terminal: Te
     assert terminal.typed == b"i"
 
 
+def test_a_guest_that_polls_between_bytes_of_output_listens_too(
+    uart: Ns16550a, terminal: Terminal
+) -> None:
+    terminal.type(b"k")
+    for _ in range(2000):
+        if uart.read(LSR, 1) & 1:
+            return
+        assert uart.read(LSR, 1) & 0x20
+        uart.write(THR, 1, ord("."))
+    raise AssertionError("it was never sent anything")
+
+
 def test_a_guest_that_polls_listens_too(uart: Ns16550a, terminal: Terminal) -> None:
     terminal.type(b"hi")
     looks = 0
@@ -243,6 +255,17 @@ def test_what_a_driver_clears_at_its_start_is_sent_again(
     uart.write(FCR, 1, 0x01)
     assert bytes(uart.read(RBR, 1) for _ in range(11)) == b"typed ahead"
     assert uart.read(LSR, 1) == 0x60
+
+
+def test_a_reset_loses_nothing_that_was_typed(uart: Ns16550a, terminal: Terminal) -> None:
+    uart.write(FCR, 1, 0x01)
+    uart.write(IER, 1, 0x01)
+    terminal.type(b"typed")
+    uart.reset()
+    assert uart.read(LSR, 1) == 0x60
+    uart.write(IER, 1, 0x01)
+    assert uart.read(RBR, 1) == ord("t")
+    assert uart.withdraw() == b"yped"
 
 
 def test_a_guest_that_lowers_rts_is_sent_nothing(uart: Ns16550a, terminal: Terminal) -> None:

@@ -158,3 +158,44 @@ def test_what_nobody_has_read_is_taken_back(uart: Pl011, terminal: Terminal) -> 
     assert not raised(uart)
     assert uart.read(FR, 4) == 0x90
     assert uart.withdraw() == b""
+
+
+def test_what_was_typed_ahead_survives_the_start_of_a_driver(
+    uart: Pl011, terminal: Terminal
+) -> None:
+    terminal.type(b"typed ahead")
+    uart.reset()  # as by the guest's firmware
+    for _ in range(300):  # lines of a console
+        for byte in b"booting":
+            uart.read(FR, 4)
+            uart.write(DR, 4, byte)
+        assert not uart.read(FR, 4) & 8, "busy"
+    # As Linux does (drivers/tty/serial/amba-pl011.c, pl011_startup and pl011_set_termios).
+    uart.write(LCR_H, 4, FIFOS)
+    while not uart.read(FR, 4) & 0x10:
+        uart.read(DR, 4)
+    uart.write(IMSC, 4, RX | TIMEOUT)
+    uart.write(LCR_H, 4, FIFOS & ~0x10)
+    uart.write(LCR_H, 4, FIFOS)
+    assert bytes(uart.read(DR, 4) for _ in range(11)) == b"typed ahead"
+    assert uart.read(FR, 4) == 0x90
+
+
+def test_a_reset_loses_nothing_that_was_typed(uart: Pl011, terminal: Terminal) -> None:
+    with_fifos(uart)
+    terminal.type(b"typed, and more than there is room for")
+    uart.reset()
+    assert uart.read(FR, 4) == 0x90
+    with_fifos(uart)
+    assert bytes(uart.read(DR, 4) for _ in range(20)) == b"typed, and more than"
+    assert uart.withdraw() == b" there is room f"
+
+
+def test_a_guest_that_polls_is_sent_input(uart: Pl011, terminal: Terminal) -> None:
+    terminal.type(b"hi")
+    looks = 0
+    while uart.read(FR, 4) & 0x10:
+        looks += 1
+    assert looks < 100
+    assert uart.read(DR, 4) == ord("h")
+    assert uart.read(DR, 4) == ord("i")

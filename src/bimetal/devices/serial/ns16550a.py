@@ -4,10 +4,8 @@ Deviations: output leaves at once whatever the baud rate, so the transmitter is 
 parity and framing errors do not happen; a break is not sent; FIFO mode takes effect without
 clearing the FIFOs.
 
-The far end is patient, as somebody with a terminal is, and as a pipe is not by itself: it sends
-when the guest listens, that is, has enabled the interrupt for received data, or has looked for some
-in vain for a while. What the guest clears unread, as drivers do when they begin, is sent again; and
-once it has raised RTS, nothing is sent while that is low.
+The far end is patient (`PatientPort`); once the guest has raised RTS, nothing is sent while that
+is low.
 """
 
 from __future__ import annotations
@@ -16,9 +14,10 @@ from collections.abc import Mapping
 
 from bimetal.base.clock import Clock
 from bimetal.devices.chars import Chars
-from bimetal.devices.device import Device, Property
+from bimetal.devices.device import Property
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.serial.patient import PatientPort
 from bimetal.memory.access import Access
 
 __all__ = ["Ns16550a"]
@@ -26,9 +25,6 @@ __all__ = ["Ns16550a"]
 BYTES = [bytes((number,)) for number in range(256)]
 FIFO_SIZE = 16
 TRIGGER_LEVELS = (1, 4, 8, 14)
-LOOKS = 64
-"""How often a guest that polls has looked for input in vain when it is taken to listen. Looks for
-room to send, of which there always is some, are none; Linux's console has some spare ones."""
 BITS_PER_CHARACTER = 10
 TIMEOUT_CHARACTERS = 4
 
@@ -40,7 +36,7 @@ MSR_LINES, MSR_DELTAS = 0xB0, 0x0F
 """Outside loopback the far end holds carrier detect, data set ready and clear to send."""
 
 
-class Ns16550a(Device):
+class Ns16550a(PatientPort):
     """A serial port whose line ends in ``chars``; ``input_hz`` is the clock of its divisor."""
 
     kind, node_name = "uart", "serial"
@@ -49,8 +45,7 @@ class Ns16550a(Device):
     access = Access(width=1, lowest=True)
     fixed = ("chars", "clock", "input_hz")
     saved = (
-        "divisor", "received", "unread", "looks", "rts_used", "thre_pending", "timeout_pending",
-        "_timeout",
+        *PatientPort.kept, "divisor", "rts_used", "thre_pending", "timeout_pending", "_timeout",
     )  # fmt: skip
 
     RBR = Reg(0, size=1, writable=0, doc="receive, transmit; with DLAB the divisor's low half")
@@ -66,14 +61,12 @@ class Ns16550a(Device):
     irq = Out()
 
     def __init__(self, chars: Chars, clock: Clock, input_hz: int = 3_686_400):
-        self.chars, self.clock, self.input_hz = chars, clock, input_hz
+        self.clock, self.input_hz = clock, input_hz
         self.divisor = 0
-        self.received, self.unread = bytearray(), bytearray()
-        self.looks, self.rts_used = 0, False
+        self.rts_used = False
         self.thre_pending = self.timeout_pending = False
         self._timeout = clock.timer(self._time_out)
-        super().__init__()
-        chars.connect(self.receive, self.room)
+        super().__init__(chars)
 
     def properties(self) -> Mapping[str, Property]:
         return {"clock-frequency": self.input_hz}
@@ -81,48 +74,26 @@ class Ns16550a(Device):
     def reset(self) -> None:
         super().reset()
         self.divisor = 0
-        self._clear()
         self.rts_used = False
         self.thre_pending = self.timeout_pending = False
         self._update()
 
     # The line
 
-    def room(self) -> int:
-        """How many bytes the far end may send just now."""
-        return 0 if self.unread else self._room()
+    def _listens(self) -> bool:
+        return bool(self.IER.RDA)
 
-    def _room(self) -> int:
-        listens = self.IER.RDA or self.looks >= LOOKS
-        if self.MCR.LOOP or not listens or (self.rts_used and not self.MCR.RTS):
-            return 0
-        return self._capacity() - len(self.received)
+    def _deaf(self) -> bool:
+        return self.rts_used and not self.MCR.RTS
 
-    def _let_in(self) -> None:
-        """The guest may listen, or have room again."""
-        if self.unread and (room := self._room()):
-            again = bytes(self.unread[:room])
-            del self.unread[:room]
-            self.receive(again)
-        if not self.unread and not self.MCR.LOOP:
-            self.chars.resume()
+    def _looped(self) -> bool:
+        return bool(self.MCR.LOOP)
 
-    def _clear(self) -> None:
-        """Empty the receiver; the far end will send it all again."""
-        if not self.MCR.LOOP:
-            self.unread[:0] = self.received
-        self.received.clear()
-        self.looks = 0
+    def _emptied(self) -> None:
         self.LSR &= ~LSR_DR
         self.timeout_pending = False
         self._timeout.cancel()
-
-    def _look(self) -> None:
-        """The guest has looked for input in vain."""
-        if self.looks < LOOKS:
-            self.looks += 1
-            if self.looks == LOOKS:
-                self._let_in()
+        self._update()
 
     def receive(self, data: bytes) -> None:
         """Take input from the far end; what does not fit is lost, as an overrun: the newest byte
@@ -137,23 +108,13 @@ class Ns16550a(Device):
         self._start_timeout()
         self._update()
 
-    def withdraw(self) -> bytes:
-        """Take back what was received and not read, so that another reader can have it."""
-        data = bytes(self.received)
-        self.received.clear()
-        self.LSR &= ~LSR_DR
-        self.timeout_pending = False
-        self._timeout.cancel()
-        self._update()
-        return data
-
     # Registers
 
     def r_RBR(self) -> int:
         if self.LCR.DLAB:
             return self.divisor & 0xFF
         if not self.received:
-            self._look()
+            self._looked()
         if not self.received:
             return 0 if self.FCR.ENABLE else self.RBR
         self.RBR = byte = self.received.pop(0)
@@ -174,8 +135,7 @@ class Ns16550a(Device):
             self.receive(BYTES[written])
         else:
             self.chars.write(BYTES[written])
-            if 0 < self.looks < LOOKS:
-                self.looks -= 1  # it was for room to send
+            self._sent()
         self.thre_pending = True
         if self.IER & IER_THRE:
             self._update()
@@ -231,7 +191,7 @@ class Ns16550a(Device):
             self._let_in()
 
     def r_LSR(self) -> int:
-        self._look()
+        self._looked()
         status = int(self.LSR)
         if status & LSR_ERRORS:
             self.LSR = status & ~LSR_ERRORS

@@ -3,6 +3,8 @@
 Deviations: output leaves at once, whatever the baud rate and whether or not the UART is enabled, as
 guests of QEMU are used to; parity and framing errors do not happen; a break is not sent; there is
 no DMA. The receive timeout raises the receive interrupt too, for drivers that wait for that alone.
+
+The far end is patient (`PatientPort`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from bimetal.devices.chars import Chars
 from bimetal.devices.output import Out
 from bimetal.devices.primecell import MaskedCell
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.serial.patient import PatientPort
 
 __all__ = ["Pl011"]
 
@@ -29,7 +32,7 @@ OVERRUN = 1 << 11
 """Of a character in UARTDR: others were lost behind it."""
 
 
-class Pl011(MaskedCell):
+class Pl011(PatientPort, MaskedCell):
     """A serial port whose line ends in ``chars``; ``input_hz`` is the clock of its divisor."""
 
     kind = "uart"
@@ -38,7 +41,7 @@ class Pl011(MaskedCell):
     acpi = ("ARMH0011", "COM")
     peripheral_id, revision = 0x011, 1
     fixed = ("chars", "clock", "input_hz")
-    saved = ("received", "overrun", "raised", "modem", "_timeout")
+    saved = (*PatientPort.kept, "overrun", "raised", "modem", "_timeout")
 
     DR = Reg(0x00, writable=0, DATA=(7, 0), ERRORS=(11, 8), doc="receive, transmit")
     FR = Reg(0x18, readonly=True, CTS=0, DSR=1, DCD=2, BUSY=3, RXFE=4, TXFF=5, RXFF=6, TXFE=7, RI=8)
@@ -58,27 +61,32 @@ class Pl011(MaskedCell):
     irq = Out()
 
     def __init__(self, chars: Chars, clock: Clock, input_hz: int = 24_000_000):
-        self.chars, self.clock, self.input_hz = chars, clock, input_hz
-        self.received = bytearray()
+        self.clock, self.input_hz = clock, input_hz
         self.overrun = False
         self.raised = self.modem = 0
         self._timeout = clock.timer(self._time_out)
-        super().__init__()
-        chars.connect(self.receive, self.room)
+        super().__init__(chars)
 
     def reset(self) -> None:
         super().reset()
-        self.received.clear()
         self.overrun = False
         self.raised = self.modem = 0
-        self._timeout.cancel()
-        self._update()
 
     # The line
 
-    def room(self) -> int:
-        """How many bytes the receiver can take just now."""
-        return 0 if self.CR & CR_LOOP else self._capacity() - len(self.received)
+    def _listens(self) -> bool:
+        return bool(self.IMSC & (INT_RX | INT_TIMEOUT))
+
+    def _deaf(self) -> bool:
+        return False
+
+    def _looped(self) -> bool:
+        return bool(self.CR & CR_LOOP)
+
+    def _emptied(self) -> None:
+        self.raised &= ~(INT_RX | INT_TIMEOUT)
+        self._timeout.cancel()
+        self._update()
 
     def receive(self, data: bytes) -> None:
         """Take input from the far end; what does not fit is lost, as an overrun (3.3.2)."""
@@ -92,18 +100,11 @@ class Pl011(MaskedCell):
         self._start_timeout()
         self._update()
 
-    def withdraw(self) -> bytes:
-        """Take back input that was received and not read, so that another reader can have it."""
-        data = bytes(self.received)
-        self.received.clear()
-        self.raised &= ~(INT_RX | INT_TIMEOUT)
-        self._timeout.cancel()
-        self._update()
-        return data
-
     # Registers
 
     def r_DR(self) -> int:
+        if not self.received:
+            self._looked()
         if not self.received:
             return 0
         byte, lost = self.received.pop(0), OVERRUN if self.overrun else 0
@@ -115,8 +116,7 @@ class Pl011(MaskedCell):
             self.raised &= ~INT_TIMEOUT
             self._timeout.cancel()
         self._update()
-        if not self.CR & CR_LOOP:
-            self.chars.resume()
+        self._let_in()
         return byte | lost
 
     def w_DR(self, written: Value) -> None:
@@ -124,6 +124,7 @@ class Pl011(MaskedCell):
             self.receive(BYTES[written & 0xFF])
         else:
             self.chars.write(BYTES[written & 0xFF])
+            self._sent()
         self.raised |= INT_TX  # the transmitter went below its level at once
         if self.IMSC & INT_TX:
             self._update()
@@ -134,6 +135,8 @@ class Pl011(MaskedCell):
     def r_FR(self) -> int:
         flags = FR_TXFE | self.modem
         if not self.received:
+            self._looked()
+        if not self.received:
             return flags | FR_RXFE
         return flags | (FR_RXFF if len(self.received) >= self._capacity() else 0)
 
@@ -141,10 +144,9 @@ class Pl011(MaskedCell):
         if written.BRK:
             self.events.unimplemented("sending a break")
         if len(self.received) > self._capacity():
-            del self.received[self._capacity() :]
+            self._clear()
         self._start_timeout()
-        if not self.CR & CR_LOOP:
-            self.chars.resume()
+        self._let_in()
 
     def w_CR(self, written: Value) -> None:
         """In loopback the outputs RTS, DTR, OUT1 and OUT2 are the inputs CTS, DSR, DCD and RI
@@ -156,8 +158,11 @@ class Pl011(MaskedCell):
         # RI, CTS, DCD, DSR, as the interrupts are numbered.
         self.raised |= sum((changed >> bit & 1) << n for n, bit in enumerate((8, 0, 2, 1)))
         self._update()
-        if not written.LBE:
-            self.chars.resume()
+        self._let_in()
+
+    def w_IMSC(self, written: Value) -> None:
+        super().w_IMSC(written)
+        self._let_in()
 
     def w_DMACR(self, written: Value) -> None:
         if written & 7:
