@@ -51,6 +51,7 @@ def test_the_second_time_needs_no_network(debian: FakeHost) -> None:
     calls = debian.calls()
     debian.fail("E: no network")
     assert fetch(NAME) == first == cached(GUESTS[NAME])
+    assert fetch(GUESTS[NAME]) == first == cached(NAME)
     assert debian.calls() == calls
 
 
@@ -204,6 +205,8 @@ def test_packages_without_the_expected_file_say_so(debian: FakeHost) -> None:
 def test_an_unknown_guest_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(BimetalError, match="did you mean debian-riscv64"):
         GUESTS["debain-riscv64"]
+    with pytest.raises(BimetalError, match="did you mean debian-riscv64"):
+        cached("debain-riscv64")
     with pytest.raises(BimetalError, match="bimetal guests"):
         GUESTS["zx81"]
 

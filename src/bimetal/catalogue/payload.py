@@ -65,10 +65,12 @@ class Payload:
         return self.guest.memory
 
 
-def cached(guest: Guest) -> Payload | None:
-    """The guest as it lies in the cache, or None if it is not there, not whole or outdated."""
+def cached(guest: str | Guest) -> Payload | None:
+    """The guest, which may be named, as it lies in the cache, or None if it is not there, not whole
+    or outdated. Raises `BimetalError` if the catalogue has none of that name."""
+    wanted = _named(guest)
     try:
-        return _whole(guest)
+        return _whole(wanted)
     except (OSError, LookupError, TypeError, ValueError, RecursionError):
         return None
 
@@ -97,13 +99,13 @@ def _whole(guest: Guest) -> Payload | None:
     return Payload(guest, paths.get("kernel"), paths.get("initrd"), paths.get("bios"), versions)
 
 
-def fetch(name: str, progress: Progress | None = None, *, update: bool = False) -> Payload:
-    """The files of the guest ``name``: from the cache, or else from Debian's packages.
+def fetch(guest: str | Guest, progress: Progress | None = None, *, update: bool = False) -> Payload:
+    """The files of the guest, which may be named: from the cache, or else from Debian's packages.
 
     With ``update`` the package lists are fetched even if the guest is there. Raises
     `BimetalError` if the catalogue does not have the guest or the packages cannot be had.
     """
-    guest, progress = GUESTS[name], progress or Silent()
+    guest, progress = _named(guest), progress or Silent()
     payload = None if update else cached(guest)
     if payload is not None:
         return payload
@@ -114,10 +116,14 @@ def fetch(name: str, progress: Progress | None = None, *, update: bool = False) 
             payload = cached(guest)
     if payload is None:
         raise BimetalError(
-            f"the guest {name} was made but cannot be found in {_home(guest)}",
+            f"the guest {guest.name} was made but cannot be found in {_home(guest)}",
             "see that nothing cleans the cache folder meanwhile, then try again",
         )
     return payload
+
+
+def _named(guest: str | Guest) -> Guest:
+    return GUESTS[guest] if isinstance(guest, str) else guest
 
 
 def _home(guest: Guest) -> Path:
