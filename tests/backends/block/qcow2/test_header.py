@@ -33,7 +33,10 @@ def test_a_data_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nbd:localhost:1", "disk.qcow2"])
-def test_a_data_file_that_cannot_be_one(tmp_path: Path, name: str) -> None:
+def test_a_data_file_that_cannot_be_one(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = create(tmp_path / "disk.qcow2", data_file="some-file.name.qcow2"[: len(name)])
     data = path.read_bytes()
     path.write_bytes(data.replace(b"some-file.name.qcow2"[: len(name)], name.encode()))

@@ -13,7 +13,7 @@ from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.formats import QCOW2
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["MAGIC", "Header", "header_bytes", "peek_backing", "read_header"]
+__all__ = ["MAGIC", "Header", "header_end", "header_parts", "peek_backing", "read_header"]
 
 MAGIC = b"QFI\xfb"
 
@@ -29,6 +29,7 @@ _WHOLE = _VERSION_2.size + _VERSION_3.size
 
 _WITH_COMPRESSION = _WHOLE + 8
 
+_LENGTH = Struct(">I")
 _EXTENSION = Struct(">II")
 BACKING_FORMAT, FEATURE_NAMES, BITMAPS = 0xE2792ACA, 0x6803F857, 0x23852875
 DATA_FILE = 0x44415441
@@ -177,9 +178,9 @@ def read_header(file: ImageFile) -> Header:
     return header
 
 
-def header_bytes(header: Header, backing_at: int = 0) -> bytes:
-    """The header as an image begins with it: its fields, the extensions, and the name of the
-    backing file, behind those or at ``backing_at``, which must be behind them.
+def header_parts(header: Header, backing_at: int = 0) -> tuple[bytes, int, bytes]:
+    """The header as an image begins with it: its fields and extensions, and where the name of the
+    backing file lies, which is the third: right behind those, or at ``backing_at``.
 
     Raises `BimetalError` if that is more than a cluster.
     """
@@ -207,7 +208,17 @@ def header_bytes(header: Header, backing_at: int = 0) -> bytes:
             header.features, header.compatible, header.autoclear, order, length
         )
         fields += bytes((header.compression,)).ljust(8, b"\0")
-    return (fields + extensions).ljust(place, b"\0") + name
+    return fields + extensions, place, name
+
+
+def header_end(first: bytes) -> int:
+    """Where in the first cluster of an image the last byte is of which its header has need."""
+    _, version, backing_at, backing_size = _VERSION_2.unpack_from(first)[:4]
+    end = _VERSION_2.size
+    if version >= 3:
+        (end,) = _LENGTH.unpack_from(first, _WHOLE - _LENGTH.size)
+    end += sum(_EXTENSION.size + len(data) + 7 & ~7 for _, data in _extensions(first, end))
+    return max(end + _EXTENSION.size, backing_at + backing_size if backing_at else 0)
 
 
 def peek_backing(file: ImageFile) -> str | None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.compressed import check_compression
+from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import ALL_ZERO, ZERO
 from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.places import Inside, Outside
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.reader import Reader
 from bimetal.backends.block.qcow2.recovery import make_writable, mark_damaged
 from bimetal.backends.block.qcow2.references import References
+from bimetal.backends.block.qcow2.restructure import Structure, give_back, write_structure
+from bimetal.backends.block.qcow2.snapshots import Snapshot, read_snapshots
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import DamagedImage
 from bimetal.backends.block.qcow2.writer import Writer
@@ -41,19 +46,25 @@ class Qcow2Image(Block):
         data: ImageFile | None = None,
     ):
         check_compression(header.compression, file.path)
-        self.name, self.readonly, self.size = file.path, file.readonly, header.size
-        self.file, self.header, self._backing = file, header, backing
-        self._cluster = header.cluster
-        self.pointers = Pointers(file.fd)
-        self.tables = Tables(file, header, self.pointers)
+        self.name, self.readonly = file.path, file.readonly
+        self.file, self.backing, self._cluster = file, backing, header.cluster
         self._places = Inside(file) if data is None else Outside(data, header)
-        self.reader = Reader(file, header, self.tables, self._places, backing)
         self._damage = ""
         self._writer: Writer | None = None
+        self._read_tables(header)
         references = None if file.readonly else self._make_writable()
         if references is not None:
-            self._writer = Writer(header, self.tables, self.reader, self._places, references)
+            self._write_tables(references)
         self._closed = False
+
+    def _read_tables(self, header: Header) -> None:
+        self.header, self.size = header, header.size
+        self.pointers = Pointers(self.file.fd)
+        self.tables = Tables(self.file, header, self.pointers)
+        self.reader = Reader(self.file, header, self.tables, self._places, self.backing)
+
+    def _write_tables(self, references: References) -> None:
+        self._writer = Writer(self.header, self.tables, self.reader, self._places, references)
 
     def _make_writable(self) -> References | None:
         try:
@@ -78,6 +89,46 @@ class Qcow2Image(Block):
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`."""
         return self.reader.extents(offset, length)
+
+    # Structure
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the clusters of the disk lie in the image itself."""
+        return self._places.file is self.file
+
+    def snapshots(self) -> list[Snapshot]:
+        """The snapshots in the image. Raises OSError."""
+        return read_snapshots(self.file, self.header)[0]
+
+    def structure(self) -> Structure:
+        """The structure of the image as it is, to be changed and given to `restructure`. Raises
+        OSError, also if nothing may be changed."""
+        self.writer()
+        return Structure(replace(self.header), self.tables.offsets(), self.snapshots())
+
+    def restructure(self, structure: Structure) -> None:
+        """Give the image another structure, at once or not at all. Raises OSError, and
+        `BimetalError` where the format has no room for it."""
+        writer = self.writer()
+        self.flush()
+        writer.references.give_up()
+        header, used = write_structure(self.file, structure, writer.references.counts)
+        try:
+            store_header(self.file, header)
+        except OSError as error:
+            # It may be there or not, and with it the old tables or the new ones.
+            self._damage = f"nobody knows what became of a change: {error.strerror}; open it again"
+            raise
+        give_back(self.file, header, writer.references.counts, used)
+        self._read_tables(header)
+        counts = Counts(self.file, header, self.pointers)
+        self._write_tables(References(self.file, header, counts))
+
+    def set_size(self, size: int) -> None:
+        """Take the disk for ``size`` bytes long, for which L1 has room. Raises OSError."""
+        self._places.resize(size)
+        self.size = self.header.size = size
 
     # Writing
 
@@ -147,12 +198,12 @@ class Qcow2Image(Block):
         who reads a raw data file knows of none."""
         if self._places.stays_raw:
             return False
-        return self.header.version >= 3 or self._backing is None
+        return self.header.version >= 3 or self.backing is None
 
     def _drop(self, start: int, stop: int) -> None:
         """Make whole clusters read as zeroes and give their space back."""
         gone = ALL_ZERO if self.header.entry_words == 2 else ZERO
-        self.writer().drop(start, stop, 0 if self._backing is None else gone)
+        self.writer().drop(start, stop, 0 if self.backing is None else gone)
 
     def flush(self) -> None:
         """See `Block.flush`."""
@@ -187,5 +238,5 @@ class Qcow2Image(Block):
         finally:
             self.file.close()
             self._places.file.close()
-            if self._backing is not None:
-                self._backing.close()
+            if self.backing is not None:
+                self.backing.close()

@@ -35,6 +35,10 @@ class Places(ABC):
     def free_later(self, clusters: Iterable[int], references: References) -> None:
         """Nothing names these clusters once the tables are safe."""
 
+    @abstractmethod
+    def resize(self, size: int) -> None:
+        """The disk has ``size`` bytes from now on."""
+
     def flush(self) -> None:
         """Return once what was written to clusters is safe."""
         self.file.flush()
@@ -53,6 +57,9 @@ class Inside(Places):
         """See `Places.free_later`."""
         references.free_later(clusters)
 
+    def resize(self, size: int) -> None:
+        """What has no clusters needs no room."""
+
 
 class Outside(Places):
     """In the external data file ``file``, which is made as long as the disk if it is written."""
@@ -63,9 +70,14 @@ class Outside(Places):
     def __init__(self, file: ImageFile, header: Header):
         super().__init__(file)
         self.stays_raw = bool(header.autoclear & RAW_DATA)
-        if not file.readonly and not file.block_device and file.length < header.size:
-            os.ftruncate(file.fd, header.size)
-            file.length = header.size
+        if not file.readonly and file.length < header.size:
+            self.resize(header.size)
+
+    def resize(self, size: int) -> None:
+        """See `Places.resize`."""
+        if not self.file.block_device:
+            os.ftruncate(self.fd, size)
+            self.file.length = size
 
     def allocate(self, first: int, count: int, references: References) -> tuple[range, bool]:
         """See `Places.allocate`."""

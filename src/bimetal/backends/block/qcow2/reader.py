@@ -41,7 +41,7 @@ class Reader:
         places: Places,
         backing: Block | None,
     ):
-        self._places, self._path, self._size = places, file.path, header.size
+        self._places, self._path, self._header = places, file.path, header
         self._tables, self._backing = tables, backing
         self._bits, self._cluster = header.cluster_bits, header.cluster
         self._extended = header.entry_words == 2
@@ -60,8 +60,8 @@ class Reader:
     def shown(self, start: int, stop: int) -> memoryview:
         """What the disk shows in a range, and zeroes behind its end."""
         data = memoryview(bytearray(stop - start))
-        if start < min(stop, self._size):
-            self.readv(start, [data[: self._size - start]])
+        if start < min(stop, self._header.size):
+            self.readv(start, [data[: self._header.size - start]])
         return data
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:

@@ -35,11 +35,11 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
 class References:
-    """The clusters of the image in ``file``, which is open for writing. Every method may raise
-    OSError."""
+    """The clusters of the image in ``file``, which is open for writing and has these ``counts``.
+    Every method may raise OSError."""
 
     def __init__(self, file: ImageFile, header: Header, counts: Counts):
-        self._file, self._counts, self._cluster = file, counts, header.cluster
+        self._file, self.counts, self._cluster = file, counts, header.cluster
         self._holes = Holes(file.fd, block_device=file.block_device)
         self._cursor = 1  # below it, nothing is free
         self._batch: deque[tuple[range, bool]] = deque()
@@ -59,7 +59,7 @@ class References:
 
     def is_shared(self, cluster: int) -> bool:
         """Whether someone else, a snapshot, uses ``cluster`` too."""
-        return self._counts.count(cluster) != 1
+        return self.counts.count(cluster) != 1
 
     def free_later(self, clusters: Iterable[int]) -> None:
         """Count ``clusters`` down once, after the tables that name them no more are safe."""
@@ -73,14 +73,14 @@ class References:
     def flushed(self) -> None:
         """All tables are safe: count down what waited for that, and give freed space back. What
         the host does not let us count waits on."""
-        waiting = Counter([*self._waiting, *self._counts.outgrown])
+        waiting = Counter([*self._waiting, *self.counts.outgrown])
         self._waiting.clear()
-        self._counts.outgrown.clear()
+        self.counts.outgrown.clear()
         freed = []
         try:
-            self._counts.mend()
+            self.counts.mend()
             for run, count in self._lowered(waiting):
-                self._counts.set(run, count)
+                self.counts.set(run, count)
                 for cluster in run:
                     del waiting[cluster]
                 if count == 0:
@@ -92,15 +92,20 @@ class References:
             self._cursor = min(self._cursor, run.start)
             self._give_back(run)
 
+    def give_up(self) -> None:
+        """Give back what was taken and not needed."""
+        while self._batch:
+            self.counts.set(self._batch[-1][0], 0)
+            run, _ = self._batch.pop()
+            self._cursor = min(self._cursor, run.start)
+        self.counts.mend()
+
     def close(self) -> None:
         """Give back what was taken and not needed, and what of the file nobody uses at its end.
         All tables are safe."""
-        for run, _ in self._batch:
-            self._counts.set(run, 0)
-        self._batch.clear()
-        self._counts.mend()
+        self.give_up()
         length = self._length()
-        end = self._counts.used_below(-(-length // self._cluster)) * self._cluster
+        end = self.counts.used_below(-(-length // self._cluster)) * self._cluster
         if end < length and not self._file.block_device:
             os.ftruncate(self._file.fd, end)
 
@@ -108,7 +113,7 @@ class References:
         """The clusters that wait as runs, with the new count of all clusters of a run."""
         run, count = range(0), 0
         for cluster in sorted(waiting):
-            lowered = self._counts.count(cluster) - waiting[cluster]
+            lowered = self.counts.count(cluster) - waiting[cluster]
             if run and cluster == run.stop and lowered == count:
                 run = range(run.start, cluster + 1)
                 continue
@@ -138,7 +143,7 @@ class References:
         counted: list[range] = []
         try:
             for run in runs:
-                self._counts.set(run, 1)
+                self.counts.set(run, 1)
                 counted.append(run)
             self._file.flush()
         except OSError:
@@ -154,7 +159,7 @@ class References:
         cursor = self._cursor
         while most and len(runs) < FRAGMENTS:
             try:
-                run = self._counts.free_run(cursor, most)
+                run = self.counts.free_run(cursor, most)
             except OSError:
                 if not runs:
                     raise

@@ -43,6 +43,10 @@ class Tables:
             return [0] * count
         return self._entries_of(table[at * self._words : (at + count) * self._words])
 
+    def offsets(self) -> list[int]:
+        """Where each L2 table of the disk lies, 0 where there is none."""
+        return [entry & OFFSET for entry in self._l1]
+
     def store(self, first: int, entries: Sequence[int], references: References) -> None:
         """Set the entries of the guest clusters from ``first`` on, which are in one table. If
         that fails, all is as it was."""
