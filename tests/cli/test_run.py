@@ -215,11 +215,13 @@ def test_processor_models_are_listed(cli: Cli) -> None:
 
 def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> None:
     disks = ("a.img", "b.img,readonly,serial=B", "c,format=qcow2,snapshot")
-    cli("run", "--kernel", "k", *(word for disk in disks for word in ("--disk", disk)))
+    words = [word for disk in disks for word in ("--disk", disk)]
+    cli("run", "--kernel", "k", *words, "--backing-folder", "/base")
+    may = "'backing_folders': ('/base',)}"
     assert notes.calls == [
-        "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': ''}",
-        "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B'}",
-        "disk c {'format': 'qcow2', 'readonly': False, 'snapshot': True, 'serial': ''}",
+        "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': '', " + may,
+        "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B', " + may,
+        "disk c {'format': 'qcow2', 'readonly': False, 'snapshot': True, 'serial': '', " + may,
         "start",
         "wait",
         "close",

@@ -166,7 +166,7 @@ def test_too_many_disks(script: Script, tmp_path: Path) -> None:
         ({"serial": "\N{LATIN SMALL LETTER E WITH ACUTE}"}, "not of printable ASCII"),
         ({"serial": "\udcff"}, "not of printable ASCII"),
         ({"serial": "a\nb"}, "not of printable ASCII"),
-        ({"format": "vmdk"}, "no image format 'vmdk'"),
+        ({"format": "qed"}, "no image format 'qed'"),
         ({"format": ""}, "no image format ''"),
         ({"path": ""}, "the path of an image"),
     ],

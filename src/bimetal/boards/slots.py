@@ -48,7 +48,11 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
     for disk in m.config.disks:
         image = open_disk(
-            disk.path, readonly=disk.readonly, snapshot=disk.snapshot, format=disk.format
+            disk.path,
+            readonly=disk.readonly,
+            snapshot=disk.snapshot,
+            format=disk.format,
+            folders=disk.backing_folders,
         )
         yield VirtioBlock(image, serial=disk.serial)
     if m.hvc is not None:

@@ -8,7 +8,7 @@ from bimetal.cli.words import Form
 
 __all__ = ["FORM", "DiskOption", "parse_disk"]
 
-FORM = "PATH[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT]"
+FORM = "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
 
 _FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot"), ("format", "serial"))
 

@@ -50,6 +50,7 @@ class EquipmentOptions:
 
     disks: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
+    backing_folders: tuple[str, ...] = ()
 
     def add_to(self, machine: Machine) -> None:
         """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
@@ -60,6 +61,7 @@ class EquipmentOptions:
                 readonly=disk.readonly,
                 snapshot=disk.snapshot,
                 serial=disk.serial,
+                backing_folders=self.backing_folders,
             )
         for share in map(parse_share, self.shares):
             machine.share(
@@ -75,9 +77,16 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         "disks",
         multiple=True,
         metavar=FORM,
-        help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2 and "
-        "all else raw. 'readonly': the guest cannot write; 'snapshot': what it writes is forgotten "
-        "at the end; 'serial': a number that it may know the disk by.",
+        help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2, "
+        "*.vmdk vmdk and so on, and all else raw. 'readonly': the guest cannot write; 'snapshot': "
+        "what it writes is forgotten at the end; 'serial': a number that it may know the disk by.",
+    )
+    @click.option(
+        "--backing-folder",
+        "folders",
+        multiple=True,
+        metavar="FOLDER",
+        help="Where backing files of disks may lie, besides the folders of the images.",
     )
     @click.option(
         "--share",
@@ -89,7 +98,9 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         "extended attributes, or are the host's own.",
     )
     @wraps(command)
-    def gathered(disks: tuple[str, ...], shares: tuple[str, ...], **others: Any) -> Answer:
-        return command(equipment=EquipmentOptions(disks, shares), **others)
+    def gathered(
+        disks: tuple[str, ...], shares: tuple[str, ...], folders: tuple[str, ...], **others: Any
+    ) -> Answer:
+        return command(equipment=EquipmentOptions(disks, shares, folders), **others)
 
     return gathered

@@ -41,6 +41,7 @@ class Disk:
     snapshot: bool = False
     serial: str = ""
     format: str | None = None
+    backing_folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.path:

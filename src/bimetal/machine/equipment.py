@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from os import PathLike, fsdecode
 
 from bimetal.base.errors import BimetalError, ExitCode
@@ -28,14 +29,18 @@ class Equipment:
         snapshot: bool = False,
         serial: str = "",
         format: str | None = None,
+        backing_folders: Iterable[Path] = (),
     ) -> None:
-        """Add the image at ``path`` as the next disk. ``format`` is ``raw`` or ``qcow2``; without
-        it ``*.qcow2`` is qcow2, and what does not look like another format is raw. With
-        ``snapshot`` the guest's writes are discarded at the end. ``serial`` is a serial number of
-        at most 20 characters, by which the guest can identify the disk. Call before `start`, which
-        raises `BimetalError` if the image is not usable."""
+        """Add the image at ``path`` as the next disk. ``format`` is ``raw``, ``qcow2``, or one that
+        is only read: ``vdi``, ``vhdx``, ``vmdk``, ``vpc``; without it the name says it, and what
+        does not look like another format is raw. With ``snapshot`` the guest's writes are discarded
+        at the end. ``serial`` is a serial number of at most 20 characters, by which the guest can
+        identify the disk. Files that the image names lie in its folder or below it, or in
+        ``backing_folders``. Call before `start`, which raises `BimetalError` if the image is not
+        usable."""
         self._check_not_built("disks")
-        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format))
+        folders = tuple(map(fsdecode, backing_folders))
+        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format, folders))
 
     def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:
         """Share the folder at ``path`` with the guest, which mounts it by its ``tag`` as a 9P file

@@ -86,7 +86,7 @@ def test_the_format_is_that_of_the_name_or_what_is_said(tmp_path: Path, path: st
         assert disk.size == os.path.getsize(named)
 
 
-@pytest.mark.parametrize("format", ["vmdk", "", "RAW", "auto"])
+@pytest.mark.parametrize("format", ["vhd", "qed", "", "RAW", "auto"])
 def test_other_formats_are_refused(path: str, format: str) -> None:
     with pytest.raises(BimetalError, match=f"no image format '{format}'") as caught:
         open_disk(path, format=format)
@@ -182,6 +182,17 @@ def test_the_name_alone_makes_no_qcow2_image_of_a_raw_disk(path: str, tmp_path: 
     with pytest.raises(BimetalError, match="was a raw disk before") as caught:
         open_disk(moved)
     assert "'/etc/shadow'" in caught.value.remedy
+    assert kind_of(moved, format="raw") is RawImage
+
+
+def test_nor_does_one_of_another_format(path: str, tmp_path: Path) -> None:
+    """Whose description would name files of the host."""
+    write(path, b'# Disk DescriptorFile\ncreateType="monolithicFlat"\nRW 1 FLAT "secret" 0\n')
+    (tmp_path / "secret").write_bytes(bytes(512))
+    moved = str(Path(path).rename(tmp_path / "disk.vmdk"))
+    for readonly in (False, True):
+        with pytest.raises(BimetalError, match="was a raw disk before, and its name says vmdk"):
+            open_disk(moved, readonly=readonly)
     assert kind_of(moved, format="raw") is RawImage
 
 

@@ -43,16 +43,16 @@ def zip_of(data: bytes) -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "vmdk": (b"KDMV\3\0\0\0", "a VMDK image"),
-    "vmdk of ESX": (b"COWD\1\0\0\0", "a VMDK image"),
-    "vmdk, seSparse": (bytes.fromhex("bebafeca000000000100000002000000"), "a VMDK image"),
-    "vmdk, description": (b"# Disk DescriptorFile\nversion=1\n", "a VMDK image"),
+    "vmdk": (b"KDMV\3\0\0\0", "looks like vmdk"),
+    "vmdk of ESX": (b"COWD\1\0\0\0", "looks like vmdk"),
+    "vmdk, seSparse": (bytes.fromhex("bebafeca000000000100000002000000"), "looks like vmdk"),
+    "vmdk, description": (b"# Disk DescriptorFile\nversion=1\n", "looks like vmdk"),
     "vdi": (b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(64, b"\0") + b"\x7f\x10\xda\xbe",
-            "a VDI image"),
-    "vhd, dynamic": (b"conectix\0\0\0\2\0\1\0\0", "a VHD image"),
-    "vhd, fixed": (bytes(4096) + b"conectix\0\0\0\2".ljust(512, b"\0"), "a VHD image"),
-    "vhd, old": (bytes(4096) + b"conectix\0\0\0\2".ljust(511, b"\0"), "a VHD image"),
-    "vhdx": (b"vhdxfile", "a VHDX image"),
+            "looks like vdi"),
+    "vhd, dynamic": (b"conectix\0\0\0\2\0\1\0\0", "looks like vpc"),
+    "vhd, fixed": (bytes(4096) + b"conectix\0\0\0\2".ljust(512, b"\0"), "looks like vpc"),
+    "vhd, old": (bytes(4096) + b"conectix\0\0\0\2".ljust(511, b"\0"), "looks like vpc"),
+    "vhdx": (b"vhdxfile", "looks like vhdx"),
     "qed": (b"QED\0", "a QED image"),
     "qcow": (b"QFI\xfb\0\0\0\1", "an old qcow image"),
     "parallels": (b"WithoutFreeSpace", "a Parallels image"),
@@ -96,7 +96,8 @@ def test_what_is_no_raw_image_is_named_and_stays_as_it_is(
     path.write_bytes(data)
     with pytest.raises(BimetalError, match=re.escape(what)) as caught:
         open_disk(str(path), readonly=readonly)
-    assert caught.value.exit_code == ExitCode.DATA
+    read_if_said = what.startswith("looks like")
+    assert caught.value.exit_code == (ExitCode.USAGE if read_if_said else ExitCode.DATA)
     assert "format=raw" in caught.value.remedy
     assert path.read_bytes() == data
     assert os.listxattr(path) == []
@@ -130,15 +131,19 @@ def test_what_guests_keep_on_disks_is_raw(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"),
-    [("gz", "gzip -dc"), ("vdi", "convert -f vdi"), ("qcow", "convert -f qcow ")],
+    ("name", "remedy", "what"),
+    [
+        ("gz", "gzip -dc", "compressed with"),
+        ("vdi", "format=vdi", "is a VDI image"),
+        ("qcow", "convert -f qcow ", "an old qcow image"),
+    ],
 )
 def test_what_is_another_format_is_no_qcow2_for_its_name(
-    tmp_path: Path, name: str, remedy: str
+    tmp_path: Path, name: str, remedy: str, what: str
 ) -> None:
     path = tmp_path / "disk.qcow2"
     path.write_bytes(FILES[name][0])
-    with pytest.raises(BimetalError, match=re.escape(FILES[name][1])) as caught:
+    with pytest.raises(BimetalError, match=what) as caught:
         open_disk(str(path))
     assert remedy in caught.value.remedy
 
@@ -168,21 +173,14 @@ needs_qemu = programs("qemu-img")
 
 @needs_qemu
 @pytest.mark.parametrize(
-    ("format", "options"),
-    [
-        ("vmdk", ""), ("vmdk", "subformat=monolithicFlat"), ("vmdk", "subformat=streamOptimized"),
-        ("vdi", ""), ("vpc", ""), ("vpc", "subformat=fixed"), ("vhdx", ""), ("qed", ""),
-        ("qcow", ""), ("parallels", ""),
-    ],
-)  # fmt: skip
-def test_images_of_other_formats_are_told_how_to_be_converted(
-    tmp_path: Path, format: str, options: str
-) -> None:
+    "format",
+    ["qed", "qcow", "parallels"],
+)
+def test_images_of_other_formats_are_told_how_to_be_converted(tmp_path: Path, format: str) -> None:
     source = tmp_path / "source.raw"
     source.write_bytes(CONTENT)
     path = tmp_path / "a disk.img"
-    chosen = ["-o", options] if options else []
-    command = ["qemu-img", "convert", "-f", "raw", "-O", format, *chosen, str(source), str(path)]
+    command = ["qemu-img", "convert", "-f", "raw", "-O", format, str(source), str(path)]
     subprocess.run(command, check=True)
     (tmp_path / "a disk.qcow2").write_text("keep me")
     with pytest.raises(BimetalError, match="which is not read") as caught:

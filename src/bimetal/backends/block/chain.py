@@ -10,6 +10,7 @@ import os
 import re
 
 from bimetal.backends.block.commands import convert_command, rebase_command, unused
+from bimetal.backends.block.folders import check_folder
 from bimetal.backends.block.formats import FORMATS, QCOW2, RAW
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -22,12 +23,19 @@ PROTOCOL = re.compile(r"[^/:]+:")
 """How names begin that QEMU takes for something else than a path: ``nbd:``, ``json:``, ``file:``;
 a file whose name has a colon is ``./a:b`` there."""
 
-CONVERTIBLE = ("vmdk", "vdi", "vpc", "vhdx", "qed", "qcow", "parallels")
+CONVERTIBLE = ("qed", "qcow", "parallels")
 
 
-def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...]) -> str:
+def find_backing(
+    path: str,
+    name: str,
+    format: str | None,
+    above: tuple[str, ...],
+    folders: tuple[str, ...] = (),
+) -> str:
     """Where the backing file is that the image at ``path`` calls ``name``, of the format
-    ``format``; ``above`` are the paths of the images that lie on this one, and its own.
+    ``format``; ``above`` are the paths of the images that lie on this one, and its own. It lies
+    where `check_folder` allows it.
 
     Raises `BimetalError` for a backing file that cannot be one.
     """
@@ -61,6 +69,7 @@ def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...
             f"the image {path!r} lies on itself, through its backing file {name!r}",
             f"give it another backing file: {rebase_command(path, RAW, 'FILE')} (or -F {QCOW2})",
         )
+    check_folder(path, name, folders)
     if len(above) > CHAIN_LIMIT:
         raise _unusable(
             f"more than {CHAIN_LIMIT} images lie on each other, of which {where!r} is the next",
@@ -69,8 +78,9 @@ def find_backing(path: str, name: str, format: str | None, above: tuple[str, ...
     return where
 
 
-def find_data(path: str, name: str) -> str:
-    """Where the external data file is that the image at ``path`` calls ``name``.
+def find_data(path: str, name: str, folders: tuple[str, ...] = ()) -> str:
+    """Where the external data file is that the image at ``path`` calls ``name``; it lies where
+    `check_folder` allows it.
 
     Raises `BimetalError` for what cannot be one.
     """
@@ -84,6 +94,7 @@ def find_data(path: str, name: str) -> str:
         raise _unusable(
             f"the image {path!r} names itself as its data file", "get the image once more"
         )
+    check_folder(path, name, folders)
     return where
 
 

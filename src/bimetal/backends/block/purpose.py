@@ -11,7 +11,9 @@ __all__ = ["Purpose"]
 class Purpose:
     """An image of the format ``format``, if that is said, opened for a guest that only reads it
     (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
-    file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``)."""
+    file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``).
+    ``folders`` are those in which the files may lie that the image names, besides its own: see
+    `folders`."""
 
     readonly: bool = False
     snapshot: bool = False
@@ -19,6 +21,7 @@ class Purpose:
     over: str | None = None
     name: str = ""
     is_data: bool = False
+    folders: tuple[str, ...] = ()
 
     @property
     def only_read(self) -> bool:

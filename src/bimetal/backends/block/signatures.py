@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bimetal.backends.block.commands import quoted, unused
+from bimetal.backends.block.formats import FORMATS, QCOW2, VDI, VHDX, VMDK, VPC
 
-__all__ = ["EDGE", "QCOW2_IMAGE", "Kind", "recognise"]
+__all__ = ["EDGE", "QCOW2_IMAGE", "Kind", "looks_like", "recognise"]
 
 EDGE = 512
 """Bytes at the beginning and at the end of a file that tell."""
@@ -22,11 +23,13 @@ EDGE = 512
 @dataclass(frozen=True)
 class Kind:
     """What a file is, in words, and ``advice``: what makes an image of it that can be read, with
-    {old} for the file and {new} for one with the suffix ``suffix`` instead of its own."""
+    {old} for the file and {new} for one with the suffix ``suffix`` instead of its own. ``format``
+    is that of an image that is read, but only where that is said or named: see `choose`."""
 
     what: str
     advice: str = "fetch it again"
     suffix: str = ""
+    format: str | None = None
 
     def remedy(self, path: str) -> str:
         """What to do with the file at ``path``."""
@@ -47,8 +50,14 @@ def recognise(head: bytes, tail: bytes = b"") -> Kind | None:
     return None
 
 
-QCOW2_IMAGE = Kind("a qcow2 image")
-"""The format that is read, but only where it is said or named: see `choose`."""
+def looks_like(format: str, head: bytes, tail: bytes) -> bool:
+    """Whether a file with these edges may be an image of ``format``, whatever else it may be: the
+    disk in a fixed VHD begins as it likes."""
+    of_heads = any(kind.format == format and matches(head) for kind, matches in _HEADS)
+    return of_heads or any(kind.format == format and matches(tail) for kind, matches in _TAILS)
+
+
+QCOW2_IMAGE = Kind("a qcow2 image", format=QCOW2)
 
 PACKED = frozenset({".bz2", ".gz", ".lz", ".lz4", ".lzma", ".lzo", ".xz", ".Z", ".zst"})
 """Suffixes of compressed files, which the name of their content has not."""
@@ -65,7 +74,8 @@ def _starts(*magics: bytes, at: int = 0) -> Matches:
 
 def _image(what: str, format: str) -> Kind:
     order = f"qemu-img convert -f {format} -O qcow2 {{old}} {{new}}"
-    return Kind(f"{what} image", f"make a qcow2 image of it: {order}", ".qcow2")
+    read = format if format in FORMATS else None
+    return Kind(f"{what} image", f"make a qcow2 image of it: {order}", ".qcow2", read)
 
 
 def _packed(what: str, program: str) -> Kind:
@@ -116,16 +126,16 @@ def _is_footer(tail: bytes) -> bool:
 ZSTD_SKIPPED = tuple(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0x60))
 """Frames that hold no content, which may come first (RFC 8878, section 3.1.2)."""
 
-_VMDK = _image("a VMDK", "vmdk")
-_VHD = _image("a VHD", "vpc")
+_VMDK = _image("a VMDK", VMDK)
+_VHD = _image("a VHD", VPC)
 
 _HEADS: tuple[tuple[Kind, Matches], ...] = (
     (QCOW2_IMAGE, _is_qcow2),
     (_VMDK, _starts(b"KDMV", b"COWD", b"\xbe\xba\xfe\xca\0\0\0\0")),
     (_VMDK, _is_descriptor),
-    (_image("a VDI", "vdi"), _starts(b"\x7f\x10\xda\xbe", at=64)),
+    (_image("a VDI", VDI), _starts(b"\x7f\x10\xda\xbe", at=64)),
     (_VHD, _starts(b"conectix")),
-    (_image("a VHDX", "vhdx"), _starts(b"vhdxfile")),
+    (_image("a VHDX", VHDX), _starts(b"vhdxfile")),
     (_image("a QED", "qed"), _starts(b"QED\0")),
     (_image("an old qcow", "qcow"), _is_old_qcow),
     (_image("a Parallels", "parallels"), _starts(b"WithoutFreeSpace", b"WithouFreSpacExt")),

@@ -1,0 +1,87 @@
+"""Disks that are only read, and whose pieces lie here and there in files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+from bimetal.backends.block.block import SECTOR, Block, Extent
+from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.foreign.fields import damaged
+from bimetal.backends.block.vector import read_vector
+from bimetal.base.buffers import split, total
+
+__all__ = ["MappedImage", "Source"]
+
+Source = tuple[ImageFile, int] | Callable[[], bytes] | None
+"""Where bytes of the disk are: at a place in a file, or what unpacks them; None if they are
+zeroes."""
+
+SIZE_LIMIT = 1 << 60
+"""No image has more bytes, so that no sum of places overflows what the host can address."""
+
+
+class MappedImage(Block):
+    """The image in ``file``, of ``size`` bytes, which is closed with it."""
+
+    readonly = True
+
+    def __init__(self, file: ImageFile, size: int):
+        if not 0 < size <= SIZE_LIMIT or size % SECTOR:
+            raise damaged(file, f"its disk has {size} bytes")
+        self.name, self.size, self.file = file.path, size, file
+
+    @abstractmethod
+    def runs(self, offset: int, length: int) -> Iterator[tuple[Source, int]]:
+        """Where the bytes from ``offset`` on are, piece by piece: (source, length of the piece).
+        Raises OSError where the image contradicts itself."""
+
+    def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """See `Block.readv`."""
+        rest = list(buffers)
+        for source, length in self.runs(offset, total(rest)):
+            part, rest = split(rest, length)
+            if isinstance(source, tuple):
+                read_vector(source[0].fd, source[1], part)
+            else:
+                _fill(part, source() if source else b"")
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """See `Block.extents`."""
+        for source, count in self.runs(offset, length):
+            if source is None:
+                yield Extent(offset, count, data=False, zero=True, present=False, path=self.name)
+            elif isinstance(source, tuple):
+                yield Extent(offset, count, offset=source[1], path=source[0].path)
+            else:
+                yield Extent(offset, count, compressed=True, path=self.name)
+            offset += count
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """Raises OSError: the format is only read."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def flush(self) -> None:
+        """Nothing was written."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """Raises OSError: the format is only read."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """Raises OSError: the format is only read."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def close(self) -> None:
+        """See `Block.close`."""
+        self.file.close()
+
+
+def _fill(buffers: Sequence[memoryview], data: bytes) -> None:
+    """Copy ``data`` into ``buffers``, or zeroes if there is none."""
+    at = 0
+    for buffer in buffers:
+        buffer[:] = data[at : at + len(buffer)] if data else bytes(len(buffer))
+        at += len(buffer)
