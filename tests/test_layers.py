@@ -49,7 +49,7 @@ OWNERS = {
     "socket": {"backends"},
     "termios": {"backends"},
     "tty": {"backends"},
-    "subprocess": {"catalogue", "codegen"},
+    "subprocess": {"backends", "catalogue", "codegen"},
     "urllib": set[str](),
     "argparse": set[str](),
     "click": {"cli"},

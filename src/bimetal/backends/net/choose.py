@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from bimetal.backends.net.options import Options, Words, refusal
 from bimetal.backends.net.protocol import NetBackend
+from bimetal.backends.net.user.options import open_user
 from bimetal.base.near import choose_from
 
 __all__ = ["NETWORKS", "check_network", "open_network"]
 
-NETWORKS: dict[str, Callable[[Options], NetBackend]] = {}
+NETWORKS: dict[str, Callable[[Options], NetBackend]] = {"user": open_user}
 """How each kind of network is opened, from its options. Raises `BimetalError`."""
 
 

@@ -16,6 +16,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
+from bimetal.backends.net.options import Options
 from bimetal.backends.net.user.network import UserNetwork
 from bimetal.backends.net.user.options import parse_settings
 from bimetal.backends.net.user.resolver import HostFile
@@ -106,7 +107,9 @@ class Plugged:
 
     def learn(self) -> None:
         """Have the network know where the guest is."""
-        self.send(Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=MAC, psrc=GUEST, pdst="10.0.2.2"))
+        self.send(
+            Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=MAC, psrc=GUEST, pdst="10.0.2.2")
+        )
         self.received()
 
     def received(self) -> list[Packet]:
@@ -136,10 +139,12 @@ class Plugged:
 
 @contextmanager
 def plugged(
-    *options: tuple[str, str], clock: Clock | None = None, files: tuple[HostFile, HostFile] | None = None
+    *options: tuple[str, str],
+    clock: Clock | None = None,
+    files: tuple[HostFile, HostFile] | None = None,
 ) -> Iterator[Plugged]:
     """A user network with these options, and a guest at it."""
-    network = UserNetwork(parse_settings(options), *(files or ()))
+    network = UserNetwork(parse_settings(Options("user", options)), *(files or ()))
     at = Plugged(network, clock or RealClock())
     try:
         yield at

@@ -8,13 +8,13 @@ from __future__ import annotations
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import (
+    DUID_LL,
     DHCP6_InfoRequest,
     DHCP6_Reply,
     DHCP6OptClientId,
     DHCP6OptDNSDomains,
     DHCP6OptDNSServers,
     DHCP6OptServerId,
-    DUID_LL,
 )
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
@@ -68,7 +68,12 @@ def address_of(at: Plugged, mac: str = MAC, *wishes: object) -> str:
     [offer] = at.ask(dhcp(("message-type", "discover"), *wishes, mac=mac))
     address = offer[BOOTP].yiaddr
     [ack] = at.ask(
-        dhcp(("message-type", "request"), ("server_id", "10.0.2.2"), ("requested_addr", address), mac=mac)
+        dhcp(
+            ("message-type", "request"),
+            ("server_id", "10.0.2.2"),
+            ("requested_addr", address),
+            mac=mac,
+        )
     )
     assert told(ack)["message-type"] == 5
     assert ack[BOOTP].yiaddr == address
@@ -195,8 +200,10 @@ def test_a_restricted_network_has_no_way_out() -> None:
 
 
 def router_solicitation() -> Packet:
-    return Ether(src=MAC, dst="33:33:00:00:00:02") / IPv6(src=LINK, dst="ff02::2", hlim=255) / (
-        ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr=MAC)
+    return (
+        Ether(src=MAC, dst="33:33:00:00:00:02")
+        / IPv6(src=LINK, dst="ff02::2", hlim=255)
+        / (ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr=MAC))
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
-from bimetal.backends.net.user.settings import GuestForward, HostForward, Settings
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.backends.net.options import Options, refusal
+from bimetal.backends.net.user.network import UserNetwork
+from bimetal.backends.net.user.settings import (
+    ORDINARY_MTU,
+    GuestForward,
+    HostForward,
+    Settings,
+)
 
-__all__ = ["OPTIONS", "parse_settings"]
+__all__ = ["open_user", "parse_settings"]
 
 FORWARD_FORM = "hostfwd=tcp:[ADDRESS]:PORT-[GUEST]:PORT (or udp), like hostfwd=tcp::2222-:22"
 SERVICE_FORM = (
@@ -22,11 +26,11 @@ SERVICE_FORM = (
 LOOPBACK = "127.0.0.1"
 """Where a forwarded port is on the host if nobody says otherwise: not for everybody outside."""
 
-MTU_LIMITS = 1280, 65520
+MTU_LEAST, MTU_MOST = 1280, 65520
 """The least that IPv6 works with, and the most that virtio's drivers take."""
 
-_HOSTS = 2, 3, 15
-"""The gateway's, the DNS server's and the first guest's numbers in any network, as QEMU's."""
+GATEWAY, DNS, GUEST = 2, 3, 15
+"""The numbers of the gateway, the DNS server and the first guest in any network, as QEMU's."""
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _ADDRESS = r"(?:\[([^\]]*)\]|([^:\[\]]*))"
@@ -34,205 +38,147 @@ _FORWARD = re.compile(rf"(tcp|udp|):{_ADDRESS}:(\d+)-{_ADDRESS}:(\d+)")
 _SERVICE = re.compile(r"(?:tcp|):([^:]*):(\d+)-(cmd|tcp|unix):(.+)")
 
 
-def parse_settings(options: Iterable[tuple[str, str]]) -> Settings:
-    """The settings that ``options``, names and values in their order, describe.
-
-    Raises `BimetalError`.
-    """
-    settings = Settings()
-    chosen: set[str] = set()
-    for name, value in options:
-        if name not in OPTIONS:
-            raise _wrong(
-                f"a user network has no option {name!r}", f"known are {', '.join(OPTIONS)}"
-            )
-        if name in chosen and name not in _REPEATED:
-            raise _wrong(f"{name}= is given twice", "give it once")
-        chosen.add(name)
-        settings = OPTIONS[name](settings, value)
-    return _completed(settings, chosen)
+def open_user(options: Options) -> UserNetwork:
+    """The user network that ``options`` describe. Raises `BimetalError`."""
+    return UserNetwork(parse_settings(options))
 
 
-def _wrong(cause: str, remedy: str) -> BimetalError:
-    return BimetalError(cause, remedy, ExitCode.USAGE)
+def parse_settings(options: Options) -> Settings:
+    """The settings that ``options`` describe. Raises `BimetalError`."""
+    network = _network(options.text("net") or "10.0.2.0/24")
+    network6 = _network6(options.text("ipv6-net") or "fec0::/64")
+    first, first6 = network.network_address, network6.network_address
+    ipv6 = options.switch("ipv6")
+    settings = Settings(
+        network=network,
+        gateway=_ip4(options.text("host") or str(first + GATEWAY)),
+        dns=_ip4(options.text("dns") or str(first + DNS)),
+        guest=_ip4(options.text("dhcpstart") or str(first + GUEST)),
+        ipv6=True if ipv6 is None else ipv6,
+        network6=network6,
+        gateway6=first6 + GATEWAY,
+        dns6=first6 + DNS,
+        hostname=_name(options.text("hostname"), "hostname"),
+        domain=_name(options.text("domainname"), "domainname"),
+        search=tuple(_name(each, "dnssearch") for each in options.every("dnssearch")),
+        restricted=bool(options.switch("restrict")),
+        mtu=options.number("mtu", MTU_LEAST, MTU_MOST) or ORDINARY_MTU,
+        forwards=tuple(_forward(each) for each in options.every("hostfwd")),
+        services=tuple(_service(each) for each in options.every("guestfwd")),
+    )
+    options.finish()
+    _check(settings)
+    return settings
 
 
-def _network(settings: Settings, value: str) -> Settings:
+def _network(text: str) -> IPv4Network:
     form = "write its first address and the number of its leading bits, like net=10.0.2.0/24"
-    if "/" not in value:
-        raise _wrong(f"net={value} does not say how large the network is", form)
+    if "/" not in text:
+        raise refusal(f"net={text} does not say how large the network is", form)
     try:
-        network = IPv4Network(value, strict=False)
+        network = IPv4Network(text, strict=False)
     except ValueError:
-        raise _wrong(f"net={value} is no network", form) from None
-    if network.prefixlen > 27 or network.prefixlen < 8:
-        raise _wrong(f"net={value} is too small or too large", "choose /8 to /27")
-    return replace(settings, network=network)
+        raise refusal(f"net={text} is no network", form) from None
+    if not 8 <= network.prefixlen <= 27:
+        raise refusal(f"net={text} is too small or too large", "choose one from /8 to /27")
+    return network
 
 
-def _network6(settings: Settings, value: str) -> Settings:
+def _network6(text: str) -> IPv6Network:
     try:
-        network = IPv6Network(value, strict=False)
+        network = IPv6Network(text, strict=False)
     except ValueError:
         network = IPv6Network("::/0")
     if network.prefixlen != 64 or network.is_multicast or network.is_link_local:
-        raise _wrong(
-            f"ipv6-net={value} is no network in which guests can choose addresses",
+        raise refusal(
+            f"ipv6-net={text} is no network in which guests can choose addresses",
             "write a prefix of 64 bits, like ipv6-net=fec0::/64",
         )
-    return replace(settings, network6=network)
-
-
-def _address(key: Literal["gateway", "dns", "guest"]) -> Callable[[Settings, str], Settings]:
-    def apply(settings: Settings, value: str) -> Settings:
-        fields = {key: _ip4(value)}
-        return replace(settings, **fields)  # type: ignore[arg-type]
-
-    return apply
+    return network
 
 
 def _ip4(text: str) -> IPv4Address:
     try:
         return IPv4Address(text)
     except AddressValueError:
-        raise _wrong(f"{text!r} is no address", "write one like 10.0.2.2") from None
+        raise refusal(f"{text!r} is no address", "write one like 10.0.2.2") from None
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address:
     try:
         return IPv6Address(text) if ":" in text else IPv4Address(text)
     except AddressValueError:
-        raise _wrong(f"{text!r} is no address", "write one like 10.0.2.15 or [fec0::15]") from None
+        raise refusal(f"{text!r} is no address", "write one like 10.0.2.15 or [fec0::15]") from None
 
 
-def _name(text: str, option: str) -> str:
+def _name(text: str | None, option: str) -> str:
+    if text is None:
+        return ""
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
-        raise _wrong(f"{option}={text} is no name", "use letters, digits, hyphens and dots")
+        raise refusal(f"{option}={text} is no name", "use letters, digits, hyphens and dots")
     return text
 
 
-def _switch(option: str, text: str) -> bool:
-    if text not in ("on", "off"):
-        raise _wrong(f"{option}={text} means nothing", f"write {option}=on or {option}=off")
-    return text == "on"
-
-
-def _hostname(settings: Settings, value: str) -> Settings:
-    return replace(settings, hostname=_name(value, "hostname"))
-
-
-def _domain(settings: Settings, value: str) -> Settings:
-    return replace(settings, domain=_name(value, "domainname"))
-
-
-def _search(settings: Settings, value: str) -> Settings:
-    search = settings.search + (_name(value, "dnssearch"),)
-    if sum(len(name) + 2 for name in search) > 255:
-        raise _wrong("the names of dnssearch= are too long together", "give fewer")
-    return replace(settings, search=search)
-
-
-def _restricted(settings: Settings, value: str) -> Settings:
-    return replace(settings, restricted=_switch("restrict", value))
-
-
-def _ipv6(settings: Settings, value: str) -> Settings:
-    return replace(settings, ipv6=_switch("ipv6", value))
-
-
-def _mtu(settings: Settings, value: str) -> Settings:
-    least, most = MTU_LIMITS
-    if not value.isdecimal() or not least <= int(value) <= most:
-        raise _wrong(f"mtu={value} is out of range", f"choose {least} to {most}")
-    return replace(settings, mtu=int(value))
-
-
 def _port(text: str, least: int = 1) -> int:
-    if len(text) > 5 or not least <= int(text) <= 0xFFFF:
-        raise _wrong(f"{text} is no port", f"choose {least} to 65535")
+    if not text.isdecimal() or len(text) > 5 or not least <= int(text) <= 0xFFFF:
+        raise refusal(f"{text!r} is no port", f"choose one from {least} to 65535")
     return int(text)
 
 
-def _hostfwd(settings: Settings, value: str) -> Settings:
-    found = _FORWARD.fullmatch(value)
+def _forward(text: str) -> HostForward:
+    found = _FORWARD.fullmatch(text)
     if found is None:
-        raise _wrong(f"hostfwd={value} is not understood", f"write {FORWARD_FORM}")
+        raise refusal(f"hostfwd={text} is not understood", f"write {FORWARD_FORM}")
     protocol, host6, host4, port, guest6, guest4, guest_port = found.groups()
-    host, guest = host6 or host4 or "", guest6 or guest4 or ""
-    forward = HostForward(
+    host, guest = host6 or host4, guest6 or guest4
+    return HostForward(
         "udp" if protocol == "udp" else "tcp",
         str(_ip(host)) if host else LOOPBACK,
         _port(port, 0),
         _ip(guest) if guest else None,
         _port(guest_port),
     )
-    return replace(settings, forwards=(*settings.forwards, forward))
 
 
-def _guestfwd(settings: Settings, value: str) -> Settings:
-    found = _SERVICE.fullmatch(value)
+def _service(text: str) -> GuestForward:
+    found = _SERVICE.fullmatch(text)
     if found is None:
-        raise _wrong(f"guestfwd={value} is not understood", f"write {SERVICE_FORM}")
-    address, port, kind, target = found.groups()
+        raise refusal(f"guestfwd={text} is not understood", f"write {SERVICE_FORM}")
+    address, port, word, target = found.groups()
+    kind: Literal["cmd", "tcp", "unix"] = (
+        "cmd" if word == "cmd" else "tcp" if word == "tcp" else "unix"
+    )
     if kind == "tcp":
         host, _, number = target.rpartition(":")
-        if not host or not number.isdecimal():
-            raise _wrong(f"guestfwd= leads to tcp:{target}", f"write {SERVICE_FORM}")
-        _ip(host.removeprefix("[").removesuffix("]"))
-        _port(number)
-    service = GuestForward(_ip4(address), _port(port), kind, target)  # type: ignore[arg-type]
-    if any(
-        (each.address, each.port) == (service.address, service.port) for each in settings.services
-    ):
-        raise _wrong(
-            f"two guestfwd= are at {address}:{port}", "give each an address or port of its own"
-        )
-    return replace(settings, services=(*settings.services, service))
+        target = f"{_ip(host.removeprefix('[').removesuffix(']'))}:{_port(number)}"
+    return GuestForward(_ip4(address), _port(port), kind, target)
 
 
-def _completed(settings: Settings, chosen: set[str]) -> Settings:
-    """With what follows from a chosen network, and checked as a whole."""
-    network, network6 = settings.network, settings.network6
-    gateway, dns, guest = (network.network_address + number for number in _HOSTS)
-    settings = replace(
-        settings,
-        gateway=settings.gateway if "host" in chosen else gateway,
-        dns=settings.dns if "dns" in chosen else dns,
-        guest=settings.guest if "dhcpstart" in chosen else guest,
-        gateway6=network6.network_address + _HOSTS[0],
-        dns6=network6.network_address + _HOSTS[1],
-    )
-    places = {"host": settings.gateway, "dns": settings.dns, "dhcpstart": settings.guest}
-    services = [("guestfwd", each.address) for each in settings.services]
-    for name, address in [*places.items(), *services]:
-        if address not in network or address in (
-            network.network_address,
-            network.broadcast_address,
-        ):
-            raise _wrong(
+def _check(settings: Settings) -> None:
+    """Raise `BimetalError` for what does not fit together."""
+    network, broadcast = settings.network, settings.network.broadcast_address
+    places = [("host", settings.gateway), ("dns", settings.dns), ("dhcpstart", settings.guest)]
+    for name, address in places + [("guestfwd", each.address) for each in settings.services]:
+        if address not in network or address in (network.network_address, broadcast):
+            raise refusal(
                 f"{name}={address} is no address in the network {network}",
-                f"choose one from {network.network_address + 1} to {network.broadcast_address - 1}",
+                f"choose one from {network.network_address + 1} to {broadcast - 1}",
             )
     if len({settings.gateway, settings.dns, settings.guest}) < 3:
-        raise _wrong("two of host=, dns= and dhcpstart= are the same", "choose three addresses")
-    return settings
-
-
-OPTIONS: dict[str, Callable[[Settings, str], Settings]] = {
-    "net": _network,
-    "host": _address("gateway"),
-    "dns": _address("dns"),
-    "dhcpstart": _address("guest"),
-    "ipv6": _ipv6,
-    "ipv6-net": _network6,
-    "hostname": _hostname,
-    "domainname": _domain,
-    "dnssearch": _search,
-    "restrict": _restricted,
-    "mtu": _mtu,
-    "hostfwd": _hostfwd,
-    "guestfwd": _guestfwd,
-}
-"""What applies each option's value to settings."""
-
-_REPEATED = {"dnssearch", "hostfwd", "guestfwd"}
+        raise refusal("two of host=, dns= and dhcpstart= are the same", "choose three addresses")
+    if sum(len(name) + 2 for name in settings.search) > 255:
+        raise refusal("the names of dnssearch= are too long together", "give fewer")
+    if len({(each.address, each.port) for each in settings.services}) < len(settings.services):
+        raise refusal("two guestfwd= have the same address and port", "give each its own")
+    guests = [(each.guest or settings.guest, each.guest_port) for each in settings.forwards
+              if each.protocol == "udp"]  # fmt: skip
+    if len(set(guests)) < len(guests):
+        raise refusal(
+            "two hostfwd=udp lead to the same port of the guest", "forward one port to each"
+        )
+    if not settings.ipv6 and any(
+        each.guest and each.guest.version == 6 for each in settings.forwards
+    ):
+        raise refusal(
+            "hostfwd= leads to an IPv6 address of a network without", "leave ipv6=off out"
+        )
