@@ -72,7 +72,9 @@ def test_auto_says_why_it_is_something_else(
         ("tcg", "riscv64", "", "no accelerator 'tcg'", "choose from auto, kvm, jit, interp"),
         ("kvm", "riscv64", "", "KVM runs x86_64 guests", "choose from auto, jit, interp"),
         ("jit", "riscv64", "rv46", "no processor model 'rv46'", "did you mean rv64? choose from"),
-        ("jit", "riscv64", "rv64,+v", "rv64 cannot be changed by '\\+v'", "leave that away"),
+        ("jit", "riscv64", "rv64,+v", "rv64 cannot be changed by '\\+v'", "take away features"),
+        ("jit", "riscv64", "rv64,-d", "rv64 cannot be changed by '-d'", "take away features"),
+        ("jit", "riscv64", "rv64,-zbb,+zbkb", "have zbkb and have it not", "say one of them"),
         ("jit", "aarch64", "max,sve=on", "max cannot be changed by 'sve=on'", "take away features"),
         (
             "jit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.accel.jit import JitAccelerator
@@ -30,20 +31,19 @@ def engine(
     cpus: int = 1,
     slice: int = POLLS_OFTEN,
     firmware_calls: bool = True,
+    model: str = "",
 ) -> Iterator[Accelerator]:
     """``reference``, ``interp``, or the translator in the stress modes that ``name`` lists."""
     accelerator: Accelerator
+    clock = RealClock()
+    given: dict[str, Any] = {"firmware_calls": firmware_calls, "model": model}
     if name == "reference":
-        accelerator = Reference(isa, clock=RealClock(), firmware_calls=firmware_calls)
+        accelerator = Reference(isa, clock=clock, **given)
     elif name == "interp":
-        accelerator = InterpAccelerator(
-            isa, clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus
-        )
+        accelerator = InterpAccelerator(isa, clock=clock, cpus=cpus, **given)
     else:
         policy = replace(stressed(name), slice=slice)
-        accelerator = JitAccelerator(
-            isa, clock=RealClock(), firmware_calls=firmware_calls, cpus=cpus, policy=policy
-        )
+        accelerator = JitAccelerator(isa, clock=clock, cpus=cpus, policy=policy, **given)
     try:
         yield accelerator
     finally:

@@ -130,16 +130,13 @@ def described(accel: str, isa: str, model: str) -> Described:
     ``accel`` has not."""
     if isa not in INSTRUCTION_SETS:
         return Described()
-    bits = _physical_bits(accel, isa, model) if accel in CHOICES else 64
-    return Described(bits, architecture(isa).extensions)
-
-
-def _physical_bits(accel: str, isa: str, model: str) -> int:
-    if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
-        return 64
-    _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
     known = architecture(isa)
-    return known.processor(model or known.models[0]).physical_bits
+    if accel not in CHOICES or accel == "kvm" or (accel == "auto" and isa == platform.machine()):
+        return Described(extensions=known.extensions)
+    _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
+    processor = known.processor(model or known.models[0])
+    extensions = tuple(each for each in known.extensions if each not in processor.lacks)
+    return Described(processor.physical_bits, extensions)
 
 
 def has_semihosting(isa: str) -> bool:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol, Self
 
-from bimetal.base.errors import BimetalError, ExitCode
-
+from .changes import unchangeable
 from .describe import Isa
 from .floating import FloatPolicy
 from .state import RegisterStore
@@ -39,7 +38,6 @@ __all__ = [
     "RegisterStore",
     "Start",
     "Whole",
-    "unchangeable",
 ]
 
 LOAD, STORE, FETCH = 0, 1, 2
@@ -261,18 +259,6 @@ def whole(model: str) -> Processor:
     if "," in model:
         raise unchangeable(model, ())
     return Whole()
-
-
-def unchangeable(model: str, features: Collection[str]) -> BimetalError:
-    """The error for a model with features that cannot be, of those that there are."""
-    name, _, change = model.partition(",")
-    return BimetalError(
-        f"the processor model {name} cannot be changed by {change!r}",
-        f"take away features of it, each with a '-': {', '.join(sorted(features))}"
-        if features
-        else "leave that away: it has the features that are described, and no others",
-        ExitCode.USAGE,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ from .tables import (
     root_of,
     size_of_leaf,
 )  # fmt: skip
+from .tags import TAG, tagged
 
 __all__ = [
     "ATTRIBUTES", "EPAN", "FAULT", "LOOK", "NO_PAN", "ONE_STAGE", "ON_WALK", "SHAREABILITY",
@@ -61,8 +62,6 @@ __all__ = [
 ]  # fmt: skip
 
 ATTRIBUTES, SHAREABILITY = 4, 7  # where these stand in what `walk` returns
-
-TAG = 0xFF << 56  # the bits of a tag
 
 # SCTLR_ELx.
 M, WXN, EPAN = 1 << 0, 1 << 19, 1 << 57
@@ -95,11 +94,8 @@ class _Regime(Sizes):
         return select(self.two, self.control.lsr(two), self.control.lsr(single))[0] == 1
 
     def tagged(self, fetches: Value) -> Value:
-        """Whether bits 63 to 56 of addresses are a tag (TBI), and not only those of data (TBID)."""
-        of_data = self.flag(51, 52, 29) & (
-            at_least(self.cpu, "APA", 1) | at_least(self.cpu, "API", 1)
-        )
-        return self.flag(37, 38, 20) & ~(of_data & fetches)
+        """Whether addresses have a tag, see `tags.tagged`."""
+        return tagged(self.cpu, self.flag, fetches)
 
 
 @a64.routine(returns=64, va=64, access=8, el=8)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bimetal.base.errors import BimetalError, ExitCode
-
-from ..contract import unchangeable
+from ..changes import taken_away
 from .features import BUILT_ON, DESCRIBED, NEEDS, PHYSICAL_BITS, place
 from .features import field as part
 
@@ -98,27 +96,7 @@ def processor(name: str) -> Model:
         return MODELS[name]
     base = max((each for each in MODELS if name.startswith(f"{each},")), key=len)
     model = MODELS[base]
-    changes = [word.strip() for word in name.removeprefix(f"{base},").split(",")]
-    has = NEEDS.keys() - model.lacks
-    if any(change[:1] not in ("+", "-") or change[1:] not in NEEDS for change in changes):
-        raise unchangeable(name, has)
-    taken, kept = ({word[1:] for word in changes if word[0] == sign} for sign in "-+")
-    if missing := kept & model.lacks:
-        raise BimetalError(
-            f"the processor model {base} has no {', '.join(sorted(missing))}",
-            "leave that away, or choose a model that has it (--cpu help)",
-            ExitCode.USAGE,
-        )
-    going = list(taken)
-    for feature in going:  # which grows
-        going += [other for other in BUILT_ON.get(feature, ()) if other not in going]
-    taken = set(going)
-    if both := taken & kept:
-        raise BimetalError(
-            f"a processor cannot have {', '.join(sorted(both))} and have it not",
-            "say one of them",
-            ExitCode.USAGE,
-        )
+    taken = taken_away(name, base, NEEDS, model.lacks, BUILT_ON)
     limits: dict[str, int] = {}
     for feature in taken:
         _, names, least = NEEDS[feature]

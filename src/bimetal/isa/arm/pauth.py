@@ -17,6 +17,7 @@ from .qarma import qarma5
 from .state import a64
 from .syndromes import AUTHENTICATION, E2H, EL2, trap_to
 from .tables import at_least
+from .tags import TAG, tagged
 
 __all__ = [
     "AT_EL2", "DA", "DB", "GA", "IA", "IB", "authenticated", "generic", "mixed", "need_keys",
@@ -53,18 +54,21 @@ def update_pauth(cpu: Cpu) -> None:
     for condition, bits in ((trapped, TRAPPED), (above, AT_EL2), (by_qarma, QARMA)):
         pac = pac | select(condition, const(bits, 64), 0)
     for data in range(2):
-        tagged = [_tagged(size, two, bool(data), high) for high in range(2)]
-        pac = pac | (~(tagged[0] | tagged[1])).zext(64) << BY_SIGN + data
+        ignored = [_tagged(cpu, size, two, bool(data), high) for high in range(2)]
+        pac = pac | (~(ignored[0] | ignored[1])).zext(64) << BY_SIGN + data
         for high in range(2):
             places = _places(cpu, size, two, high)
-            cpu.pac_field[2 * data + high] = places | select(tagged[high], const(0, 64), 0xFF << 56)
+            cpu.pac_field[2 * data + high] = places | select(ignored[high], const(0, 64), TAG)
     cpu.pac = pac.trunc(16)
 
 
-def _tagged(control: Value, two: Value, data: bool, high: int) -> Value:
-    """Whether bits 63 to 56 are a tag (TCR_ELx.TBI), and not only those of data (TBID)."""
-    ignored = select(two, control[37 + high], control[20])
-    return ignored if data else ignored & ~select(two, control[51 + high], control[29])
+def _tagged(cpu: Cpu, control: Value, two: Value, data: bool, high: int) -> Value:
+    """Whether addresses of a range have a tag."""
+
+    def flag(low: int, above: int, single: int) -> Value:
+        return select(two, control[above if high else low], control[single])
+
+    return tagged(cpu, flag, const(not data, 1))
 
 
 def _places(cpu: Cpu, control: Value, two: Value, high: int) -> Value:

@@ -7,6 +7,7 @@ from . import rv64
 from .extensions import EXTENSIONS
 from .fp import FLOATING
 from .mmu import ADUE
+from .models import MODELS, processor
 from .traps import STCE
 
 __all__ = ["architecture"]
@@ -49,7 +50,8 @@ architecture = Architecture(
     results=(("x", 10), ("x", 11)),
     deadline=_deadline,
     modes={0: "user", 1: "supervisor", 3: "machine"},
-    models=("rv64",),
+    models=MODELS,
+    processor=processor,
     extensions=EXTENSIONS,
     floating=FLOATING,
     semihosting="semihosting",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["EXTENSIONS", "FEATURES", "MISA"]
+__all__ = ["BUILT_ON", "EXTENSIONS", "FEATURES", "MISA"]
 
 FEATURES = ("zba", "zbb", "zbc", "zbs", "zbkb", "zbkx", "zicond", "zfh")
 """Those that a model may lack."""
+
+BUILT_ON = {"zbb": ("zbkb",)}
+"""Those that have instructions in common with others, where these are described."""
 
 EXTENSIONS = (
     *("i", "m", "a", "f", "d", "c"),
