@@ -18,6 +18,8 @@ LIST = re.compile(r"(\S+) = (.*);")
 REFERENCES = {
     **dict.fromkeys(("interrupt-parent", "regmap", "cpu", "clocks"), slice(None)),
     "gpios": slice(0, 1),
+    "interrupt-map": slice(0),
+    "msi-map": slice(1, 2),
     "interrupts-extended": slice(0, None, 2),
 }
 """Properties that hold references, and where."""
@@ -64,6 +66,8 @@ def properties(text: str) -> dict[str, dict[str, str]]:
         for name, positions in REFERENCES.items():
             if name in node:
                 words = node[name].strip("<>").split()
+                if name == "interrupt-map":  # 16 entries; the reference follows four cells
+                    positions = slice(4, None, len(words) // 16)
                 for index in range(len(words))[positions]:
                     words[index] = phandles[f"<{words[index]}>"]
                 node[name] = " ".join(words)

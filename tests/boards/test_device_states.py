@@ -21,6 +21,7 @@ from bimetal.machine.placements import Placement
 
 BOARDS = {
     "riscv-virt": {"bios": "none"},
+    "riscv-virt,bus=pci": {"bios": "none"},
     "arm-virt,gic=2": {"bios": "none"},
     "arm-virt,gic=3,virtualization=on": {},
     "microvm": {},
@@ -62,6 +63,8 @@ class Still:
         bus, address = self.ports if placement.port else self.bus, placement.at + at
         if placement.registers:
             return self.register(placement.device, at & -8, value)
+        if placement.on_bus:
+            return self.configure(placement.device, at & -size, min(size, 4), value)
         if value is None:
             return bus.read(address, size)
         bus.write(address, size, value)
@@ -71,6 +74,12 @@ class Still:
         if value is None:
             return device.read(at, 8)
         device.write(at, 8, value & (1 << 64) - 1)
+        return None
+
+    def configure(self, function: Device, at: int, size: int, value: int | None) -> int | None:
+        if value is None:
+            return function.read(at, size)
+        function.write(at, size, value & (1 << 8 * size) - 1)
         return None
 
     def drive(self, dice: random.Random) -> None:

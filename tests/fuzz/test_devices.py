@@ -22,7 +22,7 @@ from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import CpuSignal
 from bimetal.machine.placements import Placement
 
-SMALL_FLASH = 0x3000_0000
+SMALL_FLASH = 0x2800_0000
 SIZES = (1, 2, 4, 8)
 CPUS = 2
 

@@ -61,11 +61,11 @@ def test_exit_codes_fit_into_a_byte_and_no_failure_becomes_success(
 
 def test_accesses_to_nothing_are_counted_and_go_on(script: Script) -> None:
     board = script(
-        [Mmio(0x4000_0000, 4), store(0x4000_0008, 1), store(0x1000, 1), Pio(0x60), POWER_OFF]
+        [Mmio(0x2800_0000, 4), store(0x2800_0008, 1), store(0x1000, 1), Pio(0x60), POWER_OFF]
     ).run()
     assert board.cpus[0].answers == [0, 0xFF]
     stats = str(board.machine.stats())
-    assert "bus: 1 x guest error: read where nothing is, in 0x40000000..0x4000ffff" in stats
+    assert "bus: 1 x guest error: read where nothing is, in 0x28000000..0x2800ffff" in stats
     assert "bus: 1 x guest error: write to the read-only rom" in stats
     assert "cpu0 exits: 4 Mmio, 1 Pio" in stats
     assert "accesses: 3 nowhere, 1 rom, 1 test@100000" in stats
@@ -356,7 +356,7 @@ def test_traces(script: Script, caplog: pytest.LogCaptureFixture) -> None:
     trace.configure("exit,mmio,irq")
     try:
         with caplog.at_level(logging.DEBUG, "bimetal"):
-            scripts = [store(CLINT, 1), Mmio(UART + 5, 1), Mmio(0x4000_0000, 8), POWER_OFF]
+            scripts = [store(CLINT, 1), Mmio(UART + 5, 1), Mmio(0x2800_0000, 8), POWER_OFF]
             script(scripts, bios="none").run()
     finally:
         trace.configure("")
@@ -366,8 +366,8 @@ def test_traces(script: Script, caplog: pytest.LogCaptureFixture) -> None:
         "cpu0 line 3 high",
         "cpu0 Mmio(0x10000005, 1 bytes, read)",
         "uart@10000000+0x5 read 1 -> 0x60",
-        "cpu0 Mmio(0x40000000, 8 bytes, read)",
-        "0x40000000 read 8 -> 0x0",
+        "cpu0 Mmio(0x28000000, 8 bytes, read)",
+        "0x28000000 read 8 -> 0x0",
         "cpu0 Mmio(0x100000, 4 bytes, <- 0x5555)",
         "test@100000+0x0 write 4 <- 0x5555",
     ]

@@ -116,7 +116,7 @@ def test_whichever_thread_comes_first_puts_it_together(script: Script) -> None:
 
 
 def test_statistics_are_data_and_a_report(script: Script) -> None:
-    vm = script([Mmio(0x4000_0000, 4), Mmio(0x4000_0000, 4), POWER_OFF]).run().machine
+    vm = script([Mmio(0x2800_0000, 4), Mmio(0x2800_0000, 4), POWER_OFF]).run().machine
     stats = vm.stats()
     assert stats == Stats(
         seconds=0.0,
@@ -124,12 +124,12 @@ def test_statistics_are_data_and_a_report(script: Script) -> None:
             "cpu0 exits": {"Mmio": 3},
             "accesses": {"nowhere": 2, "test@100000": 1},
         },
-        events={"bus": {"guest error: read where nothing is, in 0x40000000..0x4000ffff": 2}},
+        events={"bus": {"guest error: read where nothing is, in 0x28000000..0x2800ffff": 2}},
     )
     assert stats.counters == vm.counters()
     assert str(stats).splitlines() == [
         "machine time 0.000 s",
         "cpu0 exits: 3 Mmio",
         "accesses: 2 nowhere, 1 test@100000",
-        "bus: 2 x guest error: read where nothing is, in 0x40000000..0x4000ffff",
+        "bus: 2 x guest error: read where nothing is, in 0x28000000..0x2800ffff",
     ]

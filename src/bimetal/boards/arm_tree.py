@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, PPI, SPI, TIMERS
 from bimetal.boards.nodes import device_node, memory_node
+from bimetal.boards.pci import PciLayout, intx_pins, pci_node
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.gpio.pl061 import Pl061
 from bimetal.devices.irq.pin import Pin
+from bimetal.devices.pci.bar import Kind
+from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.primecell import PrimeCell
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio import VirtioMmio
@@ -49,8 +52,9 @@ class Controller:
 class _Board:
     """A tree that is being made."""
 
-    def __init__(self, chassis: Chassis, controller: Controller):
-        self.chassis, self.controller = chassis, controller
+    def __init__(self, chassis: Chassis, controller: Controller, pci: PciLayout):
+        self.chassis, self.controller, self.pci = chassis, controller, pci
+        self.messages: Node | None = None
         self.root = Node(
             "",
             {
@@ -93,7 +97,7 @@ class _Board:
     def devices(self) -> None:
         """All that stands on the board. Slots are told from the last to the first, in the order in
         which devices are put into them, so that kernels number these in that order."""
-        placements = [each for each in self.chassis.placements if not (each.port or each.registers)]
+        placements = [each for each in self.chassis.placements if each.in_memory]
         slots = [each for each in placements if isinstance(each.device, VirtioMmio)]
         banks = [each for each in placements if isinstance(each.device, PFlash)]
         for placement in placements:
@@ -112,8 +116,14 @@ class _Board:
         device = placement.device
         if not device.compatible:
             return
+        if isinstance(device, EcamHost):
+            self.host_bridge(placement)
+            return
         node = device_node(placement)
-        (self.intc if device in self.controller.parts else self.root).add(node)
+        if device in self.controller.parts:
+            self.messages = self.intc.add(node)
+            return
+        self.root.add(node)
         pins = [wire for wire in placement.wires.values() if isinstance(wire, Pin)]
         if pins:
             trigger = EDGE if isinstance(device, VirtioMmio) else LEVEL
@@ -129,6 +139,13 @@ class _Board:
             self.chosen.properties.setdefault("stdout-path", node.path)
         if isinstance(device, Pl061):
             self.power_key(node)
+
+    def host_bridge(self, placement: Placement) -> None:
+        """PCI Express; its node has its name by the memory of the bus, as QEMU's has."""
+        memory = next(each for each in self.pci.windows if each.kind is Kind.MEMORY)
+        lines = [(self.intc, 0, 0, SPI, pin.number - 32, LEVEL) for pin in intx_pins(placement)]
+        name = f"pcie@{memory.at:x}"
+        self.root.add(pci_node(placement, self.pci, name, lines, self.messages))
 
     def clocked(self, node: Node, device: Device) -> None:
         """PrimeCells have a clock of their bus; a serial port's divisor has another."""
@@ -155,13 +172,14 @@ def describe_board(
     chassis: Chassis,
     ram_at: int,
     controller: Controller,
+    pci: PciLayout,
     *,
     firmware_calls: bool,
     hypervisor: bool,
 ) -> Node:
-    """The tree of ``chassis``, whose RAM begins at ``ram_at``; ``/chosen`` is there, and empty but
-    for the console."""
-    board = _Board(chassis, controller)
+    """The tree of ``chassis``, whose RAM begins at ``ram_at`` and whose PCI Express is at ``pci``;
+    ``/chosen`` is there, and empty but for the console."""
+    board = _Board(chassis, controller, pci)
     root, config = board.root, chassis.config
     root.add(memory_node(ram_at, config.memory))
     if firmware_calls:

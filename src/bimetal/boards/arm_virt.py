@@ -1,31 +1,36 @@
-"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI, and a
-test finisher: firmware calls that switch a machine off tell no exit code.
+"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, and a test
+finisher: firmware calls that switch a machine off tell no exit code.
 
-00000000  flash, 2 banks of 64 MiB  09020000  fw_cfg
-08000000  interrupt controller      09030000  GPIO, with the power key
-09000000  serial port               09100000  test finisher
-09010000  real-time clock           0a000000  virtio-mmio, 32 slots
-                                    40000000  RAM
+00000000  flash, 2 banks of 64 MiB  09100000  test finisher
+08000000  interrupt controller      0a000000  virtio-mmio, 32 slots
+09000000  serial port               10000000  PCI memory, 32 bits
+09010000  real-time clock           3eff0000  PCI I/O ports
+09020000  fw_cfg                    40000000  RAM
+09030000  GPIO, with the power key  4010000000  PCI Express configuration space
+                                    8000000000  PCI memory, 64 bits
 
-Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 7 the GPIO, 16 to 47 virtio,
-48 to 111 messages of a GICv2. Virtio devices take the slots from the last one on, as there.
+Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 3 to 6 INTA to INTD, 7 the
+GPIO, 16 to 47 virtio-mmio, 48 to 111 messages of a GICv2. Virtio devices take its slots from the
+last one on, as there.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from bimetal.base.sizes import MIB
+from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.arm_acpi import describe_tables
 from bimetal.boards.arm_boot import ArmBoot
 from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
 from bimetal.boards.arm_lines import POWER_LINE
 from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
-from bimetal.boards.slots import virtio_devices
+from bimetal.boards.pci import PciLayout, PciWindow, add_pci
+from bimetal.boards.slots import BUS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.gpio.pl061 import Pl061
+from bimetal.devices.pci.bar import Kind
 from bimetal.devices.power.button import PushButton
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.pl031 import Pl031
@@ -43,12 +48,26 @@ VIRTIO_SLOTS = 32
 FLASH_BANK = Geometry(size=64 * MIB)
 FLASH, RAM = 0, 0x4000_0000
 NAME = "arm-virt"
-OPTIONS = {"virtualization": ("off", "on"), "gic": tuple(GIC_VERSIONS), "acpi": ("on", "off")}
+PCI = PciLayout(
+    0x40_1000_0000,
+    (
+        PciWindow(Kind.IO, 0, 0x3EFF_0000, 0x1_0000),
+        PciWindow(Kind.MEMORY, 0x1000_0000, 0x1000_0000, 0x2EFF_0000),
+        PciWindow(Kind.MEMORY, 512 * GIB, 512 * GIB, 512 * GIB),
+    ),
+)
+OPTIONS = {
+    "virtualization": ("off", "on"),
+    "gic": tuple(GIC_VERSIONS),
+    "acpi": ("on", "off"),
+    "bus": BUS,
+}
 
 
 @board(NAME, isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
 def arm_virt(m: Chassis) -> None:
-    """AArch64 CPUs with a GIC, serial port, clock, power key, flash and 32 virtio slots."""
+    """AArch64 CPUs with a GIC, serial port, clock, power key, flash, PCI Express and 32 virtio
+    slots."""
     m.ram(at=RAM)
     gic, controller = add_gic(m)
     serial = m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
@@ -60,7 +79,8 @@ def arm_virt(m: Chassis) -> None:
     m.add(SifiveTest(), at=0x910_0000, power=m.power)
     gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])
     m.power_button = PushButton(m.clock, gpio[POWER_LINE]).press
-    for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
+    host = add_pci(m, PCI, [gic[32 + 3 + pin] for pin in range(4)])
+    for number, device in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         slot = VIRTIO_SLOTS - 1 - number
         m.add(
             VirtioMmio(device, m.space, m.defer),
@@ -76,7 +96,7 @@ def arm_virt(m: Chassis) -> None:
     }
     acpi = m.config.options.get("acpi") != "off"
     tables = partial(describe_tables, m, NAME, RAM, controller.places, acpi=acpi, **calls)
-    describe = partial(describe_board, m, RAM, controller, **calls)
+    describe = partial(describe_board, m, RAM, controller, PCI, **calls)
     m.start_with(
         ArmBoot(
             m,

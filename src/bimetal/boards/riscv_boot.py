@@ -11,13 +11,12 @@ With a flash image, what is in flash takes the place of the kernel; it finds the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 
 from bimetal.boards.riscv_harts import BoardHarts, enter_supervisor
-from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.software import Layout, Software
 from bimetal.devices.config.fw_cfg import FwCfg
+from bimetal.firmware.devicetree import Node
 from bimetal.firmware.opensbi import dynamic_info, reset_code
 from bimetal.firmware.processors import RISCV
 from bimetal.firmware.program import Program, Segment
@@ -36,7 +35,7 @@ MACHINE = 3
 
 class RiscvBoot:
     """Start of a board whose RAM begins at ``ram_at``, whose reset ROM is ``rom`` at ``rom_at``,
-    and whose first flash bank lies at ``flash_at``."""
+    and whose first flash bank lies at ``flash_at``; ``describe`` makes its device tree."""
 
     hypervisor = False
 
@@ -50,11 +49,10 @@ class RiscvBoot:
         flash_at: int,
         fw_cfg: FwCfg,
         console: SbiConsole,
-        model: str,
+        describe: Callable[[], Node],
     ):
         self._config = chassis.config
         layout = Layout(ram_at, firmware_at=ram_at)
-        describe = partial(describe_board, chassis, ram_at, model)
         self._software = Software(chassis, RISCV, layout, describe)
         self._flash_at = flash_at
         self._rom, self._rom_at = rom, rom_at

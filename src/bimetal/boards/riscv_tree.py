@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bimetal.boards.nodes import device_node, memory_node
+from bimetal.boards.pci import PciLayout, intx_pins, pci_node
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.devices.device import Device
 from bimetal.devices.irq.pin import Pin
+from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import TIMEBASE_HZ
@@ -27,8 +29,9 @@ LINES_IN_ORDER = (MSIP, MTIP, MEIP, SEIP)
 """How the interrupts that one device sends to a hart are ordered."""
 
 
-def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
-    """The tree of ``chassis``; ``/chosen`` is there, and empty but for the console."""
+def describe_board(chassis: Chassis, ram_at: int, model: str, pci: PciLayout) -> Node:
+    """The tree of ``chassis``, whose PCI Express is at ``pci``; ``/chosen`` is there, and empty but
+    for the console."""
     root = Node(
         "",
         {
@@ -48,8 +51,18 @@ def describe_board(chassis: Chassis, ram_at: int, model: str) -> Node:
             {"#address-cells": 2, "#size-cells": 2, "compatible": "simple-bus", "ranges": None},
         )
     )
-    nodes = {placement.device: soc.add(device_node(placement)) for placement in chassis.placements}
-    for placement in chassis.placements:
+    nodes: dict[Device, Node] = {}
+    placements = [each for each in chassis.placements if each.in_memory]
+    for placement in placements:
+        if isinstance(placement.device, EcamHost):
+            lines = [(_controller(pin, nodes), pin.number) for pin in intx_pins(placement)]
+            node = pci_node(placement, pci, f"pci@{placement.at:x}", lines)
+        else:
+            node = device_node(placement)
+        nodes[placement.device] = soc.add(node)
+    for placement in placements:
+        if isinstance(placement.device, EcamHost):
+            continue
         _describe_interrupts(nodes[placement.device], placement, nodes, controllers)
         if isinstance(placement.device, SifiveTest):
             _describe_power(root, nodes[placement.device])
@@ -117,15 +130,17 @@ def _describe_interrupts(
     pins = [target for target in targets if isinstance(target, Pin)]
     if pins:
         node["interrupts"] = tuple(pin.number for pin in pins)
-        node["interrupt-parent"] = next(
-            node for device, node in nodes.items() if device.name == pins[0].controller.name
-        )
+        node["interrupt-parent"] = _controller(pins[0], nodes)
     lines = [target for target in targets if isinstance(target, CpuLine)]
     lines.sort(key=lambda line: (line.cpu, LINES_IN_ORDER.index(line.line)))
     if lines:
         node["interrupts-extended"] = tuple(
             cell for line in lines for cell in (controllers[line.cpu], line.line)
         )
+
+
+def _controller(pin: Pin, nodes: dict[Device, Node]) -> Node:
+    return next(node for device, node in nodes.items() if device.name == pin.controller.name)
 
 
 def _describe_power(root: Node, test: Node) -> None:

@@ -1,23 +1,31 @@
-"""The board ``riscv-virt``: the memory map and devices of QEMU's ``virt`` machine, without PCI.
+"""The board ``riscv-virt``: the memory map and devices of QEMU's ``virt`` machine.
 
 00001000  reset ROM                10001000  virtio-mmio, 8 slots
 00100000  test finisher            10100000  fw_cfg
 00101000  real-time clock          20000000  flash, 2 banks of 32 MiB
-02000000  CLINT                    80000000  RAM
-0c000000  PLIC
-10000000  serial port
+02000000  CLINT                    30000000  PCI Express configuration space
+03000000  PCI I/O ports            40000000  PCI memory, 32 bits
+0c000000  PLIC                     80000000  RAM
+10000000  serial port             400000000  PCI memory, 64 bits: behind the RAM, in 16 GiB steps
+
+Sources of the PLIC: 1 to 8 virtio-mmio, 10 the serial port, 11 the clock, 32 to 35 INTA to INTD.
 """
 
 from __future__ import annotations
 
-from bimetal.base.sizes import MIB
+from functools import partial
+
+from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.flash import flash_banks
+from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.riscv_boot import RiscvBoot
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
-from bimetal.boards.slots import virtio_devices
+from bimetal.boards.riscv_tree import describe_board
+from bimetal.boards.slots import BUS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.irq.plic import Plic
+from bimetal.devices.pci.bar import Kind
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.goldfish import GoldfishRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
@@ -31,11 +39,17 @@ __all__ = ["riscv_virt"]
 MAX_CPUS, VIRTIO_SLOTS = 64, 8
 FLASH_BANK = Geometry(size=32 * MIB)
 ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
+ECAM = 0x3000_0000
+PCI_PINS = range(32, 36)
+HIGH_WINDOW = 16 * GIB
+OPTIONS = {"bus": BUS}
+MODEL = "riscv-virtio,bimetal"
 
 
-@board("riscv-virt", isa="riscv64", max_cpus=MAX_CPUS)
+@board("riscv-virt", isa="riscv64", max_cpus=MAX_CPUS, options=OPTIONS)
 def riscv_virt(m: Chassis) -> None:
-    """RISC-V harts with CLINT, PLIC, serial port, clock, flash and eight virtio slots."""
+    """RISC-V harts with CLINT, PLIC, serial port, clock, flash, PCI Express and eight virtio
+    slots."""
     harts = range(m.config.cpus)
     m.ram(at=RAM)
     rom = m.rom(at=ROM, size=0xF000)
@@ -54,7 +68,9 @@ def riscv_virt(m: Chassis) -> None:
     m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=plic[11])
     serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=plic[10])
     m.console.withdraw = serial.withdraw
-    for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
+    pci = pci_layout(m.config.memory)
+    host = add_pci(m, pci, [plic[source] for source in PCI_PINS])
+    for number, device in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)
@@ -71,6 +87,17 @@ def riscv_virt(m: Chassis) -> None:
             flash_at=FLASH,
             fw_cfg=fw_cfg,
             console=m.console,
-            model="riscv-virtio,bimetal",
+            describe=partial(describe_board, m, RAM, MODEL, pci),
         )
     )
+
+
+def pci_layout(memory: int) -> PciLayout:
+    """Where PCI Express is beside so many bytes of RAM."""
+    high = -(-(RAM + memory) // HIGH_WINDOW) * HIGH_WINDOW
+    windows = (
+        PciWindow(Kind.IO, 0, 0x300_0000, 0x1_0000),
+        PciWindow(Kind.MEMORY, 0x4000_0000, 0x4000_0000, 0x4000_0000),
+        PciWindow(Kind.MEMORY, high, high, HIGH_WINDOW),
+    )
+    return PciLayout(ECAM, windows)

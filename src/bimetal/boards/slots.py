@@ -8,16 +8,34 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.ninep import VirtioNinep
+from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.wanted import Share
 
-__all__ = ["virtio_devices"]
+__all__ = ["BUS", "virtio_devices", "virtio_slots"]
+
+BUS = ("mmio", "pci")
+"""Values of a board's option ``bus``: where virtio devices are."""
+PCI_SLOTS = 31
+"""Slots of the root bus, beside that of the host bridge."""
+
+
+def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioDevice | None]:
+    """What is in each of the board's ``slots`` of virtio-mmio: nothing, if the option ``bus`` wants
+    the devices on the root bus of ``host``, where this puts them."""
+    if m.config.options.get("bus") != "pci":
+        return virtio_devices(m, slots)
+    for slot, device in enumerate(virtio_devices(m, PCI_SLOTS), start=1):
+        if device is not None:
+            m.add_function(host, VirtioPci(device, m.space, m.defer), slot=slot)
+    return [None] * slots
 
 
 def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:

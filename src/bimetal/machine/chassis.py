@@ -5,7 +5,7 @@ A chassis has no CPU yet: wires to CPUs have numbers and end at its `Outlets`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,10 +16,14 @@ from bimetal.base.sizes import format_size
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
+from bimetal.devices.pci.function import Function
+from bimetal.devices.pci.host import EcamHost
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, IrqSignal, Outlets
+from bimetal.machine.messages import MessageWrites
 from bimetal.machine.placements import Placement, Placements, Wire
+from bimetal.machine.windows import BusWindows
 from bimetal.memory.access import Access
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
@@ -46,6 +50,7 @@ class CpuLine:
 ANY = Described()
 
 AnyDevice = TypeVar("AnyDevice", bound=Device)
+AnyFunction = TypeVar("AnyFunction", bound=Function)
 Part = TypeVar("Part")
 
 
@@ -147,6 +152,24 @@ class Chassis:
         self.placements.add(Placement(device, cpu, wires, registers=True))
         self.registers[cpu] = device
         return device
+
+    def add_host(
+        self, host: EcamHost, *, at: int, windows: Sequence[int], **wires: Wire
+    ) -> EcamHost:
+        """Put the PCI host bridge ``host`` at ``at`` and its windows at the addresses ``windows``,
+        otherwise as `add`."""
+        self.add(host, at=at, **wires)
+        BusWindows(self.space, host, windows)
+        host.message.connect(MessageWrites(self.space, host.events))
+        return host
+
+    def add_function(self, host: EcamHost, function: AnyFunction, *, slot: int) -> AnyFunction:
+        """Put ``function`` into a slot of the root bus of ``host``. ValueError if that is taken."""
+        function.rename(f"{function.kind}@00:{slot:02x}.0")
+        _connect(function, {})
+        host.bus.add(function, slot)
+        self.placements.add(Placement(function, slot, {}, on_bus=True))
+        return function
 
     def line(self, cpu: int, line: int) -> CpuLine:
         """Interrupt input ``line`` of CPU ``cpu``, to wire an output to."""

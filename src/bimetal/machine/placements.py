@@ -21,13 +21,20 @@ Wire = Callable[..., object] | Sequence[Line]
 @dataclass(frozen=True)
 class Placement:
     """A device on the board: its name, its first address, and the wires of its outputs. Its address
-    may be a ``port``, or it has ``registers`` of the CPU whose number stands for the address."""
+    may be a ``port``, or it has ``registers`` of the CPU whose number stands for the address, or it
+    is a function ``on_bus``, a PCI one, where its slot stands for it."""
 
     device: Device
     at: int
     wires: Mapping[str, Wire]
     port: bool = False
     registers: bool = False
+    on_bus: bool = False
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether ``at`` is an address in memory."""
+        return not (self.port or self.registers or self.on_bus)
 
 
 class Placements:

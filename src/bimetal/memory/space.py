@@ -1,8 +1,9 @@
 """The guest-physical address space: which region answers at which address.
 
-Regions never overlap, so the flat view is simply the list of regions in order. A CPU accesses the
-regions that have memory directly, through the slots of `AddressSpace.slots`; all other accesses
-come out as exits and are answered by the device that `AddressSpace.find` names.
+Regions never overlap, so the flat view is simply the list of regions in order; *windows* lie behind
+them and answer where none does. A CPU accesses the regions that have memory directly, through the
+slots of `AddressSpace.slots`; all other accesses come out as exits and are answered by the device
+that `AddressSpace.find` names.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class AddressSpace:
         self.generation = 0
         self._regions: list[Region] = []
         self._bases: list[int] = []
+        self._windows: list[Region] = []
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -116,8 +118,23 @@ class AddressSpace:
                 raise ValueError(f"{region} overlaps {other}")
         self._regions.insert(at, region)
         self._bases.insert(at, region.base)
-        self.generation += 1
+        self.generation += region.memory is not None
         return region
+
+    def remove(self, region: Region) -> None:
+        """Take ``region`` away again. ValueError if it is not there."""
+        at = bisect_right(self._bases, region.base) - 1
+        if at < 0 or self._regions[at] is not region:
+            raise ValueError(f"{region} is not there")
+        del self._regions[at], self._bases[at]
+        self.generation += region.memory is not None
+
+    def add_window(self, device: MmioTarget, base: int, size: int) -> Region:
+        """Let ``device`` answer in ``size`` bytes from ``base`` on wherever no region does, as a
+        bridge does on the bus behind which devices come and go."""
+        window = Region(base, size, device.name, device=device, access=device.access)
+        self._windows.append(window)
+        return window
 
     def set_direct(self, region: Region, direct: bool) -> None:
         """Let CPUs read the memory of ``region`` themselves, or send every access to its device."""
@@ -130,6 +147,9 @@ class AddressSpace:
         at = bisect_right(self._bases, address) - 1
         if at >= 0 and address <= (region := self._regions[at]).last:
             return region
+        for window in self._windows:
+            if window.base <= address <= window.last:
+                return window
         return None
 
     def slots(self) -> list[MemorySlot]:
@@ -179,8 +199,8 @@ class AddressSpace:
     def mtree(self) -> str:
         """The flat view as text, one line a region: ``info mtree``."""
         lines = []
-        for region in self._regions:
-            kind = region.kind
+        for region in sorted([*self._regions, *self._windows], key=lambda each: each.base):
+            kind = "window" if region in self._windows else region.kind
             if kind == "romd" and not region.direct:
                 kind = "romd (commands)"
             lines.append(f"{region.base:016x}-{region.last:016x} {kind:<5} {region.name}")

@@ -39,6 +39,9 @@ EVENT_IDX = 1 << 29
 VERSION_1 = 1 << 32
 """Features of every device (chapter 6)."""
 
+WORD, WORDS = 0xFFFF_FFFF, 2
+"""Transports show features in words, of which there are so many."""
+
 TURN = 8 << 20
 """Bytes that are moved for a queue before others get a turn; some milliseconds."""
 
@@ -213,6 +216,21 @@ class VirtioDevice(Stateful):
     def running(self) -> bool:
         """Whether the driver is ready and the device is not waiting for a reset."""
         return self.status & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK
+
+    def offered_word(self, select: int) -> int:
+        """32 of the offered features, beginning with number 32 * ``select``."""
+        return self.all_offered >> 32 * select & WORD if select < WORDS else 0
+
+    def accepted_word(self, select: int) -> int:
+        """The same of what the driver has accepted."""
+        return self.features >> 32 * select & WORD if select < WORDS else 0
+
+    def accept_word(self, select: int, word: int) -> None:
+        """The driver accepts these 32 features, beginning with number 32 * ``select``."""
+        if select < WORDS:
+            self.accept_features(self.features & ~(WORD << 32 * select) | word << 32 * select)
+        elif word:
+            self.events.guest_error("features accepted beyond the first 64")
 
     def accept_features(self, features: int) -> None:
         """The driver chooses features, before it says FEATURES_OK (3.1.1)."""

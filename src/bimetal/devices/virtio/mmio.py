@@ -158,15 +158,10 @@ class VirtioMmio(Device):
         return self.device.device_id
 
     def r_DEVICE_FEATURES(self) -> int:
-        return _word(self.device.all_offered, self.DEVICE_FEATURES_SEL)
+        return self.device.offered_word(self.DEVICE_FEATURES_SEL)
 
     def w_DRIVER_FEATURES(self, written: Value) -> None:
-        select = self.DRIVER_FEATURES_SEL
-        if select < 2:
-            kept = self.device.features & ~(0xFFFF_FFFF << 32 * select)
-            self.device.accept_features(kept | written << 32 * select)
-        elif written:
-            self.guest_error("features accepted beyond the first 64")
+        self.device.accept_word(self.DRIVER_FEATURES_SEL, written)
 
     def r_STATUS(self) -> int:
         return self.device.status
@@ -244,10 +239,6 @@ class VirtioMmio(Device):
             self.guest_error("set-up of a queue that is in use or does not exist")
             return None
         return queue
-
-
-def _word(features: int, select: int) -> int:
-    return features >> 32 * select & 0xFFFF_FFFF if select < 2 else 0
 
 
 def _low(address: int, word: int) -> int:

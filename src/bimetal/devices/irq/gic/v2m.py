@@ -13,6 +13,9 @@ from bimetal.memory.access import Access
 
 __all__ = ["Gicv2m"]
 
+MESSAGE = 4
+"""Bytes of a message."""
+
 
 class Gicv2m(Device):
     """A frame for ``count`` SPIs, the first of which is interrupt ``first``; ``spis[n]`` leads to
@@ -39,6 +42,10 @@ class Gicv2m(Device):
 
     def r_TYPER(self) -> int:
         return self.first << 16 | self.count
+
+    def take_message(self, requester: int, offset: int, word: int) -> None:
+        """See `TakesMessages`; whose message it is does not matter here."""
+        self.write(offset, MESSAGE, word)
 
     def w_SETSPI_NS(self, written: Value) -> None:
         number = (written & 0x3FF) - self.first

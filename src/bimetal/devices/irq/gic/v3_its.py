@@ -29,6 +29,7 @@ PAGES = 2 << 8
 """Tables are made of pages of 64 KiB unless software chooses others."""
 CBASER = VALID | 7 << 59 | 7 << 53 | ((1 << 52) - 1) & ~0xFFF | 0xCFF
 OFFSET = 0xF_FFE0
+TRANSLATER = 0x1_0040
 RETRY = STALLED = 1 << 0
 QUIESCENT = 1 << 31
 # GITS_TYPER: LPIs, sizes of entries and numbers, and collections of so many bits.
@@ -56,7 +57,7 @@ class Gicv3Its(Device):
     CREADR = Reg(0x90, size=8, readonly=True, doc="the command that is next")
     BASER = RegArray(0x100, 8, size=8, writable=0, doc="where the tables lie")
     PIDR = RegArray(0xFFD0, len(PARTS), readonly=True)
-    TRANSLATER = Reg(0x1_0040, writable=0, doc="takes messages")
+    TRANSLATER = Reg(TRANSLATER, writable=0, doc="takes messages")
 
     def __init__(
         self,
@@ -85,6 +86,13 @@ class Gicv3Its(Device):
     def restored(self) -> None:
         if self.under_way:
             self._defer(self._go_on)
+
+    def take_message(self, requester: int, offset: int, word: int) -> None:
+        """See `TakesMessages`: devices are numbered as the bus numbers them."""
+        if offset == TRANSLATER:
+            self.message(requester, word)
+        else:
+            self.guest_error("a message beside the register for messages", f"{offset:#x}")
 
     def message(self, device: int, event: int) -> None:
         """``device`` sends the message of an event."""
