@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.boot.conftest import PROMPT, Fetch, Terminal, file_of_initrd, run_piped
+from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal, file_of_initrd, run_piped
+from tests.host import programs
 
 pytestmark = pytest.mark.boot
 
 Start = Callable[..., Terminal]
-GUESTS = ["debian-riscv64", pytest.param("debian-arm64", marks=pytest.mark.slow)]
+GUESTS = {
+    "debian-riscv64": "riscv64-linux-gnu-gcc",
+    "debian-arm64": "aarch64-linux-gnu-gcc",
+}
+"""Guests, and what compiles programs for them."""
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 
-@pytest.mark.parametrize("name", GUESTS)
+@programs(*GUESTS.values())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * n) for n, name in enumerate(GUESTS)]
+)
 def test_the_devices_of_a_guest(terminal: Start, fetched: Fetch, tmp_path: Path, name: str) -> None:
     fetched(name)
     shared = tmp_path / "shared"
     (shared / "folder").mkdir(parents=True)
     (shared / "text").write_text("from the host")
     (shared / "out").symlink_to("/proc/cpuinfo")
+    subprocess.run(
+        [GUESTS[name], "-static", "-o", shared / "vsock", PROGRAMS / "vsock.c"], check=True
+    )
     vm = terminal(
         name, "--append", "quiet",
         "--share", f"{shared},tag=work", "--share", f"{shared},tag=safe,readonly",
+        "--vsock", str(tmp_path / "sock"),
     )  # fmt: skip
     vm.expect(PROMPT)
     uses_a_shared_folder(vm, shared)
+    uses_sockets(vm, tmp_path / "sock")
     vm.send("exit\r")
     assert vm.end() == 0
 
@@ -51,14 +69,49 @@ def uses_a_shared_folder(vm: Terminal, shared: Path) -> None:
     ]
     vm.do("for i in $(seq 100); do echo $i > renamed/$i; done")
     assert vm.do("ls /s/renamed | wc -l; cat /s/renamed/77").split() == ["100", "77"]
-    vm.do("cd /; umount /w && umount /s")
     assert (shared / "busybox").stat().st_mode & 0o7777 == 0o600
     assert (shared / "hard").samefile(shared / "text")
     assert len(os.listdir(shared / "renamed")) == 100
 
 
+def send_all(client: socket.socket, data: bytes) -> None:
+    """Send ``data``, and that nothing follows."""
+    client.sendall(data)
+    client.shutdown(socket.SHUT_WR)
+
+
+def uses_sockets(vm: Terminal, path: Path) -> None:
+    """Connections begin on either side, and carry more than there is room for on the way."""
+    data = bytes(range(256)) * 4096
+    vm.send("/w/vsock echo 22 > /heard 2>&1 & until grep listening /heard; do :; done\r")
+    vm.expect(PROMPT)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(LIMIT)
+        client.connect(str(path))
+        client.sendall(b"CONNECT 22\n")
+        heard = client.makefile("rb")
+        assert heard.readline().startswith(b"OK ")
+        sender = threading.Thread(target=send_all, args=(client, data))
+        sender.start()
+        assert heard.read() == data
+        sender.join()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.settimeout(LIMIT)
+        listener.bind(f"{path}_1000")
+        listener.listen()
+        vm.send("head -c 300000 /bin/busybox | /w/vsock dial 1000 | head -n 1\r")
+        client, _ = listener.accept()
+        with client:
+            client.settimeout(LIMIT)
+            assert len(client.makefile("rb").read()) == 300_000
+            client.sendall(b"heard all of it\n")
+        vm.expect("heard all of it")
+        vm.expect(PROMPT)
+    assert "Connection reset" in vm.do("/w/vsock dial 1001 < /dev/null", status=1)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["debian-riscv64", "debian-arm64"])
+@pytest.mark.parametrize("name", GUESTS)
 def test_a_shared_folder_as_root_file_system(fetched: Fetch, tmp_path: Path, name: str) -> None:
     guest = fetched(name)
     assert guest.initrd is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import BimetalError, ExitCode, Machine
-from bimetal.cli.equipment import ShareOption, parse_share
+from bimetal.cli.equipment import ShareOption, parse_share, parse_vsock
 from tests.cli.conftest import Cli
 
 
@@ -31,6 +31,29 @@ def test_shares_that_mean_nothing(text: str) -> None:
         parse_share(text)
     assert caught.value.exit_code == ExitCode.USAGE
     assert "tag=NAME" in caught.value.remedy
+
+
+def test_what_a_vsock_says(tmp_path: Path) -> None:
+    assert parse_vsock("/a,,b,cid=7") == ("/a,b", 7)
+    for text in ("", "a,cid=", "a,cid=-1", "a,port=3", "a,cid=3,cid=4", "a,cid=\u0663"):
+        with pytest.raises(BimetalError, match=r"--vsock|context"):
+            parse_vsock(text)
+    with Machine(memory="16M") as vm:
+        with pytest.raises(BimetalError, match="context 2"):
+            vm.vsock(tmp_path / "a", cid=2)
+        vm.vsock(tmp_path / "a")
+        with pytest.raises(BimetalError, match="one vsock"):
+            vm.vsock(tmp_path / "b")
+
+
+def test_a_vsock_where_something_is_stays_away(cli: Cli, tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(bytes(64))
+    told = cli("run", "--kernel", str(kernel), "--kernel-format", "raw", "--bios", "none",
+               "--vsock", str(kernel))  # fmt: skip
+    assert told.code == ExitCode.UNAVAILABLE
+    assert "is no socket" in told.err
+    assert kernel.read_bytes() == bytes(64)
 
 
 @pytest.mark.parametrize(

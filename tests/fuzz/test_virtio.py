@@ -24,6 +24,9 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.rng import VirtioRng
+from bimetal.devices.virtio.vsock import VirtioVsock
+from bimetal.devices.virtio.vsock_connection import Connection
+from bimetal.devices.virtio.vsock_packets import HEADER
 from bimetal.memory.ram import Ram
 from tests.devices.virtio.cable import STATION, Cable, frame
 from tests.devices.virtio.guest import (
@@ -109,7 +112,34 @@ def ninep() -> VirtioDevice:
     return VirtioNinep(Echo(), "fuzz")
 
 
-DEVICES = [block, console, rng, net, ninep]
+class Nowhere:
+    """Takes what a guest sends to any port of its host."""
+
+    def connect(self, device: VirtioVsock) -> None: ...
+
+    def dial(self, port: int) -> Nowhere:
+        return self
+
+    def begin(self, end: Connection) -> None:
+        end.receive(b"hello" * 100)
+
+    def established(self, port: int) -> None: ...
+
+    def write(self, data: bytes) -> int:
+        return len(data) // 2
+
+    def read_on(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def vsock() -> VirtioDevice:
+    return VirtioVsock(Nowhere())
+
+
+DEVICES = [block, console, rng, net, ninep, vsock]
 
 
 class Range:
@@ -160,6 +190,12 @@ class Range:
             case VirtioNinep():
                 rings[0].submit(self.guest.place(b"hello"), place)
                 assert self.guest.peek(place)[:5] == b"hello"
+            case VirtioVsock():
+                request = HEADER.pack(3, 2, 1, 1, 0, 1, 1, 0, 0, 0)
+                rings[0].submit(place)
+                rings[1].submit(self.guest.place(request))
+                assert len(rings[0].completed()) == 1
+                rings = rings[:2]
             case VirtioConsole():
                 rings[1].submit(self.guest.place(b"hello"))
             case VirtioNet():
@@ -193,8 +229,24 @@ HEADERS = st.builds(
     st.just(0),
     st.one_of(st.integers(0, 130), st.just(2**64 - 1), st.just(2**55)),
 )
+PACKETS = st.builds(
+    HEADER.pack,
+    st.sampled_from([3, 3, 3, 2, 2**64 - 1]),
+    st.sampled_from([2, 2, 2, 3]),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.sampled_from([0, 0, 1, 64, 2**18 + 1, 2**32 - 1]),
+    st.sampled_from([1, 1, 1, 2]),
+    st.integers(0, 8),
+    st.integers(0, 4),
+    st.sampled_from([0, 1, 2**18, 2**32 - 1]),
+    st.sampled_from([0, 1, 100, 2**32 - 1]),
+)
 ARENAS = st.one_of(
-    TABLES, st.lists(st.one_of(HEADERS, DESCRIPTORS), max_size=32).map(b"".join), st.binary()
+    TABLES,
+    st.lists(PACKETS, max_size=12).map(b"".join),
+    st.lists(st.one_of(HEADERS, DESCRIPTORS), max_size=32).map(b"".join),
+    st.binary(),
 )
 AVAILABLE = st.tuples(
     st.integers(0, 1),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
+from bimetal.backends.vsock.sockets import VsockSockets
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.block import VirtioBlock
@@ -15,6 +16,7 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
+from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.wanted import Share
@@ -78,6 +80,10 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     yield VirtioRng()
     for share in m.config.shares:
         yield shared_folder(share)
+    if m.config.vsock is not None:
+        sockets = VsockSockets(m.config.vsock.path)
+        m.serve(sockets)
+        yield VirtioVsock(sockets, m.config.vsock.cid)
 
 
 def console(line: ConsoleLine) -> VirtioConsole:

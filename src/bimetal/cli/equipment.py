@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from bimetal import Machine
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.words import Form
 
-__all__ = ["EquipmentOptions", "ShareOption", "equipment_options", "parse_share"]
+__all__ = ["EquipmentOptions", "ShareOption", "equipment_options", "parse_share", "parse_vsock"]
 
 Answer = TypeVar("Answer")
 
@@ -24,6 +24,7 @@ SHARE = Form(
     ("readonly",),
     ("tag", "security"),
 )
+VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ def parse_share(text: str) -> ShareOption:
     return ShareOption(path, **options)  # type: ignore[arg-type]  # of the types just chosen
 
 
+def parse_vsock(text: str) -> tuple[str, int]:
+    """Read the value of ``--vsock``: path and context. Raises `BimetalError`."""
+    path, options = VSOCK.read(text)
+    cid = str(options.get("cid", "3"))
+    if not (cid.isascii() and cid.isdecimal()):
+        raise VSOCK.refused(f"{cid!r} is no number of a context")
+    return path, int(cid)
+
+
 @dataclass(frozen=True)
 class EquipmentOptions:
     """What the options ask for."""
@@ -51,6 +61,7 @@ class EquipmentOptions:
     disks: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     backing_folders: tuple[str, ...] = ()
+    vsock: str | None = None
 
     def add_to(self, machine: Machine) -> None:
         """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
@@ -67,6 +78,9 @@ class EquipmentOptions:
             machine.share(
                 share.path, tag=share.tag, readonly=share.readonly, security=share.security
             )
+        if self.vsock is not None:
+            path, cid = parse_vsock(self.vsock)
+            machine.vsock(path, cid=cid)
 
 
 def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -83,7 +97,7 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     )
     @click.option(
         "--backing-folder",
-        "folders",
+        "backing_folders",
         multiple=True,
         metavar="FOLDER",
         help="Where backing files of disks may lie, besides the folders of the images.",
@@ -97,10 +111,15 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         "/mnt); may be repeated. 'security': owners and modes of the guest's files are kept in "
         "extended attributes, or are the host's own.",
     )
+    @click.option(
+        "--vsock",
+        metavar=VSOCK.shown,
+        help="Sockets of the family AF_VSOCK: 'CONNECT PORT' at the Unix socket PATH leads to the "
+        "guest's PORT; its connections to PORT of the host lead to PATH_PORT.",
+    )
     @wraps(command)
-    def gathered(
-        disks: tuple[str, ...], shares: tuple[str, ...], folders: tuple[str, ...], **others: Any
-    ) -> Answer:
-        return command(equipment=EquipmentOptions(disks, shares, folders), **others)
+    def gathered(**given: Any) -> Answer:
+        own = {field.name: given.pop(field.name) for field in fields(EquipmentOptions)}
+        return command(equipment=EquipmentOptions(**own), **given)
 
     return gathered

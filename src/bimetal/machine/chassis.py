@@ -20,7 +20,7 @@ from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
-from bimetal.machine.hardware import Boot, CpuSignal, Hardware, IrqSignal, Outlets
+from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
 from bimetal.machine.messages import MessageWrites
 from bimetal.machine.placements import Placement, Placements, Wire
 from bimetal.machine.windows import BusWindows
@@ -86,6 +86,7 @@ class Chassis:
         self._timers: dict[tuple[int, int], Line] = {}
         self._boot: Boot | None = None
         self._needs_controller = False
+        self._host_ends: list[HostEnd] = []
         self.power_button: Callable[[], None] | None = None
         """Presses the board's power button; None if it has none."""
 
@@ -189,6 +190,10 @@ class Chassis:
         a board that goes on with another one. KeyError if there is not exactly one."""
         return self.placements.only(kind, name)
 
+    def serve(self, end: HostEnd) -> None:
+        """Let the machine's service thread call ``end``, which a device has and closes."""
+        self._host_ends.append(end)
+
     def start_with(self, boot: Boot) -> None:
         """Set how the CPUs start."""
         self._boot = boot
@@ -213,6 +218,7 @@ class Chassis:
             timers=dict(self._timers),
             boot=self._boot,
             needs_controller=self._needs_controller,
+            host_ends=tuple(self._host_ends),
             power_button=self.power_button,
         )
 

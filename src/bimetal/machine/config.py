@@ -10,7 +10,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
-from bimetal.machine.wanted import Share
+from bimetal.machine.wanted import Share, Vsock
 from bimetal.memory.ram import PAGE_SIZE
 
 __all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
@@ -78,6 +78,7 @@ class Config:
     """The options given for the board."""
     disks: list[Disk] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
+    vsock: Vsock | None = None
 
     @property
     def command_line(self) -> bytes:

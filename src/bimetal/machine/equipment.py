@@ -8,7 +8,7 @@ from os import PathLike, fsdecode
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import Config, Disk
-from bimetal.machine.wanted import Share
+from bimetal.machine.wanted import Share, Vsock
 
 __all__ = ["Equipment", "Path"]
 
@@ -56,6 +56,17 @@ class Equipment:
                 f"two shares have the tag {tag!r}", "give each its own", ExitCode.USAGE
             )
         self.config.shares.append(share)
+
+    def vsock(self, path: Path, *, cid: int = 3) -> None:
+        """Let host and guest connect to each other's ports by sockets of the family AF_VSOCK. The
+        host connects to the Unix socket at ``path`` and sends ``CONNECT PORT``; the guest, which
+        has the context ``cid``, reaches who listens at the Unix socket ``path_PORT`` as port PORT
+        of its host, context 2. Call before `start`, which raises `BimetalError` if the path cannot
+        be listened at."""
+        self._check_not_built("vsocks")
+        if self.config.vsock is not None:
+            raise BimetalError("a machine has one vsock", "leave one away", ExitCode.USAGE)
+        self.config.vsock = Vsock(fsdecode(path), cid)
 
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:

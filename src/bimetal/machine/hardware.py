@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
@@ -23,7 +24,7 @@ from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
 from bimetal.seam import Cpu, Shutdown
 
-__all__ = ["Boot", "CpuSignal", "Firmware", "Hardware", "IrqSignal", "Outlets"]
+__all__ = ["Boot", "CpuSignal", "Firmware", "Hardware", "HostEnd", "IrqSignal", "Outlets"]
 
 Firmware = Callable[[int, tuple[int, ...]], tuple[int, ...]]
 """Answers a firmware call of the CPU of that number, by its arguments; the lock is held."""
@@ -61,6 +62,13 @@ class Boot(Protocol):
         """Who answers the firmware calls of ``cpus``."""
 
 
+class HostEnd(Protocol):
+    """A back end of a device that waits for the host."""
+
+    def attach(self, reactor: Reactor) -> None:
+        """Let ``reactor`` call when the host has done something; the machine is about to start."""
+
+
 class CpuSignal(NamedTuple):
     """The interrupt line ``line`` of CPU ``cpu`` has this level now."""
 
@@ -92,8 +100,9 @@ class Hardware:
 
     ``registers`` are the devices that have registers of CPUs, by the number of the CPU; ``timers``
     the wires from the outputs of CPUs, by CPU and output. With ``needs_controller`` devices are
-    wired to an interrupt controller that the accelerator has to model. ``power_button`` presses the
-    button that asks a system to switch off, if the board has one.
+    wired to an interrupt controller that the accelerator has to model. ``host_ends`` belong to
+    devices. ``power_button`` presses the button that asks a system to switch off, if the board has
+    one.
     """
 
     config: Config
@@ -109,6 +118,7 @@ class Hardware:
     timers: Mapping[tuple[int, int], Line]
     boot: Boot
     needs_controller: bool
+    host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None
 
     def drive_outputs(self, cpu: int, levels: int) -> None:

@@ -135,8 +135,8 @@ class Machine(Equipment):
         runner.power_on()
         self._gate.started = True
         with self._gate.lock:
-            for console in self._consoles:
-                console.attach(self._service.reactor)
+            for end in (*self._consoles, *runner.hardware.host_ends):
+                end.attach(self._service.reactor)
             if not self._gate.paused:
                 self._clock.resume()
         runner.start()

@@ -8,7 +8,7 @@ from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 
-__all__ = ["Share"]
+__all__ = ["Share", "Vsock"]
 
 TAG_LIMIT = 31
 """Bytes of a tag: what drivers of Linux before 6.10 have room for."""
@@ -48,3 +48,22 @@ class Share:
     def model(self) -> str:
         """The security model in force."""
         return self.security or (NONE if self.readonly else MAPPED)
+
+
+@dataclass(frozen=True)
+class Vsock:
+    """Sockets between guest and host: the guest has the context ``cid``, and its ports are reached
+    by the Unix socket at ``path``."""
+
+    path: str
+    cid: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise BimetalError("a vsock needs the path of a socket", "give one", ExitCode.USAGE)
+        if not 3 <= self.cid < 0xFFFF_FFFF:
+            raise BimetalError(
+                f"a guest cannot have the context {self.cid}",
+                f"choose a number from 3 to {0xFFFF_FFFE}",
+                ExitCode.USAGE,
+            )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 
 from bimetal.backends.chars.channel import Channel
 from bimetal.backends.chars.inbox import Inbox
 from bimetal.backends.chars.outbox import OUTBOX_LIMIT
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.reactor import Reactor, Watch
+from bimetal.backends.unix import listen_at
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
@@ -43,18 +43,7 @@ class Server:
     def unix(cls, path: str) -> Server:
         """Listen at the Unix socket ``path``. A socket there that nobody listens to any more is
         replaced; any other file stays and is an error (`BimetalError`)."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            _remove_stale_socket(path)
-            listener.bind(path)
-            listener.listen(1)
-        except OSError as error:
-            listener.close()
-            raise BimetalError(
-                f"cannot listen at unix socket {path!r}: {error.strerror or error}",
-                "name a new file in a folder that you may write to",
-                ExitCode.UNAVAILABLE,
-            ) from error
+        listener = listen_at(path)
         server = cls(listener, f"unix.{path}")
         server._path = os.path.abspath(path)
         lasts(server._unlink)
@@ -170,21 +159,3 @@ class Server:
             client.close()
         if self._watch is not None:
             self._watch.reading = True
-
-
-def _remove_stale_socket(path: str) -> None:
-    """Remove what an earlier run left at ``path``, if it is a socket without a listener."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(f"{path} exists and is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except BlockingIOError:
-            pass  # someone listens and is busy: `bind` will say so

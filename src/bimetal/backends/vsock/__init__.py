@@ -1,0 +1,1 @@
+"""The host's side of a guest's sockets: Unix sockets of the host."""
