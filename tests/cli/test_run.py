@@ -213,6 +213,22 @@ def test_processor_models_are_listed(cli: Cli) -> None:
     assert "does not run x86_64 guests" in of_guest.err
 
 
+@pytest.mark.parametrize("option", ["--board", "--machine"])
+def test_boards_are_listed_with_their_options(cli: Cli, option: str) -> None:
+    listed = cli("run", option, "help")
+    assert listed.code == 0
+    lines = listed.out.splitlines()
+    boards = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert boards == sorted(Machine.boards())
+    assert "  RISC-V harts with " in next(line for line in lines if line.startswith("riscv-virt"))
+    arm = lines.index(next(line for line in lines if line.startswith("arm-virt")))
+    assert "  virtualization=off|on" in lines[arm + 1 :]
+    one = cli("run", "debian-arm64", option, "arm-virt,gic=3,help").out.splitlines()
+    assert one[0].split() == lines[arm].split()
+    assert one[1:] == lines[arm + 1 : arm + len(one)]
+    assert cli("run", option, "arm,help").out == listed.out
+
+
 def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> None:
     disks = ("a.img", "b.img,readonly,serial=B", "c,format=qcow2,snapshot")
     words = [word for disk in disks for word in ("--disk", disk)]

@@ -23,6 +23,7 @@ from bimetal.cli.boot import Boot
 from bimetal.cli.ending import Ending
 from bimetal.cli.equipment import EquipmentOptions, equipment_options
 from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
+from bimetal.cli.listings import show_list
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
@@ -32,12 +33,12 @@ __all__ = ["command"]
 
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
 BOARDS = {"riscv64": "riscv-virt", "aarch64": "arm-virt", "x86_64": "microvm"}
-DEFAULT_BOARD = "riscv-virt"
 EXAMPLES = """\b
 For example:
   bimetal run debian-riscv64 --cpus 2 --memory 1G
   bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
 """
+DEFAULT_BOARD = "riscv-virt"
 DEFAULT_MEMORY = "512M"
 MOST_DISKS = 5
 """With more disks than this, a console device that tells the terminal's size would take a slot
@@ -73,8 +74,9 @@ class Software:
 @click.argument("guest", required=False)
 @click.option(
     "--board",
+    "--machine",
     metavar="NAME[,OPTION=VALUE]",
-    help="The machine's board [the guest's, or riscv-virt].",
+    help="The machine's board [the guest's, or riscv-virt]; 'help' lists boards and options.",
 )
 @click.option("--arch", type=click.Choice(list(BOARDS)), help="Name the board by its architecture.")
 @click.option(
@@ -181,8 +183,8 @@ def command(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or "",
         flash=flash,
     )  # fmt: skip
-    if model == "help":
-        return list_models(guest, given, accel)
+    if show_list(given.board, guest, DEFAULT_BOARD, model, accel):
+        return 0
     beside = len(equipment.disks)
     software = with_guest(guest, given, serial, beside) if guest else without_guest(given, trees)
     make = partial(
@@ -213,13 +215,6 @@ def board_named(board: str | None, arch: str | None) -> str:
     if board and arch:
         raise click.UsageError("--board and --arch name the same thing: give one of them")
     return board or BOARDS.get(arch or "", "")
-
-
-def list_models(guest: str | None, given: Software, accel: str) -> int:
-    """Print the processor models that the machine could have."""
-    board = given.board or (GUESTS[guest].board if guest else DEFAULT_BOARD)
-    click.echo("\n".join(Machine.cpu_models(board, accel)))
-    return 0
 
 
 def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:
@@ -253,7 +248,8 @@ def check_guest(name: str, given: Software) -> None:
             f"to boot it: bimetal run --kernel {name}",
             ExitCode.USAGE,
         )
-    boards, own, named = Machine.boards(), GUESTS[name].board, given.board.split(",")[0]
+    boards = {board.name: board.isa for board in Machine.boards().values()}
+    own, named = GUESTS[name].board, given.board.split(",")[0]
     if named in boards and boards[named] != boards[own] and not given.kernel:
         fitting = ", ".join(each for each, isa in boards.items() if isa == boards[own])
         raise BimetalError(

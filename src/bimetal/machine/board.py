@@ -24,6 +24,11 @@ class Board:
     build: Callable[[Chassis], None]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def summary(self) -> str:
+        """The board in a line: the first paragraph of the docstring of ``build``."""
+        return " ".join((self.build.__doc__ or "").strip().partition("\n\n")[0].split())
+
     def check(self, given: Mapping[str, str]) -> None:
         """Raise `BimetalError` for an option, or a value of one, that the board does not have."""
         for name, value in given.items():

@@ -23,7 +23,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
 from bimetal.base.sizes import format_size
 from bimetal.machine.assembly import Assembly, Engine
-from bimetal.machine.board import BOARDS, find_board
+from bimetal.machine.board import BOARDS, Board, find_board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config, memory_size
@@ -316,9 +316,9 @@ class Machine(Equipment):
         return stats_of(self._built())
 
     @staticmethod
-    def boards() -> dict[str, str]:
-        """The boards by name, and the instruction set of each."""
-        return {name: board.isa for name, board in BOARDS.items()}
+    def boards() -> dict[str, Board]:
+        """The boards by name: each with its ``isa``, a ``summary``, and its ``options``."""
+        return dict(BOARDS)
 
     @staticmethod
     def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
