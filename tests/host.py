@@ -55,6 +55,7 @@ PACKAGES = {
     "riscv64-linux-gnu-nm": "gcc-riscv64-linux-gnu",
     "riscv64-linux-gnu-objdump": "gcc-riscv64-linux-gnu",
     "riscv64-linux-gnu-readelf": "gcc-riscv64-linux-gnu",
+    "tcpdump": "tcpdump",
     "unzip": "unzip",
     "xz": "xz-utils",
     "zstd": "zstd",

@@ -59,6 +59,9 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
         def disk(self, path: str, **options: Any) -> None:
             taken.calls.append(f"disk {path} {options}")
 
+        def nic(self, network: str) -> None:
+            taken.calls.append(f"nic {network}")
+
         def start(self) -> None:
             taken.calls.append("start")
 
@@ -242,6 +245,12 @@ def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> N
         "wait",
         "close",
     ]
+
+
+def test_nics_come_in_their_order_by_either_name(cli: Cli, notes: Notes) -> None:
+    words = ("--net", "stream,connect=:1,mac=52:54:00:00:00:01", "--nic", "none")
+    cli("run", "--kernel", "k", *words)
+    assert notes.calls[:2] == ["nic stream,connect=:1,mac=52:54:00:00:00:01", "nic none"]
 
 
 def test_one_line_before_the_guest_speaks(cli: Cli, notes: Notes) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.net.capture import Capture
+from bimetal.backends.net.choose import open_network
+from bimetal.backends.net.offload import SoftwareOffload
+from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
 from bimetal.backends.vsock.sockets import VsockSockets
@@ -13,12 +17,14 @@ from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.console import ConsoleLine
+from bimetal.machine.nics import Nic, macs_of
 from bimetal.machine.wanted import Share
 
 __all__ = ["BUS", "virtio_devices", "virtio_slots"]
@@ -41,8 +47,8 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioDevice | 
 
 
 def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
-    """What is in each of ``slots``: the disks in order, a console if one is wanted, entropy, what
-    else is wanted, and then nothing.
+    """What is in each of ``slots``: the disks in order, a console if one is wanted, entropy, NICs,
+    what else is wanted, and then nothing.
 
     Raises `BimetalError` for too many devices, and for those that cannot be had.
     """
@@ -78,6 +84,9 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     if m.hvc is not None:
         yield console(m.hvc)
     yield VirtioRng()
+    macs = macs_of(m.config.nics, [disk.path for disk in m.config.disks])
+    for number, (nic, mac) in enumerate(zip(m.config.nics, macs, strict=True)):
+        yield virtio_nic(m, nic, mac, number)
     for share in m.config.shares:
         yield shared_folder(share)
     if m.config.vsock is not None:
@@ -91,6 +100,21 @@ def console(line: ConsoleLine) -> VirtioConsole:
     device = VirtioConsole(line, line.size)
     line.on_resize = device.resize if line.size is not None else None
     return device
+
+
+def virtio_nic(m: Chassis, nic: Nic, mac: bytes, number: int) -> VirtioNet:
+    """NIC ``number`` of the machine, and what its cable leads to. Raises `BimetalError` if that
+    cannot be had."""
+    network: NetBackend = nic.backend or open_network(nic.kind, nic.words)
+    network = SoftwareOffload(network)
+    if nic.capture:
+        try:
+            network = Capture(network, nic.capture, f"nic{number}")
+        except BimetalError:
+            network.close()
+            raise
+    m.serve(network)
+    return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
 
 
 def shared_folder(share: Share) -> VirtioNinep:

@@ -26,6 +26,8 @@ SHARE = Form(
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
+NET = "KIND[,mac=ADDRESS][,capture=FILE][,WORDS]"
+
 
 @dataclass(frozen=True)
 class ShareOption:
@@ -62,6 +64,7 @@ class EquipmentOptions:
     shares: tuple[str, ...] = ()
     backing_folders: tuple[str, ...] = ()
     vsock: str | None = None
+    nics: tuple[str, ...] = ()
 
     def add_to(self, machine: Machine) -> None:
         """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
@@ -74,6 +77,8 @@ class EquipmentOptions:
                 serial=disk.serial,
                 backing_folders=self.backing_folders,
             )
+        for nic in self.nics:
+            machine.nic(nic)
         for share in map(parse_share, self.shares):
             machine.share(
                 share.path, tag=share.tag, readonly=share.readonly, security=share.security
@@ -110,6 +115,15 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         help="Share a folder, which the guest mounts by its tag (mount -t 9p -o trans=virtio NAME "
         "/mnt); may be repeated. 'security': owners and modes of the guest's files are kept in "
         "extended attributes, or are the host's own.",
+    )
+    @click.option(
+        "--net",
+        "--nic",
+        "nics",
+        multiple=True,
+        metavar=NET,
+        help="A network card and what its cable leads to; may be repeated. Also 'mac', 'mtu', "
+        "'queues', 'speed', 'model=virtio'; 'capture' writes what goes over it to a pcapng file.",
     )
     @click.option(
         "--vsock",

@@ -10,6 +10,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
+from bimetal.machine.nics import Nic
 from bimetal.machine.wanted import Share, Vsock
 from bimetal.memory.ram import PAGE_SIZE
 
@@ -79,6 +80,7 @@ class Config:
     disks: list[Disk] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
     vsock: Vsock | None = None
+    nics: list[Nic] = field(default_factory=list)
 
     @property
     def command_line(self) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike, fsdecode
 
+from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import Config, Disk
+from bimetal.machine.nics import nic_from
 from bimetal.machine.wanted import Share, Vsock
 
 __all__ = ["Equipment", "Path"]
@@ -67,6 +69,32 @@ class Equipment:
         if self.config.vsock is not None:
             raise BimetalError("a machine has one vsock", "leave one away", ExitCode.USAGE)
         self.config.vsock = Vsock(fsdecode(path), cid)
+
+    def nic(
+        self,
+        network: str | NetBackend = "user",
+        *,
+        mac: str | None = None,
+        mtu: int | None = None,
+        queues: int | None = None,
+        speed: int | None = None,
+        capture: Path | None = None,
+        **options: str | int | bool | Sequence[str],
+    ) -> None:
+        """Add a NIC on ``network``: its name, or that and more words as on the command line (as in
+        ``vm.nic("user,hostfwd=tcp::2222-:22")``), or a back end; ``none`` adds nothing.
+        ``options`` are such words too, with lists for those that may be said several times.
+
+        ``mac`` is its address, which follows from the other options if it is not given; ``mtu``, in
+        bytes, and ``speed``, in Mbit/s, are told to the guest; ``queues`` is the number of pairs of
+        queues. All that goes over the cable is written to the file ``capture``, as pcapng.
+        Call before `start`, which raises `BimetalError` if the network cannot be had."""
+        self._check_not_built("NICs")
+        own = {"mac": mac, "mtu": mtu, "queues": queues, "speed": speed}
+        file = None if capture is None else fsdecode(capture)
+        wanted = nic_from(network, {**own, "capture": file, **options})
+        if wanted is not None:
+            self.config.nics.append(wanted)
 
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bimetal.backends.reactor import Reactor
 from bimetal.base.frames import PLAIN, Frame, Offload, Offloads, Port
 
 STATION = bytes.fromhex("525400000001")
@@ -26,6 +27,9 @@ class Cable:
 
     def connect(self, port: Port) -> None:
         self._port = port
+
+    def attach(self, reactor: Reactor) -> None:
+        """Nothing of the host is waited for."""
 
     @property
     def port(self) -> Port:

@@ -10,9 +10,8 @@ from bimetal.backends.chars.channel import Channel
 from bimetal.backends.chars.inbox import Inbox
 from bimetal.backends.chars.outbox import OUTBOX_LIMIT
 from bimetal.backends.chars.protocol import Receive, Room
+from bimetal.backends.listening import listen_tcp, listen_unix
 from bimetal.backends.reactor import Reactor, Watch
-from bimetal.backends.unix import listen_at
-from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
 
@@ -43,8 +42,7 @@ class Server:
     def unix(cls, path: str) -> Server:
         """Listen at the Unix socket ``path``. A socket there that nobody listens to any more is
         replaced; any other file stays and is an error (`BimetalError`)."""
-        listener = listen_at(path)
-        server = cls(listener, f"unix.{path}")
+        server = cls(listen_unix(path), f"unix.{path}")
         server._path = os.path.abspath(path)
         lasts(server._unlink)
         return server
@@ -56,18 +54,7 @@ class Server:
         No host means this machine only: a console is not for the whole network by accident.
         Raises `BimetalError`.
         """
-        try:
-            family, _, _, _, address = socket.getaddrinfo(
-                host or "127.0.0.1", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            listener = socket.create_server(address[:2], family=family, backlog=1)
-        except OSError as error:
-            raise BimetalError(
-                f"cannot listen at tcp:{host}:{port}: {error.strerror or error}",
-                "choose an address of this host and a free port",
-                ExitCode.UNAVAILABLE,
-            ) from error
-        return cls(listener, f"tcp.{host}:{port}")
+        return cls(listen_tcp(host, port), f"tcp.{host}:{port}")
 
     @property
     def address(self) -> str | tuple[str, int]:

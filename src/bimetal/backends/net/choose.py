@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bimetal.backends.net.cables import open_dgram, open_socket, open_stream
 from bimetal.backends.net.options import Options, Words, refusal
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.net.user.options import open_user
@@ -11,7 +12,12 @@ from bimetal.base.near import choose_from
 
 __all__ = ["NETWORKS", "check_network", "open_network"]
 
-NETWORKS: dict[str, Callable[[Options], NetBackend]] = {"user": open_user}
+NETWORKS: dict[str, Callable[[Options], NetBackend]] = {
+    "user": open_user,
+    "stream": open_stream,
+    "dgram": open_dgram,
+    "socket": open_socket,
+}
 """How each kind of network is opened, from its options. Raises `BimetalError`."""
 
 

@@ -29,6 +29,11 @@ class Options:
         self._words = list(words)
         self._known: list[str] = []
 
+    @property
+    def left(self) -> Words:
+        """The words that nobody has asked for yet."""
+        return self._words
+
     def every(self, name: str) -> list[str]:
         """The values of a word that may stand several times."""
         self._known.append(name)

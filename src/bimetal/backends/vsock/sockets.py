@@ -14,8 +14,8 @@ import socket
 from contextlib import suppress
 from typing import Protocol
 
+from bimetal.backends.listening import listen_unix
 from bimetal.backends.reactor import Reactor, Watch
-from bimetal.backends.unix import listen_at
 from bimetal.backends.vsock.stream import End, HostStream
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
@@ -42,7 +42,7 @@ class VsockSockets:
 
     def __init__(self, path: str):
         self.path = os.path.abspath(path)
-        self._listener = listen_at(path, BACKLOG)
+        self._listener = listen_unix(path, BACKLOG)
         self._listener.setblocking(False)
         lasts(self._unlink)
         self._log = EventLog(f"vsock.{path}")
