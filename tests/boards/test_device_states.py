@@ -12,9 +12,9 @@ import pytest
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
+from bimetal.base.state import Stateful
 from bimetal.boards import Machine
 from bimetal.devices.device import Device
-from bimetal.devices.state import Stateful
 from bimetal.machine.bus import Bus
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.placements import Placement
@@ -24,6 +24,7 @@ BOARDS = {
     "riscv-virt,bus=pci": {"bios": "none"},
     "arm-virt,gic=2": {"bios": "none"},
     "arm-virt,gic=3,virtualization=on": {},
+    "riscv-virt,bus=pci": {"bios": "none"},
     "microvm": {},
 }
 STEPS = 60
@@ -102,7 +103,10 @@ class Still:
             theirs.settle()
             device.load(theirs.save())
             for name, area in theirs.areas().items():
-                device.areas()[name][:] = area
+                mine = device.areas()[name]
+                mine.clear()
+                for number, page in area.contents():
+                    mine.put(number, page)
 
     def states(self) -> dict[str, dict[str, Any]]:
         return {device.name: device.save() for device in self.devices()}

@@ -26,7 +26,8 @@ class Scripted:
         options.setdefault("kernel_format", "raw")
         options.setdefault("serial", NoChars())
         options.setdefault("clock", self.clock)
-        self.machine = Machine("riscv-virt", accel=self.accelerator, memory="64M", **options)
+        options.setdefault("memory", "64M")
+        self.machine = Machine("riscv-virt", accel=self.accelerator, **options)
 
     def run(self) -> "Scripted":
         """From power on to the end."""

@@ -76,6 +76,11 @@ class Clock(ABC):
         """The time, which never goes back and stands still while the machine is paused."""
 
     @abstractmethod
+    def set(self, now_ns: int) -> None:
+        """Show another time from now on, that of a machine that was saved. Timers that are armed
+        keep their deadlines. Called while the clock is paused."""
+
+    @abstractmethod
     def wall_ns(self) -> int:
         """Nanoseconds since 1970-01-01 00:00 UTC, for real-time clocks."""
 
@@ -141,6 +146,11 @@ class RealClock(Clock):
             return self._paused_at
         return time.monotonic_ns() - self.origin_ns
 
+    def set(self, now_ns: int) -> None:
+        if self._paused_at is None:
+            raise ValueError("a clock that runs cannot be set")
+        self._paused_at = now_ns
+
     def wall_ns(self) -> int:
         return time.time_ns()
 
@@ -169,6 +179,9 @@ class VirtualClock(Clock):
 
     def now_ns(self) -> int:
         return self._now
+
+    def set(self, now_ns: int) -> None:
+        self._now = now_ns
 
     def wall_ns(self) -> int:
         return self._wall_start + self._now

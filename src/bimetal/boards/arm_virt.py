@@ -78,7 +78,8 @@ def arm_virt(m: Chassis) -> None:
     fw_cfg.add(Item.MAX_CPUS, m.config.cpus)
     m.add(SifiveTest(), at=0x910_0000, power=m.power)
     gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])
-    m.power_button = PushButton(m.clock, gpio[POWER_LINE]).press
+    button = m.keep("power button", PushButton(m.clock, gpio[POWER_LINE]))
+    m.power_button = button.press
     host = add_pci(m, PCI, [gic[32 + 3 + pin] for pin in range(4)])
     for number, device in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         slot = VIRTIO_SLOTS - 1 - number

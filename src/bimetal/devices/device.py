@@ -25,11 +25,12 @@ from typing import Any, ClassVar
 
 from bimetal.base.errors import GuestError
 from bimetal.base.log import EventLog
+from bimetal.base.state import BadState, Stateful
 from bimetal.devices.output import Level, Out, Outs
 from bimetal.devices.port import ArrayPort, Port, RegPort, make_port
 from bimetal.devices.register import Declaration, Reg, RegArray, Value
-from bimetal.devices.state import BadState, Stateful
 from bimetal.memory.access import ANY, Access, Refused
+from bimetal.memory.contents import Area
 
 __all__ = ["Device", "Property"]
 
@@ -121,10 +122,15 @@ class Device(Stateful):
         """A snapshot is about to be made, and no CPU runs: finish what is under way on the host, or
         take it back so that it is begun anew after `load`; have the host write what it holds."""
 
-    def areas(self) -> Mapping[str, memoryview]:
+    def areas(self) -> Mapping[str, Area]:
         """Memory of the device's own whose contents are state, by name: a snapshot keeps them apart
         from the values of `save`, and restores them after `load`."""
         return {}
+
+    def files(self) -> Iterable[str]:
+        """The paths of the host's files that hold a part of the state, such as disks: a snapshot is
+        of use as long as they are what they were after `settle`."""
+        return ()
 
     def close(self) -> None:
         """Give back what the host lent; the machine is going away. Idempotent."""
@@ -237,7 +243,7 @@ class Device(Stateful):
         if unsaid := list(self.undeclared()):
             raise TypeError(
                 f"{', '.join(unsaid)}: a class says of each attribute that it is `saved`, `fixed` "
-                "or `derived` (bimetal.devices.state)"
+                "or `derived` (bimetal.base.state)"
             )
 
     def undeclared(self) -> Iterator[str]:

@@ -10,11 +10,11 @@ a command of the host's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from bimetal.base.clock import Clock
 from bimetal.base.errors import GuestError
@@ -178,6 +178,24 @@ class Semihosting:
             Operation.EXIT_EXTENDED: self._exit,
             Operation.ELAPSED: self._elapsed,
             Operation.TICKFREQ: lambda memory, parameter: TICKS_PER_SECOND,
+        }
+
+    def save(self) -> dict[str, object]:
+        """The state as plain values, for a snapshot."""
+        files = {
+            number: (opened.contents is None, opened.readable, opened.position)
+            for number, opened in self.files.items()
+        }
+        return {"errno": self.errno, "files": files}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned. Raises ValueError."""
+        if len(state["files"]) > FILES_LIMIT:
+            raise ValueError(f"{len(state['files'])} open files")
+        self.errno = int(state["errno"])
+        self.files = {
+            int(number): _File(None if console else FEATURES, bool(readable), int(position))
+            for number, (console, readable, position) in state["files"].items()
         }
 
     def call(self, memory: ProgramMemory, operation: int, parameter: int) -> int:

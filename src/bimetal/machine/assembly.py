@@ -98,6 +98,8 @@ class Assembly:
         self.hardware: Hardware | None = None
         self.runner: Runner | None = None
         self.closed = False
+        self.restoring = False
+        """Whether the programs come from a snapshot instead of files."""
         self._new_chassis, self._gate, self._service = new_chassis, gate, service
         self._building = threading.Lock()
 
@@ -154,7 +156,7 @@ class Assembly:
                 "leave it out, or choose a board of another instruction set",
                 ExitCode.UNAVAILABLE,
             )
-        if hardware.config.runs:
+        if hardware.config.runs and not self.restoring:
             hardware.boot.load()  # before an engine is made, which may take a minute
         accel = self.engine.make(self.board.isa, hardware)
         try:

@@ -13,6 +13,7 @@ from bimetal.accel.choose import Described
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
+from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
@@ -51,6 +52,7 @@ ANY = Described()
 
 AnyDevice = TypeVar("AnyDevice", bound=Device)
 AnyFunction = TypeVar("AnyFunction", bound=Function)
+AnyStateful = TypeVar("AnyStateful", bound=Stateful)
 Part = TypeVar("Part")
 
 
@@ -85,6 +87,7 @@ class Chassis:
         self._memories: list[Ram] = []
         self._timers: dict[tuple[int, int], Line] = {}
         self._boot: Boot | None = None
+        self._parts: dict[str, Stateful] = {}
         self._needs_controller = False
         self._host_ends: list[HostEnd] = []
         self.power_button: Callable[[], None] | None = None
@@ -180,6 +183,13 @@ class Chassis:
         """Wire output ``output`` of CPU ``cpu``, such as that of a timer, to ``line``."""
         self._timers[cpu, output] = line
 
+    def keep(self, name: str, part: AnyStateful) -> AnyStateful:
+        """Have snapshots keep the state of a part of the board that is no device."""
+        if unsaid := list(part.undeclared()):
+            raise TypeError(f"{', '.join(unsaid)}: say whether it is state (bimetal.base.state)")
+        self._parts[name] = part
+        return part
+
     def irq(self, number: int) -> Line:
         """Input ``number`` of the interrupt controller that the accelerator models."""
         self._needs_controller = True
@@ -212,6 +222,7 @@ class Chassis:
             space=self.space,
             ports=self.ports,
             placements=self.placements,
+            parts=self._parts,
             registers=dict(self.registers),
             memories=tuple(self._memories),
             outlets=self.outlets,

@@ -92,8 +92,9 @@ class Config:
         """Whether there is something that the machine could run."""
         return bool(self.kernel or self.flash or self.bios not in (None, NO_BIOS))
 
-    def check(self, max_cpus: int) -> None:
-        """Raise `BimetalError` for impossible values, and for files that do not exist."""
+    def check(self, max_cpus: int, *, files: bool = True) -> None:
+        """Raise `BimetalError` for impossible values and, if ``files`` matter, for those that do
+        not exist."""
         if not 1 <= self.cpus <= max_cpus:
             raise _usage(f"{self.cpus} CPUs", f"this board takes 1 to {max_cpus}")
         if self.memory < MEMORY_MINIMUM or self.memory % PAGE_SIZE:
@@ -118,7 +119,7 @@ class Config:
             ("device tree", self.dtb),
             *(("overlay", overlay) for overlay in self.dtb_overlays),
         ):
-            if path and path != NO_BIOS:
+            if files and path and path != NO_BIOS:
                 _check_file(what, path)
 
     def check_runs(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.ring import Ring
@@ -13,6 +14,7 @@ from bimetal.backends.chars.tee import Tee
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import LONGEST_WAIT, RealClock
 from bimetal.base.errors import BimetalError
+from bimetal.base.state import BadState, Stateful
 from bimetal.machine.expect import EndOfRun, Found, TimedOut, Waits, Wanted, as_text
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.listeners import Listeners
@@ -32,12 +34,15 @@ GATHER_SECONDS = 0.005
 """Seconds between two searches of the output at least, because output comes byte by byte."""
 
 
-class ConsoleLine:
+class ConsoleLine(Stateful):
     """The line between the guest's end, a serial port, and the far ``end``.
 
     Firmware calls may read and write the same line. Input goes to whoever asked for it last: the
     serial port, until the guest reads by a firmware call, and again once it reads the port.
     """
+
+    saved = ("_by_firmware", "_waiting", "_port_used")
+    fixed = ("_end", "_receive", "_port_room", "on_input", "withdraw", "size", "on_resize")
 
     def __init__(self, end: CharBackend):
         self._end = end
@@ -240,6 +245,17 @@ class Console:
         error = EndOfRun(f"the console did not show {wish}: {why}", remedy)
         error.result = self._gate.result
         raise error from self._gate.failure
+
+    def save(self) -> dict[str, Any]:
+        """What was typed and not read, for a snapshot. Call with the machine's lock held."""
+        return {"line": self.line.save(), "typed": self._ring.typed}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned. Raises ValueError."""
+        if not isinstance(state, Mapping) or not isinstance(state.get("typed"), bytes):
+            raise BadState("a console that nobody has typed at")
+        self.line.load(state["line"])
+        self._ring.retype(state["typed"])
 
     def attach(self, reactor: Reactor) -> None:
         """Read the far end's input through ``reactor``."""

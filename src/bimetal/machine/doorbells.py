@@ -24,7 +24,7 @@ class BoardDoorbells:
 
     def __init__(self, hardware: Hardware, accelerator: Accelerator, reactor: Reactor):
         self._accelerator = accelerator
-        self._hung: list[tuple[Doorbell, int, Watch]] = []
+        self._hung: list[tuple[Doorbell, int, Watch, Callable[[], None]]] = []
         if not isinstance(accelerator, Doorbells):
             return
         for placement in hardware.placements:
@@ -35,17 +35,22 @@ class BoardDoorbells:
                 ring = partial(
                     self._ring, fd, partial(_write, placement.device, offset, size, value)
                 )
-                self._hung.append((doorbell, fd, reactor.watch(fd, ring)))
+                self._hung.append((doorbell, fd, reactor.watch(fd, ring), ring))
+
+    def answer(self) -> None:
+        """Do now what has rung and was not done yet."""
+        for _, _, _, ring in self._hung:
+            ring()
 
     def forget(self) -> None:
         """Whatever rang before does not count any more: the devices are being reset."""
-        for _, fd, _ in self._hung:
+        for _, fd, _, _ in self._hung:
             _silence(fd)
 
     def close(self) -> None:
         """Give the descriptors back. Idempotent."""
         while self._hung:
-            doorbell, fd, watch = self._hung.pop()
+            doorbell, fd, watch, _ = self._hung.pop()
             watch.close()
             if isinstance(self._accelerator, Doorbells):
                 self._accelerator.remove_doorbell(doorbell, fd)

@@ -50,6 +50,8 @@ class VcpuGate:
         self.started = False
         self.held = False
         self.paused = False
+        self._amid = 0
+        """How many vCPUs are inactive in the middle of an exit, since they wait for others."""
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self.over = threading.Event()
@@ -110,9 +112,10 @@ class VcpuGate:
                 member.call()
                 waiting.append(ticket)
         if waiting:
+            self._amid += 1
             self.leave(caller)
             self._changed.wait_for(lambda: self._settled(waiting))
-            self._changed.wait_for(lambda: not self.held or self.over.is_set())
+            self._amid -= 1
             self._back(caller)
 
     def _back(self, caller: Member) -> None:
@@ -131,7 +134,8 @@ class VcpuGate:
 
     @contextmanager
     def hold(self, caller: Member | None = None) -> Iterator[None]:
-        """Stop all vCPUs but ``caller``, which is the one whose thread this is, if any.
+        """Stop all vCPUs but ``caller``, which is the one whose thread this is, if any. None is
+        stopped in the middle of an exit.
 
         The lock is held inside. Holds of several threads follow one another.
         """
@@ -187,7 +191,9 @@ class VcpuGate:
         others = [member for member in self.members if member is not caller]
         for member in others:
             member.call()
-        self._changed.wait_for(lambda: not any(member.active for member in others))
+        self._changed.wait_for(
+            lambda: not self._amid and not any(member.active for member in others)
+        )
 
 
 class _Ticket(Generic[AnyMember]):

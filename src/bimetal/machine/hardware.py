@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
+from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
 from bimetal.machine.config import Config
@@ -98,11 +99,11 @@ class Outlets:
 class Hardware:
     """A finished board. ``config``, ``clock``, ``console`` and ``initiator`` are as in `Chassis`.
 
-    ``registers`` are the devices that have registers of CPUs, by the number of the CPU; ``timers``
-    the wires from the outputs of CPUs, by CPU and output. With ``needs_controller`` devices are
-    wired to an interrupt controller that the accelerator has to model. ``host_ends`` belong to
-    devices. ``power_button`` presses the button that asks a system to switch off, if the board has
-    one.
+    ``parts`` have state and are no devices. ``registers`` are the devices that have registers of
+    CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
+    output. With ``needs_controller`` devices are wired to an interrupt controller that the
+    accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
+    that asks a system to switch off, if the board has one.
     """
 
     config: Config
@@ -112,6 +113,7 @@ class Hardware:
     space: AddressSpace
     ports: AddressSpace
     placements: Placements
+    parts: Mapping[str, Stateful]
     registers: Mapping[int, Device]
     memories: Sequence[Ram]
     outlets: Outlets

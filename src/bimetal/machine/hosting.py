@@ -4,8 +4,9 @@ logged once."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import EventLog
@@ -62,6 +63,17 @@ class Hosting:
             asked.result = self._answers.call(memory, asked.operation, asked.parameter)
         except NotYet:
             asked.again = True
+
+    def save(self) -> dict[str, object] | None:
+        """The state of what programs have opened; None if they are not answered."""
+        return None if self._answers is None else self._answers.save()
+
+    def load(self, state: Mapping[str, Any] | None) -> None:
+        """Restore what `save` returned. Raises ValueError."""
+        if (state is None) != (self._answers is None):
+            raise ValueError("semihosting that is on in one machine only")
+        if state is not None and self._answers is not None:
+            self._answers.load(state)
 
     def reset(self) -> None:
         """Close what the programs have opened."""

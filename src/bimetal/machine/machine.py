@@ -18,27 +18,22 @@ from typing import Any, Self, TypeVar, overload
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.protocol import CharBackend
-from bimetal.base.clock import Clock, RealClock
+from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
 from bimetal.base.sizes import format_size
-from bimetal.machine.assembly import Assembly, Engine
+from bimetal.machine.assembly import Engine
 from bimetal.machine.board import BOARDS, Board, find_board
-from bimetal.machine.chassis import Chassis
-from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config, memory_size
-from bimetal.machine.consoles import Consoles
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
 from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.expect import still_runs
-from bimetal.machine.gate import VcpuGate
+from bimetal.machine.kept import KeptMachine
 from bimetal.machine.memory_view import MemoryView
-from bimetal.machine.profile import GuestProfile, Profiler
+from bimetal.machine.profile import GuestProfile
 from bimetal.machine.result import Result
-from bimetal.machine.runner import Runner
-from bimetal.machine.service import Service
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
@@ -46,7 +41,7 @@ __all__ = ["Machine"]
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Equipment):
+class Machine(KeptMachine, Equipment):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
@@ -93,8 +88,8 @@ class Machine(Equipment):
         background: bool = True,
         clock: Clock | None = None,
     ):
-        self._board, options = find_board(board)
-        self.config = Config(
+        found, options = find_board(board)
+        config = Config(
             memory=memory_size(memory),
             cpus=cpus,
             kernel=fspath(kernel) if kernel else None,
@@ -109,30 +104,22 @@ class Machine(Equipment):
             semihosting=semihosting,
             options=options,
         )
-        self.config.check(self._board.max_cpus)
-        self._engine = Engine(accel, cpu_model, cpus, background)
-        self._clock = clock or RealClock()
-        self._clock.pause()
-        self._gate = VcpuGate()
-        self._service = Service(self._gate, self._clock)
-        self._parts = Assembly(
-            self._board, self._engine, self._new_chassis, self._gate, self._service
-        )
-        self._gate.on_over.add(self._clock.pause)
-        self._consoles = Consoles(self._gate, serial, hvc)
-        self.console, self.hvc = self._consoles.first, self._consoles.hvc
-        self._profiler = Profiler(self._parts)
-        self._closing = Closing(self._parts, self._service, self._consoles)
+        config.check(found.max_cpus)
+        engine = Engine(accel, cpu_model, cpus, background)
+        self._put_together(found, config, engine, serial, hvc, clock)
 
     # The run
 
     def start(self) -> None:
-        """Power on, once in the life of a machine. Raises `BimetalError` if it cannot start."""
+        """Power on, once in the life of a machine, or let a restored one go on. Raises
+        `BimetalError` if it cannot start."""
         if self._gate.started:
             raise BimetalError("the machine was started before", "make a new one", ExitCode.USAGE)
-        self.config.check_runs()
+        if not self._parts.restoring:
+            self.config.check_runs()
         runner = self._built()
-        runner.power_on()
+        if not self._parts.restoring:
+            runner.power_on()
         self._gate.started = True
         with self._gate.lock:
             for end in (*self._consoles, *runner.hardware.host_ends):
@@ -340,20 +327,3 @@ class Machine(Equipment):
     def profile(self) -> GuestProfile:
         """Where the guest has executed since `start_profile`, by function."""
         return self._profiler.profile()
-
-    # What it is made of
-
-    def _built(self) -> Runner:
-        runner = self._parts.built()
-        self._check_failure()
-        return runner
-
-    def _new_chassis(self) -> Chassis:
-        hvc = self.hvc.line if self.hvc is not None else None
-        defer = self._service.reactor.call
-        processor = self._engine.described(self._board.isa)
-        return Chassis(self.config, self._clock, self.console.line, defer, hvc, processor)
-
-    def _check_failure(self) -> None:
-        if self._gate.failure is not None:
-            raise self._gate.failure

@@ -14,7 +14,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.devices.virtio.net import PAIRS_LIMIT
 
-__all__ = ["NO_NETWORK", "Nic", "default_mac", "macs_of", "nic_from"]
+__all__ = ["NO_NETWORK", "USER_NETWORK", "Nic", "default_mac", "macs_of", "nic_from"]
 
 NO_NETWORK = "none"
 """In place of a network: no NIC at all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from bimetal.base import trace
 from bimetal.base.errors import BimetalError, ExitCode
@@ -91,6 +92,43 @@ class Runner:
             self._asked = shutdown
             for vcpu in self.vcpus:
                 vcpu.call()
+
+    # Snapshots; the machine is held
+
+    def settle_all(self) -> None:
+        """Do what vCPUs were to do at their gates, and what doorbells have asked for."""
+        for vcpu in self.vcpus:
+            while vcpu.errands:
+                vcpu.errands.pop(0)()
+        self._doorbells.answer()
+
+    def save(self) -> dict[str, Any]:
+        """The state of the CPUs, of the accelerator and of what was asked of the machine."""
+        asked = self._asked
+        return {
+            "accel": self.accelerator.name,
+            "cpus": [vcpu.save() for vcpu in self.vcpus],
+            "platform": None if self._platform is None else dict(self._platform.save()),
+            "asked": None if asked is None else [asked.kind.value, asked.code],
+            "semihosting": self.hosting.save(),
+            "boot": {"moved": dict(self._boot.moved), "unused": list(self._boot.unused)},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned. Raises ValueError if it is of another machine."""
+        if len(state["cpus"]) != len(self.vcpus):
+            raise ValueError(f"{len(state['cpus'])} CPUs of {len(self.vcpus)}")
+        if (state["platform"] is None) != (self._platform is None):
+            raise ValueError(f"the state of {state['accel']} is none of {self.accelerator.name}")
+        for vcpu, saved in zip(self.vcpus, state["cpus"], strict=True):
+            vcpu.load(saved)
+        if self._platform is not None:
+            self._platform.load(state["platform"])
+        asked = state["asked"]
+        self._asked = None if asked is None else Shutdown(ShutdownKind(asked[0]), int(asked[1]))
+        self.hosting.load(state["semihosting"])
+        start, end = state["boot"]["unused"]
+        self._boot.moved, self._boot.unused = dict(state["boot"]["moved"]), (start, end)
 
     # For programs that look into the machine, from threads that are not the machine's
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from bimetal.base import trace
 from bimetal.base.clock import Clock
@@ -131,6 +131,24 @@ class Vcpu:
         self.around.outputs(self, 0)
         for line, level in self._levels.items():
             self.cpu.set_line(line, level)
+
+    def save(self) -> dict[str, object]:
+        """The state of the CPU, and of its inputs, while it is stopped."""
+        return {
+            "cpu": dict(self.cpu.save()),
+            "parked": self.parked,
+            "levels": dict(self._levels),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` returned. Raises ValueError."""
+        levels = state["levels"]
+        if not isinstance(levels, Mapping):
+            raise ValueError("a CPU without inputs")
+        self.cpu.load(state["cpu"])
+        self.parked, self.starting = bool(state["parked"]), False
+        self._levels = {int(line): bool(level) for line, level in levels.items()}
+        self.errands.clear()
 
     # The loop
 

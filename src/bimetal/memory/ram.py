@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from bimetal.base.bits import is_aligned
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
+from bimetal.memory.contents import contents, touched
 
-__all__ = ["PAGE_SIZE", "Ram"]
+__all__ = ["PAGE_SIZE", "Ram", "host_memory"]
 
 PAGE_SIZE = 4096
+
+MAP_FIXED = 0x10
+MOST_MAPPINGS = 4096
+"""Runs of pages that are mapped from a file: a host has 65,530 mappings for a process. The shortest
+of more runs are copied."""
+
+SHORT_RUN = 16 * PAGE_SIZE
+"""Bytes up to which a copy takes less time than a mapping."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
 
 
 class Ram:
@@ -35,20 +57,61 @@ class Ram:
             reason = error.strerror if isinstance(error, OSError) else "no host has"
             raise BimetalError(
                 f"the host has no {format_size(size)} of memory for {name}: {reason}",
-                f"give the machine less memory: the host has {format_size(_host_memory())} in all",
+                f"give the machine less memory: the host has {format_size(host_memory())} in all",
                 ExitCode.USAGE,
             ) from error
         with suppress(OSError):  # a host kernel without huge pages says EINVAL
             self._map.madvise(mmap.MADV_HUGEPAGE)
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
+        self._adopted = False
 
     def __repr__(self) -> str:
         return f"Ram({self.name!r}, {format_size(self.size)})"
 
     def clear(self) -> None:
         """Make every byte zero again and give the pages back to the host."""
+        if self._adopted:
+            self._remap(0, self.size, -1, 0)
+            self._adopted = False
         self._map.madvise(mmap.MADV_DONTNEED)
+
+    def adopt(self, fd: int, runs: Sequence[tuple[int, int, int]]) -> None:
+        """Have the content of a file in places, until it is written to: for each run its offset
+        here, its length, and its offset in the file, all multiples of 4096.
+
+        The host reads pages when they are first accessed. The file may be closed, and deleted, but
+        must not change. Raises OSError.
+        """
+        self._adopted = True
+        long = sorted((run for run in runs if run[1] > SHORT_RUN), key=lambda run: -run[1])
+        mapped = set(long[:MOST_MAPPINGS])
+        for run in runs:
+            at, length, offset = run
+            if run in mapped:
+                self._remap(at, length, fd, offset)
+            else:
+                self._fill(at, length, fd, offset)
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """The number and a copy of each page that is not all zeroes, in order."""
+        everything = iter([(0, self.size)])
+        return contents(self.bytes, everything if self._adopted else touched(self.host, self.size))
+
+    def _remap(self, at: int, length: int, fd: int, offset: int) -> None:
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        flags = mmap.MAP_PRIVATE | MAP_FIXED | (mmap.MAP_ANONYMOUS if fd < 0 else 0)
+        if _libc.mmap(self.host + at, length, protection, flags, fd, offset) != self.host + at:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def _fill(self, at: int, length: int, fd: int, offset: int) -> None:
+        into = self.bytes[at : at + length]
+        while into:
+            count = os.preadv(fd, [into], offset)
+            if count == 0:
+                raise OSError(errno.EIO, "the file ends too early")
+            into, offset = into[count:], offset + count
 
     def close(self) -> None:
         """Give the memory back at once. Idempotent.
@@ -62,6 +125,6 @@ class Ram:
                 self._map.close()
 
 
-def _host_memory() -> int:
+def host_memory() -> int:
     """Bytes of the host's memory, in whole MiB."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB * MIB

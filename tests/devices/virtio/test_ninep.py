@@ -11,7 +11,7 @@ import pytest
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
 from bimetal.backends.share.wire import HEADER, Kind
-from bimetal.devices.state import BadState
+from bimetal.base.state import BadState
 from bimetal.devices.virtio.ninep import VirtioNinep
 from tests.backends.share.client import text
 from tests.devices.virtio.guest import CONFIG, DEVICE_ID, NEEDS_RESET, STATUS, Guest, Used

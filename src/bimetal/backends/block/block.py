@@ -83,6 +83,15 @@ class Block(ABC):
     def flush(self) -> None:
         """Return once all that was written before is safe from a crash of the host."""
 
+    def rest(self) -> None:
+        """Write all that `close` would, so that the files stay as they are unless something else is
+        written: for snapshots of a machine."""
+        self.flush()
+
+    def files(self) -> tuple[str, ...]:
+        """The paths of all files that it is stored in, backing files too."""
+        return ()
+
     @abstractmethod
     def discard(self, offset: int, length: int) -> None:
         """The guest needs these bytes no more: their space may be given back, and they may read

@@ -19,6 +19,9 @@ __all__ = ["CLUSTER", "Overlay"]
 CLUSTER = 64 << 10
 """Bytes that move up into the layer together, at the first write to any of them."""
 
+PAGE = 4096
+"""Bytes of the layer that a snapshot keeps together."""
+
 
 class Overlay(Block):
     """``base``, which is never written, under a sparse temporary file that has no name.
@@ -29,7 +32,7 @@ class Overlay(Block):
     """
 
     def __init__(self, base: Block):
-        self._base = base
+        self.base = base
         self.size, self.readonly = base.size, False
         try:
             self._owned = bytearray((base.size + CLUSTER - 1) // CLUSTER)
@@ -53,7 +56,7 @@ class Overlay(Block):
             if owned:
                 read_vector(self._fd, start, part)
             else:
-                self._base.readv(start, part)
+                self.base.readv(start, part)
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.writev`."""
@@ -83,10 +86,33 @@ class Overlay(Block):
                 write_vector(self._fd, start, [zeroes[: offset + length - start]])
         self._own(offset, length)
 
+    def files(self) -> tuple[str, ...]:
+        """See `Block.files`: those of the base."""
+        return self.base.files()
+
+    # The layer as an area of memory, for snapshots of a machine
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """Page by page what the layer has, zeroes too. Raises OSError."""
+        for owned, start, length in self._runs(0, self.size):
+            for at in range(start, start + length, PAGE) if owned else ():
+                yield at // PAGE, os.pread(self._fd, PAGE, at).ljust(PAGE, b"\0")
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        self._owned[:] = bytes(len(self._owned))
+        os.truncate(self._fd, 0)
+        os.truncate(self._fd, self.size)
+
+    def put(self, number: int, page: bytes) -> None:
+        """Have the layer hold a page. Raises OSError."""
+        at = number * PAGE
+        self.writev(at, [memoryview(page)[: self.size - at]])
+
     def close(self) -> None:
         """See `Block.close`. Forgets what was written."""
         self._file.close()
-        self._base.close()
+        self.base.close()
 
     def _runs(self, offset: int, length: int) -> Iterator[tuple[bool, int, int]]:
         """Cut a range where the owner changes: (whether the layer has it, offset, length)."""
@@ -109,7 +135,7 @@ class Overlay(Block):
     def _copy_up(self, cluster: int) -> None:
         start = cluster * CLUSTER
         data = memoryview(bytearray(min(CLUSTER, self.size - start)))
-        self._base.readv(start, [data])
+        self.base.readv(start, [data])
         write_vector(self._fd, start, [data])
         self._owned[cluster] = 1
 

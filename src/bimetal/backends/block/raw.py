@@ -58,6 +58,10 @@ class RawImage(Block):
         """See `Block.flush` and `ImageFile.flush`."""
         self._file.flush()
 
+    def files(self) -> tuple[str, ...]:
+        """See `Block.files`."""
+        return (self._file.path,)
+
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`. Does nothing where the host cannot."""
         if length:

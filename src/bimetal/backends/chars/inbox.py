@@ -32,6 +32,15 @@ class Inbox:
         """Whether the device has taken everything."""
         return not self._waiting
 
+    @property
+    def waiting(self) -> bytes:
+        """What the device has not taken yet."""
+        return bytes(self._waiting)
+
+    @waiting.setter
+    def waiting(self, data: bytes) -> None:
+        self._waiting[:] = data[: self._limit]
+
     def connect(self, receive: Receive, room: Room | None) -> None:
         """Name the device; see `CharBackend.connect`. Delivers what has waited."""
         self._receive, self._room = receive, room

@@ -44,6 +44,15 @@ class Ring:
         """Type ``data``; the number of bytes taken, fewer than all if the guest does not read."""
         return self._inbox.put(data)
 
+    @property
+    def typed(self) -> bytes:
+        """What was typed and the guest has not read yet."""
+        return self._inbox.waiting
+
+    def retype(self, data: bytes) -> None:
+        """Have nothing but ``data`` wait for the guest."""
+        self._inbox.waiting = data
+
     def write(self, data: bytes) -> None:
         """See `CharBackend.write`."""
         self._kept += data

@@ -10,16 +10,17 @@ answers in its half. Software gives both the same command, so only the low half 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from bimetal.base.bits import align_down
 from bimetal.base.errors import GuestError
+from bimetal.base.state import BadState
 from bimetal.devices.device import Device, Property
 from bimetal.devices.flash.cfi import Geometry, cfi_table
 from bimetal.devices.output import Out
-from bimetal.devices.state import BadState
 from bimetal.memory.access import Access
+from bimetal.memory.contents import Area, Stored, Stretch
 from bimetal.memory.ram import Ram
 
 __all__ = ["FlashStore", "PFlash"]
@@ -120,11 +121,19 @@ class PFlash(Device):
         if self._step not in self._steps:
             raise BadState(f"a flash has no step {self._step!r:.40}")
 
-    def areas(self) -> Mapping[str, memoryview]:
-        return {} if self._contents is None else {"contents": self._contents}
+    def areas(self) -> Mapping[str, Area]:
+        return {} if self._contents is None else {"contents": Stretch(self._contents)}
+
+    def files(self) -> Iterable[str]:
+        return self.store.files() if isinstance(self.store, Stored) else ()
 
     def settle(self) -> None:
-        """What has changed is in the store already."""
+        store: object = self.store
+        if isinstance(store, Stored):
+            try:
+                store.rest()
+            except OSError as error:
+                self.events.host_error("a flash could not be saved", str(error))
 
     def close(self) -> None:
         self._contents = None

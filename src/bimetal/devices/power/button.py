@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bimetal.base.clock import Clock
+from bimetal.base.state import Stateful
 from bimetal.devices.output import Line
 
 __all__ = ["PushButton"]
@@ -11,8 +12,11 @@ PRESSED_NS = 100_000_000
 """How long a finger stays."""
 
 
-class PushButton:
+class PushButton(Stateful):
     """Drives ``line`` high while it is pressed."""
+
+    saved = ("_release",)
+    fixed = ("_clock", "_line")
 
     def __init__(self, clock: Clock, line: Line):
         self._clock, self._line = clock, line

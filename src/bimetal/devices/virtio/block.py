@@ -10,13 +10,14 @@ flushed before it is answered (5.2.5.2).
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Protocol, runtime_checkable
 
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
+from bimetal.memory.contents import Area, Stored
 
 __all__ = ["Disk", "VirtioBlock"]
 
@@ -110,6 +111,13 @@ class GroupingDisk(Protocol):
 
     def settle(self) -> None:
         """Those writes are done. Raises OSError, and then none of them is."""
+
+
+@runtime_checkable
+class LayeredDisk(Area, Protocol):
+    """A disk whose guest writes to a temporary layer, which is an area of memory to a snapshot."""
+
+    base: object
 
 
 class VirtioBlock(VirtioDevice):
@@ -207,9 +215,15 @@ class VirtioBlock(VirtioDevice):
     def settle(self) -> None:
         super().settle()
         try:
-            self._disk.flush()
+            self._disk.rest() if isinstance(self._disk, Stored) else self._disk.flush()
         except OSError as error:
             self._tell_failure(error, str(error))
+
+    def areas(self) -> Mapping[str, Area]:
+        return {"layer": self._disk} if isinstance(self._disk, LayeredDisk) else {}
+
+    def files(self) -> Iterable[str]:
+        return self._disk.files() if isinstance(self._disk, Stored) else ()
 
     def restored(self) -> None:
         super().restored()

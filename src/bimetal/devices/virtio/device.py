@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from bimetal.base.log import EventLog
-from bimetal.devices.state import BadState, Stateful
+from bimetal.base.state import BadState, Stateful
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
+from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["PIECE", "TURN", "Status", "Transport", "VirtioDevice", "Work"]
@@ -192,6 +193,14 @@ class VirtioDevice(Stateful):
                 self._waiting.discard(index)
                 self.look(index)
         self.before_answers()
+
+    def areas(self) -> Mapping[str, Area]:
+        """See `Device.areas`."""
+        return {}
+
+    def files(self) -> Iterable[str]:
+        """See `Device.files`."""
+        return ()
 
     def load(self, state: Mapping[str, Any]) -> None:
         if len(state.get("config", b"")) != len(self.config):

@@ -14,6 +14,7 @@ from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
 from bimetal.memory.access import Access
+from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["VirtioMmio"]
@@ -111,6 +112,12 @@ class VirtioMmio(Device):
 
     def settle(self) -> None:
         self.device.settle()
+
+    def areas(self) -> Mapping[str, Area]:
+        return self.device.areas()
+
+    def files(self) -> Iterable[str]:
+        return self.device.files()
 
     # The registers, and the configuration, of which drivers read and write 1, 2, 4 or 8 bytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 
 __all__ = ["BROADCAST", "MAC_SIZE", "ReceiveFilter"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from bimetal.base.frames import Frame
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 
 __all__ = ["Steering", "beginning"]
 

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, Protocol
 
 from bimetal.base.buffers import scatter, split, total
-from bimetal.devices.state import BadState
+from bimetal.base.state import BadState
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
 

@@ -6,7 +6,7 @@ Shared memory regions, the reset of single queues (VIRTIO_F_RING_RESET) and noti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from bimetal.devices.pci.bar import Bar
 from bimetal.devices.pci.capabilities import ExpressCapability, PowerManagement
@@ -24,6 +24,7 @@ from bimetal.devices.virtio.pci_registers import (
     NOTIFY_STRIDE,
     PciRegisters,
 )
+from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["VirtioPci"]
@@ -181,6 +182,12 @@ class VirtioPci(Endpoint):
 
     def settle(self) -> None:
         self.device.settle()
+
+    def areas(self) -> Mapping[str, Area]:
+        return self.device.areas()
+
+    def files(self) -> Iterable[str]:
+        return self.device.files()
 
     # See Transport
 

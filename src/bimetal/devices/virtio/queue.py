@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from struct import Struct
 
 from bimetal.base.errors import GuestError
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 from bimetal.memory.barrier import barrier, order_loads_and_stores
 from bimetal.memory.space import AddressSpace, BadAddress
 

@@ -48,6 +48,11 @@ class MappedImage(Block):
             else:
                 _fill(part, source() if source else b"")
 
+    def files(self) -> tuple[str, ...]:
+        """See `Block.files`; those that the image names besides are known by its extents."""
+        named = (extent.path for extent in self.extents(0, self.size))
+        return tuple(dict.fromkeys((self.file.path, *named)))
+
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`."""
         for source, count in self.runs(offset, length):

@@ -224,15 +224,24 @@ class Qcow2Image(Block):
             return False
         return True
 
+    def rest(self) -> None:
+        """See `Block.rest`."""
+        self.flush()
+        if self._writer is not None and self._tables_are_sure():
+            self._writer.references.close()
+
+    def files(self) -> tuple[str, ...]:
+        """See `Block.files`."""
+        own = dict.fromkeys((self.file.path, self._places.file.path))
+        return (*own, *(self.backing.files() if self.backing is not None else ()))
+
     def close(self) -> None:
         """See `Block.close`."""
         if self._closed:
             return
         self._closed = True
         try:
-            self.flush()
-            if self._writer is not None and self._tables_are_sure():
-                self._writer.references.close()
+            self.rest()
         except OSError as error:
             self.file.log.host_error("the image could not be closed well", str(error))
         finally:

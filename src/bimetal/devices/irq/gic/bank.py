@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 
 __all__ = ["PRIVATE", "SGIS", "SGI_BITS", "SPURIOUS", "Bank", "Ready", "ones"]
 

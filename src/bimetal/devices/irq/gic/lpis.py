@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bimetal.base.errors import GuestError
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["FIRST_LPI", "Lpis"]

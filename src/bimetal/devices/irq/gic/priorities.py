@@ -6,7 +6,7 @@ priority count for that, the binary point says (IHI 0048B, 3.3.3; IHI 0069H, 4.8
 
 from __future__ import annotations
 
-from bimetal.devices.state import Stateful
+from bimetal.base.state import Stateful
 
 __all__ = ["IDLE", "ActivePriorities"]
 

@@ -7,13 +7,13 @@ or those of group 0 as FIQs.
 from __future__ import annotations
 
 from bimetal.base.errors import GuestError
+from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.irq.gic.bank import SPURIOUS, Ready
 from bimetal.devices.irq.gic.priorities import IDLE, ActivePriorities
 from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
 from bimetal.devices.output import Outs
 from bimetal.devices.register import Reg, RegArray, Value
-from bimetal.devices.state import Stateful
 from bimetal.memory.access import Access
 
 __all__ = ["Gicv2CpuInterface"]

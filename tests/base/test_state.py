@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import pytest
 
 from bimetal.base.clock import Clock, VirtualClock
+from bimetal.base.state import BadState, Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, RegArray
-from bimetal.devices.state import BadState, Stateful
 
 
 class Cup(Stateful):

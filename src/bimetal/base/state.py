@@ -1,4 +1,4 @@
-"""What the state of a device is, by declaration: every attribute is said to be one of three things.
+"""What the state of a part of a machine is, by declaration: every attribute is one of three things.
 
     class Kettle(Device):
         saved = ("water", "_boils")     # state: a snapshot has it

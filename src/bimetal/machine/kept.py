@@ -1,0 +1,150 @@
+"""The parts of a machine, and what is kept of them: snapshots in files."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Self
+
+from bimetal.backends.chars.protocol import CharBackend
+from bimetal.base.clock import Clock, RealClock
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.assembly import Assembly, Engine
+from bimetal.machine.board import Board, find_board
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.closing import Closing
+from bimetal.machine.config import Config
+from bimetal.machine.consoles import Consoles
+from bimetal.machine.gate import VcpuGate
+from bimetal.machine.profile import Profiler
+from bimetal.machine.recipe import Recipe
+from bimetal.machine.result import Ending, Result
+from bimetal.machine.runner import Runner
+from bimetal.machine.service import Service
+from bimetal.machine.snapshots import fill, recipe_in, standing, write
+from bimetal.seam import Accelerator
+from bimetal.snapshot.reader import Reader
+
+__all__ = ["KeptMachine"]
+
+
+class KeptMachine:
+    """What a machine consists of. `Machine` is what a program does with it."""
+
+    def _put_together(
+        self,
+        board: Board,
+        config: Config,
+        engine: Engine,
+        serial: str | CharBackend,
+        hvc: str | CharBackend | None,
+        clock: Clock | None,
+    ) -> None:
+        self._board, self.config, self._engine = board, config, engine
+        self._clock = clock or RealClock()
+        self._clock.pause()
+        self._gate = VcpuGate()
+        self._service = Service(self._gate, self._clock)
+        self._parts = Assembly(board, engine, self._new_chassis, self._gate, self._service)
+        self._gate.on_over.add(self._clock.pause)
+        self._consoles = Consoles(self._gate, serial, hvc)
+        self.console, self.hvc = self._consoles.first, self._consoles.hvc
+        self._profiler = Profiler(self._parts)
+        self._closing = Closing(self._parts, self._service, self._consoles)
+
+    def save(
+        self, path: str | PathLike[str], *, stop: bool = False, compress: bool = False
+    ) -> None:
+        """Save the whole state of the machine to a file, from which `restore` makes another one.
+        The guest notices nothing, and goes on, unless it is to ``stop``: then the run ends as by
+        `Machine.stop`.
+
+        Disks and flash images stay where they are, and are part of the state: the snapshot can be
+        restored as long as they are what they are now, so ``stop`` a guest that writes to them.
+        What was written to disks with ``snapshot`` is in the file. With ``compress`` it is smaller,
+        and takes more time, both ways.
+
+        An older snapshot at ``path`` is replaced once the new one is safe on the host's disk.
+        Raises `BimetalError` if the machine has not started, or cannot be saved there; it goes on.
+        """
+        self._gate.check_begun("there is no state to save")
+        if self._gate.over.is_set():
+            raise BimetalError(
+                f"the machine has {self._gate.state}: there is no state to save",
+                "save it while it runs",
+                ExitCode.USAGE,
+            )
+        runner = self._built()
+        with standing(self._gate, self._clock):
+            write(fspath(path), self._recipe(runner), runner, self._consoles, compress=compress)
+            if stop:
+                self._gate.end(Result(Ending.STOPPED))
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | PathLike[str],
+        *,
+        accel: str | Accelerator = "auto",
+        serial: str | CharBackend = "none",
+        hvc: str | CharBackend | None = None,
+        background: bool = True,
+        trust: bool = False,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A machine in the state that `save` wrote to ``path``: it goes on with `start`. Board,
+        options and disks are those of the machine that was saved; what remains to be said are the
+        host's sides, as for a new machine. The accelerator may be another one.
+
+        Its memory is read from the file as the guest needs it, so the file must not be changed as
+        long as the machine lives; it may be removed or replaced. A machine's time goes on where it
+        stood, and its real-time clock shows what the host's does.
+
+        A machine that shares folders or sockets of the host is restored only if you ``trust`` who
+        has made the file.
+
+        Raises `BimetalError` for a file that is no snapshot, is damaged, or belongs to disks that
+        have changed.
+        """
+        with Reader(fspath(path)) as reader:
+            recipe = recipe_in(reader, trust=trust)
+            board, options = find_board(recipe.board)
+            recipe.config.options = options
+            recipe.config.check(board.max_cpus, files=False)
+            machine = cls.__new__(cls)
+            if hvc is None and recipe.hvc:
+                hvc = "none"
+            model = recipe.model if isinstance(accel, str) else ""
+            engine = Engine(accel, model, recipe.config.cpus, background)
+            machine._put_together(board, recipe.config, engine, serial, hvc, clock)
+            try:
+                machine._parts.restoring = True
+                fill(reader, machine._built(), machine._consoles)
+            except BaseException:
+                machine._closing.close()
+                raise
+        return machine
+
+    def _recipe(self, runner: Runner) -> Recipe:
+        options = [f"{name}={value}" for name, value in self.config.options.items()]
+        return Recipe(
+            board=",".join([self._board.name, *options]),
+            config=self.config,
+            model=self._engine.model,
+            hvc=self.hvc is not None,
+            accel=runner.accelerator.name,
+        )
+
+    def _built(self) -> Runner:
+        runner = self._parts.built()
+        self._check_failure()
+        return runner
+
+    def _new_chassis(self) -> Chassis:
+        hvc = self.hvc.line if self.hvc is not None else None
+        defer = self._service.reactor.call
+        processor = self._engine.described(self._board.isa)
+        return Chassis(self.config, self._clock, self.console.line, defer, hvc, processor)
+
+    def _check_failure(self) -> None:
+        if self._gate.failure is not None:
+            raise self._gate.failure

@@ -1,0 +1,154 @@
+"""What a machine is made of, as plain values: a snapshot tells it, so that nobody else has to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.config import NO_BIOS, Config
+from bimetal.machine.nics import USER_NETWORK, Nic
+
+__all__ = ["Recipe", "check_files", "stamps_of"]
+
+PATHS = ("kernel", "initrd", "bios", "dtb", "dtb_overlays", "flash", "path", "backing_folders")
+"""Options that are paths, which must not depend on the folder that a process works in."""
+
+INWARD = (
+    "memory", "cpus", "kernel", "kernel_format", "initrd", "append", "bios", "flash", "dtb",
+    "dtb_overlays", "reboot", "semihosting", "options", "disks",
+)  # fmt: skip
+"""Options by which a guest reaches nothing of the host but files that are read when it starts, and
+disks, which a snapshot knows exactly."""
+
+
+@dataclass
+class Recipe:
+    """A machine's ``board``, ``config``, processor ``model``, and whether it has a second console.
+    ``accel`` is the accelerator that it ran on, for people."""
+
+    board: str
+    config: Config
+    model: str
+    hvc: bool
+    accel: str
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as plain values, with all paths from the root on. Raises `BimetalError` if it
+        has parts that only this program can make."""
+        if any(nic.backend is not None for nic in self.config.nics):
+            raise BimetalError(
+                "the machine has a network of this program's own, which a snapshot cannot name",
+                "give the NIC a network by its name",
+                ExitCode.USAGE,
+            )
+        values: dict[str, Any] = _plain(self)
+        values["config"] = _from_the_root(values["config"])
+        return values
+
+    @property
+    def reaches_out(self) -> list[str]:
+        """What of the machine reaches more of the host than the files that its snapshot knows."""
+        config = self.config
+        known = {each.name for each in fields(config)} - {*INWARD, "nics"}
+        reaching = [name for name in known if getattr(config, name)]
+        reaching += [nic.kind for nic in config.nics if nic != Nic(USER_NETWORK, mac=nic.mac)]
+        return sorted(reaching)
+
+    @classmethod
+    def of(cls, values: object) -> Recipe:
+        """The inverse of `plain`. Raises ValueError for what is no recipe, or one of a version that
+        knows more, and `BimetalError` for impossible values."""
+        recipe = _built(cls, values)
+        assert isinstance(recipe, cls)
+        return recipe
+
+
+def stamps_of(paths: Iterable[str]) -> dict[str, list[int]]:
+    """What tells by each path whether the file there was changed: size, time of the last change in
+    ns, and number. Raises OSError."""
+    return {os.path.abspath(path): _stamp(path) for path in paths}
+
+
+def check_files(stamps: object) -> None:
+    """Raise `BimetalError` if a file is not what it was at `stamps_of`; ValueError for what that
+    never returned."""
+    if not isinstance(stamps, Mapping):
+        raise ValueError("no list of files")
+    for path, stamp in stamps.items():
+        try:
+            now = _stamp(str(path))
+        except (OSError, ValueError) as error:
+            raise BimetalError(
+                f"the snapshot needs {path}, which cannot be read: "
+                f"{getattr(error, 'strerror', error)}",
+                "bring it back as it was when the machine was saved",
+                ExitCode.NO_INPUT,
+            ) from error
+        if now != stamp:
+            raise BimetalError(
+                f"{path} has changed since the machine was saved: its memory and its disks would "
+                "contradict each other",
+                "bring the file back as it was then, or start the machine anew",
+                ExitCode.DATA,
+            )
+
+
+def _stamp(path: str) -> list[int]:
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def _from_the_root(values: Any, name: str = "") -> Any:
+    """Options as plain values, with the paths among them made absolute."""
+    if isinstance(values, dict):
+        return {key: _from_the_root(each, key) for key, each in values.items()}
+    if isinstance(values, list):
+        return [_from_the_root(each, name) for each in values]
+    known = name in PATHS and isinstance(values, str) and values != NO_BIOS
+    return os.path.abspath(values) if known else values
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+def _built(kind: Any, value: Any) -> Any:
+    """An object of type ``kind`` that `_plain` made ``value`` of. Raises ValueError."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        (kind,) = (each for each in inner if each is not NoneType)
+        return _built(kind, value)
+    if is_dataclass(kind):
+        return _dataclass(kind, value)
+    if origin in (list, tuple) and isinstance(value, list):
+        return origin(_built(inner[0], each) for each in value)
+    if origin is dict and isinstance(value, dict):
+        return {_built(inner[0], key): _built(inner[1], each) for key, each in value.items()}
+    if not isinstance(kind, type) or type(value) is not kind:
+        raise ValueError(f"{value!r:.60} is no {kind}")
+    return value
+
+
+def _dataclass(kind: Any, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r:.60} is no {kind.__name__}")
+    hints = get_type_hints(kind)
+    known = {each.name: each for each in fields(kind)}
+    if strange := value.keys() - known.keys():
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(map(str, strange)))}")
+    for name, each in known.items():
+        if name not in value and each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} without {name}")
+    return kind(**{name: _built(hints[name], each) for name, each in value.items()})

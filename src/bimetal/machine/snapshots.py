@@ -1,0 +1,145 @@
+"""Machines in files: saving one, and making one of what was saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bimetal.base.clock import Clock
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import format_size
+from bimetal.machine.consoles import Consoles
+from bimetal.machine.gate import VcpuGate
+from bimetal.machine.recipe import Recipe, check_files, stamps_of
+from bimetal.machine.runner import Runner
+from bimetal.machine.still import areas_of, files_of, load_machine, save_machine, settle
+from bimetal.memory.ram import host_memory
+from bimetal.snapshot.layout import MAGIC, damaged
+from bimetal.snapshot.reader import Reader
+from bimetal.snapshot.replacing import replacing
+from bimetal.snapshot.writer import Writer
+
+__all__ = ["fill", "recipe_in", "standing", "write"]
+
+
+@contextmanager
+def standing(gate: VcpuGate, clock: Clock) -> Iterator[None]:
+    """The machine stands still, and so does its time; afterwards it goes on as before."""
+    with gate.hold():
+        runs = gate.started and not gate.paused and not gate.over.is_set()
+        clock.pause()
+        try:
+            yield
+        finally:
+            if runs and not gate.over.is_set():
+                clock.resume()
+
+
+def write(
+    path: str, recipe: Recipe, runner: Runner, consoles: Consoles, *, compress: bool = False
+) -> None:
+    """Save a machine that is standing to a new file at ``path``. Raises `BimetalError`, and then an
+    older file there is as it was."""
+    _check_target(path)
+    settle(runner)
+    try:
+        with replacing(path) as fd:
+            writer = Writer(fd, compress=compress)
+            for number, ram in enumerate(runner.hardware.memories):
+                writer.add(f"{number} {ram.name}", ram.size, ram.contents())
+            for name, area in areas_of(runner.hardware).items():
+                writer.add(name, area.size, area.contents())
+            writer.finish(
+                {
+                    "machine": recipe.plain(),
+                    "state": save_machine(runner, consoles),
+                    "files": stamps_of(files_of(runner.hardware)),
+                }
+            )
+    except OSError as error:
+        raise BimetalError(
+            f"the machine cannot be saved to {path}: {error.strerror or error}",
+            "make room there, or choose another place; the machine and an older snapshot are as "
+            "they were",
+            ExitCode.IO_ERROR,
+        ) from error
+
+
+def recipe_in(reader: Reader, *, trust: bool) -> Recipe:
+    """What the machine in a snapshot is made of, if its disks are what they were, and it reaches no
+    more of the host unless its maker has our ``trust``. Raises `BimetalError`."""
+    try:
+        recipe = Recipe.of(reader.manifest["machine"])
+        if recipe.reaches_out and not trust:
+            raise BimetalError(
+                f"the machine in {reader.path} reaches more of this host than its disks: "
+                + ", ".join(recipe.reaches_out),
+                "if you know who has made the file, restore it with trust",
+                ExitCode.NO_PERMISSION,
+            )
+        if recipe.config.memory > host_memory():
+            raise BimetalError(
+                f"the machine in {reader.path} has {format_size(recipe.config.memory)} of memory, "
+                "more than this host",
+                "restore it on a host that has so much",
+                ExitCode.UNAVAILABLE,
+            )
+        check_files(reader.manifest["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unknown(reader, error) from error
+    return recipe
+
+
+def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
+    """Put what a snapshot holds into a new machine that was made by its recipe. Raises
+    `BimetalError`, and then the machine is of no use."""
+    reader.check()
+    for number, ram in enumerate(runner.hardware.memories):
+        reader.map_into(f"{number} {ram.name}", ram)
+    try:
+        load_machine(runner, consoles, reader.manifest["state"])
+        for name, area in areas_of(runner.hardware).items():
+            reader.copy_into(name, area)
+    except BimetalError:
+        raise
+    except OSError as error:
+        raise BimetalError(
+            f"the machine cannot be restored: {error.strerror or error}",
+            "make room on the host's disk",
+            ExitCode.IO_ERROR,
+        ) from error
+    except Exception as error:  # whatever a state that somebody made up leads to
+        raise _unknown(reader, error) from error
+
+
+def _unknown(reader: Reader, error: Exception) -> BimetalError:
+    return damaged(
+        reader.path, f"or another version of Bimetal has made it: {type(error).__name__}, {error}"
+    )
+
+
+def _check_target(path: str) -> None:
+    """Raise `BimetalError` for a place where something else lies than a snapshot."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise BimetalError(
+            f"the folder {folder} for the snapshot is not there", "make it", ExitCode.USAGE
+        )
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(MAGIC))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BimetalError(
+            f"the machine cannot be saved to {path}: {error.strerror}",
+            "choose another path",
+            ExitCode.USAGE,
+        ) from error
+    if start not in (b"", MAGIC):
+        raise BimetalError(
+            f"{path} is there, and is no snapshot",
+            "choose another path, or remove the file",
+            ExitCode.USAGE,
+        )

@@ -1,0 +1,70 @@
+"""The state of a whole machine that stands still, as plain values and areas of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bimetal.base.state import BadState
+from bimetal.machine.consoles import Consoles
+from bimetal.machine.hardware import Hardware
+from bimetal.machine.runner import Runner
+from bimetal.memory.contents import Area
+
+__all__ = ["areas_of", "files_of", "load_machine", "save_machine", "settle"]
+
+
+def settle(runner: Runner) -> None:
+    """Have everything finished that is under way. Call while the machine is held."""
+    runner.settle_all()
+    for placement in runner.hardware.placements:
+        placement.device.settle()
+
+
+def save_machine(runner: Runner, consoles: Consoles) -> dict[str, Any]:
+    """The state of a machine that is held and settled, but for its memory."""
+    hardware = runner.hardware
+    return {
+        "clock": hardware.clock.now_ns(),
+        "runner": runner.save(),
+        "consoles": [console.save() for console in consoles],
+        "devices": {each.device.name: each.device.save() for each in hardware.placements},
+        "others": {name: part.save() for name, part in hardware.parts.items()},
+    }
+
+
+def load_machine(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -> None:
+    """Restore what `save_machine` returned, into a machine that is held or was never started, and
+    that has its memory already. Raises ValueError for what is no state of such a machine."""
+    hardware = runner.hardware
+    now = state["clock"]
+    if not isinstance(now, int) or now < 0:
+        raise BadState(f"a clock cannot show {now!r:.40}")
+    hardware.clock.set(now)
+    runner.load(state["runner"])
+    _each("console", dict(enumerate(consoles)), dict(enumerate(state["consoles"])))
+    _each("device", {e.device.name: e.device for e in hardware.placements}, state["devices"])
+    _each("part", hardware.parts, state["others"])
+
+
+def areas_of(hardware: Hardware) -> dict[str, Area]:
+    """The areas of devices that are part of their state, by the names that a snapshot has for them;
+    what is there depends on the state."""
+    return {
+        f"{placement.device.name} {name}": area
+        for placement in hardware.placements
+        for name, area in placement.device.areas().items()
+    }
+
+
+def files_of(hardware: Hardware) -> Iterable[str]:
+    """The paths of the host's files that are part of the state."""
+    return [path for placement in hardware.placements for path in placement.device.files()]
+
+
+def _each(what: str, parts: Mapping[Any, Any], states: Any) -> None:
+    if not isinstance(states, Mapping) or states.keys() != parts.keys():
+        strange = sorted(map(str, states.keys() ^ parts.keys())) if states else "none"
+        raise BadState(f"the machine has other {what}s: {strange}")
+    for name, part in parts.items():
+        part.load(states[name])

@@ -1,0 +1,107 @@
+"""What a stretch of memory holds, page by page, without those that are all zeroes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Protocol, runtime_checkable
+
+__all__ = ["PAGE", "Area", "Stored", "Stretch", "contents", "touched"]
+
+PAGE = 4096
+CHUNK = 64 << 10
+"""Bytes that are compared with zeroes at once: most of a guest's memory holds nothing."""
+
+ENTRY = 8
+"""Bytes that the host's page map has for a page (Linux, Documentation/admin-guide/mm/pagemap)."""
+
+_THERE = bytes(int(byte >= 0x40) for byte in range(256))
+"""Whether a page is in memory or swapped out, by the last byte of its entry: bits 63 and 62."""
+
+
+class Area(Protocol):
+    """``size`` bytes of memory of a device's own, as a snapshot keeps them."""
+
+    size: int
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """The number and the content of each page of 4096 bytes that counts, in order. May raise
+        OSError."""
+
+    def clear(self) -> None:
+        """Hold nothing: what is not put afterwards is zeroes."""
+
+    def put(self, number: int, page: bytes) -> None:
+        """Let page ``number`` hold this. May raise OSError."""
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """What lies in files of the host, such as a disk."""
+
+    def rest(self) -> None:
+        """Write all that `close` would, so that the files stay as they are if nothing else is
+        written. May raise OSError."""
+
+    def files(self) -> Iterable[str]:
+        """The paths of all these files."""
+
+
+class Stretch:
+    """The area of ordinary memory, whole pages of it."""
+
+    def __init__(self, memory: memoryview):
+        self.memory, self.size = memory, len(memory)
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """See `Area.contents`."""
+        return contents(self.memory, iter([(0, self.size)]))
+
+    def clear(self) -> None:
+        """See `Area.clear`."""
+        for at in range(0, self.size, CHUNK):
+            self.memory[at : at + CHUNK] = bytes(min(CHUNK, self.size - at))
+
+    def put(self, number: int, page: bytes) -> None:
+        """See `Area.put`."""
+        self.memory[number * PAGE : (number + 1) * PAGE] = page
+
+
+def contents(memory: memoryview, ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """The number and a copy of each page in ``ranges`` of ``memory`` that is not all zeroes.
+
+    ``ranges`` are offsets of the first byte and of the one behind the last, in order.
+    """
+    nothing, no_page = bytes(CHUNK), bytes(PAGE)
+    for start, end in ranges:
+        for at in range(start, end, CHUNK):
+            chunk = memory[at : min(at + CHUNK, end)].tobytes()
+            if chunk == nothing:
+                continue
+            for inside in range(0, len(chunk), PAGE):
+                page = chunk[inside : inside + PAGE]
+                if page != no_page:
+                    yield (at + inside) // PAGE, page
+
+
+def touched(address: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where anonymous memory of this process may hold something: the ranges whose pages the host
+    has ever given. Everything, if the host does not tell."""
+    entries = b""
+    with suppress(OSError):
+        fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            entries = os.pread(fd, size // PAGE * ENTRY, address // PAGE * ENTRY)
+        finally:
+            os.close(fd)
+    if len(entries) != size // PAGE * ENTRY:
+        yield 0, size
+        return
+    given, step = entries[ENTRY - 1 :: ENTRY].translate(_THERE), CHUNK // PAGE
+    end = 0
+    while (first := given.find(1, end)) >= 0:
+        last = given.find(bytes(step), first)
+        start, end = first // step * step, len(given) if last < 0 else last
+        yield start * PAGE, min((end + step - 1) // step * step * PAGE, size)
+        end = (end + step - 1) // step * step

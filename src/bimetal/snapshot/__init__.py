@@ -1,0 +1,1 @@
+"""Files that hold the state of a machine."""

@@ -1,0 +1,62 @@
+"""Which pages of memory lie where in a file: runs of pages that follow one another in both."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from struct import Struct, error
+from typing import NamedTuple
+
+__all__ = ["Pages", "Run", "pack_runs", "unpack_runs"]
+
+_RUN = Struct("<QQQ")
+
+
+class Run(NamedTuple):
+    """``length`` pages of memory from ``page`` on are those of the file from ``stored`` on."""
+
+    page: int
+    length: int
+    stored: int
+
+
+class Pages:
+    """The runs of an area that grows at its end."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def add(self, page: int, stored: int) -> None:
+        """The next page that holds something, and where it is stored."""
+        if self.runs:
+            last = self.runs[-1]
+            if page == last.page + last.length and stored == last.stored + last.length:
+                self.runs[-1] = Run(last.page, last.length + 1, last.stored)
+                return
+        self.runs.append(Run(page, 1, stored))
+
+
+def pack_runs(runs: Iterable[Run]) -> str:
+    """The runs as text."""
+    return base64.b64encode(b"".join(_RUN.pack(*run) for run in runs)).decode("ascii")
+
+
+def unpack_runs(text: object, pages: int, stored: int) -> list[Run]:
+    """The inverse of `pack_runs`, for an area of so many pages, of a file that stores so many.
+
+    Raises ValueError for runs that leave either, or do not follow one another.
+    """
+    if not isinstance(text, str):
+        raise ValueError("no list of pages")
+    try:
+        runs = [Run(*each) for each in _RUN.iter_unpack(base64.b64decode(text, validate=True))]
+    except error as failure:
+        raise ValueError(f"no list of pages: {failure}") from failure
+    at = 0
+    for run in runs:
+        if run.length == 0 or run.page < at or run.stored + run.length > stored:
+            raise ValueError(f"pages {run.page} and on lie nowhere")
+        at = run.page + run.length
+    if at > pages:
+        raise ValueError(f"page {at - 1} of an area of {pages} pages")
+    return runs

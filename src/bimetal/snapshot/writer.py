@@ -1,0 +1,99 @@
+"""Writing a snapshot: pages of memory first, each content once, and then what they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from bimetal.snapshot.layout import BLOCK, BLOCK_PAGES, HEADER, PAGE, Header
+from bimetal.snapshot.packing import pack
+from bimetal.snapshot.plain import to_json
+from bimetal.snapshot.runs import Pages, pack_runs
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Writes a snapshot to the empty file ``fd``, with blocks packed if it is to ``compress``.
+
+    Call `add` for each area of memory, then `finish`. Methods raise OSError.
+    """
+
+    def __init__(self, fd: int, *, compress: bool = False):
+        self._fd, self._compress = fd, compress
+        self._areas: dict[str, Any] = {}
+        self._blocks: list[tuple[int, int, int]] = []
+        """For each block where it lies, its length there, and the checksum of its pages."""
+        self._known: dict[int | bytes, int] = {}
+        """Where a content is stored: by a digest where it cannot be read back, or else by a hash,
+        which takes less time and is only a hint."""
+        self._block: list[bytes] = []
+        self._end = HEADER
+        self._stored = 0
+
+    def add(self, name: str, size: int, pages: Iterable[tuple[int, bytes]]) -> None:
+        """Store an area of ``size`` bytes: the ``pages`` that are not all zeroes, with their
+        numbers, in order."""
+        runs = Pages()
+        for number, page in pages:
+            stored = self._find(page)
+            if stored is None:
+                stored = self._store(page)
+            runs.add(number, stored)
+        self._areas[name] = {"size": size, "pages": pack_runs(runs.runs)}
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Store the rest, and say where everything is."""
+        self._write_block()
+        whole = {
+            **manifest,
+            "areas": self._areas,
+            "blocks": [list(block) for block in self._blocks],
+            "stored": self._stored,
+            "packed": self._compress,
+        }
+        text = to_json(whole)
+        self._write(text, self._end)
+        header = Header(self._end, len(text), hashlib.sha256(text).digest())
+        self._write(header.pack(), 0)
+
+    def _find(self, page: bytes) -> int | None:
+        """Where the same content is stored already, or will be looked for from now on."""
+        key = hashlib.blake2b(page).digest() if self._compress else hash(page)
+        stored = self._known.get(key)
+        if stored is not None and (self._compress or self._stored_page(stored) == page):
+            return stored
+        self._known[key] = self._stored
+        return None
+
+    def _store(self, page: bytes) -> int:
+        self._block.append(page)
+        self._stored += 1
+        if len(self._block) == BLOCK_PAGES:
+            self._write_block()
+        return self._stored - 1
+
+    def _write_block(self) -> None:
+        if not self._block:
+            return
+        content = b"".join(self._block)
+        self._block.clear()
+        data = pack(content) if self._compress else content
+        self._write(data, self._end)
+        self._blocks.append((self._end, len(data), zlib.crc32(content)))
+        self._end += len(data)
+
+    def _stored_page(self, stored: int) -> bytes:
+        block, inside = divmod(stored, BLOCK_PAGES)
+        if block == len(self._blocks):
+            return self._block[inside]
+        return os.pread(self._fd, PAGE, HEADER + block * BLOCK + inside * PAGE)
+
+    def _write(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._fd, view, offset)
+            view, offset = view[count:], offset + count

@@ -1,0 +1,158 @@
+"""Snapshot files: what is in them, and what becomes of those that somebody has changed."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.memory.contents import Stretch
+from bimetal.memory.ram import PAGE_SIZE, Ram
+from bimetal.snapshot.layout import HEADER
+from bimetal.snapshot.reader import Reader
+from bimetal.snapshot.writer import Writer
+
+PAGES = 400
+"""More than a block of them."""
+
+MANIFEST = {"machine": {"board": "none"}, "state": [1, 2, 3]}
+
+
+@pytest.fixture
+def ram() -> Iterator[Ram]:
+    """Memory with pages of noise, of which some are alike, and of nothing."""
+    ram = Ram("ram", PAGES * PAGE_SIZE)
+    dice = random.Random(7)
+    for page in range(PAGES):
+        if page % 5:
+            noise = random.Random(dice.randrange(310)).randbytes(PAGE_SIZE)
+            ram.bytes[page * PAGE_SIZE : (page + 1) * PAGE_SIZE] = noise
+    yield ram
+    ram.close()
+
+
+def write(path: Path, ram: Ram, *, compress: bool = False) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    writer = Writer(fd, compress=compress)
+    writer.add("ram", ram.size, ram.contents())
+    area = Stretch(memoryview(bytearray(b"\xff" * 3 * PAGE_SIZE)))
+    writer.add("flash", area.size, area.contents())
+    writer.finish(MANIFEST)
+    os.close(fd)
+
+
+def read(path: Path) -> bytes:
+    """What the areas of a snapshot hold; memory is mapped, the rest copied."""
+    with Reader(str(path)) as reader:
+        reader.check()
+        other = Ram("ram", PAGES * PAGE_SIZE)
+        flash = Stretch(memoryview(bytearray(3 * PAGE_SIZE)))
+        reader.map_into("ram", other)
+        reader.copy_into("flash", flash)
+        held = bytes(other.bytes) + bytes(flash.memory)
+        other.close()
+    return held
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_memory_comes_back_and_takes_no_more_than_it_has(
+    compress: bool, ram: Ram, tmp_path: Path
+) -> None:
+    path = tmp_path / "snapshot"
+    write(path, ram, compress=compress)
+    assert read(path) == bytes(ram.bytes) + b"\xff" * 3 * PAGE_SIZE
+    contents = {bytes(ram.bytes[n * PAGE_SIZE :][:PAGE_SIZE]) for n in range(PAGES)}
+    stored = (len(contents - {bytes(PAGE_SIZE)}) + 1) * PAGE_SIZE
+    assert path.stat().st_size < HEADER + stored + 60_000
+    with Reader(str(path)) as reader:
+        assert reader.areas == {"ram": ram.size, "flash": 3 * PAGE_SIZE}
+        assert {name: reader.manifest[name] for name in MANIFEST} == MANIFEST
+
+
+def test_mapped_memory_is_its_own(ram: Ram, tmp_path: Path) -> None:
+    """What is written to it stays out of the file, and it outlives the file; once it is cleared it
+    is zeroes, not the file again."""
+    path = tmp_path / "snapshot"
+    write(path, ram)
+    before = path.read_bytes()
+    other = Ram("ram", ram.size)
+    with Reader(str(path)) as reader:
+        reader.map_into("ram", other)
+    other.bytes[PAGE_SIZE : PAGE_SIZE + 5] = b"hello"
+    assert path.read_bytes() == before
+    path.unlink()
+    expected = bytearray(ram.bytes)
+    expected[PAGE_SIZE : PAGE_SIZE + 5] = b"hello"
+    assert other.bytes == expected
+    again = dict(other.contents())
+    assert len(again) == PAGES - PAGES // 5
+    assert again[1][:5] == b"hello"
+    other.clear()
+    assert not any(other.bytes)
+    other.close()
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_every_byte_counts(compress: bool, ram: Ram, tmp_path: Path) -> None:
+    """A file that differs in one place is refused, or tells the same."""
+    path = tmp_path / "snapshot"
+    write(path, ram, compress=compress)
+    whole, sound = path.read_bytes(), read(path)
+    dice = random.Random(5)
+    places = [*range(0, 100, 2), *(dice.randrange(len(whole)) for _ in range(60)), len(whole) - 1]
+    refused = 0
+    for place in places:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << dice.randrange(8)
+        path.write_bytes(changed)
+        held = attempt(path)
+        assert held in (None, sound)
+        refused += held is None
+    assert refused > len(places) // 2
+
+
+def attempt(path: Path) -> bytes | None:
+    """What the areas of a snapshot hold, None if it is refused as damaged."""
+    try:
+        return read(path)
+    except BimetalError as error:
+        return None if error.exit_code == ExitCode.DATA and error.remedy else b""
+
+
+def test_a_file_that_ends_too_early_is_refused(ram: Ram, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    write(path, ram)
+    whole = path.read_bytes()
+    for length in (0, 7, 8, 40, 4095, 4096, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BimetalError, match=r"is damaged|is no snapshot"):
+            read(path)
+
+
+def test_an_unknown_version_is_named(ram: Ram, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    write(path, ram)
+    whole = bytearray(path.read_bytes())
+    whole[8] = 77
+    path.write_bytes(whole)
+    with pytest.raises(BimetalError, match=r"has version 77 of the format.*version 1"):
+        Reader(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: None, "No such file"),
+        (lambda path: path.mkdir(), "is not a file"),
+        (lambda path: path.write_bytes(b"QFI\xfb" * 2000), "is no snapshot of a machine"),
+        (lambda path: os.mkfifo(path), "is not a file"),
+    ],
+)
+def test_what_is_no_snapshot_is_refused(make: object, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot"
+    assert callable(make)
+    make(path)
+    with pytest.raises(BimetalError, match=why):
+        Reader(str(path))
