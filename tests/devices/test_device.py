@@ -278,6 +278,22 @@ def test_the_declarations_document_themselves() -> None:
     ]
 
 
+def test_each_of_several_bases_has_its_registers() -> None:
+    class Lamp(Device):
+        LIGHT = Reg(0x200)
+        glow = Out()
+
+    class Both(Lamp, Widget):
+        OWN = Reg(0x300)
+
+    both = Both()
+    both.write(0x300, 4, 1)
+    both.write(0x200, 4, 2)
+    both.write(0x0, 4, 3)
+    assert [both.read(at, 4) for at in (0x300, 0x200, 0x0)] == [1, 2, 3]
+    assert {"glow", "irq", "lanes"} <= set(Both.outputs())
+
+
 def test_a_derived_class_adds_to_its_base_and_replaces_hooks() -> None:
     class Better(Widget):
         EXTRA = Reg(0x18, reset=3)

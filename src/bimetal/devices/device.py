@@ -66,8 +66,8 @@ class Device(Stateful):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._declared = {**cls._declared, **_members(cls, Declaration)}
-        cls._outputs = {**cls._outputs, **_members(cls, Out), **_members(cls, Outs)}
+        cls._declared = _members(cls, Declaration)
+        cls._outputs = {**_members(cls, Out), **_members(cls, Outs)}
         ports = [(declared, make_port(cls, declared)) for declared in cls._declared.values()]
         cls._ports = tuple(ports)
         cls._registers = {d.offset: port for d, port in ports if isinstance(port, RegPort)}
@@ -276,7 +276,13 @@ class Device(Stateful):
 
 
 def _members(cls: type, kind: type) -> dict[str, Any]:
-    return {name: member for name, member in vars(cls).items() if isinstance(member, kind)}
+    """What a class and all of its bases declare; several of them may have registers."""
+    return {
+        name: member
+        for each in reversed(cls.__mro__)
+        for name, member in vars(each).items()
+        if isinstance(member, kind)
+    }
 
 
 def _access_of(declared: Iterable[Declaration]) -> Access:
