@@ -24,7 +24,6 @@ BOARDS = {
     "riscv-virt,bus=pci": {"bios": "none"},
     "arm-virt,gic=2": {"bios": "none"},
     "arm-virt,gic=3,virtualization=on": {},
-    "riscv-virt,bus=pci": {"bios": "none"},
     "microvm": {},
 }
 STEPS = 60

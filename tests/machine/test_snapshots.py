@@ -317,3 +317,33 @@ def test_a_made_up_state_is_an_error_of_the_file(
         restore()
     assert caught.value.remedy
     assert threading.active_count() <= threads
+
+
+def test_a_nic_is_part_of_the_recipe(script: Script, restore: Restore, tmp_path: Path) -> None:
+    board = script([store(UART, ord("a"), 1), busy])
+    board.machine.nic("user", mac="52:54:00:aa:bb:cc")
+    vm = paused(board, after="a")
+    vm.save(tmp_path / "snapshot", stop=True)
+    again = restore()
+    assert again.config.nics == vm.config.nics
+
+
+def test_what_reaches_out_of_the_machine_needs_trust(
+    script: Script, restore: Restore, tmp_path: Path
+) -> None:
+    """A file must not be able to give its guest a folder of the host, or a port."""
+    (tmp_path / "folder").mkdir()
+    equipments: list[Callable[[Machine], None]] = [
+        lambda vm: vm.share(tmp_path / "folder", tag="all"),
+        lambda vm: vm.nic("user,hostfwd=tcp:127.0.0.1:0-:22"),
+    ]
+    for equip in equipments:
+        board = script([store(UART, ord("a"), 1), busy])
+        equip(board.machine)
+        vm = paused(board, after="a")
+        vm.save(tmp_path / "snapshot", stop=True)
+        vm.close()
+        with pytest.raises(BimetalError, match="reaches more of this host") as caught:
+            restore()
+        assert caught.value.exit_code == ExitCode.NO_PERMISSION
+        restore(trust=True).close()
