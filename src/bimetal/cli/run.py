@@ -22,16 +22,17 @@ from bimetal import (
 from bimetal.cli.boot import Boot
 from bimetal.cli.ending import Ending
 from bimetal.cli.equipment import EquipmentOptions, equipment_options
+from bimetal.cli.host import HostOptions, host_options
 from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
 from bimetal.cli.listings import show_list
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
+from bimetal.cli.saving import Saving, saving_options
 from bimetal.cli.trees import Trees, tree_options
 
 __all__ = ["command"]
 
-ACCELERATORS = ("auto", "jit", "interp", "kvm")
 BOARDS = {"riscv64": "riscv-virt", "aarch64": "arm-virt", "x86_64": "microvm"}
 EXAMPLES = """\b
 For example:
@@ -120,39 +121,23 @@ class Software:
 )
 @tree_options
 @equipment_options
-@click.option(
-    "--accel",
-    type=click.Choice(ACCELERATORS, case_sensitive=False),
-    default="auto",
-    show_default=True,
-    help="What runs the CPUs; auto is KVM if that can, or else the jit.",
-)
-@click.option(
-    "--serial",
-    default="stdio",
-    show_default=True,
-    metavar="WHERE",
-    help="stdio, none, pty, file:PATH, unix:PATH or tcp:HOST:PORT.",
-)
+@host_options
 @click.option("--no-reboot", is_flag=True, help="A guest that resets the machine ends it.")
 @click.option(
     "--semihosting",
     is_flag=True,
     help="Answer semihosting calls of bare programs: console, exit code, time; no files.",
 )
-@click.option(
-    "--background/--no-background",
-    default=True,
-    show_default=True,
-    help="Compile in the background after the end, for the next run, what was hot.",
-)
+@saving_options
 @report_options
 @click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
-@click.pass_obj
+@click.pass_context
 def command(
-    ending: Ending,
+    context: click.Context,
     trees: Trees,
     report: Report,
+    saving: Saving,
+    host: HostOptions,
     equipment: EquipmentOptions,
     guest: str | None,
     board: str | None,
@@ -166,11 +151,8 @@ def command(
     append: str | None,
     bios: str | None,
     flash: tuple[str, ...],
-    accel: str,
-    serial: str,
     no_reboot: bool,
     semihosting: bool,
-    background: bool,
     trace: str | None,
 ) -> int:
     """Boot GUEST of the catalogue, or --kernel and --bios, on a board of its own.
@@ -179,34 +161,46 @@ def command(
     machine and Ctrl-A h tells the other keys; Ctrl-C goes to the guest.
     """
     set_trace(trace)
+    saving.check(context)
+    if saving.restore:
+        return go_on(saving, report, context.obj, host)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or "",
         flash=flash,
     )  # fmt: skip
-    if show_list(given.board, guest, DEFAULT_BOARD, model, accel):
+    if show_list(given.board, guest, DEFAULT_BOARD, model, host.accel):
         return 0
-    beside = len(equipment.disks)
-    software = with_guest(guest, given, serial, beside) if guest else without_guest(given, trees)
+    fetch = partial(with_guest, given=given, serial=host.serial, disks=len(equipment.disks))
+    software = fetch(guest) if guest else without_guest(given, trees)
     make = partial(
         Machine,
         **vars(software),
         cpus=cpus,
         dtb=trees.dtb,
         dtb_overlays=trees.overlays,
-        accel=accel,
         cpu_model=model,
-        serial=serial,
         reboot=not no_reboot,
         semihosting=semihosting,
-        background=background,
+        **vars(host),
     )
-    with ending.of(make, Machine.abandon) as machine:
+    with context.obj.of(make, Machine.abandon) as machine:
         equipment.add_to(machine)
         if trees.dump:
             return trees.write(machine)
         connect_pipe(machine)
-        announce = partial(show_banner, guest or software.first, machine, serial)
-        result = report.play(machine, ending, announce, Boot(machine, guest or ""))
+        announce = partial(show_banner, guest or software.first, machine, host.serial)
+        meanwhile = saving.of(machine, Boot(machine, guest or ""))
+        result = report.play(machine, context.obj, announce, meanwhile)
+    return tell(result)
+
+
+def go_on(saving: Saving, report: Report, ending: Ending, host: HostOptions) -> int:
+    """Restore a machine, and run it to the end."""
+    file = str(saving.restore)
+    make = partial(Machine.restore, file, trust=saving.trust, **vars(host))
+    with ending.of(make, Machine.abandon) as machine:
+        announce = partial(show_banner, file, machine, host.serial)
+        result = report.play(machine, ending, announce, saving.of(machine))
     return tell(result)
 
 

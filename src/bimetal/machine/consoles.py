@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.escape import EscapeAction
@@ -25,6 +25,8 @@ class Consoles:
 
     def __init__(self, gate: VcpuGate, first: str | CharBackend, hvc: str | CharBackend | None):
         self._gate = gate
+        self.on_save: Callable[[], None] | None = None
+        """Callback: a person asks to save the machine; the lock is held."""
         self.first = self._open(first)
         try:
             self.hvc = None if hvc is None else self._open(hvc)
@@ -55,3 +57,5 @@ class Consoles:
         """Carry out what a person has asked for with the escape key; the lock is held."""
         if action is EscapeAction.QUIT:
             self._gate.end(Result(Ending.STOPPED))
+        elif action is EscapeAction.SAVE and self.on_save is not None:
+            self.on_save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike, fspath
 from typing import Self
 
@@ -50,6 +51,16 @@ class KeptMachine:
         self.console, self.hvc = self._consoles.first, self._consoles.hvc
         self._profiler = Profiler(self._parts)
         self._closing = Closing(self._parts, self._service, self._consoles)
+
+    @property
+    def on_save_key(self) -> Callable[[], None] | None:
+        """Callback: a person at the terminal wants the machine saved. It must not wait, nor save in
+        the same thread."""
+        return self._consoles.on_save
+
+    @on_save_key.setter
+    def on_save_key(self, save: Callable[[], None] | None) -> None:
+        self._consoles.on_save = save
 
     def save(
         self, path: str | PathLike[str], *, stop: bool = False, compress: bool = False

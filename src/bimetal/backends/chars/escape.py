@@ -15,6 +15,7 @@ PREFIX = 0x01
 HELP = """
 Ctrl-A h       this help
 Ctrl-A x       end the machine
+Ctrl-A s       save it first, if 'bimetal run' was told where
 Ctrl-A Ctrl-A  send Ctrl-A to the guest
 """
 
@@ -24,6 +25,7 @@ class EscapeAction(Enum):
 
     HELP = "h"
     QUIT = "x"
+    SAVE = "s"
 
 
 _ACTIONS = {ord(action.value): action for action in EscapeAction}

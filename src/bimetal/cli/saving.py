@@ -1,0 +1,132 @@
+"""``bimetal run --save FILE`` and ``--restore FILE``: machines that outlive their run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import wraps
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from bimetal import BimetalError, Machine
+
+__all__ = ["Saving", "saving_options"]
+
+Answer = TypeVar("Answer")
+
+WITH_RESTORE = {
+    "restore", "trust", "save", "save_at", "accel", "serial", "background", "stats", "profile",
+    "symbols", "trace",
+}  # fmt: skip
+"""Options that make sense for a machine that is restored: all others are in its snapshot."""
+
+SIGNAL = signal.SIGUSR1
+
+
+@dataclass(frozen=True)
+class Saving:
+    """The file to ``restore`` a machine from, with how much ``trust``, and that to ``save`` it to:
+    when somebody wishes it, or ``at`` a text on the console."""
+
+    restore: str | None = None
+    trust: bool = False
+    save: str | None = None
+    at: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None and self.save is None:
+            raise click.UsageError("--save-at says when to save: add --save FILE")
+
+    def check(self, context: click.Context) -> None:
+        """Raise UsageError for options that a restored machine has already."""
+        if self.restore is None:
+            if self.trust:
+                raise click.UsageError("--trust is about a snapshot: add --restore FILE")
+            return
+        for parameter in context.command.params:
+            given = context.get_parameter_source(parameter.name or "")
+            if given is ParameterSource.COMMANDLINE and parameter.name not in WITH_RESTORE:
+                name = (
+                    max(parameter.opts, key=len)
+                    if parameter.param_type_name == "option"
+                    else "a guest"
+                )
+                raise click.UsageError(f"the snapshot says what the machine is: leave {name} away")
+
+    @contextmanager
+    def of(
+        self, machine: Machine, meanwhile: AbstractContextManager[object] | None = None
+    ) -> Iterator[None]:
+        """A context in which ``machine`` is saved, and ended, when that is wished; inside of it is
+        ``meanwhile``."""
+        with meanwhile or nullcontext(), self._saving(machine) if self.save else nullcontext():
+            yield
+
+    @contextmanager
+    def _saving(self, machine: Machine) -> Iterator[None]:
+        path, busy = str(self.save), threading.Lock()
+
+        def save() -> None:
+            if not busy.acquire(blocking=False):
+                return
+            try:
+                machine.save(path, stop=True)
+                click.echo(f"\r\nbimetal: saved; bimetal run --restore {path} goes on", err=True)
+            except BimetalError as error:
+                click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
+            finally:
+                busy.release()
+
+        def soon(*_: object) -> None:
+            threading.Thread(target=save, name="save", daemon=True).start()
+
+        machine.on_save_key = soon
+        with _on_signal(soon):
+            if self.at is not None:
+                threading.Thread(target=self._wait, args=(machine, save), daemon=True).start()
+            yield
+
+    def _wait(self, machine: Machine, save: Callable[[], None]) -> None:
+        with suppress(BimetalError):
+            machine.console.expect(str(self.at), timeout=None)
+            save()
+
+
+@contextmanager
+def _on_signal(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A context in which a signal of the user's is handled so."""
+    try:
+        before = signal.signal(SIGNAL, handle)
+    except ValueError:  # not the main thread, which is a program's own affair
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(SIGNAL, before)
+
+
+def saving_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options --restore, --trust, --save and --save-at: ``command`` has them as ``saving``."""
+
+    @click.option("--restore", metavar="FILE", help="Go on with the machine that was saved there.")
+    @click.option(
+        "--trust", is_flag=True, help="Also one that reaches folders, ports or sockets of the host."
+    )
+    @click.option(
+        "--save", metavar="FILE", help="Where Ctrl-A s and SIGUSR1 save the machine, and end it."
+    )
+    @click.option("--save-at", metavar="TEXT", help="Save it when its console shows this.")
+    @wraps(command)
+    def gathered(
+        restore: str | None, trust: bool, save: str | None, save_at: str | None, **others: Any
+    ) -> Answer:
+        return command(saving=Saving(restore, trust, save, save_at), **others)
+
+    return gathered
