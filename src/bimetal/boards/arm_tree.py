@@ -21,7 +21,7 @@ from bimetal.devices.pci.bar import Kind
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.primecell import PrimeCell
 from bimetal.devices.serial.pl011 import Pl011
-from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.devices.virtio.mmio_slot import VirtioSlot
 from bimetal.firmware.acpi.arm import Gic
 from bimetal.firmware.devicetree import Node, cells
 from bimetal.machine.chassis import Chassis
@@ -98,10 +98,10 @@ class _Board:
         """All that stands on the board. Slots are told from the last to the first, in the order in
         which devices are put into them, so that kernels number these in that order."""
         placements = [each for each in self.chassis.placements if each.in_memory]
-        slots = [each for each in placements if isinstance(each.device, VirtioMmio)]
+        slots = [each for each in placements if isinstance(each.device, VirtioSlot)]
         banks = [each for each in placements if isinstance(each.device, PFlash)]
         for placement in placements:
-            if isinstance(placement.device, VirtioMmio | PFlash):
+            if isinstance(placement.device, VirtioSlot | PFlash):
                 continue
             self.device(placement)
         for placement in sorted(slots, key=lambda each: each.at, reverse=True):
@@ -126,11 +126,11 @@ class _Board:
         self.root.add(node)
         pins = [wire for wire in placement.wires.values() if isinstance(wire, Pin)]
         if pins:
-            trigger = EDGE if isinstance(device, VirtioMmio) else LEVEL
+            trigger = EDGE if isinstance(device, VirtioSlot) else LEVEL
             node["interrupts"] = tuple(
                 cell for pin in pins for cell in (SPI, pin.number - 32, trigger)
             )
-        if isinstance(device, VirtioMmio):
+        if isinstance(device, VirtioSlot):
             node["dma-coherent"] = None
         if isinstance(device, PrimeCell):
             self.clocked(node, device)

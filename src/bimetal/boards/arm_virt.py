@@ -26,7 +26,7 @@ from bimetal.boards.arm_lines import POWER_LINE
 from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
-from bimetal.boards.slots import BUS, virtio_slots
+from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.gpio.pl061 import Pl061
@@ -35,7 +35,6 @@ from bimetal.devices.power.button import PushButton
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.pl031 import Pl031
 from bimetal.devices.serial.pl011 import Pl011
-from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.firmware.kernel import read_firmware
 from bimetal.firmware.processors import AARCH64
 from bimetal.machine.board import board
@@ -47,6 +46,7 @@ __all__ = ["arm_virt"]
 VIRTIO_SLOTS = 32
 FLASH_BANK = Geometry(size=64 * MIB)
 FLASH, RAM = 0, 0x4000_0000
+VIRTIO = 0xA00_0000
 NAME = "arm-virt"
 PCI = PciLayout(
     0x40_1000_0000,
@@ -61,6 +61,7 @@ OPTIONS = {
     "gic": tuple(GIC_VERSIONS),
     "acpi": ("on", "off"),
     "bus": BUS,
+    "virtio-mmio": tuple(VERSIONS),
 }
 
 
@@ -81,13 +82,9 @@ def arm_virt(m: Chassis) -> None:
     button = m.keep("power button", PushButton(m.clock, gpio[POWER_LINE]))
     m.power_button = button.press
     host = add_pci(m, PCI, [gic[32 + 3 + pin] for pin in range(4)])
-    for number, device in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
-        slot = VIRTIO_SLOTS - 1 - number
-        m.add(
-            VirtioMmio(device, m.space, m.defer),
-            at=0xA00_0000 + VirtioMmio.mmio_size * slot,
-            irq=gic[32 + 16 + slot],
-        )
+    for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
+        place = VIRTIO_SLOTS - 1 - number
+        m.add(slot, at=VIRTIO + slot.mmio_size * place, irq=gic[32 + 16 + place])
     for number, bank in enumerate(flash_banks(m, FLASH_BANK, firmware(m))):
         m.add(bank, at=FLASH + number * FLASH_BANK.size)
     hypervisor = m.config.options.get("virtualization") == "on"

@@ -21,7 +21,7 @@ from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.riscv_boot import RiscvBoot
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.boards.riscv_tree import describe_board
-from bimetal.boards.slots import BUS, virtio_slots
+from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.irq.plic import Plic
@@ -30,7 +30,6 @@ from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.goldfish import GoldfishRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import Aclint
-from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 
@@ -42,7 +41,7 @@ ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
 ECAM = 0x3000_0000
 PCI_PINS = range(32, 36)
 HIGH_WINDOW = 16 * GIB
-OPTIONS = {"bus": BUS}
+OPTIONS = {"bus": BUS, "virtio-mmio": tuple(VERSIONS)}
 MODEL = "riscv-virtio,bimetal"
 
 
@@ -70,8 +69,7 @@ def riscv_virt(m: Chassis) -> None:
     m.console.withdraw = serial.withdraw
     pci = pci_layout(m.config.memory)
     host = add_pci(m, pci, [plic[source] for source in PCI_PINS])
-    for number, device in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
-        slot = VirtioMmio(device, m.space, m.defer)
+    for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)
     fw_cfg.add(Item.CPUS, len(harts))

@@ -17,6 +17,9 @@ from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.devices.virtio.mmio_legacy import VirtioMmioLegacy
+from bimetal.devices.virtio.mmio_slot import VirtioSlot
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.pci import VirtioPci
@@ -27,23 +30,29 @@ from bimetal.machine.console import ConsoleLine
 from bimetal.machine.nics import Nic, macs_of
 from bimetal.machine.wanted import Share
 
-__all__ = ["BUS", "virtio_devices", "virtio_slots"]
+__all__ = ["BUS", "VERSIONS", "virtio_devices", "virtio_slots"]
 
 BUS = ("mmio", "pci")
 """Values of a board's option ``bus``: where virtio devices are."""
+VERSIONS = {"modern": VirtioMmio, "legacy": VirtioMmioLegacy}
+"""Values of a board's option ``virtio-mmio``: which version its slots speak."""
 PCI_SLOTS = 31
 """Slots of the root bus, beside that of the host bridge."""
 
 
-def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioDevice | None]:
-    """What is in each of the board's ``slots`` of virtio-mmio: nothing, if the option ``bus`` wants
-    the devices on the root bus of ``host``, where this puts them."""
-    if m.config.options.get("bus") != "pci":
-        return virtio_devices(m, slots)
-    for slot, device in enumerate(virtio_devices(m, PCI_SLOTS), start=1):
-        if device is not None:
-            m.add_function(host, VirtioPci(device, m.space, m.defer), slot=slot)
-    return [None] * slots
+def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
+    """The board's ``slots`` of virtio-mmio, of the version that the option ``virtio-mmio`` names.
+    They are empty if the option ``bus`` wants the devices on the root bus of ``host``, where this
+    puts them."""
+    in_slots: list[VirtioDevice | None] = [None] * slots
+    if m.config.options.get("bus") == "pci":
+        for slot, device in enumerate(virtio_devices(m, PCI_SLOTS), start=1):
+            if device is not None:
+                m.add_function(host, VirtioPci(device, m.space, m.defer), slot=slot)
+    else:
+        in_slots = virtio_devices(m, slots)
+    kind = VERSIONS[m.config.options.get("virtio-mmio", "modern")]
+    return [kind(device, m.space, m.defer) for device in in_slots]
 
 
 def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:

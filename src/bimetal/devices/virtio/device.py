@@ -86,6 +86,7 @@ class VirtioDevice(Stateful):
         "config",
         "config_generation",
         "queues",
+        "legacy",
     )
     fixed: ClassVar[tuple[str, ...]] = ("events", "offered", "_transport", "_defer")
     derived: ClassVar[tuple[str, ...]] = ("_under_way", "_finished", "_waiting")
@@ -97,6 +98,9 @@ class VirtioDevice(Stateful):
         self.status = 0
         self.features = 0
         self.config_generation = 0
+        self.legacy = False
+        """Whether the transport speaks to a driver from before virtio 1: one that has no
+        FEATURES_OK, and may use the device before it says DRIVER_OK (3.1.2)."""
         self._under_way: list[tuple[Chain, Work] | None] = []
         """For each queue the request that is being carried out."""
         self._finished: list[list[tuple[Chain, int]]] = []
@@ -224,7 +228,8 @@ class VirtioDevice(Stateful):
     @property
     def running(self) -> bool:
         """Whether the driver is ready and the device is not waiting for a reset."""
-        return self.status & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK
+        needed = Status.DRIVER if self.legacy else Status.DRIVER_OK
+        return self.status & (needed | Status.NEEDS_RESET) == needed
 
     def offered_word(self, select: int) -> int:
         """32 of the offered features, beginning with number 32 * ``select``."""
@@ -243,7 +248,10 @@ class VirtioDevice(Stateful):
 
     def accept_features(self, features: int) -> None:
         """The driver chooses features, before it says FEATURES_OK (3.1.1)."""
-        if self.status & Status.FEATURES_OK:
+        if self.legacy:
+            self.features = features & self.all_offered & WORD
+            self._use_features()
+        elif self.status & Status.FEATURES_OK:
             self.events.guest_error("features chosen after FEATURES_OK")
         else:
             self.features = features
@@ -260,7 +268,7 @@ class VirtioDevice(Stateful):
             new &= ~(Status.FEATURES_OK | Status.DRIVER_OK)
         self.status |= new
         if new & Status.DRIVER_OK:
-            if not self.status & Status.FEATURES_OK:
+            if not (self.status & Status.FEATURES_OK or self.legacy):
                 self.events.guest_error("DRIVER_OK without FEATURES_OK")
                 self.features &= self.all_offered
                 self._use_features()
@@ -383,7 +391,7 @@ class VirtioDevice(Stateful):
         if self.features & ~self.all_offered:
             self.events.guest_error("features accepted that were not offered")
             return False
-        if not self.has(VERSION_1):
+        if not (self.has(VERSION_1) or self.legacy):
             # Allowed to refuse (6.1); but teaching systems forget it and work all the same.
             self.events.guest_error("VIRTIO_F_VERSION_1 not accepted, going on as if it were")
         self._use_features()

@@ -1,71 +1,25 @@
-"""The MMIO transport of virtio devices (virtio 1.2, section 4.2), version 2 only.
+"""Version 2 of the MMIO transport (virtio 1.2, section 4.2).
 
-Deviations: the legacy layout (version 1) is left out; shared memory regions and the reset of
-single queues (VIRTIO_F_RING_RESET) are not offered, as the standard allows.
+Shared memory regions and the reset of single queues (VIRTIO_F_RING_RESET) are not offered, as the
+standard allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
-from bimetal.devices.device import Device, Property
-from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
-from bimetal.devices.virtio.device import VirtioDevice
-from bimetal.devices.virtio.queue import Virtqueue
-from bimetal.memory.access import Access
-from bimetal.memory.contents import Area
-from bimetal.memory.space import AddressSpace
+from bimetal.devices.virtio.mmio_slot import VirtioSlot
 
 __all__ = ["VirtioMmio"]
-
-MAGIC = int.from_bytes(b"virt", "little")
-VERSION = 2
-VENDOR = int.from_bytes(b"QEMU", "little")
-"""Teaching systems look for this number, and for no other."""
-
-REGISTER = 4
-"""The only width by which registers are accessed (4.2.2.2)."""
-
-NOTIFY, CONFIG = 0x050, 0x100
-"""Where queues are notified, and where the configuration of the device begins."""
-
-USED_BUFFER, CONFIG_CHANGE = 1, 2
-"""Bits of InterruptStatus."""
 
 NOTHING = 0xFFFF_FFFF
 """Both halves of the length of a shared memory region that does not exist."""
 
 
-class VirtioMmio(Device):
-    """One slot; without a device it answers device id 0, which drivers pass over.
+class VirtioMmio(VirtioSlot):
+    """A slot for drivers of virtio 1."""
 
-    ``space`` is the memory that the device's rings and buffers lie in; for ``defer`` see
-    `VirtioDevice.plug`.
-    """
-
-    kind = "virtio_mmio"
-    compatible = ("virtio,mmio",)
-    acpi = ("LNRO0005", "VR")
-    mmio_size = 0x200
-    access = Access(width=REGISTER)
-
-    MAGIC_VALUE = Reg(0x000, reset=MAGIC, readonly=True, doc='"virt"')
-    VERSION = Reg(0x004, reset=VERSION, readonly=True)
-    DEVICE_ID = Reg(0x008, readonly=True, doc="0: no device here")
-    VENDOR_ID = Reg(0x00C, reset=VENDOR, readonly=True)
-    DEVICE_FEATURES = Reg(0x010, readonly=True, doc="the 32 features that the selector names")
-    DEVICE_FEATURES_SEL = Reg(0x014)
-    DRIVER_FEATURES = Reg(0x020)
-    DRIVER_FEATURES_SEL = Reg(0x024)
-    QUEUE_SEL = Reg(0x030, doc="which queue the registers of queues mean")
-    QUEUE_SIZE_MAX = Reg(0x034, readonly=True, doc="0: no such queue")
-    QUEUE_SIZE = Reg(0x038)
+    VERSION = Reg(0x004, reset=2, readonly=True)
     QUEUE_READY = Reg(0x044)
-    QUEUE_NOTIFY = Reg(NOTIFY, doc="index of the queue that has new buffers")
-    INTERRUPT_STATUS = Reg(0x060, readonly=True, USED_BUFFER=0, CONFIG_CHANGE=1)
-    INTERRUPT_ACK = Reg(0x064)
-    STATUS = Reg(0x070, doc="0: reset")
     QUEUE_DESC_LOW = Reg(0x080)
     QUEUE_DESC_HIGH = Reg(0x084)
     QUEUE_DRIVER_LOW = Reg(0x090)
@@ -79,120 +33,8 @@ class VirtioMmio(Device):
     SHM_BASE_HIGH = Reg(0x0BC, reset=NOTHING, readonly=True)
     CONFIG_GENERATION = Reg(0x0FC, readonly=True)
 
-    irq = Out(doc="high while InterruptStatus is not 0")
-    saved = ("device",)
-
-    def __init__(
-        self,
-        device: VirtioDevice | None,
-        space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
-    ):
-        super().__init__()
-        self.device = VirtioDevice() if device is None else device
-        self.device.events = self.events  # one name, one account of what went wrong
-        self.device.plug(self, space, defer)
-
-    def parts(self) -> Iterable[object]:
-        return (self.device,)
-
-    def properties(self) -> Mapping[str, Property]:
-        return {"dma-coherent": None}
-
-    def doorbells(self) -> Iterable[tuple[int, int, int]]:
-        return [(NOTIFY, 4, number) for number in range(len(self.device.queues))]
-
-    def reset(self) -> None:
-        super().reset()
-        self.device.reset()
-        self._drive()
-
-    def close(self) -> None:
-        self.device.close()
-
-    def settle(self) -> None:
-        self.device.settle()
-
-    def areas(self) -> Mapping[str, Area]:
-        return self.device.areas()
-
-    def files(self) -> Iterable[str]:
-        return self.device.files()
-
-    # The registers, and the configuration, of which drivers read and write 1, 2, 4 or 8 bytes
-
-    def read(self, offset: int, size: int) -> int:
-        if offset >= CONFIG:
-            field = self.device.config[offset - CONFIG :][:size]
-            # A field that is not wholly there reads as ones, which is what drivers meet elsewhere.
-            return int.from_bytes(field if len(field) == size else b"\xff" * size, "little")
-        return super().read(offset, size) if self._is_register(offset, size) else 0
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        if offset >= CONFIG:
-            self.device.config_written(offset - CONFIG, value.to_bytes(size, "little"))
-        elif self._is_register(offset, size):
-            super().write(offset, size, value)
-
-    def _is_register(self, offset: int, size: int) -> bool:
-        if size == REGISTER and offset % REGISTER == 0:
-            return True
-        self.guest_error(f"access of {size} bytes to the register at {offset & -REGISTER:#x}")
-        return False
-
-    # Interrupts
-
-    def queue_interrupt(self, index: int) -> None:
-        """See `Transport.queue_interrupt`."""
-        self.INTERRUPT_STATUS |= USED_BUFFER
-        self._drive()
-
-    def config_interrupt(self) -> None:
-        """See `Transport.config_interrupt`."""
-        self.INTERRUPT_STATUS |= CONFIG_CHANGE
-        self._drive()
-
-    def w_INTERRUPT_ACK(self, written: Value) -> None:
-        self.INTERRUPT_STATUS &= ~written
-        self._drive()
-
-    def _drive(self) -> None:
-        self.irq(self.INTERRUPT_STATUS != 0)
-
-    # Device
-
-    def r_DEVICE_ID(self) -> int:
-        return self.device.device_id
-
-    def r_DEVICE_FEATURES(self) -> int:
-        return self.device.offered_word(self.DEVICE_FEATURES_SEL)
-
-    def w_DRIVER_FEATURES(self, written: Value) -> None:
-        self.device.accept_word(self.DRIVER_FEATURES_SEL, written)
-
-    def r_STATUS(self) -> int:
-        return self.device.status
-
-    def w_STATUS(self, written: Value) -> None:
-        if written == 0:
-            self.reset()
-        else:
-            self.device.set_status(written)
-
     def r_CONFIG_GENERATION(self) -> int:
         return self.device.config_generation
-
-    # Queues
-
-    def w_QUEUE_NOTIFY(self, written: Value) -> None:
-        if written < len(self.device.queues):
-            self.device.notify(written)
-        else:
-            self.guest_error("notification of a queue that does not exist", f"{written}")
-
-    def r_QUEUE_SIZE_MAX(self) -> int:
-        queue = self._selected()
-        return queue.limit if queue else 0
 
     def r_QUEUE_READY(self) -> int:
         queue = self._selected()
@@ -206,10 +48,6 @@ class VirtioMmio(Device):
             self.device.enable_queue(self.QUEUE_SEL)
         elif not written & 1:
             self.device.disable_queue(self.QUEUE_SEL)
-
-    def w_QUEUE_SIZE(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.size = int(written)
 
     def w_QUEUE_DESC_LOW(self, written: Value) -> None:
         if queue := self._idle():
@@ -234,18 +72,6 @@ class VirtioMmio(Device):
     def w_QUEUE_DEVICE_HIGH(self, written: Value) -> None:
         if queue := self._idle():
             queue.device = _high(queue.device, written)
-
-    def _selected(self) -> Virtqueue | None:
-        select = self.QUEUE_SEL
-        return self.device.queues[select] if select < len(self.device.queues) else None
-
-    def _idle(self) -> Virtqueue | None:
-        """The selected queue if it may be set up now (4.2.2.2)."""
-        queue = self._selected()
-        if queue is None or queue.ready:
-            self.guest_error("set-up of a queue that is in use or does not exist")
-            return None
-        return queue
 
 
 def _low(address: int, word: int) -> int:

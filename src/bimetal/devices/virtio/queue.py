@@ -104,6 +104,13 @@ class Virtqueue(Stateful):
         self._seen = self._used
         self._release()
 
+    def lay_out(self, address: int, alignment: int) -> None:
+        """Have all three parts lie in a row from ``address`` on, the used ring aligned, as they do
+        for legacy drivers (2.7.2)."""
+        available = address + DESCRIPTOR_SIZE * self.size
+        self.descriptors, self.driver = address, available
+        self.device = -(-(available + 6 + 2 * self.size) // alignment) * alignment
+
     def enable(self) -> None:
         """Begin to use the rings. Raises `QueueError` if they cannot be where they are said to."""
         if not 0 < self.size <= self.limit or self.size & (self.size - 1):
