@@ -17,7 +17,16 @@ OPTIONS = (
     " -fno-pic -no-pie -fno-stack-protector -fno-tree-loop-distribute-patterns"
     " -Wl,--build-id=none -Wl,--no-warn-rwx-segments -Wl,-z,max-page-size=4096"
 ).split()
+IN_SLOT = "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"
 MODERN = ("-global", "virtio-mmio.force-legacy=false")
+ON_BUS = "virtio-blk-pci,drive=disk,addr=1,serial=x"
+PROGRAMS_WITH = {
+    "widths": ("riscv-virt", (*MODERN, "-device", IN_SLOT)),
+    "interrupts": ("riscv-virt", (*MODERN, "-device", IN_SLOT)),
+    "legacy": ("riscv-virt,virtio-mmio=legacy", ("-device", IN_SLOT)),
+    "pci": ("riscv-virt,bus=pci", ("-nic", "none", "-device", ON_BUS)),
+}
+"""Each program with our board and QEMU's options."""
 LIMIT = 100
 
 pytestmark = programs(COMPILER, QEMU)
@@ -32,34 +41,34 @@ def built(name: str, folder: Path) -> Path:
     return program
 
 
-def on_qemu(program: Path, disk: Path) -> list[str]:
+def on_qemu(program: Path, disk: Path, options: tuple[str, ...]) -> list[str]:
     """What the program prints on QEMU's ``virt``."""
     drive = f"if=none,id=disk,format=raw,file={disk}"
-    device = "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"
-    command = [QEMU, "-M", "virt", "-m", "64M", "-bios", "none", "-kernel", str(program), *MODERN]
-    command += ["-drive", drive, "-device", device, "-display", "none", "-serial", "stdio"]
+    command = [QEMU, "-M", "virt", "-m", "64M", "-bios", "none", "-kernel", str(program)]
+    command += ["-drive", drive, *options, "-display", "none", "-serial", "stdio"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True
     )
     return done.stdout.decode().splitlines()
 
 
-def on_ours(program: Path, disk: Path) -> list[str]:
+def on_ours(program: Path, disk: Path, board: str) -> list[str]:
     """What it prints on ours."""
-    with Machine("riscv-virt", memory="64M", bios="none", kernel=program, accel="interp") as vm:
-        vm.disk(disk)
+    with Machine(board, memory="64M", bios="none", kernel=program, accel="interp") as vm:
+        vm.disk(disk, serial="x" if "pci" in board else "")
         vm.start()
         assert vm.wait(LIMIT).code == 0
         return vm.console.log.splitlines()
 
 
-@pytest.mark.parametrize("name", ["widths", "interrupts"])
+@pytest.mark.parametrize("name", PROGRAMS_WITH)
 def test_the_same_on_both(tmp_path: Path, name: str) -> None:
     disk = tmp_path / "disk.img"
     with disk.open("wb") as file:
         file.truncate(1 << 20)
     program = built(name, tmp_path)
-    expected = on_qemu(program, disk)
-    ours = on_ours(program, disk)
+    board, options = PROGRAMS_WITH[name]
+    expected = on_qemu(program, disk, options)
+    ours = on_ours(program, disk, board)
     assert expected[-1] == "end"
     assert ours == expected

@@ -43,16 +43,18 @@ registers = st.tuples(
     sizes,
     values,
 )
+ports = st.tuples(st.just("ports"), st.integers(0, 0x7F), sizes, values)
 table = st.tuples(st.just("table"), st.integers(0, 0x3FF).map(lambda n: 4 * n), st.just(4), values)
 interrupts = st.tuples(st.just("pin"), st.integers(0, CARDS - 1), sizes, st.integers(0, 1))
-histories = st.lists(st.one_of(configuration, registers, table, interrupts), max_size=60)
+histories = st.lists(st.one_of(configuration, registers, ports, table, interrupts), max_size=60)
 
 
 class Machine:
     """A virtio disk in slot 1, and cards beside it that ask for the same windows."""
 
     def __init__(self) -> None:
-        self.guest = PciGuest(VirtioBlock(MemoryDisk(64 << 10), "fuzz"), 64 << 10)
+        disk = VirtioBlock(MemoryDisk(64 << 10), "fuzz")
+        self.guest = PciGuest(disk, 64 << 10, transitional=True)
         self.cards = [Card(f"card{number}") for number in range(CARDS)]
         tree = self.guest.tree
         for slot, card in enumerate(self.cards, start=2):
@@ -73,6 +75,10 @@ class Machine:
                 offset &= -size
                 self.guest.function.structures.read(offset, size)
                 self.guest.function.structures.write(offset, size, value)
+            case "ports", int(offset):
+                offset &= -size
+                self.guest.function.ports.read(offset, size)
+                self.guest.function.ports.write(offset, size, value)
             case "table", int(offset):
                 self.guest.function._table.write(offset, size, value)
             case "pin", int(number):
@@ -82,7 +88,7 @@ class Machine:
         for region in self.guest.space.regions:
             if region.memory is None and region.base != ECAM:
                 assert any(start <= region.base <= region.last < end for start, end in PLACES)
-        assert self.guest.tree.read(1, 0) == 0x1042_1AF4
+        assert self.guest.tree.read(1, 0) == 0x1001_1AF4
         assert self.guest.tree.read(2, 0) == 0x5678_1234
         assert self.guest.tree.capabilities(1).keys() == {0x01, 0x09, 0x10, 0x11}
         assert self.rom.bytes == bytes(4096)

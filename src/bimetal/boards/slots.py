@@ -48,7 +48,8 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
     if m.config.options.get("bus") == "pci":
         for slot, device in enumerate(virtio_devices(m, PCI_SLOTS), start=1):
             if device is not None:
-                m.add_function(host, VirtioPci(device, m.space, m.defer), slot=slot)
+                function = VirtioPci(device, m.space, m.defer, transitional=True)
+                m.add_function(host, function, slot=slot)
     else:
         in_slots = virtio_devices(m, slots)
     kind = VERSIONS[m.config.options.get("virtio-mmio", "modern")]

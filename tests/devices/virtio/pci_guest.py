@@ -7,9 +7,10 @@ from bimetal.devices.pci.bus import Message
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.memory.ram import Ram
-from tests.devices.pci.tree import BAR, COMMAND, HIGH, LOW, MASTER, MEMORY_ON, Tree
+from tests.devices.pci.tree import BAR, COMMAND, HIGH, IO, IO_ON, LOW, MASTER, MEMORY_ON, Tree
 from tests.devices.virtio import guest as mmio
 
+PORTS = 0x1000
 COMMON, ISR, DEVICE, NOTIFY = 0x0000, 0x1000, 0x2000, 0x3000
 WORDS = {
     mmio.DEVICE_FEATURES_SEL: 0x00,
@@ -35,12 +36,12 @@ WORDS = {
 class PciGuest(mmio.Guest):
     """A function with ``device`` in slot 1, its registers and table in memory."""
 
-    def __init__(self, device: VirtioDevice, size: int = mmio.SIZE):
+    def __init__(self, device: VirtioDevice, size: int = mmio.SIZE, *, transitional: bool = False):
         self.ram = Ram("ram", size)
         self.tree = Tree()
         self.space = self.tree.space
         self.space.add_memory(self.ram, mmio.BASE)
-        self.function = VirtioPci(device, self.space)
+        self.function = VirtioPci(device, self.space, transitional=transitional)
         self.function.rename("function")
         self.tree.host.bus.add(self.function, 1)
         self.function.intx.connect(self._interrupt)
@@ -51,7 +52,8 @@ class PciGuest(mmio.Guest):
         """What firmware does: give addresses, and switch the function on."""
         for index, value in ((1, LOW), (4, HIGH & 0xFFFF_FFFF), (5, HIGH >> 32)):
             self.tree.write(1, BAR + 4 * index, value)
-        self.tree.write(1, COMMAND, MEMORY_ON | MASTER, 2)
+        self.tree.write(1, BAR, PORTS)
+        self.tree.write(1, COMMAND, IO_ON | MEMORY_ON | MASTER, 2)
 
     @property
     def messages(self) -> list[Message]:
@@ -70,6 +72,16 @@ class PciGuest(mmio.Guest):
         if value is None:
             return region.device.read(HIGH + offset - region.base, size)
         region.device.write(HIGH + offset - region.base, size, value)
+        return 0
+
+    def port(self, offset: int, size: int, value: int | None = None) -> int:
+        """Read, or write, one of the ports of a transitional function."""
+        region = self.space.find(IO + PORTS + offset)
+        assert region is not None
+        assert region.device is not None
+        if value is None:
+            return region.device.read(IO + PORTS + offset - region.base, size)
+        region.device.write(IO + PORTS + offset - region.base, size, value)
         return 0
 
     def table(self, vector: int, address: int, data: int) -> None:

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from bimetal.base.log import EventLog
 from bimetal.base.state import BadState, Stateful
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
+from bimetal.devices.virtio.transport import Transport
 from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
 
-__all__ = ["PIECE", "TURN", "Status", "Transport", "VirtioDevice", "Work"]
+__all__ = ["PIECE", "TURN", "Status", "VirtioDevice", "Work"]
 
 
 class Status:
@@ -58,16 +59,6 @@ REQUEST_COST, BUFFER_COST = 64 << 10, 2 << 10
 Work = Generator[int, None, int]
 """A request being carried out. It yields after each piece how many bytes that counts for, and
 returns how many were written from the start of the writable buffers."""
-
-
-class Transport(Protocol):
-    """What a device needs of the transport that carries it."""
-
-    def queue_interrupt(self, index: int) -> None:
-        """Queue ``index`` has used buffers that the driver wants to hear of."""
-
-    def config_interrupt(self) -> None:
-        """The configuration, or the status, has changed."""
 
 
 class VirtioDevice(Stateful):

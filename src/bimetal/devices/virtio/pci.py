@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bimetal.devices.pci.bar import Bar
+from bimetal.devices.pci.bar import Bar, Kind
 from bimetal.devices.pci.capabilities import ExpressCapability, PowerManagement
 from bimetal.devices.pci.config import Capability
 from bimetal.devices.pci.function import Endpoint, Identity
 from bimetal.devices.pci.messages import add_msix
 from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.pci_legacy import LegacyPorts
 from bimetal.devices.virtio.pci_registers import (
     COMMON,
     DEVICE,
@@ -30,12 +31,15 @@ from bimetal.memory.space import AddressSpace
 __all__ = ["VirtioPci"]
 
 VENDOR, MODERN, REVISION = 0x1AF4, 0x1040, 1
+TRANSITIONAL = {1: 0x1000, 2: 0x1001, 3: 0x1003, 4: 0x1005, 5: 0x1002, 8: 0x1004, 9: 0x1009}
+"""The numbers of functions that have ports for old drivers, by the virtio numbers of devices; their
+revision is 0."""
 SUBSYSTEM = 0x1100
 """What QEMU's functions say there, and drivers do not ask."""
 CLASSES = {1: 0x02_0000, 2: 0x01_0000, 3: 0x07_8000, 8: 0x01_0000, 9: 0x00_0200, 19: 0x07_8000}
 """The classes of devices by their virtio numbers: network, storage, communication."""
 OTHER = 0x00_FF00
-TABLE_BAR, REGISTERS_BAR = 1, 4
+PORTS_BAR, TABLE_BAR, REGISTERS_BAR = 0, 1, 4
 USED_BUFFER, CONFIG_CHANGE = 1, 2
 INTA = 1
 
@@ -123,11 +127,12 @@ class AccessCapability(Capability):
 
 
 class VirtioPci(Endpoint):
-    """A function that carries ``device``. ``space`` is the memory that the device's rings and
-    buffers lie in; for ``defer`` see `VirtioDevice.plug`."""
+    """A function that carries ``device``, which is ``transitional`` where it may be: drivers from
+    before virtio 1 can use it too. ``space`` is the memory that the device's rings and buffers lie
+    in; for ``defer`` see `VirtioDevice.plug`."""
 
     kind = "virtio_pci"
-    saved = ("interrupt_status", "config_vector", "queue_vectors", "structures", "device")
+    saved = ("interrupt_status", "config_vector", "queue_vectors", "structures", "ports", "device")
     fixed = ("_power", "_table")
 
     def __init__(
@@ -135,15 +140,15 @@ class VirtioPci(Endpoint):
         device: VirtioDevice,
         space: AddressSpace,
         defer: Callable[[Callable[[], None]], None] | None = None,
+        *,
+        transitional: bool = False,
     ):
         self.device = device
         self.interrupt_status = 0
         self.config_vector = NO_VECTOR
         self.queue_vectors: list[int] = []
-        kind = CLASSES.get(device.device_id, OTHER)
-        super().__init__(
-            Identity(VENDOR, MODERN + device.device_id, kind, REVISION, VENDOR, SUBSYSTEM), INTA
-        )
+        old = TRANSITIONAL.get(device.device_id) if transitional else None
+        super().__init__(_identity(device.device_id, old), INTA)
         device.events = self.events
         device.plug(self, space, defer)
         self.structures = PciRegisters(device, self)
@@ -159,11 +164,16 @@ class VirtioPci(Endpoint):
         self.add_bar(TABLE_BAR, Bar(self._table, 0x1000))
         size = self.structures.mmio_size
         self.add_bar(REGISTERS_BAR, Bar(self.structures, size, wide=True, prefetchable=True))
+        self.ports = LegacyPorts(device, self)
+        self.ports.events = self.events
+        if old is not None:
+            self.add_bar(PORTS_BAR, Bar(self.ports, self.ports.mmio_size, Kind.IO))
         self._forget()
 
     def rename(self, name: str) -> None:
         super().rename(name)
         self.structures.name, self._table.name = f"{name}.registers", f"{name}.msix"
+        self.ports.name = f"{name}.ports"
 
     def parts(self) -> Iterable[object]:
         return (self.device,)
@@ -175,6 +185,7 @@ class VirtioPci(Endpoint):
     def reset(self) -> None:
         super().reset()
         self.structures.reset()
+        self.ports.reset()
         self.reset_device()
 
     def close(self) -> None:
@@ -212,6 +223,11 @@ class VirtioPci(Endpoint):
 
     # See Vectors
 
+    @property
+    def has_messages(self) -> bool:
+        """See `Vectors.has_messages`."""
+        return self._table.enabled
+
     def usable_vector(self, vector: int) -> int:
         """See `Vectors.usable_vector`."""
         return vector if vector < self._table.vectors else NO_VECTOR
@@ -225,6 +241,7 @@ class VirtioPci(Endpoint):
     def reset_device(self) -> None:
         """See `Vectors.reset_device`."""
         self.device.reset()
+        self.device.legacy = False
         self._forget()
         self.interrupt(False)
 
@@ -232,3 +249,11 @@ class VirtioPci(Endpoint):
         self.interrupt_status = 0
         self.config_vector = NO_VECTOR
         self.queue_vectors = [NO_VECTOR] * len(self.device.queues)
+
+
+def _identity(device_id: int, old: int | None) -> Identity:
+    """What the function says it is; ``old`` is its number if it is transitional."""
+    kind = CLASSES.get(device_id, OTHER)
+    if old is None:
+        return Identity(VENDOR, MODERN + device_id, kind, REVISION, VENDOR, SUBSYSTEM)
+    return Identity(VENDOR, old, kind, 0, VENDOR, device_id)

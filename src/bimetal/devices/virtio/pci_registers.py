@@ -31,6 +31,10 @@ class Vectors(Protocol):
     queue_vectors: list[int]
     """That of each queue."""
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether software has enabled MSI-X."""
+
     def usable_vector(self, vector: int) -> int:
         """``vector`` if there is such a one, else `NO_VECTOR`."""
 
@@ -123,6 +127,7 @@ class PciRegisters(ConfigBlock):
         if written == 0:
             self.function.reset_device()
         else:
+            self.device.legacy = False
             self.device.set_status(written)
 
     def r_CONFIG_GENERATION(self) -> int:
