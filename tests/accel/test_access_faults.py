@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from bimetal.accel.interp import InterpAccelerator
-from bimetal.accel.jit import JitAccelerator
-from bimetal.accel.reference import Reference
 from bimetal.base.clock import RealClock
 from bimetal.isa.riscv import rv64
-from bimetal.memory.ram import Ram
-from bimetal.seam import Cpu, Halt, MemorySlot, Mmio
+from bimetal.seam import Cpu, Halt, Mmio
+from tests.accel.bare_cpu import ENGINES, Make, cpu_before, named
 
 RAM, SIZE, END = 0x8000_0000, 0x10_0000, 0x8010_0000
 NOWHERE, DEVICE = 0x1800_0000, 0x1000_0000
@@ -20,29 +17,18 @@ HANDLER = RAM + 0x100
 FETCH, LOAD, STORE = 1, 5, 7
 SV39 = 8 << 60
 
-Make = Callable[..., Cpu]
 
-
-@pytest.fixture(params=[InterpAccelerator, JitAccelerator, Reference], ids=lambda e: e.name)
+@pytest.fixture(params=ENGINES, ids=named)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes a hart in M-mode at the first of the instructions given; its trap handler and what
-    follows the instructions are a wfi."""
-    accelerator = request.param("riscv64", clock=RealClock())
-    ram = Ram("ram", SIZE)
-    accelerator.set_memory([MemorySlot(RAM, SIZE, ram.host)])
+    """Makes a hart in M-mode before the instructions given; its trap handler and what follows the
+    instructions are a wfi."""
+    with cpu_before(request.param, rv64, RAM, SIZE, clock=RealClock()) as before:
 
-    def make(*lines: str, **registers: int) -> Cpu:
-        code = b"".join(rv64.assemble(line, RAM + 4 * n) for n, line in enumerate((*lines, "wfi")))
-        ram.bytes[: len(code)] = code
-        ram.bytes[HANDLER - RAM : HANDLER - RAM + 4] = rv64.assemble("wfi")
-        cpu: Cpu = accelerator.add_cpu(0)
-        for name, value in ({"pc": RAM, "mtvec": HANDLER} | registers).items():
-            cpu.write_register(name, value)
-        return cpu
+        def make(*lines: str, **registers: int) -> Cpu:
+            handler = {HANDLER: rv64.assemble("wfi")}
+            return before(*lines, "wfi", memory=handler, **{"mtvec": HANDLER} | registers)
 
-    yield make
-    accelerator.close()
-    ram.close()
+        yield make
 
 
 def run(cpu: Cpu) -> list[tuple[int, int, bool]]:

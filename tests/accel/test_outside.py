@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from bimetal.accel.interp import InterpAccelerator
-from bimetal.accel.jit import JitAccelerator
-from bimetal.accel.reference import Reference
 from bimetal.base.clock import VirtualClock
 from bimetal.isa.riscv import rv64
-from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Cpu, Halt, Kicked, MemorySlot, Mmio, Suspendable, Translating
+from bimetal.seam import Cpu, Halt, Kicked, Mmio, Suspendable, Translating
+from tests.accel.bare_cpu import ENGINES, Make, cpu_before, named
 
 RAM, SIZE, TABLE = 0x8000_0000, 0x4000, 0x8000_1000
 SUPERVISOR, USER = 1, 0
@@ -20,33 +17,20 @@ V, R, W, X, U, A, D = (1 << n for n in (0, 1, 2, 3, 4, 6, 7))
 SUM = 1 << 18
 SSIP, STIP, STCE = 1, 5, 1 << 63
 
-Make = Callable[..., Cpu]
 
-
-@pytest.fixture(params=[InterpAccelerator, JitAccelerator, Reference], ids=lambda e: e.name)
+@pytest.fixture(params=ENGINES, ids=named)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes a hart at the first of the instructions given, with registers as given; behind them it
+    """Makes a hart in S-mode before the instructions given, with page tables; behind them it
     touches a device."""
-    engine: Callable[..., Accelerator] = request.param
-    clock = VirtualClock()
-    accelerator = engine("riscv64", clock=clock, firmware_calls=True)
-    ram = Ram("ram", SIZE)
-    accelerator.set_memory([MemorySlot(RAM, SIZE, ram.host)])
+    engine, clock = request.param, VirtualClock()
+    with cpu_before(engine, rv64, RAM, SIZE, clock=clock, firmware_calls=True) as before:
 
-    def make(*lines: str, table: dict[int, int] | None = None, **registers: int) -> Cpu:
-        code = b"".join(rv64.assemble(line) for line in (*lines, "sb zero, 0(zero)"))
-        ram.bytes[: len(code)] = code
-        for place, entry in (table or {}).items():
-            ram.bytes[place - RAM : place - RAM + 8] = entry.to_bytes(8, "little")
-        cpu = accelerator.add_cpu(0)
-        start = {"pc": RAM, "priv": SUPERVISOR}
-        for name, value in (start | registers).items():
-            cpu.write_register(name, value)
-        return cpu
+        def make(*lines: str, table: dict[int, int] | None = None, **registers: int) -> Cpu:
+            memory = {at: entry.to_bytes(8, "little") for at, entry in (table or {}).items()}
+            given = {"priv": SUPERVISOR} | registers
+            return before(*lines, "sb zero, 0(zero)", memory=memory, **given)
 
-    yield make
-    accelerator.close()
-    ram.close()
+        yield make
 
 
 # -- waiting

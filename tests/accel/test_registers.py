@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from bimetal.accel.interp import InterpAccelerator
-from bimetal.accel.jit import JitAccelerator
-from bimetal.accel.reference import Reference
 from bimetal.base.clock import RealClock
 from bimetal.isa.riscv import rv64
-from bimetal.memory.ram import Ram
-from bimetal.seam import Cpu, Halt, MemorySlot, Mmio
+from bimetal.seam import Cpu, Halt, Mmio
+from tests.accel.bare_cpu import ENGINES, Engine, Make, cpu_before, named
 
 BASE, DEVICE = 0x8000_0000, 0x1000_0000
 ALL = (1 << 64) - 1
@@ -21,27 +18,12 @@ ILLEGAL_INSTRUCTION = 2
 ONE, THREE = 0x3FF0_0000_0000_0000, 0x4008_0000_0000_0000
 THIRD_DOWN, THIRD_UP = 0x3FD5_5555_5555_5555, 0x3FD5_5555_5555_5556
 
-Make = Callable[..., Cpu]
-ENGINES = [InterpAccelerator, JitAccelerator, Reference]
 
-
-@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name)
+@pytest.fixture(params=ENGINES, ids=named)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes a hart in M-mode at the first of the instructions given, as it is after its reset."""
-    accelerator = request.param("riscv64", clock=RealClock())
-    ram = Ram("ram", 4096)
-    accelerator.set_memory([MemorySlot(BASE, ram.size, ram.host)])
-
-    def make(*lines: str) -> Cpu:
-        code = b"".join(rv64.assemble(line, BASE + 4 * n) for n, line in enumerate(lines))
-        ram.bytes[: len(code)] = code
-        cpu: Cpu = accelerator.add_cpu(0)
-        cpu.write_register("pc", BASE)
-        return cpu
-
-    yield make
-    accelerator.close()
-    ram.close()
+    """Makes a hart in M-mode before the instructions given, as it is after its reset."""
+    with cpu_before(request.param, rv64, BASE, clock=RealClock()) as make:
+        yield make
 
 
 def halt(cpu: Cpu) -> Cpu:
@@ -357,10 +339,8 @@ def test_floating_point_goes_on_from_a_saved_state(make: Make) -> None:
     assert cpu.read_register("a0") == 1
 
 
-@pytest.mark.parametrize("other", ENGINES, ids=lambda engine: engine.name)
-def test_a_state_saved_by_one_engine_is_loaded_by_another(
-    make: Make, other: Callable[..., InterpAccelerator | Reference]
-) -> None:
+@pytest.mark.parametrize("other", ENGINES, ids=named)
+def test_a_state_saved_by_one_engine_is_loaded_by_another(make: Make, other: Engine) -> None:
     cpu = make("addi a0, zero, 7", "wfi")
     state = saved(halt(cpu))
     accelerator = other("riscv64", clock=RealClock())

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from bimetal.accel.interp import InterpAccelerator
-from bimetal.accel.reference.cpu import Reference
 from bimetal.base.clock import RealClock
 from bimetal.isa.riscv import rv64
-from bimetal.memory.ram import Ram
-from bimetal.seam import Cpu, Halt, MemorySlot
+from bimetal.seam import Cpu, Halt
+from tests.accel.bare_cpu import ENGINES, Make, cpu_before, named
 
 BASE = 0x8000_0000
 SSIP, SEIP = 1 << 1, 1 << 9
 MIP, SIP = 0x344, 0x144
 
-Start = Callable[..., Cpu]
 
-
-@pytest.fixture(params=[InterpAccelerator, Reference])
-def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+@pytest.fixture(params=ENGINES, ids=named)
+def start(request: pytest.FixtureRequest) -> Iterator[Make]:
     """A hart that executes the instructions given, in M-mode with all interrupts masked."""
-    accelerator = request.param("riscv64", clock=RealClock())
-    ram = Ram("ram", 4096)
-
-    def make(*lines: str) -> Cpu:
-        code = b"".join(rv64.assemble(line) for line in lines)
-        ram.bytes[: len(code)] = code
-        accelerator.set_memory([MemorySlot(BASE, ram.size, ram.host)])
-        cpu: Cpu = accelerator.add_cpu(0)
-        for name, value in (("pc", BASE), ("mideleg", 0x222), ("a1", SSIP), ("a2", SEIP)):
-            cpu.write_register(name, value)
-        return cpu
-
-    yield make
-    accelerator.close()
-    ram.close()
+    with cpu_before(request.param, rv64, BASE, clock=RealClock()) as before:
+        yield partial(before, mideleg=0x222, a1=SSIP, a2=SEIP)
 
 
 def run(cpu: Cpu) -> None:
@@ -47,7 +31,7 @@ def run(cpu: Cpu) -> None:
 @pytest.mark.parametrize(
     "change", [f"csrrs zero, {MIP:#x}, a1", f"csrrsi zero, {MIP:#x}, 2", f"csrrc a0, {MIP:#x}, a1"]
 )
-def test_a_line_that_was_high_during_a_change_is_not_kept(start: Start, change: str) -> None:
+def test_a_line_that_was_high_during_a_change_is_not_kept(start: Make, change: str) -> None:
     read = f"csrrs a0, {MIP:#x}, zero"
     cpu = start(change, read, "wfi", read, "wfi")
     cpu.set_line(9, True)
@@ -58,7 +42,7 @@ def test_a_line_that_was_high_during_a_change_is_not_kept(start: Start, change: 
     assert not cpu.read_register("a0") & SEIP
 
 
-def test_what_software_set_is_kept_beside_the_line(start: Start) -> None:
+def test_what_software_set_is_kept_beside_the_line(start: Make) -> None:
     read = f"csrrs a0, {MIP:#x}, zero"
     cpu = start(
         f"csrrs zero, {MIP:#x}, a2", "wfi", read, f"csrrc zero, {MIP:#x}, a2", "wfi", read, "wfi"
@@ -72,7 +56,7 @@ def test_what_software_set_is_kept_beside_the_line(start: Start) -> None:
     assert cpu.read_register("a0") == 0
 
 
-def test_a_supervisor_clears_the_software_interrupt_that_a_line_raised(start: Start) -> None:
+def test_a_supervisor_clears_the_software_interrupt_that_a_line_raised(start: Make) -> None:
     cpu = start(
         f"csrrs a3, {SIP:#x}, zero",
         f"csrrci zero, {SIP:#x}, 2",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-from bimetal.accel.interp import InterpAccelerator
-from bimetal.accel.jit import JitAccelerator
-from bimetal.accel.reference import Reference
 from bimetal.base.clock import VirtualClock
 from bimetal.isa.arm import a64
-from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot, Mmio, Outputs
+from bimetal.seam import Cpu, Halt, Mmio, Outputs
+from tests.accel.bare_cpu import ENGINES, Make, cpu_before, named
 
 BASE = 0x4000_0000
 VECTORS, FROM_HERE, IRQ_FROM_HERE = BASE + 0x800, 0x200, 0x280
@@ -21,31 +18,19 @@ TOUCH_DEVICE = "str x9, [x9, #0]"  # x9 is 0, where there is no memory
 EL1H, EL2H, MASKED = 5, 9, 15 << 6
 E2H, RW = 1 << 34, 1 << 31
 
-Make = Callable[..., Cpu]
 
-
-@pytest.fixture(params=[InterpAccelerator, JitAccelerator, Reference], ids=lambda e: e.name)
+@pytest.fixture(params=ENGINES, ids=named)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes a vCPU with EL2, which is where it is after its reset, at some instructions."""
-    engine: Callable[..., Accelerator] = request.param
-    accelerator = engine("aarch64", clock=VirtualClock(), hypervisor=True)
-    ram = Ram("ram", 4096)
-    accelerator.set_memory([MemorySlot(BASE, ram.size, ram.host)])
-    cpu = accelerator.add_cpu(0)
+    engine, clock = request.param, VirtualClock()
+    with cpu_before(engine, a64, BASE, clock=clock, hypervisor=True) as before:
 
-    def make(*lines: str, **registers: int) -> Cpu:
-        code = b"".join(a64.assemble(line, BASE + 4 * n) for n, line in enumerate((*lines, "wfi")))
-        ram.bytes[: len(code)] = code
-        for handler, line in ((FROM_HERE, "wfi"), (IRQ_FROM_HERE, TOUCH_DEVICE)):
-            ram.bytes[VECTORS - BASE + handler :][:4] = a64.assemble(line)
-        cpu.reset()
-        for name, value in {"pc": BASE, **registers}.items():
-            cpu.write_register(name, value)
-        return cpu
+        def make(*lines: str, **registers: int) -> Cpu:
+            handlers = ((FROM_HERE, "wfi"), (IRQ_FROM_HERE, TOUCH_DEVICE))
+            memory = {VECTORS + at: a64.assemble(line) for at, line in handlers}
+            return before(*lines, "wfi", memory=memory, **registers)
 
-    yield make
-    accelerator.close()
-    ram.close()
+        yield make
 
 
 def halt(cpu: Cpu) -> Cpu:
