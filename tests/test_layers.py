@@ -61,7 +61,7 @@ OWNERS = {
     "termios": {"backends"},
     "tty": {"backends"},
     "subprocess": {"backends", "catalogue", "codegen"},
-    "urllib": set[str](),
+    "urllib": {"backends"},
     "argparse": set[str](),
     "click": {"cli"},
     "rich": {"cli"},

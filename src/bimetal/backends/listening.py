@@ -29,7 +29,7 @@ def listen_unix(path: str, backlog: int = 1) -> socket.socket:
     return listener
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
+def listen_tcp(host: str, port: int, backlog: int = 1) -> socket.socket:
     """Listen at ``host`` (a name or an IPv4 or IPv6 address) and ``port`` (0: any free one).
 
     No host means this machine only: a console or a cable is not for the whole network by accident.
@@ -39,7 +39,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host or "127.0.0.1", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=1)
+        return socket.create_server(address[:2], family=family, backlog=backlog)
     except OSError as error:
         raise BimetalError(
             f"cannot listen at tcp:{host}:{port}: {error.strerror or error}",

@@ -33,7 +33,8 @@ class Equipment:
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
     ) -> None:
-        """Add the image at ``path`` as the next disk. ``format`` is ``raw``, ``qcow2``, or one that
+        """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
+        disk. ``format`` is ``raw``, ``qcow2``, or one that
         is only read: ``vdi``, ``vhdx``, ``vmdk``, ``vpc``; without it the name says it, and what
         does not look like another format is raw. With ``snapshot`` the guest's writes are discarded
         at the end. ``serial`` is a serial number of at most 20 characters, by which the guest can

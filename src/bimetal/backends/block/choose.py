@@ -19,6 +19,8 @@ from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.foreign.opening import open_foreign
 from bimetal.backends.block.formats import QCOW2, RAW, READ_ONLY, VMDK, by_name, check_format
 from bimetal.backends.block.guarded import GuardedRawImage
+from bimetal.backends.block.nbd.address import is_address, parse_address
+from bimetal.backends.block.nbd.disk import open_nbd
 from bimetal.backends.block.overlay import Overlay
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.qcow2.header import MAGIC, peek_backing, read_header
@@ -40,16 +42,17 @@ def open_disk(
     format: str | None = None,
     folders: tuple[str, ...] = (),
 ) -> Block:
-    """The disk in the image at ``path``, of the format ``format`` if that is said. With
-    ``snapshot`` the guest may write, to a temporary layer only: the image itself is opened for
-    reading and stays as it is. Backing files, and parts of the disk, may lie in the folder of the
-    image that names them, and in ``folders``.
+    """The disk in the image at ``path``, of the format ``format`` if that is said, or at the
+    address ``path`` of an NBD server. With ``snapshot`` the guest may write, to a temporary layer
+    only: the image itself is opened for reading and stays as it is. Backing files, and parts of
+    the disk, may lie in the folder of the image that names them, and in ``folders``.
 
     Raises `BimetalError` for an image that cannot serve as a disk.
     """
     if format is not None:
         check_format(format)
-    disk = _open(path, Purpose(readonly, snapshot, format, folders=folders), lock, ())
+    purpose = Purpose(readonly, snapshot, format, folders=folders)
+    disk = _open_served(path, purpose) if is_address(path) else _open(path, purpose, lock, ())
     if not snapshot:
         return disk
     try:
@@ -57,6 +60,18 @@ def open_disk(
     except BaseException:
         disk.close()
         raise
+
+
+def _open_served(address: str, purpose: Purpose) -> Block:
+    """The disk that a server has: whatever its image is, what is served is raw."""
+    if purpose.format not in (None, RAW):
+        raise BimetalError(
+            f"a disk from {address!r} is raw, not {purpose.format}: the server reads its image",
+            "leave the format away, and tell it to the server: qemu-nbd -f, or bimetal image serve "
+            "--format",
+            ExitCode.USAGE,
+        )
+    return open_nbd(parse_address(address), readonly=purpose.only_read)
 
 
 def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Block:

@@ -1,0 +1,176 @@
+"""A server of one image: clients over sockets, all in one thread, each with bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import replace
+
+from bimetal.backends.block.nbd.address import Address
+from bimetal.backends.block.nbd.answering import answer
+from bimetal.backends.block.nbd.exported import Exported, Talk, Wire
+from bimetal.backends.block.nbd.offering import offer
+from bimetal.backends.reactor import Reactor, Watch
+from bimetal.base.buffers import split
+from bimetal.base.lasting import lasts, undone
+from bimetal.base.log import EventLog
+
+__all__ = ["ImageServer"]
+
+NEWCOMERS = 16
+"""Clients that have not come to terms yet; the one that waits longest makes room for another."""
+
+
+class ImageServer:
+    """Serves ``export`` to at most ``shared`` clients that come to ``listener``; `run` does the
+    work. The disk is closed by its owner, after the server."""
+
+    def __init__(self, export: Exported, listener: socket.socket, shared: int = 1):
+        self._export, self._listener, self._shared = export, listener, shared
+        self._reactor = Reactor()
+        self._log = EventLog("nbd")
+        self.sessions: list[Session] = []
+        listener.setblocking(False)
+        self._watch = self._reactor.watch(listener.fileno(), on_readable=self._accept)
+        name = listener.getsockname()
+        self._path = os.path.abspath(name) if isinstance(name, str) else ""
+        if self._path:
+            lasts(self._unlink)
+        self.address = (
+            Address(export.name, path=self._path)
+            if self._path
+            else Address(export.name, host=name[0], port=name[1])
+        )
+        """Where clients find it."""
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._reactor.run()
+
+    def stop(self) -> None:
+        """Have `run` return; from any thread."""
+        self._reactor.stop()
+
+    def close(self) -> None:
+        """Hang up, and flush what clients wrote. Raises OSError if that fails."""
+        for session in tuple(self.sessions):
+            session.close()
+        self._watch.close()
+        self._listener.close()
+        self._reactor.close()
+        if self._path:
+            self._unlink()
+            undone(self._unlink)
+        self._export.disk.flush()
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._log.host_error("cannot accept a client", str(error))
+            return
+        newcomers = [session for session in self.sessions if not session.serving]
+        if len(newcomers) >= NEWCOMERS:
+            newcomers[0].close()
+        self.sessions.append(Session(self, client, replace(self._export), self._reactor))
+
+    def is_full(self) -> bool:
+        """Whether no client more is served."""
+        return sum(session.serving for session in self.sessions) >= self._shared
+
+
+class Session:
+    """One client. What it sends is read as far as it is needed next, and nothing more is done for
+    it before it has taken what it asked for."""
+
+    def __init__(
+        self, server: ImageServer, client: socket.socket, export: Exported, reactor: Reactor
+    ):
+        self._server, self._client, self._reactor = server, client, reactor
+        self._wire = Wire()
+        self.serving = self._closed = self._ending = False
+        client.setblocking(False)
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._talk = self._talking(export)
+        self._wanted = bytearray(next(self._talk))
+        self._filled = 0
+        self._watch: Watch = reactor.watch(client.fileno(), self._receive, self._send)
+        self._send()
+
+    def close(self) -> None:
+        """Hang up. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._watch.close()
+            self._client.close()
+            self._talk.close()
+            self._server.sessions.remove(self)
+
+    def _talking(self, export: Exported) -> Talk:
+        if (yield from offer(export, self._wire, self._server.is_full)):
+            self.serving = True
+            yield from answer(export, self._wire)
+
+    def _receive(self) -> None:
+        """The client has sent something, or is gone."""
+        if self._wire.buffers or self._ending:
+            return
+        try:
+            view = memoryview(self._wanted)[self._filled :]
+            count = self._client.recv_into(view)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if not count:
+            self.close()
+            return
+        self._filled += count
+        if self._filled == len(self._wanted):
+            self._go_on(bytes(self._wanted))
+
+    def _go_on(self, data: bytes) -> None:
+        """Give ``data`` to the conversation, and see what it wants next."""
+        try:
+            wanted = self._talk.send(data)
+        except StopIteration:
+            self._ending = True
+            self._send()
+            return
+        self._filled, self._wanted = 0, bytearray(wanted)
+        self._send()
+        if not wanted and not self._closed:
+            self._watch.reading = False
+            self._reactor.call(self._turn)
+
+    def _turn(self) -> None:
+        """Go on with a long request."""
+        if not self._closed and not self._wanted:
+            self._go_on(b"")
+
+    def _send(self) -> None:
+        """Send what is to be sent, as far as the client takes it."""
+        buffers = self._wire.buffers
+        try:
+            while buffers:
+                sent = self._client.sendmsg(buffers[:1024])
+                buffers[:] = split(buffers, sent)[1]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close()
+            return
+        if self._ending and not buffers:
+            self.close()
+            return
+        self._watch.writing = bool(buffers)
+        self._watch.reading = not buffers and bool(self._wanted)
