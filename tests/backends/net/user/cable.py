@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,6 +36,7 @@ __all__ = [
     "on_the_wire",
     "plugged",
     "sent",
+    "total",
 ]
 
 MAC = "52:54:00:12:34:56"
@@ -45,6 +47,15 @@ PATIENCE = 60
 """Seconds for which a test waits for what comes in a moment, on any host."""
 
 
+def total(data: bytes | bytearray) -> int:
+    """The one's complement sum of 16-bit words."""
+    words = data + bytes(len(data) & 1)
+    result: int = sum(struct.unpack(f">{len(words) // 2}H", words))
+    while result > 0xFFFF:
+        result = (result & 0xFFFF) + (result >> 16)
+    return result
+
+
 def on_the_wire(frame: Frame) -> bytes:
     """The bytes of a frame, with the checksum that a NIC fills in."""
     data = bytearray(b"".join(frame.pieces))
@@ -52,12 +63,7 @@ def on_the_wire(frame: Frame) -> bytes:
     if offload.flags & NEEDS_CHECKSUM:
         start = offload.checksum_start
         at = start + offload.checksum_offset
-        total = sum(
-            int.from_bytes((data[i : i + 2] + b"\0")[:2], "big") for i in range(start, len(data), 2)
-        )
-        while total > 0xFFFF:
-            total = (total & 0xFFFF) + (total >> 16)
-        data[at : at + 2] = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
+        data[at : at + 2] = (0xFFFF - total(data[start:]) or 0xFFFF).to_bytes(2, "big")
     return bytes(data)
 
 

@@ -161,6 +161,9 @@ class Sending:
         tcp, recv = self.tcp, self.line.recv
         if not self.readable or self.state != State.OPEN:
             return
+        if self.fin_sent:
+            self._listen_on()
+            return
         for _ in range(BURST):
             if tcp.outlet.blocked:
                 break
@@ -207,6 +210,16 @@ class Sending:
         if sequence == self.send_una:
             self._start_timer()
         self.emit(sequence, FIN)
+
+    def _listen_on(self) -> None:
+        """The host has said all and reports something all the same: a reset, if anything."""
+        self.readable = False
+        try:
+            self.line.recv(1)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.abort()
 
     # What the guest acknowledges
 
