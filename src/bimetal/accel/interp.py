@@ -341,6 +341,10 @@ class InterpAccelerator:
         """See `Sampled.samples`."""
         return self._sampler.samples() if self._sampler is not None else Samples({})
 
+    def forked(self) -> None:
+        """See `Forkable.forked`."""
+        self._sampler = None
+
     def close(self) -> None:
         """See `Accelerator.close`."""
         if self._sampler is not None:

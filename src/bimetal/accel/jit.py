@@ -259,6 +259,11 @@ class JitAccelerator(InterpAccelerator):
         """See `Counted.counters`."""
         return self.tiering.counters
 
+    def forked(self) -> None:
+        """See `Forkable.forked`. What is translated stays so; nothing more is translated."""
+        super().forked()
+        self.tiering.forked()
+
     def close(self) -> None:
         """See `Accelerator.close`."""
         self.tiering.close()

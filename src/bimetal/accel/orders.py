@@ -76,6 +76,12 @@ class Orders:
             self._worker.close()
             self._worker = None
 
+    def forked(self) -> None:
+        """This process is a copy of the worker's parent: let go of the worker's pipes."""
+        if self._worker is not None:
+            self._worker.let_go()
+            self._worker = None
+
     def _start(self) -> Worker | None:
         try:
             return Worker(self._isa, self._shared)

@@ -160,6 +160,9 @@ class ScriptAccelerator:
         """See `Accelerator.set_memory`."""
         self.slots = list(slots)
 
+    def forked(self) -> None:
+        """See `Forkable.forked`."""
+
     def close(self) -> None:
         """See `Accelerator.close`."""
         for cpu in self.cpus:

@@ -135,6 +135,12 @@ class Tiering:
             self._forget()
             self._store.close()
 
+    def forked(self) -> None:
+        """This process is a copy of the one that translates: it keeps its hands off the other one's
+        worker and store, and goes on with what is translated."""
+        self._closed = True
+        self._orders.forked()
+
     def _forget(self) -> None:
         """Free everything that was loaded: no vCPU runs any more."""
         self._at.clear()

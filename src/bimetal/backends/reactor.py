@@ -96,6 +96,19 @@ class Reactor:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
+    def forked(self) -> None:
+        """This process is a copy: wait for nothing that belongs to the other one. What was asked of
+        `call` is done here too."""
+        os.close(self._wakeup)
+        self._selector = selectors.PollSelector()
+        self._watches.clear()
+        self._dirty.clear()
+        self.clock = RealClock()
+        self.clock.on_earlier = self.wake
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self.wake()
+
     def watch(
         self,
         fd: int,

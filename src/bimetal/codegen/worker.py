@@ -121,6 +121,13 @@ class Worker:
                 break
         return None
 
+    def let_go(self) -> None:
+        """Close this process's copies of the pipes: the worker is another process's."""
+        self._closed = True
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        os.close(self._answers)
+
     def close(self) -> None:
         """End the process. Idempotent."""
         if self._closed:

@@ -25,12 +25,12 @@ from typing import Any, ClassVar
 
 from bimetal.base.errors import GuestError
 from bimetal.base.log import EventLog
-from bimetal.base.state import BadState, Stateful
+from bimetal.base.state import BadState
 from bimetal.devices.output import Level, Out, Outs
+from bimetal.devices.part import Part
 from bimetal.devices.port import ArrayPort, Port, RegPort, make_port
 from bimetal.devices.register import Declaration, Reg, RegArray, Value
 from bimetal.memory.access import ANY, Access, Refused
-from bimetal.memory.contents import Area
 
 __all__ = ["Device", "Property"]
 
@@ -38,7 +38,7 @@ Property = int | str | tuple[int, ...] | None
 """A property of a device tree node: cells, a string, or None for one that is merely there."""
 
 
-class Device(Stateful):
+class Device(Part):
     """The base of all devices.
 
     ``kind`` names the device in its address (``uart`` in ``uart@10000000``) and ``node_name``, if
@@ -117,20 +117,6 @@ class Device(Stateful):
                 self.values[name] = declared.value(declared.reset)
             elif isinstance(declared, RegArray):
                 self.arrays[name] = [declared.reset] * declared.length(self)
-
-    def settle(self) -> None:
-        """A snapshot is about to be made, and no CPU runs: finish what is under way on the host, or
-        take it back so that it is begun anew after `load`; have the host write what it holds."""
-
-    def areas(self) -> Mapping[str, Area]:
-        """Memory of the device's own whose contents are state, by name: a snapshot keeps them apart
-        from the values of `save`, and restores them after `load`."""
-        return {}
-
-    def files(self) -> Iterable[str]:
-        """The paths of the host's files that hold a part of the state, such as disks: a snapshot is
-        of use as long as they are what they were after `settle`."""
-        return ()
 
     def close(self) -> None:
         """Give back what the host lent; the machine is going away. Idempotent."""

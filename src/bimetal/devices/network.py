@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bimetal.base.frames import Frame, Port
 
-__all__ = ["Network"]
+__all__ = ["Network", "Unplugged"]
 
 
 class Network(Protocol):
@@ -34,3 +34,26 @@ class Network(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+
+
+class Unplugged:
+    """A cable that leads nowhere any more, to ``before`` once: what is sent is lost."""
+
+    def __init__(self, before: Network):
+        self.offloads, self.mtu = before.offloads, before.mtu
+
+    def connect(self, port: Port) -> None:
+        """See `Network.connect`."""
+
+    def send(self, frames: Sequence[Frame]) -> int:
+        """See `Network.send`."""
+        return len(frames)
+
+    def resume(self) -> None:
+        """See `Network.resume`."""
+
+    def negotiated(self, offloads: int) -> None:
+        """See `Network.negotiated`."""
+
+    def close(self) -> None:
+        """See `Network.close`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from bimetal.backends.chars.null import NoChars
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.ring import Ring
 from bimetal.backends.chars.stdio import Stdio
@@ -58,6 +59,11 @@ class ConsoleLine(Stateful):
         self.size: tuple[int, int] | None = None
         """Columns and rows of the terminal that the guest is told about; None if there is none."""
         self.on_resize: Callable[[int, int], None] | None = None
+        end.connect(self._deliver, self._room)
+
+    def lead_to(self, end: CharBackend) -> None:
+        """Have another far end from now on."""
+        self._end = end
         end.connect(self._deliver, self._room)
 
     def write(self, data: bytes) -> None:
@@ -264,6 +270,13 @@ class Console:
     def wake(self) -> None:
         """Wake threads in `expect`, to look again."""
         self._listeners()
+
+    def forked(self) -> None:
+        """This process is a copy: the far end is the other one's, and programs here have only what
+        was printed before."""
+        self._end, self.name = NoChars(), ""
+        self.line.lead_to(self._ring)
+        self._listeners = Listeners()
 
     def close(self) -> None:
         """Close the far end. Output stays readable. Idempotent."""

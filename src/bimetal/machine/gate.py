@@ -163,6 +163,14 @@ class VcpuGate:
         self.paused = False
         self._changed.notify_all()
 
+    def forked(self) -> None:
+        """This process is a copy, in which only this thread is left: the run goes on with new
+        threads, and nobody waits for anything."""
+        self.lock.renew()
+        self._changed = threading.Condition(cast(threading.Lock, self.lock))
+        self.over, self.on_over = threading.Event(), Listeners()
+        self.held, self._amid = False, 0
+
     def stir(self) -> None:
         """Let vCPUs that wait at the gate look again. Call with the lock held."""
         self._changed.notify_all()

@@ -27,8 +27,7 @@ class FairLock:
     __slots__ = ("_lock", "door", "release", "take")
 
     def __init__(self) -> None:
-        self.door, self._lock = threading.Lock(), threading.Lock()
-        self.take, self.release = self._lock.acquire, self._lock.release
+        self.renew()
 
     def acquire(self, blocking: bool = True, timeout: float = FOR_EVER) -> bool:
         """Take the lock; False if it is not free and ``blocking`` is, or not in so many seconds."""
@@ -44,6 +43,11 @@ class FairLock:
             return self.take(timeout=countdown.left)
         finally:
             self.door.release()
+
+    def renew(self) -> None:
+        """Be free, whoever held the lock or waited for it: these threads are another process's."""
+        self.door, self._lock = threading.Lock(), threading.Lock()
+        self.take, self.release = self._lock.acquire, self._lock.release
 
     def locked(self) -> bool:
         """Whether the lock is held."""

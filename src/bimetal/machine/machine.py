@@ -30,7 +30,7 @@ from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
 from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.expect import still_runs
-from bimetal.machine.kept import KeptMachine
+from bimetal.machine.forking import Forking
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.profile import GuestProfile
 from bimetal.machine.result import Result
@@ -41,7 +41,7 @@ __all__ = ["Machine"]
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(KeptMachine, Equipment):
+class Machine(Forking, Equipment):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,

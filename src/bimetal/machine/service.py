@@ -32,6 +32,12 @@ class Service:
             self.reactor.wake()
         return self._thread.ended(seconds)
 
+    def forked(self) -> None:
+        """This process is a copy: have a thread of its own, which waits for nothing of the host."""
+        self.reactor.forked()
+        self._clock.on_earlier = self.reactor.wake
+        self._thread = EndingThread(self._main, "service")
+
     def close(self) -> None:
         """Give the reactor's descriptor back, once the thread has ended. Idempotent."""
         self.reactor.close()

@@ -98,6 +98,13 @@ class Vcpu:
             CpuFault: self._fault,
         }
 
+    def forked(self) -> None:
+        """This process is a copy: have a thread of its own, which begins at the gate."""
+        self.wake = Wake()
+        self._alarm = self.around.clock.timer(self.wake.set)
+        self._attention, self.active = True, False
+        self._thread = EndingThread(self._main, f"cpu{self.index}")
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

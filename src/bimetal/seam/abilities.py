@@ -16,6 +16,7 @@ __all__ = [
     "DirtyLog",
     "Doorbell",
     "Doorbells",
+    "Forkable",
     "InterruptController",
     "Place",
     "PlatformState",
@@ -190,3 +191,13 @@ class PlatformState(Protocol):
 
     def load(self, state: Mapping[str, object]) -> None:
         """Restore what `save` returned."""
+
+
+@runtime_checkable
+class Forkable(Protocol):
+    """An accelerator whose CPUs can go on in a copy of this process, as fork(2) makes it."""
+
+    def forked(self) -> None:
+        """This process is the copy: none of the others' threads is in it, and what belongs to the
+        other process is not to be used. Called before any CPU runs, and nothing else of the
+        accelerator was in use at the time of the fork."""

@@ -93,10 +93,28 @@ class Overlay(Block):
     # The layer as an area of memory, for snapshots of a machine
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
-        """Page by page what the layer has, zeroes too. Raises OSError."""
-        for owned, start, length in self._runs(0, self.size):
-            for at in range(start, start + length, PAGE) if owned else ():
-                yield at // PAGE, os.pread(self._fd, PAGE, at).ljust(PAGE, b"\0")
+        """Page by page what the layer has, or one below it, zeroes too. Raises OSError."""
+        for cluster in range(len(self._owned)):
+            if self._has(cluster):
+                start = cluster * CLUSTER
+                data = self.read(start, min(CLUSTER, self.size - start))
+                for at in range(0, len(data), PAGE):
+                    yield (start + at) // PAGE, data[at : at + PAGE].ljust(PAGE, b"\0")
+
+    def _has(self, cluster: int) -> bool:
+        below = self.base
+        return bool(self._owned[cluster]) or (isinstance(below, Overlay) and below._has(cluster))
+
+    # Copies of the machine, which share what was written before
+
+    def stacked(self) -> Overlay:
+        """A disk of the same content whose layer lies on this one, if that has anything. Raises
+        `BimetalError`."""
+        return Overlay(self) if any(self._owned) else self
+
+    def copied(self) -> Overlay:
+        """Another layer on the same base. Raises `BimetalError`."""
+        return Overlay(self.base)
 
     def clear(self) -> None:
         """Forget what was written."""

@@ -10,12 +10,13 @@ flushed before it is answered (5.2.5.2).
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
-from typing import Protocol, runtime_checkable
 
 from bimetal.base.buffers import pieces, split, total
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
+from bimetal.devices.virtio.disk import Disk, GroupingDisk, LayeredDisk, StackingDisk
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.memory.contents import Area, Stored
 
@@ -72,54 +73,6 @@ _CONFIG = Struct("<QIIHBBIBBHIBBHIIIIIB3x")
 sectors, ranges, alignment; write zeroes: sectors, ranges, may unmap (5.2.4)."""
 
 
-class Disk(Protocol):
-    """What the device needs of a block back end; every method but `close` may raise OSError."""
-
-    size: int
-    readonly: bool
-    name: str
-
-    def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
-        """Fill the buffers from ``offset`` on."""
-
-    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
-        """Store the buffers from ``offset`` on."""
-
-    def flush(self) -> None:
-        """Make what was written safe."""
-
-    def discard(self, offset: int, length: int) -> None:
-        """The range is needed no more."""
-
-    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
-        """Make the range zero."""
-
-    def close(self) -> None:
-        """Flush, and give everything back."""
-
-
-@runtime_checkable
-class GroupingDisk(Protocol):
-    """A disk to which several writes together are less work than one after the other."""
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether `settle` has anything to do."""
-
-    def hold(self) -> None:
-        """Writes from now on belong together, and none is done before `settle`."""
-
-    def settle(self) -> None:
-        """Those writes are done. Raises OSError, and then none of them is."""
-
-
-@runtime_checkable
-class LayeredDisk(Area, Protocol):
-    """A disk whose guest writes to a temporary layer, which is an area of memory to a snapshot."""
-
-    base: object
-
-
 class VirtioBlock(VirtioDevice):
     """The disk ``disk``, which is closed with the device.
 
@@ -130,7 +83,7 @@ class VirtioBlock(VirtioDevice):
 
     device_id = 2
     queue_limits = (QUEUE_SIZE,)
-    fixed = ("_serial", "_disk", "_group")
+    fixed = ("_serial", "_disk", "_group")  # the disk of a fork has the same content
     derived = ("_write_through", "_held", "_waited", "_unsettled", "_groups_lost")
 
     def __init__(
@@ -218,6 +171,22 @@ class VirtioBlock(VirtioDevice):
             self._disk.rest() if isinstance(self._disk, Stored) else self._disk.flush()
         except OSError as error:
             self._tell_failure(error, str(error))
+
+    def check_forkable(self) -> None:
+        if not (self._disk.readonly or isinstance(self._disk, StackingDisk)):
+            raise BimetalError(
+                f"the guest writes to {self._disk.name} itself, which two machines cannot do",
+                "give the machine that disk with snapshot, or readonly",
+                ExitCode.UNAVAILABLE,
+            )
+
+    def stack(self) -> None:
+        if isinstance(self._disk, StackingDisk):
+            self._disk = self._disk.stacked()
+
+    def forked(self) -> None:
+        if isinstance(self._disk, StackingDisk):
+            self._disk = self._disk.copied()
 
     def areas(self) -> Mapping[str, Area]:
         return {"layer": self._disk} if isinstance(self._disk, LayeredDisk) else {}

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from bimetal.base.log import EventLog
-from bimetal.base.state import BadState, Stateful
+from bimetal.base.state import BadState
+from bimetal.devices.part import Part
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
 from bimetal.devices.virtio.transport import Transport
-from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["PIECE", "TURN", "Status", "VirtioDevice", "Work"]
@@ -61,7 +61,7 @@ Work = Generator[int, None, int]
 returns how many were written from the start of the writable buffers."""
 
 
-class VirtioDevice(Stateful):
+class VirtioDevice(Part):
     """The base of all virtio devices.
 
     ``device_id`` is the standard's number (chapter 5), ``queue_limits`` the greatest size of each
@@ -180,7 +180,7 @@ class VirtioDevice(Stateful):
             self.disable_queue(index)
 
     def settle(self) -> None:
-        """See `Device.settle`. A request that takes longer is carried out anew after `load`."""
+        """See `Part.settle`. A request that takes longer is carried out anew after `load`."""
         for index, queue in enumerate(self.queues):
             for _ in range(SETTLING_TURNS):
                 if not (queue.ready and (self._under_way[index] or self._finished[index])):
@@ -188,14 +188,6 @@ class VirtioDevice(Stateful):
                 self._waiting.discard(index)
                 self.look(index)
         self.before_answers()
-
-    def areas(self) -> Mapping[str, Area]:
-        """See `Device.areas`."""
-        return {}
-
-    def files(self) -> Iterable[str]:
-        """See `Device.files`."""
-        return ()
 
     def load(self, state: Mapping[str, Any]) -> None:
         if len(state.get("config", b"")) != len(self.config):

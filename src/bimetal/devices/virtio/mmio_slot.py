@@ -93,6 +93,15 @@ class VirtioSlot(Device):
     def settle(self) -> None:
         self.device.settle()
 
+    def check_forkable(self) -> None:
+        self.device.check_forkable()
+
+    def stack(self) -> None:
+        self.device.stack()
+
+    def forked(self) -> None:
+        self.device.forked()
+
     def areas(self) -> Mapping[str, Area]:
         return self.device.areas()
 

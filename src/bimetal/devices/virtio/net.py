@@ -20,7 +20,7 @@ from bimetal.base.frames import (
     Frame,
     Offload,
 )
-from bimetal.devices.network import Network
+from bimetal.devices.network import Network, Unplugged
 from bimetal.devices.virtio.device import VERSION_1, VirtioDevice, Work
 from bimetal.devices.virtio.net_features import (
     F_CTRL_GUEST_OFFLOADS,
@@ -204,6 +204,12 @@ class VirtioNet(VirtioDevice):
         self._network.negotiated(0)
         if starved:
             self._network.resume()
+
+    def forked(self) -> None:
+        """The cable is the other one's: here it is pulled out."""
+        self._network = Unplugged(self._network)
+        self._blocked = self._starved = False
+        self.set_link(False)
 
     def close(self) -> None:
         super().close()

@@ -194,6 +194,15 @@ class VirtioPci(Endpoint):
     def settle(self) -> None:
         self.device.settle()
 
+    def forked(self) -> None:
+        self.device.forked()
+
+    def stack(self) -> None:
+        self.device.stack()
+
+    def check_forkable(self) -> None:
+        self.device.check_forkable()
+
     def areas(self) -> Mapping[str, Area]:
         return self.device.areas()
 

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Protocol
 
 from bimetal.base.buffers import scatter, split, total
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.devices.virtio.vsock_connection import WINDOW, Connection, Stream
@@ -139,6 +140,13 @@ class VirtioVsock(VirtioDevice):
         self._forget_all()
         self._lost = True
         self.look(EVENT)
+
+    def check_forkable(self) -> None:
+        raise BimetalError(
+            "a machine with a vsock cannot be forked: its Unix sockets have one owner",
+            "leave the vsock away",
+            ExitCode.UNAVAILABLE,
+        )
 
     def close(self) -> None:
         super().close()

@@ -1,0 +1,39 @@
+"""What a device, or what a slot carries, does when its machine is saved or copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bimetal.base.state import Stateful
+from bimetal.memory.contents import Area
+
+__all__ = ["Part"]
+
+
+class Part(Stateful):
+    """Has state (`Stateful`), and perhaps more of it outside of its attributes."""
+
+    def settle(self) -> None:
+        """A snapshot is about to be made, and no CPU runs: finish what is under way on the host, or
+        take it back so that it is begun anew after `load`; have the host write what it holds."""
+
+    def areas(self) -> Mapping[str, Area]:
+        """Memory of its own whose contents are state, by name: a snapshot keeps them apart from the
+        values of `save`, and restores them after `load`."""
+        return {}
+
+    def files(self) -> Iterable[str]:
+        """The paths of the host's files that hold a part of the state, such as disks: a snapshot is
+        of use as long as they are what they were after `settle`."""
+        return ()
+
+    def check_forkable(self) -> None:
+        """Raise `BimetalError` if it cannot be in two processes at once."""
+
+    def stack(self) -> None:
+        """The process is about to be copied, after `settle`: what is on the host now belongs to all
+        copies, and is not changed any more. Raises `BimetalError`."""
+
+    def forked(self) -> None:
+        """The machine is in a copy of its process: use nothing of the host that the other one uses,
+        too."""

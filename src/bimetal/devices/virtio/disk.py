@@ -1,0 +1,70 @@
+"""What the block device needs of a disk, and what some disks can do besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from bimetal.memory.contents import Area
+
+__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk"]
+
+
+class Disk(Protocol):
+    """What the device needs of a block back end; every method but `close` may raise OSError."""
+
+    size: int
+    readonly: bool
+    name: str
+
+    def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """Fill the buffers from ``offset`` on."""
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        """Store the buffers from ``offset`` on."""
+
+    def flush(self) -> None:
+        """Make what was written safe."""
+
+    def discard(self, offset: int, length: int) -> None:
+        """The range is needed no more."""
+
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """Make the range zero."""
+
+    def close(self) -> None:
+        """Flush, and give everything back."""
+
+
+@runtime_checkable
+class GroupingDisk(Protocol):
+    """A disk to which several writes together are less work than one after the other."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has anything to do."""
+
+    def hold(self) -> None:
+        """Writes from now on belong together, and none is done before `settle`."""
+
+    def settle(self) -> None:
+        """Those writes are done. Raises OSError, and then none of them is."""
+
+
+@runtime_checkable
+class LayeredDisk(Area, Protocol):
+    """A disk whose guest writes to a temporary layer, which is an area of memory to a snapshot."""
+
+    base: object
+
+
+@runtime_checkable
+class StackingDisk(Disk, Protocol):
+    """A disk whose layer another one can lie on."""
+
+    def stacked(self) -> StackingDisk:
+        """A disk of the same content, of which this one is the base if anything was written to it;
+        it is not written any more. Raises `BimetalError`."""
+
+    def copied(self) -> StackingDisk:
+        """Another one on the same base, to which nothing was written yet."""

@@ -1,0 +1,195 @@
+"""Copies of a running machine, each in a copy of this process (fork(2)).
+
+Memory, decoded pages and translated code are shared with the original until one of them is written
+to, and keep their addresses, so a copy executes as soon as its threads have begun. Threads are not
+copied: those of the machine stand still at the moment of the fork, and are made anew.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import signal
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.fork import Fork, Forks
+from bimetal.machine.kept import KeptMachine
+from bimetal.machine.runner import Runner
+from bimetal.machine.snapshots import standing
+from bimetal.machine.still import settle
+from bimetal.machine.talk import Asker, answer
+from bimetal.seam import Forkable
+
+__all__ = ["Forking"]
+
+MOST = 10_000
+
+
+class Forking(KeptMachine):
+    """The part of `Machine` that multiplies."""
+
+    def fork(self, count: int = 1, work: Callable[[Any, int], object] | None = None) -> Forks:
+        """``count`` machines that go on from here as this one does, each in a process of its own.
+
+        They share its memory and its compiled code, until one changes its own. Disks with
+        ``snapshot`` go on from what they are, each in its own way; those that are only read are
+        shared; one to which the guest writes itself cannot be forked. NICs are unplugged, and the
+        consoles lead nowhere but to the `Fork`. Code that gets hot in a fork is interpreted.
+
+        With ``work``, each process calls ``work(vm, number)`` with its own `Machine`, started and
+        running, and ends when that returns; otherwise it does what its `Fork` says. In a fork,
+        nothing of this program goes on but that: no other thread, no other machine.
+
+        Raises `BimetalError` if the machine has not started, or is of a kind that cannot be copied.
+        """
+        self._gate.check_begun("there is nothing to fork")
+        runner = self._built()
+        if not 1 <= count <= MOST:
+            raise BimetalError(f"{count} forks", f"fork 1 to {MOST} at once", ExitCode.USAGE)
+        if self._gate.over.is_set() or not isinstance(runner.accelerator, Forkable):
+            why = (
+                "it has ended" if self._gate.over.is_set() else f"{runner.accelerator.name} runs it"
+            )
+            raise BimetalError(
+                f"the machine cannot be forked: {why}",
+                "fork one that jit or interp runs",
+                ExitCode.UNAVAILABLE,
+            )
+        devices = [placement.device for placement in runner.hardware.placements]
+        for device in devices:
+            device.check_forkable()
+        forks = Forks()
+        with standing(self._gate, self._clock):
+            settle(runner)
+            for device in devices:
+                device.stack()
+            gc.freeze()  # or else the collector would write to every object of every copy
+            try:
+                while len(forks) < count:
+                    forks.append(self._fork(runner, len(forks), work, forks))
+            except BaseException:
+                forks.close()
+                raise
+            finally:
+                gc.unfreeze()
+        return forks
+
+    def _fork(
+        self,
+        runner: Runner,
+        number: int,
+        work: Callable[[Any, int], object] | None,
+        others: Forks,
+    ) -> Fork:
+        theirs, requests = os.pipe2(os.O_CLOEXEC)
+        answers, ours = os.pipe2(os.O_CLOEXEC)
+        try:
+            with warnings.catch_warnings():
+                # Other threads: those of the machine stand still, and no other is needed.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError as error:
+            for fd in (theirs, requests, answers, ours):
+                os.close(fd)
+            raise BimetalError(
+                f"the host makes no more processes: {error.strerror}",
+                "fork fewer, or close some",
+                ExitCode.UNAVAILABLE,
+            ) from error
+        if pid == 0:
+            for fork in others:
+                fork._asker.close()
+            os.close(requests)
+            os.close(answers)
+            self._live(runner, number, work, theirs, ours)
+        os.close(theirs)
+        os.close(ours)
+        return Fork(pid, Asker(requests, answers))
+
+    # In the copy
+
+    def _live(
+        self,
+        runner: Runner,
+        number: int,
+        work: Callable[[Any, int], object] | None,
+        requests: int,
+        answers: int,
+    ) -> NoReturn:
+        """Be the copy, until nobody wants it any more."""
+        code = int(ExitCode.INTERNAL)
+        try:
+            for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(each, signal.SIG_IGN if each == signal.SIGINT else signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+        except ValueError:  # not the main thread: handlers of the program's stay
+            pass
+        try:
+            self._begin_anew(runner)
+            if work is not None:
+                work(self, number)
+            else:
+                answer(requests, answers, self._tasks())
+            code = 0
+        except BaseException as failure:
+            with suppress(BaseException):
+                os.write(2, f"bimetal: a forked machine failed: {failure!r}\n".encode())
+        finally:
+            os._exit(code)
+
+    def _begin_anew(self, runner: Runner) -> None:
+        gate = self._gate
+        paused = gate.paused
+        gate.forked()
+        gate.on_over.add(self._clock.pause)
+        self._service.forked()
+        for console in self._consoles:
+            console.forked()
+            gate.on_over.add(console.wake)
+        for placement in runner.hardware.placements:
+            placement.device.forked()
+        assert isinstance(runner.accelerator, Forkable)
+        runner.accelerator.forked()
+        for vcpu in runner.vcpus:
+            vcpu.forked()
+        if not paused:
+            self._clock.resume()
+        runner.start()
+
+    def _tasks(self) -> dict[str, Callable[..., Any]]:
+        """What a `Fork` can ask."""
+        vm: Any = self
+        return {
+            "send": vm.console.send,
+            "expect": self._expect,
+            "read": vm.console.read,
+            "log": lambda: vm.console.log,
+            "wait": self._wait,
+            "running": lambda: vm.running,
+            "stop": vm.stop,
+            "pause": vm.pause,
+            "resume": vm.resume,
+            "reset": vm.reset,
+            "save": lambda path, stop, compress: vm.save(path, stop=stop, compress=compress),
+            "read_memory": lambda address, length: vm.memory.read(address, length),
+            "write_memory": lambda address, data: vm.memory.write(address, data),
+            "read_register": lambda cpu, name: vm.cpus[cpu][name],
+        }
+
+    def _expect(self, wanted: Any, milliseconds: int) -> list[Any]:
+        pattern = re.compile(*wanted) if isinstance(wanted, list) else wanted
+        found = self.console.expect(pattern, milliseconds / 1000)
+        return [found.text, list(found.groups), found.before]
+
+    def _wait(self, milliseconds: int) -> list[Any] | None:
+        if not self._gate.over.wait(milliseconds / 1000):
+            return None
+        self._check_failure()
+        result = self._gate.result
+        assert result is not None
+        return [result.ending.value, result.code, result.message, result.details]

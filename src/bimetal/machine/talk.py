@@ -1,0 +1,100 @@
+"""Questions to a machine in another process, and its answers: plain values through two pipes."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.expect import EndOfRun, TimedOut
+from bimetal.snapshot.plain import from_json, to_json
+
+__all__ = ["Asker", "answer"]
+
+LENGTH = 4
+MOST = 1 << 30
+
+ERRORS: dict[str, type[BimetalError]] = {
+    each.__name__: each for each in (BimetalError, TimedOut, EndOfRun)
+}
+
+
+class Asker:
+    """The end that asks: each question is answered before the next one."""
+
+    def __init__(self, requests: int, answers: int):
+        self._requests, self._answers = requests, answers
+        self._busy = threading.Lock()
+        self._closed = False
+
+    def ask(self, what: str, *args: Any) -> Any:
+        """The answer to a question. Raises the `BimetalError` that it was answered with, or one if
+        the other process is gone."""
+        with self._busy:
+            if self._closed:
+                raise BimetalError("the machine is closed", "fork another one", ExitCode.USAGE)
+            try:
+                _write(self._requests, [what, list(args)])
+                found = _read(self._answers)
+            except OSError as error:
+                raise _gone() from error
+        if found is None:
+            raise _gone()
+        kind, value = found
+        if kind == "value":
+            return value
+        cause, remedy, code = value
+        raise ERRORS.get(kind, BimetalError)(cause, remedy, code)
+
+    def close(self) -> None:
+        """Close both pipes, by which the other process ends. Idempotent."""
+        with self._busy:
+            if not self._closed:
+                self._closed = True
+                os.close(self._requests)
+                os.close(self._answers)
+
+
+def answer(requests: int, answers: int, tasks: dict[str, Callable[..., Any]]) -> None:
+    """Answer questions by ``tasks`` until nobody can ask any more."""
+    while (request := _read(requests)) is not None:
+        what, args = request
+        try:
+            reply = ["value", tasks[what](*args)]
+        except BimetalError as error:
+            reply = [type(error).__name__, [error.cause, error.remedy, int(error.exit_code)]]
+        except (KeyError, ValueError, TypeError, OverflowError, IndexError, re.error) as error:
+            reply = ["BimetalError", [f"{what}: {error!r}", "", int(ExitCode.USAGE)]]
+        _write(answers, reply)
+
+
+def _gone() -> BimetalError:
+    return BimetalError(
+        "the process of the forked machine is gone", "fork another one", ExitCode.UNAVAILABLE
+    )
+
+
+def _write(fd: int, value: Any) -> None:
+    data = to_json(value)
+    left = memoryview(len(data).to_bytes(LENGTH, "little") + data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def _read(fd: int) -> Any:
+    """The next value; None at the end."""
+    head = _take(fd, LENGTH)
+    size = int.from_bytes(head, "little")
+    if len(head) < LENGTH or size > MOST or len(data := _take(fd, size)) < size:
+        return None
+    return from_json(data)
+
+
+def _take(fd: int, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count and (piece := os.read(fd, count - len(data))):
+        data += piece
+    return bytes(data)

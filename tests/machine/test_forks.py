@@ -1,0 +1,75 @@
+"""What forks share and what they do not: disks, back ends, and machines that cannot be forked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bimetal.accel.script import ScriptAccelerator, ScriptCpu
+from bimetal.base.errors import BimetalError
+from bimetal.boards import Machine
+from bimetal.seam import Exit, Mmio
+from tests.machine.conftest import LIMIT, Script
+from tests.machine.test_loop import UART, store
+from tests.machine.test_snapshots import DISK, disk_of
+
+
+def busy(cpu: ScriptCpu) -> Exit:
+    """A guest that never stops to read the serial port."""
+    cpu.repeat()
+    return Mmio(UART + 7, 1)
+
+
+def started(script: Script, disk: Path, **options: Any) -> Machine:
+    disk.write_bytes(DISK)
+    board = script([store(UART, ord("a"), 1), busy])
+    board.machine.disk(disk, **options)
+    board.machine.start()
+    board.machine.console.expect("a", LIMIT)
+    return board.machine
+
+
+def test_each_fork_writes_to_a_layer_of_its_own(script: Script, tmp_path: Path) -> None:
+    vm = started(script, tmp_path / "disk", snapshot=True)
+    with vm._gate.hold():
+        disk_of(vm).write(0, b"before")
+
+    def work(mine: Machine, number: int) -> None:
+        disk = disk_of(mine)
+        with mine._gate.hold():
+            assert disk.read(0, 8) == b"before" + DISK[6:8]
+            disk.write(0x8000, bytes([number]) * 512)
+        mine.save(tmp_path / f"fork-{number}", stop=True)
+
+    with vm.fork(2, work) as forks:
+        with vm._gate.hold():
+            disk_of(vm).write(0, b"parent")
+        for fork in forks:
+            assert os.waitpid(fork.pid, 0)[1] == 0
+    for number in range(2):
+        again = Machine.restore(tmp_path / f"fork-{number}", accel=ScriptAccelerator())
+        disk = disk_of(again)
+        assert disk.read(0, 8) == b"before" + DISK[6:8]
+        assert disk.read(0x8000, 1024) == bytes([number]) * 512 + DISK[0x8200:0x8400]
+        again.close()
+    assert disk_of(vm).read(0, 6) == b"parent"
+    assert disk_of(vm).read(0x8000, 512) == DISK[0x8000:0x8200]
+    assert (tmp_path / "disk").read_bytes() == DISK
+
+
+def test_what_cannot_be_in_two_processes_is_said(script: Script, tmp_path: Path) -> None:
+    vm = started(script, tmp_path / "disk")
+    with pytest.raises(BimetalError, match="which two machines cannot do"):
+        vm.fork()
+    assert vm.running
+    board = script([busy])
+    with pytest.raises(BimetalError, match="was not started"):
+        board.machine.fork()
+    board.machine.vsock(tmp_path / "socket")
+    board.machine.start()
+    with pytest.raises(BimetalError, match="its Unix sockets have one owner"):
+        board.machine.fork()
+    assert board.machine.running
