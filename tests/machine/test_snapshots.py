@@ -347,3 +347,30 @@ def test_what_reaches_out_of_the_machine_needs_trust(
             restore()
         assert caught.value.exit_code == ExitCode.NO_PERMISSION
         restore(trust=True).close()
+
+
+def test_a_checkpoint_has_memory_devices_and_layers(script: Script, disk: Path) -> None:
+    vm = with_disk(script, disk, snapshot=True)
+    vm.pause()
+    vm.memory.write(RAM + 0x5000, b"before")
+    with vm._gate.hold():
+        disk_of(vm).write(0, b"before")
+    vm.checkpoint()
+    for _ in range(2):
+        vm.memory.write(RAM + 0x5000, b"after!")
+        vm["uart@10000000"].write(7, 1, 0x5A)
+        with vm._gate.hold():
+            disk_of(vm).write(0, b"after!")
+            disk_of(vm).write(0x8000, b"after!")
+        vm.rewind()
+        assert vm.memory.read(RAM + 0x5000, 6) == b"before"
+        assert vm["uart@10000000"].SCR == 0
+        assert disk_of(vm).read(0, 8) == b"before" + DISK[6:8]
+        assert disk_of(vm).read(0x8000, 6) == DISK[0x8000:0x8006]
+
+
+def test_a_disk_that_is_written_to_cannot_be_rewound(script: Script, disk: Path) -> None:
+    vm = with_disk(script, disk)
+    with pytest.raises(BimetalError, match="which two machines cannot do"):
+        vm.checkpoint()
+    assert vm.running

@@ -12,6 +12,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import Board, find_board
 from bimetal.machine.chassis import Chassis
+from bimetal.machine.checkpoint import Checkpoint
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.consoles import Consoles
@@ -51,6 +52,7 @@ class KeptMachine:
         self.console, self.hvc = self._consoles.first, self._consoles.hvc
         self._profiler = Profiler(self._parts)
         self._closing = Closing(self._parts, self._service, self._consoles)
+        self._kept: Checkpoint | None = None
 
     @property
     def on_save_key(self) -> Callable[[], None] | None:
@@ -77,18 +79,36 @@ class KeptMachine:
         An older snapshot at ``path`` is replaced once the new one is safe on the host's disk.
         Raises `BimetalError` if the machine has not started, or cannot be saved there; it goes on.
         """
-        self._gate.check_begun("there is no state to save")
-        if self._gate.over.is_set():
-            raise BimetalError(
-                f"the machine has {self._gate.state}: there is no state to save",
-                "save it while it runs",
-                ExitCode.USAGE,
-            )
-        runner = self._built()
+        runner = self._running_one("there is no state to save")
         with standing(self._gate, self._clock):
             write(fspath(path), self._recipe(runner), runner, self._consoles, compress=compress)
             if stop:
                 self._gate.end(Result(Ending.STOPPED))
+
+    def checkpoint(self) -> None:
+        """Keep the present state in memory, for `rewind`, in place of an earlier one. It takes as
+        much of the host's memory as the guest uses, and the machine goes on.
+
+        Disks are as for `Machine.fork`: those with ``snapshot`` are rewound too, and one to which
+        the guest writes itself cannot be. Raises `BimetalError` if there is no state to keep.
+        """
+        runner = self._running_one("there is no state to keep")
+        with standing(self._gate, self._clock):
+            self._kept = Checkpoint(runner, self._consoles)
+
+    def rewind(self) -> None:
+        """Go back to the state at the last `checkpoint`, and on from there, any number of times. It
+        takes time for the pages that were written to since, not for the size of the memory.
+
+        Raises `BimetalError` if there was no checkpoint, or the run is over.
+        """
+        runner = self._running_one("it cannot go back")
+        if self._kept is None:
+            raise BimetalError(
+                "the machine has no checkpoint", "call checkpoint() first", ExitCode.USAGE
+            )
+        with standing(self._gate, self._clock):
+            self._kept.load(runner, self._consoles)
 
     @classmethod
     def restore(
@@ -134,6 +154,16 @@ class KeptMachine:
                 machine._closing.close()
                 raise
         return machine
+
+    def _running_one(self, why: str) -> Runner:
+        """The runner of a machine that has started and not ended. Raises `BimetalError`, which says
+        ``why`` it matters."""
+        self._gate.check_begun(why)
+        if self._gate.over.is_set():
+            raise BimetalError(
+                f"the machine has {self._gate.state}: {why}", "do it while it runs", ExitCode.USAGE
+            )
+        return self._built()
 
     def _recipe(self, runner: Runner) -> Recipe:
         options = [f"{name}={value}" for name, value in self.config.options.items()]

@@ -93,6 +93,30 @@ class Ram:
             else:
                 self._fill(at, length, fd, offset)
 
+    def freeze(self) -> None:
+        """Keep what is in it now, for `thaw`. Raises `BimetalError` if the host has no room."""
+        try:
+            fd = os.memfd_create(f"bimetal-{self.name}", os.MFD_CLOEXEC)
+            try:
+                os.truncate(fd, self.size)
+                for at, data in _joined(self.contents()):
+                    os.pwrite(fd, data, at)
+                self._remap(0, self.size, fd, 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise BimetalError(
+                f"the host cannot keep {format_size(self.size)} of memory: {error.strerror}",
+                "give the machine less memory",
+                ExitCode.UNAVAILABLE,
+            ) from error
+        self._adopted = True
+
+    def thaw(self) -> None:
+        """Hold what was there at the last `freeze`, or, without one, zeroes: what was written since
+        is given back to the host."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """The number and a copy of each page that is not all zeroes, in order."""
         everything = iter([(0, self.size)])
@@ -123,6 +147,20 @@ class Ram:
             self.clear()
             with suppress(BufferError):  # then the last view to go takes the addresses with it
                 self._map.close()
+
+
+def _joined(pages: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Pages that follow each other as one, with the offset of the first; at most a MiB of them."""
+    start, run = 0, list[bytes]()
+    for number, page in pages:
+        if run and (number != start + len(run) or len(run) == MIB // PAGE_SIZE):
+            yield start * PAGE_SIZE, b"".join(run)
+            run.clear()
+        if not run:
+            start = number
+        run.append(page)
+    if run:
+        yield start * PAGE_SIZE, b"".join(run)
 
 
 def host_memory() -> int:

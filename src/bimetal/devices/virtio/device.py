@@ -198,7 +198,7 @@ class VirtioDevice(Part):
         self._tell_queues()
         for index in range(len(self.queues)):
             self._forget(index)
-            if self._defer is not None:
+            if self._defer is not None and self.queues[index].ready:
                 self._ask_for_a_turn(index)
 
     # What the driver does through the transport
