@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "boards": {"base", "seam", "memory", "backends", "devices", "firmware", "machine"},
     "control": {"base", "machine"},
     "catalogue": {"base"},
-    "cli": {""},
+    "images": {"base", "backends"},
+    "cli": {"", "images"},
     "": {"cli"},
 }
 """Each layer and the layers that it may import, besides itself; "" is the package's own front."""

@@ -21,8 +21,10 @@ __all__ = [
     "RealClock",
     "Timer",
     "VirtualClock",
+    "local_text",
     "monotonic_seconds",
     "processor_seconds",
+    "wall_nanoseconds",
     "wall_seconds",
 ]
 
@@ -224,6 +226,16 @@ class Countdown:
     def left(self) -> float:
         """How many are left, at least 0."""
         return max(0.0, self._end - time.monotonic())
+
+
+def local_text(seconds: int) -> str:
+    """A time on the clock of the host's place, ``seconds`` after 1970-01-01 00:00 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def wall_nanoseconds() -> int:
+    """Nanoseconds since 1970-01-01 00:00 UTC on the host."""
+    return time.time_ns()
 
 
 def wall_seconds() -> int:

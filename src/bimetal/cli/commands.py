@@ -14,6 +14,7 @@ SUMMARIES = {
     "run": "Boot a guest of the catalogue, or a kernel, firmware or program of your own.",
     "guests": "List the guests of the catalogue.",
     "fetch": "Fetch guests of the catalogue without booting them.",
+    "image": "Make, look at, check, convert and change disk images.",
     "cache": "Show the compiled code that is kept between runs, or make it smaller.",
     "dis": "Disassemble a file or a few bytes.",
     "kvm-ok": "Find out whether KVM works on this host, by using it.",

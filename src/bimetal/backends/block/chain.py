@@ -90,6 +90,7 @@ def find_data(path: str, name: str, folders: tuple[str, ...] = ()) -> str:
             f"the data of the image {path!r} is in {name!r}, which is not the path of a file",
             "make another image of it with the program that made this one",
         )
+    where = check_folder(path, name, folders)
     if _same(where, path):
         raise _unusable(
             f"the image {path!r} names itself as its data file", "get the image once more"

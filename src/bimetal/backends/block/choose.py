@@ -30,7 +30,7 @@ from bimetal.backends.block.remembered import forget_raw, remember_raw, was_raw
 from bimetal.backends.block.signatures import EDGE, QCOW2_IMAGE, Kind, looks_like, recognise
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["open_disk"]
+__all__ = ["image_format", "open_disk", "seen_format"]
 
 
 def open_disk(
@@ -41,17 +41,19 @@ def open_disk(
     lock: bool = True,
     format: str | None = None,
     folders: tuple[str, ...] = (),
+    alone: bool = False,
 ) -> Block:
     """The disk in the image at ``path``, of the format ``format`` if that is said, or at the
     address ``path`` of an NBD server. With ``snapshot`` the guest may write, to a temporary layer
     only: the image itself is opened for reading and stays as it is. Backing files, and parts of
-    the disk, may lie in the folder of the image that names them, and in ``folders``.
+    the disk, may lie in the folder of the image that names them, and in ``folders``. If it is
+    opened ``alone``, no backing file is, and what that has reads as zeroes.
 
     Raises `BimetalError` for an image that cannot serve as a disk.
     """
     if format is not None:
         check_format(format)
-    purpose = Purpose(readonly, snapshot, format, folders=folders)
+    purpose = Purpose(readonly, snapshot, format, folders=folders, alone=alone)
     disk = _open_served(path, purpose) if is_address(path) else _open(path, purpose, lock, ())
     if not snapshot:
         return disk
@@ -79,7 +81,7 @@ def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Bl
     readonly = purpose.readonly or expected in READ_ONLY
     file = ImageFile(path, replace(purpose, format=expected, readonly=readonly), lock=lock)
     try:
-        format = _format_of(file, purpose)
+        format = image_format(file, purpose)
         if format == QCOW2:
             return _open_qcow2(file, purpose, lock, above)
         if format in READ_ONLY:
@@ -98,7 +100,7 @@ def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Bl
         raise
 
 
-def _format_of(file: ImageFile, purpose: Purpose) -> str:
+def image_format(file: ImageFile, purpose: Purpose) -> str:
     """The format of the image in ``file``. Raises `BimetalError` where it must be said."""
     if purpose.format is not None:
         return purpose.format
@@ -122,6 +124,13 @@ def _format_of(file: ImageFile, purpose: Purpose) -> str:
     )
 
 
+def seen_format(file: ImageFile) -> str:
+    """The format that the bytes in ``file`` look like, which a guest may have written: it tells
+    what is there, and not what that may be used as."""
+    kind = _look_at(file)
+    return RAW if was_raw(file) or kind is None or kind.format is None else kind.format
+
+
 def _look_at(file: ImageFile) -> Kind | None:
     return recognise(*_edges(file))
 
@@ -141,7 +150,7 @@ def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str,
     _check_qcow2(file, purpose)
     header = read_header(file)
     backing = None
-    if header.backing is not None:
+    if header.backing is not None and not purpose.alone:
         chain = (*above, file.path)
         name, format, folders = header.backing, header.backing_format, purpose.folders
         where = find_backing(file.path, name, format, chain, folders)

@@ -47,6 +47,10 @@ class ImageFile:
         self._deleted = False
         self._closed = False
 
+    def refresh(self) -> None:
+        """Look again how long the file is."""
+        self.length = os.lseek(self.fd, 0, os.SEEK_END)
+
     def flush(self) -> None:
         """Return once all that was written before is safe from a crash of the host.
 

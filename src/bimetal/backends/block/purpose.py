@@ -13,7 +13,7 @@ class Purpose:
     (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
     file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``).
     ``folders`` are those in which the files may lie that the image names, besides its own: see
-    `folders`."""
+    `folders`. An image opened ``alone`` is opened without what it lies on."""
 
     readonly: bool = False
     snapshot: bool = False
@@ -22,6 +22,7 @@ class Purpose:
     name: str = ""
     is_data: bool = False
     folders: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def only_read(self) -> bool:

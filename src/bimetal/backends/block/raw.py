@@ -10,6 +10,7 @@ from bimetal.backends.block.block import SECTOR, Block, Extent
 from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
+from bimetal.backends.block.remembered import remember_raw, was_raw
 from bimetal.backends.block.vector import read_vector, write_vector
 from bimetal.base.bits import align_up
 from bimetal.base.buffers import split, total
@@ -90,6 +91,26 @@ class RawImage(Block):
             if data < hole:
                 yield self._extent(data, hole, data=True)
             offset = hole
+
+    def resize(self, size: int) -> None:
+        """Make the disk ``size`` bytes long; what is new is zero. Raises OSError."""
+        if self._file.block_device:
+            raise OSError(errno.EINVAL, "a block device has the size that it has")
+        raw_before = was_raw(self._file)
+        os.ftruncate(self._fd, size)
+        self._file.refresh()
+        self._length = self.size = size
+        if raw_before:
+            remember_raw(self._file)
+
+    def preallocate(self, start: int, stop: int, *, full: bool) -> None:
+        """Take space of the host for a part of the disk that is zero. Raises OSError."""
+        if not full:
+            os.posix_fallocate(self._fd, start, stop - start)
+            return
+        zeroes = memoryview(ZEROES)
+        for at in range(start, stop, len(ZEROES)):
+            write_vector(self._fd, at, [zeroes[: stop - at]])
 
     def _extent(self, start: int, stop: int, *, data: bool) -> Extent:
         length = stop - start

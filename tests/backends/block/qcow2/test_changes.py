@@ -43,7 +43,7 @@ pytestmark = needs_qemu
 
 NOW = 1_800_000_000_123_456_789
 
-QUICK = ("small_clusters", "subclusters_over_raw", "version_2_over_raw", "raw_data_outside")
+QUICK = ("with_snapshots", "subclusters_over_raw", "version_2_over_raw", "raw_data_outside")
 """The kinds of images of the normal run; ``-m slow`` has all others."""
 
 NO_SNAPSHOTS = ("data_outside", "raw_data_outside", "narrow_counts")

@@ -69,6 +69,10 @@ class Counts:
             self._store(number, at, [count] * length)
             start += length
 
+    def set_block(self, number: int, counts: Sequence[int]) -> None:
+        """Store the counts of a whole block, which exists."""
+        self._store(number, 0, counts)
+
     def replace(self, used: Mapping[int, array[int]]) -> int:
         """Make the counts those of ``used``, which has all blocks in which anything is used; how
         many counts differed."""

@@ -13,6 +13,7 @@ __all__ = [
     "ALL_ZERO",
     "COMPRESSED",
     "COPIED",
+    "EMPTY",
     "OFFSET",
     "WORD",
     "ZERO",
@@ -28,6 +29,9 @@ COPIED = 1 << 63
 
 COMPRESSED = 1 << 62
 ZERO = 1
+EMPTY = 2
+"""Never in a file: of a subcluster, that there is a place for it and nothing in it."""
+
 OFFSET = 0x00FF_FFFF_FFFF_FE00
 
 WORD = (1 << 64) - 1
@@ -72,4 +76,4 @@ def subcluster(entry: int, number: int) -> int:
         return entry & WORD
     if entry >> _ZERO_AT + number & 1:
         return entry & (COPIED | OFFSET) | ZERO
-    return 0
+    return entry & (COPIED | OFFSET) | EMPTY

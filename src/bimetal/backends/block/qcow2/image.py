@@ -48,7 +48,7 @@ class Qcow2Image(Block):
         check_compression(header.compression, file.path)
         self.name, self.readonly = file.path, file.readonly
         self.file, self.backing, self._cluster = file, backing, header.cluster
-        self._places = Inside(file) if data is None else Outside(data, header)
+        self.places = Inside(file) if data is None else Outside(data, header)
         self._damage = ""
         self._writer: Writer | None = None
         self._read_tables(header)
@@ -61,10 +61,10 @@ class Qcow2Image(Block):
         self.header, self.size = header, header.size
         self.pointers = Pointers(self.file.fd)
         self.tables = Tables(self.file, header, self.pointers)
-        self.reader = Reader(self.file, header, self.tables, self._places, self.backing)
+        self.reader = Reader(self.file, header, self.tables, self.places, self.backing)
 
     def _write_tables(self, references: References) -> None:
-        self._writer = Writer(self.header, self.tables, self.reader, self._places, references)
+        self._writer = Writer(self.header, self.tables, self.reader, self.places, references)
 
     def _make_writable(self) -> References | None:
         try:
@@ -95,7 +95,7 @@ class Qcow2Image(Block):
     @property
     def is_inside(self) -> bool:
         """Whether the clusters of the disk lie in the image itself."""
-        return self._places.file is self.file
+        return self.places.file is self.file
 
     def snapshots(self) -> list[Snapshot]:
         """The snapshots in the image. Raises OSError."""
@@ -113,7 +113,7 @@ class Qcow2Image(Block):
         writer = self.writer()
         self.flush()
         writer.references.give_up()
-        header, used = write_structure(self.file, structure, writer.references.counts)
+        header, used = write_structure(self.file, structure, writer.references.end())
         try:
             store_header(self.file, header)
         except OSError as error:
@@ -127,7 +127,7 @@ class Qcow2Image(Block):
 
     def set_size(self, size: int) -> None:
         """Take the disk for ``size`` bytes long, for which L1 has room. Raises OSError."""
-        self._places.resize(size)
+        self.places.resize(size)
         self.size = self.header.size = size
 
     # Writing
@@ -196,7 +196,7 @@ class Qcow2Image(Block):
     def _can_drop(self) -> bool:
         """Whether a cluster that is gone can read as zeroes: version 2 has no mark for that, and
         who reads a raw data file knows of none."""
-        if self._places.stays_raw:
+        if self.places.stays_raw:
             return False
         return self.header.version >= 3 or self.backing is None
 
@@ -210,8 +210,8 @@ class Qcow2Image(Block):
         if self._writer is not None:
             self._writer.name_waiting()
         sure = self._tables_are_sure()
-        if self._places.file is not self.file:
-            self._places.flush()
+        if self.places.file is not self.file:
+            self.places.flush()
         self.file.flush()
         if self._writer is not None and sure:
             self._writer.references.flushed()
@@ -232,7 +232,7 @@ class Qcow2Image(Block):
 
     def files(self) -> tuple[str, ...]:
         """See `Block.files`."""
-        own = dict.fromkeys((self.file.path, self._places.file.path))
+        own = dict.fromkeys((self.file.path, self.places.file.path))
         return (*own, *(self.backing.files() if self.backing is not None else ()))
 
     def close(self) -> None:
@@ -246,6 +246,6 @@ class Qcow2Image(Block):
             self.file.log.host_error("the image could not be closed well", str(error))
         finally:
             self.file.close()
-            self._places.file.close()
+            self.places.file.close()
             if self.backing is not None:
                 self.backing.close()

@@ -13,6 +13,7 @@ from bimetal.backends.block.qcow2.entries import (
     ALL_ZERO,
     COMPRESSED,
     COPIED,
+    EMPTY,
     OFFSET,
     WORD,
     ZERO,
@@ -70,14 +71,17 @@ class Reader:
             own = Extent(start, part, path=self._path)
             if entry & COMPRESSED:
                 yield replace(own, compressed=True)
-            elif entry & self._there:
+            elif entry & self._there and not entry & EMPTY:
                 place = self.place(entry, start)
                 zero, path = bool(entry & ZERO), self._places.path
                 yield replace(own, data=not zero, zero=zero, offset=place, path=path)
             elif entry & ZERO:
                 yield replace(own, data=False, zero=True)
             else:
-                yield from self._extents_below(replace(own, data=False, zero=True, present=False))
+                blank = replace(own, data=False, zero=True, present=False)
+                if entry & self._there and self._backing is None:
+                    blank = replace(blank, offset=self.place(entry, start))
+                yield from self._extents_below(blank)
 
     def _extents_below(self, blank: Extent) -> Iterator[Extent]:
         """Those of the backing file, and ``blank`` where there is none."""
@@ -151,7 +155,7 @@ class Reader:
             _fill(part, self._compressed.unpack(entry)[inside:])
         elif entry & ZERO:
             _fill(part, b"")
-        elif entry & self._there:
+        elif entry & self._there and not entry & EMPTY:
             self._read_plain(self.place(entry, start), part)
         else:
             self._read_backing(start, part)

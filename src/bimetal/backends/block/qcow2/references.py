@@ -100,12 +100,15 @@ class References:
             self._cursor = min(self._cursor, run.start)
         self.counts.mend()
 
+    def end(self) -> int:
+        """The number behind the last cluster that is in use."""
+        return self.counts.used_below(-(-self._length() // self._cluster))
+
     def close(self) -> None:
         """Give back what was taken and not needed, and what of the file nobody uses at its end.
         All tables are safe."""
         self.give_up()
-        length = self._length()
-        end = self.counts.used_below(-(-length // self._cluster)) * self._cluster
+        length, end = self._length(), self.end() * self._cluster
         if end < length and not self._file.block_device:
             os.ftruncate(self._file.fd, end)
 

@@ -52,16 +52,16 @@ class Structure:
 
 
 def write_structure(
-    file: ImageFile, structure: Structure, counts: Counts
+    file: ImageFile, structure: Structure, end: int
 ) -> tuple[Header, dict[int, array[int]]]:
-    """Write all that makes the image in ``file``, which has these ``counts``, what ``structure``
-    says, but the header: that, and how often each cluster is used once it is stored, is returned.
-    All that was written before is safe.
+    """Write all that makes the image in ``file``, where nobody uses clusters from ``end`` on, what
+    ``structure`` says, but the header: that, and how often each cluster is used once it is stored,
+    is returned. All that was written before is safe.
 
     Raises OSError, and `BimetalError` where the format has no room.
     """
     try:
-        return _Restructuring(file, structure, counts).run()
+        return _Restructuring(file, structure, end).run()
     except TooOften as error:
         bits = structure.header.reference_bits
         raise BimetalError(
@@ -106,12 +106,11 @@ def _freed(counts: Counts, used: dict[int, array[int]]) -> Iterator[range]:
 
 
 class _Restructuring:
-    def __init__(self, file: ImageFile, structure: Structure, counts: Counts):
+    def __init__(self, file: ImageFile, structure: Structure, end: int):
         self._file, self._structure = file, structure
         self._header = replace(structure.header)
         self._cluster, self._bits = self._header.cluster, self._header.cluster_bits
-        length = os.lseek(file.fd, 0, os.SEEK_END)
-        self._next = max(counts.used_below(-(-length // self._cluster)), 1)
+        self._next = max(end, 1)
         self._usage = Usage(file, self._header, 1 << 62)
         self._tables: Counter[int] = Counter()
         self._moved: dict[int, int] = {}

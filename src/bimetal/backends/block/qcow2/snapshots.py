@@ -44,6 +44,11 @@ class Snapshot:
     l1_entries: int = 0
     extra: bytes = b""
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the machine counted its instructions."""
+        return self.instructions != NO_COUNT
+
 
 def read_snapshots(file: ImageFile, header: Header) -> tuple[list[Snapshot], int]:
     """The snapshots of the image, and how many bytes their table has. Raises OSError."""

@@ -20,15 +20,25 @@ CACHED_BYTES = 16 << 20
 
 
 class Tables:
-    """L1 and L2 of one image. A *guest cluster* is a number in the disk, an *entry* what L2 holds
-    for it. Every method may raise OSError."""
+    """L1 and L2 of one image, or those L2 tables that lie at ``offsets``. A *guest cluster* is a
+    number in the disk, an *entry* what L2 holds for it. Every method may raise OSError."""
 
-    def __init__(self, file: ImageFile, header: Header, pointers: Pointers):
+    def __init__(
+        self,
+        file: ImageFile,
+        header: Header,
+        pointers: Pointers,
+        offsets: Sequence[int] | None = None,
+    ):
         self._file, self._pointers = file, pointers
         self._cluster = header.cluster
         self._words, self._per_table = header.entry_words, header.per_table
         self._l1_offset = header.l1_offset
-        self._l1 = read_words(file.fd, header.l1_offset, header.l1_entries)
+        self._l1 = (
+            read_words(file.fd, header.l1_offset, header.l1_entries)
+            if offsets is None
+            else array("Q", offsets)
+        )
         self._cache: OrderedDict[int, array[int]] = OrderedDict()
         self._cached = max(4, CACHED_BYTES // header.cluster)
         self._held = 0  # changes that only the cache has: nothing may leave it
