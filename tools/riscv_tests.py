@@ -10,13 +10,14 @@ failed. The suite is not part of this project; the programs land in the cache fo
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 import click
 
 from bimetal.catalogue import cache_folder
-from tools.tohost import ACCELERATORS, run_program
+from tools.tohost import ACCELERATORS, PASSED, run_program
 
 PREFIX = "riscv64-linux-gnu-"
 OPTIONS = (
@@ -88,19 +89,22 @@ def programs(pattern: str) -> list[Path]:
 @click.option("--accel", type=click.Choice(ACCELERATORS), default=ACCELERATORS[0])
 @click.option("--seconds", default=20.0, show_default=True, help="Limit for one program.")
 def run(pattern: str, accel: str, seconds: float) -> None:
-    """Run the programs that match PATTERN and print 'N passed, N failed'."""
+    """Run the programs that match PATTERN and print 'N passed, N failed'; Ctrl-C ends it with what
+    is known by then."""
     chosen = programs(pattern)
     if not chosen:
         raise click.ClickException(f"no program matches {pattern!r}: build the suite first")
-    failures = {}
-    for path in chosen:
-        verdict = run_program(path, accel, seconds)
-        if verdict != "passed":
-            failures[path.name] = verdict
+    verdicts: dict[str, str] = {}
+    with suppress(KeyboardInterrupt):
+        for path in chosen:
+            verdicts[path.name] = run_program(path, accel, seconds)
+    failures = {name: verdict for name, verdict in verdicts.items() if verdict != PASSED}
     for name, verdict in list(failures.items())[:SHOWN]:
         click.echo(f"{name}: {verdict}")
-    click.echo(f"{len(chosen) - len(failures)} passed, {len(failures)} failed")
-    raise SystemExit(bool(failures))
+    left = len(chosen) - len(verdicts)
+    rest = f", {left} not run" if left else ""
+    click.echo(f"{len(verdicts) - len(failures)} passed, {len(failures)} failed{rest}")
+    raise SystemExit(bool(failures or left))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bimetal.memory.ram import PAGE_SIZE, Ram
 from bimetal.memory.space import AddressSpace
 from bimetal.seam import Cpu, CpuFault, Halt, Kicked, Mmio
 
-__all__ = ["ACCELERATORS", "run_program"]
+__all__ = ["ACCELERATORS", "PASSED", "run_program"]
 
 ACCELERATORS = tuple(ENGINES)
 RAM_BASE, RAM_SIZE = 0x8000_0000, 4 << 20
