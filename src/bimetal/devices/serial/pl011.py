@@ -4,7 +4,9 @@ Deviations: output leaves at once, whatever the baud rate and whether or not the
 guests of QEMU are used to; parity and framing errors do not happen; a break is not sent; there is
 no DMA. The receive timeout raises the receive interrupt too, for drivers that wait for that alone.
 
-The far end is patient (`PatientPort`).
+The far end is patient (`PatientPort`). It also takes back, once, what the guest cannot know of: it
+has masked the interrupts of the receiver again without a look at it. Linux does so when its driver
+begins, and then throws away what it finds.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Pl011(PatientPort, MaskedCell):
     acpi = ("ARMH0011", "COM")
     peripheral_id, revision = 0x011, 1
     fixed = ("chars", "clock", "input_hz")
-    saved = (*PatientPort.kept, "overrun", "raised", "modem", "_timeout")
+    saved = (
+        *PatientPort.kept, "unnoticed", "taken_back", "overrun", "raised", "modem", "_timeout",
+    )  # fmt: skip
 
     DR = Reg(0x00, writable=0, DATA=(7, 0), ERRORS=(11, 8), doc="receive, transmit")
     FR = Reg(0x18, readonly=True, CTS=0, DSR=1, DCD=2, BUSY=3, RXFE=4, TXFF=5, RXFF=6, TXFE=7, RI=8)
@@ -62,6 +66,7 @@ class Pl011(PatientPort, MaskedCell):
 
     def __init__(self, chars: Chars, clock: Clock, input_hz: int = 24_000_000):
         self.clock, self.input_hz = clock, input_hz
+        self.unnoticed = self.taken_back = False
         self.overrun = False
         self.raised = self.modem = 0
         self._timeout = clock.timer(self._time_out)
@@ -69,6 +74,7 @@ class Pl011(PatientPort, MaskedCell):
 
     def reset(self) -> None:
         super().reset()
+        self.unnoticed = self.taken_back = False
         self.overrun = False
         self.raised = self.modem = 0
 
@@ -90,6 +96,7 @@ class Pl011(PatientPort, MaskedCell):
 
     def receive(self, data: bytes) -> None:
         """Take input from the far end; what does not fit is lost, as an overrun (3.3.2)."""
+        self.unnoticed = True
         fits = self._capacity() - len(self.received)
         self.received += data[:fits]
         if len(data) > fits:
@@ -103,6 +110,7 @@ class Pl011(PatientPort, MaskedCell):
     # Registers
 
     def r_DR(self) -> int:
+        self.unnoticed = False
         if not self.received:
             self._looked()
         if not self.received:
@@ -133,6 +141,7 @@ class Pl011(PatientPort, MaskedCell):
         self.RSR = 0
 
     def r_FR(self) -> int:
+        self.unnoticed = False
         flags = FR_TXFE | self.modem
         if not self.received:
             self._looked()
@@ -162,7 +171,18 @@ class Pl011(PatientPort, MaskedCell):
 
     def w_IMSC(self, written: Value) -> None:
         super().w_IMSC(written)
+        if self.unnoticed and not (self.taken_back or self._listens() or self._looped()):
+            self.taken_back = True
+            self._clear()
         self._let_in()
+
+    def r_RIS(self) -> int:
+        self.unnoticed = False
+        return super().r_RIS()
+
+    def r_MIS(self) -> int:
+        self.unnoticed = False
+        return super().r_MIS()
 
     def w_DMACR(self, written: Value) -> None:
         if written & 7:
