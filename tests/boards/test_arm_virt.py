@@ -108,6 +108,7 @@ def test_the_memory_map_is_that_of_qemu_and_a_test_finisher(board: Make, name: s
         "fw_cfg@9020000": 0x902_0000,
         "gpio@9030000": 0x903_0000,
         "test@9100000": 0x910_0000,
+        "vmgenid@9110000": 0x911_0000,
         **{f"virtio_mmio@{at:x}": at for at in range(0xA00_0000, 0xA00_4000, 0x200)},
         "pcie@4010000000": 0x40_1000_0000,
         "pcie@4010000000.window0": 0x3EFF_0000,

@@ -43,6 +43,7 @@ def test_the_memory_map_is_that_of_qemu(board: Make, files: Path) -> None:
         "rom": 0x1000,
         "test@100000": 0x10_0000,
         "rtc@101000": 0x10_1000,
+        "vmgenid@102000": 0x10_2000,
         "clint@2000000": 0x200_0000,
         "plic@c000000": 0xC00_0000,
         "uart@10000000": 0x1000_0000,

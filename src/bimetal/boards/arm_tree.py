@@ -13,6 +13,7 @@ from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, PPI, SPI, TIMERS
 from bimetal.boards.nodes import device_node, memory_node
 from bimetal.boards.pci import PciLayout, intx_pins, pci_node
+from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.gpio.pl061 import Pl061
@@ -126,7 +127,7 @@ class _Board:
         self.root.add(node)
         pins = [wire for wire in placement.wires.values() if isinstance(wire, Pin)]
         if pins:
-            trigger = EDGE if isinstance(device, VirtioSlot) else LEVEL
+            trigger = EDGE if isinstance(device, VirtioSlot | VmGenId) else LEVEL
             node["interrupts"] = tuple(
                 cell for pin in pins for cell in (SPI, pin.number - 32, trigger)
             )

@@ -1,5 +1,5 @@
-"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, and a test
-finisher: firmware calls that switch a machine off tell no exit code.
+"""The board ``arm-virt``: the memory map and devices of QEMU's ``virt`` machine, a generation
+ID, and a test finisher: firmware calls that switch a machine off tell no exit code.
 
 00000000  flash, 2 banks of 64 MiB  09100000  test finisher
 08000000  interrupt controller      0a000000  virtio-mmio, 32 slots
@@ -10,8 +10,8 @@ finisher: firmware calls that switch a machine off tell no exit code.
                                     8000000000  PCI memory, 64 bits
 
 Interrupts are those of QEMU, too: SPI 1 the serial port, 2 the clock, 3 to 6 INTA to INTD, 7 the
-GPIO, 16 to 47 virtio-mmio, 48 to 111 messages of a GICv2. Virtio devices take its slots from the
-last one on, as there.
+GPIO, 10 the generation ID, 16 to 47 virtio-mmio, 48 to 111 messages of a GICv2. Virtio devices
+take its slots from the last one on, as there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.gpio.pl061 import Pl061
 from bimetal.devices.pci.bar import Kind
@@ -78,6 +79,7 @@ def arm_virt(m: Chassis) -> None:
     fw_cfg.add(Item.CPUS, m.config.cpus)
     fw_cfg.add(Item.MAX_CPUS, m.config.cpus)
     m.add(SifiveTest(), at=0x910_0000, power=m.power)
+    m.add(VmGenId(), at=0x911_0000, irq=gic[42])
     gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])
     button = m.keep("power button", PushButton(m.clock, gpio[POWER_LINE]))
     m.power_button = button.press

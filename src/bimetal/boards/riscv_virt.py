@@ -3,12 +3,14 @@
 00001000  reset ROM                10001000  virtio-mmio, 8 slots
 00100000  test finisher            10100000  fw_cfg
 00101000  real-time clock          20000000  flash, 2 banks of 32 MiB
-02000000  CLINT                    30000000  PCI Express configuration space
-03000000  PCI I/O ports            40000000  PCI memory, 32 bits
-0c000000  PLIC                     80000000  RAM
-10000000  serial port             400000000  PCI memory, 64 bits: behind the RAM, in 16 GiB steps
+00102000  generation ID            30000000  PCI Express configuration space
+02000000  CLINT                    40000000  PCI memory, 32 bits
+03000000  PCI I/O ports            80000000  RAM
+0c000000  PLIC                    400000000  PCI memory, 64 bits: behind the RAM, in 16 GiB steps
+10000000  serial port
 
-Sources of the PLIC: 1 to 8 virtio-mmio, 10 the serial port, 11 the clock, 32 to 35 INTA to INTD.
+Sources of the PLIC: 1 to 8 virtio-mmio, 10 the serial port, 11 the clock, 12 the generation ID,
+which QEMU's board does not have, 32 to 35 INTA to INTD.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.irq.plic import Plic
 from bimetal.devices.pci.bar import Kind
@@ -65,6 +68,7 @@ def riscv_virt(m: Chassis) -> None:
         notify=[m.line(hart, line) for hart in harts for line in (MEIP, SEIP)],
     )
     m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=plic[11])
+    m.add(VmGenId(), at=0x10_2000, irq=plic[12])
     serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=plic[10])
     m.console.withdraw = serial.withdraw
     pci = pci_layout(m.config.memory)

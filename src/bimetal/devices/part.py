@@ -27,6 +27,10 @@ class Part(Stateful):
         of use as long as they are what they were after `settle`."""
         return ()
 
+    def become_another(self) -> None:
+        """The machine is another from now on, restored from a file: what is to be unique must be
+        so again."""
+
     def check_forkable(self) -> None:
         """Raise `BimetalError` if it cannot be in two processes at once."""
 

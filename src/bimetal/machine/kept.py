@@ -149,7 +149,10 @@ class KeptMachine:
             machine._put_together(board, recipe.config, engine, serial, hvc, clock)
             try:
                 machine._parts.restoring = True
-                fill(reader, machine._built(), machine._consoles)
+                runner = machine._built()
+                fill(reader, runner, machine._consoles)
+                for placement in runner.hardware.placements:
+                    placement.device.become_another()
             except BaseException:
                 machine._closing.close()
                 raise
