@@ -56,3 +56,27 @@ def test_a_disk_on_pci(
     data = image.read_bytes()
     assert len(data) == SIZE
     assert data[2 << 20 :] == b"bimetal\n" * (1 << 18)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("board", "controller"),
+    [("arm-virt", "GICv2m-PCI-MSIX"), ("arm-virt,gic=3", "ITS-PCI-MSIX")],
+)
+def test_a_disk_on_pci_by_acpi(
+    terminal: Start, fetched: Fetch, image: Path, board: str, controller: str
+) -> None:
+    """UEFI firmware finds the bus, and its tables lead Linux there."""
+    bios = fetched("uefi-arm64").bios
+    fetched("debian-arm64")
+    words = ("--bios", str(bios), "--append", "loglevel=3", "--disk", f"{image}")
+    vm = terminal("debian-arm64", "--board", f"{board},bus=pci", *words)
+    vm.expect("BIMETAL-GUEST-UP")
+    vm.expect(PROMPT)
+    assert "MCFG" in vm.do("ls /sys/firmware/acpi/tables")
+    assert vm.do(f"head -c {len(TEXT)} /dev/vda") == TEXT.decode()
+    assert int(vm.do(f"grep -c '{controller}.*virtio' /proc/interrupts")) > 1
+    assert vm.do("dmesg | grep -c -e 'ACPI Error' -e 'ACPI.*Exception'", status=1) == "0"
+    assert vm.do("dmesg | grep -c '_OSC: OS now controls'") == "1"
+    vm.send("exit\r")
+    assert vm.end() == 0

@@ -10,14 +10,18 @@ from collections.abc import Mapping
 
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, TIMERS
+from bimetal.boards.pci import PciLayout, intx_pins
 from bimetal.devices.device import Device
 from bimetal.devices.gpio.pl061 import Pl061
 from bimetal.devices.irq.pin import Pin
+from bimetal.devices.pci.bar import Kind
+from bimetal.devices.pci.host import BUSES, EcamHost
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.arm import GIC_INPUT, ArmCpus, Gic, Psci, Timers, arm_tables
 from bimetal.firmware.acpi.devices import DEVICE_TREE_HID, AcpiDevice
 from bimetal.firmware.acpi.image import TableImage
+from bimetal.firmware.acpi.pci import PciHost, PciRange
 from bimetal.firmware.acpi.serial import PL011, SerialPort, serial_tables
 from bimetal.firmware.acpi.table import Table
 from bimetal.firmware.smbios import Inventory, smbios_files
@@ -36,19 +40,21 @@ def describe_tables(
     name: str,
     ram_at: int,
     gic: Gic,
+    pci: PciLayout,
     *,
     acpi: bool,
     firmware_calls: bool,
     hypervisor: bool,
 ) -> Mapping[str, bytes]:
     """The files of fw_cfg in which firmware finds the tables of the board called ``name``, whose
-    RAM begins at ``ram_at``; with ``acpi`` not those of SMBIOS alone."""
+    RAM begins at ``ram_at`` and whose PCI Express is at ``pci``; with ``acpi`` not those of SMBIOS
+    alone."""
     config = chassis.config
     inventory = Inventory("Virtual machine", name, config.cpus, ARMV8, config.memory, ram_at)
     files = dict(smbios_files(inventory))
     if acpi:
         psci = _psci(firmware_calls=firmware_calls, hypervisor=hypervisor)
-        tables = _tables(chassis, gic, psci, hypervisor=hypervisor)
+        tables = _tables(chassis, gic, psci, pci, hypervisor=hypervisor)
         files.update(TableImage(tables).files())
     return files
 
@@ -60,7 +66,9 @@ def _psci(*, firmware_calls: bool, hypervisor: bool) -> Psci:
     return Psci.PRESENT if hypervisor else Psci.PRESENT | Psci.BY_HVC
 
 
-def _tables(chassis: Chassis, gic: Gic, psci: Psci, *, hypervisor: bool) -> list[Table]:
+def _tables(
+    chassis: Chassis, gic: Gic, psci: Psci, pci: PciLayout, *, hypervisor: bool
+) -> list[Table]:
     """The tables of ACPI."""
     devices = _devices(chassis)
     tables = arm_tables(
@@ -69,6 +77,7 @@ def _tables(chassis: Chassis, gic: Gic, psci: Psci, *, hypervisor: bool) -> list
         gic,
         Timers(*TIMERS, HOST_TIMER if hypervisor else 0),
         [_describe(each, placement) for each, placement in devices.items()] + [_power_key()],
+        _pci_host(chassis, pci),
     )
     for each, placement in devices.items():
         if isinstance(placement.device, Pl011):
@@ -76,6 +85,16 @@ def _tables(chassis: Chassis, gic: Gic, psci: Psci, *, hypervisor: bool) -> list
             port = SerialPort(PL011, placement.at, size, line, GIC_INPUT, each)
             tables += serial_tables(port)
     return tables
+
+
+def _pci_host(chassis: Chassis, pci: PciLayout) -> PciHost:
+    """PCI Express as tables tell of it."""
+    (placement,) = (each for each in chassis.placements if isinstance(each.device, EcamHost))
+    ranges = [
+        PciRange(each.kind is Kind.IO, each.first, each.at, each.size) for each in pci.windows
+    ]
+    lines = [pin.number for pin in intx_pins(placement)]
+    return PciHost(pci.at, BUSES, ranges, lines)
 
 
 def _devices(chassis: Chassis) -> dict[str, Placement]:

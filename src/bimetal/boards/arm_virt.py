@@ -95,7 +95,7 @@ def arm_virt(m: Chassis) -> None:
         "hypervisor": hypervisor,
     }
     acpi = m.config.options.get("acpi") != "off"
-    tables = partial(describe_tables, m, NAME, RAM, controller.places, acpi=acpi, **calls)
+    tables = partial(describe_tables, m, NAME, RAM, controller.places, PCI, acpi=acpi, **calls)
     describe = partial(describe_board, m, RAM, controller, PCI, **calls)
     m.start_with(
         ArmBoot(

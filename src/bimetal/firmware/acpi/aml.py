@@ -9,22 +9,38 @@ import struct
 from uuid import UUID
 
 __all__ = [
+    "BUS",
+    "IO",
+    "MEMORY",
+    "address_space",
+    "argument",
+    "bitwise_and",
+    "bitwise_or",
     "device",
+    "different",
+    "dword_field",
     "eisa_id",
+    "equal",
     "extended_interrupt",
+    "give",
     "gpio_interrupt",
     "integer",
     "io_ports",
     "irq",
+    "local",
     "memory32",
     "method",
     "name",
     "notify",
+    "otherwise",
     "package",
+    "reference",
     "resources",
     "scope",
+    "store",
     "string",
     "uuid",
+    "when",
 ]
 
 ZERO_OP, ONE_OP = b"\x00", b"\x01"
@@ -38,7 +54,12 @@ NAME_OP, SCOPE_OP, BUFFER_OP, PACKAGE_OP, DEVICE_OP = (
 )
 METHOD_OP, NOTIFY_OP = b"\x14", b"\x86"
 DUAL_NAME, MULTI_NAME = b"\x2e", b"\x2f"
+SERIALIZED = 1 << 3
+NO_TARGET = b"\0"
 END_TAG = b"\x79\x00"
+
+MEMORY, IO, BUS = 0, 1, 2
+"""Kinds of address spaces (6.4.3.5)."""
 
 
 def integer(value: int) -> bytes:
@@ -98,9 +119,11 @@ def device(path: str, *terms: bytes) -> bytes:
     return DEVICE_OP + sized(name_string(path) + b"".join(terms))
 
 
-def method(path: str, *terms: bytes) -> bytes:
-    """``Method (path) { terms }``, without arguments."""
-    return METHOD_OP + sized(name_string(path) + b"\0" + b"".join(terms))
+def method(path: str, *terms: bytes, arguments: int = 0) -> bytes:
+    """``Method (path, arguments) { terms }``; one with arguments is serialized, so that it can
+    give names to parts of these."""
+    flags = arguments | (SERIALIZED if arguments else 0)
+    return METHOD_OP + sized(name_string(path) + bytes((flags,)) + b"".join(terms))
 
 
 def notify(path: str, value: int) -> bytes:
@@ -130,6 +153,69 @@ def eisa_id(text: str) -> bytes:
     return DWORD + (high << 16 | int(text[3:], 16)).to_bytes(4, "big")
 
 
+# Terms of methods (20.2.5)
+
+
+def argument(number: int) -> bytes:
+    """``ArgN``."""
+    return bytes((0x68 + number,))
+
+
+def local(number: int) -> bytes:
+    """``LocalN``."""
+    return bytes((0x60 + number,))
+
+
+def reference(path: str) -> bytes:
+    """What is called ``path``."""
+    return name_string(path)
+
+
+def dword_field(source: bytes, at: int, path: str) -> bytes:
+    """``CreateDWordField (source, at, path)``."""
+    return b"\x8a" + source + integer(at) + name_string(path)
+
+
+def store(value: bytes, target: bytes) -> bytes:
+    """``Store (value, target)``."""
+    return b"\x70" + value + target
+
+
+def bitwise_and(one: bytes, other: bytes) -> bytes:
+    """``And (one, other)``."""
+    return b"\x7b" + one + other + NO_TARGET
+
+
+def bitwise_or(one: bytes, other: bytes) -> bytes:
+    """``Or (one, other)``."""
+    return b"\x7d" + one + other + NO_TARGET
+
+
+def equal(one: bytes, other: bytes) -> bytes:
+    """``LEqual (one, other)``."""
+    return b"\x93" + one + other
+
+
+def different(one: bytes, other: bytes) -> bytes:
+    """``LNotEqual (one, other)``."""
+    return b"\x92" + equal(one, other)
+
+
+def when(condition: bytes, *terms: bytes) -> bytes:
+    """``If (condition) { terms }``."""
+    return b"\xa0" + sized(condition + b"".join(terms))
+
+
+def otherwise(*terms: bytes) -> bytes:
+    """``Else { terms }``, behind `when`."""
+    return b"\xa1" + sized(b"".join(terms))
+
+
+def give(value: bytes) -> bytes:
+    """``Return (value)``."""
+    return b"\xa4" + value
+
+
 # Resources
 
 
@@ -153,6 +239,19 @@ def memory32(base: int, size: int) -> bytes:
     """``Memory32Fixed (ReadWrite)`` (6.4.3.4)."""
     body = b"\x01" + base.to_bytes(4, "little") + size.to_bytes(4, "little")
     return b"\x86" + len(body).to_bytes(2, "little") + body
+
+
+def address_space(kind: int, first: int, last: int, moved: int, size: int) -> bytes:
+    """``WordBusNumber``, ``DWordIO``, ``DWordMemory`` or ``QWordMemory``, with addresses of
+    ``size`` bytes: a range that a bridge hands on. CPUs see it ``moved`` bytes further on
+    (6.4.3.5)."""
+    fixed, whole, writable = 0xC, 3, 1
+    flags = {MEMORY: writable, IO: whole, BUS: 0}[kind]
+    body = bytes((kind, fixed, flags))
+    for number in (0, first, last, moved, last - first + 1):
+        body += number.to_bytes(size, "little")
+    tag = {2: b"\x88", 4: b"\x87", 8: b"\x8a"}[size]
+    return tag + len(body).to_bytes(2, "little") + body
 
 
 def extended_interrupt(number: int) -> bytes:

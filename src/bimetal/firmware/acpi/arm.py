@@ -13,6 +13,7 @@ from enum import IntFlag
 
 from bimetal.firmware.acpi.devices import AcpiDevice, differentiated_description
 from bimetal.firmware.acpi.fixed import fixed_description
+from bimetal.firmware.acpi.pci import PciHost, configuration_table, host_device
 from bimetal.firmware.acpi.processors import processor_devices, topology
 from bimetal.firmware.acpi.table import Table
 
@@ -26,6 +27,8 @@ GICC, GICD, MESSAGES, GICR, ITS = range(0xB, 0x10)
 """Kinds of structures in the MADT."""
 ALWAYS_ON = 1 << 2
 """Timers go on whatever CPUs do; level-triggered and active-high, which are zeroes."""
+ROOT_COMPLEX, REQUESTERS, WIDTH = 2, 1 << 16, 64
+"""The kind of a node in the IORT, how many functions it may have, and bits of their addresses."""
 NOWHERE = (1 << 64) - 1
 """There is no such frame of memory."""
 
@@ -81,17 +84,23 @@ class ArmCpus:
 
 
 def arm_tables(
-    cpus: ArmCpus, psci: Psci, gic: Gic, timers: Timers, devices: list[AcpiDevice]
+    cpus: ArmCpus,
+    psci: Psci,
+    gic: Gic,
+    timers: Timers,
+    devices: list[AcpiDevice],
+    pci: PciHost,
 ) -> list[Table]:
-    """The tables of a machine with these CPUs and ``devices``."""
+    """The tables of a machine with these CPUs and ``devices``, and ``pci``."""
     count = len(cpus.affinities)
-    dsdt = differentiated_description([*processor_devices(count), *devices])
+    dsdt = differentiated_description([*processor_devices(count), *devices, host_device(pci)])
     fields = {BOOT_ARCHITECTURE: struct.pack("<H", psci)}
     tables = [
         fixed_description(dsdt, 0, fields),
         _interrupts(cpus, gic),
         topology(count),
         _timers(timers),
+        configuration_table(pci),
     ]
     return [*tables, _translations()] if gic.translation else tables
 
@@ -131,6 +140,12 @@ def _timer(interrupt: int) -> bytes:
 
 
 def _translations() -> Table:
-    """The IORT: one interrupt translation service, number 0 in the MADT, in a group of its own."""
+    """The IORT: one interrupt translation service, number 0 in the MADT, in a group of its own, and
+    the root complex of PCI, whose functions have the same numbers there as on the bus."""
+    head, own, mapping = 48, 36, 20
     group = struct.pack("<BHBIIIII", 0, 24, 1, 0, 0, 0, 1, 0)
-    return Table("IORT", 3, struct.pack("<II4x", 1, 48) + group)
+    coherent, as_the_cpus = 1, 3
+    root = struct.pack("<BHBIII", ROOT_COMPLEX, own + mapping, 3, 1, 1, own)
+    root += struct.pack("<IxxxBIIB3x", coherent, as_the_cpus, 0, 0, WIDTH)
+    root += struct.pack("<IIIII", 0, REQUESTERS - 1, 0, head, 0)
+    return Table("IORT", 3, struct.pack("<II4x", 2, head) + group + root)
