@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimetal.backends.block.memory import MemoryDisk
+from bimetal.devices.pci.function import Function
+from bimetal.devices.pci.root_port import RootPort
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.machine.messages import MessageWrites
 from bimetal.memory.ram import Ram
@@ -29,7 +31,7 @@ values = st.one_of(
 sizes = st.sampled_from([1, 2, 4])
 configuration = st.tuples(
     st.just("config"),
-    st.tuples(st.integers(0, CARDS + 1), st.one_of(st.integers(0, 0xFF), st.integers(0, 0xFFF))),
+    st.tuples(st.integers(0, CARDS + 2), st.one_of(st.integers(0, 0xFF), st.integers(0, 0xFFF))),
     sizes,
     values,
 )
@@ -45,8 +47,14 @@ registers = st.tuples(
 )
 ports = st.tuples(st.just("ports"), st.integers(0, 0x7F), sizes, values)
 table = st.tuples(st.just("table"), st.integers(0, 0x3FF).map(lambda n: 4 * n), st.just(4), values)
+behind = st.tuples(
+    st.just("behind"), st.tuples(st.integers(0, 2), st.integers(0, 0x3F)), sizes, values
+)
+slots = st.tuples(st.just("slot"), st.sampled_from(["plug", "press", "pull"]), sizes, values)
 interrupts = st.tuples(st.just("pin"), st.integers(0, CARDS - 1), sizes, st.integers(0, 1))
-histories = st.lists(st.one_of(configuration, registers, ports, table, interrupts), max_size=60)
+histories = st.lists(
+    st.one_of(configuration, registers, ports, table, interrupts, behind, slots), max_size=60
+)
 
 
 class Machine:
@@ -59,6 +67,9 @@ class Machine:
         tree = self.guest.tree
         for slot, card in enumerate(self.cards, start=2):
             tree.host.bus.add(card, slot)
+        self.port = RootPort(1)
+        tree.host.bus.add(self.port, CARDS + 2)
+        self.port.plug(Card("behind"))
         self.rom = Ram("rom", 4096, readonly=True)
         self.guest.space.add_memory(self.rom, ROM)
         tree.host.message.connect(MessageWrites(self.guest.space, tree.host.events))
@@ -81,8 +92,22 @@ class Machine:
                 self.guest.function.ports.write(offset, size, value)
             case "table", int(offset):
                 self.guest.function._table.write(offset, size, value)
+            case "behind", (int(bus), int(offset)):
+                offset &= -size
+                self.guest.tree.read(0, offset, size, bus=bus)
+                self.guest.tree.write(0, offset, value, size, bus=bus)
+            case "slot", "plug" if not self.port.occupied:
+                self.port.plug(Card("behind"))
+            case "slot", "press":
+                self.port.press()
+            case "slot", "pull":
+                self.port.pull()
             case "pin", int(number):
                 self.cards[number].interrupt(bool(value))
+
+    def functions(self) -> list[Function]:
+        """All of them, those behind the port last."""
+        return [*self.guest.tree.host.bus, *self.port.behind]
 
     def check(self) -> None:
         for region in self.guest.space.regions:
@@ -95,7 +120,7 @@ class Machine:
 
     def check_alive(self) -> None:
         """After a reset the disk does its work, and its interrupt comes."""
-        for function in self.guest.tree.host.bus:
+        for function in self.functions():
             function.reset()
         assert self.guest.tree.lines == [False] * 4
         self.guest._next = BASE
@@ -115,9 +140,11 @@ def test_whatever_software_writes(history: list[tuple[str, object, int, int]]) -
     for each in history:
         machine.do(*each)
     machine.check()
-    state = [function.save() for function in machine.guest.tree.host.bus]
+    state = [function.save() for function in machine.functions()]
     other = Machine()
-    for function, saved in zip(other.guest.tree.host.bus, state, strict=True):
+    if not machine.port.occupied:
+        other.port.pull()
+    for function, saved in zip(other.functions(), state, strict=True):
         function.load(saved)
     assert other.guest.tree.map() == machine.guest.tree.map()
     assert other.guest.tree.lines == machine.guest.tree.lines

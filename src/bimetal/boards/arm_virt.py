@@ -27,6 +27,7 @@ from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
+from bimetal.boards.sockets import PORTS, add_ports
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -62,6 +63,7 @@ OPTIONS = {
     "gic": tuple(GIC_VERSIONS),
     "acpi": ("on", "off"),
     "bus": BUS,
+    "ports": PORTS,
     "virtio-mmio": tuple(VERSIONS),
 }
 
@@ -84,6 +86,7 @@ def arm_virt(m: Chassis) -> None:
     button = m.keep("power button", PushButton(m.clock, gpio[POWER_LINE]))
     m.power_button = button.press
     host = add_pci(m, PCI, [gic[32 + 3 + pin] for pin in range(4)])
+    add_ports(m, host)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         place = VIRTIO_SLOTS - 1 - number
         m.add(slot, at=VIRTIO + slot.mmio_size * place, irq=gic[32 + 16 + place])

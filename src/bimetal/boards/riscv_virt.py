@@ -24,6 +24,7 @@ from bimetal.boards.riscv_boot import RiscvBoot
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
+from bimetal.boards.sockets import PORTS, add_ports
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -44,7 +45,7 @@ ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
 ECAM = 0x3000_0000
 PCI_PINS = range(32, 36)
 HIGH_WINDOW = 16 * GIB
-OPTIONS = {"bus": BUS, "virtio-mmio": tuple(VERSIONS)}
+OPTIONS = {"bus": BUS, "ports": PORTS, "virtio-mmio": tuple(VERSIONS)}
 MODEL = "riscv-virtio,bimetal"
 
 
@@ -73,6 +74,7 @@ def riscv_virt(m: Chassis) -> None:
     m.console.withdraw = serial.withdraw
     pci = pci_layout(m.config.memory)
     host = add_pci(m, pci, [plic[source] for source in PCI_PINS])
+    add_ports(m, host)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)

@@ -26,11 +26,12 @@ from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import Disk
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.nics import Nic, macs_of
 from bimetal.machine.wanted import Share
 
-__all__ = ["BUS", "VERSIONS", "virtio_devices", "virtio_slots"]
+__all__ = ["BUS", "VERSIONS", "disk_device", "open_nic", "virtio_devices", "virtio_slots"]
 
 BUS = ("mmio", "pci")
 """Values of a board's option ``bus``: where virtio devices are."""
@@ -46,9 +47,10 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
     puts them."""
     in_slots: list[VirtioDevice | None] = [None] * slots
     if m.config.options.get("bus") == "pci":
-        for slot, device in enumerate(virtio_devices(m, PCI_SLOTS), start=1):
+        free = PCI_SLOTS - int(m.config.options.get("ports", "0"))
+        for slot, device in enumerate(virtio_devices(m, free), start=1):
             if device is not None:
-                function = VirtioPci(device, m.space, m.defer, transitional=True)
+                function = VirtioPci(device, m.space, m.defer, integrated=True)
                 m.add_function(host, function, slot=slot)
     else:
         in_slots = virtio_devices(m, slots)
@@ -82,15 +84,7 @@ def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
 
 def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
-    for disk in m.config.disks:
-        image = open_disk(
-            disk.path,
-            readonly=disk.readonly,
-            snapshot=disk.snapshot,
-            format=disk.format,
-            folders=disk.backing_folders,
-        )
-        yield VirtioBlock(image, serial=disk.serial)
+    yield from map(disk_device, m.config.disks)
     if m.hvc is not None:
         yield console(m.hvc)
     yield VirtioRng()
@@ -105,6 +99,18 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         yield VirtioVsock(sockets, m.config.vsock.cid)
 
 
+def disk_device(disk: Disk) -> VirtioBlock:
+    """The disk. Raises `BimetalError` if its image cannot be used."""
+    image = open_disk(
+        disk.path,
+        readonly=disk.readonly,
+        snapshot=disk.snapshot,
+        format=disk.format,
+        folders=disk.backing_folders,
+    )
+    return VirtioBlock(image, serial=disk.serial)
+
+
 def console(line: ConsoleLine) -> VirtioConsole:
     """The console at the end of ``line``, which tells of the terminal's size if it has one."""
     device = VirtioConsole(line, line.size)
@@ -115,6 +121,13 @@ def console(line: ConsoleLine) -> VirtioConsole:
 def virtio_nic(m: Chassis, nic: Nic, mac: bytes, number: int) -> VirtioNet:
     """NIC ``number`` of the machine, and what its cable leads to. Raises `BimetalError` if that
     cannot be had."""
+    network = open_nic(nic, number)
+    m.serve(network)
+    return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
+
+
+def open_nic(nic: Nic, number: int) -> NetBackend:
+    """What the cable of NIC ``number`` leads to. Raises `BimetalError` if that cannot be had."""
     network: NetBackend = nic.backend or open_network(nic.kind, nic.words)
     network = SoftwareOffload(network)
     if nic.capture:
@@ -123,8 +136,7 @@ def virtio_nic(m: Chassis, nic: Nic, mac: bytes, number: int) -> VirtioNet:
         except BimetalError:
             network.close()
             raise
-    m.serve(network)
-    return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
+    return network
 
 
 def shared_folder(share: Share) -> VirtioNinep:

@@ -24,6 +24,7 @@ from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
 from bimetal.machine.messages import MessageWrites
 from bimetal.machine.placements import Placement, Placements, Wire
+from bimetal.machine.sockets import Sockets
 from bimetal.machine.windows import BusWindows
 from bimetal.memory.access import Access
 from bimetal.memory.initiator import Initiator
@@ -92,6 +93,8 @@ class Chassis:
         self._host_ends: list[HostEnd] = []
         self.power_button: Callable[[], None] | None = None
         """Presses the board's power button; None if it has none."""
+        self.sockets: Sockets | None = None
+        """The board's slots for devices that come and go; None if it has none."""
 
     # Verbs
 
@@ -231,6 +234,7 @@ class Chassis:
             needs_controller=self._needs_controller,
             host_ends=tuple(self._host_ends),
             power_button=self.power_button,
+            sockets=self.sockets,
         )
 
     def abandon(self) -> None:

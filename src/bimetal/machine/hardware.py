@@ -20,6 +20,7 @@ from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
 from bimetal.machine.placements import Placements
+from bimetal.machine.sockets import Sockets
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
@@ -103,7 +104,7 @@ class Hardware:
     CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
     accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
-    that asks a system to switch off, if the board has one.
+    that asks a system to switch off, and ``sockets`` are slots for hot plug, if the board has such.
     """
 
     config: Config
@@ -122,6 +123,7 @@ class Hardware:
     needs_controller: bool
     host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None
+    sockets: Sockets | None
 
     def drive_outputs(self, cpu: int, levels: int) -> None:
         """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""

@@ -32,6 +32,7 @@ from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.expect import still_runs
 from bimetal.machine.forking import Forking
 from bimetal.machine.memory_view import MemoryView
+from bimetal.machine.plugging import Plugging
 from bimetal.machine.profile import GuestProfile
 from bimetal.machine.result import Result
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
@@ -41,7 +42,7 @@ __all__ = ["Machine"]
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Forking, Equipment):
+class Machine(Forking, Equipment, Plugging):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,

@@ -53,6 +53,10 @@ class Placements:
         """Put another device on the board."""
         self._all.append(placement)
 
+    def remove(self, device: Device) -> None:
+        """Take ``device`` off the board."""
+        self._all = [placement for placement in self._all if placement.device is not device]
+
     @property
     def names(self) -> list[str]:
         """The names of all, in the order in which they were added."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bimetal.devices.pci.bar import Bar, Kind
-from bimetal.devices.pci.capabilities import ExpressCapability, PowerManagement
+from bimetal.devices.pci.capabilities import IntegratedCapability, PowerManagement
 from tests.devices.pci.tree import (
     BAR,
     COMMAND,
@@ -167,7 +167,7 @@ def test_capabilities_are_a_list() -> None:
     card = Card()
     resets: list[None] = []
     card.add_capability(PowerManagement(lambda: None))
-    card.add_capability(ExpressCapability(lambda: resets.append(None)), at=0x80)
+    card.add_capability(IntegratedCapability(lambda: resets.append(None)), at=0x80)
     tree = Tree(card)
     assert tree.read(1, STATUS, 2) & 0x10
     assert tree.capabilities(1) == {0x01: [0x40], 0x10: [0x80]}

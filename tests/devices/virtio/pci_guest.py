@@ -41,7 +41,7 @@ class PciGuest(mmio.Guest):
         self.tree = Tree()
         self.space = self.tree.space
         self.space.add_memory(self.ram, mmio.BASE)
-        self.function = VirtioPci(device, self.space, transitional=transitional)
+        self.function = VirtioPci(device, self.space, integrated=transitional)
         self.function.rename("function")
         self.tree.host.bus.add(self.function, 1)
         self.function.intx.connect(self._interrupt)

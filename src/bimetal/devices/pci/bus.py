@@ -86,6 +86,7 @@ class PciBus:
                 raise ValueError(f"{function.name} has no function 0 beside it")
             first.tell_of_others()
         self._functions = dict(sorted({**self._functions, place: function}.items()))
+        function.attach(self._upstream, slot)
         function.message.connect(partial(self._message, place))
         function.moved.connect(lambda _: self._upstream.pass_moved())
         if function.pin:

@@ -7,13 +7,22 @@ Specification 5.0, chapter 7.5.3.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from bimetal.devices.pci.config import Capability
 from bimetal.devices.register import Reg, Value
 
-__all__ = ["ExpressCapability", "PortType", "PowerManagement"]
+__all__ = [
+    "LINK",
+    "EndpointCapability",
+    "ExpressCapability",
+    "IntegratedCapability",
+    "PowerManagement",
+]
 
 VERSION_3, NO_SOFT_RESET = 3, 1 << 3
+LINK = 1 | 1 << 4
+"""A link of one lane at 2.5 GT/s, as it could be and as it is."""
 FUNCTION_RESET, ROLE_BASED_ERRORS = 1 << 28, 1 << 15
 
 
@@ -47,21 +56,12 @@ class PowerManagement(Capability):
         return self.PMCSR.STATE == 0
 
 
-class PortType:
-    """What an `ExpressCapability` belongs to (7.5.3.2)."""
-
-    ENDPOINT = 0
-    ROOT_PORT = 4
-    INTEGRATED = 9
-
-
 class ExpressCapability(Capability):
-    """PCI Express, version 2, without a link of its own: an endpoint in the root complex, or behind
-    a port. ``function_reset`` carries out a function level reset (6.6.2)."""
+    """PCI Express, version 2. ``function_reset`` carries out a function level reset (6.6.2)."""
 
     number = 0x10
     mmio_size = 0x3C
-    port_type = PortType.INTEGRATED
+    port_type = 0
 
     FLAGS = Reg(0x02, 2, writable=0)
     DEVICE_CAPABILITIES = Reg(0x04, 4, writable=0)
@@ -73,7 +73,7 @@ class ExpressCapability(Capability):
     DEVICE_CAPABILITIES_2 = Reg(0x24, 4, writable=0)
     DEVICE_CONTROL_2 = Reg(0x28, 2)
 
-    fixed = ("_function_reset",)
+    fixed: ClassVar[tuple[str, ...]] = ("_function_reset",)
 
     def __init__(self, function_reset: Callable[[], None] | None = None):
         self._function_reset = function_reset
@@ -90,3 +90,17 @@ class ExpressCapability(Capability):
     def w_DEVICE_CONTROL(self, written: Value) -> None:
         if written.RESET and self._function_reset is not None:
             self._function_reset()
+
+
+class IntegratedCapability(ExpressCapability):
+    """PCI Express of an endpoint in the root complex, which has no link."""
+
+    port_type = 9
+
+
+class EndpointCapability(ExpressCapability):
+    """PCI Express of an endpoint behind a port."""
+
+    def reset(self) -> None:
+        super().reset()
+        self.LINK_CAPABILITIES = self.LINK_STATUS = LINK

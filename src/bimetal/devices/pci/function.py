@@ -16,7 +16,7 @@ from bimetal.devices.pci.config import CONFIG_SIZE, Capability, ConfigBlock
 from bimetal.devices.register import Reg, RegArray, Value
 
 if TYPE_CHECKING:
-    from bimetal.devices.pci.bus import PciBus
+    from bimetal.devices.pci.bus import PciBus, Upstream
 
 __all__ = ["Endpoint", "Function", "Identity", "MessageWrite"]
 
@@ -105,6 +105,9 @@ class Function(ConfigBlock):
         """Say from now on that its device has other functions too."""
         self._many = True
         self._identify()
+
+    def attach(self, upstream: Upstream, slot: int) -> None:
+        """It is in ``slot`` of a bus below ``upstream`` now, which a bridge needs to know."""
 
     def forwards(self, windows: Sequence[Window]) -> list[Window]:
         """What a bridge forwards of ``windows``."""

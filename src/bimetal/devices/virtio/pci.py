@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from bimetal.devices.pci.bar import Bar, Kind
-from bimetal.devices.pci.capabilities import ExpressCapability, PowerManagement
+from bimetal.devices.pci.capabilities import (
+    EndpointCapability,
+    IntegratedCapability,
+    PowerManagement,
+)
 from bimetal.devices.pci.config import Capability
 from bimetal.devices.pci.function import Endpoint, Identity
 from bimetal.devices.pci.messages import add_msix
@@ -127,9 +131,10 @@ class AccessCapability(Capability):
 
 
 class VirtioPci(Endpoint):
-    """A function that carries ``device``, which is ``transitional`` where it may be: drivers from
-    before virtio 1 can use it too. ``space`` is the memory that the device's rings and buffers lie
-    in; for ``defer`` see `VirtioDevice.plug`."""
+    """A function that carries ``device``. It is ``integrated`` in the root complex, and then
+    transitional if it can be, so that drivers from before virtio 1 can use it too; or else an
+    endpoint that is plugged into a port. ``space`` is the memory that the device's rings and
+    buffers lie in; for ``defer`` see `VirtioDevice.plug`."""
 
     kind = "virtio_pci"
     saved = ("interrupt_status", "config_vector", "queue_vectors", "structures", "ports", "device")
@@ -141,13 +146,13 @@ class VirtioPci(Endpoint):
         space: AddressSpace,
         defer: Callable[[Callable[[], None]], None] | None = None,
         *,
-        transitional: bool = False,
+        integrated: bool = False,
     ):
         self.device = device
         self.interrupt_status = 0
         self.config_vector = NO_VECTOR
         self.queue_vectors: list[int] = []
-        old = TRANSITIONAL.get(device.device_id) if transitional else None
+        old = TRANSITIONAL.get(device.device_id) if integrated else None
         super().__init__(_identity(device.device_id, old), INTA)
         device.events = self.events
         device.plug(self, space, defer)
@@ -160,7 +165,8 @@ class VirtioPci(Endpoint):
         self.add_capability(AccessCapability(self.structures))
         self._table = add_msix(self, len(device.queues) + 1, TABLE_BAR)
         self.add_capability(self._power)
-        self.add_capability(ExpressCapability(self.reset))
+        express = IntegratedCapability if integrated else EndpointCapability
+        self.add_capability(express(self.reset))
         self.add_bar(TABLE_BAR, Bar(self._table, 0x1000))
         size = self.structures.mmio_size
         self.add_bar(REGISTERS_BAR, Bar(self.structures, size, wide=True, prefetchable=True))

@@ -1,0 +1,89 @@
+"""Devices that come and go while the machine runs: a part of `Machine`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from os import PathLike, fsdecode
+
+from bimetal.backends.net.protocol import NetBackend
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.assembly import Assembly
+from bimetal.machine.config import Config, Disk
+from bimetal.machine.expect import TimedOut
+from bimetal.machine.nics import macs_of, nic_from
+from bimetal.machine.service import Service
+from bimetal.machine.sockets import Sockets
+
+__all__ = ["Plugging"]
+
+Path = str | PathLike[str]
+
+LET_GO_SECONDS = 30.0
+"""Seconds for a guest to let go of a device: Linux waits five before it begins."""
+
+
+class Plugging:
+    """Methods that plug and unplug devices, for boards that have slots for that."""
+
+    config: Config
+    _parts: Assembly
+    _service: Service
+
+    def plug_disk(
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        snapshot: bool = False,
+        serial: str = "",
+        format: str | None = None,
+        backing_folders: Iterable[Path] = (),
+    ) -> str:
+        """Plug in another disk, described as by `disk`; the name of the device, for `unplug`.
+        Raises `BimetalError` if the image cannot be used, or if no slot is free."""
+        folders = tuple(map(fsdecode, backing_folders))
+        disk = Disk(fsdecode(path), readonly, snapshot, serial, format, folders)
+        with self._parts.built().locked():
+            return self._sockets().plug_disk(disk)
+
+    def plug_nic(
+        self,
+        network: str | NetBackend = "user",
+        *,
+        mac: str | None = None,
+        **options: str | int | bool | Sequence[str],
+    ) -> str:
+        """Plug in another NIC, described as by `nic`; otherwise as `plug_disk`."""
+        nic = nic_from(network, {"mac": mac, **options})
+        if nic is None:
+            raise BimetalError("no network is no NIC to plug in", "name one", ExitCode.USAGE)
+        address = macs_of([*self.config.nics, nic], [disk.path for disk in self.config.disks])[-1]
+        with self._parts.built().locked():
+            return self._sockets().plug_nic(nic, address, self._service.reactor)
+
+    def unplug(self, name: str, *, timeout: float = LET_GO_SECONDS, force: bool = False) -> None:
+        """Ask the guest to let go of the device that `plug_disk` or `plug_nic` called ``name``, and
+        wait until it has, which may take a guest some seconds. With ``force`` it is taken away at
+        once, like a disk that is pulled out: what the guest has not written yet is lost.
+
+        Raises `TimedOut` if the guest does not let go, KeyError if there is no such device.
+        """
+        gone = threading.Event()
+        with self._parts.built().locked():
+            self._sockets().unplug(name, gone.set, force=force)
+        if not gone.wait(timeout):
+            raise TimedOut(
+                f"the guest has not let go of {name} in {timeout:g} seconds",
+                "see whether it has a driver for hot plug (pciehp), or use force=True",
+            )
+
+    def _sockets(self) -> Sockets:
+        sockets = self._parts.built().hardware.sockets
+        if sockets is None:
+            raise BimetalError(
+                "this machine has no slots for devices that come and go",
+                "give its board the option ports, as in arm-virt,ports=2",
+                ExitCode.USAGE,
+            )
+        return sockets

@@ -1,0 +1,31 @@
+"""Slots in which devices are plugged while the machine runs, as a board has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bimetal.backends.reactor import Reactor
+from bimetal.machine.config import Disk
+from bimetal.machine.nics import Nic
+
+__all__ = ["Sockets"]
+
+
+class Sockets(Protocol):
+    """The slots of a board."""
+
+    def check_free(self) -> None:
+        """Raise `BimetalError` if no slot is free."""
+
+    def plug_disk(self, disk: Disk) -> str:
+        """Plug in a disk; the name of the device. Raises `BimetalError` if the image cannot be
+        used, or if no slot is free. Call with the machine's lock held."""
+
+    def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
+        """Plug in a NIC, whose network ``reactor`` serves; otherwise as `plug_disk`."""
+
+    def unplug(self, name: str, gone: Callable[[], None], *, force: bool) -> None:
+        """Ask the guest to let go of the device ``name``, and call ``gone`` once it has; with
+        ``force`` take it away. KeyError if no such device is in a slot. Call with the machine's
+        lock held."""
