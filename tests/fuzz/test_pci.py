@@ -52,9 +52,8 @@ behind = st.tuples(
 )
 slots = st.tuples(st.just("slot"), st.sampled_from(["plug", "press", "pull"]), sizes, values)
 interrupts = st.tuples(st.just("pin"), st.integers(0, CARDS - 1), sizes, st.integers(0, 1))
-histories = st.lists(
-    st.one_of(configuration, registers, ports, table, interrupts, behind, slots), max_size=60
-)
+steps = st.one_of(configuration, registers, ports, table, interrupts, behind, slots)
+histories = st.lists(steps, max_size=60)
 
 
 class Machine:
