@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimetal.base.errors import GuestError
 from bimetal.base.log import EventLog
-from bimetal.devices.irq.messages import TakesMessages
+from bimetal.devices.irq.messages import taker
 from bimetal.devices.pci.bus import Message
 from bimetal.memory.space import AddressSpace
 
@@ -23,8 +23,7 @@ class MessageWrites:
     def __call__(self, message: Message) -> None:
         requester, address, word = message
         region = self._space.find(address)
-        device: object = None if region is None else region.device
-        if region is not None and isinstance(device, TakesMessages):
+        if region is not None and (device := taker(region.device)) is not None:
             device.take_message(requester, address - region.base, word)
             return
         try:

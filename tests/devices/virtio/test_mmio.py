@@ -408,3 +408,23 @@ def test_memory_that_moves_is_found_again() -> None:
     (ring,) = guest.start()
     ring.submit(guest.place(b"x"))
     assert len(ring.completed()) == 1
+
+
+def test_who_asks_for_the_version_alone_may_want_another_one() -> None:
+    device = Echo()
+    guest = Guest(device)
+    guest.read(0x004)
+    guest.slot.close()
+    (said,) = device.events.counts
+    assert "virtio-mmio=legacy" in said
+    for asked in ((0x000,), (0x004, DEVICE_ID)):
+        device = Echo()
+        guest = Guest(device)
+        for offset in asked:
+            guest.read(offset)
+        guest.slot.close()
+        assert not device.events.counts
+    guest = Guest(None)
+    guest.read(0x004)
+    guest.slot.close()
+    assert not guest.slot.events.counts, "nothing is there to be driven"

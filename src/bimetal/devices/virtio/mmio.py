@@ -33,6 +33,27 @@ class VirtioMmio(VirtioSlot):
     SHM_BASE_HIGH = Reg(0x0BC, reset=NOTHING, readonly=True)
     CONFIG_GENERATION = Reg(0x0FC, readonly=True)
 
+    derived = ("_turned_away",)
+    _turned_away = False
+    """Whether a driver has asked for the version of a device, and nothing since."""
+
+    def r_VERSION(self) -> int:
+        self._turned_away = bool(self.device.queues)
+        return int(self.VERSION)
+
+    def r_DEVICE_ID(self) -> int:
+        self._turned_away = False
+        return super().r_DEVICE_ID()
+
+    def close(self) -> None:
+        if self._turned_away:
+            self.events.hint(
+                "a driver asked for the version, which is 2, and went away; if it wants version 1, "
+                "give the board the option virtio-mmio=legacy"
+            )
+            self._turned_away = False
+        super().close()
+
     def r_CONFIG_GENERATION(self) -> int:
         return self.device.config_generation
 
