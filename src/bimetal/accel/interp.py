@@ -66,6 +66,7 @@ class InterpCpu:
         for name, value in (
             ("slice", USUAL.slice),
             ("blank_records", ctypes.addressof(self._blank)),
+            ("reach", native.library.address("reach")),
             ("arena_start", arena),
             ("arena_next", arena),
             ("arena_end", arena + ARENA_BYTES),

@@ -137,6 +137,8 @@ def engine_state() -> StateSpec:
     # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
     spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
+    # The address of the routine `reach`, which regions call.
+    spec.scalars(64, "reach")
     spec.scalars(64, "decoded_count")
     spec.file("decoded", DECODED, 64)
     # Time: nanoseconds at instruction 0, and nanoseconds per 1024 instructions (0: host's clock).

@@ -3,7 +3,7 @@
 A region has a handler's signature and is installed by putting its address into the records of its
 entries. Inside, operands are constants. In an optimised region guest registers are SSA values; in a
 quick one they stay in the vCPU's state, so nothing has to be loaded on entry or written back on
-exit. Whatever a region cannot do (a TLB miss, a rare case, an instruction that it cannot contain)
+exit. Whatever a region cannot do (a page fault, a rare case, an instruction that it cannot contain)
 it leaves to the interpreter *before* the instruction, with all registers written back, so every
 fault is precise.
 
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..ir import effects
+from ..ir.access import Access
 from ..ir.analysis import distance
 from ..ir.value import const
 from .discover import Step, Steps, heads
@@ -26,6 +27,7 @@ from .flags import FlagPlan, flags_of
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
 from .liveness import dead_sets
+from .reach import REACH_CC, asked
 from .registers import RegisterLowering, used_as_numbers
 from .tlb import METADATA
 
@@ -105,6 +107,22 @@ class _RegionLowering(RegisterLowering):
 
     def leave_it(self) -> str:
         return self.exit("redo", self.offset, self.spent)
+
+    def look_again(
+        self, va: str, tags: str, access: Access, write: bool, count: int, found: str
+    ) -> tuple[str, str]:
+        """By the stub `reach`, which also enters the page into the TLB. It keeps all host registers
+        of integers, so that the code beside it need not be any other for its sake."""
+        row, what = "", asked(access, write, count)
+
+        def look() -> None:
+            nonlocal row
+            reach = self.let(f"inttoptr i64 {self.load_state('reach')} to ptr")
+            row = self.let(f"call {REACH_CC} i64 {reach}(ptr %st, i64 {va}, i64 {what})")
+            self.branch(self.let(f"icmp slt i64 {row}, 0"), self.leave_it(), found, RARELY)
+
+        label = self.aside(look)
+        return row, label
 
     # -- going on
     def go(self, offset: int, spent: int, looks: bool, landing: int = 0) -> None:

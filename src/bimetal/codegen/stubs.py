@@ -1,7 +1,7 @@
 """The stubs of native code, as LLVM text: entering, fetching, polling, trapping.
 
 They do what lies between instructions, so no description says it; everything complicated is in the
-routines of `runtime`. All but `enter` have the signature of handlers.
+routines of `runtime`. All but `enter` and `reach` have the signature of handlers.
 
 =========== ==========================================================================
 enter       called from Python: the guest's floating-point environment, then `resync`
@@ -12,6 +12,7 @@ pending     the instruction at ``pc`` cannot complete: take its trap, or leave
 go_far      a region has jumped to ``pc``, outside its page
 go_land     the same by an indirect jump of the kind ``far_landing``
 h_undefined an undefined encoding
+reach       called by regions: an access has missed the data TLB
 =========== ==========================================================================
 
 Those that decode are in `decoding_stubs`, those that execute single instructions in `single`.
@@ -27,6 +28,7 @@ from .flow import CC, StubLowering
 from .host import current
 from .layout import Layout
 from .messages import HEARD, NOT_YET
+from .reach import reach_text
 from .single import end_single, examine_page, single_stubs
 
 __all__ = ["stubs_text"]
@@ -46,6 +48,7 @@ def stubs_text(layout: Layout, undefined: str) -> str:
         _relax(layout),
         _shared(layout),
         _lock(),
+        reach_text(layout),
         _heard(layout),
     ]
     return "".join(parts)

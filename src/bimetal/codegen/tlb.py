@@ -8,11 +8,11 @@ from ..ir import effects
 from ..ir.access import Access, Order
 from ..ir.value import Block, Value
 from ..isa.contract import STRICT
-from .emit import RARELY, USUALLY
+from .emit import RARELY, USUALLY, Emitter
 from .layout import ADDENDS, LOAD_TLB, PAGE, ROW_FACTOR, ROW_SHIFT, STORE_TLB
 from .lower import Lowering
 
-__all__ = ["METADATA", "TlbLowering"]
+__all__ = ["METADATA", "TlbLowering", "has_tag", "needs_alignment", "row_of"]
 
 # Guest memory and TLBs never overlap, so LLVM may keep a TLB entry across guest stores.
 _GUEST, _TLB = "!alias.scope !4, !noalias !5", "!alias.scope !5, !noalias !4"
@@ -29,6 +29,23 @@ METADATA = """
 
 
 Plain = effects.Load | effects.Store
+
+
+def needs_alignment(access: Access) -> bool:
+    """Whether the fast forms do no misaligned access of this kind."""
+    return access.aligned or access.order is not Order.PLAIN
+
+
+def row_of(g: Emitter, page: str) -> str:
+    """The number of the row for a page."""
+    mixed = g.let(f"mul i32 {g.let(f'trunc i64 {page} to i32')}, {ROW_FACTOR}")
+    return g.let(f"zext i32 {g.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
+
+
+def has_tag(g: Emitter, tags: str, row: str, tag: str) -> str:
+    """Whether a row's tag is ``tag``."""
+    entry = g.let(f"getelementptr i64, ptr {tags}, i64 {row}")
+    return g.let(f"icmp eq i64 {g.let(f'load i64, ptr {entry}, {_TLB}')}, {tag}")
 
 
 def rows_of(block: Block) -> list[tuple[Plain, ...]]:
@@ -118,48 +135,43 @@ class TlbLowering(Lowering):
             last = self.let(f"add i64 {va}, {(count - 1) * access.size}")
             wanted = self.let(f"and i64 {last}, {-PAGE | low_bits}")
             page = self.let(f"and i64 {va}, {-PAGE}")
-        entry = self._entry(tags, page)
-        hit, found, at = self._has(entry, wanted), self.fresh("found"), self.at
-        if low_bits and not access.aligned and access.order is Order.PLAIN:
-            other, misaligned = self._misaligned(va, tags, count * access.size, found)
-            self.branch(hit, found, misaligned, USUALLY)
+        row = row_of(self, page)
+        hit, found, at = has_tag(self, tags, row, wanted), self.fresh("found"), self.at
+        if again := self.look_again(va, tags, access, write, count, found):
+            other, missed = again
+            self.branch(hit, found, missed, USUALLY)
             self.label(found)
-            entry = self.let(f"phi ptr [ {entry}, {at} ], [ {other}, {misaligned} ]")
+            row = self.let(f"phi i64 [ {row}, {at} ], [ {other}, {missed} ]")
         else:
             self.branch(hit, found, self.leave_it(), USUALLY)
             self.label(found)
+        entry = self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
         addend = self.let(f"load i64, ptr {self.pointer(entry, ADDENDS)}, {_TLB}")
         return self.let(f"inttoptr i64 {self.let(f'add i64 {va}, {addend}')} to ptr")
 
-    def _misaligned(self, va: str, tags: str, size: int, found: str) -> tuple[str, str]:
-        """The entry for a misaligned access within one page, and the label of the code that looks
-        it up and continues at ``found``. While alignment may have to be checked, all misaligned
-        accesses are left to the slow form: see `Hooks.unaligned`."""
-        entry = ""
+    def look_again(
+        self, va: str, tags: str, access: Access, write: bool, count: int, found: str
+    ) -> tuple[str, str] | None:
+        """The row of an access that has missed, and the label of the code that looks it up and
+        continues at ``found``; None if there is none to be had. These are misaligned accesses
+        within one page. While alignment may have to be checked, all of them are left to the slow
+        form: see `Hooks.unaligned`."""
+        if access.in_page or access.size == 1 or needs_alignment(access):
+            return None
+        size, row = count * access.size, ""
 
         def look() -> None:
-            nonlocal entry
+            nonlocal row
             page = self.let(f"and i64 {va}, {-PAGE}")
             last = self.let(f"and i64 {self.let(f'add i64 {va}, {size - 1}')}, {-PAGE}")
             if STRICT in self.layout.offsets:
                 strict = self.let(f"zext i8 {self.load_state(STRICT, 'i8')} to i64")
                 last = self.let(f"or i64 {last}, {strict}")
-            entry = self._entry(tags, page)
-            self.branch(self._has(entry, last), found, self.leave_it(), USUALLY)
+            row = row_of(self, page)
+            self.branch(has_tag(self, tags, row, last), found, self.leave_it(), USUALLY)
 
         label = self.aside(look)
-        return entry, label
-
-    def _entry(self, tags: str, page: str) -> str:
-        """Pointer to the tag of the row for a page."""
-        low = self.let(f"trunc i64 {page} to i32")
-        mixed = self.let(f"mul i32 {low}, {ROW_FACTOR}")
-        row = self.let(f"zext i32 {self.let(f'lshr i32 {mixed}, {ROW_SHIFT}')} to i64")
-        return self.let(f"getelementptr i64, ptr {tags}, i64 {row}")
-
-    def _has(self, entry: str, tag: str) -> str:
-        """Whether an entry's tag is ``tag``."""
-        return self.let(f"icmp eq i64 {self.let(f'load i64, ptr {entry}, {_TLB}')}, {tag}")
+        return row, label
 
     def user_tlb(self) -> str:
         """The TLB for accesses with the rights of user mode."""
