@@ -148,3 +148,40 @@ def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(linker: Linker
         hart.finish()
         led = {(cpu.place(to)[1], cpu.place(by)[1]) for to, by, inside in cpu.samples() if inside}
         assert led == {(target, jump)}
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("away", [0, 3], ids=["aligned", "misaligned"])
+def test_pages_are_entered_into_the_tlb_without_leaving_a_region(
+    linker: Linker, level: int, away: int
+) -> None:
+    loop, first, last = 4, 2, 10
+    lines = (
+        f"beq a0, zero, {CODE + 28:#x}",
+        "addi a3, a3, 1",
+        "ld a4, 0(a1)",
+        "add a5, a5, a4",
+        "sd a5, 8(a1)",
+        "add a1, a1, a6",
+        f"bne a1, a2, {CODE + loop:#x}",
+        f"lui t2, {END >> 12:#x}",
+        "sw zero, 0(t2)",
+    )
+    program = b"".join(rv64.assemble(text, CODE + 4 * n) for n, text in enumerate(lines))
+    with jit() as (hart, cpu):
+        decode_first_page(hart, program)
+        values = {"a0": 1, "a1": CODE + first * PAGE + away, "a2": CODE + last * PAGE + away}
+        for name, value in (values | {"a6": PAGE}).items():
+            cpu.write_register(name, value)
+        for page in range(first, last):
+            hart.put(CODE + page * PAGE + away, (page * 1000).to_bytes(8, "little"))
+        name = f"test_pages_{level}_{away}"
+        install(cpu, program, [region(linker, program, (loop,), level, name)])
+        missed = cpu.counters["data TLB misses"]
+        hart.finish()
+        assert cpu.counters["data TLB misses"] - missed >= 2 * (last - first)
+        executed = cpu.executed(0, NATIVE.library.address("h_decode"))
+        assert not any(executed[(loop + 4) // rv64.granule : 28 // rv64.granule])
+        assert cpu.read_register("a5") == sum(page * 1000 for page in range(first, last))
+        stored = hart.ram.bytes[(last - 1) * PAGE + away + 8 :][:8]
+        assert int.from_bytes(stored, "little") == cpu.read_register("a5")
