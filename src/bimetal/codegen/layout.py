@@ -137,8 +137,6 @@ def engine_state() -> StateSpec:
     # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
     spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
-    # The address of the routine `reach`, which regions call.
-    spec.scalars(64, "reach")
     spec.scalars(64, "decoded_count")
     spec.file("decoded", DECODED, 64)
     # Time: nanoseconds at instruction 0, and nanoseconds per 1024 instructions (0: host's clock).
@@ -166,6 +164,8 @@ def _declare_tlbs(spec: StateSpec) -> None:
     # and host address.
     spec.scalars(8, "tlb_context", "user_context", "tlb_number", "user_number")
     spec.scalars(64, "tlb_space", "tlb_base", "user_tlb")
+    # The address of the stub `reach`, which regions call.
+    spec.scalars(64, "reach")
     # For each context, the TLB used last and its address space.
     spec.file("tlb_last", CONTEXTS, 8)
     spec.file("tlb_last_space", CONTEXTS, 64)
