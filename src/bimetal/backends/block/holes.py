@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import struct
+from collections.abc import Iterator
 
-__all__ = ["Holes"]
+__all__ = ["Holes", "runs"]
 
 FS_IOC_UNRESVSP64 = 0x4030582B
 FS_IOC_ZERO_RANGE = 0x40305839
@@ -25,6 +27,31 @@ _RANGE = struct.Struct("@QQ")
 """A block device's range: start and length."""
 
 _UNSUPPORTED = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+def runs(fd: int, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+    """Cut a range of a file where holes begin and end: (start, stop, whether there is data). What
+    lies behind its end is a hole. Raises OSError."""
+    while start < stop:
+        data = min(_seek(fd, start, os.SEEK_DATA, stop), stop)
+        if start < data:
+            yield start, data, False
+        hole = min(_seek(fd, data, os.SEEK_HOLE, stop), stop) if data < stop else stop
+        if data < hole:
+            yield data, hole, True
+        start = hole
+
+
+def _seek(fd: int, offset: int, what: int, stop: int) -> int:
+    """Where data, or a hole, begins from ``offset`` on; ``stop`` if nowhere."""
+    try:
+        return os.lseek(fd, offset, what)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # behind the last data
+            return stop
+        if error.errno == errno.EINVAL:  # devices, and file systems without holes
+            return offset if what == os.SEEK_DATA else stop
+        raise
 
 
 class Holes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from bimetal.backends.block.block import SECTOR, Block, Extent
 from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.holes import Holes
+from bimetal.backends.block.holes import Holes, runs
 from bimetal.backends.block.remembered import remember_raw, was_raw
 from bimetal.backends.block.vector import read_vector, write_vector
 from bimetal.base.bits import align_up
@@ -82,15 +82,10 @@ class RawImage(Block):
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`: holes of the file are zeroes."""
-        end = offset + length
-        while offset < end:
-            data = min(self._seek(offset, os.SEEK_DATA), end)
-            if offset < data:
-                yield self._extent(offset, data, data=False)
-            hole = min(self._seek(data, os.SEEK_HOLE), end) if data < end else end
-            if data < hole:
-                yield self._extent(data, hole, data=True)
-            offset = hole
+        for start, stop, data in runs(self._fd, offset, offset + length):
+            yield Extent(
+                start, stop - start, data=data, zero=not data, offset=start, path=self.name
+            )
 
     def resize(self, size: int) -> None:
         """Make the disk ``size`` bytes long; what is new is zero. Raises OSError."""
@@ -111,21 +106,6 @@ class RawImage(Block):
         zeroes = memoryview(ZEROES)
         for at in range(start, stop, len(ZEROES)):
             write_vector(self._fd, at, [zeroes[: stop - at]])
-
-    def _extent(self, start: int, stop: int, *, data: bool) -> Extent:
-        length = stop - start
-        return Extent(start, length, data=data, zero=not data, offset=start, path=self.name)
-
-    def _seek(self, offset: int, what: int) -> int:
-        """Where data, or a hole, begins from ``offset`` on; the end of the disk if nowhere."""
-        try:
-            return os.lseek(self._fd, offset, what)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # behind the last data
-                return self.size
-            if error.errno == errno.EINVAL:  # devices, and file systems without holes
-                return offset if what == os.SEEK_DATA else self.size
-            raise
 
     def close(self) -> None:
         """See `Block.close`. A failing flush is reported as an event of the host."""

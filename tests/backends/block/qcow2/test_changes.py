@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -199,3 +200,40 @@ def test_an_image_that_is_emptied_shows_what_it_lies_on(tmp_path: Path) -> None:
         assert disk.read(0, MIB) == base.read_bytes()
     assert check(path) == CLEAN
     assert path.stat().st_blocks * SECTOR < MIB // 2
+
+
+def test_bitmaps_of_another_size_do_not_keep_others_from_opening_an_image(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", 64 * MIB)
+    img("bitmap", "--add", "--disable", "-g", "512", path, "old")
+    with opened(path) as disk:
+        grow(disk, 900 * MIB)
+    told = json.loads(img("info", "--output=json", path))
+    (bitmap,) = told["format-specific"]["data"]["bitmaps"]
+    assert (bitmap["name"], bitmap["flags"]) == ("old", ["in-use"])
+    with opened(path) as disk:
+        shrink(disk, MIB)
+    assert check(path) == CLEAN
+    img("bitmap", "--remove", path, "old")
+
+
+def test_what_only_others_know_of_is_not_lost(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", MIB)
+    image = bytearray(path.read_bytes())
+    image[112:120] = struct.pack(">II", 0x12345678, 384)
+    path.write_bytes(image)
+    with opened(path) as disk, pytest.raises(BimetalError, match="only other programs know"):
+        create_snapshot(disk, "one", NOW)
+    assert path.read_bytes()[112:120] == image[112:120]
+
+
+@pytest.mark.parametrize("width", [1, 64])
+def test_the_smallest_clusters_with_any_counts_hold_a_whole_disk(
+    tmp_path: Path, width: int
+) -> None:
+    path = create(tmp_path / "disk.qcow2", 160 * MIB, cluster_size=512, refcount_bits=width)
+    with opened(path) as disk:
+        piece = bytes(range(256)) * 4 * KIB
+        for at in range(0, disk.size, len(piece)):
+            disk.write(at, piece)
+        assert disk.read(disk.size - KIB, KIB) == piece[:KIB]
+    assert check(path) == CLEAN

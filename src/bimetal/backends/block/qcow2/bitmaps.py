@@ -40,10 +40,10 @@ class Bitmap:
     place: int
 
 
-def mark_in_use(file: ImageFile, header: Header) -> list[str]:
-    """Mark those bitmaps as in use that should tell of every change of the disk, and will not;
-    their names. Raises OSError."""
-    outdated = [bitmap for bitmap in read_bitmaps(file, header) if bitmap.flags & AUTO]
+def mark_in_use(file: ImageFile, header: Header, kind: int = AUTO) -> list[str]:
+    """Mark those bitmaps as in use that should tell of every change of the disk, and will not, or
+    with ``kind`` 0 all of them; their names. Raises OSError."""
+    outdated = [each for each in read_bitmaps(file, header) if each.flags & kind == kind]
     for bitmap in outdated:
         flags = bitmap.flags | IN_USE
         write_all(file.fd, flags.to_bytes(4, "big"), bitmap.place + _FLAGS_AT)

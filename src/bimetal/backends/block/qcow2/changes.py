@@ -9,6 +9,7 @@ import os
 from array import array
 from dataclasses import replace
 
+from bimetal.backends.block.qcow2.bitmaps import mark_in_use
 from bimetal.backends.block.qcow2.entries import OFFSET
 from bimetal.backends.block.qcow2.header import BACKING_FORMAT, L1_LIMIT, Header
 from bimetal.backends.block.qcow2.header_place import store_header
@@ -98,6 +99,8 @@ def apply_snapshot(image: Qcow2Image, key: str) -> None:
     structure = image.structure()
     header = structure.header
     header.size = snapshot.size
+    if header.size != image.size:
+        _outdate_bitmaps(image)
     tables = snapshot_tables(image, snapshot)[: header.l1_needed]
     structure.active = tables + [0] * (header.l1_needed - len(tables))
     image.restructure(structure)
@@ -128,6 +131,7 @@ def grow(image: Qcow2Image, size: int) -> None:
             end = min(max(end, image.backing.size), size)
         if old < end:
             image.write_zeroes(old, end - old)
+        _outdate_bitmaps(image)
         image.flush()
         store_header(image.file, image.header)
     except BaseException:
@@ -150,7 +154,9 @@ def shrink(image: Qcow2Image, size: int) -> None:
         structure.edited[needed - 1] = cut
         active[-1] = 0
     structure.active = active
+    _outdate_bitmaps(image)
     image.restructure(structure)
+    image.places.resize(size)
 
 
 def empty(image: Qcow2Image) -> None:
@@ -170,6 +176,13 @@ def lay_on(image: Qcow2Image, backing: str | None, format: str | None) -> None:
     named = {} if format is None else {BACKING_FORMAT: format.encode()}
     header.extensions = named | others
     store_header(image.file, header)
+
+
+def _outdate_bitmaps(image: Qcow2Image) -> None:
+    """The disk gets another size, which no bitmap has: other programs take only those for sound
+    that are marked as in use."""
+    mark_in_use(image.file, image.header, kind=0)
+    image.file.flush()
 
 
 def _check_size(image: Qcow2Image, header: Header) -> None:

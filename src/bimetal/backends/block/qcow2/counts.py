@@ -60,6 +60,16 @@ class Counts:
         block = self.block(number)
         return 0 if block is None else block[at]
 
+    def used(self, stop: int) -> int:
+        """How many clusters below ``stop`` are used."""
+        total = 0
+        for number, _ in self.places():
+            block, first = self.block(number), number * self.per_block
+            if block is not None and first < stop:
+                part = block[: stop - first]
+                total += len(part) - part.count(0)
+        return total
+
     def set(self, clusters: range, count: int) -> None:
         """Store ``count`` for ``clusters``, all of which are in existing refcount blocks."""
         start = clusters.start

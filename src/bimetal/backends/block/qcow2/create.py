@@ -18,11 +18,11 @@ from bimetal.backends.block.qcow2.header import (
     LAZY_REFERENCES,
     NAME_LIMIT,
     RAW_DATA,
-    REFERENCE_TABLE_LIMIT,
     SUBCLUSTERS,
     ZLIB,
     Header,
     header_parts,
+    reference_table_clusters,
 )
 from bimetal.backends.block.qcow2.widths import new_counts, pack
 from bimetal.backends.block.qcow2.words import words_to_bytes, write_all
@@ -112,7 +112,7 @@ def write_new(fd: int, new: NewImage) -> None:
     header.l1_entries = max(1, header.l1_needed)
     l1 = -(-8 * header.l1_entries // cluster)
     per_block = cluster * 8 // new.reference_bits
-    table = _reference_table(header, per_block)
+    table = reference_table_clusters(header)
     blocks = 1
     while (1 + table + blocks + l1) > blocks * per_block:
         blocks += 1
@@ -131,17 +131,6 @@ def write_new(fd: int, new: NewImage) -> None:
     os.fdatasync(fd)
     write_all(fd, first, 0)
     os.fdatasync(fd)
-
-
-def _reference_table(header: Header, per_block: int) -> int:
-    """Clusters of a reference table that is long enough when all of the disk is there."""
-    cluster = header.cluster
-    clusters = -(-header.size // cluster)
-    clusters += header.l1_needed + -(-8 * header.l1_needed // cluster) + 1
-    blocks = -(-clusters // per_block)
-    blocks += -(-blocks // (per_block - 1)) + 1 if per_block > 1 else 0
-    wanted = -(-8 * blocks // cluster)
-    return max(1, min(wanted, REFERENCE_TABLE_LIMIT // cluster))
 
 
 def _wrong(why: str) -> BimetalError:

@@ -13,7 +13,15 @@ from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.formats import QCOW2
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["MAGIC", "Header", "header_end", "header_parts", "peek_backing", "read_header"]
+__all__ = [
+    "MAGIC",
+    "Header",
+    "header_end",
+    "header_parts",
+    "peek_backing",
+    "read_header",
+    "reference_table_clusters",
+]
 
 MAGIC = b"QFI\xfb"
 
@@ -209,6 +217,18 @@ def header_parts(header: Header, backing_at: int = 0) -> tuple[bytes, int, bytes
         )
         fields += bytes((header.compression,)).ljust(8, b"\0")
     return fields + extensions, place, name
+
+
+def reference_table_clusters(header: Header) -> int:
+    """How many clusters a reference table has that is long enough for all of the disk, its tables
+    and once more as many tables."""
+    cluster = header.cluster
+    per_block = cluster * 8 // header.reference_bits
+    tables = header.l1_needed + -(-8 * header.l1_needed // cluster)
+    clusters = -(-header.size // cluster) + 2 * tables + 1
+    blocks = -(-clusters // per_block)
+    blocks += -(-2 * blocks // per_block) + 1
+    return max(1, min(-(-8 * blocks // cluster), REFERENCE_TABLE_LIMIT // cluster))
 
 
 def header_end(first: bytes) -> int:

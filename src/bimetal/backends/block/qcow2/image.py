@@ -10,10 +10,11 @@ from dataclasses import replace
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.holes import runs
 from bimetal.backends.block.qcow2.compressed import check_compression
 from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import ALL_ZERO, ZERO
-from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.header import Header, reference_table_clusters
 from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.places import Inside, Outside
 from bimetal.backends.block.qcow2.pointers import Pointers
@@ -50,12 +51,27 @@ class Qcow2Image(Block):
         self.file, self.backing, self._cluster = file, backing, header.cluster
         self.places = Inside(file) if data is None else Outside(data, header)
         self._damage = ""
+        self._preallocated: bool | None = None
         self._writer: Writer | None = None
         self._read_tables(header)
         references = None if file.readonly else self._make_writable()
         if references is not None:
             self._write_tables(references)
+            self._lengthen_table()
         self._closed = False
+
+    def _lengthen_table(self) -> None:
+        """Have a reference table that is long enough for all of the disk: where clusters are small,
+        a longer one finds no room later."""
+        needed = reference_table_clusters(self.header)
+        if self.header.reference_clusters >= needed or self.header.foreign:
+            return
+        try:
+            structure = self.structure()
+            structure.header.reference_clusters = needed
+            self.restructure(structure)
+        except OSError as error:
+            self.file.log.host_error("the image cannot grow as its disk may", str(error))
 
     def _read_tables(self, header: Header) -> None:
         self.header, self.size = header, header.size
@@ -88,7 +104,32 @@ class Qcow2Image(Block):
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`."""
-        return self.reader.extents(offset, length)
+        extents = self.reader.extents(offset, length)
+        if not self.readonly or not self._is_preallocated():
+            return extents
+        return self._holes_of(extents)
+
+    def _is_preallocated(self) -> bool:
+        """Whether a tenth of the clusters have a place and no space, and two at least: then it is
+        worth it to look where the file has holes. QEMU looks from the same number on."""
+        if self._preallocated is None:
+            status = os.fstat(self.file.fd)
+            spaces = status.st_blocks * 512 // self._cluster
+            counts = Counts(self.file, self.header, Pointers(self.file.fd))
+            used = counts.used(-(-status.st_size // self._cluster))
+            self._preallocated = used >= max(spaces * 10 // 9, spaces + 2)
+        return self._preallocated
+
+    def _holes_of(self, extents: Iterator[Extent]) -> Iterator[Extent]:
+        """``extents`` cut where the file has holes, which are zero."""
+        for extent in extents:
+            if extent.depth or extent.zero or extent.offset is None or not self.is_inside:
+                yield extent
+                continue
+            end = extent.offset + extent.length
+            for start, stop, data in runs(self.file.fd, extent.offset, end):
+                place = extent.start + start - extent.offset
+                yield replace(extent, start=place, length=stop - start, offset=start, zero=not data)
 
     # Structure
 
@@ -111,6 +152,13 @@ class Qcow2Image(Block):
         """Give the image another structure, at once or not at all. Raises OSError, and
         `BimetalError` where the format has no room for it."""
         writer = self.writer()
+        if self.header.foreign:
+            raise BimetalError(
+                f"the image {self.name!r} has parts that only other programs know of, and which "
+                "would be lost",
+                "make another image of it: bimetal image convert -O qcow2 OLD NEW",
+                ExitCode.DATA,
+            )
         self.flush()
         writer.references.give_up()
         header, used = write_structure(self.file, structure, writer.references.end())
