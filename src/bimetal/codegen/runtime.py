@@ -38,6 +38,8 @@ from .tlb_pool import data_tag, describe_tlbs, is_own
 __all__ = ["runtime"]
 
 OFFSET = PAGE - 1
+LINE = 64
+"""Bytes of memory that ``fence_line`` is about."""
 
 
 def runtime(layout: Layout) -> dict[str, Routine]:
@@ -322,6 +324,19 @@ def _decoding(build: Builder) -> None:
         cpu.decoded_count = cpu.decoded_count + 1
         cpu.attend = const(1, 8)
         count(cpu, "pages decoded")
+
+    @build.routine(pa=64)
+    def fence_physical_line(cpu: Cpu, pa: Value) -> None:
+        """Decode pages afresh that hold other code than memory in the line at a physical address.
+        Records stay where they are, so fetch TLBs need not know of it."""
+        first, at = code_slots(cpu, pa), pa & OFFSET & -LINE
+        with when(first != 0):
+            for mode in range(len(build.isa.modes)):
+                page = host_load(first + 8 * mode, 64)
+                with when(page != 0):
+                    memory = host_load(page + PAGE_HOST, 64) + at
+                    with when(differ(page + PAGE_COPY + at, memory, LINE)):
+                        decode_afresh(cpu, page)
 
     @build.routine(returns=64)
     def allocate_page(cpu: Cpu) -> Value:

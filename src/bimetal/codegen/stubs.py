@@ -20,13 +20,14 @@ Those that decode are in `decoding_stubs`, those that execute single instruction
 
 from __future__ import annotations
 
+from ..isa.contract import LOAD
 from .builder import COUNTERS, TRAPPED
 from .decoding_stubs import decoding_stubs
 from .delivery import deliver
 from .emit import RARELY, USUALLY
 from .flow import CC, StubLowering
 from .host import current
-from .layout import Layout
+from .layout import PAGE, Layout
 from .messages import HEARD, NOT_YET
 from .reach import reach_text
 from .single import end_single, examine_page, single_stubs
@@ -50,6 +51,7 @@ def stubs_text(layout: Layout, undefined: str) -> str:
         _lock(),
         reach_text(layout),
         _heard(layout),
+        _fence_line(layout),
     ]
     return "".join(parts)
 
@@ -319,6 +321,25 @@ def _heard(layout: Layout) -> str:
     g.end("ret i1 0")
     body = "\n".join(["entry:", *g.lines])
     return f"define internal i1 @rt_heard(ptr %st) #1 {{\n{body}\n}}\n"
+
+
+def _fence_line(layout: Layout) -> str:
+    """``rt_fence_line``: have code in the line at a virtual address decoded afresh, if it has
+    changed; 0 if there is no translation."""
+    g = StubLowering(layout)
+    found = g.call("rt_translate", 64, [("i64", "%va"), ("i8", str(LOAD))])
+    pending = g.let(f"icmp ne i64 {g.load_state('pending')}, 0")
+    g.branch(pending, "%none", "%there", RARELY)
+    g.label("%none")
+    g.store_state("pending", "0")
+    g.end("ret i1 0")
+    g.label("%there")
+    page = g.let(f"and i64 {found}, {-PAGE}")
+    place = g.let(f"or i64 {page}, {g.let(f'and i64 %va, {PAGE - 1}')}")
+    g.call("rt_fence_physical_line", 0, [("i64", place)])
+    g.end("ret i1 1")
+    body = "\n".join(["entry:", *g.lines])
+    return f"define internal i1 @rt_fence_line(ptr %st, i64 %va) #1 {{\n{body}\n}}\n"
 
 
 def _random() -> str:

@@ -8,7 +8,7 @@ __all__ = ["ANSWERS", "REASONS", "Question", "Reason"]
 
 Question = Literal[
     "time_ns", "instret", "random", "is_memory", "is_ram", "relax",
-    "flush", "flush_spaces", "flush_pages", "flush_fetch", "fence_code",
+    "flush", "flush_spaces", "flush_pages", "flush_fetch", "fence_code", "fence_line",
     "shared", "tell_pages", "tell_code", "heard", "lock",
 ]  # fmt: skip
 """The questions of `Cpu.host`:
@@ -23,6 +23,8 @@ Question = Literal[
   of 4 KiB pages, a mask, a value, and a mask of further bits that must match for pages that are not
   global: those of these pages. ``flush_fetch``: those for instruction fetches. ``fence_code``: make
   later fetches see earlier stores.
+* ``fence_line``: the same for those to the 64 bytes at a virtual address, if it has a translation:
+  whether that is so.
 * ``shared``: whether there are other vCPUs. ``tell_pages``, ``tell_code``: have them do
   ``flush_pages`` (with no pages, ``flush_spaces``) or ``fence_code``. ``heard``: whether all of
   them have done so.
@@ -31,7 +33,7 @@ Question = Literal[
 
 ANSWERS: dict[Question, int] = dict.fromkeys(get_args(Question), 0) | {
     "time_ns": 64, "instret": 64, "random": 64, "is_memory": 1, "is_ram": 1,
-    "shared": 1, "heard": 1,
+    "shared": 1, "heard": 1, "fence_line": 1,
 }  # fmt: skip
 """The width in bits of each answer."""
 

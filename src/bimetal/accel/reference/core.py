@@ -222,7 +222,7 @@ class Core(Machine):
                 return 0  # nothing is cached
             case "tell_pages" | "tell_code":
                 return 0  # nor by others
-            case "heard":
+            case "heard" | "fence_line":
                 return 1
             case "relax":
                 return 0  # vCPUs take turns

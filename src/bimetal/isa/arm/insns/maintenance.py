@@ -39,7 +39,7 @@ TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
 TICAB, TOCU, OF_DOMAIN = 1 << 50, 1 << 52, {"": 0, "is": 1 << 54, "os": 1 << 55}
 
 
-TRANSLATIONS, CODE, CODE_OF_ALL = 1, 2, 4
+TRANSLATIONS, CODE, CODE_OF_OTHERS = 1, 2, 4
 """What a barrier has to complete, a bit each: a TLB shootdown by other vCPUs; a flush of code here;
 a flush of code by the others."""
 
@@ -94,11 +94,11 @@ def _complete(cpu: Cpu) -> None:
 def _pay(cpu: Cpu) -> None:
     owed = cpu.owed
     cpu.owed = const(0, 8)
-    with when((owed & (CODE | CODE_OF_ALL)) != 0):
+    with when((owed & CODE) != 0):
         cpu.host("fence_code", 0)
-    with when((owed & CODE_OF_ALL) != 0), when(cpu.host("shared", 1) == 1):
+    with when((owed & CODE_OF_OTHERS) != 0), when(cpu.host("shared", 1) == 1):
         cpu.host("tell_code", 0)
-    with when((owed & (TRANSLATIONS | CODE_OF_ALL)) != 0), when(cpu.host("heard", 1) == 0):
+    with when((owed & (TRANSLATIONS | CODE_OF_OTHERS)) != 0), when(cpu.host("heard", 1) == 0):
         cpu.leave("shoot down")
     cpu.sync()
 
@@ -362,6 +362,16 @@ for (_suffix, _crm), _names in _STAGE_2.items():
         _forgets(_name, _suffix, (4, _crm, _op2), _guest, None)
 
 
-system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU | TICAB)(_owes(CODE_OF_ALL))
+@system_instruction("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU | TOCU)
+def _invalidates_line(cpu: Cpu, value: Value) -> None:
+    """Done at once as far as this processor goes, so that a barrier does not make it look at all
+    code: kernels patch themselves, and compilers write code, line by line."""
+    with when(cpu.host("fence_line", 1, value) == 0):
+        cpu.owed = cpu.owed | CODE
+    with when(cpu.host("shared", 1) == 1):
+        cpu.owed = cpu.owed | CODE_OF_OTHERS
+
+
+_EVERYWHERE = CODE | CODE_OF_OTHERS
+system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU | TICAB)(_owes(_EVERYWHERE))
 system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU | TOCU)(_owes(CODE))
-system_instruction("ic ivau", (3, 7, 5, 1), el0=UCI, trapped=TPU | TOCU)(_owes(CODE_OF_ALL))
