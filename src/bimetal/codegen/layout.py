@@ -7,6 +7,7 @@ then the TLBs. Decoded pages are elsewhere, in the vCPU's arena:
 `PAGE_EPOCH`           the code epoch in which the page was last found unchanged
 `PAGE_HOST`            the host address of the guest page it was decoded from
 `PAGE_MODE`            the decode mode it was decoded in
+`PAGE_VA`              the virtual address by which fetch TLBs may have it (`coherence`)
 `PAGE_COPY`            the bytes it was decoded from
 `PAGE_RECORDS`         a record for each possible start of an instruction, then those that
                        lead across the end of the page
@@ -44,6 +45,7 @@ __all__ = [
     "PAGE_HOST",
     "PAGE_MODE",
     "PAGE_RECORDS",
+    "PAGE_VA",
     "REPLAYS",
     "ROW_FACTOR",
     "ROW_SHIFT",
@@ -57,7 +59,7 @@ __all__ = [
 ]
 
 OPERANDS = 8  # offset of the operands in a record
-PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_COPY = 0, 8, 16, 64
+PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_VA, PAGE_COPY = 0, 8, 16, 24, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
 
 # Loads and stores have separate TLBs, so that a copy's source and destination never evict each

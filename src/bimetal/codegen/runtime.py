@@ -13,7 +13,7 @@ from ..ir.value import Value, const, select
 from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
 from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
-from .coherence import describe_coherence
+from .coherence import NOWHERE, describe_coherence, describe_fences
 from .layout import (
     ADDENDS,
     DECODED,
@@ -28,6 +28,7 @@ from .layout import (
     PAGE_HOST,
     PAGE_MODE,
     PAGE_RECORDS,
+    PAGE_VA,
     Layout,
 )  # fmt: skip
 from .messages import describe_messages
@@ -38,8 +39,6 @@ from .tlb_pool import data_tag, describe_tlbs, is_own
 __all__ = ["runtime"]
 
 OFFSET = PAGE - 1
-LINE = 64
-"""Bytes of memory that ``fence_line`` is about."""
 
 
 def runtime(layout: Layout) -> dict[str, Routine]:
@@ -56,6 +55,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _finding_code(build)
     _decoding(build)
     _fetching(build)
+    describe_fences(build)
     if build.isa.coherent:
         describe_coherence(build)
     describe_single(build)
@@ -325,19 +325,6 @@ def _decoding(build: Builder) -> None:
         cpu.attend = const(1, 8)
         count(cpu, "pages decoded")
 
-    @build.routine(pa=64)
-    def fence_physical_line(cpu: Cpu, pa: Value) -> None:
-        """Decode pages afresh that hold other code than memory in the line at a physical address.
-        Records stay where they are, so fetch TLBs need not know of it."""
-        first, at = code_slots(cpu, pa), pa & OFFSET & -LINE
-        with when(first != 0):
-            for mode in range(len(build.isa.modes)):
-                page = host_load(first + 8 * mode, 64)
-                with when(page != 0):
-                    memory = host_load(page + PAGE_HOST, 64) + at
-                    with when(differ(page + PAGE_COPY + at, memory, LINE)):
-                        decode_afresh(cpu, page)
-
     @build.routine(returns=64)
     def allocate_page(cpu: Cpu) -> Value:
         """The address for a new decoded page; a full arena is emptied first."""
@@ -362,6 +349,7 @@ def _decoding(build: Builder) -> None:
             page.set(allocate_page(cpu))
             host_store(page.value + PAGE_HOST, ram_host(cpu, pa))
             host_store(page.value + PAGE_MODE, mode)
+            host_store(page.value + PAGE_VA, const(NOWHERE, 64))
             decode_afresh(cpu, page.value)
             host_store(slot, page.value)
             if build.isa.coherent:
@@ -402,6 +390,7 @@ def _fetching(build: Builder) -> None:
             cpu.attend = const(1, 8)  # so that another TLB is chosen
             ret()
         page = va & ~OFFSET
+        build.routines["note_place"](cpu, records - PAGE_RECORDS, page)
         entry = cpu.tlb_base + FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
         host_store(entry, tag)
         shift = layout.scale.bit_length() - 1
