@@ -160,3 +160,20 @@ def running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def test_a_pool_hands_out_machines_that_begin_alike(make: Make) -> None:
+    vm = make()
+    with vm.pool(ready=2) as pool:
+        begun = vm.console.log
+        for _ in range(3):
+            with pool.machine() as one, pool.machine() as other:
+                for fork in (one, other):
+                    fork.console.expect(LETTERS, LIMIT)
+                    assert fork.console.log.startswith(begun)
+                    small = "".join(filter(str.islower, fork.console.log))
+                    assert small == expected(len(small))
+        assert vm.console.log == begun
+    with pytest.raises(BimetalError, match="the pool is closed"), pool.machine():
+        pass
+    vm.console.expect(LETTERS, LIMIT)

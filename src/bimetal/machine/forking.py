@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.fork import Fork, Forks
 from bimetal.machine.kept import KeptMachine
+from bimetal.machine.pool import Pool
 from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
@@ -78,6 +79,11 @@ class Forking(KeptMachine):
             finally:
                 gc.unfreeze()
         return forks
+
+    def pool(self, ready: int = 1) -> Pool:
+        """Forks on demand, of the state in which the machine is now, in which it is paused as long
+        as there is the `Pool`; ``ready`` of them are kept in advance. Raises as `fork` does."""
+        return Pool(self, ready)  # type: ignore[arg-type]  # a Machine, which has all of it
 
     def _fork(
         self,
