@@ -59,8 +59,16 @@ def snapshot_tables(image: Qcow2Image, snapshot: Snapshot) -> list[int]:
     return [entry & OFFSET for entry in l1]
 
 
-def create_snapshot(image: Qcow2Image, name: str, now: int) -> Snapshot:
-    """Keep the disk as it is now, ``now`` nanoseconds after 1970, under a name.
+def create_snapshot(
+    image: Qcow2Image,
+    name: str,
+    now: int,
+    *,
+    state: tuple[list[int], int] = ([], 0),
+    clock: int = 0,
+) -> Snapshot:
+    """Keep the disk as it is now, ``now`` nanoseconds after 1970, under a name; and with it the
+    ``state`` of a machine, which `state.store_state` has stored, whose time is ``clock``.
 
     Raises `BimetalError` where that cannot be, and OSError.
     """
@@ -87,8 +95,10 @@ def create_snapshot(image: Qcow2Image, name: str, now: int) -> Snapshot:
     numbers = [int(other.identity) for other in structure.kept if other.identity.isdecimal()]
     identity = str(max(numbers, default=0) + 1)
     seconds, nanoseconds = divmod(now, 10**9)
-    snapshot = Snapshot(identity, name, seconds, nanoseconds, image.size)
-    structure.added.append(NewSnapshot(snapshot, list(structure.active)))
+    tables, length = state
+    snapshot = Snapshot(identity, name, seconds, nanoseconds, image.size, clock, length)
+    disk = structure.active[: image.header.l1_needed] if tables else list(structure.active)
+    structure.added.append(NewSnapshot(snapshot, disk + tables))
     image.restructure(structure)
     return snapshot
 

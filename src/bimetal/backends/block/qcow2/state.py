@@ -1,0 +1,77 @@
+"""The state of a machine, which a snapshot has beside the disk: it lies behind the end of that, in
+tables which no disk names."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bimetal.backends.block.qcow2.changes import snapshot_tables
+from bimetal.backends.block.qcow2.entries import ALL_ALLOCATED, WORD
+from bimetal.backends.block.qcow2.image import Qcow2Image
+from bimetal.backends.block.qcow2.reader import Reader
+from bimetal.backends.block.qcow2.snapshots import Snapshot
+from bimetal.backends.block.qcow2.tables import Tables
+from bimetal.backends.block.qcow2.words import words_to_bytes, write_all
+
+__all__ = ["read_state", "store_state"]
+
+
+def store_state(image: Qcow2Image, pieces: Iterable[bytes]) -> tuple[list[int], int]:
+    """Store the ``pieces`` of a state, safely: the offsets of the L2 tables that name it, for
+    `create_snapshot`, and its bytes. If no snapshot gets them, the next opening frees the room.
+
+    Raises OSError.
+    """
+    cluster, words = image.header.cluster, array("Q")
+    length, rest = 0, bytearray()
+    for piece in pieces:
+        length += len(piece)
+        rest += piece
+        whole = len(rest) // cluster * cluster
+        if whole >= 16 * cluster:
+            words.extend(_store(image, bytes(rest[:whole])))
+            del rest[:whole]
+    if rest:
+        words.extend(_store(image, bytes(rest.ljust(-(-len(rest) // cluster) * cluster, b"\0"))))
+    tables = []
+    for start in range(0, len(words), cluster // 8):
+        table = words_to_bytes(words[start : start + cluster // 8]).ljust(cluster, b"\0")
+        tables += _place(image, table)
+    image.file.flush()
+    return tables, length
+
+
+def read_state(image: Qcow2Image, snapshot: Snapshot, offset: int, length: int) -> bytes:
+    """``length`` bytes of the state that a snapshot has, from ``offset`` on. Raises OSError."""
+    behind = replace(image.header, size=snapshot.size).l1_needed
+    header = replace(image.header, size=snapshot.state_size)
+    tables = Tables(image.file, header, image.pointers, snapshot_tables(image, snapshot)[behind:])
+    reader = Reader(image.file, header, tables, image.places, None)
+    data = bytearray(max(min(length, snapshot.state_size - offset), 0))
+    reader.readv(offset, [memoryview(data)])
+    return bytes(data)
+
+
+def _store(image: Qcow2Image, data: bytes) -> array[int]:
+    """Write whole clusters; the words of their entries."""
+    words = array("Q")
+    for offset in _place(image, data):
+        words.append(offset)
+        if image.header.entry_words == 2:
+            words.append(ALL_ALLOCATED >> 64 & WORD)
+    return words
+
+
+def _place(image: Qcow2Image, data: bytes) -> list[int]:
+    """Write whole clusters where there is room; their offsets."""
+    cluster, offsets, done = image.header.cluster, list[int](), 0
+    while done < len(data):
+        wanted = (len(data) - done) // cluster
+        run, _ = image.writer().references.allocate(wanted)
+        stop = done + len(run) * cluster
+        write_all(image.file.fd, data[done:stop], run.start * cluster)
+        offsets += [number * cluster for number in run]
+        done = stop
+    return offsets
