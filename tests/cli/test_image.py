@@ -147,3 +147,11 @@ def test_what_cannot_be_is_told(cli: Cli, source: Path, words: list[str], messag
     assert message in told.err
     assert source.read_bytes() == before
     assert [path.name for path in Path().iterdir()] == ["source.raw"]
+
+
+def test_advice_is_given_in_the_words_of_these_commands(cli: Cli, source: Path) -> None:
+    assert cli("image", "create", "-q", "-f", "qcow2", "image.img", "1M").code == 0
+    assert "file format: qcow2" in cli("image", "info", "image.img").out
+    told = cli("image", "compare", "image.img", str(source))
+    assert "add -f raw if" in told.err
+    assert cli("image", "compare", "-f", "qcow2", "image.img", "image.img", "-F", "qcow2").code == 0

@@ -9,6 +9,7 @@ from bimetal.backends.block.chain import find_backing
 from bimetal.backends.block.choose import image_format, open_disk, seen_format
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.formats import QCOW2, RAW
+from bimetal.backends.block.nbd.address import is_address
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.qcow2.bitmaps import AUTO, IN_USE, read_bitmaps
 from bimetal.backends.block.qcow2.header import (
@@ -74,6 +75,8 @@ class Information:
 def information(path: str, *, format: str | None = None, shared: bool = False) -> Information:
     """What the image at ``path`` says of itself. Without a ``format`` its bytes tell which it has,
     which harms nobody: no other file is opened."""
+    if is_address(path):
+        return _of_disk(path, format or RAW, 0, shared)
     file = ImageFile(path, Purpose(readonly=True, format=format), lock=not shared)
     with telling(f"the image {path!r} cannot be read"):
         try:
@@ -85,9 +88,7 @@ def information(path: str, *, format: str | None = None, shared: bool = False) -
                 return Information(path, RAW, align_up(file.length, 512), space)
         finally:
             file.close()
-    disk = open_disk(path, readonly=True, lock=not shared, format=kind)
-    disk.close()
-    return Information(path, kind, disk.size, space)
+    return _of_disk(path, kind, space, shared)
 
 
 def chain(
@@ -105,6 +106,13 @@ def chain(
         paths.append(where)
         found.append(information(where, format=last.backing_format, shared=shared))
     return found
+
+
+def _of_disk(path: str, format: str, space: int, shared: bool) -> Information:
+    """Of what says nothing but its size."""
+    disk = open_disk(path, readonly=True, lock=not shared, format=format)
+    disk.close()
+    return Information(path, format, disk.size, space)
 
 
 def _purpose(format: str) -> Purpose:

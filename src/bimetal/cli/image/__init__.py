@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from bimetal import BimetalError
 from bimetal.cli.image.changing import commit, rebase, resize, snapshot
 from bimetal.cli.image.looking import check, compare, info, map_
 from bimetal.cli.image.making import convert, create, measure
@@ -11,7 +14,19 @@ from bimetal.cli.image.making import convert, create, measure
 __all__ = ["command"]
 
 
-@click.group("image")
+class _Images(click.Group):
+    """Commands whose ``-f`` is what a disk of a machine calls ``format=``: advice says so."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except BimetalError as error:
+            remedy = error.remedy.replace("format=", "-f ")
+            raise BimetalError(error.cause, remedy, error.exit_code) from error
+
+
+@click.group("image", cls=_Images)
 def command() -> None:
     """Make, look at, check, convert and change disk images: raw, and qcow2 of every kind.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,7 @@ from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.restructure import Structure, write_structure
 from bimetal.backends.block.qcow2.snapshots import Snapshot, read_snapshots
-from bimetal.backends.block.qcow2.words import read_words
+from bimetal.backends.block.qcow2.words import is_hole, read_words
 
 __all__ = ["Examination", "Findings"]
 
@@ -64,6 +65,7 @@ class Examination:
         self._next = 0
         self._overlaps = False
         self._snapshots: list[Snapshot] = []
+        self._tables: Counter[int] = Counter()
         self._active: array[int] = array("Q")
         self._counts: Counts | None = None
         self.findings = Findings(total=-(-header.size // header.cluster))
@@ -96,26 +98,25 @@ class Examination:
         if self._snapshots:
             self._structure("snapshot table", header.snapshots_offset, length)
         self._active = self._l1("L1 table", header.l1_offset, header.l1_entries)
-        tables: dict[int, int] = {}
-        for entry in self._active:
-            if entry & OFFSET:
-                tables[entry & OFFSET] = tables.get(entry & OFFSET, 0) + 1
+        self._tables.update(entry & OFFSET for entry in self._active if entry & OFFSET)
         for snapshot in self._snapshots:
             what = f"L1 table of snapshot {snapshot.identity}"
-            for entry in self._l1(what, snapshot.l1_offset, snapshot.l1_entries):
-                if entry & OFFSET:
-                    tables[entry & OFFSET] = tables.get(entry & OFFSET, 0) + 1
+            l1 = self._l1(what, snapshot.l1_offset, snapshot.l1_entries)
+            self._tables.update(entry & OFFSET for entry in l1 if entry & OFFSET)
         active = {entry & OFFSET for entry in self._active}
-        for offset, times in tables.items():
+        for offset, times in self._tables.items():
             self._structure("L2 table", offset, self._cluster, times)
-        for offset, times in tables.items():
+        for offset, times in self._tables.items():
             self._l2(offset, times, offset in active)
         self._bitmaps()
 
     def _l1(self, what: str, offset: int, entries: int) -> array[int]:
         if not entries:
             return array("Q")
-        self._structure(what, offset, entries * 8)
+        if not self._structure(what, offset, entries * 8):
+            return array("Q")  # to read what lies on something else may take for ever
+        if is_hole(self._file.fd, offset, entries * 8):
+            return array("Q", bytes(entries * 8))
         try:
             return read_words(self._file.fd, offset, entries)
         except OSError as error:
@@ -153,7 +154,7 @@ class Examination:
 
     def _table(self, offset: int) -> Sequence[int]:
         """The first words of the entries of an L2 table; none if it cannot be read."""
-        if offset & self._cluster - 1:
+        if offset & self._cluster - 1 or is_hole(self._file.fd, offset, self._cluster):
             return ()
         try:
             words = read_words(self._file.fd, offset, self._cluster // 8)
@@ -176,12 +177,18 @@ class Examination:
         except OSError as error:
             self._unreadable("the bitmaps", error)
 
-    def _structure(self, what: str, offset: int, length: int, times: int = 1) -> None:
-        """Note a part of the file that holds something other than the guest's data."""
+    def _structure(self, what: str, offset: int, length: int, times: int = 1) -> bool:
+        """Note a part of the file that holds something other than the guest's data; whether it lies
+        where nothing else of that kind does."""
         if offset & self._cluster - 1:
             self._corrupt(f"a {what} lies at {offset:#x}, between clusters")
             self._overlaps = True
-            return
+            return False
+        if offset + length > self._file.length + self._cluster - 1:
+            self._corrupt(f"a {what} at {offset:#x} is behind the end")
+            self._overlaps = True
+            return False
+        alone = True
         clusters = range(offset >> self._bits, offset + length + self._cluster - 1 >> self._bits)
         self._use(clusters, times)
         for cluster in clusters:
@@ -190,7 +197,9 @@ class Examination:
                 self._corrupt(
                     f"a {what} and a {self._structures[cluster]} lie at {cluster << self._bits:#x}"
                 )
+                alone = False
             self._structures[cluster] = what
+        return alone
 
     def _use(self, clusters: range, times: int) -> None:
         if clusters and clusters[-1] >= self._clusters:
@@ -232,26 +241,12 @@ class Examination:
             self._check_marks()
 
     def _check_overlaps(self) -> None:
-        tables = dict.fromkeys(self._structures, 0)
-        for entry in (*self._active, *self._snapshot_entries()):
-            if entry & OFFSET:
-                tables[(entry & OFFSET) >> self._bits] = (
-                    tables.get((entry & OFFSET) >> self._bits, 0) + 1
-                )
+        tables = {offset >> self._bits: times for offset, times in self._tables.items()}
         for cluster, what in self._structures.items():
-            expected = tables[cluster] if what == "L2 table" else 1
+            expected = tables.get(cluster, 1) if what == "L2 table" else 1
             if self._used(cluster) != max(expected, 1):
                 self._overlaps = True
                 self._corrupt(f"a {what} and something else lie at {cluster << self._bits:#x}")
-
-    def _snapshot_entries(self) -> array[int]:
-        entries = array("Q")
-        for snapshot in self._snapshots:
-            try:
-                entries.extend(read_words(self._file.fd, snapshot.l1_offset, snapshot.l1_entries))
-            except OSError:
-                continue  # told before
-        return entries
 
     def _check_marks(self) -> None:
         for entry in self._active:
