@@ -28,6 +28,7 @@ from bimetal.images.measuring import Measure, measure, measure_new
 from bimetal.images.progress import Progress
 from bimetal.images.rebasing import rebase
 from bimetal.images.resizing import resize
+from bimetal.images.serving import ServedImage
 from bimetal.images.snapshots import (
     Snapshot,
     apply_snapshot,
@@ -44,6 +45,7 @@ __all__ = [
     "Measure",
     "Progress",
     "Qcow2Information",
+    "ServedImage",
     "Snapshot",
     "apply_snapshot",
     "chain",

@@ -11,14 +11,12 @@ from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes, runs
 from bimetal.backends.block.remembered import remember_raw, was_raw
-from bimetal.backends.block.vector import read_vector, write_vector
+from bimetal.backends.block.vector import ZEROES, read_vector, write_vector
 from bimetal.base.bits import align_up
 from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["RawImage"]
-
-ZEROES = bytes(1 << 20)
 
 
 class RawImage(Block):

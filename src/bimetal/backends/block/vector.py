@@ -8,7 +8,12 @@ from collections.abc import Sequence
 
 from bimetal.base.buffers import split, total
 
-__all__ = ["read_vector", "write_vector"]
+__all__ = ["ZEROES", "read_vector", "write_vector"]
+
+ZEROES = b"\0" * (1 << 20)
+"""For writing zeroes. Its memory has been written to, as that of ``bytes(1 << 20)`` has not: when a
+process is killed in a write, the kernel stops where it would have to fetch a page of the source.
+That is in the middle of a sector, half of which would be written."""
 
 VECTOR_LIMIT = 1024
 """Buffers that one preadv or pwritev takes (IOV_MAX of Linux)."""

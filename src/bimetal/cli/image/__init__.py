@@ -10,6 +10,7 @@ from bimetal import BimetalError
 from bimetal.cli.image.changing import commit, rebase, resize, snapshot
 from bimetal.cli.image.looking import check, compare, info, map_
 from bimetal.cli.image.making import convert, create, measure
+from bimetal.cli.image.serving import serve
 
 __all__ = ["command"]
 
@@ -31,11 +32,12 @@ def command() -> None:
     """Make, look at, check, convert and change disk images: raw, and qcow2 of every kind.
 
     Commands and options are those of qemu-img, and so is the JSON. Images of VMDK, VDI, VHD and
-    VHDX are read. What an image is, -f says; left out, the rules for disks decide, which do not
-    guess: see docs/images.md.
+    VHDX are read; "serve" makes a disk of an image that other programs reach by NBD. What an image
+    is, -f says; left out, the rules for disks decide, which do not guess: see docs/images.md.
     """
 
 
 for _each in (create, info, check, convert, resize, snapshot, commit, rebase, compare, map_):
     command.add_command(_each)
 command.add_command(measure)
+command.add_command(serve)

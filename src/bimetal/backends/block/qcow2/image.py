@@ -26,6 +26,7 @@ from bimetal.backends.block.qcow2.snapshots import Snapshot, read_snapshots
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import DamagedImage
 from bimetal.backends.block.qcow2.writer import Writer
+from bimetal.backends.block.vector import ZEROES
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["Qcow2Image"]
@@ -236,9 +237,9 @@ class Qcow2Image(Block):
         self._write_zero_bytes(last, end)
 
     def _write_zero_bytes(self, start: int, stop: int) -> None:
-        zeroes = memoryview(bytes(min(stop - start, self._cluster)))
-        for offset in range(start, stop, self._cluster):
-            self.writev(offset, [zeroes[: stop - offset]])
+        step = min(self._cluster, len(ZEROES))
+        for offset in range(start, stop, step):
+            self.writev(offset, [memoryview(ZEROES)[: min(step, stop - offset)]])
 
     @property
     def _can_drop(self) -> bool:
