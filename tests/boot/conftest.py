@@ -61,6 +61,13 @@ class Terminal:
         assert ended == status, f"{command}: {ended}\n{printed}"
         return printed.removesuffix("\n")
 
+    def memory(self) -> int:
+        """Bytes of memory that the process has of the host."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s*(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) << 10
+
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the terminal, which was 200 by 40."""
         self._process.setwinsize(rows, columns)

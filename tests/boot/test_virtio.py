@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal import Machine
 from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal, file_of_initrd, run_piped
 from tests.host import programs
 
@@ -42,11 +43,12 @@ def test_the_devices_of_a_guest(terminal: Start, fetched: Fetch, tmp_path: Path,
     vm = terminal(
         name, "--append", "quiet",
         "--share", f"{shared},tag=work", "--share", f"{shared},tag=safe,readonly",
-        "--vsock", str(tmp_path / "sock"),
+        "--vsock", str(tmp_path / "sock"), "--balloon",
     )  # fmt: skip
     vm.expect(PROMPT)
     uses_a_shared_folder(vm, shared)
     uses_sockets(vm, tmp_path / "sock")
+    gives_memory_back(vm)
     vm.send("exit\r")
     assert vm.end() == 0
 
@@ -108,6 +110,38 @@ def uses_sockets(vm: Terminal, path: Path) -> None:
         vm.expect("heard all of it")
         vm.expect(PROMPT)
     assert "Connection reset" in vm.do("/w/vsock dial 1001 < /dev/null", status=1)
+
+
+def gives_memory_back(vm: Terminal) -> None:
+    """What a file in memory took is the host's again once it is deleted."""
+    size = 100 << 20
+    vm.do(f"head -c {size} /dev/zero > /tmp/big")
+    full = vm.memory()
+    vm.do("rm /tmp/big")
+    while vm.memory() > full - size // 2:
+        vm.do("sleep 1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_balloon(fetched: Fetch, name: str) -> None:
+    guest = fetched(name)
+    with Machine(
+        guest.board, kernel=guest.kernel, initrd=guest.initrd, append=guest.append, memory="512M"
+    ) as vm:
+        balloon = vm.balloon()
+        vm.start()
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        told = balloon.statistics(timeout=LIMIT)
+        assert 300 << 20 < told["free_memory"] < told["total_memory"] < 512 << 20
+        assert balloon.memory == 512 << 20
+        balloon.resize("200M")
+        while balloon.memory > 200 << 20:
+            balloon.statistics(timeout=LIMIT)
+        assert balloon.statistics(timeout=LIMIT)["free_memory"] < told["free_memory"] - (250 << 20)
+        balloon.resize("512M")
+        while balloon.memory < 512 << 20:
+            balloon.statistics(timeout=LIMIT)
 
 
 @pytest.mark.slow

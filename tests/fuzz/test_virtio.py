@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.backends.chars.ring import Ring as Line
 from bimetal.base.frames import Frame
+from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
@@ -139,7 +140,7 @@ def vsock() -> VirtioDevice:
     return VirtioVsock(Nowhere())
 
 
-DEVICES = [block, console, rng, net, ninep, vsock]
+DEVICES = [block, console, rng, net, ninep, vsock, VirtioBalloon]
 
 
 class Range:
@@ -190,6 +191,9 @@ class Range:
             case VirtioNinep():
                 rings[0].submit(self.guest.place(b"hello"), place)
                 assert self.guest.peek(place)[:5] == b"hello"
+            case VirtioBalloon():
+                rings[3].submit((BASE + MEMORY - 4096, 4096, WRITE))
+                assert self.guest.ram.bytes[-4096:] == bytes(4096)
             case VirtioVsock():
                 request = HEADER.pack(3, 2, 1, 1, 0, 1, 1, 0, 0, 0)
                 rings[0].submit(place)

@@ -25,3 +25,18 @@ def test_closed_memory_goes_back_although_somebody_holds_a_view() -> None:
     assert bytes(view) == bytes(4096)
     ram.close()
     view.release()
+
+
+def test_whole_pages_go_back_and_are_zero() -> None:
+    ram = Ram("ram", SIZE)
+    ram.bytes[:] = b"x" * SIZE
+    full = resident()
+    ram.give_back(SIZE // 2 + 100, SIZE // 4)
+    assert full - resident() > SIZE // 8
+    first, last = SIZE // 2 + 4096, SIZE // 2 + SIZE // 4
+    assert bytes(ram.bytes[first:last]) == bytes(last - first)
+    assert bytes(ram.bytes[first - 4096 : first]) == b"x" * 4096
+    assert bytes(ram.bytes[last : last + 4096]) == b"x" * 4096
+    ram.give_back(10, 4000)
+    assert bytes(ram.bytes[:8192]) == b"x" * 8192
+    ram.close()

@@ -14,6 +14,7 @@ from bimetal.backends.share.server import Server
 from bimetal.backends.vsock.sockets import VsockSockets
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.pci.host import EcamHost
+from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
@@ -97,6 +98,8 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         sockets = VsockSockets(m.config.vsock.path)
         m.serve(sockets)
         yield VirtioVsock(sockets, m.config.vsock.cid)
+    if m.config.balloon:
+        yield VirtioBalloon()
 
 
 def disk_device(disk: Disk) -> VirtioBlock:

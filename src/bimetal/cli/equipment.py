@@ -65,6 +65,7 @@ class EquipmentOptions:
     backing_folders: tuple[str, ...] = ()
     vsock: str | None = None
     nics: tuple[str, ...] = ()
+    balloon: bool = False
 
     def add_to(self, machine: Machine) -> None:
         """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
@@ -86,6 +87,8 @@ class EquipmentOptions:
         if self.vsock is not None:
             path, cid = parse_vsock(self.vsock)
             machine.vsock(path, cid=cid)
+        if self.balloon:
+            machine.balloon()
 
 
 def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -130,6 +133,9 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         metavar=VSOCK.shown,
         help="Sockets of the family AF_VSOCK: 'CONNECT PORT' at the Unix socket PATH leads to the "
         "guest's PORT; its connections to PORT of the host lead to PATH_PORT.",
+    )
+    @click.option(
+        "--balloon", is_flag=True, help="Memory that the guest has freed goes back to the host."
     )
     @wraps(command)
     def gathered(**given: Any) -> Answer:

@@ -81,6 +81,7 @@ class Config:
     shares: list[Share] = field(default_factory=list)
     vsock: Vsock | None = None
     nics: list[Nic] = field(default_factory=list)
+    balloon: bool = False
 
     @property
     def command_line(self) -> bytes:

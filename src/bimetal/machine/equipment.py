@@ -8,6 +8,7 @@ from os import PathLike, fsdecode
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
+from bimetal.machine.balloon import Balloon
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
 from bimetal.machine.wanted import Share, Vsock
@@ -96,6 +97,15 @@ class Equipment:
         wanted = nic_from(network, {**own, "capture": file, **options})
         if wanted is not None:
             self.config.nics.append(wanted)
+
+    def balloon(self) -> Balloon:
+        """Give the machine a memory balloon: what the guest frees goes back to the host, and
+        through the `Balloon` returned it can be asked for more. Call before `start`; afterwards it
+        returns the balloon that was given."""
+        if not self.config.balloon:
+            self._check_not_built("a balloon")
+            self.config.balloon = True
+        return Balloon(self._parts)
 
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:

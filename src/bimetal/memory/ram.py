@@ -14,7 +14,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
 from bimetal.memory.contents import contents, touched
 
-__all__ = ["PAGE_SIZE", "Ram", "host_memory"]
+__all__ = ["PAGE_SIZE", "Ram", "host_address", "host_memory"]
 
 PAGE_SIZE = 4096
 
@@ -67,7 +67,7 @@ class Ram:
             self._map.madvise(mmap.MADV_HUGEPAGE)
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
-        self._adopted = False
+        self._adopted = self._frozen = False
 
     def __repr__(self) -> str:
         return f"Ram({self.name!r}, {format_size(self.size)})"
@@ -76,7 +76,7 @@ class Ram:
         """Make every byte zero again and give the pages back to the host."""
         if self._adopted:
             self._remap(0, self.size, -1, 0)
-            self._adopted = False
+            self._adopted = self._frozen = False
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def adopt(self, fd: int, runs: Sequence[tuple[int, int, int]]) -> None:
@@ -118,7 +118,7 @@ class Ram:
                 "give the machine less memory",
                 ExitCode.UNAVAILABLE,
             ) from error
-        self._adopted = True
+        self._adopted = self._frozen = True
 
     def thaw(self) -> None:
         """Hold what was there at the last `freeze`, or, without one, zeroes: what was written since
@@ -136,6 +136,22 @@ class Ram:
         if _libc.mmap(self.host + at, length, protection, flags, fd, offset) != self.host + at:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    def give_back(self, start: int, length: int) -> None:
+        """Give the host back the whole pages of ``length`` bytes from ``start`` on, whose content
+        nobody needs: they are zero from now on, but for those of frozen memory, which `thaw` has to
+        find again and which stay as they are."""
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = (start + length) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first >= last or self._frozen:
+            return
+        if not self._adopted:
+            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+            return
+        try:
+            self._remap(first, last - first, -1, 0)
+        except OSError:  # there are too many mappings
+            self.bytes[first:last] = bytes(last - first)
 
     def close(self) -> None:
         """Give the memory back at once. Idempotent.
@@ -175,6 +191,12 @@ def _joined(pages: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         run.append(page)
     if run:
         yield start * PAGE_SIZE, b"".join(run)
+
+
+def host_address(view: memoryview) -> int:
+    """The address in this process of the first byte of ``view``, which is writable and not
+    empty."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(view))
 
 
 def host_memory() -> int:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bimetal.base.errors import GuestError
 from bimetal.memory.access import ANY, Access
-from bimetal.memory.ram import Ram
+from bimetal.memory.ram import Ram, host_address
 from bimetal.seam import MemorySlot
 
 __all__ = ["AddressSpace", "BadAddress", "MmioTarget", "Region"]
@@ -180,6 +180,15 @@ class AddressSpace:
             raise BadAddress(address, length, f"{region} is read-only")
         start = address - region.base
         return region.memory.bytes[start : start + length]
+
+    def give_back(self, view: memoryview) -> None:
+        """Give the host back the whole pages of ``view``, which this gave as writable: the guest
+        needs what is in them no more, and finds zeros."""
+        at = host_address(view)
+        for region in self._regions:
+            memory = region.memory
+            if memory is not None and 0 <= at - memory.host < memory.size:
+                memory.give_back(at - memory.host, len(view))
 
     def read(self, address: int, length: int) -> bytes:
         """A copy of guest memory. Raises `BadAddress`."""
