@@ -24,6 +24,8 @@ GUESTS = {
 }
 """Guests, and what compiles programs for them."""
 
+DISK_SIZE, CD_SIZE = 16 << 20, 1 << 20
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -37,6 +39,8 @@ def test_the_devices_of_a_guest(terminal: Start, fetched: Fetch, tmp_path: Path,
     (shared / "folder").mkdir(parents=True)
     (shared / "text").write_text("from the host")
     (shared / "out").symlink_to("/proc/cpuinfo")
+    (tmp_path / "disk").write_bytes(b"first sector".ljust(DISK_SIZE, b"\0"))
+    (tmp_path / "cd").write_bytes(b"a disc".ljust(CD_SIZE, b"x"))
     subprocess.run(
         [GUESTS[name], "-static", "-o", shared / "vsock", PROGRAMS / "vsock.c"], check=True
     )
@@ -44,10 +48,14 @@ def test_the_devices_of_a_guest(terminal: Start, fetched: Fetch, tmp_path: Path,
         name, "--append", "quiet",
         "--share", f"{shared},tag=work", "--share", f"{shared},tag=safe,readonly",
         "--vsock", str(tmp_path / "sock"), "--balloon",
+        "--disk", f"{tmp_path / 'disk'},bus=scsi,serial=BM-7", "--cdrom", str(tmp_path / "cd"),
+        "--port", f"unix:{tmp_path / 'agent'},name=org.test.agent",
     )  # fmt: skip
     vm.expect(PROMPT)
     uses_a_shared_folder(vm, shared)
     uses_sockets(vm, tmp_path / "sock")
+    uses_scsi(vm)
+    uses_a_port(vm, tmp_path / "agent")
     gives_memory_back(vm)
     vm.send("exit\r")
     assert vm.end() == 0
@@ -112,6 +120,34 @@ def uses_sockets(vm: Terminal, path: Path) -> None:
     assert "Connection reset" in vm.do("/w/vsock dial 1001 < /dev/null", status=1)
 
 
+def uses_scsi(vm: Terminal) -> None:
+    """A disk with thin provisioning, and a drive."""
+    vm.do("modprobe sd_mod; modprobe sr_mod")
+    assert vm.do("cat /sys/block/sda/size") == str(DISK_SIZE // 512)
+    assert vm.do("head -c 12 /dev/sda") == "first sector"
+    assert vm.do("cat /sys/block/sda/device/model").strip() == "DISK"
+    assert vm.do("cat /sys/block/sda/queue/discard_max_bytes") != "0"
+    vm.do(
+        "mke2fs -q /dev/sda && mount -t ext4 /dev/sda /mnt && cp /bin/busybox /mnt && umount /mnt"
+    )
+    vm.do("mount -t ext4 /dev/sda /mnt && cmp /bin/busybox /mnt/busybox && umount /mnt")
+    assert vm.do("cat /sys/block/sr0/size") == str(CD_SIZE // 512)
+    assert vm.do("head -c 6 /dev/sr0; wc -c < /dev/sr0").split("disc") == ["a ", str(CD_SIZE)]
+
+
+def uses_a_port(vm: Terminal, path: Path) -> None:
+    """Lines go both ways between the port of that name and whoever is at its socket."""
+    vm.do("name=$(grep -l org.test.agent /sys/class/virtio-ports/*/name)")
+    vm.do("name=${name%/name}; port=/dev/${name##*/}")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(LIMIT)
+        client.connect(str(path))
+        client.sendall(b"from the host\n")
+        assert vm.do("head -n 1 $port") == "from the host"
+        vm.do("echo from the guest > $port")
+        assert client.makefile().readline() == "from the guest\n"
+
+
 def gives_memory_back(vm: Terminal) -> None:
     """What a file in memory took is the host's again once it is deleted."""
     size = 100 << 20
@@ -142,6 +178,29 @@ def test_a_balloon(fetched: Fetch, name: str) -> None:
         balloon.resize("512M")
         while balloon.memory < 512 << 20:
             balloon.statistics(timeout=LIMIT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GUESTS)
+def test_media_are_changed(fetched: Fetch, tmp_path: Path, name: str) -> None:
+    guest = fetched(name)
+    for disc in ("first", "second"):
+        (tmp_path / disc).write_bytes(f"the {disc} disc\n".encode().ljust(CD_SIZE, b"x"))
+    with Machine(
+        guest.board, kernel=guest.kernel, initrd=guest.initrd, append=guest.append, memory="256M"
+    ) as vm:
+        drive = vm.cdrom()
+        vm.start()
+        vm.console.expect(PROMPT, timeout=LIMIT)
+        vm.console.sendline("modprobe sr_mod; head -n 1 /dev/sr0")
+        vm.console.expect("No medium found", timeout=LIMIT)
+        for disc in ("first", "second"):
+            drive.insert(tmp_path / disc)
+            vm.console.sendline("head -n 1 /dev/sr0")
+            vm.console.expect(f"the {disc} disc", timeout=LIMIT)
+        drive.eject()
+        vm.console.sendline("head -n 1 /dev/sr0")
+        vm.console.expect("No medium found", timeout=LIMIT)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from tests.cli.conftest import Cli
         ("root.img,readonly=on,snapshot=off", DiskOption("root.img", readonly=True)),
         ("root.img,format=raw", DiskOption("root.img", "raw")),
         ("root.img,snapshot,format=qcow2", DiskOption("root.img", "qcow2", snapshot=True)),
+        ("root.img,bus=scsi", DiskOption("root.img", bus="scsi")),
         ("root.img,serial=A 1", DiskOption("root.img", serial="A 1")),
         ("./file=root.img", DiskOption("./file=root.img")),
         (

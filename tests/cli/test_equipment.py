@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import BimetalError, ExitCode, Machine
-from bimetal.cli.equipment import ShareOption, parse_share, parse_vsock
+from bimetal.cli.equipment import ShareOption, parse_port, parse_share, parse_vsock
 from tests.cli.conftest import Cli
 
 
@@ -31,6 +31,23 @@ def test_shares_that_mean_nothing(text: str) -> None:
         parse_share(text)
     assert caught.value.exit_code == ExitCode.USAGE
     assert "tag=NAME" in caught.value.remedy
+
+
+def test_what_a_port_says(tmp_path: Path) -> None:
+    assert parse_port("unix:/a,,b,name=agent") == ("agent", "unix:/a,b")
+    for text in ("", "unix:/a", "unix:/a,name=", "unix:/a,name=a,name=b", "unix:/a,cid=3"):
+        with pytest.raises(BimetalError, match="--port"):
+            parse_port(text)
+    with Machine(memory="16M") as vm:
+        for name, where in (("", "unix:/a"), ("a/b", "unix:/a"), ("a", "stdio"), ("a", "pty")):
+            with pytest.raises(BimetalError, match="port"):
+                vm.port(name, where)
+        vm.port("agent", f"unix:{tmp_path / 'agent'}")
+        with pytest.raises(BimetalError, match="two ports"):
+            vm.port("agent", f"unix:{tmp_path / 'b'}")
+        assert vm.devices
+        assert (tmp_path / "agent").is_socket()
+    assert not (tmp_path / "agent").exists()
 
 
 def test_what_a_vsock_says(tmp_path: Path) -> None:
@@ -88,3 +105,25 @@ def test_a_share_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:
                    "--share", f"{tmp_path / path},tag=a")  # fmt: skip
         assert told.code in (ExitCode.USAGE, ExitCode.NO_INPUT)
         assert says in told.err
+
+
+def test_buses_and_media_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "cd").write_bytes(bytes(4096))
+    with Machine(memory="16M") as vm:
+        with pytest.raises(BimetalError, match="no bus 'ide'"):
+            vm.disk(tmp_path / "cd", bus="ide")
+        drive = vm.cdrom(tmp_path / "cd")
+        empty = vm.cdrom()
+        assert (drive.loaded, empty.loaded) == (True, False)
+        with pytest.raises(BimetalError, match="nowhere"):
+            empty.insert(tmp_path / "nowhere")
+        drive.eject()
+        empty.insert(tmp_path / "cd")
+        assert (drive.loaded, empty.loaded) == (False, True)
+        with pytest.raises(BimetalError, match="already built"):
+            vm.cdrom()
+    vm = Machine(memory="16M")
+    vm.cdrom(tmp_path / "nowhere")
+    with pytest.raises(BimetalError, match="nowhere"):
+        vm.devices  # noqa: B018  # builds the machine
+    vm.close()

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.backends.chars.ring import Ring as Line
 from bimetal.base.frames import Frame
+from bimetal.devices.scsi.cdrom import ScsiCdrom
+from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
@@ -25,6 +27,8 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.rng import VirtioRng
+from bimetal.devices.virtio.scsi import VirtioScsi
+from bimetal.devices.virtio.serial import VirtioSerial
 from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.devices.virtio.vsock_connection import Connection
 from bimetal.devices.virtio.vsock_packets import HEADER
@@ -95,6 +99,7 @@ class Echo:
     """Answers each message with as much of it as there is room for."""
 
     limit = 8192
+    readonly = True
 
     def answer(self, request: bytes, room: int) -> bytes:
         return (request + bytes(11))[: min(room, self.limit)]
@@ -140,7 +145,18 @@ def vsock() -> VirtioDevice:
     return VirtioVsock(Nowhere())
 
 
-DEVICES = [block, console, rng, net, ninep, vsock, VirtioBalloon]
+def serial() -> VirtioDevice:
+    lines = [Line(limit=1 << 16), Line(limit=1 << 16)]
+    for line in lines:
+        line.send(b"typed before anybody listened" * 100)
+    return VirtioSerial([("one", lines[0]), ("two", lines[1])])
+
+
+def scsi() -> VirtioDevice:
+    return VirtioScsi([ScsiDisk(GuardedDisk(64 << 10)), ScsiCdrom()])
+
+
+DEVICES = [block, console, rng, net, ninep, vsock, VirtioBalloon, scsi, serial]
 
 
 class Range:
@@ -191,6 +207,15 @@ class Range:
             case VirtioNinep():
                 rings[0].submit(self.guest.place(b"hello"), place)
                 assert self.guest.peek(place)[:5] == b"hello"
+            case VirtioSerial():
+                rings[2].submit(place)
+                rings[3].submit(self.guest.place(struct.pack("<IHH", 0, 0, 1)))
+                assert self.guest.peek(place)[:8] == struct.pack("<IHH", 0, 1, 0)
+                rings = rings[:4]
+            case VirtioScsi():
+                inquiry = bytes((1, 0)) + bytes(17) + bytes((0x12, 0, 0, 0, 36)) + bytes(27)
+                rings[2].submit(self.guest.place(inquiry), self.guest.room(108), place)
+                assert self.guest.peek(place)[8:16] == b"BIMETAL "
             case VirtioBalloon():
                 rings[3].submit((BASE + MEMORY - 4096, 4096, WRITE))
                 assert self.guest.ram.bytes[-4096:] == bytes(4096)

@@ -40,3 +40,13 @@ def test_whole_pages_go_back_and_are_zero() -> None:
     ram.give_back(10, 4000)
     assert bytes(ram.bytes[:8192]) == b"x" * 8192
     ram.close()
+
+
+def test_what_goes_back_of_a_snapshot_is_zero_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"y" * (1 << 20))
+    ram = Ram("ram", SIZE)
+    with (tmp_path / "file").open("rb") as file:
+        ram.adopt(file.fileno(), [(0, 1 << 20, 0)])
+    ram.give_back(8192, 4096)
+    assert bytes(ram.bytes[4096:16384]) == b"y" * 4096 + bytes(4096) + b"y" * 4096
+    ram.close()

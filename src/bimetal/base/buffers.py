@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["pieces", "scatter", "split", "total"]
+__all__ = ["pieces", "pour", "scatter", "split", "total"]
 
 
 def total(buffers: Sequence[memoryview]) -> int:
@@ -37,6 +37,13 @@ def scatter(data: bytes | memoryview, buffers: Sequence[memoryview]) -> int:
         buffer[:count] = data[at : at + count]
         at += count
     return at
+
+
+def pour(waiting: bytearray, buffers: Sequence[memoryview]) -> int:
+    """Move what waits to the start of ``buffers``, as far as there is room; how many bytes went."""
+    moved = scatter(memoryview(bytes(waiting[: total(buffers)])), buffers)
+    del waiting[:moved]
+    return moved
 
 
 def pieces(buffers: Sequence[memoryview], length: int) -> Iterable[Sequence[memoryview]]:

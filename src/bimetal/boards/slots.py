@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.chars.choose import open_chars
+from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.net.capture import Capture
 from bimetal.backends.net.choose import open_network
 from bimetal.backends.net.offload import SoftwareOffload
@@ -14,6 +17,9 @@ from bimetal.backends.share.server import Server
 from bimetal.backends.vsock.sockets import VsockSockets
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.pci.host import EcamHost
+from bimetal.devices.scsi.cdrom import ScsiCdrom
+from bimetal.devices.scsi.disk import ScsiDisk
+from bimetal.devices.scsi.unit import Unit
 from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
@@ -25,9 +31,11 @@ from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
+from bimetal.devices.virtio.scsi import VirtioScsi
+from bimetal.devices.virtio.serial import VirtioSerial
 from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import Disk
+from bimetal.machine.config import SCSI, Config, Disk
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.nics import Nic, macs_of
 from bimetal.machine.wanted import Share
@@ -85,7 +93,12 @@ def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
 
 def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
-    yield from map(disk_device, m.config.disks)
+    for disk in m.config.disks:
+        if disk.bus != SCSI:
+            yield disk_device(disk)
+    units = scsi_units(m.config)
+    if units:
+        yield VirtioScsi(units)
     if m.hvc is not None:
         yield console(m.hvc)
     yield VirtioRng()
@@ -98,20 +111,44 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         sockets = VsockSockets(m.config.vsock.path)
         m.serve(sockets)
         yield VirtioVsock(sockets, m.config.vsock.cid)
+    if m.config.ports:
+        yield serial_ports(m)
     if m.config.balloon:
         yield VirtioBalloon()
 
 
 def disk_device(disk: Disk) -> VirtioBlock:
     """The disk. Raises `BimetalError` if its image cannot be used."""
-    image = open_disk(
+    return VirtioBlock(image_of(disk), serial=disk.serial)
+
+
+def image_of(disk: Disk) -> Block:
+    """The image of a disk. Raises `BimetalError`."""
+    return open_disk(
         disk.path,
         readonly=disk.readonly,
         snapshot=disk.snapshot,
         format=disk.format,
         folders=disk.backing_folders,
     )
-    return VirtioBlock(image, serial=disk.serial)
+
+
+def scsi_units(config: Config) -> list[Unit]:
+    """The units on the SCSI bus: disks in their order, then CD-ROM drives. Raises
+    `BimetalError`."""
+    units: list[Unit] = []
+    try:
+        for disk in config.disks:
+            if disk.bus == SCSI:
+                units.append(ScsiDisk(image_of(disk), disk.serial))
+        for number, path in enumerate(config.cdroms):
+            image = None if path is None else open_disk(path, readonly=True)
+            units.append(ScsiCdrom(image, f"cd{number}"))
+    except BimetalError:
+        for unit in units:
+            unit.close()
+        raise
+    return units
 
 
 def console(line: ConsoleLine) -> VirtioConsole:
@@ -140,6 +177,21 @@ def open_nic(nic: Nic, number: int) -> NetBackend:
             network.close()
             raise
     return network
+
+
+def serial_ports(m: Chassis) -> VirtioSerial:
+    """The ports for programs in the guest. Raises `BimetalError`."""
+    ends: list[CharBackend] = []
+    try:
+        for port in m.config.ports:
+            ends.append(open_chars(port.where))
+    except BimetalError:
+        for end in ends:
+            end.close()
+        raise
+    for end in ends:
+        m.serve(end)
+    return VirtioSerial([(port.name, end) for port, end in zip(m.config.ports, ends, strict=True)])
 
 
 def shared_folder(share: Share) -> VirtioNinep:

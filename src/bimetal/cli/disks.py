@@ -8,9 +8,14 @@ from bimetal.cli.words import Form
 
 __all__ = ["FORM", "DiskOption", "parse_disk"]
 
-FORM = "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
+FORM = (
+    "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
+    "[,bus=virtio|scsi]"
+)
 
-_FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot"), ("format", "serial"))
+_FORM = Form(
+    "--disk", FORM, "the path of an image", ("readonly", "snapshot"), ("format", "serial", "bus")
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class DiskOption:
     readonly: bool = False
     snapshot: bool = False
     serial: str = ""
+    bus: str = "virtio"
 
 
 def parse_disk(text: str) -> DiskOption:

@@ -13,7 +13,14 @@ from bimetal import Machine
 from bimetal.cli.disks import FORM, parse_disk
 from bimetal.cli.words import Form
 
-__all__ = ["EquipmentOptions", "ShareOption", "equipment_options", "parse_share", "parse_vsock"]
+__all__ = [
+    "EquipmentOptions",
+    "ShareOption",
+    "equipment_options",
+    "parse_port",
+    "parse_share",
+    "parse_vsock",
+]
 
 Answer = TypeVar("Answer")
 
@@ -23,6 +30,12 @@ SHARE = Form(
     "the path of a folder",
     ("readonly",),
     ("tag", "security"),
+)
+PORT = Form(
+    "--port",
+    "unix:PATH|tcp:HOST:PORT|file:PATH,name=NAME",
+    "a place for a port",
+    texts=("name",),
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
@@ -56,6 +69,14 @@ def parse_vsock(text: str) -> tuple[str, int]:
     return path, int(cid)
 
 
+def parse_port(text: str) -> tuple[str, str]:
+    """Read a value of ``--port``: name and place. Raises `BimetalError`."""
+    where, options = PORT.read(text)
+    if "name" not in options:
+        raise PORT.refused(f"--port {text} has no name by which the guest could know it")
+    return str(options["name"]), where
+
+
 @dataclass(frozen=True)
 class EquipmentOptions:
     """What the options ask for."""
@@ -66,6 +87,8 @@ class EquipmentOptions:
     vsock: str | None = None
     nics: tuple[str, ...] = ()
     balloon: bool = False
+    cdroms: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
 
     def add_to(self, machine: Machine) -> None:
         """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
@@ -76,6 +99,7 @@ class EquipmentOptions:
                 readonly=disk.readonly,
                 snapshot=disk.snapshot,
                 serial=disk.serial,
+                bus=disk.bus,
                 backing_folders=self.backing_folders,
             )
         for nic in self.nics:
@@ -89,10 +113,14 @@ class EquipmentOptions:
             machine.vsock(path, cid=cid)
         if self.balloon:
             machine.balloon()
+        for port in self.ports:
+            machine.port(*parse_port(port))
+        for path in self.cdroms:
+            machine.cdrom(path)
 
 
-def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Options for devices: ``command`` has them as ``equipment``."""
+def disk_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options for disks, of which ``command`` has the values."""
 
     @click.option(
         "--disk",
@@ -104,12 +132,30 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         "what it writes is forgotten at the end; 'serial': a number that it may know the disk by.",
     )
     @click.option(
+        "--cdrom",
+        "cdroms",
+        multiple=True,
+        metavar="PATH",
+        help="The image in a CD-ROM drive, on a SCSI bus; may be repeated.",
+    )
+    @click.option(
         "--backing-folder",
         "backing_folders",
         multiple=True,
         metavar="FOLDER",
         help="Where backing files of disks may lie, besides the folders of the images.",
     )
+    @wraps(command)
+    def given(**values: Any) -> Answer:
+        return command(**values)
+
+    return given
+
+
+def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options for devices, disks too: ``command`` has them as ``equipment``."""
+
+    @disk_options
     @click.option(
         "--share",
         "shares",
@@ -133,6 +179,14 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         metavar=VSOCK.shown,
         help="Sockets of the family AF_VSOCK: 'CONNECT PORT' at the Unix socket PATH leads to the "
         "guest's PORT; its connections to PORT of the host lead to PATH_PORT.",
+    )
+    @click.option(
+        "--port",
+        "ports",
+        multiple=True,
+        metavar=PORT.shown,
+        help="A serial port of that name for a program in the guest, such as an agent; may be "
+        "repeated.",
     )
     @click.option(
         "--balloon", is_flag=True, help="Memory that the guest has freed goes back to the host."

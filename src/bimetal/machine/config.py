@@ -11,10 +11,10 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.machine.nics import Nic
-from bimetal.machine.wanted import Share, Vsock
+from bimetal.machine.wanted import SerialPort, Share, Vsock
 from bimetal.memory.ram import PAGE_SIZE
 
-__all__ = ["KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
+__all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "SCSI", "Config", "Disk", "memory_size"]
 
 NO_BIOS = "none"
 """The value of ``bios`` for starting the kernel without any firmware, not even ours."""
@@ -22,6 +22,9 @@ NO_BIOS = "none"
 RAW = "raw"
 KERNEL_FORMATS = ("auto", RAW)
 """Formats of kernels: what the content says, or a raw binary."""
+
+VIRTIO, SCSI = BUSES = ("virtio", "scsi")
+"""Buses of disks."""
 
 MEMORY_MINIMUM = 1 * MIB
 
@@ -35,7 +38,7 @@ SERIAL_LIMIT = 20
 
 @dataclass(frozen=True)
 class Disk:
-    """An image that becomes a virtio disk."""
+    """An image that becomes a disk, on the ``bus`` that is one of `BUSES`."""
 
     path: str
     readonly: bool = False
@@ -43,10 +46,17 @@ class Disk:
     serial: str = ""
     format: str | None = None
     backing_folders: tuple[str, ...] = ()
+    bus: str = VIRTIO
 
     def __post_init__(self) -> None:
         if not self.path:
             raise BimetalError("a disk needs the path of an image", "give one", ExitCode.USAGE)
+        if self.bus not in BUSES:
+            raise BimetalError(
+                f"there is no bus {self.bus!r} for disks",
+                choose_from(self.bus, BUSES),
+                ExitCode.USAGE,
+            )
         if self.format is not None:
             check_format(self.format)
         plain = self.serial.isascii() and self.serial.isprintable()
@@ -81,7 +91,10 @@ class Config:
     shares: list[Share] = field(default_factory=list)
     vsock: Vsock | None = None
     nics: list[Nic] = field(default_factory=list)
+    ports: list[SerialPort] = field(default_factory=list)
     balloon: bool = False
+    cdroms: list[str | None] = field(default_factory=list)
+    """Paths of images in CD-ROM drives; None for an empty drive."""
 
     @property
     def command_line(self) -> bytes:

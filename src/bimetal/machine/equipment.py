@@ -7,11 +7,13 @@ from os import PathLike, fsdecode
 
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.devices.virtio.serial import PORTS_LIMIT
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.balloon import Balloon
+from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
-from bimetal.machine.wanted import Share, Vsock
+from bimetal.machine.wanted import SerialPort, Share, Vsock
 
 __all__ = ["Equipment", "Path"]
 
@@ -33,9 +35,10 @@ class Equipment:
         serial: str = "",
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
+        bus: str = "virtio",
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
-        disk. ``format`` is ``raw``, ``qcow2``, or one that
+        disk, on the ``bus`` ``virtio`` or ``scsi``. ``format`` is ``raw``, ``qcow2``, or one that
         is only read: ``vdi``, ``vhdx``, ``vmdk``, ``vpc``; without it the name says it, and what
         does not look like another format is raw. With ``snapshot`` the guest's writes are discarded
         at the end. ``serial`` is a serial number of at most 20 characters, by which the guest can
@@ -44,7 +47,9 @@ class Equipment:
         usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
-        self.config.disks.append(Disk(fsdecode(path), readonly, snapshot, serial, format, folders))
+        self.config.disks.append(
+            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus)
+        )
 
     def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:
         """Share the folder at ``path`` with the guest, which mounts it by its ``tag`` as a 9P file
@@ -98,6 +103,22 @@ class Equipment:
         if wanted is not None:
             self.config.nics.append(wanted)
 
+    def port(self, name: str, where: str) -> None:
+        """Give the guest a serial port for a program, such as an agent, which finds it as
+        ``/dev/virtio-ports/NAME`` (with udev). ``where`` is ``unix:PATH``, ``tcp:HOST:PORT`` or
+        ``file:PATH``. Call before `start`, which raises `BimetalError` if that cannot be had."""
+        self._check_not_built("ports")
+        port = SerialPort(name, where)
+        if any(other.name == name for other in self.config.ports):
+            raise BimetalError(
+                f"two ports have the name {name!r}", "give each its own", ExitCode.USAGE
+            )
+        if len(self.config.ports) >= PORTS_LIMIT:
+            raise BimetalError(
+                "there are too many ports", f"give it at most {PORTS_LIMIT}", ExitCode.USAGE
+            )
+        self.config.ports.append(port)
+
     def balloon(self) -> Balloon:
         """Give the machine a memory balloon: what the guest frees goes back to the host, and
         through the `Balloon` returned it can be asked for more. Call before `start`; afterwards it
@@ -106,6 +127,13 @@ class Equipment:
             self._check_not_built("a balloon")
             self.config.balloon = True
         return Balloon(self._parts)
+
+    def cdrom(self, path: Path | None = None) -> Cdrom:
+        """Add a CD-ROM drive with the image at ``path`` in it, or none. Call before `start`, which
+        raises `BimetalError` if the image is not usable; the `Cdrom` returned changes it later."""
+        self._check_not_built("CD-ROM drives")
+        self.config.cdroms.append(None if path is None else fsdecode(path))
+        return Cdrom(self._parts, len(self.config.cdroms) - 1)
 
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:

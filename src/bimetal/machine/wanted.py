@@ -8,10 +8,14 @@ from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 
-__all__ = ["Share", "Vsock"]
+__all__ = ["SerialPort", "Share", "Vsock"]
 
 TAG_LIMIT = 31
 """Bytes of a tag: what drivers of Linux before 6.10 have room for."""
+
+NAME_LIMIT = 127
+PLACES = ("unix", "tcp", "file")
+"""Kinds of places to which a port may lead: a terminal is the console's."""
 
 
 @dataclass(frozen=True)
@@ -65,5 +69,29 @@ class Vsock:
             raise BimetalError(
                 f"a guest cannot have the context {self.cid}",
                 f"choose a number from 3 to {0xFFFF_FFFE}",
+                ExitCode.USAGE,
+            )
+
+
+@dataclass(frozen=True)
+class SerialPort:
+    """A line between a program in the guest, which knows it by ``name``, and ``where``, a place as
+    `bimetal.backends.chars.choose` knows it."""
+
+    name: str
+    where: str
+
+    def __post_init__(self) -> None:
+        plain = self.name.isascii() and self.name.isprintable() and "/" not in self.name
+        if not self.name or not plain or len(self.name) > NAME_LIMIT:
+            raise BimetalError(
+                f"{self.name!r} is no name of a port",
+                f"use 1 to {NAME_LIMIT} letters, digits and signs, and no '/'",
+                ExitCode.USAGE,
+            )
+        if self.where.partition(":")[0] not in PLACES:
+            raise BimetalError(
+                f"a port cannot lead to {self.where!r}",
+                "write unix:PATH, tcp:HOST:PORT or file:PATH",
                 ExitCode.USAGE,
             )

@@ -44,6 +44,11 @@ class Server:
         self._session = Session(folder)
 
     @property
+    def readonly(self) -> bool:
+        """Whether the guest can change nothing."""
+        return self._folder.readonly
+
+    @property
     def limit(self) -> int:
         """Bytes of a message at most, as the guest has agreed."""
         return self._session.limit

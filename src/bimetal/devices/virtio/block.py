@@ -14,13 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 
 from bimetal.base.buffers import pieces, split, total
-from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
-from bimetal.devices.virtio.disk import Disk, GroupingDisk, LayeredDisk, StackingDisk
+from bimetal.devices.virtio.disk import (
+    Disk,
+    GroupingDisk,
+    LayeredDisk,
+    StackingDisk,
+    check_forkable,
+)
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.memory.contents import Area, Stored
 
-__all__ = ["Disk", "VirtioBlock"]
+__all__ = ["VirtioBlock"]
 
 SECTOR = 512
 
@@ -173,12 +178,7 @@ class VirtioBlock(VirtioDevice):
             self._tell_failure(error, str(error))
 
     def check_forkable(self) -> None:
-        if not (self._disk.readonly or isinstance(self._disk, StackingDisk)):
-            raise BimetalError(
-                f"the guest writes to {self._disk.name} itself, which two machines cannot do",
-                "give the machine that disk with snapshot, or readonly",
-                ExitCode.UNAVAILABLE,
-            )
+        check_forkable(self._disk)
 
     def stack(self) -> None:
         if isinstance(self._disk, StackingDisk):

@@ -1,12 +1,13 @@
 """The console device (virtio 1.2, section 5.3) with its one port.
 
-Several ports (VIRTIO_CONSOLE_F_MULTIPORT) are not offered.
+One with several ports (VIRTIO_CONSOLE_F_MULTIPORT) is in `serial`.
 """
 
 from __future__ import annotations
 
 from struct import Struct
 
+from bimetal.base.buffers import pour
 from bimetal.devices.chars import Chars
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
@@ -104,12 +105,6 @@ class VirtioConsole(VirtioDevice):
 
     def _fill(self, chain: Chain) -> int:
         """Move input into the buffers of ``chain``; the number of bytes. Raises `QueueError`."""
-        filled = 0
-        for buffer in chain.writable:
-            count = min(len(buffer), len(self._input))
-            buffer[:count] = self._input[:count]
-            del self._input[:count]
-            filled += count
         if not chain.writable:
             raise QueueError("a buffer for input is not writable")
-        return filled
+        return pour(self._input, chain.writable)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.memory.contents import Area
 
-__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk"]
+__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk", "check_forkable"]
 
 
 class Disk(Protocol):
@@ -68,3 +69,13 @@ class StackingDisk(Disk, Protocol):
 
     def copied(self) -> StackingDisk:
         """Another one on the same base, to which nothing was written yet."""
+
+
+def check_forkable(disk: Disk) -> None:
+    """Raise `BimetalError` if two machines cannot have ``disk``, each in its own way."""
+    if not (disk.readonly or isinstance(disk, StackingDisk)):
+        raise BimetalError(
+            f"the guest writes to {disk.name} itself, which two machines cannot do",
+            "give the machine that disk with snapshot, or readonly",
+            ExitCode.UNAVAILABLE,
+        )

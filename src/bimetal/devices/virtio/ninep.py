@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any, Protocol
 
 from bimetal.base.buffers import scatter, split, total
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.state import BadState
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
@@ -29,6 +30,10 @@ _TAG = Struct("<H")
 
 class Share(Protocol):
     """The server of a folder, as the device needs it. Nothing raises."""
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the guest can change nothing."""
 
     @property
     def limit(self) -> int:
@@ -83,6 +88,17 @@ class VirtioNinep(VirtioDevice):
     def close(self) -> None:
         super().close()
         self._share.close()
+
+    def check_forkable(self) -> None:
+        if not self._share.readonly:
+            raise BimetalError(
+                f"the guest writes to the share {self.tag}, and copies of it would do so too",
+                "share it readonly",
+                ExitCode.UNAVAILABLE,
+            )
+
+    def forked(self) -> None:
+        self._share.load(self._share.save())  # what is open has positions of its own
 
     def save(self) -> dict[str, Any]:
         return {**super().save(), "share": self._share.save()}

@@ -1,0 +1,1 @@
+"""SCSI units: disks and CD-ROM drives, whatever carries their commands."""
