@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bimetal.backends.net.cables import open_dgram, open_socket, open_stream
 from bimetal.backends.net.options import Options, Words, refusal
 from bimetal.backends.net.protocol import NetBackend
+from bimetal.backends.net.tap import open_tap
 from bimetal.backends.net.user.options import open_user
 from bimetal.base.near import choose_from
 
@@ -17,6 +18,7 @@ NETWORKS: dict[str, Callable[[Options], NetBackend]] = {
     "stream": open_stream,
     "dgram": open_dgram,
     "socket": open_socket,
+    "tap": open_tap,
 }
 """How each kind of network is opened, from its options. Raises `BimetalError`."""
 
