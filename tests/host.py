@@ -42,6 +42,7 @@ PACKAGES = {
     "mmd": "mtools",
     "nbdcopy": "libnbd-bin",
     "nbdinfo": "libnbd-bin",
+    "passt": "passt",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",

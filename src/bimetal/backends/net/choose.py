@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bimetal.backends.net.cables import open_dgram, open_socket, open_stream
 from bimetal.backends.net.options import Options, Words, refusal
+from bimetal.backends.net.passt import open_passt
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.net.tap import open_tap
 from bimetal.backends.net.user.options import open_user
@@ -19,6 +20,7 @@ NETWORKS: dict[str, Callable[[Options], NetBackend]] = {
     "dgram": open_dgram,
     "socket": open_socket,
     "tap": open_tap,
+    "passt": open_passt,
 }
 """How each kind of network is opened, from its options. Raises `BimetalError`."""
 
