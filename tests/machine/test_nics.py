@@ -39,6 +39,7 @@ def test_a_text_and_options_say_the_same() -> None:
         "stream", (("listen", "a"), ("listen", "b"), ("server", "on"))
     )
     assert nic_from("none") is None
+    assert nic_from("user,mtu=9000") == Nic("user", (("mtu", "9000"),)), "which tells the card"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def nic_from(
         kind=kind,
         backend=None if isinstance(network, str) else network,
         mac=None if mac is None else parse_mac(mac),
-        mtu=options.number("mtu", MTU_LEAST, MTU_MOST) or 0,
+        # A user network has to know it too, and tells the card.
+        mtu=0 if kind == USER_NETWORK else options.number("mtu", MTU_LEAST, MTU_MOST) or 0,
         speed=options.number("speed", 1, SPEED_MOST) or 0,
         queues=options.number("queues", 1, PAIRS_LIMIT) or 1,
         capture=options.text("capture") or "",
