@@ -91,15 +91,23 @@ class Ram:
         mapped = set(long[:MOST_MAPPINGS])
         for at, length, offset in mapped:
             self._remap(at, length, fd, offset)
-        # Copies by the place in the file: what lies together there is read at once.
-        end, together = -1, list[memoryview]()
+        # Copies by the place in the file: what lies together there is read at once, and what is
+        # wanted in several places once.
+        end, together, again = -1, list[memoryview](), list[tuple[int, int, int]]()
+        before = (0, 0, -1)
         for at, length, offset in sorted(set(runs) - mapped, key=lambda run: run[2]):
+            if (length, offset) == before[1:]:
+                again.append((at, before[0], length))
+                continue
+            before = (at, length, offset)
             if offset != end or len(together) == MOST_TOGETHER:
                 _fill(fd, end, together)
                 together, end = [], offset
             together.append(self.bytes[at : at + length])
             end += length
         _fill(fd, end, together)
+        for at, source, length in again:
+            self.bytes[at : at + length] = self.bytes[source : source + length]
 
     def freeze(self) -> None:
         """Keep what is in it now, for `thaw`. Raises `BimetalError` if the host has no room."""
