@@ -21,6 +21,7 @@ from tests.cli.conftest import Cli
         ("root.img,format=raw", DiskOption("root.img", "raw")),
         ("root.img,snapshot,format=qcow2", DiskOption("root.img", "qcow2", snapshot=True)),
         ("root.img,bus=scsi", DiskOption("root.img", bus="scsi")),
+        ("a,queues=4,iops=100,bps=20M", DiskOption("a", queues=4, iops=100, bps="20M")),
         ("root.img,serial=A 1", DiskOption("root.img", serial="A 1")),
         ("./file=root.img", DiskOption("./file=root.img")),
         (
@@ -38,7 +39,8 @@ def test_what_a_disk_says(text: str, disk: DiskOption) -> None:
     [
         "", ",readonly", "file=a.img", "a,read-only", "a,serial", "a,serial=", "a,readonly=yes",
         "a,", "a,format", "a,format=", "a,Format=raw", "a,cache=none", "a,b.img",
-        "a,readonly,readonly", "a,format=raw,format=qcow2", "a,readonly=on,readonly=off",
+        "a,readonly,readonly", "a,queues=x", "a,iops=-1", "a,queues=",
+        "a,format=raw,format=qcow2", "a,readonly=on,readonly=off",
     ],
 )  # fmt: skip
 def test_what_means_nothing_is_refused_with_all_that_means_something(text: str) -> None:

@@ -15,6 +15,7 @@ from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
 from bimetal.backends.vsock.sockets import VsockSockets
+from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.scsi.cdrom import ScsiCdrom
@@ -33,6 +34,7 @@ from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.devices.virtio.serial import VirtioSerial
+from bimetal.devices.virtio.throttle import Throttle
 from bimetal.devices.virtio.vsock import VirtioVsock
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import SCSI, Config, Disk
@@ -95,7 +97,7 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
     for disk in m.config.disks:
         if disk.bus != SCSI:
-            yield disk_device(disk)
+            yield disk_device(disk, m.clock)
     units = scsi_units(m.config)
     if units:
         yield VirtioScsi(units)
@@ -117,9 +119,11 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         yield VirtioBalloon()
 
 
-def disk_device(disk: Disk) -> VirtioBlock:
+def disk_device(disk: Disk, clock: Clock) -> VirtioBlock:
     """The disk. Raises `BimetalError` if its image cannot be used."""
-    return VirtioBlock(image_of(disk), serial=disk.serial)
+    limited = disk.iops or disk.bps
+    throttle = Throttle(clock, disk.iops, disk.bps) if limited else None
+    return VirtioBlock(image_of(disk), serial=disk.serial, queues=disk.queues, throttle=throttle)
 
 
 def image_of(disk: Disk) -> Block:

@@ -42,7 +42,7 @@ class PortSockets:
 
     def __init__(self, m: Chassis, ports: Sequence[RootPort]):
         self._space, self._defer, self._placements = m.space, m.defer, m.placements
-        self._ports = ports
+        self._clock, self._ports = m.clock, ports
         self._waiting: dict[str, list[Callable[[], None]]] = {}
         for port in ports:
             port.ejected.connect(self._gone)
@@ -57,7 +57,7 @@ class PortSockets:
 
     def plug_disk(self, disk: Disk) -> str:
         self.check_free()
-        return self._plug(disk_device(disk))
+        return self._plug(disk_device(disk, self._clock))
 
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
         self.check_free()

@@ -10,12 +10,13 @@ __all__ = ["FORM", "DiskOption", "parse_disk"]
 
 FORM = (
     "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
-    "[,bus=virtio|scsi]"
+    "[,bus=virtio|scsi][,queues=N][,iops=N][,bps=SIZE]"
 )
 
-_FORM = Form(
-    "--disk", FORM, "the path of an image", ("readonly", "snapshot"), ("format", "serial", "bus")
-)
+NUMBERS = ("queues", "iops")
+TEXTS = ("format", "serial", "bus", *NUMBERS, "bps")
+
+_FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot"), TEXTS)
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,19 @@ class DiskOption:
     snapshot: bool = False
     serial: str = ""
     bus: str = "virtio"
+    queues: int = 1
+    iops: int = 0
+    bps: str = "0"
 
 
 def parse_disk(text: str) -> DiskOption:
     """Read what `FORM` shows. Raises `BimetalError` for anything else."""
     path, options = _FORM.read(text)
-    return DiskOption(path, **options)  # type: ignore[arg-type]  # of the types just chosen
+    values: dict[str, str | bool | int] = {**options}
+    for name in NUMBERS:
+        if name in options:
+            number = str(options[name])
+            if not (number.isascii() and number.isdecimal()):
+                raise _FORM.refused(f"{name}={number} is no number, in --disk {text}")
+            values[name] = int(number)
+    return DiskOption(path, **values)  # type: ignore[arg-type]  # of the types just chosen

@@ -100,6 +100,9 @@ class EquipmentOptions:
                 snapshot=disk.snapshot,
                 serial=disk.serial,
                 bus=disk.bus,
+                queues=disk.queues,
+                iops=disk.iops,
+                bps=disk.bps,
                 backing_folders=self.backing_folders,
             )
         for nic in self.nics:

@@ -10,6 +10,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
+from bimetal.devices.virtio.block import QUEUES_LIMIT
 from bimetal.machine.nics import Nic
 from bimetal.machine.wanted import SerialPort, Share, Vsock
 from bimetal.memory.ram import PAGE_SIZE
@@ -38,7 +39,9 @@ SERIAL_LIMIT = 20
 
 @dataclass(frozen=True)
 class Disk:
-    """An image that becomes a disk, on the ``bus`` that is one of `BUSES`."""
+    """An image that becomes a disk, on the ``bus`` that is one of `BUSES`; a virtio disk has
+    ``queues`` and carries out ``iops`` requests and ``bps`` bytes in a second at most, or as many
+    as it can for 0."""
 
     path: str
     readonly: bool = False
@@ -47,6 +50,9 @@ class Disk:
     format: str | None = None
     backing_folders: tuple[str, ...] = ()
     bus: str = VIRTIO
+    queues: int = 1
+    iops: int = 0
+    bps: int = 0
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -55,6 +61,19 @@ class Disk:
             raise BimetalError(
                 f"there is no bus {self.bus!r} for disks",
                 choose_from(self.bus, BUSES),
+                ExitCode.USAGE,
+            )
+        limited = self.queues > 1 or self.iops or self.bps
+        if not 0 < self.queues <= QUEUES_LIMIT or min(self.iops, self.bps) < 0:
+            raise BimetalError(
+                f"{self.queues} queues, {self.iops} requests and {self.bps} bytes a second",
+                f"choose 1 to {QUEUES_LIMIT} queues, and limits from 1 on, or 0 for none",
+                ExitCode.USAGE,
+            )
+        if limited and self.bus != VIRTIO:
+            raise BimetalError(
+                "only virtio disks have several queues and limits of speed",
+                "leave the bus or the limits away",
                 ExitCode.USAGE,
             )
         if self.format is not None:

@@ -7,6 +7,7 @@ from os import PathLike, fsdecode
 
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import parse_size
 from bimetal.devices.virtio.serial import PORTS_LIMIT
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.balloon import Balloon
@@ -36,6 +37,9 @@ class Equipment:
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
         bus: str = "virtio",
+        queues: int = 1,
+        iops: int = 0,
+        bps: int | str = 0,
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
         disk, on the ``bus`` ``virtio`` or ``scsi``. ``format`` is ``raw``, ``qcow2``, or one that
@@ -43,12 +47,14 @@ class Equipment:
         does not look like another format is raw. With ``snapshot`` the guest's writes are discarded
         at the end. ``serial`` is a serial number of at most 20 characters, by which the guest can
         identify the disk. Files that the image names lie in its folder or below it, or in
-        ``backing_folders``. Call before `start`, which raises `BimetalError` if the image is not
-        usable."""
+        ``backing_folders``. A virtio disk has ``queues``, and carries out at most ``iops`` requests
+        and ``bps`` bytes (a number, or a size like ``20M``) in a second, if these are not 0. Call
+        before `start`, which raises `BimetalError` if the image is not usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
+        limits = queues, iops, parse_size(bps)
         self.config.disks.append(
-            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus)
+            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus, *limits)
         )
 
     def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:

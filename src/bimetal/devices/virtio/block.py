@@ -1,6 +1,6 @@
 """The block device (virtio 1.2, section 5.2): a disk.
 
-One queue; secure erase, lifetime information and zoned disks are not offered. A request may be as
+Secure erase, lifetime information and zoned disks are not offered. A request may be as
 large as a chain can be (2.7.5.2), since it is carried out piece by piece; VIRTIO_BLK_F_SIZE_MAX
 would be of no use, and drivers that read whole kernels by one request know nothing of it. A driver
 that does not accept VIRTIO_BLK_F_FLUSH, or that switches the write cache off, gets every write
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
+from typing import ClassVar
 
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
@@ -23,13 +24,15 @@ from bimetal.devices.virtio.disk import (
     check_forkable,
 )
 from bimetal.devices.virtio.queue import Chain, QueueError
+from bimetal.devices.virtio.throttle import Throttle
 from bimetal.memory.contents import Area, Stored
 
-__all__ = ["VirtioBlock"]
+__all__ = ["QUEUES_LIMIT", "VirtioBlock"]
 
 SECTOR = 512
 
 QUEUE_SIZE = 256
+QUEUES_LIMIT = 16
 SEGMENTS = QUEUE_SIZE - 2
 """Buffers of data in a request: what is left of a chain beside header and status."""
 
@@ -40,7 +43,7 @@ OK, IOERR, UNSUPP = 0, 1, 2
 """Status of a request (5.2.6)."""
 
 F_SEG_MAX, F_RO, F_BLK_SIZE = 1 << 2, 1 << 5, 1 << 6
-F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE = 1 << 9, 1 << 10, 1 << 11
+F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE, F_MQ = 1 << 9, 1 << 10, 1 << 11, 1 << 12
 F_DISCARD, F_WRITE_ZEROES = 1 << 13, 1 << 14
 """Features (5.2.3)."""
 
@@ -83,18 +86,38 @@ class VirtioBlock(VirtioDevice):
 
     ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size``, from 512 to 4096,
     is the unit that the guest had better address, ``physical_block_size``, from that to 2 MiB, the
-    one that it had better write whole; both are powers of two.
+    one that it had better write whole; both are powers of two. There are ``queues`` for requests,
+    and ``throttle`` says how fast they are carried out.
     """
 
     device_id = 2
-    queue_limits = (QUEUE_SIZE,)
-    fixed = ("_serial", "_disk", "_group")  # the disk of a fork has the same content
+    saved = ("_throttle",)
+    added: ClassVar[Mapping[str, object]] = {"_throttle": None}
+    fixed = (
+        "queue_limits",
+        "_serial",
+        "_disk",
+        "_group",
+    )  # the disk of a fork has the same content
     derived = ("_write_through", "_held", "_waited", "_unsettled", "_groups_lost")
 
     def __init__(
-        self, disk: Disk, serial: str = "", *, block_size: int = 512, physical_block_size: int = 0
+        self,
+        disk: Disk,
+        serial: str = "",
+        *,
+        block_size: int = 512,
+        physical_block_size: int = 0,
+        queues: int = 1,
+        throttle: Throttle | None = None,
     ):
         super().__init__()
+        if not 0 < queues <= QUEUES_LIMIT:
+            raise ValueError(f"{queues} queues, of 1 to {QUEUES_LIMIT}")
+        self.queue_limits = (QUEUE_SIZE,) * queues
+        self._throttle = throttle
+        if throttle is not None:
+            throttle.open = self._look_at_all
         physical = physical_block_size or block_size
         self._serial = serial.encode()
         if len(self._serial) > ID_SIZE:
@@ -107,7 +130,8 @@ class VirtioBlock(VirtioDevice):
         self._disk = disk
         self.offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE
         self.offered |= F_RO if disk.readonly else F_DISCARD | F_WRITE_ZEROES
-        self.config[:] = _configuration(disk.size, block_size, physical)
+        self.offered |= F_MQ if queues > 1 else 0
+        self.config[:] = _configuration(disk.size, block_size, physical, queues)
         self._write_through = True
         self._group = disk if isinstance(disk, GroupingDisk) else None
         self._held = self._waited = False
@@ -119,6 +143,8 @@ class VirtioBlock(VirtioDevice):
         kind, sector, data = _header(chain.readable)
         if not chain.writable:
             raise QueueError("a block request has no place for its status")
+        if self._throttle is not None:
+            self._throttle.charge(total(data) + total(chain.writable))
         into = chain.writable[:-1]
         status = chain.writable[-1]
         if len(status) > 1:  # the last byte of the last buffer, however the driver cut them
@@ -132,6 +158,13 @@ class VirtioBlock(VirtioDevice):
         if self._held and kind == OUT:
             self._unsettled.append(status)
         return total(into) + 1
+
+    def has_use_for(self, index: int) -> bool:
+        return self._throttle is None or not self._throttle.shut
+
+    def _look_at_all(self) -> None:
+        for index in range(len(self.queues)):
+            self.look(index)
 
     def may_wait(self) -> bool:
         self._waited = self._group is not None and self._group.unsettled and not self._waited
@@ -353,10 +386,10 @@ def _cut(offset: int, length: int, size: int) -> Iterator[tuple[int, int]]:
     yield offset, end
 
 
-def _configuration(size: int, block: int, physical: int) -> bytes:
+def _configuration(size: int, block: int, physical: int, queues: int) -> bytes:
     """The configuration space of a disk of ``size`` bytes."""
     writable = [DISCARD_SECTORS, DISCARD_RANGES, 1, ZEROES_SECTORS, ZEROES_RANGES, 1]
-    geometry, queues = (0, 0, 0), 1
+    geometry = (0, 0, 0)
     topology = ((physical // block).bit_length() - 1, 0, physical // block, 0)
     return _CONFIG.pack(
         size // SECTOR, 0, SEGMENTS, *geometry, block, *topology, 1, 0, queues, *writable
