@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
+from bimetal.base.clock import VirtualClock
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.machine.expect import TimedOut
 
-ECAM, PORT, OFF = 0x3000_0000, 31 << 15, 1 << 10
+OFF, LINK_CHANGED = 1 << 10, 1 << 8
 
 
 @pytest.fixture
@@ -30,7 +32,17 @@ def vm(kernel: Path) -> Iterator[Machine]:
         yield machine
 
 
-def made(board: str, kernel: Path) -> Machine:
+def slot_registers(port: Any) -> int:
+    """Where the PCI Express capability of a port lies."""
+    (at,) = (
+        at
+        for at in range(0x40, 0x100, 4)
+        if port.read(at, 1) == 0x10 and port.read(at + 2, 2) == 0x142
+    )
+    return at
+
+
+def made(board: str, kernel: Path, **options: Any) -> Machine:
     return Machine(
         board,
         memory="16M",
@@ -38,6 +50,7 @@ def made(board: str, kernel: Path) -> Machine:
         kernel_format="raw",
         serial=NoChars(),
         accel=ScriptAccelerator([]),
+        **options,
     )
 
 
@@ -56,13 +69,29 @@ def test_the_guest_lets_go(vm: Machine, image: Path) -> None:
     port = vm["pci_port@00:1f.0"]
     with pytest.raises(TimedOut, match="has not let go"):
         vm.unplug(name, timeout=0.01)
-    (at,) = (
-        at
-        for at in range(0x40, 0x100, 4)
-        if port.read(at, 1) == 0x10 and port.read(at + 2, 2) == 0x142
-    )
-    port.write(at + 0x18, 2, OFF)
+    port.write(slot_registers(port) + 0x18, 2, OFF)
     assert name not in vm
+
+
+def test_a_guest_that_has_not_noticed_is_told_again(kernel: Path, image: Path) -> None:
+    clock = VirtualClock()
+    with made("riscv-virt,ports=1", kernel, clock=clock) as vm:
+        port = vm["pci_port@00:1f.0"]
+        at = slot_registers(port)
+        port.write(at + 0x18, 2, OFF)
+        vm.plug_disk(image)
+        told = 0
+        for _ in range(200):
+            port.write(at + 0x1A, 2, 0xFFFF)
+            clock.advance(10**9)
+            told += bool(port.read(at + 0x1A, 2) & LINK_CHANGED)
+        assert told == 6, "after 1, 2, 4 and so on to 32 seconds"
+        vm.unplug("virtio_pci@port1", force=True)
+        vm.plug_disk(image)
+        port.write(at + 0x18, 2, 0)
+        port.write(at + 0x1A, 2, 0xFFFF)
+        clock.advance(10**11)
+        assert not port.read(at + 0x1A, 2) & LINK_CHANGED
 
 
 def test_slots_run_out(vm: Machine, image: Path, tmp_path: Path) -> None:

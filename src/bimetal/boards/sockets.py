@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bimetal.backends.reactor import Reactor
+from bimetal.base.clock import Timer
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards.slots import disk_device, open_nic
 from bimetal.devices.pci.function import Function
@@ -23,6 +24,8 @@ __all__ = ["PORTS", "PortSockets", "add_ports"]
 PORTS = tuple(str(number) for number in range(9))
 """Values of a board's option ``ports``: how many slots there are for hot plug."""
 LAST_SLOT = 31
+FIRST_REMINDER, LAST_REMINDER = 10**9, 32 * 10**9
+"""Nanoseconds after which a guest that has not noticed a device is told of it again."""
 
 
 def add_ports(m: Chassis, host: EcamHost) -> None:
@@ -43,6 +46,7 @@ class PortSockets:
     def __init__(self, m: Chassis, ports: Sequence[RootPort]):
         self._space, self._defer, self._placements = m.space, m.defer, m.placements
         self._clock, self._ports = m.clock, ports
+        self._reminders: dict[RootPort, Timer] = {}
         self._waiting: dict[str, list[Callable[[], None]]] = {}
         for port in ports:
             port.ejected.connect(self._gone)
@@ -75,7 +79,23 @@ class PortSockets:
         function.check_state()
         self._placements.add(Placement(function, number, {}, on_bus=True))
         port.plug(function)
+        self._remind(port, FIRST_REMINDER)
         return function.name
+
+    def _remind(self, port: RootPort, wait: int) -> None:
+        """See after ``wait`` nanoseconds whether the guest has noticed, and tell it again if not;
+        then wait longer."""
+
+        def look() -> None:
+            if port.unnoticed:
+                port.announce()
+                if wait < LAST_REMINDER:
+                    self._remind(port, 2 * wait)
+
+        if port in self._reminders:
+            self._reminders[port].cancel()
+        timer = self._reminders[port] = self._clock.timer(look)
+        timer.arm(self._clock.now_ns() + wait)
 
     def unplug(self, name: str, gone: Callable[[], None], *, force: bool) -> None:
         for port in self._ports:

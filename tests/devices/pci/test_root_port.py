@@ -166,14 +166,18 @@ def test_a_function_stays_when_only_its_power_is_switched_off(slot: Slot) -> Non
     assert slot.tree.read(0, BAR + 4, bus=1) == 0, "it was reset"
 
 
-def test_a_slot_without_power_has_no_link(slot: Slot) -> None:
-    slot.write(CONTROL, OFF)
+def test_what_arrives_has_power(slot: Slot) -> None:
+    """Linux switches empty slots off, and listens for links."""
+    slot.write(CONTROL, OFF | INTERRUPT | LINK_EVENTS)
     slot.port.plug(Card())
-    assert slot.read(STATUS) == CHANGED | PRESENT
-    assert slot.tree.read(0, 0, bus=1) == ONES
-    slot.write(CONTROL, 0)
-    assert slot.read(STATUS) & LINK_CHANGED
+    assert slot.read(STATUS) == CHANGED | LINK_CHANGED | PRESENT
+    assert slot.tree.lines == [False, True, False, False]
+    slot.write(CONTROL, OFF | INTERRUPT | LINK_EVENTS | BUTTON)
     assert slot.tree.read(0, 0, bus=1) == 0x5678_1234
+    slot.write(CONTROL, 0)
+    assert slot.tree.read(0, 0, bus=1) == 0x5678_1234
+    slot.write(CONTROL, OFF)
+    assert slot.tree.read(0, 0, bus=1) == ONES
 
 
 def test_a_function_that_is_pulled_out(slot: Slot) -> None:

@@ -105,13 +105,13 @@ class RootPort(Bridge):
     of the function that it was asked for."""
 
     kind = "pci_port"
-    saved: ClassVar[tuple[str, ...]] = ("link", "leaving", "wanting")
+    saved: ClassVar[tuple[str, ...]] = ("link", "off", "leaving", "wanting")
     fixed: ClassVar[tuple[str, ...]] = ("_slot_capability", "_msi")
 
     ejected = Out(Function, doc="the function that was in the slot")
 
     def __init__(self, number: int):
-        self.link = self.leaving = self.wanting = False
+        self.link = self.off = self.leaving = self.wanting = False
         super().__init__(ROOT_PORT, INTA)
         self._slot_capability = SlotCapability(self, number)
         self.add_capability(self._slot_capability)
@@ -132,12 +132,21 @@ class RootPort(Bridge):
         """Put ``function`` into the slot. ValueError if it is taken."""
         self.behind.add(function, 0)
         self.leaving = False
-        events = PRESENCE_CHANGED
-        if self._slot_capability.powered:
-            self.link = True
-            events |= LINK_CHANGED
-        self._slot_capability.happen(events)
+        # Software switches an empty slot off, and where there is a button listens for no presence,
+        # but for the link: so a function that arrives has power, and its link comes up.
+        self.link = True
+        self._slot_capability.happen(PRESENCE_CHANGED | LINK_CHANGED)
         self.moved(self)
+
+    @property
+    def unnoticed(self) -> bool:
+        """Whether something is plugged in and software has the slot switched off all the same."""
+        return self.occupied and self.off
+
+    def announce(self) -> None:
+        """Say once more that something is plugged in: Linux ignores all that happens in the second
+        after it has switched a slot off."""
+        self._slot_capability.happen(PRESENCE_CHANGED | LINK_CHANGED)
 
     def press(self) -> None:
         """Press the attention button: ask software to let go of what is in the slot."""
@@ -157,7 +166,11 @@ class RootPort(Bridge):
 
     def powered(self) -> None:
         """Software has perhaps switched the slot on or off."""
-        up = self.occupied and self._slot_capability.powered
+        off = not self._slot_capability.powered
+        if off == self.off:
+            return
+        self.off = off
+        up = self.occupied and not off
         if up == self.link:
             return
         self.link = up
@@ -185,6 +198,6 @@ class RootPort(Bridge):
 
     def reset(self) -> None:
         super().reset()
-        self.link, self.wanting = self.occupied, False
+        self.link, self.off, self.wanting = self.occupied, False, False
         if self.leaving:
             self.pull()
