@@ -22,6 +22,7 @@ from bimetal.machine.placements import Placement
 BOARDS = {
     "riscv-virt": {"bios": "none"},
     "riscv-virt,bus=pci": {"bios": "none"},
+    "riscv-virt,aia=aplic": {"bios": "none"},
     "arm-virt,gic=2": {"bios": "none"},
     "arm-virt,gic=3,virtualization=on": {},
     "microvm": {},

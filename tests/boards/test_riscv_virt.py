@@ -25,8 +25,8 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def board(request: pytest.FixtureRequest) -> Callable[..., Board]:
-    def make(**options: Any) -> Board:
-        made = Board("riscv-virt", "a1", **options)
+    def make(name: str = "riscv-virt", **options: Any) -> Board:
+        made = Board(name, "a1", **options)
         request.addfinalizer(made.vm.close)
         return made
 
@@ -65,15 +65,26 @@ def test_the_high_window_of_pci_is_behind_the_memory(memory: str, at: int) -> No
         assert f"{at:016x}-{at + 0x3_FFFF_FFFF:016x} window" in vm.info_mtree()
 
 
-def test_the_device_tree_beside_that_of_qemu(board: Make, files: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("riscv-virt", "qemu-7.2-virt.dts"),
+        ("riscv-virt,aia=none", "qemu-7.2-virt.dts"),
+        ("riscv-virt,aia=aplic", "qemu-7.2-virt-aplic.dts"),
+    ],
+)
+def test_the_device_tree_beside_that_of_qemu(
+    board: Make, files: Path, name: str, peer: str
+) -> None:
     """Whatever both trees describe, they describe alike, but for what is listed here."""
-    ours = properties(board(kernel=files / "kernel", cpus=2, memory="256M").tree())
-    theirs = properties((Path(__file__).parent / "qemu-7.2-virt.dts").read_text())
+    ours = properties(board(name, kernel=files / "kernel", cpus=2, memory="256M").tree())
+    theirs = properties((Path(__file__).parent / peer).read_text())
     differing = {
         ("/", "model"),
         ("chosen", "rng-seed"),
         *((f"cpus/cpu@{n}", "riscv,isa") for n in range(2)),
         *((f"soc/virtio_mmio@1000{n}000", "reg") for n in range(1, 9)),
+        ("soc/aplic@c000000", "riscv,delegate"),  # which the binding calls riscv,delegation
     }
     compared = 0
     for path, node in theirs.items():
@@ -89,6 +100,20 @@ def test_the_device_tree_beside_that_of_qemu(board: Make, files: Path) -> None:
         *("pmu", "platform-bus@4000000"),
         *("fw-cfg@10100000", "flash@20000000"),  # ours are below /soc, each bank on its own
     }
+
+
+@pytest.mark.parametrize("bios", [None, "bios"])
+def test_who_has_the_domain_of_the_mode_of_machines(
+    board: Make, files: Path, bios: str | None
+) -> None:
+    """Firmware, if there is some; else everything is delegated, and it is not for the kernel."""
+    given = {} if bios is None else {"bios": files / bios}
+    node = properties(board("riscv-virt,aia=aplic", kernel=files / "kernel", **given).tree())[
+        "soc/aplic@c000000"
+    ]
+    assert node["riscv,children"] == "soc/aplic@d000000"
+    assert node["riscv,delegation"] == "soc/aplic@d000000 0x01 0x60"
+    assert node.get("status") == (None if bios else '"disabled"')
 
 
 def test_the_tree_names_the_extensions(board: Make, files: Path) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from bimetal.boards.nodes import device_node, memory_node
 from bimetal.boards.pci import PciLayout, intx_pins, pci_node
 from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
+from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.device import Device
+from bimetal.devices.irq.aplic import Aplic
 from bimetal.devices.irq.pin import Pin
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
@@ -24,6 +26,8 @@ from bimetal.machine.placements import Placement
 __all__ = ["describe_board"]
 
 CACHE_BLOCK = 64
+EDGE, LEVEL = 1, 4
+"""How an interrupt is told, as the binding of APLICs numbers that."""
 
 LINES_IN_ORDER = (MSIP, MTIP, MEIP, SEIP)
 """How the interrupts that one device sends to a hart are ordered."""
@@ -55,11 +59,14 @@ def describe_board(chassis: Chassis, ram_at: int, model: str, pci: PciLayout) ->
     placements = [each for each in chassis.placements if each.in_memory]
     for placement in placements:
         if isinstance(placement.device, EcamHost):
-            lines = [(_controller(pin, nodes), pin.number) for pin in intx_pins(placement)]
+            lines: list[tuple[int | Node, ...]] = [
+                (_controller(pin, nodes), *_cells(pin)) for pin in intx_pins(placement)
+            ]
             node = pci_node(placement, pci, f"pci@{placement.at:x}", lines)
         else:
             node = device_node(placement)
         nodes[placement.device] = soc.add(node)
+    _describe_domains(nodes)
     for placement in placements:
         if isinstance(placement.device, EcamHost):
             continue
@@ -129,7 +136,8 @@ def _describe_interrupts(
     ]
     pins = [target for target in targets if isinstance(target, Pin)]
     if pins:
-        node["interrupts"] = tuple(pin.number for pin in pins)
+        kind = EDGE if isinstance(placement.device, VmGenId) else LEVEL
+        node["interrupts"] = tuple(cell for pin in pins for cell in _cells(pin, kind))
         node["interrupt-parent"] = _controller(pins[0], nodes)
     lines = [target for target in targets if isinstance(target, CpuLine)]
     lines.sort(key=lambda line: (line.cpu, LINES_IN_ORDER.index(line.line)))
@@ -140,7 +148,28 @@ def _describe_interrupts(
 
 
 def _controller(pin: Pin, nodes: dict[Device, Node]) -> Node:
-    return next(node for device, node in nodes.items() if device.name == pin.controller.name)
+    """The node of what ``pin`` is an input of: of an APLIC, the domain that S-mode sees."""
+    controller = pin.controller
+    if isinstance(controller, Aplic) and controller.child is not None:
+        controller = controller.child
+    return next(node for device, node in nodes.items() if device.name == controller.name)
+
+
+def _cells(pin: Pin, kind: int = LEVEL) -> tuple[int, ...]:
+    """An input as the binding of its controller tells of it."""
+    return (pin.number, kind) if isinstance(pin.controller, Aplic) else (pin.number,)
+
+
+def _describe_domains(nodes: dict[Device, Node]) -> None:
+    """The domains of an APLIC: whose child is whose. That of M-mode is not for the kernel where
+    there is no firmware in M-mode."""
+    for device, node in nodes.items():
+        if isinstance(device, Aplic) and device.child is not None:
+            child = nodes[device.child]
+            node["riscv,children"] = child
+            node["riscv,delegation"] = (child, 1, device.sources)
+            if device.delegating:
+                node["status"] = "disabled"
 
 
 def _describe_power(root: Node, test: Node) -> None:

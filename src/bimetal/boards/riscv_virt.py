@@ -6,10 +6,10 @@
 00102000  generation ID            30000000  PCI Express configuration space
 02000000  CLINT                    40000000  PCI memory, 32 bits
 03000000  PCI I/O ports            80000000  RAM
-0c000000  PLIC                    400000000  PCI memory, 64 bits: behind the RAM, in 16 GiB steps
+0c000000  PLIC, or two APLICs     400000000  PCI memory, 64 bits: behind the RAM, in 16 GiB steps
 10000000  serial port
 
-Sources of the PLIC: 1 to 8 virtio-mmio, 10 the serial port, 11 the clock, 12 the generation ID,
+Sources of interrupts: 1 to 8 virtio-mmio, 10 the serial port, 11 the clock, 12 the generation ID,
 which QEMU's board does not have, 32 to 35 INTA to INTD.
 """
 
@@ -21,14 +21,14 @@ from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.riscv_boot import RiscvBoot
-from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
+from bimetal.boards.riscv_irq import AIA, add_controller
+from bimetal.boards.riscv_lines import MSIP, MTIP
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
-from bimetal.devices.irq.plic import Plic
 from bimetal.devices.pci.bar import Kind
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.goldfish import GoldfishRtc
@@ -45,14 +45,14 @@ ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
 ECAM = 0x3000_0000
 PCI_PINS = range(32, 36)
 HIGH_WINDOW = 16 * GIB
-OPTIONS = {"bus": BUS, "ports": PORTS, "virtio-mmio": tuple(VERSIONS)}
+OPTIONS = {"bus": BUS, "ports": PORTS, "virtio-mmio": tuple(VERSIONS), "aia": AIA}
 MODEL = "riscv-virtio,bimetal"
 
 
 @board("riscv-virt", isa="riscv64", max_cpus=MAX_CPUS, options=OPTIONS)
 def riscv_virt(m: Chassis) -> None:
-    """RISC-V harts with CLINT, PLIC, serial port, clock, flash, PCI Express and eight virtio
-    slots."""
+    """RISC-V harts with CLINT, PLIC or APLIC, serial port, clock, flash, PCI Express and eight
+    virtio slots."""
     harts = range(m.config.cpus)
     m.ram(at=RAM)
     rom = m.rom(at=ROM, size=0xF000)
@@ -63,20 +63,16 @@ def riscv_virt(m: Chassis) -> None:
         msip=[m.line(hart, MSIP) for hart in harts],
         mtip=[m.line(hart, MTIP) for hart in harts],
     )
-    plic = m.add(
-        Plic(sources=96, contexts=2 * len(harts)),
-        at=0xC00_0000,
-        notify=[m.line(hart, line) for hart in harts for line in (MEIP, SEIP)],
-    )
-    m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=plic[11])
-    m.add(VmGenId(), at=0x10_2000, irq=plic[12])
-    serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=plic[10])
+    sources = add_controller(m)
+    m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=sources[11])
+    m.add(VmGenId(), at=0x10_2000, irq=sources[12])
+    serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=sources[10])
     m.console.withdraw = serial.withdraw
     pci = pci_layout(m.config.memory)
-    host = add_pci(m, pci, [plic[source] for source in PCI_PINS])
+    host = add_pci(m, pci, [sources[pin] for pin in PCI_PINS])
     add_ports(m, host)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
-        m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=plic[1 + number])
+        m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=sources[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)
     fw_cfg.add(Item.CPUS, len(harts))
     fw_cfg.add(Item.MAX_CPUS, len(harts))
