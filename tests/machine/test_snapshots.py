@@ -374,3 +374,13 @@ def test_a_disk_that_is_written_to_cannot_be_rewound(script: Script, disk: Path)
     with pytest.raises(BimetalError, match="which two machines cannot do"):
         vm.checkpoint()
     assert vm.running
+
+
+def test_the_cpus_of_kvm_are_not_those_of_others(
+    script: Script, restore: Restore, tmp_path: Path
+) -> None:
+    vm = paused(script([busy]))
+    vm.save(tmp_path / "snapshot", stop=True)
+    changed(tmp_path / "snapshot", lambda m: m["machine"].update(accel="kvm"))
+    with pytest.raises(BimetalError, match="ran on kvm, and script has other CPUs"):
+        restore()

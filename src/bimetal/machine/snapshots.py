@@ -22,6 +22,8 @@ from bimetal.snapshot.writer import Writer
 
 __all__ = ["fill", "recipe_in", "standing", "write"]
 
+KVM = "kvm"
+
 
 @contextmanager
 def standing(gate: VcpuGate, clock: Clock) -> Iterator[None]:
@@ -94,6 +96,7 @@ def recipe_in(reader: Reader, *, trust: bool) -> Recipe:
 def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
     """Put what a snapshot holds into a new machine that was made by its recipe. Raises
     `BimetalError`, and then the machine is of no use."""
+    _check_accelerator(reader, runner.accelerator.name)
     reader.check()
     for number, ram in enumerate(runner.hardware.memories):
         reader.map_into(f"{number} {ram.name}", ram)
@@ -111,6 +114,18 @@ def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
         ) from error
     except Exception as error:  # whatever a state that somebody made up leads to
         raise _unknown(reader, error) from error
+
+
+def _check_accelerator(reader: Reader, name: str) -> None:
+    """Raise `BimetalError` for an accelerator that does not know the other one's CPUs: our own have
+    one kind of state, and KVM has another."""
+    saved = str(reader.manifest["machine"]["accel"])
+    if KVM in (saved, name) and saved != name:
+        raise BimetalError(
+            f"the machine in {reader.path} ran on {saved}, and {name} has other CPUs",
+            f"restore it on {saved}",
+            ExitCode.UNAVAILABLE,
+        )
 
 
 def _unknown(reader: Reader, error: Exception) -> BimetalError:
