@@ -9,7 +9,6 @@ only the old tables used is free from that moment on.
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -114,7 +113,6 @@ class _Restructuring:
         self._usage = Usage(file, self._header, 1 << 62)
         self._tables: Counter[int] = Counter()
         self._moved: dict[int, int] = {}
-        self._writes: list[tuple[int, bytes]] = []
 
     def run(self) -> tuple[Header, dict[int, array[int]]]:
         structure, header, usage = self._structure, self._header, self._usage
@@ -144,7 +142,7 @@ class _Restructuring:
         if snapshots:
             header.snapshots_offset = self._place("snapshot table", snapshot_bytes(snapshots))
         self._count()
-        self._store()
+        self._file.flush()
         return header, usage.used
 
     # Tables
@@ -195,8 +193,10 @@ class _Restructuring:
         return offset
 
     def _take(self, data: bytes) -> int:
+        """Write whole clusters behind all that is used, where nobody misses what was there; their
+        offset."""
         offset = self._next * self._cluster
-        self._writes.append((offset, data))
+        write_all(self._file.fd, data + bytes(-len(data) % self._cluster), offset)
         self._next += -(-len(data) // self._cluster)
         return offset
 
@@ -229,13 +229,3 @@ class _Restructuring:
         self._take(words_to_bytes(table))
         for number in numbers:
             self._take(pack(usage.used[number], header.reference_bits))
-
-    # Bytes
-
-    def _store(self) -> None:
-        fd, end = self._file.fd, self._next * self._cluster
-        if os.lseek(fd, 0, os.SEEK_END) < end and not self._file.block_device:
-            os.ftruncate(fd, end)
-        for offset, data in self._writes:
-            write_all(fd, data + bytes(-len(data) % self._cluster), offset)
-        self._file.flush()
