@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bimetal.backends.block.block import SECTOR, Block, Extent
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.foreign.fields import damaged
+from bimetal.backends.block.qcow2.words import bad_image
 from bimetal.backends.block.vector import read_vector
 from bimetal.base.buffers import split, total
 
@@ -44,7 +45,10 @@ class MappedImage(Block):
         for source, length in self.runs(offset, total(rest)):
             part, rest = split(rest, length)
             if isinstance(source, tuple):
-                read_vector(source[0].fd, source[1], part)
+                file, place = source
+                if place + length > file.length:
+                    raise bad_image(f"there is nothing at {place:#x}")
+                read_vector(file.fd, place, part)
             else:
                 _fill(part, source() if source else b"")
 

@@ -49,6 +49,8 @@ def read_description(file: ImageFile, offset: int, length: int) -> Description:
     """The description that is in ``file`` from ``offset`` on. Raises `BimetalError`."""
     if length > LIMIT:
         raise damaged(file, f"its description has {length} bytes")
+    if offset > file.length:
+        raise damaged(file, "its description is not inside the file")
     text = os.fsdecode(os.pread(file.fd, length, offset).partition(b"\0")[0])
     settings, extents = {}, []
     for line in map(str.strip, text.splitlines()):
