@@ -379,6 +379,7 @@ ACCESSES = st.lists(
 @pytest.mark.parametrize("make", [*DEVICES, VirtioDevice], ids=lambda make: make.__name__)
 @quick
 @given(accesses=ACCESSES, begun=st.booleans())
+@example(accesses=[(True, 0x20, 4, 0xFFFF_FFFF)], begun=False)
 def test_hostile_registers(
     make: Callable[[], VirtioDevice],
     accesses: list[tuple[bool, int, int, int]],

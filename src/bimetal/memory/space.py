@@ -181,6 +181,14 @@ class AddressSpace:
         start = address - region.base
         return region.memory.bytes[start : start + length]
 
+    def around(self, address: int) -> tuple[int, memoryview]:
+        """The first address, and all bytes, of the memory that ``address`` lies in and that guests
+        write to: for who looks at much of it, until `generation` grows. Raises `BadAddress`."""
+        region = self.find(address)
+        if region is None:
+            raise BadAddress(address, 1, "no memory there")
+        return region.base, self.view(region.base, region.size, writable=True)
+
     def give_back(self, view: memoryview) -> None:
         """Give the host back the whole pages of ``view``, which this gave as writable: the guest
         needs what is in them no more, and finds zeros."""

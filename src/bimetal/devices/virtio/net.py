@@ -21,7 +21,7 @@ from bimetal.base.frames import (
     Offload,
 )
 from bimetal.devices.network import Network, Unplugged
-from bimetal.devices.virtio.device import VERSION_1, VirtioDevice, Work
+from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
 from bimetal.devices.virtio.net_features import (
     F_CTRL_GUEST_OFFLOADS,
     F_CTRL_MAC_ADDR,
@@ -218,7 +218,7 @@ class VirtioNet(VirtioDevice):
     def restored(self) -> None:
         super().restored()
         received, self._blocked, self._starved = self._received, False, False
-        if self.features:
+        if self.status & (Status.FEATURES_OK | Status.DRIVER_OK):
             self.settled()
             self._let_offload(received)
         self._configure()  # with the link as it is now

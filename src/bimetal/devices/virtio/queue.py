@@ -81,7 +81,7 @@ class Virtqueue(Stateful):
     fixed = ("_space", "limit")
     derived = (
         "indirect", "event_index", "_seen", "_generation", "_table", "_available", "_used_ring",
-        "_used_words",
+        "_used_words", "_memory", "_memory_at",
     )  # fmt: skip
 
     def __init__(self, space: AddressSpace, limit: int):
@@ -203,7 +203,8 @@ class Virtqueue(Stateful):
         table, entries, index = self._table, self.size, head
         readable: list[memoryview] = []
         writable: list[memoryview] = []
-        view, length_left, steps, most = self._space.view, BYTES_LIMIT, 0, entries
+        memory, start = self._memory, self._memory_at
+        end, length_left, steps, most = len(memory), BYTES_LIMIT, 0, entries
         in_indirect = False
         while True:
             if index >= entries:
@@ -220,24 +221,36 @@ class Virtqueue(Stateful):
             if steps > most or length_left < 0:
                 raise QueueError("a chain of descriptors is a loop or too long")
             if length:
-                try:
-                    if flags & WRITE:
-                        writable.append(view(address, length, writable=True))
-                    elif writable:
-                        raise QueueError("a buffer to read comes after one to write")
-                    else:
-                        readable.append(view(address, length))
-                except BadAddress as error:
-                    raise QueueError("a buffer is not in memory", str(error)) from error
+                at = address - start
+                if at >= 0 and at + length <= end:
+                    buffer = memory[at : at + length]
+                else:
+                    buffer = self._elsewhere(address, length, flags & WRITE)
+                if flags & WRITE:
+                    writable.append(buffer)
+                elif writable:
+                    raise QueueError("a buffer to read comes after one to write")
+                else:
+                    readable.append(buffer)
             if not flags & NEXT:
                 return Chain(head, steps, readable, writable)
             index = following
+
+    def _elsewhere(self, address: int, length: int, written: int) -> memoryview:
+        """A buffer that is not where the rings are."""
+        try:
+            return self._space.view(address, length, writable=bool(written))
+        except BadAddress as error:
+            raise QueueError("a buffer is not in memory", str(error)) from error
 
     def _indirect_table(self, address: int, length: int) -> tuple[memoryview, int, int]:
         """The table of an indirect descriptor, its number of entries, and the first one."""
         entries, rest = divmod(length, DESCRIPTOR_SIZE)
         if rest or not 0 < entries <= CHAIN_LIMIT:
             raise QueueError("an indirect table has a wrong length", f"{length} bytes")
+        at = address - self._memory_at
+        if at >= 0 and at + length <= len(self._memory):
+            return self._memory[at : at + length], entries, 0
         try:
             return self._space.view(address, length), entries, 0
         except BadAddress as error:
@@ -253,6 +266,7 @@ class Virtqueue(Stateful):
             self._table = self._space.view(self.descriptors, DESCRIPTOR_SIZE * size)
             available = self._space.view(self.driver, 6 + 2 * size)
             self._used_ring = self._space.view(self.device, 6 + 8 * size, writable=True)
+            self._memory_at, self._memory = self._space.around(self.device)
         except BadAddress as error:
             self._release()
             raise QueueError("a ring is not in memory", str(error)) from error
@@ -264,5 +278,6 @@ class Virtqueue(Stateful):
         """Let go of the memory of the rings."""
         nothing = memoryview(bytearray(0))
         self._generation = -1
-        self._table = self._used_ring = nothing
+        self._table = self._used_ring = self._memory = nothing
+        self._memory_at = 0
         self._available = self._used_words = nothing.cast("H")
