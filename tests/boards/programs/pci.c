@@ -68,7 +68,7 @@ static void place(void)
     w2(CONFIG(1, 4), 7);
     say("ports", r4(CONFIG(1, 0x10))); say("table", r4(CONFIG(1, 0x14))); say("low", r4(CONFIG(1, 0x20))); say("high", r4(CONFIG(1, 0x24)));
     say("masked", r4(LOW + 12)); w4(LOW, 0xfee00000); say("address", r4(LOW)); w4(LOW + 8, 77); say("data", r4(LOW + 8));
-    w4(LOW + 12, 0); say("unmasked", r4(LOW + 12)); w4(LOW + 12, 0xffffffff); say("masked", r4(LOW + 12));
+    w4(LOW + 12, 0); say("unmasked", r4(LOW + 12)); w4(LOW + 12, 0xffffffff); say("masked", r4(LOW + 12) & 1);
     say("pending", r4(LOW + 0x800));
 }
 
