@@ -73,7 +73,7 @@ LAYOUTS: dict[str, dict[str, object]] = {
     "clusters of 64K": {"cluster_size": 65536},
     "subclusters": {"cluster_size": 16384, "extended_l2": "on"},
     "wide counts": {"cluster_size": 1024, "refcount_bits": 64},
-    "narrow counts": {"cluster_size": 2048, "refcount_bits": 4},
+    "narrow counts": {"cluster_size": 2048, "refcount_bits": 8},
 }
 
 
