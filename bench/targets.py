@@ -55,12 +55,12 @@ class Target:
     def ours(self) -> list[str]:
         """The beginning of our command."""
         command = [sys.executable, "-m", "bimetal", "run"]
-        return [*command, "--board", self.board, "--memory", _MEMORY]
+        return [*command, "--board", self.board, "--memory", _MEMORY, "--net", "none"]
 
     @property
     def theirs(self) -> list[str]:
         """The beginning of QEMU's."""
-        return [*self.qemu, "-accel", "tcg", "-m", _MEMORY, "-nographic"]
+        return [*self.qemu, "-accel", "tcg", "-m", _MEMORY, "-nographic", "-nic", "none"]
 
 
 RISCV64 = Target(

@@ -152,7 +152,7 @@ def test_the_shell_starts_a_kernel_from_a_disk(
     assert linux.initrd is not None
     files = {"linux.efi": linux.kernel, "boot/initrd": linux.initrd}
     disk = make_fat_disk(tmp_path / "disk.img", files)
-    vm = terminal("uefi-arm64", "--disk", str(disk))
+    vm = terminal("uefi-arm64", "--disk", str(disk), "--net", "none")
     at_the_shell(vm)
     vm.send("fs0:\r")
     vm.expect("FS0:\\>")

@@ -64,7 +64,8 @@ def converse(terminal: Start, name: str, folder: Path, server: int, *words: str)
     network = f"user,hostfwd=tcp::{port}-:8000"
     vm = terminal(name, "--append", "quiet", "--net", network, *words)
     vm.expect(PROMPT)
-    told = vm.do("ip link set eth0 up; udhcpc -n -q -f -i eth0 -s /bin/true")
+    vm.do("until ip -4 addr show eth0 | grep -q inet; do sleep 0.1; done")  # as init has it done
+    told = vm.do("udhcpc -n -q -f -i eth0 -s /bin/true")
     assert "lease of 10.0.2.15 obtained from 10.0.2.2" in told
     vm.do(f"{READY}; echo nameserver 10.0.2.3 > /etc/resolv.conf")
     assert " 0% packet loss" in vm.do("ping -c 3 10.0.2.2")

@@ -112,7 +112,7 @@ def test_a_guest_brings_its_own_options(cli: Cli, notes: Notes) -> None:
         "hvc": None,
         "background": True,
     }
-    assert notes.calls == ["start", "wait", "close"]
+    assert notes.calls == ["nic user", "start", "wait", "close"]
 
 
 def test_what_is_given_goes_before_what_the_guest_brings(cli: Cli, notes: Notes) -> None:
@@ -241,6 +241,7 @@ def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> N
         "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': '', " + may,
         "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B', " + may,
         "disk c {'format': 'qcow2', 'readonly': False, 'snapshot': True, 'serial': '', " + may,
+        "nic user",
         "start",
         "wait",
         "close",
@@ -251,6 +252,32 @@ def test_nics_come_in_their_order_by_either_name(cli: Cli, notes: Notes) -> None
     words = ("--net", "stream,connect=:1,mac=52:54:00:00:00:01", "--nic", "none")
     cli("run", "--kernel", "k", *words)
     assert notes.calls[:2] == ["nic stream,connect=:1,mac=52:54:00:00:00:01", "nic none"]
+
+
+@pytest.mark.parametrize(("disks", "has_one"), [(0, True), (5, True), (6, False)])
+def test_a_nic_that_nobody_asked_for_takes_no_slot_from_a_disk(
+    cli: Cli, notes: Notes, disks: int, has_one: bool
+) -> None:
+    cli("run", "--kernel", "k", *(["--disk", "x"] * disks))
+    assert ("nic user" in notes.calls) == has_one
+
+
+@pytest.mark.parametrize(
+    ("words", "has_one"),
+    [
+        (["--bios", "b"], False),
+        (["--flash", "f"], False),
+        (["--bios", "b", "--kernel", "k"], True),
+        (["--bios", "b", "--disk", "d"], True),
+        (["--bios", "none", "--kernel", "k"], True),
+        (["--bios", "b", "--net", "user"], True),
+    ],
+)
+def test_firmware_without_a_disk_is_not_led_to_the_network(
+    cli: Cli, notes: Notes, words: list[str], has_one: bool
+) -> None:
+    cli("run", *words)
+    assert ("nic user" in notes.calls) == has_one
 
 
 def test_one_line_before_the_guest_speaks(cli: Cli, notes: Notes) -> None:
@@ -298,7 +325,7 @@ def test_statistics_come_at_the_end(cli: Cli, notes: Notes) -> None:
 def test_a_profile_comes_at_the_end(cli: Cli, notes: Notes, tmp_path: Path) -> None:
     symbols = ["--symbols", "vmlinux", "--symbols", "kallsyms"]
     told = cli("run", "--kernel", "k", "--profile", "-", *symbols).err.splitlines()
-    assert notes.calls == ["profile ['vmlinux', 'kallsyms']", "start", "wait", "close"]
+    assert notes.calls == ["nic user", "profile ['vmlinux', 'kallsyms']", "start", "wait", "close"]
     assert told[1] == "# 100 samples of the guest, 7 lost"
     assert told[-1].split() == ["60.00%", "60", "60", "more"]
     whole = tmp_path / "profile.txt"

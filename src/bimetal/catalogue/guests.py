@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import did_you_mean
-from bimetal.catalogue.initramfs import INIT, BusyboxInitramfs
+from bimetal.catalogue.initramfs import DHCP, INIT, BusyboxInitramfs
 
 __all__ = ["GUESTS", "Catalogue", "FileOf", "Guest"]
 
@@ -47,7 +47,7 @@ class Guest:
     def recipe(self) -> str:
         """A digest of all that decides what is made; another digest calls for making it anew."""
         said = repr((self.architecture, self.suite, self.packages, sorted(self.files.items())))
-        return hashlib.sha256((said + INIT).encode()).hexdigest()[:16]
+        return hashlib.sha256((said + INIT + DHCP).encode()).hexdigest()[:16]
 
 
 class Catalogue(dict[str, Guest]):

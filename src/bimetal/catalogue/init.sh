@@ -13,9 +13,31 @@
 # The exit code of the last command, or of the shell, is that of the machine.
 export PATH=/bin:/sbin HOME=/root TERM="${TERM:-vt100}" PS1='\w # '
 
+# Give an address to each network card whose cable leads somewhere.
+network() {
+    exec >/dev/null 2>&1
+    cards=$(grep -ls 0x0001 /sys/bus/virtio/devices/*/device) || return
+    ip link set lo up
+    for card in $cards; do modprobe "$(cat "${card%device}modalias")"; done
+    for card in $cards; do
+        for interface in "${card%device}net"/*; do
+            interface=${interface##*/}
+            ip link set "$interface" up
+            if [ "$(cat "/sys/class/net/$interface/carrier")" = 1 ]; then
+                udhcpc -q -n -t 3 -T 1 -A 1 -i "$interface" -s /sbin/dhcp &
+            fi
+        done
+    done
+    wait
+}
+
 # What there is to do, beside process 1: the exit code goes to descriptor 9.
 commands() {
     code=0
+    network 9>&- &
+    if [ -n "$bmrun$1" ]; then
+        wait $! # what they do may need it; a person would not notice that it takes a moment
+    fi
     if [ -n "$bmrun" ]; then
         sh -c "$bmrun" 9>&-
         code=$?
@@ -59,7 +81,10 @@ echo "BIMETAL-GUEST-UP $($busybox uname -m) $($busybox uname -r) up=$up"
 $busybox --install -s /bin
 modprobe -q virtio_mmio
 for device in /sys/bus/virtio/devices/*/modalias; do
-    [ -r "$device" ] && modprobe -q "$(cat "$device")"
+    read -r kind <"${device%modalias}device" || continue
+    # Drivers of network cards are loaded beside the commands, to delay no prompt.
+    [ "$kind" = 0x0001 ] && [ -z "$bmroot" ] && continue
+    modprobe -q "$(cat "$device")"
 done
 
 mount_root() {

@@ -10,9 +10,9 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.catalogue.modules import alias_table, closure, dependency_table
 from bimetal.catalogue.newc import Archive
 
-__all__ = ["INIT", "BusyboxInitramfs"]
+__all__ = ["DHCP", "INIT", "BusyboxInitramfs"]
 
-INIT = files(__package__).joinpath("init.sh").read_text()
+INIT, DHCP = (files(__package__).joinpath(name).read_text() for name in ("init.sh", "dhcp.sh"))
 FOLDERS = ("bin", "sbin", "proc", "sys", "dev", "tmp", "etc", "root", "mnt")
 
 
@@ -38,6 +38,7 @@ class BusyboxInitramfs:
         # Where the kernel itself looks for it, say to load the driver of a file system.
         archive.link("sbin/modprobe", "../bin/busybox")
         archive.file("init", INIT.encode(), 0o755)
+        archive.file("sbin/dhcp", DHCP.encode(), 0o755)
         self._add_modules(archive, tree)
         return archive.to_bytes()
 

@@ -39,6 +39,10 @@ PORT = Form(
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
+USUAL_NETWORK = "user"
+MOST_BESIDE_A_NIC = 5
+"""With more devices than this, a network card that nobody asked for takes no slot from them."""
+
 NET = "KIND[,mac=ADDRESS][,capture=FILE][,WORDS]"
 
 
@@ -90,8 +94,9 @@ class EquipmentOptions:
     cdroms: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
 
-    def add_to(self, machine: Machine) -> None:
-        """Give it to ``machine``, disks in their order. Raises `BimetalError`."""
+    def add_to(self, machine: Machine, *, seeks: bool = False) -> None:
+        """Give it to ``machine``, disks in their order. With ``seeks`` that has firmware, which
+        looks for something to start. Raises `BimetalError`."""
         for disk in map(parse_disk, self.disks):
             machine.disk(
                 disk.path,
@@ -105,7 +110,7 @@ class EquipmentOptions:
                 bps=disk.bps,
                 backing_folders=self.backing_folders,
             )
-        for nic in self.nics:
+        for nic in self.nics or self._usual_network(seeks):
             machine.nic(nic)
         for share in map(parse_share, self.shares):
             machine.share(
@@ -120,6 +125,15 @@ class EquipmentOptions:
             machine.port(*parse_port(port))
         for path in self.cdroms:
             machine.cdrom(path)
+
+    def _usual_network(self, seeks: bool) -> tuple[str, ...]:
+        """The network of a machine for which nobody has named one. Firmware that has no disk to
+        start from would ask it for minutes before it gave up."""
+        single = (self.vsock is not None, self.balloon, bool(self.cdroms), bool(self.ports))
+        others = len(self.disks) + len(self.shares) + sum(single)
+        finds = bool(self.disks or self.cdroms) or not seeks
+        has_one = others <= MOST_BESIDE_A_NIC and finds
+        return (USUAL_NETWORK,) if has_one else ()
 
 
 def disk_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -174,8 +188,9 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         "nics",
         multiple=True,
         metavar=NET,
-        help="A network card and what its cable leads to; may be repeated. Also 'mac', 'mtu', "
-        "'queues', 'speed', 'model=virtio'; 'capture' writes what goes over it to a pcapng file.",
+        help="A network card and what its cable leads to: user (as without this option), stream, "
+        "dgram, socket, or none for no card; may be repeated. Also 'mac', 'mtu', 'queues', "
+        "'speed', 'model=virtio'; 'capture' writes what goes over it to a pcapng file.",
     )
     @click.option(
         "--vsock",

@@ -70,6 +70,11 @@ class Software:
         """The file that a person would name."""
         return self.kernel or self.bios or next(iter(self.flash), "")
 
+    @property
+    def seeks(self) -> bool:
+        """Whether it is firmware, which has to find what it starts."""
+        return not self.kernel and bool(self.flash or self.bios not in (None, "none"))
+
 
 @click.command("run", cls=OnceEach, epilog=EXAMPLES)
 @click.argument("guest", required=False)
@@ -184,7 +189,7 @@ def command(
         **vars(host),
     )
     with context.obj.of(make, Machine.abandon) as machine:
-        equipment.add_to(machine)
+        equipment.add_to(machine, seeks=software.seeks)
         if trees.dump:
             return trees.write(machine)
         connect_pipe(machine)
