@@ -8,14 +8,17 @@ standard input and writes an object for each to its standard output.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
 
 from .frames import BadFrame, Frame, pack, read_frame
 from .native import compile_object
@@ -26,6 +29,9 @@ __all__ = ["compile_objects", "main"]
 WORTH = 4
 """Modules for each helper that is started: starting one takes as long as half a module."""
 
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that this process gets when the thread that started it ends."""
+
 
 def compile_objects(texts: Sequence[str]) -> list[bytes]:
     """The objects of LLVM modules, given as text, in the same order.
@@ -35,47 +41,66 @@ def compile_objects(texts: Sequence[str]) -> list[bytes]:
     helpers = min(len(os.sched_getaffinity(0)), len(texts) // WORTH)
     if helpers < 2:
         return [compile_object(text) for text in texts]
-    with _helpers(helpers) as idle, ThreadPoolExecutor(helpers) as threads:
+    with ThreadPoolExecutor(helpers) as threads, _Helpers(helpers) as pool:
         # The longest go first, so that none of them is still running when the rest is done.
         longest = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
-        done = dict(zip(longest, threads.map(lambda n: _ask(idle, texts[n]), longest), strict=True))
+        done = dict(zip(longest, threads.map(lambda n: pool.ask(texts[n]), longest), strict=True))
     return [done[number] for number in range(len(texts))]
 
 
-@contextmanager
-def _helpers(count: int) -> Iterator[SimpleQueue[subprocess.Popen[bytes]]]:
-    """A queue of helper processes that wait for work; they end with the ``with`` block."""
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    started = []
-    try:
-        for _ in range(count):
-            process = subprocess.Popen(
-                **module_command("bimetal.codegen.compiling"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            started.append(process)
-            idle.put(process)
-        yield idle
-    finally:
-        for process in started:
+class _Helpers:
+    """Helper processes, which end with the ``with`` block: at once, if Ctrl-C ends that."""
+
+    def __init__(self, count: int):
+        self._count, self._over = count, False
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._end)
+            for _ in range(self._count):
+                process = subprocess.Popen(
+                    **module_command("bimetal.codegen.compiling"),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+                self._started.append(process)
+                self._idle.put(process)
+            on_failure.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def ask(self, text: str) -> bytes:
+        """The object of a module; of no use once nobody wants it any more."""
+        process = self._idle.get()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(pack(Frame({}, text.encode())))
+            process.stdin.flush()
+            answer = read_frame(process.stdout)
+        except (OSError, ValueError, BadFrame):
+            answer = None
+        finally:
+            self._idle.put(process)
+        if answer is None:
+            return b"" if self._over else compile_object(text)
+        return answer.content
+
+    def _end(self) -> None:
+        self._over = True
+        for process in self._started:
             process.kill()
+        for process in self._started:
             process.communicate()
-
-
-def _ask(idle: SimpleQueue[subprocess.Popen[bytes]], text: str) -> bytes:
-    process = idle.get()
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(pack(Frame({}, text.encode())))
-        process.stdin.flush()
-        answer = read_frame(process.stdout)
-    except (OSError, ValueError, BadFrame):
-        answer = None
-    finally:
-        idle.put(process)
-    return answer.content if answer else compile_object(text)
 
 
 def main() -> None:
@@ -83,6 +108,8 @@ def main() -> None:
     # A signal to the process group is meant for our parent, which ends this process itself.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # If that one is killed, nobody waits for what takes seconds.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while (frame := read_frame(sys.stdin.buffer)) is not None:
         sys.stdout.buffer.write(pack(Frame({}, compile_object(frame.content.decode()))))
         sys.stdout.buffer.flush()
