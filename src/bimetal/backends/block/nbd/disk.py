@@ -138,14 +138,15 @@ class NbdDisk(Block):
             if self._export.context is not None:
                 self._do([request])
             if not request.status:
-                yield Extent(offset, end - offset, path=self.name)
+                yield Extent(offset, end - offset, offset=offset, path=self.name)
                 return
             for size, status in request.status:
                 size = min(size, end - offset)
                 if not size:
                     raise OSError(errno.EIO, "the NBD server tells of parts of no bytes")
                 zero, hole = bool(status & Status.ZERO), bool(status & Status.HOLE)
-                yield Extent(offset, size, data=not hole, zero=zero, path=self.name)
+                place = None if hole else offset
+                yield Extent(offset, size, data=not hole, zero=zero, offset=place, path=self.name)
                 offset += size
                 if offset >= end:
                     break
