@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "interrupted"]
+__all__ = ["Interrupted", "interrupt_soon", "interrupted"]
 
 SOON = 0.05
 
@@ -20,12 +20,19 @@ def _raise(number: int, frame: FrameType | None) -> None:
     raise Interrupted
 
 
+def interrupt_soon() -> None:
+    """Interrupt the block; callable from any thread."""
+    signal.setitimer(signal.ITIMER_REAL, SOON)
+
+
 @contextmanager
-def interrupted() -> Iterator[None]:
-    """The block has to wait, or to work on, until it is interrupted."""
+def interrupted(*, later: bool = False) -> Iterator[None]:
+    """The block has to wait, or to work on, until it is interrupted: soon, or, if that is for
+    ``later``, once `interrupt_soon` is called."""
     before = signal.signal(signal.SIGALRM, _raise)
     try:
-        signal.setitimer(signal.ITIMER_REAL, SOON)
+        if not later:
+            interrupt_soon()
         yield
     except Interrupted:
         return

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bimetal.codegen import compiling
-from tests.interrupting import interrupted
+from bimetal.codegen.frames import Frame, pack
+from tests.interrupting import interrupt_soon, interrupted
 
 ASKS = """
 import sys
@@ -26,13 +27,18 @@ def test_who_interrupts_waits_for_no_module(monkeypatch: pytest.MonkeyPatch) -> 
     def idle(module: str) -> dict[str, object]:
         return {"args": [sys.executable, "-c", "import time; time.sleep(1000)"]}
 
+    def asked(frame: Frame) -> bytes:
+        interrupt_soon()
+        return pack(frame)
+
     def here(text: str) -> bytes:
         raise AssertionError("it is compiled in this process")
 
     monkeypatch.setattr(compiling, "module_command", idle)
     monkeypatch.setattr(compiling, "compile_object", here)
+    monkeypatch.setattr(compiling, "pack", asked)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    with interrupted():
+    with interrupted(later=True):
         compiling.compile_objects(["module"] * 20)
 
 
