@@ -19,7 +19,8 @@ MEMORY = 512 << 20
 
 @dataclass(frozen=True)
 class Linux:
-    """What is booted. A disk is only read: what the guest writes to it is forgotten."""
+    """What is booted. A disk is only read: what the guest writes to it is forgotten. ``network`` is
+    whether there is a virtio NIC on a user network."""
 
     target: Target
     kernel: Path
@@ -27,22 +28,29 @@ class Linux:
     append: str
     disk: Path | None = None
     cpus: int = 1
+    network: bool = False
 
     def ours(self, options: Sequence[str] = ()) -> list[str]:
         """The command that boots it here."""
         files = ["--kernel", str(self.kernel), "--initrd", str(self.initrd)]
-        disk = ["--disk", f"{self.disk},snapshot"] if self.disk else []
+        devices = ["--disk", f"{self.disk},snapshot"] if self.disk else []
+        devices += ["--net", "user" if self.network else "none"]
         cpus = ["--cpus", str(self.cpus)]
-        return [*self.target.ours, *options, *cpus, *files, *disk, "--append", self.append]
+        return [*self.target.ours, *options, *cpus, *files, *devices, "--append", self.append]
 
     def theirs(self) -> list[str]:
         """The command that boots it under QEMU."""
         files = ["-kernel", str(self.kernel), "-initrd", str(self.initrd)]
-        disk = []
+        devices = []
         if self.disk:
             drive = f"file={self.disk},format=raw,if=none,id=root,snapshot=on"
-            disk = ["-drive", drive, "-device", "virtio-blk-device,drive=root"]
-        return [*self.target.theirs, "-smp", str(self.cpus), *files, *disk, "-append", self.append]
+            devices = ["-drive", drive, "-device", "virtio-blk-device,drive=root"]
+        if self.network:
+            devices += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]
+        else:
+            devices += ["-nic", "none"]
+        cpus = ["-smp", str(self.cpus)]
+        return [*self.target.theirs, *cpus, *files, *devices, "-append", self.append]
 
 
 def linux(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import bare, boot, memory, report, scripts
+from bench import bare, boot, memory, network, report, scripts
 from bench.programs import common_names, names
 from bench.targets import TARGETS, Target
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
     "debian": scripts.debian,
     "harts": scripts.harts,
     "turns": scripts.turns,
+    "network": network.report,
 }
 """What is timed in Linux guests."""
 
@@ -46,6 +47,7 @@ EPILOG = (
     "  debian    gzip, sha256sum, openssl and python3 in a Debian on a disk\n"
     "  harts     threads that share work on four CPUs\n"
     "  turns     processes that take turns on one CPU\n"
+    "  network   files over the user network, down and up\n"
     "  memory    what is resident while Linux waits; see also python -m bench.memory\n"
     "  native    the common programs beside the same, compiled for the host"
 )
