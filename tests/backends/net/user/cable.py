@@ -110,6 +110,7 @@ class Plugged:
         """Send frames of the guest, in one batch."""
         frames = [each if isinstance(each, Frame) else sent(each) for each in packets]
         assert self.network.send(frames) == len(frames)
+        self.reactor.turn(0)
 
     def learn(self) -> None:
         """Have the network know where the guest is."""

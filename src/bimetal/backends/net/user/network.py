@@ -111,7 +111,8 @@ class UserNetwork:
         take = self._intake.take
         for frame in frames:
             take(frame)
-        self._finish()
+        self._outlet.flush()
+        self._ask_for_turn()  # what came is acknowledged then: a guest sends on meanwhile, and more
         return len(frames)
 
     def resume(self) -> None:
@@ -149,6 +150,9 @@ class UserNetwork:
         """The end of a batch: hand over what is to go to the guest."""
         self._tcp.finish_batch()
         self._outlet.flush()
+        self._ask_for_turn()
+
+    def _ask_for_turn(self) -> None:
         if not self._asked_turn and self._has_more and self._reactor is not None:
             self._asked_turn = True
             self._reactor.call(self._turn)

@@ -264,8 +264,8 @@ class Tcp:
 
     @property
     def has_more(self) -> bool:
-        """Whether `go_on` has something to do."""
-        return bool(self._postponed or self._calls)
+        """Whether `go_on` or `finish_batch` has something to do."""
+        return bool(self._due or self._postponed or self._calls)
 
     def close(self) -> None:
         """Close all connections; their peers on the host see the end, or a reset."""
