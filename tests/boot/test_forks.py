@@ -177,3 +177,13 @@ def test_a_pool_hands_out_machines_that_begin_alike(make: Make) -> None:
     with pytest.raises(BimetalError, match="the pool is closed"), pool.machine():
         pass
     vm.console.expect(LETTERS, LIMIT)
+
+
+def test_a_fork_ends_whoever_was_forked_after_it(make: Make) -> None:
+    vm = make()
+    (first,), (second,) = vm.fork(), vm.fork()
+    first._asker.close()
+    assert os.waitpid(first.pid, 0)[1] == 0
+    assert second.running
+    first.close()
+    second.close()

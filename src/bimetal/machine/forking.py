@@ -72,7 +72,7 @@ class Forking(KeptMachine):
             gc.freeze()  # or else the collector would write to every object of every copy
             try:
                 while len(forks) < count:
-                    forks.append(self._fork(runner, len(forks), work, forks))
+                    forks.append(self._fork(runner, len(forks), work))
             except BaseException:
                 forks.close()
                 raise
@@ -90,7 +90,6 @@ class Forking(KeptMachine):
         runner: Runner,
         number: int,
         work: Callable[[Any, int], object] | None,
-        others: Forks,
     ) -> Fork:
         theirs, requests = os.pipe2(os.O_CLOEXEC)
         answers, ours = os.pipe2(os.O_CLOEXEC)
@@ -108,8 +107,7 @@ class Forking(KeptMachine):
                 ExitCode.UNAVAILABLE,
             ) from error
         if pid == 0:
-            for fork in others:
-                fork._asker.close()
+            Asker.forked()
             os.close(requests)
             os.close(answers)
             self._live(runner, number, work, theirs, ours)

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.expect import EndOfRun, TimedOut
@@ -22,6 +23,10 @@ ERRORS: dict[str, type[BimetalError]] = {
 }
 
 
+_open: WeakSet[Asker] = WeakSet()
+"""All that this process can ask."""
+
+
 class Asker:
     """The end that asks: each question is answered before the next one."""
 
@@ -29,6 +34,17 @@ class Asker:
         self._requests, self._answers = requests, answers
         self._busy = threading.Lock()
         self._closed = False
+        _open.add(self)
+
+    @staticmethod
+    def forked() -> None:
+        """This process is a copy: let go of the pipes to all others, which would not hear that
+        their own end is wanted as long as somebody holds them."""
+        for asker in list(_open):
+            if not asker._closed:
+                asker._closed = True
+                os.close(asker._requests)
+                os.close(asker._answers)
 
     def ask(self, what: str, *args: Any) -> Any:
         """The answer to a question. Raises the `BimetalError` that it was answered with, or one if
