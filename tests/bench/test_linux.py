@@ -17,14 +17,15 @@ from bench.targets import RISCV64
 def test_both_get_the_same_guest_and_a_disk_that_stays_as_it_is() -> None:
     guest = Linux(RISCV64, Path("Image"), Path("initrd"), "console=ttyS0 quiet", Path("root.img"))
     ours, theirs = guest.ours(["--stats"]), guest.theirs()
-    assert ours[-11:] == [
+    assert ours[-13:] == [
         *("--stats", "--cpus", "1", "--kernel", "Image", "--initrd", "initrd"),
-        *("--disk", "root.img,snapshot", "--append", "console=ttyS0 quiet"),
+        *("--disk", "root.img,snapshot", "--net", "none", "--append", "console=ttyS0 quiet"),
     ]
-    assert theirs[-12:] == [
+    assert theirs[-14:] == [
         *("-smp", "1", "-kernel", "Image", "-initrd", "initrd"),
         *("-drive", "file=root.img,format=raw,if=none,id=root,snapshot=on"),
-        *("-device", "virtio-blk-device,drive=root", "-append", "console=ttyS0 quiet"),
+        *("-device", "virtio-blk-device,drive=root", "-nic", "none"),
+        *("-append", "console=ttyS0 quiet"),
     ]
 
 

@@ -106,7 +106,7 @@ def test_a_link_to_an_image_is_as_good(folder: Path, image: Path) -> None:
     assert image.read_bytes()[:512] == b"\1" * 512
 
 
-@pytest.mark.parametrize("path", ["https://example.org/disk.img", "nbd://host/disk"])
+@pytest.mark.parametrize("path", ["https://example.org/disk.img", "ssh://host/disk"])
 def test_an_address(path: str) -> None:
     assert "that is an address" in refused(path).remedy
 

@@ -192,6 +192,15 @@ def test_idle_strangers_keep_nobody_out(tmp_path: Path, image: Path) -> None:
             assert disk.read(0, MIB) == image.read_bytes()[:MIB]
 
 
+def test_who_leaves_at_once_ends_nothing(tmp_path: Path, image: Path) -> None:
+    with served(image) as address:
+        for _ in range(200):
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(str(tmp_path / "nbd.sock"))
+        with contextlib.closing(open_disk(address)) as disk:
+            assert disk.read(0, MIB) == image.read_bytes()[:MIB]
+
+
 def test_a_client_that_takes_nothing_delays_nobody(tmp_path: Path, image: Path) -> None:
     """It asks for gigabytes and reads nothing of them; the server waits with the rest."""
     with served(image, shared=2) as address, socket.socket(socket.AF_UNIX) as greedy:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator, Sequence
 
 from bimetal.backends.block.block import SECTOR, Block, Extent
@@ -245,7 +246,9 @@ def _connect(address: Address) -> tuple[socket.socket, Export]:
         connection = socket.create_connection((address.host, address.port), TO_CONNECT)
     try:
         if address.path:
-            connection.settimeout(TO_CONNECT)
+            # With Python's time limit a server whose queue is full would be an error at once.
+            limit = struct.pack("@ll", int(TO_CONNECT), 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             connection.connect(address.path)
         else:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

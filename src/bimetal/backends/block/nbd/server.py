@@ -79,7 +79,7 @@ class ImageServer:
         newcomers = [session for session in self.sessions if not session.serving]
         if len(newcomers) >= NEWCOMERS:
             newcomers[0].close()
-        self.sessions.append(Session(self, client, replace(self._export), self._reactor))
+        Session(self, client, replace(self._export), self._reactor)
 
     def is_full(self) -> bool:
         """Whether no client more is served."""
@@ -103,6 +103,7 @@ class Session:
         self._wanted = bytearray(next(self._talk))
         self._filled = 0
         self._watch: Watch = reactor.watch(client.fileno(), self._receive, self._send)
+        server.sessions.append(self)  # at once: a client that is gone already is met now
         self._send()
 
     def close(self) -> None:
