@@ -99,7 +99,7 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     processor = described("interp", "riscv64", "")
     chassis = Chassis(config, clock, ConsoleLine(paper), deferred.append, processor=processor)
     dice = _Dice()
-    with patch.object(VirtioRng.__init__, "__defaults__", (dice,)):
+    with patch.object(VirtioRng.__init__, "__defaults__", (dice,)), patch("os.urandom", dice):
         riscv_virt(chassis)
     hardware = chassis.finish()
     gate = VcpuGate()
