@@ -77,6 +77,8 @@ class Runner:
 
     def start(self) -> None:
         """Start the threads."""
+        for ram in self.hardware.memories:
+            ram.prefer_huge_pages()
         self._service.start()
         for vcpu in self.vcpus:
             vcpu.start()

@@ -47,7 +47,7 @@ class Ram:
     ``host`` is the address of the first byte in this process, a multiple of 4096. ``bytes`` is
     the memory itself, writable also where ``readonly`` tells that guests must not write.
     The host gives pages as they are touched. Private and anonymous rather than a memfd, because
-    only then do hosts back it with huge pages by default.
+    only then do hosts back it with huge pages (`prefer_huge_pages`) by default.
     """
 
     def __init__(self, name: str, size: int, *, readonly: bool = False):
@@ -63,14 +63,19 @@ class Ram:
                 f"give the machine less memory: the host has {format_size(host_memory())} in all",
                 ExitCode.USAGE,
             ) from error
-        with suppress(OSError):  # a host kernel without huge pages says EINVAL
-            self._map.madvise(mmap.MADV_HUGEPAGE)
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
         self._adopted = self._frozen = False
 
     def __repr__(self) -> str:
         return f"Ram({self.name!r}, {format_size(self.size)})"
+
+    def prefer_huge_pages(self) -> None:
+        """Have what is touched from now on in huge pages, where the host has some. What was loaded
+        before stays in small ones: it is mostly read once, and where the host is a virtual machine
+        too, each huge page may have to be had from below first."""
+        with suppress(OSError):  # a host kernel without huge pages says EINVAL
+            self._map.madvise(mmap.MADV_HUGEPAGE)
 
     def clear(self) -> None:
         """Make every byte zero again and give the pages back to the host."""
