@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,15 @@ def test_a_closed_machine(kernel: Path, image: Path) -> None:
     vm.close()
     with pytest.raises(BimetalError, match="closed"):
         vm.plug_disk(image)
+
+
+def test_a_machine_is_not_saved_with_what_was_plugged_in(
+    vm: Machine, image: Path, tmp_path: Path
+) -> None:
+    vm.start()
+    name = vm.plug_disk(image)
+    for keep in (partial(vm.save, tmp_path / "snapshot"), vm.checkpoint):
+        with pytest.raises(BimetalError, match="plugged in while") as caught:
+            keep()
+        assert f"vm.unplug({name!r})" in caught.value.remedy
+    assert not (tmp_path / "snapshot").exists()

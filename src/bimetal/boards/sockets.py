@@ -59,6 +59,9 @@ class PortSockets:
                 ExitCode.USAGE,
             )
 
+    def plugged(self) -> list[str]:
+        return [port.function.name for port in self._ports if port.function is not None]
+
     def plug_disk(self, disk: Disk) -> str:
         self.check_free()
         return self._plug(disk_device(disk, self._clock))

@@ -166,7 +166,16 @@ class KeptMachine:
             raise BimetalError(
                 f"the machine has {self._gate.state}: {why}", "do it while it runs", ExitCode.USAGE
             )
-        return self._built()
+        runner = self._built()
+        sockets = runner.hardware.sockets
+        if sockets is not None and (plugged := sockets.plugged()):
+            raise BimetalError(
+                f"{', '.join(plugged)} was plugged in while the machine ran, and what is kept of a "
+                "machine has no such devices yet",
+                f"unplug it first, as by vm.unplug({plugged[0]!r})",
+                ExitCode.USAGE,
+            )
+        return runner
 
     def _recipe(self, runner: Runner) -> Recipe:
         options = [f"{name}={value}" for name, value in self.config.options.items()]

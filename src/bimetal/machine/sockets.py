@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bimetal.backends.reactor import Reactor
@@ -17,6 +17,10 @@ class Sockets(Protocol):
 
     def check_free(self) -> None:
         """Raise `BimetalError` if no slot is free."""
+
+    def plugged(self) -> Sequence[str]:
+        """The names of the devices in the slots. Call with the machine's lock held, or from the
+        only thread that plugs."""
 
     def plug_disk(self, disk: Disk) -> str:
         """Plug in a disk; the name of the device. Raises `BimetalError` if the image cannot be
