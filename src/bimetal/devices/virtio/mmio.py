@@ -71,28 +71,28 @@ class VirtioMmio(VirtioSlot):
             self.device.disable_queue(self.QUEUE_SEL)
 
     def w_QUEUE_DESC_LOW(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.descriptors = _low(queue.descriptors, written)
+        queue = self._idle()
+        queue.descriptors = _low(queue.descriptors, written)
 
     def w_QUEUE_DESC_HIGH(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.descriptors = _high(queue.descriptors, written)
+        queue = self._idle()
+        queue.descriptors = _high(queue.descriptors, written)
 
     def w_QUEUE_DRIVER_LOW(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.driver = _low(queue.driver, written)
+        queue = self._idle()
+        queue.driver = _low(queue.driver, written)
 
     def w_QUEUE_DRIVER_HIGH(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.driver = _high(queue.driver, written)
+        queue = self._idle()
+        queue.driver = _high(queue.driver, written)
 
     def w_QUEUE_DEVICE_LOW(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.device = _low(queue.device, written)
+        queue = self._idle()
+        queue.device = _low(queue.device, written)
 
     def w_QUEUE_DEVICE_HIGH(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.device = _high(queue.device, written)
+        queue = self._idle()
+        queue.device = _high(queue.device, written)
 
 
 def _low(address: int, word: int) -> int:

@@ -11,6 +11,7 @@ from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
+from bimetal.devices.virtio.transport import idle, selected
 from bimetal.memory.access import Access
 from bimetal.memory.contents import Area
 from bimetal.memory.space import AddressSpace
@@ -181,17 +182,11 @@ class VirtioSlot(Device):
         return queue.limit if queue else 0
 
     def w_QUEUE_SIZE(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.size = int(written)
+        self._idle().size = int(written)
 
     def _selected(self) -> Virtqueue | None:
-        select = self.QUEUE_SEL
-        return self.device.queues[select] if select < len(self.device.queues) else None
+        return selected(self.device.queues, self.QUEUE_SEL)
 
-    def _idle(self) -> Virtqueue | None:
-        """The selected queue if it may be set up now (4.2.2.2)."""
-        queue = self._selected()
-        if queue is None or queue.ready:
-            self.guest_error("set-up of a queue that is in use or does not exist")
-            return None
-        return queue
+    def _idle(self) -> Virtqueue:
+        """The selected queue, to be set up."""
+        return idle(self.device.queues, self.QUEUE_SEL)

@@ -12,6 +12,7 @@ from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.pci_registers import NO_VECTOR, Vectors
 from bimetal.devices.virtio.queue import Virtqueue
+from bimetal.devices.virtio.transport import selected
 from bimetal.memory.access import Access
 
 __all__ = ["LegacyPorts"]
@@ -132,5 +133,4 @@ class LegacyPorts(ConfigBlock):
             self.function.queue_vectors[self.QUEUE_SEL] = self.function.usable_vector(written)
 
     def _selected(self) -> Virtqueue | None:
-        select = self.QUEUE_SEL
-        return self.device.queues[select] if select < len(self.device.queues) else None
+        return selected(self.device.queues, self.QUEUE_SEL)

@@ -13,6 +13,7 @@ from bimetal.devices.pci.config import ConfigBlock
 from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
+from bimetal.devices.virtio.transport import idle, selected
 from bimetal.memory.access import Access
 
 __all__ = ["COMMON", "DEVICE", "ISR", "NOTIFY", "NOTIFY_STRIDE", "NO_VECTOR", "PciRegisters"]
@@ -143,8 +144,7 @@ class PciRegisters(ConfigBlock):
         return queue.size if queue else 0
 
     def w_QUEUE_SIZE(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.size = int(written)
+        self._idle().size = int(written)
 
     def r_QUEUE_VECTOR(self) -> int:
         return self.function.queue_vectors[self.QUEUE_SEL] if self._selected() else NO_VECTOR
@@ -160,8 +160,9 @@ class PciRegisters(ConfigBlock):
     def w_QUEUE_ENABLE(self, written: Value) -> None:
         if written != 1:
             self.guest_error("a queue is not disabled by its register, but by a reset")
-        elif self._idle():
-            self.device.enable_queue(self.QUEUE_SEL)
+            return
+        self._idle()
+        self.device.enable_queue(self.QUEUE_SEL)
 
     def r_QUEUE_NOTIFY_OFFSET(self) -> int:
         return int(self.QUEUE_SEL) if self._selected() else 0
@@ -173,8 +174,7 @@ class PciRegisters(ConfigBlock):
     k_QUEUE_DESC = r_QUEUE_DESC
 
     def w_QUEUE_DESC(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.descriptors = int(written)
+        self._idle().descriptors = int(written)
 
     def r_QUEUE_DRIVER(self) -> int:
         queue = self._selected()
@@ -183,8 +183,7 @@ class PciRegisters(ConfigBlock):
     k_QUEUE_DRIVER = r_QUEUE_DRIVER
 
     def w_QUEUE_DRIVER(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.driver = int(written)
+        self._idle().driver = int(written)
 
     def r_QUEUE_DEVICE(self) -> int:
         queue = self._selected()
@@ -193,17 +192,11 @@ class PciRegisters(ConfigBlock):
     k_QUEUE_DEVICE = r_QUEUE_DEVICE
 
     def w_QUEUE_DEVICE(self, written: Value) -> None:
-        if queue := self._idle():
-            queue.device = int(written)
+        self._idle().device = int(written)
 
     def _selected(self) -> Virtqueue | None:
-        select = self.QUEUE_SEL
-        return self.device.queues[select] if select < len(self.device.queues) else None
+        return selected(self.device.queues, self.QUEUE_SEL)
 
-    def _idle(self) -> Virtqueue | None:
-        """The selected queue if it may be set up now (4.1.4.3.2)."""
-        queue = self._selected()
-        if queue is None or queue.ready:
-            self.guest_error("set-up of a queue that is in use or does not exist")
-            return None
-        return queue
+    def _idle(self) -> Virtqueue:
+        """The selected queue, to be set up."""
+        return idle(self.device.queues, self.QUEUE_SEL)
