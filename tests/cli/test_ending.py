@@ -257,6 +257,31 @@ def test_an_end_that_takes_too_long_is_cut_short() -> None:
     assert "took too long" in err
 
 
+def test_a_signal_inside_of_the_import_system_is_raised_outside_of_it(tmp_path: Path) -> None:
+    (tmp_path / "imported.py").write_text("import sys\nIMPORTER = sys._getframe().f_back\n")
+    code = (
+        "import signal, time\n"
+        "from imported import IMPORTER\n"
+        "from bimetal.cli.ending import Ending, Signalled\n"
+        "with Ending() as end:\n"
+        "    end._asked(signal.SIGTERM, IMPORTER)\n"
+        "    print('unbroken', flush=True)\n"
+        "    try:\n"
+        f"        time.sleep({LIMIT})\n"
+        "    except Signalled as signalled:\n"
+        "        print('raised', signalled.number)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [b"unbroken", b"raised", b"15"]), done
+
+
 @pytest.mark.parametrize("how", ["module", "script"])
 @pytest.mark.parametrize("module", ["threading", "click"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -7,6 +7,9 @@ signal handling wakes sees to both, since the main thread may be deep in somethi
 
 Handlers are installed for signals that are not ignored (nohup, or a shell that wants it so). The
 first process of a container has no default actions: it gets these.
+
+An exception in the middle of Python's import system may leave its lock held, and whichever thread
+imports next waits for ever. So a signal that comes there is raised a little later.
 """
 
 from __future__ import annotations
@@ -36,6 +39,12 @@ ONE_REQUEST = 0.25
 """Seconds within which two signals are one request: timeout(1) sends two, a shell that loses its
 terminal too."""
 
+IMPORTING = "<frozen importlib._bootstrap>"
+"""Where the code of Python's import system comes from."""
+
+IMPORTED = 0.01
+"""Seconds after which a signal that came in there is tried again."""
+
 Owned = TypeVar("Owned", bound=AbstractContextManager[Any])
 
 
@@ -60,6 +69,8 @@ class Ending:
         self._timing = threading.Lock()
         self._limit: threading.Timer | None = None
         self._handlers: dict[int, Any] = {}
+        self._echoes = 0
+        self._main = threading.get_ident()
         self._ears = self._wire = self._old_wire = -1
 
     def __enter__(self) -> Self:
@@ -79,7 +90,8 @@ class Ending:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self._limit is not None:
+        self._begun = True
+        if self._limit is not None and not self.signal:  # else for Python's own end too
             self._limit.cancel()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -127,12 +139,23 @@ class Ending:
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         """A signal, in the main thread."""
-        if self._begun or self.signal:
+        if self._begun or self.signal not in (0, number):
             return
         self.signal = number
-        if not self._holding:
-            self._begun = True
-            raise Signalled(number)
+        if self._holding:
+            return
+        if frame is not None and frame.f_code.co_filename == IMPORTING:
+            _later(IMPORTED, self._again)
+            return
+        self._begun = True
+        raise Signalled(number)
+
+    def _again(self) -> None:
+        """The signal once more, unless the end has begun meanwhile."""
+        if self._begun:
+            return
+        self._echoes += 1
+        signal.pthread_kill(self._main, self.signal)
 
     def _listen(self) -> None:
         """All signals, in a thread of their own: the time that the end may take counts from here,
@@ -140,6 +163,9 @@ class Ending:
         patience = threading.Event()
         for number in iter(partial(os.read, self._ears, 1), b""):
             if number[0] not in self._handlers:
+                continue
+            if self._echoes:
+                self._echoes -= 1
                 continue
             if patience.is_set():
                 self._at_once(128 + number[0])
