@@ -257,20 +257,38 @@ def test_an_end_that_takes_too_long_is_cut_short() -> None:
     assert "took too long" in err
 
 
-def test_a_signal_inside_of_the_import_system_is_raised_outside_of_it(tmp_path: Path) -> None:
+IN_AN_IMPORT = """
+from imported import IMPORTER
+from bimetal.cli.ending import Ending, Signalled
+def receive(end):
+    end._asked(signal.SIGTERM, IMPORTER)
+"""
+IN_A_DESTRUCTOR = """
+from bimetal.cli.ending import Ending, Signalled
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        print("not interrupted")
+def receive(end):
+    Thing()
+"""
+
+
+@pytest.mark.parametrize("where", [IN_AN_IMPORT, IN_A_DESTRUCTOR])
+def test_a_signal_where_none_can_be_raised_is_raised_after_it(tmp_path: Path, where: str) -> None:
     (tmp_path / "imported.py").write_text("import sys\nIMPORTER = sys._getframe().f_back\n")
-    code = (
-        "import signal, time\n"
-        "from imported import IMPORTER\n"
-        "from bimetal.cli.ending import Ending, Signalled\n"
-        "with Ending() as end:\n"
-        "    end._asked(signal.SIGTERM, IMPORTER)\n"
-        "    print('unbroken', flush=True)\n"
-        "    try:\n"
-        f"        time.sleep({LIMIT})\n"
-        "    except Signalled as signalled:\n"
-        "        print('raised', signalled.number)\n"
-    )
+    code = f"""
+import os, signal, time
+{where}
+with Ending() as end:
+    receive(end)
+    print("unbroken", flush=True)
+    try:
+        time.sleep({LIMIT})
+    except Signalled as signalled:
+        print("raised", signalled.number)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -280,6 +298,7 @@ def test_a_signal_inside_of_the_import_system_is_raised_outside_of_it(tmp_path: 
         check=False,
     )
     assert (done.returncode, done.stdout.split()) == (0, [b"unbroken", b"raised", b"15"]), done
+    assert not done.stderr
 
 
 @pytest.mark.parametrize("how", ["module", "script"])

@@ -9,13 +9,15 @@ Handlers are installed for signals that are not ignored (nohup, or a shell that 
 first process of a container has no default actions: it gets these.
 
 An exception in the middle of Python's import system may leave its lock held, and whichever thread
-imports next waits for ever. So a signal that comes there is raised a little later.
+imports next waits for ever. So a signal that comes there is raised a little later. One that was
+raised where Python ignores exceptions, in a destructor or a callback, is raised again.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -42,7 +44,7 @@ terminal too."""
 IMPORTING = "<frozen importlib._bootstrap>"
 """Where the code of Python's import system comes from."""
 
-IMPORTED = 0.01
+SOON = 0.01
 """Seconds after which a signal that came in there is tried again."""
 
 Owned = TypeVar("Owned", bound=AbstractContextManager[Any])
@@ -71,6 +73,7 @@ class Ending:
         self._handlers: dict[int, Any] = {}
         self._echoes = 0
         self._main = threading.get_ident()
+        self._unraisable = sys.unraisablehook
         self._ears = self._wire = self._old_wire = -1
 
     def __enter__(self) -> Self:
@@ -81,6 +84,7 @@ class Ending:
             self._ears, self._wire = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self._wire, False)
             self._old_wire = signal.set_wakeup_fd(self._wire, warn_on_full_buffer=False)
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._ignored
             threading.Thread(target=self._listen, name="ending", daemon=True).start()
         return self
 
@@ -96,6 +100,7 @@ class Ending:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._handlers:
+            sys.unraisablehook = self._unraisable
             signal.set_wakeup_fd(self._old_wire)
             os.close(self._wire)  # which ends the thread
 
@@ -145,10 +150,18 @@ class Ending:
         if self._holding:
             return
         if frame is not None and frame.f_code.co_filename == IMPORTING:
-            _later(IMPORTED, self._again)
+            _later(SOON, self._again)
             return
         self._begun = True
         raise Signalled(number)
+
+    def _ignored(self, what: Any) -> None:
+        """See `sys.unraisablehook`."""
+        if what.exc_type is Signalled:
+            self._begun = False
+            _later(SOON, self._again)
+        else:
+            self._unraisable(what)
 
     def _again(self) -> None:
         """The signal once more, unless the end has begun meanwhile."""
