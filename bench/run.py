@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import bare, boot, memory, network, report, scripts
+from bench import bare, boot, disk, memory, network, report, scripts
 from bench.programs import common_names, names
 from bench.targets import TARGETS, Target
 
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
     "harts": scripts.harts,
     "turns": scripts.turns,
     "network": network.report,
+    "disk": disk.report,
 }
 """What is timed in Linux guests."""
 
@@ -48,6 +49,7 @@ EPILOG = (
     "  harts     threads that share work on four CPUs\n"
     "  turns     processes that take turns on one CPU\n"
     "  network   files over the user network, down and up\n"
+    "  disk      requests of a disk: 1 MiB and 4 KiB, one and 32 at a time, raw and qcow2\n"
     "  memory    what is resident while Linux waits; see also python -m bench.memory\n"
     "  native    the common programs beside the same, compiled for the host"
 )
