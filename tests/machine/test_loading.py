@@ -1,79 +1,116 @@
-"""Files that cannot be loaded are told of before an engine is made, which may take a minute."""
+"""States in files that are loaded into machines which are there already."""
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
-from bimetal.machine.assembly import Engine
-from tests.machine.conftest import Script
-
-RAW: dict[str, Any] = {"kernel": "raw.bin", "kernel_format": "raw"}
-
-
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with bad files, and ``raw.bin``, which is a kernel if it is called one.
-    There is no engine to be had."""
-
-    def make(*_: object) -> None:
-        raise AssertionError("an engine is made")
-
-    monkeypatch.setattr(Engine, "make", make)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.txt").write_text("Boot this.\n")
-    (tmp_path / "raw.bin").write_bytes(bytes(64))
-    packed = gzip.compress(os.urandom(5000))
-    (tmp_path / "cut.gz").write_bytes(packed[:-1000])
-    (tmp_path / "big").write_bytes(b"x")
-    os.truncate(tmp_path / "big", 64 << 20)
-    return tmp_path
+from bimetal.machine.result import Ending
+from tests.machine.conftest import LIMIT, Script
+from tests.machine.test_loop import RAM, UART, power_off, store
+from tests.machine.test_snapshots import DISK, busy, disk_of, paused, with_disk
 
 
-@pytest.mark.parametrize("board", ["riscv-virt", "arm-virt"])
-@pytest.mark.parametrize(
-    ("options", "cause"),
-    [
-        ({"kernel": "notes.txt"}, "the kernel notes.txt"),
-        ({"kernel": "cut.gz"}, "the kernel cut.gz"),
-        ({"kernel": "big", "kernel_format": "raw"}, "the kernel big"),
-        (RAW | {"initrd": "big"}, "the initrd big"),
-        (RAW | {"dtb": "notes.txt"}, "notes.txt"),
-        (RAW | {"dtb_overlays": ["notes.txt"]}, "notes.txt"),
-        ({"bios": "cut.gz"}, "cut.gz"),
-        ({"flash": ["/missing"]}, "/missing"),
-        ({"flash": ["big"], "kernel": "cut.gz"}, ""),
-    ],
-)
-def test_what_cannot_be_loaded(
-    files: Path, board: str, options: dict[str, Any], cause: str
-) -> None:
-    with Machine(board, memory="32M", serial="none", **options) as vm:
-        with pytest.raises(BimetalError) as caught:
-            vm.start()
-        assert cause in caught.value.cause
-        with pytest.raises(BimetalError) as again:
-            _ = vm.cpus
-        assert again.value.cause == caught.value.cause
+def quiet(script: Script, **options: object) -> Machine:
+    vm = paused(script([store(UART, ord("a"), 1), busy], **options), after="a")
+    vm.pause()
+    return vm
 
 
-def test_what_a_pc_cannot_load(files: Path) -> None:
-    with Machine("microvm", kernel="cut.gz", serial="none") as vm:
-        with pytest.raises(BimetalError) as caught:
-            vm.start()
-        assert "the kernel cut.gz" in caught.value.cause
+def test_memory_devices_and_layers_go_back(script: Script, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(DISK)
+    vm = with_disk(script, image, snapshot=True)
+    vm.pause()
+    vm.memory.write(RAM + 0x5000, b"before" * 1000)
+    with vm._gate.hold():
+        disk_of(vm).write(0, b"before")
+    vm.save(tmp_path / "snapshot")
+    for _ in range(3):
+        vm.memory.write(RAM + 0x5000, b"after!")
+        vm.memory.write(RAM + 0x50_0000, b"after!")
+        vm["uart@10000000"].write(7, 1, 0x5A)
+        with vm._gate.hold():
+            disk_of(vm).write(0x8000, b"after!")
+        vm.load(tmp_path / "snapshot")
+        assert vm.memory.read(RAM + 0x5000, 6000) == b"before" * 1000
+        assert vm.memory.read(RAM + 0x50_0000, 6) == bytes(6)
+        assert vm["uart@10000000"].SCR == 0
+        assert disk_of(vm).read(0, 8) == b"before" + DISK[6:8]
+        assert disk_of(vm).read(0x8000, 6) == DISK[0x8000:0x8006]
+    vm.save(tmp_path / "another")  # what was loaded is all there
+    vm.memory.write(RAM + 0x5000, b"after!")
+    vm.load(tmp_path / "another")
+    assert vm.memory.read(RAM + 0x5000, 6000) == b"before" * 1000
 
 
-def test_what_was_loaded_can_be_looked_at_and_changed_before_the_start(script: Script) -> None:
-    board = script([])
-    memory = board.machine.memory
-    assert memory.read(0x8020_0000, 4) == b"\x13\0\0\0"
-    memory.write(0x8020_0000, b"\x73\0\x10\0")
+def test_a_machine_begins_in_a_state(script: Script, tmp_path: Path) -> None:
+    vm = quiet(script)
+    vm.memory.write(RAM + 0x5000, b"remember me")
+    vm.save(tmp_path / "snapshot", stop=True)
+    other = script([store(UART, 0, 1)] + [store(UART, ord("b"), 1), power_off(3)]).machine
+    other.load(tmp_path / "snapshot")
+    assert other.memory.read(RAM + 0x5000, 11) == b"remember me"
+    other.start()
+    assert other.wait(LIMIT).code == 3
+
+
+def test_other_machines_are_refused_and_stay_as_they_are(script: Script, tmp_path: Path) -> None:
+    quiet(script).save(tmp_path / "snapshot")
+    for options, why in (
+        ({"memory": "16M"}, "its memory is 64 MiB, not 16 MiB"),
+        ({"cpus": 2}, "its number of CPUs is 1, not 2"),
+    ):
+        vm = script(*[[busy]] * 2, **options).machine
+        vm.start()
+        with pytest.raises(BimetalError, match=why) as caught:
+            vm.load(tmp_path / "snapshot")
+        assert caught.value.exit_code == ExitCode.USAGE
+        assert vm.running
+
+
+def test_other_devices_are_refused(script: Script, tmp_path: Path) -> None:
+    quiet(script).save(tmp_path / "snapshot")
+    (tmp_path / "disk").write_bytes(DISK)
+    board = script([busy])
+    board.machine.disk(tmp_path / "disk")
     board.machine.start()
-    assert memory.read(0x8020_0000, 8) == b"\x73\0\x10\0\x13\0\0\0"
+    with pytest.raises(BimetalError, match="its equipment is none, not disk"):
+        board.machine.load(tmp_path / "snapshot")
+    assert board.machine.running
+
+
+def test_damage_is_found_before_anything_is_changed(script: Script, tmp_path: Path) -> None:
+    vm, path = quiet(script), tmp_path / "snapshot"
+    vm.memory.write(RAM + 0x5000, b"saved")
+    vm.save(path)
+    vm.load(path)
+    vm.memory.write(RAM + 0x5000, b"newer")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"saved")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BimetalError, match="is damaged"):
+        vm.load(path)
+    assert vm.memory.read(RAM + 0x5000, 5) == b"newer"
+    assert vm.running
+
+
+def test_a_disk_that_was_written_to_does_not_belong_to_it(script: Script, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(DISK)
+    vm = with_disk(script, image)
+    vm.save(tmp_path / "snapshot")
+    vm.load(tmp_path / "snapshot")
+    with vm._gate.hold():
+        disk_of(vm).write(0, b"newer")
+    os.utime(image, ns=(0, 0))
+    with pytest.raises(BimetalError, match="has changed since the machine was saved"):
+        vm.load(tmp_path / "snapshot")
+    vm.stop()
+    with pytest.raises(BimetalError, match="no state can be loaded"):
+        vm.load(tmp_path / "snapshot")
+    assert vm.wait(LIMIT).ending is Ending.STOPPED

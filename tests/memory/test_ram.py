@@ -50,3 +50,19 @@ def test_what_goes_back_of_a_snapshot_is_zero_too(tmp_path: Path) -> None:
     ram.give_back(8192, 4096)
     assert bytes(ram.bytes[4096:16384]) == b"y" * 4096 + bytes(4096) + b"y" * 4096
     ram.close()
+
+
+def test_what_a_file_has_once_may_be_there_often(tmp_path: Path) -> None:
+    content = b"".join(bytes([n]) * 4096 for n in range(1, 61))
+    (tmp_path / "file").write_bytes(content)
+    ram = Ram("ram", SIZE)
+    long = [(0, 40 * 4096, 0)]
+    again = [((40 + n) * 4096, 4096, 50 * 4096) for n in range(150)]
+    pairs = [((200 + 2 * n) * 4096, 8192, 41 * 4096) for n in range(3)]
+    single = [(210 * 4096, 4096, 43 * 4096), (212 * 4096, 4096, 43 * 4096)]
+    with (tmp_path / "file").open("rb") as file:
+        ram.adopt(file.fileno(), long + again + pairs + single)
+    pages = [*range(1, 41), *[51] * 150, *[0] * 10, *[42, 43] * 3, *[0] * 4, 44, 0, 44]
+    assert bytes(ram.bytes[::4096]) == bytes(pages).ljust(SIZE // 4096, b"\0")
+    assert bytes(ram.bytes[4095::4096]) == bytes(pages).ljust(SIZE // 4096, b"\0")
+    ram.close()

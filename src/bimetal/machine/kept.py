@@ -22,7 +22,8 @@ from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
-from bimetal.machine.snapshots import fill, recipe_in, standing, write
+from bimetal.machine.snapshots import check, check_same, fill, recipe_in, standing, write
+from bimetal.machine.still import settle
 from bimetal.seam import Accelerator
 from bimetal.snapshot.reader import Reader
 
@@ -150,13 +151,46 @@ class KeptMachine:
             try:
                 machine._parts.restoring = True
                 runner = machine._built()
+                check(reader, runner, machine._consoles)
                 fill(reader, runner, machine._consoles)
-                for placement in runner.hardware.placements:
-                    placement.device.become_another()
             except BaseException:
                 machine._closing.close()
                 raise
         return machine
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Bring this machine to the state that `save` wrote to ``path``, whatever it does now: it
+        goes on from there, or, if it was not started yet, with `start`. It must be a machine like
+        the one that was saved, with the same board, memory, CPUs and devices, on the same disks;
+        the accelerator may be another one. See `restore` for the file and the time.
+
+        Raises `BimetalError` for a file that is no snapshot, is damaged, or belongs to another
+        machine or to disks that have changed, and then this machine is as it was. Where the host
+        fails in the middle of it, the run ends.
+        """
+        with Reader(fspath(path)) as reader:
+            runner = self._one_to_load()
+            with standing(self._gate, self._clock):
+                settle(runner)
+                check_same(reader, self._recipe(runner))
+                check(reader, runner, self._consoles)
+                self._fill(reader, runner)
+
+    def _one_to_load(self) -> Runner:
+        """The runner of a machine that is to be brought to another state."""
+        if self._gate.started:
+            return self._running_one("no state can be loaded")
+        self._parts.restoring = True  # what is built from now on needs no kernel
+        return self._built()
+
+    def _fill(self, reader: Reader, runner: Runner) -> None:
+        """Load a state that was checked; if that fails, the run is over."""
+        self._kept = None
+        try:
+            fill(reader, runner, self._consoles)
+        except BimetalError as error:
+            self._gate.end(Result(Ending.STOPPED, error.exit_code, error.cause))
+            raise
 
     def _running_one(self, why: str) -> Runner:
         """The runner of a machine that has started and not ended. Raises `BimetalError`, which says

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -141,10 +142,13 @@ def _built(kind: Any, value: Any) -> Any:
     return value
 
 
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+
+
 def _dataclass(kind: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r:.60} is no {kind.__name__}")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {each.name: each for each in fields(kind)}
     if strange := value.keys() - known.keys():
         raise ValueError(f"{kind.__name__} has no {', '.join(sorted(map(str, strange)))}")

@@ -13,14 +13,21 @@ from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.recipe import Recipe, check_files, stamps_of
 from bimetal.machine.runner import Runner
-from bimetal.machine.still import areas_of, files_of, load_machine, save_machine, settle
+from bimetal.machine.still import (
+    areas_of,
+    check_fits,
+    files_of,
+    load_machine,
+    save_machine,
+    settle,
+)
 from bimetal.memory.ram import host_memory
 from bimetal.snapshot.layout import MAGIC, damaged
 from bimetal.snapshot.reader import Reader
 from bimetal.snapshot.replacing import replacing
 from bimetal.snapshot.writer import Writer
 
-__all__ = ["fill", "recipe_in", "standing", "write"]
+__all__ = ["check", "check_same", "fill", "recipe_in", "standing", "write"]
 
 KVM = "kvm"
 
@@ -93,17 +100,64 @@ def recipe_in(reader: Reader, *, trust: bool) -> Recipe:
     return recipe
 
 
-def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
-    """Put what a snapshot holds into a new machine that was made by its recipe. Raises
-    `BimetalError`, and then the machine is of no use."""
-    _check_accelerator(reader, runner.accelerator.name)
-    reader.check()
-    for number, ram in enumerate(runner.hardware.memories):
-        reader.map_into(f"{number} {ram.name}", ram)
+def check_same(reader: Reader, mine: Recipe) -> None:
+    """Raise `BimetalError` unless a snapshot is one of a machine like ``mine``, and its disks are
+    what they were: then its state can be loaded into that."""
     try:
+        theirs, mine = Recipe.of(reader.manifest["machine"]), Recipe.of(mine.plain())
+        check_files(reader.manifest["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unknown(reader, error) from error
+    for what, (one, other) in {
+        "board": (mine.board, theirs.board),
+        "processor": (mine.model, theirs.model),
+        "memory": (format_size(mine.config.memory), format_size(theirs.config.memory)),
+        "number of CPUs": (mine.config.cpus, theirs.config.cpus),
+        "equipment": (_equipment(mine), _equipment(theirs)),
+    }.items():
+        if one != other:
+            raise BimetalError(
+                f"the snapshot {reader.path} is of another machine: its {what} is {other}, not "
+                f"{one}",
+                "load it into a machine like that, or restore it, which makes one",
+                ExitCode.USAGE,
+            )
+
+
+def _equipment(recipe: Recipe) -> str:
+    """The devices that users add, as far as guests see them, in words."""
+    config = recipe.config
+    parts = [f"disk {disk.path}" for disk in config.disks]
+    parts += [f"NIC {number}" for number in range(len(config.nics))]
+    parts += [f"share {share.tag}" for share in config.shares]
+    parts += [f"port {port.name}" for port in config.ports]
+    parts += ["CD-ROM drive"] * len(config.cdroms)
+    parts += ["vsock"] * bool(config.vsock) + ["balloon"] * config.balloon + ["hvc"] * recipe.hvc
+    return ", ".join(parts) or "none"
+
+
+def check(reader: Reader, runner: Runner, consoles: Consoles) -> None:
+    """Raise `BimetalError` for a snapshot that is damaged, or does not fit a machine."""
+    _check_accelerator(reader, runner.accelerator.name)
+    try:
+        check_fits(runner, consoles, reader.manifest["state"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unknown(reader, error) from error
+    reader.check()
+
+
+def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
+    """Put what a snapshot holds, after `check`, into a machine that was made by its recipe or like
+    it, and is standing. Raises `BimetalError`, and then the machine is of no use."""
+    try:
+        for number, ram in enumerate(runner.hardware.memories):
+            ram.clear()
+            reader.map_into(f"{number} {ram.name}", ram)
         load_machine(runner, consoles, reader.manifest["state"])
         for name, area in areas_of(runner.hardware).items():
             reader.copy_into(name, area)
+        for placement in runner.hardware.placements:
+            placement.device.become_another()
     except BimetalError:
         raise
     except OSError as error:

@@ -11,7 +11,7 @@ from bimetal.machine.hardware import Hardware
 from bimetal.machine.runner import Runner
 from bimetal.memory.contents import Area
 
-__all__ = ["areas_of", "files_of", "load_machine", "save_machine", "settle"]
+__all__ = ["areas_of", "check_fits", "files_of", "load_machine", "save_machine", "settle"]
 
 
 def settle(runner: Runner) -> None:
@@ -33,18 +33,27 @@ def save_machine(runner: Runner, consoles: Consoles) -> dict[str, Any]:
     }
 
 
+def check_fits(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -> None:
+    """Raise ValueError if a state is one of a machine with other parts than this one."""
+    for what, parts, states in _parts_of(runner.hardware, consoles, state):
+        if not isinstance(states, Mapping) or states.keys() != parts.keys():
+            strange = sorted(map(str, states.keys() ^ parts.keys())) if states else "none"
+            raise BadState(f"the machine has other {what}s: {strange}")
+
+
 def load_machine(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -> None:
     """Restore what `save_machine` returned, into a machine that is held or was never started, and
     that has its memory already. Raises ValueError for what is no state of such a machine."""
+    check_fits(runner, consoles, state)
     hardware = runner.hardware
     now = state["clock"]
     if not isinstance(now, int) or now < 0:
         raise BadState(f"a clock cannot show {now!r:.40}")
     hardware.clock.set(now)
     runner.load(state["runner"])
-    _each("console", dict(enumerate(consoles)), dict(enumerate(state["consoles"])))
-    _each("device", {e.device.name: e.device for e in hardware.placements}, state["devices"])
-    _each("part", hardware.parts, state["others"])
+    for _, parts, states in _parts_of(hardware, consoles, state):
+        for name, part in parts.items():
+            part.load(states[name])
 
 
 def areas_of(hardware: Hardware) -> dict[str, Area]:
@@ -62,9 +71,13 @@ def files_of(hardware: Hardware) -> Iterable[str]:
     return [path for placement in hardware.placements for path in placement.device.files()]
 
 
-def _each(what: str, parts: Mapping[Any, Any], states: Any) -> None:
-    if not isinstance(states, Mapping) or states.keys() != parts.keys():
-        strange = sorted(map(str, states.keys() ^ parts.keys())) if states else "none"
-        raise BadState(f"the machine has other {what}s: {strange}")
-    for name, part in parts.items():
-        part.load(states[name])
+def _parts_of(
+    hardware: Hardware, consoles: Consoles, state: Mapping[str, Any]
+) -> list[tuple[str, Mapping[Any, Any], Any]]:
+    """Each kind of part: what it is called, the parts that there are, and the states of such."""
+    devices = {each.device.name: each.device for each in hardware.placements}
+    return [
+        ("console", dict(enumerate(consoles)), dict(enumerate(state["consoles"]))),
+        ("device", devices, state["devices"]),
+        ("part", hardware.parts, state["others"]),
+    ]

@@ -26,6 +26,9 @@ of more runs are copied."""
 SHORT_RUN = 16 * PAGE_SIZE
 """Bytes up to which a copy takes less time than a mapping."""
 
+REPEATED_TOGETHER = 256 << 10
+"""Bytes of a repeated content that are written at once: they stay in the processor's cache."""
+
 MOST_TOGETHER = 1000
 """Buffers of one call of preadv(2): hosts take 1024."""
 
@@ -92,27 +95,31 @@ class Ram:
         must not change. Raises OSError.
         """
         self._adopted = True
-        long = sorted((run for run in runs if run[1] > SHORT_RUN), key=lambda run: -run[1])
+        self.prefer_huge_pages()
+        single, repeated = _told_apart(runs)
+        long = sorted((run for run in single if run[1] > SHORT_RUN), key=lambda run: -run[1])
         mapped = set(long[:MOST_MAPPINGS])
         for at, length, offset in mapped:
             self._remap(at, length, fd, offset)
-        # Copies by the place in the file: what lies together there is read at once, and what is
-        # wanted in several places once.
-        end, together, again = -1, list[memoryview](), list[tuple[int, int, int]]()
-        before = (0, 0, -1)
-        for at, length, offset in sorted(set(runs) - mapped, key=lambda run: run[2]):
-            if (length, offset) == before[1:]:
-                again.append((at, before[0], length))
-                continue
-            before = (at, length, offset)
+        # Copies by the place in the file: what lies together there is read at once.
+        end, together = -1, list[memoryview]()
+        for at, length, offset in sorted(set(single) - mapped, key=lambda run: run[2]):
             if offset != end or len(together) == MOST_TOGETHER:
                 _fill(fd, end, together)
                 together, end = [], offset
             together.append(self.bytes[at : at + length])
             end += length
         _fill(fd, end, together)
-        for at, source, length in again:
-            self.bytes[at : at + length] = self.bytes[source : source + length]
+        for at, length, offset, times in repeated:
+            self._repeat(at, os.pread(fd, length, offset), times)
+
+    def _repeat(self, at: int, piece: bytes, times: int) -> None:
+        most = max(1, REPEATED_TOGETHER // len(piece))
+        many = piece * min(most, times)
+        for first in range(0, times, most):
+            part = many[: min(most, times - first) * len(piece)]
+            start = at + first * len(piece)
+            self.bytes[start : start + len(part)] = part
 
     def freeze(self) -> None:
         """Keep what is in it now, for `thaw`. Raises `BimetalError` if the host has no room."""
@@ -176,6 +183,26 @@ class Ram:
             self.clear()
             with suppress(BufferError):  # then the last view to go takes the addresses with it
                 self._map.close()
+
+
+def _told_apart(
+    runs: Sequence[tuple[int, int, int]],
+) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int, int]]]:
+    """The runs by themselves, and those whose place in the file is that of the one before, again
+    and again, as one with a number of times. Kernels have thousands of pages of equal descriptors.
+    """
+    single, repeated = list[tuple[int, int, int]](), list[tuple[int, int, int, int]]()
+    start, before, times = 0, (-1, 0, -1), 0
+    for run in (*runs, (-1, 0, -1)):
+        if run[1:] == before[1:] and run[0] == before[0] + run[1]:
+            before, times = run, times + 1
+            continue
+        if times > 1:
+            repeated.append((start, before[1], before[2], times))
+        elif times:
+            single.append(before)
+        start, before, times = run[0], run, 1
+    return single, repeated
 
 
 def _fill(fd: int, end: int, buffers: list[memoryview]) -> None:

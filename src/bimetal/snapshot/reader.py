@@ -6,11 +6,12 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.threads import share_out
 from bimetal.memory.contents import Area, Stretch
 from bimetal.snapshot.layout import (
     BLOCK,
@@ -23,6 +24,7 @@ from bimetal.snapshot.layout import (
 from bimetal.snapshot.packing import unpack
 from bimetal.snapshot.plain import from_json
 from bimetal.snapshot.runs import Run, unpack_runs
+from bimetal.snapshot.sound import is_sound, note_sound
 
 __all__ = ["Mappable", "Reader"]
 
@@ -82,13 +84,19 @@ class Reader:
         return {name: size for name, (size, _) in self._areas.items()}
 
     def check(self) -> None:
-        """Compare all pages with their checksums. Raises `BimetalError`."""
-        if self._packed:
-            for number in range(len(self._blocks)):
-                self._content(number)
-            return
+        """Compare all pages with their checksums, unless this process has done so before. Raises
+        `BimetalError`."""
+        if not is_sound(self._fd):
+            share_out(range(len(self._blocks)), self._check)
+            note_sound(self._fd)
+
+    def _check(self, numbers: Sequence[int]) -> None:
         buffer = memoryview(bytearray(BLOCK))  # one for all: it stays in the processor's cache
-        for number, (offset, length, checksum) in enumerate(self._blocks):
+        for number in numbers:
+            if self._packed:
+                self._content(number)
+                continue
+            offset, length, checksum = self._blocks[number]
             into = buffer[:length]
             try:
                 count = os.preadv(self._fd, [into], offset)

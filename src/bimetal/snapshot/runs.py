@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from operator import add, le
 from struct import Struct, error
 from typing import NamedTuple
 
@@ -49,14 +50,17 @@ def unpack_runs(text: object, pages: int, stored: int) -> list[Run]:
     if not isinstance(text, str):
         raise ValueError("no list of pages")
     try:
-        runs = [Run(*each) for each in _RUN.iter_unpack(base64.b64decode(text, validate=True))]
+        runs = list(map(Run._make, _RUN.iter_unpack(base64.b64decode(text, validate=True))))
     except error as failure:
         raise ValueError(f"no list of pages: {failure}") from failure
-    at = 0
-    for run in runs:
-        if run.length == 0 or run.page < at or run.stored + run.length > stored:
-            raise ValueError(f"pages {run.page} and on lie nowhere")
-        at = run.page + run.length
-    if at > pages:
-        raise ValueError(f"page {at - 1} of an area of {pages} pages")
+    pages_of, lengths, places = ([run[field] for run in runs] for field in range(3))
+    ends = list(map(add, pages_of, lengths))
+    if (
+        0 in lengths
+        or not all(map(le, ends, pages_of[1:]))
+        or max(map(add, places, lengths), default=0) > stored
+    ):
+        raise ValueError("pages that lie nowhere, or do not follow one another")
+    if ends and ends[-1] > pages:
+        raise ValueError(f"page {ends[-1] - 1} of an area of {pages} pages")
     return runs
