@@ -1,4 +1,4 @@
-"""bimetal run --save and --restore."""
+"""bimetal run --save and --restore, --savevm and --loadvm."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def test_a_machine_is_saved_at_a_text_and_goes_on(program: list[str], tmp_path: 
     assert again.exists()
 
 
+def test_a_machine_is_kept_in_its_disk_and_goes_on(program: list[str], tmp_path: Path) -> None:
+    image = tmp_path / "disk.qcow2"
+    make = [*COMMAND[:-1], "image", "create", "-q", "-f", "qcow2", str(image), "16M"]
+    subprocess.run(make, env=ENVIRONMENT, check=True)
+    words = [*program, "--disk", image, "--savevm", "here"]
+    first = run(*words, "--save-at", expected(30))
+    assert first.returncode == 0, first.stderr
+    assert "the same command with --loadvm here goes on" in first.stderr
+    following = expected(len(first.stdout) + 40)[len(first.stdout) :]
+    second = run(*words, "--loadvm", "here", "--save-at", following)
+    assert second.returncode == 0, second.stderr
+    printed = first.stdout + second.stdout
+    assert printed == expected(len(printed))
+    missing = run(*words, "--loadvm", "there")
+    assert "has no snapshot 'there'\n" in missing.stderr
+    assert "it has 'here'" in missing.stderr
+    assert missing.returncode == 66
+
+
 def test_a_key_and_a_signal_save_it(program: list[str], tmp_path: Path) -> None:
     snapshot = tmp_path / "snapshot"
     words = [*COMMAND[1:], *program, "--save", str(snapshot)]
@@ -92,6 +111,8 @@ def test_a_failure_to_save_does_not_end_the_machine(program: list[str], tmp_path
         (("--restore", "x", "--memory", "1G"), 64, "leave --memory away"),
         (("debian-riscv64", "--restore", "x"), 64, "leave a guest away"),
         (("--save-at", "x"), 64, "add --save FILE"),
+        (("--save", "x", "--savevm", "x"), 64, "give one"),
+        (("--restore", "x", "--loadvm", "x"), 64, "leave --loadvm away"),
         (("--trust",), 64, "add --restore FILE"),
         (("--restore", __file__), 65, "is no snapshot of a machine"),
     ],

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bimetal.snapshot.plain import DEPTH, from_json, to_json
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy host is no fault
 @given(VALUES)
 def test_what_is_read_is_what_was_written(value: Any) -> None:
     again = from_json(to_json(value))

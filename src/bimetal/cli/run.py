@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -192,11 +193,19 @@ def command(
         equipment.add_to(machine, seeks=software.seeks)
         if trees.dump:
             return trees.write(machine)
-        connect_pipe(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
-        meanwhile = saving.of(machine, Boot(machine, guest or ""))
+        meanwhile = begin(saving, machine, guest or "")
         result = report.play(machine, context.obj, announce, meanwhile)
     return tell(result)
+
+
+def begin(saving: Saving, machine: Machine, guest: str) -> AbstractContextManager[None]:
+    """What is done while the machine runs; it boots, or its disks have the state that it loads."""
+    if saving.loadvm is not None:
+        machine.loadvm(saving.loadvm)
+        return saving.of(machine)
+    connect_pipe(machine)
+    return saving.of(machine, Boot(machine, guest))
 
 
 def go_on(saving: Saving, report: Report, ending: Ending, host: HostOptions) -> int:

@@ -1,4 +1,5 @@
-"""``bimetal run --save FILE`` and ``--restore FILE``: machines that outlive their run."""
+"""``bimetal run --save FILE`` and ``--restore FILE``, or ``--savevm NAME`` and ``--loadvm NAME``:
+machines that outlive their run."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ __all__ = ["Saving", "saving_options"]
 Answer = TypeVar("Answer")
 
 WITH_RESTORE = {
-    "restore", "trust", "save", "save_at", "accel", "serial", "background", "stats", "profile",
-    "symbols", "trace",
+    "restore", "trust", "save", "save_at", "savevm", "accel", "serial", "background", "stats",
+    "profile", "symbols", "trace",
 }  # fmt: skip
 """Options that make sense for a machine that is restored: all others are in its snapshot."""
 
@@ -32,16 +33,26 @@ SIGNAL = signal.SIGUSR1
 @dataclass(frozen=True)
 class Saving:
     """The file to ``restore`` a machine from, with how much ``trust``, and that to ``save`` it to:
-    when somebody wishes it, or ``at`` a text on the console."""
+    when somebody wishes it, or ``at`` a text on the console. ``loadvm`` and ``savevm`` are the same
+    for names in the machine's qcow2 disks."""
 
     restore: str | None = None
     trust: bool = False
     save: str | None = None
     at: str | None = None
+    loadvm: str | None = None
+    savevm: str | None = None
 
     def __post_init__(self) -> None:
-        if self.at is not None and self.save is None:
-            raise click.UsageError("--save-at says when to save: add --save FILE")
+        if self.save is not None and self.savevm is not None:
+            raise click.UsageError("--save and --savevm are two places for one state: give one")
+        if self.at is not None and not self.saves:
+            raise click.UsageError("--save-at says when to save: add --save FILE or --savevm NAME")
+
+    @property
+    def saves(self) -> bool:
+        """Whether the machine may be saved."""
+        return self.save is not None or self.savevm is not None
 
     def check(self, context: click.Context) -> None:
         """Raise UsageError for options that a restored machine has already."""
@@ -65,19 +76,24 @@ class Saving:
     ) -> Iterator[None]:
         """A context in which ``machine`` is saved, and ended, when that is wished; inside of it is
         ``meanwhile``."""
-        with meanwhile or nullcontext(), self._saving(machine) if self.save else nullcontext():
+        with meanwhile or nullcontext(), self._saving(machine) if self.saves else nullcontext():
             yield
 
     @contextmanager
     def _saving(self, machine: Machine) -> Iterator[None]:
-        path, busy = str(self.save), threading.Lock()
+        busy = threading.Lock()
 
         def save() -> None:
             if not busy.acquire(blocking=False):
                 return
             try:
-                machine.save(path, stop=True)
-                click.echo(f"\r\nbimetal: saved; bimetal run --restore {path} goes on", err=True)
+                if self.savevm is not None:
+                    machine.savevm(self.savevm, stop=True)
+                    again = f"the same command with --loadvm {self.savevm}"
+                else:
+                    machine.save(str(self.save), stop=True)
+                    again = f"bimetal run --restore {self.save}"
+                click.echo(f"\r\nbimetal: saved; {again} goes on", err=True)
             except BimetalError as error:
                 click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
             finally:
@@ -113,7 +129,8 @@ def _on_signal(handle: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def saving_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Options --restore, --trust, --save and --save-at: ``command`` has them as ``saving``."""
+    """Options --restore, --trust, --save, --loadvm, --savevm and --save-at: ``command`` has them as
+    ``saving``."""
 
     @click.option("--restore", metavar="FILE", help="Go on with the machine that was saved there.")
     @click.option(
@@ -122,11 +139,24 @@ def saving_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     @click.option(
         "--save", metavar="FILE", help="Where Ctrl-A s and SIGUSR1 save the machine, and end it."
     )
+    @click.option(
+        "--loadvm",
+        metavar="NAME",
+        help="Go on with the state that its qcow2 disks have by that name.",
+    )
+    @click.option("--savevm", metavar="NAME", help="As --save, by that name in its qcow2 disks.")
     @click.option("--save-at", metavar="TEXT", help="Save it when its console shows this.")
     @wraps(command)
     def gathered(
-        restore: str | None, trust: bool, save: str | None, save_at: str | None, **others: Any
+        restore: str | None,
+        trust: bool,
+        save: str | None,
+        loadvm: str | None,
+        savevm: str | None,
+        save_at: str | None,
+        **others: Any,
     ) -> Answer:
-        return command(saving=Saving(restore, trust, save, save_at), **others)
+        saving = Saving(restore, trust, save, save_at, loadvm, savevm)
+        return command(saving=saving, **others)
 
     return gathered

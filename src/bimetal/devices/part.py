@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bimetal.base.state import Stateful
-from bimetal.memory.contents import Area
+from bimetal.memory.contents import Area, Stored
 
 __all__ = ["Part"]
 
@@ -22,9 +22,9 @@ class Part(Stateful):
         values of `save`, and restores them after `load`."""
         return {}
 
-    def files(self) -> Iterable[str]:
-        """The paths of the host's files that hold a part of the state, such as disks: a snapshot is
-        of use as long as they are what they were after `settle`."""
+    def stored(self) -> Iterable[Stored]:
+        """What holds a part of the state in files of the host, such as disks: a snapshot is of use
+        as long as these are what they were after `settle`."""
         return ()
 
     def become_another(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.fork import Fork, Forks
-from bimetal.machine.kept import KeptMachine
+from bimetal.machine.kept_inside import KeptInside
 from bimetal.machine.pool import Pool
 from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
@@ -31,7 +31,7 @@ __all__ = ["Forking"]
 MOST = 10_000
 
 
-class Forking(KeptMachine):
+class Forking(KeptInside):
     """The part of `Machine` that multiplies."""
 
     def fork(self, count: int = 1, work: Callable[[Any, int], object] | None = None) -> Forks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bimetal.base.clock import Clock
@@ -16,10 +16,10 @@ from bimetal.machine.runner import Runner
 from bimetal.machine.still import (
     areas_of,
     check_fits,
-    files_of,
     load_machine,
     save_machine,
     settle,
+    stored_of,
 )
 from bimetal.memory.ram import host_memory
 from bimetal.snapshot.layout import MAGIC, damaged
@@ -27,7 +27,7 @@ from bimetal.snapshot.reader import Reader
 from bimetal.snapshot.replacing import replacing
 from bimetal.snapshot.writer import Writer
 
-__all__ = ["check", "check_same", "fill", "recipe_in", "standing", "write"]
+__all__ = ["check", "check_same", "fill", "recipe_in", "standing", "write", "write_to"]
 
 KVM = "kvm"
 
@@ -54,18 +54,8 @@ def write(
     settle(runner)
     try:
         with replacing(path) as fd:
-            writer = Writer(fd, compress=compress)
-            for number, ram in enumerate(runner.hardware.memories):
-                writer.add(f"{number} {ram.name}", ram.size, ram.contents())
-            for name, area in areas_of(runner.hardware).items():
-                writer.add(name, area.size, area.contents())
-            writer.finish(
-                {
-                    "machine": recipe.plain(),
-                    "state": save_machine(runner, consoles),
-                    "files": stamps_of(files_of(runner.hardware)),
-                }
-            )
+            paths = [path for disk in stored_of(runner.hardware) for path in disk.files()]
+            write_to(fd, recipe, runner, consoles, paths, compress=compress)
     except OSError as error:
         raise BimetalError(
             f"the machine cannot be saved to {path}: {error.strerror or error}",
@@ -73,6 +63,31 @@ def write(
             "they were",
             ExitCode.IO_ERROR,
         ) from error
+
+
+def write_to(
+    fd: int,
+    recipe: Recipe,
+    runner: Runner,
+    consoles: Consoles,
+    paths: Iterable[str],
+    *,
+    compress: bool = False,
+) -> None:
+    """Save a machine that is standing and settled to an empty file, as one that belongs to the
+    files at ``paths`` as they are now. Raises OSError, and `BimetalError`."""
+    writer = Writer(fd, compress=compress)
+    for number, ram in enumerate(runner.hardware.memories):
+        writer.add(f"{number} {ram.name}", ram.size, ram.contents())
+    for name, area in areas_of(runner.hardware).items():
+        writer.add(name, area.size, area.contents())
+    writer.finish(
+        {
+            "machine": recipe.plain(),
+            "state": save_machine(runner, consoles),
+            "files": stamps_of(paths),
+        }
+    )
 
 
 def recipe_in(reader: Reader, *, trust: bool) -> Recipe:

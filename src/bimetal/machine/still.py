@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bimetal.base.state import BadState
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.runner import Runner
-from bimetal.memory.contents import Area
+from bimetal.memory.contents import Area, Stored
 
-__all__ = ["areas_of", "check_fits", "files_of", "load_machine", "save_machine", "settle"]
+__all__ = ["areas_of", "check_fits", "load_machine", "save_machine", "settle", "stored_of"]
 
 
 def settle(runner: Runner) -> None:
@@ -66,9 +66,9 @@ def areas_of(hardware: Hardware) -> dict[str, Area]:
     }
 
 
-def files_of(hardware: Hardware) -> Iterable[str]:
-    """The paths of the host's files that are part of the state."""
-    return [path for placement in hardware.placements for path in placement.device.files()]
+def stored_of(hardware: Hardware) -> list[Stored]:
+    """What is part of the state and lies in files of the host."""
+    return [stored for placement in hardware.placements for stored in placement.device.stored()]
 
 
 def _parts_of(

@@ -40,14 +40,15 @@ class Mappable(Protocol):
 
 
 class Reader:
-    """The snapshot at ``path``: its ``manifest``, and what its areas of memory hold.
+    """The snapshot at ``path``: its ``manifest``, and what its areas of memory hold. If the file is
+    open already, as ``fd``, that is closed with it, and ``path`` is only what it is called.
 
     Raises `BimetalError` for a file that cannot be read, is of another version, or is damaged.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, fd: int | None = None):
         self.path = path
-        self._fd = _open(path)
+        self._fd = _open(path) if fd is None else fd
         try:
             self._read()
         except BaseException:

@@ -124,8 +124,8 @@ class PFlash(Device):
     def areas(self) -> Mapping[str, Area]:
         return {} if self._contents is None else {"contents": Stretch(self._contents)}
 
-    def files(self) -> Iterable[str]:
-        return self.store.files() if isinstance(self.store, Stored) else ()
+    def stored(self) -> Iterable[Stored]:
+        return (self.store,) if isinstance(self.store, Stored) else ()
 
     def settle(self) -> None:
         store: object = self.store

@@ -66,8 +66,8 @@ class BlockUnit(Unit):
     def areas(self) -> Mapping[str, Area]:
         return {"layer": self.disk} if isinstance(self.disk, LayeredDisk) else {}
 
-    def files(self) -> Iterable[str]:
-        return self.disk.files() if isinstance(self.disk, Stored) else ()
+    def stored(self) -> Iterable[Stored]:
+        return (self.disk,) if isinstance(self.disk, Stored) else ()
 
     def close(self) -> None:
         if self.disk is not None:

@@ -224,8 +224,8 @@ class VirtioBlock(VirtioDevice):
     def areas(self) -> Mapping[str, Area]:
         return {"layer": self._disk} if isinstance(self._disk, LayeredDisk) else {}
 
-    def files(self) -> Iterable[str]:
-        return self._disk.files() if isinstance(self._disk, Stored) else ()
+    def stored(self) -> Iterable[Stored]:
+        return (self._disk,) if isinstance(self._disk, Stored) else ()
 
     def restored(self) -> None:
         super().restored()

@@ -13,7 +13,7 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
 from bimetal.devices.virtio.transport import idle, selected
 from bimetal.memory.access import Access
-from bimetal.memory.contents import Area
+from bimetal.memory.contents import Area, Stored
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["NOTIFY", "VirtioSlot"]
@@ -106,8 +106,8 @@ class VirtioSlot(Device):
     def areas(self) -> Mapping[str, Area]:
         return self.device.areas()
 
-    def files(self) -> Iterable[str]:
-        return self.device.files()
+    def stored(self) -> Iterable[Stored]:
+        return self.device.stored()
 
     # The registers, and the configuration, of which drivers read and write 1, 2, 4 or 8 bytes
 

@@ -29,7 +29,7 @@ from bimetal.devices.virtio.pci_registers import (
     NOTIFY_STRIDE,
     PciRegisters,
 )
-from bimetal.memory.contents import Area
+from bimetal.memory.contents import Area, Stored
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["VirtioPci"]
@@ -212,8 +212,8 @@ class VirtioPci(Endpoint):
     def areas(self) -> Mapping[str, Area]:
         return self.device.areas()
 
-    def files(self) -> Iterable[str]:
-        return self.device.files()
+    def stored(self) -> Iterable[Stored]:
+        return self.device.stored()
 
     # See Transport
 

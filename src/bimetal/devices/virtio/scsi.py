@@ -14,7 +14,7 @@ from bimetal.devices.scsi.sense import BAD_LUN, IO_ERROR, CheckCondition, Status
 from bimetal.devices.scsi.unit import Command, Unit
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
-from bimetal.memory.contents import Area
+from bimetal.memory.contents import Area, Stored
 
 __all__ = ["VirtioScsi"]
 
@@ -112,8 +112,8 @@ class VirtioScsi(VirtioDevice):
             for name, area in unit.areas().items()
         }
 
-    def files(self) -> Iterable[str]:
-        return [path for unit in self.units for path in unit.files()]
+    def stored(self) -> Iterable[Stored]:
+        return [disk for unit in self.units for disk in unit.stored()]
 
     def close(self) -> None:
         super().close()

@@ -1,0 +1,91 @@
+"""Snapshots of a machine inside its qcow2 disks: a part of `Machine`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bimetal.backends.block.qcow2.changes import apply_snapshot
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.inner import forget, keep, keepers_of, named, opened, other_files
+from bimetal.machine.kept import KeptMachine
+from bimetal.machine.result import Ending, Result
+from bimetal.machine.snapshots import check, check_same, standing, write_to
+from bimetal.machine.still import settle
+
+__all__ = ["KeptInside"]
+
+
+class KeptInside(KeptMachine):
+    """The part of `Machine` whose words are QEMU's."""
+
+    def savevm(self, name: str, *, stop: bool = False) -> None:
+        """Keep the whole state of the machine, its disks too, under a name, inside its qcow2 disks,
+        in place of an earlier one of that name; and go on, unless it is to ``stop``.
+
+        Each disk to which the guest writes makes a snapshot, as ``qemu-img snapshot -l`` shows, and
+        the first one keeps the state of the machine with it. Disks with ``snapshot`` and read-only
+        ones are as for `save`. Raises `BimetalError` if a disk is not qcow2, or has no room.
+        """
+        runner = self._running_one("there is no state to keep")
+        with standing(self._gate, self._clock), _failures(f"keep {name!r}"):
+            settle(runner)
+            images, others = keepers_of(runner.hardware), other_files(runner.hardware)
+            fd = os.memfd_create("bimetal-state", os.MFD_CLOEXEC)
+            try:
+                write_to(fd, self._recipe(runner), runner, self._consoles, others)
+                keep(images, name, fd, self._clock.now_ns())
+            finally:
+                os.close(fd)
+            settle(runner)
+            if stop:
+                self._gate.end(Result(Ending.STOPPED))
+
+    def loadvm(self, name: str) -> None:
+        """Bring the machine and its disks to the state that `savevm` has kept under a name, in this
+        run or an earlier one; what the disks hold now is lost. Otherwise as `load`."""
+        runner = self._one_to_load()
+        with standing(self._gate, self._clock), _failures(f"go back to {name!r}"):
+            settle(runner)
+            images = keepers_of(runner.hardware)
+            snapshots = named(images, name)
+            with opened(images[0], snapshots[0]) as reader:
+                check_same(reader, self._recipe(runner))
+                check(reader, runner, self._consoles)
+                try:
+                    for image, snapshot in zip(images, snapshots, strict=True):
+                        apply_snapshot(image, snapshot.identity)
+                except BaseException as error:
+                    why = f"its disks are not what they were in {name!r}: {error}"
+                    self._gate.end(Result(Ending.STOPPED, ExitCode.IO_ERROR, why))
+                    raise
+                self._fill(reader, runner)
+
+    def delvm(self, name: str) -> None:
+        """Have the disks forget what `savevm` has kept under a name. Raises `BimetalError` if there
+        is nothing of that name."""
+        runner = self._built()
+        with runner.held(), _failures(f"forget {name!r}"):
+            forget(keepers_of(runner.hardware), name)
+
+    @property
+    def snapshots(self) -> list[str]:
+        """The names under which `savevm` has kept states, or QEMU has; the oldest first."""
+        runner = self._built()
+        with runner.held(), _failures("read its snapshots"):
+            first = keepers_of(runner.hardware)[0]
+            return [snapshot.name for snapshot in first.snapshots() if snapshot.state_size]
+
+
+@contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """A context in which the host's errors are those of the user's disks."""
+    try:
+        yield
+    except OSError as error:
+        raise BimetalError(
+            f"the machine cannot {what}: {error.strerror or error}",
+            "check the host's disk, and the images: bimetal image check",
+            ExitCode.IO_ERROR,
+        ) from error
