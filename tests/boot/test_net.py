@@ -16,7 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
 from bimetal import Machine, Payload
-from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
+from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal, run_piped
 from tests.host import program_path, programs
 from tests.spawned import kill
 
@@ -92,6 +92,15 @@ def test_commands_find_the_network_there(terminal: Callable[..., Terminal], fetc
     vm = terminal("debian-riscv64", "--append", 'quiet bmrun="ping -q -c 1 10.0.2.2"')
     vm.expect("1 packets received")
     assert vm.end() == 0
+
+
+def test_what_is_piped_in_finds_the_network_there(fetched: Fetch) -> None:
+    fetched("debian-riscv64")
+    typed = "ip -4 addr show eth0\nping -q -c 1 10.0.2.2\n"
+    done = run_piped("debian-riscv64", "--append", "quiet", typed=typed)
+    assert "inet 10.0.2.15/24" in done.stdout
+    assert "1 packets received" in done.stdout
+    assert done.returncode == 0
 
 
 def test_without_a_network_there_is_no_card(

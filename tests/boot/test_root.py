@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from bimetal import cache_folder
 from tests.boot.conftest import Fetch, Terminal
-from tools.debian_root import make_root, missing_tools
+from tests.boot.debian import root_image
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
-
-
-def root_image(arch: str) -> Path:
-    """The image, made once and kept in the cache: tests use it as a snapshot."""
-    image = cache_folder() / "roots" / f"{arch}.img"
-    if not image.exists():
-        if lacking := missing_tools(arch) or ("root" if os.getuid() else ""):
-            pytest.skip(f"to make a root file system this host lacks {lacking}")
-        make_root(image, arch)
-    return image
 
 
 @pytest.mark.parametrize("cpus", ["1", "4"])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import random
 import socket
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.boot.conftest import PROMPT, Fetch, Terminal
+from tests.boot.debian import serving
 
 pytestmark = pytest.mark.boot
 
@@ -24,13 +22,6 @@ SIZE = 8 << 20
 
 READY = "ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2"
 """As guests may do by themselves; to do it twice is no harm."""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Says nothing of what it serves."""
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -43,13 +34,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path) -> Iterator[int]:
     """The port of a server of the host, which only its loopback interface has."""
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield made.server_port
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with serving(folder) as port:
+        yield port
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ network() {
 commands() {
     code=0
     network 9>&- &
-    if [ -n "$bmrun$1" ]; then
+    if [ -n "$bmrun$1" ] || [ "$bminput" = pipe ]; then
         wait $! # what they do may need it; a person would not notice that it takes a moment
     fi
     if [ -n "$bmrun" ]; then
