@@ -16,11 +16,20 @@ __all__ = ["MARKER", "MEMORY", "Linux", "linux"]
 MARKER = "BIMETAL-GUEST-UP"
 MEMORY = 512 << 20
 
+PASST_SOCKET = "/tmp/bimetal-bench-passt"
+PASST_NETDEV = f"stream,id=net,server=off,addr.type=unix,addr.path={PASST_SOCKET}"
+PASST = (
+    f"rm -f {PASST_SOCKET}; passt --quiet --one-off --socket {PASST_SOCKET}"
+    ' --address 10.0.2.15 --netmask 24 --gateway 10.0.2.2 && exec "$0" "$@"'
+)
+"""A shell's words that start passt, with the addresses of user networks, and then QEMU. It ends
+when QEMU does."""
+
 
 @dataclass(frozen=True)
 class Linux:
     """What is booted. A disk is only read: what the guest writes to it is forgotten. ``network`` is
-    whether there is a virtio NIC on a user network."""
+    what QEMU's virtio NIC is on, ``user`` or ``passt``, if there is one; ours is on ``user``."""
 
     target: Target
     kernel: Path
@@ -28,7 +37,7 @@ class Linux:
     append: str
     disk: Path | None = None
     cpus: int = 1
-    network: bool = False
+    network: str = ""
 
     def ours(self, options: Sequence[str] = ()) -> list[str]:
         """The command that boots it here."""
@@ -45,12 +54,14 @@ class Linux:
         if self.disk:
             drive = f"file={self.disk},format=raw,if=none,id=root,snapshot=on"
             devices = ["-drive", drive, "-device", "virtio-blk-device,drive=root"]
+        netdev = PASST_NETDEV if self.network == "passt" else "user,id=net"
         if self.network:
-            devices += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]
+            devices += ["-netdev", netdev, "-device", "virtio-net-device,netdev=net"]
         else:
             devices += ["-nic", "none"]
         cpus = ["-smp", str(self.cpus)]
-        return [*self.target.theirs, *cpus, *files, *devices, "-append", self.append]
+        command = [*self.target.theirs, *cpus, *files, *devices, "-append", self.append]
+        return ["sh", "-c", PASST, *command] if self.network == "passt" else command
 
 
 def linux(

@@ -1,8 +1,9 @@
-"""Files over user networks, ours and QEMU's, between a Linux guest and a server of the host."""
+"""Files over user networks, ours, QEMU's and passt's: between a Linux guest and the host."""
 
 from __future__ import annotations
 
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,13 @@ def serving() -> Iterator[int]:
 
 
 def report(target: Target, rounds: int, options: Sequence[str]) -> Iterator[str]:
-    """Time files in both directions; yield the lines of the report."""
+    """Time files in both directions, beside QEMU's own network (slirp) and beside passt, where it
+    is installed; yield the lines of the report."""
     with serving() as port:
         guest = linux(target, f"sh /bench/network.sh {port}", SOURCES / "network.sh")
-        yield from timed_report(replace(guest, network=True), rounds, options)
+        yield from timed_report(replace(guest, network="user"), rounds, options)
+        if shutil.which("passt"):
+            yield "  beside passt:"
+            yield from timed_report(replace(guest, network="passt"), rounds, options)
+        else:
+            yield "  passt is left out: it is not installed"

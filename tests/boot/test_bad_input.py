@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "odd.img").write_bytes(bytes(700))
     (tmp_path / "disk.vmdk").write_bytes(b"KDMV".ljust(4096, b"\0"))
     (tmp_path / "folder").mkdir()
+    (tmp_path / "out").symlink_to("/etc")
     return tmp_path
 
 
@@ -98,6 +100,16 @@ BAD = [
     ("--kernel good.elf --serial nowhere", ExitCode.USAGE, "nowhere"),
     ("--kernel good.elf --serial file:folder", None, "folder"),
     ("--kernel good.elf --serial tcp:here", ExitCode.USAGE, "here"),
+    ("--kernel good.elf --net wlan", ExitCode.USAGE, "wlan"),
+    ("--kernel good.elf --net user,hostfwd=22", ExitCode.USAGE, "22"),
+    ("--kernel good.elf --net user,hostfwd=tcp::USED-:22", ExitCode.UNAVAILABLE, "another port"),
+    ("--kernel good.elf --net stream,listen=:USED", ExitCode.UNAVAILABLE, "already in use\n"),
+    ("--kernel good.elf --net stream,connect=unix:gone", ExitCode.UNAVAILABLE, "reconnect=1"),
+    ("--kernel good.elf --net tap,ifname=lo", ExitCode.UNAVAILABLE, "lo"),
+    ("--kernel good.elf --net user,capture=gone/file", ExitCode.UNAVAILABLE, "gone/file"),
+    ("--kernel good.elf --share out,tag=work", ExitCode.USAGE, "is a link to /etc"),
+    ("--kernel good.elf --share gone,tag=work", ExitCode.NO_INPUT, "gone"),
+    ("--kernel good.elf --share notes.txt,tag=work", None, "notes.txt"),
 ]
 
 
@@ -113,8 +125,8 @@ def test_bad_input_is_answered(
     others = [] if "--bios" in words else ["--bios", "none"]
     others += [] if "--serial" in words else ["--serial", "none"]
     monkeypatch.chdir(files)
-    with pytest.raises(SystemExit) as end:
-        main(["run", *others, *words.split()])
+    with socket.create_server(("127.0.0.1", 0)) as line, pytest.raises(SystemExit) as end:
+        main(["run", *others, *words.replace("USED", str(line.getsockname()[1])).split()])
     ended, said = end.value.code, capsys.readouterr().err
     assert isinstance(ended, int)
     assert ended == code or (code is None and 0 < ended < 128), said

@@ -295,3 +295,22 @@ def test_a_restricted_network_passes_nothing_on(server: socket.socket, gateway: 
         assert ICMP in answer or ICMPv6DestUnreach in answer
         assert len(at.network._udp) == 0
         assert len(at.ask(echo(gateway, b""))) == 1
+
+
+def test_a_flood_for_a_guest_without_room_costs_no_memory(at: Plugged) -> None:
+    """However often the host's sockets say that there is more, each waits once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        at.send(ip("10.0.2.2") / UDP(sport=1000, dport=line.getsockname()[1]) / b"here I am")
+        _, guest = line.recvfrom(100)
+        at.cable.room = 0
+        for number in range(500):
+            line.sendto(b"%d" % number, guest)
+            at.turns(1)
+        assert len(at.network._udp._postponed) == 1
+        at.received()
+        at.cable.room = 1 << 30
+        at.network.resume()
+        at.until(lambda: len(at.cable.frames) >= 100)
+        got = [bytes(each[UDP].payload) for each in at.received()]
+        assert got[:100] == [b"%d" % number for number in range(100)]

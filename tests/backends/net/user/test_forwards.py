@@ -92,6 +92,27 @@ def test_who_dials_before_the_guest_is_there_waits_for_it(at: Plugged) -> None:
         assert knock(at).port == 22
 
 
+def test_whoever_waits_for_the_guest_is_served_when_it_comes() -> None:
+    """At every forwarded port, however often they have dialled."""
+    words = ("hostfwd", "tcp::0-:22"), ("hostfwd", "tcp::0-:80")
+    with plugged(*words) as at, contextlib.ExitStack() as lines:
+        for number in (0, 1, 0, 1):
+            lines.enter_context(socket.create_connection(dialled(at, number)))
+            at.turns()
+        at.received()
+        at.send(Ether(src=MAC, dst=GATEWAY_MAC) / ARP(op=2, hwsrc=MAC, psrc=GUEST, pdst="10.0.2.2"))
+        found: list[int] = []
+
+        def look() -> bool:
+            frames, at.cable.frames = at.cable.frames, []
+            found.extend(each.port for each in map(parse, frames) if each and each.flags == SYN)
+            return len(found) >= 4
+
+        look()
+        at.until(look)
+        assert sorted(found) == [22, 22, 80, 80]
+
+
 def test_a_syn_that_got_lost_is_sent_again(at: Plugged) -> None:
     at.learn()
     with socket.create_connection(dialled(at)):

@@ -37,7 +37,7 @@ class Link:
         self.places, self.mtu, self.outlet = places, mtu, outlet
         self._neighbours6 = neighbours6
         self._macs: dict[bytes, bytes] = {}
-        self._wanted: dict[bytes, Callable[[], None]] = {}
+        self._wanted: dict[bytes, dict[Callable[[], None], None]] = {}
         self._timer: Timer | None = None
         self._clock: Clock | None = None
 
@@ -61,8 +61,7 @@ class Link:
         if len(macs) >= NEIGHBOURS_LIMIT:
             del macs[next(iter(macs))]
         macs[address] = mac
-        found = self._wanted.pop(address, None)
-        if found is not None:
+        for found in self._wanted.pop(address, ()):
             found()
 
     def ends(self, address: bytes) -> bytes | None:
@@ -71,9 +70,12 @@ class Link:
         return None if mac is None else mac + self.places.mac
 
     def want(self, address: bytes, found: Callable[[], None]) -> None:
-        """Call ``found`` once it is known where ``address`` is, and ask for it until then."""
-        if len(self._wanted) < WANTED_LIMIT and address not in self._wanted:
-            self._wanted[address] = found
+        """Call ``found`` once it is known where ``address`` is, and ask for it until then. Whoever
+        wants the same again is called once."""
+        if address in self._wanted:
+            self._wanted[address][found] = None
+        elif len(self._wanted) < WANTED_LIMIT:
+            self._wanted[address] = {found: None}
             self._ask(address)
             self._start_timer()
 

@@ -48,11 +48,12 @@ class Flow:
     """A port of a guest, and its socket. ``peers`` has the socket addresses of those who spoke
     first, if it is a forwarded port; it stays then."""
 
-    __slots__ = ("guest", "line", "peers", "port", "used", "version")
+    __slots__ = ("guest", "line", "peers", "port", "postponed", "used", "version")
 
     def __init__(self, guest: bytes, port: int, line: socket.socket, now: int, forwarded: bool):
         self.guest, self.port, self.line, self.used = guest, port, line, now
         self.version = 4 if len(guest) == 4 else 6
+        self.postponed = False
         self.peers: dict[tuple[bytes, int], tuple[str, int]] | None = {} if forwarded else None
 
 
@@ -105,7 +106,9 @@ class Datagrams:
     def resume(self) -> None:
         """The guest has room again."""
         for _ in range(len(self._postponed)):
-            self._receive(self._postponed.popleft())
+            flow = self._postponed.popleft()
+            flow.postponed = False
+            self._receive(flow)
 
     @property
     def has_more(self) -> bool:
@@ -194,7 +197,9 @@ class Datagrams:
                     del flow.peers[next(iter(flow.peers))]
                 flow.peers[source] = address
             self._link.udp(source, (flow.guest, flow.port), data)
-        self._postponed.append(flow)
+        if not flow.postponed:
+            flow.postponed = True
+            self._postponed.append(flow)
 
     def _errors(self, flow: Flow) -> bool:
         """Tell the guest what became of earlier datagrams; whether there was anything to tell."""
