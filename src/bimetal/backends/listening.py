@@ -42,7 +42,8 @@ def listen_tcp(host: str, port: int, backlog: int = 1) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=backlog)
     except OSError as error:
         # Python adds the address in its own way to what it says of errors of the system.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
         raise BimetalError(
             f"cannot listen at tcp:{host}:{port}: {reason}",
             "choose an address of this host and a free port",
