@@ -54,7 +54,7 @@ def test_a_machine_is_kept_in_its_disk_and_goes_on(program: list[str], tmp_path:
     image = tmp_path / "disk.qcow2"
     make = [*COMMAND[:-1], "image", "create", "-q", "-f", "qcow2", str(image), "16M"]
     subprocess.run(make, env=ENVIRONMENT, check=True)
-    words = [*program, "--disk", image, "--savevm", "here"]
+    words = [*program, "--disk", str(image), "--savevm", "here"]
     first = run(*words, "--save-at", expected(30))
     assert first.returncode == 0, first.stderr
     assert "the same command with --loadvm here goes on" in first.stderr
