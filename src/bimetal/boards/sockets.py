@@ -18,6 +18,7 @@ from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
 from bimetal.machine.placements import Placement
+from bimetal.machine.sockets import Plugged
 
 __all__ = ["PORTS", "PortSockets", "add_ports"]
 
@@ -48,6 +49,7 @@ class PortSockets:
         self._clock, self._ports = m.clock, ports
         self._reminders: dict[RootPort, Timer] = {}
         self._waiting: dict[str, list[Callable[[], None]]] = {}
+        self._given: dict[int, Plugged] = {}
         for port in ports:
             port.ejected.connect(self._gone)
 
@@ -59,31 +61,56 @@ class PortSockets:
                 ExitCode.USAGE,
             )
 
-    def plugged(self) -> list[str]:
-        return [port.function.name for port in self._ports if port.function is not None]
+    def plugged(self) -> list[Plugged]:
+        return [given for _, given in sorted(self._given.items())]
+
+    def become(self, plugged: Sequence[Plugged], reactor: Reactor) -> None:
+        for number, given in list(self._given.items()):
+            if given not in plugged:
+                self._ports[number - 1].remove()
+        for new in plugged:
+            if not 0 < new.slot <= len(self._ports) or (new.disk is None) is (new.nic is None):
+                raise ValueError(f"there is no slot {new.slot} for that")
+            if new not in self._given.values():
+                self._put(new, self._made(new, reactor))
+        for port in self._ports:
+            self._remind(port, FIRST_REMINDER)
 
     def plug_disk(self, disk: Disk) -> str:
-        self.check_free()
-        return self._plug(disk_device(disk, self._clock))
+        return self._plug(Plugged(self._free(), disk=disk), None)
 
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
+        return self._plug(Plugged(self._free(), nic=nic, mac=mac), reactor)
+
+    def _free(self) -> int:
         self.check_free()
+        return next(n for n, port in enumerate(self._ports, start=1) if not port.occupied)
+
+    def _made(self, new: Plugged, reactor: Reactor | None) -> VirtioDevice:
+        if new.disk is not None:
+            return disk_device(new.disk, self._clock)
+        nic, mac = new.nic, new.mac
+        if nic is None or mac is None or reactor is None:
+            raise ValueError("a NIC without an address")
         network = open_nic(nic, len(self._placements))
         network.attach(reactor)
-        device = VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
-        return self._plug(device)
+        return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
 
-    def _plug(self, device: VirtioDevice) -> str:
-        number, port = next(
-            (number, port) for number, port in enumerate(self._ports, start=1) if not port.occupied
-        )
+    def _put(self, new: Plugged, device: VirtioDevice) -> str:
         function = VirtioPci(device, self._space, self._defer)
-        function.rename(f"{function.kind}@port{number}")
+        function.rename(f"{function.kind}@port{new.slot}")
         function.check_state()
-        self._placements.add(Placement(function, number, {}, on_bus=True))
-        port.plug(function)
-        self._remind(port, FIRST_REMINDER)
+        self._placements.add(Placement(function, new.slot, {}, on_bus=True))
+        self._ports[new.slot - 1].put(function)
+        self._given[new.slot] = new
         return function.name
+
+    def _plug(self, new: Plugged, reactor: Reactor | None) -> str:
+        name = self._put(new, self._made(new, reactor))
+        port = self._ports[new.slot - 1]
+        port.arrived()
+        self._remind(port, FIRST_REMINDER)
+        return name
 
     def _remind(self, port: RootPort, wait: int) -> None:
         """See after ``wait`` nanoseconds whether the guest has noticed, and tell it again if not;
@@ -113,6 +140,8 @@ class PortSockets:
         raise KeyError(f"no slot has a device {name!r}")
 
     def _gone(self, function: Function) -> None:
+        slot = next(at.at for at in self._placements if at.device is function)
+        del self._given[slot]
         self._placements.remove(function)
         function.close()
         for tell in self._waiting.pop(function.name, []):

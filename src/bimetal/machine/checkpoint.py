@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.runner import Runner
-from bimetal.machine.still import areas_of, load_machine, save_machine, settle
+from bimetal.machine.still import (
+    areas_of,
+    check_plugged,
+    load_machine,
+    plugged_in,
+    save_machine,
+    settle,
+)
 
 __all__ = ["Checkpoint"]
 
@@ -26,13 +33,16 @@ class Checkpoint:
             device.stack()
         for ram in runner.hardware.memories:
             ram.freeze()
+        self._plugged = plugged_in(runner)
         self._state = save_machine(runner, consoles)
         self._areas = {
             name: list(area.contents()) for name, area in areas_of(runner.hardware).items()
         }
 
     def load(self, runner: Runner, consoles: Consoles) -> None:
-        """Bring the machine back. It stands still."""
+        """Bring the machine back. It stands still. Raises `BimetalError` if other devices are
+        plugged into it than then."""
+        check_plugged(runner, self._plugged)
         for ram in runner.hardware.memories:
             ram.thaw()
         load_machine(runner, consoles, self._state)

@@ -23,7 +23,7 @@ from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.machine.snapshots import check, check_same, fill, recipe_in, standing, write
-from bimetal.machine.still import settle
+from bimetal.machine.still import plugged_in, settle
 from bimetal.seam import Accelerator
 from bimetal.snapshot.reader import Reader
 
@@ -152,7 +152,7 @@ class KeptMachine:
                 machine._parts.restoring = True
                 runner = machine._built()
                 check(reader, runner, machine._consoles)
-                fill(reader, runner, machine._consoles)
+                fill(reader, runner, machine._consoles, machine._service.reactor)
             except BaseException:
                 machine._closing.close()
                 raise
@@ -187,7 +187,7 @@ class KeptMachine:
         """Load a state that was checked; if that fails, the run is over."""
         self._kept = None
         try:
-            fill(reader, runner, self._consoles)
+            fill(reader, runner, self._consoles, self._service.reactor)
         except BimetalError as error:
             self._gate.end(Result(Ending.STOPPED, error.exit_code, error.cause))
             raise
@@ -200,16 +200,7 @@ class KeptMachine:
             raise BimetalError(
                 f"the machine has {self._gate.state}: {why}", "do it while it runs", ExitCode.USAGE
             )
-        runner = self._built()
-        sockets = runner.hardware.sockets
-        if sockets is not None and (plugged := sockets.plugged()):
-            raise BimetalError(
-                f"{', '.join(plugged)} was plugged in while the machine ran, and what is kept of a "
-                "machine has no such devices yet",
-                f"unplug it first, as by vm.unplug({plugged[0]!r})",
-                ExitCode.USAGE,
-            )
-        return runner
+        return self._built()
 
     def _recipe(self, runner: Runner) -> Recipe:
         options = [f"{name}={value}" for name, value in self.config.options.items()]
@@ -219,6 +210,7 @@ class KeptMachine:
             model=self._engine.model,
             hvc=self.hvc is not None,
             accel=runner.accelerator.name,
+            plugged=plugged_in(runner),
         )
 
     def _built(self) -> Runner:

@@ -10,9 +10,10 @@ from bimetal.backends.block.qcow2.changes import apply_snapshot
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.inner import forget, keep, keepers_of, named, opened, other_files
 from bimetal.machine.kept import KeptMachine
+from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.snapshots import check, check_same, standing, write_to
-from bimetal.machine.still import settle
+from bimetal.machine.still import check_plugged, settle
 
 __all__ = ["KeptInside"]
 
@@ -52,6 +53,7 @@ class KeptInside(KeptMachine):
             snapshots = named(images, name)
             with opened(images[0], snapshots[0]) as reader:
                 check_same(reader, self._recipe(runner))
+                check_plugged(runner, Recipe.of(reader.manifest["machine"]).plugged)
                 check(reader, runner, self._consoles)
                 try:
                     for image, snapshot in zip(images, snapshots, strict=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from os import PathLike, fsdecode
 
+from bimetal.backends.block.nbd.address import is_address
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
@@ -43,7 +45,9 @@ class Plugging:
         """Plug in another disk, described as by `disk`; the name of the device, for `unplug`.
         Raises `BimetalError` if the image cannot be used, or if no slot is free."""
         folders = tuple(map(fsdecode, backing_folders))
-        disk = Disk(fsdecode(path), readonly, snapshot, serial, format, folders)
+        where = fsdecode(path)
+        where = where if is_address(where) else os.path.abspath(where)
+        disk = Disk(where, readonly, snapshot, serial, format, folders)
         with self._parts.built().locked():
             return self._sockets().plug_disk(disk)
 

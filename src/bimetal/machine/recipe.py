@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from bimetal.backends.block.nbd.address import is_address
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.config import NO_BIOS, Config
 from bimetal.machine.nics import USER_NETWORK, Nic
+from bimetal.machine.sockets import Plugged
 
 __all__ = ["Recipe", "check_files", "stamps_of"]
 
@@ -29,25 +31,32 @@ disks, which a snapshot knows exactly."""
 @dataclass
 class Recipe:
     """A machine's ``board``, ``config``, processor ``model``, and whether it has a second console.
-    ``accel`` is the accelerator that it ran on, for people."""
+    ``accel`` is the accelerator that it ran on, for people; ``plugged`` is in its slots."""
 
     board: str
     config: Config
     model: str
     hvc: bool
     accel: str
+    plugged: list[Plugged] = field(default_factory=list)
+
+    @property
+    def nics(self) -> list[Nic]:
+        """All NICs, also those that were plugged in."""
+        return [*self.config.nics, *(each.nic for each in self.plugged if each.nic is not None)]
 
     def plain(self) -> dict[str, Any]:
         """The recipe as plain values, with all paths from the root on. Raises `BimetalError` if it
         has parts that only this program can make."""
-        if any(nic.backend is not None for nic in self.config.nics):
+        if any(nic.backend is not None for nic in self.nics):
             raise BimetalError(
                 "the machine has a network of this program's own, which a snapshot cannot name",
                 "give the NIC a network by its name",
                 ExitCode.USAGE,
             )
         values: dict[str, Any] = _plain(self)
-        values["config"] = _from_the_root(values["config"])
+        for name in ("config", "plugged"):
+            values[name] = _from_the_root(values[name])
         return values
 
     @property
@@ -56,7 +65,7 @@ class Recipe:
         config = self.config
         known = {each.name for each in fields(config)} - {*INWARD, "nics"}
         reaching = [name for name in known if getattr(config, name)]
-        reaching += [nic.kind for nic in config.nics if nic != Nic(USER_NETWORK, mac=nic.mac)]
+        reaching += [nic.kind for nic in self.nics if nic != Nic(USER_NETWORK, mac=nic.mac)]
         return sorted(reaching)
 
     @classmethod
@@ -110,7 +119,7 @@ def _from_the_root(values: Any, name: str = "") -> Any:
     if isinstance(values, list):
         return [_from_the_root(each, name) for each in values]
     known = name in PATHS and isinstance(values, str) and values != NO_BIOS
-    return os.path.abspath(values) if known else values
+    return values if not known or is_address(values) else os.path.abspath(values)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -13,10 +14,12 @@ from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.recipe import Recipe, check_files, stamps_of
 from bimetal.machine.runner import Runner
+from bimetal.machine.sockets import Plugged
 from bimetal.machine.still import (
     areas_of,
     check_fits,
     load_machine,
+    plugged_in,
     save_machine,
     settle,
     stored_of,
@@ -155,16 +158,20 @@ def check(reader: Reader, runner: Runner, consoles: Consoles) -> None:
     """Raise `BimetalError` for a snapshot that is damaged, or does not fit a machine."""
     _check_accelerator(reader, runner.accelerator.name)
     try:
-        check_fits(runner, consoles, reader.manifest["state"])
+        if Recipe.of(reader.manifest["machine"]).plugged == plugged_in(runner):
+            check_fits(runner, consoles, reader.manifest["state"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unknown(reader, error) from error
     reader.check()
 
 
-def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
+def fill(reader: Reader, runner: Runner, consoles: Consoles, reactor: Reactor) -> None:
     """Put what a snapshot holds, after `check`, into a machine that was made by its recipe or like
     it, and is standing. Raises `BimetalError`, and then the machine is of no use."""
     try:
+        plugged = Recipe.of(reader.manifest["machine"]).plugged
+        if plugged != plugged_in(runner):
+            _plug(runner, plugged, reactor)
         for number, ram in enumerate(runner.hardware.memories):
             ram.clear()
             reader.map_into(f"{number} {ram.name}", ram)
@@ -183,6 +190,13 @@ def fill(reader: Reader, runner: Runner, consoles: Consoles) -> None:
         ) from error
     except Exception as error:  # whatever a state that somebody made up leads to
         raise _unknown(reader, error) from error
+
+
+def _plug(runner: Runner, plugged: list[Plugged], reactor: Reactor) -> None:
+    sockets = runner.hardware.sockets
+    if sockets is None:
+        raise ValueError("a board without slots")
+    sockets.become(plugged, reactor)
 
 
 def _check_accelerator(reader: Reader, name: str) -> None:

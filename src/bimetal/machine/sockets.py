@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bimetal.backends.reactor import Reactor
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
 
-__all__ = ["Sockets"]
+__all__ = ["Plugged", "Sockets"]
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """What was plugged into the slot of that number while the machine ran: a disk, or a NIC with
+    the address ``mac``."""
+
+    slot: int
+    disk: Disk | None = None
+    nic: Nic | None = None
+    mac: bytes | None = None
 
 
 class Sockets(Protocol):
@@ -18,9 +30,13 @@ class Sockets(Protocol):
     def check_free(self) -> None:
         """Raise `BimetalError` if no slot is free."""
 
-    def plugged(self) -> Sequence[str]:
-        """The names of the devices in the slots. Call with the machine's lock held, or from the
-        only thread that plugs."""
+    def plugged(self) -> list[Plugged]:
+        """What is in the slots. Call with the machine's lock held, or from the only thread that
+        plugs."""
+
+    def become(self, plugged: Sequence[Plugged], reactor: Reactor) -> None:
+        """Have in the slots what a snapshot says, whose state is loaded next: the guest is not told
+        of anything. What is there already stays. Raises `BimetalError`; call as `plug_disk`."""
 
     def plug_disk(self, disk: Disk) -> str:
         """Plug in a disk; the name of the device. Raises `BimetalError` if the image cannot be

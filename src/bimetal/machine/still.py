@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.state import BadState
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.runner import Runner
+from bimetal.machine.sockets import Plugged
 from bimetal.memory.contents import Area, Stored
 
-__all__ = ["areas_of", "check_fits", "load_machine", "save_machine", "settle", "stored_of"]
+__all__ = [
+    "areas_of",
+    "check_fits",
+    "check_plugged",
+    "load_machine",
+    "plugged_in",
+    "save_machine",
+    "settle",
+    "stored_of",
+]
 
 
 def settle(runner: Runner) -> None:
@@ -69,6 +80,22 @@ def areas_of(hardware: Hardware) -> dict[str, Area]:
 def stored_of(hardware: Hardware) -> list[Stored]:
     """What is part of the state and lies in files of the host."""
     return [stored for placement in hardware.placements for stored in placement.device.stored()]
+
+
+def plugged_in(runner: Runner) -> list[Plugged]:
+    """What is in the machine's slots for devices that come and go."""
+    sockets = runner.hardware.sockets
+    return [] if sockets is None else sockets.plugged()
+
+
+def check_plugged(runner: Runner, then: Sequence[Plugged]) -> None:
+    """Raise `BimetalError` if in the machine's slots is something else than ``then``."""
+    if plugged_in(runner) != list(then):
+        raise BimetalError(
+            "other devices are plugged into the machine than when its state was kept",
+            "unplug what came, and plug in what went; or keep its state anew",
+            ExitCode.USAGE,
+        )
 
 
 def _parts_of(

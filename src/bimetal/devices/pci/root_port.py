@@ -128,9 +128,24 @@ class RootPort(Bridge):
         """Whether something is."""
         return self.function is not None
 
-    def plug(self, function: Function) -> None:
-        """Put ``function`` into the slot. ValueError if it is taken."""
+    def put(self, function: Function) -> None:
+        """Put ``function`` into the slot, and do not tell software. ValueError if it is taken."""
         self.behind.add(function, 0)
+
+    def remove(self) -> None:
+        """Take what is in the slot out of it, of which software is not told."""
+        if (function := self.function) is not None:
+            function.reset()
+            self.behind.remove(function)
+            self.ejected(function)
+
+    def plug(self, function: Function) -> None:
+        """Put ``function`` into the slot, as somebody does. ValueError if it is taken."""
+        self.put(function)
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Tell software of what was put into the slot."""
         self.leaving = False
         # Software switches an empty slot off, and where there is a button listens for no presence,
         # but for the link: so a function that arrives has power, and its link comes up.
@@ -155,14 +170,11 @@ class RootPort(Bridge):
 
     def pull(self) -> None:
         """Take the function out of the slot, whatever software is doing with it."""
-        function = self.function
-        if function is None:
+        if not self.occupied:
             return
         self.link = self.leaving = False
-        function.reset()
-        self.behind.remove(function)
+        self.remove()
         self._slot_capability.happen(PRESENCE_CHANGED | LINK_CHANGED)
-        self.ejected(function)
 
     def powered(self) -> None:
         """Software has perhaps switched the slot on or off."""
