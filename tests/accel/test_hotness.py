@@ -102,3 +102,21 @@ def test_a_very_hot_region_takes_those_of_its_page_that_are_hot_too() -> None:
     again = hotness.take_region()
     assert again is not None
     assert again.address == 0x2000, "it is asked for by itself if it is hot still"
+
+
+def test_who_looks_for_nothing_that_cool_finds_what_gets_hot_later() -> None:
+    hotness = Hotness(POLICY)
+    hotness.at(spot(1, 0), 3)
+    hotness.at(spot(2, 0), 7)
+    busy = {(0, 2)}
+    assert hotness.hottest(busy.__contains__, least=4)[1] < 4
+    assert hotness.hottest(least=4) == (spot(2, 0), 7)
+    hotness.take((0, 2))
+    for _ in range(2):
+        assert hotness.hottest(least=4)[1] < 4
+    hotness.at(spot(1, 0), 1)
+    assert hotness.hottest(least=4) == (spot(1, 0), 4)
+    for weight in (9, 1):
+        assert hotness.take_region() is None
+        hotness.within(0x1000, spot(1, 4), weight, weight)
+    assert hotness.take_region() is not None

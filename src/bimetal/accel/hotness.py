@@ -64,6 +64,8 @@ class Hotness:
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._last: dict[int, Spot] = {}
         self.recent = self._familiar = 0.0
+        # No place, and no region, is hotter: most looks can be spared.
+        self._peak = self._region_peak = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._pages)
@@ -82,11 +84,14 @@ class Hotness:
 
     def at(self, spot: Spot, weight: float) -> None:
         """Add a sample of an interpreted place."""
-        self._pages.setdefault(spot.place, defaultdict(float))[spot] += weight
+        hotness = self._pages.setdefault(spot.place, defaultdict(float))
+        hotness[spot] = hot = hotness[spot] + weight
+        self._peak = max(self._peak, hot)
 
     def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
         """Add samples of the region at an address, entered at a place."""
-        self._regions[region] += weight
+        self._regions[region] = hot = self._regions[region] + weight
+        self._region_peak = max(self._region_peak, hot)
         self._entered[region][spot.offset] += samples
         self._last[region] = spot
 
@@ -113,11 +118,19 @@ class Hotness:
         ones."""
         return max(samples, self.recent * self._policy.share)
 
-    def hottest(self, busy: Callable[[Page], bool] = _never) -> tuple[Spot | None, float]:
-        """The hottest place that is not in a ``busy`` page and its hotness, or None and 0."""
+    def hottest(
+        self, busy: Callable[[Page], bool] = _never, least: float = 0.0
+    ) -> tuple[Spot | None, float]:
+        """The hottest place that is not in a ``busy`` page and its hotness, or None and 0. Who is
+        not interested in places that are less hot than ``least`` may get any of these, or none."""
+        if self._peak < least:
+            return None, 0.0
         pages = (hotness for page, hotness in self._pages.items() if not busy(page))
         places = (place for hotness in pages for place in hotness.items())
-        return max(places, key=itemgetter(1), default=(None, 0.0))
+        found = max(places, key=itemgetter(1), default=(None, 0.0))
+        if found[1] < least:
+            self._peak = max((max(each.values()) for each in self._pages.values()), default=0.0)
+        return found
 
     def take(self, page: Page) -> list[Spot]:
         """Remove and return the hottest places of a page."""
@@ -144,9 +157,12 @@ class Hotness:
         It gets the entries of the page's other hot regions too: a loop with a jump table becomes
         several regions at first, as its arms are met one after the other, and one in the end.
         """
+        if self._region_peak < self._policy.very_hot:
+            return None
         regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
         address, hotness = max(regions, key=itemgetter(1), default=(0, 0.0))
         if hotness < self._policy.very_hot:
+            self._region_peak = max(self._regions.values(), default=0.0)
             return None
         last, entered = self._last[address], Counter[int]()
         for other in self._beside(last.place):

@@ -278,7 +278,8 @@ class Tiering:
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
         while len(self._orders) < self.policy.jobs and self._room > 0:
-            spot, hotness = self._hotness.hottest(self._under_way)
+            least = self._hotness.least(min(self.policy.hot, self.policy.warm))
+            spot, hotness = self._hotness.hottest(self._under_way, least)
             if spot is not None and hotness >= self._hotness.least(self.policy.hot):
                 self._submit(self._for_page(self._hotness.take(spot.place)))
             elif not self._improve():
