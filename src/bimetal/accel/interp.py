@@ -47,6 +47,7 @@ class InterpCpu:
     def __init__(self, architecture: Architecture, start: Start, native: Interpreter, clock: Clock):
         self.index = start.index
         self._architecture, self._native, self._clock = architecture, native, clock
+        self._real_clock = clock if isinstance(clock, RealClock) else None
         self._start = start
         self.state = VcpuState(native.layout)
         self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
@@ -79,16 +80,17 @@ class InterpCpu:
         """Run until the board is needed; see `Cpu.run`."""
         exits = self._exits
         exits.settle()
-        if isinstance(self._clock, RealClock):
+        state, real = self.state, self._real_clock
+        if real is not None:
             # The origin changes when the machine pauses.
-            self.state.words[self._origin] = self._clock.origin_ns
-        while not self.state.bytes[self._stop]:
-            self._enter(self.state.address)
+            state.words[self._origin] = real.origin_ns
+        while not state.bytes[self._stop]:
+            self._enter(state.address)
             exit_ = exits.left()
             if exit_ is not None:
                 return exit_
             self._by_reference()
-        self.state.bytes[self._stop] = 0
+        state.bytes[self._stop] = 0
         return exits.kicked
 
     def _by_reference(self) -> None:

@@ -66,7 +66,7 @@ class JitCpu(InterpCpu):
         while True:
             if self._installs:
                 self._install()
-            exit_ = super().run()
+            exit_ = InterpCpu.run(self)  # in less time than by super()
             if exit_ is not self._exits.kicked:
                 return exit_
             if self._policy.wait:

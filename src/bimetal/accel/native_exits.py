@@ -3,6 +3,8 @@ back."""
 
 from __future__ import annotations
 
+from struct import Struct
+
 from ..ir.requests import REASONS
 from ..isa.contract import Architecture
 from ..seam import (
@@ -29,6 +31,8 @@ _KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _
     ),
 )  # fmt: skip
 _MASK = (1 << 64) - 1
+_MASKS = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
+_four_words = Struct("=4Q").unpack_from
 
 
 class NativeExits:
@@ -40,6 +44,7 @@ class NativeExits:
     def __init__(self, state: VcpuState, architecture: Architecture):
         self._state, self._architecture = state, architecture
         self._reason, self._args = state.word("leave_reason"), state.word("leave_args")
+        self._args_at = 8 * self._args
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
         self._replay_fault = state.word("replay_fault")
         self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
@@ -50,13 +55,13 @@ class NativeExits:
     def left(self) -> Exit | None:
         """The exit for which native code has just returned; None for an instruction that it leaves
         to Python."""
-        words = self._state.words
-        reason = words[self._reason]
+        state = self._state
+        reason = state.words[self._reason]
         if reason == _MMIO:
-            at, exit_ = self._args, self._mmio
-            exit_.address, exit_.size = words[at], words[at + 1]
-            exit_.write, exit_.value = bool(words[at + 2]), words[at + 3]
-            exit_.fault, self.asked = False, exit_
+            self.asked = exit_ = self._mmio
+            args = _four_words(state.bytes, self._args_at)
+            exit_.address, exit_.size, write, exit_.value = args
+            exit_.write, exit_.fault = write != 0, False
             return exit_
         if reason == _REGISTER:
             return self._register_access()
@@ -101,10 +106,12 @@ class NativeExits:
     def settle(self) -> None:
         """Hand the board's answer to the instruction that waits for it."""
         asked, self.asked = self.asked, None
+        if asked is None:
+            return
         words = self._state.words
         if isinstance(asked, Mmio):
             count = words[self._replay_count]
-            words[self._replay + count] = asked.value & ((1 << 8 * asked.size) - 1)
+            words[self._replay + count] = asked.value & _MASKS[asked.size]
             words[self._replay_count] = count + 1
             words[self._replay_fault] = count + 1 if asked.fault else 0
         elif isinstance(asked, FirmwareCall):

@@ -34,6 +34,9 @@ from bimetal.memory.access import ANY, Access, Refused
 
 __all__ = ["Device", "Property"]
 
+KNOWN_LIMIT = 256
+"""Accesses whose port is remembered: few registers are accessed again and again."""
+
 Property = int | str | tuple[int, ...] | None
 """A property of a device tree node: cells, a string, or None for one that is merely there."""
 
@@ -55,7 +58,10 @@ class Device(Part):
     mmio_size: int = 0x1000
     access: Access = ANY
     fixed: ClassVar[tuple[str, ...]] = ("name", "events", "_rows", "mmio_size", "access")
-    derived: ClassVar[tuple[str, ...]] = ("values", "arrays")  # registers, which are saved by name
+    derived: ClassVar[tuple[str, ...]] = (
+        *("values", "arrays"),  # registers, which are saved by name
+        "_known",
+    )
 
     _says_access: ClassVar[bool] = False
     _declared: ClassVar[dict[str, Declaration]] = {}
@@ -88,6 +94,7 @@ class Device(Part):
             (port.array.offset, port.array.length(self), port.array.stride, port)
             for port in self._arrays
         ]
+        self._known: dict[tuple[int, int], tuple[Port, int]] = {}
         Device.reset(self)
 
     def rename(self, name: str) -> None:
@@ -127,13 +134,9 @@ class Device(Part):
         """Answer a guest's read of ``size`` bytes at ``offset``: little-endian, unsigned. Raises
         `Refused` for more than a register."""
         try:
-            port = self._registers.get(offset)
-            if port is not None and port.size == size:
-                return port.get(self)
-            for start, count, stride, row in self._rows:
-                index, inside = divmod(offset - start, stride)
-                if inside == 0 and 0 <= index < count and row.size == size:
-                    return row.get(self, index)
+            exact = self._known.get((offset, size)) or self._exactly(offset, size)
+            if exact is not None:
+                return exact[0].get(self, exact[1])
             found, index, inside = self._at(offset, size)
             return found.get(self, index) >> 8 * inside & (1 << 8 * size) - 1
         except Refused:
@@ -146,15 +149,10 @@ class Device(Part):
         """Carry out a guest's write of ``size`` bytes, little-endian, at ``offset``. The rest of a
         register keeps what is stored. Raises `Refused` for more than a register."""
         try:
-            port = self._registers.get(offset)
-            if port is not None and port.size == size:
-                port.put(self, 0, value)
+            exact = self._known.get((offset, size)) or self._exactly(offset, size)
+            if exact is not None:
+                exact[0].put(self, exact[1], value)
                 return
-            for start, count, stride, row in self._rows:
-                index, inside = divmod(offset - start, stride)
-                if inside == 0 and 0 <= index < count and row.size == size:
-                    row.put(self, index, value)
-                    return
             found, index, inside = self._at(offset, size)
             kept = found.stored(self, index) & ~((1 << 8 * size) - 1 << 8 * inside)
             found.put(self, index, kept | value << 8 * inside)
@@ -166,6 +164,24 @@ class Device(Part):
     def guest_error(self, message: str, detail: str = "") -> None:
         """Count and log an error of the guest; execution continues."""
         self.events.guest_error(message, detail)
+
+    def _exactly(self, offset: int, size: int) -> tuple[Port, int] | None:
+        """The port, and the index in its row, of the register that an access is one of."""
+        found: tuple[Port, int] | None = None
+        port = self._registers.get(offset)
+        if port is not None and port.size == size:
+            found = port, 0
+        else:
+            for start, count, stride, row in self._rows:
+                index, inside = divmod(offset - start, stride)
+                if inside == 0 and 0 <= index < count and row.size == size:
+                    found = row, index
+                    break
+        if found is not None:
+            if len(self._known) == KNOWN_LIMIT:
+                self._known.clear()
+            self._known[offset, size] = found
+        return found
 
     def _at(self, offset: int, size: int) -> tuple[Port, int, int]:
         """The port at ``offset``, the index in its row, and the byte inside the register.

@@ -35,6 +35,27 @@ class Bus:
 
     def serve(self, access: Mmio) -> None:
         """Carry out a memory-mapped access; sets its ``fault`` if a part of it was refused."""
+        address, size = access.address, access.size
+        region = self._find(address)
+        if region is None or not size & region.whole or address & size - 1 or self._tracing:
+            self._serve_any(access)
+            return
+        self.accesses[region.name] += 1
+        device, access.fault = region.device, False
+        assert device is not None
+        try:
+            if access.write:
+                device.write(address - region.base, size, access.value)
+            else:
+                access.value = device.read(address - region.base, size)
+        except Refused as error:
+            self._refuse(region, address, error)
+            access.fault = True
+            if not access.write:
+                access.value = self._floating & (1 << 8 * size) - 1
+
+    def _serve_any(self, access: Mmio) -> None:
+        """The same for accesses that do not reach a device as they are."""
         self._refused = False
         if access.write:
             self.write(access.address, access.size, access.value)

@@ -78,6 +78,8 @@ class Vcpu:
         self.wake = Wake()
         self._tracing = trace.enabled("exit")
         self._lock = around.gate.lock
+        self._initiator, self._serve = around.initiator, around.bus.serve
+        self._memory_changed = around.memory_changed
         self._registers = around.registers.get(self.index)
         self._attention = True
         self._levels: dict[int, bool] = {}
@@ -190,16 +192,16 @@ class Vcpu:
 
     def _mmio(self, exit_: Mmio) -> None:
         # The quick way to take the lock: this is where exits spend their time.
-        around, lock = self.around, self._lock
+        lock, initiator = self._lock, self._initiator
         with lock.door:
             lock.take()
         try:
-            around.initiator.cpu = self.index
-            around.bus.serve(exit_)
-            around.initiator.cpu = 0
+            initiator.cpu = self.index
+            self._serve(exit_)
+            initiator.cpu = 0
         finally:
             lock.release()
-        if around.memory_changed():
+        if self._memory_changed():
             self._attention = True
 
     def _register_access(self, exit_: RegisterAccess) -> None:

@@ -20,6 +20,10 @@ from bimetal.seam import MemorySlot
 __all__ = ["AddressSpace", "BadAddress", "MmioTarget", "Region"]
 
 
+REGISTERS_LIMIT = 1024
+"""Addresses whose region is remembered: few registers are accessed again and again."""
+
+
 class BadAddress(GuestError, IndexError):
     """A guest-physical range that a device, or a program, was to access and is not all memory."""
 
@@ -92,6 +96,8 @@ class AddressSpace:
         self._regions: list[Region] = []
         self._bases: list[int] = []
         self._windows: list[Region] = []
+        self._registers: dict[int, Region] = {}
+        """The regions of some addresses at which devices were found."""
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -116,6 +122,7 @@ class AddressSpace:
         for other in self._regions[max(0, at - 1) : at + 1]:
             if region.base <= other.last and other.base <= region.last:
                 raise ValueError(f"{region} overlaps {other}")
+        self._registers.clear()
         self._regions.insert(at, region)
         self._bases.insert(at, region.base)
         self.generation += region.memory is not None
@@ -126,6 +133,7 @@ class AddressSpace:
         at = bisect_right(self._bases, region.base) - 1
         if at < 0 or self._regions[at] is not region:
             raise ValueError(f"{region} is not there")
+        self._registers.clear()
         del self._regions[at], self._bases[at]
         self.generation += region.memory is not None
 
@@ -144,8 +152,16 @@ class AddressSpace:
 
     def find(self, address: int) -> Region | None:
         """The region that ``address`` lies in, or None."""
+        region = self._registers.get(address)
+        return self._search(address) if region is None else region
+
+    def _search(self, address: int) -> Region | None:
         at = bisect_right(self._bases, address) - 1
         if at >= 0 and address <= (region := self._regions[at]).last:
+            if region.device is not None:
+                if len(self._registers) == REGISTERS_LIMIT:
+                    self._registers.clear()
+                self._registers[address] = region
             return region
         for window in self._windows:
             if window.base <= address <= window.last:

@@ -116,19 +116,21 @@ class VirtioSlot(Device):
             field = self.device.config[offset - CONFIG :][:size]
             # A field that is not wholly there reads as ones, which is what drivers meet elsewhere.
             return int.from_bytes(field if len(field) == size else b"\xff" * size, "little")
-        return super().read(offset, size) if self._is_register(offset, size) else 0
+        if size != REGISTER or offset % REGISTER:
+            self._refuse(offset, size)
+            return 0
+        return super().read(offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
         if offset >= CONFIG:
             self.device.config_written(offset - CONFIG, value.to_bytes(size, "little"))
-        elif self._is_register(offset, size):
+        elif size != REGISTER or offset % REGISTER:
+            self._refuse(offset, size)
+        else:
             super().write(offset, size, value)
 
-    def _is_register(self, offset: int, size: int) -> bool:
-        if size == REGISTER and offset % REGISTER == 0:
-            return True
+    def _refuse(self, offset: int, size: int) -> None:
         self.guest_error(f"access of {size} bytes to the register at {offset & -REGISTER:#x}")
-        return False
 
     # Interrupts
 
