@@ -50,7 +50,9 @@ def counters_of(runner: Runner) -> dict[str, dict[str, int]]:
     """See `Machine.counters`. Sources without counts are left out."""
     found: dict[str, dict[str, int]] = {}
     for vcpu in runner.vcpus:
-        found[f"cpu{vcpu.index} exits"] = dict(vcpu.exits.most_common())
+        found[f"cpu{vcpu.index} exits"] = {
+            kind.__name__: count for kind, count in vcpu.exits.most_common()
+        }
         found[f"cpu{vcpu.index}"] = _counted(vcpu.cpu)
     found[runner.accelerator.name] = _counted(runner.accelerator)
     # CPUs keep counting meanwhile: copying is atomic, adding is not.

@@ -73,7 +73,7 @@ class Vcpu:
         self.cpu, self.index, self.around = cpu, cpu.index, around
         self.active = self.parked = self.starting = False
         self.errands: list[Callable[[], None]] = []
-        self.exits: Counter[str] = Counter()
+        self.exits: Counter[type[Exit]] = Counter()
         self.events = EventLog(f"cpu{self.index}")
         self.wake = Wake()
         self._tracing = trace.enabled("exit")
@@ -171,14 +171,15 @@ class Vcpu:
                 self.around.gate.leave(self)
 
     def _loop(self) -> None:
-        run, handlers, wake, exits = self.cpu.run, self._handlers, self.wake, self.exits
+        run, handlers, exits = self.cpu.run, self._handlers, self.exits
+        forget_wake = self.wake.clear
         while True:
             if self._attention and not self._gate():
                 return
-            wake.clear()  # whatever set it before is seen by the CPU itself
+            forget_wake()  # whatever set it before is seen by the CPU itself
             exit_ = run()
             kind = type(exit_)
-            exits[kind.__name__] += 1
+            exits[kind] += 1
             if self._tracing:
                 trace.emit("exit", f"cpu{self.index} {exit_!r}")
             handlers[kind](exit_)

@@ -10,12 +10,47 @@ flushed before it is answered (5.2.5.2).
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
-from struct import Struct
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from bimetal.base.buffers import pieces, split, total
-from bimetal.devices.virtio.device import PIECE, TURN, VirtioDevice, Work
+from bimetal.devices.virtio.block_format import (
+    DISCARD,
+    DISCARD_RANGES,
+    DISCARD_SECTORS,
+    F_BLK_SIZE,
+    F_CONFIG_WCE,
+    F_DISCARD,
+    F_FLUSH,
+    F_MQ,
+    F_RO,
+    F_SEG_MAX,
+    F_TOPOLOGY,
+    F_WRITE_ZEROES,
+    FLUSH,
+    GET_ID,
+    HEADER,
+    ID_SIZE,
+    IN,
+    IOERR,
+    OK,
+    OUT,
+    QUEUE_SIZE,
+    QUEUES_LIMIT,
+    RANGE,
+    SECTOR,
+    UNMAP,
+    UNSUPP,
+    WRITE_ZEROES,
+    WRITEBACK_AT,
+    ZEROES_RANGES,
+    ZEROES_SECTORS,
+    check_blocks,
+    configuration,
+    cut,
+    header,
+)
+from bimetal.devices.virtio.device import PIECE, REQUEST_COST, TURN, VirtioDevice, Work
 from bimetal.devices.virtio.disk import (
     Disk,
     GroupingDisk,
@@ -29,56 +64,17 @@ from bimetal.memory.contents import Area, Stored
 
 __all__ = ["QUEUES_LIMIT", "VirtioBlock"]
 
-SECTOR = 512
-
-QUEUE_SIZE = 256
-QUEUES_LIMIT = 16
-SEGMENTS = QUEUE_SIZE - 2
-"""Buffers of data in a request: what is left of a chain beside header and status."""
-
-IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES = 0, 1, 4, 8, 11, 13
-"""Types of request (5.2.6)."""
-
-OK, IOERR, UNSUPP = 0, 1, 2
-"""Status of a request (5.2.6)."""
-
-F_SEG_MAX, F_RO, F_BLK_SIZE = 1 << 2, 1 << 5, 1 << 6
-F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE, F_MQ = 1 << 9, 1 << 10, 1 << 11, 1 << 12
-F_DISCARD, F_WRITE_ZEROES = 1 << 13, 1 << 14
-"""Features (5.2.3)."""
-
-UNMAP = 1
-"""Flag of a range to write zeroes to (5.2.6)."""
-
-WRITEBACK_AT = 32
-"""Where the configuration says whether there is a write cache."""
-
-ID_SIZE = 20
-
-BLOCK_LIMIT, PHYSICAL_LIMIT = 4096, 2 << 20
-"""The largest blocks. The driver of Linux refuses a disk whose blocks are larger than a page, which
-may have 4 KiB; the configuration counts blocks in a physical one with 16 bits."""
-
-DISCARD_SECTORS, DISCARD_RANGES = 1 << 22, 64
-ZEROES_SECTORS, ZEROES_RANGES = 1 << 18, 1
-"""Limits of one request: 64 times 2 GiB to discard, which hosts do at once, but 128 MiB to zero,
-which may have to be written."""
-
 DISCARD_PIECE = 64 << 20
 """Bytes discarded at once: quick on most hosts, but an image may have many small clusters there."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the host that the user can put right while the guest runs."""
 
-_HEADER = Struct("<IIQ")
-"""Type, reserved, sector."""
+BATCH = 64
+"""Requests that are taken from a queue at once."""
 
-_RANGE = Struct("<QII")
-"""Sector, number of sectors, flags."""
-
-_CONFIG = Struct("<QIIHBBIBBHIBBHIIIIIB3x")
-"""Capacity; size_max, seg_max; geometry; blk_size; topology; writeback, unused, queues; discard:
-sectors, ranges, alignment; write zeroes: sectors, ranges, may unmap (5.2.4)."""
+SMALL = 128 << 10
+"""Bytes of a request that is carried out at once: it takes as long as looking at some others."""
 
 
 class VirtioBlock(VirtioDevice):
@@ -99,7 +95,7 @@ class VirtioBlock(VirtioDevice):
         "_disk",
         "_group",
     )  # the disk of a fork has the same content
-    derived = ("_write_through", "_held", "_waited", "_unsettled", "_groups_lost")
+    derived = ("_write_through", "_cached", "_held", "_waited", "_unsettled", "_groups_lost")
 
     def __init__(
         self,
@@ -122,17 +118,13 @@ class VirtioBlock(VirtioDevice):
         self._serial = serial.encode()
         if len(self._serial) > ID_SIZE:
             raise ValueError(f"serial {serial!r} is longer than {ID_SIZE} bytes")
-        for size, limit in ((block_size, BLOCK_LIMIT), (physical, PHYSICAL_LIMIT)):
-            if not SECTOR <= size <= limit or size & (size - 1):
-                raise ValueError(f"a block of {size} bytes is no power of two from 512 to {limit}")
-        if disk.size % block_size or physical < block_size:
-            raise ValueError(f"{disk.size} bytes cannot be blocks of {block_size} in {physical}")
+        check_blocks(disk.size, block_size, physical)
         self._disk = disk
         self.offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE
         self.offered |= F_RO if disk.readonly else F_DISCARD | F_WRITE_ZEROES
         self.offered |= F_MQ if queues > 1 else 0
-        self.config[:] = _configuration(disk.size, block_size, physical, queues)
-        self._write_through = True
+        self.config[:] = configuration(disk.size, block_size, physical, queues)
+        self._write_through, self._cached = True, False
         self._group = disk if isinstance(disk, GroupingDisk) else None
         self._held = self._waited = False
         self._unsettled: list[memoryview] = []
@@ -140,7 +132,7 @@ class VirtioBlock(VirtioDevice):
         self._groups_lost = 0
 
     def work_on(self, index: int, chain: Chain) -> Work:
-        kind, sector, data = _header(chain.readable)
+        kind, sector, data = header(chain.readable)
         if not chain.writable:
             raise QueueError("a block request has no place for its status")
         if self._throttle is not None:
@@ -158,6 +150,50 @@ class VirtioBlock(VirtioDevice):
         if self._held and kind == OUT:
             self._unsettled.append(status)
         return total(into) + 1
+
+    def carry_on(self, index: int) -> bool:
+        left, queue = TURN, self.queues[index]
+        while self._under_way[index] is None and self._throttle is None:
+            chains = queue.pop_many(BATCH)
+            for place, chain in enumerate(chains):
+                if not (moved := self._at_once(index, chain)):
+                    queue.put_back(len(chains) - place)
+                    return super().carry_on(index)
+                left -= REQUEST_COST + moved
+            if len(chains) < BATCH:
+                return False
+            if left <= 0:
+                return True
+        return super().carry_on(index)
+
+    def _at_once(self, index: int, chain: Chain) -> int:
+        """Carry out a small transfer, as nearly all requests are; how many bytes it is. 0 if it is
+        anything else, or not as it should be: then nothing was done."""
+        readable, into = chain.readable, chain.writable
+        if not (readable and into) or len(readable[0]) != HEADER.size or len(into[-1]) != 1:
+            return 0
+        kind, _, sector = HEADER.unpack(readable[0])
+        buffers = into[:-1] if kind == IN else readable[1:]
+        length, offset = total(buffers), sector * SECTOR
+        if not 0 < length <= SMALL or length % SECTOR or offset + length > self._disk.size:
+            return 0
+        try:
+            if kind == IN and len(readable) == 1:
+                self._disk.readv(offset, buffers)
+                into[-1][0], written = OK, length + 1
+            elif kind == OUT and len(into) == 1 and self._cached:
+                self._hold()
+                self._disk.writev(offset, buffers)
+                into[-1][0], written = OK, 1
+                if self._held:
+                    self._unsettled.append(into[-1])
+            else:
+                return 0
+        except OSError as error:
+            self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
+            into[-1][0], written = IOERR, 1 + (length if kind == IN else 0)
+        self._finished[index].append((chain, written))
+        return length
 
     def has_use_for(self, index: int) -> bool:
         return self._throttle is None or not self._throttle.shut
@@ -240,6 +276,7 @@ class VirtioBlock(VirtioDevice):
         self.config[WRITEBACK_AT] = write_back
         cached = self.has(F_FLUSH) or self.has(F_CONFIG_WCE)
         self._write_through = not (cached and write_back)
+        self._cached = not (self._write_through or self._disk.readonly)
 
     # Requests: each yields as `Work` does, returns its status, and may raise OSError
 
@@ -317,7 +354,7 @@ class VirtioBlock(VirtioDevice):
         if any(flags for _, _, flags in ranges):
             return UNSUPP
         for offset, length, _ in ranges:
-            for start, stop in _cut(offset, length, DISCARD_PIECE):
+            for start, stop in cut(offset, length, DISCARD_PIECE):
                 self._disk.discard(start, stop - start)
                 yield TURN
         return (yield from self._written())
@@ -329,7 +366,7 @@ class VirtioBlock(VirtioDevice):
         if any(flags & ~UNMAP for _, _, flags in ranges):
             return UNSUPP
         for offset, length, flags in ranges:
-            for start, stop in _cut(offset, length, PIECE):
+            for start, stop in cut(offset, length, PIECE):
                 self._disk.write_zeroes(start, stop - start, unmap=bool(flags & UNMAP))
                 yield stop - start
         return (yield from self._written())
@@ -351,46 +388,12 @@ class VirtioBlock(VirtioDevice):
     ) -> list[tuple[int, int, int]] | None:
         """The (offset, length, flags) of what is to be discarded or zeroed, or None if wrong."""
         length = total(data)
-        if length == 0 or length % _RANGE.size or length > most * _RANGE.size:
+        if length == 0 or length % RANGE.size or length > most * RANGE.size:
             self.events.guest_error("a wrong number of ranges to discard or zero")
             return None
         ranges = []
-        for sector, count, flags in _RANGE.iter_unpack(b"".join(data)):
+        for sector, count, flags in RANGE.iter_unpack(b"".join(data)):
             if count > sectors or not self._fits(sector, count * SECTOR):
                 return None
             ranges.append((sector * SECTOR, count * SECTOR, flags))
         return ranges
-
-
-def _header(readable: list[memoryview]) -> tuple[int, int, list[memoryview]]:
-    """Type, first sector and data of a request. Raises `QueueError` if there is no header."""
-    if readable and len(readable[0]) == _HEADER.size:
-        header: bytes | memoryview = readable[0]
-        data = readable[1:]
-    else:
-        parts, data = split(readable, _HEADER.size)
-        header = b"".join(parts)
-        if len(header) < _HEADER.size:
-            raise QueueError("a block request has no header")
-    kind, _, sector = _HEADER.unpack(header)
-    return kind, sector, data
-
-
-def _cut(offset: int, length: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at multiples of ``size``, at which no cluster of an image is cut: (start, stop)
-    of each piece, of which there is one even of nothing."""
-    end = offset + length
-    while (stop := offset // size * size + size) < end:
-        yield offset, stop
-        offset = stop
-    yield offset, end
-
-
-def _configuration(size: int, block: int, physical: int, queues: int) -> bytes:
-    """The configuration space of a disk of ``size`` bytes."""
-    writable = [DISCARD_SECTORS, DISCARD_RANGES, 1, ZEROES_SECTORS, ZEROES_RANGES, 1]
-    geometry = (0, 0, 0)
-    topology = ((physical // block).bit_length() - 1, 0, physical // block, 0)
-    return _CONFIG.pack(
-        size // SECTOR, 0, SEGMENTS, *geometry, block, *topology, 1, 0, queues, *writable
-    )

@@ -34,7 +34,8 @@ with indirect tables go beyond."""
 BYTES_LIMIT = 1 << 32
 """Bytes in one chain (2.7.5.2)."""
 
-_descriptor = Struct("<QIHH").unpack_from
+_DESCRIPTOR = Struct("<QIHH")
+_descriptor, _descriptors = _DESCRIPTOR.unpack_from, _DESCRIPTOR.iter_unpack
 _used_element = Struct("<II").pack_into
 
 if sys.byteorder != "little":
@@ -214,6 +215,8 @@ class Virtqueue(Stateful):
                 if in_indirect or flags & NEXT or not self.indirect:
                     raise QueueError("an indirect descriptor stands where none may be")
                 table, entries, index = self._indirect_table(address, length)
+                if not steps and (chain := self._in_order(head, table)) is not None:
+                    return chain
                 in_indirect, most = True, steps + entries
                 continue
             steps += 1
@@ -235,6 +238,29 @@ class Virtqueue(Stateful):
             if not flags & NEXT:
                 return Chain(head, steps, readable, writable)
             index = following
+
+    def _in_order(self, head: int, table: memoryview) -> Chain | None:
+        """The chain that `_walk` finds in an indirect table, if its descriptors follow each other
+        there and all is plain, as it usually is; or None."""
+        readable: list[memoryview] = []
+        writable: list[memoryview] = []
+        memory, start, length_left = self._memory, self._memory_at, BYTES_LIMIT
+        end = len(memory)
+        for count, (address, length, flags, following) in enumerate(_descriptors(table), 1):
+            at, length_left = address - start, length_left - length
+            if at < 0 or at + length > end or flags > NEXT | WRITE or not length:
+                return None
+            if flags & WRITE:
+                writable.append(memory[at : at + length])
+            elif writable:
+                return None
+            else:
+                readable.append(memory[at : at + length])
+            if not flags & NEXT:
+                return Chain(head, count, readable, writable) if length_left >= 0 else None
+            if following != count:
+                return None
+        return None
 
     def _elsewhere(self, address: int, length: int, written: int) -> memoryview:
         """A buffer that is not where the rings are."""
