@@ -150,3 +150,19 @@ def test_registers_read_and_written_after_a_firmware_call(make: Make) -> None:
     last = asked(cpu, Mmio)
     assert isinstance(last, Mmio)
     assert last.value == 3
+
+
+def test_a_state_from_before_there_were_some_of_the_registers(make: Make) -> None:
+    cpu, other = make("addi a0, a0, 1")
+    state = cpu.save()
+    registers = state["registers"]
+    assert isinstance(registers, dict)
+    for name in ("imsic", "miselect", "siselect"):
+        del registers[name]
+    other.write_register("siselect", 0x70)
+    other.load(state)
+    assert other.read_register("siselect") == 0
+    assert other.read_register("a0") == cpu.read_register("a0")
+    del registers["x"]
+    with pytest.raises(ValueError, match="other registers"):
+        other.load(state)

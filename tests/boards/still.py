@@ -16,7 +16,7 @@ __all__ = ["Board", "properties"]
 
 LIST = re.compile(r"(\S+) = (.*);")
 REFERENCES = {
-    **dict.fromkeys(("interrupt-parent", "regmap", "cpu", "clocks"), slice(None)),
+    **dict.fromkeys(("interrupt-parent", "msi-parent", "regmap", "cpu", "clocks"), slice(None)),
     "gpios": slice(0, 1),
     "interrupt-map": slice(0),
     "msi-map": slice(1, 2),

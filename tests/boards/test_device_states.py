@@ -23,6 +23,8 @@ BOARDS = {
     "riscv-virt": {"bios": "none"},
     "riscv-virt,bus=pci": {"bios": "none"},
     "riscv-virt,aia=aplic": {"bios": "none"},
+    "riscv-virt,aia=aplic-imsic,bus=pci": {"bios": "none"},
+    "riscv-virt,aia=aplic-imsic": {},
     "arm-virt,gic=2": {"bios": "none"},
     "arm-virt,gic=3,virtualization=on": {},
     "microvm": {},

@@ -20,7 +20,9 @@ OPTIONS = (
 IN_SLOT = "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"
 MODERN = ("-global", "virtio-mmio.force-legacy=false")
 ON_BUS = "virtio-blk-pci,drive=disk,addr=1,serial=x"
+AIA = "aia=aplic-imsic"
 PROGRAMS_WITH = {
+    "imsic": (f"riscv-virt,{AIA}", ("-M", f"virt,{AIA}")),
     "widths": ("riscv-virt", (*MODERN, "-device", IN_SLOT)),
     "interrupts": ("riscv-virt", (*MODERN, "-device", IN_SLOT)),
     "legacy": ("riscv-virt,virtio-mmio=legacy", ("-device", IN_SLOT)),

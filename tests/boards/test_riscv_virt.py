@@ -71,6 +71,7 @@ def test_the_high_window_of_pci_is_behind_the_memory(memory: str, at: int) -> No
         ("riscv-virt", "qemu-7.2-virt.dts"),
         ("riscv-virt,aia=none", "qemu-7.2-virt.dts"),
         ("riscv-virt,aia=aplic", "qemu-7.2-virt-aplic.dts"),
+        ("riscv-virt,aia=aplic-imsic", "qemu-7.2-virt-aplic-imsic.dts"),
     ],
 )
 def test_the_device_tree_beside_that_of_qemu(
@@ -103,14 +104,17 @@ def test_the_device_tree_beside_that_of_qemu(
 
 
 @pytest.mark.parametrize("bios", [None, "bios"])
+@pytest.mark.parametrize("aia", ["aplic", "aplic-imsic"])
 def test_who_has_the_domain_of_the_mode_of_machines(
-    board: Make, files: Path, bios: str | None
+    board: Make, files: Path, bios: str | None, aia: str
 ) -> None:
     """Firmware, if there is some; else everything is delegated, and it is not for the kernel."""
     given = {} if bios is None else {"bios": files / bios}
-    node = properties(board("riscv-virt,aia=aplic", kernel=files / "kernel", **given).tree())[
-        "soc/aplic@c000000"
-    ]
+    tree = properties(board(f"riscv-virt,aia={aia}", kernel=files / "kernel", **given).tree())
+    node = tree["soc/aplic@c000000"]
+    if aia == "aplic-imsic":
+        assert tree["soc/imsics@24000000"].get("status") == node.get("status")
+        assert "status" not in tree["soc/imsics@28000000"]
     assert node["riscv,children"] == "soc/aplic@d000000"
     assert node["riscv,delegation"] == "soc/aplic@d000000 0x01 0x60"
     assert node.get("status") == (None if bios else '"disabled"')

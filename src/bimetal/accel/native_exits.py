@@ -19,6 +19,7 @@ from ..seam import (
     ShootDown,
     Stuck,
 )  # fmt: skip
+from .register_access import fill
 from .vcpu_state import VcpuState
 
 __all__ = ["NativeExits"]
@@ -85,9 +86,9 @@ class NativeExits:
     def _register_access(self) -> RegisterAccess:
         """The instruction is complete; the answer to a read goes into the register that it
         names."""
-        words, at, exit_ = self._state.words, self._args, self._register
-        exit_.number, exit_.write, exit_.value = words[at], bool(words[at + 1]), words[at + 2]
-        self.asked = None if exit_.write else exit_
+        words, at = self._state.words, self._args
+        exit_ = fill(self._register, words[at], words[at + 1], words[at + 2])
+        self.asked = exit_ if exit_.read else None
         return exit_
 
     def _firmware_call(self) -> FirmwareCall:

@@ -56,7 +56,10 @@ class Saved:
 
 def _registers(isa: Isa, registers: object) -> dict[str, list[int]]:
     files = isa.state.files
-    if not isinstance(registers, Mapping) or registers.keys() != files.keys():
+    if not isinstance(registers, Mapping):
+        raise ValueError("no registers")
+    registers = {name: [0] * files[name].count for name in isa.state.younger} | {**registers}
+    if registers.keys() != files.keys():
         raise ValueError("other registers")
     return {name: _file(file, registers[name]) for name, file in files.items()}
 

@@ -84,7 +84,9 @@ class ScriptCpu:
 
     def _note_answer(self) -> None:
         asked, self._asked = self._asked, None
-        if isinstance(asked, Mmio | Pio | RegisterAccess) and not asked.write:
+        if isinstance(asked, RegisterAccess):
+            self.answers += [asked.value] if asked.read else []
+        elif isinstance(asked, Mmio | Pio) and not asked.write:
             self.answers.append(asked.value)
         elif isinstance(asked, FirmwareCall):
             self.answers.append(asked.results)

@@ -14,6 +14,8 @@ from bimetal.boards.riscv_lines import MEIP, MSIP, MTIP, SEIP
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.device import Device
 from bimetal.devices.irq.aplic import Aplic
+from bimetal.devices.irq.aplic_messages import MessageAplic
+from bimetal.devices.irq.imsic import Imsic
 from bimetal.devices.irq.pin import Pin
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.power.sifive_test import PASS, RESET, SifiveTest
@@ -26,6 +28,8 @@ from bimetal.machine.placements import Placement
 __all__ = ["describe_board"]
 
 CACHE_BLOCK = 64
+AIA = ("smaia", "ssaia")
+"""The extensions that harts have beside IMSICs."""
 EDGE, LEVEL = 1, 4
 """How an interrupt is told, as the binding of APLICs numbers that."""
 
@@ -48,7 +52,9 @@ def describe_board(chassis: Chassis, ram_at: int, model: str, pci: PciLayout) ->
     chosen = root.add(Node("chosen"))
     aliases = root.add(Node("aliases"))
     root.add(memory_node(ram_at, chassis.config.memory))
-    controllers = _describe_cpus(root, chassis.config.cpus, chassis.processor.extensions)
+    placements = [each for each in chassis.placements if each.in_memory]
+    extensions = [*chassis.processor.extensions, *(AIA if _files(placements) else ())]
+    controllers = _describe_cpus(root, chassis.config.cpus, extensions)
     soc = root.add(
         Node(
             "soc",
@@ -56,7 +62,6 @@ def describe_board(chassis: Chassis, ram_at: int, model: str, pci: PciLayout) ->
         )
     )
     nodes: dict[Device, Node] = {}
-    placements = [each for each in chassis.placements if each.in_memory]
     for placement in placements:
         if isinstance(placement.device, EcamHost):
             lines: list[tuple[int | Node, ...]] = [
@@ -67,6 +72,7 @@ def describe_board(chassis: Chassis, ram_at: int, model: str, pci: PciLayout) ->
             node = device_node(placement)
         nodes[placement.device] = soc.add(node)
     _describe_domains(nodes)
+    _describe_messages(nodes, _files(placements))
     for placement in placements:
         if isinstance(placement.device, EcamHost):
             continue
@@ -170,6 +176,23 @@ def _describe_domains(nodes: dict[Device, Node]) -> None:
             node["riscv,delegation"] = (child, 1, device.sources)
             if device.delegating:
                 node["status"] = "disabled"
+
+
+def _files(placements: Sequence[Placement]) -> list[Device]:
+    """The interrupt files, if there are any: those of M-mode and those of S-mode."""
+    return [each.device for each in placements if isinstance(each.device, Imsic)]
+
+
+def _describe_messages(nodes: dict[Device, Node], files: Sequence[Device]) -> None:
+    """To which interrupt files messages go. Those of M-mode are for the kernel no more than what
+    sends to them."""
+    for device, node in nodes.items():
+        if isinstance(device, EcamHost) and files:
+            node["msi-parent"] = nodes[files[-1]]
+        if isinstance(device, MessageAplic):
+            node["msi-parent"] = nodes[files[0 if device.child is not None else -1]]
+            if device.delegating:
+                nodes[files[0]]["status"] = "disabled"
 
 
 def _describe_power(root: Node, test: Node) -> None:

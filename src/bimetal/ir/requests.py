@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Literal, get_args
 
-__all__ = ["ANSWERS", "REASONS", "Question", "Reason"]
+__all__ = ["ANSWERS", "REASONS", "Question", "Reason", "RegisterUse"]
 
 Question = Literal[
     "time_ns", "instret", "random", "is_memory", "is_ram", "relax",
@@ -45,9 +46,22 @@ Reason = Literal[
 
 * ``halt``: the vCPU waits for an interrupt. ``firmware call``, ``semihosting``, ``outputs``,
   ``register``, ``shoot down``: for the exits of the seam of these names (`seam`).
+* ``register`` says the register's number, what is done to it (`RegisterUse`), the operand of that,
+  and which register of the vCPU's takes the answer.
 * ``reference``: the reference executes the instruction in hand.
 * ``kicked``, ``mmio``, ``stuck``: of the engine's own routines.
 """
+
+
+class RegisterUse(IntEnum):
+    """What an instruction does to a register that a device on the board has."""
+
+    READ = 0
+    WRITE = 1
+    EXCHANGE = 2
+    SET = 3
+    CLEAR = 4
+
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """All of them, in the order of their numbers."""

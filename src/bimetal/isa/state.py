@@ -63,9 +63,11 @@ class File:
 
 @dataclass(slots=True)
 class StateSpec:
-    """All register files of an ISA, in the order of declaration."""
+    """All register files of an ISA, in the order of declaration. Those in ``younger`` were declared
+    when snapshots without them were already kept: there, they are zero."""
 
     files: dict[str, File] = field(default_factory=dict)
+    younger: set[str] = field(default_factory=set)
 
     def file(
         self,

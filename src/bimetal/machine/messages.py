@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bimetal.base.errors import GuestError
 from bimetal.base.log import EventLog
-from bimetal.devices.irq.messages import taker
-from bimetal.devices.pci.bus import Message
+from bimetal.devices.irq.messages import Message, taker
 from bimetal.memory.space import AddressSpace
 
 __all__ = ["MessageWrites"]

@@ -212,10 +212,14 @@ class Vcpu:
         try:
             if registers is None:
                 self.events.guest_error("access to a register that nothing has")
-            elif exit_.write:
-                registers.write(8 * exit_.number, 8, exit_.value)
+            elif exit_.read:
+                before = registers.read(8 * exit_.number, 8)
+                if exit_.write:
+                    value = before & ~exit_.mask | exit_.value & exit_.mask
+                    registers.write(8 * exit_.number, 8, value)
+                exit_.value = before
             else:
-                exit_.value = registers.read(8 * exit_.number, 8)
+                registers.write(8 * exit_.number, 8, exit_.value)
         finally:
             lock.release()
 

@@ -20,6 +20,9 @@ __all__ = [
 ]
 
 
+ALL = (1 << 64) - 1
+
+
 class Exit:
     """Why a CPU stopped running. Instances may be reused by the CPU for its next exit."""
 
@@ -96,19 +99,35 @@ class RegisterAccess(Exit):
     """An access to a CPU register that a device on the board implements, such as the CPU interface
     of a GIC, or a local APIC.
 
-    ``number`` is the architecture's; for AArch64's system registers it is op0, op1, CRn, CRm and
-    op2 as in instructions, op0 uppermost, 16 bits. For a read the board stores the answer in
-    ``value``.
+    ``number`` is the architecture's. For AArch64's system registers it is op0, op1, CRn, CRm and
+    op2 as in instructions, op0 uppermost, 16 bits. For RISC-V's CSRs it is their number, 12 bits,
+    below the number that selects what is reached through mireg or sireg.
+
+    An access may ``read`` and ``write`` at once, as one: nothing else changes the register between.
+    The board gives the bits of ``mask`` those of ``value``; if these are not all of the register's,
+    it is read, too. For a read the board then stores in ``value`` what the register was before.
     """
 
-    __slots__ = ("number", "value", "write")
+    __slots__ = ("mask", "number", "read", "value", "write")
 
-    def __init__(self, number: int = 0, write: bool = False, value: int = 0):
-        self.number, self.write, self.value = number, write, value
+    def __init__(
+        self,
+        number: int = 0,
+        write: bool = False,
+        value: int = 0,
+        *,
+        read: bool | None = None,
+        mask: int = ALL,
+    ):
+        self.number, self.write, self.value, self.mask = number, write, value, mask
+        self.read = not write if read is None else read
 
     def __repr__(self) -> str:
-        arrow = f"<- {self.value:#x}" if self.write else "read"
-        return f"RegisterAccess({self.number:#x}, {arrow})"
+        parts = [f"{self.number:#x}", *(["read"] if self.read else [])]
+        if self.write:
+            bits = "" if self.mask == ALL else f" in {self.mask:#x}"
+            parts.append(f"<- {self.value:#x}{bits}")
+        return f"RegisterAccess({', '.join(parts)})"
 
 
 class Outputs(Exit):

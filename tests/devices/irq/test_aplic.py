@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bimetal.devices.irq.aplic import Aplic
+from bimetal.devices.irq.aplic_direct import DirectAplic
 
 DOMAIN, SOURCE, SETIP, SETIPNUM, INPUTS, CLRIPNUM = 0x0, 0x0, 0x1C00, 0x1CDC, 0x1D00, 0x1DDC
 SETIE, SETIENUM, CLRIENUM, TARGET, HART = 0x1E00, 0x1EDC, 0x1FDC, 0x3000, 0x4000
@@ -17,7 +18,7 @@ class Wired:
     """A domain for two harts with everything switched on, and the levels of its lines."""
 
     def __init__(self, child: Aplic | None = None, *, delegating: bool = False):
-        self.aplic = Aplic(40, 2, child, delegating=delegating)
+        self.aplic = DirectAplic(40, 2, child, delegating=delegating)
         self.lines = [False, False]
         for hart, line in enumerate(self.aplic.notify):
             line.connect(lambda level, hart=hart: self.lines.__setitem__(hart, level))  # type: ignore[misc]

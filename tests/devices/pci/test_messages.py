@@ -6,8 +6,8 @@ import pytest
 
 from bimetal.base.log import EventLog
 from bimetal.devices.irq.gic.v2m import Gicv2m
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.bar import Bar
-from bimetal.devices.pci.bus import Message
 from bimetal.devices.pci.messages import Msi, MsixTable, add_msix
 from bimetal.machine.messages import MessageWrites
 from bimetal.memory.ram import Ram

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bimetal.devices.pci.bus import Message
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.function import Function, MessageWrite
 from bimetal.devices.pci.root_port import RootPort
 from tests.devices.pci.tree import BAR, COMMAND, HIGH, IO, LOW, MASTER, MEMORY_ON, Card, Tree

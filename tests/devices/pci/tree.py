@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bimetal.devices.device import Device
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.bar import Bar, Kind
-from bimetal.devices.pci.bus import Message
 from bimetal.devices.pci.function import Endpoint, Function, Identity
 from bimetal.devices.pci.host import EcamHost, HostBridge
 from bimetal.machine.windows import BusWindows

@@ -3,7 +3,7 @@ words."""
 
 from __future__ import annotations
 
-from bimetal.devices.pci.bus import Message
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.memory.ram import Ram

@@ -19,6 +19,7 @@ from ...seam import (
     RegisterAccess,
     Semihosting,
 )
+from ..register_access import fill
 from ..saved import Saved
 from .core import Core, NeedsBoard
 from .memory import Memory
@@ -73,8 +74,7 @@ class ReferenceCpu:
         if reason == "outputs":
             return Outputs(self._architecture.levels(registers))
         if reason == "register":
-            number, write, value, _ = self.core.asked
-            return RegisterAccess(number, bool(write), value)
+            return fill(RegisterAccess(), *self.core.asked[:3])
         return FirmwareCall(tuple(registers.get(*place) for place in self._architecture.arguments))
 
     def _settle(self) -> None:
@@ -86,7 +86,7 @@ class ReferenceCpu:
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
                     self.core.registers.set(*place, value & (1 << 64) - 1)
-            case RegisterAccess(write=False, value=value):
+            case RegisterAccess(read=True, value=value):
                 target, mask = self.core.asked[3], (1 << 64) - 1
                 self.core.registers.set(self._architecture.accessed, target, value & mask)
             case Semihosting(refused=refused, again=again) if refused or again:

@@ -1,24 +1,21 @@
-"""The RISC-V advanced platform-level interrupt controller, one domain of it, delivering directly to
-harts (RISC-V Advanced Interrupt Architecture 1.0, chapter 4).
+"""The RISC-V advanced platform-level interrupt controller, one domain of it (RISC-V Advanced
+Interrupt Architecture 1.0, chapter 4).
 
 Numbered sources, each of which is used here, or delegated to the domain's child. A source is active
-in a mode: detached, edge or level. A hart is told of the most urgent source that is pending,
-enabled and its target, and claims it.
-
-Delivery by messages (domaincfg.DM, the addresses for messages, genmsi) is left out, as the
-specification allows: these registers read as zeros.
+in a mode: detached, edge or level. How harts hear of what is pending and enabled is fixed for each
+domain, as the specification allows: directly (`aplic_direct`) or by messages (`aplic_messages`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from bimetal.devices.device import Device, Property
 from bimetal.devices.irq.pin import Pin
-from bimetal.devices.output import Outs
 from bimetal.devices.register import Reg, RegArray, Value
 
-__all__ = ["Aplic"]
+__all__ = ["ENABLED", "FIXED", "HART", "HARTS_AT", "LEVELS", "Aplic", "each_source"]
 
 FIXED, ENABLED = 0x80 << 24, 1 << 8
 DELEGATED = 1 << 10
@@ -26,28 +23,31 @@ DETACHED, RISING, FALLING, HIGH, LOW = 1, 4, 5, 6, 7
 """Modes of sources (4.5.2); 0 is inactive, and others are reserved."""
 MODES = {DETACHED, RISING, FALLING, HIGH, LOW}
 INVERTED, LEVELS = {FALLING, LOW}, {HIGH, LOW}
-HART, PRIORITY = 18, 0xFF
+HART = 18
+"""Where the hart's number is in targets."""
 MOST_SOURCES, MOST_HARTS = 1023, 1 << 14
 HARTS_AT, HART_SIZE, GRANULE = 0x4000, 32, 0x4000
 WORD = 32
 
 
+def each_source(bits: int) -> Iterator[int]:
+    """The numbers of the sources whose bits are set."""
+    while bits:
+        number = (bits & -bits).bit_length() - 1
+        bits &= bits - 1
+        yield number
+
+
 class Aplic(Device):
     """A domain with ``sources`` sources, numbered from 1, for ``harts`` harts. ``child`` is the
     domain to which sources can be delegated; with ``delegating`` all are from reset on, as firmware
-    would do it. ``aplic[n]`` is the pin of source ``n``; ``notify[h]`` leads to hart h."""
+    would do it. ``aplic[n]`` is the pin of source ``n``."""
 
     kind = node_name = "aplic"
     compatible = ("riscv,aplic",)
     saved = ("levels", "pending", "enabled", "ours")
-    fixed = ("sources", "harts", "words", "child", "delegating")
+    fixed: ClassVar[tuple[str, ...]] = ("sources", "harts", "words", "child", "delegating")
 
-    # The first in the list is found first, and a claim happens once an interrupt.
-    CLAIM = RegArray(HARTS_AT + 0x1C, "harts", stride=HART_SIZE, writable=0, doc="claimi")
-    TOP = RegArray(HARTS_AT + 0x18, "harts", stride=HART_SIZE, writable=0, doc="topi")
-    DELIVERY = RegArray(HARTS_AT, "harts", stride=HART_SIZE, writable=1, doc="idelivery")
-    FORCE = RegArray(HARTS_AT + 0x4, "harts", stride=HART_SIZE, writable=1, doc="iforce")
-    THRESHOLD = RegArray(HARTS_AT + 0x8, "harts", stride=HART_SIZE, writable=PRIORITY)
     DOMAIN = Reg(0x0, reset=FIXED, writable=ENABLED, IE=8)
     SOURCE = RegArray(0x4, "sources", writable=0, doc="from source 1 on", D=10, SM=(2, 0))
     SET_PENDING = RegArray(0x1C00, "words", writable=0)
@@ -60,11 +60,9 @@ class Aplic(Device):
     CLEAR_ENABLED_NUMBER = Reg(0x1FDC, writable=0)
     SET_PENDING_LITTLE = Reg(0x2000, writable=0)
     SET_PENDING_BIG = Reg(0x2004, writable=0)
-    MESSAGE = Reg(0x3000, writable=0, doc="genmsi: there are no messages")
-    MESSAGE_ADDRESSES = RegArray(0x1BC0, 4, writable=0, doc="there are no messages")
+    MESSAGE = Reg(0x3000, writable=0, doc="genmsi")
+    MESSAGE_ADDRESSES = RegArray(0x1BC0, 4, writable=0, doc="mmsiaddrcfg, smsiaddrcfg, halves")
     TARGET = RegArray(0x3004, "sources", writable=0, doc="from source 1 on", HART=(31, 18))
-
-    notify = Outs("harts")
 
     def __init__(
         self, sources: int, harts: int, child: Aplic | None = None, *, delegating: bool = False
@@ -82,7 +80,7 @@ class Aplic(Device):
         super().__init__()
         if child is not None:
             child.ours = 0
-        self._delegate_all()
+        self.prepare()
 
     def __getitem__(self, source: int) -> Pin:
         if not 1 <= source <= self.sources:
@@ -103,10 +101,11 @@ class Aplic(Device):
         if self.child is not None:
             for source in range(1, self.sources + 1):
                 self.child.own(source, False)
-        self._delegate_all()
-        self._notify()
+        self.prepare()
+        self.notify_harts()
 
-    def _delegate_all(self) -> None:
+    def prepare(self) -> None:
+        """What firmware would have done after a reset, if the board is its own firmware."""
         if self.delegating:
             for index in range(self.sources):
                 self._configure(index + 1, DELEGATED)
@@ -116,18 +115,18 @@ class Aplic(Device):
     def set_input(self, number: int, level: bool) -> None:
         """See `Controller.set_input`."""
         source = 1 << number
-        before = self._rectified(number)
+        before = self.rectified(number)
         self.levels = self.levels | source if level else self.levels & ~source
         config = self.SOURCE[number - 1]
         if config & DELEGATED and self.child is not None:
             self.child.set_input(number, level)
             return
-        after = self._rectified(number)
-        if config in LEVELS:
-            self.pending = self.pending | source if after else self.pending & ~source
-        elif config in MODES and after and not before and config != DETACHED:
+        after = self.rectified(number)
+        if after and not before:
             self.pending |= source
-        self._notify()
+        elif config in LEVELS and not after:
+            self.pending &= ~source
+        self.notify_harts()
 
     def renew_input(self, number: int) -> None:
         """See `Controller.renew_input`: a level says all there is to say."""
@@ -139,7 +138,7 @@ class Aplic(Device):
             self.ours ^= source
             self._configure(number, 0)
 
-    def _rectified(self, number: int) -> bool:
+    def rectified(self, number: int) -> bool:
         """The input as the mode of the source reads it; low if there is none (4.7)."""
         config = self.SOURCE[number - 1]
         if config & DELEGATED or config not in MODES or config == DETACHED:
@@ -168,33 +167,44 @@ class Aplic(Device):
             self.pending &= ~source
             self.enabled &= ~source
             self.TARGET[number - 1] = 0
-        elif not self.TARGET[number - 1] & PRIORITY:
-            self.TARGET[number - 1] |= 1
+        else:
+            self.TARGET[number - 1] = self.target(self.TARGET[number - 1])
         if config in LEVELS:
-            high = self._rectified(number)
+            high = self.rectified(number)
             self.pending = self.pending | source if high else self.pending & ~source
-        self._notify()
+        self.notify_harts()
 
     def w_TARGET(self, index: int, written: Value) -> None:
         if self.SOURCE[index] in MODES:
-            hart = written >> HART if written >> HART < self.harts else 0
-            self.TARGET[index] = hart << HART | (written & PRIORITY or 1)
-            self._notify()
+            self.TARGET[index] = self.target(written)
+            self.notify_harts()
+
+    def target(self, written: int) -> int:
+        """What becomes of a target that is written (4.5.16)."""
+        raise NotImplementedError
+
+    def hart(self, target: int) -> int:
+        """The hart of a target, in its place; hart 0 instead of one that there is not."""
+        return target >> HART << HART if target >> HART < self.harts else 0
 
     # Bits of sources: in words, and by numbers
 
     def _active(self, bits: int, *, levels: bool) -> int:
         """``bits`` of the sources that are active, those of modes by level only with ``levels``."""
         kept = 0
-        while bits:
-            source = bits & -bits
-            bits ^= source
-            number = source.bit_length() - 1
-            if 1 <= number <= self.sources:
-                config = self.SOURCE[number - 1]
-                if config in MODES and (levels or config not in LEVELS):
-                    kept |= source
+        for number in each_source(bits & (1 << self.sources + 1) - 2):
+            config = self.SOURCE[number - 1]
+            if config in MODES and (levels or config not in LEVELS):
+                kept |= 1 << number
         return kept
+
+    def settable(self, bits: int) -> int:
+        """Those of the sources in ``bits`` that software may make pending now (4.7)."""
+        return self._active(bits, levels=False)
+
+    def clearable(self, bits: int) -> int:
+        """Those of the sources in ``bits`` that software may have pending no more (4.7)."""
+        return self._active(bits, levels=False)
 
     def _part(self, bits: int, index: int) -> int:
         return bits >> WORD * index & 0xFFFF_FFFF
@@ -203,27 +213,27 @@ class Aplic(Device):
         return self._part(self.pending, index)
 
     def w_SET_PENDING(self, index: int, written: Value) -> None:
-        self.pending |= self._active(written << WORD * index, levels=False)
-        self._notify()
+        self.pending |= self.settable(written << WORD * index)
+        self.notify_harts()
 
     def r_INPUTS(self, index: int) -> int:
         numbers = range(max(1, WORD * index), min(WORD * (index + 1), self.sources + 1))
-        return sum(1 << number - WORD * index for number in numbers if self._rectified(number))
+        return sum(1 << number - WORD * index for number in numbers if self.rectified(number))
 
     def w_INPUTS(self, index: int, written: Value) -> None:
-        self.pending &= ~self._active(written << WORD * index, levels=False)
-        self._notify()
+        self.pending &= ~self.clearable(written << WORD * index)
+        self.notify_harts()
 
     def r_SET_ENABLED(self, index: int) -> int:
         return self._part(self.enabled, index)
 
     def w_SET_ENABLED(self, index: int, written: Value) -> None:
         self.enabled |= self._active(written << WORD * index, levels=True)
-        self._notify()
+        self.notify_harts()
 
     def w_CLEAR_ENABLED(self, index: int, written: Value) -> None:
         self.enabled &= ~(written << WORD * index)
-        self._notify()
+        self.notify_harts()
 
     def w_SET_PENDING_NUMBER(self, written: Value) -> None:
         self.w_SET_PENDING(0, self._bit(written))
@@ -247,38 +257,9 @@ class Aplic(Device):
         """The bit of a source by its number; none, if there is no such source."""
         return Value(1 << number if 1 <= number <= self.sources else 0)
 
-    # Harts
-
-    def r_TOP(self, index: int) -> int:
-        candidates, threshold, best = self.pending & self.enabled, self.THRESHOLD[index], 0
-        least = threshold or PRIORITY + 1
-        while candidates:
-            number = (candidates & -candidates).bit_length() - 1
-            candidates &= candidates - 1
-            target = self.TARGET[number - 1]
-            if target >> HART == index and target & PRIORITY < least:
-                best, least = number, target & PRIORITY
-        return best << 16 | least if best else 0
-
-    def r_CLAIM(self, index: int) -> int:
-        top = self.r_TOP(index)
-        if top:
-            self.pending &= ~self._active(1 << (top >> 16), levels=False)
-        else:
-            self.FORCE[index] = 0
-        self._notify()
-        return top
-
     def w_DOMAIN(self, written: Value) -> None:
-        self._notify()
+        self.notify_harts()
 
-    def w_DELIVERY(self, index: int, written: Value) -> None:
-        self._notify()
-
-    w_FORCE = w_THRESHOLD = w_DELIVERY
-
-    def _notify(self) -> None:
-        for hart, line in enumerate(self.notify):
-            told = self.DOMAIN.IE and self.DELIVERY[hart] and (self.FORCE[hart] or self.r_TOP(hart))
-            if told or line.high:
-                line(bool(told))
+    def notify_harts(self) -> None:
+        """Something may be pending and enabled, or no more."""
+        raise NotImplementedError

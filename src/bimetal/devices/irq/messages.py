@@ -1,10 +1,19 @@
-"""Where message-signalled interrupts arrive."""
+"""Message-signalled interrupts, and where they arrive."""
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
-__all__ = ["TakesMessages", "taker"]
+__all__ = ["Message", "TakesMessages", "taker"]
+
+
+class Message(NamedTuple):
+    """A message-signalled interrupt under way: the number of the function that sends it (bus,
+    device, function; 0 for what is on no bus), the address and the word."""
+
+    requester: int
+    address: int
+    data: int
 
 
 class TakesMessages(Protocol):

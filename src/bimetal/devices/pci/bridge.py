@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.bar import Kind, Window
-from bimetal.devices.pci.bus import PINS, Message, PciBus, Upstream
+from bimetal.devices.pci.bus import PINS, PciBus, Upstream
 from bimetal.devices.pci.function import Function, Identity
 from bimetal.devices.register import Reg, RegArray, Value
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.bar import Decoded, Window
 from bimetal.devices.pci.function import Function, MessageWrite
 
-__all__ = ["PINS", "Message", "PciBus", "Upstream"]
+__all__ = ["PINS", "PciBus", "Upstream"]
 
 PINS = 4
 SLOTS, FUNCTIONS = 32, 8
-
-
-class Message(NamedTuple):
-    """A message-signalled interrupt under way: the number of the function that sends it (bus,
-    device, function), the address and the word."""
-
-    requester: int
-    address: int
-    data: int
 
 
 class Upstream(Protocol):

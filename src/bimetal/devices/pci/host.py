@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bimetal.devices.device import Device, Property
+from bimetal.devices.irq.messages import Message
 from bimetal.devices.output import Out, Outs
 from bimetal.devices.pci.bar import Decoded, Kind, Window
-from bimetal.devices.pci.bus import PINS, Message, PciBus
+from bimetal.devices.pci.bus import PINS, PciBus
 from bimetal.devices.pci.config import CONFIG_SIZE
 from bimetal.devices.pci.function import Endpoint, Function, Identity
 from bimetal.memory.access import Access

@@ -21,6 +21,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("pc", 0, 0x1000)
     state.set("stimecmp", 0, NEVER)
     state.set("semihosting", 0, 1)
+    state.set("imsic", 0, int(start.controller))
     # The manual leaves menvcfg open at reset (II 3.4). Kernels for M-mode that know nothing of
     # Svadu expect hardware to set A and D bits, as in QEMU; ADUE = 0 would be Svade.
     state.set("menvcfg", 0, ADUE)
@@ -54,5 +55,6 @@ architecture = Architecture(
     processor=processor,
     extensions=EXTENSIONS,
     floating=FLOATING,
+    accessed="x",
     semihosting="semihosting",
 )

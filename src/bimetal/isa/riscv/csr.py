@@ -9,7 +9,7 @@ from ...ir.value import Value, const
 from ..trace import Cpu
 from .state import CSR_NAMES, rv64
 
-__all__ = ["CSRS", "Csr", "constant", "declare", "stored"]
+__all__ = ["CSRS", "WINDOWS", "Csr", "constant", "declare", "stored", "window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Csr:
 
 
 CSRS: dict[int, Csr] = {}
+WINDOWS: list[int] = []
+"""The numbers of CSRs that are windows to a device's registers."""
 
 
 def declare(
@@ -45,14 +47,22 @@ def _declare(csr: Csr) -> None:
     CSR_NAMES[csr.number] = csr.name
 
 
-def stored(number: int, name: str, mask: int = -1) -> None:
+def window(number: int, name: str) -> None:
+    """Declare a CSR through which registers of a device are reached."""
+    WINDOWS.append(number)
+    CSR_NAMES[number] = name
+
+
+def stored(
+    number: int, name: str, mask: int = -1, check: Callable[[Cpu], None] | None = None
+) -> None:
     """A register that keeps the bits of ``mask`` and no others, whoever writes it."""
     rv64.state.constrain(name, mask)
 
     def write(cpu: Cpu, value: Value) -> None:
         setattr(cpu, name, value & mask)
 
-    _declare(Csr(number, name, lambda cpu: getattr(cpu, name), write))
+    _declare(Csr(number, name, lambda cpu: getattr(cpu, name), write, check))
 
 
 def constant(number: int, name: str, value: int = 0) -> None:

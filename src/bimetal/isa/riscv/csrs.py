@@ -1,8 +1,9 @@
 """Control and status registers: each declared once, with what reading and writing it means.
 
 Numbers, access rules and fields follow volume II, chapter 2 and the chapters of each register.
-Not implemented, and illegal to touch: hypervisor CSRs, Smstateen, Sscofpmf, debug mode. Event
-counters 3 to 31 exist and always read as zero. Trigger registers exist and hold no trigger.
+Those of the Advanced Interrupt Architecture are in `aia`. Not implemented, and illegal to touch:
+hypervisor CSRs, Smstateen, Sscofpmf, debug mode. Event counters 3 to 31 exist and always read as
+zero. Trigger registers exist and hold no trigger.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from ...ir import fp
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
-from .csr import CSRS, constant, declare, stored
+from .csr import CSRS, WINDOWS, constant, declare, stored
 from .extensions import MISA
 from .mmu import ADUE, BARE, MPRV, MXR, SUM, SV39, SV48
 from .pmp import update_pmp_active
@@ -33,7 +34,7 @@ from .traps import (
     read_ticks,
 )  # fmt: skip
 
-__all__ = ["csr_modified", "csr_read", "csr_write"]
+__all__ = ["csr_check", "csr_modified", "csr_read", "csr_write", "read_mip", "write_mip"]
 
 FS, TVM, TW, TSR, SD = 3 << 13, 1 << 20, 1 << 21, 1 << 22, 1 << 63
 UXL_64, SXL_64 = 2 << 32, 2 << 34
@@ -155,7 +156,8 @@ def _wide(mask: Value | int) -> Value:
     return mask if isinstance(mask, Value) else const(mask, 64)
 
 
-def _write_mip(cpu: Cpu, value: Value) -> None:
+def write_mip(cpu: Cpu, value: Value) -> None:
+    """What software writes of mip."""
     with when((cpu.menvcfg & STCE) != 0) as sstc:
         _set_pending(cpu, value, SUPERVISOR_LINES & ~(1 << 5))
         with sstc.otherwise():
@@ -166,7 +168,8 @@ def _write_sip(cpu: Cpu, value: Value) -> None:
     _set_pending(cpu, value, cpu.mideleg & 2)
 
 
-def _read_mip(cpu: Cpu) -> Value:
+def read_mip(cpu: Cpu) -> Value:
+    """mip, with the timer as of now."""
     poll_timer(cpu)
     return interrupts_pending(cpu)
 
@@ -180,9 +183,9 @@ stored(0x303, "mideleg", SUPERVISOR_LINES)
 stored(0x304, "mie", ALL_LINES)
 rv64.state.constrain("mip_soft", SUPERVISOR_LINES)
 MIP = 0x344
-declare(MIP, "mip", _read_mip, _write_mip)
+declare(MIP, "mip", read_mip, write_mip)
 declare(0x104, "sie", lambda cpu: cpu.mie & cpu.mideleg, _write_sie)
-declare(0x144, "sip", lambda cpu: _read_mip(cpu) & cpu.mideleg, _write_sip)
+declare(0x144, "sip", lambda cpu: read_mip(cpu) & cpu.mideleg, _write_sip)
 for _level, _base in (("m", 0x300), ("s", 0x100)):
     stored(_base + 0x05, _level + "tvec", ~2)
     stored(_base + 0x40, _level + "scratch")
@@ -304,12 +307,17 @@ def renew(cpu: Cpu) -> None:
     poll_timer(cpu)
 
 
-@rv64.routine(number=12, write=8)
-def csr_check(cpu: Cpu, number: Value, write: Value) -> None:
-    """The rules of CSR addresses: privilege in bits 9:8, read-only if 11:10 are set (II 2.1)."""
+@rv64.routine(returns=8, number=12, write=5)
+def csr_check(cpu: Cpu, number: Value, write: Value) -> Value:
+    """The rules of CSR addresses: privilege in bits 9:8, read-only if 11:10 are set (II 2.1).
+    ``write`` is 0 if nothing is written. Returns 1 for a CSR that is a window, else 0."""
     read_only = number[11:10] == 3
-    with when(cpu.priv.ult(number[9:8].zext(8)) | (read_only & (write == 1))):
+    with when(cpu.priv.ult(number[9:8].zext(8)) | (read_only & (write != 0))):
         illegal(cpu)
+    windows = const(0, 1)
+    for each in WINDOWS:
+        windows = windows | (number == each)
+    return windows.zext(8)
 
 
 @rv64.routine(returns=64, number=12)

@@ -59,6 +59,10 @@ _state.scalars(8, "pmp_active", internal=True)
 # minstret = instructions retired since reset + offset; likewise mcycle, which counts the same.
 _state.scalars(64, "minstret_offset", "mcycle_offset", internal=True)
 _state.scalars(64, "hartid", internal=True)
+# 1 if there is an IMSIC on the board, and the registers by which to reach it (`aia`).
+_state.scalars(8, "imsic", bits=1, internal=True)
+_state.scalars(64, "miselect", "siselect")
+_state.younger |= {"imsic", "miselect", "siselect"}
 # 1 while an ebreak may be a semihosting call: until it is known that nobody serves them.
 _state.scalars(8, "semihosting", bits=1, internal=True)
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.

@@ -8,7 +8,7 @@ from .state import rv64
 
 __all__ = [
     "BREAKPOINT", "FETCH_ACCESS", "FETCH_PAGE", "ILLEGAL_INSTRUCTION", "LINES", "LOAD_ACCESS",
-    "LOAD_MISALIGNED", "LOAD_PAGE", "MACHINE", "MIE", "MPIE", "SIE", "SPIE", "SPP",
+    "LOAD_MISALIGNED", "LOAD_PAGE", "MACHINE", "MIE", "MPIE", "SIE", "SPIE", "SPP", "STCE", "STIP",
     "STORE_ACCESS", "STORE_MISALIGNED", "STORE_PAGE", "SUPERVISOR", "USER", "environment_call",
     "illegal", "interrupts_pending", "mode", "pending_interrupt", "poll_timer", "take_trap",
     "wakes",
