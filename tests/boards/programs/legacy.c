@@ -67,6 +67,11 @@ void main(void)
     w4(VIRTIO + 0x40, (u64)&queue); say("page", r4(VIRTIO + 0x40) == (u32)(u64)&queue);
     w4(VIRTIO + 0x70, 4);
     request(0, 3);
+    w4(VIRTIO + 0x28, 4096);
+    begin();
+    w4(VIRTIO + 0x38, 8); w4(VIRTIO + 0x3c, 4096); w4(VIRTIO + 0x40, (u64)&queue >> 12);
+    w4(VIRTIO + 0x70, 4);
+    request(0, 3);
     w4(VIRTIO + 0x70, 0); say("reset", r4(VIRTIO + 0x70)); say("page", r4(VIRTIO + 0x40));
     w4(VIRTIO + 0x7000 + 0x30, 0); say("empty", r4(VIRTIO + 0x7000 + 8)); say("version", r4(VIRTIO + 0x7000 + 4));
     finish();

@@ -155,6 +155,15 @@ def test_a_reset_forgets_the_queues(guest: LegacyGuest) -> None:
     assert identity(ring, guest) == b"serial"
 
 
+def test_a_reset_by_the_driver_does_not_forget_how_large_pages_are(guest: LegacyGuest) -> None:
+    """Linux says it once, and then begins with a reset."""
+    guest.write(GUEST_PAGE_SIZE, PAGE)
+    guest.write(STATUS, 0)
+    assert guest.slot.GUEST_PAGE_SIZE == PAGE
+    guest.slot.reset()
+    assert guest.slot.GUEST_PAGE_SIZE == 0
+
+
 @pytest.mark.parametrize("page", [1, 0xFFFF_FFFF, 0x8000_0000 // PAGE + 1000])
 def test_queues_that_are_nowhere(guest: LegacyGuest, page: int) -> None:
     guest.begin()

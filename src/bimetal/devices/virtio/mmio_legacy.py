@@ -53,6 +53,13 @@ class VirtioMmioLegacy(VirtioSlot):
         self.alignments = [ALIGNMENT] * len(self.device.queues)
         self.pages = [0] * len(self.device.queues)
 
+    def w_STATUS(self, written: Value) -> None:
+        """How large pages are, a driver says once: before the reset with which it begins (Linux
+        does), and 4.2.4 has no reset forget it."""
+        pages = self.GUEST_PAGE_SIZE
+        super().w_STATUS(written)
+        self.GUEST_PAGE_SIZE = pages
+
     def r_DEVICE_FEATURES(self) -> int:
         return 0 if self.DEVICE_FEATURES_SEL else self.device.offered_word(0)
 
