@@ -21,7 +21,7 @@ REFERENCES = {
     "interrupt-map": slice(0),
     "msi-map": slice(1, 2),
     "riscv,children": slice(None),
-    "riscv,delegation": slice(0, 1),
+    **dict.fromkeys(("riscv,delegation", "riscv,delegate"), slice(0, 1)),
     "interrupts-extended": slice(0, None, 2),
 }
 """Properties that hold references, and where."""

@@ -53,6 +53,21 @@ def test_reading_and_writing(booted: Callable[[str], Terminal], image: Path) -> 
     assert data[8 << 20 : 12 << 20] == (b"bimetal\n" * (1 << 19))
 
 
+@pytest.mark.slow
+def test_a_slot_of_version_1(terminal: Start, fetched: Fetch, image: Path) -> None:
+    """QEMU's board has these by default; Linux drives them, too."""
+    fetched("debian-riscv64")
+    board = "riscv-virt,virtio-mmio=legacy"
+    vm = terminal("debian-riscv64", "--board", board, "--append", "quiet", "--disk", str(image))
+    vm.expect(PROMPT)
+    assert vm.do(f"head -c {len(TEXT)} /dev/vda") == TEXT.decode()
+    assert vm.do("cut -c33 /sys/block/vda/device/features") == "0", "no VIRTIO_F_VERSION_1"
+    vm.do("yes bimetal | head -c 4194304 | dd of=/dev/vda bs=64k seek=128 conv=notrunc,fsync")
+    vm.send("exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes()[8 << 20 : 12 << 20] == (b"bimetal\n" * (1 << 19))
+
+
 def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:
     vm = booted("")
     vm.do("mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt")

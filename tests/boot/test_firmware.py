@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,31 @@ def test_opensbi_starts_linux(terminal: Start, fetched: Fetch) -> None:
     vm.expect("BIMETAL-GUEST-UP")
     vm.expect(PROMPT)
     assert "SBI" in vm.do("dmesg | grep -i sbi")
+    vm.send("exit\r")
+    assert vm.end() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("aia", "console", "disk"),
+    [("aplic", "APLIC-DIRECT", "APLIC-DIRECT *33"), ("aplic-imsic", "APLIC-MSI", "PCI-MSIX")],
+)
+def test_opensbi_leaves_interrupts_to_linux(
+    terminal: Start, fetched: Fetch, tmp_path: Path, aia: str, console: str, disk: str
+) -> None:
+    """It delegates sources, and says where messages go."""
+    opensbi = fetched("opensbi-uboot-riscv64").bios
+    fetched("debian-riscv64")
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(4 << 20))
+    board = f"riscv-virt,aia={aia},bus=pci"
+    words = ("--bios", str(opensbi), "--board", board, "--cpus", "2", "--disk", str(image))
+    vm = terminal("debian-riscv64", *words, "--append", "quiet")
+    vm.expect(PROMPT)
+    vm.do("dd if=/dev/vda of=/dev/null bs=64k")
+    for pattern in (f"{console}.*ttyS0", f"{disk}.*virtio0"):
+        lines = vm.do(f"grep '{pattern}' /proc/interrupts").splitlines()
+        assert sum(sum(map(int, line.split()[1:3])) for line in lines) > 3
     vm.send("exit\r")
     assert vm.end() == 0
 

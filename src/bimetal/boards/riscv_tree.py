@@ -173,7 +173,8 @@ def _describe_domains(nodes: dict[Device, Node]) -> None:
         if isinstance(device, Aplic) and device.child is not None:
             child = nodes[device.child]
             node["riscv,children"] = child
-            node["riscv,delegation"] = (child, 1, device.sources)
+            for name in ("riscv,delegation", "riscv,delegate"):  # OpenSBI 1.1 knows the second
+                node[name] = (child, 1, device.sources)
             if device.delegating:
                 node["status"] = "disabled"
 
