@@ -51,6 +51,7 @@ TABLES = {
 
 HOSTS = {
     "codegen/host.py": "what LLVM has for the host that code is made for",
+    "codegen/resolve.py": "how the host's object files refer to places",
     "memory/barrier.py": "how the host orders accesses",
 }
 """The processor that we run on is another matter: it is there without a description of ours."""

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from bimetal.accel.code_page import Loaded
 from bimetal.accel.jit import JitCpu
+from bimetal.accel.loader import Loader
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import Layout
-from bimetal.codegen.native import Linker
 from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import stub_name
 from bimetal.isa.riscv import rv64
 from bimetal.seam import Cpu
 
@@ -36,7 +35,7 @@ class RegionExecutor(CpuExecutor):
         """See `CpuExecutor`."""
         assert isinstance(cpu, JitCpu)
         native = interpreter(rv64)
-        linker = Linker({stub_name(rv64, j): native.library.address(j) for j in STUBS})
+        loader = Loader([native.library.address(stub) for stub in STUBS])
         states = []
         page = slice(CODE - BASE, CODE - BASE + PAGE)
         word, region = None, None
@@ -44,7 +43,7 @@ class RegionExecutor(CpuExecutor):
             if case.word != word:
                 word = case.word
                 self.one(cpu, memory, case)  # so that the page has been decoded
-                region = self._install(cpu, linker, native.layout, bytes(memory[page]))
+                region = self._install(cpu, loader, native.layout, bytes(memory[page]))
             states.append(self.one(cpu, memory, case))
             if region is not None:
                 number, address = region
@@ -52,7 +51,7 @@ class RegionExecutor(CpuExecutor):
         return states
 
     def _install(
-        self, cpu: JitCpu, linker: Linker, layout: Layout, code: bytes
+        self, cpu: JitCpu, loader: Loader, layout: Layout, code: bytes
     ) -> tuple[int, int] | None:
         """Translate the instruction at the start of a page and put the region into its record.
 
@@ -65,7 +64,7 @@ class RegionExecutor(CpuExecutor):
         if not made.content:
             return None
         self.translated += 1
-        region = Loaded(self.level, made.entries, linker.load(made.content, symbol))
+        region = Loaded(self.level, made.entries, loader.load(made.content))
         page = next(n for n in range(cpu.pages()) if cpu.code_of(n) == code)
         cpu.offer(page, code, [region])
         return page, region.address

@@ -11,6 +11,7 @@ import pytest
 
 from bimetal.accel import orders
 from bimetal.accel.jit import JitCpu
+from bimetal.codegen.image import HEAD
 from bimetal.codegen.job import Compiled
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.store import CodeStore
@@ -66,9 +67,9 @@ def test_killed_translators_are_replaced_and_the_guest_notices_nothing(
 
 
 class Spoiling(Worker):
-    """Its first answers hold no object."""
+    """Its first answers hold no image."""
 
-    contents = [b"junk" * 100, b"\x7fELF", b"\x7fELF" + bytes(5000)]
+    contents = [b"junk" * 100, b"\x7fELF", bytes(HEAD), bytes(5000)]
 
     def answer(self, seconds: float | None = 0) -> Compiled | None:
         answer = super().answer(seconds)

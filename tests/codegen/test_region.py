@@ -9,14 +9,13 @@ from dataclasses import replace
 import pytest
 
 from bimetal.accel.code_page import Loaded
+from bimetal.accel.loader import Loader
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import PAGE
-from bimetal.codegen.native import Linker
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import stub_name
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE, END, random_program
@@ -26,8 +25,8 @@ ALL_EXECUTED = bytes([1]) * (PAGE // rv64.granule)
 
 
 @pytest.fixture(scope="module")
-def linker() -> Linker:
-    return Linker({stub_name(rv64, j): NATIVE.library.address(j) for j in STUBS})
+def loader() -> Loader:
+    return Loader([NATIVE.library.address(stub) for stub in STUBS])
 
 
 @pytest.fixture
@@ -36,12 +35,12 @@ def interpreted() -> Iterator[Hart]:
         yield hart
 
 
-def region(linker: Linker, code: bytes, entries: tuple[int, ...], level: int, name: str) -> Loaded:
+def region(loader: Loader, code: bytes, entries: tuple[int, ...], level: int, name: str) -> Loaded:
     """A region of a page, compiled here and now."""
     job = Job(code.ljust(PAGE, b"\0"), entries, ALL_EXECUTED, level, name)
     answer = translate(rv64, NATIVE.layout, job)
     assert answer.content
-    return Loaded(level, answer.entries, linker.load(answer.content, name))
+    return Loaded(level, answer.entries, loader.load(answer.content))
 
 
 def install(cpu: object, code: bytes, regions: list[Loaded]) -> None:
@@ -60,7 +59,7 @@ def decode_first_page(hart: Hart, program: bytes) -> None:
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs_end_alike(
-    interpreted: Hart, linker: Linker, seed: int, level: int
+    interpreted: Hart, loader: Loader, seed: int, level: int
 ) -> None:
     program = random_program(seed)
     interpreted.begin(program)
@@ -70,20 +69,20 @@ def test_random_programs_end_alike(
     with jit() as (hart, cpu):
         decode_first_page(hart, program)
         name = f"test_{seed}_{level}"
-        install(cpu, program, [region(linker, program, entries, level, name)])
+        install(cpu, program, [region(loader, program, entries, level, name)])
         hart.finish()
         assert cpu.installed == 1
         assert hart.outcome() == interpreted.outcome()
 
 
-def test_many_small_regions_hand_over_to_each_other(interpreted: Hart, linker: Linker) -> None:
+def test_many_small_regions_hand_over_to_each_other(interpreted: Hart, loader: Loader) -> None:
     program = random_program(99)
     interpreted.begin(program)
     interpreted.finish()
     with jit() as (hart, cpu):
         decode_first_page(hart, program)
         regions = [
-            region(linker, program, (offset,), 1, f"small_{offset}")
+            region(loader, program, (offset,), 1, f"small_{offset}")
             for offset in range(0, len(program), 24)
         ]
         install(cpu, program, regions)
@@ -91,16 +90,16 @@ def test_many_small_regions_hand_over_to_each_other(interpreted: Hart, linker: L
         assert hart.outcome() == interpreted.outcome()
 
 
-def test_a_region_is_not_installed_for_other_code(linker: Linker) -> None:
+def test_a_region_is_not_installed_for_other_code(loader: Loader) -> None:
     program, other = random_program(1), random_program(2)
     with jit() as (hart, cpu):
         decode_first_page(hart, other)
-        install(cpu, program, [region(linker, program, (0,), 1, "other")])
+        install(cpu, program, [region(loader, program, (0,), 1, "other")])
         hart.finish()
         assert cpu.installed == 0
 
 
-def test_changed_code_takes_effect_behind_a_fence(linker: Linker) -> None:
+def test_changed_code_takes_effect_behind_a_fence(loader: Loader) -> None:
     def program(number: int) -> bytes:
         lines = [f"addi a0, a0, {number}", "fence.i", "jalr zero, 0(a1)"]
         return b"".join(rv64.assemble(line) for line in lines)
@@ -112,14 +111,14 @@ def test_changed_code_takes_effect_behind_a_fence(linker: Linker) -> None:
         hart.put(CODE + 0x2000, tail)
         cpu.write_register("a1", CODE + 0x2000)
         hart.finish()
-        install(cpu, program(1), [region(linker, program(1), (0,), 1, "changed")])
+        install(cpu, program(1), [region(loader, program(1), (0,), 1, "changed")])
         hart.put(CODE, program(5))
         cpu.write_register("pc", CODE)
         hart.finish()
         assert cpu.read_register("a0") == 1 + 5
 
 
-def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(linker: Linker) -> None:
+def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(loader: Loader) -> None:
     jump, target = 12, 20
     program = b"".join(
         rv64.assemble(text, CODE + 4 * n)
@@ -143,7 +142,7 @@ def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(linker: Linker
     )
     with jit(policy) as (hart, cpu):
         decode_first_page(hart, program)
-        install(cpu, program, [region(linker, program, (jump,), 1, "test_jump_out")])
+        install(cpu, program, [region(loader, program, (jump,), 1, "test_jump_out")])
         cpu.samples()
         hart.finish()
         led = {(cpu.place(to)[1], cpu.place(by)[1]) for to, by, inside in cpu.samples() if inside}
@@ -153,7 +152,7 @@ def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(linker: Linker
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("away", [0, 3], ids=["aligned", "misaligned"])
 def test_pages_are_entered_into_the_tlb_without_leaving_a_region(
-    linker: Linker, level: int, away: int
+    loader: Loader, level: int, away: int
 ) -> None:
     loop, first, last = 4, 2, 10
     lines = (
@@ -176,7 +175,7 @@ def test_pages_are_entered_into_the_tlb_without_leaving_a_region(
         for page in range(first, last):
             hart.put(CODE + page * PAGE + away, (page * 1000).to_bytes(8, "little"))
         name = f"test_pages_{level}_{away}"
-        install(cpu, program, [region(linker, program, (loop,), level, name)])
+        install(cpu, program, [region(loader, program, (loop,), level, name)])
         missed = cpu.counters["data TLB misses"]
         hart.finish()
         assert cpu.counters["data TLB misses"] - missed >= 2 * (last - first)

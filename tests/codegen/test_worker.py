@@ -17,6 +17,7 @@ from bimetal.base import trace
 from bimetal.codegen import worker as worker_module
 from bimetal.codegen.children import reap
 from bimetal.codegen.frames import pack
+from bimetal.codegen.image import code_in
 from bimetal.codegen.job import Compiled, Job
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.worker import Worker, WorkerLost
@@ -50,7 +51,7 @@ def test_answers_come_in_the_order_of_the_jobs(worker: Worker) -> None:
     first, second = answer_of(worker), answer_of(worker)
     assert first.entries[0] == 0
     assert second.entries[0] == 8
-    assert first.content.startswith(b"\x7fELF")
+    assert code_in(first.content)
     assert len(first.steps) > 10
     worker.close()
 

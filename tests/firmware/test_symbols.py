@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError
-from bimetal.firmware.symbols import Symbol, SymbolTable, elf_symbols, load_symbols
+from bimetal.firmware.symbol_table import Symbol, SymbolTable
+from bimetal.firmware.symbols import elf_symbols, load_symbols
 from tests.host import need
 
 KALLSYMS = """\

@@ -12,12 +12,12 @@ import platform
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Final, cast
 
 from bimetal.accel.switching import QUICK_SWITCHING
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.base.log import logger
 from bimetal.base.near import choose_from
 from bimetal.isa.names import INSTRUCTION_SETS, architecture
@@ -100,7 +100,7 @@ def prepare(accel: str, isa: str, cpus: int) -> None:
         accel = "" if isa == platform.machine() else next(iter(_engines_of(isa)), "")
     if accel in ENGINES and isa in INSTRUCTION_SETS:
         with QUICK_SWITCHING.wanted(), suppress(Exception):
-            _load(PREPARE)(architecture(isa).isa, cpus > 1)
+            late(PREPARE)(architecture(isa).isa, cpus > 1)
 
 
 def models(accel: str, isa: str) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     check_name(accel)
     if accel == "kvm" or (accel == "auto" and isa == platform.machine()):
         _check_host(isa)
-        return cast(Callable[[str], tuple[str, ...]], _load(KVM_MODELS))(isa)
+        return cast(Callable[[str], tuple[str, ...]], late(KVM_MODELS))(isa)
     _check_engine(accel, isa)
     return architecture(isa).models
 
@@ -158,7 +158,7 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     reason: BimetalError | None = None
     if isa == platform.machine():
         try:
-            _load(KVM_CHECK)(isa)
+            late(KVM_CHECK)(isa)
             return _kvm(isa, model, options)
         except BimetalError as error:
             if not _engines_of(isa):
@@ -189,7 +189,8 @@ def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
         if options[asked]:
             remedy = f"{remedy}, or an accelerator from {engines}"
             raise BimetalError(cause, remedy, ExitCode.UNAVAILABLE)
-    return _load(KVM)(isa, cpus=cast(int, options["cpus"]), model=model or "host")
+    made = late(KVM)(isa, cpus=cast(int, options["cpus"]), model=model or "host")
+    return cast(Accelerator, made)
 
 
 def _check_host(isa: str) -> None:
@@ -204,7 +205,7 @@ def _check_host(isa: str) -> None:
 def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_engine(name, isa)
     _check_model(name, isa, model)
-    return _load(ENGINES[name])(isa, model=model, **options)
+    return cast(Accelerator, late(ENGINES[name])(isa, model=model, **options))
 
 
 def _check_model(name: str, isa: str, model: str) -> None:
@@ -234,9 +235,3 @@ def _check_engine(name: str, isa: str) -> None:
             "choose 'kvm' on a host of that kind",
             ExitCode.UNAVAILABLE,
         )
-
-
-def _load(target: str) -> Factory:
-    """Import what ``module:name`` refers to, only when needed: our engines load LLVM."""
-    module, _, name = target.partition(":")
-    return cast(Factory, getattr(import_module(module), name))

@@ -59,10 +59,14 @@ class JitCpu(InterpCpu):
         self._decoded = RingReader(self.state, "decoded", "decoded_count", DECODED)
         self._forgotten = False
         self.installed = 0
+        self._begun = False
 
     # -- running
     def run(self) -> Exit:
         """See `Cpu.run`."""
+        if not self._begun:
+            self._begun = True
+            self.tiering.begin()
         while True:
             if self._installs:
                 self._install()

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from ..codegen.cover import Line, family_of, lines_of
 from ..codegen.job import Compiled, Job
-from ..codegen.native import Linker
 from ..codegen.store import CodeStore
 from ..codegen.stored_region import StoredRegion
 from ..isa.decoding import Decoding
 from .code_page import Loaded
+from .loader import Loader
 
 __all__ = ["Known", "KnownRegions"]
 
@@ -65,11 +65,11 @@ class KnownRegions:
         self,
         store: CodeStore,
         engine: bytes,
-        linker: Linker,
+        loader: Loader,
         keep: bool,
         refused: Callable[[str], None],
     ):
-        self._store, self._engine, self._linker, self._keep = store, engine, linker, keep
+        self._store, self._engine, self._loader, self._keep = store, engine, loader, keep
         self._refused = refused
         self._families: dict[Decoding, str] = {}
         self._lines: dict[str, _Index] = {}
@@ -148,7 +148,7 @@ class KnownRegions:
     def _load(
         self, stored: StoredRegion, content: bytes, family: str, line: Line, earlier: bool
     ) -> Known:
-        address = self._linker.load(content, stored.symbol)
+        address = self._loader.load(content)
         loaded = Loaded(stored.level, stored.entries, address)
         known = Known(stored, loaded, family, line, earlier)
         self._index(family)[line.content][line.number].known.append(known)
@@ -161,4 +161,4 @@ class KnownRegions:
         self._store.touch(self._used)
         for held in (self._lines, self._by_address, self._symbols, self._used):
             held.clear()
-        self._linker.close()
+        self._loader.close()

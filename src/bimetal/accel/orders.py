@@ -41,7 +41,8 @@ class Orders:
         self._isa, self._shared = isa, shared
         self._orders: list[Order] = []
         self._answered = self._lost = 0
-        self._worker = self._start()
+        self._worker: Worker | None = None
+        self._ended = False
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -50,7 +51,9 @@ class Orders:
         return iter(self._orders)
 
     def submit(self, order: Order) -> None:
-        """Hand a job to the process, if there is one."""
+        """Hand a job to the process, which is started with the first one, if there is one."""
+        if self._worker is None and not self._ended:
+            self._worker = self._start()
         if self._worker is None:
             return
         self._orders.append(order)
@@ -71,13 +74,15 @@ class Orders:
             yield self._orders.pop(0), answer
 
     def close(self) -> None:
-        """End the process; the orders stay. Idempotent."""
+        """End the process, and start none any more; the orders stay. Idempotent."""
+        self._ended = True
         if self._worker is not None:
             self._worker.close()
             self._worker = None
 
     def forked(self) -> None:
         """This process is a copy of the worker's parent: let go of the worker's pipes."""
+        self._ended = True
         if self._worker is not None:
             self._worker.let_go()
             self._worker = None
@@ -86,16 +91,18 @@ class Orders:
         try:
             return Worker(self._isa, self._shared)
         except OSError as error:
+            self._ended = True
             _log.warning("nothing is translated, only interpreted: %s", error)
             return None
 
     def _replace(self, reason: str) -> None:
         """Start a new process, or continue without one."""
         self.close()
+        self._ended = False
         self._lost += 1
         if self._lost > REPLACEMENTS + self._answered // ANSWERS:
             _log.warning("the translator was lost %d times and is not replaced", self._lost)
-            self._orders = []
+            self._orders, self._ended = [], True
             return
         if self._lost == 1:
             _log.warning("the translator was lost and is replaced: %s", reason)

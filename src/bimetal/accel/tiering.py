@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from ..base.clock import monotonic_seconds
 from ..base.log import EventLog
 from ..base.threads import EndingThread
 from ..codegen.background import translate_in_background
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.job import Compiled, Job
 from ..codegen.layout import PAGE
-from ..codegen.native import Linker
 from ..codegen.policy import Policy
 from ..codegen.region import STUBS
 from ..codegen.store import CodeStore
-from ..codegen.worker import stub_name
 from ..isa.decoding import Decoding
 from .code_page import CodePage, Loaded
 from .hotness import Hotness, Page, Spot
 from .known_regions import Known, KnownRegions
+from .loader import Loader
 from .orders import Order, Orders
 from .switching import QUICK_SWITCHING
 
@@ -90,9 +90,9 @@ class Tiering:
         self._engine = engine_digest(self._isa, self._shared)
         self._store = CodeStore()
         self.events = EventLog("translator")
-        stubs = {stub_name(self._isa, j): native.library.address(j) for j in STUBS}
+        loader = Loader([native.library.address(stub) for stub in STUBS])
         self._regions = KnownRegions(
-            self._store, self._engine, Linker(stubs), policy.keep, self._of_no_use
+            self._store, self._engine, loader, policy.keep, self._of_no_use
         )
         self._undecoded = native.library.address("h_decode")
         # Weak: content that no vCPU has decoded at present is forgotten.
@@ -109,8 +109,12 @@ class Tiering:
         self._closed = False
         QUICK_SWITCHING.begin()
         self._thread = EndingThread(self._run, "bimetal-translator")
-        if not policy.wait:
-            self._thread.start()
+
+    def begin(self) -> None:
+        """A vCPU begins to run. Of several calls only the first one counts."""
+        with self._attending:
+            if not (self.policy.wait or self._closed or self._thread.ident):
+                self._thread.start()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -169,23 +173,25 @@ class Tiering:
         return self.policy.later if self._repeats(page) else self.policy.warm
 
     def _run(self) -> None:
-        interval = self.policy.interval
+        interval, due = self.policy.new_interval, 0.0
         while not self._stop.wait(interval):
             try:
-                interval = self._round()
+                interval, due = self._round(due)
             except Exception as error:  # neither the machine nor this thread may stop for it
                 self.events.host_error(ROUND_FAILED, repr(error))
 
-    def _round(self) -> float:
-        """Look at all vCPUs and do what is due; seconds until the next round."""
-        vcpus = list(self._vcpus)
+    def _round(self, due: float) -> tuple[float, float]:
+        """Welcome new pages and, if it is ``due``, do all else; seconds until the next round, and
+        when all is due again."""
+        vcpus, now, policy = list(self._vcpus), monotonic_seconds(), self.policy
         new = sum(self._greet(vcpu) for vcpu in vcpus)
+        if new and now < due:
+            return policy.new_interval, due
         busy = sum(self._look(vcpu) for vcpu in vcpus)
         self._collect()
         self._order()
-        if new:
-            return self.policy.new_interval
-        return self.policy.interval if busy or self._orders else self.policy.idle_interval
+        interval = policy.interval if busy or self._orders else policy.idle_interval
+        return policy.new_interval if new or not self._at else interval, now + interval
 
     def attend(self, vcpu: TieredVcpu) -> bool:
         """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether

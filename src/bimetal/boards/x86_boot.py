@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.base.sizes import GIB, KIB, MIB
 from bimetal.firmware.acpi.devices import AcpiDevice
 from bimetal.firmware.acpi.image import TableImage
 from bimetal.firmware.acpi.x86 import Power, x86_tables
-from bimetal.firmware.elf_file import is_elf
+from bimetal.firmware.elf_machine import is_elf
 from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.processors import X86_64
 from bimetal.firmware.program import Program, Segment, read_file
-from bimetal.firmware.pvh import load_pvh, start_info
 from bimetal.firmware.recognise import no_program
 from bimetal.firmware.unpack import plain_ramdisk, unpack
 from bimetal.firmware.x86_modes import (
@@ -103,7 +103,8 @@ class X86Boot:
         if is_bzimage(kernel.data):
             self._load_linux(load_bzimage(kernel.data, name), tables.rsdp)
         elif is_elf(kernel.data):
-            self._load_pvh(load_pvh(kernel.data, name, self._room()), tables.rsdp)
+            load = late("bimetal.firmware.pvh:load_pvh")
+            self._load_pvh(load(kernel.data, name, self._room()), tables.rsdp)
         else:
             raise no_program(
                 kernel.data,
@@ -146,6 +147,7 @@ class X86Boot:
     def _load_pvh(self, kernel: Program, rsdp: int) -> None:
         kernel.load(self._room())
         self._command_line(COMMAND_LINE_LIMIT - 1)
+        start_info = late("bimetal.firmware.pvh:start_info")
         info = start_info(
             START_INFO,
             self.memory_map(),

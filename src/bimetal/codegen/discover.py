@@ -30,7 +30,8 @@ class Step:
     to the next instruction. ``dynamic`` says whether it jumps to an address in a register, and
     ``likely`` is that address as an offset, where the code before it shows what it is. ``returns``
     says whether it is a call, which leaves the address of the next instruction behind. ``resumes``
-    says whether it follows an instruction that the interpreter has to execute.
+    says whether it follows an instruction that the interpreter has to execute. ``indexed`` has the
+    files of registers that it accesses by numbers that are not constant.
     """
 
     offset: int
@@ -42,6 +43,7 @@ class Step:
     likely: int | None = None
     returns: bool = False
     resumes: bool = False
+    indexed: set[str] = field(default_factory=set)
 
     @property
     def end(self) -> int:
@@ -125,11 +127,11 @@ def _step(code: Code, offset: int, known: _Known) -> Step | None:
     if decoded is None:
         return None
     does = Analysis(decoded.insn.trace(decoded.fields))
-    if does.frame or does.indexed or any(for_reference(operation) for operation in does.floats):
+    if does.frame or any(for_reference(operation) for operation in does.floats):
         return None
     step = Step(offset, decoded, does.block)
     _note_jumps(step, does.jumps, known)
-    step.falls, step.returns = does.falls, _links(does)
+    step.falls, step.returns, step.indexed = does.falls, _links(does), does.indexed
     known.follow(offset, does.sets)
     return step
 

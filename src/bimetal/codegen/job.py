@@ -82,7 +82,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The answer to a job: an object file's content, empty if there can be no region.
+    """The answer to a job: a region's image, empty if there can be none.
 
     ``entries`` are the offsets where the region can be entered, ``steps`` those of its
     instructions, ``spans`` the code that it depends on (see `Cover`), ``seconds`` is the processor

@@ -20,7 +20,7 @@ Register = tuple[str, int]
 
 
 def dead_sets(blocks: Sequence[Block]) -> set[Set]:
-    """The dead writes in the blocks of consecutive instructions, all register numbers known."""
+    """The dead writes in the blocks of consecutive instructions."""
     found: set[Set] = set()
     unseen: frozenset[Register] = frozenset()
     for block in reversed(blocks):
@@ -40,13 +40,15 @@ def _before(block: Block, unseen: frozenset[Register], found: set[Set]) -> froze
             case If(branches=branches):
                 then, otherwise = (_before(way, unseen, found) for way in branches)
                 unseen = then & otherwise
-            case Set(file=file, index=index):
+            case Set(file=file, index=index) if index.known:
                 register = (file, int(index))
                 if register in unseen:
                     found.add(value)
                 unseen |= {register}
-            case Get(file=file, index=index):
+            case Get(file=file, index=index) if index.known:
                 unseen -= {(file, int(index))}
+            case Get(file=file):
+                unseen = frozenset(each for each in unseen if each[0] != file)
             case Jump():
                 unseen = frozenset()
             case _ if facts(value).faults or facts(value).frame:

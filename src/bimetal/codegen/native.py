@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import cache
-from itertools import count
 from pathlib import Path
 
 import llvmlite
@@ -14,7 +12,6 @@ import llvmlite.binding as llvm
 __all__ = [
     "PACKAGE",
     "Library",
-    "Linker",
     "assembly",
     "compile_object",
     "compile_region",
@@ -159,30 +156,3 @@ def _linking_compiler() -> llvm.LLJIT:
     _target()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     return llvm.create_lljit_compiler(machine, use_jit_link=True)
-
-
-class Linker:
-    """Loads objects one by one while others execute. What is loaded stays until `close`."""
-
-    def __init__(self, imports: Mapping[str, int]):
-        self._jit = _linking_compiler()
-        self._imports = dict(imports)
-        # LLVM keeps a library's name even if it could not link the library.
-        self._names = (f"object{number}" for number in count())
-        self._loaded: list[llvm.ResourceTracker] = []
-
-    def load(self, content: bytes, symbol: str) -> int:
-        """Load an object; the address of its symbol. Raises RuntimeError if LLVM cannot load it."""
-        builder = llvm.JITLibraryBuilder().add_object_img(content).export_symbol(symbol)
-        for name, address in self._imports.items():
-            builder.import_symbol(name, address)
-        tracker = builder.link(self._jit, next(self._names))
-        self._loaded.append(tracker)
-        return int(tracker[symbol])
-
-    def close(self) -> None:
-        """Free everything that was loaded: none of it may be executed any more."""
-        for tracker in self._loaded:
-            tracker.close()
-        self._loaded.clear()
-        self._jit.close()

@@ -38,10 +38,11 @@ class Policy:
 
     interval: float = 0.003
     idle_interval: float = 0.03
-    new_interval: float = 0.0005
-    """Seconds between looks at the vCPUs: while they run, while they sleep, and while they come to
-    new pages. The last is the shortest, because a page whose regions are in the store is
-    interpreted until they have been offered."""
+    """Seconds between looks at the vCPUs, while they run and while they sleep."""
+
+    new_interval: float = 0.0003
+    """Seconds between looks for pages that are new to the vCPUs, while they come to such: a page
+    whose regions are in the store is interpreted until they have been offered."""
 
     hot: int = 4
     """Samples (of some sixteen thousand instructions each) that make a place worth translating: the
@@ -70,9 +71,9 @@ class Policy:
     pages while most samples are in such. Code that is warm by chance in one run and not in another
     is not worth translating in each; the factor still means only milliseconds of interpretation."""
 
-    later: float = 0.25
+    later: float = 0.1
     """The hotness that a place needs there when the machine has ended, with `patience` taken into
-    account: seven samples are as much interpretation as it takes to load a region in each run."""
+    account: a region that is loaded in each run should save more than one or two samples."""
 
     places: int = 16
     """The most sampled places of a page that one job makes entries of."""

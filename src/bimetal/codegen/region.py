@@ -35,6 +35,7 @@ __all__ = ["STUBS", "Region", "region_text"]
 
 # The interpreter's stubs to which regions go: each has a handler's signature.
 STUBS = ("redo", "poll", "go_far", "go_land")
+"""The stubs of the interpreter that regions jump to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class _RegionLowering(RegisterLowering):
         if not region.quick:
             self.plan = self._plan_flags()
             self.numbers = used_as_numbers(step.block for step in region.steps.values())
+            self.indexed = set().union(*(step.indexed for step in region.steps.values()))
         self.ways_out: dict[str, str] = {}
         self.taken: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
         self.offset = 0

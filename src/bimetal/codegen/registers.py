@@ -31,10 +31,10 @@ def used_as_numbers(blocks: Iterable[Block]) -> set[Register]:
     others: set[Register] = set()
     for value in _operations(blocks):
         for argument in value.args:
-            if isinstance(argument, Get) and argument.width > NUMBER:
+            if isinstance(argument, Get) and argument.width > NUMBER and argument.index.known:
                 is_number = value.op == "trunc" and value.width == NUMBER
                 (found if is_number else others).add((argument.file, int(argument.index)))
-        if isinstance(value, Set) and value.new.width > NUMBER:
+        if isinstance(value, Set) and value.new.width > NUMBER and value.index.known:
             (found if _is_number(value.new) else others).add((value.file, int(value.index)))
     return found - others
 
@@ -59,13 +59,15 @@ def _operations(blocks: Iterable[Block]) -> Iterator[Value]:
 class RegisterLowering(FlagLowering):
     """Registers as variables, of those types that keep their values where they are used.
 
-    With ``in_memory`` they stay in the vCPU's state instead. ``numbers`` are those of which the
-    lowest bits are a variable of their own.
+    With ``in_memory`` they stay in the vCPU's state instead, and files that are ``indexed`` by what
+    is not constant always do. ``numbers`` are those of which the lowest bits are a variable of
+    their own.
     """
 
     def __init__(self, layout: Layout):
         super().__init__(layout)
         self.in_memory = False
+        self.indexed: set[str] = set()
         self.numbers: set[Register] = set()
         self._used: dict[Register, str] = {}
         self._written: set[Register] = set()
@@ -92,7 +94,7 @@ class RegisterLowering(FlagLowering):
         return self._register(name, const(0, 1))
 
     def op_get(self, value: effects.Get) -> None:
-        if self.in_memory:
+        if self.in_memory or value.file in self.indexed:
             super().op_get(value)
             return
         if value.file in self.plan.flags:
@@ -109,7 +111,7 @@ class RegisterLowering(FlagLowering):
         self.names[value] = loaded
 
     def op_set(self, value: effects.Set) -> None:
-        if self.in_memory:
+        if self.in_memory or value.file in self.indexed:
             super().op_set(value)
             return
         if value.file in self.plan.flags:

@@ -1,4 +1,4 @@
-"""The translator's process: jobs in, object files out.
+"""The translator's process: jobs in, images of regions out.
 
 It is separate from the machine's process because tracing and LLVM must hold up neither a vCPU nor a
 device, and so that nothing a compiler does can take a machine down.
@@ -25,6 +25,7 @@ from .job import Compiled, Job
 from .layout import Layout
 from .native import assembly, compile_region
 from .region import STUBS, Region, region_text
+from .resolve import image_of
 from .worker import stub_name
 
 __all__ = ["main", "translate"]
@@ -40,7 +41,7 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
         stubs = [stub_name(isa, stub) for stub in STUBS]
         text = region_text(layout, job.symbol, region, stubs)
         _show(region, text)
-        content = compile_region(text, region.quick)
+        content = image_of(compile_region(text, region.quick), stubs)
     seconds = processor_seconds() - start
     steps = tuple(sorted(region.steps))
     spans = merged((step.offset, step.end) for step in region.steps.values())

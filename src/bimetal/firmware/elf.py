@@ -19,23 +19,11 @@ from bimetal.base.bits import align_down
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.firmware.elf_file import reading_elf
+from bimetal.firmware.elf_machine import ElfMachine
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment
 
-__all__ = ["ElfMachine", "load_elf"]
-
-
-@dataclass(frozen=True)
-class ElfMachine:
-    """A machine as ELF files name it: ``e_machine`` and class of programs that it starts, its name,
-    the alignment of instructions, and the relocation that adds the load address
-    (``R_*_RELATIVE``); ``built`` are options by which compilers make programs for it."""
-
-    kinds: tuple[tuple[str, int], ...]
-    name: str
-    alignment: int
-    relative: int
-    built: str = ""
+__all__ = ["load_elf"]
 
 
 EXECUTABLE, WRITABLE = 1, 2

@@ -10,12 +10,7 @@ from elftools.elf.elffile import ELFFile
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["is_elf", "reading_elf"]
-
-
-def is_elf(data: bytes) -> bool:
-    """Whether ``data`` begins like an ELF file."""
-    return data.startswith(b"\x7fELF")
+__all__ = ["reading_elf"]
 
 
 @contextmanager

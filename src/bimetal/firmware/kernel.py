@@ -9,11 +9,12 @@ it belongs.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.base.sizes import format_size
-from bimetal.firmware import elf
-from bimetal.firmware.elf_file import is_elf
+from bimetal.firmware.elf_machine import is_elf
 from bimetal.firmware.linux_image import load_linux_image
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.processors import FlatProcessor
@@ -109,7 +110,8 @@ def _recognised(
 ) -> Program | None:
     data = found.data
     if is_elf(data):
-        return elf.load_elf(data, name, processor.machine, room, home=home)
+        load = late("bimetal.firmware.elf:load_elf")
+        return cast(Program, load(data, name, processor.machine, room, home=home))
     if processor.has_linux(data):
         program = load_linux_image(data, processor.image, name, room.start, found.load)
         if found.load is not None and found.entry is not None:

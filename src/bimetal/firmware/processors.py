@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bimetal.firmware.elf import ElfMachine
+from bimetal.firmware.elf_machine import ElfMachine
 from bimetal.firmware.linux_image import LinuxImage
 from bimetal.firmware.linux_x86 import is_bzimage
 from bimetal.firmware.unpack import Target

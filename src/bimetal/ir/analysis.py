@@ -57,10 +57,10 @@ class Analysis:
 
     Of the parts that fast code executes (all but cold blocks): ``frame`` says whether they need a
     stack frame, ``accesses``, ``floats`` and ``jumps`` are the operations of these kinds, and
-    ``indexed`` says whether a register's number is not constant. Of the whole block: ``cold`` says
-    whether there is a cold block, ``syncs`` whether mode or translation may change, ``stores``
-    whether guest memory may be written, by routines too; ``sets`` are all writes of registers, and
-    ``falls`` says whether control can reach the end.
+    ``indexed`` has the files of registers whose numbers are not constant. Of the whole block:
+    ``cold`` says whether there is a cold block, ``syncs`` whether mode or translation may change,
+    ``stores`` whether guest memory may be written, by routines too; ``sets`` are all writes of
+    registers, and ``falls`` says whether control can reach the end.
     """
 
     block: Block
@@ -68,12 +68,12 @@ class Analysis:
     cold: bool = False
     syncs: bool = False
     stores: bool = False
-    indexed: bool = False
     falls: bool = True
     accesses: list[MemoryAccess] = field(default_factory=list)
     floats: list[FloatOperation] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
     sets: list[Set] = field(default_factory=list)
+    indexed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.falls = self._walk(self.block, fast=True)
@@ -109,8 +109,8 @@ class Analysis:
                 self.accesses.append(value)
                 # Only virtual addresses have a TLB.
                 self.frame = self.frame or value.access.space is not Space.VIRTUAL
-            case Get(index=index) | Set(index=index):
-                self.indexed = self.indexed or not index.known
+            case Get(index=index) | Set(index=index) if not index.known:
+                self.indexed.add(value.file)
             case FloatOperation():
                 self.floats.append(value)
             case Jump():

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.firmware.compression import decompress
-from bimetal.firmware.elf_file import is_elf
+from bimetal.firmware.elf_machine import is_elf
 from bimetal.firmware.program import read_file
-from bimetal.firmware.symbols import SymbolTable, elf_symbols, load_symbols
+from bimetal.firmware.symbol_table import SymbolTable
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import NO_BIOS, RAW, Config
 from bimetal.memory.ram import PAGE_SIZE
@@ -80,6 +81,7 @@ class Profiler:
 
     def start(self, symbols: Sequence[str]) -> None:
         """See `Machine.start_profile`."""
+        load_symbols = late("bimetal.firmware.symbols:load_symbols")
         self._given = [load_symbols(path) for path in symbols]
         self._own = own_symbols(self._parts.furnished().config)
         self._sampled().start_sampling()
@@ -118,7 +120,7 @@ def profile_of(samples: Samples, tables: Sequence[SymbolTable]) -> GuestProfile:
 def own_symbols(config: Config) -> dict[str, SymbolTable]:
     """The symbols of the machine's kernel and firmware, of those that are ELF files, by path."""
     paths = [] if config.kernel_format == RAW else [("kernel", config.kernel)]
-    tables = {}
+    tables, elf_symbols = {}, late("bimetal.firmware.symbols:elf_symbols")
     for what, path in [*paths, ("bios", config.bios)]:
         if path and path != NO_BIOS:
             data = decompress(read_file(path, what), f"the {what} {path}")

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from bimetal.accel.choose import create
 from bimetal.accel.code_page import Loaded
 from bimetal.accel.jit import JitCpu
+from bimetal.accel.loader import Loader
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
-from bimetal.codegen.native import Linker
 from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
-from bimetal.codegen.worker import stub_name
 from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
@@ -179,7 +178,7 @@ class RegionExecutor(CpuExecutor):
         """See `CpuExecutor`."""
         assert isinstance(cpu, JitCpu)
         native = interpreter(a64, shared=False)
-        linker = Linker({stub_name(a64, j): native.library.address(j) for j in STUBS})
+        loader = Loader([native.library.address(stub) for stub in STUBS])
         states = []
         word, region = None, None
         for case in cases:
@@ -187,14 +186,14 @@ class RegionExecutor(CpuExecutor):
                 word = case.word
                 self.one(cpu, memory, case)  # so that the page has been decoded
                 code = bytes(memory[CODE - BASE : CODE - BASE + PAGE])
-                region = self._install(cpu, linker, code)
+                region = self._install(cpu, loader, code)
             states.append(self.one(cpu, memory, case))
             if region is not None:
                 number, address = region
                 assert cpu.handler(number, 0) == address, f"{case.text}: the region is gone"
         return states
 
-    def _install(self, cpu: JitCpu, linker: Linker, code: bytes) -> tuple[int, int] | None:
+    def _install(self, cpu: JitCpu, loader: Loader, code: bytes) -> tuple[int, int] | None:
         """Translate the instruction at the start of a page and put the region into its record.
 
         The page's number and the region's address, or None if it is none for a region.
@@ -206,7 +205,7 @@ class RegionExecutor(CpuExecutor):
         if not made.content:
             return None
         self.translated += 1
-        region = Loaded(self.level, made.entries, linker.load(made.content, symbol))
+        region = Loaded(self.level, made.entries, loader.load(made.content))
         page = next(n for n in range(cpu.pages()) if cpu.code_of(n) == code)
         cpu.offer(page, code, [region])
         return page, region.address

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import cast
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.chain import find_backing, find_data
 from bimetal.backends.block.commands import convert_command, rebase_command, unused
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.foreign.opening import open_foreign
 from bimetal.backends.block.formats import QCOW2, RAW, READ_ONLY, VMDK, by_name, check_format
 from bimetal.backends.block.guarded import GuardedRawImage
 from bimetal.backends.block.nbd.address import is_address, parse_address
-from bimetal.backends.block.nbd.disk import open_nbd
 from bimetal.backends.block.overlay import Overlay
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.qcow2.header import MAGIC, peek_backing, read_header
@@ -29,6 +28,7 @@ from bimetal.backends.block.raw import RawImage
 from bimetal.backends.block.remembered import forget_raw, remember_raw, was_raw
 from bimetal.backends.block.signatures import EDGE, QCOW2_IMAGE, Kind, looks_like, recognise
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 
 __all__ = ["image_format", "open_disk", "seen_format"]
 
@@ -73,7 +73,8 @@ def _open_served(address: str, purpose: Purpose) -> Block:
             "--format",
             ExitCode.USAGE,
         )
-    return open_nbd(parse_address(address), readonly=purpose.only_read)
+    open_nbd = late("bimetal.backends.block.nbd.disk:open_nbd")
+    return cast(Block, open_nbd(parse_address(address), readonly=purpose.only_read))
 
 
 def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Block:
@@ -86,7 +87,8 @@ def _open(path: str, purpose: Purpose, lock: bool, above: tuple[str, ...]) -> Bl
             return _open_qcow2(file, purpose, lock, above)
         if format in READ_ONLY:
             _check_foreign(file, format, purpose)
-            return open_foreign(file, format, purpose, lock=lock)
+            open_foreign = late("bimetal.backends.block.foreign.opening:open_foreign")
+            return cast(Block, open_foreign(file, format, purpose, lock=lock))
         return _open_raw(file, purpose)
     except OSError as error:
         file.close()

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import cast
 
-from bimetal.backends.net.cables import open_dgram, open_socket, open_stream
 from bimetal.backends.net.options import Options, Words, refusal
-from bimetal.backends.net.passt import open_passt
 from bimetal.backends.net.protocol import NetBackend
-from bimetal.backends.net.tap import open_tap
-from bimetal.backends.net.user.options import open_user
+from bimetal.base.late import late
 from bimetal.base.near import choose_from
 
 __all__ = ["NETWORKS", "check_network", "open_network"]
 
-NETWORKS: dict[str, Callable[[Options], NetBackend]] = {
-    "user": open_user,
-    "stream": open_stream,
-    "dgram": open_dgram,
-    "socket": open_socket,
-    "tap": open_tap,
-    "passt": open_passt,
+NETWORKS = {
+    "user": "bimetal.backends.net.user.options:open_user",
+    "stream": "bimetal.backends.net.cables:open_stream",
+    "dgram": "bimetal.backends.net.cables:open_dgram",
+    "socket": "bimetal.backends.net.cables:open_socket",
+    "tap": "bimetal.backends.net.tap:open_tap",
+    "passt": "bimetal.backends.net.passt:open_passt",
 }
-"""How each kind of network is opened, from its options. Raises `BimetalError`."""
+"""What opens each kind of network, given its options. Raises `BimetalError`."""
 
 
 def check_network(kind: str) -> None:
@@ -37,4 +34,4 @@ def open_network(kind: str, words: Words) -> NetBackend:
     Raises `BimetalError` for words that mean nothing, and for what the host refuses.
     """
     check_network(kind)
-    return NETWORKS[kind](Options(kind, words))
+    return cast(NetBackend, late(NETWORKS[kind])(Options(kind, words)))
