@@ -52,6 +52,20 @@ def test_what_goes_back_of_a_snapshot_is_zero_too(tmp_path: Path) -> None:
     ram.close()
 
 
+def test_what_a_file_holds_counts_though_nobody_touched_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"z" * (1 << 20))
+    ram = Ram("ram", SIZE)
+    with (tmp_path / "file").open("rb") as file:
+        ram.adopt(file.fileno(), [(8192, 1 << 20, 0)])
+    ram.bytes[SIZE - 1] = 1
+    held = dict(ram.contents())
+    assert sorted(held) == [*range(2, 258), SIZE // 4096 - 1]
+    assert set(held.values()) == {b"z" * 4096, bytes(4095) + b"\1"}
+    ram.clear()
+    assert list(ram.contents()) == []
+    ram.close()
+
+
 def test_what_a_file_has_once_may_be_there_often(tmp_path: Path) -> None:
     content = b"".join(bytes([n]) * 4096 for n in range(1, 61))
     (tmp_path / "file").write_bytes(content)

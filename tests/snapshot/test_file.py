@@ -156,3 +156,22 @@ def test_what_is_no_snapshot_is_refused(make: object, why: str, tmp_path: Path) 
     make(path)
     with pytest.raises(BimetalError, match=why):
         Reader(str(path))
+
+
+def test_the_first_page_of_the_first_area_counts(tmp_path: Path) -> None:
+    ram = Ram("ram", PAGES * PAGE_SIZE)
+    ram.bytes[: 3 * PAGE_SIZE] = b"abc" * PAGE_SIZE
+    write(tmp_path / "snapshot", ram)
+    assert read(tmp_path / "snapshot")[: ram.size] == bytes(ram.bytes)
+    ram.close()
+
+
+def test_a_disk_that_is_full_is_an_error(ram: Ram) -> None:
+    def write_all(writer: Writer) -> None:
+        writer.add("ram", ram.size, ram.contents())
+        writer.finish(MANIFEST)
+
+    fd = os.open("/dev/full", os.O_RDWR)
+    with Writer(fd) as writer, pytest.raises(OSError, match="No space left"):
+        write_all(writer)
+    os.close(fd)

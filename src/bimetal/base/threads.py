@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-__all__ = ["EndingThread", "share_out"]
+__all__ = ["Beside", "EndingThread", "share_out"]
 
 Piece = TypeVar("Piece")
 
@@ -38,25 +38,44 @@ class EndingThread(threading.Thread):
         return self.ident is None or self._over.wait(seconds)
 
 
+class Beside:
+    """``work`` that is done at once by a thread of its own: worth it for what needs no lock of the
+    interpreter's."""
+
+    def __init__(self, work: Callable[[], None]):
+        self._work = work
+        self._failure: BaseException | None = None
+        self._thread = EndingThread(self._do, "helper")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when it is done, however it went."""
+        self._thread.ended()
+
+    def result(self) -> None:
+        """Return when it is done. Raises what it raised."""
+        self.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _do(self) -> None:
+        try:
+            self._work()
+        except BaseException as failure:
+            self._failure = failure
+
+
 def share_out(pieces: Sequence[Piece], work: Callable[[Sequence[Piece]], None]) -> None:
     """Have ``work`` called with parts of ``pieces``, one for each processor, all at once; return
     when all are done. It is worth it for work that needs no lock of the interpreter's. Raises what
     one of them raises."""
-    failures = list[BaseException]()
-
-    def guarded(part: Sequence[Piece]) -> None:
-        try:
-            work(part)
-        except BaseException as failure:
-            failures.append(failure)
-
     count = max(1, min(len(os.sched_getaffinity(0)), len(pieces)))
     parts = [pieces[number::count] for number in range(count)]
-    others = [EndingThread(partial(guarded, part), "helper") for part in parts[1:]]
+    others = [Beside(partial(work, part)) for part in parts[1:]]
+    try:
+        work(parts[0])
+    finally:
+        for other in others:
+            other.wait()
     for other in others:
-        other.start()
-    guarded(parts[0])
-    for other in others:
-        other.ended()
-    if failures:
-        raise failures[0]
+        other.result()

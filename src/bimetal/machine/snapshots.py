@@ -79,18 +79,18 @@ def write_to(
 ) -> None:
     """Save a machine that is standing and settled to an empty file, as one that belongs to the
     files at ``paths`` as they are now. Raises OSError, and `BimetalError`."""
-    writer = Writer(fd, compress=compress)
-    for number, ram in enumerate(runner.hardware.memories):
-        writer.add(f"{number} {ram.name}", ram.size, ram.contents())
-    for name, area in areas_of(runner.hardware).items():
-        writer.add(name, area.size, area.contents())
-    writer.finish(
-        {
-            "machine": recipe.plain(),
-            "state": save_machine(runner, consoles),
-            "files": stamps_of(paths),
-        }
-    )
+    with Writer(fd, compress=compress) as writer:
+        for number, ram in enumerate(runner.hardware.memories):
+            writer.add(f"{number} {ram.name}", ram.size, ram.contents())
+        for name, area in areas_of(runner.hardware).items():
+            writer.add(name, area.size, area.contents())
+        writer.finish(
+            {
+                "machine": recipe.plain(),
+                "state": save_machine(runner, consoles),
+                "files": stamps_of(paths),
+            }
+        )
 
 
 def recipe_in(reader: Reader, *, trust: bool) -> Recipe:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
-__all__ = ["PAGE", "Area", "Stored", "Stretch", "contents", "touched"]
+__all__ = ["PAGE", "Area", "Stored", "Stretch", "contents", "joined", "touched"]
 
 PAGE = 4096
 CHUNK = 64 << 10
@@ -83,6 +83,20 @@ def contents(memory: memoryview, ranges: Iterator[tuple[int, int]]) -> Iterator[
                 page = chunk[inside : inside + PAGE]
                 if page != no_page:
                     yield (at + inside) // PAGE, page
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same offsets in order, each once, in ranges that do not touch."""
+    start = end = -1
+    for first, last in sorted(ranges):
+        if first > end:
+            if end >= 0:
+                yield start, end
+            start, end = first, last
+        else:
+            end = max(end, last)
+    if end >= 0:
+        yield start, end
 
 
 def touched(address: int, size: int) -> Iterator[tuple[int, int]]:

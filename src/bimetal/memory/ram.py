@@ -12,7 +12,7 @@ from contextlib import suppress
 from bimetal.base.bits import is_aligned
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
-from bimetal.memory.contents import contents, touched
+from bimetal.memory.contents import contents, joined, touched
 
 __all__ = ["PAGE_SIZE", "Ram", "host_address", "host_memory"]
 
@@ -69,6 +69,8 @@ class Ram:
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
         self._adopted = self._frozen = False
+        self._filed: list[tuple[int, int]] = []
+        """Where the content of a file is mapped, which may be there though nobody touched it."""
 
     def __repr__(self) -> str:
         return f"Ram({self.name!r}, {format_size(self.size)})"
@@ -85,6 +87,7 @@ class Ram:
         if self._adopted:
             self._remap(0, self.size, -1, 0)
             self._adopted = self._frozen = False
+            self._filed.clear()
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def adopt(self, fd: int, runs: Sequence[tuple[int, int, int]]) -> None:
@@ -101,6 +104,7 @@ class Ram:
         mapped = set(long[:MOST_MAPPINGS])
         for at, length, offset in mapped:
             self._remap(at, length, fd, offset)
+            self._filed.append((at, at + length))
         # Copies by the place in the file: what lies together there is read at once.
         end, together = -1, list[memoryview]()
         for at, length, offset in sorted(set(single) - mapped, key=lambda run: run[2]):
@@ -147,8 +151,10 @@ class Ram:
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """The number and a copy of each page that is not all zeroes, in order."""
-        everything = iter([(0, self.size)])
-        return contents(self.bytes, everything if self._adopted else touched(self.host, self.size))
+        where = iter([(0, self.size)])
+        if not self._frozen:
+            where = joined([*touched(self.host, self.size), *self._filed])
+        return contents(self.bytes, where)
 
     def _remap(self, at: int, length: int, fd: int, offset: int) -> None:
         protection = mmap.PROT_READ | mmap.PROT_WRITE

@@ -25,16 +25,26 @@ class Pages:
     """The runs of an area that grows at its end."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self._runs: list[Run] = []
+        self._first = self._from = self._page = self._stored = -2
 
     def add(self, page: int, stored: int) -> None:
         """The next page that holds something, and where it is stored."""
-        if self.runs:
-            last = self.runs[-1]
-            if page == last.page + last.length and stored == last.stored + last.length:
-                self.runs[-1] = Run(last.page, last.length + 1, last.stored)
-                return
-        self.runs.append(Run(page, 1, stored))
+        if page != self._page + 1 or stored != self._stored + 1:
+            self._end()
+            self._first, self._from = page, stored
+        self._page, self._stored = page, stored
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in order."""
+        self._end()
+        self._first = -2
+        return self._runs
+
+    def _end(self) -> None:
+        if self._first >= 0:
+            self._runs.append(Run(self._first, self._page + 1 - self._first, self._from))
 
 
 def pack_runs(runs: Iterable[Run]) -> str:

@@ -6,8 +6,10 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from bimetal.base.threads import Beside
 from bimetal.snapshot.layout import BLOCK, BLOCK_PAGES, HEADER, PAGE, Header
 from bimetal.snapshot.packing import pack
 from bimetal.snapshot.plain import to_json
@@ -19,7 +21,8 @@ __all__ = ["Writer"]
 class Writer:
     """Writes a snapshot to the empty file ``fd``, with blocks packed if it is to ``compress``.
 
-    Call `add` for each area of memory, then `finish`. Methods raise OSError.
+    Call `add` for each area of memory, then `finish`, and in any case `close` before ``fd`` is
+    closed; it is a context manager. Methods raise OSError.
     """
 
     def __init__(self, fd: int, *, compress: bool = False):
@@ -31,23 +34,48 @@ class Writer:
         """Where a content is stored: by a digest where it cannot be read back, or else by a hash,
         which takes less time and is only a hint."""
         self._block: list[bytes] = []
+        self._under_way = b""
+        """The content of the block that was given away last."""
+        self._written: Beside | None = None
         self._end = HEADER
         self._stored = 0
 
     def add(self, name: str, size: int, pages: Iterable[tuple[int, bytes]]) -> None:
         """Store an area of ``size`` bytes: the ``pages`` that are not all zeroes, with their
         numbers, in order."""
-        runs = Pages()
+        runs, find, block = Pages(), self._find, self._block
+        add, append = runs.add, block.append
         for number, page in pages:
-            stored = self._find(page)
+            stored = find(page)
             if stored is None:
-                stored = self._store(page)
-            runs.add(number, stored)
+                stored = self._stored
+                append(page)
+                self._stored += 1
+                if len(block) == BLOCK_PAGES:
+                    self._write_block()
+            add(number, stored)
         self._areas[name] = {"size": size, "pages": pack_runs(runs.runs)}
+
+    def close(self) -> None:
+        """Wait for what is being written: afterwards the file may be closed. Idempotent."""
+        if self._written is not None:
+            self._written.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Store the rest, and say where everything is."""
         self._write_block()
+        self._settle()
         whole = {
             **manifest,
             "areas": self._areas,
@@ -69,28 +97,36 @@ class Writer:
         self._known[key] = self._stored
         return None
 
-    def _store(self, page: bytes) -> int:
-        self._block.append(page)
-        self._stored += 1
-        if len(self._block) == BLOCK_PAGES:
-            self._write_block()
-        return self._stored - 1
-
     def _write_block(self) -> None:
+        """Have the block written by another thread, once it has written the one before."""
         if not self._block:
             return
         content = b"".join(self._block)
         self._block.clear()
+        self._settle()
+        self._under_way = content
+        self._written = Beside(lambda: self._put(content))
+
+    def _put(self, content: bytes) -> None:
         data = pack(content) if self._compress else content
         self._write(data, self._end)
         self._blocks.append((self._end, len(data), zlib.crc32(content)))
         self._end += len(data)
 
+    def _settle(self) -> None:
+        """Wait for the block under way. Raises OSError if it could not be written."""
+        if self._written is not None:
+            self._written.result()
+            self._written = None
+
     def _stored_page(self, stored: int) -> bytes:
-        block, inside = divmod(stored, BLOCK_PAGES)
-        if block == len(self._blocks):
+        number, inside = divmod(stored, BLOCK_PAGES)
+        newest = self._stored // BLOCK_PAGES
+        if number == newest:
             return self._block[inside]
-        return os.pread(self._fd, PAGE, HEADER + block * BLOCK + inside * PAGE)
+        if number == newest - 1:
+            return self._under_way[inside * PAGE : (inside + 1) * PAGE]
+        return os.pread(self._fd, PAGE, HEADER + number * BLOCK + inside * PAGE)
 
     def _write(self, data: bytes, offset: int) -> None:
         view = memoryview(data)
