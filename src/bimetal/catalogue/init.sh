@@ -89,7 +89,11 @@ done
 
 mount_root() {
     case "$1" in
-        9p:*) modprobe 9p && mount -t 9p -o trans=virtio,version=9p2000.L "${1#9p:}" /mnt ;;
+        # Programs are kept while they run, and may map files that they write, as apt does.
+        9p:*)
+            modprobe 9p
+            mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=mmap "${1#9p:}" /mnt
+            ;;
         *) modprobe ext4 && mount "$1" /mnt ;;
     esac
 }
