@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +69,26 @@ def test_a_slot_of_version_1(terminal: Start, fetched: Fetch, image: Path) -> No
     vm.send("exit\r")
     assert vm.end() == 0
     assert image.read_bytes()[8 << 20 : 12 << 20] == (b"bimetal\n" * (1 << 19))
+
+
+def test_bytes_that_the_host_has_to_fetch(terminal: Start, fetched: Fetch, tmp_path: Path) -> None:
+    """From small and large requests, one and many at a time, while the guest does other things."""
+    fetched("debian-riscv64")
+    image, content = tmp_path / "cold.img", random.Random(1).randbytes(SIZE)
+    image.write_bytes(content)
+    with image.open("rb+") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    vm = terminal("debian-riscv64", "--append", "quiet", "--disk", f"{image},format=raw")
+    vm.expect(PROMPT)
+    part, whole = (hashlib.md5(each).hexdigest() for each in (content[8 << 20 :], content))
+    vm.do("while :; do sync; done & echo 4 > /sys/block/vda/queue/read_ahead_kb")
+    assert vm.do("dd if=/dev/vda bs=4k skip=2048 2>/dev/null | md5sum").split()[0] == part
+    vm.do("echo 1024 > /sys/block/vda/queue/read_ahead_kb")
+    assert vm.do("md5sum /dev/vda").split()[0] == whole
+    vm.send("kill %1; sync; exit\r")
+    assert vm.end() == 0
+    assert image.read_bytes() == content
 
 
 def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:

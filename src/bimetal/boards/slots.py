@@ -21,6 +21,7 @@ from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.scsi.unit import Unit
+from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
@@ -97,7 +98,7 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
     """Make the devices that the options ask for, in their order. Raises `BimetalError`."""
     for disk in m.config.disks:
         if disk.bus != SCSI:
-            yield disk_device(disk, m.clock)
+            yield disk_device(disk, m.clock, m.aside)
     units = scsi_units(m.config)
     if units:
         yield VirtioScsi(units)
@@ -119,11 +120,13 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         yield VirtioBalloon()
 
 
-def disk_device(disk: Disk, clock: Clock) -> VirtioBlock:
+def disk_device(disk: Disk, clock: Clock, aside: Aside | None) -> VirtioBlock:
     """The disk. Raises `BimetalError` if its image cannot be used."""
     limited = disk.iops or disk.bps
     throttle = Throttle(clock, disk.iops, disk.bps) if limited else None
-    return VirtioBlock(image_of(disk), serial=disk.serial, queues=disk.queues, throttle=throttle)
+    return VirtioBlock(
+        image_of(disk), disk.serial, queues=disk.queues, throttle=throttle, aside=aside
+    )
 
 
 def image_of(disk: Disk) -> Block:

@@ -17,6 +17,10 @@ class Part(Stateful):
         """A snapshot is about to be made, and no CPU runs: finish what is under way on the host, or
         take it back so that it is begun anew after `load`; have the host write what it holds."""
 
+    def let_go(self) -> None:
+        """The machine's memory is about to become another one's, and no CPU runs: return once
+        nothing on the host works on it any more. `settle` does that too."""
+
     def areas(self) -> Mapping[str, Area]:
         """Memory of its own whose contents are state, by name: a snapshot keeps them apart from the
         values of `save`, and restores them after `load`."""

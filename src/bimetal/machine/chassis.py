@@ -19,6 +19,7 @@ from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
+from bimetal.devices.virtio.aside import Aside
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
@@ -62,7 +63,8 @@ class Chassis:
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
     that of a virtio console if there is to be one, ``processor`` describes its CPUs. ``defer``
-    has a function called soon by another thread, with the lock held.
+    has a function called soon by another thread, with the lock held, and ``aside`` has work done
+    without the lock.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Chassis:
         defer: Callable[[Callable[[], None]], None],
         hvc: ConsoleLine | None = None,
         processor: Described = ANY,
+        aside: Aside | None = None,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
+        self.aside = aside
         self.hvc, self.processor = hvc, processor
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()

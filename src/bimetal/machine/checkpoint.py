@@ -43,6 +43,8 @@ class Checkpoint:
         """Bring the machine back. It stands still. Raises `BimetalError` if other devices are
         plugged into it than then."""
         check_plugged(runner, self._plugged)
+        for placement in runner.hardware.placements:
+            placement.device.let_go()
         for ram in runner.hardware.memories:
             ram.thaw()
         load_machine(runner, consoles, self._state)

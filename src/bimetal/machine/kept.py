@@ -222,7 +222,15 @@ class KeptMachine:
         hvc = self.hvc.line if self.hvc is not None else None
         defer = self._service.reactor.call
         processor = self._engine.described(self._board.isa)
-        return Chassis(self.config, self._clock, self.console.line, defer, hvc, processor)
+        return Chassis(
+            self.config,
+            self._clock,
+            self.console.line,
+            defer,
+            hvc,
+            processor,
+            self._service.aside,
+        )
 
     def _check_failure(self) -> None:
         if self._gate.failure is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bimetal.backends.reactor import Reactor
-from bimetal.base.clock import Clock
+from bimetal.base.clock import Clock, Countdown
 from bimetal.base.threads import EndingThread
+from bimetal.machine.aside import Threads
 from bimetal.machine.gate import VcpuGate
 
 __all__ = ["Service"]
@@ -16,6 +17,7 @@ class Service:
     def __init__(self, gate: VcpuGate, clock: Clock):
         self._gate, self._clock = gate, clock
         self.reactor = Reactor(gate.lock)
+        self.aside = Threads(self.reactor.call, gate.fail)
         self._thread = EndingThread(self._main, "service")
         self._stopping = False
         clock.on_earlier = self.reactor.wake
@@ -25,16 +27,20 @@ class Service:
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
-        """End the thread; False if it has not ended in time. Idempotent."""
+        """End all threads; False if they have not ended in time. Idempotent."""
+        countdown = Countdown(seconds)
+        if not self.aside.stop(countdown.left):
+            return False
         self._stopping = True
         self._clock.on_earlier = None
         if self._thread.ident is not None:
             self.reactor.wake()
-        return self._thread.ended(seconds)
+        return self._thread.ended(countdown.left)
 
     def forked(self) -> None:
         """This process is a copy: have a thread of its own, which waits for nothing of the host."""
         self.reactor.forked()
+        self.aside.forked()
         self._clock.on_earlier = self.reactor.wake
         self._thread = EndingThread(self._main, "service")
 

@@ -150,6 +150,53 @@ def test_bytes_are_where_they_were_written(image: RawImage, path: Path) -> None:
     assert path.read_bytes() == expected
 
 
+def test_what_is_read_without_waiting_is_what_is_there(image: RawImage, path: Path) -> None:
+    data = os.urandom(8192)
+    image.write(4096, data)
+    image.flushing()()
+    assert path.read_bytes()[4096 : 4096 + len(data)] == data
+    for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, advice)
+        first, second = bytearray(512), bytearray(7680)
+        buffers = [memoryview(first), memoryview(second)]
+        if not image.read_now(4096, buffers):
+            image.readv(4096, buffers)
+        assert first + second == data
+
+
+def test_a_file_system_that_cannot_tell_is_waited_for(
+    image: RawImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image.write(0, b"x" * 512)
+    plain = os.preadv
+
+    def refuse(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return plain(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    data = bytearray(512)
+    assert image.read_now(0, [memoryview(data)])
+    assert data == b"x" * 512
+
+
+def test_after_a_flush_that_failed_none_begins(
+    image: RawImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    waiting = image.flushing()
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(OSError, match="lost"):
+        waiting()
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="an earlier flush failed"):
+        image.flushing()
+
+
 def test_a_vector_longer_than_the_kernels_limit(image: RawImage) -> None:
     data = os.urandom(3000 * 8)
     view = memoryview(data)

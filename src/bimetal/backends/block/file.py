@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 
 from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
@@ -57,11 +58,19 @@ class ImageFile:
         After a failure every later flush fails too: the kernel drops the pages that it could not
         write, reports that once, and would call the next flush a success (fsync(2), "errors").
         """
+        self.flushing()()
+
+    def flushing(self) -> Callable[[], None]:
+        """`flush` in two parts: what this returns waits for the host, and may be called by any
+        thread. Both raise OSError."""
         if self._lost is not None:
             raise OSError(self._lost.errno, f"an earlier flush failed: {self._lost.strerror}")
         if self.readonly:
-            return
+            return _nothing
         self._tell_if_deleted()
+        return self._sync
+
+    def _sync(self) -> None:
         try:
             os.fdatasync(self.fd)
         except OSError as error:
@@ -98,6 +107,10 @@ class ImageFile:
             raise refusals.in_use(self.path, purpose, self.fd) from error
         except LocksUnsupported:
             self.log.host_error("no locks on this file system: do not start a second machine")
+
+
+def _nothing() -> None:
+    """What is left to be done for a file that is only read."""
 
 
 def _is_only_read(fd: int) -> bool:

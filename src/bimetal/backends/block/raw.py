@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bimetal.backends.block.block import SECTOR, Block, Extent
 from bimetal.backends.block.commands import quoted
@@ -39,6 +39,8 @@ class RawImage(Block):
                 ExitCode.DATA,
             )
         self._file, self._fd = file, file.fd
+        self._never_waits = False
+        """Whether the file system, or the device, cannot be asked what it has in memory."""
         self._holes = Holes(file.fd, block_device=file.block_device)
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
@@ -56,6 +58,27 @@ class RawImage(Block):
     def flush(self) -> None:
         """See `Block.flush` and `ImageFile.flush`."""
         self._file.flush()
+
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """Fill ``buffers`` as `readv` does, if the host has the bytes in memory; or return False.
+        Where that cannot be known, they are waited for. Raises OSError."""
+        if self._never_waits or offset + total(buffers) > self._length:
+            self.readv(offset, buffers)
+            return True
+        try:
+            return os.preadv(self._fd, buffers, offset, os.RWF_NOWAIT) == total(buffers)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self._never_waits = True
+            return self.read_now(offset, buffers)
+
+    def flushing(self) -> Callable[[], None]:
+        """`flush` in two parts: what this returns is the one that waits for the host, and may be
+        called by any thread. Both raise OSError."""
+        return self._file.flushing()
 
     def files(self) -> tuple[str, ...]:
         """See `Block.files`."""

@@ -9,11 +9,11 @@ flushed before it is answered (5.2.5.2).
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from bimetal.base.buffers import pieces, split, total
+from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import (
     DISCARD,
     DISCARD_RANGES,
@@ -29,7 +29,6 @@ from bimetal.devices.virtio.block_format import (
     F_WRITE_ZEROES,
     FLUSH,
     GET_ID,
-    HEADER,
     ID_SIZE,
     IN,
     IOERR,
@@ -50,10 +49,10 @@ from bimetal.devices.virtio.block_format import (
     cut,
     header,
 )
-from bimetal.devices.virtio.device import PIECE, REQUEST_COST, TURN, VirtioDevice, Work
+from bimetal.devices.virtio.block_quick import QuickBlock
+from bimetal.devices.virtio.device import PIECE, TURN, Work
 from bimetal.devices.virtio.disk import (
     Disk,
-    GroupingDisk,
     LayeredDisk,
     StackingDisk,
     check_forkable,
@@ -67,35 +66,23 @@ __all__ = ["QUEUES_LIMIT", "VirtioBlock"]
 DISCARD_PIECE = 64 << 20
 """Bytes discarded at once: quick on most hosts, but an image may have many small clusters there."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of the host that the user can put right while the guest runs."""
 
-BATCH = 64
-"""Requests that are taken from a queue at once."""
-
-SMALL = 128 << 10
-"""Bytes of a request that is carried out at once: it takes as long as looking at some others."""
-
-
-class VirtioBlock(VirtioDevice):
+class VirtioBlock(QuickBlock):
     """The disk ``disk``, which is closed with the device.
 
     ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size``, from 512 to 4096,
     is the unit that the guest had better address, ``physical_block_size``, from that to 2 MiB, the
     one that it had better write whole; both are powers of two. There are ``queues`` for requests,
-    and ``throttle`` says how fast they are carried out.
+    and ``throttle`` says how fast they are carried out. What waits for the host is done ``aside``,
+    if there is one queue: then no two flushes run side by side, of which one might hide from the
+    other that writes were lost.
     """
 
     device_id = 2
     saved = ("_throttle",)
     added: ClassVar[Mapping[str, object]] = {"_throttle": None}
-    fixed = (
-        "queue_limits",
-        "_serial",
-        "_disk",
-        "_group",
-    )  # the disk of a fork has the same content
-    derived = ("_write_through", "_cached", "_held", "_waited", "_unsettled", "_groups_lost")
+    fixed = ("queue_limits", "_serial")
+    derived = ("_write_through", "_waited", "_groups_lost")
 
     def __init__(
         self,
@@ -106,8 +93,9 @@ class VirtioBlock(VirtioDevice):
         physical_block_size: int = 0,
         queues: int = 1,
         throttle: Throttle | None = None,
+        aside: Aside | None = None,
     ):
-        super().__init__()
+        super().__init__(disk, aside if queues == 1 else None)
         if not 0 < queues <= QUEUES_LIMIT:
             raise ValueError(f"{queues} queues, of 1 to {QUEUES_LIMIT}")
         self.queue_limits = (QUEUE_SIZE,) * queues
@@ -119,16 +107,11 @@ class VirtioBlock(VirtioDevice):
         if len(self._serial) > ID_SIZE:
             raise ValueError(f"serial {serial!r} is longer than {ID_SIZE} bytes")
         check_blocks(disk.size, block_size, physical)
-        self._disk = disk
         self.offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE
         self.offered |= F_RO if disk.readonly else F_DISCARD | F_WRITE_ZEROES
         self.offered |= F_MQ if queues > 1 else 0
         self.config[:] = configuration(disk.size, block_size, physical, queues)
-        self._write_through, self._cached = True, False
-        self._group = disk if isinstance(disk, GroupingDisk) else None
-        self._held = self._waited = False
-        self._unsettled: list[memoryview] = []
-        """Places for the status of writes that are finished and belong together."""
+        self._write_through, self._waited = True, False
         self._groups_lost = 0
 
     def work_on(self, index: int, chain: Chain) -> Work:
@@ -151,52 +134,9 @@ class VirtioBlock(VirtioDevice):
             self._unsettled.append(status)
         return total(into) + 1
 
-    def carry_on(self, index: int) -> bool:
-        left, queue = TURN, self.queues[index]
-        while self._under_way[index] is None and self._throttle is None:
-            chains = queue.pop_many(BATCH)
-            for place, chain in enumerate(chains):
-                if not (moved := self._at_once(index, chain)):
-                    queue.put_back(len(chains) - place)
-                    return super().carry_on(index)
-                left -= REQUEST_COST + moved
-            if len(chains) < BATCH:
-                return False
-            if left <= 0:
-                return True
-        return super().carry_on(index)
-
-    def _at_once(self, index: int, chain: Chain) -> int:
-        """Carry out a small transfer, as nearly all requests are; how many bytes it is. 0 if it is
-        anything else, or not as it should be: then nothing was done."""
-        readable, into = chain.readable, chain.writable
-        if not (readable and into) or len(readable[0]) != HEADER.size or len(into[-1]) != 1:
-            return 0
-        kind, _, sector = HEADER.unpack(readable[0])
-        buffers = into[:-1] if kind == IN else readable[1:]
-        length, offset = total(buffers), sector * SECTOR
-        if not 0 < length <= SMALL or length % SECTOR or offset + length > self._disk.size:
-            return 0
-        try:
-            if kind == IN and len(readable) == 1:
-                self._disk.readv(offset, buffers)
-                into[-1][0], written = OK, length + 1
-            elif kind == OUT and len(into) == 1 and self._cached:
-                self._hold()
-                self._disk.writev(offset, buffers)
-                into[-1][0], written = OK, 1
-                if self._held:
-                    self._unsettled.append(into[-1])
-            else:
-                return 0
-        except OSError as error:
-            self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
-            into[-1][0], written = IOERR, 1 + (length if kind == IN else 0)
-        self._finished[index].append((chain, written))
-        return length
-
     def has_use_for(self, index: int) -> bool:
-        return self._throttle is None or not self._throttle.shut
+        may_begin = self._throttle is None or not self._throttle.shut
+        return may_begin and super().has_use_for(index)
 
     def _look_at_all(self) -> None:
         for index in range(len(self.queues)):
@@ -218,10 +158,6 @@ class VirtioBlock(VirtioDevice):
             for status in self._unsettled:
                 status[0] = IOERR
         self._unsettled.clear()
-
-    def _tell_failure(self, error: OSError, details: str) -> None:
-        advice = "; make room there, or the guest loses what it writes" * (error.errno in FULL)
-        self.events.host_error(f"disk {self._disk.name}: I/O error", details + advice)
 
     def config_written(self, offset: int, data: bytes) -> None:
         if offset == WRITEBACK_AT and len(data) == 1 and self.has(F_CONFIG_WCE):
@@ -328,15 +264,8 @@ class VirtioBlock(VirtioDevice):
             return IOERR
         return (yield from self._written())
 
-    def _hold(self) -> None:
-        """Group the writes up to the next answers, so that they can share flushes."""
-        if self._group is not None and not self._held:
-            self._group.hold()
-            self._held = True
-
     def _flush(self) -> Work:
-        self._disk.flush()
-        yield TURN  # nobody knows how long the host takes
+        yield from self._flushed()
         return OK
 
     def _identify(self, into: list[memoryview]) -> Work:

@@ -127,19 +127,28 @@ class VirtioDevice(Part):
     def carry_on(self, index: int) -> bool:
         """Carry out requests of queue ``index`` until there are none or the turn is over, which is
         returned. Raises `QueueError`. Overridden where many requests together are less work."""
-        queue, left = self.queues[index], TURN
+        left = TURN
         while left > 0:
-            if (request := self._under_way[index]) is None:
-                if not self.has_use_for(index) or (chain := queue.pop()) is None:
-                    return False
-                left -= REQUEST_COST + BUFFER_COST * chain.count
-                request = self._under_way[index] = chain, self.work_on(index, chain)
-            try:
-                left -= next(request[1])
-            except StopIteration as end:
-                self._under_way[index] = None
-                self._finished[index].append((request[0], end.value))
+            if (cost := self._step(index)) is None:
+                return False
+            left -= cost
         return True
+
+    def _step(self, index: int) -> int | None:
+        """Begin a request of queue ``index``, or go on with the one that is under way; what that
+        counts for, None if there is nothing to do. Raises `QueueError`."""
+        cost = 0
+        if (request := self._under_way[index]) is None:
+            if not self.has_use_for(index) or (chain := self.queues[index].pop()) is None:
+                return None
+            cost = REQUEST_COST + BUFFER_COST * chain.count
+            request = self._under_way[index] = chain, self.work_on(index, chain)
+        try:
+            return cost + next(request[1])
+        except StopIteration as end:
+            self._under_way[index] = None
+            self._finished[index].append((request[0], end.value))
+            return cost
 
     def has_use_for(self, index: int) -> bool:
         """Whether requests of queue ``index`` can be carried out now: not those for input, say,

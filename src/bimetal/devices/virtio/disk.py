@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.memory.contents import Area
 
-__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk", "check_forkable"]
+__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk", "WaitingDisk", "check_forkable"]
 
 
 class Disk(Protocol):
@@ -50,6 +50,20 @@ class GroupingDisk(Protocol):
 
     def settle(self) -> None:
         """Those writes are done. Raises OSError, and then none of them is."""
+
+
+@runtime_checkable
+class WaitingDisk(Protocol):
+    """A disk that knows when it has to wait for the host. `Disk.readv` may be called by any thread,
+    and by several at once."""
+
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """`Disk.readv`, if that needs no waiting. If it returns False, the buffers hold anything.
+        Raises OSError."""
+
+    def flushing(self) -> Callable[[], None]:
+        """What is still to be done to make safe all that was written before, and may be called by
+        any thread. Both raise OSError."""
 
 
 @runtime_checkable

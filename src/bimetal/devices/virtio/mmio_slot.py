@@ -94,6 +94,9 @@ class VirtioSlot(Device):
     def settle(self) -> None:
         self.device.settle()
 
+    def let_go(self) -> None:
+        self.device.let_go()
+
     def check_forkable(self) -> None:
         self.device.check_forkable()
 

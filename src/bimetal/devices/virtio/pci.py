@@ -206,6 +206,9 @@ class VirtioPci(Endpoint):
     def stack(self) -> None:
         self.device.stack()
 
+    def let_go(self) -> None:
+        self.device.let_go()
+
     def check_forkable(self) -> None:
         self.device.check_forkable()
 
