@@ -32,7 +32,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return make
 
-    monkeypatch.setattr(choose, "_load", load)
+    monkeypatch.setattr(choose, "late", load)
     monkeypatch.setattr(platform, "machine", lambda: found["isa"])
     return found
 
