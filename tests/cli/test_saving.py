@@ -114,6 +114,7 @@ def test_a_failure_to_save_does_not_end_the_machine(program: list[str], tmp_path
         (("--save", "x", "--savevm", "x"), 64, "give one"),
         (("--restore", "x", "--loadvm", "x"), 64, "leave --loadvm away"),
         (("--trust",), 64, "add --restore FILE"),
+        (("--new-macs",), 64, "--new-macs is about a snapshot: add --restore FILE"),
         (("--restore", __file__), 65, "is no snapshot of a machine"),
     ],
 )

@@ -27,7 +27,8 @@ class Scripted:
         options.setdefault("serial", NoChars())
         options.setdefault("clock", self.clock)
         options.setdefault("memory", "64M")
-        self.machine = Machine("riscv-virt", accel=self.accelerator, **options)
+        board = options.pop("board", "riscv-virt")
+        self.machine = Machine(board, accel=self.accelerator, **options)
 
     def run(self) -> "Scripted":
         """From power on to the end."""

@@ -8,10 +8,6 @@ from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.chars.choose import open_chars
 from bimetal.backends.chars.protocol import CharBackend
-from bimetal.backends.net.capture import Capture
-from bimetal.backends.net.choose import open_network
-from bimetal.backends.net.offload import SoftwareOffload
-from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.share.folder import Folder
 from bimetal.backends.share.server import Server
 from bimetal.backends.vsock.sockets import VsockSockets
@@ -37,13 +33,14 @@ from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.devices.virtio.serial import VirtioSerial
 from bimetal.devices.virtio.throttle import Throttle
 from bimetal.devices.virtio.vsock import VirtioVsock
+from bimetal.machine.cables import open_nic
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import SCSI, Config, Disk
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.nics import Nic, macs_of
 from bimetal.machine.wanted import Share
 
-__all__ = ["BUS", "VERSIONS", "disk_device", "open_nic", "virtio_devices", "virtio_slots"]
+__all__ = ["BUS", "VERSIONS", "disk_device", "virtio_devices", "virtio_slots"]
 
 BUS = ("mmio", "pci")
 """Values of a board's option ``bus``: where virtio devices are."""
@@ -171,19 +168,6 @@ def virtio_nic(m: Chassis, nic: Nic, mac: bytes, number: int) -> VirtioNet:
     network = open_nic(nic, number)
     m.serve(network)
     return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
-
-
-def open_nic(nic: Nic, number: int) -> NetBackend:
-    """What the cable of NIC ``number`` leads to. Raises `BimetalError` if that cannot be had."""
-    network: NetBackend = nic.backend or open_network(nic.kind, nic.words)
-    network = SoftwareOffload(network)
-    if nic.capture:
-        try:
-            network = Capture(network, nic.capture, f"nic{number}")
-        except BimetalError:
-            network.close()
-            raise
-    return network
 
 
 def serial_ports(m: Chassis) -> VirtioSerial:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Timer
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards.slots import disk_device, open_nic
+from bimetal.boards.slots import disk_device
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.pci.root_port import RootPort
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.pci import VirtioPci
+from bimetal.machine.cables import open_nic
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
@@ -82,6 +84,11 @@ class PortSockets:
 
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
         return self._plug(Plugged(self._free(), nic=nic, mac=mac), reactor)
+
+    def readdress(self, mac: bytes, fresh: bytes) -> None:
+        for slot, given in self._given.items():
+            if given.mac == mac:
+                self._given[slot] = replace(given, mac=fresh)
 
     def _free(self) -> int:
         self.check_free()

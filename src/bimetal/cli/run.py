@@ -211,7 +211,9 @@ def begin(saving: Saving, machine: Machine, guest: str) -> AbstractContextManage
 def go_on(saving: Saving, report: Report, ending: Ending, host: HostOptions) -> int:
     """Restore a machine, and run it to the end."""
     file = str(saving.restore)
-    make = partial(Machine.restore, file, trust=saving.trust, **vars(host))
+    make = partial(
+        Machine.restore, file, trust=saving.trust, new_macs=saving.new_macs, **vars(host)
+    )
     with ending.of(make, Machine.abandon) as machine:
         announce = partial(show_banner, file, machine, host.serial)
         result = report.play(machine, ending, announce, saving.of(machine))

@@ -22,8 +22,8 @@ __all__ = ["Saving", "saving_options"]
 Answer = TypeVar("Answer")
 
 WITH_RESTORE = {
-    "restore", "trust", "save", "save_at", "savevm", "accel", "serial", "background", "stats",
-    "profile", "symbols", "trace",
+    "restore", "trust", "new_macs", "save", "save_at", "savevm", "accel", "serial", "background",
+    "stats", "profile", "symbols", "trace",
 }  # fmt: skip
 """Options that make sense for a machine that is restored: all others are in its snapshot."""
 
@@ -32,12 +32,13 @@ SIGNAL = signal.SIGUSR1
 
 @dataclass(frozen=True)
 class Saving:
-    """The file to ``restore`` a machine from, with how much ``trust``, and that to ``save`` it to:
-    when somebody wishes it, or ``at`` a text on the console. ``loadvm`` and ``savevm`` are the same
-    for names in the machine's qcow2 disks."""
+    """The file to ``restore`` a machine from, with how much ``trust`` and perhaps ``new_macs``, and
+    that to ``save`` it to: when somebody wishes it, or ``at`` a text on the console. ``loadvm`` and
+    ``savevm`` are the same for names in the machine's qcow2 disks."""
 
     restore: str | None = None
     trust: bool = False
+    new_macs: bool = False
     save: str | None = None
     at: str | None = None
     loadvm: str | None = None
@@ -57,8 +58,9 @@ class Saving:
     def check(self, context: click.Context) -> None:
         """Raise UsageError for options that a restored machine has already."""
         if self.restore is None:
-            if self.trust:
-                raise click.UsageError("--trust is about a snapshot: add --restore FILE")
+            for option, wanted in (("--trust", self.trust), ("--new-macs", self.new_macs)):
+                if wanted:
+                    raise click.UsageError(f"{option} is about a snapshot: add --restore FILE")
             return
         for parameter in context.command.params:
             given = context.get_parameter_source(parameter.name or "")
@@ -129,12 +131,15 @@ def _on_signal(handle: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def saving_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Options --restore, --trust, --save, --loadvm, --savevm and --save-at: ``command`` has them as
-    ``saving``."""
+    """Options --restore, --trust, --new-macs, --save, --loadvm, --savevm and --save-at: ``command``
+    has them as ``saving``."""
 
     @click.option("--restore", metavar="FILE", help="Go on with the machine that was saved there.")
     @click.option(
         "--trust", is_flag=True, help="Also one that reaches folders, ports or sockets of the host."
+    )
+    @click.option(
+        "--new-macs", is_flag=True, help="Its NICs have other addresses than before it was saved."
     )
     @click.option(
         "--save", metavar="FILE", help="Where Ctrl-A s and SIGUSR1 save the machine, and end it."
@@ -150,13 +155,14 @@ def saving_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     def gathered(
         restore: str | None,
         trust: bool,
+        new_macs: bool,
         save: str | None,
         loadvm: str | None,
         savevm: str | None,
         save_at: str | None,
         **others: Any,
     ) -> Answer:
-        saving = Saving(restore, trust, save, save_at, loadvm, savevm)
+        saving = Saving(restore, trust, new_macs, save, save_at, loadvm, savevm)
         return command(saving=saving, **others)
 
     return gathered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 
 __all__ = ["Network", "Unplugged"]
@@ -18,6 +19,9 @@ class Network(Protocol):
 
     mtu: int
     """The longest IP packet on it, in bytes; 0 if it knows of no limit but Ethernet's 1500."""
+
+    forwards: Sequence[Forwarded]
+    """The ports of the host that lead to the guest. Does not change."""
 
     def connect(self, port: Port) -> None:
         """From now on frames go to ``port``."""
@@ -35,9 +39,14 @@ class Network(Protocol):
     def close(self) -> None:
         """Give everything back."""
 
+    def forked(self) -> None:
+        """This process is a copy, and the network is the other one's: close what is open here."""
+
 
 class Unplugged:
     """A cable that leads nowhere any more, to ``before`` once: what is sent is lost."""
+
+    forwards: Sequence[Forwarded] = ()
 
     def __init__(self, before: Network):
         self.offloads, self.mtu = before.offloads, before.mtu
@@ -57,3 +66,6 @@ class Unplugged:
 
     def close(self) -> None:
         """See `Network.close`."""
+
+    def forked(self) -> None:
+        """See `Network.forked`."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from bimetal.base.clock import Countdown, monotonic_seconds
+from bimetal.base.forwarded import Forwarded
 from bimetal.machine.expect import Found, TimedOut, Waits, still_runs
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.talk import Asker
@@ -92,6 +93,11 @@ class Fork:
     def running(self) -> bool:
         """See `Machine.running`."""
         return bool(self._ask("running"))
+
+    @property
+    def forwards(self) -> list[Forwarded]:
+        """See `Machine.forwards`."""
+        return [Forwarded(*each) for each in self._ask("forwards")]
 
     def stop(self) -> None:
         """See `Machine.stop`."""

@@ -14,9 +14,12 @@ import signal
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.forwarded import Forwarded
+from bimetal.machine.cables import DETACHED, Copying, forwards_of
 from bimetal.machine.fork import Fork, Forks
 from bimetal.machine.kept_inside import KeptInside
 from bimetal.machine.pool import Pool
@@ -34,13 +37,25 @@ MOST = 10_000
 class Forking(KeptInside):
     """The part of `Machine` that multiplies."""
 
-    def fork(self, count: int = 1, work: Callable[[Any, int], object] | None = None) -> Forks:
+    def fork(
+        self,
+        count: int = 1,
+        work: Callable[[Any, int], object] | None = None,
+        *,
+        networks: str = DETACHED,
+        new_macs: bool = False,
+    ) -> Forks:
         """``count`` machines that go on from here as this one does, each in a process of its own.
 
         They share its memory and its compiled code, until one changes its own. Disks with
         ``snapshot`` go on from what they are, each in its own way; those that are only read are
-        shared; one to which the guest writes itself cannot be forked. NICs are unplugged, and the
-        consoles lead nowhere but to the `Fork`. Code that gets hot in a fork is interpreted.
+        shared; one to which the guest writes itself cannot be forked. The consoles lead nowhere but
+        to the `Fork`. Code that gets hot in a fork is interpreted.
+
+        NICs are unplugged; with ``networks="forked"`` each has a user network of the fork's own, in
+        which connections of before are reset, or is a member of the same multicast group. Then its
+        forwarded ports are any free ones of the host: see `Fork.forwards`. With ``new_macs`` NICs
+        have addresses of their own, which the guest's driver finds when it begins anew.
 
         With ``work``, each process calls ``work(vm, number)`` with its own `Machine`, started and
         running, and ends when that returns; otherwise it does what its `Fork` says. In a fork,
@@ -61,6 +76,8 @@ class Forking(KeptInside):
                 "fork one that jit or interp runs",
                 ExitCode.UNAVAILABLE,
             )
+        copying = Copying(networks, new_macs)
+        copying.check(runner.hardware)
         devices = [placement.device for placement in runner.hardware.placements]
         for device in devices:
             device.check_forkable()
@@ -72,7 +89,7 @@ class Forking(KeptInside):
             gc.freeze()  # or else the collector would write to every object of every copy
             try:
                 while len(forks) < count:
-                    forks.append(self._fork(runner, len(forks), work))
+                    forks.append(self._fork(runner, len(forks), copying, work))
             except BaseException:
                 forks.close()
                 raise
@@ -80,15 +97,24 @@ class Forking(KeptInside):
                 gc.unfreeze()
         return forks
 
-    def pool(self, ready: int = 1) -> Pool:
+    def pool(self, ready: int = 1, *, networks: str = DETACHED, new_macs: bool = False) -> Pool:
         """Forks on demand, of the state in which the machine is now, in which it is paused as long
-        as there is the `Pool`; ``ready`` of them are kept in advance. Raises as `fork` does."""
-        return Pool(self, ready)  # type: ignore[arg-type]  # a Machine, which has all of it
+        as there is the `Pool`; ``ready`` of them are kept in advance. Otherwise as `fork`."""
+        make = partial(self.fork, networks=networks, new_macs=new_macs)
+        return Pool(self, make, ready)  # type: ignore[arg-type]  # a Machine, which has all of it
+
+    @property
+    def forwards(self) -> list[Forwarded]:
+        """The ports of the host that lead to the guest, on user networks."""
+        runner = self._built()
+        with runner.locked():
+            return forwards_of(runner.hardware)
 
     def _fork(
         self,
         runner: Runner,
         number: int,
+        copying: Copying,
         work: Callable[[Any, int], object] | None,
     ) -> Fork:
         theirs, requests = os.pipe2(os.O_CLOEXEC)
@@ -110,7 +136,7 @@ class Forking(KeptInside):
             Asker.forked()
             os.close(requests)
             os.close(answers)
-            self._live(runner, number, work, theirs, ours)
+            self._live(runner, number, copying, work, theirs, ours)
         os.close(theirs)
         os.close(ours)
         return Fork(pid, Asker(requests, answers))
@@ -121,6 +147,7 @@ class Forking(KeptInside):
         self,
         runner: Runner,
         number: int,
+        copying: Copying,
         work: Callable[[Any, int], object] | None,
         requests: int,
         answers: int,
@@ -134,7 +161,7 @@ class Forking(KeptInside):
         except ValueError:  # not the main thread: handlers of the program's stay
             pass
         try:
-            self._begin_anew(runner)
+            self._begin_anew(runner, copying)
             if work is not None:
                 work(self, number)
             else:
@@ -146,7 +173,7 @@ class Forking(KeptInside):
         finally:
             os._exit(code)
 
-    def _begin_anew(self, runner: Runner) -> None:
+    def _begin_anew(self, runner: Runner, copying: Copying) -> None:
         gate = self._gate
         paused = gate.paused
         gate.forked()
@@ -157,6 +184,7 @@ class Forking(KeptInside):
             gate.on_over.add(console.wake)
         for placement in runner.hardware.placements:
             placement.device.forked()
+        copying.begin(runner.hardware, self._service.reactor)
         assert isinstance(runner.accelerator, Forkable)
         runner.accelerator.forked()
         for vcpu in runner.vcpus:
@@ -182,6 +210,7 @@ class Forking(KeptInside):
             "save": lambda path, stop, compress: vm.save(path, stop=stop, compress=compress),
             "read_memory": lambda address, length: vm.memory.read(address, length),
             "write_memory": lambda address, data: vm.memory.write(address, data),
+            "forwards": lambda: [list(each) for each in vm.forwards],
             "read_register": lambda cpu, name: vm.cpus[cpu][name],
         }
 

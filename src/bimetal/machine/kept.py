@@ -11,6 +11,7 @@ from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import Board, find_board
+from bimetal.machine.cables import readdress
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.checkpoint import Checkpoint
 from bimetal.machine.closing import Closing
@@ -121,6 +122,7 @@ class KeptMachine:
         hvc: str | CharBackend | None = None,
         background: bool = True,
         trust: bool = False,
+        new_macs: bool = False,
         clock: Clock | None = None,
     ) -> Self:
         """A machine in the state that `save` wrote to ``path``: it goes on with `start`. Board,
@@ -130,6 +132,9 @@ class KeptMachine:
         Its memory is read from the file as the guest needs it, so the file must not be changed as
         long as the machine lives; it may be removed or replaced. A machine's time goes on where it
         stood, and its real-time clock shows what the host's does.
+
+        With ``new_macs`` its NICs have other addresses than those of the machine that was saved,
+        which the guest's driver finds when it begins anew.
 
         A machine that shares folders or sockets of the host is restored only if you ``trust`` who
         has made the file.
@@ -153,6 +158,8 @@ class KeptMachine:
                 runner = machine._built()
                 check(reader, runner, machine._consoles)
                 fill(reader, runner, machine._consoles, machine._service.reactor)
+                if new_macs:
+                    readdress(runner.hardware)
             except BaseException:
                 machine._closing.close()
                 raise

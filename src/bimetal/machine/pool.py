@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,13 +23,11 @@ class Origin(Protocol):
     def resume(self) -> None:
         """See `Machine.resume`."""
 
-    def fork(self, count: int = 1) -> Forks:
-        """See `Machine.fork`."""
-
 
 class Pool:
     """Hands out forks of ``origin``, a machine that was started, from the state in which it is now:
-    it is paused as long as there is the pool. ``ready`` of them are kept in advance.
+    it is paused as long as there is the pool. ``fork`` makes them, and ``ready`` of them are kept
+    in advance.
 
         with vm.pool() as pool, pool.machine() as fork:
             fork.console.sendline("make check")
@@ -37,10 +35,10 @@ class Pool:
     Methods may be called from any thread. Raises `BimetalError` if the machine cannot be forked.
     """
 
-    def __init__(self, origin: Origin, ready: int = 1):
+    def __init__(self, origin: Origin, fork: Callable[[int], Forks], ready: int = 1):
         if ready < 0:
             raise BimetalError(f"{ready} machines in advance", "keep 0 or more", ExitCode.USAGE)
-        self._origin, self._wanted = origin, ready
+        self._origin, self._fork, self._wanted = origin, fork, ready
         self._changing = threading.Lock()
         self._closed = False
         self._ready = Forks()
@@ -57,7 +55,7 @@ class Pool:
         with self._changing:
             if self._closed:
                 raise BimetalError("the pool is closed", "make a new one", ExitCode.USAGE)
-            fork = self._ready.pop() if self._ready else self._origin.fork()[0]
+            fork = self._ready.pop() if self._ready else self._fork(1)[0]
         with fork:
             fork.resume()
             yield fork
@@ -86,4 +84,4 @@ class Pool:
 
     def _refill(self) -> None:
         if missing := self._wanted - len(self._ready):
-            self._ready += self._origin.fork(missing)
+            self._ready += self._fork(missing)

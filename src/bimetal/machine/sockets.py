@@ -45,6 +45,9 @@ class Sockets(Protocol):
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
         """Plug in a NIC, whose network ``reactor`` serves; otherwise as `plug_disk`."""
 
+    def readdress(self, mac: bytes, fresh: bytes) -> None:
+        """The NIC with the address ``mac`` has a ``fresh`` one."""
+
     def unplug(self, name: str, gone: Callable[[], None], *, force: bool) -> None:
         """Ask the guest to let go of the device ``name``, and call ``gone`` once it has; with
         ``force`` take it away. KeyError if no such device is in a slot. Call with the machine's

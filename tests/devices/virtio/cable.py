@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bimetal.backends.reactor import Reactor
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import PLAIN, Frame, Offload, Offloads, Port
 
 STATION = bytes.fromhex("525400000001")
@@ -14,6 +15,8 @@ OTHER = bytes.fromhex("525400000002")
 class Cable:
     """Takes ``room`` more frames, any number if that is None, and says so again by `make_room`."""
 
+    forwards: Sequence[Forwarded] = ()
+
     def __init__(self, offloads: int = Offloads.ALL, mtu: int = 0):
         self.offloads, self.mtu = offloads, mtu
         self.room: int | None = None
@@ -21,7 +24,7 @@ class Cable:
         self.batches: list[int] = []
         self.accepted: list[int] = []
         self.waiting: list[tuple[bytes, Offload]] = []
-        self.closed = False
+        self.closed = self.forked_away = False
         self.answer: bytes | None = None
         self._port: Port | None = None
 
@@ -66,6 +69,9 @@ class Cable:
 
     def close(self) -> None:
         self.closed = True
+
+    def forked(self) -> None:
+        self.forked_away = True
 
 
 def frame(payload: bytes = b"", to: bytes = STATION, kind: bytes = b"\x88\xb5") -> bytes:

@@ -583,3 +583,40 @@ def test_the_network_is_closed_with_the_device() -> None:
     cable, guest, _, _ = start()
     guest.slot.close()
     assert cable.closed
+
+
+def mac_in(guest: Guest) -> bytes:
+    return bytes(guest.read(CONFIG + at, 1) for at in range(6))
+
+
+def test_another_address_is_found_by_the_next_driver() -> None:
+    fresh = bytes.fromhex("520102030405")
+    nic = VirtioNet(cable := Cable(), STATION)
+    guest = Guest(nic)
+    receive, _ = guest.start(0, queues=2)
+    nic.readdress(fresh)
+    assert mac_in(guest) == STATION, "what this driver has found"
+    assert received(guest, receive, cable, frame(b"x", STATION))
+    guest.write(STATUS, 0)
+    assert mac_in(guest) == fresh
+    nic.readdress(OTHER)
+    assert mac_in(guest) == OTHER == nic.own_mac
+
+
+def test_in_a_copy_the_cable_leads_nowhere_until_it_is_plugged_in_again() -> None:
+    nic = VirtioNet(before := Cable(), STATION)
+    guest = Guest(nic)
+    receive, transmit = guest.start(STATUS_FIELD | GUEST_CSUM, queues=2)
+    nic.forked()
+    assert before.forked_away
+    assert not before.closed, "it is the other one's"
+    assert guest.read(CONFIG + 6, 2) == 0
+    send(guest, transmit, frame(b"lost"))
+    nic.plug_in(after := Cable())
+    assert guest.read(CONFIG + 6, 2) == 1
+    assert after.accepted == [Offloads.CHECKSUM]
+    send(guest, transmit, frame(b"kept"))
+    assert [data for data, _ in after.sent] == [frame(b"kept")]
+    assert received(guest, receive, after, frame(b"for it"))
+    assert len(transmit.completed()) == 2
+    assert not before.sent

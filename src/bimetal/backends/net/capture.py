@@ -30,7 +30,7 @@ class Capture:
 
     def __init__(self, inner: NetBackend, path: str, name: str = "nic0"):
         self._inner, self._path = inner, path
-        self.offloads, self.mtu = inner.offloads, inner.mtu
+        self.offloads, self.mtu, self.forwards = inner.offloads, inner.mtu, inner.forwards
         self._log = EventLog(f"net.capture.{name}")
         self._clock = RealClock()
         self._port: Port | None = None
@@ -52,6 +52,11 @@ class Capture:
     def close(self) -> None:
         """See `NetBackend.close`."""
         self._inner.close()
+        self._end()
+
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._inner.forked()
         self._end()
 
     # What the NIC does

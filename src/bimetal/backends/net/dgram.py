@@ -17,6 +17,7 @@ from bimetal.backends.listening import remove_stale
 from bimetal.backends.net.address import Address
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import ETHERNET_HEADER, FRAME_LIMIT, Frame, Port
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
@@ -37,6 +38,7 @@ class Datagrams:
     socket. What comes from ``sender`` itself, as groups have it, is passed over."""
 
     offloads, mtu = 0, 0
+    forwards: Sequence[Forwarded] = ()
 
     def __init__(
         self,
@@ -106,6 +108,13 @@ class Datagrams:
         if self._made:
             self._unlink()
             undone(self._unlink)
+
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._closed = True
+        undone(self._unlink)
+        self._sender.close()
+        self._receiver.close()
 
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):

@@ -75,7 +75,7 @@ class SoftwareOffload:
 
     def __init__(self, inner: NetBackend):
         self._inner = inner
-        self.offloads, self.mtu = Offloads.ALL, inner.mtu
+        self.offloads, self.mtu, self.forwards = Offloads.ALL, inner.mtu, inner.forwards
         self._to_network = _Path(inner.send, inner.offloads)
         self._to_guest: _Path | None = None
         self._port: Port | None = None
@@ -92,6 +92,10 @@ class SoftwareOffload:
     def close(self) -> None:
         """See `NetBackend.close`."""
         self._inner.close()
+
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._inner.forked()
 
     # What the NIC does
 

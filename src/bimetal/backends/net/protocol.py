@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bimetal.backends.reactor import Reactor
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 
 __all__ = ["NetBackend"]
@@ -24,6 +25,9 @@ class NetBackend(Protocol):
 
     mtu: int
     """The longest IP packet on it, in bytes; 0 if it knows of no limit but Ethernet's 1500."""
+
+    forwards: Sequence[Forwarded]
+    """The ports of the host that lead to the guest. Does not change."""
 
     def connect(self, port: Port) -> None:
         """From now on deliver frames to ``port``."""
@@ -50,3 +54,8 @@ class NetBackend(Protocol):
 
     def close(self) -> None:
         """Give everything back. Idempotent."""
+
+    def forked(self) -> None:
+        """This process is a copy, and the network is the other one's: close descriptors, so that
+        whoever is at their other ends sees what the other one does, and do nothing else. Comes last
+        of all, and neither `reactor` nor `Port` is used in it."""

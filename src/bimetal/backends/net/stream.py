@@ -14,6 +14,7 @@ from bimetal.backends.net.framed import FramedStream
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.clock import Timer
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import EventLog
@@ -37,6 +38,7 @@ class Stream:
     """
 
     offloads, mtu = 0, 0
+    forwards: Sequence[Forwarded] = ()
 
     def __init__(
         self,
@@ -114,6 +116,14 @@ class Stream:
         if self._made:
             self._unlink()
             undone(self._unlink)
+
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._closed = True
+        undone(self._unlink)
+        for each in (self._socket, self._listener):
+            if each is not None:
+                each.close()
 
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from bimetal.backends.net.options import Options, refusal
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import (
     ETHERNET_HEADER,
     FRAME_LIMIT,
@@ -58,6 +59,8 @@ _INTERFACE = Struct("16sH22x")
 class Tap:
     """The tap device behind the descriptor ``fd``, called ``name``; ``has_header`` says whether
     frames begin with the header that tells what is left to be done."""
+
+    forwards: Sequence[Forwarded] = ()
 
     def __init__(self, fd: int, name: str, *, has_header: bool, mtu: int = 0):
         self._fd, self._has_header, self.mtu = fd, has_header, mtu
@@ -119,6 +122,11 @@ class Tap:
             if self._watch is not None:
                 self._watch.close()
             os.close(self._fd)
+
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._closed = True
+        os.close(self._fd)
 
     def _writable(self) -> None:
         assert self._watch is not None

@@ -12,6 +12,7 @@ from enum import IntEnum
 from struct import Struct
 
 from bimetal.base.buffers import split, total
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import (
     ETHERNET_HEADER,
     FRAME_LIMIT,
@@ -124,6 +125,30 @@ class VirtioNet(VirtioDevice):
             self._configure()
             self.config_changed()
 
+    @property
+    def forwards(self) -> Sequence[Forwarded]:
+        """The ports of the host that lead to the guest."""
+        return self._network.forwards
+
+    @property
+    def own_mac(self) -> bytes:
+        """The address that a driver finds when it begins."""
+        return self._own_mac
+
+    def readdress(self, mac: bytes) -> None:
+        """Have another address. A driver that runs goes on with the one that it has found."""
+        self._own_mac = mac
+        if not self.status:
+            self._mac = mac
+            self._configure()
+
+    def plug_in(self, network: Network) -> None:
+        """The cable leads to ``network`` from now on; before it led nowhere."""
+        self._network = network
+        self.set_link(True)
+        network.connect(self)
+        network.negotiated(sum_of(self._received, RECEIVED))
+
     # The network's side: `bimetal.base.frames.Port`
 
     def receive(self, frames: Sequence[Frame]) -> int:
@@ -207,6 +232,7 @@ class VirtioNet(VirtioDevice):
 
     def forked(self) -> None:
         """The cable is the other one's: here it is pulled out."""
+        self._network.forked()
         self._network = Unplugged(self._network)
         self._blocked = self._starved = False
         self.set_link(False)

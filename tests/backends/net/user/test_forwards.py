@@ -19,9 +19,8 @@ from tests.backends.net.user.peer import ACK, OPTIONS, RST, SYN, Listener, Peer,
 
 def dialled(at: Plugged, number: int = 0) -> tuple[str, int]:
     """Where a forwarded port is."""
-    address = at.network.where[number].partition(":")[2].partition(" ")[0]
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+    found = at.network.forwards[number]
+    return found.host, found.port
 
 
 @pytest.fixture

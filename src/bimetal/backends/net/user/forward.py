@@ -12,9 +12,10 @@ from bimetal.backends.net.user.poller import Poller
 from bimetal.backends.net.user.settings import HostForward
 from bimetal.backends.net.user.tcp.table import Tcp
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.log import EventLog
 
-__all__ = ["TcpForward", "describe", "listen"]
+__all__ = ["TcpForward", "forwarded", "listen"]
 
 BACKLOG = 128
 
@@ -58,10 +59,10 @@ def listen(forward: HostForward) -> socket.socket:
     return line
 
 
-def describe(forward: HostForward, line: socket.socket) -> str:
+def forwarded(forward: HostForward, line: socket.socket) -> Forwarded:
     """Where to dial, and where it leads."""
     host, port = line.getsockname()[:2]
-    return f"{forward.protocol}:{_joined(host, port)} to port {forward.guest_port} of the guest"
+    return Forwarded(forward.protocol, host, port, forward.guest_port)
 
 
 def _joined(address: str, port: int) -> str:

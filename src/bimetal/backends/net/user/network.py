@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bimetal.backends.net.user.doors import Doors
-from bimetal.backends.net.user.forward import TcpForward, describe, listen
+from bimetal.backends.net.user.forward import TcpForward, forwarded, listen
 from bimetal.backends.net.user.icmp import failure_of
 from bimetal.backends.net.user.intake import Intake
 from bimetal.backends.net.user.internet import TCP, plain_header
@@ -21,6 +21,7 @@ from bimetal.backends.net.user.tcp.table import Tcp
 from bimetal.backends.net.user.udp import Datagrams
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock, Timer
+from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Offloads, Port
 from bimetal.base.log import EventLog
 
@@ -75,8 +76,7 @@ class UserNetwork:
         self._advertising: Timer | None = None
         self._asked_turn = self._closed = False
         self._listeners: list[TcpForward] = []
-        self.where: list[str] = []
-        """Where to dial for each forwarded port, and where it leads."""
+        self.forwards: Sequence[Forwarded] = ()
         try:
             self._open_forwards()
         except BaseException:
@@ -139,6 +139,11 @@ class UserNetwork:
             listener.close(self._poller)
         self._poller.close()
 
+    def forked(self) -> None:
+        """See `NetBackend.forked`."""
+        self._closed = True
+        self._poller.forked()
+
     # Turns
 
     def _tell_time(self) -> None:
@@ -199,7 +204,7 @@ class UserNetwork:
         for forward in self.settings.forwards:
             guest = (forward.guest or self.settings.guest).packed
             line = listen(forward)
-            self.where.append(describe(forward, line))
+            self.forwards = (*self.forwards, forwarded(forward, line))
             if forward.protocol == "udp":
                 self._udp.forward(guest, forward.guest_port, line)
             else:

@@ -32,6 +32,7 @@ class Poller:
     def __init__(self, before: Callable[[], None], after: Callable[[], None]):
         self._epoll = select.epoll()
         self._owners: dict[int, Callable[[int], None]] = {}
+        self._lines: dict[int, socket.socket] = {}
         self._before, self._after = before, after
         self._watch: Watch | None = None
         self._closed = False
@@ -46,12 +47,13 @@ class Poller:
 
     def add(self, line: socket.socket, owner: Callable[[int], None]) -> None:
         """Call ``owner`` with what happens to ``line``: `READ`, `WRITE`, `HANG_UP`."""
-        self._owners[line.fileno()] = owner
+        self._owners[line.fileno()], self._lines[line.fileno()] = owner, line
         self._epoll.register(line.fileno(), _ALL)
 
     def remove(self, line: socket.socket) -> None:
         """Stop watching, before ``line`` is closed. Idempotent."""
-        if self._owners.pop(line.fileno(), None) is not None and not self._closed:
+        if self._lines.pop(line.fileno(), None) is not None and not self._closed:
+            del self._owners[line.fileno()]
             self._epoll.unregister(line.fileno())
 
     def turn(self) -> None:
@@ -76,3 +78,14 @@ class Poller:
                 self._watch.close()
             self._epoll.close()
             self._owners.clear()
+            self._lines.clear()
+
+    def forked(self) -> None:
+        """This process is a copy: close all sockets here. What the other one waits for is left as
+        it is, which is the same set of the kernel's."""
+        self._closed = True
+        self._epoll.close()
+        for line in self._lines.values():
+            line.close()
+        self._owners.clear()
+        self._lines.clear()
