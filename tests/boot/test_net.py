@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pexpect
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.boot
 
 PEER, PEER_MAC = "192.0.2.2", "02:00:00:00:00:02"
 READY = "until ip -4 addr show eth0 | grep -q inet; do sleep 0.1; done"
+UP = "until ip link set eth0 up; do sleep 0.1; done"
+LOST = 'until [ "$(cat /sys/class/net/eth0/carrier)" = 0 ]; do sleep 0.1; done; echo lo""st'
 MEGABYTES = 4
 QEMU = {
     "debian-riscv64": ["qemu-system-riscv64", "-M", "virt"],
@@ -163,8 +166,8 @@ def exchange(first: Ours | Theirs, second: Ours | Theirs) -> None:
     """Two guests have addresses, and give each other some megabytes over TCP, both ways."""
     ends = (first, second)
     for number, end in enumerate(ends, start=1):
-        end.hear(r"(# )")
-        end.say(f"ip link set eth0 up; ip addr add 192.0.2.{number}/24 dev eth0; echo re''ady")
+        end.hear(r"(# )")  # which does not wait for the driver
+        end.say(f"{UP}; ip addr add 192.0.2.{number}/24 dev eth0 && echo re''ady")
         end.hear(r"(ready)\r?\n")
     for number, (here, there) in enumerate((ends, ends[::-1]), start=1):
         here.say("nc -l -p 5000 >/tmp/got; echo go''t $(sha256sum </tmp/got)")
@@ -178,14 +181,12 @@ def exchange(first: Ours | Theirs, second: Ours | Theirs) -> None:
 @pytest.mark.parametrize("name", QEMU)
 def test_two_machines_of_ours(name: str, fetched: Fetch, tmp_path: Path) -> None:
     payload, address = fetched(name), f"unix:{tmp_path / 'cable'}"
-    first = Ours(payload, f"stream,listen={address}", queues=2)
-    second = Ours(payload, f"stream,connect={address}")
-    exchange(first, second)
-    second.close()
-    first.hear(r"(# )")
-    first.say("cat /sys/class/net/eth0/carrier")
-    first.hear(r"(\b0\b)")
-    first.close()
+    with closing(Ours(payload, f"stream,listen={address}", queues=2)) as first:
+        with closing(Ours(payload, f"stream,connect={address}")) as second:
+            exchange(first, second)
+        first.hear(r"(# )")
+        first.say(LOST)
+        first.hear(r"(lost)\r?\n")
 
 
 @pytest.mark.slow
@@ -193,8 +194,9 @@ def test_two_machines_of_ours(name: str, fetched: Fetch, tmp_path: Path) -> None
 @programs("qemu-system-riscv64", "qemu-system-aarch64")
 def test_one_of_ours_and_one_of_qemus(name: str, fetched: Fetch, tmp_path: Path) -> None:
     payload, path = fetched(name), tmp_path / "cable"
-    first = Ours(payload, f"stream,listen=unix:{path}")
-    second = Theirs(name, payload, f"stream,server=off,addr.type=unix,addr.path={path}")
-    exchange(first, second)
-    second.close()
-    first.close()
+    theirs = f"stream,server=off,addr.type=unix,addr.path={path}"
+    with (
+        closing(Ours(payload, f"stream,listen=unix:{path}")) as first,
+        closing(Theirs(name, payload, theirs)) as second,
+    ):
+        exchange(first, second)
