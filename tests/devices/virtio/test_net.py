@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -127,6 +128,26 @@ def test_frames_that_wait_are_sent_together() -> None:
     assert [data for data, _ in cable.sent] == frames
     assert guest.interrupts == 1
     assert transmit.avail_event == 10
+
+
+def test_who_has_sent_need_not_notify_until_a_turn_finds_nothing() -> None:
+    deferred: list[Callable[[], None]] = []
+    nic = VirtioNet(cable := Cable(), STATION)
+    guest = Guest(nic)
+    nic.plug(guest.slot, guest.space, deferred.append)
+    _, transmit = guest.start(EVENT_IDX, queues=2)
+    send(guest, transmit, frame(b"1"))
+    assert cable.batches == [1], "the first one waits for no turn"
+    for number in (2, 3):
+        transmit.offer(transmit.chain(guest.place(PLAIN_HEADER + frame(bytes((number,))))))
+    assert transmit.avail_event == 0
+    deferred.pop()()
+    assert cable.batches == [1, 2]
+    assert transmit.avail_event == 0
+    deferred.pop()()
+    assert transmit.avail_event == 3
+    assert not deferred
+    assert len(transmit.completed()) == 3
 
 
 @pytest.mark.parametrize("length", [0, 5, 12, 12 + 13, 12 + 14 + 4 + 0x10000])

@@ -199,10 +199,16 @@ class VirtioNet(VirtioDevice):
     def carry_on(self, index: int) -> bool:
         if index == self._control:
             return super().carry_on(index)
+        sent = False
         for _ in range(BATCHES if index % 2 else 0):
-            if self._blocked or not (chains := self.queues[index].pop_many(BATCH)):
+            if self._blocked:
                 return False
+            if not (chains := self.queues[index].pop_many(BATCH)):
+                # Who sends goes on, as a rule: the next turn looks again, and until then the driver
+                # has to notify nobody.
+                return sent
             self._send(index, chains)
+            sent = True
             if not self.running:
                 return False  # the answer to a frame met a broken ring
         return bool(index % 2)
