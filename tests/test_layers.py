@@ -17,14 +17,15 @@ SOURCE = ROOT / "src" / "bimetal"
 
 MAY_IMPORT = {
     "base": set[str](),
+    "screen": {"base"},
     "seam": {"base"},
     "memory": {"base", "seam"},
     "ir": {"base"},
     "isa": {"base", "ir"},
     "codegen": {"base", "ir", "isa"},
     "accel": {"base", "seam", "memory", "ir", "isa", "codegen"},
-    "backends": {"base"},
-    "devices": {"base", "seam", "memory"},
+    "backends": {"base", "screen"},
+    "devices": {"base", "seam", "memory", "screen"},
     "firmware": {"base", "memory"},
     "snapshot": {"base", "memory"},
     "machine": {
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "firmware",
         "accel",
         "snapshot",
+        "screen",
     },
     "boards": {"base", "seam", "memory", "backends", "devices", "firmware", "machine"},
     "control": {"base", "machine"},
@@ -66,6 +68,7 @@ OWNERS = {
     "argparse": set[str](),
     "click": {"cli"},
     "rich": {"cli"},
+    "PIL": {"backends"},
 }
 """Modules of others that only the layers named may import."""
 

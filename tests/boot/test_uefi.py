@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops
 
 from bimetal import Machine
 from bimetal.catalogue import GUESTS
 from bimetal.catalogue.guests import FileOf, Guest
-from tests.boot.conftest import PROMPT, Fetch, Terminal
+from tests.boot.conftest import LIMIT, PROMPT, Fetch, Terminal
 from tests.boot.fat import make_fat_disk
 from tests.boot.talks import answers_the_installer, feels_the_power_key, resets_and_ends
 
@@ -52,6 +53,27 @@ def test_the_shell(terminal: Start, fetched: Fetch) -> None:
     at_the_shell(vm)
     vm.send("reset -s\r")
     assert vm.end() == 0
+
+
+def test_the_shell_is_on_the_screen(fetched: Fetch, tmp_path: Path) -> None:
+    """The firmware's console is on the serial port and on the screen: what is typed at the one is
+    seen on the other, a letter of 8 by 19 pixels."""
+    guest = fetched("uefi-arm64")
+    with Machine(guest.board, bios=guest.bios) as vm:
+        vm.video("ramfb")
+        vm.start()
+        vm.console.expect("Shell>", LIMIT)
+        shown = []
+        for letter in "xy":
+            vm.console.send(letter)
+            vm.console.expect(letter, LIMIT)
+            vm.screendump(tmp_path / letter)
+            with Image.open(tmp_path / letter) as picture:
+                shown.append(picture.copy())
+    assert shown[0].size == shown[1].size >= (640, 480)
+    left, top, right, bottom = ImageChops.difference(*shown).getbbox() or (0, 0, 0, 0)
+    assert 0 < bottom - top <= 19
+    assert 0 < right - left <= 2 * 8, "a letter, and perhaps the cursor behind it"
 
 
 @pytest.mark.parametrize(("board", "cpus"), BOARDS)

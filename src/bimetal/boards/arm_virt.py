@@ -26,6 +26,7 @@ from bimetal.boards.arm_lines import POWER_LINE
 from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
+from bimetal.boards.screens import add_ramfb
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
 from bimetal.devices.config.fw_cfg import FwCfg, Item
@@ -80,6 +81,7 @@ def arm_virt(m: Chassis) -> None:
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
     fw_cfg.add(Item.CPUS, m.config.cpus)
     fw_cfg.add(Item.MAX_CPUS, m.config.cpus)
+    add_ramfb(m, fw_cfg)
     m.add(SifiveTest(), at=0x910_0000, power=m.power)
     m.add(VmGenId(), at=0x911_0000, irq=gic[42])
     gpio = m.add(Pl061(), at=0x903_0000, irq=gic[39])

@@ -24,6 +24,7 @@ from bimetal.boards.riscv_boot import RiscvBoot
 from bimetal.boards.riscv_irq import AIA, add_controller
 from bimetal.boards.riscv_lines import MSIP, MTIP
 from bimetal.boards.riscv_tree import describe_board
+from bimetal.boards.screens import add_ramfb
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
 from bimetal.devices.config.fw_cfg import FwCfg, Item
@@ -76,6 +77,7 @@ def riscv_virt(m: Chassis) -> None:
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)
     fw_cfg.add(Item.CPUS, len(harts))
     fw_cfg.add(Item.MAX_CPUS, len(harts))
+    add_ramfb(m, fw_cfg)
     for number, bank in enumerate(flash_banks(m, FLASH_BANK)):
         m.add(bank, at=FLASH + number * FLASH_BANK.size)
     m.start_with(

@@ -93,6 +93,7 @@ class EquipmentOptions:
     balloon: bool = False
     cdroms: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
+    video: str | None = None
 
     def add_to(self, machine: Machine, *, seeks: bool = False) -> None:
         """Give it to ``machine``, disks in their order. With ``seeks`` that has firmware, which
@@ -125,6 +126,8 @@ class EquipmentOptions:
             machine.port(*parse_port(port))
         for path in self.cdroms:
             machine.cdrom(path)
+        if self.video is not None:
+            machine.video(self.video)
 
     def _usual_network(self, seeks: bool) -> tuple[str, ...]:
         """The network of a machine for which nobody has named one. Firmware that has no disk to
@@ -209,6 +212,7 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     @click.option(
         "--balloon", is_flag=True, help="Memory that the guest has freed goes back to the host."
     )
+    @click.option("--video", metavar="KIND", help="A display device: ramfb, for firmware.")
     @wraps(command)
     def gathered(**given: Any) -> Answer:
         own = {field.name: given.pop(field.name) for field in fields(EquipmentOptions)}

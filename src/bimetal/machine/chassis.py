@@ -31,6 +31,7 @@ from bimetal.memory.access import Access
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
+from bimetal.screen.screen import Screen
 
 __all__ = ["Chassis", "CpuLine"]
 
@@ -99,6 +100,8 @@ class Chassis:
         """Presses the board's power button; None if it has none."""
         self.sockets: Sockets | None = None
         """The board's slots for devices that come and go; None if it has none."""
+        self.screen: Screen | None = None
+        """What the display device shows; None if there is none."""
 
     # Verbs
 
@@ -218,9 +221,16 @@ class Chassis:
     # Completion
 
     def finish(self) -> Hardware:
-        """The finished board. Raises ValueError if `start_with` was not called."""
+        """The finished board. Raises ValueError if `start_with` was not called, and `BimetalError`
+        if the board has no place for the display device that the user asked for."""
         if self._boot is None:
             raise ValueError("the board does not say how its CPUs start")
+        if self.config.video is not None and self.screen is None:
+            raise BimetalError(
+                f"this board cannot have the display device {self.config.video.kind}",
+                "choose another one, or another board",
+                ExitCode.USAGE,
+            )
         return Hardware(
             config=self.config,
             clock=self.clock,
@@ -239,6 +249,7 @@ class Chassis:
             host_ends=tuple(self._host_ends),
             power_button=self.power_button,
             sockets=self.sockets,
+            screen=self.screen,
         )
 
     def abandon(self) -> None:

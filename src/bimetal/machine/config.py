@@ -12,7 +12,7 @@ from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.devices.virtio.block import QUEUES_LIMIT
 from bimetal.machine.nics import Nic
-from bimetal.machine.wanted import SerialPort, Share, Vsock
+from bimetal.machine.wanted import SerialPort, Share, Video, Vsock
 from bimetal.memory.ram import PAGE_SIZE
 
 __all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "SCSI", "Config", "Disk", "memory_size"]
@@ -114,6 +114,7 @@ class Config:
     balloon: bool = False
     cdroms: list[str | None] = field(default_factory=list)
     """Paths of images in CD-ROM drives; None for an empty drive."""
+    video: Video | None = None
 
     @property
     def command_line(self) -> bytes:

@@ -14,7 +14,7 @@ from bimetal.machine.balloon import Balloon
 from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
-from bimetal.machine.wanted import SerialPort, Share, Vsock
+from bimetal.machine.wanted import RAMFB, SerialPort, Share, Video, Vsock
 
 __all__ = ["Equipment", "Path"]
 
@@ -133,6 +133,14 @@ class Equipment:
             self._check_not_built("a balloon")
             self.config.balloon = True
         return Balloon(self._parts)
+
+    def video(self, kind: str = RAMFB) -> None:
+        """Give the machine a display device: ``ramfb``, a frame buffer for firmware, which hands it
+        on to systems. `screendump` shows what is on it. Call before `start`."""
+        self._check_not_built("a display device")
+        if self.config.video is not None:
+            raise BimetalError("a machine has one screen", "leave one away", ExitCode.USAGE)
+        self.config.video = Video(kind)
 
     def cdrom(self, path: Path | None = None) -> Cdrom:
         """Add a CD-ROM drive with the image at ``path`` in it, or none. Call before `start`, which

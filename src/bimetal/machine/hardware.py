@@ -24,6 +24,7 @@ from bimetal.machine.sockets import Sockets
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
+from bimetal.screen.screen import Screen
 from bimetal.seam import Cpu, Shutdown
 
 __all__ = ["Boot", "CpuSignal", "Firmware", "Hardware", "HostEnd", "IrqSignal", "Outlets"]
@@ -104,7 +105,8 @@ class Hardware:
     CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
     accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
-    that asks a system to switch off, and ``sockets`` are slots for hot plug, if the board has such.
+    that asks a system to switch off, ``sockets`` are slots for hot plug, and ``screen`` is what a
+    display device shows, if the board has such.
     """
 
     config: Config
@@ -124,6 +126,7 @@ class Hardware:
     host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None
     sockets: Sockets | None
+    screen: Screen | None
 
     def drive_outputs(self, cpu: int, levels: int) -> None:
         """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""

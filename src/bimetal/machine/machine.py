@@ -35,6 +35,7 @@ from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.plugging import Plugging
 from bimetal.machine.profile import GuestProfile
 from bimetal.machine.result import Result
+from bimetal.machine.screens import Screens
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 __all__ = ["Machine"]
@@ -42,7 +43,7 @@ __all__ = ["Machine"]
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Forking, Equipment, Plugging):
+class Machine(Forking, Equipment, Plugging, Screens):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,

@@ -8,7 +8,7 @@ from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 
-__all__ = ["SerialPort", "Share", "Vsock"]
+__all__ = ["RAMFB", "VIDEOS", "SerialPort", "Share", "Video", "Vsock"]
 
 TAG_LIMIT = 31
 """Bytes of a tag: what drivers of Linux before 6.10 have room for."""
@@ -16,6 +16,10 @@ TAG_LIMIT = 31
 NAME_LIMIT = 127
 PLACES = ("unix", "tcp", "file")
 """Kinds of places to which a port may lead: a terminal is the console's."""
+
+RAMFB = "ramfb"
+VIDEOS = (RAMFB,)
+"""Kinds of display devices."""
 
 
 @dataclass(frozen=True)
@@ -93,5 +97,20 @@ class SerialPort:
             raise BimetalError(
                 f"a port cannot lead to {self.where!r}",
                 "write unix:PATH, tcp:HOST:PORT or file:PATH",
+                ExitCode.USAGE,
+            )
+
+
+@dataclass(frozen=True)
+class Video:
+    """A display device, of a ``kind`` in `VIDEOS`."""
+
+    kind: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in VIDEOS:
+            raise BimetalError(
+                f"there is no display device {self.kind!r}",
+                choose_from(self.kind, VIDEOS),
                 ExitCode.USAGE,
             )

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, GuestError
+from bimetal.base.state import BadState
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.memory.access import Refused
 from bimetal.memory.ram import Ram
@@ -188,6 +189,49 @@ def test_items_are_not_written() -> None:
     firmware = Firmware()
     firmware.device.write(DATA, 4, 0)
     assert sum(firmware.device.events.counts.values()) == 1
+
+
+def test_a_file_that_somebody_listens_to_is_written_by_dma() -> None:
+    firmware, heard = Firmware(), list[bytes]()
+    firmware.device.add_writable_file("etc/a", b"abcdef", heard.append)
+    firmware.space.write(RAM + 0x100, b"XY")
+    number = Item.FIRST_FILE << 16
+    assert firmware.dma(SELECT | SKIP | number, 3, 0) == 0
+    assert firmware.dma(WRITE, 2, RAM + 0x100) == 0
+    assert firmware.dma(WRITE, 1, RAM + 0x101) == 0
+    assert heard == [b"abcXYf", b"abcXYY"]
+    assert firmware.item(Item.FIRST_FILE, 6) == b"abcXYY"
+    firmware.device.reset()
+    assert heard[2:] == [b"abcdef"]
+    assert not firmware.device.events.counts
+
+
+@pytest.mark.parametrize(("length", "source"), [(7, RAM), (4, 0), (0xFFFF_FFFF, RAM)])
+def test_writes_that_cannot_be_done_say_so(length: int, source: int) -> None:
+    firmware, heard = Firmware(), list[bytes]()
+    firmware.device.add_writable_file("etc/a", b"abcdef", heard.append)
+    assert firmware.dma(SELECT | WRITE | Item.FIRST_FILE << 16, length, source) == ERROR
+    assert sum(firmware.device.events.counts.values()) == 1
+    assert firmware.item(Item.FIRST_FILE, 6) == b"abcdef"
+    assert not heard
+
+
+def test_who_listens_may_find_fault() -> None:
+    def refuse(content: bytes) -> None:
+        raise GuestError("not like that")
+
+    firmware = Firmware()
+    firmware.device.add_writable_file("etc/a", b"abcdef", refuse)
+    assert firmware.dma(SELECT | WRITE | Item.FIRST_FILE << 16, 1, RAM) == 0
+    assert firmware.device.events.counts == {"guest error: not like that": 1}
+
+
+def test_a_state_with_other_files_is_refused() -> None:
+    firmware, other = Firmware(), Firmware()
+    firmware.device.add_writable_file("etc/a", b"abcdef", lambda content: None)
+    other.device.add_file("etc/a", b"abc")
+    with pytest.raises(BadState, match="writable files"):
+        firmware.device.load(other.device.save())
 
 
 def test_a_name_that_is_too_long_is_the_users_error() -> None:

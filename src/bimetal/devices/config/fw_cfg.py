@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from bimetal.base.errors import BimetalError, GuestError
+from bimetal.base.state import BadState
 from bimetal.devices.device import Device, Property
 from bimetal.memory.access import Refused
 from bimetal.memory.space import AddressSpace
@@ -47,16 +48,16 @@ class Item:
 class FwCfg(Device):
     """Items by number, which the machine adds before the guest runs.
 
-    DMA reaches guest memory through ``memory``. Items are read-only for the guest. ``defer`` has a
-    function called soon, with the machine's lock given up in between; without it, whatever a guest
-    asks for is moved at once.
+    DMA reaches guest memory through ``memory``. Items are read-only for the guest, but for files
+    that somebody listens to. ``defer`` has a function called soon, with the machine's lock given up
+    in between; without it, whatever a guest asks for is moved at once.
     """
 
     kind, node_name = "fw_cfg", "fw-cfg"
     compatible = ("qemu,fw-cfg-mmio",)
     acpi = ("QEMU0002", "FWC")
     mmio_size = 0x18
-    fixed = ("memory", "_defer")
+    fixed = ("memory", "_defer", "_listeners")
     saved = ("selected", "position", "dma_high", "under_way", "items", "_files")
 
     def __init__(
@@ -72,6 +73,8 @@ class FwCfg(Device):
             Item.ID: struct.pack("<I", FEATURES),
         }
         self._files: dict[str, int] = {}
+        self._listeners: dict[int, tuple[bytes, Callable[[bytes], None]]] = {}
+        """What writable items hold at first, and who is told when the guest has written."""
         self.selected = self.position = self.dma_high = 0
         super().__init__()
 
@@ -82,6 +85,9 @@ class FwCfg(Device):
         super().reset()
         self.selected = self.position = self.dma_high = 0
         self.under_way = None
+        for number, (content, _) in self._listeners.items():
+            self.items[number] = content
+        self._tell_all()
 
     # What the machine adds
 
@@ -100,6 +106,15 @@ class FwCfg(Device):
         for each, key in sorted(self._files.items()):
             directory += struct.pack(">IHH56s", len(self.items[key]), key, 0, each.encode())
         self.items[Item.FILE_DIRECTORY] = directory
+
+    def add_writable_file(
+        self, name: str, content: bytes, written: Callable[[bytes], None]
+    ) -> None:
+        """Add a file that the guest may write by DMA, which does not make it longer. ``written`` is
+        told the whole content then, and after a reset and a restored snapshot; it may raise
+        `GuestError`."""
+        self.add_file(name, content)
+        self._listeners[self._files[name]] = content, written
 
     # What the guest does
 
@@ -155,8 +170,7 @@ class FwCfg(Device):
             self.under_way = address, target, length
             self._move()
         elif control & DMA_WRITE:
-            self.guest_error("write to an fw_cfg item")
-            self._answer(address, DMA_ERROR)
+            self._answer(address, 0 if self._store(target, length) else DMA_ERROR)
         else:
             if control & DMA_SKIP:
                 self._take_nothing(length)
@@ -192,6 +206,41 @@ class FwCfg(Device):
                     self._defer(self._move)
                     return
 
+    def _store(self, source: int, length: int) -> bool:
+        """Write ``length`` bytes of guest memory to the selected item, as far as that has room;
+        False if the guest may not, or asked for more."""
+        number, start = self.selected, self.position
+        if number not in self._listeners:
+            self.guest_error("write to an fw_cfg item")
+            return False
+        old = self.items[number]
+        if length > len(old) - start:
+            self.guest_error("write behind the end of an fw_cfg item")
+            return False
+        try:
+            new = self.memory.read(source, length)
+        except GuestError as error:
+            self.guest_error("fw_cfg DMA outside of memory", str(error))
+            return False
+        self.items[number] = old[:start] + new + old[start + length :]
+        self.position = start + length
+        self._tell(number)
+        return True
+
+    def _tell(self, number: int) -> None:
+        try:
+            self._listeners[number][1](self.items[number])
+        except GuestError as error:
+            self.guest_error(str(error))
+
+    def _tell_all(self) -> None:
+        for number in self._listeners:
+            self._tell(number)
+
     def restored(self) -> None:
+        for number, (content, _) in self._listeners.items():
+            if len(self.items.get(number, b"")) != len(content):
+                raise BadState("the writable files of fw_cfg are others")
+        self._tell_all()
         if self.under_way is not None and self._defer is not None:
             self._defer(self._move)

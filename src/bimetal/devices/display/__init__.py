@@ -1,0 +1,1 @@
+"""Display devices that are not virtio's."""
