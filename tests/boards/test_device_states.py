@@ -56,6 +56,9 @@ class Still:
         )
         if board != "microvm":
             self.vm.disk(str(folder / "disk"), snapshot=True)
+        self.vm.video("ramfb" if "gic=2" in board else "virtio")
+        self.vm.input("keyboard")
+        self.vm.input("tablet")
         self.hardware: Hardware = self.vm._parts.furnished()
         self.bus = Bus(self.hardware.space, "bus")
         self.ports = Bus(self.hardware.ports, "ports")

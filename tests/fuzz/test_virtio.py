@@ -24,6 +24,8 @@ from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.gpu import VirtioGpu
+from bimetal.devices.virtio.input import VirtioInput, keyboard, tablet
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.ninep import VirtioNinep
 from bimetal.devices.virtio.rng import VirtioRng
@@ -156,7 +158,22 @@ def scsi() -> VirtioDevice:
     return VirtioScsi([ScsiDisk(GuardedDisk(64 << 10)), ScsiCdrom()])
 
 
-DEVICES = [block, console, rng, net, ninep, vsock, VirtioBalloon, scsi, serial]
+def gpu() -> VirtioDevice:
+    return VirtioGpu(64, 64)
+
+
+def keys() -> VirtioDevice:
+    return VirtioInput(keyboard())
+
+
+def pointer() -> VirtioDevice:
+    return VirtioInput(tablet())
+
+
+DEVICES = [
+    *(block, console, rng, net, ninep, vsock, VirtioBalloon, scsi, serial),
+    *(gpu, keys, pointer),
+]
 
 
 class Range:
@@ -191,6 +208,10 @@ class Range:
             long = [frame(bytes(range(200)))[:100], bytes(3000)]
             assert 0 <= device.receive([Frame([frame()]), Frame(long)] * 3) <= 6
             device.sendable()
+        if isinstance(device, VirtioInput):
+            for code in device.kind.codes[1][:3]:
+                device.press(code, code not in device._down)
+            device.point(1, 2)
 
     def check_alive(self) -> None:
         """After a reset the device does its work."""
@@ -225,6 +246,15 @@ class Range:
                 rings[1].submit(self.guest.place(request))
                 assert len(rings[0].completed()) == 1
                 rings = rings[:2]
+            case VirtioGpu():
+                rings[0].submit(self.guest.place(struct.pack("<I20x", 0x100)), place)
+                assert self.guest.peek(place)[:4] == struct.pack("<I", 0x1101)
+                rings = rings[:1]
+            case VirtioInput() as device:
+                rings[0].submit(place)
+                device.press(device.kind.codes[1][0], True)
+                assert self.guest.peek(place)[:2] == b"\1\0"
+                rings = rings[:1]
             case VirtioConsole():
                 rings[1].submit(self.guest.place(b"hello"))
             case VirtioNet():

@@ -22,6 +22,8 @@ from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.gpu import VirtioGpu
+from bimetal.devices.virtio.input import VirtioInput, keyboard, tablet
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.devices.virtio.mmio_legacy import VirtioMmioLegacy
 from bimetal.devices.virtio.mmio_slot import VirtioSlot
@@ -38,7 +40,7 @@ from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import SCSI, Config, Disk
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.nics import Nic, macs_of
-from bimetal.machine.wanted import Share
+from bimetal.machine.wanted import GPU, KEYBOARD, TABLET, Share
 
 __all__ = ["BUS", "VERSIONS", "disk_device", "virtio_devices", "virtio_slots"]
 
@@ -46,6 +48,7 @@ BUS = ("mmio", "pci")
 """Values of a board's option ``bus``: where virtio devices are."""
 VERSIONS = {"modern": VirtioMmio, "legacy": VirtioMmioLegacy}
 """Values of a board's option ``virtio-mmio``: which version its slots speak."""
+INPUT_KINDS = {KEYBOARD: keyboard, TABLET: tablet}
 PCI_SLOTS = 31
 """Slots of the root bus, beside that of the host bridge."""
 
@@ -115,6 +118,20 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
         yield serial_ports(m)
     if m.config.balloon:
         yield VirtioBalloon()
+    yield from screen_and_inputs(m)
+
+
+def screen_and_inputs(m: Chassis) -> Iterator[VirtioDevice]:
+    """The GPU, and what people type and point with."""
+    video = m.config.video
+    if video is not None and video.kind == GPU:
+        gpu = VirtioGpu(video.width, video.height)
+        m.screen = gpu.screen
+        yield gpu
+    for kind in m.config.inputs:
+        device = VirtioInput(INPUT_KINDS[kind]())
+        m.inputs[kind] = device
+        yield device
 
 
 def disk_device(disk: Disk, clock: Clock, aside: Aside | None) -> VirtioBlock:

@@ -19,6 +19,7 @@ __all__ = [
     "equipment_options",
     "parse_port",
     "parse_share",
+    "parse_video",
     "parse_vsock",
 ]
 
@@ -36,6 +37,9 @@ PORT = Form(
     "unix:PATH|tcp:HOST:PORT|file:PATH,name=NAME",
     "a place for a port",
     texts=("name",),
+)
+VIDEO = Form(
+    "--video", "virtio|ramfb[,width=N][,height=N]", "a kind of device", texts=("width", "height")
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
@@ -73,6 +77,18 @@ def parse_vsock(text: str) -> tuple[str, int]:
     return path, int(cid)
 
 
+def parse_video(text: str) -> tuple[str, dict[str, int]]:
+    """Read the value of ``--video``: kind and size. Raises `BimetalError`."""
+    kind, options = VIDEO.read(text)
+    size: dict[str, int] = {}
+    for name, value in options.items():
+        number = str(value)
+        if not (number.isascii() and number.isdecimal() and len(number) <= 5):
+            raise VIDEO.refused(f"{number!r} is no {name} in pixels")
+        size[name] = int(number)
+    return kind, size
+
+
 def parse_port(text: str) -> tuple[str, str]:
     """Read a value of ``--port``: name and place. Raises `BimetalError`."""
     where, options = PORT.read(text)
@@ -94,6 +110,7 @@ class EquipmentOptions:
     cdroms: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     video: str | None = None
+    inputs: tuple[str, ...] = ()
 
     def add_to(self, machine: Machine, *, seeks: bool = False) -> None:
         """Give it to ``machine``, disks in their order. With ``seeks`` that has firmware, which
@@ -127,13 +144,17 @@ class EquipmentOptions:
         for path in self.cdroms:
             machine.cdrom(path)
         if self.video is not None:
-            machine.video(self.video)
+            kind, size = parse_video(self.video)
+            machine.video(kind, **size)
+        for kind in self.inputs:
+            machine.input(kind)
 
     def _usual_network(self, seeks: bool) -> tuple[str, ...]:
         """The network of a machine for which nobody has named one. Firmware that has no disk to
         start from would ask it for minutes before it gave up."""
         single = (self.vsock is not None, self.balloon, bool(self.cdroms), bool(self.ports))
-        others = len(self.disks) + len(self.shares) + sum(single)
+        others = len(self.disks) + len(self.shares) + len(self.inputs) + sum(single)
+        others += self.video is not None
         finds = bool(self.disks or self.cdroms) or not seeks
         has_one = others <= MOST_BESIDE_A_NIC and finds
         return (USUAL_NETWORK,) if has_one else ()
@@ -212,7 +233,18 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     @click.option(
         "--balloon", is_flag=True, help="Memory that the guest has freed goes back to the host."
     )
-    @click.option("--video", metavar="KIND", help="A display device: ramfb, for firmware.")
+    @click.option(
+        "--video",
+        metavar=VIDEO.shown,
+        help="A display device: a GPU, or ramfb, a frame buffer for firmware.",
+    )
+    @click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        type=click.Choice(("keyboard", "tablet")),
+        help="What people type, or point, with; may be repeated.",
+    )
     @wraps(command)
     def gathered(**given: Any) -> Answer:
         own = {field.name: given.pop(field.name) for field in fields(EquipmentOptions)}

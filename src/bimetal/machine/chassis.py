@@ -20,6 +20,7 @@ from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.aside import Aside
+from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
@@ -102,6 +103,8 @@ class Chassis:
         """The board's slots for devices that come and go; None if it has none."""
         self.screen: Screen | None = None
         """What the display device shows; None if there is none."""
+        self.inputs: dict[str, VirtioInput] = {}
+        """The input devices, by kind."""
 
     # Verbs
 
@@ -250,6 +253,7 @@ class Chassis:
             power_button=self.power_button,
             sockets=self.sockets,
             screen=self.screen,
+            inputs=self.inputs,
         )
 
     def abandon(self) -> None:

@@ -115,6 +115,8 @@ class Config:
     cdroms: list[str | None] = field(default_factory=list)
     """Paths of images in CD-ROM drives; None for an empty drive."""
     video: Video | None = None
+    inputs: list[str] = field(default_factory=list)
+    """Kinds of input devices."""
 
     @property
     def command_line(self) -> bytes:

@@ -14,7 +14,7 @@ from bimetal.machine.balloon import Balloon
 from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
-from bimetal.machine.wanted import RAMFB, SerialPort, Share, Video, Vsock
+from bimetal.machine.wanted import GPU, SerialPort, Share, Video, Vsock, check_input
 
 __all__ = ["Equipment", "Path"]
 
@@ -134,13 +134,22 @@ class Equipment:
             self.config.balloon = True
         return Balloon(self._parts)
 
-    def video(self, kind: str = RAMFB) -> None:
-        """Give the machine a display device: ``ramfb``, a frame buffer for firmware, which hands it
-        on to systems. `screendump` shows what is on it. Call before `start`."""
+    def video(self, kind: str = GPU, *, width: int = 1024, height: int = 768) -> None:
+        """Give the machine a display device: ``virtio``, a GPU whose monitor prefers ``width`` by
+        ``height`` pixels, or ``ramfb``, a frame buffer for firmware, which hands it on to systems.
+        `screendump` shows what is on it. Call before `start`."""
         self._check_not_built("a display device")
         if self.config.video is not None:
             raise BimetalError("a machine has one screen", "leave one away", ExitCode.USAGE)
-        self.config.video = Video(kind)
+        self.config.video = Video(kind, width, height)
+
+    def input(self, kind: str) -> None:
+        """Add an input device: a ``keyboard``, which `send_keys` types on, or a ``tablet``, which
+        points. Call before `start`."""
+        self._check_not_built("input devices")
+        if check_input(kind) in self.config.inputs:
+            raise BimetalError(f"a machine has one {kind}", "leave one away", ExitCode.USAGE)
+        self.config.inputs.append(kind)
 
     def cdrom(self, path: Path | None = None) -> Cdrom:
         """Add a CD-ROM drive with the image at ``path`` in it, or none. Call before `start`, which

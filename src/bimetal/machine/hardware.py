@@ -16,6 +16,7 @@ from bimetal.base.clock import Clock
 from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
+from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
@@ -106,7 +107,7 @@ class Hardware:
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
     accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
     that asks a system to switch off, ``sockets`` are slots for hot plug, and ``screen`` is what a
-    display device shows, if the board has such.
+    display device shows, if the board has such. ``inputs`` are input devices by kind.
     """
 
     config: Config
@@ -127,6 +128,7 @@ class Hardware:
     power_button: Callable[[], None] | None
     sockets: Sockets | None
     screen: Screen | None
+    inputs: Mapping[str, VirtioInput]
 
     def drive_outputs(self, cpu: int, levels: int) -> None:
         """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""

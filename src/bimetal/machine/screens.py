@@ -7,7 +7,10 @@ from os import PathLike, fsdecode
 
 from bimetal.backends.png import png
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.assembly import Assembly
+from bimetal.machine.wanted import KEYBOARD
+from bimetal.screen.keys import keys_named
 from bimetal.screen.screen import Screen
 from bimetal.screen.surface import Picture
 from bimetal.snapshot.replacing import replacing
@@ -34,6 +37,36 @@ class Screens:
                 "choose another path, or make room there",
                 ExitCode.IO_ERROR,
             ) from error
+
+    def send_keys(self, *keys: str) -> None:
+        """Press and release each combination of ``keys``, such as ``ctrl-alt-delete`` or ``a``.
+        Names are those of `bimetal.screen.keys.KEYS`, of QEMU and of Linux. Raises `BimetalError`
+        for a key that does not exist, without a keyboard (`Equipment.input`), and if the guest has
+        no driver for it or does not take what is typed."""
+        combinations = [keys_named(each) for each in keys]
+        keyboard = self._keyboard()
+        for codes in combinations:
+            with self._parts.built().locked():
+                if not keyboard.listens:
+                    raise BimetalError(
+                        "the guest does not listen to its keyboard",
+                        "wait until it has started; Linux needs the module virtio_input",
+                        ExitCode.UNAVAILABLE,
+                    )
+                for code in codes:
+                    keyboard.press(code, True)
+                for code in reversed(codes):
+                    keyboard.press(code, False)
+
+    def _keyboard(self) -> VirtioInput:
+        keyboard = self._parts.built().hardware.inputs.get(KEYBOARD)
+        if keyboard is None:
+            raise BimetalError(
+                "this machine has no keyboard",
+                "give it one before it starts: --input keyboard, or vm.input('keyboard')",
+                ExitCode.USAGE,
+            )
+        return keyboard
 
     def _picture(self) -> Picture:
         """What is on the screen now."""

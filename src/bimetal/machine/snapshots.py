@@ -151,6 +151,7 @@ def _equipment(recipe: Recipe) -> str:
     parts += [f"port {port.name}" for port in config.ports]
     parts += ["CD-ROM drive"] * len(config.cdroms)
     parts += [f"video {config.video.kind}"] if config.video else []
+    parts += config.inputs
     parts += ["vsock"] * bool(config.vsock) + ["balloon"] * config.balloon + ["hvc"] * recipe.hvc
     return ", ".join(parts) or "none"
 

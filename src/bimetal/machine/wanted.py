@@ -7,8 +7,21 @@ from dataclasses import dataclass
 from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
+from bimetal.devices.display.edid import EDID_SIDE_LIMIT
 
-__all__ = ["RAMFB", "VIDEOS", "SerialPort", "Share", "Video", "Vsock"]
+__all__ = [
+    "GPU",
+    "INPUTS",
+    "KEYBOARD",
+    "RAMFB",
+    "TABLET",
+    "VIDEOS",
+    "SerialPort",
+    "Share",
+    "Video",
+    "Vsock",
+    "check_input",
+]
 
 TAG_LIMIT = 31
 """Bytes of a tag: what drivers of Linux before 6.10 have room for."""
@@ -17,9 +30,14 @@ NAME_LIMIT = 127
 PLACES = ("unix", "tcp", "file")
 """Kinds of places to which a port may lead: a terminal is the console's."""
 
-RAMFB = "ramfb"
-VIDEOS = (RAMFB,)
+GPU, RAMFB = VIDEOS = ("virtio", "ramfb")
 """Kinds of display devices."""
+
+KEYBOARD, TABLET = INPUTS = ("keyboard", "tablet")
+"""Kinds of input devices."""
+
+USUAL_WIDTH, USUAL_HEIGHT = 1024, 768
+SIDE_MINIMUM = 64
 
 
 @dataclass(frozen=True)
@@ -103,9 +121,12 @@ class SerialPort:
 
 @dataclass(frozen=True)
 class Video:
-    """A display device, of a ``kind`` in `VIDEOS`."""
+    """A display device, of a ``kind`` in `VIDEOS`, whose monitor prefers ``width`` by ``height``
+    pixels, if it has one that the guest can ask."""
 
     kind: str
+    width: int = USUAL_WIDTH
+    height: int = USUAL_HEIGHT
 
     def __post_init__(self) -> None:
         if self.kind not in VIDEOS:
@@ -114,3 +135,18 @@ class Video:
                 choose_from(self.kind, VIDEOS),
                 ExitCode.USAGE,
             )
+        if not all(SIDE_MINIMUM <= each <= EDID_SIDE_LIMIT for each in (self.width, self.height)):
+            raise BimetalError(
+                f"a monitor cannot have {self.width} x {self.height} pixels",
+                f"choose {SIDE_MINIMUM} to {EDID_SIDE_LIMIT} for each",
+                ExitCode.USAGE,
+            )
+
+
+def check_input(kind: str) -> str:
+    """``kind`` if it is one of `INPUTS`. Raises `BimetalError`."""
+    if kind not in INPUTS:
+        raise BimetalError(
+            f"there is no input device {kind!r}", choose_from(kind, INPUTS), ExitCode.USAGE
+        )
+    return kind

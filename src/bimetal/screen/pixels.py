@@ -1,8 +1,9 @@
 """How the pixels of a frame buffer lie in memory, and the one form in which viewers get them.
 
 That form is what most guests have anyway: four bytes a pixel, blue, green, red and one that means
-nothing. It is ``XRGB8888`` in the words of Linux's DRM, which count from the highest bit of a
-little-endian word. Others become it by slices of whole pictures, so that no pixel costs Python.
+nothing, or how opaque a pixel of a cursor is. It is ``XRGB8888`` in the words of Linux's DRM, which
+count from the highest bit of a little-endian word. Others become it by slices of whole pictures, so
+that no pixel costs Python.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class PixelFormat:
     converted: Converter
 
 
-def ordered(size: int, blue: int, green: int, red: int) -> PixelFormat:
-    """Pixels of which each colour is one byte, the one with that number."""
-    places = (blue, green, red)
-    if size == PIXEL and places == (0, 1, 2):
+def ordered(size: int, *places: int) -> PixelFormat:
+    """Pixels of which each colour is one byte: ``places`` are the numbers of those for blue, green,
+    red, and perhaps opacity."""
+    if size == PIXEL and places == (0, 1, 2, 3):
         return PixelFormat(size, _unchanged)
 
     def convert(pixels: bytes) -> bytearray:
@@ -69,7 +70,7 @@ def _from_565(pixels: bytes) -> bytearray:
     return made
 
 
-BGRX = ordered(4, 0, 1, 2)
+BGRX = ordered(4, 0, 1, 2, 3)
 """The form for viewers."""
 
 RGB565 = PixelFormat(2, _from_565)
