@@ -1,0 +1,97 @@
+"""Screens, keyboards and tablets as the drivers of a stock Linux kernel use them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bimetal import Machine
+from bimetal.base.clock import Countdown
+from tests.boot.conftest import LIMIT, PROMPT, Fetch
+
+pytestmark = pytest.mark.boot
+
+WIDTH, HEIGHT = 640, 400
+GUESTS = ["debian-riscv64", pytest.param("debian-arm64", marks=pytest.mark.slow)]
+A, LEFT_SHIFT = 30, 42
+
+
+def do(vm: Machine, command: str) -> str:
+    """Type a command; what it prints."""
+    vm.console.sendline(f"echo be''gin; {command}; echo en''d")
+    found = vm.console.expect(re.compile(r"begin\r*\n(.*?)end\r*\n"), LIMIT)
+    vm.console.expect(PROMPT, LIMIT)
+    return found.groups[0].replace("\r", "").strip()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """The guest does something soon, and does not say when."""
+    countdown = Countdown(LIMIT)
+    while not holds():
+        assert countdown.left, "it never happened"
+
+
+def shown(vm: Machine, path: Path) -> bytes:
+    vm.screendump(path)
+    with Image.open(path) as picture:
+        assert picture.size == (WIDTH, HEIGHT)
+        return picture.tobytes()
+
+
+def numbers(length: int) -> bytes:
+    """What ``seq 1 1000000 | head -c LENGTH`` prints."""
+    return b"".join(b"%d\n" % n for n in range(1, length))[:length]
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_screen_and_a_keyboard(fetched: Fetch, tmp_path: Path, name: str) -> None:
+    guest = fetched(name)
+    words = f"{guest.append} quiet fbcon=map:1"  # no console there: the picture is ours alone
+    with Machine(guest.board, kernel=guest.kernel, initrd=guest.initrd, append=words) as vm:
+        vm.video(width=WIDTH, height=HEIGHT)
+        vm.input("keyboard")
+        vm.input("tablet")
+        vm.start()
+        vm.console.expect(PROMPT, LIMIT)
+        knows_its_monitor(vm)
+        draws(vm, tmp_path)
+        hears_keys(vm)
+        assert not [line for line in str(vm.stats()).splitlines() if "guest error" in line]
+
+
+def knows_its_monitor(vm: Machine) -> None:
+    assert do(vm, "cat /sys/class/graphics/fb0/virtual_size") == f"{WIDTH},{HEIGHT}"
+    monitor = "/sys/class/drm/card0-Virtual-1"
+    assert do(vm, f"head -n1 {monitor}/modes; wc -c < {monitor}/edid").split() == [
+        *(f"{WIDTH}x{HEIGHT}", "128"),
+    ]
+
+
+def draws(vm: Machine, folder: Path) -> None:
+    length = 4 * WIDTH * HEIGHT
+    do(vm, f"seq 1 1000000 | head -c {length} > /dev/fb0")
+    data = numbers(length)
+    expected = bytearray(3 * WIDTH * HEIGHT)
+    for colour in range(3):
+        expected[2 - colour :: 3] = data[colour::4]
+    until(lambda: shown(vm, folder / "shown.png") == expected)
+
+
+def hears_keys(vm: Machine) -> None:
+    names = do(vm, "cat /sys/class/input/event*/device/name")
+    place = next(n for n, each in enumerate(names.splitlines()) if each.endswith("keyboard"))
+    do(vm, f"head -c {8 * 24} /dev/input/event{place} > /keys &")
+    do(vm, "until ls -l /proc/$!/fd | grep -q event; do :; done")
+    vm.send_keys("shift-a")
+    vm.console.sendline('wait; hexdump -v -e \'16/1 "" 2/2 "%d " 1/4 "%d;"\' /keys; echo')
+    found = vm.console.expect(re.compile(r"((\d+ \d+ \d+;)+)"), LIMIT)
+    vm.console.expect(PROMPT, LIMIT)
+    sync = "0 0 0"
+    assert found.groups[0].split(";")[:-1] == [
+        *(f"1 {LEFT_SHIFT} 1", sync, f"1 {A} 1", sync),
+        *(f"1 {A} 0", sync, f"1 {LEFT_SHIFT} 0", sync),
+    ]
