@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,12 @@ def kernel(payload: Payload) -> Path:
     """The kernel of a guest that has one."""
     assert payload.kernel is not None
     return payload.kernel
+
+
+def link() -> Path:
+    """What leads to the guest in the cache."""
+    (found,) = (cache_folder() / "guests" / NAME).glob("current*")
+    return found
 
 
 def test_a_guest_is_made_of_packages(debian: FakeHost) -> None:
@@ -62,7 +71,61 @@ def test_an_update_takes_the_new_version_and_drops_the_old(debian: FakeHost) -> 
     assert fetch(NAME) == old
     new = fetch(NAME, update=True)
     assert kernel(new).read_bytes() == b"kernel 6.13"
-    assert not kernel(old).exists()
+    assert kernel(old).exists(), "which this process may still use"
+
+
+FETCH = f"""
+import sys
+from bimetal.catalogue import fetch
+print(fetch({NAME!r}).kernel, flush=True)
+sys.stdin.read()
+"""
+
+
+def another(*, recipe: str = "") -> subprocess.Popen[str]:
+    """Another process that has fetched the guest and uses it until its input ends."""
+    other = f"from bimetal.catalogue import guests; guests.INIT += {recipe!r}\n" if recipe else ""
+    return subprocess.Popen(
+        [sys.executable, "-c", other + FETCH],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kernel_of(process: subprocess.Popen[str]) -> Path:
+    assert process.stdout is not None
+    return Path(process.stdout.readline().strip())
+
+
+def test_an_old_version_is_there_as_long_as_a_process_uses_it(debian: FakeHost) -> None:
+    with another() as other:
+        old = kernel_of(other)
+        debian.add("linux-image-riscv64", "6.13-1", {}, ["linux-image-6.13-riscv64"])
+        debian.add("linux-image-6.13-riscv64", "6.13-1", {"boot/vmlinux-6.13": b"kernel 6.13"})
+        fetch(NAME, update=True)
+        assert old.read_bytes() == b"kernel 6.12"
+        other.communicate()
+    assert kernel(fetch(NAME, update=True)).read_bytes() == b"kernel 6.13"
+    assert not old.exists()
+
+
+def test_versions_of_bimetal_leave_each_other_what_they_made(debian: FakeHost) -> None:
+    mine = fetch(NAME)
+    with another(recipe="# differs") as other:
+        theirs = kernel_of(other)
+        other.communicate()
+    assert kernel(mine).exists()
+    assert cached(NAME) == mine
+    fetch(NAME, update=True)
+    assert theirs.exists()
+    long_ago = time.time() - 31 * 24 * 3600
+    os.utime(theirs.parent, (long_ago, long_ago))
+    fetch(NAME, update=True)
+    assert not theirs.exists(), "as nobody has used it for a month"
+    names = [path.name for path in (cache_folder() / "guests" / NAME).iterdir()]
+    assert len(names) == 3
 
 
 DAMAGES = [
@@ -108,7 +171,7 @@ def test_what_is_damaged_or_outdated_is_made_anew(debian: FakeHost, damage: str)
             shutil.rmtree(kernel(payload).parent)
             kernel(payload).parent.write_text("a file")
         case "copy":
-            current = cache_folder() / "guests" / NAME / "current"
+            current = link()
             current.unlink()
             shutil.copytree(kernel(payload).parent, current)
             (current / "guest.json").write_text('{"files": []}')
@@ -126,7 +189,7 @@ def test_damage_is_named_where_the_guest_cannot_be_made_anew(debian: FakeHost) -
 
 def test_a_copy_that_did_not_keep_links_is_as_good(debian: FakeHost) -> None:
     payload = fetch(NAME)
-    current = cache_folder() / "guests" / NAME / "current"
+    current = link()
     current.unlink()
     kernel(payload).parent.rename(current)
     debian.fail("E: no network")
@@ -138,7 +201,7 @@ def test_nothing_is_left_behind(debian: FakeHost) -> None:
     (cache_folder() / "guests" / NAME / ".making-killed").mkdir()
     fetch(NAME, update=True)
     names = {path.name for path in (cache_folder() / "guests" / NAME).iterdir()}
-    assert names >= {"current", "lock"}
+    assert names >= {link().name, "lock"}
     assert len(names) == 3
     assert not list(cache_folder().rglob("*.deb"))
 

@@ -99,6 +99,10 @@ class Hotness:
         """Forget the places of a page whose code has changed."""
         self._pages.pop(page, None)
 
+    def forget_places(self) -> None:
+        """Forget the places of all pages."""
+        self._pages.clear()
+
     def cool(self) -> None:
         """Halve everything if there have been many samples; otherwise everything that ever runs
         would be translated in the end."""

@@ -7,8 +7,10 @@ with the code that they were made from. `tiering` decides what is translated, an
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from ..base.clock import Clock
 from ..codegen.interpreter import Interpreter
@@ -53,7 +55,8 @@ class JitCpu(InterpCpu):
         layout = native.layout
         self._scale, self._page_bytes = layout.scale, layout.page_bytes
         self._arena_start = self.state.get("arena_start")
-        self._installs: list[tuple[int, bytes, int, list[Loaded]]] = []
+        self._errands: list[Callable[[], None]] = []
+        """What other threads want done at the next safe point."""
         self._kick_wanted = False
         self._samples = SampleReader(self.state)
         self._decoded = RingReader(self.state, "decoded", "decoded_count", DECODED)
@@ -68,8 +71,8 @@ class JitCpu(InterpCpu):
             self._begun = True
             self.tiering.begin()
         while True:
-            if self._installs:
-                self._install()
+            if self._errands:
+                self._run_errands()
             exit_ = InterpCpu.run(self)  # in less time than by super()
             if exit_ is not self._exits.kicked:
                 return exit_
@@ -113,11 +116,8 @@ class JitCpu(InterpCpu):
 
     def _forget(self, pages: bool) -> None:
         """Drop everything decoded and installed; with ``pages``, also which pages were decoded."""
-        state = self.state
-        if pages and self._code_table is not None:
-            self._code_table[:] = bytes(len(self._code_table))
-            state.set("arena_next", 0, state.get("arena_start"))
-            self.flush()
+        if pages:
+            self._empty()
         for page in range(self.pages()):
             start = self.page_start(page)
             records, copy = start + PAGE_RECORDS, start + PAGE_COPY
@@ -125,6 +125,14 @@ class JitCpu(InterpCpu):
             self._arena[copy : copy + PAGE] = ctypes.string_at(host, PAGE)
             self._arena[records : records + len(self._blank) - 1] = self._blank.raw[:-1]
         self._forgotten = True
+
+    def _empty(self) -> None:
+        """Forget which pages were decoded, and give their memory back to the host."""
+        assert self._code_table is not None
+        for memory in (self._code_table, self._arena):
+            memory.madvise(mmap.MADV_DONTNEED)
+        self.state.set("arena_next", 0, self._arena_start)
+        self.flush()
 
     def close(self) -> None:
         """See `Cpu.close`."""
@@ -202,19 +210,30 @@ class JitCpu(InterpCpu):
     def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None:
         """Have regions for a page with this code, in a decode mode, installed at the next safe
         point. May be called from any thread."""
-        self._installs.append((page, code, mode, regions))
+        self._at_next_stop(partial(self._install, page, code, mode, regions))
+
+    def give_back(self) -> None:
+        """Have all that was decoded forgotten, and its memory given back to the host, at the next
+        safe point. May be called from any thread."""
+        self._at_next_stop(self._empty)
+
+    def _at_next_stop(self, do: Callable[[], None]) -> None:
+        self._errands.append(do)
         self.state.bytes[self._stop] = 1
 
-    def _install(self) -> None:
-        installs, self._installs = self._installs, []
-        for page, code, mode, regions in installs:
-            if (self.code_of(page), self.mode_of(page)) != (code, mode):
-                continue  # the page has changed, or the arena was emptied
-            start = self.page_start(page) + PAGE_RECORDS
-            for region in regions:
-                for entry in region.entries:
-                    self._arena_words[(start + entry * self._scale) // 8] = region.address
-            self.installed += len(regions)
+    def _run_errands(self) -> None:
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            errand()
+
+    def _install(self, page: int, code: bytes, mode: int, regions: list[Loaded]) -> None:
+        if (self.code_of(page), self.mode_of(page)) != (code, mode):
+            return  # the page has changed, or the arena was emptied
+        start = self.page_start(page) + PAGE_RECORDS
+        for region in regions:
+            for entry in region.entries:
+                self._arena_words[(start + entry * self._scale) // 8] = region.address
+        self.installed += len(regions)
 
 
 class JitAccelerator(InterpAccelerator):

@@ -33,6 +33,20 @@ class Order:
     job: Job
     again: bool = False
 
+    def withdrawn(self) -> Order:
+        """The same order, after its page has forgotten that it was asked for these places."""
+        self.code_page.asked.difference_update(self._places)
+        return self
+
+    def is_wanted(self) -> bool:
+        """Whether any of it is neither translated nor asked for otherwise."""
+        return not all(self.code_page.is_there(*place) for place in self._places)
+
+    @property
+    def _places(self) -> list[tuple[int, bool]]:
+        job = self.job
+        return [(at, False) for at in job.entries] + [(at, True) for at in job.jumps]
+
 
 class Orders:
     """The queue of orders under way, oldest first, and the process that does them."""
@@ -72,6 +86,12 @@ class Orders:
                 return
             self._answered += 1
             yield self._orders.pop(0), answer
+
+    def rest(self) -> None:
+        """End the process if it has nothing to do; another one is started with the next job."""
+        if self._worker is not None and not self._orders:
+            self._worker.close()
+            self._worker = None
 
     def close(self) -> None:
         """End the process, and start none any more; the orders stay. Idempotent."""

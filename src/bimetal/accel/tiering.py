@@ -34,6 +34,7 @@ from .hotness import Hotness, Page, Spot
 from .known_regions import Known, KnownRegions
 from .loader import Loader
 from .orders import Order, Orders
+from .resting import Resting, give_back
 from .switching import QUICK_SWITCHING
 
 __all__ = ["ROUND_FAILED", "Statistics", "Tiering"]
@@ -71,6 +72,8 @@ class TieredVcpu(Protocol):
     def executed(self, page: int, undecoded: int) -> bytes: ...
     def mode_of(self, page: int) -> int: ...
     def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None: ...
+    def pages(self) -> int: ...
+    def give_back(self) -> None: ...
 
 
 class Tiering:
@@ -102,6 +105,7 @@ class Tiering:
         self._hotness = Hotness(policy)
         self._background = background and policy.keep
         self._orders = Orders(self._isa, self._shared)
+        self._resting, self._left = Resting(), list[Order]()
         self._chance = random.Random(policy.pieces)
         self._attending = threading.Lock()
         self._stop = threading.Event()
@@ -159,7 +163,8 @@ class Tiering:
             for vcpu in self._vcpus:
                 self._greet(vcpu)
                 self._look(vcpu)
-            orders = itertools.chain(self._orders, self._left_over())
+            left = filter(Order.is_wanted, self._left)
+            orders = itertools.chain(self._orders, left, self._left_over())
             jobs = (order.job for order in orders)
             translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
 
@@ -190,8 +195,11 @@ class Tiering:
         busy = sum(self._look(vcpu) for vcpu in vcpus)
         self._collect()
         self._order()
+        if policy.keep and self._resting.due(busy, now):
+            self._rest()
         interval = policy.interval if busy or self._orders else policy.idle_interval
-        return policy.new_interval if new or not self._at else interval, now + interval
+        new = new or not (self._at or self._hotness.recent)
+        return policy.new_interval if new else interval, now + interval
 
     def attend(self, vcpu: TieredVcpu) -> bool:
         """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether
@@ -205,6 +213,15 @@ class Tiering:
                 self._collect(LOOK_SECONDS)
                 self._order()
             return new
+
+    def _rest(self) -> None:
+        """Do without what an idle guest hardly needs; what was hot is left for the end."""
+        self._orders.rest()
+        if self._resting.pays(self._vcpus):
+            self._left += map(Order.withdrawn, self._left_over())
+            self._hotness.forget_places()
+            self._at.clear()
+            give_back(self._vcpus)
 
     # -- what is known of pages
     def _of(self, code: bytes, mode: int) -> CodePage:
@@ -248,8 +265,8 @@ class Tiering:
         return bool(pages)
 
     # -- where the time goes
-    def _look(self, vcpu: TieredVcpu) -> bool:
-        """Take a vCPU's samples; whether there were any."""
+    def _look(self, vcpu: TieredVcpu) -> int:
+        """Take a vCPU's samples; how many there were."""
         samples = vcpu.samples()
         for (record, jump, in_region), count in samples.items():
             page, offset = vcpu.place(record)
@@ -260,7 +277,7 @@ class Tiering:
                 spot = Spot(vcpu.index, page, offset, True)
                 self._hotness.at(spot, self._weight(spot, count))
         self._hotness.cool()
-        return bool(samples)
+        return samples.total()
 
     def _familiar(self, page: Page) -> bool:
         code_page = self._at.get(page)

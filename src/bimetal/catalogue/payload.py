@@ -18,6 +18,7 @@ from bimetal.catalogue.guests import GUESTS, FileOf, Guest
 from bimetal.catalogue.initramfs import BusyboxInitramfs
 from bimetal.catalogue.progress import Progress, Silent
 from bimetal.catalogue.room import disk_errors
+from bimetal.catalogue.versions import CURRENT, link_name, remove_unused, use
 
 __all__ = ["Payload", "cached", "fetch"]
 
@@ -25,7 +26,6 @@ VERSIONED_KERNEL = re.compile(r"linux-(image|binary|modules)-\d")
 """What the package ``linux-image-ARCHITECTURE`` leads to: it names the current version."""
 
 MANIFEST = "guest.json"
-CURRENT = "current"
 WAITING = "waiting for another process that fetches a guest"
 
 
@@ -81,10 +81,11 @@ def _whole(guest: Guest) -> Payload | None:
     Every byte is hashed, at some 900 MB a second: nobody would look for a changed bit of a kernel
     in the cache. Raises OSError, or what reading a damaged manifest may raise.
     """
-    folder = (_home(guest) / CURRENT).resolve(strict=True)
+    folder = _link(guest).resolve(strict=True)
+    use(folder)
     text = (folder / MANIFEST).read_bytes()
     # A copy that did not keep links has lost the name that the folder had.
-    if folder.name not in (CURRENT, _name(text)):
+    if not folder.name.startswith(CURRENT) and folder.name != _name(text):
         raise ValueError(f"{folder / MANIFEST} is damaged")
     manifest = json.loads(text)
     if manifest["recipe"] != guest.recipe:
@@ -130,9 +131,13 @@ def _home(guest: Guest) -> Path:
     return cache_folder() / "guests" / guest.name
 
 
+def _link(guest: Guest) -> Path:
+    return _home(guest) / link_name(guest.recipe)
+
+
 def _make_anew(guest: Guest, progress: Progress, update: bool) -> None:
     """Make a guest, and say so if it was there and could not be used."""
-    useless = not update and (_home(guest) / CURRENT).exists()
+    useless = not update and _link(guest).exists()
     if useless:
         progress.step(f"{guest.name} in the cache is outdated or damaged: it is made anew")
     try:
@@ -150,7 +155,7 @@ def _make_anew(guest: Guest, progress: Progress, update: bool) -> None:
 def _make(guest: Guest, progress: Progress) -> None:
     """Fetch packages and make the files of a guest; its lock is held."""
     remove_scratch(_home(guest))
-    with scratch_folder(_home(guest) / CURRENT) as scratch:
+    with scratch_folder(_link(guest)) as scratch:
         tree, made = scratch / "tree", scratch / "made"
         made.mkdir()
         packages = _unpacked_packages(guest, tree, progress)
@@ -220,18 +225,11 @@ def _name(manifest: bytes) -> str:
 
 
 def _install(guest: Guest, made: Path) -> None:
-    """Move the folder under its final name, and have ``current`` lead there.
-
-    Older versions go. A process that is just about to open one finds it missing and says so; a
-    machine that runs has its files in memory.
-    """
+    """Move the folder under its final name, and have the link lead there."""
     home = _home(guest)
     digest = _name((made / MANIFEST).read_bytes())
     if (home / digest).exists():  # the same content, but damaged since, or fetched once more
         (home / digest).rename(made.parent / "replaced")
     made.rename(home / digest)
-    link_to(home / CURRENT, digest)
-    for old in home.iterdir():
-        scratch = old == made.parent
-        if old.is_dir() and not old.is_symlink() and old.name != digest and not scratch:
-            shutil.rmtree(old, ignore_errors=True)
+    link_to(_link(guest), digest)
+    remove_unused(home, made.parent)

@@ -27,6 +27,7 @@ from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
 from bimetal.machine.talk import Asker, answer
+from bimetal.memory.heap import give_back_heap
 from bimetal.seam import Forkable
 
 __all__ = ["Forking"]
@@ -86,6 +87,7 @@ class Forking(KeptInside):
             settle(runner)
             for device in devices:
                 device.stack()
+            give_back_heap()  # the host copies page tables for it
             gc.freeze()  # or else the collector would write to every object of every copy
             try:
                 while len(forks) < count:
