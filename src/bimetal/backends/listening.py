@@ -11,12 +11,14 @@ from bimetal.base.errors import BimetalError, ExitCode
 __all__ = ["listen_tcp", "listen_unix", "remove_stale"]
 
 
-def listen_unix(path: str, backlog: int = 1) -> socket.socket:
-    """Listen at the Unix socket ``path``. A socket there that nobody listens to any more is
-    replaced; any other file stays and is an error (`BimetalError`)."""
+def listen_unix(path: str, backlog: int = 1, mode: int = 0o777) -> socket.socket:
+    """Listen at the Unix socket ``path``, whose permissions are those in ``mode`` that the umask
+    leaves. A socket there that nobody listens to any more is replaced; any other file stays and is
+    an error (`BimetalError`)."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         remove_stale(path)
+        os.fchmod(listener.fileno(), mode)  # of the file that bind makes
         listener.bind(path)
         listener.listen(backlog)
     except OSError as error:

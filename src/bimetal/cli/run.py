@@ -26,6 +26,7 @@ from bimetal.cli.equipment import EquipmentOptions, equipment_options
 from bimetal.cli.host import HostOptions, host_options
 from bimetal.cli.line import FOLLOWS, INPUT, OWN_SYSTEM, connect_pipe, words_for
 from bimetal.cli.listings import show_list
+from bimetal.cli.monitoring import Monitoring, monitoring_options
 from bimetal.cli.options import OnceEach
 from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
@@ -135,6 +136,7 @@ class Software:
     help="Answer semihosting calls of bare programs: console, exit code, time; no files.",
 )
 @saving_options
+@monitoring_options
 @report_options
 @click.option("--trace", metavar="STAGES", help="decode, ir, llvm, asm, exit, mmio, irq.")
 @click.pass_context
@@ -143,6 +145,7 @@ def command(
     trees: Trees,
     report: Report,
     saving: Saving,
+    monitoring: Monitoring,
     host: HostOptions,
     equipment: EquipmentOptions,
     guest: str | None,
@@ -169,7 +172,7 @@ def command(
     set_trace(trace)
     saving.check(context)
     if saving.restore:
-        return go_on(saving, report, context.obj, host)
+        return go_on(saving, report, context.obj, host, monitoring)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or "",
         flash=flash,
@@ -182,8 +185,7 @@ def command(
         Machine,
         **vars(software),
         cpus=cpus,
-        dtb=trees.dtb,
-        dtb_overlays=trees.overlays,
+        **trees.of_machine,
         cpu_model=model,
         reboot=not no_reboot,
         semihosting=semihosting,
@@ -194,8 +196,9 @@ def command(
         if trees.dump:
             return trees.write(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
-        meanwhile = begin(saving, machine, guest or "")
-        result = report.play(machine, context.obj, announce, meanwhile)
+        with monitoring.of(machine, host.serial):
+            meanwhile = begin(saving, machine, guest or "")
+            result = report.play(machine, context.obj, announce, meanwhile)
     return tell(result)
 
 
@@ -208,7 +211,9 @@ def begin(saving: Saving, machine: Machine, guest: str) -> AbstractContextManage
     return saving.of(machine, Boot(machine, guest))
 
 
-def go_on(saving: Saving, report: Report, ending: Ending, host: HostOptions) -> int:
+def go_on(
+    saving: Saving, report: Report, ending: Ending, host: HostOptions, monitoring: Monitoring
+) -> int:
     """Restore a machine, and run it to the end."""
     file = str(saving.restore)
     make = partial(
@@ -216,7 +221,8 @@ def go_on(saving: Saving, report: Report, ending: Ending, host: HostOptions) -> 
     )
     with ending.of(make, Machine.abandon) as machine:
         announce = partial(show_banner, file, machine, host.serial)
-        result = report.play(machine, ending, announce, saving.of(machine))
+        with monitoring.of(machine, host.serial):
+            result = report.play(machine, ending, announce, saving.of(machine))
     return tell(result)
 
 

@@ -26,6 +26,11 @@ class Trees:
     overlays: tuple[str, ...] = ()
     dump: str | None = None
 
+    @property
+    def of_machine(self) -> dict[str, Any]:
+        """What they say of the arguments of `Machine`."""
+        return {"dtb": self.dtb, "dtb_overlays": self.overlays}
+
     def write(self, machine: Machine) -> int:
         """Write the machine's tree, and say with what to exit. Raises `BimetalError`."""
         blob = machine.device_tree()

@@ -9,6 +9,7 @@ from bimetal.base.sizes import format_size
 from bimetal.devices.virtio.balloon import PAGE, VirtioBalloon
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import memory_size
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import TimedOut
 from bimetal.machine.runner import Runner
 
@@ -33,6 +34,17 @@ class Balloon:
         runner, device = self._device()
         with runner.locked():
             return runner.hardware.config.memory - device.pages_given * PAGE
+
+    def announce(self) -> None:
+        """Have listeners of the machine told whenever `memory` changes."""
+        runner, device = self._device()
+        whole = runner.hardware.config.memory
+
+        def changed() -> None:
+            left = whole - device.pages_given * PAGE
+            runner.gate.on_event(MachineEvent(EventKind.BALLOON, guest=True, memory=left))
+
+        device.on_given = changed
 
     def resize(self, memory: str | int) -> None:
         """Ask the guest to get along with that much memory, or to take it back; sizes are as those

@@ -40,6 +40,11 @@ class CpuView:
         return self._vcpu.index
 
     @property
+    def thread_id(self) -> int:
+        """The host's number of the thread that runs the CPU, 0 before the start."""
+        return self._vcpu.thread_id
+
+    @property
     def registers(self) -> tuple[str, ...]:
         """The names of the registers, in the manual's order."""
         return tuple(self._vcpu.cpu.register_names)

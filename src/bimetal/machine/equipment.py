@@ -158,6 +158,11 @@ class Equipment:
         self.config.cdroms.append(None if path is None else fsdecode(path))
         return Cdrom(self._parts, len(self.config.cdroms) - 1)
 
+    @property
+    def cdroms(self) -> tuple[Cdrom, ...]:
+        """The CD-ROM drives that `cdrom` has added."""
+        return tuple(Cdrom(self._parts, number) for number in range(len(self.config.cdroms)))
+
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:
             raise BimetalError(

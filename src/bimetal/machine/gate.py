@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar, cast
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
 from bimetal.machine.lock import FairLock
-from bimetal.machine.result import Result
+from bimetal.machine.result import Ending, Result
 
 __all__ = ["Member", "VcpuGate"]
 
@@ -55,7 +56,9 @@ class VcpuGate:
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self.over = threading.Event()
-        self.on_over = Listeners()
+        self.on_over = Listeners[[]]()
+        self.on_event = Listeners[[MachineEvent]]()
+        """Called with the lock held, in any thread: listeners neither wait nor fail."""
 
     @property
     def state(self) -> str:
@@ -155,20 +158,27 @@ class VcpuGate:
 
     def pause(self) -> None:
         """Stop all vCPUs until `resume`. Idempotent. Call with the lock held, from no vCPU."""
+        news = not self.paused
         self.paused = True
         self._gather(None)
+        if news:
+            self.on_event(MachineEvent(EventKind.PAUSED))
 
     def resume(self) -> None:
         """Undo `pause`. Call with the lock held."""
+        news = self.paused
         self.paused = False
         self._changed.notify_all()
+        if news:
+            self.on_event(MachineEvent(EventKind.RESUMED))
 
     def forked(self) -> None:
         """This process is a copy, in which only this thread is left: the run goes on with new
         threads, and nobody waits for anything."""
         self.lock.renew()
         self._changed = threading.Condition(cast(threading.Lock, self.lock))
-        self.over, self.on_over = threading.Event(), Listeners()
+        self.over, self.on_over = threading.Event(), Listeners[[]]()
+        self.on_event = Listeners[[MachineEvent]]()
         self.held, self._amid = False, 0
 
     def stir(self) -> None:
@@ -194,6 +204,8 @@ class VcpuGate:
         for member in self.members:
             member.call()
         self.on_over()
+        by_host = self.result is None or self.result.ending in (Ending.STOPPED, Ending.FAULT)
+        self.on_event(MachineEvent(EventKind.OVER, guest=not by_host))
 
     def _gather(self, caller: Member | None) -> None:
         others = [member for member in self.members if member is not caller]

@@ -28,7 +28,9 @@ from bimetal.machine.config import Config, memory_size
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
+from bimetal.machine.drives import Drive, drives_of
 from bimetal.machine.equipment import Equipment, Path
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import still_runs
 from bimetal.machine.forking import Forking
 from bimetal.machine.memory_view import MemoryView
@@ -122,6 +124,8 @@ class Machine(Forking, Equipment, Plugging, Screens):
         runner = self._built()
         if not self._parts.restoring:
             runner.power_on()
+        if self.config.balloon:
+            self.balloon().announce()
         self._gate.started = True
         with self._gate.lock:
             for end in (*self._consoles, *runner.hardware.host_ends):
@@ -151,6 +155,17 @@ class Machine(Forking, Equipment, Plugging, Screens):
         """A context in which ``tell`` is called, in any thread, when the run ends."""
         return self._gate.on_over.with_(tell)
 
+    def on_event(self, tell: Callable[[MachineEvent], object]) -> AbstractContextManager[None]:
+        """A context in which ``tell`` is called, in any thread, when something happens to the whole
+        machine. The machine waits meanwhile, so it must neither wait nor fail, nor ask the machine
+        for anything."""
+        return self._gate.on_event.with_(tell)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused, or will be when it is started."""
+        return self._gate.paused
+
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended; it may be paused."""
@@ -171,7 +186,7 @@ class Machine(Forking, Equipment, Plugging, Screens):
         self._gate.check_begun("there is nothing to reset")
         runner = self._built()
         with self._gate.lock:
-            runner.ask(Shutdown(ShutdownKind.RESET))
+            runner.ask(Shutdown(ShutdownKind.RESET), guest=False)
 
     def press_power_button(self) -> None:
         """Press the power button, which asks the guest to shut down in order; whether it does is up
@@ -186,6 +201,7 @@ class Machine(Forking, Equipment, Plugging, Screens):
             )
         with runner.locked():
             press()
+            self._gate.on_event(MachineEvent(EventKind.POWER_BUTTON))
 
     def pause(self) -> None:
         """Stop CPUs and time until `resume`; before `start`, start paused. Idempotent."""
@@ -253,6 +269,12 @@ class Machine(Forking, Equipment, Plugging, Screens):
     def devices(self) -> Devices:
         """The devices by name: a mapping whose values are those of ``vm[name]``."""
         return Devices(self._built())
+
+    def drives(self) -> list[Drive]:
+        """The disks and CD-ROM drives that it has now."""
+        runner = self._built()
+        with runner.locked():
+            return drives_of(runner)
 
     @overload
     def device(self, kind: str) -> Any: ...

@@ -12,6 +12,7 @@ from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.config import Config, Disk
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import TimedOut
 from bimetal.machine.nics import macs_of, nic_from
 from bimetal.machine.service import Service
@@ -73,9 +74,14 @@ class Plugging:
 
         Raises `TimedOut` if the guest does not let go, KeyError if there is no such device.
         """
-        gone = threading.Event()
-        with self._parts.built().locked():
-            self._sockets().unplug(name, gone.set, force=force)
+        gone, runner = threading.Event(), self._parts.built()
+
+        def let_go() -> None:
+            gone.set()
+            runner.gate.on_event(MachineEvent(EventKind.UNPLUGGED, device=name))
+
+        with runner.locked():
+            self._sockets().unplug(name, let_go, force=force)
         if not gone.wait(timeout):
             raise TimedOut(
                 f"the guest has not let go of {name} in {timeout:g} seconds",

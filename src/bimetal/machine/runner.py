@@ -12,6 +12,7 @@ from bimetal.base.log import logger
 from bimetal.machine.bus import Bus
 from bimetal.machine.cpus import CpuControl
 from bimetal.machine.doorbells import BoardDoorbells
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.hardware import CpuSignal, Hardware
 from bimetal.machine.hosting import Hosting
@@ -54,6 +55,7 @@ class Runner:
         self.closed = False
         self._boot, self._service = hardware.boot, service
         self._asked: Shutdown | None = None
+        self._asked_by_guest = True
         self._generation = -1
         self._tracing = trace.enabled("irq")
         self._connect_controller(accelerator)
@@ -88,10 +90,10 @@ class Runner:
         self._doorbells.close()
         self.accelerator.close()
 
-    def ask(self, shutdown: Shutdown) -> None:
-        """The guest, or a user, ends the run or resets the machine. Call with the lock held."""
+    def ask(self, shutdown: Shutdown, *, guest: bool = True) -> None:
+        """The ``guest``, or a user, ends the run or resets the machine. Call with the lock held."""
         if self._asked is None:
-            self._asked = shutdown
+            self._asked, self._asked_by_guest = shutdown, guest
             for vcpu in self.vcpus:
                 vcpu.call()
 
@@ -178,6 +180,7 @@ class Runner:
             logger("machine").info("reset")
             with self.gate.hold(vcpu):
                 self._reset()
+                self.gate.on_event(MachineEvent(EventKind.RESET, guest=self._asked_by_guest))
         else:
             with self.gate.lock:
                 self.gate.end(Result.of_shutdown(asked))

@@ -107,6 +107,11 @@ class Vcpu:
         self._attention, self.active = True, False
         self._thread = EndingThread(self._main, f"cpu{self.index}")
 
+    @property
+    def thread_id(self) -> int:
+        """The host's number of the thread, 0 before the start."""
+        return self._thread.native_id or 0
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

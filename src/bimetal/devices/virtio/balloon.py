@@ -58,13 +58,14 @@ class Role(Enum):
 
 class VirtioBalloon(VirtioDevice):
     """The balloon of the memory that `plug` gives. ``statistics`` are those of last time, by the
-    names in `STATISTICS`; ``on_statistics`` is called when there are new ones."""
+    names in `STATISTICS`; ``on_statistics`` is called when there are new ones, ``on_given`` when
+    the driver says how many pages it has given."""
 
     device_id = 5
     queue_limits = (128, 128, 16, 128)
     offered = STATS_VQ | DEFLATE_ON_OOM | PAGE_REPORTING
     saved: ClassVar[tuple[str, ...]] = ("statistics",)
-    fixed = ("_space", "on_statistics")
+    fixed = ("_space", "on_statistics", "on_given")
     derived = ("_roles", "_held", "_asked")
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class VirtioBalloon(VirtioDevice):
         self.config[:] = _CONFIG.pack(0, 0, 0, 0)
         self.statistics: dict[str, int] = {}
         self.on_statistics: Callable[[], None] | None = None
+        self.on_given: Callable[[], None] | None = None
         self._space: AddressSpace | None = None
         self._roles: list[Role] = []
         self._held: Chain | None = None
@@ -122,6 +124,8 @@ class VirtioBalloon(VirtioDevice):
     def config_written(self, offset: int, data: bytes) -> None:
         if offset == ACTUAL_AT and len(data) == _NUMBER.size:
             self.config[offset : offset + len(data)] = data
+            if self.on_given is not None:
+                self.on_given()
         else:
             super().config_written(offset, data)
 

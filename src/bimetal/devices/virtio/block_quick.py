@@ -61,6 +61,11 @@ class QuickBlock(VirtioDevice):
         self._errands: dict[int, Errand] = {}
         """What is being done aside, for each queue that stands still."""
 
+    @property
+    def disk(self) -> Disk:
+        """What the guest sees the content of."""
+        return self._disk
+
     def carry_on(self, index: int) -> bool:
         left = TURN
         while left > 0:

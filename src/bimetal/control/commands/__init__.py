@@ -1,0 +1,8 @@
+"""The commands that act on a machine. Importing this package declares all of them."""
+
+from __future__ import annotations
+
+from bimetal.control.commands import devices, drives, human, introspection, looking, running
+from bimetal.control.commands.registry import MACHINE
+
+__all__ = ["MACHINE", "devices", "drives", "human", "introspection", "looking", "running"]

@@ -1,0 +1,203 @@
+"""Commands about disks and CD-ROM drives."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.control.commands.registry import MACHINE
+from bimetal.control.contract import Answer
+from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.managed import BlockNode, Managed
+from bimetal.machine.cdrom import Cdrom
+from bimetal.machine.drives import Drive
+
+__all__ = ["BlockInfo", "change_medium", "eject", "query_block"]
+
+FILE = "file"
+NODE_LIMIT = 1000
+"""Nodes that a client may tell of; none of them is open before it becomes a disk."""
+
+
+class ImageInfo(Answer):
+    """The image in a drive."""
+
+    filename: Annotated[str, "its path"]
+    format: Annotated[str, "raw, qcow2, ..."]
+    virtual_size: Annotated[int, "bytes that the guest sees"]
+
+
+class InsertedInfo(Answer, rename=None):
+    """What is in a drive."""
+
+    file: Annotated[str, "the path of the image"]
+    ro: Annotated[bool, "whether it is only read"]
+    drv: Annotated[str, "the format of the image"]
+    image: Annotated[ImageInfo, "the image"]
+    node_name: Annotated[str | UnsetType, "what a client called it"] = msgspec.field(
+        default=UNSET, name="node-name"
+    )
+    encrypted: Annotated[bool, "always false"] = False
+    detect_zeroes: Annotated[str, "always off"] = "off"
+
+
+class BlockInfo(Answer, rename=None):
+    """A drive."""
+
+    device: Annotated[str, "its name"]
+    qdev: Annotated[str, "where it is in the tree of objects"]
+    removable: Annotated[bool, "whether the medium can be changed"]
+    type: Annotated[str, "always unknown, as with QEMU"] = "unknown"
+    locked: Annotated[bool, "always false: a guest cannot keep a medium"] = False
+    inserted: Annotated[InsertedInfo | UnsetType, "missing if it is empty"] = UNSET
+    tray_open: Annotated[bool | UnsetType, "of a CD-ROM drive: whether it is empty"] = UNSET
+
+
+@MACHINE.command("query-block")
+def query_block(vm: Managed) -> list[BlockInfo]:
+    """List the disks and CD-ROM drives."""
+    with vm.lock:
+        given = {device: id_ for id_, device in vm.devices.items()}
+        disks = dict(vm.disks)
+    return [_info(drive, given, disks) for drive in vm.machine.drives()]
+
+
+def _info(drive: Drive, given: dict[str, str], disks: dict[str, str]) -> BlockInfo:
+    id_ = given.get(drive.name, "")
+    inside: InsertedInfo | UnsetType = UNSET
+    if drive.path:
+        image = ImageInfo(filename=drive.path, format=drive.format, virtual_size=drive.size)
+        inside = InsertedInfo(
+            file=drive.path,
+            node_name=disks.get(id_, UNSET),
+            ro=drive.readonly,
+            drv=drive.format,
+            image=image,
+        )
+    return BlockInfo(
+        device="" if id_ else drive.name,
+        qdev=f"/machine/peripheral/{id_}" if id_ else f"/machine/unattached/{drive.name}",
+        removable=drive.removable,
+        inserted=inside,
+        tray_open=not drive.path if drive.removable else UNSET,
+    )
+
+
+@MACHINE.command("blockdev-add")
+def blockdev_add(
+    vm: Managed,
+    driver: Annotated[
+        Literal["file", "raw", "qcow2", "vdi", "vhdx", "vmdk", "vpc"],
+        "file for the bytes of a file, or the format of the image in such",
+    ],
+    node_name: Annotated[str, "what to call it"],
+    filename: Annotated[str, "of a file: its path"] = "",
+    file: Annotated[str | dict[str, Any], "of a format: the node of the file, or its options"] = "",
+    read_only: Annotated[bool, "whether the guest is not to write"] = False,
+    auto_read_only: Annotated[bool, "of a file: accepted, since the format decides"] = False,
+    discard: Annotated[Literal["ignore", "unmap"], "accepted: discarded blocks are given back"] = (
+        "unmap"
+    ),
+) -> None:
+    """Tell of an image, from which device_add makes a disk. It is opened then."""
+    with vm.lock:
+        if node_name in vm.nodes or len(vm.nodes) >= NODE_LIMIT:
+            raise _refused(f"there is a node {node_name!r} already, or there are too many")
+        if driver == FILE:
+            vm.nodes[node_name] = BlockNode(_checked(filename), readonly=read_only)
+            return
+        if filename:
+            raise _refused(f"the path of a {driver} image belongs to its file")
+        below = _file_of(vm, file)
+        name = file if isinstance(file, str) else ""
+        vm.nodes[node_name] = BlockNode(below.path, driver, read_only or below.readonly, name)
+
+
+@MACHINE.command("blockdev-del")
+def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
+    """Forget an image that is no disk."""
+    with vm.lock:
+        if node_name not in vm.nodes:
+            raise CommandFailed(ErrorClass.GENERIC, f"there is no node {node_name!r}")
+        users = [id_ for id_, node in vm.disks.items() if node == node_name]
+        users += [name for name, node in vm.nodes.items() if node.file == node_name]
+        if users:
+            raise _refused(f"the node {node_name!r} is in use by {', '.join(users)}")
+        del vm.nodes[node_name]
+
+
+@MACHINE.command("blockdev-change-medium")
+def change_medium(
+    vm: Managed,
+    filename: Annotated[str, "the path of the image"],
+    device: Annotated[str, "the drive, such as cd0"] = "",
+    id: Annotated[str, "the drive, in the words of newer clients"] = "",
+    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
+) -> None:
+    """Put an image into a CD-ROM drive, in place of what is there."""
+    _drive(vm, device or id).insert(filename)
+
+
+@MACHINE.command("eject")
+def eject(
+    vm: Managed,
+    device: Annotated[str, "the drive, such as cd0"] = "",
+    id: Annotated[str, "the drive, in the words of newer clients"] = "",
+    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
+) -> None:
+    """Take out what is in a CD-ROM drive."""
+    _drive(vm, device or id).eject()
+
+
+def _drive(vm: Managed, name: str) -> Cdrom:
+    """The CD-ROM drive of that name. Raises `CommandFailed`."""
+    name = name.removeprefix("/machine/unattached/")
+    drives = {f"cd{number}": drive for number, drive in enumerate(vm.machine.cdroms)}
+    if name in drives:
+        return drives[name]
+    if any(drive.name == name for drive in vm.machine.drives()):
+        raise _refused(f"{name} has no medium that could be changed")
+    raise CommandFailed(
+        ErrorClass.DEVICE_NOT_FOUND,
+        f"there is no drive {name!r}",
+        f"choose from {', '.join(drives)}" if drives else "the machine has no CD-ROM drive",
+        ExitCode.USAGE,
+    )
+
+
+def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
+    """The node of a file: one that was told of, or one that is told of in place."""
+    if isinstance(file, str):
+        node = vm.nodes.get(file)
+        if node is None or node.format is not None:
+            raise _refused(f"there is no node {file!r} of a file")
+        return node
+    options = {**file}
+    kind, path = options.pop("driver", None), options.pop("filename", None)
+    readonly = options.pop("read-only", False)
+    for known in ("node-name", "auto-read-only", "discard"):
+        options.pop(known, None)
+    if kind != FILE or not isinstance(path, str) or not isinstance(readonly, bool) or options:
+        raise _refused(f"{file!s:.200} is no file: it takes driver=file and a filename")
+    return BlockNode(_checked(path), readonly=readonly)
+
+
+def _checked(path: str) -> str:
+    """The path of a file that is there."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        raise BimetalError(
+            f"{path[:200]!r} cannot be opened: {getattr(error, 'strerror', None) or error}",
+            "name an image that is there",
+            ExitCode.NO_INPUT,
+        ) from error
+    return path
+
+
+def _refused(why: str) -> CommandFailed:
+    return CommandFailed(ErrorClass.GENERIC, why, exit_code=ExitCode.USAGE)

@@ -1,0 +1,184 @@
+"""Commands that look at a machine."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from bimetal.base.errors import ExitCode
+from bimetal.control.commands.registry import MACHINE
+from bimetal.control.contract import Answer
+from bimetal.control.events import BalloonData
+from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.managed import Managed
+from bimetal.machine.board import BOARDS
+
+__all__ = ["ChardevInfo", "CpuInfo", "balloon", "query_balloon", "query_chardev"]
+__all__ += ["query_cpus_fast", "query_kvm"]
+
+KVM = "/dev/kvm"
+
+
+class NameInfo(Answer):
+    """The name of a machine."""
+
+    name: Annotated[str | UnsetType, "missing if it has none"] = UNSET
+
+
+class UuidInfo(Answer, rename=None):
+    """The identity of a machine."""
+
+    UUID: Annotated[str, "as in RFC 9562"]
+
+
+class KvmInfo(Answer):
+    """Whether there is KVM."""
+
+    enabled: Annotated[bool, "whether it runs this machine's CPUs"]
+    present: Annotated[bool, "whether it can be opened here"]
+
+
+class TargetInfo(Answer):
+    """What kind of processor a machine has."""
+
+    arch: Annotated[str, "the instruction set, as uname -m calls it"]
+
+
+class CpuInfo(Answer):
+    """A CPU of a machine."""
+
+    cpu_index: Annotated[int, "its number, from 0 on"]
+    qom_path: Annotated[str, "where it is in the tree of objects"]
+    thread_id: Annotated[int, "the host's number of its thread, 0 before the start"]
+    target: Annotated[str, "its instruction set"]
+
+
+class MachineInfo(Answer):
+    """A kind of machine."""
+
+    name: Annotated[str, "of the board"]
+    cpu_max: Annotated[int, "how many CPUs it may have"]
+    hotpluggable_cpus: Annotated[bool, "always false"] = False
+    numa_mem_supported: Annotated[bool, "always false"] = False
+    deprecated: Annotated[bool, "always false"] = False
+
+
+class MemorySizeInfo(Answer):
+    """How much memory a machine has."""
+
+    base_memory: Annotated[int, "bytes that it was started with"]
+    plugged_memory: Annotated[int, "bytes that were plugged in later"] = 0
+
+
+class ChardevInfo(Answer):
+    """Where a line of a machine leads."""
+
+    label: Annotated[str, "the name of the line"]
+    filename: Annotated[str, "its far end, such as pty:/dev/pts/3"]
+    frontend_open: Annotated[bool, "whether the guest has it open"]
+
+
+@MACHINE.command("query-name", out_of_band=True)
+def query_name(vm: Managed) -> NameInfo:
+    """Say what the machine is called."""
+    return NameInfo(name=vm.name or UNSET)
+
+
+@MACHINE.command("query-uuid", out_of_band=True)
+def query_uuid(vm: Managed) -> UuidInfo:
+    """Say which machine this is."""
+    return UuidInfo(UUID=str(vm.uuid))
+
+
+@MACHINE.command("query-kvm")
+def query_kvm(vm: Managed) -> KvmInfo:
+    """Say whether KVM is used, and whether it could be."""
+    present = os.access(KVM, os.R_OK | os.W_OK)
+    return KvmInfo(enabled=vm.machine.accel == "kvm", present=present)
+
+
+@MACHINE.command("query-target")
+def query_target(vm: Managed) -> TargetInfo:
+    """Say which instruction set the machine has."""
+    return TargetInfo(arch=_isa(vm))
+
+
+@MACHINE.command("query-cpus-fast")
+def query_cpus_fast(vm: Managed) -> list[CpuInfo]:
+    """List the CPUs, without stopping them."""
+    return [
+        CpuInfo(
+            cpu_index=cpu.index,
+            qom_path=f"/machine/unattached/device[{cpu.index}]",
+            thread_id=cpu.thread_id,
+            target=_isa(vm),
+        )
+        for cpu in vm.machine.cpus
+    ]
+
+
+@MACHINE.command("query-machines")
+def query_machines(vm: Managed) -> list[MachineInfo]:
+    """List the boards that have this instruction set."""
+    return [
+        MachineInfo(name=board.name, cpu_max=board.max_cpus)
+        for board in BOARDS.values()
+        if board.isa == _isa(vm)
+    ]
+
+
+@MACHINE.command("query-memory-size-summary")
+def query_memory_size_summary(vm: Managed) -> MemorySizeInfo:
+    """Say how much memory the machine has, whatever is in its balloon."""
+    return MemorySizeInfo(base_memory=vm.machine.config.memory)
+
+
+@MACHINE.command("query-chardev")
+def query_chardev(vm: Managed) -> list[ChardevInfo]:
+    """List the lines of the machine and where they lead."""
+    lines = {"serial0": vm.machine.console, "hvc0": vm.machine.hvc}
+    return [
+        ChardevInfo(label=label, filename=_far_end(line.where, line.name), frontend_open=True)
+        for label, line in lines.items()
+        if line is not None
+    ]
+
+
+@MACHINE.command("query-balloon")
+def query_balloon(vm: Managed) -> BalloonData:
+    """Say how much memory the guest has. DeviceNotActive if the machine has no balloon."""
+    _check_balloon(vm)
+    return BalloonData(actual=vm.machine.balloon().memory)
+
+
+@MACHINE.command("balloon")
+def balloon(vm: Managed, value: Annotated[int, "bytes of memory to leave to the guest"]) -> None:
+    """Ask the guest to get along with that much memory, or to take it back. It may take its time:
+    BALLOON_CHANGE tells how far it is. DeviceNotActive if the machine has no balloon."""
+    _check_balloon(vm)
+    vm.machine.balloon().resize(value)
+
+
+def _check_balloon(vm: Managed) -> None:
+    if not vm.machine.config.balloon:
+        raise CommandFailed(
+            ErrorClass.DEVICE_NOT_ACTIVE,
+            "the machine has no balloon",
+            "start it with one",
+            ExitCode.UNAVAILABLE,
+        )
+
+
+def _isa(vm: Managed) -> str:
+    return BOARDS[vm.machine.board].isa
+
+
+def _far_end(where: str, name: str) -> str:
+    """What QMP calls the far end of a line: ``where`` it is, of a console called ``name``."""
+    if where.startswith("/dev/"):
+        return f"pty:{where}"
+    if where.startswith(("unix:", "tcp:")):
+        return f"{where},server=on"
+    return where or ("stdio" if name == "stdio" else "null")

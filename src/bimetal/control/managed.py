@@ -1,0 +1,98 @@
+"""A machine as it is controlled from outside: with a name, and with what its controllers have said
+of it so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from bimetal.control.events import Event, ShutdownCause, told_of
+from bimetal.machine.events import EventKind, MachineEvent
+from bimetal.machine.listeners import Listeners
+from bimetal.machine.machine import Machine
+from bimetal.machine.result import Ending
+
+__all__ = ["ENDED", "BlockNode", "Managed"]
+
+ENDED = {
+    Ending.POWER_OFF: "shutdown",
+    Ending.RESET: "shutdown",
+    Ending.STOPPED: "shutdown",
+    Ending.PANIC: "guest-panicked",
+    Ending.FAULT: "internal-error",
+}
+"""What QMP calls the state of a machine whose run has ended in that way."""
+
+
+@dataclass(frozen=True)
+class BlockNode:
+    """An image that was told of (``blockdev-add``) and may become a disk: ``format`` is None for
+    the bytes of the file ``path``. ``file`` is the name of the node of that file, if it is
+    another one."""
+
+    path: str
+    format: str | None = None
+    readonly: bool = False
+    file: str = ""
+
+
+@dataclass
+class Managed:
+    """``machine``, its ``name`` and its ``uuid``."""
+
+    machine: Machine
+    name: str = ""
+    uuid: UUID = field(default_factory=uuid4)
+    cause: ShutdownCause = ShutdownCause.HOST_UI
+    """What is told of an end that comes from the host."""
+
+    nodes: dict[str, BlockNode] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    """Devices that were plugged in: the names that clients gave them, and those they have."""
+    disks: dict[str, str] = field(default_factory=dict)
+    """The nodes of those that are disks, by the names that clients gave these."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held while any of the above changes."""
+
+    on_event: Listeners[[Event]] = field(default_factory=Listeners)
+    """Called in any thread, with the machine's lock held."""
+
+    _launched: bool = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """A context in which this hears what happens to the machine."""
+        with self.machine.on_event(self._hear):
+            yield
+
+    @property
+    def state(self) -> str:
+        """The state, as QMP calls it (RunState in QEMU's qapi/run-state.json)."""
+        result = self.machine.result
+        if result is not None:
+            return ENDED[result.ending]
+        if not self.machine.running or (self.machine.paused and not self._launched):
+            return "prelaunch"
+        return "paused" if self.machine.paused else "running"
+
+    def quit(self, cause: ShutdownCause) -> None:
+        """End the run."""
+        self.cause = cause
+        self.machine.stop()
+
+    def _hear(self, event: MachineEvent) -> None:
+        """Something has happened to the machine, whose lock is held: ours is not taken."""
+        if event.kind is EventKind.RESUMED or (
+            event.kind is EventKind.PAUSED and self.machine.running
+        ):
+            self._launched = True
+        given = [id_ for id_, device in [*self.devices.items()] if device == event.device]
+        for told in told_of(event, self.machine.result, "".join(given), self.cause):
+            self.on_event(told)
+        for id_ in given:
+            self.devices.pop(id_, None)
+            self.disks.pop(id_, None)

@@ -1,0 +1,28 @@
+"""Which QMP is spoken here."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+from bimetal.control.contract import Answer
+
+__all__ = ["PROTOCOL", "Triple", "package"]
+
+
+class Triple(Answer):
+    """A version of QEMU."""
+
+    major: Annotated[int, "the first number"]
+    minor: Annotated[int, "the second number"]
+    micro: Annotated[int, "the third number"]
+
+
+PROTOCOL = Triple(major=9, minor=2, micro=0)
+"""Commands, events and their fields are those of this version, as far as they are there. libvirt
+12.4 refuses versions below 7.2, and OpenStack's Nova warns of those below 8.2.2."""
+
+
+def package() -> str:
+    """This program and its version."""
+    return f"bimetal-{version('bimetal')}"

@@ -1,0 +1,88 @@
+"""The disks and CD-ROM drives of a machine, as somebody sees them who looks at it from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bimetal.backends.block.formats import RAW, by_name
+from bimetal.devices.scsi.cdrom import ScsiCdrom
+from bimetal.devices.scsi.disk import ScsiDisk
+from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.scsi import VirtioScsi
+from bimetal.machine.config import SCSI, Disk
+from bimetal.machine.runner import Runner
+
+__all__ = ["Drive", "drives_of"]
+
+IN_SLOT = "@port"
+"""What the names of devices have before the number of the slot in which they were plugged."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A drive of the machine.
+
+    ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM
+    drives, and for disks plugged in later the name that `Machine.plug_disk` returned. ``path`` is
+    that of the image, "" for an empty drive, ``size`` is in bytes.
+    """
+
+    name: str
+    path: str
+    format: str
+    size: int
+    readonly: bool
+    removable: bool = False
+    snapshot: bool = False
+
+
+def drives_of(runner: Runner) -> list[Drive]:
+    """The drives, disks first. Call with the machine's lock held."""
+    return [*_disks(runner), *_cdroms(runner)]
+
+
+def _disks(runner: Runner) -> Iterator[Drive]:
+    hardware = runner.hardware
+    sockets = hardware.sockets
+    plugged = {} if sockets is None else {each.slot: each.disk for each in sockets.plugged()}
+    later, built_in = list[Drive](), list[int]()
+    for placement in hardware.placements:
+        for part in placement.device.parts():
+            if not isinstance(part, VirtioBlock):
+                continue
+            slot = placement.device.name.partition(IN_SLOT)[2]
+            disk = plugged.get(int(slot)) if slot else None
+            if disk is not None:
+                later.append(_drive(placement.device.name, disk, part.disk.size))
+            elif not slot:
+                built_in.append(part.disk.size)
+    scsi = [part.medium.size for part in _parts(runner) if isinstance(part, ScsiDisk)]
+    for number, disk in enumerate(hardware.config.disks):
+        sizes = scsi if disk.bus == SCSI else built_in
+        yield _drive(f"disk{number}", disk, sizes.pop(0))
+    yield from later
+
+
+def _cdroms(runner: Runner) -> Iterator[Drive]:
+    drives = [part for part in _parts(runner) if isinstance(part, ScsiCdrom)]
+    for number, drive in enumerate(drives):
+        medium = drive.disk
+        path = "" if medium is None else str(getattr(medium, "name", ""))
+        size = 0 if medium is None else medium.size
+        kind = by_name(path) or RAW
+        yield Drive(f"cd{number}", path, kind, size, readonly=True, removable=True)
+
+
+def _parts(runner: Runner) -> Iterator[object]:
+    """What virtio slots carry, and what is on a SCSI bus that one of them carries."""
+    for placement in runner.hardware.placements:
+        for carried in placement.device.parts():
+            yield carried
+            if isinstance(carried, VirtioScsi):
+                yield from carried.units
+
+
+def _drive(name: str, disk: Disk, size: int) -> Drive:
+    kind = disk.format or by_name(disk.path) or RAW
+    return Drive(name, disk.path, kind, size, readonly=disk.readonly, snapshot=disk.snapshot)

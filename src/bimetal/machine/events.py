@@ -1,0 +1,32 @@
+"""What happens to a whole machine, for programs that are to be told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["EventKind", "MachineEvent"]
+
+
+class EventKind(Enum):
+    """What happened."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    RESET = "reset"
+    POWER_BUTTON = "power button pressed"
+    UNPLUGGED = "device unplugged"
+    BALLOON = "memory given or taken back"
+    OVER = "run over"
+
+
+@dataclass(frozen=True)
+class MachineEvent:
+    """Something that happened. ``guest`` says whether the guest itself caused it, ``device`` is the
+    name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
+    now, if that has changed."""
+
+    kind: EventKind
+    guest: bool = False
+    device: str = ""
+    memory: int = 0

@@ -1,0 +1,232 @@
+"""What each command does to a machine, and what it says of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from bimetal import images
+from bimetal.base.errors import BimetalError
+from bimetal.machine.machine import Machine
+from tests.control.conftest import Made
+from tests.control.talker import Talker
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "late.img"
+    path.write_bytes(bytes(MIB))
+    return path
+
+
+def test_what_a_machine_is(monitored: Made, place: Path) -> None:
+    uuid = UUID("12345678-1234-5678-1234-567812345678")
+    monitored(name="crab", uuid=uuid)
+    with Talker(place) as client:
+        assert client.value("query-name") == {"name": "crab"}
+        assert client.value("query-uuid") == {"UUID": str(uuid)}
+        assert client.value("query-target") == {"arch": "riscv64"}
+        assert client.value("query-kvm")["enabled"] is False
+        assert client.value("query-memory-size-summary") == {
+            "base-memory": 16 * MIB,
+            "plugged-memory": 0,
+        }
+        (cpu,) = client.value("query-cpus-fast")
+        assert cpu["cpu-index"] == 0
+        assert Path(f"/proc/{os.getpid()}/task/{cpu['thread-id']}").exists()
+        (board,) = [each for each in client.value("query-machines") if each["name"] == "riscv-virt"]
+        assert board["cpu-max"] > 1
+        (line,) = client.value("query-chardev")
+        assert line == {"label": "serial0", "filename": "null", "frontend-open": True}
+
+
+def test_a_machine_without_a_balloon(talker: Talker) -> None:
+    assert talker.refused("query-balloon")[0] == "DeviceNotActive"
+    assert talker.refused("balloon", value=MIB)[0] == "DeviceNotActive"
+
+
+def test_a_balloon(monitored: Made, place: Path) -> None:
+    monitored(prepare=lambda machine: machine.balloon())
+    with Talker(place) as client:
+        assert client.value("query-balloon") == {"actual": 16 * MIB}
+        assert client.value("balloon", value=8 * MIB) == {}
+        assert "cannot be given" in client.refused("balloon", value=32 * MIB)[1]
+        assert client.refused("balloon", value=-1)[0] == "GenericError"
+
+
+def test_the_power_button(monitored: Made, place: Path) -> None:
+    monitored(board="arm-virt")
+    with Talker(place) as client:
+        client.value("system_powerdown")
+        assert client.event("POWERDOWN")
+
+
+def test_a_board_without_a_power_button(talker: Talker) -> None:
+    assert "no power button" in talker.refused("system_powerdown")[1]
+
+
+def with_drives(image: Path) -> Any:
+    def prepare(machine: Machine) -> None:
+        machine.disk(image, readonly=True)
+        machine.cdrom()
+
+    return prepare
+
+
+def test_drives_and_media(monitored: Made, place: Path, image: Path) -> None:
+    monitored(prepare=with_drives(image))
+    with Talker(place) as client:
+        disk, drive = client.value("query-block")
+        assert (disk["device"], disk["removable"]) == ("disk0", False)
+        assert disk["inserted"]["file"] == str(image)
+        assert disk["inserted"]["ro"] is True
+        assert disk["inserted"]["image"]["virtual-size"] == MIB
+        assert (drive["device"], drive["removable"], drive["tray_open"]) == ("cd0", True, True)
+        assert "inserted" not in drive
+        client.value("blockdev-change-medium", device="cd0", filename=str(image))
+        drive = client.value("query-block")[1]
+        assert drive["inserted"]["file"] == str(image)
+        client.value("eject", id="cd0")
+        assert "inserted" not in client.value("query-block")[1]
+        assert client.refused("eject", device="cd1")[0] == "DeviceNotFound"
+        assert "could be changed" in client.refused("eject", device="disk0")[1]
+        assert (
+            "missing"
+            in client.refused("blockdev-change-medium", device="cd0", filename="/missing")[1]
+        )
+
+
+def plugged(monitored: Made, **options: Any) -> None:
+    monitored(board="riscv-virt,ports=2", **options)
+
+
+def test_a_disk_is_plugged_in_and_pulled_out(monitored: Made, place: Path, image: Path) -> None:
+    plugged(monitored)
+    with Talker(place) as client:
+        client.value("blockdev-add", driver="file", node_name="s", filename=str(image))
+        client.value("blockdev-add", driver="raw", node_name="f", file="s", read_only=True)
+        client.value("device_add", driver="virtio-blk-pci", id="d", drive="f")
+        (disk,) = client.value("query-block")
+        assert disk["qdev"] == "/machine/peripheral/d"
+        assert disk["inserted"]["node-name"] == "f"
+        assert "in use by d" in client.refused("blockdev-del", node_name="f")[1]
+        assert "in use by f" in client.refused("blockdev-del", node_name="s")[1]
+        assert (
+            "a disk already"
+            in client.refused("device_add", driver="virtio-blk-pci", id="e", drive="f")[1]
+        )
+        client.value("device_del", id="d", force=True)
+        told = client.event("DEVICE_DELETED")["data"]
+        assert told == {"device": "d", "path": "/machine/peripheral/d"}
+        assert client.value("query-block") == []
+        client.value("blockdev-del", node_name="f")
+        client.value("blockdev-del", node_name="s")
+        assert client.refused("device_del", id="d")[0] == "DeviceNotFound"
+
+
+def test_a_guest_without_a_driver_keeps_its_disk(monitored: Made, place: Path, image: Path) -> None:
+    plugged(monitored)
+    with Talker(place) as client:
+        options = {"driver": "file", "filename": str(image)}
+        client.value("blockdev-add", driver="raw", node_name="f", file=options)
+        client.value("device_add", driver="virtio-blk-pci", id="d", drive="f")
+        client.value("device_del", id="d")
+        assert len(client.value("query-block")) == 1
+        assert not client.events
+
+
+def test_a_nic_is_plugged_in(monitored: Made, place: Path) -> None:
+    plugged(monitored)
+    with Talker(place) as client:
+        client.value("device_add", driver="virtio-net-pci", id="n", mac="52:54:00:00:00:07")
+        assert "already" in client.refused("device_add", driver="virtio-net-pci", id="n")[1]
+        client.value("device_del", id="n", force=True)
+        assert client.event("DEVICE_DELETED")["data"]["device"] == "n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"driver": "file", "filename": "/missing"}, "cannot be opened"),
+        ({"driver": "raw", "file": "nothing"}, "no node 'nothing'"),
+        ({"driver": "raw", "file": {"driver": "nbd", "host": "x"}}, "is no file"),
+        ({"driver": "raw", "file": {"driver": "file"}}, "is no file"),
+        ({"driver": "raw", "filename": "/x"}, "belongs to its file"),
+        ({"driver": "nvme"}, "Invalid enum value"),
+        ({"driver": "file", "filename": "a\0b"}, "cannot be opened"),
+    ],
+)
+def test_images_that_cannot_be_told_of(talker: Talker, arguments: dict[str, Any], why: str) -> None:
+    assert why in talker.refused("blockdev-add", node_name="n", **arguments)[1]
+
+
+def test_a_machine_is_saved_to_a_file(monitored: Made, place: Path, tmp_path: Path) -> None:
+    monitored()
+    with Talker(place) as client:
+        assert "folder" in client.refused("bimetal-save", filename="/missing/folder/x")[1]
+        client.value("bimetal-save", filename=str(tmp_path / "saved"))
+        assert (tmp_path / "saved").stat().st_size
+        client.value("bimetal-save", filename=str(tmp_path / "saved"), stop=True)
+        assert client.event("SHUTDOWN")
+
+
+def test_commands_from_python(monitored: Made, image: Path) -> None:
+    monitor = monitored(prepare=with_drives(image))
+    assert monitor.execute("query-status") == {"running": True, "status": "running"}
+    monitor.execute("blockdev-add", driver="file", node_name="n", filename=str(image))
+    assert monitor.vm.nodes["n"].path == str(image)
+    with pytest.raises(BimetalError, match="did you mean query-status"):
+        monitor.execute("query-state")
+
+
+def typed(client: Talker, line: str) -> str:
+    answer: str = client.value("human-monitor-command", command_line=line)
+    return answer
+
+
+def test_what_people_type(monitored: Made, place: Path, image: Path) -> None:
+    monitored(name="crab", prepare=with_drives(image))
+    with Talker(place) as client:
+        assert typed(client, "info status") == "VM status: running\n"
+        assert typed(client, "stop") == ""
+        assert client.event("STOP")
+        assert typed(client, "info status") == "VM status: paused (paused)\n"
+        assert typed(client, "c") == ""
+        assert typed(client, "info name") == "crab\n"
+        assert "disk0: " in typed(client, "info block")
+        assert "cd0: [not inserted]" in typed(client, "info block")
+        assert typed(client, f"change cd0 '{image}'") == ""
+        assert str(image) in typed(client, "info block")
+        assert typed(client, "info cpus").startswith("* CPU #0: thread_id=")
+        assert "ram" in typed(client, "info mtree")
+        assert "savevm" in typed(client, "help")
+        assert "info status" in typed(client, "info")
+        assert typed(client, "") == ""
+        assert typed(client, "savevm one").startswith("Error: ")
+        assert typed(client, "frobnicate").startswith("Error: unknown command: 'frobnicate'")
+        assert typed(client, "info sttus").startswith("Error: unknown command: 'info sttus'")
+        assert typed(client, "savevm").startswith("Error: savevm takes NAME")
+        assert typed(client, "stop now").startswith("Error: stop takes nothing")
+        assert typed(client, "change cd0 'x").startswith("Error: ")
+        assert typed(client, "quit") == ""
+        assert client.event("SHUTDOWN")["data"]["reason"] == "host-qmp-quit"
+
+
+def test_states_inside_of_disks(monitored: Made, place: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    images.create(str(disk), "4M", format="qcow2")
+    monitored(prepare=lambda machine: machine.disk(disk))
+    with Talker(place) as client:
+        assert "no snapshot" in typed(client, "info snapshots")
+        assert typed(client, "savevm first") == ""
+        assert typed(client, "info snapshots") == "first\n"
+        assert typed(client, "loadvm first") == ""
+        assert "Error" in typed(client, "loadvm second")
+        assert typed(client, "delvm first") == ""
+        assert "no snapshot" in typed(client, "info snapshots")
