@@ -12,7 +12,7 @@ from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.scsi.unit import Unit
 from tests.devices.scsi.initiator import Failed, ask
-from tests.fuzz.test_virtio import GuardedDisk
+from tests.fuzz.virtio.devices import GuardedDisk
 
 BYTES = st.one_of(st.sampled_from([0, 1, 2, 4, 8, 0x3F, 0x80, 0xAA, 0xFF]), st.integers(0, 255))
 OPCODES = sorted({*ScsiDisk.handlers, *ScsiCdrom.handlers})
@@ -38,7 +38,7 @@ COMMANDS = st.lists(
 @given(commands=COMMANDS, kind=st.integers(0, 2))
 def test_hostile_commands(commands: list[tuple[int, list[int], bytes, int]], kind: int) -> None:
     makes: list[Unit] = [
-        ScsiDisk(GuardedDisk(64 << 10)),
+        ScsiDisk(GuardedDisk()),
         ScsiCdrom(MemoryDisk(64 << 10, readonly=True)),
         ScsiCdrom(),
     ]

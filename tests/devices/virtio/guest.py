@@ -115,6 +115,16 @@ class Ring:
         return int(event)
 
 
+class RowRing(Ring):
+    """A queue whose three parts lie in a row from ``at`` on, the used ring aligned, as those of
+    drivers from before virtio 1."""
+
+    def __init__(self, guest: Guest, at: int, alignment: int, index: int = 0, size: int = 16):
+        super().__init__(guest, index, size)
+        self.descriptors, self.available = at, at + 16 * size
+        self.used = -(-(self.available + 6 + 2 * size) // alignment) * alignment
+
+
 class Guest:
     """One MMIO slot with ``device`` behind it, a megabyte of RAM, and a driver's habits."""
 

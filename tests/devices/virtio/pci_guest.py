@@ -3,6 +3,8 @@ words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bimetal.devices.irq.messages import Message
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.pci import VirtioPci
@@ -36,12 +38,19 @@ WORDS = {
 class PciGuest(mmio.Guest):
     """A function with ``device`` in slot 1, its registers and table in memory."""
 
-    def __init__(self, device: VirtioDevice, size: int = mmio.SIZE, *, transitional: bool = False):
+    def __init__(
+        self,
+        device: VirtioDevice,
+        size: int = mmio.SIZE,
+        *,
+        transitional: bool = False,
+        defer: Callable[[Callable[[], None]], None] | None = None,
+    ):
         self.ram = Ram("ram", size)
         self.tree = Tree()
         self.space = self.tree.space
         self.space.add_memory(self.ram, mmio.BASE)
-        self.function = VirtioPci(device, self.space, integrated=transitional)
+        self.function = VirtioPci(device, self.space, defer, integrated=transitional)
         self.function.rename("function")
         self.tree.host.bus.add(self.function, 1)
         self.function.intx.connect(self._interrupt)

@@ -8,7 +8,10 @@ import pytest
 
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio_legacy import VirtioMmioLegacy
+from bimetal.devices.virtio.net import VirtioNet
+from tests.devices.virtio.cable import STATION, Cable, frame
 from tests.devices.virtio.guest import (
     ACKNOWLEDGE,
     CONFIG,
@@ -28,6 +31,7 @@ from tests.devices.virtio.guest import (
     STATUS,
     Guest,
     Ring,
+    RowRing,
 )
 
 VERSION, GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN, QUEUE_READY = 0x04, 0x28, 0x3C, 0x40, 0x44
@@ -35,22 +39,13 @@ PAGE = 4096
 SIZE = 16
 
 
-class LegacyRing(Ring):
-    """A queue whose parts lie in a row, at a place given."""
-
-    def __init__(self, guest: Guest, at: int, alignment: int, index: int = 0, size: int = SIZE):
-        super().__init__(guest, index, size)
-        self.descriptors, self.available = at, at + 16 * size
-        self.used = -(-(self.available + 6 + 2 * size) // alignment) * alignment
-
-
 class LegacyGuest(Guest):
-    """A slot of version 1 with a disk."""
+    """A slot of version 1 with a disk, or another device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: VirtioDevice | None = None) -> None:
         super().__init__(None)
         self.slot: VirtioMmioLegacy = VirtioMmioLegacy(  # type: ignore[assignment]
-            VirtioBlock(MemoryDisk(64 << 10), "serial"), self.space
+            device or VirtioBlock(MemoryDisk(64 << 10), "serial"), self.space
         )
         self.slot.irq.connect(self._interrupt)
 
@@ -59,18 +54,23 @@ class LegacyGuest(Guest):
             self.write(STATUS, status)
 
     def lay(
-        self, alignment: int = PAGE, *, page: int = PAGE, align: int | None = None
-    ) -> LegacyRing:
-        """Set up queue 0, in units of ``page`` if that is not 0."""
+        self,
+        alignment: int = PAGE,
+        *,
+        page: int = PAGE,
+        align: int | None = None,
+        index: int = 0,
+    ) -> RowRing:
+        """Set up queue ``index``, in units of ``page`` if that is not 0."""
         at = self.allocate(3 * PAGE, PAGE)
         if page:
             self.write(GUEST_PAGE_SIZE, page)
-        self.write(QUEUE_SEL, 0)
+        self.write(QUEUE_SEL, index)
         self.write(QUEUE_SIZE, SIZE)
         if align is not None:
             self.write(QUEUE_ALIGN, align)
         self.write(QUEUE_PFN, at // (page or 1))
-        return LegacyRing(self, at, alignment)
+        return RowRing(self, at, alignment, index)
 
 
 @pytest.fixture
@@ -142,6 +142,21 @@ def test_requests_before_the_driver_says_that_it_is_ready(guest: LegacyGuest) ->
     assert identity(ring, guest) == b"serial"
     guest.write(STATUS, ACKNOWLEDGE | DRIVER | DRIVER_OK)
     assert identity(ring, guest) == b"serial"
+
+
+def test_a_network_card_whose_driver_never_speaks_of_features() -> None:
+    """Then its headers have the 10 bytes that they once had (5.1.6.1)."""
+    cable = Cable()
+    guest = LegacyGuest(VirtioNet(cable, STATION))
+    guest.begin()
+    receive, transmit = guest.lay(), guest.lay(index=1)
+    guest.write(STATUS, DRIVER | DRIVER_OK)
+    transmit.submit(guest.place(bytes(10) + frame(b"hello")))
+    assert [data for data, _ in cable.sent] == [frame(b"hello")]
+    room = guest.room(64)
+    receive.submit(room)
+    cable.deliver(frame(b"answer"))
+    assert guest.peek(room)[10:].startswith(frame(b"answer"))
 
 
 def test_a_reset_forgets_the_queues(guest: LegacyGuest) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.devices.virtio.block import VirtioBlock
-from tests.devices.virtio.guest import INDIRECT_DESC, VERSION_1, Ring
+from tests.devices.virtio.guest import INDIRECT_DESC, VERSION_1, Ring, RowRing
 from tests.devices.virtio.pci_guest import PciGuest
 
 PAGE = 4096
@@ -25,17 +25,14 @@ FEATURES, ACCEPTED, PFN, QUEUE_SIZE, SELECT, NOTIFY, STATUS, ISR = (
 CONFIG_VECTOR, QUEUE_VECTOR = 0x14, 0x16
 
 
-class PortRing(Ring):
+class PortRing(RowRing):
     """A queue of the device's size in a row of pages, notified by a port."""
 
     guest: PciGuest
 
-    def __init__(self, guest: PciGuest):
-        size = guest.port(QUEUE_SIZE, 2)
-        super().__init__(guest, 0, size)
-        at = guest.allocate(4 * PAGE, PAGE)
-        self.descriptors, self.available = at, at + 16 * size
-        self.used = -(-(self.available + 6 + 2 * size) // PAGE) * PAGE
+    def __init__(self, guest: PciGuest, index: int = 0):
+        at = guest.allocate(3 * PAGE, PAGE)
+        super().__init__(guest, at, PAGE, index, guest.port(QUEUE_SIZE, 2))
         guest.port(PFN, 4, at // PAGE)
 
     def notify(self) -> None:

@@ -104,6 +104,16 @@ def test_requests_that_are_too_short(world: World, sizes: tuple[int, int]) -> No
     assert guest.read(STATUS) & NEEDS_RESET
 
 
+def test_a_reset_reaches_the_units(world: World) -> None:
+    drive = world.guest.slot.device.units[1]  # type: ignore[attr-defined]
+    fresh = drive.save()
+    assert world.ask(DRIVE, 0x1E, 0, 0, 0, 1)[:2] == (0, 0), "the medium is locked in"
+    drive.insert(MemoryDisk(4096, readonly=True))
+    world.guest.write(STATUS, 0)
+    assert drive.save() == fresh
+    assert drive.disk is not None
+
+
 def test_the_state_survives_a_snapshot(world: World) -> None:
     drive = world.guest.slot.device.units[1]  # type: ignore[attr-defined]
     drive.insert(MemoryDisk(4096, readonly=True))

@@ -234,6 +234,41 @@ def test_more_data_than_credit_ends_the_connection(world: World) -> None:
         assert client.recv(10) == b""
 
 
+def test_credit_that_is_taken_back_is_not_the_end(tmp_path: Path) -> None:
+    world = World(tmp_path / "sock", buffers=1)
+    with connected(world) as client:
+        world.wanted = 0
+        client.send(b"x" * 6000)
+        world.turn()
+        world.send(Op.CREDIT_UPDATE, window=4052, used=0)
+        world.wanted = 2
+        world.refill()
+        world.turn()
+        world.send(Op.CREDIT_UPDATE, used=4052)
+        world.turn()
+        assert Op.SHUTDOWN not in {packet.op for packet, _ in world.got}
+        assert b"".join(data for _, data in world.got) == b"x" * 6000
+    world.close()
+
+
+def test_a_buffer_for_nothing_but_a_header_ends_no_connection(tmp_path: Path) -> None:
+    world = World(tmp_path / "sock", buffers=1)
+    with connected(world) as client:
+        world.wanted = 0
+        client.send(b"x" * 6000)
+        world.turn()
+        small = world.guest.room(HEADER.size)
+        world.rooms[world.receive.submit(small)] = small
+        world.collect()
+        world._reusable.remove(small)
+        world.wanted = 1
+        world.refill()
+        world.turn()
+        assert b"".join(data for _, data in world.got) == b"x" * 6000
+        assert Op.SHUTDOWN not in world.ops()
+    world.close()
+
+
 def test_much_data_both_ways(world: World) -> None:
     data = bytes(range(256)) * 4096
     with connected(world) as client:

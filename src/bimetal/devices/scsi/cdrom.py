@@ -49,6 +49,11 @@ class ScsiCdrom(BlockUnit):
         self.locked = self.open = False
         self.event = NO_CHANGE
 
+    def reset(self) -> None:
+        super().reset()
+        self.locked = self.open = False
+        self.event = NO_CHANGE
+
     # For the machine
 
     def insert(self, disk: Disk | None) -> None:

@@ -78,6 +78,10 @@ class Unit(Part):
         work: Work = getattr(self, handler)(command)
         return work
 
+    def reset(self) -> None:
+        """Go to the state after power-on, with the medium that there is."""
+        self.attention = None
+
     def check_ready(self) -> None:
         """Raise `CheckCondition` if there is no medium."""
 

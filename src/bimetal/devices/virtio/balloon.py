@@ -133,6 +133,7 @@ class VirtioBalloon(VirtioDevice):
         super().reset()
         _NUMBER.pack_into(self.config, ACTUAL_AT, 0)
         self.statistics.clear()
+        self._roles.clear()
         self._held, self._asked = None, False
 
     def disable_queue(self, index: int) -> None:

@@ -259,6 +259,8 @@ class VirtioDevice(Part):
         if new & Status.FEATURES_OK and not self._settle_features():
             new &= ~(Status.FEATURES_OK | Status.DRIVER_OK)
         self.status |= new
+        if new & Status.DRIVER and self.legacy:
+            self._use_features()  # none, for a driver that never speaks of them
         if new & Status.DRIVER_OK:
             if not (self.status & Status.FEATURES_OK or self.legacy):
                 self.events.guest_error("DRIVER_OK without FEATURES_OK")

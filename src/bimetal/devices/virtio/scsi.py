@@ -84,6 +84,8 @@ class VirtioScsi(VirtioDevice):
     def reset(self) -> None:
         super().reset()
         self._set_sizes(SENSE_SIZE, CDB_SIZE)
+        for unit in self.units:
+            unit.reset()
 
     def check_forkable(self) -> None:
         for unit in self.units:

@@ -182,8 +182,11 @@ class VirtioVsock(VirtioDevice):
         else:
             connection = next(iter(self._sendable))
             del self._sendable[connection]
-            data = connection.next_data(room)
-            op, flags = (Op.RW, 0) if data else (Op.SHUTDOWN, SEND_END)
+            op, flags = Op.CREDIT_UPDATE, 0  # says nothing new: for who has taken credit back
+            if connection.tell_end():
+                op, flags = Op.SHUTDOWN, SEND_END
+            elif data := connection.next_data(room):
+                op = Op.RW
             packet = Packet(
                 HOST_CID, self.cid, connection.host_port, connection.guest_port, len(data),
                 STREAM, op, flags, 0, 0,

@@ -161,15 +161,19 @@ class Connection:
             self._owner.say(self, Op.CREDIT_REQUEST)
 
     def next_data(self, limit: int) -> bytes:
-        """Up to ``limit`` bytes for the guest; none: the end."""
+        """Up to ``limit`` bytes for the guest; none where there is no room or no credit."""
         data = bytes(self._incoming[: min(limit, self._credit)])
-        if not data:
-            self._end_told = True
-            return data
-        del self._incoming[: len(data)]
-        self._sent = self._sent + len(data) & WRAP
-        self._stream.read_on()
+        if data:
+            del self._incoming[: len(data)]
+            self._sent = self._sent + len(data) & WRAP
+            self._stream.read_on()
         return data
+
+    def tell_end(self) -> bool:
+        """Whether the guest is to be told, now, that nothing follows."""
+        telling = self.sendable and not self._incoming
+        self._end_told |= telling
+        return telling
 
     def told(self) -> int:
         """The guest is told now how many bytes are gone; that number."""
