@@ -66,6 +66,7 @@ PACKAGES = {
     "tcpdump": "tcpdump",
     "unshare": "util-linux",
     "unzip": "unzip",
+    "virt-xml-validate": "libvirt-clients",
     "xz": "xz-utils",
     "zstd": "zstd",
 }

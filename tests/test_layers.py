@@ -55,6 +55,7 @@ OWNERS = {
     "logging": {"base", "cli"},
     "mmap": {"memory", "accel"},
     "llvmlite": {"codegen"},
+    "lxml": {"control"},
     "msgspec": {"control"},
     "ctypes": {"accel", "backends", "codegen", "memory"},
     "fcntl": {"accel", "backends", "catalogue", "codegen"},

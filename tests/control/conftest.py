@@ -12,6 +12,7 @@ from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.boards import Machine
 from bimetal.control import Monitor
+from tests.control.homes import Homes
 from tests.control.talker import Talker
 
 Made = Callable[..., Monitor]
@@ -71,3 +72,13 @@ def talker(monitored: Made, place: Path) -> Iterator[Talker]:
     monitored()
     with Talker(place) as client:
         yield client
+
+
+@pytest.fixture
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Homes]:
+    """The machines that stay of one user, which are ended after the test."""
+    made = Homes(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.close()

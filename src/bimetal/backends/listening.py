@@ -5,10 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["listen_tcp", "listen_unix", "remove_stale"]
+__all__ = ["listen_tcp", "listen_unix", "remove_stale", "short_path"]
+
+ADDRESS_LIMIT = 107
+"""Bytes of a path in the address of a Unix socket (unix(7))."""
+
+
+@contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """Another name for ``path``, for a moment, if it is too long for an address of a socket; what
+    the folder is called does not matter then. Raises OSError."""
+    if len(os.fsencode(path)) <= ADDRESS_LIMIT:
+        yield path
+        return
+    folder, name = os.path.split(os.path.abspath(path))
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
 
 
 def listen_unix(path: str, backlog: int = 1, mode: int = 0o777) -> socket.socket:
@@ -17,9 +37,10 @@ def listen_unix(path: str, backlog: int = 1, mode: int = 0o777) -> socket.socket
     an error (`BimetalError`)."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        remove_stale(path)
-        os.fchmod(listener.fileno(), mode)  # of the file that bind makes
-        listener.bind(path)
+        with short_path(path) as short:
+            remove_stale(short)
+            os.fchmod(listener.fileno(), mode)  # of the file that bind makes
+            listener.bind(short)
         listener.listen(backlog)
     except OSError as error:
         listener.close()

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["cache_folder", "cache_home", "check_private", "make_private"]
+__all__ = [
+    "cache_folder",
+    "cache_home",
+    "check_private",
+    "config_home",
+    "make_private",
+    "runtime_home",
+    "state_home",
+]
 
 PRIVATE = 0o700
 """The mode of the folders that we make, as the XDG base directory specification wants it."""
@@ -21,8 +29,30 @@ def cache_home() -> Path:
     A path in the variable that is not absolute counts as unset (XDG base directory specification
     0.8, Basics).
     """
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(named) if os.path.isabs(named) else _home() / ".cache"
+    return _named("XDG_CACHE_HOME") or _home() / ".cache"
+
+
+def config_home() -> Path:
+    """Where programs keep what their user has decided: ``$XDG_CONFIG_HOME``, or ``.config`` at
+    home; otherwise as `cache_home`."""
+    return _named("XDG_CONFIG_HOME") or _home() / ".config"
+
+
+def state_home() -> Path:
+    """Where programs keep what they have to know the next time: ``$XDG_STATE_HOME``, or
+    ``.local/state`` at home; otherwise as `cache_home`."""
+    return _named("XDG_STATE_HOME") or _home() / ".local/state"
+
+
+def runtime_home() -> Path | None:
+    """Where the sockets of a user's programs lie while the user is logged in:
+    ``$XDG_RUNTIME_DIR``, or None without it."""
+    return _named("XDG_RUNTIME_DIR")
+
+
+def _named(variable: str) -> Path | None:
+    named = os.environ.get(variable, "")
+    return Path(named) if os.path.isabs(named) else None
 
 
 def _home() -> Path:

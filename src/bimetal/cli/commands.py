@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["CommandTable"]
+__all__ = ["CommandTable", "verb_named", "verbs"]
 
 SUMMARIES = {
     "run": "Boot a guest of the catalogue, or a kernel, firmware or program of your own.",
@@ -21,6 +21,26 @@ SUMMARIES = {
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }
 
+CONSOLE = {"console": "Talk with the console of a machine that stays; Ctrl-] leaves."}
+
+
+def verbs() -> dict[str, str]:
+    """What is done with machines that stay: names and summaries."""
+    registry = import_module("bimetal.control.verbs").HOST
+    return {**{verb.name: verb.summary for verb in registry}, **CONSOLE}
+
+
+def verb_named(name: str) -> click.Command | None:
+    """The command for such a verb."""
+    if name in CONSOLE:
+        command = import_module("bimetal.cli.console").command
+    elif name in verbs():
+        command = import_module("bimetal.cli.verbs").command_of(name)
+    else:
+        return None
+    assert isinstance(command, click.Command)
+    return command
+
 
 def _meant(name: str) -> str:
     """What to type instead: a command, or a guest's or a file's name behind one."""
@@ -28,7 +48,7 @@ def _meant(name: str) -> str:
         return f": to boot that guest, 'bimetal run {name}'"
     if Path(name).is_file():
         return f": to boot that file, 'bimetal run --kernel {name}'"
-    near = get_close_matches(name, SUMMARIES, n=1)
+    near = get_close_matches(name, [*SUMMARIES, *verbs()], n=1)
     return f": did you mean {near[0]}?" if near else ""
 
 
@@ -37,12 +57,12 @@ class CommandTable(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the help."""
-        return list(SUMMARIES)
+        return [*SUMMARIES, *verbs()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a command."""
         if cmd_name not in SUMMARIES:
-            return None
+            return verb_named(cmd_name)
         command = import_module(f"bimetal.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
@@ -52,7 +72,8 @@ class CommandTable(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """For an unknown command, suggest similar names."""
         name = args[0]
-        if name not in SUMMARIES and not name.startswith("-"):
+        known = name in SUMMARIES or name.startswith("-") or name in verbs()
+        if not known:
             raise click.UsageError(f"No such command {name!r}{_meant(name)}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -60,3 +81,5 @@ class CommandTable(click.Group):
         """The summaries, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
+        with formatter.section("Machines that stay"):
+            formatter.write_dl(list(verbs().items()))

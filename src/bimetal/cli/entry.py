@@ -17,13 +17,14 @@ from bimetal.cli.streams import finish, open_streams
 __all__ = ["main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end the process with its exit code, or as a signal demands."""
+def main(arguments: Sequence[str] | None = None, program: str = "bimetal.cli.program") -> None:
+    """Run the command line in the module ``program``, and end the process with its exit code, or as
+    a signal demands."""
     open_streams()  # before anything is opened that could get the number of a closed one
     ending = Ending()
     try:
         with ending:
-            code = finish(import_module("bimetal.cli.program").run(arguments, ending))
+            code = finish(import_module(program).run(arguments, ending))
     except Signalled as signalled:
         code = 128 + signalled.number
     STATUS.erase()

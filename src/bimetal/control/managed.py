@@ -49,6 +49,15 @@ class Managed:
     cause: ShutdownCause = ShutdownCause.HOST_UI
     """What is told of an end that comes from the host."""
 
+    label: str = ""
+    """What snapshots of the machine carry besides its state: the definition."""
+
+    restart: bool = False
+    """Whether it is to be started again once the guest has switched off."""
+
+    saved: bool = False
+    """Whether its end was that it was saved."""
+
     nodes: dict[str, BlockNode] = field(default_factory=dict)
     devices: dict[str, str] = field(default_factory=dict)
     """Devices that were plugged in: the names that clients gave them, and those they have."""

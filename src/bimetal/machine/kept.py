@@ -67,7 +67,12 @@ class KeptMachine:
         self._consoles.on_save = save
 
     def save(
-        self, path: str | PathLike[str], *, stop: bool = False, compress: bool = False
+        self,
+        path: str | PathLike[str],
+        *,
+        stop: bool = False,
+        compress: bool = False,
+        label: str = "",
     ) -> None:
         """Save the whole state of the machine to a file, from which `restore` makes another one.
         The guest notices nothing, and goes on, unless it is to ``stop``: then the run ends as by
@@ -76,16 +81,24 @@ class KeptMachine:
         Disks and flash images stay where they are, and are part of the state: the snapshot can be
         restored as long as they are what they are now, so ``stop`` a guest that writes to them.
         What was written to disks with ``snapshot`` is in the file. With ``compress`` it is smaller,
-        and takes more time, both ways.
+        and takes more time, both ways. `label_of` returns the ``label``.
 
         An older snapshot at ``path`` is replaced once the new one is safe on the host's disk.
         Raises `BimetalError` if the machine has not started, or cannot be saved there; it goes on.
         """
         runner = self._running_one("there is no state to save")
         with standing(self._gate, self._clock):
-            write(fspath(path), self._recipe(runner), runner, self._consoles, compress=compress)
+            recipe = self._recipe(runner)
+            write(fspath(path), recipe, runner, self._consoles, compress=compress, label=label)
             if stop:
                 self._gate.end(Result(Ending.STOPPED))
+
+    @staticmethod
+    def label_of(path: str | PathLike[str]) -> str:
+        """The label with which `save` has written the file ``path``. Raises `BimetalError` for a
+        file that is no snapshot."""
+        with Reader(fspath(path)) as reader:
+            return str(reader.manifest.get("label", ""))
 
     def checkpoint(self) -> None:
         """Keep the present state in memory, for `rewind`, in place of an earlier one. It takes as

@@ -49,7 +49,13 @@ def standing(gate: VcpuGate, clock: Clock) -> Iterator[None]:
 
 
 def write(
-    path: str, recipe: Recipe, runner: Runner, consoles: Consoles, *, compress: bool = False
+    path: str,
+    recipe: Recipe,
+    runner: Runner,
+    consoles: Consoles,
+    *,
+    compress: bool = False,
+    label: str = "",
 ) -> None:
     """Save a machine that is standing to a new file at ``path``. Raises `BimetalError`, and then an
     older file there is as it was."""
@@ -58,7 +64,7 @@ def write(
     try:
         with replacing(path) as fd:
             paths = [path for disk in stored_of(runner.hardware) for path in disk.files()]
-            write_to(fd, recipe, runner, consoles, paths, compress=compress)
+            write_to(fd, recipe, runner, consoles, paths, compress=compress, label=label)
     except OSError as error:
         raise BimetalError(
             f"the machine cannot be saved to {path}: {error.strerror or error}",
@@ -76,6 +82,7 @@ def write_to(
     paths: Iterable[str],
     *,
     compress: bool = False,
+    label: str = "",
 ) -> None:
     """Save a machine that is standing and settled to an empty file, as one that belongs to the
     files at ``paths`` as they are now. Raises OSError, and `BimetalError`."""
@@ -89,6 +96,7 @@ def write_to(
                 "machine": recipe.plain(),
                 "state": save_machine(runner, consoles),
                 "files": stamps_of(paths),
+                "label": label,
             }
         )
 

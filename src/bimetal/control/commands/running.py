@@ -11,7 +11,8 @@ from bimetal.control.events import ShutdownCause
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
 
-__all__ = ["StatusInfo", "cont", "query_status", "quit_", "reset", "save", "stop"]
+__all__ = ["StatusInfo", "cont", "query_status", "quit_", "reboot", "reset"]
+__all__ += ["save", "stop"]
 
 
 class StatusInfo(Answer):
@@ -70,7 +71,32 @@ def save(
 ) -> None:
     """Save the whole state of the machine to a file. ``bimetal run --restore`` goes on with it."""
     _check_runs(vm, "there is no state to save")
-    vm.machine.save(filename, stop=stop)
+    vm.saved = stop
+    try:
+        vm.machine.save(filename, stop=stop, label=vm.label)
+    except BaseException:
+        vm.saved = False
+        raise
+
+
+@MACHINE.command("bimetal-reboot")
+def reboot(vm: Managed) -> None:
+    """Press the power button, and have the machine started again once the guest has switched off.
+    Only machines that stay are (docs/control.md); an error for others."""
+    _check_runs(vm, "it cannot be started again")
+    if not vm.label:
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            "nobody would start the machine again",
+            "reset it: system_reset",
+            ExitCode.UNAVAILABLE,
+        )
+    vm.restart = True
+    try:
+        vm.machine.press_power_button()
+    except BaseException:
+        vm.restart = False
+        raise
 
 
 def _check_runs(vm: Managed, why: str) -> None:

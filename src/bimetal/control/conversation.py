@@ -1,0 +1,69 @@
+"""A conversation with a machine that runs in a process of its own, by QMP."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from bimetal.backends.dial import dial_unix
+from bimetal.base.errors import BimetalError, ExitCode
+
+__all__ = ["Conversation"]
+
+PATIENCE = 60.0
+"""Seconds for an answer."""
+
+ANSWER_LIMIT = 16 << 20
+"""Bytes of an answer."""
+
+
+class Conversation:
+    """With the machine called ``name`` that listens at ``path``. A context manager. Raises
+    `BimetalError` if it does not listen, or answers with an error."""
+
+    def __init__(self, path: str, name: str, seconds: float = PATIENCE):
+        self._name = name
+        try:
+            self._socket = dial_unix(path, seconds)
+        except OSError as error:
+            raise self._mute(error) from error
+        self._lines = self._socket.makefile("rb")
+        self.ask("qmp_capabilities")
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """What a command returns; underscores in names of arguments stand for hyphens."""
+        given = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            self._socket.sendall(json.dumps({"execute": command, "arguments": given}).encode())
+            while True:
+                message = json.loads(self._lines.readline(ANSWER_LIMIT))
+                if "return" in message:
+                    return message["return"]
+                if "error" in message:
+                    raise BimetalError(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise self._mute(error) from error
+
+    def close(self) -> None:
+        """Hang up. Idempotent."""
+        self._lines.close()
+        self._socket.close()
+
+    def _mute(self, error: Exception) -> BimetalError:
+        return BimetalError(
+            f"the process of {self._name} does not answer: {error}",
+            "wait, or end it: bimetal destroy",
+            ExitCode.UNAVAILABLE,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()

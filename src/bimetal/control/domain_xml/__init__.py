@@ -1,0 +1,1 @@
+"""libvirt's domain XML, in which definitions of machines are written (libvirt.org/formatdomain)."""

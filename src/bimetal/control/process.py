@@ -1,0 +1,227 @@
+"""The process in which a machine that stays runs.
+
+    python -m bimetal.control.process [--restore FILE [--trust]] [--paused]
+
+Its standard input is the definition. It holds the machine's lease, listens at the machine's socket,
+writes what state the machine is in, and ends with it. SIGTERM ends both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from bimetal.backends.lease import Lease, count_up
+from bimetal.base.clock import wall_seconds
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
+from bimetal.control.definition import Definition, furnish
+from bimetal.control.domain_xml.reading import read_definition
+from bimetal.control.events import Event
+from bimetal.control.launching import Ready
+from bimetal.control.monitor import Monitor
+from bimetal.control.places import Places, write_whole
+from bimetal.machine.machine import Machine
+from bimetal.machine.result import Ending, Result
+
+__all__ = ["main"]
+
+TERMINATE = "terminate"
+RUNNING, PAUSED = "running", "paused"
+STATES = {"running": RUNNING, "paused": PAUSED, "prelaunch": PAUSED}
+"""What people call the states of a machine that has not ended."""
+
+ENDED = {
+    Ending.POWER_OFF: "shutdown",
+    Ending.RESET: "shutdown",
+    Ending.STOPPED: "destroyed",
+    Ending.PANIC: "crashed",
+    Ending.FAULT: "crashed",
+}
+"""Why a machine is off, as people call it."""
+
+MACHINE: Any = late("bimetal.boards:Machine")
+"""The class `Machine`, with all boards."""
+
+
+class Process:
+    """Runs the machine of a definition, whose ``text`` it has."""
+
+    def __init__(self, text: str, places: Places, restore: str, *, trust: bool, paused: bool):
+        self._text, self._places = text, places
+        self._restore, self._trust, self._paused = restore, trust, paused
+        self._definition = read_definition(text)
+        self._name = self._definition.name
+        self._folder = places.state(self._name)
+        self._run = places.run(self._name)
+        self._news = SimpleQueue[str]()
+        self._state: dict[str, Any] = {}
+        signal.signal(signal.SIGTERM, lambda *_: self._news.put(TERMINATE))
+
+    def run(self, ready: Ready) -> None:
+        """From the lease to the end. Raises `BimetalError`."""
+        self._places.prepare(self._folder)
+        lease = self._take_lease()
+        try:
+            self._begin()
+            while self._once(ready):
+                self._restore, self._paused = "", False
+        finally:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            lease.release()
+
+    @property
+    def _sockets(self) -> Path:
+        return self._run / "sockets" if self._run == self._folder else self._run
+
+    def _take_lease(self) -> Lease:
+        try:
+            lease = Lease.take(self._places.lease(self._name))
+        except OSError as error:
+            raise BimetalError(
+                f"the lease of {self._name} cannot be had: {error.strerror}",
+                f"look at {self._folder}",
+                ExitCode.IO_ERROR,
+            ) from error
+        if lease is None:
+            raise BimetalError(
+                f"{self._name} runs already", "one process runs it", ExitCode.UNAVAILABLE
+            )
+        return lease
+
+    def _begin(self) -> None:
+        """Put right what an earlier process has left, and say who we are."""
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._places.prepare(self._sockets)
+        number = count_up(str(self._places.states / ".last-id"))
+        write_whole(self._folder / "xml", self._text)
+        self._tell(
+            pid=os.getpid(),
+            id=number,
+            uuid=str(self._definition.uuid),
+            state=PAUSED,
+            socket=str(self._sockets / "qmp"),
+            started=wall_seconds(),
+            reason="restored" if self._restore else "booted",
+        )
+
+    def _tell(self, **news: Any) -> None:
+        """Write what state the machine is in. A full disk does not end the machine."""
+        new = {**self._state, **news}
+        if new != self._state:
+            self._state = new
+            try:
+                write_whole(self._folder / "state.json", json.dumps(new))
+            except BimetalError as error:
+                print(error, file=sys.stderr, flush=True)
+
+    def _once(self, ready: Ready) -> bool:
+        """Run the machine once; whether it is to be started again."""
+        with ExitStack() as stack:
+            machine = stack.enter_context(self._made())
+            place = f"unix:{self._sockets / 'qmp'}"
+            identity = {"uuid": self._definition.uuid, "label": self._text}
+            monitor = Monitor(machine, place, name=self._name, **identity)
+            stack.enter_context(monitor)
+            monitor.vm.on_event.add(self._hear)
+            if self._paused:
+                machine.pause()
+            machine.start()
+            self._tell(state=STATES.get(monitor.vm.state, PAUSED), console=machine.console.where)
+            ready.tell()
+            self._follow(machine, monitor)
+            result = machine.wait()
+            again = monitor.vm.restart and result.ending is Ending.POWER_OFF
+            if not again:
+                self._tell_end(result, monitor.vm.saved)
+            return again
+
+    def _hear(self, event: Event) -> None:
+        self._news.put(event.name)
+
+    def _follow(self, machine: Machine, monitor: Monitor) -> None:
+        """Write what happens, until the run is over."""
+        while machine.running:
+            if self._news.get() == TERMINATE:
+                monitor.signalled()
+                machine.stop()
+            self._tell(state=STATES.get(monitor.vm.state, PAUSED))
+
+    def _tell_end(self, result: Result, saved: bool) -> None:
+        print(f"bimetal: {self._name}: {result}", file=sys.stderr, flush=True)
+        if result.details:
+            print(result.details, file=sys.stderr, flush=True)
+        self._tell(state="shut off", reason="saved" if saved else ENDED[result.ending])
+
+    def _made(self) -> Machine:
+        """The machine, not started."""
+        definition = self._definition
+        if self._restore:
+            restored: Machine = MACHINE.restore(
+                self._restore, serial=definition.serial, accel=definition.accel, trust=self._trust
+            )
+            return restored
+        copy_template(definition)
+        machine: Machine = MACHINE(**definition.machine_options())
+        try:
+            furnish(machine, definition, lambda name: str(self._sockets / name))
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+
+def copy_template(definition: Definition) -> None:
+    """Make the file for variables of firmware, if it is not there yet."""
+    if not definition.flash_template or Path(definition.flash[-1]).exists():
+        return
+    scratch = f"{definition.flash[-1]}.new"
+    try:
+        shutil.copyfile(definition.flash_template, scratch)
+        os.replace(scratch, definition.flash[-1])
+    except OSError as error:
+        raise BimetalError(
+            f"{definition.flash_template} cannot be copied to {definition.flash[-1]}: "
+            f"{error.strerror}",
+            "check the paths of <nvram>",
+            ExitCode.NO_INPUT,
+        ) from error
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the machine that standard input and ``words`` describe, in a process that is nobody's
+    child."""
+    if os.fork():
+        os._exit(0)
+    ready = Ready()
+    try:
+        os.chdir("/")
+        options = [*words]
+        restore = options[options.index("--restore") + 1] if "--restore" in options else ""
+        text = sys.stdin.buffer.read().decode(errors="surrogateescape")
+        trust, paused = "--trust" in options, "--paused" in options
+        Process(text, Places(), restore, trust=trust, paused=paused).run(ready)
+    except BimetalError as error:
+        print(f"bimetal: {error}", file=sys.stderr, flush=True)
+        ready.tell(error)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        cause = f"a defect of Bimetal: {type(error).__name__}: {error}"
+        ready.tell(BimetalError(cause, "its log has more", ExitCode.INTERNAL))
+        with suppress(OSError):
+            sys.stderr.flush()
+        os._exit(ExitCode.INTERNAL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,293 @@
+"""libvirt's domain XML: what is read of it, what is said of the rest, and what is written."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from bimetal.control import Definition, DiskPart, NicPart, PortPart, SharePart
+from bimetal.control.domain_xml.parsing import SIZE_LIMIT
+from bimetal.control.domain_xml.reading import read_definition
+from bimetal.control.domain_xml.writing import with_run, write_definition
+from tests.host import programs
+
+MIB = 1 << 20
+ID = UUID("28400fb6-cf9e-4c59-b251-9bed7a41f05a")
+
+SMALL = """<domain type='qemu'>
+  <name>crab</name>
+  <memory unit='MiB'>64</memory>
+  <os><type arch='riscv64' machine='virt'>hvm</type></os>
+</domain>"""
+
+
+def changed(inside: str = "", devices: str = "") -> str:
+    """The small definition with more elements."""
+    more = f"{inside}<devices>{devices}</devices></domain>"
+    return SMALL.replace("</domain>", more)
+
+
+LARGE = """<domain type='kvm' id='7'>
+  <name>whale</name>
+  <uuid>28400fb6-cf9e-4c59-b251-9bed7a41f05a</uuid>
+  <title>A large one</title>
+  <metadata><somebody:else xmlns:somebody="urn:x"><somebody:thing/></somebody:else></metadata>
+  <memory>2097152</memory>
+  <currentMemory>1048576</currentMemory>
+  <vcpu placement='static'>4</vcpu>
+  <resource><partition>/machine</partition></resource>
+  <os>
+    <type arch='aarch64' machine='virt-7.2'>hvm</type>
+    <loader readonly='yes' type='pflash'>/srv/CODE.fd</loader>
+    <nvram template='/srv/VARS.fd'>/srv/whale.fd</nvram>
+    <boot dev='hd'/>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='custom' match='exact'><model fallback='forbid'>some-cpu</model></cpu>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu</emulator>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none'/>
+      <source file='/srv/a.qcow2' index='1'/>
+      <backingStore/>
+      <target dev='vda' bus='virtio'/>
+      <serial>S1</serial>
+      <alias name='virtio-disk0'/>
+      <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>
+    </disk>
+    <disk type='block' device='disk'>
+      <source dev='/dev/vg/lv'/><target dev='sda' bus='scsi'/><readonly/><transient/>
+    </disk>
+    <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/><readonly/></disk>
+    <controller type='usb' index='0' model='qemu-xhci' ports='15'/>
+    <controller type='pci' index='0' model='pcie-root'/>
+    <interface type='user'>
+      <mac address='52:54:00:c9:74:23'/><model type='virtio'/>
+      <portForward proto='tcp' address='127.0.0.1'>
+        <range start='2222' to='22'/><range start='8000' end='8001'/>
+      </portForward>
+    </interface>
+    <interface type='network'><source network='default'/><model type='e1000'/></interface>
+    <filesystem type='mount' accessmode='mapped'>
+      <source dir='/srv/share'/><target dir='work'/><readonly/>
+    </filesystem>
+    <serial type='pty'><source path='/dev/pts/3'/><target port='0'/></serial>
+    <console type='pty' tty='/dev/pts/3'><target type='serial' port='0'/></console>
+    <channel type='unix'><source mode='bind' path='/srv/a.sock'/>
+      <target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
+    <input type='tablet' bus='usb'/>
+    <graphics type='vnc' port='-1'/>
+    <video><model type='virtio'/></video>
+    <memballoon model='virtio'/>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+</domain>"""
+
+
+MANY_PORTS = """<interface type='user'><portForward proto='tcp'>
+<range start='1' end='9999'/></portForward></interface>"""
+
+
+def test_what_is_read() -> None:
+    whale = read_definition(LARGE)
+    assert (whale.name, whale.uuid, whale.title) == ("whale", ID, "A large one")
+    assert (whale.memory, whale.cpus, whale.accel, whale.board) == (
+        2048 * MIB,
+        4,
+        "kvm",
+        "arm-virt",
+    )
+    assert whale.flash == ("/srv/CODE.fd", "/srv/whale.fd")
+    assert whale.flash_template == "/srv/VARS.fd"
+    assert whale.disks == (
+        DiskPart("/srv/a.qcow2", "vda", "qcow2", serial="S1"),
+        DiskPart("/dev/vg/lv", "sda", bus="scsi", readonly=True, snapshot=True),
+        DiskPart("", "sdb", bus="scsi", cdrom=True, readonly=True),
+    )
+    forwards = [
+        "hostfwd=tcp:127.0.0.1:2222-:22",
+        "hostfwd=tcp:127.0.0.1:8000-:8000",
+        "hostfwd=tcp:127.0.0.1:8001-:8001",
+    ]
+    assert whale.nics == (NicPart(",".join(["user", *forwards]), "52:54:00:c9:74:23"), NicPart())
+    assert whale.shares == (SharePart("/srv/share", "work", True, "mapped-xattr"),)
+    assert whale.ports == (PortPart("org.qemu.guest_agent.0", "/srv/a.sock"),)
+    assert (whale.serial, whale.balloon, whale.reboot) == ("pty", True, True)
+
+
+def test_what_has_no_effect_is_said_with_its_line() -> None:
+    notes = read_definition(LARGE).notes
+    for place in (
+        "line 17: cpu/model",
+        "line 34: devices/disk/target",
+        "line 35: devices/controller: there is no USB",
+        "line 43: devices/interface: type='network'",
+        "line 51: devices/channel",
+        "line 52: devices/input",
+        "line 53: devices/graphics",
+        "line 54: devices/video",
+    ):
+        assert any(note.startswith(place) for note in notes), (place, notes)
+
+
+def test_the_least_that_is_a_definition() -> None:
+    crab = read_definition(SMALL)
+    assert crab == Definition("crab", crab.uuid, "riscv-virt", 64 * MIB, accel="jit", serial="none")
+    assert read_definition(SMALL).uuid != crab.uuid
+    assert not crab.notes
+
+
+@pytest.mark.parametrize(
+    ("inside", "devices", "why"),
+    [
+        ("<colour>red</colour>", "", r"line 5: colour: there is no such element"),
+        ("<vcpus/><vcpu>two</vcpu>", "", "'two' is no number"),
+        ("", "<dsk/>", r"devices/dsk: there is no such element.*did you mean disk"),
+        ("", "<hostdev mode='subsystem'/>", "are not given to guests"),
+        ("", "<tpm model='tpm-crb'/>", "there is no TPM"),
+        ("", "<disk type='network'><target dev='vda'/></disk>", "type='network' is not there"),
+        ("", "<disk type='file' device='floppy'/>", "device='floppy' is not there"),
+        ("", "<disk type='file'><target dev='vda'/></disk>", "it has no image"),
+        ("", "<disk type='file'><source file='/a'/></disk>", "it has no target"),
+        ("", "<disk type='file'><target dev='a' bus='ide'/></disk>", "bus='ide' is not there"),
+        ("", "<disk type='file'><wheel/></disk>", "disk/wheel: there is no such element"),
+        ("", "<disk type='file'><encryption/></disk>", "neither encrypted"),
+        ("", "<interface/>", "'type' is missing"),
+        ("", "<interface type='user'><mac/></interface>", "'address' is missing"),
+        ("", "<console type='stdio'/>", "type='stdio' is not there"),
+        ("", "<console type='unix'><source path='/x'/></console>", "clients come to a console"),
+        ("", "<filesystem type='mount'><source dir='/x'/></filesystem>", "no source or no target"),
+        ("", "<filesystem><driver type='virtiofs'/></filesystem>", "shared by 9P"),
+        ("", MANY_PORTS, "more than 100"),
+        ("<memory unit='parsec'>1</memory>", "", "unit='parsec' is not there"),
+        ("<uuid>7</uuid>", "", "'7' is no UUID"),
+        (
+            "<os firmware='efi'><type arch='riscv64' machine='virt'>hvm</type></os>",
+            "",
+            "not chosen",
+        ),
+        ("<os><type arch='vax' machine='virt'>hvm</type></os>", "", "no machine 'vax virt'"),
+        ("<os><type arch='riscv64' machine='pc'>hvm</type></os>", "", "no machine 'riscv64 pc'"),
+        ("<os><type>xen</type></os>", "", "write hvm"),
+        ("<name>a/b</name>", "", "cannot be called 'a/b'"),
+        ("<name>..</name>", "", "cannot be called"),
+        ("<name>12</name>", "", "numbers are ids"),
+        (f"<name>{'x' * 10**6}</name>", "", "longer than 100 bytes"),
+        ("<name>a<b/></name>", "", "only text is expected"),
+    ],
+)
+def test_what_cannot_be(inside: str, devices: str, why: str) -> None:
+    with pytest.raises(BimetalError, match=why) as caught:
+        read_definition(changed(inside, devices))
+    assert len(str(caught.value)) < 600
+
+
+BOMB = """<!DOCTYPE domain [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><domain><name>&c;</name></domain>"""
+OUTSIDE = """<!DOCTYPE domain [<!ENTITY x SYSTEM "file:///etc/passwd">]><domain>&x;</domain>"""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (BOMB, "document type"),
+        (OUTSIDE, "document type"),
+        (BOMB.encode("utf-16"), "not UTF-8"),
+        ("<domain>&x;</domain>", "no XML"),
+        ("", "no XML"),
+        ("<domain", "no XML"),
+        ("\0", "no XML"),
+        ("<network/>", "root is 'network'"),
+        ("<domain/>", "does not say its name"),
+        ("<domain type='xen'/>", "type='xen' is not there"),
+        ("<domain>" + " " * SIZE_LIMIT, "definition of"),
+        ("<domain>" + "<a>" * 100_000, "no XML"),
+        (b"<domain>\xff</domain>", "not UTF-8"),
+        ("<?xml version='1.0' encoding='utf-16'?><domain/>", "does not say its name|no XML"),
+    ],
+)
+def test_hostile_documents(text: str | bytes, why: str) -> None:
+    with pytest.raises(BimetalError, match=why):
+        read_definition(text)
+
+
+FULL = Definition(
+    name="full",
+    uuid=ID,
+    board="riscv-virt,ports=2",
+    memory=96 * MIB,
+    cpus=2,
+    cpu_model="rv64,-zbb",
+    kernel="/srv/Image",
+    initrd="/srv/initrd",
+    append="console=ttyS0 <&>'\"",
+    dtb="/srv/x.dtb",
+    serial="unix:/srv/console",
+    balloon=True,
+    reboot=False,
+    disks=(
+        DiskPart("/srv/a.qcow2", "vda", "qcow2", serial="S"),
+        DiskPart("/dev/sdz", "vdb", readonly=True, snapshot=True),
+        DiskPart("/srv/x.iso", "sda", bus="scsi", cdrom=True, readonly=True),
+        DiskPart("", "sdb", bus="scsi", cdrom=True, readonly=True),
+    ),
+    nics=(NicPart("user,hostfwd=tcp::2222-:22"), NicPart("user", "52:54:00:00:00:01")),
+    shares=(SharePart("/srv", "work", True, "none"),),
+    ports=(PortPart("agent"), PortPart("other", "/srv/other")),
+    title="Full & more",
+)
+FIRMWARE = replace(
+    FULL,
+    board="arm-virt",
+    cpu_model="",
+    kernel=None,
+    initrd=None,
+    append="",
+    dtb=None,
+    flash=("/srv/CODE", "/srv/VARS"),
+    flash_template="/srv/T",
+    serial="pty",
+    accel="kvm",
+    nics=(NicPart(),),
+)
+PLAIN = Definition("plain", ID, "microvm", 16 * MIB, bios="/srv/bios", serial="none", accel="jit")
+WRITTEN = [
+    FULL,
+    FIRMWARE,
+    PLAIN,
+    replace(PLAIN, serial="tcp:127.0.0.1:7"),
+    replace(PLAIN, serial="file:/srv/log"),
+]
+
+
+@pytest.mark.parametrize("definition", WRITTEN, ids=lambda each: each.name)
+def test_what_is_written_is_read_again(definition: Definition) -> None:
+    assert read_definition(write_definition(definition)) == definition
+    assert not read_definition(write_definition(definition)).notes
+
+
+@programs("virt-xml-validate")
+@pytest.mark.parametrize("definition", WRITTEN, ids=lambda each: each.name)
+def test_libvirts_schema_accepts_what_is_written(definition: Definition, tmp_path: Path) -> None:
+    path = tmp_path / "domain.xml"
+    path.write_text(with_run(write_definition(definition), 3, "/dev/pts/5"))
+    done = subprocess.run(
+        ["virt-xml-validate", path, "domain"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_machine_that_runs_has_an_id_and_a_terminal() -> None:
+    text = with_run(write_definition(FIRMWARE), 7, "/dev/pts/3")
+    assert '<domain type="kvm" id="7">' in text
+    assert '<console type="pty" tty="/dev/pts/3">' in text
+    assert text.count('<source path="/dev/pts/3"/>') == 2
+    assert read_definition(text) == FIRMWARE
