@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-__all__ = ["Beside", "EndingThread", "share_out"]
+__all__ = ["Beside", "EndingThread", "Lock", "share_out"]
 
 Piece = TypeVar("Piece")
+
+Lock = threading.Lock
+"""For what several threads may do, and one at a time."""
 
 
 class EndingThread(threading.Thread):

@@ -101,7 +101,7 @@ def wanted(m: Chassis) -> Iterator[VirtioDevice]:
             yield disk_device(disk, m.clock, m.aside)
     units = scsi_units(m.config)
     if units:
-        yield VirtioScsi(units)
+        yield VirtioScsi(units, m.aside)
     if m.hvc is not None:
         yield console(m.hvc)
     yield VirtioRng()

@@ -41,6 +41,7 @@ class Cdrom:
         image = None if path is None else open_disk(path, readonly=True)
         try:
             with runner.locked():
+                self._bus().let_go()  # nothing reads from what is in it
                 self._drive().insert(image)
         except BaseException:
             if image is not None:
@@ -48,6 +49,8 @@ class Cdrom:
             raise
 
     def _drive(self) -> ScsiCdrom:
-        bus = self._parts.built().hardware.placements.only(VirtioScsi)
-        drives = [unit for unit in bus.units if isinstance(unit, ScsiCdrom)]
+        drives = [unit for unit in self._bus().units if isinstance(unit, ScsiCdrom)]
         return drives[self._number]
+
+    def _bus(self) -> VirtioScsi:
+        return self._parts.built().hardware.placements.only(VirtioScsi)

@@ -23,6 +23,7 @@ import pytest
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.holes import FS_IOC_UNRESVSP64, FS_IOC_ZERO_RANGE
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from tests.backends.block.late import transfer
 
 SECTOR = 512
 ZERO = bytes(SECTOR)
@@ -229,7 +230,11 @@ class Guest:
             data = [self._new() for _ in range(count)]
             cut = self._rng.randrange(count * SECTOR)
             whole = memoryview(b"".join(data))
-            disk.writev(first * SECTOR, [whole[:cut], whole[cut:]])
+            buffers = [whole[:cut], whole[cut:]]
+            if self._rng.random() < 0.5:
+                disk.writev(first * SECTOR, buffers)
+            else:
+                transfer(disk, first * SECTOR, buffers, self._rng, writes=True)
             written.append((first, data))
         if grouping:
             grouping.settle()

@@ -153,7 +153,9 @@ def test_bytes_are_where_they_were_written(image: RawImage, path: Path) -> None:
 def test_what_is_read_without_waiting_is_what_is_there(image: RawImage, path: Path) -> None:
     data = os.urandom(8192)
     image.write(4096, data)
-    image.flushing()()
+    waiting = image.flushing()
+    assert waiting is not None
+    waiting()
     assert path.read_bytes()[4096 : 4096 + len(data)] == data
     for advice in (os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED):
         with path.open("rb") as file:
@@ -189,6 +191,7 @@ def test_after_a_flush_that_failed_none_begins(
         raise OSError(errno.EIO, "lost")
 
     waiting = image.flushing()
+    assert waiting is not None
     monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(OSError, match="lost"):
         waiting()

@@ -27,7 +27,10 @@ def ask(unit: Unit, *cdb: int, data: bytes = b"", room: int = 0) -> bytes:
     moved = 0
     while True:
         try:
-            assert next(work) >= 0
+            step = next(work)
+            assert callable(step) or step >= 0
+            if callable(step):
+                step()
         except StopIteration as end:
             moved = end.value
             break

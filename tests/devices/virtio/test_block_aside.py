@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
+from bimetal.base.transfers import Transfer
 from bimetal.devices.virtio.block import VirtioBlock
 from tests.devices.virtio.guest import EVENT_IDX, INDIRECT_DESC, NEEDS_RESET, STATUS, Guest, Used
 from tests.devices.virtio.test_block import (
     CONTENT,
+    DISCARD,
+    DISCARD_FEATURE,
     FLUSH,
     FLUSH_FEATURE,
     IN,
@@ -19,13 +23,18 @@ from tests.devices.virtio.test_block import (
     OK,
     OUT,
     SECTOR,
+    WRITE_ZEROES,
+    ZEROES_FEATURE,
     Recorder,
 )
+
+FEATURES = FLUSH_FEATURE | INDIRECT_DESC | EVENT_IDX | DISCARD_FEATURE | ZEROES_FEATURE
 
 
 class Waiting(Recorder):
     """A disk of which only the first sectors are in the host's memory."""
 
+    alone = False
     cached = 8
 
     def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
@@ -35,6 +44,9 @@ class Waiting(Recorder):
             for buffer in buffers:
                 buffer[:] = self.content[offset : offset + len(buffer)]
         return there
+
+    def late(self, transfers: Sequence[Transfer]) -> Sequence[Callable[[], None]]:
+        return [partial(self._do_in_turn, [each]) for each in transfers]
 
     def flushing(self) -> Callable[[], None]:
         self.calls.append("flushing")
@@ -69,11 +81,16 @@ class Errand:
 class Machine:
     """A guest with a disk that has to wait, and its driver."""
 
-    def __init__(self) -> None:
-        self.disk, self.errands = Waiting(), Errands()
-        self.device = VirtioBlock(self.disk, aside=self.errands)
+    def __init__(self, disk: Waiting | None = None, queues: int = 1) -> None:
+        self.disk, self.errands = disk or Waiting(), Errands()
+        self.device = VirtioBlock(self.disk, aside=self.errands, queues=queues)
         self.guest = Guest(self.device)
-        self.ring = self.guest.start(FLUSH_FEATURE | INDIRECT_DESC | EVENT_IDX)[0]
+        self.rings = self.guest.start(FEATURES, queues)
+        self.ring = self.rings[0]
+
+    def use(self, queue: int) -> None:
+        """Use another queue from now on."""
+        self.ring = self.rings[queue]
 
     def offer(self, kind: int, sector: int = 0, data: bytes = b"", room: int = 0) -> Asked:
         guest = self.guest
@@ -176,7 +193,7 @@ def test_a_reset_waits_for_what_works_on_the_guest_s_memory(kind: int) -> None:
     machine.guest.write(STATUS, 0)
     assert not errand.jobs
     assert machine.heads() == []
-    machine.ring = machine.guest.start(FLUSH_FEATURE | INDIRECT_DESC | EVENT_IDX)[0]
+    machine.ring = machine.guest.start(FEATURES)[0]
     errand.finish()  # the reactor's call, which comes late
     again = machine.read(1)
     machine.ring.notify()
@@ -211,3 +228,57 @@ def test_a_closed_disk_waits_for_its_errands() -> None:
     machine.device.close()
     assert not machine.errands.open[0].jobs
     assert machine.disk.closed
+
+
+def test_a_large_read_waits_aside_too() -> None:
+    machine = Machine()
+    machine.disk.content *= 20
+    machine.disk.size = len(machine.disk.content)
+    length = 300 << 10
+    asked = machine.offer(IN, 8, room=length)
+    machine.ring.notify()
+    assert machine.heads() == []
+    machine.errands.open[0].finish()
+    assert machine.heads() == [asked.head]
+    assert (asked.status, asked.data) == (OK, bytes(machine.disk.content[8 * SECTOR :][:length]))
+
+
+@pytest.mark.parametrize("kind", [DISCARD, WRITE_ZEROES])
+def test_ranges_are_given_up_aside(kind: int) -> None:
+    machine = Machine()
+    asked = machine.offer(kind, data=struct.pack("<QII", 2, 3, 0))
+    machine.ring.notify()
+    assert machine.heads() == []
+    (errand,) = machine.errands.open
+    machine.disk.error = errno.ENOSPC
+    errand.finish()
+    assert machine.heads() == [asked.head]
+    assert asked.status == IOERR
+
+
+def test_while_one_queue_waits_the_other_goes_on() -> None:
+    machine = Machine(queues=2)
+    waiting = machine.read(30)
+    machine.ring.notify()
+    machine.use(1)
+    flushed, read = machine.offer(FLUSH), machine.read(1)
+    machine.ring.notify()
+    first, second = machine.errands.open
+    second.finish()
+    assert machine.heads() == [flushed.head, read.head]
+    machine.use(0)
+    assert machine.heads() == []
+    first.finish()
+    assert machine.heads() == [waiting.head]
+    assert [each.status for each in (waiting, flushed, read)] == [OK] * 3
+
+
+def test_a_reset_waits_for_all_queues() -> None:
+    machine = Machine(queues=2)
+    for queue in (0, 1):
+        machine.use(queue)
+        machine.read(30)
+        machine.ring.notify()
+    machine.guest.write(STATUS, 0)
+    assert not any(errand.jobs for errand in machine.errands.open)
+    assert machine.heads() == []

@@ -42,6 +42,8 @@ class GuardedDisk(MemoryDisk):
     """A disk that a wrong offset or length makes fail aloud. Its first half is in the host's
     memory; the rest has to be waited for."""
 
+    alone = False
+
     def __init__(self) -> None:
         super().__init__(DISK)
 
@@ -72,6 +74,25 @@ class GuardedDisk(MemoryDisk):
 
     def flushing(self) -> Callable[[], None]:
         return self.flush
+
+
+class GroupedDisk(GuardedDisk):
+    """One that has to be used alone, and where some writes belong together."""
+
+    alone = True
+    unsettled = False
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        return offset < DISK // 2 and super().write_now(offset, buffers)
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        super().writev(offset, buffers)
+        self.unsettled |= offset >= DISK // 2
+
+    def hold(self) -> None: ...
+
+    def settle(self) -> None:
+        self.unsettled = False
 
 
 class Echo:
@@ -132,7 +153,8 @@ DEVICES: dict[str, Callable[[Errands], VirtioDevice]] = {
     "net": lambda aside: net(),
     "blk": lambda aside: VirtioBlock(GuardedDisk(), "fuzz", aside=aside),
     "blk-queues": lambda aside: VirtioBlock(GuardedDisk(), "fuzz", queues=2, aside=aside),
-    "scsi": lambda aside: VirtioScsi([ScsiDisk(GuardedDisk()), ScsiCdrom()]),
+    "blk-alone": lambda aside: VirtioBlock(GroupedDisk(), "fuzz", queues=2, aside=aside),
+    "scsi": lambda aside: VirtioScsi([ScsiDisk(GuardedDisk()), ScsiCdrom()], aside),
     "console": lambda aside: VirtioConsole(line(), (80, 25)),
     "serial": lambda aside: VirtioSerial([("one", line()), ("two", line())]),
     "balloon": lambda aside: VirtioBalloon(),

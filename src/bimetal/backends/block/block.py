@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-__all__ = ["SECTOR", "Block", "Extent", "joined"]
+from bimetal.backends.block.vector import PromptReader, read_vector
+from bimetal.base.transfers import Transfer
+
+__all__ = ["SECTOR", "Block", "Extent", "Span", "joined"]
 
 SECTOR = 512
 """Bytes in a sector: the unit of a disk's size, whatever its physical blocks are."""
@@ -58,6 +62,24 @@ def joined(extents: Iterable[Extent]) -> Iterator[Extent]:
         yield last
 
 
+class Span:
+    """``buffers`` that are filled by what lies at ``offset`` of a file, which ``prompt`` reads."""
+
+    __slots__ = ("buffers", "offset", "prompt")
+
+    def __init__(self, prompt: PromptReader, offset: int, buffers: Sequence[memoryview]):
+        self.prompt, self.offset, self.buffers = prompt, offset, buffers
+
+    def read(self) -> None:
+        """Fill the buffers. Raises OSError."""
+        read_vector(self.prompt.fd, self.offset, self.buffers)
+
+
+def _read_all(spans: Sequence[Span]) -> None:
+    for span in spans:
+        span.read()
+
+
 class Block(ABC):
     """``size`` bytes, a multiple of 512, that keep what is written to them.
 
@@ -78,6 +100,57 @@ class Block(ABC):
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """Store the bytes of ``buffers``, one after the other, from ``offset`` on. They are safe
         from a crash of the host only after `flush`."""
+
+    # What waits for the host, so that it can be done by another thread: see `WaitingDisk`
+
+    alone: bool = True
+    """Whether nothing else may be done with it while a thread works on it."""
+
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """Where the bytes lie from ``offset`` on, if they lie in files as they are and that is
+        known without waiting. Raises OSError."""
+        return None
+
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """Fill ``buffers`` as `readv` does, if that needs no waiting for the host; or return False,
+        and then they hold anything. Raises OSError."""
+        spans = self.spans(offset, buffers)
+        return spans is not None and all(span.prompt(span.offset, span.buffers) for span in spans)
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """`writev`, if that needs no waiting for the host; or do nothing and return False. Raises
+        OSError."""
+        return False
+
+    def late(self, transfers: Sequence[Transfer]) -> Sequence[Callable[[], None]]:
+        """What is to be called, by any threads and side by side, to have ``transfers`` done; none
+        of it raises. Reads whose places are known are a piece of work each."""
+        work: list[Callable[[], None]] = []
+        others: list[Transfer] = []
+        only_read = not any(transfer.writes for transfer in transfers)
+        for transfer in transfers:
+            spans = self._spans_of(transfer) if only_read else None
+            if spans is None:
+                others.append(transfer)
+            else:
+                work.append(partial(transfer.attempt, partial(_read_all, spans)))
+        return [*work, partial(self._do_in_turn, others)] if others else work
+
+    def flushing(self) -> Callable[[], None] | None:
+        """`flush` in two parts: what this returns, if there is anything to be done, is the one that
+        waits for the host, and may be called by any thread. Both raise OSError."""
+        return self.flush
+
+    def _spans_of(self, transfer: Transfer) -> Sequence[Span] | None:
+        try:
+            return self.spans(transfer.offset, transfer.buffers)
+        except OSError:
+            return None  # who reads will find out
+
+    def _do_in_turn(self, transfers: Sequence[Transfer]) -> None:
+        for each in transfers:
+            move = self.writev if each.writes else self.readv
+            each.attempt(partial(move, each.offset, each.buffers))
 
     @abstractmethod
     def flush(self) -> None:

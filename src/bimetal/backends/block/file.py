@@ -12,7 +12,9 @@ from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
 from bimetal.backends.block.lock import LocksUnsupported, lock_image
 from bimetal.backends.block.purpose import Purpose
+from bimetal.backends.block.vector import PromptReader
 from bimetal.base.log import EventLog
+from bimetal.base.threads import Lock
 
 __all__ = ["BLKROGET", "ImageFile"]
 
@@ -44,7 +46,10 @@ class ImageFile:
         except BaseException:
             os.close(self.fd)
             raise
+        self.prompt = PromptReader(self.fd)
+        """Reads what the host has in memory."""
         self._lost: OSError | None = None
+        self._syncing = Lock()
         self._deleted = False
         self._closed = False
 
@@ -58,24 +63,31 @@ class ImageFile:
         After a failure every later flush fails too: the kernel drops the pages that it could not
         write, reports that once, and would call the next flush a success (fsync(2), "errors").
         """
-        self.flushing()()
+        sync = self.flushing()
+        if sync is not None:
+            sync()
 
-    def flushing(self) -> Callable[[], None]:
-        """`flush` in two parts: what this returns waits for the host, and may be called by any
-        thread. Both raise OSError."""
-        if self._lost is not None:
-            raise OSError(self._lost.errno, f"an earlier flush failed: {self._lost.strerror}")
+    def flushing(self) -> Callable[[], None] | None:
+        """`flush` in two parts: what this returns, if there is anything to be done, waits for the
+        host, and may be called by any thread. Both raise OSError."""
+        self._check_lost()
         if self.readonly:
-            return _nothing
+            return None
         self._tell_if_deleted()
         return self._sync
 
     def _sync(self) -> None:
-        try:
-            os.fdatasync(self.fd)
-        except OSError as error:
-            self._lost = error
-            raise
+        with self._syncing:  # of two side by side, the kernel would tell one of a failure
+            self._check_lost()
+            try:
+                os.fdatasync(self.fd)
+            except OSError as error:
+                self._lost = error
+                raise
+
+    def _check_lost(self) -> None:
+        if self._lost is not None:
+            raise OSError(self._lost.errno, f"an earlier flush failed: {self._lost.strerror}")
 
     def close(self) -> None:
         """Flush, and close. A failing flush is reported as an event of the host. Idempotent."""
@@ -107,10 +119,6 @@ class ImageFile:
             raise refusals.in_use(self.path, purpose, self.fd) from error
         except LocksUnsupported:
             self.log.host_error("no locks on this file system: do not start a second machine")
-
-
-def _nothing() -> None:
-    """What is left to be done for a file that is only read."""
 
 
 def _is_only_read(fd: int) -> bool:

@@ -31,6 +31,16 @@ class MemoryDisk(Block):
             memoryview(self.content)[offset : offset + len(buffer)] = buffer
             offset += len(buffer)
 
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.read_now`."""
+        self.readv(offset, buffers)
+        return True
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.write_now`."""
+        self.writev(offset, buffers)
+        return True
+
     def flush(self) -> None:
         """Memory is as safe as it will ever be."""
 

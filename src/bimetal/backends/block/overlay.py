@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from io import FileIO
 
-from bimetal.backends.block.block import Block
+from bimetal.backends.block.block import Block, Span
 from bimetal.backends.block.holes import Holes
-from bimetal.backends.block.vector import read_vector, write_vector
+from bimetal.backends.block.vector import PromptReader, read_vector, write_vector
 from bimetal.base.buffers import split, total
 from bimetal.base.errors import BimetalError
 from bimetal.base.sizes import format_size
@@ -46,7 +46,7 @@ class Overlay(Block):
             ) from error
         self.name = f"{base.name} (snapshot in {tempfile.gettempdir()})"
         self._fd = self._file.fileno()
-        self._holes = Holes(self._fd, block_device=False)
+        self._holes, self._prompt = Holes(self._fd, block_device=False), PromptReader(self._fd)
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
@@ -64,6 +64,27 @@ class Overlay(Block):
         self._take_edges(offset, length)
         write_vector(self._fd, offset, buffers)
         self._own(offset, length)
+
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """See `Block.spans`."""
+        rest, spans = list(buffers), list[Span]()
+        for owned, start, length in self._runs(offset, total(rest)):
+            part, rest = split(rest, length)
+            below = (Span(self._prompt, start, part),) if owned else self.base.spans(start, part)
+            if below is None:
+                return None
+            spans += below
+        return spans
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.write_now`: at once unless something has to be copied up first."""
+        if next(self._to_take(offset, total(buffers)), None) is not None:
+            return False
+        self.writev(offset, buffers)
+        return True
+
+    def flushing(self) -> None:
+        """Nothing is to be done."""
 
     def flush(self) -> None:
         """Nothing to keep: after a crash of the host the layer is gone in any case."""
@@ -146,9 +167,13 @@ class Overlay(Block):
 
     def _take_edges(self, offset: int, length: int) -> None:
         """Copy up the clusters that a write covers only in part: the first and the last."""
+        for cluster in self._to_take(offset, length):
+            self._copy_up(cluster)
+
+    def _to_take(self, offset: int, length: int) -> Iterator[int]:
         for edge in {offset, offset + length}:
             if edge % CLUSTER and not self._owned[edge // CLUSTER]:
-                self._copy_up(edge // CLUSTER)
+                yield edge // CLUSTER
 
     def _copy_up(self, cluster: int) -> None:
         start = cluster * CLUSTER

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from bimetal.backends.block.block import SECTOR, Block, Extent
+from bimetal.backends.block.block import SECTOR, Block, Extent, Span
 from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes, runs
@@ -27,6 +27,8 @@ class RawImage(Block):
     that is to be written: it would have to become longer.
     """
 
+    alone = False
+
     def __init__(self, file: ImageFile):
         self.name, self.readonly, self._length = file.path, file.readonly, file.length
         self.size = align_up(file.length, SECTOR)
@@ -39,8 +41,6 @@ class RawImage(Block):
                 ExitCode.DATA,
             )
         self._file, self._fd = file, file.fd
-        self._never_waits = False
-        """Whether the file system, or the device, cannot be asked what it has in memory."""
         self._holes = Holes(file.fd, block_device=file.block_device)
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
@@ -59,25 +59,23 @@ class RawImage(Block):
         """See `Block.flush` and `ImageFile.flush`."""
         self._file.flush()
 
-    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
-        """Fill ``buffers`` as `readv` does, if the host has the bytes in memory; or return False.
-        Where that cannot be known, they are waited for. Raises OSError."""
-        if self._never_waits or offset + total(buffers) > self._length:
-            self.readv(offset, buffers)
-            return True
-        try:
-            return os.preadv(self._fd, buffers, offset, os.RWF_NOWAIT) == total(buffers)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-            self._never_waits = True
-            return self.read_now(offset, buffers)
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """See `Block.spans`."""
+        if offset + total(buffers) > self._length:
+            return None
+        return (Span(self._file.prompt, offset, buffers),)
 
-    def flushing(self) -> Callable[[], None]:
-        """`flush` in two parts: what this returns is the one that waits for the host, and may be
-        called by any thread. Both raise OSError."""
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.read_now`."""
+        return offset + total(buffers) <= self._length and self._file.prompt(offset, buffers)
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.write_now`: the host takes what is written into its memory."""
+        self.writev(offset, buffers)
+        return True
+
+    def flushing(self) -> Callable[[], None] | None:
+        """See `Block.flushing`."""
         return self._file.flushing()
 
     def files(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bimetal.base.buffers import split, total
 
-__all__ = ["ZEROES", "read_vector", "write_vector"]
+__all__ = ["ZEROES", "PromptReader", "read_vector", "write_vector"]
 
 ZEROES = b"\0" * (1 << 20)
 """For writing zeroes. Its memory has been written to, as that of ``bytes(1 << 20)`` has not: when a
@@ -28,6 +28,32 @@ def read_vector(fd: int, offset: int, buffers: Sequence[memoryview]) -> None:
         if count == 0:
             raise OSError(errno.EIO, f"the file ends at byte {offset + done}")
         done += count
+
+
+class PromptReader:
+    """Reads from the file ``fd`` what the host has in memory."""
+
+    def __init__(self, fd: int):
+        self.fd = fd
+        self._never_waits = False
+        """Whether the file system, or the device, cannot be asked what it has in memory."""
+
+    def __call__(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """Fill ``buffers`` from ``offset`` on, or return False if that takes waiting. Where that
+        cannot be known, it is waited for. Raises OSError."""
+        if self._never_waits:
+            read_vector(self.fd, offset, buffers)
+            return True
+        try:
+            count = os.preadv(self.fd, buffers[:VECTOR_LIMIT], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self._never_waits = True
+            return self(offset, buffers)
+        return count == total(buffers)
 
 
 def write_vector(fd: int, offset: int, buffers: Sequence[memoryview]) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from bimetal.base.buffers import pieces, split, total
-from bimetal.devices.scsi.sense import BAD_FIELD, BAD_RANGE, NO_MEDIUM, CheckCondition
+from bimetal.devices.scsi.sense import BAD_FIELD, BAD_RANGE, NEW_MEDIUM, NO_MEDIUM, CheckCondition
 from bimetal.devices.scsi.unit import Command, Unit, Work, number
-from bimetal.devices.virtio.disk import Disk, LayeredDisk, StackingDisk, check_forkable
+from bimetal.devices.virtio.disk import (
+    Disk,
+    LayeredDisk,
+    StackingDisk,
+    WaitingDisk,
+    check_forkable,
+)
 from bimetal.memory.contents import Area, Stored
 
 __all__ = ["PIECE", "SHAPES", "BlockUnit"]
@@ -26,10 +33,13 @@ class BlockUnit(Unit):
 
     block: ClassVar[int] = 512
     fixed = ("disk",)
+    derived = ("media",)
 
     def __init__(self, disk: Disk | None, serial: str = ""):
         super().__init__(serial)
         self.disk = disk
+        self.media = 0
+        """How often the medium was changed."""
 
     @property
     def blocks(self) -> int:
@@ -92,10 +102,14 @@ class BlockUnit(Unit):
     def read(self, command: Command) -> Work:
         """READ, of any shape."""
         offset, length = self.extent(command, command.cdb[0])
-        medium, moved = self.medium, 0
+        media, moved = self.media, 0
         room, _ = split(command.into, length)
         for piece in pieces(room, PIECE):
-            medium.readv(offset + moved, piece)
+            if self.media != media:
+                raise CheckCondition(NEW_MEDIUM)
+            medium = self.medium
+            if not (isinstance(medium, WaitingDisk) and medium.read_now(offset + moved, piece)):
+                yield partial(medium.readv, offset + moved, piece)
             moved += (count := total(piece))
             yield count
         return moved

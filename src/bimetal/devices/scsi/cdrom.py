@@ -59,7 +59,7 @@ class ScsiCdrom(BlockUnit):
     def insert(self, disk: Disk | None) -> None:
         """Change the medium; None takes it out. The old one is closed. The guest is told when it
         asks, and cannot prevent it."""
-        old, self.disk = self.disk, disk
+        old, self.disk, self.media = self.disk, disk, self.media + 1
         if old is not None:
             old.close()
         self.open = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.scsi.blocks import PIECE, BlockUnit
 from bimetal.devices.scsi.modes import sense_modes
 from bimetal.devices.scsi.sense import BAD_FIELD, READ_ONLY, SHORT_LIST, CheckCondition
 from bimetal.devices.scsi.unit import Command, Work, number
-from bimetal.devices.virtio.disk import Disk
+from bimetal.devices.virtio.disk import Disk, WaitingDisk
 
 __all__ = ["ScsiDisk"]
 
@@ -78,19 +80,21 @@ class ScsiDisk(BlockUnit):
         data, _ = split(command.out, length)
         self.check_field(total(data) == length)
         self._check_writable()
-        medium, moved = self.medium, 0
+        moved = 0
         for piece in pieces(data, PIECE):
-            medium.writev(offset + moved, piece)
+            medium = self.medium
+            if not (isinstance(medium, WaitingDisk) and medium.write_now(offset + moved, piece)):
+                yield partial(medium.writev, offset + moved, piece)
             moved += (count := total(piece))
             yield count
         if command.cdb[0] != 0x0A and command.cdb[1] & FUA:
-            medium.flush()
+            yield self.medium.flush
             yield TURN
         return moved
 
     def synchronize(self, command: Command) -> Work:
         """SYNCHRONIZE CACHE: all of it, whatever part is asked for."""
-        self.medium.flush()
+        yield self.medium.flush
         yield TURN
         return 0
 
@@ -105,15 +109,15 @@ class ScsiDisk(BlockUnit):
         else:
             block = b"".join(split(command.out, self.block)[0])
             self.check_field(len(block) == self.block)
-        medium, end = self.medium, offset + length
+        end = offset + length
         zero, unmap = not any(block), bool(flags & SAME_UNMAP)
         pattern = memoryview(block * (1 if zero else min(PIECE, length) // self.block))
         while offset < end:
             count = min(PIECE, end - offset)
             if zero:
-                medium.write_zeroes(offset, count, unmap=unmap)
+                yield partial(self.medium.write_zeroes, offset, count, unmap=unmap)
             else:
-                medium.writev(offset, [pattern[:count]])
+                yield partial(self.medium.writev, offset, [pattern[:count]])
             offset += count
             yield count
         return 0
@@ -135,7 +139,8 @@ class ScsiDisk(BlockUnit):
             ranges.append(self.within(first, count))
         for offset, length in ranges:
             for start in range(offset, offset + length, DISCARD_PIECE):
-                self.medium.discard(start, min(DISCARD_PIECE, offset + length - start))
+                size = min(DISCARD_PIECE, offset + length - start)
+                yield partial(self.medium.discard, start, size)
                 yield TURN
         return len(data)
 

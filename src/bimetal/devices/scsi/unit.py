@@ -6,7 +6,7 @@ and in data are big-endian, and the initiator says how much data it takes: more 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import ClassVar
 
 from bimetal.base.buffers import scatter, total
@@ -15,9 +15,9 @@ from bimetal.devices.scsi.sense import BAD_FIELD, BAD_OPCODE, CheckCondition, Se
 
 __all__ = ["Command", "Unit", "Work", "number", "page"]
 
-Work = Generator[int, None, int]
-"""A command being carried out: yields what each piece counts for, and returns how many bytes were
-moved. Raises `CheckCondition`."""
+Work = Generator[int | Callable[[], None], None, int]
+"""A command being carried out: yields what each piece counts for, and work that may wait for the
+host and raises OSError; returns how many bytes were moved. Raises `CheckCondition`."""
 
 REQUEST_SENSE, INQUIRY, REPORT_LUNS = 0x03, 0x12, 0xA0
 

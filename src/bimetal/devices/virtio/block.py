@@ -10,6 +10,7 @@ flushed before it is answered (5.2.5.2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from bimetal.base.buffers import pieces, split, total
@@ -50,7 +51,7 @@ from bimetal.devices.virtio.block_format import (
     header,
 )
 from bimetal.devices.virtio.block_quick import QuickBlock
-from bimetal.devices.virtio.device import PIECE, TURN, Work
+from bimetal.devices.virtio.device import PIECE, Work
 from bimetal.devices.virtio.disk import (
     Disk,
     LayeredDisk,
@@ -73,16 +74,14 @@ class VirtioBlock(QuickBlock):
     ``serial`` is what the guest may know it by, 20 bytes at most. ``block_size``, from 512 to 4096,
     is the unit that the guest had better address, ``physical_block_size``, from that to 2 MiB, the
     one that it had better write whole; both are powers of two. There are ``queues`` for requests,
-    and ``throttle`` says how fast they are carried out. What waits for the host is done ``aside``,
-    if there is one queue: then no two flushes run side by side, of which one might hide from the
-    other that writes were lost.
+    and ``throttle`` says how fast they are carried out. What waits for the host is done ``aside``.
     """
 
     device_id = 2
     saved = ("_throttle",)
     added: ClassVar[Mapping[str, object]] = {"_throttle": None}
     fixed = ("queue_limits", "_serial")
-    derived = ("_write_through", "_waited", "_groups_lost")
+    derived = ("_write_through", "_waited")
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class VirtioBlock(QuickBlock):
         throttle: Throttle | None = None,
         aside: Aside | None = None,
     ):
-        super().__init__(disk, aside if queues == 1 else None)
+        super().__init__(disk, aside)
         if not 0 < queues <= QUEUES_LIMIT:
             raise ValueError(f"{queues} queues, of 1 to {QUEUES_LIMIT}")
         self.queue_limits = (QUEUE_SIZE,) * queues
@@ -112,7 +111,6 @@ class VirtioBlock(QuickBlock):
         self.offered |= F_MQ if queues > 1 else 0
         self.config[:] = configuration(disk.size, block_size, physical, queues)
         self._write_through, self._waited = True, False
-        self._groups_lost = 0
 
     def work_on(self, index: int, chain: Chain) -> Work:
         kind, sector, data = header(chain.readable)
@@ -126,7 +124,7 @@ class VirtioBlock(QuickBlock):
             into.append(status[:-1])
             status = status[-1:]
         try:
-            status[0] = yield from self._carry_out(kind, sector, data, into)
+            status[0] = yield from self._carry_out(index, kind, sector, data, into)
         except OSError as error:
             self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
             status[0] = IOERR
@@ -143,21 +141,9 @@ class VirtioBlock(QuickBlock):
             self.look(index)
 
     def may_wait(self) -> bool:
-        self._waited = self._group is not None and self._group.unsettled and not self._waited
+        # What is settled aside is waited for by what comes meanwhile.
+        self._waited = self._aside is None and self._group_waits and not self._waited
         return self._waited
-
-    def before_answers(self) -> None:
-        if self._group is None or not self._held:
-            return
-        self._held = False
-        try:
-            self._group.settle()
-        except OSError as error:
-            self._tell_failure(error, str(error))
-            self._groups_lost += 1
-            for status in self._unsettled:
-                status[0] = IOERR
-        self._unsettled.clear()
 
     def config_written(self, offset: int, data: bytes) -> None:
         if offset == WRITEBACK_AT and len(data) == 1 and self.has(F_CONFIG_WCE):
@@ -187,11 +173,11 @@ class VirtioBlock(QuickBlock):
 
     def stack(self) -> None:
         if isinstance(self._disk, StackingDisk):
-            self._disk = self._disk.stacked()
+            self.exchange(self._disk.stacked())
 
     def forked(self) -> None:
         if isinstance(self._disk, StackingDisk):
-            self._disk = self._disk.copied()
+            self.exchange(self._disk.copied())
 
     def areas(self) -> Mapping[str, Area]:
         return {"layer": self._disk} if isinstance(self._disk, LayeredDisk) else {}
@@ -217,20 +203,20 @@ class VirtioBlock(QuickBlock):
     # Requests: each yields as `Work` does, returns its status, and may raise OSError
 
     def _carry_out(
-        self, kind: int, sector: int, data: list[memoryview], into: list[memoryview]
+        self, index: int, kind: int, sector: int, data: list[memoryview], into: list[memoryview]
     ) -> Work:
         if kind == IN:
-            return self._read(sector, into)
+            return self._read(index, sector, into)
         if kind == OUT:
-            return self._write(sector, data)
+            return self._write(index, sector, data)
         if kind == FLUSH:
-            return self._flush()
+            return self._flush(index)
         if kind == GET_ID:
             return self._identify(into)
         if kind == DISCARD and self.has(F_DISCARD):
-            return self._discard(data)
+            return self._discard(index, data)
         if kind == WRITE_ZEROES and self.has(F_WRITE_ZEROES):
-            return self._write_zeroes(data)
+            return self._write_zeroes(index, data)
         return self._refuse()
 
     def _refuse(self) -> Work:
@@ -238,17 +224,20 @@ class VirtioBlock(QuickBlock):
         yield 0
         return UNSUPP
 
-    def _read(self, sector: int, into: list[memoryview]) -> Work:
+    def _read(self, index: int, sector: int, into: list[memoryview]) -> Work:
         if not self._fits(sector, total(into)):
             return IOERR
         offset = sector * SECTOR
         for piece in pieces(into, PIECE):
-            self._disk.readv(offset, piece)
-            offset += (moved := total(piece))
-            yield moved
+            moved = total(piece)
+            if self._patient is not None and self._patient.read_now(offset, piece):
+                yield moved
+            else:
+                yield from self.wait_for(index, partial(self._disk.readv, offset, piece), moved)
+            offset += moved
         return OK
 
-    def _write(self, sector: int, data: list[memoryview]) -> Work:
+    def _write(self, index: int, sector: int, data: list[memoryview]) -> Work:
         if self._disk.readonly:
             self.events.guest_error("write to a read-only disk")
             return IOERR
@@ -257,15 +246,18 @@ class VirtioBlock(QuickBlock):
         offset, lost = sector * SECTOR, self._groups_lost
         for piece in pieces(data, PIECE):
             self._hold()
-            self._disk.writev(offset, piece)
-            offset += (moved := total(piece))
-            yield moved
+            moved = total(piece)
+            if self._patient is not None and self._patient.write_now(offset, piece):
+                yield moved
+            else:
+                yield from self.wait_for(index, partial(self._disk.writev, offset, piece), moved)
+            offset += moved
         if self._groups_lost != lost:
             return IOERR
-        return (yield from self._written())
+        return (yield from self._written(index))
 
-    def _flush(self) -> Work:
-        yield from self._flushed()
+    def _flush(self, index: int) -> Work:
+        yield from self._flushed(index)
         return OK
 
     def _identify(self, into: list[memoryview]) -> Work:
@@ -276,7 +268,7 @@ class VirtioBlock(QuickBlock):
         yield ID_SIZE
         return OK
 
-    def _discard(self, data: list[memoryview]) -> Work:
+    def _discard(self, index: int, data: list[memoryview]) -> Work:
         ranges = self._ranges(data, DISCARD_RANGES, DISCARD_SECTORS)
         if ranges is None:
             return IOERR
@@ -284,11 +276,10 @@ class VirtioBlock(QuickBlock):
             return UNSUPP
         for offset, length, _ in ranges:
             for start, stop in cut(offset, length, DISCARD_PIECE):
-                self._disk.discard(start, stop - start)
-                yield TURN
-        return (yield from self._written())
+                yield from self.wait_for(index, partial(self._disk.discard, start, stop - start))
+        return (yield from self._written(index))
 
-    def _write_zeroes(self, data: list[memoryview]) -> Work:
+    def _write_zeroes(self, index: int, data: list[memoryview]) -> Work:
         ranges = self._ranges(data, ZEROES_RANGES, ZEROES_SECTORS)
         if ranges is None:
             return IOERR
@@ -296,12 +287,13 @@ class VirtioBlock(QuickBlock):
             return UNSUPP
         for offset, length, flags in ranges:
             for start, stop in cut(offset, length, PIECE):
-                self._disk.write_zeroes(start, stop - start, unmap=bool(flags & UNMAP))
-                yield stop - start
-        return (yield from self._written())
+                zero = partial(self._disk.write_zeroes, unmap=bool(flags & UNMAP))
+                size = stop - start
+                yield from self.wait_for(index, partial(zero, start, size), size)
+        return (yield from self._written(index))
 
-    def _written(self) -> Work:
-        return (yield from self._flush()) if self._write_through else OK
+    def _written(self, index: int) -> Work:
+        return (yield from self._flush(index)) if self._write_through else OK
 
     def _fits(self, sector: int, length: int) -> bool:
         """Whether a transfer is whole sectors and stays on the disk."""

@@ -1,25 +1,24 @@
-"""Small transfers of a disk, as nearly all requests are, and requests that wait for the host.
+"""Small transfers of a disk, as nearly all requests are, taken from the queue in batches.
 
-What the host has in memory is transferred at once. What it has to fetch, or to write, is done
-*aside*, by threads of the machine's that do not hold its lock: the CPUs and the other devices go
-on, and only the queue stands still. So requests are answered in the order in which they were made,
-as a snapshot needs it (`Virtqueue.restored`), but the reads that were taken from the queue together
-wait together.
+What the host has in memory is transferred at once. What it has to fetch, or to look up first, is
+done aside (`patient`): the transfers that were taken from the queue together wait together.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
 from bimetal.base.buffers import total
-from bimetal.devices.virtio.aside import Aside, Errand
+from bimetal.base.transfers import Transfer
+from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import HEADER, IN, IOERR, OK, OUT, SECTOR
-from bimetal.devices.virtio.device import REQUEST_COST, TURN, VirtioDevice
+from bimetal.devices.virtio.device import REQUEST_COST, TURN
 from bimetal.devices.virtio.disk import Disk, GroupingDisk, WaitingDisk
-from bimetal.devices.virtio.queue import Chain
+from bimetal.devices.virtio.patient import PatientDevice, attempt
+from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.devices.virtio.throttle import Throttle
 
 __all__ = ["QuickBlock"]
@@ -34,32 +33,31 @@ SMALL = 128 << 10
 """Bytes of a request that is carried out at once: it takes as long as looking at some others."""
 
 
-class QuickBlock(VirtioDevice):
+class QuickBlock(PatientDevice):
     """The queues of the disk ``disk``. Without ``aside``, everything waits for the host."""
 
     fixed: ClassVar[tuple[str, ...]] = ("_disk", "_group")  # a fork's disk has the same content
     derived: ClassVar[tuple[str, ...]] = (
-        *("_cached", "_held", "_unsettled", "_aside", "_patient"),
-        *("_missed", "_first_missed", "_errands"),
+        *("_cached", "_held", "_unsettled", "_patient", "_groups_lost"),
+        *("_missed", "_first_missed"),
     )
 
     def __init__(self, disk: Disk, aside: Aside | None = None):
-        super().__init__()
-        self._disk = disk
+        patient = disk if isinstance(disk, WaitingDisk) and aside is not None else None
+        super().__init__(None if patient is None else aside, alone=patient is None or patient.alone)
+        self._disk, self._patient = disk, patient
+        """The disk, which is patient if something can be done aside."""
         self._throttle: Throttle | None = None
         self._group = disk if isinstance(disk, GroupingDisk) else None
-        self._aside = aside
-        self._patient = disk if isinstance(disk, WaitingDisk) and aside is not None else None
-        """The disk, if something can be done aside."""
         self._cached = self._held = False
         self._unsettled: list[memoryview] = []
         """Places for the status of writes that are finished and belong together."""
-        self._missed: list[tuple[int, list[memoryview], memoryview]] = []
-        """Reads that the host has to fetch: offset, buffers, and the place of the status."""
+        self._groups_lost = 0
+        """How often those were lost."""
+        self._missed: list[tuple[Transfer, memoryview]] = []
+        """What has to wait, and the places for its status."""
         self._first_missed = 0
         """Where the first one of them is among those that are finished."""
-        self._errands: dict[int, Errand] = {}
-        """What is being done aside, for each queue that stands still."""
 
     @property
     def disk(self) -> Disk:
@@ -67,9 +65,16 @@ class QuickBlock(VirtioDevice):
         return self._disk
 
     def carry_on(self, index: int) -> bool:
+        more = self._carry_on(index)
+        if self._aside is None or self._errands or not self._group_waits:
+            return more
+        self._settle_aside(index)
+        return False
+
+    def _carry_on(self, index: int) -> bool:
         left = TURN
         while left > 0:
-            if index in self._errands:
+            if self.stands_still(index):
                 return False
             if self._under_way[index] is None and self._throttle is None:
                 count, moved = self._transfer(index)
@@ -112,11 +117,14 @@ class QuickBlock(VirtioDevice):
                 if self._patient is None:
                     self._disk.readv(offset, buffers)
                 elif not self._patient.read_now(offset, buffers):
-                    self._miss(index, offset, buffers, into[-1])
+                    self._miss(index, Transfer(offset, buffers, writes=False), into[-1])
             elif kind == OUT and len(into) == 1 and self._cached:
                 self._hold()
-                self._disk.writev(offset, buffers)
                 into[-1][0], written = OK, 1
+                if self._patient is None:
+                    self._disk.writev(offset, buffers)
+                elif not self._patient.write_now(offset, buffers):
+                    self._miss(index, Transfer(offset, buffers, writes=True), into[-1])
                 if self._held:
                     self._unsettled.append(into[-1])
             else:
@@ -127,101 +135,104 @@ class QuickBlock(VirtioDevice):
         self._finished[index].append((chain, written))
         return length
 
-    def _hold(self) -> None:
-        """Group the writes up to the next answers, so that they can share flushes."""
-        if self._group is not None and not self._held:
-            self._group.hold()
-            self._held = True
-
-    def _tell_failure(self, error: OSError, details: str) -> None:
-        advice = "; make room there, or the guest loses what it writes" * (error.errno in FULL)
-        self.events.host_error(f"disk {self._disk.name}: I/O error", details + advice)
-
-    def has_use_for(self, index: int) -> bool:
-        return index not in self._errands
-
-    def let_go(self) -> None:
-        while self._errands:
-            next(iter(self._errands.values())).finish()
-
     def settle(self) -> None:
-        self.let_go()
         patient, self._patient = self._patient, None
         try:
             super().settle()
         finally:
             self._patient = patient
 
-    def _forget(self, index: int) -> None:
-        errand = self._errands.pop(index, None)
-        if errand is not None:
-            errand.finish()  # it works on the guest's memory
-        super()._forget(index)
-
     # Aside
 
-    def _miss(self, index: int, offset: int, buffers: list[memoryview], status: memoryview) -> None:
+    def _miss(self, index: int, transfer: Transfer, status: memoryview) -> None:
         if not self._missed:
             self._first_missed = len(self._finished[index])
-        self._missed.append((offset, buffers, status))
+        self._missed.append((transfer, status))
 
     def _fetch(self, index: int) -> None:
-        """Have what was missed read aside. Of what is finished, that and what came after it is
+        """Have done aside what was missed. Of what is finished, that and what came after it is
         answered when that is done."""
+        assert self._patient is not None
         missed, self._missed = self._missed, []
-        finished, failures = self._finished[index], list[OSError]()
+        finished = self._finished[index]
         late = finished[self._first_missed :]
         del finished[self._first_missed :]
-        jobs = [partial(self._read_late, failures, *each) for each in missed]
-        self._begin(index, jobs, partial(self._come_back, index, late, failures))
+        jobs = self._patient.late([transfer for transfer, _ in missed])
+        self.send_out(index, jobs, partial(self._fetched, index, late, missed))
 
-    def _read_late(
+    def _fetched(
         self,
-        failures: list[OSError],
-        offset: int,
-        buffers: list[memoryview],
-        status: memoryview,
+        index: int,
+        late: list[tuple[Chain, int]],
+        missed: Sequence[tuple[Transfer, memoryview]],
     ) -> None:
-        """Not under the machine's lock."""
-        try:
-            self._disk.readv(offset, buffers)
-        except OSError as error:
-            failures.append(error)
-            status[0] = IOERR
+        for transfer, status in missed:
+            if transfer.error is not None:
+                kind = OUT if transfer.writes else IN
+                self._tell_failure(transfer.error, f"{transfer.error}, request {kind}")
+                status[0] = IOERR
+        self.finish(index, late)
+        if self._group_waits:
+            self._settle_aside(index)
 
-    def _flushed(self) -> Iterator[int]:
-        """Flush the disk; yields as `Work` does. Raises OSError."""
-        if self._patient is None:
-            self._disk.flush()
-            yield TURN  # nobody knows how long the host took
+    def _flushed(self, index: int) -> Iterator[int]:
+        """Flush the disk for a request of queue ``index``; yields as `Work` does. Raises
+        OSError."""
+        flush = self._disk.flush if self._patient is None else self._patient.flushing()
+        return iter(()) if flush is None else self.wait_for(index, flush)
+
+    def exchange(self, disk: Disk) -> None:
+        """Use ``disk``, which has the same content, from now on."""
+        self._disk = disk
+        self._patient = disk if self._aside is not None and isinstance(disk, WaitingDisk) else None
+
+    # Writes that belong together
+
+    def _hold(self) -> None:
+        """Group the writes up to the next answers, so that they can share flushes."""
+        if self._group is not None and not self._held:
+            self._group.hold()
+            self._held = True
+
+    @property
+    def _group_waits(self) -> bool:
+        """Whether writes cannot be answered before others are safe."""
+        return self._held and self._group is not None and self._group.unsettled
+
+    def _settle_aside(self, index: int) -> None:
+        """Have what the writes need done aside; then queue ``index`` answers."""
+        assert self._group is not None
+        failures = list[OSError]()
+        job = partial(attempt, self._group.settle, failures)
+        self.send_out(index, [job], partial(self._settled_aside, index, failures))
+
+    def _settled_aside(self, index: int, failures: Sequence[OSError]) -> None:
+        self._end_group(failures)
+        try:
+            self._answer(index)
+        except QueueError as error:
+            self.fail(error)
+
+    def _answer(self, index: int) -> None:
+        if not (self._held and self._errands):  # or writes would be answered too early
+            super()._answer(index)
+
+    def before_answers(self) -> None:
+        if self._group is None or not self._held:
             return
         failures = list[OSError]()
-        job = partial(_attempt, self._patient.flushing(), failures)
-        self._begin(0, [job], partial(self._come_back, 0, [], []))
-        yield TURN
-        if failures:
-            raise failures[0]
+        attempt(self._group.settle, failures)
+        self._end_group(failures)
 
-    def _begin(
-        self, index: int, jobs: Sequence[Callable[[], None]], done: Callable[[], None]
-    ) -> None:
-        assert self._aside is not None
-        self._errands[index] = self._aside(jobs, done)
-
-    def _come_back(
-        self, index: int, late: list[tuple[Chain, int]], failures: list[OSError]
-    ) -> None:
-        """What queue ``index`` waited for is done; unless it was given up meanwhile."""
-        if self._errands.pop(index, None) is None:
-            return
+    def _end_group(self, failures: Sequence[OSError]) -> None:
+        self._held = False
         for error in failures:
-            self._tell_failure(error, f"{error}, request {IN}")
-        self.finish(index, late)
-        self.look(index)
+            self._tell_failure(error, str(error))
+            self._groups_lost += 1
+            for status in self._unsettled:
+                status[0] = IOERR
+        self._unsettled.clear()
 
-
-def _attempt(work: Callable[[], None], failures: list[OSError]) -> None:
-    try:
-        work()
-    except OSError as error:
-        failures.append(error)
+    def _tell_failure(self, error: OSError, details: str) -> None:
+        advice = "; make room there, or the guest loses what it writes" * (error.errno in FULL)
+        self.events.host_error(f"disk {self._disk.name}: I/O error", details + advice)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.transfers import Transfer
 from bimetal.memory.contents import Area
 
 __all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk", "WaitingDisk", "check_forkable"]
@@ -53,17 +54,28 @@ class GroupingDisk(Protocol):
 
 
 @runtime_checkable
-class WaitingDisk(Protocol):
-    """A disk that knows when it has to wait for the host. `Disk.readv` may be called by any thread,
-    and by several at once."""
+class WaitingDisk(Disk, Protocol):
+    """A disk that knows when it has to wait for the host, so that this can be done aside."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be done with it while something is done aside."""
 
     def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
         """`Disk.readv`, if that needs no waiting. If it returns False, the buffers hold anything.
         Raises OSError."""
 
-    def flushing(self) -> Callable[[], None]:
-        """What is still to be done to make safe all that was written before, and may be called by
-        any thread. Both raise OSError."""
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """`Disk.writev`, if that needs no waiting; if it returns False, nothing was done. Raises
+        OSError."""
+
+    def late(self, transfers: Sequence[Transfer]) -> Sequence[Callable[[], None]]:
+        """What is to be called, by any threads and side by side, to have ``transfers`` done. None
+        of it raises: errors are noted in them."""
+
+    def flushing(self) -> Callable[[], None] | None:
+        """What is still to be done, if anything, to make safe all that was written before, and may
+        be called by any thread. Both raise OSError."""
 
 
 @runtime_checkable

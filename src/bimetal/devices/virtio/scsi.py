@@ -12,7 +12,10 @@ from struct import Struct
 from bimetal.base.buffers import scatter, split, total
 from bimetal.devices.scsi.sense import BAD_LUN, IO_ERROR, CheckCondition, Status
 from bimetal.devices.scsi.unit import Command, Unit
-from bimetal.devices.virtio.device import VirtioDevice, Work
+from bimetal.devices.scsi.unit import Work as Steps
+from bimetal.devices.virtio.aside import Aside
+from bimetal.devices.virtio.device import Work
+from bimetal.devices.virtio.patient import PatientDevice
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.memory.contents import Area, Stored
 
@@ -51,26 +54,34 @@ MANAGE, QUERY, SUBSCRIBE = 0, 1, 2
 """Types of requests of the queue for control (5.6.6.2)."""
 
 
-class VirtioScsi(VirtioDevice):
-    """A host with ``units`` at the targets 0, 1 and so on, which are closed with it."""
+class VirtioScsi(PatientDevice):
+    """A host with ``units`` at the targets 0, 1 and so on, which are closed with it. What waits for
+    the host is done ``aside``."""
 
     device_id = 8
     queue_limits = (QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE)
     saved = ("units",)
 
-    def __init__(self, units: Sequence[Unit]):
-        super().__init__()
+    def __init__(self, units: Sequence[Unit], aside: Aside | None = None):
+        super().__init__(aside, alone=True)
         self.units = list(units)
         self._set_sizes(SENSE_SIZE, CDB_SIZE)
 
     def has_use_for(self, index: int) -> bool:
-        return index != EVENT
+        if index == CONTROL and self._under_way[FIRST_REQUEST] is not None:
+            return False
+        return index != EVENT and super().has_use_for(index)
+
+    def _answer(self, index: int) -> None:
+        super()._answer(index)
+        if index == FIRST_REQUEST and self._under_way[index] is None:
+            self.look(CONTROL)
 
     def work_on(self, index: int, chain: Chain) -> Work:
         if index == CONTROL:
             yield 0
             return self._control(chain)
-        return (yield from self._request(chain))
+        return (yield from self._request(index, chain))
 
     def config_written(self, offset: int, data: bytes) -> None:
         value = int.from_bytes(data, "little")
@@ -133,7 +144,7 @@ class VirtioScsi(VirtioDevice):
 
     # Requests
 
-    def _request(self, chain: Chain) -> Work:
+    def _request(self, index: int, chain: Chain) -> Work:
         sense_size, cdb_size = self._sizes
         head, out = split(chain.readable, _REQUEST.size + cdb_size)
         request = b"".join(head)
@@ -148,7 +159,8 @@ class VirtioScsi(VirtioDevice):
             try:
                 if int.from_bytes(lun[2:4], "big") % LUN_LIMIT and cdb[0] != REPORT_LUNS:
                     raise CheckCondition(BAD_LUN)
-                moved = yield from unit.start(Command(cdb, out, into))
+                steps = unit.start(Command(cdb, out, into))
+                moved = yield from self._carry_out(index, steps)
             except CheckCondition as condition:
                 status, sense = Status.CHECK_CONDITION, condition.sense.pack()
             except OSError as error:
@@ -159,12 +171,31 @@ class VirtioScsi(VirtioDevice):
         scatter(_ANSWER.pack(len(sense), left, 0, status, response) + sense, answer)
         return total(answer) + (moved if into else 0)
 
+    def _carry_out(self, index: int, steps: Steps) -> Work:
+        """Carry out a command, and what of it waits for the host aside."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, int):
+                    yield step
+                    step = next(steps)
+                    continue
+                try:
+                    yield from self.wait_for(index, step, 0)
+                except OSError as error:
+                    step = steps.throw(error)
+                else:
+                    step = next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
     def _unit(self, lun: bytes) -> Unit | None:
         """The unit that the first bytes of a number of 8 name (5.6.6.1)."""
         return self.units[lun[1]] if lun[0] == 1 and lun[1] < len(self.units) else None
 
     def _control(self, chain: Chain) -> int:
-        """Requests are carried out one after the other, so there is never one to abort."""
+        """Requests are carried out one after the other, and these between two of them, so there is
+        never one to abort."""
         request = b"".join(bytes(each[:64]) for each in chain.readable)[:64]
         kind = int.from_bytes(request[:4], "little")
         if kind == MANAGE and len(request) >= _FUNCTION.size:

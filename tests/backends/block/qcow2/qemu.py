@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bimetal.backends.block.block import Block
+from tests.backends.block.late import transfer
 from tests.host import programs
 
 needs_qemu = programs("qemu-img", "qemu-io")
@@ -63,12 +64,18 @@ def play(disk: Block, model: bytearray, rng: random.Random, steps: int) -> None:
         first = rng.randrange(sectors)
         count = rng.randrange(1, min(sectors - first, rng.choice((2, 40, 700))) + 1)
         offset, length = first * SECTOR, count * SECTOR
+        data = bytearray(length)
         match rng.choice(("read", "read", "write", "write", "zero", "discard", "flush")):
             case "read":
-                assert disk.read(offset, length) == model[offset : offset + length]
+                transfer(disk, offset, [memoryview(data)], rng, writes=False)
+                assert disk.read(offset, length) == data == model[offset : offset + length]
             case "write":
-                data = rng.randbytes(length)
-                disk.writev(offset, [memoryview(data)[:100], memoryview(data)[100:]])
+                data[:] = rng.randbytes(length)
+                buffers = [memoryview(data)[:100], memoryview(data)[100:]]
+                if rng.random() < 0.5:
+                    disk.writev(offset, buffers)
+                else:
+                    transfer(disk, offset, buffers, rng, writes=True)
                 model[offset : offset + length] = data
             case "zero":
                 disk.write_zeroes(offset, length, unmap=rng.random() < 0.5)

@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
-from bimetal.backends.block.block import SECTOR, Block, Extent
+from bimetal.backends.block.block import SECTOR, Block, Extent, Span
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.foreign.fields import damaged
 from bimetal.backends.block.qcow2.words import bad_image
@@ -52,6 +52,19 @@ class MappedImage(Block):
             else:
                 _fill(part, source() if source else b"")
 
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """See `Block.spans`. The tables are small, and read at once."""
+        rest, spans = list(buffers), list[Span]()
+        for source, length in self.runs(offset, total(rest)):
+            part, rest = split(rest, length)
+            if source is None:
+                _fill(part, b"")
+            elif isinstance(source, tuple):
+                spans.append(Span(source[0].prompt, source[1], part))
+            else:
+                return None
+        return spans
+
     def files(self) -> tuple[str, ...]:
         """See `Block.files`; those that the image names besides are known by its extents."""
         named = (extent.path for extent in self.extents(0, self.size))
@@ -74,6 +87,9 @@ class MappedImage(Block):
 
     def flush(self) -> None:
         """Nothing was written."""
+
+    def flushing(self) -> None:
+        """Nothing is to be done."""
 
     def discard(self, offset: int, length: int) -> None:
         """Raises OSError: the format is only read."""

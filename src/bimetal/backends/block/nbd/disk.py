@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from bimetal.backends.block.block import SECTOR, Block, Extent
 from bimetal.backends.block.nbd.address import Address
@@ -27,6 +28,7 @@ from bimetal.base.buffers import pieces, total
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import EventLog
+from bimetal.base.transfers import Transfer
 
 __all__ = ["NbdDisk", "open_nbd"]
 
@@ -85,22 +87,42 @@ class NbdDisk(Block):
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
-        requests = []
-        for piece in pieces(buffers, self._piece):
-            length = total(piece)
-            requests.append(Request(Command.READ, offset, length, into=piece))
-            offset += length
-        self._do(requests)
+        self._do(self._requests_of(Transfer(offset, buffers, writes=False)))
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.writev`."""
-        requests = []
-        for piece in pieces(buffers, self._piece):
-            length = total(piece)
-            requests.append(Request(Command.WRITE, offset, length, data=piece))
-            offset += length
-        self._do(requests)
+        self._do(self._requests_of(Transfer(offset, buffers, writes=True)))
         self._unflushed = True
+
+    def late(self, transfers: Sequence[Transfer]) -> Sequence[Callable[[], None]]:
+        """See `Block.late`: all of them are under way together."""
+        return (partial(self._do_together, transfers),)
+
+    def _do_together(self, transfers: Sequence[Transfer]) -> None:
+        parts = [self._requests_of(each) for each in transfers]
+        failure: OSError | None = None
+        try:
+            self._exchange([request for part in parts for request in part])
+        except OSError as error:
+            failure = error
+        for transfer, part in zip(transfers, parts, strict=True):
+            transfer.error = failure or _first_error(part)
+            self._unflushed |= transfer.writes
+
+    def _requests_of(self, transfer: Transfer) -> list[Request]:
+        requests, offset = list[Request](), transfer.offset
+        for piece in pieces(transfer.buffers, self._piece):
+            length = total(piece)
+            if transfer.writes:
+                requests.append(Request(Command.WRITE, offset, length, data=piece))
+            else:
+                requests.append(Request(Command.READ, offset, length, into=piece))
+            offset += length
+        return requests
+
+    def flushing(self) -> Callable[[], None] | None:
+        """See `Block.flushing`."""
+        return self.flush if self._unflushed or self._lost else None
 
     def flush(self) -> None:
         """See `Block.flush`. Fails for ever once a connection was lost before a flush."""
@@ -186,7 +208,15 @@ class NbdDisk(Block):
         ]
 
     def _do(self, requests: list[Request]) -> None:
-        """Have ``requests`` done, by another connection if this one is lost. Raises OSError."""
+        """Have ``requests`` done. Raises OSError."""
+        self._exchange(requests)
+        error = _first_error(requests)
+        if error is not None:
+            raise error
+
+    def _exchange(self, requests: list[Request]) -> None:
+        """Have ``requests`` answered, by another connection if this one is lost. Raises OSError if
+        that cannot be; errors of the server's are noted in them."""
         if self._connection is None:
             self._connect_again()
         try:
@@ -197,9 +227,6 @@ class NbdDisk(Block):
             for request in requests:
                 request.error, request.filled, request.chunks = None, 0, 0
             self._retry(requests)
-        for request in requests:
-            if request.error is not None:
-                raise request.error
 
     def _retry(self, requests: list[Request]) -> None:
         try:
@@ -236,6 +263,10 @@ class NbdDisk(Block):
         self._connection, self._export = connection, export
         self._requests = Requests(connection, export)
         self._log.hint("there is a new connection to the NBD server")
+
+
+def _first_error(requests: Sequence[Request]) -> OSError | None:
+    return next((request.error for request in requests if request.error is not None), None)
 
 
 def _connect(address: Address) -> tuple[socket.socket, Export]:

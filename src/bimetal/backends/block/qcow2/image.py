@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from bimetal.backends.block.block import Block, Extent
+from bimetal.backends.block.block import Block, Extent, Span
 from bimetal.backends.block.commands import repair_command
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import runs
@@ -102,6 +102,10 @@ class Qcow2Image(Block):
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
         self.reader.readv(offset, buffers)
+
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """See `Block.spans`."""
+        return self.reader.spans(offset, buffers)
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`."""
@@ -199,6 +203,13 @@ class Qcow2Image(Block):
         """See `Block.writev`."""
         self.writer().writev(offset, buffers)
 
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.write_now`."""
+        writer = self._writer
+        if writer is None or self._damage or writer.references.crowded:
+            return False
+        return writer.write_now(offset, buffers)
+
     def hold(self) -> None:
         """Writes from now on belong together, until `settle`: what hides other bytes is flushed
         once for all of them, and until then none of them counts as done."""
@@ -253,6 +264,10 @@ class Qcow2Image(Block):
         """Make whole clusters read as zeroes and give their space back."""
         gone = ALL_ZERO if self.header.entry_words == 2 else ZERO
         self.writer().drop(start, stop, 0 if self.backing is None else gone)
+
+    def flushing(self) -> Callable[[], None] | None:
+        """See `Block.flushing`."""
+        return None if self.readonly else self.flush
 
     def flush(self) -> None:
         """See `Block.flush`."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bimetal.backends.block.block import Block, Extent
+from bimetal.backends.block.block import Block, Extent, Span
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.compressed import Compressed
 from bimetal.backends.block.qcow2.entries import (
@@ -57,6 +57,43 @@ class Reader:
         for entry, start, length in self._runs(offset, total(rest)):
             part, rest = split(rest, length)
             self._read_run(entry, start, part)
+
+    def spans(self, offset: int, buffers: Sequence[memoryview]) -> Sequence[Span] | None:
+        """See `Block.spans`."""
+        length = total(buffers)
+        first, last = offset >> self._bits, offset + length - 1 >> self._bits
+        if not self._tables.has(first, last):
+            return None
+        if first == last and not self._extended:  # as usual
+            return self._spans_of_run(self._tables.entries(first, 1)[0], offset, buffers)
+        rest, spans = list(buffers), list[Span]()
+        for entry, start, size in self._runs(offset, length):
+            part, rest = split(rest, size)
+            found = self._spans_of_run(entry, start, part)
+            if found is None:
+                return None
+            spans += found
+        return spans
+
+    def _spans_of_run(
+        self, entry: int, start: int, part: Sequence[memoryview]
+    ) -> Sequence[Span] | None:
+        if entry & COMPRESSED:
+            return None
+        if entry & ZERO:
+            _fill(part, b"")
+            return ()
+        if entry & self._there and not entry & EMPTY:
+            place, file = self.place(entry, start), self._places.file
+            if self._outside and place + total(part) > file.length:
+                return None
+            return (Span(file.prompt, place, part),)
+        if self._backing is None:
+            _fill(part, b"")
+            return ()
+        if start + total(part) > self._backing.size:
+            return None
+        return self._backing.spans(start, part)
 
     def shown(self, start: int, stop: int) -> memoryview:
         """What the disk shows in a range, and zeroes behind its end."""

@@ -53,6 +53,13 @@ class Tables:
             return [0] * count
         return self._entries_of(table[at * self._words : (at + count) * self._words])
 
+    def has(self, first: int, last: int) -> bool:
+        """Whether the entries of the guest clusters from ``first`` to ``last`` are in memory."""
+        for index in range(first // self._per_table, last // self._per_table + 1):
+            if self._l1[index] & OFFSET and index not in self._cache:
+                return False
+        return True
+
     def offsets(self) -> list[int]:
         """Where each L2 table of the disk lies, 0 where there is none."""
         return [entry & OFFSET for entry in self._l1]

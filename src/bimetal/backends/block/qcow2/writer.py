@@ -105,6 +105,20 @@ class Writer:
             if self._waiting and not self._held:
                 self.name_waiting()
 
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """See `Block.write_now`: at once, if all of it is where it is to be."""
+        first = offset >> self._bits
+        count = (offset + total(buffers) - 1 >> self._bits) - first + 1
+        if not self._tables.has(first, first + count - 1):
+            return False
+        entries = self._tables.entries(first, count)
+        if len(entries) < count or not all(entry & COPIED for entry in entries):
+            return False
+        if self._own_in_a_row(entries) < count:
+            return False
+        write_vector(self._places.fd, self._reader.place(entries[0], offset), buffers)
+        return True
+
     def hold(self) -> None:
         """See `Qcow2Image.hold`."""
         self._held = True

@@ -1,0 +1,101 @@
+"""Devices that have what waits for the host done *aside*, by threads of the machine's that do not
+hold its lock: the CPUs and the other devices go on, and only the queue stands still.
+
+So requests are answered in the order in which they were made, as a snapshot needs it
+(`Virtqueue.restored`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import ClassVar
+
+from bimetal.devices.virtio.aside import Aside, Errand
+from bimetal.devices.virtio.device import TURN, VirtioDevice
+
+__all__ = ["PatientDevice", "attempt"]
+
+
+class PatientDevice(VirtioDevice):
+    """A device that waits ``aside``, or if that is None, with the machine's lock held. If it waits
+    ``alone``, all its queues stand still while one of them waits."""
+
+    derived: ClassVar[tuple[str, ...]] = ("_aside", "_alone", "_errands")
+
+    def __init__(self, aside: Aside | None, *, alone: bool):
+        super().__init__()
+        self._aside, self._alone = aside, alone
+        self._errands: dict[int, Errand] = {}
+        """What is being done aside, for each queue that waits for it."""
+
+    def stands_still(self, index: int) -> bool:
+        """Whether queue ``index`` has to wait for something that is done aside."""
+        return bool(self._errands) if self._alone else index in self._errands
+
+    def has_use_for(self, index: int) -> bool:
+        return not self.stands_still(index)
+
+    def carry_on(self, index: int) -> bool:
+        left = TURN
+        while left > 0:
+            if self.stands_still(index) or (cost := self._step(index)) is None:
+                return False
+            left -= cost
+        return True
+
+    def let_go(self) -> None:
+        while self._errands:
+            next(iter(self._errands.values())).finish()
+
+    def settle(self) -> None:
+        self.let_go()
+        aside, self._aside = self._aside, None
+        try:
+            super().settle()
+        finally:
+            self._aside = aside
+
+    def wait_for(self, index: int, job: Callable[[], None], cost: int = TURN) -> Iterator[int]:
+        """Have ``job`` done, aside if that can be, for the request of queue ``index`` that is under
+        way; yields its ``cost``, as `Work` does. Raises the OSError that the job raises."""
+        if self._aside is None:
+            job()
+            yield cost
+            return
+        failures = list[OSError]()
+        self.send_out(index, [partial(attempt, job, failures)], lambda: None)
+        yield cost
+        if failures:
+            raise failures[0]
+
+    def send_out(
+        self, index: int, jobs: Sequence[Callable[[], None]], done: Callable[[], None]
+    ) -> None:
+        """Have ``jobs`` done aside while queue ``index`` stands still. After that ``done`` is
+        called, unless the queue was given up meanwhile, and the queue goes on."""
+        assert self._aside is not None
+        self._errands[index] = self._aside(jobs, partial(self._come_back, index, done))
+
+    def _come_back(self, index: int, done: Callable[[], None]) -> None:
+        if self._errands.pop(index, None) is None:
+            return
+        done()
+        self.look(index)
+        if self._alone:
+            for other in range(len(self.queues)):
+                self.look(other)
+
+    def _forget(self, index: int) -> None:
+        errand = self._errands.pop(index, None)
+        if errand is not None:
+            errand.finish()  # it works on the guest's memory
+        super()._forget(index)
+
+
+def attempt(job: Callable[[], None], failures: list[OSError]) -> None:
+    """Do ``job``, and note the OSError that it raises."""
+    try:
+        job()
+    except OSError as error:
+        failures.append(error)
