@@ -21,6 +21,10 @@ from tests.host import programs
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 ARCHS = ["riscv64", "arm64"]
+SYSTEMD = f"systemd.show_status=0 systemd.default_device_timeout_sec={LIMIT}"
+"""The terminal is there for whoever waits, on a busy host too: a minute and a half would be short,
+with a rule for each of the machine's devices to be read and compiled before."""
+
 MEGABYTES = 48
 DISK = 4 << 20
 
@@ -151,7 +155,7 @@ def test_a_debian_uses_its_networks(fetched: Fetch, tmp_path: Path, arch: str) -
         memory="1G",
         kernel=guest.kernel,
         initrd=guest.initrd,
-        append=f"{guest.append} quiet bmroot=/dev/vda systemd.show_status=0",
+        append=f"{guest.append} quiet bmroot=/dev/vda {SYSTEMD}",
     ) as machine:
         machine.disk(disk, snapshot=True)
         machine.nic("user", hostfwd=[f"tcp::{ssh}-:22", f"tcp::{iperf}-:5201"])
@@ -179,7 +183,7 @@ def test_a_debian_whose_root_is_a_shared_folder(fetched: Fetch, tmp_path: Path, 
             memory="1G",
             kernel=guest.kernel,
             initrd=guest.initrd,
-            append=f"{guest.append} quiet bmroot=9p:root systemd.show_status=0",
+            append=f"{guest.append} quiet bmroot=9p:root {SYSTEMD}",
         ) as machine:
             machine.share(root, tag="root")
             machine.nic("user")
