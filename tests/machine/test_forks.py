@@ -11,6 +11,9 @@ import pytest
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
+from bimetal.devices.config.vmgenid import VmGenId
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script
 from tests.machine.test_loop import UART, store
@@ -73,3 +76,20 @@ def test_what_cannot_be_in_two_processes_is_said(script: Script, tmp_path: Path)
     with pytest.raises(BimetalError, match="its Unix sockets have one owner"):
         board.machine.fork()
     assert board.machine.running
+
+
+def test_only_what_has_something_to_renew_is_asked_in_a_copy(script: Script) -> None:
+    """Each page that a copy touches has to be copied for it."""
+
+    class Renewing(VirtioDevice):
+        def forked(self) -> None:
+            """See `Part.forked`."""
+
+    board = script([busy])
+    devices = [placement.device for placement in board.machine._built().hardware.placements]
+    slots = [device for device in devices if isinstance(device, VirtioMmio)]
+    assert slots
+    assert not any(slot.renews for slot in slots)
+    slots[0].device = Renewing()
+    assert [slot.renews for slot in slots] == [True] + [False] * (len(slots) - 1)
+    assert any(isinstance(device, VmGenId) and device.renews for device in devices)

@@ -42,6 +42,12 @@ class Part(Stateful):
         """The process is about to be copied, after `settle`: what is on the host now belongs to all
         copies, and is not changed any more. Raises `BimetalError`."""
 
+    @property
+    def renews(self) -> bool:
+        """Whether `forked` does anything. Copies are not asked: each page on which such an answer
+        lies would have to be copied for them."""
+        return type(self).forked is not Part.forked
+
     def forked(self) -> None:
         """The machine is in a copy of its process: use nothing of the host that the other one uses,
         too."""

@@ -21,6 +21,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
 from bimetal.machine.cables import DETACHED, Copying, forwards_of
 from bimetal.machine.fork import Fork, Forks
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.kept_inside import KeptInside
 from bimetal.machine.pool import Pool
 from bimetal.machine.runner import Runner
@@ -66,17 +67,7 @@ class Forking(KeptInside):
         """
         self._gate.check_begun("there is nothing to fork")
         runner = self._built()
-        if not 1 <= count <= MOST:
-            raise BimetalError(f"{count} forks", f"fork 1 to {MOST} at once", ExitCode.USAGE)
-        if self._gate.over.is_set() or not isinstance(runner.accelerator, Forkable):
-            why = (
-                "it has ended" if self._gate.over.is_set() else f"{runner.accelerator.name} runs it"
-            )
-            raise BimetalError(
-                f"the machine cannot be forked: {why}",
-                "fork one that jit or interp runs",
-                ExitCode.UNAVAILABLE,
-            )
+        _check_forkable(self._gate, runner, count)
         copying = Copying(networks, new_macs)
         copying.check(runner.hardware)
         devices = [placement.device for placement in runner.hardware.placements]
@@ -90,8 +81,10 @@ class Forking(KeptInside):
             give_back_heap()  # the host copies page tables for it
             gc.freeze()  # or else the collector would write to every object of every copy
             try:
+                renewals = [device.forked for device in devices if device.renews]
+                begin = partial(self._begin_anew, runner, copying, renewals)
                 while len(forks) < count:
-                    forks.append(self._fork(runner, len(forks), copying, work))
+                    forks.append(self._fork(begin, len(forks), work))
             except BaseException:
                 forks.close()
                 raise
@@ -113,11 +106,7 @@ class Forking(KeptInside):
             return forwards_of(runner.hardware)
 
     def _fork(
-        self,
-        runner: Runner,
-        number: int,
-        copying: Copying,
-        work: Callable[[Any, int], object] | None,
+        self, begin: Callable[[], None], number: int, work: Callable[[Any, int], object] | None
     ) -> Fork:
         theirs, requests = os.pipe2(os.O_CLOEXEC)
         answers, ours = os.pipe2(os.O_CLOEXEC)
@@ -135,10 +124,9 @@ class Forking(KeptInside):
                 ExitCode.UNAVAILABLE,
             ) from error
         if pid == 0:
-            Asker.forked()
             os.close(requests)
             os.close(answers)
-            self._live(runner, number, copying, work, theirs, ours)
+            self._live(begin, number, work, theirs, ours)
         os.close(theirs)
         os.close(ours)
         return Fork(pid, Asker(requests, answers))
@@ -147,9 +135,8 @@ class Forking(KeptInside):
 
     def _live(
         self,
-        runner: Runner,
+        begin: Callable[[], None],
         number: int,
-        copying: Copying,
         work: Callable[[Any, int], object] | None,
         requests: int,
         answers: int,
@@ -157,13 +144,10 @@ class Forking(KeptInside):
         """Be the copy, until nobody wants it any more."""
         code = int(ExitCode.INTERNAL)
         try:
-            for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(each, signal.SIG_IGN if each == signal.SIGINT else signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
-        except ValueError:  # not the main thread: handlers of the program's stay
-            pass
-        try:
-            self._begin_anew(runner, copying)
+            begin()
+            # All else can wait until the guest executes.
+            Asker.forked()
+            _have_own_signals()
             if work is not None:
                 work(self, number)
             else:
@@ -175,7 +159,9 @@ class Forking(KeptInside):
         finally:
             os._exit(code)
 
-    def _begin_anew(self, runner: Runner, copying: Copying) -> None:
+    def _begin_anew(
+        self, runner: Runner, copying: Copying, renewals: list[Callable[[], None]]
+    ) -> None:
         gate = self._gate
         paused = gate.paused
         gate.forked()
@@ -184,8 +170,8 @@ class Forking(KeptInside):
         for console in self._consoles:
             console.forked()
             gate.on_over.add(console.wake)
-        for placement in runner.hardware.placements:
-            placement.device.forked()
+        for renew in renewals:
+            renew()
         copying.begin(runner.hardware, self._service.reactor)
         assert isinstance(runner.accelerator, Forkable)
         runner.accelerator.forked()
@@ -228,3 +214,24 @@ class Forking(KeptInside):
         result = self._gate.result
         assert result is not None
         return [result.ending.value, result.code, result.message, result.details]
+
+
+def _have_own_signals() -> None:
+    """Leave Ctrl-C to the original, which ends its copies, and be ended by other signals."""
+    with suppress(ValueError):  # not the main thread: handlers of the program's stay
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGINT else signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+
+
+def _check_forkable(gate: VcpuGate, runner: Runner, count: int) -> None:
+    """Raise `BimetalError` unless so many copies can be made of a machine."""
+    if not 1 <= count <= MOST:
+        raise BimetalError(f"{count} forks", f"fork 1 to {MOST} at once", ExitCode.USAGE)
+    if gate.over.is_set() or not isinstance(runner.accelerator, Forkable):
+        why = "it has ended" if gate.over.is_set() else f"{runner.accelerator.name} runs it"
+        raise BimetalError(
+            f"the machine cannot be forked: {why}",
+            "fork one that jit or interp runs",
+            ExitCode.UNAVAILABLE,
+        )

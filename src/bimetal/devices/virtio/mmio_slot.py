@@ -103,6 +103,10 @@ class VirtioSlot(Device):
     def stack(self) -> None:
         self.device.stack()
 
+    @property
+    def renews(self) -> bool:
+        return self.device.renews
+
     def forked(self) -> None:
         self.device.forked()
 

@@ -200,6 +200,10 @@ class VirtioPci(Endpoint):
     def settle(self) -> None:
         self.device.settle()
 
+    @property
+    def renews(self) -> bool:
+        return self.device.renews
+
     def forked(self) -> None:
         self.device.forked()
 
