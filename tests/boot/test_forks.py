@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bimetal import BimetalError, Machine, TimedOut
+from bimetal.isa.riscv import rv64
 from tests.boot.counting import arm_program, expected, riscv_program
 
 LIMIT = 120
@@ -187,3 +189,40 @@ def test_a_fork_ends_whoever_was_forked_after_it(make: Make) -> None:
     assert second.running
     first.close()
     second.close()
+
+
+def test_what_gets_hot_in_a_fork_is_translated_there(tmp_path: Path) -> None:
+    """The guest begins to compute, each time in code that nothing has seen, when it is told."""
+    start = 0x8000_0000
+    code = [
+        "lui t0, 0x10000",  # the serial port
+        "addi t1, zero, 62",
+        "sb t1, 0(t0)",  # a prompt
+        "lbu t1, 5(t0)",
+        "andi t1, t1, 1",
+        f"beq t1, zero, {start + 12:#x}",
+        *[f"addi a0, a0, {random.randrange(2048)}" for _ in range(20)],
+        f"jal zero, {start + 24:#x}",
+    ]
+    (tmp_path / "program").write_bytes(
+        b"".join(rv64.assemble(line, start + 4 * n) for n, line in enumerate(code))
+    )
+
+    def translated(vm: Machine) -> int:
+        return vm.counters()["cpu0"]["translated (estimate)"]
+
+    def work(mine: Machine, number: int) -> None:
+        mine.console.send("x")
+        before, end = translated(mine), time.monotonic() + LIMIT
+        while translated(mine) < before + 50_000_000:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    with Machine(
+        kernel=tmp_path / "program", kernel_format="raw", bios="none", memory="8M",
+        background=False,
+    ) as vm:  # fmt: skip
+        vm.start()
+        vm.console.expect(">")
+        with vm.fork(1, work) as (fork,):
+            assert os.waitpid(fork.pid, 0)[1] == 0

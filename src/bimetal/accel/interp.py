@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from ..base.clock import Clock, RealClock
@@ -343,6 +344,13 @@ class InterpAccelerator:
     def samples(self) -> Samples:
         """See `Sampled.samples`."""
         return self._sampler.samples() if self._sampler is not None else Samples({})
+
+    def quiet(self) -> AbstractContextManager[object]:
+        """See `Forkable.quiet`."""
+        return nullcontext()
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
 
     def forked(self) -> None:
         """See `Forkable.forked`."""

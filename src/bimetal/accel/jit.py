@@ -10,6 +10,7 @@ import ctypes
 import mmap
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from ..base.clock import Clock
@@ -282,10 +283,18 @@ class JitAccelerator(InterpAccelerator):
         """See `Counted.counters`."""
         return self.tiering.counters
 
+    def quiet(self) -> AbstractContextManager[object]:
+        """See `Forkable.quiet`."""
+        return self.tiering.quiet()
+
     def forked(self) -> None:
-        """See `Forkable.forked`. What is translated stays so; nothing more is translated."""
+        """See `Forkable.forked`. What is translated stays so."""
         super().forked()
         self.tiering.forked()
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
+        self.tiering.begin()
 
     def close(self) -> None:
         """See `Accelerator.close`."""

@@ -63,13 +63,12 @@ class KnownRegions:
 
     def __init__(
         self,
-        store: CodeStore,
+        store: CodeStore | None,
         engine: bytes,
         loader: Loader,
-        keep: bool,
         refused: Callable[[str], None],
     ):
-        self._store, self._engine, self._loader, self._keep = store, engine, loader, keep
+        self._store, self._engine, self._loader = store, engine, loader
         self._refused = refused
         self._families: dict[Decoding, str] = {}
         self._lines: dict[str, _Index] = {}
@@ -79,6 +78,10 @@ class KnownRegions:
 
     def __len__(self) -> int:
         return len(self._by_address)
+
+    def keep_in(self, store: CodeStore | None) -> None:
+        """Use another store from now on, or none."""
+        self._store = store
 
     def at(self, address: int) -> Known | None:
         """The region at a host address; None if there is none."""
@@ -97,7 +100,7 @@ class KnownRegions:
         lines = self._lines.get(family)
         if lines is None:
             lines = self._lines[family] = defaultdict(lambda: defaultdict(_Found))
-            for key in self._store.keys(family) if self._keep else ():
+            for key in self._store.keys(family) if self._store is not None else ():
                 with suppress(ValueError):  # it is damaged
                     number, content = Line.of_key(key)
                     lines[content][number].more = True
@@ -118,6 +121,8 @@ class KnownRegions:
 
     def _recall(self, family: str, line: Line, code: bytes) -> None:
         """Load the regions of the store that are found by a line and fit."""
+        if self._store is None:
+            return
         key, here, others = line.key(family), self._index(family)[line.content][line.number], False
         for name, content in self._store.parts(key):
             try:
@@ -139,7 +144,7 @@ class KnownRegions:
         stored = answer.stored(job)
         family, line = self.family(job.decoding), stored.cover.line(job.code)
         known = self._load(stored, answer.content, family, line, earlier=False)
-        if self._keep:
+        if self._store is not None:
             key = line.key(family)
             self._store.put(key, answer.content, stored.name)
             self._used.add(key)
@@ -158,7 +163,8 @@ class KnownRegions:
 
     def close(self) -> None:
         """Record what was used, and free everything: no vCPU runs any more."""
-        self._store.touch(self._used)
+        if self._store is not None:
+            self._store.touch(self._used)
         for held in (self._lines, self._by_address, self._symbols, self._used):
             held.clear()
         self._loader.close()

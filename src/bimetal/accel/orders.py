@@ -15,6 +15,7 @@ from ..codegen.job import Compiled, Job
 from ..codegen.worker import Worker, WorkerLost
 from ..isa.describe import Isa
 from .code_page import CodePage
+from .permits import Permits
 
 __all__ = ["Order", "Orders"]
 
@@ -57,12 +58,20 @@ class Orders:
         self._answered = self._lost = 0
         self._worker: Worker | None = None
         self._ended = False
+        self.copied = False
+        """Whether this process is a copy."""
+        self._permits = Permits()
 
     def __len__(self) -> int:
         return len(self._orders)
 
     def __iter__(self) -> Iterator[Order]:
         return iter(self._orders)
+
+    def may_start(self) -> bool:
+        """Whether there is a process, or may be one: in copies of a process only so many at a time
+        have one, and all others go on without until one of these is idle."""
+        return not self.copied or self._worker is not None or self._permits.take()
 
     def submit(self, order: Order) -> None:
         """Hand a job to the process, which is started with the first one, if there is one."""
@@ -92,17 +101,30 @@ class Orders:
         if self._worker is not None and not self._orders:
             self._worker.close()
             self._worker = None
+        self.give_way()
+
+    def give_way(self) -> None:
+        """Let another copy have a process, unless this one has it."""
+        if self.copied and self._worker is None:
+            self._permits.give_back()
 
     def close(self) -> None:
         """End the process, and start none any more; the orders stay. Idempotent."""
+        self._end()
+        self._permits.close()
+
+    def _end(self) -> None:
         self._ended = True
         if self._worker is not None:
             self._worker.close()
             self._worker = None
 
     def forked(self) -> None:
-        """This process is a copy of the worker's parent: let go of the worker's pipes."""
-        self._ended = True
+        """This process is a copy of the worker's parent: let go of the worker's pipes, and of what
+        was asked for."""
+        for order in self._orders:
+            order.withdrawn()
+        self.copied, self._orders = True, []
         if self._worker is not None:
             self._worker.let_go()
             self._worker = None
@@ -117,7 +139,7 @@ class Orders:
 
     def _replace(self, reason: str) -> None:
         """Start a new process, or continue without one."""
-        self.close()
+        self._end()
         self._ended = False
         self._lost += 1
         if self._lost > REPLACEMENTS + self._answered // ANSWERS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from bimetal.seam import Exit, FirmwareCall, Halt, Kicked, MemorySlot, Mmio, Pio, RegisterAccess
 
@@ -162,8 +163,15 @@ class ScriptAccelerator:
         """See `Accelerator.set_memory`."""
         self.slots = list(slots)
 
+    def quiet(self) -> AbstractContextManager[object]:
+        """See `Forkable.quiet`."""
+        return nullcontext()
+
     def forked(self) -> None:
         """See `Forkable.forked`."""
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
 
     def close(self) -> None:
         """See `Accelerator.close`."""

@@ -12,10 +12,9 @@ import itertools
 import random
 import threading
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from ..base.clock import monotonic_seconds
@@ -29,15 +28,16 @@ from ..codegen.policy import Policy
 from ..codegen.region import STUBS
 from ..codegen.store import CodeStore
 from ..isa.decoding import Decoding
-from .code_page import CodePage, Loaded
+from .code_page import CodePage
 from .hotness import Hotness, Page, Spot
 from .known_regions import Known, KnownRegions
 from .loader import Loader
 from .orders import Order, Orders
 from .resting import Resting, give_back
 from .switching import QUICK_SWITCHING
+from .tiered import Statistics, TieredVcpu
 
-__all__ = ["ROUND_FAILED", "Statistics", "Tiering"]
+__all__ = ["ROUND_FAILED", "Tiering"]
 
 ROUND_FAILED = "a look at the vCPUs went wrong"
 """The name of an event that should never happen."""
@@ -45,35 +45,12 @@ ROUND_FAILED = "a look at the vCPUs went wrong"
 LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
 
+LATE = 0.1
+"""Seconds after which a copy looks at its vCPUs for the first time: many do not last as long, and
+all have other things to do at first."""
 
-@dataclass(slots=True)
-class Statistics:
-    """What the translator has done: regions ``compiled`` and taken ``from_store``, guest
-    ``instructions`` in compiled regions, and the worker's processor time in ``seconds``."""
-
-    compiled: int = 0
-    from_store: int = 0
-    instructions: int = 0
-    seconds: float = 0.0
-
-
-class TieredVcpu(Protocol):
-    """A vCPU as tiering sees it; `jit.JitCpu` is one."""
-
-    index: int
-
-    @property
-    def kicked(self) -> bool: ...
-    def samples(self) -> Counter[tuple[int, int, int]]: ...
-    def place(self, record: int) -> tuple[int, int]: ...
-    def handler(self, page: int, offset: int) -> int: ...
-    def decoded(self) -> Iterable[int]: ...
-    def code_of(self, page: int) -> bytes: ...
-    def executed(self, page: int, undecoded: int) -> bytes: ...
-    def mode_of(self, page: int) -> int: ...
-    def offer(self, page: int, code: bytes, regions: list[Loaded], mode: int = 0) -> None: ...
-    def pages(self) -> int: ...
-    def give_back(self) -> None: ...
+IDLE_COPY = 0.25
+"""Seconds between looks at the sleeping vCPUs of a copy, of which there may be hundreds."""
 
 
 class Tiering:
@@ -91,12 +68,12 @@ class Tiering:
         self._isa, self._vcpus, self.policy = native.layout.isa, vcpus, policy
         self._shared = native.layout.shared
         self._engine = engine_digest(self._isa, self._shared)
-        self._store = CodeStore()
+        self._store: CodeStore | None = CodeStore()
+        self._others: CodeStore | None = None
         self.events = EventLog("translator")
         loader = Loader([native.library.address(stub) for stub in STUBS])
-        self._regions = KnownRegions(
-            self._store, self._engine, loader, policy.keep, self._of_no_use
-        )
+        kept = self._store if policy.keep else None
+        self._regions = KnownRegions(kept, self._engine, loader, self._of_no_use)
         self._undecoded = native.library.address("h_decode")
         # Weak: content that no vCPU has decoded at present is forgotten.
         self._code_pages = WeakValueDictionary[tuple[bytes, int], CodePage]()
@@ -141,13 +118,25 @@ class Tiering:
             self._orders.close()
             self._leave()
             self._forget()
-            self._store.close()
+            if self._store is not None:
+                self._store.close()
+
+    def quiet(self) -> AbstractContextManager[object]:
+        """A context in which the thread does nothing."""
+        return self._attending
 
     def forked(self) -> None:
-        """This process is a copy of the one that translates: it keeps its hands off the other one's
-        worker and store, and goes on with what is translated."""
-        self._closed = True
+        """This process is a copy of the one that translates: it goes on with what is translated,
+        and keeps its hands off the other one's worker and store. It has its own from `begin` on,
+        when it needs them; for what is left at its end, nobody cares."""
         self._orders.forked()
+        # SQLite forbids even to close what another process has opened.
+        self._others, self._store = self._store, None
+        self._regions.keep_in(None)
+        self._background = False
+        self.policy = replace(self.policy, idle_interval=IDLE_COPY)
+        self._attending, self._stop = threading.Lock(), threading.Event()
+        self._thread = EndingThread(self._run_late, "bimetal-translator")
 
     def _forget(self) -> None:
         """Free everything that was loaded: no vCPU runs any more."""
@@ -166,6 +155,7 @@ class Tiering:
             left = filter(Order.is_wanted, self._left)
             orders = itertools.chain(self._orders, left, self._left_over())
             jobs = (order.job for order in orders)
+            assert self._store is not None
             translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
@@ -177,11 +167,19 @@ class Tiering:
         """The hotness of a place in a page that is worth translating when the machine has ended."""
         return self.policy.later if self._repeats(page) else self.policy.warm
 
+    def _run_late(self) -> None:
+        if not self._stop.wait(LATE):
+            with self._attending:
+                self._store = CodeStore()
+                self._regions.keep_in(self._store if self.policy.keep else None)
+            self._run()
+
     def _run(self) -> None:
         interval, due = self.policy.new_interval, 0.0
         while not self._stop.wait(interval):
             try:
-                interval, due = self._round(due)
+                with self._attending:
+                    interval, due = self._round(due)
             except Exception as error:  # neither the machine nor this thread may stop for it
                 self.events.host_error(ROUND_FAILED, repr(error))
 
@@ -215,9 +213,10 @@ class Tiering:
             return new
 
     def _rest(self) -> None:
-        """Do without what an idle guest hardly needs; what was hot is left for the end."""
+        """Do without what an idle guest hardly needs, but for what is shared with the original of
+        a copy; what was hot is left for the end."""
         self._orders.rest()
-        if self._resting.pays(self._vcpus):
+        if not self._orders.copied and self._resting.pays(self._vcpus):
             self._left += map(Order.withdrawn, self._left_over())
             self._hotness.forget_places()
             self._at.clear()
@@ -300,7 +299,7 @@ class Tiering:
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
-        while len(self._orders) < self.policy.jobs and self._room > 0:
+        while len(self._orders) < self.policy.jobs and self._room > 0 and self._orders.may_start():
             least = self._hotness.least(min(self.policy.hot, self.policy.warm))
             spot, hotness = self._hotness.hottest(self._under_way, least)
             if spot is not None and hotness >= self._hotness.least(self.policy.hot):
@@ -309,6 +308,7 @@ class Tiering:
                 if spot is None or hotness < self._hotness.least(self.policy.warm) or self._orders:
                     break
                 self._submit(self._for_page(self._hotness.take(spot.place)))
+        self._orders.give_way()
 
     def _for_page(self, spots: Sequence[Spot]) -> Order | None:
         """An order for hot places of one page; None if nothing would be gained."""

@@ -52,7 +52,7 @@ class Forking(KeptInside):
         They share its memory and its compiled code, until one changes its own. Disks with
         ``snapshot`` go on from what they are, each in its own way; those that are only read are
         shared; one to which the guest writes itself cannot be forked. The consoles lead nowhere but
-        to the `Fork`. Code that gets hot in a fork is interpreted.
+        to the `Fork`.
 
         NICs are unplugged; with ``networks="forked"`` each has a user network of the fork's own, in
         which connections of before are reset, or is a member of the same multicast group. Then its
@@ -67,14 +67,14 @@ class Forking(KeptInside):
         """
         self._gate.check_begun("there is nothing to fork")
         runner = self._built()
-        _check_forkable(self._gate, runner, count)
+        accelerator = _forkable(self._gate, runner, count)
         copying = Copying(networks, new_macs)
         copying.check(runner.hardware)
         devices = [placement.device for placement in runner.hardware.placements]
         for device in devices:
             device.check_forkable()
         forks = Forks()
-        with standing(self._gate, self._clock):
+        with standing(self._gate, self._clock), accelerator.quiet():
             settle(runner)
             for device in devices:
                 device.stack()
@@ -82,7 +82,7 @@ class Forking(KeptInside):
             gc.freeze()  # or else the collector would write to every object of every copy
             try:
                 renewals = [device.forked for device in devices if device.renews]
-                begin = partial(self._begin_anew, runner, copying, renewals)
+                begin = partial(self._begin_anew, runner, accelerator, copying, renewals)
                 while len(forks) < count:
                     forks.append(self._fork(begin, len(forks), work))
             except BaseException:
@@ -106,7 +106,7 @@ class Forking(KeptInside):
             return forwards_of(runner.hardware)
 
     def _fork(
-        self, begin: Callable[[], None], number: int, work: Callable[[Any, int], object] | None
+        self, begin: Callable[[], Forkable], number: int, work: Callable[[Any, int], object] | None
     ) -> Fork:
         theirs, requests = os.pipe2(os.O_CLOEXEC)
         answers, ours = os.pipe2(os.O_CLOEXEC)
@@ -135,7 +135,7 @@ class Forking(KeptInside):
 
     def _live(
         self,
-        begin: Callable[[], None],
+        begin: Callable[[], Forkable],
         number: int,
         work: Callable[[Any, int], object] | None,
         requests: int,
@@ -144,8 +144,9 @@ class Forking(KeptInside):
         """Be the copy, until nobody wants it any more."""
         code = int(ExitCode.INTERNAL)
         try:
-            begin()
+            accelerator = begin()
             # All else can wait until the guest executes.
+            accelerator.begun()
             Asker.forked()
             _have_own_signals()
             if work is not None:
@@ -160,8 +161,12 @@ class Forking(KeptInside):
             os._exit(code)
 
     def _begin_anew(
-        self, runner: Runner, copying: Copying, renewals: list[Callable[[], None]]
-    ) -> None:
+        self,
+        runner: Runner,
+        accelerator: Forkable,
+        copying: Copying,
+        renewals: list[Callable[[], None]],
+    ) -> Forkable:
         gate = self._gate
         paused = gate.paused
         gate.forked()
@@ -173,13 +178,13 @@ class Forking(KeptInside):
         for renew in renewals:
             renew()
         copying.begin(runner.hardware, self._service.reactor)
-        assert isinstance(runner.accelerator, Forkable)
-        runner.accelerator.forked()
+        accelerator.forked()
         for vcpu in runner.vcpus:
             vcpu.forked()
         if not paused:
             self._clock.resume()
         runner.start()
+        return accelerator
 
     def _tasks(self) -> dict[str, Callable[..., Any]]:
         """What a `Fork` can ask."""
@@ -224,8 +229,8 @@ def _have_own_signals() -> None:
         signal.set_wakeup_fd(-1)
 
 
-def _check_forkable(gate: VcpuGate, runner: Runner, count: int) -> None:
-    """Raise `BimetalError` unless so many copies can be made of a machine."""
+def _forkable(gate: VcpuGate, runner: Runner, count: int) -> Forkable:
+    """The accelerator of a machine of which so many copies can be made. Raises `BimetalError`."""
     if not 1 <= count <= MOST:
         raise BimetalError(f"{count} forks", f"fork 1 to {MOST} at once", ExitCode.USAGE)
     if gate.over.is_set() or not isinstance(runner.accelerator, Forkable):
@@ -235,3 +240,4 @@ def _check_forkable(gate: VcpuGate, runner: Runner, count: int) -> None:
             "fork one that jit or interp runs",
             ExitCode.UNAVAILABLE,
         )
+    return runner.accelerator

@@ -6,6 +6,7 @@ The board strip checks for them with isinstance(), and does without where they a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -196,6 +197,13 @@ class PlatformState(Protocol):
 @runtime_checkable
 class Forkable(Protocol):
     """An accelerator whose CPUs can go on in a copy of this process, as fork(2) makes it."""
+
+    def quiet(self) -> AbstractContextManager[object]:
+        """A context in which no thread of the accelerator's own does anything. This process is
+        copied in it, while no CPU runs; the copy does not leave it."""
+
+    def begun(self) -> None:
+        """The CPUs of the copy execute: what can wait begins."""
 
     def forked(self) -> None:
         """This process is the copy: none of the others' threads is in it, and what belongs to the
