@@ -256,8 +256,7 @@ class InterpCpu:
         saved, host = Saved.read(self._architecture.isa, state), current()
         self._abandon()
         for file, values in saved.registers.items():
-            for n, value in enumerate(values):
-                self.state.set(file, n, value)
+            self.state.set_file(file, values)
         for n, answer in enumerate(saved.answers):
             self.state.set("replay", n, answer)
         for name, value in (

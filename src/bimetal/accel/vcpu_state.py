@@ -23,6 +23,8 @@ class VcpuState:
 
     def __init__(self, layout: Layout):
         self.layout = layout
+        sizes = {name: layout.slot_bytes(file) for name, file in layout.spec.files.items()}
+        self._places = {name: (size, layout.offsets[name] // size) for name, size in sizes.items()}
         self._area, self.address = anonymous(layout.size)
         self._look_at(self._area)
 
@@ -55,8 +57,8 @@ class VcpuState:
         return self.layout.offsets[name] // 8
 
     def _place(self, file: str, index: int) -> tuple[int, int]:
-        size = Layout.slot_bytes(self.layout.spec.files[file])
-        return size, self.layout.offsets[file] // size + index
+        size, first = self._places[file]
+        return size, first + index
 
     def get(self, file: str, index: int = 0) -> int:
         """A register's value."""
@@ -78,6 +80,14 @@ class VcpuState:
             self.bytes[at * size : (at + 1) * size] = admitted.to_bytes(size, "little")
         else:
             self._views[size][at] = admitted
+
+    def set_file(self, file: str, values: Sequence[int]) -> None:
+        """Set all registers of a file at once, as `set` does each."""
+        size, at = self._place(file, 0)
+        end = at + len(values)
+        if size > 8 or self._views[size][at:end].tolist() != values:
+            for number, value in enumerate(values):
+                self.set(file, number, value)
 
     def set_slots(self, slots: Sequence[MemorySlot]) -> int:
         """Set the memory slots that native code uses from now on; the number of pages in them."""

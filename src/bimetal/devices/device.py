@@ -219,14 +219,9 @@ class Device(Part):
         registers, levels = state.get("registers"), state.get("outputs")
         if not isinstance(registers, Mapping) or not isinstance(levels, Mapping):
             raise BadState(f"{type(self).__name__} has no registers or outputs")
-        for name, declared in self._declared.items():
-            if isinstance(declared, Reg):
-                self.values[name] = declared.value(self._word(declared, registers.get(name)))
-            elif isinstance(declared, RegArray):
-                row, count = registers.get(name), declared.length(self)
-                if not isinstance(row, list) or len(row) != count:
-                    raise BadState(f"{type(self).__name__}.{name} has {count} registers")
-                self.arrays[name] = [self._word(declared, each) for each in row]
+        # Most are what they were: a machine is rewound again and again.
+        if registers != self.values | self.arrays:
+            self._load_registers(registers)
         changed = []
         for name, level in self._driven():
             rows = [level] if isinstance(level, Level) else level
@@ -239,6 +234,16 @@ class Device(Part):
         super().load(state)
         for each in changed:
             each.tell()
+
+    def _load_registers(self, registers: Mapping[str, Any]) -> None:
+        for name, declared in self._declared.items():
+            if isinstance(declared, Reg):
+                self.values[name] = declared.value(self._word(declared, registers.get(name)))
+            elif isinstance(declared, RegArray):
+                row, count = registers.get(name), declared.length(self)
+                if not isinstance(row, list) or len(row) != count:
+                    raise BadState(f"{type(self).__name__}.{name} has {count} registers")
+                self.arrays[name] = [self._word(declared, each) for each in row]
 
     def check_state(self) -> None:
         """Raise TypeError if the class does not say of every attribute whether it is state."""
