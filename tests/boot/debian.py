@@ -31,6 +31,7 @@ __all__ = [
     "net_root_image",
     "root_image",
     "serving",
+    "stress_root_image",
 ]
 
 BIG = f"{PACKAGES},kmod,systemd-resolved,openssh-server,iperf3,iputils-ping,iproute2,apt"
@@ -43,6 +44,12 @@ FOLLOWED = re.compile(r"libjq|libonig")
 def root_image(arch: str) -> Path:
     """An image, made once and kept in the cache: tests use it as a snapshot."""
     return _made(f"{arch}.img", arch, lambda path: make_root(path, arch))
+
+
+def stress_root_image(arch: str) -> Path:
+    """One with stress-ng."""
+    packages = f"{PACKAGES},stress-ng"
+    return _made(f"stress-{arch}.img", arch, lambda path: make_root(path, arch, packages=packages))
 
 
 def net_root(arch: str) -> Path:
@@ -109,9 +116,12 @@ def serving(folder: Path) -> Iterator[int]:
 class Debian:
     """A machine that runs Debian, and the root's shell on its console."""
 
-    def __init__(self, machine: Machine):
+    def __init__(self, machine: Machine, *, restored: bool = False):
+        """Log in; a machine that is ``restored`` has its shell already."""
         self._console = machine.console
         machine.start()
+        if restored:
+            return
         self._console.expect("login: ", timeout=LIMIT)
         self._console.sendline("root")
         self._console.expect("Password: ", timeout=LIMIT)
