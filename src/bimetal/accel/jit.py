@@ -294,7 +294,7 @@ class JitAccelerator(InterpAccelerator):
 
     def begun(self) -> None:
         """See `Forkable.begun`."""
-        self.tiering.begin()
+        self.tiering.begun()
 
     def close(self) -> None:
         """See `Accelerator.close`."""

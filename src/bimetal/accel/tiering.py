@@ -46,8 +46,7 @@ LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
 
 LATE = 0.1
-"""Seconds after which a copy looks at its vCPUs for the first time: many do not last as long, and
-all have other things to do at first."""
+"""Seconds after which a copy looks at its vCPUs for the first time: many do not last as long."""
 
 IDLE_COPY = 0.25
 """Seconds between looks at the sleeping vCPUs of a copy, of which there may be hundreds."""
@@ -118,7 +117,7 @@ class Tiering:
             self._orders.close()
             self._leave()
             self._forget()
-            if self._store is not None:
+            if self._store:
                 self._store.close()
 
     def quiet(self) -> AbstractContextManager[object]:
@@ -127,22 +126,24 @@ class Tiering:
 
     def forked(self) -> None:
         """This process is a copy of the one that translates: it goes on with what is translated,
-        and keeps its hands off the other one's worker and store. It has its own from `begin` on,
-        when it needs them; for what is left at its end, nobody cares."""
+        and has a worker and a store of its own from `begun` on."""
         self._orders.forked()
         # SQLite forbids even to close what another process has opened.
         self._others, self._store = self._store, None
         self._regions.keep_in(None)
-        self._background = False
+        self._background, self._attending = False, threading.Lock()
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
         self.policy = replace(self.policy, idle_interval=IDLE_COPY)
-        self._attending, self._stop = threading.Lock(), threading.Event()
+        self._stop = threading.Event()
         self._thread = EndingThread(self._run_late, "bimetal-translator")
+        self.begin()
 
     def _forget(self) -> None:
         """Free everything that was loaded: no vCPU runs any more."""
-        self._at.clear()
-        self._code_pages.clear()
-        self._improved.clear()
+        for held in (self._at, self._code_pages, self._improved):
+            held.clear()
         self._hotness = Hotness(self.policy)
         self._regions.close()
 
@@ -213,8 +214,7 @@ class Tiering:
             return new
 
     def _rest(self) -> None:
-        """Do without what an idle guest hardly needs, but for what is shared with the original of
-        a copy; what was hot is left for the end."""
+        """Do without what an idle guest hardly needs; what was hot is left for the end."""
         self._orders.rest()
         if not self._orders.copied and self._resting.pays(self._vcpus):
             self._left += map(Order.withdrawn, self._left_over())

@@ -81,9 +81,9 @@ class Runner:
         """Start the threads."""
         for ram in self.hardware.memories:
             ram.prefer_huge_pages()
-        self._service.start()
         for vcpu in self.vcpus:
             vcpu.start()
+        self._service.start()
 
     def close(self) -> None:
         """Free the CPUs, once the threads have ended. Idempotent."""
