@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def resident(pid: int, memory: int) -> Resident:
     mine = list(mappings(pid))
     guest = [each for each in mine if each.size == memory]
     own = [each for each in mine if each.size != memory]
-    helpers = [each for child in descendants(pid) for each in mappings(child)]
+    helpers = [each for child in descendants(pid) for each in of_helper(child)]
     written = sum(each.written for each in own + helpers)
     return Resident(share(guest), share(own), share(helpers), written)
 
@@ -66,10 +67,16 @@ def mappings(pid: int) -> Iterator[Mapping]:
     return parse((PROC / str(pid) / "smaps").read_text())
 
 
+def of_helper(pid: int) -> Iterator[Mapping]:
+    """The same of a helper, which may have ended."""
+    with suppress(OSError):
+        yield from mappings(pid)
+
+
 def parse(text: str) -> Iterator[Mapping]:
     """The mappings that a file like ``smaps`` tells of (Linux, proc_pid_smaps(5))."""
     places = [(match.start(), match) for match in MAPPING.finditer(text)]
-    ends = [start for start, _ in places[1:]] + [len(text)]
+    ends = [*(start for start, _ in places), len(text)][1:]
     for (start, match), end in zip(places, ends, strict=True):
         fields = {name: int(size) << 10 for name, size in FIELD.findall(text, start, end)}
         dirty = fields.get("Private_Dirty", 0) + fields.get("Shared_Dirty", 0)
@@ -78,7 +85,8 @@ def parse(text: str) -> Iterator[Mapping]:
 
 def descendants(pid: int) -> Iterator[int]:
     """The processes that a process has started, and those that these have started."""
-    for task in (PROC / str(pid) / "task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
+    for task in (PROC / str(pid) / "task").glob("*"):
+        with suppress(OSError):  # it has ended
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from descendants(int(child))

@@ -75,3 +75,7 @@ def test_memory_that_settles_has_not_grown() -> None:
 
 def test_memory_that_goes_on_growing_has() -> None:
     assert verdict(samples(list(range(100, 120)))).endswith("+12.0: it grew")
+
+
+def test_a_process_that_has_just_ended_has_no_mappings() -> None:
+    assert list(parse("")) == []

@@ -217,7 +217,7 @@ class Tiering:
         """Do without what an idle guest hardly needs; what was hot is left for the end."""
         self._orders.rest()
         if not self._orders.copied and self._resting.pays(self._vcpus):
-            self._left += map(Order.withdrawn, self._left_over())
+            self._left += map(Order.withdrawn, self._left_over() if self._background else ())
             self._hotness.forget_places()
             self._at.clear()
             give_back(self._vcpus)
