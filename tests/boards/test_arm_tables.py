@@ -138,7 +138,7 @@ def test_devices_beside_those_of_qemu(both: tuple[dict[str, str], dict[str, str]
     """The same identifiers, numbers and resources."""
     mine, peers = both
     peers["FWC0"] = peers.pop("FWCF")
-    assert mine.keys() - peers.keys() == {"TST0"}
+    assert mine.keys() - peers.keys() == {"TST0", "VGEN", "GED0"}
     missing = {name for name in peers if name not in mine}
     assert missing == {"GSI0", "GSI1", "GSI2", "GSI3"}, "QEMU's links to interrupts"
     for name in mine.keys() & peers.keys():
@@ -172,6 +172,18 @@ def test_the_test_finisher_is_told_by_its_name_in_device_trees(files: Path) -> N
     told = devices(tables(ours("arm-virt", files), files / "own")["DSDT"])["TST0"]
     assert '"PRP0001"' in told
     assert 'Package (0x02) { "compatible", "sifive,test1" }' in told
+
+
+def test_an_event_tells_that_the_generation_id_is_another(files: Path) -> None:
+    """As tables of QEMU's PC tell it, where the event is one of the GPE block."""
+    told = devices(tables(ours("arm-virt", files), files / "own")["DSDT"])
+    assert '_HID, "QEMUVGID"' in told["VGEN"]
+    assert '_CID, "VM_Gen_Counter"' in told["VGEN"]
+    assert "ADDR, Package (0x02) { 0x09110000, Zero }" in told["VGEN"]
+    event = told["GED0"]
+    assert '_HID, "ACPI0013"' in event
+    assert "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, ) { 0x0000002A, }" in event
+    assert "If ((Arg0 == 0x2A)) { Notify (\\_SB.VGEN, 0x80)" in event
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal import images
 from tests.boot.conftest import PROMPT, Fetch, Terminal
 
 pytestmark = pytest.mark.boot
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.boot
 Start = Callable[..., Terminal]
 SIZE = 16 << 20
 TEXT = b"written on the host"
+MORE = ["", ",queues=2", ",bus=scsi"]
+"""Ways in which a disk can be a guest's, besides the usual one."""
 
 
 @pytest.fixture
@@ -71,24 +74,37 @@ def test_a_slot_of_version_1(terminal: Start, fetched: Fetch, image: Path) -> No
     assert image.read_bytes()[8 << 20 : 12 << 20] == (b"bimetal\n" * (1 << 19))
 
 
-def test_bytes_that_the_host_has_to_fetch(terminal: Start, fetched: Fetch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("format", "more"),
+    [("raw", ""), *(pytest.param("qcow2", more, marks=pytest.mark.slow) for more in MORE)],
+)
+def test_bytes_that_the_host_has_to_fetch(
+    terminal: Start, fetched: Fetch, tmp_path: Path, format: str, more: str
+) -> None:
     """From small and large requests, one and many at a time, while the guest does other things."""
     fetched("debian-riscv64")
-    image, content = tmp_path / "cold.img", random.Random(1).randbytes(SIZE)
-    image.write_bytes(content)
+    source, image = tmp_path / "source.img", tmp_path / f"cold.{format}"
+    name = "sda" if "scsi" in more else "vda"
+    content = random.Random(1).randbytes(SIZE)
+    source.write_bytes(content)
+    images.convert([str(source)], str(image), format="raw", target_format=format)
     with image.open("rb+") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    vm = terminal("debian-riscv64", "--append", "quiet", "--disk", f"{image},format=raw")
+    vm = terminal("debian-riscv64", "--append", "quiet", "--disk", f"{image},format={format}{more}")
     vm.expect(PROMPT)
+    if name == "sda":
+        vm.do("modprobe sd_mod")
     part, whole = (hashlib.md5(each).hexdigest() for each in (content[8 << 20 :], content))
-    vm.do("while :; do sync; done & echo 4 > /sys/block/vda/queue/read_ahead_kb")
-    assert vm.do("dd if=/dev/vda bs=4k skip=2048 2>/dev/null | md5sum").split()[0] == part
-    vm.do("echo 1024 > /sys/block/vda/queue/read_ahead_kb")
-    assert vm.do("md5sum /dev/vda").split()[0] == whole
+    vm.do(f"while :; do sync; done & echo 4 > /sys/block/{name}/queue/read_ahead_kb")
+    assert vm.do(f"dd if=/dev/{name} bs=4k skip=2048 2>/dev/null | md5sum").split()[0] == part
+    vm.do(f"echo 1024 > /sys/block/{name}/queue/read_ahead_kb")
+    assert vm.do(f"md5sum /dev/{name}").split()[0] == whole
     vm.send("kill %1; sync; exit\r")
     assert vm.end() == 0
-    assert image.read_bytes() == content
+    after = tmp_path / "after.img"
+    images.convert([str(image)], str(after), format=format)
+    assert after.read_bytes() == content
 
 
 def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:

@@ -15,10 +15,22 @@ DRAW = "echo n=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')="
 
 
 @pytest.mark.boot
-@pytest.mark.parametrize("guest", ["debian-riscv64", "debian-arm64"])
-def test_copies_of_a_guest_draw_different_numbers(guest: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("guest", "firmware"),
+    [
+        ("debian-riscv64", None),
+        ("debian-arm64", None),
+        pytest.param("debian-arm64", "uefi-arm64", marks=pytest.mark.slow),
+    ],
+)
+def test_copies_of_a_guest_draw_different_numbers(
+    guest: str, firmware: str | None, tmp_path: Path
+) -> None:
+    """They are told by the device tree, or by ACPI where firmware hands that on."""
     payload = fetch_guest(guest)
     options = {"kernel": payload.kernel, "initrd": payload.initrd, "append": payload.append}
+    if firmware is not None:
+        options["bios"] = fetch_guest(firmware).bios
     drawn = []
     with Machine(payload.board, memory="256M", background=False, **options) as vm:  # type: ignore[arg-type]
         vm.start()

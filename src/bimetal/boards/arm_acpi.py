@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, TIMERS
 from bimetal.boards.pci import PciLayout, intx_pins
+from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.device import Device
 from bimetal.devices.gpio.pl061 import Pl061
 from bimetal.devices.irq.pin import Pin
@@ -33,6 +34,7 @@ __all__ = ["describe_tables"]
 ARMV8 = 0x101
 """The family of processors."""
 POWER_KEY, PRESSED = "PWRB", 0x80
+GENERATION, CHANGED = "VGEN", 0x80
 
 
 def describe_tables(
@@ -76,7 +78,11 @@ def _tables(
         psci,
         gic,
         Timers(*TIMERS, HOST_TIMER if hypervisor else 0),
-        [_describe(each, placement) for each, placement in devices.items()] + [_power_key()],
+        [
+            *(_describe(each, placement) for each, placement in devices.items()),
+            _power_key(),
+            *_generation(chassis),
+        ],
         _pci_host(chassis, pci),
     )
     for each, placement in devices.items():
@@ -141,3 +147,25 @@ def _power_event(gpio: str) -> tuple[bytes, ...]:
 
 def _power_key() -> AcpiDevice:
     return AcpiDevice(POWER_KEY, "PNP0C0C", 0)
+
+
+def _generation(chassis: Chassis) -> tuple[AcpiDevice, AcpiDevice]:
+    """The generation ID, and the device whose event says that it is another (5.6.9). Identifiers
+    are those of QEMU, and ``ADDR`` is where the ID lies, as Microsoft has it."""
+    (placement,) = (each for each in chassis.placements if isinstance(each.device, VmGenId))
+    (line,) = _lines(placement)
+    place = aml.package(aml.integer(placement.at & 0xFFFF_FFFF), aml.integer(placement.at >> 32))
+    names = [aml.name(each, aml.string("VM_Gen_Counter")) for each in ("_CID", "_DDN")]
+    heard = aml.when(
+        aml.equal(aml.argument(0), aml.integer(line)), aml.notify(f"\\_SB.{GENERATION}", CHANGED)
+    )
+    return (
+        AcpiDevice(GENERATION, "QEMUVGID", 0, more=(*names, aml.name("ADDR", place))),
+        AcpiDevice(
+            "GED0",
+            "ACPI0013",
+            0,
+            (aml.extended_interrupt(line, edge=True),),
+            more=(aml.method("_EVT", heard, arguments=1),),
+        ),
+    )

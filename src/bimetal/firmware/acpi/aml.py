@@ -254,9 +254,9 @@ def address_space(kind: int, first: int, last: int, moved: int, size: int) -> by
     return tag + len(body).to_bytes(2, "little") + body
 
 
-def extended_interrupt(number: int) -> bytes:
-    """``Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive)`` (6.4.3.6)."""
-    body = b"\x01\x01" + number.to_bytes(4, "little")
+def extended_interrupt(number: int, *, edge: bool = False) -> bytes:
+    """``Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive)``, or ``Edge`` (6.4.3.6)."""
+    body = bytes((3 if edge else 1, 1)) + number.to_bytes(4, "little")
     return b"\x89" + len(body).to_bytes(2, "little") + body
 
 
