@@ -39,6 +39,9 @@ ECHO = (
 )
 """A program that answers what is typed."""
 
+IDLE = ("wfi", f"jal zero, {BASE:#x}")
+"""A program that waits for ever, and costs nothing meanwhile."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -62,6 +65,7 @@ class Homes:
         )
         self.machines = Machines(self.places)
         self.echo = write_program(folder / "echo.elf", *ECHO)
+        self.idle = write_program(folder / "idle.elf", *IDLE)
         self.off = write_program(folder / "off.elf", *END)
 
     @property
@@ -73,7 +77,7 @@ class Homes:
     def text(self, name: str, kernel: Path | None = None, devices: str = "") -> str:
         """A definition."""
         given = devices or "<console type='pty'/>"
-        return TEXT.format(name=name, kernel=kernel or self.echo, devices=given)
+        return TEXT.format(name=name, kernel=kernel or self.idle, devices=given)
 
     def file(self, name: str, kernel: Path | None = None, devices: str = "") -> str:
         """The path of a definition in a file."""

@@ -150,6 +150,27 @@ def test_a_nic_is_plugged_in(monitored: Made, place: Path) -> None:
         assert client.event("DEVICE_DELETED")["data"]["device"] == "n"
 
 
+def test_a_network_is_told_of_and_gets_a_nic(monitored: Made, place: Path) -> None:
+    plugged(monitored)
+    with Talker(place) as client:
+        forward = [{"str": "tcp:127.0.0.1:0-:22"}]
+        client.value("netdev_add", type="user", id="net", hostfwd=forward, restrict=True)
+        assert "already" in client.refused("netdev_add", type="user", id="net")[1]
+        nic = {"driver": "virtio-net-pci", "netdev": "net"}
+        assert "no network" in client.refused("device_add", **{**nic, "netdev": "x"}, id="n")[1]
+        assert "same thing" in client.refused("device_add", **nic, network="user", id="n")[1]
+        client.value("device_add", **nic, id="n")
+        assert "its NIC already" in client.refused("device_add", **nic, id="m")[1]
+        assert "in use by n" in client.refused("netdev_del", id="net")[1]
+        client.value("device_del", id="n", force=True)
+        client.event("DEVICE_DELETED")
+        client.value("netdev_del", id="net")
+        assert client.refused("netdev_del", id="net")[0] == "DeviceNotFound"
+        assert client.refused("netdev_add", type="tap", id="t")[0] == "GenericError"
+        sly = [{"str": "tcp::1-:1,capture=/tmp/x"}]
+        assert "no comma" in client.refused("netdev_add", type="user", id="s", hostfwd=sly)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -159,7 +180,7 @@ def test_a_nic_is_plugged_in(monitored: Made, place: Path) -> None:
         ({"driver": "raw", "file": {"driver": "file"}}, "is no file"),
         ({"driver": "raw", "filename": "/x"}, "belongs to its file"),
         ({"driver": "nvme"}, "Invalid enum value"),
-        ({"driver": "file", "filename": "a\0b"}, "cannot be opened"),
+        ({"driver": "file", "filename": "a\0b"}, "a NUL character"),
     ],
 )
 def test_images_that_cannot_be_told_of(talker: Talker, arguments: dict[str, Any], why: str) -> None:

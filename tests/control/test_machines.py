@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,14 @@ from typing import Any
 import pytest
 
 from bimetal import images
+from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError
-from bimetal.control import DiskPart, Known
+from bimetal.control import DiskPart, Known, machines
 from bimetal.control.places import write_whole
+from bimetal.control.verbs import parts
+from bimetal.isa.arm import a64
+from tests.boot.bare import write_program
+from tests.boot.counting import AARCH64, ARM_BASE
 from tests.control.homes import LIMIT, Homes
 from tests.control.talker import Talker
 
@@ -117,6 +125,18 @@ def test_a_machine_that_is_killed(homes: Homes) -> None:
     assert homes.machines.ask("crab", "query-status")["running"]
 
 
+def test_a_process_that_does_not_hear(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "TERM_SECONDS", 0.1)
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+    os.kill(homes.places.pid("crab"), signal.SIGSTOP)
+    assert [known.state for known in homes.machines] == ["running"]
+    with pytest.raises(BimetalError, match="does not end"):
+        homes.machines.destroy("crab", graceful=True)
+    homes.machines.destroy("crab")
+    assert homes.machines.find("crab").state == "shut off"
+
+
 def test_two_clients_start_one_machine(homes: Homes) -> None:
     homes.machines.define(homes.text("crab"))
     ends: list[Known | BimetalError] = []
@@ -199,8 +219,77 @@ def test_a_machine_is_saved_and_restored(homes: Homes, tmp_path: Path) -> None:
         homes.machines.restore(file)
 
 
+def test_media_and_memory(homes: Homes, tmp_path: Path) -> None:
+    image = tmp_path / "x.iso"
+    image.write_bytes(bytes(1 << 20))
+    devices = "<disk type='file' device='cdrom'><target dev='sda' bus='scsi'/></disk>"
+    text = homes.text("crab", devices=devices + "<memballoon model='virtio'/>")
+    homes.machines.define(text)
+    homes.machines.start("crab")
+    assert homes.virsh("domblklist", "crab").splitlines()[2].split() == ["sda", "-"]
+    told = homes.virsh("change-media", "crab", "sda", "--source", str(image))
+    assert told == "Successfully inserted media.\n\n"
+    assert homes.virsh("domblklist", "crab").splitlines()[2].split() == ["sda", str(image)]
+    assert "ejected" in homes.virsh("change-media", "crab", "sda", "--eject")
+    assert homes.run("change-media", "crab", "sdb", "--eject").code == 64
+    assert homes.virsh("setmem", "crab", "8M") == "\n"
+    assert homes.run("setmem", "crab", "1G").code == 69
+
+
+def test_a_disk_is_plugged_in(
+    homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "x.img"
+    image.write_bytes(bytes(1 << 20))
+    text = homes.text("crab").replace("accel='", "board='riscv-virt,ports=1' accel='")
+    homes.machines.define(text)
+    homes.machines.start("crab")
+    attach = ("attach-disk", "crab", str(image), "vdb", "--mode", "readonly")
+    assert homes.virsh(*attach) == "Disk attached successfully\n\n"
+    assert homes.virsh("domblklist", "crab").splitlines()[2].split() == ["vdb", str(image)]
+    assert homes.run(*attach).code == 69
+    assert "all 1 slots are taken" in homes.run("attach-disk", "crab", str(image), "vdc").err
+    monkeypatch.setattr(parts, "LET_GO_SECONDS", 0.1)
+    with pytest.raises(BimetalError, match="has not let go of vdb"):
+        parts.detach_disk(homes.machines, "crab", "vdb")
+    with homes.machines.conversation("crab") as talk:
+        talk.ask("device_del", id="vdb", force=True)
+        assert talk.wait_for("DEVICE_DELETED", LIMIT, device="vdb")
+        talk.ask("blockdev-del", node_name="vdb")
+    assert homes.virsh(*attach) == "Disk attached successfully\n\n"
+
+
+def test_states_are_kept_in_the_disks(homes: Homes, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.qcow2"
+    images.create(str(disk), "4M", format="qcow2")
+    device = f"<disk type='file'><source file='{disk}'/><target dev='vda'/></disk>"
+    homes.machines.define(homes.text("crab", devices=device))
+    homes.machines.start("crab")
+    told = homes.virsh("snapshot-create-as", "crab", "first")
+    assert told == "Domain snapshot first created\n\n"
+    head, rule, row = homes.virsh("snapshot-list", "crab").splitlines()[:3]
+    assert head.split() == ["Name", "Creation", "Time", "State"]
+    assert len(rule) >= len(row) > 0
+    assert (row.split()[0], row.split()[-1]) == ("first", "running")
+    assert "reverted" in homes.virsh("snapshot-revert", "crab", "first")
+    assert "second" in homes.run("snapshot-revert", "crab", "second").err
+    assert "deleted" in homes.virsh("snapshot-delete", "crab", "first")
+    assert "first" not in homes.virsh("snapshot-list", "crab")
+    assert homes.machines.find("crab").state == "running"
+
+
+def test_a_definition_in_json(homes: Homes) -> None:
+    values = {"name": "crab", "board": "riscv-virt", "memory": "16M", "accel": "interp"}
+    path = homes.folder / "crab.json"
+    path.write_text(json.dumps({**values, "kernel": str(homes.echo)}))
+    homes.virsh("define", str(path))
+    told = json.loads(homes.virsh("dumpjson", "crab"))
+    assert told["memory"] == 16 << 20
+    assert homes.machines.start("crab").state == "running"
+
+
 def test_the_console(homes: Homes) -> None:
-    homes.machines.define(homes.text("crab"))
+    homes.machines.define(homes.text("crab", homes.echo))
     homes.machines.start("crab")
     code = "from bimetal.cli import main; main(['console', 'crab'])"
     with subprocess.Popen(
@@ -230,6 +319,61 @@ def test_the_socket_is_qmps(homes: Homes) -> None:
         assert client.event("SHUTDOWN")
     assert homes.machines._await_end("crab", LIMIT)
     assert homes.machines.find("crab").reason == "destroyed"
+
+
+def test_a_guest_that_switches_off_is_started_again(homes: Homes) -> None:
+    kernel = write_program(
+        homes.folder / "arm.elf",
+        "movz x1, #0x900, lsl #16",  # the serial port
+        "movz x2, #0x910, lsl #16",  # the test finisher
+        "movz x3, #0x5555",
+        "ldr w0, [x1, #24]",
+        "and w0, w0, #16",
+        f"cbnz w0, {ARM_BASE + 12:#x}",  # until something is typed
+        "str w3, [x2, #0]",
+        machine=AARCH64,
+        isa=a64,
+        base=ARM_BASE,
+    )
+    text = homes.text("crab", kernel).replace("riscv64", "aarch64")
+    homes.machines.define(text)
+    first = homes.machines.start("crab")
+    homes.machines.ask("crab", "bimetal-reboot")
+    with Talker(homes.folder / "r/bimetal/crab/qmp") as client:
+        os.write(console := os.open(homes.machines.console_of("crab"), os.O_RDWR), b"x")
+        os.close(console)
+        assert client.event("SHUTDOWN")["data"]["reason"] == "guest-shutdown"
+        with pytest.raises(EOFError):
+            client.next()
+    countdown = Countdown(LIMIT)
+    while homes.machines.find("crab").state != "running" or not answers(homes):
+        assert countdown.left
+    assert homes.machines.find("crab").id == first.id
+
+
+def answers(homes: Homes) -> bool:
+    """Whether the machine listens already."""
+    with suppress(BimetalError):
+        return bool(homes.machines.ask("crab", "query-status")["running"])
+    return False
+
+
+def test_a_client_that_is_killed_while_it_starts_a_machine(homes: Homes) -> None:
+    """Whenever that is, the machine runs, or does not, and can be started."""
+    homes.machines.define(homes.text("crab"))
+    code = "from bimetal.cli import main; main(['start', 'crab'])"
+    for started in ("lease", "state.json"):
+        with subprocess.Popen([sys.executable, "-c", code], env=homes.environment) as client:
+            place = homes.places.state("crab") / started
+            while client.poll() is None and not place.exists():
+                pass
+            client.kill()
+        countdown = Countdown(LIMIT)
+        while homes.machines.find("crab").state != "running":
+            assert countdown.left
+        assert homes.machines.ask("crab", "query-status")["running"]
+        homes.kill("crab")
+        shutil.rmtree(homes.places.state("crab"))
 
 
 def test_a_long_name(homes: Homes) -> None:
@@ -319,11 +463,36 @@ finally:
     assert done.stderr == "[]\n"
 
 
-def test_json_of_a_state(homes: Homes) -> None:
+@pytest.mark.slow
+def test_fifty_machines_twenty_of_which_run_and_are_killed(homes: Homes) -> None:
+    names = [f"vm{number:02}" for number in range(50)]
+    for name in names:
+        homes.machines.define(homes.text(name))
+    for name in names[:20]:
+        homes.machines.start(name)
+    states = {known.name: known.state for known in homes.machines}
+    assert states == {name: "running" if name in names[:20] else "shut off" for name in names}
+    for name in names[:20]:
+        os.kill(homes.places.pid(name), signal.SIGKILL)
+    assert all(homes.machines._await_end(name, LIMIT) for name in names[:20])
+    reasons = [(known.state, known.reason) for known in homes.machines]
+    assert reasons == [("shut off", "crashed")] * 20 + [("shut off", "unknown")] * 30
+    assert homes.machines.start(names[0]).id == 21
+    assert [homes.machines.definition(name).name for name in names] == names
+
+
+def test_what_a_machines_process_is(homes: Homes) -> None:
+    """A process on its own, which says who it is, and gets no new privileges."""
     homes.machines.define(homes.text("crab"))
     homes.machines.start("crab")
+    pid = homes.places.pid("crab")
     state = json.loads((homes.places.state("crab") / "state.json").read_text())
-    assert (state["pid"], state["state"]) == (homes.places.pid("crab"), "running")
+    assert (state["pid"], state["state"]) == (pid, "running")
+    assert os.getsid(pid) != os.getsid(0)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert f"PPid:\t{os.getpid()}\n" not in status
 
 
 def test_folders_that_others_can_write(homes: Homes) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from qemu.qmp import ExecuteError, QMPClient
 
 from bimetal.accel.script import ScriptCpu
 from bimetal.base.errors import BimetalError
+from bimetal.base.lasting import undo_all
 from bimetal.control import Monitor
 from bimetal.control.commands import MACHINE
 from bimetal.control.events import EVENTS, Event, ShutdownCause
@@ -239,6 +241,24 @@ def test_a_flood_of_events_of_the_guest_is_told_sparingly(monitored: Made, place
             monitor._happened(Event("BALLOON_CHANGE"))
         client.value("query-status")
         assert len([each for each in client.events if each["event"] == "BALLOON_CHANGE"]) <= 2
+
+
+def test_a_copy_of_the_process_has_no_part_in_it(monitored: Made, place: Path) -> None:
+    monitor = monitored()
+    with Talker(place) as client, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the process has threads, which the copy has not
+        before = len(os.listdir("/proc/self/fd"))
+        pid = os.fork()
+        if not pid:
+            undo_all()  # as at the end of a process
+            os._exit(before - len(os.listdir("/proc/self/fd")))
+        closed = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert closed == 2, "the listening socket, and the client's"
+        assert client.value("query-status")["running"]
+    assert place.exists()
+    with Talker(place) as client:
+        assert client.value("query-status")["running"]
+    assert monitor.places == [f"unix:{place}"]
 
 
 def test_over_tcp(monitored: Made, kernel: Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from weakref import WeakSet
 
 from bimetal.backends.listening import listen_tcp, listen_unix
 from bimetal.backends.net.options import split_words
@@ -119,10 +120,12 @@ class Doors:
         self._inside: list[Client] = []
         self._reactor: Reactor | None = None
         self._greet: Callable[[Client], None] = _nothing
+        self._connections: list[socket.socket] = []
         if listener is not None:
             listener.setblocking(False)
         if path:
             lasts(self._unlink)
+        _open.add(self)
 
     @property
     def where(self) -> str:
@@ -151,6 +154,15 @@ class Doors:
         self._unlink()
         undone(self._unlink)
 
+    def forget(self) -> None:
+        """This process is a copy, and the doors are the other one's: it must not keep anybody there
+        who leaves, nor have a socket answer that nobody hears."""
+        self._path = ""
+        undone(self._unlink)
+        for each in (self._listener, *self._connections):
+            if each is not None:
+                each.close()
+
     def _accept(self) -> None:
         assert self._listener is not None
         assert self._reactor is not None
@@ -162,11 +174,13 @@ class Doors:
         fd = connection.fileno()
         client = Client(self._reactor, fd, fd, lambda: self._leave(client, connection))
         self._inside.append(client)
+        self._connections.append(connection)
         self._watch.reading = len(self._inside) < CLIENTS_LIMIT
         self._greet(client)
 
     def _leave(self, client: Client, connection: socket.socket) -> None:
         connection.close()
+        self._connections.remove(connection)
         self._inside.remove(client)
         self._watch.reading = True
 
@@ -174,6 +188,17 @@ class Doors:
         if self._path:
             with suppress(OSError):
                 os.unlink(self._path)
+
+
+_open: WeakSet[Doors] = WeakSet()
+
+
+def _forget_all() -> None:
+    for doors in [*_open]:
+        doors.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def open_doors(text: str) -> Doors:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bimetal.control.machines import Known
-from bimetal.control.verbs import DriveLine, Facts
+from bimetal.control.verbs import DriveLine, Facts, KeptLine
 
 __all__ = ["SHOWN", "Shown"]
 
@@ -89,6 +89,11 @@ def drives_of(drives: Sequence[DriveLine], given: Given) -> str:
     return table(("Target", "Source"), rows, quiet=given["quiet"])
 
 
+def kept_of(kept: Sequence[KeptLine], given: Given) -> str:
+    rows = [(each.name, each.made, "running") for each in kept]
+    return table(("Name", "Creation Time", "State"), rows, quiet=given["quiet"])
+
+
 def answer_of(answer: Any, given: Given) -> str:
     return answer if isinstance(answer, str) else json.dumps(answer) + "\n"
 
@@ -119,6 +124,15 @@ SHOWN: Mapping[str, Shown] = {
     "ttyconsole": Shown(lambda where, given: f"{where}\n"),
     "domblklist": Shown(drives_of, {"details": "what kind of drive and source each is, too"}),
     "dumpxml": Shown(lambda text, given: text),
+    "dumpjson": Shown(lambda text, given: text),
+    "change-media": Shown(lambda done, given: f"Successfully {done} media.\n", {}, True),
+    "attach-disk": Shown(lambda target, given: "Disk attached successfully\n", {}, True),
+    "detach-disk": Shown(lambda target, given: "Disk detached successfully\n", {}, True),
+    "snapshot-create-as": Shown(lambda name, given: f"Domain snapshot {name} created\n", {}, True),
+    "snapshot-list": Shown(kept_of),
+    "snapshot-revert": Shown(lambda name, given: f"Domain snapshot {name} reverted\n", {}, True),
+    "snapshot-delete": Shown(lambda name, given: f"Domain snapshot {name} deleted\n", {}, True),
+    "setmem": Shown(lambda nothing, given: ""),
     "qemu-monitor-command": Shown(answer_of),
 }
 """For each verb, how its result is printed."""

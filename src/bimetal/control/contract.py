@@ -39,6 +39,13 @@ def arguments_type(command: Command) -> type[msgspec.Struct]:
 def read_arguments(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments ``given`` by their outside names, as the command's function takes them. Raises
     `CommandFailed` for those that it cannot take."""
+    if _has_nul(given):
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            f"arguments of {command.name}: there is a NUL character",
+            "no path and no name has one",
+            ExitCode.USAGE,
+        )
     try:
         read = msgspec.convert(given, arguments_type(command))
     except msgspec.ValidationError as error:
@@ -53,6 +60,15 @@ def read_arguments(command: Command, given: Mapping[str, Any]) -> dict[str, Any]
 def plain(value: Any) -> Any:
     """A result as JSON has it."""
     return msgspec.to_builtins(value)
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether there is a NUL character in a text, which the host would refuse in a path."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(map(_has_nul, (*value.keys(), *value.values())))
+    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 def _field(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:

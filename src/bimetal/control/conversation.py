@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bimetal.backends.dial import dial_unix
+from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["Conversation"]
@@ -24,6 +25,7 @@ class Conversation:
 
     def __init__(self, path: str, name: str, seconds: float = PATIENCE):
         self._name = name
+        self._events: list[dict[str, Any]] = []
         try:
             self._socket = dial_unix(path, seconds)
         except OSError as error:
@@ -38,12 +40,32 @@ class Conversation:
             self._socket.sendall(json.dumps({"execute": command, "arguments": given}).encode())
             while True:
                 message = json.loads(self._lines.readline(ANSWER_LIMIT))
+                if "event" in message:
+                    self._events.append(message)
                 if "return" in message:
                     return message["return"]
                 if "error" in message:
                     raise BimetalError(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._mute(error) from error
+
+    def wait_for(self, event: str, seconds: float, **data: Any) -> bool:
+        """Wait for an event that carries such ``data``; False if it has not come for so many
+        seconds."""
+        countdown = Countdown(seconds)
+        try:
+            while countdown.left:
+                told = self._events.pop(0) if self._events else None
+                if told is None:
+                    self._socket.settimeout(countdown.left)
+                    told = json.loads(self._lines.readline(ANSWER_LIMIT))
+                if told.get("event") == event and data.items() <= told.get("data", {}).items():
+                    return True
+        except TimeoutError:
+            return False
+        except (OSError, ValueError, TypeError) as error:
+            raise self._mute(error) from error
+        return False
 
     def close(self) -> None:
         """Hang up. Idempotent."""

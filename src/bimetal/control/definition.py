@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 from uuid import UUID
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
 from bimetal.control.names import check_name
 
-__all__ = ["Definition", "DiskPart", "NicPart", "PortPart", "SharePart", "furnish"]
+__all__ = ["PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "SharePart", "furnish"]
+
+PAGE = 4096
+ACCELERATORS = ("auto", "jit", "interp", "kvm")
+PLACES, KINDS = ("pty", "none"), ("file:", "unix:", "tcp:")
+"""Where the console of a machine without a terminal may lead."""
+
+_UNWRITABLE = re.compile(r"[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What is no character of XML (XML 1.0, 2.2), and the carriage return, which becomes another."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +101,33 @@ class Definition:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        for text in _texts(self):
+            if _UNWRITABLE.search(text):
+                raise _wrong(f"{text[:60]!r} has a character that XML cannot have", "leave it away")
+        if self.memory <= 0 or self.memory % PAGE:
+            raise _wrong(f"a memory of {self.memory} bytes", "give whole pages of 4 KiB")
+        if self.cpus < 1:
+            raise _wrong(f"{self.cpus} CPUs", "give it one")
+        if self.accel not in ACCELERATORS:
+            raise _wrong(f"no accelerator {self.accel!r}", choose_from(self.accel, ACCELERATORS))
+        if self.serial not in PLACES and not self.serial.startswith(KINDS):
+            raise _wrong(f"no console at {self.serial[:60]!r}", f"write {', '.join(PLACES)} or one "
+                         f"of {', '.join(KINDS)}")  # fmt: skip
+        if len(self.flash) > 2 or "" in self.flash or (self.flash_template and len(self.flash) < 2):
+            raise _wrong("flash that is not there", "give it firmware, and a file for variables")
+        self._check_parts()
+
+    def _check_parts(self) -> None:
         targets = [disk.target for disk in self.disks]
         for target in targets:
             if targets.count(target) > 1:
-                raise BimetalError(
-                    f"two disks of {self.name} are called {target}",
-                    "give each its own target",
-                    ExitCode.DATA,
-                )
+                raise _wrong(f"two disks called {target!r}", "give each its own target")
+        if not all(targets) or any(not (disk.path or disk.cdrom) for disk in self.disks):
+            raise _wrong("a disk without an image or a target", "say both")
+        whole = [nic.network for nic in self.nics] + [port.name for port in self.ports]
+        whole += [text for share in self.shares for text in (share.path, share.tag)]
+        if not all(whole):
+            raise _wrong("a NIC, a share or a port of which nothing is said", "say what it is")
 
     def machine_options(self) -> dict[str, Any]:
         """What it says of the arguments of `Machine`."""
@@ -117,6 +146,22 @@ class Definition:
             "serial": self.serial,
             "reboot": self.reboot,
         }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a definition."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from _texts(getattr(value, each.name))
+
+
+def _wrong(what: str, remedy: str) -> BimetalError:
+    return BimetalError(f"a machine cannot have {what}", remedy, ExitCode.DATA)
 
 
 def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str]) -> None:

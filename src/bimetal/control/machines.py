@@ -24,6 +24,7 @@ from bimetal.control.places import Places, write_whole
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from bimetal.control.conversation import Conversation
     from bimetal.control.definition import Definition
 
 __all__ = ["Known", "Machines"]
@@ -130,7 +131,9 @@ class Machines:
     # Defining
 
     def define(self, text: str | bytes) -> Definition:
-        """Keep the definition in a document of XML, in place of an earlier one of that name."""
+        """Keep the definition in a document of XML or JSON, in place of an earlier one of that
+        name."""
+        text = self._as_xml(text)
         definition: Definition = _reader()(text)
         self._check_identity(definition)
         path = self.places.definition(definition.name)
@@ -172,6 +175,7 @@ class Machines:
 
     def create(self, text: str | bytes, *, paused: bool = False) -> Known:
         """Start a machine of a definition that is not kept: it is gone when it ends."""
+        text = self._as_xml(text)
         definition: Definition = _reader()(text)
         self._check_identity(definition)
         self._launch(definition.name, self._complete(text, definition), paused=paused)
@@ -197,10 +201,15 @@ class Machines:
 
     def ask(self, called: str, command: str, **arguments: Any) -> Any:
         """Have a machine that runs carry out a command of QMP; what it returns."""
+        with self.conversation(called) as conversation:
+            return conversation.ask(command, **arguments)
+
+    def conversation(self, called: str) -> Conversation:
+        """A conversation by QMP with a machine that runs."""
         known = self.running(called)
         socket = str(self.state_of(known.name).get("socket", ""))
-        with late("bimetal.control.conversation:Conversation")(socket, known.name) as conversation:
-            return conversation.ask(command, **arguments)
+        begun: Conversation = late("bimetal.control.conversation:Conversation")(socket, known.name)
+        return begun
 
     def say(self, called: str, message: str) -> Any:
         """Have a machine that runs carry out a command in the words of QMP, which may be its name
@@ -301,6 +310,13 @@ class Machines:
                     "give it another name, or that uuid to define it anew",
                     ExitCode.USAGE,
                 )
+
+    def _as_xml(self, text: str | bytes) -> str | bytes:
+        """A document of XML, whatever the given one is."""
+        if text[:100].lstrip()[:1] not in ("{", b"{"):
+            return text
+        definition = late("bimetal.control.json_form:read_json")(text)
+        return str(late("bimetal.control.domain_xml.writing:write_definition")(definition))
 
     def _complete(self, text: str | bytes, definition: Definition) -> str:
         """The document as it was written, with the UUID that it got if it has none."""

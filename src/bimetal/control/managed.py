@@ -64,6 +64,12 @@ class Managed:
     disks: dict[str, str] = field(default_factory=dict)
     """The nodes of those that are disks, by the names that clients gave these."""
 
+    networks: dict[str, str] = field(default_factory=dict)
+    """Networks that were told of (``netdev_add``), as the command line has them."""
+
+    nics: dict[str, str] = field(default_factory=dict)
+    """The networks of devices that are NICs, by the names that clients gave these."""
+
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held while any of the above changes."""
 
@@ -105,3 +111,4 @@ class Managed:
         for id_ in given:
             self.devices.pop(id_, None)
             self.disks.pop(id_, None)
+            self.nics.pop(id_, None)

@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from bimetal.backends.confining import give_up_new_privileges
 from bimetal.backends.lease import Lease, count_up
 from bimetal.base.clock import wall_seconds
 from bimetal.base.errors import BimetalError, ExitCode
@@ -205,6 +206,7 @@ def main(words: Sequence[str]) -> None:
     ready = Ready()
     try:
         os.chdir("/")
+        give_up_new_privileges()
         options = [*words]
         restore = options[options.index("--restore") + 1] if "--restore" in options else ""
         text = sys.stdin.buffer.read().decode(errors="surrogateescape")

@@ -74,10 +74,15 @@ class KeptInside(KeptMachine):
     @property
     def snapshots(self) -> list[str]:
         """The names under which `savevm` has kept states, or QEMU has; the oldest first."""
+        return list(self.kept_states())
+
+    def kept_states(self) -> dict[str, int]:
+        """The names of `snapshots`, and when each was made, in seconds since 1970."""
         runner = self._built()
         with runner.held(), _failures("read its snapshots"):
             first = keepers_of(runner.hardware)[0]
-            return [snapshot.name for snapshot in first.snapshots() if snapshot.state_size]
+            kept = [snapshot for snapshot in first.snapshots() if snapshot.state_size]
+            return {snapshot.name: snapshot.seconds for snapshot in kept}
 
 
 @contextmanager

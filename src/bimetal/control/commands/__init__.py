@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from bimetal.control.commands import devices, drives, human, introspection, looking, running
+from bimetal.control.commands import (
+    devices,
+    drives,
+    human,
+    introspection,
+    kept,
+    looking,
+    running,
+)
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "devices", "drives", "human", "introspection", "looking", "running"]
+__all__ = ["MACHINE", "devices", "drives", "human", "introspection"]
+__all__ += ["kept", "looking", "running"]

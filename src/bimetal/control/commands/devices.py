@@ -11,7 +11,10 @@ from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
 from bimetal.machine.expect import TimedOut
 
-__all__ = ["device_add", "device_del"]
+__all__ = ["device_add", "device_del", "netdev_add", "netdev_del"]
+
+NETWORKS_LIMIT = 1000
+"""Networks that a client may tell of; none of them is open before it has its NIC."""
 
 DISKS = ("virtio-blk-pci", "virtio-blk-pci-non-transitional")
 
@@ -31,7 +34,8 @@ def device_add(
     id: Annotated[str, "what to call it"],
     drive: Annotated[str, "of a disk: the node of its image"] = "",
     serial: Annotated[str, "of a disk: its serial number"] = "",
-    network: Annotated[str, "of a NIC: its network, as the command line has it"] = "user",
+    netdev: Annotated[str, "of a NIC: its network, by the id that netdev_add has given it"] = "",
+    network: Annotated[str, "of a NIC: its network, as the command line has it"] = "",
     mac: Annotated[str, "of a NIC: its address"] = "",
 ) -> None:
     """Plug in a device, in the first slot that is free."""
@@ -42,7 +46,48 @@ def device_add(
             vm.devices[id] = _plug_disk(vm, drive, serial)
             vm.disks[id] = drive
         else:
-            vm.devices[id] = vm.machine.plug_nic(network, mac=mac or None)
+            text = _network(vm, netdev, network)
+            vm.devices[id] = vm.machine.plug_nic(text, mac=mac or None)
+            vm.nics[id] = netdev
+
+
+@MACHINE.command("netdev_add")
+def netdev_add(
+    vm: Managed,
+    type: Annotated[Literal["user"], "what it is: a network that needs no permission"],
+    id: Annotated[str, "what to call it"],
+    hostfwd: Annotated[
+        tuple[dict[Literal["str"], str], ...], "ports that lead to the guest: tcp::2222-:22"
+    ] = (),
+    restrict: Annotated[bool, "whether the guest reaches nothing but its network"] = False,
+) -> None:
+    """Tell of a network, from which device_add makes a NIC. It is opened then."""
+    words = [each["str"] for each in hostfwd if "str" in each]
+    with vm.lock:
+        if id in vm.networks or len(vm.networks) >= NETWORKS_LIMIT:
+            raise CommandFailed(
+                ErrorClass.GENERIC, f"there is a network {id[:80]!r} already, or too many"
+            )
+        if any("," in word for word in words):
+            raise CommandFailed(ErrorClass.GENERIC, "a word of a network has no comma")
+        told = [type, *(f"hostfwd={word}" for word in words), *["restrict=on"] * restrict]
+        vm.networks[id] = ",".join(told)
+
+
+@MACHINE.command("netdev_del")
+def netdev_del(vm: Managed, id: Annotated[str, "the network"]) -> None:
+    """Forget a network that no NIC is on."""
+    with vm.lock:
+        if id not in vm.networks:
+            raise CommandFailed(
+                ErrorClass.DEVICE_NOT_FOUND, f"there is no network {id[:80]!r}", "netdev_add"
+            )
+        users = [nic for nic, network in vm.nics.items() if network == id]
+        if users:
+            raise CommandFailed(
+                ErrorClass.GENERIC, f"the network {id!r} is in use by {', '.join(users)}"
+            )
+        del vm.networks[id]
 
 
 @MACHINE.command("device_del")
@@ -64,6 +109,19 @@ def device_del(
             "devices that were plugged in can be unplugged",
             ExitCode.USAGE,
         ) from error
+
+
+def _network(vm: Managed, netdev: str, network: str) -> str:
+    """The network of a NIC, as the command line has it. Raises `CommandFailed`."""
+    if netdev and network:
+        raise CommandFailed(ErrorClass.GENERIC, "netdev and network say the same thing")
+    if netdev and netdev not in vm.networks:
+        raise CommandFailed(
+            ErrorClass.GENERIC, f"there is no network {netdev[:80]!r}", "tell of it: netdev_add"
+        )
+    if netdev in vm.nics.values() and netdev:
+        raise CommandFailed(ErrorClass.GENERIC, f"the network {netdev!r} has its NIC already")
+    return vm.networks[netdev] if netdev else network or "user"
 
 
 def _plug_disk(vm: Managed, name: str, serial: str) -> str:

@@ -9,6 +9,12 @@ from bimetal.base.errors import BimetalError
 from bimetal.base.sizes import MIB, parse_size
 from bimetal.control.commands.drives import change_medium, eject
 from bimetal.control.commands.introspection import query_version
+from bimetal.control.commands.kept import (
+    delete_snapshot,
+    load_snapshot,
+    save_snapshot,
+    snapshots,
+)
 from bimetal.control.commands.looking import (
     balloon,
     query_balloon,
@@ -56,17 +62,17 @@ def _info(vm: Managed, what: str = "") -> str:
 
 
 def _savevm(vm: Managed, name: str) -> str:
-    vm.machine.savevm(name)
+    save_snapshot(vm, name)
     return ""
 
 
 def _loadvm(vm: Managed, name: str) -> str:
-    vm.machine.loadvm(name)
+    load_snapshot(vm, name)
     return ""
 
 
 def _delvm(vm: Managed, name: str) -> str:
-    vm.machine.delvm(name)
+    delete_snapshot(vm, name)
     return ""
 
 
@@ -140,7 +146,7 @@ def _block(vm: Managed) -> str:
 
 
 def _snapshots(vm: Managed) -> str:
-    names = vm.machine.snapshots
+    names = [each.name for each in snapshots(vm)]
     return "".join(f"{name}\n" for name in names) or "There is no snapshot available.\n"
 
 

@@ -12,6 +12,7 @@ from bimetal.control.domain_xml.parsing import (
     choice,
     number,
     refused,
+    text_of,
     unknown,
 )
 
@@ -108,7 +109,7 @@ def _disk(element: Element, notes: Notes) -> DiskPart:
             case "transient":
                 values["snapshot"] = True
             case "serial":
-                values["serial"] = child.text or ""
+                values["serial"] = text_of(child)
             case "iotune" | "shareable":
                 notes.add(child)
             case "auth" | "encryption":

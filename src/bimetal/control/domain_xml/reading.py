@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.control.definition import Definition
+from bimetal.control.definition import PAGE, Definition
 from bimetal.control.domain_xml.devices import read_devices
 from bimetal.control.domain_xml.own import NAMESPACE, read_own
 from bimetal.control.domain_xml.parsing import (
@@ -81,7 +81,8 @@ def _read(element: Element, values: dict[str, Any], notes: Notes) -> None:
             values["own"] = read_own(element.find(f"{{{NAMESPACE}}}machine"))
         case "memory":
             unit = choice(element, "unit", UNITS, "KiB")
-            values["memory"] = number(element, text_of(element)) * UNITS[unit]
+            size = number(element, text_of(element)) * UNITS[unit]
+            values["memory"] = -(-size // PAGE) * PAGE
         case "vcpu":
             values["cpus"] = number(element, element.get("current") or text_of(element))
         case "cpu":

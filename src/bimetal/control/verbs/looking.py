@@ -1,5 +1,4 @@
-"""What is done with machines that stay: commands like those for a machine that runs (`commands`),
-whose words are virsh's."""
+"""Verbs that look at machines."""
 
 from __future__ import annotations
 
@@ -7,18 +6,27 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.control.machines import Known, Machines
-from bimetal.control.registry import Registry
+from bimetal.control.verbs.registry import HOST, Domain
 
-__all__ = ["HOST", "Defined", "DriveLine", "Facts"]
-
-HOST = Registry[Machines]("host")
-
-Domain = Annotated[str, "the machine: its name, UUID, or the id of its run"]
-File = Annotated[str, "the path of a file"]
+__all__ = [
+    "DriveLine",
+    "Facts",
+    "domblklist",
+    "domid",
+    "dominfo",
+    "domname",
+    "domstate",
+    "domuuid",
+    "dumpjson",
+    "dumpxml",
+    "list_",
+    "monitor_command",
+    "ttyconsole",
+]
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,6 @@ class Facts:
     max_memory: int
     used_memory: int
     cpu_time: float
-
-
-@dataclass(frozen=True)
-class Defined:
-    """A machine that was defined, and what of its definition has no effect here."""
-
-    name: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -80,119 +80,6 @@ def list_(
         and (not persistent or each.persistent)
         and (not transient or not each.persistent)
     ]
-
-
-@HOST.command("define")
-def define(machines: Machines, file: File) -> Defined:
-    """Define a machine by libvirt's domain XML in a file. What has no effect here is said. One
-    that is there already, of that name and UUID, gets the new definition at its next start."""
-    definition = machines.define(_content(file))
-    return Defined(definition.name, definition.notes)
-
-
-@HOST.command("undefine")
-def undefine(
-    machines: Machines,
-    domain: Domain,
-    nvram: Annotated[bool, "remove the file with the variables of its firmware too"] = False,
-) -> Known:
-    """Forget the definition of a machine. Its disks stay. If it runs, it runs on."""
-    known = machines.find(domain)
-    flash = machines.definition(domain, inactive=True).flash if nvram else ()
-    if known.runs and nvram:
-        raise BimetalError(
-            f"{known.name} runs and uses its variables", "end it first", ExitCode.USAGE
-        )
-    known = machines.undefine(known.name)
-    for path in flash[1:]:
-        Path(path).unlink(missing_ok=True)
-    return known
-
-
-@HOST.command("create")
-def create(
-    machines: Machines,
-    file: File,
-    paused: Annotated[bool, "with its CPUs stopped"] = False,
-) -> Known:
-    """Start a machine by the definition in a file, which is not kept."""
-    return machines.create(_content(file), paused=paused)
-
-
-@HOST.command("start")
-def start(
-    machines: Machines,
-    domain: Domain,
-    paused: Annotated[bool, "with its CPUs stopped"] = False,
-) -> Known:
-    """Start a machine that is defined."""
-    return machines.start(domain, paused=paused)
-
-
-@HOST.command("shutdown")
-def shutdown(
-    machines: Machines,
-    domain: Domain,
-    mode: Annotated[Literal["acpi"], "how: by the power button"] = "acpi",
-) -> Known:
-    """Press the power button, which asks the guest to shut down. Whether it does is up to it."""
-    machines.ask(domain, "system_powerdown")
-    return machines.find(domain)
-
-
-@HOST.command("reboot")
-def reboot(machines: Machines, domain: Domain) -> Known:
-    """Press the power button, and start the machine again once the guest has switched off."""
-    machines.ask(domain, "bimetal-reboot")
-    return machines.find(domain)
-
-
-@HOST.command("reset")
-def reset(machines: Machines, domain: Domain) -> Known:
-    """Press the reset button: the guest starts again."""
-    machines.ask(domain, "system_reset")
-    return machines.find(domain)
-
-
-@HOST.command("destroy")
-def destroy(
-    machines: Machines,
-    domain: Domain,
-    graceful: Annotated[bool, "do not kill a process that does not end"] = False,
-) -> Known:
-    """End a machine at once, as if the power were cut."""
-    return machines.destroy(domain, graceful=graceful)
-
-
-@HOST.command("suspend")
-def suspend(machines: Machines, domain: Domain) -> Known:
-    """Stop the CPUs and the time of a guest."""
-    machines.ask(domain, "stop")
-    return machines.find(domain)
-
-
-@HOST.command("resume")
-def resume(machines: Machines, domain: Domain) -> Known:
-    """Let a machine go on that was suspended."""
-    machines.ask(domain, "cont")
-    return machines.find(domain)
-
-
-@HOST.command("save")
-def save(machines: Machines, domain: Domain, file: File) -> Known:
-    """Save the whole state of a machine to a file, and end it."""
-    return machines.save(domain, file)
-
-
-@HOST.command("restore")
-def restore(
-    machines: Machines,
-    file: File,
-    paused: Annotated[bool, "with its CPUs stopped"] = False,
-    trust: Annotated[bool, "also one that reaches folders, ports or sockets of the host"] = False,
-) -> Known:
-    """Go on with a machine that was saved to a file."""
-    return machines.restore(file, trust=trust, paused=paused)
 
 
 @HOST.command("dominfo")
@@ -275,6 +162,17 @@ def dumpxml(
     return machines.xml(domain, inactive=inactive)
 
 
+@HOST.command("dumpjson")
+def dumpjson(
+    machines: Machines,
+    domain: Domain,
+    inactive: Annotated[bool, "what it will be started as the next time"] = False,
+) -> str:
+    """Tell the definition of a machine, as JSON."""
+    definition = machines.definition(domain, inactive=inactive)
+    return str(late("bimetal.control.json_form:write_json")(definition))
+
+
 @HOST.command("qemu-monitor-command")
 def monitor_command(
     machines: Machines,
@@ -286,15 +184,6 @@ def monitor_command(
     if hmp:
         return machines.ask(domain, "human-monitor-command", command_line=cmd)
     return {"return": machines.say(domain, cmd)}
-
-
-def _content(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise BimetalError(
-            f"Failed to open file '{path}': {error.strerror}", "", ExitCode.NO_INPUT
-        ) from error
 
 
 def _cpu_seconds(pid: int) -> float:

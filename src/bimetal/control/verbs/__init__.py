@@ -1,0 +1,11 @@
+"""What is done with machines that stay: commands like those for a machine that runs (`commands`),
+whose words are virsh's. Importing this package declares all of them."""
+
+from __future__ import annotations
+
+from bimetal.control.verbs.lives import Defined
+from bimetal.control.verbs.looking import DriveLine, Facts
+from bimetal.control.verbs.parts import KeptLine
+from bimetal.control.verbs.registry import HOST
+
+__all__ = ["HOST", "Defined", "DriveLine", "Facts", "KeptLine"]
