@@ -23,7 +23,7 @@ A, LEFT_SHIFT = 30, 42
 def do(vm: Machine, command: str) -> str:
     """Type a command; what it prints."""
     vm.console.sendline(f"echo be''gin; {command}; echo en''d")
-    found = vm.console.expect(re.compile(r"begin\r*\n(.*?)end\r*\n"), LIMIT)
+    found = vm.console.expect(re.compile(r"begin\r*\n(.*?)end\r*\n", re.DOTALL), LIMIT)
     vm.console.expect(PROMPT, LIMIT)
     return found.groups[0].replace("\r", "").strip()
 

@@ -44,6 +44,9 @@ def tree(tmp_path: Path) -> Path:
         ("drivers/char/hw_random/virtio-rng.ko", bytes, ("alias=virtio:d00000004v*",)),
         ("a.ko", bytes, ("depends=b",)),
         ("b.ko", bytes, ("softdep=pre: a",)),
+        ("gpu.ko", bytes, ("depends=drm,helper",)),
+        ("helper.ko", bytes, ("depends=drm",)),
+        ("drm.ko", bytes, ("depends=",)),
         ("odd.ko.zst", bytes, ()),
     ]
     for name, squeeze, info in files:
@@ -68,11 +71,17 @@ def test_a_name_may_be_written_with_either_stroke(tree: Path) -> None:
 def test_the_tables_that_modprobe_reads(tree: Path) -> None:
     modules = closure(tree, ["ext4", "virtio_rng"])
     assert dependency_table(modules) == (
-        "mbcache.ko:\njbd2.ko:\next4.ko: mbcache.ko jbd2.ko\nvirtio_rng.ko:\n"
+        "mbcache.ko:\njbd2.ko:\next4.ko: jbd2.ko mbcache.ko\nvirtio_rng.ko:\n"
     )
     assert alias_table(modules) == (
         "alias fs-ext4 ext4\nalias ext3 ext4\nalias virtio:d00000004v* virtio_rng\n"
     )
+
+
+def test_what_is_needed_by_what_is_needed_is_loaded_first(tree: Path) -> None:
+    """That is the last one: modprobe begins at the end."""
+    lines = dependency_table(closure(tree, ["gpu"])).splitlines()
+    assert "gpu.ko: helper.ko drm.ko" in lines
 
 
 def test_modules_that_need_each_other_end_somewhere(tree: Path) -> None:

@@ -76,14 +76,17 @@ VIRTIO = (
     "virtio_scsi",
     "9pnet_virtio",
     "vmw_vsock_virtio_transport",
+    "virtio_gpu",
+    "virtio_input",
 )
-# What a SCSI bus and a shared folder need beside the driver of the device that carries them.
-UPON = ("sd_mod", "sr_mod", "isofs", "9p")
+# What a SCSI bus, a shared folder and a keyboard need beside the driver of the device that carries
+# them.
+UPON = ("sd_mod", "sr_mod", "isofs", "9p", "evdev")
 # ext4 asks for its checksum by the name of the service, which no table of files knows.
 MODULES = (*VIRTIO, *UPON, "crc32c_generic", "ext4")
 BUSYBOX = BusyboxInitramfs(MODULES)
 # arm-virt has a power key at its GPIO.
-BUSYBOX_ARM = BusyboxInitramfs((*MODULES, "gpio_keys", "evdev"))
+BUSYBOX_ARM = BusyboxInitramfs((*MODULES, "gpio_keys"))
 OPENSBI = "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"
 INSTALLER = "usr/lib/debian-installer/images/13/{0}/text/debian-installer/{0}/{1}"
 

@@ -59,14 +59,16 @@ def closure(tree: Path, names: Iterable[str]) -> list[Module]:
 
 
 def dependency_table(modules: Iterable[Module]) -> str:
-    """``modules.dep``: each file and, nearest first, all that must be loaded before it."""
+    """``modules.dep`` for modules of which the needed ones come first: each file and, from the last
+    one to the first, all that must be loaded before it."""
     known = {module.name: module for module in modules}
+    order = {name: number for number, name in enumerate(known)}
 
     def before(module: Module) -> list[str]:
         names = [module.name]
         for name in names:  # grows while it is walked
             names += [n for n in known[name].needs if n in known and n not in names]
-        return [known[name].file for name in names[1:]]
+        return [known[name].file for name in sorted(names[1:], key=order.__getitem__, reverse=True)]
 
     return "".join(f"{m.file}: {' '.join(before(m))}".rstrip() + "\n" for m in known.values())
 
