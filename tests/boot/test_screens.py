@@ -50,7 +50,7 @@ def numbers(length: int) -> bytes:
 @pytest.mark.parametrize("name", GUESTS)
 def test_a_screen_and_a_keyboard(fetched: Fetch, tmp_path: Path, name: str) -> None:
     guest = fetched(name)
-    words = f"{guest.append} quiet fbcon=map:1"  # no console there: the picture is ours alone
+    words = f"{guest.append} quiet"
     with Machine(guest.board, kernel=guest.kernel, initrd=guest.initrd, append=words) as vm:
         vm.video(width=WIDTH, height=HEIGHT)
         vm.input("keyboard")
@@ -73,6 +73,7 @@ def knows_its_monitor(vm: Machine) -> None:
 
 def draws(vm: Machine, folder: Path) -> None:
     length = 4 * WIDTH * HEIGHT
+    do(vm, "echo 0 > /sys/class/graphics/fbcon/cursor_blink")
     do(vm, f"seq 1 1000000 | head -c {length} > /dev/fb0")
     data = numbers(length)
     expected = bytearray(3 * WIDTH * HEIGHT)

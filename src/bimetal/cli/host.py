@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from bimetal import Machine
+from bimetal.cli.viewers import VNC, parse_vnc
+
 __all__ = ["HostOptions", "host_options"]
 
 Answer = TypeVar("Answer")
@@ -18,15 +21,27 @@ ACCELERATORS = ("auto", "jit", "interp", "kvm")
 
 @dataclass(frozen=True)
 class HostOptions:
-    """Arguments of `Machine` and of `Machine.restore`."""
+    """What the options ask for."""
 
     accel: str
     serial: str
     background: bool
+    vnc: str | None = None
+
+    @property
+    def of_machine(self) -> dict[str, Any]:
+        """Arguments of `Machine` and of `Machine.restore`."""
+        return {"accel": self.accel, "serial": self.serial, "background": self.background}
+
+    def let_in(self, machine: Machine) -> None:
+        """Let viewers see the screen of ``machine``. Raises `BimetalError`."""
+        if self.vnc is not None:
+            place, options = parse_vnc(self.vnc)
+            machine.vnc(place, **options)
 
 
 def host_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Options --accel, --serial and --background: ``command`` has them as ``host``."""
+    """Options --accel, --serial, --vnc and --background: ``command`` has them as ``host``."""
 
     @click.option(
         "--accel",
@@ -43,13 +58,23 @@ def host_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         help="stdio, none, pty, file:PATH, unix:PATH or tcp:HOST:PORT.",
     )
     @click.option(
+        "--vnc",
+        metavar=VNC.shown,
+        help="Show the screen by VNC: ':1' is TCP port 5901 of this host only. 'password-file': a "
+        "password of up to 8 bytes in its first line; 'tls-cert', 'tls-key': through TLS, with "
+        "files in PEM; 'websocket': a place for pages, where ':1' is port 5701, and 'origin' one "
+        "from which they may come.",
+    )
+    @click.option(
         "--background/--no-background",
         default=True,
         show_default=True,
         help="Compile in the background after the end, for the next run, what was hot.",
     )
     @wraps(command)
-    def gathered(accel: str, serial: str, background: bool, **others: Any) -> Answer:
-        return command(host=HostOptions(accel, serial, background), **others)
+    def gathered(
+        accel: str, serial: str, background: bool, vnc: str | None, **others: Any
+    ) -> Answer:
+        return command(host=HostOptions(accel, serial, background, vnc), **others)
 
     return gathered

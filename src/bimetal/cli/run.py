@@ -189,7 +189,7 @@ def command(
         cpu_model=model,
         reboot=not no_reboot,
         semihosting=semihosting,
-        **vars(host),
+        **host.of_machine,
     )
     with context.obj.of(make, Machine.abandon) as machine:
         equipment.add_to(machine, seeks=software.seeks)
@@ -197,13 +197,17 @@ def command(
             return trees.write(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
         with monitoring.of(machine, host.serial):
-            meanwhile = begin(saving, machine, guest or "")
+            meanwhile = begin(saving, machine, guest or "", host)
             result = report.play(machine, context.obj, announce, meanwhile)
     return tell(result)
 
 
-def begin(saving: Saving, machine: Machine, guest: str) -> AbstractContextManager[None]:
-    """What is done while the machine runs; it boots, or its disks have the state that it loads."""
+def begin(
+    saving: Saving, machine: Machine, guest: str, host: HostOptions
+) -> AbstractContextManager[None]:
+    """What is done while the machine runs; it boots, or its disks have the state that it loads.
+    Viewers may look from now on."""
+    host.let_in(machine)
     if saving.loadvm is not None:
         machine.loadvm(saving.loadvm)
         return saving.of(machine)
@@ -217,9 +221,10 @@ def go_on(
     """Restore a machine, and run it to the end."""
     file = str(saving.restore)
     make = partial(
-        Machine.restore, file, trust=saving.trust, new_macs=saving.new_macs, **vars(host)
+        Machine.restore, file, trust=saving.trust, new_macs=saving.new_macs, **host.of_machine
     )
     with ending.of(make, Machine.abandon) as machine:
+        host.let_in(machine)
         announce = partial(show_banner, file, machine, host.serial)
         with monitoring.of(machine, host.serial):
             result = report.play(machine, ending, announce, saving.of(machine))

@@ -172,6 +172,9 @@ class Forking(KeptInside):
         gate.forked()
         gate.on_over.add(self._clock.pause)
         self._service.forked()
+        for viewer in self._closing.viewers:
+            viewer.forked()
+        self._closing.viewers.clear()
         for console in self._consoles:
             console.forked()
             gate.on_over.add(console.wake)

@@ -3,27 +3,88 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from os import PathLike, fsdecode
+from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from bimetal.backends.png import png
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.assembly import Assembly
+from bimetal.machine.closing import Closing
+from bimetal.machine.config import Config
+from bimetal.machine.gate import VcpuGate
 from bimetal.machine.wanted import KEYBOARD
 from bimetal.screen.keys import keys_named
 from bimetal.screen.screen import Screen
 from bimetal.screen.surface import Picture
 from bimetal.snapshot.replacing import replacing
 
+if TYPE_CHECKING:
+    from bimetal.machine.vnc import Vnc
+
 __all__ = ["Screens"]
+
+Path = str | PathLike[str]
 
 
 class Screens:
     """Methods for the screen of a machine that has one, see `Equipment.video`."""
 
+    config: Config
     _parts: Assembly
+    _gate: VcpuGate
+    _closing: Closing
 
-    def screendump(self, path: str | PathLike[str]) -> None:
+    def vnc(
+        self,
+        place: str = ":0",
+        *,
+        password: str | None = None,
+        tls_certificate: Path | None = None,
+        tls_key: Path | None = None,
+        web_socket: str | None = None,
+        origins: Sequence[str] = (),
+    ) -> Vnc:
+        """Let viewers see the screen, type and point, by VNC (RFB 3.8) at ``place``: ``:1`` is
+        display 1 of this host only, TCP port 5901; ``HOST:DISPLAY``, ``HOST::PORT`` and
+        ``unix:PATH`` are others. The `Vnc` returned knows its address.
+
+        With a ``password`` of up to 8 bytes viewers must know it, which hides nothing; with a
+        certificate and its key, files in PEM, they speak through TLS (VeNCrypt). ``web_socket`` is
+        such a place too, at which pages connect, with displays from port 5700 on; those that come
+        from elsewhere than this host must be among ``origins``, as in ``https://example.org``.
+
+        May be called before or after `start`; it ends with the machine. Raises `BimetalError`
+        without a screen (`Equipment.video`), for a place that cannot be listened at, and if a
+        library for what is asked for is missing.
+        """
+        screen = self._screen()
+        hardware = self._parts.built().hardware
+        made: Vnc = late("bimetal.machine.vnc:open_vnc")(
+            place,
+            password=password,
+            certificate=None if tls_certificate is None else fsdecode(tls_certificate),
+            key=None if tls_key is None else fsdecode(tls_key),
+            web_socket=web_socket,
+            origins=origins,
+            screen=screen,
+            inputs=hardware.inputs,
+            lock=lambda: self._gate.lock,
+            name=self._title(),
+            fail=self._gate.fail,
+        )
+        self._closing.viewers.append(made)
+        return made
+
+    def _title(self) -> str:
+        """What viewers call the machine."""
+        what = self.config.kernel or self.config.bios or next(iter(self.config.flash), "")
+        return f"Bimetal: {PurePath(what).name}" if what else "Bimetal"
+
+    def screendump(self, path: Path) -> None:
         """Write what is on the screen to the file ``path``, as PNG. Raises `BimetalError` if there
         is no screen, if nothing is shown on it yet, or if the file cannot be written, and then an
         older file there is as it was."""

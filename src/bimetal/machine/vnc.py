@@ -1,0 +1,175 @@
+"""A machine's screen for viewers by VNC: where they connect, and what they type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.backends.vnc.channel import WebSocketLayer, tls_context
+from bimetal.backends.vnc.hello import Access
+from bimetal.backends.vnc.password import Password
+from bimetal.backends.vnc.server import Door, VncServer
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.threads import EndingThread
+from bimetal.devices.virtio.input import BUTTONS, RANGE, VirtioInput
+from bimetal.machine.wanted import KEYBOARD, TABLET
+from bimetal.screen.screen import Screen
+
+__all__ = ["Vnc", "open_vnc", "vnc_place"]
+
+FIRST_PORT = 5900
+"""The TCP port of display 0."""
+FIRST_WEB_PORT = 5700
+"""The same for WebSockets, as with QEMU."""
+PORTS_LIMIT = 0xFFFF
+BACKLOG = 16
+
+
+class Vnc:
+    """A VNC server that runs. ``address`` is where it listens: host and port, or the path of a Unix
+    socket; ``web_address`` is where WebSockets connect, None if they cannot."""
+
+    def __init__(
+        self,
+        server: VncServer,
+        addresses: Sequence[tuple[str, int] | str],
+        fail: Callable[[BaseException], None],
+    ):
+        self._server, self._fail = server, fail
+        self.address = addresses[0]
+        self.web_address = addresses[1] if len(addresses) > 1 else None
+        self._thread = EndingThread(self._main, "vnc")
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Vnc at {self.address}: {len(self._server.clients)} clients>"
+
+    def end(self, seconds: float) -> bool:
+        """End the thread and close all connections; False if there was not enough time."""
+        self._server.stop()
+        if not self._thread.ended(seconds):
+            return False
+        self._server.close()
+        return True
+
+    def forked(self) -> None:
+        """This process is a copy, in which nobody looks."""
+        self._server.close(ours=False)
+
+    def _main(self) -> None:
+        try:
+            self._server.run()
+        except BaseException as failure:
+            self._fail(failure)
+
+
+class MachineInputs:
+    """Hands what people do to the input devices that there are. See `Inputs`."""
+
+    def __init__(
+        self,
+        devices: Mapping[str, VirtioInput],
+        lock: Callable[[], AbstractContextManager[object]],
+    ):
+        self._keyboard, self._tablet = devices.get(KEYBOARD), devices.get(TABLET)
+        self._lock = lock
+
+    def key(self, code: int, down: bool) -> None:
+        """See `Inputs`."""
+        if self._keyboard is not None:
+            with self._lock():
+                self._keyboard.press(code, down)
+
+    def point(self, x: int, y: int, width: int, height: int) -> None:
+        """See `Inputs`."""
+        if self._tablet is not None:
+            with self._lock():
+                self._tablet.point(_scaled(x, width), _scaled(y, height))
+
+    def button(self, name: str, down: bool) -> None:
+        """See `Inputs`."""
+        if self._tablet is not None:
+            with self._lock():
+                self._tablet.press(BUTTONS[name], down)
+
+    def turn(self, steps: int) -> None:
+        """See `Inputs`."""
+        if self._tablet is not None:
+            with self._lock():
+                self._tablet.turn(steps)
+
+
+def open_vnc(
+    place: str,
+    *,
+    password: str | None,
+    certificate: str | None,
+    key: str | None,
+    web_socket: str | None,
+    origins: Sequence[str],
+    screen: Screen,
+    inputs: Mapping[str, VirtioInput],
+    lock: Callable[[], AbstractContextManager[object]],
+    name: str,
+    fail: Callable[[BaseException], None],
+) -> Vnc:
+    """Serve ``screen`` at ``place`` and perhaps, by WebSockets, at ``web_socket``; viewers use
+    ``inputs``, by kind. The other parameters are as in `Screens.vnc` and `VncServer`. Raises
+    `BimetalError`."""
+    if key is not None and certificate is None:
+        raise BimetalError("a key without a certificate", "give both", ExitCode.USAGE)
+    access = Access(
+        None if password is None else Password(password),
+        None if certificate is None else tls_context(certificate, key),
+    )
+    if web_socket is not None:
+        WebSocketLayer()  # so that a missing library is told now
+    doors: list[Door] = []
+    try:
+        doors.append(_door(vnc_place(place)))
+        if web_socket is not None:
+            there = vnc_place(web_socket, FIRST_WEB_PORT)
+            doors.append(_door(there, web_socket=True, origins=origins))
+        server = VncServer(screen, MachineInputs(inputs, lock), doors, access, lock, name)
+    except BaseException:
+        for door in doors:
+            door.listener.close()
+        raise
+    return Vnc(server, [door.address for door in doors], fail)
+
+
+def vnc_place(text: str, first: int = FIRST_PORT) -> tuple[str, int] | str:
+    """Where ``text`` says that a server listens: ``[HOST]:DISPLAY`` or ``[HOST]::PORT``, on this
+    host only if no host is named, or ``unix:PATH``. Host and port, or a path. Raises
+    `BimetalError`."""
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text.removeprefix("unix:")
+    host, colon, number = text.rpartition(":")
+    is_port = host.endswith(":") and not host.endswith("::")
+    limit = PORTS_LIMIT if is_port else PORTS_LIMIT - first
+    if colon and number.isascii() and number.isdecimal() and len(number) <= 5:
+        value = int(number)
+        if value <= limit:
+            bare = host[:-1] if is_port else host
+            return bare.removeprefix("[").removesuffix("]"), value if is_port else first + value
+    raise BimetalError(
+        f"{text!r} is no place for viewers",
+        "write [HOST]:DISPLAY, as in :1, or [HOST]::PORT, or unix:PATH",
+        ExitCode.USAGE,
+    )
+
+
+def _door(
+    place: tuple[str, int] | str, *, web_socket: bool = False, origins: Sequence[str] = ()
+) -> Door:
+    """A door there. Raises `BimetalError`."""
+    listener = (
+        listen_unix(place, BACKLOG) if isinstance(place, str) else listen_tcp(*place, BACKLOG)
+    )
+    return Door(listener, web_socket, origins)
+
+
+def _scaled(at: int, size: int) -> int:
+    """Where a pixel lies in the range of a tablet."""
+    return at * RANGE // max(1, size - 1)
