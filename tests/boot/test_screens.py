@@ -83,7 +83,7 @@ def draws(vm: Machine, folder: Path) -> None:
 
 
 def hears_keys(vm: Machine) -> None:
-    names = do(vm, "cat /sys/class/input/event*/device/name")
+    names = do(vm, "modprobe evdev; cat /sys/class/input/event*/device/name")
     place = next(n for n, each in enumerate(names.splitlines()) if each.endswith("keyboard"))
     do(vm, f"head -c {8 * 24} /dev/input/event{place} > /keys &")
     do(vm, "until ls -l /proc/$!/fd | grep -q event; do :; done")

@@ -36,8 +36,7 @@ class Damage:
     def add(self, area: Area) -> None:
         """This rectangle has changed, as far as it is in the picture."""
         mask = self._columns(area.x, area.x + area.width)
-        bottom = min(area.y + area.height, self.height)
-        for row in range(max(0, area.y) // TILE, -(-bottom // TILE)):
+        for row in self._bands(area):
             self._rows[row] |= mask
 
     def add_tile(self, column: int, row: int) -> None:
@@ -60,9 +59,7 @@ class Damage:
     def touches(self, area: Area) -> bool:
         """Whether something has changed in this rectangle."""
         mask = self._columns(area.x, area.x + area.width)
-        bottom = min(area.y + area.height, self.height)
-        rows = self._rows[max(0, area.y) // TILE : -(-max(0, bottom) // TILE)]
-        return any(row & mask for row in rows)
+        return any(self._rows[row] & mask for row in self._bands(area))
 
     def take(self, area: Area) -> list[Area]:
         """The rectangles that have changed inside of ``area``, as few as tiles side by side and in
@@ -73,7 +70,7 @@ class Damage:
         found: list[Area] = []
         before: dict[tuple[int, int], int] = {}
         """Runs of the row before, and the index of the rectangle that they belong to."""
-        for row in range(max(0, area.y) // TILE, -(-max(0, bottom) // TILE)):
+        for row in self._bands(area):
             top, end = max(area.y, row * TILE), min(bottom, (row + 1) * TILE)
             runs: dict[tuple[int, int], int] = {}
             for first, behind in _runs(self._rows[row] & touched):
@@ -90,6 +87,11 @@ class Damage:
                 self._rows[row] &= ~inside
             before = runs
         return found
+
+    def _bands(self, area: Area) -> range:
+        """The rows of tiles that a rectangle touches."""
+        top, bottom = max(0, area.y), min(area.y + area.height, self.height)
+        return range(top // TILE, -(-bottom // TILE)) if top < bottom else range(0)
 
     def _columns(self, left: int, right: int) -> int:
         """The tiles of a row that a stretch touches."""

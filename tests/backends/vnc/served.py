@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,19 +27,21 @@ LIMIT = 60
 
 
 def picture(width: int, height: int, seed: int = 0) -> bytes:
-    """Pixels of a picture with a plain part, a smooth one and a noisy one."""
-    made = bytearray(width * height * 4)
+    """Pixels of a picture with a plain part, one of two colours, a smooth one and a noisy one."""
+    ramp, dice = bytes(x & 0xFF for x in range(width + 256)), random.Random(seed)
+    two, rows = (b"\x20\x30\x40\0", b"\x20\x50\x10\0"), []
     for y in range(height):
-        for x in range(width):
-            at = 4 * (y * width + x)
-            if y < height // 3:
-                made[at : at + 3] = bytes((seed & 0xFF, 40, 80))
-            elif y < 2 * height // 3:
-                made[at : at + 3] = bytes((x & 0xFF, y & 0xFF, x + y & 0xFF))
-            else:
-                noise = (x * 7919 + y * 104729 + seed) * 2654435761
-                made[at : at + 3] = (noise >> 8 & 0xFFFFFF).to_bytes(3, "little")
-    return bytes(made)
+        row = bytearray((seed & 0xFF, 40, 80, 0)) * width
+        if 4 * y >= 3 * height:
+            row[:] = dice.randbytes(4 * width)
+        elif 2 * y >= height:
+            row[0::4], row[1::4] = ramp[:width], bytes((y & 0xFF,)) * width
+            row[2::4] = ramp[y & 0xFF :][:width]
+        elif 4 * y >= height:
+            pixels = b"".join(two[(x * y + seed) % 3 == 0] for x in range(3))
+            row[:] = (pixels * (width // 3 + 1))[: 4 * width]
+        rows.append(row)
+    return b"".join(rows)
 
 
 HEADER = Path("/usr/include/rfb/rfbclient.h")

@@ -67,6 +67,19 @@ def test_what_is_on_the_screen_is_seen(
         until(lambda: not server.clients)
 
 
+@pytest.mark.parametrize("encoding", ["zrle", "tight"])
+def test_text_is_seen(look: Look, tmp_path: Path, encoding: str) -> None:
+    """Pictures of two colours, of which one channel or all tell them apart, or of one pixel."""
+    desk = Desk(192, 128)
+    with served(desk) as server:
+        viewer = look(port_of(server), encoding)
+        for colours in ((b"\0\0\0\0", b"\xaa\xaa\xaa\0"), (b"\1\2\3\0", b"\1\2\4\0")):
+            for every in (2, 3, 7, 192 * 128):
+                pixels = (colours[1] + colours[0] * (every - 1)) * (192 * 128 // every + 1)
+                desk.shows(192, 128, pixels[: 192 * 128 * 4])
+                until(lambda: viewer.shot(tmp_path / "seen")[1] == desk.rgb)
+
+
 @pytest.mark.parametrize("announces", [True, False])
 def test_what_is_drawn_later_is_seen(look: Look, tmp_path: Path, announces: bool) -> None:
     desk = Desk(announces=announces)

@@ -100,8 +100,9 @@ class WebSocketLayer:
                 found += event.data
             elif event.opcode == 8:
                 raise ChannelError("the WebSocket was closed")
-        if self._protocol.parser_exc is not None:
-            raise ChannelError(f"WebSocket: {self._protocol.parser_exc}")
+        error = self._protocol.parser_exc or self._protocol.handshake_exc
+        if error is not None:
+            raise ChannelError(f"WebSocket: {error}")
         return bytes(found)
 
     def sent(self, data: bytes) -> bytes:

@@ -16,11 +16,12 @@ from bimetal.backends.vnc.pixel_format import SOURCE, ClientFormat
 __all__ = ["Encoder", "Raw", "Tight", "Zrle"]
 
 ZRLE_TILE = 64
-ZRLE_RAW, ZRLE_SOLID = 0, 1
-"""Kinds of tiles (7.7.6)."""
+ZRLE_RAW, ZRLE_SOLID, ZRLE_TWO = 0, 1, 2
+"""Kinds of tiles (7.7.6): all pixels, one colour, two of them and a bit for each pixel."""
 
-TIGHT_FILL, TIGHT_COPY = 0x80, 0x00
-"""Kinds of rectangles: a single colour; all pixels, as the first of four streams."""
+TIGHT_FILL, TIGHT_COPY, TIGHT_TWO = b"\x80", b"\x00", b"\x50\1\1"
+"""Kinds of rectangles: one colour; all pixels, as the first of four streams; two colours, and a bit
+for each pixel, as the second one."""
 TIGHT_PLAIN_LIMIT = 12
 """Bytes from which on they are packed."""
 
@@ -47,8 +48,8 @@ class Raw:
 
 
 class Zrle:
-    """Tiles of 64 by 64 pixels, packed by zlib: one colour, or all pixels. Shorter kinds of tiles
-    would cost Python more than they would save zlib."""
+    """Tiles of 64 by 64 pixels, packed by zlib: of one colour, of two, as text is, or all pixels.
+    Other kinds of tiles would cost Python more than they would save zlib."""
 
     number = Encoding.ZRLE
 
@@ -67,18 +68,19 @@ class Zrle:
             for left in range(0, row, ZRLE_TILE * size):
                 length = min(ZRLE_TILE * size, row - left)
                 tile = b"".join([data[at + left : at + left + length] for at in starts])
-                parts.append(_tile(tile, size))
+                parts.append(_tile(tile, size, length // size))
         packed = self._packer.compress(b"".join(parts)) + self._packer.flush(zlib.Z_SYNC_FLUSH)
         return _LENGTH.pack(len(packed)) + packed
 
 
 class Tight:
-    """Rectangles of one colour, or all pixels, packed by zlib (rfbproto, "Tight Encoding")."""
+    """Rectangles of one colour, of two, or all pixels, the latter packed by zlib (rfbproto, "Tight
+    Encoding")."""
 
     number = Encoding.TIGHT
 
     def __init__(self, level: int):
-        self._packer = zlib.compressobj(level)
+        self._pixels, self._bits = zlib.compressobj(level), zlib.compressobj(level)
 
     def encode(self, pixels: bytes, width: int, height: int, format: ClientFormat) -> bytes:
         """See `Encoder`. A rectangle has at most 2048 columns."""
@@ -87,17 +89,55 @@ class Tight:
         else:
             data, size = format.convert(pixels), format.size
         if data == data[:size] * (width * height):
-            return bytes((TIGHT_FILL,)) + data[:size]
-        if len(data) < TIGHT_PLAIN_LIMIT:
-            return bytes((TIGHT_COPY,)) + data
-        packed = self._packer.compress(data) + self._packer.flush(zlib.Z_SYNC_FLUSH)
-        return bytes((TIGHT_COPY,)) + _compact_length(len(packed)) + packed
+            return TIGHT_FILL + data[:size]
+        if (two := _two_colours(data, size, width)) is not None:
+            return TIGHT_TWO + two[0] + _packed(two[1], self._bits)
+        return TIGHT_COPY + _packed(data, self._pixels)
 
 
-def _tile(tile: bytes, size: int) -> bytes:
+def _packed(data: bytes, packer: zlib._Compress) -> bytes:
+    """Data of Tight, with its length if it is long enough to be packed."""
+    if len(data) < TIGHT_PLAIN_LIMIT:
+        return data
+    packed = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+    return _compact_length(len(packed)) + packed
+
+
+def _tile(tile: bytes, size: int, width: int) -> bytes:
     if tile == tile[:size] * (len(tile) // size):
         return bytes((ZRLE_SOLID,)) + tile[:size]
+    if (two := _two_colours(tile, size, width)) is not None:
+        return bytes((ZRLE_TWO,)) + two[0] + two[1]
     return bytes((ZRLE_RAW,)) + tile
+
+
+def _two_colours(data: bytes, size: int, width: int) -> tuple[bytes, bytes] | None:
+    """The two colours of pixels that have no more, and a bit for each pixel, the first one the
+    highest of its byte; None for others, and for rows that do not end with a byte."""
+    if width % 8:
+        return None
+    planes = [data[place::size] for place in range(size)]
+    for plane in planes:
+        first = plane[:1]
+        if rest := plane.translate(None, first):
+            break
+    else:
+        return None
+    second = rest[:1]
+    if rest.translate(None, second):
+        return None
+    at = plane.index(second)
+    colours = data[:size], data[at * size : (at + 1) * size]
+    table = bytearray(256)
+    for other, one, two in zip(planes, *colours, strict=True):
+        table[first[0]], table[second[0]] = one, two
+        if plane.translate(table) != other:
+            return None
+    table[first[0]], table[second[0]] = 0, 1
+    numbers, bits = plane.translate(table), 0
+    for place in range(8):
+        bits |= int.from_bytes(numbers[place::8], "little") << 7 - place
+    return colours[0] + colours[1], bits.to_bytes(len(numbers) // 8, "little")
 
 
 def _three_of_four(pixels: bytes, which: slice) -> bytes:
