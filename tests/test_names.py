@@ -50,6 +50,7 @@ TABLES = {
 """Data that says which there are, and what is usual: a new instruction set adds a line."""
 
 HOSTS = {
+    "codegen/extract.py": "how the host's object files refer to places",
     "codegen/host.py": "what LLVM has for the host that code is made for",
     "codegen/resolve.py": "how the host's object files refer to places",
     "memory/barrier.py": "how the host orders accesses",

@@ -16,7 +16,14 @@ from bimetal.seam import Accelerator
 
 __all__ = ["STRESS", "engine"]
 
-STRESS = ("everything", "optimise", "everything,forget", "optimise,forget,exact", "pieces,forget")
+STRESS = (
+    "everything",
+    "optimise",
+    "everything,forget",
+    "optimise,forget,exact",
+    "pieces,forget",
+    "runs",
+)
 """Modes of `bimetal.codegen.policy` that tests go through."""
 
 POLLS_OFTEN = 7

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bimetal.accel.choose import create
+from bimetal.accel.jit import JitAccelerator
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
+from bimetal.codegen.policy import stressed
 from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.riscv import rv64
 from bimetal.memory.ram import Ram
-from bimetal.seam import Cpu, Halt, MemorySlot
+from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
 
 from .state import CODE, DATA, Case, Executor, State
 
@@ -101,9 +103,7 @@ class CpuExecutor:
 
     def execute(self, cases: Sequence[Case]) -> list[State]:
         """See `Executor`."""
-        accelerator = create(
-            self.name, "riscv64", clock=VirtualClock(), firmware_calls=False, cpus=1
-        )
+        accelerator = self._accelerator()
         ram = Ram("ram", END - BASE)
         handler = rv64.assemble("csrrs t5, 0x3, zero") + rv64.assemble("wfi")
         ram.bytes[: len(handler)] = handler
@@ -113,6 +113,9 @@ class CpuExecutor:
         finally:
             accelerator.close()
             ram.close()
+
+    def _accelerator(self) -> Accelerator:
+        return create(self.name, "riscv64", clock=VirtualClock(), firmware_calls=False, cpus=1)
 
     def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
         """Execute the cases on a CPU with this memory from `BASE` on."""
@@ -140,4 +143,14 @@ class CpuExecutor:
         return State(after, bytes(memory[window]), trap)
 
 
-EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(), CpuExecutor("interp"))
+class RunExecutor(CpuExecutor):
+    """The translator, which makes everything part of a run."""
+
+    def __init__(self) -> None:
+        super().__init__("runs")
+
+    def _accelerator(self) -> Accelerator:
+        return JitAccelerator("riscv64", clock=VirtualClock(), policy=stressed("runs"))
+
+
+EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(), CpuExecutor("interp"), RunExecutor())

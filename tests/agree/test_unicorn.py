@@ -76,7 +76,7 @@ def test_agrees(name: str, executor: Executor) -> None:
     assert not wrong, "\n".join([f"{len(wrong)} differ", *wrong[:10]])
 
 
-@pytest.mark.parametrize("executor", ARM_EXECUTORS[:3], ids=lambda executor: executor.name)
+@pytest.mark.parametrize("executor", ARM_EXECUTORS[:4], ids=lambda executor: executor.name)
 @pytest.mark.parametrize("name", PLACED)
 def test_a64_agrees_at_its_place(name: str, executor: Executor) -> None:
     agree(executor, at_their_place(name, words=6, states=6))

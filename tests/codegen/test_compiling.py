@@ -18,7 +18,8 @@ ASKS = """
 import sys
 from bimetal.codegen.compiling import _Helpers
 with _Helpers(1) as pool:
-    print(pool._started[0].pid, len(pool.ask("define void @f() { ret void }")), flush=True)
+    made = pool.ask("define void @f() { ret void }", "library")
+    print(pool._started[0].pid, len(made), flush=True)
     sys.stdin.read()
 """
 

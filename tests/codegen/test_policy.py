@@ -11,7 +11,14 @@ from bimetal.codegen.policy import USUAL, VARIABLE, configured, stressed
 from tests.codegen.hart import interp, jit
 from tests.codegen.programs import random_program
 
-MODES = ("everything", "everything,forget", "optimise", "pieces,forget", "pieces=7,exact")
+MODES = (
+    "everything",
+    "everything,forget",
+    "optimise",
+    "pieces,forget",
+    "pieces=7,exact",
+    "everything,records",
+)
 
 
 def test_words_add_up() -> None:

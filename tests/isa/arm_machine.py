@@ -35,7 +35,7 @@ ASSEMBLER = "aarch64-linux-gnu-as"
 LINKER = "aarch64-linux-gnu-ld"
 BASE, SIZE = 0x4000_0000, 0x40_0000
 ROM_SIZE = 0x1_0000
-ENGINES = ("reference", "interp", "everything", "optimise,forget")
+ENGINES = ("reference", "interp", "everything", "optimise,forget", "runs")
 
 
 def assemble(source: str, folder: Path) -> bytes:

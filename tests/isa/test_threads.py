@@ -11,7 +11,9 @@ import sys
 
 PREAMBLE = """
 import hashlib, sys, threading
-from bimetal.codegen.interpreter import interpreter_modules
+from bimetal.codegen.hole import Stencil
+from bimetal.codegen.program import Program
+from bimetal.codegen.stencil import GO_ON, WAY_OUT
 from bimetal.codegen.layout import Layout
 from bimetal.isa.riscv import rv64
 from bimetal.ir.text import listing
@@ -49,10 +51,14 @@ def outcome(script: str) -> str:
 
 def test_two_interpreters_are_written_at_once() -> None:
     texts = """
+def written(program):
+    none = Stencil(b"", ())
+    modules = program.modules({GO_ON: none, WAY_OUT: none})
+    return digest("".join(program.stencil_modules() + modules))
 def shared():
-    return digest("".join(interpreter_modules(Layout.of(rv64, True))))
+    return written(Program(Layout.of(rv64, True)))
 def alone():
-    return digest("".join(interpreter_modules(Layout.of(rv64, False))))
+    return written(Program(Layout.of(rv64, False)))
 """
     expected = outcome(texts + "print([shared(), alone()])")
     assert outcome(texts + "print(together(shared, alone))") == expected

@@ -25,7 +25,14 @@ SKETCHES = {
     "ppc64-sketch": "tests.sketches.ppc.architecture",
     "rv64-models": "tests.sketches.rv64_models",
 }
-STRESS = ("everything", "optimise", "everything,forget", "optimise,forget,exact", "pieces,forget")
+STRESS = (
+    "everything",
+    "optimise",
+    "everything,forget",
+    "optimise,forget,exact",
+    "pieces,forget",
+    "runs",
+)
 ENGINES = ("reference", "interp", *STRESS)
 """The reference, the interpreter, and the translator in the modes of `bimetal.codegen.policy`."""
 

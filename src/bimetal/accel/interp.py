@@ -137,8 +137,20 @@ class InterpCpu:
         self._code_table, address = anonymous(size)
         self.state.set("code_table", 0, address)
         self.state.set("code_table_bytes", 0, size)
-        self.state.set("arena_next", 0, self.state.get("arena_start"))
+        self._restart_arenas()
         self.flush()
+
+    def _restart_arenas(self) -> None:
+        """Have decoded pages, and runs, written over those that there are. The table of code is
+        empty."""
+        state = self.state
+        for place, start in (
+            ("arena_next", "arena_start"),
+            ("code_next", "code_start"),
+            ("code_end", "code_limit"),
+        ):
+            state.set(place, 0, state.get(start))
+        state.set("code_full", 0, 0)
 
     def flush(self) -> None:
         """See `Cpu.flush`."""

@@ -32,8 +32,12 @@ from .interp import InterpAccelerator, InterpCpu
 from .ring import RingReader
 from .sampler import SampleReader
 from .tiering import Tiering
+from .vcpu_state import anonymous
 
 __all__ = ["JitAccelerator", "JitCpu"]
+
+RUN_BYTES = 64 << 20
+"""Memory for the runs of a vCPU."""
 
 
 class JitCpu(InterpCpu):
@@ -59,6 +63,13 @@ class JitCpu(InterpCpu):
         self._errands: list[Callable[[], None]] = []
         """What other threads want done at the next safe point."""
         self._kick_wanted = False
+        self._runs: mmap.mmap | None = None
+        if self._policy.runs:
+            self._runs, memory = anonymous(RUN_BYTES, executable=True)
+            self.state.set("code_start", 0, memory)
+            self.state.set("code_limit", 0, memory + RUN_BYTES)
+            self.state.set("code_eager", 0, self._policy.eager)
+            self._restart_arenas()
         self._samples = SampleReader(self.state)
         self._decoded = RingReader(self.state, "decoded", "decoded_count", DECODED)
         self._forgotten = False
@@ -128,17 +139,21 @@ class JitCpu(InterpCpu):
         self._forgotten = True
 
     def _empty(self) -> None:
-        """Forget which pages were decoded, and give their memory back to the host."""
+        """Forget which pages were decoded and what was made of them, and give the memory back to
+        the host."""
         assert self._code_table is not None
-        for memory in (self._code_table, self._arena):
-            memory.madvise(mmap.MADV_DONTNEED)
-        self.state.set("arena_next", 0, self._arena_start)
+        for memory in (self._code_table, self._arena, self._runs):
+            if memory is not None:
+                memory.madvise(mmap.MADV_DONTNEED)
+        self._restart_arenas()
         self.flush()
 
     def close(self) -> None:
         """See `Cpu.close`."""
         self._arena_words.release()
         super().close()
+        if self._runs is not None:
+            self._runs.close()
 
     # -- counters
     @property

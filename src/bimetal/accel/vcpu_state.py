@@ -12,9 +12,10 @@ from ..seam import MemorySlot
 __all__ = ["VcpuState", "anonymous"]
 
 
-def anonymous(size: int) -> tuple[mmap.mmap, int]:
+def anonymous(size: int, executable: bool = False) -> tuple[mmap.mmap, int]:
     """Zeroed memory that costs nothing until it is touched, and its address."""
-    area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    protection = mmap.PROT_READ | mmap.PROT_WRITE | (mmap.PROT_EXEC if executable else 0)
+    area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection)
     return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 

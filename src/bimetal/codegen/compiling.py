@@ -21,30 +21,37 @@ from types import TracebackType
 from typing import Self
 
 from .frames import BadFrame, Frame, pack, read_frame
-from .native import compile_object
+from .native import compile_object, compile_stencils
 from .worker import module_command
 
-__all__ = ["compile_objects", "main"]
+__all__ = ["LIBRARY", "STENCILS", "compile_objects", "main"]
 
 WORTH = 4
 """Modules for each helper that is started: starting one takes as long as half a module."""
+
+LIBRARY, STENCILS = "library", "stencils"
+"""What is made of a module: an object to be loaded, or one from which code is copied."""
+
+_COMPILERS = {LIBRARY: compile_object, STENCILS: compile_stencils}
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that this process gets when the thread that started it ends."""
 
 
-def compile_objects(texts: Sequence[str]) -> list[bytes]:
-    """The objects of LLVM modules, given as text, in the same order.
+def compile_objects(texts: Sequence[str], kind: str = LIBRARY) -> list[bytes]:
+    """The objects of LLVM modules, given as text, in the same order: `LIBRARY` or `STENCILS`.
 
     What a helper fails to compile is compiled in this process.
     """
     helpers = min(len(os.sched_getaffinity(0)), len(texts) // WORTH)
     if helpers < 2:
-        return [compile_object(text) for text in texts]
+        return [_COMPILERS[kind](text) for text in texts]
     with ThreadPoolExecutor(helpers) as threads, _Helpers(helpers) as pool:
         # The longest go first, so that none of them is still running when the rest is done.
         longest = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
-        done = dict(zip(longest, threads.map(lambda n: pool.ask(texts[n]), longest), strict=True))
+        done = dict(
+            zip(longest, threads.map(lambda n: pool.ask(texts[n], kind), longest), strict=True)
+        )
     return [done[number] for number in range(len(texts))]
 
 
@@ -78,13 +85,13 @@ class _Helpers:
     ) -> None:
         self._end()
 
-    def ask(self, text: str) -> bytes:
+    def ask(self, text: str, kind: str) -> bytes:
         """The object of a module; of no use once nobody wants it any more."""
         process = self._idle.get()
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(pack(Frame({}, text.encode())))
+            process.stdin.write(pack(Frame({"kind": kind}, text.encode())))
             process.stdin.flush()
             answer = read_frame(process.stdout)
         except (OSError, ValueError, BadFrame):
@@ -92,7 +99,7 @@ class _Helpers:
         finally:
             self._idle.put(process)
         if answer is None:
-            return b"" if self._over else compile_object(text)
+            return b"" if self._over else _COMPILERS[kind](text)
         return answer.content
 
     def _end(self) -> None:
@@ -111,7 +118,8 @@ def main() -> None:
     # If that one is killed, nobody waits for what takes seconds.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while (frame := read_frame(sys.stdin.buffer)) is not None:
-        sys.stdout.buffer.write(pack(Frame({}, compile_object(frame.content.decode()))))
+        made = _COMPILERS[frame.fields["kind"]](frame.content.decode())
+        sys.stdout.buffer.write(pack(Frame({}, made)))
         sys.stdout.buffer.flush()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..ir.value import Block, const, field_of, pure, tracing
 from .emit import RARELY, USUALLY
 from .flow import StubLowering
-from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RECORDS, Layout
+from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RUNS, Layout
 
 __all__ = ["bytes_in_page", "decode_word", "decoding_stubs", "mode_of_page", "scan"]
 
@@ -38,8 +38,7 @@ def bytes_in_page(g: StubLowering, offset: str) -> str:
 
 def mode_of_page(g: StubLowering, offset: str) -> str:
     """The decode mode of the current record's page; ``offset`` is where its code is in the page."""
-    start = g.pointer("%rec", g.let(f"mul i64 {offset}, {-g.layout.scale}"))
-    return g.let(f"load i8, ptr {g.pointer(start, PAGE_MODE - PAGE_RECORDS)}")
+    return g.let(f"load i8, ptr {g.header('%rec', offset, PAGE_MODE)}")
 
 
 def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
@@ -81,6 +80,12 @@ def _decode(layout: Layout) -> str:
         g.tail("@h_straddle")
         g.label("%whole")
     decode_word(g, word, offset)
+    runs = g.let(f"load i64, ptr {g.header('%rec', offset, PAGE_RUNS)}")
+    g.branch(g.let(f"icmp eq i64 {runs}, 0"), "%go", "%run")
+    g.label("%run")
+    g.put(f"call void @make_run(ptr %st, ptr %rec, i64 {offset}, i64 {length}, i1 true)")
+    g.end("br label %go")
+    g.label("%go")
     g.dispatch("%rec")
     return g.define("h_decode")
 
@@ -93,9 +98,7 @@ def _redo(layout: Layout) -> str:
     installed = g.let("load ptr, ptr %rec")
     decode_word(g, word, offset)
     handler = g.let("load ptr, ptr %rec")
-    fresh = g.let(f"icmp eq ptr {installed}, @h_decode")
-    kept = g.let(f"select i1 {fresh}, ptr {handler}, ptr {installed}")
-    g.put(f"store ptr {kept}, ptr %rec")
+    g.put(f"store ptr {installed}, ptr %rec")
     g.tail(handler)
     return g.define("redo")
 

@@ -7,7 +7,7 @@ address and the program counter, ``budget`` the instructions left, ``tlb`` the c
 
 from __future__ import annotations
 
-from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, GUARDED_TAG, PAGE
+from .layout import ENTRY, FETCH_ENTRIES, FETCH_TLB, GUARDED_TAG, PAGE, PAGE_RECORDS
 from .lower import Lowering
 
 __all__ = ["ARGUMENTS", "CC", "PARAMETERS", "FlowLowering", "StubLowering"]
@@ -25,9 +25,14 @@ class FlowLowering(Lowering):
         """log2 of `Layout.scale`, the bytes of records for each byte of code."""
         return self.layout.scale.bit_length() - 1
 
+    @property
+    def in_hand(self) -> str:
+        """The record in hand."""
+        return "%rec"
+
     def here(self) -> str:
         """The guest address of the record in hand."""
-        return self.address_of("%rec")
+        return self.address_of(self.in_hand)
 
     def wrapped(self, pc: str) -> str:
         """The address after an instruction, wrapped to the decode mode's program counter."""
@@ -133,6 +138,12 @@ class StubLowering(FlowLowering):
         self.end(f"br label {on}")
         self.label(on)
 
+    def header(self, rec: str, offset: str, part: int) -> str:
+        """Pointer to a part of the head of a record's page; ``offset`` is where its code is in the
+        page."""
+        first = self.pointer(rec, self.let(f"mul i64 {offset}, {-self.layout.scale}"))
+        return self.pointer(first, part - PAGE_RECORDS)
+
     def copied(self, rec: str, offset: str) -> str:
         """Pointer to a record's first byte in the decoded page's copy of the code; ``offset`` is
         that byte's offset in the page."""
@@ -144,7 +155,7 @@ class StubLowering(FlowLowering):
         """Whether something that took long has asked for a look at the time (see `attend`)."""
         return self.let(f"icmp ne i8 {self.load_state('attend', 'i8')}, 0")
 
-    def define(self, name: str) -> str:
-        """The finished function as LLVM text."""
+    def define(self, name: str, more: str = "") -> str:
+        """The finished function as LLVM text, with ``more`` behind its attributes."""
         body = "\n".join(["entry:", *self.allocas, *self.lines])
-        return f"define {CC} void @{name}({PARAMETERS}) #2 {{\n{body}\n}}\n"
+        return f"define {CC} void @{name}({PARAMETERS}) #2{more} {{\n{body}\n}}\n"

@@ -12,15 +12,16 @@ from ..ir import effects
 from ..ir.analysis import Analysis, relative
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
+from .description import leading_to
 from .emit import RARELY, USUALLY
 from .floating import for_reference
 from .flow import CC, PARAMETERS, FlowLowering
 from .layout import OPERANDS, Layout
 from .lower import is_static
-from .record import NoRoom, Slots, span
+from .record import NoRoom, Slot, Slots, span
 from .tlb import TlbLowering
 
-__all__ = ["FastLowering", "SlowLowering", "handler_text"]
+__all__ = ["FastLowering", "SlowLowering", "can_be_fast", "define", "handler_text"]
 
 
 class _HandlerLowering(FlowLowering):
@@ -116,16 +117,16 @@ class _HandlerLowering(FlowLowering):
         distance = self._distance(target)
         if self.near and distance is not None:
             if distance.known and not int(distance):
-                self._go("%rec", "%pcb")
+                self._go(self.in_hand, "%pcb")
                 return
             slot = self.slots.slot(distance, "distance", self.shift)
-            self._go(self.pointer_by("%rec", slot.offset, slot.bytes), "%pcb")
+            self._go(self.record_at(slot), "%pcb")
             return
         self._far(self.operand(target), value.landing)
 
-    def pointer_by(self, base: str, offset: int, size: int) -> str:
-        """The pointer ``base`` plus a signed operand of the record."""
-        return self.pointer(base, self._load_slot(offset, size, True, 64))
+    def record_at(self, distance: Slot) -> str:
+        """The record at a distance from the one in hand, which is an operand of that."""
+        return self.pointer("%rec", self._load_slot(distance.offset, distance.bytes, True, 64))
 
     def _distance(self, target: Value) -> Value | None:
         """The distance of a jump relative to the program counter; None if it is not static."""
@@ -140,7 +141,7 @@ class _HandlerLowering(FlowLowering):
         self.branch(spent, poll, go, RARELY)
         self.label(poll)
         self.note_landing(landing)
-        self.note_spent("%rec", self.here(), in_region=False)
+        self.note_spent(self.in_hand, self.here(), in_region=False)
         self.tail("@poll", rec, pcb, budget)
         self.label(go)
         self.dispatch(rec, pcb, budget)
@@ -228,28 +229,41 @@ def _handler_text(
     layout: Layout, symbol: str, insn: Insn, block: Block, near: bool, slots: Slots
 ) -> tuple[str, Slots, str]:
     does, texts = Analysis(block), []
-    by_reference = any(for_reference(operation) for operation in does.floats)
-    fast_possible = not does.frame and not by_reference
-    entry = slow = f"@{symbol}_slow"
+    slow, fast_possible = f"@{symbol}_slow", can_be_fast(does)
+    entry = f"@{symbol}" if fast_possible else slow
     if fast_possible:
-        entry = f"@{symbol}"
         fast = FastLowering(layout, slots, insn, near, slow)
-        texts.append(_define(fast, block, entry, "#0"))
+        texts.append(define(fast, block, entry, "#0", leading_to(entry)))
     if not fast_possible or does.cold or does.accesses:
         # After a store to code, decoded records have to be checked again.
         looks = does.syncs or (layout.isa.coherent and does.stores)
         lowering = SlowLowering(layout, slots, insn, near, looks)
-        if by_reference:
+        if _by_reference(does):
             lowering.hand_over()
-        texts.append(_define(lowering, block, slow, "#2"))
+        more = "" if fast_possible else leading_to(entry)
+        texts.append(define(lowering, block, slow, "#2", more))
     return "".join(texts), slots, entry
 
 
-def _define(lowering: _HandlerLowering, block: Block, symbol: str, attributes: str) -> str:
+def _by_reference(does: Analysis) -> bool:
+    return any(for_reference(operation) for operation in does.floats)
+
+
+def can_be_fast(does: Analysis) -> bool:
+    """Whether an instruction has a form without calls and a stack frame."""
+    return not does.frame and not _by_reference(does)
+
+
+def define(
+    lowering: _HandlerLowering, block: Block, symbol: str, attributes: str, more: str = ""
+) -> str:
+    """The LLVM definition of a handler, or of what is like one, once ``block`` is lowered; ``more``
+    stands behind its attributes."""
     lowering.block(block)
     if lowering.open:
         lowering.retire()
     body = "\n".join(["entry:", *lowering.allocas, *lowering.lines, *lowering.exits])
     # LLVM requires this attribute of functions that depend on the floating-point environment.
     strict = " strictfp" if ".constrained." in body else ""
-    return f"define {CC} void {symbol}({PARAMETERS}) {attributes}{strict} {{\n{body}\n}}\n"
+    head = f"define {CC} void {symbol}({PARAMETERS}) {attributes}{strict}{more}"
+    return f"{head} {{\n{body}\n}}\n"

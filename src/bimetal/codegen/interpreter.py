@@ -10,6 +10,7 @@ import hashlib
 import json
 import struct
 import threading
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -17,87 +18,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..base.log import logger
-from ..ir.analysis import Analysis, relative
-from ..ir.value import Value
-from ..isa.describe import Insn, Isa
+from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
-from .compiling import compile_objects
-from .decoder import Candidate, RecordForm, decoder_text
-from .handler import handler_text
+from .compiling import LIBRARY, STENCILS, compile_objects
+from .extract import stencils_in
+from .hole import Stencil
 from .layout import PAGE, Layout
-from .modules import modules
 from .native import PACKAGE, Library, compiler_digest, sources_digest
-from .routine import routine_text
-from .runtime import runtime
+from .program import Program
 from .store import CodeStore
-from .stubs import stubs_text
-from .tlb import METADATA
 
-__all__ = ["Interpreter", "engine_digest", "interpreter", "interpreter_modules", "prepare"]
+__all__ = ["Interpreter", "engine_digest", "interpreter", "prepare"]
 
 _log = logger("interpreter")
-
-_PREAMBLE = """
-attributes #0 = { nounwind }
-attributes #1 = { nounwind }
-attributes #2 = { nounwind }
-declare i32 @memcmp(ptr, ptr, i64)
-declare i32 @clock_gettime(i32, ptr)
-declare i32 @sched_yield()
-declare i64 @getrandom(ptr, i64, i32)
-"""
-
-
-def _distances(insn: Insn) -> list[Value]:
-    """The distances of an instruction's jumps that are relative to its own address."""
-    targets = (jump.target for block in insn.variants().values() for jump in Analysis(block).jumps)
-    return [away for target in targets if (away := relative(target)) is not None]
-
-
-def _candidates(layout: Layout, insn: Insn, texts: list[str]) -> list[Candidate]:
-    """Append an instruction's handlers to ``texts``; the candidates that the decoder needs."""
-    found, distances = [], _distances(insn)
-    # A jump to the instruction itself is always a near one.
-    stays = bool(distances) and all(away.known and not int(away) for away in distances)
-    for number, (fixed, block) in enumerate(insn.variants().items()):
-        base = "h_" + "".join(c if c.isalnum() else "_" for c in f"{insn.name}_{number}")
-        symbol = f"{base}_{id_of(insn)}"
-        text, slots, entry = handler_text(layout, symbol, insn, block, near=stays)
-        texts.append(text)
-        near = None
-        if distances and not stays:
-            text, near_slots, near_entry = handler_text(
-                layout, symbol + "_near", insn, block, near=True
-            )
-            texts.append(text)
-            near = RecordForm(near_entry, near_slots)
-        mask, match = insn.pattern.mask, insn.pattern.match
-        for name, value in fixed:
-            for piece in (p for p in insn.pattern.pieces if p.name == name):
-                bits = (1 << piece.width) - 1
-                mask |= bits << piece.at
-                match |= (value >> piece.low & bits) << piece.at
-        found.append(Candidate(insn, dict(fixed), mask, match, RecordForm(entry, slots), near))
-    return found
-
-
-def id_of(insn: Insn) -> str:
-    """A unique name for each encoding: several may share a mnemonic."""
-    return f"{insn.pattern.match:x}_{insn.pattern.mask:x}"
-
-
-def interpreter_modules(layout: Layout) -> list[str]:
-    """The LLVM text of all modules, starting with the decoder's and the runtime's."""
-    candidates: list[Candidate] = []
-    chapters: dict[str, list[str]] = {}
-    for insn in layout.isa.ordered():
-        candidates += _candidates(layout, insn, chapters.setdefault(insn.extension, []))
-    core = [
-        decoder_text(layout, candidates, "@h_undefined"),
-        *(routine_text(layout, routine) for routine in runtime(layout).values()),
-        stubs_text(layout, "rt_undefined"),
-    ]
-    return modules(METADATA + _PREAMBLE, [core, *chapters.values()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +116,28 @@ def _stored(isa: Isa, shared: bool) -> list[bytes] | None:
 def _compiled(isa: Isa, shared: bool) -> list[bytes]:
     """The objects of an interpreter; those missing from the store are compiled and added."""
     _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
-    texts = {_module_key(text): text for text in interpreter_modules(Layout.of(isa, shared))}
+    program = Program(Layout.of(isa, shared))
     with closing(CodeStore()) as store:
-        objects = {each: store.get(each) for each in texts}
-        lacking = [each for each, content in objects.items() if content is None]
-        made = compile_objects([texts[each] for each in lacking])
-        for each, content in zip(lacking, made, strict=True):
-            objects[each] = content
-            store.put(each, content)
-        store.put(_key(isa, shared), json.dumps([*texts]).encode())
-    return [content for content in objects.values() if content is not None]
+        stencils = dict[str, Stencil]()
+        for content in _objects(store, program.stencil_modules(), STENCILS).values():
+            stencils |= stencils_in(content)
+        objects = _objects(store, program.modules(stencils), LIBRARY)
+        store.put(_key(isa, shared), json.dumps([*objects]).encode())
+    return [*objects.values()]
 
 
-def _module_key(text: str) -> str:
-    return f"module {hashlib.sha256(compiler_digest() + text.encode()).hexdigest()}"
+def _objects(store: CodeStore, texts: Iterable[str], kind: str) -> dict[str, bytes]:
+    """The objects of modules by their keys in the store, where all of them are then."""
+    keys = {_module_key(text, kind): text for text in texts}
+    objects = {key: content for key in keys if (content := store.get(key)) is not None}
+    lacking = [key for key in keys if key not in objects]
+    made = compile_objects([keys[key] for key in lacking], kind)
+    for key, content in zip(lacking, made, strict=True):
+        objects[key] = content
+        store.put(key, content)
+    return {key: objects[key] for key in keys}
+
+
+def _module_key(text: str, kind: str) -> str:
+    digest = hashlib.sha256(compiler_digest() + kind.encode() + text.encode())
+    return f"module {digest.hexdigest()}"

@@ -8,6 +8,7 @@ then the TLBs. Decoded pages are elsewhere, in the vCPU's arena:
 `PAGE_HOST`            the host address of the guest page it was decoded from
 `PAGE_MODE`            the decode mode it was decoded in
 `PAGE_VA`              the virtual address by which fetch TLBs may have it (`coherence`)
+`PAGE_RUNS`            1 if what is decoded is made part of runs (`runs`)
 `PAGE_COPY`            the bytes it was decoded from
 `PAGE_RECORDS`         a record for each possible start of an instruction, then those that
                        lead across the end of the page
@@ -45,6 +46,7 @@ __all__ = [
     "PAGE_HOST",
     "PAGE_MODE",
     "PAGE_RECORDS",
+    "PAGE_RUNS",
     "PAGE_VA",
     "REPLAYS",
     "ROW_FACTOR",
@@ -59,7 +61,7 @@ __all__ = [
 ]
 
 OPERANDS = 8  # offset of the operands in a record
-PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_VA, PAGE_COPY = 0, 8, 16, 24, 64
+PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_VA, PAGE_RUNS, PAGE_COPY = 0, 8, 16, 24, 32, 64
 PAGE_RECORDS = PAGE_COPY + PAGE
 
 # Loads and stores have separate TLBs, so that a copy's source and destination never evict each
@@ -136,11 +138,7 @@ def engine_state() -> StateSpec:
     spec.file("slot_host", MEMORY_SLOTS, 64)
     spec.file("slot_readonly", MEMORY_SLOTS, 64)
     spec.file("slot_page", MEMORY_SLOTS, 64)
-    # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
-    spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
-    spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
-    spec.scalars(64, "decoded_count")
-    spec.file("decoded", DECODED, 64)
+    _declare_code(spec)
     # Time: nanoseconds at instruction 0, and nanoseconds per 1024 instructions (0: host's clock).
     spec.scalars(64, "clock_origin", "clock_rate")
     # How often the vCPU has said that it is waiting for another one (`pause`, `yield`).
@@ -159,6 +157,18 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
     return spec
+
+
+def _declare_code(spec: StateSpec) -> None:
+    # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
+    spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
+    spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
+    # Memory for runs (see `runs`): its bounds, the part that is free, 1 when there is too little;
+    # and 1 if pages are worth runs from the beginning.
+    spec.scalars(64, "code_start", "code_limit", "code_next", "code_end")
+    spec.scalars(32, "code_full", "code_eager")
+    spec.scalars(64, "decoded_count")
+    spec.file("decoded", DECODED, 64)
 
 
 def _declare_tlbs(spec: StateSpec) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["modules"]
+__all__ = ["modules", "pieces"]
 
 SIZE = 768 << 10
 """Approximate characters of text in a module: some seconds of work for LLVM."""
@@ -24,16 +24,16 @@ def modules(head: str, groups: Iterable[Sequence[str]]) -> list[str]:
     No module has functions of two groups, so a change in one group leaves the modules of the others
     as they are.
     """
-    pieces = [piece.replace("define internal ", "define ") for piece in _pieces(groups)]
+    texts = [piece.replace("define internal ", "define ") for piece in pieces(groups)]
     declarations = {
         match["name"]: f"declare {match['rest']}\n"
-        for piece in pieces
+        for piece in texts
         for match in _DEFINITION.finditer(piece)
     }
-    return [_module(head, piece, declarations) for piece in pieces]
+    return [_module(head, piece, declarations) for piece in texts]
 
 
-def _pieces(groups: Iterable[Sequence[str]]) -> Iterator[str]:
+def pieces(groups: Iterable[Sequence[str]]) -> Iterator[str]:
     """The functions of each group, joined up to the size of a module."""
     for group in groups:
         piece: list[str] = []

@@ -15,6 +15,7 @@ __all__ = [
     "assembly",
     "compile_object",
     "compile_region",
+    "compile_stencils",
     "compiler_digest",
     "host_has",
     "sources_digest",
@@ -23,17 +24,19 @@ __all__ = [
 PACKAGE = Path(__file__).parent.parent
 
 
-def _new_target(level: int = 2) -> llvm.TargetMachine:
+def _new_target(level: int = 2, fixed: bool = False) -> llvm.TargetMachine:
+    """What generates code: to be loaded anywhere, or ``fixed``, with addresses in the code."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # Not the static relocation model: its relocations overflow if code lands far from its tables.
+    llvm.initialize_native_asmparser()
+    # Otherwise not the static model: its relocations overflow if code lands far from its tables.
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=level,
-        codemodel="jitdefault",
-        reloc="pic",
-        jit=True,
+        codemodel="small" if fixed else "jitdefault",
+        reloc="static" if fixed else "pic",
+        jit=not fixed,
     )
 
 
@@ -52,7 +55,15 @@ def host_has(feature: str) -> bool:
 
 def compile_object(text: str) -> bytes:
     """Compile LLVM assembly, optimised as far as that pays, to the content of an object file."""
-    machine = _target()
+    return _compiled(text, _target())
+
+
+def compile_stencils(text: str) -> bytes:
+    """The same for code that is to be copied, and not loaded: see `stencil`."""
+    return _compiled(text, _target(2, True))
+
+
+def _compiled(text: str, machine: llvm.TargetMachine) -> bytes:
     module = llvm.parse_assembly(text)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)

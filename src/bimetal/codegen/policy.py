@@ -13,6 +13,8 @@ pieces      the same, in regions of 1 to 8 instructions that are also entered at
             ``pieces=SEED`` chooses other ones
 exact       regions check the budget exactly where the interpreter does, so that vCPUs poll,
             and are interrupted, after the same instructions in both
+records     no runs: what is not in regions is executed from records
+runs        no regions, only runs, from the first execution
 =========== ==========================================================================
 
 Regions that are translated under such a policy do not go into the store.
@@ -124,6 +126,13 @@ class Policy:
     pieces: int = 0
     """The seed of random limits and entries; 0: none."""
 
+    runs: bool = True
+    """Whether what no region has is executed in runs of stencils, not from records, in pages where
+    samples were taken."""
+
+    eager: bool = False
+    """Whether everything is executed in runs, at once."""
+
     exact: bool = False
     """Whether regions check the budget in all jumps, not only in backward ones."""
 
@@ -149,6 +158,8 @@ _WORDS: dict[str, dict[str, object]] = {
     "forget": _WAIT | {"forget": 8},
     "pieces": _WAIT | {"pieces": 1},
     "exact": {"keep": False, "exact": True},
+    "records": {"keep": False, "runs": False},
+    "runs": {"keep": False, "most": 0, "eager": True},
 }
 
 

@@ -12,26 +12,21 @@ from __future__ import annotations
 from ..ir.value import Value, const, select
 from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
-from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
-from .coherence import NOWHERE, describe_coherence, describe_fences
+from .builder import Builder, count, host_load, host_store, state_address
+from .coherence import describe_coherence, describe_fences
 from .layout import (
     ADDENDS,
-    DECODED,
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
     GUARDED_TAG,
     MEMORY_SLOTS,
     PAGE,
-    PAGE_COPY,
-    PAGE_EPOCH,
-    PAGE_HOST,
-    PAGE_MODE,
     PAGE_RECORDS,
-    PAGE_VA,
     Layout,
 )  # fmt: skip
 from .messages import describe_messages
+from .pages import describe_pages
 from .polling import describe_polling, describe_sampling
 from .single import describe_single
 from .tlb_pool import data_tag, describe_tlbs, is_own
@@ -52,8 +47,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _in_a_page(build)
     _any_size(build)
     _aligned(build)
-    _finding_code(build)
-    _decoding(build)
+    describe_pages(build)
     _fetching(build)
     describe_fences(build)
     if build.isa.coherent:
@@ -293,73 +287,6 @@ def _aligned(build: Builder) -> None:
             """Call the hook ``unaligned`` if an access is misaligned."""
             with when((va & (size - 1)) != 0):
                 unaligned(cpu, access, va)
-
-
-def _finding_code(build: Builder) -> None:
-    @build.routine(returns=64, pa=64)
-    def code_slots(cpu: Cpu, pa: Value) -> Value:
-        """The host address of the table entry of a physical page: for each decode mode a word, the
-        address of the decoded page or 0. The result is 0 if ``pa`` is not in a memory slot."""
-        for n in range(MEMORY_SLOTS):
-            offset = pa - cpu.slot_base[n]
-            with when(offset.ult(cpu.slot_size[n])):
-                number = (cpu.slot_page[n] + offset.lsr(12)) * len(build.isa.modes)
-                ret(cpu.code_table + number * 8)
-        return const(0, 64)
-
-
-def _decoding(build: Builder) -> None:
-    layout = build.layout
-    ram_host, code_slots = build.routines["ram_host"], build.routines["code_slots"]
-    flush_fetch = build.routines["flush_fetch"]
-    records_bytes = layout.records * layout.record
-
-    @build.routine(page=64)
-    def decode_afresh(cpu: Cpu, page: Value) -> None:
-        """Copy a page's code from guest memory, blank its records, and add it to the ring of pages
-        decoded last."""
-        copy(page + PAGE_COPY, host_load(page + PAGE_HOST, 64), PAGE)
-        copy(page + PAGE_RECORDS, cpu.blank_records, records_bytes)
-        host_store(state_address("decoded") + (cpu.decoded_count & DECODED - 1) * 8, page)
-        cpu.decoded_count = cpu.decoded_count + 1
-        cpu.attend = const(1, 8)
-        count(cpu, "pages decoded")
-
-    @build.routine(returns=64)
-    def allocate_page(cpu: Cpu) -> Value:
-        """The address for a new decoded page; a full arena is emptied first."""
-        page = cpu.local(cpu.arena_next)
-        with when(cpu.arena_end.ult(page.value + layout.page_bytes)):
-            fill(cpu.code_table, 0, cpu.code_table_bytes)
-            flush_fetch(cpu)
-            page.set(cpu.arena_start)
-            count(cpu, "code arenas emptied")
-        cpu.arena_next = page.value + layout.page_bytes
-        return page.value
-
-    @build.routine(returns=64, pa=64, mode=8)
-    def code_page(cpu: Cpu, pa: Value, mode: Value) -> Value:
-        """The address of a physical page's records in a decode mode; 0 if not in a memory slot."""
-        first = code_slots(cpu, pa)
-        with when(first == 0):
-            ret(const(0, 64))
-        slot = first + mode.zext(64) * 8
-        page = cpu.local(host_load(slot, 64))
-        with when(page.value == 0) as fresh:
-            page.set(allocate_page(cpu))
-            host_store(page.value + PAGE_HOST, ram_host(cpu, pa))
-            host_store(page.value + PAGE_MODE, mode)
-            host_store(page.value + PAGE_VA, const(NOWHERE, 64))
-            decode_afresh(cpu, page.value)
-            host_store(slot, page.value)
-            if build.isa.coherent:
-                build.routines["forget_stores"](cpu)
-            with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):
-                source = host_load(page.value + PAGE_HOST, 64)
-                with when(differ(page.value + PAGE_COPY, source, PAGE)):
-                    decode_afresh(cpu, page.value)
-        host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
-        return page.value + PAGE_RECORDS
 
 
 def _fetching(build: Builder) -> None:

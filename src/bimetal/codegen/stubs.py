@@ -24,6 +24,7 @@ from ..isa.contract import LOAD
 from .builder import COUNTERS, TRAPPED
 from .decoding_stubs import decoding_stubs
 from .delivery import deliver
+from .description import description, leading_to
 from .emit import RARELY, USUALLY
 from .flow import CC, StubLowering
 from .host import current
@@ -143,6 +144,9 @@ def _poll(layout: Layout) -> str:
     g.store_state("pc", g.here())
     g.store_state("budget", "%budget")
     g.store_state("spent_record", g.let("ptrtoint ptr %rec to i64"))
+    g.put(
+        f"call void @make_runs(ptr %st, ptr %rec, i64 {g.let(f'and i64 {g.here()}, {PAGE - 1}')})"
+    )
     g.tail("@resync")
     return g.define("poll")
 
@@ -220,7 +224,9 @@ def _undefined(layout: Layout, undefined: str) -> str:
     g.store_state("budget", "%budget")
     g.call(undefined, 0, [])
     g.tail("@pending")
-    return g.define("h_undefined")
+    return g.define("h_undefined", leading_to("@h_undefined")) + description(
+        "@h_undefined", None, ends=True
+    )
 
 
 def _enter(layout: Layout) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from bimetal.accel.choose import create
 from bimetal.accel.code_page import Loaded
-from bimetal.accel.jit import JitCpu
+from bimetal.accel.jit import JitAccelerator, JitCpu
 from bimetal.accel.loader import Loader
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
+from bimetal.codegen.policy import stressed
 from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
 from bimetal.ir.access import Access
@@ -19,7 +20,7 @@ from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.arm import a64
 from bimetal.memory.ram import Ram
-from bimetal.seam import Cpu, Halt, MemorySlot
+from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
 
 from ..state import CODE, DATA, Case, Executor, State
 from .cases import MEMORY, decode
@@ -115,9 +116,7 @@ class CpuExecutor:
 
     def execute(self, cases: Sequence[Case]) -> list[State]:
         """See `Executor`."""
-        accelerator = create(
-            self.name, "aarch64", clock=VirtualClock(), firmware_calls=False, cpus=1
-        )
+        accelerator = self._accelerator()
         ram = Ram("ram", END - BASE)
         handler = AFTER + a64.assemble("wfi")
         ram.bytes[HANDLER : HANDLER + len(handler)] = handler
@@ -127,6 +126,9 @@ class CpuExecutor:
         finally:
             accelerator.close()
             ram.close()
+
+    def _accelerator(self) -> Accelerator:
+        return create(self.name, "aarch64", clock=VirtualClock(), firmware_calls=False, cpus=1)
 
     def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
         """Execute the cases on a CPU with this memory from `BASE` on."""
@@ -211,6 +213,16 @@ class RegionExecutor(CpuExecutor):
         return page, region.address
 
 
+class RunExecutor(CpuExecutor):
+    """The translator, which makes everything part of a run."""
+
+    def __init__(self) -> None:
+        super().__init__("runs")
+
+    def _accelerator(self) -> Accelerator:
+        return JitAccelerator("aarch64", clock=VirtualClock(), policy=stressed("runs"))
+
+
 EXECUTORS: tuple[Executor, ...] = (
-    ReferenceExecutor(), CpuExecutor("interp"), RegionExecutor(1), RegionExecutor(2),
+    ReferenceExecutor(), CpuExecutor("interp"), RunExecutor(), RegionExecutor(1), RegionExecutor(2),
 )  # fmt: skip

@@ -72,7 +72,7 @@ CHAPTERS = sorted(
 )
 
 
-QUICK = EXECUTORS[:3]
+QUICK = EXECUTORS[:4]
 """Those that are tried every time: both levels of regions differ in how they keep registers."""
 
 Outcomes = dict[tuple[str, int], list[State]]

@@ -1,0 +1,104 @@
+"""The holes of stencils: what belongs there, as the name of a symbol and as a constant in memory.
+
+A hole is filled with ``(base + addend + field * scale) >> shift``. The field is an operand in the
+instruction's record, and the base one of the three below, or 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+from typing import Self
+
+__all__ = [
+    "AT",
+    "BASE",
+    "COLD_BASE",
+    "DOWN",
+    "HANDLER_BASE",
+    "HOLE_BYTES",
+    "HOLE_TYPE",
+    "RECORD_BASE",
+    "SCALE",
+    "SHIFT",
+    "SIGNED",
+    "SIZE",
+    "SLOT",
+    "Filling",
+    "Hole",
+    "Stencil",
+]
+
+RECORD_BASE, HANDLER_BASE, COLD_BASE = 1, 2, 3
+"""What is added: the address of the instruction's record; that of its handler; or, for jumps of the
+host's, the distance from the hole to the instruction's way out to the handler."""
+
+HOLE_TYPE, HOLE_BYTES = "{ i64, i64 }", 16
+
+AT, SIZE, BASE, SLOT, DOWN, SIGNED, SCALE, SHIFT = 0, 16, 24, 32, 40, 48, 49, 56
+"""Where the parts of a hole begin in its second word. The field is the eight bytes at SLOT without
+the upper DOWN bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What belongs into a hole. ``slot`` is the offset of the field in the record, ``bytes`` its
+    size, 0 if there is none."""
+
+    base: int = 0
+    addend: int = 0
+    slot: int = 0
+    bytes: int = 0
+    signed: bool = False
+    scale: int = 1
+    shift: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """The symbol that stands for it in LLVM's text and in the object made of it."""
+        return ".".join(("hole", *(str(int(part)) for part in astuple(self))))
+
+    @classmethod
+    def of_symbol(cls, symbol: str) -> Self:
+        """What a symbol stands for. Raises ValueError if it is none of these."""
+        mark, *parts = symbol.split(".")
+        if mark != "hole" or len(parts) != len(fields(cls)):
+            raise ValueError(f"{symbol!r} is no hole of a stencil")
+        base, addend, slot, size, signed, scale, shift = map(int, parts)
+        return cls(base, addend, slot, size, bool(signed), scale, shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A hole of ``size`` bytes at an offset of a stencil's code."""
+
+    at: int
+    size: int
+    filling: Filling
+
+    @property
+    def constant(self) -> str:
+        """The hole as a constant of LLVM's: the addend, and all else in a word by `PARTS`."""
+        return f"{HOLE_TYPE} {{ i64 {self.filling.addend}, i64 {self._word} }}"
+
+    @property
+    def _word(self) -> int:
+        filling, field = self.filling, 0
+        if filling.bytes:
+            down = 64 - 8 * filling.bytes
+            field = down << DOWN | filling.signed << SIGNED | filling.scale << SCALE
+        return (
+            self.at << AT
+            | self.size << SIZE
+            | filling.base << BASE
+            | filling.slot << SLOT
+            | field
+            | filling.shift << SHIFT
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """The code of an instruction, and its holes in ascending order."""
+
+    code: bytes
+    holes: tuple[Hole, ...]
