@@ -172,6 +172,12 @@ class FloatLowering(Emitter):
         if source.type != f"i{operand.width}":
             name = self.let(f"bitcast i{operand.width} {name} to {source.type}")
         made, convert = to, _CONVERT[value.op]
+        if value.op == "from_unsigned" and value.lane < 64:
+            # LLVM makes a vector's zeros negative where rounding is down, on hosts that have no
+            # instruction for this.
+            wide = Kind.integer(2 * value.lane, value.count)
+            name = self.let(f"zext {source.type} {name} to {wide.type}")
+            source, convert = wide, "sitofp"
         if value.to == 16:  # by way of doubles, which hold all integers in range exactly
             made = Kind.float(64, value.count)
             if value.lane == 64:
