@@ -78,7 +78,7 @@ def test_a_debian_goes_on_a_hundred_times(
         machine.disk(disk, snapshot=True)
         vm = Debian(machine)
         state = vm.do("systemctl is-system-running --wait || true")
-        vm.do(f"{LOAD} > /dev/null 2>&1 & {COUNT} &")
+        vm.do(f"{LOAD} > /dev/null 2>&1 & {COUNT} & true")
         machine.console.expect(re.compile(r"tick [0-9]+\r?\n"), LIMIT)
         machine.save(snapshot, stop=True)
     last = 0
