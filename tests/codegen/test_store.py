@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -115,6 +116,22 @@ def test_one_at_a_time_adds_in_the_background(folder: Path) -> None:
     again = second.claim()
     assert again is not None
     os.close(again)
+
+
+def test_one_process_at_a_time_has_its_turn(folder: Path) -> None:
+    store, lock = CodeStore(folder), folder / "turn.lock"
+    with store.turn(), lock.open("rb") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_without_a_disk_nobody_waits_for_a_turn(tmp_path: Path) -> None:
+    (tmp_path / "code").write_text("a file where the folder should be")
+    taken = []
+    with CodeStore(tmp_path / "code" / "deeper").turn():
+        taken.append(True)
+    assert taken
 
 
 def test_without_a_disk_everything_is_a_miss(tmp_path: Path) -> None:

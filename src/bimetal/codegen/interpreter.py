@@ -74,6 +74,12 @@ def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
     All machines of a process use the same ones, as they never change.
     """
     with _making:  # otherwise two machines created at once would both compile it
+        return _there(isa, shared) or _in_turn(isa, shared)
+
+
+def _in_turn(isa: Isa, shared: bool) -> Interpreter:
+    """An interpreter that is not in the store, unless another process is about to put it there."""
+    with closing(CodeStore()) as store, store.turn():
         return _there(isa, shared) or _load(isa, shared, _compiled(isa, shared))
 
 

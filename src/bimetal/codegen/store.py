@@ -13,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ DEFAULT_LIMIT = 512 << 20
 
 TOUCH_SECONDS = 24 * 3600
 """Resolution, in seconds, of the time of last use: updating it rewrites the whole object."""
+
+_LOCK_FLAGS = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 # Exactly as SQLite stores it, because the two are compared.
 _SCHEMA = """\
@@ -85,6 +87,7 @@ class CodeStore:
         """
         self.path = (folder or store_folder()) / "code.sqlite"
         self._claims = self.path.with_name("background.lock")
+        self._turns = self.path.with_name("turn.lock")
         self._limit = limit
         self._database = Database(self.path, _SCHEMA)
 
@@ -223,12 +226,27 @@ class CodeStore:
                 self._database.damaged("what is there cannot be removed")
         return removed
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other process is in here: what one has compiled need not be compiled again.
+        Where there can be no lock, nobody waits."""
+        try:
+            handle = os.open(self._turns, _LOCK_FLAGS, 0o600)
+        except OSError:
+            yield
+            return
+        try:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     def claim(self) -> int | None:
         """Claim the right to add objects in the background: a file descriptor that holds it until
         all copies are closed, or None while another process has it."""
-        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            handle = os.open(self._claims, flags, 0o600)
+            handle = os.open(self._claims, _LOCK_FLAGS, 0o600)
         except OSError:
             return None
         try:

@@ -25,7 +25,7 @@ from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
 from ..state import CODE, DATA, Case, Executor, State
 from .cases import MEMORY, decode
 
-__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor"]
+__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor", "RunExecutor"]
 
 BASE, END = CODE - 0x1000, DATA + 0x1000
 PAGE = 4096
