@@ -85,7 +85,7 @@ def draws(vm: Machine, folder: Path) -> None:
 def hears_keys(vm: Machine) -> None:
     names = do(vm, "modprobe evdev; cat /sys/class/input/event*/device/name")
     place = next(n for n, each in enumerate(names.splitlines()) if each.endswith("keyboard"))
-    do(vm, f"head -c {8 * 24} /dev/input/event{place} > /keys &")
+    do(vm, f"head -c {8 * 24} /dev/input/event{place} > /keys & true")
     do(vm, "until ls -l /proc/$!/fd | grep -q event; do :; done")
     vm.send_keys("shift-a")
     vm.console.sendline('wait; hexdump -v -e \'16/1 "" 2/2 "%d " 1/4 "%d;"\' /keys; echo')
