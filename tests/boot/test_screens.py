@@ -13,10 +13,10 @@ from bimetal import Machine
 from bimetal.base.clock import Countdown
 from tests.boot.conftest import LIMIT, PROMPT, Fetch
 
-pytestmark = pytest.mark.boot
+pytestmark = pytest.mark.slow
 
 WIDTH, HEIGHT = 640, 400
-GUESTS = ["debian-riscv64", pytest.param("debian-arm64", marks=pytest.mark.slow)]
+GUESTS = ["debian-riscv64", "debian-arm64"]
 A, LEFT_SHIFT = 30, 42
 
 
