@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from ...ir.requests import RegisterUse
 from ...ir.value import Value, const, select
+from ..contract import RegisterStore
 from ..trace import Cpu, ret, when
 from .csr import declare, stored, window
 from .csrs import read_mip, write_mip
 from .state import rv64
 from .traps import LINES, STCE, STIP, illegal
 
-__all__ = ["access_window"]
+__all__ = ["access_window", "reset"]
 
 MIREG, MTOPEI, SIREG, STOPEI = 0x351, 0x35C, 0x151, 0x15C
 MACHINE_LEVEL = 9
@@ -27,6 +28,11 @@ FIRST, FIRST_PAIR, LAST = 0x70, 0x80, 0xFF
 PRIORITY = 1
 SOFTWARE = 1 << 1 | 1 << 9
 """The bits of mvip that are those of mip (5.3)."""
+
+
+def reset(state: RegisterStore, imsic: bool) -> None:
+    """Have a hart with or without an IMSIC."""
+    state.set("imsic", 0, int(imsic))
 
 
 def _need_imsic(cpu: Cpu) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
-from . import rv64
+from . import aia, rv64
 from .extensions import EXTENSIONS
 from .fp import FLOATING
 from .mmu import ADUE
@@ -21,7 +21,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("pc", 0, 0x1000)
     state.set("stimecmp", 0, NEVER)
     state.set("semihosting", 0, 1)
-    state.set("imsic", 0, int(start.controller))
+    aia.reset(state, imsic=start.controller)
     # The manual leaves menvcfg open at reset (II 3.4). Kernels for M-mode that know nothing of
     # Svadu expect hardware to set A and D bits, as in QEMU; ADUE = 0 would be Svade.
     state.set("menvcfg", 0, ADUE)
