@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "control": {"base", "backends", "machine"},
     "catalogue": {"base"},
     "images": {"base", "backends"},
-    "cli": {"", "control", "images"},
+    "web": {"base", "backends", "control"},
+    "cli": {"", "control", "images", "web"},
     "": {"cli"},
 }
 """Each layer and the layers that it may import, besides itself; "" is the package's own front."""
@@ -56,7 +57,9 @@ OWNERS = {
     "mmap": {"memory", "accel"},
     "llvmlite": {"codegen"},
     "lxml": {"control"},
-    "msgspec": {"control"},
+    "msgspec": {"control", "web"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
     "ctypes": {"accel", "backends", "codegen", "memory"},
     "fcntl": {"accel", "backends", "catalogue", "codegen"},
     "threading": {"base", "machine", "accel", "codegen", "memory", "control", "cli"},

@@ -17,6 +17,7 @@ SUMMARIES = {
     "image": "Make, look at, check, convert and change disk images.",
     "cache": "Show the compiled code that is kept between runs, or make it smaller.",
     "dis": "Disassemble a file or a few bytes.",
+    "web": "Serve a page with the machines that stay, and a REST API.",
     "kvm-ok": "Find out whether KVM works on this host, by using it.",
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bimetal import BimetalError, ExitCode
+from bimetal.cli.secret_files import first_line
 from bimetal.cli.words import Form
 
 __all__ = ["VNC", "parse_vnc"]
@@ -17,7 +17,6 @@ VNC = Form(
     "a place",
     texts=("password-file", "tls-cert", "tls-key", "websocket", "origin"),
 )
-PASSWORD_FILE_LIMIT = 4096
 
 
 def parse_vnc(text: str) -> tuple[str, dict[str, Any]]:
@@ -31,17 +30,5 @@ def parse_vnc(text: str) -> tuple[str, dict[str, Any]]:
         "origins": [words["origin"]] if "origin" in words else [],
     }
     if "password-file" in words:
-        options["password"] = _first_line(str(words["password-file"]))
+        options["password"] = first_line(Path(str(words["password-file"])), "password")
     return place, options
-
-
-def _first_line(path: str) -> str:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            return file.readline(PASSWORD_FILE_LIMIT).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BimetalError(
-            f"the password file {path} cannot be read: {getattr(error, 'strerror', error)}",
-            "check the path and its permissions",
-            ExitCode.NO_INPUT,
-        ) from error

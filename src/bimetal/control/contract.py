@@ -36,9 +36,12 @@ def arguments_type(command: Command) -> type[msgspec.Struct]:
     )
 
 
-def read_arguments(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments ``given`` by their outside names, as the command's function takes them. Raises
-    `CommandFailed` for those that it cannot take."""
+def read_arguments(
+    command: Command, given: Mapping[str, Any], *, strict: bool = True
+) -> dict[str, Any]:
+    """The arguments ``given`` by their outside names, as the command's function takes them. Unless
+    this is ``strict``, a text may say a number or a truth. Raises `CommandFailed` for those that it
+    cannot take."""
     if _has_nul(given):
         raise CommandFailed(
             ErrorClass.GENERIC,
@@ -47,7 +50,7 @@ def read_arguments(command: Command, given: Mapping[str, Any]) -> dict[str, Any]
             ExitCode.USAGE,
         )
     try:
-        read = msgspec.convert(given, arguments_type(command))
+        read = msgspec.convert(given, arguments_type(command), strict=strict)
     except msgspec.ValidationError as error:
         raise CommandFailed(
             ErrorClass.GENERIC,

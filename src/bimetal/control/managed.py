@@ -4,7 +4,7 @@ of it so far."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -75,6 +75,9 @@ class Managed:
 
     on_event: Listeners[[Event]] = field(default_factory=Listeners)
     """Called in any thread, with the machine's lock held."""
+
+    settle: Callable[[], None] = lambda: None
+    """Called when a command is done, before its client hears of it, in any thread."""
 
     _launched: bool = False
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -29,6 +30,7 @@ from bimetal.control.definition import Definition, furnish
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.events import Event
 from bimetal.control.launching import Ready
+from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
 from bimetal.control.places import Places, write_whole
 from bimetal.machine.machine import Machine
@@ -66,6 +68,7 @@ class Process:
         self._run = places.run(self._name)
         self._news = SimpleQueue[str]()
         self._state: dict[str, Any] = {}
+        self._telling = threading.RLock()
         signal.signal(signal.SIGTERM, lambda *_: self._news.put(TERMINATE))
 
     def run(self, ready: Ready) -> None:
@@ -117,13 +120,21 @@ class Process:
 
     def _tell(self, **news: Any) -> None:
         """Write what state the machine is in. A full disk does not end the machine."""
-        new = {**self._state, **news}
-        if new != self._state:
+        with self._telling:
+            new = {**self._state, **news}
+            if new == self._state:
+                return
             self._state = new
             try:
                 write_whole(self._folder / "state.json", json.dumps(new))
             except BimetalError as error:
                 print(error, file=sys.stderr, flush=True)
+
+    def _tell_state(self, vm: Managed) -> None:
+        """Write whether the machine runs, unless it has ended."""
+        with self._telling:
+            if vm.machine.result is None:
+                self._tell(state=STATES.get(vm.state, PAUSED))
 
     def _once(self, ready: Ready) -> bool:
         """Run the machine once; whether it is to be started again."""
@@ -134,6 +145,7 @@ class Process:
             monitor = Monitor(machine, place, name=self._name, **identity)
             stack.enter_context(monitor)
             monitor.vm.on_event.add(self._hear)
+            monitor.vm.settle = lambda: self._tell_state(monitor.vm)
             if self._paused:
                 machine.pause()
             machine.start()
@@ -155,7 +167,7 @@ class Process:
             if self._news.get() == TERMINATE:
                 monitor.signalled()
                 machine.stop()
-            self._tell(state=STATES.get(monitor.vm.state, PAUSED))
+            self._tell_state(monitor.vm)
 
     def _tell_end(self, result: Result, saved: bool) -> None:
         print(f"bimetal: {self._name}: {result}", file=sys.stderr, flush=True)

@@ -56,11 +56,13 @@ class Parameter:
 @dataclass(frozen=True)
 class Command:
     """The command ``name``, which is ``function``. ``out_of_band`` ones wait for nothing, so a
-    client may have them carried out before others that it has sent earlier."""
+    client may have them carried out before others that it has sent earlier. ``safe`` ones only
+    look (RFC 9110, 9.2.1)."""
 
     name: str
     function: Callable[..., Any]
     out_of_band: bool = False
+    safe: bool = False
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -95,13 +97,15 @@ class Registry(Generic[Subject]):
         self.what = what
         self._commands: dict[str, Command] = {}
 
-    def command(self, name: str, *, out_of_band: bool = False) -> Callable[[Function], Function]:
+    def command(
+        self, name: str, *, out_of_band: bool = False, safe: bool = False
+    ) -> Callable[[Function], Function]:
         """Declare the decorated function as the command ``name``. ValueError if there is one."""
 
         def declare(function: Function) -> Function:
             if name in self._commands:
                 raise ValueError(f"two commands are called {name}")
-            self._commands[name] = Command(name, function, out_of_band)
+            self._commands[name] = Command(name, function, out_of_band, safe)
             return function
 
         return declare

@@ -166,6 +166,7 @@ class Session:
         """The thread of the session."""
         while (request := self._work.get()) is not None:
             answer = self._answer(request, self._call)
+            self._vm.settle()
             self._soon(lambda answer=answer: self._answered(answer))  # type: ignore[misc]
 
     def _answered(self, answer: bytes) -> None:

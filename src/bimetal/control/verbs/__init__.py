@@ -6,6 +6,6 @@ from __future__ import annotations
 from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
 from bimetal.control.verbs.parts import KeptLine
-from bimetal.control.verbs.registry import HOST
+from bimetal.control.verbs.registry import DOCUMENT, HOST
 
-__all__ = ["HOST", "Defined", "DriveLine", "Facts", "KeptLine"]
+__all__ = ["DOCUMENT", "HOST", "Defined", "DriveLine", "Facts", "KeptLine"]

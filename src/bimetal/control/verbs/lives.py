@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.machines import Known, Machines
-from bimetal.control.verbs.registry import HOST, Domain, File
+from bimetal.control.verbs.registry import HOST, Document, Domain, File
 
 __all__ = [
     "Defined",
@@ -36,7 +36,7 @@ class Defined:
 
 
 @HOST.command("define")
-def define(machines: Machines, file: File) -> Defined:
+def define(machines: Machines, file: Document) -> Defined:
     """Define a machine by libvirt's domain XML in a file. What has no effect here is said. One
     that is there already, of that name and UUID, gets the new definition at its next start."""
     definition = machines.define(_content(file))
@@ -65,7 +65,7 @@ def undefine(
 @HOST.command("create")
 def create(
     machines: Machines,
-    file: File,
+    file: Document,
     paused: Annotated[bool, "with its CPUs stopped"] = False,
 ) -> Known:
     """Start a machine by the definition in a file, which is not kept."""

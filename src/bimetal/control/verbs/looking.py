@@ -51,7 +51,7 @@ class DriveLine:
     device: str
 
 
-@HOST.command("list")
+@HOST.command("list", safe=True)
 def list_(
     machines: Machines,
     all: Annotated[bool, "those that do not run too"] = False,
@@ -82,7 +82,7 @@ def list_(
     ]
 
 
-@HOST.command("dominfo")
+@HOST.command("dominfo", safe=True)
 def dominfo(machines: Machines, domain: Domain) -> Facts:
     """Tell of a machine: its state, CPUs and memory."""
     known = machines.find(domain)
@@ -94,38 +94,38 @@ def dominfo(machines: Machines, domain: Domain) -> Facts:
     return Facts(known, str(definition.uuid), definition.cpus, whole, used, time)
 
 
-@HOST.command("domstate")
+@HOST.command("domstate", safe=True)
 def domstate(machines: Machines, domain: Domain) -> Known:
     """Tell the state of a machine."""
     return machines.find(domain)
 
 
-@HOST.command("domid")
+@HOST.command("domid", safe=True)
 def domid(machines: Machines, domain: Domain) -> Known:
     """Tell the id of the run of a machine."""
     return machines.find(domain)
 
 
-@HOST.command("domname")
+@HOST.command("domname", safe=True)
 def domname(machines: Machines, domain: Domain) -> Known:
     """Tell the name of a machine."""
     return machines.find(domain)
 
 
-@HOST.command("domuuid")
+@HOST.command("domuuid", safe=True)
 def domuuid(machines: Machines, domain: Domain) -> str:
     """Tell the UUID of a machine."""
     return str(machines.definition(domain).uuid)
 
 
-@HOST.command("ttyconsole")
+@HOST.command("ttyconsole", safe=True)
 def ttyconsole(machines: Machines, domain: Domain) -> str:
     """Tell where the console of a machine is that runs."""
     known = machines.running(domain)
     return machines.console_of(known.name)
 
 
-@HOST.command("domblklist")
+@HOST.command("domblklist", safe=True)
 def domblklist(
     machines: Machines,
     domain: Domain,
@@ -152,7 +152,7 @@ def domblklist(
     return lines + plugged
 
 
-@HOST.command("dumpxml")
+@HOST.command("dumpxml", safe=True)
 def dumpxml(
     machines: Machines,
     domain: Domain,
@@ -162,7 +162,7 @@ def dumpxml(
     return machines.xml(domain, inactive=inactive)
 
 
-@HOST.command("dumpjson")
+@HOST.command("dumpjson", safe=True)
 def dumpjson(
     machines: Machines,
     domain: Domain,

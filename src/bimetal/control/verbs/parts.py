@@ -117,7 +117,7 @@ def snapshot_create_as(
     return name
 
 
-@HOST.command("snapshot-list")
+@HOST.command("snapshot-list", safe=True)
 def snapshot_list(machines: Machines, domain: Domain) -> list[KeptLine]:
     """List the states that the disks of a machine keep that runs."""
     kept = machines.ask(domain, "bimetal-snapshots")

@@ -7,9 +7,14 @@ from typing import Annotated
 from bimetal.control.machines import Machines
 from bimetal.control.registry import Registry
 
-__all__ = ["HOST", "Domain", "File"]
+__all__ = ["DOCUMENT", "HOST", "Document", "Domain", "File"]
 
 HOST = Registry[Machines]("host")
 
 Domain = Annotated[str, "the machine: its name, UUID, or the id of its run"]
 File = Annotated[str, "the path of a file"]
+
+DOCUMENT = object()
+"""Marks a file that is read once: where there are no files, its text is given in its place."""
+
+Document = Annotated[str, "the path of a file", DOCUMENT]
