@@ -39,6 +39,8 @@ that its vendor or its boards alone have, and its layer of KVM."""
 
 TABLES = {
     "isa/names.py": "the registry of instruction sets",
+    "control/commands/emulator.py": "what clients ask of one instruction set alone",
+    "control/emulator/targets.py": "the emulators by the names that others call them",
     "firmware/processors.py": "how the files that kernels come in name processors",
     "boards/__init__.py": "the registry of boards",
     "catalogue/guests.py": "the guests, each of which is for a board",

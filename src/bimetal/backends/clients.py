@@ -91,6 +91,8 @@ class Client:
             data = b""
         if data:
             self.on_data(data)
+        elif self._reading != self._writing:  # nothing more is asked, but answers are awaited
+            self._in.close()
         else:
             self.close()
 

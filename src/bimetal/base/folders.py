@@ -14,6 +14,7 @@ __all__ = [
     "cache_home",
     "check_private",
     "config_home",
+    "data_home",
     "make_private",
     "runtime_home",
     "state_home",
@@ -36,6 +37,12 @@ def config_home() -> Path:
     """Where programs keep what their user has decided: ``$XDG_CONFIG_HOME``, or ``.config`` at
     home; otherwise as `cache_home`."""
     return _named("XDG_CONFIG_HOME") or _home() / ".config"
+
+
+def data_home() -> Path:
+    """Where programs keep what they have made for their user: ``$XDG_DATA_HOME``, or
+    ``.local/share`` at home; otherwise as `cache_home`."""
+    return _named("XDG_DATA_HOME") or _home() / ".local/share"
 
 
 def state_home() -> Path:

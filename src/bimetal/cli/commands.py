@@ -19,6 +19,7 @@ SUMMARIES = {
     "dis": "Disassemble a file or a few bytes.",
     "web": "Serve a page with the machines that stay, and a REST API.",
     "kvm-ok": "Find out whether KVM works on this host, by using it.",
+    "emulators": "Make programs that take QEMU's command line, for libvirt and scripts.",
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }
 

@@ -14,7 +14,7 @@ from bimetal.control.contract import Answer
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.result import Ending, Result
 
-__all__ = ["EVENTS", "BalloonData", "Event", "ShutdownCause", "told_of"]
+__all__ = ["EVENTS", "BalloonData", "CauseData", "Event", "ShutdownCause", "told_of"]
 
 
 class ShutdownCause(StrEnum):

@@ -7,13 +7,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from bimetal.control.events import Event, ShutdownCause, told_of
+from bimetal.base.errors import ExitCode
+from bimetal.base.late import late
+from bimetal.control.emulator.targets import Target
+from bimetal.control.events import CauseData, Event, ShutdownCause, told_of
+from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
-from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
+
+if TYPE_CHECKING:
+    from bimetal.machine.machine import Machine
 
 __all__ = ["ENDED", "BlockNode", "Managed"]
 
@@ -41,9 +48,10 @@ class BlockNode:
 
 @dataclass
 class Managed:
-    """``machine``, its ``name`` and its ``uuid``."""
+    """A machine, its ``name`` and its ``uuid``; or none, of an emulator that is only asked what it
+    can do."""
 
-    machine: Machine
+    given: Machine | None
     name: str = ""
     uuid: UUID = field(default_factory=uuid4)
     cause: ShutdownCause = ShutdownCause.HOST_UI
@@ -79,17 +87,45 @@ class Managed:
     settle: Callable[[], None] = lambda: None
     """Called when a command is done, before its client hears of it, in any thread."""
 
+    target: Target | None = None
+    """The emulator that this is, if it is one."""
+
     _launched: bool = False
+
+    @property
+    def machine(self) -> Machine:
+        """The machine. Raises `CommandFailed` if there is none."""
+        if self.given is None:
+            raise CommandFailed(
+                ErrorClass.GENERIC,
+                "there is no machine",
+                "start the emulator with another one than -machine none",
+                ExitCode.UNAVAILABLE,
+            )
+        return self.given
+
+    @property
+    def isa(self) -> str:
+        """The instruction set of the machine, or of those that the emulator has."""
+        if self.target is not None:
+            return self.target.isa
+        board = late("bimetal.control.known_boards:board_named")(self.machine.board)
+        return str(board.isa)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """A context in which this hears what happens to the machine."""
-        with self.machine.on_event(self._hear):
+        if self.given is None:
+            yield
+            return
+        with self.given.on_event(self._hear):
             yield
 
     @property
     def state(self) -> str:
         """The state, as QMP calls it (RunState in QEMU's qapi/run-state.json)."""
+        if self.given is None:
+            return "prelaunch"
         result = self.machine.result
         if result is not None:
             return ENDED[result.ending]
@@ -100,7 +136,10 @@ class Managed:
     def quit(self, cause: ShutdownCause) -> None:
         """End the run."""
         self.cause = cause
-        self.machine.stop()
+        if self.given is None:
+            self.on_event(Event("SHUTDOWN", CauseData(guest=False, reason=cause)))
+        else:
+            self.given.stop()
 
     def _hear(self, event: MachineEvent) -> None:
         """Something has happened to the machine, whose lock is held: ours is not taken."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bimetal.backends.clients import Client, Doors, open_doors
 from bimetal.backends.reactor import Reactor
@@ -19,7 +19,9 @@ from bimetal.control.events import Event, ShutdownCause
 from bimetal.control.managed import Managed
 from bimetal.control.qmp.messages import told
 from bimetal.control.qmp.session import Session
-from bimetal.machine.machine import Machine
+
+if TYPE_CHECKING:
+    from bimetal.machine.machine import Machine
 
 __all__ = ["Monitor"]
 
@@ -33,13 +35,19 @@ THROTTLED = {"BALLOON_CHANGE": 1_000_000_000}
 class Monitor:
     """Serves ``machine`` at ``places``: ``unix:PATH``, ``tcp:HOST:PORT`` or ``stdio``, with
     QEMU's words (``unix:PATH,server=on,wait=off``). A context manager; several clients may be there
-    at the same time. ``name`` and ``uuid`` are what they are told of the machine.
+    at the same time. ``name`` and ``uuid`` are what they are told of the machine. Without a machine
+    they may ask what there is.
 
     Raises `BimetalError` for places that cannot be had.
     """
 
     def __init__(
-        self, machine: Machine, places: str | Iterable[str] = (), *, name: str = "", **identity: Any
+        self,
+        machine: Machine | None,
+        places: str | Iterable[str] = (),
+        *,
+        name: str = "",
+        **identity: Any,
     ):
         self.vm = Managed(machine, name, **identity)
         self._stack = ExitStack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.control.commands import (
     devices,
     drives,
+    emulator,
     human,
     introspection,
     kept,
@@ -13,5 +14,5 @@ from bimetal.control.commands import (
 )
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "devices", "drives", "human", "introspection"]
+__all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
 __all__ += ["kept", "looking", "running"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,8 +13,10 @@ from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import BlockNode, Managed
-from bimetal.machine.cdrom import Cdrom
-from bimetal.machine.drives import Drive
+
+if TYPE_CHECKING:
+    from bimetal.machine.cdrom import Cdrom
+    from bimetal.machine.drives import Drive
 
 __all__ = ["BlockInfo", "change_medium", "eject", "query_block"]
 

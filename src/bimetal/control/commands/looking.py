@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Annotated
 
 from msgspec import UNSET, UnsetType
@@ -13,7 +14,6 @@ from bimetal.control.contract import Answer
 from bimetal.control.events import BalloonData
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
-from bimetal.machine.board import BOARDS
 
 __all__ = ["ChardevInfo", "CpuInfo", "balloon", "query_balloon", "query_chardev"]
 __all__ += ["query_cpus_fast", "query_kvm"]
@@ -55,16 +55,6 @@ class CpuInfo(Answer):
     target: Annotated[str, "its instruction set"]
 
 
-class MachineInfo(Answer):
-    """A kind of machine."""
-
-    name: Annotated[str, "of the board"]
-    cpu_max: Annotated[int, "how many CPUs it may have"]
-    hotpluggable_cpus: Annotated[bool, "always false"] = False
-    numa_mem_supported: Annotated[bool, "always false"] = False
-    deprecated: Annotated[bool, "always false"] = False
-
-
 class MemorySizeInfo(Answer):
     """How much memory a machine has."""
 
@@ -94,15 +84,19 @@ def query_uuid(vm: Managed) -> UuidInfo:
 
 @MACHINE.command("query-kvm")
 def query_kvm(vm: Managed) -> KvmInfo:
-    """Say whether KVM is used, and whether it could be."""
+    """Say whether KVM is used, and whether it could be: without a machine, whether those that run
+    the host's instruction set would use it."""
     present = os.access(KVM, os.R_OK | os.W_OK)
+    if vm.given is None:
+        ours = present and vm.isa == platform.machine()
+        return KvmInfo(enabled=ours, present=ours)
     return KvmInfo(enabled=vm.machine.accel == "kvm", present=present)
 
 
 @MACHINE.command("query-target")
 def query_target(vm: Managed) -> TargetInfo:
     """Say which instruction set the machine has."""
-    return TargetInfo(arch=_isa(vm))
+    return TargetInfo(arch=vm.isa)
 
 
 @MACHINE.command("query-cpus-fast")
@@ -113,19 +107,9 @@ def query_cpus_fast(vm: Managed) -> list[CpuInfo]:
             cpu_index=cpu.index,
             qom_path=f"/machine/unattached/device[{cpu.index}]",
             thread_id=cpu.thread_id,
-            target=_isa(vm),
+            target=vm.isa,
         )
         for cpu in vm.machine.cpus
-    ]
-
-
-@MACHINE.command("query-machines")
-def query_machines(vm: Managed) -> list[MachineInfo]:
-    """List the boards that have this instruction set."""
-    return [
-        MachineInfo(name=board.name, cpu_max=board.max_cpus)
-        for board in BOARDS.values()
-        if board.isa == _isa(vm)
     ]
 
 
@@ -169,10 +153,6 @@ def _check_balloon(vm: Managed) -> None:
             "start it with one",
             ExitCode.UNAVAILABLE,
         )
-
-
-def _isa(vm: Managed) -> str:
-    return BOARDS[vm.machine.board].isa
 
 
 def _far_end(where: str, name: str) -> str:

@@ -1,0 +1,85 @@
+"""An emulator as a program: it reads its command line, and does what that says, to the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.control.emulator.daemon import Daemon
+from bimetal.control.emulator.lookups import AskedOnly
+from bimetal.control.emulator.options import read_command_line
+from bimetal.control.emulator.order import Order
+from bimetal.control.emulator.targets import target_named
+from bimetal.control.monitor import Monitor
+
+__all__ = ["main"]
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(program: str, arguments: Sequence[str]) -> int:
+    """Be the emulator called ``program``; the exit code of the process."""
+    try:
+        order = read_command_line(target_named(program), arguments)
+        with Daemon(wanted=order.daemon) as daemon, _PidFile(order.pid_file):
+            if order.nothing:
+                return answer_only(order, daemon)
+            raise BimetalError(
+                "machines cannot be started by this command line yet",
+                "write -machine none to ask what there is; bimetal run starts machines",
+                ExitCode.UNAVAILABLE,
+            )
+    except AskedOnly as asked:
+        print(asked)
+        return 0
+    except BimetalError as error:
+        name = os.path.basename(program)
+        remedy = f"\n{' ' * (len(name) + 2)}{error.remedy}" if error.remedy else ""
+        print(f"{name}: {error.cause}{remedy}", file=sys.stderr, flush=True)
+        return ExitCode.FAILURE
+
+
+def answer_only(order: Order, daemon: Daemon) -> int:
+    """Tell clients what there is, until a signal ends it, or one of them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    places = [each.place for each in order.monitors]
+    monitor = Monitor(
+        None, places, name=order.name, uuid=order.uuid or UUID(int=0), target=order.target
+    )
+    monitor.vm.on_event.add(lambda event: os.kill(os.getpid(), signal.SIGTERM))
+    with monitor:
+        daemon.ready()
+        signal.sigwait(ENDING)
+    return 0
+
+
+class _PidFile:
+    """The file in which the number of the process stands, if one is wanted. A context manager:
+    removes it in the end."""
+
+    def __init__(self, path: str):
+        self._path = Path(path) if path else None
+
+    def __enter__(self) -> None:
+        if self._path is None:
+            return
+        try:
+            self._path.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise BimetalError(
+                f"the file {self._path} for the number of the process cannot be written: "
+                f"{error.strerror}",
+                "name one in a folder that you may write to",
+                ExitCode.IO_ERROR,
+            ) from error
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()

@@ -1,0 +1,159 @@
+"""The emulators by the names of their programs, and what each of them is told of and tells.
+
+The names of kinds of machines are those that libvirt and people know boards by: libvirt tells them
+apart by how they begin, and firmware's descriptors by their versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
+
+__all__ = ["ABSENT", "NO_MACHINE", "TARGETS", "MachineKind", "Target", "target_named"]
+
+PREFIX = "qemu-system-"
+NO_MACHINE = "none"
+"""The kind of machine that has nothing, of an emulator that is only asked what there is."""
+
+BUS_OPTION = "bus"
+
+
+@dataclass(frozen=True)
+class MachineKind:
+    """A kind of machine: the ``board`` that it is here, and how many CPUs that takes at most.
+    ``options`` are what ``-machine`` may say of it, with the option of the board that each is, and
+    ``pins`` those that may only be one value. ``pci`` is whether it has PCI Express."""
+
+    name: str
+    alias: str
+    board: str
+    cpu_max: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
+    pci: bool = True
+    controllers: tuple[int, ...] = ()
+    """The versions of interrupt controllers among which ``-machine`` may choose."""
+
+    @property
+    def type_name(self) -> str:
+        """Its name in the tree of types."""
+        return f"{self.name}-machine"
+
+
+@dataclass(frozen=True)
+class Target:
+    """An emulator of machines of an instruction set, ``isa``, whose processor is ``models``: the
+    names by which others ask for them, and those that they have here, the usual one first. ``kvm``
+    is what the host's own is called."""
+
+    isa: str
+    machines: tuple[MachineKind, ...]
+    models: Mapping[str, str]
+    suffix: str
+
+    @property
+    def program(self) -> str:
+        """The name of its program."""
+        return PREFIX + self.isa
+
+    def machine(self, name: str) -> MachineKind:
+        """The kind of machine of that name. Raises `BimetalError`."""
+        for kind in self.machines:
+            if name in (kind.name, kind.alias):
+                return kind
+        names = [each for kind in self.machines for each in (kind.alias, kind.name)]
+        raise BimetalError(
+            f"{self.program} has no machine {name[:80]!r}",
+            choose_from(name[:80], [*names, NO_MACHINE]),
+            ExitCode.USAGE,
+        )
+
+    def type_of(self, model: str) -> str:
+        """The name of a processor model in the tree of types."""
+        return f"{model}-{self.suffix}"
+
+
+TARGETS: Mapping[str, Target] = {
+    target.isa: target
+    for target in (
+        Target(
+            "riscv64",
+            (
+                MachineKind(
+                    "virt",
+                    "virt",
+                    "riscv-virt",
+                    64,
+                    options={"aia": "aia"},
+                    pins={"acpi": "off", "aclint": "off"},
+                ),
+            ),
+            {"rv64": "rv64", "max": "rv64"},
+            "riscv-cpu",
+        ),
+        Target(
+            "aarch64",
+            (
+                MachineKind(
+                    "virt-9.2",
+                    "virt",
+                    "arm-virt",
+                    123,
+                    options={
+                        "gic-version": "gic",
+                        "virtualization": "virtualization",
+                        "acpi": "acpi",
+                    },
+                    pins={"secure": "off", "mte": "off", "iommu": "none", "ras": "off"},
+                    controllers=(2, 3),
+                ),
+            ),
+            {
+                "cortex-a57": "cortex-a57",
+                "cortex-a53": "cortex-a53",
+                "cortex-a72": "cortex-a72",
+                "cortex-a76": "cortex-a76",
+                "neoverse-n1": "neoverse-n1",
+                "max": "max",
+            },
+            "arm-cpu",
+        ),
+        Target(
+            "x86_64",
+            (MachineKind("microvm", "microvm", "microvm", 240, pci=False),),
+            {
+                "host": "host",
+                "x86-64-v1": "x86-64-v1",
+                "x86-64-v2": "x86-64-v2",
+                "x86-64-v3": "x86-64-v3",
+                "x86-64-v4": "x86-64-v4",
+            },
+            "x86_64-cpu",
+        ),
+    )
+}
+"""The emulators that there are, by instruction set."""
+
+ABSENT: Mapping[str, str] = {
+    "ppc64": "there is no board for it yet",
+    "i386": "use the one of x86_64, which runs its programs",
+    "arm": "there is no board for it yet",
+    "riscv32": "there is no board for it yet",
+    "s390x": "there is no board for it yet",
+}
+"""Emulators that people know and that are not there, with the reason."""
+
+
+def target_named(program: str) -> Target:
+    """The emulator whose program has that name, or path. Raises `BimetalError`."""
+    name = program.rpartition("/")[2].removeprefix(PREFIX)
+    if name in TARGETS:
+        return TARGETS[name]
+    raise BimetalError(
+        f"there is no emulator {PREFIX}{name[:40]}",
+        ABSENT.get(name) or choose_from(name[:40], TARGETS),
+        ExitCode.UNAVAILABLE,
+    )

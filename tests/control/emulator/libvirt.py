@@ -1,0 +1,106 @@
+"""A libvirtd of a test's own: its folders are in the place of the host's for it alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.host import lacking, program_path
+
+__all__ = ["Libvirt"]
+
+LIMIT = 120
+ANSWER = 60
+PLACES = {
+    "etc": "/etc/libvirt",
+    "lib": "/var/lib/libvirt",
+    "run": "/run/libvirt",
+    "cache": "/var/cache/libvirt",
+    "log": "/var/log/libvirt",
+}
+"""Our folders, and where libvirt looks for each."""
+
+QEMU_CONF = """
+user = "root"
+group = "root"
+security_driver = "none"
+cgroup_controllers = [ ]
+namespaces = [ ]
+remember_owner = 0
+stdio_handler = "file"
+"""
+LIBVIRTD_CONF = """
+unix_sock_group = "root"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+host_uuid = "7b3f1c1a-5d0e-4b0a-9d5d-0b7c6b8f3a11"
+log_filters = "3:qemu"
+log_outputs = "3:file:{folder}/libvirtd.log"
+"""
+
+
+class Libvirt:
+    """libvirt, whose files lie in ``folder`` and which finds emulators in ``programs``."""
+
+    def __init__(self, folder: Path, programs: Path):
+        if os.geteuid():
+            lacking("libvirtd needs root")
+        self.folder, self.programs = folder, programs
+        for name in PLACES:
+            (folder / name).mkdir(parents=True)
+        (folder / "etc" / "qemu.conf").write_text(QEMU_CONF)
+        (folder / "etc" / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(folder=folder))
+        binds = " && ".join(
+            f"mkdir -p {there} && mount --bind {folder / name} {there}"
+            for name, there in PLACES.items()
+        )
+        with (folder / "stderr").open("w") as messages:
+            self._daemon = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", f"{binds} && cd / && exec libvirtd"],
+                env={"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder)},
+                stdout=subprocess.DEVNULL,
+                stderr=messages,
+                start_new_session=True,
+            )
+        self._wait()
+
+    @property
+    def uri(self) -> str:
+        """Where clients find it."""
+        return f"qemu+unix:///system?socket={self.folder}/run/libvirt-sock"
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run virsh."""
+        return subprocess.run(
+            [program_path("virsh"), "-c", self.uri, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+
+    def virsh(self, *words: str) -> str:
+        """What virsh prints, which has to succeed."""
+        outcome = self.run(*words)
+        assert outcome.returncode == 0, f"{words}: {outcome.stderr}"
+        return outcome.stdout
+
+    def close(self) -> None:
+        """End it; machines end with the test that has started them."""
+        self._daemon.send_signal(signal.SIGTERM)
+        self._daemon.wait(LIMIT)
+
+    def _wait(self) -> None:
+        """Return when it answers, which takes as long as it asks all emulators that there are."""
+        while self._daemon.poll() is None:
+            if (self.folder / "run" / "libvirt-sock").exists():
+                self.virsh("version")
+                return
+            try:
+                self._daemon.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        lacking(f"libvirtd does not start here: {(self.folder / 'stderr').read_text()[-300:]}")
