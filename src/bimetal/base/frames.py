@@ -96,6 +96,11 @@ class Frame(NamedTuple):
     pieces: Sequence[memoryview | bytes | bytearray]
     offload: Offload = PLAIN
 
+    @property
+    def length(self) -> int:
+        """Bytes on the wire."""
+        return sum(map(len, self.pieces))
+
 
 class Port(Protocol):
     """The NIC as the network sees it. Call it under the machine's lock only."""

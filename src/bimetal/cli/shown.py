@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bimetal.control.machines import Known
-from bimetal.control.verbs import DriveLine, Facts, KeptLine
+from bimetal.control.verbs import DriveLine, Facts, Figures, KeptLine
 
 __all__ = ["SHOWN", "Shown"]
 
@@ -89,6 +89,13 @@ def drives_of(drives: Sequence[DriveLine], given: Given) -> str:
     return table(("Target", "Source"), rows, quiet=given["quiet"])
 
 
+def figures_of(found: Sequence[Figures], given: Given) -> str:
+    lines = []
+    for each in found:
+        lines += [f"Domain: {each.name!r}", *(f"  {k}={v}" for k, v in each.values.items()), ""]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def kept_of(kept: Sequence[KeptLine], given: Given) -> str:
     rows = [(each.name, each.made, "running") for each in kept]
     return table(("Name", "Creation Time", "State"), rows, quiet=given["quiet"])
@@ -123,6 +130,7 @@ SHOWN: Mapping[str, Shown] = {
     "domuuid": Shown(lambda uuid, given: f"{uuid}\n"),
     "ttyconsole": Shown(lambda where, given: f"{where}\n"),
     "domblklist": Shown(drives_of, {"details": "what kind of drive and source each is, too"}),
+    "domstats": Shown(figures_of),
     "dumpxml": Shown(lambda text, given: text),
     "dumpjson": Shown(lambda text, given: text),
     "change-media": Shown(lambda done, given: f"Successfully {done} media.\n", {}, True),

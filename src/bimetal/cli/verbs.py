@@ -15,6 +15,9 @@ from bimetal.control.verbs import HOST, Defined
 
 __all__ = ["command_of"]
 
+DOMAIN = "domain"
+"""What virsh has behind a verb without a word before it, even where it may be left out."""
+
 
 def command_of(name: str) -> click.Command:
     """The command for a verb."""
@@ -55,8 +58,11 @@ def _flags(shown: Shown) -> list[click.Parameter]:
 
 def _parameter(parameter: Parameter) -> click.Parameter:
     kind, name = _plain(parameter.type), parameter.name
-    if parameter.required:
-        return click.Argument([name], metavar=parameter.external.upper())
+    if parameter.required or name == DOMAIN:
+        metavar = parameter.external.upper()
+        if not parameter.required:
+            return click.Argument([name], metavar=f"[{metavar}]", required=False, default="")
+        return click.Argument([name], metavar=metavar)
     declared = [name, f"--{parameter.external}"]
     if kind is bool:
         return click.Option(declared, is_flag=True, help=_sentence(parameter.help))

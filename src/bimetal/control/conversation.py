@@ -31,7 +31,11 @@ class Conversation:
         except OSError as error:
             raise self._mute(error) from error
         self._lines = self._socket.makefile("rb")
-        self.ask("qmp_capabilities")
+        try:
+            self.ask("qmp_capabilities")
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """What a command returns; underscores in names of arguments stand for hyphens."""

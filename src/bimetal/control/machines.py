@@ -204,11 +204,14 @@ class Machines:
         with self.conversation(called) as conversation:
             return conversation.ask(command, **arguments)
 
-    def conversation(self, called: str) -> Conversation:
-        """A conversation by QMP with a machine that runs."""
+    def conversation(self, called: str, *seconds: float) -> Conversation:
+        """A conversation by QMP with a machine that runs, whose answers come within so many
+        ``seconds``, or within the usual time."""
         known = self.running(called)
         socket = str(self.state_of(known.name).get("socket", ""))
-        begun: Conversation = late("bimetal.control.conversation:Conversation")(socket, known.name)
+        begun: Conversation = late("bimetal.control.conversation:Conversation")(
+            socket, known.name, *seconds
+        )
         return begun
 
     def say(self, called: str, message: str) -> Any:

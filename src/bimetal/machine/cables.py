@@ -17,11 +17,13 @@ from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
 from bimetal.base.near import choose_from
+from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.nics import USER_NETWORK, Nic, macs_of
 
 __all__ = ["DETACHED", "Copying", "forwards_of", "new_mac", "open_nic", "readdress"]
+__all__ += ["traffic_of"]
 
 DETACHED, FORKED = NETWORKS = ("detached", "forked")
 """What NICs of a copy have: a cable that leads nowhere, or a network of the copy's own."""
@@ -88,6 +90,11 @@ class Copying:
 def forwards_of(hardware: Hardware) -> list[Forwarded]:
     """The ports of the host that lead to the guest."""
     return [each for device, _, _ in _nics_of(hardware) for each in device.forwards]
+
+
+def traffic_of(hardware: Hardware) -> dict[str, Traffic]:
+    """What each NIC has received and sent, by its address."""
+    return {mac.hex(":"): replace(device.traffic) for device, mac, _ in _nics_of(hardware)}
 
 
 def readdress(hardware: Hardware) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimetal.backends.block.formats import RAW, by_name
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
+from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.config import SCSI, Disk
@@ -25,7 +26,8 @@ class Drive:
 
     ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM
     drives, and for disks plugged in later the name that `Machine.plug_disk` returned. ``path`` is
-    that of the image, "" for an empty drive, ``size`` is in bytes.
+    that of the image, "" for an empty drive, ``size`` is in bytes, ``traffic`` what was read and
+    written.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Drive:
     format: str
     size: int
     readonly: bool
+    traffic: Traffic
     removable: bool = False
     snapshot: bool = False
 
@@ -46,7 +49,7 @@ def _disks(runner: Runner) -> Iterator[Drive]:
     hardware = runner.hardware
     sockets = hardware.sockets
     plugged = {} if sockets is None else {each.slot: each.disk for each in sockets.plugged()}
-    later, built_in = list[Drive](), list[int]()
+    later, built_in = list[Drive](), list[VirtioBlock]()
     for placement in hardware.placements:
         for part in placement.device.parts():
             if not isinstance(part, VirtioBlock):
@@ -54,13 +57,13 @@ def _disks(runner: Runner) -> Iterator[Drive]:
             slot = placement.device.name.partition(IN_SLOT)[2]
             disk = plugged.get(int(slot)) if slot else None
             if disk is not None:
-                later.append(_drive(placement.device.name, disk, part.disk.size))
+                later.append(_drive(placement.device.name, disk, part))
             elif not slot:
-                built_in.append(part.disk.size)
-    scsi = [part.medium.size for part in _parts(runner) if isinstance(part, ScsiDisk)]
+                built_in.append(part)
+    scsi = [part for part in _parts(runner) if isinstance(part, ScsiDisk)]
     for number, disk in enumerate(hardware.config.disks):
-        sizes = scsi if disk.bus == SCSI else built_in
-        yield _drive(f"disk{number}", disk, sizes.pop(0))
+        device = scsi.pop(0) if disk.bus == SCSI else built_in.pop(0)
+        yield _drive(f"disk{number}", disk, device)
     yield from later
 
 
@@ -71,7 +74,8 @@ def _cdroms(runner: Runner) -> Iterator[Drive]:
         path = "" if medium is None else str(getattr(medium, "name", ""))
         size = 0 if medium is None else medium.size
         kind = by_name(path) or RAW
-        yield Drive(f"cd{number}", path, kind, size, readonly=True, removable=True)
+        moved = replace(drive.traffic)
+        yield Drive(f"cd{number}", path, kind, size, True, moved, removable=True)
 
 
 def _parts(runner: Runner) -> Iterator[object]:
@@ -83,6 +87,8 @@ def _parts(runner: Runner) -> Iterator[object]:
                 yield from carried.units
 
 
-def _drive(name: str, disk: Disk, size: int) -> Drive:
+def _drive(name: str, disk: Disk, device: VirtioBlock | ScsiDisk) -> Drive:
     kind = disk.format or by_name(disk.path) or RAW
-    return Drive(name, disk.path, kind, size, readonly=disk.readonly, snapshot=disk.snapshot)
+    medium = device.disk if isinstance(device, VirtioBlock) else device.medium
+    moved = replace(device.traffic)
+    return Drive(name, disk.path, kind, medium.size, disk.readonly, moved, snapshot=disk.snapshot)

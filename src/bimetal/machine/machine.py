@@ -22,8 +22,10 @@ from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
 from bimetal.base.sizes import format_size
+from bimetal.devices.traffic import Traffic
 from bimetal.machine.assembly import Engine
 from bimetal.machine.board import BOARDS, Board, find_board
+from bimetal.machine.cables import traffic_of
 from bimetal.machine.config import Config, memory_size
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
@@ -275,6 +277,12 @@ class Machine(Forking, Equipment, Plugging, Screens):
         runner = self._built()
         with runner.locked():
             return drives_of(runner)
+
+    def traffic(self) -> dict[str, Traffic]:
+        """What its NICs have received and sent, by their addresses."""
+        runner = self._built()
+        with runner.locked():
+            return traffic_of(runner.hardware)
 
     @overload
     def device(self, kind: str) -> Any: ...

@@ -41,7 +41,7 @@ BODY_LIMIT = 2 << 20
 
 def path_of(verb: Command) -> str:
     """The path at which a verb is."""
-    of_machine = any(each.name == DOMAIN for each in verb.parameters)
+    of_machine = any(each.name == DOMAIN and each.required for each in verb.parameters)
     return f"/api/machines/{{{DOMAIN}}}/{verb.name}" if of_machine else f"/api/{verb.name}"
 
 
@@ -59,7 +59,7 @@ class Api:
     def _route(self, verb: Command) -> Route:
         async def answer(request: Request) -> Response:
             given = _query(request) if verb.safe else await _body(request)
-            if DOMAIN in given:
+            if given.keys() & request.path_params:
                 raise _wrong("the machine is said by the path")
             every = {**given, **request.path_params}
             return JSONResponse(await run_in_threadpool(self._do, verb, every))

@@ -78,7 +78,9 @@ class Document:
             },
         }
         parameters = [_in_path()] if f"{{{DOMAIN}}}" in path else []
-        arguments = [each for each in command.parameters if each.name != DOMAIN]
+        arguments = [
+            each for each in command.parameters if not (parameters and each.name == DOMAIN)
+        ]
         if command.safe:
             parameters += [self._in_query(each) for each in arguments]
         elif arguments:

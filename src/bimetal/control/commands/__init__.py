@@ -11,8 +11,9 @@ from bimetal.control.commands import (
     kept,
     looking,
     running,
+    traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
 __all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
-__all__ += ["kept", "looking", "running"]
+__all__ += ["kept", "looking", "running", "traffic"]

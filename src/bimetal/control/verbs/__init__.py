@@ -7,5 +7,6 @@ from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
 from bimetal.control.verbs.parts import KeptLine
 from bimetal.control.verbs.registry import DOCUMENT, HOST
+from bimetal.control.verbs.statistics import Figures
 
-__all__ = ["DOCUMENT", "HOST", "Defined", "DriveLine", "Facts", "KeptLine"]
+__all__ = ["DOCUMENT", "HOST", "Defined", "DriveLine", "Facts", "Figures", "KeptLine"]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.scsi.sense import BAD_FIELD, BAD_RANGE, NEW_MEDIUM, NO_MEDIUM, CheckCondition
 from bimetal.devices.scsi.unit import Command, Unit, Work, number
+from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.disk import (
     Disk,
     LayeredDisk,
@@ -33,11 +34,12 @@ class BlockUnit(Unit):
 
     block: ClassVar[int] = 512
     fixed = ("disk",)
-    derived = ("media",)
+    derived = ("media", "traffic")
 
     def __init__(self, disk: Disk | None, serial: str = ""):
         super().__init__(serial)
         self.disk = disk
+        self.traffic = Traffic()
         self.media = 0
         """How often the medium was changed."""
 
@@ -112,6 +114,7 @@ class BlockUnit(Unit):
                 yield partial(medium.readv, offset + moved, piece)
             moved += (count := total(piece))
             yield count
+        self.traffic.came_in(moved)
         return moved
 
     def capacity(self, command: Command) -> Work:

@@ -87,6 +87,7 @@ class ScsiDisk(BlockUnit):
                 yield partial(medium.writev, offset + moved, piece)
             moved += (count := total(piece))
             yield count
+        self.traffic.went_out(moved)
         if command.cdb[0] != 0x0A and command.cdb[1] & FUA:
             yield self.medium.flush
             yield TURN

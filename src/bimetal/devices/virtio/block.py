@@ -235,6 +235,7 @@ class VirtioBlock(QuickBlock):
             else:
                 yield from self.wait_for(index, partial(self._disk.readv, offset, piece), moved)
             offset += moved
+        self.traffic.came_in(total(into))
         return OK
 
     def _write(self, index: int, sector: int, data: list[memoryview]) -> Work:
@@ -254,6 +255,7 @@ class VirtioBlock(QuickBlock):
             offset += moved
         if self._groups_lost != lost:
             return IOERR
+        self.traffic.went_out(total(data))
         return (yield from self._written(index))
 
     def _flush(self, index: int) -> Work:

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from bimetal.base.buffers import total
 from bimetal.base.transfers import Transfer
+from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import HEADER, IN, IOERR, OK, OUT, SECTOR
 from bimetal.devices.virtio.device import REQUEST_COST, TURN
@@ -39,7 +40,7 @@ class QuickBlock(PatientDevice):
     fixed: ClassVar[tuple[str, ...]] = ("_disk", "_group")  # a fork's disk has the same content
     derived: ClassVar[tuple[str, ...]] = (
         *("_cached", "_held", "_unsettled", "_patient", "_groups_lost"),
-        *("_missed", "_first_missed"),
+        *("_missed", "_first_missed", "traffic"),
     )
 
     def __init__(self, disk: Disk, aside: Aside | None = None):
@@ -56,6 +57,7 @@ class QuickBlock(PatientDevice):
         """How often those were lost."""
         self._missed: list[tuple[Transfer, memoryview]] = []
         """What has to wait, and the places for its status."""
+        self.traffic = Traffic()
         self._first_missed = 0
         """Where the first one of them is among those that are finished."""
 
@@ -114,6 +116,7 @@ class QuickBlock(PatientDevice):
         try:
             if kind == IN and len(readable) == 1:
                 into[-1][0], written = OK, length + 1
+                self.traffic.came_in(length)
                 if self._patient is None:
                     self._disk.readv(offset, buffers)
                 elif not self._patient.read_now(offset, buffers):
@@ -121,6 +124,7 @@ class QuickBlock(PatientDevice):
             elif kind == OUT and len(into) == 1 and self._cached:
                 self._hold()
                 into[-1][0], written = OK, 1
+                self.traffic.went_out(length)
                 if self._patient is None:
                     self._disk.writev(offset, buffers)
                 elif not self._patient.write_now(offset, buffers):

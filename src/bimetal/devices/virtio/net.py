@@ -22,6 +22,7 @@ from bimetal.base.frames import (
     Offload,
 )
 from bimetal.devices.network import Network, Unplugged
+from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
 from bimetal.devices.virtio.net_features import (
     F_CTRL_GUEST_OFFLOADS,
@@ -96,6 +97,7 @@ class VirtioNet(VirtioDevice):
     fixed = ("queue_limits", "_network", "_own_mac", "_facts")
     derived = (
         "_link", "_receiver", "_header_size", "_control", "_taken", "_blocked", "_starved",
+        "traffic",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +116,7 @@ class VirtioNet(VirtioDevice):
         duplex = FULL_DUPLEX if speed else UNKNOWN_DUPLEX
         self._facts = pairs, mtu, speed or UNKNOWN_SPEED, duplex
         self._filter, self._steering = ReceiveFilter(), Steering()
+        self.traffic = Traffic()
         self._link = LINK_UP
         self._know_nothing()
         network.connect(self)
@@ -268,7 +271,9 @@ class VirtioNet(VirtioDevice):
         if not queue.ready:
             return len(frames)
         try:
-            return self._receiver.fill(queue, frames)
+            done = self._receiver.fill(queue, frames)
+            self.traffic.came_in(sum(each.length for each in frames[:done]), done)
+            return done
         except QueueError as error:
             self.fail(error)
             return len(frames)
@@ -288,6 +293,7 @@ class VirtioNet(VirtioDevice):
             for frame in frames:
                 self._steering.sent(frame, index // 2)
         sent = self._network.send(frames) if frames else 0
+        self.traffic.went_out(sum(each.length for each in frames[:sent]), sent)
         self._blocked = sent < len(frames)
         done = places[sent] if self._blocked else len(chains)
         self.queues[index].put_back(len(chains) - done)

@@ -1,0 +1,76 @@
+"""Commands that tell how much disks and NICs have moved."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from bimetal.control.commands.registry import MACHINE
+from bimetal.control.contract import Answer
+from bimetal.control.managed import Managed
+
+__all__ = ["BlockDeviceStats", "BlockStats", "NicStats", "query_blockstats", "query_nics"]
+
+
+class BlockDeviceStats(Answer, rename=None):
+    """What a drive has moved since the machine was started."""
+
+    rd_bytes: Annotated[int, "bytes that were read"]
+    wr_bytes: Annotated[int, "bytes that were written"]
+    rd_operations: Annotated[int, "how often something was read"]
+    wr_operations: Annotated[int, "how often something was written"]
+
+
+class BlockStats(Answer):
+    """A drive, and what it has moved."""
+
+    device: Annotated[str, "its name, as query-block tells it"]
+    qdev: Annotated[str, "where it is in the tree of objects"]
+    stats: Annotated[BlockDeviceStats, "what it has moved"]
+
+
+class NicStats(Answer):
+    """A NIC, and what it has moved since the machine was started."""
+
+    mac: Annotated[str, "its address"]
+    rx_bytes: Annotated[int, "bytes that the guest has received"]
+    rx_packets: Annotated[int, "frames that the guest has received"]
+    tx_bytes: Annotated[int, "bytes that the guest has sent"]
+    tx_packets: Annotated[int, "frames that the guest has sent"]
+
+
+@MACHINE.command("query-blockstats")
+def query_blockstats(vm: Managed) -> list[BlockStats]:
+    """Tell how much the disks and CD-ROM drives have moved."""
+    with vm.lock:
+        given = {device: id_ for id_, device in vm.devices.items()}
+    found = []
+    for drive in vm.machine.drives():
+        id_, moved = given.get(drive.name, ""), drive.traffic
+        found.append(
+            BlockStats(
+                device="" if id_ else drive.name,
+                qdev=f"/machine/peripheral/{id_}" if id_ else f"/machine/unattached/{drive.name}",
+                stats=BlockDeviceStats(
+                    rd_bytes=moved.bytes_in,
+                    wr_bytes=moved.bytes_out,
+                    rd_operations=moved.times_in,
+                    wr_operations=moved.times_out,
+                ),
+            )
+        )
+    return found
+
+
+@MACHINE.command("bimetal-nics")
+def query_nics(vm: Managed) -> list[NicStats]:
+    """Tell how much the NICs have moved."""
+    return [
+        NicStats(
+            mac=mac,
+            rx_bytes=moved.bytes_in,
+            rx_packets=moved.times_in,
+            tx_bytes=moved.bytes_out,
+            tx_packets=moved.times_out,
+        )
+        for mac, moved in vm.machine.traffic().items()
+    ]
