@@ -41,7 +41,7 @@ MAY_IMPORT = {
         "screen",
     },
     "boards": {"base", "seam", "memory", "backends", "devices", "firmware", "machine"},
-    "control": {"base", "backends", "machine"},
+    "control": {"base", "backends", "images", "machine"},
     "catalogue": {"base"},
     "images": {"base", "backends"},
     "web": {"base", "backends", "control"},

@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+from bimetal.cli.ending import Ending
+from bimetal.cli.virsh import run
 from bimetal.control import Machines
 from bimetal.control.places import Places
 from tests.boot.bare import BASE, END, write_program
@@ -102,6 +106,19 @@ class Homes:
     def virsh(self, *words: str) -> str:
         """What ``bimetal-virsh`` prints, which has to succeed."""
         outcome = self.run(*words, program="virsh")
+        assert outcome.code == 0, outcome.err
+        return outcome.out
+
+    def quick(self, *words: str) -> Outcome:
+        """Run ``bimetal-virsh`` in this process, whose environment is that of the user."""
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(words, Ending())
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    def say(self, *words: str) -> str:
+        """What it prints, which has to succeed."""
+        outcome = self.quick(*words)
         assert outcome.code == 0, outcome.err
         return outcome.out
 

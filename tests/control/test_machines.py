@@ -22,7 +22,7 @@ from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError
 from bimetal.control import DiskPart, Known, machines
 from bimetal.control.places import write_whole
-from bimetal.control.verbs import parts
+from bimetal.control.verbs import plugging
 from bimetal.isa.arm import a64
 from tests.boot.bare import write_program
 from tests.boot.counting import AARCH64, ARM_BASE
@@ -249,9 +249,9 @@ def test_a_disk_is_plugged_in(
     assert homes.virsh("domblklist", "crab").splitlines()[2].split() == ["vdb", str(image)]
     assert homes.run(*attach).code == 69
     assert "all 1 slots are taken" in homes.run("attach-disk", "crab", str(image), "vdc").err
-    monkeypatch.setattr(parts, "LET_GO_SECONDS", 0.1)
+    monkeypatch.setattr(plugging, "LET_GO_SECONDS", 0.1)
     with pytest.raises(BimetalError, match="has not let go of vdb"):
-        parts.detach_disk(homes.machines, "crab", "vdb")
+        plugging.detach_disk(homes.machines, "crab", "vdb")
     with homes.machines.conversation("crab") as talk:
         talk.ask("device_del", id="vdb", force=True)
         assert talk.wait_for("DEVICE_DELETED", LIMIT, device="vdb")

@@ -23,19 +23,23 @@ SUMMARIES = {
     "doctor": "Look at this host: what works, what is missing, what to do.",
 }
 
-CONSOLE = {"console": "Talk with the console of a machine that stays; Ctrl-] leaves."}
+AT_TERMINALS = {
+    "console": "Talk with the console of a machine that stays; Ctrl-] leaves.",
+    "edit": "Change the definition of a machine in $VISUAL or $EDITOR.",
+}
+"""Verbs that need a person at a terminal."""
 
 
 def verbs() -> dict[str, str]:
     """What is done with machines that stay: names and summaries."""
     registry = import_module("bimetal.control.verbs").HOST
-    return {**{verb.name: verb.summary for verb in registry}, **CONSOLE}
+    return {**{verb.name: verb.summary for verb in registry}, **AT_TERMINALS}
 
 
 def verb_named(name: str) -> click.Command | None:
     """The command for such a verb."""
-    if name in CONSOLE:
-        command = import_module("bimetal.cli.console").command
+    if name in AT_TERMINALS:
+        command = import_module(f"bimetal.cli.{name}").command
     elif name in verbs():
         command = import_module("bimetal.cli.verbs").command_of(name)
     else:

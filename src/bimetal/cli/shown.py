@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bimetal.control.machines import Known
-from bimetal.control.verbs import DriveLine, Facts, Figures, KeptLine
+from bimetal.cli.columns import Given, Shown, message, said, table
+from bimetal.control.known import Known
+from bimetal.control.machines import Machines
+from bimetal.control.verbs import (
+    DriveLine,
+    Facts,
+    Figures,
+    KeptLine,
+    NetworkLine,
+    NicLine,
+    Node,
+    Undefined,
+)
 
-__all__ = ["SHOWN", "Shown"]
-
-Given = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How the result of a verb is printed: by ``show``, given the arguments too. ``flags`` are
-    options that change only that, with what they mean. A ``message`` is not printed to who wants
-    quiet."""
-
-    show: Callable[[Any, Given], str]
-    flags: Mapping[str, str] = field(default_factory=dict)
-    message: bool = False
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, quiet: bool) -> str:
-    """Columns, the first line of which is ``head``."""
-    shown = [*rows] if quiet else [head, *rows]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [
-        " "
-        + "   ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in shown
-    ]
-    if not quiet:
-        lines.insert(1, "-" * sum(width + 3 for width in widths))
-    return "\n".join(lines) + "\n"
-
-
-def said(text: str) -> Shown:
-    """A message about a machine, whose name it has in the place of ``{}``."""
-    return Shown(lambda known, given: text.format(repr(known.name), **given) + "\n", message=True)
+__all__ = ["SHOWN"]
 
 
 def listed(machines: Sequence[Known], given: Given) -> str:
-    if given["name"]:
-        return "".join(f"{each.name}\n" for each in machines)
-    if given["id"]:
-        return "".join(f"{each.id}\n" for each in machines if each.runs)
-    rows = [(str(each.id or "-"), each.name, each.state) for each in machines]
-    return table(("Id", "Name", "State"), rows, quiet=given["quiet"])
+    fields = [name for name in ("id", "uuid", "name") if given[name]]
+    if fields:
+        return "".join(_fields(each, fields) + "\n" for each in machines)
+    shown = [("saved" if given["managed_save"] and each.saved else each.state) for each in machines]
+    columns = {
+        "Id": [str(each.id or "-") for each in machines],
+        "Name": [each.name for each in machines],
+        "State": shown,
+    }
+    if given["title"]:
+        columns["Title"] = [_title(each.name) for each in machines]
+    return table([*columns], [*zip(*columns.values(), strict=True)], quiet=given["quiet"])
+
+
+def _fields(known: Known, fields: Sequence[str]) -> str:
+    """What a script asks for of a machine."""
+    found = {"id": str(known.id or "-"), "name": known.name, "uuid": ""}
+    if "uuid" in fields:
+        found["uuid"] = str(Machines().definition(known.name, inactive=True).uuid)
+    return " ".join(found[name] for name in fields)
+
+
+def _title(name: str) -> str:
+    return Machines().definition(name, inactive=True).title
 
 
 def state_of(known: Known, given: Given) -> str:
@@ -71,8 +67,8 @@ def facts_of(facts: Facts, given: Given) -> str:
         "Max memory": f"{facts.max_memory} KiB",
         "Used memory": f"{facts.used_memory} KiB",
         "Persistent": "yes" if known.persistent else "no",
-        "Autostart": "disable",
-        "Managed save": "no",
+        "Autostart": "enable" if facts.autostart else "disable",
+        "Managed save": "yes" if known.saved else "no",
         "Security model": "none",
         "Security DOI": "0",
     }
@@ -97,8 +93,54 @@ def figures_of(found: Sequence[Figures], given: Given) -> str:
 
 
 def kept_of(kept: Sequence[KeptLine], given: Given) -> str:
-    rows = [(each.name, each.made, "running") for each in kept]
+    rows = [(each.name, each.made, each.state) for each in kept]
     return table(("Name", "Creation Time", "State"), rows, quiet=given["quiet"])
+
+
+def nics_of(nics: Sequence[NicLine], given: Given) -> str:
+    rows = [(each.name or "-", each.type, each.source or "-", each.model, each.mac)
+            for each in nics]  # fmt: skip
+    return table(("Interface", "Type", "Source", "Model", "MAC"), rows, quiet=given["quiet"])
+
+
+def networks_of(networks: Sequence[NetworkLine], given: Given) -> str:
+    if given["name"]:
+        return "".join(f"{each.name}\n" for each in networks)
+    rows = [(each.name, each.state, yes(each.autostart), yes(each.persistent)) for each in networks]
+    return table(("Name", "State", "Autostart", "Persistent"), rows, quiet=given["quiet"])
+
+
+def yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"
+
+
+def node_of(node: Node, given: Given) -> str:
+    lines = {
+        "CPU model": node.model,
+        "CPU(s)": str(node.cpus),
+        "CPU frequency": f"{node.frequency} MHz",
+        "CPU socket(s)": str(node.sockets),
+        "Core(s) per socket": str(node.cores),
+        "Thread(s) per core": str(node.threads),
+        "NUMA cell(s)": "1",
+        "Memory size": f"{node.memory} KiB",
+    }
+    return "".join(f"{name + ':':20} {value}\n" for name, value in lines.items())
+
+
+def unsaved_of(known: Known, given: Given) -> str:
+    if known.saved:
+        return f"Removed managedsave image for domain {known.name!r}\n"
+    return f"Domain {known.name!r} has no manage save image; removal skipped\n"
+
+
+def autostart_of(known: Known, given: Given) -> str:
+    return f"Domain {known.name!r} {'un' * given['disable']}marked as autostarted\n"
+
+
+def undefined_of(gone: Undefined, given: Given) -> str:
+    return "".join(f"{line}\n" for line in
+                   (f"Domain {gone.name!r} has been undefined", *gone.volumes))  # fmt: skip
 
 
 def answer_of(answer: Any, given: Given) -> str:
@@ -106,11 +148,37 @@ def answer_of(answer: Any, given: Given) -> str:
 
 
 SHOWN: Mapping[str, Shown] = {
-    "list": Shown(listed, {"name": "only the names", "id": "only the ids of those that run"}),
+    "list": Shown(
+        listed,
+        {
+            "name": "only the names",
+            "id": "only the ids",
+            "uuid": "only the UUIDs",
+            "title": "the titles, too",
+            "managed-save": "call those 'saved' whose next start goes on where they were",
+            "table": "accepted: it is a table",
+        },
+    ),
     "define": Shown(
         lambda new, given: f"Domain {new.name!r} defined from {given['file']}\n", {}, True
     ),
-    "undefine": said("Domain {} has been undefined"),
+    "undefine": Shown(undefined_of, {}, True),
+    "managedsave": said("\nDomain {} state saved by libvirt"),
+    "managedsave-remove": Shown(unsaved_of, {}, True),
+    "autostart": Shown(autostart_of, {}, True),
+    "domrename": message("Domain successfully renamed"),
+    "setvcpus": Shown(lambda nothing, given: ""),
+    "nodeinfo": Shown(node_of),
+    "hostname": Shown(lambda text, given: f"{text}\n"),
+    "uri": Shown(lambda text, given: f"{text}\n"),
+    "capabilities": Shown(lambda text, given: text),
+    "domcapabilities": Shown(lambda text, given: text),
+    "domiflist": Shown(nics_of),
+    "net-list": Shown(networks_of, {"name": "only the names"}),
+    "attach-interface": message("Interface attached successfully"),
+    "detach-interface": message("Interface detached successfully"),
+    "attach-device": message("Device attached successfully"),
+    "detach-device": message("Device detached successfully"),
     "create": Shown(
         lambda known, given: f"Domain {known.name!r} created from {given['file']}\n", {}, True
     ),

@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
+from bimetal.cli.columns import Shown
 from bimetal.cli.options import OnceEach
-from bimetal.cli.shown import SHOWN, Shown
+from bimetal.cli.shown import SHOWN
 from bimetal.control.machines import Machines
 from bimetal.control.registry import Command, Parameter
 from bimetal.control.verbs import HOST, Defined
@@ -51,7 +52,7 @@ def _help(verb: Command) -> str:
 
 def _flags(shown: Shown) -> list[click.Parameter]:
     return [
-        click.Option([f"--{name}"], is_flag=True, help=_sentence(text))
+        click.Option([name.replace("-", "_"), f"--{name}"], is_flag=True, help=_sentence(text))
         for name, text in shown.flags.items()
     ]
 

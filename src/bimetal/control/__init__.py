@@ -19,13 +19,14 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bimetal.control.definition import Definition, DiskPart, NicPart, PortPart, SharePart
-    from bimetal.control.machines import Known, Machines
+    from bimetal.control.known import Known
+    from bimetal.control.machines import Machines
     from bimetal.control.monitor import Monitor
 
 _HOMES = {
     "Definition": "bimetal.control.definition",
     "DiskPart": "bimetal.control.definition",
-    "Known": "bimetal.control.machines",
+    "Known": "bimetal.control.known",
     "Machines": "bimetal.control.machines",
     "Monitor": "bimetal.control.monitor",
     "NicPart": "bimetal.control.definition",

@@ -1,7 +1,6 @@
 """The machines of a user: defined ones, and those that run, each in a process of its own.
 
-There is no daemon. What runs is told by leases, what is defined by files (see `places`). A list of
-them has to be quick, so what only other uses need is imported late.
+There is no daemon. What runs is told by leases, what is defined by files (see `places`).
 """
 
 from __future__ import annotations
@@ -9,94 +8,28 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bimetal.backends.lease import Lease, await_release
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
-from bimetal.base.near import did_you_mean
-from bimetal.control.places import Places, write_whole
+from bimetal.control.known import Known, KnownMachines
+from bimetal.control.places import write_whole
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from bimetal.control.conversation import Conversation
     from bimetal.control.definition import Definition
 
-__all__ = ["Known", "Machines"]
+__all__ = ["Machines"]
 
-OFF = "shut off"
 TERM_SECONDS, KILL_SECONDS = 15.0, 5.0
 """Seconds for a process to end when it is asked to, and when it is not asked."""
 
-UUID_LENGTH = 36
 
-
-@dataclass(frozen=True)
-class Known:
-    """A machine: its ``name``, the ``id`` of its run, or 0, and its ``state``, as people call it:
-    running, paused, shut off, crashed. ``persistent`` ones are defined."""
-
-    name: str
-    id: int
-    state: str
-    persistent: bool
-    reason: str = ""
-
-    @property
-    def runs(self) -> bool:
-        """Whether there is a process for it."""
-        return bool(self.id)
-
-
-class Machines:
-    """The machines in ``places``, those of the user if nothing else is said. Methods raise
-    `BimetalError`. A machine is called by its name, its UUID, or the id of its run."""
-
-    def __init__(self, places: Places | None = None):
-        self.places = places or Places()
-
-    # Looking
-
-    def __iter__(self) -> Iterator[Known]:
-        """All of them: those that run by id, then the others by name."""
-        defined = set(self.places.defined())
-        found = [self._known(name, name in defined) for name in {*defined, *self.places.known()}]
-        there = [each for each in found if each.runs or each.persistent]
-        return iter(sorted(there, key=lambda each: (not each.id, each.id, each.name)))
-
-    def find(self, called: str) -> Known:
-        """The machine that is called so."""
-        name = self._name_of(called)
-        persistent = self.places.definition(name).is_file()
-        known = self._known(name, persistent)
-        if not (known.runs or persistent):
-            raise self._absent(called)
-        return known
-
-    def running(self, called: str) -> Known:
-        """The machine that is called so, which has to run."""
-        known = self.find(called)
-        if not known.runs:
-            raise BimetalError(
-                f"domain is not running: {known.name}",
-                f"start it: bimetal start {known.name}",
-                ExitCode.UNAVAILABLE,
-            )
-        return known
-
-    def state_of(self, name: str) -> dict[str, Any]:
-        """What the process of a machine says of it."""
-        return dict(self.places.state_of(name))
-
-    def console_of(self, name: str) -> str:
-        """Where the console of a machine that runs leads: the path of a terminal, or another place
-        as the command line names it."""
-        return str(self.state_of(name).get("console", ""))
+class Machines(KnownMachines):
+    """They can be defined, started and ended, too."""
 
     def talk(self, called: str) -> None:
         """Let a person at this terminal talk with the console of a machine, see `relay`."""
@@ -113,28 +46,13 @@ class Machines:
         finally:
             lease.release()
 
-    def xml(self, called: str, *, inactive: bool = False) -> str:
-        """The definition of a machine, as XML: what it was started as if it runs, unless the
-        ``inactive`` one is asked for."""
-        known = self.find(called)
-        if known.runs and not (inactive and known.persistent):
-            text = _read(self.places.state(known.name) / "xml")
-            with_run = late("bimetal.control.domain_xml.writing:with_run")
-            return str(with_run(text, known.id, self.console_of(known.name)))
-        return _read(self.places.definition(known.name))
-
-    def definition(self, called: str, *, inactive: bool = False) -> Definition:
-        """The definition of a machine."""
-        found: Definition = _reader()(self.xml(called, inactive=inactive))
-        return found
-
     # Defining
 
     def define(self, text: str | bytes) -> Definition:
         """Keep the definition in a document of XML or JSON, in place of an earlier one of that
         name."""
         text = self._as_xml(text)
-        definition: Definition = _reader()(text)
+        definition: Definition = self._read_definition(text)
         self._check_identity(definition)
         path = self.places.definition(definition.name)
         self.places.prepare(path.parent)
@@ -145,15 +63,60 @@ class Machines:
         """Keep a definition that was made in Python."""
         return self.define(late("bimetal.control.domain_xml.writing:write_definition")(definition))
 
-    def undefine(self, called: str) -> Known:
-        """Forget the definition of a machine. If it runs, it goes on, and is gone at its end."""
-        known = self.find(called)
-        if not known.persistent:
+    def define_in_place(self, name: str, before: str, text: str) -> Definition:
+        """Keep the definition in a document in place of the one that says ``before`` now, of the
+        machine called ``name``. Raises `BimetalError` if it is another's, or was changed
+        meanwhile."""
+        definition = self._read_definition(text)
+        if definition.name != name:
             raise BimetalError(
-                f"{known.name} is transient: it has no definition",
-                "it is gone when it ends: bimetal destroy",
+                f"the name {name!r} has become {definition.name!r}",
+                "rename it: bimetal domrename",
                 ExitCode.USAGE,
             )
+        if self._definition_text(name) != before:
+            raise BimetalError(
+                "the XML configuration was changed by another client",
+                "begin again with that",
+                ExitCode.UNAVAILABLE,
+            )
+        return self.define(text)
+
+    def change(self, called: str, change: Callable[[str], str]) -> Known:
+        """Define a machine anew by what ``change`` makes of its document; for its next start."""
+        known = self.defined(called)
+        self.define(change(self._definition_text(known.name)))
+        return known
+
+    def rename(self, called: str, name: str) -> Known:
+        """Call a machine otherwise that does not run. Raises `BimetalError`."""
+        known = self.defined(called)
+        new = self.places.definition(name)
+        wrong = ""
+        if known.runs:
+            wrong = "cannot rename active domain"
+        elif known.saved:
+            wrong = "cannot rename domain with a managed save image"
+        elif new.is_file() or any(each.name == name for each in self):
+            wrong = f"domain with name {name!r} already exists"
+        if wrong:
+            raise BimetalError(
+                f"Requested operation is not valid: {wrong}", "", ExitCode.UNAVAILABLE
+            )
+        units = late("bimetal.control.autostart:Units")()
+        starts = units.starts(known.name)
+        self.places.definition(known.name).rename(new)  # from now on it has that name
+        write_whole(new, self._definition_text(name))
+        if starts:
+            units.enable(name)
+            units.disable(known.name)
+        self._forget(known.name)
+        return self.find(name)
+
+    def undefine(self, called: str) -> Known:
+        """Forget the definition of a machine. If it runs, it goes on, and is gone at its end."""
+        known = self.defined(called)
+        late("bimetal.control.autostart:Units")().disable(known.name)
         self.places.definition(known.name).unlink(missing_ok=True)
         if not known.runs:
             self._forget(known.name)
@@ -161,8 +124,9 @@ class Machines:
 
     # Running
 
-    def start(self, called: str, *, paused: bool = False) -> Known:
-        """Start a machine that is defined, and return when it runs."""
+    def start(self, called: str, *, paused: bool = False, anew: bool = False) -> Known:
+        """Start a machine that is defined, and return when it runs. If it was saved in its own
+        place (`saved` in `Places`), it goes on where it was, unless it is to start ``anew``."""
         known = self.find(called)
         if known.runs:
             raise BimetalError(
@@ -170,13 +134,18 @@ class Machines:
                 "see it: bimetal list",
                 ExitCode.UNAVAILABLE,
             )
-        self._launch(known.name, _read(self.places.definition(known.name)), paused=paused)
+        if known.saved and not anew:
+            return self._go_on(
+                str(self.places.saved(known.name)), "--once", "--trust", paused=paused
+            )
+        text = self._definition_text(known.name)
+        self._launch(known.name, text, *["--anew"] * anew, paused=paused)
         return self.find(known.name)
 
     def create(self, text: str | bytes, *, paused: bool = False) -> Known:
         """Start a machine of a definition that is not kept: it is gone when it ends."""
         text = self._as_xml(text)
-        definition: Definition = _reader()(text)
+        definition: Definition = self._read_definition(text)
         self._check_identity(definition)
         self._launch(definition.name, self._complete(text, definition), paused=paused)
         return self.find(definition.name)
@@ -184,19 +153,20 @@ class Machines:
     def restore(self, path: str, *, trust: bool = False, paused: bool = False) -> Known:
         """Go on with a machine that `save` has written to a file. With ``trust`` also with one that
         reaches folders, ports or sockets of the host."""
-        where = os.path.abspath(path)
+        return self._go_on(os.path.abspath(path), *["--trust"] * trust, paused=paused)
+
+    def _go_on(self, where: str, *words: str, paused: bool) -> Known:
         machine: Any = late("bimetal.boards:Machine")
         text = machine.label_of(where)
         if not text:
             raise BimetalError(
-                f"{path} is the snapshot of a machine without a definition",
-                f"go on with it: bimetal run --restore {path}",
+                f"{where} is the snapshot of a machine without a definition",
+                f"go on with it: bimetal run --restore {where}",
                 ExitCode.DATA,
             )
-        definition: Definition = _reader()(text)
+        definition: Definition = self._read_definition(text)
         self._check_identity(definition)
-        words = ["--restore", where, *["--trust"] * trust]
-        self._launch(definition.name, text, *words, paused=paused)
+        self._launch(definition.name, text, "--restore", where, *words, paused=paused)
         return self.find(definition.name)
 
     def ask(self, called: str, command: str, **arguments: Any) -> Any:
@@ -257,44 +227,6 @@ class Machines:
 
     # Parts of these
 
-    def _known(self, name: str, persistent: bool) -> Known:
-        pid = self.places.pid(name)
-        state = self.places.state_of(name)
-        if pid and state.get("pid") == pid:
-            return Known(name, int(state["id"]), str(state["state"]), persistent, _reason(state))
-        if pid:  # it has only just begun, or its file is damaged
-            return Known(name, pid, "no state", persistent)
-        ended = state.get("state") == OFF
-        reason = _reason(state) if ended else "crashed" if state else "unknown"
-        return Known(name, 0, OFF, persistent, reason)
-
-    def _name_of(self, called: str) -> str:
-        if called.isdecimal():
-            for each in self:
-                if each.runs and each.id == int(called[:18]):
-                    return each.name
-            raise self._absent(called)
-        if len(called) == UUID_LENGTH and not self.places.definition(called).is_file():
-            with suppress(ValueError):
-                return self._by_uuid(late("uuid:UUID")(called)) or called
-        return called
-
-    def _by_uuid(self, uuid: UUID) -> str:
-        """The name of the machine with that identity, "" if there is none."""
-        for each in self:
-            with suppress(BimetalError):
-                if self.definition(each.name, inactive=True).uuid == uuid:
-                    return each.name
-        return ""
-
-    def _absent(self, called: str) -> BimetalError:
-        names = [each.name for each in self]
-        return BimetalError(
-            f"failed to get domain {called[:80]!r}",
-            did_you_mean(called[:80], names) or "see which there are: bimetal list --all",
-            ExitCode.NO_INPUT,
-        )
-
     def _check_identity(self, definition: Definition) -> None:
         """Raise `BimetalError` if another machine has the name or the UUID of this one."""
         other = self._by_uuid(definition.uuid)
@@ -351,22 +283,3 @@ class Machines:
             if lease is not None:
                 late("shutil:rmtree")(folder, ignore_errors=True)
                 lease.release()
-
-
-def _reason(state: Any) -> str:
-    return str(state.get("reason", "unknown"))
-
-
-def _reader() -> Any:
-    return late("bimetal.control.domain_xml.reading:read_definition")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise BimetalError(
-            f"{path} cannot be read: {error.strerror}",
-            "check its permissions",
-            ExitCode.NO_INPUT,
-        ) from error

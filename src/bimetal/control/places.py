@@ -5,6 +5,7 @@
     STATE/machines/NAME/state.json  what that process says of it
     STATE/machines/NAME/xml         what it was started as
     STATE/machines/NAME/log         what it has printed
+    STATE/machines/NAME/saved       the state with which it goes on at its next start
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
 
 The lease decides whether a machine runs; files that a process has left which is gone mean nothing.
@@ -62,6 +63,10 @@ class Places:
     def lease(self, name: str) -> str:
         """The file whose lease the machine's process holds."""
         return str(self.state(name) / "lease")
+
+    def saved(self, name: str) -> Path:
+        """The file with the state of a machine that goes on with it at its next start."""
+        return self.state(name) / "saved"
 
     def run(self, name: str) -> Path:
         """The folder for the sockets of a machine that is about to run."""

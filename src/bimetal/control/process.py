@@ -1,6 +1,6 @@
 """The process in which a machine that stays runs.
 
-    python -m bimetal.control.process [--restore FILE [--trust]] [--paused]
+    python -m bimetal.control.process [--restore FILE [--trust] [--once]] [--anew] [--paused]
 
 Its standard input is the definition. It holds the machine's lease, listens at the machine's socket,
 writes what state the machine is in, and ends with it. SIGTERM ends both.
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,9 +59,11 @@ MACHINE: Any = late("bimetal.boards:Machine")
 class Process:
     """Runs the machine of a definition, whose ``text`` it has."""
 
-    def __init__(self, text: str, places: Places, restore: str, *, trust: bool, paused: bool):
-        self._text, self._places = text, places
-        self._restore, self._trust, self._paused = restore, trust, paused
+    def __init__(self, text: str, places: Places, restore: str, words: Collection[str]):
+        self._text, self._places, self._restore = text, places, restore
+        self._trust, self._paused = "--trust" in words, "--paused" in words
+        self._used_up = "--once" in words or "--anew" in words
+        """Whether a state that was saved for the next start is of no use once this one is done."""
         self._definition = read_definition(text)
         self._name = self._definition.name
         self._folder = places.state(self._name)
@@ -149,6 +151,8 @@ class Process:
             if self._paused:
                 machine.pause()
             machine.start()
+            if self._used_up:
+                self._places.saved(self._name).unlink(missing_ok=True)
             self._tell(state=STATES.get(monitor.vm.state, PAUSED), console=machine.console.where)
             ready.tell()
             self._follow(machine, monitor)
@@ -222,8 +226,7 @@ def main(words: Sequence[str]) -> None:
         options = [*words]
         restore = options[options.index("--restore") + 1] if "--restore" in options else ""
         text = sys.stdin.buffer.read().decode(errors="surrogateescape")
-        trust, paused = "--trust" in options, "--paused" in options
-        Process(text, Places(), restore, trust=trust, paused=paused).run(ready)
+        Process(text, Places(), restore, options).run(ready)
     except BimetalError as error:
         print(f"bimetal: {error}", file=sys.stderr, flush=True)
         ready.tell(error)

@@ -11,12 +11,13 @@ from bimetal.control.domain_xml.parsing import (
     attribute,
     choice,
     number,
+    parse,
     refused,
     text_of,
     unknown,
 )
 
-__all__ = ["SECURITY", "read_devices"]
+__all__ = ["SECURITY", "USER", "read_devices", "read_part"]
 
 PLACED = frozenset({"alias", "address", "boot", "acpi"})
 """Where a device is on its bus, and what it is called there: elements of any device."""
@@ -89,6 +90,13 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
         "shares": tuple(shares),
         "ports": tuple(ports),
     }
+
+
+def read_part(text: str) -> DiskPart | NicPart:
+    """The disk or NIC that a document describes. Raises `BimetalError`."""
+    kind = "interface" if text.lstrip().startswith("<interface") else "disk"
+    element = parse(text, kind)
+    return _disk(element, Notes()) if kind == "disk" else _nic(element, Notes())
 
 
 def _disk(element: Element, notes: Notes) -> DiskPart:

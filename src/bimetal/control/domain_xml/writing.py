@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from lxml import etree
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.definition import Definition, DiskPart, NicPart, SharePart
 from bimetal.control.domain_xml.devices import SECURITY, USER
 from bimetal.control.domain_xml.own import NAMESPACE
 from bimetal.control.domain_xml.parsing import Element, parse
 from bimetal.control.known_boards import board_named
 
-__all__ = ["document", "with_run", "write_definition"]
+__all__ = ["device_document", "document", "with_run", "write_definition"]
 
 
 def write_definition(definition: Definition) -> str:
@@ -31,6 +32,22 @@ def write_definition(definition: Definition) -> str:
     _text(root, "on_crash", "destroy")
     _devices(etree.SubElement(root, "devices"), definition)
     return document(root)
+
+
+def device_document(part: DiskPart | NicPart) -> str:
+    """The document of a device. Raises `BimetalError` for one that libvirt has no words for."""
+    root = etree.Element("devices")
+    if isinstance(part, DiskPart):
+        _disk(root, part)
+    elif part.network == USER:
+        _nic(root, part)
+    else:
+        raise BimetalError(
+            f"a definition has no element for a NIC on {part.network[:60]!r}",
+            "plug it into the machine while it runs (--live), or add <bimetal:nic> by hand",
+            ExitCode.USAGE,
+        )
+    return document(root[0])
 
 
 def document(root: Element) -> str:

@@ -3,10 +3,25 @@ whose words are virsh's. Importing this package declares all of them."""
 
 from __future__ import annotations
 
+from bimetal.control.verbs import keeping, listing, parts, plugging, settings
+from bimetal.control.verbs.hosts import Node
+from bimetal.control.verbs.interfaces import NetworkLine, NicLine
 from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
-from bimetal.control.verbs.parts import KeptLine
 from bimetal.control.verbs.registry import DOCUMENT, HOST
+from bimetal.control.verbs.states import KeptLine
 from bimetal.control.verbs.statistics import Figures
+from bimetal.control.verbs.undefining import Undefined
 
-__all__ = ["DOCUMENT", "HOST", "Defined", "DriveLine", "Facts", "Figures", "KeptLine"]
+__all__ = [
+    "DOCUMENT",
+    "HOST",
+    "Defined",
+    "DriveLine",
+    "Facts",
+    "Figures",
+    "KeptLine",
+    "NetworkLine",
+    "NicLine",
+]
+__all__ += ["Node", "Undefined", "keeping", "listing", "parts", "plugging", "settings"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.control.machines import Known, Machines
+from bimetal.control.known import Known
+from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST, Document, Domain, File
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "shutdown",
     "start",
     "suspend",
-    "undefine",
 ]
 
 
@@ -43,25 +43,6 @@ def define(machines: Machines, file: Document) -> Defined:
     return Defined(definition.name, definition.notes)
 
 
-@HOST.command("undefine")
-def undefine(
-    machines: Machines,
-    domain: Domain,
-    nvram: Annotated[bool, "remove the file with the variables of its firmware too"] = False,
-) -> Known:
-    """Forget the definition of a machine. Its disks stay. If it runs, it runs on."""
-    known = machines.find(domain)
-    flash = machines.definition(domain, inactive=True).flash if nvram else ()
-    if known.runs and nvram:
-        raise BimetalError(
-            f"{known.name} runs and uses its variables", "end it first", ExitCode.USAGE
-        )
-    known = machines.undefine(known.name)
-    for path in flash[1:]:
-        Path(path).unlink(missing_ok=True)
-    return known
-
-
 @HOST.command("create")
 def create(
     machines: Machines,
@@ -77,9 +58,10 @@ def start(
     machines: Machines,
     domain: Domain,
     paused: Annotated[bool, "with its CPUs stopped"] = False,
+    force_boot: Annotated[bool, "from the beginning, though its state was saved"] = False,
 ) -> Known:
-    """Start a machine that is defined."""
-    return machines.start(domain, paused=paused)
+    """Start a machine that is defined, or let it go on whose state was saved."""
+    return machines.start(domain, paused=paused, anew=force_boot)
 
 
 @HOST.command("shutdown")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from bimetal.base.late import late
-from bimetal.control.machines import Known, Machines
+from bimetal.control.known import Known
+from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST, Domain
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "domuuid",
     "dumpjson",
     "dumpxml",
-    "list_",
     "monitor_command",
     "ttyconsole",
 ]
@@ -39,6 +39,7 @@ class Facts:
     max_memory: int
     used_memory: int
     cpu_time: float
+    autostart: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,37 +52,6 @@ class DriveLine:
     device: str
 
 
-@HOST.command("list", safe=True)
-def list_(
-    machines: Machines,
-    all: Annotated[bool, "those that do not run too"] = False,
-    inactive: Annotated[bool, "only those that do not run"] = False,
-    state_running: Annotated[bool, "only those that execute"] = False,
-    state_paused: Annotated[bool, "only those that are stopped"] = False,
-    state_shutoff: Annotated[bool, "only those that are off"] = False,
-    persistent: Annotated[bool, "only those that are defined"] = False,
-    transient: Annotated[bool, "only those that are not defined"] = False,
-) -> list[Known]:
-    """List the machines that run, or all of them."""
-    states = {
-        state
-        for state, wanted in {
-            "running": state_running,
-            "paused": state_paused,
-            "shut off": state_shutoff,
-        }.items()
-        if wanted
-    }
-    return [
-        each
-        for each in machines
-        if (all or each.runs != inactive or "shut off" in states)
-        and (not states or each.state in states)
-        and (not persistent or each.persistent)
-        and (not transient or not each.persistent)
-    ]
-
-
 @HOST.command("dominfo", safe=True)
 def dominfo(machines: Machines, domain: Domain) -> Facts:
     """Tell of a machine: its state, CPUs and memory."""
@@ -91,7 +61,8 @@ def dominfo(machines: Machines, domain: Domain) -> Facts:
     if known.runs and definition.balloon:
         used = int(machines.ask(known.name, "query-balloon")["actual"]) >> 10
     time = _cpu_seconds(machines.places.pid(known.name)) if known.runs else 0.0
-    return Facts(known, str(definition.uuid), definition.cpus, whole, used, time)
+    starts = known.persistent and late("bimetal.control.autostart:Units")().starts(known.name)
+    return Facts(known, str(definition.uuid), definition.cpus, whole, used, time, starts)
 
 
 @HOST.command("domstate", safe=True)

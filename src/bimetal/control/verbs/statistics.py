@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bimetal.base.errors import BimetalError
-from bimetal.control.machines import Known, Machines
+from bimetal.control.known import Known
+from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST
 
 if TYPE_CHECKING:

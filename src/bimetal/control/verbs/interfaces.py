@@ -1,0 +1,63 @@
+"""Verbs that look at the NICs of machines, and at the networks that they may be on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bimetal.base.late import late
+from bimetal.control.machines import Machines
+from bimetal.control.verbs.registry import HOST, Domain
+
+__all__ = ["NetworkLine", "NicLine", "domiflist", "net_list"]
+
+
+@dataclass(frozen=True)
+class NicLine:
+    """A NIC: what it is called while it runs, or "", its network and what that leads to, its model,
+    and its address."""
+
+    name: str
+    type: str
+    source: str
+    model: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class NetworkLine:
+    """A network that machines may be on."""
+
+    name: str
+    state: str = "active"
+    autostart: bool = True
+    persistent: bool = True
+
+
+@HOST.command("domiflist", safe=True)
+def domiflist(machines: Machines, domain: Domain) -> list[NicLine]:
+    """List the NICs of a machine, as it was started, or is defined."""
+    known = machines.find(domain)
+    definition = machines.definition(known.name)
+    nic_from, macs_of = (late(f"bimetal.machine.nics:{each}") for each in ("nic_from", "macs_of"))
+    wanted = [nic_from(nic.network, {"mac": nic.mac or None}) for nic in definition.nics]
+    there = [nic for nic in wanted if nic is not None]
+    macs = macs_of(there, [disk.path for disk in definition.disks])
+    return [
+        NicLine(
+            f"nic{number}" if known.runs else "",
+            nic.kind,
+            dict(nic.words).get("bridge", ""),
+            "virtio",
+            mac.hex(":"),
+        )
+        for number, (nic, mac) in enumerate(zip(there, macs, strict=True))
+    ]
+
+
+@HOST.command("net-list", safe=True)
+def net_list(
+    machines: Machines, all: Annotated[bool, "accepted: each is there always"] = False
+) -> list[NetworkLine]:
+    """List the networks that there are: the user network, which each NIC on it has for itself."""
+    return [NetworkLine("user")]
