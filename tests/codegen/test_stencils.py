@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from bimetal.accel.jit import JitCpu
 from bimetal.codegen.extract import stencils_in
-from bimetal.codegen.hole import COLD_BASE, RECORD_BASE, Filling, Stencil
+from bimetal.codegen.hole import COLD_BASE, CONSTANTS_BASE, RECORD_BASE, Filling, Stencil
 from bimetal.codegen.layout import Layout
 from bimetal.codegen.native import compile_stencils
 from bimetal.codegen.policy import stressed
@@ -24,18 +25,14 @@ LAZY = replace(RUNS, slice=1, eager=False)
 
 
 @pytest.fixture(scope="module")
-def stencils() -> dict[str, Stencil]:
+def stencils() -> Mapping[str, Stencil]:
     """Those of the base instruction set, and the two others."""
     program = Program(Layout.of(rv64, shared=False))
     modules = program.stencil_modules()[:2]
-    return {
-        name: stencil
-        for module in modules
-        for name, stencil in stencils_in(compile_stencils(module)).items()
-    }
+    return stencils_in(map(compile_stencils, modules)).by_symbol
 
 
-def named(stencils: dict[str, Stencil], start: str) -> Stencil:
+def named(stencils: Mapping[str, Stencil], start: str) -> Stencil:
     return next(stencil for name, stencil in stencils.items() if name.startswith(start))
 
 
@@ -58,7 +55,7 @@ def test_a_symbol_of_another_kind_is_no_hole(symbol: str) -> None:
         Filling.of_symbol(symbol)
 
 
-def test_operands_are_in_the_code(stencils: dict[str, Stencil]) -> None:
+def test_operands_are_in_the_code(stencils: Mapping[str, Stencil]) -> None:
     adds = named(stencils, "h_add_0")
     registers = Layout.of(rv64, shared=False).offsets["x"]
     assert [hole.filling.addend for hole in adds.holes] == [registers] * 3
@@ -66,18 +63,30 @@ def test_operands_are_in_the_code(stencils: dict[str, Stencil]) -> None:
     assert len({hole.filling.slot for hole in adds.holes}) == 3
 
 
-def test_what_falls_through_ends_without_a_jump(stencils: dict[str, Stencil]) -> None:
+def test_what_falls_through_ends_without_a_jump(stencils: Mapping[str, Stencil]) -> None:
     short = named(stencils, "h_addi_0")
     assert len(short.code) < 40
     assert 0xE9 not in short.code[-5:]
 
 
-def test_accesses_may_be_left_to_the_handler(stencils: dict[str, Stencil]) -> None:
+def test_accesses_may_be_left_to_the_handler(stencils: Mapping[str, Stencil]) -> None:
     assert not [hole for hole in named(stencils, "h_add_0").holes if hole.filling.base == COLD_BASE]
     assert [hole for hole in named(stencils, "h_ld_0").holes if hole.filling.base == COLD_BASE]
 
 
-def test_there_are_two_that_are_not_of_an_instruction(stencils: dict[str, Stencil]) -> None:
+def test_constants_are_addressed_by_their_distance() -> None:
+    modules = Program(Layout.of(rv64, shared=False)).stencil_modules()
+    converting = next(text for text in modules if "@h_fcvt_l_d_0" in text)
+    found = stencils_in([compile_stencils(converting)])
+    holes = named(found.by_symbol, "h_fcvt_l_d_0").holes
+    distances = [hole for hole in holes if hole.filling.base == CONSTANTS_BASE]
+    assert distances
+    for hole in distances:
+        assert hole.size == 4
+        assert 0 <= hole.filling.addend + hole.size < len(found.constants)
+
+
+def test_there_are_two_that_are_not_of_an_instruction(stencils: Mapping[str, Stencil]) -> None:
     assert {GO_ON, WAY_OUT} <= stencils.keys()
 
 

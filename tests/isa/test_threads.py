@@ -11,7 +11,7 @@ import sys
 
 PREAMBLE = """
 import hashlib, sys, threading
-from bimetal.codegen.hole import Stencil
+from bimetal.codegen.hole import Stencil, Stencils
 from bimetal.codegen.program import Program
 from bimetal.codegen.stencil import GO_ON, WAY_OUT
 from bimetal.codegen.layout import Layout
@@ -53,7 +53,7 @@ def test_two_interpreters_are_written_at_once() -> None:
     texts = """
 def written(program):
     none = Stencil(b"", ())
-    modules = program.modules({GO_ON: none, WAY_OUT: none})
+    modules = program.modules(Stencils({GO_ON: none, WAY_OUT: none}))
     return digest("".join(program.stencil_modules() + modules))
 def shared():
     return written(Program(Layout.of(rv64, True)))

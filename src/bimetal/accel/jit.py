@@ -66,7 +66,10 @@ class JitCpu(InterpCpu):
         self._runs: mmap.mmap | None = None
         if self._policy.runs:
             self._runs, memory = anonymous(RUN_BYTES, executable=True)
-            self.state.set("code_start", 0, memory)
+            constants = native.constants()
+            self._runs[: len(constants)] = constants
+            self.state.set("code_constants", 0, memory)
+            self.state.set("code_start", 0, memory + len(constants))
             self.state.set("code_limit", 0, memory + RUN_BYTES)
             self.state.set("code_eager", 0, self._policy.eager)
             self._restart_arenas()

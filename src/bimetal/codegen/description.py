@@ -14,7 +14,18 @@ from __future__ import annotations
 
 from .hole import COLD_BASE, HOLE_TYPE, Stencil
 
-__all__ = ["CHUNK", "ENDS", "HOLES", "HOLE_COUNT", "LEAVES", "MARK", "description", "leading_to"]
+__all__ = [
+    "CHUNK",
+    "CONSTANTS",
+    "ENDS",
+    "HOLES",
+    "HOLE_COUNT",
+    "LEAVES",
+    "MARK",
+    "constants_text",
+    "description",
+    "leading_to",
+]
 
 HOLE_COUNT, ENDS, LEAVES, HOLES = 4, 8, 12, 16
 MARK = 0x6E68_5C1D_93E2_4F07
@@ -22,6 +33,9 @@ MARK = 0x6E68_5C1D_93E2_4F07
 
 CHUNK = 16
 """Bytes of code that are copied at a time."""
+
+CONSTANTS = "constants"
+"""The symbol of the size of the constants that stencils refer to, eight bytes, and of them."""
 
 
 def leading_to(entry: str) -> str:
@@ -39,7 +53,19 @@ def description(entry: str, stencil: Stencil | None, ends: bool) -> str:
     parts.append(
         (f"[{len(holes)} x {HOLE_TYPE}]", f"[{', '.join(hole.constant for hole in holes)}]")
     )
-    text = "".join(f"\\{byte:02x}" for byte in padded)
-    parts.append((f"[{len(padded)} x i8]", f'c"{text}"'))
+    parts.append(_bytes(padded))
     kinds, values = ", ".join(kind for kind, _ in parts), ", ".join(map(" ".join, parts))
     return f"{entry}.stencil = internal constant <{{ {kinds} }}> <{{ {values} }}>, align 16\n"
+
+
+def constants_text(content: bytes) -> str:
+    """The LLVM text of the constants that stencils refer to."""
+    kind, value = _bytes(content)
+    size = len(content)
+    return f"@{CONSTANTS} = constant <{{ i64, {kind} }}> <{{ i64 {size}, {kind} {value} }}>\n"
+
+
+def _bytes(content: bytes) -> tuple[str, str]:
+    """The type and the value of bytes in LLVM's text."""
+    text = "".join(f"\\{byte:02x}" for byte in content)
+    return f"[{len(content)} x i8]", f'c"{text}"'

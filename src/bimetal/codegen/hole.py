@@ -1,11 +1,12 @@
 """The holes of stencils: what belongs there, as the name of a symbol and as a constant in memory.
 
 A hole is filled with ``(base + addend + field * scale) >> shift``. The field is an operand in the
-instruction's record, and the base one of the three below, or 0.
+instruction's record, and the base one of the four below, or 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Self
 
@@ -13,6 +14,7 @@ __all__ = [
     "AT",
     "BASE",
     "COLD_BASE",
+    "CONSTANTS_BASE",
     "DOWN",
     "HANDLER_BASE",
     "HOLE_BYTES",
@@ -26,11 +28,13 @@ __all__ = [
     "Filling",
     "Hole",
     "Stencil",
+    "Stencils",
 ]
 
-RECORD_BASE, HANDLER_BASE, COLD_BASE = 1, 2, 3
-"""What is added: the address of the instruction's record; that of its handler; or, for jumps of the
-host's, the distance from the hole to the instruction's way out to the handler."""
+RECORD_BASE, HANDLER_BASE, COLD_BASE, CONSTANTS_BASE = 1, 2, 3, 4
+"""What is added: the address of the instruction's record; that of its handler; or, for what the
+host's instructions address by distance, how far it is from the hole to the instruction's way out to
+the handler, or to the stencils' constants."""
 
 HOLE_TYPE, HOLE_BYTES = "{ i64, i64 }", 16
 
@@ -102,3 +106,12 @@ class Stencil:
 
     code: bytes
     holes: tuple[Hole, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stencils:
+    """All stencils of an interpreter by the symbols of their handlers, and the constants that they
+    refer to."""
+
+    by_symbol: Mapping[str, Stencil]
+    constants: bytes = b""

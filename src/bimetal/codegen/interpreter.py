@@ -6,6 +6,7 @@ of its text: a chapter whose handlers have not changed is not compiled again.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import struct
@@ -21,8 +22,8 @@ from ..base.log import logger
 from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
 from .compiling import LIBRARY, STENCILS, compile_objects
+from .description import CONSTANTS
 from .extract import stencils_in
-from .hole import Stencil
 from .layout import PAGE, Layout
 from .native import PACKAGE, Library, compiler_digest, sources_digest
 from .program import Program
@@ -51,6 +52,12 @@ class Interpreter:
         # The spare records serve `h_straddle`: all ones match no key.
         work = bytes(8).ljust(size, b"\xff")
         return decode * inside + cross * over + work * (layout.records - inside - over)
+
+    def constants(self) -> bytes:
+        """The constants that runs refer to, which are to be within 2 GiB of them."""
+        place = self.library.address(CONSTANTS)
+        size = ctypes.c_uint64.from_address(place).value
+        return ctypes.string_at(place + 8, size)
 
 
 @cache
@@ -124,9 +131,7 @@ def _compiled(isa: Isa, shared: bool) -> list[bytes]:
     _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
     program = Program(Layout.of(isa, shared))
     with closing(CodeStore()) as store:
-        stencils = dict[str, Stencil]()
-        for content in _objects(store, program.stencil_modules(), STENCILS).values():
-            stencils |= stencils_in(content)
+        stencils = stencils_in(_objects(store, program.stencil_modules(), STENCILS).values())
         objects = _objects(store, program.modules(stencils), LIBRARY)
         store.put(_key(isa, shared), json.dumps([*objects]).encode())
     return [*objects.values()]

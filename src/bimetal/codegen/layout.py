@@ -163,9 +163,9 @@ def _declare_code(spec: StateSpec) -> None:
     # Decoded pages: the epoch, the table by page of RAM, the arena, a blank page's records.
     spec.scalars(64, "code_epoch", "code_table", "code_table_bytes")
     spec.scalars(64, "arena_start", "arena_next", "arena_end", "blank_records")
-    # Memory for runs (see `runs`): its bounds, the part that is free, 1 when there is too little;
-    # and 1 if pages are worth runs from the beginning.
-    spec.scalars(64, "code_start", "code_limit", "code_next", "code_end")
+    # Memory for runs (see `runs`): its bounds, the part that is free, the constants beside it, 1
+    # when there is too little; and 1 if pages are worth runs from the beginning.
+    spec.scalars(64, "code_start", "code_limit", "code_next", "code_end", "code_constants")
     spec.scalars(32, "code_full", "code_eager")
     spec.scalars(64, "decoded_count")
     spec.file("decoded", DECODED, 64)

@@ -6,7 +6,6 @@ Stencils are compiled first: handlers lead to what is made of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.analysis import Analysis, relative
@@ -15,13 +14,13 @@ from ..isa.describe import Insn
 from .decoder import Candidate, RecordForm, decoder_text
 from .description import description
 from .handler import handler_text
-from .hole import Stencil
+from .hole import Stencils
 from .layout import Layout
 from .modules import modules, pieces
 from .routine import routine_text
 from .runs import runs_text
 from .runtime import runtime
-from .stencil import GO_ON, WAY_OUT, go_on_text, stencil_module, stencil_text, way_out_text
+from .stencil import go_on_text, stencil_module, stencil_text, way_out_text
 from .stubs import stubs_text
 from .tlb import METADATA
 
@@ -48,9 +47,10 @@ class _Handler:
     stencil: str
     ends: bool
 
-    def described(self, stencils: Mapping[str, Stencil]) -> str:
+    def described(self, stencils: Stencils) -> str:
         """The handler's text and what it leads to."""
-        return self.text + description(self.entry, stencils.get(self.entry[1:]), self.ends)
+        stencil = stencils.by_symbol.get(self.entry[1:])
+        return self.text + description(self.entry, stencil, self.ends)
 
 
 class Program:
@@ -97,15 +97,14 @@ class Program:
         groups = [[each.stencil for each in chapter] for chapter in self._chapters.values()]
         return [stencil_module(piece) for piece in pieces([others, *groups])]
 
-    def modules(self, stencils: Mapping[str, Stencil]) -> list[str]:
-        """All other modules, starting with those of the decoder and the runtime, given the stencils
-        by symbol."""
+    def modules(self, stencils: Stencils) -> list[str]:
+        """All other modules, starting with those of the decoder and the runtime."""
         layout = self._layout
         core = [
             decoder_text(layout, self._candidates, "@h_undefined"),
             *(routine_text(layout, routine) for routine in runtime(layout).values()),
             stubs_text(layout, "rt_undefined"),
-            runs_text(layout, stencils[GO_ON], stencils[WAY_OUT]),
+            runs_text(layout, stencils),
         ]
         chapters = (
             [each.described(stencils) for each in chapter] for chapter in self._chapters.values()

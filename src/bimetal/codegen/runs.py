@@ -22,13 +22,23 @@ fill_in   copy one stencil and fill its holes
 from __future__ import annotations
 
 from .decoding_stubs import bytes_in_page, decode_word, scan
-from .description import CHUNK, ENDS, HOLE_COUNT, HOLES, LEAVES, MARK, description
+from .description import (
+    CHUNK,
+    ENDS,
+    HOLE_COUNT,
+    HOLES,
+    LEAVES,
+    MARK,
+    constants_text,
+    description,
+)
 from .emit import RARELY, USUALLY
 from .flow import StubLowering
 from .hole import (
     AT,
     BASE,
     COLD_BASE,
+    CONSTANTS_BASE,
     DOWN,
     HANDLER_BASE,
     HOLE_BYTES,
@@ -39,6 +49,7 @@ from .hole import (
     SIZE,
     SLOT,
     Stencil,
+    Stencils,
 )
 from .layout import PAGE, PAGE_RUNS, Layout
 from .stencil import GO_ON, WAY_OUT
@@ -52,9 +63,11 @@ ROOM = 32 << 10
 """Bytes that the longest run may take, with its ways out."""
 
 
-def runs_text(layout: Layout, go_on: Stencil, way_out: Stencil) -> str:
+def runs_text(layout: Layout, stencils: Stencils) -> str:
     """The LLVM text of `make_run` and what it needs."""
-    texts = [_fill_in(layout), _make_run(layout, _size(go_on), _size(way_out)), _make_runs(layout)]
+    go_on, way_out = (stencils.by_symbol[symbol] for symbol in (GO_ON, WAY_OUT))
+    texts = [constants_text(stencils.constants)]
+    texts += [_fill_in(layout), _make_run(layout, _size(go_on), _size(way_out)), _make_runs(layout)]
     texts += [description(f"@{GO_ON}", go_on, ends=True)]
     texts += [description(f"@{WAY_OUT}", way_out, ends=True)]
     return "".join(texts)
@@ -90,8 +103,8 @@ def _fill_in(layout: Layout) -> str:
     g.label("%filled")
     g.end("ret void")
     body = "\n".join(["entry:", *g.lines])
-    head = "define internal void @fill_in(ptr %to, ptr %what, i64 %record, i64 %handler, i64 %cold)"
-    return f"{head} #1 {{\n{body}\n}}\n"
+    parameters = "ptr %st, ptr %to, ptr %what, i64 %record, i64 %handler, i64 %cold"
+    return f"define internal void @fill_in({parameters}) #1 {{\n{body}\n}}\n"
 
 
 def _fill_one(g: StubLowering, first: str) -> None:
@@ -104,10 +117,15 @@ def _fill_one(g: StubLowering, first: str) -> None:
         return g.let(f"and i64 {g.let(f'lshr i64 {word}, {at}')}, {(1 << bits) - 1}")
 
     where = g.pointer("%to", part(AT, 16))
-    distance = g.let(f"sub i64 %cold, {g.let(f'ptrtoint ptr {where} to i64')}")
+    here = g.let(f"ptrtoint ptr {where} to i64")
     kind, base = part(BASE, 8), "0"
-    bases = ((RECORD_BASE, "%record"), (HANDLER_BASE, "%handler"), (COLD_BASE, distance))
-    for number, value in bases:
+    bases = {
+        RECORD_BASE: "%record",
+        HANDLER_BASE: "%handler",
+        COLD_BASE: g.let(f"sub i64 %cold, {here}"),
+        CONSTANTS_BASE: g.let(f"sub i64 {g.load_state('code_constants')}, {here}"),
+    }
+    for number, value in bases.items():
         same = g.let(f"icmp eq i64 {kind}, {number}")
         base = g.let(f"select i1 {same}, i64 {value}, i64 {base}")
     place = g.let(f"add i64 %record, {part(SLOT, 8)}")
@@ -200,7 +218,7 @@ def _copy_one(g: StubLowering, handler: str, what: str, way_out: int) -> None:
 
 def _fill(g: StubLowering, to: str, what: str, record: str, handler: str, cold: str) -> None:
     place = g.let(f"inttoptr i64 {to} to ptr")
-    arguments = f"ptr {place}, ptr {what}, i64 {record}, i64 {handler}, i64 {cold}"
+    arguments = f"ptr %st, ptr {place}, ptr {what}, i64 {record}, i64 {handler}, i64 {cold}"
     g.put(f"call void @fill_in({arguments})")
 
 
