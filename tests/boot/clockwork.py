@@ -19,7 +19,7 @@ from bimetal.accel.interp import InterpAccelerator
 from bimetal.backends.chars.protocol import Receive, Room
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock, VirtualClock
-from bimetal.boards import riscv_virt
+from bimetal.boards.riscv_virt import riscv_virt
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config

@@ -8,7 +8,8 @@ import pytest
 
 from bimetal.codegen.discover import Code, discover
 from bimetal.codegen.layout import PAGE, Layout
-from bimetal.codegen.region import STUBS, Region, region_text
+from bimetal.codegen.region import Region, region_text
+from bimetal.codegen.ways_out import STUBS
 from bimetal.isa.arm.architecture import architecture
 from tests.isa.arm_machine import BASE, Run
 

@@ -15,8 +15,8 @@ from bimetal.codegen.discover import Code, discover
 from bimetal.codegen.handler import handler_text
 from bimetal.codegen.layout import PAGE, Layout
 from bimetal.codegen.native import assembly
-from bimetal.codegen.region import STUBS, Region, region_text
-from bimetal.codegen.worker import stub_name
+from bimetal.codegen.region import Region, region_text
+from bimetal.codegen.ways_out import STUBS, stub_name
 from bimetal.isa.arm import a64
 from bimetal.isa.decoding import Decoding
 from bimetal.isa.describe import Isa

@@ -14,8 +14,8 @@ from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.policy import USUAL
-from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
+from bimetal.codegen.ways_out import STUBS
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE, END, random_program

@@ -9,8 +9,8 @@ import pytest
 
 from bimetal.codegen.discover import Code, discover
 from bimetal.codegen.layout import PAGE, Layout
-from bimetal.codegen.region import STUBS, Region, region_text
-from bimetal.codegen.worker import stub_name
+from bimetal.codegen.region import Region, region_text
+from bimetal.codegen.ways_out import STUBS, stub_name
 from bimetal.ir.analysis import Analysis
 from bimetal.ir.effects import Get, If, RoutineCall, Set
 from bimetal.ir.value import Block, Value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bimetal.codegen.discover import Code, discover
 from bimetal.codegen.layout import PAGE, Layout
 from bimetal.codegen.liveness import dead_sets
-from bimetal.codegen.region import STUBS, Region, region_text
+from bimetal.codegen.region import Region, region_text
+from bimetal.codegen.ways_out import STUBS
 
 from .x86.architecture import architecture
 

@@ -25,8 +25,8 @@ from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.job import Compiled, Job
 from ..codegen.layout import PAGE
 from ..codegen.policy import Policy
-from ..codegen.region import STUBS
 from ..codegen.store import CodeStore
+from ..codegen.ways_out import STUBS
 from ..isa.decoding import Decoding
 from .code_page import CodePage
 from .hotness import Hotness, Page, Spot

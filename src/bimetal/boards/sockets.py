@@ -8,7 +8,7 @@ from dataclasses import replace
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Timer
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards.slots import disk_device
+from bimetal.boards.virtio.disks import disk_device
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.pci.root_port import RootPort

@@ -1,37 +1,29 @@
-"""The interpreter of an ISA: every handler, the decoder and the runtime.
-
-There is an LLVM module for each chapter of the ISA, and the store keeps its object under a digest
-of its text: a chapter whose handlers have not changed is not compiled again.
-"""
+"""The interpreter of an ISA: every handler, the decoder and the runtime, as loaded native code."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import struct
 import threading
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..base.log import logger
+from ..base.late import late
 from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
-from .compiling import LIBRARY, STENCILS, compile_objects
 from .description import CONSTANTS
-from .extract import stencils_in
 from .layout import PAGE, Layout
-from .native import PACKAGE, Library, compiler_digest, sources_digest
-from .program import Program
+from .native import PACKAGE, Library, sources_digest
 from .store import CodeStore
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "prepare"]
 
-_log = logger("interpreter")
+MAKING = "bimetal.codegen.making:make_objects"
+"""What compiles, with all that describes code to LLVM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,9 @@ def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
 def _in_turn(isa: Isa, shared: bool) -> Interpreter:
     """An interpreter that is not in the store, unless another process is about to put it there."""
     with closing(CodeStore()) as store, store.turn():
-        return _there(isa, shared) or _load(isa, shared, _compiled(isa, shared))
+        return _there(isa, shared) or _load(
+            isa, shared, late(MAKING)(isa, shared, _key(isa, shared))
+        )
 
 
 def prepare(isa: Isa, shared: bool) -> None:
@@ -124,31 +118,3 @@ def _stored(isa: Isa, shared: bool) -> list[bytes] | None:
             return None
         store.touch([key])
         return store.contents(json.loads(listed))
-
-
-def _compiled(isa: Isa, shared: bool) -> list[bytes]:
-    """The objects of an interpreter; those missing from the store are compiled and added."""
-    _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
-    program = Program(Layout.of(isa, shared))
-    with closing(CodeStore()) as store:
-        stencils = stencils_in(_objects(store, program.stencil_modules(), STENCILS).values())
-        objects = _objects(store, program.modules(stencils), LIBRARY)
-        store.put(_key(isa, shared), json.dumps([*objects]).encode())
-    return [*objects.values()]
-
-
-def _objects(store: CodeStore, texts: Iterable[str], kind: str) -> dict[str, bytes]:
-    """The objects of modules by their keys in the store, where all of them are then."""
-    keys = {_module_key(text, kind): text for text in texts}
-    objects = {key: content for key in keys if (content := store.get(key)) is not None}
-    lacking = [key for key in keys if key not in objects]
-    made = compile_objects([keys[key] for key in lacking], kind)
-    for key, content in zip(lacking, made, strict=True):
-        objects[key] = content
-        store.put(key, content)
-    return {key: objects[key] for key in keys}
-
-
-def _module_key(text: str, kind: str) -> str:
-    digest = hashlib.sha256(compiler_digest() + kind.encode() + text.encode())
-    return f"module {digest.hexdigest()}"

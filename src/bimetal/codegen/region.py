@@ -30,12 +30,9 @@ from .liveness import dead_sets
 from .reach import REACH_CC, asked
 from .registers import RegisterLowering, used_as_numbers
 from .tlb import METADATA
+from .ways_out import STUBS
 
-__all__ = ["STUBS", "Region", "region_text"]
-
-# The interpreter's stubs to which regions go: each has a handler's signature.
-STUBS = ("redo", "poll", "go_far", "go_land")
-"""The stubs of the interpreter that regions jump to."""
+__all__ = ["Region", "region_text"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from .frames import pack, read_frame
 from .job import Compiled, Job
 from .layout import Layout
 from .native import assembly, compile_region
-from .region import STUBS, Region, region_text
+from .region import Region, region_text
 from .resolve import image_of
-from .worker import stub_name
+from .ways_out import STUBS, stub_name
 
 __all__ = ["main", "translate"]
 

@@ -19,18 +19,13 @@ from .children import Outliving, leave, reap
 from .frames import BadFrame, FrameReader, pack
 from .job import Compiled, Job
 
-__all__ = ["Worker", "WorkerLost", "module_command", "popen_arguments", "stub_name"]
+__all__ = ["Worker", "WorkerLost", "module_command", "popen_arguments"]
 
 PATIENCE = 120
 """Seconds without an answer after which the process counts as lost. The longest jobs take a second
 or two."""
 
 LOOK_SECONDS = 1.0
-
-
-def stub_name(isa: Isa, stub: str) -> str:
-    """The symbol by which region objects refer to an interpreter's stub."""
-    return f"bimetal_{isa.name}_{stub}"
 
 
 def module_command(module: str, *arguments: str) -> Mapping[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bimetal.base.late import late
-from bimetal.machine.board import BOARDS, Board, find_board
+from bimetal.machine.board import Board, all_boards, find_board
 
 __all__ = ["board_named", "boards"]
 
 
 def boards() -> list[Board]:
     """All of them."""
-    late("bimetal.boards:Machine")  # which declares them
-    return list(BOARDS.values())
+    late("bimetal.boards:Machine")  # which makes them known
+    return list(all_boards().values())
 
 
 def board_named(text: str) -> Board:

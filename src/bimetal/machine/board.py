@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.machine.chassis import Chassis
 
-__all__ = ["BOARDS", "Board", "board", "find_board"]
+__all__ = ["BOARDS", "Board", "all_boards", "board", "find_board", "supply"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ class Board:
 
 BOARDS: dict[str, Board] = {}
 """Every board that was declared, by name."""
+_SUPPLIED: dict[str, str] = {}
+"""The modules that declare boards as soon as somebody asks for them, by the boards' names."""
+
+
+def supply(modules: Mapping[str, str]) -> None:
+    """Name the modules that declare boards, which are imported when they are wanted: a machine has
+    no use for the devices of other boards."""
+    _SUPPLIED.update(modules)
+
+
+def all_boards() -> dict[str, Board]:
+    """Every board that there is, by name."""
+    for module in _SUPPLIED.values():
+        import_module(module)
+    return dict(BOARDS)
 
 
 def board(
@@ -81,10 +97,12 @@ def find_board(text: str) -> tuple[Board, dict[str, str]]:
     Raises `BimetalError`, which lists the known boards or says what is wrong with an option.
     """
     name, options = _split(text)
+    if name in _SUPPLIED:
+        import_module(_SUPPLIED[name])
     if name not in BOARDS:
         raise BimetalError(
             f"there is no board {name!r}",
-            choose_from(name, sorted(BOARDS)),
+            choose_from(name, sorted(all_boards())),
             ExitCode.USAGE,
         )
     BOARDS[name].check(options)

@@ -24,7 +24,7 @@ from bimetal.base.lasting import undo_all
 from bimetal.base.sizes import format_size
 from bimetal.devices.traffic import Traffic
 from bimetal.machine.assembly import Engine
-from bimetal.machine.board import BOARDS, Board, find_board
+from bimetal.machine.board import Board, all_boards, find_board
 from bimetal.machine.cables import traffic_of
 from bimetal.machine.config import Config, memory_size
 from bimetal.machine.counting import Stats, counters_of, stats_of
@@ -337,7 +337,7 @@ class Machine(Forking, Equipment, Plugging, Screens):
     @staticmethod
     def boards() -> dict[str, Board]:
         """The boards by name: each with its ``isa``, a ``summary``, and its ``options``."""
-        return dict(BOARDS)
+        return all_boards()
 
     @staticmethod
     def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from bimetal.base.clock import VirtualClock
 from bimetal.codegen.interpreter import interpreter
 from bimetal.codegen.job import Job
 from bimetal.codegen.policy import stressed
-from bimetal.codegen.region import STUBS
 from bimetal.codegen.translator import translate
+from bimetal.codegen.ways_out import STUBS
 from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment

@@ -12,7 +12,7 @@ import pytest
 from bimetal.backends.chars.ring import Ring
 from bimetal.backends.chars.stdio import Stdio
 from bimetal.backends.reactor import Reactor
-from bimetal.boards.slots import console as virtio_console
+from bimetal.boards.virtio.consoles import console as virtio_console
 from bimetal.machine.console import Console
 from bimetal.machine.gate import VcpuGate
 

@@ -1,0 +1,49 @@
+"""Disks and CD-ROM drives, of virtio-blk and on a SCSI bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bimetal.backends.block.block import Block
+from bimetal.backends.block.choose import open_disk
+from bimetal.base.clock import Clock
+from bimetal.base.late import late
+from bimetal.devices.virtio.aside import Aside
+from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.throttle import Throttle
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import SCSI, Disk
+
+__all__ = ["disk_device", "disks", "image_of"]
+
+SCSI_BUS = "bimetal.boards.virtio.scsi:scsi_bus"
+
+
+def disks(m: Chassis) -> Iterator[VirtioDevice]:
+    """The disks of virtio-blk, then the SCSI bus if anything is on it. Raises `BimetalError`."""
+    for disk in m.config.disks:
+        if disk.bus != SCSI:
+            yield disk_device(disk, m.clock, m.aside)
+    if m.config.cdroms or any(disk.bus == SCSI for disk in m.config.disks):
+        yield late(SCSI_BUS)(m)
+
+
+def disk_device(disk: Disk, clock: Clock, aside: Aside | None) -> VirtioBlock:
+    """The disk. Raises `BimetalError` if its image cannot be used."""
+    limited = disk.iops or disk.bps
+    throttle = Throttle(clock, disk.iops, disk.bps) if limited else None
+    return VirtioBlock(
+        image_of(disk), disk.serial, queues=disk.queues, throttle=throttle, aside=aside
+    )
+
+
+def image_of(disk: Disk) -> Block:
+    """The image of a disk. Raises `BimetalError`."""
+    return open_disk(
+        disk.path,
+        readonly=disk.readonly,
+        snapshot=disk.snapshot,
+        format=disk.format,
+        folders=disk.backing_folders,
+    )

@@ -1,0 +1,28 @@
+"""The GPU, and what people type and point with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.gpu import VirtioGpu
+from bimetal.devices.virtio.input import VirtioInput, keyboard, tablet
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.wanted import GPU, KEYBOARD, TABLET
+
+__all__ = ["screen_and_inputs"]
+
+INPUT_KINDS = {KEYBOARD: keyboard, TABLET: tablet}
+
+
+def screen_and_inputs(m: Chassis) -> Iterator[VirtioDevice]:
+    """Those that are wanted."""
+    video = m.config.video
+    if video is not None and video.kind == GPU:
+        gpu = VirtioGpu(video.width, video.height)
+        m.screen = gpu.screen
+        yield gpu
+    for kind in m.config.inputs:
+        device = VirtioInput(INPUT_KINDS[kind]())
+        m.inputs[kind] = device
+        yield device

@@ -1,0 +1,37 @@
+"""The SCSI bus of a machine: disks and CD-ROM drives."""
+
+from __future__ import annotations
+
+from bimetal.backends.block.choose import open_disk
+from bimetal.base.errors import BimetalError
+from bimetal.boards.virtio.disks import image_of
+from bimetal.devices.scsi.cdrom import ScsiCdrom
+from bimetal.devices.scsi.disk import ScsiDisk
+from bimetal.devices.scsi.unit import Unit
+from bimetal.devices.virtio.scsi import VirtioScsi
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import SCSI, Config
+
+__all__ = ["scsi_bus"]
+
+
+def scsi_bus(m: Chassis) -> VirtioScsi:
+    """The bus with its units. Raises `BimetalError`."""
+    return VirtioScsi(_units(m.config), m.aside)
+
+
+def _units(config: Config) -> list[Unit]:
+    """Disks in their order, then CD-ROM drives."""
+    units: list[Unit] = []
+    try:
+        for disk in config.disks:
+            if disk.bus == SCSI:
+                units.append(ScsiDisk(image_of(disk), disk.serial))
+        for number, path in enumerate(config.cdroms):
+            image = None if path is None else open_disk(path, readonly=True)
+            units.append(ScsiCdrom(image, f"cd{number}"))
+    except BimetalError:
+        for unit in units:
+            unit.close()
+        raise
+    return units

@@ -1,0 +1,61 @@
+"""The process that translates what machines have left when they ended: see `background`.
+
+python -m bimetal.codegen.leftovers MODULE shared|alone < JOBS
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..base.clock import processor_seconds, wall_seconds
+from ..isa.describe import Isa
+from ..isa.names import described_in
+from .cover import family_of
+from .frames import read_frame
+from .job import Job
+from .layout import Layout
+from .store import CodeStore
+from .translator import translate
+
+__all__ = ["main"]
+
+PATIENCE = 300
+"""Seconds of wall time after which it gives up, if a busy host leaves it no processor time."""
+
+
+def main(module: str, memory: str) -> None:
+    """Do the jobs on standard input."""
+    _give_way()
+    isa = described_in(module).isa
+    layout = Layout.of(isa, shared=memory == "shared")
+    store, end = CodeStore(), wall_seconds() + PATIENCE
+    while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:
+        job = Job.of(frame)
+        if processor_seconds() > job.policy.background:
+            break
+        _do(isa, layout, store, bytes.fromhex(frame.fields["engine"]), job)
+    store.close()
+
+
+def _give_way() -> None:
+    """Lower this process's priority so that it gets only idle processor time."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:  # some sandboxes refuse it
+        os.nice(19)
+
+
+def _do(isa: Isa, layout: Layout, store: CodeStore, engine: bytes, job: Job) -> None:
+    try:
+        answer = translate(isa, layout, job)
+    except Exception:
+        return  # the next run meets the same error and reports it
+    if answer.content:
+        stored = answer.stored(job)
+        key = stored.cover.line(job.code).key(family_of(engine, job.decoding))
+        store.put(key, answer.content, stored.name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
