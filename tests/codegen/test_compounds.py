@@ -10,8 +10,10 @@ import pytest
 
 from bimetal.codegen import host
 from bimetal.codegen.layout import Layout
+from bimetal.codegen.library import Library
+from bimetal.codegen.linking import link
 from bimetal.codegen.lower import Lowering
-from bimetal.codegen.native import Library, compile_object
+from bimetal.codegen.native import compile_object
 from bimetal.ir.compound import Compound, Definition
 from bimetal.ir.evaluate import Frame
 from bimetal.ir.value import Value
@@ -45,7 +47,8 @@ def _compiled(definition: Definition) -> Library:
     lowering.one(value)
     lowering.put(f"store i{value.width} {lowering.operand(value)}, ptr %out, align 1")
     lines = "\n".join(lowering.lines)
-    return Library(compile_object(f"define void @f(ptr %in, ptr %out) {{\n{lines}\nret void\n}}"))
+    text = f"define void @f(ptr %in, ptr %out) {{\n{lines}\nret void\n}}"
+    return Library(link([compile_object(text)], ["f"]))
 
 
 def _evaluated(definition: Definition, operands: list[int]) -> int:

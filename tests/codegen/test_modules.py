@@ -10,8 +10,9 @@ import subprocess
 import pytest
 
 from bimetal.codegen import compiling
+from bimetal.codegen.library import Library
+from bimetal.codegen.linking import link
 from bimetal.codegen.modules import SIZE, modules
-from bimetal.codegen.native import Library
 
 HEAD = "attributes #0 = { nounwind }\n"
 ADD = "define internal i64 @add(i64 %a, i64 %b) #0 {\n%c = add i64 %a, %b\nret i64 %c\n}\n"
@@ -52,7 +53,7 @@ def test_a_long_group_becomes_several_modules() -> None:
 
 def test_modules_that_were_compiled_apart_are_one_program() -> None:
     texts = modules(HEAD, [[ADD], [TWICE], [FOURFOLD]])
-    library = Library(*compiling.compile_objects(texts))
+    library = Library(link(compiling.compile_objects(texts), ["fourfold"]))
     assert call(library, "fourfold", 21) == 84
 
 
@@ -67,7 +68,8 @@ def several(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_helpers_answer_in_the_order_of_the_modules(several: list[str]) -> None:
-    library = Library(*compiling.compile_objects(several))
+    names = [f"f{n}" for n in range(len(several))]
+    library = Library(link(compiling.compile_objects(several), names))
     assert [call(library, f"f{n}", 7) for n in range(len(several))] == [
         7 * n for n in range(len(several))
     ]
@@ -83,5 +85,5 @@ def test_what_a_lost_helper_leaves_is_done_here(
             self.wait()
 
     monkeypatch.setattr(subprocess, "Popen", Killed)
-    library = Library(*compiling.compile_objects(several))
+    library = Library(link(compiling.compile_objects(several), ["f3"]))
     assert call(library, "f3", 5) == 15

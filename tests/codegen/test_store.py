@@ -63,25 +63,6 @@ def test_keys_of_one_family_are_asked_for_alone(folder: Path) -> None:
     assert store.keys("none") == set()
 
 
-def test_several_objects_are_had_at_once_or_not_at_all(folder: Path) -> None:
-    store = CodeStore(folder)
-    keys = [f"module {n}" for n in range(100)]
-    for n, key in enumerate(keys):
-        store.put(key, bytes([n]))
-    assert store.contents(keys[::-1]) == [bytes([n]) for n in reversed(range(100))]
-    assert store.contents([*keys, "another"]) is None
-    connection = sqlite3.connect(store.path)
-    connection.execute("UPDATE object SET content = ? WHERE key = ?", (b"evil code", keys[50]))
-    connection.commit()
-    assert store.contents(keys) is None
-    assert store.contents(keys[:50]) is not None
-    connection.execute("UPDATE object SET used = 1")
-    connection.commit()
-    store.contents(keys[:2])
-    used = dict(connection.execute("SELECT key, used FROM object"))
-    assert [key for key in keys if used[key] > 1] == keys[:2]  # pruning takes others first
-
-
 def test_a_damaged_file_is_set_aside(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "code.sqlite").write_bytes(b"no database" * 1000)

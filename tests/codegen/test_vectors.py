@@ -10,8 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from bimetal.codegen.layout import Layout
+from bimetal.codegen.library import Library
+from bimetal.codegen.linking import link
 from bimetal.codegen.lower import Lowering
-from bimetal.codegen.native import Library, compile_object
+from bimetal.codegen.native import compile_object
 from bimetal.codegen.tlb import METADATA
 from bimetal.ir import fp, vector
 from bimetal.ir.effects import FloatOperation
@@ -66,7 +68,7 @@ def compiled(bodies: dict[str, tuple[Body, int]]) -> Library:
         lines = "\n".join(lowering.lines)
         strict = "strictfp" if ".constrained." in lines else ""
         texts.append(f"define void @{name}(ptr %in, ptr %out) {strict} {{\n{lines}\nret void\n}}")
-    return Library(compile_object("\n".join(texts)))
+    return Library(link([compile_object("\n".join(texts))], bodies))
 
 
 def lanewise(operation: str, lane: int) -> Body:

@@ -11,8 +11,8 @@ from ..ir.effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from ..ir.value import Value
 from . import host
 from .emit import RARELY, Emitter
-from .native import host_has
 from .number_types import Kind
+from .processor import host_has
 
 __all__ = ["FloatLowering", "for_reference"]
 

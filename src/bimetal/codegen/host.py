@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 
 from ..base.errors import BimetalError
-from .native import host_has
+from .processor import host_has
 
 __all__ = ["Host", "current"]
 
@@ -71,8 +71,8 @@ class Host:
     # Looks up sixteen bytes in a table of sixteen; an index with bit 7 set gives 0 (SSSE3).
     byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
 
-    # Compound operations: the host feature by LLVM's name, and lines of LLVM whose results are
-    # numbered after the operands.
+    # Compound operations: the host feature by the kernel's name, and lines of LLVM whose results
+    # are numbered after the operands.
     compounds = {
         "multiply_add_pairs": ("sse2", (
             "bitcast i128 {0} to <8 x i16>",
@@ -80,7 +80,7 @@ class Host:
             "call <4 x i32> @llvm.x86.sse2.pmadd.wd(<8 x i16> {2}, <8 x i16> {3})",
             "bitcast <4 x i32> {4} to i128",
         )),
-        "clmul": ("pclmul", (
+        "clmul": ("pclmulqdq", (
             "insertelement <2 x i64> zeroinitializer, i64 {0}, i32 0",
             "insertelement <2 x i64> zeroinitializer, i64 {1}, i32 0",
             "call <2 x i64> @llvm.x86.pclmulqdq(<2 x i64> {2}, <2 x i64> {3}, i8 0)",
@@ -90,8 +90,8 @@ class Host:
         "aes_decrypt": ("aes", _aes("aesdeclast")),
         "aes_mix": ("aes", _aes("aesdeclast", "aesenc")),
         "aes_unmix": ("aes", _aes("aesimc")),
-        "sha256_abcd": ("sha", _sha256("i32 3, i32 2, i32 7, i32 6")),
-        "sha256_efgh": ("sha", _sha256("i32 1, i32 0, i32 5, i32 4")),
+        "sha256_abcd": ("sha_ni", _sha256("i32 3, i32 2, i32 7, i32 6")),
+        "sha256_efgh": ("sha_ni", _sha256("i32 1, i32 0, i32 5, i32 4")),
     }  # fmt: skip
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import struct
 import threading
 from contextlib import closing
@@ -16,14 +15,19 @@ from ..base.late import late
 from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
 from .description import CONSTANTS
+from .identity import PACKAGE, sources_digest
 from .layout import PAGE, Layout
-from .native import PACKAGE, Library, sources_digest
+from .library import Library
 from .store import CodeStore
+from .ways_out import STUBS
 
 __all__ = ["Interpreter", "engine_digest", "interpreter", "prepare"]
 
-MAKING = "bimetal.codegen.making:make_objects"
+MAKING = "bimetal.codegen.making:make_library"
 """What compiles, with all that describes code to LLVM."""
+
+EXPORTED = ("enter", "reach", "h_decode", "h_cross", CONSTANTS, *STUBS)
+"""What is looked for in an interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +83,31 @@ def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
 def _in_turn(isa: Isa, shared: bool) -> Interpreter:
     """An interpreter that is not in the store, unless another process is about to put it there."""
     with closing(CodeStore()) as store, store.turn():
-        return _there(isa, shared) or _load(
-            isa, shared, late(MAKING)(isa, shared, _key(isa, shared))
-        )
+        found = _there(isa, shared)
+        if found is None:
+            image = late(MAKING)(isa, shared, EXPORTED)
+            store.put(_key(isa, shared), image)
+            found = _load(isa, shared, image)
+        return found
 
 
 def prepare(isa: Isa, shared: bool) -> None:
-    """Load an interpreter that was compiled before: LLVM needs no GIL for it, so other threads can
-    do something else meanwhile. Without one there is nothing to do yet."""
+    """Load an interpreter that was compiled before, while other threads do something else. Without
+    one there is nothing to do yet."""
     with _making:
-        if found := _there(isa, shared):
-            found.library.address("enter")  # what is loaded is linked when it is first looked into
+        _there(isa, shared)
 
 
 def _there(isa: Isa, shared: bool) -> Interpreter | None:
     """The interpreter, if it is loaded or has been compiled before."""
     if (isa, shared) not in _made:
-        objects = _stored(isa, shared)
-        return None if objects is None else _load(isa, shared, objects)
+        image = _stored(isa, shared)
+        return None if image is None else _load(isa, shared, image)
     return _made[isa, shared]
 
 
-def _load(isa: Isa, shared: bool, objects: list[bytes]) -> Interpreter:
-    made = _made[isa, shared] = Interpreter(Layout.of(isa, shared), Library(*objects))
+def _load(isa: Isa, shared: bool, image: bytes) -> Interpreter:
+    made = _made[isa, shared] = Interpreter(Layout.of(isa, shared), Library(image))
     return made
 
 
@@ -109,12 +115,9 @@ def _key(isa: Isa, shared: bool) -> str:
     return f"interpreter {isa.name} {engine_digest(isa, shared).hex()}"
 
 
-def _stored(isa: Isa, shared: bool) -> list[bytes] | None:
-    """The objects of an interpreter compiled before; None if one of them is missing."""
+def _stored(isa: Isa, shared: bool) -> bytes | None:
+    """The image of an interpreter that was made before, or None."""
     with closing(CodeStore()) as store:
         key = _key(isa, shared)
-        listed = store.get(key)
-        if listed is None:
-            return None
         store.touch([key])
-        return store.contents(json.loads(listed))
+        return store.get(key)

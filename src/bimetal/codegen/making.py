@@ -7,34 +7,33 @@ of its text: a chapter whose handlers have not changed is not compiled again.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 from ..base.log import logger
 from ..isa.describe import Isa
 from .compiling import LIBRARY, STENCILS, compile_objects
 from .extract import stencils_in
+from .identity import compiler_digest
 from .layout import Layout
-from .native import compiler_digest
+from .linking import link
 from .program import Program
 from .store import CodeStore
 
-__all__ = ["make_objects"]
+__all__ = ["make_library"]
 
 _log = logger("interpreter")
 
 
-def make_objects(isa: Isa, shared: bool, key: str) -> list[bytes]:
-    """The objects of an interpreter; those missing from the store are compiled and added, and all
-    of them listed there under ``key``."""
+def make_library(isa: Isa, shared: bool, exported: Sequence[str]) -> bytes:
+    """The image of an interpreter, in which the ``exported`` symbols can be found. Objects that are
+    missing from the store are compiled and added."""
     _log.info("compiling the interpreter for %s, once: it takes a while", isa.name)
     program = Program(Layout.of(isa, shared))
     with closing(CodeStore()) as store:
         stencils = stencils_in(_objects(store, program.stencil_modules(), STENCILS).values())
         objects = _objects(store, program.modules(stencils), LIBRARY)
-        store.put(key, json.dumps([*objects]).encode())
-    return [*objects.values()]
+    return link([*objects.values()], exported)
 
 
 def _objects(store: CodeStore, texts: Iterable[str], kind: str) -> dict[str, bytes]:

@@ -121,24 +121,6 @@ class CodeStore:
             self._database.damaged("what is there cannot be found")
         return whole
 
-    def contents(self, keys: Sequence[str]) -> list[bytes] | None:
-        """The objects under keys, each without parts, which are used now; None if one of them
-        cannot be had. One question takes a fraction of the time of one for each."""
-        marks = ", ".join("?" * len(keys))
-        rows = self._database.read(
-            f"SELECT key, digest, content, used FROM object WHERE part = '' AND key IN ({marks})",
-            keys,
-        )
-        found = {
-            _text(key): (content, used)
-            for key, digest, content, used in rows
-            if isinstance(content, bytes) and digest == _digest(_text(key), "", content)
-        }
-        if not found.keys() >= set(keys):
-            return None
-        self.touch(key for key in keys if not _is_recent(found[key][1]))
-        return [found[key][0] for key in keys]
-
     def drop(self, key: str, part: str) -> None:
         """Remove an object that turned out to be unusable."""
         self._delete([(key.encode(), part.encode())])
