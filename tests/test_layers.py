@@ -54,7 +54,7 @@ OWNERS = {
     "time": {"base"},
     "datetime": {"base"},
     "logging": {"base", "cli"},
-    "mmap": {"memory", "accel"},
+    "mmap": {"memory", "accel", "codegen"},
     "llvmlite": {"codegen"},
     "lxml": {"control"},
     "msgspec": {"control", "web"},
