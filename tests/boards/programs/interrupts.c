@@ -84,7 +84,7 @@ static void request(int notify)
     u16 before = used.index;
     available.index++;
     __asm__ volatile("fence" ::: "memory");
-    if (notify) { w4(VIRTIO + 0x50, 0); while (used.index == before); for (volatile int n = 0; n < 100000; n++); }
+    if (notify) { w4(VIRTIO + 0x50, 0); while (used.index == before); while (!(available.flags & 1) && !(r4(VIRTIO + 0x60) & 1)); }
 }
 
 static void disk(void)
