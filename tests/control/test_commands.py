@@ -113,7 +113,7 @@ def test_a_disk_is_plugged_in_and_pulled_out(monitored: Made, place: Path, image
         client.value("blockdev-add", driver="raw", node_name="f", file="s", read_only=True)
         client.value("device_add", driver="virtio-blk-pci", id="d", drive="f")
         (disk,) = client.value("query-block")
-        assert disk["qdev"] == "/machine/peripheral/d"
+        assert disk["qdev"] == "/machine/peripheral/d/virtio-backend"
         assert disk["inserted"]["node-name"] == "f"
         assert "in use by d" in client.refused("blockdev-del", node_name="f")[1]
         assert "in use by f" in client.refused("blockdev-del", node_name="s")[1]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from weakref import WeakSet
 
-from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.backends.listening import inherited_listener, listen_tcp, listen_unix
 from bimetal.backends.net.options import split_words
 from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError, ExitCode
@@ -136,7 +136,10 @@ class Doors:
             return f"unix:{self._path}"
         if self._listener is None:
             return "stdio"
-        host, port = self._listener.getsockname()[:2]
+        name = self._listener.getsockname()
+        if not isinstance(name, tuple):
+            return f"unix:{name}"
+        host, port = name[:2]
         return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
 
     def attach(self, reactor: Reactor, greet: Callable[[Client], None]) -> None:
@@ -204,7 +207,8 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def open_doors(text: str) -> Doors:
-    """The doors at ``unix:PATH``, ``tcp:HOST:PORT`` or ``stdio``, to which QEMU's words ``server``
+    """The doors at ``unix:PATH``, ``tcp:HOST:PORT``, ``fd:NUMBER`` (a socket at which whoever
+    started us listens) or ``stdio``, to which QEMU's words ``server``
     and ``wait`` may be added. A Unix socket is for the user alone; an address of TCP is one of this
     host's own, as there is no password. Raises `BimetalError`."""
     place, words = split_words(text)
@@ -220,6 +224,8 @@ def open_doors(text: str) -> Doors:
     match kind:
         case "stdio" if not where:
             return Doors(None, waits=waits)
+        case "fd" if where.isdecimal():
+            return Doors(inherited_listener(int(where)), waits=waits)
         case "unix" if where:
             return Doors(listen_unix(where, BACKLOG, PRIVATE), where, waits)
         case "tcp" if where:
@@ -233,7 +239,7 @@ def open_doors(text: str) -> Doors:
                     text, "whoever reaches it could do anything", "write tcp:127.0.0.1:PORT"
                 )
             return Doors(listener, waits=waits)
-    raise _refused(text, "that is no place", "write unix:PATH, tcp:HOST:PORT or stdio")
+    raise _refused(text, "that is no place", "write unix:PATH, tcp:HOST:PORT, fd:NUMBER or stdio")
 
 
 def _own(address: str) -> bool:

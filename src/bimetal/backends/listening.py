@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["listen_tcp", "listen_unix", "remove_stale", "short_path"]
+__all__ = ["inherited_listener", "listen_tcp", "listen_unix", "remove_stale", "short_path"]
 
 ADDRESS_LIMIT = 107
 """Bytes of a path in the address of a Unix socket (unix(7))."""
@@ -72,6 +72,24 @@ def listen_tcp(host: str, port: int, backlog: int = 1) -> socket.socket:
             "choose an address of this host and a free port",
             ExitCode.UNAVAILABLE,
         ) from error
+
+
+def inherited_listener(number: int) -> socket.socket:
+    """The socket with the descriptor ``number`` at which whoever has started us listens. The
+    descriptor stays open: it may be asked for again. Raises `BimetalError`."""
+    try:
+        listener = socket.socket(fileno=os.dup(number))
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return listener
+        listener.close()
+        reason = "nobody listens there"
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise BimetalError(
+        f"descriptor {number} is no socket at which one could listen: {reason}",
+        "start it with a socket that is bound and listens",
+        ExitCode.UNAVAILABLE,
+    )
 
 
 def remove_stale(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.devices.pci.bus import FUNCTIONS
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio_slot import VirtioSlot
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import Config
+from bimetal.machine.config import SCSI, Config
+from bimetal.machine.wanted import GPU, PciPlace
 
 __all__ = ["BUS", "VERSIONS", "virtio_devices", "virtio_slots"]
 
@@ -42,15 +44,64 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
     puts them."""
     in_slots: list[VirtioDevice | None] = [None] * slots
     if m.config.options.get("bus") == "pci":
-        free = PCI_SLOTS - int(m.config.options.get("ports", "0"))
-        for slot, device in enumerate(virtio_devices(m, free), start=1):
-            if device is not None:
-                function = late(ON_PCI)(device, m.space, m.defer, integrated=True)
-                m.add_function(host, function, slot=slot)
+        _put_on_bus(m, host)
+    elif m.config.places:
+        raise BimetalError(
+            "places on PCI, for devices that are not there", "add bus=pci", ExitCode.USAGE
+        )
     else:
         in_slots = virtio_devices(m, slots)
     kind = late(VERSIONS[m.config.options.get("virtio-mmio", "modern")])
     return [kind(device, m.space, m.defer) for device in in_slots]
+
+
+def _put_on_bus(m: Chassis, host: EcamHost) -> None:
+    """Put the devices where they are wanted, and others in the slots that are free then. Raises
+    `BimetalError`."""
+    devices = dict(zip(_names(m), _all(m), strict=True))
+    places = m.config.places
+    try:
+        for name in places:
+            if name not in devices:
+                raise BimetalError(
+                    f"there is no device {name!r} for a place on PCI",
+                    f"choose from {', '.join(devices)}",
+                    ExitCode.USAGE,
+                )
+        for name in sorted(devices, key=lambda name: name not in places):
+            device = devices.pop(name)
+            _put(m, host, device, places.get(name) or PciPlace(slot=_free_slot(host)))
+    except BaseException:
+        for device in devices.values():
+            device.close()
+        raise
+
+
+def _put(m: Chassis, host: EcamHost, device: VirtioDevice, place: PciPlace) -> None:
+    try:
+        if place.port and m.sockets is not None:
+            m.sockets.build_in(device, place.port)
+            return
+        if place.port:
+            raise ValueError("there are no root ports")
+        function = late(ON_PCI)(device, m.space, m.defer, integrated=True)
+        m.add_function(host, function, slot=place.slot, number=place.function)
+    except (BimetalError, ValueError) as error:
+        device.close()
+        where = f"behind port {place.port}" if place.port else f"{place.slot:#x}.{place.function}"
+        raise BimetalError(
+            f"no device can be at {where}: {error}", "give each its own place", ExitCode.USAGE
+        ) from error
+
+
+def _free_slot(host: EcamHost) -> int:
+    """The first slot of the root bus in which nothing is."""
+    for slot in range(1, PCI_SLOTS + 1):
+        if host.bus.at(slot * FUNCTIONS) is None:
+            return slot
+    raise BimetalError(
+        f"the {PCI_SLOTS} slots of the root bus are taken", "give it fewer devices", ExitCode.USAGE
+    )
 
 
 def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
@@ -59,22 +110,48 @@ def virtio_devices(m: Chassis, slots: int) -> list[VirtioDevice | None]:
 
     Raises `BimetalError` for too many devices, and for those that cannot be had.
     """
+    devices = _all(m)
+    if len(devices) > slots:
+        for device in devices:
+            device.close()
+        others = len(devices) - len(m.config.disks)
+        raise BimetalError(
+            f"{len(m.config.disks)} disks do not fit into this board beside {others} devices",
+            f"give it at most {slots} of both: of disks, {slots - others}",
+            ExitCode.USAGE,
+        )
+    return [*devices, *[None] * (slots - len(devices))]
+
+
+def _all(m: Chassis) -> list[VirtioDevice]:
+    """The devices that the options ask for, in their order. Raises `BimetalError`."""
     devices: list[VirtioDevice] = []
     try:
-        for device in wanted(m):
-            devices.append(device)
-        if len(devices) > slots:
-            others = len(devices) - len(m.config.disks)
-            raise BimetalError(
-                f"{len(m.config.disks)} disks do not fit into this board beside {others} devices",
-                f"give it at most {slots} of both: of disks, {slots - others}",
-                ExitCode.USAGE,
-            )
+        devices.extend(wanted(m))
     except BimetalError:
         for device in devices:
             device.close()
         raise
-    return devices + [None] * (slots - len(devices))
+    return devices
+
+
+def _names(m: Chassis) -> Iterator[str]:
+    """What these devices are called where a place is said for one (`Machine.place`)."""
+    config = m.config
+    on_scsi = [disk.bus == SCSI for disk in config.disks]
+    yield from (f"disk{number}" for number, scsi in enumerate(on_scsi) if not scsi)
+    if config.cdroms or any(on_scsi):
+        yield "scsi"
+    if m.hvc is not None:
+        yield "hvc"
+    yield "rng"
+    yield from (f"nic{number}" for number in range(len(config.nics)))
+    yield from (f"share{number}" for number in range(len(config.shares)))
+    single = {"vsock": config.vsock, "serial": config.ports, "balloon": config.balloon}
+    yield from (name for name, is_wanted in single.items() if is_wanted)
+    if config.video is not None and config.video.kind == GPU:
+        yield "gpu"
+    yield from config.inputs
 
 
 def wanted(m: Chassis) -> Iterator[VirtioDevice]:

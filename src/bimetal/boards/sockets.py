@@ -21,6 +21,7 @@ from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
 from bimetal.machine.placements import Placement
 from bimetal.machine.sockets import Plugged
+from bimetal.machine.wanted import RootPortAt
 
 __all__ = ["PORTS", "PortSockets", "add_ports"]
 
@@ -32,12 +33,21 @@ FIRST_REMINDER, LAST_REMINDER = 10**9, 32 * 10**9
 
 
 def add_ports(m: Chassis, host: EcamHost) -> None:
-    """Put the root ports that the option ``ports`` asks for on the root bus of ``host``, from its
-    last slot on downwards."""
+    """Put root ports on the root bus of ``host``: those whose places are said, and as many as the
+    option ``ports`` asks for, from the last slot on downwards. Raises `BimetalError` if a place is
+    taken."""
     count = int(m.config.options.get("ports", "0"))
-    ports = [RootPort(number) for number in range(1, count + 1)]
-    for number, port in enumerate(ports):
-        m.add_function(host, port, slot=LAST_SLOT - number)
+    places = [*m.config.root_ports, *(RootPortAt(LAST_SLOT - number) for number in range(count))]
+    ports = [RootPort(number) for number in range(1, len(places) + 1)]
+    for port, place in zip(ports, places, strict=True):
+        try:
+            m.add_function(host, port, slot=place.slot, number=place.function)
+        except ValueError as error:
+            raise BimetalError(
+                f"no root port can be at {place.slot:#x}.{place.function}: {error}",
+                "give each its own place, the first function of a slot before others",
+                ExitCode.USAGE,
+            ) from error
     if ports:
         m.sockets = PortSockets(m, ports)
 
@@ -79,18 +89,30 @@ class PortSockets:
         for port in self._ports:
             self._remind(port, FIRST_REMINDER)
 
-    def plug_disk(self, disk: Disk) -> str:
-        return self._plug(Plugged(self._free(), disk=disk), None)
+    def plug_disk(self, disk: Disk, slot: int = 0) -> str:
+        return self._plug(Plugged(self._free(slot), disk=disk), None)
 
-    def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
-        return self._plug(Plugged(self._free(), nic=nic, mac=mac), reactor)
+    def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor, slot: int = 0) -> str:
+        return self._plug(Plugged(self._free(slot), nic=nic, mac=mac), reactor)
+
+    def build_in(self, device: VirtioDevice, slot: int) -> None:
+        number = self._free(slot)
+        self._insert(device, number)
+        self._ports[number - 1].reset()  # it finds its link up
 
     def readdress(self, mac: bytes, fresh: bytes) -> None:
         for slot, given in self._given.items():
             if given.mac == mac:
                 self._given[slot] = replace(given, mac=fresh)
 
-    def _free(self) -> int:
+    def _free(self, slot: int = 0) -> int:
+        """The number of a slot that is free: that one, or, for 0, the first."""
+        if slot:
+            if slot > len(self._ports) or self._ports[slot - 1].occupied:
+                raise BimetalError(
+                    f"there is no free slot {slot}", "choose another one", ExitCode.USAGE
+                )
+            return slot
         self.check_free()
         return next(n for n, port in enumerate(self._ports, start=1) if not port.occupied)
 
@@ -105,12 +127,16 @@ class PortSockets:
         return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
 
     def _put(self, new: Plugged, device: VirtioDevice) -> str:
-        function = VirtioPci(device, self._space, self._defer)
-        function.rename(f"{function.kind}@port{new.slot}")
-        function.check_state()
-        self._placements.add(Placement(function, new.slot, {}, on_bus=True))
-        self._ports[new.slot - 1].put(function)
+        name = self._insert(device, new.slot)
         self._given[new.slot] = new
+        return name
+
+    def _insert(self, device: VirtioDevice, slot: int) -> str:
+        function = VirtioPci(device, self._space, self._defer)
+        function.rename(f"{function.kind}@port{slot}")
+        function.check_state()
+        self._placements.add(Placement(function, slot, {}, on_bus=True))
+        self._ports[slot - 1].put(function)
         return function.name
 
     def _plug(self, new: Plugged, reactor: Reactor | None) -> str:
@@ -149,7 +175,7 @@ class PortSockets:
 
     def _gone(self, function: Function) -> None:
         slot = next(at.at for at in self._placements if at.device is function)
-        del self._given[slot]
+        self._given.pop(slot, None)
         self._placements.remove(function)
         function.close()
         for tell in self._waiting.pop(function.name, []):

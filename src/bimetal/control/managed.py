@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -21,6 +21,7 @@ from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
     from bimetal.machine.machine import Machine
+    from bimetal.machine.vnc import Vnc
 
 __all__ = ["ENDED", "BlockNode", "Managed"]
 
@@ -38,12 +39,15 @@ ENDED = {
 class BlockNode:
     """An image that was told of (``blockdev-add``) and may become a disk: ``format`` is None for
     the bytes of the file ``path``. ``file`` is the name of the node of that file, if it is
-    another one."""
+    another one, ``backing`` that of the image that it is built on, and
+    ``backing_folders`` are those in which files that it names may lie."""
 
     path: str
     format: str | None = None
     readonly: bool = False
     file: str = ""
+    backing_folders: tuple[str, ...] = ()
+    backing: str = ""
 
 
 @dataclass
@@ -90,7 +94,21 @@ class Managed:
     target: Target | None = None
     """The emulator that this is, if it is one."""
 
+    revive: Callable[[], None] | None = None
+    """Has a machine that is off begin anew, paused; None if it cannot."""
+
+    quitted: bool = False
+    """Whether a client has told it to end."""
+
+    console_label: str = "serial0"
+    lines: dict[str, str] = field(default_factory=dict)
+    """Where the lines of ports lead, by what clients call them; and what they call the console."""
+
+    viewers: Vnc | None = None
+    """The server of those who see the screen."""
+
     _launched: bool = False
+    _ears: ExitStack = field(default_factory=ExitStack)
 
     @property
     def machine(self) -> Machine:
@@ -115,11 +133,24 @@ class Managed:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """A context in which this hears what happens to the machine."""
-        if self.given is None:
+        with self._ears:
+            self._listen()
             yield
-            return
-        with self.given.on_event(self._hear):
-            yield
+
+    def adopt(self, machine: Machine) -> None:
+        """There is another machine in the place of the one that was there; what clients have told
+        of that is forgotten."""
+        self._ears.close()
+        with self.lock:
+            self.given, self._launched = machine, False
+            for told in (self.nodes, self.devices, self.disks, self.networks, self.nics):
+                told.clear()
+            self.lines.clear()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self.given is not None:
+            self._ears.enter_context(self.given.on_event(self._hear))
 
     @property
     def state(self) -> str:
@@ -135,8 +166,8 @@ class Managed:
 
     def quit(self, cause: ShutdownCause) -> None:
         """End the run."""
-        self.cause = cause
-        if self.given is None:
+        self.cause, self.quitted = cause, True
+        if self.given is None or self.given.result is not None:
             self.on_event(Event("SHUTDOWN", CauseData(guest=False, reason=cause)))
         else:
             self.given.stop()

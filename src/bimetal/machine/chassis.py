@@ -180,11 +180,14 @@ class Chassis:
         host.message.connect(MessageWrites(self.space, host.events))
         return host
 
-    def add_function(self, host: EcamHost, function: AnyFunction, *, slot: int) -> AnyFunction:
-        """Put ``function`` into a slot of the root bus of ``host``. ValueError if that is taken."""
-        function.rename(f"{function.kind}@00:{slot:02x}.0")
+    def add_function(
+        self, host: EcamHost, function: AnyFunction, *, slot: int, number: int = 0
+    ) -> AnyFunction:
+        """Put ``function`` into a slot of the root bus of ``host``, as the one of that number.
+        ValueError if that is taken, or if there is no first one beside it."""
+        function.rename(f"{function.kind}@00:{slot:02x}.{number}")
         _connect(function, {})
-        host.bus.add(function, slot)
+        host.bus.add(function, slot, number)
         self.placements.add(Placement(function, slot, {}, on_bus=True))
         return function
 

@@ -12,7 +12,7 @@ from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.devices.virtio.block import QUEUES_LIMIT
 from bimetal.machine.nics import Nic
-from bimetal.machine.wanted import SerialPort, Share, Video, Vsock
+from bimetal.machine.wanted import PciPlace, RootPortAt, SerialPort, Share, Video, Vsock
 from bimetal.memory.ram import PAGE_SIZE
 
 __all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "SCSI", "Config", "Disk", "memory_size"]
@@ -117,6 +117,9 @@ class Config:
     video: Video | None = None
     inputs: list[str] = field(default_factory=list)
     """Kinds of input devices."""
+    root_ports: list[RootPortAt] = field(default_factory=list)
+    places: dict[str, PciPlace] = field(default_factory=dict)
+    """Where devices are on PCI, by what they are: disk0, nic0, rng, scsi, serial, gpu, ..."""
 
     @property
     def command_line(self) -> bytes:

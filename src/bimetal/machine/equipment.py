@@ -14,7 +14,16 @@ from bimetal.machine.balloon import Balloon
 from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
-from bimetal.machine.wanted import GPU, SerialPort, Share, Video, Vsock, check_input
+from bimetal.machine.wanted import (
+    GPU,
+    PciPlace,
+    RootPortAt,
+    SerialPort,
+    Share,
+    Video,
+    Vsock,
+    check_input,
+)
 
 __all__ = ["Equipment", "Path"]
 
@@ -150,6 +159,23 @@ class Equipment:
         if check_input(kind) in self.config.inputs:
             raise BimetalError(f"a machine has one {kind}", "leave one away", ExitCode.USAGE)
         self.config.inputs.append(kind)
+
+    def root_port(self, slot: int, function: int = 0) -> int:
+        """Put a root port of PCI Express on the root bus, as ``function`` of a ``slot``: a device
+        may be behind it, from the start on or plugged in later. Its number, which counts from 1.
+        Call before `start`, on a board with PCI and the option ``bus=pci``."""
+        self._check_not_built("root ports")
+        self.config.root_ports.append(RootPortAt(slot, function))
+        return len(self.config.root_ports)
+
+    def place(self, device: str, *, port: int = 0, slot: int = 0, function: int = 0) -> None:
+        """Have a virtio device at a certain place on PCI: ``disk0`` and so on, ``nic0``,
+        ``share0``, ``scsi``, ``hvc``, ``rng``, ``vsock``, ``serial``, ``balloon``, ``gpu``,
+        ``keyboard`` or ``tablet``. It is behind the root ``port`` of that number, or in a ``slot``
+        of the root bus. A disk or NIC behind a port is plugged in instead (`plug_disk`). Call
+        before `start`, which raises `BimetalError` if the place is taken."""
+        self._check_not_built("devices")
+        self.config.places[device] = PciPlace(port, slot, function)
 
     def cdrom(self, path: Path | None = None) -> Cdrom:
         """Add a CD-ROM drive with the image at ``path`` in it, or none. Call before `start`, which

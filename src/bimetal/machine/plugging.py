@@ -42,21 +42,24 @@ class Plugging:
         serial: str = "",
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
+        slot: int = 0,
     ) -> str:
-        """Plug in another disk, described as by `disk`; the name of the device, for `unplug`.
-        Raises `BimetalError` if the image cannot be used, or if no slot is free."""
+        """Plug in another disk, described as by `disk`, into the ``slot`` of that number, or, for
+        0, one that is free; the name of the device, for `unplug`. Raises `BimetalError` if the
+        image cannot be used, or if no such slot is free."""
         folders = tuple(map(fsdecode, backing_folders))
         where = fsdecode(path)
         where = where if is_address(where) else os.path.abspath(where)
         disk = Disk(where, readonly, snapshot, serial, format, folders)
         with self._parts.built().locked():
-            return self._sockets().plug_disk(disk)
+            return self._sockets().plug_disk(disk, slot)
 
     def plug_nic(
         self,
         network: str | NetBackend = "user",
         *,
         mac: str | None = None,
+        slot: int = 0,
         **options: str | int | bool | Sequence[str],
     ) -> str:
         """Plug in another NIC, described as by `nic`; otherwise as `plug_disk`."""
@@ -65,7 +68,7 @@ class Plugging:
             raise BimetalError("no network is no NIC to plug in", "name one", ExitCode.USAGE)
         address = macs_of([*self.config.nics, nic], [disk.path for disk in self.config.disks])[-1]
         with self._parts.built().locked():
-            return self._sockets().plug_nic(nic, address, self._service.reactor)
+            return self._sockets().plug_nic(nic, address, self._service.reactor, slot)
 
     def unplug(self, name: str, *, timeout: float = LET_GO_SECONDS, force: bool = False) -> None:
         """Ask the guest to let go of the device that `plug_disk` or `plug_nic` called ``name``, and

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bimetal.backends.reactor import Reactor
+from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
 
@@ -38,12 +39,17 @@ class Sockets(Protocol):
         """Have in the slots what a snapshot says, whose state is loaded next: the guest is not told
         of anything. What is there already stays. Raises `BimetalError`; call as `plug_disk`."""
 
-    def plug_disk(self, disk: Disk) -> str:
-        """Plug in a disk; the name of the device. Raises `BimetalError` if the image cannot be
-        used, or if no slot is free. Call with the machine's lock held."""
+    def plug_disk(self, disk: Disk, slot: int = 0) -> str:
+        """Plug in a disk, into the ``slot`` of that number or, for 0, the first that is free; the
+        name of the device. Raises `BimetalError` if the image cannot be used, or if no such slot is
+        free. Call with the machine's lock held."""
 
-    def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor) -> str:
+    def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor, slot: int = 0) -> str:
         """Plug in a NIC, whose network ``reactor`` serves; otherwise as `plug_disk`."""
+
+    def build_in(self, device: VirtioDevice, slot: int) -> None:
+        """Have a device in a slot of a machine that is being built. Raises `BimetalError` if no
+        such slot is free."""
 
     def readdress(self, mac: bytes, fresh: bytes) -> None:
         """The NIC with the address ``mac`` has a ``fresh`` one."""

@@ -16,6 +16,8 @@ __all__ = [
     "RAMFB",
     "TABLET",
     "VIDEOS",
+    "PciPlace",
+    "RootPortAt",
     "SerialPort",
     "Share",
     "Video",
@@ -27,8 +29,9 @@ TAG_LIMIT = 31
 """Bytes of a tag: what drivers of Linux before 6.10 have room for."""
 
 NAME_LIMIT = 127
-PLACES = ("unix", "tcp", "file")
+PLACES = ("unix", "tcp", "file", "fd")
 """Kinds of places to which a port may lead: a terminal is the console's."""
+SLOT_MOST, FUNCTION_MOST = 31, 7
 
 GPU, RAMFB = VIDEOS = ("virtio", "ramfb")
 """Kinds of display devices."""
@@ -114,9 +117,43 @@ class SerialPort:
         if self.where.partition(":")[0] not in PLACES:
             raise BimetalError(
                 f"a port cannot lead to {self.where!r}",
-                "write unix:PATH, tcp:HOST:PORT or file:PATH",
+                "write unix:PATH, tcp:HOST:PORT, file:PATH or fd:NUMBER",
                 ExitCode.USAGE,
             )
+
+
+@dataclass(frozen=True)
+class RootPortAt:
+    """A root port, which is ``function`` of a ``slot`` of the root bus."""
+
+    slot: int
+    function: int = 0
+
+    def __post_init__(self) -> None:
+        _check_place(self.slot, self.function)
+
+
+@dataclass(frozen=True)
+class PciPlace:
+    """Where a virtio device is: behind the root ``port`` of that number, which count from 1, or, if
+    that is 0, ``function`` of a ``slot`` of the root bus."""
+
+    port: int = 0
+    slot: int = 0
+    function: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.port:
+            _check_place(self.slot, self.function)
+
+
+def _check_place(slot: int, function: int) -> None:
+    if not 0 < slot <= SLOT_MOST or not 0 <= function <= FUNCTION_MOST:
+        raise BimetalError(
+            f"the root bus has no place {slot:#x}.{function}",
+            f"choose a slot from 1 to {SLOT_MOST} and a function from 0 to {FUNCTION_MOST}",
+            ExitCode.USAGE,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from tests.host import lacking, program_path
@@ -58,7 +59,7 @@ class Libvirt:
         )
         with (folder / "stderr").open("w") as messages:
             self._daemon = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", f"{binds} && cd / && exec libvirtd"],
+                ["unshare", "-m", "sh", "-c", f"{binds} && cd / && exec libvirtd -p {folder}/pid"],
                 env={"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder)},
                 stdout=subprocess.DEVNULL,
                 stderr=messages,
@@ -87,6 +88,12 @@ class Libvirt:
         outcome = self.run(*words)
         assert outcome.returncode == 0, f"{words}: {outcome.stderr}"
         return outcome.stdout
+
+    def until(self, wanted: str, *words: str) -> None:
+        """Ask virsh again until it prints what is ``wanted``."""
+        ended = time.monotonic() + LIMIT
+        while (said := self.virsh(*words).strip()) != wanted:
+            assert time.monotonic() < ended, f"{words}: {said}"
 
     def close(self) -> None:
         """End it; machines end with the test that has started them."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 from lxml import etree
 
+from bimetal import images
+from tests.control.emulator.domains import Domain
 from tests.control.emulator.libvirt import Libvirt
 from tests.host import need, programs
 
@@ -22,6 +25,16 @@ def libvirt(launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture
+def domains(libvirt: Libvirt, tmp_path: Path) -> Iterator[Domain]:
+    """Definitions in a folder of the test, whose machines are ended after it."""
+    yield Domain(tmp_path, libvirt.programs / "qemu-system-riscv64")
+    for name in libvirt.virsh("list", "--name").split():
+        libvirt.run("destroy", name)
+    for name in libvirt.virsh("list", "--all", "--name").split():
+        libvirt.run("undefine", name, "--managed-save", "--snapshots-metadata")
 
 
 def capabilities(libvirt: Libvirt, isa: str, machine: str = "virt") -> etree._Element:
@@ -56,3 +69,50 @@ def test_libvirt_finds_them_in_its_path(libvirt: Libvirt) -> None:
 def test_processor_models_of_arm(libvirt: Libvirt) -> None:
     models = values(capabilities(libvirt, "aarch64"), "cpu/mode[@name='custom']/model")
     assert {"cortex-a57", "max"} <= models
+
+
+def test_a_machine_with_all_that_it_usually_has(libvirt: Libvirt, domains: Domain) -> None:
+    image = domains.folder / "disk.qcow2"
+    images.create(str(image), "8M", format="qcow2")
+    libvirt.virsh("define", domains.file("crab", image))
+    libvirt.virsh("start", "crab")
+    assert libvirt.virsh("domstate", "crab").strip() == "running"
+    assert f"vda      {image}" in libvirt.virsh("domblklist", "crab")
+    assert "vcpu.0.state=1" in libvirt.virsh("domstats", "crab")
+    assert "CPU(s):         1" in libvirt.virsh("dominfo", "crab")
+    assert "VM status: running" in libvirt.virsh(
+        "qemu-monitor-command", "crab", "--hmp", "info status"
+    )
+    libvirt.virsh("suspend", "crab")
+    assert libvirt.virsh("domstate", "crab", "--reason").strip() == "paused (user)"
+    libvirt.virsh("resume", "crab")
+    libvirt.virsh("reset", "crab")
+    assert libvirt.virsh("domstate", "crab").strip() == "running"
+    libvirt.virsh("destroy", "crab")
+    assert libvirt.virsh("domstate", "crab").strip() == "shut off"
+
+
+def test_its_console(libvirt: Libvirt, domains: Domain) -> None:
+    libvirt.virsh("create", domains.file("echo", program="echo"))
+    line = f"-c {libvirt.uri} console echo --force"
+    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=60) as console:
+        console.expect("Escape character")
+        console.send("hello")
+        console.expect("hello")
+        console.sendcontrol("]")
+        console.expect(pexpect.EOF)
+
+
+def test_a_guest_that_switches_off(libvirt: Libvirt, domains: Domain) -> None:
+    libvirt.virsh("define", domains.file("off", program="off"))
+    libvirt.virsh("start", "off", "--paused")
+    libvirt.virsh("resume", "off")
+    libvirt.until("shut off (shutdown)", "domstate", "off", "--reason")
+
+
+def test_what_is_wrong_is_told_to_who_starts_it(libvirt: Libvirt, domains: Domain) -> None:
+    path = Path(domains.file("wrong"))
+    path.write_text(path.read_text().replace('clock offset="utc"', 'clock offset="localtime"'))
+    outcome = libvirt.run("create", str(path))
+    assert outcome.returncode
+    assert "base=localtime is not there" in outcome.stderr

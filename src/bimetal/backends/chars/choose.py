@@ -11,11 +11,12 @@ from bimetal.backends.chars.protocol import CharBackend
 from bimetal.backends.chars.pty import Pty
 from bimetal.backends.chars.server import Server
 from bimetal.backends.chars.stdio import Stdio
+from bimetal.backends.listening import inherited_listener
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["FORMS", "open_chars"]
 
-FORMS = "stdio, pty, file:PATH, unix:PATH, tcp:HOST:PORT or none"
+FORMS = "stdio, pty, file:PATH, unix:PATH, tcp:HOST:PORT, fd:NUMBER or none"
 
 
 def _nothing(*_: object) -> None:
@@ -44,6 +45,8 @@ def open_chars(
             return FileSink(where)
         case "unix" if where:
             return Server.unix(where)
+        case "fd" if where.isdecimal():
+            return Server(inherited_listener(int(where)), name)
         case "tcp" if where:
             return Server.tcp(*_host_and_port(where))
     raise BimetalError(f"{name!r} is no place for a console", f"write {FORMS}", ExitCode.USAGE)

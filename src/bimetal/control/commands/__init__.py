@@ -10,10 +10,12 @@ from bimetal.control.commands import (
     introspection,
     kept,
     looking,
+    migrating,
+    objects,
     running,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
 __all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
-__all__ += ["kept", "looking", "running", "traffic"]
+__all__ += ["kept", "looking", "migrating", "objects", "running", "traffic"]

@@ -13,6 +13,7 @@ from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import BlockNode, Managed
+from bimetal.control.qdev import qdev_of
 
 if TYPE_CHECKING:
     from bimetal.machine.cdrom import Cdrom
@@ -43,6 +44,27 @@ class InsertedInfo(Answer, rename=None):
     node_name: Annotated[str | UnsetType, "what a client called it"] = msgspec.field(
         default=UNSET, name="node-name"
     )
+    encrypted: Annotated[bool, "always false"] = False
+    detect_zeroes: Annotated[str, "always off"] = "off"
+
+
+class CacheOptions(Answer, rename="kebab", forbid_unknown_fields=True):
+    """How the host caches an image, which no guest notices."""
+
+    direct: Annotated[bool, "past the host's cache"] = False
+    no_flush: Annotated[bool, "not waiting for what is to be safe, which is waited for here"] = (
+        False
+    )
+
+
+class NodeInfo(Answer, rename=None):
+    """An image that was told of."""
+
+    node_name: Annotated[str, "what a client called it"] = msgspec.field(name="node-name")
+    drv: Annotated[str, "the format of the image, or file"]
+    ro: Annotated[bool, "whether it is only read"]
+    file: Annotated[str, "the path of the image"]
+    image: Annotated[ImageInfo, "the image"]
     encrypted: Annotated[bool, "always false"] = False
     detect_zeroes: Annotated[str, "always off"] = "off"
 
@@ -82,11 +104,44 @@ def _info(drive: Drive, given: dict[str, str], disks: dict[str, str]) -> BlockIn
         )
     return BlockInfo(
         device="" if id_ else drive.name,
-        qdev=f"/machine/peripheral/{id_}" if id_ else f"/machine/unattached/{drive.name}",
+        qdev=qdev_of(id_, drive.name),
         removable=drive.removable,
         inserted=inside,
         tray_open=not drive.path if drive.removable else UNSET,
     )
+
+
+@MACHINE.command("query-named-block-nodes")
+def query_named_block_nodes(
+    vm: Managed, flat: Annotated[bool, "accepted: images are listed without those below"] = False
+) -> list[NodeInfo]:
+    """List the images that were told of."""
+    with vm.lock:
+        nodes = dict(vm.nodes)
+        disks = {node: vm.devices.get(id_, "") for id_, node in vm.disks.items()}
+    sizes = {drive.name: drive.size for drive in vm.machine.drives()}
+    return [
+        NodeInfo(
+            node_name=name,
+            drv=node.format or FILE,
+            ro=node.readonly,
+            file=node.path,
+            image=ImageInfo(
+                filename=node.path,
+                format=node.format or FILE,
+                virtual_size=sizes.get(disks.get(name, ""), _length_of(node.path)),
+            ),
+        )
+        for name, node in nodes.items()
+    ]
+
+
+def _length_of(path: str) -> int:
+    """Bytes of a file, 0 if it is gone."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 @MACHINE.command("blockdev-add")
@@ -104,19 +159,34 @@ def blockdev_add(
     discard: Annotated[Literal["ignore", "unmap"], "accepted: discarded blocks are given back"] = (
         "unmap"
     ),
+    detect_zeroes: Annotated[Literal["off"], "whether zeros that are written are discarded"] = (
+        "off"
+    ),
+    cache: Annotated[CacheOptions | None, "accepted: the host's cache is used"] = None,
+    aio: Annotated[Literal["threads", "native", "io_uring"], "accepted: we decide that"] = (
+        "threads"
+    ),
+    backing: Annotated[
+        str | None, "of a format: the node of the image that its header names, or none"
+    ] = None,
 ) -> None:
-    """Tell of an image, from which device_add makes a disk. It is opened then."""
+    """Tell of an image, from which device_add makes a disk. It is opened then. An image that it is
+    built on is the one that its header names."""
     with vm.lock:
         if node_name in vm.nodes or len(vm.nodes) >= NODE_LIMIT:
             raise _refused(f"there is a node {node_name!r} already, or there are too many")
         if driver == FILE:
+            if backing is not None:
+                raise _refused("the bytes of a file are built on no other image")
             vm.nodes[node_name] = BlockNode(_checked(filename), readonly=read_only)
             return
         if filename:
             raise _refused(f"the path of a {driver} image belongs to its file")
         below = _file_of(vm, file)
         name = file if isinstance(file, str) else ""
-        vm.nodes[node_name] = BlockNode(below.path, driver, read_only or below.readonly, name)
+        readonly = read_only or below.readonly
+        folders = _folders_of(vm, backing) if backing else ()
+        vm.nodes[node_name] = BlockNode(below.path, driver, readonly, name, folders, backing or "")
 
 
 @MACHINE.command("blockdev-del")
@@ -126,7 +196,7 @@ def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
         if node_name not in vm.nodes:
             raise CommandFailed(ErrorClass.GENERIC, f"there is no node {node_name!r}")
         users = [id_ for id_, node in vm.disks.items() if node == node_name]
-        users += [name for name, node in vm.nodes.items() if node.file == node_name]
+        users += [name for name, node in vm.nodes.items() if node_name in (node.file, node.backing)]
         if users:
             raise _refused(f"the node {node_name!r} is in use by {', '.join(users)}")
         del vm.nodes[node_name]
@@ -153,6 +223,18 @@ def eject(
 ) -> None:
     """Take out what is in a CD-ROM drive."""
     _drive(vm, device or id).eject()
+
+
+def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:
+    """The folders in which the images lie that the node ``backing`` and those below it are."""
+    folders: list[str] = []
+    while backing:
+        node = vm.nodes.get(backing)
+        if node is None:
+            raise _refused(f"there is no node {backing!r} to build on")
+        folders.append(os.path.dirname(os.path.abspath(node.path)))
+        backing = node.backing
+    return tuple(dict.fromkeys(folders))
 
 
 def _drive(vm: Managed, name: str) -> Cdrom:

@@ -71,13 +71,6 @@ class OptionInfo(Answer):
     parameters: Annotated[list[OptionParameter], "what may stand behind it"] = []
 
 
-class MigrationCapability(Answer):
-    """Something that migration may do."""
-
-    capability: Annotated[str, "its name"]
-    state: Annotated[bool, "whether it is switched on"]
-
-
 class GicInfo(Answer):
     """An interrupt controller that machines may have."""
 
@@ -173,12 +166,6 @@ def query_command_line_options(
     off. What may stand behind them is not told."""
     names = late("bimetal.control.emulator.options:names_told")()
     return [OptionInfo(option=name) for name in names if option in ("", name)]
-
-
-@MACHINE.command("query-migrate-capabilities")
-def query_migrate_capabilities(vm: Managed) -> list[MigrationCapability]:
-    """List what migration may do: tell of its state by events."""
-    return [MigrationCapability(capability="events", state=True)]
 
 
 @MACHINE.command("query-gic-capabilities")

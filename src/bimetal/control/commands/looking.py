@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -113,6 +113,12 @@ def query_cpus_fast(vm: Managed) -> list[CpuInfo]:
     ]
 
 
+@MACHINE.command("query-iothreads")
+def query_iothreads(vm: Managed) -> list[dict[str, Any]]:
+    """List the threads for disks that a client may name: there are none."""
+    return []
+
+
 @MACHINE.command("query-memory-size-summary")
 def query_memory_size_summary(vm: Managed) -> MemorySizeInfo:
     """Say how much memory the machine has, whatever is in its balloon."""
@@ -122,11 +128,16 @@ def query_memory_size_summary(vm: Managed) -> MemorySizeInfo:
 @MACHINE.command("query-chardev")
 def query_chardev(vm: Managed) -> list[ChardevInfo]:
     """List the lines of the machine and where they lead."""
-    lines = {"serial0": vm.machine.console, "hvc0": vm.machine.hvc}
-    return [
+    lines = {vm.console_label: vm.machine.console, "hvc0": vm.machine.hvc}
+    found = [
         ChardevInfo(label=label, filename=_far_end(line.where, line.name), frontend_open=True)
         for label, line in lines.items()
         if line is not None
+    ]
+    ports = vm.lines.items()
+    return found + [
+        ChardevInfo(label=label, filename=_far_end(where, ""), frontend_open=False)
+        for label, where in ports
     ]
 
 
@@ -159,6 +170,8 @@ def _far_end(where: str, name: str) -> str:
     """What QMP calls the far end of a line: ``where`` it is, of a console called ``name``."""
     if where.startswith("/dev/"):
         return f"pty:{where}"
+    if where.startswith("fd:"):
+        return f"disconnected:{where},server=on"
     if where.startswith(("unix:", "tcp:")):
         return f"{where},server=on"
     return where or ("stdio" if name == "stdio" else "null")

@@ -45,7 +45,11 @@ def cont(vm: Managed) -> None:
 
 @MACHINE.command("system_reset")
 def reset(vm: Managed) -> None:
-    """Press the reset button: the guest starts again. A machine that is stopped stays so."""
+    """Press the reset button: the guest starts again. A machine that is stopped stays so, and one
+    whose guest has switched off, and that has stayed there (``-no-shutdown``), is stopped then."""
+    if vm.machine.result is not None and vm.revive is not None:
+        vm.revive()
+        return
     _check_runs(vm, "there is nothing to reset")
     vm.machine.reset()
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.managed import Managed
+from bimetal.control.qdev import qdev_of
 
 __all__ = ["BlockDeviceStats", "BlockStats", "NicStats", "query_blockstats", "query_nics"]
 
@@ -49,7 +50,7 @@ def query_blockstats(vm: Managed) -> list[BlockStats]:
         found.append(
             BlockStats(
                 device="" if id_ else drive.name,
-                qdev=f"/machine/peripheral/{id_}" if id_ else f"/machine/unattached/{drive.name}",
+                qdev=qdev_of(id_, drive.name),
                 stats=BlockDeviceStats(
                     rd_bytes=moved.bytes_in,
                     wr_bytes=moved.bytes_out,

@@ -71,6 +71,11 @@ class Words:
         value: Value = self._left.pop(name, None)
         return value
 
+    def peek(self, name: str) -> str:
+        """A text that stays there for others; "" if it is none."""
+        value = self._left.get(name)
+        return value if isinstance(value, str) else ""
+
     def text(self, name: str, default: str = "") -> str:
         """A text."""
         value = self.take(name)

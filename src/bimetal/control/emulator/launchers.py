@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.folders import data_home
+from bimetal.base.folders import cache_home, data_home
 from bimetal.control.emulator.targets import TARGETS
 
 __all__ = ["make_launchers", "usual_folder"]
@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, {package!r})
 from bimetal.control.emulator.program import main
 
-sys.exit(main({program!r}, sys.argv[1:]))
+sys.exit(main({program!r}, sys.argv[1:], cache={cache!r}))
 """
 
 
@@ -36,7 +36,12 @@ def make_launchers(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for target in TARGETS.values():
             path = folder / target.program
-            text = TEXT.format(python=sys.executable, package=package, program=target.program)
+            text = TEXT.format(
+                python=sys.executable,
+                package=package,
+                program=target.program,
+                cache=str(cache_home()),
+            )
             scratch = folder / f".{target.program}.{os.getpid()}"
             scratch.write_text(text)
             scratch.chmod(0o755)

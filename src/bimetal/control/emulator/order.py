@@ -1,7 +1,7 @@
 """What a command line asks for: what `Machine` is given, and what its process does besides.
 
 Options fill it in, each by itself; what refers to something else (a device to its drive) does so by
-name, and is resolved when all of the line has been read.
+name, and is resolved when all of the line has been read (`furnishing`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from bimetal.control.emulator.drivers import Driver
 from bimetal.control.emulator.grammar import Words
 from bimetal.control.emulator.targets import MachineKind, Target
 
-__all__ = ["MonitorAt", "Order"]
+__all__ = ["DriveAt", "FolderAt", "MonitorAt", "NicAt", "Order", "ViewersAt"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,49 @@ class MonitorAt:
 
     place: str = ""
     chardev: str = ""
+
+
+@dataclass(frozen=True)
+class DriveAt:
+    """An image at ``path``, and the ``interface`` by which the guest reaches it: ``none`` if a
+    device says so, which refers to it by ``id``. ``unit`` is its number there, or -1."""
+
+    path: str
+    id: str = ""
+    interface: str = "virtio"
+    format: str | None = None
+    cdrom: bool = False
+    readonly: bool = False
+    snapshot: bool = False
+    unit: int = -1
+    serial: str = ""
+
+
+@dataclass(frozen=True)
+class NicAt:
+    """A NIC on a ``network``, as `Machine.nic` takes it, with an address, or ""."""
+
+    network: str
+    mac: str = ""
+
+
+@dataclass(frozen=True)
+class FolderAt:
+    """A folder to share."""
+
+    path: str
+    security: str
+    readonly: bool
+
+
+@dataclass(frozen=True)
+class ViewersAt:
+    """Where viewers find the screen, whether they need a password, which is told later, and where
+    pages connect, or ""."""
+
+    place: str
+    password: bool = False
+    web_socket: str = ""
 
 
 @dataclass
@@ -52,7 +96,27 @@ class Order:
     pid_file: str = ""
     loadvm: str = ""
     incoming: str = ""
+    snapshot: bool = False
 
     monitors: list[MonitorAt] = field(default_factory=list)
     serials: list[str] = field(default_factory=list)
     chardevs: dict[str, Words] = field(default_factory=dict)
+    objects: dict[str, str] = field(default_factory=dict)
+    """Types of objects, by id."""
+    memories: dict[str, int] = field(default_factory=dict)
+    """Sizes of those that are memory."""
+    netdevs: dict[str, str] = field(default_factory=dict)
+    """Networks by id, as `Machine.nic` takes them."""
+    nics: list[NicAt] = field(default_factory=list)
+    usual_nic: bool = True
+    """Whether there is a NIC if nobody asks for one."""
+    old_nics: list[str] = field(default_factory=list)
+    old_networks: list[str] = field(default_factory=list)
+    """Addresses of NICs, and networks, which belong together in this order."""
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    """Images, as ``blockdev-add`` is told of them."""
+    drives: list[DriveAt] = field(default_factory=list)
+    folders: dict[str, FolderAt] = field(default_factory=dict)
+    shares: list[tuple[str, FolderAt]] = field(default_factory=list)
+    devices: list[tuple[Driver, Words]] = field(default_factory=list)
+    viewers: list[ViewersAt] = field(default_factory=list)

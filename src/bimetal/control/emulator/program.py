@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.control.emulator.daemon import Daemon
 from bimetal.control.emulator.lookups import AskedOnly
 from bimetal.control.emulator.options import read_command_line
@@ -23,18 +25,20 @@ __all__ = ["main"]
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def main(program: str, arguments: Sequence[str]) -> int:
-    """Be the emulator called ``program``; the exit code of the process."""
+def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
+    """Be the emulator called ``program``; the exit code of the process. If the caches in the folder
+    ``cache`` are this user's, they are used: libvirt gives each run of a machine a home of its own,
+    in which there is no code that was compiled before."""
+    if cache and os.access(cache, os.W_OK) and os.stat(cache).st_uid == os.geteuid():
+        os.environ["XDG_CACHE_HOME"] = cache
     try:
-        order = read_command_line(target_named(program), arguments)
+        target = target_named(program)
+        order = read_command_line(target, arguments)
         with Daemon(wanted=order.daemon) as daemon, _PidFile(order.pid_file):
             if order.nothing:
                 return answer_only(order, daemon)
-            raise BimetalError(
-                "machines cannot be started by this command line yet",
-                "write -machine none to ask what there is; bimetal run starts machines",
-                ExitCode.UNAVAILABLE,
-            )
+            again = partial(read_command_line, target, arguments)
+            return int(late("bimetal.control.emulator.machine:run")(order, daemon, again))
     except AskedOnly as asked:
         print(asked)
         return 0

@@ -53,6 +53,8 @@ class Target:
     machines: tuple[MachineKind, ...]
     models: Mapping[str, str]
     suffix: str
+    needs_kvm: bool = False
+    """Whether nothing translates its instruction set, so that only KVM runs it."""
 
     @property
     def program(self) -> str:
@@ -132,6 +134,7 @@ TARGETS: Mapping[str, Target] = {
                 "x86-64-v4": "x86-64-v4",
             },
             "x86_64-cpu",
+            needs_kvm=True,
         ),
     )
 }

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from bimetal.base.late import late
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
+from bimetal.control.qdev import name_in
 from bimetal.control.verbs.registry import HOST, Domain
 
 __all__ = [
@@ -112,7 +113,7 @@ def domblklist(
             file = drive.get("inserted", {}).get("file", "")
             now[drive["device"]] = file
             if not drive["device"]:
-                plugged.append(DriveLine(drive["qdev"].rpartition("/")[2], file, "file", "disk"))
+                plugged.append(DriveLine(name_in(drive["qdev"]), file, "file", "disk"))
     lines, counts = [], {"disk": 0, "cd": 0}
     for disk in definition.disks:
         kind = "cd" if disk.cdrom else "disk"

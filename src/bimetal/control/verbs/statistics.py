@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from bimetal.base.errors import BimetalError
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
+from bimetal.control.qdev import name_in
 from bimetal.control.verbs.registry import HOST
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _of_disks(talk: Conversation, definition: Definition) -> Iterator[Value]:
     for number, drive in enumerate(drives):
         kind = drive["device"].rstrip("0123456789")
         named = targets.get(kind)
-        name = named.pop(0) if named else drive["qdev"].rpartition("/")[2]
+        name = named.pop(0) if named else name_in(drive["qdev"])
         stats, inside = moved[drive["qdev"]], drive.get("inserted")
         yield f"block.{number}.name", name
         if inside is not None:

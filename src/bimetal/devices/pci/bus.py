@@ -10,7 +10,7 @@ from bimetal.devices.irq.messages import Message
 from bimetal.devices.pci.bar import Decoded, Window
 from bimetal.devices.pci.function import Function, MessageWrite
 
-__all__ = ["PINS", "PciBus", "Upstream"]
+__all__ = ["FUNCTIONS", "PINS", "PciBus", "Upstream"]
 
 PINS = 4
 SLOTS, FUNCTIONS = 32, 8

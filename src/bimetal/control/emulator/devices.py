@@ -1,0 +1,47 @@
+"""Options for devices and for the objects that they refer to."""
+
+from __future__ import annotations
+
+from bimetal.base.near import choose_from
+from bimetal.control.emulator.drivers import DRIVERS, OBJECTS
+from bimetal.control.emulator.grammar import read_words, wrong
+from bimetal.control.emulator.order import Order
+
+__all__ = ["read_device", "read_object"]
+
+
+def read_device(order: Order, option: str, value: str) -> None:
+    """A device."""
+    words = read_words(option, value, "driver")
+    driver = words.needed("driver")
+    if driver not in DRIVERS or DRIVERS[driver].family == "host":
+        raise wrong(
+            option, f"there is no device {driver[:80]!r}", choose_from(driver[:80], DRIVERS)
+        )
+    words.option = f"{option} {driver}"
+    order.devices.append((DRIVERS[driver], words))
+
+
+def read_object(order: Order, option: str, value: str) -> None:
+    """An object, to which something else refers by its id."""
+    words = read_words(option, value, "qom-type")
+    kind, name = words.needed("qom-type"), words.needed("id")
+    if kind not in OBJECTS:
+        raise wrong(option, f"there is no {kind[:80]!r}", choose_from(kind[:80], OBJECTS))
+    words.option = f"{option} {kind}"
+    if kind == "secret":
+        # Whatever would use it is refused by its own name.
+        words.ignore("data", "file", "format", "keyid", "iv")
+    elif kind.startswith("rng-"):
+        words.only("filename", "/dev/urandom", "/dev/random", "/dev/hwrng")
+    else:
+        _read_memory(order, name, words.size("size"))
+        words.ignore("prealloc", "share", "merge", "dump")
+    words.finish()
+    order.objects[name] = kind
+
+
+def _read_memory(order: Order, name: str, size: int | None) -> None:
+    if size is None:
+        raise wrong("object", f"the memory {name[:80]!r} has no size", "add size=")
+    order.memories[name] = size
