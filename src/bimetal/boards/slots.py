@@ -127,7 +127,8 @@ def _all(m: Chassis) -> list[VirtioDevice]:
     """The devices that the options ask for, in their order. Raises `BimetalError`."""
     devices: list[VirtioDevice] = []
     try:
-        devices.extend(wanted(m))
+        for device in wanted(m):
+            devices.append(device)
     except BimetalError:
         for device in devices:
             device.close()
