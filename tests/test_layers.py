@@ -60,7 +60,7 @@ OWNERS = {
     "msgspec": {"control", "web"},
     "starlette": {"web"},
     "uvicorn": {"web"},
-    "ctypes": {"accel", "backends", "codegen", "memory"},
+    "ctypes": {"accel", "base", "backends", "codegen", "memory"},
     "fcntl": {"accel", "backends", "catalogue", "codegen"},
     "threading": {"base", "machine", "accel", "codegen", "memory", "control", "cli"},
     "select": {"backends", "codegen"},

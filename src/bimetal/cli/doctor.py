@@ -28,6 +28,7 @@ from bimetal import (
     format_size,
 )
 from bimetal.cli.options import OnceEach
+from bimetal.control.confinement import check_confinement
 
 __all__ = ["command"]
 
@@ -56,7 +57,12 @@ def command() -> int:
         "jit": lambda: engine("jit"),
         "interp": lambda: engine("interp"),
     }
-    useful = {"guests": guests, "mirror": check_mirror, "kvm": check_kvm}
+    useful = {
+        "guests": guests,
+        "mirror": check_mirror,
+        "kvm": check_kvm,
+        "sandbox": check_confinement,
+    }
     healthy = [report(name, check, "FAIL") for name, check in needed.items()]
     for name, check in useful.items():
         report(name, check, "no")

@@ -69,7 +69,7 @@ def facts_of(facts: Facts, given: Given) -> str:
         "Persistent": "yes" if known.persistent else "no",
         "Autostart": "enable" if facts.autostart else "disable",
         "Managed save": "yes" if known.saved else "no",
-        "Security model": "none",
+        "Security model": facts.sandbox or "none",
         "Security DOI": "0",
     }
     if not known.runs:

@@ -9,13 +9,14 @@ import os
 import sys
 
 from ..base.clock import processor_seconds, wall_seconds
+from ..base.confining.own import confine_helper
 from ..isa.describe import Isa
 from ..isa.names import described_in
 from .cover import family_of
 from .frames import read_frame
 from .job import Job
 from .layout import Layout
-from .store import CodeStore
+from .store import CodeStore, store_folder
 from .translator import translate
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ def main(module: str, memory: str) -> None:
     _give_way()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
+    confine_helper(os.fspath(store_folder()))
     store, end = CodeStore(), wall_seconds() + PATIENCE
     while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:
         job = Job.of(frame)

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from ..base import trace
 from ..base.clock import processor_seconds
+from ..base.confining.own import confine_helper
 from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import described_in
@@ -111,6 +112,7 @@ def main(module: str, memory: str, answers: str) -> None:
     trace.configure()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
+    confine_helper()
     with suppress(BrokenPipeError), os.fdopen(int(answers), "wb") as pipe:
         while (frame := read_frame(sys.stdin.buffer)) is not None:
             pipe.write(pack(_answer(isa, layout, Job.of(frame)).frame()))

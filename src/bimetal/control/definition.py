@@ -16,6 +16,7 @@ __all__ = ["PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "SharePart",
 
 PAGE = 4096
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
+SANDBOXES = ("on", "off")
 PLACES, KINDS = ("pty", "none"), ("file:", "unix:", "tcp:")
 """Where the console of a machine without a terminal may lead."""
 
@@ -96,6 +97,9 @@ class Definition:
     shares: tuple[SharePart, ...] = ()
     ports: tuple[PortPart, ...] = ()
     title: str = ""
+    sandbox: str = "on"
+    """``off`` if its process is not to be confined."""
+
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What was asked for that has no effect here."""
 
@@ -115,6 +119,8 @@ class Definition:
                          f"of {', '.join(KINDS)}")  # fmt: skip
         if len(self.flash) > 2 or "" in self.flash or (self.flash_template and len(self.flash) < 2):
             raise _wrong("flash that is not there", "give it firmware, and a file for variables")
+        if self.sandbox not in SANDBOXES:
+            raise _wrong(f"a sandbox {self.sandbox!r}", choose_from(self.sandbox, SANDBOXES))
         self._check_parts()
 
     def _check_parts(self) -> None:

@@ -124,9 +124,12 @@ class Machines(KnownMachines):
 
     # Running
 
-    def start(self, called: str, *, paused: bool = False, anew: bool = False) -> Known:
+    def start(
+        self, called: str, *, paused: bool = False, anew: bool = False, sandbox: bool = True
+    ) -> Known:
         """Start a machine that is defined, and return when it runs. If it was saved in its own
-        place (`saved` in `Places`), it goes on where it was, unless it is to start ``anew``."""
+        place (`saved` in `Places`), it goes on where it was, unless it is to start ``anew``.
+        Its process confines itself, unless the ``sandbox`` is not wanted."""
         known = self.find(called)
         if known.runs:
             raise BimetalError(
@@ -135,27 +138,30 @@ class Machines(KnownMachines):
                 ExitCode.UNAVAILABLE,
             )
         if known.saved and not anew:
-            return self._go_on(
-                str(self.places.saved(known.name)), "--once", "--trust", paused=paused
-            )
+            words = ["--once", "--trust", *_more(paused, sandbox)]
+            return self._go_on(str(self.places.saved(known.name)), *words)
         text = self._definition_text(known.name)
-        self._launch(known.name, text, *["--anew"] * anew, paused=paused)
+        self._launch(known.name, text, *["--anew"] * anew, *_more(paused, sandbox))
         return self.find(known.name)
 
-    def create(self, text: str | bytes, *, paused: bool = False) -> Known:
+    def create(self, text: str | bytes, *, paused: bool = False, sandbox: bool = True) -> Known:
         """Start a machine of a definition that is not kept: it is gone when it ends."""
         text = self._as_xml(text)
         definition: Definition = self._read_definition(text)
         self._check_identity(definition)
-        self._launch(definition.name, self._complete(text, definition), paused=paused)
+        words = _more(paused, sandbox)
+        self._launch(definition.name, self._complete(text, definition), *words)
         return self.find(definition.name)
 
-    def restore(self, path: str, *, trust: bool = False, paused: bool = False) -> Known:
+    def restore(
+        self, path: str, *, trust: bool = False, paused: bool = False, sandbox: bool = True
+    ) -> Known:
         """Go on with a machine that `save` has written to a file. With ``trust`` also with one that
         reaches folders, ports or sockets of the host."""
-        return self._go_on(os.path.abspath(path), *["--trust"] * trust, paused=paused)
+        words = [*["--trust"] * trust, *_more(paused, sandbox)]
+        return self._go_on(os.path.abspath(path), *words)
 
-    def _go_on(self, where: str, *words: str, paused: bool) -> Known:
+    def _go_on(self, where: str, *words: str) -> Known:
         machine: Any = late("bimetal.boards:Machine")
         text = machine.label_of(where)
         if not text:
@@ -166,7 +172,7 @@ class Machines(KnownMachines):
             )
         definition: Definition = self._read_definition(text)
         self._check_identity(definition)
-        self._launch(definition.name, text, "--restore", where, *words, paused=paused)
+        self._launch(definition.name, text, "--restore", where, *words)
         return self.find(definition.name)
 
     def ask(self, called: str, command: str, **arguments: Any) -> Any:
@@ -183,6 +189,24 @@ class Machines(KnownMachines):
             socket, known.name, *seconds
         )
         return begun
+
+    def hand_in(self, called: str, path: str, *, readonly: bool, format: str | None = None) -> None:
+        """Hand an image, with those that it lies on, in to the process of a machine, which may be
+        confined and not reach it. Raises `BimetalError`."""
+        state = self.state_of(self.running(called).name)
+        if not state.get("sandbox"):
+            return
+        below = late("bimetal.images:chain")(path, format=format, shared=True)[1:]
+        files = [(path, readonly), *((each.path, True) for each in below)]
+        try:
+            place = os.path.join(os.path.dirname(str(state["socket"])), "intake")
+            late("bimetal.backends.handing:hand_in")(place, files)
+        except OSError as error:
+            raise BimetalError(
+                f"{path} cannot be handed in to the machine: {error.strerror or error}",
+                "check the path and its permissions",
+                ExitCode.NO_INPUT,
+            ) from error
 
     def say(self, called: str, message: str) -> Any:
         """Have a machine that runs carry out a command in the words of QMP, which may be its name
@@ -201,8 +225,13 @@ class Machines(KnownMachines):
     def save(self, called: str, path: str) -> Known:
         """Save a machine that runs to a file, and end it."""
         known = self.running(called)
-        self.ask(called, "bimetal-save", filename=os.path.abspath(path), stop=True)
+        target = os.path.abspath(path)
+        own = self.places.state(known.name)
+        draft = target if target.startswith(f"{own}/") else str(own / "outgoing")
+        self.ask(called, "bimetal-save", filename=draft, stop=True)  # its process reaches no other
         self._await_end(known.name, TERM_SECONDS)
+        if draft != target:
+            late("bimetal.control.handing:hand_out")(draft, target)
         return known
 
     def destroy(self, called: str, *, graceful: bool = False) -> Known:
@@ -265,12 +294,10 @@ class Machines(KnownMachines):
             name.addnext(made)
         return str(late("bimetal.control.domain_xml.writing:document")(root))
 
-    def _launch(self, name: str, text: str, *words: str, paused: bool) -> None:
+    def _launch(self, name: str, text: str, *words: str) -> None:
         folder = self.places.state(name)
         self.places.prepare(folder)
-        late("bimetal.control.launching:launch")(
-            text, folder / "log", [*words, *["--paused"] * paused]
-        )
+        late("bimetal.control.launching:launch")(text, folder / "log", words)
 
     def _await_end(self, name: str, seconds: float) -> bool:
         return await_release(self.places.lease(name), seconds)
@@ -283,3 +310,8 @@ class Machines(KnownMachines):
             if lease is not None:
                 late("shutil:rmtree")(folder, ignore_errors=True)
                 lease.release()
+
+
+def _more(paused: bool, sandbox: bool) -> list[str]:
+    """Words for a process that begins like that."""
+    return [*["--paused"] * paused, *["--unconfined"] * (not sandbox)]

@@ -1,6 +1,7 @@
 """The process in which a machine that stays runs.
 
     python -m bimetal.control.process [--restore FILE [--trust] [--once]] [--anew] [--paused]
+        [--unconfined]
 
 Its standard input is the definition. It holds the machine's lease, listens at the machine's socket,
 writes what state the machine is in, and ends with it. SIGTERM ends both.
@@ -21,11 +22,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from bimetal.backends.confining import give_up_new_privileges
+from bimetal.backends.handing import Intake
 from bimetal.backends.lease import Lease, count_up
 from bimetal.base.clock import wall_seconds
+from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.control.confinement import confine
 from bimetal.control.definition import Definition, furnish
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.events import Event
@@ -65,6 +68,7 @@ class Process:
         self._used_up = "--once" in words or "--anew" in words
         """Whether a state that was saved for the next start is of no use once this one is done."""
         self._definition = read_definition(text)
+        self._confined = "--unconfined" not in words and self._definition.sandbox == "on"
         self._name = self._definition.name
         self._folder = places.state(self._name)
         self._run = places.run(self._name)
@@ -79,6 +83,8 @@ class Process:
         lease = self._take_lease()
         try:
             self._begin()
+            self._confine()
+            self._open_intake()
             while self._once(ready):
                 self._restore, self._paused = "", False
         finally:
@@ -119,6 +125,20 @@ class Process:
             started=wall_seconds(),
             reason="restored" if self._restore else "booted",
         )
+
+    def _confine(self) -> None:
+        """Keep to what the machine needs from here on."""
+        if not self._restore:
+            copy_template(self._definition)
+        if not self._confined:
+            return
+        found = confine(self._definition, self._folder, self._sockets, self._restore)
+        self._tell(sandbox=found)
+
+    def _open_intake(self) -> None:
+        """Let clients hand in what this process cannot open."""
+        intake = Intake(str(self._sockets / "intake"))
+        threading.Thread(target=intake.run, name="intake", daemon=True).start()
 
     def _tell(self, **news: Any) -> None:
         """Write what state the machine is in. A full disk does not end the machine."""
@@ -187,7 +207,6 @@ class Process:
                 self._restore, serial=definition.serial, accel=definition.accel, trust=self._trust
             )
             return restored
-        copy_template(definition)
         machine: Machine = MACHINE(**definition.machine_options())
         try:
             furnish(machine, definition, lambda name: str(self._sockets / name))

@@ -13,6 +13,7 @@ from bimetal.backends.block.commands import quoted, unused
 from bimetal.backends.block.lock import LocksUnsupported, lock_image
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.vector import PromptReader
+from bimetal.backends.handing import take
 from bimetal.base.log import EventLog
 from bimetal.base.threads import Lock
 
@@ -139,7 +140,8 @@ def _open(path: str, purpose: Purpose) -> int:
             raise refusals.no_disk(path, purpose, mode)
         if stat.S_ISBLK(mode) and not purpose.only_read:
             flags |= os.O_EXCL  # refuses a device that the host has mounted
-        fd = _above_standard_streams(os.open(path, flags))
+        handed = take(path, only_read=purpose.only_read)
+        fd = _above_standard_streams(os.open(path, flags) if handed is None else handed)
     except ValueError as error:  # a zero byte in the path
         missing = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         raise refusals.cannot_open(path, purpose, missing) from error

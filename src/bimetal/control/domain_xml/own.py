@@ -13,7 +13,7 @@ __all__ = ["NAMESPACE", "OWN", "read_own"]
 
 NAMESPACE = "urn:bimetal:machine:1"
 
-OWN = ("accel", "board", "cpu_model")
+OWN = ("accel", "board", "cpu_model", "sandbox")
 """Values of a definition that are said there as they are."""
 
 

@@ -88,6 +88,8 @@ def _own(root: Element, definition: Definition) -> None:
     own.set("board", definition.board)
     if definition.cpu_model:
         own.set("cpu_model", definition.cpu_model)
+    if definition.sandbox != "on":
+        own.set("sandbox", definition.sandbox)
     if any(nic.network != USER for nic in definition.nics):
         for nic in definition.nics:
             child = etree.SubElement(own, f"{{{NAMESPACE}}}nic", network=nic.network)

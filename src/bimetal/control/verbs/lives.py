@@ -26,6 +26,8 @@ __all__ = [
     "suspend",
 ]
 
+Sandbox = Annotated[Literal["on", "off"], "whether its process is confined to what it needs"]
+
 
 @dataclass(frozen=True)
 class Defined:
@@ -48,9 +50,10 @@ def create(
     machines: Machines,
     file: Document,
     paused: Annotated[bool, "with its CPUs stopped"] = False,
+    sandbox: Sandbox = "on",
 ) -> Known:
     """Start a machine by the definition in a file, which is not kept."""
-    return machines.create(_content(file), paused=paused)
+    return machines.create(_content(file), paused=paused, sandbox=sandbox == "on")
 
 
 @HOST.command("start")
@@ -59,9 +62,10 @@ def start(
     domain: Domain,
     paused: Annotated[bool, "with its CPUs stopped"] = False,
     force_boot: Annotated[bool, "from the beginning, though its state was saved"] = False,
+    sandbox: Sandbox = "on",
 ) -> Known:
     """Start a machine that is defined, or let it go on whose state was saved."""
-    return machines.start(domain, paused=paused, anew=force_boot)
+    return machines.start(domain, paused=paused, anew=force_boot, sandbox=sandbox == "on")
 
 
 @HOST.command("shutdown")
@@ -125,9 +129,10 @@ def restore(
     file: File,
     paused: Annotated[bool, "with its CPUs stopped"] = False,
     trust: Annotated[bool, "also one that reaches folders, ports or sockets of the host"] = False,
+    sandbox: Sandbox = "on",
 ) -> Known:
     """Go on with a machine that was saved to a file."""
-    return machines.restore(file, trust=trust, paused=paused)
+    return machines.restore(file, trust=trust, paused=paused, sandbox=sandbox == "on")
 
 
 def _content(path: str) -> bytes:

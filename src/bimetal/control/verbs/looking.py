@@ -41,6 +41,7 @@ class Facts:
     used_memory: int
     cpu_time: float
     autostart: bool = False
+    sandbox: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def dominfo(machines: Machines, domain: Domain) -> Facts:
         used = int(machines.ask(known.name, "query-balloon")["actual"]) >> 10
     time = _cpu_seconds(machines.places.pid(known.name)) if known.runs else 0.0
     starts = known.persistent and late("bimetal.control.autostart:Units")().starts(known.name)
-    return Facts(known, str(definition.uuid), definition.cpus, whole, used, time, starts)
+    sandbox = str(machines.state_of(known.name).get("sandbox", "")) if known.runs else ""
+    return Facts(known, str(definition.uuid), definition.cpus, whole, used, time, starts, sandbox)
 
 
 @HOST.command("domstate", safe=True)

@@ -33,6 +33,7 @@ def change_media(
     if eject:
         machines.ask(known.name, "eject", device=drive)
         return "ejected"
+    machines.hand_in(known.name, os.path.abspath(source), readonly=True)
     machines.ask(
         known.name, "blockdev-change-medium", device=drive, filename=os.path.abspath(source)
     )

@@ -158,7 +158,7 @@ def _attach(machines: Machines, domain: str, part: Part, live: bool, config: boo
         known,
         live,
         config,
-        lambda talk: _plug(talk, part),
+        lambda talk: _plug(machines, known, talk, part),
         lambda document: str(with_device(document, text)),
     )
 
@@ -202,11 +202,12 @@ def _both(
         machines.change(known.name, change)
 
 
-def _plug(talk: Conversation, part: Part) -> None:
+def _plug(machines: Machines, known: Known, talk: Conversation, part: Part) -> None:
     name = _id_of(part)
     if isinstance(part, NicPart):
         talk.ask("device_add", driver="virtio-net-pci", id=name, network=part.network, mac=part.mac)
         return
+    machines.hand_in(known.name, part.path, readonly=part.readonly, format=part.format or "raw")
     file = {"driver": "file", "filename": part.path}
     node = {"node_name": name, "file": file, "read_only": part.readonly}
     talk.ask("blockdev-add", driver=part.format or "raw", **node)
