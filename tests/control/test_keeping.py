@@ -232,7 +232,7 @@ def test_editing(homes: Homes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "true")
     assert "not changed" in homes.virsh("edit", "crab")
-    monkeypatch.setenv("EDITOR", "sed -i s/16/32/")
+    monkeypatch.setenv("EDITOR", "sed -i s/>16</>32</")
     assert "configuration edited" in homes.virsh("edit", "crab")
     assert homes.machines.definition("crab").memory == 32 << 20
     monkeypatch.setenv("VISUAL", "sed -i s/hvm/xen/")
