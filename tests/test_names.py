@@ -41,6 +41,7 @@ TABLES = {
     "isa/names.py": "the registry of instruction sets",
     "control/commands/emulator.py": "what clients ask of one instruction set alone",
     "control/emulator/targets.py": "the emulators by the names that others call them",
+    "control/installing/media.py": "how UEFI names what it starts on each processor",
     "firmware/processors.py": "how the files that kernels come in name processors",
     "boards/__init__.py": "the registry of boards",
     "catalogue/guests.py": "the guests, each of which is for a board",

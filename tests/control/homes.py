@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 from bimetal.cli.ending import Ending
-from bimetal.cli.virsh import run
+from bimetal.cli.program import run as run_bimetal
+from bimetal.cli.virsh import run as run_virsh
 from bimetal.control import Machines
 from bimetal.control.places import Places
 from tests.boot.bare import BASE, END, write_program
@@ -111,6 +112,13 @@ class Homes:
 
     def quick(self, *words: str) -> Outcome:
         """Run ``bimetal-virsh`` in this process, whose environment is that of the user."""
+        return self._within(run_virsh, words)
+
+    def bimetal(self, *words: str) -> Outcome:
+        """Run ``bimetal`` likewise."""
+        return self._within(run_bimetal, words)
+
+    def _within(self, run: Callable[..., int], words: Sequence[str]) -> Outcome:
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = run(words, Ending())
@@ -125,7 +133,7 @@ class Homes:
     def kill(self, name: str) -> None:
         """End the process of a machine by force."""
         os.kill(self.places.pid(name), signal.SIGKILL)
-        assert self.machines._await_end(name, LIMIT)
+        assert self.machines.await_end(name, LIMIT)
 
     def close(self) -> None:
         """End all machines."""

@@ -243,7 +243,7 @@ FULL = Definition(
     balloon=True,
     reboot=False,
     disks=(
-        DiskPart("/srv/a.qcow2", "vda", "qcow2", serial="S"),
+        DiskPart("/srv/a.qcow2", "vda", "qcow2", serial="S", backing=("/x/b.qcow2", "/y/c")),
         DiskPart("/dev/sdz", "vdb", readonly=True, snapshot=True),
         DiskPart("/srv/x.iso", "sda", bus="scsi", cdrom=True, readonly=True),
         DiskPart("", "sdb", bus="scsi", cdrom=True, readonly=True),

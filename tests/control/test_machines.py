@@ -96,7 +96,7 @@ def test_a_machine_of_a_guest_that_switches_off(homes: Homes) -> None:
     homes.machines.define(homes.text("crab", homes.off))
     homes.machines.start("crab", paused=True)
     homes.machines.ask("crab", "cont")
-    assert homes.machines._await_end("crab", LIMIT)
+    assert homes.machines.await_end("crab", LIMIT)
     known = homes.machines.find("crab")
     assert (known.state, known.reason) == ("shut off", "shutdown")
     assert not list((homes.folder / "r" / "bimetal").iterdir()), "its sockets are gone"
@@ -317,7 +317,7 @@ def test_the_socket_is_qmps(homes: Homes) -> None:
         assert "no power button" in client.refused("bimetal-reboot")[1]
         client.value("quit")
         assert client.event("SHUTDOWN")
-    assert homes.machines._await_end("crab", LIMIT)
+    assert homes.machines.await_end("crab", LIMIT)
     assert homes.machines.find("crab").reason == "destroyed"
 
 
@@ -474,7 +474,7 @@ def test_fifty_machines_twenty_of_which_run_and_are_killed(homes: Homes) -> None
     assert states == {name: "running" if name in names[:20] else "shut off" for name in names}
     for name in names[:20]:
         os.kill(homes.places.pid(name), signal.SIGKILL)
-    assert all(homes.machines._await_end(name, LIMIT) for name in names[:20])
+    assert all(homes.machines.await_end(name, LIMIT) for name in names[:20])
     reasons = [(known.state, known.reason) for known in homes.machines]
     assert reasons == [("shut off", "crashed")] * 20 + [("shut off", "unknown")] * 30
     assert homes.machines.start(names[0]).id == 21

@@ -7,10 +7,11 @@ machine is not loaded to list guests.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-__all__ = ["main", "virsh"]
+__all__ = ["main", "virsh", "virt_install"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def virsh(arguments: Sequence[str] | None = None) -> None:
     """The program ``bimetal-virsh``, see `bimetal.cli.virsh`."""
     _begin("bimetal.cli.virsh", arguments)
+
+
+def virt_install(arguments: Sequence[str] | None = None) -> None:
+    """The program ``bimetal-virt-install``, which is ``bimetal install``."""
+    _begin("bimetal.cli.program", ["install", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def _begin(program: str, arguments: Sequence[str] | None) -> None:

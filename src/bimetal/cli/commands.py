@@ -18,6 +18,8 @@ SUMMARIES = {
     "cache": "Show the compiled code that is kept between runs, or make it smaller.",
     "dis": "Disassemble a file or a few bytes.",
     "web": "Serve a page with the machines that stay, and a REST API.",
+    "install": "Make a machine that stays, in virt-install's words, and start it.",
+    "clone": "Copy a machine that stays and is off, with its disks.",
     "kvm-ok": "Find out whether KVM works on this host, by using it.",
     "emulators": "Make programs that take QEMU's command line, for libvirt and scripts.",
     "doctor": "Look at this host: what works, what is missing, what to do.",

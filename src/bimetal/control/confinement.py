@@ -110,6 +110,8 @@ def _named(definition: Definition) -> Iterator[tuple[str, Access]]:
         elif disk.path:
             yield disk.path, Access.READ if disk.readonly else Access.WRITE
             yield os.path.dirname(os.path.realpath(disk.path)), FOLDER
+        for path in disk.backing:
+            yield os.path.dirname(os.path.realpath(path)), Access.READ
     for share in definition.shares:
         kinds = Access.MAKE_FIFO | Access.MAKE_CHAR | Access.MAKE_BLOCK
         yield share.path, Access.READ if share.readonly else Access.FILL | kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -37,6 +38,8 @@ class DiskPart:
     readonly: bool = False
     snapshot: bool = False
     serial: str = ""
+    backing: tuple[str, ...] = ()
+    """Images that it lies on and that may lie elsewhere than in its folder."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
                 readonly=disk.readonly,
                 snapshot=disk.snapshot,
                 serial=disk.serial,
+                backing_folders=[os.path.dirname(path) for path in disk.backing],
                 bus=disk.bus,
             )
     for nic in definition.nics:

@@ -229,7 +229,7 @@ class Machines(KnownMachines):
         own = self.places.state(known.name)
         draft = target if target.startswith(f"{own}/") else str(own / "outgoing")
         self.ask(called, "bimetal-save", filename=draft, stop=True)  # its process reaches no other
-        self._await_end(known.name, TERM_SECONDS)
+        self.await_end(known.name, TERM_SECONDS)
         if draft != target:
             late("bimetal.control.handing:hand_out")(draft, target)
         return known
@@ -246,7 +246,7 @@ class Machines(KnownMachines):
                 break
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            if self._await_end(known.name, seconds):
+            if self.await_end(known.name, seconds):
                 return known
         raise BimetalError(
             f"the process of {known.name} does not end",
@@ -299,7 +299,8 @@ class Machines(KnownMachines):
         self.places.prepare(folder)
         late("bimetal.control.launching:launch")(text, folder / "log", words)
 
-    def _await_end(self, name: str, seconds: float) -> bool:
+    def await_end(self, name: str, seconds: float) -> bool:
+        """Wait for the end of a machine's process; False if it has not come in so many seconds."""
         return await_release(self.places.lease(name), seconds)
 
     def _forget(self, name: str) -> None:

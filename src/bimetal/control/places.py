@@ -4,6 +4,7 @@
     STATE/machines/NAME/lease       held by the process that runs the machine, as long as it does
     STATE/machines/NAME/state.json  what that process says of it
     STATE/machines/NAME/xml         what it was started as
+    DATA/images                     images of disks that were made for machines
     STATE/machines/NAME/log         what it has printed
     STATE/machines/NAME/saved       the state with which it goes on at its next start
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
@@ -26,6 +27,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import (
     check_private,
     config_home,
+    data_home,
     make_private,
     runtime_home,
     state_home,
@@ -47,6 +49,7 @@ class Places:
     ):
         self.definitions = (config or config_home() / "bimetal") / "machines"
         self.states = (state or state_home() / "bimetal") / "machines"
+        self.images = data_home() / "bimetal" / "images"
         home = runtime_home()
         self._run = run or (home / "bimetal" if home is not None and home.is_dir() else self.states)
 

@@ -40,7 +40,7 @@ WITHOUT_EFFECT = frozenset({"emulator", "rng"})
 READ = ("disk", "interface", "serial", "console", "channel", "filesystem", "memballoon")
 
 DISK_WITHOUT_EFFECT = frozenset(
-    {"backingStore", "blockio", "diskSecret", "geometry", "mirror", "product", "vendor", "wwn"}
+    {"blockio", "diskSecret", "geometry", "mirror", "product", "vendor", "wwn"}
 )
 SECURITY = {"mapped": "mapped-xattr", "passthrough": "passthrough", "squash": "none"}
 """Our words for how owners and modes of a shared folder are kept, by libvirt's."""
@@ -112,6 +112,10 @@ def _disk(element: Element, notes: Notes) -> DiskPart:
             case "target":
                 values["target"] = attribute(child, "dev")
                 values["bus"] = _bus(child, values["cdrom"], notes)
+            case "backingStore":
+                values["backing"] = tuple(
+                    str(source.get("file")) for source in child.iter("source") if source.get("file")
+                )
             case "readonly":
                 values["readonly"] = True
             case "transient":

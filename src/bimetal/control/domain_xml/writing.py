@@ -151,6 +151,12 @@ def _disk(devices: Element, disk: DiskPart) -> None:
         driver.set("type", disk.format or "raw")
     if disk.path:
         etree.SubElement(element, "source", {"dev" if block else "file": disk.path})
+    store = element
+    for path in disk.backing:
+        store = etree.SubElement(store, "backingStore", type="file")
+        kind = "raw" if path.endswith((".img", ".raw")) else "qcow2"  # the image itself decides
+        etree.SubElement(store, "format", type=kind)
+        etree.SubElement(store, "source", file=path)
     etree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
     if disk.readonly:
         etree.SubElement(element, "readonly")
