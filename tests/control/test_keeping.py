@@ -289,3 +289,14 @@ def names_of(text: str, words: str) -> list[str]:
     if words == "nodeinfo":
         return [line.partition(":")[0] for line in lines]
     return [each.strip() for each in lines[0].split("  ") if each.strip()]
+
+
+def test_why_a_machine_is_slow(homes: Homes) -> None:
+    homes.machines.define(homes.text("crab", homes.echo))
+    homes.machines.start("crab")
+    told = homes.say("explain", "crab", "--seconds", "0.3")
+    assert told.startswith("in 0.")
+    assert "\nno KVM: the accelerator is interp: " in told
+    assert "\nexits: uart@10000000: " in told
+    for wrong in ("0", "x", "1e9", "nan"):
+        assert homes.quick("explain", "crab", "--seconds", wrong).code == 1

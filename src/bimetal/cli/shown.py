@@ -208,6 +208,7 @@ SHOWN: Mapping[str, Shown] = {
     "snapshot-list": Shown(kept_of),
     "snapshot-revert": Shown(lambda name, given: f"Domain snapshot {name} reverted\n", {}, True),
     "snapshot-delete": Shown(lambda name, given: f"Domain snapshot {name} deleted\n", {}, True),
+    "explain": Shown(lambda reasons, given: f"{reasons.text}\n"),
     "setmem": Shown(lambda nothing, given: ""),
     "qemu-monitor-command": Shown(answer_of),
 }

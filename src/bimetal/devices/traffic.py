@@ -16,6 +16,8 @@ class Traffic:
     bytes_in: int = 0
     times_out: int = 0
     bytes_out: int = 0
+    flushes: int = 0
+    """How often what was written had to be safe, of a disk."""
 
     def came_in(self, size: int, times: int = 1) -> None:
         """Something was read, or received."""

@@ -14,13 +14,14 @@ from contextlib import AbstractContextManager
 from os import fspath
 from threading import TIMEOUT_MAX
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
+from bimetal.base.late import late
 from bimetal.base.sizes import format_size
 from bimetal.devices.traffic import Traffic
 from bimetal.machine.assembly import Engine
@@ -42,7 +43,14 @@ from bimetal.machine.result import Result
 from bimetal.machine.screens import Screens
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
+if TYPE_CHECKING:
+    from bimetal.machine.explaining import Explanation
+    from bimetal.machine.observing import Observation
+
 __all__ = ["Machine"]
+
+SAMPLES = 10
+"""Looks at a machine that is to be explained."""
 
 AnyDevice = TypeVar("AnyDevice")
 
@@ -346,6 +354,25 @@ class Machine(Forking, Equipment, Plugging, Screens):
         Raises `BimetalError` if ``accel`` cannot run the board here.
         """
         return models(accel, find_board(board)[0].isa)
+
+    def observe(self, *, whole: bool = True) -> Observation:
+        """What can be seen of it now, for `explain`; the ``whole`` of it takes some milliseconds
+        more, to find out why there is no KVM."""
+        isa = self._board.isa if whole else ""
+        look = late("bimetal.machine.observing:observe")
+        seen: Observation = look(self._built(), paused=self.paused, isa=isa)
+        return seen
+
+    def explain(self, seconds: float = 2.0) -> Explanation:
+        """Why it is slow: causes, with figures, from what is seen of it for so many seconds. It is
+        halted for some moments meanwhile. Raises `BimetalError` if it was not started."""
+        self._gate.check_begun("there is nothing to see")
+        seen = [self.observe()]
+        for _ in range(SAMPLES):
+            self._gate.over.wait(seconds / SAMPLES)
+            seen.append(self.observe(whole=False))
+        found: Explanation = late("bimetal.machine.explaining:explain")(seen)
+        return found
 
     def start_profile(self, symbols: Sequence[Path] = ()) -> None:
         """Begin to sample where the guest executes, for `profile`. Call before or after `start`.

@@ -12,10 +12,11 @@ from bimetal.control.commands import (
     looking,
     migrating,
     objects,
+    observing,
     running,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
 __all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
-__all__ += ["kept", "looking", "migrating", "objects", "running", "traffic"]
+__all__ += ["kept", "looking", "migrating", "objects", "observing", "running", "traffic"]

@@ -4,6 +4,7 @@ whose words are virsh's. Importing this package declares all of them."""
 from __future__ import annotations
 
 from bimetal.control.verbs import keeping, listing, parts, plugging, settings
+from bimetal.control.verbs.explaining import Reasons
 from bimetal.control.verbs.hosts import Node
 from bimetal.control.verbs.interfaces import NetworkLine, NicLine
 from bimetal.control.verbs.lives import Defined
@@ -24,4 +25,4 @@ __all__ = [
     "NetworkLine",
     "NicLine",
 ]
-__all__ += ["Node", "Undefined", "keeping", "listing", "parts", "plugging", "settings"]
+__all__ += ["Node", "Reasons", "Undefined", "keeping", "listing", "parts", "plugging", "settings"]

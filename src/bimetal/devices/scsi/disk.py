@@ -95,6 +95,7 @@ class ScsiDisk(BlockUnit):
 
     def synchronize(self, command: Command) -> Work:
         """SYNCHRONIZE CACHE: all of it, whatever part is asked for."""
+        self.traffic.flushes += 1
         yield self.medium.flush
         yield TURN
         return 0

@@ -259,6 +259,7 @@ class VirtioBlock(QuickBlock):
         return (yield from self._written(index))
 
     def _flush(self, index: int) -> Work:
+        self.traffic.flushes += 1
         yield from self._flushed(index)
         return OK
 
