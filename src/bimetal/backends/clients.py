@@ -29,6 +29,9 @@ PIPE_BUF)."""
 CLIENTS_LIMIT = 32
 """Clients at the same time; more of them wait in the kernel's queue."""
 
+HANDED_LIMIT = 16
+"""Descriptors that a client may have handed over without a command that uses them."""
+
 BACKLOG = 16
 PRIVATE = 0o600
 SWITCH = {"on": True, "": True, "off": False}
@@ -41,11 +44,21 @@ class Client:
     its way, and ``on_end``, called once when the client is gone or was closed.
     """
 
-    def __init__(self, reactor: Reactor, reading: int, writing: int, end: Callable[[], None]):
+    def __init__(
+        self,
+        reactor: Reactor,
+        reading: int,
+        writing: int,
+        end: Callable[[], None],
+        connection: socket.socket | None = None,
+    ):
         self.on_data: Callable[[bytes], None] = _nothing
         self.on_sent: Callable[[], None] = _nothing
         self.on_end: Callable[[], None] = _nothing
         self._end, self._reading, self._writing = end, reading, writing
+        local = connection is not None and connection.family == socket.AF_UNIX
+        self._connection = connection if local else None
+        self._descriptors: list[int] = []
         self._piece = PIECE if stat.S_ISSOCK(os.fstat(writing).st_mode) else PIPE_PIECE
         self._out = bytearray()
         self._in = reactor.watch(reading, on_readable=self._readable)
@@ -73,10 +86,17 @@ class Client:
             self._out += data
             self._room.writing = True
 
+    def take_descriptors(self) -> list[int]:
+        """The descriptors that the client has handed over so far, which are the caller's now."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
     def close(self) -> None:
         """End the connection; what was not sent is lost. Idempotent."""
         if not self.closed:
             self.closed = True
+            for descriptor in self.take_descriptors():
+                os.close(descriptor)
             self._in.close()
             self._room.close()
             self._end()
@@ -84,7 +104,7 @@ class Client:
 
     def _readable(self) -> None:
         try:
-            data = os.read(self._reading, PIECE)
+            data = self._read()
         except BlockingIOError:
             return
         except OSError:
@@ -95,6 +115,18 @@ class Client:
             self._in.close()
         else:
             self.close()
+
+    def _read(self) -> bytes:
+        """What the client has sent. A local one may hand over descriptors with it."""
+        if self._connection is None:
+            return os.read(self._reading, PIECE)
+        data, descriptors, _, _ = socket.recv_fds(self._connection, PIECE, HANDED_LIMIT)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        self._descriptors += descriptors
+        while len(self._descriptors) > HANDED_LIMIT:
+            os.close(self._descriptors.pop())
+        return data
 
     def _writable(self) -> None:
         try:
@@ -177,7 +209,7 @@ class Doors:
             return
         connection.setblocking(False)
         fd = connection.fileno()
-        client = Client(self._reactor, fd, fd, lambda: self._leave(client, connection))
+        client = Client(self._reactor, fd, fd, lambda: self._leave(client, connection), connection)
         self._inside.append(client)
         self._connections.append(connection)
         self._watch.reading = len(self._inside) < CLIENTS_LIMIT

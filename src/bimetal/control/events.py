@@ -14,7 +14,15 @@ from bimetal.control.contract import Answer
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.result import Ending, Result
 
-__all__ = ["EVENTS", "BalloonData", "CauseData", "Event", "ShutdownCause", "told_of"]
+__all__ = [
+    "EVENTS",
+    "BalloonData",
+    "CauseData",
+    "Event",
+    "MigrationData",
+    "ShutdownCause",
+    "told_of",
+]
 
 
 class ShutdownCause(StrEnum):
@@ -50,6 +58,12 @@ class DeviceData(Answer):
     device: Annotated[str | UnsetType, "its id, if it was given one"] = UNSET
 
 
+class MigrationData(Answer):
+    """How far the state of a machine is on its way."""
+
+    status: Annotated[str, "setup, active, completed or failed"]
+
+
 class BalloonData(Answer):
     """How much memory a guest has."""
 
@@ -60,6 +74,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BALLOON_CHANGE": BalloonData,
     "DEVICE_DELETED": DeviceData,
     "GUEST_PANICKED": PanicData,
+    "MIGRATION": MigrationData,
     "POWERDOWN": None,
     "RESET": CauseData,
     "RESUME": None,

@@ -15,6 +15,7 @@ from bimetal.base.late import late
 from bimetal.control.emulator.targets import Target
 from bimetal.control.events import CauseData, Event, ShutdownCause, told_of
 from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.handed import Handed
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
 from bimetal.machine.result import Ending
@@ -100,6 +101,12 @@ class Managed:
     quitted: bool = False
     """Whether a client has told it to end."""
 
+    handed: Handed = field(default_factory=Handed)
+    migration: tuple[str, int, str] = ("", 0, "")
+    """How far the state is on its way: in a word of QMP's, in bytes, and why it has failed."""
+    awaits_state: bool = False
+    """Whether it begins with a state that is still to come."""
+
     console_label: str = "serial0"
     lines: dict[str, str] = field(default_factory=dict)
     """Where the lines of ports lead, by what clients call them; and what they call the console."""
@@ -160,6 +167,8 @@ class Managed:
         result = self.machine.result
         if result is not None:
             return ENDED[result.ending]
+        if self.awaits_state:
+            return "inmigrate"
         if not self.machine.running or (self.machine.paused and not self._launched):
             return "prelaunch"
         return "paused" if self.machine.paused else "running"

@@ -21,6 +21,7 @@ from bimetal.machine.still import (
     load_machine,
     plugged_in,
     save_machine,
+    seen,
     settle,
     stored_of,
 )
@@ -168,7 +169,7 @@ def check(reader: Reader, runner: Runner, consoles: Consoles) -> None:
     """Raise `BimetalError` for a snapshot that is damaged, or does not fit a machine."""
     _check_accelerator(reader, runner.accelerator.name)
     try:
-        if Recipe.of(reader.manifest["machine"]).plugged == plugged_in(runner):
+        if seen(Recipe.of(reader.manifest["machine"]).plugged) == seen(plugged_in(runner)):
             check_fits(runner, consoles, reader.manifest["state"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unknown(reader, error) from error
@@ -180,7 +181,7 @@ def fill(reader: Reader, runner: Runner, consoles: Consoles, reactor: Reactor) -
     it, and is standing. Raises `BimetalError`, and then the machine is of no use."""
     try:
         plugged = Recipe.of(reader.manifest["machine"]).plugged
-        if plugged != plugged_in(runner):
+        if seen(plugged) != seen(plugged_in(runner)):
             _plug(runner, plugged, reactor)
         for number, ram in enumerate(runner.hardware.memories):
             ram.clear()

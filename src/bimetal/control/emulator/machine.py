@@ -68,18 +68,27 @@ class _Emulator:
             monitor.vm.on_event.add(lambda event: self._news.put(event.name))
             monitor.start()
             monitor.wait_for_client()
-            if order.paused:
-                machine.pause()
-            machine.start()
-            if order.loadvm:
-                machine.loadvm(order.loadvm)
+            self._begin(monitor)
             daemon.ready()
             return self._follow(monitor)
+
+    def _begin(self, monitor: Monitor) -> None:
+        """Start the machine, unless it waits for a state."""
+        machine = monitor.vm.machine
+        if self._order.incoming:
+            monitor.vm.awaits_state = True
+            return
+        if self._order.loadvm:
+            machine.loadvm(self._order.loadvm)
+        if self._order.paused:
+            machine.pause()
+        machine.start()
 
     def _close(self, monitor: Monitor) -> None:
         """Close the machine that is there now, too."""
         monitor.close()
         monitor.vm.machine.close()
+        monitor.vm.handed.close()
 
     def _follow(self, monitor: Monitor) -> int:
         """Wait for the end; the exit code."""
@@ -95,6 +104,9 @@ class _Emulator:
 
     def _end_of_run(self, monitor: Monitor) -> Result:
         machine = monitor.vm.machine
+        while not machine.running and machine.result is None:  # its state is still to come
+            if self._news.get() == TERMINATE or monitor.vm.quitted:
+                return Result(Ending.STOPPED)
         while machine.running:
             if self._news.get() == TERMINATE:
                 monitor.signalled()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,6 +30,8 @@ class Request:
     arguments: Mapping[str, Any]
     id: Any = NO_ID
     out_of_band: bool = False
+    descriptors: list[int] = field(default_factory=list)
+    """What came with it by SCM_RIGHTS."""
 
 
 class Unreadable(CommandFailed):
@@ -40,8 +42,8 @@ class Unreadable(CommandFailed):
         self.id = id
 
 
-def read_request(message: bytes) -> Request:
-    """The request in a message. Raises `Unreadable`."""
+def read_request(message: bytes, descriptors: Sequence[int] = ()) -> Request:
+    """The request in a message that came with ``descriptors``. Raises `Unreadable`."""
     try:
         content = msgspec.json.decode(message)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -61,7 +63,7 @@ def read_request(message: bytes) -> Request:
         raise Unreadable("the name of a command is a string", id_)
     if not isinstance(arguments, dict):
         raise Unreadable("the arguments of a command are an object", id_)
-    return Request(command, arguments, id_, out_of_band)
+    return Request(command, arguments, id_, out_of_band, list(descriptors))
 
 
 def greeting() -> bytes:

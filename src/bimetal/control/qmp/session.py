@@ -18,6 +18,7 @@ from bimetal.base.threads import EndingThread
 from bimetal.control.commands import MACHINE
 from bimetal.control.contract import read_arguments
 from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.handed import handing
 from bimetal.control.managed import Managed
 from bimetal.control.qmp.framing import Framer, Malformed
 from bimetal.control.qmp.messages import (
@@ -104,7 +105,7 @@ class Session:
 
     def _take(self, message: bytes) -> None:
         try:
-            request = read_request(message)
+            request = read_request(message, self._client.take_descriptors())
         except Unreadable as error:
             self._send(failure(error, error.id))
             return
@@ -146,8 +147,9 @@ class Session:
         return self._call(request)
 
     def _call(self, request: Request) -> Any:
-        command = MACHINE[request.command]
-        return command.function(self._vm, **read_arguments(command, request.arguments))
+        with handing(request.descriptors):
+            command = MACHINE[request.command]
+            return command.function(self._vm, **read_arguments(command, request.arguments))
 
     def _answer(self, request: Request, act: Callable[[Request], Any]) -> bytes:
         """Carry out a request by ``act``; the answer."""
