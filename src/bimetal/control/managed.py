@@ -107,6 +107,9 @@ class Managed:
     awaits_state: bool = False
     """Whether it begins with a state that is still to come."""
 
+    slots: dict[str, int] = field(default_factory=dict)
+    """The numbers of root ports, by what clients call them."""
+
     console_label: str = "serial0"
     lines: dict[str, str] = field(default_factory=dict)
     """Where the lines of ports lead, by what clients call them; and what they call the console."""
@@ -153,6 +156,7 @@ class Managed:
             for told in (self.nodes, self.devices, self.disks, self.networks, self.nics):
                 told.clear()
             self.lines.clear()
+            self.slots.clear()
         self._listen()
 
     def _listen(self) -> None:

@@ -200,6 +200,11 @@ def test_disks_and_networks_behind_root_ports_can_be_unplugged() -> None:
         assert sorted(listed) == ["disk", "nic", "p1", "p2"]
 
 
+def test_tables_of_acpi_can_be_left_out() -> None:
+    assert config("-no-acpi", "aarch64").options == {"acpi": "off", "bus": "pci"}
+    assert config("-no-acpi").options == {"bus": "pci"}
+
+
 def test_devices_in_slots_of_the_board() -> None:
     made = config("-drive file=a.img,if=none,id=d -device virtio-blk-device,drive=d")
     assert "bus" not in made.options

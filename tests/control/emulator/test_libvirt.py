@@ -94,13 +94,7 @@ def test_a_machine_with_all_that_it_usually_has(libvirt: Libvirt, domains: Domai
 
 def test_its_console(libvirt: Libvirt, domains: Domain) -> None:
     libvirt.virsh("create", domains.file("echo", program="echo"))
-    line = f"-c {libvirt.uri} console echo --force"
-    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=60) as console:
-        console.expect("Escape character")
-        console.send("hello")
-        console.expect("hello")
-        console.sendcontrol("]")
-        console.expect(pexpect.EOF)
+    answers(libvirt, "echo")
 
 
 def test_a_guest_that_switches_off(libvirt: Libvirt, domains: Domain) -> None:
@@ -116,3 +110,51 @@ def test_what_is_wrong_is_told_to_who_starts_it(libvirt: Libvirt, domains: Domai
     outcome = libvirt.run("create", str(path))
     assert outcome.returncode
     assert "base=localtime is not there" in outcome.stderr
+
+
+def answers(libvirt: Libvirt, name: str) -> None:
+    """The guest, which echoes, answers what is typed."""
+    line = f"-c {libvirt.uri} console {name} --force"
+    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=60) as console:
+        console.expect("Escape character")
+        console.send("hello")
+        console.expect("hello")
+        console.sendcontrol("]")
+        console.expect(pexpect.EOF)
+
+
+def test_a_machine_is_saved_and_goes_on(libvirt: Libvirt, domains: Domain) -> None:
+    image, file = domains.folder / "disk.qcow2", domains.folder / "saved"
+    images.create(str(image), "8M", format="qcow2")
+    libvirt.virsh("define", domains.file("crab", image, program="echo"))
+    libvirt.virsh("start", "crab")
+    libvirt.virsh("save", "crab", str(file))
+    assert libvirt.virsh("domstate", "crab", "--reason").strip() == "shut off (saved)"
+    libvirt.virsh("restore", str(file))
+    answers(libvirt, "crab")
+    libvirt.virsh("managedsave", "crab")
+    assert "Managed save:   yes" in libvirt.virsh("dominfo", "crab")
+    libvirt.virsh("start", "crab")
+    assert libvirt.virsh("domstate", "crab", "--reason").strip() == "running (restored)"
+    answers(libvirt, "crab")
+
+
+def test_disks_and_networks_are_plugged_in(libvirt: Libvirt, domains: Domain) -> None:
+    image, other = domains.folder / "disk.qcow2", domains.folder / "other.qcow2"
+    for path in (image, other):
+        images.create(str(path), "8M", format="qcow2")
+    libvirt.virsh("create", domains.file("crab", image))
+    libvirt.virsh("attach-disk", "crab", str(other), "vdb", "--subdriver", "qcow2")
+    assert f"vdb      {other}" in libvirt.virsh("domblklist", "crab")
+    assert "rd_bytes 0" in libvirt.virsh("domblkstat", "crab", "vdb")
+    assert "Capacity:       8388608" in libvirt.virsh("domblkinfo", "crab", "vdb")
+    nic = domains.folder / "nic.xml"
+    nic.write_text(
+        '<interface type="user"><mac address="52:54:00:aa:bb:01"/>'
+        '<model type="virtio"/></interface>'
+    )
+    libvirt.virsh("attach-device", "crab", str(nic))
+    assert "52:54:00:aa:bb:01" in libvirt.virsh("domiflist", "crab")
+    libvirt.virsh("save", "crab", str(domains.folder / "saved"))
+    libvirt.virsh("restore", str(domains.folder / "saved"))
+    assert f"vdb      {other}" in libvirt.virsh("domblklist", "crab")

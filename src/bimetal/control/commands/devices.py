@@ -37,29 +37,40 @@ def device_add(
     netdev: Annotated[str, "of a NIC: its network, by the id that netdev_add has given it"] = "",
     network: Annotated[str, "of a NIC: its network, as the command line has it"] = "",
     mac: Annotated[str, "of a NIC: its address"] = "",
+    bus: Annotated[str, "the root port behind which it is to be, by its id"] = "",
+    addr: Annotated[str, "the slot there, which has to be 0"] = "0",
+    write_cache: Annotated[Literal["on", "auto"], "of a disk: what is flushed is safe"] = "auto",
+    bootindex: Annotated[int, "accepted: firmware has started already"] = 0,
 ) -> None:
-    """Plug in a device, in the first slot that is free."""
+    """Plug in a device, in the slot that is said, or the first one that is free."""
     with vm.lock:
+        slot = _slot(vm, bus, addr)
         if id in vm.devices:
             raise CommandFailed(ErrorClass.GENERIC, f"there is a device {id!r} already")
         if driver in DISKS:
-            vm.devices[id] = _plug_disk(vm, drive, serial)
+            vm.devices[id] = _plug_disk(vm, drive, serial, slot)
             vm.disks[id] = drive
         else:
             text = _network(vm, netdev, network)
-            vm.devices[id] = vm.machine.plug_nic(text, mac=mac or None)
+            vm.devices[id] = vm.machine.plug_nic(text, mac=mac or None, slot=slot)
             vm.nics[id] = netdev
 
 
 @MACHINE.command("netdev_add")
 def netdev_add(
     vm: Managed,
-    type: Annotated[Literal["user"], "what it is: a network that needs no permission"],
+    type: Annotated[
+        Literal["user", "tap", "stream", "dgram", "socket", "passt"],
+        "what it is: user, a network that needs no permission, or another as the command line has",
+    ],
     id: Annotated[str, "what to call it"],
     hostfwd: Annotated[
         tuple[dict[Literal["str"], str], ...], "ports that lead to the guest: tcp::2222-:22"
     ] = (),
     restrict: Annotated[bool, "whether the guest reaches nothing but its network"] = False,
+    fd: Annotated[str, "of a tap device: its descriptor, that getfd has kept or a number"] = "",
+    ifname: Annotated[str, "of a tap device: its name"] = "",
+    vhost: Annotated[bool, "of a tap device, accepted: frames go through us"] = False,
 ) -> None:
     """Tell of a network, from which device_add makes a NIC. It is opened then."""
     words = [each["str"] for each in hostfwd if "str" in each]
@@ -71,6 +82,9 @@ def netdev_add(
         if any("," in word for word in words):
             raise CommandFailed(ErrorClass.GENERIC, "a word of a network has no comma")
         told = [type, *(f"hostfwd={word}" for word in words), *["restrict=on"] * restrict]
+        told += [f"ifname={ifname}"] * bool(ifname)
+        if fd:
+            told.append(f"fd={vm.handed.take(fd)}")
         vm.networks[id] = ",".join(told)
 
 
@@ -111,6 +125,27 @@ def device_del(
         ) from error
 
 
+def _slot(vm: Managed, bus: str, addr: str) -> int:
+    """The number of the slot, 0 for any that is free. Raises `CommandFailed`."""
+    if not bus:
+        return 0
+    if bus not in vm.slots:
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            f"there is no root port {bus[:80]!r}",
+            f"choose from {', '.join(vm.slots)}" if vm.slots else "leave bus away",
+            ExitCode.USAGE,
+        )
+    if addr.removeprefix("0x").strip("0.x"):
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            f"a root port has no slot {addr[:80]!r}",
+            "write addr=0",
+            ExitCode.USAGE,
+        )
+    return vm.slots[bus]
+
+
 def _network(vm: Managed, netdev: str, network: str) -> str:
     """The network of a NIC, as the command line has it. Raises `CommandFailed`."""
     if netdev and network:
@@ -124,7 +159,7 @@ def _network(vm: Managed, netdev: str, network: str) -> str:
     return vm.networks[netdev] if netdev else network or "user"
 
 
-def _plug_disk(vm: Managed, name: str, serial: str) -> str:
+def _plug_disk(vm: Managed, name: str, serial: str, slot: int) -> str:
     """Plug in a disk of the node of that name; the name of the device."""
     node = vm.nodes.get(name)
     if node is None:
@@ -133,5 +168,11 @@ def _plug_disk(vm: Managed, name: str, serial: str) -> str:
         )
     if name in vm.disks.values():
         raise CommandFailed(ErrorClass.GENERIC, f"the node {name!r} is a disk already")
-    format = node.format or "raw"
-    return vm.machine.plug_disk(node.path, readonly=node.readonly, serial=serial, format=format)
+    return vm.machine.plug_disk(
+        node.path,
+        readonly=node.readonly,
+        serial=serial,
+        format=node.format or "raw",
+        backing_folders=node.backing_folders,
+        slot=slot,
+    )

@@ -201,7 +201,9 @@ def _types(vm: Managed) -> Iterator[tuple[str, str]]:
         return
     yield from types_of(any(kind.pci for kind in vm.target.machines)).items()
     yield TRANSLATOR, "accel"
-    yield from ((kind.type_name, "machine") for kind in vm.target.machines)
+    for kind in vm.target.machines:
+        yield kind.type_name, "machine"
+        yield from kind.parts.items()
     yield from ((vm.target.type_of(model), vm.target.suffix) for model in vm.target.models)
 
 

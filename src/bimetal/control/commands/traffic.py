@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.managed import Managed
@@ -26,6 +28,7 @@ class BlockStats(Answer):
 
     device: Annotated[str, "its name, as query-block tells it"]
     qdev: Annotated[str, "where it is in the tree of objects"]
+    node_name: Annotated[str | UnsetType, "what a client has called its image"]
     stats: Annotated[BlockDeviceStats, "what it has moved"]
 
 
@@ -40,10 +43,14 @@ class NicStats(Answer):
 
 
 @MACHINE.command("query-blockstats")
-def query_blockstats(vm: Managed) -> list[BlockStats]:
+def query_blockstats(
+    vm: Managed,
+    query_nodes: Annotated[bool, "accepted: images are those of drives"] = False,
+) -> list[BlockStats]:
     """Tell how much the disks and CD-ROM drives have moved."""
     with vm.lock:
         given = {device: id_ for id_, device in vm.devices.items()}
+        nodes = dict(vm.disks)
     found = []
     for drive in vm.machine.drives():
         id_, moved = given.get(drive.name, ""), drive.traffic
@@ -51,6 +58,7 @@ def query_blockstats(vm: Managed) -> list[BlockStats]:
             BlockStats(
                 device="" if id_ else drive.name,
                 qdev=qdev_of(id_, drive.name),
+                node_name=nodes.get(id_, UNSET),
                 stats=BlockDeviceStats(
                     rd_bytes=moved.bytes_in,
                     wr_bytes=moved.bytes_out,

@@ -14,7 +14,7 @@ def read_device(order: Order, option: str, value: str) -> None:
     """A device."""
     words = read_words(option, value, "driver")
     driver = words.needed("driver")
-    if driver not in DRIVERS or DRIVERS[driver].family == "host":
+    if driver not in DRIVERS:
         raise wrong(
             option, f"there is no device {driver[:80]!r}", choose_from(driver[:80], DRIVERS)
         )

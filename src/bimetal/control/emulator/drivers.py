@@ -64,7 +64,6 @@ OTHERS = (
         "pcie-root-port-base",
         {**PCI, "port": NUMBER, "chassis": NUMBER, "hotplug": SWITCH},
     ),
-    Driver("gpex-pcihost", "host", "pcie-host-bridge"),
     Driver(
         "virtserialport",
         "port",

@@ -123,7 +123,7 @@ class _Furnishing:
             self._boot.append(words.number("bootindex"))
 
     def _root_port(self, driver: Driver, words: Words) -> None:
-        self._slots.add_port(self._machine, words)
+        self._vm.slots[words.peek("id")] = self._slots.add_port(self._machine, words)
         words.ignore("port", "chassis")
         words.only("hotplug", "on")
         self._known(words, f"port{self._slots.count}")

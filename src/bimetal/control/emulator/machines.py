@@ -9,7 +9,15 @@ from bimetal.control.emulator.lookups import list_machines, list_models
 from bimetal.control.emulator.order import Order
 from bimetal.control.emulator.targets import NO_MACHINE, MachineKind
 
-__all__ = ["read_accel", "read_cpu", "read_enable_kvm", "read_m", "read_machine", "read_smp"]
+__all__ = [
+    "read_accel",
+    "read_cpu",
+    "read_enable_kvm",
+    "read_m",
+    "read_machine",
+    "read_no_acpi",
+    "read_smp",
+]
 
 HELP = ("help", "?")
 ACCELERATORS = {"tcg": "jit", "kvm": "kvm"}
@@ -126,6 +134,11 @@ def read_accel(order: Order, option: str, value: str) -> None:
 def read_enable_kvm(order: Order, option: str, value: str) -> None:
     """KVM."""
     order.machine["accel"] = "kvm"
+
+
+def read_no_acpi(order: Order, option: str, value: str) -> None:
+    """No ACPI tables, on boards that have them."""
+    order.acpi = False
 
 
 def _choose_accelerator(order: Order, option: str, text: str) -> None:

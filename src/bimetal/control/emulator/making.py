@@ -31,6 +31,8 @@ def new_machine(order: Order) -> tuple[Machine, str]:
         )
     _check_memory(order, options["memory"])
     board = dict(order.board_options)
+    if not order.acpi and "acpi" in kind.options:
+        board["acpi"] = "off"
     if kind.pci and _wants_pci(order):
         board["bus"] = "pci"
     words = [kind.board, *(f"{name}={value}" for name, value in board.items())]

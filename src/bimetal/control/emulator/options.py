@@ -44,7 +44,7 @@ def _family(module: str, *names: str, takes: bool = True) -> dict[str, Option]:
 OPTIONS: Mapping[str, Option] = {
     **_family("machines", "machine", "cpu", "smp", "m", "accel"),
     "M": Option("machines:read_machine"),
-    "enable-kvm": Option("machines:read_enable_kvm", takes=False),
+    **_family("machines", "enable-kvm", "no-acpi", takes=False),
     **_family("software", "kernel", "initrd", "append", "dtb", "bios"),
     **_family("chars", "chardev", "serial", "monitor", "qmp", "mon"),
     **_family("disks", "drive", "blockdev", "cdrom"),

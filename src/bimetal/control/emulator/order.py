@@ -81,6 +81,7 @@ class Order:
     machine: dict[str, Any] = field(default_factory=dict)
     """Arguments of `Machine`, but for its board."""
     board_options: dict[str, str] = field(default_factory=dict)
+    acpi: bool = True
     memory_backend: str = ""
     flash_nodes: tuple[str, ...] = ()
 

@@ -23,8 +23,8 @@ class Slots:
         self.count = 0
         self._ports: dict[str, int] = {}
 
-    def add_port(self, machine: Machine, words: Words) -> None:
-        """Put a root port where it is wanted."""
+    def add_port(self, machine: Machine, words: Words) -> int:
+        """Put a root port where it is wanted; its number."""
         name = words.peek("id")
         if words.text("bus") not in ROOT_BUSES:
             raise wrong(words.option, "a root port is on the root bus", "write bus=pcie.0")
@@ -33,6 +33,7 @@ class Slots:
             raise wrong(words.option, "there is no addr", "add addr=")
         words.switch("multifunction")  # which follows from what is beside it
         self.count = self._ports[name] = machine.root_port(*place)
+        return self.count
 
     def place(self, machine: Machine, driver: Driver, words: Words, name: str) -> int:
         """Put the device ``name`` of the machine where it is wanted. Behind a root port, the number
@@ -57,10 +58,6 @@ class Slots:
         if not name.startswith(("disk", "nic")):
             machine.place(name, port=port)
         return port
-
-    def number_of(self, bus: str) -> int:
-        """The number of the root port called ``bus``, or 0."""
-        return self._ports.get(bus, 0)
 
     def check_bus(self, kind: str, words: Words) -> None:
         """Raise `BimetalError` for a bus that is not that of the controller of that kind."""

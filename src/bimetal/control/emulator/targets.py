@@ -18,7 +18,7 @@ PREFIX = "qemu-system-"
 NO_MACHINE = "none"
 """The kind of machine that has nothing, of an emulator that is only asked what there is."""
 
-BUS_OPTION = "bus"
+HOST_BRIDGE = "gpex-pcihost"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class MachineKind:
     pci: bool = True
     controllers: tuple[int, ...] = ()
     """The versions of interrupt controllers among which ``-machine`` may choose."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Types of devices that clients look for and that the board has itself, with what each is a
+    kind of."""
 
     @property
     def type_name(self) -> str:
@@ -91,6 +94,7 @@ TARGETS: Mapping[str, Target] = {
                     64,
                     options={"aia": "aia"},
                     pins={"acpi": "off", "aclint": "off"},
+                    parts={HOST_BRIDGE: "pcie-host-bridge"},
                 ),
             ),
             {"rv64": "rv64", "max": "rv64"},
@@ -111,6 +115,7 @@ TARGETS: Mapping[str, Target] = {
                     },
                     pins={"secure": "off", "mte": "off", "iommu": "none", "ras": "off"},
                     controllers=(2, 3),
+                    parts={HOST_BRIDGE: "pcie-host-bridge", "pl011": "sys-bus-device"},
                 ),
             ),
             {

@@ -1,0 +1,110 @@
+"""The state of a machine through descriptors that clients hand over."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bimetal.accel.script import ScriptAccelerator
+from bimetal.backends.chars.null import NoChars
+from bimetal.base.clock import VirtualClock
+from bimetal.base.errors import BimetalError
+from bimetal.boards import Machine
+from bimetal.control import Monitor
+from bimetal.control.streaming import load_from
+from tests.control.talker import Talker
+
+Made = Callable[..., Monitor]
+HEAD = b"what somebody else has written"
+
+
+def hand_over(talker: Talker, name: str, descriptor: int) -> dict[str, object]:
+    message = json.dumps({"execute": "getfd", "arguments": {"fdname": name}})
+    socket.send_fds(talker.socket, [message.encode()], [descriptor])
+    return talker.answer()
+
+
+def test_a_state_is_written_behind_what_is_there(
+    monitored: Made, place: Path, kernel: Path, tmp_path: Path
+) -> None:
+    saved = monitored()
+    path = tmp_path / "state"
+    path.write_bytes(HEAD)
+    with Talker(place) as talker:
+        with path.open("ab") as file:
+            assert hand_over(talker, "migrate", file.fileno()) == {"return": {}}
+        assert "status" not in talker.value("query-migrate")
+        talker.value("migrate", uri="fd:migrate", detach=True)
+        states = [talker.event("MIGRATION")["data"]["status"] for _ in range(3)]
+        assert states == ["setup", "active", "completed"]
+        told = talker.value("query-migrate")
+        assert told["status"] == "completed"
+        assert told["ram"]["transferred"] == path.stat().st_size - len(HEAD)
+        assert talker.value("query-status")["running"] is False
+    assert path.read_bytes().startswith(HEAD)
+    with Machine(
+        "riscv-virt",
+        memory="16M",
+        kernel=kernel,
+        kernel_format="raw",
+        accel=ScriptAccelerator([]),
+        serial=NoChars(),
+        clock=VirtualClock(),
+    ) as other:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.lseek(descriptor, len(HEAD), os.SEEK_SET)
+        load_from(other, descriptor)
+        assert other.memory.read(0x8000_0000, 4) == saved.vm.machine.memory.read(0x8000_0000, 4)
+
+
+def test_what_is_no_state_is_refused(kernel: Path, tmp_path: Path) -> None:
+    (tmp_path / "nonsense").write_bytes(b"nonsense")
+    descriptor = os.open(tmp_path / "nonsense", os.O_RDONLY)
+    with (
+        Machine(kernel=kernel, kernel_format="raw", accel=ScriptAccelerator([])) as machine,
+        pytest.raises(BimetalError),
+    ):
+        load_from(machine, descriptor)
+
+
+def test_descriptors_have_names_until_they_are_used(talker: Talker, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    try:
+        hand_over(talker, "a", write)
+        os.close(write)
+        hand_over(talker, "a", read)  # in place of the first one, which is closed
+        assert os.read(read, 1) == b""
+        assert talker.value("closefd", fdname="a") == {}
+        assert "there is no descriptor 'a'" in talker.refused("closefd", fdname="a")[1]
+    finally:
+        os.close(read)
+
+
+def test_a_command_without_a_descriptor_is_refused(talker: Talker) -> None:
+    assert "no descriptor came" in talker.refused("getfd", fdname="a")[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("fd:none", "there is no descriptor 'none'"),
+        ("tcp:localhost:4444", "'tcp:localhost:4444' is not there"),
+        ("fd:99999", "descriptor 99999"),
+    ],
+)
+def test_where_no_state_can_go(talker: Talker, uri: str, why: str) -> None:
+    assert why in talker.refused("migrate", uri=uri)[1]
+    assert "does not wait for a state" in talker.refused("migrate-incoming", uri=uri)[1]
+
+
+def test_what_migration_can_do(talker: Talker) -> None:
+    assert talker.value("query-migrate-capabilities") == [{"capability": "events", "state": True}]
+    off = [{"capability": "xbzrle", "state": False}, {"capability": "events", "state": True}]
+    talker.value("migrate-set-capabilities", capabilities=off)
+    on = [{"capability": "xbzrle", "state": True}]
+    assert "cannot do xbzrle" in talker.refused("migrate-set-capabilities", capabilities=on)[1]
