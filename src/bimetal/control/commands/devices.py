@@ -60,8 +60,8 @@ def device_add(
 def netdev_add(
     vm: Managed,
     type: Annotated[
-        Literal["user", "tap", "stream", "dgram", "socket", "passt"],
-        "what it is: user, a network that needs no permission, or another as the command line has",
+        Literal["user", "tap"],
+        "what it is: a network that needs no permission, or a device of the host's",
     ],
     id: Annotated[str, "what to call it"],
     hostfwd: Annotated[
@@ -74,6 +74,10 @@ def netdev_add(
 ) -> None:
     """Tell of a network, from which device_add makes a NIC. It is opened then."""
     words = [each["str"] for each in hostfwd if "str" in each]
+    if (type == "tap") is not bool(fd or ifname):
+        raise CommandFailed(
+            ErrorClass.GENERIC, "a tap device has fd or ifname, and nothing else has"
+        )
     with vm.lock:
         if id in vm.networks or len(vm.networks) >= NETWORKS_LIMIT:
             raise CommandFailed(
