@@ -144,6 +144,25 @@ def test_memory_for_runs_may_be_used_up() -> None:
         assert cpu.counters["code arenas emptied"] > 0
 
 
+def test_constants_stay_when_the_memory_for_runs_is_given_back() -> None:
+    program = [
+        "lui t0, 0x12345",
+        "fcvt.d.l ft1, t0",
+        "fcvt.l.d a1, ft1",
+        "brev8 a2, t0",
+        "lui t0, 0x100",
+        "sd zero, 0(t0)",
+    ]
+    with jit(RUNS) as (hart, cpu):
+        for _ in range(2):
+            hart.begin(b"".join(map(rv64.assemble, program)))
+            hart.finish()
+            assert cpu.read_register("a1") == 0x1234_5000
+            assert cpu.read_register("a2") == 0x482C_0A00
+            assert runs_of(cpu), "they are in runs"
+            cpu.give_back()
+
+
 def test_without_runs_there_is_no_memory_for_them() -> None:
     with jit(replace(RUNS, runs=False)) as (hart, cpu):
         hart.begin(random_program(1))

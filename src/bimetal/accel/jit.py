@@ -68,8 +68,9 @@ class JitCpu(InterpCpu):
             self._runs, memory = anonymous(RUN_BYTES, executable=True)
             constants = native.constants()
             self._runs[: len(constants)] = constants
+            self._constants_end = -(-len(constants) // PAGE) * PAGE
             self.state.set("code_constants", 0, memory)
-            self.state.set("code_start", 0, memory + len(constants))
+            self.state.set("code_start", 0, memory + self._constants_end)
             self.state.set("code_limit", 0, memory + RUN_BYTES)
             self.state.set("code_eager", 0, self._policy.eager)
             self._restart_arenas()
@@ -145,9 +146,11 @@ class JitCpu(InterpCpu):
         """Forget which pages were decoded and what was made of them, and give the memory back to
         the host."""
         assert self._code_table is not None
-        for memory in (self._code_table, self._arena, self._runs):
-            if memory is not None:
-                memory.madvise(mmap.MADV_DONTNEED)
+        for memory in (self._code_table, self._arena):
+            memory.madvise(mmap.MADV_DONTNEED)
+        if self._runs is not None:
+            unused = RUN_BYTES - self._constants_end
+            self._runs.madvise(mmap.MADV_DONTNEED, self._constants_end, unused)
         self._restart_arenas()
         self.flush()
 
