@@ -17,7 +17,7 @@ from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.wanted import KEYBOARD
-from bimetal.screen.keys import keys_named
+from bimetal.screen.keys import from_scan_code, keys_named
 from bimetal.screen.screen import Screen
 from bimetal.screen.surface import Picture
 from bimetal.snapshot.replacing import replacing
@@ -104,7 +104,23 @@ class Screens:
         Names are those of `bimetal.screen.keys.KEYS`, of QEMU and of Linux. Raises `BimetalError`
         for a key that does not exist, without a keyboard (`Equipment.input`), and if the guest has
         no driver for it or does not take what is typed."""
-        combinations = [keys_named(each) for each in keys]
+        self._press([keys_named(each) for each in keys])
+
+    def press_together(self, keys: Sequence[int | str]) -> None:
+        """Press and release ``keys`` together: names, as for `send_keys`, or scan codes of set 1,
+        to which 128 is added where a keyboard sends the prefix E0. Otherwise as `send_keys`."""
+        codes: list[int] = []
+        for key in keys:
+            found = keys_named(key) if isinstance(key, str) else [from_scan_code(key)]
+            for code in found:
+                if code is None:
+                    raise BimetalError(
+                        f"no key has the scan code {key}", "see set 1 of a PC", ExitCode.USAGE
+                    )
+                codes.append(code)
+        self._press([codes])
+
+    def _press(self, combinations: Sequence[Sequence[int]]) -> None:
         keyboard = self._keyboard()
         for codes in combinations:
             with self._parts.built().locked():

@@ -45,6 +45,16 @@ class Vnc:
     def __repr__(self) -> str:
         return f"<Vnc at {self.address}: {len(self._server.clients)} clients>"
 
+    @property
+    def password(self) -> bool:
+        """Whether viewers must know a password."""
+        return self._server.access.password is not None
+
+    def set_password(self, password: str) -> None:
+        """Let those in from now on who know this ``password``, instead of another one. Raises
+        `BimetalError` if it cannot be one."""
+        self._server.set_password(Password(password))
+
     def end(self, seconds: float) -> bool:
         """End the thread and close all connections; False if there was not enough time."""
         self._server.stop()

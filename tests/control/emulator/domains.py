@@ -45,6 +45,15 @@ FULL = """
 """
 """The devices that virt-install gives a machine, but for those on USB."""
 
+SCREEN = """
+<disk type="file" device="cdrom">
+  <driver name="qemu" type="raw"/><target dev="sda" bus="scsi"/><readonly/>
+</disk>
+<controller type="scsi" model="virtio-scsi"/>
+<input type="tablet" bus="virtio"/><input type="keyboard" bus="virtio"/>
+<graphics type="vnc" port="-1" passwd="secret"/><video><model type="virtio"/></video>
+"""
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -53,9 +62,12 @@ class Domain:
     folder: Path
     emulator: Path
 
-    def file(self, name: str, image: Path | None = None, program: str = "idle") -> str:
+    def file(
+        self, name: str, image: Path | None = None, program: str = "idle", *, screen: bool = False
+    ) -> str:
         """The path of a definition. The machine runs a ``program``: ``idle``, ``echo`` or ``off``;
-        with an ``image`` it has a disk and other devices."""
+        with an ``image`` it has a disk and other devices, and perhaps a ``screen``, keys, and a
+        CD-ROM drive."""
         lines = {"idle": IDLE, "echo": ECHO, "off": END}[program]
         kernel = write_program(self.folder / f"{program}.elf", *lines)
         path = self.folder / f"{name}.xml"
@@ -65,7 +77,8 @@ class Domain:
                 kernel=kernel,
                 emulator=self.emulator,
                 ports=ROOT_PORT * PORTS,
-                devices=FULL.format(image=image) if image else '<memballoon model="none"/>',
+                devices=(FULL.format(image=image) if image else '<memballoon model="none"/>')
+                + SCREEN * screen,
             )
         )
         return str(path)

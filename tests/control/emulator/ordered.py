@@ -11,6 +11,7 @@ from bimetal.control.emulator.furnishing import furnish
 from bimetal.control.emulator.making import monitor_places, new_machine
 from bimetal.control.emulator.options import read_command_line
 from bimetal.control.emulator.targets import TARGETS
+from bimetal.control.emulator.viewing import let_in
 from bimetal.control.monitor import Monitor
 
 __all__ = ["ordered"]
@@ -19,8 +20,9 @@ USUAL = "-nodefaults -display none -m 16M"
 
 
 @contextmanager
-def ordered(line: str, target: str = "riscv64") -> Iterator[Monitor]:
-    """The machine that ``line`` asks for, with its devices and not started; its monitor."""
+def ordered(line: str, target: str = "riscv64", *, viewers: bool = False) -> Iterator[Monitor]:
+    """The machine that ``line`` asks for, with its devices, perhaps its ``viewers``, and not
+    started; its monitor."""
     order = read_command_line(TARGETS[target], shlex.split(f"{USUAL} {line}"))
     order.machine["accel"] = ScriptAccelerator([])
     machine, label = new_machine(order)
@@ -29,6 +31,8 @@ def ordered(line: str, target: str = "riscv64") -> Iterator[Monitor]:
         monitor.vm.console_label = label
         try:
             furnish(order, monitor)
+            if viewers:
+                let_in(order, monitor.vm)
             yield monitor
         finally:
             monitor.close()

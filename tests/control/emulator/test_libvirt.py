@@ -158,3 +158,24 @@ def test_disks_and_networks_are_plugged_in(libvirt: Libvirt, domains: Domain) ->
     libvirt.virsh("save", "crab", str(domains.folder / "saved"))
     libvirt.virsh("restore", str(domains.folder / "saved"))
     assert f"vdb      {other}" in libvirt.virsh("domblklist", "crab")
+
+
+def test_a_screen_keys_media_and_states_in_disks(libvirt: Libvirt, domains: Domain) -> None:
+    image, medium = domains.folder / "disk.qcow2", domains.folder / "medium.iso"
+    images.create(str(image), "64M", format="qcow2")
+    medium.write_bytes(bytes(1 << 20))
+    libvirt.virsh("define", domains.file("crab", image, program="echo", screen=True))
+    libvirt.virsh("start", "crab")
+    assert libvirt.virsh("vncdisplay", "crab").strip().startswith("127.0.0.1:")
+    assert "does not listen" in libvirt.run("send-key", "crab", "KEY_A").stderr
+    libvirt.virsh("change-media", "crab", "sda", str(medium), "--insert")
+    assert f"sda      {medium}" in libvirt.virsh("domblklist", "crab")
+    libvirt.virsh("change-media", "crab", "sda", "--eject")
+    assert "sda      -" in libvirt.virsh("domblklist", "crab")
+    libvirt.virsh("setmem", "crab", "24M", "--live")
+    libvirt.virsh("snapshot-create-as", "crab", "first")
+    assert "first" in libvirt.virsh("snapshot-list", "crab", "--name")
+    libvirt.virsh("snapshot-revert", "crab", "first")
+    answers(libvirt, "crab")
+    libvirt.virsh("snapshot-delete", "crab", "first")
+    assert "first" not in libvirt.virsh("snapshot-list", "crab", "--name")

@@ -10,12 +10,13 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.backends.vnc.canvas import Canvas, Lock
 from bimetal.backends.vnc.channel import ChannelError, Layer, TlsLayer, WebSocketLayer
 from bimetal.backends.vnc.hello import Access, Goodbye
+from bimetal.backends.vnc.password import Password
 from bimetal.backends.vnc.session import Inputs, Session
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import logger
@@ -135,6 +136,10 @@ class VncServer:
         """The session of a client, which may speak through TLS already."""
         access = Access(self._access.password) if in_tls else self._access
         return Session(self.canvas, self._inputs, access, self._name, self._resize, start_tls)
+
+    def set_password(self, password: Password) -> None:
+        """Let those in from now on who know this one. Any thread."""
+        self._access = replace(self._access, password=password)
 
     @property
     def access(self) -> Access:

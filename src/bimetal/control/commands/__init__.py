@@ -14,9 +14,10 @@ from bimetal.control.commands import (
     objects,
     observing,
     running,
+    screens,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
 __all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
-__all__ += ["kept", "looking", "migrating", "objects", "observing", "running", "traffic"]
+__all__ += ["kept", "looking", "migrating", "objects", "observing", "running", "screens", "traffic"]

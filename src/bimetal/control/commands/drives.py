@@ -13,7 +13,7 @@ from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import BlockNode, Managed
-from bimetal.control.qdev import qdev_of
+from bimetal.control.qdev import name_in, qdev_of
 
 if TYPE_CHECKING:
     from bimetal.machine.cdrom import Cdrom
@@ -225,6 +225,41 @@ def eject(
     _drive(vm, device or id).eject()
 
 
+@MACHINE.command("blockdev-open-tray")
+def open_tray(
+    vm: Managed,
+    id: Annotated[str, "the drive"],
+    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
+) -> None:
+    """Accepted for a CD-ROM drive: its tray is open when nothing is in it."""
+    _drive(vm, id)
+
+
+@MACHINE.command("blockdev-close-tray")
+def close_tray(vm: Managed, id: Annotated[str, "the drive"]) -> None:
+    """Accepted for a CD-ROM drive: its tray is closed when something is in it."""
+    _drive(vm, id)
+
+
+@MACHINE.command("blockdev-remove-medium")
+def remove_medium(vm: Managed, id: Annotated[str, "the drive"]) -> None:
+    """Take out what is in a CD-ROM drive."""
+    eject(vm, id=id)
+
+
+@MACHINE.command("blockdev-insert-medium")
+def insert_medium(
+    vm: Managed,
+    id: Annotated[str, "the drive"],
+    node_name: Annotated[str, "the node of the image"],
+) -> None:
+    """Put an image that was told of into a CD-ROM drive."""
+    node = vm.nodes.get(node_name)
+    if node is None:
+        raise _refused(f"there is no node {node_name[:80]!r}")
+    change_medium(vm, node.path, id=id)
+
+
 def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:
     """The folders in which the images lie that the node ``backing`` and those below it are."""
     folders: list[str] = []
@@ -239,7 +274,8 @@ def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:
 
 def _drive(vm: Managed, name: str) -> Cdrom:
     """The CD-ROM drive of that name. Raises `CommandFailed`."""
-    name = name.removeprefix("/machine/unattached/")
+    called = name_in(name)
+    name = vm.devices.get(called, called)
     drives = {f"cd{number}": drive for number, drive in enumerate(vm.machine.cdroms)}
     if name in drives:
         return drives[name]

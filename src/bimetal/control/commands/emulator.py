@@ -79,16 +79,6 @@ class GicInfo(Answer):
     kernel: Annotated[bool, "whether it is there with KVM"]
 
 
-class VncInfo(Answer):
-    """Where viewers find the screen."""
-
-    enabled: Annotated[bool, "whether they can look"]
-    host: Annotated[str | UnsetType, "the address at which they connect"] = UNSET
-    service: Annotated[str | UnsetType, "the port, or the path of a socket"] = UNSET
-    family: Annotated[str | UnsetType, "ipv4, ipv6 or unix"] = UNSET
-    auth: Annotated[str | UnsetType, "none or vnc: whether they need a password"] = UNSET
-
-
 @MACHINE.command("qom-list-types")
 def list_types(
     vm: Managed,
@@ -186,12 +176,6 @@ def query_tpm_models(vm: Managed) -> list[str]:
 def query_tpm_types(vm: Managed) -> list[str]:
     """List what may be behind such a module: nothing."""
     return []
-
-
-@MACHINE.command("query-vnc")
-def query_vnc(vm: Managed) -> VncInfo:
-    """Say where viewers find the screen."""
-    return VncInfo(enabled=False)
 
 
 def _types(vm: Managed) -> Iterator[tuple[str, str]]:

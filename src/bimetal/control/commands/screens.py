@@ -1,0 +1,124 @@
+"""Commands about the screen, about viewers, and about what is typed and pointed at."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import UNSET, UnsetType
+
+from bimetal.base.errors import ExitCode
+from bimetal.control.commands.registry import MACHINE
+from bimetal.control.contract import Answer
+from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.managed import Managed
+
+if TYPE_CHECKING:
+    from bimetal.machine.vnc import Vnc
+
+__all__ = ["query_vnc", "screendump", "send_key"]
+
+NOW = "now"
+KEYS_LIMIT = 16
+
+
+class VncInfo(Answer):
+    """Where viewers find the screen."""
+
+    enabled: Annotated[bool, "whether they can look"]
+    host: Annotated[str | UnsetType, "the address at which they connect"] = UNSET
+    service: Annotated[str | UnsetType, "the port, or the path of a socket"] = UNSET
+    family: Annotated[str | UnsetType, "ipv4, ipv6 or unix"] = UNSET
+    auth: Annotated[str | UnsetType, "none, or vnc: whether they need a password"] = UNSET
+
+
+class KeyValue(Answer, forbid_unknown_fields=True):
+    """A key."""
+
+    type: Annotated[Literal["number", "qcode"], "whether data is a scan code or a name"]
+    data: Annotated[int | str, "the scan code of set 1, with 128 for the prefix E0, or the name"]
+
+
+@MACHINE.command("query-vnc")
+def query_vnc(vm: Managed) -> VncInfo:
+    """Say where viewers find the screen."""
+    if vm.viewers is None:
+        return VncInfo(enabled=False)
+    address = vm.viewers.address
+    auth = "vnc" if vm.viewers.password else "none"
+    if isinstance(address, str):
+        return VncInfo(enabled=True, host=address, service="", family="unix", auth=auth)
+    host, port = address
+    family = "ipv6" if ":" in host else "ipv4"
+    return VncInfo(enabled=True, host=host, service=str(port), family=family, auth=auth)
+
+
+@MACHINE.command("set_password")
+def set_password(
+    vm: Managed,
+    protocol: Annotated[Literal["vnc"], "how viewers see the screen"],
+    password: Annotated[str, "what they must know: 1 to 8 bytes"],
+    connected: Annotated[Literal["keep"], "those who are there stay"] = "keep",
+) -> None:
+    """Set the password of viewers. They must have been told that they need one (``-vnc
+    ...,password=on``)."""
+    _protected(vm).set_password(password)
+
+
+@MACHINE.command("expire_password")
+def expire_password(
+    vm: Managed,
+    protocol: Annotated[Literal["vnc"], "how viewers see the screen"],
+    time: Annotated[Literal["never", "now"], "from when on it lets nobody in"],
+) -> None:
+    """Say how long the password of viewers is good."""
+    viewers = _protected(vm)
+    if time == NOW:
+        viewers.set_password(secrets.token_hex(4))
+
+
+@MACHINE.command("screendump")
+def screendump(
+    vm: Managed,
+    filename: Annotated[str, "where to write the picture"],
+    device: Annotated[str, "the device whose screen it is: there is one"] = "",
+    head: Annotated[Literal[0], "which of its monitors"] = 0,
+    format: Annotated[Literal["png"], "how it is written"] = "png",
+) -> None:
+    """Write what is on the screen to a file, as PNG."""
+    if device and device not in vm.devices:
+        raise CommandFailed(
+            ErrorClass.DEVICE_NOT_FOUND, f"Device '{device[:80]}' not found", "leave it away"
+        )
+    vm.machine.screendump(filename)
+
+
+@MACHINE.command("send-key")
+def send_key(
+    vm: Managed,
+    keys: Annotated[list[KeyValue], "the keys, which are pressed in this order"],
+    hold_time: Annotated[int, "accepted: they are released at once"] = 0,
+) -> None:
+    """Press keys together, and release them."""
+    if not 0 < len(keys) <= KEYS_LIMIT:
+        raise CommandFailed(ErrorClass.GENERIC, f"{len(keys)} keys at once", "press 1 to 16")
+    pressed: list[int | str] = []
+    for key in keys:
+        if (key.type == "number") is not isinstance(key.data, int):
+            raise CommandFailed(
+                ErrorClass.GENERIC, f"{key.data!r:.80} is no {key.type}", "correct its type"
+            )
+        pressed.append(key.data)
+    vm.machine.press_together(pressed)
+
+
+def _protected(vm: Managed) -> Vnc:
+    viewers = vm.viewers
+    if viewers is None or not viewers.password:
+        raise CommandFailed(
+            ErrorClass.DEVICE_NOT_ACTIVE,
+            "viewers need no password" if viewers is not None else "there are no viewers",
+            "start it with -vnc ...,password=on",
+            ExitCode.UNAVAILABLE,
+        )
+    return viewers

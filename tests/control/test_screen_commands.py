@@ -1,0 +1,67 @@
+"""Screens, viewers and keys over QMP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.control.emulator.ordered import ordered
+from tests.control.talker import Talker
+
+SCREEN = "-device virtio-gpu-pci,id=video0 -device virtio-keyboard-pci,id=keys"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Talker]:
+    """A client of a machine with a screen, a keyboard and viewers who need a password."""
+    line = f"{SCREEN} -vnc unix:{tmp_path}/vnc,password=on -qmp unix:{tmp_path}/qmp,server,nowait"
+    with ordered(line, viewers=True) as monitor:
+        monitor.start()
+        with Talker(tmp_path / "qmp") as talker:
+            yield talker
+
+
+def test_where_viewers_find_the_screen(client: Talker, tmp_path: Path) -> None:
+    told = client.value("query-vnc")
+    assert told["enabled"] is True
+    assert (told["family"], told["host"], told["auth"]) == ("unix", f"{tmp_path}/vnc", "vnc")
+
+
+def test_the_password_of_viewers(client: Talker) -> None:
+    client.value("set_password", protocol="vnc", password="secret")
+    client.value("expire_password", protocol="vnc", time="never")
+    client.value("expire_password", protocol="vnc", time="now")
+    assert "1 to 8 bytes" in client.refused("set_password", protocol="vnc", password="x" * 9)[1]
+    assert client.refused("set_password", protocol="spice", password="x")[0] == "GenericError"
+
+
+def test_viewers_without_a_password(talker: Talker) -> None:
+    refused = talker.refused("set_password", protocol="vnc", password="x")
+    assert refused[0] == "DeviceNotActive"
+    assert talker.value("query-vnc") == {"enabled": False}
+
+
+def test_what_is_not_shown_is_not_written(client: Talker, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    refused = client.refused("screendump", filename=str(path), device="video0", format="png")
+    assert "shows nothing" in refused[1]
+    assert not path.exists()
+    assert client.refused("screendump", filename=str(path), device="x")[0] == "DeviceNotFound"
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ([{"type": "qcode", "data": "ctrl"}, {"type": "number", "data": 56}], "does not listen"),
+        ([], "0 keys at once"),
+        ([{"type": "number", "data": 1}] * 17, "17 keys at once"),
+        ([{"type": "number", "data": "a"}], "'a' is no number"),
+        ([{"type": "qcode", "data": 30}], "30 is no qcode"),
+        ([{"type": "number", "data": 0xFF}], "no key has the scan code 255"),
+        ([{"type": "qcode", "data": "frob"}], "there is no key 'frob'"),
+    ],
+)
+def test_keys(client: Talker, keys: list[dict[str, object]], why: str) -> None:
+    assert why in client.refused("send-key", keys=keys)[1]
