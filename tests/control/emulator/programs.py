@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.control.talker import Talker
 
-__all__ = ["LIMIT", "finished", "probed"]
+__all__ = ["LIMIT", "await_end", "daemon", "finished", "probed"]
 
 LIMIT = 60
 PROBE = "-S -no-user-config -nodefaults -nographic -machine none,accel=kvm:tcg"
@@ -43,6 +43,20 @@ def probed(program: Path, folder: Path) -> Iterator[Talker]:
             yield talker
     finally:
         signal.pidfd_send_signal(process, signal.SIGTERM)
-        ended, _, _ = select.select([process], [], [], LIMIT)
-        os.close(process)
-        assert ended
+        await_end(process)
+
+
+def daemon(program: Path | str, folder: Path, *words: str, qmp: bool = True) -> int:
+    """Start an emulator that goes on as a daemon, with QMP in ``folder``; a descriptor of its
+    process."""
+    place = ["-qmp", f"unix:{folder}/qmp,server=on,wait=off"] if qmp else []
+    outcome = finished(program, *words, *place, "-pidfile", f"{folder}/pid", "-daemonize")
+    assert outcome.returncode == 0, outcome.stderr
+    return os.pidfd_open(int((folder / "pid").read_text()))
+
+
+def await_end(process: int) -> None:
+    """Wait for the end of a process, by its descriptor."""
+    ended, _, _ = select.select([process], [], [], LIMIT)
+    os.close(process)
+    assert ended
