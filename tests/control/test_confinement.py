@@ -25,7 +25,7 @@ from bimetal.control.domain_xml.writing import write_definition
 from bimetal.isa.riscv import rv64
 from tests.boot.bare import write_program
 from tests.control.homes import LIMIT, Homes
-from tests.host import lacking
+from tests.host import lacking, programs
 
 BREAKOUT = """
 import ctypes, json, os, sys
@@ -143,6 +143,17 @@ def test_one_that_is_not_to_be(homes: Homes) -> None:
     assert status(homes.places.pid("crab"))["Seccomp"] == "0"
     with pytest.raises(BimetalError, match="a sandbox 'no'"):
         homes.machines.define(text.replace("'off'", "'no'"))
+
+
+@programs("passt")
+def test_passt_confines_itself(homes: Homes) -> None:
+    nic = "<b:nic network='passt'/></b:machine>"
+    homes.machines.define(homes.text("crab").replace("accel='interp'/>", f"accel='interp'>{nic}"))
+    homes.machines.start("crab")
+    assert "Security model: none" in homes.say("dominfo", "crab")
+    log = (homes.places.state("crab") / "log").read_text()
+    assert "crab is not confined: passt confines itself" in log
+    assert "the far end of the cable has gone" not in log
 
 
 def test_saved_anywhere_though_its_process_reaches_no_such_place(

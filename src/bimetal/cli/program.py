@@ -9,13 +9,9 @@ import click
 from bimetal import BimetalError, ExitCode, __version__
 from bimetal.cli.commands import CommandTable
 from bimetal.cli.ending import Ending
-from bimetal.cli.logs import show_logs
-from bimetal.cli.streams import OutputLost, give_up
+from bimetal.cli.running import run_line
 
 __all__ = ["program", "run"]
-
-INTERRUPTED = 128 + 2
-"""What a shell reports for a program that SIGINT ended."""
 
 
 @click.command(
@@ -32,24 +28,20 @@ def program() -> None:
 
 def run(arguments: Sequence[str] | None, ending: Ending) -> int:
     """Run the command line; the process's exit code."""
-    show_logs()
-    try:
-        code = program.main(arguments, prog_name="bimetal", standalone_mode=False, obj=ending)
-        return code if isinstance(code, int) else 0
-    except OutputLost as lost:
-        return give_up(lost)
-    except BimetalError as error:
-        click.echo(f"bimetal: {error.cause}", err=True)
-        if error.remedy:
-            click.echo(f"         {error.remedy}", err=True)
-        return error.exit_code
-    except click.UsageError as error:
+    return run_line(program, "bimetal", arguments, ending, _told)
+
+
+def _told(error: BimetalError | click.ClickException) -> int:
+    """Print an error; the exit code for it."""
+    if isinstance(error, BimetalError):
+        cause, remedy, code = error.cause, error.remedy, error.exit_code
+    elif isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "bimetal"
-        click.echo(f"bimetal: {error.format_message()}", err=True)
-        click.echo(f"         '{where} --help' tells what there is", err=True)
-        return ExitCode.USAGE
-    except click.ClickException as error:
-        click.echo(f"bimetal: {error.format_message()}", err=True)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
+        cause, remedy = error.format_message(), f"'{where} --help' tells what there is"
+        code = ExitCode.USAGE
+    else:
+        cause, remedy, code = error.format_message(), "", error.exit_code
+    click.echo(f"bimetal: {cause}", err=True)
+    if remedy:
+        click.echo(f"         {remedy}", err=True)
+    return code

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bimetal.cli.columns import Given, Shown, message, said, table
+from bimetal.cli.shown_storage import STORAGE
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.verbs import (
@@ -148,6 +149,7 @@ def answer_of(answer: Any, given: Given) -> str:
 
 
 SHOWN: Mapping[str, Shown] = {
+    **STORAGE,
     "list": Shown(
         listed,
         {
@@ -209,6 +211,11 @@ SHOWN: Mapping[str, Shown] = {
     "snapshot-revert": Shown(lambda name, given: f"Domain snapshot {name} reverted\n", {}, True),
     "snapshot-delete": Shown(lambda name, given: f"Domain snapshot {name} deleted\n", {}, True),
     "explain": Shown(lambda reasons, given: f"{reasons.text}\n"),
+    "screenshot": message("Screenshot saved to {}, with type of image/png"),
+    "send-key": Shown(lambda nothing, given: ""),
+    "domdisplay": Shown(lambda uri, given: f"{uri}\n"),
+    "blockresize": message("Block device '{}' is resized"),
+    "blockcommit": message("Commit complete"),
     "setmem": Shown(lambda nothing, given: ""),
     "qemu-monitor-command": Shown(answer_of),
 }

@@ -12,12 +12,10 @@ import click
 from bimetal import BimetalError, ExitCode, __version__
 from bimetal.cli.commands import verb_named, verbs
 from bimetal.cli.ending import Ending
-from bimetal.cli.logs import show_logs
-from bimetal.cli.streams import OutputLost, give_up
+from bimetal.cli.running import run_line
 
 __all__ = ["program", "run"]
 
-INTERRUPTED = 128 + 2
 HERE = ("", "qemu:///session", "qemu:///system", "bimetal:///")
 """What a script may say of where the machines are: there is nothing but this user's."""
 
@@ -32,6 +30,14 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command for a verb."""
         return verb_named(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say in virsh's words that there is no such verb."""
+        if not args[0].startswith("-") and args[0] not in verbs():
+            raise click.UsageError(f"unknown command: '{args[0][:80]}'", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The summaries, without importing the commands."""
@@ -60,19 +66,14 @@ def program(connect: str, quiet: bool) -> None:
 
 def run(arguments: Sequence[str] | None, ending: Ending) -> int:
     """Run the command line; the process's exit code."""
-    show_logs()
-    try:
-        code = program.main(arguments, prog_name="bimetal-virsh", standalone_mode=False, obj=ending)
-        return code if isinstance(code, int) else 0
-    except OutputLost as lost:
-        return give_up(lost)
-    except BimetalError as error:
-        click.echo(f"error: {error.cause}", err=True)
-        if error.remedy:
-            click.echo(f"error: {error.remedy}", err=True)
-        return ExitCode.FAILURE
-    except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        return ExitCode.FAILURE
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
+    return run_line(program, "bimetal-virsh", arguments, ending, _told)
+
+
+def _told(error: BimetalError | click.ClickException) -> int:
+    """Print an error as virsh does; its exit code for all of them."""
+    lines = [error.cause, error.remedy] if isinstance(error, BimetalError) else [
+        error.format_message()
+    ]  # fmt: skip
+    for line in filter(None, lines):
+        click.echo(f"error: {line}", err=True)
+    return ExitCode.FAILURE

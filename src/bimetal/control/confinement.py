@@ -18,8 +18,9 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import cache_home, make_private
 from bimetal.control.definition import Definition
 
-__all__ = ["check_confinement", "confine", "reach"]
+__all__ = ["check_confinement", "confine", "reach", "why_not"]
 
+PROGRAM = Access.READ_FILE | Access.EXECUTE
 FOLDER = Access.READ | Access.WRITE_FILE | Access.TRUNCATE
 DEVICES = ("/dev/kvm", "/dev/net/tun", "/dev/ptmx", "/dev/pts", "/dev/null", "/dev/zero")
 READ = ("/dev/urandom", "/dev/random", "/proc", "/sys", "/usr", "/lib", "/lib64")
@@ -36,7 +37,15 @@ PASSTHROUGH = (
 """What it takes to keep owners of a shared folder as the guest sets them."""
 
 NETWORKS = (Capability.NET_ADMIN, Capability.NET_BIND_SERVICE, Capability.NET_RAW)
-PASST = ("/usr/bin/passt", "/usr/local/bin/passt")
+
+
+def why_not(definition: Definition) -> str:
+    """Why a machine cannot be confined, "" if it can."""
+    if definition.sandbox != "on":
+        return "its definition says so"
+    if any(nic.network.partition(",")[0] == "passt" for nic in definition.nics):
+        return "passt confines itself by mounts and namespaces, which a confined process cannot"
+    return ""
 
 
 def confine(definition: Definition, folder: Path, sockets: Path, restore: str) -> str:
@@ -58,7 +67,7 @@ def confine(definition: Definition, folder: Path, sockets: Path, restore: str) -
             str(code): Access.FILL,
             str(folder): Access.OWN,
             str(sockets): Access.OWN,
-            **_programs(definition),
+            **dict.fromkeys(filter(None, (os.path.realpath(sys.executable), loader())), PROGRAM),
         }
         for path, access in reach(definition).items():
             rules[path] = rules.get(path, Access(0)) | access
@@ -136,14 +145,6 @@ def _ours() -> Iterator[str]:
         above = os.path.dirname(os.path.realpath(path))
         if not above.startswith("/etc") or os.getuid():
             yield above  # where the file is replaced now and then
-
-
-def _programs(definition: Definition) -> dict[str, Access]:
-    """What may be started: our own processes, and passt for a machine on such a network."""
-    programs = [os.path.realpath(sys.executable), loader()]
-    if any(nic.network.partition(",")[0] == "passt" for nic in definition.nics):
-        programs += PASST
-    return dict.fromkeys(filter(None, programs), Access.READ_FILE | Access.EXECUTE)
 
 
 def _capabilities(definition: Definition) -> list[Capability]:

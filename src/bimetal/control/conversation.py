@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ __all__ = ["Conversation"]
 
 PATIENCE = 60.0
 """Seconds for an answer."""
+
+LONGEST = 1e6
+"""Seconds that a socket can be told to wait."""
 
 ANSWER_LIMIT = 16 << 20
 """Bytes of an answer."""
@@ -52,6 +56,24 @@ class Conversation:
                     raise BimetalError(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._mute(error) from error
+
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """What happens to the machine, until it is gone, or none has come for so many seconds."""
+        countdown = Countdown(seconds)
+        while countdown.left:
+            told = self._events.pop(0) if self._events else None
+            if told is None:
+                self._socket.settimeout(min(countdown.left, LONGEST))
+                try:
+                    line = self._lines.readline(ANSWER_LIMIT)
+                except TimeoutError:
+                    return
+                except OSError as error:
+                    raise self._mute(error) from error
+                if not line:
+                    return
+                told = json.loads(line)
+            yield told
 
     def wait_for(self, event: str, seconds: float, **data: Any) -> bool:
         """Wait for an event that carries such ``data``; False if it has not come for so many

@@ -28,7 +28,7 @@ from bimetal.base.clock import wall_seconds
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
-from bimetal.control.confinement import confine
+from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.events import Event
@@ -68,7 +68,7 @@ class Process:
         self._used_up = "--once" in words or "--anew" in words
         """Whether a state that was saved for the next start is of no use once this one is done."""
         self._definition = read_definition(text)
-        self._confined = "--unconfined" not in words and self._definition.sandbox == "on"
+        self._confined = "--unconfined" not in words
         self._name = self._definition.name
         self._folder = places.state(self._name)
         self._run = places.run(self._name)
@@ -130,7 +130,9 @@ class Process:
         """Keep to what the machine needs from here on."""
         if not self._restore:
             copy_template(self._definition)
-        if not self._confined:
+        why = why_not(self._definition) if self._confined else "that was asked for"
+        if why:
+            print(f"bimetal: {self._name} is not confined: {why}", file=sys.stderr, flush=True)
             return
         found = confine(self._definition, self._folder, self._sockets, self._restore)
         self._tell(sandbox=found)

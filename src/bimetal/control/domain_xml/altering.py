@@ -8,7 +8,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.domain_xml.parsing import Element, parse
 from bimetal.control.domain_xml.writing import document
 
-__all__ = ["copied", "named", "with_cpus", "with_device", "without_device"]
+__all__ = ["copied", "named", "with_cpus", "with_device", "with_source", "without_device"]
 
 Address = tuple[str, str, str]
 """A tag of a device, the path of an element in it with an attribute, and its value."""
@@ -57,6 +57,20 @@ def with_cpus(text: str, count: int, *, maximum: bool) -> str:
         cpus.attrib.pop("current", None)
     else:
         cpus.set("current", str(count))
+    return document(root)
+
+
+def with_source(text: str, target: str, path: str, kind: str) -> str:
+    """The document with another image, of a format, in the disk that is called ``target``."""
+    root = parse(text, "domain")
+    for disk in root.findall("devices/disk"):
+        found = disk.find("target")
+        if found is not None and found.get("dev") == target:
+            for attribute in disk.find("source").attrib:
+                disk.find("source").set(attribute, path)
+            _only(disk, "driver").set("type", kind)
+            for store in disk.findall("backingStore"):
+                disk.remove(store)
     return document(root)
 
 

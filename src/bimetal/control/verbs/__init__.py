@@ -3,7 +3,17 @@ whose words are virsh's. Importing this package declares all of them."""
 
 from __future__ import annotations
 
-from bimetal.control.verbs import keeping, listing, parts, plugging, settings
+from bimetal.control.verbs import (
+    blocks,
+    keeping,
+    listing,
+    parts,
+    plugging,
+    pools,
+    settings,
+    viewing,
+    volumes,
+)
 from bimetal.control.verbs.explaining import Reasons
 from bimetal.control.verbs.hosts import Node
 from bimetal.control.verbs.interfaces import NetworkLine, NicLine
@@ -25,4 +35,17 @@ __all__ = [
     "NetworkLine",
     "NicLine",
 ]
-__all__ += ["Node", "Reasons", "Undefined", "keeping", "listing", "parts", "plugging", "settings"]
+__all__ += [
+    "Node",
+    "Reasons",
+    "Undefined",
+    "blocks",
+    "keeping",
+    "listing",
+    "parts",
+    "plugging",
+    "pools",
+    "settings",
+    "viewing",
+    "volumes",
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 from bimetal.control.machines import Machines
 from bimetal.control.registry import Registry
 
-__all__ = ["DOCUMENT", "HOST", "Document", "Domain", "File"]
+__all__ = ["DOCUMENT", "HOST", "REST", "Document", "Domain", "File"]
 
 HOST = Registry[Machines]("host")
 
@@ -16,5 +16,8 @@ File = Annotated[str, "the path of a file"]
 
 DOCUMENT = object()
 """Marks a file that is read once: where there are no files, its text is given in its place."""
+
+REST = object()
+"""Marks what takes all words that are left on a command line."""
 
 Document = Annotated[str, "the path of a file", DOCUMENT]
