@@ -10,7 +10,7 @@ import pytest
 from lxml import etree
 
 from bimetal.base.errors import BimetalError
-from bimetal.control import Definition, DiskPart, NicPart, PortPart, SharePart
+from bimetal.control import Definition, DiskPart, NicPart, PortPart, ScreenPart, SharePart
 from bimetal.control.domain_xml.parsing import SIZE_LIMIT
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.domain_xml.writing import with_run, write_definition
@@ -122,6 +122,7 @@ def test_what_is_read() -> None:
     assert whale.nics == (NicPart(",".join(["user", *forwards]), "52:54:00:c9:74:23"), NicPart())
     assert whale.shares == (SharePart("/srv/share", "work", True, "mapped-xattr"),)
     assert whale.ports == (PortPart("org.qemu.guest_agent.0", "/srv/a.sock"),)
+    assert (whale.screen, whale.inputs) == (ScreenPart("virtio", vnc="auto"), ("tablet",))
     assert (whale.serial, whale.balloon, whale.reboot) == ("pty", True, True)
 
 
@@ -133,11 +134,27 @@ def test_what_has_no_effect_is_said_with_its_line() -> None:
         "line 35: devices/controller: there is no USB",
         "line 43: devices/interface: type='network'",
         "line 51: devices/channel",
-        "line 52: devices/input",
-        "line 53: devices/graphics",
-        "line 54: devices/video",
+        "line 52: devices/input: input devices are virtio's",
     ):
         assert any(note.startswith(place) for note in notes), (place, notes)
+
+
+@pytest.mark.parametrize(
+    ("devices", "screen"),
+    [
+        ("<video><model type='ramfb'/></video>", ScreenPart("ramfb", vnc="")),
+        ("<graphics type='spice'/><video/>", ScreenPart(vnc="")),
+        ("<graphics type='vnc' autoport='yes' port='5901'/>", ScreenPart(vnc="auto")),
+        ("<graphics type='vnc' port='5901'/>", ScreenPart(vnc="127.0.0.1::5901")),
+        ("<graphics type='vnc' socket='/srv/a'/>", ScreenPart(vnc="unix:/srv/a")),
+        ("<graphics type='vnc'/><video><model type='vga'/></video>", ScreenPart(vnc="auto")),
+        ("<graphics type='vnc'/><video><model type='none'/></video>", None),
+        ("<input type='mouse'/>", None),
+    ],
+)
+def test_screens(devices: str, screen: ScreenPart | None) -> None:
+    text = SMALL.replace("</domain>", f"<devices>{devices}</devices></domain>")
+    assert read_definition(text).screen == screen
 
 
 def test_the_least_that_is_a_definition() -> None:
@@ -155,6 +172,9 @@ def test_the_least_that_is_a_definition() -> None:
         ("", "<dsk/>", r"devices/dsk: there is no such element.*did you mean disk"),
         ("", "<hostdev mode='subsystem'/>", "are not given to guests"),
         ("", "<tpm model='tpm-crb'/>", "there is no TPM"),
+        ("", "<graphics type='vnc' port='70000'/>", "70000 is no port"),
+        ("", "<graphics type='vnc' port='-1' listen='0.0.0.0'/>", "write port='5901'"),
+        ("", "<video><model><resolution x='many'/></model></video>", "'many' is no number"),
         ("", "<disk type='network'><target dev='vda'/></disk>", "type='network' is not there"),
         ("", "<disk type='file' device='floppy'/>", "device='floppy' is not there"),
         ("", "<disk type='file'><target dev='vda'/></disk>", "it has no image"),
@@ -274,6 +294,10 @@ WRITTEN = [
     PLAIN,
     replace(PLAIN, serial="tcp:127.0.0.1:7"),
     replace(PLAIN, serial="file:/srv/log"),
+    replace(PLAIN, screen=ScreenPart("ramfb", 800, 600), inputs=("tablet", "keyboard")),
+    replace(PLAIN, screen=ScreenPart(vnc="192.0.2.1::5907", password="secret")),
+    replace(PLAIN, screen=ScreenPart(vnc="")),
+    replace(PLAIN, screen=ScreenPart(vnc="unix:/srv/screen")),
 ]
 
 
@@ -311,6 +335,10 @@ def test_the_least_that_is_a_definition_in_json() -> None:
         (
             '{"name": "a", "board": "riscv-virt", "memory": 1, "disks": [{"pth": "x"}]}',
             "one of its disks has no 'pth'.*did you mean path",
+        ),
+        (
+            '{"name": "a", "board": "riscv-virt", "memory": 1, "screen": {"size": 1}}',
+            "its screen has no 'size'",
         ),
         ("{" + " " * SIZE_LIMIT, "a definition has"),
         ('{"a":' * 100_000, "no definition"),

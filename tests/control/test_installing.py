@@ -14,7 +14,7 @@ import pytest
 
 from bimetal import images
 from bimetal.base.errors import BimetalError
-from bimetal.control import Definition
+from bimetal.control import Definition, ScreenPart
 from bimetal.control.cloning import Cloning, clone
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.installing import osinfo
@@ -149,6 +149,8 @@ def test_an_image_that_is_there(homes: Homes, install: Install, tmp_path: Path) 
         ("--name x --import --disk size=1 --unattended", "no scripts for unattended"),
         ("--name x --import --disk size=1 --tpm default", "No such option"),
         ("--name x --location http://example.org/ --disk size=1 --arch riscv64", "fetched from"),
+        ("--name x --boot kernel=/x --disk none --graphics sdl", "type='sdl' is not there"),
+        ("--name x --boot kernel=/x --disk none --graphics vnc,port=x", "is no number"),
         ("--name a/b --boot kernel=/x --disk none", "cannot be called"),
     ],
 )
@@ -233,7 +235,8 @@ def test_what_is_asked_of_parts(homes: Homes, tmp_path: Path) -> None:
     wanted = Wanted(
         "crab", arch="riscv64", boot=f"kernel={homes.idle}", cpus="4,sockets=2", memory="2048",
         networks=("bridge=br0,mac=52:54:00:00:00:07,model=virtio", "network=default", "user"),
-        serial=f"file,path={tmp_path / 'log'}", disks=("size=1,bus=sata,readonly=on,serial=S",),
+        serial=f"file,path={tmp_path / 'log'}", graphics="vnc,password=secret,keymap=de",
+        disks=("size=1,bus=sata,readonly=on,serial=S",),
     )  # fmt: skip
     made = plan(wanted, tmp_path)
     definition = made.definition
@@ -241,6 +244,8 @@ def test_what_is_asked_of_parts(homes: Homes, tmp_path: Path) -> None:
     assert definition.nics[0].mac == "52:54:00:00:00:07"
     assert definition.serial == f"file:{tmp_path / 'log'}"
     assert (definition.cpus, definition.memory) == (4, 2 * GIB)
+    assert definition.screen == ScreenPart(vnc="auto", password="secret")
+    assert "--graphics keymap" in made.notes
     disk = definition.disks[0]
     assert (disk.bus, disk.target, disk.readonly, disk.serial) == ("scsi", "sda", True, "S")
     assert "--vcpus sockets" in made.notes

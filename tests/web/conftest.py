@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,19 +13,27 @@ from tests.control.conftest import homes
 from tests.control.homes import LIMIT, Homes
 from tests.web.browser import Browser
 
-__all__ = ["browser", "homes", "site"]
+__all__ = ["browser", "homes", "serving", "site"]
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Site]:
+    """A context in which a page is served."""
+    thread = threading.Thread(target=site.run)
+    thread.start()
+    try:
+        yield site
+    finally:
+        site.stop()
+        thread.join(LIMIT)
+        site.close()
 
 
 @pytest.fixture
 def site(homes: Homes) -> Iterator[Site]:
     """The page, at a port of this host."""
-    made = Site(homes.machines, "127.0.0.1:0", new_token(), names=["desk.example"])
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    yield made
-    made.stop()
-    thread.join(LIMIT)
-    made.close()
+    with serving(Site(homes.machines, "127.0.0.1:0", new_token())) as made:
+        yield made
 
 
 @pytest.fixture

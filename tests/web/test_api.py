@@ -8,6 +8,8 @@ from pathlib import Path
 
 from openapi_spec_validator import validate
 
+from bimetal import images
+from bimetal.control import ScreenPart
 from bimetal.control.commands import MACHINE
 from bimetal.control.verbs import HOST
 from bimetal.web.api import BODY_LIMIT
@@ -106,6 +108,20 @@ def test_all_is_described(browser: Browser) -> None:
     start = document["paths"]["/api/machines/{domain}/start"]["post"]
     paused = start["requestBody"]["content"]["application/json"]["schema"]["properties"]["paused"]
     assert paused == {"type": "boolean", "default": False, "description": "with its CPUs stopped"}
+
+
+def test_a_machine_is_installed(homes: Homes, browser: Browser) -> None:
+    boot, disk = f"kernel={homes.idle}", homes.folder / "new.qcow2"
+    values = {"name": "crab", "boot": boot, "graphics": "vnc", "memory": 64, "arch": "riscv64"}
+    known = browser.post("install", **values, disk=[f"path={disk},size=1"], network=["none"])
+    assert known.value["state"] == "running"
+    definition = homes.machines.definition("crab")
+    assert images.information(str(disk), shared=True).size == 1 << 30
+    assert (definition.nics, definition.screen) == ((), ScreenPart())
+    for more, why in (({}, "install method"), ({"boot": boot, "arch": "vax"}, "no machine vax")):
+        reply = browser.post("install", name="whale", **more)
+        assert reply.status == 400
+        assert why in reply.value["title"]
 
 
 def test_a_document_is_no_path(homes: Homes, browser: Browser) -> None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bimetal.base.errors import BimetalError
 from bimetal.control import Machines
+from bimetal.control.places import Places
 from bimetal.web.guard import Rules
-from bimetal.web.serving import Site
+from bimetal.web.serving import Site, new_token
 from tests.web.browser import Browser
+from tests.web.conftest import serving
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The page of somebody without machines, who calls this host by another name too."""
+    folder = tmp_path_factory.mktemp("site")
+    machines = Machines(Places(folder / "c", folder / "s", folder / "r"))
+    names = ["desk.example"]
+    with serving(Site(machines, "127.0.0.1:0", new_token(), names=names)) as made:
+        yield made
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,11 @@ AT_TERMINALS = {
 
 
 def verbs() -> dict[str, str]:
-    """What is done with machines that stay: names and summaries."""
+    """What is done with machines that stay: names and summaries. Where there is a command of its
+    own for a verb, that has more to say."""
     registry = import_module("bimetal.control.verbs").HOST
-    return {**{verb.name: verb.summary for verb in registry}, **AT_TERMINALS}
+    own = {verb.name: verb.summary for verb in registry if verb.name not in SUMMARIES}
+    return {**own, **AT_TERMINALS}
 
 
 def verb_named(name: str) -> click.Command | None:

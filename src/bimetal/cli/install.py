@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from bimetal import GUESTS, BimetalError, ExitCode, Machine, cached_guest, fetch_guest
+from bimetal import BimetalError, ExitCode
 from bimetal.cli.options import OnceEach
 from bimetal.control.domain_xml.writing import write_definition
 from bimetal.control.installing.carrying_out import carry_out, first_start
-from bimetal.control.installing.firmware import Firmware
+from bimetal.control.installing.firmware import firmware_of_catalogue
 from bimetal.control.installing.osinfo import system_names
 from bimetal.control.installing.planning import Plan, Wanted, plan
 from bimetal.control.known import Known
@@ -151,23 +151,7 @@ def _plan(given: dict[str, Any]) -> Plan:
         balloon=given["memballoon"] not in ("none", "model=none"),
     )
     folder = Machines().places.images
-    return plan(wanted, folder, lambda isa: _firmware(isa, fetch=not given["dry_run"]))
-
-
-def _firmware(isa: str, *, fetch: bool) -> Firmware | None:
-    """Firmware of the catalogue for an instruction set; the last one in its list."""
-    boards = {name: board.isa for name, board in Machine.boards().items()}
-    for guest in reversed(list(GUESTS.values())):
-        if (
-            "bios" in guest.files
-            and "initrd" not in guest.files
-            and boards[guest.board.partition(",")[0]] == isa
-        ):
-            there = cached_guest(guest) or (fetch_guest(guest) if fetch else None)
-            if there is not None and there.bios:
-                loader = os.fspath(there.kernel) if there.kernel else ""
-                return Firmware(os.fspath(there.bios), loader=loader)
-    return None
+    return plan(wanted, folder, lambda isa: firmware_of_catalogue(isa, fetch=not given["dry_run"]))
 
 
 def _autostart(known: Known) -> None:

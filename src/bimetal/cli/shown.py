@@ -11,6 +11,7 @@ from bimetal.cli.shown_storage import STORAGE
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.verbs import (
+    BoardLine,
     DriveLine,
     Facts,
     Figures,
@@ -84,6 +85,11 @@ def drives_of(drives: Sequence[DriveLine], given: Given) -> str:
         full = [(each.type, each.device, *row) for each, row in zip(drives, rows, strict=True)]
         return table(("Type", "Device", "Target", "Source"), full, quiet=given["quiet"])
     return table(("Target", "Source"), rows, quiet=given["quiet"])
+
+
+def boards_of(found: Sequence[BoardLine], given: Given) -> str:
+    rows = [(each.name, each.isa, each.summary) for each in found]
+    return table(("Board", "CPUs", "What it is"), rows, quiet=given["quiet"])
 
 
 def figures_of(found: Sequence[Figures], given: Given) -> str:
@@ -203,6 +209,7 @@ SHOWN: Mapping[str, Shown] = {
     "domstats": Shown(figures_of),
     "dumpxml": Shown(lambda text, given: text),
     "dumpjson": Shown(lambda text, given: text),
+    "boards": Shown(boards_of),
     "change-media": Shown(lambda done, given: f"Successfully {done} media.\n", {}, True),
     "attach-disk": Shown(lambda target, given: "Disk attached successfully\n", {}, True),
     "detach-disk": Shown(lambda target, given: "Disk detached successfully\n", {}, True),
@@ -217,6 +224,8 @@ SHOWN: Mapping[str, Shown] = {
     "blockresize": message("Block device '{}' is resized"),
     "blockcommit": message("Commit complete"),
     "setmem": Shown(lambda nothing, given: ""),
+    "install": said("Domain {} is running"),
+    "vncdisplay": Shown(lambda where, given: f"{where}\n"),
     "qemu-monitor-command": Shown(answer_of),
 }
 """For each verb, how its result is printed."""

@@ -18,7 +18,14 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bimetal.control.definition import Definition, DiskPart, NicPart, PortPart, SharePart
+    from bimetal.control.definition import (
+        Definition,
+        DiskPart,
+        NicPart,
+        PortPart,
+        ScreenPart,
+        SharePart,
+    )
     from bimetal.control.known import Known
     from bimetal.control.machines import Machines
     from bimetal.control.monitor import Monitor
@@ -31,6 +38,7 @@ _HOMES = {
     "Monitor": "bimetal.control.monitor",
     "NicPart": "bimetal.control.definition",
     "PortPart": "bimetal.control.definition",
+    "ScreenPart": "bimetal.control.definition",
     "SharePart": "bimetal.control.definition",
 }
 
@@ -42,6 +50,7 @@ __all__ = [
     "Monitor",
     "NicPart",
     "PortPart",
+    "ScreenPart",
     "SharePart",
 ]
 

@@ -125,6 +125,8 @@ def _named(definition: Definition) -> Iterator[tuple[str, Access]]:
         kinds = Access.MAKE_FIFO | Access.MAKE_CHAR | Access.MAKE_BLOCK
         yield share.path, Access.READ if share.readonly else Access.FILL | kinds
     places = [definition.serial, *(f"unix:{port.path}" for port in definition.ports if port.path)]
+    if definition.screen is not None:
+        places.append(definition.screen.vnc)
     for place in places:
         kind, _, path = place.partition(":")
         made = {"file": Access.MAKE_REG, "unix": Access.MAKE_SOCK | Access.REMOVE_FILE}.get(kind)

@@ -13,11 +13,16 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.control.names import check_name
 
-__all__ = ["PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "SharePart", "furnish"]
+__all__ = ["AUTO", "PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "ScreenPart"]
+__all__ += ["SharePart", "furnish"]
 
 PAGE = 4096
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
 SANDBOXES = ("on", "off")
+AUTO = "auto"
+"""Where viewers connect that are to connect anywhere on this host."""
+
+USUAL_INPUTS = ("keyboard", "tablet")
 PLACES, KINDS = ("pty", "none"), ("file:", "unix:", "tcp:")
 """Where the console of a machine without a terminal may lead."""
 
@@ -70,6 +75,19 @@ class PortPart:
 
 
 @dataclass(frozen=True)
+class ScreenPart:
+    """A screen: the ``device`` that draws (``virtio``, ``ramfb``), the size in pixels that it
+    prefers, and where VNC is served besides the socket for the page: ``vnc`` is a place as for
+    `Machine.vnc`, `AUTO` for the first display of this host that is free, or ""."""
+
+    device: str = "virtio"
+    width: int = 1024
+    height: int = 768
+    vnc: str = AUTO
+    password: str = ""
+
+
+@dataclass(frozen=True)
 class Definition:
     """A machine by ``name``. Sizes are bytes, other values as for `Machine`.
 
@@ -99,6 +117,10 @@ class Definition:
     nics: tuple[NicPart, ...] = ()
     shares: tuple[SharePart, ...] = ()
     ports: tuple[PortPart, ...] = ()
+    screen: ScreenPart | None = None
+    inputs: tuple[str, ...] = ()
+    """What people type and point with: ``keyboard``, ``tablet``. A screen without any has both."""
+
     title: str = ""
     sandbox: str = "on"
     """``off`` if its process is not to be confined."""
@@ -197,3 +219,8 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
         machine.port(port.name, f"unix:{port.path or socket_of(port.name)}")
     if definition.balloon:
         machine.balloon()
+    screen = definition.screen
+    if screen is not None:
+        machine.video(screen.device, width=screen.width, height=screen.height)
+    for kind in definition.inputs or (USUAL_INPUTS if screen is not None else ()):
+        machine.input(kind)

@@ -15,7 +15,14 @@ import msgspec
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
-from bimetal.control.definition import Definition, DiskPart, NicPart, PortPart, SharePart
+from bimetal.control.definition import (
+    Definition,
+    DiskPart,
+    NicPart,
+    PortPart,
+    ScreenPart,
+    SharePart,
+)
 from bimetal.control.known_boards import board_named
 from bimetal.machine.config import memory_size
 
@@ -26,8 +33,9 @@ PARTS: Mapping[str, type[Any]] = {
     "nics": NicPart,
     "shares": SharePart,
     "ports": PortPart,
+    "screen": ScreenPart,
 }
-"""What lists of a definition hold."""
+"""What lists of a definition hold, and what its screen is."""
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a definition."""
@@ -41,9 +49,11 @@ def read_json(text: bytes | str) -> Definition:
         values = msgspec.json.decode(text)
         _check_names("a definition", values, Definition)
         for name, kind in PARTS.items():
-            parts = values.get(name, ())
-            for part in parts if isinstance(parts, list) else ():
-                _check_names(f"one of its {name}", part, kind)
+            parts = values.get(name, [])
+            for part in parts if isinstance(parts, list) else [parts] * (parts is not None):
+                _check_names(
+                    f"one of its {name}" if name.endswith("s") else f"its {name}", part, kind
+                )
         values.setdefault("uuid", str(uuid4()))
         if isinstance(values.get("memory"), str):
             values["memory"] = memory_size(values["memory"])

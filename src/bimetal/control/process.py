@@ -36,6 +36,7 @@ from bimetal.control.launching import Ready
 from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
 from bimetal.control.places import Places, write_whole
+from bimetal.control.viewing import serve_screen
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
 
@@ -175,7 +176,8 @@ class Process:
             machine.start()
             if self._used_up:
                 self._places.saved(self._name).unlink(missing_ok=True)
-            self._tell(state=STATES.get(monitor.vm.state, PAUSED), console=machine.console.where)
+            self._tell(**self._seen(machine), console=machine.console.where)
+            self._tell_state(monitor.vm)
             ready.tell()
             self._follow(machine, monitor)
             result = machine.wait()
@@ -183,6 +185,13 @@ class Process:
             if not again:
                 self._tell_end(result, monitor.vm.saved)
             return again
+
+    def _seen(self, machine: Machine) -> dict[str, str]:
+        """Where the screen is seen, if there is one."""
+        screen = self._definition.screen
+        if screen is None:
+            return {}
+        return serve_screen(machine, screen, str(self._sockets / "screen"))
 
     def _hear(self, event: Event) -> None:
         self._news.put(event.name)

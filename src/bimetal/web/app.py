@@ -17,6 +17,7 @@ from bimetal.web.guard import Guard, Rules
 from bimetal.web.openapi import describe
 from bimetal.web.page import page_routes
 from bimetal.web.problems import SERVER_ERROR, problem, problem_of
+from bimetal.web.sockets import Sockets
 
 __all__ = ["make_app"]
 
@@ -27,6 +28,7 @@ def make_app(machines: Machines, rules: Rules) -> Starlette:
         routes=[
             Route("/api/openapi.json", _describe),
             *Api(machines).routes(),
+            *Sockets(machines).routes(),
             *page_routes(),
         ],
         middleware=[Middleware(Guard, rules=rules)],

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bimetal.web.problems import problem
 
-__all__ = ["PROTOCOL", "SECURE_HEADERS", "Guard", "Rules"]
+__all__ = ["LOCAL", "PROTOCOL", "SECURE_HEADERS", "Guard", "Rules"]
 
 PROTOCOL = "bimetal"
 """The subprotocol of our WebSockets."""

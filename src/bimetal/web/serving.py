@@ -14,7 +14,7 @@ from bimetal.backends.listening import listen_tcp
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.machines import Machines
 from bimetal.web.app import make_app
-from bimetal.web.guard import Rules
+from bimetal.web.guard import LOCAL, Rules
 
 __all__ = ["Site", "new_token"]
 
@@ -51,7 +51,7 @@ class Site:
         certificate: str = "",
         key: str = "",
     ):
-        self.token, self._tls = token, bool(certificate)
+        self.token, self._tls, self._names = token, bool(certificate), names
         host, _, port = place.rpartition(":")
         if not (port.isascii() and port.isdecimal() and int(port[:6]) < 1 << 16):
             raise BimetalError(f"{place!r} is no place", "write HOST:PORT", ExitCode.USAGE)
@@ -85,9 +85,11 @@ class Site:
 
     @property
     def address(self) -> str:
-        """Where it is: ``http://127.0.0.1:8470/``."""
+        """Where it is, as somebody may call it: ``http://127.0.0.1:8470/``."""
         host, port = self._socket.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
+        if ip_address(host).is_unspecified:
+            shown = next(iter(self._names), LOCAL)
         return f"{'https' if self._tls else 'http'}://{shown}:{port}/"
 
     @property

@@ -16,6 +16,7 @@ from bimetal.control.domain_xml.parsing import (
     text_of,
     unknown,
 )
+from bimetal.control.domain_xml.screens import SCREENS, read_screen
 
 __all__ = ["SECURITY", "USER", "read_devices", "read_part"]
 
@@ -24,8 +25,8 @@ PLACED = frozenset({"alias", "address", "boot", "acpi"})
 
 NOTED = frozenset(
     {
-        "audio", "crypto", "graphics", "hub", "input", "iommu", "memory", "panic", "pstore",
-        "redirdev", "redirfilter", "shmem", "smartcard", "sound", "video", "vsock", "watchdog",
+        "audio", "crypto", "hub", "iommu", "memory", "panic", "pstore",
+        "redirdev", "redirfilter", "shmem", "smartcard", "sound", "vsock", "watchdog",
     }
 )  # fmt: skip
 """Devices that are not there, and without which a guest starts."""
@@ -37,7 +38,7 @@ ABSENT = {
     "lease": "there are no lock managers",
 }
 WITHOUT_EFFECT = frozenset({"emulator", "rng"})
-READ = ("disk", "interface", "serial", "console", "channel", "filesystem", "memballoon")
+READ = ("disk", "interface", "serial", "console", "channel", "filesystem", "memballoon", *SCREENS)
 
 DISK_WITHOUT_EFFECT = frozenset(
     {"blockio", "diskSecret", "geometry", "mirror", "product", "vendor", "wwn"}
@@ -81,10 +82,11 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
                 notes.add(child, "there is no such device")
             case tag if tag in ABSENT:
                 raise refused(child, ABSENT[tag], "leave it away")
-            case tag if tag not in WITHOUT_EFFECT:
+            case tag if tag not in (*WITHOUT_EFFECT, *SCREENS):
                 raise unknown(child, [*READ, *NOTED, *ABSENT, *WITHOUT_EFFECT])
     return {
         **values,
+        **read_screen(element, notes),
         "disks": tuple(disks),
         "nics": tuple(nics),
         "shares": tuple(shares),

@@ -9,6 +9,7 @@ from bimetal.control.definition import Definition, DiskPart, NicPart, SharePart
 from bimetal.control.domain_xml.devices import SECURITY, USER
 from bimetal.control.domain_xml.own import NAMESPACE
 from bimetal.control.domain_xml.parsing import Element, parse
+from bimetal.control.domain_xml.screens import write_screen
 from bimetal.control.known_boards import board_named
 
 __all__ = ["device_document", "document", "with_run", "write_definition"]
@@ -137,6 +138,7 @@ def _devices(devices: Element, definition: Definition) -> None:
         if port.path:
             source.set("path", port.path)
         etree.SubElement(channel, "target", type="virtio", name=port.name)
+    write_screen(devices, definition)
     etree.SubElement(devices, "memballoon", model="virtio" if definition.balloon else "none")
     rng = etree.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")

@@ -10,7 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Firmware", "find_firmware"]
+from bimetal.base.late import late
+from bimetal.control.known_boards import board_named
+
+__all__ = ["Firmware", "find_firmware", "firmware_of_catalogue"]
 
 FOLDERS = ("/etc/qemu/firmware", "/usr/share/qemu/firmware")
 FILE_LIMIT = 1 << 16
@@ -35,6 +38,24 @@ def find_firmware(isa: str, machine: str) -> Firmware | None:
         if (firmware := _files_of(described)) is not None
     ]
     return min(found)[2] if found else None
+
+
+def firmware_of_catalogue(isa: str, *, fetch: bool = True) -> Firmware | None:
+    """The firmware of the catalogue for an instruction set, the last one in its list; None if there
+    is none, or if it would have to be fetched, and is not to be. Raises `BimetalError`."""
+    guests: Any = late("bimetal.catalogue.guests:GUESTS")
+    for guest in reversed(list(guests.values())):
+        if "bios" not in guest.files or "initrd" in guest.files:
+            continue
+        if board_named(guest.board).isa != isa:
+            continue
+        there = late("bimetal:cached_guest")(guest)
+        if there is None and fetch:
+            there = late("bimetal:fetch_guest")(guest)
+        if there is not None and there.bios:
+            loader = os.fspath(there.kernel) if there.kernel else ""
+            return Firmware(os.fspath(there.bios), loader=loader)
+    return None
 
 
 def _descriptions() -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from bimetal.base.sizes import GIB, MIB
-from bimetal.control.definition import Definition, NicPart
+from bimetal.control.definition import AUTO, Definition, NicPart, ScreenPart
 from bimetal.control.installing.disks import NewDisk, disk_from
 from bimetal.control.installing.firmware import Firmware, find_firmware
 from bimetal.control.installing.media import architecture_of
@@ -25,6 +25,7 @@ __all__ = ["Plan", "Wanted", "plan"]
 USUAL_MEMORY, USUAL_STORAGE = 1 * GIB, 20 * GIB
 NETWORK_WITHOUT_EFFECT = ("portgroup", "target", "link", "trustGuestRxFilters", "driver.queues")
 PLACES = ("pty", "none")
+VNC = "vnc"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,6 @@ def plan(
         drive, _ = disk_from("device=cdrom", wanted.name, folder, disks)
         disks.append(drive)
         target = drive.part.target
-    _refuse_screens(wanted)
     definition = Definition(
         name=wanted.name,
         uuid=UUID(wanted.uuid) if wanted.uuid else uuid4(),
@@ -112,6 +112,7 @@ def plan(
         disks=tuple(disk.part for disk in disks),
         nics=_nics(wanted.networks, notes),
         title=wanted.title,
+        screen=_screen(wanted, notes),
         **values,  # type: ignore[arg-type]  # of the types just chosen
     )
     if wanted.cpu and wanted.cpu not in ("host", "host-passthrough", "host-model", "default"):
@@ -259,10 +260,23 @@ def _nics(texts: tuple[str, ...], notes: list[str]) -> tuple[NicPart, ...]:
     return tuple(nics)
 
 
-def _refuse_screens(wanted: Wanted) -> None:
-    kind = wanted.graphics.partition(",")[0] or "none"
-    if kind != "none":
-        raise refused(f"definitions have no graphics {kind[:40]!r}", "leave them away: none")
+def _screen(wanted: Wanted, notes: list[str]) -> ScreenPart | None:
+    """The screen, if one is wanted, which comes with a keyboard and a tablet."""
+    words = Words("--graphics", wanted.graphics or "none", first="type",
+                  known=("type", "port", "listen", "password"),
+                  without_effect=("keymap", "tlsport", "websocket"))  # fmt: skip
+    notes += words.notes
+    if words.choice("type", {"vnc": VNC, "spice": VNC, "none": ""}, "none") != VNC:
+        return None
+    if words.text("type") != VNC:
+        notes.append(f"--graphics {words.text('type')}: viewers come by VNC")
+    video = Words("--video", wanted.video or "virtio", first="model", known=("model",),
+                  without_effect=("heads", "ram", "vram", "vgamem", "accel3d"))  # fmt: skip
+    device = video.choice("model", {"virtio": "virtio", "ramfb": "ramfb"}, "virtio")
+    vnc, port = AUTO, words.text("port", "-1")
+    if port != "-1":
+        vnc = f"{words.text('listen', '127.0.0.1')}::{words.number('port')}"
+    return ScreenPart(device, vnc=vnc, password=words.text("password"))
 
 
 def _serial(text: str) -> str:

@@ -15,11 +15,13 @@ from bimetal.control.verbs import (
     volumes,
 )
 from bimetal.control.verbs.explaining import Reasons
-from bimetal.control.verbs.hosts import Node
+from bimetal.control.verbs.hosts import BoardLine, Node
+from bimetal.control.verbs.installing import install
 from bimetal.control.verbs.interfaces import NetworkLine, NicLine
 from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
 from bimetal.control.verbs.registry import DOCUMENT, HOST
+from bimetal.control.verbs.screens import vncdisplay
 from bimetal.control.verbs.states import KeptLine
 from bimetal.control.verbs.statistics import Figures
 from bimetal.control.verbs.undefining import Undefined
@@ -27,6 +29,7 @@ from bimetal.control.verbs.undefining import Undefined
 __all__ = [
     "DOCUMENT",
     "HOST",
+    "BoardLine",
     "Defined",
     "DriveLine",
     "Facts",
@@ -34,6 +37,8 @@ __all__ = [
     "KeptLine",
     "NetworkLine",
     "NicLine",
+    "install",
+    "vncdisplay",
 ]
 __all__ += [
     "Node",

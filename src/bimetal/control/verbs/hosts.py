@@ -13,7 +13,8 @@ from bimetal.base.late import late
 from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST
 
-__all__ = ["Node", "capabilities", "domcapabilities", "hostname", "nodeinfo", "uri"]
+__all__ = ["BoardLine", "Node", "boards", "capabilities", "domcapabilities", "hostname"]
+__all__ += ["nodeinfo", "uri"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,25 @@ class Node:
     cores: int
     threads: int
     memory: int
+
+
+@dataclass(frozen=True)
+class BoardLine:
+    """A board: its name, instruction set, what it is, and how many CPUs it may have."""
+
+    name: str
+    isa: str
+    summary: str
+    cpus: int
+
+
+@HOST.command("boards", safe=True)
+def boards(machines: Machines) -> list[BoardLine]:
+    """List the boards that a machine may be defined with."""
+    return [
+        BoardLine(each.name, each.isa, each.summary, each.max_cpus)
+        for each in late("bimetal.control.known_boards:boards")()
+    ]
 
 
 @HOST.command("nodeinfo", safe=True)
