@@ -83,6 +83,20 @@ class Libvirt:
             timeout=LIMIT,
         )
 
+    def install(self, *words: str) -> str:
+        """What virt-install prints, which has to succeed."""
+        outcome = subprocess.run(
+            [program_path("virt-install"), "--connect", self.uri, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+            env={**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")},
+        )
+        assert outcome.returncode == 0, f"{words}: {outcome.stdout} {outcome.stderr}"
+        return outcome.stdout
+
     def virsh(self, *words: str) -> str:
         """What virsh prints, which has to succeed."""
         outcome = self.run(*words)

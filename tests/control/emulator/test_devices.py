@@ -220,6 +220,7 @@ def test_devices_in_slots_of_the_board() -> None:
         ("-device virtio-blk-pci,drive=d", "there is no drive 'd'"),
         ("-device virtio-net-pci,netdev=n", "there is no network 'n'"),
         ("-netdev bridge,id=n", "'bridge' is not there"),
+        ("-netdev tap,id=n,fd=9999 -device virtio-net-pci,netdev=n", "fd=9999: Bad file"),
         ("-nic user,model=e1000", "model=e1000 is not there"),
         ("-device virtio-rng-pci,rng=r", "there is no source 'r'"),
         ("-device virtio-balloon-pci,frob=1", "'frob' is not there"),

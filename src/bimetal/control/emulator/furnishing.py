@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -204,7 +205,7 @@ class _Furnishing:
             raise wrong(
                 words.option, f"there is no network {netdev[:80]!r}, or it is taken", "say -netdev"
             )
-        network = self._networks.pop(netdev)
+        network = _with_own_descriptor(self._networks.pop(netdev))
         mac, mtu = words.text("mac"), words.number("host_mtu") or None
         words.only("mq", "off")
         self._bootable(words)
@@ -269,6 +270,22 @@ class _Furnishing:
         self._machine.share(
             folder.path, tag=tag, readonly=folder.readonly, security=folder.security
         )
+
+
+def _with_own_descriptor(network: str) -> str:
+    """A network whose descriptor is another one for the same: that which we were given stays open
+    for a machine that begins anew. Raises `BimetalError`."""
+    kind, *words = network.split(",")
+    for place, word in enumerate(words):
+        name, _, number = word.partition("=")
+        if kind == "tap" and name == "fd" and number.isdecimal():
+            try:
+                words[place] = f"fd={os.dup(int(number[:9]))}"
+            except OSError as error:
+                raise wrong(
+                    "netdev", f"fd={number[:9]}: {error.strerror}", "hand it down to this process"
+                ) from error
+    return ",".join([kind, *words])
 
 
 def _disk_options(drive: DriveAt, snapshot: bool) -> dict[str, Any]:
