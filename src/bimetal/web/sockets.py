@@ -24,6 +24,9 @@ __all__ = ["Sockets"]
 
 PIECE = 64 << 10
 PATIENCE = 5.0
+GATHER_SECONDS = 0.01
+"""Time between two messages of a console: guests print letter by letter."""
+
 REASON_LIMIT = 120
 """Bytes of a reason for closing (RFC 6455, 5.5: 123)."""
 
@@ -140,3 +143,4 @@ async def _received(socket: WebSocket) -> bytes:
 async def _show(socket: WebSocket, viewer: Viewer) -> None:
     while data := await viewer.next():
         await socket.send_bytes(data)
+        await asyncio.sleep(GATHER_SECONDS)
