@@ -17,6 +17,7 @@ from bimetal.control.commands import MACHINE
 from bimetal.control.contract import plain, read_arguments
 from bimetal.control.events import Event, ShutdownCause
 from bimetal.control.managed import Managed
+from bimetal.control.person import Person
 from bimetal.control.qmp.messages import told
 from bimetal.control.qmp.session import Session
 
@@ -36,7 +37,7 @@ class Monitor:
     """Serves ``machine`` at ``places``: ``unix:PATH``, ``tcp:HOST:PORT`` or ``stdio``, with
     QEMU's words (``unix:PATH,server=on,wait=off``). A context manager; several clients may be there
     at the same time. ``name`` and ``uuid`` are what they are told of the machine. Without a machine
-    they may ask what there is.
+    they may ask what there is. At the places ``people`` it is people who type, in words.
 
     Raises `BimetalError` for places that cannot be had.
     """
@@ -46,14 +47,16 @@ class Monitor:
         machine: Machine | None,
         places: str | Iterable[str] = (),
         *,
+        people: Iterable[str] = (),
         name: str = "",
         **identity: Any,
     ):
         self.vm = Managed(machine, name, **identity)
         self._stack = ExitStack()
         self._reactor = Reactor()
-        self._sessions: dict[Client, Session] = {}
+        self._sessions: dict[Client, Session | Person] = {}
         self._doors: list[Doors] = []
+        self._for_people: list[Doors] = []
         self._arrived = threading.Event()
         self._throttled: dict[str, Event] = {}
         self._thread = EndingThread(self._reactor.run, "monitor")
@@ -64,6 +67,10 @@ class Monitor:
                 doors = open_doors(place)
                 stack.callback(doors.close)
                 self._doors.append(doors)
+            for place in people:
+                doors = open_doors(place)
+                stack.callback(doors.close)
+                self._for_people.append(doors)
             self._stack = stack.pop_all()
 
     @property
@@ -77,12 +84,14 @@ class Monitor:
         self._stack.enter_context(self.vm.watched())
         self.vm.on_event.add(self._happened)
         for doors in self._doors:
-            doors.attach(self._reactor, self._greet)
+            doors.attach(self._reactor, partial(self._greet, Session))
+        for doors in self._for_people:
+            doors.attach(self._reactor, partial(self._greet, Person))
         self._thread.start()
 
     def wait_for_client(self) -> None:
         """If a place was opened with ``wait=on``, return when a client is there."""
-        if any(doors.waits for doors in self._doors):
+        if any(doors.waits for doors in [*self._doors, *self._for_people]):
             self._arrived.wait()
 
     def execute(self, command: str, **arguments: Any) -> Any:
@@ -118,8 +127,8 @@ class Monitor:
     ) -> None:
         self.close()
 
-    def _greet(self, client: Client) -> None:
-        session = Session(self.vm, client, self._reactor.call)
+    def _greet(self, kind: type[Session | Person], client: Client) -> None:
+        session = kind(self.vm, client, self._reactor.call)
         leave = client.on_end
 
         def gone() -> None:
@@ -162,7 +171,7 @@ class Monitor:
 
     def _say_goodbye(self) -> None:
         """Let nobody in any more, and end when all have taken what they were sent."""
-        for doors in self._doors:
+        for doors in [*self._doors, *self._for_people]:
             doors.close()
         countdown = Countdown(LAST_WORDS)
         for session in self._sessions.values():

@@ -166,7 +166,7 @@ class Process:
         with ExitStack() as stack:
             machine = stack.enter_context(self._made())
             place = f"unix:{self._sockets / 'qmp'}"
-            identity = {"uuid": self._definition.uuid, "label": self._text}
+            identity: dict[str, Any] = {"uuid": self._definition.uuid, "label": self._text}
             monitor = Monitor(machine, place, name=self._name, **identity)
             stack.enter_context(monitor)
             monitor.vm.on_event.add(self._hear)

@@ -27,7 +27,8 @@ def ordered(line: str, target: str = "riscv64", *, viewers: bool = False) -> Ite
     order.machine["accel"] = ScriptAccelerator([])
     machine, label = new_machine(order)
     with machine:
-        monitor = Monitor(machine, monitor_places(order), target=order.target)
+        people = monitor_places(order, people=True)
+        monitor = Monitor(machine, monitor_places(order), people=people, target=order.target)
         monitor.vm.console_label = label
         try:
             furnish(order, monitor)

@@ -122,7 +122,7 @@ def test_how_it_ends() -> None:
         ("-overcommit mem-lock=on", "'mem-lock=on' is not there"),
         ("-audiodev alsa,id=a", "driver=alsa is not there"),
         ("-global virtio-blk-pci.serial=A", "properties of all virtio-blk-pci at once"),
-        ("-monitor stdio", "a monitor for people is not there"),
+        ("-monitor tcp:localhost:4444", "a monitor that dials others"),
         ("-qmp tcp:localhost:4444", "a monitor that dials others"),
         ("-chardev socket,path=/a", "there is no id"),
     ],

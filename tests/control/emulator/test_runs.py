@@ -117,3 +117,10 @@ def test_nothing_is_left_open_for_others(launchers: Path, tmp_path: Path, idle: 
     with Talker(tmp_path / "qmp") as talker:
         talker.value("quit")
     await_end(process)
+
+
+def test_a_person_at_the_terminal(launchers: Path, idle: str) -> None:
+    line = [*USUAL, "-kernel", idle, "-serial", "none", "-monitor", "stdio"]
+    outcome = finished(launchers / PROGRAM, *line, ask="info status\nquit\n")
+    assert outcome.returncode == 0
+    assert "VM status: " in outcome.stdout

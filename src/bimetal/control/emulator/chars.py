@@ -33,7 +33,7 @@ def read_qmp(order: Order, option: str, value: str) -> None:
     if value.startswith(BY_NAME):
         order.monitors.append(MonitorAt(chardev=value.removeprefix(BY_NAME)))
     elif value not in NOWHERE:
-        order.monitors.append(MonitorAt(_with_server(value)))
+        order.monitors.append(MonitorAt(_with_server(option, value)))
 
 
 def read_mon(order: Order, option: str, value: str) -> None:
@@ -44,15 +44,17 @@ def read_mon(order: Order, option: str, value: str) -> None:
     words.only("pretty", "off")
     mode = words.text("mode", "readline")
     words.finish()
-    if mode != "control":
-        raise _no_people(option)
-    order.monitors.append(MonitorAt(chardev=name))
+    if mode not in ("control", "readline"):
+        raise wrong(option, f"mode={mode[:80]} is not there", "write control or readline")
+    order.monitors.append(MonitorAt(chardev=name, people=mode == "readline"))
 
 
 def read_monitor(order: Order, option: str, value: str) -> None:
-    """A monitor for people, which there is not yet."""
-    if value not in NOWHERE:
-        raise _no_people(option)
+    """A monitor for people."""
+    if value.startswith(BY_NAME):
+        order.monitors.append(MonitorAt(chardev=value.removeprefix(BY_NAME), people=True))
+    elif value not in NOWHERE:
+        order.monitors.append(MonitorAt(_with_server(option, value), people=True))
 
 
 def read_serial(order: Order, option: str, value: str) -> None:
@@ -141,21 +143,13 @@ def _listening(option: str, text: str) -> str:
     return place
 
 
-def _with_server(text: str) -> str:
+def _with_server(option: str, text: str) -> str:
     """The place of a monitor, in the words that doors know."""
-    words = read_words("qmp", text, "place")
+    words = read_words(option, text, "place")
     place, server = words.needed("place"), words.switch("server")
     wait = words.switch("wait", default=True)
     words.finish()
     if not server and place != "stdio":
-        raise wrong("qmp", "a monitor that dials others", "add server=on")
+        raise wrong(option, "a monitor that dials others", "add server=on")
     comma = place.replace(",", ",,")
     return comma if place == "stdio" else f"{comma},server=on,wait={'on' if wait else 'off'}"
-
-
-def _no_people(option: str) -> Exception:
-    return wrong(
-        option,
-        "a monitor for people is not there",
-        "write -monitor none; human-monitor-command of QMP has its words",
-    )

@@ -53,6 +53,7 @@ class _Emulator:
             monitor = Monitor(
                 machine,
                 monitor_places(order),
+                people=monitor_places(order, people=True),
                 name=order.name,
                 uuid=order.uuid or uuid4(),
                 target=order.target,

@@ -43,10 +43,12 @@ def new_machine(order: Order) -> tuple[Machine, str]:
     return made, label
 
 
-def monitor_places(order: Order) -> list[str]:
-    """Where clients find the monitors. Raises `BimetalError`."""
+def monitor_places(order: Order, *, people: bool = False) -> list[str]:
+    """Where clients find the monitors, or ``people`` those for them. Raises `BimetalError`."""
     places = []
     for each in order.monitors:
+        if each.people is not people:
+            continue
         place = each.place
         if each.chardev:
             place = chardev_place(order, "mon", each.chardev)

@@ -19,11 +19,12 @@ __all__ = ["DriveAt", "FolderAt", "MonitorAt", "NicAt", "Order", "ViewersAt"]
 
 @dataclass(frozen=True)
 class MonitorAt:
-    """A monitor for programs: its ``place`` in the words of `bimetal.backends.clients`, or the
-    line ``chardev``."""
+    """A monitor for programs, or for ``people``: its ``place`` in the words of
+    `bimetal.backends.clients`, or the line ``chardev``."""
 
     place: str = ""
     chardev: str = ""
+    people: bool = False
 
 
 @dataclass(frozen=True)

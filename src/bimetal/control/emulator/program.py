@@ -52,7 +52,7 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
 def answer_only(order: Order, daemon: Daemon) -> int:
     """Tell clients what there is, until a signal ends it, or one of them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    places = [each.place for each in order.monitors]
+    places = [each.place for each in order.monitors if not each.people]
     monitor = Monitor(
         None, places, name=order.name, uuid=order.uuid or UUID(int=0), target=order.target
     )
