@@ -300,3 +300,13 @@ def test_why_a_machine_is_slow(homes: Homes) -> None:
     assert "\nexits: uart@10000000: " in told
     for wrong in ("0", "x", "1e9", "nan"):
         assert homes.quick("explain", "crab", "--seconds", wrong).code == 1
+
+
+def test_addresses(homes: Homes) -> None:
+    """Of a guest that has not asked for one; which are handed out is the user network's matter."""
+    homes.machines.define(homes.text("crab", devices="<interface type='user'/>"))
+    homes.machines.start("crab")
+    head, _, *rows = homes.say("domifaddr", "crab").splitlines()
+    assert head.split() == ["Name", "MAC", "address", "Protocol", "Address"]
+    assert [row for row in rows if row] == []
+    assert homes.quick("domifaddr", "crab", "--source", "agent").code == 1

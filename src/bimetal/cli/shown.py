@@ -11,6 +11,7 @@ from bimetal.cli.shown_storage import STORAGE
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.verbs import (
+    AddressLine,
     BoardLine,
     DriveLine,
     Facts,
@@ -110,6 +111,12 @@ def nics_of(nics: Sequence[NicLine], given: Given) -> str:
     return table(("Interface", "Type", "Source", "Model", "MAC"), rows, quiet=given["quiet"])
 
 
+def addresses_of(found: Sequence[AddressLine], given: Given) -> str:
+    lines = [f" {'Name':10} {'MAC address':20} {'Protocol':12} Address", "-" * 79]
+    rows = [f" {each.name:10} {each.mac:20} {each.protocol:12} {each.address}" for each in found]
+    return "".join(f"{line}\n" for line in [*([] if given["quiet"] else lines), *rows])
+
+
 def networks_of(networks: Sequence[NetworkLine], given: Given) -> str:
     if given["name"]:
         return "".join(f"{each.name}\n" for each in networks)
@@ -182,6 +189,7 @@ SHOWN: Mapping[str, Shown] = {
     "capabilities": Shown(lambda text, given: text),
     "domcapabilities": Shown(lambda text, given: text),
     "domiflist": Shown(nics_of),
+    "domifaddr": Shown(addresses_of),
     "net-list": Shown(networks_of, {"name": "only the names"}),
     "attach-interface": message("Interface attached successfully"),
     "detach-interface": message("Interface detached successfully"),

@@ -12,7 +12,7 @@ from bimetal.backends.net.capture import Capture
 from bimetal.backends.net.choose import open_network
 from bimetal.backends.net.dgram import is_group
 from bimetal.backends.net.offload import SoftwareOffload
-from bimetal.backends.net.protocol import NetBackend
+from bimetal.backends.net.protocol import Leasing, NetBackend
 from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
@@ -22,7 +22,7 @@ from bimetal.devices.virtio.net import VirtioNet
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.nics import USER_NETWORK, Nic, macs_of
 
-__all__ = ["DETACHED", "Copying", "forwards_of", "new_mac", "open_nic", "readdress"]
+__all__ = ["DETACHED", "Copying", "forwards_of", "leases_of", "new_mac", "open_nic", "readdress"]
 __all__ += ["traffic_of"]
 
 DETACHED, FORKED = NETWORKS = ("detached", "forked")
@@ -89,7 +89,19 @@ class Copying:
 
 def forwards_of(hardware: Hardware) -> list[Forwarded]:
     """The ports of the host that lead to the guest."""
-    return [each for device, _, _ in _nics_of(hardware) for each in device.forwards]
+    return [each for device, _, _ in _nics_of(hardware) for each in device.network.forwards]
+
+
+def leases_of(hardware: Hardware) -> list[tuple[str, str]]:
+    """The addresses that networks have handed out, see `Leasing`."""
+    found = []
+    for device, _, _ in _nics_of(hardware):
+        network: object = device.network
+        while isinstance(network, SoftwareOffload | Capture):
+            network = network.inner
+        if isinstance(network, Leasing):
+            found += [(mac.hex(":"), address) for mac, address in network.leases()]
+    return found
 
 
 def traffic_of(hardware: Hardware) -> dict[str, Traffic]:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
-from bimetal.machine.cables import DETACHED, Copying, forwards_of
+from bimetal.machine.cables import DETACHED, Copying, forwards_of, leases_of
 from bimetal.machine.fork import Fork, Forks
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.kept_inside import KeptInside
@@ -97,6 +97,13 @@ class Forking(KeptInside):
         as there is the `Pool`; ``ready`` of them are kept in advance. Otherwise as `fork`."""
         make = partial(self.fork, networks=networks, new_macs=new_macs)
         return Pool(self, make, ready)  # type: ignore[arg-type]  # a Machine, which has all of it
+
+    def leases(self) -> list[tuple[str, str]]:
+        """The IPv4 addresses that user networks have handed out: to which card, and the address
+        with the length of its prefix."""
+        runner = self._built()
+        with runner.locked():
+            return leases_of(runner.hardware)
 
     @property
     def forwards(self) -> list[Forwarded]:

@@ -29,7 +29,7 @@ class Capture:
     """
 
     def __init__(self, inner: NetBackend, path: str, name: str = "nic0"):
-        self._inner, self._path = inner, path
+        self.inner, self._path = inner, path
         self.offloads, self.mtu, self.forwards = inner.offloads, inner.mtu, inner.forwards
         self._log = EventLog(f"net.capture.{name}")
         self._clock = RealClock()
@@ -43,20 +43,20 @@ class Capture:
     def connect(self, port: Port) -> None:
         """See `NetBackend.connect`."""
         self._port = port
-        self._inner.connect(self)
+        self.inner.connect(self)
 
     def attach(self, reactor: Reactor) -> None:
         """See `NetBackend.attach`."""
-        self._inner.attach(reactor)
+        self.inner.attach(reactor)
 
     def close(self) -> None:
         """See `NetBackend.close`."""
-        self._inner.close()
+        self.inner.close()
         self._end()
 
     def forked(self) -> None:
         """See `NetBackend.forked`."""
-        self._inner.forked()
+        self.inner.forked()
         self._end()
 
     # What the NIC does
@@ -65,7 +65,7 @@ class Capture:
         """See `NetBackend.send`."""
         blocks = self._blocks(frames, OUTBOUND)
         self._sending = True
-        taken = self._inner.send(frames)
+        taken = self.inner.send(frames)
         self._sending = False
         answers, self._answers = self._answers, []
         self._write(blocks[:taken] + answers)
@@ -73,11 +73,11 @@ class Capture:
 
     def resume(self) -> None:
         """See `NetBackend.resume`."""
-        self._inner.resume()
+        self.inner.resume()
 
     def negotiated(self, offloads: int) -> None:
         """See `NetBackend.negotiated`."""
-        self._inner.negotiated(offloads)
+        self.inner.negotiated(offloads)
 
     # What the network does, as to a `Port`
 

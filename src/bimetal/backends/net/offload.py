@@ -74,7 +74,7 @@ class SoftwareOffload:
     """The network ``inner``, and between it and the NIC whatever one of them does not do."""
 
     def __init__(self, inner: NetBackend):
-        self._inner = inner
+        self.inner = inner
         self.offloads, self.mtu, self.forwards = Offloads.ALL, inner.mtu, inner.forwards
         self._to_network = _Path(inner.send, inner.offloads)
         self._to_guest: _Path | None = None
@@ -83,19 +83,19 @@ class SoftwareOffload:
     def connect(self, port: Port) -> None:
         """See `NetBackend.connect`."""
         self._port, self._to_guest = port, _Path(port.receive)
-        self._inner.connect(self)
+        self.inner.connect(self)
 
     def attach(self, reactor: Reactor) -> None:
         """See `NetBackend.attach`."""
-        self._inner.attach(reactor)
+        self.inner.attach(reactor)
 
     def close(self) -> None:
         """See `NetBackend.close`."""
-        self._inner.close()
+        self.inner.close()
 
     def forked(self) -> None:
         """See `NetBackend.forked`."""
-        self._inner.forked()
+        self.inner.forked()
 
     # What the NIC does
 
@@ -106,13 +106,13 @@ class SoftwareOffload:
     def resume(self) -> None:
         """See `NetBackend.resume`."""
         if self._to_guest is not None and self._to_guest.flush():
-            self._inner.resume()
+            self.inner.resume()
 
     def negotiated(self, offloads: int) -> None:
         """See `NetBackend.negotiated`."""
         if self._to_guest is not None:
             self._to_guest.offloads = offloads
-        self._inner.negotiated(offloads)
+        self.inner.negotiated(offloads)
 
     # What the network does, as to a `Port`
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 
-__all__ = ["NetBackend"]
+__all__ = ["Leasing", "NetBackend"]
 
 
 class NetBackend(Protocol):
@@ -59,3 +59,12 @@ class NetBackend(Protocol):
         """This process is a copy, and the network is the other one's: close descriptors, so that
         whoever is at their other ends sees what the other one does, and do nothing else. Comes last
         of all, and neither `reactor` nor `Port` is used in it."""
+
+
+@runtime_checkable
+class Leasing(Protocol):
+    """A network that hands out addresses."""
+
+    def leases(self) -> Sequence[tuple[bytes, str]]:
+        """The IPv4 addresses that it has handed out: to which MAC address, and the address with the
+        length of its prefix, as in ``10.0.2.15/24``."""

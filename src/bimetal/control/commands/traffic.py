@@ -11,7 +11,7 @@ from bimetal.control.contract import Answer
 from bimetal.control.managed import Managed
 from bimetal.control.qdev import qdev_of
 
-__all__ = ["BlockDeviceStats", "BlockStats", "NicStats", "query_blockstats", "query_nics"]
+__all__ = ["BlockDeviceStats", "BlockStats", "Lease", "NicStats", "query_blockstats", "query_nics"]
 
 
 class BlockDeviceStats(Answer, rename=None):
@@ -40,6 +40,19 @@ class NicStats(Answer):
     rx_packets: Annotated[int, "frames that the guest has received"]
     tx_bytes: Annotated[int, "bytes that the guest has sent"]
     tx_packets: Annotated[int, "frames that the guest has sent"]
+
+
+class Lease(Answer):
+    """An address that a user network has handed out."""
+
+    mac: Annotated[str, "to which NIC"]
+    address: Annotated[str, "the IPv4 address, with the length of its prefix"]
+
+
+@MACHINE.command("bimetal-leases")
+def query_leases(vm: Managed) -> list[Lease]:
+    """List the addresses that user networks have handed out by DHCP."""
+    return [Lease(mac=mac, address=address) for mac, address in vm.machine.leases()]
 
 
 @MACHINE.command("query-blockstats")

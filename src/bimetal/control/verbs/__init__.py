@@ -17,7 +17,7 @@ from bimetal.control.verbs import (
 from bimetal.control.verbs.explaining import Reasons
 from bimetal.control.verbs.hosts import BoardLine, Node
 from bimetal.control.verbs.installing import install
-from bimetal.control.verbs.interfaces import NetworkLine, NicLine
+from bimetal.control.verbs.interfaces import AddressLine, NetworkLine, NicLine
 from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
 from bimetal.control.verbs.registry import DOCUMENT, HOST
@@ -29,6 +29,7 @@ from bimetal.control.verbs.undefining import Undefined
 __all__ = [
     "DOCUMENT",
     "HOST",
+    "AddressLine",
     "BoardLine",
     "Defined",
     "DriveLine",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from bimetal.base.late import late
 from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST, Domain
 
-__all__ = ["NetworkLine", "NicLine", "domiflist", "net_list"]
+__all__ = ["AddressLine", "NetworkLine", "NicLine", "domifaddr", "domiflist", "net_list"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class NicLine:
     source: str
     model: str
     mac: str
+
+
+@dataclass(frozen=True)
+class AddressLine:
+    """An address of a NIC, with the length of its prefix."""
+
+    name: str
+    mac: str
+    protocol: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,21 @@ def domiflist(machines: Machines, domain: Domain) -> list[NicLine]:
             mac.hex(":"),
         )
         for number, (nic, mac) in enumerate(zip(there, macs, strict=True))
+    ]
+
+
+@HOST.command("domifaddr", safe=True)
+def domifaddr(
+    machines: Machines,
+    domain: Domain,
+    source: Annotated[Literal["lease"], "what tells: the DHCP of user networks"] = "lease",
+) -> list[AddressLine]:
+    """List the addresses that user networks have handed out to a machine that runs."""
+    known = machines.running(domain)
+    names = {each.mac: each.name for each in domiflist(machines, known.name)}
+    return [
+        AddressLine(names.get(each["mac"], "-"), each["mac"], "ipv4", each["address"])
+        for each in machines.ask(known.name, "bimetal-leases")
     ]
 
 

@@ -12,7 +12,6 @@ from enum import IntEnum
 from struct import Struct
 
 from bimetal.base.buffers import split, total
-from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import (
     ETHERNET_HEADER,
     FRAME_LIMIT,
@@ -129,9 +128,9 @@ class VirtioNet(VirtioDevice):
             self.config_changed()
 
     @property
-    def forwards(self) -> Sequence[Forwarded]:
-        """The ports of the host that lead to the guest."""
-        return self._network.forwards
+    def network(self) -> Network:
+        """What its cable leads to."""
+        return self._network
 
     @property
     def own_mac(self) -> bytes:

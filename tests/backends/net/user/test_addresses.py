@@ -116,6 +116,7 @@ def test_an_address_by_dhcp() -> None:
         assert options["subnet_mask"] == "255.255.255.0"
         assert options["lease_time"] == 86400
         assert address_of(at) == GUEST
+        assert at.network.leases() == [(bytes.fromhex(MAC.replace(":", "")), f"{GUEST}/24")]
 
 
 def test_a_client_that_cannot_be_reached_yet_hears_by_broadcast() -> None:

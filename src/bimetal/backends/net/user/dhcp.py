@@ -86,6 +86,10 @@ class DhcpServer:
         everybody = reply == NAK or to == NONE or bool(flags & 0x8000)
         return Answer(body.ljust(SHORTEST, b"\0"), NONE if everybody else to, everybody)
 
+    def leases(self) -> list[tuple[bytes, str]]:
+        """The addresses that were handed out, and to whom."""
+        return [(mac, str(IPv4Address(address))) for mac, address in self._leases.items()]
+
     def _decide(
         self, kind: int, mac: bytes, client: bytes, options: dict[int, bytes]
     ) -> tuple[int | None, bytes]:

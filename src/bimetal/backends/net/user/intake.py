@@ -199,6 +199,10 @@ class Intake:
             source = LINK_LOCAL
         self._link.udp((source, to_port), (packet.source, port), data)
 
+    def leases(self) -> list[tuple[bytes, str]]:
+        """The addresses that were handed out, and to whom."""
+        return self._dhcp.leases()
+
     def _take_dhcp(self, packet: Packet, data: bytes) -> None:
         answer = self._dhcp.answer(data)
         if answer is not None:

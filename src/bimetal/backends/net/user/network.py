@@ -125,6 +125,11 @@ class UserNetwork:
     def negotiated(self, offloads: int) -> None:
         """See `NetBackend.negotiated`. Frames need all of it; who cannot give it stands between."""
 
+    def leases(self) -> Sequence[tuple[bytes, str]]:
+        """See `Leasing`."""
+        length = self.settings.network.prefixlen
+        return [(mac, f"{address}/{length}") for mac, address in self._intake.leases()]
+
     def close(self) -> None:
         """See `NetBackend.close`."""
         if self._closed:
