@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from bimetal.base.errors import BimetalError
 from bimetal.codegen.worker import Worker
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.domain_xml.writing import write_definition
+from bimetal.control.handing import hand_out
 from bimetal.isa.riscv import rv64
 from tests.boot.bare import write_program
 from tests.control.homes import LIMIT, Homes
@@ -165,9 +167,45 @@ def test_saved_anywhere_though_its_process_reaches_no_such_place(
     homes.machines.save("crab", str(tmp_path / "far" / "crab.state"))
     assert [each.name for each in (tmp_path / "far").iterdir()] == ["crab.state"]
     homes.machines.restore(str(tmp_path / "far" / "crab.state"))
-    with pytest.raises(BimetalError, match=r"it is in .*outgoing: make room"):
-        homes.machines.save("crab", "/missing/crab.state")
-    assert (homes.places.state("crab") / "outgoing").stat().st_size > 0
+    for wrong in ("/missing/crab.state", str(tmp_path)):
+        with pytest.raises(BimetalError, match=r"cannot be written: .* folder"):
+            homes.machines.save("crab", wrong)
+    assert homes.machines.find("crab").state == "running"
+
+
+def test_a_state_that_cannot_be_put_elsewhere_is_there_for_the_next_start(
+    homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+
+    def full(draft: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(BimetalError, match=r"it is in .*saved: make room"):
+            homes.machines.save("crab", str(tmp_path / "crab.state"))
+    homes.machines.start("crab")
+    assert homes.machines.find("crab").reason == "restored"
+
+
+def test_a_file_on_another_file_system_is_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, target, rename = tmp_path / "draft", tmp_path / "target", os.replace
+    draft.write_bytes(b"state")
+
+    def replace(source: str, place: str) -> None:
+        if source == str(draft):
+            raise OSError(errno.EXDEV, "elsewhere")
+        rename(source, place)
+
+    monkeypatch.setattr(os, "replace", replace)
+    hand_out(str(draft), str(target))
+    assert target.read_bytes() == b"state"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["target"]
 
 
 def test_images_are_handed_in_with_what_they_lie_on(homes: Homes, tmp_path: Path) -> None:

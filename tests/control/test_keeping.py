@@ -219,6 +219,8 @@ def test_states_of_disks_of_a_machine_that_is_off(homes: Homes, tmp_path: Path) 
     assert missing.err.startswith("error: Domain snapshot not found: no domain snapshot with")
     homes.machines.start("crab")
     homes.say("snapshot-create-as", "crab", "live")
+    again = homes.quick("snapshot-create-as", "crab", "live")
+    assert again.err.startswith("error: domain snapshot live already exists")
     homes.machines.destroy("crab")
     assert "while it ran" in homes.quick("snapshot-revert", "crab", "live").err
     homes.say("snapshot-delete", "crab", "clean")

@@ -124,6 +124,24 @@ def test_renaming(homes: Homes) -> None:
     assert names(homes) == ["whale"]
 
 
+def test_saving(homes: Homes, tmp_path: Path) -> None:
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+    file = str(tmp_path / "crab.state")
+
+    def check() -> None:
+        """The machine goes on where it was: from its own place, or from the file."""
+        known = homes.machines.find("crab")
+        assert not known.runs
+        if known.saved:
+            homes.machines.start("crab")
+        else:
+            homes.machines.restore(file)
+        assert homes.machines.find("crab").reason == "restored"
+
+    assert each_step(lambda: homes.machines.save("crab", file), check) >= 1
+
+
 def test_undefining(homes: Homes) -> None:
     def act() -> None:
         if not names(homes):

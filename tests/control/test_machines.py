@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from bimetal import images
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError
 from bimetal.control import DiskPart, Known, machines
+from bimetal.control.conversation import Conversation
 from bimetal.control.places import write_whole
 from bimetal.control.verbs import plugging
 from bimetal.isa.arm import a64
@@ -123,6 +125,26 @@ def test_a_machine_that_is_killed(homes: Homes) -> None:
     again = homes.machines.start("crab")
     assert (again.state, again.id) == ("running", first + 1)
     assert homes.machines.ask("crab", "query-status")["running"]
+
+
+def test_a_machine_that_cannot_start_has_not_crashed(homes: Homes, tmp_path: Path) -> None:
+    disk = f"<disk type='file'><source file='{tmp_path}/missing'/><target dev='vda'/></disk>"
+    homes.machines.define(homes.text("crab", devices=disk))
+    with pytest.raises(BimetalError, match="there is no disk image"):
+        homes.machines.start("crab")
+    assert homes.virsh("domstate", "--reason", "crab") == "shut off (failed)\n\n"
+
+
+def test_a_process_that_hangs_up(tmp_path: Path) -> None:
+    place = str(tmp_path / "qmp")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place)
+        listener.listen()
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        with pytest.raises(BimetalError, match="the process of crab has ended"):
+            Conversation(place, "crab")
+        thread.join()
 
 
 def test_a_process_that_does_not_hear(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class Conversation:
         try:
             self._socket.sendall(json.dumps({"execute": command, "arguments": given}).encode())
             while True:
-                message = json.loads(self._lines.readline(ANSWER_LIMIT))
+                message = self._message()
                 if "event" in message:
                     self._events.append(message)
                 if "return" in message:
@@ -84,7 +84,7 @@ class Conversation:
                 told = self._events.pop(0) if self._events else None
                 if told is None:
                     self._socket.settimeout(countdown.left)
-                    told = json.loads(self._lines.readline(ANSWER_LIMIT))
+                    told = self._message()
                 if told.get("event") == event and data.items() <= told.get("data", {}).items():
                     return True
         except TimeoutError:
@@ -93,12 +93,26 @@ class Conversation:
             raise self._mute(error) from error
         return False
 
+    def _message(self) -> dict[str, Any]:
+        """The next message. Raises OSError when there is no more."""
+        line = self._lines.readline(ANSWER_LIMIT)
+        if not line:
+            raise ConnectionResetError("it has hung up")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
     def close(self) -> None:
         """Hang up. Idempotent."""
         self._lines.close()
         self._socket.close()
 
     def _mute(self, error: Exception) -> BimetalError:
+        if isinstance(error, ConnectionError):
+            return BimetalError(
+                f"the process of {self._name} has ended, or does not listen",
+                "see: bimetal domstate --reason",
+                ExitCode.UNAVAILABLE,
+            )
         return BimetalError(
             f"the process of {self._name} does not answer: {error}",
             "wait, or end it: bimetal destroy",

@@ -8,7 +8,21 @@ import shutil
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["hand_out"]
+__all__ = ["check_target", "hand_out"]
+
+
+def check_target(target: str) -> None:
+    """Raise `BimetalError` if there cannot be a file at the path ``target``."""
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        wrong = f"there is no folder {folder}"
+    elif os.path.isdir(target):
+        wrong = "it is a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        wrong = f"nothing can be written in {folder}"
+    else:
+        return
+    raise BimetalError(f"{target} cannot be written: {wrong}", "choose another", ExitCode.NO_INPUT)
 
 
 def hand_out(draft: str, target: str) -> None:
@@ -23,9 +37,11 @@ def hand_out(draft: str, target: str) -> None:
             if error.errno != errno.EXDEV:
                 raise
         try:
-            shutil.copyfile(draft, scratch)
-            with open(scratch, "rb") as file:
-                os.fsync(file.fileno())
+            fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb") as file, open(draft, "rb") as made:
+                shutil.copyfileobj(made, file)
+                file.flush()
+                os.fsync(fd)
             os.replace(scratch, target)
         except BaseException:
             if os.path.exists(scratch):

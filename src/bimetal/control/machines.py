@@ -223,11 +223,14 @@ class Machines(KnownMachines):
         return self.ask(called, command, **arguments)
 
     def save(self, called: str, path: str) -> Known:
-        """Save a machine that runs to a file, and end it."""
+        """Save a machine that runs to a file, and end it. If this client is killed meanwhile, or
+        the file cannot be written, the next start of the machine goes on with its state."""
         known = self.running(called)
         target = os.path.abspath(path)
+        late("bimetal.control.handing:check_target")(target)
         own = self.places.state(known.name)
-        draft = target if target.startswith(f"{own}/") else str(own / "outgoing")
+        saved = self.places.saved(known.name) if known.persistent else own / "outgoing"
+        draft = target if target.startswith(f"{own}/") else str(saved)
         self.ask(called, "bimetal-save", filename=draft, stop=True)  # its process reaches no other
         self.await_end(known.name, TERM_SECONDS)
         if draft != target:

@@ -88,6 +88,9 @@ class Process:
             self._open_intake()
             while self._once(ready):
                 self._restore, self._paused = "", False
+        except BimetalError:
+            self._tell(state="shut off", reason="failed")
+            raise
         finally:
             shutil.rmtree(self._sockets, ignore_errors=True)
             lease.release()

@@ -46,13 +46,13 @@ def snapshot_create_as(
     that is off the disks alone are kept."""
     known = machines.find(domain)
     if known.runs:
+        if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
+            raise _taken(name)
         machines.ask(known.name, "bimetal-snapshot-save", name=name)
         return name
     with _disks(machines, known) as disks:
         if any(each.name == name for each in _kept(disks[0])):
-            raise BimetalError(
-                f"domain snapshot {name} already exists", "choose another name", ExitCode.USAGE
-            )
+            raise _taken(name)
         done: list[DiskPart] = []
         try:
             for disk in disks:
@@ -64,6 +64,12 @@ def snapshot_create_as(
                     _images("delete_snapshot")(disk.path, name, format=disk.format)
             raise
     return name
+
+
+def _taken(name: str) -> BimetalError:
+    return BimetalError(
+        f"domain snapshot {name} already exists", "choose another name", ExitCode.USAGE
+    )
 
 
 @HOST.command("snapshot-list", safe=True)
