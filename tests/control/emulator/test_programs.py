@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bimetal.control.emulator.drivers import ASKED_ALWAYS
-from tests.control.emulator.programs import finished, probed
+from tests.control.emulator.programs import LIMIT, finished, probed
 from tests.control.homes import Homes
 from tests.control.talker import Talker
 from tests.host import programs
@@ -63,6 +66,24 @@ def test_what_needs_a_machine_is_refused_without_one(launchers: Path, tmp_path: 
         assert talker.value("query-status")["status"] == "prelaunch"
         for command in ("query-block", "query-cpus-fast", "system_reset", "cont"):
             assert "there is no machine" in talker.refused(command)[1]
+
+
+def test_nothing_of_a_machine_is_imported_for_answers() -> None:
+    """It would take longer than all the answers."""
+    code = (
+        "import sys, bimetal.control.emulator.program; "
+        "print(*{name.split('.')[1] for name in sys.modules if name.startswith('bimetal.')})"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT,
+    )
+    layers = set(outcome.stdout.split())
+    assert not layers & {"accel", "boards", "codegen", "devices", "isa", "memory"}
 
 
 def test_a_process_goes_with_its_file_and_its_socket(launchers: Path, tmp_path: Path) -> None:
