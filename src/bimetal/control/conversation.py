@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bimetal.backends.dial import dial_unix
 from bimetal.base.clock import Countdown
+from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["Conversation"]
@@ -23,7 +23,7 @@ ANSWER_LIMIT = 16 << 20
 """Bytes of an answer."""
 
 
-class Conversation:
+class Conversation(Closes):
     """With the machine called ``name`` that listens at ``path``. A context manager. Raises
     `BimetalError` if it does not listen, or answers with an error."""
 
@@ -118,14 +118,3 @@ class Conversation:
             "wait, or end it: bimetal destroy",
             ExitCode.UNAVAILABLE,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bimetal.backends.clients import Client, Doors, open_doors
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Countdown, wall_nanoseconds
+from bimetal.base.closes import Closes
 from bimetal.base.threads import EndingThread
 from bimetal.control.commands import MACHINE
 from bimetal.control.contract import plain, read_arguments
@@ -33,7 +33,7 @@ THROTTLED = {"BALLOON_CHANGE": 1_000_000_000}
 """Events that a guest can cause in any number, and nanoseconds between two that are told."""
 
 
-class Monitor:
+class Monitor(Closes):
     """Serves ``machine`` at ``places``: ``unix:PATH``, ``tcp:HOST:PORT`` or ``stdio``, with
     QEMU's words (``unix:PATH,server=on,wait=off``). A context manager; several clients may be there
     at the same time. ``name`` and ``uuid`` are what they are told of the machine. Without a machine
@@ -118,14 +118,6 @@ class Monitor:
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _greet(self, kind: type[Session | Person], client: Client) -> None:
         session = kind(self.vm, client, self._reactor.call)

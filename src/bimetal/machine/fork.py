@@ -7,10 +7,9 @@ import re
 import signal
 from contextlib import suppress
 from os import PathLike, fspath
-from types import TracebackType
-from typing import Self
 
 from bimetal.base.clock import Countdown, monotonic_seconds
+from bimetal.base.closes import Closes
 from bimetal.base.forwarded import Forwarded
 from bimetal.machine.expect import Found, TimedOut, Waits, still_runs
 from bimetal.machine.result import Ending, Result
@@ -65,7 +64,7 @@ class ForkConsole:
         return str(self._ask("log"))
 
 
-class Fork:
+class Fork(Closes):
     """A machine in the process ``pid``, which goes on as soon as it is made, and ends with `close`
     or with this process. It is a context manager, as `Machine` is."""
 
@@ -156,19 +155,8 @@ class Fork:
                 self._reaped = True
         return self._reaped
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Forks(list[Fork]):
+class Forks(list[Fork], Closes):
     """Forked machines; as a context manager it closes them."""
 
     def close(self) -> None:
@@ -177,14 +165,3 @@ class Forks(list[Fork]):
             fork._asker.close()
         for fork in self:
             fork.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()

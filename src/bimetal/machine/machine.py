@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from os import fspath
 from threading import TIMEOUT_MAX
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock
+from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
 from bimetal.base.late import late
@@ -55,7 +55,7 @@ SAMPLES = 10
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Forking, Equipment, Plugging, Screens):
+class Machine(Forking, Equipment, Plugging, Screens, Closes):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
@@ -240,17 +240,6 @@ class Machine(Forking, Equipment, Plugging, Screens):
         """For a program that ends at once (os._exit) without closing its machines: restore what
         would outlast the process, the modes of terminals and the files of sockets."""
         undo_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Looking into it
 

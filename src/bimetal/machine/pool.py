@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.fork import Fork, Forks
 
@@ -24,7 +24,7 @@ class Origin(Protocol):
         """See `Machine.resume`."""
 
 
-class Pool:
+class Pool(Closes):
     """Hands out forks of ``origin``, a machine that was started, from the state in which it is now:
     it is paused as long as there is the pool. ``fork`` makes them, and ``ready`` of them are kept
     in advance.
@@ -70,17 +70,6 @@ class Pool:
                 self._closed = True
                 self._ready.close()
                 self._origin.resume()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _refill(self) -> None:
         if missing := self._wanted - len(self._ready):

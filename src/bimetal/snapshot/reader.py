@@ -7,9 +7,9 @@ import os
 import stat
 import zlib
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
+from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import share_out
 from bimetal.memory.contents import Area, Stretch
@@ -39,7 +39,7 @@ class Mappable(Protocol):
         """Have the content of a file: offset here, length and offset in the file of each run."""
 
 
-class Reader:
+class Reader(Closes):
     """The snapshot at ``path``: its ``manifest``, and what its areas of memory hold. If the file is
     open already, as ``fd``, that is closed with it, and ``path`` is only what it is called.
 
@@ -136,17 +136,6 @@ class Reader:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _runs(self, name: str, size: int) -> list[Run]:
         if name not in self._areas or self._areas[name][0] != size:

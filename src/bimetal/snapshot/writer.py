@@ -6,9 +6,9 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from bimetal.base.closes import Closes
 from bimetal.base.threads import Beside
 from bimetal.snapshot.layout import BLOCK, BLOCK_PAGES, HEADER, PAGE, Header
 from bimetal.snapshot.packing import pack
@@ -18,7 +18,7 @@ from bimetal.snapshot.runs import Pages, pack_runs
 __all__ = ["Writer"]
 
 
-class Writer:
+class Writer(Closes):
     """Writes a snapshot to the empty file ``fd``, with blocks packed if it is to ``compress``.
 
     Call `add` for each area of memory, then `finish`, and in any case `close` before ``fd`` is
@@ -60,17 +60,6 @@ class Writer:
         """Wait for what is being written: afterwards the file may be closed. Idempotent."""
         if self._written is not None:
             self._written.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Store the rest, and say where everything is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,22 +76,19 @@ def shutdown(
     mode: Annotated[Literal["acpi"], "how: by the power button"] = "acpi",
 ) -> Known:
     """Press the power button, which asks the guest to shut down. Whether it does is up to it."""
-    machines.ask(domain, "system_powerdown")
-    return machines.find(domain)
+    return _told(machines, domain, "system_powerdown")
 
 
 @HOST.command("reboot")
 def reboot(machines: Machines, domain: Domain) -> Known:
     """Press the power button, and start the machine again once the guest has switched off."""
-    machines.ask(domain, "bimetal-reboot")
-    return machines.find(domain)
+    return _told(machines, domain, "bimetal-reboot")
 
 
 @HOST.command("reset")
 def reset(machines: Machines, domain: Domain) -> Known:
     """Press the reset button: the guest starts again."""
-    machines.ask(domain, "system_reset")
-    return machines.find(domain)
+    return _told(machines, domain, "system_reset")
 
 
 @HOST.command("destroy")
@@ -106,15 +104,13 @@ def destroy(
 @HOST.command("suspend")
 def suspend(machines: Machines, domain: Domain) -> Known:
     """Stop the CPUs and the time of a guest."""
-    machines.ask(domain, "stop")
-    return machines.find(domain)
+    return _told(machines, domain, "stop")
 
 
 @HOST.command("resume")
 def resume(machines: Machines, domain: Domain) -> Known:
     """Let a machine go on that was suspended."""
-    machines.ask(domain, "cont")
-    return machines.find(domain)
+    return _told(machines, domain, "cont")
 
 
 @HOST.command("save")
@@ -133,6 +129,15 @@ def restore(
 ) -> Known:
     """Go on with a machine that was saved to a file."""
     return machines.restore(file, trust=trust, paused=paused, sandbox=sandbox == "on")
+
+
+def _told(machines: Machines, domain: str, command: str) -> Known:
+    """Have a machine carry out a command; how it is then, or how it was if it has ended since."""
+    known = machines.running(domain)
+    machines.ask(known.name, command)
+    with suppress(BimetalError):
+        return machines.find(known.name)
+    return known
 
 
 def _content(path: str) -> bytes:

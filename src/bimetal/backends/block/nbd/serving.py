@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Self
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.nbd.exported import Exported
 from bimetal.backends.block.nbd.protocol import DEFAULT_PORT, NAME_LIMIT
 from bimetal.backends.block.nbd.server import ImageServer
 from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import EventLog
 
@@ -20,7 +19,7 @@ BACKLOG = 16
 """Clients that may wait to be accepted."""
 
 
-class ServedImage:
+class ServedImage(Closes):
     """The image at ``path``, served by NBD to at most ``shared`` clients at a time, at the Unix
     socket ``socket`` if that is given, or else at ``host`` and ``port`` (0: any that is free).
     Clients ask for it by ``name``, or by no name. ``format``, ``snapshot`` and ``folders`` are
@@ -89,14 +88,3 @@ class ServedImage:
         except OSError as error:
             self._log.host_error("the last writes may be lost", str(error))
         self._disk.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
