@@ -196,7 +196,7 @@ def command(
         if trees.dump:
             return trees.write(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
-        with monitoring.of(machine, host.serial):
+        with monitoring.of(machine, host.serial), saving.on_request(machine):
             meanwhile = begin(saving, machine, guest or "", host)
             result = report.play(machine, context.obj, announce, meanwhile)
     return tell(result)
@@ -210,9 +210,9 @@ def begin(
     host.let_in(machine)
     if saving.loadvm is not None:
         machine.loadvm(saving.loadvm)
-        return saving.of(machine)
+        return saving.at_text(machine)
     connect_pipe(machine)
-    return saving.of(machine, Boot(machine, guest))
+    return saving.at_text(machine, Boot(machine, guest))
 
 
 def go_on(
@@ -226,8 +226,8 @@ def go_on(
     with ending.of(make, Machine.abandon) as machine:
         host.let_in(machine)
         announce = partial(show_banner, file, machine, host.serial)
-        with monitoring.of(machine, host.serial):
-            result = report.play(machine, ending, announce, saving.of(machine))
+        with monitoring.of(machine, host.serial), saving.on_request(machine):
+            result = report.play(machine, ending, announce, saving.at_text(machine))
     return tell(result)
 
 
@@ -269,9 +269,11 @@ def check_guest(name: str, given: Software) -> None:
             f"to boot it: bimetal run --kernel {name}",
             ExitCode.USAGE,
         )
+    if not given.board or given.kernel:
+        return
     boards = {board.name: board.isa for board in Machine.boards().values()}
     own, named = GUESTS[name].board, given.board.split(",")[0]
-    if named in boards and boards[named] != boards[own] and not given.kernel:
+    if named in boards and boards[named] != boards[own]:
         fitting = ", ".join(each for each, isa in boards.items() if isa == boards[own])
         raise BimetalError(
             f"{name} is for {boards[own]}, and the board {named} is {boards[named]}",

@@ -73,47 +73,58 @@ class Saving:
                 raise click.UsageError(f"the snapshot says what the machine is: leave {name} away")
 
     @contextmanager
-    def of(
-        self, machine: Machine, meanwhile: AbstractContextManager[object] | None = None
-    ) -> Iterator[None]:
-        """A context in which ``machine`` is saved, and ended, when that is wished; inside of it is
-        ``meanwhile``."""
-        with meanwhile or nullcontext(), self._saving(machine) if self.saves else nullcontext():
+    def on_request(self, machine: Machine) -> Iterator[None]:
+        """A context in which ``machine`` is saved, and ended, when somebody asks for it. To be
+        entered before the machine starts: a signal may come at once."""
+        if not self.saves:
             yield
-
-    @contextmanager
-    def _saving(self, machine: Machine) -> Iterator[None]:
+            return
         busy = threading.Lock()
 
         def save() -> None:
-            if not busy.acquire(blocking=False):
-                return
-            try:
-                if self.savevm is not None:
-                    machine.savevm(self.savevm, stop=True)
-                    again = f"the same command with --loadvm {self.savevm}"
-                else:
-                    machine.save(str(self.save), stop=True)
-                    again = f"bimetal run --restore {self.save}"
-                click.echo(f"\r\nbimetal: saved; {again} goes on", err=True)
-            except BimetalError as error:
-                click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
-            finally:
-                busy.release()
+            if busy.acquire(blocking=False):
+                try:
+                    self._save(machine)
+                finally:
+                    busy.release()
 
         def soon(*_: object) -> None:
             threading.Thread(target=save, name="save", daemon=True).start()
 
         machine.on_save_key = soon
         with _on_signal(soon):
+            yield
+        with busy:  # what ends the machine has still to say that it is saved
+            pass
+
+    @contextmanager
+    def at_text(
+        self, machine: Machine, meanwhile: AbstractContextManager[object] | None = None
+    ) -> Iterator[None]:
+        """A context in which that is asked for when the console shows ``at``; inside of it is
+        ``meanwhile``. To be entered once the machine runs."""
+        with meanwhile or nullcontext():
             if self.at is not None:
-                threading.Thread(target=self._wait, args=(machine, save), daemon=True).start()
+                threading.Thread(target=self._wait, args=(machine,), daemon=True).start()
             yield
 
-    def _wait(self, machine: Machine, save: Callable[[], None]) -> None:
+    def _save(self, machine: Machine) -> None:
+        try:
+            if self.savevm is not None:
+                machine.savevm(self.savevm, stop=True)
+                again = f"the same command with --loadvm {self.savevm}"
+            else:
+                machine.save(str(self.save), stop=True)
+                again = f"bimetal run --restore {self.save}"
+            click.echo(f"\r\nbimetal: saved; {again} goes on", err=True)
+        except BimetalError as error:
+            click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
+
+    def _wait(self, machine: Machine) -> None:
         with suppress(BimetalError):
             machine.console.expect(str(self.at), timeout=None)
-            save()
+            if machine.on_save_key is not None:
+                machine.on_save_key()
 
 
 @contextmanager
