@@ -160,12 +160,13 @@ class Carrier:
                 self.errands.open.pop(0).finish()
 
     def reload(self) -> None:
-        """Save the whole, and load that. A device that runs goes on at once."""
+        """Save the whole, and load that. A device that runs goes on at once, and may find that it
+        has been given nonsense."""
         self.whole.let_go()
         self.whole.settle()
-        state = self.whole.save()
+        state, ran = self.whole.save(), self.device.running
         self.whole.load(state)
-        assert self.device.running or self.whole.save() == state
+        assert ran or self.whole.save() == state
 
     # What has to be
 

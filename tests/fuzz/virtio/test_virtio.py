@@ -102,6 +102,17 @@ def test_whatever_a_guest_does(
     play_history(kind, way, history, deferred)
 
 
+def test_a_queue_that_was_overfilled_unseen_is_seen_when_the_machine_is_loaded() -> None:
+    everything = (1 << 64) - 1
+    history: list[tuple[Any, ...]] = [
+        ("start", everything, 1),
+        ("ask", 0, bytes(16), []),
+        ("ask", 0, b"", []),
+        ("reload",),
+    ]
+    play_history("net", "mmio-legacy", history, deferred=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "way"), EVERYWHERE)
 @long
