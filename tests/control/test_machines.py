@@ -135,6 +135,25 @@ def test_a_machine_that_cannot_start_has_not_crashed(homes: Homes, tmp_path: Pat
     assert homes.virsh("domstate", "--reason", "crab") == "shut off (failed)\n\n"
 
 
+def test_a_full_disk_ends_no_machine(homes: Homes) -> None:
+    homes.machines.define(homes.text("crab"))
+    folder = homes.places.state("crab")
+    folder.mkdir(parents=True)
+    for each in (folder, folder.parent):
+        each.chmod(0o700)
+    (folder / "log").symlink_to("/dev/full")
+    homes.machines.start("crab")
+    state = folder / "state.json"
+    state.unlink()
+    state.mkdir()  # so it cannot be written
+    with Conversation(str(homes.folder / "r/bimetal/crab/qmp"), "crab") as crab:
+        crab.ask("stop")
+        crab.ask("cont")
+        state.rmdir()
+        crab.ask("stop")
+    assert homes.machines.find("crab").state == "paused"
+
+
 def test_a_process_that_hangs_up(tmp_path: Path) -> None:
     place = str(tmp_path / "qmp")
     with socket.socket(socket.AF_UNIX) as listener:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from ..base import trace
 from ..base.clock import processor_seconds
 from ..base.confining.own import confine_helper
+from ..base.standard_error import lose_what_it_does_not_take
 from ..ir.text import listing
 from ..isa.describe import Isa
 from ..isa.names import described_in
@@ -107,6 +108,7 @@ def main(module: str, memory: str, answers: str) -> None:
     # A signal to the process group is meant for the machine, which ends this process in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    lose_what_it_does_not_take()
     # If processors are scarce, guests come first.
     os.nice(NICENESS)
     trace.configure()

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,6 +28,7 @@ from bimetal.base.clock import wall_seconds
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
 from bimetal.control.domain_xml.reading import read_definition
@@ -252,6 +253,7 @@ def main(words: Sequence[str]) -> None:
     child."""
     if os.fork():
         os._exit(0)
+    lose_what_it_does_not_take()
     ready = Ready()
     try:
         os.chdir("/")
@@ -268,8 +270,6 @@ def main(words: Sequence[str]) -> None:
         traceback.print_exc()
         cause = f"a defect of Bimetal: {type(error).__name__}: {error}"
         ready.tell(BimetalError(cause, "its log has more", ExitCode.INTERNAL))
-        with suppress(OSError):
-            sys.stderr.flush()
         os._exit(ExitCode.INTERNAL)
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.emulator.daemon import Daemon
 from bimetal.control.emulator.lookups import AskedOnly
 from bimetal.control.emulator.options import read_command_line
@@ -29,6 +30,7 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
     """Be the emulator called ``program``; the exit code of the process. If the caches in the folder
     ``cache`` are this user's, they are used: libvirt gives each run of a machine a home of its own,
     in which there is no code that was compiled before."""
+    lose_what_it_does_not_take()
     if cache and os.access(cache, os.W_OK) and os.stat(cache).st_uid == os.geteuid():
         os.environ["XDG_CACHE_HOME"] = cache
     try:
