@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from bimetal.base.clock import RealClock
+from bimetal.base.wakeup import Wakeup
 
 __all__ = ["Reactor", "Watch"]
 
@@ -93,20 +94,20 @@ class Reactor:
         self._closed = False
         self.clock = RealClock()
         self.clock.on_earlier = self.wake
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._wakeup = Wakeup()
+        self._selector.register(self._wakeup.fd, selectors.EVENT_READ)
 
     def forked(self) -> None:
         """This process is a copy: wait for nothing that belongs to the other one. What was asked of
         `call` is done here too."""
-        os.close(self._wakeup)
+        os.close(self._wakeup.fd)  # whatever a thread of before was doing with it
         self._selector = selectors.PollSelector()
         self._watches.clear()
         self._dirty.clear()
         self.clock = RealClock()
         self.clock.on_earlier = self.wake
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._wakeup = Wakeup()
+        self._selector.register(self._wakeup.fd, selectors.EVENT_READ)
         self.wake()
 
     def watch(
@@ -142,8 +143,7 @@ class Reactor:
 
     def wake(self) -> None:
         """Make `run` look again at what it waits for."""
-        if not self._closed:
-            os.eventfd_write(self._wakeup, 1)
+        self._wakeup.ring()
 
     def stop(self) -> None:
         """Make `run` return soon."""
@@ -171,8 +171,8 @@ class Reactor:
             with self._lock:
                 self.clock.run_due()
         for key, events in ready:
-            if key.fd == self._wakeup:
-                self._drain()
+            if key.fd == self._wakeup.fd:
+                self._wakeup.hear()
                 continue
             with self._lock:
                 for watch in tuple(self._watches.get(key.fd, ())):
@@ -186,17 +186,13 @@ class Reactor:
         if not self._closed:
             self._closed = True
             self._selector.close()
-            os.close(self._wakeup)
+            self._wakeup.close()
 
     def _until(self, deadline: int | None, timeout: float | None) -> float | None:
         if deadline is None:
             return timeout
         left = self.clock.host_seconds(deadline)
         return timeout if left is None else left if timeout is None else min(timeout, left)
-
-    def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wakeup)
 
     @staticmethod
     def _dispatch(watch: Watch, events: int) -> None:

@@ -101,7 +101,7 @@ def test_a_user_network_whose_sockets_wait_for_the_host() -> None:
         data, peer = server.recvfrom(100)
         assert data == b"asked"
         dialler = socket.create_connection(at.network.forwards[0][1:3])
-        others |= {server.fileno(), dialler.fileno(), at.reactor._wakeup}
+        others |= {server.fileno(), dialler.fileno(), at.reactor._wakeup.fd}
         at.until(at.received)  # the SYN of who has dialled
         copy(at.network, descriptors() - others)
         server.sendto(b"answered", peer)
