@@ -38,6 +38,10 @@ class Defined:
     notes: tuple[str, ...]
 
 
+READ_LIMIT = 2 << 20
+"""Bytes of a file that are read, which may be a device without an end: no definition is as long."""
+
+
 @HOST.command("define")
 def define(machines: Machines, file: Document) -> Defined:
     """Define a machine by libvirt's domain XML in a file. What has no effect here is said. One
@@ -141,8 +145,10 @@ def _told(machines: Machines, domain: str, command: str) -> Known:
 
 
 def _content(path: str) -> bytes:
+    """What a document says: of one that is too long, enough for whoever reads it to say so."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(READ_LIMIT)
     except OSError as error:
         raise BimetalError(
             f"Failed to open file '{path}': {error.strerror}", "", ExitCode.NO_INPUT
