@@ -155,9 +155,11 @@ def test_a_full_disk_ends_no_machine(homes: Homes) -> None:
 
 
 def test_a_document_without_an_end(homes: Homes) -> None:
-    told = homes.bimetal("define", "/dev/zero")
-    assert told.code == 65
-    assert told.err.startswith("bimetal: this is a definition of 2097152 bytes")
+    homes.machines.define(homes.text("crab"))
+    for words in (("define",), ("attach-device", "crab")):
+        told = homes.bimetal(*words, "/dev/zero")
+        assert told.code == 65
+        assert told.err.startswith("bimetal: this is a definition of 2097152 bytes")
 
 
 def test_a_process_that_hangs_up(tmp_path: Path) -> None:

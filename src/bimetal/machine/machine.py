@@ -206,7 +206,7 @@ class Machine(Forking, Equipment, Plugging, Screens, Closes):
         if press is None:
             raise BimetalError(
                 f"the board {self.board} has no power button",
-                "have the guest switch off, or call stop()",
+                "have the guest switch off, or cut the power: bimetal destroy; in Python, stop()",
                 ExitCode.USAGE,
             )
         with runner.locked():

@@ -94,10 +94,10 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
     }
 
 
-def read_part(text: str) -> DiskPart | NicPart:
+def read_part(document: bytes) -> DiskPart | NicPart:
     """The disk or NIC that a document describes. Raises `BimetalError`."""
-    kind = "interface" if text.lstrip().startswith("<interface") else "disk"
-    element = parse(text, kind)
+    kind = "interface" if document.lstrip().startswith(b"<interface") else "disk"
+    element = parse(document, kind)
     return _disk(element, Notes()) if kind == "disk" else _nic(element, Notes())
 
 

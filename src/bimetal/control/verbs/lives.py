@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.errors import BimetalError
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
+from bimetal.control.verbs.documents import read_document
 from bimetal.control.verbs.registry import HOST, Document, Domain, File
 
 __all__ = [
@@ -38,15 +38,11 @@ class Defined:
     notes: tuple[str, ...]
 
 
-READ_LIMIT = 2 << 20
-"""Bytes of a file that are read, which may be a device without an end: no definition is as long."""
-
-
 @HOST.command("define")
 def define(machines: Machines, file: Document) -> Defined:
     """Define a machine by libvirt's domain XML in a file. What has no effect here is said. One
     that is there already, of that name and UUID, gets the new definition at its next start."""
-    definition = machines.define(_content(file))
+    definition = machines.define(read_document(file))
     return Defined(definition.name, definition.notes)
 
 
@@ -58,7 +54,7 @@ def create(
     sandbox: Sandbox = "on",
 ) -> Known:
     """Start a machine by the definition in a file, which is not kept."""
-    return machines.create(_content(file), paused=paused, sandbox=sandbox == "on")
+    return machines.create(read_document(file), paused=paused, sandbox=sandbox == "on")
 
 
 @HOST.command("start")
@@ -142,14 +138,3 @@ def _told(machines: Machines, domain: str, command: str) -> Known:
     with suppress(BimetalError):
         return machines.find(known.name)
     return known
-
-
-def _content(path: str) -> bytes:
-    """What a document says: of one that is too long, enough for whoever reads it to say so."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(READ_LIMIT)
-    except OSError as error:
-        raise BimetalError(
-            f"Failed to open file '{path}': {error.strerror}", "", ExitCode.NO_INPUT
-        ) from error

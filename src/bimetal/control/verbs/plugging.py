@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bimetal.base.errors import BimetalError, ExitCode
@@ -13,6 +12,7 @@ from bimetal.base.late import late
 from bimetal.control.definition import DiskPart, NicPart
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
+from bimetal.control.verbs.documents import read_document
 from bimetal.control.verbs.registry import HOST, Document, Domain
 
 if TYPE_CHECKING:
@@ -250,15 +250,7 @@ def _network(kind: str, source: str) -> str:
 
 def _part_in(path: str) -> Part:
     """The disk or NIC that a file describes. Raises `BimetalError`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise BimetalError(
-            f"Failed to open file '{path}': {getattr(error, 'strerror', None) or error}",
-            "",
-            ExitCode.NO_INPUT,
-        ) from error
-    part: Part = late("bimetal.control.domain_xml.devices:read_part")(text)
+    part: Part = late("bimetal.control.domain_xml.devices:read_part")(read_document(path))
     if isinstance(part, NicPart) and not part.mac:
         raise BimetalError("the NIC has no <mac address=.../>", "add one", ExitCode.DATA)
     return part
