@@ -17,8 +17,8 @@ class Talker:
 
     def __init__(self, path: Path | str, *, negotiate: bool = True, oob: bool = False):
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))  # which, with a time limit, would not wait for its turn
         self.socket.settimeout(LIMIT)
-        self.socket.connect(str(path))
         self._lines = self.socket.makefile("rb")
         self.events: list[dict[str, Any]] = []
         self.greeting = self.next()

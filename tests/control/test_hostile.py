@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from bimetal.backends.clients import CLIENTS_LIMIT
 from bimetal.base.clock import Countdown
 from bimetal.control.events import Event
 from bimetal.control.qmp.framing import MESSAGE_LIMIT
@@ -111,3 +113,18 @@ def test_more_clients_than_there_is_room_for(monitored: Made, place: Path) -> No
     for client in inside:
         client.close()
     assert lives(place)
+
+
+@pytest.mark.parametrize("said", [b"", b'{"execute":"qmp_capabilities"}'])
+def test_clients_that_never_read_keep_nobody_out(said: bytes, monitored: Made, place: Path) -> None:
+    """More of them than may be inside and in the kernel's queue together."""
+    monitor = monitored()
+    with Talker(place) as honest, ExitStack() as stack:
+        for _ in range(60):
+            line = stack.enter_context(socket.socket(socket.AF_UNIX))
+            line.connect(str(place))
+            with suppress(OSError):  # it may be out again already
+                line.sendall(said)
+        assert lives(place)
+        assert honest.value("query-status")["running"]
+        assert len(monitor._sessions) <= CLIENTS_LIMIT

@@ -219,6 +219,10 @@ def test_states_of_disks_of_a_machine_that_is_off(homes: Homes, tmp_path: Path) 
     assert missing.err.startswith("error: Domain snapshot not found: no domain snapshot with")
     homes.machines.start("crab")
     homes.say("snapshot-create-as", "crab", "live")
+    unnamed = homes.say("snapshot-create-as", "crab").split()[2]
+    assert unnamed.isdecimal()
+    assert homes.say("snapshot-list", "crab").count(unnamed) == 1
+    homes.say("snapshot-delete", "crab", unnamed)
     again = homes.quick("snapshot-create-as", "crab", "live")
     assert again.err.startswith("error: domain snapshot live already exists")
     homes.machines.destroy("crab")

@@ -76,6 +76,32 @@ def test_errors_in_virshs_words(homes: Homes) -> None:
         assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("arch", "vcpus", "board", "why"),
+    [
+        ("riscv64", 100000, "riscv-virt", "takes 1 to 64 CPUs, not 100000"),
+        ("aarch64", 100000, "arm-virt", "takes 1 to 123 CPUs, not 100000"),
+        ("aarch64", 9, "arm-virt", "takes 1 to 8 CPUs, not 9"),
+        ("aarch64", 9, "arm-virt,gic=3", ""),
+        ("riscv64", 64, "riscv-virt", ""),
+    ],
+)
+def test_a_board_has_so_many_cpus(
+    arch: str, vcpus: int, board: str, why: str, homes: Homes
+) -> None:
+    text = homes.text("crab").replace("arch='riscv64'", f"arch='{arch}'")
+    text = text.replace("accel='interp'", f"accel='interp' board='{board}'")
+    text = text.replace("<memory", f"<vcpu>{vcpus}</vcpu><memory")
+    if not why:
+        assert homes.machines.define(text).cpus == vcpus
+        return
+    for act in (homes.machines.define, homes.machines.create):
+        with pytest.raises(BimetalError, match=why) as refused:
+            act(text)
+        assert refused.value.remedy
+    assert not list(homes.machines)
+
+
 def test_states_of_all(homes: Homes) -> None:
     for name in ("a", "b", "c"):
         homes.machines.define(homes.text(name))

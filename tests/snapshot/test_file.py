@@ -96,21 +96,18 @@ def test_mapped_memory_is_its_own(ram: Ram, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_every_byte_counts(compress: bool, ram: Ram, tmp_path: Path) -> None:
-    """A file that differs in one place is refused, or tells the same."""
+    """A file that differs in one bit is refused: nothing in it means nothing."""
     path = tmp_path / "snapshot"
     write(path, ram, compress=compress)
-    whole, sound = path.read_bytes(), read(path)
+    whole = path.read_bytes()
     dice = random.Random(5)
     places = [*range(0, 100, 2), *(dice.randrange(len(whole)) for _ in range(60)), len(whole) - 1]
-    refused = 0
+    places += [dice.randrange(100, HEADER) for _ in range(20)]
     for place in places:
         changed = bytearray(whole)
         changed[place] ^= 1 << dice.randrange(8)
         path.write_bytes(changed)
-        held = attempt(path)
-        assert held in (None, sound)
-        refused += held is None
-    assert refused > len(places) // 2
+        assert attempt(path) is None, place
 
 
 def attempt(path: Path) -> bytes | None:

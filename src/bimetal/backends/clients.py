@@ -6,9 +6,11 @@ Everything happens in the thread that runs the reactor.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from weakref import WeakSet
@@ -27,7 +29,8 @@ PIPE_PIECE = 4096
 PIPE_BUF)."""
 
 CLIENTS_LIMIT = 32
-"""Clients at the same time; more of them wait in the kernel's queue."""
+"""Clients at the same time. When another one comes, one is let go that does not read what it was
+sent, or has never said a word; if there is none, the new one waits in the kernel's queue."""
 
 HANDED_LIMIT = 16
 """Descriptors that a client may have handed over without a command that uses them."""
@@ -61,6 +64,7 @@ class Client:
         self._descriptors: list[int] = []
         self._piece = PIECE if stat.S_ISSOCK(os.fstat(writing).st_mode) else PIPE_PIECE
         self._out = bytearray()
+        self._spoken = False
         self._in = reactor.watch(reading, on_readable=self._readable)
         self._room = reactor.watch(writing, on_writable=self._writable)
         self.closed = False
@@ -69,6 +73,15 @@ class Client:
     def waiting(self) -> int:
         """Bytes that were written and that the client has not taken."""
         return len(self._out)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it only takes room: it leaves what it was sent, or has never said a word. What a
+        client by TCP has not read cannot be told from what it has."""
+        unread = bytearray(4)
+        with suppress(OSError):
+            fcntl.ioctl(self._writing, termios.TIOCOUTQ, unread)
+        return bool(self._out) or any(unread) or not self._spoken
 
     @property
     def listening(self) -> bool:
@@ -110,6 +123,7 @@ class Client:
         except OSError:
             data = b""
         if data:
+            self._spoken = True
             self.on_data(data)
         elif self._reading != self._writing:  # nothing more is asked, but answers are awaited
             self._in.close()
@@ -203,6 +217,9 @@ class Doors:
     def _accept(self) -> None:
         assert self._listener is not None
         assert self._reactor is not None
+        if not self._has_room():
+            self._watch.reading = False
+            return
         try:
             connection, _ = self._listener.accept()
         except OSError:  # it has left again, or the host has no descriptors left for it
@@ -212,8 +229,15 @@ class Doors:
         client = Client(self._reactor, fd, fd, lambda: self._leave(client, connection), connection)
         self._inside.append(client)
         self._connections.append(connection)
-        self._watch.reading = len(self._inside) < CLIENTS_LIMIT
         self._greet(client)
+
+    def _has_room(self) -> bool:
+        """Whether another client finds room, for which one of those inside may have to leave."""
+        if len(self._inside) >= CLIENTS_LIMIT:
+            idle = next((client for client in self._inside if client.idle), None)
+            if idle is not None:
+                idle.close()
+        return len(self._inside) < CLIENTS_LIMIT
 
     def _leave(self, client: Client, connection: socket.socket) -> None:
         connection.close()

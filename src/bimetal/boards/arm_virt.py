@@ -69,7 +69,13 @@ OPTIONS = {
 }
 
 
-@board(NAME, isa="aarch64", max_cpus=max(GIC_VERSIONS.values()), options=OPTIONS)
+@board(
+    NAME,
+    isa="aarch64",
+    max_cpus=max(GIC_VERSIONS.values()),
+    options=OPTIONS,
+    cpus_with={"gic": GIC_VERSIONS},
+)
 def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash, PCI Express and 32 virtio
     slots."""

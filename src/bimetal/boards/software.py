@@ -207,7 +207,7 @@ class Software:
         if len(data) > TREE_SIZE:
             raise BimetalError(
                 f"the device tree has {len(data)} bytes, and kernels map {format_size(TREE_SIZE)}",
-                "leave something away in --dtb or --dtb-overlay",
+                "leave something of it away",
                 ExitCode.DATA,
             )
         if at is None or not self.starts_in_flash:

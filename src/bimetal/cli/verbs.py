@@ -13,7 +13,7 @@ from bimetal.cli.shown import SHOWN
 from bimetal.control.machines import Machines
 from bimetal.control.registry import Command, Parameter
 from bimetal.control.verbs import HOST, Defined
-from bimetal.control.verbs.registry import REST
+from bimetal.control.verbs.registry import IN_ORDER, REST
 
 __all__ = ["command_of"]
 
@@ -53,7 +53,7 @@ def _own(verb: Command, given: dict[str, Any], words: list[str]) -> dict[str, An
     own = {}
     for each in verb.parameters:
         value = given[each.name]
-        if value is None and words and (each.required or each.name in WITHOUT_NAMES):
+        if value is None and words and _in_order(each):
             value = " ".join(words) if REST in _marks(each) else words[0]
             words = [] if REST in _marks(each) else words[1:]
         if value is None and each.required:
@@ -64,13 +64,19 @@ def _own(verb: Command, given: dict[str, Any], words: list[str]) -> dict[str, An
     return own
 
 
+def _in_order(parameter: Parameter) -> bool:
+    """Whether it may stand without its name."""
+    known = parameter.name in WITHOUT_NAMES or IN_ORDER in _marks(parameter)
+    return parameter.required or known
+
+
 def _usage(verb: Command) -> str:
     """What stands behind a verb."""
     needed = [each.external.upper() for each in verb.parameters if each.required]
     more = [
         f"[{each.external.upper()}]"
         for each in verb.parameters
-        if not each.required and each.name in WITHOUT_NAMES
+        if not each.required and _in_order(each)
     ]
     return " ".join(needed + more)
 

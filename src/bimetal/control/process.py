@@ -28,6 +28,7 @@ from bimetal.base.clock import wall_seconds
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
@@ -45,6 +46,9 @@ __all__ = ["main"]
 
 TERMINATE = "terminate"
 RUNNING, PAUSED = "running", "paused"
+START_OPTIONS = ("sandbox", "trust", "paused")
+"""Those of the commands that have started us."""
+
 STATES = {"running": RUNNING, "paused": PAUSED, "prelaunch": PAUSED}
 """What people call the states of a machine that has not ended."""
 
@@ -263,8 +267,11 @@ def main(words: Sequence[str]) -> None:
         text = sys.stdin.buffer.read().decode(errors="surrogateescape")
         Process(text, Places(), restore, options).run(ready)
     except BimetalError as error:
-        print(f"bimetal: {error}", file=sys.stderr, flush=True)
-        ready.tell(error)
+        told = BimetalError(
+            error.cause, remedy_elsewhere(error.remedy, START_OPTIONS), error.exit_code
+        )
+        print(f"bimetal: {told}", file=sys.stderr, flush=True)
+        ready.tell(told)
         sys.exit(error.exit_code)
     except Exception as error:
         traceback.print_exc()

@@ -10,7 +10,8 @@ __all__ = ["no_program", "what_else"]
 LOOKED_AT = 4096
 """Bytes at the start of a file by which text is recognised."""
 
-DISK = "give it with --disk, and a kernel beside it"
+INITRD = "give it as the initrd (--initrd)"
+DISK = "give it as a disk (--disk), and a kernel beside it"
 UNPACK = "unpack it, and give the kernel in it"
 LINK = "link it to a program"
 KINDS: tuple[tuple[int, bytes, str, str], ...] = (
@@ -23,7 +24,7 @@ KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (0, b"\xed\xab\xee\xdb", "an RPM package", UNPACK),
     (257, b"ustar", "a tar archive", UNPACK),
-    (0, b"07070", "a cpio archive, as initial file systems are", "give it with --initrd"),
+    (0, b"07070", "a cpio archive, as initial file systems are", INITRD),
     (0, b"QFI\xfb", "a qcow2 disk image", DISK),
     (0, b"KDMV", "a VMDK disk image", DISK),
     (0, b"hsqs", "a squashfs file system", DISK),

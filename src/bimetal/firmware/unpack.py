@@ -128,7 +128,9 @@ def _from_fit(packed: Unpacked, name: str, target: Target) -> Unpacked:
     fit = Fit(packed.data, name)
     if fit.is_plain_tree:
         raise BimetalError(
-            f"{name} is a device tree, no kernel", "give it with --dtb", ExitCode.DATA
+            f"{name} is a device tree, no kernel",
+            "give it as the device tree (--dtb)",
+            ExitCode.DATA,
         )
     configuration = fit.configuration(target.compatible)
     kernels = fit.images(configuration, "kernel") or fit.images(configuration, "firmware")

@@ -17,13 +17,15 @@ __all__ = ["BOARDS", "Board", "all_boards", "board", "find_board", "supply"]
 class Board:
     """A kind of machine: ``build`` puts it together; ``isa`` is its CPUs' instruction set, named as
     by `platform.machine`. ``options`` are the options for ``NAME,OPTION=VALUE``: the values that
-    each may have, the default first."""
+    each may have, the default first. ``cpus_with`` says of some options how many CPUs each value
+    allows."""
 
     name: str
     isa: str
     max_cpus: int
     build: Callable[[Chassis], None]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cpus_with: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -45,6 +47,24 @@ class Board:
                     choose_from(value, self.options[name]),
                     ExitCode.USAGE,
                 )
+
+    def check_cpus(self, cpus: int, given: Mapping[str, str]) -> None:
+        """Raise `BimetalError` for more CPUs than it takes with the options ``given``."""
+        for option, allowed in self.cpus_with.items():
+            value = given.get(option, self.options[option][0])
+            if allowed[value] < cpus <= max(allowed.values()):
+                better = next(each for each, most in allowed.items() if most >= cpus)
+                raise BimetalError(
+                    f"the board {self.name} takes 1 to {allowed[value]} CPUs, not {cpus}",
+                    f"give it fewer, or choose its option {option}={better}",
+                    ExitCode.USAGE,
+                )
+        if not 1 <= cpus <= self.max_cpus:
+            raise BimetalError(
+                f"the board {self.name} takes 1 to {self.max_cpus} CPUs, not {cpus}",
+                "give it as many",
+                ExitCode.USAGE,
+            )
 
 
 BOARDS: dict[str, Board] = {}
@@ -72,6 +92,7 @@ def board(
     isa: str,
     max_cpus: int,
     options: Mapping[str, tuple[str, ...]] | None = None,
+    cpus_with: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Callable[[Callable[[Chassis], None]], Callable[[Chassis], None]]:
     """Declare the decorated function as the board ``name``; the other parameters are as in `Board`.
 
@@ -81,7 +102,7 @@ def board(
     def declare(build: Callable[[Chassis], None]) -> Callable[[Chassis], None]:
         if name in BOARDS and _place(BOARDS[name].build) != _place(build):
             raise ValueError(f"two boards are called {name}")
-        BOARDS[name] = Board(name, isa, max_cpus, build, options or {})
+        BOARDS[name] = Board(name, isa, max_cpus, build, options or {}, cpus_with or {})
         return build
 
     return declare

@@ -67,7 +67,7 @@ class Header:
                 "give a file that Machine.save or 'bimetal run --save' has written",
                 ExitCode.DATA,
             )
-        if len(data) < _FIELDS.size + _DIGEST:
+        if len(data) < HEADER:
             raise damaged(path, "it ends in its header")
         _, version, _, offset, length, digest = _FIELDS.unpack_from(data)
         if version != VERSION:
@@ -77,7 +77,9 @@ class Header:
                 "restore it with the version of Bimetal that saved it",
                 ExitCode.DATA,
             )
-        if hashlib.sha256(data[: _FIELDS.size]).digest() != data[_FIELDS.size :][:_DIGEST]:
+        end = _FIELDS.size + _DIGEST
+        own = hashlib.sha256(data[: _FIELDS.size]).digest()
+        if own != data[_FIELDS.size : end] or any(data[end:]):
             raise damaged(path, "its header is not what was written")
         if not HEADER <= offset <= offset + length <= size or length > MANIFEST_LIMIT:
             raise damaged(path, "it ends before its manifest")

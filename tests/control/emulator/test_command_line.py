@@ -101,7 +101,6 @@ def test_how_it_ends() -> None:
     ("line", "why"),
     [
         ("-frobnicate", "the option -frobnicate is not there"),
-        ("disk.img", "is no option"),
         ("-m", "-m has no value"),
         ("-m lots", "is not right"),
         ("-m 512,slots=4", "memory cannot be plugged in"),
@@ -156,10 +155,40 @@ def test_what_changes_nothing_has_a_reason_and_no_other_meaning() -> None:
     assert not MEANINGLESS.keys() & OPTIONS.keys()
 
 
-@pytest.mark.parametrize("line", ["-version", "--help", "-h", "-M help", "-cpu ?"])
-def test_questions(line: str) -> None:
-    with pytest.raises(AskedOnly):
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("-version", "QEMU emulator version"),
+        ("--help", "-kernel VALUE"),
+        ("-h", "-kernel VALUE"),
+        ("-M help", "virt "),
+        ("-M virt,help", "aia=<"),
+        ("-cpu ?", "rv64"),
+        ("-accel help", "  tcg"),
+        ("-device help", 'name "virtio-blk-pci", bus PCI'),
+        ("-device scsi-hd,help", "  drive=<str>"),
+        ("-device ramfb,?", "ramfb options:"),
+        ("-object help", "  rng-random"),
+        ("-object memory-backend-ram,help", "  size=<size>"),
+    ],
+)
+def test_questions(line: str, part: str) -> None:
+    with pytest.raises(AskedOnly) as answer:
         order(line)
+    assert part in str(answer.value)
+
+
+def test_everything_that_is_listed_is_taken() -> None:
+    with pytest.raises(AskedOnly) as answer:
+        order("-device help", "aarch64")
+    for name in str(answer.value).split('"')[1::2]:
+        with pytest.raises(AskedOnly, match=f"^{name} options:"):
+            order(f"-device {name},help", "aarch64")
+
+
+def test_an_image_by_itself() -> None:
+    assert order("-m 1G root.qcow2 -S").drives == order("-hda root.qcow2").drives
+    assert [each.path for each in order("a.img b.img").drives] == ["a.img", "b.img"]
 
 
 def test_emulators_that_are_not_there() -> None:

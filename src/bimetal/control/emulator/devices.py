@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.base.near import choose_from
 from bimetal.control.emulator.drivers import DRIVERS, OBJECTS
 from bimetal.control.emulator.grammar import read_words, wrong
+from bimetal.control.emulator.lookups import HELP, list_devices, list_objects, list_properties
 from bimetal.control.emulator.order import Order
 
 __all__ = ["read_device", "read_object"]
@@ -14,10 +15,14 @@ def read_device(order: Order, option: str, value: str) -> None:
     """A device."""
     words = read_words(option, value, "driver")
     driver = words.needed("driver")
+    if driver in HELP:
+        list_devices(order.target)
     if driver not in DRIVERS:
         raise wrong(
             option, f"there is no device {driver[:80]!r}", choose_from(driver[:80], DRIVERS)
         )
+    if any(each in words for each in HELP):
+        list_properties(driver)
     words.option = f"{option} {driver}"
     order.devices.append((DRIVERS[driver], words))
 
@@ -25,9 +30,14 @@ def read_device(order: Order, option: str, value: str) -> None:
 def read_object(order: Order, option: str, value: str) -> None:
     """An object, to which something else refers by its id."""
     words = read_words(option, value, "qom-type")
-    kind, name = words.needed("qom-type"), words.needed("id")
+    kind = words.needed("qom-type")
+    if kind in HELP:
+        list_objects()
     if kind not in OBJECTS:
         raise wrong(option, f"there is no {kind[:80]!r}", choose_from(kind[:80], OBJECTS))
+    if any(each in words for each in HELP):
+        list_properties(kind)
+    name = words.needed("id")
     words.option = f"{option} {kind}"
     if kind == "secret":
         # Whatever would use it is refused by its own name.

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
+from bimetal.control.emulator.drivers import DRIVERS, OBJECTS, properties_of
 from bimetal.control.emulator.meaningless import MEANINGLESS
 from bimetal.control.emulator.order import Order
 from bimetal.control.emulator.targets import Target
 from bimetal.control.version import PROTOCOL, package
 
-__all__ = ["AskedOnly", "list_machines", "list_models", "read_help", "read_version"]
+__all__ = [
+    "HELP",
+    "AskedOnly",
+    "list_devices",
+    "list_machines",
+    "list_models",
+    "list_objects",
+    "list_options",
+    "list_properties",
+    "read_help",
+    "read_version",
+]
+
+HELP = ("help", "?")
+"""What stands for a value if it is to be told which ones there are."""
 
 
 class AskedOnly(Exception):
@@ -47,3 +63,31 @@ def list_machines(target: Target) -> NoReturn:
 def list_models(target: Target) -> NoReturn:
     """The processor models."""
     raise AskedOnly("\n".join(["Available CPUs:", *(f"  {name}" for name in target.models)]))
+
+
+def list_options(what: str, names: Iterable[str]) -> NoReturn:
+    """What else may stand there."""
+    raise AskedOnly("\n".join([f"{what}:", *(f"  {name}" for name in names)]))
+
+
+def list_devices(target: Target) -> NoReturn:
+    """The devices that machines of an emulator can have."""
+    pci = any(kind.pci for kind in target.machines)
+    lines = [
+        f'name "{each.name}"{", bus PCI" if each.pci else ""}'
+        for each in DRIVERS.values()
+        if pci or not each.pci
+    ]
+    raise AskedOnly("\n".join(lines))
+
+
+def list_objects() -> NoReturn:
+    """The types of objects."""
+    list_options("Objects supported", OBJECTS)
+
+
+def list_properties(name: str) -> NoReturn:
+    """What may be said of a device or an object."""
+    properties = properties_of(name) or {}
+    lines = [f"  {each}=<{kind}>" for each, kind in sorted(properties.items())]
+    raise AskedOnly("\n".join([f"{name} options:", *lines]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB
 from bimetal.control.emulator.grammar import Words, read_words, wrong
-from bimetal.control.emulator.lookups import list_machines, list_models
+from bimetal.control.emulator.lookups import HELP, list_machines, list_models, list_options
 from bimetal.control.emulator.order import Order
 from bimetal.control.emulator.targets import NO_MACHINE, MachineKind
 
@@ -19,7 +19,6 @@ __all__ = [
     "read_smp",
 ]
 
-HELP = ("help", "?")
 ACCELERATORS = {"tcg": "jit", "kvm": "kvm"}
 """What QEMU calls accelerators, and what stands for them here."""
 
@@ -30,6 +29,8 @@ def read_machine(order: Order, option: str, value: str) -> None:
     name = words.text("type")
     if name in HELP:
         list_machines(order.target)
+    if any(words.peek(each) for each in HELP):
+        list_options(f"{name}-machine options", _machine_options(order.target.machine(name)))
     if name == NO_MACHINE:
         order.nothing = True
         words.ignore("accel")
@@ -42,6 +43,11 @@ def read_machine(order: Order, option: str, value: str) -> None:
     kind = order.kind or order.target.machines[0]
     _read_options(order, option, words, kind)
     words.finish()
+
+
+def _machine_options(kind: MachineKind) -> list[str]:
+    chosen = [f"{name}=<str>" for name in kind.options]
+    return sorted([*chosen, *(f"{name}={only}" for name, only in kind.pins.items())])
 
 
 def _read_options(order: Order, option: str, words: Words, kind: MachineKind) -> None:
@@ -125,7 +131,10 @@ def read_m(order: Order, option: str, value: str) -> None:
 def read_accel(order: Order, option: str, value: str) -> None:
     """The accelerator. How it works inside (``thread``, ``tb-size``) is up to it."""
     words = read_words(option, value, "accel")
-    _choose_accelerator(order, option, words.needed("accel"))
+    name = words.needed("accel")
+    if name in HELP:
+        list_options("Accelerators supported", order.target.accelerators)
+    _choose_accelerator(order, option, name)
     words.only("thread", "multi")
     words.ignore("tb-size", "kernel-irqchip")
     words.finish()

@@ -82,11 +82,12 @@ def read_command_line(target: Target, words: Sequence[str]) -> Order:
         raise _refused(f"a line of {len(left)} words", "write less")
     while left:
         word = left.pop(0)
+        if not word.startswith("-"):  # an image by itself is that of a disk
+            OPTIONS["hda"].read(order, "hda", word)
+            continue
         name = word[2:] if word.startswith("--") else word[1:]
-        if not word.startswith("-") or not name:
-            raise _refused(
-                f"{word[:80]!r} is no option", f"for the image of a disk: -hda {word[:80]}"
-            )
+        if not name:
+            raise _refused(f"{word!r} is no option", "write the name of one behind it")
         known = OPTIONS.get(name)
         meaningless = MEANINGLESS.get(name)
         if known is None and meaningless is None:

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.emulator.daemon import Daemon
 from bimetal.control.emulator.lookups import AskedOnly
-from bimetal.control.emulator.options import read_command_line
+from bimetal.control.emulator.options import OPTIONS, read_command_line
 from bimetal.control.emulator.order import Order
 from bimetal.control.emulator.targets import target_named
 from bimetal.control.monitor import Monitor
@@ -42,11 +43,14 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
             again = partial(read_command_line, target, arguments)
             return int(late("bimetal.control.emulator.machine:run")(order, daemon, again))
     except AskedOnly as asked:
-        print(asked)
+        try:
+            print(asked, flush=True)
+        except BrokenPipeError:  # whoever asked has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except BimetalError as error:
-        name = os.path.basename(program)
-        remedy = f"\n{' ' * (len(name) + 2)}{error.remedy}" if error.remedy else ""
+        name, told = os.path.basename(program), remedy_elsewhere(error.remedy, OPTIONS)
+        remedy = f"\n{' ' * (len(name) + 2)}{told}" if told else ""
         print(f"{name}: {error.cause}{remedy}", file=sys.stderr, flush=True)
         return ExitCode.FAILURE
 

@@ -64,6 +64,11 @@ class Target:
         """The name of its program."""
         return PREFIX + self.isa
 
+    @property
+    def accelerators(self) -> tuple[str, ...]:
+        """What may run it, as others call these."""
+        return ("kvm",) if self.needs_kvm else ("tcg", "kvm")
+
     def machine(self, name: str) -> MachineKind:
         """The kind of machine of that name. Raises `BimetalError`."""
         for kind in self.machines:

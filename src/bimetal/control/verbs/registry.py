@@ -7,7 +7,7 @@ from typing import Annotated
 from bimetal.control.machines import Machines
 from bimetal.control.registry import Registry
 
-__all__ = ["DOCUMENT", "HOST", "REST", "Document", "Domain", "File"]
+__all__ = ["DOCUMENT", "HOST", "IN_ORDER", "REST", "Document", "Domain", "File"]
 
 HOST = Registry[Machines]("host")
 
@@ -19,5 +19,8 @@ DOCUMENT = object()
 
 REST = object()
 """Marks what takes all words that are left on a command line."""
+
+IN_ORDER = object()
+"""Marks what may stand without its name on a command line though it may be left out."""
 
 Document = Annotated[str, "the path of a file", DOCUMENT]

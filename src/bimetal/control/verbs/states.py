@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from bimetal.backends.lease import Lease
-from bimetal.base.clock import local_text
+from bimetal.base.clock import local_text, wall_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.definition import DiskPart
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
-from bimetal.control.verbs.registry import HOST, Domain
+from bimetal.control.verbs.registry import HOST, IN_ORDER, Domain
 
 __all__ = [
     "KeptLine",
@@ -40,11 +40,13 @@ class KeptLine:
 
 @HOST.command("snapshot-create-as")
 def snapshot_create_as(
-    machines: Machines, domain: Domain, name: Annotated[str, "what to call it"]
+    machines: Machines,
+    domain: Domain,
+    name: Annotated[str, "what to call it; after this second if nothing is said", IN_ORDER] = "",
 ) -> str:
     """Keep the state of a machine, and of its disks, in its qcow2 disks; its name. Of a machine
     that is off the disks alone are kept."""
-    known = machines.find(domain)
+    known, name = machines.find(domain), name or str(wall_seconds())
     if known.runs:
         if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
             raise _taken(name)
