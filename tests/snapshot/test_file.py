@@ -12,6 +12,7 @@ from bimetal.memory.contents import Stretch
 from bimetal.memory.ram import PAGE_SIZE, Ram
 from bimetal.snapshot.layout import HEADER
 from bimetal.snapshot.reader import Reader
+from bimetal.snapshot.runs import unpack_runs
 from bimetal.snapshot.writer import Writer
 
 PAGES = 400
@@ -43,11 +44,11 @@ def write(path: Path, ram: Ram, *, compress: bool = False) -> None:
     os.close(fd)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, pages: int = PAGES) -> bytes:
     """What the areas of a snapshot hold; memory is mapped, the rest copied."""
     with Reader(str(path)) as reader:
         reader.check()
-        other = Ram("ram", PAGES * PAGE_SIZE)
+        other = Ram("ram", pages * PAGE_SIZE)
         flash = Stretch(memoryview(bytearray(3 * PAGE_SIZE)))
         reader.map_into("ram", other)
         reader.copy_into("flash", flash)
@@ -92,6 +93,24 @@ def test_mapped_memory_is_its_own(ram: Ram, tmp_path: Path) -> None:
     other.clear()
     assert not any(other.bytes)
     other.close()
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_fills_many_pages_in_a_row_takes_few_runs(compress: bool, tmp_path: Path) -> None:
+    """There as a row of some length, which is mapped again and again."""
+    path, ram = tmp_path / "snapshot", Ram("ram", 4096 * PAGE_SIZE)
+    page = bytes([7]) * PAGE_SIZE
+    for first, count in ((0, 1), (3, 700), (1000, 2000), (4000, 30)):
+        ram.bytes[first * PAGE_SIZE : (first + count) * PAGE_SIZE] = page * count
+    other = bytes([8]) * PAGE_SIZE
+    ram.bytes[3000 * PAGE_SIZE : 3300 * PAGE_SIZE] = other * 300
+    write(path, ram, compress=compress)
+    assert read(path, 4096) == bytes(ram.bytes) + b"\xff" * 3 * PAGE_SIZE
+    with Reader(str(path)) as reader:
+        runs = unpack_runs(reader.manifest["areas"]["ram"]["pages"], 4096, 1 << 20)
+    assert len(runs) < 50
+    assert path.stat().st_size < 600 * PAGE_SIZE
+    ram.close()
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -360,9 +360,6 @@ class InterpAccelerator:
         """See `Forkable.quiet`."""
         return nullcontext()
 
-    def begun(self) -> None:
-        """See `Forkable.begun`."""
-
     def forked(self) -> None:
         """See `Forkable.forked`."""
         self._sampler = None

@@ -313,10 +313,6 @@ class JitAccelerator(InterpAccelerator):
         super().forked()
         self.tiering.forked()
 
-    def begun(self) -> None:
-        """See `Forkable.begun`."""
-        self.tiering.begun()
-
     def close(self) -> None:
         """See `Accelerator.close`."""
         self.tiering.close()

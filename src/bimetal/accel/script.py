@@ -170,9 +170,6 @@ class ScriptAccelerator:
     def forked(self) -> None:
         """See `Forkable.forked`."""
 
-    def begun(self) -> None:
-        """See `Forkable.begun`."""
-
     def close(self) -> None:
         """See `Accelerator.close`."""
         for cpu in self.cpus:

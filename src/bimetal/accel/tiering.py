@@ -126,16 +126,12 @@ class Tiering:
 
     def forked(self) -> None:
         """This process is a copy of the one that translates: it goes on with what is translated,
-        and has a worker and a store of its own from `begun` on."""
+        and has a store of its own, and a worker, some time later."""
         self._orders.forked()
         # SQLite forbids even to close what another process has opened.
         self._others, self._store = self._store, None
         self._regions.keep_in(None)
         self._background, self._attending = False, threading.Lock()
-
-    def begun(self) -> None:
-        """See `Forkable.begun`."""
-        self.policy = replace(self.policy, idle_interval=IDLE_COPY)
         self._stop = threading.Event()
         self._thread = EndingThread(self._run_late, "bimetal-translator")
         self.begin()
@@ -171,6 +167,7 @@ class Tiering:
     def _run_late(self) -> None:
         if not self._stop.wait(LATE):
             with self._attending:
+                self.policy = replace(self.policy, idle_interval=IDLE_COPY)
                 self._store = CodeStore()
                 self._regions.keep_in(self._store if self.policy.keep else None)
             self._run()

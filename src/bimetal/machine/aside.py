@@ -54,7 +54,7 @@ class Threads:
 
     def forked(self) -> None:
         """This process is a copy, in which there are none of the threads, and nothing to do."""
-        self._jobs = SimpleQueue[tuple[Callable[[], None], Work] | None]()
+        self._jobs: SimpleQueue[tuple[Callable[[], None], Work] | None] = SimpleQueue()
         self._threads: list[EndingThread] = []
         self._open, self._counting = 0, Lock()
         """Jobs that have not ended."""

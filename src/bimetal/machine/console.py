@@ -140,7 +140,7 @@ class Console:
         self._end = end
         self.line = ConsoleLine(Tee(self._ring, end))
         self._position = 0
-        self._listeners = Listeners[[]]()
+        self._listeners: Listeners[[]] = Listeners()
 
     def __repr__(self) -> str:
         return f"<console {self.name}: {self._ring.total:,} bytes of output>"
@@ -276,7 +276,7 @@ class Console:
         was printed before."""
         self._end, self.name = NoChars(), ""
         self.line.lead_to(self._ring)
-        self._listeners = Listeners[[]]()
+        self._listeners = Listeners()
 
     def close(self) -> None:
         """Close the far end. Output stays readable. Idempotent."""

@@ -113,7 +113,7 @@ class Forking(KeptInside):
             return forwards_of(runner.hardware)
 
     def _fork(
-        self, begin: Callable[[], Forkable], number: int, work: Callable[[Any, int], object] | None
+        self, begin: Callable[[], Runner], number: int, work: Callable[[Any, int], object] | None
     ) -> Fork:
         theirs, requests = os.pipe2(os.O_CLOEXEC)
         answers, ours = os.pipe2(os.O_CLOEXEC)
@@ -142,7 +142,7 @@ class Forking(KeptInside):
 
     def _live(
         self,
-        begin: Callable[[], Forkable],
+        begin: Callable[[], Runner],
         number: int,
         work: Callable[[Any, int], object] | None,
         requests: int,
@@ -151,11 +151,11 @@ class Forking(KeptInside):
         """Be the copy, until nobody wants it any more."""
         code = int(ExitCode.INTERNAL)
         try:
-            accelerator = begin()
-            # All else can wait until the guest executes.
-            accelerator.begun()
+            runner = begin()
             Asker.forked()
             _have_own_signals()
+            # From here on the guest competes for the host's processors and Python's lock.
+            runner.start()
             if work is not None:
                 work(self, number)
             else:
@@ -173,7 +173,7 @@ class Forking(KeptInside):
         accelerator: Forkable,
         copying: Copying,
         renewals: list[Callable[[], None]],
-    ) -> Forkable:
+    ) -> Runner:
         gate = self._gate
         paused = gate.paused
         gate.forked()
@@ -193,8 +193,7 @@ class Forking(KeptInside):
             vcpu.forked()
         if not paused:
             self._clock.resume()
-        runner.start()
-        return accelerator
+        return runner
 
     def _tasks(self) -> dict[str, Callable[..., Any]]:
         """What a `Fork` can ask."""

@@ -56,8 +56,8 @@ class VcpuGate:
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self.over = threading.Event()
-        self.on_over = Listeners[[]]()
-        self.on_event = Listeners[[MachineEvent]]()
+        self.on_over: Listeners[[]] = Listeners()
+        self.on_event: Listeners[[MachineEvent]] = Listeners()
         """Called with the lock held, in any thread: listeners neither wait nor fail."""
 
     @property
@@ -177,8 +177,7 @@ class VcpuGate:
         threads, and nobody waits for anything."""
         self.lock.renew()
         self._changed = threading.Condition(cast(threading.Lock, self.lock))
-        self.over, self.on_over = threading.Event(), Listeners[[]]()
-        self.on_event = Listeners[[MachineEvent]]()
+        self.over, self.on_over, self.on_event = threading.Event(), Listeners(), Listeners()
         self.held, self._amid = False, 0
 
     def stir(self) -> None:

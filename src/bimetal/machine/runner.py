@@ -78,12 +78,13 @@ class Runner:
             vcpu.parked = not self._boot.enter(vcpu.cpu)
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads: last those of the vCPUs, which then take the host's processors and
+        Python's lock from whoever waits for the start of another."""
         for ram in self.hardware.memories:
             ram.prefer_huge_pages()
+        self._service.start()
         for vcpu in self.vcpus:
             vcpu.start()
-        self._service.start()
 
     def close(self) -> None:
         """Free the CPUs, once the threads have ended. Idempotent."""

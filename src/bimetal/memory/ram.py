@@ -8,10 +8,12 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from bimetal.base.bits import is_aligned
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
+from bimetal.base.threads import Beside
 from bimetal.memory.contents import contents, joined, touched
 
 __all__ = ["PAGE_SIZE", "Ram", "host_address", "host_memory"]
@@ -23,11 +25,8 @@ MOST_MAPPINGS = 4096
 """Runs of pages that are mapped from a file: a host has 65,530 mappings for a process. The shortest
 of more runs are copied."""
 
-SHORT_RUN = 16 * PAGE_SIZE
+SHORT_RUN = 8 * PAGE_SIZE
 """Bytes up to which a copy takes less time than a mapping."""
-
-REPEATED_TOGETHER = 256 << 10
-"""Bytes of a repeated content that are written at once: they stay in the processor's cache."""
 
 MOST_TOGETHER = 1000
 """Buffers of one call of preadv(2): hosts take 1024."""
@@ -71,6 +70,8 @@ class Ram:
         self._adopted = self._frozen = False
         self._filed: list[tuple[int, int]] = []
         """Where the content of a file is mapped, which may be there though nobody touched it."""
+        self._file = -1
+        """That file, once there is one."""
 
     def __repr__(self) -> str:
         return f"Ram({self.name!r}, {format_size(self.size)})"
@@ -89,41 +90,37 @@ class Ram:
             self._adopted = self._frozen = False
             self._filed.clear()
         self._map.madvise(mmap.MADV_DONTNEED)
+        if (fd := self._let_go()) >= 0:
+            # If it was deleted meanwhile, who closes it last frees its bytes: milliseconds.
+            Beside(partial(os.close, fd))
+
+    def _let_go(self) -> int:
+        fd, self._file = self._file, -1
+        return fd
 
     def adopt(self, fd: int, runs: Sequence[tuple[int, int, int]]) -> None:
-        """Have the content of a file in places, until it is written to: for each run its offset
-        here, its length, and its offset in the file, all multiples of 4096.
+        """Have the content of a file in places of memory that is clear, until it is written to: for
+        each run its offset here, its length, and its offset in the file, all multiples of 4096.
 
         The host reads pages when they are first accessed. The file may be closed, and deleted, but
         must not change. Raises OSError.
         """
-        self._adopted = True
+        self._adopted, self._file = True, os.dup(fd)
         self.prefer_huge_pages()
-        single, repeated = _told_apart(runs)
-        long = sorted((run for run in single if run[1] > SHORT_RUN), key=lambda run: -run[1])
+        long = sorted((run for run in runs if run[1] > SHORT_RUN), key=lambda run: -run[1])
         mapped = set(long[:MOST_MAPPINGS])
         for at, length, offset in mapped:
             self._remap(at, length, fd, offset)
             self._filed.append((at, at + length))
         # Copies by the place in the file: what lies together there is read at once.
         end, together = -1, list[memoryview]()
-        for at, length, offset in sorted(set(single) - mapped, key=lambda run: run[2]):
+        for at, length, offset in sorted(set(runs) - mapped, key=lambda run: run[2]):
             if offset != end or len(together) == MOST_TOGETHER:
                 _fill(fd, end, together)
                 together, end = [], offset
             together.append(self.bytes[at : at + length])
             end += length
         _fill(fd, end, together)
-        for at, length, offset, times in repeated:
-            self._repeat(at, os.pread(fd, length, offset), times)
-
-    def _repeat(self, at: int, piece: bytes, times: int) -> None:
-        most = max(1, REPEATED_TOGETHER // len(piece))
-        many = piece * min(most, times)
-        for first in range(0, times, most):
-            part = many[: min(most, times - first) * len(piece)]
-            start = at + first * len(piece)
-            self.bytes[start : start + len(part)] = part
 
     def freeze(self) -> None:
         """Keep what is in it now, for `thaw`. Raises `BimetalError` if the host has no room."""
@@ -185,30 +182,12 @@ class Ram:
         Whoever still holds a view of it finds zeros.
         """
         self.bytes.release()
+        if (fd := self._let_go()) >= 0:
+            os.close(fd)
         if not self._map.closed:
             self.clear()
             with suppress(BufferError):  # then the last view to go takes the addresses with it
                 self._map.close()
-
-
-def _told_apart(
-    runs: Sequence[tuple[int, int, int]],
-) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int, int]]]:
-    """The runs by themselves, and those whose place in the file is that of the one before, again
-    and again, as one with a number of times. Kernels have thousands of pages of equal descriptors.
-    """
-    single, repeated = list[tuple[int, int, int]](), list[tuple[int, int, int, int]]()
-    start, before, times = 0, (-1, 0, -1), 0
-    for run in (*runs, (-1, 0, -1)):
-        if run[1:] == before[1:] and run[0] == before[0] + run[1]:
-            before, times = run, times + 1
-            continue
-        if times > 1:
-            repeated.append((start, before[1], before[2], times))
-        elif times:
-            single.append(before)
-        start, before, times = run[0], run, 1
-    return single, repeated
 
 
 def _fill(fd: int, end: int, buffers: list[memoryview]) -> None:

@@ -202,9 +202,6 @@ class Forkable(Protocol):
         """A context in which no thread of the accelerator's own does anything. This process is
         copied in it, while no CPU runs; the copy does not leave it."""
 
-    def begun(self) -> None:
-        """The CPUs of the copy execute: what can wait begins."""
-
     def forked(self) -> None:
         """This process is the copy: none of the others' threads is in it, and what belongs to the
         other process is not to be used. Called before any CPU runs, and nothing else of the

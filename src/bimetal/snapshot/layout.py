@@ -1,7 +1,7 @@
 """The layout of a snapshot file, version 1.
 
     0        header: magic, version, where the manifest lies, and digests of both
-    4096     pages of memory, in blocks of 256; each page of contents is there once
+    4096     pages of memory, in blocks of 256; most contents are there once
     ...      the manifest: JSON, as `plain` writes it
 
 A block is stored as it is, so that a machine can map its memory from the file, or packed with zstd.

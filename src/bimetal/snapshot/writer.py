@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bimetal.base.closes import Closes
@@ -16,6 +16,11 @@ from bimetal.snapshot.plain import to_json
 from bimetal.snapshot.runs import Pages, pack_runs
 
 __all__ = ["Writer"]
+
+ROW = BLOCK_PAGES
+"""How often a content is stored that fills as many pages in a row, or more: kernels have thousands
+of pages of equal descriptors, and a machine maps these a row at a time.
+"""
 
 
 class Writer(Closes):
@@ -33,6 +38,8 @@ class Writer(Closes):
         self._known: dict[int | bytes, int] = {}
         """Where a content is stored: by a digest where it cannot be read back, or else by a hash,
         which takes less time and is only a hint."""
+        self._rows: dict[bytes, int] = {}
+        """Where a content is stored in a row."""
         self._block: list[bytes] = []
         self._under_way = b""
         """The content of the block that was given away last."""
@@ -43,17 +50,15 @@ class Writer(Closes):
     def add(self, name: str, size: int, pages: Iterable[tuple[int, bytes]]) -> None:
         """Store an area of ``size`` bytes: the ``pages`` that are not all zeroes, with their
         numbers, in order."""
-        runs, find, block = Pages(), self._find, self._block
-        add, append = runs.add, block.append
-        for number, page in pages:
-            stored = find(page)
-            if stored is None:
-                stored = self._stored
-                append(page)
-                self._stored += 1
-                if len(block) == BLOCK_PAGES:
-                    self._write_block()
-            add(number, stored)
+        runs = Pages()
+        add, place_of = runs.add, self._place_of
+        for number, page, times in _repeated(pages):
+            if times < ROW:
+                stored, copies = place_of(page), 1
+            else:
+                stored, copies = self._row_of(page), ROW
+            for again in range(times):
+                add(number + again, stored + again % copies)
         self._areas[name] = {"size": size, "pages": pack_runs(runs.runs)}
 
     def close(self) -> None:
@@ -77,14 +82,30 @@ class Writer(Closes):
         header = Header(self._end, len(text), hashlib.sha256(text).digest())
         self._write(header.pack(), 0)
 
-    def _find(self, page: bytes) -> int | None:
-        """Where the same content is stored already, or will be looked for from now on."""
+    def _place_of(self, page: bytes) -> int:
+        """Where a content is stored: it is now, if it was not before."""
         key = hashlib.blake2b(page).digest() if self._compress else hash(page)
         stored = self._known.get(key)
         if stored is not None and (self._compress or self._stored_page(stored) == page):
             return stored
         self._known[key] = self._stored
-        return None
+        return self._store(page)
+
+    def _store(self, page: bytes) -> int:
+        stored = self._stored
+        self._block.append(page)
+        self._stored += 1
+        if len(self._block) == BLOCK_PAGES:
+            self._write_block()
+        return stored
+
+    def _row_of(self, page: bytes) -> int:
+        """Where a content is stored `ROW` times, one after the other."""
+        if page not in self._rows:
+            self._rows[page] = self._stored
+            for _ in range(ROW):
+                self._store(page)
+        return self._rows[page]
 
     def _write_block(self) -> None:
         """Have the block written by another thread, once it has written the one before."""
@@ -122,3 +143,18 @@ class Writer(Closes):
         while view:
             count = os.pwrite(self._fd, view, offset)
             view, offset = view[count:], offset + count
+
+
+def _repeated(pages: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, int]]:
+    """Pages that follow one another and hold the same, as one: its number, its content, and how
+    many there are."""
+    first, content, times = 0, b"", 0
+    for number, page in pages:
+        if page == content and number == first + times:
+            times += 1
+            continue
+        if times:
+            yield first, content, times
+        first, content, times = number, page, 1
+    if times:
+        yield first, content, times
