@@ -2,6 +2,7 @@
 
 import os
 import random
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.memory.contents import Stretch
 from bimetal.memory.ram import PAGE_SIZE, Ram
+from bimetal.snapshot.checksum import crc32
 from bimetal.snapshot.layout import HEADER
 from bimetal.snapshot.reader import Reader
 from bimetal.snapshot.runs import unpack_runs
@@ -111,6 +113,14 @@ def test_what_fills_many_pages_in_a_row_takes_few_runs(compress: bool, tmp_path:
     assert len(runs) < 50
     assert path.stat().st_size < 600 * PAGE_SIZE
     ram.close()
+
+
+def test_checksums_are_those_of_zip_files() -> None:
+    """Whichever library computes them: zlib's, with the check value of the catalogue of CRCs."""
+    noise = random.Random(3).randbytes(100_001)
+    assert crc32(noise) == zlib.crc32(noise)
+    assert crc32(memoryview(noise)[1:]) == zlib.crc32(noise[1:])
+    assert crc32(b"123456789") == 0xCBF43926
 
 
 @pytest.mark.parametrize("compress", [False, True])

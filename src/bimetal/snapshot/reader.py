@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import share_out
 from bimetal.memory.contents import Area, Stretch
+from bimetal.snapshot.checksum import crc32
 from bimetal.snapshot.layout import (
     BLOCK,
     BLOCK_PAGES,
@@ -103,7 +103,7 @@ class Reader(Closes):
                 count = os.preadv(self._fd, [into], offset)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
-            if count != length or zlib.crc32(into) != checksum:
+            if count != length or crc32(into) != checksum:
                 raise self._wrong(number)
 
     def map_into(self, name: str, memory: Mappable) -> None:
@@ -163,7 +163,7 @@ class Reader(Closes):
                 content = unpack(content)
             except ValueError as error:
                 raise damaged(self.path, f"block {number}: {error}") from error
-        if len(content) != self._size(number) or zlib.crc32(content) != checksum:
+        if len(content) != self._size(number) or crc32(content) != checksum:
             raise self._wrong(number)
         return content
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bimetal.base.closes import Closes
 from bimetal.base.threads import Beside
+from bimetal.snapshot.checksum import crc32
 from bimetal.snapshot.layout import BLOCK, BLOCK_PAGES, HEADER, PAGE, Header
 from bimetal.snapshot.packing import pack
 from bimetal.snapshot.plain import to_json
@@ -120,7 +120,7 @@ class Writer(Closes):
     def _put(self, content: bytes) -> None:
         data = pack(content) if self._compress else content
         self._write(data, self._end)
-        self._blocks.append((self._end, len(data), zlib.crc32(content)))
+        self._blocks.append((self._end, len(data), crc32(content)))
         self._end += len(data)
 
     def _settle(self) -> None:
