@@ -59,6 +59,9 @@ class Still:
         self.vm.video("ramfb" if "gic=2" in board else "virtio")
         self.vm.input("keyboard")
         self.vm.input("tablet")
+        if board != "microvm":
+            self.vm.input("mouse", bus="usb")
+            self.vm.disk(str(folder / "disk"), snapshot=True, bus="usb")
         self.hardware: Hardware = self.vm._parts.furnished()
         self.bus = Bus(self.hardware.space, "bus")
         self.ports = Bus(self.hardware.ports, "ports")

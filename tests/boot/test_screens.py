@@ -12,6 +12,8 @@ from PIL import Image
 
 from bimetal import Machine
 from bimetal.base.clock import Countdown
+from bimetal.screen.inputs import RANGE
+from tests.backends.vnc.served import Viewer, viewer_program
 from tests.boot.conftest import LIMIT, PROMPT, Fetch
 
 WIDTH, HEIGHT = 640, 400
@@ -19,7 +21,11 @@ GUESTS = [
     pytest.param("debian-riscv64", marks=pytest.mark.boot),
     pytest.param("debian-arm64", marks=pytest.mark.slow),
 ]
-A, LEFT_SHIFT = 30, 42
+A, LEFT_SHIFT, LEFT_BUTTON = 30, 42, 0x110
+KEY, ABSOLUTE = 1, 3
+EVENT = struct.Struct("<16xHHi")
+
+Event = tuple[int, int, int]
 
 
 def do(vm: Machine, command: str) -> str:
@@ -57,11 +63,15 @@ def test_a_screen_and_a_keyboard(fetched: Fetch, tmp_path: Path, name: str) -> N
         vm.video(width=WIDTH, height=HEIGHT)
         vm.input("keyboard")
         vm.input("tablet")
+        place = vm.vnc("127.0.0.1::0").address
         vm.start()
         vm.console.expect(PROMPT, LIMIT)
         knows_its_monitor(vm)
         draws(vm, tmp_path)
         hears_keys(vm)
+        viewer = Viewer(viewer_program(tmp_path), int(place[1]))
+        points(vm, viewer, 7)
+        viewer.close()
         assert not [line for line in str(vm.stats()).splitlines() if "guest error" in line]
 
 
@@ -84,18 +94,38 @@ def draws(vm: Machine, folder: Path) -> None:
     until(lambda: shown(vm, folder / "shown.png") == expected)
 
 
-def hears_keys(vm: Machine) -> None:
-    names = do(vm, "modprobe evdev; cat /sys/class/input/event*/device/name")
-    place = next(n for n, each in enumerate(names.splitlines()) if each.endswith("keyboard"))
-    do(vm, f"head -c {8 * 24} /dev/input/event{place} > /keys & true")
+def record(vm: Machine, name: str, count: int) -> None:
+    """Have the guest keep the next events of the device whose name ends so."""
+    names = do(vm, "cat /sys/class/input/event*/device/name").splitlines()
+    place = next(n for n, each in enumerate(names) if each.endswith(name))
+    do(vm, f"head -c {count * EVENT.size} /dev/input/event{place} > /{name} & true")
     do(vm, "until ls -l /proc/$!/fd | grep -q event; do :; done")
-    vm.send_keys("shift-a")
-    vm.console.sendline('wait; hexdump -v -e \'24/1 "%02x" "\\n"\' /keys')
-    found = vm.console.expect(re.compile(r"(?:[0-9a-f]{48}\r*\n){8}"), LIMIT)
+
+
+def recorded(vm: Machine, name: str, count: int) -> list[Event]:
+    """What it has kept, but for the numbers of scan codes."""
+    vm.console.sendline(f'wait; hexdump -v -e \'24/1 "%02x" "\\n"\' /{name}')
+    found = vm.console.expect(re.compile(rf"(?:[0-9a-f]{{48}}\r*\n){{{count}}}"), LIMIT)
     vm.console.expect(PROMPT, LIMIT)
-    events = [bytes.fromhex(each)[16:] for each in found.text.split()]
-    sync = (0, 0, 0)
-    assert [struct.unpack("<HHi", each) for each in events] == [
-        *((1, LEFT_SHIFT, 1), sync, (1, A, 1), sync),
-        *((1, A, 0), sync, (1, LEFT_SHIFT, 0), sync),
+    events = [EVENT.unpack(bytes.fromhex(each)) for each in found.text.split()]
+    return [each for each in events if each[0] in (KEY, ABSOLUTE)]
+
+
+def hears_keys(vm: Machine) -> None:
+    do(vm, "modprobe evdev")
+    record(vm, "keyboard", 8)
+    vm.send_keys("shift-a")
+    assert recorded(vm, "keyboard", 8) == [
+        *((KEY, LEFT_SHIFT, 1), (KEY, A, 1), (KEY, A, 0), (KEY, LEFT_SHIFT, 0)),
     ]
+
+
+def points(vm: Machine, viewer: Viewer, count: int) -> None:
+    """Somebody moves a pointer and clicks, of which the guest hears ``count`` events."""
+    record(vm, "tablet", count)
+    for buttons in (0, 1, 0):
+        viewer.do("pointer", 320, 100, buttons)
+    (_, _, x), (_, _, y), *clicks = recorded(vm, "tablet", count)
+    assert abs(x - 320 / (WIDTH - 1) * RANGE) <= 1
+    assert abs(y - 100 / (HEIGHT - 1) * RANGE) <= 1
+    assert clicks == [(KEY, LEFT_BUTTON, 1), (KEY, LEFT_BUTTON, 0)]

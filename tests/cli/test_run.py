@@ -236,7 +236,8 @@ def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> N
     disks = ("a.img", "b.img,readonly,serial=B", "c,format=qcow2,snapshot")
     words = [word for disk in disks for word in ("--disk", disk)]
     cli("run", "--kernel", "k", *words, "--backing-folder", "/base")
-    may = "'bus': 'virtio', 'queues': 1, 'iops': 0, 'bps': '0', 'backing_folders': ('/base',)}"
+    may = "'bus': 'virtio', 'queues': 1, 'iops': 0, 'bps': '0', 'removable': False, "
+    may += "'backing_folders': ('/base',)}"
     assert notes.calls == [
         "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': '', " + may,
         "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B', " + may,

@@ -15,6 +15,7 @@ from bimetal.accel.script import ScriptAccelerator, ScriptCpu
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
 from bimetal.devices.config.fw_cfg import FwCfg, Item
+from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.vnc import vnc_place
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script
@@ -150,6 +151,8 @@ def test_viewers_see_the_screen_and_type(script: Script) -> None:
         client.sendall(struct.pack(">BB2xI", 4, 1, ord("a")))
         client.sendall(struct.pack(">BBHH", 5, 1, 63, 0))
         keyboard, tablet = vm._parts.built().hardware.inputs.values()
+        assert isinstance(keyboard, VirtioInput)
+        assert isinstance(tablet, VirtioInput)
         assert keyboard._down == tablet._down == set(), "there is no driver"
         vm.close()
         with suppress(ConnectionResetError):  # what was said last may not have been read

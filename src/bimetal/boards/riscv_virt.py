@@ -27,6 +27,7 @@ from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.screens import add_ramfb
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
+from bimetal.boards.usb import add_usb
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -72,6 +73,7 @@ def riscv_virt(m: Chassis) -> None:
     pci = pci_layout(m.config.memory)
     host = add_pci(m, pci, [sources[pin] for pin in PCI_PINS])
     add_ports(m, host)
+    add_usb(m, host)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=sources[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)

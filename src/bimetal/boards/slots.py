@@ -12,8 +12,8 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio_slot import VirtioSlot
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import SCSI, Config
-from bimetal.machine.wanted import GPU, PciPlace
+from bimetal.machine.config import Config
+from bimetal.machine.wanted import GPU, SCSI, USB, VIRTIO, PciPlace
 
 __all__ = ["BUS", "VERSIONS", "virtio_devices", "virtio_slots"]
 
@@ -33,9 +33,14 @@ KINDS: tuple[tuple[Callable[[Config], object], str], ...] = (
     (lambda config: config.vsock, "vsock:vsock"),
     (lambda config: config.ports, "consoles:serial_ports"),
     (lambda config: config.balloon, "balloons:balloon"),
-    (lambda config: config.video or config.inputs, "screens:screen_and_inputs"),
+    (lambda config: config.video or _inputs(config), "screens:screen_and_inputs"),
 )
 """What follows disks, console and entropy: whether there is any, and what makes it."""
+
+
+def _inputs(config: Config) -> list[str]:
+    """The kinds of input devices that are virtio's."""
+    return [each.kind for each in config.inputs if each.bus == VIRTIO]
 
 
 def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
@@ -45,7 +50,7 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
     in_slots: list[VirtioDevice | None] = [None] * slots
     if m.config.options.get("bus") == "pci":
         _put_on_bus(m, host)
-    elif m.config.places:
+    elif m.config.places.keys() - {USB}:
         raise BimetalError(
             "places on PCI, for devices that are not there", "add bus=pci", ExitCode.USAGE
         )
@@ -59,7 +64,7 @@ def _put_on_bus(m: Chassis, host: EcamHost) -> None:
     """Put the devices where they are wanted, and others in the slots that are free then. Raises
     `BimetalError`."""
     devices = dict(zip(_names(m), _all(m), strict=True))
-    places = m.config.places
+    places = {name: place for name, place in m.config.places.items() if name != USB}
     try:
         for name in places:
             if name not in devices:
@@ -80,7 +85,7 @@ def _put_on_bus(m: Chassis, host: EcamHost) -> None:
 def _put(m: Chassis, host: EcamHost, device: VirtioDevice, place: PciPlace) -> None:
     try:
         if place.port and m.sockets is not None:
-            m.sockets.build_in(device, place.port)
+            m.sockets.build_in(late(ON_PCI)(device, m.space, m.defer), place.port)
             return
         if place.port:
             raise ValueError("there are no root ports")
@@ -139,9 +144,9 @@ def _all(m: Chassis) -> list[VirtioDevice]:
 def _names(m: Chassis) -> Iterator[str]:
     """What these devices are called where a place is said for one (`Machine.place`)."""
     config = m.config
-    on_scsi = [disk.bus == SCSI for disk in config.disks]
-    yield from (f"disk{number}" for number, scsi in enumerate(on_scsi) if not scsi)
-    if config.cdroms or any(on_scsi):
+    buses = [disk.bus for disk in config.disks]
+    yield from (f"disk{number}" for number, bus in enumerate(buses) if bus == VIRTIO)
+    if config.on(SCSI):
         yield "scsi"
     if m.hvc is not None:
         yield "hvc"
@@ -152,7 +157,7 @@ def _names(m: Chassis) -> Iterator[str]:
     yield from (name for name, is_wanted in single.items() if is_wanted)
     if config.video is not None and config.video.kind == GPU:
         yield "gpu"
-    yield from config.inputs
+    yield from _inputs(config)
 
 
 def wanted(m: Chassis) -> Iterator[VirtioDevice]:

@@ -95,9 +95,9 @@ class PortSockets:
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor, slot: int = 0) -> str:
         return self._plug(Plugged(self._free(slot), nic=nic, mac=mac), reactor)
 
-    def build_in(self, device: VirtioDevice, slot: int) -> None:
+    def build_in(self, function: Function, slot: int) -> None:
         number = self._free(slot)
-        self._insert(device, number)
+        self._insert(function, number)
         self._ports[number - 1].reset()  # it finds its link up
 
     def readdress(self, mac: bytes, fresh: bytes) -> None:
@@ -127,12 +127,11 @@ class PortSockets:
         return VirtioNet(network, mac, pairs=nic.queues, mtu=nic.mtu, speed=nic.speed)
 
     def _put(self, new: Plugged, device: VirtioDevice) -> str:
-        name = self._insert(device, new.slot)
+        name = self._insert(VirtioPci(device, self._space, self._defer), new.slot)
         self._given[new.slot] = new
         return name
 
-    def _insert(self, device: VirtioDevice, slot: int) -> str:
-        function = VirtioPci(device, self._space, self._defer)
+    def _insert(self, function: Function, slot: int) -> str:
         function.rename(f"{function.kind}@port{slot}")
         function.check_state()
         self._placements.add(Placement(function, slot, {}, on_bus=True))

@@ -79,11 +79,12 @@ VIRTIO = (
     "virtio_gpu",
     "virtio_input",
 )
+USB = ("xhci_pci", "usbhid", "hid_generic", "usb_storage")
 # What a SCSI bus, a shared folder and a keyboard need beside the driver of the device that carries
 # them.
 UPON = ("sd_mod", "sr_mod", "isofs", "9p", "evdev")
 # ext4 asks for its checksum by the name of the service, which no table of files knows.
-MODULES = (*VIRTIO, *UPON, "crc32c_generic", "ext4")
+MODULES = (*VIRTIO, *USB, *UPON, "crc32c_generic", "ext4")
 BUSYBOX = BusyboxInitramfs(MODULES)
 # arm-virt has a power key at its GPIO.
 BUSYBOX_ARM = BusyboxInitramfs((*MODULES, "gpio_keys"))

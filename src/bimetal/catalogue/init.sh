@@ -86,6 +86,10 @@ for device in /sys/bus/virtio/devices/*/modalias; do
     [ "$kind" = 0x0001 ] && [ -z "$bmroot" ] && continue
     modprobe -q "$(cat "$device")"
 done
+# What is plugged in on USB is found while others go on.
+if grep -qs 0x0c0330 /sys/bus/pci/devices/*/class; then
+    for module in xhci_pci usbhid hid_generic usb_storage; do modprobe -q $module; done
+fi
 
 mount_root() {
     case "$1" in

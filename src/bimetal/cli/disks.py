@@ -10,13 +10,13 @@ __all__ = ["FORM", "DiskOption", "parse_disk"]
 
 FORM = (
     "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
-    "[,bus=virtio|scsi][,queues=N][,iops=N][,bps=SIZE]"
+    "[,bus=virtio|scsi|usb][,removable][,queues=N][,iops=N][,bps=SIZE]"
 )
 
 NUMBERS = ("queues", "iops")
 TEXTS = ("format", "serial", "bus", *NUMBERS, "bps")
 
-_FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot"), TEXTS)
+_FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot", "removable"), TEXTS)
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class DiskOption:
     queues: int = 1
     iops: int = 0
     bps: str = "0"
+    removable: bool = False
 
 
 def parse_disk(text: str) -> DiskOption:

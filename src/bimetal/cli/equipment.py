@@ -17,6 +17,7 @@ __all__ = [
     "EquipmentOptions",
     "ShareOption",
     "equipment_options",
+    "parse_input",
     "parse_port",
     "parse_share",
     "parse_video",
@@ -40,6 +41,9 @@ PORT = Form(
 )
 VIDEO = Form(
     "--video", "virtio|ramfb[,width=N][,height=N]", "a kind of device", texts=("width", "height")
+)
+INPUT = Form(
+    "--input", "keyboard|tablet|mouse[,bus=virtio|usb]", "a kind of device", texts=("bus",)
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
@@ -89,6 +93,12 @@ def parse_video(text: str) -> tuple[str, dict[str, int]]:
     return kind, size
 
 
+def parse_input(text: str) -> tuple[str, str]:
+    """Read a value of ``--input``: kind and bus. Raises `BimetalError`."""
+    kind, options = INPUT.read(text)
+    return kind, str(options.get("bus", "virtio"))
+
+
 def parse_port(text: str) -> tuple[str, str]:
     """Read a value of ``--port``: name and place. Raises `BimetalError`."""
     where, options = PORT.read(text)
@@ -111,6 +121,7 @@ class EquipmentOptions:
     ports: tuple[str, ...] = ()
     video: str | None = None
     inputs: tuple[str, ...] = ()
+    usb: bool = False
 
     def add_to(self, machine: Machine, *, seeks: bool = False) -> None:
         """Give it to ``machine``, disks in their order. With ``seeks`` that has firmware, which
@@ -126,6 +137,7 @@ class EquipmentOptions:
                 queues=disk.queues,
                 iops=disk.iops,
                 bps=disk.bps,
+                removable=disk.removable,
                 backing_folders=self.backing_folders,
             )
         for nic in self.nics or self._usual_network(seeks):
@@ -146,8 +158,10 @@ class EquipmentOptions:
         if self.video is not None:
             kind, size = parse_video(self.video)
             machine.video(kind, **size)
-        for kind in self.inputs:
-            machine.input(kind)
+        if self.usb:
+            machine.usb()
+        for kind, bus in map(parse_input, self.inputs):
+            machine.input(kind, bus=bus)
 
     def _usual_network(self, seeks: bool) -> tuple[str, ...]:
         """The network of a machine for which nobody has named one. Firmware that has no disk to
@@ -170,7 +184,8 @@ def disk_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         metavar=FORM,
         help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2, "
         "*.vmdk vmdk and so on, and all else raw. 'readonly': the guest cannot write; 'snapshot': "
-        "what it writes is forgotten at the end; 'serial': a number that it may know the disk by.",
+        "what it writes is forgotten at the end; 'serial': a number that it may know the disk by; "
+        "'removable': on USB, a stick.",
     )
     @click.option(
         "--cdrom",
@@ -193,10 +208,39 @@ def disk_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     return given
 
 
+def screen_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Options for what people look at, type and point with."""
+
+    @click.option(
+        "--video",
+        metavar=VIDEO.shown,
+        help="A display device: a GPU, or ramfb, a frame buffer for firmware.",
+    )
+    @click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar=INPUT.shown,
+        help="What people type, or point, with; may be repeated. A mouse is on USB.",
+    )
+    @click.option(
+        "--usb",
+        is_flag=True,
+        help="A USB controller (xHCI), for what is plugged in later; without this option there is "
+        "one if anything is on USB. For boards with PCI.",
+    )
+    @wraps(command)
+    def given(**values: Any) -> Answer:
+        return command(**values)
+
+    return given
+
+
 def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     """Options for devices, disks too: ``command`` has them as ``equipment``."""
 
     @disk_options
+    @screen_options
     @click.option(
         "--share",
         "shares",
@@ -232,18 +276,6 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     )
     @click.option(
         "--balloon", is_flag=True, help="Memory that the guest has freed goes back to the host."
-    )
-    @click.option(
-        "--video",
-        metavar=VIDEO.shown,
-        help="A display device: a GPU, or ramfb, a frame buffer for firmware.",
-    )
-    @click.option(
-        "--input",
-        "inputs",
-        multiple=True,
-        type=click.Choice(("keyboard", "tablet")),
-        help="What people type, or point, with; may be repeated.",
     )
     @wraps(command)
     def gathered(**given: Any) -> Answer:

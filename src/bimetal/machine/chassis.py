@@ -20,18 +20,19 @@ from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.aside import Aside
-from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
 from bimetal.machine.messages import MessageWrites
 from bimetal.machine.placements import Placement, Placements, Wire
 from bimetal.machine.sockets import Sockets
+from bimetal.machine.usb import UsbSockets
 from bimetal.machine.windows import BusWindows
 from bimetal.memory.access import Access
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
+from bimetal.screen.inputs import InputDevice
 from bimetal.screen.screen import Screen
 
 __all__ = ["Chassis", "CpuLine"]
@@ -101,9 +102,11 @@ class Chassis:
         """Presses the board's power button; None if it has none."""
         self.sockets: Sockets | None = None
         """The board's slots for devices that come and go; None if it has none."""
+        self.usb: UsbSockets | None = None
+        """The sockets of the board's USB controller; None if it has none."""
         self.screen: Screen | None = None
         """What the display device shows; None if there is none."""
-        self.inputs: dict[str, VirtioInput] = {}
+        self.inputs: dict[str, InputDevice] = {}
         """The input devices, by kind."""
 
     # Verbs
@@ -228,13 +231,19 @@ class Chassis:
 
     def finish(self) -> Hardware:
         """The finished board. Raises ValueError if `start_with` was not called, and `BimetalError`
-        if the board has no place for the display device that the user asked for."""
+        if the board has no place for the display device, or the USB, that the user asked for."""
         if self._boot is None:
             raise ValueError("the board does not say how its CPUs start")
         if self.config.video is not None and self.screen is None:
             raise BimetalError(
                 f"this board cannot have the display device {self.config.video.kind}",
                 "choose another one, or another board",
+                ExitCode.USAGE,
+            )
+        if self.config.usb_controller is not None and self.usb is None:
+            raise BimetalError(
+                "this board has no PCI, on which a USB controller would be",
+                "choose another board, or devices that are not on USB",
                 ExitCode.USAGE,
             )
         return Hardware(
@@ -255,6 +264,7 @@ class Chassis:
             host_ends=tuple(self._host_ends),
             power_button=self.power_button,
             sockets=self.sockets,
+            usb=self.usb,
             screen=self.screen,
             inputs=self.inputs,
         )

@@ -12,10 +12,23 @@ from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
 from bimetal.devices.virtio.block import QUEUES_LIMIT
 from bimetal.machine.nics import Nic
-from bimetal.machine.wanted import PciPlace, RootPortAt, SerialPort, Share, Video, Vsock
+from bimetal.machine.wanted import (
+    SCSI,
+    USB,
+    VIRTIO,
+    CdDrive,
+    Input,
+    PciPlace,
+    RootPortAt,
+    SerialPort,
+    Share,
+    UsbController,
+    Video,
+    Vsock,
+)
 from bimetal.memory.ram import PAGE_SIZE
 
-__all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "SCSI", "Config", "Disk", "memory_size"]
+__all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
 
 NO_BIOS = "none"
 """The value of ``bios`` for starting the kernel without any firmware, not even ours."""
@@ -24,7 +37,7 @@ RAW = "raw"
 KERNEL_FORMATS = ("auto", RAW)
 """Formats of kernels: what the content says, or a raw binary."""
 
-VIRTIO, SCSI = BUSES = ("virtio", "scsi")
+BUSES = (VIRTIO, SCSI, USB)
 """Buses of disks."""
 
 MEMORY_MINIMUM = 1 * MIB
@@ -41,7 +54,8 @@ SERIAL_LIMIT = 20
 class Disk:
     """An image that becomes a disk, on the ``bus`` that is one of `BUSES`; a virtio disk has
     ``queues`` and carries out ``iops`` requests and ``bps`` bytes in a second at most, or as many
-    as it can for 0."""
+    as it can for 0. One on USB is in the ``socket`` of that number, or, for 0, in any that is free,
+    and may be ``removable``: software is told that it could be another one soon."""
 
     path: str
     readonly: bool = False
@@ -53,6 +67,8 @@ class Disk:
     queues: int = 1
     iops: int = 0
     bps: int = 0
+    removable: bool = False
+    socket: int = 0
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -75,6 +91,10 @@ class Disk:
                 "only virtio disks have several queues and limits of speed",
                 "leave the bus or the limits away",
                 ExitCode.USAGE,
+            )
+        if (self.removable or self.socket) and self.bus != USB:
+            raise BimetalError(
+                "only disks on USB are removable, and in sockets", "add bus=usb", ExitCode.USAGE
             )
         if self.format is not None:
             check_format(self.format)
@@ -112,14 +132,23 @@ class Config:
     nics: list[Nic] = field(default_factory=list)
     ports: list[SerialPort] = field(default_factory=list)
     balloon: bool = False
-    cdroms: list[str | None] = field(default_factory=list)
-    """Paths of images in CD-ROM drives; None for an empty drive."""
+    cdroms: list[CdDrive] = field(default_factory=list)
     video: Video | None = None
-    inputs: list[str] = field(default_factory=list)
-    """Kinds of input devices."""
+    inputs: list[Input] = field(default_factory=list)
+    usb: UsbController | None = None
     root_ports: list[RootPortAt] = field(default_factory=list)
     places: dict[str, PciPlace] = field(default_factory=dict)
     """Where devices are on PCI, by what they are: disk0, nic0, rng, scsi, serial, gpu, ..."""
+
+    @property
+    def usb_controller(self) -> UsbController | None:
+        """The USB controller: the one that was asked for, or one for what is on USB."""
+        return self.usb or (UsbController() if self.on(USB) else None)
+
+    def on(self, bus: str) -> list[Disk | CdDrive | Input]:
+        """What is on a ``bus``: disks, CD-ROM drives and input devices."""
+        parts: list[Disk | CdDrive | Input] = [*self.disks, *self.cdroms, *self.inputs]
+        return [each for each in parts if each.bus == bus]
 
     @property
     def command_line(self) -> bytes:

@@ -11,8 +11,11 @@ from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.scsi import VirtioScsi
-from bimetal.machine.config import SCSI, Disk
+from bimetal.machine.cdrom import drive_of
+from bimetal.machine.config import Disk
 from bimetal.machine.runner import Runner
+from bimetal.machine.usb import USB_NAME
+from bimetal.machine.wanted import SCSI, USB
 
 __all__ = ["Drive", "drives_of"]
 
@@ -60,16 +63,29 @@ def _disks(runner: Runner) -> Iterator[Drive]:
                 later.append(_drive(placement.device.name, disk, part))
             elif not slot:
                 built_in.append(part)
+    on_usb = hardware.usb
     scsi = [part for part in _parts(runner) if isinstance(part, ScsiDisk)]
     for number, disk in enumerate(hardware.config.disks):
-        device = scsi.pop(0) if disk.bus == SCSI else built_in.pop(0)
-        yield _drive(f"disk{number}", disk, device)
+        device: VirtioBlock | ScsiDisk | ScsiCdrom | None
+        if disk.bus == USB:
+            device = None if on_usb is None else on_usb.drive(disk)
+        else:
+            device = scsi.pop(0) if disk.bus == SCSI else built_in.pop(0)
+        if device is not None and not isinstance(device, ScsiCdrom):
+            yield _drive(f"disk{number}", disk, device)
     yield from later
+    for given in [] if on_usb is None else on_usb.plugged():
+        if given.disk is not None and given.disk not in hardware.config.disks:
+            drive = on_usb.drive(given.disk) if on_usb is not None else None
+            if isinstance(drive, ScsiDisk):
+                yield _drive(f"{USB_NAME}{given.socket}", given.disk, drive)
 
 
 def _cdroms(runner: Runner) -> Iterator[Drive]:
-    drives = [part for part in _parts(runner) if isinstance(part, ScsiCdrom)]
-    for number, drive in enumerate(drives):
+    for number in range(len(runner.hardware.config.cdroms)):
+        drive = drive_of(runner.hardware, number)
+        if drive is None:
+            continue
         medium = drive.disk
         path = "" if medium is None else str(getattr(medium, "name", ""))
         size = 0 if medium is None else medium.size

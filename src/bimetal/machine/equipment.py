@@ -16,13 +16,18 @@ from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
 from bimetal.machine.wanted import (
     GPU,
+    SCSI,
+    USB_MODELS,
+    VIRTIO,
+    CdDrive,
+    Input,
     PciPlace,
     RootPortAt,
     SerialPort,
     Share,
+    UsbController,
     Video,
     Vsock,
-    check_input,
 )
 
 __all__ = ["Equipment", "Path"]
@@ -49,21 +54,24 @@ class Equipment:
         queues: int = 1,
         iops: int = 0,
         bps: int | str = 0,
+        removable: bool = False,
+        socket: int = 0,
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
-        disk, on the ``bus`` ``virtio`` or ``scsi``. ``format`` is ``raw``, ``qcow2``, or one that
-        is only read: ``vdi``, ``vhdx``, ``vmdk``, ``vpc``; without it the name says it, and what
-        does not look like another format is raw. With ``snapshot`` the guest's writes are discarded
-        at the end. ``serial`` is a serial number of at most 20 characters, by which the guest can
-        identify the disk. Files that the image names lie in its folder or below it, or in
+        disk, on the ``bus`` ``virtio``, ``scsi`` or ``usb``. ``format`` is ``raw``, ``qcow2``, or
+        one that is only read: ``vdi``, ``vhdx``, ``vmdk``, ``vpc``; without it the name says it,
+        and what does not look like another format is raw. With ``snapshot`` the guest's writes are
+        discarded at the end. ``serial`` is a serial number of at most 20 characters, by which the
+        guest can identify the disk. Files that the image names lie in its folder or below it, or in
         ``backing_folders``. A virtio disk has ``queues``, and carries out at most ``iops`` requests
-        and ``bps`` bytes (a number, or a size like ``20M``) in a second, if these are not 0. Call
-        before `start`, which raises `BimetalError` if the image is not usable."""
+        and ``bps`` bytes (a number, or a size like ``20M``) in a second, if these are not 0. A disk
+        on USB may be ``removable``, and is in a ``socket`` as `input` has it. Call before `start`,
+        which raises `BimetalError` if the image is not usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
-        limits = queues, iops, parse_size(bps)
+        own = queues, iops, parse_size(bps), removable, socket
         self.config.disks.append(
-            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus, *limits)
+            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus, *own)
         )
 
     def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:
@@ -152,13 +160,24 @@ class Equipment:
             raise BimetalError("a machine has one screen", "leave one away", ExitCode.USAGE)
         self.config.video = Video(kind, width, height)
 
-    def input(self, kind: str) -> None:
+    def input(self, kind: str, *, bus: str = VIRTIO, socket: int = 0) -> None:
         """Add an input device: a ``keyboard``, which `send_keys` types on, or a ``tablet``, which
-        points. Call before `start`."""
+        points, on the ``bus`` ``virtio`` or ``usb``; or a ``mouse`` on ``usb``. There it is in the
+        ``socket`` of that number, from 1 on, or in any that is free. Call before `start`."""
         self._check_not_built("input devices")
-        if check_input(kind) in self.config.inputs:
+        device = Input(kind, bus, socket)
+        if any(each.kind == kind for each in self.config.inputs):
             raise BimetalError(f"a machine has one {kind}", "leave one away", ExitCode.USAGE)
-        self.config.inputs.append(kind)
+        self.config.inputs.append(device)
+
+    def usb(self, model: str = USB_MODELS[0], *, usb2: int = 4, usb3: int = 4) -> None:
+        """Give the machine a USB controller with so many ports of USB 2 and of USB 3, on a board
+        with PCI. A socket leads to one of each. Devices on USB bring one along with four of each,
+        if this is not called. Call before `start`."""
+        self._check_not_built("a USB controller")
+        if self.config.usb is not None:
+            raise BimetalError("a machine has one USB controller", "leave one away", ExitCode.USAGE)
+        self.config.usb = UsbController(model, usb2, usb3)
 
     def root_port(self, slot: int, function: int = 0) -> int:
         """Put a root port of PCI Express on the root bus, as ``function`` of a ``slot``: a device
@@ -169,19 +188,21 @@ class Equipment:
         return len(self.config.root_ports)
 
     def place(self, device: str, *, port: int = 0, slot: int = 0, function: int = 0) -> None:
-        """Have a virtio device at a certain place on PCI: ``disk0`` and so on, ``nic0``,
+        """Have a device at a certain place on PCI: ``disk0`` and so on, ``nic0``,
         ``share0``, ``scsi``, ``hvc``, ``rng``, ``vsock``, ``serial``, ``balloon``, ``gpu``,
-        ``keyboard`` or ``tablet``. It is behind the root ``port`` of that number, or in a ``slot``
-        of the root bus. A disk or NIC behind a port is plugged in instead (`plug_disk`). Call
-        before `start`, which raises `BimetalError` if the place is taken."""
+        ``keyboard``, ``tablet`` or ``usb``, the controller. It is behind the root ``port`` of that
+        number, or in a ``slot`` of the root bus. A disk or NIC behind a port is plugged in instead
+        (`plug_disk`). Call before `start`, which raises `BimetalError` if the place is taken."""
         self._check_not_built("devices")
         self.config.places[device] = PciPlace(port, slot, function)
 
-    def cdrom(self, path: Path | None = None) -> Cdrom:
-        """Add a CD-ROM drive with the image at ``path`` in it, or none. Call before `start`, which
+    def cdrom(self, path: Path | None = None, *, bus: str = SCSI, socket: int = 0) -> Cdrom:
+        """Add a CD-ROM drive with the image at ``path`` in it, or none, on the ``bus`` ``scsi`` or
+        ``usb``, and there in a ``socket`` as `input` has it. Call before `start`, which
         raises `BimetalError` if the image is not usable; the `Cdrom` returned changes it later."""
         self._check_not_built("CD-ROM drives")
-        self.config.cdroms.append(None if path is None else fsdecode(path))
+        drive = CdDrive(None if path is None else fsdecode(path), bus, socket)
+        self.config.cdroms.append(drive)
         return Cdrom(self._parts, len(self.config.cdroms) - 1)
 
     @property

@@ -16,15 +16,16 @@ from bimetal.base.clock import Clock
 from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
-from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
 from bimetal.machine.placements import Placements
 from bimetal.machine.sockets import Sockets
+from bimetal.machine.usb import UsbSockets
 from bimetal.memory.initiator import Initiator
 from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
+from bimetal.screen.inputs import InputDevice
 from bimetal.screen.screen import Screen
 from bimetal.seam import Cpu, Shutdown
 
@@ -106,7 +107,8 @@ class Hardware:
     CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
     accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
-    that asks a system to switch off, ``sockets`` are slots for hot plug, and ``screen`` is what a
+    that asks a system to switch off, ``sockets`` are slots for hot plug, ``usb`` has
+    sockets, and ``screen`` is what a
     display device shows, if the board has such. ``inputs`` are input devices by kind.
     """
 
@@ -127,8 +129,9 @@ class Hardware:
     host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None
     sockets: Sockets | None
+    usb: UsbSockets | None
     screen: Screen | None
-    inputs: Mapping[str, VirtioInput]
+    inputs: Mapping[str, InputDevice]
 
     def drive_outputs(self, cpu: int, levels: int) -> None:
         """Drive what the outputs of a CPU lead to; bit n of ``levels`` is output n."""

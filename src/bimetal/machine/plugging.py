@@ -17,6 +17,8 @@ from bimetal.machine.expect import TimedOut
 from bimetal.machine.nics import macs_of, nic_from
 from bimetal.machine.service import Service
 from bimetal.machine.sockets import Sockets
+from bimetal.machine.usb import USB_NAME, UsbSockets
+from bimetal.machine.wanted import USB, VIRTIO, Input
 
 __all__ = ["Plugging"]
 
@@ -43,16 +45,36 @@ class Plugging:
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
         slot: int = 0,
+        bus: str = VIRTIO,
+        removable: bool = False,
     ) -> str:
-        """Plug in another disk, described as by `disk`, into the ``slot`` of that number, or, for
-        0, one that is free; the name of the device, for `unplug`. Raises `BimetalError` if the
-        image cannot be used, or if no such slot is free."""
+        """Plug in another disk, described as by `disk`, on the ``bus`` ``virtio`` or ``usb``, into
+        the ``slot`` of that number, which on USB is a socket, or, for 0, one that is free; the name
+        of the device, for `unplug`. Raises `BimetalError` if the image cannot be used, or if no
+        such slot is free."""
         folders = tuple(map(fsdecode, backing_folders))
         where = fsdecode(path)
         where = where if is_address(where) else os.path.abspath(where)
-        disk = Disk(where, readonly, snapshot, serial, format, folders)
+        if bus not in (VIRTIO, USB):
+            raise BimetalError(
+                f"nothing is plugged in on the bus {bus!r}", "choose virtio or usb", ExitCode.USAGE
+            )
+        socket = slot if bus == USB else 0
+        disk = Disk(
+            *(where, readonly, snapshot, serial, format, folders, bus),
+            removable=removable,
+            socket=socket,
+        )
         with self._parts.built().locked():
+            if bus == USB:
+                return self._usb().plug(disk)
             return self._sockets().plug_disk(disk, slot)
+
+    def plug_input(self, kind: str, *, socket: int = 0) -> str:
+        """Plug in an input device on USB, described as by `input`; its name, for `unplug`. Raises
+        `BimetalError` if no such socket is free, or if there is one of its ``kind`` already."""
+        with self._parts.built().locked():
+            return self._usb().plug(Input(kind, USB, socket))
 
     def plug_nic(
         self,
@@ -73,7 +95,8 @@ class Plugging:
     def unplug(self, name: str, *, timeout: float = LET_GO_SECONDS, force: bool = False) -> None:
         """Ask the guest to let go of the device that `plug_disk` or `plug_nic` called ``name``, and
         wait until it has, which may take a guest some seconds. With ``force`` it is taken away at
-        once, like a disk that is pulled out: what the guest has not written yet is lost.
+        once, like a disk that is pulled out: what the guest has not written yet is lost. A device
+        on USB, ``usb`` and its socket, always is.
 
         Raises `TimedOut` if the guest does not let go, KeyError if there is no such device.
         """
@@ -84,12 +107,27 @@ class Plugging:
             runner.gate.on_event(MachineEvent(EventKind.UNPLUGGED, device=name))
 
         with runner.locked():
-            self._sockets().unplug(name, let_go, force=force)
+            usb = runner.hardware.usb
+            if usb is not None and name.startswith(USB_NAME):
+                usb.unplug(name)
+                let_go()
+            else:
+                self._sockets().unplug(name, let_go, force=force)
         if not gone.wait(timeout):
             raise TimedOut(
                 f"the guest has not let go of {name} in {timeout:g} seconds",
                 "see whether it has a driver for hot plug (pciehp), or use force=True",
             )
+
+    def _usb(self) -> UsbSockets:
+        usb = self._parts.built().hardware.usb
+        if usb is None:
+            raise BimetalError(
+                "this machine has no USB controller",
+                "give it one before it starts: --usb, or vm.usb()",
+                ExitCode.USAGE,
+            )
+        return usb
 
     def _sockets(self) -> Sockets:
         sockets = self._parts.built().hardware.sockets

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from bimetal.backends.png import png
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
-from bimetal.devices.virtio.input import VirtioInput
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.wanted import KEYBOARD
+from bimetal.screen.inputs import InputDevice
 from bimetal.screen.keys import from_scan_code, keys_named
 from bimetal.screen.screen import Screen
 from bimetal.screen.surface import Picture
@@ -127,7 +127,7 @@ class Screens:
                 if not keyboard.listens:
                     raise BimetalError(
                         "the guest does not listen to its keyboard",
-                        "wait until it has started; Linux needs the module virtio_input",
+                        "wait until it has started; Linux needs the module virtio_input, or usbhid",
                         ExitCode.UNAVAILABLE,
                     )
                 for code in codes:
@@ -135,7 +135,7 @@ class Screens:
                 for code in reversed(codes):
                     keyboard.press(code, False)
 
-    def _keyboard(self) -> VirtioInput:
+    def _keyboard(self) -> InputDevice:
         keyboard = self._parts.built().hardware.inputs.get(KEYBOARD)
         if keyboard is None:
             raise BimetalError(

@@ -158,9 +158,10 @@ def _equipment(recipe: Recipe) -> str:
     parts += [f"NIC {number}" for number in range(len(config.nics))]
     parts += [f"share {share.tag}" for share in config.shares]
     parts += [f"port {port.name}" for port in config.ports]
-    parts += ["CD-ROM drive"] * len(config.cdroms)
+    parts += [f"CD-ROM drive on {each.bus}" for each in config.cdroms]
     parts += [f"video {config.video.kind}"] if config.video else []
-    parts += config.inputs
+    parts += [f"{each.kind} on {each.bus}" for each in config.inputs]
+    parts += [config.usb.model] if config.usb else []
     parts += ["vsock"] * bool(config.vsock) + ["balloon"] * config.balloon + ["hvc"] * recipe.hvc
     return ", ".join(parts) or "none"
 
@@ -204,10 +205,15 @@ def fill(reader: Reader, runner: Runner, consoles: Consoles, reactor: Reactor) -
 
 
 def _plug(runner: Runner, plugged: list[Plugged], reactor: Reactor) -> None:
-    sockets = runner.hardware.sockets
-    if sockets is None:
+    hardware = runner.hardware
+    on_usb = [each for each in plugged if each.socket]
+    in_slots = [each for each in plugged if not each.socket]
+    if (in_slots and hardware.sockets is None) or (on_usb and hardware.usb is None):
         raise ValueError("a board without slots")
-    sockets.become(plugged, reactor)
+    if hardware.sockets is not None:
+        hardware.sockets.become(in_slots, reactor)
+    if hardware.usb is not None:
+        hardware.usb.become(on_usb)
 
 
 def _check_accelerator(reader: Reader, name: str) -> None:

@@ -7,22 +7,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bimetal.backends.reactor import Reactor
-from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.pci.function import Function
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
+from bimetal.machine.wanted import CdDrive, Input
 
 __all__ = ["Plugged", "Sockets"]
 
 
 @dataclass(frozen=True)
 class Plugged:
-    """What was plugged into the slot of that number while the machine ran: a disk, or a NIC with
-    the address ``mac``."""
+    """What was plugged into the ``slot`` of that number while the machine ran: a disk, or a NIC
+    with the address ``mac``; or what is in a USB ``socket``: a disk, a drive, an input device."""
 
     slot: int
     disk: Disk | None = None
     nic: Nic | None = None
     mac: bytes | None = None
+    socket: int = 0
+    cdrom: CdDrive | None = None
+    input: Input | None = None
 
 
 class Sockets(Protocol):
@@ -47,8 +51,8 @@ class Sockets(Protocol):
     def plug_nic(self, nic: Nic, mac: bytes, reactor: Reactor, slot: int = 0) -> str:
         """Plug in a NIC, whose network ``reactor`` serves; otherwise as `plug_disk`."""
 
-    def build_in(self, device: VirtioDevice, slot: int) -> None:
-        """Have a device in a slot of a machine that is being built. Raises `BimetalError` if no
+    def build_in(self, function: Function, slot: int) -> None:
+        """Have a function in a slot of a machine that is being built. Raises `BimetalError` if no
         such slot is free."""
 
     def readdress(self, mac: bytes, fresh: bytes) -> None:

@@ -85,9 +85,10 @@ def stored_of(hardware: Hardware) -> list[Stored]:
 
 
 def plugged_in(runner: Runner) -> list[Plugged]:
-    """What is in the machine's slots for devices that come and go."""
-    sockets = runner.hardware.sockets
-    return [] if sockets is None else sockets.plugged()
+    """What is in the machine's slots for devices that come and go, and on USB."""
+    sockets, usb = runner.hardware.sockets, runner.hardware.usb
+    in_slots = [] if sockets is None else sockets.plugged()
+    return [*in_slots, *([] if usb is None else usb.plugged())]
 
 
 def seen(plugged: Sequence[Plugged]) -> list[Plugged]:

@@ -12,8 +12,8 @@ from bimetal.backends.vnc.password import Password
 from bimetal.backends.vnc.server import Door, VncServer
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import EndingThread
-from bimetal.devices.virtio.input import BUTTONS, RANGE, VirtioInput
-from bimetal.machine.wanted import KEYBOARD, TABLET
+from bimetal.machine.wanted import KEYBOARD, MOUSE, TABLET
+from bimetal.screen.inputs import BUTTONS, RANGE, InputDevice
 from bimetal.screen.screen import Screen
 
 __all__ = ["Vnc", "open_vnc", "vnc_place"]
@@ -79,35 +79,39 @@ class MachineInputs:
 
     def __init__(
         self,
-        devices: Mapping[str, VirtioInput],
+        devices: Mapping[str, InputDevice],
         lock: Callable[[], AbstractContextManager[object]],
     ):
-        self._keyboard, self._tablet = devices.get(KEYBOARD), devices.get(TABLET)
-        self._lock = lock
+        self._devices, self._lock = devices, lock
 
     def key(self, code: int, down: bool) -> None:
         """See `Inputs`."""
-        if self._keyboard is not None:
-            with self._lock():
-                self._keyboard.press(code, down)
+        with self._lock():
+            if (keyboard := self._devices.get(KEYBOARD)) is not None:
+                keyboard.press(code, down)
 
     def point(self, x: int, y: int, width: int, height: int) -> None:
         """See `Inputs`."""
-        if self._tablet is not None:
-            with self._lock():
-                self._tablet.point(_scaled(x, width), _scaled(y, height))
+        with self._lock():
+            if (pointer := self._pointer) is not None:
+                pointer.point(_scaled(x, width), _scaled(y, height))
 
     def button(self, name: str, down: bool) -> None:
         """See `Inputs`."""
-        if self._tablet is not None:
-            with self._lock():
-                self._tablet.press(BUTTONS[name], down)
+        with self._lock():
+            if (pointer := self._pointer) is not None:
+                pointer.press(BUTTONS[name], down)
 
     def turn(self, steps: int) -> None:
         """See `Inputs`."""
-        if self._tablet is not None:
-            with self._lock():
-                self._tablet.turn(steps)
+        with self._lock():
+            if (pointer := self._pointer) is not None:
+                pointer.turn(steps)
+
+    @property
+    def _pointer(self) -> InputDevice | None:
+        """What is pointed with: a tablet, or else a mouse. Devices come and go."""
+        return self._devices.get(TABLET) or self._devices.get(MOUSE)
 
 
 def open_vnc(
@@ -119,7 +123,7 @@ def open_vnc(
     web_socket: str | None,
     origins: Sequence[str],
     screen: Screen,
-    inputs: Mapping[str, VirtioInput],
+    inputs: Mapping[str, InputDevice],
     lock: Callable[[], AbstractContextManager[object]],
     name: str,
     fail: Callable[[BaseException], None],

@@ -13,16 +13,22 @@ __all__ = [
     "GPU",
     "INPUTS",
     "KEYBOARD",
+    "MOUSE",
     "RAMFB",
     "TABLET",
+    "USB",
+    "USB_MODELS",
     "VIDEOS",
+    "VIRTIO",
+    "CdDrive",
+    "Input",
     "PciPlace",
     "RootPortAt",
     "SerialPort",
     "Share",
+    "UsbController",
     "Video",
     "Vsock",
-    "check_input",
 ]
 
 TAG_LIMIT = 31
@@ -36,8 +42,16 @@ SLOT_MOST, FUNCTION_MOST = 31, 7
 GPU, RAMFB = VIDEOS = ("virtio", "ramfb")
 """Kinds of display devices."""
 
-KEYBOARD, TABLET = INPUTS = ("keyboard", "tablet")
+KEYBOARD, TABLET, MOUSE = INPUTS = ("keyboard", "tablet", "mouse")
 """Kinds of input devices."""
+
+VIRTIO, SCSI, USB = "virtio", "scsi", "usb"
+"""What carries a device."""
+
+USB_MODELS = ("qemu-xhci", "nec-usb-xhci")
+"""USB host controllers, the usual one first."""
+PORTS_MOST, PORTS_USUAL = 15, 4
+"""Ports of a USB host controller, of each kind."""
 
 USUAL_WIDTH, USUAL_HEIGHT = 1024, 768
 SIDE_MINIMUM = 64
@@ -180,10 +194,67 @@ class Video:
             )
 
 
-def check_input(kind: str) -> str:
-    """``kind`` if it is one of `INPUTS`. Raises `BimetalError`."""
-    if kind not in INPUTS:
-        raise BimetalError(
-            f"there is no input device {kind!r}", choose_from(kind, INPUTS), ExitCode.USAGE
-        )
-    return kind
+@dataclass(frozen=True)
+class Input:
+    """An input device, of a ``kind`` in `INPUTS`, on a ``bus``, and of USB in the ``socket`` of
+    that number, or, for 0, in any that is free."""
+
+    kind: str
+    bus: str = VIRTIO
+    socket: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in INPUTS:
+            raise BimetalError(
+                f"there is no input device {self.kind!r}",
+                choose_from(self.kind, INPUTS),
+                ExitCode.USAGE,
+            )
+        if self.bus not in (VIRTIO, USB) or (self.kind == MOUSE and self.bus != USB):
+            raise BimetalError(
+                f"there is no {self.kind} on the bus {self.bus!r}",
+                "choose virtio or usb; a mouse is on usb",
+                ExitCode.USAGE,
+            )
+
+
+@dataclass(frozen=True)
+class CdDrive:
+    """A CD-ROM drive with the image at ``path`` in it, or none, on a ``bus``, and of USB in a
+    ``socket``, as `Input` has it."""
+
+    path: str | None = None
+    bus: str = SCSI
+    socket: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bus not in (SCSI, USB):
+            raise BimetalError(
+                f"there is no CD-ROM drive on the bus {self.bus!r}",
+                "choose scsi or usb",
+                ExitCode.USAGE,
+            )
+
+
+@dataclass(frozen=True)
+class UsbController:
+    """A USB host controller of a ``model`` in `USB_MODELS`, with ``slow`` ports of USB 2 and
+    ``fast`` ones of USB 3. A socket leads to one of each, as far as there are any."""
+
+    model: str = USB_MODELS[0]
+    slow: int = PORTS_USUAL
+    fast: int = PORTS_USUAL
+
+    def __post_init__(self) -> None:
+        if self.model not in USB_MODELS:
+            raise BimetalError(
+                f"there is no USB controller {self.model!r}",
+                choose_from(self.model, USB_MODELS),
+                ExitCode.USAGE,
+            )
+        if not 1 <= self.slow <= PORTS_MOST or not 0 <= self.fast <= PORTS_MOST:
+            raise BimetalError(
+                f"a USB controller cannot have {self.slow} and {self.fast} ports",
+                f"choose 1 to {PORTS_MOST} of USB 2, and 0 to {PORTS_MOST} of USB 3",
+                ExitCode.USAGE,
+            )

@@ -12,7 +12,7 @@ from bimetal.control.emulator.making import new_machine
 from bimetal.control.emulator.options import read_command_line
 from bimetal.control.emulator.targets import TARGETS
 from bimetal.machine.config import Config
-from bimetal.machine.wanted import PciPlace, RootPortAt
+from bimetal.machine.wanted import CdDrive, Input, PciPlace, RootPortAt
 from tests.boot.bare import END, write_program
 from tests.control.emulator.ordered import ordered
 
@@ -101,9 +101,9 @@ def test_what_is_said_of_disks() -> None:
 
 
 def test_cdroms() -> None:
-    assert config("-cdrom a.img").cdroms == ["a.img"]
+    assert config("-cdrom a.img").cdroms == [CdDrive("a.img")]
     line = "-device virtio-scsi-pci,id=s -drive file=a.img,if=none,id=c,media=cdrom"
-    assert config(f"{line} -device scsi-cd,drive=c,bus=s.0").cdroms == ["a.img"]
+    assert config(f"{line} -device scsi-cd,drive=c,bus=s.0").cdroms == [CdDrive("a.img")]
 
 
 def test_flash() -> None:
@@ -151,7 +151,7 @@ def test_other_devices() -> None:
         "-device virtio-9p-pci,fsdev=f,mount_tag=work"
     )
     assert made.balloon
-    assert made.inputs == ["keyboard", "tablet"]
+    assert made.inputs == [Input("keyboard"), Input("tablet")]
     assert made.video is not None
     assert (made.video.width, made.video.height) == (800, 600)
     assert [(share.tag, share.security) for share in made.shares] == [("work", "mapped-xattr")]

@@ -7,14 +7,13 @@ import struct
 import pytest
 
 from bimetal.devices.virtio.input import (
-    BUTTONS,
-    RANGE,
     WAITING_LIMIT,
     Kind,
     VirtioInput,
     keyboard,
     tablet,
 )
+from bimetal.screen.inputs import BUTTONS, RANGE
 from bimetal.screen.keys import KEYS
 from tests.devices.virtio.guest import CONFIG, DEVICE_ID, NEEDS_RESET, STATUS, Guest, Used
 

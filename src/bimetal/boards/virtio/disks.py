@@ -13,7 +13,8 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.throttle import Throttle
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import SCSI, Disk
+from bimetal.machine.config import Disk
+from bimetal.machine.wanted import SCSI, VIRTIO
 
 __all__ = ["disk_device", "disks", "image_of"]
 
@@ -23,9 +24,9 @@ SCSI_BUS = "bimetal.boards.virtio.scsi:scsi_bus"
 def disks(m: Chassis) -> Iterator[VirtioDevice]:
     """The disks of virtio-blk, then the SCSI bus if anything is on it. Raises `BimetalError`."""
     for disk in m.config.disks:
-        if disk.bus != SCSI:
+        if disk.bus == VIRTIO:
             yield disk_device(disk, m.clock, m.aside)
-    if m.config.cdroms or any(disk.bus == SCSI for disk in m.config.disks):
+    if m.config.on(SCSI):
         yield late(SCSI_BUS)(m)
 
 

@@ -8,7 +8,7 @@ from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.gpu import VirtioGpu
 from bimetal.devices.virtio.input import VirtioInput, keyboard, tablet
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.wanted import GPU, KEYBOARD, TABLET
+from bimetal.machine.wanted import GPU, KEYBOARD, TABLET, VIRTIO
 
 __all__ = ["screen_and_inputs"]
 
@@ -22,7 +22,8 @@ def screen_and_inputs(m: Chassis) -> Iterator[VirtioDevice]:
         gpu = VirtioGpu(video.width, video.height)
         m.screen = gpu.screen
         yield gpu
-    for kind in m.config.inputs:
-        device = VirtioInput(INPUT_KINDS[kind]())
-        m.inputs[kind] = device
-        yield device
+    for each in m.config.inputs:
+        if each.bus == VIRTIO:
+            device = VirtioInput(INPUT_KINDS[each.kind]())
+            m.inputs[each.kind] = device
+            yield device

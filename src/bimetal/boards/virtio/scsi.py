@@ -10,7 +10,8 @@ from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.scsi.unit import Unit
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import SCSI, Config
+from bimetal.machine.config import Config
+from bimetal.machine.wanted import SCSI
 
 __all__ = ["scsi_bus"]
 
@@ -27,9 +28,10 @@ def _units(config: Config) -> list[Unit]:
         for disk in config.disks:
             if disk.bus == SCSI:
                 units.append(ScsiDisk(image_of(disk), disk.serial))
-        for number, path in enumerate(config.cdroms):
-            image = None if path is None else open_disk(path, readonly=True)
-            units.append(ScsiCdrom(image, f"cd{number}"))
+        for number, drive in enumerate(config.cdroms):
+            if drive.bus == SCSI:
+                image = None if drive.path is None else open_disk(drive.path, readonly=True)
+                units.append(ScsiCdrom(image, f"cd{number}"))
     except BimetalError:
         for unit in units:
             unit.close()

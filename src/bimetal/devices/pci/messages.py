@@ -154,10 +154,10 @@ class MsixCapability(Capability):
         self.table.say(enabled=bool(control.ENABLED), masked=bool(control.MASKED))
 
 
-def add_msix(function: Function, vectors: int, bar: int) -> MsixTable:
+def add_msix(function: Function, vectors: int, bar: int, at: int | None = None) -> MsixTable:
     """Give ``function`` MSI-X with so many vectors, whose table base address register ``bar`` is to
-    stand for."""
+    stand for. Its capability lies ``at`` a place, or where there is room."""
     table = MsixTable(vectors, function.send)
     table.events = function.events
-    function.add_capability(MsixCapability(table, bar))
+    function.add_capability(MsixCapability(table, bar), at)
     return table

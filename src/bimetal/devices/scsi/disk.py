@@ -46,8 +46,11 @@ class ScsiDisk(BlockUnit):
         0x9E: "service_in",
     }
 
-    def __init__(self, disk: Disk, serial: str = ""):
+    fixed = ("removable",)
+
+    def __init__(self, disk: Disk, serial: str = "", *, removable: bool = False):
         super().__init__(disk, serial)
+        self.removable = removable
 
     def vital_pages(self) -> dict[int, bytes]:
         writable = not self.medium.readonly

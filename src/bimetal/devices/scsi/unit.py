@@ -49,7 +49,8 @@ class Unit(Part):
     """A logical unit of the peripheral ``kind`` (SPC-4, table 141)."""
 
     kind: ClassVar[int] = 0
-    removable: ClassVar[bool] = False
+    removable = False
+    """Whether its medium could be another one soon."""
     product: ClassVar[bytes] = b""
     handlers: ClassVar[Mapping[int, str]] = {
         0x00: "test_ready",

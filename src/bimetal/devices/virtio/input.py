@@ -14,9 +14,10 @@ from struct import Struct
 from bimetal.base.buffers import scatter
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain, QueueError
+from bimetal.screen.inputs import BUTTONS, RANGE
 from bimetal.screen.keys import KEYS
 
-__all__ = ["BUTTONS", "RANGE", "Kind", "VirtioInput", "keyboard", "tablet"]
+__all__ = ["Kind", "VirtioInput", "keyboard", "tablet"]
 
 EVENTS, STATUS = 0, 1
 
@@ -25,12 +26,6 @@ NAME, SERIAL, IDENTITY, BITS, AXIS = 0x01, 0x02, 0x03, 0x11, 0x12
 
 SYNC, KEY, RELATIVE, ABSOLUTE, LED, REPEAT = 0x00, 0x01, 0x02, 0x03, 0x11, 0x14
 WHEEL, X, Y = 0x08, 0x00, 0x01
-
-BUTTONS = {"left": 0x110, "right": 0x111, "middle": 0x112, "side": 0x113, "extra": 0x114}
-"""Numbers of the buttons of a tablet."""
-
-RANGE = 0x7FFF
-"""Where a tablet points is told from 0 to this, in both directions."""
 
 WAITING_LIMIT = 256
 """Events that wait for a driver, besides those that release something."""

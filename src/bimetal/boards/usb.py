@@ -1,0 +1,193 @@
+"""The USB controller of a board with PCI Express, and what is plugged into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bimetal.backends.block.choose import open_disk
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.boards.virtio.disks import image_of
+from bimetal.devices.pci.host import EcamHost
+from bimetal.devices.scsi.cdrom import ScsiCdrom
+from bimetal.devices.scsi.disk import ScsiDisk
+from bimetal.devices.usb.descriptors import Speed
+from bimetal.devices.usb.device import UsbDevice
+from bimetal.devices.usb.hid import HidDevice
+from bimetal.devices.usb.keyboard import UsbKeyboard
+from bimetal.devices.usb.pointers import UsbMouse, UsbTablet
+from bimetal.devices.usb.storage import UsbStorage
+from bimetal.devices.usb.xhci.controller import Controller
+from bimetal.devices.usb.xhci.function import Xhci
+from bimetal.machine.chassis import Chassis
+from bimetal.machine.config import Disk
+from bimetal.machine.sockets import Plugged
+from bimetal.machine.usb import USB_NAME, plugged_as
+from bimetal.machine.wanted import KEYBOARD, MOUSE, TABLET, USB, CdDrive, Input, UsbController
+
+__all__ = ["add_usb"]
+
+INPUTS: dict[str, type[HidDevice]] = {
+    KEYBOARD: UsbKeyboard,
+    TABLET: UsbTablet,
+    MOUSE: UsbMouse,
+}
+USUAL_SLOTS = range(30, 0, -1)
+"""Slots of the root bus for the controller: behind the root ports that the option ``ports`` asks
+for, which take them from the last one on."""
+
+
+def add_usb(m: Chassis, host: EcamHost) -> None:
+    """Put a USB controller on the root bus of ``host`` or behind a root port, with what is on USB
+    from the start on, if any is wanted. Raises `BimetalError`."""
+    wanted = m.config.usb_controller
+    if wanted is None:
+        return
+    place = m.config.places.get(USB)
+    behind = 0 if place is None else place.port
+    function = Xhci(
+        m.space,
+        m.clock,
+        m.defer,
+        slow=wanted.slow,
+        fast=wanted.fast,
+        model=wanted.model,
+        integrated=not behind,
+    )
+    sockets = BoardSockets(m, function.controller, wanted)
+    try:
+        sockets.fill()
+        if behind:
+            if m.sockets is None:
+                raise ValueError("there are no root ports")
+            m.sockets.build_in(function, behind)
+        elif place is not None:
+            m.add_function(host, function, slot=place.slot, number=place.function)
+        else:
+            m.add_function(host, function, slot=_free_slot(m, host))
+    except BaseException as error:
+        function.close()
+        if isinstance(error, ValueError):
+            raise BimetalError(
+                f"no USB controller can be there: {error}", "give it another place", ExitCode.USAGE
+            ) from error
+        raise
+    m.usb = sockets
+
+
+def _free_slot(m: Chassis, host: EcamHost) -> int:
+    wanted = {place.slot for place in m.config.places.values()}
+    for slot in USUAL_SLOTS:
+        if slot not in wanted and host.bus.at(8 * slot) is None:
+            return slot
+    raise ValueError("all slots are taken")
+
+
+class BoardSockets:
+    """See `UsbSockets`: those of ``controller``. What is in socket N is called ``usbN``."""
+
+    def __init__(self, m: Chassis, controller: Controller, wanted: UsbController):
+        self._controller, self._fast = controller, wanted.fast
+        self._count = max(wanted.slow, wanted.fast)
+        self._config, self._aside, self._inputs = m.config, m.aside, m.inputs
+        self._given: dict[int, Plugged] = {}
+
+    def fill(self) -> None:
+        """Plug in what is there from the start on: first what has its place. The configuration
+        tells from now on where each of them is. Raises `BimetalError`."""
+        config = self._config
+        for each in sorted(config.on(USB), key=lambda each: not each.socket):
+            placed = replace(each, socket=self._free(each.socket))
+            self._put(placed)
+            for row in (config.inputs, config.disks, config.cdroms):
+                _replace(row, each, placed)
+
+    def plugged(self) -> list[Plugged]:
+        return [given for _, given in sorted(self._given.items())]
+
+    def become(self, plugged: Sequence[Plugged]) -> None:
+        for socket, given in list(self._given.items()):
+            if given not in plugged:
+                self._take_out(socket)
+        for new in plugged:
+            wanted = new.disk or new.cdrom or new.input
+            if wanted is None or not 0 < new.socket <= self._count:
+                raise ValueError(f"there is no socket {new.socket} for that")
+            if new not in self._given.values():
+                self._put(replace(wanted, socket=new.socket))
+
+    def plug(self, wanted: Disk | CdDrive | Input) -> str:
+        placed = replace(wanted, socket=self._free(wanted.socket))
+        self._put(placed)
+        return f"{USB_NAME}{placed.socket}"
+
+    def _free(self, wanted: int) -> int:
+        """The number of a free socket: that which is ``wanted``, or, for 0, the first. Raises
+        `BimetalError`."""
+        for number in [wanted] if wanted else range(1, self._count + 1):
+            if 0 < number <= self._count and number not in self._given:
+                return number
+        raise BimetalError(
+            f"there is no free USB socket{f' {wanted}' if wanted else ''}",
+            f"choose another one of {self._count}, unplug something, or ask for more ports",
+            ExitCode.USAGE,
+        )
+
+    def unplug(self, name: str) -> None:
+        number = name.removeprefix(USB_NAME)
+        if not number.isdecimal() or int(number) not in self._given:
+            raise KeyError(f"no USB socket has a device {name!r}")
+        self._take_out(int(number))
+
+    def drive(self, wanted: Disk | CdDrive) -> ScsiDisk | ScsiCdrom | None:
+        for socket, given in self._given.items():
+            device = self._controller.devices[socket]
+            if wanted in (given.disk, given.cdrom) and isinstance(device, UsbStorage):
+                unit = device.unit
+                if isinstance(unit, ScsiDisk | ScsiCdrom):
+                    return unit
+        return None
+
+    def let_go(self) -> None:
+        for device in self._controller.devices.values():
+            device.let_go()
+
+    def _put(self, wanted: Disk | CdDrive | Input) -> None:
+        socket = wanted.socket
+        if isinstance(wanted, Input) and wanted.kind in self._inputs:
+            raise BimetalError(
+                f"a machine has one {wanted.kind}", "unplug the other one first", ExitCode.USAGE
+            )
+        device = self._made(wanted)
+        try:
+            self._controller.plug(device, socket)
+        except ValueError as error:
+            device.close()
+            raise BimetalError(str(error), "choose another socket", ExitCode.USAGE) from error
+        self._given[socket] = plugged_as(wanted)
+        if isinstance(wanted, Input) and isinstance(device, HidDevice):
+            self._inputs[wanted.kind] = device
+
+    def _take_out(self, socket: int) -> None:
+        device, given = self._controller.unplug(socket), self._given.pop(socket)
+        if given.input is not None:
+            del self._inputs[given.input.kind]
+        device.close()
+
+    def _made(self, wanted: Disk | CdDrive | Input) -> UsbDevice:
+        if isinstance(wanted, Input):
+            return INPUTS[wanted.kind]()
+        speed = Speed.SUPER if wanted.socket <= self._fast else Speed.HIGH
+        if isinstance(wanted, Disk):
+            disk = ScsiDisk(image_of(wanted), wanted.serial, removable=wanted.removable)
+            return UsbStorage(disk, speed, wanted.serial, self._aside)
+        image = None if wanted.path is None else open_disk(wanted.path, readonly=True)
+        return UsbStorage(ScsiCdrom(image, f"{USB_NAME}{wanted.socket}"), speed, "", self._aside)
+
+
+def _replace(row: list[Any], old: object, new: object) -> None:
+    """Have ``new`` where exactly ``old`` is in a list, if it is."""
+    for number, each in enumerate(row):
+        if each is old:
+            row[number] = new

@@ -1,0 +1,1 @@
+"""USB: devices, and the host controller that they are plugged into."""
