@@ -105,6 +105,9 @@ class PortSockets:
             if given.mac == mac:
                 self._given[slot] = replace(given, mac=fresh)
 
+    def moved(self, slot: int, disk: Disk) -> None:
+        self._given[slot] = replace(self._given[slot], disk=disk)
+
     def _free(self, slot: int = 0) -> int:
         """The number of a slot that is free: that one, or, for 0, the first."""
         if slot:

@@ -12,11 +12,13 @@ from msgspec import UNSET, UnsetType
 
 from bimetal.control.contract import Answer
 from bimetal.machine.events import EventKind, MachineEvent
+from bimetal.machine.live.news import JobNews, NewsKind
 from bimetal.machine.result import Ending, Result
 
 __all__ = [
     "EVENTS",
     "BalloonData",
+    "BlockJobData",
     "CauseData",
     "Event",
     "MigrationData",
@@ -70,10 +72,49 @@ class BalloonData(Answer):
     actual: Annotated[int, "bytes that are not in the balloon"]
 
 
+class JobData(Answer):
+    """How far a job is."""
+
+    id: Annotated[str, "which"]
+    status: Annotated[str, "created, running, ready, concluded, null, ..."]
+
+
+class BlockJobData(Answer):
+    """What a job has done."""
+
+    type: Annotated[str, "what it does: commit, stream, mirror or backup"]
+    device: Annotated[str, "which: its id"]
+    len: Annotated[int, "bytes that there are to do"]
+    offset: Annotated[int, "bytes that are done"]
+    speed: Annotated[int, "bytes that it may do in a second, 0 without a limit"]
+    error: Annotated[str | UnsetType, "why it has failed, if it has"] = UNSET
+
+
+class BlockJobErrorData(Answer):
+    """An error of the host that a job has met."""
+
+    device: Annotated[str, "which job"]
+    operation: Annotated[str, "read or write"]
+    action: Annotated[str, "what is done about it: report, ignore or stop"]
+
+
+class BlockJobPendingData(Answer):
+    """A job that waits for its last step."""
+
+    type: Annotated[str, "what it does"]
+    id: Annotated[str, "which"]
+
+
 EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BALLOON_CHANGE": BalloonData,
+    "BLOCK_JOB_CANCELLED": BlockJobData,
+    "BLOCK_JOB_COMPLETED": BlockJobData,
+    "BLOCK_JOB_ERROR": BlockJobErrorData,
+    "BLOCK_JOB_PENDING": BlockJobPendingData,
+    "BLOCK_JOB_READY": BlockJobData,
     "DEVICE_DELETED": DeviceData,
     "GUEST_PANICKED": PanicData,
+    "JOB_STATUS_CHANGE": JobData,
     "MIGRATION": MigrationData,
     "POWERDOWN": None,
     "RESET": CauseData,
@@ -126,8 +167,41 @@ def told_of(
             return [Event("DEVICE_DELETED", data)]
         case EventKind.BALLOON:
             return [Event("BALLOON_CHANGE", BalloonData(actual=event.memory))]
+        case EventKind.JOB:
+            return [] if event.job is None else told_of_job(event.job)
         case EventKind.OVER:
             ending = None if result is None else result.ending
             guest, reason = OF_RUN.get(ending, (False, by_host))
             panicked = [Event("GUEST_PANICKED", PanicData())] * (ending is Ending.PANIC)
             return [*panicked, Event("SHUTDOWN", CauseData(guest=guest, reason=reason))]
+
+
+OF_JOB = {
+    NewsKind.READY: "BLOCK_JOB_READY",
+    NewsKind.COMPLETED: "BLOCK_JOB_COMPLETED",
+    NewsKind.CANCELLED: "BLOCK_JOB_CANCELLED",
+}
+
+
+def told_of_job(news: JobNews) -> list[Event]:
+    """What is told of what a job has told. One that works on no disk has no events of its own."""
+    job = news.job
+    if news.kind is NewsKind.STATUS:
+        return [Event("JOB_STATUS_CHANGE", JobData(id=job.id, status=job.status.value))]
+    if not job.drive:
+        return []
+    if news.kind is NewsKind.ERROR:
+        word = "read" if news.reading else "write"
+        failure = BlockJobErrorData(device=job.id, operation=word, action=news.action)
+        return [Event("BLOCK_JOB_ERROR", failure)]
+    if news.kind is NewsKind.PENDING:
+        return [Event("BLOCK_JOB_PENDING", BlockJobPendingData(type=job.kind, id=job.id))]
+    data = BlockJobData(
+        type=job.kind,
+        device=job.id,
+        len=job.total,
+        offset=job.done,
+        speed=job.speed,
+        error=job.error or UNSET,
+    )
+    return [Event(OF_JOB[news.kind], data)]

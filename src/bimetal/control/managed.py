@@ -3,8 +3,9 @@ of it so far."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,13 +19,14 @@ from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.handed import Handed
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
+from bimetal.machine.live.overlays import Moves
 from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
     from bimetal.machine.machine import Machine
     from bimetal.machine.vnc import Vnc
 
-__all__ = ["ENDED", "BlockNode", "Managed"]
+__all__ = ["ENDED", "BlockNode", "Managed", "node_of", "same_file"]
 
 ENDED = {
     Ending.POWER_OFF: "shutdown",
@@ -49,6 +51,22 @@ class BlockNode:
     file: str = ""
     backing_folders: tuple[str, ...] = ()
     backing: str = ""
+
+
+def node_of(nodes: Mapping[str, BlockNode], path: str) -> str:
+    """The name of the node of the image at ``path``, "" if there is none."""
+    for name, node in [*nodes.items()]:
+        if node.format is not None and same_file(node.path, path):
+            return name
+    return ""
+
+
+def same_file(path: str, other: str) -> bool:
+    """Whether two paths lead to one file."""
+    try:
+        return path == other or os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -107,6 +125,9 @@ class Managed:
     awaits_state: bool = False
     """Whether it begins with a state that is still to come."""
 
+    note_moves: Callable[[Moves], None] | None = None
+    """See `Machine.on_moved`."""
+
     slots: dict[str, int] = field(default_factory=dict)
     """The numbers of root ports, by what clients call them."""
 
@@ -162,6 +183,18 @@ class Managed:
     def _listen(self) -> None:
         if self.given is not None:
             self._ears.enter_context(self.given.on_event(self._hear))
+            self.given.on_moved = self._moved
+
+    def _moved(self, moves: Moves) -> None:
+        """Disks are about to have other images: whoever keeps their definition notes it first. No
+        lock is taken: the machine may wait for this."""
+        if self.note_moves is not None:
+            self.note_moves(moves)
+        given = {device: id_ for id_, device in [*self.devices.items()]}
+        for drive, (path, _) in moves.items():
+            node = node_of(self.nodes, path)
+            if drive in given and node:
+                self.disks[given[drive]] = node
 
     @property
     def state(self) -> str:

@@ -63,6 +63,8 @@ class Command:
     function: Callable[..., Any]
     out_of_band: bool = False
     safe: bool = False
+    features: tuple[str, ...] = ()
+    """What clients may want to know of it before they use it, in QEMU's words."""
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -98,14 +100,19 @@ class Registry(Generic[Subject]):
         self._commands: dict[str, Command] = {}
 
     def command(
-        self, name: str, *, out_of_band: bool = False, safe: bool = False
+        self,
+        name: str,
+        *,
+        out_of_band: bool = False,
+        safe: bool = False,
+        features: tuple[str, ...] = (),
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as the command ``name``. ValueError if there is one."""
 
         def declare(function: Function) -> Function:
             if name in self._commands:
                 raise ValueError(f"two commands are called {name}")
-            self._commands[name] = Command(name, function, out_of_band, safe)
+            self._commands[name] = Command(name, function, out_of_band, safe, features)
             return function
 
         return declare

@@ -48,6 +48,7 @@ class Schema:
                 "arg-type": self._arguments(command),
                 "ret-type": EMPTY if result in (None, type(None)) else self._type(_info(result)),
                 "allow-oob": command.out_of_band,
+                **({"features": list(command.features)} if command.features else {}),
             },
         )
         if self.entries[command.name]["ret-type"] == EMPTY:

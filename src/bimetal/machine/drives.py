@@ -6,21 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bimetal.backends.block.formats import RAW, by_name
-from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.cdrom import drive_of
 from bimetal.machine.config import Disk
+from bimetal.machine.live.seat import seats_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.usb import USB_NAME
-from bimetal.machine.wanted import SCSI, USB
+from bimetal.machine.wanted import USB
 
 __all__ = ["Drive", "drives_of"]
-
-IN_SLOT = "@port"
-"""What the names of devices have before the number of the slot in which they were plugged."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +47,18 @@ def drives_of(runner: Runner) -> list[Drive]:
 
 def _disks(runner: Runner) -> Iterator[Drive]:
     hardware = runner.hardware
-    sockets = hardware.sockets
-    plugged = {} if sockets is None else {each.slot: each.disk for each in sockets.plugged()}
-    later, built_in = list[Drive](), list[VirtioBlock]()
-    for placement in hardware.placements:
-        for part in placement.device.parts():
-            if not isinstance(part, VirtioBlock):
-                continue
-            slot = placement.device.name.partition(IN_SLOT)[2]
-            disk = plugged.get(int(slot)) if slot else None
-            if disk is not None:
-                later.append(_drive(placement.device.name, disk, part))
-            elif not slot:
-                built_in.append(part)
-    on_usb = hardware.usb
-    scsi = [part for part in _parts(runner) if isinstance(part, ScsiDisk)]
+    seats, on_usb = {seat.name: seat for seat in seats_of(runner)}, hardware.usb
     for number, disk in enumerate(hardware.config.disks):
-        device: VirtioBlock | ScsiDisk | ScsiCdrom | None
+        name = f"disk{number}"
         if disk.bus == USB:
-            device = None if on_usb is None else on_usb.drive(disk)
+            part = None if on_usb is None else on_usb.drive(disk)
+            if isinstance(part, ScsiDisk):
+                yield _drive(name, disk, part)
         else:
-            device = scsi.pop(0) if disk.bus == SCSI else built_in.pop(0)
-        if device is not None and not isinstance(device, ScsiCdrom):
-            yield _drive(f"disk{number}", disk, device)
-    yield from later
+            seat = seats.pop(name)
+            yield _drive(name, seat.config, seat.part)
+    for name, seat in seats.items():
+        yield _drive(name, seat.config, seat.part)
     for given in [] if on_usb is None else on_usb.plugged():
         if given.disk is not None and given.disk not in hardware.config.disks:
             drive = on_usb.drive(given.disk) if on_usb is not None else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bimetal.machine.live.news import JobNews
+
 __all__ = ["EventKind", "MachineEvent"]
 
 
@@ -17,6 +19,7 @@ class EventKind(Enum):
     POWER_BUTTON = "power button pressed"
     UNPLUGGED = "device unplugged"
     BALLOON = "memory given or taken back"
+    JOB = "news of a job"
     OVER = "run over"
 
 
@@ -24,9 +27,10 @@ class EventKind(Enum):
 class MachineEvent:
     """Something that happened. ``guest`` says whether the guest itself caused it, ``device`` is the
     name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
-    now, if that has changed."""
+    now, if that has changed, ``job`` what a job tells."""
 
     kind: EventKind
     guest: bool = False
     device: str = ""
     memory: int = 0
+    job: JobNews | None = None

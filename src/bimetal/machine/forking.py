@@ -66,6 +66,7 @@ class Forking(KeptInside):
         Raises `BimetalError` if the machine has not started, or is of a kind that cannot be copied.
         """
         self._gate.check_begun("there is nothing to fork")
+        self._jobs.check_idle()
         runner = self._built()
         accelerator = _forkable(self._gate, runner, count)
         copying = Copying(networks, new_macs)

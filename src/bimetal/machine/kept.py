@@ -18,6 +18,7 @@ from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.profile import Profiler
 from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
@@ -55,6 +56,8 @@ class KeptMachine:
         self._profiler = Profiler(self._parts)
         self._closing = Closing(self._parts, self._service, self._consoles)
         self._kept: Checkpoint | None = None
+        self._jobs = Jobs(self._gate)
+        self._closing.viewers.append(self._jobs)
 
     @property
     def on_save_key(self) -> Callable[[], None] | None:
@@ -220,6 +223,7 @@ class KeptMachine:
             raise BimetalError(
                 f"the machine has {self._gate.state}: {why}", "do it while it runs", ExitCode.USAGE
             )
+        self._jobs.check_idle()
         return self._built()
 
     def _recipe(self, runner: Runner) -> Recipe:

@@ -36,6 +36,7 @@ from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import still_runs
 from bimetal.machine.forking import Forking
+from bimetal.machine.live.disks import LiveDisks
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.plugging import Plugging
 from bimetal.machine.profile import GuestProfile
@@ -55,7 +56,7 @@ SAMPLES = 10
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Forking, Equipment, Plugging, Screens, Closes):
+class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,

@@ -58,6 +58,9 @@ class Sockets(Protocol):
     def readdress(self, mac: bytes, fresh: bytes) -> None:
         """The NIC with the address ``mac`` has a ``fresh`` one."""
 
+    def moved(self, slot: int, disk: Disk) -> None:
+        """The disk in the ``slot`` of that number has another image now, as ``disk`` says."""
+
     def unplug(self, name: str, gone: Callable[[], None], *, force: bool) -> None:
         """Ask the guest to let go of the device ``name``, and call ``gone`` once it has; with
         ``force`` take it away. KeyError if no such device is in a slot. Call with the machine's

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from tests.backends.block.crash import sectors
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.writer import SECTOR, content, write_for_ever
 
-__all__ = ["KINDS", "WAYS", "Trials"]
+__all__ = ["KINDS", "WAYS", "Trials", "live"]
 
 KINDS = {
     "raw": None,
@@ -50,6 +50,9 @@ JUDGED = 10
 
 class Trials:
     """Trials with images of one kind; ``counts`` has how many ended in each way."""
+
+    lives = (3, 30, 100)
+    """Requests, or changes of files, before the end, of which one is drawn and less are made."""
 
     def __init__(self, kind: str, folder: Path, seed: int):
         self._rng = random.Random(f"{kind} {seed}")
@@ -66,7 +69,7 @@ class Trials:
     def trial(self) -> None:
         """One process, and what it left."""
         if not self._shown or self._rng.random() < 0.3:
-            shutil.copy(self._new, self._path)
+            self._renew()
             self._shown = self._first
         way = self._rng.choice(WAYS)
         may = self._promised(self._ended(way), may_fail=way == "full")
@@ -77,13 +80,21 @@ class Trials:
         self._shown = shown
         self.counts[way] += 1
 
+    def _renew(self) -> None:
+        """Have the image be as new."""
+        shutil.copy(self._new, self._path)
+
+    def _live(self, way: str, seed: int, told: int) -> None:
+        """Write until the end, in a process of its own."""
+        live(way, self._path, seed, told, write_for_ever, self.lives)
+
     def _ended(self, way: str) -> list[str]:
         """What a process told that ended in this way."""
-        seed, lines = self._rng.getrandbits(30), self._rng.choice((3, 30, 100))
+        seed, lines = self._rng.getrandbits(30), self._rng.choice(self.lives)
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            _live(way, self._path, seed, theirs)
+            self._live(way, seed, theirs)
         os.close(theirs)
         with open(ours) as told:
             first = [told.readline() for _ in range(self._rng.randrange(1, lines + 1))]
@@ -109,6 +120,7 @@ class Trials:
                 _add(may, asked)
                 asked.clear()
             elif line.endswith("\n"):
+                assert line[0].isdecimal(), line
                 stamp, first, count = map(int, line.split())
                 asked.append((stamp, first, count))
         _add(may, asked)
@@ -138,19 +150,26 @@ def _add(may: list[list[bytes]], asked: list[tuple[int, int, int]]) -> None:
             may[number] = [*may[number], content(stamp, number)]
 
 
-def _live(way: str, path: Path, seed: int, told: int) -> None:
-    """Write until the end, in a process of its own."""
+def live(
+    way: str,
+    path: Path,
+    seed: int,
+    told: int,
+    write: Callable[..., object],
+    lives: Sequence[int],
+) -> None:
+    """``write`` to the image at a path until the end, which comes in one of the ways."""
     try:
         os.dup2(told, 1)
         rng = random.Random(seed)
         if way == "torn":
-            _tear(rng)
+            _tear(rng, rng.choice(lives))
         elif way == "full":
             room = rng.choice((0, 512, 65536, 1 << 20, 2 << 20))
             limit = path.stat().st_size + rng.choice((-1, 1, 1)) * rng.randrange(room + 1)
             limit = max(limit // SECTOR * SECTOR, 0)  # disks are full sector by sector
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        write_for_ever(str(path), seed, goes_on=way == "full")
+        write(str(path), seed, goes_on=way == "full")
     except BimetalError:
         if way == "full":  # there is no room to mend what the last one left: it stays as it is
             os.kill(os.getpid(), signal.SIGKILL)
@@ -161,10 +180,9 @@ def _live(way: str, path: Path, seed: int, told: int) -> None:
         os._exit(1)
 
 
-def _tear(rng: random.Random) -> None:
+def _tear(rng: random.Random, most: int) -> None:
     """Have this process end at, or in, some system call that changes the file."""
-    left = rng.choice((3, 30, 100))
-    left = rng.randrange(1, left + 1)
+    left = rng.randrange(1, most + 1)
     pwritev, ftruncate, fdatasync = os.pwritev, os.ftruncate, os.fdatasync
 
     def is_last() -> bool:

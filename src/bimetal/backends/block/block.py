@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bimetal.backends.block.vector import PromptReader, read_vector
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.transfers import Transfer
 
 __all__ = ["SECTOR", "Block", "Extent", "Span", "joined"]
@@ -159,6 +160,22 @@ class Block(ABC):
     def rest(self) -> None:
         """Write all that `close` would, so that the files stay as they are unless something else is
         written: for snapshots of a machine."""
+        self.flush()
+
+    def unseal(self) -> None:
+        """Have the image written from now on that was only read, as those are that others lie on.
+        Raises `BimetalError` if it cannot be, and OSError; then it is only read."""
+        if not self.readonly:
+            return
+        raise BimetalError(
+            f"the image {self.name!r} is of a kind that is only read",
+            "make another one of it: bimetal image convert",
+            ExitCode.USAGE,
+        )
+
+    def seal(self) -> None:
+        """Have the image only read from now on, so that others can lie on it. Raises OSError if
+        what was written cannot be made safe; then it is still written."""
         self.flush()
 
     def files(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
-from bimetal.backends.block.lock import LocksUnsupported, lock_image
+from bimetal.backends.block.lock import LocksUnsupported, lock_image, share_image
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.vector import PromptReader
 from bimetal.backends.handing import take
@@ -42,6 +42,7 @@ class ImageFile:
                 raise refusals.cannot_open(path, purpose, error)
             if self.length == 0 and not purpose.is_data:
                 raise refusals.empty(path, purpose, self.block_device)
+            self._locks = lock
             if lock:
                 self._lock(purpose)
         except BaseException:
@@ -101,6 +102,44 @@ class ImageFile:
             self.log.host_error("the last writes may be lost", str(error))
         finally:
             os.close(self.fd)
+
+    def unseal(self) -> None:
+        """Have the file written from now on, too, which was only read; its number stays the same.
+        Raises `BimetalError` if it is in use, or cannot be written."""
+        if not self.readonly or self._closed:
+            return
+        purpose = Purpose()
+        opened = fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        fresh = self.fd if opened else _open(self.path, purpose)
+        try:
+            if not os.path.sameopenfile(fresh, self.fd):
+                raise refusals.cannot_open(self.path, purpose, OSError(errno.ESTALE, "replaced"))
+            if self._locks:
+                self._lock_to_write(fresh, purpose)
+            if fresh != self.fd:
+                os.dup2(fresh, self.fd, inheritable=False)
+        finally:
+            if fresh != self.fd:
+                os.close(fresh)
+        self.readonly = False
+        self.refresh()
+
+    def _lock_to_write(self, fresh: int, purpose: Purpose) -> None:
+        try:
+            lock_image(fresh, writing=True, in_place_of=None if fresh == self.fd else self.fd)
+        except BlockingIOError as error:
+            if fresh == self.fd:
+                share_image(fresh)
+            raise refusals.in_use(self.path, purpose, fresh) from error
+        except LocksUnsupported:
+            pass  # it was told when the file was opened
+
+    def seal(self) -> None:
+        """Have the file only read from now on: others may read it, too. Raises OSError if what was
+        written cannot be made safe; then it is still written."""
+        self.flush()
+        self.readonly = True
+        share_image(self.fd)
 
     def _tell_if_deleted(self) -> None:
         """Somebody removed or replaced the file; as long as we have it, it can be saved."""

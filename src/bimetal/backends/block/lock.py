@@ -14,7 +14,7 @@ import fcntl
 import os
 import struct
 
-__all__ = ["LocksUnsupported", "lock_image"]
+__all__ = ["LocksUnsupported", "lock_image", "share_image"]
 
 READ, WRITE, RESIZE = 0, 1, 3
 """What can be done to an image, as bit numbers of the layout."""
@@ -32,19 +32,49 @@ class LocksUnsupported(OSError):
     """The file system has no locks."""
 
 
-def lock_image(fd: int, *, writing: bool) -> None:
+def lock_image(fd: int, *, writing: bool, in_place_of: int | None = None) -> None:
     """Say that we read, or also write, the image ``fd`` and that nobody else may write it.
 
-    The lock lasts as long as the descriptor. Raises BlockingIOError if another process (or
-    another opening in this one) stands against it, and `LocksUnsupported`.
+    The lock lasts as long as the descriptor. With ``in_place_of`` another descriptor of the image
+    gives up the lock that it has for reading, and has it again if this one gets none: at no moment
+    may anybody else write.
+
+    Raises BlockingIOError if another process (or another opening in this one) stands against it,
+    and `LocksUnsupported`.
     """
+    try:
+        _lock(fd, writing, in_place_of)
+    except BlockingIOError:
+        if in_place_of is not None:
+            _announce(in_place_of, writing=False)
+        raise
+
+
+def share_image(fd: int) -> None:
+    """Give up the part of the lock that says that we write ``fd``, or nothing if there is none."""
+    try:
+        _set(fd, DOES + WRITE, fcntl.F_UNLCK)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def _announce(fd: int, *, writing: bool) -> tuple[set[int], set[int]]:
+    """Set the locks; what we do, and what we forbid."""
     does = {READ, WRITE} if writing else {READ}
     forbids = {WRITE, RESIZE}
+    for number in does:
+        _set(fd, DOES + number)
+    for number in forbids:
+        _set(fd, FORBIDS + number)
+    return does, forbids
+
+
+def _lock(fd: int, writing: bool, in_place_of: int | None) -> None:
     try:
-        for number in does:
-            _set(fd, DOES + number)
-        for number in forbids:
-            _set(fd, FORBIDS + number)
+        does, forbids = _announce(fd, writing=writing)
+        if in_place_of is not None:
+            _give_up(in_place_of)
         # First announce, then ask: of two that come at once, both may yield but not both stay.
         taken = any(_held_by_others(fd, FORBIDS + number) for number in does) or any(
             _held_by_others(fd, DOES + number) for number in forbids
@@ -59,8 +89,14 @@ def lock_image(fd: int, *, writing: bool) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _set(fd: int, byte: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+def _give_up(fd: int) -> None:
+    for number in (READ, WRITE, RESIZE):
+        _set(fd, DOES + number, fcntl.F_UNLCK)
+        _set(fd, FORBIDS + number, fcntl.F_UNLCK)
+
+
+def _set(fd: int, byte: int, kind: int = fcntl.F_RDLCK) -> None:
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
 
 
 def _held_by_others(fd: int, byte: int) -> bool:

@@ -32,7 +32,13 @@ class RawImage(Block):
     def __init__(self, file: ImageFile):
         self.name, self.readonly, self._length = file.path, file.readonly, file.length
         self.size = align_up(file.length, SECTOR)
-        if self.size != self._length and not file.readonly:
+        if not file.readonly:
+            self._check_whole()
+        self._file, self._fd = file, file.fd
+        self._holes = Holes(file.fd, block_device=file.block_device)
+
+    def _check_whole(self) -> None:
+        if self.size != self._length:
             raise BimetalError(
                 f"the disk image {self.name!r} has {self._length} bytes, not a whole number of "
                 f"{SECTOR}-byte sectors: it may have been cut off",
@@ -40,8 +46,6 @@ class RawImage(Block):
                 f"truncate -s %{SECTOR} {quoted(self.name)}",
                 ExitCode.DATA,
             )
-        self._file, self._fd = file, file.fd
-        self._holes = Holes(file.fd, block_device=file.block_device)
 
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
@@ -105,6 +109,18 @@ class RawImage(Block):
             yield Extent(
                 start, stop - start, data=data, zero=not data, offset=start, path=self.name
             )
+
+    def unseal(self) -> None:
+        """See `Block.unseal`."""
+        self._check_whole()
+        self._file.unseal()
+        remember_raw(self._file)
+        self.readonly = False
+
+    def seal(self) -> None:
+        """See `Block.seal`."""
+        self._file.seal()
+        self.readonly = True
 
     def resize(self, size: int) -> None:
         """Make the disk ``size`` bytes long; what is new is zero. Raises OSError."""

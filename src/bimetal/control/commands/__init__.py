@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from bimetal.control.commands import (
+    copies,
+    creating,
     devices,
     drives,
     emulator,
     human,
     introspection,
+    jobs,
     kept,
     looking,
+    media,
     migrating,
     objects,
     observing,
+    overlays,
     running,
     screens,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "devices", "drives", "emulator", "human", "introspection"]
-__all__ += ["kept", "looking", "migrating", "objects", "observing", "running", "screens", "traffic"]
+__all__ = ["MACHINE", "copies", "creating", "devices", "drives", "emulator", "human"]
+__all__ += [
+    "introspection",
+    "jobs",
+    "kept",
+    "looking",
+    "media",
+    "migrating",
+    "objects",
+    "observing",
+]
+__all__ += ["overlays", "running", "screens", "traffic"]

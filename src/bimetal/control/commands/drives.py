@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
+from bimetal.control.commands.nodes import refused, users_of
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
-from bimetal.control.managed import BlockNode, Managed
-from bimetal.control.qdev import name_in, qdev_of
+from bimetal.control.managed import BlockNode, Managed, same_file
+from bimetal.control.qdev import qdev_of
+from bimetal.machine.live.disks import ImageAt
 
 if TYPE_CHECKING:
-    from bimetal.machine.cdrom import Cdrom
     from bimetal.machine.drives import Drive
 
-__all__ = ["BlockInfo", "change_medium", "eject", "query_block"]
+__all__ = ["BlockInfo", "blockdev_add", "blockdev_del", "query_block"]
 
 FILE = "file"
 NODE_LIMIT = 1000
@@ -32,6 +37,13 @@ class ImageInfo(Answer):
     filename: Annotated[str, "its path"]
     format: Annotated[str, "raw, qcow2, ..."]
     virtual_size: Annotated[int, "bytes that the guest sees"]
+    actual_size: Annotated[int, "bytes that it takes on the host's disk"]
+    dirty_flag: Annotated[bool, "always false: counts are always right"] = False
+    cluster_size: Annotated[int | UnsetType, "bytes of its clusters"] = UNSET
+    backing_filename: Annotated[str | UnsetType, "what it lies on"] = UNSET
+    full_backing_filename: Annotated[str | UnsetType, "the same, from the root on"] = UNSET
+    backing_filename_format: Annotated[str | UnsetType, "the format of that"] = UNSET
+    backing_image: Annotated[ImageInfo | UnsetType, "the image that it lies on"] = UNSET
 
 
 class InsertedInfo(Answer, rename=None):
@@ -44,6 +56,8 @@ class InsertedInfo(Answer, rename=None):
     node_name: Annotated[str | UnsetType, "what a client called it"] = msgspec.field(
         default=UNSET, name="node-name"
     )
+    backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
+    backing_file_depth: Annotated[int, "how many images lie below it"] = 0
     encrypted: Annotated[bool, "always false"] = False
     detect_zeroes: Annotated[str, "always off"] = "off"
 
@@ -65,6 +79,7 @@ class NodeInfo(Answer, rename=None):
     ro: Annotated[bool, "whether it is only read"]
     file: Annotated[str, "the path of the image"]
     image: Annotated[ImageInfo, "the image"]
+    backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
     encrypted: Annotated[bool, "always false"] = False
     detect_zeroes: Annotated[str, "always off"] = "off"
 
@@ -87,20 +102,23 @@ def query_block(vm: Managed) -> list[BlockInfo]:
     with vm.lock:
         given = {device: id_ for id_, device in vm.devices.items()}
         disks = dict(vm.disks)
-    return [_info(drive, given, disks) for drive in vm.machine.drives()]
+    return [_info(vm, drive, given, disks) for drive in vm.machine.drives()]
 
 
-def _info(drive: Drive, given: dict[str, str], disks: dict[str, str]) -> BlockInfo:
+def _info(vm: Managed, drive: Drive, given: dict[str, str], disks: dict[str, str]) -> BlockInfo:
     id_ = given.get(drive.name, "")
     inside: InsertedInfo | UnsetType = UNSET
     if drive.path:
-        image = ImageInfo(filename=drive.path, format=drive.format, virtual_size=drive.size)
+        images = _images(vm, drive)
+        image = image_info(images, 0)
         inside = InsertedInfo(
             file=drive.path,
             node_name=disks.get(id_, UNSET),
             ro=drive.readonly,
             drv=drive.format,
             image=image,
+            backing_file=image.backing_filename,
+            backing_file_depth=len(images) - 1,
         )
     return BlockInfo(
         device="" if id_ else drive.name,
@@ -111,35 +129,98 @@ def _info(drive: Drive, given: dict[str, str], disks: dict[str, str]) -> BlockIn
     )
 
 
+def _images(vm: Managed, drive: Drive) -> list[ImageAt]:
+    """The images of a drive; what is said of the first is what the drive says."""
+    first = ImageAt(drive.path, drive.format, drive.size, drive.readonly)
+    if drive.removable or drive.snapshot:
+        return [first]
+    try:
+        first, *below = vm.machine.images_of(drive.name)
+    except BimetalError:
+        return [first]  # it is on USB, or has just gone
+    return [replace(first, path=drive.path, format=drive.format), *below]
+
+
+def image_info(images: Sequence[ImageAt], depth: int, *, nested: bool = True) -> ImageInfo:
+    """What is told of the image at that depth of a chain, and of those below it if ``nested``."""
+    image, *below = images[depth:]
+    lower: str | UnsetType = below[0].path if below else UNSET
+    return ImageInfo(
+        filename=image.path,
+        format=image.format,
+        virtual_size=image.size,
+        actual_size=_space_of(image.path),
+        cluster_size=image.cluster or UNSET,
+        backing_filename=lower,
+        full_backing_filename=lower,
+        backing_filename_format=below[0].format if below else UNSET,
+        backing_image=image_info(below, 0) if below and nested else UNSET,
+    )
+
+
 @MACHINE.command("query-named-block-nodes")
 def query_named_block_nodes(
-    vm: Managed, flat: Annotated[bool, "accepted: images are listed without those below"] = False
+    vm: Managed, flat: Annotated[bool, "without telling of each image those below it, too"] = False
 ) -> list[NodeInfo]:
     """List the images that were told of."""
     with vm.lock:
         nodes = dict(vm.nodes)
-        disks = {node: vm.devices.get(id_, "") for id_, node in vm.disks.items()}
-    sizes = {drive.name: drive.size for drive in vm.machine.drives()}
-    return [
-        NodeInfo(
-            node_name=name,
-            drv=node.format or FILE,
-            ro=node.readonly,
-            file=node.path,
-            image=ImageInfo(
-                filename=node.path,
-                format=node.format or FILE,
-                virtual_size=sizes.get(disks.get(name, ""), _length_of(node.path)),
-            ),
-        )
-        for name, node in nodes.items()
-    ]
+    seen = [_images(vm, drive) for drive in vm.machine.drives() if drive.path]
+    return [_node_info(name, node, seen, nested=not flat) for name, node in nodes.items()]
+
+
+def _node_info(
+    name: str, node: BlockNode, seen: Sequence[Sequence[ImageAt]], *, nested: bool
+) -> NodeInfo:
+    """What is told of a node: what is known of it in the chain of a disk, or what its file says."""
+    image, readonly = None, node.readonly
+    if node.format is not None:
+        for images in seen:
+            for depth, each in enumerate(images):
+                if same_file(each.path, node.path):
+                    image, readonly = image_info(images, depth, nested=nested), each.readonly
+    if image is None:
+        image = _of_file(node)
+    return NodeInfo(
+        node_name=name,
+        drv=node.format or FILE,
+        ro=readonly,
+        file=node.path,
+        image=image,
+        backing_file=image.backing_filename,
+    )
+
+
+def _of_file(node: BlockNode) -> ImageInfo:
+    """What the file of an image says that is no disk's, or of itself."""
+    size, told = _length_of(node.path), None
+    if node.format is not None and size:
+        with suppress(BimetalError):
+            told = late("bimetal.images:information")(node.path, format=node.format, shared=True)
+    return ImageInfo(
+        filename=node.path,
+        format=node.format or FILE,
+        virtual_size=size if told is None else told.size,
+        actual_size=_space_of(node.path),
+        cluster_size=(told and told.cluster) or UNSET,
+        backing_filename=(told and told.backing) or UNSET,
+        full_backing_filename=(told and told.backing_path) or UNSET,
+        backing_filename_format=(told and told.backing_format) or UNSET,
+    )
 
 
 def _length_of(path: str) -> int:
     """Bytes of a file, 0 if it is gone."""
     try:
         return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _space_of(path: str) -> int:
+    """Bytes that a file takes on the host's disk, 0 if it is gone."""
+    try:
+        return os.stat(path).st_blocks * 512
     except OSError:
         return 0
 
@@ -174,14 +255,14 @@ def blockdev_add(
     built on is the one that its header names."""
     with vm.lock:
         if node_name in vm.nodes or len(vm.nodes) >= NODE_LIMIT:
-            raise _refused(f"there is a node {node_name!r} already, or there are too many")
+            raise refused(f"there is a node {node_name!r} already, or there are too many")
         if driver == FILE:
             if backing is not None:
-                raise _refused("the bytes of a file are built on no other image")
+                raise refused("the bytes of a file are built on no other image")
             vm.nodes[node_name] = BlockNode(_checked(filename), readonly=read_only)
             return
         if filename:
-            raise _refused(f"the path of a {driver} image belongs to its file")
+            raise refused(f"the path of a {driver} image belongs to its file")
         below = _file_of(vm, file)
         name = file if isinstance(file, str) else ""
         readonly = read_only or below.readonly
@@ -195,69 +276,9 @@ def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
     with vm.lock:
         if node_name not in vm.nodes:
             raise CommandFailed(ErrorClass.GENERIC, f"there is no node {node_name!r}")
-        users = [id_ for id_, node in vm.disks.items() if node == node_name]
-        users += [name for name, node in vm.nodes.items() if node_name in (node.file, node.backing)]
-        if users:
-            raise _refused(f"the node {node_name!r} is in use by {', '.join(users)}")
+        if users := users_of(vm, node_name):
+            raise refused(f"the node {node_name!r} is in use by {', '.join(users)}")
         del vm.nodes[node_name]
-
-
-@MACHINE.command("blockdev-change-medium")
-def change_medium(
-    vm: Managed,
-    filename: Annotated[str, "the path of the image"],
-    device: Annotated[str, "the drive, such as cd0"] = "",
-    id: Annotated[str, "the drive, in the words of newer clients"] = "",
-    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
-) -> None:
-    """Put an image into a CD-ROM drive, in place of what is there."""
-    _drive(vm, device or id).insert(filename)
-
-
-@MACHINE.command("eject")
-def eject(
-    vm: Managed,
-    device: Annotated[str, "the drive, such as cd0"] = "",
-    id: Annotated[str, "the drive, in the words of newer clients"] = "",
-    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
-) -> None:
-    """Take out what is in a CD-ROM drive."""
-    _drive(vm, device or id).eject()
-
-
-@MACHINE.command("blockdev-open-tray")
-def open_tray(
-    vm: Managed,
-    id: Annotated[str, "the drive"],
-    force: Annotated[bool, "accepted: a guest cannot keep a medium"] = False,
-) -> None:
-    """Accepted for a CD-ROM drive: its tray is open when nothing is in it."""
-    _drive(vm, id)
-
-
-@MACHINE.command("blockdev-close-tray")
-def close_tray(vm: Managed, id: Annotated[str, "the drive"]) -> None:
-    """Accepted for a CD-ROM drive: its tray is closed when something is in it."""
-    _drive(vm, id)
-
-
-@MACHINE.command("blockdev-remove-medium")
-def remove_medium(vm: Managed, id: Annotated[str, "the drive"]) -> None:
-    """Take out what is in a CD-ROM drive."""
-    eject(vm, id=id)
-
-
-@MACHINE.command("blockdev-insert-medium")
-def insert_medium(
-    vm: Managed,
-    id: Annotated[str, "the drive"],
-    node_name: Annotated[str, "the node of the image"],
-) -> None:
-    """Put an image that was told of into a CD-ROM drive."""
-    node = vm.nodes.get(node_name)
-    if node is None:
-        raise _refused(f"there is no node {node_name[:80]!r}")
-    change_medium(vm, node.path, id=id)
 
 
 def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:
@@ -266,27 +287,10 @@ def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:
     while backing:
         node = vm.nodes.get(backing)
         if node is None:
-            raise _refused(f"there is no node {backing!r} to build on")
+            raise refused(f"there is no node {backing!r} to build on")
         folders.append(os.path.dirname(os.path.abspath(node.path)))
         backing = node.backing
     return tuple(dict.fromkeys(folders))
-
-
-def _drive(vm: Managed, name: str) -> Cdrom:
-    """The CD-ROM drive of that name. Raises `CommandFailed`."""
-    called = name_in(name)
-    name = vm.devices.get(called, called)
-    drives = {f"cd{number}": drive for number, drive in enumerate(vm.machine.cdroms)}
-    if name in drives:
-        return drives[name]
-    if any(drive.name == name for drive in vm.machine.drives()):
-        raise _refused(f"{name} has no medium that could be changed")
-    raise CommandFailed(
-        ErrorClass.DEVICE_NOT_FOUND,
-        f"there is no drive {name!r}",
-        f"choose from {', '.join(drives)}" if drives else "the machine has no CD-ROM drive",
-        ExitCode.USAGE,
-    )
 
 
 def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
@@ -294,7 +298,7 @@ def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
     if isinstance(file, str):
         node = vm.nodes.get(file)
         if node is None or node.format is not None:
-            raise _refused(f"there is no node {file!r} of a file")
+            raise refused(f"there is no node {file!r} of a file")
         return node
     options = {**file}
     kind, path = options.pop("driver", None), options.pop("filename", None)
@@ -302,7 +306,7 @@ def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
     for known in ("node-name", "auto-read-only", "discard"):
         options.pop(known, None)
     if kind != FILE or not isinstance(path, str) or not isinstance(readonly, bool) or options:
-        raise _refused(f"{file!s:.200} is no file: it takes driver=file and a filename")
+        raise refused(f"{file!s:.200} is no file: it takes driver=file and a filename")
     return BlockNode(_checked(path), readonly=readonly)
 
 
@@ -317,7 +321,3 @@ def _checked(path: str) -> str:
             ExitCode.NO_INPUT,
         ) from error
     return path
-
-
-def _refused(why: str) -> CommandFailed:
-    return CommandFailed(ErrorClass.GENERIC, why, exit_code=ExitCode.USAGE)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from bimetal.base.errors import BimetalError
 from bimetal.base.sizes import MIB, parse_size
-from bimetal.control.commands.drives import change_medium, eject
 from bimetal.control.commands.introspection import query_version
 from bimetal.control.commands.kept import (
     delete_snapshot,
@@ -22,6 +21,7 @@ from bimetal.control.commands.looking import (
     query_cpus_fast,
     query_kvm,
 )
+from bimetal.control.commands.media import change_medium, eject
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.commands.running import cont, powerdown, query_status, quit_, reset, stop
 from bimetal.control.managed import Managed

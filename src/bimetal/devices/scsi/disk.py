@@ -7,7 +7,13 @@ from functools import partial
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.scsi.blocks import PIECE, BlockUnit
 from bimetal.devices.scsi.modes import sense_modes
-from bimetal.devices.scsi.sense import BAD_FIELD, READ_ONLY, SHORT_LIST, CheckCondition
+from bimetal.devices.scsi.sense import (
+    BAD_FIELD,
+    OTHER_CAPACITY,
+    READ_ONLY,
+    SHORT_LIST,
+    CheckCondition,
+)
 from bimetal.devices.scsi.unit import Command, Work, number
 from bimetal.devices.virtio.disk import Disk, WaitingDisk
 
@@ -51,6 +57,11 @@ class ScsiDisk(BlockUnit):
     def __init__(self, disk: Disk, serial: str = "", *, removable: bool = False):
         super().__init__(disk, serial)
         self.removable = removable
+
+    def resized(self) -> None:
+        """The disk has another size: the guest hears of it with its next command."""
+        sense = OTHER_CAPACITY
+        self.attention = sense.key, sense.code, sense.qualifier
 
     def vital_pages(self) -> dict[int, bytes]:
         writable = not self.medium.readonly

@@ -16,6 +16,7 @@ from typing import ClassVar
 from bimetal.base.buffers import pieces, split, total
 from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import (
+    CAPACITY,
     DISCARD,
     DISCARD_RANGES,
     DISCARD_SECTORS,
@@ -139,6 +140,11 @@ class VirtioBlock(QuickBlock):
     def _look_at_all(self) -> None:
         for index in range(len(self.queues)):
             self.look(index)
+
+    def resized(self) -> None:
+        """The disk has another size: tell the guest (5.2.5.2)."""
+        self.config[: CAPACITY.size] = CAPACITY.pack(self._disk.size // SECTOR)
+        self.config_changed()
 
     def may_wait(self) -> bool:
         # What is settled aside is waited for by what comes meanwhile.

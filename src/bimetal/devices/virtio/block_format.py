@@ -9,6 +9,7 @@ from bimetal.base.buffers import split
 from bimetal.devices.virtio.queue import QueueError
 
 __all__ = [
+    "CAPACITY",
     "DISCARD",
     "DISCARD_RANGES",
     "DISCARD_SECTORS",
@@ -85,6 +86,9 @@ HEADER = Struct("<IIQ")
 
 RANGE = Struct("<QII")
 """Sector, number of sectors, flags."""
+
+CAPACITY = Struct("<Q")
+"""Sectors of the disk: the beginning of the configuration."""
 
 CONFIG = Struct("<QIIHBBIBBHIBBHIIIIIB3x")
 """Capacity; size_max, seg_max; geometry; blk_size; topology; writeback, unused, queues; discard:

@@ -186,9 +186,11 @@ class QuickBlock(PatientDevice):
         return iter(()) if flush is None else self.wait_for(index, flush)
 
     def exchange(self, disk: Disk) -> None:
-        """Use ``disk``, which has the same content, from now on."""
+        """Use ``disk``, which has the same content, from now on. Nothing may be under way."""
         self._disk = disk
         self._patient = disk if self._aside is not None and isinstance(disk, WaitingDisk) else None
+        self._group = disk if isinstance(disk, GroupingDisk) else None
+        self._alone = self._patient is None or self._patient.alone
 
     # Writes that belong together
 

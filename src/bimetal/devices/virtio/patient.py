@@ -7,6 +7,7 @@ So requests are answered in the order in which they were made, as a snapshot nee
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
@@ -16,22 +17,54 @@ from bimetal.devices.virtio.device import TURN, VirtioDevice
 
 __all__ = ["PatientDevice", "attempt"]
 
+VISIT = -1
+"""What a visit has in the place of the number of a queue."""
+
 
 class PatientDevice(VirtioDevice):
     """A device that waits ``aside``, or if that is None, with the machine's lock held. If it waits
     ``alone``, all its queues stand still while one of them waits."""
 
-    derived: ClassVar[tuple[str, ...]] = ("_aside", "_alone", "_errands")
+    derived: ClassVar[tuple[str, ...]] = ("_aside", "_alone", "_errands", "_visits", "gone")
 
     def __init__(self, aside: Aside | None, *, alone: bool):
         super().__init__()
         self._aside, self._alone = aside, alone
         self._errands: dict[int, Errand] = {}
         """What is being done aside, for each queue that waits for it."""
+        self._visits = deque[tuple[Callable[[], None], Callable[[], None]]]()
+        """Visits that have not begun."""
+        self.gone = False
+        """Whether it is closed: nobody may visit it any more."""
 
     def stands_still(self, index: int) -> bool:
         """Whether queue ``index`` has to wait for something that is done aside."""
-        return bool(self._errands) if self._alone else index in self._errands
+        if self._alone or self._visits:
+            return bool(self._errands or self._visits)
+        return index in self._errands or VISIT in self._errands
+
+    def visit(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        """Have ``job`` done aside at a moment when no request is being carried out, and then
+        ``done``; requests wait meanwhile, and those that are under way stand between two pieces.
+        For who has something to do with what the device uses, in pieces that are short."""
+        if self._aside is None:
+            job()
+            done()
+            return
+        self._visits.append((job, done))
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let the next visit begin, if all queues have come to rest."""
+        if self._visits and not self._errands:
+            self.before_answers()
+            job, done = self._visits.popleft()
+            self.send_out(VISIT, [job], done)
+
+    def close(self) -> None:
+        self.gone = True
+        super().close()
+        self.let_go()
 
     def has_use_for(self, index: int) -> bool:
         return not self.stands_still(index)
@@ -81,16 +114,19 @@ class PatientDevice(VirtioDevice):
         if self._errands.pop(index, None) is None:
             return
         done()
-        self.look(index)
-        if self._alone:
+        if index != VISIT:
+            self.look(index)
+        if self._alone or index == VISIT:
             for other in range(len(self.queues)):
                 self.look(other)
+        self._admit()
 
     def _forget(self, index: int) -> None:
         errand = self._errands.pop(index, None)
         if errand is not None:
             errand.finish()  # it works on the guest's memory
         super()._forget(index)
+        self._admit()
 
 
 def attempt(job: Callable[[], None], failures: list[OSError]) -> None:

@@ -186,6 +186,7 @@ def lay_on(image: Qcow2Image, backing: str | None, format: str | None) -> None:
     named = {} if format is None else {BACKING_FORMAT: format.encode()}
     header.extensions = named | others
     store_header(image.file, header)
+    image.header.backing, image.header.extensions = header.backing, header.extensions
 
 
 def _outdate_bitmaps(image: Qcow2Image) -> None:

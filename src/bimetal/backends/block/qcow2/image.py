@@ -26,6 +26,7 @@ from bimetal.backends.block.qcow2.snapshots import Snapshot, read_snapshots
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import DamagedImage
 from bimetal.backends.block.qcow2.writer import Writer
+from bimetal.backends.block.remembered import forget_raw
 from bimetal.backends.block.vector import ZEROES
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -135,6 +136,44 @@ class Qcow2Image(Block):
             for start, stop, data in runs(self.file.fd, extent.offset, end):
                 place = extent.start + start - extent.offset
                 yield replace(extent, start=place, length=stop - start, offset=start, zero=not data)
+
+    # What it lies on, and whether others lie on it
+
+    def lie_on(self, backing: Block | None) -> None:
+        """Show ``backing`` where the image itself says nothing, whatever its header names. What it
+        lay on before is not closed with it any more."""
+        self.backing = backing
+        self.reader.lie_on(backing)
+
+    def unseal(self) -> None:
+        """See `Block.unseal`."""
+        if not self.readonly or self._closed:
+            return
+        files = dict.fromkeys((self.file, self.places.file))
+        try:
+            for file in files:
+                file.unseal()
+            references = self._make_writable()
+            if references is None:
+                raise OSError(errno.EIO, self._damage)
+            forget_raw(self.file)
+            self.readonly = False
+            self._write_tables(references)
+            self._lengthen_table()
+        except BaseException:
+            self.readonly, self._writer = True, None
+            for file in files:
+                file.seal()
+            raise
+
+    def seal(self) -> None:
+        """See `Block.seal`."""
+        if self._closed:
+            return
+        self.rest()
+        self.readonly, self._writer, self._preallocated = True, None, None
+        for file in dict.fromkeys((self.file, self.places.file)):
+            file.seal()
 
     # Structure
 

@@ -51,6 +51,10 @@ class Reader:
         self._step_mask = -1 if places.there & COPIED else ~COPIED
         self._compressed = Compressed(file.fd, header)
 
+    def lie_on(self, backing: Block | None) -> None:
+        """Read ``backing`` from now on where the tables lead nowhere."""
+        self._backing = backing
+
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.readv`."""
         rest = list(buffers)

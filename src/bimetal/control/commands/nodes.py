@@ -1,0 +1,87 @@
+"""What the images that clients have told of are to the disks of the machine that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.control.failures import CommandFailed, ErrorClass
+from bimetal.control.managed import BlockNode, Managed, node_of, same_file
+from bimetal.control.qdev import name_in
+
+__all__ = ["chains", "disk_of", "node_named", "path_of", "refused", "users_of"]
+
+
+def refused(why: str) -> CommandFailed:
+    """The error for what a client must not ask."""
+    return CommandFailed(ErrorClass.GENERIC, why, exit_code=ExitCode.USAGE)
+
+
+def node_named(vm: Managed, name: str) -> BlockNode:
+    """The node of an image. Raises `CommandFailed`."""
+    node = vm.nodes.get(name)
+    if node is None or node.format is None:
+        raise refused(f"there is no node {name[:80]!r} of an image")
+    return node
+
+
+def chains(vm: Managed) -> dict[str, list[str]]:
+    """The paths of the images of each disk, from the one that the guest writes to downwards."""
+    found: dict[str, list[str]] = {}
+    for drive in vm.machine.drives():
+        if not drive.removable:
+            with suppress(BimetalError):
+                found[drive.name] = [each.path for each in vm.machine.images_of(drive.name)]
+    return found
+
+
+def disk_of(vm: Managed, called: str) -> str:
+    """The disk that a client calls by its name, by the id or the place of its device, or by the
+    node of one of its images. Raises `CommandFailed`."""
+    there = chains(vm)
+    name = name_in(called)
+    name = vm.devices.get(name, name)
+    if name in there:
+        return name
+    if called in vm.nodes:
+        for drive, paths in there.items():
+            if any(same_file(vm.nodes[called].path, path) for path in paths):
+                return drive
+    raise CommandFailed(
+        ErrorClass.DEVICE_NOT_FOUND,
+        f"there is no disk {called[:80]!r}",
+        f"choose from {', '.join(there)}" if there else "the machine has none",
+        ExitCode.USAGE,
+    )
+
+
+def path_of(vm: Managed, node: str, file: str) -> str:
+    """The path of an image that is called by its ``node`` or its ``file``, "" if by neither."""
+    if node and file:
+        raise refused("say the node or the file, not both")
+    return node_named(vm, node).path if node else file
+
+
+def users_of(vm: Managed, name: str) -> list[str]:
+    """What uses a node: devices, images that lie on it, and the node of an image in its file."""
+    node = vm.nodes[name]
+    users = [other for other, each in vm.nodes.items() if each.file == name]
+    if node.format is None:
+        return users
+    there, attached = chains(vm), set[str]()
+    given = {device: id_ for id_, device in vm.devices.items()}
+    for drive, paths in there.items():
+        attached |= {node_of(vm.nodes, path) for path in paths}
+        if any(same_file(node.path, path) for path in paths):
+            users.append(given.get(drive, drive))
+    users += [id_ for id_, used in vm.disks.items() if used == name]
+    users += _lying_on(vm, name, attached)
+    return list(dict.fromkeys(users))
+
+
+def _lying_on(vm: Managed, name: str, attached: set[str]) -> Iterator[str]:
+    """Nodes that were said to lie on one, and are no image of a disk, which knows better."""
+    for other, each in vm.nodes.items():
+        if each.backing == name and other not in attached:
+            yield other

@@ -1,0 +1,1 @@
+"""What is done to the disks of a machine while it runs: they are laid over, copied, joined."""
