@@ -65,10 +65,6 @@ def test_disks_of_a_machine_that_is_off(homes: Homes, tmp_path: Path) -> None:
     assert images.information(str(top)).size == 8 << 20
     assert homes.quick("blockresize", "crab", "vda", "1M").code == 1
     assert "not assigned to domain" in homes.quick("blockresize", "crab", "vdb", "8M").err
-    homes.machines.start("crab")
-    assert "while the guest uses it" in homes.quick("blockresize", "crab", "vda", "9M").err
-    assert "while the guest uses them" in homes.quick("blockcommit", "crab", "vda").err
-    homes.machines.destroy("crab")
     homes.say("blockcommit", "crab", "vda", "--pivot")
     assert homes.machines.definition("crab").disks[0].path == str(base)
     assert images.information(str(base)).size == 8 << 20

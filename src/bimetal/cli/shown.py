@@ -12,6 +12,8 @@ from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.verbs import (
     AddressLine,
+    BlockFigures,
+    BlockRoom,
     BoardLine,
     DriveLine,
     Facts,
@@ -51,6 +53,15 @@ def _fields(known: Known, fields: Sequence[str]) -> str:
 
 def _title(name: str) -> str:
     return Machines().definition(name, inactive=True).title
+
+
+def room_of(room: BlockRoom, given: Given) -> str:
+    values = {"Capacity": room.capacity, "Allocation": room.allocation, "Physical": room.physical}
+    return "".join(f"{name + ':':15} {value}\n" for name, value in values.items())
+
+
+def moved_of(figures: BlockFigures, given: Given) -> str:
+    return "".join(f"{figures.target} {name} {value}\n" for name, value in figures.values.items())
 
 
 def state_of(known: Known, given: Given) -> str:
@@ -230,7 +241,12 @@ SHOWN: Mapping[str, Shown] = {
     "send-key": Shown(lambda nothing, given: ""),
     "domdisplay": Shown(lambda uri, given: f"{uri}\n"),
     "blockresize": message("Block device '{}' is resized"),
-    "blockcommit": message("Commit complete"),
+    "blockcommit": message("{}"),
+    "blockpull": message("{}"),
+    "blockcopy": message("{}"),
+    "blockjob": Shown(lambda told, given: f"{told}\n" if told else ""),
+    "domblkinfo": Shown(room_of),
+    "domblkstat": Shown(moved_of),
     "setmem": Shown(lambda nothing, given: ""),
     "install": said("Domain {} is running"),
     "vncdisplay": Shown(lambda where, given: f"{where}\n"),

@@ -58,7 +58,7 @@ def _own(verb: Command, given: dict[str, Any], words: list[str]) -> dict[str, An
             words = [] if REST in _marks(each) else words[1:]
         if value is None and each.required:
             raise click.UsageError(f"command '{verb.name}' requires <{each.external}> option")
-        own[each.name] = each.default if value is None else value
+        own[each.name] = each.default if value in (None, ()) else value
     if words:
         raise click.UsageError(f"unexpected data '{words[0][:80]}'")
     return own
@@ -103,9 +103,11 @@ def _option(parameter: Parameter) -> click.Option:
         return click.Option(declared, is_flag=True, help=_sentence(parameter.help))
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     usual = parameter.default if not parameter.required and parameter.default else False
+    several = get_origin(kind) is tuple
     return click.Option(
         declared,
-        type=click.Choice(choices) if choices else str,
+        type=click.Choice(choices) if choices else int if kind is int else str,
+        multiple=several,
         default=None,
         show_default=str(usual) if usual else False,
         help=_sentence(parameter.help),

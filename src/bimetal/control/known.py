@@ -114,9 +114,12 @@ class KnownMachines:
         """What the file of a definition says. The name of the file is that of the machine, also
         when a client was killed that has just given it another one."""
         text = _read(self.places.definition(name))
-        if f"<name>{name}</name>" in text:
-            return text
-        return str(late("bimetal.control.domain_xml.altering:named")(text, name))
+        if f"<name>{name}</name>" not in text:
+            text = str(late("bimetal.control.domain_xml.altering:named")(text, name))
+        moves = self.places.moves(name)
+        if moves.exists():
+            text = str(late("bimetal.control.moves:with_moves")(text, moves))
+        return text
 
     def definition(self, called: str, *, inactive: bool = False) -> Definition:
         """The definition of a machine."""

@@ -58,6 +58,8 @@ class Machines(KnownMachines):
         path = self.places.definition(definition.name)
         self.places.prepare(path.parent)
         write_whole(path, self._complete(text, definition))
+        if not self.places.pid(definition.name):  # or else its disks may still go on to others
+            self.places.moves(definition.name).unlink(missing_ok=True)
         return definition
 
     def define_values(self, definition: Definition) -> Definition:
@@ -192,13 +194,22 @@ class Machines(KnownMachines):
         )
         return begun
 
-    def hand_in(self, called: str, path: str, *, readonly: bool, format: str | None = None) -> None:
-        """Hand an image, with those that it lies on, in to the process of a machine, which may be
-        confined and not reach it. Raises `BimetalError`."""
+    def hand_in(
+        self,
+        called: str,
+        path: str,
+        *,
+        readonly: bool,
+        format: str | None = None,
+        alone: bool = False,
+    ) -> None:
+        """Hand an image, with those that it lies on unless it is wanted ``alone``, in to the
+        process of a machine, which may be confined and not reach it. Raises `BimetalError`."""
         state = self.state_of(self.running(called).name)
         if not state.get("sandbox"):
             return
-        below = late("bimetal.images:chain")(path, format=format, shared=True)[1:]
+        chain = late("bimetal.images:chain")
+        below = [] if alone else chain(path, format=format, shared=True)[1:]
         files = [(path, readonly), *((each.path, True) for each in below)]
         try:
             place = os.path.join(os.path.dirname(str(state["socket"])), "intake")

@@ -19,7 +19,7 @@ from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.handed import Handed
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
-from bimetal.machine.live.overlays import Moves
+from bimetal.machine.live.moves import Moves
 from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ class Managed:
         if self.note_moves is not None:
             self.note_moves(moves)
         given = {device: id_ for id_, device in [*self.devices.items()]}
-        for drive, (path, _) in moves.items():
-            node = node_of(self.nodes, path)
+        for drive, move in moves.items():
+            node = node_of(self.nodes, move.path)
             if drive in given and node:
                 self.disks[given[drive]] = node
 

@@ -7,6 +7,7 @@
     DATA/images                     images of disks that were made for machines
     STATE/machines/NAME/log         what it has printed
     STATE/machines/NAME/saved       the state with which it goes on at its next start
+    STATE/machines/NAME/moves       images that its disks have gone on to since it was defined
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
 
 The lease decides whether a machine runs; files that a process has left which is gone mean nothing.
@@ -70,6 +71,10 @@ class Places:
     def saved(self, name: str) -> Path:
         """The file with the state of a machine that goes on with it at its next start."""
         return self.state(name) / "saved"
+
+    def moves(self, name: str) -> Path:
+        """The file with the images that disks of a machine have gone on to: see `moves`."""
+        return self.state(name) / "moves"
 
     def run(self, name: str) -> Path:
         """The folder for the sockets of a machine that is about to run."""

@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -32,13 +33,16 @@ from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
+from bimetal.control.domain_xml.altering import with_source
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.events import Event
 from bimetal.control.launching import Ready
 from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
+from bimetal.control.moves import Move, Moves
 from bimetal.control.places import Places, write_whole
 from bimetal.control.viewing import serve_screen
+from bimetal.machine.live.moves import Moves as DiskMoves
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
 
@@ -80,6 +84,7 @@ class Process:
         self._run = places.run(self._name)
         self._news = SimpleQueue[str]()
         self._state: dict[str, Any] = {}
+        self._moves = Moves(places.moves(self._name))
         self._telling = threading.RLock()
         signal.signal(signal.SIGTERM, lambda *_: self._news.put(TERMINATE))
 
@@ -179,6 +184,7 @@ class Process:
             stack.enter_context(monitor)
             monitor.vm.on_event.add(self._hear)
             monitor.vm.settle = lambda: self._tell_state(monitor.vm)
+            monitor.vm.note_moves = partial(self._move, monitor.vm)
             if self._paused:
                 machine.pause()
             machine.start()
@@ -211,6 +217,22 @@ class Process:
                 monitor.signalled()
                 machine.stop()
             self._tell_state(monitor.vm)
+
+    def _move(self, vm: Managed, moves: DiskMoves) -> None:
+        """Disks are about to have other images: from now on the definition says so. Raises
+        `BimetalError`, and then they have not."""
+        built_in = [disk for disk in self._definition.disks if not disk.cdrom]
+        names = {f"disk{number}": disk.target for number, disk in enumerate(built_in)}
+        names |= {device: id_ for id_, device in vm.devices.items()}
+        text, noted = self._text, dict[str, tuple[str, Move]]()
+        for drive, moved in moves.items():
+            target = names.get(drive, drive)
+            noted[target] = moved.before, Move(moved.path, moved.format, list(moved.below))
+            text = with_source(text, target, moved.path, moved.format, moved.below)
+        self._moves.note(noted)
+        self._text, self._definition = text, read_definition(text)
+        vm.label = text
+        write_whole(self._folder / "xml", text)
 
     def _tell_end(self, result: Result, saved: bool) -> None:
         print(f"bimetal: {self._name}: {result}", file=sys.stderr, flush=True)

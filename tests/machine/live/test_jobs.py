@@ -326,7 +326,7 @@ def mirror(machine: Machine, target: MemoryDisk, policy: str) -> Job:
     with machine._built().locked():
         seat = machine._seat(DISK)
     terms = Terms("copy", on_target_error=policy)
-    note = machine._note_one
+    note = machine._note
     return machine.jobs.begin(Mirror(terms, seat, machine.jobs.tell, note, target))
 
 

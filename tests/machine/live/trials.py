@@ -26,6 +26,7 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.machine.live.job import Job
+from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.news import Status
 from tests.backends.block.crash import sectors
 from tests.backends.block.qcow2 import qemu
@@ -111,12 +112,12 @@ def work_for_ever(path: str, seed: int, kind: str, *, goes_on: bool) -> None:
     disk, format = json.loads(where.read_text())
     with driven(folder, Path(disk), format=format) as machine:
 
-        def note(moves: dict[str, tuple[str, str]]) -> None:
+        def note(moves: Moves) -> None:
             draft = folder / f"{CURRENT}.new"
-            draft.write_text(json.dumps(moves[DISK]))
+            draft.write_text(json.dumps((moves[DISK].path, moves[DISK].format)))
             os.replace(draft, where)
 
-        machine.on_moved = note  # type: ignore[assignment]
+        machine.on_moved = note
         driver = DiskDriver(machine)
         thread = threading.Thread(
             target=do_jobs, args=(Work(machine, folder, random.Random(seed)), kind, goes_on)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
@@ -60,8 +61,9 @@ def with_cpus(text: str, count: int, *, maximum: bool) -> str:
     return document(root)
 
 
-def with_source(text: str, target: str, path: str, kind: str) -> str:
-    """The document with another image, of a format, in the disk that is called ``target``."""
+def with_source(text: str, target: str, path: str, kind: str, below: Sequence[str] = ()) -> str:
+    """The document with another image, of a format, in the disk that is called ``target``; those
+    that it lies on, and that may lie elsewhere, are at the paths ``below``."""
     root = parse(text, "domain")
     for disk in root.findall("devices/disk"):
         found = disk.find("target")
@@ -71,6 +73,12 @@ def with_source(text: str, target: str, path: str, kind: str) -> str:
             _only(disk, "driver").set("type", kind)
             for store in disk.findall("backingStore"):
                 disk.remove(store)
+            at = disk
+            for each in below:
+                store = at.makeelement("backingStore", type="file")
+                store.append(store.makeelement("source", file=each))
+                at.append(store)
+                at = store
     return document(root)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from bimetal.control.verbs import (
     blocks,
+    figures,
     keeping,
     listing,
     parts,
@@ -15,6 +16,7 @@ from bimetal.control.verbs import (
     volumes,
 )
 from bimetal.control.verbs.explaining import Reasons
+from bimetal.control.verbs.figures import BlockFigures, BlockRoom
 from bimetal.control.verbs.hosts import BoardLine, Node
 from bimetal.control.verbs.installing import install
 from bimetal.control.verbs.interfaces import AddressLine, NetworkLine, NicLine
@@ -30,6 +32,8 @@ __all__ = [
     "DOCUMENT",
     "HOST",
     "AddressLine",
+    "BlockFigures",
+    "BlockRoom",
     "BoardLine",
     "Defined",
     "DriveLine",
@@ -46,6 +50,7 @@ __all__ += [
     "Reasons",
     "Undefined",
     "blocks",
+    "figures",
     "keeping",
     "listing",
     "parts",

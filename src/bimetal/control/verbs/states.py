@@ -43,10 +43,27 @@ def snapshot_create_as(
     machines: Machines,
     domain: Domain,
     name: Annotated[str, "what to call it; after this second if nothing is said", IN_ORDER] = "",
+    disk_only: Annotated[bool, "keep the disks alone, in the images that they have now"] = False,
+    diskspec: Annotated[
+        tuple[str, ...], "disks for that: vda,snapshot=external,file=PATH, or vda,snapshot=no"
+    ] = (),
+    atomic: Annotated[bool, "accepted: all is done or nothing"] = False,
+    no_metadata: Annotated[bool, "accepted: images tell what they lie on"] = False,
+    quiesce: Annotated[bool, "have an agent in the guest write what it has not written"] = False,
 ) -> str:
     """Keep the state of a machine, and of its disks, in its qcow2 disks; its name. Of a machine
-    that is off the disks alone are kept."""
+    that is off the disks alone are kept. If only those are to be kept, their images stay what they
+    are, and what the guest writes from then on goes to new ones."""
     known, name = machines.find(domain), name or str(wall_seconds())
+    if quiesce:
+        raise BimetalError(
+            "argument unsupported: QEMU guest agent is not configured",
+            "have the guest write what it has not written (sync, fsfreeze), and leave that away",
+            ExitCode.USAGE,
+        )
+    if disk_only or diskspec:
+        late("bimetal.control.verbs.overlays:lay_over_disks")(machines, known, name, diskspec)
+        return name
     if known.runs:
         if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
             raise _taken(name)

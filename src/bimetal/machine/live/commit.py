@@ -72,11 +72,6 @@ class ActiveCommit(FollowingJob):
         """See `FollowingJob.target`."""
         return self._base
 
-    @property
-    def target_format(self) -> str:
-        """See `FollowingJob.target_format`."""
-        return format_of(self._base)
-
     def begin(self) -> None:
         """See `FollowingJob.begin`."""
         _open(self._base, self.source.size)

@@ -23,7 +23,8 @@ from bimetal.machine.live.commit import ActiveCommit, Commit
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.live.mirror import Mirror
-from bimetal.machine.live.overlays import Moves, lay_over
+from bimetal.machine.live.moves import Moves
+from bimetal.machine.live.overlays import lay_over
 from bimetal.machine.live.seat import Seat, seats_of
 from bimetal.machine.live.stream import Stream
 from bimetal.machine.snapshots import standing
@@ -110,7 +111,7 @@ class LiveDisks:
         asked = self._terms(drive, terms)
         if above:
             return self._jobs.begin(Commit(asked, seat, self._jobs.tell, above, below, name))
-        return self._jobs.begin(ActiveCommit(asked, seat, self._jobs.tell, self._note_one, below))
+        return self._jobs.begin(ActiveCommit(asked, seat, self._jobs.tell, self._note, below))
 
     def stream_disk(
         self, drive: str, *, base: Path = "", top: Path = "", name: str = "", **terms: Any
@@ -135,7 +136,7 @@ class LiveDisks:
         asked = self._terms(drive, terms)
         with ExitStack() as opened:
             copy = self._target(seat, chain, target, format, folders, opened)
-            job = Mirror(asked, seat, self._jobs.tell, self._note_one, copy, sync)
+            job = Mirror(asked, seat, self._jobs.tell, self._note, copy, sync)
             self._jobs.begin(job)
             opened.pop_all()
         return job
@@ -228,9 +229,6 @@ class LiveDisks:
     def _note(self, moves: Moves) -> None:
         if self.on_moved is not None:
             self.on_moved(moves)
-
-    def _note_one(self, drive: str, path: str, format: str) -> None:
-        self._note({drive: (path, format)})
 
 
 def _whole(path: Path) -> str:

@@ -9,16 +9,18 @@ from functools import partial
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.watched import WatchedDisk
 from bimetal.base.errors import BimetalError
+from bimetal.machine.live.chain import chain_of, format_of
 from bimetal.machine.live.dirty import Dirty
 from bimetal.machine.live.job import Job, Terms
+from bimetal.machine.live.moves import Moves, move_of
 from bimetal.machine.live.moving import Piece, WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
 from bimetal.machine.live.seat import Seat
 
 __all__ = ["FollowingJob", "Note"]
 
-Note = Callable[[str, str, str], None]
-"""Writes down that the disk of that name has an image of that path and format from now on."""
+Note = Callable[[Moves], None]
+"""Writes down that disks are about to have other images."""
 
 SMALL = 4 << 20
 """Bytes that may be left to copy while the guest waits."""
@@ -59,11 +61,6 @@ class FollowingJob(Job):
     @abstractmethod
     def target(self) -> Block:
         """The copy."""
-
-    @property
-    @abstractmethod
-    def target_format(self) -> str:
-        """Its format."""
 
     @abstractmethod
     def missing(self, extent: Extent) -> bool:
@@ -167,11 +164,13 @@ class FollowingJob(Job):
             self._done += count
         self.target.flush()
         if self._pivots:
-            self._note(self.seat.name, self.target.name, self.target_format)
+            move = move_of(self.seat, self.target, chain_of(self.target)[1:])
+            self._note({self.seat.name: move})
 
     def _hand_over(self) -> None:
         if self._pivots:
-            self.seat.moved(self.target.name, self.target_format)
+            below = chain_of(self.target)[1:]
+            self.seat.moved(self.target.name, format_of(self.target), below)
             self.seat.exchange(self.target)
             self._watches = False
         else:

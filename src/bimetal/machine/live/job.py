@@ -121,6 +121,12 @@ class Job(ABC):
             self.terms.auto_finalize, self.terms.auto_dismiss,
         )  # fmt: skip
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, and is forgotten or is about to be."""
+        ended = self.status is Status.CONCLUDED and self.terms.auto_dismiss
+        return ended or self.status is Status.NULL
+
     def start(self) -> None:
         """Begin."""
         self._tell(JobNews(NewsKind.STATUS, self.view))

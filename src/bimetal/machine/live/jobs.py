@@ -59,8 +59,7 @@ class Jobs:
         id_, drive = job.terms.id, job.drive
         with self._lock:
             there = self._all.get(id_)
-            known = there is not None and there.status is not Status.NULL
-            if known or len(self._all) >= LIMIT:
+            if (there is not None and not there.over) or len(self._all) >= LIMIT:
                 raise BimetalError(
                     f"there is a job {id_[:80]!r} already, or there are too many",
                     "wait for its end, and dismiss it: query-jobs",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bimetal.backends.block.block import Block, Extent
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.machine.live.chain import check_kept, format_of
+from bimetal.machine.live.chain import check_kept
 from bimetal.machine.live.following import FollowingJob, Note
 from bimetal.machine.live.job import Terms
 from bimetal.machine.live.news import JobNews
@@ -61,11 +61,6 @@ class Mirror(FollowingJob):
     def target(self) -> Block:
         """See `FollowingJob.target`."""
         return self._target
-
-    @property
-    def target_format(self) -> str:
-        """See `FollowingJob.target_format`."""
-        return format_of(self._target)
 
     def begin(self) -> None:
         """See `FollowingJob.begin`."""

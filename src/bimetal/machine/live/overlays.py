@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from bimetal.backends.block.block import Block
@@ -10,15 +10,13 @@ from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.live.chain import chain_of, check_kept, format_of
+from bimetal.machine.live.moves import Moves, move_of
 from bimetal.machine.live.seat import Seat
 from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
 
-__all__ = ["Moves", "check_overlay", "lay_over"]
-
-Moves = Mapping[str, tuple[str, str]]
-"""The paths and formats of the images that disks have from now on, by what these are called."""
+__all__ = ["check_overlay", "lay_over"]
 
 
 def check_overlay(seat: Seat, overlay: Block) -> None:
@@ -58,11 +56,11 @@ def lay_over(
             below = seat.image
             undo.callback(_unseal, below)
             below.seal()
-        note({seat.name: (overlay.name, format_of(overlay)) for seat, overlay in pairs})
+        note({seat.name: move_of(seat, overlay, chain_of(seat.image)) for seat, overlay in pairs})
         for seat, overlay in pairs:
             below = chain_of(seat.image)[0]
             assert isinstance(overlay, Qcow2Image)
-            seat.moved(overlay.name, format_of(overlay))
+            seat.moved(overlay.name, format_of(overlay), chain_of(below))
             overlay.lie_on(below)
             seat.exchange(overlay)
         undo.pop_all()

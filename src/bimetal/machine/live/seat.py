@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
@@ -15,7 +15,6 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.patient import PatientDevice
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.config import Disk
-from bimetal.machine.live.chain import chain_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.wanted import SCSI, USB
 
@@ -67,11 +66,11 @@ class Seat:
         else:
             self.part.disk = image
 
-    def moved(self, path: str, format: str) -> None:
-        """Note that its image is another one now, which may lie on those that it had. Call with the
+    def moved(self, path: str, format: str, below: Sequence[Block]) -> None:
+        """Note that its image is another one now, which lies on those ``below``. Call with the
         machine's lock held."""
         known = self.config
-        folders = [os.path.dirname(os.path.abspath(each.name)) for each in chain_of(self.image)]
+        folders = [os.path.dirname(os.path.abspath(each.name)) for each in below]
         allowed = tuple(dict.fromkeys((*known.backing_folders, *folders)))
         disk = replace(known, path=path, format=format, backing_folders=allowed)
         sockets = self.runner.hardware.sockets
