@@ -23,6 +23,7 @@ ROOMS = (
     "boards/x86_",
     "boards/microvm.py",
     "firmware/acpi/arm.py",
+    "firmware/acpi/gic.py",
     "firmware/acpi/x86.py",
     "firmware/linux_x86.py",
     "firmware/opensbi.py",

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from bimetal.base.sizes import format_size, parse_size
     from bimetal.base.trace import configure as set_trace
     from bimetal.boards import Machine
-    from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder, check_mirror
+    from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder
     from bimetal.catalogue import cached as cached_guest
     from bimetal.catalogue import fetch as fetch_guest
+    from bimetal.catalogue.apt import check_mirror
     from bimetal.codegen.store import CodeStore
     from bimetal.isa.names import disassemble
     from bimetal.machine.aio import AsyncMachine
@@ -58,7 +59,7 @@ _HOMES = {
     "cache_folder": "bimetal.catalogue",
     "cached_guest": "bimetal.catalogue:cached",
     "check_kvm": "bimetal.accel.kvm.examine",
-    "check_mirror": "bimetal.catalogue",
+    "check_mirror": "bimetal.catalogue.apt",
     "disassemble": "bimetal.isa.names",
     "examine_kvm": "bimetal.accel.kvm.examine:examine",
     "fetch_guest": "bimetal.catalogue:fetch",

@@ -51,6 +51,22 @@ def test_a_page_with_other_code_begins_cold() -> None:
     assert hotness.hottest() == (spot(2, 0), 1)
 
 
+def test_a_worker_is_started_for_much_that_is_hot_or_for_a_very_hot_region() -> None:
+    policy = replace(POLICY, hot=4, start=12)
+    hotness = Hotness(policy)
+    for offset in range(0, 400, 4):
+        hotness.at(spot(1, offset), 3)
+    hotness.at(spot(2, 0), 8)
+    assert not hotness.pays_for_worker()
+    hotness.at(spot(2, 4), 4)
+    assert hotness.pays_for_worker()
+    hotness.forget_places()
+    assert not hotness.pays_for_worker()
+    hotness = Hotness(policy)
+    hotness.within(0x1000, spot(1, 4), 10, 10)
+    assert hotness.pays_for_worker()
+
+
 def test_what_is_long_ago_counts_for_less() -> None:
     hotness = Hotness(POLICY)
     hotness.at(spot(1, 0), 30)

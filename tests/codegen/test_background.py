@@ -15,7 +15,7 @@ from bimetal.accel.jit import JitCpu
 from bimetal.codegen.cover import Cover
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.store import CodeStore
-from bimetal.codegen.stored_region import StoredRegion
+from bimetal.codegen.stored_region import StoredRegion, bits_of, ones
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import Hart, interp, jit
 from tests.codegen.programs import CODE
@@ -77,9 +77,9 @@ def stored_regions(store: CodeStore) -> list[StoredRegion]:
 
 def test_a_stored_region_is_its_name() -> None:
     cover = Cover.of(bytes(4096), ((0, 8), (4094, 4096)))
-    stored = StoredRegion(2, "region_x", (0, 4094), (0, 2, 6, 4094), cover)
+    stored = StoredRegion(2, "region_x", (0, 4094), bits_of((0, 2, 6, 4094)), cover)
     assert StoredRegion.parse(stored.name) == stored
-    empty = StoredRegion(1, "region_y", (), (), Cover.of(bytes(4096), ()))
+    empty = StoredRegion(1, "region_y", (), 0, Cover.of(bytes(4096), ()))
     assert StoredRegion.parse(empty.name) == empty
 
 
@@ -91,7 +91,7 @@ def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: Code
         assert cpu.tiering.statistics.compiled == 0
     # The process gets only the time that nobody wants.
     until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
-    assert any(set(BODY) <= set(stored.steps) for stored in stored_regions(store))
+    assert any(set(BODY) <= set(ones(stored.bits)) for stored in stored_regions(store))
     with jit(none_in_time) as (hart, cpu):
         until(lambda: cpu.installed > 0, lambda: run(hart))
         assert cpu.tiering.statistics.from_store > 0
@@ -181,7 +181,7 @@ def test_the_optimiser_knows_what_an_earlier_run_has_executed(store: CodeStore) 
         run_until_compiled(hart, cpu)
     optimised = [stored for stored in stored_regions(store) if stored.level == 2]
     assert optimised
-    assert all(set(BODY) <= set(stored.steps) for stored in optimised)
+    assert all(set(BODY) <= set(ones(stored.bits)) for stored in optimised)
 
 
 LEAVE = """

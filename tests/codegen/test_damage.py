@@ -17,7 +17,7 @@ import pytest
 from bimetal.codegen.cover import Cover
 from bimetal.codegen.layout import PAGE
 from bimetal.codegen.store import CodeStore
-from bimetal.codegen.stored_region import StoredRegion
+from bimetal.codegen.stored_region import StoredRegion, bits_of
 from tests.codegen.damage import DAMAGES, Damage
 
 Objects = dict[tuple[str, str], bytes]
@@ -33,7 +33,7 @@ def objects() -> Objects:
             steps = tuple(range(entry, entry + 4 * chance.randrange(1, 60), 4))
             symbol = f"region_{chance.randbytes(16).hex()}"
             cover = Cover.of(chance.randbytes(PAGE), ((entry, steps[-1] + 4),))
-            part = StoredRegion(1, symbol, (entry,), steps, cover)
+            part = StoredRegion(1, symbol, (entry,), bits_of(steps), cover)
             made[key, part.name] = chance.randbytes(chance.randrange(700, 6000))
     return made
 

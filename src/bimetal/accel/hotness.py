@@ -64,6 +64,8 @@ class Hotness:
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._last: dict[int, Spot] = {}
         self.recent = self._familiar = 0.0
+        # What is to be gained by translating hot places.
+        self._gain = 0.0
         # No place, and no region, is hotter: most looks can be spared.
         self._peak = self._region_peak = 0.0
 
@@ -87,6 +89,8 @@ class Hotness:
         hotness = self._pages.setdefault(spot.place, defaultdict(float))
         hotness[spot] = hot = hotness[spot] + weight
         self._peak = max(self._peak, hot)
+        if hot >= self._policy.hot:
+            self._gain += weight if hot - weight >= self._policy.hot else hot
 
     def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
         """Add samples of the region at an address, entered at a place."""
@@ -102,12 +106,14 @@ class Hotness:
     def forget_places(self) -> None:
         """Forget the places of all pages."""
         self._pages.clear()
+        self._gain = 0.0
 
     def cool(self) -> None:
         """Halve everything if there have been many samples; otherwise everything that ever runs
         would be translated in the end."""
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
+            self._gain /= 2
             least = self._policy.later / 2
             self._regions = _halved(self._regions, least)
             for entered in self._entered.values():
@@ -117,6 +123,11 @@ class Hotness:
             self._pages = {page: hotness for page, hotness in halves if hotness}
 
     # -- what it leads to
+    def pays_for_worker(self) -> bool:
+        """Whether what was sampled is worth starting a worker for: a region is very hot, or places
+        are that hot together, though they may have cooled since."""
+        return self._region_peak >= self._policy.very_hot or self._gain >= self._policy.start
+
     def least(self, samples: float) -> float:
         """The hotness that makes a place worth translating: ``samples``, and a share of all recent
         ones."""

@@ -111,7 +111,7 @@ class KnownRegions:
         installed; at most ``room`` more of them are loaded from the store."""
         family, contents = self.family(decoding), lines_of(code)
         lines, found = self._index(family), list[Known]()
-        for content in lines.keys() & set(contents):
+        for content in set(filter(lines.__contains__, contents)):
             for number, here in lines[content].items():
                 if contents[number] == content:
                     if here.more and room > len(found):

@@ -68,10 +68,11 @@ class Orders:
     def __iter__(self) -> Iterator[Order]:
         return iter(self._orders)
 
-    def may_start(self) -> bool:
-        """Whether there is a process, or may be one: in copies of a process only so many at a time
-        have one, and all others go on without until one of these is idle."""
-        return not self.copied or self._worker is not None or self._permits.take()
+    def may_start(self, pays: bool) -> bool:
+        """Whether there is a process, or one may be started because it ``pays``: in copies of a
+        process only so many at a time have one, and all others go on without until one of these is
+        idle."""
+        return self._worker is not None or (pays and (not self.copied or self._permits.take()))
 
     def submit(self, order: Order) -> None:
         """Hand a job to the process, which is started with the first one, if there is one."""

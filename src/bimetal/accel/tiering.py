@@ -296,16 +296,17 @@ class Tiering:
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
-        while len(self._orders) < self.policy.jobs and self._room > 0 and self._orders.may_start():
+        orders, pays = self._orders, self._hotness.pays_for_worker()
+        while len(orders) < self.policy.jobs and self._room > 0 and orders.may_start(pays):
             least = self._hotness.least(min(self.policy.hot, self.policy.warm))
             spot, hotness = self._hotness.hottest(self._under_way, least)
             if spot is not None and hotness >= self._hotness.least(self.policy.hot):
                 self._submit(self._for_page(self._hotness.take(spot.place)))
             elif not self._improve():
-                if spot is None or hotness < self._hotness.least(self.policy.warm) or self._orders:
+                if spot is None or hotness < self._hotness.least(self.policy.warm) or orders:
                     break
                 self._submit(self._for_page(self._hotness.take(spot.place)))
-        self._orders.give_way()
+        orders.give_way()
 
     def _for_page(self, spots: Sequence[Spot]) -> Order | None:
         """An order for hot places of one page; None if nothing would be gained."""
@@ -320,8 +321,7 @@ class Tiering:
         return self._new_order(spots[0], code_page, entries, self.policy.level, jumps)
 
     def _under_way(self, page: Page) -> bool:
-        """Whether a region for a page, or for the same content elsewhere, is being compiled: other
-        hot places there may become part of it."""
+        """Whether a region for a page's content is being compiled: hot places may be in it."""
         code_page = self._at.get(page)
         return any(order.code_page is code_page for order in self._orders)
 

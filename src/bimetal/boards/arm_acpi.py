@@ -19,8 +19,9 @@ from bimetal.devices.pci.bar import Kind
 from bimetal.devices.pci.host import BUSES, EcamHost
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.firmware.acpi import aml
-from bimetal.firmware.acpi.arm import GIC_INPUT, ArmCpus, Gic, Psci, Timers, arm_tables
+from bimetal.firmware.acpi.arm import GIC_INPUT, ArmCpus, Psci, Timers, arm_tables
 from bimetal.firmware.acpi.devices import DEVICE_TREE_HID, AcpiDevice
+from bimetal.firmware.acpi.gic import Gic
 from bimetal.firmware.acpi.image import TableImage
 from bimetal.firmware.acpi.pci import PciHost, PciRange
 from bimetal.firmware.acpi.serial import PL011, SerialPort, serial_tables

@@ -18,8 +18,8 @@ from bimetal.devices.irq.gic.v3_distributor import Gicv3Distributor
 from bimetal.devices.irq.gic.v3_its import Gicv3Its
 from bimetal.devices.irq.gic.v3_private import Gicv3Private
 from bimetal.devices.irq.gic.v3_redistributor import Gicv3Redistributor
-from bimetal.firmware.acpi.arm import Gic as GicPlaces
-from bimetal.firmware.acpi.arm import MessageFrame
+from bimetal.firmware.acpi.gic import Gic as GicPlaces
+from bimetal.firmware.acpi.gic import MessageFrame
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["GIC_VERSIONS", "Gic", "add_gic"]

@@ -23,7 +23,7 @@ from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.primecell import PrimeCell
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.devices.virtio.mmio_slot import VirtioSlot
-from bimetal.firmware.acpi.arm import Gic
+from bimetal.firmware.acpi.gic import Gic
 from bimetal.firmware.devicetree import Node, cells
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.placements import Placement

@@ -16,10 +16,12 @@ take its slots from the last one on, as there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
+from bimetal.base.late import LateModule
 from bimetal.base.sizes import GIB, MIB
-from bimetal.boards.arm_acpi import describe_tables
 from bimetal.boards.arm_boot import ArmBoot
 from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
 from bimetal.boards.arm_lines import POWER_LINE
@@ -44,6 +46,11 @@ from bimetal.firmware.processors import AARCH64
 from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
+
+if TYPE_CHECKING:
+    from bimetal.boards import arm_acpi
+else:
+    arm_acpi = LateModule("bimetal.boards.arm_acpi")
 
 __all__ = ["arm_virt"]
 
@@ -108,7 +115,10 @@ def arm_virt(m: Chassis) -> None:
         "hypervisor": hypervisor,
     }
     acpi = m.config.options.get("acpi") != "off"
-    tables = partial(describe_tables, m, NAME, RAM, controller.places, PCI, acpi=acpi, **calls)
+
+    def tables() -> Mapping[str, bytes]:
+        return arm_acpi.describe_tables(m, NAME, RAM, controller.places, PCI, acpi=acpi, **calls)
+
     describe = partial(describe_board, m, RAM, controller, PCI, **calls)
     m.start_with(
         ArmBoot(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bimetal.backends.block.block import SECTOR, Block
-from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.formats import QCOW2, RAW
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import LateModule
 from bimetal.base.sizes import format_size
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.machine.chassis import Chassis
+
+if TYPE_CHECKING:
+    from bimetal.backends.block import choose
+else:
+    choose = LateModule("bimetal.backends.block.choose")
 
 __all__ = ["FLASH_BANKS", "flash_banks"]
 
@@ -54,7 +61,8 @@ def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> li
 def open_flash(path: str, size: int, *, readonly: bool) -> Block:
     """The image at ``path``, raw unless it is called otherwise; one that is written to has the
     ``size`` of the bank."""
-    image = open_disk(path, readonly=readonly, format=QCOW2 if path.endswith(".qcow2") else RAW)
+    format = QCOW2 if path.endswith(".qcow2") else RAW
+    image = choose.open_disk(path, readonly=readonly, format=format)
     if image.size > size or (image.size < size and not readonly):
         image.close()
         raise BimetalError(

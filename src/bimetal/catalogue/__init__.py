@@ -7,7 +7,6 @@ host's apt is set to, makes kernel and initial file system of them, and remember
 from __future__ import annotations
 
 from bimetal.base.folders import cache_folder
-from bimetal.catalogue.apt import check_mirror
 from bimetal.catalogue.guests import GUESTS, Guest
 from bimetal.catalogue.payload import Payload, cached, fetch
 from bimetal.catalogue.progress import Progress, Silent
@@ -20,6 +19,5 @@ __all__ = [
     "Silent",
     "cache_folder",
     "cached",
-    "check_mirror",
     "fetch",
 ]

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.catalogue.modules import alias_table, closure, dependency_table
+from bimetal.base.late import LateModule
 from bimetal.catalogue.newc import Archive
+
+if TYPE_CHECKING:
+    from bimetal.catalogue import modules
+else:
+    modules = LateModule("bimetal.catalogue.modules")
 
 __all__ = ["DHCP", "INIT", "BusyboxInitramfs"]
 
@@ -44,12 +50,12 @@ class BusyboxInitramfs:
 
     def _add_modules(self, archive: Archive, tree: Path) -> None:
         for kernel in sorted(tree.glob("usr/lib/modules/*")):
-            modules = closure(kernel, self.modules)
+            needed = modules.closure(kernel, self.modules)
             home = f"lib/modules/{kernel.name}"
-            for module in modules:
+            for module in needed:
                 archive.file(f"{home}/{module.file}", module.image)
-            archive.file(f"{home}/modules.dep", dependency_table(modules).encode())
-            archive.file(f"{home}/modules.alias", alias_table(modules).encode())
+            archive.file(f"{home}/modules.dep", modules.dependency_table(needed).encode())
+            archive.file(f"{home}/modules.alias", modules.alias_table(needed).encode())
 
 
 def _busybox(tree: Path) -> Path:

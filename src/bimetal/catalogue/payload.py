@@ -8,17 +8,23 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import cache_folder
-from bimetal.catalogue.apt import Apt, Package, find_keyring, find_mirror
-from bimetal.catalogue.deb import unpack
+from bimetal.base.late import LateModule
 from bimetal.catalogue.folder import link_to, locked, remove_scratch, scratch_folder
 from bimetal.catalogue.guests import GUESTS, FileOf, Guest
 from bimetal.catalogue.initramfs import BusyboxInitramfs
 from bimetal.catalogue.progress import Progress, Silent
 from bimetal.catalogue.room import disk_errors
 from bimetal.catalogue.versions import CURRENT, link_name, remove_unused, use
+
+if TYPE_CHECKING:
+    from bimetal.catalogue import apt, deb
+else:
+    apt = LateModule("bimetal.catalogue.apt")
+    deb = LateModule("bimetal.catalogue.deb")
 
 __all__ = ["Payload", "cached", "fetch"]
 
@@ -165,21 +171,23 @@ def _make(guest: Guest, progress: Progress) -> None:
         _install(guest, made)
 
 
-def _unpacked_packages(guest: Guest, tree: Path, progress: Progress) -> list[Package]:
+def _unpacked_packages(guest: Guest, tree: Path, progress: Progress) -> list[apt.Package]:
     """Fetch the packages of a guest and unpack them into ``tree``."""
     state = cache_folder() / "apt" / f"{guest.suite}-{guest.architecture}"
     with locked(state.with_suffix(".lock"), lambda: progress.step(WAITING)):
-        apt = Apt(state, find_mirror(), find_keyring(), guest.suite, guest.architecture)
+        source = apt.Apt(
+            state, apt.find_mirror(), apt.find_keyring(), guest.suite, guest.architecture
+        )
         progress.step(f"reading Debian's package lists ({guest.suite}, {guest.architecture})")
-        apt.update(progress)
-        packages = apt.packages(guest.packages, VERSIONED_KERNEL)
+        source.update(progress)
+        packages = source.packages(guest.packages, VERSIONED_KERNEL)
         progress.step(f"fetching {len(packages)} packages for {guest.name}")
-        files = apt.download(packages, progress)
+        files = source.download(packages, progress)
         progress.step("unpacking")
         for number, file in enumerate(files, start=1):
-            unpack(file, tree)
+            deb.unpack(file, tree)
             progress.fraction(number / len(files))
-        apt.discard(files)
+        source.discard(files)
     return packages
 
 
@@ -202,7 +210,7 @@ def _match(tree: Path, recipe: FileOf, guest: Guest) -> Path:
     )
 
 
-def _write_manifest(guest: Guest, packages: list[Package], made: Path) -> None:
+def _write_manifest(guest: Guest, packages: list[apt.Package], made: Path) -> None:
     files = {
         path.name: {
             "size": path.stat().st_size,

@@ -12,7 +12,7 @@ from ..isa.decoding import Decoding
 from .cover import Cover
 from .frames import BadFrame, Frame
 from .policy import USUAL, Policy
-from .stored_region import StoredRegion, check_region
+from .stored_region import StoredRegion, bits_of, check_region
 
 __all__ = ["Compiled", "Job"]
 
@@ -98,7 +98,7 @@ class Compiled:
     def stored(self, job: Job) -> StoredRegion:
         """What the store keeps of the region."""
         cover = Cover.of(job.code, self.spans)
-        return StoredRegion(job.level, job.symbol, self.entries, self.steps, cover)
+        return StoredRegion(job.level, job.symbol, self.entries, bits_of(self.steps), cover)
 
     def frame(self) -> Frame:
         """The answer as a message."""
@@ -117,5 +117,5 @@ class Compiled:
         with _reading():
             entries, steps = tuple(said["entries"]), tuple(said["steps"])
             spans = tuple((start, end) for start, end in said["spans"])
-            check_region(entries, steps, Cover(spans))
+            check_region(entries, bits_of(steps), Cover(spans))
             return cls(content, entries, steps, spans, float(said["seconds"]))

@@ -80,6 +80,10 @@ class Policy:
     places: int = 16
     """The most sampled places of a page that one job makes entries of."""
 
+    start: int = 120
+    """Hotness of all hot places together that pays for starting the worker: that takes as long as
+    interpreting some thousands of samples, on a processor that the machine may have use for."""
+
     jobs: int = 3
     """Jobs that the worker has at a time: one to do, and more so that it is never idle."""
 
@@ -150,7 +154,8 @@ USUAL = Policy()
 """The usual policy."""
 
 _WAIT: dict[str, object] = {
-    "hot": 1, "warm": 1, "share": 0.0, "slice": 31, "keep": False, "wait": True, "unexecuted": True,
+    "hot": 1, "warm": 1, "share": 0.0, "start": 0, "slice": 31, "keep": False, "wait": True,
+    "unexecuted": True,
 }  # fmt: skip
 _WORDS: dict[str, dict[str, object]] = {
     "everything": _WAIT,

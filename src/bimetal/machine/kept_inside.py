@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from bimetal.backends.block.qcow2.changes import apply_snapshot
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.machine.inner import forget, keep, keepers_of, named, opened, other_files
+from bimetal.base.late import LateModule
 from bimetal.machine.kept import KeptMachine
 from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.snapshots import check, check_same, standing, write_to
 from bimetal.machine.still import check_plugged, settle
+
+if TYPE_CHECKING:
+    from bimetal.backends.block.qcow2 import changes
+    from bimetal.machine import inner
+else:
+    changes = LateModule("bimetal.backends.block.qcow2.changes")
+    inner = LateModule("bimetal.machine.inner")
 
 __all__ = ["KeptInside"]
 
@@ -32,11 +39,11 @@ class KeptInside(KeptMachine):
         runner = self._running_one("there is no state to keep")
         with standing(self._gate, self._clock), _failures(f"keep {name!r}"):
             settle(runner)
-            images, others = keepers_of(runner.hardware), other_files(runner.hardware)
+            images, others = inner.keepers_of(runner.hardware), inner.other_files(runner.hardware)
             fd = os.memfd_create("bimetal-state", os.MFD_CLOEXEC)
             try:
                 write_to(fd, self._recipe(runner), runner, self._consoles, others)
-                keep(images, name, fd, self._clock.now_ns())
+                inner.keep(images, name, fd, self._clock.now_ns())
             finally:
                 os.close(fd)
             settle(runner)
@@ -49,15 +56,15 @@ class KeptInside(KeptMachine):
         runner = self._one_to_load()
         with standing(self._gate, self._clock), _failures(f"go back to {name!r}"):
             settle(runner)
-            images = keepers_of(runner.hardware)
-            snapshots = named(images, name)
-            with opened(images[0], snapshots[0]) as reader:
+            images = inner.keepers_of(runner.hardware)
+            snapshots = inner.named(images, name)
+            with inner.opened(images[0], snapshots[0]) as reader:
                 check_same(reader, self._recipe(runner))
                 check_plugged(runner, Recipe.of(reader.manifest["machine"]).plugged)
                 check(reader, runner, self._consoles)
                 try:
                     for image, snapshot in zip(images, snapshots, strict=True):
-                        apply_snapshot(image, snapshot.identity)
+                        changes.apply_snapshot(image, snapshot.identity)
                 except BaseException as error:
                     why = f"its disks are not what they were in {name!r}: {error}"
                     self._gate.end(Result(Ending.STOPPED, ExitCode.IO_ERROR, why))
@@ -69,7 +76,7 @@ class KeptInside(KeptMachine):
         is nothing of that name."""
         runner = self._built()
         with runner.held(), _failures(f"forget {name!r}"):
-            forget(keepers_of(runner.hardware), name)
+            inner.forget(inner.keepers_of(runner.hardware), name)
 
     @property
     def snapshots(self) -> list[str]:
@@ -80,7 +87,7 @@ class KeptInside(KeptMachine):
         """The names of `snapshots`, and when each was made, in seconds since 1970."""
         runner = self._built()
         with runner.held(), _failures("read its snapshots"):
-            first = keepers_of(runner.hardware)[0]
+            first = inner.keepers_of(runner.hardware)[0]
             kept = [snapshot for snapshot in first.snapshots() if snapshot.state_size]
             return {snapshot.name: snapshot.seconds for snapshot in kept}
 

@@ -13,11 +13,12 @@ from enum import IntFlag
 
 from bimetal.firmware.acpi.devices import AcpiDevice, differentiated_description
 from bimetal.firmware.acpi.fixed import fixed_description
+from bimetal.firmware.acpi.gic import Gic
 from bimetal.firmware.acpi.pci import PciHost, configuration_table, host_device
 from bimetal.firmware.acpi.processors import processor_devices, topology
 from bimetal.firmware.acpi.table import Table
 
-__all__ = ["GIC_INPUT", "ArmCpus", "Gic", "MessageFrame", "Psci", "Timers", "arm_tables"]
+__all__ = ["GIC_INPUT", "ArmCpus", "Psci", "Timers", "arm_tables"]
 
 BOOT_ARCHITECTURE = 129
 GIC_INPUT = 1 << 3
@@ -38,28 +39,6 @@ class Psci(IntFlag):
 
     PRESENT = 1
     BY_HVC = 2
-
-
-@dataclass(frozen=True)
-class MessageFrame:
-    """A GICv2m frame at ``at``, whose messages raise ``count`` interrupts from ``first`` on."""
-
-    at: int
-    first: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Gic:
-    """Where the parts of a GIC of the ``version`` are; 0 for one that it does not have."""
-
-    version: int
-    distributor: int
-    cpu_interface: int = 0
-    frames: tuple[MessageFrame, ...] = ()
-    redistributors: int = 0
-    redistributors_size: int = 0
-    translation: int = 0
 
 
 @dataclass(frozen=True)

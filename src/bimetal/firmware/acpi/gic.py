@@ -1,0 +1,29 @@
+"""Where the parts of a GIC are, as device trees and ACPI tables say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Gic", "MessageFrame"]
+
+
+@dataclass(frozen=True)
+class MessageFrame:
+    """A GICv2m frame at ``at``, whose messages raise ``count`` interrupts from ``first`` on."""
+
+    at: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Gic:
+    """Where the parts of a GIC of the ``version`` are; 0 for one that it does not have."""
+
+    version: int
+    distributor: int
+    cpu_interface: int = 0
+    frames: tuple[MessageFrame, ...] = ()
+    redistributors: int = 0
+    redistributors_size: int = 0
+    translation: int = 0
