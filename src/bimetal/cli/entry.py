@@ -6,11 +6,11 @@ first process of a container would not hear of a signal that comes before its ha
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from bimetal import collect_seldom
 from bimetal.cli.ending import Ending, Signalled
 from bimetal.cli.status import STATUS
 from bimetal.cli.streams import finish, open_streams
@@ -18,16 +18,10 @@ from bimetal.cli.streams import finish, open_streams
 __all__ = ["main"]
 
 
-SELDOM = 150_000, 10, 10
-"""Thresholds of the garbage collector: half as many again as there are objects that can be in
-cycles when a machine starts. By Python's own it looks through all that is imported again and again,
-which takes a quarter of the time to a start."""
-
-
 def main(arguments: Sequence[str] | None = None, program: str = "bimetal.cli.program") -> None:
     """Run the command line in the module ``program``, and end the process with its exit code, or as
     a signal demands."""
-    gc.set_threshold(*SELDOM)
+    collect_seldom()
     open_streams()  # before anything is opened that could get the number of a closed one
     ending = Ending()
     try:

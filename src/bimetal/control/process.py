@@ -26,6 +26,7 @@ from typing import Any
 from bimetal.backends.handing import Intake
 from bimetal.backends.lease import Lease, count_up
 from bimetal.base.clock import wall_seconds
+from bimetal.base.collecting import collect_seldom
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -280,6 +281,7 @@ def main(words: Sequence[str]) -> None:
     if os.fork():
         os._exit(0)
     lose_what_it_does_not_take()
+    collect_seldom()
     ready = Ready()
     try:
         os.chdir("/")

@@ -188,6 +188,7 @@ class Isa:
     _insns: list[Insn] = field(default_factory=list, repr=False)
     _whole: bool = False
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
+    _in_order: list[Insn] = field(default_factory=list, repr=False)
     _byte: int = 0
     _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
     _sorted_count: int = 0
@@ -326,12 +327,13 @@ class Isa:
                 for n in range(min(insn.pattern.width for insn in self.insns) // 8)
             ]
             self._byte = 8 * literal.index(max(literal))
+            self._in_order = self.ordered()
         byte = word >> self._byte & 0xFF
         found = self._by_byte.get(byte)
         if found is None:
             found = [
                 i
-                for i in self.ordered()
+                for i in self._in_order
                 if (byte ^ i.pattern.match >> self._byte) & i.pattern.mask >> self._byte & 0xFF == 0
             ]
             self._by_byte[byte] = found

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 __all__ = ["Pattern", "Piece"]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """``width`` bits of field ``name`` from bit ``low`` up, standing at bit ``at`` of the word."""
 
     name: str
@@ -26,18 +26,34 @@ class Piece:
     width: int
 
 
+class _Token(NamedTuple):
+    """Literal ``bits``, or a field of a ``name``: the (high, low) bit numbers of its pieces, which
+    are ``numbered`` by the row or, of a whole field, by its width."""
+
+    bits: str
+    name: str
+    pieces: tuple[tuple[int, int], ...]
+    numbered: bool
+
+
 _TOKEN = re.compile(r"(?P<bits>[01]+)|(?P<name>\w+)(?::(?P<width>\d+)|\[(?P<pieces>[\d:|]+)\])")
 
 
-def _pieces(match: re.Match[str]) -> list[tuple[int, int]]:
-    """The (high, low) bit numbers of a field token."""
+@cache  # there are thousands of rows, of some hundred words
+def _token(word: str) -> _Token | None:
+    """What a word of a row is; None if it is nothing."""
+    match = _TOKEN.fullmatch(word)
+    if match is None:
+        return None
+    if match["bits"]:
+        return _Token(match["bits"], "", (), False)
     if match["width"]:
-        return [(int(match["width"]) - 1, 0)]
+        return _Token("", match["name"], ((int(match["width"]) - 1, 0),), False)
     ranges = []
     for part in match["pieces"].split("|"):
         high, _, low = part.partition(":")
         ranges.append((int(high), int(low or high)))
-    return ranges
+    return _Token("", match["name"], tuple(ranges), True)
 
 
 class Pattern:
@@ -48,37 +64,35 @@ class Pattern:
         self.pieces: list[Piece] = []
         self.widths: dict[str, int] = {}
         self.mask = self.match = 0
-        tokens: list[re.Match[str]] = []
+        tokens: list[_Token] = []
         for word in row.split():
-            token = _TOKEN.fullmatch(word)
+            token = _token(word)
             if token is None:
                 raise ValueError(f"{word!r} in {row!r} is neither literal bits nor a field")
             tokens.append(token)
-        fields = [(t["name"], _pieces(t)) for t in tokens if t["name"]]
-        for name, ranges in fields:
-            top = max(max(piece) for piece in ranges)
-            self.widths[name] = max(self.widths.get(name, 0), top + 1)
+            if token.name:
+                top = max(map(max, token.pieces))
+                self.widths[token.name] = max(self.widths.get(token.name, 0), top + 1)
         at = 0
         for token in reversed(tokens):
-            if token["bits"]:
-                at = self._literal(token["bits"], at)
-            else:
-                at = self._field(token["name"], _pieces(token), at, msb0 and not token["width"])
+            at = self._literal(token, at) if token.bits else self._field(token, at, msb0)
         self.width = at
         if self.width % 8:
             raise ValueError(f"{row!r} has {self.width} bits, not whole bytes")
 
-    def _literal(self, bits: str, at: int) -> int:
-        self.mask |= ((1 << len(bits)) - 1) << at
-        self.match |= int(bits, 2) << at
-        return at + len(bits)
+    def _literal(self, token: _Token, at: int) -> int:
+        width = len(token.bits)
+        self.mask |= ((1 << width) - 1) << at
+        self.match |= int(token.bits, 2) << at
+        return at + width
 
-    def _field(self, name: str, ranges: list[tuple[int, int]], at: int, msb0: bool) -> int:
-        for high, low in reversed(ranges):
-            if msb0:
-                high, low = self.widths[name] - 1 - high, self.widths[name] - 1 - low
+    def _field(self, token: _Token, at: int, msb0: bool) -> int:
+        for high, low in reversed(token.pieces):
+            if msb0 and token.numbered:
+                top = self.widths[token.name] - 1
+                high, low = top - high, top - low
             width = high - low + 1
-            self.pieces.append(Piece(name, low, at, width))
+            self.pieces.append(Piece(token.name, low, at, width))
             at += width
         return at
 

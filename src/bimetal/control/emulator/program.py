@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from bimetal.base.collecting import collect_seldom
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.remedies import remedy_elsewhere
@@ -32,6 +33,7 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
     ``cache`` are this user's, they are used: libvirt gives each run of a machine a home of its own,
     in which there is no code that was compiled before."""
     lose_what_it_does_not_take()
+    collect_seldom()
     if cache and os.access(cache, os.W_OK) and os.stat(cache).st_uid == os.geteuid():
         os.environ["XDG_CACHE_HOME"] = cache
     try:
