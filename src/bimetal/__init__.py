@@ -12,7 +12,6 @@ TYPE_CHECKING = False  # as type checkers take it; typing itself would take long
 if TYPE_CHECKING:
     from bimetal.accel.kvm.examine import check_kvm
     from bimetal.accel.kvm.examine import examine as examine_kvm
-    from bimetal.base.collecting import collect_seldom
     from bimetal.base.errors import BimetalError, ExitCode
     from bimetal.base.sizes import format_size, parse_size
     from bimetal.base.trace import configure as set_trace
@@ -61,7 +60,6 @@ _HOMES = {
     "cached_guest": "bimetal.catalogue:cached",
     "check_kvm": "bimetal.accel.kvm.examine",
     "check_mirror": "bimetal.catalogue.apt",
-    "collect_seldom": "bimetal.base.collecting",
     "disassemble": "bimetal.isa.names",
     "examine_kvm": "bimetal.accel.kvm.examine:examine",
     "fetch_guest": "bimetal.catalogue:fetch",
@@ -96,7 +94,6 @@ __all__ = [
     "cached_guest",
     "check_kvm",
     "check_mirror",
-    "collect_seldom",
     "disassemble",
     "examine_kvm",
     "fetch_guest",

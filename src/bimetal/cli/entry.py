@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from bimetal import collect_seldom
 from bimetal.cli.ending import Ending, Signalled
 from bimetal.cli.status import STATUS
 from bimetal.cli.streams import finish, open_streams
+from bimetal.control.collecting import collect_seldom
 
 __all__ = ["main"]
 

@@ -9,7 +9,6 @@ import os
 import sys
 
 from ..base.clock import processor_seconds, wall_seconds
-from ..base.collecting import collect_seldom
 from ..base.confining.own import confine_helper
 from ..isa.describe import Isa
 from ..isa.names import described_in
@@ -29,7 +28,6 @@ PATIENCE = 300
 def main(module: str, memory: str) -> None:
     """Do the jobs on standard input."""
     _give_way()
-    collect_seldom()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
     confine_helper(os.fspath(store_folder()))

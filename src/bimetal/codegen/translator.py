@@ -15,7 +15,6 @@ from contextlib import suppress
 
 from ..base import trace
 from ..base.clock import processor_seconds
-from ..base.collecting import collect_seldom
 from ..base.confining.own import confine_helper
 from ..base.standard_error import lose_what_it_does_not_take
 from ..ir.text import listing
@@ -110,7 +109,6 @@ def main(module: str, memory: str, answers: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     lose_what_it_does_not_take()
-    collect_seldom()
     # If processors are scarce, guests come first.
     os.nice(NICENESS)
     trace.configure()
