@@ -162,6 +162,12 @@ def test_a_network_is_told_of_and_gets_a_nic(monitored: Made, place: Path) -> No
         client.value("device_add", **nic, id="n")
         assert "its NIC already" in client.refused("device_add", **nic, id="m")[1]
         assert "in use by n" in client.refused("netdev_del", id="net")[1]
+        for name in ("n", "net", client.value("bimetal-nics")[-1]["mac"]):
+            client.value("set_link", name=name, up=False)
+            assert not client.value("bimetal-nics")[-1]["link"]
+            client.value("set_link", name=name, up=True)
+            assert client.value("bimetal-nics")[-1]["link"]
+        assert client.refused("set_link", name="x", up=True)[0] == "DeviceNotFound"
         client.value("device_del", id="n", force=True)
         client.event("DEVICE_DELETED")
         client.value("netdev_del", id="net")

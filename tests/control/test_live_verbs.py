@@ -123,6 +123,25 @@ def test_sizes_and_figures(homes: Homes, crab: Path) -> None:
     assert homes.quick("domblkstat", "crab", "vdb").code == 1
 
 
+def test_links_and_addresses(homes: Homes, crab: Path) -> None:
+    """A NIC of which the definition says no address keeps it when the disk moves."""
+    homes.machines.destroy("crab")
+    text = homes.machines.xml("crab", inactive=True)
+    homes.machines.define(text.replace("</devices>", "<interface type='user'/></devices>"))
+    homes.machines.start("crab")
+    mac = say(homes, "domiflist", "crab").splitlines()[-1].split()[-1]
+    say(homes, "snapshot-create-as", "crab", "s1", "--disk-only")
+    for name in ("nic0", mac):
+        say(homes, "domif-setlink", "crab", name, "down")
+        assert say(homes, "domif-getlink", "crab", name) == f"{name} down"
+        say(homes, "domif-setlink", "crab", name, "up")
+        assert say(homes, "domif-getlink", "crab", name) == f"{name} up"
+    assert homes.quick("domif-getlink", "crab", "nic7").code == 1
+    assert homes.quick("domif-setlink", "crab", "nic7", "up").code == 1
+    restarted(homes)
+    assert say(homes, "domiflist", "crab").splitlines()[-1].split()[-1] == mac
+
+
 def test_what_is_refused_and_leaves_nothing(homes: Homes, crab: Path) -> None:
     refused = [
         (("--quiesce",), "guest agent is not configured"),

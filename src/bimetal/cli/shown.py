@@ -246,6 +246,8 @@ SHOWN: Mapping[str, Shown] = {
     "blockcopy": message("{}"),
     "blockjob": Shown(lambda told, given: f"{told}\n" if told else ""),
     "domblkinfo": Shown(room_of),
+    "domif-setlink": message("Device updated successfully"),
+    "domif-getlink": Shown(lambda line, given: f"{line.name} {line.state}\n"),
     "domblkstat": Shown(moved_of),
     "setmem": Shown(lambda nothing, given: ""),
     "install": said("Domain {} is running"),

@@ -210,6 +210,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
                 serial=disk.serial,
                 backing_folders=[os.path.dirname(path) for path in disk.backing],
                 bus=disk.bus,
+                stop_when_full=True,
             )
     for nic in definition.nics:
         machine.nic(nic.network, mac=nic.mac or None)

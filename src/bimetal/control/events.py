@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bimetal.control.contract import Answer
+from bimetal.control.qdev import qdev_of
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.live.news import JobNews, NewsKind
 from bimetal.machine.result import Ending, Result
@@ -72,6 +73,17 @@ class BalloonData(Answer):
     actual: Annotated[int, "bytes that are not in the balloon"]
 
 
+class BlockErrorData(Answer):
+    """The host has no room for what the guest writes to a disk."""
+
+    device: Annotated[str, "the name of the disk, if it has no id"]
+    qom_path: Annotated[str, "where it is in the tree of objects"]
+    operation: Annotated[str, "always write"] = "write"
+    action: Annotated[str, "always stop: cont has it tried again"] = "stop"
+    nospace: Annotated[bool, "always true"] = True
+    reason: Annotated[str, "always the same"] = "No space left on device"
+
+
 class JobData(Answer):
     """How far a job is."""
 
@@ -107,6 +119,7 @@ class BlockJobPendingData(Answer):
 
 EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BALLOON_CHANGE": BalloonData,
+    "BLOCK_IO_ERROR": BlockErrorData,
     "BLOCK_JOB_CANCELLED": BlockJobData,
     "BLOCK_JOB_COMPLETED": BlockJobData,
     "BLOCK_JOB_ERROR": BlockJobErrorData,
@@ -167,6 +180,10 @@ def told_of(
             return [Event("DEVICE_DELETED", data)]
         case EventKind.BALLOON:
             return [Event("BALLOON_CHANGE", BalloonData(actual=event.memory))]
+        case EventKind.FULL:
+            where = qdev_of(device, event.device)
+            full = BlockErrorData(device="" if device else event.device, qom_path=where)
+            return [Event("BLOCK_IO_ERROR", full)]
         case EventKind.JOB:
             return [] if event.job is None else told_of_job(event.job)
         case EventKind.OVER:

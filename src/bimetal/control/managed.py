@@ -19,10 +19,10 @@ from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.handed import Handed
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
-from bimetal.machine.live.moves import Moves
 from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
+    from bimetal.machine.live.moves import Moves
     from bimetal.machine.machine import Machine
     from bimetal.machine.vnc import Vnc
 
@@ -208,7 +208,9 @@ class Managed:
             return "inmigrate"
         if not self.machine.running or (self.machine.paused and not self._launched):
             return "prelaunch"
-        return "paused" if self.machine.paused else "running"
+        if not self.machine.paused:
+            return "running"
+        return "io-error" if self.machine.full else "paused"
 
     def quit(self, cause: ShutdownCause) -> None:
         """End the run."""
@@ -227,7 +229,7 @@ class Managed:
         given = [id_ for id_, device in [*self.devices.items()] if device == event.device]
         for told in told_of(event, self.machine.result, "".join(given), self.cause):
             self.on_event(told)
-        for id_ in given:
+        for id_ in given if event.kind is EventKind.UNPLUGGED else ():
             self.devices.pop(id_, None)
             self.disks.pop(id_, None)
             self.nics.pop(id_, None)

@@ -17,7 +17,7 @@ from typing import Any
 from bimetal.base.late import late
 from bimetal.control.places import write_whole
 
-__all__ = ["Move", "Moves", "with_moves"]
+__all__ = ["Move", "Moves", "with_image", "with_moves"]
 
 LIMIT = 1 << 20
 
@@ -58,12 +58,25 @@ def with_moves(text: str, place: Path) -> str:
     if not moves:
         return text
     parse = late("bimetal.control.domain_xml.reading:read_definition")
-    with_source: Any = late("bimetal.control.domain_xml.altering:with_source")
     for disk in parse(text).disks:
         move = moves.get(disk.target)
         if move is not None and disk.path in move.before and disk.path != move.path:
-            text = with_source(text, disk.target, move.path, move.format, move.below)
+            text = with_image(text, disk.target, move)
     return text
+
+
+def with_image(text: str, target: str, move: Move) -> str:
+    """The document with another image in a disk. NICs keep the addresses that follow from the
+    images that there are, unless the document says them."""
+    definition: Any = late("bimetal.control.domain_xml.reading:read_definition")(text)
+    nic_from, macs_of = (late(f"bimetal.machine.nics:{each}") for each in ("nic_from", "macs_of"))
+    nics = [nic_from(nic.network, {"mac": nic.mac or None}) for nic in definition.nics]
+    found = iter(macs_of([nic for nic in nics if nic], [disk.path for disk in definition.disks]))
+    macs = ["" if nic is None else next(found).hex(":") for nic in nics]
+    with_macs = late("bimetal.control.domain_xml.altering:with_macs")
+    with_source = late("bimetal.control.domain_xml.altering:with_source")
+    text = str(with_macs(text, macs))
+    return str(with_source(text, target, move.path, move.format, move.below))
 
 
 def _read(place: Path) -> dict[str, Move]:

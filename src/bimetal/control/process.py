@@ -34,13 +34,12 @@ from bimetal.base.standard_error import lose_what_it_does_not_take
 from bimetal.control.collecting import collect_seldom
 from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
-from bimetal.control.domain_xml.altering import with_source
 from bimetal.control.domain_xml.reading import read_definition
 from bimetal.control.events import Event
 from bimetal.control.launching import Ready
 from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
-from bimetal.control.moves import Move, Moves
+from bimetal.control.moves import Move, Moves, with_image
 from bimetal.control.places import Places, write_whole
 from bimetal.control.viewing import serve_screen
 from bimetal.machine.live.moves import Moves as DiskMoves
@@ -228,8 +227,9 @@ class Process:
         text, noted = self._text, dict[str, tuple[str, Move]]()
         for drive, moved in moves.items():
             target = names.get(drive, drive)
-            noted[target] = moved.before, Move(moved.path, moved.format, list(moved.below))
-            text = with_source(text, target, moved.path, moved.format, moved.below)
+            move = Move(moved.path, moved.format, list(moved.below))
+            noted[target] = moved.before, move
+            text = with_image(text, target, move)
         self._moves.note(noted)
         self._text, self._definition = text, read_definition(text)
         vm.label = text

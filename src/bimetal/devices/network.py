@@ -8,7 +8,7 @@ from typing import Protocol
 from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 
-__all__ = ["Network", "Unplugged"]
+__all__ = ["Network", "PulledOut", "Unplugged"]
 
 
 class Network(Protocol):
@@ -69,3 +69,37 @@ class Unplugged:
 
     def forked(self) -> None:
         """See `Network.forked`."""
+
+
+class PulledOut(Unplugged):
+    """The cable to ``network``, which is pulled out for a while: to the network it is a port that
+    takes all, into nowhere. ``up`` is the state of the link that the network tells of."""
+
+    def __init__(self, network: Network, *, up: bool):
+        super().__init__(network)
+        self.network, self.up = network, up
+        self.forwards = network.forwards
+        network.connect(self)
+
+    def receive(self, frames: Sequence[Frame]) -> int:
+        """See `Port.receive`."""
+        return len(frames)
+
+    def sendable(self) -> None:
+        """See `Port.sendable`."""
+
+    def set_link(self, up: bool) -> None:
+        """See `Port.set_link`."""
+        self.up = up
+
+    def negotiated(self, offloads: int) -> None:
+        """See `Network.negotiated`."""
+        self.network.negotiated(offloads)
+
+    def close(self) -> None:
+        """See `Network.close`."""
+        self.network.close()
+
+    def forked(self) -> None:
+        """See `Network.forked`."""
+        self.network.forked()

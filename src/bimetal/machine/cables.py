@@ -22,8 +22,8 @@ from bimetal.devices.virtio.net import VirtioNet
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.nics import USER_NETWORK, Nic, macs_of
 
-__all__ = ["DETACHED", "Copying", "forwards_of", "leases_of", "new_mac", "open_nic", "readdress"]
-__all__ += ["traffic_of"]
+__all__ = ["DETACHED", "Copying", "forwards_of", "leases_of", "links_of", "new_mac"]
+__all__ += ["nic_named", "open_nic", "readdress", "traffic_of"]
 
 DETACHED, FORKED = NETWORKS = ("detached", "forked")
 """What NICs of a copy have: a cable that leads nowhere, or a network of the copy's own."""
@@ -107,6 +107,26 @@ def leases_of(hardware: Hardware) -> list[tuple[str, str]]:
 def traffic_of(hardware: Hardware) -> dict[str, Traffic]:
     """What each NIC has received and sent, by its address."""
     return {mac.hex(":"): replace(device.traffic) for device, mac, _ in _nics_of(hardware)}
+
+
+def links_of(hardware: Hardware) -> dict[str, bool]:
+    """Whether each NIC has a link, by its address."""
+    return {mac.hex(":"): device.link for device, mac, _ in _nics_of(hardware)}
+
+
+def nic_named(hardware: Hardware, name: str) -> VirtioNet:
+    """The NIC that is called ``nic0`` and so on, if the machine was built with it, by the name of
+    its device, or by its address. KeyError if there is none."""
+    macs = macs_of(hardware.config.nics, [disk.path for disk in hardware.config.disks])
+    known = {f"nic{number}": mac for number, mac in enumerate(macs)}
+    for placement in hardware.placements:
+        for part in (placement.device, *placement.device.parts()):
+            if isinstance(part, VirtioNet):
+                known[placement.device.name] = known[part.own_mac.hex(":")] = part.own_mac
+    for device, mac, _ in _nics_of(hardware):
+        if mac == known.get(name):
+            return device
+    raise KeyError(f"there is no NIC {name!r}")
 
 
 def readdress(hardware: Hardware) -> None:

@@ -66,8 +66,9 @@ class Chassis:
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
     that of a virtio console if there is to be one, ``processor`` describes its CPUs. ``defer``
-    has a function called soon by another thread, with the lock held, and ``aside`` has work done
-    without the lock.
+    has a function called soon by another thread, with the lock held, ``aside`` has work done
+    without the lock, and ``full`` has the machine stopped since the host has no room for what the
+    guest writes to a device, which is tried again.
     """
 
     def __init__(
@@ -79,9 +80,10 @@ class Chassis:
         hvc: ConsoleLine | None = None,
         processor: Described = ANY,
         aside: Aside | None = None,
+        full: Callable[[object], None] | None = None,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
-        self.aside = aside
+        self.aside, self.full = aside, full
         self.hvc, self.processor = hvc, processor
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()

@@ -55,7 +55,9 @@ class Disk:
     """An image that becomes a disk, on the ``bus`` that is one of `BUSES`; a virtio disk has
     ``queues`` and carries out ``iops`` requests and ``bps`` bytes in a second at most, or as many
     as it can for 0. One on USB is in the ``socket`` of that number, or, for 0, in any that is free,
-    and may be ``removable``: software is told that it could be another one soon."""
+    and may be ``removable``: software is told that it could be another one soon. With
+    ``stop_when_full`` the machine is paused when the host has no room for what the guest writes,
+    and tries again when it goes on; otherwise that is an I/O error."""
 
     path: str
     readonly: bool = False
@@ -69,6 +71,7 @@ class Disk:
     bps: int = 0
     removable: bool = False
     socket: int = 0
+    stop_when_full: bool = False
 
     def __post_init__(self) -> None:
         if not self.path:

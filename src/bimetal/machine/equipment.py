@@ -56,6 +56,7 @@ class Equipment:
         bps: int | str = 0,
         removable: bool = False,
         socket: int = 0,
+        stop_when_full: bool = False,
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
         disk, on the ``bus`` ``virtio``, ``scsi`` or ``usb``. ``format`` is ``raw``, ``qcow2``, or
@@ -65,13 +66,25 @@ class Equipment:
         guest can identify the disk. Files that the image names lie in its folder or below it, or in
         ``backing_folders``. A virtio disk has ``queues``, and carries out at most ``iops`` requests
         and ``bps`` bytes (a number, or a size like ``20M``) in a second, if these are not 0. A disk
-        on USB may be ``removable``, and is in a ``socket`` as `input` has it. Call before `start`,
-        which raises `BimetalError` if the image is not usable."""
+        on USB may be ``removable``, and is in a ``socket`` as `input` has it. If the host has no
+        room for what the guest writes, that is an I/O error, or with ``stop_when_full`` the machine
+        is paused, and tries again when it goes on (not on USB). Call before `start`, which raises
+        `BimetalError` if the image is not usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
         own = queues, iops, parse_size(bps), removable, socket
         self.config.disks.append(
-            Disk(fsdecode(path), readonly, snapshot, serial, format, folders, bus, *own)
+            Disk(
+                fsdecode(path),
+                readonly,
+                snapshot,
+                serial,
+                format,
+                folders,
+                bus,
+                *own,
+                stop_when_full=stop_when_full,
+            )
         )
 
     def share(self, path: Path, *, tag: str, readonly: bool = False, security: str = "") -> None:

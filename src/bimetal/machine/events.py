@@ -20,6 +20,7 @@ class EventKind(Enum):
     UNPLUGGED = "device unplugged"
     BALLOON = "memory given or taken back"
     JOB = "news of a job"
+    FULL = "no room for what a guest writes"
     OVER = "run over"
 
 

@@ -51,6 +51,8 @@ class VcpuGate:
         self.started = False
         self.held = False
         self.paused = False
+        self.full = False
+        """Whether it is paused since the host has no room for what the guest writes."""
         self._amid = 0
         """How many vCPUs are inactive in the middle of an exit, since they wait for others."""
         self.result: Result | None = None

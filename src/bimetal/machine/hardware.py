@@ -16,6 +16,7 @@ from bimetal.base.clock import Clock
 from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
+from bimetal.devices.virtio.patient import PatientDevice
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
@@ -143,6 +144,13 @@ class Hardware:
         """Reset every device."""
         for placement in self.placements:
             placement.device.reset()
+
+    def try_again(self) -> None:
+        """Have devices try again what the host has had no room for."""
+        for placement in self.placements:
+            for part in placement.device.parts():
+                if isinstance(part, PatientDevice):
+                    part.try_again()
 
     def close(self) -> None:
         """Close every device and give the memory back. Idempotent."""

@@ -9,6 +9,7 @@ from typing import Self
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
 from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import Board, find_board
 from bimetal.machine.cables import readdress
@@ -17,8 +18,10 @@ from bimetal.machine.checkpoint import Checkpoint
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.consoles import Consoles
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.jobs import Jobs
+from bimetal.machine.live.seat import seats_of
 from bimetal.machine.profile import Profiler
 from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
@@ -254,7 +257,27 @@ class KeptMachine:
             hvc,
             processor,
             self._service.aside,
+            self._filled_up,
         )
+
+    def _filled_up(self, device: object) -> None:
+        """The host has no room for what the guest writes to a device: pause. The lock is held."""
+        seats = seats_of(self._parts.built())
+        names = [seat.name for seat in seats if seat.device is device]
+        name = names[0] if len(names) == 1 else ""  # on a SCSI bus nobody knows which
+        logger("machine").error(
+            "the host has no room for what the guest writes to %s: the machine is paused; make "
+            "room there, and let it go on",
+            name or "a disk",
+        )
+        self._gate.full = True
+        self._gate.on_event(MachineEvent(EventKind.FULL, device=name))
+        self._service.reactor.call(self._wait_for_room)
+
+    def _wait_for_room(self) -> None:
+        if self._gate.full and not self._gate.over.is_set():
+            self._gate.pause()
+            self._clock.pause()
 
     def _check_failure(self) -> None:
         if self._gate.failure is not None:

@@ -178,6 +178,11 @@ class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
         return self._gate.paused
 
     @property
+    def full(self) -> bool:
+        """Whether it is paused since the host has no room for what the guest writes."""
+        return self._gate.full and self._gate.paused
+
+    @property
     def running(self) -> bool:
         """Whether it was started and has not ended; it may be paused."""
         return self._gate.started and not self._gate.over.is_set()
@@ -221,11 +226,14 @@ class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
             self._clock.pause()
 
     def resume(self) -> None:
-        """Undo `pause`. Idempotent."""
+        """Undo `pause`. Idempotent. What the host had no room for is tried again."""
         with self._gate.lock:
+            self._gate.full = False
             if self._gate.started:
                 self._clock.resume()
             self._gate.resume()
+            if self._parts.hardware is not None:
+                self._parts.hardware.try_again()
             self._service.reactor.wake()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from bimetal.backends.block.nbd.address import is_address
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Assembly
+from bimetal.machine.cables import links_of, nic_named
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import TimedOut
@@ -47,6 +48,7 @@ class Plugging:
         slot: int = 0,
         bus: str = VIRTIO,
         removable: bool = False,
+        stop_when_full: bool = False,
     ) -> str:
         """Plug in another disk, described as by `disk`, on the ``bus`` ``virtio`` or ``usb``, into
         the ``slot`` of that number, which on USB is a socket, or, for 0, one that is free; the name
@@ -64,6 +66,7 @@ class Plugging:
             *(where, readonly, snapshot, serial, format, folders, bus),
             removable=removable,
             socket=socket,
+            stop_when_full=stop_when_full,
         )
         with self._parts.built().locked():
             if bus == USB:
@@ -91,6 +94,19 @@ class Plugging:
         address = macs_of([*self.config.nics, nic], [disk.path for disk in self.config.disks])[-1]
         with self._parts.built().locked():
             return self._sockets().plug_nic(nic, address, self._service.reactor, slot)
+
+    def set_link(self, nic: str, up: bool) -> None:
+        """Pull the cable of a NIC out, or put it in again: ``nic0`` and so on, or the name of the
+        device, or its address. KeyError if there is no such NIC."""
+        runner = self._parts.built()
+        with runner.locked():
+            nic_named(runner.hardware, nic).pull_out(not up)
+
+    def links(self) -> dict[str, bool]:
+        """Whether each NIC has a link, by its address."""
+        runner = self._parts.built()
+        with runner.locked():
+            return links_of(runner.hardware)
 
     def unplug(self, name: str, *, timeout: float = LET_GO_SECONDS, force: bool = False) -> None:
         """Ask the guest to let go of the device that `plug_disk` or `plug_nic` called ``name``, and

@@ -155,6 +155,9 @@ def test_disks_and_networks_are_plugged_in(libvirt: Libvirt, domains: Domain) ->
     )
     libvirt.virsh("attach-device", "crab", str(nic))
     assert "52:54:00:aa:bb:01" in libvirt.virsh("domiflist", "crab")
+    for state in ("down", "up"):
+        libvirt.virsh("domif-setlink", "crab", "52:54:00:aa:bb:01", state)
+        assert state in libvirt.virsh("domif-getlink", "crab", "52:54:00:aa:bb:01")
     libvirt.virsh("save", "crab", str(domains.folder / "saved"))
     libvirt.virsh("restore", str(domains.folder / "saved"))
     assert f"vdb      {other}" in libvirt.virsh("domblklist", "crab")

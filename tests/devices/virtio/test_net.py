@@ -507,6 +507,42 @@ def test_link() -> None:
     assert guest.irq()
 
 
+def test_a_cable_that_is_pulled_out_loses_what_is_sent() -> None:
+    cable = Cable()
+    nic = VirtioNet(cable, STATION)
+    guest = Guest(nic)
+    receive, transmit = guest.start(STATUS_FIELD, queues=2)
+    nic.pull_out(True)
+    assert (guest.read(CONFIG + 6, 2), nic.link) == (0, False)
+    assert guest.read(INTERRUPT_STATUS) == 2
+    guest.write(INTERRUPT_ACK, 3)
+    send(guest, transmit, frame())
+    assert (len(transmit.completed()), cable.sent) == (1, [])
+    assert not received(guest, receive, cable, frame())
+    assert not cable.waiting
+    cable.port.set_link(False)
+    cable.port.set_link(True)
+    assert guest.read(CONFIG + 6, 2) == 0, "whoever has pulled it out puts it in again"
+    nic.pull_out(False)
+    assert (guest.read(CONFIG + 6, 2), nic.link) == (1, True)
+    send(guest, transmit, frame())
+    assert [data for data, _ in cable.sent] == [frame()]
+    assert received(guest, receive, cable, frame())
+
+
+def test_a_link_that_the_network_loses_meanwhile_stays_down() -> None:
+    cable = Cable()
+    nic = VirtioNet(cable, STATION)
+    guest = Guest(nic)
+    guest.start(STATUS_FIELD, queues=2)
+    nic.pull_out(True)
+    cable.port.set_link(False)
+    nic.pull_out(False)
+    assert guest.read(CONFIG + 6, 2) == 0
+    cable.port.set_link(True)
+    assert guest.read(CONFIG + 6, 2) == 1
+
+
 def test_a_nic_in_another_place_has_its_driver_say_so() -> None:
     nic = VirtioNet(Cable(), STATION)
     _, guest, _, control = with_control(CTRL_VQ | STATUS_FIELD | GUEST_ANNOUNCE, nic)

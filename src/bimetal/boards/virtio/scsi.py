@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError
-from bimetal.boards.virtio.disks import image_of
+from bimetal.boards.virtio.disks import halts_when_full, image_of
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.scsi.unit import Unit
@@ -18,7 +20,11 @@ __all__ = ["scsi_bus"]
 
 def scsi_bus(m: Chassis) -> VirtioScsi:
     """The bus with its units. Raises `BimetalError`."""
-    return VirtioScsi(_units(m.config), m.aside)
+    host = VirtioScsi(_units(m.config), m.aside)
+    on_bus = [disk for disk in m.config.disks if disk.bus == SCSI]
+    if m.full is not None and any(disk.stop_when_full for disk in on_bus):
+        host.halts = partial(halts_when_full, host, m.full)
+    return host
 
 
 def _units(config: Config) -> list[Unit]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
-from bimetal.backends.block.lock import LocksUnsupported, lock_image
-from bimetal.backends.block.qcow2.create import write_new
 from bimetal.base.late import late
 from bimetal.control.commands.nodes import refused
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.managed import Managed
-from bimetal.machine.live.job import Job, Terms
-from bimetal.machine.live.news import JobNews
 
 __all__ = ["blockdev_create"]
 
@@ -26,35 +22,6 @@ OPTIONS = {
 """What those of qcow2 are called by `bimetal.images.options`."""
 
 VERSIONS = {"v2": "0.10", "v3": "1.1"}
-
-
-class Creation(Job):
-    """Makes an image by ``make``."""
-
-    kind = "create"
-
-    def __init__(self, terms: Terms, tell: Callable[[JobNews], None], make: Callable[[], None]):
-        super().__init__(terms, "", tell)
-        self._make = make
-
-    def prepare(self, *, standing: bool) -> None:
-        """Nothing is to be done."""
-
-    def work(self) -> None:
-        """See `Job.work`."""
-        self._make()
-        self.moved(1)
-
-    def switch(self) -> None:
-        """Nothing is to be done."""
-
-    def undo(self) -> None:
-        """What was made is no image yet: its header is written last."""
-
-    @property
-    def total(self) -> int:
-        """See `Job.total`."""
-        return 1
 
 
 @MACHINE.command("blockdev-create")
@@ -76,9 +43,9 @@ def blockdev_create(
     if not isinstance(path, str):
         raise refused("a file needs its filename")
     chosen = _chosen(driver, given)
-    jobs = vm.machine.jobs
-    terms = Terms(job_id, auto_dismiss=False)
-    jobs.begin(Creation(terms, jobs.tell, lambda: _make(path, driver, size, chosen)))
+    jobs, creation = vm.machine.jobs, late("bimetal.machine.live.creation:Creation")
+    terms = late("bimetal.machine.live.job:Terms")(job_id, auto_dismiss=False)
+    jobs.begin(creation(terms, jobs.tell, path, partial(_fill, driver, size, chosen)))
 
 
 def _path(vm: Managed, name: Any) -> str:
@@ -106,24 +73,13 @@ def _chosen(driver: str, given: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _make(path: str, driver: str, size: int, chosen: dict[str, Any]) -> None:
-    """Make the image, in a file that nobody uses. Raises OSError and `BimetalError`."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if driver == FILE else 0)
-    fd = os.open(path, flags, 0o600)
-    try:
-        try:
-            lock_image(fd, writing=True)
-        except LocksUnsupported:
-            pass
-        except BlockingIOError as error:
-            raise refused(f"{path[:200]!r} is in use") from error
-        if driver == QCOW2:
-            options: Any = late("bimetal.images.options:Options")
-            new = options.read(driver, chosen).new_image(size)
-            new.check()
-            os.ftruncate(fd, 0)
-            write_new(fd, new)
-        else:
-            os.ftruncate(fd, size)
-    finally:
-        os.close(fd)
+def _fill(driver: str, size: int, chosen: dict[str, Any], fd: int) -> None:
+    """Make an image of the file ``fd``, which nobody uses. Raises OSError and `BimetalError`."""
+    if driver != QCOW2:
+        os.ftruncate(fd, size)
+        return
+    options: Any = late("bimetal.images.options:Options")
+    new = options.read(driver, chosen).new_image(size)
+    new.check()
+    os.ftruncate(fd, 0)
+    late("bimetal.backends.block.qcow2.create:write_new")(fd, new)

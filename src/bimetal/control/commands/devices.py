@@ -11,7 +11,7 @@ from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
 from bimetal.machine.expect import TimedOut
 
-__all__ = ["device_add", "device_del", "netdev_add", "netdev_del"]
+__all__ = ["device_add", "device_del", "netdev_add", "netdev_del", "set_link"]
 
 NETWORKS_LIMIT = 1000
 """Networks that a client may tell of; none of them is open before it has its NIC."""
@@ -108,6 +108,27 @@ def netdev_del(vm: Managed, id: Annotated[str, "the network"]) -> None:
         del vm.networks[id]
 
 
+@MACHINE.command("set_link")
+def set_link(
+    vm: Managed,
+    name: Annotated[str, "the NIC: its id, its network, or its address"],
+    up: Annotated[bool, "whether its cable is plugged in"],
+) -> None:
+    """Pull the cable of a NIC out, or put it in again: the guest is told, and frames are lost
+    meanwhile. DeviceNotFound if there is no such NIC."""
+    of_network = [id_ for id_, network in vm.nics.items() if network == name]
+    id_ = of_network[0] if of_network else name
+    try:
+        vm.machine.set_link(vm.devices.get(id_, id_).lower(), up)
+    except KeyError as error:
+        raise CommandFailed(
+            ErrorClass.DEVICE_NOT_FOUND,
+            f"there is no NIC {name[:80]!r}",
+            "look: bimetal-nics",
+            ExitCode.USAGE,
+        ) from error
+
+
 @MACHINE.command("device_del")
 def device_del(
     vm: Managed,
@@ -179,4 +200,5 @@ def _plug_disk(vm: Managed, name: str, serial: str, slot: int) -> str:
         format=node.format or "raw",
         backing_folders=node.backing_folders,
         slot=slot,
+        stop_when_full=True,
     )

@@ -19,7 +19,7 @@ from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import BlockNode, Managed, same_file
 from bimetal.control.qdev import qdev_of
-from bimetal.machine.live.disks import ImageAt
+from bimetal.machine.live.image_at import ImageAt
 
 if TYPE_CHECKING:
     from bimetal.machine.drives import Drive

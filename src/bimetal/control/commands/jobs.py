@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import UNSET, UnsetType
 
@@ -11,8 +11,10 @@ from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
-from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import JobView, Status
+
+if TYPE_CHECKING:
+    from bimetal.machine.live.job import Job
 
 __all__ = ["BlockJobInfo", "JobInfo", "query_block_jobs", "query_jobs"]
 

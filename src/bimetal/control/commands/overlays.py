@@ -12,7 +12,6 @@ from bimetal.control.commands.nodes import disk_of, node_named, refused
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.managed import Managed, same_file
-from bimetal.machine.live.mirror import Mirror
 
 __all__ = ["TransactionAction", "blockdev_snapshot", "blockdev_snapshot_sync", "transaction"]
 
@@ -171,8 +170,9 @@ def _make(vm: Managed, drive: str, path: str) -> None:
 def _is_of_a_mirror(vm: Managed, overlay: str) -> bool:
     """Whether a node is what a job copies to: that lies where it shall already."""
     path = node_named(vm, overlay).path
+    mirror: Any = late("bimetal.machine.live.mirror:Mirror")
     return any(
-        isinstance(job, Mirror) and same_file(job.target.name, path) for job in vm.machine.jobs
+        isinstance(job, mirror) and same_file(job.target.name, path) for job in vm.machine.jobs
     )
 
 

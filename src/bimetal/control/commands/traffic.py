@@ -40,6 +40,7 @@ class NicStats(Answer):
     rx_packets: Annotated[int, "frames that the guest has received"]
     tx_bytes: Annotated[int, "bytes that the guest has sent"]
     tx_packets: Annotated[int, "frames that the guest has sent"]
+    link: Annotated[bool, "whether its cable is plugged in, at both ends"]
 
 
 class Lease(Answer):
@@ -85,7 +86,8 @@ def query_blockstats(
 
 @MACHINE.command("bimetal-nics")
 def query_nics(vm: Managed) -> list[NicStats]:
-    """Tell how much the NICs have moved."""
+    """Tell how much the NICs have moved, and whether they have a link."""
+    links = vm.machine.links()
     return [
         NicStats(
             mac=mac,
@@ -93,6 +95,7 @@ def query_nics(vm: Managed) -> list[NicStats]:
             rx_packets=moved.times_in,
             tx_bytes=moved.bytes_out,
             tx_packets=moved.times_out,
+            link=links.get(mac, False),
         )
         for mac, moved in vm.machine.traffic().items()
     ]

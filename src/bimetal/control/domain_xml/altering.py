@@ -9,7 +9,15 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.domain_xml.parsing import Element, parse
 from bimetal.control.domain_xml.writing import document
 
-__all__ = ["copied", "named", "with_cpus", "with_device", "with_source", "without_device"]
+__all__ = [
+    "copied",
+    "named",
+    "with_cpus",
+    "with_device",
+    "with_macs",
+    "with_source",
+    "without_device",
+]
 
 Address = tuple[str, str, str]
 """A tag of a device, the path of an element in it with an attribute, and its value."""
@@ -79,6 +87,15 @@ def with_source(text: str, target: str, path: str, kind: str, below: Sequence[st
                 store.append(store.makeelement("source", file=each))
                 at.append(store)
                 at = store
+    return document(root)
+
+
+def with_macs(text: str, macs: Sequence[str]) -> str:
+    """The document with these addresses of its NICs, in their order, where it says none."""
+    root = parse(text, "domain")
+    for nic, mac in zip(root.findall("devices/interface"), macs, strict=True):
+        if mac and nic.find("mac") is None:
+            _only(nic, "mac").set("address", mac)
     return document(root)
 
 

@@ -62,6 +62,9 @@ def _drive(order: Order, words: Words) -> DriveAt:
     interface = words.text("if", USUAL)
     if interface not in INTERFACES[:4]:
         raise wrong(words.option, f"if={interface[:80]} is not there", "write if=virtio")
+    werror = words.text("werror", "enospc")
+    if werror not in ("enospc", "report"):
+        raise wrong(words.option, f"werror={werror[:80]} is not there", "write enospc or report")
     media = words.text("media", "disk")
     if media not in ("disk", "cdrom"):
         raise wrong(words.option, f"media={media[:80]} is not there", "write disk or cdrom")
@@ -76,11 +79,11 @@ def _drive(order: Order, words: Words) -> DriveAt:
         snapshot=words.switch("snapshot"),
         unit=words.number("unit", words.number("index", -1, -1), -1, 64),
         serial=words.text("serial"),
+        stop_when_full=werror != "report",
     )
     words.ignore(*HOW_THE_HOST_IS_ASKED)
     words.only("discard", "unmap", "on", "ignore", "off")
     words.only("detect-zeroes", "off")
-    words.only("werror", "enospc", "report")
     words.only("rerror", "report")
     words.finish()
     if not drive.path and not drive.cdrom:

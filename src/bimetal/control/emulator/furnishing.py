@@ -149,6 +149,7 @@ class _Furnishing:
         id_ = words.peek("id")
         name, options = self._image(words)
         options["serial"] = words.text("serial") or options.get("serial", "")
+        _read_answers(words, options)
         queues = words.number("num-queues", 1, 1)
         words.only("write-cache", "on", "auto")
         self._bootable(words)
@@ -185,6 +186,7 @@ class _Furnishing:
         self._slots.check_bus("scsi", words)
         _, options = self._image(words)
         options["serial"] = words.text("serial") or options.get("serial", "")
+        _read_answers(words, options)
         self._bootable(words)
         self._known(words, f"disk{len(self._machine.config.disks)}")
         self._machine.disk(options.pop("path"), bus="scsi", **options)
@@ -295,7 +297,18 @@ def _disk_options(drive: DriveAt, snapshot: bool) -> dict[str, Any]:
         "readonly": drive.readonly,
         "snapshot": drive.snapshot or snapshot,
         "serial": drive.serial,
+        "stop_when_full": drive.stop_when_full,
     }
+
+
+def _read_answers(words: Words, options: dict[str, Any]) -> None:
+    """What is done about errors of the host: the guest is told, but of a lack of room."""
+    if "werror" in words:
+        word = words.text("werror")
+        if word not in ("enospc", "auto", "report"):
+            raise wrong(words.option, f"werror={word[:80]} is not there", "write enospc or report")
+        options["stop_when_full"] = word != "report"
+    words.only("rerror", "report", "auto")
 
 
 def _node_options(node: BlockNode) -> dict[str, Any]:
@@ -304,4 +317,5 @@ def _node_options(node: BlockNode) -> dict[str, Any]:
         "format": node.format or "raw",
         "readonly": node.readonly,
         "backing_folders": node.backing_folders,
+        "stop_when_full": True,
     }

@@ -30,7 +30,8 @@ class MonitorAt:
 @dataclass(frozen=True)
 class DriveAt:
     """An image at ``path``, and the ``interface`` by which the guest reaches it: ``none`` if a
-    device says so, which refers to it by ``id``. ``unit`` is its number there, or -1."""
+    device says so, which refers to it by ``id``. ``unit`` is its number there, or -1. See
+    `Machine.disk` for ``stop_when_full``."""
 
     path: str
     id: str = ""
@@ -41,6 +42,7 @@ class DriveAt:
     snapshot: bool = False
     unit: int = -1
     serial: str = ""
+    stop_when_full: bool = True
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bimetal.control.verbs.explaining import Reasons
 from bimetal.control.verbs.figures import BlockFigures, BlockRoom
 from bimetal.control.verbs.hosts import BoardLine, Node
 from bimetal.control.verbs.installing import install
-from bimetal.control.verbs.interfaces import AddressLine, NetworkLine, NicLine
+from bimetal.control.verbs.interfaces import AddressLine, LinkLine, NetworkLine, NicLine
 from bimetal.control.verbs.lives import Defined
 from bimetal.control.verbs.looking import DriveLine, Facts
 from bimetal.control.verbs.registry import DOCUMENT, HOST
@@ -40,6 +40,7 @@ __all__ = [
     "Facts",
     "Figures",
     "KeptLine",
+    "LinkLine",
     "NetworkLine",
     "NicLine",
     "install",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST, Domain
 
-__all__ = ["AddressLine", "NetworkLine", "NicLine", "domifaddr", "domiflist", "net_list"]
+__all__ = ["AddressLine", "LinkLine", "NetworkLine", "NicLine"]
+__all__ += ["domif_getlink", "domif_setlink", "domifaddr", "domiflist", "net_list"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,14 @@ class NicLine:
     source: str
     model: str
     mac: str
+
+
+@dataclass(frozen=True)
+class LinkLine:
+    """A NIC, as it was called, and whether it has a link: "up" or "down"."""
+
+    name: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,35 @@ def domiflist(machines: Machines, domain: Domain) -> list[NicLine]:
         )
         for number, (nic, mac) in enumerate(zip(there, macs, strict=True))
     ]
+
+
+Nic = Annotated[str, "the NIC: its address, or its name, such as nic0"]
+
+
+@HOST.command("domif-setlink")
+def domif_setlink(
+    machines: Machines,
+    domain: Domain,
+    interface: Nic,
+    state: Annotated[Literal["up", "down"], "whether its cable is plugged in"],
+) -> None:
+    """Pull the cable of a NIC of a machine that runs out, or put it in again."""
+    known = machines.running(domain)
+    machines.ask(known.name, "set_link", name=interface, up=state == "up")
+
+
+@HOST.command("domif-getlink", safe=True)
+def domif_getlink(machines: Machines, domain: Domain, interface: Nic) -> LinkLine:
+    """Tell whether a NIC of a machine that runs has a link."""
+    known = machines.running(domain)
+    macs = {each.name: each.mac for each in domiflist(machines, known.name)}
+    mac = macs.get(interface, interface).lower()
+    for each in machines.ask(known.name, "bimetal-nics"):
+        if each["mac"] == mac:
+            return LinkLine(interface, "up" if each["link"] else "down")
+    raise BimetalError(
+        f"Interface (dev: {interface[:80]}) not found.", "look: bimetal domiflist", ExitCode.USAGE
+    )
 
 
 @HOST.command("domifaddr", safe=True)

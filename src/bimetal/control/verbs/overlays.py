@@ -76,12 +76,12 @@ def _lay_over_live(machines: Machines, known: Known, wanted: Sequence[tuple[Belo
 
 def _change(machines: Machines, known: Known, wanted: Sequence[tuple[Below, str]]) -> None:
     """Of a machine that is off, the definition names the new images."""
-    with_source = late("bimetal.control.domain_xml.altering:with_source")
+    with_image, move = late("bimetal.control.moves:with_image"), late("bimetal.control.moves:Move")
 
     def change(text: str) -> str:
         for disk, path in wanted:
             below = [each.path for each in late("bimetal.images:chain")(path, format="qcow2")[1:]]
-            text = str(with_source(text, disk.target, path, "qcow2", below))
+            text = str(with_image(text, disk.target, move(path, "qcow2", below)))
         return text
 
     machines.change(known.name, change)

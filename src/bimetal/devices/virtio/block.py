@@ -9,7 +9,7 @@ flushed before it is answered (5.2.5.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -254,7 +254,7 @@ class VirtioBlock(QuickBlock):
         for piece in pieces(data, PIECE):
             self._hold()
             moved = total(piece)
-            if self._patient is not None and self._patient.write_now(offset, piece):
+            if self._written_now(offset, piece):
                 yield moved
             else:
                 yield from self.wait_for(index, partial(self._disk.writev, offset, piece), moved)
@@ -263,6 +263,13 @@ class VirtioBlock(QuickBlock):
             return IOERR
         self.traffic.went_out(total(data))
         return (yield from self._written(index))
+
+    def _written_now(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """Write, if that needs no waiting; what fails is attempted once more where it may wait."""
+        try:
+            return self._patient is not None and self._patient.write_now(offset, piece)
+        except OSError:
+            return False
 
     def _flush(self, index: int) -> Work:
         self.traffic.flushes += 1

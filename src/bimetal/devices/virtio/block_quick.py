@@ -22,7 +22,7 @@ from bimetal.devices.virtio.patient import PatientDevice, attempt
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.devices.virtio.throttle import Throttle
 
-__all__ = ["QuickBlock"]
+__all__ = ["FULL", "QuickBlock"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the host that the user can put right while the guest runs."""
@@ -134,6 +134,8 @@ class QuickBlock(PatientDevice):
             else:
                 return 0
         except OSError as error:
+            if self.halts is not None:
+                return 0  # what follows finds out whether it is to be tried again
             self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
             into[-1][0], written = IOERR, 1 + (length if kind == IN else 0)
         self._finished[index].append((chain, written))
@@ -170,14 +172,36 @@ class QuickBlock(PatientDevice):
         late: list[tuple[Chain, int]],
         missed: Sequence[tuple[Transfer, memoryview]],
     ) -> None:
+        again = [(each, status) for each, status in missed if self._is_to_be_tried_again(each)]
+        if again:
+            self._again.append((index, partial(self._fetch_again, index, late, again)))
+            missed = [each for each in missed if each not in again]
         for transfer, status in missed:
             if transfer.error is not None:
                 kind = OUT if transfer.writes else IN
                 self._tell_failure(transfer.error, f"{transfer.error}, request {kind}")
                 status[0] = IOERR
+        if again:
+            return
         self.finish(index, late)
         if self._group_waits:
             self._settle_aside(index)
+
+    def _is_to_be_tried_again(self, transfer: Transfer) -> bool:
+        error = transfer.error
+        return bool(error and transfer.writes and self.halts is not None and self.halts(error))
+
+    def _fetch_again(
+        self,
+        index: int,
+        late: list[tuple[Chain, int]],
+        missed: Sequence[tuple[Transfer, memoryview]],
+    ) -> None:
+        assert self._patient is not None
+        for transfer, _ in missed:
+            transfer.error = None
+        jobs = self._patient.late([transfer for transfer, _ in missed])
+        self.send_out(index, jobs, partial(self._fetched, index, late, missed))
 
     def _flushed(self, index: int) -> Iterator[int]:
         """Flush the disk for a request of queue ``index``; yields as `Work` does. Raises

@@ -8,7 +8,6 @@ stays in the driver's ring, and what the driver has no room for stays with the n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from struct import Struct
 
 from bimetal.base.buffers import split, total
@@ -20,9 +19,10 @@ from bimetal.base.frames import (
     Frame,
     Offload,
 )
-from bimetal.devices.network import Network, Unplugged
+from bimetal.devices.network import Network, PulledOut, Unplugged
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
+from bimetal.devices.virtio.net_commands import ADDR_SET, COMMAND_LIMIT, TABLE_SET, Command
 from bimetal.devices.virtio.net_features import (
     F_CTRL_GUEST_OFFLOADS,
     F_CTRL_MAC_ADDR,
@@ -57,23 +57,6 @@ PAIRS_LIMIT = 16
 BATCH, BATCHES = 64, 4
 """Frames handed to the network at once, and how often in a turn."""
 
-
-class Command(IntEnum):
-    """Classes of commands (5.1.6.5)."""
-
-    RX = 0
-    MAC = 1
-    VLAN = 2
-    ANNOUNCE = 3
-    MQ = 4
-    GUEST_OFFLOADS = 5
-
-
-TABLE_SET, ADDR_SET = 0, 1
-"""Commands of the class MAC; ANNOUNCE, MQ and GUEST_OFFLOADS have one, 0."""
-
-COMMAND_LIMIT = 64 << 10
-"""Bytes of a command; addresses, of which there may be many, need 6 each."""
 
 LINK_UP, WANTS_ANNOUNCE = 1, 2
 """Bits of the status in the configuration."""
@@ -150,6 +133,23 @@ class VirtioNet(VirtioDevice):
         self.set_link(True)
         network.connect(self)
         network.negotiated(sum_of(self._received, RECEIVED))
+
+    @property
+    def link(self) -> bool:
+        """Whether the driver is told that there is a link."""
+        return bool(self._link)
+
+    def pull_out(self, out: bool) -> None:
+        """Pull the cable out, or put it in again: meanwhile frames are lost at both ends."""
+        network = self._network
+        if out and not isinstance(network, PulledOut):
+            self._network = PulledOut(network, up=bool(self._link))
+            self.set_link(False)
+            self.sendable()
+        elif not out and isinstance(network, PulledOut):
+            self._network = network.network
+            self._network.connect(self)
+            self.set_link(network.up)
 
     # The network's side: `bimetal.base.frames.Port`
 

@@ -25,7 +25,10 @@ class PatientDevice(VirtioDevice):
     """A device that waits ``aside``, or if that is None, with the machine's lock held. If it waits
     ``alone``, all its queues stand still while one of them waits."""
 
-    derived: ClassVar[tuple[str, ...]] = ("_aside", "_alone", "_errands", "_visits", "gone")
+    derived: ClassVar[tuple[str, ...]] = (
+        *("_aside", "_alone", "_errands", "_visits", "gone"),
+        *("halts", "_again"),
+    )
 
     def __init__(self, aside: Aside | None, *, alone: bool):
         super().__init__()
@@ -34,11 +37,18 @@ class PatientDevice(VirtioDevice):
         """What is being done aside, for each queue that waits for it."""
         self._visits = deque[tuple[Callable[[], None], Callable[[], None]]]()
         """Visits that have not begun."""
+        self.halts: Callable[[OSError], bool] | None = None
+        """Called with the lock held after an error of the host while something was written: whether
+        the machine is stopped, so that it is tried again when that goes on."""
+        self._again: list[tuple[int, Callable[[], None]]] = []
+        """What is tried again then, and for which queue."""
         self.gone = False
         """Whether it is closed: nobody may visit it any more."""
 
     def stands_still(self, index: int) -> bool:
         """Whether queue ``index`` has to wait for something that is done aside."""
+        if self._again:
+            return True
         if self._alone or self._visits:
             return bool(self._errands or self._visits)
         return index in self._errands or VISIT in self._errands
@@ -53,6 +63,15 @@ class PatientDevice(VirtioDevice):
             return
         self._visits.append((job, done))
         self._admit()
+
+    def try_again(self) -> None:
+        """The machine goes on: try again what the host has failed to do."""
+        again, self._again = self._again, []
+        for _, attempt_it in again:
+            attempt_it()
+        if again:
+            for index in range(len(self.queues)):
+                self.look(index)
 
     def _admit(self) -> None:
         """Let the next visit begin, if all queues have come to rest."""
@@ -92,15 +111,19 @@ class PatientDevice(VirtioDevice):
     def wait_for(self, index: int, job: Callable[[], None], cost: int = TURN) -> Iterator[int]:
         """Have ``job`` done, aside if that can be, for the request of queue ``index`` that is under
         way; yields its ``cost``, as `Work` does. Raises the OSError that the job raises."""
-        if self._aside is None:
-            job()
+        while True:
+            failures = list[OSError]()
+            if self._aside is None:
+                attempt(job, failures)
+            else:
+                self.send_out(index, [partial(attempt, job, failures)], lambda: None)
             yield cost
-            return
-        failures = list[OSError]()
-        self.send_out(index, [partial(attempt, job, failures)], lambda: None)
-        yield cost
-        if failures:
-            raise failures[0]
+            if not failures:
+                return
+            if self.halts is None or not self.halts(failures[0]):
+                raise failures[0]
+            self._again.append((index, lambda: None))
+            yield 0
 
     def send_out(
         self, index: int, jobs: Sequence[Callable[[], None]], done: Callable[[], None]
@@ -125,6 +148,7 @@ class PatientDevice(VirtioDevice):
         errand = self._errands.pop(index, None)
         if errand is not None:
             errand.finish()  # it works on the guest's memory
+        self._again = [each for each in self._again if each[0] != index]
         super()._forget(index)
         self._admit()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from os import PathLike, fsdecode
 from typing import Any
 
@@ -20,6 +19,7 @@ from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.backup import Backup
 from bimetal.machine.live.chain import chain_of, cluster_of, format_of, place_in
 from bimetal.machine.live.commit import ActiveCommit, Commit
+from bimetal.machine.live.image_at import ImageAt
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.live.mirror import Mirror
@@ -30,21 +30,9 @@ from bimetal.machine.live.stream import Stream
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
 
-__all__ = ["ImageAt", "LiveDisks"]
+__all__ = ["LiveDisks"]
 
 Path = str | PathLike[str]
-
-
-@dataclass(frozen=True)
-class ImageAt:
-    """An image of a disk: where it is, its format, the bytes of its disk, whether it is only read,
-    and the bytes of its clusters, if it has such."""
-
-    path: str
-    format: str
-    size: int
-    readonly: bool
-    cluster: int | None = None
 
 
 class LiveDisks:

@@ -15,6 +15,7 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.patient import PatientDevice
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.config import Disk
+from bimetal.machine.nics import macs_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.wanted import SCSI, USB
 
@@ -67,15 +68,17 @@ class Seat:
             self.part.disk = image
 
     def moved(self, path: str, format: str, below: Sequence[Block]) -> None:
-        """Note that its image is another one now, which lies on those ``below``. Call with the
-        machine's lock held."""
-        known = self.config
+        """Note that its image is another one now, which lies on those ``below``. NICs keep the
+        addresses that follow from the images that there were. Call with the machine's lock held."""
+        known, config = self.config, self.runner.hardware.config
+        macs = macs_of(config.nics, [disk.path for disk in config.disks])
+        config.nics[:] = [replace(nic, mac=mac) for nic, mac in zip(config.nics, macs, strict=True)]
         folders = [os.path.dirname(os.path.abspath(each.name)) for each in below]
         allowed = tuple(dict.fromkeys((*known.backing_folders, *folders)))
         disk = replace(known, path=path, format=format, backing_folders=allowed)
         sockets = self.runner.hardware.sockets
         if not self.slot:
-            self.runner.hardware.config.disks[self.number] = disk
+            config.disks[self.number] = disk
         elif sockets is not None:
             sockets.moved(self.slot, disk)
 
