@@ -11,6 +11,7 @@ import pytest
 
 from bimetal import images
 from bimetal.base.errors import BimetalError
+from bimetal.devices.rtc.goldfish import GoldfishRtc
 from bimetal.machine.machine import Machine
 from tests.control.conftest import Made
 from tests.control.talker import Talker
@@ -100,6 +101,18 @@ def test_drives_and_media(monitored: Made, place: Path, image: Path) -> None:
             "missing"
             in client.refused("blockdev-change-medium", device="cd0", filename="/missing")[1]
         )
+
+
+def test_a_guest_that_sets_its_clock(monitored: Made, place: Path) -> None:
+    monitor = monitored()
+    with Talker(place) as client:
+        runner = monitor.vm.machine._built()
+        with runner.locked():
+            rtc = runner.hardware.placements.only(GoldfishRtc)
+            wanted = runner.clock.wall_ns() + 90 * 10**9
+            rtc.write(4, 4, wanted >> 32)
+            rtc.write(0, 4, wanted & 0xFFFF_FFFF)
+        assert client.event("RTC_CHANGE")["data"] == {"offset": 90, "qom-path": "/machine/rtc"}
 
 
 def plugged(monitored: Made, **options: Any) -> None:

@@ -91,7 +91,7 @@ def arm_virt(m: Chassis) -> None:
     gic, controller = add_gic(m)
     serial = m.add(Pl011(m.console, m.clock, PERIPHERAL_HZ), at=0x900_0000, irq=gic[33])
     m.console.withdraw = serial.withdraw
-    m.add(Pl031(m.clock), at=0x901_0000, irq=gic[34])
+    m.add(Pl031(m.clock), at=0x901_0000, irq=gic[34], changed=m.rtc)
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x902_0000)
     fw_cfg.add(Item.CPUS, m.config.cpus)
     fw_cfg.add(Item.MAX_CPUS, m.config.cpus)

@@ -49,7 +49,7 @@ def microvm(m: Chassis) -> None:
     if m.config.memory > HOLE:
         m.ram(at=HOLE_END, size=m.config.memory - HOLE, name="high-ram")
     m.add_port(I8042(), port=KEYBOARD, power=m.power)
-    m.add_port(CmosRtc(m.clock), port=CLOCK, irq=m.irq(CLOCK_IRQ))
+    m.add_port(CmosRtc(m.clock), port=CLOCK, irq=m.irq(CLOCK_IRQ), changed=m.rtc)
     serial = Ns16550a(m.console, m.clock, SERIAL_HZ)
     m.add_port(serial, port=SERIAL, size=SERIAL_PORTS, irq=m.irq(SERIAL_IRQ))
     m.add_port(AcpiPower(), port=POWER, power=m.power)

@@ -66,7 +66,7 @@ def riscv_virt(m: Chassis) -> None:
         mtip=[m.line(hart, MTIP) for hart in harts],
     )
     sources = add_controller(m)
-    m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=sources[11])
+    m.add(GoldfishRtc(m.clock), at=0x10_1000, irq=sources[11], changed=m.rtc)
     m.add(VmGenId(), at=0x10_2000, irq=sources[12])
     serial = m.add(Ns16550a(m.console, m.clock), at=0x1000_0000, irq=sources[10])
     m.console.withdraw = serial.withdraw

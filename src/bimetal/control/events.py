@@ -73,6 +73,13 @@ class BalloonData(Answer):
     actual: Annotated[int, "bytes that are not in the balloon"]
 
 
+class ClockData(Answer):
+    """The guest has set its real-time clock."""
+
+    offset: Annotated[int, "seconds that it is ahead of the host's"]
+    qom_path: Annotated[str, "where it is in the tree of objects"] = "/machine/rtc"
+
+
 class BlockErrorData(Answer):
     """The host has no room for what the guest writes to a disk."""
 
@@ -132,6 +139,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "POWERDOWN": None,
     "RESET": CauseData,
     "RESUME": None,
+    "RTC_CHANGE": ClockData,
     "SHUTDOWN": CauseData,
     "STOP": None,
 }
@@ -184,6 +192,8 @@ def told_of(
             where = qdev_of(device, event.device)
             full = BlockErrorData(device="" if device else event.device, qom_path=where)
             return [Event("BLOCK_IO_ERROR", full)]
+        case EventKind.CLOCK:
+            return [Event("RTC_CHANGE", ClockData(offset=event.seconds))]
         case EventKind.JOB:
             return [] if event.job is None else told_of_job(event.job)
         case EventKind.OVER:

@@ -29,7 +29,7 @@ __all__ = ["Monitor"]
 LAST_WORDS = 2.0
 """Seconds that the end of the server waits for clients to take what they were sent."""
 
-THROTTLED = {"BALLOON_CHANGE": 1_000_000_000}
+THROTTLED = {"BALLOON_CHANGE": 1_000_000_000, "RTC_CHANGE": 1_000_000_000}
 """Events that a guest can cause in any number, and nanoseconds between two that are told."""
 
 

@@ -94,6 +94,8 @@ class Chassis:
         self.outlets = Outlets()
         self.power = self.outlets.power
         """The input for outputs that end the run or reset the machine."""
+        self.rtc = self.outlets.rtc
+        """The input for outputs of real-time clocks that the guest has set."""
         self._memories: list[Ram] = []
         self._timers: dict[tuple[int, int], Line] = {}
         self._boot: Boot | None = None

@@ -20,6 +20,7 @@ class EventKind(Enum):
     UNPLUGGED = "device unplugged"
     BALLOON = "memory given or taken back"
     JOB = "news of a job"
+    CLOCK = "real-time clock set"
     FULL = "no room for what a guest writes"
     OVER = "run over"
 
@@ -28,10 +29,12 @@ class EventKind(Enum):
 class MachineEvent:
     """Something that happened. ``guest`` says whether the guest itself caused it, ``device`` is the
     name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
-    now, if that has changed, ``job`` what a job tells."""
+    now, if that has changed, ``seconds`` how many its real-time clock is ahead of the
+    host's, if the guest has set that, ``job`` what a job tells."""
 
     kind: EventKind
     guest: bool = False
     device: str = ""
     memory: int = 0
+    seconds: int = 0
     job: JobNews | None = None

@@ -93,11 +93,13 @@ class IrqSignal(NamedTuple):
 @dataclass(frozen=True)
 class Outlets:
     """Where wires leave the board: to CPUs, to the interrupt controller of an accelerator that
-    models it, and to whoever ends the run or resets the machine."""
+    models it, to whoever ends the run or resets the machine, and to whoever wants to know how many
+    seconds the guest has set its real-time clock ahead of the host's."""
 
     cpus: Output[CpuSignal] = field(default_factory=lambda: Output("cpus"))
     irqs: Output[IrqSignal] = field(default_factory=lambda: Output("irqs"))
     power: Output[Shutdown] = field(default_factory=lambda: Output("power"))
+    rtc: Output[int] = field(default_factory=lambda: Output("rtc"))
 
 
 @dataclass(frozen=True)

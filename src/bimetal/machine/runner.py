@@ -65,6 +65,7 @@ class Runner:
         self._firmware = self._boot.firmware(CpuControl(gate, self.vcpus))
         hardware.outlets.cpus.connect(self._drive)
         hardware.outlets.power.connect(self.ask)
+        hardware.outlets.rtc.connect(self._clock_set)
         self._platform = accelerator if isinstance(accelerator, PlatformState) else None
         self._fresh = self._platform.save() if self._platform else {}
         self._doorbells = BoardDoorbells(hardware, accelerator, service.reactor)
@@ -218,6 +219,9 @@ class Runner:
     def _renew_memory(self) -> None:
         self._generation = self.hardware.space.generation
         self.accelerator.set_memory(self.hardware.space.slots())
+
+    def _clock_set(self, seconds: int) -> None:
+        self.gate.on_event(MachineEvent(EventKind.CLOCK, guest=True, seconds=seconds))
 
     def _drive(self, signal: CpuSignal) -> None:
         cpu, line, level = signal

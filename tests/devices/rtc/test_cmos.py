@@ -44,6 +44,15 @@ def now(rtc: CmosRtc) -> str:
     return "-".join(f"{read(rtc, cell):02x}" for cell in (CENTURY, 9, 8, 7, 4, 2, 0))
 
 
+def test_whoever_wants_to_know_hears_of_another_time(rtc: CmosRtc) -> None:
+    told = list[int]()
+    rtc.changed.connect(told.append)
+    write(rtc, B, SET | H24)
+    write(rtc, 2, 0x58)  # a minute earlier
+    write(rtc, B, H24)
+    assert told == [-60]
+
+
 def test_the_time_in_bcd(rtc: CmosRtc, clock: VirtualClock) -> None:
     assert read(rtc, D) == 0x80
     assert read(rtc, A) & 0x80 == 0

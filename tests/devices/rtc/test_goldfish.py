@@ -29,6 +29,16 @@ def set_alarm(rtc: GoldfishRtc, when: int) -> None:
     rtc.write(IRQ_ENABLED, 4, 1)
 
 
+def test_whoever_wants_to_know_hears_of_another_time(clock: VirtualClock) -> None:
+    rtc, told = GoldfishRtc(clock), list[int]()
+    rtc.changed.connect(told.append)
+    for seconds in (60, -60):
+        wanted = clock.wall_ns() + seconds * 10**9
+        rtc.write(TIME_HIGH, 4, wanted >> 32)
+        rtc.write(TIME_LOW, 4, wanted & 0xFFFF_FFFF)
+    assert told == [60, -60]
+
+
 def test_time_goes_on_and_reading_the_low_half_latches_the_high_one(clock: VirtualClock) -> None:
     rtc = GoldfishRtc(clock)
     assert time_of(rtc) == START

@@ -35,6 +35,14 @@ def test_the_time_goes_on(rtc: Pl031, clock: VirtualClock) -> None:
     assert rtc.read(DR, 4) == 1001
 
 
+def test_whoever_wants_to_know_hears_of_another_time(rtc: Pl031) -> None:
+    told = list[int]()
+    rtc.changed.connect(told.append)
+    for seconds in (60, -60):
+        rtc.write(LR, 4, START + seconds)
+    assert told == [60, -60]
+
+
 def test_an_alarm(rtc: Pl031, clock: VirtualClock) -> None:
     rtc.write(IMSC, 4, 1)
     rtc.write(MR, 4, START + 2)

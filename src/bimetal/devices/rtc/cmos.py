@@ -51,6 +51,7 @@ class CmosRtc(Device):
     DATA = Reg(1, size=1, writable=0)
 
     irq = Out()
+    changed = Out(int, "seconds that it is ahead of the host's clock, since the guest has set it")
 
     def __init__(self, clock: Clock):
         self.clock = clock
@@ -148,6 +149,7 @@ class CmosRtc(Device):
             self.guest_error("the clock was set to a time that the calendar does not have")
             return
         self.moved_ns += wanted * SECOND_NS - (self.clock.wall_ns() + self.moved_ns)
+        self.changed(self.moved_ns // SECOND_NS)
         self._arm()
 
     def _encoded(self, value: int) -> int:

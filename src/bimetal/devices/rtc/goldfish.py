@@ -15,6 +15,7 @@ from bimetal.memory.access import Access
 __all__ = ["GoldfishRtc"]
 
 TIME_MASK = (1 << 64) - 1
+SECOND = 10**9
 
 
 class GoldfishRtc(Device):
@@ -36,6 +37,7 @@ class GoldfishRtc(Device):
     CLEAR_INTERRUPT = Reg(0x1C, writable=0)
 
     irq = Out()
+    changed = Out(int, "seconds that it is ahead of the host's clock, since the guest has set it")
 
     def __init__(self, clock: Clock):
         self.clock = clock
@@ -64,6 +66,7 @@ class GoldfishRtc(Device):
 
     def w_TIME_LOW(self, written: Value) -> None:
         self.moved_ns += (self.TIME_HIGH << 32 | written) - self._time()
+        self.changed(self.moved_ns // SECOND)
         if self.alarm_ns is not None:
             self._arm(self.alarm_ns)
 

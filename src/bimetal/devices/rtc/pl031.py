@@ -33,6 +33,7 @@ class Pl031(MaskedCell):
     ICR = Reg(0x1C, writable=0)
 
     irq = Out()
+    changed = Out(int, "seconds that it is ahead of the host's clock, since the guest has set it")
 
     def __init__(self, clock: Clock):
         self.clock = clock
@@ -61,6 +62,7 @@ class Pl031(MaskedCell):
 
     def w_LR(self, written: Value) -> None:
         self.moved = (self.moved + written - self._now()) & WORD
+        self.changed(self.moved - (self.moved >> 31) * (WORD + 1))
         self._await()
 
     def _now(self) -> int:
