@@ -27,7 +27,7 @@ class Drive:
     ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM
     drives, and for disks plugged in later the name that `Machine.plug_disk` returned. ``path`` is
     that of the image, "" for an empty drive, ``size`` is in bytes, ``traffic`` what was read and
-    written.
+    written, ``iops`` and ``bps`` what it may do in a second, 0 without a limit.
     """
 
     name: str
@@ -38,6 +38,8 @@ class Drive:
     traffic: Traffic
     removable: bool = False
     snapshot: bool = False
+    iops: int = 0
+    bps: int = 0
 
 
 def drives_of(runner: Runner) -> list[Drive]:
@@ -92,4 +94,7 @@ def _drive(name: str, disk: Disk, device: VirtioBlock | ScsiDisk) -> Drive:
     kind = disk.format or by_name(disk.path) or RAW
     medium = device.disk if isinstance(device, VirtioBlock) else device.medium
     moved = replace(device.traffic)
-    return Drive(name, disk.path, kind, medium.size, disk.readonly, moved, snapshot=disk.snapshot)
+    return Drive(
+        name, disk.path, kind, medium.size, disk.readonly, moved,
+        snapshot=disk.snapshot, iops=disk.iops, bps=disk.bps,
+    )  # fmt: skip

@@ -148,6 +148,8 @@ def test_disks_and_networks_are_plugged_in(libvirt: Libvirt, domains: Domain) ->
     assert f"vdb      {other}" in libvirt.virsh("domblklist", "crab")
     assert "rd_bytes 0" in libvirt.virsh("domblkstat", "crab", "vdb")
     assert "Capacity:       8388608" in libvirt.virsh("domblkinfo", "crab", "vdb")
+    libvirt.virsh("blkdeviotune", "crab", "vdb", "--total-iops-sec", "1000", "--live")
+    assert "total_iops_sec : 1000" in libvirt.virsh("blkdeviotune", "crab", "vdb")
     nic = domains.folder / "nic.xml"
     nic.write_text(
         '<interface type="user"><mac address="52:54:00:aa:bb:01"/>'

@@ -91,7 +91,7 @@ def test_the_disks_of_a_guest_that_writes(libvirt: Libvirt, tmp_path: Path) -> N
     images.create(str(disk), SIZE, format="qcow2")
     guest = Guest(libvirt, tmp_path, disk)
     virsh = libvirt.virsh
-    guest.say("modprobe virtio_blk 2>/dev/null; echo REA''DY", "READY")
+    guest.say("while [ ! -b /dev/vda ]; do :; done; echo REA''DY", "READY")
     guest.say(f"{WRITES} echo BEG''UN", "BEGUN")
 
     virsh("snapshot-create-as", "crab", "s1", "--disk-only", "--atomic", "--no-metadata")

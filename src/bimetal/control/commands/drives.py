@@ -58,6 +58,12 @@ class InsertedInfo(Answer, rename=None):
     )
     backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
     backing_file_depth: Annotated[int, "how many images lie below it"] = 0
+    iops: Annotated[int, "requests of a second that it may have, 0 without a limit"] = 0
+    bps: Annotated[int, "bytes of a second, likewise"] = 0
+    iops_rd: Annotated[int, "always 0"] = 0
+    iops_wr: Annotated[int, "always 0"] = 0
+    bps_rd: Annotated[int, "always 0"] = 0
+    bps_wr: Annotated[int, "always 0"] = 0
     encrypted: Annotated[bool, "always false"] = False
     detect_zeroes: Annotated[str, "always off"] = "off"
 
@@ -119,6 +125,8 @@ def _info(vm: Managed, drive: Drive, given: dict[str, str], disks: dict[str, str
             image=image,
             backing_file=image.backing_filename,
             backing_file_depth=len(images) - 1,
+            iops=drive.iops,
+            bps=drive.bps,
         )
     return BlockInfo(
         device="" if id_ else drive.name,

@@ -99,9 +99,8 @@ class VirtioBlock(QuickBlock):
         if not 0 < queues <= QUEUES_LIMIT:
             raise ValueError(f"{queues} queues, of 1 to {QUEUES_LIMIT}")
         self.queue_limits = (QUEUE_SIZE,) * queues
-        self._throttle = throttle
-        if throttle is not None:
-            throttle.open = self._look_at_all
+        self._throttle: Throttle | None = None
+        self.limit(throttle)
         physical = physical_block_size or block_size
         self._serial = serial.encode()
         if len(self._serial) > ID_SIZE:
@@ -140,6 +139,13 @@ class VirtioBlock(QuickBlock):
     def _look_at_all(self) -> None:
         for index in range(len(self.queues)):
             self.look(index)
+
+    def limit(self, throttle: Throttle | None) -> None:
+        """Have ``throttle`` say how fast requests are carried out from now on."""
+        self._throttle = throttle
+        if throttle is not None:
+            throttle.open = self._look_at_all
+        self._look_at_all()
 
     def resized(self) -> None:
         """The disk has another size: tell the guest (5.2.5.2)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from os import PathLike, fsdecode
 from typing import Any
 
@@ -14,6 +15,8 @@ from bimetal.backends.block.growing import grow_disk
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import parse_size
+from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.throttle import Throttle
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.backup import Backup
@@ -164,6 +167,18 @@ class LiveDisks:
         self._jobs.check_idle(drive)
         length = parse_size(str(size)) if isinstance(size, str) else size
         seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
+
+    def limit_disk(self, drive: str, *, iops: int = 0, bps: int = 0) -> None:
+        """Carry out at most so many requests and bytes of a virtio disk in a second, reads and
+        writes together, from now on; 0 for no limit."""
+        runner = self._parts.built()
+        with runner.locked():
+            seat = self._seat(drive)
+            new = replace(seat.config, iops=iops, bps=bps)
+            if isinstance(seat.part, VirtioBlock):
+                throttle = Throttle(runner.clock, iops, bps) if iops or bps else None
+                seat.part.limit(throttle)
+            seat.describe(new)
 
     # Parts of these
 

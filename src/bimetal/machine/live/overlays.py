@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from bimetal.backends.block.raw import RawImage
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.live.chain import chain_of, check_kept, format_of
@@ -26,6 +27,12 @@ def check_overlay(seat: Seat, overlay: Block) -> None:
     if below.readonly:
         raise BimetalError(
             f"the guest only reads {below.name!r}", "leave that disk away", ExitCode.USAGE
+        )
+    if not isinstance(below, RawImage | Qcow2Image):
+        raise BimetalError(
+            f"{below.name!r} is no file that an image could lie on",
+            "copy the disk into one: blockdev-mirror",
+            ExitCode.USAGE,
         )
     if not isinstance(overlay, Qcow2Image) or overlay.size != below.size:
         raise BimetalError(

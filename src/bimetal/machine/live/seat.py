@@ -75,10 +75,13 @@ class Seat:
         config.nics[:] = [replace(nic, mac=mac) for nic, mac in zip(config.nics, macs, strict=True)]
         folders = [os.path.dirname(os.path.abspath(each.name)) for each in below]
         allowed = tuple(dict.fromkeys((*known.backing_folders, *folders)))
-        disk = replace(known, path=path, format=format, backing_folders=allowed)
+        self.describe(replace(known, path=path, format=format, backing_folders=allowed))
+
+    def describe(self, disk: Disk) -> None:
+        """Note what it is from now on. Call with the machine's lock held."""
         sockets = self.runner.hardware.sockets
         if not self.slot:
-            config.disks[self.number] = disk
+            self.runner.hardware.config.disks[self.number] = disk
         elif sockets is not None:
             sockets.moved(self.slot, disk)
 
