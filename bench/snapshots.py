@@ -34,6 +34,9 @@ GUESTS = {
 }
 LIMIT = 300
 LOOK = 0.0002
+SETTLED = 5
+"""Seconds after which a machine has its memory in huge pages."""
+
 TIMES = struct.Struct("dd")
 
 
@@ -160,6 +163,8 @@ def dialled(path: Path) -> socket.socket:
 def forks(payload: Payload, count: int, rounds: int) -> None:
     """Fork and rewind a guest of 256 MiB."""
     with booted(payload, "256M") as vm:
+        vm.console.sendline(f"sleep {SETTLED}; echo set''tled")
+        vm.console.expect("settled", LIMIT)
         vm.console.sendline("while :; do :; done")
         singly = zip(*(until_they_run(vm, 1) for _ in range(4 * rounds)), strict=True)
         executes, seen = (statistics.median(each) * 1000 for each in singly)
@@ -197,7 +202,8 @@ def until_they_run(vm: Machine, count: int) -> tuple[float, float]:
         while mine.counters()["cpu0"]["instructions"] == before:
             time.sleep(LOOK)  # or else the CPU's thread had to wait for the interpreter's lock
         seen = time.perf_counter()
-        os.write(told, TIMES.pack(seen - busy_for("cpu0"), seen))
+        busy = busy_for("cpu0")
+        os.write(told, TIMES.pack(time.perf_counter() - busy, seen))
 
     start = time.perf_counter()
     with vm.fork(count, work):

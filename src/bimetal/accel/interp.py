@@ -162,6 +162,10 @@ class InterpCpu:
         state.set("poll_at", 0, (state.get("poll_at") - left) & mask)
         state.set("budget", 0, mask)
 
+    def areas(self) -> list[tuple[int, int]]:
+        """Where decoded pages are; see `Forkable.areas`."""
+        return [(self.state.get("arena_start"), ARENA_BYTES)]
+
     # -- registers
     def reset(self) -> None:
         """See `Cpu.reset`."""
@@ -363,6 +367,13 @@ class InterpAccelerator:
     def forked(self) -> None:
         """See `Forkable.forked`."""
         self._sampler = None
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
+
+    def areas(self) -> Iterable[tuple[int, int]]:
+        """See `Forkable.areas`."""
+        return [area for cpu in self.cpus for area in cpu.areas()]
 
     def close(self) -> None:
         """See `Accelerator.close`."""

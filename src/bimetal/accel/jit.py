@@ -161,6 +161,11 @@ class JitCpu(InterpCpu):
         if self._runs is not None:
             self._runs.close()
 
+    def areas(self) -> list[tuple[int, int]]:
+        """Where decoded pages and runs are; see `Forkable.areas`."""
+        runs = [(self.state.get("code_constants"), RUN_BYTES)] if self._runs is not None else []
+        return super().areas() + runs
+
     # -- counters
     @property
     def counters(self) -> dict[str, int]:
@@ -312,6 +317,10 @@ class JitAccelerator(InterpAccelerator):
         """See `Forkable.forked`. What is translated stays so."""
         super().forked()
         self.tiering.forked()
+
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
+        self.tiering.begin()
 
     def close(self) -> None:
         """See `Accelerator.close`."""

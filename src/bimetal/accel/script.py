@@ -170,6 +170,13 @@ class ScriptAccelerator:
     def forked(self) -> None:
         """See `Forkable.forked`."""
 
+    def begun(self) -> None:
+        """See `Forkable.begun`."""
+
+    def areas(self) -> Iterable[tuple[int, int]]:
+        """See `Forkable.areas`."""
+        return ()
+
     def close(self) -> None:
         """See `Accelerator.close`."""
         for cpu in self.cpus:

@@ -126,7 +126,7 @@ class Tiering:
 
     def forked(self) -> None:
         """This process is a copy of the one that translates: it goes on with what is translated,
-        and has a store of its own, and a worker, some time later."""
+        and has a store and a worker of its own some time after `begin`."""
         self._orders.forked()
         # SQLite forbids even to close what another process has opened.
         self._others, self._store = self._store, None
@@ -134,7 +134,6 @@ class Tiering:
         self._background, self._attending = False, threading.Lock()
         self._stop = threading.Event()
         self._thread = EndingThread(self._run_late, "bimetal-translator")
-        self.begin()
 
     def _forget(self) -> None:
         """Free everything that was loaded: no vCPU runs any more."""

@@ -190,6 +190,7 @@ class Forking(KeptInside):
             renew()
         copying.begin(runner.hardware, self._service.reactor)
         accelerator.forked()
+        self._service.reactor.call(accelerator.begun)
         for vcpu in runner.vcpus:
             vcpu.forked()
         if not paused:

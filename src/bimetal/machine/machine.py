@@ -36,6 +36,7 @@ from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import still_runs
 from bimetal.machine.forking import Forking
+from bimetal.machine.gathering import Gathering
 from bimetal.machine.live.disks import LiveDisks
 from bimetal.machine.memory_view import MemoryView
 from bimetal.machine.plugging import Plugging
@@ -143,6 +144,8 @@ class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
                 end.attach(self._service.reactor)
             if not self._gate.paused:
                 self._clock.resume()
+            gathering = Gathering(runner.areas, self._service.reactor.clock)
+            self._closing.viewers.append(gathering)
         runner.start()
 
     def wait(self, timeout: float | None = None) -> Result:

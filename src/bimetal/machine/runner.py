@@ -22,6 +22,7 @@ from bimetal.machine.vcpu import Vcpu
 from bimetal.memory.space import MmioTarget
 from bimetal.seam import (
     Accelerator,
+    Forkable,
     InterruptController,
     PlatformState,
     Semihosting,
@@ -86,6 +87,14 @@ class Runner:
         self._service.start()
         for vcpu in self.vcpus:
             vcpu.start()
+
+    def areas(self) -> list[tuple[int, int]]:
+        """Addresses and sizes of the memory that a copy of this process takes longest to share;
+        none, if the machine cannot be forked."""
+        if not isinstance(self.accelerator, Forkable):
+            return []
+        memories = [ram for ram in self.hardware.memories if ram.anonymous]
+        return [*((ram.host, ram.size) for ram in memories), *self.accelerator.areas()]
 
     def close(self) -> None:
         """Free the CPUs, once the threads have ended. Idempotent."""

@@ -122,6 +122,11 @@ class Ram:
             end += length
         _fill(fd, end, together)
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether all of it is the host's own memory, and nothing of it a file's."""
+        return not self._adopted
+
     def freeze(self) -> None:
         """Keep what is in it now, for `thaw`. Raises `BimetalError` if the host has no room."""
         try:

@@ -5,7 +5,7 @@ The board strip checks for them with isinstance(), and does without where they a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -206,3 +206,9 @@ class Forkable(Protocol):
         """This process is the copy: none of the others' threads is in it, and what belongs to the
         other process is not to be used. Called before any CPU runs, and nothing else of the
         accelerator was in use at the time of the fork."""
+
+    def begun(self) -> None:
+        """The CPUs of the copy execute, or soon will: what can wait begins."""
+
+    def areas(self) -> Iterable[tuple[int, int]]:
+        """Addresses and sizes of the large memory that CPUs work in, besides the machine's own."""
