@@ -18,6 +18,7 @@ import pytest
 __all__ = ["PACKAGES", "have", "lacking", "need", "program_path", "programs", "set_complete"]
 
 PACKAGES = {
+    "Xvfb": "xvfb",
     "aarch64-linux-gnu-as": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-ld": "gcc-aarch64-linux-gnu",
@@ -27,12 +28,14 @@ PACKAGES = {
     "cc": "gcc",
     "chromium": "chromium",
     "cpio": "cpio",
+    "dbus-run-session": "dbus",
     "dmidecode": "dmidecode",
     "dpkg-deb": "dpkg",
     "dtc": "device-tree-compiler",
     "fdtoverlay": "device-tree-compiler",
     "gzip": "gzip",
     "iasl": "acpica-tools",
+    "import": "imagemagick",
     "ip": "iproute2",
     "iperf3": "iperf3",
     "libvirtd": "libvirt-daemon-system",
@@ -46,6 +49,7 @@ PACKAGES = {
     "nbdcopy": "libnbd-bin",
     "nbdinfo": "libnbd-bin",
     "npm": "npm",
+    "nsenter": "util-linux",
     "passt": "passt",
     "systemd-analyze": "systemd",
     "systemd-escape": "systemd",
@@ -73,6 +77,7 @@ PACKAGES = {
     "unshare": "util-linux",
     "unzip": "unzip",
     "virt-install": "virtinst",
+    "virt-manager": "virt-manager",
     "virt-xml-validate": "libvirt-clients",
     "xz": "xz-utils",
     "zstd": "zstd",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.control.emulator.ordered import ordered
 from tests.control.talker import Talker
+from tests.control.test_migrating import hand_over
 
 SCREEN = "-device virtio-gpu-pci,id=video0 -device virtio-keyboard-pci,id=keys"
 
@@ -41,6 +43,25 @@ def test_viewers_without_a_password(talker: Talker) -> None:
     refused = talker.refused("set_password", protocol="vnc", password="x")
     assert refused[0] == "DeviceNotActive"
     assert talker.value("query-vnc") == {"enabled": False}
+
+
+def test_a_viewer_is_handed_over(client: Talker) -> None:
+    client.value("set_password", protocol="vnc", password="secret")
+    for skips, offered in ((True, b"\1\1"), (False, b"\1\2")):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            assert hand_over(client, "graphicsfd", theirs.fileno()) == {"return": {}}
+            client.value("add_client", protocol="vnc", fdname="graphicsfd", skipauth=skips)
+            heard = ours.makefile("rb")
+            assert heard.read(12) == b"RFB 003.008\n"
+            ours.sendall(b"RFB 003.008\n")
+            assert heard.read(2) == offered  # no password, or the one of VNC
+            heard.close()
+    assert "no descriptor" in client.refused("add_client", protocol="vnc", fdname="x")[1]
+    with open("/dev/null", "rb") as file:
+        assert hand_over(client, "null", file.fileno()) == {"return": {}}
+        refused = client.refused("add_client", protocol="vnc", fdname="null")
+    assert "leads to no viewer" in refused[1]
 
 
 def test_what_is_not_shown_is_not_written(client: Talker, tmp_path: Path) -> None:

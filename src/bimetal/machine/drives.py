@@ -9,7 +9,6 @@ from bimetal.backends.block.formats import RAW, by_name
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.block import VirtioBlock
-from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.cdrom import drive_of
 from bimetal.machine.config import Disk
 from bimetal.machine.live.seat import seats_of
@@ -25,7 +24,7 @@ class Drive:
     """A drive of the machine.
 
     ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM
-    drives, and for disks plugged in later the name that `Machine.plug_disk` returned. ``path`` is
+    drives, and for disks on USB, or plugged in later, the name for `Machine.unplug`. ``path`` is
     that of the image, "" for an empty drive, ``size`` is in bytes, ``traffic`` what was read and
     written, ``iops`` and ``bps`` what it may do in a second, 0 without a limit.
     """
@@ -49,22 +48,17 @@ def drives_of(runner: Runner) -> list[Drive]:
 
 def _disks(runner: Runner) -> Iterator[Drive]:
     hardware = runner.hardware
-    seats, on_usb = {seat.name: seat for seat in seats_of(runner)}, hardware.usb
+    seats = {seat.name: seat for seat in seats_of(runner)}
     for number, disk in enumerate(hardware.config.disks):
-        name = f"disk{number}"
-        if disk.bus == USB:
-            part = None if on_usb is None else on_usb.drive(disk)
-            if isinstance(part, ScsiDisk):
-                yield _drive(name, disk, part)
-        else:
+        if disk.bus != USB:
+            name = f"disk{number}"
             seat = seats.pop(name)
             yield _drive(name, seat.config, seat.part)
     for name, seat in seats.items():
         yield _drive(name, seat.config, seat.part)
-    for given in [] if on_usb is None else on_usb.plugged():
-        if given.disk is not None and given.disk not in hardware.config.disks:
-            drive = on_usb.drive(given.disk) if on_usb is not None else None
-            if isinstance(drive, ScsiDisk):
+    if (on_usb := hardware.usb) is not None:
+        for given in on_usb.plugged():
+            if given.disk is not None and isinstance(drive := on_usb.drive(given.disk), ScsiDisk):
                 yield _drive(f"{USB_NAME}{given.socket}", given.disk, drive)
 
 
@@ -79,15 +73,6 @@ def _cdroms(runner: Runner) -> Iterator[Drive]:
         kind = by_name(path) or RAW
         moved = replace(drive.traffic)
         yield Drive(f"cd{number}", path, kind, size, True, moved, removable=True)
-
-
-def _parts(runner: Runner) -> Iterator[object]:
-    """What virtio slots carry, and what is on a SCSI bus that one of them carries."""
-    for placement in runner.hardware.placements:
-        for carried in placement.device.parts():
-            yield carried
-            if isinstance(carried, VirtioScsi):
-                yield from carried.units
 
 
 def _drive(name: str, disk: Disk, device: VirtioBlock | ScsiDisk) -> Drive:

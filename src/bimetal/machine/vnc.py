@@ -55,6 +55,18 @@ class Vnc:
         `BimetalError` if it cannot be one."""
         self._server.set_password(Password(password))
 
+    def admit(self, descriptor: int, *, trusted: bool = False) -> None:
+        """Let in a viewer whose connected socket has that ``descriptor``, which is ours from now
+        on; if ``trusted``, without a password. Raises `BimetalError` if it is no such socket."""
+        try:
+            self._server.admit(descriptor, trusted=trusted)
+        except OSError as error:
+            raise BimetalError(
+                f"descriptor {descriptor} leads to no viewer: {error.strerror}",
+                "hand over a socket that is connected",
+                ExitCode.USAGE,
+            ) from error
+
     def end(self, seconds: float) -> bool:
         """End the thread and close all connections; False if there was not enough time."""
         self._server.stop()

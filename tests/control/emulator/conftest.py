@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bimetal import BimetalError, Payload, fetch_guest
 from bimetal.control.emulator.launchers import make_launchers
+from tests.host import lacking
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,13 @@ def launchers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("emulators")
     make_launchers(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def guest() -> Payload:
+    """Debian's kernel with a shell, for RISC-V."""
+    try:
+        return fetch_guest("debian-riscv64")
+    except BimetalError as error:
+        lacking(str(error))
+        raise

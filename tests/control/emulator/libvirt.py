@@ -68,6 +68,11 @@ class Libvirt:
         self._wait()
 
     @property
+    def pid(self) -> int:
+        """Its process, in whose mount name space its files are where clients expect them."""
+        return self._daemon.pid
+
+    @property
     def uri(self) -> str:
         """Where clients find it."""
         return f"qemu+unix:///system?socket={self.folder}/run/libvirt-sock"

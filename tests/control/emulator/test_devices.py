@@ -12,7 +12,7 @@ from bimetal.control.emulator.making import new_machine
 from bimetal.control.emulator.options import read_command_line
 from bimetal.control.emulator.targets import TARGETS
 from bimetal.machine.config import Config
-from bimetal.machine.wanted import CdDrive, Input, PciPlace, RootPortAt
+from bimetal.machine.wanted import CdDrive, Input, PciPlace, RootPortAt, UsbController
 from tests.boot.bare import END, write_program
 from tests.control.emulator.ordered import ordered
 
@@ -200,6 +200,44 @@ def test_disks_and_networks_behind_root_ports_can_be_unplugged() -> None:
         assert sorted(listed) == ["disk", "nic", "p1", "p2"]
 
 
+def test_usb_as_libvirt_writes_it() -> None:
+    line = (
+        "-device pcie-root-port,id=pci.1,addr=1 -device usb-tablet,id=input0,bus=usb.0,port=1 "
+        "-device usb-kbd,id=input1,bus=usb.0,port=2 -device qemu-xhci,p2=15,p3=15,id=usb,bus=pci.1 "
+        "-blockdev driver=file,filename=a.img,node-name=n "
+        "-device usb-storage,bus=usb.0,port=4,drive=n,id=usb-disk0,removable=on"
+    )
+    with ordered(line) as monitor, monitor.vm.watched():
+        made = monitor.vm.machine.config
+        assert made.usb == UsbController(slow=15, fast=15)
+        assert made.places["usb"] == PciPlace(port=1)
+        assert made.inputs == [Input("tablet", "usb", 1), Input("keyboard", "usb", 2)]
+        (disk,) = made.disks
+        assert (disk.bus, disk.socket, disk.removable) == ("usb", 4, True)
+        (block,) = monitor.execute("query-block")
+        assert block["qdev"].startswith("/machine/peripheral/usb-disk0")
+        monitor.execute("device_del", id="input0")
+        monitor.execute("device_del", id="usb-disk0", force=True)
+        assert monitor.execute("query-block") == []
+        monitor.execute("device_add", driver="usb-mouse", id="m", bus="usb.0", port="1")
+        monitor.execute("device_add", driver="usb-storage", id="s", drive="n", bus="usb.0")
+        listed = {each["name"] for each in monitor.execute("qom-list", path="/machine/peripheral")}
+        assert listed == {"pci.1", "usb", "input1", "m", "s"}
+        for wrong in ({"bus": "pci.1"}, {"port": "16"}, {"port": "1"}):
+            with pytest.raises(BimetalError):
+                monitor.execute("device_add", driver="usb-tablet", id="w", **wrong)
+
+
+def test_usb_in_old_words() -> None:
+    made = config("-usb -usbdevice tablet -usbdevice mouse")
+    assert made.usb == UsbController()
+    assert [(each.kind, each.bus) for each in made.inputs] == [("tablet", "usb"), ("mouse", "usb")]
+    assert config("-M virt,usb=on").usb == UsbController()
+    assert config("-M virt,usb=off").usb is None
+    drive = "-drive file=a.img,if=none,id=d,media=cdrom -device usb-storage,drive=d"
+    assert config(drive).cdroms == [CdDrive("a.img", "usb")]
+
+
 def test_tables_of_acpi_can_be_left_out() -> None:
     assert config("-no-acpi", "aarch64").options == {"acpi": "off", "bus": "pci"}
     assert config("-no-acpi").options == {"bus": "pci"}
@@ -215,7 +253,12 @@ def test_devices_in_slots_of_the_board() -> None:
     [
         ("-device frob", "there is no device 'frob'"),
         ("-device gpex-pcihost", "there is no device 'gpex-pcihost'"),
-        ("-device usb-tablet", "there is no device 'usb-tablet'"),
+        ("-device usb-hub", "there is no device 'usb-hub'"),
+        ("-device usb-tablet,bus=frob.0", "there is no bus 'frob.0'"),
+        ("-device usb-tablet,port=1.2", "port=1.2"),
+        ("-device usb-tablet -device virtio-tablet-pci", "a machine has one tablet"),
+        ("-device usb-storage,drive=d", "there is no drive 'd'"),
+        ("-device qemu-xhci,p2=16", "p2=16"),
         ("-device virtio-blk-pci", "there is no drive"),
         ("-device virtio-blk-pci,drive=d", "there is no drive 'd'"),
         ("-device virtio-net-pci,netdev=n", "there is no network 'n'"),

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from PIL import Image
 
+from bimetal import Payload
 from tests.boot.bare import write_program
+from tests.boot.conftest import LIMIT, PROMPT
 from tests.control.emulator.libvirt import Libvirt
 from tests.control.homes import IDLE
 from tests.host import lacking, need, programs
 
 pytestmark = [pytest.mark.slow, programs("libvirtd", "virsh", "virt-install", "unshare")]
 
-NO_USB = ("--controller", "usb,model=none")
-"""There is no USB: virt-install's controller, and its keyboard and tablet there, are left away."""
 FIRMWARE = Path("/usr/share/qemu/firmware/60-edk2-aarch64.json")
 USUAL = ("--memory", "256", "--vcpus", "2", "--osinfo", "debian11", "--import", "--noautoconsole")
 
@@ -42,10 +43,9 @@ def name(libvirt: Libvirt) -> Iterator[str]:
 def test_riscv_with_a_kernel(libvirt: Libvirt, name: str, tmp_path: Path) -> None:
     kernel = write_program(tmp_path / "idle.elf", *IDLE)
     said = libvirt.install(
-        *("--name", name, "--arch", "riscv64", "--machine", "virt", *USUAL, *NO_USB),
+        *("--name", name, "--arch", "riscv64", "--machine", "virt", *USUAL),
         *("--disk", f"path={tmp_path}/disk.qcow2,size=0.1,format=qcow2", "--network", "user"),
         *("--boot", f"kernel={kernel}", "--graphics", "vnc"),
-        *("--input", "tablet,bus=virtio", "--input", "keyboard,bus=virtio"),
     )
     assert "Domain creation completed." in said
     assert libvirt.virsh("domstate", name).strip() == "running"
@@ -53,19 +53,58 @@ def test_riscv_with_a_kernel(libvirt: Libvirt, name: str, tmp_path: Path) -> Non
     text = libvirt.virsh("dumpxml", name)
     for model in ("memballoon", "rng", "channel"):
         assert f"<{model} " in text
+    assert "<controller type='usb' index='0' model='qemu-xhci'" in text
+    assert "<input type='tablet' bus='usb'>" in text
 
 
 def test_arm_with_firmware(libvirt: Libvirt, name: str, tmp_path: Path) -> None:
     if not FIRMWARE.exists():
         lacking("UEFI for AArch64 is not installed (Debian: qemu-efi-aarch64)")
     libvirt.install(
-        *("--name", name, "--arch", "aarch64", "--machine", "virt", *USUAL, *NO_USB),
+        *("--name", name, "--arch", "aarch64", "--machine", "virt", *USUAL),
         *("--disk", f"path={tmp_path}/disk.qcow2,size=0.1,format=qcow2", "--network", "user"),
-        *("--graphics", "none"),
+        *("--graphics", "vnc"),
     )
+    text = libvirt.virsh("dumpxml", name)
+    assert "<input type='keyboard' bus='usb'>" in text
     line = f"-c {libvirt.uri} console {name} --force"
     with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=240) as console:
         console.expect("UEFI firmware")
         console.sendcontrol("]")
         console.expect(pexpect.EOF)
     assert libvirt.virsh("domstate", name).strip() == "running"
+
+
+def test_a_usb_disk_comes_and_goes_and_keys_are_typed(
+    libvirt: Libvirt, name: str, tmp_path: Path, guest: Payload
+) -> None:
+    stick = tmp_path / "stick.img"
+    stick.write_bytes(b"stick" + bytes((1 << 20) - 5))
+    libvirt.install(
+        *("--name", name, "--arch", "riscv64", "--machine", "virt", *USUAL),
+        *("--disk", f"path={tmp_path}/disk.qcow2,size=0.1,format=qcow2", "--network", "user"),
+        *("--boot", f"kernel={guest.kernel},initrd={guest.initrd},kernel_args=console=ttyS0"),
+        *("--graphics", "vnc"),
+    )
+    line = f"-c {libvirt.uri} console {name} --force"
+    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=LIMIT) as console:
+        console.sendline()
+        console.expect(PROMPT)
+        console.sendline("modprobe evdev; modprobe sd_mod; head -c 48 /dev/input/event1 | wc -c")
+        console.expect("wc -c")
+        while console.expect(["48\r", pexpect.TIMEOUT], timeout=2):  # it may not listen yet
+            libvirt.virsh("send-key", name, "KEY_A")
+        libvirt.virsh("attach-disk", name, str(stick), "sda", "--targetbus", "usb")
+        console.sendline("until [ -b /dev/sda ]; do sleep 0.1; done; head -c 5 /dev/sda; echo")
+        console.expect("stick\r")
+        assert "sda" in libvirt.virsh("domblklist", name)
+        libvirt.virsh("detach-disk", name, "sda")
+        console.sendline("while [ -e /dev/sda ]; do sleep 0.1; done; echo go''ne")
+        console.expect("gone\r")
+        assert "sda" not in libvirt.virsh("domblklist", name)
+        picture = tmp_path / "screen.png"
+        libvirt.virsh("screenshot", name, str(picture))
+        with Image.open(picture) as seen:
+            assert seen.size == (1024, 768)
+        console.sendcontrol("]")
+        console.expect(pexpect.EOF)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.backends.vnc.canvas import Canvas, Lock
@@ -123,6 +124,28 @@ class VncServer:
             connection, _ = door.listener.accept()
         except OSError:
             return
+        self._admit(connection, door.web_socket, door.origins)
+
+    def admit(self, descriptor: int, *, trusted: bool) -> None:
+        """Serve a viewer whose connected socket has that ``descriptor``, which is ours from now on;
+        one who is ``trusted`` needs no password. Any thread. Raises OSError if it is no socket."""
+        try:
+            connection = socket.socket(fileno=descriptor)
+            connection.getpeername()
+        except OSError:
+            with suppress(OSError):
+                os.close(descriptor)
+            raise
+        self.reactor.call(partial(self._admit, connection, trusted=trusted))
+
+    def _admit(
+        self,
+        connection: socket.socket,
+        web_socket: bool = False,
+        origins: Sequence[str] = (),
+        *,
+        trusted: bool = False,
+    ) -> None:
         if len(self.clients) >= CLIENTS_LIMIT:
             connection.close()
             return
@@ -130,11 +153,18 @@ class VncServer:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._refresh()
-        self.clients.append(Client(self, connection, door))
+        layers: list[Layer] = []
+        if web_socket:
+            if self._access.tls is not None:
+                layers.append(TlsLayer(self._access.tls))
+            layers.append(WebSocketLayer(origins))
+        self.clients.append(Client(self, connection, layers, trusted=trusted))
 
-    def session(self, start_tls: Callable[[], None], *, in_tls: bool) -> Session:
-        """The session of a client, which may speak through TLS already."""
+    def session(self, start_tls: Callable[[], None], *, in_tls: bool, trusted: bool) -> Session:
+        """The session of a client, which may speak through TLS already, or be ``trusted``."""
         access = Access(self._access.password) if in_tls else self._access
+        if trusted:
+            access = Access()
         return Session(self.canvas, self._inputs, access, self._name, self._resize, start_tls)
 
     def set_password(self, password: Password) -> None:
@@ -196,19 +226,21 @@ class VncServer:
 
 
 class Client:
-    """A connection: its socket, what it speaks through, and its session."""
+    """A connection: its socket, the ``layers`` that it speaks through, the outermost first, and its
+    session, for which it needs no password if it is ``trusted``."""
 
-    def __init__(self, server: VncServer, connection: socket.socket, door: Door):
-        self._server, self._socket = server, connection
-        self._layers: list[Layer] = []
-        """What it speaks through, the outermost first."""
-        in_tls = door.web_socket and server.access.tls is not None
-        if door.web_socket:
-            if server.access.tls is not None:
-                self._layers.append(TlsLayer(server.access.tls))
-            self._layers.append(WebSocketLayer(door.origins))
+    def __init__(
+        self,
+        server: VncServer,
+        connection: socket.socket,
+        layers: list[Layer],
+        *,
+        trusted: bool,
+    ):
+        self._server, self._socket, self._layers = server, connection, layers
+        in_tls = any(isinstance(each, TlsLayer) for each in layers)
         self._wire = bytearray()
-        self.session = server.session(self._start_tls, in_tls=in_tls)
+        self.session = server.session(self._start_tls, in_tls=in_tls, trusted=trusted)
         self._watch: Watch = server.reactor.watch(connection.fileno(), self._readable, self.send)
         self._hello = server.reactor.clock.timer(self._too_late)
         self._hello.arm(server.reactor.clock.now_ns() + HELLO_SECONDS * SECOND)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from bimetal.base.errors import ExitCode
 from bimetal.control.commands.registry import MACHINE
@@ -16,7 +16,9 @@ __all__ = ["device_add", "device_del", "netdev_add", "netdev_del", "set_link"]
 NETWORKS_LIMIT = 1000
 """Networks that a client may tell of; none of them is open before it has its NIC."""
 
-DISKS = ("virtio-blk-pci", "virtio-blk-pci-non-transitional")
+DISKS = ("virtio-blk-pci", "virtio-blk-pci-non-transitional", "usb-storage")
+USB_INPUTS = {"usb-kbd": "keyboard", "usb-tablet": "tablet", "usb-mouse": "mouse"}
+SOCKETS_MOST = 15
 
 
 @MACHINE.command("device_add")
@@ -28,6 +30,10 @@ def device_add(
             "virtio-blk-pci-non-transitional",
             "virtio-net-pci",
             "virtio-net-pci-non-transitional",
+            "usb-storage",
+            "usb-kbd",
+            "usb-tablet",
+            "usb-mouse",
         ],
         "what to plug in",
     ],
@@ -37,18 +43,24 @@ def device_add(
     netdev: Annotated[str, "of a NIC: its network, by the id that netdev_add has given it"] = "",
     network: Annotated[str, "of a NIC: its network, as the command line has it"] = "",
     mac: Annotated[str, "of a NIC: its address"] = "",
-    bus: Annotated[str, "the root port behind which it is to be, by its id"] = "",
+    bus: Annotated[str, "the root port behind which it is to be, or the USB bus"] = "",
     addr: Annotated[str, "the slot there, which has to be 0"] = "0",
     write_cache: Annotated[Literal["on", "auto"], "of a disk: what is flushed is safe"] = "auto",
     bootindex: Annotated[int, "accepted: firmware has started already"] = 0,
+    port: Annotated[str, "on USB: the number of the socket"] = "",
+    removable: Annotated[bool, "of a disk on USB: it may be another one soon"] = False,
 ) -> None:
     """Plug in a device, in the slot that is said, or the first one that is free."""
     with vm.lock:
-        slot = _slot(vm, bus, addr)
+        on_usb = driver.startswith("usb-")
+        slot = _socket(vm, bus, port) if on_usb else _slot(vm, bus, addr)
         if id in vm.devices:
             raise CommandFailed(ErrorClass.GENERIC, f"there is a device {id!r} already")
-        if driver in DISKS:
-            vm.devices[id] = _plug_disk(vm, drive, serial, slot)
+        if driver in USB_INPUTS:
+            vm.devices[id] = vm.machine.plug_input(USB_INPUTS[driver], socket=slot)
+        elif driver in DISKS:
+            own = {"bus": "usb", "removable": removable} if on_usb else {}
+            vm.devices[id] = _plug_disk(vm, drive, serial, slot, **own)
             vm.disks[id] = drive
         else:
             text = _network(vm, netdev, network)
@@ -150,6 +162,25 @@ def device_del(
         ) from error
 
 
+def _socket(vm: Managed, bus: str, port: str) -> int:
+    """The number of the USB socket, 0 for any that is free. Raises `CommandFailed`."""
+    if bus and vm.devices.get(bus.removesuffix(".0")) != "usb":
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            f"there is no USB bus {bus[:80]!r}",
+            "leave bus away",
+            ExitCode.USAGE,
+        )
+    if port and not (port.isdecimal() and len(port) < 3 and 0 < int(port) <= SOCKETS_MOST):
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            f"there is no USB socket {port[:80]!r}",
+            f"choose one from 1 to {SOCKETS_MOST}",
+            ExitCode.USAGE,
+        )
+    return int(port or 0)
+
+
 def _slot(vm: Managed, bus: str, addr: str) -> int:
     """The number of the slot, 0 for any that is free. Raises `CommandFailed`."""
     if not bus:
@@ -184,7 +215,7 @@ def _network(vm: Managed, netdev: str, network: str) -> str:
     return vm.networks[netdev] if netdev else network or "user"
 
 
-def _plug_disk(vm: Managed, name: str, serial: str, slot: int) -> str:
+def _plug_disk(vm: Managed, name: str, serial: str, slot: int, **own: Any) -> str:
     """Plug in a disk of the node of that name; the name of the device."""
     node = vm.nodes.get(name)
     if node is None:
@@ -201,4 +232,5 @@ def _plug_disk(vm: Managed, name: str, serial: str, slot: int) -> str:
         backing_folders=node.backing_folders,
         slot=slot,
         stop_when_full=True,
+        **own,
     )

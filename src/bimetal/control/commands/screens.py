@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +17,7 @@ from bimetal.control.managed import Managed
 if TYPE_CHECKING:
     from bimetal.machine.vnc import Vnc
 
-__all__ = ["query_vnc", "screendump", "send_key"]
+__all__ = ["add_client", "query_vnc", "screendump", "send_key"]
 
 NOW = "now"
 KEYS_LIMIT = 16
@@ -110,6 +111,24 @@ def send_key(
             )
         pressed.append(key.data)
     vm.machine.press_together(pressed)
+
+
+@MACHINE.command("add_client")
+def add_client(
+    vm: Managed,
+    protocol: Annotated[Literal["vnc"], "how the viewer sees the screen"],
+    fdname: Annotated[str, "its socket, as getfd has named it"],
+    skipauth: Annotated[bool, "whether it needs no password"] = False,
+    tls: Annotated[Literal[False], "it speaks as it is, or asks for TLS itself"] = False,
+) -> None:
+    """Let in a viewer whose connection a client hands over."""
+    descriptor = vm.handed.take(fdname)
+    if vm.viewers is None:
+        os.close(descriptor)
+        raise CommandFailed(
+            ErrorClass.DEVICE_NOT_ACTIVE, "there are no viewers", "start it with -vnc"
+        )
+    vm.viewers.admit(descriptor, trusted=skipauth)
 
 
 def _protected(vm: Managed) -> Vnc:

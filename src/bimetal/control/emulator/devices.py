@@ -8,7 +8,9 @@ from bimetal.control.emulator.grammar import read_words, wrong
 from bimetal.control.emulator.lookups import HELP, list_devices, list_objects, list_properties
 from bimetal.control.emulator.order import Order
 
-__all__ = ["read_device", "read_object"]
+__all__ = ["read_device", "read_object", "read_usb", "read_usbdevice"]
+
+INPUTS = ("keyboard", "tablet", "mouse")
 
 
 def read_device(order: Order, option: str, value: str) -> None:
@@ -25,6 +27,18 @@ def read_device(order: Order, option: str, value: str) -> None:
         list_properties(driver)
     words.option = f"{option} {driver}"
     order.devices.append((DRIVERS[driver], words))
+
+
+def read_usb(order: Order, option: str, value: str) -> None:
+    """A USB controller."""
+    order.usb = True
+
+
+def read_usbdevice(order: Order, option: str, value: str) -> None:
+    """An input device on USB."""
+    if value not in INPUTS:
+        raise wrong(option, f"{value[:80]!r} is not there", choose_from(value[:80], INPUTS))
+    order.usb_inputs.append(value)
 
 
 def read_object(order: Order, option: str, value: str) -> None:

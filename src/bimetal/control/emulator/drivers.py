@@ -36,6 +36,9 @@ class Driver:
 
 PCI = {"id": TEXT, "bus": TEXT, "addr": TEXT, "multifunction": SWITCH, "romfile": TEXT}
 MMIO = {"id": TEXT, "bus": TEXT}
+USB = {"id": TEXT, "bus": TEXT, "port": TEXT}
+USB_INPUTS = {"usb-kbd": "usb-keyboard", "usb-tablet": "usb-tablet", "usb-mouse": "usb-mouse"}
+"""Input devices on USB, and their families."""
 
 VIRTIO: Mapping[str, Mapping[str, str]] = {
     "blk": {
@@ -93,6 +96,18 @@ OTHERS = (
         pci=False,
     ),
     Driver("ramfb", "ramfb", "sys-bus-device", {"id": TEXT}, pci=False),
+    *(
+        Driver(name, "usb", "base-xhci", {**PCI, "p2": NUMBER, "p3": NUMBER})
+        for name in ("qemu-xhci", "nec-usb-xhci")
+    ),
+    *(Driver(name, kind, "usb-hid", USB, pci=False) for name, kind in USB_INPUTS.items()),
+    Driver(
+        "usb-storage",
+        "usb-storage",
+        "usb-storage-dev",
+        {**USB, "drive": TEXT, "serial": TEXT, "bootindex": NUMBER, "removable": SWITCH},
+        pci=False,
+    ),
 )
 
 

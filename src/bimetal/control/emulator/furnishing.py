@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from bimetal.control.emulator.chars import chardev_place
-from bimetal.control.emulator.drivers import Driver
+from bimetal.control.emulator.drivers import USB_INPUTS, Driver
 from bimetal.control.emulator.grammar import Words, wrong
 from bimetal.control.emulator.order import DriveAt, NicAt, Order
 from bimetal.control.emulator.slots import Slots
@@ -33,7 +33,7 @@ def furnish(order: Order, monitor: Monitor) -> None:
             remedy = error.remedy or "write it as blockdev-add takes it"
             raise wrong("blockdev", error.cause, remedy) from error
     work = _Furnishing(order, monitor.vm)
-    for driver, words in sorted(order.devices, key=lambda each: each[0].family != "root-port"):
+    for driver, words in sorted(order.devices, key=lambda each: _turn(each[0])):
         work.add(driver, words)
     work.add_others()
     work.build()
@@ -65,6 +65,9 @@ class _Furnishing:
             "ramfb": self._ramfb,
             "keyboard": self._input,
             "tablet": self._input,
+            "usb": self._usb,
+            **dict.fromkeys(USB_INPUTS.values(), self._usb_input),
+            "usb-storage": self._usb_storage,
             "9p": self._share,
         }
 
@@ -90,6 +93,7 @@ class _Furnishing:
             nics.append(NicAt(NIC))
         for nic in nics:
             self._machine.nic(nic.network, mac=nic.mac or None)
+        self._usual_usb()
         for tag, folder in order.shares:
             self._machine.share(
                 folder.path, tag=tag, readonly=folder.readonly, security=folder.security
@@ -263,6 +267,61 @@ class _Furnishing:
         self._machine.input(driver.family)
         self._place(driver, words, driver.family)
 
+    # USB
+
+    def _usb(self, driver: Driver, words: Words) -> None:
+        ports = {"usb2": words.number("p2", 4, 1, 15), "usb3": words.number("p3", 4, 0, 15)}
+        self._machine.usb(driver.name, **ports)
+        self._slots.buses["usb"] = f"{words.peek('id')}.0"
+        self._place(driver, words, "usb")
+
+    def _usb_input(self, driver: Driver, words: Words) -> None:
+        kind = driver.family.removeprefix("usb-")
+        row = self._machine.config.inputs
+        number = len(row)
+        self._machine.input(kind, bus="usb", socket=self._slots.socket(words))
+        self._known_on_usb(words, lambda: row[number].socket)
+
+    def _usb_storage(self, driver: Driver, words: Words) -> None:
+        id_, socket = words.peek("id"), self._slots.socket(words)
+        drive = self._drives.get(words.peek("drive"))
+        self._bootable(words)
+        if drive is not None and drive.cdrom:
+            words.needed("drive")
+            words.switch("removable")
+            self._known(words, f"cd{len(self._machine.config.cdroms)}")
+            self._machine.cdrom(drive.path or None, bus="usb", socket=socket)
+            return
+        name, options = self._image(words)
+        options["serial"] = words.text("serial") or options.get("serial", "")
+        words.only("write-cache", "on", "auto")
+        removable, disks = words.switch("removable"), self._machine.config.disks
+        number = len(disks)
+        path = options.pop("path")
+        self._machine.disk(path, bus="usb", socket=socket, removable=removable, **options)
+        if id_:
+            self._vm.disks[id_] = name
+        self._known_on_usb(words, lambda: disks[number].socket)
+
+    def _known_on_usb(self, words: Words, socket: Callable[[], int]) -> None:
+        """A client may ask for a device by its id, and unplug it: its name follows from its socket,
+        which is known once the machine is built."""
+        id_ = words.peek("id")
+        self._known(words, "")
+
+        def name() -> None:
+            len(self._machine.devices)  # builds it
+            self._plugged(id_, f"usb{socket()}")
+
+        self._plugs.append(name)
+
+    def _usual_usb(self) -> None:
+        """The controller that -usb asks for, and what -usbdevice plugs in."""
+        if self._order.usb and self._machine.config.usb is None:
+            self._machine.usb()
+        for kind in self._order.usb_inputs:
+            self._machine.input(kind, bus="usb")
+
     def _share(self, driver: Driver, words: Words) -> None:
         folder = self._order.folders.get(name := words.needed("fsdev"))
         if folder is None:
@@ -272,6 +331,11 @@ class _Furnishing:
         self._machine.share(
             folder.path, tag=tag, readonly=folder.readonly, security=folder.security
         )
+
+
+def _turn(driver: Driver) -> int:
+    """When a device is added: buses before what is on them."""
+    return {"root-port": 0, "usb": 1}.get(driver.family, 2)
 
 
 def _with_own_descriptor(network: str) -> str:

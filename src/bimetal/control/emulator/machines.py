@@ -60,7 +60,7 @@ def _read_options(order: Order, option: str, words: Words, kind: MachineKind) ->
     flash = [words.text(name) for name in ("pflash0", "pflash1") if name in words]
     if flash:
         order.flash_nodes = tuple(flash)
-    words.only("usb", "off")
+    order.usb = words.switch("usb", order.usb)
     words.only("smm", "off")
     # A core file of the process, merged pages and a picture of it change nothing for a guest.
     words.ignore("dump-guest-core", "mem-merge", "graphics", "hpet", "vmport")

@@ -124,3 +124,7 @@ class Order:
     shares: list[tuple[str, FolderAt]] = field(default_factory=list)
     devices: list[tuple[Driver, Words]] = field(default_factory=list)
     viewers: list[ViewersAt] = field(default_factory=list)
+    usb: bool = False
+    """Whether there is to be a USB controller, whatever is on it."""
+    usb_inputs: list[str] = field(default_factory=list)
+    """Input devices on USB that are asked for in the old way."""

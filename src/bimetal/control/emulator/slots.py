@@ -70,6 +70,13 @@ class Slots:
             words.only("channel", "0")
             words.ignore("scsi-id", "lun", "device_id")
 
+    def socket(self, words: Words) -> int:
+        """The number of the USB socket that a device is to be in, 0 for any."""
+        bus = words.text("bus")
+        if bus and bus != self.buses.get("usb", "usb-bus.0"):
+            raise wrong(words.option, f"there is no bus {bus[:80]!r}", "say -device qemu-xhci,id=")
+        return words.number("port", 0, 1, 15) if "port" in words else 0
+
 
 def _address(words: Words) -> tuple[int, int] | None:
     """Slot and function; None if they are not said."""
