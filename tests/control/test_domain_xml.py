@@ -122,7 +122,8 @@ def test_what_is_read() -> None:
     assert whale.nics == (NicPart(",".join(["user", *forwards]), "52:54:00:c9:74:23"), NicPart())
     assert whale.shares == (SharePart("/srv/share", "work", True, "mapped-xattr"),)
     assert whale.ports == (PortPart("org.qemu.guest_agent.0", "/srv/a.sock"),)
-    assert (whale.screen, whale.inputs) == (ScreenPart("virtio", vnc="auto"), ("tablet",))
+    assert (whale.screen, whale.inputs) == (ScreenPart("virtio", vnc="auto"), ("tablet,bus=usb",))
+    assert whale.usb
     assert (whale.serial, whale.balloon, whale.reboot) == ("pty", True, True)
 
 
@@ -131,10 +132,8 @@ def test_what_has_no_effect_is_said_with_its_line() -> None:
     for place in (
         "line 17: cpu/model",
         "line 34: devices/disk/target",
-        "line 35: devices/controller: there is no USB",
         "line 43: devices/interface: type='network'",
         "line 51: devices/channel",
-        "line 52: devices/input: input devices are virtio's",
     ):
         assert any(note.startswith(place) for note in notes), (place, notes)
 
@@ -364,3 +363,32 @@ def test_a_machine_that_runs_has_an_id_and_a_terminal() -> None:
     assert '<console type="pty" tty="/dev/pts/3">' in text
     assert text.count('<source path="/dev/pts/3"/>') == 2
     assert read_definition(text) == FIRMWARE
+
+
+ON_USB = """<devices>
+  <controller type='usb' model='piix3-uhci'/>
+  <disk type='file'><source file='/a'/><target dev='sda' bus='usb' removable='on'/></disk>
+  <disk type='file' device='cdrom'><target dev='sdb' bus='usb'/></disk>
+  <input type='keyboard' bus='usb'/><input type='mouse'/><input type='tablet' bus='virtio'/>
+  <input type='keyboard' bus='ps2'/>
+</devices>"""
+
+
+def test_usb() -> None:
+    made = read_definition(SMALL.replace("</domain>", f"{ON_USB}</domain>"))
+    assert made.usb
+    assert made.disks == (
+        DiskPart("/a", "sda", bus="usb", removable=True),
+        DiskPart("", "sdb", bus="usb", cdrom=True, readonly=True),
+    )
+    assert made.inputs == ("keyboard,bus=usb", "mouse,bus=usb", "tablet", "keyboard")
+    assert [note.partition(": ")[2] for note in made.notes] == [
+        "devices/controller: xHCI is in its place",
+        "devices/input: input devices are virtio's, or on USB; a mouse is on USB",
+    ]
+    assert read_definition(write_definition(made)) == made
+    assert not read_definition(SMALL).usb
+    none = SMALL.replace(
+        "</domain>", "<devices><controller type='usb' model='none'/></devices></domain>"
+    )
+    assert not read_definition(none).usb

@@ -251,6 +251,22 @@ def test_what_is_asked_of_parts(homes: Homes, tmp_path: Path) -> None:
     assert "--vcpus sockets" in made.notes
 
 
+def test_usb_is_asked_for(homes: Homes, tmp_path: Path) -> None:
+    wanted = Wanted(
+        "crab", arch="riscv64", boot=f"kernel={homes.idle}",
+        inputs=("tablet,bus=usb", "keyboard", "mouse"),
+        controllers=("usb,model=none", "usb,model=ich9-ehci1", "scsi"),
+        disks=("size=1,bus=usb,removable=on",),
+    )  # fmt: skip
+    made = plan(wanted, tmp_path)
+    assert made.definition.inputs == ("tablet,bus=usb", "keyboard", "mouse,bus=usb")
+    assert made.definition.usb
+    disk = made.definition.disks[0]
+    assert (disk.bus, disk.target, disk.removable) == ("usb", "sda", True)
+    assert "--controller scsi: controllers come with what is on them" in made.notes
+    assert "--controller usb,model=ich9-ehci1: qemu-xhci is in its place" in made.notes
+
+
 def test_a_seed_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "user").write_text("#cloud-config\n{}\n")
     (tmp_path / "password").write_text("secret\n")

@@ -109,7 +109,7 @@ class BoardSockets:
     def become(self, plugged: Sequence[Plugged]) -> None:
         for socket, given in list(self._given.items()):
             if given not in plugged:
-                self._take_out(socket)
+                self.unplug(socket)
         for new in plugged:
             wanted = new.disk or new.cdrom or new.input
             if wanted is None or not 0 < new.socket <= self._count:
@@ -134,11 +134,16 @@ class BoardSockets:
             ExitCode.USAGE,
         )
 
-    def unplug(self, name: str) -> None:
-        number = name.removeprefix(USB_NAME)
-        if not number.isdecimal() or int(number) not in self._given:
-            raise KeyError(f"no USB socket has a device {name!r}")
-        self._take_out(int(number))
+    def find(self, name: str) -> int:
+        config = self._config
+        names: dict[str, Disk | CdDrive | Input] = {each.kind: each for each in config.inputs}
+        names |= {f"disk{number}": each for number, each in enumerate(config.disks)}
+        names |= {f"cd{number}": each for number, each in enumerate(config.cdroms)}
+        wanted = names.get(name)
+        for socket, given in self._given.items():
+            if name == f"{USB_NAME}{socket}" or (wanted and plugged_as(wanted) == given):
+                return socket
+        return 0
 
     def drive(self, wanted: Disk | CdDrive) -> ScsiDisk | ScsiCdrom | None:
         for socket, given in self._given.items():
@@ -169,7 +174,7 @@ class BoardSockets:
         if isinstance(wanted, Input) and isinstance(device, HidDevice):
             self._inputs[wanted.kind] = device
 
-    def _take_out(self, socket: int) -> None:
+    def unplug(self, socket: int) -> None:
         device, given = self._controller.unplug(socket), self._given.pop(socket)
         if given.input is not None:
             del self._inputs[given.input.kind]

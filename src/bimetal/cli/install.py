@@ -58,6 +58,10 @@ def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
 @click.option("-w", "--network", multiple=True, metavar="user|bridge=NAME|...", help="A NIC.")
 @_option("--graphics", metavar="vnc|none", help="A screen [none: the console is a serial line].")
 @_option("--video", metavar="virtio|ramfb", help="The device that draws on it.")
+@click.option("--input", "inputs", multiple=True, metavar="keyboard|tablet|mouse[,bus=usb]",
+              help="What people type or point with; may be repeated.")  # fmt: skip
+@click.option("--controller", "controllers", multiple=True, metavar="usb[,model=qemu-xhci|none]",
+              help="A USB controller, whatever is on it.")  # fmt: skip
 @_option("--console", metavar="pty", help="As --serial.")
 @_option("--serial", metavar="pty|file,path=|unix,path=", help="Where the console leads.")
 @_option("--osinfo", "--os-variant", metavar="NAME", help="The system; 'list' lists them.")
@@ -145,6 +149,8 @@ def _plan(given: dict[str, Any]) -> Plan:
         networks=given["network"],
         graphics=given["graphics"],
         video=given["video"],
+        inputs=given["inputs"],
+        controllers=given["controllers"],
         serial=given["serial"] or given["console"],
         system=given["osinfo"],
         cloud_init=given["cloud_init"],

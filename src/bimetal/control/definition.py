@@ -13,7 +13,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.control.names import check_name
 
-__all__ = ["AUTO", "PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "ScreenPart"]
+__all__ = ["AUTO", "ON_BUS", "PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "ScreenPart"]
 __all__ += ["SharePart", "furnish"]
 
 PAGE = 4096
@@ -23,6 +23,9 @@ AUTO = "auto"
 """Where viewers connect that are to connect anywhere on this host."""
 
 USUAL_INPUTS = ("keyboard", "tablet")
+ON_BUS = ",bus="
+HAS_PCI = "ports"
+"""An option of boards with PCI, on which USB controllers are."""
 PLACES, KINDS = ("pty", "none"), ("file:", "unix:", "tcp:")
 """Where the console of a machine without a terminal may lead."""
 
@@ -33,7 +36,7 @@ _UNWRITABLE = re.compile(r"[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 @dataclass(frozen=True)
 class DiskPart:
     """A disk, or a CD-ROM drive, which may be empty: ``path`` is "" then. ``target`` is what people
-    call it, ``vda``; ``bus`` is ``virtio`` or ``scsi``."""
+    call it, ``vda``; ``bus`` is ``virtio``, ``scsi`` or ``usb``, where it may be ``removable``."""
 
     path: str
     target: str
@@ -45,6 +48,7 @@ class DiskPart:
     serial: str = ""
     backing: tuple[str, ...] = ()
     """Images that it lies on and that may lie elsewhere than in its folder."""
+    removable: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,10 @@ class Definition:
     ports: tuple[PortPart, ...] = ()
     screen: ScreenPart | None = None
     inputs: tuple[str, ...] = ()
-    """What people type and point with: ``keyboard``, ``tablet``. A screen without any has both."""
+    """What people type and point with, in the words of the command line: ``keyboard``, ``tablet``,
+    and on USB ``keyboard,bus=usb`` and so on. A screen without any has the first two."""
+    usb: bool = False
+    """Whether there is a USB controller, whatever is on it, on a board that can have one."""
 
     title: str = ""
     sandbox: str = "on"
@@ -200,7 +207,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
     the socket of a port lies by its name. Raises `BimetalError`."""
     for disk in definition.disks:
         if disk.cdrom:
-            machine.cdrom(disk.path or None)
+            machine.cdrom(disk.path or None, bus=disk.bus)
         else:
             machine.disk(
                 disk.path,
@@ -211,6 +218,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
                 backing_folders=[os.path.dirname(path) for path in disk.backing],
                 bus=disk.bus,
                 stop_when_full=True,
+                removable=disk.removable,
             )
     for nic in definition.nics:
         machine.nic(nic.network, mac=nic.mac or None)
@@ -223,5 +231,8 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
     screen = definition.screen
     if screen is not None:
         machine.video(screen.device, width=screen.width, height=screen.height)
-    for kind in definition.inputs or (USUAL_INPUTS if screen is not None else ()):
-        machine.input(kind)
+    for each in definition.inputs or (USUAL_INPUTS if screen is not None else ()):
+        kind, _, bus = each.partition(ON_BUS)
+        machine.input(kind, bus=bus or "virtio")
+    if definition.usb and HAS_PCI in machine.boards()[machine.board].options:
+        machine.usb()

@@ -24,7 +24,7 @@ class Drive:
     """A drive of the machine.
 
     ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM
-    drives, and for disks on USB, or plugged in later, the name for `Machine.unplug`. ``path`` is
+    drives, and for disks plugged in later the name that `Machine.plug_disk` returned. ``path`` is
     that of the image, "" for an empty drive, ``size`` is in bytes, ``traffic`` what was read and
     written, ``iops`` and ``bps`` what it may do in a second, 0 without a limit.
     """
@@ -48,18 +48,21 @@ def drives_of(runner: Runner) -> list[Drive]:
 
 def _disks(runner: Runner) -> Iterator[Drive]:
     hardware = runner.hardware
-    seats = {seat.name: seat for seat in seats_of(runner)}
+    seats, on_usb = {seat.name: seat for seat in seats_of(runner)}, hardware.usb
     for number, disk in enumerate(hardware.config.disks):
+        name = f"disk{number}"
         if disk.bus != USB:
-            name = f"disk{number}"
             seat = seats.pop(name)
             yield _drive(name, seat.config, seat.part)
+        elif on_usb is not None and isinstance(drive := on_usb.drive(disk), ScsiDisk):
+            yield _drive(name, disk, drive)
     for name, seat in seats.items():
         yield _drive(name, seat.config, seat.part)
-    if (on_usb := hardware.usb) is not None:
-        for given in on_usb.plugged():
-            if given.disk is not None and isinstance(drive := on_usb.drive(given.disk), ScsiDisk):
-                yield _drive(f"{USB_NAME}{given.socket}", given.disk, drive)
+    for given in [] if on_usb is None else on_usb.plugged():
+        if given.disk is None or given.disk in hardware.config.disks:
+            continue
+        if on_usb is not None and isinstance(drive := on_usb.drive(given.disk), ScsiDisk):
+            yield _drive(f"{USB_NAME}{given.socket}", given.disk, drive)
 
 
 def _cdroms(runner: Runner) -> Iterator[Drive]:

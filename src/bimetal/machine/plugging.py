@@ -18,7 +18,7 @@ from bimetal.machine.expect import TimedOut
 from bimetal.machine.nics import macs_of, nic_from
 from bimetal.machine.service import Service
 from bimetal.machine.sockets import Sockets
-from bimetal.machine.usb import USB_NAME, UsbSockets
+from bimetal.machine.usb import UsbSockets
 from bimetal.machine.wanted import USB, VIRTIO, Input
 
 __all__ = ["Plugging"]
@@ -112,7 +112,8 @@ class Plugging:
         """Ask the guest to let go of the device that `plug_disk` or `plug_nic` called ``name``, and
         wait until it has, which may take a guest some seconds. With ``force`` it is taken away at
         once, like a disk that is pulled out: what the guest has not written yet is lost. A device
-        on USB, ``usb`` and its socket, always is.
+        on USB always is; one that is there from the start on is called ``disk0``, ``cd0`` or by its
+        kind.
 
         Raises `TimedOut` if the guest does not let go, KeyError if there is no such device.
         """
@@ -124,8 +125,8 @@ class Plugging:
 
         with runner.locked():
             usb = runner.hardware.usb
-            if usb is not None and name.startswith(USB_NAME):
-                usb.unplug(name)
+            if usb is not None and (socket := usb.find(name)):
+                usb.unplug(socket)
                 let_go()
             else:
                 self._sockets().unplug(name, let_go, force=force)

@@ -32,8 +32,13 @@ class UsbSockets(Protocol):
         """Plug in a device; its name. Raises `BimetalError` if it cannot be had, or if there is no
         socket for it."""
 
-    def unplug(self, name: str) -> None:
-        """Take a device away. KeyError if there is none of that name."""
+    def find(self, name: str) -> int:
+        """The socket of the device of that name, 0 if there is none: what `plug` returned, or, of
+        devices that are there from the start on, ``disk0`` and so on, ``cd0`` and so on, and
+        ``keyboard``, ``tablet``, ``mouse``."""
+
+    def unplug(self, socket: int) -> None:
+        """Take away the device in a ``socket`` in which there is one."""
 
     def drive(self, wanted: Disk | CdDrive) -> ScsiDisk | ScsiCdrom | None:
         """The drive that was plugged in as ``wanted``, if it is still there."""

@@ -12,7 +12,7 @@ from tests.host import lacking, program_path
 
 __all__ = ["Libvirt"]
 
-LIMIT = 120
+LIMIT = 240
 ANSWER = 60
 PLACES = {
     "etc": "/etc/libvirt",

@@ -47,6 +47,8 @@ SECURITY = {"mapped": "mapped-xattr", "passthrough": "passthrough", "squash": "n
 """Our words for how owners and modes of a shared folder are kept, by libvirt's."""
 
 USER = "user"
+XHCI = ("qemu-xhci", "nec-xhci")
+"""USB controllers that are there, in libvirt's words."""
 FORWARDS_LIMIT = 100
 
 
@@ -77,7 +79,9 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
                 values["balloon"] = child.get("model") != "none"
             case "controller":
                 if child.get("type") == "usb" and child.get("model") != "none":
-                    notes.add(child, "there is no USB")
+                    values["usb"] = True
+                    if child.get("model", XHCI[0]) not in XHCI:
+                        notes.add(child, "xHCI is in its place")
             case tag if tag in NOTED:
                 notes.add(child, "there is no such device")
             case tag if tag in ABSENT:
@@ -114,6 +118,7 @@ def _disk(element: Element, notes: Notes) -> DiskPart:
             case "target":
                 values["target"] = attribute(child, "dev")
                 values["bus"] = _bus(child, values["cdrom"], notes)
+                values["removable"] = child.get("removable") == "on" and not values["cdrom"]
             case "backingStore":
                 values["backing"] = tuple(
                     str(source.get("file")) for source in child.iter("source") if source.get("file")
@@ -142,10 +147,11 @@ def _disk(element: Element, notes: Notes) -> DiskPart:
 def _bus(target: Element, cdrom: bool, notes: Notes) -> str:
     bus = str(target.get("bus", "virtio"))
     if cdrom:
-        if bus != "scsi":
-            notes.add(target, "CD-ROM drives are on a SCSI bus")
-        return "scsi"
-    return choice(target, "bus", ("virtio", "scsi"), "virtio")
+        if bus not in ("scsi", "usb"):
+            notes.add(target, "CD-ROM drives are on a SCSI bus, or on USB")
+            return "scsi"
+        return bus
+    return choice(target, "bus", ("virtio", "scsi", "usb"), "virtio")
 
 
 def _nic(element: Element, notes: Notes) -> NicPart:

@@ -8,7 +8,7 @@ from typing import Any
 from lxml import etree
 
 from bimetal.base.late import late
-from bimetal.control.definition import AUTO, Definition, ScreenPart
+from bimetal.control.definition import AUTO, ON_BUS, Definition, ScreenPart
 from bimetal.control.domain_xml.parsing import Element, Notes, attribute, choice, number, refused
 
 __all__ = ["SCREENS", "read_screen", "write_screen"]
@@ -16,7 +16,7 @@ __all__ = ["SCREENS", "read_screen", "write_screen"]
 SCREENS = ("graphics", "video", "input")
 """Elements that are read here."""
 
-DEVICES, INPUTS = ("virtio", "ramfb"), ("keyboard", "tablet")
+DEVICES, INPUTS = ("virtio", "ramfb"), ("keyboard", "tablet", "mouse")
 LOCAL, VNC, NONE = "127.0.0.1", "vnc", "none"
 PORTS_LIMIT = 1 << 16
 
@@ -91,18 +91,23 @@ def _input(element: Element, notes: Notes) -> str:
     """What people type or point with."""
     kind = attribute(element, "type")
     if kind not in INPUTS:
-        notes.add(element, f"{kind[:20]!r}: there are keyboards and tablets")
+        notes.add(element, f"{kind[:20]!r}: there are keyboards, tablets and mice")
         return ""
-    if element.get("bus", "virtio") != "virtio":
-        notes.add(element, "input devices are virtio's")
+    bus = element.get("bus", "usb" if kind == "mouse" else "virtio")
+    if bus == "usb":
+        return f"{kind}{ON_BUS}{bus}"
+    if bus != "virtio" or kind == "mouse":
+        notes.add(element, "input devices are virtio's, or on USB; a mouse is on USB")
+        return "" if kind == "mouse" else kind
     return kind
 
 
 def write_screen(devices: Element, definition: Definition) -> None:
     """Add the elements of a screen and of input devices. Raises `BimetalError` for a place where no
     viewer can connect."""
-    for kind in definition.inputs:
-        etree.SubElement(devices, "input", type=kind, bus="virtio")
+    for each in definition.inputs:
+        kind, _, bus = each.partition(ON_BUS)
+        etree.SubElement(devices, "input", type=kind, bus=bus or "virtio")
     screen = definition.screen
     if screen is None:
         return

@@ -139,6 +139,8 @@ def _devices(devices: Element, definition: Definition) -> None:
             source.set("path", port.path)
         etree.SubElement(channel, "target", type="virtio", name=port.name)
     write_screen(devices, definition)
+    if definition.usb:
+        etree.SubElement(devices, "controller", type="usb", model="qemu-xhci")
     etree.SubElement(devices, "memballoon", model="virtio" if definition.balloon else "none")
     rng = etree.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
@@ -159,7 +161,9 @@ def _disk(devices: Element, disk: DiskPart) -> None:
         kind = "raw" if path.endswith((".img", ".raw")) else "qcow2"  # the image itself decides
         etree.SubElement(store, "format", type=kind)
         etree.SubElement(store, "source", file=path)
-    etree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
+    target = etree.SubElement(element, "target", dev=disk.target, bus=disk.bus)
+    if disk.removable:
+        target.set("removable", "on")
     if disk.readonly:
         etree.SubElement(element, "readonly")
     if disk.snapshot:

@@ -277,43 +277,27 @@ class _Furnishing:
 
     def _usb_input(self, driver: Driver, words: Words) -> None:
         kind = driver.family.removeprefix("usb-")
-        row = self._machine.config.inputs
-        number = len(row)
         self._machine.input(kind, bus="usb", socket=self._slots.socket(words))
-        self._known_on_usb(words, lambda: row[number].socket)
+        self._known(words, kind)
 
     def _usb_storage(self, driver: Driver, words: Words) -> None:
-        id_, socket = words.peek("id"), self._slots.socket(words)
-        drive = self._drives.get(words.peek("drive"))
+        socket, drive = self._slots.socket(words), self._drives.get(words.peek("drive"))
         self._bootable(words)
+        removable = words.switch("removable")
+        words.only("write-cache", "on", "auto")
         if drive is not None and drive.cdrom:
             words.needed("drive")
-            words.switch("removable")
             self._known(words, f"cd{len(self._machine.config.cdroms)}")
             self._machine.cdrom(drive.path or None, bus="usb", socket=socket)
             return
+        id_ = words.peek("id")
         name, options = self._image(words)
         options["serial"] = words.text("serial") or options.get("serial", "")
-        words.only("write-cache", "on", "auto")
-        removable, disks = words.switch("removable"), self._machine.config.disks
-        number = len(disks)
-        path = options.pop("path")
-        self._machine.disk(path, bus="usb", socket=socket, removable=removable, **options)
+        self._known(words, f"disk{len(self._machine.config.disks)}")
         if id_:
             self._vm.disks[id_] = name
-        self._known_on_usb(words, lambda: disks[number].socket)
-
-    def _known_on_usb(self, words: Words, socket: Callable[[], int]) -> None:
-        """A client may ask for a device by its id, and unplug it: its name follows from its socket,
-        which is known once the machine is built."""
-        id_ = words.peek("id")
-        self._known(words, "")
-
-        def name() -> None:
-            len(self._machine.devices)  # builds it
-            self._plugged(id_, f"usb{socket()}")
-
-        self._plugs.append(name)
+        path = options.pop("path")
+        self._machine.disk(path, bus="usb", socket=socket, removable=removable, **options)
 
     def _usual_usb(self) -> None:
         """The controller that -usb asks for, and what -usbdevice plugs in."""

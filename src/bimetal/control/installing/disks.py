@@ -16,14 +16,14 @@ __all__ = ["NewDisk", "disk_from", "make_disks"]
 
 KNOWN = (
     "size", "path", "format", "bus", "backing_store", "backing_format", "readonly", "device",
-    "serial", "sparse", "snapshot_policy", "transient",
+    "serial", "sparse", "snapshot_policy", "transient", "removable",
 )  # fmt: skip
 WITHOUT_EFFECT = (
     "cache", "io", "discard", "detect_zeroes", "error_policy", "boot_order", "boot.order",
-    "driver.cache", "driver.io", "driver.discard", "removable", "shareable", "perms", "target",
+    "driver.cache", "driver.io", "driver.discard", "shareable", "perms", "target",
     "target.dev", "address.type",
 )  # fmt: skip
-BUSES = {"virtio": "virtio", "scsi": "scsi", "sata": "scsi", "ide": "scsi", "usb": "scsi"}
+BUSES = {"virtio": "virtio", "scsi": "scsi", "sata": "scsi", "ide": "scsi", "usb": "usb"}
 DEVICES = {"disk": "disk", "cdrom": "cdrom"}
 FORMATS = {name: name for name in ("raw", "qcow2")}
 
@@ -75,6 +75,7 @@ def disk_from(text: str, name: str, folder: Path, taken: list[NewDisk]) -> tuple
         readonly=cdrom or words.switch("readonly"),
         snapshot=words.switch("transient"),
         serial=words.text("serial"),
+        removable=words.switch("removable"),
         backing=(os.path.abspath(backing),) if backing else (),
     )
     if there or cdrom:

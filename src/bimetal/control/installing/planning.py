@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from bimetal.base.sizes import GIB, MIB
-from bimetal.control.definition import AUTO, Definition, NicPart, ScreenPart
+from bimetal.control.definition import AUTO, ON_BUS, Definition, NicPart, ScreenPart
 from bimetal.control.installing.disks import NewDisk, disk_from
 from bimetal.control.installing.firmware import Firmware, find_firmware
 from bimetal.control.installing.media import architecture_of
@@ -19,13 +19,15 @@ from bimetal.control.installing.seed import Seed, seed_from
 from bimetal.control.installing.words import Words, refused
 from bimetal.control.known_boards import boards
 from bimetal.machine.board import Board
+from bimetal.machine.wanted import INPUTS, MOUSE, TABLET, USB, USB_MODELS, VIRTIO, Input
 
 __all__ = ["Plan", "Wanted", "plan"]
 
 USUAL_MEMORY, USUAL_STORAGE = 1 * GIB, 20 * GIB
 NETWORK_WITHOUT_EFFECT = ("portgroup", "target", "link", "trustGuestRxFilters", "driver.queues")
 PLACES = ("pty", "none")
-VNC = "vnc"
+VNC, NONE = "vnc", "none"
+XHCI = USB_MODELS[0]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Wanted:
     networks: tuple[str, ...] = ()
     graphics: str = ""
     video: str = ""
+    inputs: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
     serial: str = ""
     system: str = ""
     cloud_init: str | None = None
@@ -113,6 +117,8 @@ def plan(
         nics=_nics(wanted.networks, notes),
         title=wanted.title,
         screen=_screen(wanted, notes),
+        inputs=tuple(_input(text, notes) for text in wanted.inputs),
+        usb=True in [_is_usb(text, notes) for text in wanted.controllers],
         **values,  # type: ignore[arg-type]  # of the types just chosen
     )
     if wanted.cpu and wanted.cpu not in ("host", "host-passthrough", "host-model", "default"):
@@ -277,6 +283,31 @@ def _screen(wanted: Wanted, notes: list[str]) -> ScreenPart | None:
     if port != "-1":
         vnc = f"{words.text('listen', '127.0.0.1')}::{words.number('port')}"
     return ScreenPart(device, vnc=vnc, password=words.text("password"))
+
+
+def _input(text: str, notes: list[str]) -> str:
+    """What people type or point with, as a definition has it."""
+    words = Words("--input", text, first="type", known=("type", "bus"),
+                  without_effect=("model", "address.type"))  # fmt: skip
+    notes += words.notes
+    kind = words.choice("type", {name: name for name in INPUTS}, TABLET)
+    usual = USB if kind == MOUSE else VIRTIO
+    bus = words.choice("bus", {VIRTIO: VIRTIO, USB: USB}, usual)
+    return kind if Input(kind, bus).bus == VIRTIO else f"{kind}{ON_BUS}{bus}"
+
+
+def _is_usb(text: str, notes: list[str]) -> bool:
+    """Whether a controller is a USB controller. Others come with what is on them."""
+    words = Words("--controller", text, first="type", known=("type", "model"),
+                  without_effect=("index", "master", "address.type", "ports"))  # fmt: skip
+    notes += words.notes
+    model = words.text("model", XHCI)
+    if words.text("type") != USB:
+        notes.append(f"--controller {text[:60]}: controllers come with what is on them")
+        return False
+    if model not in (XHCI, NONE):
+        notes.append(f"--controller usb,model={model[:40]}: {XHCI} is in its place")
+    return model != NONE
 
 
 def _serial(text: str) -> str:
