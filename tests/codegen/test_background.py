@@ -101,6 +101,17 @@ def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: Code
         assert hart.outcome() == first
 
 
+def test_no_translator_is_started_for_what_the_store_has(store: CodeStore) -> None:
+    quick_only = replace(USUAL, very_hot=1 << 60)
+    with jit(quick_only) as (hart, cpu):
+        run_until_compiled(hart, cpu)
+    with jit(quick_only) as (hart, cpu):
+        until(lambda: cpu.sampled_in_regions > 0, lambda: run(hart))
+        run(hart)
+        assert cpu.tiering.statistics.compiled == 0
+        assert cpu.tiering._orders._worker is None
+
+
 POINTER = 64
 """Beside the program in its page."""
 

@@ -22,6 +22,16 @@ class Statistics:
     instructions: int = 0
     seconds: float = 0.0
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """The same in words."""
+        return {
+            "regions compiled": self.compiled,
+            "regions from the store": self.from_store,
+            "instructions compiled": self.instructions,
+            "ms of the compiler's time": round(self.seconds * 1000),
+        }
+
 
 class TieredVcpu(Protocol):
     """A vCPU as tiering sees it; `jit.JitCpu` is one."""

@@ -99,13 +99,7 @@ class Tiering:
     @property
     def counters(self) -> dict[str, int]:
         """See `Counted.counters`."""
-        done = self.statistics
-        return {
-            "regions compiled": done.compiled,
-            "regions from the store": done.from_store,
-            "instructions compiled": done.instructions,
-            "ms of the compiler's time": round(done.seconds * 1000),
-        }
+        return self.statistics.counters
 
     def close(self) -> None:
         """End the thread and the worker, and store what was learnt. Idempotent."""
@@ -269,8 +263,7 @@ class Tiering:
                 self._arrived(Spot(vcpu.index, page, offset, False), vcpu, count)
             page, offset = vcpu.place(jump)
             if jump and not in_region and 0 <= offset < PAGE:
-                spot = Spot(vcpu.index, page, offset, True)
-                self._hotness.at(spot, self._weight(spot, count))
+                self._met(Spot(vcpu.index, page, offset, True), count)
         self._hotness.cool()
         return samples.total()
 
@@ -287,11 +280,18 @@ class Tiering:
     def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int) -> None:
         """Count the target of a jump that found the budget spent."""
         self._hotness.count(samples, self._familiar(spot.place))
-        weight, handler = self._weight(spot, samples), vcpu.handler(spot.page, spot.offset)
+        handler = vcpu.handler(spot.page, spot.offset)
         if self._regions.at(handler):
-            self._hotness.within(handler, spot, samples, weight)
+            self._hotness.within(handler, spot, samples, self._weight(spot, samples))
         else:
-            self._hotness.at(spot, weight)
+            self._met(spot, samples)
+
+    def _met(self, spot: Spot, samples: int) -> None:
+        """Count samples of a place that is interpreted, unless its region was offered since, or its
+        page is so new that there may be one in the store."""
+        code_page = self._at.get(spot.place)
+        if code_page is not None and not code_page.is_there(spot.offset, spot.jumps):
+            self._hotness.at(spot, self._weight(spot, samples))
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
