@@ -56,13 +56,17 @@ def listen_tcp(host: str, port: int, backlog: int = 1) -> socket.socket:
     """Listen at ``host`` (a name or an IPv4 or IPv6 address) and ``port`` (0: any free one).
 
     No host means this machine only: a console or a cable is not for the whole network by accident.
+    ``::`` means all addresses, those of IPv4 too.
     Raises `BimetalError`.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host or "127.0.0.1", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=backlog)
+        everywhere = address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            address[:2], family=family, backlog=backlog, dualstack_ipv6=everywhere
+        )
     except OSError as error:
         # Python adds the address in its own way to what it says of errors of the system.
         number = error.errno or 0

@@ -92,6 +92,9 @@ class Reactor:
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._closed = False
+        self.still = False
+        """Whether nothing is called back, until this is False again and `wake` is called. To be set
+        with the lock held."""
         self.clock = RealClock()
         self.clock.on_earlier = self.wake
         self._wakeup = Wakeup()
@@ -162,6 +165,12 @@ class Reactor:
         The lock is given up between any two callbacks. What is asked of `call` meanwhile waits for
         the next turn, behind the descriptors: work that goes on and on delays nobody.
         """
+        if self.still:
+            with selectors.PollSelector() as bell:
+                bell.register(self._wakeup.fd, selectors.EVENT_READ)
+                bell.select(timeout)
+            self._wakeup.hear()
+            return
         with self._lock:
             while self._dirty:
                 self._settle(self._dirty.popleft())
@@ -169,17 +178,19 @@ class Reactor:
         ready = self._selector.select(self._until(deadline, timeout))
         if deadline is not None and deadline <= self.clock.now_ns():
             with self._lock:
-                self.clock.run_due()
+                if not self.still:
+                    self.clock.run_due()
         for key, events in ready:
             if key.fd == self._wakeup.fd:
                 self._wakeup.hear()
                 continue
             with self._lock:
-                for watch in tuple(self._watches.get(key.fd, ())):
+                for watch in () if self.still else tuple(self._watches.get(key.fd, ())):
                     self._dispatch(watch, events)
         for _ in range(len(self._calls)):
             with self._lock:
-                self._calls.popleft()()
+                if not self.still:
+                    self._calls.popleft()()
 
     def close(self) -> None:
         """Give the reactor's own descriptor back; the watched ones belong to others. Idempotent."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from bimetal.backends.block.awaited import AwaitedDisk
 from bimetal.backends.block.block import SECTOR, Block
 from bimetal.backends.block.formats import QCOW2, RAW
 from bimetal.backends.block.memory import MemoryDisk
@@ -47,7 +49,9 @@ def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> li
     try:
         for number in range(FLASH_BANKS):
             path = m.config.flash[number] if number < len(m.config.flash) else None
-            image = open_flash(path, bank.size, readonly=number == 0) if path else None
+            image = None
+            if path:
+                image = open_flash(path, bank.size, number == 0, arriving=m.config.arriving)
             if firmware is not None and number == 0:
                 image = MemoryDisk(_whole_sectors(firmware), readonly=True)
             banks.append(PFlash(bank, image))
@@ -58,11 +62,14 @@ def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> li
     return banks
 
 
-def open_flash(path: str, size: int, *, readonly: bool) -> Block:
+def open_flash(path: str, size: int, readonly: bool, *, arriving: bool = False) -> Block:
     """The image at ``path``, raw unless it is called otherwise; one that is written to has the
-    ``size`` of the bank."""
-    format = QCOW2 if path.endswith(".qcow2") else RAW
-    image = choose.open_disk(path, readonly=readonly, format=format)
+    ``size`` of the bank, and is still to come with a machine that is ``arriving``."""
+    opening = partial(choose.open_disk, path, format=QCOW2 if path.endswith(".qcow2") else RAW)
+    if arriving and not readonly:
+        image: Block = AwaitedDisk(opening(readonly=True, lock=False), opening)
+    else:
+        image = opening(readonly=readonly)
     if image.size > size or (image.size < size and not readonly):
         image.close()
         raise BimetalError(

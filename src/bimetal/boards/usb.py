@@ -185,10 +185,11 @@ class BoardSockets:
             return INPUTS[wanted.kind]()
         speed = Speed.SUPER if wanted.socket <= self._fast else Speed.HIGH
         if isinstance(wanted, Disk):
-            disk = ScsiDisk(image_of(wanted), wanted.serial, removable=wanted.removable)
+            image = image_of(wanted, self._config)
+            disk = ScsiDisk(image, wanted.serial, removable=wanted.removable)
             return UsbStorage(disk, speed, wanted.serial, self._aside)
-        image = None if wanted.path is None else open_disk(wanted.path, readonly=True)
-        return UsbStorage(ScsiCdrom(image, f"{USB_NAME}{wanted.socket}"), speed, "", self._aside)
+        medium = None if wanted.path is None else open_disk(wanted.path, readonly=True)
+        return UsbStorage(ScsiCdrom(medium, f"{USB_NAME}{wanted.socket}"), speed, "", self._aside)
 
 
 def _replace(row: list[Any], old: object, new: object) -> None:

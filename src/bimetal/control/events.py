@@ -23,6 +23,7 @@ __all__ = [
     "CauseData",
     "Event",
     "MigrationData",
+    "PassData",
     "ShutdownCause",
     "told_of",
 ]
@@ -64,7 +65,13 @@ class DeviceData(Answer):
 class MigrationData(Answer):
     """How far the state of a machine is on its way."""
 
-    status: Annotated[str, "setup, active, completed or failed"]
+    status: Annotated[str, "setup, active, completed, failed, cancelling or cancelled"]
+
+
+class PassData(Answer):
+    """A machine that moves has its memory gone through."""
+
+    number: Annotated[int, "how often that is"] = msgspec.field(name="pass")
 
 
 class BalloonData(Answer):
@@ -136,6 +143,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "GUEST_PANICKED": PanicData,
     "JOB_STATUS_CHANGE": JobData,
     "MIGRATION": MigrationData,
+    "MIGRATION_PASS": PassData,
     "POWERDOWN": None,
     "RESET": CauseData,
     "RESUME": None,

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from bimetal.base.errors import ExitCode
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.emulator.targets import Target
 from bimetal.control.events import CauseData, Event, ShutdownCause, told_of
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.handed import Handed
+from bimetal.control.migration import Migration
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.listeners import Listeners
 from bimetal.machine.result import Ending
@@ -120,10 +121,14 @@ class Managed:
     """Whether a client has told it to end."""
 
     handed: Handed = field(default_factory=Handed)
-    migration: tuple[str, int, str] = ("", 0, "")
-    """How far the state is on its way: in a word of QMP's, in bytes, and why it has failed."""
     awaits_state: bool = False
     """Whether it begins with a state that is still to come."""
+    starts_paused: bool = False
+    """Whether it stands still when that has come."""
+    ends_without_state: bool = False
+    """Whether it ends if that does not come."""
+    failure: BimetalError | None = None
+    """Why it did not come, then."""
 
     note_moves: Callable[[Moves], None] | None = None
     """See `Machine.on_moved`."""
@@ -138,8 +143,14 @@ class Managed:
     viewers: Vnc | None = None
     """The server of those who see the screen."""
 
+    migration: Migration = field(init=False)
+    """Its move to another process, or from one."""
+
     _launched: bool = False
     _ears: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.migration = Migration(self.on_event)
 
     @property
     def machine(self) -> Machine:
@@ -206,6 +217,8 @@ class Managed:
             return ENDED[result.ending]
         if self.awaits_state:
             return "inmigrate"
+        if self.machine.away:
+            return "finish-migrate" if self.migration.under_way else "postmigrate"
         if not self.machine.running or (self.machine.paused and not self._launched):
             return "prelaunch"
         if not self.machine.paused:

@@ -31,6 +31,11 @@ class Part(Stateful):
         as long as these are what they were after `settle`."""
         return ()
 
+    def come_here(self) -> None:
+        """The machine comes from another process, and its disks with it, which were only waited for
+        (`virtio.disk.ComingDisk`). Call before `load`. Raises `BimetalError` if one cannot be
+        had."""
+
     def become_another(self) -> None:
         """The machine is another from now on, restored from a file: what is to be unique must be
         so again."""

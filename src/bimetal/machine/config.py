@@ -142,6 +142,8 @@ class Config:
     root_ports: list[RootPortAt] = field(default_factory=list)
     places: dict[str, PciPlace] = field(default_factory=dict)
     """Where devices are on PCI, by what they are: disk0, nic0, rng, scsi, serial, gpu, ..."""
+    arriving: bool = False
+    """Whether the machine is still to come from another process, and its disks with it."""
 
     @property
     def usb_controller(self) -> UsbController | None:

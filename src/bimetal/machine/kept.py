@@ -20,6 +20,7 @@ from bimetal.machine.config import Config
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.leaving import Leaving
 from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.live.seat import seats_of
 from bimetal.machine.profile import Profiler
@@ -61,6 +62,8 @@ class KeptMachine:
         self._kept: Checkpoint | None = None
         self._jobs = Jobs(self._gate)
         self._closing.viewers.append(self._jobs)
+        self._leaving: Leaving | None = None
+        """On its way to another process, or there."""
 
     @property
     def on_save_key(self) -> Callable[[], None] | None:

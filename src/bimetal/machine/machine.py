@@ -43,6 +43,7 @@ from bimetal.machine.plugging import Plugging
 from bimetal.machine.profile import GuestProfile
 from bimetal.machine.result import Result
 from bimetal.machine.screens import Screens
+from bimetal.machine.travelling import Travelling
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ SAMPLES = 10
 AnyDevice = TypeVar("AnyDevice")
 
 
-class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
+class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Closes):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
@@ -229,8 +230,10 @@ class Machine(Forking, Equipment, Plugging, LiveDisks, Screens, Closes):
             self._clock.pause()
 
     def resume(self) -> None:
-        """Undo `pause`. Idempotent. What the host had no room for is tried again."""
+        """Undo `pause`. Idempotent. What the host had no room for is tried again. Raises
+        `BimetalError` if it has gone to another process."""
         with self._gate.lock:
+            self._check_here()
             self._gate.full = False
             if self._gate.started:
                 self._clock.resume()

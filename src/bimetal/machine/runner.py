@@ -101,6 +101,12 @@ class Runner:
         self._doorbells.close()
         self.accelerator.close()
 
+    def quiet(self, still: bool) -> None:
+        """Whether nothing of the host is heard, so that no device does anything. Call with the lock
+        held."""
+        self._service.reactor.still = still
+        self._service.reactor.wake()
+
     def ask(self, shutdown: Shutdown, *, guest: bool = True) -> None:
         """The ``guest``, or a user, ends the run or resets the machine. Call with the lock held."""
         if self._asked is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
@@ -25,15 +26,42 @@ from bimetal.machine.still import (
     settle,
     stored_of,
 )
-from bimetal.memory.ram import host_memory
+from bimetal.memory.contents import Area
+from bimetal.memory.ram import Ram, host_memory
 from bimetal.snapshot.layout import MAGIC, damaged
-from bimetal.snapshot.reader import Reader
 from bimetal.snapshot.replacing import replacing
 from bimetal.snapshot.writer import Writer
 
-__all__ = ["check", "check_same", "fill", "recipe_in", "standing", "write", "write_to"]
+__all__ = [
+    "Held",
+    "check",
+    "check_alike",
+    "check_same",
+    "fill",
+    "recipe_in",
+    "standing",
+    "write",
+    "write_to",
+]
 
 KVM = "kvm"
+
+
+class Held(Protocol):
+    """What a machine is made of again: a snapshot (`Reader`), or one that comes from another
+    process. ``path`` is what messages call it; methods raise `BimetalError`."""
+
+    path: str
+    manifest: Mapping[str, Any]
+
+    def check(self) -> None:
+        """Raise if a part of it is damaged."""
+
+    def map_into(self, name: str, memory: Ram) -> None:
+        """Give ``memory``, which is all zeroes, the content of an area of that name."""
+
+    def copy_into(self, name: str, area: Area) -> None:
+        """Give ``area`` its content."""
 
 
 @contextmanager
@@ -102,7 +130,7 @@ def write_to(
         )
 
 
-def recipe_in(reader: Reader, *, trust: bool) -> Recipe:
+def recipe_in(reader: Held, *, trust: bool) -> Recipe:
     """What the machine in a snapshot is made of, if its disks are what they were, and it reaches no
     more of the host unless its maker has our ``trust``. Raises `BimetalError`."""
     try:
@@ -127,12 +155,20 @@ def recipe_in(reader: Reader, *, trust: bool) -> Recipe:
     return recipe
 
 
-def check_same(reader: Reader, mine: Recipe) -> None:
+def check_same(reader: Held, mine: Recipe) -> None:
     """Raise `BimetalError` unless a snapshot is one of a machine like ``mine``, and its disks are
     what they were: then its state can be loaded into that."""
+    check_alike(reader, mine)
+    try:
+        check_files(reader.manifest["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unknown(reader, error) from error
+
+
+def check_alike(reader: Held, mine: Recipe) -> None:
+    """Raise `BimetalError` unless a snapshot is one of a machine like ``mine``."""
     try:
         theirs, mine = Recipe.of(reader.manifest["machine"]), Recipe.of(mine.plain())
-        check_files(reader.manifest["files"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unknown(reader, error) from error
     for what, (one, other) in {
@@ -166,7 +202,7 @@ def _equipment(recipe: Recipe) -> str:
     return ", ".join(parts) or "none"
 
 
-def check(reader: Reader, runner: Runner, consoles: Consoles) -> None:
+def check(reader: Held, runner: Runner, consoles: Consoles) -> None:
     """Raise `BimetalError` for a snapshot that is damaged, or does not fit a machine."""
     _check_accelerator(reader, runner.accelerator.name)
     try:
@@ -177,9 +213,12 @@ def check(reader: Reader, runner: Runner, consoles: Consoles) -> None:
     reader.check()
 
 
-def fill(reader: Reader, runner: Runner, consoles: Consoles, reactor: Reactor) -> None:
+def fill(
+    reader: Held, runner: Runner, consoles: Consoles, reactor: Reactor, *, anew: bool = True
+) -> None:
     """Put what a snapshot holds, after `check`, into a machine that was made by its recipe or like
-    it, and is standing. Raises `BimetalError`, and then the machine is of no use."""
+    it, and is standing; it is another one than that, unless it is not ``anew``. Raises
+    `BimetalError`, and then the machine is of no use."""
     try:
         plugged = Recipe.of(reader.manifest["machine"]).plugged
         if seen(plugged) != seen(plugged_in(runner)):
@@ -190,7 +229,7 @@ def fill(reader: Reader, runner: Runner, consoles: Consoles, reactor: Reactor) -
         load_machine(runner, consoles, reader.manifest["state"])
         for name, area in areas_of(runner.hardware).items():
             reader.copy_into(name, area)
-        for placement in runner.hardware.placements:
+        for placement in runner.hardware.placements if anew else ():
             placement.device.become_another()
     except BimetalError:
         raise
@@ -216,7 +255,7 @@ def _plug(runner: Runner, plugged: list[Plugged], reactor: Reactor) -> None:
         hardware.usb.become(on_usb)
 
 
-def _check_accelerator(reader: Reader, name: str) -> None:
+def _check_accelerator(reader: Held, name: str) -> None:
     """Raise `BimetalError` for an accelerator that does not know the other one's CPUs: our own have
     one kind of state, and KVM has another."""
     saved = str(reader.manifest["machine"]["accel"])
@@ -228,7 +267,7 @@ def _check_accelerator(reader: Reader, name: str) -> None:
         )
 
 
-def _unknown(reader: Reader, error: Exception) -> BimetalError:
+def _unknown(reader: Held, error: Exception) -> BimetalError:
     return damaged(
         reader.path, f"or another version of Bimetal has made it: {type(error).__name__}, {error}"
     )

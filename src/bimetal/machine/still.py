@@ -12,12 +12,13 @@ from bimetal.machine.consoles import Consoles
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.runner import Runner
 from bimetal.machine.sockets import Plugged
-from bimetal.memory.contents import Area, Stored
+from bimetal.memory.contents import Area, Lent, Stored
 
 __all__ = [
     "areas_of",
     "check_fits",
     "check_plugged",
+    "lent_by",
     "load_machine",
     "plugged_in",
     "save_machine",
@@ -82,6 +83,11 @@ def areas_of(hardware: Hardware) -> dict[str, Area]:
 def stored_of(hardware: Hardware) -> list[Stored]:
     """What is part of the state and lies in files of the host."""
     return [stored for placement in hardware.placements for stored in placement.device.stored()]
+
+
+def lent_by(hardware: Hardware) -> list[Lent]:
+    """What of that another machine may go on with."""
+    return [stored for stored in stored_of(hardware) if isinstance(stored, Lent)]
 
 
 def plugged_in(runner: Runner) -> list[Plugged]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
-__all__ = ["PAGE", "Area", "Stored", "Stretch", "contents", "joined", "touched"]
+__all__ = ["CHUNK", "PAGE", "Area", "Lent", "Stored", "Stretch", "contents", "joined", "page_map"]
+__all__ += ["touched"]
 
 PAGE = 4096
 CHUNK = 64 << 10
@@ -46,6 +47,17 @@ class Stored(Protocol):
 
     def files(self) -> Iterable[str]:
         """The paths of all these files."""
+
+
+@runtime_checkable
+class Lent(Stored, Protocol):
+    """What is stored in files that another machine may go on with, when this one has come there."""
+
+    def let_go(self) -> None:
+        """Let the files be another machine's. Raises OSError."""
+
+    def take_again(self) -> None:
+        """Go on with them. Raises OSError if another machine has them, or has changed them."""
 
 
 class Stretch:
@@ -99,9 +111,9 @@ def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def touched(address: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where anonymous memory of this process may hold something: the ranges whose pages the host
-    has ever given. Everything, if the host does not tell."""
+def page_map(address: int, size: int) -> bytes | None:
+    """The last byte of the entry that the host's page map has for each page of memory of this
+    process; None if the host does not tell."""
     entries = b""
     with suppress(OSError):
         fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -109,10 +121,17 @@ def touched(address: int, size: int) -> Iterator[tuple[int, int]]:
             entries = os.pread(fd, size // PAGE * ENTRY, address // PAGE * ENTRY)
         finally:
             os.close(fd)
-    if len(entries) != size // PAGE * ENTRY:
+    return entries[ENTRY - 1 :: ENTRY] if len(entries) == size // PAGE * ENTRY else None
+
+
+def touched(address: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where anonymous memory of this process may hold something: the ranges whose pages the host
+    has ever given. Everything, if the host does not tell."""
+    entries = page_map(address, size)
+    if entries is None:
         yield 0, size
         return
-    given, step = entries[ENTRY - 1 :: ENTRY].translate(_THERE), CHUNK // PAGE
+    given, step = entries.translate(_THERE), CHUNK // PAGE
     end = 0
     while (first := given.find(1, end)) >= 0:
         last = given.find(bytes(step), first)

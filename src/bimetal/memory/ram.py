@@ -21,6 +21,7 @@ __all__ = ["PAGE_SIZE", "Ram", "host_address", "host_memory"]
 PAGE_SIZE = 4096
 
 MAP_FIXED = 0x10
+MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 MOST_MAPPINGS = 4096
 """Runs of pages that are mapped from a file: a host has 65,530 mappings for a process. The shortest
 of more runs are copied."""
@@ -40,6 +41,15 @@ _libc.mmap.argtypes = (
     ctypes.c_int,
     ctypes.c_int,
     ctypes.c_long,
+)
+
+_libc.mremap.restype = ctypes.c_void_p
+_libc.mremap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
 )
 
 
@@ -68,6 +78,8 @@ class Ram:
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
         self._adopted = self._frozen = False
+        self.followed = False
+        """Whether somebody has to hear of all that is written to it (`Written`)."""
         self._filed: list[tuple[int, int]] = []
         """Where the content of a file is mapped, which may be there though nobody touched it."""
         self._file = -1
@@ -153,10 +165,37 @@ class Ram:
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """The number and a copy of each page that is not all zeroes, in order."""
-        where = iter([(0, self.size)])
-        if not self._frozen:
-            where = joined([*touched(self.host, self.size), *self._filed])
-        return contents(self.bytes, where)
+        return contents(self.bytes, self.used(0, self.size))
+
+    def used(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where it may hold anything but zeroes between two offsets, both multiples of 4096."""
+        if self._frozen:
+            yield start, end
+            return
+        here = ((start + a, start + b) for a, b in touched(self.host + start, end - start))
+        filed = ((max(a, start), min(b, end)) for a, b in self._filed if a < end and b > start)
+        yield from joined([*here, *filed])
+
+    def map_from(self, fd: int, start: int, end: int) -> None:
+        """Have the content of the same place in a file, until it is written to, or zeroes if ``fd``
+        is negative. Raises OSError."""
+        self._remap(start, end - start, fd, 0 if fd < 0 else start)
+        if fd >= 0:
+            self._adopted = True
+            self._filed = list(joined([*self._filed, (start, end)]))
+
+    def drop(self, start: int, end: int) -> None:
+        """Hold what the file has there, see `map_from`, and not what was written since."""
+        self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+    def take(self, other: Ram) -> None:
+        """Hold what ``other``, which is as large and was never mapped from a file, holds; that is
+        all zeroes then. Takes no time for the content (mremap(2)). Raises OSError."""
+        self.clear()
+        flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP
+        if _libc.mremap(other.host, self.size, self.size, flags, self.host) != self.host:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def _remap(self, at: int, length: int, fd: int, offset: int) -> None:
         protection = mmap.PROT_READ | mmap.PROT_WRITE
@@ -168,10 +207,10 @@ class Ram:
     def give_back(self, start: int, length: int) -> None:
         """Give the host back the whole pages of ``length`` bytes from ``start`` on, whose content
         nobody needs: they are zero from now on, but for those of frozen memory, which `thaw` has to
-        find again and which stay as they are."""
+        find again, and of ``followed`` memory: these stay as they are."""
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         last = (start + length) // mmap.PAGESIZE * mmap.PAGESIZE
-        if first >= last or self._frozen:
+        if first >= last or self._frozen or self.followed:
             return
         if not self._adopted:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -63,13 +63,20 @@ class Domain:
     emulator: Path
 
     def file(
-        self, name: str, image: Path | None = None, program: str = "idle", *, screen: bool = False
+        self,
+        name: str,
+        image: Path | None = None,
+        program: str | Path = "idle",
+        *,
+        screen: bool = False,
     ) -> str:
-        """The path of a definition. The machine runs a ``program``: ``idle``, ``echo`` or ``off``;
-        with an ``image`` it has a disk and other devices, and perhaps a ``screen``, keys, and a
-        CD-ROM drive."""
-        lines = {"idle": IDLE, "echo": ECHO, "off": END}[program]
-        kernel = write_program(self.folder / f"{program}.elf", *lines)
+        """The path of a definition. The machine runs a ``program``: ``idle``, ``echo`` or ``off``,
+        or one by its path; with an ``image`` it has a disk and other devices, and perhaps a
+        ``screen``, keys, and a CD-ROM drive."""
+        kernel = program
+        if isinstance(program, str):
+            lines = {"idle": IDLE, "echo": ECHO, "off": END}[program]
+            kernel = write_program(self.folder / f"{program}.elf", *lines)
         path = self.folder / f"{name}.xml"
         path.write_text(
             TEXT.format(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from uuid import NAMESPACE_DNS, uuid5
 
 from tests.host import lacking, program_path
 
@@ -36,30 +37,33 @@ LIBVIRTD_CONF = """
 unix_sock_group = "root"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
-host_uuid = "7b3f1c1a-5d0e-4b0a-9d5d-0b7c6b8f3a11"
+host_uuid = "{uuid}"
 log_filters = "3:qemu"
 log_outputs = "3:file:{folder}/libvirtd.log"
 """
 
 
 class Libvirt:
-    """libvirt, whose files lie in ``folder`` and which finds emulators in ``programs``."""
+    """libvirt, whose files lie in ``folder`` and which finds emulators in ``programs``; on a host
+    that is called ``host``, to itself."""
 
-    def __init__(self, folder: Path, programs: Path):
+    def __init__(self, folder: Path, programs: Path, host: str = "one"):
         if os.geteuid():
             lacking("libvirtd needs root")
         self.folder, self.programs = folder, programs
         for name in PLACES:
             (folder / name).mkdir(parents=True)
         (folder / "etc" / "qemu.conf").write_text(QEMU_CONF)
-        (folder / "etc" / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(folder=folder))
+        conf = LIBVIRTD_CONF.format(folder=folder, uuid=uuid5(NAMESPACE_DNS, host))
+        (folder / "etc" / "libvirtd.conf").write_text(conf)
         binds = " && ".join(
             f"mkdir -p {there} && mount --bind {folder / name} {there}"
             for name, there in PLACES.items()
         )
+        start = f"cd / && exec libvirtd -p {folder}/pid"
         with (folder / "stderr").open("w") as messages:
             self._daemon = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", f"{binds} && cd / && exec libvirtd -p {folder}/pid"],
+                ["unshare", "-m", "-u", "sh", "-c", f"hostname {host} && {binds} && {start}"],
                 env={"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder)},
                 stdout=subprocess.DEVNULL,
                 stderr=messages,

@@ -14,7 +14,7 @@ from tests.control.talker import Talker
 
 __all__ = ["LIMIT", "await_end", "daemon", "finished", "probed"]
 
-LIMIT = 60
+LIMIT = 240
 PROBE = "-S -no-user-config -nodefaults -nographic -machine none,accel=kvm:tcg"
 
 

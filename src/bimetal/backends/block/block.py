@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.vector import PromptReader, read_vector
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.transfers import Transfer
@@ -181,6 +182,31 @@ class Block(ABC):
     def files(self) -> tuple[str, ...]:
         """The paths of all files that it is stored in, backing files too."""
         return ()
+
+    def images(self) -> tuple[ImageFile, ...]:
+        """The files in which it is stored and that only one machine may write, or only several
+        read."""
+        return ()
+
+    def let_go(self) -> None:
+        """Let another machine go on with the files; they are not used any more, unless
+        `take_again` is called. Raises OSError."""
+        self.rest()
+        for image in self.images():
+            image.let_go()
+
+    def take_again(self) -> None:
+        """Go on with the files that were let go, if no other machine has them, or has changed them.
+        Raises OSError, and then they are still let go."""
+        taken = list[ImageFile]()
+        try:
+            for image in self.images():
+                image.take_again()
+                taken.append(image)
+        except OSError:
+            for image in taken:
+                image.let_go()
+            raise
 
     @abstractmethod
     def discard(self, offset: int, length: int) -> None:

@@ -7,10 +7,11 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 
 from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
-from bimetal.backends.block.lock import LocksUnsupported, lock_image, share_image
+from bimetal.backends.block.lock import LocksUnsupported, lock_image, share_image, unlock_image
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.vector import PromptReader
 from bimetal.backends.handing import take
@@ -52,6 +53,8 @@ class ImageFile:
         """Reads what the host has in memory."""
         self._lost: OSError | None = None
         self._syncing = Lock()
+        self._left: tuple[int, ...] | None = None
+        """What the file was when it was let go."""
         self._deleted = False
         self._closed = False
 
@@ -90,6 +93,30 @@ class ImageFile:
     def _check_lost(self) -> None:
         if self._lost is not None:
             raise OSError(self._lost.errno, f"an earlier flush failed: {self._lost.strerror}")
+
+    def let_go(self) -> None:
+        """Let another machine have the image, and use it no more until `take_again`. Raises
+        OSError."""
+        self.flush()
+        self._left = self._stamp()
+        if self._locks:
+            unlock_image(self.fd)
+
+    def take_again(self) -> None:
+        """Have the image again that was let go. Raises BlockingIOError if another machine has it,
+        and OSError (ESTALE) if one has changed it."""
+        if self._locks:
+            with suppress(LocksUnsupported):
+                lock_image(self.fd, writing=not self.readonly)
+        if self._left not in (None, self._stamp()):
+            if self._locks:
+                unlock_image(self.fd)
+            raise OSError(errno.ESTALE, f"{self.path} was changed meanwhile")
+        self._left = None
+
+    def _stamp(self) -> tuple[int, ...]:
+        found = os.stat(self.path)
+        return found.st_size, found.st_mtime_ns, found.st_ino
 
     def close(self) -> None:
         """Flush, and close. A failing flush is reported as an event of the host. Idempotent."""

@@ -14,7 +14,7 @@ import fcntl
 import os
 import struct
 
-__all__ = ["LocksUnsupported", "lock_image", "share_image"]
+__all__ = ["LocksUnsupported", "lock_image", "share_image", "unlock_image"]
 
 READ, WRITE, RESIZE = 0, 1, 3
 """What can be done to an image, as bit numbers of the layout."""
@@ -74,7 +74,7 @@ def _lock(fd: int, writing: bool, in_place_of: int | None) -> None:
     try:
         does, forbids = _announce(fd, writing=writing)
         if in_place_of is not None:
-            _give_up(in_place_of)
+            unlock_image(in_place_of)
         # First announce, then ask: of two that come at once, both may yield but not both stay.
         taken = any(_held_by_others(fd, FORBIDS + number) for number in does) or any(
             _held_by_others(fd, DOES + number) for number in forbids
@@ -89,7 +89,8 @@ def _lock(fd: int, writing: bool, in_place_of: int | None) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _give_up(fd: int) -> None:
+def unlock_image(fd: int) -> None:
+    """Let others do with the image what they like. Raises OSError."""
     for number in (READ, WRITE, RESIZE):
         _set(fd, DOES + number, fcntl.F_UNLCK)
         _set(fd, FORBIDS + number, fcntl.F_UNLCK)

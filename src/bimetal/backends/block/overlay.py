@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from io import FileIO
 
 from bimetal.backends.block.block import Block, Span
+from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.vector import PromptReader, read_vector, write_vector
 from bimetal.base.buffers import split, total
@@ -110,6 +111,10 @@ class Overlay(Block):
     def files(self) -> tuple[str, ...]:
         """See `Block.files`: those of the base."""
         return self.base.files()
+
+    def images(self) -> tuple[ImageFile, ...]:
+        """See `Block.images`: those of the base."""
+        return self.base.images()
 
     # The layer as an area of memory, for snapshots of a machine
 

@@ -86,6 +86,10 @@ class RawImage(Block):
         """See `Block.files`."""
         return (self._file.path,)
 
+    def images(self) -> tuple[ImageFile, ...]:
+        """See `Block.images`."""
+        return (self._file,)
+
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`. Does nothing where the host cannot."""
         if length:

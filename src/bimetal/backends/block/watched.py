@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from bimetal.backends.block.block import Block, Extent, Span
+from bimetal.backends.block.file import ImageFile
 from bimetal.base.buffers import total
 from bimetal.base.transfers import Transfer
 
@@ -93,6 +94,10 @@ class WatchedDisk(Block):
     def files(self) -> tuple[str, ...]:
         """See `Block.files`."""
         return self.inner.files()
+
+    def images(self) -> tuple[ImageFile, ...]:
+        """See `Block.images`."""
+        return self.inner.images()
 
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from bimetal.backends.block.awaited import AwaitedDisk
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.nbd.address import is_address
 from bimetal.base.clock import Clock
 from bimetal.base.late import late
 from bimetal.devices.virtio.aside import Aside
@@ -15,7 +17,7 @@ from bimetal.devices.virtio.block_quick import FULL
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.throttle import Throttle
 from bimetal.machine.chassis import Chassis
-from bimetal.machine.config import Disk
+from bimetal.machine.config import Config, Disk
 from bimetal.machine.wanted import SCSI, VIRTIO
 
 __all__ = ["disk_device", "disks", "halts_when_full", "image_of"]
@@ -27,13 +29,14 @@ def disks(m: Chassis) -> Iterator[VirtioDevice]:
     """The disks of virtio-blk, then the SCSI bus if anything is on it. Raises `BimetalError`."""
     for disk in m.config.disks:
         if disk.bus == VIRTIO:
-            yield disk_device(disk, m.clock, m.aside, m.full)
+            yield disk_device(disk, m.config, m.clock, m.aside, m.full)
     if m.config.on(SCSI):
         yield late(SCSI_BUS)(m)
 
 
 def disk_device(
     disk: Disk,
+    config: Config,
     clock: Clock,
     aside: Aside | None,
     full: Callable[[object], None] | None = None,
@@ -41,9 +44,8 @@ def disk_device(
     """The disk; see `Chassis` for ``full``. Raises `BimetalError` if its image cannot be used."""
     limited = disk.iops or disk.bps
     throttle = Throttle(clock, disk.iops, disk.bps) if limited else None
-    device = VirtioBlock(
-        image_of(disk), disk.serial, queues=disk.queues, throttle=throttle, aside=aside
-    )
+    image = image_of(disk, config)
+    device = VirtioBlock(image, disk.serial, queues=disk.queues, throttle=throttle, aside=aside)
     if disk.stop_when_full and full is not None:
         device.halts = partial(halts_when_full, device, full)
     return device
@@ -57,12 +59,10 @@ def halts_when_full(device: object, full: Callable[[object], None], error: OSErr
     return True
 
 
-def image_of(disk: Disk) -> Block:
-    """The image of a disk. Raises `BimetalError`."""
-    return open_disk(
-        disk.path,
-        readonly=disk.readonly,
-        snapshot=disk.snapshot,
-        format=disk.format,
-        folders=disk.backing_folders,
-    )
+def image_of(disk: Disk, config: Config) -> Block:
+    """The image of a disk; one that stands for it if the machine is still to come, and with it the
+    disk. Raises `BimetalError`."""
+    opening = partial(open_disk, disk.path, format=disk.format, folders=disk.backing_folders)
+    if disk.readonly or disk.snapshot or is_address(disk.path) or not config.arriving:
+        return opening(readonly=disk.readonly, snapshot=disk.snapshot)
+    return AwaitedDisk(opening(readonly=True, lock=False), opening)

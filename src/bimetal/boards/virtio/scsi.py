@@ -33,7 +33,7 @@ def _units(config: Config) -> list[Unit]:
     try:
         for disk in config.disks:
             if disk.bus == SCSI:
-                units.append(ScsiDisk(image_of(disk), disk.serial))
+                units.append(ScsiDisk(image_of(disk, config), disk.serial))
         for number, drive in enumerate(config.cdroms):
             if drive.bus == SCSI:
                 image = None if drive.path is None else open_disk(drive.path, readonly=True)

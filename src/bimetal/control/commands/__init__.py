@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.control.commands import (
     copies,
     creating,
+    descriptors,
     devices,
     drives,
     emulator,
@@ -25,16 +26,6 @@ from bimetal.control.commands import (
 )
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "copies", "creating", "devices", "drives", "emulator", "human"]
-__all__ += [
-    "introspection",
-    "jobs",
-    "kept",
-    "limits",
-    "looking",
-    "media",
-    "migrating",
-    "objects",
-    "observing",
-]
-__all__ += ["overlays", "running", "screens", "traffic"]
+__all__ = ["MACHINE", "copies", "creating", "descriptors", "devices", "drives", "emulator"]
+__all__ += ["human", "introspection", "jobs", "kept", "limits", "looking", "media", "migrating"]
+__all__ += ["objects", "observing", "overlays", "running", "screens", "traffic"]

@@ -1,8 +1,5 @@
-"""Commands about the state of a machine on its way to a file, as libvirt saves and restores it.
-
-What is written is a snapshot of ours, and the machine stands still meanwhile: there is no migration
-of a machine that runs.
-"""
+"""Commands about a machine that goes on in another process while its guest runs, as libvirt
+migrates, saves and restores it."""
 
 from __future__ import annotations
 
@@ -10,20 +7,25 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
+from bimetal.base.clock import monotonic_seconds
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.threads import EndingThread
+from bimetal.base.late import late
+from bimetal.control.channels import place_of
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
-from bimetal.control.events import Event, MigrationData
+from bimetal.control.events import ShutdownCause
 from bimetal.control.failures import CommandFailed, ErrorClass
-from bimetal.control.handed import take_handed
 from bimetal.control.managed import Managed
-from bimetal.control.streaming import load_from, save_to
+from bimetal.control.migration import ACTIVE, COMPLETED
+from bimetal.machine.progress import PAGE
 
 __all__ = ["query_migrate_capabilities"]
 
-EVENTS = "events"
+EVENTS, RETURN_PATH = "events", "return-path"
 FD = "fd:"
+PASSAGE = "bimetal.backends.passage"
+
+Channels = Annotated[list[dict[str, Any]] | None, "one channel of the type main, in place of uri"]
 
 
 class MigrationCapability(Answer):
@@ -40,38 +42,53 @@ class MigrationSwitch(Answer, forbid_unknown_fields=True):
     state: Annotated[bool, "whether it is to be on"]
 
 
+class MigrationParameters(Answer):
+    """How fast migration may be."""
+
+    max_bandwidth: Annotated[int, "bytes a second; 0 for as many as there can be"]
+    downtime_limit: Annotated[int, "milliseconds for which the guest may stand still"]
+
+
 class MigrationRam(Answer):
-    """How much memory is on its way, or was."""
+    """How much memory has moved."""
 
     total: Annotated[int, "bytes of memory"]
-    transferred: Annotated[int, "bytes that were written"]
-    remaining: Annotated[int, "bytes that are left"] = 0
+    transferred: Annotated[int, "bytes that were sent in pages"]
+    remaining: Annotated[int, "bytes that are left"]
+    duplicate: Annotated[int, "pages that were nothing but zeroes"]
+    normal: Annotated[int, "pages that were sent"]
+    normal_bytes: Annotated[int, "bytes of these"]
+    dirty_pages_rate: Annotated[int, "pages that the guest writes to in a second"]
+    mbps: Annotated[float, "megabits a second"]
+    dirty_sync_count: Annotated[int, "how often memory was gone through"]
+    page_size: Annotated[int, "bytes of a page"]
 
 
 class MigrationInfo(Answer):
     """How far a migration is."""
 
-    status: Annotated[str | UnsetType, "setup, active, completed, failed; missing before"] = UNSET
-    ram: Annotated[MigrationRam | UnsetType, "missing until it is completed"] = UNSET
+    status: Annotated[
+        str | UnsetType,
+        "setup, active, completed, failed, cancelling, cancelled; missing before",
+    ] = UNSET
+    ram: Annotated[MigrationRam | UnsetType, "missing unless it is active or completed"] = UNSET
+    total_time: Annotated[int | UnsetType, "milliseconds so far"] = UNSET
+    setup_time: Annotated[int | UnsetType, "milliseconds until the first page"] = UNSET
+    expected_downtime: Annotated[
+        int | UnsetType, "milliseconds for which the guest would stand still now"
+    ] = UNSET
+    downtime: Annotated[int | UnsetType, "milliseconds for which it stood still"] = UNSET
     error_desc: Annotated[str | UnsetType, "why it has failed"] = UNSET
-
-
-@MACHINE.command("getfd")
-def getfd(vm: Managed, fdname: Annotated[str, "what to call it"]) -> None:
-    """Keep the descriptor that comes with this command, for another one."""
-    vm.handed.keep(fdname, take_handed())
-
-
-@MACHINE.command("closefd")
-def closefd(vm: Managed, fdname: Annotated[str, "what it is called"]) -> None:
-    """Close a descriptor that no command has used."""
-    vm.handed.discard(fdname)
 
 
 @MACHINE.command("query-migrate-capabilities")
 def query_migrate_capabilities(vm: Managed) -> list[MigrationCapability]:
-    """List what migration may do: tell of its state by events, which it does always."""
-    return [MigrationCapability(capability=EVENTS, state=True)]
+    """List what migration may do: tell of its state by events, which it does always, and hear from
+    the other side, which it does where it can, and insists on if that is switched on."""
+    return [
+        MigrationCapability(capability=EVENTS, state=True),
+        MigrationCapability(capability=RETURN_PATH, state=vm.migration.must_answer),
+    ]
 
 
 @MACHINE.command("migrate-set-capabilities")
@@ -80,106 +97,144 @@ def migrate_set_capabilities(
 ) -> None:
     """Switch on what migration may do. What is not there can only be off."""
     for each in capabilities:
-        if each.state and each.capability != EVENTS:
-            raise CommandFailed(
-                ErrorClass.GENERIC,
-                f"migration cannot do {each.capability[:80]}",
-                "leave it off",
-            )
+        if each.state and each.capability not in (EVENTS, RETURN_PATH):
+            raise _failed(f"migration cannot do {each.capability[:80]}", "leave it off")
+    for each in capabilities:
+        if each.capability == RETURN_PATH:
+            vm.migration.must_answer = each.state
 
 
 @MACHINE.command("query-migrate-parameters")
-def query_migrate_parameters(vm: Managed) -> dict[str, Any]:
-    """Tell how fast migration may be: as fast as it can."""
-    return {}
+def query_migrate_parameters(vm: Managed) -> MigrationParameters:
+    """Tell how fast migration may be."""
+    pace = vm.migration.pace
+    return MigrationParameters(
+        max_bandwidth=pace.bandwidth, downtime_limit=round(pace.downtime * 1000)
+    )
 
 
-@MACHINE.command("migrate-set-parameters")
+@MACHINE.command("migrate-set-parameters", out_of_band=True)
 def migrate_set_parameters(
     vm: Managed,
-    max_bandwidth: Annotated[int | None, "accepted: it is as fast as it can be"] = None,
+    max_bandwidth: Annotated[int | None, "bytes a second; 0 for as many as there can be"] = None,
+    downtime_limit: Annotated[
+        int | None, "milliseconds for which the guest may stand still, at most 2,000,000"
+    ] = None,
 ) -> None:
-    """Say how fast migration may be."""
+    """Say how fast migration may be, also while it is under way."""
+    if max_bandwidth is not None and max_bandwidth < 0:
+        raise _failed(f"max-bandwidth={max_bandwidth}", "write a number of bytes")
+    if downtime_limit is not None and not 0 <= downtime_limit <= 2_000_000:
+        raise _failed(f"downtime-limit={downtime_limit}", "write 0 to 2000000")
+    if max_bandwidth is not None:
+        vm.migration.pace.bandwidth = max_bandwidth
+    if downtime_limit is not None:
+        vm.migration.pace.downtime = downtime_limit / 1000
 
 
-@MACHINE.command("query-migrate")
+@MACHINE.command("query-migrate", out_of_band=True)
 def query_migrate(vm: Managed) -> MigrationInfo:
     """Tell how far the migration is."""
-    status, moved, why = vm.migration
-    if not status:
-        return MigrationInfo()
-    ram: MigrationRam | UnsetType = UNSET
-    if status in ("active", "completed"):
-        size = vm.machine.config.memory
-        ram = MigrationRam(total=size, transferred=moved, remaining=0 if moved else size)
-    return MigrationInfo(status=status, ram=ram, error_desc=why or UNSET)
+    migration, moving = vm.migration, vm.migration.moving
+    info = MigrationInfo(status=migration.status or UNSET, error_desc=migration.why or UNSET)
+    if migration.status not in (ACTIVE, COMPLETED):
+        return info
+    info.ram = MigrationRam(
+        total=moving.total,
+        transferred=moving.sent,
+        remaining=moving.left,
+        duplicate=moving.zeroes,
+        normal=moving.pages,
+        normal_bytes=moving.sent,
+        dirty_pages_rate=moving.dirty_rate,
+        mbps=moving.speed * 8 / 1e6,
+        dirty_sync_count=moving.passes,
+        page_size=PAGE,
+    )
+    took = moving.took or monotonic_seconds() - moving.began
+    info.total_time, info.setup_time = round(took * 1000), round(moving.setup * 1000)
+    stood = round(moving.stood * 1000)
+    if migration.status == COMPLETED:
+        info.downtime = stood
+    else:
+        info.expected_downtime = stood
+    return info
 
 
 @MACHINE.command("migrate")
 def migrate(
     vm: Managed,
-    uri: Annotated[str, "where to: fd:NAME, a descriptor that was handed over"],
+    uri: Annotated[
+        str | None, "where to: tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH"
+    ] = None,
+    channels: Channels = None,
     detach: Annotated[bool, "accepted: it goes on while other commands are carried out"] = False,
     resume: Annotated[bool, "always false: it is begun anew"] = False,
     blk: Annotated[bool, "always false: disks stay where they are"] = False,
     inc: Annotated[bool, "always false"] = False,
 ) -> None:
-    """Write the state of the machine, which stands still from now on. Events tell of the end
-    (MIGRATION), or query-migrate."""
+    """Have the machine go on in another process, or its state in a file, while its guest runs as
+    long as that can be. Events tell of the end (MIGRATION), or query-migrate. If it fails, the
+    machine goes on here; afterwards it stands still here."""
     if resume or blk or inc:
-        raise _failed("only the state of the machine is written", "leave the switches away")
+        raise _failed("only the state of the machine moves", "leave the switches away")
     if not vm.machine.running:
         raise _failed("the machine does not run", "start it")
-    target = _descriptor(vm, uri)
+    if vm.migration.under_way or vm.machine.away:
+        raise _failed("the machine moves already", "migrate_cancel, or wait for the end")
+    way = late(f"{PASSAGE}:open_passage")(_place(vm, uri, channels))
+    if vm.migration.must_answer and not way.both_ways:
+        way.close()
+        raise _failed("nothing comes back from there", "leave return-path off, or name a socket")
+    vm.migration.leave(vm.machine, way)
 
-    def work() -> None:
-        try:
-            vm.machine.pause()
-            _tell(vm, "active")
-            _tell(vm, "completed", save_to(vm.machine, target))
-        except BimetalError as error:
-            _tell(vm, "failed", why=str(error))
 
-    _tell(vm, "setup")
-    EndingThread(work, "migration").start()
+@MACHINE.command("migrate_cancel", out_of_band=True)
+def migrate_cancel(vm: Managed) -> None:
+    """Have the machine go on here. Nothing happens if it does not move."""
+    vm.migration.cancel()
 
 
 @MACHINE.command("migrate-incoming")
 def migrate_incoming(
     vm: Managed,
-    uri: Annotated[str, "where from: fd:NAME, or fd:NUMBER for one that was there from the start"],
+    uri: Annotated[
+        str | None, "where from: tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH"
+    ] = None,
+    channels: Channels = None,
 ) -> None:
-    """Load a state that `migrate` has written into a machine that was started with ``-incoming
-    defer`` and the same command line. It is stopped afterwards."""
-    if not vm.awaits_state:
+    """Await a machine that `migrate` has sent, in one that was started with ``-incoming`` and the
+    same command line. It runs then, unless that said ``-S``."""
+    if not vm.awaits_state or vm.migration.under_way:
         raise _failed("the machine does not wait for a state", "start it with -incoming defer")
-    source = _descriptor(vm, uri)
+    _, await_way = late(f"{PASSAGE}:await_passage")(_place(vm, uri, channels))
+    vm.migration.arrive(
+        vm.machine, await_way, lambda: _begin(vm), lambda error: _give_up(vm, error)
+    )
+
+
+def _begin(vm: Managed) -> None:
+    """The machine is there."""
+    if vm.starts_paused:
+        vm.machine.pause()
     vm.awaits_state = False
-
-    def work() -> None:
-        try:
-            _tell(vm, "active")
-            load_from(vm.machine, source)
-            vm.machine.pause()
-            vm.machine.start()
-            _tell(vm, "completed", 1)
-        except BimetalError as error:
-            _tell(vm, "failed", why=str(error))
-
-    _tell(vm, "setup")
-    EndingThread(work, "migration").start()
+    vm.machine.start()
 
 
-def _descriptor(vm: Managed, uri: str) -> int:
-    """The descriptor that ``uri`` names, which is ours. Raises `CommandFailed`."""
-    if uri.startswith(FD):
-        return vm.handed.take(uri.removeprefix(FD))
-    raise _failed(f"{uri[:80]!r} is not there", "write fd:NAME")
+def _give_up(vm: Managed, error: BimetalError) -> None:
+    """It does not come: who was started for it alone ends."""
+    if vm.ends_without_state:
+        vm.failure = error
+        vm.quit(ShutdownCause.HOST_ERROR)
 
 
-def _tell(vm: Managed, status: str, moved: int = 0, why: str = "") -> None:
-    vm.migration = (status, moved, why)
-    vm.on_event(Event("MIGRATION", MigrationData(status=status)))
+def _place(vm: Managed, uri: str | None, channels: list[dict[str, Any]] | None) -> str:
+    """The place, with the number of a descriptor that was handed over, which is ours now. Raises
+    `CommandFailed`."""
+    place = place_of(uri, channels)
+    if place.startswith(FD):
+        return f"{FD}{vm.handed.take(place.removeprefix(FD))}"
+    return place
 
 
 def _failed(what: str, remedy: str) -> CommandFailed:

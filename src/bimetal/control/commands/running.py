@@ -19,7 +19,11 @@ class StatusInfo(Answer):
     """Whether a machine runs."""
 
     running: Annotated[bool, "whether its CPUs execute"]
-    status: Annotated[str, "running, paused, prelaunch, shutdown, guest-panicked or internal-error"]
+    status: Annotated[
+        str,
+        "running, paused, prelaunch, inmigrate, finish-migrate, postmigrate, shutdown, "
+        "guest-panicked or internal-error",
+    ]
 
 
 @MACHINE.command("query-status", out_of_band=True)
@@ -38,8 +42,17 @@ def stop(vm: Managed) -> None:
 
 @MACHINE.command("cont")
 def cont(vm: Managed) -> None:
-    """Let the machine go on. An error if its run has ended."""
+    """Let the machine go on. An error if its run has ended. One that has moved to another process
+    is taken back from there, unless its disks tell that it runs there."""
     _check_runs(vm, "it cannot go on")
+    if vm.migration.under_way and vm.machine.away:
+        raise CommandFailed(
+            ErrorClass.GENERIC,
+            "the machine is just moving to another process",
+            "wait for the end of that, or migrate_cancel",
+            ExitCode.UNAVAILABLE,
+        )
+    vm.machine.come_back()
     vm.machine.resume()
 
 

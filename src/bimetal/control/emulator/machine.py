@@ -24,6 +24,9 @@ __all__ = ["run"]
 
 TERMINATE, AGAIN = "terminate", "again"
 """What happens besides the events that clients are told of."""
+DEFERRED = "defer"
+"""What stands behind ``-incoming`` if it is said later where the machine comes from."""
+
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -50,6 +53,8 @@ class _Emulator:
         with ExitStack() as stack:
             machine, label = new_machine(order)
             stack.callback(machine.close)
+            if order.incoming:
+                machine.await_arrival()
             monitor = Monitor(
                 machine,
                 monitor_places(order),
@@ -75,9 +80,12 @@ class _Emulator:
 
     def _begin(self, monitor: Monitor) -> None:
         """Start the machine, unless it waits for a state."""
-        machine = monitor.vm.machine
+        vm, machine = monitor.vm, monitor.vm.machine
         if self._order.incoming:
-            monitor.vm.awaits_state = True
+            vm.awaits_state, vm.starts_paused = True, self._order.paused
+            if self._order.incoming != DEFERRED:
+                vm.ends_without_state = True
+                monitor.execute("migrate-incoming", uri=self._order.incoming)
             return
         if self._order.loadvm:
             machine.loadvm(self._order.loadvm)
@@ -107,6 +115,8 @@ class _Emulator:
         machine = monitor.vm.machine
         while not machine.running and machine.result is None:  # its state is still to come
             if self._news.get() == TERMINATE or monitor.vm.quitted:
+                if monitor.vm.failure is not None:
+                    raise monitor.vm.failure
                 return Result(Ending.STOPPED)
         while machine.running:
             if self._news.get() == TERMINATE:

@@ -105,9 +105,10 @@ def read_loadvm(order: Order, option: str, value: str) -> None:
 
 
 def read_incoming(order: Order, option: str, value: str) -> None:
-    """Wait for the state of a machine that was saved: ``migrate-incoming`` says where it is."""
-    if value != "defer":
-        raise wrong(option, f"{value[:80]!r} is not there", "write defer, and tell it over QMP")
+    """Wait for a machine that comes from another process, or from a file: from where, or ``defer``
+    if ``migrate-incoming`` says it."""
+    if not value:
+        raise wrong(option, "there is no place", "write defer, tcp:HOST:PORT, unix:PATH or fd:N")
     order.incoming = value
 
 

@@ -19,6 +19,7 @@ from bimetal.base.state import BadState
 from bimetal.devices.device import Device, Property
 from bimetal.devices.flash.cfi import Geometry, cfi_table
 from bimetal.devices.output import Out
+from bimetal.devices.virtio.disk import ComingDisk
 from bimetal.memory.access import Access
 from bimetal.memory.contents import Area, Stored, Stretch
 from bimetal.memory.ram import Ram
@@ -126,6 +127,12 @@ class PFlash(Device):
 
     def stored(self) -> Iterable[Stored]:
         return (self.store,) if isinstance(self.store, Stored) else ()
+
+    def come_here(self) -> None:
+        store: Any = self.store
+        if isinstance(store, ComingDisk):
+            coming: Any = store.come()
+            self.store = coming
 
     def settle(self) -> None:
         store: object = self.store

@@ -11,6 +11,7 @@ from bimetal.devices.scsi.sense import BAD_FIELD, BAD_RANGE, NEW_MEDIUM, NO_MEDI
 from bimetal.devices.scsi.unit import Command, Unit, Work, number
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.disk import (
+    ComingDisk,
     Disk,
     LayeredDisk,
     StackingDisk,
@@ -62,6 +63,10 @@ class BlockUnit(Unit):
     def check_forkable(self) -> None:
         if self.disk is not None:
             check_forkable(self.disk)
+
+    def come_here(self) -> None:
+        if isinstance(self.disk, ComingDisk):
+            self.disk = self.disk.come()
 
     def stack(self) -> None:
         if isinstance(self.disk, StackingDisk):

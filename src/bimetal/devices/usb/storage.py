@@ -248,6 +248,9 @@ class UsbStorage(UsbDevice):
     def check_forkable(self) -> None:
         self.unit.check_forkable()
 
+    def come_here(self) -> None:
+        self.unit.come_here()
+
     def stack(self) -> None:
         self.unit.stack()
 

@@ -54,6 +54,7 @@ from bimetal.devices.virtio.block_format import (
 from bimetal.devices.virtio.block_quick import QuickBlock
 from bimetal.devices.virtio.device import PIECE, Work
 from bimetal.devices.virtio.disk import (
+    ComingDisk,
     Disk,
     LayeredDisk,
     StackingDisk,
@@ -182,6 +183,10 @@ class VirtioBlock(QuickBlock):
 
     def check_forkable(self) -> None:
         check_forkable(self._disk)
+
+    def come_here(self) -> None:
+        if isinstance(self._disk, ComingDisk):
+            self.exchange(self._disk.come())
 
     def stack(self) -> None:
         if isinstance(self._disk, StackingDisk):

@@ -9,7 +9,15 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.transfers import Transfer
 from bimetal.memory.contents import Area
 
-__all__ = ["Disk", "GroupingDisk", "LayeredDisk", "StackingDisk", "WaitingDisk", "check_forkable"]
+__all__ = [
+    "ComingDisk",
+    "Disk",
+    "GroupingDisk",
+    "LayeredDisk",
+    "StackingDisk",
+    "WaitingDisk",
+    "check_forkable",
+]
 
 
 class Disk(Protocol):
@@ -95,6 +103,14 @@ class StackingDisk(Disk, Protocol):
 
     def copied(self) -> StackingDisk:
         """Another one on the same base, to which nothing was written yet."""
+
+
+@runtime_checkable
+class ComingDisk(Disk, Protocol):
+    """A disk that another machine still has."""
+
+    def come(self) -> Disk:
+        """The disk itself. Raises `BimetalError` if it cannot be had."""
 
 
 def check_forkable(disk: Disk) -> None:

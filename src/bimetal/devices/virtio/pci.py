@@ -213,6 +213,9 @@ class VirtioPci(Endpoint):
     def let_go(self) -> None:
         self.device.let_go()
 
+    def come_here(self) -> None:
+        self.device.come_here()
+
     def check_forkable(self) -> None:
         self.device.check_forkable()
 

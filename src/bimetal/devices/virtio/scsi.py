@@ -102,6 +102,10 @@ class VirtioScsi(PatientDevice):
         for unit in self.units:
             unit.check_forkable()
 
+    def come_here(self) -> None:
+        for unit in self.units:
+            unit.come_here()
+
     def stack(self) -> None:
         for unit in self.units:
             unit.stack()

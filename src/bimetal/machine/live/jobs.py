@@ -27,6 +27,8 @@ class Jobs:
         self._busy: dict[str, str] = {}
         """Disks on which jobs are at work, and which."""
         self._lock = threading.RLock()
+        self.barred = False
+        """Whether the machine is on its way to another process, with its disks."""
 
     def __iter__(self) -> Iterator[Job]:
         with self._lock:
@@ -91,7 +93,14 @@ class Jobs:
         self._forget(job)
 
     def check_idle(self, drive: str = "") -> None:
-        """Raise `BimetalError` if a job is at work on a disk, or, for "", on any."""
+        """Raise `BimetalError` if a job is at work on a disk, or, for "", on any; or if the machine
+        moves."""
+        if self.barred:
+            raise BimetalError(
+                "the machine is moving to another process",
+                "let it, or cancel that, and let it go on here",
+                ExitCode.UNAVAILABLE,
+            )
         with self._lock:
             for busy, id_ in self._busy.items():
                 if drive in ("", busy):

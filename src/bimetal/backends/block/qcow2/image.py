@@ -338,6 +338,11 @@ class Qcow2Image(Block):
         own = dict.fromkeys((self.file.path, self.places.file.path))
         return (*own, *(self.backing.files() if self.backing is not None else ()))
 
+    def images(self) -> tuple[ImageFile, ...]:
+        """See `Block.images`."""
+        own = dict.fromkeys((self.file, self.places.file))
+        return (*own, *(self.backing.images() if self.backing is not None else ()))
+
     def close(self) -> None:
         """See `Block.close`."""
         if self._closed:

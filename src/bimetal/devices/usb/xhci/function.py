@@ -115,6 +115,10 @@ class Xhci(Endpoint):
         for device in self.controller.devices.values():
             device.forked()
 
+    def come_here(self) -> None:
+        for device in self.controller.devices.values():
+            device.come_here()
+
     def stack(self) -> None:
         for device in self.controller.devices.values():
             device.stack()

@@ -1,0 +1,233 @@
+"""A way to another process by which a machine leaves, or comes: a socket, a pipe, a file, or the
+standard input or output of a program.
+
+    tcp:HOST:PORT   unix:PATH   fd:NUMBER   exec:COMMAND   file:PATH[,offset=BYTES]
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+
+from bimetal.backends.dial import dial_unix
+from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.backends.net.options import split_words
+from bimetal.base.closes import Closes
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.wakeup import Wakeup
+
+__all__ = ["Passage", "await_passage", "open_passage"]
+
+CONNECTING = 10.0
+"""Seconds that a connection may take to be there."""
+
+KEEP_ALIVE = {
+    socket.SO_KEEPALIVE: (socket.SOL_SOCKET, 1),
+    socket.TCP_KEEPIDLE: (socket.IPPROTO_TCP, 5),
+    socket.TCP_KEEPINTVL: (socket.IPPROTO_TCP, 5),
+    socket.TCP_KEEPCNT: (socket.IPPROTO_TCP, 3),
+    socket.TCP_USER_TIMEOUT: (socket.IPPROTO_TCP, 30_000),
+}
+"""A connection by TCP is lost when the other host has not answered for half a minute."""
+
+KINDS = "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"
+PRIVATE = 0o600
+
+
+class Passage(Closes):
+    """The descriptor ``fd``, which is closed with it, and after which ``end`` is called. It goes
+    ``both_ways`` if it is a socket. One thread uses it; `give_up` may be called by any.
+
+    Methods raise OSError; ECANCELED after `give_up`, EPIPE at an end that comes too early.
+    """
+
+    def __init__(self, fd: int, end: Callable[[], None] = lambda: None):
+        self._fd, self._end = fd, end
+        self._bell = Wakeup()
+        self._given_up = False
+        self.both_ways = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        os.set_blocking(fd, False)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send all of ``data``."""
+        view = memoryview(data)
+        while view:
+            self._wait(select.POLLOUT)
+            with suppress(BlockingIOError):
+                view = view[os.write(self._fd, view[: 1 << 20]) :]
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes."""
+        pieces = list[bytes]()
+        while count:
+            self._wait(select.POLLIN)
+            with suppress(BlockingIOError):
+                piece = os.read(self._fd, min(count, 1 << 20))
+                if not piece:
+                    raise BrokenPipeError("the connection has ended")
+                pieces.append(piece)
+                count -= len(piece)
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        """Return once what was sent is where it belongs: safe, in a file; taken, by a program."""
+        if not self.both_ways:
+            with suppress(OSError):  # a pipe cannot be made safe
+                os.fsync(self._fd)
+            self.close()
+
+    def rest(self, seconds: float) -> None:
+        """Wait so long."""
+        if self._bell_rings(seconds):
+            raise self._cancelled()
+
+    def give_up(self) -> None:
+        """Have whoever uses it hear of its end now."""
+        self._given_up = True
+        self._bell.ring()
+
+    def close(self) -> None:
+        """See `Closes.close`."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+            self._bell.close()
+            self._end()
+
+    def _wait(self, events: int) -> None:
+        poll = select.poll()
+        poll.register(self._fd, events)
+        poll.register(self._bell.fd, select.POLLIN)
+        poll.poll()
+        if self._given_up:
+            raise self._cancelled()
+
+    def _bell_rings(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._bell.fd, select.POLLIN)
+        poll.poll(int(seconds * 1000))
+        return self._given_up
+
+    @staticmethod
+    def _cancelled() -> OSError:
+        return InterruptedError("it was cancelled")
+
+
+def open_passage(place: str) -> Passage:
+    """The way to ``place``, for a machine that leaves. Raises `BimetalError`."""
+    kind, _, where = place.partition(":")
+    try:
+        match kind:
+            case "tcp":
+                return _of_socket(socket.create_connection(_address(place, where), CONNECTING))
+            case "unix" if where:
+                return _of_socket(dial_unix(where, CONNECTING))
+            case "fd" if where.isdecimal():
+                return Passage(int(where))
+            case "exec" if where:
+                return _of_program(where, subprocess.PIPE, None)
+            case "file" if where:
+                return _of_file(where, os.O_WRONLY | os.O_CREAT)
+    except OSError as error:
+        raise BimetalError(
+            f"nothing can be sent to {place[:200]}: {error.strerror or error}",
+            "have somebody await it there",
+            ExitCode.UNAVAILABLE,
+        ) from error
+    raise no_place(place)
+
+
+def await_passage(place: str) -> tuple[str, Callable[[], Passage]]:
+    """Where somebody can come who leaves, with the port that was chosen; and what returns once
+    somebody has, or with the way from there. Both raise `BimetalError`."""
+    kind, _, where = place.partition(":")
+    try:
+        match kind:
+            case "tcp":
+                host, port = _address(place, where)
+                listener = listen_tcp(host, port)
+                name = listener.getsockname()
+                return f"tcp:{host}:{name[1]}", lambda: _accepted(listener, "")
+            case "unix" if where:
+                listener = listen_unix(where, 1, PRIVATE)
+                return place, lambda: _accepted(listener, where)
+            case "fd" if where.isdecimal():
+                return place, lambda: Passage(int(where))
+            case "exec" if where:
+                return place, lambda: _of_program(where, None, subprocess.PIPE)
+            case "file" if where:
+                passage = _of_file(where, os.O_RDONLY)
+                return place, lambda: passage
+    except OSError as error:
+        raise BimetalError(
+            f"nothing can come from {place[:200]}: {error.strerror or error}",
+            "check the path and its permissions",
+            ExitCode.UNAVAILABLE,
+        ) from error
+    raise no_place(place)
+
+
+def no_place(place: str) -> BimetalError:
+    """The error that there is no such place."""
+    return BimetalError(f"{place[:80]!r} is no place", f"write {KINDS}", ExitCode.USAGE)
+
+
+def _accepted(listener: socket.socket, path: str) -> Passage:
+    try:
+        connection, _ = listener.accept()
+    except OSError as error:
+        raise BimetalError(
+            f"nobody can come: {error.strerror}", "", ExitCode.UNAVAILABLE
+        ) from error
+    finally:
+        listener.close()
+        if path:
+            with suppress(OSError):
+                os.unlink(path)
+    return _of_socket(connection)
+
+
+def _of_socket(connection: socket.socket) -> Passage:
+    if connection.family != socket.AF_UNIX:
+        for option, (level, value) in KEEP_ALIVE.items():
+            connection.setsockopt(level, option, value)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Passage(connection.detach())
+
+
+def _of_program(command: str, stdin: int | None, stdout: int | None) -> Passage:
+    program = subprocess.Popen(["/bin/sh", "-c", command], stdin=stdin, stdout=stdout)
+    pipe = program.stdin or program.stdout
+    assert pipe is not None
+    fd = os.dup(pipe.fileno())
+    pipe.close()
+    return Passage(fd, lambda: _ended(program, command))
+
+
+def _ended(program: subprocess.Popen[bytes], command: str) -> None:
+    if code := program.wait():
+        raise OSError(f"{command[:80]!r} has ended with {code}")
+
+
+def _of_file(text: str, flags: int) -> Passage:
+    path, words = split_words(text)
+    offset = dict(words).get("offset", "0")
+    if not offset.isdecimal() or set(dict(words)) - {"offset"}:
+        raise no_place(f"file:{text}")
+    fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE)
+    os.lseek(fd, int(offset), os.SEEK_SET)
+    if flags & os.O_WRONLY:
+        os.ftruncate(fd, int(offset))
+    return Passage(fd)
+
+
+def _address(place: str, text: str) -> tuple[str, int]:
+    host, _, port = text.partition(",")[0].rpartition(":")
+    if not port.isdecimal() or int(port) > 0xFFFF:
+        raise no_place(place)
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,167 @@
+"""Machines that go on in another process: a part of `Machine`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bimetal.backends.passage import Passage
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.machine.arriving import Arrival
+from bimetal.machine.kept import KeptMachine
+from bimetal.machine.leaving import Leaving
+from bimetal.machine.progress import Moving, Pace
+from bimetal.machine.snapshots import check, check_alike, check_same, fill, standing
+from bimetal.machine.still import lent_by, plugged_in, settle
+
+__all__ = ["Travelling"]
+
+
+class Travelling(KeptMachine):
+    """Methods to leave this process, and to come here from another one."""
+
+    pause: Callable[[], None]
+    resume: Callable[[], None]
+
+    def leave(self, way: Passage, pace: Pace | None = None, moving: Moving | None = None) -> None:
+        """Have the machine go on in the process at the other end of ``way``, which calls `arrive`
+        for one like it, with the same disks. The guest runs on until little is left, and then
+        stands still, for as long as ``pace`` allows if that can be. ``moving`` tells how far it is.
+
+        When it returns the machine is there, and stands still here. If anything fails it goes on
+        here, as if nothing had been, and `BimetalError` is raised; except that a machine without a
+        disk to which it writes stays paused if it may be there: `come_back` says that it is not.
+        What has gone one way, into a file, say, or a pipe, is there when this returns.
+        """
+        runner = self._running_one("it cannot leave twice")
+        moving = moving or Moving()
+        leaving = Leaving(runner, self._consoles, self._recipe(runner), way, pace or Pace(), moving)
+        paused, self._kept = self._gate.paused, None
+        self._leaving, self._jobs.barred = leaving, True
+        try:
+            with self._gate.on_over.with_(way.give_up):
+                leaving.run(self.pause)
+        except BaseException:
+            if not leaving.let_go or self._is_certainly_here(way):
+                self._stay(leaving, paused)
+            raise
+        finally:
+            leaving.close()
+
+    def come_back(self) -> None:
+        """Have a machine that has left be here again, paused. Raises `BimetalError` if it is in the
+        other process by what its disks tell, which is wrong for one that has no disk."""
+        leaving = self._leaving
+        if leaving is None or not leaving.let_go:
+            return
+        runner = self._built()
+        with self._gate.lock:
+            taken = []
+            try:
+                for disk in lent_by(runner.hardware):
+                    disk.take_again()
+                    taken.append(disk)
+            except OSError as error:
+                for disk in taken:
+                    disk.let_go()
+                raise BimetalError(
+                    f"the machine has gone to another process: {error.strerror or error}",
+                    "end this one; or end that one, if it has not written to a disk",
+                    ExitCode.UNAVAILABLE,
+                ) from error
+            leaving.let_go, self._leaving, self._jobs.barred = False, None, False
+            runner.quiet(False)
+
+    @property
+    def away(self) -> bool:
+        """Whether it has gone to another process, or is about to."""
+        return self._leaving is not None and self._leaving.let_go
+
+    def await_arrival(self) -> None:
+        """Leave the disks, to which the guest writes, to another process until `arrive` is called.
+        To be said before it is built."""
+        self.config.arriving = True
+
+    def arrive(self, way: Passage, moving: Moving | None = None) -> None:
+        """Be the machine that comes by ``way`` from a process that has called `leave`: with the
+        same board, memory, CPUs and devices, on the same disks. It goes on with `start`.
+
+        Raises `BimetalError`, and then the other process still has it; this machine is closed if it
+        has had its disks.
+        """
+        if self._gate.started or not self.config.arriving:
+            raise BimetalError(
+                "the machine does not wait for another one",
+                "make one, and call await_arrival() first",
+                ExitCode.USAGE,
+            )
+        with Arrival(way, moving or Moving()) as arrival:
+            try:
+                self._receive(arrival)
+            except OSError as error:
+                raise BimetalError(
+                    f"the machine does not arrive: {error.strerror or error}",
+                    "send it once more",
+                    ExitCode.IO_ERROR,
+                ) from error
+
+    def _receive(self, arrival: Arrival) -> None:
+        try:
+            arrival.begin()
+            runner = self._one_to_load()
+            check_alike(arrival, self._recipe(runner))
+            arrival.welcome()
+            arrival.receive()
+            arrival.take(disks=bool(self._awaited()))
+        except BimetalError as error:
+            arrival.refuse(error)
+            raise
+        try:
+            with standing(self._gate, self._clock):
+                for placement in runner.hardware.placements:
+                    placement.device.come_here()
+                self.config.arriving = False
+                settle(runner)
+                check_same(arrival, self._recipe(runner))
+                check(arrival, runner, self._consoles)
+                reactor = self._service.reactor
+                fill(arrival, runner, self._consoles, reactor, anew=False)
+        except BimetalError as error:
+            self._closing.close()  # the other side wants its disks back
+            arrival.refuse(error)
+            raise
+        arrival.confirm()
+
+    def _awaited(self) -> list[str]:
+        """The disks to which the guest writes: who has them has the machine."""
+        plugged = [each.disk for each in plugged_in(self._built()) if each.disk is not None]
+        disks = [*self.config.disks, *plugged]
+        return [disk.path for disk in disks if not (disk.readonly or disk.snapshot)]
+
+    def _is_certainly_here(self, way: Passage) -> bool:
+        """Whether a machine that was let go, but not confirmed, is not in the other process."""
+        disks = bool(self._awaited())
+        if way.both_ways and not disks:
+            return False
+        try:
+            self.come_back()
+        except BimetalError:
+            return False
+        return True
+
+    def _stay(self, leaving: Leaving, paused: bool) -> None:
+        """Go on here."""
+        self._leaving, self._jobs.barred = None, False
+        try:
+            if not self._gate.over.is_set():
+                leaving.give_back()
+        finally:
+            if not paused and not self._gate.over.is_set():
+                self.resume()
+
+    def _check_here(self) -> None:
+        if self.away:
+            raise BimetalError(
+                "the machine has gone to another process",
+                "if it is not there, take it back: come_back(), or cont",
+                ExitCode.UNAVAILABLE,
+            )

@@ -1,0 +1,139 @@
+"""Machines that somebody has made up, or damaged on the way: they do not arrive."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from struct import Struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bimetal.backends.passage import await_passage, open_passage
+from bimetal.base.errors import BimetalError
+from bimetal.boards import Machine
+from bimetal.machine.arriving import Arrival
+from bimetal.machine.progress import Moving
+from bimetal.snapshot.stream import CONTENT, KEEP, MOVE, STAT, YOUR, ZERO, Stream
+from tests.boot.verifying import verifying_program
+
+HEAD = Struct("<4sIQ")
+
+
+class Tape:
+    """Bytes that come."""
+
+    both_ways = False
+
+    def __init__(self, data: bytes):
+        self.data = data
+
+    def read(self, count: int) -> bytes:
+        if count > len(self.data):
+            raise BrokenPipeError
+        piece, self.data = self.data[:count], self.data[count:]
+        return piece
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.data += data
+
+    def rest(self, seconds: float) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def record(kind: bytes, content: bytes) -> bytes:
+    head = HEAD.pack(kind, zlib.crc32(content), len(content))
+    return head + Struct("<I").pack(zlib.crc32(head)) + content
+
+
+def attempt(data: bytes) -> bool:
+    """Whether all of it is taken for a machine."""
+    with Arrival(Tape(data), Moving()) as arrival:
+        try:
+            arrival.begin()
+            arrival.receive()
+            arrival.take(disks=False)
+        except (BimetalError, OSError):
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A machine as it is sent."""
+    folder = tmp_path_factory.mktemp("sound")
+    kernel = verifying_program(folder / "program.elf", 64)
+    with Machine(kernel=kernel, memory="16M", bios="none", accel="interp") as machine:
+        machine.start()
+        machine.console.expect("abc")
+        with open_passage(f"file:{folder}/machine") as way:
+            machine.leave(way)
+    return Path(folder, "machine").read_bytes()
+
+
+def test_a_sound_one_is_taken(sound: bytes) -> None:
+    assert attempt(sound)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=150)
+def test_damage_is_found(sound: bytes, data: st.DataObject) -> None:
+    """Any bit, and any end."""
+    place = data.draw(st.integers(0, len(sound) - 1))
+    changed = bytearray(sound)
+    changed[place] ^= 1 << data.draw(st.integers(0, 7))
+    assert not attempt(bytes(changed))
+    assert not attempt(sound[:place])
+
+
+KINDS = st.sampled_from([MOVE, CONTENT, ZERO, KEEP, STAT, YOUR, b"what"])
+HELLO = b'{"version":1,"both_ways":false,"machine":{},"areas":[["0 ram",65536],["1 rom",4096]]}'
+
+
+@given(st.lists(st.tuples(KINDS, st.binary(max_size=200))), st.booleans())
+@settings(deadline=None)
+def test_made_up_records(records: list[tuple[bytes, bytes]], polite: bool) -> None:
+    text = record(MOVE, HELLO) if polite else b""
+    attempt(text + b"".join(record(*each) for each in records))
+
+
+@given(st.binary(max_size=300))
+def test_made_up_bytes(data: bytes) -> None:
+    attempt(data)
+
+
+NUMBERS = st.one_of(st.integers(0, 3), st.integers(0, (1 << 32) - 1))
+OFFSETS = st.one_of(st.integers(0, 20).map(lambda n: n * 4096), st.integers(0, (1 << 64) - 1))
+
+
+@given(NUMBERS, OFFSETS, OFFSETS, st.integers(0, 3).map(lambda n: n * 4096))
+@settings(deadline=None)
+def test_pages_that_are_nowhere(number: int, start: int, length: int, size: int) -> None:
+    text = record(MOVE, HELLO)
+    attempt(text + record(ZERO, Struct("<IQQ").pack(number, start, length)))
+    attempt(text + record(CONTENT, Struct("<IQ").pack(number, start) + bytes(size)))
+    kept = Struct("<QHI").pack(start, 2, number) + b"ab" + Struct("<Q").pack(length)
+    attempt(text + record(KEEP, kept + bytes(size)))
+
+
+@given(st.text(max_size=60))
+def test_places(text: str) -> None:
+    """Whatever stands for a place is one, or an error."""
+    if text.startswith(("exec:", "file:", "unix:", "fd:", "tcp:")):
+        return
+    for act in (open_passage, await_passage):
+        with pytest.raises(BimetalError, match="is no place"):
+            act(text)
+
+
+def test_records_come_as_they_were_sent() -> None:
+    tape = Tape(b"")
+    stream = Stream(tape)
+    stream.send(CONTENT, b"ab", b"cd")
+    stream.tell(STAT, {"a": [1, b"x"]})
+    assert stream.expect(CONTENT) == b"abcd"
+    assert stream.values(STAT) == {"a": [1, b"x"]}
+    values = b'{"a":[1,{"!":["bytes","eA=="]}]}'
+    assert stream.moved == 2 * (2 * (HEAD.size + 4) + 4 + len(values))
