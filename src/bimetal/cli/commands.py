@@ -28,6 +28,7 @@ SUMMARIES = {
 AT_TERMINALS = {
     "console": "Talk with the console of a machine that stays; Ctrl-] leaves.",
     "event": "Print what happens to a machine, as it happens.",
+    "migrate": "Have a machine go on elsewhere, while it runs.",
     "edit": "Change the definition of a machine in $VISUAL or $EDITOR.",
 }
 """Verbs that need a person at a terminal."""

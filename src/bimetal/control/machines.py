@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -128,11 +128,18 @@ class Machines(KnownMachines):
     # Running
 
     def start(
-        self, called: str, *, paused: bool = False, anew: bool = False, sandbox: bool = True
+        self,
+        called: str,
+        *,
+        paused: bool = False,
+        anew: bool = False,
+        sandbox: bool = True,
+        incoming: str = "",
     ) -> Known:
         """Start a machine that is defined, and return when it runs. If it was saved in its own
         place (`saved` in `Places`), it goes on where it was, unless it is to start ``anew``.
-        Its process confines itself, unless the ``sandbox`` is not wanted."""
+        Its process confines itself, unless the ``sandbox`` is not wanted. With ``incoming`` it is
+        the one that somebody sends there, see `migrate`."""
         known = self.find(called)
         if known.runs:
             raise BimetalError(
@@ -140,11 +147,12 @@ class Machines(KnownMachines):
                 "see it: bimetal list",
                 ExitCode.UNAVAILABLE,
             )
-        if known.saved and not anew:
+        if known.saved and not (anew or incoming):
             words = ["--once", "--trust", *_more(paused, sandbox)]
             return self._go_on(str(self.places.saved(known.name)), *words)
         text = self._definition_text(known.name)
-        self._launch(known.name, text, *["--anew"] * anew, *_more(paused, sandbox))
+        way = ["--incoming", incoming] if incoming else []
+        self._launch(known.name, text, *["--anew"] * anew, *way, *_more(paused, sandbox))
         return self.find(known.name)
 
     def create(self, text: str | bytes, *, paused: bool = False, sandbox: bool = True) -> Known:
@@ -248,6 +256,28 @@ class Machines(KnownMachines):
         self.await_end(known.name, TERM_SECONDS)
         if draft != target:
             late("bimetal.control.handing:hand_out")(draft, target)
+        return known
+
+    def migrate(
+        self,
+        called: str,
+        place: str,
+        *,
+        tell: Callable[[Mapping[str, Any]], None],
+        bandwidth: int = 0,
+        downtime: int = 300,
+    ) -> Known:
+        """Have a machine go on where somebody waits for it (`start` with ``incoming``), while it
+        runs, with so many bytes a second, 0 for as many as there can be, and at most so many
+        milliseconds in which it stands still. ``tell`` is given what `query-migrate` says, again
+        and again. If it fails, the machine goes on here. Raises `BimetalError`."""
+        known = self.running(called)
+        with self.conversation(known.name) as talk:
+            talk.ask("migrate-set-parameters", max_bandwidth=bandwidth, downtime_limit=downtime)
+            talk.ask("migrate", uri=place)
+            late("bimetal.control.travelling:follow")(talk, tell)
+            talk.ask("quit")
+        self.await_end(known.name, TERM_SECONDS)
         return known
 
     def destroy(self, called: str, *, graceful: bool = False) -> Known:

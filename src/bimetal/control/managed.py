@@ -23,6 +23,7 @@ from bimetal.machine.listeners import Listeners
 from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
+    from bimetal.backends.passage import Passage
     from bimetal.machine.live.moves import Moves
     from bimetal.machine.machine import Machine
     from bimetal.machine.vnc import Vnc
@@ -171,6 +172,22 @@ class Managed:
             return self.target.isa
         board = late("bimetal.control.known_boards:board_named")(self.machine.board)
         return str(board.isa)
+
+    def await_machine(self, await_way: Callable[[], Passage]) -> None:
+        """Have the machine come by what ``await_way`` returns, and begin."""
+
+        def there() -> None:
+            if self.starts_paused:
+                self.machine.pause()
+            self.awaits_state = False
+            self.machine.start()
+
+        def failed(error: BimetalError) -> None:
+            if self.ends_without_state:
+                self.failure = error
+                self.quit(ShutdownCause.HOST_ERROR)
+
+        self.migration.arrive(self.machine, await_way, there, failed)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

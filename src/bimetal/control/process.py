@@ -1,7 +1,7 @@
 """The process in which a machine that stays runs.
 
     python -m bimetal.control.process [--restore FILE [--trust] [--once]] [--anew] [--paused]
-        [--unconfined]
+        [--unconfined] [--incoming PLACE]
 
 Its standard input is the definition. It holds the machine's lease, listens at the machine's socket,
 writes what state the machine is in, and ends with it. SIGTERM ends both.
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 
 from bimetal.backends.handing import Intake
 from bimetal.backends.lease import Lease, count_up
+from bimetal.backends.passage import await_passage
 from bimetal.base.clock import wall_seconds
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
@@ -72,8 +73,9 @@ MACHINE: Any = late("bimetal.boards:Machine")
 class Process:
     """Runs the machine of a definition, whose ``text`` it has."""
 
-    def __init__(self, text: str, places: Places, restore: str, words: Collection[str]):
-        self._text, self._places, self._restore = text, places, restore
+    def __init__(self, text: str, places: Places, words: Sequence[str]):
+        self._text, self._places = text, places
+        self._restore, self._incoming = _behind(words, "--restore"), _behind(words, "--incoming")
         self._trust, self._paused = "--trust" in words, "--paused" in words
         self._used_up = "--once" in words or "--anew" in words
         """Whether a state that was saved for the next start is of no use once this one is done."""
@@ -94,10 +96,11 @@ class Process:
         lease = self._take_lease()
         try:
             self._begin()
+            self._open_way()
             self._confine()
             self._open_intake()
             while self._once(ready):
-                self._restore, self._paused = "", False
+                self._restore, self._incoming, self._paused = "", "", False
         except BimetalError:
             self._tell(state="shut off", reason="failed")
             raise
@@ -151,6 +154,12 @@ class Process:
         found = confine(self._definition, self._folder, self._sockets, self._restore)
         self._tell(sandbox=found)
 
+    def _open_way(self) -> None:
+        """Listen where another process is going to send the machine."""
+        if self._incoming:
+            where, self._await_way = await_passage(self._incoming)
+            self._tell(incoming=where)
+
     def _open_intake(self) -> None:
         """Let clients hand in what this process cannot open."""
         intake = Intake(str(self._sockets / "intake"))
@@ -185,20 +194,30 @@ class Process:
             monitor.vm.on_event.add(self._hear)
             monitor.vm.settle = lambda: self._tell_state(monitor.vm)
             monitor.vm.note_moves = partial(self._move, monitor.vm)
-            if self._paused:
-                machine.pause()
-            machine.start()
+            self._start(machine, monitor.vm)
             if self._used_up:
                 self._places.saved(self._name).unlink(missing_ok=True)
             self._tell(**self._seen(machine), console=machine.console.where)
             self._tell_state(monitor.vm)
             ready.tell()
             self._follow(machine, monitor)
+            if monitor.vm.failure is not None:
+                raise monitor.vm.failure
             result = machine.wait()
             again = monitor.vm.restart and result.ending is Ending.POWER_OFF
             if not again:
-                self._tell_end(result, monitor.vm.saved)
+                self._tell_end(result, self._why_off(result, monitor.vm))
             return again
+
+    def _start(self, machine: Machine, vm: Managed) -> None:
+        """Start the machine, or wait for it."""
+        if self._incoming:
+            vm.awaits_state, vm.starts_paused, vm.ends_without_state = True, self._paused, True
+            vm.await_machine(self._await_way)
+            return
+        if self._paused:
+            machine.pause()
+        machine.start()
 
     def _seen(self, machine: Machine) -> dict[str, str]:
         """Where the screen is seen, if there is one."""
@@ -212,11 +231,12 @@ class Process:
 
     def _follow(self, machine: Machine, monitor: Monitor) -> None:
         """Write what happens, until the run is over."""
-        while machine.running:
+        vm = monitor.vm
+        while machine.running or (vm.awaits_state and machine.result is None and not vm.quitted):
             if self._news.get() == TERMINATE:
                 monitor.signalled()
                 machine.stop()
-            self._tell_state(monitor.vm)
+            self._tell_state(vm)
 
     def _move(self, vm: Managed, moves: DiskMoves) -> None:
         """Disks are about to have other images: from now on the definition says so. Raises
@@ -235,11 +255,16 @@ class Process:
         vm.label = text
         write_whole(self._folder / "xml", text)
 
-    def _tell_end(self, result: Result, saved: bool) -> None:
+    def _why_off(self, result: Result, vm: Managed) -> str:
+        """Why the machine is off, in a word."""
+        gone = vm.given is not None and vm.given.away
+        return "migrated" if gone else "saved" if vm.saved else ENDED[result.ending]
+
+    def _tell_end(self, result: Result, reason: str) -> None:
         print(f"bimetal: {self._name}: {result}", file=sys.stderr, flush=True)
         if result.details:
             print(result.details, file=sys.stderr, flush=True)
-        self._tell(state="shut off", reason="saved" if saved else ENDED[result.ending])
+        self._tell(state="shut off", reason=reason)
 
     def _made(self) -> Machine:
         """The machine, not started."""
@@ -250,6 +275,8 @@ class Process:
             )
             return restored
         machine: Machine = MACHINE(**definition.machine_options())
+        if self._incoming:
+            machine.await_arrival()
         try:
             furnish(machine, definition, lambda name: str(self._sockets / name))
         except BaseException:
@@ -275,6 +302,11 @@ def copy_template(definition: Definition) -> None:
         ) from error
 
 
+def _behind(words: Sequence[str], option: str) -> str:
+    """What stands behind an option, "" without it."""
+    return words[words.index(option) + 1] if option in words else ""
+
+
 def main(words: Sequence[str]) -> None:
     """Run the machine that standard input and ``words`` describe, in a process that is nobody's
     child."""
@@ -286,10 +318,8 @@ def main(words: Sequence[str]) -> None:
     try:
         os.chdir("/")
         give_up_new_privileges()
-        options = [*words]
-        restore = options[options.index("--restore") + 1] if "--restore" in options else ""
         text = sys.stdin.buffer.read().decode(errors="surrogateescape")
-        Process(text, Places(), restore, options).run(ready)
+        Process(text, Places(), words).run(ready)
     except BimetalError as error:
         told = BimetalError(
             error.cause, remedy_elsewhere(error.remedy, START_OPTIONS), error.exit_code

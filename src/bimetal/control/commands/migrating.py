@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from msgspec import UNSET, UnsetType
 
 from bimetal.base.clock import monotonic_seconds
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.errors import ExitCode
 from bimetal.base.late import late
 from bimetal.control.channels import place_of
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
-from bimetal.control.events import ShutdownCause
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
 from bimetal.control.migration import ACTIVE, COMPLETED
@@ -208,24 +207,7 @@ def migrate_incoming(
     if not vm.awaits_state or vm.migration.under_way:
         raise _failed("the machine does not wait for a state", "start it with -incoming defer")
     _, await_way = late(f"{PASSAGE}:await_passage")(_place(vm, uri, channels))
-    vm.migration.arrive(
-        vm.machine, await_way, lambda: _begin(vm), lambda error: _give_up(vm, error)
-    )
-
-
-def _begin(vm: Managed) -> None:
-    """The machine is there."""
-    if vm.starts_paused:
-        vm.machine.pause()
-    vm.awaits_state = False
-    vm.machine.start()
-
-
-def _give_up(vm: Managed, error: BimetalError) -> None:
-    """It does not come: who was started for it alone ends."""
-    if vm.ends_without_state:
-        vm.failure = error
-        vm.quit(ShutdownCause.HOST_ERROR)
+    vm.await_machine(await_way)
 
 
 def _place(vm: Managed, uri: str | None, channels: list[dict[str, Any]] | None) -> str:

@@ -64,9 +64,14 @@ def start(
     paused: Annotated[bool, "with its CPUs stopped"] = False,
     force_boot: Annotated[bool, "from the beginning, though its state was saved"] = False,
     sandbox: Sandbox = "on",
+    incoming: Annotated[
+        str, "wait for it to come from elsewhere: tcp:HOST:PORT or unix:PATH, see migrate"
+    ] = "",
 ) -> Known:
     """Start a machine that is defined, or let it go on whose state was saved."""
-    return machines.start(domain, paused=paused, anew=force_boot, sandbox=sandbox == "on")
+    return machines.start(
+        domain, paused=paused, anew=force_boot, sandbox=sandbox == "on", incoming=incoming
+    )
 
 
 @HOST.command("shutdown")
