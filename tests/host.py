@@ -33,6 +33,7 @@ PACKAGES = {
     "dpkg-deb": "dpkg",
     "dtc": "device-tree-compiler",
     "fdtoverlay": "device-tree-compiler",
+    "gdb-multiarch": "gdb-multiarch",
     "gzip": "gzip",
     "iasl": "acpica-tools",
     "import": "imagemagick",

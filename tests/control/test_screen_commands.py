@@ -25,6 +25,16 @@ def client(tmp_path: Path) -> Iterator[Talker]:
             yield talker
 
 
+@pytest.fixture
+def pointing(tmp_path: Path) -> Iterator[Talker]:
+    """A client of a machine with a screen, a keyboard and a tablet."""
+    line = f"{SCREEN} -device virtio-tablet-pci -qmp unix:{tmp_path}/qmp,server,nowait"
+    with ordered(line) as monitor:
+        monitor.start()
+        with Talker(tmp_path / "qmp") as talker:
+            yield talker
+
+
 def test_where_viewers_find_the_screen(client: Talker, tmp_path: Path) -> None:
     told = client.value("query-vnc")
     assert told["enabled"] is True
@@ -86,3 +96,36 @@ def test_what_is_not_shown_is_not_written(client: Talker, tmp_path: Path) -> Non
 )
 def test_keys(client: Talker, keys: list[dict[str, object]], why: str) -> None:
     assert why in client.refused("send-key", keys=keys)[1]
+
+
+KEY = {"type": "qcode", "data": "a"}
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        ({"type": "key", "data": {"down": True, "key": KEY}}, ""),
+        ({"type": "key", "data": {"down": True, "key": {"type": "number", "data": 30}}}, ""),
+        ({"type": "btn", "data": {"down": True, "button": "left"}}, ""),
+        ({"type": "btn", "data": {"down": True, "button": "wheel-up"}}, ""),
+        ({"type": "abs", "data": {"axis": "x", "value": 100}}, ""),
+        ({"type": "abs", "data": {"axis": "y", "value": 0x8000}}, "is no abs"),
+        ({"type": "abs", "data": {"axis": "z", "value": 1}}, "is no abs"),
+        ({"type": "rel", "data": {"axis": "x", "value": 1}}, "rel"),
+        ({"type": "btn", "data": {"down": True, "button": "sixth"}}, "no button 'sixth'"),
+        ({"type": "key", "data": {"down": 1, "key": KEY}}, "is no key"),
+        ({"type": "key", "data": {"down": True, "key": KEY, "hard": 1}}, "'hard' means nothing"),
+        ({"type": "key", "data": {"down": True, "key": {**KEY, "data": "frob"}}}, "no key 'frob'"),
+    ],
+)
+def test_what_people_do(pointing: Talker, event: dict[str, object], why: str) -> None:
+    if why:
+        assert why in pointing.refused("input-send-event", events=[event])[1]
+    else:
+        pointing.value("input-send-event", events=[event, event])
+    assert "64" in str(pointing.ask("input-send-event", events=[event] * 65)) or why
+
+
+def test_without_a_tablet(client: Talker) -> None:
+    event = {"type": "abs", "data": {"axis": "x", "value": 100}}
+    assert "nothing to point with" in client.refused("input-send-event", events=[event])[1]

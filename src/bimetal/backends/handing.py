@@ -3,6 +3,8 @@ open, over a Unix socket that only the user can reach (unix(7), SCM_RIGHTS)."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
 from collections.abc import Iterable
@@ -11,7 +13,7 @@ from contextlib import suppress
 from bimetal.backends.dial import dial_unix
 from bimetal.backends.listening import listen_unix
 
-__all__ = ["Intake", "hand_in", "take"]
+__all__ = ["FDSET", "FDSETS", "Intake", "hand_in", "take"]
 
 PATH_LIMIT = 4096
 PATIENCE = 5.0
@@ -21,9 +23,26 @@ WAITING_LIMIT = 64
 _waiting: dict[tuple[str, bool], int] = {}
 
 
+FDSET = "/dev/fdset/"
+"""What paths begin with that mean a set of descriptors: the number of the set is behind it."""
+
+FDSETS: dict[int, dict[int, str]] = {}
+"""Sets of descriptors by their numbers, each descriptor with what its owner says of it. Paths mean
+the same everywhere in a process, so there is one of these."""
+
+
 def take(path: str, *, only_read: bool) -> int | None:
-    """The descriptor of a file that was handed in for that path and use, once; None if none was."""
-    return _waiting.pop((path, only_read), None)
+    """The descriptor of a file that was handed in for that path and use, once, or a copy of one in
+    a set (`FDSETS`) that can be used so; None if there is none. Raises OSError for a set without
+    such a descriptor."""
+    if not path.startswith(FDSET):
+        return _waiting.pop((path, only_read), None)
+    number = path.removeprefix(FDSET)
+    wanted = os.O_RDONLY if only_read else os.O_RDWR
+    for fd in FDSETS.get(int(number), {}) if number.isdecimal() else ():
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == wanted:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    raise OSError(errno.ENOENT, "no descriptor of that set can be used so")
 
 
 def hand_in(place: str, files: Iterable[tuple[str, bool]]) -> None:

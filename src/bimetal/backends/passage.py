@@ -220,8 +220,9 @@ def _of_file(text: str, flags: int) -> Passage:
     if not offset.isdecimal() or set(dict(words)) - {"offset"}:
         raise no_place(f"file:{text}")
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE)
-    os.lseek(fd, int(offset), os.SEEK_SET)
-    if flags & os.O_WRONLY:
+    if int(offset):
+        os.lseek(fd, int(offset), os.SEEK_SET)
+    if flags & os.O_WRONLY and stat.S_ISREG(os.fstat(fd).st_mode):
         os.ftruncate(fd, int(offset))
     return Passage(fd)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from bimetal.base.sizes import format_size
 from bimetal.cli.options import OnceEach
 from bimetal.control.machines import Machines
 
@@ -57,7 +56,4 @@ def command(domain: str, desturi: str, live: bool, bandwidth: int, downtime: int
 def _line(ram: Mapping[str, Any]) -> str:
     total, left = ram["total"], ram["remaining"]
     done = 100 * (total - left) // total if total else 100
-    return (
-        f"Migration: [{done:3} %] {format_size(left // MIB * MIB or 0)} left, "
-        f"pass {ram['dirty-sync-count']}"
-    )
+    return f"Migration: [{done:3} %] {left // MIB} MiB left, pass {ram['dirty-sync-count']}"

@@ -21,6 +21,8 @@ __all__ = [
     "BalloonData",
     "BlockJobData",
     "CauseData",
+    "DumpData",
+    "DumpInfo",
     "Event",
     "MigrationData",
     "PassData",
@@ -72,6 +74,21 @@ class PassData(Answer):
     """A machine that moves has its memory gone through."""
 
     number: Annotated[int, "how often that is"] = msgspec.field(name="pass")
+
+
+class DumpInfo(Answer):
+    """How much of a core file was written."""
+
+    status: Annotated[str, "none, active, completed or failed"]
+    completed: Annotated[int, "bytes of memory that were written"]
+    total: Annotated[int, "bytes of memory in all"]
+
+
+class DumpData(Answer):
+    """A core file is there, or cannot be."""
+
+    result: Annotated[DumpInfo, "how much of it was written"]
+    error: Annotated[str | UnsetType, "why it cannot be"] = UNSET
 
 
 class BalloonData(Answer):
@@ -140,6 +157,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BLOCK_JOB_PENDING": BlockJobPendingData,
     "BLOCK_JOB_READY": BlockJobData,
     "DEVICE_DELETED": DeviceData,
+    "DUMP_COMPLETED": DumpData,
     "GUEST_PANICKED": PanicData,
     "JOB_STATUS_CHANGE": JobData,
     "MIGRATION": MigrationData,

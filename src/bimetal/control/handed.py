@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from bimetal.base.errors import ExitCode
 from bimetal.control.failures import CommandFailed, ErrorClass
 
-__all__ = ["Handed", "handing", "take_handed"]
+__all__ = ["LIMIT", "Handed", "handing", "take_handed"]
 
 LIMIT = 64
 """Descriptors that may have a name at the same time."""

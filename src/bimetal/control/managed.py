@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.emulator.targets import Target
-from bimetal.control.events import CauseData, Event, ShutdownCause, told_of
+from bimetal.control.events import CauseData, DumpInfo, Event, ShutdownCause, told_of
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.handed import Handed
 from bimetal.control.migration import Migration
@@ -146,6 +146,9 @@ class Managed:
 
     migration: Migration = field(init=False)
     """Its move to another process, or from one."""
+
+    dump: DumpInfo = field(default_factory=lambda: DumpInfo(status="none", completed=0, total=0))
+    """How far a core file of it is."""
 
     _launched: bool = False
     _ears: ExitStack = field(default_factory=ExitStack)

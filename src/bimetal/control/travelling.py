@@ -34,7 +34,7 @@ def follow(talk: Conversation, tell: Callable[[Mapping[str, Any]], None]) -> Non
     tell(told)
     if told.get("status") != "completed":
         raise BimetalError(
-            f"the machine goes on here: {told.get('error-desc', 'somebody has cancelled its move')}",
+            f"the machine goes on here: {told.get('error-desc', 'its move was cancelled')}",
             "",
             ExitCode.UNAVAILABLE,
         )

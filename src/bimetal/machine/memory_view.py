@@ -34,6 +34,12 @@ class MemoryView:
         with self._runner.locked():
             return b"".join(self._pieces(integer(address), integer(length)))
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Where there is memory: the address and the length in bytes of each range, in order."""
+        with self._runner.locked():
+            slots = self._runner.hardware.space.slots()
+            return sorted((slot.base, slot.size) for slot in slots)
+
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store ``data``."""
         source = memoryview(data).cast("B")

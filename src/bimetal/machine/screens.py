@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from bimetal.backends.png import png
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.near import choose_from
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
 from bimetal.machine.gate import VcpuGate
-from bimetal.machine.wanted import KEYBOARD
-from bimetal.screen.inputs import InputDevice
+from bimetal.machine.wanted import KEYBOARD, MOUSE, TABLET
+from bimetal.screen.inputs import BUTTONS, InputDevice
 from bimetal.screen.keys import from_scan_code, keys_named
 from bimetal.screen.screen import Screen
 from bimetal.screen.surface import Picture
@@ -29,6 +30,9 @@ __all__ = ["Screens"]
 
 Path = str | PathLike[str]
 
+WHEEL = {"wheel-up": 1, "wheel-down": -1}
+"""Buttons that are turns of the wheel, as QEMU calls them."""
+
 
 class Screens:
     """Methods for the screen of a machine that has one, see `Equipment.video`."""
@@ -37,6 +41,8 @@ class Screens:
     _parts: Assembly
     _gate: VcpuGate
     _closing: Closing
+    _pointed = (0, 0)
+    """Where somebody has pointed."""
 
     def vnc(
         self,
@@ -119,6 +125,54 @@ class Screens:
                     )
                 codes.append(code)
         self._press([codes])
+
+    def press(self, key: int | str, down: bool) -> None:
+        """Press a key, or let go of it: a name or a scan code, as for `press_together`. Raises
+        `BimetalError` for one that does not exist, and without a keyboard."""
+        codes = keys_named(key) if isinstance(key, str) else [from_scan_code(key)]
+        keyboard = self._keyboard()
+        with self._parts.built().locked():
+            for code in codes:
+                if code is None:
+                    raise BimetalError(
+                        f"no key has the scan code {key}", "see set 1 of a PC", ExitCode.USAGE
+                    )
+                keyboard.press(code, down)
+
+    def point(self, x: int | None = None, y: int | None = None) -> None:
+        """Point there, from 0 to `RANGE`; where nothing is said, where it was. Raises
+        `BimetalError` without a tablet or a mouse."""
+        pointer, (old_x, old_y) = self._pointer(), self._pointed
+        self._pointed = old_x if x is None else x, old_y if y is None else y
+        with self._parts.built().locked():
+            pointer.point(*self._pointed)
+
+    def click(self, button: str, down: bool) -> None:
+        """Press a button of `BUTTONS`, or let go of it; ``wheel-up`` and ``wheel-down`` turn the
+        wheel when they are pressed. Otherwise as `point`."""
+        pointer = self._pointer()
+        if button not in BUTTONS and button not in WHEEL:
+            raise BimetalError(
+                f"there is no button {button[:40]!r}",
+                choose_from(button[:40], [*BUTTONS, *WHEEL]),
+                ExitCode.USAGE,
+            )
+        with self._parts.built().locked():
+            if button in BUTTONS:
+                pointer.press(BUTTONS[button], down)
+            elif down:
+                pointer.turn(WHEEL[button])
+
+    def _pointer(self) -> InputDevice:
+        inputs = self._parts.built().hardware.inputs
+        pointer = inputs.get(TABLET) or inputs.get(MOUSE)
+        if pointer is None:
+            raise BimetalError(
+                "this machine has nothing to point with",
+                "give it a tablet before it starts: vm.input('tablet')",
+                ExitCode.USAGE,
+            )
+        return pointer
 
     def _press(self, combinations: Sequence[Sequence[int]]) -> None:
         keyboard = self._keyboard()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from elftools.elf.elffile import ELFFile
 from lxml import etree
 
 from bimetal import images
@@ -184,3 +185,15 @@ def test_a_screen_keys_media_and_states_in_disks(libvirt: Libvirt, domains: Doma
     answers(libvirt, "crab")
     libvirt.virsh("snapshot-delete", "crab", "first")
     assert "first" not in libvirt.virsh("snapshot-list", "crab", "--name")
+
+
+def test_a_core_file_by_libvirt(libvirt: Libvirt, domains: Domain) -> None:
+    libvirt.virsh("define", domains.file("crab"))
+    libvirt.virsh("start", "crab")
+    core = domains.folder / "core"
+    libvirt.virsh("dump", "crab", str(core), "--memory-only", "--live")
+    assert libvirt.virsh("domstate", "crab").strip() == "running"
+    with core.open("rb") as file:
+        elf = ELFFile(file)
+        assert (elf.header.e_type, elf.header.e_machine) == ("ET_CORE", "EM_RISCV")
+        assert sum(each["p_memsz"] for each in elf.iter_segments("PT_LOAD")) >= 32 << 20

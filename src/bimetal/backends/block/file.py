@@ -200,14 +200,9 @@ def _open(path: str, purpose: Purpose) -> int:
     flags = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     flags |= os.O_RDONLY if purpose.only_read else os.O_RDWR
     try:
-        # Before it is opened: to open a character device may set something going.
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise refusals.no_disk(path, purpose, mode)
-        if stat.S_ISBLK(mode) and not purpose.only_read:
-            flags |= os.O_EXCL  # refuses a device that the host has mounted
         handed = take(path, only_read=purpose.only_read)
-        fd = _above_standard_streams(os.open(path, flags) if handed is None else handed)
+        fd = _opened(path, purpose, flags) if handed is None else handed
+        fd = _above_standard_streams(fd)
     except ValueError as error:  # a zero byte in the path
         missing = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         raise refusals.cannot_open(path, purpose, missing) from error
@@ -218,6 +213,17 @@ def _open(path: str, purpose: Purpose) -> int:
         os.close(fd)
         raise refusals.no_disk(path, purpose, mode)
     return fd
+
+
+def _opened(path: str, purpose: Purpose, flags: int) -> int:
+    """The file, opened. Raises OSError, and `BimetalError` for what can be no disk."""
+    # Before it is opened: to open a character device may set something going.
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise refusals.no_disk(path, purpose, mode)
+    if stat.S_ISBLK(mode) and not purpose.only_read:
+        flags |= os.O_EXCL  # refuses a device that the host has mounted
+    return os.open(path, flags)
 
 
 def _above_standard_streams(fd: int) -> int:

@@ -8,6 +8,7 @@ from bimetal.control.commands import (
     descriptors,
     devices,
     drives,
+    dumping,
     emulator,
     human,
     introspection,
@@ -20,12 +21,14 @@ from bimetal.control.commands import (
     objects,
     observing,
     overlays,
+    processors,
     running,
     screens,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "copies", "creating", "descriptors", "devices", "drives", "emulator"]
-__all__ += ["human", "introspection", "jobs", "kept", "limits", "looking", "media", "migrating"]
-__all__ += ["objects", "observing", "overlays", "running", "screens", "traffic"]
+__all__ = ["MACHINE", "copies", "creating", "descriptors", "devices", "drives", "dumping"]
+__all__ += ["emulator", "human", "introspection", "jobs", "kept", "limits", "looking", "media"]
+__all__ += ["migrating", "objects", "observing", "overlays", "processors", "running", "screens"]
+__all__ += ["traffic"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from bimetal.backends.handing import FDSET
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.commands.nodes import refused, users_of
@@ -321,7 +322,8 @@ def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
 def _checked(path: str) -> str:
     """The path of a file that is there."""
     try:
-        os.stat(path)
+        if not path.startswith(FDSET):
+            os.stat(path)
     except (OSError, ValueError) as error:
         raise BimetalError(
             f"{path[:200]!r} cannot be opened: {getattr(error, 'strerror', None) or error}",

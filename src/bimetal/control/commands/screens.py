@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -17,10 +19,13 @@ from bimetal.control.managed import Managed
 if TYPE_CHECKING:
     from bimetal.machine.vnc import Vnc
 
-__all__ = ["add_client", "query_vnc", "screendump", "send_key"]
+__all__ = ["add_client", "input_send_event", "query_vnc", "screendump", "send_key"]
 
 NOW = "now"
 KEYS_LIMIT = 16
+EVENTS_LIMIT = 64
+RANGE = 0x7FFF
+"""Where somebody points is told from 0 to this."""
 
 
 class VncInfo(Answer):
@@ -92,6 +97,48 @@ def screendump(
             ErrorClass.DEVICE_NOT_FOUND, f"Device '{device[:80]}' not found", "leave it away"
         )
     vm.machine.screendump(filename)
+
+
+class InputEvent(Answer, forbid_unknown_fields=True):
+    """Something that a person does."""
+
+    type: Annotated[Literal["key", "btn", "abs"], "with a key, a button, or by pointing"]
+    data: Annotated[dict[str, Any], "down with key or button; or axis and value"]
+
+
+@MACHINE.command("input-send-event")
+def input_send_event(
+    vm: Managed,
+    events: Annotated[list[InputEvent], "what is done, in this order"],
+    device: Annotated[str, "the screen at which it is done: there is one"] = "",
+    head: Annotated[int, "which of its monitors"] = 0,
+) -> None:
+    """Press keys and buttons, let go of them, and point somewhere (``x`` and ``y`` from 0 to
+    32767)."""
+    if len(events) > EVENTS_LIMIT:
+        raise CommandFailed(ErrorClass.GENERIC, f"{len(events)} events", "send at most 64")
+    for event in events:
+        _act(vm, event)
+
+
+def _act(vm: Managed, event: InputEvent) -> None:
+    match event.type, event.data:
+        case "key", {"down": bool(down), "key": {"type": "qcode", "data": str(key)}, **more}:
+            act: Callable[[], None] = partial(vm.machine.press, key, down)
+        case "key", {"down": bool(down), "key": {"type": "number", "data": int(code)}, **more}:
+            act = partial(vm.machine.press, code, down)
+        case "btn", {"down": bool(down), "button": str(button), **more}:
+            act = partial(vm.machine.click, button, down)
+        case "abs", {"axis": "x" | "y" as axis, "value": int(value), **more} if 0 <= value <= RANGE:
+            act = partial(vm.machine.point, **{axis: value})
+        case _:
+            raise CommandFailed(
+                ErrorClass.GENERIC, f"{event.data!r:.80} is no {event.type}", "correct it"
+            )
+    if more:
+        word = next(iter(more))
+        raise CommandFailed(ErrorClass.GENERIC, f"{word!r:.40} means nothing", "leave it away")
+    act()
 
 
 @MACHINE.command("send-key")

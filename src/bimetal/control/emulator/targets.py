@@ -56,6 +56,8 @@ class Target:
     machines: tuple[MachineKind, ...]
     models: Mapping[str, str]
     suffix: str
+    features: Mapping[str, str] = field(default_factory=dict)
+    """Where the names of those features stand that can be left away from a model, by its name."""
     needs_kvm: bool = False
     """Whether nothing translates its instruction set, so that only KVM runs it."""
 
@@ -104,6 +106,7 @@ TARGETS: Mapping[str, Target] = {
             ),
             {"rv64": "rv64", "max": "rv64"},
             "riscv-cpu",
+            dict.fromkeys(("rv64", "max"), "bimetal.isa.riscv.extensions:FEATURES"),
         ),
         Target(
             "aarch64",
@@ -132,6 +135,7 @@ TARGETS: Mapping[str, Target] = {
                 "max": "max",
             },
             "arm-cpu",
+            {"max": "bimetal.isa.arm.models:SWITCHES"},
         ),
         Target(
             "x86_64",

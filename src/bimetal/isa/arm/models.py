@@ -13,7 +13,7 @@ from ..changes import taken_away
 from .features import BUILT_ON, DESCRIBED, NEEDS, PHYSICAL_BITS, place
 from .features import field as part
 
-__all__ = ["MODELS", "Model", "processor"]
+__all__ = ["MODELS", "SWITCHES", "Model", "processor"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ _ARMV8_2 = {
 _OWN, _QARMA5 = frozenset({"API", "GPI"}), frozenset({"APA", "GPA"})
 # No implementer's (0), and part 0x51, as QEMU says of its ``max``.
 _MAX = 0x000F_0510
+
+SWITCHES = ("pauth", "pauth-impdef")
+"""Features of ``max`` that can be left away, as QEMU calls them."""
 
 MODELS: dict[str, Model] = {
     "max": Model(_MAX, without=_QARMA5),
