@@ -6,13 +6,17 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pycdlib
 import pytest
 
 from bimetal import images
+from bimetal.backends.fetching import fetch
 from bimetal.base.errors import BimetalError
 from bimetal.control import Definition, ScreenPart
 from bimetal.control.cloning import Cloning, clone
@@ -148,7 +152,7 @@ def test_an_image_that_is_there(homes: Homes, install: Install, tmp_path: Path) 
         ("--name x --import --disk size=1 --osinfo ubuntu99", "Unknown OS name 'ubuntu99'"),
         ("--name x --import --disk size=1 --unattended", "no scripts for unattended"),
         ("--name x --import --disk size=1 --tpm default", "No such option"),
-        ("--name x --location http://example.org/ --disk size=1 --arch riscv64", "fetched from"),
+        ("--name x --location nfs://example.org/ --disk size=1 --arch riscv64", "fetched from"),
         ("--name x --boot kernel=/x --disk none --graphics sdl", "type='sdl' is not there"),
         ("--name x --boot kernel=/x --disk none --graphics vnc,port=x", "is no number"),
         ("--name a/b --boot kernel=/x --disk none", "cannot be called"),
@@ -185,16 +189,16 @@ def test_kernels_of_installers(tmp_path: Path) -> None:
         (tree / place).mkdir(parents=True, exist_ok=True)
         (tree / place / "vmlinuz").write_text(place)
         (tree / place / "initrd.gz").write_text(place)
-    kernel, initrd = kernel_in(str(tree), tmp_path)
+    kernel, initrd = kernel_in(str(tree), tmp_path, "riscv64")
     assert (kernel, initrd) == (f"{tree}/install/vmlinuz", f"{tree}/install/initrd.gz")
     (tree / ".treeinfo").write_text("[images-x]\nkernel = install/gtk/vmlinuz\n"
                                     "initrd = install/gtk/initrd.gz\n")  # fmt: skip
-    assert kernel_in(str(tree), tmp_path)[0] == f"{tree}/install/gtk/vmlinuz"
+    assert kernel_in(str(tree), tmp_path, "riscv64")[0] == f"{tree}/install/gtk/vmlinuz"
     image = iso(tmp_path / "x.iso", casper__vmlinuz=b"kernel", casper__initrd=b"initrd")
-    kernel, initrd = kernel_in(str(image), tmp_path / "out")
+    kernel, initrd = kernel_in(str(image), tmp_path / "out", "riscv64")
     assert (Path(kernel).read_bytes(), Path(initrd).read_bytes()) == (b"kernel", b"initrd")
     with pytest.raises(BimetalError, match="no kernel"):
-        kernel_in(str(tmp_path / "out"), tmp_path)
+        kernel_in(str(tmp_path / "out"), tmp_path, "riscv64")
 
 
 def test_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -326,3 +330,65 @@ def test_a_copy_that_fails_leaves_nothing(
     assert [each.name for each in homes.machines] == ["crab"]
     assert sorted(tmp_path.glob("fly*")) == []
     assert homes.machines.await_end("crab", LIMIT)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server, and the folder whose files it has."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}", folder
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("isa", "place", "names"),
+    [
+        ("aarch64", "current/images/netboot/debian-installer/arm64", ("linux", "initrd.gz")),
+        ("riscv64", "debian-installer/riscv64", ("linux", "initrd.gz")),
+        ("aarch64", "images/pxeboot", ("vmlinuz", "initrd.img")),
+        ("riscv64", "", ("linux", "initrd.gz")),
+    ],
+)
+def test_a_tree_on_a_server(
+    isa: str, place: str, names: tuple[str, str], server: tuple[str, Path], tmp_path: Path
+) -> None:
+    url, folder = server
+    (folder / "tree" / place).mkdir(parents=True)
+    for name in names:
+        (folder / "tree" / place / name).write_bytes(name.encode() * 1000)
+    found = kernel_in(f"{url}/tree/", tmp_path / "out", isa)
+    assert [Path(path).read_bytes() for path in found] == [name.encode() * 1000 for name in names]
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"kernel", "initrd"}
+
+
+def test_a_tree_on_a_server_that_describes_itself(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, folder = server
+    (folder / "boot").mkdir()
+    (folder / ".treeinfo").write_text("[images-x]\nkernel = boot/k\ninitrd = boot/i\n")
+    (folder / "boot" / "k").write_bytes(b"the kernel")
+    (folder / "boot" / "i").write_bytes(b"the initrd")
+    kernel, initrd = kernel_in(url, tmp_path / "out", "riscv64")
+    assert (Path(kernel).read_bytes(), Path(initrd).read_bytes()) == (b"the kernel", b"the initrd")
+
+
+def test_servers_without_an_installer(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, folder = server
+    with pytest.raises(BimetalError, match="there is no installer") as refused:
+        kernel_in(url, tmp_path / "out", "riscv64")
+    assert refused.value.remedy
+    for wrong in ("http://127.0.0.1:1/", "http://[::1", "https://" + "x" * 300 + "/"):
+        with pytest.raises(BimetalError, match="cannot be fetched"):
+            kernel_in(wrong, tmp_path / "out", "riscv64")
+    (folder / "large").write_bytes(bytes(100))
+    with pytest.raises(BimetalError, match="more than 99 bytes"):
+        fetch(f"{url}/large", str(tmp_path / "large"), 99)
+    assert not (tmp_path / "large").exists()
+    assert not (tmp_path / "large.part").exists()

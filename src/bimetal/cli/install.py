@@ -51,7 +51,7 @@ def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
     "device, serial.",
 )
 @_option("-c", "--cdrom", metavar="FILE", help="The media to install from.")
-@_option("-l", "--location", metavar="FOLDER|FILE", help="An installer's tree, or its image.")
+@_option("-l", "--location", metavar="FOLDER|FILE|URL", help="An installer's tree, or its image.")
 @_option("-x", "--extra-args", metavar="WORDS", help="More words for the installer's kernel.")
 @click.option("--import", "is_import", is_flag=True, help="Start what is on its first disk.")
 @_option("--boot", metavar="kernel=,initrd=,cmdline=,uefi,loader=", help="What it starts.")

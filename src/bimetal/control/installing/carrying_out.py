@@ -55,7 +55,8 @@ def first_start(plan: Plan, folder: Path) -> Definition:
     if plan.installs:
         values["reboot"] = False
     if plan.location:
-        kernel, initrd = kernel_in(plan.location, folder)
+        isa = late("bimetal.control.known_boards:board_named")(plan.definition.board).isa
+        kernel, initrd = kernel_in(plan.location, folder, isa)
         values.update(kernel=kernel, initrd=initrd, bios=None, flash=(), flash_template="")
     if plan.extra:
         values["append"] = " ".join(filter(None, (plan.definition.append, plan.extra)))

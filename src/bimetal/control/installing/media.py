@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bimetal.backends.fetching import fetch, is_url
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.installing.words import refused
@@ -29,6 +30,23 @@ KERNELS = ("linux", "vmlinuz", "vmlinux", "image")
 INITRDS = ("initrd.gz", "initrd", "initrd.img", "initrd.zst", "initrd.lz")
 FILES_LIMIT = 20000
 DESCRIPTION = ".treeinfo"
+DESCRIPTION_LIMIT, IMAGE_LIMIT = 1 << 16, 1 << 30
+
+PLACES = (
+    "",
+    "current/images/netboot/debian-installer/{name}/",
+    "current/legacy-images/netboot/ubuntu-installer/{name}/",
+    "images/netboot/debian-installer/{name}/",
+    "netboot/debian-installer/{name}/",
+    "debian-installer/{name}/",
+    "images/pxeboot/",
+    "casper/",
+)
+"""Where installers have their kernel, below the address of a tree."""
+
+USUAL_PAIRS = (("linux", "initrd.gz"), ("vmlinuz", "initrd.img"), ("vmlinuz", "initrd"))
+DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What Debian calls processors that it calls otherwise."""
 
 
 def image_library() -> Any:
@@ -56,13 +74,14 @@ def architecture_of(image: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def kernel_in(location: str, folder: Path) -> tuple[str, str]:
-    """The paths of kernel and initrd of the installer at ``location``: a folder, or the image of a
-    CD-ROM, from which they are copied into ``folder``. Raises `BimetalError`."""
+def kernel_in(location: str, folder: Path, isa: str) -> tuple[str, str]:
+    """The paths of kernel and initrd of the installer at ``location``: a folder; the image of a
+    CD-ROM, from which they are copied into ``folder``; or the address of a distribution's tree, for
+    the processor ``isa``, from where they are fetched. Raises `BimetalError`."""
+    if is_url(location):
+        return _fetched(location, isa, folder)
     if "://" in location:
-        raise refused(
-            f"nothing is fetched from {location[:80]}", "fetch it, and give its folder or image"
-        )
+        raise refused(f"nothing is fetched from {location[:80]}", "write http:// or https://")
     with _opened(location) as tree:
         kernel, initrd = _pair(tree)
         if os.path.isdir(location):
@@ -73,6 +92,33 @@ def kernel_in(location: str, folder: Path) -> tuple[str, str]:
             with open(path, "wb") as file, tree.open(inside) as content:
                 shutil.copyfileobj(content, file)
         return paths
+
+
+def _fetched(location: str, isa: str, folder: Path) -> tuple[str, str]:
+    """Kernel and initrd from a tree on a server: those that it describes, or those in one of the
+    places where distributions have them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    root = location.rstrip("/")
+    description = folder / "treeinfo"
+    pairs = list[tuple[str, str]]()
+    if fetch(f"{root}/{DESCRIPTION}", str(description), DESCRIPTION_LIMIT):
+        described = _images_in(description.read_text(errors="replace"))
+        pairs += [described] if described else []
+    for place in PLACES:
+        inside = place.format(name=DEBIAN_NAMES.get(isa, isa))
+        pairs += [(f"{inside}{kernel}", f"{inside}{initrd}") for kernel, initrd in USUAL_PAIRS]
+    paths = str(folder / "kernel"), str(folder / "initrd")
+    for pair in pairs:
+        if all(
+            fetch(f"{root}/{each}", path, IMAGE_LIMIT)
+            for each, path in zip(pair, paths, strict=True)
+        ):
+            return paths
+    raise refused(
+        f"there is no installer of a kind that is known at {location[:200]}",
+        "give the address of Debian's dists/SUITE/main/installer-ARCH, of a tree with .treeinfo, "
+        "or of a folder with linux and initrd.gz",
+    )
 
 
 class _Tree(dict[str, str]):
@@ -156,13 +202,19 @@ def _described(tree: _Tree) -> tuple[str, str] | None:
     path = f"/{DESCRIPTION}"
     if path not in tree:
         return None
+    with suppress(OSError), tree.open(path) as file:
+        pair = _images_in(file.read(DESCRIPTION_LIMIT).decode(errors="replace"))
+        if pair is not None and {f"/{each}" for each in pair} <= {*tree}:
+            return f"/{pair[0]}", f"/{pair[1]}"
+    return None
+
+
+def _images_in(description: str) -> tuple[str, str] | None:
+    """The paths of kernel and initrd in the text of a description; None if it names none."""
     parser = ConfigParser(interpolation=None)
-    with suppress(ConfigError, OSError, UnicodeError):
-        with tree.open(path) as file:
-            parser.read_string(file.read(1 << 16).decode())
+    with suppress(ConfigError):
+        parser.read_string(description)
         for section in parser.sections():
             if section.startswith("images-") and {"kernel", "initrd"} <= {*parser[section]}:
-                pair = (f"/{parser[section]['kernel']}", f"/{parser[section]['initrd']}")
-                if {*pair} <= {*tree}:
-                    return pair
+                return parser[section]["kernel"], parser[section]["initrd"]
     return None

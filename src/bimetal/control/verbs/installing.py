@@ -20,7 +20,7 @@ def install(
     machines: Machines,
     name: Annotated[str, "what to call it"],
     cdrom: Annotated[str, "the path of the media to install from"] = "",
-    location: Annotated[str, "the path of an installer's tree, or of its image"] = "",
+    location: Annotated[str, "an installer's tree: a folder, an image or a URL"] = "",
     import_: Annotated[bool, "start what is on the first disk"] = False,
     boot: Annotated[str, "what to start: kernel=,initrd=,cmdline=,uefi,loader="] = "",
     disk: Annotated[tuple[str, ...], "disks: size=GIB, or a path"] = (),
