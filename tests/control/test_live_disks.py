@@ -3,6 +3,7 @@ is expected of events and answers was seen of QEMU 7.2 under libvirt 9.0."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -283,6 +284,17 @@ def test_what_cannot_be(
     assert top(client)["node-name"] == "f0"
     assert client.value("query-jobs") == []
     assert not made.exists()
+
+
+def test_limits_by_the_names_that_libvirt_says(client: Talker) -> None:
+    names = [f"{what}{which}{most}" for most in ("", "_max") for what in ("bps", "iops")
+             for which in ("", "_rd", "_wr")]  # fmt: skip
+    limits = {**dict.fromkeys(names, 0), "iops_size": 0, "iops": 1000}
+    place = "/machine/peripheral/d/virtio-backend"
+    order = {"execute": "block_set_io_throttle", "arguments": {"id": place, **limits}}
+    client.send(json.dumps(order))
+    assert client.answer() == {"return": {}}
+    assert (top(client)["iops"], top(client)["bps"]) == (1000, 0)
 
 
 def test_an_image_in_use_is_not_made_anew(client: Talker, tmp_path: Path) -> None:

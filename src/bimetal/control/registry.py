@@ -41,11 +41,14 @@ class Parameter:
     type: Any
     default: Any = NO_DEFAULT
     help: str = ""
+    hyphens: bool = True
+    """Whether its name has hyphens for underscores outside of Python."""
 
     @property
     def external(self) -> str:
         """Its name outside of Python."""
-        return self.name.rstrip("_").replace("_", "-")
+        name = self.name.rstrip("_")
+        return name.replace("_", "-") if self.hyphens else name
 
     @property
     def required(self) -> bool:
@@ -65,6 +68,8 @@ class Command:
     safe: bool = False
     features: tuple[str, ...] = ()
     """What clients may want to know of it before they use it, in QEMU's words."""
+    hyphens: bool = True
+    """See `Parameter.hyphens`: a few of QEMU's oldest commands have underscores."""
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -72,7 +77,9 @@ class Command:
         hints = get_type_hints(self.function, include_extras=True)
         _, *arguments = inspect.signature(self.function).parameters.values()
         return tuple(
-            Parameter(each.name, hints[each.name], each.default, _help_of(hints[each.name]))
+            Parameter(
+                each.name, hints[each.name], each.default, _help_of(hints[each.name]), self.hyphens
+            )
             for each in arguments
         )
 
@@ -106,13 +113,14 @@ class Registry(Generic[Subject]):
         out_of_band: bool = False,
         safe: bool = False,
         features: tuple[str, ...] = (),
+        hyphens: bool = True,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as the command ``name``. ValueError if there is one."""
 
         def declare(function: Function) -> Function:
             if name in self._commands:
                 raise ValueError(f"two commands are called {name}")
-            self._commands[name] = Command(name, function, out_of_band, safe, features)
+            self._commands[name] = Command(name, function, out_of_band, safe, features, hyphens)
             return function
 
         return declare

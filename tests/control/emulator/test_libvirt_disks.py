@@ -67,7 +67,7 @@ class Guest:
             f'<source file="{disk}"/><target dev="vda" bus="virtio"/></disk>'
             '<memballoon model="none"/>',
         )
-        text = text.replace("<kernel></kernel>", boot).replace(">32<", ">192<")
+        text = text.replace("<kernel></kernel>", boot).replace(">32<", ">384<")
         path = folder / "crab.xml"
         path.write_text(text)
         self.libvirt, self.folder = libvirt, folder

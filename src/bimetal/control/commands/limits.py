@@ -14,7 +14,7 @@ Each = Annotated[int, "reads or writes alone cannot be limited: 0"]
 Burst = Annotated[int, "there are no bursts but a tenth of a second's: 0"]
 
 
-@MACHINE.command("block_set_io_throttle")
+@MACHINE.command("block_set_io_throttle", hyphens=False)
 def set_io_throttle(
     vm: Managed,
     bps: Annotated[int, "bytes of a second, 0 without a limit"],
