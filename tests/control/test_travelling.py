@@ -65,7 +65,7 @@ def test_where_nobody_waits_it_goes_on_here(two: tuple[Homes, Homes], tmp_path: 
 
 def test_another_machine_is_not_taken(two: tuple[Homes, Homes], tmp_path: Path) -> None:
     here, there = two
-    text = there.machines.xml("crab").replace("16", "32")
+    text = there.machines.xml("crab").replace(">16<", ">32<")
     there.machines.define(text)
     assert here.run("start", "crab").code == 0
     assert there.run("start", "crab", "--incoming", f"unix:{tmp_path}/way").code == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -60,7 +60,7 @@ class JitCpu(InterpCpu):
         layout = native.layout
         self._scale, self._page_bytes = layout.scale, layout.page_bytes
         self._arena_start = self.state.get("arena_start")
-        self._errands: list[Callable[[], None]] = []
+        self._errands = deque[Callable[[], None]]()
         """What other threads want done at the next safe point."""
         self._kick_wanted = False
         self._runs: mmap.mmap | None = None
@@ -249,9 +249,9 @@ class JitCpu(InterpCpu):
         self.state.bytes[self._stop] = 1
 
     def _run_errands(self) -> None:
-        errands, self._errands = self._errands, []
-        for errand in errands:
-            errand()
+        errands = self._errands
+        while errands:  # others add to them meanwhile
+            errands.popleft()()
 
     def _install(self, page: int, code: bytes, mode: int, regions: list[Loaded]) -> None:
         if (self.code_of(page), self.mode_of(page)) != (code, mode):

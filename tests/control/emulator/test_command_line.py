@@ -117,7 +117,7 @@ def test_how_it_ends() -> None:
         ("-rtc base=localtime", "base=localtime is not there"),
         ("-boot order=n", "order=n is not there"),
         ("-sandbox on", "enable=on is not there"),
-        ("-incoming ", "x"),
+        ("-incoming ", "has no value"),
         ("-action panic=pause", "panic=pause is not there"),
         ("-overcommit mem-lock=on", "'mem-lock=on' is not there"),
         ("-audiodev alsa,id=a", "driver=alsa is not there"),

@@ -73,8 +73,13 @@ def users_of(vm: Managed, name: str) -> list[str]:
     given = {device: id_ for id_, device in vm.devices.items()}
     for drive, paths in there.items():
         attached |= {node_of(vm.nodes, path) for path in paths}
-        if any(same_file(node.path, path) for path in paths):
-            users.append(given.get(drive, drive))
+        user = given.get(drive, drive)
+        # Several nodes may be of one image, of which a disk uses the one that it was made from.
+        made_from = vm.nodes.get(vm.disks.get(user, ""), node)
+        if any(same_file(node.path, path) for path in paths) and (
+            made_from is node or not same_file(made_from.path, node.path)
+        ):
+            users.append(user)
     users += [id_ for id_, used in vm.disks.items() if used == name]
     users += _lying_on(vm, name, attached)
     return list(dict.fromkeys(users))

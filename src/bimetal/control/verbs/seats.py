@@ -7,14 +7,16 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB
-from bimetal.control.conversation import Conversation
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.qdev import name_in
+
+if TYPE_CHECKING:
+    from bimetal.control.conversation import Conversation
 
 __all__ = ["ImageLine", "LiveDisk", "end_of", "is_unused", "live_disk", "live_disks", "speed_of"]
 
