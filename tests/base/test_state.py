@@ -23,7 +23,7 @@ class Kettle(Device):
 
     CONTROL = Reg(0x0)
     ROW = RegArray(0x10, 2)
-    saved: ClassVar[tuple[str, ...]] = ("cups", "lid", "notes", "_boils")
+    saved: ClassVar[tuple[str, ...]] = ("cups", "mugs", "lid", "notes", "_boils")
     fixed = ("clock",)
     derived = ("weight",)
 
@@ -32,6 +32,7 @@ class Kettle(Device):
     def __init__(self, clock: Clock):
         self.clock = clock
         self.cups = [Cup(), Cup()]
+        self.mugs = {"red": Cup(), "blue": Cup()}
         self.lid: str | None = None
         self.notes: dict[int, tuple[int, ...]] = {}
         self.weight = 0
@@ -65,6 +66,14 @@ def test_all_of_it_comes_back() -> None:
     assert not other.steam.high
     clock.advance(1)
     assert other.steam.high
+
+
+def test_parts_are_known_by_their_keys_in_whatever_order() -> None:
+    state = used().save()
+    state["mugs"] = {"blue": {"level": 4}, "red": {"level": 2}}
+    other = Kettle(VirtualClock())
+    other.load(state)
+    assert {name: mug.level for name, mug in other.mugs.items()} == {"red": 2, "blue": 4}
 
 
 def test_nothing_is_shared_with_what_was_saved() -> None:
@@ -113,6 +122,14 @@ def test_an_attribute_of_which_nothing_is_said_is_an_error() -> None:
         ("cups", [{"level": 1}, {}], "Cup has no 'level'"),
         ("cups", [{"level": 1}, {"level": "full"}], "Cup.level cannot be 'full'"),
         ("cups", 3, "Kettle.cups has 2 parts"),
+        ("mugs", {"red": {"level": 1}}, "Kettle.mugs has 2 parts"),
+        ("mugs", {"red": {"level": 1}, "green": {"level": 1}}, "Kettle.mugs has 2 parts"),
+        (
+            "mugs",
+            {key: {"level": 1} for key in ("red", "blue", "green")},
+            "Kettle.mugs has 2 parts",
+        ),
+        ("mugs", [{"level": 1}, {"level": 1}], "Kettle.mugs has 2 parts"),
         ("_boils", "soon", "Kettle._boils is no moment"),
         ("registers", {"CONTROL": -1, "ROW": [0, 0]}, "Kettle.CONTROL cannot be -1"),
         ("registers", {"CONTROL": 1 << 32, "ROW": [0, 0]}, "Kettle.CONTROL cannot be"),

@@ -163,6 +163,19 @@ def test_what_was_plugged_in_is_in_a_snapshot(kernel: Path, image: Path, tmp_pat
             again.unplug(nic, force=True)
 
 
+def test_what_is_on_usb_comes_back_however_it_was_plugged_in(kernel: Path, tmp_path: Path) -> None:
+    with made("riscv-virt", kernel) as vm:
+        vm.usb()
+        vm.start()
+        vm.pause()
+        names = [vm.plug_input("tablet", socket=2), vm.plug_input("keyboard", socket=1)]
+        assert names == ["usb2", "usb1"]
+        vm.save(tmp_path / "snapshot")
+    with restored(tmp_path / "snapshot") as again:
+        again.unplug("usb1")
+        again.unplug("usb2")
+
+
 def test_slots_become_what_they_were(vm: Machine, image: Path, tmp_path: Path) -> None:
     vm.start()
     vm.pause()

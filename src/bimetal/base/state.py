@@ -124,12 +124,12 @@ def _taken(where: str, present: Any, value: Any) -> Any:
         _load_part(where, present, value)
         return _IN_PLACE
     if parts := _parts(present):
-        keys = list(present) if isinstance(present, dict) else list(range(len(present)))
+        held = present if isinstance(present, dict) else dict(enumerate(present))
         given = dict(enumerate(value)) if isinstance(value, list) else value
-        if not isinstance(given, dict) or list(given) != keys or len(parts) != len(keys):
+        if not isinstance(given, dict) or given.keys() != held.keys() or len(parts) != len(held):
             raise BadState(f"{where} has {len(parts)} parts")
-        for part, state in zip(parts, given.values(), strict=True):
-            _load_part(where, part, state)
+        for key, part in held.items():
+            _load_part(where, part, given[key])
         return _IN_PLACE
     if present is not None and value is not None and _kind(present) is not _kind(value):
         raise BadState(f"{where} cannot be {value!r:.40}")
