@@ -77,9 +77,10 @@ class PulledOut(Unplugged):
 
     def __init__(self, network: Network, *, up: bool):
         super().__init__(network)
-        self.network, self.up = network, up
-        self.forwards = network.forwards
+        self.network, self.forwards = network, network.forwards
         network.connect(self)
+        self.up = up  # some say at first that there is no link yet
+        network.resume()  # perhaps it has waited for the guest to make room
 
     def receive(self, frames: Sequence[Frame]) -> int:
         """See `Port.receive`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bimetal.base.frames import NEEDS_CHECKSUM, PLAIN, Offload, Offloads, Segmentation
+from bimetal.base.frames import NEEDS_CHECKSUM, PLAIN, Offload, Offloads, Port, Segmentation
 from bimetal.devices.virtio.net import VirtioNet
 from tests.devices.virtio.cable import OTHER, STATION, Cable, frame
 from tests.devices.virtio.guest import (
@@ -541,6 +541,40 @@ def test_a_link_that_the_network_loses_meanwhile_stays_down() -> None:
     assert guest.read(CONFIG + 6, 2) == 0
     cable.port.set_link(True)
     assert guest.read(CONFIG + 6, 2) == 1
+
+
+def test_a_network_that_begins_without_a_link_has_it_again() -> None:
+    class Reserved(Cable):
+        def connect(self, port: Port) -> None:
+            super().connect(port)
+            port.set_link(False)
+
+    cable = Reserved()
+    nic = VirtioNet(cable, STATION)
+    cable.port.set_link(True)
+    nic.pull_out(True)
+    nic.pull_out(False)
+    assert nic.link
+
+
+def test_what_waited_for_the_guest_is_lost_when_the_cable_is_pulled_out() -> None:
+    cable = Cable()
+    nic = VirtioNet(cable, STATION)
+    Guest(nic).start(STATUS_FIELD, queues=2)
+    cable.deliver(frame(b"before"))
+    assert cable.waiting
+    nic.pull_out(True)
+    assert not cable.waiting
+
+
+def test_a_network_that_is_put_in_again_knows_what_the_driver_takes() -> None:
+    cable = Cable()
+    nic = VirtioNet(cable, STATION)
+    Guest(nic).start(STATUS_FIELD | GUEST_CSUM, queues=2)
+    nic.pull_out(True)
+    cable.accepted.clear()
+    nic.pull_out(False)
+    assert cable.accepted == [Offloads.CHECKSUM]
 
 
 def test_a_nic_in_another_place_has_its_driver_say_so() -> None:

@@ -57,7 +57,6 @@ PAIRS_LIMIT = 16
 BATCH, BATCHES = 64, 4
 """Frames handed to the network at once, and how often in a turn."""
 
-
 LINK_UP, WANTS_ANNOUNCE = 1, 2
 """Bits of the status in the configuration."""
 
@@ -129,8 +128,11 @@ class VirtioNet(VirtioDevice):
 
     def plug_in(self, network: Network) -> None:
         """The cable leads to ``network`` from now on; before it led nowhere."""
-        self._network = network
         self.set_link(True)
+        self._connect(network)
+
+    def _connect(self, network: Network) -> None:
+        self._network = network
         network.connect(self)
         network.negotiated(sum_of(self._received, RECEIVED))
 
@@ -147,8 +149,7 @@ class VirtioNet(VirtioDevice):
             self.set_link(False)
             self.sendable()
         elif not out and isinstance(network, PulledOut):
-            self._network = network.network
-            self._network.connect(self)
+            self._connect(network.network)
             self.set_link(network.up)
 
     # The network's side: `bimetal.base.frames.Port`
