@@ -47,6 +47,17 @@ def test_what_a_machine_cannot_have(
     assert caught.value.exit_code == code
 
 
+def test_sockets_are_of_usb(kernel: Path) -> None:
+    with Machine(kernel=kernel) as vm:
+        with pytest.raises(BimetalError, match="keyboard is on the bus 'virtio', which has no"):
+            vm.input("keyboard", socket=1)
+        with pytest.raises(BimetalError, match="drive is on the bus 'scsi', which has no sockets"):
+            vm.cdrom(socket=1)
+        with pytest.raises(BimetalError, match="only disks on USB are removable, and in sockets"):
+            vm.disk("a.img", socket=1)
+        vm.input("keyboard", bus="usb", socket=1)
+
+
 @pytest.mark.parametrize(
     ("memory", "size"),
     [("512", 512 << 20), (" 0x200 ", 512 << 20), ("1.5G", 3 << 29), (1 << 29, 1 << 29)],

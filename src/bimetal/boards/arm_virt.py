@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bimetal.base.late import LateModule
+from bimetal.base.late import LateModule, late
 from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.arm_boot import ArmBoot
 from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
@@ -31,7 +31,6 @@ from bimetal.boards.pci import PciLayout, PciWindow, add_pci
 from bimetal.boards.screens import add_ramfb
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
-from bimetal.boards.usb import add_usb
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -103,7 +102,8 @@ def arm_virt(m: Chassis) -> None:
     m.power_button = button.press
     host = add_pci(m, PCI, [gic[32 + 3 + pin] for pin in range(4)])
     add_ports(m, host)
-    add_usb(m, host)
+    if (usb := m.config.usb_controller) is not None:
+        late("bimetal.boards.usb:add_usb")(m, host, usb)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         place = VIRTIO_SLOTS - 1 - number
         m.add(slot, at=VIRTIO + slot.mmio_size * place, irq=gic[32 + 16 + place])

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from bimetal.backends.block.awaited import AwaitedDisk
 from bimetal.backends.block.block import SECTOR, Block
+from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.formats import QCOW2, RAW
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.late import LateModule
 from bimetal.base.sizes import format_size
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.machine.chassis import Chassis
-
-if TYPE_CHECKING:
-    from bimetal.backends.block import choose
-else:
-    choose = LateModule("bimetal.backends.block.choose")
 
 __all__ = ["FLASH_BANKS", "flash_banks"]
 
@@ -65,7 +59,7 @@ def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> li
 def open_flash(path: str, size: int, readonly: bool, *, arriving: bool = False) -> Block:
     """The image at ``path``, raw unless it is called otherwise; one that is written to has the
     ``size`` of the bank, and is still to come with a machine that is ``arriving``."""
-    opening = partial(choose.open_disk, path, format=QCOW2 if path.endswith(".qcow2") else RAW)
+    opening = partial(open_disk, path, format=QCOW2 if path.endswith(".qcow2") else RAW)
     if arriving and not readonly:
         image: Block = AwaitedDisk(opening(readonly=True, lock=False), opening)
     else:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from bimetal.base.late import late
 from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
@@ -27,7 +28,6 @@ from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.screens import add_ramfb
 from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
 from bimetal.boards.sockets import PORTS, add_ports
-from bimetal.boards.usb import add_usb
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -73,7 +73,8 @@ def riscv_virt(m: Chassis) -> None:
     pci = pci_layout(m.config.memory)
     host = add_pci(m, pci, [sources[pin] for pin in PCI_PINS])
     add_ports(m, host)
-    add_usb(m, host)
+    if (usb := m.config.usb_controller) is not None:
+        late("bimetal.boards.usb:add_usb")(m, host, usb)
     for number, slot in enumerate(virtio_slots(m, host, VIRTIO_SLOTS)):
         m.add(slot, at=0x1000_1000 + 0x1000 * number, irq=sources[1 + number])
     fw_cfg = m.add(FwCfg(m.space, m.defer), at=0x1010_0000)

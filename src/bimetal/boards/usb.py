@@ -38,12 +38,9 @@ USUAL_SLOTS = range(30, 0, -1)
 for, which take them from the last one on."""
 
 
-def add_usb(m: Chassis, host: EcamHost) -> None:
-    """Put a USB controller on the root bus of ``host`` or behind a root port, with what is on USB
-    from the start on, if any is wanted. Raises `BimetalError`."""
-    wanted = m.config.usb_controller
-    if wanted is None:
-        return
+def add_usb(m: Chassis, host: EcamHost, wanted: UsbController) -> None:
+    """Put the USB controller that is ``wanted`` on the root bus of ``host`` or behind a root port,
+    with what is on USB from the start on. Raises `BimetalError`."""
     place = m.config.places.get(USB)
     behind = 0 if place is None else place.port
     function = Xhci(

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from os import PathLike, fsdecode
-from typing import TYPE_CHECKING
 
+from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.late import LateModule
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.virtio.scsi import VirtioScsi
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.wanted import SCSI
-
-if TYPE_CHECKING:
-    from bimetal.backends.block import choose
-else:
-    choose = LateModule("bimetal.backends.block.choose")
 
 __all__ = ["Cdrom", "drive_of"]
 
@@ -49,7 +43,7 @@ class Cdrom:
 
     def _change(self, path: str | None) -> None:
         runner = self._parts.built()
-        image = None if path is None else choose.open_disk(path, readonly=True)
+        image = None if path is None else open_disk(path, readonly=True)
         try:
             with runner.locked():
                 drive = self._drive()

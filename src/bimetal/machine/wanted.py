@@ -216,6 +216,7 @@ class Input:
                 "choose virtio or usb; a mouse is on usb",
                 ExitCode.USAGE,
             )
+        _check_socket(f"this {self.kind}", self.bus, self.socket)
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,16 @@ class CdDrive:
                 "choose scsi or usb",
                 ExitCode.USAGE,
             )
+        _check_socket("this CD-ROM drive", self.bus, self.socket)
+
+
+def _check_socket(what: str, bus: str, socket: int) -> None:
+    if socket and bus != USB:
+        raise BimetalError(
+            f"{what} is on the bus {bus!r}, which has no sockets",
+            "add bus=usb, or leave the socket away",
+            ExitCode.USAGE,
+        )
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ import struct
 
 import pytest
 
+from bimetal.base.state import BadState
 from bimetal.devices.usb.hid import HidDevice
 from bimetal.devices.usb.keyboard import UsbKeyboard
 from bimetal.devices.usb.pointers import UsbMouse, UsbTablet
+from bimetal.devices.usb.xhci.events import WAITING_LIMIT
 from bimetal.screen.inputs import BUTTONS, RANGE
 from bimetal.screen.keys import KEYS
 from tests.devices.usb import driver
@@ -160,6 +162,27 @@ def test_events_wait_for_room_and_none_is_lost() -> None:
     assert wires.controller.interrupters[0].waiting == []
     assert len(first) + len(host.take()) == 2 * (EVENT_BLOCKS - 20)
     assert host.control(slot, 0x80, 8, length=1) == (SUCCESS, b"\1")
+
+
+def test_what_waits_for_a_driver_that_takes_no_events_has_a_limit() -> None:
+    host, wires, _ = started(UsbKeyboard())
+    controller, stop = wires.controller, 2
+    for _ in range(EVENT_BLOCKS + WAITING_LIMIT + 5):
+        host.ring_bell(0)
+        host.operate(0x18, stop)
+    assert len(controller.interrupters[0].waiting) == WAITING_LIMIT
+    assert [what for what in controller.events.counts if "no room for its events" in str(what)]
+    found = 0
+    while events := host.take():
+        found += len(events)
+    assert found == WAITING_LIMIT + EVENT_BLOCKS - 1
+    assert host.command(NO_OP_COMMAND).code == SUCCESS
+
+
+def test_devices_that_are_not_plugged_in_have_no_state() -> None:
+    state = Ours(UsbKeyboard()).controller.save()
+    with pytest.raises(BadState, match="not plugged in"):
+        Ours().controller.load(state)
 
 
 def test_what_is_stopped_is_told_and_goes_on_where_it_was() -> None:

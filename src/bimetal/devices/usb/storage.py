@@ -11,7 +11,7 @@ from functools import partial
 from struct import Struct
 from typing import ClassVar
 
-from bimetal.base.buffers import scatter, split, total
+from bimetal.base.buffers import pour, scatter, split, total
 from bimetal.devices.scsi.sense import BAD_FIELD, IO_ERROR, CheckCondition
 from bimetal.devices.scsi.unit import Command, Unit, Work
 from bimetal.devices.usb.descriptors import BULK, IN, Identity, Interface, Pipe, Speed
@@ -150,8 +150,7 @@ class UsbStorage(UsbDevice):
         return count
 
     def _talk(self, buffers: Sequence[memoryview]) -> int:
-        count = scatter(memoryview(bytes(self.data[: total(buffers)])), buffers)
-        del self.data[:count]
+        count = pour(self.data, buffers)
         self.moved += count
         # A short packet ends the data; without one the host asks for all that it wants.
         if count < total(buffers) or self.moved == self.wanted:

@@ -225,7 +225,7 @@ class CommandRing(Stateful):
 
     def _set_dequeue(self, trb: Trb) -> int:
         _, endpoint = self._endpoint(trb, EndpointState.STOPPED, EndpointState.ERROR)
-        endpoint.ring = Ring.from_word(trb.parameter & ~14)
+        endpoint.ring = Ring.from_word(trb.parameter)
         self.become(trb.slot, endpoint, EndpointState.STOPPED)
         return trb.slot
 
@@ -241,7 +241,7 @@ class CommandRing(Stateful):
 
     def _set_up(self, slot: Slot, number: int, words: Words) -> None:
         """There is an endpoint, as software says in the context ``words``."""
-        ring = Ring.from_word((words[2] | words[3] << 32) & ~14)
+        ring = Ring.from_word(words[2] | words[3] << 32)
         slot.endpoints[number] = Endpoint(number, ring)
         words[0] = words[0] & ~ENDPOINT_STATE | EndpointState.RUNNING
         self._put(slot, number, words)

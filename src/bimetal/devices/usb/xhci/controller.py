@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from bimetal.base.clock import Clock
+from bimetal.base.state import BadState
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.devices.usb.device import UsbDevice
@@ -166,9 +167,11 @@ class Controller(Capabilities):
     ) -> None:
         """Tell software of an event, by the interrupter of that number."""
         try:
-            self.interrupters[interrupter % INTERRUPTERS].post(
+            told = self.interrupters[interrupter % INTERRUPTERS].post(
                 kind, parameter, status, control, quietly
             )
+            if not told:
+                self.guest_error("a USB host controller has no room for its events")
         except BadAddress as error:
             self.fail(error)
 
@@ -359,6 +362,8 @@ class Controller(Capabilities):
             self.interrupt(number)
 
     def restored(self) -> None:
+        if not all(isinstance(device, UsbDevice) for device in self.devices.values()):
+            raise BadState("devices on USB that are not plugged in")
         super().restored()
         self._due = dict.fromkeys(self._everywhere())
         self._at_work = self._waiting = False

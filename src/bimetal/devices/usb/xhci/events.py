@@ -2,8 +2,9 @@
 4.9.4 and 4.17).
 
 Events for which there is no room wait, and as long as some do, nothing is done that would make
-more. Interrupts are not moderated: each is sent as soon as software has finished with the one
-before.
+more. What software does to ports and by stopping commands makes some nevertheless: those that it
+lets wait for too long are lost. Interrupts are not moderated: each is sent as soon as software has
+finished with the one before.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from bimetal.base.state import Stateful
 from bimetal.devices.usb.xhci.trb import TRB_SIZE, Kind, event
 from bimetal.memory.space import AddressSpace
 
-__all__ = ["SEGMENTS_LIMIT", "Interrupter"]
+__all__ = ["SEGMENTS_LIMIT", "WAITING_LIMIT", "Interrupter"]
 
 SEGMENTS_LIMIT = 16
 """Segments of a ring."""
 SEGMENT_LEAST, SEGMENT_MOST = 16, 4096
 """Blocks of a segment (6.5)."""
+WAITING_LIMIT = 2 * SEGMENT_MOST
+"""Events that may wait: more than the blocks of one transfer can make."""
 _SEGMENT = Struct("<QI4x")
 
 Event = tuple[int, int, int]
@@ -57,13 +60,17 @@ class Interrupter(Stateful):
         self.waiting: list[Event] = []
         """Events for which there is no room yet."""
 
-    def post(self, kind: Kind, parameter: int, status: int, control: int, quietly: bool) -> None:
-        """Tell software something, and interrupt it if not ``quietly``. Raises `BadAddress`."""
+    def post(self, kind: Kind, parameter: int, status: int, control: int, quietly: bool) -> bool:
+        """Tell software something, and interrupt it if not ``quietly``; whether there is room for
+        that, even to wait. Raises `BadAddress`."""
         if not self._laid_out:
-            return
+            return True
+        if len(self.waiting) >= WAITING_LIMIT:
+            return False
         self.waiting.append((parameter, status, control | kind << 10))
         self.due |= not quietly
         self.flush()
+        return True
 
     def flush(self) -> None:
         """Write what waits, as far as there is room. Raises `BadAddress`."""
