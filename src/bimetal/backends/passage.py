@@ -6,6 +6,7 @@ standard input or output of a program.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -37,6 +38,9 @@ KEEP_ALIVE = {
 
 KINDS = "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"
 PRIVATE = 0o600
+
+NOTHING_TO_SYNC = (errno.EINVAL, errno.EROFS)
+"""What fsync(2) says of pipes and other files that need not be made safe."""
 
 
 class Passage(Closes):
@@ -77,8 +81,11 @@ class Passage(Closes):
     def finish(self) -> None:
         """Return once what was sent is where it belongs: safe, in a file; taken, by a program."""
         if not self.both_ways:
-            with suppress(OSError):  # a pipe cannot be made safe
+            try:
                 os.fsync(self._fd)
+            except OSError as error:
+                if error.errno not in NOTHING_TO_SYNC:
+                    raise
             self.close()
 
     def rest(self, seconds: float) -> None:

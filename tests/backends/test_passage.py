@@ -1,0 +1,48 @@
+"""Ways by which machines leave: what is safe when one is finished."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from bimetal.backends.passage import Passage, open_passage
+
+
+def test_what_goes_to_a_file_is_safe_or_that_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host may find out only when it writes to its disk (fsync(2), EIO)."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open_passage(f"file:{tmp_path / 'state'}") as way:
+        way.write(b"state")
+        way.finish()
+    assert (tmp_path / "state").read_bytes() == b"state"
+    monkeypatch.setattr(os, "fsync", fail)
+    with open_passage(f"file:{tmp_path / 'state'}") as way:
+        way.write(b"state")
+        with pytest.raises(OSError, match="Input/output error"):
+            way.finish()
+
+
+def test_a_pipe_need_not_be_made_safe() -> None:
+    read, write = os.pipe()
+    with Passage(write) as way:
+        way.write(b"state")
+        way.finish()
+    assert os.read(read, 10) == b"state"
+    os.close(read)
+
+
+def test_a_program_has_taken_all_when_its_way_is_finished(tmp_path: Path) -> None:
+    with open_passage(f"exec:cat > {tmp_path / 'state'}") as way:
+        way.write(b"state")
+        way.finish()
+    assert (tmp_path / "state").read_bytes() == b"state"
+    with open_passage("exec:cat > /dev/null; exit 3") as way, pytest.raises(OSError, match="3"):
+        way.finish()
