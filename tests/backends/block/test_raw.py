@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import bimetal
+from bimetal import images
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.raw import RawImage
@@ -347,6 +348,15 @@ def test_after_a_failed_flush_no_flush_succeeds(
         image.flush()
     image.close()
     assert image._file.log.counts == {"host error: the last writes may be lost": 1}
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_what_is_closed_is_not_sealed(tmp_path: Path, format: str) -> None:
+    """The number of its file may be that of another one by now."""
+    images.create(str(tmp_path / "image"), MIB, format=format)
+    image = open_disk(str(tmp_path / "image"), format=format)
+    image.close()
+    image.seal()
 
 
 def test_closing_flushes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

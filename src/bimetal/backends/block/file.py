@@ -164,13 +164,20 @@ class ImageFile:
     def seal(self) -> None:
         """Have the file only read from now on: others may read it, too. Raises OSError if what was
         written cannot be made safe; then it is still written."""
+        if self._closed:
+            return
         self.flush()
         self.readonly = True
         share_image(self.fd)
 
+    @property
+    def removed(self) -> bool:
+        """Whether no path leads to the file any more. Raises OSError."""
+        return not os.fstat(self.fd).st_nlink
+
     def _tell_if_deleted(self) -> None:
         """Somebody removed or replaced the file; as long as we have it, it can be saved."""
-        if self._deleted or os.fstat(self.fd).st_nlink:
+        if self._deleted or not self.removed:
             return
         self._deleted = True
         place = f"/proc/{os.getpid()}/fd/{self.fd}"

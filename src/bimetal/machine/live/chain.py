@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from bimetal.backends.block.block import Block
@@ -12,16 +11,20 @@ from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.raw import RawImage
 from bimetal.backends.block.watched import WatchedDisk
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.log import logger
+from bimetal.base.paths import same_file
 
 __all__ = [
     "between",
     "chain_of",
     "check_kept",
+    "check_there",
     "cluster_of",
     "detach",
     "format_of",
     "place_in",
     "rename_backing",
+    "seal_at_last",
     "stand_alone",
 ]
 
@@ -62,11 +65,20 @@ def check_kept(image: Block) -> None:
         )
 
 
+def check_there(image: Block) -> None:
+    """Raise `BimetalError` if somebody has removed an image, which would be lost with the machine's
+    end. Raises OSError."""
+    if any(each.removed for each in image.images()):
+        raise BimetalError(
+            f"{image.name!r} was removed meanwhile", "make it again", ExitCode.NO_INPUT
+        )
+
+
 def place_in(chain: Sequence[Block], path: str, what: str) -> int:
     """How deep the image at ``path`` lies in a chain. Raises `BimetalError`, which calls it
     ``what``."""
     for depth, image in enumerate(chain):
-        if _same(image.name, path):
+        if same_file(image.name, path):
             return depth
     raise BimetalError(
         f"the {what} {path!r} is none of the images of the disk",
@@ -135,8 +147,10 @@ def stand_alone(image: Block) -> None:
         image.lie_on(None)
 
 
-def _same(path: str, other: str) -> bool:
+def seal_at_last(image: Block) -> None:
+    """Have an image, of which the work is over, only read from now on. It never fails: if what was
+    written cannot be made safe, that is told."""
     try:
-        return os.path.samefile(path, other)
-    except (OSError, ValueError):
-        return path == other
+        image.seal()
+    except OSError as error:
+        logger(f"block.{image.name}").error("what was written to it may be lost: %s", error)

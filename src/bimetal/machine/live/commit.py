@@ -8,7 +8,6 @@ from functools import partial
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.growing import grow_disk
 from bimetal.base.errors import BimetalError
-from bimetal.base.log import logger
 from bimetal.machine.live.chain import (
     between,
     chain_of,
@@ -16,6 +15,7 @@ from bimetal.machine.live.chain import (
     detach,
     format_of,
     rename_backing,
+    seal_at_last,
     stand_alone,
 )
 from bimetal.machine.live.dirty import Dirty
@@ -34,15 +34,8 @@ def _open(base: Block, size: int) -> None:
     try:
         grow_disk(base, size)
     except BaseException:
-        _seal(base)
+        seal_at_last(base)
         raise
-
-
-def _seal(base: Block) -> None:
-    try:
-        base.seal()
-    except OSError as error:
-        logger(f"block.{base.name}").error("what was written to it may be lost: %s", error)
 
 
 class ActiveCommit(FollowingJob):
@@ -86,7 +79,7 @@ class ActiveCommit(FollowingJob):
 
     def let_go(self) -> None:
         """See `FollowingJob.let_go`."""
-        _seal(self._base)
+        seal_at_last(self._base)
 
     def _hand_over(self) -> None:
         super()._hand_over()
@@ -155,9 +148,9 @@ class Commit(Job):
     def undo(self) -> None:
         """See `Job.undo`."""
         try:
-            self.seat.visit(partial(_seal, self._base))
-        except BimetalError:
-            _seal(self._base)
+            self.seat.visit(partial(seal_at_last, self._base))
+        except BimetalError:  # the disk is gone, and closed
+            seal_at_last(self._base)
 
     def _wanted(self, extent: Extent) -> bool:
         return extent.present and extent.depth < self._depth
@@ -173,5 +166,5 @@ class Commit(Job):
         self._base.flush()
         rename_backing(self._above, self._name, format_of(self._base))
         removed = detach(self._above, self._base)
-        _seal(self._base)
+        seal_at_last(self._base)
         return removed

@@ -164,7 +164,6 @@ class LiveDisks:
     def resize_disk(self, drive: str, size: int | str) -> None:
         """Make a disk larger, and tell the guest; what is new reads as zeroes."""
         seat, _ = self._chain(drive)
-        self._jobs.check_idle(drive)
         length = parse_size(str(size)) if isinstance(size, str) else size
         seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
 
@@ -205,6 +204,7 @@ class LiveDisks:
     def _chain(self, drive: str) -> tuple[Seat, list[Block]]:
         """A disk and its images. Raises `BimetalError` if nothing can be done with them now."""
         self._gate.check_begun("nobody uses the disk: do it with bimetal image")
+        self._jobs.check_idle(drive)
         with self._parts.built().locked():
             seat = self._seat(drive)
             return seat, chain_of(seat.image)

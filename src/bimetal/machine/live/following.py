@@ -9,7 +9,7 @@ from functools import partial
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.watched import WatchedDisk
 from bimetal.base.errors import BimetalError
-from bimetal.machine.live.chain import chain_of, format_of
+from bimetal.machine.live.chain import chain_of, check_there, format_of
 from bimetal.machine.live.dirty import Dirty
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.moves import Moves, move_of
@@ -111,8 +111,6 @@ class FollowingJob(Job):
         self.seat.visit(self._catch_up, lambda _: self._hand_over())
         if self._pivots:
             self.taken_over()
-        else:
-            self.let_go()
 
     def undo(self) -> None:
         """See `Job.undo`."""
@@ -156,7 +154,8 @@ class FollowingJob(Job):
         return pieces, count
 
     def _catch_up(self) -> None:
-        """Make the copy the same as the disk, and safe; requests wait."""
+        """Make the copy the same as the disk, and safe, and be done with it unless it is to be the
+        disk; requests wait."""
         while (found := self.dirty.next()) is not None:
             pieces, count = self._take(*found)
             if self.beside:
@@ -164,8 +163,11 @@ class FollowingJob(Job):
             self._done += count
         self.target.flush()
         if self._pivots:
+            check_there(self.target)
             move = move_of(self.seat, self.target, chain_of(self.target)[1:])
             self._note({self.seat.name: move})
+        else:
+            self.let_go()
 
     def _hand_over(self) -> None:
         if self._pivots:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bimetal.base.clock import Countdown, monotonic_seconds
+from bimetal.base.clock import monotonic_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import EndingThread
 from bimetal.machine.live.news import JobNews, JobView, NewsKind, Status
@@ -256,16 +256,14 @@ class Job(ABC):
         if policy == "report":
             raise error
         if policy == "ignore":
-            self.rest(RETRY_SECONDS)
+            with self._changed:
+                self._changed.wait_for(lambda: self._cancelled or self._held, RETRY_SECONDS)
         self.point()
 
     def rest(self, seconds: float) -> None:
         """Wait for so long, or until somebody wants something. Raises `Cancelled`."""
-        countdown = Countdown(seconds)
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._cancelled or self._held or self._ending, countdown.left
-            )
+            self._changed.wait_for(lambda: self._cancelled or self._held or self._ending, seconds)
         self.point()
 
     def become_ready(self) -> None:

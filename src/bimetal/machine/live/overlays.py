@@ -10,7 +10,7 @@ from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.raw import RawImage
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.machine.live.chain import chain_of, check_kept, format_of
+from bimetal.machine.live.chain import chain_of, check_kept, check_there, format_of
 from bimetal.machine.live.moves import Moves, move_of
 from bimetal.machine.live.seat import Seat
 from bimetal.machine.runner import Runner
@@ -40,6 +40,7 @@ def check_overlay(seat: Seat, overlay: Block) -> None:
             f"make it: bimetal image create -f qcow2 -b {below.name} -F {format_of(below)}",
             ExitCode.USAGE,
         )
+    check_there(overlay)
 
 
 def lay_over(

@@ -14,6 +14,7 @@ from bimetal.machine.live.chain import (
     detach,
     format_of,
     rename_backing,
+    seal_at_last,
 )
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.moving import WriteFailed, give, take
@@ -81,9 +82,9 @@ class Stream(Job):
         """See `Job.undo`."""
         if self._sealed:
             try:
-                self.seat.visit(self._image.seal)
-            except BimetalError:
-                self._image.seal()
+                self.seat.visit(partial(seal_at_last, self._image))
+            except BimetalError:  # the disk is gone, and closed
+                seal_at_last(self._image)
 
     def _wanted(self, extent: Extent) -> bool:
         """What the images between have; zeroes only if there is something below them."""
@@ -102,5 +103,5 @@ class Stream(Job):
         rename_backing(self._image, self._name or None, format)
         removed = detach(self._image, self._base)
         if self._sealed:
-            self._image.seal()
+            seal_at_last(self._image)
         return removed

@@ -171,9 +171,9 @@ class Qcow2Image(Block):
         if self._closed:
             return
         self.rest()
-        self.readonly, self._writer, self._preallocated = True, None, None
         for file in dict.fromkeys((self.file, self.places.file)):
             file.seal()
+        self.readonly, self._writer, self._preallocated = True, None, None
 
     # Structure
 
