@@ -193,6 +193,21 @@ def test_images_that_nobody_has_told_of(client: Talker, tmp_path: Path) -> None:
     assert top(client)["image"]["virtual-size"] == 2 * SIZE
 
 
+def test_an_image_that_nobody_has_told_of_frees_the_node_before(
+    client: Talker, tmp_path: Path
+) -> None:
+    mirror = {"device": "d", "sync": "full", "format": "raw", "job_id": "j"}
+    client.value("drive-mirror", target=str(tmp_path / "copy.img"), **mirror)
+    until(client, READY)
+    client.value("block-job-complete", device="j")
+    until(client, "null")
+    assert "node-name" not in top(client)
+    for node in ("f0", "s0"):
+        client.value("blockdev-del", node_name=node)
+    tell(client, tmp_path / "copy.img", 1, "raw")
+    assert "in use by d" in client.refused("blockdev-del", node_name="f1")[1]
+
+
 def test_several_at_one_moment(client: Talker, tmp_path: Path) -> None:
     image = tmp_path / "e.img"
     image.write_bytes(bytes(SIZE))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.backends.passage import Passage
 from bimetal.control import Monitor
 from tests.control.talker import Talker
 
@@ -88,3 +89,16 @@ def test_what_migration_can_do(talker: Talker) -> None:
     talker.value("migrate-set-capabilities", capabilities=off)
     on = [{"capability": "xbzrle", "state": True}]
     assert "cannot do xbzrle" in talker.refused("migrate-set-capabilities", capabilities=on)[1]
+
+
+def test_a_machine_that_comes_is_awaited_until_it_runs(
+    monitored: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees neither would take it for one that has ended."""
+    vm, seen = monitored(start=False).vm, list[bool]()
+    vm.awaits_state = True
+    monkeypatch.setattr(vm.machine, "start", lambda: seen.append(vm.awaits_state))
+    monkeypatch.setattr(vm.migration, "arrive", lambda machine, way, there, failed: there())
+    vm.await_machine(lambda: Passage(0))
+    assert seen == [True]
+    assert not vm.awaits_state

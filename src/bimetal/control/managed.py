@@ -3,7 +3,6 @@ of it so far."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from uuid import UUID, uuid4
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.paths import same_file
 from bimetal.control.emulator.targets import Target
 from bimetal.control.events import CauseData, DumpInfo, Event, ShutdownCause, told_of
 from bimetal.control.failures import CommandFailed, ErrorClass
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bimetal.machine.machine import Machine
     from bimetal.machine.vnc import Vnc
 
-__all__ = ["ENDED", "BlockNode", "Managed", "node_of", "same_file"]
+__all__ = ["ENDED", "BlockNode", "Managed", "node_of"]
 
 ENDED = {
     Ending.POWER_OFF: "shutdown",
@@ -61,14 +61,6 @@ def node_of(nodes: Mapping[str, BlockNode], path: str) -> str:
         if node.format is not None and same_file(node.path, path):
             return name
     return ""
-
-
-def same_file(path: str, other: str) -> bool:
-    """Whether two paths lead to one file."""
-    try:
-        return path == other or os.path.samefile(path, other)
-    except (OSError, ValueError):
-        return False
 
 
 @dataclass
@@ -182,8 +174,8 @@ class Managed:
         def there() -> None:
             if self.starts_paused:
                 self.machine.pause()
-            self.awaits_state = False
             self.machine.start()
+            self.awaits_state = False  # there was always one of both: it runs, or it is awaited
 
         def failed(error: BimetalError) -> None:
             if self.ends_without_state:
@@ -223,9 +215,12 @@ class Managed:
             self.note_moves(moves)
         given = {device: id_ for id_, device in [*self.devices.items()]}
         for drive, move in moves.items():
-            node = node_of(self.nodes, move.path)
-            if drive in given and node:
+            if drive not in given:
+                continue
+            if node := node_of(self.nodes, move.path):
                 self.disks[given[drive]] = node
+            else:  # the node that it was made from is not its image any more
+                self.disks.pop(given[drive], None)
 
     @property
     def state(self) -> str:

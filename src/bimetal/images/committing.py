@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.changes import empty
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.paths import same_file
 from bimetal.images.copying import CHUNK
 from bimetal.images.opening import opened, qcow2
 from bimetal.images.progress import Progress, Steps, no_progress
@@ -74,7 +74,7 @@ def _base(image: Qcow2Image, base: str | None) -> tuple[int, str, str | None]:
     while isinstance(above, Qcow2Image) and above.backing is not None:
         depth += 1
         below = above.backing
-        if base is None or _same(below.name, base):
+        if base is None or same_file(below.name, base):
             return depth, below.name, above.header.backing_format
         above = below
     if depth == 0:
@@ -88,10 +88,3 @@ def _base(image: Qcow2Image, base: str | None) -> tuple[int, str, str | None]:
         "bimetal image info --backing-chain tells which it lies on",
         ExitCode.USAGE,
     )
-
-
-def _same(path: str, other: str) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:
-        return False

@@ -16,6 +16,7 @@ from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.purpose import Purpose
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import lasts, undone
+from bimetal.base.paths import same_file
 from bimetal.images.opening import telling
 
 __all__ = ["new_file", "refuse_inputs"]
@@ -61,13 +62,12 @@ def new_file(path: str, format: str, inputs: Iterable[str] = ()) -> Iterator[str
 def refuse_inputs(path: str, inputs: Iterable[str]) -> None:
     """Raise `BimetalError` if the file at ``path`` is one of ``inputs``, by whatever link."""
     for other in inputs:
-        with suppress(OSError):
-            if os.path.samefile(path, other):
-                raise BimetalError(
-                    f"{path!r} is the image {other!r}, which is read",
-                    "name another file for what is new",
-                    ExitCode.USAGE,
-                )
+        if same_file(path, other):
+            raise BimetalError(
+                f"{path!r} is the image {other!r}, which is read",
+                "name another file for what is new",
+                ExitCode.USAGE,
+            )
 
 
 def _mode(path: str) -> int | None:

@@ -10,6 +10,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.backends.block.qcow2.changes import lay_on
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.paths import same_file
 from bimetal.images.copying import CHUNK
 from bimetal.images.opening import opened, qcow2
 from bimetal.images.progress import Progress, no_progress
@@ -56,7 +57,7 @@ def rebase(
 
 
 def _refuse_circle(where: str, path: str) -> None:
-    if os.path.exists(where) and os.path.samefile(where, path):
+    if same_file(where, path):
         raise BimetalError(
             f"the image {path!r} cannot lie on itself", "name another file", ExitCode.USAGE
         )

@@ -13,6 +13,7 @@ from bimetal.backends.block.commands import convert_command, rebase_command, unu
 from bimetal.backends.block.folders import check_folder
 from bimetal.backends.block.formats import FORMATS, QCOW2, RAW
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.paths import same_file
 
 __all__ = ["CHAIN_LIMIT", "find_backing", "find_data"]
 
@@ -64,7 +65,7 @@ def find_backing(
             f"the image {path!r} lies on {name!r} of the format {format!r}, which is not read",
             f"if that is wrong, say what it has: {rebase_command(path, RAW, name)} (or -F {QCOW2})",
         )
-    if any(_same(where, image) for image in above):
+    if any(same_file(where, image) for image in above):
         raise _unusable(
             f"the image {path!r} lies on itself, through its backing file {name!r}",
             f"give it another backing file: {rebase_command(path, RAW, 'FILE')} (or -F {QCOW2})",
@@ -91,20 +92,12 @@ def find_data(path: str, name: str, folders: tuple[str, ...] = ()) -> str:
             "make another image of it with the program that made this one",
         )
     where = check_folder(path, name, folders)
-    if _same(where, path):
+    if same_file(where, path):
         raise _unusable(
             f"the image {path!r} names itself as its data file", "get the image once more"
         )
     check_folder(path, name, folders)
     return where
-
-
-def _same(path: str, other: str) -> bool:
-    """Whether two paths lead to one file, by links of any kind."""
-    try:
-        return os.path.samefile(path, other)
-    except (OSError, ValueError):
-        return False
 
 
 def _unusable(cause: str, remedy: str) -> BimetalError:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from bimetal.base.late import late
+from bimetal.base.paths import same_file
 from bimetal.control.commands.nodes import disk_of, node_named, path_of, refused
 from bimetal.control.commands.registry import MACHINE
-from bimetal.control.managed import Managed, same_file
+from bimetal.control.managed import Managed
 
 __all__ = ["backup_arguments", "made_target"]
 

@@ -14,11 +14,12 @@ from msgspec import UNSET, UnsetType
 from bimetal.backends.handing import FDSET
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.paths import same_file
 from bimetal.control.commands.nodes import refused, users_of
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
-from bimetal.control.managed import BlockNode, Managed, same_file
+from bimetal.control.managed import BlockNode, Managed
 from bimetal.control.qdev import qdev_of
 from bimetal.machine.live.image_at import ImageAt
 

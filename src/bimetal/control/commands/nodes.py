@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.paths import same_file
 from bimetal.control.failures import CommandFailed, ErrorClass
-from bimetal.control.managed import BlockNode, Managed, node_of, same_file
+from bimetal.control.managed import BlockNode, Managed, node_of
 from bimetal.control.qdev import name_in
 
 __all__ = ["chains", "disk_of", "node_named", "path_of", "refused", "users_of"]
@@ -74,13 +75,11 @@ def users_of(vm: Managed, name: str) -> list[str]:
     for drive, paths in there.items():
         attached |= {node_of(vm.nodes, path) for path in paths}
         user = given.get(drive, drive)
-        # Several nodes may be of one image, of which a disk uses the one that it was made from.
-        made_from = vm.nodes.get(vm.disks.get(user, ""), node)
-        if any(same_file(node.path, path) for path in paths) and (
-            made_from is node or not same_file(made_from.path, node.path)
-        ):
+        # Several nodes may be of one image: of its topmost, a disk uses the one that it has.
+        used = paths[1:] if user in vm.disks else paths
+        if any(same_file(node.path, path) for path in used):
             users.append(user)
-    users += [id_ for id_, used in vm.disks.items() if used == name]
+    users += [id_ for id_, has in vm.disks.items() if has == name]
     users += _lying_on(vm, name, attached)
     return list(dict.fromkeys(users))
 

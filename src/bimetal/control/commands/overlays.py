@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 from bimetal.base.late import late
+from bimetal.base.paths import same_file
 from bimetal.control.commands.copies import backup_arguments, made_target
 from bimetal.control.commands.nodes import disk_of, node_named, refused
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
-from bimetal.control.managed import Managed, same_file
+from bimetal.control.managed import Managed
 
 __all__ = ["TransactionAction", "blockdev_snapshot", "blockdev_snapshot_sync", "transaction"]
 
