@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from bimetal import images
+from bimetal.base.errors import BimetalError
+from bimetal.control.conversation import Conversation
 from tests.control.homes import Homes
 
 SIZE = 8 << 20
@@ -112,6 +114,44 @@ def test_copies(homes: Homes, crab: Path) -> None:
     say(homes, "blockjob", "crab", "vda", "--abort")
     assert say(homes, "blockjob", "crab", "vda") == "No current block job for vda"
     assert homes.quick("blockjob", "crab", "vda", "--abort").code == 1
+
+
+def test_a_copy_is_kept_as_long_as_its_job_is_at_work(
+    homes: Homes, crab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = crab.parent / "copy.qcow2"
+
+    def lost(*_: object, **more: object) -> bool:
+        raise BimetalError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bimetal.control.verbs.blocks.end_of", lost)
+        asked = homes.quick("blockcopy", "crab", "vda", str(copy), "--pivot")
+    assert (asked.code, "the connection is lost" in asked.err) == (1, True)
+    assert "Block Copy: [" in say(homes, "blockjob", "crab", "vda")
+    say(homes, "blockjob", "crab", "vda", "--pivot")
+    assert defined(homes) == ["copy.qcow2", "b.img"]
+    assert copy.exists()
+
+
+def test_new_images_are_gone_only_if_the_machine_has_refused_them(
+    homes: Homes, crab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("snapshot-create-as", "crab", "s1", "--disk-only")
+    say(homes, "blockcopy", "crab", "vdb", str(crab / "copy.img"))
+    assert "is at work on disk1" in homes.quick(*words).err
+    assert not list(crab.glob("*.s1"))
+    say(homes, "blockjob", "crab", "vdb", "--abort")
+
+    def lost(self: Conversation, command: str, **arguments: object) -> object:
+        if command == "transaction":
+            raise BimetalError("the connection is lost")
+        return ask(self, command, **arguments)
+
+    ask = Conversation.ask
+    monkeypatch.setattr(Conversation, "ask", lost)
+    assert "the connection is lost" in homes.quick(*words).err
+    assert sorted(each.name for each in crab.glob("*.s1")) == ["a.s1", "b.s1"]
 
 
 def test_sizes_and_figures(homes: Homes, crab: Path) -> None:

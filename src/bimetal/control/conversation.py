@@ -11,7 +11,7 @@ from bimetal.base.clock import Countdown
 from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["Conversation"]
+__all__ = ["Conversation", "Refusal"]
 
 PATIENCE = 60.0
 """Seconds for an answer."""
@@ -23,9 +23,14 @@ ANSWER_LIMIT = 16 << 20
 """Bytes of an answer."""
 
 
+class Refusal(BimetalError):
+    """The machine has answered that it has not done what it was told to. Of any other error nobody
+    knows whether it has."""
+
+
 class Conversation(Closes):
     """With the machine called ``name`` that listens at ``path``. A context manager. Raises
-    `BimetalError` if it does not listen, or answers with an error."""
+    `BimetalError` if it does not listen, and `Refusal` if it answers with an error."""
 
     def __init__(self, path: str, name: str, seconds: float = PATIENCE):
         self._name = name
@@ -53,7 +58,7 @@ class Conversation(Closes):
                 if "return" in message:
                     return message["return"]
                 if "error" in message:
-                    raise BimetalError(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
+                    raise Refusal(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._mute(error) from error
 

@@ -138,6 +138,7 @@ def blockcopy(
     known = machines.running(domain)
     disk = live_disk(machines, known, path)
     target, kind = os.path.abspath(dest), format or disk.top.format
+    name = f"copy-{disk.target}"
     if not reuse_external:
         _make_copy(disk, target, kind, shallow)
     try:
@@ -148,13 +149,13 @@ def blockcopy(
             "format": kind,
             "mode": "existing",
             "sync": "top" if shallow else "full",
-            "job_id": f"copy-{disk.target}",
+            "job_id": name,
             "speed": speed_of(bandwidth),
         }
         waits = wait or pivot or finish
         followed = _carried_out(machines, known, "drive-mirror", job, waits, pivot, finish)
     except BaseException:
-        if not reuse_external and is_unused(machines, known, target):
+        if not reuse_external and is_unused(machines, known, target, name):
             with suppress(OSError):
                 os.unlink(target)
         raise

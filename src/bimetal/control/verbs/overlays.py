@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.control.conversation import Refusal
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
-from bimetal.control.verbs.seats import is_unused, live_disks
+from bimetal.control.verbs.seats import live_disks
 
 __all__ = ["lay_over_disks"]
 
@@ -34,14 +35,13 @@ def lay_over_disks(machines: Machines, known: Known, name: str, specs: Sequence[
     """Lay new images over the disks that the guest writes, all at one moment or none. They are
     called as the disks' images are, with the ``name`` in the place of the suffix, unless a spec,
     ``vda,snapshot=external,file=PATH``, says otherwise. Raises `BimetalError`, and then they are
-    gone."""
+    gone, unless it is not known whether the machine uses them."""
     wanted = _wanted(_disks(machines, known), name, specs)
     if not wanted:
         raise BimetalError(
             "unsupported configuration: no disk is selected for snapshot", "", ExitCode.USAGE
         )
-    made = list[str]()
-    try:
+    with ExitStack() as undo:
         for disk, path in wanted:
             if os.path.lexists(path):
                 raise BimetalError(
@@ -52,26 +52,37 @@ def lay_over_disks(machines: Machines, known: Known, name: str, specs: Sequence[
             options: dict[str, Any] = {"backing": disk.path, "backing_format": disk.format}
             create = late("bimetal.images:create")
             create(path, disk.size, format="qcow2", unsafe=True, **options)
-            made.append(path)
+            undo.callback(_remove, path)
         if known.runs:
-            _lay_over_live(machines, known, wanted)
+            _lay_over_live(machines, known, wanted, undo)
         else:
             _change(machines, known, wanted)
-    except BaseException:
-        for path in made:
-            if not known.runs or is_unused(machines, known, path):
-                with suppress(OSError):
-                    os.unlink(path)
-        raise
+        undo.pop_all()
 
 
-def _lay_over_live(machines: Machines, known: Known, wanted: Sequence[tuple[Below, str]]) -> None:
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _lay_over_live(
+    machines: Machines, known: Known, wanted: Sequence[tuple[Below, str]], undo: ExitStack
+) -> None:
+    """Have a machine that runs use the new images. Nothing is to be undone unless it says that it
+    does not."""
     actions = []
     for disk, path in wanted:
         machines.hand_in(known.name, path, readonly=False, alone=True)
         data = {"device": disk.device, "snapshot-file": path, "mode": "existing"}
         actions.append({"type": "blockdev-snapshot-sync", "data": data})
-    machines.ask(known.name, "transaction", actions=actions)
+    with machines.conversation(known.name) as talk:
+        try:
+            talk.ask("transaction", actions=actions)
+        except Refusal:
+            raise
+        except BaseException:
+            undo.pop_all()
+            raise
 
 
 def _change(machines: Machines, known: Known, wanted: Sequence[tuple[Below, str]]) -> None:

@@ -108,9 +108,13 @@ def _images(image: dict[str, Any]) -> list[ImageLine]:
     return images
 
 
-def is_unused(machines: Machines, known: Known, path: str) -> bool:
-    """Whether it is certain that a machine has no use for the image at ``path``."""
+def is_unused(machines: Machines, known: Known, path: str, job: str) -> bool:
+    """Whether it is certain that a machine has no use for the image at ``path``, to which a ``job``
+    was perhaps to copy."""
     with suppress(BimetalError):
+        # The job first: the image may become a disk's when it ends, and not after that.
+        if any(each["device"] == job for each in machines.ask(known.name, "query-block-jobs")):
+            return False
         used = list[str]()
         for disk in live_disks(machines, known):
             used += [image.path for image in disk.images]
