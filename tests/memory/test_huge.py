@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.memory import contents
 from bimetal.memory.contents import touched
 from bimetal.memory.huge import HUGE, gather
 
@@ -64,6 +65,18 @@ def test_what_is_hardly_there_is_left_alone(area: tuple[mmap.mmap, int]) -> None
         memory[first + piece * HUGE] = 1
     before = held(memory)
     assert list(gather(address(memory), len(memory))) == []
+    assert held(memory) == before
+
+
+def test_where_the_host_does_not_tell_what_is_there_nothing_comes(
+    area: tuple[mmap.mmap, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, first = area
+    memory[first] = 1
+    before = held(memory)
+    with monkeypatch.context() as hidden:
+        hidden.setattr(contents, "PAGE_MAP", "/proc/self/nothing")
+        assert list(gather(address(memory), len(memory))) == []
     assert held(memory) == before
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+
+import pytest
 
 from bimetal.memory.ram import Ram
 
@@ -79,4 +83,39 @@ def test_what_a_file_has_once_may_be_there_often(tmp_path: Path) -> None:
     pages = [*range(1, 41), *[51] * 150, *[0] * 10, *[42, 43] * 3, *[0] * 4, 44, 0, 44]
     assert bytes(ram.bytes[::4096]) == bytes(pages).ljust(SIZE // 4096, b"\0")
     assert bytes(ram.bytes[4095::4096]) == bytes(pages).ljust(SIZE // 4096, b"\0")
+    ram.close()
+
+
+def flags(ram: Ram) -> list[set[str]]:
+    """What the host has noted of each mapping in it (proc(5), smaps, VmFlags)."""
+    found = list[set[str]]()
+    for entry in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
+        place = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", entry)
+        noted = re.search(r"VmFlags: (.*)", entry)
+        if place and noted and ram.host <= int(place[1], 16) < ram.host + ram.size:
+            found.append(set(noted[1].split()))
+    return found
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_memory_that_is_no_files_any_more_is_what_it_was(kept: bool) -> None:
+    ram = Ram("ram", SIZE)
+    ram.prefer_huge_pages()
+    before = flags(ram)
+    ram.bytes[0] = 1
+    if kept:
+        ram.freeze()
+    fd = os.memfd_create("file")
+    os.truncate(fd, SIZE)
+    ram.map_from(fd, 0, SIZE)
+    assert (ram.anonymous, [*ram.used(0, SIZE)]) == (False, [(0, SIZE)])
+    ram.map_from(-1, SIZE // 4, SIZE)
+    assert (ram.anonymous, [*ram.used(0, SIZE)]) == (False, [(0, SIZE // 4)])
+    ram.map_from(-1, 0, SIZE // 4)
+    os.close(fd)
+    assert (ram.anonymous, [*ram.used(0, SIZE)]) == (True, [])
+    assert [each & {"hg"} for each in flags(ram)] == [each & {"hg"} for each in before]
+    ram.bytes[:8192] = b"x" * 8192
+    ram.give_back(0, 4096)
+    assert bytes(ram.bytes[:8192]) == bytes(4096) + b"x" * 4096
     ram.close()

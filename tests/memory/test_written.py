@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bimetal.memory import contents
 from bimetal.memory.contents import PAGE
 from bimetal.memory.ram import Ram
-from bimetal.memory.written import Written
+from bimetal.memory.written import Written, host_tells
 
 SIZE = 256 * PAGE
 
@@ -59,6 +60,17 @@ def test_nothing_is_lost_in_any_order(ram: Ram) -> None:
             assert copy == ram.bytes
 
 
+def test_where_the_host_does_not_tell_all_of_it_may_have_been_written_to(
+    ram: Ram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host_tells(ram)
+    monkeypatch.setattr(contents, "PAGE_MAP", "/proc/self/nothing")
+    assert not host_tells(ram)
+    with Written(ram) as written:
+        written.take_over((0, SIZE))
+        assert written.changed() == [(0, SIZE)]
+
+
 def test_memory_that_is_given_back_meanwhile_stays(ram: Ram) -> None:
     """Or else who has a copy would not hear that it is zeroes."""
     ram.bytes[0] = 9
@@ -67,6 +79,7 @@ def test_memory_that_is_given_back_meanwhile_stays(ram: Ram) -> None:
         ram.give_back(0, SIZE)
         assert ram.bytes[0] == 9
         written.give_back((0, SIZE))
+        assert ram.anonymous
     ram.give_back(0, SIZE)
     assert ram.bytes[0] == 0
 

@@ -8,14 +8,17 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 __all__ = ["CHUNK", "PAGE", "Area", "Lent", "Stored", "Stretch", "contents", "joined", "page_map"]
-__all__ += ["touched"]
+__all__ += ["touched", "without"]
 
 PAGE = 4096
 CHUNK = 64 << 10
 """Bytes that are compared with zeroes at once: most of a guest's memory holds nothing."""
 
+PAGE_MAP = "/proc/self/pagemap"
+"""Where the host tells what it has for each page (Linux, Documentation/admin-guide/mm/pagemap)."""
+
 ENTRY = 8
-"""Bytes that the host's page map has for a page (Linux, Documentation/admin-guide/mm/pagemap)."""
+"""Bytes that it has for a page there."""
 
 _THERE = bytes(int(byte >= 0x40) for byte in range(256))
 """Whether a page is in memory or swapped out, by the last byte of its entry: bits 63 and 62."""
@@ -111,12 +114,20 @@ def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
+def without(ranges: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The same offsets, but for those from ``start`` to ``end``."""
+    for first, last in ranges:
+        for low, high in ((first, min(last, start)), (max(first, end), last)):
+            if low < high:
+                yield low, high
+
+
 def page_map(address: int, size: int) -> bytes | None:
     """The last byte of the entry that the host's page map has for each page of memory of this
     process; None if the host does not tell."""
     entries = b""
     with suppress(OSError):
-        fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(PAGE_MAP, os.O_RDONLY | os.O_CLOEXEC)
         try:
             entries = os.pread(fd, size // PAGE * ENTRY, address // PAGE * ENTRY)
         finally:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bimetal.base.sizes import MIB
-from bimetal.memory.contents import touched
+from bimetal.memory.contents import PAGE, page_map, touched
 
 __all__ = ["gather"]
 
@@ -25,7 +25,10 @@ _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 def gather(address: int, size: int) -> Iterator[None]:
     """Have the host move what lies in anonymous memory of this process into huge pages, where at
     least half of one is there already: one of them at each step, which takes up to some
-    milliseconds. Nothing happens on hosts that have none to give."""
+    milliseconds. Nothing happens on hosts that have none to give, nor on those that do not tell
+    what is there: to gather memory that is not there would be to have all of it."""
+    if page_map(address, PAGE) is None:
+        return
     first, end = -(-address // HUGE) * HUGE, (address + size) // HUGE * HUGE
     for start in range(first, end, AT_ONCE):
         held = Counter[int]()

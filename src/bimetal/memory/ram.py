@@ -14,7 +14,7 @@ from bimetal.base.bits import is_aligned
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import MIB, format_size
 from bimetal.base.threads import Beside
-from bimetal.memory.contents import contents, joined, touched
+from bimetal.memory.contents import contents, joined, touched, without
 
 __all__ = ["PAGE_SIZE", "Ram", "host_address", "host_memory"]
 
@@ -77,7 +77,7 @@ class Ram:
             ) from error
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.bytes = memoryview(self._map)
-        self._adopted = self._frozen = False
+        self._adopted = self._frozen = self._huge = False
         self.followed = False
         """Whether somebody has to hear of all that is written to it (`Written`)."""
         self._filed: list[tuple[int, int]] = []
@@ -92,19 +92,27 @@ class Ram:
         """Have what is touched from now on in huge pages, where the host has some. What was loaded
         before stays in small ones: it is mostly read once, and where the host is a virtual machine
         too, each huge page may have to be had from below first."""
+        self._huge = True
+        self._want_huge_pages(0, self.size)
+
+    def _want_huge_pages(self, at: int, length: int) -> None:
         with suppress(OSError):  # a host kernel without huge pages says EINVAL
-            self._map.madvise(mmap.MADV_HUGEPAGE)
+            self._map.madvise(mmap.MADV_HUGEPAGE, at, length)
 
     def clear(self) -> None:
         """Make every byte zero again and give the pages back to the host."""
         if self._adopted:
             self._remap(0, self.size, -1, 0)
-            self._adopted = self._frozen = False
-            self._filed.clear()
+            self._belong_to_nobody()
         self._map.madvise(mmap.MADV_DONTNEED)
         if (fd := self._let_go()) >= 0:
             # If it was deleted meanwhile, who closes it last frees its bytes: milliseconds.
             Beside(partial(os.close, fd))
+
+    def _belong_to_nobody(self) -> None:
+        """None of it is a file's any more."""
+        self._adopted = self._frozen = False
+        self._filed.clear()
 
     def _let_go(self) -> int:
         fd, self._file = self._file, -1
@@ -157,6 +165,7 @@ class Ram:
                 ExitCode.UNAVAILABLE,
             ) from error
         self._adopted = self._frozen = True
+        self._filed = [(0, self.size)]
 
     def thaw(self) -> None:
         """Hold what was there at the last `freeze`, or, without one, zeroes: what was written since
@@ -169,20 +178,22 @@ class Ram:
 
     def used(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Where it may hold anything but zeroes between two offsets, both multiples of 4096."""
-        if self._frozen:
-            yield start, end
-            return
         here = ((start + a, start + b) for a, b in touched(self.host + start, end - start))
         filed = ((max(a, start), min(b, end)) for a, b in self._filed if a < end and b > start)
         yield from joined([*here, *filed])
 
     def map_from(self, fd: int, start: int, end: int) -> None:
-        """Have the content of the same place in a file, until it is written to, or zeroes if ``fd``
-        is negative. Raises OSError."""
+        """Have the content of the same place in a file, until it is written to; or zeroes, as
+        memory of nobody else's, if ``fd`` is negative. What was kept by `freeze` is forgotten.
+        Raises OSError."""
         self._remap(start, end - start, fd, 0 if fd < 0 else start)
         if fd >= 0:
-            self._adopted = True
+            self._adopted, self._frozen = True, False
             self._filed = list(joined([*self._filed, (start, end)]))
+            return
+        self._filed = list(without(self._filed, start, end))
+        if not self._filed:
+            self._belong_to_nobody()
 
     def drop(self, start: int, end: int) -> None:
         """Hold what the file has there, see `map_from`, and not what was written since."""
@@ -203,6 +214,8 @@ class Ram:
         if _libc.mmap(self.host + at, length, protection, flags, fd, offset) != self.host + at:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+        if fd < 0 and self._huge:  # which the host has forgotten with the old mapping
+            self._want_huge_pages(at, length)
 
     def give_back(self, start: int, length: int) -> None:
         """Give the host back the whole pages of ``length`` bytes from ``start`` on, whose content

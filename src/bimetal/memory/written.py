@@ -14,7 +14,7 @@ from bimetal.base.closes import Closes
 from bimetal.memory.contents import CHUNK, PAGE, contents, page_map
 from bimetal.memory.ram import Ram
 
-__all__ = ["Range", "Written"]
+__all__ = ["Range", "Written", "host_tells"]
 
 Range = tuple[int, int]
 """Offsets of the first byte, and of the one behind the last."""
@@ -22,6 +22,12 @@ Range = tuple[int, int]
 _CHANGED = bytes(int(byte & 0xC0 != 0 and not byte & 0x20) for byte in range(256))
 """Whether a page is there, in memory or swapped out, and not the file's, by the last byte of its
 entry: bits 63, 62 and 61."""
+
+
+def host_tells(ram: Ram) -> bool:
+    """Whether the host shows its page map; if not, all of ``ram`` may always have been written
+    to."""
+    return page_map(ram.host, PAGE) is not None
 
 
 class Written(Closes):
@@ -35,7 +41,11 @@ class Written(Closes):
     def __init__(self, ram: Ram):
         self.ram = ram
         self._fd = os.memfd_create(f"bimetal-{ram.name}", os.MFD_CLOEXEC)
-        os.truncate(self._fd, ram.size)
+        try:
+            os.truncate(self._fd, ram.size)
+        except OSError:
+            os.close(self._fd)
+            raise
         ram.followed = True
 
     def take_over(self, piece: Range) -> list[Range]:
@@ -47,7 +57,8 @@ class Written(Closes):
         return found
 
     def changed(self) -> list[Range]:
-        """What was written to since it was taken over or kept, in order."""
+        """What was written to since it was taken over or kept, in order. All of it, if the host
+        does not tell (`host_tells`)."""
         entries = page_map(self.ram.host, self.ram.size)
         if entries is None:
             return [(0, self.ram.size)]
