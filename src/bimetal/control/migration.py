@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bimetal.base.errors import BimetalError
-from bimetal.base.threads import EndingThread
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.threads import EndingThread, Lock
 from bimetal.control.events import Event, MigrationData, PassData
 from bimetal.machine.progress import Moving, Pace
 
@@ -38,6 +38,8 @@ class Migration:
     must_answer: bool = False
     """Whether it has to go by a way by which the other side answers."""
     _way: Passage | None = None
+    _lock: Lock = field(default_factory=Lock)
+    """Held while the status changes: each change follows from the one before."""
 
     @property
     def under_way(self) -> bool:
@@ -45,13 +47,18 @@ class Migration:
         return self.status in (SETUP, ACTIVE, CANCELLING)
 
     def leave(self, machine: Machine, way: Passage) -> None:
-        """Have a machine go by ``way``, which is closed; events tell how it goes."""
+        """Have a machine go by ``way``, which is closed; events tell how it goes. Raises
+        `BimetalError` if one moves already."""
 
         def work() -> None:
             with way:
                 machine.leave(way, self.pace, self.moving)
 
-        self._begin(work, way)
+        try:
+            self._begin(work, way)
+        except BimetalError:
+            way.close()
+            raise
 
     def arrive(
         self,
@@ -61,52 +68,64 @@ class Migration:
         failed: Callable[[BimetalError], None],
     ) -> None:
         """Have a machine come by what ``await_way`` returns, and ``there`` called when it is; or
-        ``failed``, if it does not come."""
+        ``failed``, if it does not come. Raises `BimetalError` if one moves already."""
 
         def work() -> None:
             try:
                 with await_way() as way:
                     machine.arrive(way, self.moving)
                 there()
-            except BimetalError as error:
-                failed(error)
+            except BaseException as error:
+                failed(_as_failure(error))
                 raise
 
         self._begin(work, None)
 
     def cancel(self) -> None:
         """Give up a move to elsewhere. Nothing happens if there is none."""
-        way = self._way
-        if self.under_way and way is not None:
+        with self._lock:
+            way = self._way
+            if way is None or self.status not in (SETUP, ACTIVE):
+                return
             self._become(CANCELLING)
-            way.give_up()
+        way.give_up()
 
     def _begin(self, work: Callable[[], None], way: Passage | None) -> None:
-        self.moving = Moving(
-            on_pass=lambda number: self.tell(Event("MIGRATION_PASS", PassData(number)))
-        )
-        self.why, self._way = "", way
-        self._become(SETUP)
+        with self._lock:
+            if self.under_way:
+                raise BimetalError(
+                    "the machine moves already",
+                    "migrate_cancel, or wait for the end",
+                    ExitCode.UNAVAILABLE,
+                )
+            self.moving = Moving(on_pass=self._tell_pass)
+            self.why, self._way = "", way
+            self._become(SETUP)
+        EndingThread(lambda: self._act(work), "migration").start()
 
-        def act() -> None:
-            self._become(ACTIVE)
-            try:
-                work()
-                self._become(COMPLETED)
-            except (BimetalError, OSError) as error:
-                if self.status == CANCELLING:
-                    self._become(CANCELLED)
-                else:
-                    self.why = str(error)
-                    self._become(FAILED)
-            except BaseException as error:
-                self.why = f"a defect of Bimetal: {type(error).__name__}: {error}"
-                self._become(FAILED)
+    def _act(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            if self.status == SETUP:
+                self._become(ACTIVE)
+        try:
+            work()
+        except BaseException as error:
+            self._end(_as_failure(error))
+            if not isinstance(error, BimetalError | OSError):
                 raise
-            finally:
-                self._way = None
+        else:
+            self._end(None)
 
-        EndingThread(act, "migration").start()
+    def _end(self, failure: BimetalError | None) -> None:
+        with self._lock:
+            self._way = None
+            if failure is None:  # what came too late to cancel it has changed nothing
+                self._become(COMPLETED)
+            elif self.status == CANCELLING:
+                self._become(CANCELLED)
+            else:
+                self.why = str(failure)
+                self._become(FAILED)
 
     def _become(self, status: str) -> None:
         self.status = status
@@ -114,3 +133,13 @@ class Migration:
 
     def _tell_pass(self, number: int) -> None:
         self.tell(Event("MIGRATION_PASS", PassData(number=number)))
+
+
+def _as_failure(error: BaseException) -> BimetalError:
+    """Why a move has failed, for those who are told of it."""
+    if isinstance(error, BimetalError):
+        return error
+    if isinstance(error, OSError):
+        return BimetalError(error.strerror or str(error), "", ExitCode.IO_ERROR)
+    what = f"a defect of Bimetal: {type(error).__name__}: {error}"
+    return BimetalError(what, "", ExitCode.INTERNAL)
