@@ -13,9 +13,21 @@ from hypothesis import strategies as st
 from bimetal.backends.passage import await_passage, open_passage
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
+from bimetal.machine import arriving
 from bimetal.machine.arriving import Arrival
 from bimetal.machine.progress import Moving
-from bimetal.snapshot.stream import CONTENT, KEEP, MOVE, STAT, YOUR, ZERO, Stream
+from bimetal.snapshot.layout import PAGE
+from bimetal.snapshot.stream import (
+    CONTENT,
+    KEEP,
+    KEPT,
+    MOVE,
+    STAT,
+    YOUR,
+    ZERO,
+    Stream,
+    as_numbers,
+)
 from tests.boot.verifying import verifying_program
 
 HEAD = Struct("<4sIQ")
@@ -54,7 +66,7 @@ def attempt(data: bytes) -> bool:
         try:
             arrival.begin()
             arrival.receive()
-            arrival.take(disks=False)
+            arrival.take(decided=False)
         except (BimetalError, OSError):
             return False
     return True
@@ -116,6 +128,20 @@ def test_pages_that_are_nowhere(number: int, start: int, length: int, size: int)
     attempt(text + record(CONTENT, Struct("<IQ").pack(number, start) + bytes(size)))
     kept = Struct("<QHI").pack(start, 2, number) + b"ab" + Struct("<Q").pack(length)
     attempt(text + record(KEEP, kept + bytes(size)))
+
+
+def test_devices_have_no_more_memory_than_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often, and under however many names, an area comes."""
+    monkeypatch.setattr(arriving, "host_memory", lambda: 1 << 20)
+    areas = (
+        KEPT.pack(PAGE * 16, 4, 16) + b"%04d" % n + as_numbers(range(16)) + bytes(PAGE * 16)
+        for n in range(16)
+    )
+    text = record(MOVE, HELLO) + b"".join(record(KEEP, each) for each in areas)
+    with Arrival(Tape(text), Moving()) as arrival:
+        arrival.begin()
+        with pytest.raises(BimetalError, match="more memory than this host"):
+            arrival.receive()
 
 
 @given(st.text(max_size=60))

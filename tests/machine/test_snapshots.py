@@ -349,6 +349,19 @@ def test_what_reaches_out_of_the_machine_needs_trust(
         restore(trust=True).close()
 
 
+def test_a_disk_of_which_the_file_says_nothing_needs_trust(
+    script: Script, restore: Restore, disk: Path, tmp_path: Path
+) -> None:
+    """Or else a file could give its guest any other file that we can write."""
+    vm = with_disk(script, disk)
+    vm.save(tmp_path / "snapshot", stop=True)
+    vm.close()
+    changed(tmp_path / "snapshot", lambda m: m["files"].clear())
+    with pytest.raises(BimetalError, match="reaches more of this host"):
+        restore()
+    restore(trust=True).close()
+
+
 def test_a_checkpoint_has_memory_devices_and_layers(script: Script, disk: Path) -> None:
     vm = with_disk(script, disk, snapshot=True)
     vm.pause()

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimetal import images
-from bimetal.backends.passage import Passage
-from bimetal.base.errors import BimetalError
+from bimetal.backends.block.choose import open_disk
+from bimetal.backends.passage import Passage, open_passage
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
+from bimetal.machine import leaving, travelling
 from bimetal.machine.progress import Moving, Pace
+from bimetal.memory import contents
+from bimetal.snapshot.stream import CONTENT, HAVE, MOVE, STAT, YOUR, Stream
 from tests.boot.verifying import verifying_program
 
 LIMIT = 240
@@ -35,9 +43,14 @@ def made(kernel: Path) -> Iterator[Made]:
     """Makes machines, which are closed after the test; with a ``disk``."""
     with ExitStack() as stack:
 
-        def make(cpus: int = 1, accel: str = "interp", disk: Path | None = None) -> Machine:
+        def make(
+            cpus: int = 1,
+            accel: str = "interp",
+            disk: Path | None = None,
+            board: str = "riscv-virt",
+        ) -> Machine:
             machine = Machine(
-                "riscv-virt", kernel=kernel, memory="32M", bios="none", cpus=cpus, accel=accel
+                board, kernel=kernel, memory="32M", bios="none", cpus=cpus, accel=accel
             )
             stack.enter_context(machine)
             if disk is not None:
@@ -57,8 +70,8 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 class Arriving:
     """A machine that waits for another one by ``fd``, in a thread."""
 
-    def __init__(self, machine: Machine, fd: int):
-        self.machine, self.failure = machine, None
+    def __init__(self, machine: Machine, fd: int, *, trust: bool = False):
+        self.machine, self.failure, self._trust = machine, None, trust
         machine.await_arrival()
         self._thread = threading.Thread(target=self._run, args=(fd,))
         self._thread.start()
@@ -68,7 +81,7 @@ class Arriving:
     def _run(self, fd: int) -> None:
         try:
             with Passage(fd) as way:
-                self.machine.arrive(way)
+                self.machine.arrive(way, trust=self._trust)
         except BaseException as failure:
             self.failure = failure
 
@@ -77,15 +90,25 @@ class Arriving:
         assert not self._thread.is_alive()
 
 
-def travel(here: Machine, there: Machine, pace: Pace = AT_ONCE) -> Moving:
+def travel(
+    here: Machine,
+    there: Machine,
+    pace: Pace = AT_ONCE,
+    moving: Moving | None = None,
+    *,
+    trust: bool = False,
+) -> Moving:
     """Have a machine go on as another one, which is started."""
     one, other = socket.socketpair()
-    moving, arriving = Moving(), Arriving(there, other.detach())
+    moving = moving or Moving()
+    arriving = Arriving(there, other.detach(), trust=trust)
     try:
         with Passage(one.detach()) as way:
             here.leave(way, pace, moving)
-    finally:
+    except BimetalError as error:
         arriving.wait()
+        raise error from arriving.failure
+    arriving.wait()
     assert arriving.failure is None
     there.start()
     return moving
@@ -170,18 +193,70 @@ class Cut(Passage):
     def _count(self) -> None:
         self._left -= 1
         if self._left == 0:
-            with socket.socket(fileno=os.dup(self._fd)) as line, suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+            self._cut()
+
+    def _cut(self) -> None:
+        with socket.socket(fileno=os.dup(self._fd)) as line, suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.parametrize("late", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20, 30, 50])
-@pytest.mark.parametrize("with_disk", [True, False])
+class CutAt(Cut):
+    """One that is cut when a record of that kind is sent, before it or, if it is to be heard,
+    behind it."""
+
+    def __init__(self, fd: int, kind: bytes, *, heard: bool = False):
+        super().__init__(fd, 0)
+        self._kind, self._heard = kind, heard
+
+    def write(self, data: bytes | memoryview) -> None:
+        if bytes(data[:4]) != self._kind:
+            super().write(data)
+        elif self._heard:
+            super().write(data)
+            with socket.socket(fileno=os.dup(self._fd)) as line:
+                line.shutdown(socket.SHUT_RD)
+        else:
+            self._cut()
+            super().write(data)
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose file systems have no locks (fcntl(2), ENOLCK)."""
+    real = fcntl.fcntl
+
+    def control(fd: int, what: int, *rest: Any) -> Any:
+        if what in (fcntl.F_OFD_SETLK, fcntl.F_OFD_GETLK):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        return real(fd, what, *rest)
+
+    monkeypatch.setattr(fcntl, "fcntl", control)
+
+
+LATE = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20, 30, 50]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        *(partial(Cut, left=late) for late in LATE),
+        *(partial(CutAt, kind=kind) for kind in (STAT, YOUR)),
+        *(partial(CutAt, kind=kind, heard=True) for kind in (STAT, YOUR)),
+    ],
+)
+@pytest.mark.parametrize("disk", ["locked", "without locks", "none"])
 def test_wherever_the_way_is_cut_the_guest_runs_once(
-    with_disk: bool, late: int, tmp_path: Path, made: Made
+    disk: str,
+    cut: Callable[[int], Cut],
+    tmp_path: Path,
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Exactly one of both has it; a machine without a disk may have to be told which."""
+    """Exactly one of both has it; a machine of which no disk tells where it is may have to be told
+    which."""
+    if disk == "without locks":
+        without_locks(monkeypatch)
     image = None
-    if with_disk:
+    if disk != "none":
         image = tmp_path / "disk.qcow2"
         images.create(str(image), "4M", format="qcow2")
     machine, other = made(disk=image), made(disk=image)
@@ -189,7 +264,7 @@ def test_wherever_the_way_is_cut_the_guest_runs_once(
     machine.console.expect("ab", LIMIT)
     one, two = socket.socketpair()
     arriving = Arriving(other, two.detach())
-    way = Cut(one.detach(), late)
+    way = cut(one.detach())
     left = True
     try:
         with way:
@@ -205,10 +280,214 @@ def test_wherever_the_way_is_cut_the_guest_runs_once(
         assert machine.away
         assert machine.paused
         assert goes_on(other)
-        if with_disk:
+        if disk == "locked":
             with pytest.raises(BimetalError):
                 machine.come_back()
     else:
         machine.come_back()
         machine.resume()
         assert goes_on(machine)
+
+
+def hide_page_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on the host does not tell what is written to."""
+    monkeypatch.setattr(contents, "PAGE_MAP", "/proc/self/nothing")
+
+
+def test_a_host_that_hides_what_is_written_to_has_the_guest_stand_still(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once through memory: every other time would be as long."""
+    machine, other = made(), made()
+    machine.start()
+    machine.console.expect("abc", LIMIT)
+    hide_page_map(monkeypatch)
+    moving = travel(machine, other, Pace(downtime=0.0))
+    assert (moving.passes, moving.left) == (1, 0)
+    assert goes_on(other)
+
+
+def test_a_host_that_begins_to_hide_it_too(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, other = made(), made()
+    machine.start()
+    machine.console.expect("abc", LIMIT)
+
+    def on_pass(number: int) -> None:
+        if number == 2:
+            hide_page_map(monkeypatch)
+
+    moving = Moving(on_pass=on_pass)
+    travel(machine, other, Pace(downtime=0.0), moving)
+    assert moving.passes == 2
+    assert goes_on(other)
+
+
+class Meanwhile(Passage):
+    """A way by which something happens when a record of that ``kind`` is about to be sent, and
+    that fails then."""
+
+    def __init__(self, fd: int, kind: bytes, act: Callable[[], object]):
+        super().__init__(fd)
+        self._kind, self._act = kind, act
+
+    def write(self, data: bytes | memoryview) -> None:
+        if bytes(data[:4]) == self._kind:
+            self._act()
+            raise BrokenPipeError
+        super().write(data)
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_was_paused_by_somebody_else_stays_paused(paused: bool, made: Made) -> None:
+    """Also if that was while it was on its way; what has stopped only to leave goes on."""
+    machine, other = made(), made()
+    machine.start()
+    machine.console.expect("abc", LIMIT)
+    one, two = socket.socketpair()
+    arriving = Arriving(other, two.detach())
+    kind, act = (CONTENT, machine.pause) if paused else (STAT, lambda: None)
+    with (
+        Meanwhile(one.detach(), kind, act) as way,
+        pytest.raises(BimetalError, match="cannot be sent"),
+    ):
+        machine.leave(way, AT_ONCE)
+    arriving.wait()
+    assert machine.paused is paused
+    if not paused:
+        assert goes_on(machine)
+
+
+class Silent:
+    """The other side of a way, which takes everything, and does not say that it has it."""
+
+    def __init__(self, fd: int):
+        self.full = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(fd,))
+        self._thread.start()
+
+    def _run(self, fd: int) -> None:
+        with Passage(fd) as way, suppress(OSError):
+            stream = Stream(way)
+            stream.expect(MOVE)
+            stream.send(HAVE)
+            while stream.next()[0] != STAT:
+                pass
+            self.full.set()
+            stream.next()
+
+    def wait(self) -> None:
+        self._thread.join(LIMIT)
+        assert not self._thread.is_alive()
+
+
+@pytest.mark.parametrize("end", [Machine.stop, Machine.close])
+def test_the_end_of_the_machine_is_the_end_of_its_move(
+    end: Callable[[Machine], None], disk: Path, made: Made
+) -> None:
+    """Though who moves it holds its lock while it waits for the other side."""
+    machine = made(disk=disk)
+    machine.start()
+    one, two = socket.socketpair()
+    silent, failures = Silent(two.detach()), list[BaseException]()
+
+    def leave() -> None:
+        with Passage(one.detach()) as way:
+            try:
+                machine.leave(way, AT_ONCE)
+            except BimetalError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    assert silent.full.wait(LIMIT)
+    end(machine)
+    thread.join(LIMIT)
+    silent.wait()
+    assert len(failures) == 1
+    assert not machine.running
+    machine.close()
+    open_disk(str(disk)).close()
+
+
+def test_the_end_of_a_machine_that_comes_is_the_end_of_its_wait(disk: Path, made: Made) -> None:
+    machine, other = made(disk=disk), made(disk=disk)
+    machine.start()
+    one, two = socket.socketpair()
+    arriving = Arriving(other, two.detach())
+
+    def close() -> None:
+        other.close()
+        arriving.wait()
+
+    with Meanwhile(one.detach(), CONTENT, close) as way, pytest.raises(BimetalError):
+        machine.leave(way, AT_ONCE)
+    assert isinstance(arriving.failure, BimetalError)
+    assert goes_on(machine)
+
+
+@pytest.mark.parametrize("defect", [OSError(errno.EIO, "no"), MemoryError(), KeyboardInterrupt()])
+def test_whatever_goes_wrong_where_it_comes_it_goes_on_here(
+    defect: BaseException, disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the other side has had its disks by then."""
+    machine, other = made(disk=disk), made(disk=disk)
+
+    def fail(*_: object) -> None:
+        with pytest.raises(BimetalError, match="in use"), closing(open_disk(str(disk))):
+            pass
+        raise defect
+
+    machine.start()
+    monkeypatch.setattr(travelling, "check_same", fail)
+    with pytest.raises(BimetalError, match="the other side"):
+        travel(machine, other)
+    assert (machine.away, machine.paused) == (False, False)
+    assert goes_on(machine)
+
+
+def test_a_place_that_is_full(made: Made) -> None:
+    machine = made()
+    machine.start()
+    with open_passage("file:/dev/full") as way, pytest.raises(BimetalError, match="No space left"):
+        machine.leave(way, AT_ONCE)
+    assert (machine.away, machine.paused) == (False, False)
+    assert goes_on(machine)
+
+
+SLOTS = "riscv-virt,ports=2"
+
+
+def test_what_was_plugged_in_comes_along(disk: Path, made: Made) -> None:
+    machine, other = made(board=SLOTS), made(board=SLOTS)
+    machine.start()
+    names = {machine.plug_disk(disk), machine.plug_nic("user")}
+    travel(machine, other)
+    assert names <= set(other.devices)
+    assert goes_on(other)
+
+
+def test_a_plugged_network_that_reaches_out_needs_trust(made: Made) -> None:
+    machine = made(board=SLOTS)
+    machine.start()
+    machine.plug_nic("user,hostfwd=tcp:127.0.0.1:0-:22")
+    with pytest.raises(BimetalError, match="reaches more of this host") as caught:
+        travel(machine, made(board=SLOTS))
+    assert isinstance(caught.value.__cause__, BimetalError)
+    assert caught.value.__cause__.exit_code == ExitCode.NO_PERMISSION
+    assert goes_on(machine)
+    other = made(board=SLOTS)
+    travel(machine, other, trust=True)
+    assert goes_on(other)
+
+
+def test_a_disk_of_which_it_is_not_said_what_it_was_is_not_opened(
+    disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else whoever finds the place could have any file that we can write."""
+    machine = made(board=SLOTS)
+    machine.start()
+    machine.plug_disk(disk)
+    monkeypatch.setattr(leaving, "stamps_of", lambda files: {})
+    with pytest.raises(BimetalError, match="reaches more of this host"):
+        travel(machine, made(board=SLOTS))
+    assert goes_on(machine)

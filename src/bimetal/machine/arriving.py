@@ -55,6 +55,8 @@ class Arrival(Closes):
         self._areas = dict[str, tuple[int, dict[int, bytes]]]()
         self.manifest: Mapping[str, Any] = {}
         self._both_ways = False
+        self._room = 0
+        """Bytes that areas of devices may still have: all together has room on this host."""
 
     def begin(self) -> None:
         """Hear what comes."""
@@ -79,6 +81,7 @@ class Arrival(Closes):
             memory.prefer_huge_pages()
             self._memories.append(memory)
             self._names[name] = memory
+        self._room = host_memory() - total
         self._moving.total = self._moving.left = total
 
     def welcome(self) -> None:
@@ -98,8 +101,7 @@ class Arrival(Closes):
                     number, start, length = ZEROES.unpack(content)
                     self._clear(number, start, length)
                 elif kind == KEEP:
-                    name, size, pages = read_area(content)
-                    self._areas.setdefault(name, (size, {}))[1].update(pages)
+                    self._keep_area(content)
                 elif kind == STAT:
                     self.manifest = {**self.manifest, **read_values(content)}
                     break
@@ -110,15 +112,15 @@ class Arrival(Closes):
             self._moving.sent = self._stream.moved
         self._moving.left = 0
 
-    def take(self, *, disks: bool) -> None:
+    def take(self, *, decided: bool) -> None:
         """Return once the machine is ours. If the other side is gone by then, it may be ours too,
-        if there are ``disks``: who cannot lock them has not got it."""
+        if that is ``decided`` by locks of its disks: who does not get them has not got it."""
         if self._both_ways:
             self._stream.send(HAVE)
         try:
             self._stream.expect(YOUR)
         except OSError:
-            if not (self._both_ways and disks):
+            if not (self._both_ways and decided):
                 raise
 
     def confirm(self) -> None:
@@ -133,7 +135,7 @@ class Arrival(Closes):
         """Tell the other side why the machine cannot be here."""
         if self._both_ways:
             try:
-                self._stream.send(FAIL, str(error).encode()[:4000])
+                self._stream.send(FAIL, (str(error) or type(error).__name__).encode()[:4000])
             except OSError:
                 self._both_ways = False
 
@@ -164,6 +166,13 @@ class Arrival(Closes):
     def _keep(self, number: int, start: int, data: bytes) -> None:
         memory = self._memory(number, start, len(data))
         memory.bytes[start : start + len(data)] = data
+
+    def _keep_area(self, content: bytes) -> None:
+        self._room -= len(content)
+        if self._room < 0:
+            raise broken("its devices have more memory than this host")
+        name, size, pages = read_area(content)
+        self._areas.setdefault(name, (size, {}))[1].update(pages)
 
     def _clear(self, number: int, start: int, length: int) -> None:
         self._memory(number, start, length).give_back(start, length)

@@ -33,7 +33,11 @@ from bimetal.machine.still import plugged_in, settle
 from bimetal.seam import Accelerator
 from bimetal.snapshot.reader import Reader
 
-__all__ = ["KeptMachine"]
+__all__ = ["KeptMachine", "no_way"]
+
+
+def no_way() -> None:
+    """The end of a move that is not under way."""
 
 
 class KeptMachine:
@@ -64,6 +68,9 @@ class KeptMachine:
         self._closing.viewers.append(self._jobs)
         self._leaving: Leaving | None = None
         """On its way to another process, or there."""
+        self._way_out: Callable[[], None] = no_way
+        """Gives up a move that is under way; in any thread, without the machine's lock, which who
+        moves may hold while it waits for the other side."""
 
     @property
     def on_save_key(self) -> Callable[[], None] | None:

@@ -1,15 +1,17 @@
 """A machine leaves for another process while its guest runs.
 
 All memory is sent first, and then, again and again, what the guest has written to meanwhile, until
-that is so little that it can stand still for the rest. Where the way goes both ways, the machine is
-the other side's once that has everything and has been told that the disks were let go; until then,
-whatever happens, it goes on here.
+that is so little that it can stand still for the rest. Where the host does not tell what was
+written to, all of it is sent once, while the guest stands still.
+
+Where the way goes both ways, the machine is the other side's once that has everything and has been
+told that the disks were let go; until then, whatever happens, it goes on here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from bimetal.base.clock import monotonic_seconds
@@ -19,9 +21,9 @@ from bimetal.machine.progress import Moving, Pace
 from bimetal.machine.recipe import Recipe, stamps_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
-from bimetal.machine.still import areas_of, lent_by, save_machine, settle, stored_of
+from bimetal.machine.still import areas_of, lent_by, name_of, save_machine, settle, stored_of
 from bimetal.memory.contents import PAGE, Area
-from bimetal.memory.written import Range, Written
+from bimetal.memory.written import Range, Written, host_tells
 from bimetal.snapshot.stream import (
     CONTENT,
     HAVE,
@@ -39,13 +41,16 @@ from bimetal.snapshot.stream import (
     as_numbers,
 )
 
-__all__ = ["Leaving", "Way", "name_of"]
+__all__ = ["Leaving", "Way"]
 
 PIECE = 16 << 20
 """Bytes of memory that are dealt with while the machine is halted."""
 
 RECORD = 1 << 18
 """Bytes that are sent at once."""
+
+NOTHING = bytes(RECORD)
+"""What memory that nobody has used begins with: zeroes."""
 
 
 class Way(Protocol):
@@ -76,10 +81,14 @@ class Leaving:
         self._way, self._stream = way, Stream(way)
         self._pace, self._moving = pace, moving
         self._followed = list[Written]()
+        self._changed = list[list[Range]]()
+        """What was written to of each, when that was looked at last: at the end of a pass."""
         self._window = monotonic_seconds(), 0
         """Since when how many bytes were sent: for the pace."""
         self.let_go = False
         """Whether the disks are the other side's."""
+        self.told = False
+        """Whether it may have heard of that."""
         moving.total = sum(ram.size for ram in runner.hardware.memories)
         moving.left = moving.total
 
@@ -89,9 +98,10 @@ class Leaving:
         try:
             self._announce()
             moving.setup = monotonic_seconds() - moving.began
-            self._first_pass()
-            while not self._may_stop():
-                self._next_pass()
+            if self._host_tells():
+                self._first_pass()
+                while not self._may_stop():
+                    self._next_pass()
             stopped = monotonic_seconds()
             stop()
             self._send_rest()
@@ -106,18 +116,21 @@ class Leaving:
             moving.took = monotonic_seconds() - moving.began
 
     def give_back(self) -> None:
-        """Make the machine's memory what it was, as far as that can be."""
-        for written in self._followed:
-            for piece in pieces(written.ram.size):
-                with self._halted():
-                    written.give_back(piece)
-            written.close()
-        self._followed.clear()
+        """Make the machine's memory what it was, as far as the host has room for that."""
+        with suppress(OSError):
+            for written in self._followed:
+                for piece in pieces(written.ram.size):
+                    with self._halted():
+                        written.give_back(piece)
+        self.close()
 
     def close(self) -> None:
         """Forget what was sent."""
-        for written in self._followed:
-            written.close()
+        while self._followed:
+            self._followed.pop().close()
+
+    def _host_tells(self) -> bool:
+        return all(map(host_tells, self._runner.hardware.memories))
 
     def _announce(self) -> None:
         memories = self._runner.hardware.memories
@@ -149,18 +162,19 @@ class Leaving:
                 self._moving.left -= piece[1] - piece[0]
 
     def _may_stop(self) -> bool:
-        """Whether what is left can be sent while the guest stands still, as it looks."""
+        """Whether what is left can be sent while the guest stands still, as it looks; or whether
+        that is not going to be less, since the host does not tell any more."""
         moving = self._moving
-        moving.left = self._changed()
+        moving.left = sum(map(size_of, self._changed))
         expected = moving.left / moving.speed if moving.speed else 0.0
         moving.stood = expected
-        return expected <= self._pace.downtime
+        return expected <= self._pace.downtime or not self._host_tells()
 
     def _next_pass(self) -> None:
         moving = self._moving
         with self._a_pass():
             for number, written in enumerate(self._followed):
-                for group in grouped(written.changed()):
+                for group in grouped(self._changed[number]):
                     with self._halted():
                         written.keep(group)
                     self._send(number, group)
@@ -168,17 +182,15 @@ class Leaving:
 
     @contextmanager
     def _a_pass(self) -> Iterator[None]:
-        """Memory is gone through once; what that has taken."""
+        """Memory is gone through once; what that has taken, and what was written to by then."""
         moving, began, before = self._moving, monotonic_seconds(), self._stream.moved
         moving.passes += 1
         moving.on_pass(moving.passes)
         yield
         seconds = max(monotonic_seconds() - began, 1e-3)
         moving.speed = (self._stream.moved - before) / seconds
-        moving.dirty_rate = int(self._changed() / PAGE / seconds)
-
-    def _changed(self) -> int:
-        return sum(size_of(written.changed()) for written in self._followed)
+        self._changed = [written.changed() for written in self._followed]
+        moving.dirty_rate = int(sum(map(size_of, self._changed)) / PAGE / seconds)
 
     def _send_rest(self) -> None:
         """Send what is left of a machine that stands still, and hand it over."""
@@ -188,6 +200,8 @@ class Leaving:
             if not runner.gate.paused:
                 raise BimetalError("somebody has let the machine go on", "", ExitCode.UNAVAILABLE)
             settle(runner)
+            if not self._followed:
+                self._only_pass()
             for number, written in enumerate(self._followed):
                 left = written.changed()
                 written.keep(left)
@@ -201,14 +215,23 @@ class Leaving:
                 self._stream.tell(STAT, rest)
                 self._stream.expect(HAVE)
             self._let_go()
+            if not self._way.both_ways:
+                self._stream.tell(STAT, rest)
+            self.told = True
+            self._stream.send(YOUR)
             if self._way.both_ways:
-                self._stream.send(YOUR)
                 self._stream.expect(RUNS)
             else:
-                self._stream.tell(STAT, rest)
-                self._stream.send(YOUR)
                 self._way.finish()
             moving.left = 0
+
+    def _only_pass(self) -> None:
+        """Send all memory of a machine that stands still."""
+        with self._a_pass():
+            for number, ram in enumerate(self._runner.hardware.memories):
+                for start, end in split_up([(0, ram.size)]):
+                    self._send_piece(number, start, bytes(ram.bytes[start:end]))
+                    self._moving.left -= end - start
 
     def _let_go(self) -> None:
         """Let the other side have the disks: from here on nothing is written to them."""
@@ -218,16 +241,17 @@ class Leaving:
             disk.let_go()
 
     def _send(self, number: int, ranges: list[Range]) -> None:
-        written, moving = self._followed[number], self._moving
         for start, end in split_up(ranges):
-            data = written.kept(start, end)
-            if data.count(0) == len(data):
-                self._stream.send(ZERO, ZEROES.pack(number, start, end - start))
-                moving.zeroes += len(data) // PAGE
-                continue
-            self._stream.send(CONTENT, PLACE.pack(number, start), data)
-            moving.sent += len(data)
-            self._keep_pace(len(data))
+            self._send_piece(number, start, self._followed[number].kept(start, end))
+
+    def _send_piece(self, number: int, start: int, data: bytes) -> None:
+        if NOTHING.startswith(data):  # memcmp(3)
+            self._stream.send(ZERO, ZEROES.pack(number, start, len(data)))
+            self._moving.zeroes += len(data) // PAGE
+            return
+        self._stream.send(CONTENT, PLACE.pack(number, start), data)
+        self._moving.sent += len(data)
+        self._keep_pace(len(data))
 
     def _keep_pace(self, count: int) -> None:
         """Send no more in a second than is allowed."""
@@ -269,11 +293,6 @@ class Leaving:
         gate = self._runner.gate
         if gate.over.is_set():
             raise BimetalError(f"the machine has {gate.state}", "", ExitCode.UNAVAILABLE)
-
-
-def name_of(number: int, name: str) -> str:
-    """What the memory of that number is called on the way."""
-    return f"{number} {name}"
 
 
 def pieces(size: int) -> Iterator[Range]:

@@ -199,6 +199,7 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
     def stop(self) -> None:
         """End the run from outside, at once. Idempotent. Raises `TimedOut` if a CPU cannot be
         stopped because the host blocks its thread."""
+        self._way_out()
         self._closing.stop()
 
     def reset(self) -> None:
@@ -225,9 +226,7 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
 
     def pause(self) -> None:
         """Stop CPUs and time until `resume`; before `start`, start paused. Idempotent."""
-        with self._gate.lock:
-            self._gate.pause()
-            self._clock.pause()
+        self._pause()
 
     def resume(self) -> None:
         """Undo `pause`. Idempotent. What the host had no room for is tried again. Raises
@@ -248,6 +247,7 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
         Our own part takes seconds at most: what our threads still use then is freed when the
         process ends. The host may need longer to write data of disks.
         """
+        self._way_out()
         self._closing.close()
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -15,7 +15,7 @@ from bimetal.machine.config import NO_BIOS, Config
 from bimetal.machine.nics import USER_NETWORK, Nic
 from bimetal.machine.sockets import Plugged
 
-__all__ = ["Recipe", "check_files", "stamps_of"]
+__all__ = ["Recipe", "check_files", "reach_of", "stamps_of"]
 
 PATHS = ("kernel", "initrd", "bios", "dtb", "dtb_overlays", "flash", "path", "backing_folders")
 """Options that are paths, which must not depend on the folder that a process works in."""
@@ -60,13 +60,15 @@ class Recipe:
             values[name] = _from_the_root(values[name])
         return values
 
-    @property
-    def reaches_out(self) -> list[str]:
-        """What of the machine reaches more of the host than the files that its snapshot knows."""
+    def reaches_out(self, files: Container[str]) -> list[str]:
+        """What of the machine reaches more of the host than the ``files`` that its snapshot
+        knows."""
         config = self.config
         known = {each.name for each in fields(config)} - {*INWARD, "nics"}
-        reaching = [name for name in known if getattr(config, name)]
-        reaching += [nic.kind for nic in self.nics if nic != Nic(USER_NETWORK, mac=nic.mac)]
+        disks = [*config.disks, *(each.disk for each in self.plugged if each.disk is not None)]
+        reaching = {name for name in known if getattr(config, name)}
+        reaching |= _networks(self.nics)
+        reaching |= _strange([*(disk.path for disk in disks), *config.flash], files)
         return sorted(reaching)
 
     @classmethod
@@ -76,6 +78,23 @@ class Recipe:
         recipe = _built(cls, values)
         assert isinstance(recipe, cls)
         return recipe
+
+
+def reach_of(plugged: Iterable[Plugged], files: Container[str]) -> list[str]:
+    """What of devices that were plugged in reaches more of the host than ``files``."""
+    given = [*plugged]
+    media = [each.disk or each.cdrom for each in given]
+    paths = [each.path for each in media if each is not None and each.path is not None]
+    networks = _networks(each.nic for each in given if each.nic is not None)
+    return sorted(networks | _strange(paths, files))
+
+
+def _networks(nics: Iterable[Nic]) -> set[str]:
+    return {nic.kind for nic in nics if nic != Nic(USER_NETWORK, mac=nic.mac)}
+
+
+def _strange(paths: Iterable[str], files: Container[str]) -> set[str]:
+    return {path for path in paths if path not in files}
 
 
 def stamps_of(paths: Iterable[str]) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -13,13 +13,14 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
-from bimetal.machine.recipe import Recipe, check_files, stamps_of
+from bimetal.machine.recipe import Recipe, check_files, reach_of, stamps_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.sockets import Plugged
 from bimetal.machine.still import (
     areas_of,
     check_fits,
     load_machine,
+    name_of,
     plugged_in,
     save_machine,
     seen,
@@ -36,6 +37,7 @@ __all__ = [
     "Held",
     "check",
     "check_alike",
+    "check_plugs",
     "check_same",
     "fill",
     "recipe_in",
@@ -117,7 +119,7 @@ def write_to(
     files at ``paths`` as they are now. Raises OSError, and `BimetalError`."""
     with Writer(fd, compress=compress) as writer:
         for number, ram in enumerate(runner.hardware.memories):
-            writer.add(f"{number} {ram.name}", ram.size, ram.contents())
+            writer.add(name_of(number, ram.name), ram.size, ram.contents())
         for name, area in areas_of(runner.hardware).items():
             writer.add(name, area.size, area.contents())
         writer.finish(
@@ -135,13 +137,8 @@ def recipe_in(reader: Held, *, trust: bool) -> Recipe:
     more of the host unless its maker has our ``trust``. Raises `BimetalError`."""
     try:
         recipe = Recipe.of(reader.manifest["machine"])
-        if recipe.reaches_out and not trust:
-            raise BimetalError(
-                f"the machine in {reader.path} reaches more of this host than its disks: "
-                + ", ".join(recipe.reaches_out),
-                "if you know who has made the file, restore it with trust",
-                ExitCode.NO_PERMISSION,
-            )
+        files = reader.manifest["files"]
+        _check_trusted(recipe.reaches_out(files), f"the machine in {reader.path}", trust=trust)
         if recipe.config.memory > host_memory():
             raise BimetalError(
                 f"the machine in {reader.path} has {format_size(recipe.config.memory)} of memory, "
@@ -149,10 +146,32 @@ def recipe_in(reader: Held, *, trust: bool) -> Recipe:
                 "restore it on a host that has so much",
                 ExitCode.UNAVAILABLE,
             )
-        check_files(reader.manifest["files"])
+        check_files(files)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unknown(reader, error) from error
     return recipe
+
+
+def check_plugs(reader: Held, mine: Sequence[Plugged], *, trust: bool) -> None:
+    """Raise `BimetalError` if devices were plugged into a machine that comes, and not into this
+    one, which has ``mine``, and they reach more of the host than the files that are known to be
+    what they were, unless who sends it has our ``trust``."""
+    try:
+        plugged = Recipe.of(reader.manifest["machine"]).plugged
+        new = [] if seen(plugged) == seen(mine) else [one for one in plugged if one not in mine]
+        reaching = reach_of(new, reader.manifest["files"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unknown(reader, error) from error
+    _check_trusted(reaching, "what was plugged into the machine that comes", trust=trust)
+
+
+def _check_trusted(reaching: Sequence[str], what: str, *, trust: bool) -> None:
+    if reaching and not trust:
+        raise BimetalError(
+            f"{what} reaches more of this host than disks that are known: {', '.join(reaching)}",
+            "if you know who has made it, have it restored, or arrive, with trust",
+            ExitCode.NO_PERMISSION,
+        )
 
 
 def check_same(reader: Held, mine: Recipe) -> None:
@@ -225,7 +244,7 @@ def fill(
             _plug(runner, plugged, reactor)
         for number, ram in enumerate(runner.hardware.memories):
             ram.clear()
-            reader.map_into(f"{number} {ram.name}", ram)
+            reader.map_into(name_of(number, ram.name), ram)
         load_machine(runner, consoles, reader.manifest["state"])
         for name, area in areas_of(runner.hardware).items():
             reader.copy_into(name, area)

@@ -20,6 +20,7 @@ __all__ = [
     "check_plugged",
     "lent_by",
     "load_machine",
+    "name_of",
     "plugged_in",
     "save_machine",
     "seen",
@@ -68,6 +69,11 @@ def load_machine(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -
     for _, parts, states in _parts_of(hardware, consoles, state):
         for name, part in parts.items():
             part.load(states[name])
+
+
+def name_of(number: int, memory: str) -> str:
+    """What a machine's memory of that number is called in a snapshot, and on the way."""
+    return f"{number} {memory}"
 
 
 def areas_of(hardware: Hardware) -> dict[str, Area]:

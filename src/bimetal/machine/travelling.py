@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bimetal.backends.passage import Passage
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.arriving import Arrival
-from bimetal.machine.kept import KeptMachine
+from bimetal.machine.kept import KeptMachine, no_way
 from bimetal.machine.leaving import Leaving
 from bimetal.machine.progress import Moving, Pace
-from bimetal.machine.snapshots import check, check_alike, check_same, fill, standing
+from bimetal.machine.snapshots import (
+    check,
+    check_alike,
+    check_plugs,
+    check_same,
+    fill,
+    standing,
+)
 from bimetal.machine.still import lent_by, plugged_in, settle
+from bimetal.memory.contents import Lent
 
 __all__ = ["Travelling"]
 
@@ -19,7 +28,6 @@ __all__ = ["Travelling"]
 class Travelling(KeptMachine):
     """Methods to leave this process, and to come here from another one."""
 
-    pause: Callable[[], None]
     resume: Callable[[], None]
 
     def leave(self, way: Passage, pace: Pace | None = None, moving: Moving | None = None) -> None:
@@ -28,21 +36,28 @@ class Travelling(KeptMachine):
         stands still, for as long as ``pace`` allows if that can be. ``moving`` tells how far it is.
 
         When it returns the machine is there, and stands still here. If anything fails it goes on
-        here, as if nothing had been, and `BimetalError` is raised; except that a machine without a
-        disk to which it writes stays paused if it may be there: `come_back` says that it is not.
-        What has gone one way, into a file, say, or a pipe, is there when this returns.
+        here, as if nothing had been, and `BimetalError` is raised; except that a machine of which
+        no locks of disks tell where it is stays paused if it may be there: `come_back` says that it
+        is not. The same happens if the machine is stopped or closed meanwhile. What has gone one
+        way, into a file, say, or a pipe, is there when this returns.
         """
         runner = self._running_one("it cannot leave twice")
         moving = moving or Moving()
         leaving = Leaving(runner, self._consoles, self._recipe(runner), way, pace or Pace(), moving)
-        paused, self._kept = self._gate.paused, None
+        self._kept = None
         self._leaving, self._jobs.barred = leaving, True
+        stopped = False
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = self._pause()
+
         try:
-            with self._gate.on_over.with_(way.give_up):
-                leaving.run(self.pause)
+            with self._moving_by(way), self._gate.on_over.with_(way.give_up):
+                leaving.run(stop)
         except BaseException:
-            if not leaving.let_go or self._is_certainly_here(way):
-                self._stay(leaving, paused)
+            if not leaving.let_go or self._is_certainly_here(leaving, way):
+                self._stay(leaving, stopped)
             raise
         finally:
             leaving.close()
@@ -55,6 +70,7 @@ class Travelling(KeptMachine):
             return
         runner = self._built()
         with self._gate.lock:
+            self._check_not_over()
             taken = []
             try:
                 for disk in lent_by(runner.hardware):
@@ -81,9 +97,13 @@ class Travelling(KeptMachine):
         To be said before it is built."""
         self.config.arriving = True
 
-    def arrive(self, way: Passage, moving: Moving | None = None) -> None:
+    def arrive(self, way: Passage, moving: Moving | None = None, *, trust: bool = False) -> None:
         """Be the machine that comes by ``way`` from a process that has called `leave`: with the
         same board, memory, CPUs and devices, on the same disks. It goes on with `start`.
+
+        Devices that were plugged into that one, and not into this, are plugged in here; those that
+        reach more of this host than disks that are what they were there only if you ``trust`` who
+        sends it.
 
         Raises `BimetalError`, and then the other process still has it; this machine is closed if it
         has had its disks.
@@ -94,9 +114,9 @@ class Travelling(KeptMachine):
                 "make one, and call await_arrival() first",
                 ExitCode.USAGE,
             )
-        with Arrival(way, moving or Moving()) as arrival:
+        with Arrival(way, moving or Moving()) as arrival, self._moving_by(way):
             try:
-                self._receive(arrival)
+                self._receive(arrival, trust=trust)
             except OSError as error:
                 raise BimetalError(
                     f"the machine does not arrive: {error.strerror or error}",
@@ -104,19 +124,38 @@ class Travelling(KeptMachine):
                     ExitCode.IO_ERROR,
                 ) from error
 
-    def _receive(self, arrival: Arrival) -> None:
+    @contextmanager
+    def _moving_by(self, way: Passage) -> Iterator[None]:
+        """A context in which `stop` and `close` end a move by ``way``."""
+        self._way_out = way.give_up
+        try:
+            yield
+        finally:
+            self._way_out = no_way
+
+    def _pause(self) -> bool:
+        """Stop CPUs and time; whether they were not stopped before."""
+        with self._gate.lock:
+            ran = not self._gate.paused
+            self._gate.pause()
+            self._clock.pause()
+            return ran
+
+    def _receive(self, arrival: Arrival, *, trust: bool) -> None:
         try:
             arrival.begin()
             runner = self._one_to_load()
             check_alike(arrival, self._recipe(runner))
             arrival.welcome()
             arrival.receive()
-            arrival.take(disks=bool(self._awaited()))
-        except BimetalError as error:
+            check_plugs(arrival, plugged_in(runner), trust=trust)
+            arrival.take(decided=self._is_decided())
+        except BaseException as error:
             arrival.refuse(error)
             raise
         try:
             with standing(self._gate, self._clock):
+                self._check_not_over()
                 for placement in runner.hardware.placements:
                     placement.device.come_here()
                 self.config.arriving = False
@@ -125,22 +164,25 @@ class Travelling(KeptMachine):
                 check(arrival, runner, self._consoles)
                 reactor = self._service.reactor
                 fill(arrival, runner, self._consoles, reactor, anew=False)
-        except BimetalError as error:
+        except BaseException as error:
             self._closing.close()  # the other side wants its disks back
             arrival.refuse(error)
             raise
         arrival.confirm()
 
-    def _awaited(self) -> list[str]:
-        """The disks to which the guest writes: who has them has the machine."""
-        plugged = [each.disk for each in plugged_in(self._built()) if each.disk is not None]
-        disks = [*self.config.disks, *plugged]
-        return [disk.path for disk in disks if not (disk.readonly or disk.snapshot)]
+    def _written(self) -> list[Lent]:
+        """The disks to which the guest writes."""
+        return [disk for disk in lent_by(self._built().hardware) if disk.writes]
 
-    def _is_certainly_here(self, way: Passage) -> bool:
+    def _is_decided(self) -> bool:
+        """Whether disks tell who has the machine, since nobody else can lock any of them."""
+        disks = self._written()
+        return bool(disks) and all(disk.exclusive for disk in disks)
+
+    def _is_certainly_here(self, leaving: Leaving, way: Passage) -> bool:
         """Whether a machine that was let go, but not confirmed, is not in the other process."""
-        disks = bool(self._awaited())
-        if way.both_ways and not disks:
+        heard = leaving.told and (way.both_ways or bool(self._written()))
+        if heard and not self._is_decided():
             return False
         try:
             self.come_back()
@@ -148,15 +190,19 @@ class Travelling(KeptMachine):
             return False
         return True
 
-    def _stay(self, leaving: Leaving, paused: bool) -> None:
-        """Go on here."""
+    def _stay(self, leaving: Leaving, stopped: bool) -> None:
+        """Go on here; run, if it was ``stopped`` to leave."""
         self._leaving, self._jobs.barred = None, False
         try:
             if not self._gate.over.is_set():
                 leaving.give_back()
         finally:
-            if not paused and not self._gate.over.is_set():
+            if stopped and not self._gate.over.is_set():
                 self.resume()
+
+    def _check_not_over(self) -> None:
+        if self._gate.over.is_set():
+            raise BimetalError(f"the machine has {self._gate.state}", "", ExitCode.UNAVAILABLE)
 
     def _check_here(self) -> None:
         if self.away:

@@ -56,6 +56,14 @@ class Stored(Protocol):
 class Lent(Stored, Protocol):
     """What is stored in files that another machine may go on with, when this one has come there."""
 
+    @property
+    def writes(self) -> bool:
+        """Whether what the guest writes goes to these files."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one machine at a time can write to them, since the host has locks for them."""
+
     def let_go(self) -> None:
         """Let the files be another machine's. Raises OSError."""
 

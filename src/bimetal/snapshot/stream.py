@@ -16,13 +16,13 @@ FAIL      from the other side: why it cannot have it
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Protocol
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.snapshot.checksum import crc32
 from bimetal.snapshot.layout import PAGE
 from bimetal.snapshot.plain import from_json, to_json
 
@@ -70,9 +70,9 @@ class Stream:
         """Send a record, whose content is in parts."""
         checksum = 0
         for part in content:
-            checksum = zlib.crc32(part, checksum)
+            checksum = crc32(part, checksum)
         head = _HEAD.pack(kind, checksum, sum(map(len, content)))
-        self._write(head + _SUM.pack(zlib.crc32(head)))
+        self._write(head + _SUM.pack(crc32(head)))
         for part in content:
             self._write(part)
 
@@ -85,10 +85,10 @@ class Stream:
         head = self._read(_HEAD.size + _SUM.size)
         (checksum,) = _SUM.unpack_from(head, _HEAD.size)
         kind, own, length = _HEAD.unpack_from(head)
-        if zlib.crc32(head[: _HEAD.size]) != checksum or length > LIMITS.get(kind, SHORT):
+        if crc32(head[: _HEAD.size]) != checksum or length > LIMITS.get(kind, SHORT):
             raise broken("what comes is no machine, or was damaged on the way")
         content = self._read(length)
-        if zlib.crc32(content) != own:
+        if crc32(content) != own:
             raise broken("a part of it was damaged on the way")
         return kind, content
 

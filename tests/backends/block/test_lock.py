@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,19 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
     image = open_disk(path)
     assert isinstance(image, RawImage)
     assert sum(image._file.log.counts.values()) == 1
+    assert not image.exclusive
+    assert not open_disk(path, readonly=True, lock=False).exclusive
     image.close()
+
+
+def test_whether_locks_tell_who_writes(path: str) -> None:
+    """Also before there are any: whoever waits for an image has not locked it."""
+    with closing(open_disk(path)) as image:
+        assert (image.writes, image.exclusive) == (True, True)
+        with closing(open_disk(path, readonly=True, lock=False)) as looked_at:
+            assert (looked_at.writes, looked_at.exclusive) == (False, True)
+    with closing(open_disk(path, snapshot=True)) as layered:
+        assert not layered.writes
 
 
 needs_qemu = programs("qemu-io")

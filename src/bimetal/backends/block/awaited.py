@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from bimetal.backends.block.block import Block
+from bimetal.backends.block.file import ImageFile
 
 __all__ = ["AwaitedDisk"]
 
@@ -43,6 +44,10 @@ class AwaitedDisk(Block):
     def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
         """Raises OSError, as `writev`."""
         self._refuse()
+
+    def images(self) -> tuple[ImageFile, ...]:
+        """See `Block.images`: those that it is going to have, not locked yet."""
+        return self._glimpse.images()
 
     def close(self) -> None:
         """See `Block.close`."""

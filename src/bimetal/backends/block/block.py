@@ -185,8 +185,18 @@ class Block(ABC):
 
     def images(self) -> tuple[ImageFile, ...]:
         """The files in which it is stored and that only one machine may write, or only several
-        read."""
+        read; first that which is written."""
         return ()
+
+    @property
+    def writes(self) -> bool:
+        """See `memory.contents.Lent`."""
+        return not self.readonly
+
+    @property
+    def exclusive(self) -> bool:
+        """See `memory.contents.Lent`: whether the first of its `images` is."""
+        return any(image.exclusive for image in self.images()[:1])
 
     def let_go(self) -> None:
         """Let another machine go on with the files; they are not used any more, unless

@@ -11,7 +11,13 @@ from contextlib import suppress
 
 from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
-from bimetal.backends.block.lock import LocksUnsupported, lock_image, share_image, unlock_image
+from bimetal.backends.block.lock import (
+    LocksUnsupported,
+    has_locks,
+    lock_image,
+    share_image,
+    unlock_image,
+)
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.vector import PromptReader
 from bimetal.backends.handing import take
@@ -44,8 +50,8 @@ class ImageFile:
             if self.length == 0 and not purpose.is_data:
                 raise refusals.empty(path, purpose, self.block_device)
             self._locks = lock
-            if lock:
-                self._lock(purpose)
+            self.exclusive = self._lock(purpose) if lock else has_locks(self.fd)
+            """Whether locks keep other machines off it: the host has some for this file."""
         except BaseException:
             os.close(self.fd)
             raise
@@ -186,13 +192,16 @@ class ImageFile:
             f"have the guest write no more, and save it: cp {place} {quoted(unused(self.path))}",
         )
 
-    def _lock(self, purpose: Purpose) -> None:
+    def _lock(self, purpose: Purpose) -> bool:
+        """Whether it could be locked."""
         try:
             lock_image(self.fd, writing=not self.readonly)
         except BlockingIOError as error:
             raise refusals.in_use(self.path, purpose, self.fd) from error
         except LocksUnsupported:
             self.log.host_error("no locks on this file system: do not start a second machine")
+            return False
+        return True
 
 
 def _is_only_read(fd: int) -> bool:

@@ -14,7 +14,7 @@ import fcntl
 import os
 import struct
 
-__all__ = ["LocksUnsupported", "lock_image", "share_image", "unlock_image"]
+__all__ = ["LocksUnsupported", "has_locks", "lock_image", "share_image", "unlock_image"]
 
 READ, WRITE, RESIZE = 0, 1, 3
 """What can be done to an image, as bit numbers of the layout."""
@@ -94,6 +94,17 @@ def unlock_image(fd: int) -> None:
     for number in (READ, WRITE, RESIZE):
         _set(fd, DOES + number, fcntl.F_UNLCK)
         _set(fd, FORBIDS + number, fcntl.F_UNLCK)
+
+
+def has_locks(fd: int) -> bool:
+    """Whether the file system of ``fd`` has such locks. Raises OSError."""
+    try:
+        _held_by_others(fd, FORBIDS + WRITE)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return False
+        raise
+    return True
 
 
 def _set(fd: int, byte: int, kind: int = fcntl.F_RDLCK) -> None:

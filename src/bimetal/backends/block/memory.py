@@ -41,6 +41,11 @@ class MemoryDisk(Block):
         self.writev(offset, buffers)
         return True
 
+    @property
+    def writes(self) -> bool:
+        """See `Block.writes`: there is no file."""
+        return False
+
     def flush(self) -> None:
         """Memory is as safe as it will ever be."""
 

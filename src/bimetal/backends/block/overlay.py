@@ -108,6 +108,11 @@ class Overlay(Block):
                 write_vector(self._fd, start, [zeroes[: offset + length - start]])
         self._own(offset, length)
 
+    @property
+    def writes(self) -> bool:
+        """See `Block.writes`: only its layer is written."""
+        return False
+
     def files(self) -> tuple[str, ...]:
         """See `Block.files`: those of the base."""
         return self.base.files()

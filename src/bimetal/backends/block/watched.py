@@ -99,6 +99,11 @@ class WatchedDisk(Block):
         """See `Block.images`."""
         return self.inner.images()
 
+    @property
+    def writes(self) -> bool:
+        """See `Block.writes`."""
+        return self.inner.writes
+
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`."""
         self._watcher.before(offset, length)
