@@ -89,6 +89,20 @@ def test_a_frame_may_come_in_any_pieces(wire: Wire) -> None:
     assert wire.station.frames == [frame(1), frame(2)]
 
 
+def test_a_cable_may_be_put_into_another_port(wire: Wire, reactor: Reactor) -> None:
+    """As a cable is that is pulled out for a while, see `PulledOut`."""
+    wire.far.sendall(framed(frame(1)))
+    turn_until(reactor, lambda: bool(wire.station.frames))
+    other = Station(wire.network)
+    assert other.link
+    wire.far.sendall(framed(frame(2)))
+    turn_until(reactor, lambda: bool(other.frames))
+    wire.far.close()
+    turn_until(reactor, lambda: not other.link)
+    assert (wire.station.frames, wire.station.link) == ([frame(1)], True)
+    assert not Station(wire.network).link
+
+
 def test_a_guest_without_room_stops_the_far_end(wire: Wire) -> None:
     wire.station.room = 1
     wire.far.setblocking(False)

@@ -40,6 +40,10 @@ class FramedStream:
         self._refused = self._ended = False
         self._watch: Watch | None = None
 
+    def connect(self, port: Port) -> None:
+        """From now on ``port`` gets what comes."""
+        self._port = port
+
     def attach(self, reactor: Reactor) -> None:
         """Let ``reactor`` run this connection."""
         self._watch = reactor.watch(self._socket.fileno(), self._readable, self._writable)

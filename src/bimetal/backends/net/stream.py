@@ -75,7 +75,9 @@ class Stream:
     def connect(self, port: Port) -> None:
         """See `NetBackend.connect`."""
         self._port = port
-        port.set_link(False)
+        if self._framed is not None:
+            self._framed.connect(port)
+        port.set_link(self._framed is not None)
 
     def attach(self, reactor: Reactor) -> None:
         """See `NetBackend.attach`."""
