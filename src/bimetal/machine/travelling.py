@@ -42,10 +42,11 @@ class Travelling(KeptMachine):
         way, into a file, say, or a pipe, is there when this returns.
         """
         runner = self._running_one("it cannot leave twice")
+        self._jobs.bar()
         moving = moving or Moving()
         leaving = Leaving(runner, self._consoles, self._recipe(runner), way, pace or Pace(), moving)
         self._kept = None
-        self._leaving, self._jobs.barred = leaving, True
+        self._leaving = leaving
         stopped = False
 
         def stop() -> None:

@@ -261,6 +261,53 @@ def test_what_cannot_be(made: Made, tmp_path: Path) -> None:
     judge(Path(top), writer.model, tmp_path)
 
 
+def test_one_thing_at_a_time_is_done_to_a_disk(made: Made, tmp_path: Path) -> None:
+    image = base(tmp_path, "qcow2")
+    machine = made(image)
+    copy, over = new(tmp_path / "copy.qcow2"), new(tmp_path / "over.qcow2", image)
+    attempts: list[Callable[[], object]] = [
+        lambda: machine.lay_over({DISK: over}),
+        lambda: machine.commit_disk(DISK),
+        lambda: machine.stream_disk(DISK),
+        lambda: machine.mirror_disk(DISK, copy),
+        lambda: machine.backup_disk(DISK, copy),
+        lambda: machine.backup_disks([{"drive": DISK, "target": copy}]),
+        lambda: machine.resize_disk(DISK, SIZE + MIB),
+        lambda: machine.save(tmp_path / "saved"),
+        machine.jobs.bar,
+    ]
+    with machine.jobs.alone(DISK):
+        for attempt in attempts:
+            with pytest.raises(BimetalError, match="something else is being done to disk0"):
+                attempt()
+    machine.jobs.bar()
+    for attempt in attempts:
+        with pytest.raises(BimetalError, match="is moving to another process"):
+            attempt()
+    machine.jobs.barred = False
+    machine.lay_over({DISK: over})
+    ended(machine.commit_disk(DISK))
+    machine.jobs.check_idle()
+
+
+def test_a_copy_that_takes_its_place_already_is_not_given_up(made: Made, tmp_path: Path) -> None:
+    machine = made(base(tmp_path, "qcow2"))
+    job = machine.mirror_disk(DISK, new(tmp_path / "copy.qcow2"))
+    refused: list[str] = []
+
+    def note(moves: object) -> None:
+        for late in (job.cancel, job.finalize):
+            with pytest.raises(BimetalError) as caught:
+                late()
+            refused.append(caught.value.cause)
+
+    machine.on_moved = note
+    ended(job)
+    assert refused == [f"the job 'disk0' is pending and cannot be {what}" for what in (
+        "cancelled", "finalized")]  # fmt: skip
+    assert paths(machine) == ["copy.qcow2"]
+
+
 def test_what_the_guest_writes_may_be_forgotten(made: Made, tmp_path: Path) -> None:
     machine = made(base(tmp_path, "qcow2"), snapshot=True)
     attempts: list[Callable[[], object]] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Annotated, Any, Literal
 
 from bimetal.base.late import late
@@ -138,7 +138,8 @@ def _snapshot(vm: Managed, actions: list[dict[str, Any]]) -> None:
         _lay_over(vm, overlays, named)
     except BaseException:
         for path in made:
-            os.unlink(path)
+            with suppress(OSError):
+                os.unlink(path)
         raise
 
 

@@ -77,10 +77,9 @@ class LiveDisks:
         that the disks had stay what they are."""
         self._gate.check_begun("lay an image over the disk's before: bimetal image create -b")
         runner = self._parts.built()
-        with ExitStack() as opened:
+        with ExitStack() as opened, self._jobs.alone(*overlays):
             pairs = list[tuple[Seat, Block]]()
             for drive, path in overlays.items():
-                self._jobs.check_idle(drive)
                 with runner.locked():
                     seat = self._seat(drive)
                 overlay = open_disk(_whole(path), format="qcow2", alone=True)
@@ -96,13 +95,14 @@ class LiveDisks:
         from the one that the guest writes to, without a base into the lowest. The base takes the
         place of a disk that is committed wholly once the job is ready and is completed; otherwise
         the image above lies on the base then, which it calls ``name``."""
-        seat, chain = self._chain(drive)
-        above = place_in(chain, fsdecode(top), "top") if top else 0
-        below = place_in(chain, fsdecode(base), "base") if base else len(chain) - 1
         asked = self._terms(drive, terms)
-        if above:
-            return self._jobs.begin(Commit(asked, seat, self._jobs.tell, above, below, name))
-        return self._jobs.begin(ActiveCommit(asked, seat, self._jobs.tell, self._note, below))
+        with self._jobs.alone(drive):
+            seat, chain = self._chain(drive)
+            above = place_in(chain, fsdecode(top), "top") if top else 0
+            below = place_in(chain, fsdecode(base), "base") if base else len(chain) - 1
+            if above:
+                return self._jobs.begin(Commit(asked, seat, self._jobs.tell, above, below, name))
+            return self._jobs.begin(ActiveCommit(asked, seat, self._jobs.tell, self._note, below))
 
     def stream_disk(
         self, drive: str, *, base: Path = "", top: Path = "", name: str = "", **terms: Any
@@ -110,11 +110,12 @@ class LiveDisks:
         """Write what a disk shows of the images that it lies on, down to above ``base``, into its
         own, or that at ``top``, which then lies on the base, which it calls ``name``, or without
         one on nothing."""
-        seat, chain = self._chain(drive)
-        above = place_in(chain, fsdecode(top), "top") if top else 0
-        below = place_in(chain, fsdecode(base), "base") if base else None
         asked = self._terms(drive, terms)
-        return self._jobs.begin(Stream(asked, seat, self._jobs.tell, above, below, name))
+        with self._jobs.alone(drive):
+            seat, chain = self._chain(drive)
+            above = place_in(chain, fsdecode(top), "top") if top else 0
+            below = place_in(chain, fsdecode(base), "base") if base else None
+            return self._jobs.begin(Stream(asked, seat, self._jobs.tell, above, below, name))
 
     def mirror_disk(
         self, drive: str, target: Path, *, format: str | None = None, sync: str = "full",
@@ -123,9 +124,9 @@ class LiveDisks:
         """Copy a disk to an image that is there, and as large, and follow what the guest writes;
         once the job is ready and is completed, that takes the disk's place. ``sync`` is ``full``,
         ``top`` (only what the disk's own image says) or ``none``."""
-        seat, chain = self._chain(drive)
         asked = self._terms(drive, terms)
-        with ExitStack() as opened:
+        with ExitStack() as opened, self._jobs.alone(drive):
+            seat, chain = self._chain(drive)
             copy = self._target(seat, chain, target, format, folders, opened)
             job = Mirror(asked, seat, self._jobs.tell, self._note, copy, sync)
             self._jobs.begin(job)
@@ -138,7 +139,7 @@ class LiveDisks:
     ) -> Job:  # fmt: skip
         """Copy a disk as it is now to an image that is there, and as large: what the guest changes
         meanwhile is copied before. ``sync`` is ``full`` or ``top``."""
-        with ExitStack() as opened:
+        with ExitStack() as opened, self._jobs.alone(drive):
             job = self._backup(
                 opened, drive=drive, target=target, format=format, sync=sync, folders=folders,
                 **terms,
@@ -149,7 +150,8 @@ class LiveDisks:
 
     def backup_disks(self, backups: Sequence[Mapping[str, Any]]) -> None:
         """Several `backup_disk` at one moment, or none: each has its arguments by name."""
-        with ExitStack() as opened, ExitStack() as begun:
+        drives = [each["drive"] for each in backups]
+        with ExitStack() as opened, self._jobs.alone(*drives), ExitStack() as begun:
             jobs = [self._backup(opened, **each) for each in backups]
             with standing(self._gate, self._clock):
                 settle(self._parts.built())
@@ -163,9 +165,10 @@ class LiveDisks:
 
     def resize_disk(self, drive: str, size: int | str) -> None:
         """Make a disk larger, and tell the guest; what is new reads as zeroes."""
-        seat, _ = self._chain(drive)
         length = parse_size(str(size)) if isinstance(size, str) else size
-        seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
+        with self._jobs.alone(drive):
+            seat, _ = self._chain(drive)
+            seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
 
     def limit_disk(self, drive: str, *, iops: int = 0, bps: int = 0) -> None:
         """Carry out at most so many requests and bytes of a virtio disk in a second, reads and
@@ -202,9 +205,9 @@ class LiveDisks:
         return seats[drive]
 
     def _chain(self, drive: str) -> tuple[Seat, list[Block]]:
-        """A disk and its images. Raises `BimetalError` if nothing can be done with them now."""
+        """A disk and its images, of somebody who is `Jobs.alone`. Raises `BimetalError` if nothing
+        can be done with them now."""
         self._gate.check_begun("nobody uses the disk: do it with bimetal image")
-        self._jobs.check_idle(drive)
         with self._parts.built().locked():
             seat = self._seat(drive)
             return seat, chain_of(seat.image)

@@ -127,6 +127,11 @@ class Job(ABC):
         ended = self.status is Status.CONCLUDED and self.terms.auto_dismiss
         return ended or self.status is Status.NULL
 
+    @property
+    def _waits_to_finalize(self) -> bool:
+        waits = not (self.terms.auto_finalize or self._finalized)
+        return waits and self.status is Status.PENDING
+
     def start(self) -> None:
         """Begin."""
         self._tell(JobNews(NewsKind.STATUS, self.view))
@@ -137,7 +142,7 @@ class Job(ABC):
         """Give it up. One that is ready, and is not forced, ends as it is: the copy is what the
         disk is at that moment. Raises `BimetalError` if it is too late."""
         with self._changed:
-            if self.status in FINAL and self.status is not Status.PENDING:
+            if self.status in FINAL and not self._waits_to_finalize:
                 raise self._wrong("be cancelled")
             if not force and self.view.ready:
                 self._ending, self._pivots = True, False
@@ -157,7 +162,7 @@ class Job(ABC):
     def finalize(self) -> None:
         """Have a job that is pending do its last step."""
         with self._changed:
-            if self.status is not Status.PENDING:
+            if not self._waits_to_finalize:
                 raise self._wrong("be finalized")
             self._finalized = True
             self._changed.notify_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
@@ -24,8 +25,9 @@ class Jobs:
     def __init__(self, gate: VcpuGate):
         self._gate = gate
         self._all: dict[str, Job] = {}
-        self._busy: dict[str, str] = {}
-        """Disks on which jobs are at work, and which."""
+        self._busy: dict[str, object] = {}
+        """Disks to which something is done, and the jobs that are at work on them, or what stands
+        for something that is soon over."""
         self._lock = threading.RLock()
         self.barred = False
         """Whether the machine is on its way to another process, with its disks."""
@@ -55,9 +57,27 @@ class Jobs:
         with self._gate.lock:
             self._gate.on_event(MachineEvent(EventKind.JOB, job=news))
 
+    @contextmanager
+    def alone(self, *drives: str) -> Iterator[None]:
+        """A context in which nobody else does anything to these disks, nor begins a job on them.
+        Raises `BimetalError` if somebody does already."""
+        here = object()
+        with self._lock:
+            for drive in dict.fromkeys(drives):
+                self.check_idle(drive)
+            self._busy |= dict.fromkeys(drives, here)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for drive in drives:
+                    if self._busy.get(drive) is here:  # no job of it has begun
+                        del self._busy[drive]
+
     def begin(self, job: Job, *, standing: bool = False) -> Job:
-        """Have a job begin, of whose disk there is no other; see `Seat.visit` for ``standing``, in
-        which case it only stands ready, and is to be started later. Raises `BimetalError`."""
+        """Have a job begin, of whose disk there is no other, in a context `alone`; see `Seat.visit`
+        for ``standing``, in which case it only stands ready, and is to be started later. Raises
+        `BimetalError`."""
         id_, drive = job.terms.id, job.drive
         with self._lock:
             there = self._all.get(id_)
@@ -68,10 +88,11 @@ class Jobs:
                     ExitCode.UNAVAILABLE,
                 )
             if drive:
-                self.check_idle(drive)
-                self._busy[drive] = id_
+                if self.barred or isinstance(self._busy.get(drive), Job):
+                    self.check_idle(drive)
+                self._busy[drive] = job
             self._all[id_] = job
-        job.on_over = lambda: self._free(drive)
+        job.on_over = lambda: self._free(job)
         try:
             job.prepare(standing=standing)
         except BaseException as error:
@@ -92,9 +113,16 @@ class Jobs:
         job.undo()
         self._forget(job)
 
+    def bar(self) -> None:
+        """Have nothing done to disks any more, until ``barred`` is False. Raises `BimetalError` if
+        something is done to one."""
+        with self._lock:
+            self.check_idle()
+            self.barred = True
+
     def check_idle(self, drive: str = "") -> None:
-        """Raise `BimetalError` if a job is at work on a disk, or, for "", on any; or if the machine
-        moves."""
+        """Raise `BimetalError` if something is done to a disk, or, for "", to any, or if the
+        machine moves."""
         if self.barred:
             raise BimetalError(
                 "the machine is moving to another process",
@@ -102,13 +130,9 @@ class Jobs:
                 ExitCode.UNAVAILABLE,
             )
         with self._lock:
-            for busy, id_ in self._busy.items():
+            for busy, who in self._busy.items():
                 if drive in ("", busy):
-                    raise BimetalError(
-                        f"the job {id_!r} is at work on {busy}",
-                        "wait for its end, or give it up: block-job-cancel",
-                        ExitCode.UNAVAILABLE,
-                    )
+                    raise _busy(busy, who)
 
     def end(self, seconds: float) -> bool:
         """Give all of them up; False if one has not ended in so many seconds."""
@@ -118,12 +142,26 @@ class Jobs:
     def forked(self) -> None:
         """This process is a copy, in which there are none."""
         self._all.clear()
+        self._busy.clear()
 
     def _forget(self, job: Job) -> None:
         with self._lock:
             self._all.pop(job.terms.id, None)
-        self._free(job.drive)
+        self._free(job)
 
-    def _free(self, drive: str) -> None:
+    def _free(self, job: Job) -> None:
         with self._lock:
-            self._busy.pop(drive, None)
+            if self._busy.get(job.drive) is job:
+                del self._busy[job.drive]
+
+
+def _busy(drive: str, who: object) -> BimetalError:
+    if isinstance(who, Job):
+        return BimetalError(
+            f"the job {who.terms.id!r} is at work on {drive}",
+            "wait for its end, or give it up: block-job-cancel",
+            ExitCode.UNAVAILABLE,
+        )
+    return BimetalError(
+        f"something else is being done to {drive}", "do it again", ExitCode.UNAVAILABLE
+    )
