@@ -338,6 +338,27 @@ def test_a_base_that_another_one_uses(made: Made, tmp_path: Path) -> None:
     judge(image, writer.model, tmp_path)
 
 
+def test_a_host_that_fails_is_the_users_trouble(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, *_: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == image:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    image = base(tmp_path, "raw")
+    machine = made(image, format="raw")
+    over = new(tmp_path / "over.qcow2", image)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", fail)
+        with pytest.raises(BimetalError, match="disk0 cannot be made larger: Input/output error"):
+            machine.resize_disk(DISK, SIZE + MIB)
+        patched.setattr(os, "fdatasync", fail)
+        with pytest.raises(BimetalError, match="laid over the disk: Input/output error"):
+            machine.lay_over({DISK: over})
+    assert paths(machine) == ["base.img"]
+    assert not machine.images_of(DISK)[0].readonly
+
+
 def test_images_that_are_removed_meanwhile_become_no_disk(made: Made, tmp_path: Path) -> None:
     image, copy, over = base(tmp_path, "qcow2"), new(tmp_path / "copy.qcow2"), tmp_path / "over"
     machine = made(image)

@@ -22,6 +22,7 @@ from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.backup import Backup
 from bimetal.machine.live.chain import chain_of, cluster_of, format_of, place_in
 from bimetal.machine.live.commit import ActiveCommit, Commit
+from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.image_at import ImageAt
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.jobs import Jobs
@@ -85,7 +86,8 @@ class LiveDisks:
                 overlay = open_disk(_whole(path), format="qcow2", alone=True)
                 opened.callback(overlay.close)
                 pairs.append((seat, overlay))
-            lay_over(runner, self._clock, pairs, self._note)
+            with host_failures("no image can be laid over the disk"):
+                lay_over(runner, self._clock, pairs, self._note)
             opened.pop_all()
 
     def commit_disk(
@@ -168,7 +170,8 @@ class LiveDisks:
         length = parse_size(str(size)) if isinstance(size, str) else size
         with self._jobs.alone(drive):
             seat, _ = self._chain(drive)
-            seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
+            with host_failures(f"{drive} cannot be made larger"):
+                seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
 
     def limit_disk(self, drive: str, *, iops: int = 0, bps: int = 0) -> None:
         """Carry out at most so many requests and bytes of a virtio disk in a second, reads and

@@ -10,6 +10,7 @@ from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import JobNews, NewsKind, Status
 
@@ -94,15 +95,10 @@ class Jobs:
             self._all[id_] = job
         job.on_over = lambda: self._free(job)
         try:
-            job.prepare(standing=standing)
-        except BaseException as error:
+            with host_failures(f"the job {id_!r} cannot begin"):
+                job.prepare(standing=standing)
+        except BaseException:
             self._forget(job)
-            if isinstance(error, OSError):
-                raise BimetalError(
-                    f"the job {id_!r} cannot begin: {error.strerror or error}",
-                    "check the host's disk",
-                    ExitCode.IO_ERROR,
-                ) from error
             raise
         if not standing:
             job.start()
