@@ -280,3 +280,23 @@ def test_what_is_checked_is_what_is_written(
     with contextlib.closing(open_disk(forgetful)) as disk:
         disk.writev(0, [memoryview(data)])
     assert Path(forgetful).read_bytes()[:4] == bytes(4)
+
+
+def test_a_write_that_is_lost_when_that_is_written_down_is_told(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of it once, and a guest that flushes later has to hear of it."""
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    image = open_disk(path)
+    assert isinstance(image, RawImage)
+    image.write(0, bytes(512))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            image.resize(2 * MIB)
+    with pytest.raises(OSError, match="an earlier flush failed"):
+        image.flush()
+    image.close()

@@ -87,11 +87,18 @@ class ImageFile:
         self._tell_if_deleted()
         return self._sync
 
+    def flush_all(self) -> None:
+        """`flush`, and what the host tells of the file is safe, too: its attributes."""
+        self._sync_by(os.fsync)
+
     def _sync(self) -> None:
+        self._sync_by(os.fdatasync)
+
+    def _sync_by(self, sync: Callable[[int], None]) -> None:
         with self._syncing:  # of two side by side, the kernel would tell one of a failure
             self._check_lost()
             try:
-                os.fdatasync(self.fd)
+                sync(self.fd)
             except OSError as error:
                 self._lost = error
                 raise

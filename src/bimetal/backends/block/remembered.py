@@ -28,14 +28,14 @@ def was_raw(file: ImageFile) -> bool:
 
 def remember_raw(file: ImageFile) -> bool:
     """Write down, safe from crashes, that ``file`` is raw; False where the host cannot: on block
-    devices, and on file systems without such attributes."""
+    devices, and on file systems without such attributes. Raises OSError."""
     if was_raw(file):
         return True
     try:
         os.setxattr(file.fd, ATTRIBUTE, _value(file))
-        os.fsync(file.fd)
     except OSError:
         return False
+    file.flush_all()  # which tells of what a guest has written, too, and tells it once
     return True
 
 
