@@ -46,3 +46,13 @@ def test_a_program_has_taken_all_when_its_way_is_finished(tmp_path: Path) -> Non
     assert (tmp_path / "state").read_bytes() == b"state"
     with open_passage("exec:cat > /dev/null; exit 3") as way, pytest.raises(OSError, match="3"):
         way.finish()
+
+
+@pytest.mark.parametrize("place", ["exec:exec sleep 600", "exec:trap '' PIPE; cat > /dev/null"])
+def test_a_program_ends_when_its_way_is_given_up(place: str) -> None:
+    """Nobody waits for what it would still do."""
+    with open_passage(place) as way:
+        way.write(b"state")
+        way.give_up()
+        with pytest.raises(OSError, match="cancelled"):
+            way.write(b"more")

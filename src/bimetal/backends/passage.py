@@ -14,6 +14,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from bimetal.backends.dial import dial_unix
 from bimetal.backends.listening import listen_tcp, listen_unix
@@ -44,13 +45,14 @@ NOTHING_TO_SYNC = (errno.EINVAL, errno.EROFS)
 
 
 class Passage(Closes):
-    """The descriptor ``fd``, which is closed with it, and after which ``end`` is called. It goes
-    ``both_ways`` if it is a socket. One thread uses it; `give_up` may be called by any.
+    """The descriptor ``fd``, which is closed with it; then ``end`` is called, and told whether it
+    was given up. It goes ``both_ways`` if it is a socket. One thread uses it; `give_up` may be
+    called by any.
 
     Methods raise OSError; ECANCELED after `give_up`, EPIPE at an end that comes too early.
     """
 
-    def __init__(self, fd: int, end: Callable[[], None] = lambda: None):
+    def __init__(self, fd: int, end: Callable[[bool], None] = lambda _: None):
         self._fd, self._end = fd, end
         self._bell = Wakeup()
         self._given_up = False
@@ -104,7 +106,7 @@ class Passage(Closes):
         if fd >= 0:
             os.close(fd)
             self._bell.close()
-            self._end()
+            self._end(self._given_up)
 
     def _wait(self, events: int) -> None:
         poll = select.poll()
@@ -213,11 +215,15 @@ def _of_program(command: str, stdin: int | None, stdout: int | None) -> Passage:
     assert pipe is not None
     fd = os.dup(pipe.fileno())
     pipe.close()
-    return Passage(fd, lambda: _ended(program, command))
+    return Passage(fd, partial(_end, program, command))
 
 
-def _ended(program: subprocess.Popen[bytes], command: str) -> None:
-    if code := program.wait():
+def _end(program: subprocess.Popen[bytes], command: str, given_up: bool) -> None:
+    """Wait until a program has ended; it is told to, if nobody needs it any more."""
+    if given_up:
+        program.terminate()
+        program.wait()
+    elif code := program.wait():
         raise OSError(f"{command[:80]!r} has ended with {code}")
 
 
