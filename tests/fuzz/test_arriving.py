@@ -19,6 +19,7 @@ from bimetal.machine.progress import Moving
 from bimetal.snapshot.layout import PAGE
 from bimetal.snapshot.stream import (
     CONTENT,
+    HAVE,
     KEEP,
     KEPT,
     MOVE,
@@ -128,6 +129,38 @@ def test_pages_that_are_nowhere(number: int, start: int, length: int, size: int)
     attempt(text + record(CONTENT, Struct("<IQ").pack(number, start) + bytes(size)))
     kept = Struct("<QHI").pack(start, 2, number) + b"ab" + Struct("<Q").pack(length)
     attempt(text + record(KEEP, kept + bytes(size)))
+
+
+def test_no_memory_comes_that_the_machine_does_not_have() -> None:
+    """Or else whoever finds the place could fill all memory of the host."""
+    for memories in ({"0 ram": 1 << 16}, {"0 ram": 1 << 15, "1 rom": PAGE}):
+        with Arrival(Tape(record(MOVE, HELLO)), Moving()) as arrival:
+            arrival.begin()
+            with pytest.raises(BimetalError, match="other memory than this machine"):
+                arrival.welcome(memories)
+    with Arrival(Tape(record(MOVE, HELLO)), Moving()) as arrival:
+        arrival.begin()
+        arrival.welcome({"0 ram": 1 << 16, "1 rom": PAGE})
+
+
+def test_what_wants_answers_comes_by_no_way_that_has_none() -> None:
+    """Or else they would be written into the file from which it comes."""
+    tape = Tape(record(MOVE, HELLO.replace(b"false", b"true")))
+    with Arrival(tape, Moving()) as arrival:
+        with pytest.raises(BimetalError, match="answers"):
+            arrival.begin()
+        arrival.refuse(BimetalError("no"))
+    assert tape.data == b""
+
+
+def test_why_it_is_refused_is_told_whatever_has_come() -> None:
+    tape = Tape(record(MOVE, HELLO.replace(b"false", b"true")))
+    tape.both_ways = True
+    with Arrival(tape, Moving()) as arrival:
+        arrival.begin()
+        arrival.refuse(BimetalError("no board \ud800"))
+    with pytest.raises(BimetalError, match=r"the other side: no board \?"):
+        Stream(tape).expect(HAVE)
 
 
 def test_devices_have_no_more_memory_than_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -426,15 +426,19 @@ def test_the_end_of_a_machine_that_comes_is_the_end_of_its_wait(disk: Path, made
 
 
 @pytest.mark.parametrize("defect", [OSError(errno.EIO, "no"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("locks", [True, False])
 def test_whatever_goes_wrong_where_it_comes_it_goes_on_here(
-    defect: BaseException, disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+    locks: bool, defect: BaseException, disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the other side has had its disks by then."""
+    """Though the other side has had its disks by then: it says that it has them no more."""
+    if not locks:
+        without_locks(monkeypatch)
     machine, other = made(disk=disk), made(disk=disk)
 
     def fail(*_: object) -> None:
-        with pytest.raises(BimetalError, match="in use"), closing(open_disk(str(disk))):
-            pass
+        if locks:
+            with pytest.raises(BimetalError, match="in use"), closing(open_disk(str(disk))):
+                pass
         raise defect
 
     machine.start()

@@ -240,6 +240,12 @@ class Managed:
             return "running"
         return "io-error" if self.machine.full else "paused"
 
+    @property
+    def is_to_come(self) -> bool:
+        """Whether its state is still to come, or has not come, and where it was to come from is
+        just being told so."""
+        return self.awaits_state and (self.machine.result is None or self.migration.under_way)
+
     def quit(self, cause: ShutdownCause) -> None:
         """End the run."""
         self.cause, self.quitted = cause, True

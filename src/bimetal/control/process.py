@@ -232,10 +232,12 @@ class Process:
     def _follow(self, machine: Machine, monitor: Monitor) -> None:
         """Write what happens, until the run is over."""
         vm = monitor.vm
-        while machine.running or (vm.awaits_state and machine.result is None and not vm.quitted):
+        while machine.running or (vm.is_to_come and not vm.quitted):
             if self._news.get() == TERMINATE:
                 monitor.signalled()
                 machine.stop()
+                self._tell_state(vm)
+                return
             self._tell_state(vm)
 
     def _move(self, vm: Managed, moves: DiskMoves) -> None:

@@ -49,7 +49,7 @@ class Arrival(Closes):
 
     def __init__(self, way: Way, moving: Moving):
         self.path = "on its way"
-        self._stream, self._moving = Stream(way), moving
+        self._way, self._stream, self._moving = way, Stream(way), moving
         self._memories = list[Ram]()
         self._names = dict[str, Ram]()
         self._areas = dict[str, tuple[int, dict[int, bytes]]]()
@@ -66,6 +66,8 @@ class Arrival(Closes):
         areas = values.get("areas")
         if not isinstance(areas, list) or len(areas) > MOST_AREAS:
             raise broken("it has no memory")
+        if values.get("both_ways") and not self._way.both_ways:
+            raise broken("it wants answers, which cannot go back from here")
         self._both_ways = bool(values.get("both_ways"))
         self.manifest = {"machine": values.get("machine")}
         total = 0
@@ -84,8 +86,11 @@ class Arrival(Closes):
         self._room = host_memory() - total
         self._moving.total = self._moving.left = total
 
-    def welcome(self) -> None:
-        """Tell the other side that a machine like that can come."""
+    def welcome(self, memories: Mapping[str, int]) -> None:
+        """Tell the other side that a machine like that can come: its memories are those of this
+        one, whose sizes these are; so no more of the host is used for what comes."""
+        if {name: memory.size for name, memory in self._names.items()} != memories:
+            raise broken("it has other memory than this machine")
         if self._both_ways:
             self._stream.send(HAVE)
 
@@ -135,7 +140,7 @@ class Arrival(Closes):
         """Tell the other side why the machine cannot be here."""
         if self._both_ways:
             try:
-                self._stream.send(FAIL, (str(error) or type(error).__name__).encode()[:4000])
+                self._stream.send(FAIL, _said(error))
             except OSError:
                 self._both_ways = False
 
@@ -184,3 +189,8 @@ class Arrival(Closes):
         if start % PAGE or length % PAGE or not 0 <= start <= start + length <= memory.size:
             raise broken("memory comes from where there is none")
         return memory
+
+
+def _said(error: BaseException) -> bytes:
+    """Why the machine cannot be here, in a few words, whatever has come that they tell of."""
+    return (str(error) or type(error).__name__)[:1000].encode(errors="replace")

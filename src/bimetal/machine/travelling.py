@@ -19,8 +19,9 @@ from bimetal.machine.snapshots import (
     fill,
     standing,
 )
-from bimetal.machine.still import lent_by, plugged_in, settle
+from bimetal.machine.still import lent_by, name_of, plugged_in, settle
 from bimetal.memory.contents import Lent
+from bimetal.snapshot.stream import Refused
 
 __all__ = ["Travelling"]
 
@@ -56,8 +57,9 @@ class Travelling(KeptMachine):
         try:
             with self._moving_by(way), self._gate.on_over.with_(way.give_up):
                 leaving.run(stop)
-        except BaseException:
-            if not leaving.let_go or self._is_certainly_here(leaving, way):
+        except BaseException as error:
+            heard = leaving.told and not isinstance(error, Refused)
+            if not leaving.let_go or self._is_certainly_here(way, heard=heard):
                 self._stay(leaving, stopped)
             raise
         finally:
@@ -147,7 +149,8 @@ class Travelling(KeptMachine):
             arrival.begin()
             runner = self._one_to_load()
             check_alike(arrival, self._recipe(runner))
-            arrival.welcome()
+            memories = runner.hardware.memories
+            arrival.welcome({name_of(n, ram.name): ram.size for n, ram in enumerate(memories)})
             arrival.receive()
             check_plugs(arrival, plugged_in(runner), trust=trust)
             arrival.take(decided=self._is_decided())
@@ -180,10 +183,10 @@ class Travelling(KeptMachine):
         disks = self._written()
         return bool(disks) and all(disk.exclusive for disk in disks)
 
-    def _is_certainly_here(self, leaving: Leaving, way: Passage) -> bool:
-        """Whether a machine that was let go, but not confirmed, is not in the other process."""
-        heard = leaving.told and (way.both_ways or bool(self._written()))
-        if heard and not self._is_decided():
+    def _is_certainly_here(self, way: Passage, *, heard: bool) -> bool:
+        """Whether a machine that was let go, but not confirmed, is not in the other process, which
+        may have ``heard`` that it can have it, and has not said that it has not."""
+        if heard and (way.both_ways or self._written()) and not self._is_decided():
             return False
         try:
             self.come_back()

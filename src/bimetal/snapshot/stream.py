@@ -27,7 +27,17 @@ from bimetal.snapshot.layout import PAGE
 from bimetal.snapshot.plain import from_json, to_json
 
 __all__ = ["CONTENT", "FAIL", "HAVE", "KEEP", "KEPT", "MOVE", "PLACE", "RUNS", "STAT", "VERSION"]
-__all__ += ["YOUR", "ZERO", "ZEROES", "Stream", "as_numbers", "broken", "read_area", "read_values"]
+__all__ += [
+    "YOUR",
+    "ZERO",
+    "ZEROES",
+    "Refused",
+    "Stream",
+    "as_numbers",
+    "broken",
+    "read_area",
+    "read_values",
+]
 
 VERSION = 1
 MOVE, CONTENT, ZERO, KEEP = b"MOVE", b"PAGE", b"ZERO", b"KEEP"
@@ -46,6 +56,10 @@ KEPT = Struct("<QHI")
 
 _HEAD = Struct("<4sIQ")
 _SUM = Struct("<I")
+
+
+class Refused(BimetalError):
+    """The other side has said that it does not have the machine, and why."""
 
 
 class Way(Protocol):
@@ -94,10 +108,10 @@ class Stream:
 
     def expect(self, kind: bytes) -> bytes:
         """The content of the next record, which has to be of that kind. What the other side says
-        of its failure is raised as `BimetalError`."""
+        of its failure is raised as `Refused`."""
         found, content = self.next()
         if found == FAIL:
-            raise BimetalError(
+            raise Refused(
                 f"the other side: {content.decode(errors='replace')[:1000]}",
                 "",
                 ExitCode.UNAVAILABLE,

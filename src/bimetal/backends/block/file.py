@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 
 from bimetal.backends.block import refusals
 from bimetal.backends.block.commands import quoted, unused
@@ -112,20 +111,24 @@ class ImageFile:
         OSError."""
         self.flush()
         self._left = self._stamp()
-        if self._locks:
+        if self._locked:
             unlock_image(self.fd)
 
     def take_again(self) -> None:
         """Have the image again that was let go. Raises BlockingIOError if another machine has it,
         and OSError (ESTALE) if one has changed it."""
-        if self._locks:
-            with suppress(LocksUnsupported):
-                lock_image(self.fd, writing=not self.readonly)
+        if self._locked:
+            lock_image(self.fd, writing=not self.readonly)
         if self._left not in (None, self._stamp()):
-            if self._locks:
+            if self._locked:
                 unlock_image(self.fd)
             raise OSError(errno.ESTALE, f"{self.path} was changed meanwhile")
         self._left = None
+
+    @property
+    def _locked(self) -> bool:
+        """Whether it has a lock whenever it is not let go."""
+        return self._locks and self.exclusive
 
     def _stamp(self) -> tuple[int, ...]:
         found = os.stat(self.path)

@@ -112,11 +112,11 @@ class _Emulator:
             self._there_again.set()
 
     def _end_of_run(self, monitor: Monitor) -> Result:
-        machine = monitor.vm.machine
-        while not machine.running and machine.result is None:  # its state is still to come
-            if self._news.get() == TERMINATE or monitor.vm.quitted:
-                if monitor.vm.failure is not None:
-                    raise monitor.vm.failure
+        vm, machine = monitor.vm, monitor.vm.machine
+        while not machine.running and vm.is_to_come:
+            if self._news.get() == TERMINATE or vm.quitted:
+                if vm.failure is not None:
+                    raise vm.failure
                 return Result(Ending.STOPPED)
         while machine.running:
             if self._news.get() == TERMINATE:
