@@ -37,8 +37,8 @@ class PatientWorld(World):
     def __init__(self) -> None:
         self.errands = Errands()
         self.slow, self.medium = Waiting(), Waiting(readonly=True)
-        self.drive = ScsiCdrom(self.medium)
-        self.host = VirtioScsi([ScsiDisk(self.slow), self.drive], self.errands)
+        self.unit, self.drive = ScsiDisk(self.slow), ScsiCdrom(self.medium)
+        self.host = VirtioScsi([self.unit, self.drive], self.errands)
         self.guest = Guest(self.host)
         self.control, self.event, self.ring = self.guest.start(queues=3)
 
@@ -93,6 +93,27 @@ def test_an_error_of_the_host_is_one_of_the_medium() -> None:
     world.slow.error = errno.EIO
     world.errands.open[0].finish()
     assert (world.answered(), asked.status) == (1, 2)
+
+
+def test_a_write_for_which_the_host_has_no_room_is_tried_again() -> None:
+    """Also one that would not have had to wait, as those of raw images."""
+    world, told = PatientWorld(), list[int | None]()
+
+    def halts(error: OSError) -> bool:
+        told.append(error.errno)
+        return True
+
+    world.host.halts = halts
+    disk = Recorder()
+    world.unit.disk, disk.error = disk, errno.ENOSPC
+    asked = world.begin(DISK, WRITE, 0, 0, 0, 0, 3, 0, 0, 1, data=b"x" * SECTOR)
+    world.errands.open[0].finish()
+    assert (told, world.answered()) == ([errno.ENOSPC], 0)
+    disk.error = None
+    world.host.try_again()
+    world.errands.open[-1].finish()
+    assert (world.answered(), asked.status) == (1, 0)
+    assert disk.content[3 * SECTOR : 4 * SECTOR] == b"x" * SECTOR
 
 
 def test_who_aborts_a_request_is_answered_after_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from bimetal.base.buffers import pieces, split, total
@@ -96,9 +97,8 @@ class ScsiDisk(BlockUnit):
         self._check_writable()
         moved = 0
         for piece in pieces(data, PIECE):
-            medium = self.medium
-            if not (isinstance(medium, WaitingDisk) and medium.write_now(offset + moved, piece)):
-                yield partial(medium.writev, offset + moved, piece)
+            if not self._written_now(offset + moved, piece):
+                yield partial(self.medium.writev, offset + moved, piece)
             moved += (count := total(piece))
             yield count
         self.traffic.went_out(moved)
@@ -106,6 +106,15 @@ class ScsiDisk(BlockUnit):
             yield self.medium.flush
             yield TURN
         return moved
+
+    def _written_now(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """Write, if that needs no waiting; what fails is attempted once more where it may wait, and
+        where a host without room has the machine stopped."""
+        medium = self.medium
+        try:
+            return isinstance(medium, WaitingDisk) and medium.write_now(offset, piece)
+        except OSError:
+            return False
 
     def synchronize(self, command: Command) -> Work:
         """SYNCHRONIZE CACHE: all of it, whatever part is asked for."""
