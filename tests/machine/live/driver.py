@@ -128,12 +128,17 @@ class DiskDriver(Guest):
 
 @contextmanager
 def driven(
-    folder: Path, *disks: Path, prepare: Callable[[Machine], object] | None = None, **options: Any
+    folder: Path,
+    *disks: Path,
+    board: str = "riscv-virt",
+    prepare: Callable[[Machine], object] | None = None,
+    **options: Any,
 ) -> Iterator[Machine]:
     """A machine with ``disks``, running."""
     kernel = folder / "kernel.bin"
     kernel.write_bytes(b"\x13\0\0\0" * 16)
     with Machine(
+        board,
         memory="64M",
         kernel=kernel,
         kernel_format="raw",

@@ -406,6 +406,25 @@ def test_the_note_fails_and_nothing_has_moved(made: Made, tmp_path: Path) -> Non
     judge(image, writer.model, tmp_path)
 
 
+def test_a_job_ends_with_the_disk_that_it_follows(made: Made, tmp_path: Path) -> None:
+    image, copy = base(tmp_path, "qcow2"), new(tmp_path / "copy.qcow2")
+    top = new(tmp_path / "top.qcow2", image)
+    machine = made(board="riscv-virt,ports=1")
+    jobs: list[Callable[[str], Job]] = [
+        lambda name: machine.mirror_disk(name, copy),
+        machine.commit_disk,
+    ]
+    for begin in jobs:
+        name = machine.plug_disk(top)
+        job = begin(name)
+        assert job.wait(Status.READY, seconds=LIMIT)
+        machine.unplug(name, force=True)
+        assert job.wait(seconds=LIMIT)
+        assert "is not in the machine any more" in job.error
+        for path in (image, top, copy):
+            open_disk(str(path), format="qcow2", alone=True).close()  # which others use no more
+
+
 def test_a_machine_that_is_closed_ends_its_jobs(made: Made, tmp_path: Path) -> None:
     image = base(tmp_path, "qcow2")
     machine = made(image)

@@ -129,7 +129,9 @@ class FollowingJob(Job):
             self._watches = False
 
     def _copy_all(self) -> None:
-        """Copy what is marked, once. Raises `Cancelled`, and OSError."""
+        """Copy what is marked, once. Raises `Cancelled`, OSError, and `BimetalError` if the disk is
+        gone."""
+        self.seat.check_there()
         at = 0
         while (found := self.dirty.next(at)) is not None:
             start, count = found

@@ -85,6 +85,11 @@ class Seat:
         elif sockets is not None:
             sockets.moved(self.slot, disk)
 
+    def check_there(self) -> None:
+        """Raise `BimetalError` if the disk is gone."""
+        if self.device.gone or self.runner.closed:
+            raise _gone(self.name)
+
     def visit(
         self,
         job: Callable[[], Result],
@@ -118,8 +123,7 @@ class Seat:
                 over.set()
 
         with self.runner.gate.lock:
-            if self.device.gone or self.runner.closed:
-                raise _gone(self.name)
+            self.check_there()
             self.device.visit(work, done)
         over.wait()
         if failures:
