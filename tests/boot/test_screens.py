@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -102,13 +102,15 @@ def record(vm: Machine, name: str, count: int) -> None:
     do(vm, "until ls -l /proc/$!/fd | grep -q event; do :; done")
 
 
-def recorded(vm: Machine, name: str, count: int) -> list[Event]:
-    """What it has kept, but for the numbers of scan codes."""
+def recorded(
+    vm: Machine, name: str, count: int, kinds: Collection[int] = (KEY, ABSOLUTE)
+) -> list[Event]:
+    """What it has kept of these ``kinds``."""
     vm.console.sendline(f'wait; hexdump -v -e \'24/1 "%02x" "\\n"\' /{name}')
     found = vm.console.expect(re.compile(rf"(?:[0-9a-f]{{48}}\r*\n){{{count}}}"), LIMIT)
     vm.console.expect(PROMPT, LIMIT)
     events = [EVENT.unpack(bytes.fromhex(each)) for each in found.text.split()]
-    return [each for each in events if each[0] in (KEY, ABSOLUTE)]
+    return [each for each in events if each[0] in kinds]
 
 
 def hears_keys(vm: Machine) -> None:

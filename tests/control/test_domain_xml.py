@@ -374,6 +374,36 @@ ON_USB = """<devices>
 </devices>"""
 
 
+BEHIND_A_HUB = """<devices>
+  <hub type='usb'><address type='usb' bus='0' port='1'/></hub><hub type='usb'/>
+  <disk type='file'><source file='/a'/><target dev='sda' bus='usb'/>
+    <address type='usb' bus='0' port='1.8'/></disk>
+  <input type='keyboard' bus='usb'><address type='usb' bus='0' port='1.2'/></input>
+  <input type='tablet' bus='usb'><address type='usb' bus='0' port='2'/></input>
+</devices>"""
+
+
+def test_hubs_on_usb() -> None:
+    made = read_definition(SMALL.replace("</domain>", f"{BEHIND_A_HUB}</domain>"))
+    assert (made.usb, made.hubs, made.notes) == (True, ("1", ""), ())
+    assert made.disks == (DiskPart("/a", "sda", bus="usb", port="1.8"),)
+    assert made.inputs == ("keyboard,bus=usb,port=1.2", "tablet,bus=usb,port=2")
+    again = write_definition(made)
+    assert read_definition(again) == made
+    if SCHEMA.exists():
+        assert etree.RelaxNG(etree.parse(SCHEMA)).validate(etree.fromstring(again))
+    wrong = SMALL.replace("</domain>", f"{BEHIND_A_HUB.replace('1.8', '1.16')}</domain>")
+    with pytest.raises(BimetalError, match=r"'1\.16' is no place on USB"):
+        read_definition(wrong)
+
+
+def test_where_things_are_on_usb_does_not_matter_without_a_hub() -> None:
+    """libvirt says it of all that is on USB, with the ports that its own controller has."""
+    text = "<devices><input type='tablet' bus='usb'><address type='usb' bus='0' port='9'/></input>"
+    made = read_definition(SMALL.replace("</domain>", f"{text}</devices></domain>"))
+    assert made.inputs == ("tablet,bus=usb",)
+
+
 def test_usb() -> None:
     made = read_definition(SMALL.replace("</domain>", f"{ON_USB}</domain>"))
     assert made.usb

@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from bimetal import images
 from bimetal.base.errors import BimetalError
 from bimetal.control.autostart import TEMPLATE, escaped
+from bimetal.control.verbs.states import snapshot_list
 from tests.control.homes import Homes
 from tests.host import programs
 
@@ -229,6 +231,46 @@ def test_states_of_disks_of_a_machine_that_is_off(homes: Homes, tmp_path: Path) 
     assert "while it ran" in homes.quick("snapshot-revert", "crab", "live").err
     homes.say("snapshot-delete", "crab", "clean")
     assert [each.name for each in images.snapshots(str(two))] == ["live"]
+
+
+SAID = "as it was <before>"
+
+
+@programs("virsh")
+def test_what_is_said_of_a_state(homes: Homes, tmp_path: Path) -> None:
+    image = qcow2(tmp_path / "1.qcow2")
+    homes.machines.define(homes.text("crab", devices=disk(image)))
+    homes.say("snapshot-create-as", "crab", "one", SAID)
+    homes.say("snapshot-create-as", "crab", "two", "--description", "as it was <after>")
+    homes.say("domrename", "crab", "whale")
+    ours = etree.fromstring(homes.say("snapshot-dumpxml", "whale", "one"))
+    schema = etree.RelaxNG(etree.parse("/usr/share/libvirt/schemas/domainsnapshot.rng"))
+    assert schema.validate(ours), schema.error_log
+    line = f"snapshot-create-as test one '{SAID}'; snapshot-dumpxml test one"
+    told = subprocess.run(
+        ["virsh", "-q", "-c", "test:///default", line],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    theirs = etree.fromstring(told[told.index("<domainsnapshot>") :])
+    for tag in ("name", "description"):
+        assert ours.findtext(tag) == theirs.findtext(tag)
+    assert ours.findtext("state") == "shutoff"
+    assert described(homes) == {"one": SAID, "two": "as it was <after>"}
+    homes.machines.start("whale")
+    homes.say("snapshot-create-as", "whale", "three", "--description", "while it ran")
+    assert described(homes) == {"three": "while it ran"}  # which alone it can go back to now
+    assert "<state>running</state>" in homes.say("snapshot-dumpxml", "whale", "three")
+    homes.say("snapshot-delete", "whale", "three")
+    homes.say("snapshot-create-as", "whale", "three")
+    assert "<description>" not in homes.say("snapshot-dumpxml", "whale", "three")
+    assert homes.quick("snapshot-dumpxml", "whale", "four").code == 1
+    for wrong in (("x", "--description", "\x01"), ("x", "y", "--disk-only")):
+        assert homes.quick("snapshot-create-as", "whale", *wrong).code == 1
+
+
+def described(homes: Homes) -> dict[str, str]:
+    """What was said of the states that a machine can go back to."""
+    return {each.name: each.description for each in snapshot_list(homes.machines, "whale")}
 
 
 def test_editing(homes: Homes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

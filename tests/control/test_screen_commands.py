@@ -38,7 +38,7 @@ def pointing(tmp_path: Path) -> Iterator[Talker]:
 def test_where_viewers_find_the_screen(client: Talker, tmp_path: Path) -> None:
     told = client.value("query-vnc")
     assert told["enabled"] is True
-    assert (told["family"], told["host"], told["auth"]) == ("unix", f"{tmp_path}/vnc", "vnc")
+    assert (told["family"], told["service"], told["auth"]) == ("unix", f"{tmp_path}/vnc", "vnc")
 
 
 def test_the_password_of_viewers(client: Talker) -> None:
@@ -111,7 +111,7 @@ KEY = {"type": "qcode", "data": "a"}
         ({"type": "abs", "data": {"axis": "x", "value": 100}}, ""),
         ({"type": "abs", "data": {"axis": "y", "value": 0x8000}}, "is no abs"),
         ({"type": "abs", "data": {"axis": "z", "value": 1}}, "is no abs"),
-        ({"type": "rel", "data": {"axis": "x", "value": 1}}, "rel"),
+        ({"type": "rel", "data": {"axis": "x", "value": 1}}, "no mouse"),
         ({"type": "btn", "data": {"down": True, "button": "sixth"}}, "no button 'sixth'"),
         ({"type": "key", "data": {"down": 1, "key": KEY}}, "is no key"),
         ({"type": "key", "data": {"down": True, "key": KEY, "hard": 1}}, "'hard' means nothing"),

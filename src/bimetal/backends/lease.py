@@ -15,12 +15,14 @@ from contextlib import suppress
 
 from bimetal.base.clock import Countdown
 
-__all__ = ["Lease", "await_release", "count_up", "holder"]
+__all__ = ["Lease", "await_process", "await_release", "count_up", "holder", "holders_of_removed"]
 
 _FLOCK = struct.Struct("@hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid."""
 
 MODE = 0o600
+REMOVED = " (deleted)"
+"""What Linux says behind the path of a file that is gone (proc(5))."""
 
 
 class Lease:
@@ -69,23 +71,49 @@ def holder(path: str) -> int:
     return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
+def holders_of_removed(folder: str) -> dict[str, int]:
+    """The processes that hold leases whose files, below ``folder``, somebody has removed: by the
+    paths that these had. Of this user's processes only."""
+    start, found = f"{os.path.realpath(folder)}/", dict[str, int]()
+    for pid in _lockers():
+        with suppress(OSError):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                link = os.readlink(f"/proc/{pid}/fd/{fd}")
+                if link.startswith(start) and link.endswith(REMOVED):
+                    found[folder + link[len(start) - 1 : -len(REMOVED)]] = pid
+    return found
+
+
+def _lockers() -> set[int]:
+    """The processes that hold POSIX locks (proc_locks(5))."""
+    with suppress(OSError), open("/proc/locks", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+        return {int(row[4]) for row in rows if row[1] == "POSIX" and row[4].isdecimal()}
+    return set()
+
+
 def await_release(path: str, seconds: float) -> bool:
     """Wait for the end of the process that holds the lease at ``path``; False if it has not come
     in so many seconds."""
     countdown = Countdown(seconds)
     while pid := holder(path):
         try:
-            process = os.pidfd_open(pid)
+            if not await_process(pid, countdown.left):
+                return False
         except OSError:  # it has just ended, or is in a place where it cannot be seen
             if not countdown.left:
                 return False
-            continue
-        try:
-            if not select.select([process], [], [], countdown.left)[0]:
-                return False
-        finally:
-            os.close(process)
     return True
+
+
+def await_process(pid: int, seconds: float) -> bool:
+    """Wait for the end of a process; False if it has not come in so many seconds. Raises OSError if
+    there is none."""
+    process = os.pidfd_open(pid)
+    try:
+        return bool(select.select([process], [], [], seconds)[0])
+    finally:
+        os.close(process)
 
 
 def _same(fd: int, path: str) -> bool:

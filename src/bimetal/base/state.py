@@ -123,6 +123,8 @@ def _taken(where: str, present: Any, value: Any) -> Any:
     if isinstance(present, Stateful | Timer):
         _load_part(where, present, value)
         return _IN_PLACE
+    if present == value == {}:
+        return _IN_PLACE  # others may hold it, too, and parts come into it later
     if parts := _parts(present):
         held = present if isinstance(present, dict) else dict(enumerate(present))
         given = dict(enumerate(value)) if isinstance(value, list) else value

@@ -10,11 +10,11 @@ __all__ = ["FORM", "DiskOption", "parse_disk"]
 
 FORM = (
     "PATH[,format=raw|qcow2|vdi|vhdx|vmdk|vpc][,readonly][,snapshot][,serial=TEXT]"
-    "[,bus=virtio|scsi|usb][,removable][,queues=N][,iops=N][,bps=SIZE]"
+    "[,bus=virtio|scsi|usb][,removable][,port=N.N][,queues=N][,iops=N][,bps=SIZE]"
 )
 
 NUMBERS = ("queues", "iops")
-TEXTS = ("format", "serial", "bus", *NUMBERS, "bps")
+TEXTS = ("format", "serial", "bus", "port", *NUMBERS, "bps")
 
 _FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot", "removable"), TEXTS)
 
@@ -33,6 +33,7 @@ class DiskOption:
     iops: int = 0
     bps: str = "0"
     removable: bool = False
+    port: str = ""
 
 
 def parse_disk(text: str) -> DiskOption:

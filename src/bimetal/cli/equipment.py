@@ -43,7 +43,10 @@ VIDEO = Form(
     "--video", "virtio|ramfb[,width=N][,height=N]", "a kind of device", texts=("width", "height")
 )
 INPUT = Form(
-    "--input", "keyboard|tablet|mouse[,bus=virtio|usb]", "a kind of device", texts=("bus",)
+    "--input",
+    "keyboard|tablet|mouse[,bus=virtio|usb][,port=N.N]",
+    "a kind of device",
+    texts=("bus", "port"),
 )
 VSOCK = Form("--vsock", "PATH[,cid=N]", "the path of a Unix socket", texts=("cid",))
 
@@ -93,10 +96,10 @@ def parse_video(text: str) -> tuple[str, dict[str, int]]:
     return kind, size
 
 
-def parse_input(text: str) -> tuple[str, str]:
-    """Read a value of ``--input``: kind and bus. Raises `BimetalError`."""
+def parse_input(text: str) -> tuple[str, str, str]:
+    """Read a value of ``--input``: kind, bus and the port there. Raises `BimetalError`."""
     kind, options = INPUT.read(text)
-    return kind, str(options.get("bus", "virtio"))
+    return kind, str(options.get("bus", "virtio")), str(options.get("port", ""))
 
 
 def parse_port(text: str) -> tuple[str, str]:
@@ -122,6 +125,7 @@ class EquipmentOptions:
     video: str | None = None
     inputs: tuple[str, ...] = ()
     usb: bool = False
+    usb_hubs: tuple[str, ...] = ()
 
     def add_to(self, machine: Machine, *, seeks: bool = False) -> None:
         """Give it to ``machine``, disks in their order. With ``seeks`` that has firmware, which
@@ -138,6 +142,7 @@ class EquipmentOptions:
                 iops=disk.iops,
                 bps=disk.bps,
                 removable=disk.removable,
+                socket=disk.port,
                 backing_folders=self.backing_folders,
             )
         for nic in self.nics or self._usual_network(seeks):
@@ -160,8 +165,10 @@ class EquipmentOptions:
             machine.video(kind, **size)
         if self.usb:
             machine.usb()
-        for kind, bus in map(parse_input, self.inputs):
-            machine.input(kind, bus=bus)
+        for port in self.usb_hubs:
+            machine.usb_hub(socket=port)
+        for kind, bus, port in map(parse_input, self.inputs):
+            machine.input(kind, bus=bus, socket=port)
 
     def _usual_network(self, seeks: bool) -> tuple[str, ...]:
         """The network of a machine for which nobody has named one. Firmware that has no disk to
@@ -185,7 +192,7 @@ def disk_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         help="The image as a virtio disk; may be repeated. Without a format, *.qcow2 is qcow2, "
         "*.vmdk vmdk and so on, and all else raw. 'readonly': the guest cannot write; 'snapshot': "
         "what it writes is forgotten at the end; 'serial': a number that it may know the disk by; "
-        "'removable': on USB, a stick.",
+        "'removable': on USB, a stick; 'port': there, at a hub's port 2 as 1.2.",
     )
     @click.option(
         "--cdrom",
@@ -228,6 +235,14 @@ def screen_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         is_flag=True,
         help="A USB controller (xHCI), for what is plugged in later; without this option there is "
         "one if anything is on USB. For boards with PCI.",
+    )
+    @click.option(
+        "--usb-hub",
+        "usb_hubs",
+        multiple=True,
+        metavar="PORT",
+        help="A USB hub at that port of the controller, or, as 1.2, of another hub; what is at its "
+        "port 3 says port=1.3, or port=1.2.3. May be repeated.",
     )
     @wraps(command)
     def given(**values: Any) -> Answer:

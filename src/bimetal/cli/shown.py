@@ -233,6 +233,7 @@ SHOWN: Mapping[str, Shown] = {
     "attach-disk": Shown(lambda target, given: "Disk attached successfully\n", {}, True),
     "detach-disk": Shown(lambda target, given: "Disk detached successfully\n", {}, True),
     "snapshot-create-as": Shown(lambda name, given: f"Domain snapshot {name} created\n", {}, True),
+    "snapshot-dumpxml": Shown(lambda text, given: text),
     "snapshot-list": Shown(kept_of),
     "snapshot-revert": Shown(lambda name, given: f"Domain snapshot {name} reverted\n", {}, True),
     "snapshot-delete": Shown(lambda name, given: f"Domain snapshot {name} deleted\n", {}, True),

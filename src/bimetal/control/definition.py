@@ -13,8 +13,8 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.control.names import check_name
 
-__all__ = ["AUTO", "ON_BUS", "PAGE", "Definition", "DiskPart", "NicPart", "PortPart", "ScreenPart"]
-__all__ += ["SharePart", "furnish"]
+__all__ = ["AT_PORT", "AUTO", "ON_BUS", "PAGE", "UNWRITABLE", "Definition", "DiskPart", "NicPart"]
+__all__ += ["PortPart", "ScreenPart", "SharePart", "furnish"]
 
 PAGE = 4096
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
@@ -23,13 +23,15 @@ AUTO = "auto"
 """Where viewers connect that are to connect anywhere on this host."""
 
 USUAL_INPUTS = ("keyboard", "tablet")
-ON_BUS = ",bus="
+ON_BUS, AT_PORT = ",bus=", ",port="
+PORTS_USUAL, PORTS_MOST = 4, 15
+"""Ports of a USB controller of each kind; the most if places among them are told."""
 HAS_PCI = "ports"
 """An option of boards with PCI, on which USB controllers are."""
 PLACES, KINDS = ("pty", "none"), ("file:", "unix:", "tcp:")
 """Where the console of a machine without a terminal may lead."""
 
-_UNWRITABLE = re.compile(r"[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNWRITABLE = re.compile(r"[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What is no character of XML (XML 1.0, 2.2), and the carriage return, which becomes another."""
 
 
@@ -49,6 +51,8 @@ class DiskPart:
     backing: tuple[str, ...] = ()
     """Images that it lies on and that may lie elsewhere than in its folder."""
     removable: bool = False
+    port: str = ""
+    """Where it is on USB: ``1.2`` is port 2 of the hub at port 1; "" for anywhere."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,12 @@ class Definition:
     screen: ScreenPart | None = None
     inputs: tuple[str, ...] = ()
     """What people type and point with, in the words of the command line: ``keyboard``, ``tablet``,
-    and on USB ``keyboard,bus=usb`` and so on. A screen without any has the first two."""
+    and on USB ``keyboard,bus=usb``, or ``keyboard,bus=usb,port=1.2``, and so on. A screen without
+    any has the first two."""
     usb: bool = False
     """Whether there is a USB controller, whatever is on it, on a board that can have one."""
+    hubs: tuple[str, ...] = ()
+    """Where there are USB hubs, as for a disk."""
 
     title: str = ""
     sandbox: str = "on"
@@ -138,7 +145,7 @@ class Definition:
     def __post_init__(self) -> None:
         check_name(self.name)
         for text in _texts(self):
-            if _UNWRITABLE.search(text):
+            if UNWRITABLE.search(text):
                 raise _wrong(f"{text[:60]!r} has a character that XML cannot have", "leave it away")
         if self.memory <= 0 or self.memory % PAGE:
             raise _wrong(f"a memory of {self.memory} bytes", "give whole pages of 4 KiB")
@@ -166,6 +173,11 @@ class Definition:
         whole += [text for share in self.shares for text in (share.path, share.tag)]
         if not all(whole):
             raise _wrong("a NIC, a share or a port of which nothing is said", "say what it is")
+
+    @property
+    def usb_ports(self) -> int:
+        """How many ports of each kind a USB controller has."""
+        return PORTS_MOST if self.hubs else PORTS_USUAL
 
     def machine_options(self) -> dict[str, Any]:
         """What it says of the arguments of `Machine`."""
@@ -207,7 +219,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
     the socket of a port lies by its name. Raises `BimetalError`."""
     for disk in definition.disks:
         if disk.cdrom:
-            machine.cdrom(disk.path or None, bus=disk.bus)
+            machine.cdrom(disk.path or None, bus=disk.bus, socket=disk.port)
         else:
             machine.disk(
                 disk.path,
@@ -219,6 +231,7 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
                 bus=disk.bus,
                 stop_when_full=True,
                 removable=disk.removable,
+                socket=disk.port,
             )
     for nic in definition.nics:
         machine.nic(nic.network, mac=nic.mac or None)
@@ -232,7 +245,10 @@ def furnish(machine: Any, definition: Definition, socket_of: Callable[[str], str
     if screen is not None:
         machine.video(screen.device, width=screen.width, height=screen.height)
     for each in definition.inputs or (USUAL_INPUTS if screen is not None else ()):
-        kind, _, bus = each.partition(ON_BUS)
-        machine.input(kind, bus=bus or "virtio")
+        kind, _, where = each.partition(ON_BUS)
+        bus, _, socket = where.partition(AT_PORT)
+        machine.input(kind, bus=bus or "virtio", socket=socket)
+    for socket in definition.hubs:
+        machine.usb_hub(socket=socket)
     if definition.usb and HAS_PCI in machine.boards()[machine.board].options:
-        machine.usb()
+        machine.usb(usb2=definition.usb_ports, usb3=definition.usb_ports)

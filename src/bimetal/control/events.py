@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from bimetal.control.contract import Answer
 from bimetal.control.qdev import qdev_of
+from bimetal.control.visits import VisitData, visit_data
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.live.news import JobNews, NewsKind
 from bimetal.machine.result import Ending, Result
@@ -168,6 +169,9 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "RTC_CHANGE": ClockData,
     "SHUTDOWN": CauseData,
     "STOP": None,
+    "VNC_CONNECTED": VisitData,
+    "VNC_DISCONNECTED": VisitData,
+    "VNC_INITIALIZED": VisitData,
 }
 """What each event carries."""
 
@@ -222,6 +226,10 @@ def told_of(
             return [Event("RTC_CHANGE", ClockData(offset=event.seconds))]
         case EventKind.JOB:
             return [] if event.job is None else told_of_job(event.job)
+        case EventKind.VISIT:
+            assert event.stage is not None
+            assert event.visit is not None
+            return [Event(f"VNC_{event.stage.name}", visit_data(event.visit))]
         case EventKind.OVER:
             ending = None if result is None else result.ending
             guest, reason = OF_RUN.get(ending, (False, by_host))

@@ -5,12 +5,13 @@ A list of them has to be quick, so what only other uses need is imported late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bimetal.backends.lease import holder
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.near import did_you_mean
@@ -55,8 +56,9 @@ class KnownMachines:
 
     def __iter__(self) -> Iterator[Known]:
         """All of them: those that run by id, then the others by name."""
-        defined = set(self.places.defined())
-        found = [self._known(name, name in defined) for name in {*defined, *self.places.known()}]
+        defined, lost = set(self.places.defined()), self.places.lost()
+        names = {*defined, *self.places.known(), *lost}
+        found = [self._known(name, name in defined, lost) for name in names]
         there = [each for each in found if each.runs or each.persistent]
         return iter(sorted(there, key=lambda each: (not each.id, each.id, each.name)))
 
@@ -64,7 +66,7 @@ class KnownMachines:
         """The machine that is called so."""
         name = self._name_of(called)
         persistent = self.places.definition(name).is_file()
-        known = self._known(name, persistent)
+        known = self._known(name, persistent, self.places.lost())
         if not (known.runs or persistent):
             raise self._absent(called)
         return known
@@ -105,10 +107,16 @@ class KnownMachines:
         ``inactive`` one is asked for."""
         known = self.find(called)
         if known.runs and not (inactive and known.persistent):
-            text = _read(self.places.state(known.name) / "xml")
+            text = _read(self._started_as(known.name))
             with_run = late("bimetal.control.domain_xml.writing:with_run")
             return str(with_run(text, known.id, self.console_of(known.name)))
         return self._definition_text(known.name)
+
+    def _started_as(self, name: str) -> Path:
+        """The file that says what a machine that runs was started as: its own, or, if that was
+        removed, what its process had as its standard input."""
+        path = self.places.state(name) / "xml"
+        return path if path.exists() else Path(f"/proc/{self.places.pid(name)}/fd/0")
 
     def _definition_text(self, name: str) -> str:
         """What the file of a definition says. The name of the file is that of the machine, also
@@ -129,14 +137,14 @@ class KnownMachines:
         found: Definition = late("bimetal.control.domain_xml.reading:read_definition")(text)
         return found
 
-    def _known(self, name: str, persistent: bool) -> Known:
-        pid = self.places.pid(name)
+    def _known(self, name: str, persistent: bool, lost: Mapping[str, int]) -> Known:
+        pid = holder(self.places.lease(name)) or lost.get(name, 0)
         state = self.places.state_of(name)
         saved = self.places.saved(name).is_file()
         if pid and state.get("pid") == pid:
             number, shown = int(state["id"]), str(state["state"])
             return Known(name, number, shown, persistent, _reason(state), saved)
-        if pid:  # it has only just begun, or its file is damaged
+        if pid:  # it has only just begun, or its file is damaged, or gone
             return Known(name, pid, "no state", persistent, saved=saved)
         ended = state.get("state") == OFF
         reason = _reason(state) if ended else "crashed" if state else "unknown"

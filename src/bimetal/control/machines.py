@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bimetal.backends.lease import Lease, await_release
+from bimetal.backends.lease import Lease, await_process, await_release
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.known import Known, KnownMachines
@@ -113,6 +113,9 @@ class Machines(KnownMachines):
         if starts:
             units.enable(name)
             units.disable(known.name)
+        with suppress(FileNotFoundError):
+            self.places.prepare(self.places.state(name))
+            self.places.descriptions(known.name).rename(self.places.descriptions(name))
         self._forget(known.name)
         return self.find(name)
 
@@ -292,8 +295,8 @@ class Machines(KnownMachines):
                 break
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            if self.await_end(known.name, seconds):
-                return known
+                if await_process(pid, seconds) and self.await_end(known.name, seconds):
+                    return known
         raise BimetalError(
             f"the process of {known.name} does not end",
             "the host keeps it, perhaps in a file that it cannot read or write",

@@ -23,6 +23,7 @@ from bimetal.machine.listeners import Listeners
 from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
+    from bimetal.backends.chars.held import HeldOutput
     from bimetal.backends.passage import Passage
     from bimetal.machine.live.moves import Moves
     from bimetal.machine.machine import Machine
@@ -133,6 +134,9 @@ class Managed:
     lines: dict[str, str] = field(default_factory=dict)
     """Where the lines of ports lead, by what clients call them; and what they call the console."""
 
+    held: dict[str, HeldOutput] = field(default_factory=dict)
+    """Lines whose output is held in memory, by what clients call them."""
+
     viewers: Vnc | None = None
     """The server of those who see the screen."""
 
@@ -200,6 +204,7 @@ class Managed:
             for told in (self.nodes, self.devices, self.disks, self.networks, self.nics):
                 told.clear()
             self.lines.clear()
+            self.held.clear()
             self.slots.clear()
         self._listen()
 

@@ -10,7 +10,8 @@
     STATE/machines/NAME/moves       images that its disks have gone on to since it was defined
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
 
-The lease decides whether a machine runs; files that a process has left which is gone mean nothing.
+The lease decides whether a machine runs; files that a process has left which is gone mean nothing,
+and a process whose folder is gone is found by the lease that it still holds.
 RUN is the user's runtime folder, or else the folder with the lease: its path is in the state.
 """
 
@@ -23,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bimetal.backends.lease import holder
+from bimetal.backends.lease import holder, holders_of_removed
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import (
     check_private,
@@ -76,6 +77,10 @@ class Places:
         """The file with the images that disks of a machine have gone on to: see `moves`."""
         return self.state(name) / "moves"
 
+    def descriptions(self, name: str) -> Path:
+        """The file with what was said of states that disks keep: see `descriptions`."""
+        return self.state(name) / "descriptions"
+
     def run(self, name: str) -> Path:
         """The folder for the sockets of a machine that is about to run."""
         check_name(name)
@@ -91,7 +96,12 @@ class Places:
 
     def pid(self, name: str) -> int:
         """The process that runs a machine, 0 if none does."""
-        return holder(self.lease(name))
+        return holder(self.lease(name)) or self.lost().get(name, 0)
+
+    def lost(self) -> dict[str, int]:
+        """The processes that run machines whose folders somebody has removed, by name."""
+        found = holders_of_removed(str(self.states))
+        return {Path(path).parent.name: pid for path, pid in found.items()}
 
     def state_of(self, name: str) -> Mapping[str, Any]:
         """What the process of a machine that runs says of it: nothing if it has not said it yet, or

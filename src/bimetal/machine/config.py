@@ -23,6 +23,7 @@ from bimetal.machine.wanted import (
     SerialPort,
     Share,
     UsbController,
+    UsbHubAt,
     Video,
     Vsock,
 )
@@ -139,6 +140,7 @@ class Config:
     video: Video | None = None
     inputs: list[Input] = field(default_factory=list)
     usb: UsbController | None = None
+    hubs: list[UsbHubAt] = field(default_factory=list)
     root_ports: list[RootPortAt] = field(default_factory=list)
     places: dict[str, PciPlace] = field(default_factory=dict)
     """Where devices are on PCI, by what they are: disk0, nic0, rng, scsi, serial, gpu, ..."""
@@ -150,9 +152,10 @@ class Config:
         """The USB controller: the one that was asked for, or one for what is on USB."""
         return self.usb or (UsbController() if self.on(USB) else None)
 
-    def on(self, bus: str) -> list[Disk | CdDrive | Input]:
-        """What is on a ``bus``: disks, CD-ROM drives and input devices."""
-        parts: list[Disk | CdDrive | Input] = [*self.disks, *self.cdroms, *self.inputs]
+    def on(self, bus: str) -> list[Disk | CdDrive | Input | UsbHubAt]:
+        """What is on a ``bus``: hubs, disks, CD-ROM drives and input devices."""
+        parts: list[Disk | CdDrive | Input | UsbHubAt]
+        parts = [*self.hubs, *self.disks, *self.cdroms, *self.inputs]
         return [each for each in parts if each.bus == bus]
 
     @property

@@ -13,7 +13,7 @@ from bimetal.machine.cdrom import drive_of
 from bimetal.machine.config import Disk
 from bimetal.machine.live.seat import seats_of
 from bimetal.machine.runner import Runner
-from bimetal.machine.usb import USB_NAME
+from bimetal.machine.usb import usb_name
 from bimetal.machine.wanted import USB
 
 __all__ = ["Drive", "drives_of"]
@@ -62,7 +62,7 @@ def _disks(runner: Runner) -> Iterator[Drive]:
         if given.disk is None or given.disk in hardware.config.disks:
             continue
         if on_usb is not None and isinstance(drive := on_usb.drive(given.disk), ScsiDisk):
-            yield _drive(f"{USB_NAME}{given.socket}", given.disk, drive)
+            yield _drive(usb_name(given.socket), given.disk, drive)
 
 
 def _cdroms(runner: Runner) -> Iterator[Drive]:

@@ -14,6 +14,7 @@ from bimetal.machine.balloon import Balloon
 from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
+from bimetal.machine.usb import socket_of
 from bimetal.machine.wanted import (
     GPU,
     SCSI,
@@ -26,6 +27,7 @@ from bimetal.machine.wanted import (
     SerialPort,
     Share,
     UsbController,
+    UsbHubAt,
     Video,
     Vsock,
 )
@@ -55,7 +57,7 @@ class Equipment:
         iops: int = 0,
         bps: int | str = 0,
         removable: bool = False,
-        socket: int = 0,
+        socket: int | str = 0,
         stop_when_full: bool = False,
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
@@ -72,7 +74,7 @@ class Equipment:
         `BimetalError` if the image is not usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
-        own = queues, iops, parse_size(bps), removable, socket
+        own = queues, iops, parse_size(bps), removable, socket_of(socket)
         self.config.disks.append(
             Disk(
                 fsdecode(path),
@@ -173,12 +175,13 @@ class Equipment:
             raise BimetalError("a machine has one screen", "leave one away", ExitCode.USAGE)
         self.config.video = Video(kind, width, height)
 
-    def input(self, kind: str, *, bus: str = VIRTIO, socket: int = 0) -> None:
+    def input(self, kind: str, *, bus: str = VIRTIO, socket: int | str = 0) -> None:
         """Add an input device: a ``keyboard``, which `send_keys` types on, or a ``tablet``, which
         points, on the ``bus`` ``virtio`` or ``usb``; or a ``mouse`` on ``usb``. There it is in the
-        ``socket`` of that number, from 1 on, or in any that is free. Call before `start`."""
+        ``socket`` of that number, from 1 on, or in any that is free; ``1.2`` is port 2 of the hub
+        in socket 1. Call before `start`."""
         self._check_not_built("input devices")
-        device = Input(kind, bus, socket)
+        device = Input(kind, bus, socket_of(socket))
         if any(each.kind == kind for each in self.config.inputs):
             raise BimetalError(f"a machine has one {kind}", "leave one away", ExitCode.USAGE)
         self.config.inputs.append(device)
@@ -191,6 +194,12 @@ class Equipment:
         if self.config.usb is not None:
             raise BimetalError("a machine has one USB controller", "leave one away", ExitCode.USAGE)
         self.config.usb = UsbController(model, usb2, usb3)
+
+    def usb_hub(self, *, socket: int | str = 0) -> None:
+        """Add a USB hub with eight ports, of USB 1.1, in a ``socket`` as `input` has it, which may
+        be at another hub. Call before `start`."""
+        self._check_not_built("USB hubs")
+        self.config.hubs.append(UsbHubAt(socket_of(socket)))
 
     def root_port(self, slot: int, function: int = 0) -> int:
         """Put a root port of PCI Express on the root bus, as ``function`` of a ``slot``: a device
@@ -209,12 +218,12 @@ class Equipment:
         self._check_not_built("devices")
         self.config.places[device] = PciPlace(port, slot, function)
 
-    def cdrom(self, path: Path | None = None, *, bus: str = SCSI, socket: int = 0) -> Cdrom:
+    def cdrom(self, path: Path | None = None, *, bus: str = SCSI, socket: int | str = 0) -> Cdrom:
         """Add a CD-ROM drive with the image at ``path`` in it, or none, on the ``bus`` ``scsi`` or
         ``usb``, and there in a ``socket`` as `input` has it. Call before `start`, which
         raises `BimetalError` if the image is not usable; the `Cdrom` returned changes it later."""
         self._check_not_built("CD-ROM drives")
-        drive = CdDrive(None if path is None else fsdecode(path), bus, socket)
+        drive = CdDrive(None if path is None else fsdecode(path), bus, socket_of(socket))
         self.config.cdroms.append(drive)
         return Cdrom(self._parts, len(self.config.cdroms) - 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bimetal.backends.vnc.visit import Stage, Visit
 from bimetal.machine.live.news import JobNews
 
 __all__ = ["EventKind", "MachineEvent"]
@@ -22,6 +23,7 @@ class EventKind(Enum):
     JOB = "news of a job"
     CLOCK = "real-time clock set"
     FULL = "no room for what a guest writes"
+    VISIT = "viewer comes or goes"
     OVER = "run over"
 
 
@@ -30,7 +32,8 @@ class MachineEvent:
     """Something that happened. ``guest`` says whether the guest itself caused it, ``device`` is the
     name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
     now, if that has changed, ``seconds`` how many its real-time clock is ahead of the
-    host's, if the guest has set that, ``job`` what a job tells."""
+    host's, if the guest has set that, ``job`` what a job tells, ``stage`` how far a viewer is whose
+    ``visit`` it is about."""
 
     kind: EventKind
     guest: bool = False
@@ -38,3 +41,5 @@ class MachineEvent:
     memory: int = 0
     seconds: int = 0
     job: JobNews | None = None
+    stage: Stage | None = None
+    visit: Visit | None = None

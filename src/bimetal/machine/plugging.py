@@ -18,8 +18,8 @@ from bimetal.machine.expect import TimedOut
 from bimetal.machine.nics import macs_of, nic_from
 from bimetal.machine.service import Service
 from bimetal.machine.sockets import Sockets
-from bimetal.machine.usb import UsbSockets
-from bimetal.machine.wanted import USB, VIRTIO, Input
+from bimetal.machine.usb import UsbSockets, socket_of
+from bimetal.machine.wanted import USB, VIRTIO, Input, UsbHubAt
 
 __all__ = ["Plugging"]
 
@@ -45,15 +45,15 @@ class Plugging:
         serial: str = "",
         format: str | None = None,
         backing_folders: Iterable[Path] = (),
-        slot: int = 0,
+        slot: int | str = 0,
         bus: str = VIRTIO,
         removable: bool = False,
         stop_when_full: bool = False,
     ) -> str:
         """Plug in another disk, described as by `disk`, on the ``bus`` ``virtio`` or ``usb``, into
-        the ``slot`` of that number, which on USB is a socket, or, for 0, one that is free; the name
-        of the device, for `unplug`. Raises `BimetalError` if the image cannot be used, or if no
-        such slot is free."""
+        the ``slot`` of that number, which on USB is a socket as `input` has it, or, for 0, one that
+        is free; the name of the device, for `unplug`. Raises `BimetalError` if the image cannot be
+        used, or if no such slot is free."""
         folders = tuple(map(fsdecode, backing_folders))
         where = fsdecode(path)
         where = where if is_address(where) else os.path.abspath(where)
@@ -61,7 +61,7 @@ class Plugging:
             raise BimetalError(
                 f"nothing is plugged in on the bus {bus!r}", "choose virtio or usb", ExitCode.USAGE
             )
-        socket = slot if bus == USB else 0
+        socket = socket_of(slot) if bus == USB else 0
         disk = Disk(
             *(where, readonly, snapshot, serial, format, folders, bus),
             removable=removable,
@@ -71,13 +71,19 @@ class Plugging:
         with self._parts.built().locked():
             if bus == USB:
                 return self._usb().plug(disk)
-            return self._sockets().plug_disk(disk, slot)
+            return self._sockets().plug_disk(disk, int(slot))
 
-    def plug_input(self, kind: str, *, socket: int = 0) -> str:
+    def plug_input(self, kind: str, *, socket: int | str = 0) -> str:
         """Plug in an input device on USB, described as by `input`; its name, for `unplug`. Raises
         `BimetalError` if no such socket is free, or if there is one of its ``kind`` already."""
         with self._parts.built().locked():
-            return self._usb().plug(Input(kind, USB, socket))
+            return self._usb().plug(Input(kind, USB, socket_of(socket)))
+
+    def plug_hub(self, *, socket: int | str = 0) -> str:
+        """Plug in a USB hub; otherwise as `plug_input`. What is plugged into it has sockets like
+        ``1.2``, and goes with it when it is unplugged."""
+        with self._parts.built().locked():
+            return self._usb().plug(UsbHubAt(socket_of(socket)))
 
     def plug_nic(
         self,
@@ -126,7 +132,8 @@ class Plugging:
         with runner.locked():
             usb = runner.hardware.usb
             if usb is not None and (socket := usb.find(name)):
-                usb.unplug(socket)
+                for other in usb.unplug(socket):
+                    runner.gate.on_event(MachineEvent(EventKind.UNPLUGGED, device=other))
                 let_go()
             else:
                 self._sockets().unplug(name, let_go, force=force)

@@ -23,7 +23,7 @@ PATHS = ("kernel", "initrd", "bios", "dtb", "dtb_overlays", "flash", "path", "ba
 INWARD = (
     "memory", "cpus", "kernel", "kernel_format", "initrd", "append", "bios", "flash", "dtb",
     "dtb_overlays", "reboot", "semihosting", "options", "disks", "balloon",
-    "video", "inputs", "usb", "root_ports", "places", "arriving",
+    "video", "inputs", "usb", "hubs", "root_ports", "places", "arriving",
 )  # fmt: skip
 """Options by which a guest reaches nothing of the host but files that are read when it starts, and
 disks, which a snapshot knows exactly."""

@@ -15,6 +15,7 @@ from bimetal.base.near import choose_from
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.closing import Closing
 from bimetal.machine.config import Config
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.wanted import KEYBOARD, MOUSE, TABLET
 from bimetal.screen.inputs import BUTTONS, InputDevice
@@ -24,6 +25,7 @@ from bimetal.screen.surface import Picture
 from bimetal.snapshot.replacing import replacing
 
 if TYPE_CHECKING:
+    from bimetal.backends.vnc.visit import Stage, Visit
     from bimetal.machine.vnc import Vnc
 
 __all__ = ["Screens"]
@@ -81,9 +83,14 @@ class Screens:
             lock=lambda: self._gate.lock,
             name=self._title(),
             fail=self._gate.fail,
+            on_visit=self._visited,
         )
         self._closing.viewers.append(made)
         return made
+
+    def _visited(self, stage: Stage, visit: Visit) -> None:
+        """A viewer has come, was let in, or has gone. Called with the machine's lock held."""
+        self._gate.on_event(MachineEvent(EventKind.VISIT, stage=stage, visit=visit))
 
     def _title(self) -> str:
         """What viewers call the machine."""
@@ -146,6 +153,18 @@ class Screens:
         self._pointed = old_x if x is None else x, old_y if y is None else y
         with self._parts.built().locked():
             pointer.point(*self._pointed)
+
+    def move(self, right: int = 0, down: int = 0) -> None:
+        """Move the mouse so many steps. Raises `BimetalError` without one."""
+        mouse = self._parts.built().hardware.inputs.get(MOUSE)
+        if mouse is None:
+            raise BimetalError(
+                "this machine has no mouse",
+                "plug one in: vm.plug_input('mouse'), or say where to point",
+                ExitCode.USAGE,
+            )
+        with self._parts.built().locked():
+            mouse.move(right, down)
 
     def click(self, button: str, down: bool) -> None:
         """Press a button of `BUTTONS`, or let go of it; ``wheel-up`` and ``wheel-down`` turn the

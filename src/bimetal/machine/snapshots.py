@@ -217,6 +217,7 @@ def _equipment(recipe: Recipe) -> str:
     parts += [f"video {config.video.kind}"] if config.video else []
     parts += [f"{each.kind} on {each.bus}" for each in config.inputs]
     parts += [config.usb.model] if config.usb else []
+    parts += [f"USB hub {number}" for number in range(len(config.hubs))]
     parts += ["vsock"] * bool(config.vsock) + ["balloon"] * config.balloon + ["hvc"] * recipe.hvc
     return ", ".join(parts) or "none"
 

@@ -10,7 +10,7 @@ from bimetal.backends.reactor import Reactor
 from bimetal.devices.pci.function import Function
 from bimetal.machine.config import Disk
 from bimetal.machine.nics import Nic
-from bimetal.machine.wanted import CdDrive, Input
+from bimetal.machine.wanted import CdDrive, Input, UsbHubAt
 
 __all__ = ["Plugged", "Sockets"]
 
@@ -18,7 +18,8 @@ __all__ = ["Plugged", "Sockets"]
 @dataclass(frozen=True)
 class Plugged:
     """What was plugged into the ``slot`` of that number while the machine ran: a disk, or a NIC
-    with the address ``mac``; or what is in a USB ``socket``: a disk, a drive, an input device."""
+    with the address ``mac``; or what is in a USB ``socket``: a disk, a drive, an input device, a
+    hub."""
 
     slot: int
     disk: Disk | None = None
@@ -27,6 +28,7 @@ class Plugged:
     socket: int = 0
     cdrom: CdDrive | None = None
     input: Input | None = None
+    hub: UsbHubAt | None = None
 
 
 class Sockets(Protocol):

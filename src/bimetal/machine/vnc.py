@@ -10,6 +10,7 @@ from bimetal.backends.vnc.channel import WebSocketLayer, tls_context
 from bimetal.backends.vnc.hello import Access
 from bimetal.backends.vnc.password import Password
 from bimetal.backends.vnc.server import Door, VncServer
+from bimetal.backends.vnc.visit import Stage, Visit, way_in
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import EndingThread
 from bimetal.machine.wanted import KEYBOARD, MOUSE, TABLET
@@ -49,6 +50,16 @@ class Vnc:
     def password(self) -> bool:
         """Whether viewers must know a password."""
         return self._server.access.password is not None
+
+    @property
+    def way_in(self) -> str:
+        """What viewers have to do to be let in, in QEMU's words."""
+        return way_in(self._server.access)
+
+    @property
+    def visits(self) -> list[Visit]:
+        """The viewers who are there, also those who were not let in yet."""
+        return [client.visit for client in [*self._server.clients]]
 
     def set_password(self, password: str) -> None:
         """Let those in from now on who know this ``password``, instead of another one. Raises
@@ -139,6 +150,7 @@ def open_vnc(
     lock: Callable[[], AbstractContextManager[object]],
     name: str,
     fail: Callable[[BaseException], None],
+    on_visit: Callable[[Stage, Visit], None],
 ) -> Vnc:
     """Serve ``screen`` at ``place`` and perhaps, by WebSockets, at ``web_socket``; viewers use
     ``inputs``, by kind. The other parameters are as in `Screens.vnc` and `VncServer`. Raises
@@ -157,7 +169,7 @@ def open_vnc(
         if web_socket is not None:
             there = vnc_place(web_socket, FIRST_WEB_PORT)
             doors.append(_door(there, web_socket=True, origins=origins))
-        server = VncServer(screen, MachineInputs(inputs, lock), doors, access, lock, name)
+        server = VncServer(screen, MachineInputs(inputs, lock), doors, access, lock, name, on_visit)
     except BaseException:
         for door in doors:
             door.listener.close()

@@ -27,6 +27,7 @@ __all__ = [
     "SerialPort",
     "Share",
     "UsbController",
+    "UsbHubAt",
     "Video",
     "Vsock",
 ]
@@ -197,7 +198,7 @@ class Video:
 @dataclass(frozen=True)
 class Input:
     """An input device, of a ``kind`` in `INPUTS`, on a ``bus``, and of USB in the ``socket`` of
-    that number, or, for 0, in any that is free."""
+    that number (`bimetal.devices.usb.route`), or, for 0, in any that is free."""
 
     kind: str
     bus: str = VIRTIO
@@ -245,6 +246,18 @@ def _check_socket(what: str, bus: str, socket: int) -> None:
             "add bus=usb, or leave the socket away",
             ExitCode.USAGE,
         )
+
+
+@dataclass(frozen=True)
+class UsbHubAt:
+    """A hub on USB, in a ``socket`` as `Input` has it."""
+
+    socket: int = 0
+
+    @property
+    def bus(self) -> str:
+        """What carries it."""
+        return USB
 
 
 @dataclass(frozen=True)

@@ -27,5 +27,8 @@ class InputDevice(Protocol):
     def point(self, x: int, y: int) -> None:
         """Point there, from 0 to `RANGE` each."""
 
+    def move(self, right: int, down: int) -> None:
+        """Move it so many steps."""
+
     def turn(self, steps: int) -> None:
         """The wheel is turned, away from the user if that is positive."""

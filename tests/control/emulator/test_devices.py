@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,32 @@ def test_usb_as_libvirt_writes_it() -> None:
                 monitor.execute("device_add", driver="usb-tablet", id="w", **wrong)
 
 
+def test_usb_hubs_and_what_is_behind_them() -> None:
+    line = (
+        "-device qemu-xhci,id=usb -device usb-tablet,id=t,bus=usb.0,port=1.2.3 "
+        "-device usb-hub,id=inner,bus=usb.0,port=1.2 -device usb-hub,id=outer,bus=usb.0,port=1 "
+        "-blockdev driver=file,filename=a.img,node-name=n"
+    )
+    with ordered(line) as monitor, monitor.vm.watched():
+        gone: list[str] = []
+        monitor.vm.on_event.add(lambda event: gone.append(event.data.device))  # type: ignore[union-attr]
+        add = partial(monitor.execute, "device_add", bus="usb.0")
+        add(driver="usb-mouse", id="m", port="1.8")
+        add(driver="usb-storage", id="s", drive="n", port="1.2.8")
+        for driver, port in (("usb-kbd", "1.8"), ("usb-kbd", "1.9"), ("usb-hub", "1.8.1")):
+            with pytest.raises(BimetalError, match=f"no free USB socket {port}"):
+                add(driver=driver, id="x", port=port)
+        with pytest.raises(BimetalError, match="is no place on USB"):
+            add(driver="usb-kbd", id="x", port="1.x")
+        monitor.execute("device_del", id="inner")
+        assert gone == ["t", "s", "inner"]
+        add(driver="usb-hub", id="again", port="1.2")
+        add(driver="usb-tablet", id="t", port="1.2.3")
+        monitor.execute("device_del", id="outer")
+        assert sorted(gone[3:]) == ["again", "m", "outer", "t"]
+        assert gone[-1] == "outer"
+
+
 def test_usb_in_old_words() -> None:
     made = config("-usb -usbdevice tablet -usbdevice mouse")
     assert made.usb == UsbController()
@@ -253,9 +280,8 @@ def test_devices_in_slots_of_the_board() -> None:
     [
         ("-device frob", "there is no device 'frob'"),
         ("-device gpex-pcihost", "there is no device 'gpex-pcihost'"),
-        ("-device usb-hub", "there is no device 'usb-hub'"),
+        ("-device usb-hub,port=1.x", "port=1.x"),
         ("-device usb-tablet,bus=frob.0", "there is no bus 'frob.0'"),
-        ("-device usb-tablet,port=1.2", "port=1.2"),
         ("-device usb-tablet -device virtio-tablet-pci", "a machine has one tablet"),
         ("-device usb-storage,drive=d", "there is no drive 'd'"),
         ("-device qemu-xhci,p2=16", "p2=16"),
@@ -280,6 +306,8 @@ def test_devices_in_slots_of_the_board() -> None:
         ("-blockdev driver=nvme,node-name=n", "Invalid enum value"),
         ("-serial stdio -serial pty", "one serial port"),
         ("-serial telnet:localhost:1,server=on", "telnet"),
+        ("-chardev ringbuf,id=c,size=100", "size=100"),
+        ("-chardev ringbuf,id=c -mon c", "the ring buffer 'c'"),
         ("-chardev spicevmc,id=c -serial chardev:c", "'spicevmc' is not there"),
         ("-device virtio-balloon-pci -device virtio-rng-device", "in slots of the board"),
         ("-fsdev proxy,id=f,path=/", "'proxy' is not there"),

@@ -108,3 +108,38 @@ def test_a_usb_disk_comes_and_goes_and_keys_are_typed(
             assert seen.size == (1024, 768)
         console.sendcontrol("]")
         console.expect(pexpect.EOF)
+
+
+def test_a_hub_and_what_is_behind_it(
+    libvirt: Libvirt, name: str, tmp_path: Path, guest: Payload
+) -> None:
+    usb = "address/@type=usb", "address/@bus=0"
+    hub = [f"./devices/hub/{each}" for each in ("@type=usb", *usb, "address/@port=1")]
+    tablet = [f"./devices/input[1]/{each}" for each in (*usb, "address/@port=1.2")]
+    libvirt.install(
+        *("--name", name, "--arch", "riscv64", "--machine", "virt", *USUAL),
+        *("--disk", "none", "--network", "none"),
+        *(word for each in (*hub, *tablet) for word in ("--xml", each)),
+        *("--boot", f"kernel={guest.kernel},initrd={guest.initrd},kernel_args=console=ttyS0"),
+        *("--graphics", "vnc", "--input", "type=tablet,bus=usb"),
+    )
+    mouse = tmp_path / "mouse.xml"
+    mouse.write_text(
+        "<input type='mouse' bus='usb'><address type='usb' bus='0' port='1.3'/></input>"
+    )
+    line = f"-c {libvirt.uri} console {name} --force"
+    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=LIMIT) as console:
+        console.sendline()
+        console.expect(PROMPT)
+        console.sendline(
+            "cd /sys/bus/usb/devices; until [ -e 1-1.2 ]; do sleep 0.1; done; echo th''ere"
+        )
+        console.expect("there\r")
+        libvirt.virsh("attach-device", name, str(mouse))
+        console.sendline("until [ -e 1-1.3 ]; do sleep 0.1; done; echo plug''ged")
+        console.expect("plugged\r")
+        libvirt.virsh("detach-device", name, str(mouse))
+        console.sendline("while [ -e 1-1.3 ]; do sleep 0.1; done; echo go''ne")
+        console.expect("gone\r")
+        console.sendcontrol("]")
+        console.expect(pexpect.EOF)

@@ -232,13 +232,17 @@ class Driver:
     def address(self, port: int) -> int:
         """Reset a port and give its device an address; the slot (4.3)."""
         self.reset_port(port)
+        return self.address_behind(port)
+
+    def address_behind(self, port: int, route: int = 0) -> int:
+        """The same for a device behind a hub whose port was reset."""
         made = self.command(ENABLE)
         assert made.code == SUCCESS
-        event = self.give_address(made.slot, port)
+        event = self.give_address(made.slot, port, route=route)
         assert event.code == SUCCESS
         return made.slot
 
-    def give_address(self, slot: int, port: int, flags: int = 0) -> Event:
+    def give_address(self, slot: int, port: int, flags: int = 0, route: int = 0) -> Event:
         """ADDRESS DEVICE alone."""
         ring = self.rings[slot, 1] = self.ring()
         speed = self.port(port) >> 10 & 15
@@ -247,7 +251,7 @@ class Driver:
         self.wires.poke(self.table + 8 * slot, struct.pack("<Q", context))
         given = self.room(33 * 32)
         self.wires.poke(given, struct.pack("<II", 0, 3))
-        self.wires.poke(given + 32, struct.pack("<II", speed << 20 | 1 << 27, port << 16))
+        self.wires.poke(given + 32, struct.pack("<II", route | speed << 20 | 1 << 27, port << 16))
         endpoint = (0, 3 << 1 | CONTROL << 3 | packet << 16, ring.at | CYCLE, 8)
         self.wires.poke(given + 64, struct.pack("<IIQI", *endpoint))
         return self.command(ADDRESS, slot, given, flags)

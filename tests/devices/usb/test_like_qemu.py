@@ -26,13 +26,19 @@ DISK = 1 << 20
 
 
 class Theirs:
-    """QEMU's controller, on its RISC-V board."""
+    """QEMU's controller, on its RISC-V board, with a disk, a keyboard and ``others``."""
 
-    def __init__(self, image: Path):
+    def __init__(self, image: Path, *others: str):
         self.qemu = Qtest(
             *("qemu-system-riscv64", "virt", "-m", "16M"),
-            *("-device", "qemu-xhci,addr=1", "-device", "usb-kbd,port=1"),
-            *("-drive", f"file={image},if=none,id=d,format=raw", "-device", "usb-storage,drive=d"),
+            *("-device", "qemu-xhci,addr=1", "-device", "usb-kbd,port=2"),
+            *(
+                "-drive",
+                f"file={image},if=none,id=d,format=raw",
+                "-device",
+                "usb-storage,drive=d,port=3",
+            ),
+            *others,
         )
         config = ECAM + SLOT
         self.qemu.write(config + 0x10, BAR)

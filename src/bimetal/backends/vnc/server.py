@@ -19,6 +19,7 @@ from bimetal.backends.vnc.channel import ChannelError, Layer, TlsLayer, WebSocke
 from bimetal.backends.vnc.hello import Access, Goodbye
 from bimetal.backends.vnc.password import Password
 from bimetal.backends.vnc.session import Inputs, Session
+from bimetal.backends.vnc.visit import Stage, Visit, way_in
 from bimetal.base.lasting import lasts, undone
 from bimetal.base.log import logger
 from bimetal.screen.screen import Screen
@@ -59,8 +60,8 @@ class Door:
 
 class VncServer:
     """Shows ``screen`` to whoever comes in by the ``doors``. ``lock`` is the machine's lock;
-    ``resize``, if it can be done, asks the guest for another size. `run` it in a thread; `stop`
-    and `close` may be called from others."""
+    ``on_visit`` hears, with it held, of viewers who come and go. `run` it in a thread; `stop` and
+    `close` may be called from others."""
 
     def __init__(
         self,
@@ -70,7 +71,9 @@ class VncServer:
         access: Access,
         lock: Lock,
         name: str,
+        on_visit: Callable[[Stage, Visit], None] = lambda stage, visit: None,
     ):
+        self._on_visit = on_visit
         self.reactor = Reactor()
         self.canvas = Canvas(screen, lock, self._news_from_afar)
         self._inputs, self._access, self._name, self._lock = inputs, access, name, lock
@@ -153,12 +156,24 @@ class VncServer:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._refresh()
+        try:
+            way = way_in(Access() if trusted else self._access)
+            visit = Visit.of(connection, web_socket, way)
+        except OSError:
+            connection.close()  # it is gone already
+            return
         layers: list[Layer] = []
         if web_socket:
             if self._access.tls is not None:
                 layers.append(TlsLayer(self._access.tls))
             layers.append(WebSocketLayer(origins))
-        self.clients.append(Client(self, connection, layers, trusted=trusted))
+        self.clients.append(Client(self, connection, layers, visit, trusted=trusted))
+        self.tell(Stage.CONNECTED, visit)
+
+    def tell(self, stage: Stage, visit: Visit) -> None:
+        """A viewer has come, was let in, or has gone."""
+        with self._lock():
+            self._on_visit(stage, visit)
 
     def session(self, start_tls: Callable[[], None], *, in_tls: bool, trusted: bool) -> Session:
         """The session of a client, which may speak through TLS already, or be ``trusted``."""
@@ -227,16 +242,19 @@ class VncServer:
 
 class Client:
     """A connection: its socket, the ``layers`` that it speaks through, the outermost first, and its
-    session, for which it needs no password if it is ``trusted``."""
+    session, for which it needs no password if it is ``trusted``. ``visit`` is what others are told
+    of it."""
 
     def __init__(
         self,
         server: VncServer,
         connection: socket.socket,
         layers: list[Layer],
+        visit: Visit,
         *,
         trusted: bool,
     ):
+        self.visit = visit
         self._server, self._socket, self._layers = server, connection, layers
         in_tls = any(isinstance(each, TlsLayer) for each in layers)
         self._wire = bytearray()
@@ -302,8 +320,9 @@ class Client:
             data = layer.received(data)
         if data:
             self.session.received(data)
-        if self.session.welcome:
+        if self.session.welcome and self._hello.deadline is not None:
             self._hello.cancel()
+            self._server.tell(Stage.INITIALIZED, self.visit)
 
     def _wrap(self) -> None:
         """Have what the session says go through the layers, and what they say themselves."""
@@ -333,3 +352,4 @@ class Client:
     def _end(self, why: str) -> None:
         logger("vnc").debug("a client is gone: %s", why)
         self.close()
+        self._server.tell(Stage.DISCONNECTED, self.visit)

@@ -15,6 +15,7 @@ from bimetal.control.commands import (
     jobs,
     kept,
     limits,
+    lines,
     looking,
     media,
     migrating,
@@ -29,6 +30,6 @@ from bimetal.control.commands import (
 from bimetal.control.commands.registry import MACHINE
 
 __all__ = ["MACHINE", "copies", "creating", "descriptors", "devices", "drives", "dumping"]
-__all__ += ["emulator", "human", "introspection", "jobs", "kept", "limits", "looking", "media"]
-__all__ += ["migrating", "objects", "observing", "overlays", "processors", "running", "screens"]
-__all__ += ["traffic"]
+__all__ += ["emulator", "human", "introspection", "jobs", "kept", "limits", "lines", "looking"]
+__all__ += ["media", "migrating", "objects", "observing", "overlays", "processors", "running"]
+__all__ += ["screens", "traffic"]

@@ -18,7 +18,6 @@ NETWORKS_LIMIT = 1000
 
 DISKS = ("virtio-blk-pci", "virtio-blk-pci-non-transitional", "usb-storage")
 USB_INPUTS = {"usb-kbd": "keyboard", "usb-tablet": "tablet", "usb-mouse": "mouse"}
-SOCKETS_MOST = 15
 
 
 @MACHINE.command("device_add")
@@ -30,6 +29,7 @@ def device_add(
             "virtio-blk-pci-non-transitional",
             "virtio-net-pci",
             "virtio-net-pci-non-transitional",
+            "usb-hub",
             "usb-storage",
             "usb-kbd",
             "usb-tablet",
@@ -47,20 +47,24 @@ def device_add(
     addr: Annotated[str, "the slot there, which has to be 0"] = "0",
     write_cache: Annotated[Literal["on", "auto"], "of a disk: what is flushed is safe"] = "auto",
     bootindex: Annotated[int, "accepted: firmware has started already"] = 0,
-    port: Annotated[str, "on USB: the number of the socket"] = "",
+    port: Annotated[str, "on USB: the socket, as 1, or behind hubs as 1.2"] = "",
     removable: Annotated[bool, "of a disk on USB: it may be another one soon"] = False,
 ) -> None:
     """Plug in a device, in the slot that is said, or the first one that is free."""
     with vm.lock:
         on_usb = driver.startswith("usb-")
-        slot = _socket(vm, bus, port) if on_usb else _slot(vm, bus, addr)
+        socket, slot = _socket(vm, bus, port) if on_usb else "", 0
+        if not on_usb:
+            slot = _slot(vm, bus, addr)
         if id in vm.devices:
             raise CommandFailed(ErrorClass.GENERIC, f"there is a device {id!r} already")
         if driver in USB_INPUTS:
-            vm.devices[id] = vm.machine.plug_input(USB_INPUTS[driver], socket=slot)
+            vm.devices[id] = vm.machine.plug_input(USB_INPUTS[driver], socket=socket)
+        elif driver == "usb-hub":
+            vm.devices[id] = vm.machine.plug_hub(socket=socket)
         elif driver in DISKS:
             own = {"bus": "usb", "removable": removable} if on_usb else {}
-            vm.devices[id] = _plug_disk(vm, drive, serial, slot, **own)
+            vm.devices[id] = _plug_disk(vm, drive, serial, socket or slot, **own)
             vm.disks[id] = drive
         else:
             text = _network(vm, netdev, network)
@@ -162,8 +166,8 @@ def device_del(
         ) from error
 
 
-def _socket(vm: Managed, bus: str, port: str) -> int:
-    """The number of the USB socket, 0 for any that is free. Raises `CommandFailed`."""
+def _socket(vm: Managed, bus: str, port: str) -> str:
+    """The USB socket, "" for any that is free. Raises `CommandFailed`."""
     if bus and vm.devices.get(bus.removesuffix(".0")) != "usb":
         raise CommandFailed(
             ErrorClass.GENERIC,
@@ -171,14 +175,7 @@ def _socket(vm: Managed, bus: str, port: str) -> int:
             "leave bus away",
             ExitCode.USAGE,
         )
-    if port and not (port.isdecimal() and len(port) < 3 and 0 < int(port) <= SOCKETS_MOST):
-        raise CommandFailed(
-            ErrorClass.GENERIC,
-            f"there is no USB socket {port[:80]!r}",
-            f"choose one from 1 to {SOCKETS_MOST}",
-            ExitCode.USAGE,
-        )
-    return int(port or 0)
+    return port
 
 
 def _slot(vm: Managed, bus: str, addr: str) -> int:
@@ -215,7 +212,7 @@ def _network(vm: Managed, netdev: str, network: str) -> str:
     return vm.networks[netdev] if netdev else network or "user"
 
 
-def _plug_disk(vm: Managed, name: str, serial: str, slot: int, **own: Any) -> str:
+def _plug_disk(vm: Managed, name: str, serial: str, slot: int | str, **own: Any) -> str:
     """Plug in a disk of the node of that name; the name of the device."""
     node = vm.nodes.get(name)
     if node is None:

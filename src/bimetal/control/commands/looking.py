@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
+from bimetal.backends.chars.held import HeldOutput
 from bimetal.base.errors import ExitCode
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
@@ -19,6 +20,8 @@ __all__ = ["ChardevInfo", "CpuInfo", "balloon", "query_balloon", "query_chardev"
 __all__ += ["query_cpus_fast", "query_kvm"]
 
 KVM = "/dev/kvm"
+RING = "ringbuf"
+"""What QMP calls the far end of a line whose output is held in memory."""
 
 
 class NameInfo(Answer):
@@ -134,10 +137,12 @@ def query_chardev(vm: Managed) -> list[ChardevInfo]:
         for label, line in lines.items()
         if line is not None
     ]
-    ports = vm.lines.items()
+    seen = {each.label for each in found}
+    for label in vm.held.keys() - seen:
+        found.append(ChardevInfo(label=label, filename=RING, frontend_open=False))
     return found + [
         ChardevInfo(label=label, filename=_far_end(where, ""), frontend_open=False)
-        for label, where in ports
+        for label, where in vm.lines.items()
     ]
 
 
@@ -170,6 +175,8 @@ def _far_end(where: str, name: str) -> str:
     """What QMP calls the far end of a line: ``where`` it is, of a console called ``name``."""
     if where.startswith("/dev/"):
         return f"pty:{where}"
+    if name == HeldOutput.__name__:
+        return RING
     if where.startswith("fd:"):
         return f"disconnected:{where},server=on"
     if where.startswith(("unix:", "tcp:")):

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -15,6 +16,7 @@ from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import Managed
+from bimetal.control.visits import ClientInfo, address_of, client_info
 
 if TYPE_CHECKING:
     from bimetal.machine.vnc import Vnc
@@ -35,7 +37,8 @@ class VncInfo(Answer):
     host: Annotated[str | UnsetType, "the address at which they connect"] = UNSET
     service: Annotated[str | UnsetType, "the port, or the path of a socket"] = UNSET
     family: Annotated[str | UnsetType, "ipv4, ipv6 or unix"] = UNSET
-    auth: Annotated[str | UnsetType, "none, or vnc: whether they need a password"] = UNSET
+    auth: Annotated[str | UnsetType, "none, vnc, or vencrypt+x509+ and one of these"] = UNSET
+    clients: Annotated[list[ClientInfo] | UnsetType, "those who look"] = UNSET
 
 
 class KeyValue(Answer, forbid_unknown_fields=True):
@@ -50,13 +53,9 @@ def query_vnc(vm: Managed) -> VncInfo:
     """Say where viewers find the screen."""
     if vm.viewers is None:
         return VncInfo(enabled=False)
-    address = vm.viewers.address
-    auth = "vnc" if vm.viewers.password else "none"
-    if isinstance(address, str):
-        return VncInfo(enabled=True, host=address, service="", family="unix", auth=auth)
-    host, port = address
-    family = "ipv6" if ":" in host else "ipv4"
-    return VncInfo(enabled=True, host=host, service=str(port), family=family, auth=auth)
+    clients = [client_info(each) for each in vm.viewers.visits]
+    where = address_of(vm.viewers.address)
+    return VncInfo(enabled=True, **where, auth=vm.viewers.way_in, clients=clients)
 
 
 @MACHINE.command("set_password")
@@ -102,7 +101,9 @@ def screendump(
 class InputEvent(Answer, forbid_unknown_fields=True):
     """Something that a person does."""
 
-    type: Annotated[Literal["key", "btn", "abs"], "with a key, a button, or by pointing"]
+    type: Annotated[
+        Literal["key", "btn", "abs", "rel"], "with a key, a button, by pointing, or with a mouse"
+    ]
     data: Annotated[dict[str, Any], "down with key or button; or axis and value"]
 
 
@@ -113,12 +114,33 @@ def input_send_event(
     device: Annotated[str, "the screen at which it is done: there is one"] = "",
     head: Annotated[int, "which of its monitors"] = 0,
 ) -> None:
-    """Press keys and buttons, let go of them, and point somewhere (``x`` and ``y`` from 0 to
-    32767)."""
+    """Press keys and buttons, let go of them, point somewhere (``x`` and ``y`` from 0 to 32767),
+    and move a mouse by so many steps (``rel``), at once in both directions."""
     if len(events) > EVENTS_LIMIT:
         raise CommandFailed(ErrorClass.GENERIC, f"{len(events)} events", "send at most 64")
+    for kind, group in groupby(events, key=lambda event: event.type):
+        if kind == "rel":
+            _move(vm, list(group))
+        else:
+            for event in group:
+                _act(vm, event)
+
+
+def _move(vm: Managed, events: list[InputEvent]) -> None:
+    way = {"x": 0, "y": 0}
     for event in events:
-        _act(vm, event)
+        match event.data:
+            case {"axis": "x" | "y" as axis, "value": int(value), **more} if (
+                not more and abs(value) <= RANGE
+            ):
+                way[axis] += value
+            case _:
+                raise _no_such(event)
+    vm.machine.move(way["x"], way["y"])
+
+
+def _no_such(event: InputEvent) -> CommandFailed:
+    return CommandFailed(ErrorClass.GENERIC, f"{event.data!r:.80} is no {event.type}", "correct it")
 
 
 def _act(vm: Managed, event: InputEvent) -> None:
@@ -132,9 +154,7 @@ def _act(vm: Managed, event: InputEvent) -> None:
         case "abs", {"axis": "x" | "y" as axis, "value": int(value), **more} if 0 <= value <= RANGE:
             act = partial(vm.machine.point, **{axis: value})
         case _:
-            raise CommandFailed(
-                ErrorClass.GENERIC, f"{event.data!r:.80} is no {event.type}", "correct it"
-            )
+            raise _no_such(event)
     if more:
         word = next(iter(more))
         raise CommandFailed(ErrorClass.GENERIC, f"{word!r:.40} means nothing", "leave it away")

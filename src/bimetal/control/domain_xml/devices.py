@@ -17,6 +17,7 @@ from bimetal.control.domain_xml.parsing import (
     unknown,
 )
 from bimetal.control.domain_xml.screens import SCREENS, read_screen
+from bimetal.control.domain_xml.usb import USB, usb_port
 
 __all__ = ["SECURITY", "USER", "read_devices", "read_part"]
 
@@ -25,7 +26,7 @@ PLACED = frozenset({"alias", "address", "boot", "acpi"})
 
 NOTED = frozenset(
     {
-        "audio", "crypto", "hub", "iommu", "memory", "panic", "pstore",
+        "audio", "crypto", "iommu", "memory", "panic", "pstore",
         "redirdev", "redirfilter", "shmem", "smartcard", "sound", "vsock", "watchdog",
     }
 )  # fmt: skip
@@ -38,7 +39,17 @@ ABSENT = {
     "lease": "there are no lock managers",
 }
 WITHOUT_EFFECT = frozenset({"emulator", "rng"})
-READ = ("disk", "interface", "serial", "console", "channel", "filesystem", "memballoon", *SCREENS)
+READ = (
+    "disk",
+    "interface",
+    "serial",
+    "console",
+    "channel",
+    "filesystem",
+    "memballoon",
+    "hub",
+    *SCREENS,
+)
 
 DISK_WITHOUT_EFFECT = frozenset(
     {"blockio", "diskSecret", "geometry", "mirror", "product", "vendor", "wwn"}
@@ -57,7 +68,7 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
     disks, nics = list[DiskPart](), list[NicPart]()
     shares, ports = list[SharePart](), list[PortPart]()
     values = dict[str, Any]()
-    lines = 0
+    hubs, lines = list[str](), 0
     for child in element:
         match child.tag:
             case "disk":
@@ -82,7 +93,9 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
                     values["usb"] = True
                     if child.get("model", XHCI[0]) not in XHCI:
                         notes.add(child, "xHCI is in its place")
-            case tag if tag in NOTED:
+            case "hub" if child.get("type", USB) == USB:
+                hubs.append(usb_port(child))
+            case tag if tag in (*NOTED, "hub"):
                 notes.add(child, "there is no such device")
             case tag if tag in ABSENT:
                 raise refused(child, ABSENT[tag], "leave it away")
@@ -95,6 +108,8 @@ def read_devices(element: Element, notes: Notes) -> dict[str, Any]:
         "nics": tuple(nics),
         "shares": tuple(shares),
         "ports": tuple(ports),
+        "usb": bool(values.get("usb") or hubs),
+        "hubs": tuple(hubs),
     }
 
 
@@ -141,6 +156,8 @@ def _disk(element: Element, notes: Notes) -> DiskPart:
         raise refused(element, "it has no image", f"add <source {where}='PATH'/>")
     if values["cdrom"]:
         values.update(format=None, readonly=True)
+    if values.get("bus") == USB:
+        values["port"] = usb_port(element)
     return DiskPart(**values)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from lxml import etree
 
 from bimetal.base.late import late
-from bimetal.control.definition import AUTO, ON_BUS, Definition, ScreenPart
+from bimetal.control.definition import AT_PORT, AUTO, ON_BUS, Definition, ScreenPart
 from bimetal.control.domain_xml.parsing import Element, Notes, attribute, choice, number, refused
+from bimetal.control.domain_xml.usb import USB, usb_port, write_port
 
 __all__ = ["SCREENS", "read_screen", "write_screen"]
 
@@ -94,8 +95,9 @@ def _input(element: Element, notes: Notes) -> str:
         notes.add(element, f"{kind[:20]!r}: there are keyboards, tablets and mice")
         return ""
     bus = element.get("bus", "usb" if kind == "mouse" else "virtio")
-    if bus == "usb":
-        return f"{kind}{ON_BUS}{bus}"
+    if bus == USB:
+        port = usb_port(element)
+        return f"{kind}{ON_BUS}{bus}" + f"{AT_PORT}{port}" * bool(port)
     if bus != "virtio" or kind == "mouse":
         notes.add(element, "input devices are virtio's, or on USB; a mouse is on USB")
         return "" if kind == "mouse" else kind
@@ -106,8 +108,9 @@ def write_screen(devices: Element, definition: Definition) -> None:
     """Add the elements of a screen and of input devices. Raises `BimetalError` for a place where no
     viewer can connect."""
     for each in definition.inputs:
-        kind, _, bus = each.partition(ON_BUS)
-        etree.SubElement(devices, "input", type=kind, bus=bus or "virtio")
+        kind, _, where = each.partition(ON_BUS)
+        bus, _, port = where.partition(AT_PORT)
+        write_port(etree.SubElement(devices, "input", type=kind, bus=bus or "virtio"), port)
     screen = definition.screen
     if screen is None:
         return

@@ -10,6 +10,7 @@ from bimetal.control.domain_xml.devices import SECURITY, USER
 from bimetal.control.domain_xml.own import NAMESPACE
 from bimetal.control.domain_xml.parsing import Element, parse
 from bimetal.control.domain_xml.screens import write_screen
+from bimetal.control.domain_xml.usb import write_port
 from bimetal.control.known_boards import board_named
 
 __all__ = ["device_document", "document", "with_run", "write_definition"]
@@ -141,6 +142,8 @@ def _devices(devices: Element, definition: Definition) -> None:
     write_screen(devices, definition)
     if definition.usb:
         etree.SubElement(devices, "controller", type="usb", model="qemu-xhci")
+    for socket in definition.hubs:
+        write_port(etree.SubElement(devices, "hub", type="usb"), socket)
     etree.SubElement(devices, "memballoon", model="virtio" if definition.balloon else "none")
     rng = etree.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
@@ -170,6 +173,7 @@ def _disk(devices: Element, disk: DiskPart) -> None:
         etree.SubElement(element, "transient")
     if disk.serial:
         _text(element, "serial", disk.serial)
+    write_port(element, disk.port)
 
 
 def _share(devices: Element, share: SharePart) -> None:

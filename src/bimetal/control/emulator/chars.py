@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bimetal.backends.chars.held import HeldOutput
 from bimetal.control.emulator.grammar import Words, read_words, wrong
 from bimetal.control.emulator.order import MonitorAt, Order
 
@@ -17,15 +18,31 @@ __all__ = [
 
 BY_NAME = "chardev:"
 NOWHERE = ("none", "null")
+RING, RING_SIZE, RING_MOST = "ringbuf", 64 << 10, 64 << 20
 
 
 def read_chardev(order: Order, option: str, value: str) -> None:
     """A line, which something else refers to by its id."""
     words = read_words(option, value, "backend")
     name = words.needed("id")
-    if name in order.chardevs:
+    if name in order.chardevs or name in order.held:
         raise wrong(option, f"there are two lines {name[:80]!r}", "give each its own id")
-    order.chardevs[name] = words
+    if words.peek("backend") == RING:
+        order.held[name] = _held(words)
+    else:
+        order.chardevs[name] = words
+
+
+def _held(words: Words) -> HeldOutput:
+    """A line whose output is held in memory."""
+    words.ignore("backend", "id")
+    words.only("mux", "off")
+    size = words.size("size")
+    words.finish()
+    size = RING_SIZE if size is None else size
+    if size <= 0 or size > RING_MOST or size & size - 1:
+        raise wrong(words.option, f"size={size}", f"write a power of two up to {RING_MOST}")
+    return HeldOutput(size)
 
 
 def read_qmp(order: Order, option: str, value: str) -> None:
@@ -62,10 +79,13 @@ def read_serial(order: Order, option: str, value: str) -> None:
     order.serials.append(value)
 
 
-def serial_place(order: Order, text: str) -> str:
+def serial_place(order: Order, text: str) -> str | HeldOutput:
     """Where a serial port leads, as `Machine` has it. Raises `BimetalError`."""
     option = "serial"
     if text.startswith(BY_NAME):
+        held = order.held.get(text.removeprefix(BY_NAME))
+        if held is not None:
+            return held
         return chardev_place(order, option, text.removeprefix(BY_NAME))
     kind, colon, where = text.partition(":")
     match kind:
@@ -83,6 +103,10 @@ def serial_place(order: Order, text: str) -> str:
 def chardev_place(order: Order, option: str, name: str) -> str:
     """Where the line called ``name`` leads. Raises `BimetalError`."""
     words = order.chardevs.pop(name, None)
+    if name in order.held:
+        raise wrong(
+            option, f"the ring buffer {name[:80]!r}", "have it at the serial port, or at nothing"
+        )
     if words is None:
         raise wrong(
             option, f"there is no line {name[:80]!r}, or it is taken", "say -chardev ...,id="
@@ -109,7 +133,9 @@ def _place(words: Words) -> str:
             return _socket(words)
         case other:
             raise wrong(
-                words.option, f"{other[:80]!r} is not there", "write pty, null, stdio, file, socket"
+                words.option,
+                f"{other[:80]!r} is not there",
+                "write pty, null, stdio, file, socket, ringbuf",
             )
 
 

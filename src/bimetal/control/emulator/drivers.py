@@ -100,6 +100,7 @@ OTHERS = (
         Driver(name, "usb", "base-xhci", {**PCI, "p2": NUMBER, "p3": NUMBER})
         for name in ("qemu-xhci", "nec-usb-xhci")
     ),
+    Driver("usb-hub", "usb-hub", "usb-device", USB, pci=False),
     *(Driver(name, kind, "usb-hid", USB, pci=False) for name, kind in USB_INPUTS.items()),
     Driver(
         "usb-storage",

@@ -32,6 +32,7 @@ def furnish(order: Order, monitor: Monitor) -> None:
         except CommandFailed as error:
             remedy = error.remedy or "write it as blockdev-add takes it"
             raise wrong("blockdev", error.cause, remedy) from error
+    monitor.vm.held.update(order.held)
     work = _Furnishing(order, monitor.vm)
     for driver, words in sorted(order.devices, key=lambda each: _turn(each[0])):
         work.add(driver, words)
@@ -67,6 +68,7 @@ class _Furnishing:
             "tablet": self._input,
             "usb": self._usb,
             **dict.fromkeys(USB_INPUTS.values(), self._usb_input),
+            "usb-hub": self._usb_hub,
             "usb-storage": self._usb_storage,
             "9p": self._share,
         }
@@ -274,6 +276,10 @@ class _Furnishing:
         self._machine.usb(driver.name, **ports)
         self._slots.buses["usb"] = f"{words.peek('id')}.0"
         self._place(driver, words, "usb")
+
+    def _usb_hub(self, driver: Driver, words: Words) -> None:
+        self._known(words, f"hub{len(self._machine.config.hubs)}")
+        self._machine.usb_hub(socket=self._slots.socket(words))
 
     def _usb_input(self, driver: Driver, words: Words) -> None:
         kind = driver.family.removeprefix("usb-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bimetal.backends.chars.held import HeldOutput
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.emulator.chars import BY_NAME, chardev_place, serial_place
@@ -58,7 +59,7 @@ def monitor_places(order: Order, *, people: bool = False) -> list[str]:
     return places
 
 
-def _console(order: Order) -> tuple[str, str]:
+def _console(order: Order) -> tuple[str, str | HeldOutput]:
     """What the serial port is called, and where it leads."""
     if len(order.serials) > 1 and any(each != "none" for each in order.serials[1:]):
         raise wrong("serial", "the machine has one serial port", "leave the others away")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from bimetal.backends.chars.held import HeldOutput
 from bimetal.control.emulator.drivers import Driver
 from bimetal.control.emulator.grammar import Words
 from bimetal.control.emulator.targets import MachineKind, Target
@@ -105,6 +106,8 @@ class Order:
     monitors: list[MonitorAt] = field(default_factory=list)
     serials: list[str] = field(default_factory=list)
     chardevs: dict[str, Words] = field(default_factory=dict)
+    held: dict[str, HeldOutput] = field(default_factory=dict)
+    """Lines whose output is held in memory, by id."""
     objects: dict[str, str] = field(default_factory=dict)
     """Types of objects, by id."""
     memories: dict[str, int] = field(default_factory=dict)

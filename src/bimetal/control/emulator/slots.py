@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from bimetal.base.errors import BimetalError
 from bimetal.control.emulator.drivers import Driver
 from bimetal.control.emulator.grammar import Words, wrong
 from bimetal.machine.machine import Machine
+from bimetal.machine.usb import socket_of
 
 __all__ = ["Slots"]
 
@@ -72,10 +74,15 @@ class Slots:
 
     def socket(self, words: Words) -> int:
         """The number of the USB socket that a device is to be in, 0 for any."""
-        bus = words.text("bus")
+        bus, port = words.text("bus"), words.text("port")
         if bus and bus != self.buses.get("usb", "usb-bus.0"):
             raise wrong(words.option, f"there is no bus {bus[:80]!r}", "say -device qemu-xhci,id=")
-        return words.number("port", 0, 1, 15) if "port" in words else 0
+        try:
+            return socket_of(port)
+        except BimetalError as error:
+            raise wrong(
+                words.option, f"port={port[:80]} is not right", "write port=1, or behind hubs 1.2"
+            ) from error
 
 
 def _address(words: Words) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ from bimetal.backends.lease import Lease
 from bimetal.base.clock import local_text, wall_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
-from bimetal.control.definition import DiskPart
+from bimetal.control.definition import UNWRITABLE, DiskPart
+from bimetal.control.descriptions import Descriptions
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.verbs.registry import HOST, IN_ORDER, Domain
@@ -21,6 +22,7 @@ __all__ = [
     "KeptLine",
     "snapshot_create_as",
     "snapshot_delete",
+    "snapshot_dumpxml",
     "snapshot_list",
     "snapshot_revert",
 ]
@@ -30,12 +32,13 @@ Called = Annotated[str, "what the state is called"]
 
 @dataclass(frozen=True)
 class KeptLine:
-    """A state that disks keep: its name, when it was made, by the clock of this place, and what the
-    machine did then."""
+    """A state that disks keep: its name, when it was made, by the clock of this place, what the
+    machine did then, and what was said of it."""
 
     name: str
     made: str
     state: str = "running"
+    description: str = ""
 
 
 @HOST.command("snapshot-create-as")
@@ -43,6 +46,7 @@ def snapshot_create_as(
     machines: Machines,
     domain: Domain,
     name: Annotated[str, "what to call it; after this second if nothing is said", IN_ORDER] = "",
+    description: Annotated[str, "what to say of it", IN_ORDER] = "",
     disk_only: Annotated[bool, "keep the disks alone, in the images that they have now"] = False,
     diskspec: Annotated[
         tuple[str, ...], "disks for that: vda,snapshot=external,file=PATH, or vda,snapshot=no"
@@ -61,14 +65,33 @@ def snapshot_create_as(
             "have the guest write what it has not written (sync, fsfreeze), and leave that away",
             ExitCode.USAGE,
         )
+    if UNWRITABLE.search(description):
+        raise BimetalError(
+            f"{description[:60]!r} has a character that XML cannot have",
+            "leave it away",
+            ExitCode.USAGE,
+        )
     if disk_only or diskspec:
+        if description:
+            raise BimetalError(
+                "nothing is kept of disks alone of which something could be said",
+                "leave --description away, or --disk-only",
+                ExitCode.USAGE,
+            )
         late("bimetal.control.verbs.overlays:lay_over_disks")(machines, known, name, diskspec)
         return name
     if known.runs:
         if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
             raise _taken(name)
         machines.ask(known.name, "bimetal-snapshot-save", name=name)
-        return name
+    else:
+        _keep_disks(machines, known, name)
+    _descriptions(machines, known).note(name, description)
+    return name
+
+
+def _keep_disks(machines: Machines, known: Known, name: str) -> None:
+    """Keep the state of the disks of a machine that is off, in all of them or in none."""
     with _disks(machines, known) as disks:
         if any(each.name == name for each in _kept(disks[0])):
             raise _taken(name)
@@ -82,7 +105,6 @@ def snapshot_create_as(
                 with suppress(BimetalError, OSError):
                     _images("delete_snapshot")(disk.path, name, format=disk.format)
             raise
-    return name
 
 
 def _taken(name: str) -> BimetalError:
@@ -95,18 +117,39 @@ def _taken(name: str) -> BimetalError:
 def snapshot_list(machines: Machines, domain: Domain) -> list[KeptLine]:
     """List the states that the disks of a machine keep."""
     known = machines.find(domain)
+    said = _descriptions(machines, known)
+    return [
+        KeptLine(name, local_text(seconds), "running" if with_memory else "shutoff", said.of(name))
+        for name, seconds, with_memory in _listed(machines, known)
+    ]
+
+
+@HOST.command("snapshot-dumpxml", safe=True)
+def snapshot_dumpxml(machines: Machines, domain: Domain, snapshotname: Called) -> str:
+    """Tell of a state that the disks of a machine keep, as libvirt's XML."""
+    known = machines.find(domain)
+    for name, seconds, with_memory in _listed(machines, known):
+        if name == snapshotname:
+            disks = [disk.target for disk in _writable(machines, known)]
+            said = _descriptions(machines, known).of(name)
+            write = late("bimetal.control.domain_xml.snapshots:snapshot_xml")
+            return str(write(name, said, seconds, disks, with_memory=with_memory))
+    raise _absent(snapshotname)
+
+
+def _listed(machines: Machines, known: Known) -> list[tuple[str, int, bool]]:
+    """The states that the disks of a machine keep: the name of each, the second in which it was
+    made, and whether the machine's memory is there, too."""
     if known.runs:
         kept = machines.ask(known.name, "bimetal-snapshots")
-        return [KeptLine(each["name"], local_text(each["seconds"])) for each in kept]
+        return [(each["name"], each["seconds"], True) for each in kept]
     disks = _writable(machines, known)
-    return [
-        KeptLine(
-            each.name,
-            local_text(each.seconds),
-            "running" if each.state_size else "shutoff",
-        )
-        for each in (_kept(disks[0]) if disks else ())
-    ]
+    found = _kept(disks[0]) if disks else []
+    return [(each.name, each.seconds, bool(each.state_size)) for each in found]
+
+
+def _descriptions(machines: Machines, known: Known) -> Descriptions:
+    return Descriptions(machines.places.descriptions(known.name))
 
 
 @HOST.command("snapshot-revert")
@@ -135,12 +178,13 @@ def snapshot_delete(machines: Machines, domain: Domain, snapshotname: Called) ->
     known = machines.find(domain)
     if known.runs:
         machines.ask(known.name, "bimetal-snapshot-delete", name=snapshotname)
-        return snapshotname
-    with _disks(machines, known) as disks:
-        _one(disks[0], snapshotname)
-        for disk in disks:
-            if any(each.name == snapshotname for each in _kept(disk)):
-                _images("delete_snapshot")(disk.path, snapshotname, format=disk.format)
+    else:
+        with _disks(machines, known) as disks:
+            _one(disks[0], snapshotname)
+            for disk in disks:
+                if any(each.name == snapshotname for each in _kept(disk)):
+                    _images("delete_snapshot")(disk.path, snapshotname, format=disk.format)
+    _descriptions(machines, known).note(snapshotname, "")
     return snapshotname
 
 
@@ -193,7 +237,11 @@ def _one(disk: DiskPart, name: str) -> Any:
     for each in _kept(disk):
         if each.name == name:
             return each
-    raise BimetalError(
+    raise _absent(name)
+
+
+def _absent(name: str) -> BimetalError:
+    return BimetalError(
         f"Domain snapshot not found: no domain snapshot with matching name '{name[:80]}'",
         "look: bimetal snapshot-list",
         ExitCode.USAGE,

@@ -37,6 +37,9 @@ IN = 0x80
 BULK, INTERRUPT = 2, 3
 """Types of endpoints besides the one for control."""
 
+FULL_SPEED_PACKET, INTERVAL_MOST = 64, 255
+"""At full speed: bytes of a packet at most, and frames of 1 ms in an interval."""
+
 ENGLISH = 0x0409
 REMOTE_WAKE_UP, ALWAYS_SET = 0x20, 0x80
 MAKER, PRODUCT, SERIAL = 1, 2, 3
@@ -64,12 +67,14 @@ class Identity:
     maker: str
     name: str
     release: int = 0x0100
+    device_class: int = 0
+    """Its class, if that is not its interface's to say."""
 
 
 @dataclass(frozen=True)
 class Pipe:
-    """An endpoint. ``packet`` is the greatest packet in bytes, ``interval`` how often it is asked:
-    every 2 ** (interval - 1) microframes of 125 µs."""
+    """An endpoint. ``packet`` is the greatest packet in bytes at high speed, ``interval`` how often
+    it is asked: every 2 ** (interval - 1) microframes of 125 µs."""
 
     address: int
     kind: int
@@ -90,10 +95,11 @@ class Interface:
 
 def device(speed: Speed, who: Identity, serial: bool) -> bytes:
     """The device descriptor (9.6.1). Packets for control are as large as ``speed`` wants them."""
-    version, packet = (0x0300, 9) if speed is Speed.SUPER else (0x0200, 64)
+    version, packet = {Speed.SUPER: (0x0300, 9), Speed.HIGH: (0x0200, 64)}.get(speed, (0x0110, 64))
     numbers = MAKER, PRODUCT, SERIAL * serial
     own = who.vendor, who.product, who.release
-    return pack("<BBHBBBBHHHBBBB", 18, DEVICE, version, 0, 0, 0, packet, *own, *numbers, 1)
+    kind = who.device_class, 0, 0
+    return pack("<BBHBBBBHHHBBBB", 18, DEVICE, version, *kind, packet, *own, *numbers, 1)
 
 
 def qualifier() -> bytes:
@@ -114,11 +120,14 @@ def configuration(speed: Speed, interface: Interface, *, wakes: bool) -> bytes:
 
 
 def _pipe(speed: Speed, pipe: Pipe) -> bytes:
-    size, burst = pipe.packet, b""
+    size, interval, burst = pipe.packet, pipe.interval, b""
     if speed is Speed.SUPER:
         size = 1024 if pipe.kind == BULK else size
         burst = pack("<BBBBH", 6, COMPANION, 15 * (pipe.kind == BULK), 0, 0)
-    return pack("<BBBBHB", 7, ENDPOINT, pipe.address, pipe.kind, size, pipe.interval) + burst
+    elif speed is Speed.FULL:
+        size = min(size, FULL_SPEED_PACKET)
+        interval = min(1 << interval >> 4, INTERVAL_MOST)
+    return pack("<BBBBHB", 7, ENDPOINT, pipe.address, pipe.kind, size, interval) + burst
 
 
 def object_store() -> bytes:

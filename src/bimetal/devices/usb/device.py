@@ -16,7 +16,16 @@ from bimetal.devices.part import Part
 from bimetal.devices.usb import descriptors
 from bimetal.devices.usb.descriptors import IN, Identity, Interface, Speed
 
-__all__ = ["Request", "Stall", "UsbDevice"]
+__all__ = [
+    "CLEAR_FEATURE",
+    "GET_DESCRIPTOR",
+    "GET_STATUS",
+    "SET_FEATURE",
+    "TO_DEVICE",
+    "Request",
+    "Stall",
+    "UsbDevice",
+]
 
 _REQUEST = Struct("<BBHHH")
 TO_DEVICE, TO_INTERFACE, TO_ENDPOINT = 0, 1, 2
@@ -108,6 +117,10 @@ class UsbDevice(Part):
 
     def configure(self) -> None:
         """The host has chosen the configuration, or taken the choice back."""
+
+    def at_port(self, port: int) -> UsbDevice | None:
+        """The device that a hub speaks to at its ``port``; others have none."""
+        return None
 
     def resume(self, address: int) -> None:
         """The endpoint of that ``address`` was halted, and is not any more."""

@@ -44,11 +44,11 @@ class HidDevice(UsbDevice):
     wakes = True
     saved: ClassVar[tuple[str, ...]] = ("reports", "down", "idle", "simple")
 
-    def __init__(self) -> None:
+    def __init__(self, speed: Speed = Speed.HIGH) -> None:
         own = pack("<BBHBBBH", 9, HID, HID_VERSION, 0, 1, REPORT, len(self.report))
         pipes = (Pipe(PIPE, INTERRUPT, PACKET, INTERVAL),)
         kind = BOOT if self.boot else 0
-        super().__init__(Interface(HID_CLASS, kind, self.boot, pipes, own), Speed.HIGH)
+        super().__init__(Interface(HID_CLASS, kind, self.boot, pipes, own), speed)
         self.reports: list[bytes] = []
         """What the driver has not heard yet."""
         self.down: list[int] = []
@@ -93,6 +93,9 @@ class HidDevice(UsbDevice):
 
     def point(self, x: int, y: int) -> None:
         """See `InputDevice.point`."""
+
+    def move(self, right: int, down: int) -> None:
+        """See `InputDevice.move`."""
 
     def turn(self, steps: int) -> None:
         """See `InputDevice.turn`."""

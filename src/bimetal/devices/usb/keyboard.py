@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from bimetal.devices.usb.descriptors import Speed
 from bimetal.devices.usb.hid import HidDevice, identity
 from bimetal.devices.usb.report import (
     APPLICATION,
@@ -85,8 +86,8 @@ class UsbKeyboard(HidDevice):
     )  # fmt: skip
     saved = ("lights",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, speed: Speed = Speed.HIGH) -> None:
+        super().__init__(speed)
         self.lights = 0
 
     def has(self, code: int) -> bool:

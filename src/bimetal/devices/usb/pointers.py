@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from struct import pack
 
+from bimetal.devices.usb.descriptors import Speed
 from bimetal.devices.usb.hid import HidDevice, identity
 from bimetal.devices.usb.report import (
     APPLICATION,
@@ -76,8 +77,8 @@ class UsbTablet(_Pointer):
     )  # fmt: skip
     saved = ("place",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, speed: Speed = Speed.HIGH) -> None:
+        super().__init__(speed)
         self.place = (0, 0)
 
     def state(self) -> bytes:
@@ -121,8 +122,8 @@ class UsbMouse(_Pointer):
     )  # fmt: skip
     saved = ("place",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, speed: Speed = Speed.HIGH) -> None:
+        super().__init__(speed)
         self.place: tuple[int, int] | None = None
         """Where it was pointed at last, in steps; None at first."""
 

@@ -115,6 +115,9 @@ class VirtioInput(VirtioDevice):
         elif len(waiting) < WAITING_LIMIT:
             self._take(move)
 
+    def move(self, right: int, down: int) -> None:
+        """There is nothing that says how far it goes."""
+
     def turn(self, steps: int) -> None:
         """The wheel is turned, away from the user if that is positive."""
         if len(self._waiting_events) < WAITING_LIMIT:

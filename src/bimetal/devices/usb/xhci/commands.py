@@ -37,6 +37,10 @@ ENDPOINT_STATE, TYPE_AT = 7, 3
 SLOT_FLAG = 1
 LATENCY, TARGET = 0xFFFF, 0x3FF << 22
 PACKET = 0xFFFF << 16
+ROUTE = 0xF_FFFF
+HUB_FIELDS = {0: 31 << 27 | 3 << 25, 1: 0xFF << 24, 2: 3 << 16}
+"""What Configure Endpoint says of the slot: how many contexts there are, and whether the device is
+a hub, with how many ports and translators (4.6.6)."""
 
 _CONTEXT = Struct("<8I")
 Words = list[int]
@@ -136,12 +140,12 @@ class CommandRing(Stateful):
         if dropped or added & 3 != 3:
             raise Refused(Code.PARAMETER_ERROR)
         told, control = self._input(trb, 1), self._input(trb, 1 + CONTROL)
-        port, hub = told[1] >> 16 & 0xFF, told[0] & 0xF_FFFF
-        if hub or self._controller.hub.speaks(port) is None:
+        port, route = told[1] >> 16 & 0xFF, told[0] & ROUTE
+        if self._controller.hub.speaks(port, route) is None:
             raise Refused(Code.TRANSACTION_ERROR)
         where = self._controller.DCBAAP + 8 * trb.slot
         pointer = int.from_bytes(self._controller.space.view(where, 8), "little") & ~63
-        slot.port, slot.context = port, pointer
+        slot.port, slot.route, slot.context = port, route, pointer
         slot.state = SlotState.DEFAULT if block else SlotState.ADDRESSED
         told[3] = (0 if block else trb.slot) | slot.state << STATE_SHIFT
         self._put(slot, 0, told)
@@ -160,7 +164,7 @@ class CommandRing(Stateful):
         words[0] = words[0] & ~(31 << 27) | 1 << 27
         words[3] = slot.state << STATE_SHIFT
         self._put(slot, 0, words)
-        device = self._controller.hub.speaks(slot.port)
+        device = self._controller.hub.speaks(slot.port, slot.route)
         if device is not None:
             device.reset()
         return trb.slot
@@ -172,10 +176,12 @@ class CommandRing(Stateful):
         if slot.state not in (SlotState.ADDRESSED, SlotState.CONFIGURED):
             raise Refused(Code.CONTEXT_STATE)
         if trb.flag(DECONFIGURE):
-            dropped, added, entries = sum(1 << n for n in ENDPOINTS[1:]), 0, 1
+            dropped, added = sum(1 << n for n in ENDPOINTS[1:]), SLOT_FLAG
+            given = self._get(slot, 0)
+            given[0] = given[0] & ~(31 << 27) | 1 << 27
         else:
             dropped, added = self._input(trb, 0)[:2]
-            entries = self._input(trb, 1)[0] >> 27 if added & SLOT_FLAG else 0
+            given = self._input(trb, 1) if added & SLOT_FLAG else []
             if dropped & 3 or added & 2:
                 raise Refused(Code.PARAMETER_ERROR)
         chosen = [number for number in ENDPOINTS if added >> number & 1]
@@ -190,8 +196,9 @@ class CommandRing(Stateful):
         used = len(slot.endpoints) > 1
         slot.state = SlotState.CONFIGURED if used else SlotState.ADDRESSED
         told = self._get(slot, 0)
-        if entries:
-            told[0] = told[0] & ~(31 << 27) | entries << 27
+        if added & SLOT_FLAG:
+            for at, taken in HUB_FIELDS.items():
+                told[at] = told[at] & ~taken | given[at] & taken
         told[3] = told[3] & ADDRESS_MASK | slot.state << STATE_SHIFT
         self._put(slot, 0, told)
         return trb.slot

@@ -16,6 +16,8 @@ from bimetal.base.state import BadState
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, RegArray, Value
 from bimetal.devices.usb.device import UsbDevice
+from bimetal.devices.usb.hub import UsbHub, everything
+from bimetal.devices.usb.route import last, parent
 from bimetal.devices.usb.xhci.capabilities import (
     DOORBELLS,
     INTERRUPTERS,
@@ -101,7 +103,7 @@ class Controller(Capabilities):
     ):
         self.space, self.clock, self._defer = space, clock, defer
         self.devices: dict[int, UsbDevice] = {}
-        """What is plugged in, by socket."""
+        """What is in its own sockets."""
         self.hub = RootHub(slow, fast, self.devices, self._port_changed)
         self.slots = [Slot() for _ in range(SLOTS + 1)]
         """By number; software does not use the first."""
@@ -120,28 +122,37 @@ class Controller(Capabilities):
 
     # The devices
 
-    def plug(self, device: UsbDevice, socket: int) -> None:
-        """Plug ``device`` into a free socket, and tell software. ValueError if that cannot be."""
-        if socket in self.devices or not self.hub.takes(socket, device):
-            raise ValueError(f"no device can be in socket {socket}")
+    def plug(self, device: UsbDevice, place: int) -> None:
+        """Plug ``device`` into a free place (`route`), and tell software. ValueError if that cannot
+        be."""
         device.events = self.events
         device.ready = partial(self._ready, device)
-        device.wake = partial(self.hub.wake, device)
-        self.devices[socket] = device
-        self.hub.plugged(self.hub.port_of(socket, device))
+        hub = self._hub_of(place)
+        device.wake = partial(hub.roused, last(place))
+        hub.plug(device, last(place))
 
-    def unplug(self, socket: int) -> UsbDevice:
-        """Take the device out of that socket, and tell software. KeyError if there is none."""
-        device = self.devices.pop(socket)
-        self.hub.plugged(self.hub.port_of(socket, device))
-        device.reset()
-        return device
+    def unplug(self, place: int) -> UsbDevice:
+        """Take away the device there, and tell software. KeyError if there is none."""
+        return self._hub_of(place).unplug(last(place))
+
+    def everything(self) -> dict[int, UsbDevice]:
+        """All devices, those behind hubs too, by place."""
+        return dict(everything(self.devices))
+
+    def _hub_of(self, place: int) -> RootHub | UsbHub:
+        """The hub that a place is at. Raises KeyError."""
+        found = self.everything()[parent(place)] if parent(place) else self.hub
+        if not isinstance(found, RootHub | UsbHub):
+            raise KeyError(place)
+        return found
 
     def _ready(self, device: UsbDevice, address: int) -> None:
         """An endpoint of ``device`` is worth asking again."""
         number = (address & 15) << 1 | address >> 7
         for slot, each in enumerate(self.slots):
-            if each.enabled and number in each.endpoints and self.hub.speaks(each.port) is device:
+            if not each.enabled or number not in each.endpoints:
+                continue
+            if self.hub.speaks(each.port, each.route) is device:
                 self.look(slot, number)
 
     def _port_changed(self, port: int) -> None:

@@ -14,6 +14,7 @@ from bimetal.devices.pci.capabilities import (
 from bimetal.devices.pci.function import Endpoint, Identity
 from bimetal.devices.pci.messages import Msi, add_msix
 from bimetal.devices.register import Reg
+from bimetal.devices.usb.route import socket_text
 from bimetal.devices.usb.xhci.capabilities import INTERRUPTERS
 from bimetal.devices.usb.xhci.controller import Controller
 from bimetal.memory.contents import Area, Stored
@@ -74,7 +75,7 @@ class Xhci(Endpoint):
         self.controller.name, self._table.name = f"{name}.registers", f"{name}.msix"
 
     def parts(self) -> Iterable[object]:
-        return tuple(self.controller.devices.values())
+        return tuple(self.controller.everything().values())
 
     @property
     def awake(self) -> bool:
@@ -100,43 +101,45 @@ class Xhci(Endpoint):
     # See Part
 
     def close(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.close()
 
     def settle(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.settle()
 
     @property
     def renews(self) -> bool:
-        return any(device.renews for device in self.controller.devices.values())
+        return any(device.renews for device in self.controller.everything().values())
 
     def forked(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.forked()
 
     def come_here(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.come_here()
 
     def stack(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.stack()
 
     def let_go(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.let_go()
 
     def check_forkable(self) -> None:
-        for device in self.controller.devices.values():
+        for device in self.controller.everything().values():
             device.check_forkable()
 
     def areas(self) -> Mapping[str, Area]:
         return {
-            f"{socket}.{name}": area
-            for socket, device in self.controller.devices.items()
+            f"{socket_text(place)}.{name}": area
+            for place, device in self.controller.everything().items()
             for name, area in device.areas().items()
         }
 
     def stored(self) -> Iterable[Stored]:
-        return [each for device in self.controller.devices.values() for each in device.stored()]
+        return [
+            each for device in self.controller.everything().values() for each in device.stored()
+        ]

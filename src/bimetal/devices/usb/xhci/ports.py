@@ -7,12 +7,13 @@ are to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import IntEnum
 
 from bimetal.base.state import Stateful
 from bimetal.devices.usb.descriptors import Speed
 from bimetal.devices.usb.device import UsbDevice
+from bimetal.devices.usb.hub import put_in_order
 
 __all__ = ["CHANGES", "Link", "PortBits", "RootHub"]
 
@@ -57,16 +58,27 @@ class RootHub(Stateful):
         self,
         slow: int,
         fast: int,
-        devices: Mapping[int, UsbDevice],
+        devices: dict[int, UsbDevice],
         changed: Callable[[int], None],
     ):
         self._slow, self._devices, self._changed = slow, devices, changed
         self.status = [0] * (slow + fast)
 
-    def takes(self, socket: int, device: UsbDevice) -> bool:
-        """Whether there is a port for ``device`` in that socket."""
+    def plug(self, device: UsbDevice, socket: int) -> None:
+        """Plug ``device`` into a free socket, and tell software. ValueError if that cannot be."""
         fast = len(self.status) - self._slow
-        return 0 < socket <= (fast if device.speed is Speed.SUPER else self._slow)
+        ports = fast if device.speed is Speed.SUPER else self._slow
+        if socket in self._devices or not 0 < socket <= ports:
+            raise ValueError(f"no device can be in socket {socket}")
+        put_in_order(self._devices, socket, device)
+        self.plugged(self.port_of(socket, device))
+
+    def unplug(self, socket: int) -> UsbDevice:
+        """Take the device out of that socket, and tell software. KeyError if there is none."""
+        device = self._devices.pop(socket)
+        self.plugged(self.port_of(socket, device))
+        device.reset()
+        return device
 
     def port_of(self, socket: int, device: UsbDevice) -> int:
         """The number of the port, from 1 on, at which ``device`` in that socket is seen."""
@@ -79,11 +91,15 @@ class RootHub(Stateful):
                 return device
         return None
 
-    def speaks(self, port: int) -> UsbDevice | None:
-        """The device at that port, if the port is enabled."""
+    def speaks(self, port: int, route: int = 0) -> UsbDevice | None:
+        """The device at that port, if the port is enabled; or behind hubs there, where ``route``
+        leads, four bits for each of their ports."""
         if not 0 < port <= len(self.status) or not self.status[port - 1] & PortBits.ENABLED:
             return None
-        return self.device_at(port)
+        device = self.device_at(port)
+        while device is not None and route:
+            device, route = device.at_port(route & 15), route >> 4
+        return device
 
     def news(self) -> list[int]:
         """The numbers of ports at which something happened of which software has not said that it
@@ -124,12 +140,14 @@ class RootHub(Stateful):
         elif value & PortBits.LINK_STROBE:
             self._set_link(port, value >> PortBits.LINK_AT & 15)
 
-    def wake(self, device: UsbDevice) -> None:
-        """A ``device`` wants attention; if it is suspended, its link resumes."""
-        for port, status in enumerate(self.status, start=1):
-            if self.device_at(port) is device and _link(status) == Link.U3:
-                link = Link.U0 if device.speed is Speed.SUPER else Link.RESUME
-                self._become(port, _linked(status, link), PortBits.LINK_CHANGE)
+    def roused(self, socket: int) -> None:
+        """The device there wants attention; if it is suspended, its link resumes."""
+        device = self._devices[socket]
+        port = self.port_of(socket, device)
+        status = self.status[port - 1]
+        if _link(status) == Link.U3:
+            link = Link.U0 if device.speed is Speed.SUPER else Link.RESUME
+            self._become(port, _linked(status, link), PortBits.LINK_CHANGE)
 
     def _reset_port(self, port: int, *, warm: bool) -> None:
         device, status = self.device_at(port), self.status[port - 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from bimetal.base.state import BadState, Stateful
 from bimetal.devices.usb.descriptors import IN
@@ -62,10 +62,11 @@ class Endpoint(Stateful):
 
 
 class Slot(Stateful):
-    """A slot, in use if it is ``enabled``; its device is at the root hub's ``port``, and software
-    is told of it in the ``context`` at that address."""
+    """A slot, in use if it is ``enabled``; its device is at the root hub's ``port``, or behind hubs
+    there by a ``route``, and software is told of it in the ``context`` at that address."""
 
-    saved = ("enabled", "state", "port", "context")
+    saved = ("enabled", "state", "port", "route", "context")
+    added: ClassVar[Mapping[str, object]] = {"route": 0}
     derived = ("endpoints",)
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ class Slot(Stateful):
         """It is not in use any more."""
         self.enabled = False
         self.state: int = SlotState.ENABLED
-        self.port = self.context = 0
+        self.port = self.route = self.context = 0
         self.endpoints.clear()
 
     def save(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Transfers:
         endpoint = known.endpoints.get(number)
         if endpoint is None or endpoint.state != EndpointState.RUNNING:
             return None
-        device = self._controller.hub.speaks(known.port)
+        device = self._controller.hub.speaks(known.port, known.route)
         trbs: Sequence[Trb] = ()
         code, moved = Code.SUCCESS, 0
         try:

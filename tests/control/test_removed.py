@@ -1,0 +1,67 @@
+"""Machines that run, of which somebody has removed what lies on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bimetal.base.errors import BimetalError
+from tests.control.homes import Homes
+
+WAYS: dict[str, Callable[[Homes], Path]] = {
+    "its folder": lambda homes: homes.places.state("crab"),
+    "all folders": lambda homes: homes.places.states,
+    "its lease": lambda homes: Path(homes.places.lease("crab")),
+    "its sockets": lambda homes: homes.places.run("crab"),
+    "everything": lambda homes: homes.folder / "s",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("defined", [True, False])
+def test_a_machine_is_found_and_ended(homes: Homes, way: str, defined: bool) -> None:
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+    pid = homes.places.pid("crab")
+    if not defined:
+        homes.places.definition("crab").unlink()
+    path = WAYS[way](homes)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    (found,) = homes.machines
+    assert (found.name, found.runs, found.persistent) == ("crab", True, defined)
+    assert "crab" in homes.say("list", "--name")
+    assert homes.machines.definition("crab").name == "crab"
+    with pytest.raises(BimetalError, match="already running"):
+        homes.machines.start("crab")
+    assert homes.say("destroy", "crab").startswith("Domain 'crab' destroyed")
+    assert not alive(pid)
+    assert [each.name for each in homes.machines] == ["crab"] * defined
+    if defined:
+        assert homes.machines.start("crab").runs
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, or what is left of it until its parent knows."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_what_others_hold_is_not_a_machine(homes: Homes, tmp_path: Path) -> None:
+    assert homes.places.lost() == {}
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+    elsewhere = type(homes.places)(state=tmp_path / "other")
+    shutil.rmtree(homes.places.state("crab"))
+    assert elsewhere.lost() == {}
+    assert homes.places.lost() == {"crab": homes.places.pid("crab")}
+    assert homes.places.pid("crab") != os.getpid()
