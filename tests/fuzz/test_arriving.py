@@ -141,6 +141,10 @@ def test_no_memory_comes_that_the_machine_does_not_have() -> None:
     with Arrival(Tape(record(MOVE, HELLO)), Moving()) as arrival:
         arrival.begin()
         arrival.welcome({"0 ram": 1 << 16, "1 rom": PAGE})
+    twice = HELLO.replace(b"1 rom", b"0 ram")
+    arrival = Arrival(Tape(record(MOVE, twice)), Moving())
+    with arrival, pytest.raises(BimetalError, match="makes no sense"):
+        arrival.begin()
 
 
 def test_what_wants_answers_comes_by_no_way_that_has_none() -> None:
@@ -171,10 +175,12 @@ def test_devices_have_no_more_memory_than_the_host(monkeypatch: pytest.MonkeyPat
         for n in range(16)
     )
     text = record(MOVE, HELLO) + b"".join(record(KEEP, each) for each in areas)
-    with Arrival(Tape(text), Moving()) as arrival:
-        arrival.begin()
-        with pytest.raises(BimetalError, match="more memory than this host"):
-            arrival.receive()
+    empty = (KEPT.pack(0, 4, 0) + b"%04d" % n for n in range(300))
+    for each in (text, record(MOVE, HELLO) + b"".join(record(KEEP, one) for one in empty)):
+        with Arrival(Tape(each), Moving()) as arrival:
+            arrival.begin()
+            with pytest.raises(BimetalError, match="more memory than this host"):
+                arrival.receive()
 
 
 @given(st.text(max_size=60))

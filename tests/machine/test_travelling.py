@@ -161,8 +161,31 @@ def test_what_it_had_is_not_its_own_any_more(disk: Path, made: Made) -> None:
     assert goes_on(other)
     other.close()
     machine.come_back()  # nobody has written to the disk
+    assert all(ram.anonymous for ram in machine._built().hardware.memories)
     machine.resume()
     assert goes_on(machine)
+
+
+def test_what_has_gone_leaves_nothing_open(disk: Path, made: Made) -> None:
+    """Files without a name that hold its memory, say (proc(5), fd)."""
+    before = set(os.listdir("/proc/self/fd"))
+    machine, other = made(disk=disk), made(disk=disk)
+    machine.start()
+    travel(machine, other)
+    other.close()
+    machine.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_was_paused_arrives_paused(made: Made) -> None:
+    machine, other = made(), made()
+    machine.start()
+    machine.console.expect("abc", LIMIT)
+    machine.pause()
+    travel(machine, other)
+    assert other.paused
+    other.resume()
+    assert goes_on(other)
 
 
 def test_a_disk_that_the_other_has_written_to_keeps_it_away(disk: Path, made: Made) -> None:

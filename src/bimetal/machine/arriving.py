@@ -73,7 +73,9 @@ class Arrival(Closes):
         total = 0
         for area in areas:
             match area:
-                case [str(name), int(size)] if size > 0 and not size % PAGE:
+                case [str(name), int(size)] if (
+                    size > 0 and not size % PAGE and name not in self._names
+                ):
                     total += size
                 case _:
                     raise broken("its memory makes no sense")
@@ -173,7 +175,7 @@ class Arrival(Closes):
         memory.bytes[start : start + len(data)] = data
 
     def _keep_area(self, content: bytes) -> None:
-        self._room -= len(content)
+        self._room -= max(len(content), PAGE)
         if self._room < 0:
             raise broken("its devices have more memory than this host")
         name, size, pages = read_area(content)

@@ -92,8 +92,8 @@ class Leaving:
         moving.total = sum(ram.size for ram in runner.hardware.memories)
         moving.left = moving.total
 
-    def run(self, stop: Callable[[], None]) -> None:
-        """Send it all. ``stop`` stops the guest."""
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Send it all. ``stop`` stops the guest, and says whether it ran."""
         moving = self._moving
         try:
             self._announce()
@@ -103,8 +103,7 @@ class Leaving:
                 while not self._may_stop():
                     self._next_pass()
             stopped = monotonic_seconds()
-            stop()
-            self._send_rest()
+            self._send_rest(paused=not stop())
             moving.stood = monotonic_seconds() - stopped
         except OSError as error:
             raise BimetalError(
@@ -116,7 +115,8 @@ class Leaving:
             moving.took = monotonic_seconds() - moving.began
 
     def give_back(self) -> None:
-        """Make the machine's memory what it was, as far as the host has room for that."""
+        """Make the machine's memory what it was, as far as the host has room for that: nobody
+        follows what is written to it any more."""
         with suppress(OSError):
             for written in self._followed:
                 for piece in pieces(written.ram.size):
@@ -125,9 +125,10 @@ class Leaving:
         self.close()
 
     def close(self) -> None:
-        """Forget what was sent."""
-        while self._followed:
-            self._followed.pop().close()
+        """Forget what was sent. Idempotent; any thread."""
+        with suppress(IndexError):
+            while True:
+                self._followed.pop().close()
 
     def _host_tells(self) -> bool:
         return all(map(host_tells, self._runner.hardware.memories))
@@ -192,7 +193,7 @@ class Leaving:
         self._changed = [written.changed() for written in self._followed]
         moving.dirty_rate = int(sum(map(size_of, self._changed)) / PAGE / seconds)
 
-    def _send_rest(self) -> None:
+    def _send_rest(self, *, paused: bool) -> None:
         """Send what is left of a machine that stands still, and hand it over."""
         runner, moving = self._runner, self._moving
         with standing(runner.gate, runner.clock):
@@ -210,7 +211,7 @@ class Leaving:
                 self._send_area(name, area)
             files = [path for disk in stored_of(runner.hardware) for path in disk.files()]
             state = save_machine(runner, self._consoles)
-            rest = {"state": state, "files": stamps_of(files)}
+            rest = {"state": state, "files": stamps_of(files), "paused": paused}
             if self._way.both_ways:
                 self._stream.tell(STAT, rest)
                 self._stream.expect(HAVE)

@@ -249,6 +249,8 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
         """
         self._way_out()
         self._closing.close()
+        if self._leaving is not None:
+            self._leaving.close()
 
     @staticmethod
     def abandon() -> None:

@@ -50,9 +50,10 @@ class Travelling(KeptMachine):
         self._leaving = leaving
         stopped = False
 
-        def stop() -> None:
+        def stop() -> bool:
             nonlocal stopped
             stopped = self._pause()
+            return stopped
 
         try:
             with self._moving_by(way), self._gate.on_over.with_(way.give_up):
@@ -63,7 +64,8 @@ class Travelling(KeptMachine):
                 self._stay(leaving, stopped)
             raise
         finally:
-            leaving.close()
+            if not self.away or self._gate.over.is_set():
+                leaving.close()
 
     def come_back(self) -> None:
         """Have a machine that has left be here again, paused. Raises `BimetalError` if it is in the
@@ -89,6 +91,7 @@ class Travelling(KeptMachine):
                 ) from error
             leaving.let_go, self._leaving, self._jobs.barred = False, None, False
             runner.quiet(False)
+        leaving.give_back()
 
     @property
     def away(self) -> bool:
@@ -102,7 +105,8 @@ class Travelling(KeptMachine):
 
     def arrive(self, way: Passage, moving: Moving | None = None, *, trust: bool = False) -> None:
         """Be the machine that comes by ``way`` from a process that has called `leave`: with the
-        same board, memory, CPUs and devices, on the same disks. It goes on with `start`.
+        same board, memory, CPUs and devices, on the same disks. It goes on with `start`, or is
+        paused, if it was paused there.
 
         Devices that were plugged into that one, and not into this, are plugged in here; those that
         reach more of this host than disks that are what they were there only if you ``trust`` who
@@ -172,6 +176,8 @@ class Travelling(KeptMachine):
             self._closing.close()  # the other side wants its disks back
             arrival.refuse(error)
             raise
+        if arrival.manifest.get("paused") is True:
+            self._pause()
         arrival.confirm()
 
     def _written(self) -> list[Lent]:
