@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards.virtio.disks import image_of
+from bimetal.boards.virtio.disks import halts_when_full, image_of
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
@@ -99,7 +100,8 @@ class BoardSockets:
     def __init__(self, m: Chassis, controller: Controller, wanted: UsbController):
         self._controller, self._fast = controller, wanted.fast
         self._count = max(wanted.slow, wanted.fast)
-        self._config, self._aside, self._inputs = m.config, m.aside, m.inputs
+        self._config, self._aside, self._full = m.config, m.aside, m.full
+        self._inputs = m.inputs
         self._given: dict[int, Plugged] = {}
         self._from_the_start: set[int] = set()
         """Sockets in which is what was there from the start on."""
@@ -230,7 +232,10 @@ class BoardSockets:
         if isinstance(wanted, Disk):
             image = image_of(wanted, self._config)
             disk = ScsiDisk(image, wanted.serial, removable=wanted.removable)
-            return UsbStorage(disk, speed, wanted.serial, self._aside)
+            device = UsbStorage(disk, speed, wanted.serial, self._aside)
+            if wanted.stop_when_full and self._full is not None:
+                device.halts = partial(halts_when_full, device, self._full)
+            return device
         medium = None if wanted.path is None else open_disk(wanted.path, readonly=True)
         return UsbStorage(ScsiCdrom(medium, usb_name(wanted.socket)), speed, "", self._aside)
 

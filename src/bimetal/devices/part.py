@@ -21,6 +21,9 @@ class Part(Stateful):
         """The machine's memory is about to become another one's, and no CPU runs: return once
         nothing on the host works on it any more. `settle` does that too."""
 
+    def try_again(self) -> None:
+        """The machine goes on: try again what the host has failed to do."""
+
     def areas(self) -> Mapping[str, Area]:
         """Memory of its own whose contents are state, by name: a snapshot keeps them apart from the
         values of `save`, and restores them after `load`."""

@@ -16,7 +16,7 @@ from bimetal.base.clock import Clock
 from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
 from bimetal.devices.output import Line, Output
-from bimetal.devices.virtio.patient import PatientDevice
+from bimetal.devices.part import Part
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
@@ -151,7 +151,7 @@ class Hardware:
         """Have devices try again what the host has had no room for."""
         for placement in self.placements:
             for part in placement.device.parts():
-                if isinstance(part, PatientDevice):
+                if isinstance(part, Part):
                     part.try_again()
 
     def close(self) -> None:

@@ -274,7 +274,7 @@ class KeptMachine:
         """The host has no room for what the guest writes to a device: pause. The lock is held."""
         seats = seats_of(self._parts.built())
         names = [seat.name for seat in seats if seat.device is device]
-        name = names[0] if len(names) == 1 else ""  # on a SCSI bus nobody knows which
+        name = names[0] if len(names) == 1 else ""  # on SCSI and USB nobody knows which
         logger("machine").error(
             "the host has no room for what the guest writes to %s: the machine is paused; make "
             "room there, and let it go on",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Callable, Sequence
 
@@ -168,6 +170,63 @@ def test_the_guest_goes_on_while_the_host_works() -> None:
     assert host.control(slot, 0x80, 8, length=1) == (SUCCESS, b"\1")
     aside.finish()
     assert host.await_event(TRANSFER_EVENT).endpoint == IN
+
+
+class Full(MemoryDisk):
+    """A disk for which the host has no room at first."""
+
+    def __init__(self) -> None:
+        super().__init__(SIZE)
+        self.room = False
+
+    def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().writev(offset, buffers)
+
+    def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("aside", [Later(), None])
+def test_a_write_for_which_the_host_has_no_room_is_tried_again(aside: Later | None) -> None:
+    disk, told = Full(), list[int | None]()
+    device = UsbStorage(ScsiDisk(disk), Speed.SUPER, "", aside)
+
+    def halts(error: OSError) -> bool:
+        told.append(error.errno)
+        return True
+
+    def work() -> None:
+        if aside is not None:
+            aside.finish()
+
+    device.halts = halts
+    host, _, slot = started(device)
+    assert host.move(slot, OUT, data=command(WRITE, 0, bytes(1024)))[0] == SUCCESS
+    assert host.move(slot, OUT, data=b"x" * 1024)[0] == SUCCESS
+    work()
+    assert told == [errno.ENOSPC]
+    disk.room = True
+    device.try_again()
+    work()
+    assert host.move(slot, IN, 13)[1][12] == 0
+    assert disk.content[512:1536] == b"x" * 1024
+
+
+def test_it_is_begun_anew_by_a_machine_that_was_saved_meanwhile() -> None:
+    device = UsbStorage(ScsiDisk(Full()), Speed.SUPER)
+    device.halts = lambda error: True
+    host, _, slot = started(device)
+    host.move(slot, OUT, data=command(WRITE, 0, bytes(1024)))
+    host.move(slot, OUT, data=b"x" * 1024)
+    device.settle()
+    disk, status = MemoryDisk(SIZE), bytearray(13)
+    restored = UsbStorage(ScsiDisk(disk), Speed.SUPER)
+    restored.load(device.save())
+    assert restored.transfer(0x81, [memoryview(status)]) == 13
+    assert status[12] == 0
+    assert disk.content[512:1536] == b"x" * 1024
 
 
 def test_what_waits_is_finished_before_a_snapshot_and_given_up_by_a_reset() -> None:

@@ -55,7 +55,7 @@ class UsbStorage(UsbDevice):
         *("unit", "sense", "phase", "cdb", "tag", "inwards"),
         *("wanted", "moved", "used", "data", "status"),
     )
-    derived = ("_aside", "_steps", "_errand", "_into")
+    derived = ("_aside", "_steps", "_errand", "_into", "halts")
 
     def __init__(
         self, unit: Unit, speed: Speed, serial: str = "", aside: Aside | None = None
@@ -64,6 +64,8 @@ class UsbStorage(UsbDevice):
         interface = Interface(MASS_STORAGE, SCSI, BULK_ONLY, pipes)
         super().__init__(interface, speed, serial or "1")
         self.unit, self._aside = unit, aside
+        self.halts: Callable[[OSError], bool] | None = None
+        """See `PatientDevice.halts`."""
         self.sense = NOTHING_WRONG
         """What was wrong with the last command that failed."""
         self._errand: Errand | None = None
@@ -72,6 +74,7 @@ class UsbStorage(UsbDevice):
     def _forget(self) -> None:
         """Be ready for a command, whatever was under way."""
         self._steps: Work | None = None
+        """What is left of the command that is carried out; None if that is to begin anew."""
         self._into = bytearray()
         """Room for what the command reads."""
         if self._errand is not None:
@@ -88,6 +91,7 @@ class UsbStorage(UsbDevice):
     def transfer(self, address: int, buffers: Sequence[memoryview]) -> int | None:
         if not self.configured or address in self.halted:
             raise Stall
+        self.try_again()
         if address == FROM_HOST:
             if self.phase == LISTENING:
                 return self._listen(buffers)
@@ -201,6 +205,8 @@ class UsbStorage(UsbDevice):
                     return
                 job()
                 if failures:
+                    if self._is_halted(failures[0]):
+                        return
                     following = partial(steps.throw, failures[0])
         except StopIteration as end:
             self._finish(self._into[: end.value], end.value)
@@ -212,8 +218,18 @@ class UsbStorage(UsbDevice):
 
     def _come_back(self, failures: list[OSError]) -> None:
         self._errand = None
+        if failures and self._is_halted(failures[0]):
+            return
         if (steps := self._steps) is not None:
             self._go_on(partial(steps.throw, failures[0]) if failures else partial(next, steps))
+
+    def _is_halted(self, error: OSError) -> bool:
+        """Whether the machine is stopped after an error of the host, and the command is carried out
+        once more when it goes on."""
+        if self._steps is None or self.halts is None or not self.halts(error):
+            return False
+        self._steps = None
+        return True
 
     def _fail(self, sense: bytes) -> None:
         self.status, self.sense = FAILED, sense
@@ -228,6 +244,11 @@ class UsbStorage(UsbDevice):
         self.ready(TO_HOST)
 
     # See Part
+
+    def try_again(self) -> None:
+        """See `Part.try_again`; a command is begun anew, too, that a saved machine was to."""
+        if self.phase == WORKING and self._steps is None:
+            self._start()
 
     def let_go(self) -> None:
         while self._errand is not None:

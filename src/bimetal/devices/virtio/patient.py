@@ -65,7 +65,6 @@ class PatientDevice(VirtioDevice):
         self._admit()
 
     def try_again(self) -> None:
-        """The machine goes on: try again what the host has failed to do."""
         again, self._again = self._again, []
         for _, attempt_it in again:
             attempt_it()
