@@ -7,7 +7,9 @@ import struct
 import pytest
 
 from bimetal.base.state import BadState
+from bimetal.devices.usb.descriptors import Speed
 from bimetal.devices.usb.hid import HidDevice
+from bimetal.devices.usb.hub import UsbHub
 from bimetal.devices.usb.keyboard import UsbKeyboard
 from bimetal.devices.usb.pointers import UsbMouse, UsbTablet
 from bimetal.devices.usb.xhci.events import WAITING_LIMIT
@@ -180,9 +182,12 @@ def test_what_waits_for_a_driver_that_takes_no_events_has_a_limit() -> None:
 
 
 def test_devices_that_are_not_plugged_in_have_no_state() -> None:
-    state = Ours(UsbKeyboard()).controller.save()
-    with pytest.raises(BadState, match="not plugged in"):
-        Ours().controller.load(state)
+    hub = UsbHub()
+    hub.plug(UsbKeyboard(Speed.FULL), 1)
+    for there, missing in (((UsbKeyboard(),), ()), ((hub,), (UsbHub(),))):
+        state = Ours(*there).controller.save()
+        with pytest.raises(BadState, match="not plugged in"):
+            Ours(*missing).controller.load(state)
 
 
 def test_what_is_stopped_is_told_and_goes_on_where_it_was() -> None:

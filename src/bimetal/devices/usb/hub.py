@@ -23,7 +23,7 @@ from bimetal.devices.usb.device import (
     UsbDevice,
 )
 
-__all__ = ["HUB_PORTS", "UsbHub", "everything", "put_in_order"]
+__all__ = ["HUB_PORTS", "UsbHub", "everything"]
 
 HUB_PORTS = 8
 HUB, HUB_DESCRIPTOR = 9, 0x29
@@ -63,7 +63,7 @@ class UsbHub(UsbDevice):
         """Plug ``device`` into a free ``port``, and tell software. ValueError if that cannot be."""
         if port in self.devices or not 0 < port <= HUB_PORTS or device.speed > Speed.LOW:
             raise ValueError(f"no such device can be at port {port} of a hub")
-        put_in_order(self.devices, port, device)
+        self.devices[port] = device
         self._plugged(port)
 
     def unplug(self, port: int) -> UsbDevice:
@@ -184,13 +184,6 @@ class UsbHub(UsbDevice):
             self.changes[port - 1] &= ~(1 << feature - CHANGES)
         elif feature not in (POWER, *TESTS):
             raise Stall
-
-
-def put_in_order(devices: dict[int, UsbDevice], number: int, device: UsbDevice) -> None:
-    """Have one more there, in the order of their numbers, in which snapshots have them."""
-    devices[number] = device
-    for each in sorted(devices):
-        devices[each] = devices.pop(each)
 
 
 def everything(

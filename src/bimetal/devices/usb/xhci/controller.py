@@ -373,7 +373,7 @@ class Controller(Capabilities):
             self.interrupt(number)
 
     def restored(self) -> None:
-        if not all(isinstance(device, UsbDevice) for device in self.devices.values()):
+        if not all(isinstance(device, UsbDevice) for device in self.everything().values()):
             raise BadState("devices on USB that are not plugged in")
         super().restored()
         self._due = dict.fromkeys(self._everywhere())

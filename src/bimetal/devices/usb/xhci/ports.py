@@ -13,7 +13,6 @@ from enum import IntEnum
 from bimetal.base.state import Stateful
 from bimetal.devices.usb.descriptors import Speed
 from bimetal.devices.usb.device import UsbDevice
-from bimetal.devices.usb.hub import put_in_order
 
 __all__ = ["CHANGES", "Link", "PortBits", "RootHub"]
 
@@ -70,7 +69,7 @@ class RootHub(Stateful):
         ports = fast if device.speed is Speed.SUPER else self._slow
         if socket in self._devices or not 0 < socket <= ports:
             raise ValueError(f"no device can be in socket {socket}")
-        put_in_order(self._devices, socket, device)
+        self._devices[socket] = device
         self.plugged(self.port_of(socket, device))
 
     def unplug(self, socket: int) -> UsbDevice:
