@@ -272,8 +272,8 @@ def test_several_at_one_moment(client: Talker, tmp_path: Path) -> None:
         ),
         (
             "transaction",
-            {"actions": [{"type": "block-dirty-bitmap-add", "data": {"node": "f0", "name": "b"}}]},
-            "'block-dirty-bitmap-add' is not done in a transaction",
+            {"actions": [{"type": "block-commit", "data": {"device": "d"}}]},
+            "'block-commit' is not done in a transaction",
         ),
         (
             "transaction",

@@ -19,6 +19,7 @@ from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.mirror import Mirror
+from bimetal.machine.live.moment import BackUp
 from bimetal.machine.live.news import NewsKind, Status
 from bimetal.machine.live.overlays import lay_over
 from tests.backends.block.qcow2 import qemu
@@ -243,7 +244,7 @@ def test_what_cannot_be(made: Made, tmp_path: Path) -> None:
         lambda: machine.commit_disk(DISK, id="other"),
         lambda: machine.commit_disk(DISK, base="elsewhere"),
         lambda: machine.mirror_disk(DISK, image),
-        lambda: machine.backup_disks([{"drive": DISK, "target": image}]),
+        lambda: machine.at_once([BackUp({"drive": DISK, "target": image})]),
         lambda: machine.resize_disk(DISK, SIZE + MIB),
         lambda: machine.lay_over({DISK: new(tmp_path / "over.qcow2", Path(top))}),
         lambda: machine.save(tmp_path / "saved"),
@@ -271,7 +272,7 @@ def test_one_thing_at_a_time_is_done_to_a_disk(made: Made, tmp_path: Path) -> No
         lambda: machine.stream_disk(DISK),
         lambda: machine.mirror_disk(DISK, copy),
         lambda: machine.backup_disk(DISK, copy),
-        lambda: machine.backup_disks([{"drive": DISK, "target": copy}]),
+        lambda: machine.at_once([BackUp({"drive": DISK, "target": copy})]),
         lambda: machine.resize_disk(DISK, SIZE + MIB),
         lambda: machine.save(tmp_path / "saved"),
         machine.jobs.bar,
@@ -369,7 +370,7 @@ def test_images_that_are_removed_meanwhile_become_no_disk(made: Made, tmp_path: 
     with closing(open_disk(str(over), format="qcow2", alone=True)) as overlay:
         over.unlink()
         with pytest.raises(BimetalError, match="over' was removed meanwhile"):
-            lay_over(machine._built(), machine._clock, [(seat, overlay)], lambda _: None)
+            lay_over([(seat, overlay)], lambda _: None)
     job = machine.mirror_disk(DISK, copy)
     assert job.wait(Status.READY, seconds=LIMIT)
     copy.unlink()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bimetal.backends.block.bitmaps import Bitmaps
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.vector import PromptReader, read_vector
 from bimetal.base.errors import BimetalError, ExitCode
@@ -93,6 +94,9 @@ class Block(ABC):
     size: int
     readonly: bool
     name: str
+
+    bitmaps: Bitmaps | None = None
+    """The dirty bitmaps, which are kept up; None if it can have none."""
 
     @abstractmethod
     def readv(self, offset: int, buffers: Sequence[memoryview]) -> None:

@@ -42,18 +42,22 @@ def open_disk(
     format: str | None = None,
     folders: tuple[str, ...] = (),
     alone: bool = False,
+    bitmaps: bool = False,
 ) -> Block:
     """The disk in the image at ``path``, of the format ``format`` if that is said, or at the
     address ``path`` of an NBD server. With ``snapshot`` the guest may write, to a temporary layer
     only: the image itself is opened for reading and stays as it is. Backing files, and parts of
     the disk, may lie in the folder of the image that names them, and in ``folders``. If it is
-    opened ``alone``, no backing file is, and what that has reads as zeroes.
+    opened ``alone``, no backing file is, and what that has reads as zeroes. With ``bitmaps`` the
+    dirty bitmaps in its images are kept up.
 
     Raises `BimetalError` for an image that cannot serve as a disk.
     """
     if format is not None:
         check_format(format)
-    purpose = Purpose(readonly, snapshot, format, folders=folders, alone=alone)
+    purpose = Purpose(
+        readonly, snapshot, format, folders=folders, alone=alone, bitmaps=bitmaps and not snapshot
+    )
     disk = _open_served(path, purpose) if is_address(path) else _open(path, purpose, lock, ())
     if not snapshot:
         return disk
@@ -156,13 +160,15 @@ def _open_qcow2(file: ImageFile, purpose: Purpose, lock: bool, above: tuple[str,
         chain = (*above, file.path)
         name, format, folders = header.backing, header.backing_format, purpose.folders
         where = find_backing(file.path, name, format, chain, folders)
-        under = Purpose(format=format, over=file.path, name=name, folders=folders)
+        under = Purpose(
+            format=format, over=file.path, name=name, folders=folders, bitmaps=purpose.bitmaps
+        )
         backing = _open(where, under, lock, chain)
     data = None
     try:
         if header.data_file is not None:
             data = _open_data(file, purpose, lock, header.data_file)
-        image = Qcow2Image(file, header, backing, data)
+        image = Qcow2Image(file, header, backing, data, bitmaps=purpose.bitmaps)
     except BaseException:
         for opened in (backing, data):
             if opened is not None:

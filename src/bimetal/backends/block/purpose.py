@@ -13,7 +13,8 @@ class Purpose:
     (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
     file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``).
     ``folders`` are those in which the files may lie that the image names, besides its own: see
-    `folders`. An image opened ``alone`` is opened without what it lies on."""
+    `folders`. An image opened ``alone`` is opened without what it lies on. ``bitmaps`` says whether
+    the dirty bitmaps in it are kept up while it is written."""
 
     readonly: bool = False
     snapshot: bool = False
@@ -23,6 +24,7 @@ class Purpose:
     is_data: bool = False
     folders: tuple[str, ...] = ()
     alone: bool = False
+    bitmaps: bool = False
 
     @property
     def only_read(self) -> bool:

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from bimetal.backends.block.bitmaps import Bitmaps
 from bimetal.backends.block.block import SECTOR, Block, Extent, Span
 from bimetal.backends.block.commands import quoted
 from bimetal.backends.block.file import ImageFile
@@ -28,6 +29,7 @@ class RawImage(Block):
     """
 
     alone = False
+    bitmaps: Bitmaps
 
     def __init__(self, file: ImageFile):
         self.name, self.readonly, self._length = file.path, file.readonly, file.length
@@ -36,6 +38,7 @@ class RawImage(Block):
             self._check_whole()
         self._file, self._fd = file, file.fd
         self._holes = Holes(file.fd, block_device=file.block_device)
+        self.bitmaps = Bitmaps(self.size)
 
     def _check_whole(self) -> None:
         if self.size != self._length:
@@ -57,6 +60,8 @@ class RawImage(Block):
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.writev`."""
+        if self.bitmaps.recording:
+            self.bitmaps.mark(offset, total(buffers))
         write_vector(self._fd, offset, buffers)
 
     def flush(self) -> None:
@@ -93,12 +98,14 @@ class RawImage(Block):
     def discard(self, offset: int, length: int) -> None:
         """See `Block.discard`. Does nothing where the host cannot."""
         if length:
+            self.bitmaps.mark(offset, length)
             self._holes.punch(offset, length)
 
     def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
         """See `Block.write_zeroes`."""
         if not length:
             return
+        self.bitmaps.mark(offset, length)
         if unmap and not self._file.block_device and self._holes.punch(offset, length):
             return
         if self._holes.zero(offset, length):
@@ -134,6 +141,7 @@ class RawImage(Block):
         os.ftruncate(self._fd, size)
         self._file.refresh()
         self._length = self.size = size
+        self.bitmaps.resize(size)
         if raw_before:
             remember_raw(self._file)
 

@@ -62,7 +62,9 @@ def halts_when_full(device: object, full: Callable[[object], None], error: OSErr
 def image_of(disk: Disk, config: Config) -> Block:
     """The image of a disk; one that stands for it if the machine is still to come, and with it the
     disk. Raises `BimetalError`."""
-    opening = partial(open_disk, disk.path, format=disk.format, folders=disk.backing_folders)
+    opening = partial(
+        open_disk, disk.path, format=disk.format, folders=disk.backing_folders, bitmaps=True
+    )
     if disk.readonly or disk.snapshot or is_address(disk.path) or not config.arriving:
         return opening(readonly=disk.readonly, snapshot=disk.snapshot)
-    return AwaitedDisk(opening(readonly=True, lock=False), opening)
+    return AwaitedDisk(opening(readonly=True, lock=False, bitmaps=False), opening)

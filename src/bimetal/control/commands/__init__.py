@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bimetal.control.commands import (
+    bitmaps,
     copies,
     creating,
     descriptors,
@@ -23,13 +24,14 @@ from bimetal.control.commands import (
     observing,
     overlays,
     processors,
+    reopening,
     running,
     screens,
     traffic,
 )
 from bimetal.control.commands.registry import MACHINE
 
-__all__ = ["MACHINE", "copies", "creating", "descriptors", "devices", "drives", "dumping"]
-__all__ += ["emulator", "human", "introspection", "jobs", "kept", "limits", "lines", "looking"]
-__all__ += ["media", "migrating", "objects", "observing", "overlays", "processors", "running"]
-__all__ += ["screens", "traffic"]
+__all__ = ["MACHINE", "bitmaps", "copies", "creating", "descriptors", "devices", "drives"]
+__all__ += ["dumping", "emulator", "human", "introspection", "jobs", "kept", "limits", "lines"]
+__all__ += ["looking", "media", "migrating", "objects", "observing", "overlays", "processors"]
+__all__ += ["reopening", "running", "screens", "traffic"]

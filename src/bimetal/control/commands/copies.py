@@ -13,7 +13,7 @@ from bimetal.control.commands.nodes import disk_of, node_named, path_of, refused
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.managed import Managed
 
-__all__ = ["backup_arguments", "made_target"]
+__all__ = ["backup_arguments", "made_target", "terms_of"]
 
 Device = Annotated[str, "the disk: its name, its device, or the node of its image"]
 JobId = Annotated[str, "what to call the job, otherwise as the disk is called"]
@@ -27,6 +27,13 @@ Dismiss = Annotated[bool, "whether it is forgotten by itself when it is over"]
 Sync = Annotated[
     Literal["full", "top", "none", "incremental", "bitmap"],
     "what to copy: all, what the disk's own image has, or what changes from now on",
+]
+Bitmap = Annotated[
+    str, "a dirty bitmap of the disk, which says what incremental and bitmap copy; it begins anew"
+]
+BitmapMode = Annotated[
+    Literal["on-success", "never", "always"] | None,
+    "when the bitmap begins anew: needed with one unless sync is incremental",
 ]
 Name = Annotated[str, "what the image above calls the base from then on, otherwise by its path"]
 Format = Annotated[str, "the format of the target"]
@@ -153,6 +160,8 @@ def blockdev_backup(
     device: Device,
     target: Annotated[str, "the node of the image to copy to"],
     sync: Sync,
+    bitmap: Bitmap = "",
+    bitmap_mode: BitmapMode = None,
     job_id: JobId = "",
     speed: Speed = 0,
     on_source_error: OnError = "report",
@@ -163,7 +172,9 @@ def blockdev_backup(
     """Copy a disk as it is now: what the guest changes meanwhile is copied before."""
     answers, job = (on_source_error, on_target_error), job_id or disk_of(vm, device)
     vm.machine.backup_disk(
-        **backup_arguments(vm, {"device": device, "target": target, "sync": sync}),
+        **backup_arguments(
+            vm, device=device, target=target, sync=sync, bitmap=bitmap, bitmap_mode=bitmap_mode
+        ),
         **_terms(job, speed, answers, auto_finalize, auto_dismiss),
     )
 
@@ -176,6 +187,8 @@ def drive_backup(
     sync: Sync,
     format: Format = "",
     mode: Mode = "absolute-paths",
+    bitmap: Bitmap = "",
+    bitmap_mode: BitmapMode = None,
     job_id: JobId = "",
     speed: Speed = 0,
     on_source_error: OnError = "report",
@@ -187,7 +200,8 @@ def drive_backup(
     answers, drive = (on_source_error, on_target_error), disk_of(vm, device)
     terms = _terms(job_id or drive, speed, answers, auto_finalize, auto_dismiss)
     with made_target(vm, drive, target, format, mode, sync) as kind:
-        vm.machine.backup_disk(drive, target, format=kind, sync=sync, **terms)
+        words = {"bitmap": bitmap, "bitmap_mode": bitmap_mode or ""}
+        vm.machine.backup_disk(drive, target, format=kind, sync=sync, **words, **terms)
 
 
 @MACHINE.command("block_resize")
@@ -201,16 +215,31 @@ def block_resize(
     vm.machine.resize_disk(disk_of(vm, device or node_name), size)
 
 
-def backup_arguments(vm: Managed, asked: dict[str, Any]) -> dict[str, Any]:
+def backup_arguments(
+    vm: Managed, *, device: str, target: str, sync: str, bitmap: str, bitmap_mode: str | None
+) -> dict[str, Any]:
     """What `Machine.backup_disk` is given for the arguments of blockdev-backup."""
-    node = node_named(vm, asked["target"])
+    node = node_named(vm, target)
     return {
-        "drive": disk_of(vm, asked["device"]),
+        "drive": disk_of(vm, device),
         "target": node.path,
         "format": node.format,
-        "sync": asked["sync"],
+        "sync": sync,
+        "bitmap": bitmap,
+        "bitmap_mode": bitmap_mode or "",
         "folders": node.backing_folders,
     }
+
+
+def terms_of(vm: Managed, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the job is told by the arguments of a backup, which are taken out of ``asked``."""
+    return _terms(
+        asked.pop("job_id") or disk_of(vm, asked["device"]),
+        asked.pop("speed"),
+        (asked.pop("on_source_error"), asked.pop("on_target_error")),
+        asked.pop("auto_finalize"),
+        asked.pop("auto_dismiss"),
+    )
 
 
 def _terms(

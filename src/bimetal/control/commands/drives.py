@@ -26,7 +26,7 @@ from bimetal.machine.live.image_at import ImageAt
 if TYPE_CHECKING:
     from bimetal.machine.drives import Drive
 
-__all__ = ["BlockInfo", "blockdev_add", "blockdev_del", "query_block"]
+__all__ = ["BlockInfo", "blockdev_add", "blockdev_del", "node_told", "query_block"]
 
 FILE = "file"
 NODE_LIMIT = 1000
@@ -48,6 +48,20 @@ class ImageInfo(Answer):
     backing_image: Annotated[ImageInfo | UnsetType, "the image that it lies on"] = UNSET
 
 
+class BitmapInfo(Answer):
+    """A dirty bitmap of an image."""
+
+    name: Annotated[str, "what it is called"]
+    count: Annotated[int, "bytes that it marks"]
+    granularity: Annotated[int, "bytes that it tells apart"]
+    recording: Annotated[bool, "whether it marks what changes"]
+    busy: Annotated[bool, "whether a job works with it"]
+    persistent: Annotated[bool, "whether the image keeps it"]
+    inconsistent: Annotated[
+        bool | UnsetType, "that it tells nothing: it was not stored when it was last in use"
+    ] = UNSET
+
+
 class InsertedInfo(Answer, rename=None):
     """What is in a drive."""
 
@@ -60,6 +74,9 @@ class InsertedInfo(Answer, rename=None):
     )
     backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
     backing_file_depth: Annotated[int, "how many images lie below it"] = 0
+    dirty_bitmaps: Annotated[list[BitmapInfo] | UnsetType, "those of the image, if it has any"] = (
+        msgspec.field(default=UNSET, name="dirty-bitmaps")
+    )
     iops: Annotated[int, "requests of a second that it may have, 0 without a limit"] = 0
     bps: Annotated[int, "bytes of a second, likewise"] = 0
     iops_rd: Annotated[int, "always 0"] = 0
@@ -88,6 +105,9 @@ class NodeInfo(Answer, rename=None):
     file: Annotated[str, "the path of the image"]
     image: Annotated[ImageInfo, "the image"]
     backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
+    dirty_bitmaps: Annotated[list[BitmapInfo] | UnsetType, "those of the image, if it has any"] = (
+        msgspec.field(default=UNSET, name="dirty-bitmaps")
+    )
     encrypted: Annotated[bool, "always false"] = False
     detect_zeroes: Annotated[str, "always off"] = "off"
 
@@ -127,6 +147,7 @@ def _info(vm: Managed, drive: Drive, given: dict[str, str], disks: dict[str, str
             image=image,
             backing_file=image.backing_filename,
             backing_file_depth=len(images) - 1,
+            dirty_bitmaps=bitmap_infos(images[0]),
             iops=drive.iops,
             bps=drive.bps,
         )
@@ -176,21 +197,33 @@ def query_named_block_nodes(
     with vm.lock:
         nodes = dict(vm.nodes)
     seen = [_images(vm, drive) for drive in vm.machine.drives() if drive.path]
-    return [_node_info(name, node, seen, nested=not flat) for name, node in nodes.items()]
+    others = [] if vm.given is None else vm.machine.other_images()
+    return [_node_info(name, node, seen, others, nested=not flat) for name, node in nodes.items()]
 
 
 def _node_info(
-    name: str, node: BlockNode, seen: Sequence[Sequence[ImageAt]], *, nested: bool
+    name: str,
+    node: BlockNode,
+    seen: Sequence[Sequence[ImageAt]],
+    others: Sequence[ImageAt],
+    *,
+    nested: bool,
 ) -> NodeInfo:
-    """What is told of a node: what is known of it in the chain of a disk, or what its file says."""
+    """What is told of a node: what is known of it in the chain of a disk, or what its file says,
+    with the bitmaps that it has, or has had, otherwise."""
     image, readonly = None, node.readonly
+    bitmaps: list[BitmapInfo] | UnsetType = UNSET
     if node.format is not None:
         for images in seen:
             for depth, each in enumerate(images):
                 if same_file(each.path, node.path):
                     image, readonly = image_info(images, depth, nested=nested), each.readonly
+                    bitmaps = bitmap_infos(each)
     if image is None:
         image = _of_file(node)
+        for each in others if node.format is not None else ():
+            if same_file(each.path, node.path):
+                bitmaps = bitmap_infos(each)
     return NodeInfo(
         node_name=name,
         drv=node.format or FILE,
@@ -198,7 +231,25 @@ def _node_info(
         file=node.path,
         image=image,
         backing_file=image.backing_filename,
+        dirty_bitmaps=bitmaps,
     )
+
+
+def bitmap_infos(image: ImageAt) -> list[BitmapInfo] | UnsetType:
+    """What is told of the dirty bitmaps of an image, unset if it has none."""
+    infos = [
+        BitmapInfo(
+            name=each.name,
+            count=each.count,
+            granularity=each.granularity,
+            recording=each.recording,
+            busy=each.busy,
+            persistent=each.persistent,
+            inconsistent=each.inconsistent or UNSET,
+        )
+        for each in image.bitmaps
+    ]
+    return infos or UNSET
 
 
 def _of_file(node: BlockNode) -> ImageInfo:
@@ -266,18 +317,29 @@ def blockdev_add(
     with vm.lock:
         if node_name in vm.nodes or len(vm.nodes) >= NODE_LIMIT:
             raise refused(f"there is a node {node_name!r} already, or there are too many")
-        if driver == FILE:
-            if backing is not None:
-                raise refused("the bytes of a file are built on no other image")
-            vm.nodes[node_name] = BlockNode(_checked(filename), readonly=read_only)
-            return
-        if filename:
-            raise refused(f"the path of a {driver} image belongs to its file")
-        below = _file_of(vm, file)
-        name = file if isinstance(file, str) else ""
-        readonly = read_only or below.readonly
-        folders = _folders_of(vm, backing) if backing else ()
-        vm.nodes[node_name] = BlockNode(below.path, driver, readonly, name, folders, backing or "")
+        vm.nodes[node_name] = node_told(vm, driver, filename, file, backing, readonly=read_only)
+
+
+def node_told(
+    vm: Managed,
+    driver: str,
+    filename: str,
+    file: str | dict[str, Any],
+    backing: str | None,
+    *,
+    readonly: bool,
+) -> BlockNode:
+    """The node that blockdev-add tells of. Raises `BimetalError`."""
+    if driver == FILE:
+        if backing is not None:
+            raise refused("the bytes of a file are built on no other image")
+        return BlockNode(_checked(filename), readonly=readonly)
+    if filename:
+        raise refused(f"the path of a {driver} image belongs to its file")
+    below = _file_of(vm, file)
+    name = file if isinstance(file, str) else ""
+    folders = _folders_of(vm, backing) if backing else ()
+    return BlockNode(below.path, driver, readonly or below.readonly, name, folders, backing or "")
 
 
 @MACHINE.command("blockdev-del")
@@ -288,7 +350,9 @@ def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
             raise CommandFailed(ErrorClass.GENERIC, f"there is no node {node_name!r}")
         if users := users_of(vm, node_name):
             raise refused(f"the node {node_name!r} is in use by {', '.join(users)}")
-        del vm.nodes[node_name]
+        gone = vm.nodes.pop(node_name)
+    if vm.given is not None and gone.format is not None:
+        vm.machine.jobs.departed.forget(gone.path)
 
 
 def _folders_of(vm: Managed, backing: str) -> tuple[str, ...]:

@@ -41,6 +41,28 @@ class MigrationSwitch(Answer, forbid_unknown_fields=True):
     state: Annotated[bool, "whether it is to be on"]
 
 
+class BitmapTransform(Answer, forbid_unknown_fields=True):
+    """What a dirty bitmap becomes."""
+
+    persistent: Annotated[bool, "whether its image keeps it"] = False
+
+
+class BitmapMapping(Answer, forbid_unknown_fields=True):
+    """A dirty bitmap that would be sent."""
+
+    name: Annotated[str, "what it is called"]
+    alias: Annotated[str, "what it is called on the way"]
+    transform: Annotated[BitmapTransform | None, "what it becomes there"] = None
+
+
+class NodeMapping(Answer, forbid_unknown_fields=True):
+    """An image whose dirty bitmaps would be sent."""
+
+    node_name: Annotated[str, "its node"]
+    alias: Annotated[str, "what it is called on the way"]
+    bitmaps: Annotated[list[BitmapMapping], "its bitmaps"]
+
+
 class MigrationParameters(Answer):
     """How fast migration may be."""
 
@@ -119,8 +141,13 @@ def migrate_set_parameters(
     downtime_limit: Annotated[
         int | None, "milliseconds for which the guest may stand still, at most 2,000,000"
     ] = None,
+    block_bitmap_mapping: Annotated[
+        list[NodeMapping] | None, "none: bitmaps go along in the images that keep them"
+    ] = None,
 ) -> None:
     """Say how fast migration may be, also while it is under way."""
+    if block_bitmap_mapping:
+        raise _failed("dirty bitmaps are not sent", "have the images keep them: persistent=true")
     if max_bandwidth is not None and max_bandwidth < 0:
         raise _failed(f"max-bandwidth={max_bandwidth}", "write a number of bytes")
     if downtime_limit is not None and not 0 <= downtime_limit <= 2_000_000:

@@ -10,8 +10,18 @@ from bimetal.base.paths import same_file
 from bimetal.control.failures import CommandFailed, ErrorClass
 from bimetal.control.managed import BlockNode, Managed, node_of
 from bimetal.control.qdev import name_in
+from bimetal.machine.live.image_at import ImageAt
 
-__all__ = ["chains", "disk_of", "node_named", "path_of", "refused", "users_of"]
+__all__ = [
+    "chains",
+    "disk_of",
+    "image_place",
+    "images_in_use",
+    "node_named",
+    "path_of",
+    "refused",
+    "users_of",
+]
 
 
 def refused(why: str) -> CommandFailed:
@@ -55,6 +65,28 @@ def disk_of(vm: Managed, called: str) -> str:
         f"choose from {', '.join(there)}" if there else "the machine has none",
         ExitCode.USAGE,
     )
+
+
+def image_place(vm: Managed, called: str) -> tuple[str, str]:
+    """The disk and the path of an image that a client calls by its node, of whatever disk, or by
+    the disk that it is the image of; either may be "". Raises `CommandFailed`."""
+    node = vm.nodes.get(called)
+    if node is None:
+        return disk_of(vm, called), ""
+    return "", node_named(vm, called).path
+
+
+def images_in_use(vm: Managed, path: str) -> list[ImageAt]:
+    """The image at ``path`` of a disk of the machine, and those that it lies on; none if no disk
+    has it."""
+    if vm.given is None:
+        return []
+    for drive in chains(vm):
+        images = vm.machine.images_of(drive)
+        for depth, image in enumerate(images):
+            if same_file(image.path, path):
+                return images[depth:]
+    return []
 
 
 def path_of(vm: Managed, node: str, file: str) -> str:

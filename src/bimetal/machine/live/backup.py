@@ -9,22 +9,25 @@ from functools import partial
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.watched import WatchedDisk
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.bits import align_up
+from bimetal.base.errors import BimetalError
+from bimetal.machine.live.chain import chain_of, cluster_of
+from bimetal.machine.live.copies import close_copy
 from bimetal.machine.live.dirty import GRANULE, Dirty
 from bimetal.machine.live.job import Job, Terms
-from bimetal.machine.live.mirror import FULL, NONE, SYNCS, check_target, is_missing
+from bimetal.machine.live.loan import DECIDES, BitmapLoan, check_words, lend
+from bimetal.machine.live.mirror import FULL, check_target, is_missing
 from bimetal.machine.live.moving import WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
 from bimetal.machine.live.seat import Seat
 
 __all__ = ["Backup"]
 
-BITMAPS = ("incremental", "bitmap")
-
 
 class Backup(Job):
-    """Copies the disk to ``target``, which is closed in the end. What the guest is about to change
-    is copied before. If that fails, the backup does, and not the guest.
+    """Copies the disk to ``target``, which is closed in the end, and may lie on the disk itself.
+    What the guest is about to change is copied before. If that fails, the backup does, and not the
+    guest. See `check_words` for the ``sync``, the ``bitmap`` and its ``mode``.
 
     A `Watcher`: each part that is left to copy is copied once, by whoever comes first.
     """
@@ -38,18 +41,17 @@ class Backup(Job):
         tell: Callable[[JobNews], None],
         target: Block,
         sync: str,
+        bitmap: str = "",
+        mode: str = "",
     ):
         super().__init__(terms, seat.name, tell)
-        if sync in BITMAPS:
-            raise BimetalError(
-                f"a backup of sync={sync} needs a dirty bitmap, and those are not kept up here",
-                "make a full one: sync=full",
-                ExitCode.UNAVAILABLE,
-            )
-        if sync not in SYNCS or sync == NONE:
-            raise BimetalError(f"no sync {sync!r}", "write full or top", ExitCode.USAGE)
+        check_words(sync, bitmap, mode)
         self.seat, self.source, self._target, self._sync = seat, seat.image, target, sync
         check_target(self.source, target)
+        self._bitmap, self._mode = bitmap, mode
+        self._loan: BitmapLoan | None = None
+        self._unit = max(GRANULE, cluster_of(target) or 0)
+        """Bytes that the target has from one moment."""
         self._left = Dirty(self.source.size)
         self._copying = threading.Lock()
         self._broken: OSError | None = None
@@ -78,15 +80,15 @@ class Backup(Job):
 
     def switch(self) -> None:
         """See `Job.switch`."""
-        self.seat.visit(self._target.flush, lambda _: self._unwatch())
-        self._target.close()
+        self.seat.visit(self._finish, lambda _: self._end(done=True))
+        close_copy(self._target, chain_of(self.source))
 
-    def undo(self) -> None:
+    def undo(self, *, standing: bool = False) -> None:
         """See `Job.undo`."""
         self._broken = self._broken or OSError()
         with suppress(BimetalError):  # the disk is gone
-            self.seat.visit(lambda: None, lambda _: self._unwatch())
-        self._target.close()
+            self.seat.visit(lambda: None, lambda _: self._end(done=False), standing=standing)
+        close_copy(self._target, chain_of(self.source))
 
     def ready(self, offset: int, length: int) -> bool:
         """See `Watcher.ready`."""
@@ -107,18 +109,35 @@ class Backup(Job):
                     self._broken = error
 
     def _begin(self) -> None:
+        loan = lend(self.source, self._sync, self._bitmap, self._mode)
         if self._sync == FULL:
             self._left.mark(0, self.source.size)
-            return
-        at, missing = 0, partial(is_missing, sync=self._sync)
-        while at < self.source.size:
-            at = survey(self.source, at, missing, self._left.mark)
+        elif self._sync not in DECIDES:
+            at, missing = 0, partial(is_missing, sync=self._sync)
+            while at < self.source.size:
+                at = survey(self.source, at, missing, self._mark)
+        if loan is not None:
+            loan.take(self._mark)
+        self._loan = loan
+
+    def _mark(self, offset: int, length: int) -> None:
+        """These bytes are to be copied, and what is in a cluster of the target with them."""
+        start = offset - offset % self._unit
+        stop = min(align_up(offset + length, self._unit), self.source.size)
+        self._left.mark(start, stop - start)
+
+    def _finish(self) -> None:
+        self._target.flush()
+        if self._loan is not None:
+            self._loan.outdate()
 
     def _watch(self) -> None:
         self.seat.exchange(WatchedDisk(self.source, self))
         self._watches = True
 
-    def _unwatch(self) -> None:
+    def _end(self, *, done: bool) -> None:
+        if self._loan is not None:
+            self._loan.give_back(self._left, done=done)
         if self._watches:
             self.seat.exchange(self.source)
             self._watches = False

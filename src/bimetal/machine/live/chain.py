@@ -13,6 +13,7 @@ from bimetal.backends.block.watched import WatchedDisk
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
 from bimetal.base.paths import same_file
+from bimetal.machine.live.image_at import BitmapView, ImageAt
 
 __all__ = [
     "between",
@@ -26,6 +27,7 @@ __all__ = [
     "rename_backing",
     "seal_at_last",
     "stand_alone",
+    "view_of",
 ]
 
 
@@ -53,6 +55,24 @@ def format_of(image: Block) -> str:
 def cluster_of(image: Block) -> int | None:
     """The bytes of its clusters, if it has such."""
     return image.header.cluster if isinstance(image, Qcow2Image) else None
+
+
+def view_of(image: Block) -> ImageAt:
+    """What is told of an image."""
+    bitmaps = tuple(
+        BitmapView(
+            each.name,
+            each.count,
+            each.granularity,
+            each.recording,
+            each.busy,
+            each.persistent,
+            each.inconsistent,
+        )
+        for each in image.bitmaps or ()
+    )
+    cluster, readonly = cluster_of(image), image.readonly
+    return ImageAt(image.name, format_of(image), image.size, readonly, cluster, bitmaps)
 
 
 def check_kept(image: Block) -> None:

@@ -89,7 +89,8 @@ class ActiveCommit(FollowingJob):
 
     def taken_over(self) -> None:
         """See `FollowingJob.taken_over`."""
-        for image in self._removed:
+        self.departed = self._removed
+        for image in self.departed:
             image.close()
 
 
@@ -142,13 +143,14 @@ class Commit(Job):
 
     def switch(self) -> None:
         """See `Job.switch`."""
-        for image in self.seat.visit(self._unite):
+        self.departed = self.seat.visit(self._unite)
+        for image in self.departed:
             image.close()
 
-    def undo(self) -> None:
+    def undo(self, *, standing: bool = False) -> None:
         """See `Job.undo`."""
         try:
-            self.seat.visit(partial(seal_at_last, self._base))
+            self.seat.visit(partial(seal_at_last, self._base), standing=standing)
         except BimetalError:  # the disk is gone, and closed
             seal_at_last(self._base)
 

@@ -50,7 +50,7 @@ class Creation(Job):
     def switch(self) -> None:
         """Nothing is to be done."""
 
-    def undo(self) -> None:
+    def undo(self, *, standing: bool = False) -> None:
         """What was made is no image yet: its header is written last."""
 
     @property

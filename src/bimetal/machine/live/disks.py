@@ -14,19 +14,24 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.growing import grow_disk
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.paths import same_file
 from bimetal.base.sizes import parse_size
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.throttle import Throttle
 from bimetal.machine.assembly import Assembly
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.backup import Backup
-from bimetal.machine.live.chain import chain_of, cluster_of, format_of, place_in
+from bimetal.machine.live.bitmaps import BitmapChange
+from bimetal.machine.live.chain import chain_of, place_in, view_of
 from bimetal.machine.live.commit import ActiveCommit, Commit
+from bimetal.machine.live.copies import close_copy, open_copy
 from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.image_at import ImageAt
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.jobs import Jobs
+from bimetal.machine.live.marking import Marking
 from bimetal.machine.live.mirror import Mirror
+from bimetal.machine.live.moment import Action, BackUp, LayOver, Moment
 from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.overlays import lay_over
 from bimetal.machine.live.seat import Seat, seats_of
@@ -39,7 +44,7 @@ __all__ = ["LiveDisks"]
 Path = str | PathLike[str]
 
 
-class LiveDisks:
+class LiveDisks(Marking):
     """What is done to disks while the guest uses them. They are called by the names that
     `Machine.drives` has for them: ``disk0`` and so on.
 
@@ -67,28 +72,19 @@ class LiveDisks:
     def images_of(self, drive: str) -> list[ImageAt]:
         """The images of a disk, from the one that the guest writes to downwards."""
         with self._parts.built().locked():
-            return [
-                ImageAt(each.name, format_of(each), each.size, each.readonly, cluster_of(each))
-                for each in chain_of(self._seat(drive).image)
-            ]
+            return [view_of(each) for each in chain_of(self._seat(drive).image)]
+
+    def other_images(self) -> list[ImageAt]:
+        """Images to which jobs copy, and those that disks have had before a job gave them others,
+        if these have dirty bitmaps."""
+        targets = [job.target for job in self._jobs if isinstance(job, Mirror) and not job.over]
+        return [view_of(each) for each in (*targets, *self._jobs.departed)]
 
     def lay_over(self, overlays: Mapping[str, Path]) -> None:
         """External snapshots: lay qcow2 images that are there, and empty, over disks, at one moment
         and over all of them or none. What the guest writes from then on goes to those; the images
         that the disks had stay what they are."""
-        self._gate.check_begun("lay an image over the disk's before: bimetal image create -b")
-        runner = self._parts.built()
-        with ExitStack() as opened, self._jobs.alone(*overlays):
-            pairs = list[tuple[Seat, Block]]()
-            for drive, path in overlays.items():
-                with runner.locked():
-                    seat = self._seat(drive)
-                overlay = open_disk(_whole(path), format="qcow2", alone=True)
-                opened.callback(overlay.close)
-                pairs.append((seat, overlay))
-            with host_failures("no image can be laid over the disk"):
-                lay_over(runner, self._clock, pairs, self._note)
-            opened.pop_all()
+        self.at_once([LayOver(drive, path) for drive, path in overlays.items()])
 
     def commit_disk(
         self, drive: str, *, base: Path = "", top: Path = "", name: str = "", **terms: Any
@@ -137,33 +133,70 @@ class LiveDisks:
 
     def backup_disk(
         self, drive: str, target: Path, *, format: str | None = None, sync: str = "full",
-        folders: Iterable[Path] = (), **terms: Any,
+        bitmap: str = "", bitmap_mode: str = "", folders: Iterable[Path] = (), **terms: Any,
     ) -> Job:  # fmt: skip
         """Copy a disk as it is now to an image that is there, and as large: what the guest changes
-        meanwhile is copied before. ``sync`` is ``full`` or ``top``."""
+        meanwhile is copied before. ``sync`` is ``full`` or ``top``; or ``incremental``: what the
+        dirty bitmap called ``bitmap`` says has changed. That begins anew, unless the backup fails;
+        or with ``sync="bitmap"``, as ``bitmap_mode`` says: ``on-success``, ``never`` or
+        ``always``."""
         with ExitStack() as opened, self._jobs.alone(drive):
             job = self._backup(
-                opened, drive=drive, target=target, format=format, sync=sync, folders=folders,
-                **terms,
+                opened, drive=drive, target=target, format=format, sync=sync, bitmap=bitmap,
+                bitmap_mode=bitmap_mode, folders=folders, **terms,
             )  # fmt: skip
             self._jobs.begin(job)
             opened.pop_all()
         return job
 
-    def backup_disks(self, backups: Sequence[Mapping[str, Any]]) -> None:
-        """Several `backup_disk` at one moment, or none: each has its arguments by name."""
-        drives = [each["drive"] for each in backups]
-        with ExitStack() as opened, self._jobs.alone(*drives), ExitStack() as begun:
-            jobs = [self._backup(opened, **each) for each in backups]
-            with standing(self._gate, self._clock):
-                settle(self._parts.built())
-                for job in jobs:
-                    self._jobs.begin(job, standing=True)
-                    begun.callback(self._jobs.withdraw, job)
-            begun.pop_all()
+    def at_once(self, actions: Sequence[Action]) -> None:
+        """Do several things at one moment, in their order, or none of them: no CPU runs then, and
+        no request is under way. Images are laid over disks last."""
+        self._gate.check_begun("nobody uses the disks: do it with bimetal image")
+        runner = self._parts.built()
+        drives = [each.drive for each in actions if isinstance(each, BackUp | LayOver)]
+        with ExitStack() as opened, self._jobs.alone(*drives):
+            jobs = {each: self._backup(opened, **each.arguments)
+                    for each in actions if isinstance(each, BackUp)}  # fmt: skip
+            pairs = [self._overlay(opened, each) for each in actions if isinstance(each, LayOver)]
+            for seat, _ in pairs:  # most of the work, while the machine goes on
+                with host_failures("no image can be laid over the disk"):
+                    seat.visit(seat.image.flush)
+            with standing(self._gate, self._clock), ExitStack() as undo:
+                settle(runner)
+                moment = Moment([*seats_of(runner)], self._jobs, pairs, undo)
+                for each in actions:
+                    if isinstance(each, BitmapChange):
+                        moment.change(each)
+                    elif isinstance(each, BackUp):
+                        moment.begin(jobs[each])
+                with host_failures("the dirty bitmaps cannot be stored"):
+                    moment.store()
+                with host_failures("no image can be laid over the disk"):
+                    lay_over(pairs, self._note)
+                undo.pop_all()
             opened.pop_all()
-        for job in jobs:
+        for job in jobs.values():
             job.start()
+
+    def reopen_image(self, path: Path, *, readonly: bool) -> None:
+        """Have an image that lies below that of a disk be written, say because bitmaps are kept in
+        it, or only read again."""
+        name, runner = fsdecode(path), self._parts.built()
+        with runner.locked():
+            found = [
+                (seat, image) for seat in seats_of(runner)
+                for image in chain_of(seat.image)[1:] if same_file(image.name, name)
+            ]  # fmt: skip
+        if not found:
+            raise BimetalError(
+                f"{name!r} does not lie below the image of a disk",
+                "what the guest writes to stays as it is: unplug the disk, and plug it in again",
+                ExitCode.USAGE,
+            )
+        seat, image = found[0]
+        with self._jobs.alone(seat.name), host_failures(f"{name!r} cannot be opened otherwise"):
+            seat.visit(image.seal if readonly else image.unseal)
 
     def resize_disk(self, drive: str, size: int | str) -> None:
         """Make a disk larger, and tell the guest; what is new reads as zeroes."""
@@ -189,12 +222,20 @@ class LiveDisks:
 
     def _backup(
         self, opened: ExitStack, *, drive: str, target: Path, format: str | None = None,
-        sync: str = "full", folders: Iterable[Path] = (), **terms: Any,
+        sync: str = "full", bitmap: str = "", bitmap_mode: str = "", folders: Iterable[Path] = (),
+        **terms: Any,
     ) -> Backup:  # fmt: skip
         seat, chain = self._chain(drive)
         asked = self._terms(drive, terms)
-        copy = self._target(seat, chain, target, format, folders, opened)
-        return Backup(asked, seat, self._jobs.tell, copy, sync)
+        copy = self._target(seat, chain, target, format, folders, opened, on_source=True)
+        return Backup(asked, seat, self._jobs.tell, copy, sync, bitmap, bitmap_mode)
+
+    def _overlay(self, opened: ExitStack, action: LayOver) -> tuple[Seat, Block]:
+        with self._parts.built().locked():
+            seat = self._seat(action.drive)
+        overlay = open_disk(_whole(action.path), format="qcow2", alone=True, bitmaps=True)
+        opened.callback(overlay.close)
+        return seat, overlay
 
     def _seat(self, drive: str) -> Seat:
         """The disk of that name. Call with the machine's lock held. Raises `BimetalError`."""
@@ -222,17 +263,21 @@ class LiveDisks:
     @staticmethod
     def _target(
         seat: Seat,
-        chain: Iterable[Block],
+        chain: Sequence[Block],
         path: Path,
         format: str | None,
         folders: Iterable[Path],
         opened: ExitStack,
+        *,
+        on_source: bool = False,
     ) -> Block:
-        """The image to copy to, which ``opened`` closes unless a job does."""
+        """The image to copy to, which ``opened`` closes unless a job does. It may lie ``on_source``
+        itself."""
         known = [os.path.dirname(os.path.abspath(each.name)) for each in chain]
         allowed = (*seat.config.backing_folders, *known, *map(fsdecode, folders))
-        target = open_disk(_whole(path), format=format, folders=allowed)
-        opened.callback(target.close)
+        above = chain if on_source else ()
+        target = open_copy(above, _whole(path), format=format, folders=allowed)
+        opened.callback(close_copy, target, above)
         return target
 
     def _note(self, moves: Moves) -> None:

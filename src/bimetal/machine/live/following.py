@@ -112,10 +112,10 @@ class FollowingJob(Job):
         if self._pivots:
             self.taken_over()
 
-    def undo(self) -> None:
+    def undo(self, *, standing: bool = False) -> None:
         """See `Job.undo`."""
         try:
-            self.seat.visit(self.let_go, lambda _: self._unwatch())
+            self.seat.visit(self.let_go, lambda _: self._unwatch(), standing=standing)
         except BimetalError:  # the disk is gone, and closed
             self.let_go()
 

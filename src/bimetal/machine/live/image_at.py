@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ImageAt"]
+__all__ = ["BitmapView", "ImageAt"]
+
+
+@dataclass(frozen=True)
+class BitmapView:
+    """A dirty bitmap of an image: how many bytes it marks, and how many a granule has; whether it
+    marks what changes, a job works with it, the image keeps it, and whether it tells nothing,
+    because it was not stored when it was last in use."""
+
+    name: str
+    count: int
+    granularity: int
+    recording: bool
+    busy: bool
+    persistent: bool
+    inconsistent: bool
 
 
 @dataclass(frozen=True)
 class ImageAt:
     """An image of a disk: where it is, its format, the bytes of its disk, whether it is only read,
-    and the bytes of its clusters, if it has such."""
+    the bytes of its clusters, if it has such, and its dirty bitmaps."""
 
     path: str
     format: str
     size: int
     readonly: bool
     cluster: int | None = None
+    bitmaps: tuple[BitmapView, ...] = ()

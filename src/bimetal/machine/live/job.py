@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bimetal.backends.block.block import Block
 from bimetal.base.clock import monotonic_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import EndingThread
@@ -75,6 +76,8 @@ class Job(ABC):
         self.status, self.error, self.stuck = Status.CREATED, "", ""
         self.on_over: Callable[[], None] = lambda: None
         """Called when it touches no disk any more."""
+        self.departed: list[Block] = []
+        """Images that no disk has any more since it has ended. They are closed."""
         self._tell, self._speed = tell, terms.speed
         self._done = 0
         self._free_at = 0.0
@@ -101,8 +104,9 @@ class Job(ABC):
         Raises OSError and `BimetalError`, and then nothing has changed."""
 
     @abstractmethod
-    def undo(self) -> None:
-        """The job has failed or was cancelled: leave all as it was. It never fails."""
+    def undo(self, *, standing: bool = False) -> None:
+        """The job has failed or was cancelled: leave all as it was; see `Seat.visit` for
+        ``standing``. It never fails."""
 
     @property
     def total(self) -> int:

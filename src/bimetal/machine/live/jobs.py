@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.live.departed import Departed
 from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import JobNews, NewsKind, Status
@@ -30,6 +32,8 @@ class Jobs:
         """Disks to which something is done, and the jobs that are at work on them, or what stands
         for something that is soon over."""
         self._lock = threading.RLock()
+        self.departed = Departed()
+        """Images that disks had before."""
         self.barred = False
         """Whether the machine is on its way to another process, with its disks."""
 
@@ -64,6 +68,8 @@ class Jobs:
         Raises `BimetalError` if somebody does already."""
         here = object()
         with self._lock:
+            if self.barred:
+                self.check_idle()
             for drive in dict.fromkeys(drives):
                 self.check_idle(drive)
             self._busy |= dict.fromkeys(drives, here)
@@ -93,7 +99,7 @@ class Jobs:
                     self.check_idle(drive)
                 self._busy[drive] = job
             self._all[id_] = job
-        job.on_over = lambda: self._free(job)
+        job.on_over = partial(self._over, job)
         try:
             with host_failures(f"the job {id_!r} cannot begin"):
                 job.prepare(standing=standing)
@@ -105,8 +111,8 @@ class Jobs:
         return job
 
     def withdraw(self, job: Job) -> None:
-        """Undo `begin` of one that only stands ready."""
-        job.undo()
+        """Undo `begin` of one that only stands ready, while the machine stands."""
+        job.undo(standing=True)
         self._forget(job)
 
     def bar(self) -> None:
@@ -143,6 +149,10 @@ class Jobs:
     def _forget(self, job: Job) -> None:
         with self._lock:
             self._all.pop(job.terms.id, None)
+        self._free(job)
+
+    def _over(self, job: Job) -> None:
+        self.departed.keep(job.departed)
         self._free(job)
 
     def _free(self, job: Job) -> None:

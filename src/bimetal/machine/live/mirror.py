@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bimetal.backends.block.block import Block, Extent
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.machine.live.chain import check_kept
+from bimetal.machine.live.chain import chain_of, check_kept
 from bimetal.machine.live.following import FollowingJob, Note
 from bimetal.machine.live.job import Terms
 from bimetal.machine.live.news import JobNews
@@ -75,4 +75,5 @@ class Mirror(FollowingJob):
 
     def taken_over(self) -> None:
         """See `FollowingJob.taken_over`."""
+        self.departed = chain_of(self.source)
         self.source.close()

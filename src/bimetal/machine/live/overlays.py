@@ -8,14 +8,10 @@ from contextlib import ExitStack, suppress
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.raw import RawImage
-from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.live.chain import chain_of, check_kept, check_there, format_of
 from bimetal.machine.live.moves import Moves, move_of
 from bimetal.machine.live.seat import Seat
-from bimetal.machine.runner import Runner
-from bimetal.machine.snapshots import standing
-from bimetal.machine.still import settle
 
 __all__ = ["check_overlay", "lay_over"]
 
@@ -43,22 +39,17 @@ def check_overlay(seat: Seat, overlay: Block) -> None:
     check_there(overlay)
 
 
-def lay_over(
-    runner: Runner,
-    clock: Clock,
-    pairs: Sequence[tuple[Seat, Block]],
-    note: Callable[[Moves], None],
-) -> None:
-    """Lay images over disks, over all of them at one moment or over none: what the guest writes
-    from then on goes to those, and what it has written is safe in the others, which are only read.
-    The new ones are closed with the disks. ``note`` is called before anything is written to them.
+def lay_over(pairs: Sequence[tuple[Seat, Block]], note: Callable[[Moves], None]) -> None:
+    """Lay images over disks, over all of them or over none, while the machine stands: what the
+    guest writes from then on goes to those, and what it has written is safe in the others, which
+    are only read. The new ones are closed with the disks. ``note`` is called before anything is
+    written to them.
 
     Raises `BimetalError` and OSError, and then all is as it was.
     """
-    for seat, _ in pairs:
-        seat.visit(seat.image.flush)  # most of the work, while the machine goes on
-    with standing(runner.gate, clock), ExitStack() as undo:
-        settle(runner)
+    if not pairs:
+        return
+    with ExitStack() as undo:
         for seat, overlay in pairs:
             check_overlay(seat, overlay)
             below = seat.image

@@ -75,14 +75,15 @@ class Stream(Job):
 
     def switch(self) -> None:
         """See `Job.switch`."""
-        for image in self.seat.visit(self._cut):
+        self.departed = self.seat.visit(self._cut)
+        for image in self.departed:
             image.close()
 
-    def undo(self) -> None:
+    def undo(self, *, standing: bool = False) -> None:
         """See `Job.undo`."""
         if self._sealed:
             try:
-                self.seat.visit(partial(seal_at_last, self._image))
+                self.seat.visit(partial(seal_at_last, self._image), standing=standing)
             except BimetalError:  # the disk is gone, and closed
                 seal_at_last(self._image)
 

@@ -17,6 +17,7 @@ import pytest
 
 from bimetal import images
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.qcow2.bitmaps import AUTO
 from bimetal.backends.block.qcow2.changes import (
     apply_snapshot,
     create_snapshot,
@@ -29,6 +30,7 @@ from bimetal.backends.block.qcow2.changes import (
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.qcow2.packing import Packer
 from bimetal.backends.block.qcow2.preallocate import preallocate
+from bimetal.backends.block.qcow2.restructure import NewBitmap
 from tests.backends.block.crash import SECTOR, Recording, Write
 from tests.backends.block.qcow2.qemu import CLEAN, KIB, LEAKS, img, needs_qemu, noise
 
@@ -52,7 +54,15 @@ def keep(disk: Qcow2Image) -> None:
     create_snapshot(disk, "new", 10**18)
 
 
+def keep_bitmaps(disk: Qcow2Image) -> None:
+    structure = disk.structure()
+    bits = noise(random.Random(2), 3 * KIB)[: -(-SIZE // SECTOR // 8)]
+    structure.bitmaps = [NewBitmap(name, SECTOR, AUTO, bits) for name in ("one", "two")]
+    disk.restructure(structure)
+
+
 CHANGES: dict[str, Change] = {
+    "keep bitmaps": keep_bitmaps,
     "create a snapshot": keep,
     "apply a snapshot": lambda disk: apply_snapshot(disk, "one"),
     "delete a snapshot": lambda disk: delete_snapshot(disk, "two"),
@@ -65,7 +75,7 @@ CHANGES: dict[str, Change] = {
     "lay on nothing": lambda disk: lay_on(disk, None, None),
 }
 
-QUICK = ("create a snapshot", "delete a snapshot", "shrink", "lay on another")
+QUICK = ("keep bitmaps", "create a snapshot", "delete a snapshot", "shrink", "lay on another")
 
 LAYOUTS: dict[str, dict[str, object]] = {
     "clusters of 512": {"cluster_size": 512},

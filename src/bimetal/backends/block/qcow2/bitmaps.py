@@ -1,5 +1,5 @@
-"""Dirty bitmaps: what has changed since a backup. Others keep them up; we know where they are, and
-mark those that do not tell of our changes."""
+"""Dirty bitmaps as an image keeps them: what has changed since a backup. Those that do not tell of
+our changes are marked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,28 @@ from dataclasses import dataclass
 from struct import Struct
 
 from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.qcow2.entries import OFFSET
 from bimetal.backends.block.qcow2.header import BITMAPS_VALID, Header
-from bimetal.backends.block.qcow2.words import bad_image, write_all
+from bimetal.backends.block.qcow2.words import bad_image, read_words, write_all
 
-__all__ = ["AUTO", "IN_USE", "Bitmap", "mark_in_use", "read_bitmaps"]
+__all__ = [
+    "ALL_MARKED",
+    "AUTO",
+    "IN_USE",
+    "Bitmap",
+    "directory_entry",
+    "mark_in_use",
+    "read_bitmaps",
+    "read_bits",
+]
 
 IN_USE, AUTO = 1, 2
 """Flags: the bitmap was not stored when it was last in use, and is not to be believed; it tells of
 every change of the disk."""
+
+ALL_MARKED = 1
+"""The entry of a table for a cluster of which all bits are set, and which has no place; 0 is one of
+which none is."""
 
 _FLAGS_AT = 12
 """Where in an entry of the directory the flags are."""
@@ -26,11 +40,15 @@ TABLE_LIMIT = 8 << 20
 _ENTRY = Struct(">QIIBBHI")
 """Offset and entries of its table, flags, type, granularity, lengths of name and more data."""
 
+_DIRTY_TRACKING = 1
+"""The type of a bitmap."""
+
 
 @dataclass
 class Bitmap:
     """``table`` is the offset of its table, which has ``entries`` offsets of its clusters;
-    ``place`` is that of its entry in the directory. A bit stands for ``granularity`` bytes."""
+    ``place`` is that of its ``entry`` in the directory. A bit stands for ``granularity`` bytes.
+    If it is not ``plain``, there is something about it that only newer programs know."""
 
     name: str
     table: int
@@ -38,6 +56,34 @@ class Bitmap:
     flags: int
     granularity: int
     place: int
+    entry: bytes = b""
+    plain: bool = True
+
+
+def directory_entry(name: str, table: int, entries: int, flags: int, granularity: int) -> bytes:
+    """An entry of the directory: see `Bitmap`."""
+    called, power = name.encode(), granularity.bit_length() - 1
+    fields = _ENTRY.pack(table, entries, flags, _DIRTY_TRACKING, power, len(called), 0)
+    return fields + called + bytes(-(len(fields) + len(called)) % 8)
+
+
+def read_bits(file: ImageFile, header: Header, bitmap: Bitmap) -> bytearray | None:
+    """The bits of a bitmap, from the low one of the first byte on; None if it is not of a disk of
+    this size. Raises OSError."""
+    length = -(-_granules(header, bitmap) // 8)
+    if bitmap.entries != -(-length // header.cluster):
+        return None
+    bits = bytearray()
+    for entry in read_words(file.fd, bitmap.table, bitmap.entries):
+        if entry & OFFSET:
+            part = os.pread(file.fd, header.cluster, entry & OFFSET)
+            bits += part.ljust(header.cluster, b"\0")
+        else:
+            bits += (b"\xff" if entry & ALL_MARKED else b"\0") * header.cluster
+    del bits[length:]
+    beyond = length * 8 - _granules(header, bitmap)
+    bits[-1] &= 0xFF >> beyond
+    return bits
 
 
 def mark_in_use(file: ImageFile, header: Header, kind: int = AUTO) -> list[str]:
@@ -62,13 +108,21 @@ def read_bitmaps(file: ImageFile, header: Header) -> list[Bitmap]:
     for number in range(count):
         if at + _ENTRY.size > len(data):
             raise bad_image(f"bitmap {number} of {count} lies beyond their directory")
-        table, entries, flags, _, granularity, length, more = _ENTRY.unpack_from(data, at)
+        table, entries, flags, kind, granularity, length, more = _ENTRY.unpack_from(data, at)
         if entries * 8 > TABLE_LIMIT:
             raise bad_image(f"bitmap {number} has {entries} clusters")
         if granularity > 63:
             raise bad_image(f"a bit of bitmap {number} stands for 2**{granularity} bytes")
         name = data[at + _ENTRY.size + more :][:length].decode("utf-8", "replace")
-        bitmaps.append(Bitmap(name, table, entries, flags, 1 << granularity, offset + at))
-        at += _ENTRY.size + more + length
-        at += -at % 8
+        end = at + _ENTRY.size + more + length
+        end += -end % 8
+        plain = kind == _DIRTY_TRACKING and not more and not flags & ~(IN_USE | AUTO)
+        bitmaps.append(
+            Bitmap(name, table, entries, flags, 1 << granularity, offset + at, data[at:end], plain)
+        )
+        at = end
     return bitmaps
+
+
+def _granules(header: Header, bitmap: Bitmap) -> int:
+    return -(-header.size // bitmap.granularity)

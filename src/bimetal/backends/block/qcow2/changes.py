@@ -114,6 +114,8 @@ def apply_snapshot(image: Qcow2Image, key: str) -> None:
     tables = snapshot_tables(image, snapshot)[: header.l1_needed]
     structure.active = tables + [0] * (header.l1_needed - len(tables))
     image.restructure(structure)
+    if image.bitmaps is not None:
+        image.bitmaps.mark(0, image.size)
 
 
 def delete_snapshot(image: Qcow2Image, key: str) -> None:
@@ -192,8 +194,11 @@ def lay_on(image: Qcow2Image, backing: str | None, format: str | None) -> None:
 def _outdate_bitmaps(image: Qcow2Image) -> None:
     """The disk gets another size, which no bitmap has: other programs take only those for sound
     that are marked as in use."""
-    mark_in_use(image.file, image.header, kind=0)
-    image.file.flush()
+    if image.bitmaps is not None:
+        image.bitmaps.use(image)
+    else:
+        mark_in_use(image.file, image.header, kind=0)
+        image.file.flush()
 
 
 def _check_size(image: Qcow2Image, header: Header) -> None:

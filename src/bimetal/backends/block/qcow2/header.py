@@ -139,6 +139,13 @@ class Header:
         count, _, size, offset = _BITMAPS.unpack(data)
         return count, size, offset
 
+    def name_bitmaps(self, count: int, size: int, offset: int) -> None:
+        """Have as many bitmaps, whose directory of ``size`` bytes is at ``offset``."""
+        others = {kind: data for kind, data in self.extensions.items() if kind != BITMAPS}
+        own = {BITMAPS: _BITMAPS.pack(count, 0, size, offset)} if count else {}
+        self.extensions = others | own
+        self.autoclear = self.autoclear & ~BITMAPS_VALID | BITMAPS_VALID * bool(count)
+
     @property
     def foreign(self) -> bool:
         """Whether there are extensions that we do not know."""

@@ -16,6 +16,7 @@ from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import ALL_ZERO, ZERO
 from bimetal.backends.block.qcow2.header import Header, reference_table_clusters
 from bimetal.backends.block.qcow2.header_place import store_header
+from bimetal.backends.block.qcow2.keeping import KeptBitmaps
 from bimetal.backends.block.qcow2.places import Inside, Outside
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.reader import Reader
@@ -28,6 +29,7 @@ from bimetal.backends.block.qcow2.words import DamagedImage
 from bimetal.backends.block.qcow2.writer import Writer
 from bimetal.backends.block.remembered import forget_raw
 from bimetal.backends.block.vector import ZEROES
+from bimetal.base.buffers import total
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["Qcow2Image"]
@@ -38,8 +40,11 @@ class Qcow2Image(Block):
     its clusters lie in ``data``, if there is an external data file.
 
     Closes all of them. An image that contradicts itself can be read; what would change it raises
-    OSError. Raises `BimetalError` if the image cannot be written though ``file`` may.
+    OSError. Raises `BimetalError` if the image cannot be written though ``file`` may. With
+    ``bitmaps`` the dirty bitmaps in it are kept up.
     """
+
+    bitmaps: KeptBitmaps | None = None
 
     def __init__(
         self,
@@ -47,6 +52,8 @@ class Qcow2Image(Block):
         header: Header,
         backing: Block | None = None,
         data: ImageFile | None = None,
+        *,
+        bitmaps: bool = False,
     ):
         check_compression(header.compression, file.path)
         self.name, self.readonly = file.path, file.readonly
@@ -56,11 +63,21 @@ class Qcow2Image(Block):
         self._preallocated: bool | None = None
         self._writer: Writer | None = None
         self._read_tables(header)
+        self._keeps = bitmaps
         references = None if file.readonly else self._make_writable()
         if references is not None:
             self._write_tables(references)
             self._lengthen_table()
+        if bitmaps:
+            self._read_bitmaps()
         self._closed = False
+
+    def _read_bitmaps(self) -> None:
+        """Keep up the bitmaps from now on, if the image is not damaged."""
+        try:
+            self.bitmaps = KeptBitmaps(self.file, self.header)
+        except (OSError, BimetalError) as error:
+            self.file.log.host_error("the dirty bitmaps cannot be read", str(error))
 
     def _lengthen_table(self) -> None:
         """Have a reference table that is long enough for all of the disk: where clusters are small,
@@ -77,6 +94,8 @@ class Qcow2Image(Block):
 
     def _read_tables(self, header: Header) -> None:
         self.header, self.size = header, header.size
+        if self.bitmaps is not None:
+            self.bitmaps.resize(self.size)
         self.pointers = Pointers(self.file.fd)
         self.tables = Tables(self.file, header, self.pointers)
         self.reader = Reader(self.file, header, self.tables, self.places, self.backing)
@@ -86,7 +105,7 @@ class Qcow2Image(Block):
 
     def _make_writable(self) -> References | None:
         try:
-            return make_writable(self.file, self.header, self.pointers)
+            return make_writable(self.file, self.header, self.pointers, keeps=self._keeps)
         except DamagedImage as error:
             self._damage = (
                 f"{error.strerror}; copy it and then repair it: {repair_command(self.name)}"
@@ -221,6 +240,8 @@ class Qcow2Image(Block):
         """Take the disk for ``size`` bytes long, for which L1 has room. Raises OSError."""
         self.places.resize(size)
         self.size = self.header.size = size
+        if self.bitmaps is not None:
+            self.bitmaps.resize(size)
 
     # Writing
 
@@ -236,16 +257,27 @@ class Qcow2Image(Block):
             self.flush()
             if writer.references.crowded:
                 raise OSError(errno.EIO, "clusters that nobody uses cannot be freed")
+        if self.bitmaps is not None:
+            self.bitmaps.use(self)
+        return writer
+
+    def _changing(self, offset: int, length: int) -> Writer:
+        """What a change of the disk begins with; see `writer`."""
+        writer = self.writer()
+        if self.bitmaps is not None:
+            self.bitmaps.mark(offset, length)
         return writer
 
     def writev(self, offset: int, buffers: Sequence[memoryview]) -> None:
         """See `Block.writev`."""
-        self.writer().writev(offset, buffers)
+        self._changing(offset, total(buffers)).writev(offset, buffers)
 
     def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
         """See `Block.write_now`."""
         writer = self._writer
         if writer is None or self._damage or writer.references.crowded:
+            return False
+        if self.bitmaps is not None and not self.bitmaps.ready(offset, total(buffers)):
             return False
         return writer.write_now(offset, buffers)
 
@@ -302,7 +334,8 @@ class Qcow2Image(Block):
     def _drop(self, start: int, stop: int) -> None:
         """Make whole clusters read as zeroes and give their space back."""
         gone = ALL_ZERO if self.header.entry_words == 2 else ZERO
-        self.writer().drop(start, stop, 0 if self.backing is None else gone)
+        writer = self._changing(start, stop - start)
+        writer.drop(start, stop, 0 if self.backing is None else gone)
 
     def flushing(self) -> Callable[[], None] | None:
         """See `Block.flushing`."""
@@ -328,7 +361,12 @@ class Qcow2Image(Block):
         return True
 
     def rest(self) -> None:
-        """See `Block.rest`."""
+        """See `Block.rest`. Bitmaps that cannot be stored are as after a crash."""
+        if self._writer is not None and self.bitmaps is not None and not self.bitmaps.stored:
+            try:
+                self.bitmaps.store(self)
+            except (OSError, BimetalError) as error:
+                self.file.log.host_error("the dirty bitmaps could not be stored", str(error))
         self.flush()
         if self._writer is not None and self._tables_are_sure():
             self._writer.references.close()

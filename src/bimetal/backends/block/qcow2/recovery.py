@@ -26,8 +26,11 @@ from bimetal.base.log import logger
 __all__ = ["make_writable", "mark_damaged"]
 
 
-def make_writable(file: ImageFile, header: Header, pointers: Pointers) -> References:
+def make_writable(
+    file: ImageFile, header: Header, pointers: Pointers, *, keeps: bool = False
+) -> References:
     """Prepare the image in ``file`` for writing. Clusters that are counted and not used are freed.
+    Dirty bitmaps are marked as outdated, unless the caller ``keeps`` them up.
 
     Raises `BimetalError` if the image may not be written, `DamagedImage` if it contradicts itself,
     and is left as it is, and OSError.
@@ -42,7 +45,7 @@ def make_writable(file: ImageFile, header: Header, pointers: Pointers) -> Refere
     counts = Counts(file, header, pointers)
     used = survey(file, header, counts)
     if header.version >= 3 and header.autoclear:
-        _outdate(file, header)
+        _outdate(file, header, keeps)
     outdated = header.features & DIRTY
     if outdated or not header.foreign:  # what only other programs know of may use clusters, too
         wrong = counts.replace(used)
@@ -64,10 +67,10 @@ def mark_damaged(file: ImageFile, header: Header) -> None:
         file.flush()
 
 
-def _outdate(file: ImageFile, header: Header) -> None:
+def _outdate(file: ImageFile, header: Header, keeps: bool) -> None:
     """Mark what is not kept up here. Bitmaps stay where they are, and say that they are not to be
     believed; of what else others keep in the image, the header says that it is outdated."""
-    names = ", ".join(map(repr, mark_in_use(file, header)))
+    names = "" if keeps else ", ".join(map(repr, mark_in_use(file, header)))
     if names:
         logger(f"block.{file.path}").warning(
             "%s: the dirty bitmaps %s are not kept up here and are inconsistent from now on; "

@@ -1,0 +1,219 @@
+"""Dirty bitmaps are kept up in images that machines write. QEMU is the judge of what they say."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bimetal.backends.block.bitmaps import DirtyBitmap
+from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.qcow2 import keeping
+from bimetal.backends.block.qcow2.changes import apply_snapshot, create_snapshot, grow
+from bimetal.backends.block.qcow2.image import Qcow2Image
+from tests.backends.block.qcow2.qemu import CLEAN, KIB, MIB, check, create, img
+from tests.backends.block.qcow2.test_bitmaps import changes, flags, serves
+from tests.host import programs
+
+pytestmark = programs("qemu-img", "qemu-io", "qemu-nbd")
+
+SIZE = 8 * MIB
+GRANULE = 64 * KIB
+
+
+def opened(path: Path) -> Qcow2Image:
+    disk = open_disk(str(path), bitmaps=True)
+    assert isinstance(disk, Qcow2Image)
+    assert disk.bitmaps is not None
+    return disk
+
+
+def kept(disk: Qcow2Image) -> keeping.KeptBitmaps:
+    assert disk.bitmaps is not None
+    return disk.bitmaps
+
+
+def whole(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Granules that ranges touch, as runs."""
+    touched = sorted(
+        {
+            granule
+            for offset, length in ranges
+            for granule in range(offset // GRANULE, -(-(offset + length) // GRANULE))
+        }
+    )
+    runs: list[tuple[int, int]] = []
+    for granule in touched:
+        if runs and sum(runs[-1]) == granule * GRANULE:
+            runs[-1] = (runs[-1][0], runs[-1][1] + GRANULE)
+        else:
+            runs.append((granule * GRANULE, GRANULE))
+    return runs
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An image with a bitmap that tells of changes, and one that does not any more."""
+    path = create(tmp_path / "disk.qcow2", SIZE)
+    img("bitmap", "--add", path, "on")
+    img("bitmap", "--add", "--disable", path, "off")
+    return path
+
+
+def writes(seed: int) -> list[tuple[int, int]]:
+    rng = random.Random(seed)
+    starts = [rng.randrange(SIZE // 512 - 300) * 512 for _ in range(12)]
+    return [(start, rng.randrange(1, 300) * 512) for start in starts]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_qemu_is_told_what_has_changed(path: Path, seed: int) -> None:
+    done: list[tuple[int, int]] = []
+    for part in range(3):
+        disk = opened(path)
+        kept(disk).add(DirtyBitmap(f"new{part}", SIZE, 512, persistent=True))
+        for offset, length in writes(10 * seed + part):
+            kind = (offset // 512) % 4
+            if kind == 0:
+                disk.write_zeroes(offset, length, unmap=True)
+            elif kind == 1 and disk.write_now(offset, [memoryview(b"n" * length)]):
+                pass
+            else:
+                disk.write(offset, b"w" * length)
+            done.append((offset, length))
+        disk.close()
+        assert check(path) == CLEAN
+        assert changes(path, "on") == whole(done)
+        assert changes(path, "off") == []
+    assert flags(path) == {"on": ["auto"], "off": []} | {f"new{n}": ["auto"] for n in range(3)}
+
+
+def test_what_is_only_opened_stays_valid(path: Path) -> None:
+    """Whatever ends the process then."""
+    disk = opened(path)
+    assert flags_of(path) == {"on": ["auto"], "off": []}
+    disk.write(0, bytes(512))
+    assert flags_of(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
+    disk.rest()
+    assert flags_of(path) == {"on": ["auto"], "off": []}
+    disk.write(MIB, bytes(512))
+    assert flags_of(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
+    disk.close()
+    assert changes(path, "on") == [(0, GRANULE), (MIB, GRANULE)]
+
+
+def flags_of(path: Path) -> dict[str, list[str]]:
+    """The flags in the file as they are while it is in use."""
+    copy = path.with_name("copy.qcow2")
+    copy.write_bytes(path.read_bytes())
+    return flags(copy)
+
+
+KILLED = """
+import os, signal, sys
+from bimetal.backends.block.bitmaps import DirtyBitmap
+from bimetal.backends.block.choose import open_disk
+
+disk = open_disk(sys.argv[1], bitmaps=True)
+disk.bitmaps.add(DirtyBitmap("new", disk.size, 65536, persistent=True))
+disk.bitmaps.store(disk)
+disk.write(1 << 20, b"x" * 512)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_crash_leaves_them_inconsistent(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"], "new": ["in-use", "auto"]}
+    assert not serves(path, "on")
+    disk = opened(path)
+    assert [each.inconsistent for each in kept(disk)] == [True] * 3
+    kept(disk).remove("new")
+    disk.write(0, bytes(512))
+    kept(disk).outdate(disk)
+    disk.close()
+    assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
+    assert check(path) == CLEAN
+
+
+def test_no_room_for_them_leaves_them_inconsistent(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = opened(path)
+    disk.write(MIB, b"x" * 512)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "restructure", full)
+    disk.close()
+    assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
+    assert check(path) == CLEAN
+
+
+def all_changed(disk: Qcow2Image) -> list[tuple[int, int]]:
+    create_snapshot(disk, "s", 0)
+    kept(disk)["on"].take()
+    apply_snapshot(disk, "s")
+    return [(0, SIZE)]
+
+
+def larger(disk: Qcow2Image) -> list[tuple[int, int]]:
+    grow(disk, 2 * SIZE)
+    return [(SIZE, SIZE)]
+
+
+def kept_with_a_snapshot(disk: Qcow2Image) -> list[tuple[int, int]]:
+    disk.write(MIB, b"x" * 512)
+    create_snapshot(disk, "s", 0)
+    return [(MIB, GRANULE)]
+
+
+@pytest.mark.parametrize("change", [all_changed, larger, kept_with_a_snapshot])
+def test_changes_of_the_structure(
+    path: Path, change: Callable[[Qcow2Image], list[tuple[int, int]]]
+) -> None:
+    disk = opened(path)
+    expected = change(disk)
+    disk.close()
+    assert check(path) == CLEAN
+    assert changes(path, "on") == expected
+    assert flags(path) == {"on": ["auto"], "off": []}
+
+
+def test_images_that_are_sealed_and_written_again(path: Path) -> None:
+    disk = opened(path)
+    disk.write(MIB, b"x" * 512)
+    disk.seal()
+    assert flags_of(path) == {"on": ["auto"], "off": []}
+    disk.unseal()
+    disk.write(2 * MIB, b"x" * 512)
+    disk.seal()
+    disk.close()
+    assert changes(path, "on") == [(MIB, GRANULE), (2 * MIB, GRANULE)]
+
+
+@pytest.mark.parametrize("cluster", [512, 2 * MIB])
+def test_clusters_of_any_size(tmp_path: Path, cluster: int) -> None:
+    path = create(tmp_path / "disk.qcow2", 64 * MIB, cluster_size=cluster)
+    disk = opened(path)
+    kept(disk).add(DirtyBitmap("all", disk.size, 512, persistent=True))
+    kept(disk).add(DirtyBitmap("some", disk.size, 512, persistent=True, recording=False))
+    kept(disk)["all"].mark(0, disk.size)
+    kept(disk)["some"].mark(5 * MIB, 512)
+    kept(disk).outdate(disk)
+    disk.close()
+    assert check(path) == CLEAN
+    assert changes(path, "all") == [(0, 64 * MIB)]
+    assert changes(path, "some") == [(5 * MIB, 512)]
+    disk = opened(path)
+    assert [[*each.runs()] for each in kept(disk)] == [[(0, 64 * MIB)], [(5 * MIB, 512)]]
+    disk.close()

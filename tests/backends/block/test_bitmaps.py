@@ -1,0 +1,124 @@
+"""Dirty bitmaps mark what changes, and nothing that was not touched."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap
+from bimetal.base.errors import BimetalError
+
+SECTOR = 512
+SIZES = st.integers(1, 5000).map(lambda sectors: sectors * SECTOR)
+GRANULARITIES = st.integers(9, 18).map(lambda power: 1 << power)
+
+
+def granules(offset: int, length: int, granularity: int) -> range:
+    return range(offset // granularity, -(-(offset + length) // granularity))
+
+
+def said(bitmap: DirtyBitmap, granularity: int) -> set[int]:
+    """The granules that its runs are made of, which do not touch each other."""
+    found, end = set[int](), -1
+    for offset, length in bitmap.runs():
+        assert offset > end
+        end = offset + length
+        found |= set(granules(offset, length, granularity))
+    return found
+
+
+@st.composite
+def changes(draw: st.DrawFn, size: int) -> list[tuple[int, int]]:
+    """Bytes of a disk that change, by offset and length."""
+    pairs = draw(st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, size)), max_size=8))
+    return [(offset, min(length, size - offset)) for offset, length in pairs]
+
+
+@given(st.data(), SIZES, GRANULARITIES)
+def test_it_marks_the_granules_that_change(data: st.DataObject, size: int, granule: int) -> None:
+    bitmap = DirtyBitmap("b", size, granule)
+    expected = set[int]()
+    for offset, length in data.draw(changes(size)):
+        bitmap.mark(offset, length)
+        expected |= set(granules(offset, length, granule)) if length else set()
+    assert said(bitmap, granule) == expected
+    ends = sum(min((each + 1) * granule, size) - each * granule for each in expected)
+    assert bitmap.count == min(len(expected) * granule, size) >= ends
+    assert sum(length for _, length in bitmap.runs()) == ends
+
+
+@given(st.data(), SIZES, GRANULARITIES, GRANULARITIES)
+def test_it_takes_over_what_another_marks(
+    data: st.DataObject, size: int, granule: int, other: int
+) -> None:
+    one, two = DirtyBitmap("one", size, granule), DirtyBitmap("two", size, other)
+    for bitmap in (one, two):
+        for change in data.draw(changes(size)):
+            bitmap.mark(*change)
+    expected = said(one, granule)
+    for run in two.runs():
+        expected |= set(granules(*run, granule))
+    one.merge(two)
+    assert said(one, granule) == expected
+
+
+@given(st.data(), SIZES, SIZES, GRANULARITIES)
+def test_a_disk_of_another_size(data: st.DataObject, old: int, new: int, granule: int) -> None:
+    bitmap = DirtyBitmap("b", old, granule)
+    for change in data.draw(changes(old)):
+        bitmap.mark(*change)
+    expected = {each for each in said(bitmap, granule) if each * granule < new}
+    if new > old:
+        expected |= set(granules(old, new - old, granule))
+    bitmap.resize(new)
+    assert said(bitmap, granule) == expected
+
+
+def test_what_is_lent_is_told_all_the_time() -> None:
+    bitmap = DirtyBitmap("b", 8 * SECTOR, SECTOR)
+    bitmap.mark(0, SECTOR)
+    bitmap.lend()
+    bitmap.mark(3 * SECTOR, SECTOR)
+    assert bitmap.busy
+    assert [*bitmap.runs()] == [(0, SECTOR), (3 * SECTOR, SECTOR)]
+    bitmap.give_back(valid=True)
+    assert [*bitmap.runs()] == [(0, SECTOR), (3 * SECTOR, SECTOR)]
+    bitmap.lend()
+    bitmap.give_back(valid=False)
+    assert not [*bitmap.runs()]
+    assert not bitmap.busy
+
+
+def test_only_those_that_record_are_told() -> None:
+    bitmaps = Bitmaps(8 * SECTOR)
+    for name, recording in (("on", True), ("off", False)):
+        bitmaps.add(DirtyBitmap(name, 8 * SECTOR, SECTOR, recording=recording))
+    bitmaps.mark(0, SECTOR)
+    bitmaps.record("on", False)
+    bitmaps.record("off", True)
+    bitmaps.mark(SECTOR, SECTOR)
+    assert [*bitmaps["on"].runs()] == [(0, SECTOR)]
+    assert [*bitmaps["off"].runs()] == [(SECTOR, SECTOR)]
+
+
+@pytest.mark.parametrize(
+    ("name", "granularity", "why"),
+    [
+        ("", 512, "is no name"),
+        ("n" * 1024, 512, "is no name"),
+        ("ä" * 512, 512, "is no name"),
+        ("there", 512, "already"),
+        ("new", 0, "no power of two"),
+        ("new", 256, "no power of two"),
+        ("new", 65537, "no power of two"),
+        ("new", 1 << 32, "no power of two"),
+        ("new", 512, "too much"),
+    ],
+)
+def test_what_there_cannot_be(name: str, granularity: int, why: str) -> None:
+    bitmaps = Bitmaps(1 << 50)
+    bitmaps.add(DirtyBitmap("there", 1 << 20, 65536))
+    with pytest.raises(BimetalError, match=why):
+        bitmaps.check_new(name, granularity)
+    bitmaps.check_new("ä" * 511, 1 << 31)
