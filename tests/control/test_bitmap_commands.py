@@ -40,11 +40,11 @@ def client(monitor: Monitor, place: Path, tmp_path: Path) -> Iterator[Talker]:
         yield talker
 
 
-def writes(monitor: Monitor, *offsets: int) -> None:
+def writes(monitor: Monitor, *offsets: int, number: int = 0) -> None:
     """The guest writes there."""
     runner = monitor.vm.machine._built()
     with runner.locked():
-        seat = next(seats_of(runner))
+        seat = [*seats_of(runner)][number]
     for offset in offsets:
         seat.visit(partial(seat.image.write, offset, b"x" * 512))
 

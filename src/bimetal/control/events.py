@@ -28,6 +28,7 @@ __all__ = [
     "MigrationData",
     "PassData",
     "ShutdownCause",
+    "ThresholdData",
     "told_of",
 ]
 
@@ -116,6 +117,14 @@ class BlockErrorData(Answer):
     reason: Annotated[str, "always the same"] = "No space left on device"
 
 
+class ThresholdData(Answer):
+    """An image was written further than a client has said."""
+
+    node_name: Annotated[str, "the image, or its file"]
+    amount_exceeded: Annotated[int, "bytes beyond the threshold"]
+    write_threshold: Annotated[int, "the threshold, which is gone now"]
+
+
 class JobData(Answer):
     """How far a job is."""
 
@@ -157,6 +166,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BLOCK_JOB_ERROR": BlockJobErrorData,
     "BLOCK_JOB_PENDING": BlockJobPendingData,
     "BLOCK_JOB_READY": BlockJobData,
+    "BLOCK_WRITE_THRESHOLD": ThresholdData,
     "DEVICE_DELETED": DeviceData,
     "DUMP_COMPLETED": DumpData,
     "GUEST_PANICKED": PanicData,

@@ -70,6 +70,8 @@ def test_a_chain_of_backups(libvirt: Libvirt, tmp_path: Path) -> None:
     guest = Guest(libvirt, tmp_path, disk)
     virsh = libvirt.virsh
     guest.say("while [ ! -b /dev/vda ]; do :; done; echo REA''DY", "READY")
+    virsh("domblkthreshold", "crab", "vda", str(1 << 40))
+    assert f"block.0.threshold={1 << 40}" in virsh("domstats", "--block", "crab")
     backups = Backups(guest, tmp_path)
     for _ in range(3):
         backups.write()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bimetal.backends.block.threshold import Threshold
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import Lock
 
@@ -149,7 +150,8 @@ class Bitmaps:
     def __init__(self, size: int):
         self.size = size
         self._all: dict[str, DirtyBitmap] = {}
-        self.recording: tuple[DirtyBitmap, ...] = ()
+        self._threshold: Threshold | None = None
+        self.recording: tuple[DirtyBitmap | Threshold, ...] = ()
         """Those that are to be told of changes."""
 
     def __iter__(self) -> Iterator[DirtyBitmap]:
@@ -192,9 +194,14 @@ class Bitmaps:
 
     def refresh(self) -> None:
         """Look again which are recording."""
-        self.recording = tuple(
-            each for each in self._all.values() if each.recording and not each.inconsistent
-        )
+        bitmaps = (each for each in self._all.values() if each.recording and not each.inconsistent)
+        threshold = () if self._threshold is None else (self._threshold,)
+        self.recording = (*bitmaps, *threshold)
+
+    def watch(self, threshold: Threshold | None) -> None:
+        """Have ``threshold`` told of changes, too, in place of another one."""
+        self._threshold = threshold
+        self.refresh()
 
     def mark(self, offset: int, length: int) -> None:
         """These bytes of the disk change: before they do, this is called."""

@@ -18,6 +18,7 @@ from bimetal.backends.block.lock import (
     unlock_image,
 )
 from bimetal.backends.block.purpose import Purpose
+from bimetal.backends.block.threshold import Threshold
 from bimetal.backends.block.vector import PromptReader
 from bimetal.backends.handing import take
 from bimetal.base.log import EventLog
@@ -56,6 +57,8 @@ class ImageFile:
             raise
         self.prompt = PromptReader(self.fd)
         """Reads what the host has in memory."""
+        self.threshold: Threshold | None = None
+        """Is told how far the image comes in the file."""
         self._lost: OSError | None = None
         self._syncing = Lock()
         self._left: tuple[int, ...] | None = None

@@ -8,13 +8,20 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from bimetal.backends.handing import FDSET
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.paths import same_file
+from bimetal.control.commands.drive_answers import (
+    BitmapInfo,
+    BlockInfo,
+    ImageInfo,
+    InsertedInfo,
+    NodeInfo,
+    bitmap_infos,
+)
 from bimetal.control.commands.nodes import refused, users_of
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
@@ -26,65 +33,11 @@ from bimetal.machine.live.image_at import ImageAt
 if TYPE_CHECKING:
     from bimetal.machine.drives import Drive
 
-__all__ = ["BlockInfo", "blockdev_add", "blockdev_del", "node_told", "query_block"]
+__all__ = ["blockdev_add", "blockdev_del", "node_told", "query_block"]
 
 FILE = "file"
 NODE_LIMIT = 1000
 """Nodes that a client may tell of; none of them is open before it becomes a disk."""
-
-
-class ImageInfo(Answer):
-    """The image in a drive."""
-
-    filename: Annotated[str, "its path"]
-    format: Annotated[str, "raw, qcow2, ..."]
-    virtual_size: Annotated[int, "bytes that the guest sees"]
-    actual_size: Annotated[int, "bytes that it takes on the host's disk"]
-    dirty_flag: Annotated[bool, "always false: counts are always right"] = False
-    cluster_size: Annotated[int | UnsetType, "bytes of its clusters"] = UNSET
-    backing_filename: Annotated[str | UnsetType, "what it lies on"] = UNSET
-    full_backing_filename: Annotated[str | UnsetType, "the same, from the root on"] = UNSET
-    backing_filename_format: Annotated[str | UnsetType, "the format of that"] = UNSET
-    backing_image: Annotated[ImageInfo | UnsetType, "the image that it lies on"] = UNSET
-
-
-class BitmapInfo(Answer):
-    """A dirty bitmap of an image."""
-
-    name: Annotated[str, "what it is called"]
-    count: Annotated[int, "bytes that it marks"]
-    granularity: Annotated[int, "bytes that it tells apart"]
-    recording: Annotated[bool, "whether it marks what changes"]
-    busy: Annotated[bool, "whether a job works with it"]
-    persistent: Annotated[bool, "whether the image keeps it"]
-    inconsistent: Annotated[
-        bool | UnsetType, "that it tells nothing: it was not stored when it was last in use"
-    ] = UNSET
-
-
-class InsertedInfo(Answer, rename=None):
-    """What is in a drive."""
-
-    file: Annotated[str, "the path of the image"]
-    ro: Annotated[bool, "whether it is only read"]
-    drv: Annotated[str, "the format of the image"]
-    image: Annotated[ImageInfo, "the image"]
-    node_name: Annotated[str | UnsetType, "what a client called it"] = msgspec.field(
-        default=UNSET, name="node-name"
-    )
-    backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
-    backing_file_depth: Annotated[int, "how many images lie below it"] = 0
-    dirty_bitmaps: Annotated[list[BitmapInfo] | UnsetType, "those of the image, if it has any"] = (
-        msgspec.field(default=UNSET, name="dirty-bitmaps")
-    )
-    iops: Annotated[int, "requests of a second that it may have, 0 without a limit"] = 0
-    bps: Annotated[int, "bytes of a second, likewise"] = 0
-    iops_rd: Annotated[int, "always 0"] = 0
-    iops_wr: Annotated[int, "always 0"] = 0
-    bps_rd: Annotated[int, "always 0"] = 0
-    bps_wr: Annotated[int, "always 0"] = 0
-    encrypted: Annotated[bool, "always false"] = False
-    detect_zeroes: Annotated[str, "always off"] = "off"
 
 
 class CacheOptions(Answer, rename="kebab", forbid_unknown_fields=True):
@@ -94,34 +47,6 @@ class CacheOptions(Answer, rename="kebab", forbid_unknown_fields=True):
     no_flush: Annotated[bool, "not waiting for what is to be safe, which is waited for here"] = (
         False
     )
-
-
-class NodeInfo(Answer, rename=None):
-    """An image that was told of."""
-
-    node_name: Annotated[str, "what a client called it"] = msgspec.field(name="node-name")
-    drv: Annotated[str, "the format of the image, or file"]
-    ro: Annotated[bool, "whether it is only read"]
-    file: Annotated[str, "the path of the image"]
-    image: Annotated[ImageInfo, "the image"]
-    backing_file: Annotated[str | UnsetType, "what it lies on"] = UNSET
-    dirty_bitmaps: Annotated[list[BitmapInfo] | UnsetType, "those of the image, if it has any"] = (
-        msgspec.field(default=UNSET, name="dirty-bitmaps")
-    )
-    encrypted: Annotated[bool, "always false"] = False
-    detect_zeroes: Annotated[str, "always off"] = "off"
-
-
-class BlockInfo(Answer, rename=None):
-    """A drive."""
-
-    device: Annotated[str, "its name"]
-    qdev: Annotated[str, "where it is in the tree of objects"]
-    removable: Annotated[bool, "whether the medium can be changed"]
-    type: Annotated[str, "always unknown, as with QEMU"] = "unknown"
-    locked: Annotated[bool, "always false: a guest cannot keep a medium"] = False
-    inserted: Annotated[InsertedInfo | UnsetType, "missing if it is empty"] = UNSET
-    tray_open: Annotated[bool | UnsetType, "of a CD-ROM drive: whether it is empty"] = UNSET
 
 
 @MACHINE.command("query-block")
@@ -148,6 +73,7 @@ def _info(vm: Managed, drive: Drive, given: dict[str, str], disks: dict[str, str
             backing_file=image.backing_filename,
             backing_file_depth=len(images) - 1,
             dirty_bitmaps=bitmap_infos(images[0]),
+            write_threshold=vm.thresholds.get(disks.get(id_, ""), 0),
             iops=drive.iops,
             bps=drive.bps,
         )
@@ -195,10 +121,11 @@ def query_named_block_nodes(
 ) -> list[NodeInfo]:
     """List the images that were told of."""
     with vm.lock:
-        nodes = dict(vm.nodes)
+        nodes, limits = dict(vm.nodes), dict(vm.thresholds)
     seen = [_images(vm, drive) for drive in vm.machine.drives() if drive.path]
     others = [] if vm.given is None else vm.machine.other_images()
-    return [_node_info(name, node, seen, others, nested=not flat) for name, node in nodes.items()]
+    infos = [_node_info(name, node, seen, others, nested=not flat) for name, node in nodes.items()]
+    return [structs.replace(each, write_threshold=limits.get(each.node_name, 0)) for each in infos]
 
 
 def _node_info(
@@ -233,23 +160,6 @@ def _node_info(
         backing_file=image.backing_filename,
         dirty_bitmaps=bitmaps,
     )
-
-
-def bitmap_infos(image: ImageAt) -> list[BitmapInfo] | UnsetType:
-    """What is told of the dirty bitmaps of an image, unset if it has none."""
-    infos = [
-        BitmapInfo(
-            name=each.name,
-            count=each.count,
-            granularity=each.granularity,
-            recording=each.recording,
-            busy=each.busy,
-            persistent=each.persistent,
-            inconsistent=each.inconsistent or UNSET,
-        )
-        for each in image.bitmaps
-    ]
-    return infos or UNSET
 
 
 def _of_file(node: BlockNode) -> ImageInfo:
@@ -351,6 +261,7 @@ def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
         if users := users_of(vm, node_name):
             raise refused(f"the node {node_name!r} is in use by {', '.join(users)}")
         gone = vm.nodes.pop(node_name)
+        vm.thresholds.pop(node_name, None)
     if vm.given is not None and gone.format is not None:
         vm.machine.jobs.departed.forget(gone.path)
 

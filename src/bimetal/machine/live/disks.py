@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from os import PathLike, fsdecode
 from typing import Any
 
@@ -36,6 +37,8 @@ from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.overlays import lay_over
 from bimetal.machine.live.seat import Seat, seats_of
 from bimetal.machine.live.stream import Stream
+from bimetal.machine.live.thresholds import set_threshold
+from bimetal.machine.service import Service
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
 
@@ -58,6 +61,7 @@ class LiveDisks(Marking):
     _gate: VcpuGate
     _clock: Clock
     _jobs: Jobs
+    _service: Service
 
     on_moved: Callable[[Moves], None] | None = None
     """Called when disks are about to have other images, while no request of theirs is carried out:
@@ -205,6 +209,27 @@ class LiveDisks(Marking):
             seat, _ = self._chain(drive)
             with host_failures(f"{drive} cannot be made larger"):
                 seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
+
+    def set_write_threshold(
+        self, image: Path, limit: int, told: Callable[[int], None], *, of_file: bool = False
+    ) -> None:
+        """Have ``told`` called once, with the machine's lock held, when the image of a disk is
+        written beyond ``limit`` bytes, with how many bytes beyond; 0 for never. Those are bytes of
+        the disk, or of the image's file if ``of_file``."""
+        name, runner = fsdecode(image), self._parts.built()
+        tell = partial(self._call_locked, told)
+        with runner.locked():
+            tops = [chain_of(seat.image)[0] for seat in seats_of(runner)]
+            found = [each for each in tops if same_file(each.name, name)]
+            if not found or found[0].readonly:
+                raise BimetalError(
+                    f"no disk writes to {name!r}", "name the image of a disk", ExitCode.USAGE
+                )
+            with host_failures(f"{name!r} cannot be watched"):
+                set_threshold(found[0], limit, tell, of_file=of_file)
+
+    def _call_locked(self, told: Callable[[int], None], beyond: int) -> None:
+        self._service.reactor.call(partial(told, beyond))
 
     def limit_disk(self, drive: str, *, iops: int = 0, bps: int = 0) -> None:
         """Carry out at most so many requests and bytes of a virtio disk in a second, reads and

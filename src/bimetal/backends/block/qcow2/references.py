@@ -55,6 +55,8 @@ class References:
         run, fresh = self._batch.popleft()
         if len(run) > count:
             self._batch.appendleft((run[count:], fresh))
+        if self._file.threshold is not None:
+            self._file.threshold.mark(run.start * self._cluster, len(run[:count]) * self._cluster)
         return run[:count], fresh
 
     def is_shared(self, cluster: int) -> bool:
