@@ -12,6 +12,7 @@ import pytest
 
 from bimetal import images
 from bimetal.control import Monitor
+from bimetal.machine.live.seat import seats_of
 from tests.control.talker import Talker
 
 Made = Callable[..., Monitor]
@@ -310,6 +311,25 @@ def test_limits_by_the_names_that_libvirt_says(client: Talker) -> None:
     client.send(json.dumps(order))
     assert client.answer() == {"return": {}}
     assert (top(client)["iops"], top(client)["bps"]) == (1000, 0)
+
+
+def test_what_is_done_about_errors_of_a_disk(monitored: Made, tmp_path: Path) -> None:
+    monitor = monitored(board="riscv-virt,ports=2")
+    policies = [{}, {"werror": "auto"}, {"werror": "stop", "rerror": "ignore"}]
+    for number, policy in enumerate(policies):
+        (tmp_path / str(number)).write_bytes(bytes(512))
+        file = {"driver": "file", "filename": str(tmp_path / str(number))}
+        monitor.execute("blockdev-add", driver="raw", **{"node-name": f"n{number}"}, file=file)
+        plug = {"driver": "virtio-blk-pci", "id": f"d{number}", "drive": f"n{number}", **policy}
+        monitor.execute("device_add", **plug)
+        monitor.execute("query-block")
+        with monitor.vm.machine._built().locked():
+            config = [*seats_of(monitor.vm.machine._built())][-1].config
+        expected = {"werror": config.write_policy, "rerror": config.read_errors}
+        usual = {"werror": "enospc", "rerror": "report"}
+        asked = {name: word for name, word in policy.items() if word != "auto"}
+        assert expected == usual | asked
+        monitor.vm.machine.unplug(monitor.vm.devices[f"d{number}"], force=True)
 
 
 def test_an_image_in_use_is_not_made_anew(client: Talker, tmp_path: Path) -> None:

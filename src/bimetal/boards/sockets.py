@@ -58,7 +58,7 @@ class PortSockets:
 
     def __init__(self, m: Chassis, ports: Sequence[RootPort]):
         self._space, self._defer, self._placements = m.space, m.defer, m.placements
-        self._config, self._aside, self._full = m.config, m.aside, m.full
+        self._config, self._aside, self._failed = m.config, m.aside, m.failed
         self._clock, self._ports = m.clock, ports
         self._reminders: dict[RootPort, Timer] = {}
         self._waiting: dict[str, list[Callable[[], None]]] = {}
@@ -121,7 +121,7 @@ class PortSockets:
 
     def _made(self, new: Plugged, reactor: Reactor | None) -> VirtioDevice:
         if new.disk is not None:
-            return disk_device(new.disk, self._config, self._clock, self._aside, self._full)
+            return disk_device(new.disk, self._config, self._clock, self._aside, self._failed)
         nic, mac = new.nic, new.mac
         if nic is None or mac is None or reactor is None:
             raise ValueError("a NIC without an address")

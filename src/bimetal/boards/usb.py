@@ -9,7 +9,7 @@ from typing import Any
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards.virtio.disks import halts_when_full, image_of
+from bimetal.boards.virtio.disks import image_of
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
@@ -100,7 +100,7 @@ class BoardSockets:
     def __init__(self, m: Chassis, controller: Controller, wanted: UsbController):
         self._controller, self._fast = controller, wanted.fast
         self._count = max(wanted.slow, wanted.fast)
-        self._config, self._aside, self._full = m.config, m.aside, m.full
+        self._config, self._aside, self._failed = m.config, m.aside, m.failed
         self._inputs = m.inputs
         self._given: dict[int, Plugged] = {}
         self._from_the_start: set[int] = set()
@@ -232,10 +232,9 @@ class BoardSockets:
         if isinstance(wanted, Disk):
             image = image_of(wanted, self._config)
             disk = ScsiDisk(image, wanted.serial, removable=wanted.removable)
-            device = UsbStorage(disk, speed, wanted.serial, self._aside)
-            if wanted.stop_when_full and self._full is not None:
-                device.halts = partial(halts_when_full, device, self._full)
-            return device
+            if self._failed is not None:
+                disk.answers = partial(self._failed, disk, wanted)
+            return UsbStorage(disk, speed, wanted.serial, self._aside)
         medium = None if wanted.path is None else open_disk(wanted.path, readonly=True)
         return UsbStorage(ScsiCdrom(medium, usb_name(wanted.socket)), speed, "", self._aside)
 

@@ -14,6 +14,7 @@ from bimetal.control.contract import Answer
 from bimetal.control.qdev import qdev_of
 from bimetal.control.visits import VisitData, visit_data
 from bimetal.machine.events import EventKind, MachineEvent
+from bimetal.machine.failures import DiskFailure
 from bimetal.machine.live.news import JobNews, NewsKind
 from bimetal.machine.result import Ending, Result
 
@@ -107,14 +108,16 @@ class ClockData(Answer):
 
 
 class BlockErrorData(Answer):
-    """The host has no room for what the guest writes to a disk."""
+    """The host has failed to do what the guest asks of a disk."""
 
     device: Annotated[str, "the name of the disk, if it has no id"]
     qom_path: Annotated[str, "where it is in the tree of objects"]
-    operation: Annotated[str, "always write"] = "write"
-    action: Annotated[str, "always stop: cont has it tried again"] = "stop"
-    nospace: Annotated[bool, "always true"] = True
-    reason: Annotated[str, "always the same"] = "No space left on device"
+    operation: Annotated[str, "read or write"]
+    action: Annotated[
+        str, "what is done about it: report it to the guest, ignore it, or stop; cont tries again"
+    ]
+    nospace: Annotated[bool, "whether the host has no room"]
+    reason: Annotated[str, "what the host calls it"]
 
 
 class ThresholdData(Answer):
@@ -228,10 +231,8 @@ def told_of(
             return [Event("DEVICE_DELETED", data)]
         case EventKind.BALLOON:
             return [Event("BALLOON_CHANGE", BalloonData(actual=event.memory))]
-        case EventKind.FULL:
-            where = qdev_of(device, event.device)
-            full = BlockErrorData(device="" if device else event.device, qom_path=where)
-            return [Event("BLOCK_IO_ERROR", full)]
+        case EventKind.IO_ERROR:
+            return [] if event.failure is None else [_io_error(event, event.failure, device)]
         case EventKind.CLOCK:
             return [Event("RTC_CHANGE", ClockData(offset=event.seconds))]
         case EventKind.JOB:
@@ -245,6 +246,18 @@ def told_of(
             guest, reason = OF_RUN.get(ending, (False, by_host))
             panicked = [Event("GUEST_PANICKED", PanicData())] * (ending is Ending.PANIC)
             return [*panicked, Event("SHUTDOWN", CauseData(guest=guest, reason=reason))]
+
+
+def _io_error(event: MachineEvent, failure: DiskFailure, device: str) -> Event:
+    data = BlockErrorData(
+        device="" if device else event.device,
+        qom_path=qdev_of(device, event.device),
+        operation="write" if failure.writes else "read",
+        action=failure.action.value,
+        nospace=failure.full,
+        reason=failure.reason,
+    )
+    return Event("BLOCK_IO_ERROR", data)
 
 
 OF_JOB = {

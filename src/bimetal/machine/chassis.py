@@ -14,13 +14,14 @@ from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.base.state import Stateful
+from bimetal.devices.answers import Answer
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.aside import Aside
-from bimetal.machine.config import Config
+from bimetal.machine.config import Config, Disk
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import Boot, CpuSignal, Hardware, HostEnd, IrqSignal, Outlets
 from bimetal.machine.messages import MessageWrites
@@ -35,7 +36,7 @@ from bimetal.memory.space import AddressSpace, Region
 from bimetal.screen.inputs import InputDevice
 from bimetal.screen.screen import Screen
 
-__all__ = ["Chassis", "CpuLine"]
+__all__ = ["Chassis", "CpuLine", "Failed"]
 
 
 class CpuLine:
@@ -61,14 +62,18 @@ AnyStateful = TypeVar("AnyStateful", bound=Stateful)
 Part = TypeVar("Part")
 
 
+Failed = Callable[[object, Disk, OSError, bool], Answer]
+"""Says what is done about an error of the host that a part has met, which is such a disk, and
+whether something was written; see `Answers`."""
+
+
 class Chassis:
     """A board under construction, which `finish` makes `Hardware`.
 
     ``config`` is what the user asked for, ``console`` the line of the machine's console, ``hvc``
     that of a virtio console if there is to be one, ``processor`` describes its CPUs. ``defer``
     has a function called soon by another thread, with the lock held, ``aside`` has work done
-    without the lock, and ``full`` has the machine stopped since the host has no room for what the
-    guest writes to a device, which is tried again.
+    without the lock, and ``failed`` is asked about errors of the host.
     """
 
     def __init__(
@@ -80,10 +85,10 @@ class Chassis:
         hvc: ConsoleLine | None = None,
         processor: Described = ANY,
         aside: Aside | None = None,
-        full: Callable[[object], None] | None = None,
+        failed: Failed | None = None,
     ):
         self.config, self.clock, self.console, self.defer = config, clock, console, defer
-        self.aside, self.full = aside, full
+        self.aside, self.failed = aside, failed
         self.hvc, self.processor = hvc, processor
         self.space, self.ports = AddressSpace(), AddressSpace()
         self.initiator = Initiator()

@@ -29,7 +29,8 @@ from bimetal.machine.wanted import (
 )
 from bimetal.memory.ram import PAGE_SIZE
 
-__all__ = ["BUSES", "KERNEL_FORMATS", "NO_BIOS", "RAW", "Config", "Disk", "memory_size"]
+__all__ = ["BUSES", "ENOSPC", "KERNEL_FORMATS", "NO_BIOS", "POLICIES", "RAW", "Config", "Disk"]
+__all__ += ["memory_size"]
 
 NO_BIOS = "none"
 """The value of ``bios`` for starting the kernel without any firmware, not even ours."""
@@ -51,6 +52,14 @@ SERIAL_LIMIT = 20
 """Bytes of a disk's serial number, which is ASCII (virtio 1.2, 5.2.6)."""
 
 
+POLICIES = ("report", "ignore", "stop")
+"""What may be done about an error of the host: tell the guest, go on as if there were none, or
+pause the machine, and try again when it goes on."""
+
+ENOSPC = "enospc"
+"""The last if there is no room, and else the first."""
+
+
 @dataclass(frozen=True)
 class Disk:
     """An image that becomes a disk, on the ``bus`` that is one of `BUSES`; a virtio disk has
@@ -58,7 +67,8 @@ class Disk:
     as it can for 0. One on USB is in the ``socket`` of that number, or, for 0, in any that is free,
     and may be ``removable``: software is told that it could be another one soon. With
     ``stop_when_full`` the machine is paused when the host has no room for what the guest writes,
-    and tries again when it goes on; otherwise that is an I/O error."""
+    and tries again when it goes on; otherwise that is an I/O error. ``write_errors``, in place of
+    that, and ``read_errors`` say what is done about errors of the host: see `POLICIES`."""
 
     path: str
     readonly: bool = False
@@ -73,6 +83,13 @@ class Disk:
     removable: bool = False
     socket: int = 0
     stop_when_full: bool = False
+    write_errors: str = ""
+    read_errors: str = "report"
+
+    @property
+    def write_policy(self) -> str:
+        """What is done about errors of the host while something is written."""
+        return self.write_errors or (ENOSPC if self.stop_when_full else "report")
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -99,6 +116,12 @@ class Disk:
         if (self.removable or self.socket) and self.bus != USB:
             raise BimetalError(
                 "only disks on USB are removable, and in sockets", "add bus=usb", ExitCode.USAGE
+            )
+        if self.write_policy not in (*POLICIES, ENOSPC) or self.read_errors not in POLICIES:
+            raise BimetalError(
+                f"errors are not answered by {self.write_policy!r} and {self.read_errors!r}",
+                f"choose from {', '.join(POLICIES)}, and of writes also {ENOSPC}",
+                ExitCode.USAGE,
             )
         if self.format is not None:
             check_format(self.format)

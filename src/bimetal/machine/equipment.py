@@ -59,6 +59,8 @@ class Equipment:
         removable: bool = False,
         socket: int | str = 0,
         stop_when_full: bool = False,
+        write_errors: str = "",
+        read_errors: str = "report",
     ) -> None:
         """Add the image at ``path``, or what an NBD server has at the address ``path``, as the next
         disk, on the ``bus`` ``virtio``, ``scsi`` or ``usb``. ``format`` is ``raw``, ``qcow2``, or
@@ -70,7 +72,9 @@ class Equipment:
         and ``bps`` bytes (a number, or a size like ``20M``) in a second, if these are not 0. A disk
         on USB may be ``removable``, and is in a ``socket`` as `input` has it. If the host has no
         room for what the guest writes, that is an I/O error, or with ``stop_when_full`` the machine
-        is paused, and tries again when it goes on (not on USB). Call before `start`, which raises
+        is paused, and tries again when it goes on. ``write_errors`` says so of all errors of the
+        host: ``report``, ``ignore``, ``stop``, or ``enospc`` (stop if there is no room), and
+        ``read_errors`` likewise, but for the last. Call before `start`, which raises
         `BimetalError` if the image is not usable."""
         self._check_not_built("disks")
         folders = tuple(map(fsdecode, backing_folders))
@@ -86,6 +90,8 @@ class Equipment:
                 bus,
                 *own,
                 stop_when_full=stop_when_full,
+                write_errors=write_errors,
+                read_errors=read_errors,
             )
         )
 

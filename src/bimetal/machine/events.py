@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bimetal.backends.vnc.visit import Stage, Visit
+from bimetal.machine.failures import DiskFailure
 from bimetal.machine.live.news import JobNews
 
 __all__ = ["EventKind", "MachineEvent"]
@@ -22,7 +23,7 @@ class EventKind(Enum):
     BALLOON = "memory given or taken back"
     JOB = "news of a job"
     CLOCK = "real-time clock set"
-    FULL = "no room for what a guest writes"
+    IO_ERROR = "error of the host"
     VISIT = "viewer comes or goes"
     OVER = "run over"
 
@@ -33,7 +34,7 @@ class MachineEvent:
     name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
     now, if that has changed, ``seconds`` how many its real-time clock is ahead of the
     host's, if the guest has set that, ``job`` what a job tells, ``stage`` how far a viewer is whose
-    ``visit`` it is about."""
+    ``visit`` it is about, ``failure`` an error of the host."""
 
     kind: EventKind
     guest: bool = False
@@ -41,5 +42,6 @@ class MachineEvent:
     memory: int = 0
     seconds: int = 0
     job: JobNews | None = None
+    failure: DiskFailure | None = None
     stage: Stage | None = None
     visit: Visit | None = None

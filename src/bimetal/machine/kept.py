@@ -10,15 +10,17 @@ from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock, RealClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
+from bimetal.devices.answers import Answer
 from bimetal.machine.assembly import Assembly, Engine
 from bimetal.machine.board import Board, find_board
 from bimetal.machine.cables import readdress
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.checkpoint import Checkpoint
 from bimetal.machine.closing import Closing
-from bimetal.machine.config import Config
+from bimetal.machine.config import Config, Disk
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.events import EventKind, MachineEvent
+from bimetal.machine.failures import answer_to
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.leaving import Leaving
 from bimetal.machine.live.jobs import Jobs
@@ -267,22 +269,28 @@ class KeptMachine:
             hvc,
             processor,
             self._service.aside,
-            self._filled_up,
+            self._failed,
         )
 
-    def _filled_up(self, device: object) -> None:
-        """The host has no room for what the guest writes to a device: pause. The lock is held."""
+    def _failed(self, part: object, disk: Disk, error: OSError, writes: bool) -> Answer:
+        """See `Failed`. The lock is held."""
+        failure = answer_to(disk, error, writes=writes)
         seats = seats_of(self._parts.built())
-        names = [seat.name for seat in seats if seat.device is device]
-        name = names[0] if len(names) == 1 else ""  # on SCSI and USB nobody knows which
-        logger("machine").error(
-            "the host has no room for what the guest writes to %s: the machine is paused; make "
-            "room there, and let it go on",
-            name or "a disk",
-        )
-        self._gate.full = True
-        self._gate.on_event(MachineEvent(EventKind.FULL, device=name))
-        self._service.reactor.call(self._wait_for_room)
+        names = [seat.name for seat in seats if seat.part is part]
+        name = names[0] if names else ""  # on USB, disks have no names
+        if failure.action is Answer.STOP:
+            logger("machine").error(
+                "the host has failed to %s %s (%s): the machine is paused; put that right, and let "
+                "it go on",
+                "write to" if writes else "read from",
+                name or "a disk",
+                failure.reason,
+            )
+            self._gate.full = True
+        self._gate.on_event(MachineEvent(EventKind.IO_ERROR, device=name, failure=failure))
+        if failure.action is Answer.STOP:
+            self._service.reactor.call(self._wait_for_room)
+        return failure.action
 
     def _wait_for_room(self) -> None:
         if self._gate.full and not self._gate.over.is_set():

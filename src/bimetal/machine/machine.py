@@ -183,7 +183,8 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
 
     @property
     def full(self) -> bool:
-        """Whether it is paused since the host has no room for what the guest writes."""
+        """Whether it is paused since the host has no room for what the guest writes, or has failed
+        otherwise."""
         return self._gate.full and self._gate.paused
 
     @property

@@ -49,6 +49,8 @@ class Plugging:
         bus: str = VIRTIO,
         removable: bool = False,
         stop_when_full: bool = False,
+        write_errors: str = "",
+        read_errors: str = "report",
     ) -> str:
         """Plug in another disk, described as by `disk`, on the ``bus`` ``virtio`` or ``usb``, into
         the ``slot`` of that number, which on USB is a socket as `input` has it, or, for 0, one that
@@ -67,6 +69,8 @@ class Plugging:
             removable=removable,
             socket=socket,
             stop_when_full=stop_when_full,
+            write_errors=write_errors,
+            read_errors=read_errors,
         )
         with self._parts.built().locked():
             if bus == USB:

@@ -101,6 +101,22 @@ def test_what_is_said_of_disks() -> None:
     assert made.disks[0].serial == "A1"
 
 
+@pytest.mark.parametrize(
+    ("line", "writes", "reads"),
+    [
+        ("-drive file=a.img,format=raw", "enospc", "report"),
+        ("-drive file=a.img,format=raw,werror=stop,rerror=ignore", "stop", "ignore"),
+        (NODE, "enospc", "report"),
+        (f"{NODE},werror=report,rerror=stop", "report", "stop"),
+        (f"{NODE},werror=auto,rerror=auto", "enospc", "report"),
+        (f"{ON_SCSI},werror=ignore", "ignore", "report"),
+    ],
+)
+def test_what_is_done_about_errors(line: str, writes: str, reads: str) -> None:
+    (disk,) = config(line).disks
+    assert (disk.write_policy, disk.read_errors) == (writes, reads)
+
+
 def test_cdroms() -> None:
     assert config("-cdrom a.img").cdroms == [CdDrive("a.img")]
     line = "-device virtio-scsi-pci,id=s -drive file=a.img,if=none,id=c,media=cdrom"
@@ -303,6 +319,9 @@ def test_devices_in_slots_of_the_board() -> None:
         ("-object iothread,id=i", "there is no 'iothread'"),
         ("-drive file=a.img,if=floppy", "if=floppy is not there"),
         ("-drive if=virtio", "there is no file"),
+        ("-drive file=a.img,werror=sigh", "werror=sigh is not there"),
+        ("-drive file=a.img,rerror=enospc", "rerror=enospc is not there"),
+        (f"{NODE},werror=sigh", "werror=sigh is not there"),
         ("-blockdev driver=nvme,node-name=n", "Invalid enum value"),
         ("-serial stdio -serial pty", "one serial port"),
         ("-serial telnet:localhost:1,server=on", "telnet"),

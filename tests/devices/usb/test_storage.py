@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from bimetal.backends.block.memory import MemoryDisk
+from bimetal.devices.answers import Answer
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.usb import storage
@@ -191,17 +192,19 @@ class Full(MemoryDisk):
 @pytest.mark.parametrize("aside", [Later(), None])
 def test_a_write_for_which_the_host_has_no_room_is_tried_again(aside: Later | None) -> None:
     disk, told = Full(), list[int | None]()
-    device = UsbStorage(ScsiDisk(disk), Speed.SUPER, "", aside)
+    unit = ScsiDisk(disk)
+    device = UsbStorage(unit, Speed.SUPER, "", aside)
 
-    def halts(error: OSError) -> bool:
+    def stop(error: OSError, writes: bool) -> Answer:
         told.append(error.errno)
-        return True
+        assert writes
+        return Answer.STOP
 
     def work() -> None:
         if aside is not None:
             aside.finish()
 
-    device.halts = halts
+    unit.answers = stop
     host, _, slot = started(device)
     assert host.move(slot, OUT, data=command(WRITE, 0, bytes(1024)))[0] == SUCCESS
     assert host.move(slot, OUT, data=b"x" * 1024)[0] == SUCCESS
@@ -214,9 +217,22 @@ def test_a_write_for_which_the_host_has_no_room_is_tried_again(aside: Later | No
     assert disk.content[512:1536] == b"x" * 1024
 
 
+@pytest.mark.parametrize("aside", [Later(), None])
+def test_an_error_is_ignored_if_that_is_the_answer(aside: Later | None) -> None:
+    unit = ScsiDisk(Full())
+    unit.answers = lambda error, writes: Answer.IGNORE if writes else Answer.REPORT
+    host, _, slot = started(UsbStorage(unit, Speed.SUPER, "", aside))
+    assert host.move(slot, OUT, data=command(WRITE, 0, bytes(1024)))[0] == SUCCESS
+    assert host.move(slot, OUT, data=b"x" * 1024)[0] == SUCCESS
+    if aside is not None:
+        aside.finish()
+    assert host.move(slot, IN, 13)[1][12] == 0
+
+
 def test_it_is_begun_anew_by_a_machine_that_was_saved_meanwhile() -> None:
-    device = UsbStorage(ScsiDisk(Full()), Speed.SUPER)
-    device.halts = lambda error: True
+    unit = ScsiDisk(Full())
+    device = UsbStorage(unit, Speed.SUPER)
+    unit.answers = lambda error, writes: Answer.STOP
     host, _, slot = started(device)
     host.move(slot, OUT, data=command(WRITE, 0, bytes(1024)))
     host.move(slot, OUT, data=b"x" * 1024)

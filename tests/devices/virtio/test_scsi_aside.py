@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 
+from bimetal.devices.answers import Answer
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.virtio.scsi import VirtioScsi
@@ -99,11 +100,12 @@ def test_a_write_for_which_the_host_has_no_room_is_tried_again() -> None:
     """Also one that would not have had to wait, as those of raw images."""
     world, told = PatientWorld(), list[int | None]()
 
-    def halts(error: OSError) -> bool:
+    def stop(error: OSError, writes: bool) -> Answer:
         told.append(error.errno)
-        return True
+        assert writes
+        return Answer.STOP
 
-    world.host.halts = halts
+    world.unit.answers = stop
     disk = Recorder()
     world.unit.disk, disk.error = disk, errno.ENOSPC
     asked = world.begin(DISK, WRITE, 0, 0, 0, 0, 3, 0, 0, 1, data=b"x" * SECTOR)
@@ -114,6 +116,21 @@ def test_a_write_for_which_the_host_has_no_room_is_tried_again() -> None:
     world.errands.open[-1].finish()
     assert (world.answered(), asked.status) == (1, 0)
     assert disk.content[3 * SECTOR : 4 * SECTOR] == b"x" * SECTOR
+
+
+def test_an_error_is_ignored_if_that_is_the_answer() -> None:
+    world, told = PatientWorld(), list[bool]()
+
+    def ignore(error: OSError, writes: bool) -> Answer:
+        told.append(writes)
+        return Answer.IGNORE
+
+    world.unit.answers = ignore
+    disk = Recorder()
+    world.unit.disk, disk.error = disk, errno.EIO
+    asked = world.begin(DISK, WRITE, 0, 0, 0, 0, 3, 0, 0, 1, data=b"x" * SECTOR)
+    world.errands.open[0].finish()
+    assert (told, world.answered(), asked.status) == ([True], 1, 0)
 
 
 def test_who_aborts_a_request_is_answered_after_it() -> None:

@@ -82,7 +82,7 @@ def test_no_write_is_lost(made: Made, tmp_path: Path, room: Room, kind: str) -> 
             room.left = True
             machine.resume()
             writer.reach(before + 20)
-    assert {each.device for each in ears.told if each.kind is EventKind.FULL} == {"disk0"}
+    assert {each.device for each in ears.told if each.kind is EventKind.IO_ERROR} == {"disk0"}
     writer.check()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from bimetal.backends.block.awaited import AwaitedDisk
@@ -13,14 +13,13 @@ from bimetal.base.clock import Clock
 from bimetal.base.late import late
 from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block import VirtioBlock
-from bimetal.devices.virtio.block_quick import FULL
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.throttle import Throttle
-from bimetal.machine.chassis import Chassis
+from bimetal.machine.chassis import Chassis, Failed
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.wanted import SCSI, VIRTIO
 
-__all__ = ["disk_device", "disks", "halts_when_full", "image_of"]
+__all__ = ["disk_device", "disks", "image_of"]
 
 SCSI_BUS = "bimetal.boards.virtio.scsi:scsi_bus"
 
@@ -29,7 +28,7 @@ def disks(m: Chassis) -> Iterator[VirtioDevice]:
     """The disks of virtio-blk, then the SCSI bus if anything is on it. Raises `BimetalError`."""
     for disk in m.config.disks:
         if disk.bus == VIRTIO:
-            yield disk_device(disk, m.config, m.clock, m.aside, m.full)
+            yield disk_device(disk, m.config, m.clock, m.aside, m.failed)
     if m.config.on(SCSI):
         yield late(SCSI_BUS)(m)
 
@@ -39,24 +38,16 @@ def disk_device(
     config: Config,
     clock: Clock,
     aside: Aside | None,
-    full: Callable[[object], None] | None = None,
+    failed: Failed | None = None,
 ) -> VirtioBlock:
-    """The disk; see `Chassis` for ``full``. Raises `BimetalError` if its image cannot be used."""
+    """The disk; see `Chassis` for ``failed``. Raises `BimetalError` if its image cannot be used."""
     limited = disk.iops or disk.bps
     throttle = Throttle(clock, disk.iops, disk.bps) if limited else None
     image = image_of(disk, config)
     device = VirtioBlock(image, disk.serial, queues=disk.queues, throttle=throttle, aside=aside)
-    if disk.stop_when_full and full is not None:
-        device.halts = partial(halts_when_full, device, full)
+    if failed is not None:
+        device.answers = partial(failed, device, disk)
     return device
-
-
-def halts_when_full(device: object, full: Callable[[object], None], error: OSError) -> bool:
-    """What a disk does about an error of the host: have the machine stopped if there is no room."""
-    if error.errno not in FULL:
-        return False
-    full(device)
-    return True
 
 
 def image_of(disk: Disk, config: Config) -> Block:

@@ -6,12 +6,12 @@ from functools import partial
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError
-from bimetal.boards.virtio.disks import halts_when_full, image_of
+from bimetal.boards.virtio.disks import image_of
 from bimetal.devices.scsi.cdrom import ScsiCdrom
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.scsi.unit import Unit
 from bimetal.devices.virtio.scsi import VirtioScsi
-from bimetal.machine.chassis import Chassis
+from bimetal.machine.chassis import Chassis, Failed
 from bimetal.machine.config import Config
 from bimetal.machine.wanted import SCSI
 
@@ -20,20 +20,19 @@ __all__ = ["scsi_bus"]
 
 def scsi_bus(m: Chassis) -> VirtioScsi:
     """The bus with its units. Raises `BimetalError`."""
-    host = VirtioScsi(_units(m.config), m.aside)
-    on_bus = [disk for disk in m.config.disks if disk.bus == SCSI]
-    if m.full is not None and any(disk.stop_when_full for disk in on_bus):
-        host.halts = partial(halts_when_full, host, m.full)
-    return host
+    return VirtioScsi(_units(m.config, m.failed), m.aside)
 
 
-def _units(config: Config) -> list[Unit]:
+def _units(config: Config, failed: Failed | None) -> list[Unit]:
     """Disks in their order, then CD-ROM drives."""
     units: list[Unit] = []
     try:
         for disk in config.disks:
             if disk.bus == SCSI:
-                units.append(ScsiDisk(image_of(disk, config), disk.serial))
+                made = ScsiDisk(image_of(disk, config), disk.serial)
+                units.append(made)
+                if failed is not None:
+                    made.answers = partial(failed, made, disk)
         for number, drive in enumerate(config.cdroms):
             if drive.bus == SCSI:
                 image = None if drive.path is None else open_disk(drive.path, readonly=True)

@@ -46,6 +46,13 @@ def device_add(
     bus: Annotated[str, "the root port behind which it is to be, or the USB bus"] = "",
     addr: Annotated[str, "the slot there, which has to be 0"] = "0",
     write_cache: Annotated[Literal["on", "auto"], "of a disk: what is flushed is safe"] = "auto",
+    werror: Annotated[
+        Literal["report", "ignore", "stop", "enospc", "auto"],
+        "of a disk: what is done if the host fails to write; enospc: stop if there is no room",
+    ] = "auto",
+    rerror: Annotated[
+        Literal["report", "ignore", "stop", "auto"], "of a disk: what is done if it fails to read"
+    ] = "auto",
     bootindex: Annotated[int, "accepted: firmware has started already"] = 0,
     port: Annotated[str, "on USB: the socket, as 1, or behind hubs as 1.2"] = "",
     removable: Annotated[bool, "of a disk on USB: it may be another one soon"] = False,
@@ -63,7 +70,9 @@ def device_add(
         elif driver == "usb-hub":
             vm.devices[id] = vm.machine.plug_hub(socket=socket)
         elif driver in DISKS:
-            own = {"bus": "usb", "removable": removable} if on_usb else {}
+            own: dict[str, Any] = {"bus": "usb", "removable": removable} if on_usb else {}
+            own["write_errors"] = "enospc" if werror == "auto" else werror
+            own["read_errors"] = "report" if rerror == "auto" else rerror
             vm.devices[id] = _plug_disk(vm, drive, serial, socket or slot, **own)
             vm.disks[id] = drive
         else:
@@ -228,6 +237,5 @@ def _plug_disk(vm: Managed, name: str, serial: str, slot: int | str, **own: Any)
         format=node.format or "raw",
         backing_folders=node.backing_folders,
         slot=slot,
-        stop_when_full=True,
         **own,
     )

@@ -10,8 +10,13 @@ from typing import Any
 
 from bimetal.control.emulator.grammar import FALSE, TRUE, Words, read_words, wrong
 from bimetal.control.emulator.order import DriveAt, Order
+from bimetal.machine.config import ENOSPC, POLICIES
 
-__all__ = ["read_blockdev", "read_cdrom", "read_disk", "read_drive", "read_snapshot"]
+__all__ = ["RERROR", "WERROR", "read_blockdev", "read_cdrom", "read_disk", "read_drive"]
+__all__ += ["read_policy", "read_snapshot"]
+
+WERROR, RERROR = "werror", "rerror"
+"""What is done about errors of the host when something is written, or read."""
 
 INTERFACES = ("virtio", "scsi", "none", "pflash", "ide", "sd")
 USUAL = "virtio"
@@ -58,13 +63,20 @@ def read_snapshot(order: Order, option: str, value: str) -> None:
     order.snapshot = True
 
 
+def read_policy(words: Words, name: str, usual: str) -> str:
+    """What ``name`` says is done about errors of the host. Raises `BimetalError`."""
+    policies = (*POLICIES, ENOSPC) if name == WERROR else POLICIES
+    policy = words.text(name, usual)
+    if policy not in (*policies, usual):
+        remedy = f"choose from {', '.join(policies)}"
+        raise wrong(words.option, f"{name}={policy[:80]} is not there", remedy)
+    return policy
+
+
 def _drive(order: Order, words: Words) -> DriveAt:
     interface = words.text("if", USUAL)
     if interface not in INTERFACES[:4]:
         raise wrong(words.option, f"if={interface[:80]} is not there", "write if=virtio")
-    werror = words.text("werror", "enospc")
-    if werror not in ("enospc", "report"):
-        raise wrong(words.option, f"werror={werror[:80]} is not there", "write enospc or report")
     media = words.text("media", "disk")
     if media not in ("disk", "cdrom"):
         raise wrong(words.option, f"media={media[:80]} is not there", "write disk or cdrom")
@@ -79,12 +91,12 @@ def _drive(order: Order, words: Words) -> DriveAt:
         snapshot=words.switch("snapshot"),
         unit=words.number("unit", words.number("index", -1, -1), -1, 64),
         serial=words.text("serial"),
-        stop_when_full=werror != "report",
+        write_errors=read_policy(words, WERROR, "enospc"),
+        read_errors=read_policy(words, RERROR, "report"),
     )
     words.ignore(*HOW_THE_HOST_IS_ASKED)
     words.only("discard", "unmap", "on", "ignore", "off")
     words.only("detect-zeroes", "off")
-    words.only("rerror", "report")
     words.finish()
     if not drive.path and not drive.cdrom:
         raise wrong(words.option, "there is no file", "add file=")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bimetal.control.emulator.chars import chardev_place
+from bimetal.control.emulator.disks import RERROR, WERROR, read_policy
 from bimetal.control.emulator.drivers import USB_INPUTS, Driver
 from bimetal.control.emulator.grammar import Words, wrong
 from bimetal.control.emulator.order import DriveAt, NicAt, Order
@@ -351,18 +352,16 @@ def _disk_options(drive: DriveAt, snapshot: bool) -> dict[str, Any]:
         "readonly": drive.readonly,
         "snapshot": drive.snapshot or snapshot,
         "serial": drive.serial,
-        "stop_when_full": drive.stop_when_full,
+        "write_errors": drive.write_errors,
+        "read_errors": drive.read_errors,
     }
 
 
 def _read_answers(words: Words, options: dict[str, Any]) -> None:
     """What is done about errors of the host: the guest is told, but of a lack of room."""
-    if "werror" in words:
-        word = words.text("werror")
-        if word not in ("enospc", "auto", "report"):
-            raise wrong(words.option, f"werror={word[:80]} is not there", "write enospc or report")
-        options["stop_when_full"] = word != "report"
-    words.only("rerror", "report", "auto")
+    for word, what in ((WERROR, "write_errors"), (RERROR, "read_errors")):
+        if (policy := read_policy(words, word, "auto")) != "auto":
+            options[what] = policy
 
 
 def _node_options(node: BlockNode) -> dict[str, Any]:
@@ -371,5 +370,5 @@ def _node_options(node: BlockNode) -> dict[str, Any]:
         "format": node.format or "raw",
         "readonly": node.readonly,
         "backing_folders": node.backing_folders,
-        "stop_when_full": True,
+        "write_errors": "enospc",
     }

@@ -32,7 +32,7 @@ class MonitorAt:
 class DriveAt:
     """An image at ``path``, and the ``interface`` by which the guest reaches it: ``none`` if a
     device says so, which refers to it by ``id``. ``unit`` is its number there, or -1. See
-    `Machine.disk` for ``stop_when_full``."""
+    `Machine.disk` for what is done about errors."""
 
     path: str
     id: str = ""
@@ -43,7 +43,8 @@ class DriveAt:
     snapshot: bool = False
     unit: int = -1
     serial: str = ""
-    stop_when_full: bool = True
+    write_errors: str = "enospc"
+    read_errors: str = "report"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import ClassVar
 
 from bimetal.base.buffers import scatter, total
+from bimetal.devices.answers import Answers
 from bimetal.devices.part import Part
 from bimetal.devices.scsi.sense import BAD_FIELD, BAD_OPCODE, CheckCondition, Sense
 
@@ -61,9 +62,12 @@ class Unit(Part):
     """The method for each command that there is."""
     saved: ClassVar[tuple[str, ...]] = ("attention",)
     fixed: ClassVar[tuple[str, ...]] = ("serial",)
+    derived: ClassVar[tuple[str, ...]] = ("answers",)
 
     def __init__(self, serial: str = ""):
         self.serial = serial.encode()
+        self.answers: Answers | None = None
+        """Says what is done about errors of the host; without it, the guest is told."""
         self.attention: tuple[int, int, int] | None = None
         """Sense that the next command gets to know first."""
 

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import ClassVar
 
 from bimetal.base.buffers import pour, scatter, split, total
+from bimetal.devices.answers import Answer
 from bimetal.devices.scsi.sense import BAD_FIELD, IO_ERROR, CheckCondition
 from bimetal.devices.scsi.unit import Command, Unit, Work
 from bimetal.devices.usb.descriptors import BULK, IN, Identity, Interface, Pipe, Speed
@@ -55,7 +56,7 @@ class UsbStorage(UsbDevice):
         *("unit", "sense", "phase", "cdb", "tag", "inwards"),
         *("wanted", "moved", "used", "data", "status"),
     )
-    derived = ("_aside", "_steps", "_errand", "_into", "halts")
+    derived = ("_aside", "_steps", "_errand", "_into")
 
     def __init__(
         self, unit: Unit, speed: Speed, serial: str = "", aside: Aside | None = None
@@ -64,8 +65,6 @@ class UsbStorage(UsbDevice):
         interface = Interface(MASS_STORAGE, SCSI, BULK_ONLY, pipes)
         super().__init__(interface, speed, serial or "1")
         self.unit, self._aside = unit, aside
-        self.halts: Callable[[OSError], bool] | None = None
-        """See `PatientDevice.halts`."""
         self.sense = NOTHING_WRONG
         """What was wrong with the last command that failed."""
         self._errand: Errand | None = None
@@ -205,9 +204,9 @@ class UsbStorage(UsbDevice):
                     return
                 job()
                 if failures:
-                    if self._is_halted(failures[0]):
+                    if (after := self._after(failures[0], steps)) is None:
                         return
-                    following = partial(steps.throw, failures[0])
+                    following = after
         except StopIteration as end:
             self._finish(self._into[: end.value], end.value)
         except CheckCondition as condition:
@@ -218,18 +217,23 @@ class UsbStorage(UsbDevice):
 
     def _come_back(self, failures: list[OSError]) -> None:
         self._errand = None
-        if failures and self._is_halted(failures[0]):
+        if (steps := self._steps) is None:
             return
-        if (steps := self._steps) is not None:
-            self._go_on(partial(steps.throw, failures[0]) if failures else partial(next, steps))
+        following: Callable[[], Step] | None = partial(next, steps)
+        if failures:
+            following = self._after(failures[0], steps)
+        if following is not None:
+            self._go_on(following)
 
-    def _is_halted(self, error: OSError) -> bool:
-        """Whether the machine is stopped after an error of the host, and the command is carried out
-        once more when it goes on."""
-        if self._steps is None or self.halts is None or not self.halts(error):
-            return False
-        self._steps = None
-        return True
+    def _after(self, error: OSError, steps: Work) -> Callable[[], Step] | None:
+        """How the command goes on after an error of the host; None if the machine is stopped, and
+        it is carried out once more when that goes on."""
+        answers, writes = self.unit.answers, not self.inwards
+        answer = Answer.REPORT if answers is None else answers(error, writes)
+        if answer is Answer.STOP:
+            self._steps = None
+            return None
+        return partial(next, steps) if answer is Answer.IGNORE else partial(steps.throw, error)
 
     def _fail(self, sense: bytes) -> None:
         self.status, self.sense = FAILED, sense

@@ -250,7 +250,8 @@ class VirtioBlock(QuickBlock):
             if self._patient is not None and self._patient.read_now(offset, piece):
                 yield moved
             else:
-                yield from self.wait_for(index, partial(self._disk.readv, offset, piece), moved)
+                read = partial(self._disk.readv, offset, piece)
+                yield from self.wait_for(index, read, moved, writes=False)
             offset += moved
         self.traffic.came_in(total(into))
         return OK

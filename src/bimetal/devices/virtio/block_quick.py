@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from bimetal.base.buffers import total
 from bimetal.base.transfers import Transfer
+from bimetal.devices.answers import Answer
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import HEADER, IN, IOERR, OK, OUT, SECTOR
@@ -134,8 +135,8 @@ class QuickBlock(PatientDevice):
             else:
                 return 0
         except OSError as error:
-            if self.halts is not None:
-                return 0  # what follows finds out whether it is to be tried again
+            if self.answers is not None:
+                return 0  # what follows finds out what is to be done about it
             self._tell_failure(error, f"{error}, request {kind}, sector {sector}")
             into[-1][0], written = IOERR, 1 + (length if kind == IN else 0)
         self._finished[index].append((chain, written))
@@ -172,24 +173,22 @@ class QuickBlock(PatientDevice):
         late: list[tuple[Chain, int]],
         missed: Sequence[tuple[Transfer, memoryview]],
     ) -> None:
-        again = [(each, status) for each, status in missed if self._is_to_be_tried_again(each)]
-        if again:
-            self._again.append((index, partial(self._fetch_again, index, late, again)))
-            missed = [each for each in missed if each not in again]
+        again = list[tuple[Transfer, memoryview]]()
         for transfer, status in missed:
-            if transfer.error is not None:
-                kind = OUT if transfer.writes else IN
-                self._tell_failure(transfer.error, f"{transfer.error}, request {kind}")
+            if (error := transfer.error) is None:
+                continue
+            answer = self.answer(error, self.answers, writes=transfer.writes)
+            if answer is Answer.STOP:
+                again.append((transfer, status))
+            elif answer is Answer.REPORT:
+                self._tell_failure(error, f"{error}, request {OUT if transfer.writes else IN}")
                 status[0] = IOERR
         if again:
+            self._again.append((index, partial(self._fetch_again, index, late, again)))
             return
         self.finish(index, late)
         if self._group_waits:
             self._settle_aside(index)
-
-    def _is_to_be_tried_again(self, transfer: Transfer) -> bool:
-        error = transfer.error
-        return bool(error and transfer.writes and self.halts is not None and self.halts(error))
 
     def _fetch_again(
         self,

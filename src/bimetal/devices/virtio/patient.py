@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
+from bimetal.devices.answers import Answer, Answers
 from bimetal.devices.virtio.aside import Aside, Errand
 from bimetal.devices.virtio.device import TURN, VirtioDevice
 
@@ -27,7 +28,7 @@ class PatientDevice(VirtioDevice):
 
     derived: ClassVar[tuple[str, ...]] = (
         *("_aside", "_alone", "_errands", "_visits", "gone"),
-        *("halts", "_again"),
+        *("answers", "_again"),
     )
 
     def __init__(self, aside: Aside | None, *, alone: bool):
@@ -37,9 +38,8 @@ class PatientDevice(VirtioDevice):
         """What is being done aside, for each queue that waits for it."""
         self._visits = deque[tuple[Callable[[], None], Callable[[], None]]]()
         """Visits that have not begun."""
-        self.halts: Callable[[OSError], bool] | None = None
-        """Called with the lock held after an error of the host while something was written: whether
-        the machine is stopped, so that it is tried again when that goes on."""
+        self.answers: Answers | None = None
+        """Says what is done about errors of the host; without it, the guest is told."""
         self._again: list[tuple[int, Callable[[], None]]] = []
         """What is tried again then, and for which queue."""
         self.gone = False
@@ -107,9 +107,18 @@ class PatientDevice(VirtioDevice):
         finally:
             self._aside = aside
 
-    def wait_for(self, index: int, job: Callable[[], None], cost: int = TURN) -> Iterator[int]:
-        """Have ``job`` done, aside if that can be, for the request of queue ``index`` that is under
-        way; yields its ``cost``, as `Work` does. Raises the OSError that the job raises."""
+    def wait_for(
+        self,
+        index: int,
+        job: Callable[[], None],
+        cost: int = TURN,
+        *,
+        writes: bool = True,
+        answers: Answers | None = None,
+    ) -> Iterator[int]:
+        """Have ``job``, which ``writes`` or reads, done, aside if that can be, for the request of
+        queue ``index`` that is under way; yields its ``cost``, as `Work` does. Raises the OSError
+        that the job raises, unless ``answers``, or that of the device, has another answer."""
         while True:
             failures = list[OSError]()
             if self._aside is None:
@@ -119,10 +128,18 @@ class PatientDevice(VirtioDevice):
             yield cost
             if not failures:
                 return
-            if self.halts is None or not self.halts(failures[0]):
+            answer = self.answer(failures[0], answers or self.answers, writes=writes)
+            if answer is Answer.IGNORE:
+                return
+            if answer is Answer.REPORT:
                 raise failures[0]
             self._again.append((index, lambda: None))
             yield 0
+
+    @staticmethod
+    def answer(error: OSError, answers: Answers | None, *, writes: bool) -> Answer:
+        """What is done about an error of the host."""
+        return Answer.REPORT if answers is None else answers(error, writes)
 
     def send_out(
         self, index: int, jobs: Sequence[Callable[[], None]], done: Callable[[], None]

@@ -164,7 +164,7 @@ class VirtioScsi(PatientDevice):
                 if int.from_bytes(lun[2:4], "big") % LUN_LIMIT and cdb[0] != REPORT_LUNS:
                     raise CheckCondition(BAD_LUN)
                 steps = unit.start(Command(cdb, out, into))
-                moved = yield from self._carry_out(index, steps)
+                moved = yield from self._carry_out(index, steps, unit, writes=not into)
             except CheckCondition as condition:
                 status, sense = Status.CHECK_CONDITION, condition.sense.pack()
             except OSError as error:
@@ -175,7 +175,7 @@ class VirtioScsi(PatientDevice):
         scatter(_ANSWER.pack(len(sense), left, 0, status, response) + sense, answer)
         return total(answer) + (moved if into else 0)
 
-    def _carry_out(self, index: int, steps: Steps) -> Work:
+    def _carry_out(self, index: int, steps: Steps, unit: Unit, *, writes: bool) -> Work:
         """Carry out a command, and what of it waits for the host aside."""
         try:
             step = next(steps)
@@ -185,7 +185,7 @@ class VirtioScsi(PatientDevice):
                     step = next(steps)
                     continue
                 try:
-                    yield from self.wait_for(index, step, 0)
+                    yield from self.wait_for(index, step, 0, writes=writes, answers=unit.answers)
                 except OSError as error:
                     step = steps.throw(error)
                 else:
