@@ -295,6 +295,20 @@ def test_a_machine_that_is_killed(made: Made, tmp_path: Path, does: str) -> None
         ):
             with pytest.raises(BimetalError, match=r"is inconsistent|already"):
                 change()
+    over = new(tmp_path / "over.qcow2")
+    over.unlink()
+    with pytest.raises(BimetalError, match="there is no"):
+        machine.at_once([RemoveBitmap(at("b")), LayOver(DISK, over)])
+    assert [*bitmaps(machine)] == ["b"]
+
+    def refuse(moves: object) -> None:
+        raise BimetalError("no room for a note", "make some")
+
+    machine.on_moved = refuse
+    new(over, image)
+    with pytest.raises(BimetalError, match="no room"):
+        machine.at_once([RemoveBitmap(at("b")), LayOver(DISK, over)])
+    assert [*bitmaps(machine)] == ["b"]
     machine.remove_bitmap(DISK, "b")
     machine.add_bitmap(DISK, "b", persistent=True)
     machine.close()

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from bimetal import images
+from bimetal.backends.block.bitmaps import DirtyBitmap
 from bimetal.backends.block.choose import open_disk
-from bimetal.backends.block.qcow2.bitmaps import AUTO
 from bimetal.backends.block.qcow2.changes import (
     apply_snapshot,
     create_snapshot,
@@ -28,9 +28,9 @@ from bimetal.backends.block.qcow2.changes import (
     shrink,
 )
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from bimetal.backends.block.qcow2.keeping import KeptBitmaps
 from bimetal.backends.block.qcow2.packing import Packer
 from bimetal.backends.block.qcow2.preallocate import preallocate
-from bimetal.backends.block.qcow2.restructure import NewBitmap
 from tests.backends.block.crash import SECTOR, Recording, Write
 from tests.backends.block.qcow2.qemu import CLEAN, KIB, LEAKS, img, needs_qemu, noise
 
@@ -55,10 +55,11 @@ def keep(disk: Qcow2Image) -> None:
 
 
 def keep_bitmaps(disk: Qcow2Image) -> None:
-    structure = disk.structure()
-    bits = noise(random.Random(2), 3 * KIB)[: -(-SIZE // SECTOR // 8)]
-    structure.bitmaps = [NewBitmap(name, SECTOR, AUTO, bits) for name in ("one", "two")]
-    disk.restructure(structure)
+    bitmaps = KeptBitmaps(disk.file, disk.header)
+    for number in range(3):
+        bitmaps.add(DirtyBitmap(f"{number}", SIZE, SECTOR, persistent=True))
+        bitmaps.mark(number * 9 * SECTOR, 5 * SECTOR)
+        bitmaps.store(disk)
 
 
 CHANGES: dict[str, Change] = {

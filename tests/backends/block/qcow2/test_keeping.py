@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.qcow2 import keeping
 from bimetal.backends.block.qcow2.changes import apply_snapshot, create_snapshot, grow
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from tests.backends.block.crash import Recording
 from tests.backends.block.qcow2.qemu import CLEAN, KIB, MIB, check, create, img
+from tests.backends.block.qcow2.test_at_once import wrecks
 from tests.backends.block.qcow2.test_bitmaps import changes, flags, serves
 from tests.host import programs
 
@@ -153,7 +156,7 @@ def test_no_room_for_them_leaves_them_inconsistent(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk, "restructure", full)
+    monkeypatch.setattr(keeping, "write_all", full)
     disk.close()
     assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
     assert check(path) == CLEAN
@@ -217,3 +220,36 @@ def test_clusters_of_any_size(tmp_path: Path, cluster: int) -> None:
     disk = opened(path)
     assert [[*each.runs()] for each in kept(disk)] == [[(0, 64 * MIB)], [(5 * MIB, 512)]]
     disk.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_left_tells_all_that_has_changed_or_says_that_it_does_not(
+    tmp_path: Path, seed: int
+) -> None:
+    """After each write to the file, with the next one torn, and after crashes of the host."""
+    path = create(tmp_path / "disk.qcow2", MIB, cluster_size=4096)
+    img("bitmap", "--add", "-g", "4096", path, "on")
+    before, rng = bytes(MIB), random.Random(seed)
+    recording = Recording(path)
+    with recording.running():
+        disk = opened(path)
+        for _ in range(3):
+            for _ in range(4):
+                offset = rng.randrange(MIB // 512 - 30) * 512
+                disk.write(offset, rng.randbytes(512) * rng.randrange(1, 30))
+            disk.rest()
+        disk.close()
+    valid = 0
+    for wreck in wrecks(recording, rng):
+        path.write_bytes(wreck)
+        with closing(open_disk(str(path), readonly=True, bitmaps=True)) as left:
+            assert left.bitmaps is not None
+            bitmap = left.bitmaps["on"]
+            if bitmap.inconsistent:
+                continue
+            valid += 1
+            shown, told = left.read(0, MIB), bytearray(before)
+            for start, length in bitmap.runs():
+                told[start : start + length] = shown[start : start + length]
+            assert told == shown
+    assert valid > 3

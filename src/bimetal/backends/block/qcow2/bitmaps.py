@@ -4,6 +4,7 @@ our changes are marked."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -17,6 +18,7 @@ __all__ = [
     "AUTO",
     "IN_USE",
     "Bitmap",
+    "clusters_of_bitmaps",
     "directory_entry",
     "mark_in_use",
     "read_bitmaps",
@@ -122,6 +124,25 @@ def read_bitmaps(file: ImageFile, header: Header) -> list[Bitmap]:
         )
         at = end
     return bitmaps
+
+
+def clusters_of_bitmaps(file: ImageFile, header: Header, kept: Sequence[Bitmap]) -> list[int]:
+    """The clusters in which the bitmaps of an image lie, with their directory, but none of those
+    that are ``kept``. Raises OSError."""
+    found, bits = list[int](), header.cluster_bits
+    bitmaps = read_bitmaps(file, header)
+    if header.bitmaps is not None and bitmaps:
+        _, size, offset = header.bitmaps
+        found += range(offset >> bits, (offset + size - 1 >> bits) + 1)
+    tables = {each.table for each in kept}
+    for bitmap in bitmaps:
+        if bitmap.table in tables:
+            continue
+        end = bitmap.table + bitmap.entries * 8 - 1
+        found += range(bitmap.table >> bits, (end >> bits) + 1)
+        words = read_words(file.fd, bitmap.table, bitmap.entries)
+        found += [(entry & OFFSET) >> bits for entry in words if entry & OFFSET]
+    return found
 
 
 def _granules(header: Header, bitmap: Bitmap) -> int:

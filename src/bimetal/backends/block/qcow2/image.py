@@ -225,16 +225,19 @@ class Qcow2Image(Block):
         self.flush()
         writer.references.give_up()
         header, used = write_structure(self.file, structure, writer.references.end())
-        try:
-            store_header(self.file, header)
-        except OSError as error:
-            # It may be there or not, and with it the old tables or the new ones.
-            self._damage = f"nobody knows what became of a change: {error.strerror}; open it again"
-            raise
+        self.store_header(header)
         give_back(self.file, header, writer.references.counts, used)
         self._read_tables(header)
         counts = Counts(self.file, header, self.pointers)
         self._write_tables(References(self.file, header, counts))
+
+    def store_header(self, header: Header) -> None:
+        """Store a header that names other tables. Raises OSError, `BimetalError` without room."""
+        try:
+            store_header(self.file, header)
+        except OSError as error:  # it may be there or not
+            self._damage = f"nobody knows what became of a change: {error.strerror}; open it again"
+            raise
 
     def set_size(self, size: int) -> None:
         """Take the disk for ``size`` bytes long, for which L1 has room. Raises OSError."""

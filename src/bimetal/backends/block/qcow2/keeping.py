@@ -6,20 +6,26 @@ use: a crash leaves bitmaps that nobody believes, and never old ones that look l
 
 from __future__ import annotations
 
+from array import array
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.bitmaps import (
+    ALL_MARKED,
     AUTO,
     IN_USE,
     Bitmap,
+    clusters_of_bitmaps,
+    directory_entry,
     mark_in_use,
     read_bitmaps,
     read_bits,
 )
 from bimetal.backends.block.qcow2.header import Header
-from bimetal.backends.block.qcow2.restructure import NewBitmap
+from bimetal.backends.block.qcow2.references import References
+from bimetal.backends.block.qcow2.words import words_to_bytes, write_all
 from bimetal.base.errors import BimetalError, ExitCode
 
 if TYPE_CHECKING:
@@ -93,13 +99,64 @@ class KeptBitmaps(Bitmaps):
     def store(self, image: Qcow2Image) -> None:
         """Store them in the image, at once or not at all. Raises OSError and `BimetalError`, and
         then those in the file are as before, and marked."""
-        structure = image.structure()
-        structure.bitmaps = [
-            self._unsound[each.name]
-            if each.inconsistent
-            else NewBitmap(each.name, each.granularity, AUTO * each.recording, each.told)
+        references = image.writer().references
+        self._unsound = {name: each for name, each in self._unsound.items() if name in self}
+        kept = [
+            each
             for each in self
-            if each.persistent
+            if each.persistent and (not each.inconsistent or each.name in self._unsound)
         ]
-        image.restructure(structure)
+        old = clusters_of_bitmaps(image.file, image.header, [*self._unsound.values()])
+        new = _Places(image.file, image.header.cluster, references)
+        try:
+            entries = b"".join(self._stored(each, new) for each in kept)
+            place = new.row(entries) if kept else 0
+            image.flush()
+            header = replace(image.header)  # which may name a longer table of counts by now
+            header.name_bitmaps(len(kept), len(entries), place)
+            image.store_header(header)
+        except (OSError, BimetalError):
+            references.free_later(new.taken)
+            raise
+        image.header.extensions, image.header.autoclear = header.extensions, header.autoclear
+        references.free_later(old)
         self.stored = True
+
+    def _stored(self, bitmap: DirtyBitmap, places: _Places) -> bytes:
+        """The entry of a bitmap in their directory; it is stored then."""
+        if bitmap.inconsistent:
+            return self._unsound[bitmap.name].entry
+        bits, table = bitmap.told, array("Q")
+        for at in range(0, len(bits), places.cluster):
+            part = bits[at : at + places.cluster]
+            if not part.strip(b"\0"):
+                table.append(0)
+            elif part == b"\xff" * places.cluster:
+                table.append(ALL_MARKED)
+            else:
+                table.append(places.one(part))
+        flags, place = AUTO * bitmap.recording, places.row(words_to_bytes(table))
+        return directory_entry(bitmap.name, place, len(table), flags, bitmap.granularity)
+
+
+class _Places:
+    """Clusters that are ``taken`` for what nothing names yet. Methods raise OSError."""
+
+    def __init__(self, file: ImageFile, cluster: int, references: References):
+        self.cluster, self.taken = cluster, list[int]()
+        self._file, self._references = file, references
+
+    def one(self, data: bytes) -> int:
+        """Where a cluster of ``data`` lies."""
+        run, _ = self._references.allocate(1)
+        return self._write(run, data)
+
+    def row(self, data: bytes) -> int:
+        """Where clusters of ``data`` lie, in a row."""
+        return self._write(self._references.allocate_row(-(-len(data) // self.cluster)), data)
+
+    def _write(self, run: range, data: bytes) -> int:
+        self.taken += run
+        place = run.start * self.cluster
+        write_all(self._file.fd, data + bytes(-len(data) % self.cluster), place)
+        return place

@@ -59,6 +59,29 @@ class References:
             self._file.threshold.mark(run.start * self._cluster, len(run[:count]) * self._cluster)
         return run[:count], fresh
 
+    def allocate_row(self, count: int) -> range:
+        """So many free clusters in a row, now counted as used once."""
+        cursor, runs = self.end(), list[range]()
+        while (left := count - sum(map(len, runs))) > 0:
+            if count > self.counts.per_block - 2:
+                raise OSError(errno.EFBIG, "the clusters of the image are too small for that")
+            run = self.counts.free_run(cursor, left)
+            if runs and run.start != runs[-1].stop:
+                runs.clear()  # a block of counts lies between
+            runs.append(run)
+            cursor = run.stop
+        row = range(runs[0].start, runs[-1].stop)
+        if self._length() < row.stop * self._cluster:
+            self._extend(row.stop * self._cluster)
+        try:
+            for run in runs:
+                self.counts.set(run, 1)
+            self._file.flush()
+        except OSError:
+            self.free_later(row)
+            raise
+        return row
+
     def is_shared(self, cluster: int) -> bool:
         """Whether someone else, a snapshot, uses ``cluster`` too."""
         return self.counts.count(cluster) != 1

@@ -16,18 +16,17 @@ from dataclasses import dataclass, field, replace
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
-from bimetal.backends.block.qcow2.bitmaps import ALL_MARKED, Bitmap, directory_entry
 from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET
 from bimetal.backends.block.qcow2.header import REFERENCE_TABLE_LIMIT, Header
 from bimetal.backends.block.qcow2.snapshots import Snapshot, snapshot_bytes
-from bimetal.backends.block.qcow2.survey import read_l1, use_bitmap, use_bitmaps
+from bimetal.backends.block.qcow2.survey import read_l1, use_bitmaps
 from bimetal.backends.block.qcow2.usage import TooOften, Usage
 from bimetal.backends.block.qcow2.widths import pack
 from bimetal.backends.block.qcow2.words import read_words, words_to_bytes, write_all
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["NewBitmap", "NewSnapshot", "Structure", "give_back", "write_structure"]
+__all__ = ["NewSnapshot", "Structure", "give_back", "write_structure"]
 
 
 @dataclass
@@ -39,28 +38,16 @@ class NewSnapshot:
 
 
 @dataclass
-class NewBitmap:
-    """A dirty bitmap that the image shall keep: see `Bitmap` and `directory_entry`."""
-
-    name: str
-    granularity: int
-    flags: int
-    bits: bytes | bytearray
-
-
-@dataclass
 class Structure:
     """What an image shall be: its header, in which the places of all tables are of no account; the
     offsets of the L2 tables of the disk, 0 where there is none; the snapshots that it keeps, and
-    those that it gets. ``edited`` has L2 tables that are nowhere yet, by their index in L1.
-    ``bitmaps`` are those that it keeps as they are, or gets; None for those that it has."""
+    those that it gets. ``edited`` has L2 tables that are nowhere yet, by their index in L1."""
 
     header: Header
     active: list[int]
     kept: list[Snapshot]
     added: list[NewSnapshot] = field(default_factory=list)
     edited: dict[int, array[int]] = field(default_factory=dict)
-    bitmaps: Sequence[Bitmap | NewBitmap] | None = None
 
 
 def write_structure(
@@ -138,10 +125,7 @@ class _Restructuring:
                 usage.structure("L1 table", snapshot.l1_offset, snapshot.l1_entries * 8)
                 l1 = read_l1(self._file, snapshot.l1_offset, snapshot.l1_entries)
                 self._tables.update(entry & OFFSET for entry in l1 if entry & OFFSET)
-        if structure.bitmaps is None:
-            use_bitmaps(self._file, header, usage)
-        else:
-            self._place_bitmaps(structure.bitmaps)
+        use_bitmaps(self._file, header, usage)
         for offset, times in self._tables.items():
             usage.table(offset, times)
         for words in structure.edited.values():
@@ -201,32 +185,6 @@ class _Restructuring:
             tables.append(moved)
         place = self._place("L1 table", words_to_bytes(tables))
         return replace(new.snapshot, l1_offset=place, l1_entries=len(tables))
-
-    # Bitmaps
-
-    def _place_bitmaps(self, bitmaps: Sequence[Bitmap | NewBitmap]) -> None:
-        """Have a directory of ``bitmaps``."""
-        entries = b"".join(map(self._bitmap_entry, bitmaps))
-        place = self._place("bitmap directory", entries) if bitmaps else 0
-        self._header.name_bitmaps(len(bitmaps), len(entries), place)
-
-    def _bitmap_entry(self, bitmap: Bitmap | NewBitmap) -> bytes:
-        """The entry of a bitmap in their directory; it has a place then."""
-        if isinstance(bitmap, Bitmap):
-            use_bitmap(self._file, self._header, bitmap, self._usage)
-            return bitmap.entry
-        table, cluster = array("Q"), self._cluster
-        for at in range(0, len(bitmap.bits), cluster):
-            part = bytes(bitmap.bits[at : at + cluster])
-            if not part.strip(b"\0"):
-                table.append(0)
-            elif part == b"\xff" * cluster:
-                table.append(ALL_MARKED)
-            else:
-                table.append(self._place("bitmap", part))
-        place = self._place("bitmap table", words_to_bytes(table))
-        name, granularity = bitmap.name, bitmap.granularity
-        return directory_entry(name, place, len(table), bitmap.flags, granularity)
 
     def _place(self, what: str, data: bytes) -> int:
         """Where a new structure will lie."""

@@ -14,7 +14,7 @@ from functools import reduce
 from operator import or_
 
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.bitmaps import Bitmap, read_bitmaps
+from bimetal.backends.block.qcow2.bitmaps import read_bitmaps
 from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET
 from bimetal.backends.block.qcow2.header import DIRTY, Header
@@ -22,7 +22,7 @@ from bimetal.backends.block.qcow2.snapshots import read_snapshots
 from bimetal.backends.block.qcow2.usage import COUNTED_TOO_LOW, Usage
 from bimetal.backends.block.qcow2.words import bad_image, read_words
 
-__all__ = ["read_l1", "survey", "use_bitmap", "use_bitmaps"]
+__all__ = ["read_l1", "survey", "use_bitmaps"]
 
 
 def survey(file: ImageFile, header: Header, counts: Counts) -> dict[int, array[int]]:
@@ -50,15 +50,10 @@ def use_bitmaps(file: ImageFile, header: Header, usage: Usage) -> None:
         _, size, offset = header.bitmaps
         usage.structure("bitmap directory", offset, size)
     for bitmap in bitmaps:
-        use_bitmap(file, header, bitmap, usage)
-
-
-def use_bitmap(file: ImageFile, header: Header, bitmap: Bitmap, usage: Usage) -> None:
-    """Note where a bitmap of the image lies. Raises OSError."""
-    usage.structure("bitmap table", bitmap.table, bitmap.entries * 8)
-    for entry in read_words(file.fd, bitmap.table, bitmap.entries):
-        if entry & OFFSET:
-            usage.structure("bitmap", entry & OFFSET, header.cluster)
+        usage.structure("bitmap table", bitmap.table, bitmap.entries * 8)
+        for entry in read_words(file.fd, bitmap.table, bitmap.entries):
+            if entry & OFFSET:
+                usage.structure("bitmap", entry & OFFSET, header.cluster)
 
 
 class _Survey:
