@@ -237,7 +237,7 @@ def test_disks_come_in_their_order_before_the_start(cli: Cli, notes: Notes) -> N
     words = [word for disk in disks for word in ("--disk", disk)]
     cli("run", "--kernel", "k", *words, "--backing-folder", "/base")
     may = "'bus': 'virtio', 'queues': 1, 'iops': 0, 'bps': '0', 'removable': False, "
-    may += "'backing_folders': ('/base',)}"
+    may += "'socket': '', 'backing_folders': ('/base',)}"
     assert notes.calls == [
         "disk a.img {'format': None, 'readonly': False, 'snapshot': False, 'serial': '', " + may,
         "disk b.img {'format': None, 'readonly': True, 'snapshot': False, 'serial': 'B', " + may,

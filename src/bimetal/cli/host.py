@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ import click
 
 from bimetal import Machine
 from bimetal.cli.viewers import VNC, parse_vnc
+from bimetal.control.sandboxing import Sandbox, confine
 
 __all__ = ["HostOptions", "host_options"]
 
@@ -27,6 +28,13 @@ class HostOptions:
     serial: str
     background: bool
     vnc: str | None = None
+    sandbox: bool = False
+
+    def confine(self, networks: Iterable[str] = ()) -> None:
+        """Have this process give up what a machine on such ``networks`` does not need, if that is
+        wanted. Raises `BimetalError`."""
+        if self.sandbox:
+            confine(Sandbox(), networks)
 
     @property
     def of_machine(self) -> dict[str, Any]:
@@ -41,7 +49,8 @@ class HostOptions:
 
 
 def host_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Options --accel, --serial, --vnc and --background: ``command`` has them as ``host``."""
+    """Options --accel, --serial, --vnc, --background and --sandbox, which ``command`` has as
+    ``host``."""
 
     @click.option(
         "--accel",
@@ -71,10 +80,19 @@ def host_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         show_default=True,
         help="Compile in the background after the end, for the next run, what was hot.",
     )
+    @click.option(
+        "--sandbox",
+        type=click.Choice(("on", "off")),
+        default="off",
+        show_default=True,
+        help="Keep this process from all but files and networks: from other programs, users and "
+        "processes, and from what changes the host.",
+    )
     @wraps(command)
     def gathered(
-        accel: str, serial: str, background: bool, vnc: str | None, **others: Any
+        accel: str, serial: str, background: bool, vnc: str | None, sandbox: str, **others: Any
     ) -> Answer:
-        return command(host=HostOptions(accel, serial, background, vnc), **others)
+        host = HostOptions(accel, serial, background, vnc, sandbox == "on")
+        return command(host=host, **others)
 
     return gathered

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -181,16 +182,9 @@ def command(
         return 0
     fetch = partial(with_guest, given=given, serial=host.serial, disks=len(equipment.disks))
     software = fetch(guest) if guest else without_guest(given, trees)
-    make = partial(
-        Machine,
-        **vars(software),
-        cpus=cpus,
-        **trees.of_machine,
-        cpu_model=model,
-        reboot=not no_reboot,
-        semihosting=semihosting,
-        **host.of_machine,
-    )
+    own = dict[str, Any](cpus=cpus, cpu_model=model, reboot=not no_reboot, semihosting=semihosting)
+    make = partial(Machine, **vars(software), **own, **trees.of_machine, **host.of_machine)
+    host.confine(equipment.nics)
     with context.obj.of(make, Machine.abandon) as machine:
         equipment.add_to(machine, seeks=software.seeks)
         if trees.dump:
@@ -223,6 +217,7 @@ def go_on(
     make = partial(
         Machine.restore, file, trust=saving.trust, new_macs=saving.new_macs, **host.of_machine
     )
+    host.confine()
     with ending.of(make, Machine.abandon) as machine:
         host.let_in(machine)
         announce = partial(show_banner, file, machine, host.serial)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from ..base.clock import processor_seconds, wall_seconds
 from ..base.confining.own import confine_helper
@@ -44,8 +45,9 @@ def _give_way() -> None:
     """Lower this process's priority so that it gets only idle processor time."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:  # some sandboxes refuse it
-        os.nice(19)
+    except OSError:  # some sandboxes refuse it, or both
+        with suppress(OSError):
+            os.nice(19)
 
 
 def _do(isa: Isa, layout: Layout, store: CodeStore, engine: bytes, job: Job) -> None:

@@ -109,8 +109,9 @@ def main(module: str, memory: str, answers: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     lose_what_it_does_not_take()
-    # If processors are scarce, guests come first.
-    os.nice(NICENESS)
+    # If processors are scarce, guests come first; a machine that may not say so goes without.
+    with suppress(OSError):
+        os.nice(NICENESS)
     trace.configure()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,9 +14,11 @@ from bimetal.control.contract import Answer
 from bimetal.control.qdev import qdev_of
 from bimetal.control.visits import VisitData, visit_data
 from bimetal.machine.events import EventKind, MachineEvent
-from bimetal.machine.failures import DiskFailure
 from bimetal.machine.live.news import JobNews, NewsKind
 from bimetal.machine.result import Ending, Result
+
+if TYPE_CHECKING:
+    from bimetal.machine.failures import DiskFailure
 
 __all__ = [
     "EVENTS",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from bimetal.backends.vnc.visit import Stage, Visit
-from bimetal.machine.failures import DiskFailure
 from bimetal.machine.live.news import JobNews
+
+if TYPE_CHECKING:
+    from bimetal.machine.failures import DiskFailure
 
 __all__ = ["EventKind", "MachineEvent"]
 

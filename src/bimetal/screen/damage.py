@@ -4,6 +4,7 @@ drawn takes no more memory than this, and rectangles that overlap or touch becom
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 __all__ = ["TILE", "Area", "Damage"]
@@ -50,6 +51,26 @@ class Damage:
     def has_tile(self, column: int, row: int) -> bool:
         """Whether this tile, which is one of the picture, has changed."""
         return bool(self._rows[row] >> column & 1)
+
+    @property
+    def count(self) -> int:
+        """How many tiles have changed."""
+        return sum(row.bit_count() for row in self._rows)
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Tiles side by side that have changed: the column of the first, that behind the last, and
+        their row."""
+        for row, mask in enumerate(self._rows):
+            for first, behind in _runs(mask):
+                yield first, behind, row
+
+    def mend(self, area: Area) -> None:
+        """Tiles that lie wholly in ``area`` have not changed any more."""
+        bottom = min(area.y + area.height, self.height)
+        inside = self._inside(area.x, min(area.x + area.width, self.width))
+        for row in self._bands(area):
+            if area.y <= row * TILE and min(self.height, (row + 1) * TILE) <= bottom:
+                self._rows[row] &= ~inside
 
     def merge(self, other: Damage) -> None:
         """What has changed in a picture with the same corner has changed here too."""

@@ -177,8 +177,15 @@ class Viewer:
         self.process.stdin.flush()
 
     def shot(self, path: Path) -> tuple[tuple[int, int], bytes]:
-        """What the viewer shows: size and pixels."""
-        self.do("shot", path)
+        """What the viewer shows once everything was sent again: size and pixels."""
+        return self._seen("shot", path)
+
+    def held(self, path: Path) -> tuple[tuple[int, int], bytes]:
+        """What the viewer shows."""
+        return self._seen("held", path)
+
+    def _seen(self, word: str, path: Path) -> tuple[tuple[int, int], bytes]:
+        self.do(word, path)
         heard = self.line()
         while not heard.startswith("shot"):
             assert heard, "the viewer has ended"

@@ -1,5 +1,6 @@
 /* A client of LibVNCClient that does what its standard input says, a line each:
  *   shot FILE      have the whole screen sent, write it as PPM, and say so
+ *   held FILE      write what it has of the screen, and say so
  *   key SYM DOWN   x SYM CODE DOWN (QEMU's extended event)   pointer X Y BUTTONS   size W H
  * HOST PORT ENCODINGS PASSWORD CA are its arguments. */
 #include <stdio.h>
@@ -41,11 +42,8 @@ static void step(rfbClient *client)
     }
 }
 
-static void shoot(rfbClient *client, const char *path)
+static void keep(rfbClient *client, const char *path)
 {
-    finished = 0;
-    SendFramebufferUpdateRequest(client, 0, 0, client->width, client->height, FALSE);
-    while (!finished) step(client);
     FILE *file = fopen(path, "wb");
     fprintf(file, "P6 %d %d 255\n", client->width, client->height);
     for (int n = 0; n < client->width * client->height; n++) fwrite(client->frameBuffer + 4 * n, 3, 1, file);
@@ -53,11 +51,20 @@ static void shoot(rfbClient *client, const char *path)
     printf("shot %d %d\n", client->width, client->height);
 }
 
+static void shoot(rfbClient *client, const char *path)
+{
+    finished = 0;
+    SendFramebufferUpdateRequest(client, 0, 0, client->width, client->height, FALSE);
+    while (!finished) step(client);
+    keep(client, path);
+}
+
 static void obey(rfbClient *client, char *line)
 {
     char path[4096];
     int a, b, c;
     if (sscanf(line, "shot %4000s", path) == 1) shoot(client, path);
+    else if (sscanf(line, "held %4000s", path) == 1) keep(client, path);
     else if (sscanf(line, "key %i %d", &a, &b) == 2) SendKeyEvent(client, a, b);
     else if (sscanf(line, "x %i %i %d", &a, &b, &c) == 3) printf("extended %d\n", SendExtendedKeyEvent(client, a, b, c));
     else if (sscanf(line, "pointer %d %d %d", &a, &b, &c) == 3) SendPointerEvent(client, a, b, c);

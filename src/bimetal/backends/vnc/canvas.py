@@ -7,9 +7,10 @@ one that says too much costs no bandwidth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from bimetal.backends.vnc.moves import WORTH, Move, MoveFinder
 from bimetal.screen.damage import TILE, Damage
 from bimetal.screen.pixels import PIXEL
 from bimetal.screen.screen import Cursor, Screen
@@ -31,7 +32,11 @@ class Canvas:
     def __init__(self, screen: Screen, lock: Lock, news: Callable[[], None]):
         self._screen, self._lock, self._news = screen, lock, news
         self.width, self.height = NOTHING_WIDTH, NOTHING_HEIGHT
-        self.pixels = bytearray(self.width * self.height * PIXEL)
+        self.pixels: bytes | bytearray = bytes(self.width * self.height * PIXEL)
+        """What viewers see, in the form for them."""
+        self._finder = MoveFinder()
+        self.moves: list[Move] = []
+        """What had only moved at the last look."""
         self.cursor: Cursor | None = None
         self.announces = screen.announces
         """Whether there is nothing to look at before ``news`` was called."""
@@ -61,9 +66,10 @@ class Canvas:
 
     # For the server, in its own thread
 
-    def look(self) -> Damage:
+    def look(self, *, moves: bool = False) -> Damage:
         """Copy what is shown now; where that differs from before. If the size is another one now,
-        everything does."""
+        everything does. What has only moved is in ``moves`` afterwards, if that is wanted."""
+        self.moves = []
         with self._lock():
             rows = self._rows if self.announces else -1
             self._rows = 0
@@ -72,8 +78,7 @@ class Canvas:
         if surface is None:
             return self._darken() if rows else Damage(self.width, self.height)
         damage = self._fit(surface.width, surface.height)
-        for picture in pictures:
-            self._take(picture, damage)
+        self._take(pictures, damage, moves=moves and not damage)
         self._dark = False
         return damage
 
@@ -95,7 +100,7 @@ class Canvas:
         damage = Damage(width, height)
         if (width, height) != (self.width, self.height):
             self.width, self.height = width, height
-            self.pixels = bytearray(width * height * PIXEL)
+            self.pixels = bytes(width * height * PIXEL)
             damage.add_all()
         return damage
 
@@ -103,37 +108,48 @@ class Canvas:
         damage = self._fit(NOTHING_WIDTH, NOTHING_HEIGHT)
         if not self._dark:
             self._dark = True
-            self.pixels = bytearray(len(self.pixels))
+            self.pixels = bytes(len(self.pixels))
             damage.add_all()
         return damage
 
-    def _take(self, picture: Picture, damage: Damage) -> None:
-        """Have the rows of ``picture``, whole rows of tiles; what differs is ``damage``."""
-        new, row = bytes(picture.pixels()), self.width * PIXEL
-        for top in range(0, picture.height, TILE):
-            start, end = top * row, min(picture.height, top + TILE) * row
-            at = picture.top * row + start
-            if self.pixels[at : at + end - start] != new[start:end]:
-                self._compare(new, start, end, at - start, damage)
-        at = picture.top * row
-        self.pixels[at : at + len(new)] = new
+    def _take(self, pictures: Sequence[Picture], damage: Damage, *, moves: bool) -> None:
+        """Have the rows of ``pictures``, whole rows of tiles; what differs is ``damage``."""
+        row, old = self.width * PIXEL, memoryview(self.pixels)
+        taken = [(picture.top * row, bytes(picture.pixels())) for picture in pictures]
+        for place, new in taken:
+            for start in range(0, len(new), TILE * row):
+                end = min(len(new), start + TILE * row)
+                if not new.startswith(old[place + start : place + end], start):
+                    self._compare(new, start, end, place, damage)
+        moves = moves and damage.count >= WORTH
+        if sum(len(new) for _, new in taken) == len(old):
+            self.pixels = taken[0][1]
+        else:
+            in_place = not moves and isinstance(self.pixels, bytearray)
+            fresh = self.pixels if in_place else bytearray(old)
+            assert isinstance(fresh, bytearray)
+            for place, new in taken:
+                fresh[place : place + len(new)] = new
+            self.pixels = fresh
+        if moves:
+            self.moves = self._finder.find(old, self.pixels, damage)
 
     def _compare(self, new: bytes, start: int, end: int, shift: int, damage: Damage) -> None:
         """Find the tiles that differ in one row of them, bytes ``start`` to ``end`` of ``new``,
         which are ``shift`` bytes further on in our own pixels."""
-        row, old = self.width * PIXEL, self.pixels
+        row, old = self.width * PIXEL, memoryview(self.pixels)
         tiles = (start + shift) // row // TILE
         left = [column for column in range(-(-self.width // TILE))
                 if not damage.has_tile(column, tiles)]  # fmt: skip
         for at in range(start, end, row):
             if not left:
                 return
-            if old[at + shift : at + shift + row] == new[at : at + row]:
+            if new.startswith(old[at + shift : at + shift + row], at):
                 continue
             for column in tuple(left):
                 first = at + column * TILE * PIXEL
                 last = min(first + TILE * PIXEL, at + row)
-                if old[first + shift : last + shift] != new[first:last]:
+                if not new.startswith(old[first + shift : last + shift], first):
                     damage.add_tile(column, tiles)
                     left.remove(column)
 

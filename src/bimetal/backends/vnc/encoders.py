@@ -7,6 +7,7 @@ zlib, neither of which holds up other threads for long.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from struct import Struct
 from typing import Protocol
 
@@ -85,14 +86,15 @@ class Tight:
     def encode(self, pixels: bytes, width: int, height: int, format: ClientFormat) -> bytes:
         """See `Encoder`. A rectangle has at most 2048 columns."""
         if format.is_24_bits:
-            data, size = _three_of_four(pixels, slice(2, None, -1)), 3
+            planes = [pixels[place::SOURCE] for place in (2, 1, 0)]
         else:
             data, size = format.convert(pixels), format.size
-        if data == data[:size] * (width * height):
-            return TIGHT_FILL + data[:size]
-        if (two := _two_colours(data, size, width)) is not None:
+            planes = [data[place::size] for place in range(size)]
+        if all(plane == plane[:1] * len(plane) for plane in planes):
+            return TIGHT_FILL + _colour(planes, 0)
+        if (two := _two_colours(planes, width)) is not None:
             return TIGHT_TWO + two[0] + _packed(two[1], self._bits)
-        return TIGHT_COPY + _packed(data, self._pixels)
+        return TIGHT_COPY + _packed(_woven(planes), self._pixels)
 
 
 def _packed(data: bytes, packer: zlib._Compress) -> bytes:
@@ -106,17 +108,17 @@ def _packed(data: bytes, packer: zlib._Compress) -> bytes:
 def _tile(tile: bytes, size: int, width: int) -> bytes:
     if tile == tile[:size] * (len(tile) // size):
         return bytes((ZRLE_SOLID,)) + tile[:size]
-    if (two := _two_colours(tile, size, width)) is not None:
+    if (two := _two_colours([tile[place::size] for place in range(size)], width)) is not None:
         return bytes((ZRLE_TWO,)) + two[0] + two[1]
     return bytes((ZRLE_RAW,)) + tile
 
 
-def _two_colours(data: bytes, size: int, width: int) -> tuple[bytes, bytes] | None:
+def _two_colours(planes: Sequence[bytes], width: int) -> tuple[bytes, bytes] | None:
     """The two colours of pixels that have no more, and a bit for each pixel, the first one the
-    highest of its byte; None for others, and for rows that do not end with a byte."""
+    highest of its byte; None for others, and for rows that do not end with a byte. ``planes`` have
+    a byte of each pixel."""
     if width % 8:
         return None
-    planes = [data[place::size] for place in range(size)]
     for plane in planes:
         first = plane[:1]
         if rest := plane.translate(None, first):
@@ -127,11 +129,11 @@ def _two_colours(data: bytes, size: int, width: int) -> tuple[bytes, bytes] | No
     if rest.translate(None, second):
         return None
     at = plane.index(second)
-    colours = data[:size], data[at * size : (at + 1) * size]
+    colours = _colour(planes, 0), _colour(planes, at)
     table = bytearray(256)
     for other, one, two in zip(planes, *colours, strict=True):
         table[first[0]], table[second[0]] = one, two
-        if plane.translate(table) != other:
+        if other != plane and plane.translate(table) != other:  # grey is in all planes the same
             return None
     table[first[0]], table[second[0]] = 0, 1
     numbers, bits = plane.translate(table), 0
@@ -145,6 +147,19 @@ def _three_of_four(pixels: bytes, which: slice) -> bytes:
     made = bytearray(len(pixels) // SOURCE * 3)
     for target, source in enumerate(range(*which.indices(SOURCE))):
         made[target::3] = pixels[source::SOURCE]
+    return bytes(made)
+
+
+def _colour(planes: Sequence[bytes], at: int) -> bytes:
+    """The pixel ``at`` that place."""
+    return bytes(plane[at] for plane in planes)
+
+
+def _woven(planes: Sequence[bytes]) -> bytes:
+    """Pixels of their bytes."""
+    made = bytearray(len(planes[0]) * len(planes))
+    for place, plane in enumerate(planes):
+        made[place :: len(planes)] = plane
     return bytes(made)
 
 

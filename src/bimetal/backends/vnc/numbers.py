@@ -53,6 +53,7 @@ class ServerMessage:
 
     UPDATE = Struct(">BxH")
     RECTANGLE = Struct(">HHHHi")
+    COPY = Struct(">HH")
     INIT = Struct(">HH16sI")
     SCREENS = Struct(">B3xIHHHHI")
 

@@ -212,20 +212,21 @@ class VncServer:
         if any((may_be and each.waits) or each.session.owed for each in self.clients):
             self._timer.arm(self._last_look + self._pause)
 
-    def _refresh(self) -> None:
-        """Look at the screen, and tell all sessions what has changed."""
+    def _refresh(self, *, moves: bool = False) -> None:
+        """Look at the screen, and tell all sessions what has changed; of those that wait, also what
+        has moved, if their updates begin at once."""
         self._has_news = False
         cursor = self.canvas.cursor
-        damage = self.canvas.look()
+        damage = self.canvas.look(moves=moves)
         for client in self.clients:
             if damage:
-                client.session.changed(damage)
+                client.session.changed(damage, self.canvas.moves if client.waits else ())
             if self.canvas.cursor != cursor:
                 client.session.cursor_changed()
 
     def _look(self) -> None:
         began = self.reactor.clock.now_ns()
-        self._refresh()
+        self._refresh(moves=any(each.waits and each.session.copies for each in self.clients))
         for client in tuple(self.clients):
             if client.waits:
                 client.session.begin_update()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Protocol
 
 from bimetal.backends.vnc.canvas import Canvas
 from bimetal.backends.vnc.encoders import Encoder
 from bimetal.backends.vnc.hello import Access, Goodbye, Hello, let_in
+from bimetal.backends.vnc.moves import Move
 from bimetal.backends.vnc.numbers import ClientMessage, Encoding, ServerMessage
 from bimetal.backends.vnc.pixel_format import NATIVE, ClientFormat
-from bimetal.backends.vnc.update import cursor_rectangle, notice, screens_rectangle, update
+from bimetal.backends.vnc.update import (
+    copy_rectangle,
+    cursor_rectangle,
+    notice,
+    screens_rectangle,
+    update,
+)
 from bimetal.backends.vnc.wishes import Wishes
 from bimetal.screen.damage import Area, Damage
 from bimetal.screen.keys import from_keysym, from_scan_code
@@ -77,6 +84,8 @@ class Session:
         self._width, self._height = 0, 0
         """The size of the screen, as the client knows it."""
         self._damage = Damage(0, 0)
+        self._moves: list[Move] = []
+        """What had moved when the canvas last changed, and the client can move, too."""
         self._request: Area | None = None
         self._update: Iterator[bytes] | None = None
         self._notices: list[bytes] = []
@@ -103,10 +112,21 @@ class Session:
         del self._inbox[:at]
         self._point()
 
-    def changed(self, damage: Damage) -> None:
-        """The canvas has changed here."""
+    @property
+    def copies(self) -> bool:
+        """Whether it can be told that something has moved."""
+        return self._wishes.copy_rect
+
+    def changed(self, damage: Damage, moves: Sequence[Move] = ()) -> None:
+        """The canvas has changed here. What it knows of what has moved only since is of use if an
+        update begins at once: it has had what was there."""
         size = damage.width, damage.height
+        self._moves = []
         if size == self._canvas_size:
+            if size == (self._width, self._height) and self._request is not None and self.copies:
+                wanted = self._request
+                self._moves = [each for each in moves if _covers(wanted, each.to)
+                               and not self._damage.touches(each.source)]  # fmt: skip
             self._damage.merge(damage)
         else:
             self._canvas_size = size
@@ -144,7 +164,9 @@ class Session:
         if self._request is None or self._update is not None:
             return
         areas: list[Area] = []
+        moves, self._moves = self._moves, []
         if self._has_other_size:
+            moves = []
             self._fit()
             if self._wishes.extended_desktop_size:
                 told = screens_rectangle(BY_SERVER, 0, self._width, self._height)
@@ -152,11 +174,13 @@ class Session:
                 told = notice(Encoding.DESKTOP_SIZE, 0, 0, self._width, self._height)
             self._notices.append(told)
         else:
+            for move in moves:
+                self._damage.mend(move.to)
             areas = self._damage.take(self._request)
         if not self._cursor_told:
             self._tell_cursor()
-        if areas or self._notices:
-            notices, self._notices = self._notices, []
+        if areas or moves or self._notices:
+            notices, self._notices = [*self._notices, *map(copy_rectangle, moves)], []
             self._request = None
             encoder = self._wishes.encoder(self._encoders)
             self._update = update(notices, areas, self._canvas, encoder, self._format)
@@ -301,7 +325,7 @@ class Session:
 
     def _fit(self) -> None:
         """The client knows the size that the screen has now."""
-        self._width, self._height = self._canvas.width, self._canvas.height
+        self._width, self._height = self._canvas_size = self._canvas.width, self._canvas.height
         self._damage = Damage(self._width, self._height)
         self._damage.add_all()
 
@@ -319,3 +343,9 @@ class Session:
         if able and (self._has_cursor or cursor is not None):
             self._has_cursor = True
             self._notices.insert(0, cursor_rectangle(cursor, self._format, alpha=alpha))
+
+
+def _covers(outer: Area, inner: Area) -> bool:
+    """Whether a rectangle lies wholly in another one."""
+    across = outer.x <= inner.x and inner.x + inner.width <= outer.x + outer.width
+    return across and outer.y <= inner.y and inner.y + inner.height <= outer.y + outer.height

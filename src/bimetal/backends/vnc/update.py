@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bimetal.backends.vnc.canvas import Canvas
 from bimetal.backends.vnc.encoders import Encoder
+from bimetal.backends.vnc.moves import Move
 from bimetal.backends.vnc.numbers import Encoding, ServerMessage
 from bimetal.backends.vnc.pixel_format import ClientFormat
 from bimetal.screen.damage import TILE, Area
 from bimetal.screen.screen import Cursor
 
-__all__ = ["cursor_rectangle", "notice", "screens_rectangle", "update"]
+__all__ = ["copy_rectangle", "cursor_rectangle", "notice", "screens_rectangle", "update"]
 
 RECTANGLE_PIXELS = 1 << 17
 """Pixels of a rectangle at most: half a MiB of them."""
@@ -57,6 +58,12 @@ def screens_rectangle(reason: int, status: int, width: int, height: int) -> byte
     (rfbproto, "ExtendedDesktopSize Pseudo-encoding")."""
     screens = ServerMessage.SCREENS.pack(1, SCREEN, 0, 0, width, height, 0)
     return notice(Encoding.EXTENDED_DESKTOP_SIZE, reason, status, width, height) + screens
+
+
+def copy_rectangle(move: Move) -> bytes:
+    """What is in a rectangle was elsewhere before (7.7.2)."""
+    source = move.source
+    return notice(Encoding.COPY_RECT, *move.to) + ServerMessage.COPY.pack(source.x, source.y)
 
 
 def cursor_rectangle(cursor: Cursor | None, format: ClientFormat, *, alpha: bool) -> bytes:

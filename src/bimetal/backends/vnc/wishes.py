@@ -20,6 +20,7 @@ class Wishes:
         named = frozenset(encodings)
         self.desktop_size = Encoding.DESKTOP_SIZE in named
         self.extended_desktop_size = Encoding.EXTENDED_DESKTOP_SIZE in named
+        self.copy_rect = Encoding.COPY_RECT in named
         self.cursor = Encoding.CURSOR in named
         self.cursor_with_alpha = Encoding.CURSOR_WITH_ALPHA in named
         self.extended_key = Encoding.EXTENDED_KEY in named

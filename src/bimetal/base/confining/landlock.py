@@ -63,6 +63,8 @@ OF_FILES = (
 )
 """What may be done with a file that is no folder."""
 
+EVERYTHING = Access((1 << 16) - 1)
+
 BITS = {1: 13, 2: 14, 3: 15, 4: 15}
 """How many of them a version of the interface knows; later ones know all."""
 
@@ -77,15 +79,18 @@ def version() -> int:
         raise
 
 
-def restrict(allowed: Mapping[str, Access], *, scoped: bool = True) -> bool:
+def restrict(
+    allowed: Mapping[str, Access], *, of: Access = EVERYTHING, scoped: bool = True
+) -> bool:
     """Have this thread, and what it starts from now on, use no other files than those below the
-    paths ``allowed``, each for what is said; and, if ``scoped``, send signals to nobody outside.
-    What is open stays open; paths that are not there are left out. False if the kernel cannot.
-    Raises OSError. Requires `give_up_new_privileges`."""
+    paths ``allowed``, each for what is said; ``of`` what may be done with files, of which the rest
+    is as before; and, if ``scoped``, send signals to nobody outside. What is open stays open; paths
+    that are not there are left out. False if the kernel cannot. Raises OSError. Requires
+    `give_up_new_privileges`."""
     level = version()
     if not level:
         return False
-    handled = (1 << BITS.get(level, 16)) - 1
+    handled = (1 << BITS.get(level, 16)) - 1 & of
     attributes = Struct("=QQQ").pack(handled, 0, SCOPES if scoped and level >= 6 else 0)
     size = 8 if level < 4 else 16 if level < 6 else 24
     rules = system_call(CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))

@@ -152,8 +152,8 @@ def query_cpu_definitions(vm: Managed) -> list[ProcessorInfo]:
 def query_command_line_options(
     vm: Managed, option: Annotated[str, "this one alone"] = ""
 ) -> list[OptionInfo]:
-    """List the options of the emulator's command line, but for those that can only switch something
-    off. What may stand behind them is not told."""
+    """List the options of the emulator's command line, but for what this host cannot do. What may
+    stand behind them is not told."""
     names = late("bimetal.control.emulator.options:names_told")()
     return [OptionInfo(option=name) for name in names if option in ("", name)]
 

@@ -145,6 +145,10 @@ class Words:
 
     def only(self, name: str, *values: str) -> None:
         """Take a word that may have one of these values alone, since nothing else is there."""
+        self.choice(name, *values)
+
+    def choice(self, name: str, *values: str) -> str:
+        """One of these values; the first one if nothing is said."""
         value = self.text(name, values[0])
         if value not in values:
             raise wrong(
@@ -152,6 +156,7 @@ class Words:
                 f"{name}={value[:SHOWN]} is not there",
                 choose_from(value[:SHOWN], [*values]),
             )
+        return value
 
     def rest(self) -> dict[str, Any]:
         """All that nobody has taken, which is taken now."""

@@ -56,7 +56,8 @@ OPTIONS: Mapping[str, Option] = {
     **_family("devices", "device", "object", "usbdevice"),
     **_family("devices", "usb", takes=False),
     **_family("screens", "vnc", "display"),
-    **_family("running", "name", "uuid", "pidfile", "loadvm", "incoming", "rtc", "boot", "sandbox"),
+    **_family("running", "name", "uuid", "pidfile", "loadvm", "incoming", "rtc", "boot"),
+    "sandbox": Option("sandbox:read_sandbox"),
     **_family("running", "action", "global", "audiodev"),
     **_family("running", "S", "daemonize", "nographic", "nodefaults", takes=False),
     **_family("running", "no-shutdown", "no-reboot", takes=False),
@@ -65,13 +66,13 @@ OPTIONS: Mapping[str, Option] = {
 }
 """All options that mean something, by name without the hyphen."""
 
-OFF_ONLY = ("sandbox",)
-"""Options of which clients must not think that they could switch something on."""
+SANDBOX = "sandbox"
 
 
 def names_told() -> list[str]:
-    """The names of the options that clients are told of."""
-    return sorted({*OPTIONS, *MEANINGLESS}.difference(OFF_ONLY))
+    """The names of the options that clients are told of: libvirt has all confined that can be."""
+    able = late("bimetal.control.sandboxing:can_confine")()
+    return sorted({*OPTIONS, *MEANINGLESS}.difference(() if able else (SANDBOX,)))
 
 
 def read_command_line(target: Target, words: Sequence[str]) -> Order:

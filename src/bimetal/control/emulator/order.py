@@ -7,13 +7,16 @@ name, and is resolved when all of the line has been read (`furnishing`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bimetal.backends.chars.held import HeldOutput
 from bimetal.control.emulator.drivers import Driver
 from bimetal.control.emulator.grammar import Words
 from bimetal.control.emulator.targets import MachineKind, Target
+
+if TYPE_CHECKING:
+    from bimetal.control.sandboxing import Sandbox
 
 __all__ = ["DriveAt", "FolderAt", "MonitorAt", "NicAt", "Order", "ViewersAt"]
 
@@ -103,6 +106,7 @@ class Order:
     loadvm: str = ""
     incoming: str = ""
     snapshot: bool = False
+    sandbox: Sandbox | None = None
 
     monitors: list[MonitorAt] = field(default_factory=list)
     serials: list[str] = field(default_factory=list)

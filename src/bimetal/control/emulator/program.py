@@ -42,6 +42,8 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
         with Daemon(wanted=order.daemon) as daemon, _PidFile(order.pid_file):
             if order.nothing:
                 return answer_only(order, daemon)
+            if order.sandbox is not None:
+                late("bimetal.control.emulator.sandbox:confine")(order)
             again = partial(read_command_line, target, arguments)
             return int(late("bimetal.control.emulator.machine:run")(order, daemon, again))
     except AskedOnly as asked:

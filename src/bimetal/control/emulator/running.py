@@ -25,7 +25,6 @@ __all__ = [
     "read_nographic",
     "read_pidfile",
     "read_rtc",
-    "read_sandbox",
     "read_uuid",
 ]
 
@@ -129,13 +128,6 @@ def read_boot(order: Order, option: str, value: str) -> None:
     words.ignore("strict")
     words.only("order", "", "c", "d", "cd", "dc")
     words.only("menu", "off")
-    words.finish()
-
-
-def read_sandbox(order: Order, option: str, value: str) -> None:
-    """The process would have to be kept from most of what the host offers: it is not yet."""
-    words = read_words(option, value, "enable")
-    words.only("enable", "off")
     words.finish()
 
 
