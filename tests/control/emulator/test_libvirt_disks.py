@@ -32,7 +32,10 @@ WRITES = (
 )
 """A guest that writes to its disk, and the same to a file in its memory."""
 
-STOP = "touch /enough; while [ ! -e /over ]; do :; done"
+STOP = (
+    "while [ $(cat /count || echo 0) -le 10 ]; do :; done; "
+    "touch /enough; while [ ! -e /over ]; do :; done"
+)
 SAME = (
     "sync; echo 3 > /proc/sys/vm/drop_caches; "
     f"dd if=/dev/vda bs=1M count={SIZE // MIB} 2>/dev/null | cmp - /model "
