@@ -117,7 +117,8 @@ def test_orders_at_random(engine: str, tmp_path: Path) -> None:
 
 
 ROOTS, BLOCKS, CODE = BASE + 0x30_0000, BASE + 0x30_1000, BASE + 0x30_2000
-BLOCK, AT = 0x701, 0x1F_C000
+PAGE_TABLE = BASE + 0x30_3000
+BLOCK, AT, WIDE_PAGE = 0x701, 0x1F_C000, 0x403
 UP_TO_THE_END = 1 << 46 | 1 << 39 | (-2 & (1 << 37) - 1)
 """Of a TLBI by range: four pages from the last but one on."""
 
@@ -156,6 +157,63 @@ def test_a_range_ends_where_addresses_do(engine: str, tmp_path: Path) -> None:
             ttbr0_el1=CODE, ttbr1_el1=ROOTS, tcr_el1=TCR & ~EPD1, mair_el1=0xFF,
             sctlr_el1=0x30D0_0801, vbar_el1=BASE + 0x800,
         )  # fmt: skip
+        assert (machine.x(1), machine.x(3)) == (1, 2)
+    finally:
+        machine.close()
+
+
+PLACE = 0x7_3000
+"""A page that is not the first of its 64 KiB."""
+WIDE_EL1, WIDE_EL2, RESERVED_EL2 = 1 << 59, 1 << 32, 1 << 31 | 1 << 23
+REGIMES = {
+    "el1": (0xD508_8622, TCR & ~EPD1 | WIDE_EL1),  # tlbi rvae1, x2
+    "el2": (0xD50C_8622, 25 | WIDE_EL2 | RESERVED_EL2),  # tlbi rvae2, x2
+}
+
+
+@pytest.mark.parametrize("engine", ["reference", "interp", "everything"])
+@pytest.mark.parametrize("level", REGIMES)
+def test_a_range_of_wide_addresses_begins_at_64_kib(
+    engine: str, level: str, tmp_path: Path
+) -> None:
+    """With descriptors of 52-bit addresses (TCR_ELx.DS) BaseADDR is the address by 64 KiB, though
+    pages have 4 (D8.17.5)."""
+    instruction, control = REGIMES[level]
+    all_of_it = 1 << 46 | 7 << 39 | PLACE >> 16  # sixteen pages
+    source = f"""
+        ldr x0, ={PLACE}
+        ldr x1, [x0]
+        ldr x5, ={PAGE_TABLE + (PLACE >> 12) * 8}
+        str xzr, [x5]
+        dsb sy
+        ldr x2, ={all_of_it}
+        .inst {instruction:#x}
+        dsb sy
+        isb
+        ldr x6, ={BASE + 0x20_0000 | WIDE_PAGE}
+        str x6, [x5]
+        dsb sy
+        isb
+        ldr x3, [x0]
+        wfi
+        .ltorg
+        .org 0xa00
+        wfi
+        """
+    machine = Run(engine, assemble(source, tmp_path), hypervisor=level == "el2")
+    try:
+        for address, value in (
+            (ROOTS, BLOCKS | 3), (ROOTS + 8 * (BASE >> 30), BASE | WIDE_PAGE & ~2),
+            (BLOCKS, PAGE_TABLE | 3),
+            (PAGE_TABLE + (PLACE >> 12) * 8, BASE + 0x20_1000 | WIDE_PAGE),
+            (BASE + 0x20_1000, 1), (BASE + 0x20_0000, 2),
+        ):  # fmt: skip
+            machine.memory(address, 8)[:] = value.to_bytes(8, "little")
+        registers = {
+            "ttbr0": ROOTS, "tcr": control, "mair": 0xFF, "sctlr": 0x30D0_0801,
+            "vbar": BASE + 0x800,
+        }  # fmt: skip
+        machine.until_halt(**{f"{name}_{level}": value for name, value in registers.items()})
         assert (machine.x(1), machine.x(3)) == (1, 2)
     finally:
         machine.close()
