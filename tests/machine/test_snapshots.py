@@ -362,6 +362,46 @@ def test_a_disk_of_which_the_file_says_nothing_needs_trust(
     restore(trust=True).close()
 
 
+@pytest.mark.parametrize("bus", ["scsi", "usb"])
+def test_a_cd_that_the_file_knows_needs_no_trust(
+    bus: str, script: Script, restore: Restore, disk: Path, tmp_path: Path
+) -> None:
+    """It is a disk like others; and a drive with nothing in it reaches nothing."""
+    board = script([store(UART, ord("a"), 1), busy])
+    board.machine.cdrom(disk, bus=bus)
+    board.machine.cdrom(bus=bus)
+    vm = paused(board, after="a")
+    vm.save(tmp_path / "snapshot", stop=True)
+    vm.close()
+    again = restore()
+    assert [drive.loaded for drive in again.cdroms] == [True, False]
+    again.close()
+    changed(tmp_path / "snapshot", lambda m: m["files"].clear())
+    with pytest.raises(BimetalError, match="reaches more of this host"):
+        restore()
+
+
+OF_USB = {"slot": 0, "socket": 2}
+
+
+@pytest.mark.parametrize("plugged", ["disk", "cdrom"])
+def test_nothing_is_plugged_in_of_which_the_file_says_nothing(
+    plugged: str, script: Script, restore: Restore, disk: Path, tmp_path: Path
+) -> None:
+    """Neither into a machine that is made, nor into one that is there."""
+    board = script([store(UART, ord("a"), 1), busy])
+    board.machine.usb()
+    vm = paused(board, after="a")
+    vm.save(tmp_path / "snapshot")
+    made_up = {**OF_USB, plugged: {"path": str(disk), "bus": "usb"}}
+    changed(tmp_path / "snapshot", lambda m: m["machine"]["plugged"].append(made_up))
+    with pytest.raises(BimetalError, match="reaches more of this host"):
+        restore()
+    with pytest.raises(BimetalError, match="reaches more of this host"):
+        vm.load(tmp_path / "snapshot")
+    assert vm.running
+
+
 def test_a_checkpoint_has_memory_devices_and_layers(script: Script, disk: Path) -> None:
     vm = with_disk(script, disk, snapshot=True)
     vm.pause()

@@ -30,7 +30,15 @@ from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
-from bimetal.machine.snapshots import check, check_same, fill, recipe_in, standing, write
+from bimetal.machine.snapshots import (
+    check,
+    check_plugs,
+    check_same,
+    fill,
+    recipe_in,
+    standing,
+    write,
+)
 from bimetal.machine.still import plugged_in, settle
 from bimetal.seam import Accelerator
 from bimetal.snapshot.reader import Reader
@@ -196,11 +204,15 @@ class KeptMachine:
                 raise
         return machine
 
-    def load(self, path: str | PathLike[str]) -> None:
+    def load(self, path: str | PathLike[str], *, trust: bool = False) -> None:
         """Bring this machine to the state that `save` wrote to ``path``, whatever it does now: it
         goes on from there, or, if it was not started yet, with `start`. It must be a machine like
         the one that was saved, with the same board, memory, CPUs and devices, on the same disks;
         the accelerator may be another one. See `restore` for the file and the time.
+
+        Devices that were plugged into that one, and not into this, are plugged in here; those that
+        reach more of the host than disks that are what they were only if you ``trust`` who has made
+        the file.
 
         Raises `BimetalError` for a file that is no snapshot, is damaged, or belongs to another
         machine or to disks that have changed, and then this machine is as it was. Where the host
@@ -211,6 +223,7 @@ class KeptMachine:
             with standing(self._gate, self._clock):
                 settle(runner)
                 check_same(reader, self._recipe(runner))
+                check_plugs(reader, plugged_in(runner), trust=trust)
                 check(reader, runner, self._consoles)
                 self._fill(reader, runner)
 

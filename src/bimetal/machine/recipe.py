@@ -23,7 +23,7 @@ PATHS = ("kernel", "initrd", "bios", "dtb", "dtb_overlays", "flash", "path", "ba
 INWARD = (
     "memory", "cpus", "kernel", "kernel_format", "initrd", "append", "bios", "flash", "dtb",
     "dtb_overlays", "reboot", "semihosting", "options", "disks", "balloon",
-    "video", "inputs", "usb", "hubs", "root_ports", "places", "arriving",
+    "cdroms", "video", "inputs", "usb", "hubs", "root_ports", "places", "arriving",
 )  # fmt: skip
 """Options by which a guest reaches nothing of the host but files that are read when it starts, and
 disks, which a snapshot knows exactly."""
@@ -65,11 +65,11 @@ class Recipe:
         knows."""
         config = self.config
         known = {each.name for each in fields(config)} - {*INWARD, "nics"}
-        disks = [*config.disks, *(each.disk for each in self.plugged if each.disk is not None)]
+        discs = [drive.path for drive in config.cdroms]
+        paths = [*(disk.path for disk in config.disks), *discs, *config.flash]
         reaching = {name for name in known if getattr(config, name)}
-        reaching |= _networks(self.nics)
-        reaching |= _strange([*(disk.path for disk in disks), *config.flash], files)
-        return sorted(reaching)
+        reaching |= _networks(config.nics) | _strange(paths, files)
+        return sorted(reaching.union(reach_of(self.plugged, files)))
 
     @classmethod
     def of(cls, values: object) -> Recipe:
@@ -83,18 +83,17 @@ class Recipe:
 def reach_of(plugged: Iterable[Plugged], files: Container[str]) -> list[str]:
     """What of devices that were plugged in reaches more of the host than ``files``."""
     given = [*plugged]
-    media = [each.disk or each.cdrom for each in given]
-    paths = [each.path for each in media if each is not None and each.path is not None]
+    media = [each for one in given for each in (one.disk, one.cdrom) if each is not None]
     networks = _networks(each.nic for each in given if each.nic is not None)
-    return sorted(networks | _strange(paths, files))
+    return sorted(networks | _strange([each.path for each in media], files))
 
 
 def _networks(nics: Iterable[Nic]) -> set[str]:
     return {nic.kind for nic in nics if nic != Nic(USER_NETWORK, mac=nic.mac)}
 
 
-def _strange(paths: Iterable[str], files: Container[str]) -> set[str]:
-    return {path for path in paths if path not in files}
+def _strange(paths: Iterable[str | None], files: Container[str]) -> set[str]:
+    return {path for path in paths if path is not None and path not in files}
 
 
 def stamps_of(paths: Iterable[str]) -> dict[str, list[int]]:

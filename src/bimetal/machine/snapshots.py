@@ -169,7 +169,7 @@ def _check_trusted(reaching: Sequence[str], what: str, *, trust: bool) -> None:
     if reaching and not trust:
         raise BimetalError(
             f"{what} reaches more of this host than disks that are known: {', '.join(reaching)}",
-            "if you know who has made it, have it restored, or arrive, with trust",
+            "if you know who has made it, have it restored, or arrive, with trust (--trust)",
             ExitCode.NO_PERMISSION,
         )
 

@@ -57,6 +57,19 @@ def test_a_refused_opening_leaves_no_lock_behind(path: str) -> None:
     open_disk(path).close()
 
 
+def test_an_image_that_another_machine_has_is_not_taken_again(path: str) -> None:
+    """Nor does who has asked for it stand in the way of those who come after that."""
+    first = open_disk(path)
+    first.let_go()
+    second = open_disk(path)
+    with pytest.raises(BlockingIOError):
+        first.take_again()
+    second.close()
+    third = open_disk(path)
+    third.close()
+    first.close()
+
+
 def test_locks_may_be_left_out(path: str) -> None:
     writer = open_disk(path)
     open_disk(path, lock=False).close()

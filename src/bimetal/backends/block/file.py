@@ -120,12 +120,15 @@ class ImageFile:
     def take_again(self) -> None:
         """Have the image again that was let go. Raises BlockingIOError if another machine has it,
         and OSError (ESTALE) if one has changed it."""
-        if self._locked:
-            lock_image(self.fd, writing=not self.readonly)
-        if self._left not in (None, self._stamp()):
+        try:
             if self._locked:
-                unlock_image(self.fd)
-            raise OSError(errno.ESTALE, f"{self.path} was changed meanwhile")
+                lock_image(self.fd, writing=not self.readonly)
+            if self._left not in (None, self._stamp()):
+                raise OSError(errno.ESTALE, f"{self.path} was changed meanwhile")
+        except OSError:
+            if self._locked:
+                unlock_image(self.fd)  # or what was asked for would keep others off
+            raise
         self._left = None
 
     @property
