@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_a_program_ends_when_its_way_is_given_up(place: str) -> None:
         way.give_up()
         with pytest.raises(OSError, match="cancelled"):
             way.write(b"more")
+
+
+def test_a_program_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    """It has all, and does not tell whether that is safe: what was sent may not be there."""
+    os.mkfifo(has_all := tmp_path / "has all")
+    with open_passage(f"exec:cat > /dev/null; : > '{has_all}'; exec sleep 600") as way:
+        way.write(b"state")
+        with ThreadPoolExecutor() as threads:
+            finished = threads.submit(way.finish)
+            has_all.read_bytes()
+            way.give_up()
+            with pytest.raises(OSError, match="cancelled"):
+                finished.result()

@@ -45,14 +45,14 @@ NOTHING_TO_SYNC = (errno.EINVAL, errno.EROFS)
 
 
 class Passage(Closes):
-    """The descriptor ``fd``, which is closed with it; then ``end`` is called, and told whether it
-    was given up. It goes ``both_ways`` if it is a socket. One thread uses it; `give_up` may be
-    called by any.
+    """The descriptor ``fd``, which is closed with it; then ``end`` is called, and told what is
+    readable once it is given up. It goes ``both_ways`` if it is a socket. One thread uses it;
+    `give_up` may be called by any.
 
     Methods raise OSError; ECANCELED after `give_up`, EPIPE at an end that comes too early.
     """
 
-    def __init__(self, fd: int, end: Callable[[bool], None] = lambda _: None):
+    def __init__(self, fd: int, end: Callable[[int], None] = lambda _: None):
         self._fd, self._end = fd, end
         self._bell = Wakeup()
         self._given_up = False
@@ -81,7 +81,8 @@ class Passage(Closes):
         return b"".join(pieces)
 
     def finish(self) -> None:
-        """Return once what was sent is where it belongs: safe, in a file; taken, by a program."""
+        """Return once what was sent is where it belongs: safe, in a file; taken, by a program,
+        which has ended."""
         if not self.both_ways:
             try:
                 os.fsync(self._fd)
@@ -89,6 +90,8 @@ class Passage(Closes):
                 if error.errno not in NOTHING_TO_SYNC:
                     raise
             self.close()
+            if self._given_up:
+                raise self._cancelled()
 
     def rest(self, seconds: float) -> None:
         """Wait so long."""
@@ -105,8 +108,10 @@ class Passage(Closes):
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-            self._bell.close()
-            self._end(self._given_up)
+            try:
+                self._end(self._bell.fd)
+            finally:
+                self._bell.close()
 
     def _wait(self, events: int) -> None:
         poll = select.poll()
@@ -218,9 +223,17 @@ def _of_program(command: str, stdin: int | None, stdout: int | None) -> Passage:
     return Passage(fd, partial(_end, program, command))
 
 
-def _end(program: subprocess.Popen[bytes], command: str, given_up: bool) -> None:
-    """Wait until a program has ended; it is told to, if nobody needs it any more."""
-    if given_up:
+def _end(program: subprocess.Popen[bytes], command: str, given_up: int) -> None:
+    """Wait until a program has ended; it is told to, once nobody needs it any more."""
+    ended = os.pidfd_open(program.pid)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.register(given_up, select.POLLIN)
+        unwanted = given_up in dict(poll.poll())
+    finally:
+        os.close(ended)
+    if unwanted:
         program.terminate()
         program.wait()
     elif code := program.wait():
