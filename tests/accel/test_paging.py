@@ -33,6 +33,8 @@ class Paged:
     ram: Ram
     rom: Ram
     table: int = TABLE
+    mode: int = 8
+    """Of satp: Sv39, or 9 for Sv48, whose pages in that table are of 512 gigabytes."""
 
     def map(self, flags: int) -> None:
         """Map the gigabyte of RAM to itself, and to 0 with these flags."""
@@ -62,7 +64,7 @@ class Paged:
             ("mtvec", HANDLER),
             ("mepc", RAM + 4 * len(lines)),
             ("mstatus", SUPERVISOR),
-            ("satp", 8 << 60 | self.table >> 12),
+            ("satp", self.mode << 60 | self.table >> 12),
             ("pmpaddr0", (1 << 54) - 1),
             ("pmp0cfg", 0x1F),
             ("a1", PAGE - RAM),
@@ -119,6 +121,18 @@ def test_rights_lent_to_machine_mode_change_with_whose_they_are(paged: Paged) ->
     lend, take = "csrrs zero, mstatus, t0", "csrrc zero, mstatus, t1"
     assert paged.run(lend, "ld a0, 0(a1)", take, "ld a0, 0(a1)", "addi a0, a0, 0") == LOAD_FAULT
     assert paged.cpu.read_register("mepc") == RAM + 12
+
+
+def test_any_address_of_a_page_stands_for_all_of_it(paged: Paged) -> None:
+    """A fence of one orders reads of the leaf by which it is translated (II 10.2.1)."""
+    paged.mode = 9
+    paged.put(TABLE, V | R | W | A | D)
+    for name, value in (("a2", PAGE), ("a3", TABLE), ("a4", 0x1000)):
+        paged.cpu.write_register(name, value)
+    lend, load = "csrrs zero, mstatus, t0", "ld a0, 0(a2)"
+    fence = "sfence.vma a4, zero"
+    assert paged.run(lend, load, "sd zero, 0(a3)", fence, load, "wfi") == LOAD_FAULT
+    assert paged.cpu.read_register("mepc") == RAM + 16
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ costs nothing more until another owner needs it.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
-from ..isa.contract import GLOBAL, LARGE, STORE, UNPRIVILEGED
+from ..isa.contract import GLOBAL, HUGE, LARGE, STORE, UNPRIVILEGED
 from ..isa.trace import Cpu, ret, slowly, when
 from .builder import Builder, count, fill, host_store, state_address
 from .layout import (
@@ -35,8 +35,7 @@ __all__ = ["NO_CONTEXT", "data_tag", "describe_tlbs", "in_question", "is_own"]
 
 # Neither an owner nor a context: values for TLBs that are free.
 NOBODY, NO_CONTEXT = -1, 0xFF
-# Addresses within a gigabyte of a large page may belong to it: enough for two levels of large
-# pages.
+# Addresses within a gigabyte of a large page may belong to it; all may belong to one that is huge.
 SPAN = 1 << 30
 PAGES = 32
 """The most pages that are looked up one by one in a flush by address."""
@@ -279,7 +278,8 @@ def _filling(build: Builder) -> None:
         records the range of addresses in which it holds large pages.
         """
         with when((permissions & LARGE) != 0):
-            low, high = va & -SPAN, va | SPAN - 1
+            span = select((permissions & HUGE) == 0, const(SPAN - 1, 64), -1)
+            low, high = va & ~span, va | span
             known_low, known_high = cpu.tlb_low[number], cpu.tlb_high[number]
             cpu.tlb_low[number] = select(low.ult(known_low), low, known_low)
             cpu.tlb_high[number] = select(known_high.ult(high), high, known_high)

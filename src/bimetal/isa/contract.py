@@ -22,6 +22,7 @@ __all__ = [
     "FETCH",
     "GLOBAL",
     "GUARDED",
+    "HUGE",
     "LARGE",
     "LOAD",
     "PAGE",
@@ -54,6 +55,8 @@ READ_OK, WRITE_OK, GLOBAL, LARGE = 1, 2, 4, 8
 """Bits that `Hooks.translate` adds to a page's address: it may be read; it may be written; it is
 global, the same for all address spaces with this `Hooks.global_space`; it is part of a page larger
 than `PAGE`."""
+HUGE = 1 << 10
+"""A bit added likewise, besides `LARGE`, to part of a page larger than a gigabyte."""
 UNREADABLE = 1 << 9
 """A bit added likewise to the page of a store that must not be read: no TLB holds it, and atomic
 updates are translated as loads too."""
@@ -104,8 +107,8 @@ class Hooks:
 
     translate: Routine
     """Translate a virtual address: the address of its physical page plus those of `READ_OK`,
-    `WRITE_OK`, `GLOBAL`, `LARGE`, `UNREADABLE` and `GUARDED` that apply; or raise the trap of a
-    page fault."""
+    `WRITE_OK`, `GLOBAL`, `LARGE`, `HUGE`, `UNREADABLE` and `GUARDED` that apply; or raise the trap
+    of a page fault."""
 
     context: Routine
     """A number below 16 for the current set of access rights: each TLB serves one context. All else

@@ -7,7 +7,7 @@ and registers have their high bits in other places (D8.3.1): a *form* says which
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import LARGE
+from ..contract import HUGE, LARGE
 from ..trace import Cpu, ret
 from .features import IDENTIFICATION, PHYSICAL_BITS, place
 from .state import a64
@@ -20,7 +20,8 @@ __all__ = [
     "root_of", "size_of_leaf",
 ]  # fmt: skip
 
-# Of what `mmu.walk` returns: besides `GLOBAL` and `LARGE`, as in PAR_EL1 (C5.3), F, PTW and S.
+# Of what `mmu.walk` returns: besides `GLOBAL`, `LARGE` and `HUGE`, as in PAR_EL1 (C5.3), F, PTW
+# and S.
 FAULT, ON_WALK, STAGE_2 = 1, 1 << 8, 1 << 9
 STATUS = 1  # where the fault status stands
 
@@ -171,8 +172,11 @@ def may_be_leaf(cpu: Cpu, descriptor: Value, level: int, sizes: Sizes) -> Value:
 
 
 def size_of_leaf(level: int, grain: Value) -> Value:
-    """The mark of a leaf that maps more than 4 KiB."""
-    return const(LARGE, 64) if level < 3 else select(grain == 12, const(0, 64), LARGE)
+    """The marks of a leaf that maps more than 4 KiB."""
+    if level == 3:
+        return select(grain == 12, const(0, 64), LARGE)
+    of_a_gigabyte = grain == 12 if level == 1 else const(0, 1)
+    return const(LARGE, 64) if level == 2 else select(of_a_gigabyte, const(LARGE, 64), LARGE | HUGE)
 
 
 def of_page(cpu: Cpu, descriptor: Value, address: Value, shift: Value, sizes: Sizes) -> Value:

@@ -8,7 +8,7 @@ non-leaf entries is ignored, so pages below them are not global because of it.
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..contract import FETCH, GLOBAL, LARGE, LOAD, READ_OK, STORE, WRITE_OK
+from ..contract import FETCH, GLOBAL, HUGE, LARGE, LOAD, READ_OK, STORE, WRITE_OK
 from ..trace import Cpu, ret, when
 from .pmp import pmp_allows
 from .state import rv64
@@ -114,7 +114,7 @@ def protect(
     pmp = pmp_allows(cpu, pa, priv)
     with when(pmp.lsr(access)[0] == 0):
         access_fault(cpu, access, va)
-    return (pa & ~0xFFF) | (permissions & (pmp.zext(64) & 3 | GLOBAL | LARGE))
+    return (pa & ~0xFFF) | (permissions & (pmp.zext(64) & 3 | GLOBAL | LARGE | HUGE))
 
 
 def _effective_priv(cpu: Cpu, access: Value) -> Value:
@@ -162,7 +162,8 @@ def _leaf(
     pa = (ppn << 12) & ~low | va & low
     writable = (wanted & (W | D)) == W | D
     permissions = select(writable, const(READ_OK | WRITE_OK, 64), READ_OK)
-    large = const(LARGE, 64) if level else select(several, const(LARGE, 64), 0)
+    size = LARGE | HUGE if level == 3 else LARGE
+    large = const(size, 64) if level else select(several, const(LARGE, 64), 0)
     everywhere = select((pte & G) != 0, const(GLOBAL, 64), 0)
     ret(protect(cpu, pa, va, access, priv, permissions | large | everywhere))
 
