@@ -493,6 +493,19 @@ def test_what_was_plugged_in_comes_along(disk: Path, made: Made) -> None:
     assert goes_on(other)
 
 
+@pytest.mark.parametrize("bus", ["scsi", "usb"])
+def test_a_drive_comes_with_what_is_in_it_there(bus: str, disk: Path, made: Made) -> None:
+    """Whoever has changed the medium gives the place where the machine comes the new one."""
+    machine, other = made(), made()
+    machine.cdrom(bus=bus)
+    other.cdrom(disk, bus=bus)
+    machine.start()
+    machine.cdroms[0].insert(disk)
+    travel(machine, other)
+    assert other.cdroms[0].loaded
+    assert goes_on(other)
+
+
 def test_a_plugged_network_that_reaches_out_needs_trust(made: Made) -> None:
     machine = made(board=SLOTS)
     machine.start()

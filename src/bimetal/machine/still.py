@@ -105,8 +105,11 @@ def plugged_in(runner: Runner) -> list[Plugged]:
 
 def seen(plugged: Sequence[Plugged]) -> list[Plugged]:
     """What a guest sees of devices in slots: not where the cables of NICs lead, which may be
-    somewhere else now."""
-    return [replace(each, nic=None) for each in plugged]
+    somewhere else now, nor what was in drives first, which may be something else."""
+    drives = [each.cdrom and replace(each.cdrom, path=None) for each in plugged]
+    return [
+        replace(each, nic=None, cdrom=drive) for each, drive in zip(plugged, drives, strict=True)
+    ]
 
 
 def check_plugged(runner: Runner, then: Sequence[Plugged]) -> None:
