@@ -9,7 +9,15 @@ from bimetal.backends.block.threshold import Threshold
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import Lock
 
-__all__ = ["NAME_LIMIT", "Bitmaps", "DirtyBitmap", "default_granularity", "runs_of"]
+__all__ = [
+    "GRANULARITIES",
+    "NAME_LIMIT",
+    "Bitmaps",
+    "DirtyBitmap",
+    "default_granularity",
+    "fits",
+    "runs_of",
+]
 
 GRANULARITIES = range(9, 32)
 """Powers of two that the bytes of a granule may be (QEMU's docs/interop/qcow2.txt, Bitmap directory
@@ -21,6 +29,9 @@ NAME_LIMIT = 1023
 BITS_LIMIT = 256 << 20
 """Bytes that a bitmap may take in memory."""
 
+MEMORY_LIMIT = 1 << 30
+"""Bytes that all bitmaps of an image may take in memory when one is added, or they are read."""
+
 COUNT_LIMIT = 65535
 
 _SET, _CLEAR = re.compile(rb"[^\0]"), re.compile(rb"[^\xff]")
@@ -29,6 +40,13 @@ _SET, _CLEAR = re.compile(rb"[^\0]"), re.compile(rb"[^\xff]")
 def default_granularity(cluster: int | None) -> int:
     """Bytes of a granule where nobody says it, of an image with such clusters, or without any."""
     return min(max(cluster or 64 << 10, 4 << 10), 64 << 10)
+
+
+def fits(size: int, granularity: int, held: int) -> bool:
+    """Whether there may be one more bitmap of that granularity, of a disk of ``size`` bytes, beside
+    others that take ``held`` bytes of memory."""
+    length = size // granularity // 8
+    return length <= BITS_LIMIT and held + length <= MEMORY_LIMIT
 
 
 class DirtyBitmap:
@@ -229,7 +247,8 @@ class Bitmaps:
                 f"the granularity {granularity} is no power of two from 512 to {1 << 31}",
                 "leave it away, or say 65536",
             )
-        if self.size // granularity // 8 > BITS_LIMIT or len(self._all) >= COUNT_LIMIT:
+        held = sum(len(each.bits) for each in self._all.values())
+        if not fits(self.size, granularity, held) or len(self._all) >= COUNT_LIMIT:
             raise _wrong(
                 f"one more dirty bitmap, of a granularity of {granularity}, is too much",
                 "say a larger granularity, or remove those that are of no more use",

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.backends.block import bitmaps
 from bimetal.backends.block.bitmaps import DirtyBitmap
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.qcow2 import keeping
+from bimetal.backends.block.qcow2.bitmaps import AUTO, IN_USE
 from bimetal.backends.block.qcow2.changes import apply_snapshot, create_snapshot, grow
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from bimetal.base.errors import BimetalError
 from tests.backends.block.crash import Recording
 from tests.backends.block.qcow2.qemu import CLEAN, KIB, MIB, check, create, img
 from tests.backends.block.qcow2.test_at_once import wrecks
@@ -29,6 +33,8 @@ pytestmark = programs("qemu-img", "qemu-io", "qemu-nbd")
 
 SIZE = 8 * MIB
 GRANULE = 64 * KIB
+LATER = 4
+"""A flag of a bitmap that QEMU 7.2 does not know."""
 
 
 def opened(path: Path) -> Qcow2Image:
@@ -160,6 +166,53 @@ def test_no_room_for_them_leaves_them_inconsistent(
     disk.close()
     assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
     assert check(path) == CLEAN
+
+
+def test_those_that_cannot_be_read_say_that_they_miss_changes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as host:
+        host.setattr(keeping, "read_bits", broken)
+        disk = open_disk(str(path), bitmaps=True)
+    disk.write(MIB, b"x" * 512)
+    disk.close()
+    assert flags(path) == {"on": ["in-use", "auto"], "off": []}
+    assert check(path) == CLEAN
+
+
+@pytest.mark.parametrize("called", [b"o\xff", b"on"])
+def test_what_only_others_know_of_says_that_it_misses_changes(path: Path, called: bytes) -> None:
+    """A name that is no UTF-8, and a flag that came later: both stay what they are, beside a mark
+    that they are in use."""
+    first = path.read_bytes()
+    at = first.index(struct.pack(">IIBBHI", 1, AUTO, 1, 16, 2, 0) + b"on") - 8
+    strange = AUTO if called != b"on" else AUTO | LATER
+    entry = first[at : at + 12] + strange.to_bytes(4, "big") + first[at + 16 : at + 24] + called
+    path.write_bytes(first[:at] + entry + first[at + len(entry) :])
+    disk = opened(path)
+    assert [each.inconsistent for each in kept(disk)] == [True, False]
+    disk.write(MIB, b"x" * 512)
+    disk.close()
+    left = path.read_bytes()
+    marked = (strange | IN_USE).to_bytes(4, "big") + entry[16:]
+    assert left.count(marked) >= 1
+    assert left.count(strange.to_bytes(4, "big") + entry[16:]) == 0
+
+
+def test_those_that_memory_has_no_room_for_are_not_believed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bitmaps, "MEMORY_LIMIT", SIZE // GRANULE // 8)
+    disk = opened(path)
+    assert [each.inconsistent for each in kept(disk)] == [False, True]
+    with pytest.raises(BimetalError, match="too much"):
+        kept(disk).check_new("new", GRANULE)
+    disk.write(MIB, b"x" * 512)
+    disk.close()
+    assert changes(path, "on") == [(MIB, GRANULE)]
 
 
 def all_changed(disk: Qcow2Image) -> list[tuple[int, int]]:

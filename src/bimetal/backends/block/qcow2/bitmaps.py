@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
+from bimetal.backends.block.bitmaps import GRANULARITIES, NAME_LIMIT
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.entries import OFFSET
 from bimetal.backends.block.qcow2.header import BITMAPS_VALID, Header
@@ -50,7 +51,7 @@ _DIRTY_TRACKING = 1
 class Bitmap:
     """``table`` is the offset of its table, which has ``entries`` offsets of its clusters;
     ``place`` is that of its ``entry`` in the directory. A bit stands for ``granularity`` bytes.
-    If it is not ``plain``, there is something about it that only newer programs know."""
+    If it is not ``plain``, there is something about it that only newer programs know, or nobody."""
 
     name: str
     table: int
@@ -60,6 +61,14 @@ class Bitmap:
     place: int
     entry: bytes = b""
     plain: bool = True
+
+    @property
+    def outdated(self) -> bytes:
+        """Its entry once it has missed a change of the disk: marked, unless it was to miss it."""
+        if not self.flags & AUTO:
+            return self.entry
+        flags = (self.flags | IN_USE).to_bytes(4, "big")
+        return self.entry[:_FLAGS_AT] + flags + self.entry[_FLAGS_AT + len(flags) :]
 
 
 def directory_entry(name: str, table: int, entries: int, flags: int, granularity: int) -> bytes:
@@ -115,10 +124,13 @@ def read_bitmaps(file: ImageFile, header: Header) -> list[Bitmap]:
             raise bad_image(f"bitmap {number} has {entries} clusters")
         if granularity > 63:
             raise bad_image(f"a bit of bitmap {number} stands for 2**{granularity} bytes")
-        name = data[at + _ENTRY.size + more :][:length].decode("utf-8", "replace")
+        called = data[at + _ENTRY.size + more :][:length]
+        name = called.decode("utf-8", "replace")
         end = at + _ENTRY.size + more + length
         end += -end % 8
         plain = kind == _DIRTY_TRACKING and not more and not flags & ~(IN_USE | AUTO)
+        plain = plain and granularity in GRANULARITIES
+        plain = plain and name.encode() == called and 0 < length <= NAME_LIMIT
         bitmaps.append(
             Bitmap(name, table, entries, flags, 1 << granularity, offset + at, data[at:end], plain)
         )

@@ -59,11 +59,10 @@ class Qcow2Image(Block):
         self.name, self.readonly = file.path, file.readonly
         self.file, self.backing, self._cluster = file, backing, header.cluster
         self.places = Inside(file) if data is None else Outside(data, header)
-        self._damage = ""
+        self._damage, self._keeps = "", bitmaps
         self._preallocated: bool | None = None
         self._writer: Writer | None = None
         self._read_tables(header)
-        self._keeps = bitmaps
         references = None if file.readonly else self._make_writable()
         if references is not None:
             self._write_tables(references)
@@ -73,11 +72,14 @@ class Qcow2Image(Block):
         self._closed = False
 
     def _read_bitmaps(self) -> None:
-        """Keep up the bitmaps from now on, if the image is not damaged."""
+        """Keep up the bitmaps from now on, or have them say that they are not, if it is written."""
         try:
             self.bitmaps = KeptBitmaps(self.file, self.header)
         except (OSError, BimetalError) as error:
             self.file.log.host_error("the dirty bitmaps cannot be read", str(error))
+            self._keeps = False
+            if self._writer is not None:
+                self._make_writable()
 
     def _lengthen_table(self) -> None:
         """Have a reference table that is long enough for all of the disk: where clusters are small,
@@ -130,9 +132,7 @@ class Qcow2Image(Block):
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """See `Block.extents`."""
         extents = self.reader.extents(offset, length)
-        if not self.readonly or not self._is_preallocated():
-            return extents
-        return self._holes_of(extents)
+        return self._holes_of(extents) if self.readonly and self._is_preallocated() else extents
 
     def _is_preallocated(self) -> bool:
         """Whether a tenth of the clusters have a place and no space, and two at least: then it is

@@ -10,7 +10,7 @@ from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap
+from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap, fits
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.bitmaps import (
     ALL_MARKED,
@@ -43,10 +43,13 @@ class KeptBitmaps(Bitmaps):
         """Those that nobody believes: they stay as they are in the file."""
         self.stored = True
         """Whether those in the file are as those here, and not marked."""
+        held = 0
         for found in read_bitmaps(file, header):
             bits = None
-            if found.plain and not found.flags & IN_USE and found.name not in self:
+            sound = found.plain and not found.flags & IN_USE and found.name not in self
+            if sound and fits(header.size, found.granularity, held):
                 bits = read_bits(file, header, found)
+                held += len(bits or b"")
             bitmap = DirtyBitmap(
                 found.name,
                 header.size,
@@ -125,7 +128,7 @@ class KeptBitmaps(Bitmaps):
     def _stored(self, bitmap: DirtyBitmap, places: _Places) -> bytes:
         """The entry of a bitmap in their directory; it is stored then."""
         if bitmap.inconsistent:
-            return self._unsound[bitmap.name].entry
+            return self._unsound[bitmap.name].outdated
         bits, table = bitmap.told, array("Q")
         for at in range(0, len(bits), places.cluster):
             part = bits[at : at + places.cluster]
