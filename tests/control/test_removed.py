@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,3 +67,32 @@ def test_what_others_hold_is_not_a_machine(homes: Homes, tmp_path: Path) -> None
     assert elsewhere.lost() == {}
     assert homes.places.lost() == {"crab": homes.places.pid("crab")}
     assert homes.places.pid("crab") != os.getpid()
+
+
+BYSTANDER = """
+import fcntl, os, sys
+mine = open(sys.argv[1], "w")
+fcntl.lockf(mine, fcntl.LOCK_EX)
+there = open(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_whoever_only_reads_what_was_removed_is_not_the_machine(
+    homes: Homes, tmp_path: Path
+) -> None:
+    """Though it holds a lock, of a file of its own, as a backup program may."""
+    lease = Path(homes.places.lease("crab"))
+    lease.parent.mkdir(parents=True)
+    lease.touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", BYSTANDER, tmp_path / "own", lease],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        lease.unlink()
+        assert homes.places.lost() == {}
+        process.communicate()

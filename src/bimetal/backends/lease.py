@@ -79,7 +79,8 @@ def holders_of_removed(folder: str) -> dict[str, int]:
         with suppress(OSError):
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 link = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if link.startswith(start) and link.endswith(REMOVED):
+                below = link.startswith(start) and link.endswith(REMOVED)
+                if below and _is_locked(pid, fd):
                     found[folder + link[len(start) - 1 : -len(REMOVED)]] = pid
     return found
 
@@ -90,6 +91,13 @@ def _lockers() -> set[int]:
         rows = [line.split() for line in file]
         return {int(row[4]) for row in rows if row[1] == "POSIX" and row[4].isdecimal()}
     return set()
+
+
+def _is_locked(pid: int, fd: str) -> bool:
+    """Whether a process holds a POSIX lock on the file of its descriptor (proc_pid_fdinfo(5))."""
+    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return any(row[0] == "lock:" and "POSIX" in row for row in rows if row)
 
 
 def await_release(path: str, seconds: float) -> bool:
