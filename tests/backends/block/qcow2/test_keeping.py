@@ -21,6 +21,7 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.qcow2 import keeping
 from bimetal.backends.block.qcow2.bitmaps import AUTO, IN_USE
 from bimetal.backends.block.qcow2.changes import apply_snapshot, create_snapshot, grow
+from bimetal.backends.block.qcow2.counts import Counts
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError
 from tests.backends.block.crash import Recording
@@ -165,6 +166,23 @@ def test_no_room_for_them_leaves_them_inconsistent(
     monkeypatch.setattr(keeping, "write_all", full)
     disk.close()
     assert flags(path) == {"on": ["in-use", "auto"], "off": ["in-use"]}
+    assert check(path) == CLEAN
+
+
+def test_clusters_that_could_not_be_counted_for_them_are_not_freed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = opened(path)
+    kept(disk).outdate(disk)
+    with monkeypatch.context() as host:
+        host.setattr(Counts, "set", broken)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            kept(disk).store(disk)
+    disk.close()
+    assert flags(path) == {"on": ["auto"], "off": []}
     assert check(path) == CLEAN
 
 

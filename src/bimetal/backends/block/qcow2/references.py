@@ -73,13 +73,7 @@ class References:
         row = range(runs[0].start, runs[-1].stop)
         if self._length() < row.stop * self._cluster:
             self._extend(row.stop * self._cluster)
-        try:
-            for run in runs:
-                self.counts.set(run, 1)
-            self._file.flush()
-        except OSError:
-            self.free_later(row)
-            raise
+        self._count(runs)
         return row
 
     def is_shared(self, cluster: int) -> bool:
@@ -168,6 +162,12 @@ class References:
         if length < end:
             # Or a crash could leave a table that names what lies beyond the end of the file.
             self._extend(end)
+        self._count(runs)
+        self._batch.extend((run, run.start * self._cluster >= length) for run in runs)
+        self._cursor = runs[-1].stop
+
+    def _count(self, runs: Iterable[range]) -> None:
+        """Count free clusters as used once, safely, or none of them."""
         counted: list[range] = []
         try:
             for run in runs:
@@ -178,8 +178,6 @@ class References:
             for run in counted:
                 self.free_later(run)
             raise
-        self._batch.extend((run, run.start * self._cluster >= length) for run in runs)
-        self._cursor = runs[-1].stop
 
     def _find(self, most: int) -> list[range]:
         """The first runs of free clusters from the cursor on."""
