@@ -18,14 +18,17 @@ import pytest
 from bimetal.backends.block import bitmaps
 from bimetal.backends.block.bitmaps import DirtyBitmap
 from bimetal.backends.block.choose import open_disk
-from bimetal.backends.block.qcow2 import keeping
+from bimetal.backends.block.file import ImageFile
+from bimetal.backends.block.qcow2 import image, keeping
 from bimetal.backends.block.qcow2.bitmaps import AUTO, IN_USE
 from bimetal.backends.block.qcow2.changes import apply_snapshot, create_snapshot, grow
 from bimetal.backends.block.qcow2.counts import Counts
+from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError
 from tests.backends.block.crash import Recording
-from tests.backends.block.qcow2.qemu import CLEAN, KIB, MIB, check, create, img
+from tests.backends.block.qcow2.qemu import CLEAN, KIB, LEAKS, MIB, check, create, img
 from tests.backends.block.qcow2.test_at_once import wrecks
 from tests.backends.block.qcow2.test_bitmaps import changes, flags, serves
 from tests.host import programs
@@ -183,6 +186,56 @@ def test_clusters_that_could_not_be_counted_for_them_are_not_freed(
             kept(disk).store(disk)
     disk.close()
     assert flags(path) == {"on": ["auto"], "off": []}
+    assert check(path) == CLEAN
+
+
+def test_clusters_that_a_header_may_name_are_not_freed_when_it_could_not_be_made_safe(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: ImageFile, header: Header) -> None:
+        store_header(file, header)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = opened(path)
+    disk.write(MIB, b"x" * 512)
+    monkeypatch.setattr(image, "store_header", broken)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        kept(disk).store(disk)
+    disk.close()
+    assert check(path) in (CLEAN, LEAKS)
+    assert changes(path, "on") == [(MIB, GRANULE)]
+
+
+def test_an_inconsistent_one_stays_if_its_removal_could_not_be_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    killed = {"on": ["in-use", "auto"], "off": ["in-use"], "new": ["in-use", "auto"]}
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert flags(path) == killed
+    disk = opened(path)
+    removed = kept(disk).remove("new")
+    kept(disk).outdate(disk)
+    with monkeypatch.context() as host:
+        host.setattr(keeping, "write_all", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            kept(disk).store(disk)
+    kept(disk).add(removed)
+    disk.close()
+    assert flags(path) == killed
+    assert check(path) == CLEAN
+
+
+def test_one_in_the_place_of_an_inconsistent_one(path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    disk = opened(path)
+    kept(disk).remove("on")
+    kept(disk).add(DirtyBitmap("on", SIZE, GRANULE, persistent=True))
+    kept(disk).outdate(disk)
+    disk.close()
+    assert flags(path) == {"on": ["auto"], "off": ["in-use"], "new": ["in-use", "auto"]}
     assert check(path) == CLEAN
 
 

@@ -101,15 +101,16 @@ class KeptBitmaps(Bitmaps):
 
     def store(self, image: Qcow2Image) -> None:
         """Store them in the image, at once or not at all. Raises OSError and `BimetalError`, and
-        then those in the file are as before, and marked."""
+        then those in the file are as before, and marked; unless it is the header that could not be
+        written: nobody knows which it names, so none of their clusters is freed."""
         references = image.writer().references
-        self._unsound = {name: each for name, each in self._unsound.items() if name in self}
         kept = [
             each
             for each in self
             if each.persistent and (not each.inconsistent or each.name in self._unsound)
         ]
-        old = clusters_of_bitmaps(image.file, image.header, [*self._unsound.values()])
+        unsound = {each.name: self._unsound[each.name] for each in kept if each.inconsistent}
+        old = clusters_of_bitmaps(image.file, image.header, [*unsound.values()])
         new = _Places(image.file, image.header.cluster, references)
         try:
             entries = b"".join(self._stored(each, new) for each in kept)
@@ -117,13 +118,17 @@ class KeptBitmaps(Bitmaps):
             image.flush()
             header = replace(image.header)  # which may name a longer table of counts by now
             header.name_bitmaps(len(kept), len(entries), place)
-            image.store_header(header)
         except (OSError, BimetalError):
+            references.free_later(new.taken)
+            raise
+        try:
+            image.store_header(header)
+        except BimetalError:
             references.free_later(new.taken)
             raise
         image.header.extensions, image.header.autoclear = header.extensions, header.autoclear
         references.free_later(old)
-        self.stored = True
+        self._unsound, self.stored = unsound, True
 
     def _stored(self, bitmap: DirtyBitmap, places: _Places) -> bytes:
         """The entry of a bitmap in their directory; it is stored then."""
