@@ -218,15 +218,21 @@ class LiveDisks(Marking):
         the disk, or of the image's file if ``of_file``."""
         name, runner = fsdecode(image), self._parts.built()
         tell = partial(self._call_locked, told)
-        with runner.locked():
-            tops = [chain_of(seat.image)[0] for seat in seats_of(runner)]
-            found = [each for each in tops if same_file(each.name, name)]
-            if not found or found[0].readonly:
+        with ExitStack() as held:
+            held.enter_context(runner.locked())
+            tops = [(seat, chain_of(seat.image)[0]) for seat in seats_of(runner)]
+            found = [(seat, top) for seat, top in tops if same_file(top.name, name)]
+            if not found or found[0][1].readonly:
                 raise BimetalError(
                     f"no disk writes to {name!r}", "name the image of a disk", ExitCode.USAGE
                 )
+            seat, top = found[0]
+            begun = self._gate.started
+            if begun:  # or no thread that would carry out a visit is there, and no guest
+                held.close()
             with host_failures(f"{name!r} cannot be watched"):
-                set_threshold(found[0], limit, tell, of_file=of_file)
+                watch = partial(set_threshold, top, limit, tell, of_file=of_file)
+                seat.visit(watch, standing=not begun)
 
     def _call_locked(self, told: Callable[[int], None], beyond: int) -> None:
         self._service.reactor.call(partial(told, beyond))

@@ -16,13 +16,12 @@ __all__ = ["set_threshold"]
 def set_threshold(image: Block, limit: int, tell: Callable[[int], None], *, of_file: bool) -> None:
     """Have ``tell`` called once when something is written beyond ``limit`` bytes of the disk, or of
     the file if it is one ``of_file``, with how many bytes beyond; 0 for never. Raises
-    `BimetalError` and OSError for an image that is only read."""
-    bitmaps = bitmaps_of(image)
-    bitmaps.watch(None)
+    `BimetalError` and OSError for an image that is only read. Call while nobody writes to it."""
+    bitmaps, threshold = bitmaps_of(image), Threshold(limit, tell) if limit else None
     if not isinstance(image, Qcow2Image) or not image.is_inside or not of_file:
-        bitmaps.watch(Threshold(limit, tell) if limit else None)
+        bitmaps.watch(threshold)
         return
-    image.file.threshold = Threshold(limit, tell) if limit else None
     beyond = image.writer().references.end() * image.header.cluster - limit
-    if limit and beyond > 0:  # the next write comes there, too
-        bitmaps.watch(Threshold(0, lambda _: tell(beyond)))
+    image.file.threshold = threshold
+    passed = limit and beyond > 0  # the next write comes there, too
+    bitmaps.watch(Threshold(0, lambda _: tell(beyond)) if passed else None)
