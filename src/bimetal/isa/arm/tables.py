@@ -16,8 +16,8 @@ __all__ = [
     "ACCESS_FLAG", "ADDRESS_SIZE", "AF", "AP1", "AP2", "DBM", "EXTERNAL_ON_WALK", "FAULT", "GP",
     "LEVELS", "LOOK", "NG", "NO_PAN", "ONE_STAGE", "ON_WALK", "PERMISSION", "PXN", "STAGE_2",
     "STATUS", "TRANSLATION", "UXN", "VALID", "Sizes", "at_least", "fails", "first_level",
-    "grain_of", "is_leaf", "may_be_leaf", "model_bits", "of_page", "output_bits", "pointed_to",
-    "root_of", "size_of_leaf",
+    "grain_of", "is_leaf", "may_be_leaf", "may_be_wide", "model_bits", "of_page", "output_bits",
+    "pointed_to", "root_of", "size_of_leaf",
 ]  # fmt: skip
 
 # Of what `mmu.walk` returns: besides `GLOBAL`, `LARGE` and `HUGE`, as in PAR_EL1 (C5.3), F, PTW
@@ -97,15 +97,20 @@ def grain_of(cpu: Cpu, code: Value, sixteen: int, sixty_four: int) -> Value:
     return select((code == sixteen) & at_least(cpu, "TGran16", 1), const(14, 64), large)
 
 
+def may_be_wide(cpu: Cpu, grain: Value) -> Value:
+    """Whether DS means anything for a granule, given by its log2: whether the model has descriptors
+    of 52-bit addresses for it (FEAT_LPA2)."""
+    four = (grain == 12) & at_least(cpu, "TGran4", 1)
+    return four | (grain == 14) & at_least(cpu, "TGran16", 2)
+
+
 class Sizes:
     """Sizes of addresses in one stage: from what its control register says, and the model."""
 
     def __init__(self, cpu: Cpu, grain: Value, size: Value, asked: Value, ds: Value):
         """``size`` is T0SZ or T1SZ, ``asked`` IPS or PS, ``ds`` the bit DS (D17.2.131)."""
-        four = (grain == 12) & at_least(cpu, "TGran4", 1)
-        sixteen = (grain == 14) & at_least(cpu, "TGran16", 2)
         self.grain, self.bits = grain, 64 - size
-        self.wide = ds & (four | sixteen)
+        self.wide = ds & may_be_wide(cpu, grain)
         large = (grain == 16) & at_least(cpu, "VARange", 1)
         least = select(self.wide | large, const(12, 64), 16)
         most = select(grain == 16, const(47, 64), 48)

@@ -8,7 +8,7 @@ from ....ir.value import Value, const, select
 from ...trace import Cpu, when
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
 from ..syndromes import E2H, EL1, EL2
-from ..tables import at_least
+from ..tables import may_be_wide
 from .maintenance import OF_DOMAIN, TRANSLATIONS, TTLB, Act, system_instruction
 
 Match = Callable[[Cpu, Value], tuple[Value, Value, Value]]
@@ -86,10 +86,7 @@ def _range(asked: Asked) -> Where:
         grain = value.lsr(46) & 3
         above = select(grain == 0, const(40, 64), (grain - 1) << 1)  # log2 of a page by 4 KiB
         pages = ((value.lsr(39) & 31) + 1) << (value.lsr(44) & 3) * 5 + 1
-        able = (grain == 1) & at_least(cpu, "TGran4", 1) | (grain == 2) & at_least(
-            cpu, "TGran16", 2
-        )
-        unit = select(asked(cpu) & able, const(4, 64), above)
+        unit = select(asked(cpu) & may_be_wide(cpu, above + 12), const(4, 64), above)
         first = (value << 27).asr(27) << 12 << unit
         return select(grain == 0, const(0, 64), first), pages << above
 
