@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from bimetal.control.commands.registry import MACHINE
-from bimetal.control.commands.together import Together
+from bimetal.control.commands.together import Together, alone
 from bimetal.control.contract import Answer
 from bimetal.control.managed import Managed
 
@@ -42,47 +42,39 @@ def bitmap_add(
     disabled: Annotated[bool, "whether it does not mark what changes"] = False,
 ) -> None:
     """Have a dirty bitmap mark what changes in an image from now on."""
-    with Together(vm) as together:
-        together.add_bitmap(
-            node=node,
-            name=name,
-            granularity=granularity,
-            persistent=persistent,
-            disabled=disabled,
-        )
-        together.carry_out()
+    alone(
+        vm,
+        Together.add_bitmap,
+        node=node,
+        name=name,
+        granularity=granularity,
+        persistent=persistent,
+        disabled=disabled,
+    )
 
 
 @MACHINE.command("block-dirty-bitmap-remove")
 def bitmap_remove(vm: Managed, node: Node, name: Name) -> None:
     """Have an image no longer have a bitmap."""
-    with Together(vm) as together:
-        together.remove_bitmap(node=node, name=name)
-        together.carry_out()
+    alone(vm, Together.remove_bitmap, node=node, name=name)
 
 
 @MACHINE.command("block-dirty-bitmap-clear")
 def bitmap_clear(vm: Managed, node: Node, name: Name) -> None:
     """Have a bitmap mark nothing."""
-    with Together(vm) as together:
-        together.clear_bitmap(node=node, name=name)
-        together.carry_out()
+    alone(vm, Together.clear_bitmap, node=node, name=name)
 
 
 @MACHINE.command("block-dirty-bitmap-enable")
 def bitmap_enable(vm: Managed, node: Node, name: Name) -> None:
     """Have a bitmap mark what changes from now on."""
-    with Together(vm) as together:
-        together.enable_bitmap(node=node, name=name)
-        together.carry_out()
+    alone(vm, Together.enable_bitmap, node=node, name=name)
 
 
 @MACHINE.command("block-dirty-bitmap-disable")
 def bitmap_disable(vm: Managed, node: Node, name: Name) -> None:
     """Have a bitmap stay as it is from now on."""
-    with Together(vm) as together:
-        together.disable_bitmap(node=node, name=name)
-        together.carry_out()
+    alone(vm, Together.disable_bitmap, node=node, name=name)
 
 
 @MACHINE.command("block-dirty-bitmap-merge")
@@ -95,6 +87,4 @@ def bitmap_merge(
     ],
 ) -> None:
     """Have a bitmap mark what others mark, too."""
-    with Together(vm) as together:
-        together.merge_bitmaps(node=node, target=target, bitmaps=bitmaps)
-        together.carry_out()
+    alone(vm, Together.merge_bitmaps, node=node, target=target, bitmaps=bitmaps)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from bimetal.control.commands.nodes import refused
 from bimetal.control.commands.registry import MACHINE
-from bimetal.control.commands.together import Together
+from bimetal.control.commands.together import Together, alone
 from bimetal.control.contract import Answer, read_arguments
 from bimetal.control.managed import Managed
 
@@ -46,9 +46,7 @@ def blockdev_snapshot(
     overlay: Annotated[str, "a qcow2 image that is empty, for what it writes from now on"],
 ) -> None:
     """Lay an image that a client has told of over a disk."""
-    with Together(vm) as together:
-        together.snapshot(node=node, overlay=overlay)
-        together.carry_out()
+    alone(vm, Together.snapshot, node=node, overlay=overlay)
 
 
 @MACHINE.command("blockdev-snapshot-sync")
@@ -64,16 +62,16 @@ def blockdev_snapshot_sync(
     ] = "absolute-paths",
 ) -> None:
     """Lay an image over a disk."""
-    with Together(vm) as together:
-        together.snapshot_sync(
-            snapshot_file=snapshot_file,
-            device=device,
-            node_name=node_name,
-            snapshot_node_name=snapshot_node_name,
-            format=format,
-            mode=mode,
-        )
-        together.carry_out()
+    alone(
+        vm,
+        Together.snapshot_sync,
+        snapshot_file=snapshot_file,
+        device=device,
+        node_name=node_name,
+        snapshot_node_name=snapshot_node_name,
+        format=format,
+        mode=mode,
+    )
 
 
 @MACHINE.command("transaction")

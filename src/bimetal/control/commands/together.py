@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from bimetal.base.late import late
 from bimetal.base.paths import same_file
@@ -14,7 +15,9 @@ from bimetal.control.commands.copies import backup_arguments, made_target, terms
 from bimetal.control.commands.nodes import disk_of, image_place, node_named, refused
 from bimetal.control.managed import Managed
 
-__all__ = ["Together"]
+__all__ = ["Together", "alone"]
+
+P = ParamSpec("P")
 
 MOMENT, BITMAPS = "bimetal.machine.live.moment:", "bimetal.machine.live.bitmaps:"
 
@@ -163,6 +166,16 @@ class Together:
             isinstance(job, mirror) and same_file(job.target.name, path)
             for job in self._vm.machine.jobs
         )
+
+
+def alone(
+    vm: Managed, add: Callable[Concatenate[Together, P], None], *own: P.args, **named: P.kwargs
+) -> None:
+    """Carry out a single action: what the method ``add`` of `Together` adds with such arguments.
+    Raises `BimetalError`."""
+    with Together(vm) as together:
+        add(together, *own, **named)
+        together.carry_out()
 
 
 def _remove(path: str) -> None:
