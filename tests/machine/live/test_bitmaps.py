@@ -9,19 +9,24 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
 from bimetal.machine.live.bitmaps import (
     AddBitmap,
     BitmapAt,
+    BitmapChange,
     ClearBitmap,
+    Find,
     MergeBitmaps,
     RecordBitmap,
     RemoveBitmap,
@@ -367,6 +372,62 @@ def test_bitmaps_move_with_the_disk_that_is_mirrored(made: Made, tmp_path: Path)
     machine.close()
     judge(copy, writer.model)
     assert flags(copy) == {"b": ["auto"]}
+
+
+class Meanwhile(BitmapChange):
+    """Fails when a job that copies to ``path`` has written there what it was about to write when
+    this moment was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path):
+        super().__init__(at("b", path))
+        events = {name: threading.Event() for name in ("asked", "begun", "wrote")}
+        self.__dict__.update(events)
+        write = Qcow2Image.writev
+
+        def writev(image: Qcow2Image, offset: int, buffers: Any) -> None:
+            if image.name == str(path):
+                events["asked"].set()
+                events["begun"].wait(1)
+            write(image, offset, buffers)
+            if image.name == str(path):
+                events["wrote"].set()
+
+        monkeypatch.setattr(Qcow2Image, "writev", writev)
+
+    def apply(self, find: Find, undo: ExitStack) -> Block | None:
+        self.__dict__["begun"].set()
+        assert self.__dict__["wrote"].wait(LIMIT)
+        raise BimetalError("this fails", "nothing can be done about it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: RemoveBitmap(place),
+        lambda place: MergeBitmaps(place, (place,)),
+        lambda place: RecordBitmap(place, on=False),
+    ],
+)
+def test_no_copy_is_written_while_its_bitmaps_change(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]
+) -> None:
+    """Or what is undone would not mark that."""
+    machine = made(new(tmp_path / "disk.qcow2"))
+    Writer(machine).driver.write_at(0, b"x" * 8 * MIB)
+    copy = new(tmp_path / "copy.qcow2")
+    job = machine.mirror_disk(DISK, copy, speed=1)
+    place = at("b", copy)
+    machine.at_once([AddBitmap(place)])
+    meanwhile = Meanwhile(monkeypatch, copy)
+    job.limit(0)
+    assert meanwhile.__dict__["asked"].wait(LIMIT)
+    with pytest.raises(BimetalError, match="this fails"):
+        machine.at_once([change(place), meanwhile])
+    assert job.wait(Status.READY, seconds=LIMIT)
+    [bitmap] = machine.other_images()[0].bitmaps
+    assert bitmap.count >= SIZE - GRANULE  # a piece may have been copied before it was there
+    job.cancel()
+    assert job.wait(seconds=LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -166,8 +166,9 @@ class LiveDisks(Marking):
             for seat, _ in pairs:  # most of the work, while the machine goes on
                 with host_failures("no image can be laid over the disk"):
                     seat.visit(seat.image.flush)
-            with standing(self._gate, self._clock), ExitStack() as undo:
+            with standing(self._gate, self._clock), ExitStack() as held, ExitStack() as undo:
                 settle(runner)
+                held.enter_context(self._jobs.copies_at_rest())
                 moment = Moment([*seats_of(runner)], self._jobs, pairs, undo)
                 for each in actions:
                     if isinstance(each, BitmapChange):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -49,6 +50,9 @@ class FollowingJob(Job):
         self.seat, self._note = seat, note
         self.source = seat.image
         self.dirty = Dirty(self.source.size)
+        self.beside_requests = threading.Lock()
+        """Held while the copy is written beside them: whoever has it, while the machine stands,
+        has the copy to itself."""
         self._watches = False
 
     # What kinds define
@@ -138,7 +142,8 @@ class FollowingJob(Job):
             try:
                 pieces, count = self.seat.visit(partial(self._take, *found))
                 if self.beside:
-                    give(self.target, pieces)
+                    with self.beside_requests:
+                        give(self.target, pieces)
             except OSError as error:
                 if wrote := isinstance(error, WriteFailed):
                     self.dirty.mark(start, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from bimetal.base.clock import Countdown
@@ -13,6 +13,7 @@ from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.departed import Departed
 from bimetal.machine.live.failing import host_failures
+from bimetal.machine.live.following import FollowingJob
 from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import JobNews, NewsKind, Status
 
@@ -114,6 +115,15 @@ class Jobs:
         """Undo `begin` of one that only stands ready, while the machine stands."""
         job.undo(standing=True)
         self._forget(job)
+
+    @contextmanager
+    def copies_at_rest(self) -> Iterator[None]:
+        """A context, of somebody for whom the machine stands, in which no job writes to a copy."""
+        with ExitStack() as held:
+            for job in self:
+                if isinstance(job, FollowingJob):
+                    held.enter_context(job.beside_requests)
+            yield
 
     def bar(self) -> None:
         """Have nothing done to disks any more, until ``barred`` is False. Raises `BimetalError` if
