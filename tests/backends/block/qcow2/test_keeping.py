@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
@@ -271,6 +272,29 @@ def test_what_only_others_know_of_says_that_it_misses_changes(path: Path, called
     marked = (strange | IN_USE).to_bytes(4, "big") + entry[16:]
     assert left.count(marked) >= 1
     assert left.count(strange.to_bytes(4, "big") + entry[16:]) == 0
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_two_of_one_name_are_not_believed(path: Path, removed: bool) -> None:
+    """No program makes such, and QEMU does not open their image: both stay what they are, beside a
+    mark that they are in use, or both go."""
+    first = path.read_bytes()
+    img("bitmap", "--add", path, "of")
+    left = path.read_bytes()
+    at = left.rindex(struct.pack(">IIBBHI", 1, AUTO, 1, 16, 2, 0) + b"of")
+    path.write_bytes(left[: at + 16] + b"on" + left[at + 18 :])
+    assert path.read_bytes() != first
+    disk = opened(path)
+    assert [(each.name, each.inconsistent) for each in kept(disk)] == [("on", True), ("off", False)]
+    disk.write(MIB, b"x" * 512)
+    if removed:
+        kept(disk).remove("on")
+    disk.close()
+    told = json.loads(img("info", "--output=json", path))
+    there = [each["name"] for each in told["format-specific"]["data"]["bitmaps"]]
+    assert there == (["off"] if removed else ["on", "on", "off"])
+    if removed:
+        assert check(path) == CLEAN
 
 
 def test_those_that_memory_has_no_room_for_are_not_believed(

@@ -7,7 +7,9 @@ use: a crash leaves bitmaps that nobody believes, and never old ones that look l
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap, fits
@@ -39,14 +41,16 @@ class KeptBitmaps(Bitmaps):
 
     def __init__(self, file: ImageFile, header: Header):
         super().__init__(header.size)
-        self._unsound: dict[str, Bitmap] = {}
-        """Those that nobody believes: they stay as they are in the file."""
+        self._unsound: dict[str, list[Bitmap]] = {}
+        """Those that nobody believes, which stay as they are in the file: also all of one name, of
+        which there should be one."""
         self.stored = True
         """Whether those in the file are as those here, and not marked."""
-        held = 0
-        for found in read_bitmaps(file, header):
+        held, there = 0, read_bitmaps(file, header)
+        called = Counter(each.name for each in there)
+        for found in there:
             bits = None
-            sound = found.plain and not found.flags & IN_USE and found.name not in self
+            sound = found.plain and not found.flags & IN_USE and called[found.name] == 1
             if sound and fits(header.size, found.granularity, held):
                 bits = read_bits(file, header, found)
                 held += len(bits or b"")
@@ -59,7 +63,7 @@ class KeptBitmaps(Bitmaps):
                 inconsistent=bits is None,
             )
             if bits is None:
-                self._unsound[found.name] = found
+                self._unsound.setdefault(found.name, []).append(found)
             else:
                 bitmap.put(bits)
             self.add(bitmap)
@@ -110,14 +114,16 @@ class KeptBitmaps(Bitmaps):
             if each.persistent and (not each.inconsistent or each.name in self._unsound)
         ]
         unsound = {each.name: self._unsound[each.name] for each in kept if each.inconsistent}
-        old = clusters_of_bitmaps(image.file, image.header, [*unsound.values()])
+        left = [*chain.from_iterable(unsound.values())]
+        old = clusters_of_bitmaps(image.file, image.header, left)
         new = _Places(image.file, image.header.cluster, references)
         try:
-            entries = b"".join(self._stored(each, new) for each in kept)
-            place = new.row(entries) if kept else 0
+            entries = [*chain.from_iterable(self._stored(each, new) for each in kept)]
+            directory = b"".join(entries)
+            place = new.row(directory) if entries else 0
             image.flush()
             header = replace(image.header)  # which may name a longer table of counts by now
-            header.name_bitmaps(len(kept), len(entries), place)
+            header.name_bitmaps(len(entries), len(directory), place)
         except (OSError, BimetalError):
             references.free_later(new.taken)
             raise
@@ -130,10 +136,10 @@ class KeptBitmaps(Bitmaps):
         references.free_later(old)
         self._unsound, self.stored = unsound, True
 
-    def _stored(self, bitmap: DirtyBitmap, places: _Places) -> bytes:
-        """The entry of a bitmap in their directory; it is stored then."""
+    def _stored(self, bitmap: DirtyBitmap, places: _Places) -> list[bytes]:
+        """The entries of that name in their directory; the bitmap is stored then."""
         if bitmap.inconsistent:
-            return self._unsound[bitmap.name].outdated
+            return [each.outdated for each in self._unsound[bitmap.name]]
         bits, table = bitmap.told, array("Q")
         for at in range(0, len(bits), places.cluster):
             part = bits[at : at + places.cluster]
@@ -144,7 +150,7 @@ class KeptBitmaps(Bitmaps):
             else:
                 table.append(places.one(part))
         flags, place = AUTO * bitmap.recording, places.row(words_to_bytes(table))
-        return directory_entry(bitmap.name, place, len(table), flags, bitmap.granularity)
+        return [directory_entry(bitmap.name, place, len(table), flags, bitmap.granularity)]
 
 
 class _Places:
