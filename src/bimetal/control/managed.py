@@ -127,9 +127,6 @@ class Managed:
     note_moves: Callable[[Moves], None] | None = None
     """See `Machine.on_moved`."""
 
-    thresholds: dict[str, int] = field(default_factory=dict)
-    """How far nodes may be written before clients are told, in bytes."""
-
     slots: dict[str, int] = field(default_factory=dict)
     """The numbers of root ports, by what clients call them."""
 
@@ -206,7 +203,6 @@ class Managed:
             self.given, self._launched = machine, False
             for told in (self.nodes, self.devices, self.disks, self.networks, self.nics):
                 told.clear()
-            self.thresholds.clear()
             self.lines.clear()
             self.held.clear()
             self.slots.clear()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap
+from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.growing import grow_disk
 from bimetal.base.errors import BimetalError
 
 SECTOR = 512
@@ -100,6 +105,24 @@ def test_only_those_that_record_are_told() -> None:
     bitmaps.mark(SECTOR, SECTOR)
     assert [*bitmaps["on"].runs()] == [(0, SECTOR)]
     assert [*bitmaps["off"].runs()] == [(SECTOR, SECTOR)]
+
+
+def test_a_disk_grows_as_far_as_there_is_memory_for_its_bitmaps(tmp_path: Path) -> None:
+    """A bitmap of 512 bytes a granule, of a disk of 2 TiB, has 512 MiB."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(1 << 20))
+    with closing(open_disk(str(path), format="raw", bitmaps=True)) as disk:
+        assert disk.bitmaps is not None
+        disk.bitmaps.add(DirtyBitmap("fine", disk.size, SECTOR))
+        with pytest.raises(
+            BimetalError, match="'fine', of a granularity of 512, would be too much"
+        ):
+            grow_disk(disk, 2 << 40)
+        assert disk.size == disk.bitmaps.size == path.stat().st_size == 1 << 20
+        disk.bitmaps.remove("fine")
+        disk.bitmaps.add(DirtyBitmap("rough", disk.size, 1 << 20))
+        grow_disk(disk, 2 << 40)
+        assert [*disk.bitmaps["rough"].runs()] == [(1 << 20, (2 << 40) - (1 << 20))]
 
 
 @pytest.mark.parametrize(

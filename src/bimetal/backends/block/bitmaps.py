@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bimetal.backends.block.threshold import Threshold
+from bimetal.backends.block.threshold import Passed, Threshold
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import Lock
 
@@ -42,10 +42,15 @@ def default_granularity(cluster: int | None) -> int:
     return min(max(cluster or 64 << 10, 4 << 10), 64 << 10)
 
 
+def length_of(size: int, granularity: int) -> int:
+    """Bytes that a bitmap of such a disk takes."""
+    return -(-size // (8 * granularity))
+
+
 def fits(size: int, granularity: int, held: int) -> bool:
     """Whether there may be one more bitmap of that granularity, of a disk of ``size`` bytes, beside
     others that take ``held`` bytes of memory."""
-    length = size // granularity // 8
+    length = length_of(size, granularity)
     return length <= BITS_LIMIT and held + length <= MEMORY_LIMIT
 
 
@@ -168,8 +173,10 @@ class Bitmaps:
     def __init__(self, size: int):
         self.size = size
         self._all: dict[str, DirtyBitmap] = {}
-        self._threshold: Threshold | None = None
-        self.recording: tuple[DirtyBitmap | Threshold, ...] = ()
+        self._watching: dict[bool, Threshold | Passed] = {}
+        self._thresholds: dict[bool, Threshold | None] = {}
+        """Those of the disk, by False, and of the file of the image, by True."""
+        self.recording: tuple[DirtyBitmap | Threshold | Passed, ...] = ()
         """Those that are to be told of changes."""
 
     def __iter__(self) -> Iterator[DirtyBitmap]:
@@ -213,13 +220,23 @@ class Bitmaps:
     def refresh(self) -> None:
         """Look again which are recording."""
         bitmaps = (each for each in self._all.values() if each.recording and not each.inconsistent)
-        threshold = () if self._threshold is None else (self._threshold,)
-        self.recording = (*bitmaps, *threshold)
+        self.recording = (*bitmaps, *self._watching.values())
 
-    def watch(self, threshold: Threshold | None) -> None:
-        """Have ``threshold`` told of changes, too, in place of another one."""
-        self._threshold = threshold
+    def watch(
+        self, threshold: Threshold | None, *, of_file: bool, told: Threshold | Passed | None
+    ) -> None:
+        """Have ``threshold``, in place of another one of the disk, or ``of_file``; and have
+        ``told``, which serves it, told of changes, too."""
+        self._thresholds[of_file] = threshold
+        self._watching.pop(of_file, None)
+        if told is not None:
+            self._watching[of_file] = told
         self.refresh()
+
+    def limit(self, *, of_file: bool) -> int:
+        """The limit of that threshold, 0 for none."""
+        threshold = self._thresholds.get(of_file)
+        return 0 if threshold is None else threshold.limit
 
     def mark(self, offset: int, length: int) -> None:
         """These bytes of the disk change: before they do, this is called."""
@@ -233,6 +250,21 @@ class Bitmaps:
         self.size = size
         for each in self._all.values():
             each.resize(size)
+
+    def check_size(self, size: int) -> None:
+        """Raise `BimetalError` unless the disk may have that size: a disk as large as a bitmap has
+        no room in memory for is not marked."""
+        held = 0
+        for each in self._all.values():
+            if each.inconsistent:
+                continue
+            if not fits(size, each.granularity, held):
+                raise _wrong(
+                    f"the dirty bitmap {each.name[:80]!r}, of a granularity of {each.granularity}, "
+                    f"would be too much for a disk of {size} bytes",
+                    "remove it, or those that are of no more use: block-dirty-bitmap-remove",
+                )
+            held += length_of(size, each.granularity)
 
     def check_new(self, name: str, granularity: int) -> None:
         """Raise `BimetalError` unless there can be one more of that name and granularity."""

@@ -24,6 +24,8 @@ def grow_disk(disk: Block, size: int) -> None:
         )
     if size == disk.size:
         return
+    if disk.bitmaps is not None:
+        disk.bitmaps.check_size(size)
     if isinstance(disk, Qcow2Image):
         grow(disk, size)
     elif isinstance(disk, RawImage):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import UNSET, UnsetType, structs
+from msgspec import UNSET, UnsetType
 
 from bimetal.backends.handing import FDSET
 from bimetal.base.errors import BimetalError, ExitCode
@@ -73,7 +73,7 @@ def _info(vm: Managed, drive: Drive, given: dict[str, str], disks: dict[str, str
             backing_file=image.backing_filename,
             backing_file_depth=len(images) - 1,
             dirty_bitmaps=bitmap_infos(images[0]),
-            write_threshold=vm.thresholds.get(disks.get(id_, ""), 0),
+            write_threshold=images[0].limit,
             iops=drive.iops,
             bps=drive.bps,
         )
@@ -121,11 +121,10 @@ def query_named_block_nodes(
 ) -> list[NodeInfo]:
     """List the images that were told of."""
     with vm.lock:
-        nodes, limits = dict(vm.nodes), dict(vm.thresholds)
+        nodes = dict(vm.nodes)
     seen = [_images(vm, drive) for drive in vm.machine.drives() if drive.path]
     others = [] if vm.given is None else vm.machine.other_images()
-    infos = [_node_info(name, node, seen, others, nested=not flat) for name, node in nodes.items()]
-    return [structs.replace(each, write_threshold=limits.get(each.node_name, 0)) for each in infos]
+    return [_node_info(name, node, seen, others, nested=not flat) for name, node in nodes.items()]
 
 
 def _node_info(
@@ -138,14 +137,16 @@ def _node_info(
 ) -> NodeInfo:
     """What is told of a node: what is known of it in the chain of a disk, or what its file says,
     with the bitmaps that it has, or has had, otherwise."""
-    image, readonly = None, node.readonly
+    image, readonly, limit = None, node.readonly, 0
     bitmaps: list[BitmapInfo] | UnsetType = UNSET
-    if node.format is not None:
-        for images in seen:
-            for depth, each in enumerate(images):
-                if same_file(each.path, node.path):
-                    image, readonly = image_info(images, depth, nested=nested), each.readonly
-                    bitmaps = bitmap_infos(each)
+    for images in seen:
+        for depth, each in enumerate(images):
+            if not same_file(each.path, node.path):
+                continue
+            limit = each.file_limit if node.format is None else each.limit
+            if node.format is not None:
+                image, readonly = image_info(images, depth, nested=nested), each.readonly
+                bitmaps = bitmap_infos(each)
     if image is None:
         image = _of_file(node)
         for each in others if node.format is not None else ():
@@ -159,6 +160,7 @@ def _node_info(
         image=image,
         backing_file=image.backing_filename,
         dirty_bitmaps=bitmaps,
+        write_threshold=limit,
     )
 
 
@@ -261,7 +263,6 @@ def blockdev_del(vm: Managed, node_name: Annotated[str, "the node"]) -> None:
         if users := users_of(vm, node_name):
             raise refused(f"the node {node_name!r} is in use by {', '.join(users)}")
         gone = vm.nodes.pop(node_name)
-        vm.thresholds.pop(node_name, None)
     if vm.given is not None and gone.format is not None:
         vm.machine.jobs.departed.forget(gone.path)
 

@@ -26,7 +26,6 @@ def block_set_write_threshold(
         raise refused(f"the threshold {write_threshold} is less than 0")
 
     def told(beyond: int) -> None:
-        vm.thresholds.pop(node_name, None)
         data = ThresholdData(
             node_name=node_name, amount_exceeded=beyond, write_threshold=write_threshold
         )
@@ -34,4 +33,3 @@ def block_set_write_threshold(
 
     of_file = node.format is None
     vm.machine.set_write_threshold(node.path, write_threshold, told, of_file=of_file)
-    vm.thresholds[node_name] = write_threshold

@@ -71,8 +71,12 @@ def view_of(image: Block) -> ImageAt:
         )
         for each in image.bitmaps or ()
     )
-    cluster, readonly = cluster_of(image), image.readonly
-    return ImageAt(image.name, format_of(image), image.size, readonly, cluster, bitmaps)
+    limits = [
+        0 if image.bitmaps is None else image.bitmaps.limit(of_file=of_file)
+        for of_file in (False, True)
+    ]
+    kind, cluster = format_of(image), cluster_of(image)
+    return ImageAt(image.name, kind, image.size, image.readonly, cluster, bitmaps, *limits)
 
 
 def check_kept(image: Block) -> None:

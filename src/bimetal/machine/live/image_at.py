@@ -25,7 +25,8 @@ class BitmapView:
 @dataclass(frozen=True)
 class ImageAt:
     """An image of a disk: where it is, its format, the bytes of its disk, whether it is only read,
-    the bytes of its clusters, if it has such, and its dirty bitmaps."""
+    the bytes of its clusters, if it has such, its dirty bitmaps, and how far the disk, and its
+    file, may be written before somebody is told, 0 if nobody is."""
 
     path: str
     format: str
@@ -33,3 +34,5 @@ class ImageAt:
     readonly: bool
     cluster: int | None = None
     bitmaps: tuple[BitmapView, ...] = ()
+    limit: int = 0
+    file_limit: int = 0

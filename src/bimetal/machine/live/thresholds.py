@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
-from bimetal.backends.block.threshold import Threshold
+from bimetal.backends.block.threshold import Passed, Threshold
 from bimetal.machine.live.bitmaps import bitmaps_of
 
 __all__ = ["set_threshold"]
@@ -18,10 +18,9 @@ def set_threshold(image: Block, limit: int, tell: Callable[[int], None], *, of_f
     the file if it is one ``of_file``, with how many bytes beyond; 0 for never. Raises
     `BimetalError` and OSError for an image that is only read. Call while nobody writes to it."""
     bitmaps, threshold = bitmaps_of(image), Threshold(limit, tell) if limit else None
-    if not isinstance(image, Qcow2Image) or not image.is_inside or not of_file:
-        bitmaps.watch(threshold)
-        return
-    beyond = image.writer().references.end() * image.header.cluster - limit
-    image.file.threshold = threshold
-    passed = limit and beyond > 0  # the next write comes there, too
-    bitmaps.watch(Threshold(0, lambda _: tell(beyond)) if passed else None)
+    told: Threshold | Passed | None = threshold
+    if isinstance(image, Qcow2Image) and image.is_inside and of_file:
+        end = image.writer().references.end() * image.header.cluster
+        image.file.threshold = threshold
+        told = Passed(threshold, end) if threshold is not None and end > limit else None
+    bitmaps.watch(threshold, of_file=of_file, told=told)
