@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bimetal.backends.passage import Passage, open_passage
+from bimetal.backends.passage import Passage, await_passage, open_passage
 
 
 def test_what_goes_to_a_file_is_safe_or_that_is_an_error(
@@ -49,7 +49,14 @@ def test_a_program_has_taken_all_when_its_way_is_finished(tmp_path: Path) -> Non
         way.finish()
 
 
-@pytest.mark.parametrize("place", ["exec:exec sleep 600", "exec:trap '' PIPE; cat > /dev/null"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "exec:exec sleep 600",
+        "exec:trap '' PIPE; cat > /dev/null",
+        "exec:trap '' TERM; exec sleep 600",
+    ],
+)
 def test_a_program_ends_when_its_way_is_given_up(place: str) -> None:
     """Nobody waits for what it would still do."""
     with open_passage(place) as way:
@@ -70,3 +77,13 @@ def test_a_program_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path) 
             way.give_up()
             with pytest.raises(OSError, match="cancelled"):
                 finished.result()
+
+
+@pytest.mark.parametrize(
+    "rest", ["exit 3", "exec >&-; exec sleep 600", "trap '' TERM; exec sleep 600"]
+)
+def test_a_program_that_has_sent_all_is_not_waited_for_for_ever(rest: str) -> None:
+    """What it does then is its own affair."""
+    _, come = await_passage(f"exec:printf state; {rest}")
+    with come() as way:
+        assert way.read(5) == b"state"

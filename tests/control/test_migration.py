@@ -129,3 +129,18 @@ def test_who_waits_hears_that_nobody_comes(failure: Exception, where: str) -> No
     assert told.wait() == ["setup", "active", "failed"]
     assert [each.cause for each in heard] == ["it fails"]
     assert migration.why == "it fails"
+
+
+def test_a_machine_that_has_come_does_not_wait_for_the_end_of_the_program_it_comes_from() -> None:
+    told, there = Told(), threading.Event()
+
+    def await_way() -> Passage:
+        return Passage(os.open("/dev/null", os.O_RDWR), lambda _: ended.append(there.wait(LIMIT)))
+
+    ended = list[bool]()
+    migration = Migration(told)
+    migration.arrive(
+        cast(Machine, Moved(lambda way: None)), await_way, there.set, lambda error: None
+    )
+    assert told.wait() == ["setup", "active", "completed"]
+    assert ended == [True]

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import IO
 
 from bimetal.backends.dial import dial_unix
 from bimetal.backends.listening import listen_tcp, listen_unix
@@ -27,6 +28,9 @@ __all__ = ["Passage", "await_passage", "open_passage"]
 
 CONNECTING = 10.0
 """Seconds that a connection may take to be there."""
+
+PATIENCE = 2.0
+"""Seconds that a program may take to end of which nothing more is wanted."""
 
 KEEP_ALIVE = {
     socket.SO_KEEPALIVE: (socket.SOL_SOCKET, 1),
@@ -144,7 +148,7 @@ def open_passage(place: str) -> Passage:
             case "fd" if where.isdecimal():
                 return Passage(int(where))
             case "exec" if where:
-                return _of_program(where, subprocess.PIPE, None)
+                return _of_target(where)
             case "file" if where:
                 return _of_file(where, os.O_WRONLY | os.O_CREAT)
     except OSError as error:
@@ -173,7 +177,7 @@ def await_passage(place: str) -> tuple[str, Callable[[], Passage]]:
             case "fd" if where.isdecimal():
                 return place, lambda: Passage(int(where))
             case "exec" if where:
-                return place, lambda: _of_program(where, None, subprocess.PIPE)
+                return place, lambda: _of_source(where)
             case "file" if where:
                 passage = _of_file(where, os.O_RDONLY)
                 return place, lambda: passage
@@ -214,13 +218,34 @@ def _of_socket(connection: socket.socket) -> Passage:
     return Passage(connection.detach())
 
 
-def _of_program(command: str, stdin: int | None, stdout: int | None) -> Passage:
-    program = subprocess.Popen(["/bin/sh", "-c", command], stdin=stdin, stdout=stdout)
-    pipe = program.stdin or program.stdout
-    assert pipe is not None
+def _of_target(command: str) -> Passage:
+    program = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE)
+    assert program.stdin is not None
+    return Passage(_taken(program.stdin), partial(_end, program, command))
+
+
+def _of_source(command: str) -> Passage:
+    program = subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    return Passage(_taken(program.stdout), lambda _: _dismiss(program, PATIENCE))
+
+
+def _taken(pipe: IO[bytes]) -> int:
     fd = os.dup(pipe.fileno())
     pipe.close()
-    return Passage(fd, partial(_end, program, command))
+    return fd
+
+
+def _dismiss(program: subprocess.Popen[bytes], seconds: float) -> None:
+    """Have a program end of which nothing more is wanted: in so many seconds by itself, then
+    because it is told to, and at last whether it wants to or not."""
+    for end, patience in ((program.terminate, seconds), (program.kill, PATIENCE)):
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(patience)
+            return
+        end()
+    with suppress(subprocess.TimeoutExpired):  # the host may keep it
+        program.wait(PATIENCE)
 
 
 def _end(program: subprocess.Popen[bytes], command: str, given_up: int) -> None:
@@ -234,8 +259,7 @@ def _end(program: subprocess.Popen[bytes], command: str, given_up: int) -> None:
     finally:
         os.close(ended)
     if unwanted:
-        program.terminate()
-        program.wait()
+        _dismiss(program, 0)
     elif code := program.wait():
         raise OSError(f"{command[:80]!r} has ended with {code}")
 

@@ -74,7 +74,7 @@ class Migration:
             try:
                 with await_way() as way:
                     machine.arrive(way, self.moving)
-                there()
+                    there()  # it does not wait for the end of the program that it has come from
             except BaseException as error:
                 failed(_as_failure(error))
                 raise
