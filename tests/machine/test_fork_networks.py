@@ -86,6 +86,22 @@ def test_forks_with_networks_of_their_own_have_ports_of_their_own(
             dial(each)
 
 
+def test_a_cable_that_was_pulled_out_is_so_in_forks(script: Script, tmp_path: Path) -> None:
+    vm = started(script, "user", "user")
+    pulled, other = macs(vm)
+    vm.set_link("nic0", False)
+
+    def put_in(mine: Machine) -> str:
+        before = mine.links()
+        mine.set_link("nic0", True)
+        return str([*before.values(), *mine.links().values()])
+
+    expected = {"forked": [False, True, True, True], "detached": [False, False, False, False]}
+    for networks, links in expected.items():
+        assert told(put_in, vm, tmp_path, networks=networks) == [str(links)] * 2
+    assert vm.links() == {pulled: False, other: True}
+
+
 def test_a_pool_can_have_them_too(script: Script) -> None:
     vm = started(script, f"user,hostfwd={FORWARD}")
     with vm.pool(networks="forked") as pool, pool.machine() as fork:

@@ -8,7 +8,7 @@ from typing import Protocol
 from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame, Port
 
-__all__ = ["Network", "PulledOut", "Unplugged"]
+__all__ = ["Network", "PulledOut", "Unplugged", "in_a_copy"]
 
 
 class Network(Protocol):
@@ -104,3 +104,11 @@ class PulledOut(Unplugged):
     def forked(self) -> None:
         """See `Network.forked`."""
         self.network.forked()
+
+
+def in_a_copy(network: Network) -> Network:
+    """What a cable to ``network``, which is the other one's, leads to in a copy of this process:
+    nowhere; and it is pulled out if it was."""
+    network.forked()
+    nowhere = Unplugged(network)
+    return PulledOut(nowhere, up=False) if isinstance(network, PulledOut) else nowhere

@@ -711,3 +711,28 @@ def test_in_a_copy_the_cable_leads_nowhere_until_it_is_plugged_in_again() -> Non
     assert received(guest, receive, after, frame(b"for it"))
     assert len(transmit.completed()) == 2
     assert not before.sent
+
+
+def test_a_cable_that_was_pulled_out_is_so_in_a_copy() -> None:
+    nic = VirtioNet(Cable(), STATION)
+    guest = Guest(nic)
+    receive, transmit = guest.start(STATUS_FIELD | GUEST_CSUM, queues=2)
+    nic.pull_out(True)
+    nic.forked()
+    nic.plug_in(after := Cable())
+    assert guest.read(CONFIG + 6, 2) == 0
+    send(guest, transmit, frame(b"lost"))
+    assert not received(guest, receive, after, frame(b"for nobody"))
+    nic.pull_out(False)
+    assert guest.read(CONFIG + 6, 2) == 1
+    send(guest, transmit, frame(b"kept"))
+    assert [data for data, _ in after.sent] == [frame(b"kept")]
+    assert received(guest, receive, after, frame(b"for it"))
+
+
+def test_a_cable_of_a_copy_without_a_network_is_put_in_for_nothing() -> None:
+    nic = VirtioNet(Cable(), STATION)
+    nic.pull_out(True)
+    nic.forked()
+    nic.pull_out(False)
+    assert not nic.link

@@ -19,7 +19,7 @@ from bimetal.base.frames import (
     Frame,
     Offload,
 )
-from bimetal.devices.network import Network, PulledOut, Unplugged
+from bimetal.devices.network import Network, PulledOut, in_a_copy
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
 from bimetal.devices.virtio.net_commands import ADDR_SET, COMMAND_LIMIT, TABLE_SET, Command
@@ -127,7 +127,11 @@ class VirtioNet(VirtioDevice):
             self._configure()
 
     def plug_in(self, network: Network) -> None:
-        """The cable leads to ``network`` from now on; before it led nowhere."""
+        """The cable leads to ``network`` from now on; before it led nowhere. If it was pulled out
+        before that, it still is."""
+        if isinstance(self._network, PulledOut):
+            self._network = PulledOut(network, up=True)
+            return
         self.set_link(True)
         self._connect(network)
 
@@ -222,11 +226,8 @@ class VirtioNet(VirtioDevice):
             self._network.resume()
 
     def config_written(self, offset: int, data: bytes) -> None:
-        if offset + len(data) <= MAC_SIZE and not self.has(VERSION_1):
-            # How drivers of old set the address (5.1.4.2).
-            mac = bytearray(self._mac)
-            mac[offset : offset + len(data)] = data
-            self._mac = bytes(mac)
+        if offset + len(data) <= MAC_SIZE and not self.has(VERSION_1):  # 5.1.4.2, of old drivers
+            self._mac = self._mac[:offset] + data + self._mac[offset + len(data) :]
             self._configure()
         else:
             super().config_written(offset, data)
@@ -241,8 +242,7 @@ class VirtioNet(VirtioDevice):
 
     def forked(self) -> None:
         """The cable is the other one's: here it is pulled out."""
-        self._network.forked()
-        self._network = Unplugged(self._network)
+        self._network = in_a_copy(self._network)
         self._blocked = self._starved = False
         self.set_link(False)
 
