@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from bimetal.base.transfers import Transfer
+from bimetal.devices.answers import Answer
 from tests.devices.virtio.guest import STATUS
-from tests.devices.virtio.test_block import FLUSH, IN, IOERR, OK, OUT, SECTOR
+from tests.devices.virtio.test_block import CONTENT, FLUSH, IN, IOERR, OK, OUT, SECTOR
 from tests.devices.virtio.test_block_aside import FEATURES, Machine, Waiting, sector
 
 NEW = b"n" * SECTOR
@@ -94,6 +95,90 @@ def test_writes_that_are_lost_together_have_all_failed() -> None:
     machine.ring.notify()
     assert machine.heads() == [again.head]
     assert again.status == OK
+
+
+def answering(machine: Machine, answer: Answer) -> list[tuple[int | None, bool]]:
+    """Have errors answered so; those that there were, and whether something was written."""
+    told = list[tuple[int | None, bool]]()
+
+    def answers(error: OSError, writes: bool) -> Answer:
+        told.append((error.errno, writes))
+        return answer
+
+    machine.device.answers = answers
+    return told
+
+
+def test_writes_that_are_lost_together_are_done_once_more_when_the_machine_goes_on() -> None:
+    machine, disk = asked_machine()
+    told = answering(machine, Answer.STOP)
+    asked = [machine.read(1), machine.offer(OUT, 1, NEW), machine.offer(OUT, 20, NEW)]
+    machine.ring.notify()
+    machine.errands.open[0].finish()
+    disk.error = errno.ENOSPC
+    machine.errands.open[1].finish()
+    assert told == [(errno.ENOSPC, True)]
+    assert machine.heads() == [asked[0].head], "it was read before"
+    disk.error = None
+    disk.content[:] = CONTENT  # none of them is done
+    asked.append(machine.read(2))
+    machine.ring.notify()
+    assert machine.heads() == []
+    machine.device.try_again()
+    for errand in machine.errands.open[2:]:
+        errand.finish()
+    machine.errands.open[-1].finish()
+    assert machine.heads() == [each.head for each in asked[1:]]
+    assert [each.status for each in asked] == [OK] * 4
+    assert disk.content[SECTOR : 2 * SECTOR] == disk.content[20 * SECTOR : 21 * SECTOR] == NEW
+    assert (asked[0].data, asked[3].data) == (sector(1), sector(2))
+    traffic = machine.device.traffic
+    assert (traffic.times_in, traffic.times_out) == (2, 2)
+    assert (traffic.bytes_in, traffic.bytes_out) == (2 * SECTOR, 2 * SECTOR)
+
+
+def test_a_large_write_that_is_lost_with_others_is_done_once_more() -> None:
+    disk = Alone()
+    disk.content *= 20
+    disk.size = len(disk.content)
+    machine, before = Machine(disk), bytes(disk.content)
+    answering(machine, Answer.STOP)
+    asked = machine.offer(OUT, 10, NEW * 300)
+    machine.ring.notify()
+    machine.errands.open[0].finish()
+    disk.error = errno.EIO
+    machine.errands.open[1].finish()
+    disk.error = None
+    disk.content[:] = before
+    machine.device.try_again()
+    while machine.heads() == []:
+        machine.errands.open[-1].finish()
+    assert asked.status == OK
+    assert disk.content[10 * SECTOR : 310 * SECTOR] == NEW * 300
+    assert machine.device.traffic.bytes_out == 300 * SECTOR
+
+
+def test_who_ignores_errors_does_not_hear_of_writes_that_are_lost_together() -> None:
+    machine, disk = asked_machine()
+    told = answering(machine, Answer.IGNORE)
+    asked = machine.offer(OUT, 20, NEW)
+    machine.ring.notify()
+    machine.errands.open[0].finish()
+    disk.error = errno.EIO
+    machine.errands.open[1].finish()
+    assert (machine.heads(), asked.status, told) == ([asked.head], OK, [(errno.EIO, True)])
+
+
+def test_nothing_stops_for_writes_that_the_driver_has_given_up() -> None:
+    machine, disk = asked_machine()
+    told = answering(machine, Answer.STOP)
+    machine.offer(OUT, 20, NEW)
+    machine.ring.notify()
+    machine.errands.open[0].finish()
+    disk.error = errno.EIO
+    machine.guest.write(STATUS, 0)
+    assert told == []
+    assert not machine.device.stands_still(0)
 
 
 def test_a_write_that_fails_aside_fails_alone() -> None:

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from bimetal.base.transfers import Transfer
+from bimetal.devices.answers import Answer
 from bimetal.devices.virtio.block import VirtioBlock
 from tests.devices.virtio.guest import EVENT_IDX, INDIRECT_DESC, NEEDS_RESET, STATUS, Guest, Used
 from tests.devices.virtio.test_block import (
@@ -282,3 +283,35 @@ def test_a_reset_waits_for_all_queues() -> None:
     machine.guest.write(STATUS, 0)
     assert not any(errand.jobs for errand in machine.errands.open)
     assert machine.heads() == []
+
+
+@pytest.mark.parametrize("kind", [IN, OUT])
+@pytest.mark.parametrize("sector", [1, 20])
+@pytest.mark.parametrize("answer", [*Answer])
+def test_a_request_counts_once_and_only_if_it_is_done(
+    kind: int, sector: int, answer: Answer
+) -> None:
+    """Tried again, told of, or ignored, aside or at once."""
+    machine = Machine()
+    machine.device.answers = lambda error, writes: answer
+    machine.disk.error = errno.EIO
+    if kind == IN:
+        asked = machine.read(sector)
+    else:
+        asked = machine.offer(OUT, sector, b"w" * SECTOR)
+    machine.ring.notify()
+    for _ in range(2):
+        if machine.errands.open:
+            machine.errands.open[-1].finish()
+    machine.disk.error = None
+    machine.device.try_again()
+    if machine.errands.open:
+        machine.errands.open[-1].finish()
+    assert machine.heads() == [asked.head]
+    done = answer is not Answer.REPORT
+    assert asked.status == (OK if done else IOERR)
+    traffic = machine.device.traffic
+    counted = (traffic.times_in, traffic.bytes_in) if kind == IN else (
+        traffic.times_out, traffic.bytes_out
+    )  # fmt: skip
+    assert counted == (done, done * SECTOR)

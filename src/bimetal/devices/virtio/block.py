@@ -247,7 +247,7 @@ class VirtioBlock(QuickBlock):
         offset = sector * SECTOR
         for piece in pieces(into, PIECE):
             moved = total(piece)
-            if self._patient is not None and self._patient.read_now(offset, piece):
+            if self._read_at_once(offset, piece):
                 yield moved
             else:
                 read = partial(self._disk.readv, offset, piece)
@@ -266,7 +266,7 @@ class VirtioBlock(QuickBlock):
         for piece in pieces(data, PIECE):
             self._hold()
             moved = total(piece)
-            if self._written_now(offset, piece):
+            if self._written_at_once(offset, piece):
                 yield moved
             else:
                 yield from self.wait_for(index, partial(self._disk.writev, offset, piece), moved)
@@ -276,8 +276,15 @@ class VirtioBlock(QuickBlock):
         self.traffic.went_out(total(data))
         return (yield from self._written(index))
 
-    def _written_now(self, offset: int, piece: Sequence[memoryview]) -> bool:
-        """Write, if that needs no waiting; what fails is attempted once more where it may wait."""
+    def _read_at_once(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """Read, if that needs no waiting; what fails is attempted once more where it may wait."""
+        try:
+            return self._patient is not None and self._patient.read_now(offset, piece)
+        except OSError:
+            return False
+
+    def _written_at_once(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """The same of a write."""
         try:
             return self._patient is not None and self._patient.write_now(offset, piece)
         except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -41,7 +42,7 @@ class QuickBlock(PatientDevice):
     fixed: ClassVar[tuple[str, ...]] = ("_disk", "_group")  # a fork's disk has the same content
     derived: ClassVar[tuple[str, ...]] = (
         *("_cached", "_held", "_unsettled", "_patient", "_groups_lost"),
-        *("_missed", "_first_missed", "traffic"),
+        *("_missed", "_first_missed", "traffic", "_before", "_first_held"),
     )
 
     def __init__(self, disk: Disk, aside: Aside | None = None):
@@ -56,6 +57,10 @@ class QuickBlock(PatientDevice):
         """Places for the status of writes that are finished and belong together."""
         self._groups_lost = 0
         """How often those were lost."""
+        self._before = Traffic()
+        """What had been moved when they began."""
+        self._first_held: list[int] = []
+        """Where the first of them is among those of each queue that are finished."""
         self._missed: list[tuple[Transfer, memoryview]] = []
         """What has to wait, and the places for its status."""
         self.traffic = Traffic()
@@ -117,18 +122,22 @@ class QuickBlock(PatientDevice):
         try:
             if kind == IN and len(readable) == 1:
                 into[-1][0], written = OK, length + 1
-                self.traffic.came_in(length)
                 if self._patient is None:
                     self._disk.readv(offset, buffers)
-                elif not self._patient.read_now(offset, buffers):
+                    self.traffic.came_in(length)
+                elif self._patient.read_now(offset, buffers):
+                    self.traffic.came_in(length)
+                else:
                     self._miss(index, Transfer(offset, buffers, writes=False), into[-1])
             elif kind == OUT and len(into) == 1 and self._cached:
                 self._hold()
                 into[-1][0], written = OK, 1
-                self.traffic.went_out(length)
                 if self._patient is None:
                     self._disk.writev(offset, buffers)
-                elif not self._patient.write_now(offset, buffers):
+                    self.traffic.went_out(length)
+                elif self._patient.write_now(offset, buffers):
+                    self.traffic.went_out(length)
+                else:
                     self._miss(index, Transfer(offset, buffers, writes=True), into[-1])
                 if self._held:
                     self._unsettled.append(into[-1])
@@ -175,14 +184,17 @@ class QuickBlock(PatientDevice):
     ) -> None:
         again = list[tuple[Transfer, memoryview]]()
         for transfer, status in missed:
-            if (error := transfer.error) is None:
-                continue
-            answer = self.answer(error, self.answers, writes=transfer.writes)
+            answer = Answer.IGNORE
+            if (error := transfer.error) is not None:
+                answer = self.answer(error, self.answers, writes=transfer.writes)
             if answer is Answer.STOP:
                 again.append((transfer, status))
-            elif answer is Answer.REPORT:
+            elif error is not None and answer is Answer.REPORT:
                 self._tell_failure(error, f"{error}, request {OUT if transfer.writes else IN}")
                 status[0] = IOERR
+            else:
+                moved = self.traffic.went_out if transfer.writes else self.traffic.came_in
+                moved(total(transfer.buffers))
         if again:
             self._again.append((index, partial(self._fetch_again, index, late, again)))
             return
@@ -221,7 +233,8 @@ class QuickBlock(PatientDevice):
         """Group the writes up to the next answers, so that they can share flushes."""
         if self._group is not None and not self._held:
             self._group.hold()
-            self._held = True
+            self._held, self._before = True, replace(self.traffic)
+            self._first_held = [len(finished) for finished in self._finished]
 
     @property
     def _group_waits(self) -> bool:
@@ -256,11 +269,36 @@ class QuickBlock(PatientDevice):
     def _end_group(self, failures: Sequence[OSError]) -> None:
         self._held = False
         for error in failures:
-            self._tell_failure(error, str(error))
-            self._groups_lost += 1
-            for status in self._unsettled:
-                status[0] = IOERR
+            wanted = self._unsettled or any(self._under_way)  # or the driver has given them up
+            answers = self.answers if wanted else None
+            answer = self.answer(error, answers, writes=True)
+            if answer is Answer.STOP:
+                self._put_back()
+            elif answer is Answer.REPORT:
+                self._tell_failure(error, str(error))
+                self._groups_lost += 1
+                for status in self._unsettled:
+                    status[0] = IOERR
         self._unsettled.clear()
+
+    def _put_back(self) -> None:
+        """Those writes, and what was carried out since they began, are the next requests again once
+        the machine goes on."""
+        self.traffic = self._before
+        for index, (finished, first) in enumerate(
+            zip(self._finished, self._first_held, strict=True)
+        ):
+            count = len(finished) - first + (self._under_way[index] is not None)
+            if count:
+                self.queues[index].put_back(count)
+                del finished[first:]
+                self._under_way[index] = None
+                self._again.append((index, lambda: None))
+
+    def _forget(self, index: int) -> None:
+        if self._held:
+            self._first_held[index] = 0
+        super()._forget(index)
 
     def _tell_failure(self, error: OSError, details: str) -> None:
         advice = "; make room there, or the guest loses what it writes" * (error.errno in FULL)
