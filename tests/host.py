@@ -29,6 +29,7 @@ PACKAGES = {
     "chromium": "chromium",
     "cpio": "cpio",
     "dbus-run-session": "dbus",
+    "debconf-set-selections": "debconf",
     "dmidecode": "dmidecode",
     "dpkg-deb": "dpkg",
     "dtc": "device-tree-compiler",

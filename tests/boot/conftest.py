@@ -13,8 +13,12 @@ import pexpect
 import pytest
 
 from bimetal import BimetalError, Payload, fetch_guest
+from tests.control.conftest import homes, install
 from tests.host import lacking
 from tests.spawned import kill, wait_for_end
+
+__all__ = ["LIMIT", "PROMPT", "SOURCE", "Fetch", "Terminal", "clean", "fetched", "file_of_initrd"]
+__all__ += ["homes", "install", "run_piped", "terminal"]
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PROMPT = "# "

@@ -12,7 +12,7 @@ from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.boards import Machine
 from bimetal.control import Monitor
-from tests.control.homes import Homes
+from tests.control.homes import Homes, Install, Outcome
 from tests.control.talker import Talker
 
 Made = Callable[..., Monitor]
@@ -82,3 +82,14 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Homes]:
         monkeypatch.setenv(name, value)
     yield made
     made.close()
+
+
+@pytest.fixture
+def install(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Makes machines in virt-install's words, with images in a folder of the test's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(homes.folder / "d"))
+
+    def run(*words: str) -> Outcome:
+        return homes.bimetal("install", *words)
+
+    return run

@@ -19,7 +19,7 @@ from bimetal.control import Machines
 from bimetal.control.places import Places
 from tests.boot.bare import BASE, END, write_program
 
-__all__ = ["Homes", "Outcome"]
+__all__ = ["Homes", "Install", "Outcome"]
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 LIMIT = 120
@@ -55,6 +55,10 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+Install = Callable[..., Outcome]
+"""``bimetal install`` with the words given."""
 
 
 class Homes:

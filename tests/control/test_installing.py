@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,20 +27,9 @@ from bimetal.control.installing.media import architecture_of, kernel_in
 from bimetal.control.installing.osinfo import find_system
 from bimetal.control.installing.planning import Wanted, plan
 from bimetal.control.installing.seed import make_seed, seed_from
-from tests.control.homes import LIMIT, Homes, Outcome
+from tests.control.homes import LIMIT, Homes, Install, Outcome
 
 GIB = 1 << 30
-Install = Callable[..., Outcome]
-
-
-@pytest.fixture
-def install(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> Install:
-    monkeypatch.setenv("XDG_DATA_HOME", str(homes.folder / "d"))
-
-    def run(*words: str) -> Outcome:
-        return homes.bimetal("install", *words)
-
-    return run
 
 
 def iso(path: Path, **files: bytes) -> Path:
@@ -150,7 +139,6 @@ def test_an_image_that_is_there(homes: Homes, install: Install, tmp_path: Path) 
         ("--name x --cdrom /missing.iso --disk size=1", "there is no media"),
         ("--name x --import --disk size=1 --arch vax", "there is no machine vax"),
         ("--name x --import --disk size=1 --osinfo ubuntu99", "Unknown OS name 'ubuntu99'"),
-        ("--name x --import --disk size=1 --unattended", "no scripts for unattended"),
         ("--name x --import --disk size=1 --tpm default", "No such option"),
         ("--name x --location nfs://example.org/ --disk size=1 --arch riscv64", "fetched from"),
         ("--name x --boot kernel=/x --disk none --graphics sdl", "type='sdl' is not there"),

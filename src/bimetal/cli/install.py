@@ -12,7 +12,12 @@ import click
 from bimetal import BimetalError, ExitCode
 from bimetal.cli.options import OnceEach
 from bimetal.control.domain_xml.writing import write_definition
-from bimetal.control.installing.carrying_out import carry_out, first_start
+from bimetal.control.installing.carrying_out import (
+    carry_out,
+    first_start,
+    folder_of,
+    forget_first_start,
+)
 from bimetal.control.installing.firmware import firmware_of_catalogue
 from bimetal.control.installing.osinfo import system_names
 from bimetal.control.installing.planning import Plan, Wanted, plan
@@ -68,7 +73,11 @@ def _option(*names: str, **more: Any) -> Callable[[Any], Any]:
 @_option("--os-type", metavar="KIND", help="Accepted: the variant says more.")
 @click.option("--cloud-init", is_flag=False, flag_value="", default=None, metavar="WORDS",
               help="Give cloud-init a seed.")  # fmt: skip
-@_option("--unattended", is_flag=False, flag_value="on", help="Not there: use --cloud-init.")
+@click.option("--unattended", is_flag=False, flag_value="", default=None,
+              metavar="profile=,admin-password-file=,...",
+              help="Answer all that Debian's installer asks.")  # fmt: skip
+@click.option("--initrd-inject", multiple=True, metavar="FILE",
+              help="A file for the installer's initial file system.")  # fmt: skip
 @_option("--memballoon", metavar="virtio|none", help="Whether it has a balloon.")
 @_option("--connect", hidden=True)
 @click.option("-v", "--hvm", is_flag=True, hidden=True)
@@ -97,7 +106,7 @@ def command(**given: Any) -> int:
         click.echo(f"bimetal: no effect: {note}", err=True)
     machines = Machines()
     if given["print_xml"]:
-        folder = machines.places.state(planned.definition.name) / "install"
+        folder = folder_of(machines, planned.definition.name)
         shown = planned.definition if planned.location else first_start(planned, folder)
         click.echo(write_definition(shown), nl=False)
         return 0
@@ -116,12 +125,6 @@ def command(**given: Any) -> int:
 def _plan(given: dict[str, Any]) -> Plan:
     if not given["name"]:
         raise click.UsageError("--name is required")
-    if given["unattended"]:
-        raise BimetalError(
-            "there are no scripts for unattended installations here",
-            "use --cloud-init with a cloud image, or --extra-args with a preseed file",
-            ExitCode.USAGE,
-        )
     methods = [given["cdrom"], given["location"], given["is_import"], "kernel" in given["boot"]]
     if not any(methods) and not given["boot"]:
         raise BimetalError(
@@ -154,6 +157,8 @@ def _plan(given: dict[str, Any]) -> Plan:
         serial=given["serial"] or given["console"],
         system=given["osinfo"],
         cloud_init=given["cloud_init"],
+        unattended=given["unattended"],
+        injected=given["initrd_inject"],
         balloon=given["memballoon"] not in ("none", "model=none"),
     )
     folder = Machines().places.images
@@ -192,6 +197,8 @@ def _follow(
         if planned.installs:
             tell("Domain is still running. Installation may be in progress.")
         return 0
+    if planned.installs:
+        forget_first_start(machines, known.name)
     if planned.installs and not given["transient"] and not given["noreboot"]:
         machines.start(known.name)
         tell("Restarting guest.")

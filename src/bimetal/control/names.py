@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["check_name"]
+__all__ = ["check_name", "host_name"]
 
 NAME_LIMIT = 100
 """Bytes of a name."""
@@ -27,3 +27,9 @@ def check_name(name: str) -> None:
         raise BimetalError(
             wrong, "use letters, digits and signs but '/', and begin with a letter", ExitCode.DATA
         )
+
+
+def host_name(name: str) -> str:
+    """A name of a host for that of a machine (RFC 1123, 2.1)."""
+    plain = "".join(each if each.isascii() and each.isalnum() else "-" for each in name)
+    return plain.strip("-")[:63] or "machine"

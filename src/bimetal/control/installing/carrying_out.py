@@ -10,13 +10,13 @@ from bimetal.base.errors import BimetalError
 from bimetal.base.late import late
 from bimetal.control.definition import Definition
 from bimetal.control.installing.disks import make_disks
-from bimetal.control.installing.media import kernel_in
+from bimetal.control.installing.media import inject, kernel_in
 from bimetal.control.installing.planning import Plan
 from bimetal.control.installing.seed import make_seed
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 
-__all__ = ["carry_out", "first_start"]
+__all__ = ["carry_out", "first_start", "folder_of", "forget_first_start"]
 
 
 def carry_out(machines: Machines, plan: Plan, *, transient: bool = False) -> Known:
@@ -26,7 +26,7 @@ def carry_out(machines: Machines, plan: Plan, *, transient: bool = False) -> Kno
     name = plan.definition.name
     if any(each.name == name for each in machines):
         raise BimetalError(f"Guest name {name!r} is already in use.", "choose another: --name", 64)
-    own = machines.places.state(name) / "install"
+    own = folder_of(machines, name)
     machines.places.prepare(machines.places.state(name))
     first = first_start(plan, own)
     make_disks([*plan.disks])
@@ -41,23 +41,36 @@ def carry_out(machines: Machines, plan: Plan, *, transient: bool = False) -> Kno
         for disk in plan.disks:
             if disk.is_new:
                 Path(disk.part.path).unlink(missing_ok=True)
-        late("shutil:rmtree")(own, ignore_errors=True)
+        forget_first_start(machines, name)
         raise
     if first == _kept(plan):
         return machines.start(name)
     return machines.create(_text(first))
 
 
+def folder_of(machines: Machines, name: str) -> Path:
+    """Where what only the first start of a machine needs is kept, passwords among it."""
+    return machines.places.state(name) / "install"
+
+
+def forget_first_start(machines: Machines, name: str) -> None:
+    """Remove what only the first start of a machine needed, which is over."""
+    late("shutil:rmtree")(folder_of(machines, name), ignore_errors=True)
+
+
 def first_start(plan: Plan, folder: Path) -> Definition:
     """The definition for the first start: with the media in the drives, or with the kernel of the
-    installer, and off at its end, when the guest wants to start anew."""
+    installer, and off at its end, when the guest wants to start anew. That kernel is started by
+    UEFI where the machine has it: what is installed is made known to firmware that is there."""
     values = {**_seeded(plan, folder)}
     if plan.installs:
         values["reboot"] = False
     if plan.location:
         isa = late("bimetal.control.known_boards:board_named")(plan.definition.board).isa
         kernel, initrd = kernel_in(plan.location, folder, isa)
-        values.update(kernel=kernel, initrd=initrd, bios=None, flash=(), flash_template="")
+        if plan.injected:
+            initrd = inject(initrd, plan.injected, folder)
+        values.update(kernel=kernel, initrd=initrd, bios=None)
     if plan.extra:
         values["append"] = " ".join(filter(None, (plan.definition.append, plan.extra)))
     return replace(plan.definition, **values)  # type: ignore[arg-type]  # of the types just chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.installing.words import refused
 
-__all__ = ["architecture_of", "image_library", "kernel_in"]
+__all__ = ["architecture_of", "image_library", "inject", "kernel_in"]
 
 LOADERS = {
     "BOOTX64.EFI": "x86_64",
@@ -92,6 +92,30 @@ def kernel_in(location: str, folder: Path, isa: str) -> tuple[str, str]:
             with open(path, "wb") as file, tree.open(inside) as content:
                 shutil.copyfileobj(content, file)
         return paths
+
+
+def inject(initrd: str, files: Mapping[str, bytes], folder: Path) -> str:
+    """The path of an initrd in ``folder``, for the user alone, that has ``files`` in its root
+    besides: what Linux unpacks may be several archives, one behind the other, each at a multiple of
+    four bytes (Documentation/driver-api/early-userspace/buffer-format.rst). Raises
+    `BimetalError`."""
+    archive = late("bimetal.catalogue.newc:Archive")()
+    for name, content in files.items():
+        archive.file(name, content, 0o600)
+    path = folder / "initrd.injected"
+    try:
+        late("bimetal.base.folders:make_private")(folder)
+        path.unlink(missing_ok=True)
+        path.touch(0o600)
+        with path.open("wb") as target, open(initrd, "rb") as source:
+            shutil.copyfileobj(source, target)
+            target.write(bytes(-target.tell() % 4))
+            target.write(archive.to_bytes())
+    except OSError as error:
+        raise BimetalError(
+            f"{path} cannot be written: {error.strerror}", "make room there", ExitCode.IO_ERROR
+        ) from error
+    return os.fspath(path)
 
 
 def _fetched(location: str, isa: str, folder: Path) -> tuple[str, str]:

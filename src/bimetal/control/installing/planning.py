@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, MIB
 from bimetal.control.definition import AUTO, ON_BUS, Definition, NicPart, ScreenPart
 from bimetal.control.installing.disks import NewDisk, disk_from
@@ -16,6 +17,7 @@ from bimetal.control.installing.firmware import Firmware, find_firmware
 from bimetal.control.installing.media import architecture_of
 from bimetal.control.installing.osinfo import System, find_system
 from bimetal.control.installing.seed import Seed, seed_from
+from bimetal.control.installing.unattended import ARGUMENTS, answers_for
 from bimetal.control.installing.words import Words, refused
 from bimetal.control.known_boards import boards
 from bimetal.machine.board import Board
@@ -57,6 +59,8 @@ class Wanted:
     serial: str = ""
     system: str = ""
     cloud_init: str | None = None
+    unattended: str | None = None
+    injected: tuple[str, ...] = ()
     balloon: bool = True
 
 
@@ -64,7 +68,8 @@ class Wanted:
 class Plan:
     """What is to be made: the ``definition``, its ``disks``, a ``seed`` of cloud-init for the drive
     ``seed_target``, and from where the first start takes kernel and initrd, with ``extra`` words
-    for its command line. ``password`` is that which was made for root."""
+    for its command line, and files that are ``injected`` into that initrd. ``password`` is that
+    which was made for root."""
 
     definition: Definition
     disks: tuple[NewDisk, ...]
@@ -73,6 +78,7 @@ class Plan:
     seed_target: str = ""
     location: str = ""
     extra: str = ""
+    injected: Mapping[str, bytes] = field(default_factory=dict)
     password: str = ""
     notes: tuple[str, ...] = ()
 
@@ -93,7 +99,10 @@ def plan(
         ), without_effect=("hd", "cdrom", "network", "menu", "useserial", "boot0.dev", "boot1.dev"),
     )  # fmt: skip
     notes += boot.notes
-    installs = bool(wanted.cdrom or wanted.location)
+    media = wanted.cdrom or wanted.location
+    location = wanted.location if wanted.unattended is None else media
+    injected = _injected(wanted, system, disks, notes)
+    extra = wanted.extra if wanted.unattended is None else f"{ARGUMENTS} {wanted.extra}".rstrip()
     values = _started(wanted, board, boot, folder, firmware)
     seed, password = ({}, "") if wanted.cloud_init is None else seed_from(
         wanted.cloud_init, wanted.name
@@ -124,7 +133,7 @@ def plan(
     if wanted.cpu and wanted.cpu not in ("host", "host-passthrough", "host-model", "default"):
         definition = replace(definition, cpu_model=wanted.cpu)
     return Plan(
-        definition, tuple(disks), installs, seed, target, wanted.location, wanted.extra, password,
+        definition, tuple(disks), bool(media), seed, target, location, extra, injected, password,
         tuple(notes),
     )  # fmt: skip
 
@@ -153,18 +162,55 @@ def _disks(wanted: Wanted, system: System, folder: Path, notes: list[str]) -> li
         disk, words = disk_from(text, wanted.name, folder, disks)
         notes += words.notes
         disks.append(disk)
-    if wanted.cdrom:
-        if not os.path.exists(wanted.cdrom):
-            raise refused(f"there is no media {wanted.cdrom}", "check the path of --cdrom")
-        text = f"path={wanted.cdrom.replace(',', ',,')},device=cdrom"
+    media = _image(wanted)
+    if media:
+        if not os.path.exists(media):
+            raise refused(f"there is no media {media}", "check the path of --cdrom")
+        text = f"path={media.replace(',', ',,')},device=cdrom"
         disks.append(disk_from(text, wanted.name, folder, disks)[0])
     return disks
+
+
+def _image(wanted: Wanted) -> str:
+    """The image of a CD-ROM that it is installed from, or "": what has the kernel has the packages,
+    too."""
+    return wanted.cdrom or (wanted.location if os.path.isfile(wanted.location) else "")
+
+
+def _injected(
+    wanted: Wanted, system: System, disks: list[NewDisk], notes: list[str]
+) -> dict[str, bytes]:
+    """The files that the installer's initrd is to have besides."""
+    found = dict[str, bytes]()
+    if wanted.injected and not (wanted.location or wanted.unattended is not None):
+        raise refused("--initrd-inject needs an installer's initrd", "give --location")
+    if wanted.unattended is not None:
+        if not (wanted.location or wanted.cdrom):
+            raise refused("--unattended needs an installer", "give --location, or --cdrom")
+        target = next((each.part.target for each in disks if not each.part.cdrom), "")
+        if not target:
+            raise refused("--unattended has no disk to install to", "give one: --disk size=20")
+        found, said = answers_for(
+            wanted.unattended, system, wanted.name, f"/dev/{target}", wanted.location
+        )
+        notes += said
+    for path in wanted.injected:
+        try:
+            found[os.path.basename(path)] = Path(path).read_bytes()
+        except OSError as error:
+            raise BimetalError(
+                f"{path} cannot be read: {error.strerror}",
+                "check the path of --initrd-inject",
+                ExitCode.NO_INPUT,
+            ) from error
+    return found
 
 
 def _board(wanted: Wanted) -> Board:
     """The board for what is said of the processor; if nothing is, the one that the media start, or
     else the host's."""
-    arch = wanted.arch or (architecture_of(wanted.cdrom) if wanted.cdrom else "")
+    image = _image(wanted)
+    arch = wanted.arch or (architecture_of(image) if image else "")
     arch = arch or platform.machine()
     short = wanted.machine.partition("-")[0] if wanted.machine[-1:].isdecimal() else wanted.machine
     fitting = [

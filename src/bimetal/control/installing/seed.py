@@ -11,6 +11,7 @@ from pathlib import Path
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.installing.media import image_library
 from bimetal.control.installing.words import Words
+from bimetal.control.names import host_name
 
 __all__ = ["Seed", "make_seed", "seed_from"]
 
@@ -34,7 +35,7 @@ def seed_from(text: str, name: str) -> tuple[Seed, str]:
     data = _read(words.text("user-data")) if "user-data" in words else _user_data(
         words, made or password
     )  # fmt: skip
-    meta = f"instance-id: {name}\nlocal-hostname: {_host_name(name)}\n"
+    meta = f"instance-id: {name}\nlocal-hostname: {host_name(name)}\n"
     seed = {
         "user-data": data,
         "meta-data": _read(words.text("meta-data")) if "meta-data" in words else meta,
@@ -102,9 +103,3 @@ def _read(path: str) -> str:
             "check the path of --cloud-init",
             ExitCode.NO_INPUT,
         ) from error
-
-
-def _host_name(name: str) -> str:
-    """A name of a host for that of a machine (RFC 1123, 2.1)."""
-    plain = "".join(each if each.isascii() and each.isalnum() else "-" for each in name)
-    return plain.strip("-")[:63] or "machine"

@@ -31,6 +31,9 @@ def install(
     graphics: Annotated[str, "a screen: vnc, none"] = "",
     osinfo: Annotated[str, "the system, as osinfo calls it"] = "",
     extra_args: Annotated[str, "more words for the installer's kernel"] = "",
+    unattended: Annotated[
+        str, "answers for Debian's installer: profile=,admin-password-file="
+    ] = "",
 ) -> Known:
     """Make a machine in virt-install's words, its storage too, and start it. The definition that is
     kept starts what was installed."""
@@ -53,6 +56,7 @@ def install(
         networks=network,
         graphics=graphics,
         system=osinfo,
+        unattended=unattended or None,
     )
     fetched = late("bimetal.control.installing.firmware:firmware_of_catalogue")
     planned = late(f"{planning}:plan")(wanted, machines.places.images, fetched)
