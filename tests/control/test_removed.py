@@ -1,4 +1,4 @@
-"""Machines that run, of which somebody has removed what lies on the disk."""
+"""Machines that run, of which somebody has removed, or moved, what lies on the disk."""
 
 from __future__ import annotations
 
@@ -49,6 +49,47 @@ def test_a_machine_is_found_and_ended(homes: Homes, way: str, defined: bool) -> 
         assert homes.machines.start("crab").runs
 
 
+def moved(homes: Homes) -> Path:
+    """The folder has another place."""
+    return homes.places.state("crab").rename(homes.folder / "elsewhere")
+
+
+def renamed(homes: Homes) -> Path:
+    """The folder is where that of another machine would be."""
+    return homes.places.state("crab").rename(homes.places.state("whale"))
+
+
+def all_moved(homes: Homes) -> Path:
+    """All folders have another place."""
+    return homes.places.states.rename(homes.folder / "elsewhere")
+
+
+@pytest.mark.parametrize("move", [moved, renamed, all_moved])
+@pytest.mark.parametrize("defined", [True, False])
+def test_a_machine_whose_folder_is_elsewhere_is_found_and_ended(
+    homes: Homes, move: Callable[[Homes], Path], defined: bool
+) -> None:
+    homes.machines.define(homes.text("crab"))
+    homes.machines.define(homes.text("whale"))
+    homes.machines.start("crab")
+    pid = homes.places.pid("crab")
+    if not defined:
+        homes.places.definition("crab").rename(homes.folder / "crab.xml")
+    move(homes)
+    listed = {each.name: (each.runs, each.persistent) for each in homes.machines}
+    assert listed == {"crab": (True, defined), "whale": (False, True)}
+    assert homes.places.pid("crab") == pid
+    assert homes.machines.definition("crab").name == "crab"
+    with pytest.raises(BimetalError, match="already running"):
+        homes.machines.start("crab")
+    if move is not renamed:
+        assert homes.machines.start("whale").runs
+    assert homes.say("destroy", "crab").startswith("Domain 'crab' destroyed")
+    assert not alive(pid)
+    if defined:
+        assert homes.machines.start("crab").runs
+
+
 def alive(pid: int) -> bool:
     """Whether there is such a process, or what is left of it until its parent knows."""
     try:
@@ -59,13 +100,13 @@ def alive(pid: int) -> bool:
 
 
 def test_what_others_hold_is_not_a_machine(homes: Homes, tmp_path: Path) -> None:
-    assert homes.places.lost() == {}
+    assert homes.places.marked() == {}
     homes.machines.define(homes.text("crab"))
     homes.machines.start("crab")
     elsewhere = type(homes.places)(state=tmp_path / "other")
     shutil.rmtree(homes.places.state("crab"))
-    assert elsewhere.lost() == {}
-    assert homes.places.lost() == {"crab": homes.places.pid("crab")}
+    assert elsewhere.marked() == {}
+    assert homes.places.marked() == {"crab": homes.places.pid("crab")}
     assert homes.places.pid("crab") != os.getpid()
 
 
@@ -94,5 +135,5 @@ def test_whoever_only_reads_what_was_removed_is_not_the_machine(
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         lease.unlink()
-        assert homes.places.lost() == {}
+        assert homes.places.marked() == {}
         process.communicate()

@@ -15,14 +15,14 @@ from contextlib import suppress
 
 from bimetal.base.clock import Countdown
 
-__all__ = ["Lease", "await_process", "await_release", "count_up", "holder", "holders_of_removed"]
+__all__ = ["Lease", "await_process", "await_release", "count_up", "holder", "marked"]
 
 _FLOCK = struct.Struct("@hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid."""
 
 MODE = 0o600
-REMOVED = " (deleted)"
-"""What Linux says behind the path of a file that is gone (proc(5))."""
+MEMORY, REMOVED = "/memfd:", " (deleted)"
+"""What Linux says before and behind the name of a file in memory (memfd_create(2))."""
 
 
 class Lease:
@@ -30,6 +30,7 @@ class Lease:
 
     def __init__(self, path: str, fd: int):
         self.path, self._fd = path, fd
+        self._mark = -1
 
     @classmethod
     def take(cls, path: str) -> Lease | None:
@@ -49,8 +50,17 @@ class Lease:
                 return None
             os.close(fd)  # somebody has removed the file meanwhile: take the new one
 
+    def mark(self, name: str) -> None:
+        """Have `marked` find this process by that name, of 249 bytes at most, whatever becomes of
+        the file at the path. Raises OSError."""
+        self._mark = os.memfd_create(name, os.MFD_CLOEXEC)
+        fcntl.lockf(self._mark, fcntl.LOCK_EX)
+
     def release(self) -> None:
         """Give it back. Idempotent."""
+        if self._mark >= 0:
+            os.close(self._mark)
+            self._mark = -1
         if self._fd >= 0:
             with suppress(OSError):
                 os.close(self._fd)
@@ -71,17 +81,16 @@ def holder(path: str) -> int:
     return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
-def holders_of_removed(folder: str) -> dict[str, int]:
-    """The processes that hold leases whose files, below ``folder``, somebody has removed: by the
-    paths that these had. Of this user's processes only."""
-    start, found = f"{os.path.realpath(folder)}/", dict[str, int]()
+def marked(start: str) -> dict[str, int]:
+    """The processes that have leases with marks (`Lease.mark`) that begin so, by what follows. Of
+    this user's processes only."""
+    link, found = f"{MEMORY}{start}", dict[str, int]()
     for pid in _lockers():
         with suppress(OSError):
             for fd in os.listdir(f"/proc/{pid}/fd"):
-                link = os.readlink(f"/proc/{pid}/fd/{fd}")
-                below = link.startswith(start) and link.endswith(REMOVED)
-                if below and _is_locked(pid, fd):
-                    found[folder + link[len(start) - 1 : -len(REMOVED)]] = pid
+                where = os.readlink(f"/proc/{pid}/fd/{fd}")
+                if where.startswith(link) and _is_locked(pid, fd):
+                    found[where[len(link) :].removesuffix(REMOVED)] = pid
     return found
 
 

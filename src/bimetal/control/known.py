@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bimetal.backends.lease import holder
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.near import did_you_mean
@@ -56,9 +55,9 @@ class KnownMachines:
 
     def __iter__(self) -> Iterator[Known]:
         """All of them: those that run by id, then the others by name."""
-        defined, lost = set(self.places.defined()), self.places.lost()
-        names = {*defined, *self.places.known(), *lost}
-        found = [self._known(name, name in defined, lost) for name in names]
+        defined, marked = set(self.places.defined()), self.places.marked()
+        names = {*defined, *self.places.known(), *marked}
+        found = [self._known(name, name in defined, marked) for name in names]
         there = [each for each in found if each.runs or each.persistent]
         return iter(sorted(there, key=lambda each: (not each.id, each.id, each.name)))
 
@@ -66,7 +65,7 @@ class KnownMachines:
         """The machine that is called so."""
         name = self._name_of(called)
         persistent = self.places.definition(name).is_file()
-        known = self._known(name, persistent, self.places.lost())
+        known = self._known(name, persistent, self.places.marked())
         if not (known.runs or persistent):
             raise self._absent(called)
         return known
@@ -137,8 +136,8 @@ class KnownMachines:
         found: Definition = late("bimetal.control.domain_xml.reading:read_definition")(text)
         return found
 
-    def _known(self, name: str, persistent: bool, lost: Mapping[str, int]) -> Known:
-        pid = holder(self.places.lease(name)) or lost.get(name, 0)
+    def _known(self, name: str, persistent: bool, marked: Mapping[str, int]) -> Known:
+        pid = self.places.pid_among(name, marked)
         state = self.places.state_of(name)
         saved = self.places.saved(name).is_file()
         if pid and state.get("pid") == pid:

@@ -11,7 +11,7 @@
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
 
 The lease decides whether a machine runs; files that a process has left which is gone mean nothing,
-and a process whose folder is gone is found by the lease that it still holds.
+and a process whose folder is gone, or elsewhere, is found by the mark on its lease.
 RUN is the user's runtime folder, or else the folder with the lease: its path is in the state.
 """
 
@@ -23,8 +23,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from bimetal.backends.lease import holder, holders_of_removed
+from bimetal.backends.lease import Lease, holder, marked
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import (
     check_private,
@@ -39,6 +40,9 @@ from bimetal.control.names import check_name
 __all__ = ["Places", "write_whole"]
 
 SUFFIX = ".xml"
+PATH_PART = 30
+"""Characters of a path that have room in a mark, beside a checksum of all of it and a name."""
+
 STATE_LIMIT = 1 << 16
 """Bytes of a state that are read: it has a few hundred."""
 
@@ -96,12 +100,27 @@ class Places:
 
     def pid(self, name: str) -> int:
         """The process that runs a machine, 0 if none does."""
-        return holder(self.lease(name)) or self.lost().get(name, 0)
+        return self.pid_among(name, self.marked())
 
-    def lost(self) -> dict[str, int]:
-        """The processes that run machines whose folders somebody has removed, by name."""
-        found = holders_of_removed(str(self.states))
-        return {Path(path).parent.name: pid for path, pid in found.items()}
+    def pid_among(self, name: str, found: Mapping[str, int]) -> int:
+        """The process that runs a machine, 0 if none does, where those are ``found`` that `marked`
+        tells of: a folder may be another machine's, which somebody has called otherwise."""
+        pid = found.get(name, 0) or holder(self.lease(name))
+        return 0 if pid in found.values() and found.get(name) != pid else pid
+
+    def marked(self) -> dict[str, int]:
+        """The processes that run machines, wherever their folders are by now, by name."""
+        return marked(self._mark)
+
+    def mark(self, lease: Lease, name: str) -> None:
+        """Have `marked` find the holder of the lease of a machine. Raises OSError."""
+        lease.mark(f"{self._mark}{name}")
+
+    @property
+    def _mark(self) -> str:
+        """What marks begin with, of machines whose folders were made here."""
+        path = os.path.realpath(self.states)
+        return f"{crc32(os.fsencode(path)):08x}{path[-PATH_PART:]}:"
 
     def state_of(self, name: str) -> Mapping[str, Any]:
         """What the process of a machine that runs says of it: nothing if it has not said it yet, or

@@ -115,6 +115,8 @@ class Process:
     def _take_lease(self) -> Lease:
         try:
             lease = Lease.take(self._places.lease(self._name))
+            if lease is not None:
+                self._places.mark(lease, self._name)
         except OSError as error:
             raise BimetalError(
                 f"the lease of {self._name} cannot be had: {error.strerror}",
