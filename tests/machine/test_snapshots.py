@@ -14,6 +14,7 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.backends.chars.null import NoChars
+from bimetal.backends.handing import FDSETS
 from bimetal.base.clock import VirtualClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
@@ -177,6 +178,30 @@ def test_disks_belong_to_the_state(
     disk.unlink()
     with pytest.raises(BimetalError, match=r"needs .*disk, which cannot be read: No such file"):
         restore()
+
+
+def test_a_disk_that_was_handed_over_belongs_to_the_state(
+    script: Script, restore: Restore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path /dev/fdset/N is in no folder, and whoever goes on with the machine hands the disk
+    over once more."""
+    (disk := tmp_path / "disk").write_bytes(DISK)
+    descriptor = os.open(disk, os.O_RDWR)
+    monkeypatch.setitem(FDSETS, 7, {descriptor: ""})
+    board = script([busy])
+    board.machine.disk("/dev/fdset/7", format="raw")
+    vm = paused(board)
+    vm.save(tmp_path / "snapshot", stop=True)
+    vm.wait(LIMIT)
+    vm.close()
+    assert restore([power_off()]).drives()[0].path == "/dev/fdset/7"
+    os.pwrite(descriptor, b"other", 0)
+    with pytest.raises(BimetalError, match="/dev/fdset/7 has changed since"):
+        restore([power_off()])
+    os.close(descriptor)
+    FDSETS.pop(7)
+    with pytest.raises(BimetalError, match="/dev/fdset/7, which cannot be read: there is no such"):
+        restore([power_off()])
 
 
 def test_a_closed_qcow2_image_is_what_it_was_when_the_machine_was_saved(

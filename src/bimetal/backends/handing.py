@@ -13,7 +13,7 @@ from contextlib import suppress
 from bimetal.backends.dial import dial_unix
 from bimetal.backends.listening import listen_unix
 
-__all__ = ["FDSET", "FDSETS", "Intake", "hand_in", "take"]
+__all__ = ["FDSET", "FDSETS", "Intake", "hand_in", "status_of", "take"]
 
 PATH_LIMIT = 4096
 PATIENCE = 5.0
@@ -37,12 +37,26 @@ def take(path: str, *, only_read: bool) -> int | None:
     such a descriptor."""
     if not path.startswith(FDSET):
         return _waiting.pop((path, only_read), None)
-    number = path.removeprefix(FDSET)
     wanted = os.O_RDONLY if only_read else os.O_RDWR
-    for fd in FDSETS.get(int(number), {}) if number.isdecimal() else ():
+    for fd in _set_at(path):
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == wanted:
             return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     raise OSError(errno.ENOENT, "no descriptor of that set can be used so")
+
+
+def status_of(path: str) -> os.stat_result:
+    """What the host says of the file at a path, which may mean a set of descriptors. Raises
+    OSError."""
+    if not path.startswith(FDSET):
+        return os.stat(path)
+    for fd in _set_at(path):
+        return os.fstat(fd)
+    raise FileNotFoundError(errno.ENOENT, "there is no such set of descriptors", path)
+
+
+def _set_at(path: str) -> Iterable[int]:
+    number = path.removeprefix(FDSET)
+    return FDSETS.get(int(number), {}) if number.isdecimal() else ()
 
 
 def hand_in(place: str, files: Iterable[tuple[str, bool]]) -> None:

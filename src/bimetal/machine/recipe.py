@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from bimetal.backends.block.nbd.address import is_address
+from bimetal.backends.handing import status_of
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.config import NO_BIOS, Config
 from bimetal.machine.nics import USER_NETWORK, Nic
@@ -127,7 +128,7 @@ def check_files(stamps: object) -> None:
 
 
 def _stamp(path: str) -> list[int]:
-    found = os.stat(path)
+    found = status_of(path)
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 

@@ -20,7 +20,7 @@ from bimetal.backends.block.lock import (
 from bimetal.backends.block.purpose import Purpose
 from bimetal.backends.block.threshold import Threshold
 from bimetal.backends.block.vector import PromptReader
-from bimetal.backends.handing import take
+from bimetal.backends.handing import status_of, take
 from bimetal.base.log import EventLog
 from bimetal.base.threads import Lock
 
@@ -137,7 +137,7 @@ class ImageFile:
         return self._locks and self.exclusive
 
     def _stamp(self) -> tuple[int, ...]:
-        found = os.stat(self.path)
+        found = status_of(self.path)
         return found.st_size, found.st_mtime_ns, found.st_ino
 
     def close(self) -> None:

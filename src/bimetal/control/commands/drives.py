@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from bimetal.backends.handing import FDSET
+from bimetal.backends.handing import status_of
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.paths import same_file
@@ -185,7 +185,7 @@ def _of_file(node: BlockNode) -> ImageInfo:
 def _length_of(path: str) -> int:
     """Bytes of a file, 0 if it is gone."""
     try:
-        return os.stat(path).st_size
+        return status_of(path).st_size
     except OSError:
         return 0
 
@@ -193,7 +193,7 @@ def _length_of(path: str) -> int:
 def _space_of(path: str) -> int:
     """Bytes that a file takes on the host's disk, 0 if it is gone."""
     try:
-        return os.stat(path).st_blocks * 512
+        return status_of(path).st_blocks * 512
     except OSError:
         return 0
 
@@ -299,8 +299,7 @@ def _file_of(vm: Managed, file: str | dict[str, Any]) -> BlockNode:
 def _checked(path: str) -> str:
     """The path of a file that is there."""
     try:
-        if not path.startswith(FDSET):
-            os.stat(path)
+        status_of(path)
     except (OSError, ValueError) as error:
         raise BimetalError(
             f"{path[:200]!r} cannot be opened: {getattr(error, 'strerror', None) or error}",
