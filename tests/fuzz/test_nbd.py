@@ -15,7 +15,7 @@ from bimetal.backends.block.memory import MemoryDisk
 from bimetal.backends.block.nbd.address import Address
 from bimetal.backends.block.nbd.answering import answer
 from bimetal.backends.block.nbd.disk import NbdDisk
-from bimetal.backends.block.nbd.exported import Exported, Talk, Wire
+from bimetal.backends.block.nbd.exported import Exported, Exports, Talk, Terms, Wire
 from bimetal.backends.block.nbd.negotiation import negotiate
 from bimetal.backends.block.nbd.offering import offer
 from bimetal.base.errors import BimetalError
@@ -90,8 +90,9 @@ def damaged(rng: random.Random, messages: list[bytes]) -> bytes:
 
 
 def serve(export: Exported, wire: Wire) -> Talk:
-    if (yield from offer(export, wire)):
-        yield from answer(export, wire)
+    terms = Terms()
+    if (yield from offer(Exports(export), terms, wire)):
+        yield from answer(export, terms, wire)
 
 
 def hear(data: bytes) -> None:

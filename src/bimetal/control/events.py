@@ -130,6 +130,12 @@ class ThresholdData(Answer):
     write_threshold: Annotated[int, "the threshold, which is gone now"]
 
 
+class ExportData(Answer):
+    """An image is served no more."""
+
+    id: Annotated[str, "what the export was called"]
+
+
 class JobData(Answer):
     """How far a job is."""
 
@@ -165,6 +171,7 @@ class BlockJobPendingData(Answer):
 
 EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
     "BALLOON_CHANGE": BalloonData,
+    "BLOCK_EXPORT_DELETED": ExportData,
     "BLOCK_IO_ERROR": BlockErrorData,
     "BLOCK_JOB_CANCELLED": BlockJobData,
     "BLOCK_JOB_COMPLETED": BlockJobData,

@@ -75,7 +75,7 @@ class KeptMachine:
         self._closing = Closing(self._parts, self._service, self._consoles)
         self._kept: Checkpoint | None = None
         self._jobs = Jobs(self._gate)
-        self._closing.viewers.append(self._jobs)
+        self._closing.viewers += [self._jobs.exports, self._jobs]
         self._leaving: Leaving | None = None
         """On its way to another process, or there."""
         self._way_out: Callable[[], None] = no_way

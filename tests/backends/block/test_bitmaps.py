@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,26 @@ def test_what_there_cannot_be(name: str, granularity: int, why: str) -> None:
     with pytest.raises(BimetalError, match=why):
         bitmaps.check_new(name, granularity)
     bitmaps.check_new("ä" * 511, 1 << 31)
+
+
+@given(st.data(), SIZES, GRANULARITIES)
+def test_what_is_served_of_it(data: st.DataObject, size: int, granule: int) -> None:
+    """Parts, one after the other, that differ, and say of each granule what the bitmap says."""
+    bitmap = DirtyBitmap("b", size, granule)
+    for change in data.draw(changes(size)):
+        bitmap.mark(*change)
+    marks = bitmap.serve()
+    assert bitmap.busy
+    start = data.draw(st.integers(0, size - 1))
+    stop = data.draw(st.integers(start + 1, size))
+    parts = [*marks.parts(start, stop)]
+    assert all(one[1] != other[1] for one, other in pairwise(parts))
+    at = start
+    for length, marked in parts:
+        assert length > 0
+        for granule_in in range(at // granule, -(-(at + length) // granule)):
+            assert (granule_in in said(bitmap, granule)) == marked
+        at += length
+    assert at == stop
+    bitmap.unserve()
+    assert not bitmap.busy

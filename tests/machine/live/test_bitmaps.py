@@ -467,7 +467,8 @@ def test_what_cannot_be(made: Made, tmp_path: Path, change: Callable[[], Any], w
         ({"sync": "incremental", "bitmap": "x"}, "no dirty bitmap 'x'"),
         ({"sync": "full", "bitmap": "b", "bitmap_mode": "never"}, "no use for"),
         ({"sync": "full", "bitmap_mode": "always"}, "no dirty bitmap"),
-        ({"sync": "none"}, "no sync 'none'"),
+        ({"sync": "some"}, "no sync 'some'"),
+        ({"sync": "none", "bitmap": "b", "bitmap_mode": "always"}, "copies nothing"),
     ],
 )
 def test_backups_that_cannot_be(made: Made, tmp_path: Path, words: Any, why: str) -> None:

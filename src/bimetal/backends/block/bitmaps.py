@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from bimetal.backends.block.threshold import Passed, Threshold
 from bimetal.base.errors import BimetalError, ExitCode
@@ -14,6 +15,7 @@ __all__ = [
     "NAME_LIMIT",
     "Bitmaps",
     "DirtyBitmap",
+    "Marks",
     "default_granularity",
     "fits",
     "runs_of",
@@ -54,6 +56,26 @@ def fits(size: int, granularity: int, held: int) -> bool:
     return length <= BITS_LIMIT and held + length <= MEMORY_LIMIT
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What a dirty bitmap has marked of a disk of ``size`` bytes: a bit of ``bits`` for each
+    granule."""
+
+    bits: bytes
+    granularity: int
+    size: int
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[int, bool]]:
+        """How many bytes are alike, from ``start`` to ``stop``, and whether they are marked."""
+        while start < stop:
+            granule = start // self.granularity
+            marked = bool(self.bits[granule >> 3] >> (granule & 7) & 1)
+            other, usual = (_CLEAR, 0xFF) if marked else (_SET, 0)
+            end = min(_next(self.bits, granule, other, usual) * self.granularity, stop)
+            yield end - start, marked
+            start = end
+
+
 class DirtyBitmap:
     """Tells which granules of a disk of ``size`` bytes have changed: ``granularity`` bytes each, a
     power of two. It marks them while it is ``recording``. A ``persistent`` one is kept in the
@@ -77,6 +99,8 @@ class DirtyBitmap:
         self._size = size
         self._lent: bytearray | None = None
         """What it has marked before a job began that works with it."""
+        self._served = 0
+        """To how many it is shown as it is."""
         self._lock = Lock()
         self.bits = bytearray(0 if inconsistent else -(-self._granules // 8))
 
@@ -107,8 +131,18 @@ class DirtyBitmap:
 
     @property
     def busy(self) -> bool:
-        """Whether a job works with it: nobody else may change it."""
-        return self._lent is not None
+        """Whether a job works with it, or clients are told what it marks: nobody else may change
+        it."""
+        return self._lent is not None or self._served > 0
+
+    def serve(self) -> Marks:
+        """It stays as it is until `unserve`: what it marks."""
+        self._served += 1
+        return Marks(self.told, self.granularity, self._size)
+
+    def unserve(self) -> None:
+        """See `serve`."""
+        self._served -= 1
 
     def lend(self) -> None:
         """A job begins that works with what is marked; what changes from now on is marked anew."""

@@ -27,6 +27,7 @@ from bimetal.control.commands import (
     reopening,
     running,
     screens,
+    serving,
     thresholds,
     traffic,
 )
@@ -35,4 +36,4 @@ from bimetal.control.commands.registry import MACHINE
 __all__ = ["MACHINE", "bitmaps", "copies", "creating", "descriptors", "devices", "drives"]
 __all__ += ["dumping", "emulator", "human", "introspection", "jobs", "kept", "limits", "lines"]
 __all__ += ["looking", "media", "migrating", "objects", "observing", "overlays", "processors"]
-__all__ += ["reopening", "running", "screens", "thresholds", "traffic"]
+__all__ += ["reopening", "running", "screens", "serving", "thresholds", "traffic"]

@@ -113,6 +113,9 @@ def users_of(vm: Managed, name: str) -> list[str]:
             users.append(user)
     users += [id_ for id_, has in vm.disks.items() if has == name]
     users += _lying_on(vm, name, attached)
+    if vm.given is not None:
+        served = (each for each in vm.machine.exports if same_file(each.path, node.path))
+        users += [f"the export {each.id}" for each in served]
     return list(dict.fromkeys(users))
 
 

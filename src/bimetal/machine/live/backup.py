@@ -16,7 +16,7 @@ from bimetal.machine.live.copies import close_copy
 from bimetal.machine.live.dirty import GRANULE, Dirty
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.loan import DECIDES, BitmapLoan, check_words, lend
-from bimetal.machine.live.mirror import FULL, check_target, is_missing
+from bimetal.machine.live.mirror import FULL, NONE, check_target, is_missing
 from bimetal.machine.live.moving import WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
 from bimetal.machine.live.seat import Seat
@@ -27,7 +27,8 @@ __all__ = ["Backup"]
 class Backup(Job):
     """Copies the disk to ``target``, which is closed in the end, and may lie on the disk itself.
     What the guest is about to change is copied before. If that fails, the backup does, and not the
-    guest. See `check_words` for the ``sync``, the ``bitmap`` and its ``mode``.
+    guest. See `check_words` for the ``sync``, the ``bitmap`` and its ``mode``. Of ``none`` nothing
+    else is copied, until it is given up: a target that lies on the disk shows it as it was.
 
     A `Watcher`: each part that is left to copy is copied once, by whoever comes first.
     """
@@ -62,13 +63,25 @@ class Backup(Job):
         """See `Job.total`."""
         return self._done + self._left.bytes
 
+    @property
+    def target(self) -> Block:
+        """What it copies to."""
+        return self._target
+
+    def shows(self) -> bool:
+        """Whether the target, if it lies on the disk, shows that as it was: while it is at work.
+        What is read on a visit that has asked this is right."""
+        return self._watches and self._broken is None
+
     def prepare(self, *, standing: bool) -> None:
         """See `Job.prepare`."""
         self.seat.visit(self._begin, lambda _: self._watch(), standing=standing)
 
     def work(self) -> None:
         """See `Job.work`."""
-        while self._left.next() is not None:
+        while self._sync == NONE and not self._ending:
+            self.rest(None)
+        while self._sync != NONE and self._left.next() is not None:
             try:
                 count = self.seat.visit(self._copy)
             except OSError as error:
@@ -107,10 +120,11 @@ class Backup(Job):
                     self._move(at, min(found[1], stop - at))
                 except OSError as error:
                     self._broken = error
+                    self.end_early()
 
     def _begin(self) -> None:
         loan = lend(self.source, self._sync, self._bitmap, self._mode)
-        if self._sync == FULL:
+        if self._sync in (FULL, NONE):
             self._left.mark(0, self.source.size)
         elif self._sync not in DECIDES:
             at, missing = 0, partial(is_missing, sync=self._sync)

@@ -165,7 +165,8 @@ def checked(
     bitmap = bitmaps_of(image)[name]
     if bitmap.busy:
         raise _wrong(
-            f"the dirty bitmap {name!r} is in use by a job", "wait for its end: query-jobs"
+            f"the dirty bitmap {name!r} is in use by a job, or served",
+            "wait for the end: query-jobs, query-block-exports",
         )
     if image.readonly and bitmap.persistent and not readonly:
         raise _wrong(

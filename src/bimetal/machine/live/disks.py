@@ -36,6 +36,7 @@ from bimetal.machine.live.moment import Action, BackUp, LayOver, Moment
 from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.overlays import lay_over
 from bimetal.machine.live.seat import Seat, seats_of
+from bimetal.machine.live.serving import Serving
 from bimetal.machine.live.stream import Stream
 from bimetal.machine.live.thresholds import set_threshold
 from bimetal.machine.service import Service
@@ -47,7 +48,7 @@ __all__ = ["LiveDisks"]
 Path = str | PathLike[str]
 
 
-class LiveDisks(Marking):
+class LiveDisks(Marking, Serving):
     """What is done to disks while the guest uses them. They are called by the names that
     `Machine.drives` has for them: ``disk0`` and so on.
 
@@ -140,7 +141,8 @@ class LiveDisks(Marking):
         bitmap: str = "", bitmap_mode: str = "", folders: Iterable[Path] = (), **terms: Any,
     ) -> Job:  # fmt: skip
         """Copy a disk as it is now to an image that is there, and as large: what the guest changes
-        meanwhile is copied before. ``sync`` is ``full`` or ``top``; or ``incremental``: what the
+        meanwhile is copied before. ``sync`` is ``full`` or ``top``; ``none``, of which nothing else
+        is copied until it is given up, for `export_disk`; or ``incremental``: what the
         dirty bitmap called ``bitmap`` says has changed. That begins anew, unless the backup fails;
         or with ``sync="bitmap"``, as ``bitmap_mode`` says: ``on-success``, ``never`` or
         ``always``."""
@@ -169,7 +171,8 @@ class LiveDisks(Marking):
             with standing(self._gate, self._clock), ExitStack() as held, ExitStack() as undo:
                 settle(runner)
                 held.enter_context(self._jobs.copies_at_rest())
-                moment = Moment([*seats_of(runner)], self._jobs, pairs, undo)
+                seats = [*seats_of(runner)]
+                moment = Moment(seats, self._jobs, pairs, jobs.values(), undo)
                 for each in actions:
                     if isinstance(each, BitmapChange):
                         moment.change(each)

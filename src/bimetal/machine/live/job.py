@@ -269,7 +269,13 @@ class Job(ABC):
                 self._changed.wait_for(lambda: self._cancelled or self._held, RETRY_SECONDS)
         self.point()
 
-    def rest(self, seconds: float) -> None:
+    def end_early(self) -> None:
+        """Have `rest` return, and wait no more."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+    def rest(self, seconds: float | None) -> None:
         """Wait for so long, or until somebody wants something. Raises `Cancelled`."""
         with self._changed:
             self._changed.wait_for(lambda: self._cancelled or self._held or self._ending, seconds)

@@ -12,6 +12,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.departed import Departed
+from bimetal.machine.live.exports import Exports
 from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.following import FollowingJob
 from bimetal.machine.live.job import Job
@@ -33,6 +34,8 @@ class Jobs:
         """Disks to which something is done, and the jobs that are at work on them, or what stands
         for something that is soon over."""
         self._lock = threading.RLock()
+        self.exports = Exports()
+        """Images that are served."""
         self.departed = Departed()
         """Images that disks had before."""
         self.barred = False
@@ -133,8 +136,8 @@ class Jobs:
             self.barred = True
 
     def check_idle(self, drive: str = "") -> None:
-        """Raise `BimetalError` if something is done to a disk, or, for "", to any, or if the
-        machine moves."""
+        """Raise `BimetalError` if something is done to a disk, or, for "", to any, or one is
+        served, or if the machine moves."""
         if self.barred:
             raise BimetalError(
                 "the machine is moving to another process",
@@ -145,6 +148,12 @@ class Jobs:
             for busy, who in self._busy.items():
                 if drive in ("", busy):
                     raise _busy(busy, who)
+        if not drive and (served := [*self.exports]):
+            raise BimetalError(
+                f"the image {served[0].path!r} of a disk is served",
+                "end that: block-export-del, or nbd-server-stop",
+                ExitCode.UNAVAILABLE,
+            )
 
     def end(self, seconds: float) -> bool:
         """Give all of them up; False if one has not ended in so many seconds."""

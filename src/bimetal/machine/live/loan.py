@@ -9,7 +9,7 @@ from bimetal.backends.block.block import Block
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.live.bitmaps import checked, outdate
 from bimetal.machine.live.dirty import Dirty
-from bimetal.machine.live.mirror import FULL, TOP
+from bimetal.machine.live.mirror import NONE, SYNCS
 
 __all__ = ["DECIDES", "MODES", "BitmapLoan", "check_words", "lend"]
 
@@ -63,14 +63,16 @@ def lend(image: Block, sync: str, name: str, mode: str) -> BitmapLoan | None:
 def check_words(sync: str, name: str, mode: str) -> None:
     """Raise `BimetalError` unless there can be a backup of that kind with a dirty bitmap of that
     name, and that mode, both of which may be ""."""
-    if sync not in (FULL, TOP, *DECIDES):
-        raise _wrong(f"no sync {sync!r}", "write full, top, incremental or bitmap")
+    if sync not in (*SYNCS, *DECIDES):
+        raise _wrong(f"no sync {sync!r}", f"write {', '.join((*SYNCS, *DECIDES))}")
     if not name:
         if sync in DECIDES:
             raise _wrong(f"a backup of sync={sync} needs a dirty bitmap", "name it: bitmap")
         if mode:
             raise _wrong("there is a bitmap-mode and no dirty bitmap", "name it: bitmap")
         return
+    if sync == NONE:
+        raise _wrong("a backup of sync=none copies nothing that it could mark", "leave bitmap away")
     if sync == INCREMENTAL and mode not in ("", ON_SUCCESS):
         raise _wrong(f"an incremental backup has no bitmap-mode {mode!r}", "say sync=bitmap")
     if sync != INCREMENTAL and mode not in MODES:

@@ -12,6 +12,7 @@ from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.paths import same_file
+from bimetal.machine.live.backup import Backup
 from bimetal.machine.live.bitmaps import BitmapChange
 from bimetal.machine.live.chain import chain_of
 from bimetal.machine.live.job import Job
@@ -47,16 +48,19 @@ Action = BitmapChange | BackUp | LayOver
 
 class Moment:
     """A moment at which a machine stands, and is settled, of whose disks some are about to get
-    other images: ``overlays``. What is done is undone by ``undo``."""
+    other images: ``overlays``, and some to be copied by ``backups``. What is done is undone by
+    ``undo``."""
 
     def __init__(
         self,
         seats: Sequence[Seat],
         jobs: Jobs,
         overlays: Iterable[tuple[Seat, Block]],
+        backups: Iterable[Backup],
         undo: ExitStack,
     ):
-        self._seats, self._jobs, self._overlays, self._undo = seats, jobs, [*overlays], undo
+        self._seats, self._jobs, self._undo = seats, jobs, undo
+        self._overlays, self._backups = [*overlays], [*backups]
         self._outdated = dict[int, Qcow2Image]()
         """Images that keep bitmaps otherwise than they are."""
         undo.callback(self._store_again)
@@ -103,7 +107,7 @@ class Moment:
 
     def _images(self, drive: str) -> Iterator[Block]:
         """All images of a disk, or, for "", of all, and those that they are about to have,
-        or have had."""
+        or have had, or are copied to."""
         for seat in self._seats:
             if drive in ("", seat.name):
                 yield from chain_of(seat.image)
@@ -113,5 +117,10 @@ class Moment:
         for job in self._jobs:
             if isinstance(job, Mirror) and drive in ("", job.drive) and not job.over:
                 yield from chain_of(job.target)
+            elif isinstance(job, Backup) and drive in ("", job.drive) and job.shows():
+                yield job.target
+        for backup in self._backups:
+            if drive in ("", backup.drive):
+                yield backup.target
         if not drive:
             yield from self._jobs.departed

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from bimetal.backends.block.block import Block
-from bimetal.backends.block.nbd.exported import Exported, Talk, Wire
+from bimetal.backends.block.nbd.exported import Exported, Talk, Terms, Wire
 from bimetal.backends.block.nbd.protocol import (
+    BITMAP_CONTEXT,
     CHUNK,
     CHUNK_MAGIC,
+    CONTEXT,
+    DIRTY,
     PAYLOAD,
     REQUEST,
     REQUEST_MAGIC,
@@ -90,8 +92,9 @@ class Asked:
     length: int
 
 
-def answer(export: Exported, wire: Wire) -> Talk:
-    """Do what the client asks for until it hangs up, or says what makes no sense."""
+def answer(export: Exported, terms: Terms, wire: Wire) -> Talk:
+    """Do what a client that has come to ``terms`` asks for until it hangs up, or says what makes no
+    sense."""
     while True:
         magic, *fields = REQUEST.unpack((yield REQUEST.size))
         asked = Asked(*fields)
@@ -102,17 +105,17 @@ def answer(export: Exported, wire: Wire) -> Talk:
             if asked.length > PAYLOAD:
                 return  # there is no way past so much data
             data = (yield asked.length) if asked.length else b""
-        reply = _Reply(export, wire, asked)
+        reply = _Reply(terms, wire, asked)
         try:
-            _check(export, asked)
-            yield from _carry_out(export.disk, asked, data, reply)
+            _check(export, terms, asked)
+            yield from _carry_out(export, terms, asked, data, reply)
         except Wrong as wrong:
             reply.fail(wrong.number, str(wrong))
         except OSError as error:
             reply.fail(_NUMBERS.get(error.errno or 0, Error.IO), error.strerror or str(error))
 
 
-def _check(export: Exported, asked: Asked) -> None:
+def _check(export: Exported, terms: Terms, asked: Asked) -> None:
     """Raise `Wrong` for what cannot be done."""
     if asked.command not in ALLOWED:
         raise Wrong(Error.INVALID, "there is no such command")
@@ -127,13 +130,13 @@ def _check(export: Exported, asked: Asked) -> None:
         raise Wrong(beyond, "that is behind the end of the disk")
     if asked.command == Command.READ and asked.length > PAYLOAD:
         raise Wrong(Error.OVERFLOW, "that is too much at once")
-    if asked.command == Command.BLOCK_STATUS and (not export.context or not asked.length):
-        raise Wrong(Error.INVALID, "nobody asked for the context of allocation, or for nothing")
+    if asked.command == Command.BLOCK_STATUS and (not terms.contexts or not asked.length):
+        raise Wrong(Error.INVALID, "nobody asked for a context, or this is of nothing")
 
 
-def _carry_out(disk: Block, asked: Asked, data: bytes, reply: _Reply) -> Talk:
+def _carry_out(export: Exported, terms: Terms, asked: Asked, data: bytes, reply: _Reply) -> Talk:
     """Do a request that can be done, and reply. Raises OSError."""
-    offset, end = asked.offset, asked.offset + asked.length
+    disk, offset, end = export.disk, asked.offset, asked.offset + asked.length
     match asked.command:
         case Command.READ:
             buffer = memoryview(bytearray(asked.length))
@@ -143,7 +146,7 @@ def _carry_out(disk: Block, asked: Asked, data: bytes, reply: _Reply) -> Talk:
             reply.data(buffer)
             return
         case Command.BLOCK_STATUS:
-            reply.status(_status(disk, asked))
+            reply.status([_status(export, each, asked) for each in terms.contexts])
             return
         case Command.WRITE:
             view = memoryview(data)
@@ -174,17 +177,28 @@ def _cut(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _status(disk: Block, asked: Asked) -> list[tuple[int, int]]:
-    """How long each part is from the offset on, and how it is stored; not always to the end."""
-    parts: list[tuple[int, int]] = []
-    for looked, extent in enumerate(disk.extents(asked.offset, asked.length)):
+def _told(export: Exported, context: str, asked: Asked) -> Iterator[tuple[int, int]]:
+    """How long each part is from the offset on, and what a context tells of it."""
+    if context != CONTEXT:
+        marks = export.bitmaps[context.removeprefix(BITMAP_CONTEXT)]
+        for length, marked in marks.parts(asked.offset, asked.offset + asked.length):
+            yield length, DIRTY * marked
+        return
+    for extent in export.disk.extents(asked.offset, asked.length):
         status = (0 if extent.data else Status.HOLE) | (Status.ZERO if extent.zero else 0)
+        yield extent.length, status
+
+
+def _status(export: Exported, context: str, asked: Asked) -> list[tuple[int, int]]:
+    """The same, of parts that differ; not always to the end."""
+    parts: list[tuple[int, int]] = []
+    for looked, (length, status) in enumerate(_told(export, context, asked)):
         if parts and parts[-1][1] == status:
-            parts[-1] = parts[-1][0] + extent.length, status
+            parts[-1] = parts[-1][0] + length, status
         elif len(parts) == (1 if asked.flags & CommandFlag.ONE_EXTENT else EXTENTS):
             break
         else:
-            parts.append((extent.length, status))
+            parts.append((length, status))
         if looked == LOOKS:
             break
     return parts
@@ -193,8 +207,8 @@ def _status(disk: Block, asked: Asked) -> list[tuple[int, int]]:
 class _Reply:
     """The reply to one request, in the form that the client takes."""
 
-    def __init__(self, export: Exported, wire: Wire, asked: Asked):
-        self._structured, self._wire, self._asked = export.structured, wire, asked
+    def __init__(self, terms: Terms, wire: Wire, asked: Asked):
+        self._structured, self._wire, self._asked = terms.structured, wire, asked
 
     def done(self) -> None:
         if self._structured:
@@ -211,9 +225,11 @@ class _Reply:
         else:
             self._chunk(Chunk.NONE)
 
-    def status(self, parts: list[tuple[int, int]]) -> None:
-        packed = b"".join(_STATUS.pack(*part) for part in parts)
-        self._chunk(Chunk.BLOCK_STATUS, _WORD.pack(0), packed)
+    def status(self, contexts: list[list[tuple[int, int]]]) -> None:
+        for number, parts in enumerate(contexts):
+            packed = b"".join(_STATUS.pack(*part) for part in parts)
+            last = number == len(contexts) - 1
+            self._chunk(Chunk.BLOCK_STATUS, _WORD.pack(number), packed, last=last)
 
     def fail(self, number: Error, text: str) -> None:
         if not self._structured:
@@ -225,7 +241,7 @@ class _Reply:
     def _simple(self, number: int) -> None:
         self._wire.put(SIMPLE_REPLY.pack(SIMPLE_MAGIC, number, self._asked.cookie))
 
-    def _chunk(self, kind: Chunk, *data: bytes | memoryview) -> None:
-        length = sum(map(len, data))
-        head = CHUNK.pack(CHUNK_MAGIC, Chunk.DONE, kind, self._asked.cookie, length)
+    def _chunk(self, kind: Chunk, *data: bytes | memoryview, last: bool = True) -> None:
+        length, flags = sum(map(len, data)), Chunk.DONE if last else 0
+        head = CHUNK.pack(CHUNK_MAGIC, flags, kind, self._asked.cookie, length)
         self._wire.put(head, *data)

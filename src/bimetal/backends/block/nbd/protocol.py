@@ -6,12 +6,14 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 
 __all__ = [
+    "BITMAP_CONTEXT",
     "CHUNK",
     "CHUNK_MAGIC",
     "CLIENT_MAGIC",
     "COMMON",
     "CONTEXT",
     "DEFAULT_PORT",
+    "DIRTY",
     "EXPORT_INFO",
     "GREETING",
     "NAME_LIMIT",
@@ -78,6 +80,13 @@ CHUNK = Struct(">IHHQI")
 
 CONTEXT = "base:allocation"
 """The metadata that tells what is allocated, and what is zero."""
+
+BITMAP_CONTEXT = "qemu:dirty-bitmap:"
+"""What the metadata begins with that tells what a dirty bitmap marks (QEMU's docs/interop/nbd.txt,
+"qemu" namespace); its name follows."""
+
+DIRTY = 1
+"""What is told of a part that it marks."""
 
 
 class HandshakeFlag(IntFlag):

@@ -1,15 +1,15 @@
-"""A server of one image: clients over sockets, all in one thread, each with bounded memory."""
+"""A server of images: clients over sockets, all in one thread, each with bounded memory."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
-from dataclasses import replace
+from functools import partial
 
 from bimetal.backends.block.nbd.address import Address
 from bimetal.backends.block.nbd.answering import answer
-from bimetal.backends.block.nbd.exported import Exported, Talk, Wire
+from bimetal.backends.block.nbd.exported import Exported, Exports, Talk, Terms, Wire
 from bimetal.backends.block.nbd.offering import offer
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.buffers import split
@@ -23,24 +23,25 @@ NEWCOMERS = 16
 
 
 class ImageServer:
-    """Serves ``export`` to at most ``shared`` clients that come to ``listener``; `run` does the
-    work. The disk is closed by its owner, after the server."""
+    """Serves ``exports`` to at most ``shared`` clients that come to ``listener``; `run` does the
+    work. Disks are closed by their owner, after the server. Clients who do not say otherwise find
+    the export ``name``."""
 
-    def __init__(self, export: Exported, listener: socket.socket, shared: int = 1):
-        self._export, self._listener, self._shared = export, listener, shared
+    def __init__(self, exports: Exports, listener: socket.socket, shared: int = 1, name: str = ""):
+        self.exports, self._listener, self._shared = exports, listener, shared
         self._reactor = Reactor()
         self._log = EventLog("nbd")
         self.sessions: list[Session] = []
         listener.setblocking(False)
         self._watch = self._reactor.watch(listener.fileno(), on_readable=self._accept)
-        name = listener.getsockname()
-        self._path = os.path.abspath(name) if isinstance(name, str) else ""
+        where = listener.getsockname()
+        self._path = os.path.abspath(where) if isinstance(where, str) else ""
         if self._path:
             lasts(self._unlink)
         self.address = (
-            Address(export.name, path=self._path)
+            Address(name, path=self._path)
             if self._path
-            else Address(export.name, host=name[0], port=name[1])
+            else Address(name, host=where[0], port=where[1])
         )
         """Where clients find it."""
 
@@ -52,6 +53,20 @@ class ImageServer:
         """Have `run` return; from any thread."""
         self._reactor.stop()
 
+    def remove(self, export: Exported) -> None:
+        """Serve an export no more, and hang up on those who use it; from any thread."""
+        self.exports.remove(export)
+        self._reactor.call(partial(self._hang_up, export))
+
+    def in_use(self, export: Exported) -> bool:
+        """Whether a client uses an export."""
+        return any(session.terms.export is export for session in tuple(self.sessions))
+
+    def _hang_up(self, export: Exported) -> None:
+        for session in tuple(self.sessions):
+            if session.terms.export is export:
+                session.close()
+
     def close(self) -> None:
         """Hang up, and flush what clients wrote. Raises OSError if that fails."""
         for session in tuple(self.sessions):
@@ -62,7 +77,8 @@ class ImageServer:
         if self._path:
             self._unlink()
             undone(self._unlink)
-        self._export.disk.flush()
+        for export in self.exports:
+            export.disk.flush()
 
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):
@@ -79,7 +95,7 @@ class ImageServer:
         newcomers = [session for session in self.sessions if not session.serving]
         if len(newcomers) >= NEWCOMERS:
             newcomers[0].close()
-        Session(self, client, replace(self._export), self._reactor)
+        Session(self, client, self._reactor)
 
     def is_full(self) -> bool:
         """Whether no client more is served."""
@@ -90,16 +106,14 @@ class Session:
     """One client. What it sends is read as far as it is needed next, and nothing more is done for
     it before it has taken what it asked for."""
 
-    def __init__(
-        self, server: ImageServer, client: socket.socket, export: Exported, reactor: Reactor
-    ):
+    def __init__(self, server: ImageServer, client: socket.socket, reactor: Reactor):
         self._server, self._client, self._reactor = server, client, reactor
-        self._wire = Wire()
+        self._wire, self.terms = Wire(), Terms()
         self.serving = self._closed = self._ending = False
         client.setblocking(False)
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._talk = self._talking(export)
+        self._talk = self._talking()
         self._wanted = bytearray(next(self._talk))
         self._filled = 0
         self._watch: Watch = reactor.watch(client.fileno(), self._receive, self._send)
@@ -115,10 +129,12 @@ class Session:
             self._talk.close()
             self._server.sessions.remove(self)
 
-    def _talking(self, export: Exported) -> Talk:
-        if (yield from offer(export, self._wire, self._server.is_full)):
+    def _talking(self) -> Talk:
+        terms, wire = self.terms, self._wire
+        if (yield from offer(self._server.exports, terms, wire, self._server.is_full)):
+            assert terms.export is not None
             self.serving = True
-            yield from answer(export, self._wire)
+            yield from answer(terms.export, terms, wire)
 
     def _receive(self) -> None:
         """The client has sent something, or is gone."""

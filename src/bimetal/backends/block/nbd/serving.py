@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bimetal.backends.block.choose import open_disk
-from bimetal.backends.block.nbd.exported import Exported
+from bimetal.backends.block.nbd.exported import Exported, Exports
 from bimetal.backends.block.nbd.protocol import DEFAULT_PORT, NAME_LIMIT
 from bimetal.backends.block.nbd.server import ImageServer
 from bimetal.backends.listening import listen_tcp, listen_unix
@@ -61,7 +61,7 @@ class ServedImage(Closes):
             self._disk.close()
             raise
         export = Exported(self._disk, name, readonly=readonly or self._disk.readonly)
-        self._server = ImageServer(export, listener, shared)
+        self._server = ImageServer(Exports(export), listener, shared, name)
         self._closed = False
         self._log = EventLog("nbd")
 
