@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bimetal.cli.columns import Given, Shown, message, said, table
+from bimetal.cli.shown_backups import BACKUPS
 from bimetal.cli.shown_storage import STORAGE
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
@@ -173,6 +174,7 @@ def answer_of(answer: Any, given: Given) -> str:
 
 
 SHOWN: Mapping[str, Shown] = {
+    **BACKUPS,
     **STORAGE,
     "list": Shown(
         listed,

@@ -113,9 +113,10 @@ class Machines(KnownMachines):
         if starts:
             units.enable(name)
             units.disable(known.name)
-        with suppress(FileNotFoundError):
-            self.places.prepare(self.places.state(name))
-            self.places.descriptions(known.name).rename(self.places.descriptions(name))
+        for kept in (self.places.descriptions, self.places.checkpoints):
+            with suppress(FileNotFoundError):
+                self.places.prepare(self.places.state(name))
+                kept(known.name).rename(kept(name))
         self._forget(known.name)
         return self.find(name)
 

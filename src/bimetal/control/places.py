@@ -8,6 +8,8 @@
     STATE/machines/NAME/log         what it has printed
     STATE/machines/NAME/saved       the state with which it goes on at its next start
     STATE/machines/NAME/moves       images that its disks have gone on to since it was defined
+    STATE/machines/NAME/checkpoints  moments since which it is noted what changes in its disks
+    STATE/machines/NAME/backup  the backup of its disks that was begun last
     RUN/NAME/qmp                    the socket at which it listens, and those of its ports
 
 The lease decides whether a machine runs; files that a process has left which is gone mean nothing,
@@ -84,6 +86,14 @@ class Places:
     def descriptions(self, name: str) -> Path:
         """The file with what was said of states that disks keep: see `descriptions`."""
         return self.state(name) / "descriptions"
+
+    def checkpoints(self, name: str) -> Path:
+        """The file with the checkpoints of a machine: see `checkpoints`."""
+        return self.state(name) / "checkpoints"
+
+    def backup(self, name: str) -> Path:
+        """The file with the backup of a machine that was begun last."""
+        return self.state(name) / "backup"
 
     def run(self, name: str) -> Path:
         """The folder for the sockets of a machine that is about to run."""

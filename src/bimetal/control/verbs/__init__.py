@@ -4,7 +4,9 @@ whose words are virsh's. Importing this package declares all of them."""
 from __future__ import annotations
 
 from bimetal.control.verbs import (
+    backups,
     blocks,
+    checkpoints,
     figures,
     keeping,
     listing,
@@ -15,6 +17,8 @@ from bimetal.control.verbs import (
     viewing,
     volumes,
 )
+from bimetal.control.verbs.backups import JobFacts
+from bimetal.control.verbs.checkpoints import CheckpointFacts, CheckpointLine
 from bimetal.control.verbs.explaining import Reasons
 from bimetal.control.verbs.figures import BlockFigures, BlockRoom
 from bimetal.control.verbs.hosts import BoardLine, Node
@@ -35,10 +39,13 @@ __all__ = [
     "BlockFigures",
     "BlockRoom",
     "BoardLine",
+    "CheckpointFacts",
+    "CheckpointLine",
     "Defined",
     "DriveLine",
     "Facts",
     "Figures",
+    "JobFacts",
     "KeptLine",
     "LinkLine",
     "NetworkLine",
@@ -50,7 +57,9 @@ __all__ += [
     "Node",
     "Reasons",
     "Undefined",
+    "backups",
     "blocks",
+    "checkpoints",
     "figures",
     "keeping",
     "listing",

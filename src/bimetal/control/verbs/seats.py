@@ -39,12 +39,13 @@ class ImageLine:
 @dataclass(frozen=True)
 class LiveDisk:
     """A disk of a machine that runs: its ``target``, what its monitor calls it, and its images,
-    from the one that the guest writes to downwards."""
+    from the one that the guest writes to downwards, with the dirty ``bitmaps`` of that one."""
 
     target: str
     device: str
     images: Sequence[ImageLine]
     readonly: bool = False
+    bitmaps: Sequence[str] = ()
 
     @property
     def top(self) -> ImageLine:
@@ -82,7 +83,8 @@ def live_disks(machines: Machines, known: Known) -> list[LiveDisk]:
         number = device.removeprefix("disk")
         target = targets[int(number)] if number.isdecimal() else device
         inside = drive["inserted"]
-        found.append(LiveDisk(target, device, _images(inside["image"]), inside["ro"]))
+        bitmaps = [each["name"] for each in inside.get("dirty-bitmaps", ())]
+        found.append(LiveDisk(target, device, _images(inside["image"]), inside["ro"], bitmaps))
     return found
 
 

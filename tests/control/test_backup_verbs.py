@@ -1,0 +1,189 @@
+"""virsh's words for checkpoints and backups, of machines in processes of their own, which are
+confined. qemu-img and libnbd's programs judge what they make."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bimetal import images
+from tests.backends.block.qcow2 import qemu
+from tests.backends.block.qcow2.test_bitmaps import flags
+from tests.control.homes import Homes
+from tests.host import programs
+
+pytestmark = programs("qemu-img", "qemu-io", "nbdcopy", "nbdinfo")
+
+SIZE = 8 << 20
+PUSH = """<domainbackup>{since}<disks><disk name='vda' type='file'><target file='{path}'/>
+<driver type='qcow2'/></disk></disks></domainbackup>"""
+PULL = """<domainbackup mode='pull'>{since}<server transport='unix' socket='{socket}'/><disks>
+<disk name='vda' type='file' exportname='root'><scratch file='{path}'/></disk></disks>
+</domainbackup>"""
+MOMENT = "<domaincheckpoint><name>{name}</name></domaincheckpoint>"
+SINCE = "<incremental>{name}</incremental>"
+
+
+@pytest.fixture
+def disk(homes: Homes, tmp_path: Path) -> Path:
+    """The disk ``vda`` of the machine ``crab``, which runs."""
+    path = tmp_path / "disk.qcow2"
+    qemu.img("create", "-q", "-f", "qcow2", path, str(SIZE))
+    write = ["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 300k", str(path)]
+    subprocess.run(write, check=True, capture_output=True)
+    devices = (
+        f"<disk type='file'><driver type='qcow2'/><source file='{path}'/><target dev='vda'/></disk>"
+    )
+    homes.machines.define(homes.text("crab", devices=devices))
+    homes.machines.start("crab")
+    return path
+
+
+def document(folder: Path, text: str) -> str:
+    path = folder / f"{len([*folder.glob('*.xml')])}.xml"
+    path.write_text(text)
+    return str(path)
+
+
+def over(homes: Homes) -> None:
+    """Wait for the end of a backup that is pushed."""
+    with homes.machines.conversation("crab") as talk:
+        while talk.ask("query-block-jobs"):
+            next(talk.events(60))
+
+
+def rebased(path: Path, below: Path) -> None:
+    qemu.img("rebase", "-u", "-f", "qcow2", "-b", below, "-F", "qcow2", path)
+
+
+def test_checkpoints(homes: Homes, disk: Path, tmp_path: Path) -> None:
+    said = homes.say("checkpoint-create-as", "crab", "c0", "the first").strip()
+    assert said == "Domain checkpoint c0 created"
+    for name in ("c1", "c2"):
+        homes.say("checkpoint-create-as", "crab", name, "--diskspec", "vda,checkpoint=bitmap")
+    listed = homes.say("checkpoint-list", "crab", "--parent").splitlines()
+    assert listed[0].split() == ["Name", "Creation", "Time", "Parent"]
+    assert [line.split()[0] for line in listed[2:] if line] == ["c0", "c1", "c2"]
+    assert [line.split()[-1] for line in listed[3:] if line] == ["c0", "c1"]
+    tree = homes.say("checkpoint-list", "crab", "--tree").rstrip("\n").split("\n")
+    assert tree == ["c0", "  |", "  +- c1", "    |", "    +- c2"]
+    assert homes.say("checkpoint-list", "crab", "--roots", "--name").split() == ["c0"]
+    assert homes.say("checkpoint-parent", "crab", "c2").strip() == "c1"
+    facts = homes.say("checkpoint-info", "crab", "c0").split("\n")
+    assert facts[:5] == [
+        *("Name:           c0", "Domain:         crab", "Parent:         -"),
+        *("Children:       1", "Descendants:    2"),
+    ]
+    told = homes.say("checkpoint-dumpxml", "crab", "c1")
+    assert "<parent>\n    <name>c0</name>" in told
+    assert '<disk name="vda" checkpoint="bitmap" bitmap="c1"/>' in told
+    assert homes.quick("checkpoint-create-as", "crab", "c1").err.count("c1 already exists")
+    assert "has no parent" in homes.quick("checkpoint-parent", "crab", "c0").err
+    homes.say("checkpoint-delete", "crab", "c1")
+    assert homes.say("checkpoint-parent", "crab", "c2").strip() == "c0"
+    homes.machines.destroy("crab")
+    assert flags(disk) == {"c0": ["auto"], "c2": ["auto"]}
+    assert "is not running" in homes.quick("checkpoint-delete", "crab", "c2").err
+    homes.machines.start("crab")
+    homes.say("checkpoint-delete", "crab", "c0", "--children")
+    assert homes.say("checkpoint-list", "crab", "--name").split() == []
+    homes.machines.destroy("crab")
+    assert "bitmaps" not in qemu.img("info", "-f", "qcow2", disk)
+
+
+def test_a_checkpoint_that_is_refused_is_not_kept(homes: Homes, disk: Path) -> None:
+    homes.machines.ask(
+        "crab", "block-dirty-bitmap-add", node="disk0", name="taken", granularity=512
+    )
+    assert "already" in homes.quick("checkpoint-create-as", "crab", "taken").err
+    assert homes.say("checkpoint-list", "crab", "--name").split() == []
+    wrong = homes.quick("checkpoint-create-as", "crab", "x", "--diskspec", "vdz")
+    assert "no disk named 'vdz'" in wrong.err
+
+
+def test_backups_that_are_pushed(homes: Homes, disk: Path, tmp_path: Path) -> None:
+    full, more = tmp_path / "full.qcow2", tmp_path / "more.qcow2"
+    order = document(tmp_path, PUSH.format(since="", path=full))
+    moment = document(tmp_path, MOMENT.format(name="c0"))
+    assert homes.say("backup-begin", "crab", order, moment).strip() == "Backup started"
+    over(homes)
+    assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
+    since = SINCE.format(name="c0")
+    order = document(tmp_path, PUSH.format(since=since, path=more))
+    homes.say("backup-begin", "crab", order, document(tmp_path, MOMENT.format(name="c1")))
+    over(homes)
+    homes.say("backup-begin", "crab")  # of all disks, beside them
+    over(homes)
+    beside = next(path for path in tmp_path.iterdir() if path.name.startswith("disk.qcow2."))
+    assert "is there already" in homes.quick("backup-begin", "crab", order).err
+    homes.machines.destroy("crab")
+    qemu.img("compare", "-f", "qcow2", "-F", "qcow2", full, disk)
+    qemu.img("compare", "-f", "qcow2", "-F", "qcow2", beside, disk)
+    assert images.information(str(more)).backing_path == str(disk)
+    rebased(more, full)
+    qemu.img("compare", "-f", "qcow2", "-F", "qcow2", more, disk)
+    assert flags(disk) == {"c0": ["auto"], "c1": ["auto"]}
+    assert qemu.check(disk) == qemu.CLEAN
+
+
+def test_backups_that_are_fetched(homes: Homes, disk: Path, tmp_path: Path) -> None:
+    homes.say("checkpoint-create-as", "crab", "c0")
+    socket, scratch = homes.places.run("crab") / "nbd", tmp_path / "scratch"
+    since = SINCE.format(name="c0")
+    order = document(tmp_path, PULL.format(since=since, socket=socket, path=scratch))
+    homes.say("backup-begin", "crab", order)
+    told = homes.say("domjobinfo", "crab")
+    assert "Job type:         Unbounded" in told
+    assert "Operation:        Backup" in told
+    assert f"File total:       {SIZE >> 20}.000 MiB" in told
+    dumped = homes.say("backup-dumpxml", "crab")
+    assert '<domainbackup mode="pull">' in dumped
+    assert 'exportname="root" exportbitmap="backup-vda"' in dumped
+    assert "a backup is under way" in homes.quick("backup-begin", "crab", order).err
+    uri = f"nbd+unix:///root?socket={socket}"
+    subprocess.run(["nbdcopy", uri, copy := tmp_path / "copy"], check=True, timeout=60)
+    changed = ["nbdinfo", "--map=qemu:dirty-bitmap:backup-vda", "--totals", uri]
+    done = subprocess.run(changed, check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.split()[0] == str(SIZE)
+    assert "clean" in done.stdout
+    homes.say("domjobabort", "crab")
+    assert not scratch.exists()
+    assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
+    assert "no job is active" in homes.quick("domjobabort", "crab").err
+    assert "no domain backup job" in homes.quick("backup-dumpxml", "crab").err
+    homes.say("backup-begin", "crab", order)
+    homes.say("domjobabort", "crab")
+    homes.machines.destroy("crab")
+    qemu.img("compare", "-f", "raw", "-F", "qcow2", copy, disk)
+    assert qemu.check(disk) == qemu.CLEAN
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PULL.format(since="", socket="/nowhere/nbd", path="{scratch}"), "cannot listen"),
+        (PUSH.format(since=SINCE.format(name="c9"), path="{scratch}"), "no dirty bitmap 'c9'"),
+        (PUSH.format(since="", path="{scratch}").replace("vda", "vdz"), "no disk named 'vdz'"),
+        (PUSH.format(since="", path="/nowhere/x"), "/nowhere/x"),
+        ("<domainbackup mode='pull'/>", "needs a <server>"),
+        ("<domainbackup><disks/></domainbackup>", "no disk is selected"),
+        ("<domainbackup><strange/></domainbackup>", "no such element"),
+        ("<domaincheckpoint/>", "whose root is"),
+    ],
+)
+def test_backups_that_cannot_be(
+    homes: Homes, disk: Path, tmp_path: Path, text: str, why: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    order = document(tmp_path, text.format(scratch=scratch))
+    moment = document(tmp_path, MOMENT.format(name="c0"))
+    failed = homes.quick("backup-begin", "crab", order, moment)
+    assert (failed.code, why in failed.err) == (1, True), failed.err
+    assert not scratch.exists()
+    assert homes.say("checkpoint-list", "crab", "--name").split() == []
+    assert homes.machines.ask("crab", "query-block-jobs") == []
+    assert homes.machines.ask("crab", "query-block-exports") == []
+    homes.say("backup-begin", "crab", document(tmp_path, PUSH.format(since="", path=scratch)))
+    over(homes)
