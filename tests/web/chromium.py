@@ -43,7 +43,7 @@ UNTIL = """new Promise((met, failed) => {
   look();
 })"""
 
-KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowRight": 39, "ArrowLeft": 37}
+KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40}
 
 
 class Chromium:
@@ -78,12 +78,12 @@ class Chromium:
                 self.ask(f"{domain}.enable")
             self._stack = stack.pop_all()
 
-    def ask(self, method: str, **parameters: Any) -> Any:
-        """Have a command carried out; its result."""
+    def ask(self, method: str, *, limit: float = LIMIT, **parameters: Any) -> Any:
+        """Have a command carried out, in so many seconds at most; its result."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._socket.recv(LIMIT))
+            message = json.loads(self._socket.recv(limit))
             if message.get("id") == number:
                 assert "error" not in message, message
                 return message["result"]
@@ -100,10 +100,11 @@ class Chromium:
         """Go there."""
         self.ask("Page.navigate", url=url)
 
-    def run(self, expression: str) -> Any:
+    def run(self, expression: str, limit: float = LIMIT) -> Any:
         """The value of an expression, which may be a promise."""
         result = self.ask(
             "Runtime.evaluate",
+            limit=limit,
             expression=expression,
             awaitPromise=True,
             returnByValue=True,
@@ -112,9 +113,10 @@ class Chromium:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def until(self, condition: str) -> Any:
-        """Wait until an expression is true; its value."""
-        return self.run(UNTIL.replace("CONDITION", condition).replace("LIMIT", str(LIMIT - 10)))
+    def until(self, condition: str, limit: float = LIMIT - 10) -> Any:
+        """Wait until an expression is true, for so many seconds at most; its value."""
+        text = UNTIL.replace("CONDITION", condition).replace("LIMIT", str(limit))
+        return self.run(text, limit + 10)
 
     def click(self, text: str) -> None:
         """Click the button or link that says so, once it is there and can be clicked."""
@@ -147,7 +149,7 @@ class Chromium:
         """Press and release a key, by its name or as a letter."""
         code = KEYS.get(key, ord(key[0].upper()))
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-        told = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        told: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **told)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **told)
 

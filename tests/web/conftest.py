@@ -9,11 +9,12 @@ from contextlib import contextmanager
 import pytest
 
 from bimetal.web.serving import Site, new_token
+from tests.boot.conftest import fetched
 from tests.control.conftest import homes
 from tests.control.homes import LIMIT, Homes
 from tests.web.browser import Browser
 
-__all__ = ["browser", "homes", "serving", "site"]
+__all__ = ["browser", "fetched", "homes", "serving", "site"]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,16 @@ import pytest
 from bimetal import images
 from bimetal.web.page import page_is_there
 from bimetal.web.serving import Site
+from tests.boot.conftest import Fetch
 from tests.control.homes import Homes
 from tests.host import programs
 from tests.web.chromium import Chromium
 from tools.web import build
 
 pytestmark = programs("chromium", "npm")
+
+BOOT = 300
+"""Seconds for a guest to come up, on a slow and busy host."""
 
 STATE = "document.querySelector('.machine .state')?.textContent.trim()"
 TEXT = "document.body.innerText"
@@ -160,4 +165,40 @@ def test_a_phone(person: Chromium, homes: Homes, tmp_path: Path, dark: bool) -> 
     assert person.run("document.documentElement.scrollWidth") <= 360
     red = person.run("+getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]")
     assert (red < 0x40) == dark
+    assert person.picture().startswith(b"\x89PNG")
+
+
+@pytest.mark.boot
+@pytest.mark.slow
+def test_an_installation(
+    person: Chromium, homes: Homes, fetched: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's installer, from the form to its first screens, with a disk that takes no room."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(homes.folder / "d"))
+    debian = fetched("debian-installer-riscv64")
+    tree = homes.folder / "installer"
+    tree.mkdir()
+    (tree / "linux").symlink_to(str(debian.kernel))
+    (tree / "initrd.gz").symlink_to(str(debian.initrd))
+    person.run("document.querySelector('[aria-label=\"New machine\"]').click()")
+    person.until("document.querySelector('select[name=arch]')?.options.length > 2")
+    person.choose("select[name=start]", "location")
+    person.until("document.querySelector('input[name=location]')")
+    person.choose("select[name=arch]", "riscv64")
+    person.fill("input[name=name]", "ubuntu-vm")
+    person.fill("input[name=location]", str(tree))
+    assert person.run("document.querySelector('input[name=size]').value") == "20"
+    person.press("Enter")
+    person.until(f"{STATE} === 'running'", BOOT)
+    disk = homes.machines.definition("ubuntu-vm").disks[0].path
+    assert images.information(disk, shared=True).size == 20 << 30
+    assert os.stat(disk).st_blocks * 512 < 1 << 20
+    person.click("Console")
+    person.until("document.activeElement.className.includes('xterm-helper')")
+    person.until(f"{TERMINAL}.includes('Select a language')", BOOT)
+    person.press("Enter")
+    person.until(f"{TERMINAL}.includes('Select your location')", BOOT)
+    for name in ("ArrowDown", "Enter"):
+        person.press(name)
+    person.until(f"{TERMINAL}.includes('Configure the keyboard')", BOOT)
     assert person.picture().startswith(b"\x89PNG")

@@ -52,6 +52,7 @@ export function Create({ close }: { close: () => void }) {
 /** What a machine can be started from. */
 const STARTS = {
   cdrom: "An installer's image",
+  location: "An installer's folder or address",
   disk: "A disk that is there",
   kernel: "A kernel",
 };
@@ -68,6 +69,7 @@ function Install({ made }: { made: (name: string) => void }) {
   const boards = useFetched<Board[]>("boards", null);
   const { busy, run } = useDoing();
   const [start, setStart] = useState<keyof typeof STARTS>("cdrom");
+  const installs = start === "cdrom" || start === "location";
   const submitted = async (event: SubmitEvent) => {
     event.preventDefault();
     const given = new FormData(event.target as HTMLFormElement);
@@ -81,6 +83,8 @@ function Install({ made }: { made: (name: string) => void }) {
       memory: Number(text("memory")),
       vcpus: Number(text("cpus")),
       cdrom: text("cdrom"),
+      location: text("location"),
+      "extra-args": text("extra"),
       import: start === "disk",
       boot: words({ kernel: text("kernel"), initrd: text("initrd"), cmdline: text("cmdline") }),
       disk: disks.length ? disks : ["none"],
@@ -117,6 +121,15 @@ function Install({ made }: { made: (name: string) => void }) {
         {start === "cdrom" && (
           <label class="wide">Image <input name="cdrom" required placeholder="/path/of/installer.iso" /></label>
         )}
+        {start === "location" && (
+          <>
+            <label class="wide">
+              Installer
+              <input name="location" required placeholder="/path/of/installer or https://server/of/installer" />
+            </label>
+            <label class="wide">More words for its kernel <input name="extra" placeholder="console=ttyS0" /></label>
+          </>
+        )}
         {start === "disk" && (
           <label class="wide">Disk <input name="disk" required placeholder="/path/of/disk.qcow2" /></label>
         )}
@@ -135,8 +148,8 @@ function Install({ made }: { made: (name: string) => void }) {
               type="number"
               min={0.001}
               step="any"
-              required={start === "cdrom"}
-              defaultValue={start === "cdrom" ? "20" : ""}
+              required={installs}
+              defaultValue={installs ? "20" : ""}
               placeholder="none"
             />
           </label>
