@@ -9,7 +9,7 @@ from .features import COUNTERS, DESCRIBED, IDENTIFICATION
 from .fp import FLOATING
 from .models import MODELS, Model, processor
 from .syndromes import EL1, EL2
-from .timers import ENABLE, MASKED, NANOSECONDS, VIRTUAL
+from .timers import ENABLE, FREQUENCY, MASKED, NANOSECONDS, VIRTUAL
 
 __all__ = ["architecture"]
 
@@ -45,6 +45,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("hcr", 0, 1 << 31)
     state.set("mdcr", 0, COUNTERS)
     state.set("oslock", 0, 1)
+    state.set("cntfrq", 0, FREQUENCY)
     if start.firmware_calls:
         state.set("firmware_calls", 0, BY_SMC if start.hypervisor else BY_HVC)
     for level in (EL1, EL2):

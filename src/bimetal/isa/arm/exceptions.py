@@ -33,10 +33,10 @@ from .syndromes import (
     SYNCHRONOUS,
     TAKEN,
     TGE,
-    TO_EL1,
     TO_EL2,
     VF,
     VI,
+    VIRTUAL_INTERRUPT,
     WATCHPOINT,
     syndrome,
     undefined,
@@ -106,7 +106,8 @@ def _target(cpu: Cpu, cause: Value, kind: Value) -> Value:
     of_fiq = (kind == OF_FIQ) & ((cpu.hcr & FMO) != 0)
     general = (cpu.hcr & TGE) != 0
     to_el2 = (cause & TO_EL2) != 0
-    up = (cpu.el == EL2) | to_el2 | ((general | of_irq | of_fiq) & ((cause & TO_EL1) == 0))
+    physical = (cause & VIRTUAL_INTERRUPT) == 0
+    up = (cpu.el == EL2) | to_el2 | general | ((of_irq | of_fiq) & physical)
     return select(up, const(EL2, 8), EL1)
 
 
@@ -201,7 +202,7 @@ def pending_interrupt(cpu: Cpu) -> Value:
         asked = (cpu.line[line] != 0) | ((cpu.hcr & bit) != 0)
         on = below & ((cpu.hcr & route) != 0) & ~general & ((cpu.daif & mask) == 0)
         with when(asked & on):
-            ret(const(kind << KIND | TO_EL1 | TAKEN, 64))
+            ret(const(kind << KIND | VIRTUAL_INTERRUPT | TAKEN, 64))
     return const(0, 64)
 
 

@@ -7,7 +7,7 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
 from .hosts import hosted
 from .state import a64
-from .syndromes import E2H, EL0, EL2, FP_ACCESS, trap_to
+from .syndromes import E2H, EL0, EL2, FP_ACCESS, NO_CONDITION, TGE, TO_EL2, UNKNOWN, syndrome
 
 __all__ = [
     "AHP", "DN", "FZ", "FZ16", "IDC", "MODES", "RMODE",
@@ -20,12 +20,11 @@ AHP, DN, FZ, FZ16 = 1 << 26, 1 << 25, 1 << 24, 1 << 19
 """Of FPCR: another half format, default NaNs, flushing to zero, the same in half precision."""
 IDC = 1 << 7
 """Of FPSR: an operand was flushed. The host has no such flag."""
-NO_CONDITION = 1 << 24 | 0xE << 20  # of the syndrome: COND is always, and valid
 
 
-@a64.routine(returns=8)
-def fp_trapped_to(cpu: Cpu) -> Value:
-    """The exception level that a use of these registers is trapped to, or 0."""
+@a64.routine(returns=64)
+def fp_trap(cpu: Cpu) -> Value:
+    """The cause of the trap of a use of these registers, or 0."""
     host = hosted(cpu)
     enabled = cpu.cpacr.lsr(FPEN) & 3
     barred = ((enabled & 1) == 0) | ((enabled == 1) & (cpu.el == EL0))
@@ -35,14 +34,17 @@ def fp_trapped_to(cpu: Cpu) -> Value:
     with_host = ((for_host & 1) == 0) | of_user
     by_el2 = select((cpu.hcr & E2H) != 0, with_host, (cpu.cptr & TFP) != 0)
     by_el2 = by_el2 & (cpu.el2_there == 1)
-    return select(by_el1, const(1, 8), select(by_el2, const(2, 8), 0))
+    # What EL2 takes in EL1's place does not say what it is (D17.2.37, EC 7).
+    told = syndrome(FP_ACCESS, NO_CONDITION)
+    for_el1 = select((cpu.hcr & TGE) != 0, syndrome(UNKNOWN), told)
+    return select(by_el1, for_el1, select(by_el2, told | TO_EL2, 0))
 
 
 @a64.routine()
 def update_fp_ready(cpu: Cpu) -> None:
     """Recompute ``fp_ready``, after changes of the level, of the traps, and of FPCR."""
     plain = (cpu.fpcr & (AHP | FZ | FZ16)) == 0
-    cpu.fp_ready = ((fp_trapped_to(cpu) == 0) & plain).zext(8)
+    cpu.fp_ready = ((fp_trap(cpu) == 0) & plain).zext(8)
 
 
 MODES = 0 | 3 << 2 | 2 << 4 | 1 << 6
@@ -61,9 +63,7 @@ def need_fp(cpu: Cpu) -> Value:
     anything unusual: fast code tests that once."""
     special: Value = cpu.fp_ready != 1
     with slowly(special):
-        to = fp_trapped_to(cpu)
-        with when(to == 1):
-            trap_to(cpu, 1, FP_ACCESS, NO_CONDITION)
-        with when(to == 2):
-            trap_to(cpu, 2, FP_ACCESS, NO_CONDITION)
+        cause = fp_trap(cpu)
+        with when(cause != 0):
+            cpu.trap(cause)
     return special

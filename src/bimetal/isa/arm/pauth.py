@@ -15,7 +15,7 @@ from ..trace import Cpu, slowly, when
 from .hosts import ruled_by_el2
 from .qarma import qarma5
 from .state import a64
-from .syndromes import AUTHENTICATION, E2H, EL2, trap_to
+from .syndromes import AUTHENTICATION, E2H, trap_to_el2
 from .tables import at_least
 from .tags import TAG, tagged
 
@@ -116,7 +116,7 @@ def _code(cpu: Cpu, key: int, data: Value, modifier: Value) -> Value:
 def need_keys(cpu: Cpu) -> None:
     """Trap an instruction that uses keys to EL2, if HCR_EL2.API asks for that."""
     with slowly((cpu.pac & TRAPPED) != 0):
-        trap_to(cpu, EL2, AUTHENTICATION)
+        trap_to_el2(cpu, AUTHENTICATION)
 
 
 def signed(cpu: Cpu, key: int, pointer: Value, modifier: Value) -> Value:

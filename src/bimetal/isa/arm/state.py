@@ -56,7 +56,7 @@ _scalars(8, "fp_ready")
 for _name in ("vbar", "elr", "spsr", "esr", "far", "sctlr", "tcr", "ttbr0", "ttbr1", "mair",
               "amair", "afsr0", "afsr1", "contextidr", "tpidr", "actlr"):  # fmt: skip
     _file(f"{_name}_el", 4, 64, doc=f"{_name.upper()}_ELx, by level")
-_scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl")
+_scalars(64, "cpacr", "tpidrro", "par", "csselr", "mdscr", "cntkctl", "cntfrq")
 # EL2: what hypervisors set (D17.2), the intermediate address of the last stage 2 fault, and
 # MemAttr and, above it, SH of the last page of stage 2.
 _scalars(64, "hcr", "hcrx", "cptr", "hstr", "vttbr", "vtcr", "vpidr", "vmpidr", "hpfar",

@@ -7,14 +7,15 @@ above it (`KIND`, `TO_EL2`); the value is what FAR_ELx gets. There is no EL3 and
 from __future__ import annotations
 
 from ...ir.value import Value, const
-from ..trace import Cpu
+from ..trace import Cpu, slowly, when
 
 __all__ = [
     "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT", "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H",
     "EL0", "EL1", "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND",
-    "MEMORY_OPERATION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT", "STEP", "SVC",
-    "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL1", "TO_EL2", "UNKNOWN", "VF", "VI", "WAIT",
-    "WATCHPOINT", "hypervisor_on", "syndrome", "trap_to", "undefined",
+    "MEMORY_OPERATION", "NO_CONDITION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT",
+    "STEP", "SVC", "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL2", "UNKNOWN", "VF", "VI",
+    "VIRTUAL_INTERRUPT", "WAIT", "WATCHPOINT", "refused", "syndrome", "trap_to_el2",
+    "trapped_by_hypervisor", "undefined",
 ]  # fmt: skip
 
 EL0, EL1, EL2 = range(3)
@@ -29,11 +30,13 @@ MEMORY_OPERATION = 0x27
 BREAKPOINT, STEP, WATCHPOINT = 0x30, 0x32, 0x34
 BREAKPOINT_INSTRUCTION = 0x3C
 IL = 1 << 25
+NO_CONDITION = 1 << 24 | 0xE << 20  # COND is always, and valid
 
-# Above the syndrome: the kind of vector (D1.3.1.6), and where the exception must be taken to.
+# Above the syndrome: the kind of vector (D1.3.1.6), that it must be taken to EL2, and that it is a
+# virtual interrupt, which EL1 takes.
 KIND = 40
 SYNCHRONOUS, OF_IRQ, OF_FIQ, OF_SERROR = range(4)
-TO_EL2, TO_EL1 = 1 << 44, 1 << 45
+TO_EL2, VIRTUAL_INTERRUPT = 1 << 44, 1 << 45
 TAKEN = 1 << 48  # interrupts have no syndrome; this keeps their cause from being 0
 
 # Bits of HCR_EL2 (D17.2.48).
@@ -51,12 +54,23 @@ def undefined(cpu: Cpu) -> None:
     cpu.trap(syndrome(UNKNOWN))
 
 
-def trap_to(cpu: Cpu, el: int, exception_class: int, iss: Value | int = 0) -> None:
-    """Raise an exception that is taken to EL1 or EL2 whatever the usual rule says."""
-    cpu.trap(syndrome(exception_class, iss) | (TO_EL2 if el == EL2 else TO_EL1))
+def refused(cpu: Cpu, iss: Value) -> None:
+    """Raise the exception of an access of EL0 to the system that the level above does not allow:
+    EL1, or EL2 where all of EL0's exceptions go there (HCR_EL2.TGE)."""
+    cpu.trap(syndrome(SYSTEM, iss))
 
 
-def hypervisor_on(cpu: Cpu, bits: int) -> Value:
-    """Whether HCR_EL2 asks for any of ``bits`` where it counts: EL2 is there and not in use."""
-    on: Value = (cpu.el != EL2) & ((cpu.hcr & bits) != 0)
-    return on
+def trap_to_el2(cpu: Cpu, exception_class: int, iss: Value | int = 0) -> None:
+    """Raise an exception that is taken to EL2 whatever the usual rule says."""
+    cpu.trap(syndrome(exception_class, iss) | TO_EL2)
+
+
+def trapped_by_hypervisor(
+    cpu: Cpu, bits: int, iss: Value | int, exception_class: int = SYSTEM
+) -> None:
+    """Trap an instruction to EL2 if HCR_EL2 asks for that by any of ``bits``. They count for
+    nothing at EL2, and at the EL0 of a host at EL2 (D17.2.48)."""
+    with slowly((cpu.hcr & bits) != 0):
+        of_host = (cpu.hcr & (E2H | TGE)) == E2H | TGE
+        with when((cpu.el != EL2) & ~of_host):
+            trap_to_el2(cpu, exception_class, iss)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ...ir.value import Value, const
 from ..trace import Cpu, slowly
 from .state import a64
-from .syndromes import E2H, EL0, EL2, SYSTEM, hypervisor_on, trap_to, undefined
+from .syndromes import E2H, EL0, EL2, trapped_by_hypervisor, undefined
 
 __all__ = [
     "REGISTERS", "Check", "Encoding", "Read", "Write", "banked", "constant", "controller_register",
@@ -118,8 +118,7 @@ def _describe(
         if trapped or check is not None:
             full = const(iss, 64) | Rt.zext(64) << 5
             if trapped:
-                with slowly(hypervisor_on(cpu, trapped)):
-                    trap_to(cpu, EL2, SYSTEM, full)
+                trapped_by_hypervisor(cpu, trapped, full)
             if check is not None:
                 check(cpu, writes, full)
         access(cpu, Rt)

@@ -12,15 +12,13 @@ from ..state import a64
 from ..syndromes import (
     BREAKPOINT_INSTRUCTION,
     EL0,
-    EL1,
-    EL2,
     HVC,
     SMC,
     SVC,
-    SYSTEM,
-    hypervisor_on,
+    refused,
     syndrome,
-    trap_to,
+    trap_to_el2,
+    trapped_by_hypervisor,
     undefined,
 )  # fmt: skip
 
@@ -43,15 +41,14 @@ def hvc(cpu: Cpu, imm: Value) -> None:
         with firmware.otherwise():
             with when((cpu.el2_there == 0) | ((cpu.hcr & HCD) != 0)):
                 undefined(cpu)
-            trap_to(cpu, EL2, HVC, imm.zext(64))
+            trap_to_el2(cpu, HVC, imm.zext(64))
 
 
 @a64.insn("11010100 000 imm:16 000 11", "smc {imm:ix}")
 def smc(cpu: Cpu, imm: Value) -> None:
     with slowly(cpu.el == EL0):
         undefined(cpu)
-    with when(hypervisor_on(cpu, TSC)):
-        trap_to(cpu, EL2, SMC, imm.zext(64))
+    trapped_by_hypervisor(cpu, TSC, imm.zext(64), SMC)
     with when(cpu.firmware_calls == BY_SMC) as firmware:
         cpu.leave("firmware call")
         with firmware.otherwise():
@@ -61,7 +58,7 @@ def smc(cpu: Cpu, imm: Value) -> None:
 @a64.insn("11010100 001 imm:16 000 00", "brk {imm:ix}")
 def brk(cpu: Cpu, imm: Value) -> None:
     with when(goes_to_el2(cpu)):
-        trap_to(cpu, EL2, BREAKPOINT_INSTRUCTION, imm.zext(64))
+        trap_to_el2(cpu, BREAKPOINT_INSTRUCTION, imm.zext(64))
     cpu.trap(syndrome(BREAKPOINT_INSTRUCTION, imm.zext(64)))
 
 
@@ -116,7 +113,7 @@ def _daif(name: str, op2: int) -> None:
     @a64.insn(f"1101010100 0 00 011 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
     def meaning(cpu: Cpu, imm: Value) -> None:
         with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UMA) == 0)):
-            trap_to(cpu, EL1, SYSTEM, const(op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5, 64))
+            refused(cpu, const(op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5, 64))
         bits = imm.zext(8)
         cpu.daif = cpu.daif | bits if name == "daifset" else cpu.daif & ~bits
         if name == "daifclr":

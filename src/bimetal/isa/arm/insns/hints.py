@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ....ir.value import Value
-from ...trace import Cpu, when
+from ...trace import Cpu, slowly, when
 from ..exceptions import wakes
+from ..hosts import ruling_control
 from ..state import a64
+from ..syndromes import EL0, NO_CONDITION, WAIT, syndrome, trapped_by_hypervisor
 
 
 def _hint(name: str, number: int) -> None:
@@ -23,15 +25,24 @@ def yield_(cpu: Cpu) -> None:
     cpu.relax()
 
 
+NTWI = 1 << 16  # of SCTLR_ELx: EL0 may wait for interrupts
+TWI = 1 << 13  # of HCR_EL2: EL0 and EL1 may not
+
+
 @a64.insn("1101010100 0 00 011 0010 0000 010 11111", "wfe")
 def wfe(cpu: Cpu) -> None:
     # It may complete at any time (D1.6.1), so it only says that this vCPU waits for another one.
+    # Nor is a trap of it, if asked for, ever sure to be taken.
     cpu.relax()
 
 
 @a64.insn("1101010100 0 00 011 0010 0000 011 11111", "wfi")
 def wfi(cpu: Cpu) -> None:
     with when(wakes(cpu) == 0):
+        # Only a wait that would be one is trapped (D1.6.2).
+        with slowly((cpu.el == EL0) & ((ruling_control(cpu) & NTWI) == 0)):
+            cpu.trap(syndrome(WAIT, NO_CONDITION))
+        trapped_by_hypervisor(cpu, TWI, NO_CONDITION, WAIT)
         cpu.leave("halt")
     cpu.sync()
 

@@ -12,17 +12,15 @@ from ..debug import watch
 from ..hosts import ruling_control
 from ..mmu import FAULT, LOOK, NO_PAN, ON_WALK, STAGE_2, STATUS, walk
 from ..registers.identity import DZE, ZERO_BLOCK
-from ..registers.timers import trap_to_owner
 from ..state import a64, monitor
 from ..syndromes import (
     DATA_ABORT,
     EL0,
     EL2,
-    SYSTEM,
     TO_EL2,
-    hypervisor_on,
+    refused,
     syndrome,
-    trap_to,
+    trapped_by_hypervisor,
     undefined,
 )  # fmt: skip
 from ..tables import PERMISSION
@@ -144,13 +142,12 @@ def system_instruction(
             if op1 == 3:
                 if el0:
                     with slowly((cpu.el == EL0) & ((ruling_control(cpu) & el0) == 0)):
-                        trap_to_owner(cpu, full)
+                        refused(cpu, full)
             else:
                 with slowly((cpu.el != EL2) if op1 == 4 else (cpu.el == EL0)):
                     undefined(cpu)
             if trapped:
-                with slowly(hypervisor_on(cpu, trapped)):
-                    trap_to(cpu, EL2, SYSTEM, full)
+                trapped_by_hypervisor(cpu, trapped, full)
             act(cpu, cpu.x[number])
 
         return act

@@ -16,7 +16,7 @@ from ...trace import Cpu, Local, pin, slowly, when
 from ..flags import set_flags
 from ..hosts import hosted
 from ..state import a64
-from ..syndromes import EL0, EL1, EL2, MEMORY_OPERATION, syndrome, trap_to, undefined
+from ..syndromes import EL0, EL1, EL2, MEMORY_OPERATION, syndrome, trap_to_el2, undefined
 
 PROLOGUE, MAIN, EPILOGUE = range(3)
 STAGES = "pme"
@@ -62,7 +62,7 @@ def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> 
     with slowly(cpu.cf == 0):
         iss = options << 19 | destination << 10 | source << 5 | size | what
         with when((cpu.el == EL1) & (cpu.el2_there == 1) & ((cpu.hcrx & TRAPPED) != 0)):
-            trap_to(cpu, EL2, MEMORY_OPERATION, iss)
+            trap_to_el2(cpu, MEMORY_OPERATION, iss)
         cpu.trap(syndrome(MEMORY_OPERATION, iss))
 
 

@@ -10,15 +10,17 @@ from ..hosts import ruling_control
 from ..mmu import FAULT, WXN, M
 from ..pauth import update_pauth
 from ..state import a64
-from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
-from ..sysregs import banked, stored, system_register
+from ..syndromes import EL0, EL2, SYSTEM, refused, trap_to_el2, undefined
+from ..sysregs import banked, constant, stored, system_register
 from ..tables import at_least
 
 __all__ = ["UMA", "select_stack"]
 
-# HCR_EL2: traps of the registers of translation (writes, reads).
+# HCR_EL2: traps of the registers of translation (writes, reads), and of ACTLR_EL1.
 TVM, TRVM = 1 << 26, 1 << 30
 TRANSLATION = TVM | TRVM
+TACR = 1 << 21
+TCPAC = 1 << 31  # of CPTR_EL2: the trap of CPACR_EL1
 
 
 def _flush(cpu: Cpu, changed: Value) -> None:
@@ -43,7 +45,7 @@ def _sizes(cpu: Cpu, changed: Value) -> None:
 
 SCTLR = (3, 0, 1, 0, 0)
 banked("sctlr", SCTLR, written=_control, trapped=TRANSLATION)
-banked("actlr", (3, 0, 1, 0, 1), 0, el12=False)
+banked("actlr", (3, 0, 1, 0, 1), 0, el12=False, trapped=TACR)
 # A change of these is complete at the next ISB, exception or return (D8.2.3), and not before: a
 # change of ASID and tables takes several writes.
 banked("ttbr0", (3, 0, 2, 0, 0), trapped=TRANSLATION)
@@ -59,6 +61,11 @@ banked("vbar", (3, 0, 12, 0, 0), ~0x7FF)
 banked("contextidr", (3, 0, 13, 0, 1), 0xFFFF_FFFF, trapped=TRANSLATION)
 banked("spsr", (3, 0, 4, 0, 0), 0xFFFF_FFFF)
 banked("elr", (3, 0, 4, 0, 1))
+
+
+def _cpacr_of_guest(cpu: Cpu, writes: bool, iss: Value) -> None:
+    with slowly((cpu.el != EL2) & ((cpu.cptr & TCPAC) != 0)):
+        trap_to_el2(cpu, SYSTEM, iss)
 
 
 def _write_cpacr(cpu: Cpu, value: Value) -> None:
@@ -78,7 +85,7 @@ def _write_cpacr_el12(cpu: Cpu, value: Value) -> None:
     update_fp_ready(cpu)
 
 
-system_register("cpacr_el1", (3, 0, 1, 0, 2), _read_cpacr, _write_cpacr)
+system_register("cpacr_el1", (3, 0, 1, 0, 2), _read_cpacr, _write_cpacr, check=_cpacr_of_guest)
 system_register(
     "cpacr_el12", (3, 5, 1, 0, 2), lambda cpu: cpu.cpacr, _write_cpacr_el12, extension="vhe"
 )
@@ -223,7 +230,7 @@ UMA = 1 << 9  # of SCTLR_EL1
 
 def _daif_at_el0(cpu: Cpu, writes: bool, iss: Value) -> None:
     with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UMA) == 0)):
-        trap_to(cpu, 1, SYSTEM, iss)
+        refused(cpu, iss)
 
 
 def _write_daif(cpu: Cpu, value: Value) -> None:
@@ -259,5 +266,13 @@ def _isr(cpu: Cpu) -> Value:
 
 
 system_register("isr_el1", (3, 0, 12, 1, 0), _isr)
-system_register("rvbar_el1", (3, 0, 12, 0, 1), lambda cpu: const(0, 64))
-system_register("rvbar_el2", (3, 4, 12, 0, 1), lambda cpu: const(0, 64))
+
+
+def _without_el2(cpu: Cpu, writes: bool, iss: Value) -> None:
+    """There is one for the highest exception level alone (D17.2.117)."""
+    with slowly(cpu.el2_there == 1):
+        undefined(cpu)
+
+
+constant("rvbar_el1", (3, 0, 12, 0, 1), 0, check=_without_el2)
+constant("rvbar_el2", (3, 4, 12, 0, 1), 0)

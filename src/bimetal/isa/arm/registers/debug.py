@@ -9,9 +9,8 @@ from ....ir.value import Value, const
 from ...trace import Cpu, slowly
 from ..debug import KDE, MDE, SS, TDCC, TDE, renew_debug
 from ..features import BREAKPOINTS, WATCHPOINTS
-from ..syndromes import EL0, EL2, SYSTEM, TGE, trap_to
+from ..syndromes import EL0, EL2, SYSTEM, TGE, refused, trap_to_el2
 from ..sysregs import Check, Encoding, system_register
-from .timers import trap_to_owner
 
 __all__: list[str] = []
 
@@ -28,7 +27,7 @@ def trapped_by(bit: int) -> Check:
     def check(cpu: Cpu, writes: bool, iss: Value) -> None:
         asked = ((cpu.mdcr & (bit | TDE)) != 0) | ((cpu.hcr & TGE) != 0)
         with slowly((cpu.el != EL2) & (cpu.el2_there == 1) & asked):
-            trap_to(cpu, EL2, SYSTEM, iss)
+            trap_to_el2(cpu, SYSTEM, iss)
 
     return check
 
@@ -36,7 +35,7 @@ def trapped_by(bit: int) -> Check:
 def _channel(cpu: Cpu, writes: bool, iss: Value) -> None:
     """The registers of the channel that EL0 has, if MDSCR_EL1.TDCC lets it."""
     with slowly((cpu.el == EL0) & ((cpu.mdscr & TDCC) != 0)):
-        trap_to_owner(cpu, iss)
+        refused(cpu, iss)
     trapped_by(TDA)(cpu, writes, iss)
 
 

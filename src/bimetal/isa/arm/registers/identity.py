@@ -7,9 +7,8 @@ from ...trace import Cpu, slowly
 from ..features import IDENTIFICATION
 from ..hosts import ruling_control
 from ..state import a64
-from ..syndromes import EL0, EL1
+from ..syndromes import EL0, EL1, refused, trapped_by_hypervisor
 from ..sysregs import Read, constant, system_register
-from .timers import trap_to_owner
 
 __all__ = ["DZE", "ZERO_BLOCK"]
 
@@ -66,7 +65,8 @@ system_register(
 
 def _cache_type(cpu: Cpu, writes: bool, iss: Value) -> None:
     with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UCT) == 0)):
-        trap_to_owner(cpu, iss)
+        refused(cpu, iss)
+    trapped_by_hypervisor(cpu, TID2, iss)
 
 
 # Instruction caches need no invalidation where data caches are clean to unification (IDC), lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....ir.value import Value
 from ...trace import Cpu, slowly
 from ..pauth import DA, DB, GA, IA, IB
-from ..syndromes import EL1, EL2, SYSTEM, trap_to
+from ..syndromes import EL1, SYSTEM, trap_to_el2
 from ..sysregs import Encoding, system_register
 
 __all__: list[str] = []
@@ -15,7 +15,7 @@ APK = 1 << 40  # of HCR_EL2: EL1 has its keys without a trap
 
 def _own(cpu: Cpu, writes: bool, iss: Value) -> None:
     with slowly((cpu.el == EL1) & (cpu.el2_there == 1) & ((cpu.hcr & APK) == 0)):
-        trap_to(cpu, EL2, SYSTEM, iss)
+        trap_to_el2(cpu, SYSTEM, iss)
 
 
 def _half(name: str, encoding: Encoding, number: int) -> None:

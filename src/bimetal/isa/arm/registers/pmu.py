@@ -8,10 +8,9 @@ from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
 from ..features import COUNTERS
 from ..pmu import ALL, CYCLES, EVENTS, HPMN, SW_INCR, advance, reserved_for_el2
-from ..syndromes import EL0, EL2, SYSTEM, trap_to, undefined
+from ..syndromes import EL0, EL2, SYSTEM, refused, trap_to_el2, undefined
 from ..sysregs import Check, Encoding, Read, Write, constant, system_register
 from ..timers import poll_timer
-from .timers import trap_to_owner
 
 __all__: list[str] = []
 
@@ -27,9 +26,9 @@ def _allowed(bits: int, read_bits: int = 0, trapped: int = TPM) -> Check:
     def check(cpu: Cpu, writes: bool, iss: Value) -> None:
         wanted = bits if writes else bits | read_bits
         with slowly((cpu.el == EL0) & ((cpu.pmuserenr & wanted) == 0)):
-            trap_to_owner(cpu, iss)
+            refused(cpu, iss)
         with slowly((cpu.el != EL2) & (cpu.el2_there == 1) & ((cpu.mdcr & trapped) != 0)):
-            trap_to(cpu, EL2, SYSTEM, iss)
+            trap_to_el2(cpu, SYSTEM, iss)
 
     return check
 
@@ -95,7 +94,7 @@ def _bits(name: str, at: str, encoding: Encoding, sets: bool, check: Check) -> N
 
 def _privileged(cpu: Cpu, writes: bool, iss: Value) -> None:
     with slowly((cpu.el != EL2) & (cpu.el2_there == 1) & ((cpu.mdcr & TPM) != 0)):
-        trap_to(cpu, EL2, SYSTEM, iss)
+        trap_to_el2(cpu, SYSTEM, iss)
 
 
 _bits("pmcntenset_el0", "pmcnten", (3, 3, 9, 12, 1), True, _allowed(EN))

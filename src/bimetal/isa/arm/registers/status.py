@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....ir import fp
 from ....ir.value import Value, const
 from ...trace import Cpu
-from ..fp_access import AHP, DN, FZ, FZ16, IDC, RMODE, set_rounding, update_fp_ready
+from ..fp_access import AHP, DN, FZ, FZ16, IDC, RMODE, need_fp, set_rounding, update_fp_ready
 from ..state import FLAGS
 from ..sysregs import system_register
 
@@ -50,6 +50,11 @@ def _write_fpsr(cpu: Cpu, value: Value) -> None:
     fp.set_flags(raised.trunc(5))
 
 
+def _trapped(cpu: Cpu, writes: bool, iss: Value) -> None:
+    """They are trapped with the registers that they are about."""
+    need_fp(cpu)
+
+
 system_register("nzcv", (3, 3, 4, 2, 0), _read_nzcv, _write_nzcv)
-system_register("fpcr", (3, 3, 4, 4, 0), lambda cpu: cpu.fpcr.zext(64), _write_fpcr)
-system_register("fpsr", (3, 3, 4, 4, 1), _read_fpsr, _write_fpsr)
+system_register("fpcr", (3, 3, 4, 4, 0), lambda cpu: cpu.fpcr.zext(64), _write_fpcr, check=_trapped)
+system_register("fpsr", (3, 3, 4, 4, 1), _read_fpsr, _write_fpsr, check=_trapped)

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
 from ..hosts import hosted, hosts
-from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, trap_to
+from ..syndromes import E2H, EL0, EL1, EL2, SYSTEM, refused, trap_to_el2, undefined
 from ..sysregs import Encoding, Read, Write, stored, system_register
 from ..timers import (
     FIRED,
-    FREQUENCY,
     HYPERVISOR,
     HYPERVISOR_VIRTUAL,
     PHYSICAL,
@@ -22,7 +21,7 @@ from ..timers import (
     virtual_counter,
 )  # fmt: skip
 
-__all__ = ["trap_to_owner"]
+__all__: list[str] = []
 
 # CNTKCTL_EL1, and CNTHCTL_EL2 with E2H and TGE: what EL0 may use.
 PCTEN, VCTEN, VTEN, PTEN = 1 << 0, 1 << 1, 1 << 8, 1 << 9
@@ -36,15 +35,7 @@ def _for_el0(cpu: Cpu, bit: int, iss: Value) -> None:
     """Trap EL0 where the level above does not let it."""
     control = select(hosted(cpu), cpu.cnthctl, cpu.cntkctl)
     with slowly((cpu.el == EL0) & ((control & bit) == 0)):
-        trap_to_owner(cpu, iss)
-
-
-def trap_to_owner(cpu: Cpu, iss: Value) -> None:
-    """An access of EL0 that EL1, or a host at EL2, has not allowed."""
-    from_host = hosted(cpu)
-    with slowly(from_host):
-        trap_to(cpu, EL2, SYSTEM, iss)
-    trap_to(cpu, EL1, SYSTEM, iss)
+        refused(cpu, iss)
 
 
 def _physical_for_el1(cpu: Cpu, bit: int, iss: Value) -> None:
@@ -53,7 +44,7 @@ def _physical_for_el1(cpu: Cpu, bit: int, iss: Value) -> None:
     allowed = select(host, cpu.cnthctl.lsr(10), cpu.cnthctl) & bit
     guest = (cpu.el != EL2) & (cpu.el2_there == 1) & ~hosted(cpu)
     with slowly(guest & (allowed == 0)):
-        trap_to(cpu, EL2, SYSTEM, iss)
+        trap_to_el2(cpu, SYSTEM, iss)
 
 
 def _count_check(el0: int, physical: bool) -> object:
@@ -66,14 +57,25 @@ def _count_check(el0: int, physical: bool) -> object:
 
 
 def _frequency_check(cpu: Cpu, writes: bool, iss: Value) -> None:
+    if writes:
+        highest = select(cpu.el2_there == 1, const(EL2, 8), EL1)
+        with slowly(cpu.el != highest):
+            undefined(cpu)
+        return
     control = select(hosted(cpu), cpu.cnthctl, cpu.cntkctl)
     with slowly((cpu.el == EL0) & ((control & (PCTEN | VCTEN)) == 0)):
-        trap_to_owner(cpu, iss)
+        refused(cpu, iss)
+
+
+def _write_frequency(cpu: Cpu, value: Value) -> None:
+    """What firmware tells software; it changes nothing else (D17.11.9)."""
+    cpu.cntfrq = value & 0xFFFF_FFFF
 
 
 system_register(
-    "cntfrq_el0", (3, 3, 14, 0, 0), lambda cpu: const(FREQUENCY, 64), check=_frequency_check
-)
+    "cntfrq_el0", (3, 3, 14, 0, 0), lambda cpu: cpu.cntfrq, _write_frequency,
+    check=_frequency_check,
+)  # fmt: skip
 for _name, _op2, _read, _bit, _physical in (
     ("cntpct_el0", 1, counter, PCTEN, True),
     ("cntvct_el0", 2, virtual_counter, VCTEN, False),
