@@ -193,7 +193,7 @@ def qemus(words: Sequence[int], setting: Setting, folder: Path) -> bytes:
          "-monitor", "none", "-serial", "none", "-object",
          f"memory-backend-file,id=ram,size={MEMORY},mem-path={file},share=on",
          "-device", f"loader,addr={CODE_AT:#x},cpu-num=0"],
-        check=True, timeout=120, stdin=subprocess.DEVNULL,
+        check=True, timeout=240, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     with file.open("rb") as found:
         found.seek(FOUND_AT - BASE)
