@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -178,6 +179,26 @@ def test_disks_belong_to_the_state(
     disk.unlink()
     with pytest.raises(BimetalError, match=r"needs .*disk, which cannot be read: No such file"):
         restore()
+
+
+def test_a_disk_that_cannot_be_made_safe_belongs_to_no_state(
+    script: Script, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of a failure once (fsync(2)): whoever went on with the state would not
+    hear that writes are lost."""
+    vm = with_disk(script, disk)
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as host:
+        host.setattr("bimetal.backends.block.file.os.fdatasync", broken)
+        with pytest.raises(BimetalError, match="cannot be made safe: an earlier flush"):
+            vm.save(tmp_path / "snapshot", stop=True)
+    with pytest.raises(BimetalError, match="cannot be made safe: an earlier flush failed"):
+        vm.save(tmp_path / "snapshot")
+    assert vm.running
+    assert not (tmp_path / "snapshot").exists()
 
 
 def test_a_disk_that_was_handed_over_belongs_to_the_state(

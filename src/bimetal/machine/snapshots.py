@@ -13,6 +13,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.live.failing import host_failures
 from bimetal.machine.recipe import Recipe, check_files, reach_of, stamps_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.sockets import Plugged
@@ -92,6 +93,9 @@ def write(
     older file there is as it was."""
     _check_target(path)
     settle(runner)
+    for disk in stored_of(runner.hardware):
+        with host_failures("what the guest has written to a disk cannot be made safe"):
+            disk.rest()  # or whoever goes on with the state would never hear that it is lost
     try:
         with replacing(path) as fd:
             paths = [path for disk in stored_of(runner.hardware) for path in disk.files()]
