@@ -118,6 +118,34 @@ def test_a_write_for_which_the_host_has_no_room_is_tried_again() -> None:
     assert disk.content[3 * SECTOR : 4 * SECTOR] == b"x" * SECTOR
 
 
+class Failing(Waiting):
+    """A disk that tells of an error before it would have to wait."""
+
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        self._note("now")
+        return False
+
+
+def test_a_read_that_fails_at_once_is_tried_again() -> None:
+    world, told = PatientWorld(), list[bool]()
+
+    def stop(error: OSError, writes: bool) -> Answer:
+        told.append(writes)
+        return Answer.STOP
+
+    world.unit.answers = stop
+    world.unit.disk = disk = Failing()
+    disk.error = errno.EIO
+    asked = world.begin(DISK, READ, 0, 0, 0, 0, 3, 0, 0, 1, room=SECTOR)
+    world.errands.open[0].finish()
+    assert (told, world.answered()) == ([False], 0)
+    disk.error = None
+    world.host.try_again()
+    world.errands.open[-1].finish()
+    assert (world.answered(), asked.status) == (1, 0)
+    assert asked.data == bytes(disk.content[3 * SECTOR : 4 * SECTOR])
+
+
 def test_an_error_is_ignored_if_that_is_the_answer() -> None:
     world, told = PatientWorld(), list[bool]()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -114,13 +114,21 @@ class BlockUnit(Unit):
         for piece in pieces(room, PIECE):
             if self.media != media:
                 raise CheckCondition(NEW_MEDIUM)
-            medium = self.medium
-            if not (isinstance(medium, WaitingDisk) and medium.read_now(offset + moved, piece)):
-                yield partial(medium.readv, offset + moved, piece)
+            if not self._read_at_once(offset + moved, piece):
+                yield partial(self.medium.readv, offset + moved, piece)
             moved += (count := total(piece))
             yield count
         self.traffic.came_in(moved)
         return moved
+
+    def _read_at_once(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """Read, if that needs no waiting; what fails is attempted once more where it may wait, and
+        where something is done about it."""
+        medium = self.medium
+        try:
+            return isinstance(medium, WaitingDisk) and medium.read_now(offset, piece)
+        except OSError:
+            return False
 
     def capacity(self, command: Command) -> Work:
         """READ CAPACITY(10)."""

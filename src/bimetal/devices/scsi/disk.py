@@ -97,7 +97,7 @@ class ScsiDisk(BlockUnit):
         self._check_writable()
         moved = 0
         for piece in pieces(data, PIECE):
-            if not self._written_now(offset + moved, piece):
+            if not self._written_at_once(offset + moved, piece):
                 yield partial(self.medium.writev, offset + moved, piece)
             moved += (count := total(piece))
             yield count
@@ -107,9 +107,8 @@ class ScsiDisk(BlockUnit):
             yield TURN
         return moved
 
-    def _written_now(self, offset: int, piece: Sequence[memoryview]) -> bool:
-        """Write, if that needs no waiting; what fails is attempted once more where it may wait, and
-        where a host without room has the machine stopped."""
+    def _written_at_once(self, offset: int, piece: Sequence[memoryview]) -> bool:
+        """The same as `_read_at_once`, of a write."""
         medium = self.medium
         try:
             return isinstance(medium, WaitingDisk) and medium.write_now(offset, piece)
