@@ -22,9 +22,12 @@ from bimetal.backends.passage import Passage, open_passage
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
 from bimetal.machine import leaving, travelling
+from bimetal.machine.live.seat import seats_of
 from bimetal.machine.progress import Moving, Pace
 from bimetal.memory import contents
 from bimetal.snapshot.stream import CONTENT, HAVE, MOVE, STAT, YOUR, Stream
+from tests.backends.block.qcow2.qemu import CLEAN, check, needs_qemu
+from tests.backends.block.qcow2.test_bitmaps import flags
 from tests.boot.verifying import verifying_program
 
 LIMIT = 240
@@ -175,6 +178,55 @@ def test_what_has_gone_leaves_nothing_open(disk: Path, made: Made) -> None:
     other.close()
     machine.close()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def marks(vm: Machine) -> dict[str, int]:
+    return {each.name: each.count for each in vm.images_of("disk0")[0].bitmaps}
+
+
+def write(vm: Machine, offset: int) -> None:
+    (seat,) = seats_of(vm._built())
+    seat.visit(partial(seat.image.write, offset, b"x" * 512))
+
+
+@needs_qemu
+def test_dirty_bitmaps_go_along_in_the_image(tmp_path: Path, made: Made) -> None:
+    """And stay what they are where the machine does not go; nobody writes to the image of one that
+    has gone, whatever is asked for there. qemu-img judges what is in it in the end."""
+    path, granule = tmp_path / "disk.qcow2", 64 << 10
+    images.create(str(path), "4M", format="qcow2")
+    here, there, further = (made(disk=path) for _ in range(3))
+    here.start()
+    here.add_bitmap("disk0", "kept", persistent=True)
+    here.add_bitmap("disk0", "left")
+    write(here, 0)
+    refusing = made(disk=path, cpus=2)
+    with pytest.raises(BimetalError):
+        travel(here, refusing)
+    write(here, 1 << 20)
+    assert marks(here) == {"kept": 2 * granule, "left": 2 * granule}
+    travel(here, there)
+    assert marks(there) == {"kept": 2 * granule}
+    write(there, 2 << 20)
+    before = path.read_bytes()
+    asked: list[Callable[[], object]] = [
+        lambda: here.set_write_threshold(path, 512, lambda beyond: None, of_file=True),
+        lambda: here.remove_bitmap("disk0", "kept"),
+        lambda: here.resize_disk("disk0", "8M"),
+    ]
+    for ask in asked:
+        with pytest.raises(BimetalError, match="moving"):
+            ask()
+    here.close()
+    assert path.read_bytes() == before
+    travel(there, further)
+    for offset in range(0, 4 << 20, 128 << 10):
+        write(further, offset)
+    there.close()
+    assert marks(further) == {"kept": 32 * granule}
+    further.close()
+    assert flags(path) == {"kept": ["auto"]}
+    assert check(path) == CLEAN
 
 
 def test_what_was_paused_arrives_paused(made: Made) -> None:

@@ -321,6 +321,19 @@ def test_a_machine_that_is_killed(made: Made, tmp_path: Path, does: str) -> None
     assert qemu.check(image) == qemu.CLEAN
 
 
+def test_who_is_told_how_far_the_file_is_written_changes_nothing_in_it(
+    made: Made, tmp_path: Path
+) -> None:
+    """Not the marks of bitmaps, either, of an image that another machine may have by now."""
+    image = new(tmp_path / "disk.qcow2")
+    machine = made(image)
+    machine.add_bitmap(DISK, "b", persistent=True)
+    before = image.read_bytes()
+    for limit in (MIB, 512, 0):
+        machine.set_write_threshold(image, limit, lambda beyond: None, of_file=True)
+    assert image.read_bytes() == before
+
+
 class Failing:
     """Has writes to a target fail when a bitmap's backup has begun."""
 

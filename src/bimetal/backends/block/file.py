@@ -117,6 +117,11 @@ class ImageFile:
         if self._locked:
             unlock_image(self.fd)
 
+    @property
+    def away(self) -> bool:
+        """Whether it was let go: another machine may have it, and nothing is written."""
+        return self._left is not None
+
     def take_again(self) -> None:
         """Have the image again that was let go. Raises BlockingIOError if another machine has it,
         and OSError (ESTALE) if one has changed it."""

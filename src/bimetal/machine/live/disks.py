@@ -222,6 +222,8 @@ class LiveDisks(Marking, Serving):
         the disk, or of the image's file if ``of_file``."""
         name, runner = fsdecode(image), self._parts.built()
         tell = partial(self._call_locked, told)
+        if self._jobs.barred:
+            self._jobs.check_idle()
         with ExitStack() as held:
             held.enter_context(runner.locked())
             tops = [(seat, chain_of(seat.image)[0]) for seat in seats_of(runner)]

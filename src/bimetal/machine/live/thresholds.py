@@ -20,7 +20,7 @@ def set_threshold(image: Block, limit: int, tell: Callable[[int], None], *, of_f
     bitmaps, threshold = bitmaps_of(image), Threshold(limit, tell) if limit else None
     told: Threshold | Passed | None = threshold
     if isinstance(image, Qcow2Image) and image.is_inside and of_file:
-        end = image.writer().references.end() * image.header.cluster
+        end = image.writer(changes=False).references.end() * image.header.cluster
         image.file.threshold = threshold
         told = Passed(threshold, end) if threshold is not None and end > limit else None
     bitmaps.watch(threshold, of_file=of_file, told=told)

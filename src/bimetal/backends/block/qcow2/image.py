@@ -248,19 +248,18 @@ class Qcow2Image(Block):
 
     # Writing
 
-    def writer(self) -> Writer:
-        """What every change begins with. Raises OSError if nothing may be changed."""
+    def writer(self, *, changes: bool = True) -> Writer:
+        """What begins all that ``changes`` something. Raises OSError if nothing may be changed."""
         if self._damage:
             mark_damaged(self.file, self.header)
             raise OSError(errno.EIO, self._damage)
-        writer = self._writer
-        if writer is None:
+        if (writer := self._writer) is None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        if writer.references.crowded:
+        if changes and writer.references.crowded:
             self.flush()
             if writer.references.crowded:
                 raise OSError(errno.EIO, "clusters that nobody uses cannot be freed")
-        if self.bitmaps is not None:
+        if changes and self.bitmaps is not None:
             self.bitmaps.use(self)
         return writer
 
@@ -277,8 +276,7 @@ class Qcow2Image(Block):
 
     def write_now(self, offset: int, buffers: Sequence[memoryview]) -> bool:
         """See `Block.write_now`."""
-        writer = self._writer
-        if writer is None or self._damage or writer.references.crowded:
+        if (writer := self._writer) is None or self._damage or writer.references.crowded:
             return False
         if self.bitmaps is not None and not self.bitmaps.ready(offset, total(buffers)):
             return False
@@ -365,6 +363,8 @@ class Qcow2Image(Block):
 
     def rest(self) -> None:
         """See `Block.rest`. Bitmaps that cannot be stored are as after a crash."""
+        if self.file.away:
+            return
         if self._writer is not None and self.bitmaps is not None and not self.bitmaps.stored:
             try:
                 self.bitmaps.store(self)
