@@ -115,7 +115,7 @@ def test_exports_as_they_were_called_before(client: Talker, tmp_path: Path) -> N
         (
             "nbd-server-start",
             {"addr": {"type": "inet", "data": {"host": "::1", "port": "0"}}, "max_connections": -1},
-            "write 1 to 256",
+            "write 1 to 32",
         ),
         ("nbd-server-stop", {}, "no server"),
         ("nbd-server-add", {"device": "d", "writable": True}, "to be read"),

@@ -150,12 +150,22 @@ def test_the_disk_itself_is_read_while_the_guest_uses_it(machine: Machine, tmp_p
     with writer:
         fetching.copy("meanwhile")
     assert fetching.copy("afterwards") == writer.model
-    with pytest.raises(BimetalError, match="of a disk is served"):
+    with pytest.raises(BimetalError, match="a server of the machine"):
         machine.save(tmp_path / "state")
     machine.unexport_disk("vda")
     with pytest.raises(AssertionError, match="vda"):
         fetching.copy("late")
+    machine.stop_serving()
     machine.save(tmp_path / "state")
+
+
+def test_a_machine_that_is_paused_is_served(machine: Machine, tmp_path: Path) -> None:
+    writer, fetching = Writer(machine), Fetching(machine, tmp_path)
+    writer.write(40)
+    machine.pause()
+    fetching.begin()
+    assert fetching.copy("paused") == writer.model
+    fetching.end()
 
 
 def test_a_backup_that_ends_shows_nothing_any_more(machine: Machine, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from bimetal.control.managed import Managed, node_of
 __all__ = ["ExportInfo", "block_export_add", "block_export_del", "nbd_server_add"]
 __all__ += ["nbd_server_remove", "nbd_server_start", "nbd_server_stop", "query_block_exports"]
 
-CLIENTS = 256
-"""Those that are served at a time where nobody says it."""
+CLIENTS = 32
+"""Those that are served at a time at most: each may have 32 MiB on their way."""
 
-BITMAPS_LIMIT = 1024
+BITMAPS_LIMIT = 64
 
 Address = Annotated[
     dict[str, Any], "where: type unix, and a path in data, or type inet, and its host and port"
@@ -43,7 +43,7 @@ def nbd_server_start(
     addr: Address,
     tls_creds: Annotated[str | None, "always missing: there is no encryption"] = None,
     tls_authz: Annotated[str | None, "likewise"] = None,
-    max_connections: Annotated[int, "clients at a time, 0 for 256"] = 0,
+    max_connections: Annotated[int, "clients at a time, 32 at most; 0 for that"] = 0,
 ) -> None:
     """Begin to serve images by NBD. Who reaches the address reads them."""
     if tls_creds or tls_authz:

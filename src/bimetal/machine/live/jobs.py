@@ -136,7 +136,7 @@ class Jobs:
             self.barred = True
 
     def check_idle(self, drive: str = "") -> None:
-        """Raise `BimetalError` if something is done to a disk, or, for "", to any, or one is
+        """Raise `BimetalError` if something is done to a disk, or, for "", to any, or they are
         served, or if the machine moves."""
         if self.barred:
             raise BimetalError(
@@ -148,10 +148,10 @@ class Jobs:
             for busy, who in self._busy.items():
                 if drive in ("", busy):
                     raise _busy(busy, who)
-        if not drive and (served := [*self.exports]):
+        if not drive and self.exports.serving:
             raise BimetalError(
-                f"the image {served[0].path!r} of a disk is served",
-                "end that: block-export-del, or nbd-server-stop",
+                "there is a server of the machine's disks",
+                "end that: nbd-server-stop",
                 ExitCode.UNAVAILABLE,
             )
 
