@@ -158,6 +158,19 @@ def test_nobody_is_behind_a_port_that_is_not_enabled() -> None:
     assert host.descriptor(slot, 1, 18)[0] == TRANSACTION_ERROR
 
 
+def test_ports_of_a_hub_that_was_not_configured_meanwhile_begin_anew() -> None:
+    """USB 2.0, 11.5.1.1."""
+    host = Driver(hub_with(p2=UsbMouse(Speed.FULL)))
+    _, hub = started(host)
+    assert feature(host, hub, SET, RESET, 2) == SUCCESS
+    assert feature(host, hub, CLEAR, CONNECT_CHANGE, 2) == SUCCESS
+    assert status_of(host, hub, 2)[0] >> ENABLE & 1
+    assert host.control(hub, 0, 9, 0)[0] == SUCCESS
+    assert host.control(hub, 0, 9, 1)[0] == SUCCESS
+    now, changed = status_of(host, hub, 2)
+    assert (now >> ENABLE & 1, now & 1, changed) == (0, 1, 1)
+
+
 def test_what_comes_and_goes_is_told() -> None:
     host = Driver(wires := hub_with())
     _, slot = started(host)

@@ -139,11 +139,18 @@ class UsbHub(UsbDevice):
 
     def reset(self) -> None:
         super().reset()
+        self._begin_anew()
+        for device in self.devices.values():
+            device.reset()
+
+    def configure(self) -> None:
+        if not self.configured:  # no port of such a hub is in use (11.5.1.1)
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
         for port in range(1, HUB_PORTS + 1):
             self.status[port - 1] = self._unused(port)
             self.changes[port - 1] = int(port in self.devices) << CONNECTION
-        for device in self.devices.values():
-            device.reset()
 
     # Its class
 
