@@ -96,6 +96,7 @@ def test_a_chain_of_backups(libvirt: Libvirt, tmp_path: Path) -> None:
     virsh("checkpoint-delete", "crab", "c1")
     guest.console.close()
     virsh("destroy", "crab")
+    virsh("undefine", "crab", "--checkpoints-metadata")
     backups.judge()
     for path in (disk, copy):
         assert qemu.check(path) == qemu.CLEAN
@@ -166,5 +167,6 @@ def test_backups_that_are_fetched(libvirt: Libvirt, tmp_path: Path) -> None:
     assert sum(length for _, length in pulled.changed) < len(first) // 2
     guest.console.close()
     libvirt.virsh("destroy", "crab")
+    libvirt.virsh("undefine", "crab", "--checkpoints-metadata")
     assert qemu.check(disk) == qemu.CLEAN
     assert flags(disk).keys() == {"p0", "p1", "p2"}
