@@ -86,11 +86,16 @@ def test_checkpoints(homes: Homes, disk: Path, tmp_path: Path) -> None:
     homes.machines.destroy("crab")
     assert flags(disk) == {"c0": ["auto"], "c2": ["auto"]}
     assert "is not running" in homes.quick("checkpoint-delete", "crab", "c2").err
+    assert "with 2 checkpoints" in homes.quick("undefine", "crab").err
+    homes.say("domrename", "crab", "whale")
+    assert homes.say("checkpoint-list", "whale", "--name").split() == ["c0", "c2"]
+    homes.say("domrename", "whale", "crab")
     homes.machines.start("crab")
     homes.say("checkpoint-delete", "crab", "c0", "--children")
     assert homes.say("checkpoint-list", "crab", "--name").split() == []
     homes.machines.destroy("crab")
     assert "bitmaps" not in qemu.img("info", "-f", "qcow2", disk)
+    homes.say("undefine", "crab")
 
 
 def test_a_checkpoint_that_is_refused_is_not_kept(homes: Homes, disk: Path) -> None:
@@ -153,6 +158,11 @@ def test_backups_that_are_fetched(homes: Homes, disk: Path, tmp_path: Path) -> N
     assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
     assert "no job is active" in homes.quick("domjobabort", "crab").err
     assert "no domain backup job" in homes.quick("backup-dumpxml", "crab").err
+    homes.say("backup-begin", "crab", order)
+    homes.machines.destroy("crab")
+    homes.machines.start("crab")
+    assert "no job is active" in homes.quick("domjobabort", "crab").err
+    scratch.unlink()  # which nobody else does who does not know whose it is by now
     homes.say("backup-begin", "crab", order)
     homes.say("domjobabort", "crab")
     homes.machines.destroy("crab")

@@ -97,7 +97,7 @@ def backup_begin(
 def backup_dumpxml(machines: Machines, domain: Domain) -> str:
     """Tell of the backup that is under way, as libvirt's XML."""
     known = machines.running(domain)
-    begun = _begun(_place(machines, known))
+    begun = _begun(machines, known)
     if begun is None or not _jobs(machines, known):
         raise BimetalError(
             "Domain backup job id not found: no domain backup job present",
@@ -111,7 +111,7 @@ def backup_dumpxml(machines: Machines, domain: Domain) -> str:
 def domjobinfo(machines: Machines, domain: Domain) -> JobFacts:
     """Tell how far the backup of a machine is that is under way."""
     known = machines.running(domain)
-    jobs, begun = _jobs(machines, known), _begun(_place(machines, known))
+    jobs, begun = _jobs(machines, known), _begun(machines, known)
     if not jobs:
         return JobFacts()
     elapsed = wall_seconds() * 1000 - begun.began if begun else 0
@@ -123,7 +123,7 @@ def domjobinfo(machines: Machines, domain: Domain) -> JobFacts:
 def domjobabort(machines: Machines, domain: Domain) -> None:
     """Give up the backup of a machine that is under way, or end one that was fetched."""
     known = machines.running(domain)
-    begun = _begun(_place(machines, known))
+    begun = _begun(machines, known)
     jobs = _jobs(machines, known)
     if not jobs and (begun is None or not begun.nodes):
         raise BimetalError(
@@ -310,15 +310,20 @@ def _place(machines: Machines, known: Known) -> Path:
 
 
 def _note(machines: Machines, known: Known, begun: _Begun) -> None:
-    told = {"xml": begun.xml, "began": begun.began, "nodes": begun.nodes, "scratch": begun.scratch}
+    told: dict[str, Any] = {"run": known.id, "xml": begun.xml, "began": begun.began}
+    told |= {"nodes": begun.nodes, "scratch": begun.scratch}
     write_whole(_place(machines, known), json.dumps(told))
 
 
-def _begun(place: Path) -> _Begun | None:
-    """What the file at a place says; None if it is not there, or is damaged."""
+def _begun(machines: Machines, known: Known) -> _Begun | None:
+    """The backup that was begun last in this run of a machine; None if there was none: what an
+    earlier run has left may be somebody else's by now."""
+    place = _place(machines, known)
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         if place.stat().st_size <= LIMIT:
             told = json.loads(place.read_text())
+            if told["run"] != known.id:
+                return None
             nodes, scratch = (tuple(map(str, told[each])) for each in ("nodes", "scratch"))
             return _Begun(str(told["xml"]), int(told["began"]), nodes, scratch)
     return None

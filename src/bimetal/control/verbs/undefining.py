@@ -12,6 +12,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.definition import Definition, DiskPart
 from bimetal.control.machines import Machines
+from bimetal.control.verbs.checkpoints import of_machine
 from bimetal.control.verbs.registry import HOST, Domain
 
 __all__ = ["Undefined", "undefine"]
@@ -35,6 +36,9 @@ def undefine(
     snapshots_metadata: Annotated[
         bool, "accepted: states are kept in the disks, and stay as long as those"
     ] = False,
+    checkpoints_metadata: Annotated[
+        bool, "also what is known of its checkpoints, whose dirty bitmaps stay in the disks"
+    ] = False,
     remove_all_storage: Annotated[bool, "remove the images of its disks too"] = False,
     storage: Annotated[str, "remove the images of these disks: their targets, by commas"] = "",
 ) -> Undefined:
@@ -57,6 +61,14 @@ def undefine(
             "Requested operation is not valid: Refusing to undefine while domain managed save "
             "image exists",
             "add --managed-save",
+            ExitCode.USAGE,
+        )
+    checkpoints = len([*of_machine(machines, known)])
+    if checkpoints and not (known.runs or checkpoints_metadata):
+        raise BimetalError(
+            "Requested operation is not valid: cannot delete inactive domain with "
+            f"{checkpoints} checkpoints",
+            "add --checkpoints-metadata",
             ExitCode.USAGE,
         )
     names = [other.name for other in machines if other.name != known.name]
