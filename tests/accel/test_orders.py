@@ -9,7 +9,8 @@ import pytest
 
 from bimetal.accel import orders as orders_module
 from bimetal.accel.code_page import CodePage
-from bimetal.accel.orders import ANSWERS, REPLACEMENTS, Order, Orders
+from bimetal.accel.order import Order
+from bimetal.accel.orders import ANSWERS, REPLACEMENTS, Orders
 from bimetal.codegen.job import Compiled, Job
 from bimetal.codegen.worker import WorkerLost
 from bimetal.isa.riscv import rv64

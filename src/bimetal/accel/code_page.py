@@ -26,7 +26,8 @@ class CodePage:
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed
     it, though this one may never have decoded it. ``entries`` are the offsets at which some region
     is entered, ``asked`` the places that were ever asked for, as offsets and `Spot.jumps`;
-    ``recalled``: an earlier run has translated what was hot.
+    ``recalled``: an earlier run has translated what was hot. ``decoded`` are the granules that had
+    been decoded when the page was last ``noted`` to be so hot.
     """
 
     code: bytes
@@ -36,6 +37,8 @@ class CodePage:
     entries: set[int] = field(default_factory=set)
     asked: set[tuple[int, bool]] = field(default_factory=set)
     recalled: bool = False
+    decoded: bytes = b""
+    noted: float = 0.0
 
     def add(self, stored: StoredRegion, loaded: Loaded) -> None:
         """Add a region that has been loaded."""

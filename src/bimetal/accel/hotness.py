@@ -31,6 +31,11 @@ class Spot(NamedTuple):
         """The vCPU and page that it is in."""
         return self.vcpu, self.page
 
+    @property
+    def within_page(self) -> tuple[int, bool]:
+        """Which place of its page it is."""
+        return self.offset, self.jumps
+
 
 class HotRegion(NamedTuple):
     """A hot region: its address, where it was entered last, and the offsets that were entered,
@@ -146,6 +151,10 @@ class Hotness:
         if found[1] < least:
             self._peak = max((max(each.values()) for each in self._pages.values()), default=0.0)
         return found
+
+    def in_page(self, page: Page) -> float:
+        """The hotness of the hottest place of a page, 0 if none is known."""
+        return max(self._pages.get(page, {}).values(), default=0.0)
 
     def take(self, page: Page) -> list[Spot]:
         """Remove and return the hottest places of a page."""

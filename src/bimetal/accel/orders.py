@@ -8,45 +8,22 @@ try.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..base.log import logger
-from ..codegen.job import Compiled, Job
+from ..codegen.job import Compiled
 from ..codegen.worker import Worker, WorkerLost
 from ..isa.describe import Isa
-from .code_page import CodePage
+from .order import Order
 from .permits import Permits
 
-__all__ = ["Order", "Orders"]
+__all__ = ["Orders"]
 
 _log = logger("translator")
 
 REPLACEMENTS = 3
 ANSWERS = 200
 """After so many answers one more replacement is allowed: a machine may run for months."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A job under way and the page that it is for; ``again`` says that a process was lost at it."""
-
-    code_page: CodePage
-    job: Job
-    again: bool = False
-
-    def withdrawn(self) -> Order:
-        """The same order, after its page has forgotten that it was asked for these places."""
-        self.code_page.asked.difference_update(self._places)
-        return self
-
-    def is_wanted(self) -> bool:
-        """Whether any of it is neither translated nor asked for otherwise."""
-        return not all(self.code_page.is_there(*place) for place in self._places)
-
-    @property
-    def _places(self) -> list[tuple[int, bool]]:
-        job = self.job
-        return [(at, False) for at in job.entries] + [(at, True) for at in job.jumps]
 
 
 class Orders:

@@ -9,9 +9,8 @@ execute, so what an earlier run has translated is in place at once.
 from __future__ import annotations
 
 import itertools
-import random
 import threading
-import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from ..base.log import EventLog
 from ..base.threads import EndingThread
 from ..codegen.background import translate_in_background
 from ..codegen.interpreter import Interpreter, engine_digest
-from ..codegen.job import Compiled, Job
+from ..codegen.job import Compiled
 from ..codegen.layout import PAGE
 from ..codegen.policy import Policy
 from ..codegen.store import CodeStore
@@ -32,7 +31,8 @@ from .code_page import CodePage
 from .hotness import Hotness, Page, Spot
 from .known_regions import Known, KnownRegions
 from .loader import Loader
-from .orders import Order, Orders
+from .order import Order, OrderMaker
+from .orders import Orders
 from .resting import Resting, give_back
 from .switching import QUICK_SWITCHING
 from .tiered import Statistics, TieredVcpu
@@ -44,6 +44,10 @@ ROUND_FAILED = "a look at the vCPUs went wrong"
 
 LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
+
+LEFT = 1000
+"""The most pages whose code was hot before it changed that are remembered for the end; that process
+has time for some hundreds."""
 
 LATE = 0.1
 """Seconds after which a copy looks at its vCPUs for the first time: many do not last as long."""
@@ -81,8 +85,8 @@ class Tiering:
         self._hotness = Hotness(policy)
         self._background = background and policy.keep
         self._orders = Orders(self._isa, self._shared)
-        self._resting, self._left = Resting(), list[Order]()
-        self._chance = random.Random(policy.pieces)
+        self._maker, self._resting = OrderMaker(policy, self._isa.granule), Resting()
+        self._left = deque[Order](maxlen=LEFT)
         self._attending = threading.Lock()
         self._stop = threading.Event()
         self.statistics = Statistics()
@@ -246,12 +250,22 @@ class Tiering:
         for page in pages:
             code, mode = vcpu.code_of(page), vcpu.mode_of(page)
             code_page = self._of(code, mode)
-            if self._at.get((vcpu.index, page)) is not code_page:
-                self._hotness.forget((vcpu.index, page))
+            if (before := self._at.get((vcpu.index, page))) is not code_page:
+                if before is not None:
+                    self._changed((vcpu.index, page), before)
                 self._at[vcpu.index, page] = code_page
             if code_page.regions:
                 vcpu.offer(page, code, code_page.regions, mode)
         return bool(pages)
+
+    def _changed(self, page: Page, before: CodePage) -> None:
+        """Forget what was hot in a page that has other code now, which the next run will meet too:
+        kernels free what they only start with, and write other instructions into their code."""
+        if before.decoded and self._hotness.in_page(page) >= self._worth_leaving(page):
+            places = (spot.within_page for spot in self._hotness.take(page))
+            if order := self._maker.for_places(before, before.decoded, places):
+                self._left.append(order.withdrawn())
+        self._hotness.forget(page)
 
     # -- where the time goes
     def _look(self, vcpu: TieredVcpu) -> int:
@@ -292,6 +306,16 @@ class Tiering:
         code_page = self._at.get(spot.place)
         if code_page is not None and not code_page.is_there(spot.offset, spot.jumps):
             self._hotness.at(spot, self._weight(spot, samples))
+            if self._background:
+                self._note(spot, code_page)
+
+    def _note(self, spot: Spot, code_page: CodePage) -> None:
+        """Note what is executed of a page that is hot, as it may have changed when that is asked
+        for: again whenever it has become twice as hot."""
+        hotness = self._hotness.in_page(spot.place)
+        if hotness >= max(self._worth_leaving(spot.place), 2 * code_page.noted):
+            code_page.noted = hotness
+            code_page.decoded = self._vcpu(spot).executed(spot.page, self._undecoded)
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
@@ -311,13 +335,8 @@ class Tiering:
         """An order for hot places of one page; None if nothing would be gained."""
         vcpu, page = self._vcpu(spots[0]), spots[0].page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
-        places = [(spot.offset, spot.jumps) for spot in spots]
-        wanted = [place for place in places if not code_page.is_there(*place)]
-        code_page.asked.update(wanted)
-        if not wanted:
-            return None
-        entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
-        return self._new_order(spots[0], code_page, entries, self.policy.level, jumps)
+        decoded = vcpu.executed(page, self._undecoded)
+        return self._maker.for_places(code_page, decoded, (spot.within_page for spot in spots))
 
     def _under_way(self, page: Page) -> bool:
         """Whether a region for a page's content is being compiled: hot places may be in it."""
@@ -336,30 +355,12 @@ class Tiering:
         new = hot.address not in self._improved and known.loaded in code_page.regions
         if known.loaded.level == 1 and new:
             self._improved.add(hot.address)
-            self._submit(self._new_order(hot.last, code_page, hot.entered, 2))
+            decoded = vcpu.executed(page, self._undecoded)
+            self._submit(self._maker.make(code_page, decoded, hot.entered, 2))
         return True
 
     def _vcpu(self, spot: Spot) -> TieredVcpu:
         return next(vcpu for vcpu in self._vcpus if vcpu.index == spot.vcpu)
-
-    def _new_order(
-        self, spot: Spot, code_page: CodePage, entries: tuple[int, ...], level: int,
-        jumps: tuple[int, ...] = (),
-    ) -> Order:  # fmt: skip
-        policy, decoded = self.policy, self._vcpu(spot).executed(spot.page, self._undecoded)
-        executed = code_page.executed(decoded, self._isa.granule)
-        if policy.unexecuted:
-            executed = b"\1" * len(executed)
-        if policy.pieces:
-            entries, policy = policy.cut(self._chance, entries, executed, self._isa.granule)
-        # Objects from many runs are loaded into one process, so each symbol is unique.
-        symbol = f"region_{uuid.uuid4().hex}"
-        there = tuple(code_page.entries)
-        job = Job(
-            code_page.code, entries, executed, level, symbol, policy, jumps, there,
-            code_page.decoding,
-        )  # fmt: skip
-        return Order(code_page, job)
 
     def _submit(self, order: Order | None) -> None:
         if order:
