@@ -140,7 +140,7 @@ def test_the_start_info() -> None:
 
 
 def test_page_tables_map_four_gigabytes_one_to_one() -> None:
-    tables: tuple[int, ...] = struct.unpack("<3072Q", page_tables(0x9000).data)
+    tables: tuple[int, ...] = struct.unpack("<3072Q", bytes(page_tables(0x9000).data))
 
     def walk(address: int) -> int:
         top = tables[address >> 39]
@@ -159,5 +159,5 @@ def test_modes_can_be_set_in_the_order_given() -> None:
     assert names[-1] == "cs.attributes"
     assert protected_mode(0x500)["cr0"] == 1
     for long, code in ((True, 0x00AF_9B00_0000_FFFF), (False, 0x00CF_9B00_0000_FFFF)):
-        entries = struct.unpack("<5Q", gdt(0x500, long=long).data)
+        entries = struct.unpack("<5Q", bytes(gdt(0x500, long=long).data))
         assert entries[2:4] == (code, 0x00CF_9300_0000_FFFF)

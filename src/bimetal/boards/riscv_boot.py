@@ -73,7 +73,8 @@ class RiscvBoot:
         if loaded.firmware is not None:
             for code in self._reset_code(loaded.firmware.entry, self._tree_at, self._entry):
                 for segment in code.segments:
-                    self._rom.bytes[: segment.size] = segment.data
+                    with memoryview(self._rom.bytes)[: segment.size] as part:
+                        segment.copy_to(part)
             self._entry = self._rom_at
         if self._config.flash:
             self._software.tell_firmware(self._fw_cfg)

@@ -20,6 +20,7 @@ from bimetal.firmware.boot_tree import (
     set_memory,
     unpacked_tree,
 )
+from bimetal.firmware.contents import FileContents
 from bimetal.firmware.devicetree import DeviceTree, Node
 from bimetal.firmware.flat_tree import flatten, read_tree
 from bimetal.firmware.kernel import Kernel, load_firmware, load_kernel, load_raw
@@ -27,6 +28,7 @@ from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.overlay import apply_overlay
 from bimetal.firmware.processors import FlatProcessor
 from bimetal.firmware.program import Program, Segment, read_file
+from bimetal.firmware.uimage import HEADER_SIZE, is_uimage
 from bimetal.firmware.unpack import plain_ramdisk, unpack_for_firmware
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS, RAW
@@ -144,6 +146,14 @@ class Software:
         name = str(self._config.initrd)
         return plain_ramdisk(read_file(name, "initrd"), f"the initrd {name}")
 
+    def _initrd_contents(self) -> FileContents | bytes:
+        """The same, read when it is put into memory if nothing is to be done to it."""
+        path = str(self._config.initrd)
+        contents = FileContents.of(path, f"the initrd {path}")
+        if contents is None or is_uimage(contents[:HEADER_SIZE]):
+            return self._initrd_data()
+        return contents
+
     def _kernel_and_initrd(self, room: MemoryRoom) -> tuple[Kernel | None, Program | None]:
         if self.starts_in_flash or self._config.kernel is None:
             return None, None
@@ -165,7 +175,7 @@ class Software:
 
     def _initrd(self, kernel: Kernel) -> Program | None:
         if self._config.initrd:
-            name, data = f"the initrd {self._config.initrd}", self._initrd_data()
+            name, data = f"the initrd {self._config.initrd}", self._initrd_contents()
         elif kernel.ramdisk:
             name, data = f"the ramdisk in {kernel.program.name}", kernel.ramdisk
         else:

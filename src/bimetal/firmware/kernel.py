@@ -14,13 +14,14 @@ from typing import cast
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.sizes import format_size
+from bimetal.firmware.contents import FileContents
 from bimetal.firmware.elf_machine import is_elf
-from bimetal.firmware.linux_image import load_linux_image
+from bimetal.firmware.linux_image import HEADER_SIZE, load_linux_image
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.processors import FlatProcessor
 from bimetal.firmware.program import Program, Segment, read_file
 from bimetal.firmware.recognise import no_program, what_else
-from bimetal.firmware.unpack import Unpacked, unpack
+from bimetal.firmware.unpack import Unpacked, is_packed, unpack
 
 __all__ = [
     "Kernel",
@@ -47,6 +48,8 @@ def load_kernel(path: str, processor: FlatProcessor, room: MemoryRoom, home: int
     Raises `BimetalError` for anything else.
     """
     name = f"the kernel {path}"
+    if program := _plain(path, name, processor, room):
+        return Kernel(program)
     found = unpack(read_file(path, "kernel"), name, processor.target, room.size)
     program = _recognised(found, name, processor, room, home)
     if program is None:
@@ -57,6 +60,19 @@ def load_kernel(path: str, processor: FlatProcessor, room: MemoryRoom, home: int
             "give a Linux Image or an ELF file, or say --kernel-format raw for a raw binary",
         )
     return Kernel(program, found.ramdisk, found.device_trees)
+
+
+def _plain(path: str, name: str, processor: FlatProcessor, room: MemoryRoom) -> Program | None:
+    """A Linux image that is not packed, which is read when it is put into memory."""
+    contents = FileContents.of(path, name)
+    if contents is None:
+        return None
+    head = contents[:HEADER_SIZE]
+    if is_packed(head) or not processor.has_linux(head):
+        return None
+    program = load_linux_image(contents, processor.image, name, room.start)
+    program.check_entry(processor.machine.alignment)
+    return program
 
 
 def load_firmware(path: str, processor: FlatProcessor, room: MemoryRoom, home: int) -> Program:

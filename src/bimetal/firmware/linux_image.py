@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.firmware.contents import FileContents
 from bimetal.firmware.program import Program, Segment
 
 __all__ = ["HEADER_SIZE", "LinuxImage", "load_linux_image"]
@@ -40,7 +41,11 @@ class LinuxImage:
 
 
 def load_linux_image(
-    data: bytes, kind: LinuxImage, name: str, memory_start: int, load_at: int | None = None
+    data: bytes | FileContents,
+    kind: LinuxImage,
+    name: str,
+    memory_start: int,
+    load_at: int | None = None,
 ) -> Program:
     """The kernel ``data``, to be placed where its header wants it, relative to the start of memory,
     or at ``load_at``.
@@ -49,7 +54,7 @@ def load_linux_image(
     """
     if len(data) < HEADER_SIZE:
         raise _damaged(name, "it ends inside its header")
-    text_offset, image_size, flags = struct.unpack_from("<QQQ", data, 8)
+    text_offset, image_size, flags = struct.unpack("<QQQ", data[8:32])
     if flags & BIG_ENDIAN:
         raise BimetalError(
             f"{name} is a big-endian kernel", "use a little-endian one", ExitCode.DATA
@@ -66,24 +71,26 @@ def load_linux_image(
     return Program(name, (Segment(address, data, size),), entry=address)
 
 
-def _length_by_sections(data: bytes) -> int:
+def _length_by_sections(data: bytes | FileContents) -> int:
     """Where the last section of the PE file ends; 0 if ``data`` is no PE file."""
-    (pe_at,) = struct.unpack_from("<I", data, 60)
+    (pe_at,) = struct.unpack("<I", data[60:64])
     if data[:2] != b"MZ" or pe_at == 0:
         return 0
     end: int = pe_at + COFF_SIZE
     if len(data) < end:
         return end
-    if data[pe_at : pe_at + 4] != b"PE\0\0":
+    head = data[pe_at:end]
+    if head[:4] != b"PE\0\0":
         return 0
-    (sections,) = struct.unpack_from("<H", data, pe_at + 6)
-    (optional_size,) = struct.unpack_from("<H", data, pe_at + 20)
-    table = end + optional_size
-    end = table + sections * SECTION_SIZE
+    (sections,) = struct.unpack_from("<H", head, 6)
+    (optional_size,) = struct.unpack_from("<H", head, 20)
+    start = end + optional_size
+    end = start + sections * SECTION_SIZE
     if len(data) < end:
         return end
-    for section in range(sections):
-        raw_size, raw_at = struct.unpack_from("<II", data, table + section * SECTION_SIZE + 16)
+    table = data[start:end]
+    for at in range(16, len(table), SECTION_SIZE):
+        raw_size, raw_at = struct.unpack_from("<II", table, at)
         end = max(end, raw_at + raw_size)
     return end
 

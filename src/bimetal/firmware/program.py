@@ -10,13 +10,12 @@ from typing import IO
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
+from bimetal.firmware.contents import LARGEST, FileContents
 from bimetal.firmware.memory_room import MemoryRoom
 
 __all__ = ["Program", "Segment", "read_file"]
 
 ZEROES = bytes(1 << 20)
-LARGEST = 2 << 30
-"""Bytes of a file that is to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,20 @@ class Segment:
     """``data`` at the guest-physical ``address``, zeroes behind it up to ``size`` bytes."""
 
     address: int
-    data: bytes | bytearray | memoryview
+    data: bytes | bytearray | memoryview | FileContents
     size: int
 
     @property
     def end(self) -> int:
         """The first address behind the segment."""
         return self.address + self.size
+
+    def copy_to(self, memory: memoryview) -> None:
+        """Copy ``data`` to memory of its size. Raises `BimetalError` if it cannot be read."""
+        if isinstance(self.data, FileContents):
+            self.data.read_into(memory)
+        else:
+            memory[:] = self.data
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ class Program:
                 cause, remedy = room.explain(segment.address, segment.size)
                 raise BimetalError(f"{self.name} {cause}", remedy, ExitCode.DATA)
             with room.space.view(segment.address, segment.size) as view:
-                view[: len(segment.data)] = segment.data
+                with view[: len(segment.data)] as part:
+                    segment.copy_to(part)
                 for start in range(len(segment.data), segment.size, len(ZEROES)):
                     zeroes = ZEROES[: segment.size - start]
                     with view[start : start + len(zeroes)] as part:

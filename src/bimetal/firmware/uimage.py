@@ -13,10 +13,11 @@ from enum import IntEnum
 from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
 
-__all__ = ["UImage", "UImageType", "is_uimage", "read_uimage"]
+__all__ = ["HEADER_SIZE", "UImage", "UImageType", "is_uimage", "read_uimage"]
 
 MAGIC = b"\x27\x05\x19\x56"
 HEADER = struct.Struct(">7I4B32s")
+HEADER_SIZE = HEADER.size
 CHECKSUM_AT = 4
 WORD = struct.Struct(">I")
 

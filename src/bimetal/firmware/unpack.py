@@ -20,6 +20,7 @@ from bimetal.firmware.uimage import UImageType, is_uimage, read_uimage
 __all__ = [
     "Target",
     "Unpacked",
+    "is_packed",
     "plain_ramdisk",
     "unpack",
     "unpack_for_firmware",
@@ -56,6 +57,12 @@ class Unpacked:
     entry: int | None = None
     ramdisk: bytes | None = None
     device_trees: tuple[bytes, ...] = ()
+
+
+def is_packed(data: bytes) -> bool:
+    """Whether a file that begins like ``data`` is one that `unpack` has something to do with."""
+    kinds = (is_zboot, is_uimage, is_flat_tree)
+    return bool(compression_of(data)) or any(is_kind(data) for is_kind in kinds)
 
 
 def unpack(data: bytes, name: str, target: Target, limit: int) -> Unpacked:
