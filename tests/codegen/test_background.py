@@ -101,6 +101,19 @@ def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: Code
         assert hart.outcome() == first
 
 
+def test_so_is_what_was_hot_before_other_code_took_its_place(store: CodeStore) -> None:
+    code = program()
+    other = code.replace(rv64.assemble("slli a2, a1, 3", 0), rv64.assemble("slli a2, a1, 4", 0))
+    with jit(replace(USUAL, jobs=0), background=True) as (hart, cpu):
+        until(lambda: cpu.sampled > 100, lambda: run(hart))
+        hart.begin(other)
+        hart.finish()
+    until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
+    found = [stored for stored in stored_regions(store) if set(BODY) <= set(ones(stored.bits))]
+    page = code.ljust(4096, b"\0")
+    assert any(stored.cover.fits(page) for stored in found)
+
+
 def test_no_translator_is_started_for_what_the_store_has(store: CodeStore) -> None:
     quick_only = replace(USUAL, very_hot=1 << 60)
     with jit(quick_only) as (hart, cpu):
