@@ -162,9 +162,10 @@ def test_backups_that_are_fetched(homes: Homes, disk: Path, tmp_path: Path) -> N
     homes.machines.destroy("crab")
     homes.machines.start("crab")
     assert "no job is active" in homes.quick("domjobabort", "crab").err
-    scratch.unlink()  # which nobody else does who does not know whose it is by now
-    homes.say("backup-begin", "crab", order)
+    assert scratch.exists()  # nobody knows whose it is by now
+    homes.say("backup-begin", "crab", order, "--reuse-external")
     homes.say("domjobabort", "crab")
+    assert scratch.exists()
     homes.machines.destroy("crab")
     qemu.img("compare", "-f", "raw", "-F", "qcow2", copy, disk)
     assert qemu.check(disk) == qemu.CLEAN

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,8 +87,8 @@ def backup_begin(
         checkpoint = noted(machines, known, name, said, taking_part)
         moment = actions_of(checkpoint, taking_part)
     with ExitStack() as undo:
-        _make_files(machines, known, order, disks, undo, reuse=reuse_external)
-        begin = _pull if order.pull else _push
+        made = _make_files(machines, known, order, disks, undo, reuse=reuse_external)
+        begin = partial(_pull, made=made) if order.pull else _push
         begun_with(machines, known, checkpoint,
                    lambda: begin(machines, known, order, disks, moment))  # fmt: skip
         undo.pop_all()
@@ -173,10 +174,10 @@ def _make_files(
     undo: ExitStack,
     *,
     reuse: bool,
-) -> None:
-    """Make the files of a backup, which ``undo`` removes, and hand them in. Those that only get
-    what has changed, or are fetched from, lie on the disk."""
-    below = {each.target: each.top for each in disks}
+) -> list[str]:
+    """Make the files of a backup, which ``undo`` removes, and hand all in; the paths of those that
+    were made. What only gets what has changed, or is fetched from, lies on the disk."""
+    below, made = {each.target: each.top for each in disks}, list[str]()
     for each in order.disks or ():
         top = below[each.target]
         if not reuse:
@@ -192,7 +193,9 @@ def _make_files(
                 options = {"backing": top.path, "backing_format": top.format, "unsafe": True}
             late("bimetal.images:create")(each.path, top.size, format=each.format, **options)
             undo.callback(_remove, each.path)
+            made.append(each.path)
         machines.hand_in(known.name, each.path, readonly=False, format=each.format, alone=True)
+    return made
 
 
 def _push(
@@ -226,6 +229,8 @@ def _pull(
     order: BackupOrder,
     disks: Sequence[LiveDisk],
     moment: Sequence[dict[str, Any]],
+    *,
+    made: Sequence[str],
 ) -> None:
     devices = {each.target: each.device for each in disks}
     wanted = order.disks or ()
@@ -233,7 +238,7 @@ def _pull(
         late(f"{XML}:backup_xml")(order),
         wall_seconds() * 1000,
         tuple(f"{JOB}{each.target}" for each in wanted),
-        tuple(each.path for each in wanted),
+        tuple(made),
     )
     _note(machines, known, begun)
     address: dict[str, Any] = {"type": "inet", "data": {"host": order.host,
