@@ -1,7 +1,8 @@
 """The end of a thread."""
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 
@@ -33,13 +34,54 @@ def test_work_is_shared_out_and_its_failures_are_told() -> None:
     share_out(range(100), done.extend)
     assert sorted(done) == list(range(100))
 
-    def fail_at_the_last(numbers: Sequence[int]) -> None:
-        if 99 in numbers:
-            raise ValueError("the last")
+    def fail_at_99(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if number == 99:
+                raise ValueError("the last")
 
     with pytest.raises(ValueError, match="the last"):
-        share_out(range(100), fail_at_the_last)
-    share_out([], fail_at_the_last)
+        share_out(range(100), fail_at_99)
+    share_out([], fail_at_99)
+
+
+def test_who_is_quick_takes_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    both, all_done = threading.Barrier(2, timeout=60), threading.Event()
+    shares: list[list[int]] = []
+
+    def work(numbers: Iterable[int]) -> None:
+        share = list[int]()
+        for number in numbers:
+            share.append(number)
+            if len(share) > 1:
+                continue
+            if both.wait() == 0:  # the slow one of the two
+                assert all_done.wait(60)
+        shares.append(share)
+        all_done.set()
+
+    share_out(range(100), work)
+    assert sorted(map(len, shares)) == [1, 99]
+
+
+def test_nothing_is_begun_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    both, here = threading.Barrier(2, timeout=60), threading.current_thread()
+    begun: list[int] = []
+
+    def work(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            begun.append(number)
+            both.wait()
+            if threading.current_thread() is not here:
+                raise ValueError("damaged")
+            for thread in threading.enumerate():
+                if thread.name == "helper":
+                    thread.join(60)
+
+    with pytest.raises(ValueError, match="damaged"):
+        share_out(range(100), work)
+    assert len(begun) == 2
 
 
 def test_work_beside_is_waited_for() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.boards import Machine
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.virtio.device import VirtioDevice
@@ -76,6 +76,40 @@ def test_what_cannot_be_in_two_processes_is_said(script: Script, tmp_path: Path)
     with pytest.raises(BimetalError, match="its Unix sockets have one owner"):
         board.machine.fork()
     assert board.machine.running
+
+
+def test_a_fork_that_cannot_begin_is_an_error_and_no_fork(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = started(script, tmp_path / "disk", snapshot=True)
+    here, made = os.getpid(), list[int]()
+    fork = os.fork
+
+    def counted() -> int:
+        made.append(pid := fork())
+        return pid
+
+    def forked(self: VmGenId) -> None:
+        if len(made) == 2:
+            raise BimetalError("the second one cannot", "make one", ExitCode.UNAVAILABLE)
+
+    monkeypatch.setattr(os, "fork", counted)
+    monkeypatch.setattr(VmGenId, "forked", forked)
+    with pytest.raises(BimetalError, match="the second one cannot") as raised:
+        vm.fork(3)
+    assert (raised.value.remedy, raised.value.exit_code) == ("make one", ExitCode.UNAVAILABLE)
+    assert (os.getpid(), len(made)) == (here, 3)
+    for pid in made:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert vm.running
+    with monkeypatch.context() as patch:
+        patch.setattr(VmGenId, "forked", lambda self: os._exit(1))
+        with pytest.raises(BimetalError, match="the process of the forked machine is gone"):
+            vm.fork()
+    made.clear()
+    with vm.fork() as forks:
+        assert forks[0].running
 
 
 def test_only_what_has_something_to_renew_is_asked_in_a_copy(script: Script) -> None:

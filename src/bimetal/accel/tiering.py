@@ -49,9 +49,6 @@ LEFT = 1000
 """The most pages whose code was hot before it changed that are remembered for the end; that process
 has time for some hundreds."""
 
-LATE = 0.1
-"""Seconds after which a copy looks at its vCPUs for the first time: many do not last as long."""
-
 IDLE_COPY = 0.25
 """Seconds between looks at the sleeping vCPUs of a copy, of which there may be hundreds."""
 
@@ -124,7 +121,7 @@ class Tiering:
 
     def forked(self) -> None:
         """This process is a copy of the one that translates: it goes on with what is translated,
-        and has a store and a worker of its own some time after `begin`."""
+        and has a store and a worker of its own from `begin` on."""
         self._orders.forked()
         # SQLite forbids even to close what another process has opened.
         self._others, self._store = self._store, None
@@ -162,12 +159,11 @@ class Tiering:
         return self.policy.later if self._repeats(page) else self.policy.warm
 
     def _run_late(self) -> None:
-        if not self._stop.wait(LATE):
-            with self._attending:
-                self.policy = replace(self.policy, idle_interval=IDLE_COPY)
-                self._store = CodeStore()
-                self._regions.keep_in(self._store if self.policy.keep else None)
-            self._run()
+        with self._attending:
+            self.policy = replace(self.policy, idle_interval=IDLE_COPY)
+            self._store = CodeStore()
+            self._regions.keep_in(self._store if self.policy.keep else None)
+        self._run()
 
     def _run(self) -> None:
         interval, due = self.policy.new_interval, 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -68,17 +69,37 @@ class Beside:
             self._failure = failure
 
 
-def share_out(pieces: Sequence[Piece], work: Callable[[Sequence[Piece]], None]) -> None:
-    """Have ``work`` called with parts of ``pieces``, one for each processor, all at once; return
-    when all are done. It is worth it for work that needs no lock of the interpreter's. Raises what
-    one of them raises."""
-    count = max(1, min(len(os.sched_getaffinity(0)), len(pieces)))
-    parts = [pieces[number::count] for number in range(count)]
-    others = [Beside(partial(work, part)) for part in parts[1:]]
+def share_out(pieces: Iterable[Piece], work: Callable[[Iterable[Piece]], None]) -> None:
+    """Have ``work`` called at once by a thread for each processor, with pieces that each takes when
+    it comes to them: one whose processor is busy with something else does fewer. Return when all
+    are done. It is worth it for work that needs no lock of the interpreter's. Raises what one of
+    them raises; then the others begin no more pieces."""
+    left = deque(pieces)
+    count = max(1, min(len(os.sched_getaffinity(0)), len(left)))
+    mine = partial(_do_of, left, work)
+    others = [Beside(mine) for _ in range(count - 1)]
     try:
-        work(parts[0])
+        mine()
     finally:
         for other in others:
             other.wait()
     for other in others:
         other.result()
+
+
+def _do_of(left: deque[Piece], work: Callable[[Iterable[Piece]], None]) -> None:
+    try:
+        work(_taken(left))
+    except BaseException:
+        left.clear()
+        raise
+
+
+def _taken(left: deque[Piece]) -> Iterator[Piece]:
+    """Piece by piece what is left, of which others take too."""
+    while True:
+        try:
+            piece = left.popleft()
+        except IndexError:
+            return
+        yield piece

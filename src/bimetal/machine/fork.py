@@ -159,6 +159,11 @@ class Fork(Closes):
 class Forks(list[Fork], Closes):
     """Forked machines; as a context manager it closes them."""
 
+    def await_beginning(self) -> None:
+        """Return once all have begun. Raises the `BimetalError` by which one cannot."""
+        for fork in self:
+            fork._asker.hear_beginning()
+
     def close(self) -> None:
         """Close all. Idempotent."""
         for fork in self:

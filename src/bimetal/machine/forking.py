@@ -27,13 +27,16 @@ from bimetal.machine.pool import Pool
 from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import standing
 from bimetal.machine.still import settle
-from bimetal.machine.talk import Asker, answer
+from bimetal.machine.talk import Asker, answer, tell_beginning, tell_failure
 from bimetal.memory.heap import give_back_heap
 from bimetal.seam import Forkable
 
 __all__ = ["Forking"]
 
 MOST = 10_000
+
+LATE_NS = 100_000_000
+"""After which a copy does what can wait: many do not last as long."""
 
 
 class Forking(KeptInside):
@@ -63,7 +66,9 @@ class Forking(KeptInside):
         running, and ends when that returns; otherwise it does what its `Fork` says. In a fork,
         nothing of this program goes on but that: no other thread, no other machine.
 
-        Raises `BimetalError` if the machine has not started, or is of a kind that cannot be copied.
+        This machine stands still until all of them have begun. Raises `BimetalError` if it has not
+        started or is of a kind that cannot be copied, and if one of them cannot begin: then there
+        is none.
         """
         self._gate.check_begun("there is nothing to fork")
         self._jobs.check_idle()
@@ -86,6 +91,7 @@ class Forking(KeptInside):
                 begin = partial(self._begin_anew, runner, accelerator, copying, renewals)
                 while len(forks) < count:
                     forks.append(self._fork(begin, len(forks), work))
+                forks.await_beginning()  # they begin sooner while this one takes no processor
             except BaseException:
                 forks.close()
                 raise
@@ -152,11 +158,7 @@ class Forking(KeptInside):
         """Be the copy, until nobody wants it any more."""
         code = int(ExitCode.INTERNAL)
         try:
-            runner = begin()
-            Asker.forked()
-            _have_own_signals()
-            # From here on the guest competes for the host's processors and Python's lock.
-            runner.start()
+            _set_out(begin, answers)
             if work is not None:
                 work(self, number)
             else:
@@ -190,7 +192,8 @@ class Forking(KeptInside):
             renew()
         copying.begin(runner.hardware, self._service.reactor)
         accelerator.forked()
-        self._service.reactor.call(accelerator.begun)
+        later = self._service.reactor.clock
+        later.timer(accelerator.begun).arm(later.now_ns() + LATE_NS)
         for vcpu in runner.vcpus:
             vcpu.forked()
         if not paused:
@@ -230,6 +233,20 @@ class Forking(KeptInside):
         result = self._gate.result
         assert result is not None
         return [result.ending.value, result.code, result.message, result.details]
+
+
+def _set_out(begin: Callable[[], Runner], answers: int) -> None:
+    """Have the machine go on in this process, and tell who asks; where that cannot be, end."""
+    try:
+        runner = begin()
+        Asker.forked()
+        _have_own_signals()
+        # From here on the guest competes for the host's processors and Python's lock.
+        runner.go_on()
+    except BimetalError as error:
+        tell_failure(answers, error)
+        os._exit(int(error.exit_code))
+    tell_beginning(answers)
 
 
 def _have_own_signals() -> None:

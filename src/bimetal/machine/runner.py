@@ -80,10 +80,14 @@ class Runner:
             vcpu.parked = not self._boot.enter(vcpu.cpu)
 
     def start(self) -> None:
-        """Start the threads: last those of the vCPUs, which then take the host's processors and
-        Python's lock from whoever waits for the start of another."""
+        """Start the threads, in memory that is the host's own for this machine."""
         for ram in self.hardware.memories:
             ram.prefer_huge_pages()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Start the threads: last those of the vCPUs, which then take the host's processors and
+        Python's lock from whoever waits for the start of another."""
         self._service.start()
         for vcpu in self.vcpus:
             vcpu.start()

@@ -13,7 +13,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.expect import EndOfRun, TimedOut
 from bimetal.snapshot.plain import from_json, to_json
 
-__all__ = ["Asker", "answer"]
+__all__ = ["Asker", "answer", "tell_beginning", "tell_failure"]
 
 LENGTH = 4
 MOST = 1 << 30
@@ -54,9 +54,21 @@ class Asker:
                 raise BimetalError("the machine is closed", "fork another one", ExitCode.USAGE)
             try:
                 _write(self._requests, [what, list(args)])
-                found = _read(self._answers)
             except OSError as error:
                 raise _gone() from error
+            return self._heard()
+
+    def hear_beginning(self) -> None:
+        """Return once the other process has told that it has begun. Raises the `BimetalError` that
+        it told instead, or one if it is gone."""
+        with self._busy:
+            self._heard()
+
+    def _heard(self) -> Any:
+        try:
+            found = _read(self._answers)
+        except OSError as error:
+            raise _gone() from error
         if found is None:
             raise _gone()
         kind, value = found
@@ -81,10 +93,24 @@ def answer(requests: int, answers: int, tasks: dict[str, Callable[..., Any]]) ->
         try:
             reply = ["value", tasks[what](*args)]
         except BimetalError as error:
-            reply = [type(error).__name__, [error.cause, error.remedy, int(error.exit_code)]]
+            reply = _told(error)
         except (KeyError, ValueError, TypeError, OverflowError, IndexError, re.error) as error:
             reply = ["BimetalError", [f"{what}: {error!r}", "", int(ExitCode.USAGE)]]
         _write(answers, reply)
+
+
+def tell_beginning(answers: int) -> None:
+    """Tell who asks that this process has begun: before any `answer`."""
+    os.write(answers, _BEGUN)
+
+
+def tell_failure(answers: int, error: BimetalError) -> None:
+    """Tell who asks why this process cannot begin."""
+    _write(answers, _told(error))
+
+
+def _told(error: BimetalError) -> list[Any]:
+    return [type(error).__name__, [error.cause, error.remedy, int(error.exit_code)]]
 
 
 def _gone() -> BimetalError:
@@ -93,9 +119,16 @@ def _gone() -> BimetalError:
     )
 
 
-def _write(fd: int, value: Any) -> None:
+def _framed(value: Any) -> bytes:
     data = to_json(value)
-    left = memoryview(len(data).to_bytes(LENGTH, "little") + data)
+    return len(data).to_bytes(LENGTH, "little") + data
+
+
+_BEGUN = _framed(["value", None])
+
+
+def _write(fd: int, value: Any) -> None:
+    left = memoryview(_framed(value))
     while left:
         left = left[os.write(fd, left) :]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from bimetal.base.closes import Closes
@@ -91,7 +91,7 @@ class Reader(Closes):
             share_out(range(len(self._blocks)), self._check)
             note_sound(self._fd)
 
-    def _check(self, numbers: Sequence[int]) -> None:
+    def _check(self, numbers: Iterable[int]) -> None:
         buffer = memoryview(bytearray(BLOCK))  # one for all: it stays in the processor's cache
         for number in numbers:
             if self._packed:
