@@ -28,12 +28,12 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of those in which changes of an image are begun."""
+    """The names of those in which an image is about to be changed, or looked at."""
     names, begin = list[str](), Qcow2Image.writer
 
-    def watched(disk: Qcow2Image) -> writing.Writer:
+    def watched(disk: Qcow2Image, *, changes: bool = True) -> writing.Writer:
         names.append(threading.current_thread().name)
-        return begin(disk)
+        return begin(disk, changes=changes)
 
     monkeypatch.setattr(Qcow2Image, "writer", watched)
     return names
