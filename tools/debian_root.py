@@ -28,7 +28,7 @@ PROGRAMS = ("mmdebstrap", "arch-test", "mke2fs")
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 BINFMT_ENTRIES = Path("/usr/lib/binfmt.d")
 EMULATORS = {"riscv64": "qemu-riscv64", "arm64": "qemu-aarch64"}
-"""The binfmt entries by Debian's names of architectures."""
+"""The binfmt entries by Debian's names of architectures: those of others than the host's."""
 
 PACKAGES = "systemd-sysv,udev,login,passwd,util-linux"
 CUSTOMIZE = 'echo bimetal > "$1/etc/hostname"; echo root:bimetal | chroot "$1" chpasswd'
@@ -60,7 +60,8 @@ def register_emulator(entry: str) -> None:
 
 def install(root: Path, arch: str, suite: str, packages: str) -> None:
     """Install Debian into the folder ``root``, which is made."""
-    register_emulator(EMULATORS[arch])
+    if arch in EMULATORS:
+        register_emulator(EMULATORS[arch])
     subprocess.run(
         [
             "mmdebstrap",

@@ -270,3 +270,45 @@ def test_states_inside_of_disks(monitored: Made, place: Path, tmp_path: Path) ->
         assert "Error" in typed(client, "loadvm second")
         assert typed(client, "delvm first") == ""
         assert "no snapshot" in typed(client, "info snapshots")
+
+
+def test_cpus_are_told_of_when_all_have_their_threads(monitored: Made, place: Path) -> None:
+    """libvirt gives a machine up of which some CPUs have threads, and others not yet."""
+    monitor = monitored(start=False)
+    monitor.vm.begun.clear()
+    with Talker(place) as client:
+        client.send('{"execute": "query-cpus-fast"}')
+        monitor.vm.machine.start()
+        monitor.vm.begun.set()
+        assert all(cpu["thread-id"] for cpu in client.answer()["return"])
+
+
+def test_states_inside_of_disks_by_jobs(monitored: Made, place: Path, tmp_path: Path) -> None:
+    """As libvirt asks for them since its 10.9."""
+    disk = tmp_path / "disk.qcow2"
+    images.create(str(disk), "4M", format="qcow2")
+    monitored(prepare=lambda machine: machine.disk(disk))
+    with Talker(place) as client:
+        file = {"driver": "file", "filename": str(disk)}
+        client.value("blockdev-add", driver="qcow2", node_name="d", file=file)
+        where = {"tag": "first", "devices": ["d"]}
+
+        def job(what: str, **more: object) -> str | None:
+            client.value(f"snapshot-{what}", job_id="j", **where, **more)
+            while client.event("JOB_STATUS_CHANGE")["data"] != {"id": "j", "status": "concluded"}:
+                pass
+            (told,) = client.value("query-jobs")
+            client.value("job-dismiss", id="j")
+            assert told["type"] == f"snapshot-{what}"
+            error: str | None = told.get("error")
+            return error
+
+        assert job("save", vmstate="d") is None
+        (node,) = client.value("query-named-block-nodes")
+        (kept,) = node["image"]["snapshots"]
+        assert (kept["name"], kept["vm-state-size"] > 0) == ("first", True)
+        assert "already" in client.refused("snapshot-save", job_id="j", vmstate="d", **where)[1]
+        assert "not one of" in client.refused("snapshot-load", job_id="j", vmstate="e", **where)[1]
+        assert job("load", vmstate="d") is None
+        assert job("delete") is None
+        assert "no snapshot 'first'" in (job("load", vmstate="d") or "")

@@ -154,7 +154,7 @@ def test_a_mirror_and_ways_to_end_it(client: Talker, tmp_path: Path) -> None:
     assert until(client, READY)[-2:] == ["ready", READY]
     client.value("block-job-cancel", device="j", force=True)
     assert until(client, "null")[:2] == ["aborting", "BLOCK_JOB_CANCELLED"]
-    client.value("blockdev-mirror", **mirror)
+    client.value("blockdev-mirror", replaces="f0", **mirror)
     until(client, READY)
     client.value("block-job-cancel", device="j")
     assert COMPLETED in until(client, "null")
@@ -256,6 +256,11 @@ def test_several_at_one_moment(client: Talker, tmp_path: Path) -> None:
         ("block-stream", {"device": "f0", "base": "y"}, "none of the images"),
         ("blockdev-mirror", {"device": "d", "target": "y", "sync": "full"}, "no node 'y'"),
         ("blockdev-mirror", {"device": "d", "target": "f0", "sync": "full"}, "in use"),
+        (
+            "blockdev-mirror",
+            {"device": "d", "target": "f0", "sync": "full", "replaces": "y"},
+            "no node 'y'",
+        ),
         ("blockdev-backup", {"device": "d", "target": "f0", "sync": "full"}, "in use"),
         ("drive-backup", {"device": "d", "target": "made", "sync": "bitmap"}, "bitmap"),
         ("blockdev-snapshot", {"node": "f0", "overlay": "f0"}, "in use"),

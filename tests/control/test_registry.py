@@ -22,7 +22,7 @@ class Place(Answer):
     note: Annotated[str, "anything"] = ""
 
 
-@SHELVES.command("put-away")
+@SHELVES.command("put-away", kinds="kind")
 def put_away(
     shelf: list[str],
     what: Annotated[str, "the thing"],
@@ -101,6 +101,10 @@ def test_the_schema_says_what_commands_take_and_return() -> None:
         {"name": "kind", "type": "book|box", "default": None},
     ]
     assert schema["book|box"]["values"] == ["book", "box"]
+    assert schema[command["arg-type"]]["tag"] == "kind"
+    for each, case in zip(schema[command["arg-type"]]["variants"], ("book", "box"), strict=True):
+        assert each["case"] == case
+        assert schema[each["type"]]["members"] == []
     assert [each["name"] for each in schema[command["ret-type"]]["members"]] == [
         "row-number",
         "note",

@@ -124,6 +124,9 @@ class Managed:
     failure: BimetalError | None = None
     """Why it did not come, then."""
 
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Whether it has been started, if it is about to be when a client may ask already."""
+
     note_moves: Callable[[Moves], None] | None = None
     """See `Machine.on_moved`."""
 
@@ -150,6 +153,7 @@ class Managed:
     _ears: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
+        self.begun.set()
         self.migration = Migration(self.on_event)
 
     @property

@@ -70,6 +70,9 @@ class Command:
     """What clients may want to know of it before they use it, in QEMU's words."""
     hyphens: bool = True
     """See `Parameter.hyphens`: a few of QEMU's oldest commands have underscores."""
+    kinds: str = ""
+    """The argument by which kinds of what it is about are told apart, which clients look for one by
+    one: a tag, in the words of QEMU's schema."""
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -114,13 +117,16 @@ class Registry(Generic[Subject]):
         safe: bool = False,
         features: tuple[str, ...] = (),
         hyphens: bool = True,
+        kinds: str = "",
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as the command ``name``. ValueError if there is one."""
 
         def declare(function: Function) -> Function:
             if name in self._commands:
                 raise ValueError(f"two commands are called {name}")
-            self._commands[name] = Command(name, function, out_of_band, safe, features, hyphens)
+            self._commands[name] = Command(
+                name, function, out_of_band, safe, features, hyphens, kinds
+            )
             return function
 
         return declare

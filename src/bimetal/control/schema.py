@@ -65,7 +65,17 @@ class Schema:
         fields = _info(arguments_type(command)).fields
         name = f"q_obj_{command.name}-arg" if fields else EMPTY
         self._object(name, fields)
+        if command.kinds:
+            self._tell_kinds(self.entries[name], command.kinds)
         return name
+
+    def _tell_kinds(self, entry: Entry, tag: str) -> None:
+        """Note in the entry of an object that each value of the member ``tag`` is a kind of it. No
+        kind has members of its own: what may be said of one kind alone is optional."""
+        kind = next(each["type"] for each in entry["members"] if each["name"] == tag)
+        self._object(EMPTY, ())
+        values = self.entries[kind]["values"]
+        entry |= {"tag": tag, "variants": [{"case": each, "type": EMPTY} for each in values]}
 
     def _object(self, name: str, fields: Iterable[inspect.Field]) -> None:
         if name in self.entries:

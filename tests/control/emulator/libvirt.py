@@ -1,17 +1,30 @@
-"""A libvirtd of a test's own: its folders are in the place of the host's for it alone."""
+"""A libvirtd of a test's own: its folders are in the place of the host's for it alone. It is this
+host's, or that of another Debian, whose root file system is a folder."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
+from bimetal import cache_folder
+from bimetal.base.folders import cache_home
+from bimetal.catalogue.folder import locked
 from tests.host import lacking, program_path
+from tools.debian_root import install
 
-__all__ = ["Libvirt"]
+__all__ = ["Libvirt", "libvirt_of_trixie"]
+
+PROJECT = Path(__file__).resolve().parents[3]
+TRIXIE = (
+    "libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-utils,qemu-efi-aarch64"
+)
+KERNEL_HAS = ("/proc", "/sys", "/dev")
 
 LIMIT = 240
 ANSWER = 60
@@ -43,24 +56,45 @@ log_outputs = "3:file:{folder}/libvirtd.log"
 """
 
 
+def libvirt_of_trixie() -> Path:
+    """The root file system of a Debian 13 with libvirt, made once and kept in the cache."""
+    path = cache_folder() / "roots" / "libvirt-trixie"
+    with locked(path.with_suffix(".lock"), lambda: None):
+        if not path.exists():
+            if os.geteuid():
+                lacking("to make a root file system one has to be root")
+            scratch = path.with_suffix(".new")
+            shutil.rmtree(scratch, ignore_errors=True)
+            try:
+                install(scratch, "amd64", "trixie", TRIXIE)
+            except (OSError, subprocess.CalledProcessError) as error:
+                lacking(f"Debian 13 with libvirt cannot be made: {error}")
+            scratch.rename(path)
+    return path
+
+
 class Libvirt:
     """libvirt, whose files lie in ``folder`` and which finds emulators in ``programs``; on a host
-    that is called ``host``, to itself."""
+    that is called ``host``, to itself. It is the one in the file system ``root``, where it sees
+    what it needs of ours at the same paths."""
 
-    def __init__(self, folder: Path, programs: Path, host: str = "one"):
+    def __init__(self, folder: Path, programs: Path, host: str = "one", root: Path = Path("/")):
         if os.geteuid():
             lacking("libvirtd needs root")
-        self.folder, self.programs = folder, programs
+        self.folder, self.programs, self._root = folder, programs, root
         for name in PLACES:
             (folder / name).mkdir(parents=True)
         (folder / "etc" / "qemu.conf").write_text(QEMU_CONF)
         conf = LIBVIRTD_CONF.format(folder=folder, uuid=uuid5(NAMESPACE_DNS, host))
         (folder / "etc" / "libvirtd.conf").write_text(conf)
+        places = [(folder / name, there) for name, there in PLACES.items()]
+        if root != Path("/"):
+            places += [(Path(each), each) for each in (*KERNEL_HAS, *self._ours())]
         binds = " && ".join(
-            f"mkdir -p {there} && mount --bind {folder / name} {there}"
-            for name, there in PLACES.items()
+            f"mkdir -p {root}{there} && mount --rbind {place} {root}{there}"
+            for place, there in places
         )
-        start = f"cd / && exec libvirtd -p {folder}/pid"
+        start = f"cd / && exec chroot {root} libvirtd -p {folder}/pid"
         with (folder / "stderr").open("w") as messages:
             self._daemon = subprocess.Popen(
                 ["unshare", "-m", "-u", "sh", "-c", f"hostname {host} && {binds} && {start}"],
@@ -70,6 +104,12 @@ class Libvirt:
                 start_new_session=True,
             )
         self._wait()
+
+    def _ours(self) -> set[str]:
+        """What of this host the emulators need."""
+        needed = {PROJECT, cache_home(), self.folder.parent, self.programs,
+                  Path(sys.prefix), Path(sys.base_prefix)}  # fmt: skip
+        return {os.fspath(each) for each in needed | {each.resolve() for each in needed}}
 
     @property
     def pid(self) -> int:
@@ -83,8 +123,10 @@ class Libvirt:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run virsh."""
+        within = ["nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "chroot", os.fspath(self._root)]
+        virsh = program_path("virsh") if self._root == Path("/") else "virsh"
         return subprocess.run(
-            [program_path("virsh"), "-c", self.uri, *words],
+            [*within, virsh, "-c", self.uri, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

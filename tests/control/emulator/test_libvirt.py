@@ -13,19 +13,9 @@ from lxml import etree
 from bimetal import images
 from tests.control.emulator.domains import Domain
 from tests.control.emulator.libvirt import Libvirt
-from tests.host import need, programs
+from tests.host import programs
 
 pytestmark = [pytest.mark.slow, programs("libvirtd", "virsh", "unshare")]
-
-
-@pytest.fixture(scope="module")
-def libvirt(launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirt]:
-    need("libvirtd", "virsh", "unshare")
-    running = Libvirt(tmp_path_factory.mktemp("lv"), launchers)
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ from bimetal import images
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.qcow2.test_bitmaps import flags
 from tests.control.emulator.libvirt import Libvirt
-from tests.control.emulator.test_libvirt_disks import SIZE, Guest, libvirt
+from tests.control.emulator.test_libvirt_disks import SIZE, Guest
 from tests.host import programs
-
-__all__ = ["libvirt"]
 
 pytestmark = [pytest.mark.slow, programs("libvirtd", "virsh", "unshare", "qemu-img")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -41,17 +40,6 @@ SAME = (
     f"dd if=/dev/vda bs=1M count={SIZE // MIB} 2>/dev/null | cmp - /model "
     "&& echo SA''ME $(cat /count)"
 )
-
-
-@pytest.fixture(scope="module")
-def libvirt(launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirt]:
-    running = Libvirt(tmp_path_factory.mktemp("lv"), launchers)
-    try:
-        yield running
-    finally:
-        for name in running.virsh("list", "--name").split():
-            running.run("destroy", name)
-        running.close()
 
 
 class Guest:

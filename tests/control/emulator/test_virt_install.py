@@ -7,29 +7,19 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from bimetal import Payload
 from tests.boot.bare import write_program
 from tests.boot.conftest import LIMIT, PROMPT
 from tests.control.emulator.libvirt import Libvirt
 from tests.control.homes import IDLE
-from tests.host import lacking, need, programs
+from tests.host import lacking, programs
 
 pytestmark = [pytest.mark.slow, programs("libvirtd", "virsh", "virt-install", "unshare")]
 
 FIRMWARE = Path("/usr/share/qemu/firmware/60-edk2-aarch64.json")
 USUAL = ("--memory", "256", "--vcpus", "2", "--osinfo", "debian11", "--import", "--noautoconsole")
-
-
-@pytest.fixture(scope="module")
-def libvirt(launchers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirt]:
-    need("libvirtd", "virsh", "virt-install", "unshare")
-    running = Libvirt(tmp_path_factory.mktemp("lv"), launchers)
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture
@@ -75,6 +65,36 @@ def test_arm_with_firmware(libvirt: Libvirt, name: str, tmp_path: Path) -> None:
     assert libvirt.virsh("domstate", name).strip() == "running"
 
 
+@pytest.mark.parametrize("video", ["virtio", "ramfb"])
+def test_the_screen_of_uefi(libvirt: Libvirt, name: str, tmp_path: Path, video: str) -> None:
+    """Its messages, and its menu once a key was pressed, as the serial line has them, too."""
+    if not FIRMWARE.exists():
+        lacking("UEFI for AArch64 is not installed (Debian: qemu-efi-aarch64)")
+    libvirt.install(
+        *("--name", name, "--arch", "aarch64", "--machine", "virt", *USUAL),
+        *("--disk", "none", "--network", "none", "--graphics", "vnc", "--video", video),
+    )
+    line = f"-c {libvirt.uri} console {name} --force"
+    with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=LIMIT) as console:
+        console.expect("Press any key to enter the Boot Manager")
+        before = screen(libvirt, name, tmp_path / "before.png")
+        libvirt.virsh("send-key", name, "KEY_ENTER")
+        console.expect("Device Manager")
+        console.expect("Boot Manager")
+        after = screen(libvirt, name, tmp_path / "after.png")
+        console.sendcontrol("]")
+        console.expect(pexpect.EOF)
+    assert sum(before.histogram()[64:]) > 5000, "a logo, and lines of text"
+    assert sum(ImageChops.difference(before, after).histogram()[64:]) > 5000, "a menu"
+
+
+def screen(libvirt: Libvirt, name: str, picture: Path) -> Image.Image:
+    """What is on the screen, in shades of gray."""
+    libvirt.virsh("screenshot", name, str(picture))
+    with Image.open(picture) as seen:
+        return seen.convert("L")
+
+
 def test_a_usb_disk_comes_and_goes_and_keys_are_typed(
     libvirt: Libvirt, name: str, tmp_path: Path, guest: Payload
 ) -> None:
@@ -90,7 +110,10 @@ def test_a_usb_disk_comes_and_goes_and_keys_are_typed(
     with pexpect.spawn("virsh", line.split(), encoding="utf-8", timeout=LIMIT) as console:
         console.sendline()
         console.expect(PROMPT)
-        console.sendline("modprobe evdev; modprobe sd_mod; head -c 48 /dev/input/event1 | wc -c")
+        console.sendline(
+            "modprobe evdev; modprobe sd_mod; until [ -c /dev/input/event1 ]; do sleep 0.1; done; "
+            "head -c 48 /dev/input/event1 | wc -c"
+        )
         console.expect("wc -c")
         while console.expect(["48\r", pexpect.TIMEOUT], timeout=2):  # it may not listen yet
             libvirt.virsh("send-key", name, "KEY_A")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import subprocess
 
 import pytest
 
 from bimetal.backends.block.memory import MemoryDisk
+from bimetal.devices.virtio.balloon import VirtioBalloon
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.gpu import VirtioGpu
+from bimetal.devices.virtio.input import VirtioInput, keyboard, tablet
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.memory.space import AddressSpace
@@ -26,10 +31,12 @@ from tests.devices.virtio.guest import (
     Ring,
 )
 from tests.devices.virtio.pci_guest import COMMON, DEVICE, ISR, NOTIFY, PciGuest
+from tests.host import programs
 
 QUEUE_VECTOR, CONFIG_VECTOR, QUEUES, NOTIFY_OFFSET = 0x1A, 0x10, 0x12, 0x1E
 NO_VECTOR = 0xFFFF
 MESSAGE = 0xFEE0_0000
+LIMIT = 60
 
 
 @pytest.fixture
@@ -57,8 +64,26 @@ def identity(ring: Ring, guest: PciGuest) -> bytes:
 def test_what_it_says_it_is(guest: PciGuest) -> None:
     assert guest.tree.read(1, 0) == 0x1042_1AF4
     assert guest.tree.read(1, 8) == 0x01_0000_01
-    kinds = [(device.device_id, VirtioPci(device, AddressSpace())) for device in (VirtioRng(),)]
-    assert [(number, function.CLASS) for number, function in kinds] == [(4, 0x00FF)]
+
+
+@programs("qemu-system-aarch64")
+def test_what_kinds_of_devices_they_are() -> None:
+    """As QEMU's are: firmware looks for screens and keyboards by that."""
+    ours = {
+        "rng": VirtioRng(), "gpu": VirtioGpu(64, 64),
+        "keyboard": VirtioInput(keyboard()), "tablet": VirtioInput(tablet()),
+        "balloon": VirtioBalloon(),
+    }  # fmt: skip
+    asked = '{"execute":"qmp_capabilities"}{"execute":"query-pci"}{"execute":"quit"}'
+    told = subprocess.run(
+        ["qemu-system-aarch64", "-M", "virt", "-display", "none", "-nodefaults", "-S"]
+        + ["-qmp", "stdio", *(word for name in ours for word in ("-device", f"virtio-{name}-pci"))],
+        input=asked, capture_output=True, text=True, check=True, timeout=LIMIT,
+    )  # fmt: skip
+    answers = [json.loads(line) for line in told.stdout.splitlines()]
+    (buses,) = [each["return"] for each in answers if isinstance(each.get("return"), list)]
+    _, *theirs = [each["class_info"]["class"] for each in buses[0]["devices"]]
+    assert [VirtioPci(device, AddressSpace()).CLASS for device in ours.values()] == theirs
 
 
 def test_where_its_structures_are(guest: PciGuest) -> None:

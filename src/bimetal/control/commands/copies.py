@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from bimetal.base.late import late
 from bimetal.base.paths import same_file
-from bimetal.control.commands.nodes import disk_of, node_named, path_of, refused
+from bimetal.control.commands.nodes import chains, disk_of, node_named, path_of, refused
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.managed import Managed
 
@@ -107,6 +107,7 @@ def blockdev_mirror(
     device: Device,
     target: Annotated[str, "the node of the image to copy to"],
     sync: Sync,
+    replaces: Annotated[str, "the node that it takes the place of: what the guest writes to"] = "",
     job_id: JobId = "",
     speed: Speed = 0,
     granularity: Annotated[int, "accepted: bytes that are told apart"] = 0,
@@ -120,6 +121,8 @@ def blockdev_mirror(
     """Copy a disk, and follow what the guest writes. When the copy is the same the job becomes
     ready, and job-complete has it take the disk's place."""
     drive, node = disk_of(vm, device), node_named(vm, target)
+    if replaces and not same_file(node_named(vm, replaces).path, chains(vm)[drive][0]):
+        raise refused(f"the copy takes the place of all of {drive}: {replaces[:80]!r} lies below")
     answers = on_source_error, on_target_error
     vm.machine.mirror_disk(
         drive,

@@ -81,7 +81,7 @@ def device_add(
             vm.nics[id] = netdev
 
 
-@MACHINE.command("netdev_add")
+@MACHINE.command("netdev_add", kinds="type")
 def netdev_add(
     vm: Managed,
     type: Annotated[

@@ -10,7 +10,23 @@ from msgspec import UNSET, UnsetType
 from bimetal.control.contract import Answer
 from bimetal.machine.live.image_at import ImageAt
 
-__all__ = ["BitmapInfo", "BlockInfo", "ImageInfo", "InsertedInfo", "NodeInfo", "bitmap_infos"]
+__all__ = ["BitmapInfo", "BlockInfo", "ImageInfo", "InsertedInfo", "NodeInfo", "SnapshotInfo"]
+__all__ += ["bitmap_infos", "snapshot_infos"]
+
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+
+
+class SnapshotInfo(Answer):
+    """A snapshot in an image."""
+
+    id: Annotated[str, "its number, which the image has given it"]
+    name: Annotated[str, "what it is called"]
+    vm_state_size: Annotated[int, "bytes of the machine's state that the image keeps with it"]
+    date_sec: Annotated[int, "when it was made, in seconds since 1970"]
+    date_nsec: Annotated[int, "and nanoseconds"]
+    vm_clock_sec: Annotated[int, "how long the machine had run by then"]
+    vm_clock_nsec: Annotated[int, "and nanoseconds"]
 
 
 class ImageInfo(Answer):
@@ -26,6 +42,9 @@ class ImageInfo(Answer):
     full_backing_filename: Annotated[str | UnsetType, "the same, from the root on"] = UNSET
     backing_filename_format: Annotated[str | UnsetType, "the format of that"] = UNSET
     backing_image: Annotated[ImageInfo | UnsetType, "the image that it lies on"] = UNSET
+    snapshots: Annotated[list[SnapshotInfo] | UnsetType, "those in the image, if it has any"] = (
+        UNSET
+    )
 
 
 class BitmapInfo(Answer):
@@ -110,5 +129,22 @@ def bitmap_infos(image: ImageAt) -> list[BitmapInfo] | UnsetType:
             inconsistent=each.inconsistent or UNSET,
         )
         for each in image.bitmaps
+    ]
+    return infos or UNSET
+
+
+def snapshot_infos(image: ImageAt) -> list[SnapshotInfo] | UnsetType:
+    """What is told of the snapshots in an image, unset if it has none."""
+    infos = [
+        SnapshotInfo(
+            id=each.identity,
+            name=each.name,
+            vm_state_size=each.state_size,
+            date_sec=each.seconds,
+            date_nsec=each.nanoseconds,
+            vm_clock_sec=each.clock // SECOND,
+            vm_clock_nsec=each.clock % SECOND,
+        )
+        for each in image.snapshots
     ]
     return infos or UNSET

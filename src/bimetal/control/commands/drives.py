@@ -21,6 +21,7 @@ from bimetal.control.commands.drive_answers import (
     InsertedInfo,
     NodeInfo,
     bitmap_infos,
+    snapshot_infos,
 )
 from bimetal.control.commands.nodes import refused, users_of
 from bimetal.control.commands.registry import MACHINE
@@ -112,6 +113,7 @@ def image_info(images: Sequence[ImageAt], depth: int, *, nested: bool = True) ->
         full_backing_filename=lower,
         backing_filename_format=below[0].format if below else UNSET,
         backing_image=image_info(below, 0) if below and nested else UNSET,
+        snapshots=snapshot_infos(image),
     )
 
 

@@ -25,7 +25,7 @@ class JobInfo(Answer):
     """A job."""
 
     id: Annotated[str, "what it is called"]
-    type: Annotated[str, "what it does: commit, stream, mirror, backup or create"]
+    type: Annotated[str, "what it does: commit, stream, mirror, backup, create, snapshot-save, ..."]
     status: Annotated[str, "created, running, paused, ready, standby, pending, concluded, ..."]
     current_progress: Annotated[int, "how much is done, of the total"]
     total_progress: Annotated[int, "how much there is to do, as far as is known"]

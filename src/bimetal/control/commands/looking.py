@@ -102,9 +102,14 @@ def query_target(vm: Managed) -> TargetInfo:
     return TargetInfo(arch=vm.isa)
 
 
+BEGUN = 60
+"""Seconds for a machine to begin: libvirt takes no CPU that has a thread for one that has none."""
+
+
 @MACHINE.command("query-cpus-fast")
 def query_cpus_fast(vm: Managed) -> list[CpuInfo]:
     """List the CPUs, without stopping them."""
+    vm.begun.wait(BEGUN)
     return [
         CpuInfo(
             cpu_index=cpu.index,

@@ -72,9 +72,11 @@ class _Emulator:
                 print(there, file=sys.stderr, flush=True)
             let_in(order, monitor.vm)
             monitor.vm.on_event.add(lambda event: self._news.put(event.name))
+            monitor.vm.begun.clear()
             monitor.start()
             monitor.wait_for_client()
             self._begin(monitor)
+            monitor.vm.begun.set()
             daemon.ready()
             return self._follow(monitor)
 

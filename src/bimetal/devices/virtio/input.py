@@ -41,6 +41,8 @@ _AXIS = Struct("<IIIII")
 """Smallest, greatest, noise, dead zone, resolution."""
 
 VIRTUAL_BUS = 0x06
+KEYBOARD, OTHER_INPUT = 0x09_0000, 0x09_8000
+"""Classes on PCI."""
 
 Event = tuple[int, int, int]
 """Type, code, value."""
@@ -48,24 +50,25 @@ Event = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Kind:
-    """What an input device is: its name, its product number, and the codes that it has of each type
-    of events."""
+    """What an input device is: its name, its product number, its class on PCI, and the codes that
+    it has of each type of events."""
 
     name: str
     product: int
+    pci_class: int
     codes: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def keyboard() -> Kind:
     """A keyboard with all `KEYS`, three lights, and a system that repeats what is held down."""
     keys = tuple(sorted(KEYS.values()))
-    return Kind("Bimetal virtio keyboard", 1, {KEY: keys, REPEAT: (0, 1), LED: (0, 1, 2)})
+    return Kind("Bimetal virtio keyboard", 1, KEYBOARD, {KEY: keys, REPEAT: (0, 1), LED: (0, 1, 2)})
 
 
 def tablet() -> Kind:
     """A tablet with `BUTTONS` and a wheel."""
     codes = {KEY: tuple(BUTTONS.values()), RELATIVE: (WHEEL,), ABSOLUTE: (X, Y)}
-    return Kind("Bimetal virtio tablet", 2, codes)
+    return Kind("Bimetal virtio tablet", 2, OTHER_INPUT, codes)
 
 
 class VirtioInput(VirtioDevice):

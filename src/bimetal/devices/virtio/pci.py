@@ -19,6 +19,7 @@ from bimetal.devices.pci.function import Endpoint, Identity
 from bimetal.devices.pci.messages import add_msix
 from bimetal.devices.register import Reg, Value
 from bimetal.devices.virtio.device import VirtioDevice
+from bimetal.devices.virtio.input import VirtioInput
 from bimetal.devices.virtio.pci_legacy import LegacyPorts
 from bimetal.devices.virtio.pci_registers import (
     COMMON,
@@ -40,8 +41,12 @@ TRANSITIONAL = {1: 0x1000, 2: 0x1001, 3: 0x1003, 4: 0x1005, 5: 0x1002, 8: 0x1004
 revision is 0."""
 SUBSYSTEM = 0x1100
 """What QEMU's functions say there, and drivers do not ask."""
-CLASSES = {1: 0x02_0000, 2: 0x01_0000, 3: 0x07_8000, 8: 0x01_0000, 9: 0x00_0200, 19: 0x07_8000}
-"""The classes of devices by their virtio numbers: network, storage, communication."""
+CLASSES = {
+    1: 0x02_0000, 2: 0x01_0000, 3: 0x07_8000, 8: 0x01_0000, 9: 0x00_0200, 16: 0x03_8000,
+    19: 0x07_8000,
+}  # fmt: skip
+"""The classes of devices by their virtio numbers: network, storage, communication, display.
+Firmware looks for a screen among displays alone."""
 OTHER = 0x00_FF00
 PORTS_BAR, TABLE_BAR, REGISTERS_BAR = 0, 1, 4
 USED_BUFFER, CONFIG_CHANGE = 1, 2
@@ -153,7 +158,7 @@ class VirtioPci(Endpoint):
         self.config_vector = NO_VECTOR
         self.queue_vectors: list[int] = []
         old = TRANSITIONAL.get(device.device_id) if integrated else None
-        super().__init__(_identity(device.device_id, old), INTA)
+        super().__init__(_identity(device, old), INTA)
         device.events = self.events
         device.plug(self, space, defer)
         self.structures = PciRegisters(device, self)
@@ -276,9 +281,12 @@ class VirtioPci(Endpoint):
         self.queue_vectors = [NO_VECTOR] * len(self.device.queues)
 
 
-def _identity(device_id: int, old: int | None) -> Identity:
+def _identity(device: VirtioDevice, old: int | None) -> Identity:
     """What the function says it is; ``old`` is its number if it is transitional."""
+    device_id = device.device_id
     kind = CLASSES.get(device_id, OTHER)
+    if isinstance(device, VirtioInput):
+        kind = device.kind.pci_class
     if old is None:
         return Identity(VENDOR, MODERN + device_id, kind, REVISION, VENDOR, SUBSYSTEM)
     return Identity(VENDOR, old, kind, 0, VENDOR, device_id)

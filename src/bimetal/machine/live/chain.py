@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.overlay import Overlay
 from bimetal.backends.block.qcow2.changes import lay_on
 from bimetal.backends.block.qcow2.image import Qcow2Image
+from bimetal.backends.block.qcow2.snapshots import Snapshot
 from bimetal.backends.block.raw import RawImage
 from bimetal.backends.block.watched import WatchedDisk
 from bimetal.base.errors import BimetalError, ExitCode
@@ -71,12 +73,28 @@ def view_of(image: Block) -> ImageAt:
         )
         for each in image.bitmaps or ()
     )
-    limits = [
+    limit, file_limit = (
         0 if image.bitmaps is None else image.bitmaps.limit(of_file=of_file)
         for of_file in (False, True)
-    ]
-    kind, cluster = format_of(image), cluster_of(image)
-    return ImageAt(image.name, kind, image.size, image.readonly, cluster, bitmaps, *limits)
+    )
+    return ImageAt(
+        image.name,
+        format_of(image),
+        image.size,
+        image.readonly,
+        cluster_of(image),
+        bitmaps,
+        limit,
+        file_limit,
+        tuple(_snapshots_in(image)),
+    )
+
+
+def _snapshots_in(image: Block) -> list[Snapshot]:
+    """The snapshots in an image; none of one whose table of them is damaged."""
+    with suppress(OSError):
+        return image.snapshots() if isinstance(image, Qcow2Image) else []
+    return []
 
 
 def check_kept(image: Block) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bimetal.backends.block.qcow2.snapshots import Snapshot
 
 __all__ = ["BitmapView", "ImageAt"]
 
@@ -25,8 +29,8 @@ class BitmapView:
 @dataclass(frozen=True)
 class ImageAt:
     """An image of a disk: where it is, its format, the bytes of its disk, whether it is only read,
-    the bytes of its clusters, if it has such, its dirty bitmaps, and how far the disk, and its
-    file, may be written before somebody is told, 0 if nobody is."""
+    the bytes of its clusters, if it has such, its dirty bitmaps, how far the disk, and its file,
+    may be written before somebody is told, 0 if nobody is, and the snapshots in it."""
 
     path: str
     format: str
@@ -36,3 +40,4 @@ class ImageAt:
     bitmaps: tuple[BitmapView, ...] = ()
     limit: int = 0
     file_limit: int = 0
+    snapshots: tuple[Snapshot, ...] = ()
