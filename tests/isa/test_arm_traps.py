@@ -116,6 +116,12 @@ def by_manual(word: int, place: Place, setting: Setting, mine: Fate, theirs: Fat
         return op0 == 1 and crn == 7  # there, maintenance of caches does nothing
     if mine.cause != SYSTEM:
         return False
+    if (
+        word & 0xFFFF_F0DF == 0xD503_40DF
+    ):  # QEMU 7.2 has op1 and op2 of DAIFSet and DAIFClr as op2, op1
+        op1, op2 = mine.esr >> 14 & 7, mine.esr >> 17 & 7
+        exchanged = mine.esr & ~(0x3F << 14) | op1 << 17 | op2 << 14
+        return (op1, op2) == place[1::3] and exchanged == theirs.esr and mine.level == theirs.level
     if place == (2, 3, 0, 1, 0):
         return bool(setting.of("mdscr_el1") >> 12 & 1)  # MDSCR_EL1.TDCC
     if op0 == 3 and op1 == 3 and (crn == 9 or (crn == 14 and crm >= 8)):

@@ -113,7 +113,8 @@ def _daif(name: str, op2: int) -> None:
     @a64.insn(f"1101010100 0 00 011 0100 imm:4 {op2:03b} 11111", f"msr {name}, {{imm:i}}")
     def meaning(cpu: Cpu, imm: Value) -> None:
         with slowly((cpu.el == EL0) & ((ruling_control(cpu) & UMA) == 0)):
-            refused(cpu, const(op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5, 64))
+            iss = op2 << 17 | 3 << 14 | 4 << 10 | 0x1F << 5
+            refused(cpu, const(iss, 64) | imm.zext(64) << 1)
         bits = imm.zext(8)
         cpu.daif = cpu.daif | bits if name == "daifset" else cpu.daif & ~bits
         if name == "daifclr":
