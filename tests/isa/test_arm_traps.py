@@ -101,8 +101,8 @@ def qemus_alone(word: int, place: Place, setting: Setting) -> bool:
     op0, op1, crn, _, _ = place
     if op0 == 1 and word & 31 != 31 and crn in (7, 8):
         return True  # a register where none belongs (C5.3.1): undefined, or not looked at
-    if op0 == 3 and op1 == 5:  # names of a host, which has none without E2H
-        return not setting.of("hcr_el2") & E2H
+    if op0 == 3 and op1 == 5 and not setting.of("hcr_el2") & E2H:
+        return True  # names that a host alone has
     return place in QEMUS_ALONE or (op0, op1, crn) == (3, 1, 11) or (op0, op1, crn) == (3, 1, 15)
 
 
@@ -116,9 +116,8 @@ def by_manual(word: int, place: Place, setting: Setting, mine: Fate, theirs: Fat
         return op0 == 1 and crn == 7  # there, maintenance of caches does nothing
     if mine.cause != SYSTEM:
         return False
-    if (
-        word & 0xFFFF_F0DF == 0xD503_40DF
-    ):  # QEMU 7.2 has op1 and op2 of DAIFSet and DAIFClr as op2, op1
+    if word & 0xFFFF_F0DF == 0xD503_40DF:
+        # QEMU 7.2 exchanges op1 and op2 of DAIFSet and DAIFClr.
         op1, op2 = mine.esr >> 14 & 7, mine.esr >> 17 & 7
         exchanged = mine.esr & ~(0x3F << 14) | op1 << 17 | op2 << 14
         return (op1, op2) == place[1::3] and exchanged == theirs.esr and mine.level == theirs.level
