@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.traffic import Traffic
-from bimetal.devices.virtio.block_quick import SMALL
+from bimetal.devices.virtio import block_quick
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.devices.virtio.scsi import VirtioScsi
 from tests.devices.virtio import test_block, test_scsi
@@ -12,8 +14,11 @@ from tests.devices.virtio.cable import frame
 from tests.devices.virtio.test_block import IN, IOERR, OK, OUT, SECTOR, Recorder
 from tests.devices.virtio.test_net import send, start
 
+SMALL = 128 << 10
 
-def test_a_virtio_disk() -> None:
+
+def test_a_virtio_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_quick, "PIECE", SMALL)  # and what is larger is carried out in pieces
     disk = Recorder()
     disk.content.extend(bytes(2 * SMALL))
     disk.size = len(disk.content)

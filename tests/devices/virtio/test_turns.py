@@ -12,6 +12,7 @@ from bimetal.base.buffers import total
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.console import VirtioConsole
 from bimetal.devices.virtio.device import TURN, VirtioDevice
+from bimetal.devices.virtio.queue import Chain, Virtqueue
 from bimetal.devices.virtio.rng import VirtioRng
 from tests.devices.virtio.guest import STATUS, WRITE, Guest, Ring, Used
 
@@ -195,6 +196,31 @@ def test_many_large_requests_over_the_same_page() -> None:
         assert sum(length for *_, length in disk.look()) <= TURN
         done += len(driver.finished())
     assert done == 32
+
+
+def test_requests_with_many_buffers_are_looked_at_once_or_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked, walk = list[int](), Virtqueue._walk
+
+    def counted(self: Virtqueue, head: int) -> Chain:
+        walked.append(head)
+        return walk(self, head)
+
+    monkeypatch.setattr(Virtqueue, "_walk", counted)
+    disk = Abyss(8 * GIB)
+    driver = Driver(VirtioBlock(disk))
+    pages = [(driver.place + 4096 * page, 4096, WRITE) for page in range(256)]
+    heads = [driver.request(IN, 2048 * number, *pages) for number in range(32)]
+    moved, answers = list[int](), list[Used]()
+    for _ in driver.turns():
+        now = disk.look()
+        assert sum(length for *_, length in now) <= TURN
+        moved += [offset for _, offset, _ in now]
+        answers += driver.finished()
+    assert moved == [MIB * number for number in range(32)]
+    assert answers == [Used(head, MIB + 1) for head in heads]
+    assert len(walked) <= 2 * len(heads)
 
 
 def test_many_small_requests() -> None:

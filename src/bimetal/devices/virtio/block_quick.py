@@ -1,4 +1,5 @@
-"""Small transfers of a disk, as nearly all requests are, taken from the queue in batches.
+"""Transfers of a disk, as nearly all requests are, taken from the queue in batches: those that are
+carried out in one piece.
 
 What the host has in memory is transferred at once. What it has to fetch, or to look up first, is
 done aside (`patient`): the transfers that were taken from the queue together wait together.
@@ -18,7 +19,7 @@ from bimetal.devices.answers import Answer
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.aside import Aside
 from bimetal.devices.virtio.block_format import HEADER, IN, IOERR, OK, OUT, SECTOR
-from bimetal.devices.virtio.device import REQUEST_COST, TURN
+from bimetal.devices.virtio.device import BUFFER_COST, PIECE, REQUEST_COST, TURN
 from bimetal.devices.virtio.disk import Disk, GroupingDisk, WaitingDisk
 from bimetal.devices.virtio.patient import PatientDevice, attempt
 from bimetal.devices.virtio.queue import Chain, QueueError
@@ -30,10 +31,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the host that the user can put right while the guest runs."""
 
 BATCH = 64
-"""Requests that are taken from a queue at once."""
+"""Requests that are taken from a queue at once, at most."""
 
-SMALL = 128 << 10
-"""Bytes of a request that is carried out at once: it takes as long as looking at some others."""
+BUFFERS = 1024
+"""Buffers that these have together at most, but for the last one: each is looked at again if the
+turn is over before."""
+
+LARGE = 512 << 10
+"""What requests count for beside which it is nothing to look whether there are others."""
 
 
 class QuickBlock(PatientDevice):
@@ -85,39 +90,39 @@ class QuickBlock(PatientDevice):
             if self.stands_still(index):
                 return False
             if self._under_way[index] is None and self._throttle is None:
-                count, moved = self._transfer(index)
-                left -= count * REQUEST_COST + moved
+                count, cost = self._transfer(index, left)
+                left -= cost
                 if self._missed:
                     self._fetch(index)
                     return False
-                if count == BATCH:
-                    continue
-            if (cost := self._step(index)) is None:
+                if count == BATCH or cost >= LARGE:
+                    continue  # there may be more of them
+            if (step := self._step(index)) is None:
                 return False
-            left -= cost
+            left -= step
         return True
 
-    def _transfer(self, index: int) -> tuple[int, int]:
-        """Carry out the small transfers that are next in queue ``index``, up to `BATCH` of them:
-        how many, and how many bytes. Raises `QueueError`."""
-        chains, bytes_moved = self.queues[index].pop_many(BATCH), 0
+    def _transfer(self, index: int, left: int) -> tuple[int, int]:
+        """Carry out the transfers that are next in queue ``index``, up to `BATCH` of them, or until
+        nothing is ``left`` of the turn: how many, and what they count for. Raises `QueueError`."""
+        chains, cost = self.queues[index].pop_many(BATCH, BUFFERS), 0
         for place, chain in enumerate(chains):
-            if not (moved := self._at_once(index, chain)):
+            if cost >= left or not (moved := self._at_once(index, chain)):
                 self.queues[index].put_back(len(chains) - place)
-                return place, bytes_moved
-            bytes_moved += moved
-        return len(chains), bytes_moved
+                return place, cost
+            cost += REQUEST_COST + BUFFER_COST * chain.count + moved
+        return len(chains), cost
 
     def _at_once(self, index: int, chain: Chain) -> int:
-        """Carry out a small transfer, as nearly all requests are; how many bytes it is. 0 if it is
-        anything else, or not as it should be: then nothing was done."""
+        """Carry out a transfer, as nearly all requests are; how many bytes it is. 0 if it is
+        anything else, not as it should be, or too large: then nothing was done."""
         readable, into = chain.readable, chain.writable
         if not (readable and into) or len(readable[0]) != HEADER.size or len(into[-1]) != 1:
             return 0
         kind, _, sector = HEADER.unpack(readable[0])
         buffers = into[:-1] if kind == IN else readable[1:]
         length, offset = total(buffers), sector * SECTOR
-        if not 0 < length <= SMALL or length % SECTOR or offset + length > self._disk.size:
+        if not 0 < length <= PIECE or length % SECTOR or offset + length > self._disk.size:
             return 0
         try:
             if kind == IN and len(readable) == 1:

@@ -22,7 +22,7 @@ from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
 from bimetal.devices.virtio.transport import Transport
 from bimetal.memory.space import AddressSpace
 
-__all__ = ["PIECE", "REQUEST_COST", "TURN", "Status", "VirtioDevice", "Work"]
+__all__ = ["BUFFER_COST", "PIECE", "REQUEST_COST", "TURN", "Status", "VirtioDevice", "Work"]
 
 
 class Status:

@@ -130,8 +130,9 @@ class Virtqueue(Stateful):
         chains = self.pop_many(1)
         return chains[0] if chains else None
 
-    def pop_many(self, limit: int) -> list[Chain]:
-        """The next requests of the driver, ``limit`` at most. Raises `QueueError` if the first of
+    def pop_many(self, limit: int, room: int | None = None) -> list[Chain]:
+        """The next requests of the driver, ``limit`` at most, and none behind one with which they
+        have ``room`` buffers: it is these that take the time. Raises `QueueError` if the first of
         them is wrong; a later one that is has to wait for the next call."""
         if self._generation != self._space.generation:
             self._map()
@@ -145,12 +146,17 @@ class Virtqueue(Stateful):
         for _ in range(min(waiting, limit)):
             head = self._available[2 + (self._seen & self.size - 1)]
             try:
-                chains.append(self._walk(head))
+                chain = self._walk(head)
             except QueueError:
                 if chains:
                     break
                 raise
+            chains.append(chain)
             self._seen = self._seen + 1 & 0xFFFF
+            if room is not None:
+                room -= chain.count
+                if room <= 0:
+                    break
         return chains
 
     def put_back(self, count: int) -> None:
