@@ -42,6 +42,20 @@ def test_what_is_under_way_is_left_alone() -> None:
     assert hotness.take_region(busy.__contains__) is None
 
 
+def test_regions_are_taken_that_are_worth_it_in_their_pages() -> None:
+    hotness = Hotness(POLICY)
+    for address, page, samples in ((0x1000, 1, 3), (0x2000, 2, 5), (0x3000, 3, 4)):
+        hotness.within(address, spot(page, 4), samples, samples)
+    taken = list(hotness.take_regions({(0, 1): 3, (0, 2): 5, (0, 3): 5}.__getitem__))
+    assert [(hot.address, hot.last, hot.entered) for hot in taken] == [
+        (0x2000, spot(2, 4), (4,)),
+        (0x1000, spot(1, 4), (4,)),
+    ]
+    assert list(hotness.take_regions({(0, 3): 4}.__getitem__)) == [
+        (0x3000, spot(3, 4), (4,)),
+    ]
+
+
 def test_a_page_with_other_code_begins_cold() -> None:
     hotness = Hotness(POLICY)
     hotness.at(spot(1, 0), 3)

@@ -188,9 +188,19 @@ class Hotness:
         if hotness < self._policy.very_hot:
             self._region_peak = max(self._regions.values(), default=0.0)
             return None
+        return self._take_region(address)
+
+    def take_regions(self, least: Callable[[Page], float]) -> Iterator[HotRegion]:
+        """Remove and return all regions that are as hot as is worth it in their page, the hottest
+        first."""
+        for address in sorted(self._regions, key=lambda address: -self._regions[address]):
+            if self._regions[address] >= least(self._last[address].place):
+                yield self._take_region(address)
+
+    def _take_region(self, address: int) -> HotRegion:
         last, entered = self._last[address], Counter[int]()
-        for other in self._beside(last.place):
-            entered += self._entered[other]
+        for each in {address, *self._beside(last.place)}:
+            entered += self._entered[each]
         del self._regions[address]
         places = entered.most_common(self._policy.places)
         return HotRegion(address, last, tuple(offset for offset, _ in places))

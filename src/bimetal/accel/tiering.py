@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 from ..base.clock import monotonic_seconds
 from ..base.log import EventLog
@@ -26,10 +25,10 @@ from ..codegen.layout import PAGE
 from ..codegen.policy import Policy
 from ..codegen.store import CodeStore
 from ..codegen.ways_out import STUBS
-from ..isa.decoding import Decoding
 from .code_page import CodePage
-from .hotness import Hotness, Page, Spot
-from .known_regions import Known, KnownRegions
+from .code_pages import CodePages
+from .hotness import Hotness, HotRegion, Page, Spot
+from .known_regions import KnownRegions
 from .loader import Loader
 from .order import Order, OrderMaker
 from .orders import Orders
@@ -64,7 +63,6 @@ class Tiering:
         background: bool = False,
         features: int = -1,
     ):
-        self._features = features
         self._isa, self._vcpus, self.policy = native.layout.isa, vcpus, policy
         self._shared = native.layout.shared
         self._engine = engine_digest(self._isa, self._shared)
@@ -75,8 +73,8 @@ class Tiering:
         kept = self._store if policy.keep else None
         self._regions = KnownRegions(kept, self._engine, loader, self._of_no_use)
         self._undecoded = native.library.address("h_decode")
-        # Weak: content that no vCPU has decoded at present is forgotten.
-        self._code_pages = WeakValueDictionary[tuple[bytes, int], CodePage]()
+        self.statistics = Statistics()
+        self._code_pages = CodePages(self._regions, features, self.statistics)
         self._at: dict[Page, CodePage] = {}
         self._improved: set[int] = set()
         self._hotness = Hotness(policy)
@@ -86,7 +84,6 @@ class Tiering:
         self._left = deque[Order](maxlen=LEFT)
         self._attending = threading.Lock()
         self._stop = threading.Event()
-        self.statistics = Statistics()
         self._closed = False
         QUICK_SWITCHING.begin()
         self._thread = EndingThread(self._run, "bimetal-translator")
@@ -144,7 +141,7 @@ class Tiering:
                 self._greet(vcpu)
                 self._look(vcpu)
             left = filter(Order.is_wanted, self._left)
-            orders = itertools.chain(self._orders, left, self._left_over())
+            orders = itertools.chain(self._orders, left, self._left_over(), self._improvements())
             jobs = (order.job for order in orders)
             assert self._store is not None
             translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
@@ -153,6 +150,17 @@ class Tiering:
         for spots in self._hotness.take_all(self._worth_leaving):
             if order := self._for_page(spots):
                 yield order
+
+    def _improvements(self) -> Iterator[Order]:
+        """Orders for regions that would be optimised had the run not been patient."""
+        for hot in self._hotness.take_regions(self._worth_improving):
+            if order := self._improvement(hot):
+                yield order
+
+    def _worth_improving(self, page: Page) -> float:
+        """The hotness of a region in a page that is worth optimising when the machine has ended."""
+        policy = self.policy
+        return policy.very_hot / (policy.patience if self._repeats(page) else 1)
 
     def _worth_leaving(self, page: Page) -> float:
         """The hotness of a place in a page that is worth translating when the machine has ended."""
@@ -215,16 +223,7 @@ class Tiering:
     # -- what is known of pages
     def _of(self, code: bytes, mode: int) -> CodePage:
         """What is known about a page's content in a decode mode, in memory or in the store."""
-        code_page = self._code_pages.get((code, mode))
-        if code_page is None:
-            decoding = Decoding(mode, self._features)
-            code_page = self._code_pages[code, mode] = CodePage(code, decoding)
-            before = len(self._regions)
-            for known in self._regions.of(code, decoding, self._room):
-                code_page.add(known.stored, known.loaded)
-                code_page.recalled |= known.earlier
-            self.statistics.from_store += len(self._regions) - before
-        return code_page
+        return self._code_pages.of(code, mode, self._room)
 
     @property
     def remembered(self) -> int:
@@ -342,18 +341,22 @@ class Tiering:
     def _improve(self) -> bool:
         """Have the hottest region optimised; whether one is hot enough."""
         hot = self._hotness.take_region(self._under_way)
-        if hot is None:
-            return False
+        if hot is not None:
+            self._submit(self._improvement(hot))
+        return hot is not None
+
+    def _improvement(self, hot: HotRegion) -> Order | None:
+        """An order for a hot region, optimised; None if it is, or was asked for before."""
         known = self._regions.at(hot.address)
         assert known is not None
         vcpu, page = self._vcpu(hot.last), hot.last.page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
         new = hot.address not in self._improved and known.loaded in code_page.regions
-        if known.loaded.level == 1 and new:
-            self._improved.add(hot.address)
-            decoded = vcpu.executed(page, self._undecoded)
-            self._submit(self._maker.make(code_page, decoded, hot.entered, 2))
-        return True
+        if known.loaded.level != 1 or not new:
+            return None
+        self._improved.add(hot.address)
+        decoded = vcpu.executed(page, self._undecoded)
+        return self._maker.make(code_page, decoded, hot.entered, 2)
 
     def _vcpu(self, spot: Spot) -> TieredVcpu:
         return next(vcpu for vcpu in self._vcpus if vcpu.index == spot.vcpu)
@@ -377,17 +380,9 @@ class Tiering:
         self.statistics.compiled += 1
         self.statistics.instructions += len(answer.steps)
         known = self._regions.add(order.job, answer)
-        fitting = [page for page in self._code_pages.values() if self._serves(known, page)]
-        for code_page in fitting:
-            code_page.add(known.stored, known.loaded)
+        fitting = self._code_pages.served_by(known)
         vcpus = {vcpu.index: vcpu for vcpu in self._vcpus}
         for (index, page), code_page in self._at.items():
             if code_page in fitting:
                 mode = code_page.decoding.mode
                 vcpus[index].offer(page, code_page.code, [known.loaded], mode)
-
-    def _serves(self, known: Known, code_page: CodePage) -> bool:
-        """Whether a new region can be executed in a page: the one it was made for, or another that
-        differs only outside the region's code."""
-        fits = known.fits(code_page.code)  # which most do not, and which is quickly seen
-        return fits and self._regions.family(code_page.decoding) == known.family

@@ -76,14 +76,14 @@ ROW_FACTOR, ROW_SHIFT = 1024 + 37, 22
 # guarded pages have the bit `GUARDED_TAG`, so that jumps that do not look for it miss. It is not
 # one of the low bits that are zero in instructions' addresses: misaligned ones have to miss all
 # tags.
-FETCH_ENTRIES, ENTRY, GUARDED_TAG = 1024, 16, PAGE // 2
+FETCH_ENTRIES, ENTRY, GUARDED_TAG = 4096, 16, PAGE // 2
 LOAD_TLB = 0
 STORE_TLB = LOAD_TLB + DATA_ENTRIES * 8
 FETCH_TLB = STORE_TLB + DATA_ENTRIES * 8
 ADDENDS = FETCH_TLB + FETCH_ENTRIES * ENTRY
 TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 # The number of TLBs, each for one context and address space: enough for eight processes as seen by
-# themselves and by the kernel, and some for the kernel alone. Each takes at most 36 KiB of the
+# themselves and by the kernel, and some for the kernel alone. Each takes at most 96 KiB of the
 # host's memory, and only as far as it is touched.
 TLBS, CONTEXTS = 24, 16
 
