@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.backends.lease import marked
 from bimetal.base.errors import BimetalError
 from tests.control.homes import Homes
 
@@ -136,4 +137,30 @@ def test_whoever_only_reads_what_was_removed_is_not_the_machine(
         assert process.stdout.readline() == b"ready\n"
         lease.unlink()
         assert homes.places.marked() == {}
+        process.communicate()
+
+
+MARKED = """
+import fcntl, os, sys
+os.setuid(int(sys.argv[2]))
+mark = os.memfd_create(sys.argv[1])
+fcntl.lockf(mark, fcntl.LOCK_EX)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the marks of other users")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_a_mark_of_another_user_is_none(user: int) -> None:
+    """Or root would take that user's process for a machine of its own, and end it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MARKED, f"test-of-marks-{os.getpid()}:crab", str(user)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        found = marked(f"test-of-marks-{os.getpid()}:")
+        assert found == ({} if user else {"crab": process.pid})
         process.communicate()

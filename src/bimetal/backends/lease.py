@@ -89,7 +89,7 @@ def marked(start: str) -> dict[str, int]:
         with suppress(OSError):
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 where = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if where.startswith(link) and _is_locked(pid, fd):
+                if where.startswith(link) and _is_own(pid, fd) and _is_locked(pid, fd):
                     found[where[len(link) :].removesuffix(REMOVED)] = pid
     return found
 
@@ -100,6 +100,12 @@ def _lockers() -> set[int]:
         rows = [line.split() for line in file]
         return {int(row[4]) for row in rows if row[1] == "POSIX" and row[4].isdecimal()}
     return set()
+
+
+def _is_own(pid: int, fd: str) -> bool:
+    """Whether this user has made the file in memory that a process has open: root sees those of
+    others, too, who may call them as they like."""
+    return os.stat(f"/proc/{pid}/fd/{fd}").st_uid == os.geteuid()
 
 
 def _is_locked(pid: int, fd: str) -> bool:
