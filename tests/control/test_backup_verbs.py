@@ -171,6 +171,40 @@ def test_backups_that_are_fetched(homes: Homes, disk: Path, tmp_path: Path) -> N
     assert qemu.check(disk) == qemu.CLEAN
 
 
+def test_a_server_that_somebody_else_has_begun_goes_on(
+    homes: Homes, disk: Path, tmp_path: Path
+) -> None:
+    socket, scratch = homes.places.run("crab") / "nbd", tmp_path / "scratch"
+    address = {"type": "unix", "data": {"path": str(socket)}}
+    homes.machines.ask("crab", "nbd-server-start", addr=address)
+    homes.machines.ask("crab", "nbd-server-add", device="disk0", name="mine")
+    order = document(tmp_path, PULL.format(since="", socket=f"{socket}2", path=scratch))
+    assert "a server already" in homes.quick("backup-begin", "crab", order).err
+    assert not scratch.exists()
+    uri = f"nbd+unix:///mine?socket={socket}"
+    subprocess.run(["nbdinfo", uri], check=True, timeout=60, capture_output=True)
+    assert "no job is active" in homes.quick("domjobabort", "crab").err
+
+
+def test_a_backup_that_was_fetched_and_has_failed_is_ended_before_another(
+    homes: Homes, disk: Path, tmp_path: Path
+) -> None:
+    scratch, full = tmp_path / "scratch", tmp_path / "full.qcow2"
+    socket = homes.places.run("crab") / "nbd"
+    order = document(tmp_path, PULL.format(since="", socket=socket, path=scratch))
+    homes.say("backup-begin", "crab", order)
+    with homes.machines.conversation("crab") as talk:
+        talk.ask("block-job-cancel", device="backup-vda", force=True)
+        talk.wait_for("JOB_STATUS_CHANGE", 60.0, id="backup-vda", status="null")
+    order = document(tmp_path, PUSH.format(since="", path=full))
+    assert "a backup is under way" in homes.quick("backup-begin", "crab", order).err
+    homes.say("domjobabort", "crab")
+    assert not scratch.exists()
+    assert not socket.exists()
+    homes.say("backup-begin", "crab", order)
+    over(homes)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

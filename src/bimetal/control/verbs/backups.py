@@ -73,7 +73,8 @@ def backup_begin(
         read_document(backupxml) if backupxml else "<domainbackup/>"
     )  # fmt: skip
     disks = live_disks(machines, known)
-    if _jobs(machines, known):
+    earlier = _begun(machines, known)
+    if _jobs(machines, known) or (earlier is not None and earlier.nodes):
         raise BimetalError(
             "Requested operation is not valid: a backup is under way",
             "wait for its end, or give it up: bimetal domjobabort",
@@ -240,14 +241,15 @@ def _pull(
         tuple(f"{JOB}{each.target}" for each in wanted),
         tuple(made),
     )
-    _note(machines, known, begun)
     address: dict[str, Any] = {"type": "inet", "data": {"host": order.host,
                                "port": str(order.port)}}  # fmt: skip
     if order.socket:
         address = {"type": "unix", "data": {"path": os.path.abspath(order.socket)}}
+    # Not in what is undone: if there is a server already, it is somebody else's.
+    machines.ask(known.name, "nbd-server-start", addr=address)
     try:
+        _note(machines, known, begun)
         with machines.conversation(known.name) as talk:
-            talk.ask("nbd-server-start", addr=address)
             actions = [*moment]
             for each in wanted:
                 node, device = f"{JOB}{each.target}", devices[each.target]
