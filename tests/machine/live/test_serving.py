@@ -239,3 +239,17 @@ def test_what_cannot_be(
     with pytest.raises(BimetalError, match=why):
         wrong(machine, disk)
     assert [each.id for each in machine.exports] == ["there"]
+
+
+def test_a_bitmap_of_a_smaller_image_below_is_not_told_of(made: Made, tmp_path: Path) -> None:
+    """It says nothing of what lies behind its end."""
+    base, disk = tmp_path / "base.qcow2", tmp_path / "disk.qcow2"
+    qemu.img("create", "-q", "-f", "qcow2", base, str(SIZE // 2))
+    qemu.img("bitmap", "--add", "--disable", base, "c0")
+    qemu.img("create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk, str(SIZE))
+    machine = made(disk)
+    machine.serve_disks(socket=tmp_path / "nbd")
+    with pytest.raises(BimetalError, match=f"tells of {SIZE // 2} bytes"):
+        machine.export_disk(disk, "vda", bitmaps=["c0"])
+    machine.export_disk(disk, "vda")
+    machine.export_disk(base, "base", bitmaps=["c0"])

@@ -126,6 +126,12 @@ def _bitmap_of(image: Block, path: str, name: str) -> DirtyBitmap:
                     f"the dirty bitmap {name[:80]!r} marks what changes, and would be outdated",
                     "disable it, or merge it into one that is: block-dirty-bitmap-disable",
                 )
+            if each.size < image.size:
+                raise _wrong(
+                    f"the dirty bitmap {name[:80]!r} tells of {each.size} bytes, and there are "
+                    f"{image.size} in {image.name!r}",
+                    "name one of an image as large",
+                )
             return bitmap
     raise _wrong(
         f"there is no dirty bitmap {name[:80]!r} of {image.name!r}, or of what that lies on",
