@@ -191,6 +191,9 @@ def test_uefi_starts_the_installer_where_the_machine_has_it(
         ),
         ("--location . --unattended user-login=root --osinfo debian12", "called 'root'"),
         ("--location . --unattended user-login=0x --osinfo debian12", "called '0x'"),
+        # user-setup's reserved-usernames: the installer would ask for another, and wait.
+        ("--location . --unattended user-login=Admin --osinfo debian12", "called 'Admin'"),
+        ("--location . --unattended user-login=www-data --osinfo debian12", "called 'www-data'"),
         ("--import --initrd-inject x", "--initrd-inject needs an installer's initrd"),
         ("--location . --initrd-inject /missing", "/missing cannot be read"),
     ],

@@ -29,6 +29,21 @@ WITHOUT_EFFECT = ("product-key", "reg-login")
 LOGIN = re.compile(r"[a-z][-a-z0-9_]{0,31}")
 """What the installer takes for a user's name (its package user-setup)."""
 
+RESERVED = frozenset(
+    """
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats
+    nobody adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator src
+    shadow utmp video sasl plugdev staff users nogroup netplan ftn mysql tac-plus alias qmail
+    qmaild qmails qmailr qmailq qmaill qmailp asterisk vpopmail vchkpw slurm hacluster haclient
+    grsec-tpe grsec-sock-all grsec-sock-clt grsec-sock-srv grsec-proc ceph opensrf libvirt-qemu
+    admin bind crontab cupsys dcc dhcp dictd dnsmasq dovecot fetchmail firebird ftp fuse gdm
+    haldaemon hplilp identd input jwhois klog kvm lpadmin messagebus mythtv netdev powerdev
+    radvd render saned sbuild scanner slocate ssh sshd ssl-cert sslwrap statd syslog telnetd
+    tftpd
+    """.split()
+)
+"""Names for which it asks for others (its file reserved-usernames, 1.95)."""
+
 LANGUAGE = re.compile(r"[a-z]{2,3}_[A-Z]{2}")
 ZONES, LOCAL_TIME = "/zoneinfo/", "/etc/localtime"
 SECRET_LIMIT = 1 << 10
@@ -158,18 +173,22 @@ def _storage(disk: str) -> list[str]:
 
 
 def _login(words: Words) -> str:
-    """The name of the user: that of who asks for the machine, if nothing is said and it is not
-    root."""
+    """The name of the user: that of who asks for the machine, if nothing is said and the installer
+    takes it."""
     login = words.text("user-login")
     if not login:
         own = getpass.getuser()
-        return own if own != "root" and LOGIN.fullmatch(own) else ""
-    if login == "root" or not LOGIN.fullmatch(login.lower()):
+        return own if _may_be(own) else ""
+    if not _may_be(login.lower()):
         raise refused(
             f"--unattended: nobody can be called {login[:40]!r}",
-            "user-login= is small letters, digits, - and _, and not root",
+            "user-login= is small letters, digits, - and _, and not the name of root or a service",
         )
     return login.lower()
+
+
+def _may_be(login: str) -> bool:
+    return login not in RESERVED and LOGIN.fullmatch(login) is not None
 
 
 def _secret(words: Words, word: str) -> str:
