@@ -205,6 +205,24 @@ def test_what_cannot_be_answered_is_refused(install: Install, words: str, why: s
     assert why in outcome.err
 
 
+def test_no_passwords_are_left_of_an_installation_that_cannot_be(
+    homes: Homes, install: Install, secrets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for name in ("linux", "initrd.gz"):
+        (tmp_path / name).write_bytes(homes.idle.read_bytes())
+    words = [
+        "--name", "crab", "--arch", "riscv64", "--memory", "64", "--virt-type", "qemu",
+        "--disk", f"path={tmp_path / 'linux' / 'disk'},size=0.01,format=qcow2",
+        "--location", str(tmp_path), "--osinfo", "debian12", "--noautoconsole",
+        "--boot", f"loader={homes.echo}",
+        "--unattended", f"profile=jeos,admin-password-file={secrets[0]}",
+    ]  # fmt: skip
+    done = install(*words)
+    assert done.code != 0
+    assert "storage cannot be made" in done.err
+    assert not [path for path in homes.places.state("crab").rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize("text", ["", " x\n", "x\\\n", "\x1b[2J\n"])
 def test_passwords_that_are_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(text)

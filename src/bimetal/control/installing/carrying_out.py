@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,21 +29,23 @@ def carry_out(machines: Machines, plan: Plan, *, transient: bool = False) -> Kno
         raise BimetalError(f"Guest name {name!r} is already in use.", "choose another: --name", 64)
     own = folder_of(machines, name)
     machines.places.prepare(machines.places.state(name))
-    first = first_start(plan, own)
-    make_disks([*plan.disks])
-    try:
+    with ExitStack() as undo:
+        undo.callback(forget_first_start, machines, name)
+        first = first_start(plan, own)
+        make_disks([*plan.disks])
+        for disk in plan.disks:
+            if disk.is_new:
+                undo.callback(Path(disk.part.path).unlink, missing_ok=True)
         if plan.seed:
             machines.places.prepare(own)
             make_seed(plan.seed, own / "seed.iso")
         if transient:
-            return machines.create(_text(first))
-        machines.define_values(_kept(plan))
-    except BaseException:
-        for disk in plan.disks:
-            if disk.is_new:
-                Path(disk.part.path).unlink(missing_ok=True)
-        forget_first_start(machines, name)
-        raise
+            known = machines.create(_text(first))
+        else:
+            machines.define_values(_kept(plan))
+        undo.pop_all()
+    if transient:
+        return known
     if first == _kept(plan):
         return machines.start(name)
     return machines.create(_text(first))
