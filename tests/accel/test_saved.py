@@ -166,3 +166,19 @@ def test_a_state_from_before_there_were_some_of_the_registers(make: Make) -> Non
     del registers["x"]
     with pytest.raises(ValueError, match="other registers"):
         other.load(state)
+
+
+@pytest.mark.parametrize("engine", [InterpAccelerator, JitAccelerator, Reference])
+def test_an_aarch64_state_from_before_cntfrq_could_be_written(
+    engine: Callable[..., Accelerator],
+) -> None:
+    accelerator = engine("aarch64", clock=VirtualClock())
+    cpu = accelerator.add_cpu(0)
+    state = cpu.save()
+    registers = state["registers"]
+    assert isinstance(registers, dict)
+    del registers["cntfrq"]
+    cpu.write_register("cntfrq_el0", 1)
+    cpu.load(state)
+    assert cpu.read_register("cntfrq_el0") == 62_500_000  # hw/arm/virt.c: 16 ns a tick
+    accelerator.close()

@@ -58,7 +58,8 @@ def _registers(isa: Isa, registers: object) -> dict[str, list[int]]:
     files = isa.state.files
     if not isinstance(registers, Mapping):
         raise ValueError("no registers")
-    registers = {name: [0] * files[name].count for name in isa.state.younger} | {**registers}
+    older = {name: [value] * files[name].count for name, value in isa.state.younger.items()}
+    registers = older | {**registers}
     if registers.keys() != files.keys():
         raise ValueError("other registers")
     return {name: _file(file, registers[name]) for name, file in files.items()}

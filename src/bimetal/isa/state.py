@@ -64,10 +64,10 @@ class File:
 @dataclass(slots=True)
 class StateSpec:
     """All register files of an ISA, in the order of declaration. Those in ``younger`` were declared
-    when snapshots without them were already kept: there, they are zero."""
+    when snapshots without them were already kept: what each of their registers is there."""
 
     files: dict[str, File] = field(default_factory=dict)
-    younger: set[str] = field(default_factory=set)
+    younger: dict[str, int] = field(default_factory=dict)
 
     def file(
         self,

@@ -20,6 +20,7 @@ __all__ = [
 FREQUENCY = 62_500_000
 """Ticks a second, as QEMU's ``virt`` has it: 16 nanoseconds each."""
 NANOSECONDS = 1_000_000_000 // FREQUENCY
+a64.state.younger["cntfrq"] = FREQUENCY  # it was no register, and always this
 
 PHYSICAL, VIRTUAL, HYPERVISOR, HYPERVISOR_VIRTUAL = range(4)
 MONITORS = 4

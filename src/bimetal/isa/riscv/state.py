@@ -62,7 +62,7 @@ _state.scalars(64, "hartid", internal=True)
 # 1 if there is an IMSIC on the board, and the registers by which to reach it (`aia`).
 _state.scalars(8, "imsic", bits=1, internal=True)
 _state.scalars(64, "miselect", "siselect")
-_state.younger |= {"imsic", "miselect", "siselect"}
+_state.younger |= dict.fromkeys(("imsic", "miselect", "siselect"), 0)
 # 1 while an ebreak may be a semihosting call: until it is known that nobody serves them.
 _state.scalars(8, "semihosting", bits=1, internal=True)
 # 1 while an ecall from S-mode goes to the machine's own SBI instead of trapping to M-mode.
