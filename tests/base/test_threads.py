@@ -84,6 +84,21 @@ def test_nothing_is_begun_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(begun) == 2
 
 
+def test_work_is_done_by_the_threads_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    start, started, done = threading.Thread.start, list[threading.Thread](), list[int]()
+
+    def start_one(self: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    share_out(range(100), done.extend)
+    assert sorted(done) == list(range(100))
+
+
 def test_work_beside_is_waited_for() -> None:
     go, done = threading.Event(), threading.Event()
 

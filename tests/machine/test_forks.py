@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from bimetal.boards import Machine
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio import VirtioMmio
+from bimetal.machine import forking
+from bimetal.machine.fork import Fork
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script
 from tests.machine.test_loop import UART, store
@@ -110,6 +114,69 @@ def test_a_fork_that_cannot_begin_is_an_error_and_no_fork(
     made.clear()
     with vm.fork() as forks:
         assert forks[0].running
+
+
+def test_a_fork_that_cannot_be_made_leaves_no_pipes(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = started(script, tmp_path / "disk", snapshot=True)
+    made, pipe2 = list[int](), os.pipe2
+
+    def one(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.extend(ends := pipe2(flags))
+        return ends
+
+    monkeypatch.setattr(os, "pipe2", one)
+    with pytest.raises(BimetalError, match="no more processes: Too many open files"):
+        vm.fork()
+    for end in made:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+    assert vm.running
+
+
+def test_a_fork_made_meanwhile_holds_no_pipe_of_another(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else nobody would hear that the process of the other one is gone."""
+    vm, second = (started(script, tmp_path / name, snapshot=True) for name in "ab")
+    fork, here, others = os.fork, os.getpid(), list[Fork]()
+    meanwhile = threading.Thread(target=lambda: others.extend(second.fork()))
+
+    class Turn:
+        def __enter__(self) -> None:
+            if not turn.acquire(blocking=False):
+                goes_on.set()
+                turn.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            turn.release()
+
+    turn, goes_on = threading.Lock(), threading.Event()
+
+    def with_another() -> int:
+        if threading.current_thread() is not meanwhile:
+            meanwhile.start()
+            assert goes_on.wait(LIMIT)
+        elif not turn.locked():
+            goes_on.set()
+        return fork()
+
+    def gone(self: VmGenId) -> None:
+        if threading.current_thread() is not meanwhile:
+            os._exit(1)
+
+    monkeypatch.setattr(forking, "_TURN", Turn())
+    monkeypatch.setattr(os, "fork", with_another)
+    monkeypatch.setattr(VmGenId, "forked", gone)
+    with pytest.raises(BimetalError, match="the process of the forked machine is gone"):
+        vm.fork()
+    meanwhile.join(LIMIT)
+    assert os.getpid() == here
+    assert [other.running for other in others] == [True]
+    others[0].close()
 
 
 def test_only_what_has_something_to_renew_is_asked_in_a_copy(script: Script) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -77,8 +78,11 @@ def share_out(pieces: Iterable[Piece], work: Callable[[Iterable[Piece]], None]) 
     left = deque(pieces)
     count = max(1, min(len(os.sched_getaffinity(0)), len(left)))
     mine = partial(_do_of, left, work)
-    others = [Beside(mine) for _ in range(count - 1)]
+    others = list[Beside]()
     try:
+        with suppress(RuntimeError):  # the host has no more threads: those that there are do it all
+            while len(others) < count - 1:
+                others.append(Beside(mine))
         mine()
     finally:
         for other in others:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
+from bimetal.base.threads import Lock
 from bimetal.machine.cables import DETACHED, Copying, forwards_of, leases_of
 from bimetal.machine.fork import Fork, Forks
 from bimetal.machine.gate import VcpuGate
@@ -37,6 +38,10 @@ MOST = 10_000
 
 LATE_NS = 100_000_000
 """After which a copy does what can wait: many do not last as long."""
+
+_TURN = Lock()
+"""Held while a copy and its pipes are made. Otherwise a copy that another thread makes of another
+machine would hold ends of these pipes too, and nobody would hear of the end of this one."""
 
 
 class Forking(KeptInside):
@@ -122,28 +127,13 @@ class Forking(KeptInside):
     def _fork(
         self, begin: Callable[[], Runner], number: int, work: Callable[[Any, int], object] | None
     ) -> Fork:
-        theirs, requests = os.pipe2(os.O_CLOEXEC)
-        answers, ours = os.pipe2(os.O_CLOEXEC)
-        try:
-            with warnings.catch_warnings():
-                # Other threads: those of the machine stand still, and no other is needed.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-        except OSError as error:
-            for fd in (theirs, requests, answers, ours):
+        with _TURN:
+            pid, (theirs, requests, answers, ours) = _copied()
+            for fd in (theirs, ours) if pid else (requests, answers):
                 os.close(fd)
-            raise BimetalError(
-                f"the host makes no more processes: {error.strerror}",
-                "fork fewer, or close some",
-                ExitCode.UNAVAILABLE,
-            ) from error
-        if pid == 0:
-            os.close(requests)
-            os.close(answers)
-            self._live(begin, number, work, theirs, ours)
-        os.close(theirs)
-        os.close(ours)
-        return Fork(pid, Asker(requests, answers))
+            if pid:
+                return Fork(pid, Asker(requests, answers))
+        self._live(begin, number, work, theirs, ours)
 
     # In the copy
 
@@ -233,6 +223,27 @@ class Forking(KeptInside):
         result = self._gate.result
         assert result is not None
         return [result.ending.value, result.code, result.message, result.details]
+
+
+def _copied() -> tuple[int, list[int]]:
+    """Copy this process: the copy's number, 0 in the copy; and the ends of two pipes, of each that
+    to read first. Raises `BimetalError`."""
+    ends = list[int]()
+    try:
+        ends += os.pipe2(os.O_CLOEXEC)
+        ends += os.pipe2(os.O_CLOEXEC)
+        with warnings.catch_warnings():
+            # Other threads: those of the machine stand still, and no other is needed.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return os.fork(), ends
+    except OSError as error:
+        for fd in ends:
+            os.close(fd)
+        raise BimetalError(
+            f"the host makes no more processes: {error.strerror}",
+            "fork fewer, or close some",
+            ExitCode.UNAVAILABLE,
+        ) from error
 
 
 def _set_out(begin: Callable[[], Runner], answers: int) -> None:
