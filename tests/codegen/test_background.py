@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bimetal.accel import tiering
 from bimetal.accel.jit import JitCpu
 from bimetal.codegen.cover import Cover
+from bimetal.codegen.job import Job
 from bimetal.codegen.policy import USUAL
 from bimetal.codegen.store import CodeStore
 from bimetal.codegen.stored_region import StoredRegion, bits_of, ones
@@ -122,6 +126,43 @@ def test_so_is_an_optimised_region_of_what_is_very_hot(store: CodeStore) -> None
         until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
         found = [stored for stored in stored_regions(store) if set(BODY) <= set(ones(stored.bits))]
         assert {stored.level for stored in found} == set(range(1, level + 1))
+
+
+def test_code_that_comes_and_goes_is_left_once(
+    store: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list[Job]()
+
+    def collect(isa: object, shared: bool, engine: bytes, jobs: Iterable[Job], _: object) -> None:
+        left.extend(jobs)
+
+    monkeypatch.setattr(tiering, "translate_in_background", collect)
+    code = program()
+    other = code.replace(rv64.assemble("slli a2, a1, 3", 0), rv64.assemble("slli a2, a1, 4", 0))
+    with jit(replace(USUAL, jobs=0), background=True) as (hart, cpu):
+        for turn in range(8):
+            hart.begin(other if turn % 2 else code)
+            hart.finish()
+            cpu.tiering.attend(cpu)
+    assert {job.code[: len(code)] for job in left} == {code, other}
+    before = set[tuple[bytes, int, bool]]()
+    for job in left:
+        places = {(job.code, at, False) for at in job.entries}
+        places |= {(job.code, at, True) for at in job.jumps}
+        assert not places <= before
+        before |= places
+
+
+def test_stores_of_before_are_not_closed_in_a_copy_of_a_copy(store: CodeStore) -> None:
+    """SQLite: "How To Corrupt An SQLite Database File", 2.6."""
+    with jit() as (_, cpu):
+        of_the_first = weakref.ref(cpu.tiering._store)
+        for _ in range(2):
+            cpu.tiering.forked()
+        gc.collect()
+        kept = of_the_first()
+        assert kept is not None
+    kept.close()
 
 
 def test_no_translator_is_started_for_what_the_store_has(store: CodeStore) -> None:

@@ -27,9 +27,19 @@ class Order:
         self.code_page.asked.difference_update(self._places)
         return self
 
-    def is_wanted(self) -> bool:
-        """Whether any of it is neither translated nor asked for otherwise."""
-        return not all(self.code_page.is_there(*place) for place in self._places)
+    def leave(self) -> bool:
+        """Withdraw it, to be resumed when the machine has ended; whether any of it was not left so
+        before, as code that comes and goes is."""
+        left = self.withdrawn().code_page.left
+        new = not left.issuperset(self._places)
+        left.update(self._places)
+        return new
+
+    def resume(self) -> bool:
+        """Ask for it again; whether any of it is neither translated nor asked for otherwise."""
+        wanted = not all(self.code_page.is_there(*place) for place in self._places)
+        self.code_page.asked.update(self._places)
+        return wanted
 
     @property
     def _places(self) -> list[tuple[int, bool]]:

@@ -67,7 +67,7 @@ class Tiering:
         self._shared = native.layout.shared
         self._engine = engine_digest(self._isa, self._shared)
         self._store: CodeStore | None = CodeStore()
-        self._others: CodeStore | None = None
+        self._others = list[CodeStore]()
         self.events = EventLog("translator")
         loader = Loader([native.library.address(stub) for stub in STUBS])
         kept = self._store if policy.keep else None
@@ -121,7 +121,8 @@ class Tiering:
         and has a store and a worker of its own from `begin` on."""
         self._orders.forked()
         # SQLite forbids even to close what another process has opened.
-        self._others, self._store = self._store, None
+        self._others += [self._store] if self._store else []
+        self._store = None
         self._regions.keep_in(None)
         self._background, self._attending = False, threading.Lock()
         self._stop = threading.Event()
@@ -140,7 +141,7 @@ class Tiering:
             for vcpu in self._vcpus:
                 self._greet(vcpu)
                 self._look(vcpu)
-            left = filter(Order.is_wanted, self._left)
+            left = filter(Order.resume, self._left)
             orders = itertools.chain(self._orders, left, self._left_over(), self._improvements())
             jobs = (order.job for order in orders)
             assert self._store is not None
@@ -215,7 +216,7 @@ class Tiering:
         """Do without what an idle guest hardly needs; what was hot is left for the end."""
         self._orders.rest()
         if not self._orders.copied and self._resting.pays(self._vcpus):
-            self._left += map(Order.withdrawn, self._left_over() if self._background else ())
+            self._left += filter(Order.leave, self._left_over() if self._background else ())
             self._hotness.forget_places()
             self._at.clear()
             give_back(self._vcpus)
@@ -258,8 +259,9 @@ class Tiering:
         kernels free what they only start with, and write other instructions into their code."""
         if before.decoded and self._hotness.in_page(page) >= self._worth_leaving(page):
             places = (spot.within_page for spot in self._hotness.take(page))
-            if order := self._maker.for_places(before, before.decoded, places):
-                self._left.append(order.withdrawn())
+            order = self._maker.for_places(before, before.decoded, places)
+            if order and order.leave():
+                self._left.append(order)
         self._hotness.forget(page)
 
     # -- where the time goes
