@@ -253,3 +253,15 @@ def test_a_bitmap_of_a_smaller_image_below_is_not_told_of(made: Made, tmp_path: 
         machine.export_disk(disk, "vda", bitmaps=["c0"])
     machine.export_disk(disk, "vda")
     machine.export_disk(base, "base", bitmaps=["c0"])
+
+
+def test_a_machine_that_moves_to_another_process_serves_nothing(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.jobs.bar()
+    with pytest.raises(BimetalError, match="moving to another process"):
+        machine.serve_disks(socket=tmp_path / "nbd")
+    machine.jobs.barred = False
+    machine.serve_disks(socket=tmp_path / "nbd")
+    with pytest.raises(BimetalError, match="there is a server"):
+        machine.jobs.bar()

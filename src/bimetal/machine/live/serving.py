@@ -52,7 +52,10 @@ class Serving:
     ) -> str:
         """Begin to serve images by NBD, at a Unix socket, or at a port of an address of this host
         (0: any that is free), to so many clients at a time; a URI of the server. There is no
-        encryption, and nobody is asked for a password."""
+        encryption, and nobody is asked for a password. Not of a machine that moves to another
+        process: what that writes would be read as it was, or half."""
+        if self._jobs.barred:
+            self._jobs.check_idle()
         return self.exports.serve(path=fsdecode(socket), host=host, port=port, clients=clients)
 
     def export_disk(
