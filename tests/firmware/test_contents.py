@@ -52,6 +52,9 @@ def test_a_file_that_becomes_shorter_is_an_error(path: Path) -> None:
     os.truncate(path, 5000)
     with pytest.raises(BimetalError, match="became shorter"):
         contents.read_into(memoryview(bytearray(len(CONTENT))))
+    with pytest.raises(BimetalError, match="became shorter"):
+        contents[4990:5010]
+    assert contents[4990:5000] == CONTENT[4990:5000]
 
 
 def test_the_file_is_open_as_long_as_it_is_used(path: Path) -> None:

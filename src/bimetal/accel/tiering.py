@@ -348,13 +348,14 @@ class Tiering:
         return hot is not None
 
     def _improvement(self, hot: HotRegion) -> Order | None:
-        """An order for a hot region, optimised; None if it is, or was asked for before."""
+        """An order for a hot region, optimised; None if it is, was asked for before, or was not
+        entered lately."""
         known = self._regions.at(hot.address)
         assert known is not None
         vcpu, page = self._vcpu(hot.last), hot.last.page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
         new = hot.address not in self._improved and known.loaded in code_page.regions
-        if known.loaded.level != 1 or not new:
+        if known.loaded.level != 1 or not new or not hot.entered:
             return None
         self._improved.add(hot.address)
         decoded = vcpu.executed(page, self._undecoded)

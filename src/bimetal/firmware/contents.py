@@ -44,8 +44,12 @@ class FileContents:
         return self._size
 
     def __getitem__(self, part: slice) -> bytes:
+        """Raises `BimetalError` as `read_into`."""
         start, stop, _ = part.indices(self._size)
-        return os.pread(self._file, max(0, stop - start), start)
+        piece = bytearray(max(0, stop - start))
+        with memoryview(piece) as memory:
+            self._fill(memory, start)
+        return bytes(piece)
 
     def __bytes__(self) -> bytes:
         return self[:]
@@ -55,10 +59,13 @@ class FileContents:
 
         Raises `BimetalError` if it has become shorter, or cannot be read.
         """
+        self._fill(memory, 0)
+
+    def _fill(self, memory: memoryview, start: int) -> None:
         done = 0
         while done < len(memory):
             with memory[done:] as rest:
-                count = self._read(rest, done)
+                count = self._read(rest, start + done)
             if not count:
                 raise BimetalError(
                     f"{self.name} became shorter while it was loaded", "try again", ExitCode.DATA

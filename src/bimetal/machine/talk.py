@@ -9,11 +9,16 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
+from bimetal.backends.chars.descriptors import heard_within
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.expect import EndOfRun, TimedOut
 from bimetal.snapshot.plain import from_json, to_json
 
 __all__ = ["Asker", "answer", "tell_beginning", "tell_failure"]
+
+PATIENCE = 60
+"""Seconds in which a copy has to begin, which takes it some milliseconds: the original stands still
+until then."""
 
 LENGTH = 4
 MOST = 1 << 30
@@ -60,8 +65,14 @@ class Asker:
 
     def hear_beginning(self) -> None:
         """Return once the other process has told that it has begun. Raises the `BimetalError` that
-        it told instead, or one if it is gone."""
+        it told instead, or one if it is gone, or says nothing for `PATIENCE` seconds."""
         with self._busy:
+            if not heard_within(self._answers, PATIENCE):
+                raise BimetalError(
+                    f"a forked machine has not begun within {PATIENCE} s",
+                    "see what else the host does, and fork again",
+                    ExitCode.UNAVAILABLE,
+                )
             self._heard()
 
     def _heard(self) -> Any:

@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import Callable
 
-__all__ = ["Inherited"]
+__all__ = ["Inherited", "heard_within"]
 
 SMALL = 512
 """Bytes that a pipe or terminal takes for sure once it says that it takes any (POSIX PIPE_BUF)."""
@@ -61,6 +61,13 @@ def _reopen(fd: int, mode: int, access: int) -> int | None:
 def _send_to_socket(fd: int, data: bytes | bytearray) -> int:
     with socket.socket(fileno=os.dup(fd)) as line:
         return line.send(data, socket.MSG_DONTWAIT)
+
+
+def heard_within(fd: int, seconds: float) -> bool:
+    """Whether within some seconds there is something to be read, or the other end is gone."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(1000 * seconds))
 
 
 def _write_if_ready(fd: int, data: bytes | bytearray) -> int:
