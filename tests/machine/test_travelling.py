@@ -392,7 +392,7 @@ def test_a_host_that_begins_to_hide_it_too(made: Made, monkeypatch: pytest.Monke
             hide_page_map(monkeypatch)
 
     moving = Moving(on_pass=on_pass)
-    travel(machine, other, Pace(downtime=0.0), moving)
+    travel(machine, other, Pace(downtime=-1.0), moving)  # not even if nothing is left
     assert moving.passes == 2
     assert goes_on(other)
 
