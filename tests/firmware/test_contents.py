@@ -75,3 +75,13 @@ def test_what_has_no_contents_of_a_size_is_left_to_others(path: Path, tmp_path: 
         assert FileContents.of(str(tmp_path / name), "the kernel") is None
     assert FileContents.of("/dev/zero", "the kernel") is None
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_pipe_is_not_opened_whose_writer_would_lose_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, opened = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    monkeypatch.setattr(os, "open", lambda path, flags: opened.append(path))
+    assert FileContents.of(str(pipe), "the kernel") is None
+    assert not opened

@@ -25,10 +25,10 @@ class CodePage:
 
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed
     it, though this one may never have decoded it. ``entries`` are the offsets at which some region
-    is entered, ``asked`` the places that were ever asked for, as offsets and `Spot.jumps`, ``left``
-    those that were left for the machine's end;
-    ``recalled``: an earlier run has translated what was hot. ``decoded`` are the granules that had
-    been decoded when the page was last ``noted`` to be so hot.
+    is entered, ``asked`` the places that were ever asked for, as offsets and `Spot.jumps`, and
+    ``left`` those that were left for the machine's end. ``recalled``: an earlier run has translated
+    what was hot. ``decoded`` are the granules that had been decoded when the page was last
+    ``noted`` to be so hot.
     """
 
     code: bytes

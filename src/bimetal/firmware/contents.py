@@ -33,6 +33,9 @@ class FileContents:
         """The contents of a file; None for what cannot be opened, is a device or a pipe, or has no
         size that is sensible: who reads these says what is wrong with them."""
         with suppress(OSError):
+            # Not even opened: who writes to a pipe would take this for its reader, which is gone.
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return None
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             status = os.fstat(file)
             contents = cls(file, status.st_size, name)
