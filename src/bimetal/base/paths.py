@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-__all__ = ["same_file"]
+__all__ = ["remove_file", "same_file"]
 
 
 def same_file(path: str, other: str) -> bool:
@@ -13,3 +14,9 @@ def same_file(path: str, other: str) -> bool:
         return path == other or os.path.samefile(path, other)
     except (OSError, ValueError):  # what is not there, or is no path
         return False
+
+
+def remove_file(path: str) -> None:
+    """Remove a file as far as the host lets it be removed: one that is gone is as good."""
+    with suppress(OSError):
+        os.unlink(path)

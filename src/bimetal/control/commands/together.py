@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
 from bimetal.base.late import late
-from bimetal.base.paths import same_file
+from bimetal.base.paths import remove_file, same_file
 from bimetal.control.commands.copies import backup_arguments, made_target, terms_of
 from bimetal.control.commands.nodes import disk_of, image_place, node_named, refused
 from bimetal.control.managed import Managed
@@ -157,7 +157,7 @@ class Together:
             path, below.size, format=format, backing=below.path, backing_format=below.format,
             unsafe=True,
         )  # fmt: skip
-        self._undo.callback(partial(_remove, path))
+        self._undo.callback(partial(remove_file, path))
 
     def _is_of_a_mirror(self, path: str) -> bool:
         """Whether an image is what a job copies to: that lies where it shall already."""
@@ -176,8 +176,3 @@ def alone(
     with Together(vm) as together:
         add(together, *own, **named)
         together.carry_out()
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):
-        os.unlink(path)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bimetal.base.clock import wall_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.paths import remove_file
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
 from bimetal.control.places import write_whole
@@ -193,7 +194,7 @@ def _make_files(
             if lies:
                 options = {"backing": top.path, "backing_format": top.format, "unsafe": True}
             late("bimetal.images:create")(each.path, top.size, format=each.format, **options)
-            undo.callback(_remove, each.path)
+            undo.callback(remove_file, each.path)
             made.append(each.path)
         machines.hand_in(known.name, each.path, readonly=False, format=each.format, alone=True)
     return made
@@ -302,7 +303,7 @@ def _end(machines: Machines, known: Known, begun: _Begun | None, jobs: Sequence[
             with suppress(refusal):
                 talk.ask("blockdev-del", node_name=node)
     for path in begun.scratch if begun is not None else ():
-        _remove(path)
+        remove_file(path)
     _place(machines, known).unlink(missing_ok=True)
 
 
@@ -334,8 +335,3 @@ def _begun(machines: Machines, known: Known) -> _Begun | None:
             nodes, scratch = (tuple(map(str, told[each])) for each in ("nodes", "scratch"))
             return _Begun(str(told["xml"]), int(told["began"]), nodes, scratch)
     return None
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):
-        os.unlink(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.base.paths import remove_file
 from bimetal.control.conversation import Refusal
 from bimetal.control.known import Known
 from bimetal.control.machines import Machines
@@ -52,17 +53,12 @@ def lay_over_disks(machines: Machines, known: Known, name: str, specs: Sequence[
             options: dict[str, Any] = {"backing": disk.path, "backing_format": disk.format}
             create = late("bimetal.images:create")
             create(path, disk.size, format="qcow2", unsafe=True, **options)
-            undo.callback(_remove, path)
+            undo.callback(remove_file, path)
         if known.runs:
             _lay_over_live(machines, known, wanted, undo)
         else:
             _change(machines, known, wanted)
         undo.pop_all()
-
-
-def _remove(path: str) -> None:
-    with suppress(OSError):
-        os.unlink(path)
 
 
 def _lay_over_live(
