@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from ..base import trace
 from ..base.clock import processor_seconds
+from ..base.collecting import collect_seldom
 from ..base.confining.own import confine_helper
 from ..base.standard_error import lose_what_it_does_not_take
 from ..ir.text import listing
@@ -108,6 +109,7 @@ def main(module: str, memory: str, answers: str) -> None:
     # A signal to the process group is meant for the machine, which ends this process in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    collect_seldom()
     lose_what_it_does_not_take()
     # If processors are scarce, guests come first; a machine that may not say so goes without.
     with suppress(OSError):

@@ -27,12 +27,12 @@ from bimetal.backends.handing import Intake
 from bimetal.backends.lease import Lease, count_up
 from bimetal.backends.passage import await_passage
 from bimetal.base.clock import wall_seconds
+from bimetal.base.collecting import collect_seldom
 from bimetal.base.confining.privileges import give_up_new_privileges
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
-from bimetal.control.collecting import collect_seldom
 from bimetal.control.confinement import confine, why_not
 from bimetal.control.definition import Definition, furnish
 from bimetal.control.domain_xml.reading import read_definition

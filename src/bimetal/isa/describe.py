@@ -188,7 +188,7 @@ class Isa:
     _insns: list[Insn] = field(default_factory=list, repr=False)
     _whole: bool = False
     _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
-    _in_order: list[Insn] = field(default_factory=list, repr=False)
+    _in_order: list[tuple[int, int, Insn]] = field(default_factory=list, repr=False)
     _byte: int = 0
     _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
     _sorted_count: int = 0
@@ -326,16 +326,15 @@ class Isa:
                 sum((insn.pattern.mask >> 8 * n & 0xFF).bit_count() for insn in self.insns)
                 for n in range(min(insn.pattern.width for insn in self.insns) // 8)
             ]
-            self._byte = 8 * literal.index(max(literal))
-            self._in_order = self.ordered()
+            self._byte = at = 8 * literal.index(max(literal))
+            self._in_order = [
+                (insn.pattern.mask >> at & 0xFF, insn.pattern.match >> at & 0xFF, insn)
+                for insn in self.ordered()
+            ]
         byte = word >> self._byte & 0xFF
         found = self._by_byte.get(byte)
         if found is None:
-            found = [
-                i
-                for i in self._in_order
-                if (byte ^ i.pattern.match >> self._byte) & i.pattern.mask >> self._byte & 0xFF == 0
-            ]
+            found = [insn for mask, match, insn in self._in_order if byte & mask == match]
             self._by_byte[byte] = found
         return found
 
@@ -343,9 +342,10 @@ class Isa:
         """Recognise the instruction at the low end of ``word``; None if it is not one, or one that
         a model with these ``features`` lacks."""
         for insn in self._candidates(word):
-            if self.feature(insn) & ~features:
+            pattern = insn.pattern
+            if word & pattern.mask != pattern.match or self.feature(insn) & ~features:
                 continue
-            fields = insn.pattern.decode(word & ((1 << insn.pattern.width) - 1))
+            fields = pattern.decode(word & ((1 << pattern.width) - 1))
             if fields is not None and insn.admits(fields):
                 return Decoded(insn, fields)
         return None

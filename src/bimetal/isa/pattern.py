@@ -10,8 +10,8 @@ PowerPC numbers bits from the most significant one: with ``msb0`` the pieces of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from typing import NamedTuple
 
 __all__ = ["Pattern", "Piece"]
@@ -27,10 +27,12 @@ class Piece(NamedTuple):
 
 
 class _Token(NamedTuple):
-    """Literal ``bits``, or a field of a ``name``: the (high, low) bit numbers of its pieces, which
-    are ``numbered`` by the row or, of a whole field, by its width."""
+    """``width`` bits of a row: literal ones, of a ``value``, or those of a field of a ``name``: the
+    (high, low) bit numbers of its pieces, which are ``numbered`` by the row or, of a whole field,
+    by its width."""
 
-    bits: str
+    width: int
+    value: int
     name: str
     pieces: tuple[tuple[int, int], ...]
     numbered: bool
@@ -45,56 +47,65 @@ def _token(word: str) -> _Token | None:
     match = _TOKEN.fullmatch(word)
     if match is None:
         return None
-    if match["bits"]:
-        return _Token(match["bits"], "", (), False)
+    if bits := match["bits"]:
+        return _Token(len(bits), int(bits, 2), "", (), False)
     if match["width"]:
-        return _Token("", match["name"], ((int(match["width"]) - 1, 0),), False)
+        width = int(match["width"])
+        return _Token(width, 0, match["name"], ((width - 1, 0),), False)
     ranges = []
     for part in match["pieces"].split("|"):
         high, _, low = part.partition(":")
         ranges.append((int(high), int(low or high)))
-    return _Token("", match["name"], tuple(ranges), True)
+    width = sum(abs(high - low) + 1 for high, low in ranges)  # msb0 counts downwards
+    return _Token(width, 0, match["name"], tuple(ranges), True)
 
 
 class Pattern:
-    """One encoding. ``mask`` and ``match`` are its literal bits, ``widths`` its fields' widths."""
+    """One encoding. ``mask`` and ``match`` are its literal bits, ``width`` all of its bits. Where
+    its fields are is found out when it is first asked for: of thousands of encodings, which
+    whoever decodes has to know, a program uses some hundred."""
 
     def __init__(self, row: str, msb0: bool = False):
-        self.row = row
-        self.pieces: list[Piece] = []
-        self.widths: dict[str, int] = {}
-        self.mask = self.match = 0
-        tokens: list[_Token] = []
+        self.row, self._msb0 = row, msb0
+        self.mask = self.match = self.width = 0
         for word in row.split():
             token = _token(word)
             if token is None:
                 raise ValueError(f"{word!r} in {row!r} is neither literal bits nor a field")
-            tokens.append(token)
-            if token.name:
-                top = max(map(max, token.pieces))
-                self.widths[token.name] = max(self.widths.get(token.name, 0), top + 1)
-        at = 0
-        for token in reversed(tokens):
-            at = self._literal(token, at) if token.bits else self._field(token, at, msb0)
-        self.width = at
+            width = token.width
+            self.width += width
+            self.match = self.match << width | token.value
+            self.mask = self.mask << width | (0 if token.name else (1 << width) - 1)
         if self.width % 8:
             raise ValueError(f"{row!r} has {self.width} bits, not whole bytes")
 
-    def _literal(self, token: _Token, at: int) -> int:
-        width = len(token.bits)
-        self.mask |= ((1 << width) - 1) << at
-        self.match |= int(token.bits, 2) << at
-        return at + width
+    @cached_property
+    def widths(self) -> Mapping[str, int]:
+        """The fields' widths, in the order of the row."""
+        widths: dict[str, int] = {}
+        for token in self._tokens():
+            if token.name:
+                top = max(map(max, token.pieces))
+                widths[token.name] = max(widths.get(token.name, 0), top + 1)
+        return widths
 
-    def _field(self, token: _Token, at: int, msb0: bool) -> int:
-        for high, low in reversed(token.pieces):
-            if msb0 and token.numbered:
-                top = self.widths[token.name] - 1
-                high, low = top - high, top - low
-            width = high - low + 1
-            self.pieces.append(Piece(token.name, low, at, width))
-            at += width
-        return at
+    @cached_property
+    def pieces(self) -> Sequence[Piece]:
+        """The fields' pieces, the least significant first."""
+        pieces, at = [], 0
+        for token in reversed(self._tokens()):
+            end = at + token.width
+            for high, low in reversed(token.pieces):
+                if self._msb0 and token.numbered:
+                    top = self.widths[token.name] - 1
+                    high, low = top - high, top - low
+                pieces.append(Piece(token.name, low, at, high - low + 1))
+                at += high - low + 1
+            at = end
+        return pieces
+
+    def _tokens(self) -> list[_Token]:
+        return [token for word in self.row.split() if (token := _token(word))]
 
     def field_mask(self, name: str) -> int:
         """The bits of field ``name`` that the encoding holds (the others are zero)."""

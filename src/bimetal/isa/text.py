@@ -125,11 +125,13 @@ class Template:
     """One instruction's text; ``kinds`` are the ISA's operand kinds by name."""
 
     def __init__(self, text: str, kinds: Mapping[str, Kind]):
-        self.text = text
+        self.text, self._kinds = text, kinds
         self.mnemonic = _OPERAND.sub("", text).split()[0]
-        self.operands: list[tuple[str, Kind]] = [
-            (match[1], kinds[match[2] or "u"]) for match in _OPERAND.finditer(text)
-        ]
+
+    @cached_property
+    def operands(self) -> Sequence[tuple[str, Kind]]:
+        """The names of its operands, and what kinds they are."""
+        return [(name, self._kinds[kind or "u"]) for name, kind in _OPERAND.findall(self.text)]
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:

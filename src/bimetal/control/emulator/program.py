@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from bimetal.base.collecting import collect_seldom
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
-from bimetal.control.collecting import collect_seldom
 from bimetal.control.emulator.daemon import Daemon
 from bimetal.control.emulator.lookups import AskedOnly
 from bimetal.control.emulator.options import OPTIONS, read_command_line
