@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +59,6 @@ OWNERS = {
     "mmap": {"memory", "accel", "codegen"},
     "llvmlite": {"codegen"},
     "lxml": {"control"},
-    "msgspec": {"control", "web"},
     "starlette": {"web"},
     "uvicorn": {"web"},
     "ctypes": {"accel", "base", "backends", "codegen", "memory"},
@@ -192,6 +193,31 @@ def test_no_import_inside_a_function() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for inner in ast.walk(node)
         if isinstance(inner, ast.Import | ast.ImportFrom)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_records_are_structs_but_for_those_of_commands_that_only_look() -> None:
+    """To make a dataclass takes ten times as long: see "Records" in docs/tour.md."""
+    code = """
+import sys
+from bimetal.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules)
+"""
+    looking: set[str] = set()
+    for words in (["list", "--all"], ["guests"]):
+        told = subprocess.check_output([sys.executable, "-c", code, *words], text=True)
+        looking |= set(told.splitlines()[-1].split())
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in sources()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(each) for each in node.decorator_list)
+        if module_of(path) not in looking
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bimetal.accel.hotness import Hotness, Spot
 from bimetal.codegen.policy import USUAL

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.accel.jit import JitAccelerator

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.accel.jit import JitAccelerator

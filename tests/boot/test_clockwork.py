@@ -6,10 +6,10 @@ pytest -m slow tests/boot/test_clockwork.py      # larger regions, on both level
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from bimetal import Payload
 from bimetal.accel.interp import InterpAccelerator

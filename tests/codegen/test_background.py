@@ -8,10 +8,10 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bimetal.accel import tiering
 from bimetal.accel.jit import JitCpu

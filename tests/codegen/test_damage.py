@@ -130,7 +130,7 @@ def test_a_thousand_damages_of_each_kind(whole: Path, tmp_path: Path, damage: Da
 
 
 RUN = """
-from dataclasses import replace
+from msgspec.structs import replace
 from bimetal.codegen.policy import USUAL
 from tests.codegen.hart import jit
 from tests.codegen.programs import random_program

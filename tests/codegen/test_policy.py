@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from bimetal.base.errors import BimetalError
 from bimetal.codegen.policy import USUAL, VARIABLE, configured, stressed

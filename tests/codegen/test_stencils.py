@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from bimetal.accel.jit import JitCpu
 from bimetal.codegen.extract import stencils_in

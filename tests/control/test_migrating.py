@@ -12,6 +12,7 @@ import pytest
 
 from bimetal.backends.passage import Passage
 from bimetal.control import Monitor
+from bimetal.control.migration import Migration
 from tests.control.talker import Talker
 
 Made = Callable[..., Monitor]
@@ -98,7 +99,7 @@ def test_a_machine_that_comes_is_awaited_until_it_runs(
     vm, seen = monitored(start=False).vm, list[bool]()
     vm.awaits_state = True
     monkeypatch.setattr(vm.machine, "start", lambda: seen.append(vm.awaits_state))
-    monkeypatch.setattr(vm.migration, "arrive", lambda machine, way, there, failed: there())
+    monkeypatch.setattr(Migration, "arrive", lambda _, machine, way, there, failed: there())
     vm.await_machine(lambda: Passage(0))
     assert seen == [True]
     assert not vm.awaits_state

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from msgspec.structs import replace
 
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.accel.jit import JitAccelerator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bimetal.isa.contract import Whole
 from bimetal.isa.riscv.architecture import architecture as whole

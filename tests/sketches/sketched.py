@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from bimetal.accel.interp import InterpAccelerator, InterpCpu
 from bimetal.accel.jit import JitAccelerator

@@ -11,8 +11,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, cast
+
+from msgspec import Struct
 
 from bimetal.accel.switching import QUICK_SWITCHING
 from bimetal.base.clock import Clock
@@ -116,8 +117,7 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return architecture(isa).models
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """What boards are told of their processors: the bits of physical addresses, 64 where the host
     decides on that, and the extensions that a device tree lists, if any."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from ..codegen.stored_region import StoredRegion, ones
 from ..isa.decoding import USUAL, Decoding
@@ -10,8 +10,7 @@ from ..isa.decoding import USUAL, Decoding
 __all__ = ["CodePage", "Loaded"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A region in memory: its level, the page offsets of its entries, and its host address."""
 
     level: int
@@ -19,8 +18,7 @@ class Loaded:
     address: int
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class CodePage:
+class CodePage(Struct, eq=False, weakref=True):
     """A page's content, how it is decoded, and what has been made of it.
 
     ``covered`` has a bit for each offset where a region has an instruction: some run has executed

@@ -10,7 +10,8 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ..codegen.cover import Line, family_of, lines_of
 from ..codegen.job import Compiled, Job
@@ -18,8 +19,7 @@ from .loader import Loader
 __all__ = ["Known", "KnownRegions"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class Known(Struct, frozen=True, eq=False):
     """A loaded region, the family and the line by which it is found, and whether it comes from an
     ``earlier`` run."""
 
@@ -42,8 +42,7 @@ class Known:
         return code[at : at + len(content)] == content and self.stored.cover.fits(code)
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What a line leads to: the regions that are loaded, and whether the store has others."""
 
     known: list[Known] = field(default_factory=list)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..codegen.job import Job
 from ..codegen.policy import Policy
@@ -14,8 +15,7 @@ from .code_page import CodePage
 __all__ = ["Order", "OrderMaker"]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """A job under way and the page that it is for; ``again`` says that a process was lost at it."""
 
     code_page: CodePage

@@ -8,7 +8,8 @@ try.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..base.log import logger
 from ..codegen.job import Compiled

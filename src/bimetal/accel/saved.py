@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from ..codegen.layout import REPLAYS
 from ..isa.describe import Isa
@@ -17,8 +19,7 @@ FLAGS = 5
 WORD = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(Struct, frozen=True):
     """A vCPU's state: ``registers`` by file, the sticky floating-point ``flags``, how many
     instructions have ``retired``, the ``answers`` of the board to the current instruction, whether
     the last one was a ``fault``, and whether an interrupt is ``waited`` for. ``jitter`` is the

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from .code_page import Loaded
 
 __all__ = ["Statistics", "TieredVcpu"]
 
 
-@dataclass(slots=True)
-class Statistics:
+class Statistics(Struct):
     """What the translator has done: regions ``compiled`` and taken ``from_store``, guest
     ``instructions`` in compiled regions, and the worker's processor time in ``seconds``."""
 

@@ -13,7 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..base.clock import monotonic_seconds
 from ..base.log import EventLog

@@ -7,7 +7,8 @@ firmware are tested with; bindings are those of the Linux kernel's documentation
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import HOST_TIMER, MONITORS, POWER_LINE, PPI, SPI, TIMERS
@@ -36,8 +37,7 @@ EDGE, LEVEL = 1, 4
 KEY_POWER = 116
 
 
-@dataclass(frozen=True)
-class Controller:
+class Controller(Struct, frozen=True):
     """The interrupt controller as the tree tells of it: what it is, where, what its parts are, and
     what else there is to say; ``places`` are for ACPI. ``flags`` are for interrupts of its CPUs'
     own."""

@@ -8,7 +8,8 @@ host-generic-pci.yaml and msi.yaml.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.boards.nodes import device_node
 from bimetal.devices.irq.pin import Pin
@@ -29,8 +30,7 @@ SLOT = 0x800
 REQUESTERS = 0x1_0000
 
 
-@dataclass(frozen=True)
-class PciWindow:
+class PciWindow(Struct, frozen=True):
     """``size`` bytes of the bus from ``first`` on that CPUs see at ``at``."""
 
     kind: Kind
@@ -45,8 +45,7 @@ class PciWindow:
         return (space, *cells(self.first, self.at, self.size))
 
 
-@dataclass(frozen=True)
-class PciLayout:
+class PciLayout(Struct, frozen=True):
     """Where a board has its configuration space, and its windows."""
 
     at: int

@@ -7,7 +7,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.bits import align_down, align_up
 from bimetal.base.errors import BimetalError, ExitCode
@@ -47,8 +48,7 @@ INITRD_DISTANCE = 128 * MIB
 SEED_BYTES = 32
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Where things lie: RAM begins at ``ram_at``, a kernel without a place of its own goes
     ``kernel_offset`` into it, and firmware without one to ``firmware_at``, or into flash if that is
     None. Firmware in flash expects the device tree at ``flash_tree_at``, if that is said."""
@@ -59,8 +59,7 @@ class Layout:
     kernel_offset: int = 2 * MIB
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What was loaded; each may be missing but the tree, whose address is ``tree_at``.
 
     ``moved`` and ``unused`` are as in `Boot`."""

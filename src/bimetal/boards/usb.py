@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError, ExitCode

@@ -9,7 +9,8 @@ CPU 0 enters the kernel; the others wait for the kernel's start-up interrupts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -54,8 +55,7 @@ KVM_PAGES, KVM_PAGES_SIZE = 0xFFFB_C000, 16 * KIB
 """What KVM takes for itself on some Intel processors."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The registers with which CPU 0 begins, in the order in which they can be set."""
 
     registers: dict[str, int]

@@ -12,8 +12,9 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.folders import make_private
@@ -66,8 +67,7 @@ Acquire::http::Timeout "30";
 """
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(Struct, frozen=True):
     """One version of a package, as the package list describes it."""
 
     name: str

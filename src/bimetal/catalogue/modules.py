@@ -11,19 +11,18 @@ import gzip
 import io
 import lzma
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["Module", "alias_table", "closure", "dependency_table"]
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(Struct, frozen=True):
     """One module, decompressed. ``needs`` are the names of those that must be loaded before."""
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from elftools.elf.constants import P_FLAGS, SH_FLAGS
 from elftools.elf.descriptions import describe_e_machine
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from msgspec import Struct, field
 
 from bimetal import BimetalError, ExitCode
 from bimetal.cli.archive import is_archive, members
@@ -29,8 +29,7 @@ MAGIC_AT = 56
 DEFAULT_ARCH = "riscv64"
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """Code that belongs together: what to call it, its instruction set, the address of its first
     byte, its bytes, and the names of addresses."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.cli.words import Form
 
@@ -19,8 +19,7 @@ TEXTS = ("format", "serial", "bus", "port", *NUMBERS, "bps")
 _FORM = Form("--disk", FORM, "the path of an image", ("readonly", "snapshot", "removable"), TEXTS)
 
 
-@dataclass(frozen=True)
-class DiskOption:
+class DiskOption(Struct, frozen=True):
     """A disk as asked for on the command line: a path, and the options of `Machine.disk`."""
 
     path: str

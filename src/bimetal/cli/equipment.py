@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from bimetal import Machine
 from bimetal.cli.disks import FORM, parse_disk
@@ -57,8 +57,7 @@ MOST_BESIDE_A_NIC = 5
 NET = "KIND[,mac=ADDRESS][,capture=FILE][,WORDS]"
 
 
-@dataclass(frozen=True)
-class ShareOption:
+class ShareOption(Struct, frozen=True):
     """A share as asked for on the command line: a path, and the options of `Machine.share`."""
 
     path: str
@@ -110,8 +109,7 @@ def parse_port(text: str) -> tuple[str, str]:
     return str(options["name"]), where
 
 
-@dataclass(frozen=True)
-class EquipmentOptions:
+class EquipmentOptions(Struct, frozen=True):
     """What the options ask for."""
 
     disks: tuple[str, ...] = ()
@@ -294,7 +292,7 @@ def equipment_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
     )
     @wraps(command)
     def gathered(**given: Any) -> Answer:
-        own = {field.name: given.pop(field.name) for field in fields(EquipmentOptions)}
+        own = {name: given.pop(name) for name in EquipmentOptions.__struct_fields__}
         return command(equipment=EquipmentOptions(**own), **given)
 
     return gathered

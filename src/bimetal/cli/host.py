@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from bimetal import Machine
 from bimetal.cli.viewers import VNC, parse_vnc
@@ -20,8 +20,7 @@ Answer = TypeVar("Answer")
 ACCELERATORS = ("auto", "jit", "interp", "kvm")
 
 
-@dataclass(frozen=True)
-class HostOptions:
+class HostOptions(Struct, frozen=True):
     """What the options ask for."""
 
     accel: str

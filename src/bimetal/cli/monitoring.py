@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import click
+from msgspec import Struct
 
 from bimetal import Machine, TimedOut
 
@@ -21,8 +21,7 @@ Answer = TypeVar("Answer")
 STDIO = "stdio"
 
 
-@dataclass(frozen=True)
-class Monitoring:
+class Monitoring(Struct, frozen=True):
     """Where QMP is served, what the machine is called there, and whether it waits for ``cont``."""
 
     places: tuple[str, ...] = ()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TextIO, TypeVar
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal import BimetalError, Machine, Result
 from bimetal.cli.ending import Ending
@@ -24,8 +25,7 @@ ROWS = 40
 """Rows of a profile on the terminal; a file gets all of them."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """What was asked for: ``stats``, and a ``profile`` in that file (`STDERR`), with names from
     the files ``symbols``."""
 

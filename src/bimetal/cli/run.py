@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from bimetal import (
     GUESTS,
@@ -49,8 +50,7 @@ MOST_DISKS = 5
 that a disk needs."""
 
 
-@dataclass(frozen=True)
-class Software:
+class Software(Struct, frozen=True):
     """What the machine is to run, from the catalogue or from files: options of `Machine`."""
 
     board: str
@@ -183,7 +183,7 @@ def command(
     fetch = partial(with_guest, given=given, serial=host.serial, disks=len(equipment.disks))
     software = fetch(guest) if guest else without_guest(given, trees)
     own = dict[str, Any](cpus=cpus, cpu_model=model, reboot=not no_reboot, semihosting=semihosting)
-    make = partial(Machine, **vars(software), **own, **trees.of_machine, **host.of_machine)
+    make = partial(Machine, **asdict(software), **own, **trees.of_machine, **host.of_machine)
     host.confine(equipment.nics)
     with context.obj.of(make, Machine.abandon) as machine:
         equipment.add_to(machine, seeks=software.seeks)

@@ -7,13 +7,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import wraps
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from msgspec import Struct
 
 from bimetal import BimetalError, Machine
 
@@ -30,8 +30,7 @@ WITH_RESTORE = {
 SIGNAL = signal.SIGUSR1
 
 
-@dataclass(frozen=True)
-class Saving:
+class Saving(Struct, frozen=True):
     """The file to ``restore`` a machine from, with how much ``trust`` and perhaps ``new_macs``, and
     that to ``save`` it to: when somebody wishes it, or ``at`` a text on the console. ``loadvm`` and
     ``savevm`` are the same for names in the machine's qcow2 disks."""

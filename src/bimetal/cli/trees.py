@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from bimetal import Machine
 from bimetal.cli.outputs import unwritable
@@ -17,8 +17,7 @@ __all__ = ["Trees", "tree_options"]
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class Trees:
+class Trees(Struct, frozen=True):
     """The options for device trees: the file of a tree to use, those of overlays, and the one to
     write."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal import BimetalError, ExitCode
 
 __all__ = ["Form"]
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """How the value of ``option`` is written: ``shown`` is what a person reads. ``switches`` may be
     ``=on`` or ``=off``, ``texts`` have a value. ``what`` says what it begins with."""
 

@@ -11,8 +11,9 @@ import hashlib
 import itertools
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, Self
+
+from msgspec import Struct
 
 from ..isa.decoding import Decoding
 from .layout import PAGE
@@ -53,8 +54,7 @@ def family_of(engine: bytes, decoding: Decoding) -> str:
     return hashlib.blake2b(repr(decoding).encode(), digest_size=20, key=engine).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Cover:
+class Cover(Struct, frozen=True):
     """Where the instructions of a region lie in their page, as spans from a first offset to behind
     the last, and a digest of what they are."""
 

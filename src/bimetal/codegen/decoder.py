@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
+
+from msgspec import Struct
 
 from ..ir.value import Block, Value, field_of, tracing
 from ..isa.describe import Insn
@@ -15,16 +16,14 @@ from .record import Slots
 __all__ = ["Candidate", "RecordForm", "decoder_text"]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordForm:
+class RecordForm(Struct, frozen=True):
     """What the decoder puts into a record: a handler's symbol and the operands that it loads."""
 
     symbol: str
     slots: Slots
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One variant of an instruction: its literal bits, pinned fields included, and its handlers.
 
     ``near`` serves a jump to an address in the same page, if the instruction is one.

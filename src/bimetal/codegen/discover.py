@@ -8,7 +8,8 @@ no compile time; taking one leaves the region for the interpreter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ..ir.analysis import Analysis, distance
 from ..ir.effects import Get, Jump, Set
@@ -22,8 +23,7 @@ from .layout import PAGE
 __all__ = ["Code", "Step", "Steps", "discover", "heads", "places_entered", "run_start"]
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """One instruction of a region, at ``offset`` in its page, with all fields fixed.
 
     ``targets`` are the page offsets that it may jump to. ``falls`` says whether it may fall through
@@ -108,8 +108,7 @@ def _links(does: Analysis) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """A page of code and how to decode it: the ISA, the page's bytes, decode mode and features."""
 
     isa: Isa

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from io import BytesIO
 from struct import pack_into
 
@@ -12,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_RELOC_TYPE_x64
 from elftools.elf.relocation import Relocation, RelocationSection
 from elftools.elf.sections import Symbol, SymbolTableSection
+from msgspec.structs import replace
 
 from .hole import COLD_BASE, CONSTANTS_BASE, Filling, Hole, Stencil, Stencils
 from .stencil import COLD, NEXT

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..ir.analysis import Analysis
 from ..ir.effects import Effect, Set
@@ -37,16 +38,14 @@ def flags_of(spec: StateSpec) -> frozenset[str]:
     return frozenset(f.name for f in spec.files.values() if f.width == f.count == 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """What an instruction makes of operands: the new value of each flag."""
 
     flags: Mapping[str, Value]
     operands: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """An instruction's write of flags: of ``kind``, whether it is of all of them at once, and the
     operands if they have a recipe."""
 

@@ -7,8 +7,10 @@ instruction's record, and the base one of the four below, or 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 __all__ = [
     "AT",
@@ -43,8 +45,7 @@ AT, SIZE, BASE, SLOT, DOWN, SIGNED, SCALE, SHIFT = 0, 16, 24, 32, 40, 48, 49, 56
 the upper DOWN bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
+class Filling(Struct, frozen=True):
     """What belongs into a hole. ``slot`` is the offset of the field in the record, ``bytes`` its
     size, 0 if there is none."""
 
@@ -65,14 +66,13 @@ class Filling:
     def of_symbol(cls, symbol: str) -> Self:
         """What a symbol stands for. Raises ValueError if it is none of these."""
         mark, *parts = symbol.split(".")
-        if mark != "hole" or len(parts) != len(fields(cls)):
+        if mark != "hole" or len(parts) != len(cls.__struct_fields__):
             raise ValueError(f"{symbol!r} is no hole of a stencil")
         base, addend, slot, size, signed, scale, shift = map(int, parts)
         return cls(base, addend, slot, size, bool(signed), scale, shift)
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True):
     """A hole of ``size`` bytes at an offset of a stencil's code."""
 
     at: int
@@ -100,16 +100,14 @@ class Hole:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Stencil:
+class Stencil(Struct, frozen=True):
     """The code of an instruction, and its holes in ascending order."""
 
     code: bytes
     holes: tuple[Hole, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stencils:
+class Stencils(Struct, frozen=True):
     """All stencils of an interpreter by the symbols of their handlers, and the constants that they
     refer to."""
 

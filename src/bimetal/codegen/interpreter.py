@@ -6,10 +6,11 @@ import ctypes
 import struct
 import threading
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from msgspec import Struct
 
 from ..base.late import late
 from ..isa.describe import Isa
@@ -30,8 +31,7 @@ EXPORTED = ("enter", "reach", "h_decode", "h_cross", CONSTANTS, *STUBS)
 """What is looked for in an interpreter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True):
     """A loaded interpreter: native code, its entry point and blank records."""
 
     layout: Layout

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ..isa.decoding import USUAL as USUAL_DECODING
 from ..isa.decoding import Decoding
@@ -26,8 +28,7 @@ def _reading() -> Iterator[None]:
         raise BadFrame(f"a message with wrong fields: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A request to translate a part of a page of guest code.
 
     ``code`` is the page's bytes, ``entries`` are the offsets at which to enter it, and ``executed``
@@ -80,8 +81,7 @@ class Job:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """The answer to a job: a region's image, empty if there can be none.
 
     ``entries`` are the offsets where the region can be entered, ``steps`` those of its

@@ -21,7 +21,7 @@ from the program counter and the other way round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..isa.contract import PAGE
 from ..isa.describe import Isa
@@ -199,8 +199,7 @@ def _declare_messages(spec: StateSpec) -> None:
     spec.scalars(64, "peers", "peer_count")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Offsets in bytes from the start of a vCPU's state.
 
     ``shared`` says whether other vCPUs access the same memory: if none does, a guest's atomic

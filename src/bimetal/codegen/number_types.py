@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 __all__ = ["Kind"]
 
 _NAMES = {16: "half", 32: "float", 64: "double"}
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """An LLVM type: ``count`` floating-point numbers or integers of ``width`` bits. ``suffix`` is
     how it is mangled into names of intrinsics."""
 

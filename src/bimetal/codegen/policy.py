@@ -25,7 +25,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..base.errors import BimetalError, ExitCode
 
@@ -34,8 +36,7 @@ __all__ = ["USUAL", "VARIABLE", "Policy", "configured", "stressed"]
 VARIABLE = "BIMETAL_STRESS"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The numbers by which tiering and the translator decide."""
 
     interval: float = 0.003
@@ -184,7 +185,7 @@ def stressed(text: str) -> Policy:
                 ExitCode.USAGE,
             )
         changes |= _WORDS[name] | ({"pieces": int(seed)} if given else {})
-    return replace(USUAL, **changes)  # type: ignore[arg-type]
+    return replace(USUAL, **changes)
 
 
 def configured(environment: Mapping[str, str] = os.environ) -> Policy:

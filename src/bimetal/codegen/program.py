@@ -6,7 +6,7 @@ Stencils are compiled first: handlers lead to what is made of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..ir.analysis import Analysis, relative
 from ..ir.value import Block, Value
@@ -37,8 +37,7 @@ declare i64 @getrandom(ptr, i64, i32)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Handler:
+class _Handler(Struct, frozen=True):
     """The text of a handler's forms, the symbol that records get, the text of its stencil, and
     whether a run ends with it."""
 

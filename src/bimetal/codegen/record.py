@@ -7,7 +7,8 @@ record: the decoder evaluates them once, the handler loads them. `Slots` assigns
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..ir.value import Value, field_of
 from .layout import OPERANDS
@@ -41,8 +42,7 @@ def span(value: Value) -> tuple[int, bool]:
     return value.width, False
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """An operand's place: ``bytes`` bytes at ``offset`` of the record hold ``value``."""
 
     value: Value

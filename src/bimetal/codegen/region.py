@@ -15,7 +15,8 @@ code there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..ir import effects
 from ..ir.access import Access
@@ -35,8 +36,7 @@ from .ways_out import STUBS
 __all__ = ["Region", "region_text"]
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(Struct, frozen=True):
     """What to generate a region from: its steps, and the page offsets at which it can be entered.
 
     A ``quick`` region keeps registers in memory. An ``exact`` one checks the budget in all jumps,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from .cover import Cover
 from .layout import PAGE
@@ -45,8 +46,7 @@ def check_region(entries: tuple[int, ...], bits: int, cover: Cover) -> None:
         raise ValueError("a region has instructions in code that it does not cover")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRegion:
+class StoredRegion(Struct, frozen=True):
     """A region's level, the symbol that its object defines, the offsets where it is entered, a bit
     for that of each of its instructions, which the page has executed at some time, and the code
     that it is for."""

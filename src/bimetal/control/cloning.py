@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
+
+from msgspec import Struct
 
 from bimetal import images
 from bimetal.backends.lease import Lease
@@ -19,8 +20,7 @@ from bimetal.machine.cables import new_mac
 __all__ = ["Cloning", "Copy", "clone"]
 
 
-@dataclass(frozen=True)
-class Cloning:
+class Cloning(Struct, frozen=True):
     """What is said of a copy: its ``name`` and ``uuid``, or "" for new ones, the first addresses of
     its NICs, the first paths of its disks, the targets of disks that it shares with the original,
     whether new disks lie on those of the original, and whether disks are copied at all."""
@@ -34,8 +34,7 @@ class Cloning:
     copies: bool = True
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """A copy: its name, and the document of its definition."""
 
     name: str

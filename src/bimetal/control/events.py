@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from bimetal.control.contract import Answer
 from bimetal.control.qdev import qdev_of
@@ -198,8 +197,7 @@ EVENTS: Mapping[str, type[msgspec.Struct] | None] = {
 """What each event carries."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something to tell clients of."""
 
     name: str

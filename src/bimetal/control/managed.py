@@ -6,9 +6,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
+
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -41,8 +42,7 @@ ENDED = {
 """What QMP calls the state of a machine whose run has ended in that way."""
 
 
-@dataclass(frozen=True)
-class BlockNode:
+class BlockNode(Struct, frozen=True):
     """An image that was told of (``blockdev-add``) and may become a disk: ``format`` is None for
     the bytes of the file ``path``. ``file`` is the name of the node of that file, if it is
     another one, ``backing`` that of the image that it is built on, and
@@ -64,8 +64,7 @@ def node_of(nodes: Mapping[str, BlockNode], path: str) -> str:
     return ""
 
 
-@dataclass
-class Managed:
+class Managed(Struct, eq=False):
     """A machine, its ``name`` and its ``uuid``; or none, of an emulator that is only asked what it
     can do."""
 
@@ -143,7 +142,7 @@ class Managed:
     viewers: Vnc | None = None
     """The server of those who see the screen."""
 
-    migration: Migration = field(init=False)
+    migration: Migration = field(default_factory=Migration)
     """Its move to another process, or from one."""
 
     dump: DumpInfo = field(default_factory=lambda: DumpInfo(status="none", completed=0, total=0))
@@ -154,7 +153,7 @@ class Managed:
 
     def __post_init__(self) -> None:
         self.begun.set()
-        self.migration = Migration(self.on_event)
+        self.migration.tell = self.on_event
 
     @property
     def machine(self) -> Machine:

@@ -4,8 +4,9 @@ qapi/migration.json)."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.threads import EndingThread, Lock
@@ -25,12 +26,11 @@ BANDWIDTH = 128 << 20
 """Bytes a second of a move for which nothing else is said."""
 
 
-@dataclass
-class Migration:
+class Migration(Struct):
     """One move at a time: its ``status`` in QMP's words, "" before the first, figures of it, why it
     has failed, and how fast it may be. ``tell`` is called with each event."""
 
-    tell: Callable[[Event], None]
+    tell: Callable[[Event], None] = lambda event: None
     status: str = ""
     why: str = ""
     moving: Moving = field(default_factory=Moving)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import did_you_mean
@@ -17,8 +18,7 @@ SHOWN = 80
 """Characters of what somebody typed that a message repeats."""
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(Struct, frozen=True):
     """The word ``name``, which ``run`` carries out, given the machine and the arguments, and of
     which it returns what is to be printed."""
 

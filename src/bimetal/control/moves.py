@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from bimetal.base.late import late
 from bimetal.control.places import write_whole
@@ -22,8 +24,7 @@ __all__ = ["Move", "Moves", "with_image", "with_moves"]
 LIMIT = 1 << 20
 
 
-@dataclass
-class Move:
+class Move(Struct):
     """A disk that had the images ``before`` has one at ``path``, of a ``format``, that lies on
     those at the paths ``below``."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.confining.landlock import Access, restrict, version
 from bimetal.base.confining.own import loader
@@ -36,8 +37,7 @@ CONFINES_ITSELF = "passt"
 """A kind of network whose program needs what is gone."""
 
 
-@dataclass(frozen=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True):
     """What the process gives up: becoming another user (``identity``), starting ``programs``, and
     having more of the host's ``resources`` than others; and all that no machine needs."""
 

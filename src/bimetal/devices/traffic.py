@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["Traffic"]
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """What went into the guest's memory, and what came out of it: requests or frames, and bytes. A
     copy of the machine counts on, and so does a machine after a reset."""
 

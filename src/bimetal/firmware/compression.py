@@ -10,7 +10,8 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -44,8 +45,7 @@ DICTIONARIES = 1 << 28
 """Bytes that a reader of xz and lzma may take for its work."""
 
 
-@dataclass(frozen=True)
-class Compression:
+class Compression(Struct, frozen=True):
     """A format: its name, the command that reads it, and how one part is read.
 
     ``read`` gets data and a limit, and gives back what the part at the start becomes and what is

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 __all__ = ["DeviceTree", "Node", "Property", "cells", "encoded", "text_of", "words_of"]
 
@@ -83,8 +84,7 @@ Property = None | int | str | bytes | Node | Sequence[int | Node] | Sequence[str
 """Nothing but its name, a cell, a string, bytes, a reference, cells, or strings."""
 
 
-@dataclass
-class DeviceTree:
+class DeviceTree(Struct):
     """A whole tree: its ``root``, the physical memory that it keeps for others, as addresses and
     sizes, and the number of the CPU that starts."""
 

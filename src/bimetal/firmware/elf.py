@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import Any
 
 from elftools.elf.descriptions import describe_e_machine
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.base.bits import align_down
 from bimetal.base.errors import BimetalError, ExitCode
@@ -35,8 +36,7 @@ MOST_SEGMENTS = 256
 PAGE = 4096
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """A program header of type PT_LOAD; ``data`` is what the file has of it."""
 
     virtual: int

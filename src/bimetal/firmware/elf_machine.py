@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["ElfMachine", "is_elf"]
 
@@ -12,8 +12,7 @@ def is_elf(data: bytes) -> bool:
     return data.startswith(b"\x7fELF")
 
 
-@dataclass(frozen=True)
-class ElfMachine:
+class ElfMachine(Struct, frozen=True):
     """A machine as ELF files name it: ``e_machine`` and class of programs that it starts, its name,
     the alignment of instructions, and the relocation that adds the load address
     (``R_*_RELATIVE``); ``built`` are options by which compilers make programs for it."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
@@ -21,8 +22,7 @@ CHECKSUM = "crc32"
 HASHES = ("md5", "sha1", "sha256", "sha384", "sha512")
 
 
-@dataclass(frozen=True)
-class FitImage:
+class FitImage(Struct, frozen=True):
     """One file of the tree, as it lies there; addresses are None where the tree names none."""
 
     name: str

@@ -8,8 +8,10 @@ it belongs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -32,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(Struct, frozen=True):
     """A kernel, and what was packed with it: see `Unpacked`."""
 
     program: Program

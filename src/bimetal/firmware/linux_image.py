@@ -9,7 +9,8 @@ be.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.contents import FileContents
@@ -24,8 +25,7 @@ BIG_ENDIAN = 1
 COFF_SIZE, SECTION_SIZE = 24, 40
 
 
-@dataclass(frozen=True)
-class LinuxImage:
+class LinuxImage(Struct, frozen=True):
     """The image of one architecture: its mark, and where instructions may begin.
 
     An image that does not say its size is from before the time of that field, and lies at

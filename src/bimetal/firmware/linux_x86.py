@@ -7,7 +7,8 @@ Source: the kernel's Documentation/arch/x86/boot.rst (sections "The Real-Mode Ke
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.bits import align_down
 from bimetal.base.errors import BimetalError, ExitCode
@@ -38,8 +39,7 @@ UNKNOWN_LOADER = 0xFF
 LOADED_HIGH = 1 << 0
 
 
-@dataclass(frozen=True)
-class BzImage:
+class BzImage(Struct, frozen=True):
     """A kernel in a bzImage: the program, and what its header says.
 
     ``initrd_limit`` is the highest address that the initial file system may reach.

@@ -5,8 +5,9 @@ Source: ACPI Specification 6.5, section 15.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["ACPI", "RAM", "RESERVED", "MemoryArea"]
 
@@ -16,8 +17,7 @@ ACPI: Final = 3
 """Tables that may be reclaimed once they were read."""
 
 
-@dataclass(frozen=True)
-class MemoryArea:
+class MemoryArea(Struct, frozen=True):
     """``size`` bytes from ``base`` on, of a ``kind`` of address range."""
 
     base: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.firmware.elf_machine import ElfMachine
 from bimetal.firmware.linux_image import LinuxImage
@@ -12,8 +12,7 @@ from bimetal.firmware.unpack import Target
 __all__ = ["AARCH64", "PROCESSORS", "RISCV", "X86_64", "FlatProcessor", "Processor"]
 
 
-@dataclass(frozen=True)
-class Processor:
+class Processor(Struct, frozen=True):
     """What programs have to be for: as ELF files and U-Boot's images name it. ``board`` is one with
     such a processor. Linux's kernels for it are a bzImage."""
 
@@ -39,8 +38,7 @@ class Processor:
         return CORE_REGISTERS.get(self.isa, ())
 
 
-@dataclass(frozen=True)
-class FlatProcessor(Processor):
+class FlatProcessor(Processor, frozen=True):
     """One for which Linux's kernels are a flat ``image``."""
 
     image: LinuxImage

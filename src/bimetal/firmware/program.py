@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import format_size
@@ -18,8 +19,7 @@ __all__ = ["Program", "Segment", "read_file"]
 ZEROES = bytes(1 << 20)
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """``data`` at the guest-physical ``address``, zeroes behind it up to ``size`` bytes."""
 
     address: int
@@ -39,8 +39,7 @@ class Segment:
             memory[:] = self.data
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Struct, frozen=True):
     """What is loaded before a guest runs; ``name`` is what the user called it, ``moved`` how far
     it lies from where it was linked."""
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from bimetal.base.clock import Clock
 from bimetal.base.errors import GuestError
@@ -118,8 +119,7 @@ class TextConsole(Protocol):
         """Input that has arrived, at most ``limit`` bytes. Never blocks."""
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct, frozen=True):
     """What a program is given.
 
     ``power_off`` ends the run with a code. ``command_line`` is the program's name and arguments;
@@ -134,8 +134,7 @@ class Host:
     heap: Callable[[], tuple[int, int]]
 
 
-@dataclass
-class _File:
+class _File(Struct):
     """What a handle stands for: ``contents`` that can be read, or the console."""
 
     contents: bytes | None = None
@@ -143,17 +142,17 @@ class _File:
     position: int = 0
 
 
-@dataclass
-class Semihosting:
+class Semihosting(Struct):
     """Answers the operations of all CPUs of one machine, under its lock."""
 
     host: Host
     errno: int = 0
     files: dict[int, _File] = field(default_factory=dict)
     events: EventLog = field(default_factory=lambda: EventLog("semihosting"))
+    _operations: dict[int, Callable[[ProgramMemory, int], int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._operations: dict[int, Callable[[ProgramMemory, int], int]] = {
+        self._operations = {
             Operation.OPEN: self._open,
             Operation.CLOSE: self._close,
             Operation.WRITEC: self._write_character,

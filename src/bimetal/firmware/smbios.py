@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import count
+
+from msgspec import Struct
 
 from bimetal.base.sizes import KIB, MIB
 
@@ -39,8 +40,7 @@ TOO_MANY_KIB, TOO_MANY_MIB, NO_ADDRESS = 0x8000_0000, 0x7FFF, 0xFFFF_FFFF
 """An extended field has the number."""
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """The machine: its name and a version of it, its CPUs and of which family they are (table 23 of
     the specification), and its memory, in bytes, and where it begins."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Line", "read_list"]
 
@@ -49,8 +50,7 @@ NOWHERE = ("UND", "*UND*", "ABS", "*ABS*")
 DATA = (".data", ".rodata", ".bss", ".sdata", ".sbss")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A symbol; ``size`` is 0 where the list does not tell, ``module`` empty for the kernel's own.
 
     What is no code is worth knowing too: code ends there.

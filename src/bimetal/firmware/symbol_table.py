@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 __all__ = ["Symbol", "SymbolTable"]
 
@@ -12,8 +14,7 @@ LAST = 4096
 """Bytes that belong to a symbol of unknown size with none behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Struct, frozen=True):
     """The code at ``address``: its name, and the file or module it is in, as the user knows it.
 
     ``size`` is 0 where the file does not tell; the symbol then ends where the next one begins.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
@@ -36,8 +37,7 @@ class UImageType(IntEnum):
     KERNEL_ANYWHERE = 14
 
 
-@dataclass(frozen=True)
-class UImage:
+class UImage(Struct, frozen=True):
     """An image: its ``kind`` (see `UImageType`), the number of its architecture, where it wants to
     be loaded and entered, and its files, of which only those of `UImageType.MULTI` are several."""
 

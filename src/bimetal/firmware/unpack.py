@@ -6,7 +6,8 @@ the other. What comes out is a kernel that some loader knows, and what was packe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import logger
@@ -32,8 +33,7 @@ LARGEST_TREE = 16 << 20
 MORE_MEMORY = "give the machine more memory, or get the file anew if it should be smaller"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """The machine as U-Boot's images name it: a name for people, numbers and names of its
     architecture, and the ``compatible`` of its board."""
 
@@ -43,8 +43,7 @@ class Target:
     compatible: str
 
 
-@dataclass(frozen=True)
-class Unpacked:
+class Unpacked(Struct, frozen=True):
     """A kernel and what came with it.
 
     ``load`` and ``entry`` are where its packing wants it; without ``load`` that may be anywhere,

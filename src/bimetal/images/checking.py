@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from bimetal.backends.block.choose import image_format
 from bimetal.backends.block.commands import quoted
@@ -23,8 +24,7 @@ UNSUPPORTED = 63
 """The exit code for a format that has nothing to check."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Struct, frozen=True):
     """What a check of the image at ``path`` found in the end, and what was mended before that:
     clusters that were ``leaks``, and ``corruptions``. ``messages`` says each fault."""
 

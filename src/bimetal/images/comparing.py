@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import SECTOR, Block, Extent, joined
 from bimetal.images.copying import CHUNK
@@ -15,8 +16,7 @@ from bimetal.images.progress import Progress, no_progress
 __all__ = ["Comparison", "compare"]
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Two disks are ``identical``, or differ ``at`` an offset first, or in how long they are if
     that is None. ``allocation`` says that they differ in what is stored there, not in its bytes.
     ``sizes`` are the sizes of both."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bimetal.backends.block.chain import find_backing
 from bimetal.backends.block.choose import image_format, open_disk, seen_format
@@ -29,8 +30,7 @@ from bimetal.images.opening import telling
 __all__ = ["BitmapInformation", "Information", "Qcow2Information", "chain", "information"]
 
 
-@dataclass(frozen=True)
-class BitmapInformation:
+class BitmapInformation(Struct, frozen=True):
     """A dirty bitmap: its name, how many bytes of the disk a bit of it stands for, its flags."""
 
     name: str
@@ -38,8 +38,7 @@ class BitmapInformation:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Qcow2Information:
+class Qcow2Information(Struct, frozen=True):
     """What only qcow2 images say."""
 
     compat: str
@@ -53,8 +52,7 @@ class Qcow2Information:
     bitmaps: tuple[BitmapInformation, ...]
 
 
-@dataclass(frozen=True)
-class Information:
+class Information(Struct, frozen=True):
     """What the image at ``path`` says: its ``format``, the bytes of its disk and of the file (as
     they take up space on the host), its backing file by the ``name`` that it has in the image and
     by the path that this is, and what only qcow2 images say."""

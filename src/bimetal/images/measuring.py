@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.formats import RAW
@@ -17,8 +18,7 @@ from bimetal.images.sources import SnapshotDisk
 __all__ = ["Measure", "measure", "measure_new"]
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """The bytes of a file that are ``required`` for an image now, and once its disk is written
     everywhere; and for the dirty bitmaps of the source, None where it can have none."""
 

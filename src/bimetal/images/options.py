@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from bimetal.backends.block.formats import QCOW2, RAW
 from bimetal.backends.block.qcow2.create import NewImage
@@ -34,8 +35,7 @@ def check_written(format: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """The options of a new image, checked; None where nothing is said."""
 
     size: int | None = None
@@ -56,7 +56,7 @@ class Options:
         """The options of an image of ``format``. Raises `BimetalError` for what is none, or has
         such a value."""
         check_written(format)
-        known = ("size", "preallocation") if format == RAW else [f.name for f in fields(cls)]
+        known = ("size", "preallocation") if format == RAW else cls.__struct_fields__
         values: dict[str, object] = {}
         for name, value in given.items():
             if name in ("encryption", "encrypt.format") and format == QCOW2:
@@ -75,7 +75,7 @@ class Options:
         return NewImage(
             size,
             self.compat,
-            self.cluster_size or NewImage.cluster,
+            self.cluster_size or NewImage(size).cluster,
             self.refcount_bits,
             self.lazy_refcounts,
             self.extended_l2,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block, Extent
 from bimetal.backends.block.qcow2.changes import find_snapshot, snapshot_tables

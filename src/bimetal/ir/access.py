@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 __all__ = ["WIDTHS", "Access", "Order", "Space"]
 
@@ -36,8 +37,7 @@ class Order(Enum):
     """All such accesses have one order, which every vCPU sees."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """One access of ``width`` bits.
 
     ``aligned`` ones trap when misaligned, others are split. ``unprivileged`` ones have the rights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from .access import Space
 from .effects import (
@@ -51,8 +51,7 @@ def distance(target: Value) -> int | None:
     return signed(int(away), away.width) if away is not None and away.known else None
 
 
-@dataclass(slots=True)
-class Analysis:
+class Analysis(Struct):
     """Properties of a block.
 
     Of the parts that fast code executes (all but cold blocks): ``frame`` says whether they need a

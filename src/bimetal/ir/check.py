@@ -7,7 +7,7 @@ registers might be the same one. Nothing may follow a jump on its path: no execu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from .effects import Effect, Get, If, Jump, Return, RoutineCall, Set, Trap
 from .facts import facts
@@ -16,8 +16,7 @@ from .value import Block, Value
 __all__ = ["check"]
 
 
-@dataclass(slots=True)
-class _Path:
+class _Path(Struct):
     """What has happened on a path; ``written`` names the operation that wrote state, if any."""
 
     written: str = ""
@@ -32,8 +31,7 @@ class _Path:
         return _Path(self.written or other.written, self.files | other.files)
 
 
-@dataclass(slots=True)
-class _Checker:
+class _Checker(Struct):
     restartable: bool
     derived: frozenset[str]
     problems: list[str] = field(default_factory=list)

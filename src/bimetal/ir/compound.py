@@ -8,16 +8,16 @@ knows the name uses its own instruction (`codegen.host`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from .value import Block, Value, perform, tracing
 
 __all__ = ["Compound", "Definition", "compound"]
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True):
     """What a compound operation means: pure operations that make ``result`` of parameters."""
 
     name: str

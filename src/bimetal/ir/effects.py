@@ -7,8 +7,9 @@ the engine, or decides where control goes, is an `Effect`. What each does stands
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
+
+from msgspec import Struct, field
 
 from .access import Access
 from .requests import Question, Reason
@@ -179,8 +180,7 @@ class Fence(Effect):
 # -- control
 
 
-@dataclass(slots=True)
-class Branches:
+class Branches(Struct):
     """The two blocks of an `If`. A cold one is left to the slow form of a handler."""
 
     then: Block

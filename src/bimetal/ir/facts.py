@@ -5,7 +5,7 @@ For each operation it says how it may end, and whether it changes state that the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from .effects import (
     Amo,
@@ -38,8 +38,7 @@ from .value import Value
 __all__ = ["FACTS", "Facts", "facts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What the engine has to know of an effect.
 
     ``faults``: it may raise a trap, or ask the board, after which the instruction is repeated.

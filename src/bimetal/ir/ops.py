@@ -10,8 +10,9 @@ operands. An operation can be applied to the lanes of vectors too, see `vector`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 __all__ = ["COMPARISONS", "OPS", "Op", "Result", "signed"]
 
@@ -24,8 +25,7 @@ class Result(Enum):
     GIVEN = "stated by the user of the operation"
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Struct, frozen=True):
     """One pure operation. ``commutes`` lets the folder put a constant last."""
 
     llvm: str

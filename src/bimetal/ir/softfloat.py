@@ -9,8 +9,9 @@ wants that, its descriptions say so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isqrt
+
+from msgspec import Struct
 
 from .fp import DZ, FLUSH_RESULTS, NV, NX, OF, UF, Rounding
 
@@ -46,8 +47,7 @@ __all__ = [
 NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = Rounding
 
 
-@dataclass(slots=True)
-class Environment:
+class Environment(Struct):
     """The current rounding mode, the sticky flags, and whether tiny numbers are flushed to zero."""
 
     rounding: int = NEAREST_EVEN
@@ -55,8 +55,7 @@ class Environment:
     flushing: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """A binary interchange format: ``width`` bits, of which ``precision`` (with the implied one)
     are the significand's."""
 
@@ -108,8 +107,7 @@ HALF, SINGLE, DOUBLE = Format(16, 11), Format(32, 24), Format(64, 53)
 FORMATS = {16: HALF, 32: SINGLE, 64: DOUBLE}
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
+class _Number(Struct, frozen=True):
     """An unpacked operand; ``kind`` is "finite", "infinite" or "nan"."""
 
     kind: str

@@ -9,8 +9,9 @@ lists all instruction sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
 from typing import Protocol, Self
+
+from msgspec import Struct
 
 from .changes import unchangeable
 from .describe import Isa
@@ -100,8 +101,7 @@ _DEBUGGING: dict[str, tuple[int, dict[str, int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(Struct, frozen=True):
     """The routines that every instruction set describes. A parameter ``access`` is `LOAD`, `STORE`
     or `FETCH`, possibly with `UNPRIVILEGED`; ``va`` is a virtual address."""
 
@@ -218,11 +218,10 @@ class Hooks:
         ]
         if wrong:
             raise TypeError(f"{isa.name} has no such routines as the engine wants: {wrong}")
-        return cls(**{hook.name: isa.hooks.get(hook.name) for hook in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{name: isa.hooks.get(name) for name in cls.__struct_fields__})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """How a vCPU starts after reset: it is number ``index`` of the machine, of a processor
     ``model``. With ``firmware_calls`` it starts in the kernel's mode, as firmware would enter it,
     and firmware calls are exits; with ``hypervisor`` it has a hypervisor mode and starts in it.
@@ -249,8 +248,7 @@ class Processor(Protocol):
         """How wide its physical addresses are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """A processor with all that is described."""
 
     lacks: Collection[str] = ()
@@ -264,8 +262,7 @@ def whole(model: str) -> Processor:
     return Whole()
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Struct, frozen=True):
     """An instruction set as the rest of Bimetal sees it.
 
     ``reset`` sets the registers that do not reset to zero. ``arguments`` and ``results`` are the

@@ -10,7 +10,8 @@ native code, the reference and the disassembler share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..ir.value import Value, const, pure
 
@@ -22,8 +23,7 @@ bytes (8 bits). Bytes that have not been fetched yet are zeros, so the length ma
 been fetched only if a missing byte matters."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeMode:
+class DecodeMode(Struct, frozen=True):
     """A mode in which the same bytes may be other instructions. The program counter has ``pc_bits``
     bits, at least 12, and wraps to 0 after the last address. A ``guarded`` mode follows another one
     in the list and replaces it in guarded pages (`Landing`)."""
@@ -33,8 +33,7 @@ class DecodeMode:
     guarded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Landing:
+class Landing(Struct, frozen=True):
     """Where indirect jumps into guarded pages may lead: Arm's BTI, Intel's IBT.
 
     Jumps have a kind (`effects.Jump`), which ``register`` holds from the jump until its target has
@@ -48,8 +47,7 @@ class Landing:
     admits: Callable[[Value, Value], Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
+class Decoding(Struct, frozen=True):
     """What decoding depends on besides the bytes: the number of the decode mode, and the features
     of the processor's model, a bit for each of `Isa.features`."""
 

@@ -7,10 +7,11 @@ disassembler, reference, interpreter and translator are all executions of these 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Literal
+
+from msgspec import Struct, field
 
 from ..ir.value import Block, Value, const, field_of, tracing
 from .decoding import USUAL, DecodeMode, Decoding, Landing, Scan, whole_words
@@ -26,8 +27,7 @@ MAX_WORDS = 1 << 16
 """Results of scans that are cached."""
 
 
-@dataclass(slots=True, eq=False)
-class Insn:
+class Insn(Struct, eq=False):
     """One described instruction.
 
     ``where`` says which field values belong to it, if another encoding is a special case of this
@@ -123,8 +123,7 @@ class Insn:
             raise ValueError(f"{self.name} pins fields into more than {MAX_VARIANTS} handlers")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """An instruction word that has been recognised."""
 
     insn: Insn
@@ -140,8 +139,7 @@ class Decoded:
         return self.insn.template.show(self.fields, self.insn.pattern.widths, pc)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A register of the manual that is not stored as such: ``read`` composes it from others, and
     ``write`` takes a value apart. ``write`` is None if it is read-only."""
 
@@ -149,8 +147,7 @@ class View:
     write: Routine | None
 
 
-@dataclass(slots=True, eq=False)
-class Isa:
+class Isa(Struct, eq=False):
     """An instruction set: its state, operand kinds, instructions and routines.
 
     ``granule`` is the alignment of instructions in bytes; ``fetch`` the bytes of the longest one.
@@ -185,17 +182,20 @@ class Isa:
     chapters: tuple[str, ...] = ()
     hooks: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
-    _insns: list[Insn] = field(default_factory=list, repr=False)
+    _insns: list[Insn] = field(default_factory=list)
     _whole: bool = False
-    _by_byte: dict[int, list[Insn]] = field(default_factory=dict, repr=False)
-    _in_order: list[tuple[int, int, Insn]] = field(default_factory=list, repr=False)
+    _by_byte: dict[int, list[Insn]] = field(default_factory=dict)
+    _in_order: list[tuple[int, int, Insn]] = field(default_factory=list)
     _byte: int = 0
-    _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
+    _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     _sorted_count: int = 0
 
     def __post_init__(self) -> None:
         if self.scan is None:
             self.scan = whole_words(self.fetch, self.order)
+
+    def __repr__(self) -> str:
+        return f"<Isa {self.name}>"
 
     @property
     def insns(self) -> list[Insn]:

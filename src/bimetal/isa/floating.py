@@ -11,8 +11,9 @@ One meaning serves scalars and vectors: a scalar is a vector of one lane.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from ..ir import fp
 from ..ir.fp import Rounding
@@ -51,8 +52,7 @@ class Tininess(Enum):
     """If the exact result is below the smallest normal number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(Struct, frozen=True):
     """``width`` bits of numbers of a format: one, or a vector of them."""
 
     format: Format
@@ -114,8 +114,7 @@ class Numbers:
         return (is_(a, infinity) & is_(b, 0)) | (is_(a, 0) & is_(b, infinity))
 
 
-@dataclass(frozen=True, slots=True)
-class FloatPolicy:
+class FloatPolicy(Struct, frozen=True):
     """The floating point of an instruction set.
 
     ``rounding`` is the current mode of a vCPU by its number in `ir.fp.Rounding`; ``set_rounding``

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 __all__ = ["File", "RegisterStore", "StateSpec"]
 
@@ -19,8 +21,7 @@ class RegisterStore(Protocol):
         """Set a register."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """``count`` registers of ``width`` bits. A scalar is a file of one.
 
     ``zero`` is the index that always reads as zero and ignores writes. ``names`` are the registers'
@@ -61,8 +62,7 @@ class File:
         return self.count + (self.zero is not None)
 
 
-@dataclass(slots=True)
-class StateSpec:
+class StateSpec(Struct):
     """All register files of an ISA, in the order of declaration. Those in ``younger`` were declared
     when snapshots without them were already kept: what each of their registers is there."""
 

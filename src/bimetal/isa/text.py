@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from ..ir.ops import signed
 
@@ -26,8 +27,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class OperandKind:
+class OperandKind(Struct, frozen=True):
     """How a kind of operand is printed and read.
 
     ``show(value, width, pc)`` gets the field as an unsigned integer of ``width`` bits and the
@@ -41,8 +41,7 @@ class OperandKind:
     shape: str = r"[^,()\[\]\s]+"
 
 
-@dataclass(frozen=True, slots=True)
-class CompositeKind:
+class CompositeKind(Struct, frozen=True):
     """An operand that several fields make up; a template writes it as ``{:kind}``.
 
     ``show(fields, pc)`` gets all fields; ``read(text, pc)`` gives back those that it stands for.

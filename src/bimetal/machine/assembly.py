@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.accel.choose import Described, check_name, create, described, has_semihosting, prepare
 from bimetal.base.clock import Countdown
@@ -21,8 +22,7 @@ from bimetal.seam import Accelerator
 __all__ = ["Assembly", "Engine"]
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """The requested accelerator, as a name or an object, the ``model`` of its CPUs and their
     number, and whether it compiles in the ``background`` after the end, see `Machine`. Raises
     `BimetalError` if there is no such accelerator.

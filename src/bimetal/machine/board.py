@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
+
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
@@ -13,8 +14,7 @@ from bimetal.machine.chassis import Chassis
 __all__ = ["BOARDS", "Board", "all_boards", "board", "find_board", "supply"]
 
 
-@dataclass(frozen=True)
-class Board:
+class Board(Struct, frozen=True):
     """A kind of machine: ``build`` puts it together; ``isa`` is its CPUs' instruction set, named as
     by `platform.machine`. ``options`` are the options for ``NAME,OPTION=VALUE``: the values that
     each may have, the default first. ``cpus_with`` says of some options how many CPUs each value

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.backends.net.address import parse_address
 from bimetal.backends.net.capture import Capture
@@ -49,8 +51,7 @@ def open_nic(nic: Nic, number: int) -> NetBackend:
     return network
 
 
-@dataclass(frozen=True)
-class Copying:
+class Copying(Struct, frozen=True):
     """What becomes of the NICs of a machine in copies of it: their ``networks``, one of `NETWORKS`,
     and whether they have ``new_macs``."""
 

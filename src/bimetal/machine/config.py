@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
@@ -60,8 +61,7 @@ ENOSPC = "enospc"
 """The last if there is no room, and else the first."""
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """An image that becomes a disk, on the ``bus`` that is one of `BUSES`; a virtio disk has
     ``queues`` and carries out ``iops`` requests and ``bps`` bytes in a second at most, or as many
     as it can for 0. One on USB is in the ``socket`` of that number, or, for 0, in any that is free,
@@ -135,8 +135,7 @@ class Disk:
             )
 
 
-@dataclass
-class Config:
+class Config(Struct):
     """The options of `Machine`; ``memory`` is in bytes, paths are as the user wrote them."""
 
     memory: int

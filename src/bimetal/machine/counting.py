@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.machine.runner import Runner
 from bimetal.seam import Counted
@@ -14,8 +15,7 @@ __all__ = ["Stats", "counters_of", "stats_of"]
 Counts = Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """What a run has cost so far; ``str()`` of it is a report.
 
     ``seconds`` is the machine's time, ``counters`` are as `Machine.counters` gives them, and

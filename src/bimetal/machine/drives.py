@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.backends.block.formats import RAW, by_name
 from bimetal.devices.scsi.disk import ScsiDisk
@@ -19,8 +21,7 @@ from bimetal.machine.wanted import USB
 __all__ = ["Drive", "drives_of"]
 
 
-@dataclass(frozen=True)
-class Drive:
+class Drive(Struct, frozen=True):
     """A drive of the machine.
 
     ``name`` is ``disk0`` and so on for disks that it was built with, ``cd0`` and so on for CD-ROM

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from bimetal.backends.vnc.visit import Stage, Visit
 from bimetal.machine.live.news import JobNews
@@ -31,8 +32,7 @@ class EventKind(Enum):
     OVER = "run over"
 
 
-@dataclass(frozen=True)
-class MachineEvent:
+class MachineEvent(Struct, frozen=True):
     """Something that happened. ``guest`` says whether the guest itself caused it, ``device`` is the
     name of the device that it is about, if it is about one, ``memory`` the bytes that the guest has
     now, if that has changed, ``seconds`` how many its real-time clock is ahead of the

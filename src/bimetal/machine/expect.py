@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError
 from bimetal.machine.result import Result
@@ -40,8 +41,7 @@ class EndOfRun(BimetalError):
     result: Result | None = None
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """What `Console.expect` saw: the ``text`` that matched, the ``groups`` of the pattern, and the
     output ``before`` it that nobody had read yet."""
 

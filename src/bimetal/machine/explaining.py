@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.sizes import MIB
 from bimetal.machine.observing import Observation
@@ -45,8 +46,7 @@ LOOP_BYTES = 256
 SAMPLES_LEAST = 4
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """A reason: its ``name``, what was seen, with figures, and what to do about it. ``share`` is
     how much of the time it takes, as far as that can be told, from 0 to 1."""
 
@@ -56,8 +56,7 @@ class Cause:
     share: float = 0.0
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """Why a machine is slow: the causes that were found in so many seconds, the worst first; and
     what its CPUs did."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.devices.answers import Answer
 from bimetal.machine.config import ENOSPC, Disk
@@ -14,8 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors that the user can put right while the guest runs."""
 
 
-@dataclass(frozen=True)
-class DiskFailure:
+class DiskFailure(Struct, frozen=True):
     """An error of the host: whether something was written, what is done about it, whether there is
     no room, and what the host calls it."""
 

@@ -8,8 +8,9 @@ then they are unconnected pins.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
@@ -90,8 +91,7 @@ class IrqSignal(NamedTuple):
     level: bool
 
 
-@dataclass(frozen=True)
-class Outlets:
+class Outlets(Struct, frozen=True):
     """Where wires leave the board: to CPUs, to the interrupt controller of an accelerator that
     models it, to whoever ends the run or resets the machine, and to whoever wants to know how many
     seconds the guest has set its real-time clock ahead of the host's."""
@@ -102,8 +102,7 @@ class Outlets:
     rtc: Output[int] = field(default_factory=lambda: Output("rtc"))
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(Struct, frozen=True):
     """A finished board. ``config``, ``clock``, ``console`` and ``initiator`` are as in `Chassis`.
 
     ``parts`` have state and are no devices. ``registers`` are the devices that have registers of

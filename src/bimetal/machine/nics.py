@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from bimetal.backends.net.choose import check_network
 from bimetal.backends.net.options import Options, Words, split_words
@@ -38,8 +39,7 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 Value = str | int | bool | Sequence[str]
 
 
-@dataclass(frozen=True)
-class Nic:
+class Nic(Struct, frozen=True):
     """A virtio NIC on the network called ``kind``, of which ``words`` say more, or on ``backend``.
 
     ``mac`` is None for an address that follows from the rest; ``mtu`` and ``speed`` (Mbit/s) are 0

@@ -6,8 +6,9 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from bimetal.accel.kvm.examine import check_kvm
 from bimetal.base.clock import monotonic_seconds
@@ -23,8 +24,7 @@ NANOSECONDS = 1_000_000_000
 PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
-class Cpu:
+class Cpu(Struct, frozen=True):
     """A CPU: where it executes, and the seconds that the host's processors have worked for it, and
     that it has waited for them."""
 
@@ -33,8 +33,7 @@ class Cpu:
     waited: float = 0.0
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct, frozen=True):
     """The host: its processors, their time in seconds since it was started, and how much of that
     another machine has had, below which this host is one; the share of time in which something has
     waited for memory, in percent, over ten seconds; and of this process bytes in memory and in
@@ -49,8 +48,7 @@ class Host:
     faults: int = 0
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """A machine at the moment ``seconds``: what it has counted, see `Machine.counters`, its CPUs,
     the host, and how often each of its disks was flushed. ``no_kvm`` says why it does not run by
     KVM, "" if it does, or if that was not asked."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from bimetal.base.near import did_you_mean
 from bimetal.devices.device import Device
@@ -18,8 +19,7 @@ Wire = Callable[..., object] | Sequence[Line]
 """Where an output goes: one input for an output, as many as it has for a row."""
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """A device on the board: its name, its first address, and the wires of its outputs. Its address
     may be a ``port``, or it has ``registers`` of the CPU whose number stands for the address, or it
     is a function ``on_bus``, a PCI one, where its slot stands for it."""

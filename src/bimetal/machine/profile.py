@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -22,8 +23,7 @@ __all__ = ["GuestProfile", "ProfileRow", "Profiler"]
 HEADER = "# percent   samples  mode        tier         object            symbol"
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileRow:
+class ProfileRow(Struct, frozen=True):
     """What was seen of one function: ``percent`` of all samples, in one mode and one tier.
 
     Code without a name is summed by page: ``symbol`` is the page's address, ``object`` is
@@ -44,8 +44,7 @@ class ProfileRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GuestProfile:
+class GuestProfile(Struct, frozen=True):
     """A table of functions, the hottest first. ``samples`` is the number of samples, ``lost`` that
     of samples which were overwritten before they were read.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bimetal.base.clock import monotonic_seconds
 
@@ -12,8 +13,7 @@ __all__ = ["PAGE", "Moving", "Pace"]
 PAGE = 4096
 
 
-@dataclass
-class Pace:
+class Pace(Struct):
     """How fast it may be: bytes a second, 0 for as many as there can be, and for how many seconds
     the guest may stand still. Both may be changed under way."""
 
@@ -21,8 +21,7 @@ class Pace:
     downtime: float = 0.3
 
 
-@dataclass
-class Moving:
+class Moving(Struct):
     """Figures of a machine that moves: bytes of memory in all, sent in pages, and left; pages that
     were nothing but zeroes; how often memory was gone through; pages a second that the guest
     writes to; bytes a second. Times are seconds."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
+
+from msgspec import Struct, field
+from msgspec.structs import FieldInfo, fields
 
 from bimetal.backends.block.nbd.address import is_address
 from bimetal.backends.handing import status_of
@@ -30,8 +32,7 @@ INWARD = (
 disks, which a snapshot knows exactly."""
 
 
-@dataclass
-class Recipe:
+class Recipe(Struct):
     """A machine's ``board``, ``config``, processor ``model``, and whether it has a second console.
     ``accel`` is the accelerator that it ran on, for people; ``plugged`` is in its slots."""
 
@@ -65,7 +66,7 @@ class Recipe:
         """What of the machine reaches more of the host than the ``files`` that its snapshot
         knows."""
         config = self.config
-        known = {each.name for each in fields(config)} - {*INWARD, "nics"}
+        known = {*config.__struct_fields__} - {*INWARD, "nics"}
         discs = [drive.path for drive in config.cdroms]
         paths = [*(disk.path for disk in config.disks), *discs, *config.flash]
         reaching = {name for name in known if getattr(config, name)}
@@ -143,8 +144,8 @@ def _from_the_root(values: Any, name: str = "") -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, dict):
@@ -160,8 +161,8 @@ def _built(kind: Any, value: Any) -> Any:
             return None
         (kind,) = (each for each in inner if each is not NoneType)
         return _built(kind, value)
-    if is_dataclass(kind):
-        return _dataclass(kind, value)
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return _record(kind, value)
     if origin in (list, tuple) and isinstance(value, list):
         return origin(_built(inner[0], each) for each in value)
     if origin is dict and isinstance(value, dict):
@@ -171,17 +172,18 @@ def _built(kind: Any, value: Any) -> Any:
     return value
 
 
-_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+@cache
+def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
+    return {each.name: each for each in fields(kind)}
 
 
-def _dataclass(kind: Any, value: Any) -> Any:
+def _record(kind: type[Struct], value: Any) -> Struct:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r:.60} is no {kind.__name__}")
-    hints = _hints(kind)
-    known = {each.name: each for each in fields(kind)}
+    known = _fields(kind)
     if strange := value.keys() - known.keys():
         raise ValueError(f"{kind.__name__} has no {', '.join(sorted(map(str, strange)))}")
     for name, each in known.items():
-        if name not in value and each.default is MISSING and each.default_factory is MISSING:
+        if name not in value and each.required:
             raise ValueError(f"{kind.__name__} without {name}")
-    return kind(**{name: _built(hints[name], each) for name, each in value.items()})
+    return kind(**{name: _built(known[name].type, each) for name, each in value.items()})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from bimetal.base.errors import ExitCode
 from bimetal.seam import CpuFault, Shutdown, ShutdownKind
@@ -21,8 +22,7 @@ class Ending(Enum):
     FAULT = "CPU fault"
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Struct, frozen=True):
     """``code`` is what the command line exits with: the guest's own code after a power-off.
 
     ``message`` and ``details`` explain a fault.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from bimetal.backends.reactor import Reactor
 from bimetal.devices.pci.function import Function
@@ -15,8 +16,7 @@ from bimetal.machine.wanted import CdDrive, Input, UsbHubAt
 __all__ = ["Plugged", "Sockets"]
 
 
-@dataclass(frozen=True)
-class Plugged:
+class Plugged(Struct, frozen=True):
     """What was plugged into the ``slot`` of that number while the machine ran: a disk, or a NIC
     with the address ``mac``; or what is in a USB ``socket``: a disk, a drive, an input device, a
     hub."""

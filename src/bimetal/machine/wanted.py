@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.backends.share.owners import MAPPED, NONE, SECURITY_MODELS
 from bimetal.base.errors import BimetalError, ExitCode
@@ -58,8 +58,7 @@ USUAL_WIDTH, USUAL_HEIGHT = 1024, 768
 SIDE_MINIMUM = 64
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(Struct, frozen=True):
     """A folder of the host that the guest mounts by the name ``tag``.
 
     ``security`` says how owners and modes of the guest's files are kept; "" chooses
@@ -94,8 +93,7 @@ class Share:
         return self.security or (NONE if self.readonly else MAPPED)
 
 
-@dataclass(frozen=True)
-class Vsock:
+class Vsock(Struct, frozen=True):
     """Sockets between guest and host: the guest has the context ``cid``, and its ports are reached
     by the Unix socket at ``path``."""
 
@@ -113,8 +111,7 @@ class Vsock:
             )
 
 
-@dataclass(frozen=True)
-class SerialPort:
+class SerialPort(Struct, frozen=True):
     """A line between a program in the guest, which knows it by ``name``, and ``where``, a place as
     `bimetal.backends.chars.choose` knows it."""
 
@@ -137,8 +134,7 @@ class SerialPort:
             )
 
 
-@dataclass(frozen=True)
-class RootPortAt:
+class RootPortAt(Struct, frozen=True):
     """A root port, which is ``function`` of a ``slot`` of the root bus."""
 
     slot: int
@@ -148,8 +144,7 @@ class RootPortAt:
         _check_place(self.slot, self.function)
 
 
-@dataclass(frozen=True)
-class PciPlace:
+class PciPlace(Struct, frozen=True):
     """Where a virtio device is: behind the root ``port`` of that number, which count from 1, or, if
     that is 0, ``function`` of a ``slot`` of the root bus."""
 
@@ -171,8 +166,7 @@ def _check_place(slot: int, function: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Video:
+class Video(Struct, frozen=True):
     """A display device, of a ``kind`` in `VIDEOS`, whose monitor prefers ``width`` by ``height``
     pixels, if it has one that the guest can ask."""
 
@@ -195,8 +189,7 @@ class Video:
             )
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     """An input device, of a ``kind`` in `INPUTS`, on a ``bus``, and of USB in the ``socket`` of
     that number (`bimetal.devices.usb.route`), or, for 0, in any that is free."""
 
@@ -220,8 +213,7 @@ class Input:
         _check_socket(f"this {self.kind}", self.bus, self.socket)
 
 
-@dataclass(frozen=True)
-class CdDrive:
+class CdDrive(Struct, frozen=True):
     """A CD-ROM drive with the image at ``path`` in it, or none, on a ``bus``, and of USB in a
     ``socket``, as `Input` has it."""
 
@@ -248,8 +240,7 @@ def _check_socket(what: str, bus: str, socket: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class UsbHubAt:
+class UsbHubAt(Struct, frozen=True):
     """A hub on USB, in a ``socket`` as `Input` has it."""
 
     socket: int = 0
@@ -260,8 +251,7 @@ class UsbHubAt:
         return USB
 
 
-@dataclass(frozen=True)
-class UsbController:
+class UsbController(Struct, frozen=True):
     """A USB host controller of a ``model`` in `USB_MODELS`, with ``slow`` ports of USB 2 and
     ``fast`` ones of USB 3. A socket leads to one of each, as far as there are any."""
 

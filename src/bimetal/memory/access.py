@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.base.errors import GuestError
 
@@ -16,8 +16,7 @@ class Refused(GuestError):
     """An access that a device does not answer: a bus error, as if there were no device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """How a device is connected to its bus.
 
     ``sizes`` are those, in bytes, that it answers; accesses of other sizes are refused. It moves

@@ -9,8 +9,9 @@ that `AddressSpace.find` names.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct
 
 from bimetal.base.errors import GuestError
 from bimetal.memory.access import ANY, Access
@@ -48,14 +49,13 @@ class MmioTarget(Protocol):
         `Refused`."""
 
 
-@dataclass(slots=True)
-class Region:
+class Region(Struct):
     """A stretch of guest-physical addresses with a memory, a device, or both.
 
     With both (a flash chip), CPUs read the memory while ``direct`` holds and everything else goes
     to the device. ``access`` is that of the device, or what the bus makes of it, and ``whole`` the
     sizes of which aligned accesses reach the device as they are; ``last`` is the address of the
-    last byte.
+    last byte. These two follow from the rest.
     """
 
     base: int
@@ -65,8 +65,8 @@ class Region:
     device: MmioTarget | None = None
     direct: bool = True
     access: Access = ANY
-    whole: int = field(init=False)
-    last: int = field(init=False)
+    whole: int = 0
+    last: int = 0
 
     def __post_init__(self) -> None:
         self.whole = 0 if self.device is None else self.access.whole(self.base, self.size)

@@ -9,7 +9,8 @@ that no pixel costs Python.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["BGRX", "PIXEL", "RGB565", "PixelFormat", "ordered"]
 
@@ -19,8 +20,7 @@ PIXEL = 4
 Converter = Callable[[bytes], bytes | bytearray]
 
 
-@dataclass(frozen=True)
-class PixelFormat:
+class PixelFormat(Struct, frozen=True):
     """Pixels of ``size`` bytes; ``converted`` makes the form for viewers of whole pixels, one after
     the other."""
 

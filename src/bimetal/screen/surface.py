@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.screen.pixels import PixelFormat
 
@@ -21,8 +21,7 @@ def fits(width: int, height: int) -> bool:
     return inside and width * height <= PIXELS_LIMIT
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """Whole rows of a surface, copied from row ``top`` on, as they lay there but for the gaps
     between them."""
 
@@ -37,8 +36,7 @@ class Picture:
         return self.format.converted(self.data)
 
 
-@dataclass(frozen=True)
-class Surface:
+class Surface(Struct, frozen=True):
     """A rectangle of pixels in ``memory``, which its owner goes on writing to. ``stride`` is the
     number of bytes from a row to the next; the memory begins with the first row and ends with the
     last, or later."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
 
 __all__ = [
     "Counted",
@@ -29,8 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Watchpoint:
+class Watchpoint(Struct, frozen=True):
     """``size`` bytes at the guest-virtual ``address``, an access to which stops the CPU."""
 
     address: int
@@ -39,8 +39,7 @@ class Watchpoint:
     write: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class DebugRequest:
+class DebugRequest(Struct, frozen=True):
     """The events that end a run with `DebugStop`; by default none.
 
     ``breakpoints`` are guest-virtual addresses. ``software_breakpoints`` claims the guest's own
@@ -107,8 +106,7 @@ class InterruptController(Protocol):
         """Deliver a message-signalled interrupt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Doorbell:
+class Doorbell(Struct, frozen=True):
     """A guest write that only says "look": to the guest-physical ``address`` (an x86 port if
     ``port``), ``size`` bytes wide, of ``value`` or, if that is None, of anything."""
 
@@ -150,8 +148,7 @@ class Counted(Protocol):
         """The counts since the start, by descriptions for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a CPU was found: the guest-virtual address ``pc`` of an instruction, the privilege
     ``mode`` by the manual's name, whether the code was ``translated`` or interpreted, and whether
     the mode is the ``user``'s, whose programs do not have the kernel's symbols."""
@@ -162,8 +159,7 @@ class Place:
     user: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True):
     """How often CPUs were found at each place, sampled after about the same number of instructions;
     and how many samples were ``lost``."""
 

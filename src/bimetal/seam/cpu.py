@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct
 
 from .exits import Exit
 
@@ -26,8 +27,7 @@ class ShutdownKind(Enum):
     PANIC = "panic"
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """What a power device (or an SBI system reset call) asks of the machine.
 
     ``code`` is the guest's exit status, 0 for success.
@@ -37,8 +37,7 @@ class Shutdown:
     code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySlot:
+class MemorySlot(Struct, frozen=True):
     """Host memory that a CPU reads and writes directly.
 
     ``base`` and ``size`` are guest-physical bytes, multiples of 4096; ``host`` is the address of

@@ -12,8 +12,9 @@ checksum of every block.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -45,8 +46,7 @@ def damaged(path: str, what: str) -> BimetalError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """Where the manifest lies, and its digest."""
 
     offset: int

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import ip_address
 
+from msgspec import Struct
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,8 +50,7 @@ SECURE_HEADERS = {
 """Headers of all answers. Styles may be inline, as the terminal and the screen set theirs so."""
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Who is let in: who knows the ``token``, and calls us by one of these ``names``, by
     ``localhost`` or by an IP address."""
 

@@ -387,29 +387,33 @@ def test_bitmaps_move_with_the_disk_that_is_mirrored(made: Made, tmp_path: Path)
     assert flags(copy) == {"b": ["auto"]}
 
 
-class Meanwhile(BitmapChange):
+class Meanwhile(BitmapChange, frozen=True):
     """Fails when a job that copies to ``path`` has written there what it was about to write when
     this moment was asked for."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path):
-        super().__init__(at("b", path))
-        events = {name: threading.Event() for name in ("asked", "begun", "wrote")}
-        self.__dict__.update(events)
+    asked: threading.Event
+    begun: threading.Event
+    wrote: threading.Event
+
+    @classmethod
+    def of(cls, monkeypatch: pytest.MonkeyPatch, path: Path) -> Meanwhile:
+        asked, begun, wrote = (threading.Event() for _ in range(3))
         write = Qcow2Image.writev
 
         def writev(image: Qcow2Image, offset: int, buffers: Any) -> None:
             if image.name == str(path):
-                events["asked"].set()
-                events["begun"].wait(1)
+                asked.set()
+                begun.wait(1)
             write(image, offset, buffers)
             if image.name == str(path):
-                events["wrote"].set()
+                wrote.set()
 
         monkeypatch.setattr(Qcow2Image, "writev", writev)
+        return cls(at("b", path), asked, begun, wrote)
 
     def apply(self, find: Find, undo: ExitStack) -> Block | None:
-        self.__dict__["begun"].set()
-        assert self.__dict__["wrote"].wait(LIMIT)
+        self.begun.set()
+        assert self.wrote.wait(LIMIT)
         raise BimetalError("this fails", "nothing can be done about it")
 
 
@@ -431,9 +435,9 @@ def test_no_copy_is_written_while_its_bitmaps_change(
     job = machine.mirror_disk(DISK, copy, speed=1)
     place = at("b", copy)
     machine.at_once([AddBitmap(place)])
-    meanwhile = Meanwhile(monkeypatch, copy)
+    meanwhile = Meanwhile.of(monkeypatch, copy)
     job.limit(0)
-    assert meanwhile.__dict__["asked"].wait(LIMIT)
+    assert meanwhile.asked.wait(LIMIT)
     with pytest.raises(BimetalError, match="this fails"):
         machine.at_once([change(place), meanwhile])
     assert job.wait(Status.READY, seconds=LIMIT)

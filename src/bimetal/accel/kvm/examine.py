@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 from bimetal.accel.kvm.abi import Capability
 from bimetal.accel.kvm.device import Device, KvmUnavailable
@@ -41,8 +42,7 @@ USEFUL = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """The result of one check. ``remedy`` is what to do if it is not ``well``."""
 
     what: str
@@ -51,8 +51,7 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
-class Kvm:
+class Kvm(Struct, frozen=True):
     """Everything that was found, and whether it is ``usable``: stock kernels can run."""
 
     usable: bool

@@ -9,7 +9,9 @@ for the micro-architecture levels, Linux ``Documentation/virt/kvm/x86/cpuid.rst`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.abi import Capability
@@ -24,8 +26,7 @@ LIMIT = 256
 """More leaves than any host has; KVM says E2BIG if there were more."""
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(Struct, frozen=True):
     """The answer to one function (and index) of CPUID."""
 
     function: int

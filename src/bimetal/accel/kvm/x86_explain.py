@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pkgutil import resolve_name
+
+from msgspec import Struct
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.kernel import Handle
@@ -17,8 +18,7 @@ CR0_PE = 1 << 0
 EFER_LMA = 1 << 10
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(Struct, frozen=True):
     """The bytes at RIP: guest-linear ``address``, ``physical`` if it is mapped, none if there is no
     memory; ``bits`` is the width of the code segment."""
 

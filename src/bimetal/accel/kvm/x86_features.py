@@ -7,13 +7,12 @@ a hypervisor adds; ``host`` is everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["FEATURES", "LEVELS", "MASKED_LEAVES", "PLATFORM", "Feature"]
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(Struct, frozen=True):
     """One bit of CPUID."""
 
     function: int

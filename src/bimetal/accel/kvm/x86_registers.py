@@ -8,8 +8,9 @@ G 15, unusable 16.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.kernel import Handle
@@ -28,8 +29,7 @@ class Source(Protocol):
         """Set it; OverflowError if ``value`` does not fit."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field of a structure that is read and written as a whole."""
 
     get: int
@@ -50,8 +50,7 @@ CR0_PG = 1 << 31
 EFER_LME, EFER_LMA = 1 << 8, 1 << 10
 
 
-@dataclass(frozen=True)
-class ModeField(Field):
+class ModeField(Field, frozen=True):
     """CR0 or EFER. Together they say whether 64-bit mode is active: EFER.LMA is not set by
     anybody but follows from CR0.PG and EFER.LME, as in the processor."""
 
@@ -79,8 +78,7 @@ ATTRIBUTES = (
 """Field of ``struct kvm_segment``, its lowest bit among the attributes, its width."""
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(Struct, frozen=True):
     """The access rights of a segment, which KVM keeps in single bytes."""
 
     segment: str
@@ -102,8 +100,7 @@ class Attributes:
         cpu.ioctl(x86.SET_SREGS, buffer)
 
 
-@dataclass(frozen=True)
-class Msr:
+class Msr(Struct, frozen=True):
     """A model-specific register."""
 
     index: int
@@ -121,8 +118,7 @@ class Msr:
             raise KeyError(f"this vCPU refuses {value:#x} in MSR {self.index:#x}")
 
 
-@dataclass(frozen=True)
-class Xsave:
+class Xsave(Struct, frozen=True):
     """A field of the legacy area of XSAVE (SDM volume 1, table "XSAVE Area Layout").
 
     KVM_SET_XSAVE loads a component only if its bit in XSTATE_BV is set, so both legacy components

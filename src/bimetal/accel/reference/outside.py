@@ -7,7 +7,6 @@ Most are stored as they are. Others are composed of stored ones, or belong to th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call
@@ -45,7 +44,6 @@ class SeenMemory:
         return self._memory.find(address, 1, write=write) is not None
 
 
-@dataclass(slots=True)
 class Onlooker(Guest):
     """A CPU of another accelerator, seen from outside: its registers, its memory, its time
     (``now_ns``), how many instructions it has ``retired``, and the file of its ``outputs``.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from ...ir.access import Access
-from ...ir.evaluate import Machine, evaluate
+from ...ir.evaluate import evaluate
 from ...ir.softfloat import Environment
 from ...isa.contract import RegisterStore
 from ...isa.describe import Decoded
@@ -28,8 +29,7 @@ class GuestMemory(Protocol):
         """Replace the value by ``change(value)`` atomically; the old value."""
 
 
-@dataclass(slots=True)
-class Guest(Machine):
+class Guest(Struct):
     """Registers and memory of another accelerator, for one instruction."""
 
     registers: RegisterStore

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.threshold import Passed, Threshold
 from bimetal.base.errors import BimetalError, ExitCode
@@ -56,8 +57,7 @@ def fits(size: int, granularity: int, held: int) -> bool:
     return length <= BITS_LIMIT and held + length <= MEMORY_LIMIT
 
 
-@dataclass(frozen=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """What a dirty bitmap has marked of a disk of ``size`` bytes: a bit of ``bits`` for each
     granule."""
 

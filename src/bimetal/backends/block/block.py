@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.backends.block.bitmaps import Bitmaps
 from bimetal.backends.block.file import ImageFile
@@ -19,8 +21,7 @@ SECTOR = 512
 """Bytes in a sector: the unit of a disk's size, whatever its physical blocks are."""
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """``length`` bytes of a disk from ``start`` on that are stored in one way.
 
     ``data``: they are stored as bytes, or else known to be zeroes; ``zero``: they are zeroes.

@@ -10,8 +10,9 @@ as raw (`remembered`), or where that cannot be, the guest cannot write such a be
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import cast
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.chain import find_backing, find_data

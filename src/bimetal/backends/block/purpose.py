@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["Purpose"]
 
 
-@dataclass(frozen=True)
-class Purpose:
+class Purpose(Struct, frozen=True):
     """An image of the format ``format``, if that is said, opened for a guest that only reads it
     (``readonly``), or that writes to a temporary layer above it (``snapshot``); or as the backing
     file of the image at ``over``, which calls it ``name``, or as its data file (``is_data``).

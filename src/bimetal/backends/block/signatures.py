@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.commands import quoted, unused
 from bimetal.backends.block.formats import FORMATS, QCOW2, VDI, VHDX, VMDK, VPC
@@ -20,8 +21,7 @@ EDGE = 512
 """Bytes at the beginning and at the end of a file that tell."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What a file is, in words, and ``advice``: what makes an image of it that can be read, with
     {old} for the file and {new} for one with the suffix ``suffix`` instead of its own. ``format``
     is that of an image that is read, but only where that is said or named: see `choose`."""

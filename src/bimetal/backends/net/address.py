@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.net.options import Options, refusal
 from bimetal.base.errors import BimetalError, ExitCode
@@ -14,8 +15,7 @@ UNIX = "unix:"
 FORMS = "HOST:PORT, [::1]:PORT or unix:PATH"
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """A port of a host, or the ``path`` of a Unix socket."""
 
     host: str = ""

@@ -6,8 +6,9 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from bimetal.backends.share.tree import Place
 
@@ -22,8 +23,7 @@ def failure(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-@dataclass
-class Attribute:
+class Attribute(Struct):
     """An extended attribute, or the list of them, being read; or, with ``flags``, being written,
     to be set when the fid is given up."""
 
@@ -64,8 +64,7 @@ class Listing:
         self._entries.close()
 
 
-@dataclass
-class OpenFile:
+class OpenFile(Struct):
     """An open file or folder: its descriptor, how it was opened, and the folder's entries."""
 
     fd: int
@@ -79,8 +78,7 @@ class OpenFile:
         os.close(self.fd)
 
 
-@dataclass
-class Fid:
+class Fid(Struct):
     """A place, the user on whose behalf the guest goes there, and what is open."""
 
     place: Place

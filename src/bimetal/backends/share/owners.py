@@ -11,8 +11,9 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -25,8 +26,7 @@ _U32, _U64 = Struct("<I"), Struct("<Q")
 LINK_LIMIT = 4095
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """What a guest is told of a file: mode, owners and device number, and the rest as the host has
     it."""
 

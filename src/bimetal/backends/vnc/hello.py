@@ -11,9 +11,10 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from struct import Struct
 from typing import TypeVar
+
+import msgspec
 
 from bimetal.backends.vnc.numbers import Security, VeNCrypt
 from bimetal.backends.vnc.password import CHALLENGE_SIZE, Password
@@ -38,8 +39,7 @@ class Goodbye(Exception):
     """The conversation is over, for this reason; what was said last is still sent."""
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """Who is let in: whoever knows the ``password``, by ``tls`` only if that is given; anybody
     without either."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from struct import Struct
+
+import msgspec
 
 __all__ = ["NATIVE", "SOURCE", "ClientFormat"]
 
@@ -15,8 +16,7 @@ SOURCE = 4
 """Bytes of a pixel here: blue, green, red and one that means nothing."""
 
 
-@dataclass(frozen=True)
-class ClientFormat:
+class ClientFormat(msgspec.Struct, frozen=True, dict=True):
     """A format as it is on the wire, whose ``depth`` of colours counts only where a byte of a pixel
     is left away. Raises ValueError for one that cannot be."""
 

@@ -10,8 +10,10 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.backends.vnc.canvas import Canvas, Lock
@@ -42,8 +44,7 @@ READ_AT_ONCE = 64 << 10
 SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(Struct, frozen=True):
     """A socket that clients connect to, and whether they speak the protocol through a WebSocket:
     from pages of these ``origins`` beside those of this host."""
 

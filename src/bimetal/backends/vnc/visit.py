@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import socket
@@ -25,8 +26,7 @@ class Stage(Enum):
     DISCONNECTED = "gone"
 
 
-@dataclass(frozen=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """A viewer at the address ``client`` who is connected to that of the ``server``, perhaps by a
     WebSocket, and is let in by the ``way`` that `way_in` tells."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from bimetal.backends.handing import status_of
 from bimetal.base.errors import BimetalError, ExitCode

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any
+
+from msgspec.structs import replace
 
 from bimetal.base.paths import same_file
 from bimetal.control.commands.drives import node_told

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
 
 from lxml import etree
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.control.checkpoints import Checkpoint
 from bimetal.control.domain_xml.parsing import (
@@ -27,8 +28,7 @@ PUSH, PULL = "push", "pull"
 FORMATS = ("qcow2", "raw")
 
 
-@dataclass(frozen=True)
-class BackupDisk:
+class BackupDisk(Struct, frozen=True):
     """A disk to be backed up, by its ``target``: to the file at ``path``, or with that to make room
     in, of a ``format``; ``since`` a checkpoint, or all of it for "". Clients find it as ``export``,
     and what has changed as ``bitmap``; see `backup_disks` for what "" means."""
@@ -40,9 +40,12 @@ class BackupDisk:
     export: str = ""
     bitmap: str = ""
 
+    def filled(self, path: str, export: str, bitmap: str) -> BackupDisk:
+        """The disk with what was not said of it."""
+        return replace(self, path=path, export=export, bitmap=bitmap)
 
-@dataclass(frozen=True)
-class BackupOrder:
+
+class BackupOrder(Struct, frozen=True):
     """A backup: ``pull`` if somebody fetches it, at the Unix ``socket``, or the port ``port`` of
     ``host``; of ``disks``, or, for None, of all; since a checkpoint, unless a disk says another."""
 
@@ -51,7 +54,11 @@ class BackupOrder:
     socket: str = ""
     host: str = ""
     port: int = 0
-    disks: tuple[BackupDisk, ...] | None = field(default=None)
+    disks: tuple[BackupDisk, ...] | None = None
+
+    def of(self, disks: Iterable[BackupDisk]) -> BackupOrder:
+        """The backup of ``disks``."""
+        return replace(self, disks=tuple(disks))
 
 
 def read_backup(text: str | bytes) -> BackupOrder:
@@ -66,7 +73,7 @@ def read_backup(text: str | bytes) -> BackupOrder:
                 order = _with_server(order, each)
             case "disks":
                 found = [_disk(disk, order) for disk in each]
-                order = replace(order, disks=tuple(disk for disk in found if disk is not None))
+                order = order.of(disk for disk in found if disk is not None)
             case _:
                 raise unknown(each, ("incremental", "server", "disks"))
     if order.pull and not (order.socket or order.port):

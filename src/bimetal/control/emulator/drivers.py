@@ -7,7 +7,8 @@ of these types and of no others (``qom-list-types``), and of these properties al
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 __all__ = [
     "ASKED_ALWAYS",
@@ -22,8 +23,7 @@ __all__ = [
 TEXT, NUMBER, SWITCH, SIZE = "str", "uint32", "bool", "size"
 
 
-@dataclass(frozen=True)
-class Driver:
+class Driver(Struct, frozen=True):
     """A type called ``name`` that is a kind of ``parent``, with its properties and their types.
     ``family`` is which of our devices it asks for."""
 

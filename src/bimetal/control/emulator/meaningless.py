@@ -6,15 +6,15 @@ An option whose effect somebody would miss is not among them: it is refused inst
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.control.emulator.grammar import wrong
 
 __all__ = ["MEANINGLESS", "Meaningless"]
 
 
-@dataclass(frozen=True)
-class Meaningless:
+class Meaningless(Struct, frozen=True):
     """Why an option changes nothing. If only some of its values do so, ``values`` are those."""
 
     why: str

@@ -7,7 +7,8 @@ imported when the option is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -22,8 +23,7 @@ LIMIT = 10_000
 """Options in a line."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """What ``reader``, a ``module:function`` below this package, makes of the option, which has a
     value if it ``takes`` one."""
 

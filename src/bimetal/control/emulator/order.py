@@ -6,9 +6,10 @@ name, and is resolved when all of the line has been read (`furnishing`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from bimetal.backends.chars.held import HeldOutput
 from bimetal.control.emulator.drivers import Driver
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DriveAt", "FolderAt", "MonitorAt", "NicAt", "Order", "ViewersAt"]
 
 
-@dataclass(frozen=True)
-class MonitorAt:
+class MonitorAt(Struct, frozen=True):
     """A monitor for programs, or for ``people``: its ``place`` in the words of
     `bimetal.backends.clients`, or the line ``chardev``."""
 
@@ -31,8 +31,7 @@ class MonitorAt:
     people: bool = False
 
 
-@dataclass(frozen=True)
-class DriveAt:
+class DriveAt(Struct, frozen=True):
     """An image at ``path``, and the ``interface`` by which the guest reaches it: ``none`` if a
     device says so, which refers to it by ``id``. ``unit`` is its number there, or -1. See
     `Machine.disk` for what is done about errors."""
@@ -50,16 +49,14 @@ class DriveAt:
     read_errors: str = "report"
 
 
-@dataclass(frozen=True)
-class NicAt:
+class NicAt(Struct, frozen=True):
     """A NIC on a ``network``, as `Machine.nic` takes it, with an address, or ""."""
 
     network: str
     mac: str = ""
 
 
-@dataclass(frozen=True)
-class FolderAt:
+class FolderAt(Struct, frozen=True):
     """A folder to share."""
 
     path: str
@@ -67,8 +64,7 @@ class FolderAt:
     readonly: bool
 
 
-@dataclass(frozen=True)
-class ViewersAt:
+class ViewersAt(Struct, frozen=True):
     """Where viewers find the screen, whether they need a password, which is told later, and where
     pages connect, or ""."""
 
@@ -77,8 +73,7 @@ class ViewersAt:
     web_socket: str = ""
 
 
-@dataclass
-class Order:
+class Order(Struct):
     """What was asked of the emulator ``target``."""
 
     target: Target

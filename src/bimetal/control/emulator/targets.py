@@ -7,7 +7,8 @@ apart by how they begin, and firmware's descriptors by their versions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
@@ -21,8 +22,7 @@ NO_MACHINE = "none"
 HOST_BRIDGE = "gpex-pcihost"
 
 
-@dataclass(frozen=True)
-class MachineKind:
+class MachineKind(Struct, frozen=True):
     """A kind of machine: the ``board`` that it is here, and how many CPUs that takes at most.
     ``options`` are what ``-machine`` may say of it, with the option of the board that each is, and
     ``pins`` those that may only be one value. ``pci`` is whether it has PCI Express."""
@@ -46,8 +46,7 @@ class MachineKind:
         return f"{self.name}-machine"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """An emulator of machines of an instruction set, ``isa``, whose processor is ``models``: the
     names by which others ask for them, and those that they have here, the usual one first. ``kvm``
     is what the host's own is called."""

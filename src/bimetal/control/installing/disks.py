@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -28,8 +29,7 @@ DEVICES = {"disk": "disk", "cdrom": "cdrom"}
 FORMATS = {name: name for name in ("raw", "qcow2")}
 
 
-@dataclass(frozen=True)
-class NewDisk:
+class NewDisk(Struct, frozen=True):
     """A disk, and if it is to be made first, how many bytes it has, and what it lies on: with
     neither its image is there."""
 

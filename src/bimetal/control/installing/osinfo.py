@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import did_you_mean
@@ -20,8 +21,7 @@ FILE_LIMIT = 1 << 20
 MIB, GIB = 1 << 20, 1 << 30
 
 
-@dataclass(frozen=True)
-class System:
+class System(Struct, frozen=True):
     """A system: its identity, and the bytes of memory and storage that are recommended, 0 for what
     nobody says."""
 

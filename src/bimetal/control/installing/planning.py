@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
+
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, MIB
@@ -32,8 +34,7 @@ VNC, NONE = "vnc", "none"
 XHCI = USB_MODELS[0]
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The words of virt-install's options, "" for those that were not given."""
 
     name: str
@@ -64,8 +65,7 @@ class Wanted:
     balloon: bool = True
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is to be made: the ``definition``, its ``disks``, a ``seed`` of cloud-init for the drive
     ``seed_target``, and from where the first start takes kernel and initrd, with ``extra`` words
     for its command line, and files that are ``injected`` into that initrd. ``password`` is that

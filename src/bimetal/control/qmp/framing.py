@@ -7,7 +7,8 @@ or nests too deeply, is reported once, and skipped to the end of its line.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["DEPTH_LIMIT", "MESSAGE_LIMIT", "Framer", "Malformed"]
 
@@ -22,8 +23,7 @@ _OUTSIDE = re.compile(rb'["{}\[\]]')
 _INSIDE = re.compile(rb'["\\]')
 
 
-@dataclass(frozen=True)
-class Malformed:
+class Malformed(Struct, frozen=True):
     """No message, for that reason; after a ``fatal`` one nothing can be understood any more."""
 
     why: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.control.contract import plain
@@ -21,8 +21,7 @@ ENDING = b"\r\n"
 MEMBERS = frozenset({"execute", "exec-oob", "arguments", "id"})
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """A command that a client wants carried out, perhaps ``out_of_band``. ``id`` is a value of its
     own that comes back with the answer, `NO_ID` if there is none."""
 

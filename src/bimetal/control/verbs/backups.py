@@ -151,7 +151,8 @@ def _completed(order: BackupOrder, disks: Sequence[LiveDisk]) -> BackupOrder:
         raise BimetalError(
             "unsupported configuration: no disk is selected for backup", "", ExitCode.USAGE
         )
-    found, names = list[Any](), [each.target for each in wanted]
+    found: list[BackupDisk] = []
+    names = [each.target for each in wanted]
     for each in wanted:
         if each.target not in known or names.count(each.target) > 1:
             raise BimetalError(
@@ -164,8 +165,8 @@ def _completed(order: BackupOrder, disks: Sequence[LiveDisk]) -> BackupOrder:
         if order.pull:
             export = export or each.target
             bitmap = bitmap or (f"{JOB}{each.target}" if each.since else "")
-        found.append(replace(each, path=os.path.abspath(path), export=export, bitmap=bitmap))
-    return replace(order, disks=tuple(found))
+        found.append(each.filled(os.path.abspath(path), export, bitmap))
+    return order.of(found)
 
 
 def _make_files(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -21,8 +22,7 @@ __all__ = ["lay_over_disks"]
 NONE, EXTERNAL = "no", "external"
 
 
-@dataclass(frozen=True)
-class Below:
+class Below(Struct, frozen=True):
     """A disk over whose image, at ``path`` and of a ``format``, another is to lie."""
 
     target: str

@@ -7,13 +7,13 @@ extended table of Intel application note 646.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Geometry", "cfi_table"]
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(Struct, frozen=True):
     """A bank of ``chips`` equal chips side by side, each 16 bits wide, that act as one.
 
     ``size`` and ``block_size`` are those of the bank in bytes.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from bimetal.memory.space import MmioTarget
 
@@ -18,8 +19,7 @@ class Kind(Enum):
     IO = "io"
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """``size`` bytes, a power of two, in which ``target`` answers, wherever software places them.
 
     ``wide`` ones have addresses of 64 bits and take two registers; ``prefetchable`` ones have no
@@ -52,8 +52,7 @@ class Bar:
         return ((1 << (64 if self.wide else 32)) - 1) & ~(self.size - 1)
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(Struct, frozen=True):
     """Addresses of the bus from ``first`` to ``last`` that a bridge forwards. ``index`` is that of
     the host bridge's window, which begins at ``base``, that it is or lies in."""
 

@@ -6,8 +6,9 @@ Source: PCI Express Base Specification 5.0, chapter 7.5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from msgspec import Struct
 
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
@@ -27,8 +28,7 @@ ERRORS = 0xF900
 """Bits of STATUS that record errors, of which we make none."""
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What a function is: numbers of the PCI-SIG, of its makers and of its class."""
 
     vendor: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 __all__ = [
     "BAD_FIELD",
@@ -33,8 +34,7 @@ class Status:
 _FIXED = Struct(">BxB4xB4xBB4x")
 
 
-@dataclass(frozen=True)
-class Sense:
+class Sense(msgspec.Struct, frozen=True):
     """A sense key, an additional code and its qualifier."""
 
     key: int

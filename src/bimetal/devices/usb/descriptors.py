@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import pack
+
+from msgspec import Struct
 
 __all__ = [
     "BOS",
@@ -58,8 +59,7 @@ class Speed(IntEnum):
     SUPER = 4
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Who made a device, and what it is."""
 
     vendor: int
@@ -71,8 +71,7 @@ class Identity:
     """Its class, if that is not its interface's to say."""
 
 
-@dataclass(frozen=True)
-class Pipe:
+class Pipe(Struct, frozen=True):
     """An endpoint. ``packet`` is the greatest packet in bytes at high speed, ``interval`` how often
     it is asked: every 2 ** (interval - 1) microframes of 125 µs."""
 
@@ -82,8 +81,7 @@ class Pipe:
     interval: int = 0
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """The one interface of a device; ``own`` are descriptors of its class."""
 
     class_code: int

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from bimetal.base.buffers import total
 from bimetal.base.transfers import Transfer

@@ -8,8 +8,9 @@ pointer was on its way are left out; what is down is always released.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from struct import Struct
+
+import msgspec
 
 from bimetal.base.buffers import scatter
 from bimetal.devices.virtio.device import VirtioDevice, Work
@@ -48,15 +49,14 @@ Event = tuple[int, int, int]
 """Type, code, value."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """What an input device is: its name, its product number, its class on PCI, and the codes that
     it has of each type of events."""
 
     name: str
     product: int
     pci_class: int
-    codes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    codes: dict[int, tuple[int, ...]] = msgspec.field(default_factory=dict)
 
 
 def keyboard() -> Kind:

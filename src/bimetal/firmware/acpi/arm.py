@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntFlag
+
+from msgspec import Struct
 
 from bimetal.firmware.acpi.devices import AcpiDevice, differentiated_description
 from bimetal.firmware.acpi.fixed import fixed_description
@@ -41,8 +42,7 @@ class Psci(IntFlag):
     BY_HVC = 2
 
 
-@dataclass(frozen=True)
-class Timers:
+class Timers(Struct, frozen=True):
     """The interrupts of the generic timers: those of EL1, secure and not, the virtual one, and the
     physical and virtual ones of EL2 (0 if there is none)."""
 
@@ -53,8 +53,7 @@ class Timers:
     hypervisor_virtual: int = 0
 
 
-@dataclass(frozen=True)
-class ArmCpus:
+class ArmCpus(Struct, frozen=True):
     """The CPUs, by their affinities (MPIDR_EL1), and the interrupt of their performance monitors;
     0 if they have none."""
 

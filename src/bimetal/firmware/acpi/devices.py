@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.table import Table
@@ -16,8 +16,7 @@ PROPERTIES = "daffd814-6eba-4d8c-8a91-bc9bbf4aa301"
 """What follows in ``_DSD`` are names and values ("_DSD Implementation Guide", chapter 3)."""
 
 
-@dataclass(frozen=True)
-class AcpiDevice:
+class AcpiDevice(Struct, frozen=True):
     """A device in the DSDT: its name (four characters), identifier, number and resources.
 
     One that ACPI has no identifier for is `DEVICE_TREE_HID`, and ``compatible`` what a device tree

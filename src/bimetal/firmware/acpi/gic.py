@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["Gic", "MessageFrame"]
 
 
-@dataclass(frozen=True)
-class MessageFrame:
+class MessageFrame(Struct, frozen=True):
     """A GICv2m frame at ``at``, whose messages raise ``count`` interrupts from ``first`` on."""
 
     at: int
@@ -16,8 +15,7 @@ class MessageFrame:
     count: int
 
 
-@dataclass(frozen=True)
-class Gic:
+class Gic(Struct, frozen=True):
     """Where the parts of a GIC of the ``version`` are; 0 for one that it does not have."""
 
     version: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.firmware.acpi.table import HEADER_SIZE, OEM, Table
 from bimetal.firmware.program import Segment
@@ -30,8 +31,7 @@ ANYWHERE, SEGMENT_F = 1, 2
 """Zones of memory; a PC's firmware has the root where operating systems look for it there."""
 
 
-@dataclass(frozen=True)
-class PlacedTables:
+class PlacedTables(Struct, frozen=True):
     """Tables that are ready to be put into memory; ``rsdp`` is the address of their root."""
 
     segment: Segment

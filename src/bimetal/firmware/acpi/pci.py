@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.devices import AcpiDevice
@@ -27,8 +28,7 @@ BUS_SIZE = 1 << 20
 SLOTS, PINS = 32, 4
 
 
-@dataclass(frozen=True)
-class PciRange:
+class PciRange(Struct, frozen=True):
     """``size`` bytes from ``first`` on of the bus, ports or memory, which CPUs see at ``at``."""
 
     ports: bool
@@ -44,8 +44,7 @@ class PciRange:
         return aml.address_space(aml.MEMORY, self.first, last, moved, 8 if last >> 32 else 4)
 
 
-@dataclass(frozen=True)
-class PciHost:
+class PciHost(Struct, frozen=True):
     """Configuration space at ``at`` of ``buses`` buses, what the bridge hands on, and the
     interrupts of INTA to INTD, which the slots share in turn."""
 

@@ -6,7 +6,8 @@ Source: Microsoft, "Serial Port Console Redirection Table" and "Debug Port Table
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.firmware.acpi.table import HEADER_SIZE, SYSTEM_MEMORY, Table, address
 
@@ -19,8 +20,7 @@ NO_PCI = 0xFFFF
 SERIAL = 0x8000
 
 
-@dataclass(frozen=True)
-class SerialPort:
+class SerialPort(Struct, frozen=True):
     """A port of a ``kind`` whose ``size`` bytes of registers begin at ``at``: its interrupt, of
     which ``controllers`` says what it is an input of, and its name in the DSDT."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 __all__ = ["HEADER_SIZE", "OEM_TABLE", "SYSTEM_IO", "SYSTEM_MEMORY", "Table", "address"]
 
@@ -17,8 +18,7 @@ HEADER_SIZE = 36
 SYSTEM_MEMORY, SYSTEM_IO = 0, 1
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table: ``body`` follows the header (5.2.6). At the offsets in ``pointers``, which count the
     header, are the 8-byte addresses of other tables, zeroes until these have a place."""
 

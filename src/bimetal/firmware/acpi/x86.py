@@ -4,7 +4,8 @@ FADT two registers, one to sleep by (and so to power off) and one to reset by.""
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.devices import AcpiDevice, differentiated_description
@@ -22,8 +23,7 @@ VGA_ABSENT = 1 << 2
 WBINVD, RESET_REGISTER = 1 << 0, 1 << 10
 
 
-@dataclass(frozen=True)
-class Power:
+class Power(Struct, frozen=True):
     """I/O ports of the sleep control, sleep status and reset registers, one byte each, and what
     resets the machine when written to the last."""
 

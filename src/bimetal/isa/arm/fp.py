@@ -8,7 +8,8 @@ to zero under FPCR.FZ, which is defined differently from x86's flushing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from ...ir import fp, softfloat
 from ...ir.fp import Rounding
@@ -25,8 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Format(softfloat.Format):
+class Format(softfloat.Format, frozen=True):
     """A format with its letter in assembly, its kind of register there, and its ``ftype``."""
 
     letter: str
@@ -43,8 +43,7 @@ STORED_HALF = replace(HALF, flush=0)
 """Half precision in conversions to and from other formats, which do not flush tiny numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers(floating.Numbers):
+class Numbers(floating.Numbers, frozen=True):
     """`floating.Numbers` of one of these formats, as registers hold them."""
 
     format: Format

@@ -6,7 +6,7 @@ rows of its own with the same opcodes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from .fp import DOUBLE, HALF, SINGLE, Format, Numbers
 
@@ -16,8 +16,7 @@ __all__ = ["FORMATS", "SHAPES", "Shape", "extension_of", "text_of", "three_regis
 FORMATS = (HALF, SINGLE, DOUBLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """Numbers in a register: their format, the bit Q, and how assembly says it."""
 
     form: Format

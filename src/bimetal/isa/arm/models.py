@@ -7,7 +7,9 @@ revision, and ID registers with the GICv3 interface enabled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..changes import taken_away
 from .features import BUILT_ON, DESCRIBED, NEEDS, PHYSICAL_BITS, place
@@ -16,8 +18,7 @@ from .features import field as part
 __all__ = ["MODELS", "SWITCHES", "Model", "processor"]
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(Struct, frozen=True):
     """A processor: MIDR_EL1, and in ``core`` its ID registers. Registers that are not in ``core``
     are 0; with an empty ``core`` the processor has all that is described. Fields in ``without`` are
     0, and those in ``at_most`` have at most that value."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ...ir.value import Value, const
 from ..trace import Cpu
@@ -12,8 +13,7 @@ from .state import CSR_NAMES, rv64
 __all__ = ["CSRS", "WINDOWS", "Csr", "constant", "declare", "stored", "window"]
 
 
-@dataclass(frozen=True, slots=True)
-class Csr:
+class Csr(Struct, frozen=True):
     """One CSR; without ``write``, writes that are allowed have no effect. ``check`` traps where an
     instruction must not touch it, beyond what its number says."""
 

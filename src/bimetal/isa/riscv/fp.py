@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from ...ir import fp, softfloat
 from ...ir.value import Value, select
@@ -25,8 +24,7 @@ __all__ = [
 RTZ, RMM, DYN = fp.Rounding.TOWARD_ZERO, fp.Rounding.NEAREST_AWAY, 7  # I 20.2, numbered so
 
 
-@dataclass(frozen=True, slots=True)
-class Format(softfloat.Format):
+class Format(softfloat.Format, frozen=True):
     """One of the formats that an f register can hold, whose default NaN is the canonical one
     (I 20.3). ``code`` is its fmt field."""
 

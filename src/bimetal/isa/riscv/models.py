@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..changes import taken_away
 from .extensions import BUILT_ON, FEATURES
@@ -12,8 +12,7 @@ __all__ = ["MODELS", "Model", "processor"]
 MODELS = ("rv64",)
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(Struct, frozen=True):
     """A processor without the extensions that it ``lacks``."""
 
     lacks: frozenset[str] = frozenset()

@@ -6,10 +6,10 @@ a job writes to that image all the time.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap, default_granularity
 from bimetal.backends.block.block import Block
@@ -35,8 +35,7 @@ Find = Callable[[str, str], Block]
 """The image of a disk at a path, or, for "", the one that the guest writes to."""
 
 
-@dataclass(frozen=True)
-class BitmapAt:
+class BitmapAt(Struct, frozen=True):
     """The dirty bitmap ``name`` of an image of a disk: of that at ``path``, or, for "", of the one
     that the guest writes to."""
 
@@ -45,20 +44,18 @@ class BitmapAt:
     path: str = ""
 
 
-@dataclass(frozen=True)
-class BitmapChange(ABC):
+class BitmapChange(Struct, frozen=True):
     """Something that is done to the bitmap ``at``."""
 
     at: BitmapAt
 
-    @abstractmethod
     def apply(self, find: Find, undo: ExitStack) -> Block | None:
         """Do it, while no request is carried out, and have ``undo`` do the opposite; the image, if
         what it keeps is outdated. Raises `BimetalError` and OSError."""
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class AddBitmap(BitmapChange):
+class AddBitmap(BitmapChange, frozen=True):
     """Have one more, with granules of so many bytes, or, for 0, what suits the image."""
 
     granularity: int = 0
@@ -81,8 +78,7 @@ class AddBitmap(BitmapChange):
         return image if self.persistent else None
 
 
-@dataclass(frozen=True)
-class RemoveBitmap(BitmapChange):
+class RemoveBitmap(BitmapChange, frozen=True):
     """Have it no more."""
 
     def apply(self, find: Find, undo: ExitStack) -> Block | None:
@@ -95,8 +91,7 @@ class RemoveBitmap(BitmapChange):
         return image if bitmap.persistent else None
 
 
-@dataclass(frozen=True)
-class ClearBitmap(BitmapChange):
+class ClearBitmap(BitmapChange, frozen=True):
     """Have it mark nothing."""
 
     def apply(self, find: Find, undo: ExitStack) -> Block | None:
@@ -107,8 +102,7 @@ class ClearBitmap(BitmapChange):
         return image if bitmap.persistent else None
 
 
-@dataclass(frozen=True)
-class RecordBitmap(BitmapChange):
+class RecordBitmap(BitmapChange, frozen=True):
     """Have it mark what changes from now on, if ``on``, or not."""
 
     on: bool = True
@@ -122,8 +116,7 @@ class RecordBitmap(BitmapChange):
         return image if bitmap.persistent else None
 
 
-@dataclass(frozen=True)
-class MergeBitmaps(BitmapChange):
+class MergeBitmaps(BitmapChange, frozen=True):
     """Have it mark what ``sources`` mark, too."""
 
     sources: tuple[BitmapAt, ...] = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from os import PathLike, fsdecode
 from typing import Any
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.choose import open_disk

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bimetal.backends.block.bitmaps import DirtyBitmap
 from bimetal.backends.block.nbd.exported import Exported
@@ -19,8 +20,7 @@ BACKLOG = 16
 END_SECONDS = 5.0
 
 
-@dataclass(frozen=True, eq=False)
-class Export:
+class Export(Struct, frozen=True, eq=False):
     """The export ``id`` of the image at ``path``, of which clients are told what ``bitmaps`` mark,
     which stay as they are meanwhile."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from bimetal.backends.block.qcow2.snapshots import Snapshot
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["BitmapView", "ImageAt"]
 
 
-@dataclass(frozen=True)
-class BitmapView:
+class BitmapView(Struct, frozen=True):
     """A dirty bitmap of an image: how many bytes it marks, and how many a granule has; whether it
     marks what changes, a job works with it, the image keeps it, and whether it tells nothing,
     because it was not stored when it was last in use."""
@@ -26,8 +26,7 @@ class BitmapView:
     inconsistent: bool
 
 
-@dataclass(frozen=True)
-class ImageAt:
+class ImageAt(Struct, frozen=True):
     """An image of a disk: where it is, its format, the bytes of its disk, whether it is only read,
     the bytes of its clusters, if it has such, its dirty bitmaps, how far the disk, and its file,
     may be written before somebody is told, 0 if nobody is, and the snapshots in it."""

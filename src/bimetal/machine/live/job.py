@@ -6,8 +6,9 @@ import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import Block
 from bimetal.base.clock import monotonic_seconds
@@ -35,8 +36,7 @@ class Cancelled(Exception):
     """The job was cancelled."""
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What is asked of a job, besides its work: its ``id``, bytes of a second or 0, what to do
     about errors, and whether it goes through its last two steps by itself."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
@@ -23,8 +24,7 @@ from bimetal.machine.live.seat import Seat
 __all__ = ["Action", "BackUp", "LayOver", "Moment"]
 
 
-@dataclass(frozen=True, eq=False)
-class BackUp:
+class BackUp(Struct, frozen=True, eq=False):
     """Begin a `Machine.backup_disk` with these arguments."""
 
     arguments: Mapping[str, Any]
@@ -35,8 +35,7 @@ class BackUp:
         return str(self.arguments["drive"])
 
 
-@dataclass(frozen=True)
-class LayOver:
+class LayOver(Struct, frozen=True):
     """Lay the image at ``path`` over a disk."""
 
     drive: str

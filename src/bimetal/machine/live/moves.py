@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import Block
 from bimetal.machine.live.chain import format_of
@@ -13,8 +14,7 @@ from bimetal.machine.live.seat import Seat
 __all__ = ["DiskMove", "Moves", "move_of"]
 
 
-@dataclass(frozen=True)
-class DiskMove:
+class DiskMove(Struct, frozen=True):
     """A disk that was described by the path ``before`` has the image at ``path`` from now on, which
     has a ``format`` and lies on those at the paths ``below``."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import Block, Extent, joined
 from bimetal.base.bits import align_up
@@ -24,8 +25,7 @@ class WriteFailed(OSError):
     """The host has failed to write to the target."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """``length`` bytes from ``start`` on: ``data``, or zeroes."""
 
     start: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
+
+from msgspec import Struct
 
 __all__ = ["JobNews", "JobView", "NewsKind", "Status"]
 
@@ -34,8 +35,7 @@ class NewsKind(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(Struct, frozen=True):
     """A job as it is at a moment: ``done`` of ``total`` bytes, ``speed`` in bytes a second, 0
     without a limit; ``error`` says why it has failed, if it has. ``stuck`` is "" unless it waits
     after an error of the host: "failed", or "nospace"."""
@@ -63,8 +63,7 @@ class JobView:
         return self.status in (Status.PAUSED, Status.STANDBY)
 
 
-@dataclass(frozen=True)
-class JobNews:
+class JobNews(Struct, frozen=True):
     """What a job tells. Of an error ``reading`` says whether that was the ``operation``, and
     ``action`` what is done about it: "report", "ignore" or "stop"."""
 

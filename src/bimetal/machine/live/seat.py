@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block
 from bimetal.base.errors import BimetalError, ExitCode
@@ -27,8 +29,7 @@ IN_SLOT = "@port"
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Seat:
+class Seat(Struct, frozen=True):
     """The disk that is called ``name``: ``disk0`` and so on for those that the machine was built
     with, and for others the name of the device. ``device`` carries out its requests, and ``part``
     is the disk in it. ``number`` is its place in the configuration, or -1, ``slot`` the slot that

@@ -6,9 +6,10 @@ Source: Microsoft, [MS-VHDX]: Virtual Hard Disk v2 File Format; the sections are
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from struct import Struct, error
 from uuid import UUID
+
+import msgspec
 
 from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.file import ImageFile
@@ -55,8 +56,7 @@ _WORD = Struct("<I")
 _TWO_WORDS = Struct("<II")
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """Bytes in the disk, in a block of it, in a sector (2.6.2)."""
 
     size: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
 from struct import Struct
 from uuid import UUID
+
+import msgspec
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.foreign.crc32c import crc32c
@@ -33,8 +34,7 @@ REGIONS_LIMIT = 2047
 CHECKSUM = slice(4, 8)
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(msgspec.Struct, frozen=True):
     """The log whose entries bear ``identity``, all zeroes if there are none."""
 
     identity: bytes
@@ -42,8 +42,7 @@ class Log:
     length: int
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(msgspec.Struct, frozen=True):
     """A part of the file."""
 
     offset: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.foreign.fields import damaged
@@ -24,8 +25,7 @@ BEGINS = re.compile(r"(RW|RDONLY|NOACCESS)\s")
 NO_PARENT = "ffffffff"
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """A part of the disk: ``sectors`` of it are in the file ``name``, from the sector ``offset`` of
     that on."""
 
@@ -35,8 +35,7 @@ class Extent:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(Struct, frozen=True):
     """What a description says; parts of disks may have one that says nothing."""
 
     of_disk: bool

@@ -7,8 +7,9 @@ qemu(1), "NBD".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from msgspec import Struct
 
 from bimetal.backends.block.nbd.protocol import DEFAULT_PORT
 from bimetal.base.errors import BimetalError, ExitCode
@@ -22,8 +23,7 @@ SCHEME = re.compile(r"nbds?(\+[a-z]+)?:", re.IGNORECASE)
 EXPORT_NAME = ":exportname="
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """A server, at ``host`` and ``port`` or at the Unix socket ``path``, and the name of what it
     serves."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.nbd.exported import Exported, Talk, Terms, Wire
 from bimetal.backends.block.nbd.protocol import (
@@ -81,8 +82,7 @@ class Wrong(Exception):
         self.number = number
 
 
-@dataclass
-class Asked:
+class Asked(msgspec.Struct):
     """A request."""
 
     flags: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bimetal.backends.block.bitmaps import Marks
 from bimetal.backends.block.block import Block
@@ -28,8 +29,7 @@ class Wire:
         self.buffers += [memoryview(piece) for piece in pieces if len(piece)]
 
 
-@dataclass(frozen=True, eq=False)
-class Exported:
+class Exported(Struct, frozen=True, eq=False):
     """The disk ``disk`` as the export ``name``, with what dirty ``bitmaps`` mark, by what they are
     called, as far as clients are told of them."""
 
@@ -73,8 +73,7 @@ class Exports:
         self._all.pop(export.encoded, None)
 
 
-@dataclass
-class Terms:
+class Terms(Struct):
     """What a client has agreed on: whether it takes ``structured`` replies, and the ``contexts``,
     of the export ``asked``, of which it wants to hear; and which export it uses, in the end."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.nbd.address import Address
 from bimetal.backends.block.nbd.protocol import (
@@ -49,8 +50,7 @@ class Refused(BimetalError):
     """The server does not serve what was asked for."""
 
 
-@dataclass
-class Export:
+class Export(msgspec.Struct):
     """What a server serves: ``size`` bytes, with the transmission
     flags ``flags``; requests begin and end at multiples of ``minimum`` and
     have at most ``maximum`` bytes. ``structured`` replies may come in chunks; ``context`` is the

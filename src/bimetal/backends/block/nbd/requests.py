@@ -8,8 +8,9 @@ import os
 import select
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.nbd.negotiation import Export, NotAServer, receive
 from bimetal.backends.block.nbd.protocol import (
@@ -55,8 +56,7 @@ _NUMBERS = {
 """Errors by the numbers of the host; all others are I/O errors."""
 
 
-@dataclass
-class Request:
+class Request(msgspec.Struct):
     """A request, and what has come of it so far. The data of a read goes ``into`` buffers; of a
     write it comes from ``data``."""
 
@@ -69,7 +69,7 @@ class Request:
     error: OSError | None = None
     filled: int = 0
     chunks: int = 0
-    status: list[tuple[int, int]] = field(default_factory=list)
+    status: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
 
 class Requests:

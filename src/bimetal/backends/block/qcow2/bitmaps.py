@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.bitmaps import GRANULARITIES, NAME_LIMIT
 from bimetal.backends.block.file import ImageFile
@@ -47,8 +48,7 @@ _DIRTY_TRACKING = 1
 """The type of a bitmap."""
 
 
-@dataclass
-class Bitmap:
+class Bitmap(msgspec.Struct):
     """``table`` is the offset of its table, which has ``entries`` offsets of its clusters;
     ``place`` is that of its ``entry`` in the directory. A bit stands for ``granularity`` bytes.
     If it is not ``plain``, there is something about it that only newer programs know, or nobody."""

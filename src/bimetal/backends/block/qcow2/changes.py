@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.qcow2.bitmaps import mark_in_use
 from bimetal.backends.block.qcow2.entries import OFFSET

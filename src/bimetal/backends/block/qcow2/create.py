@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.qcow2.header import (
@@ -31,8 +32,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 __all__ = ["NewImage", "write_new"]
 
 
-@dataclass(frozen=True)
-class NewImage:
+class NewImage(Struct, frozen=True):
     """What a new image shall be: a disk of ``size`` bytes, in clusters of ``cluster`` bytes whose
     uses are counted with ``reference_bits`` bits; over ``backing``, which has the format
     ``backing_format``; its data in ``data_file``, which is a raw image if ``raw_data``."""

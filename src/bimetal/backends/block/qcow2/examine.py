@@ -10,7 +10,9 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.bitmaps import read_bitmaps
@@ -29,8 +31,7 @@ MESSAGES = 1000
 """Faults that are told one by one."""
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """What an examination found: contradictions, clusters that are counted and that nobody uses,
     and parts that could not be read; and of the clusters of the disk, how many there are."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.commands import convert_command, quoted, unused
@@ -73,8 +74,7 @@ REFERENCE_TABLE_LIMIT = 8 << 20
 NAME_LIMIT = 1023
 
 
-@dataclass
-class Header:
+class Header(msgspec.Struct):
     """What the header says, checked: L1 and the reference table lie inside the file and on a
     cluster. ``extensions`` are those of the file by kind, in their order; ``backing_at`` is where
     the name of the backing file lies."""
@@ -94,7 +94,7 @@ class Header:
     autoclear: int = 0
     compression: int = ZLIB
     backing: str | None = None
-    extensions: dict[int, bytes] = field(default_factory=dict)
+    extensions: dict[int, bytes] = msgspec.field(default_factory=dict)
     backing_at: int = 0
 
     @property

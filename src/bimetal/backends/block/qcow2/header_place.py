@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.file import ImageFile

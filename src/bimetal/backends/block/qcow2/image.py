@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block, Extent, Span
 from bimetal.backends.block.commands import repair_command
@@ -228,8 +229,7 @@ class Qcow2Image(Block):
         self.store_header(header)
         give_back(self.file, header, writer.references.counts, used)
         self._read_tables(header)
-        counts = Counts(self.file, header, self.pointers)
-        self._write_tables(References(self.file, header, counts))
+        self._write_tables(References(self.file, header, Counts(self.file, header, self.pointers)))
 
     def store_header(self, header: Header) -> None:
         """Store a header that names other tables. Raises OSError, `BimetalError` without room."""

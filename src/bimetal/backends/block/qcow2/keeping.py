@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.bitmaps import Bitmaps, DirtyBitmap, fits
 from bimetal.backends.block.file import ImageFile

@@ -4,7 +4,8 @@ zeroes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.block import Block, Extent, Span
 from bimetal.backends.block.file import ImageFile

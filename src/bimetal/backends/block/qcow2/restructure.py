@@ -12,7 +12,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
@@ -29,16 +31,14 @@ from bimetal.base.errors import BimetalError, ExitCode
 __all__ = ["NewSnapshot", "Structure", "give_back", "write_structure"]
 
 
-@dataclass
-class NewSnapshot:
+class NewSnapshot(Struct):
     """``snapshot`` shall be one more of the image, with the L2 tables at these offsets."""
 
     snapshot: Snapshot
     tables: Sequence[int]
 
 
-@dataclass
-class Structure:
+class Structure(Struct):
     """What an image shall be: its header, in which the places of all tables are of no account; the
     offsets of the L2 tables of the disk, 0 where there is none; the snapshots that it keeps, and
     those that it gets. ``edited`` has L2 tables that are nowhere yet, by their index in L1."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.header import L1_LIMIT, Header
@@ -26,8 +27,7 @@ NO_COUNT = (1 << 64) - 1
 """Where a machine does not count its instructions."""
 
 
-@dataclass
-class Snapshot:
+class Snapshot(msgspec.Struct):
     """A snapshot of the disk, which had ``size`` bytes, and of a machine, if ``state_size`` is not
     0: that many bytes of its state lie behind the disk. ``clock`` is the machine's time in
     nanoseconds; ``seconds`` and ``nanoseconds`` since 1970 when it was made."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bimetal.backends.block.qcow2.changes import snapshot_tables
 from bimetal.backends.block.qcow2.entries import ALL_ALLOCATED, WORD

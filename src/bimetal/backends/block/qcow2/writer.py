@@ -15,7 +15,8 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bimetal.backends.block.qcow2.entries import (
     ALL_ALLOCATED,
@@ -43,8 +44,7 @@ HIDDEN_LIMIT = 2 << 20
 """Bytes that a write hides and that are worth a look whether they are zero."""
 
 
-@dataclass
-class _New:
+class _New(Struct):
     """New clusters for the guest clusters from ``first`` on, which had the entries ``old``.
     ``fresh`` ones are zero until they are written."""
 
@@ -54,8 +54,7 @@ class _New:
     fresh: bool
 
 
-@dataclass
-class _Waiting:
+class _Waiting(Struct):
     """Entries that only the tables in memory have: the file has the words ``old``. After that,
     nothing names what the entries ``released`` do; if it fails, nobody uses ``clusters``."""
 

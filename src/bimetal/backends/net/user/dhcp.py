@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from struct import Struct
+
+import msgspec
 
 from bimetal.backends.net.user.names import encode_name
 from bimetal.backends.net.user.settings import ORDINARY_MTU, Settings
@@ -38,8 +39,7 @@ SHORTEST = 300
 """Bytes that old clients want a message to have (RFC 1542, 2.1)."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A message and whom to send it to: ``everybody`` or the Ethernet address of who asked."""
 
     payload: bytes

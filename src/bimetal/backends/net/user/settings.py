@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = ["GuestForward", "HostForward", "Settings"]
 
@@ -15,8 +16,7 @@ _GATEWAY, _DNS, _GUEST = (_NETWORK.network_address + number for number in (2, 3,
 _GATEWAY6, _DNS6 = (_NETWORK6.network_address + number for number in (2, 3))
 
 
-@dataclass(frozen=True)
-class HostForward:
+class HostForward(Struct, frozen=True):
     """A port of the host that leads to one of the guest. ``guest`` None is the first address that
     the network's DHCP hands out; ``port`` 0 is any free one."""
 
@@ -27,8 +27,7 @@ class HostForward:
     guest_port: int
 
 
-@dataclass(frozen=True)
-class GuestForward:
+class GuestForward(Struct, frozen=True):
     """An address and TCP port of the network that lead to something on the host: ``kind`` cmd and
     a shell command, which gets each connection as its input and output; tcp and HOST:PORT; unix
     and a path."""
@@ -39,8 +38,7 @@ class GuestForward:
     target: str
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """All that can be chosen. The defaults are the addresses that QEMU's user network has."""
 
     network: IPv4Network = _NETWORK

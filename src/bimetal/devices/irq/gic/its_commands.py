@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import IntEnum
+
+from msgspec.structs import replace
 
 from bimetal.base.errors import GuestError
 from bimetal.devices.irq.gic.its_tables import ITT_ADDRESS, VALID, Interrupt, Translations

@@ -8,7 +8,7 @@ numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bimetal.base.errors import GuestError
 from bimetal.memory.space import AddressSpace
@@ -27,8 +27,7 @@ COLLECTION = 32
 PAGE_SIZES = (0x1000, 0x4000, 0x1_0000, 0x1_0000)
 
 
-@dataclass(frozen=True)
-class Interrupt:
+class Interrupt(Struct, frozen=True):
     """What an event of a device is: an LPI for a collection, and where its entry lies."""
 
     lpi: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ....ir.value import Value
 from ...trace import Cpu
@@ -14,8 +15,7 @@ from ..state import a64
 __all__ = ["TRANSFERS", "Transfer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """What an instruction transfers. ``size``, ``vector`` and ``opc`` are its fields, ``kind`` is
     the register's kind in assembly, ``bits`` the width in memory, ``to`` the width that it is
     extended to, by its sign if ``signed``; ``suffix`` is the end of the name."""
