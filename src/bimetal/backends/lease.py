@@ -7,20 +7,27 @@ any descriptor of the file, so a holder opens the file once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
+import signal
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from bimetal.base.clock import Countdown
 
-__all__ = ["Lease", "await_process", "await_release", "count_up", "holder", "marked"]
+__all__ = ["Lease", "await_release", "count_up", "end_process", "holder", "marked"]
 
 _FLOCK = struct.Struct("@hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid."""
 
 MODE = 0o600
+ATTEMPTS = 1000
+"""So often somebody else may have become the holder while one looks."""
+LOOK_AGAIN = 20
+"""Milliseconds between two looks."""
 MEMORY, REMOVED = "/memfd:", " (deleted)"
 """What Linux says before and behind the name of a file in memory (memfd_create(2))."""
 
@@ -78,7 +85,7 @@ def holder(path: str) -> int:
         kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, wish))
     finally:
         os.close(fd)
-    return 0 if kind == fcntl.F_UNLCK else int(pid)
+    return 0 if kind == fcntl.F_UNLCK else max(0, int(pid))  # locks of files have -1
 
 
 def marked(start: str) -> dict[str, int]:
@@ -119,24 +126,58 @@ def await_release(path: str, seconds: float) -> bool:
     """Wait for the end of the process that holds the lease at ``path``; False if it has not come
     in so many seconds."""
     countdown = Countdown(seconds)
-    while pid := holder(path):
+    while True:
         try:
-            if not await_process(pid, countdown.left):
-                return False
-        except OSError:  # it has just ended, or is in a place where it cannot be seen
+            process = _process(lambda: holder(path))
+        except OSError:  # the host tells nobody of an end
             if not countdown.left:
                 return False
-    return True
+            select.poll().poll(LOOK_AGAIN)
+            continue
+        if process < 0:
+            return True
+        try:
+            if not _ended(process, countdown.left):
+                return False
+        finally:
+            os.close(process)
 
 
-def await_process(pid: int, seconds: float) -> bool:
-    """Wait for the end of a process; False if it has not come in so many seconds. Raises OSError if
-    there is none."""
-    process = os.pidfd_open(pid)
+def end_process(find: Callable[[], int], number: signal.Signals, seconds: float) -> bool:
+    """Send a signal to the process that ``find`` returns, unless that is 0, and wait for its end;
+    False if it has not come in so many seconds. Nobody else is met who has got that number
+    meanwhile. Raises OSError if the host does not let one."""
+    process = _process(find)
+    if process < 0:
+        return True
     try:
-        return bool(select.select([process], [], [], seconds)[0])
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, number)
+        return _ended(process, seconds)
     finally:
         os.close(process)
+
+
+def _process(find: Callable[[], int]) -> int:
+    """A descriptor (pidfd_open(2)) of the process that ``find`` returns, -1 if that is 0. It is
+    asked again with that open: if the process has ended before, its number may be another's.
+    Raises OSError."""
+    for _ in range(ATTEMPTS):
+        pid = find()
+        if not pid:
+            return -1
+        with suppress(ProcessLookupError):  # it has just ended
+            process = os.pidfd_open(pid)
+            if find() == pid:
+                return process
+            os.close(process)
+    raise ProcessLookupError(errno.ESRCH, "it is in a place where it cannot be seen")
+
+
+def _ended(process: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _same(fd: int, path: str) -> bool:

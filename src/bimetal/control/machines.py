@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bimetal.backends.lease import Lease, await_process, await_release
+from bimetal.backends.lease import Lease, await_release, end_process
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.control.known import Known, KnownMachines
@@ -289,15 +289,18 @@ class Machines(KnownMachines):
         SIGKILL if that does not help."""
         known = self.running(called)
         for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-            pid = self.places.pid(known.name)
-            if not pid:
-                return known
             if number is signal.SIGKILL and graceful:
                 break
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-                if await_process(pid, seconds) and self.await_end(known.name, seconds):
-                    return known
+            try:
+                ended = end_process(lambda: self.places.pid(known.name), number, seconds)
+            except OSError as error:
+                raise BimetalError(
+                    f"the process of {known.name} cannot be ended: {error.strerror}",
+                    f"end it yourself: kill {self.places.pid(known.name)}",
+                    ExitCode.UNAVAILABLE,
+                ) from error
+            if ended and self.await_end(known.name, seconds):
+                return known
         raise BimetalError(
             f"the process of {known.name} does not end",
             "the host keeps it, perhaps in a file that it cannot read or write",
