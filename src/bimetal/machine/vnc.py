@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -172,7 +173,7 @@ def open_vnc(
         server = VncServer(screen, MachineInputs(inputs, lock), doors, access, lock, name, on_visit)
     except BaseException:
         for door in doors:
-            door.listener.close()
+            door.close()
         raise
     return Vnc(server, [door.address for door in doors], fail)
 
@@ -202,10 +203,9 @@ def _door(
     place: tuple[str, int] | str, *, web_socket: bool = False, origins: Sequence[str] = ()
 ) -> Door:
     """A door there. Raises `BimetalError`."""
-    listener = (
-        listen_unix(place, BACKLOG) if isinstance(place, str) else listen_tcp(*place, BACKLOG)
-    )
-    return Door(listener, web_socket, origins)
+    if isinstance(place, str):
+        return Door(listen_unix(place, BACKLOG), web_socket, origins, os.path.abspath(place))
+    return Door(listen_tcp(*place, BACKLOG), web_socket, origins)
 
 
 def _scaled(at: int, size: int) -> int:

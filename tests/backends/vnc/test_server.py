@@ -224,10 +224,12 @@ def test_a_client_that_cannot_follow_sees_what_fits() -> None:
 
 
 def test_a_unix_socket_is_gone_afterwards(tmp_path: Path) -> None:
-    desk, path = Desk(), tmp_path / "vnc"
-    door = Door(listen_unix(str(path)))
+    desk, path = Desk(), tmp_path / ("long" * 30) / "vnc"
+    path.parent.mkdir()
+    door = Door(listen_unix(str(path)), path=str(path))
     server = VncServer(desk.screen, desk, [door], Access(), lambda: desk.lock, "desk")
     assert path.is_socket()
+    assert door.address == str(path)
     server.close()
     assert not path.exists()
 

@@ -3,7 +3,9 @@ guest writes on. libnbd's programs and qemu-img are the clients."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
@@ -13,8 +15,10 @@ from typing import Any
 import pytest
 
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError
 from bimetal.boards import Machine
+from bimetal.machine.live import exports
 from bimetal.machine.live.bitmaps import AddBitmap, BitmapAt, MergeBitmaps, RecordBitmap
 from bimetal.machine.live.moment import BackUp
 from tests.backends.block.qcow2 import qemu
@@ -265,3 +269,71 @@ def test_a_machine_that_moves_to_another_process_serves_nothing(
     machine.serve_disks(socket=tmp_path / "nbd")
     with pytest.raises(BimetalError, match="there is a server"):
         machine.jobs.bar()
+
+
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have somebody else ``act`` when the next server is made, and nobody knows of it yet."""
+    make = exports.DiskServer.__init__
+
+    def made(server: exports.DiskServer, **options: Any) -> None:
+        monkeypatch.setattr(exports.DiskServer, "__init__", make)
+        make(server, **options)
+        act()
+
+    monkeypatch.setattr(exports.DiskServer, "__init__", made)
+
+
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        (lambda vm, folder: vm.serve_disks(socket=folder / "other"), "there is a server already"),
+        (lambda vm, folder: vm.jobs.bar(), "moving to another process"),
+        (lambda vm, folder: vm.close(), "closed"),
+    ],
+)
+def test_what_another_client_does_while_a_server_is_made(
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[Machine, Path], object],
+    why: str,
+) -> None:
+    in_the_middle(monkeypatch, lambda: act(machine, tmp_path))
+    with pytest.raises(BimetalError, match=why):
+        machine.serve_disks(socket=tmp_path / "nbd")
+    assert not (tmp_path / "nbd").exists()
+    if (tmp_path / "other").exists():
+        machine.export_disk(tmp_path / "disk.qcow2", "vda")
+        uri = f"nbd+unix:///vda?socket={tmp_path / 'other'}"
+        assert "vda" in run("nbdinfo", uri), "that is the server"
+
+
+def test_nothing_is_exported_by_a_server_that_ends(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = exports.DiskServer.end
+
+    def ends(server: exports.DiskServer, seconds: float) -> bool:
+        with pytest.raises(BimetalError, match="there is no server"):
+            machine.export_disk(tmp_path / "disk.qcow2", "vda")
+        return end(server, seconds)
+
+    machine.serve_disks(socket=tmp_path / "nbd")
+    monkeypatch.setattr(exports.DiskServer, "end", ends)
+    machine.stop_serving()
+    assert not [*machine.exports]
+    assert not machine.exports.serving
+
+
+def test_nothing_is_left_of_a_server_that_the_host_does_not_allow(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(reactor: Reactor) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as there:
+        there.setattr(Reactor, "__init__", full)
+        with pytest.raises(BimetalError, match="Too many open files"):
+            machine.serve_disks(socket=tmp_path / "nbd")
+    assert not (tmp_path / "nbd").exists()
+    assert machine.serve_disks(socket=tmp_path / "nbd")

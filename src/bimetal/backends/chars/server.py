@@ -59,6 +59,8 @@ class Server:
     @property
     def address(self) -> str | tuple[str, int]:
         """Where to dial: the path of a Unix socket, or host and port."""
+        if self._path is not None:
+            return self._path
         name: str | tuple[str, int] = self._listener.getsockname()
         return name if isinstance(name, str) else (name[0], name[1])
 

@@ -6,9 +6,11 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.backends.listening import listen_tcp, listen_unix, short_path
 from bimetal.backends.net.address import Address
 from bimetal.backends.net.framed import FramedStream
 from bimetal.backends.reactor import Reactor, Watch
@@ -68,6 +70,8 @@ class Stream:
     @property
     def address(self) -> str | tuple[str, int]:
         """Where it listens: a path, or host and port."""
+        if self._made:
+            return self._made
         assert self._listener is not None
         name: str | tuple[str, int] = self._listener.getsockname()
         return name if isinstance(name, str) else (name[0], name[1])
@@ -217,15 +221,26 @@ def listening(address: Address) -> Stream:
     return Stream(f"tcp.{address}", listener=listener)
 
 
+@contextmanager
+def _in_words(where: object) -> Iterator[Any]:
+    """An address as `Address.resolve` made it, in one that is not too long, for a moment."""
+    if isinstance(where, str):
+        with short_path(where) as short:
+            yield short
+    else:
+        yield where
+
+
 def connecting(address: Address, reconnect: int = 0) -> Stream:
     """Call another machine at ``address``, now, or with ``reconnect`` every so many seconds until
     it answers. Raises `BimetalError`."""
     family, where = address.resolve(socket.SOCK_STREAM)
 
     def dial() -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        failure = sock.connect_ex(where)  # type: ignore[arg-type]  # as `resolve` made it
+        with _in_words(where) as there:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            failure = sock.connect_ex(there)
         if failure not in (0, errno.EINPROGRESS):
             sock.close()
             raise OSError(failure, os.strerror(failure))
@@ -236,7 +251,8 @@ def connecting(address: Address, reconnect: int = 0) -> Stream:
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(PATIENCE)
     try:
-        sock.connect(where)  # type: ignore[arg-type]
+        with _in_words(where) as there:
+            sock.connect(there)
     except OSError as error:
         sock.close()
         raise BimetalError(

@@ -45,18 +45,29 @@ SECOND = 1_000_000_000
 
 
 class Door(Struct, frozen=True):
-    """A socket that clients connect to, and whether they speak the protocol through a WebSocket:
-    from pages of these ``origins`` beside those of this host."""
+    """A socket that clients connect to, which has a file at ``path`` if it is a Unix socket, and
+    whether they speak the protocol through a WebSocket: from pages of these ``origins`` beside
+    those of this host."""
 
     listener: socket.socket
     web_socket: bool = False
     origins: Sequence[str] = ()
+    path: str = ""
 
     @property
     def address(self) -> tuple[str, int] | str:
         """Where it is: host and port, or the path of a Unix socket."""
+        if self.path:
+            return self.path
         name = self.listener.getsockname()
         return name if isinstance(name, str) else (name[0], name[1])
+
+    def close(self) -> None:
+        """Let nobody in."""
+        self.listener.close()
+        if self.path:
+            with suppress(OSError):
+                os.unlink(self.path)
 
 
 class VncServer:

@@ -14,7 +14,7 @@ import socket
 from contextlib import suppress
 from typing import Protocol
 
-from bimetal.backends.listening import listen_unix
+from bimetal.backends.listening import listen_unix, short_path
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.backends.vsock.stream import End, HostStream
 from bimetal.base.lasting import lasts, undone
@@ -62,7 +62,8 @@ class VsockSockets:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.connect(f"{self.path}_{port}")
+            with short_path(f"{self.path}_{port}") as short:
+                sock.connect(short)
             return self._stream(sock)
         except OSError:
             sock.close()

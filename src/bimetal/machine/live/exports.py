@@ -10,13 +10,15 @@ from bimetal.backends.block.bitmaps import DirtyBitmap
 from bimetal.backends.block.nbd.exported import Exported
 from bimetal.backends.block.nbd.exported import Exports as Served
 from bimetal.backends.block.nbd.server import ImageServer
-from bimetal.backends.listening import listen_tcp, listen_unix
+from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.threads import EndingThread
+from bimetal.base.threads import EndingThread, Lock
+from bimetal.machine.live.failing import host_failures
+from bimetal.machine.lock import FairLock
+from bimetal.machine.runner import closed_error
 
-__all__ = ["Export", "Exports"]
+__all__ = ["DiskServer", "Export", "Exports"]
 
-BACKLOG = 16
 END_SECONDS = 5.0
 
 
@@ -35,14 +37,45 @@ class Export(Struct, frozen=True, eq=False):
         return self.exported.name
 
 
+class DiskServer:
+    """A server at a Unix socket, or at a port, for so many clients at a time, and its thread. It
+    does nothing before `start`. Raises `BimetalError`."""
+
+    def __init__(self, *, path: str, host: str, port: int, clients: int):
+        if clients < 1 or not 0 <= port < 65536:
+            raise _wrong(f"no server for {clients} clients at port {port}", "serve one at least")
+        with host_failures("there can be no server"):
+            self.images = ImageServer(
+                Served(), path=path or None, host=host, port=port, shared=clients
+            )
+        self._thread = EndingThread(self.images.run, "nbd")
+        self._ending = Lock()
+
+    def start(self) -> None:
+        """Serve."""
+        self._thread.start()
+
+    def end(self, seconds: float) -> bool:
+        """Serve no more; False if that takes more than so many seconds. Idempotent, and several
+        threads may do it at once; without the machine's lock, for which clients wait."""
+        self.images.stop()
+        if not self._thread.ended(seconds):
+            return False
+        with self._ending:
+            self.images.close()
+        return True
+
+
 class Exports:
-    """Those of a machine, and their server, if there is one. An `Onlooker`. Methods raise
+    """Those of a machine, and their server, if there is one. An `Onlooker`. They change with the
+    machine's ``lock`` held, which `stop` and `end` take for themselves. Methods raise
     `BimetalError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: FairLock) -> None:
+        self.lock = lock
         self._all: dict[str, Export] = {}
-        self._server: ImageServer | None = None
-        self._thread: EndingThread | None = None
+        self._server: DiskServer | None = None
+        self._stopping = self._over = False
 
     def __iter__(self) -> Iterator[Export]:
         return iter([*self._all.values()])
@@ -52,32 +85,33 @@ class Exports:
         """Whether there is a server."""
         return self._server is not None
 
-    def serve(self, *, path: str = "", host: str = "", port: int = 0, clients: int = 1) -> str:
-        """Have a server, at a Unix socket, or at a port, for so many clients at a time; where it
-        is found."""
+    def check_none(self) -> None:
+        """Raise `BimetalError` if there is a server."""
         if self._server is not None:
             raise _wrong("there is a server already", "end it: nbd-server-stop")
-        if clients < 1 or not 0 <= port < 65536:
-            raise _wrong(f"no server for {clients} clients at port {port}", "serve one at least")
-        listener = listen_unix(path, BACKLOG) if path else listen_tcp(host, port, BACKLOG)
-        server = self._server = ImageServer(Served(), listener, clients)
-        self._thread = EndingThread(server.run, "nbd")
-        self._thread.start()
-        return str(server.address)
+
+    def begin(self, server: DiskServer) -> None:
+        """Have a server, which is started, if there is none. Call with the machine's lock held."""
+        self.check_none()
+        if self._over:
+            raise closed_error()
+        server.start()
+        self._server = server
 
     def check_new(self, id_: str, name: str) -> None:
         """Raise `BimetalError` unless there can be such an export."""
-        if self._server is None:
+        if self._server is None or self._stopping:
             raise _wrong("there is no server", "begin one: nbd-server-start")
         for each in self:
             if id_ == each.id or name == each.name:
                 raise _wrong(f"there is an export {each.id[:80]!r} already", "name another")
 
     def add(self, export: Export) -> None:
-        """Have one more, which `check_new` has nothing against."""
+        """Have one more, which `check_new` has nothing against. Call with the machine's lock
+        held since then."""
         assert self._server is not None
         self._all[export.id] = export
-        self._server.exports.add(export.exported)
+        self._server.images.exports.add(export.exported)
 
     def __getitem__(self, id_: str) -> Export:
         """The export of that id."""
@@ -88,7 +122,8 @@ class Exports:
 
     def in_use(self, export: Export) -> bool:
         """Whether a client uses an export."""
-        return self._server is not None and self._server.in_use(export.exported)
+        server = self._server
+        return server is not None and server.images.in_use(export.exported)
 
     def remove(self, export: Export) -> None:
         """Have one no more: clients that use it are hung up on, and its bitmaps may change. Call
@@ -97,13 +132,13 @@ class Exports:
             return
         export.exported.disk.close()
         if self._server is not None:
-            self._server.remove(export.exported)
+            self._server.images.remove(export.exported)
         for bitmap in export.bitmaps:
             bitmap.unserve()
 
     def stop(self) -> None:
-        """Have no server, once all exports are removed."""
-        if not self.end(END_SECONDS):
+        """Have no exports, and no server. Without the machine's lock."""
+        if not self._ended(END_SECONDS):
             raise BimetalError(
                 "the server does not end",
                 "the host holds it, perhaps in a file that it cannot read",
@@ -111,16 +146,26 @@ class Exports:
             )
 
     def end(self, seconds: float) -> bool:
-        """See `Onlooker.end`."""
-        server, thread = self._server, self._thread
-        if server is None or thread is None:
-            return True
-        server.stop()
-        if not thread.ended(seconds):
+        """See `Onlooker.end`: no other server begins after that."""
+        self._over = True
+        return self._ended(seconds)
+
+    def _ended(self, seconds: float) -> bool:
+        countdown = Countdown(seconds)
+        if not self.lock.acquire(timeout=countdown.left):
             return False
-        self._server = self._thread = None
-        server.close()
-        return True
+        try:
+            server, self._stopping = self._server, True
+            for each in self:
+                self.remove(each)
+        finally:
+            self.lock.release()
+        ended = server is None or server.end(countdown.left)
+        with self.lock:
+            if self._server is server:
+                self._stopping = False
+                self._server = None if ended else server
+        return ended
 
     def forked(self) -> None:
         """See `Onlooker.forked`: a machine whose disks are served is not copied."""

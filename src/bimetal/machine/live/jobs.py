@@ -34,7 +34,7 @@ class Jobs:
         """Disks to which something is done, and the jobs that are at work on them, or what stands
         for something that is soon over."""
         self._lock = threading.RLock()
-        self.exports = Exports()
+        self.exports = Exports(gate.lock)
         """Images that are served."""
         self.departed = Departed()
         """Images that disks had before."""
@@ -118,6 +118,15 @@ class Jobs:
         """Undo `begin` of one that only stands ready, while the machine stands."""
         job.undo(standing=True)
         self._forget(job)
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """A context in which the machine does not begin to move. Raises `BimetalError` if it
+        moves."""
+        with self._lock:
+            if self.barred:
+                self.check_idle()
+            yield
 
     @contextmanager
     def copies_at_rest(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from bimetal.machine.assembly import Assembly
 from bimetal.machine.live.backup import Backup
 from bimetal.machine.live.bitmaps import checked
 from bimetal.machine.live.chain import chain_of
-from bimetal.machine.live.exports import Export, Exports
+from bimetal.machine.live.exports import DiskServer, Export, Exports
 from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.live.seat import Seat, seats_of
 from bimetal.machine.live.visited import VisitedDisk
@@ -54,9 +54,15 @@ class Serving:
         (0: any that is free), to so many clients at a time; a URI of the server. There is no
         encryption, and nobody is asked for a password. Not of a machine that moves to another
         process: what that writes would be read as it was, or half."""
-        if self._jobs.barred:
-            self._jobs.check_idle()
-        return self.exports.serve(path=fsdecode(socket), host=host, port=port, clients=clients)
+        self.exports.check_none()
+        server = DiskServer(path=fsdecode(socket), host=host, port=port, clients=clients)
+        try:
+            with self.exports.lock, self._jobs.here():
+                self.exports.begin(server)
+        except BaseException:
+            server.end(0)
+            raise
+        return str(server.images.address)
 
     def export_disk(
         self, image: Path, name: str, *, bitmaps: Iterable[str | tuple[str, str]] = (), id: str = ""
@@ -88,9 +94,6 @@ class Serving:
 
     def stop_serving(self) -> None:
         """Serve nothing any more."""
-        with self._parts.built().locked():
-            for each in self.exports:
-                self.exports.remove(each)
         self.exports.stop()
 
     def _found(self, path: str) -> tuple[Seat, Block, Callable[[], bool]]:

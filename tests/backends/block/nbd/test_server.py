@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -10,11 +11,14 @@ import stat
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimetal.backends.block.choose import open_disk
+from bimetal.backends.block.nbd import answering
 from bimetal.backends.block.nbd.serving import ServedImage
+from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError, ExitCode
 from tests.backends.block.nbd.serving import MIB, served
 from tests.host import programs
@@ -168,6 +172,52 @@ def test_the_socket_is_removed_at_the_end_and_replaced_when_stale(
         assert stat.S_ISSOCK(path.stat().st_mode)
         open_disk(address).close()
     assert not path.exists()
+
+
+def test_a_path_may_be_longer_than_the_address_of_a_socket(tmp_path: Path, image: Path) -> None:
+    path = tmp_path / ("long" * 30) / "nbd.sock"
+    path.parent.mkdir()
+    with served(image, socket=str(path)) as address:
+        assert address.endswith("/nbd.sock")
+        with contextlib.closing(open_disk(address)) as disk:
+            assert disk.read(0, MIB) == image.read_bytes()[:MIB]
+    assert not path.exists()
+
+
+def test_nothing_is_left_of_a_server_that_cannot_be(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(reactor: Reactor, *rest: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(Reactor, "watch", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        ServedImage(str(image), socket=str(tmp_path / "nbd.sock"))
+    assert not (tmp_path / "nbd.sock").exists()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_defect_ends_one_conversation_and_no_other(
+    image: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = answering._check
+
+    def defective(export: Any, terms: Any, asked: answering.Asked) -> None:
+        check(export, terms, asked)
+        if asked.offset == 512:
+            raise ValueError("nobody has foreseen that")
+
+    monkeypatch.setattr(answering, "_check", defective)
+    with served(image, shared=2) as address, contextlib.closing(open_disk(address)) as other:
+        unlucky = open_disk(address)
+        with pytest.raises(OSError, match=r"NBD|server"):
+            unlucky.read(512, 512)
+        unlucky.close()
+        assert other.read(0, MIB) == image.read_bytes()[:MIB]
+        with contextlib.closing(open_disk(address)) as another:
+            assert another.read(0, 512) == image.read_bytes()[:512]
+    assert "nobody has foreseen that" in caplog.text
 
 
 def test_so_many_clients_and_no_more(image: Path) -> None:

@@ -24,6 +24,7 @@ from bimetal.backends.block.nbd.protocol import (
     TransmissionFlag,
 )
 from bimetal.backends.block.nbd.requests import Request, Requests
+from bimetal.backends.listening import short_path
 from bimetal.base.buffers import pieces, total
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
@@ -280,7 +281,8 @@ def _connect(address: Address) -> tuple[socket.socket, Export]:
             # With Python's time limit a server whose queue is full would be an error at once.
             limit = struct.pack("@ll", int(TO_CONNECT), 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            connection.connect(address.path)
+            with short_path(address.path) as short:
+                connection.connect(short)
         else:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(PATIENCE)

@@ -11,39 +11,55 @@ from bimetal.backends.block.nbd.address import Address
 from bimetal.backends.block.nbd.answering import answer
 from bimetal.backends.block.nbd.exported import Exported, Exports, Talk, Terms, Wire
 from bimetal.backends.block.nbd.offering import offer
+from bimetal.backends.listening import listen_tcp, listen_unix
 from bimetal.backends.reactor import Reactor, Watch
 from bimetal.base.buffers import split
 from bimetal.base.lasting import lasts, undone
-from bimetal.base.log import EventLog
+from bimetal.base.log import EventLog, logger
 
 __all__ = ["ImageServer"]
+
+BACKLOG = 16
+"""Clients that may wait to be accepted."""
 
 NEWCOMERS = 16
 """Clients that have not come to terms yet; the one that waits longest makes room for another."""
 
 
 class ImageServer:
-    """Serves ``exports`` to at most ``shared`` clients that come to ``listener``; `run` does the
-    work. Disks are closed by their owner, after the server. Clients who do not say otherwise find
-    the export ``name``."""
+    """Serves ``exports`` to at most ``shared`` clients that come to the Unix socket ``path``, if
+    that is given, or else to ``host`` and ``port`` (0: any that is free); `run` does the work.
+    Disks are closed by their owner, after the server. Clients who do not say otherwise find the
+    export ``name``. Raises `BimetalError` for an address that cannot be had, and OSError."""
 
-    def __init__(self, exports: Exports, listener: socket.socket, shared: int = 1, name: str = ""):
-        self.exports, self._listener, self._shared = exports, listener, shared
-        self._reactor = Reactor()
+    def __init__(
+        self,
+        exports: Exports,
+        *,
+        path: str | None = None,
+        host: str = "",
+        port: int = 0,
+        shared: int = 1,
+        name: str = "",
+    ):
+        self.exports, self._shared = exports, shared
         self._log = EventLog("nbd")
         self.sessions: list[Session] = []
-        listener.setblocking(False)
-        self._watch = self._reactor.watch(listener.fileno(), on_readable=self._accept)
-        where = listener.getsockname()
-        self._path = os.path.abspath(where) if isinstance(where, str) else ""
-        if self._path:
-            lasts(self._unlink)
-        self.address = (
-            Address(name, path=self._path)
-            if self._path
-            else Address(name, host=where[0], port=where[1])
-        )
-        """Where clients find it."""
+        self._path = "" if path is None else os.path.abspath(path)
+        with contextlib.ExitStack() as undo:
+            self._reactor = Reactor()
+            undo.callback(self._reactor.close)
+            if path is None:
+                self._listener = listen_tcp(host, port, BACKLOG)
+            else:
+                self._listener = listen_unix(path, BACKLOG)
+                lasts(self._unlink)
+            undo.callback(self._close_door)
+            self._listener.setblocking(False)
+            self._watch = self._reactor.watch(self._listener.fileno(), on_readable=self._accept)
+            self.address = self._own_address(name)
+            """Where clients find it."""
+            undo.pop_all()
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -72,13 +88,22 @@ class ImageServer:
         for session in tuple(self.sessions):
             session.close()
         self._watch.close()
-        self._listener.close()
+        self._close_door()
         self._reactor.close()
+        for export in self.exports:
+            export.disk.flush()
+
+    def _close_door(self) -> None:
+        self._listener.close()
         if self._path:
             self._unlink()
             undone(self._unlink)
-        for export in self.exports:
-            export.disk.flush()
+
+    def _own_address(self, name: str) -> Address:
+        if self._path:
+            return Address(name, path=self._path)
+        host, port = self._listener.getsockname()[:2]
+        return Address(name, host=host, port=port)
 
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):
@@ -95,7 +120,10 @@ class ImageServer:
         newcomers = [session for session in self.sessions if not session.serving]
         if len(newcomers) >= NEWCOMERS:
             newcomers[0].close()
-        Session(self, client, self._reactor)
+        try:
+            Session(self, client, self._reactor)
+        except OSError:  # it has left again
+            client.close()
 
     def is_full(self) -> bool:
         """Whether no client more is served."""
@@ -156,12 +184,17 @@ class Session:
             self._go_on(bytes(self._wanted))
 
     def _go_on(self, data: bytes) -> None:
-        """Give ``data`` to the conversation, and see what it wants next."""
+        """Give ``data`` to the conversation, and see what it wants next. What nobody has foreseen
+        ends this one, and the others go on."""
         try:
             wanted = self._talk.send(data)
         except StopIteration:
             self._ending = True
             self._send()
+            return
+        except Exception:
+            logger("nbd").exception("a client is hung up on: what it asks for cannot be done")
+            self.close()
             return
         self._filled, self._wanted = 0, bytearray(wanted)
         self._send()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.nbd.exported import Exported, Exports
 from bimetal.backends.block.nbd.protocol import DEFAULT_PORT, NAME_LIMIT
 from bimetal.backends.block.nbd.server import ImageServer
-from bimetal.backends.listening import listen_tcp, listen_unix
 from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.log import EventLog
 
 __all__ = ["ServedImage"]
-
-BACKLOG = 16
-"""Clients that may wait to be accepted."""
 
 
 class ServedImage(Closes):
@@ -52,16 +49,13 @@ class ServedImage(Closes):
         self._disk = open_disk(
             path, readonly=readonly, snapshot=snapshot, format=format, folders=folders
         )
+        export = Exported(self._disk, name, readonly=readonly or self._disk.readonly)
+        place: Any = {"host": host, "port": port} if socket is None else {"path": socket}
         try:
-            if socket is None:
-                listener = listen_tcp(host, port, BACKLOG)
-            else:
-                listener = listen_unix(socket, BACKLOG)
+            self._server = ImageServer(Exports(export), shared=shared, name=name, **place)
         except BaseException:
             self._disk.close()
             raise
-        export = Exported(self._disk, name, readonly=readonly or self._disk.readonly)
-        self._server = ImageServer(Exports(export), listener, shared, name)
         self._closed = False
         self._log = EventLog("nbd")
 

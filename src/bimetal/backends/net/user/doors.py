@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from errno import EACCES, ECONNREFUSED, EHOSTUNREACH, EINPROGRESS, EMFILE
 
+from bimetal.backends.listening import short_path
 from bimetal.backends.net.user.places import Places
 from bimetal.backends.net.user.settings import GuestForward, Settings
 
@@ -74,7 +75,11 @@ class Doors:
             host, _, port = service.target.rpartition(":")
             return _connecting(host.removeprefix("[").removesuffix("]"), int(port))
         line = new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        error = line.connect_ex(service.target)
+        try:
+            with short_path(service.target) as short:
+                error = line.connect_ex(short)
+        except OSError as failure:
+            error = failure.errno or ECONNREFUSED
         if error:
             line.close()
             # No such socket, nobody listens, or too many wait: all the same to a guest.
