@@ -24,7 +24,7 @@ from bimetal.machine.failures import answer_to
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.leaving import Leaving
 from bimetal.machine.live.jobs import Jobs
-from bimetal.machine.live.seat import seats_of
+from bimetal.machine.live.seat import await_requests, seats_of
 from bimetal.machine.profile import Profiler
 from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
@@ -113,6 +113,7 @@ class KeptMachine:
         Raises `BimetalError` if the machine has not started, or cannot be saved there; it goes on.
         """
         runner = self._running_one("there is no state to save")
+        await_requests(runner)
         with standing(self._gate, self._clock):
             recipe = self._recipe(runner)
             write(fspath(path), recipe, runner, self._consoles, compress=compress, label=label)

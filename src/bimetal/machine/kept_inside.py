@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import LateModule
 from bimetal.machine.kept import KeptMachine
+from bimetal.machine.live.seat import await_requests
 from bimetal.machine.recipe import Recipe
 from bimetal.machine.result import Ending, Result
 from bimetal.machine.snapshots import check, check_same, standing, write_to
@@ -37,6 +38,7 @@ class KeptInside(KeptMachine):
         ones are as for `save`. Raises `BimetalError` if a disk is not qcow2, or has no room.
         """
         runner = self._running_one("there is no state to keep")
+        await_requests(runner)
         with standing(self._gate, self._clock), _failures(f"keep {name!r}"):
             settle(runner)
             images, others = inner.keepers_of(runner.hardware), inner.other_files(runner.hardware)
@@ -75,7 +77,10 @@ class KeptInside(KeptMachine):
         """Have the disks forget what `savevm` has kept under a name. Raises `BimetalError` if there
         is nothing of that name."""
         runner = self._built()
+        if self._gate.started and not self._gate.over.is_set():
+            await_requests(runner)
         with runner.held(), _failures(f"forget {name!r}"):
+            settle(runner)  # or a request that is under way changes the same images
             inner.forget(inner.keepers_of(runner.hardware), name)
 
     @property

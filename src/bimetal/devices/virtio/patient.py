@@ -64,6 +64,18 @@ class PatientDevice(VirtioDevice):
         self._visits.append((job, done))
         self._admit()
 
+    def withdraw(self, done: Callable[[], None]) -> bool:
+        """Have a visit not take place after which ``done`` would be called; False if it has
+        begun."""
+        waiting = [each for each in self._visits if each[1] is not done]
+        begun = len(waiting) == len(self._visits)
+        if not begun:
+            self._visits.clear()
+            self._visits += waiting
+            for index in range(len(self.queues)):
+                self.look(index)
+        return not begun
+
     def try_again(self) -> None:
         again, self._again = self._again, []
         for _, attempt_it in again:

@@ -19,7 +19,7 @@ from bimetal.machine.live.loan import DECIDES, BitmapLoan, check_words, lend
 from bimetal.machine.live.mirror import FULL, NONE, check_target, is_missing
 from bimetal.machine.live.moving import WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
-from bimetal.machine.live.seat import Seat
+from bimetal.machine.live.seat import HELD_SECONDS, Seat
 
 __all__ = ["Backup"]
 
@@ -75,7 +75,9 @@ class Backup(Job):
 
     def prepare(self, *, standing: bool) -> None:
         """See `Job.prepare`."""
-        self.seat.visit(self._begin, lambda _: self._watch(), standing=standing)
+        self.seat.visit(
+            self._begin, lambda _: self._watch(), standing=standing, seconds=HELD_SECONDS
+        )
 
     def work(self) -> None:
         """See `Job.work`."""

@@ -23,7 +23,7 @@ from bimetal.machine.live.following import FollowingJob, Note
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.moving import WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
-from bimetal.machine.live.seat import Seat
+from bimetal.machine.live.seat import HELD_SECONDS, Seat
 
 __all__ = ["ActiveCommit", "Commit"]
 
@@ -125,7 +125,9 @@ class Commit(Job):
 
     def prepare(self, *, standing: bool) -> None:
         """See `Job.prepare`."""
-        self.seat.visit(partial(_open, self._base, self._top.size), standing=standing)
+        self.seat.visit(
+            partial(_open, self._base, self._top.size), standing=standing, seconds=HELD_SECONDS
+        )
 
     def work(self) -> None:
         """See `Job.work`."""

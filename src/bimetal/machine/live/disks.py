@@ -36,7 +36,7 @@ from bimetal.machine.live.mirror import Mirror
 from bimetal.machine.live.moment import Action, BackUp, LayOver, Moment
 from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.overlays import lay_over
-from bimetal.machine.live.seat import Seat, seats_of
+from bimetal.machine.live.seat import HELD_SECONDS, Seat, await_requests, seats_of
 from bimetal.machine.live.serving import Serving
 from bimetal.machine.live.stream import Stream
 from bimetal.machine.live.thresholds import set_threshold
@@ -168,7 +168,8 @@ class LiveDisks(Marking, Serving):
             pairs = [self._overlay(opened, each) for each in actions if isinstance(each, LayOver)]
             for seat, _ in pairs:  # most of the work, while the machine goes on
                 with host_failures("no image can be laid over the disk"):
-                    seat.visit(seat.image.flush)
+                    seat.visit(seat.image.flush, seconds=HELD_SECONDS)
+            await_requests(runner)
             with standing(self._gate, self._clock), ExitStack() as held, ExitStack() as undo:
                 settle(runner)
                 held.enter_context(self._jobs.copies_at_rest())
@@ -205,7 +206,7 @@ class LiveDisks(Marking, Serving):
             )
         seat, image = found[0]
         with self._jobs.alone(seat.name), host_failures(f"{name!r} cannot be opened otherwise"):
-            seat.visit(image.seal if readonly else image.unseal)
+            seat.visit(image.seal if readonly else image.unseal, seconds=HELD_SECONDS)
 
     def resize_disk(self, drive: str, size: int | str) -> None:
         """Make a disk larger, and tell the guest; what is new reads as zeroes."""
@@ -213,7 +214,11 @@ class LiveDisks(Marking, Serving):
         with self._jobs.alone(drive):
             seat, _ = self._chain(drive)
             with host_failures(f"{drive} cannot be made larger"):
-                seat.visit(lambda: grow_disk(seat.image, length), lambda _: seat.part.resized())
+                seat.visit(
+                    lambda: grow_disk(seat.image, length),
+                    lambda _: seat.part.resized(),
+                    seconds=HELD_SECONDS,
+                )
 
     def set_write_threshold(
         self, image: Path, limit: int, told: Callable[[int], None], *, of_file: bool = False
@@ -239,7 +244,7 @@ class LiveDisks(Marking, Serving):
                 held.close()
             with host_failures(f"{name!r} cannot be watched"):
                 watch = partial(set_threshold, top, limit, tell, of_file=of_file)
-                seat.visit(watch, standing=not begun)
+                seat.visit(watch, standing=not begun, seconds=HELD_SECONDS)
 
     def _call_locked(self, told: Callable[[int], None], beyond: int) -> None:
         self._service.reactor.call(partial(told, beyond))

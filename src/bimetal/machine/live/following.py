@@ -16,7 +16,7 @@ from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.moves import Moves, move_of
 from bimetal.machine.live.moving import Piece, WriteFailed, give, survey, take
 from bimetal.machine.live.news import JobNews
-from bimetal.machine.live.seat import Seat
+from bimetal.machine.live.seat import HELD_SECONDS, Seat
 
 __all__ = ["FollowingJob", "Note"]
 
@@ -92,7 +92,9 @@ class FollowingJob(Job):
 
     def prepare(self, *, standing: bool) -> None:
         """See `Job.prepare`."""
-        self.seat.visit(self.begin, lambda _: self._watch(), standing=standing)
+        self.seat.visit(
+            self.begin, lambda _: self._watch(), standing=standing, seconds=HELD_SECONDS
+        )
 
     def work(self) -> None:
         """See `Job.work`."""

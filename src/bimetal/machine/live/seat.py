@@ -21,7 +21,10 @@ from bimetal.machine.nics import macs_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.wanted import SCSI, USB
 
-__all__ = ["Seat", "seats_of"]
+__all__ = ["HELD_SECONDS", "Seat", "await_requests", "seats_of"]
+
+HELD_SECONDS = 20.0
+"""Seconds for which somebody who asks for something waits for the guest's requests."""
 
 IN_SLOT = "@port"
 """What the names of devices have before the number of the slot in which they were plugged."""
@@ -97,11 +100,13 @@ class Seat(Struct, frozen=True):
         then: Callable[[Result], object] = lambda result: None,
         *,
         standing: bool = False,
+        seconds: float | None = None,
     ) -> Result:
         """What ``job`` returns, which is called while the guest's requests wait, without the
         machine's lock; and then, with the lock held, ``then`` is called with that, before any
         request is carried out. If the machine is ``standing``, and settled, and the lock held, both
-        are done at once. Raises what they raise, and `BimetalError` if the disk is gone."""
+        are done at once. Raises what they raise, and `BimetalError` if the disk is gone, or if a
+        request holds it off for so many ``seconds``, and then nothing is done."""
         if standing:
             result = job()
             then(result)
@@ -126,10 +131,33 @@ class Seat(Struct, frozen=True):
         with self.runner.gate.lock:
             self.check_there()
             self.device.visit(work, done)
-        over.wait()
+        if not over.wait(seconds):
+            with self.runner.gate.lock:
+                if self.device.withdraw(done):
+                    raise _held(self, seconds)
+            over.wait()  # it is being done, and has its end
         if failures:
             raise failures[0]
         return results[0]
+
+
+def await_requests(runner: Runner) -> None:
+    """Return when the host has done the requests of the disks that were made before. For who is
+    going to wait for requests with the machine's lock held: that takes no longer than it must.
+    Raises `BimetalError` if the host holds one."""
+    with runner.locked():
+        seats = [*seats_of(runner)]
+    for seat in seats:
+        seat.visit(lambda: None, seconds=HELD_SECONDS)
+
+
+def _held(seat: Seat, seconds: float | None) -> BimetalError:
+    return BimetalError(
+        f"the host holds a request of {seat.name}, to {seat.image.name!r}, for longer than "
+        f"{seconds:.0f} seconds",
+        "see to the host's disk, or to what it is reached by, and do it again",
+        ExitCode.UNAVAILABLE,
+    )
 
 
 def _gone(name: str) -> BimetalError:

@@ -19,7 +19,7 @@ from bimetal.machine.live.chain import (
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.moving import WriteFailed, give, take
 from bimetal.machine.live.news import JobNews
-from bimetal.machine.live.seat import Seat
+from bimetal.machine.live.seat import HELD_SECONDS, Seat
 
 __all__ = ["Stream"]
 
@@ -59,7 +59,7 @@ class Stream(Job):
     def prepare(self, *, standing: bool) -> None:
         """See `Job.prepare`."""
         if self._sealed:
-            self.seat.visit(self._image.unseal, standing=standing)
+            self.seat.visit(self._image.unseal, standing=standing, seconds=HELD_SECONDS)
 
     def work(self) -> None:
         """See `Job.work`."""
