@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 from bimetal import images
 from bimetal.base.errors import BimetalError
 from bimetal.devices.rtc.goldfish import GoldfishRtc
+from bimetal.machine.live.keeping import Keeping
 from bimetal.machine.machine import Machine
 from tests.control.conftest import Made
 from tests.control.talker import Talker
@@ -312,3 +314,35 @@ def test_states_inside_of_disks_by_jobs(monitored: Made, place: Path, tmp_path: 
         assert job("load", vmstate="d") is None
         assert job("delete") is None
         assert "no snapshot 'first'" in (job("load", vmstate="d") or "")
+
+
+def test_two_states_of_one_name_at_once(
+    monitored: Made, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, work = threading.Barrier(2), Keeping.work
+
+    def together(job: Keeping) -> None:
+        both.wait(60)
+        work(job)
+
+    monkeypatch.setattr(Keeping, "work", together)
+    disk = tmp_path / "disk.qcow2"
+    images.create(str(disk), "4M", format="qcow2")
+    monitored(prepare=lambda machine: machine.disk(disk))
+    with Talker(place) as client:
+        file = {"driver": "file", "filename": str(disk)}
+        client.value("blockdev-add", driver="qcow2", node_name="d", file=file)
+        for job in ("one", "two"):
+            client.value("snapshot-save", job_id=job, tag="t", vmstate="d", devices=["d"])
+        concluded = set[str]()
+        while len(concluded) < 2:
+            told = client.event("JOB_STATUS_CHANGE")["data"]
+            concluded |= {told["id"]} if told["status"] == "concluded" else set()
+        errors = [each.get("error") for each in client.value("query-jobs")]
+        assert None in errors
+        assert "there is a state 't' already" in "".join(filter(None, errors))
+        (node,) = client.value("query-named-block-nodes")
+        assert [each["name"] for each in node["image"]["snapshots"]] == ["t"]
+        told = client.refused("bimetal-snapshot-save", name="t", replace=False)
+        assert "there is a state 't' already" in told[1]
+        client.value("bimetal-snapshot-save", name="t")

@@ -63,6 +63,17 @@ def other_files(hardware: Hardware) -> list[str]:
     return [path for path in paths if path not in own]
 
 
+def check_new(images: Sequence[Qcow2Image], name: str) -> None:
+    """Raise `BimetalError` if one of the images has a snapshot of that name, and OSError."""
+    for image in images:
+        if any(each.name == name for each in image.snapshots()):
+            raise BimetalError(
+                f"there is a state {name[:80]!r} already",
+                "choose another name, or delete it",
+                ExitCode.USAGE,
+            )
+
+
 def keep(images: Sequence[Qcow2Image], name: str, state: int, clock: int) -> None:
     """Have each of the images make a snapshot of that name, and the first one keep with it what is
     in the open file ``state``; ``clock`` is the machine's time. Earlier ones of that name go.

@@ -29,9 +29,10 @@ __all__ = ["KeptInside"]
 class KeptInside(KeptMachine):
     """The part of `Machine` whose words are QEMU's."""
 
-    def savevm(self, name: str, *, stop: bool = False) -> None:
+    def savevm(self, name: str, *, stop: bool = False, replace: bool = True) -> None:
         """Keep the whole state of the machine, its disks too, under a name, inside its qcow2 disks,
-        in place of an earlier one of that name; and go on, unless it is to ``stop``.
+        in place of an earlier one of that name, or only if there is none, unless it may ``replace``
+        one; and go on, unless it is to ``stop``.
 
         Each disk to which the guest writes makes a snapshot, as ``qemu-img snapshot -l`` shows, and
         the first one keeps the state of the machine with it. Disks with ``snapshot`` and read-only
@@ -42,6 +43,8 @@ class KeptInside(KeptMachine):
         with standing(self._gate, self._clock), _failures(f"keep {name!r}"):
             settle(runner)
             images, others = inner.keepers_of(runner.hardware), inner.other_files(runner.hardware)
+            if not replace:
+                inner.check_new(images, name)
             fd = os.memfd_create("bimetal-state", os.MFD_CLOEXEC)
             try:
                 write_to(fd, self._recipe(runner), runner, self._consoles, others)

@@ -39,10 +39,13 @@ def snapshots(vm: Managed) -> list[KeptInfo]:
 
 
 @MACHINE.command("bimetal-snapshot-save")
-def save_snapshot(vm: Managed, name: Name) -> None:
-    """Keep the state of the machine, and of its disks, in its qcow2 disks, in place of an earlier
-    one of that name."""
-    vm.machine.savevm(name)
+def save_snapshot(
+    vm: Managed,
+    name: Name,
+    replace: Annotated[bool, "whether an earlier one of that name goes, or is an error"] = True,
+) -> None:
+    """Keep the state of the machine, and of its disks, in its qcow2 disks."""
+    vm.machine.savevm(name, replace=replace)
 
 
 @MACHINE.command("bimetal-snapshot-load")
@@ -64,7 +67,7 @@ def begin_save(vm: Managed, job_id: JobId, tag: Name, vmstate: Place, devices: D
     _check_disks(vm, devices, vmstate)
     if tag in vm.machine.snapshots:
         raise refused(f"there is a state {tag[:80]!r} already: choose another name, or delete it")
-    _begin(vm, "Saving", job_id, partial(vm.machine.savevm, tag))
+    _begin(vm, "Saving", job_id, partial(vm.machine.savevm, tag, replace=False))
 
 
 @MACHINE.command("snapshot-load")

@@ -83,7 +83,7 @@ def snapshot_create_as(
     if known.runs:
         if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
             raise _taken(name)
-        machines.ask(known.name, "bimetal-snapshot-save", name=name)
+        machines.ask(known.name, "bimetal-snapshot-save", name=name, replace=False)
     else:
         _keep_disks(machines, known, name)
     _descriptions(machines, known).note(name, description)
