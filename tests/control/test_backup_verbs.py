@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimetal import images
+from bimetal.control import Machines
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.qcow2.test_bitmaps import flags
 from tests.control.homes import Homes
@@ -50,8 +52,10 @@ def document(folder: Path, text: str) -> str:
 def over(homes: Homes) -> None:
     """Wait for the end of a backup that is pushed."""
     with homes.machines.conversation("crab") as talk:
-        while talk.ask("query-block-jobs"):
+        while any(job["status"] != "concluded" for job in talk.ask("query-block-jobs")):
             next(talk.events(60))
+    assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
+    assert homes.machines.ask("crab", "query-jobs") == []
 
 
 def rebased(path: Path, below: Path) -> None:
@@ -194,8 +198,9 @@ def test_a_backup_that_was_fetched_and_has_failed_is_ended_before_another(
     order = document(tmp_path, PULL.format(since="", socket=socket, path=scratch))
     homes.say("backup-begin", "crab", order)
     with homes.machines.conversation("crab") as talk:
-        talk.ask("block-job-cancel", device="backup-vda", force=True)
-        talk.wait_for("JOB_STATUS_CHANGE", 60.0, id="backup-vda", status="null")
+        (job,) = talk.ask("query-block-jobs")
+        talk.ask("block-job-cancel", device=job["device"], force=True)
+        talk.wait_for("JOB_STATUS_CHANGE", 60.0, id=job["device"], status="null")
     order = document(tmp_path, PUSH.format(since="", path=full))
     assert "a backup is under way" in homes.quick("backup-begin", "crab", order).err
     homes.say("domjobabort", "crab")
@@ -203,6 +208,80 @@ def test_a_backup_that_was_fetched_and_has_failed_is_ended_before_another(
     assert not socket.exists()
     homes.say("backup-begin", "crab", order)
     over(homes)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backups that are pushed take minutes."""
+    ask = Machines.ask
+
+    def asked(machines: Machines, called: str, command: str, **arguments: Any) -> Any:
+        for action in arguments.get("actions", ()):
+            if action["type"] == "drive-backup":
+                action["data"]["speed"] = 1024
+        return ask(machines, called, command, **arguments)
+
+    monkeypatch.setattr(Machines, "ask", asked)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("reuse", [False, True])
+def test_what_is_left_of_a_backup_that_is_given_up(
+    homes: Homes, disk: Path, tmp_path: Path, reuse: bool
+) -> None:
+    """What was made for it is gone, as with libvirt; what was there before stays."""
+    full = tmp_path / "full.qcow2"
+    order, words = document(tmp_path, PUSH.format(since="", path=full)), ["--reuse-external"]
+    if reuse:
+        qemu.img("create", "-q", "-f", "qcow2", full, str(SIZE))
+    homes.say("backup-begin", "crab", order, *(words if reuse else ()))
+    assert "Job type:         Unbounded" in homes.say("domjobinfo", "crab")
+    assert full.exists()
+    homes.say("domjobabort", "crab")
+    assert full.exists() == reuse
+    assert homes.machines.ask("crab", "query-jobs") == []
+    assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
+    assert "no job is active" in homes.quick("domjobabort", "crab").err
+
+
+@pytest.mark.usefixtures("slow")
+def test_nothing_is_left_of_a_backup_that_has_failed(
+    homes: Homes, disk: Path, tmp_path: Path
+) -> None:
+    full = tmp_path / "full.qcow2"
+    order = document(tmp_path, PUSH.format(since="", path=full))
+    homes.say("backup-begin", "crab", order)
+    with homes.machines.conversation("crab") as talk:
+        (job,) = talk.ask("query-block-jobs")
+        talk.ask("block-job-cancel", device=job["device"], force=True)
+        talk.wait_for("JOB_STATUS_CHANGE", 60.0, id=job["device"], status="concluded")
+    for _ in range(2):
+        told = homes.say("domjobinfo", "crab")
+        assert told.split()[:3] == ["Job", "type:", "None"]
+        assert "Error message:    Operation canceled" in told
+        assert not full.exists()
+    assert homes.machines.ask("crab", "query-jobs") == []
+    homes.say("backup-begin", "crab", order)
+    homes.say("domjobabort", "crab")
+
+
+def test_a_job_of_somebody_else_is_none_of_ours_whatever_it_is_called(
+    homes: Homes, disk: Path, tmp_path: Path
+) -> None:
+    mine, full = tmp_path / "mine.qcow2", tmp_path / "full.qcow2"
+    qemu.img("create", "-q", "-f", "qcow2", mine, str(SIZE))
+    homes.machines.hand_in("crab", str(mine), readonly=False, format="qcow2", alone=True)
+    job = {"job-id": "backup-vda", "device": "disk0", "target": str(mine), "mode": "existing",
+           "speed": 1024, "format": "qcow2", "sync": "full"}  # fmt: skip
+    homes.machines.ask("crab", "transaction", actions=[{"type": "drive-backup", "data": job}])
+    assert homes.say("domjobinfo", "crab").split() == ["Job", "type:", "None"]
+    assert "no job is active" in homes.quick("domjobabort", "crab").err
+    assert "no domain backup job" in homes.quick("backup-dumpxml", "crab").err
+    order = document(tmp_path, PUSH.format(since="", path=full))
+    assert "the job 'backup-vda' is at work on" in homes.quick("backup-begin", "crab", order).err
+    assert not full.exists()
+    (there,) = homes.machines.ask("crab", "query-block-jobs")
+    assert (there["device"], there["status"]) == ("backup-vda", "running")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def job_of(job: JobFacts, given: Given) -> str:
             f"{'File remaining:':17} {_size(max(job.total - job.processed, 0))}",
             f"{'File total:':17} {_size(job.total)}",
         ]
+    if job.error:
+        lines.append(f"{'Error message:':17} {job.error}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -7,8 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +24,7 @@ from bimetal.control.verbs.registry import DOCUMENT, HOST, IN_ORDER, Domain
 from bimetal.control.verbs.seats import LiveDisk, live_disks
 
 if TYPE_CHECKING:
+    from bimetal.control.conversation import Conversation
     from bimetal.control.domain_xml.backups import BackupDisk, BackupOrder
 
 __all__ = ["JobFacts", "backup_begin", "backup_dumpxml", "domjobabort", "domjobinfo"]
@@ -41,22 +41,28 @@ Moment = Annotated[str, "libvirt's XML of a checkpoint to make at the same momen
 @dataclass(frozen=True)
 class JobFacts:
     """What is being done to a machine, "" for nothing: since when, in ms, and how many bytes are
-    done, of how many."""
+    done, of how many; or why the last backup has failed."""
 
     operation: str = ""
     elapsed: int = 0
     processed: int = 0
     total: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class _Begun:
-    """A backup that was begun: its document, when, in ms, and what is to be gone at its end."""
+    """A backup that was begun: its document, when, in ms, its ``jobs``, which nobody else has, and
+    the files that were ``made`` for it. If it is ``fetched``, its jobs are called as the nodes of
+    the files that are served, all of which are to be gone at its end. If it was pushed and is over,
+    it has no jobs; ``error`` says why it has failed."""
 
     xml: str
     began: int
-    nodes: tuple[str, ...] = ()
-    scratch: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    fetched: bool = False
+    error: str = ""
 
 
 @HOST.command("backup-begin")
@@ -74,8 +80,7 @@ def backup_begin(
         read_document(backupxml) if backupxml else "<domainbackup/>"
     )  # fmt: skip
     disks = live_disks(machines, known)
-    earlier = _begun(machines, known)
-    if _jobs(machines, known) or (earlier is not None and earlier.nodes):
+    if _begun(machines, known).jobs:
         raise BimetalError(
             "Requested operation is not valid: a backup is under way",
             "wait for its end, or give it up: bimetal domjobabort",
@@ -90,9 +95,16 @@ def backup_begin(
         moment = actions_of(checkpoint, taking_part)
     with ExitStack() as undo:
         made = _make_files(machines, known, order, disks, undo, reuse=reuse_external)
-        begin = partial(_pull, made=made) if order.pull else _push
+        begun = _Begun(
+            late(f"{XML}:backup_xml")(order),
+            wall_seconds() * 1000,
+            tuple(f"{JOB}{each.target}-{os.urandom(4).hex()}" for each in order.disks or ()),
+            tuple(made),
+            order.pull,
+        )
+        begin = _pull if order.pull else _push
         begun_with(machines, known, checkpoint,
-                   lambda: begin(machines, known, order, disks, moment))  # fmt: skip
+                   lambda: begin(machines, known, begun, order, disks, moment))  # fmt: skip
         undo.pop_all()
 
 
@@ -101,7 +113,7 @@ def backup_dumpxml(machines: Machines, domain: Domain) -> str:
     """Tell of the backup that is under way, as libvirt's XML."""
     known = machines.running(domain)
     begun = _begun(machines, known)
-    if begun is None or not _jobs(machines, known):
+    if not _running(machines, known, begun):
         raise BimetalError(
             "Domain backup job id not found: no domain backup job present",
             "begin one: bimetal backup-begin",
@@ -110,14 +122,16 @@ def backup_dumpxml(machines: Machines, domain: Domain) -> str:
     return begun.xml
 
 
-@HOST.command("domjobinfo", safe=True)
+@HOST.command("domjobinfo")
 def domjobinfo(machines: Machines, domain: Domain) -> JobFacts:
-    """Tell how far the backup of a machine is that is under way."""
+    """Tell how far the backup of a machine is that is under way, or why the last one has failed,
+    of which nothing is left then."""
     known = machines.running(domain)
-    jobs, begun = _jobs(machines, known), _begun(machines, known)
+    begun = _begun(machines, known)
+    jobs = _running(machines, known, begun)
     if not jobs:
-        return JobFacts()
-    elapsed = wall_seconds() * 1000 - begun.began if begun else 0
+        return JobFacts(error=begun.error)
+    elapsed = wall_seconds() * 1000 - begun.began
     done, total = (sum(int(job[each]) for job in jobs) for each in ("offset", "len"))
     return JobFacts(BACKUP, max(elapsed, 0), done, total)
 
@@ -127,14 +141,13 @@ def domjobabort(machines: Machines, domain: Domain) -> None:
     """Give up the backup of a machine that is under way, or end one that was fetched."""
     known = machines.running(domain)
     begun = _begun(machines, known)
-    jobs = _jobs(machines, known)
-    if not jobs and (begun is None or not begun.nodes):
+    if not begun.jobs:
         raise BimetalError(
             "Requested operation is not valid: no job is active on the domain",
             "look: bimetal domjobinfo",
             ExitCode.USAGE,
         )
-    _end(machines, known, begun, [str(job["device"]) for job in jobs])
+    _end(machines, known, begun)
 
 
 # Parts of these
@@ -204,45 +217,40 @@ def _make_files(
 def _push(
     machines: Machines,
     known: Known,
+    begun: _Begun,
     order: BackupOrder,
     disks: Sequence[LiveDisk],
     moment: Sequence[dict[str, Any]],
 ) -> None:
     devices = {each.target: each.device for each in disks}
     actions = [*moment]
-    for each in order.disks or ():
+    for job, each in zip(begun.jobs, order.disks or (), strict=True):
         data: dict[str, Any] = {
             "device": devices[each.target],
             "target": each.path,
             "format": each.format,
             "mode": "existing",
             "sync": "bitmap" if each.since else "full",
-            "job-id": f"{JOB}{each.target}",
+            "job-id": job,
+            "auto-dismiss": False,  # how it has ended says whether its file is one
         }
         if each.since:
             data |= {"bitmap": each.since, "bitmap-mode": "never"}
         actions.append({"type": "drive-backup", "data": data})
     machines.ask(known.name, "transaction", actions=actions)
-    _note(machines, known, _Begun(late(f"{XML}:backup_xml")(order), wall_seconds() * 1000))
+    _note(machines, known, begun)
 
 
 def _pull(
     machines: Machines,
     known: Known,
+    begun: _Begun,
     order: BackupOrder,
     disks: Sequence[LiveDisk],
     moment: Sequence[dict[str, Any]],
-    *,
-    made: Sequence[str],
 ) -> None:
     devices = {each.target: each.device for each in disks}
-    wanted = order.disks or ()
-    begun = _Begun(
-        late(f"{XML}:backup_xml")(order),
-        wall_seconds() * 1000,
-        tuple(f"{JOB}{each.target}" for each in wanted),
-        tuple(made),
-    )
+    wanted = [*zip(begun.jobs, order.disks or (), strict=True)]
     address: dict[str, Any] = {"type": "inet", "data": {"host": order.host,
                                "port": str(order.port)}}  # fmt: skip
     if order.socket:
@@ -253,21 +261,20 @@ def _pull(
         _note(machines, known, begun)
         with machines.conversation(known.name) as talk:
             actions = [*moment]
-            for each in wanted:
-                node, device = f"{JOB}{each.target}", devices[each.target]
+            for node, each in wanted:
+                device = devices[each.target]
                 file = {"driver": "file", "filename": each.path}
                 talk.ask("blockdev-add", driver="qcow2", node_name=node, file=file)
                 actions += _changed(each, node, device)
                 data = {"device": device, "target": node, "sync": "none", "job-id": node}
                 actions.append({"type": "blockdev-backup", "data": data})
             talk.ask("transaction", actions=actions)
-            for each in wanted:
-                node = f"{JOB}{each.target}"
+            for node, each in wanted:
                 bitmaps = [each.bitmap] if each.since else []
                 talk.ask("block-export-add", type="nbd", id=node, node_name=node,
                          name=each.export, bitmaps=bitmaps)  # fmt: skip
     except BaseException:
-        _end(machines, known, replace(begun, scratch=()), begun.nodes)
+        _end(machines, known, replace(begun, made=()))
         raise
 
 
@@ -288,30 +295,61 @@ def _changed(disk: BackupDisk, node: str, device: str) -> list[dict[str, Any]]:
     ]
 
 
-def _end(machines: Machines, known: Known, begun: _Begun | None, jobs: Sequence[str]) -> None:
+def _end(machines: Machines, known: Known, begun: _Begun) -> None:
     """End a backup, and what serves it; what is not there is gone already. Raises `BimetalError`
     only if the machine does not answer."""
-    refusal: Any = late("bimetal.control.conversation:Refusal")
     with machines.conversation(known.name) as talk:
-        if begun is not None and begun.nodes:
-            with suppress(refusal):
-                talk.ask("nbd-server-stop")
-        for job in jobs:
-            with suppress(refusal):
-                talk.ask("block-job-cancel", device=job, force=True)
-                talk.wait_for("JOB_STATUS_CHANGE", 60.0, id=job, status="null")
-        for node in begun.nodes if begun is not None else ():
-            with suppress(refusal):
-                talk.ask("blockdev-del", node_name=node)
-    for path in begun.scratch if begun is not None else ():
+        if begun.fetched:
+            _ask(talk, "nbd-server-stop")
+        for job in begun.jobs:
+            if _ask(talk, "block-job-cancel", device=job, force=True):
+                last = "null" if begun.fetched else "concluded"
+                talk.wait_for("JOB_STATUS_CHANGE", 60.0, id=job, status=last)
+            if begun.fetched:
+                _ask(talk, "blockdev-del", node_name=job)
+            else:
+                _ask(talk, "job-dismiss", id=job)
+    for path in begun.made:
         remove_file(path)
     _place(machines, known).unlink(missing_ok=True)
 
 
-def _jobs(machines: Machines, known: Known) -> list[dict[str, Any]]:
-    """The jobs of the backup that is under way."""
-    jobs = machines.ask(known.name, "query-block-jobs")
-    return [job for job in jobs if job["device"].startswith(JOB) and job["status"] != "concluded"]
+def _ask(talk: Conversation, command: str, **arguments: Any) -> bool:
+    """Whether the machine does what it is asked for."""
+    refusal: Any = late("bimetal.control.conversation:Refusal")
+    try:
+        talk.ask(command, **arguments)
+    except refusal:
+        return False
+    return True
+
+
+def _running(machines: Machines, known: Known, begun: _Begun) -> list[dict[str, Any]]:
+    """The jobs of a backup that are under way."""
+    jobs = machines.ask(known.name, "query-block-jobs") if begun.jobs else []
+    return [job for job in jobs if job["device"] in begun.jobs and job["status"] != "concluded"]
+
+
+def _begun(machines: Machines, known: Known) -> _Begun:
+    """The backup that was begun last in this run of a machine. If it was pushed and is over, its
+    jobs are gone, and so are its files if one of them is not whole."""
+    begun = _noted(machines, known)
+    if begun.fetched or not begun.jobs:
+        return begun
+    jobs = [job for job in machines.ask(known.name, "query-block-jobs")
+            if job["device"] in begun.jobs]  # fmt: skip
+    error = next((str(job["error"]) for job in jobs if "error" in job), "")
+    if not error and any(job["status"] != "concluded" for job in jobs):
+        return begun
+    if error:
+        _end(machines, known, begun)
+    else:
+        with machines.conversation(known.name) as talk:
+            for job in begun.jobs:
+                _ask(talk, "job-dismiss", id=job)
+    over = replace(begun, jobs=(), error=error)
+    _note(machines, known, over)
+    return over
 
 
 def _place(machines: Machines, known: Known) -> Path:
@@ -319,20 +357,18 @@ def _place(machines: Machines, known: Known) -> Path:
 
 
 def _note(machines: Machines, known: Known, begun: _Begun) -> None:
-    told: dict[str, Any] = {"run": known.id, "xml": begun.xml, "began": begun.began}
-    told |= {"nodes": begun.nodes, "scratch": begun.scratch}
+    told = {"run": known.id, **asdict(begun)}
     write_whole(_place(machines, known), json.dumps(told))
 
 
-def _begun(machines: Machines, known: Known) -> _Begun | None:
-    """The backup that was begun last in this run of a machine; None if there was none: what an
-    earlier run has left may be somebody else's by now."""
+def _noted(machines: Machines, known: Known) -> _Begun:
+    """What was written down of the last backup; of one without jobs, if there was none in this run
+    of the machine: what an earlier run has left may be somebody else's by now."""
     place = _place(machines, known)
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         if place.stat().st_size <= LIMIT:
             told = json.loads(place.read_text())
-            if told["run"] != known.id:
-                return None
-            nodes, scratch = (tuple(map(str, told[each])) for each in ("nodes", "scratch"))
-            return _Begun(str(told["xml"]), int(told["began"]), nodes, scratch)
-    return None
+            if told.pop("run") == known.id:
+                jobs, made = (tuple(map(str, told.pop(each))) for each in ("jobs", "made"))
+                return _Begun(**told, jobs=jobs, made=made)
+    return _Begun("", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -301,6 +302,7 @@ class Job(ABC):
                     raise Cancelled
             self.switch()
         except Cancelled:
+            self.error = os.strerror(errno.ECANCELED)
             self._give_up(NewsKind.CANCELLED)
         except (OSError, BimetalError) as error:
             self.error = str(getattr(error, "strerror", None) or error)
