@@ -87,6 +87,10 @@ def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Pa
         mov x21, #0
         ldr x10, [x7, #1]
         mov x16, x21
+        add x27, x0, #0x104
+        dc zva, x27
+        mov x27, x21
+        mov x28, x22
         {STOP}{VECTORS}{MEMORY}
     """
     )
@@ -97,6 +101,8 @@ def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Pa
         assert (machine.x(13), machine.x(14)) == (LOAD, 0xC000_0001 + DATA - BASE)
         assert machine.x(15) == STORE
         assert machine.x(18) == STORE
+        # Blocks there are not cleared (C5.3).
+        assert (machine.x(27), machine.x(28)) == (STORE, 0xC000_0104 + DATA - BASE)
 
 
 def test_others_in_a_page_are_no_misses(engine: str, tmp_path: Path) -> None:

@@ -134,6 +134,89 @@ def test_watchpoints_stop_before_accesses_of_every_kind(engine: str, tmp_path: P
         assert int.from_bytes(machine.memory(DATA + 64, 8), "little") == stored
 
 
+@engines
+def test_of_maintenance_what_destroys_a_line_is_watched(engine: str, tmp_path: Path) -> None:
+    """DC IVAC is a store to the line of the address that it is given, which is told (D2.10)."""
+    tried = {  # how far behind what is watched, and what it is watched for
+        ("dc ivac, x7", 0, 2): True, ("dc ivac, x7", 39, 2): True, ("dc ivac, x7", -24, 2): True,
+        ("dc ivac, x7", 40, 2): False, ("dc ivac, x7", -25, 2): False, ("dc ivac, x7", 0, 1): False,
+        ("dc cvac, x7", 0, 3): False, ("dc civac, x7", 0, 3): False, ("dc cvau, x7", 0, 3): False,
+    }  # fmt: skip
+    watched = DATA + 64 + 24
+    made = "".join(
+        f"mov x1, #{0xFF << 5 | kinds << 3 | 1 << 1 | 1}\n msr dbgwcr1_el1, x1\n isb\n"
+        f" ldr x7, ={watched + behind}\n mov x29, x6\n {text}\n add x6, x6, #32\n"
+        for text, behind, kinds in tried
+    )
+    source = f"""{begin(KDE | MDE)}
+        ldr x4, ={watched}
+        mov x6, x29
+        msr dbgwvr1_el1, x4
+        {made}
+        mov x29, x6
+        {END}{HANDLERS}"""
+    with run(engine, source, tmp_path) as machine:
+        words = list(machine.memory(LOG, 32 * len(tried)).cast("Q"))
+        for n, ((text, behind, kinds), hit) in enumerate(tried.items()):
+            found = Record(words[4 * n : 4 * n + 4])
+            if not hit:
+                assert found.syndrome == 0, (text, behind, kinds)
+                continue
+            assert found.kind == (WATCHPOINT, SAME), (text, behind)
+            assert found.syndrome & 0x1FF_FFFF == 0x22 | 1 << 6 | 1 << 8
+            assert found.far == watched + behind
+
+
+@engines
+@pytest.mark.parametrize(("name", "distance"), [("cpy", -8), ("cpy", 8), ("cpyf", -8)])
+def test_a_copy_onto_itself_goes_on_behind_a_watchpoint(
+    name: str, distance: int, engine: str, tmp_path: Path
+) -> None:
+    """What it has not told of as copied it has not overwritten: the debugger switches the
+    watchpoint off, and the copy goes on."""
+    size, place = 200, DATA + 0x100
+    source = f"""
+        .arch armv8.8-a+mops
+        {begin(KDE | MDE)}
+        adr x0, off
+        msr vbar_el1, x0
+        ldr x1, ={place}
+        add x0, x1, #{distance}
+        mov x2, #{size}
+        add x4, x0, #96
+        and x4, x4, #-8
+        msr dbgwvr0_el1, x4
+        mov x3, #{0xFF << 5 | 2 << 3 | 1 << 1 | 1}
+        msr dbgwcr0_el1, x3
+        mov x20, #0
+        isb
+        {name}p [x0]!, [x1]!, x2!
+        {name}m [x0]!, [x1]!, x2!
+        {name}e [x0]!, [x1]!, x2!
+        wfi
+        b .
+        .balign 2048
+    off:
+        .space 512
+        add x20, x20, #1
+        mrs x21, esr_el1
+        mrs x22, far_el1
+        msr dbgwcr0_el1, xzr
+        isb
+        eret
+        {HANDLERS}"""
+    machine = Run(engine, assemble(source, tmp_path))
+    content = bytearray(n % 251 for n in range(0x400))
+    machine.memory(DATA, len(content))[:] = content
+    machine.until_halt()
+    moved = content[0x100 : 0x100 + size]
+    content[0x100 + distance : 0x100 + distance + size] = moved
+    assert (machine.x(20), machine.x(21) >> 26) == (1, WATCHPOINT + SAME)
+    assert 0 <= machine.x(22) - (place + distance + 96 & -8) < 8
+    assert machine.memory(DATA, len(content)) == content
+    machine.close()
+
+
 MASKS = {  # BAS or MASK of a watchpoint at DATA, and the bytes from there on that it covers
     (0, 0x0F): range(4), (0, 0xF0): range(4, 8), (0, 0x18): range(3, 5), (0, 0x80): range(7, 8),
     (3, 0xFF): range(8), (5, 0xFF): range(32), (13, 0xFF): range(8192),

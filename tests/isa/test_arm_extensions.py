@@ -107,9 +107,13 @@ def test_sets(name: str, engine: str, tmp_path: Path) -> None:
 
 
 def test_a_prologue_says_the_size_that_is_possible(engine: str, tmp_path: Path) -> None:
-    with started(engine, "cpyfp [x0]!, [x1]!, x2!\nsetp [x3]!, x5!, x4\n", tmp_path) as machine:
-        machine.until_halt(x2=(1 << 64) - 1, x5=(1 << 64) - 1)
-        assert (machine.x(2), machine.x(5)) == ((1 << 55) - 1, (1 << 63) - 1)
+    program = "cpyfp [x0]!, [x1]!, x2!\nsetp [x3]!, x5!, x4\ncpyp [x6]!, [x7]!, x8!\n"
+    with started(engine, program, tmp_path) as machine:
+        for size in ((1 << 64) - 1, 1 << 63, (1 << 63) - 1, 1 << 55, (1 << 55) - 1):
+            machine.until_halt(x2=size, x5=size, x8=size)
+            most = min(size, (1 << 63) - 1)
+            assert (machine.x(2), machine.x(5)) == (most, most)
+            assert machine.x(8) == (1 << 55) - 1
 
 
 @pytest.mark.parametrize("program", ["cpyfp [x0]!, [x1]!, x2!; cpyfm [x0]!, [x1]!, x2!",
@@ -133,7 +137,8 @@ def test_a_fault_in_the_middle_leaves_what_is_to_be_done(
     ("instruction", "what"),
     [
         ("cpym [x3]!, [x4]!, x5!", 0), ("cpyfertwn [x3]!, [x4]!, x5!", 6 << 19 | 1 << 18),
-        ("setmt [x3]!, x5!, x4", 1 << 24 | 5 << 19), ("sete [x3]!, x5!, x4", 0x144 << 16),
+        ("setmt [x3]!, x5!, x4", 1 << 24 | 1 << 19), ("setmn [x3]!, x5!, x4", 1 << 24 | 2 << 19),
+        ("sete [x3]!, x5!, x4", 1 << 24 | 1 << 18),
     ],
 )  # fmt: skip
 def test_registers_in_the_other_format_are_told_of(

@@ -252,3 +252,83 @@ stop:
     there = model == "max"
     assert machine.x(20) >> bit & 1 == there
     assert machine.x(21) >> 26 == (SYSTEM if there else HVC >> 26)
+
+
+@pytest.mark.parametrize("trapped", [False, True])
+def test_a_hypervisor_takes_the_zeroing_of_blocks(
+    trapped: bool, engine: str, tmp_path: Path
+) -> None:
+    """HCR_EL2.TDZ (D17.2.48), of which DCZID_EL0 tells below EL2 (D17.2.39)."""
+    source = f"""
+    adr x0, hyp
+    msr vbar_el2, x0
+    ldr x2, =0x80000000 | {int(trapped)} << 28
+    msr hcr_el2, x2
+    mrs x20, dczid_el0
+    adr x1, guest
+    msr elr_el2, x1
+    mov x2, #0x3c5
+    msr spsr_el2, x2
+    eret
+guest:
+    mrs x22, dczid_el0
+    dc zva, x0
+    hvc #0
+    .ltorg
+    .balign 2048
+hyp:
+    .space 1024
+    mrs x21, esr_el2
+stop:
+    wfi
+    b stop
+"""
+    machine = ran(engine, "max", source, tmp_path, hypervisor=True)
+    assert (machine.x(20), machine.x(22)) == (4, 4 | trapped << 4)
+    assert machine.x(21) >> 26 == (SYSTEM if trapped else HVC >> 26)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_who_cleans_needs_to_read_at_el0_alone(level: int, engine: str, tmp_path: Path) -> None:
+    """Of both stages (D7.5.9); here stage 2 lets nobody access anything but the program."""
+    source = f"""
+    adr x0, hyp
+    msr vbar_el2, x0
+    adr x1, level1
+    ldr x2, =0x40000000 | 0x7fd
+    str x2, [x1, #8]
+    ldr x2, =0x40000000 | 0x73d      // without S2AP
+    str x2, [x1, #16]
+    msr vttbr_el2, x1
+    ldr x2, ={STAGE_2}
+    msr vtcr_el2, x2
+    mov x2, #1 << 26
+    msr sctlr_el1, x2
+    ldr x2, =0x80000001
+    msr hcr_el2, x2
+    isb
+    adr x1, guest
+    msr elr_el2, x1
+    mov x2, #{0x3C0 | 5 * level}
+    msr spsr_el2, x2
+    ldr x4, =0x80000040
+    eret
+guest:
+    dc cvac, x4
+    hvc #0
+    .ltorg
+    .balign 2048
+hyp:
+    .space 1024
+    mrs x21, esr_el2
+    mrs x22, far_el2
+stop:
+    wfi
+    b stop
+{MEMORY}"""
+    machine = ran(engine, "max", source, tmp_path, hypervisor=True)
+    if level == 0:
+        assert machine.x(21) & ~0x3F == 0x24 << 26 | 1 << 25 | 1 << 8 | 1 << 6
+        assert (machine.x(21) & 0x3F, machine.x(22)) == (0xD, 0x8000_0040)
+    else:
+        assert machine.x(21) == HVC

@@ -26,7 +26,7 @@ ABORTS = (0x20, 0x21, 0x24, 0x25)
 
 FOR_EL0 = 0x30D0_0800 | bits(9, 14, 15, 16, 18, 26)
 """SCTLR_ELx that lets EL0 do all that can be allowed."""
-TRAPS = RW | bits(13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 30)
+TRAPS = RW | bits(13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 30)
 """HCR_EL2 that traps all that QEMU 7.2 knows of but keys."""
 EVT = bits(49, 50, 52, 54, 55)
 KEYS = bits(40, 41)

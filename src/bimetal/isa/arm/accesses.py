@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..contract import FETCH, STORE
-from ..trace import Cpu, when
+from ..trace import Cpu, slowly, when
 from .hosts import ruling_level
 from .memory_types import is_device
 from .mmu import FAULT, ON_WALK, STAGE_2, STATUS, walk
@@ -16,7 +16,7 @@ from .spaces import effective_level
 from .state import a64
 from .syndromes import DATA_ABORT, EL1, EL2, FETCH_ABORT, PC_ALIGNMENT, TO_EL2, syndrome
 
-__all__ = ["update_strict"]
+__all__ = ["check_zeroed", "update_strict"]
 
 EXTERNAL, ALIGNMENT = 0x10, 0x21  # fault status codes (D17.2.37)
 WRITE, S1PTW = 1 << 6, 1 << 7  # of a data abort's syndrome
@@ -71,6 +71,20 @@ def unaligned(cpu: Cpu, access: Value, va: Value) -> None:
         found = walk(cpu, va, access, level)
         with when(((found & FAULT) == 0) & is_device(cpu, found, level)):
             misaligned(cpu, access, va)
+
+
+@a64.routine(va=64)
+def _not_device(cpu: Cpu, va: Value) -> None:
+    found = walk(cpu, va, const(STORE, 8), cpu.el)
+    with when(((found & FAULT) == 0) & is_device(cpu, found, cpu.el)):
+        misaligned(cpu, const(STORE, 8), va)
+
+
+def check_zeroed(cpu: Cpu, va: Value) -> None:
+    """Raise the alignment fault of DC ZVA in Device memory (C5.3). Memory has been accessed
+    there: nothing is looked up before that is known of any Device memory."""
+    with slowly((cpu.strict & DEVICE_SEEN) != 0):
+        _not_device(cpu, va)
 
 
 def update_strict(cpu: Cpu) -> None:

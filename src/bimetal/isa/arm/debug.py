@@ -11,7 +11,7 @@ from __future__ import annotations
 from ...ir.value import Value, const, pure, select
 from ..contract import STORE, UPDATE
 from ..trace import Cpu, ret, when
-from .features import BREAKPOINTS, CONTEXT_AWARE, WATCHPOINTS
+from .features import BREAKPOINTS, CACHE_LINE, CONTEXT_AWARE, WATCHPOINTS
 from .hosts import hosted, hosts
 from .spaces import effective_level, vmid
 from .state import a64
@@ -27,14 +27,16 @@ from .syndromes import (
 )  # fmt: skip
 
 __all__ = [
-    "KDE", "MDE", "SS", "TDCC", "TDE", "goes_to_el2", "pending_step", "renew_debug", "returns_ss",
+    "DATA", "KDE", "MDE", "SS", "TDCC", "TDE", "goes_to_el2", "pending_step", "renew_debug",
+    "returns_ss", "watch_invalidation",
 ]  # fmt: skip
 
 SS, TDCC, KDE, MDE = 1 << 0, 1 << 12, 1 << 13, 1 << 15  # of MDSCR_EL1 (D17.3.20)
 TDE = 1 << 8  # of MDCR_EL2
 D = 1 << 3  # of PSTATE.DAIF
 STATUS = 0x22  # the fault status of debug exceptions
-ISV, EX, WRITE = 1 << 24, 1 << 6, 1 << 6  # of a step's syndrome, and of a watchpoint's
+ISV, EX = 1 << 24, 1 << 6  # of a step's syndrome
+WRITE, CM = 1 << 6, 1 << 8  # of a watchpoint's
 CODE, DATA = 1, 2
 """Of ``debugging``: instructions are examined, accesses watched."""
 
@@ -229,7 +231,7 @@ NOWHERE = -1
 
 @a64.routine(returns=64, va=64, size=64, value=64, control=64)
 def first_watched(cpu: Cpu, va: Value, size: Value, value: Value, control: Value) -> Value:
-    """The first byte of an access of up to 16 bytes that a watchpoint's address, MASK and BAS
+    """The first byte of an access of up to 64 bytes that a watchpoint's address, MASK and BAS
     cover, counted from the first one; `NOWHERE` if there is none."""
     mask = control.lsr(24) & 31
     with when(const(2, 64).ult(mask)):
@@ -242,7 +244,7 @@ def first_watched(cpu: Cpu, va: Value, size: Value, value: Value, control: Value
     asked = control.lsr(5) & 0xFF
     chosen = select(value[2], (asked & 15) << 4, asked)
     before = ((va - (value & ~7)) << 8).asr(8)  # how far the access begins behind the eight bytes
-    all_of_it = (const(1, 64) << size) - 1
+    all_of_it = const(-1, 64).lsr(const(64, 64) - size)
     behind = select(before.ult(8), all_of_it << (before & 63), 0)
     ahead = select((-before).ult(size), all_of_it.lsr(-before & 63), 0)
     both = (behind | ahead) & chosen
@@ -251,9 +253,12 @@ def first_watched(cpu: Cpu, va: Value, size: Value, value: Value, control: Value
     return pure("ctz", both) - before
 
 
-@a64.routine(va=64, size=64, access=8)
-def watch(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-    """See `Hooks.watch`."""
+def _raise_if_watched(
+    cpu: Cpu, va: Value, size: Value, access: Value, told: Value | None = None, more: int = 0
+) -> None:
+    """Raise the exception of the first watchpoint that an access hits, with the address of the
+    first byte that is watched, or with the one that is to be ``told``, and ``more`` in its
+    syndrome."""
     with when(((cpu.mdscr & MDE) == 0) | ~_here(cpu)):
         ret()
     stores = select((access & UPDATE) != 0, const(3, 64), 2)
@@ -271,4 +276,19 @@ def watch(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
             with when((at != NOWHERE) & context.value):
                 # An update that reads what is watched for loads is a load (ESR_ELx.WnR).
                 write = select((asked & 1) == 0, const(WRITE, 64), 0)
-                cpu.trap(_cause(cpu, WATCHPOINT, write | STATUS), va + at)
+                cause = _cause(cpu, WATCHPOINT, write | STATUS | more)
+                cpu.trap(cause, va + at if told is None else told)
+
+
+@a64.routine(va=64, size=64, access=8)
+def watch(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+    """See `Hooks.watch`."""
+    _raise_if_watched(cpu, va, size, access)
+
+
+@a64.routine(va=64)
+def watch_invalidation(cpu: Cpu, va: Value) -> None:
+    """Watchpoints of DC IVAC (D2.10): it is a store to a whole line, and the address that it was
+    given is told. Instructions that clean are not watched."""
+    line = va & ~(CACHE_LINE - 1)
+    _raise_if_watched(cpu, line, const(CACHE_LINE, 64), const(STORE, 8), va, CM)

@@ -8,8 +8,8 @@ and every other model has the lesser of these and of its core's.
 from __future__ import annotations
 
 __all__ = [
-    "BREAKPOINTS", "BUILT_ON", "CONTEXT_AWARE", "COUNTERS", "DESCRIBED", "IDENTIFICATION", "NEEDS",
-    "PHYSICAL_BITS", "WATCHPOINTS", "field", "place",
+    "BREAKPOINTS", "BUILT_ON", "CACHE_LINE", "CONTEXT_AWARE", "COUNTERS", "DESCRIBED",
+    "IDENTIFICATION", "NEEDS", "PHYSICAL_BITS", "WATCHPOINTS", "field", "place",
 ]  # fmt: skip
 
 BREAKPOINTS, WATCHPOINTS = 6, 4
@@ -17,6 +17,8 @@ CONTEXT_AWARE = range(BREAKPOINTS - 2, BREAKPOINTS)
 """The breakpoints that can match a context: the last ones."""
 COUNTERS = 6
 """Event counters of the performance monitors (PMCR_EL0.N)."""
+CACHE_LINE = 64
+"""Bytes of a line of a cache (CTR_EL0)."""
 
 PHYSICAL_BITS = (32, 36, 40, 42, 44, 48, 52)
 """Bits of physical addresses by ID_AA64MMFR0_EL1.PARange and TCR_ELx.IPS."""

@@ -9,7 +9,7 @@ from ...trace import Cpu, when
 from ..spaces import ASIDS, REGIME, REGIME_EL1, REGIME_EL2, SHARED, VMIDS, own_space, vmid
 from ..syndromes import E2H, EL1, EL2
 from ..tables import may_be_wide
-from .maintenance import OF_DOMAIN, TRANSLATIONS, TTLB, Act, system_instruction
+from .maintenance import OF_DOMAIN, TRANSLATIONS, TTLB, Act, broadcasts, system_instruction
 
 Match = Callable[[Cpu, Value], tuple[Value, Value, Value]]
 """Mask and match of the address spaces that a TLBI names (D8.17), and the bits that must match in
@@ -106,10 +106,9 @@ def _forgetting(match: Match, where: Where | None, everywhere: bool) -> Act:
             cpu.host("flush_pages", 0, first, pages, *spaces)
         else:
             cpu.host("flush_spaces", 0, *spaces[:2])
-        if everywhere:
-            with when(cpu.host("shared", 1) == 1):
-                cpu.host("tell_pages", 0, first, pages, *spaces)
-                cpu.owed = cpu.owed | TRANSLATIONS
+        with when(const(1, 1) if everywhere else broadcasts(cpu)), when(cpu.host("shared", 1) == 1):
+            cpu.host("tell_pages", 0, first, pages, *spaces)
+            cpu.owed = cpu.owed | TRANSLATIONS
         cpu.sync()
 
     return act

@@ -8,14 +8,16 @@ from ....ir.value import Value, const, select
 from ...contract import LOAD, STORE
 from ...trace import Cpu, slowly, when
 from ..access_syndromes import CM, S1PTW, WRITE
-from ..debug import watch
+from ..accesses import check_zeroed
+from ..debug import watch_invalidation
 from ..hosts import ruling_control
 from ..mmu import FAULT, LOOK, NO_PAN, ON_WALK, STAGE_2, STATUS, walk
-from ..registers.identity import DZE, ZERO_BLOCK
+from ..registers.identity import DZE, TDZ, ZERO_BLOCK
 from ..state import a64, monitor
 from ..syndromes import (
     DATA_ABORT,
     EL0,
+    EL1,
     EL2,
     TO_EL2,
     refused,
@@ -33,6 +35,8 @@ TSW, TPC, TPU, TTLB = 1 << 22, 1 << 23, 1 << 24, 1 << 25
 # Traps of some of them only (EVT): those for a domain, and cache maintenance to the point of
 # unification.
 TICAB, TOCU, OF_DOMAIN = 1 << 50, 1 << 52, {"": 0, "is": 1 << 54, "os": 1 << 55}
+
+FB = 1 << 9  # EL1's maintenance of this processor is that of all in its domain
 
 
 TRANSLATIONS, CODE, CODE_OF_OTHERS = 1, 2, 4
@@ -155,6 +159,13 @@ def system_instruction(
     return register
 
 
+def broadcasts(cpu: Cpu) -> Value:
+    """Whether a hypervisor has what EL1 invalidates here invalidated by all vCPUs: its guest's may
+    have been executed by another one before (HCR_EL2.FB)."""
+    forced: Value = (cpu.el == EL1) & ((cpu.hcr & FB) != 0)
+    return forced
+
+
 # -- caches: there are none to clean; instruction fetches see earlier stores after IC and DSB
 
 
@@ -166,17 +177,17 @@ def _nothing(cpu: Cpu, value: Value) -> None:
 def probe(cpu: Cpu, address: Value, access: Value) -> None:
     """The faults of a data cache instruction by address (D7.5.9): nothing is accessed, no flags are
     set, and PSTATE.PAN does not matter. Only what may destroy data, a store, needs permissions; of
-    others stage 1 asks EL0 for that of a load."""
-    with when(cpu.debugging != 0):
-        watch(cpu, address, const(1, 64), access)
+    others EL0 needs that of a load."""
     found = walk(cpu, address, access | LOOK | NO_PAN, cpu.el)
     forbidden = (found & (FAULT | ON_WALK | 0x3C << STATUS)) == FAULT | PERMISSION << STATUS
-    asked = (access == STORE) | (cpu.el == EL0) & ((found & STAGE_2) == 0)
+    asked = (access == STORE) | (cpu.el == EL0)
     with when(((found & FAULT) != 0) & (~forbidden | asked)):
         walks = select((found & ON_WALK) != 0, const(S1PTW, 64), 0)
         to = select((found & STAGE_2) != 0, const(TO_EL2, 64), 0)
         status = found.lsr(STATUS) & 0x3F
         cpu.trap(syndrome(DATA_ABORT, WRITE | CM) | walks | to | status, address)
+    with when((access == STORE) & (cpu.debugging != 0)):
+        watch_invalidation(cpu, address)
 
 
 def _cleans(cpu: Cpu, address: Value) -> None:
@@ -205,11 +216,12 @@ for _name, _crm, _trap, _extension in (
     system_instruction(_name, _place, el0=UCI, trapped=_trap, extension=_extension)(_cleans)
 
 
-@system_instruction("dc zva", (3, 7, 4, 1), el0=DZE)
+@system_instruction("dc zva", (3, 7, 4, 1), el0=DZE, trapped=TDZ)
 def dc_zva(cpu: Cpu, address: Value) -> None:
     """Clear a block by eight bytes; it is in one page, so a fault comes before all stores, and with
     the address as it was given (D17.2.40)."""
     cpu.store(address, const(0, 8))
+    check_zeroed(cpu, address)
     start = address & ~(ZERO_BLOCK - 1)
     for at in range(0, ZERO_BLOCK, 8):
         cpu.store(start + at, const(0, 64))
@@ -232,4 +244,9 @@ def _invalidates_line(cpu: Cpu, value: Value) -> None:
 
 _EVERYWHERE = CODE | CODE_OF_OTHERS
 system_instruction("ic ialluis", (0, 7, 1, 0), False, trapped=TPU | TICAB)(_owes(_EVERYWHERE))
-system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU | TOCU)(_owes(CODE))
+
+
+@system_instruction("ic iallu", (0, 7, 5, 0), False, trapped=TPU | TOCU)
+def _invalidates_code(cpu: Cpu, value: Value) -> None:
+    others = select(broadcasts(cpu), const(CODE_OF_OTHERS, 8), 0)
+    cpu.owed = cpu.owed | CODE | others

@@ -13,6 +13,7 @@ from ....ir.value import Value, const, select
 from ....ir.vector import splat
 from ...contract import PAGE
 from ...trace import Cpu, Local, pin, slowly, when
+from ..debug import DATA
 from ..flags import set_flags
 from ..hosts import hosted
 from ..state import a64
@@ -30,7 +31,8 @@ stores are done or none."""
 ENABLED = 1 << 33  # SCTLR_ELx.MSCEn, for EL0
 FOR_EL1, TRAPPED = 1 << 11, 1 << 10  # HCRX_EL2.MSCEn, MCE2
 
-MOST_COPIED, MOST_SET = (1 << 55) - 1, (1 << 63) - 1
+MOST_COPIED, MOST_FORWARD, MOST_SET = (1 << 55) - 1, (1 << 63) - 1, (1 << 63) - 1
+"""The largest size of a copy that chooses its direction, of one that does not, and of a set."""
 ADDRESS = (1 << 56) - 1
 """The bits of addresses that the direction of a copy depends on."""
 
@@ -66,8 +68,10 @@ def _check_format(cpu: Cpu, stage: int, what: int, numbers: Sequence[Value]) -> 
         cpu.trap(syndrome(MEMORY_OPERATION, iss))
 
 
-def _step(stage: int, left: Value, places: Places, move: Move, done: Local) -> None:
-    """Do the largest step that is possible."""
+def _step(cpu: Cpu, stage: int, left: Value, places: Places, move: Move, done: Local) -> None:
+    """Do the largest step that is possible. While accesses are watched it is one byte: a watchpoint
+    between two pieces would leave a source that the first of them has overwritten."""
+    left = select(((cpu.debugging & DATA) != 0) & (left != 0), const(1, 64), left)
     if stage == EPILOGUE:
         with when(left != 0):
             move(places(const(1, 64)), (0,), 1)
@@ -151,7 +155,7 @@ def _copy(stage: int, forward: bool) -> None:
                 cpu.store(at[0] + n, value, unprivileged=bool(rights & 1), in_page=True)
 
         done = cpu.local(const(0, 64))
-        _step(stage, left, places, move, done)
+        _step(cpu, stage, left, places, move, done)
         by = select(backwards, const(0, 64) - done.value, done.value)
         left = left - done.value
         cpu.x[Rd], cpu.x[Rs], cpu.x[Rn] = to + by, source + by, left
@@ -162,7 +166,8 @@ def _copy_prologue(forward: bool) -> Callable[..., None]:
     def meaning(cpu: Cpu, Rs: Value, hints: Value, users: Value, Rn: Value, Rd: Value) -> None:
         _check_enabled(cpu)
         to, source, size = cpu.x[Rd], cpu.x[Rs], cpu.x[Rn]
-        left = select(size.uge(MOST_COPIED), const(MOST_COPIED, 64), size)
+        most = MOST_FORWARD if forward else MOST_COPIED
+        left = select(size.uge(most), const(most, 64), size)
         if forward:
             cpu.x[Rn] = left
             set_flags(cpu, 0, 0, 1, 0)
@@ -195,7 +200,7 @@ def _set(stage: int) -> None:
     @a64.insn(row, text, where=_apart_but_value, restartable=True)
     def meaning(cpu: Cpu, Rs: Value, hint: Value, user: Value, Rn: Value, Rd: Value) -> None:
         _check_enabled(cpu)
-        options = const(stage << 2, 4) | hint.zext(4) << 1 | user.zext(4)
+        options = hint.zext(4) << 1 | user.zext(4)
         _check_format(cpu, stage, IS_SET, (options, Rd, Rs, Rn))
         to, left, byte = cpu.x[Rd], cpu.x[Rn], cpu.x[Rs].trunc(8)
         whose = bool(pin(user))
@@ -205,7 +210,7 @@ def _set(stage: int) -> None:
                 cpu.store(at[0] + n, splat(byte, piece), unprivileged=whose, in_page=True)
 
         done = cpu.local(const(0, 64))
-        _step(stage, left, lambda size: (to,), move, done)
+        _step(cpu, stage, left, lambda size: (to,), move, done)
         left = left - done.value
         cpu.x[Rd], cpu.x[Rn] = to + done.value, left
         _again(cpu, left)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly
-from ..features import IDENTIFICATION
-from ..hosts import ruling_control
+from ..features import CACHE_LINE, IDENTIFICATION
+from ..hosts import hosted, ruling_control
 from ..state import a64
-from ..syndromes import EL0, EL1, refused, trapped_by_hypervisor
+from ..syndromes import EL0, EL1, EL2, refused, trapped_by_hypervisor
 from ..sysregs import Read, constant, system_register
 
-__all__ = ["DZE", "ZERO_BLOCK"]
+__all__ = ["DZE", "TDZ", "ZERO_BLOCK"]
 
 # HCR_EL2: traps of identification registers.
 TID1, TID2, TID3, TID4 = 1 << 16, 1 << 17, 1 << 18, 1 << 49
+TDZ = 1 << 28  # traps DC ZVA
 # SCTLR_ELx: what EL0 may look at.
 UCT, DZE = 1 << 15, 1 << 14
-CACHE_LINE = 64
 ZERO_BLOCK = 64
 """Bytes that DC ZVA clears."""
 
@@ -71,14 +71,16 @@ def _cache_type(cpu: Cpu, writes: bool, iss: Value) -> None:
 
 # Instruction caches need no invalidation where data caches are clean to unification (IDC), lines
 # are of 64 bytes; the one thing to do is an ISB after IC (DIC is 0).
-CTR = 1 << 31 | 3 << 14 | 4 << 16 | 4 | 4 << 20 | 4 << 24 | 1 << 28
+LINE = (CACHE_LINE // 4).bit_length() - 1
+CTR = 1 << 31 | 3 << 14 | LINE << 16 | LINE | 4 << 20 | 4 << 24 | 1 << 28
 system_register("ctr_el0", (3, 3, 0, 0, 1), lambda cpu: const(CTR, 64), check=_cache_type)
 
 
 def _dczid(cpu: Cpu) -> Value:
     forbidden = (cpu.el == EL0) & ((ruling_control(cpu) & DZE) == 0)
+    trapped = (cpu.el != EL2) & ~hosted(cpu) & ((cpu.hcr & TDZ) != 0)
     blocks = (ZERO_BLOCK // 4).bit_length() - 1
-    return const(blocks, 64) | select(forbidden, const(16, 64), 0)
+    return const(blocks, 64) | select(forbidden | trapped, const(16, 64), 0)
 
 
 constant("dczid_el0", (3, 3, 0, 0, 7), _dczid)
