@@ -303,6 +303,51 @@ stop:
         assert machine.x(23) == 0x80001 << 4
 
 
+def test_a_guest_is_told_of_an_error(engine: str, tmp_path: Path) -> None:
+    """A virtual SError (HCR_EL2.VSE) is taken once it is not masked, and pending no more; as long
+    as it is, ISR_EL1 shows it, beside a virtual interrupt that stays."""
+    source = """
+    adr x0, hyp
+    msr vbar_el2, x0
+    adr x0, low
+    msr vbar_el1, x0
+    ldr x2, =0x80000000 | 1 << 8 | 1 << 7 | 1 << 5 | 1 << 4    // RW, VSE, VI, AMO, IMO
+    msr hcr_el2, x2
+    mrs x3, isr_el1              // of what is physical
+    adr x1, guest
+    msr elr_el2, x1
+    mov x1, #0x3c5
+    msr spsr_el2, x1
+    eret
+guest:
+    mrs x4, isr_el1
+here:
+    msr daifclr, #4
+    nop
+    .ltorg
+    .balign 2048
+low:
+    .space 0x380
+    mrs x5, isr_el1
+    mrs x6, esr_el1
+    mrs x7, elr_el1
+    adr x8, here + 4
+    sub x7, x7, x8
+    hvc #0
+    .balign 2048
+hyp:
+    .space 1024
+    mrs x20, hcr_el2
+stop:
+    wfi
+    b stop
+"""
+    with run(engine, source, tmp_path, hypervisor=True) as machine:
+        assert (machine.x(3), machine.x(4), machine.x(5)) == (0, 1 << 8 | 1 << 7, 1 << 7)
+        assert (machine.x(6), machine.x(7)) == (0x2F << 26 | 1 << 25, 0)
+        assert machine.x(20) == 1 << 31 | 1 << 7 | 1 << 5 | 1 << 4
+
+
 def test_page_tables_may_lie_in_read_only_memory(engine: str, tmp_path: Path) -> None:
     """As UEFI's first ones do, in flash; but no access flag can be set in them."""
     gigabyte, accessed = 1 << 30, 0x701

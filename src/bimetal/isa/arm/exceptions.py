@@ -13,6 +13,7 @@ from .pauth import AT_EL2, update_pauth
 from .pmu import advance
 from .state import FIQ, IRQ, VFIQ, VIRQ, a64, monitor
 from .syndromes import (
+    AMO,
     BREAKPOINT,
     DATA_ABORT,
     E2H,
@@ -27,7 +28,9 @@ from .syndromes import (
     KIND,
     OF_FIQ,
     OF_IRQ,
+    OF_SERROR,
     PC_ALIGNMENT,
+    SERROR,
     STEP,
     SVC,
     SYNCHRONOUS,
@@ -37,12 +40,13 @@ from .syndromes import (
     VF,
     VI,
     VIRTUAL_INTERRUPT,
+    VSE,
     WATCHPOINT,
     syndrome,
     undefined,
 )  # fmt: skip
 
-__all__ = ["BY_HVC", "BY_SMC", "change_level", "leave_handler", "wakes"]
+__all__ = ["BY_HVC", "BY_SMC", "change_level", "is_asked", "leave_handler", "wakes"]
 
 BY_HVC, BY_SMC = 1, 2
 """Values of `firmware_calls`: the instruction by which the board's firmware is called."""
@@ -134,6 +138,8 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
             cpu.far_el[at] = value
             with when(aborted & (target == EL2)):
                 cpu.hpfar = cpu.fault_ipa.lsr(12) << 4
+    with when(kind == OF_SERROR):  # a virtual one, which is pending no more
+        cpu.esr_el[at], cpu.hcr = cause & 0xFFFF_FFFF, cpu.hcr & ~VSE
     offset = select(before == target, select(spsel == 0, const(0, 64), 0x200), const(0x400, 64))
     # The preferred return address of SVC, HVC and SMC is the next instruction (D1.3.2).
     cpu.elr_el[at], cpu.spsr_el[at] = cpu.pc + select(calls, const(4, 64), 0), saved
@@ -180,10 +186,16 @@ def leave_handler(cpu: Cpu) -> Value:
     return target
 
 
+def is_asked(cpu: Cpu, line: int, bit: int) -> Value:
+    """Whether a virtual interrupt is pending, by its line or by its bit of HCR_EL2."""
+    asked: Value = (cpu.line[line] != 0) | ((cpu.hcr & bit) != 0)
+    return asked
+
+
 @a64.routine(returns=64)
 def pending_interrupt(cpu: Cpu) -> Value:
     """The exception to take before the next instruction, or 0: software step, Illegal State, FIQ,
-    IRQ, or a virtual interrupt."""
+    IRQ, or a virtual interrupt or SError."""
     with when(cpu.debugging != 0):
         step = pending_step(cpu)
         with when(step != 0):
@@ -199,10 +211,11 @@ def pending_interrupt(cpu: Cpu) -> Value:
         with when((cpu.line[line] != 0) & (to_el2 | (unmasked & ~masked_at_el2))):
             ret(const(kind << KIND | TAKEN, 64))
     for line, bit, mask, route, kind in ((VFIQ, VF, 1, FMO, OF_FIQ), (VIRQ, VI, 2, IMO, OF_IRQ)):
-        asked = (cpu.line[line] != 0) | ((cpu.hcr & bit) != 0)
         on = below & ((cpu.hcr & route) != 0) & ~general & ((cpu.daif & mask) == 0)
-        with when(asked & on):
+        with when(is_asked(cpu, line, bit) & on):
             ret(const(kind << KIND | VIRTUAL_INTERRUPT | TAKEN, 64))
+    with when(below & ((cpu.hcr & (AMO | VSE | TGE)) == AMO | VSE) & ((cpu.daif & 4) == 0)):
+        ret(syndrome(SERROR) | OF_SERROR << KIND | VIRTUAL_INTERRUPT | TAKEN)
     return const(0, 64)
 
 
@@ -211,10 +224,11 @@ def wakes(cpu: Cpu) -> Value:
     """See `Hooks.wakes`: pending interrupts end a wait, masked or not (D1.6.2), and so do virtual
     interrupts for EL1, below EL2."""
     awaited: Value = (cpu.line[IRQ] | cpu.line[FIQ]) != 0
-    virtual = ((cpu.line[VIRQ] != 0) | ((cpu.hcr & VI) != 0)) & ((cpu.hcr & IMO) != 0)
-    fast = ((cpu.line[VFIQ] != 0) | ((cpu.hcr & VF) != 0)) & ((cpu.hcr & FMO) != 0)
+    virtual = is_asked(cpu, VIRQ, VI) & ((cpu.hcr & IMO) != 0)
+    fast = is_asked(cpu, VFIQ, VF) & ((cpu.hcr & FMO) != 0)
+    error = (cpu.hcr & (AMO | VSE)) == AMO | VSE
     below = (cpu.el != EL2) & ((cpu.hcr & TGE) == 0)
-    ends: Value = awaited | (below & (virtual | fast))
+    ends: Value = awaited | (below & (virtual | fast | error))
     return ends
 
 

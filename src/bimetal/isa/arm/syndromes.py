@@ -10,12 +10,12 @@ from ...ir.value import Value, const
 from ..trace import Cpu, slowly, when
 
 __all__ = [
-    "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT", "BREAKPOINT_INSTRUCTION", "DATA_ABORT", "E2H",
-    "EL0", "EL1", "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO", "KIND",
-    "MEMORY_OPERATION", "NO_CONDITION", "OF_FIQ", "OF_IRQ", "PC_ALIGNMENT", "SMC", "SP_ALIGNMENT",
-    "STEP", "SVC", "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE", "TO_EL2", "UNKNOWN", "VF", "VI",
-    "VIRTUAL_INTERRUPT", "WAIT", "WATCHPOINT", "refused", "syndrome", "trap_to_el2",
-    "trapped_by_hypervisor", "undefined",
+    "AMO", "AUTHENTICATION", "BRANCH_TARGET", "BREAKPOINT", "BREAKPOINT_INSTRUCTION", "DATA_ABORT",
+    "E2H", "EL0", "EL1", "EL2", "FETCH_ABORT", "FMO", "FP_ACCESS", "HVC", "ILLEGAL_STATE", "IMO",
+    "KIND", "MEMORY_OPERATION", "NO_CONDITION", "OF_FIQ", "OF_IRQ", "OF_SERROR", "PC_ALIGNMENT",
+    "SERROR", "SMC", "SP_ALIGNMENT", "STEP", "SVC", "SYNCHRONOUS", "SYSTEM", "TAKEN", "TGE",
+    "TO_EL2", "UNKNOWN", "VF", "VI", "VIRTUAL_INTERRUPT", "VSE", "WAIT", "WATCHPOINT", "refused",
+    "syndrome", "trap_to_el2", "trapped_by_hypervisor", "undefined",
 ]  # fmt: skip
 
 EL0, EL1, EL2 = range(3)
@@ -26,7 +26,7 @@ UNKNOWN, WAIT, FP_ACCESS, AUTHENTICATION = 0x00, 0x01, 0x07, 0x09
 BRANCH_TARGET, ILLEGAL_STATE = 0x0D, 0x0E
 SVC, HVC, SMC, SYSTEM = 0x15, 0x16, 0x17, 0x18
 FETCH_ABORT, PC_ALIGNMENT, DATA_ABORT, SP_ALIGNMENT = 0x20, 0x22, 0x24, 0x26
-MEMORY_OPERATION = 0x27
+MEMORY_OPERATION, SERROR = 0x27, 0x2F
 BREAKPOINT, STEP, WATCHPOINT = 0x30, 0x32, 0x34
 BREAKPOINT_INSTRUCTION = 0x3C
 IL = 1 << 25
@@ -40,7 +40,8 @@ TO_EL2, VIRTUAL_INTERRUPT = 1 << 44, 1 << 45
 TAKEN = 1 << 48  # interrupts have no syndrome; this keeps their cause from being 0
 
 # Bits of HCR_EL2 (D17.2.48).
-FMO, IMO, VF, VI, TGE, E2H = 1 << 3, 1 << 4, 1 << 6, 1 << 7, 1 << 27, 1 << 34
+FMO, IMO, AMO, VF, VI, VSE = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8
+TGE, E2H = 1 << 27, 1 << 34
 
 
 def syndrome(exception_class: int, iss: Value | int = 0) -> Value:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from ....ir.value import Value, const, select
 from ...trace import Cpu, slowly, when
 from ..accesses import update_strict
+from ..exceptions import is_asked
 from ..fp_access import update_fp_ready
 from ..hosts import ruling_control
 from ..mmu import FAULT, WXN, M
 from ..pauth import update_pauth
-from ..state import a64
-from ..syndromes import EL0, EL2, SYSTEM, refused, trap_to_el2, undefined
+from ..state import FIQ, IRQ, VFIQ, VIRQ, a64
+from ..syndromes import (
+    AMO,
+    EL0,
+    EL1,
+    EL2,
+    FMO,
+    IMO,
+    SYSTEM,
+    VF,
+    VI,
+    VSE,
+    refused,
+    trap_to_el2,
+    undefined,
+)  # fmt: skip
 from ..sysregs import banked, constant, stored, system_register
 from ..tables import at_least
 
@@ -260,8 +275,14 @@ system_register("spsel", (3, 0, 4, 2, 0), lambda cpu: cpu.spsel.zext(64), _write
 
 
 def _isr(cpu: Cpu) -> Value:
-    irq, fiq = (cpu.line[n] != 0 for n in (0, 1))
-    value: Value = irq.zext(64) << 7 | fiq.zext(64) << 6
+    """What is pending; EL1 sees virtual interrupts, where EL2 has the physical ones."""
+    guest = cpu.el == EL1
+    value: Value = ((cpu.hcr & (AMO | VSE)) == AMO | VSE).zext(64) << 8
+    value = select(guest, value, const(0, 64))
+    for line, virtual, bit, route, place in ((IRQ, VIRQ, VI, IMO, 7), (FIQ, VFIQ, VF, FMO, 6)):
+        theirs = guest & ((cpu.hcr & route) != 0)
+        pending = select(theirs, is_asked(cpu, virtual, bit), cpu.line[line] != 0)
+        value = value | pending.zext(64) << place
     return value
 
 
