@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .arm_machine import ASSEMBLER, LINKER, Run, assemble
 
-__all__ = ["QEMU", "ours", "qemus"]
+__all__ = ["QEMU", "VIRTUALIZATION", "ours", "qemus"]
 
 QEMU = "qemu-system-aarch64"
 
@@ -45,7 +45,7 @@ finish:
     subs x5, x5, #1
     b.ne 2b
     ldr x0, =0x84000008
-    hvc #0
+    {call} #0
     .ltorg
 """
 
@@ -55,11 +55,22 @@ results: .space {size}
 """
 
 
-def ours(engine: str, source: str, count: int, folder: Path, model: str = "max") -> list[int]:
-    """The numbers under one of our engines."""
-    machine = Run(
-        engine, assemble(source + HALT + ROOM.format(size=8 * count), folder), model=model
-    )
+VIRTUALIZATION = "virt,virtualization=on"
+"""QEMU's machine that begins at EL2."""
+
+
+def ours(
+    engine: str,
+    source: str,
+    count: int,
+    folder: Path,
+    model: str = "max",
+    *,
+    hypervisor: bool = False,
+) -> list[int]:
+    """The numbers under one of our engines; it begins at EL2, if there is a ``hypervisor``'s."""
+    program = assemble(source + HALT + ROOM.format(size=8 * count), folder)
+    machine = Run(engine, program, model=model, hypervisor=hypervisor)
     try:
         machine.until_halt()
         found = bytes(machine.memory(machine.x(28), 8 * count))
@@ -76,7 +87,7 @@ def qemus(
     text.write_text(
         ".global _start\n_start:\n"
         + source
-        + PRINT.format(count=count)
+        + PRINT.format(count=count, call="smc" if machine == VIRTUALIZATION else "hvc")
         + ROOM.format(size=8 * count)
     )
     subprocess.run([ASSEMBLER, "-march=armv8.6-a", "-o", made, text], check=True)

@@ -16,7 +16,7 @@ from bimetal.isa.arm.qarma import qarma5
 from tests.host import programs
 
 from .arm_machine import ASSEMBLER, ENGINES, LINKER, run
-from .arm_results import QEMU, ours, qemus
+from .arm_results import QEMU, VIRTUALIZATION, ours, qemus
 from .test_arm_system import SETUP, VECTORS
 
 EXACT = "max,pauth-impdef=off"
@@ -104,6 +104,23 @@ pointers: {quads(POINTERS)}
 """
 
 
+AT_EL2 = [
+    (0x30C5_0830 | ENABLED, 1 << 31 | 1 << 23 | control)
+    for control in (16, 25 | 1 << 20, 25 | 1 << 20 | 1 << 29, 39, 39 | 1 << 20, 16 | 1 << 29)
+]
+"""Of SCTLR_EL2 and TCR_EL2, which has one range: TBI is bit 20 there, TBID bit 29."""
+HOST = f"""
+    ldr x0, ={1 << 31 | 1 << 34:#x}
+    msr hcr_el2, x0
+    isb
+"""
+ABOVE = {
+    "of a host": HOST + PROGRAM,
+    "of EL2": PROGRAM.replace("sctlr_el1", "sctlr_el2").replace("tcr_el1", "tcr_el2")
+    .replace(quads(SETTINGS), quads(AT_EL2)),
+}  # fmt: skip
+
+
 @cache
 def expected(folder: Path) -> list[int]:
     """QEMU's numbers, made once for all engines."""
@@ -147,6 +164,21 @@ def test_every_pointer_becomes_what_it_does_under_qemu(
     wanted = expected(folder)
     got = ours(engine, PROGRAM, COUNT, tmp_path, EXACT)
     wrong = [n for n in range(COUNT) if got[n] != wanted[n] and not astray(n)]
+    told = [f"{described(n)}: {got[n]:#x}, not {wanted[n]:#x}" for n in wrong[:10]]
+    assert not wrong, "\n".join([f"{len(wrong)} of {COUNT}", *told])
+
+
+@programs(ASSEMBLER, LINKER, QEMU)
+@pytest.mark.parametrize("engine", ENGINES[1:3])
+@pytest.mark.parametrize("whose", ABOVE)
+def test_every_pointer_becomes_what_it_does_at_el2_under_qemu(
+    whose: str, engine: str, tmp_path: Path
+) -> None:
+    program = ABOVE[whose]
+    wanted = qemus(program, COUNT, tmp_path, EXACT, VIRTUALIZATION)
+    got = ours(engine, program, COUNT, tmp_path, EXACT, hypervisor=True)
+    two_ranges = whose == "of a host"
+    wrong = [n for n in range(COUNT) if got[n] != wanted[n] and not (two_ranges and astray(n))]
     told = [f"{described(n)}: {got[n]:#x}, not {wanted[n]:#x}" for n in wrong[:10]]
     assert not wrong, "\n".join([f"{len(wrong)} of {COUNT}", *told])
 
