@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from bimetal.accel.kvm.examine import check_kvm
     from bimetal.accel.kvm.examine import examine as examine_kvm
     from bimetal.base.errors import BimetalError, ExitCode
+    from bimetal.base.folders import cache_folder
     from bimetal.base.sizes import format_size, parse_size
     from bimetal.base.trace import configure as set_trace
-    from bimetal.boards import Machine
-    from bimetal.catalogue import GUESTS, Guest, Payload, cache_folder
+    from bimetal.catalogue import GUESTS, Guest, Payload
     from bimetal.catalogue import cached as cached_guest
     from bimetal.catalogue import fetch as fetch_guest
     from bimetal.catalogue.apt import check_mirror
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bimetal.machine.cpu_view import CpuView
     from bimetal.machine.device_view import DeviceView
     from bimetal.machine.expect import EndOfRun, Found, TimedOut
+    from bimetal.machine.machine import Machine
     from bimetal.machine.memory_view import MemoryView
     from bimetal.machine.profile import GuestProfile
     from bimetal.machine.result import Ending, Result
@@ -50,13 +51,13 @@ _HOMES = {
     "GUESTS": "bimetal.catalogue",
     "Guest": "bimetal.catalogue",
     "GuestProfile": "bimetal.machine.profile",
-    "Machine": "bimetal.boards",
+    "Machine": "bimetal.machine.machine",
     "MemoryView": "bimetal.machine.memory_view",
     "Payload": "bimetal.catalogue",
     "Result": "bimetal.machine.result",
     "Stats": "bimetal.machine.counting",
     "TimedOut": "bimetal.machine.expect",
-    "cache_folder": "bimetal.catalogue",
+    "cache_folder": "bimetal.base.folders",
     "cached_guest": "bimetal.catalogue:cached",
     "check_kvm": "bimetal.accel.kvm.examine",
     "check_mirror": "bimetal.catalogue.apt",

@@ -7,7 +7,6 @@ from collections import deque
 
 import pytest
 
-from bimetal.accel import orders as orders_module
 from bimetal.accel.code_page import CodePage
 from bimetal.accel.order import Order
 from bimetal.accel.orders import ANSWERS, REPLACEMENTS, Orders
@@ -51,7 +50,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> type[Fragile]:
     class Fresh(Fragile):
         pass
 
-    monkeypatch.setattr(orders_module, "Worker", Fresh)
+    monkeypatch.setattr("bimetal.codegen.worker.Worker", Fresh)
     return Fresh
 
 

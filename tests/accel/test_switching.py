@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.accel.switching import QUICK_SECONDS, QuickSwitching
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 
 
 @pytest.fixture

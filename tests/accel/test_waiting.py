@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from bimetal.accel import orders as orders_module
 from bimetal.codegen.job import Job
 from bimetal.codegen.policy import stressed
 from bimetal.seam import Kicked
@@ -39,7 +38,7 @@ class Busy:
 def test_a_vcpu_that_waits_for_the_translator_can_be_kicked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(orders_module, "Worker", Busy)
+    monkeypatch.setattr("bimetal.codegen.worker.Worker", Busy)
     monkeypatch.setattr(Busy, "asked", threading.Event())
     with jit(stressed("everything")) as (hart, cpu):
         hart.begin(random_program(4))

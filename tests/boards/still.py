@@ -9,7 +9,7 @@ from typing import Any
 
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.host import need
 
 __all__ = ["Board", "properties"]

@@ -13,10 +13,10 @@ from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.base.state import Stateful
-from bimetal.boards import Machine
 from bimetal.devices.device import Device
 from bimetal.machine.bus import Bus
 from bimetal.machine.hardware import Hardware
+from bimetal.machine.machine import Machine
 from bimetal.machine.placements import Placement
 
 BOARDS = {

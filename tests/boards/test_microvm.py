@@ -10,7 +10,7 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from bimetal.seam import Mmio, Pio
 from tests.firmware.test_x86 import bzimage

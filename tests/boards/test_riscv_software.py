@@ -11,9 +11,9 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.firmware.devicetree import Node, text_of, words_of
 from bimetal.firmware.flat_tree import flatten, read_tree
+from bimetal.machine.machine import Machine
 from tests.firmware.elves import RAM, Part, elf
 from tests.firmware.images import image, uimage
 from tests.firmware.trees import compiled

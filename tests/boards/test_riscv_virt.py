@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bimetal.accel.script import ScriptAccelerator
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.boards.still import Board, properties
 
 RAM = 0x8000_0000

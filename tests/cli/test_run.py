@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import bimetal
 from bimetal import GUESTS, Ending, ExitCode, Machine, Payload, Result
 from bimetal.cli import run
 from bimetal.machine.profile import GuestProfile, ProfileRow
@@ -36,7 +37,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
     class NotedMachine:
         def __init__(self, board: str, **options: Any):
             taken.options = {"board": board, **options}
-            self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
+            self.board, self.accel = board, "interp"
             self.config = SimpleNamespace(
                 memory=512 << 20, append=options["append"], cpus=options["cpus"]
             )
@@ -85,7 +86,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
         return Payload(guest, where / "kernel", where / "initrd", None, {})
 
     monkeypatch.setattr(run, "Machine", NotedMachine)
-    monkeypatch.setattr(run, "fetch_guest", fetched)
+    monkeypatch.setattr(bimetal, "fetch_guest", fetched)
     return taken
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bimetal.accel import tiering
 from bimetal.accel.jit import JitCpu
 from bimetal.codegen.cover import Cover
 from bimetal.codegen.job import Job
@@ -137,7 +136,7 @@ def test_code_that_comes_and_goes_is_left_once(
     def collect(isa: object, shared: bool, engine: bytes, jobs: Iterable[Job], _: object) -> None:
         left.extend(jobs)
 
-    monkeypatch.setattr(tiering, "translate_in_background", collect)
+    monkeypatch.setattr("bimetal.codegen.background.translate_in_background", collect)
     code = program()
     other = code.replace(rv64.assemble("slli a2, a1, 3", 0), rv64.assemble("slli a2, a1, 4", 0))
     with jit(replace(USUAL, jobs=0), background=True) as (hart, cpu):

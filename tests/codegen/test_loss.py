@@ -54,7 +54,7 @@ class Seen(Worker):
 def test_killed_translators_are_replaced_and_the_guest_notices_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(orders, "Worker", Seen)
+    monkeypatch.setattr("bimetal.codegen.worker.Worker", Seen)
     WORKERS.clear()
     with jit(EAGER) as (hart, cpu):
         for seed in range(orders.REPLACEMENTS + 2):
@@ -83,7 +83,7 @@ def failures(cpu: JitCpu) -> int:
 
 
 def test_bad_answers_are_left_out_and_good_ones_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "Worker", Spoiling)
+    monkeypatch.setattr("bimetal.codegen.worker.Worker", Spoiling)
     bad = len(Spoiling.contents)
     with jit(EAGER) as (hart, cpu):
         for seed in range(6):

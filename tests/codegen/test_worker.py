@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-from bimetal.accel import orders
 from bimetal.base import trace
 from bimetal.codegen import worker as worker_module
 from bimetal.codegen.children import reap
@@ -102,7 +101,7 @@ def test_without_a_translator_guests_are_interpreted(monkeypatch: pytest.MonkeyP
     def refuse(isa: object, shared: bool) -> Worker:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(orders, "Worker", refuse)
+    monkeypatch.setattr("bimetal.codegen.worker.Worker", refuse)
     with jit() as (hart, cpu):
         hart.begin(random_program(3))
         hart.finish()

@@ -10,8 +10,8 @@ import pytest
 from bimetal.accel.script import ScriptAccelerator, Step
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
-from bimetal.boards import Machine
 from bimetal.control import Monitor
+from bimetal.machine.machine import Machine
 from tests.control.homes import Homes, Install, Outcome
 from tests.control.talker import Talker
 

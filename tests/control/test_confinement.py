@@ -147,6 +147,17 @@ def test_one_that_is_not_to_be(homes: Homes) -> None:
         homes.machines.define(text.replace("'off'", "'no'"))
 
 
+def test_the_file_of_a_console_is_written_anew_at_each_start(homes: Homes, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    line = f"<serial type='file'><source path='{said}'/></serial>"
+    homes.machines.define(homes.text("crab", devices=line))
+    for _ in range(2):
+        said.write_bytes(b"from before")
+        homes.machines.start("crab")
+        homes.machines.destroy("crab")
+        assert said.read_bytes() != b"from before"
+
+
 @programs("passt")
 def test_passt_confines_itself(homes: Homes) -> None:
     nic = "<b:nic network='passt'/></b:machine>"

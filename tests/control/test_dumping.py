@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from bimetal.boards import Machine
 from bimetal.control import Monitor
 from bimetal.isa.arm import a64
+from bimetal.machine.machine import Machine
 from tests.boot.bare import write_program
 from tests.boot.counting import AARCH64, ARM_BASE
 from tests.boot.verifying import verifying_program

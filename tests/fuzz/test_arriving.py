@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bimetal.backends.passage import await_passage, open_passage
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.machine import arriving
 from bimetal.machine.arriving import Arrival
+from bimetal.machine.machine import Machine
 from bimetal.machine.progress import Moving
 from bimetal.snapshot.layout import PAGE
 from bimetal.snapshot.stream import (

@@ -15,9 +15,9 @@ from bimetal import images
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
-from bimetal.boards import Machine
 from bimetal.control import Monitor
 from bimetal.control.commands import MACHINE
+from bimetal.machine.machine import Machine
 from tests.control.talker import Talker
 
 ROUNDS = 600

@@ -9,8 +9,8 @@ import pytest
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
-from bimetal.boards import Machine
 from bimetal.machine import closing
+from bimetal.machine.machine import Machine
 
 LIMIT = 20
 """Seconds after which a test that should take milliseconds is taken for stuck."""

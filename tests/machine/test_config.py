@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.machine.conftest import Script
 
 

@@ -14,9 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.machine import observing
 from bimetal.machine.explaining import Cause, Explanation, explain
+from bimetal.machine.machine import Machine
 from bimetal.machine.observing import Cpu, Host, Observation, look_at_host, why_no_kvm
 from tests.boot.bare import BASE, write_program
 

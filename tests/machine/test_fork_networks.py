@@ -16,7 +16,7 @@ from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError
 from bimetal.base.forwarded import Forwarded
 from bimetal.base.frames import Frame
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.backends.net.station import Station, turn_until
 from tests.backends.net.test_dgram import free_port
 from tests.devices.virtio.cable import Cable

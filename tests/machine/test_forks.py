@@ -12,12 +12,12 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.machine import forking
 from bimetal.machine.fork import Fork
+from bimetal.machine.machine import Machine
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script
 from tests.machine.test_loop import UART, store

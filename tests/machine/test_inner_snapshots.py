@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from tests.host import need
 from tests.machine.conftest import LIMIT, Script

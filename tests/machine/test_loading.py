@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from tests.machine.conftest import LIMIT, Script
 from tests.machine.test_loop import RAM, UART, power_off, store

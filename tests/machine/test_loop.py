@@ -10,7 +10,7 @@ from bimetal.accel.script import ScriptCpu, Step, halt_until
 from bimetal.base import trace
 from bimetal.base.clock import RealClock
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
 from bimetal.seam import CpuFault, Exit, FirmwareCall, Halt, Mmio, Pio
 from tests.machine.conftest import LIMIT, Script

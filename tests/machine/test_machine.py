@@ -9,9 +9,9 @@ import pytest
 from bimetal.accel.script import ScriptCpu
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.machine.counting import Stats
 from bimetal.machine.expect import EndOfRun, TimedOut
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script

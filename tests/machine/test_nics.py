@@ -8,8 +8,8 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.devices.virtio.net import VirtioNet
+from bimetal.machine.machine import Machine
 from bimetal.machine.nics import Nic, default_mac, nic_from
 from tests.devices.virtio.cable import Cable
 

@@ -12,10 +12,10 @@ from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
 from bimetal.base.clock import VirtualClock
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.devices.virtio.net import VirtioNet
 from bimetal.machine.expect import TimedOut
+from bimetal.machine.machine import Machine
 
 OFF, LINK_CHANGED = 1 << 10, 1 << 8
 

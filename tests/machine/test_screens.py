@@ -13,9 +13,9 @@ from PIL import Image
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.virtio.input import VirtioInput
+from bimetal.machine.machine import Machine
 from bimetal.machine.vnc import vnc_place
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script

@@ -18,7 +18,7 @@ from bimetal.backends.chars.null import NoChars
 from bimetal.backends.handing import FDSETS
 from bimetal.base.clock import VirtualClock
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from bimetal.seam import Exit, FirmwareCall, Mmio, Shutdown
 from bimetal.snapshot.layout import Header

@@ -20,9 +20,9 @@ from bimetal import images
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.passage import Passage, open_passage
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
 from bimetal.machine import leaving, travelling
 from bimetal.machine.live.seat import seats_of
+from bimetal.machine.machine import Machine
 from bimetal.machine.progress import Moving, Pace
 from bimetal.memory import contents
 from bimetal.snapshot.stream import CONTENT, HAVE, MOVE, STAT, YOUR, Stream

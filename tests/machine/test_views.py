@@ -9,11 +9,11 @@ import pytest
 
 from bimetal.accel.script import ScriptCpu
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.devices.virtio.rng import VirtioRng
 from bimetal.machine.cpu_view import CpuView
+from bimetal.machine.machine import Machine
 from bimetal.memory.space import BadAddress
 from bimetal.seam import Exit, Mmio
 from tests.machine.conftest import LIMIT, Script

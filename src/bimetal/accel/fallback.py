@@ -11,7 +11,7 @@ from ..ir.access import Access
 from ..ir.evaluate import Trap
 from ..ir.softfloat import Environment
 from ..isa.describe import Isa
-from .reference.single import evaluate_insn
+from .single import evaluate_insn
 from .vcpu_state import VcpuState
 
 __all__ = ["execute_in_python", "word_of"]

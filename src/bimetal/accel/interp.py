@@ -10,11 +10,13 @@ import ctypes
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from ..base.clock import Clock, RealClock
 from ..base.errors import BimetalError
+from ..base.late import LateModule, late
 from ..codegen.builder import COUNTERS
 from ..codegen.host import current
 from ..codegen.interpreter import Interpreter, interpreter
@@ -25,13 +27,17 @@ from ..isa.contract import Architecture, Start
 from ..isa.names import architecture
 from ..seam import Exit, MemorySlot, Samples
 from .cached_pages import cached_place
-from .fallback import execute_in_python, word_of
+from .memory import Memory
 from .native_exits import NativeExits
-from .reference.memory import Memory
-from .reference.outside import Onlooker, SeenMemory, read_register, translate, write_register
-from .sampler import Sampler
+from .outside import Onlooker, SeenMemory, read_register, translate, write_register
 from .saved import Saved
 from .vcpu_state import VcpuState, anonymous
+
+if TYPE_CHECKING:
+    from . import fallback
+    from .sampler import Sampler
+else:
+    fallback = LateModule("bimetal.accel.fallback")
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
@@ -99,8 +105,8 @@ class InterpCpu:
         """Execute the current instruction in Python: one that no host supports (rounding ties away
         from zero)."""
         state, floating = self.state, self._environment()
-        word = word_of(state, self._arena, state.words[self._args])
-        if execute_in_python(self._architecture.isa, word, state, floating):
+        word = fallback.word_of(state, self._arena, state.words[self._args])
+        if fallback.execute_in_python(self._architecture.isa, word, state, floating):
             self._set_flags(floating)
 
     def kick(self) -> None:
@@ -355,7 +361,7 @@ class InterpAccelerator:
         """See `Sampled.start_sampling`."""
         if self._sampler is not None:
             self._sampler.close()
-        self._sampler = Sampler(self.cpus, self.architecture)
+        self._sampler = late("bimetal.accel.sampler:Sampler")(self.cpus, self.architecture)
 
     def samples(self) -> Samples:
         """See `Sampled.samples`."""

@@ -8,15 +8,21 @@ try.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ..base.late import LateModule
 from ..base.log import logger
 from ..codegen.job import Compiled
-from ..codegen.worker import Worker, WorkerLost
 from ..isa.describe import Isa
 from .order import Order
 from .permits import Permits
+
+if TYPE_CHECKING:
+    from ..codegen import worker
+else:
+    worker = LateModule("bimetal.codegen.worker")
 
 __all__ = ["Orders"]
 
@@ -34,7 +40,7 @@ class Orders:
         self._isa, self._shared = isa, shared
         self._orders: list[Order] = []
         self._answered = self._lost = 0
-        self._worker: Worker | None = None
+        self._worker: worker.Worker | None = None
         self._ended = False
         self.copied = False
         """Whether this process is a copy."""
@@ -67,7 +73,7 @@ class Orders:
         while self._worker is not None and self._orders:
             try:
                 answer = self._worker.answer(seconds)
-            except WorkerLost as loss:
+            except worker.WorkerLost as loss:
                 self._replace(str(loss))
                 continue
             if answer is None:
@@ -108,9 +114,9 @@ class Orders:
             self._worker.let_go()
             self._worker = None
 
-    def _start(self) -> Worker | None:
+    def _start(self) -> worker.Worker | None:
         try:
-            return Worker(self._isa, self._shared)
+            return worker.Worker(self._isa, self._shared)
         except OSError as error:
             self._ended = True
             _log.warning("nothing is translated, only interpreted: %s", error)

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager
 from msgspec.structs import replace
 
 from ..base.clock import monotonic_seconds
+from ..base.late import late
 from ..base.log import EventLog
 from ..base.threads import EndingThread
-from ..codegen.background import translate_in_background
 from ..codegen.interpreter import Interpreter, engine_digest
 from ..codegen.job import Compiled
 from ..codegen.layout import PAGE
@@ -146,7 +146,8 @@ class Tiering:
             orders = itertools.chain(self._orders, left, self._left_over(), self._improvements())
             jobs = (order.job for order in orders)
             assert self._store is not None
-            translate_in_background(self._isa, self._shared, self._engine, jobs, self._store)
+            translate = late("bimetal.codegen.background:translate_in_background")
+            translate(self._isa, self._shared, self._engine, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
         for spots in self._hotness.take_all(self._worth_leaving):

@@ -1,5 +1,8 @@
 """What is imported when it is first needed: most machines have no use for most kinds of things, and
-all of them together take as long to import as a machine takes to start."""
+all of them together take as long to import as a machine takes to start.
+
+Who uses something late imports the real thing too, where only types are checked.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["LateModule", "late"]
+__all__ = ["LateModule", "late", "late_part"]
 
 
 def late(target: str) -> Callable[..., Any]:
@@ -18,8 +21,29 @@ def late(target: str) -> Callable[..., Any]:
 
 
 class LateModule(ModuleType):
-    """A module that is imported when something in it is first asked for. Who uses one imports the
-    real one too, where only types are checked."""
+    """A module that is imported when something in it is first asked for."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module(self.__name__), name)
+
+
+def late_part(target: str, names: str) -> type:
+    """A class in place of the one that ``target`` refers to, for a class that inherits from it and
+    hardly ever uses it: its members, called ``names`` (separated by spaces), are those of that
+    class, whose module is imported when one of them is first asked for."""
+    module, _, own_name = target.partition(":")
+    members = {name: _LateMember(target, name) for name in names.split()}
+    return type(own_name, (), {"__module__": module, **members})
+
+
+class _LateMember:
+    """A member of another class, bound to whatever it is asked for of."""
+
+    def __init__(self, target: str, name: str):
+        self._target, self._name = target, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        lines: tuple[type, ...] = late(self._target).__mro__  # type: ignore[attr-defined]
+        member = next(vars(each)[self._name] for each in lines if self._name in vars(each))
+        bind = getattr(type(member), "__get__", None)
+        return member if bind is None else bind(member, instance, owner)

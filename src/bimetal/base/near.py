@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+
+from bimetal.base.late import late
 
 __all__ = ["choose_from", "did_you_mean"]
 
@@ -21,7 +22,9 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     by_folded = {each.casefold(): each for each in known}
     folded = name.casefold()
     longer = [each for each in by_folded if len(folded) >= SHORTEST_PART and folded in each]
-    near = longer or get_close_matches(folded, by_folded, n=limit, cutoff=CUTOFF)
+    near: list[str] = longer or late("difflib:get_close_matches")(
+        folded, by_folded, n=limit, cutoff=CUTOFF
+    )
     if not near:
         return ""
     *others, last = [by_folded[each] for each in near[:limit]]

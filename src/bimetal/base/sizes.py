@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from bimetal.base.errors import BimetalError, ExitCode
 
@@ -34,12 +33,11 @@ def parse_size(text: str | int, unit: int = 1) -> int:
     if match is None:
         raise _no_size(text)
     number, suffix, plain = match.groups()
-    if number[:2].lower() == "0x":
-        count = Fraction(int(number, 16))
-    else:
-        count = Fraction(number)
-    size = count * (1 if plain else _UNITS[suffix.lower()] if suffix else unit)
-    if size.denominator != 1:
+    whole, _, tenths = number.partition(".")
+    count: int = int(whole + tenths, 16 if number[:2].lower() == "0x" else 10)
+    count *= 1 if plain else _UNITS[suffix.lower()] if suffix else unit
+    size, rest = divmod(count, 10 ** len(tenths))
+    if rest:
         raise _no_size(text)
     return int(size)
 

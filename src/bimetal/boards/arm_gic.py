@@ -7,11 +7,12 @@ translation service, and two frames a CPU, of its redistributor.
 from __future__ import annotations
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.boards import GIC_VERSIONS
 from bimetal.boards.arm_cpus import affinity
 from bimetal.boards.arm_lines import FIQ, IRQ, OUTPUT_PPIS
 from bimetal.boards.arm_tree import LEVEL, Controller
 from bimetal.devices.irq.gic.v2_cpu import Gicv2CpuInterface
-from bimetal.devices.irq.gic.v2_distributor import MOST_CPUS, Gicv2Distributor
+from bimetal.devices.irq.gic.v2_distributor import Gicv2Distributor
 from bimetal.devices.irq.gic.v2m import Gicv2m
 from bimetal.devices.irq.gic.v3_cpu import Gicv3CpuInterface
 from bimetal.devices.irq.gic.v3_distributor import Gicv3Distributor
@@ -22,7 +23,7 @@ from bimetal.firmware.acpi.gic import Gic as GicPlaces
 from bimetal.firmware.acpi.gic import MessageFrame
 from bimetal.machine.chassis import Chassis
 
-__all__ = ["GIC_VERSIONS", "Gic", "add_gic"]
+__all__ = ["FRAME", "REDISTRIBUTORS_SIZE", "Gic", "add_gic"]
 
 SPIS = 256
 DISTRIBUTOR = 0x800_0000
@@ -34,9 +35,6 @@ FIRST_MESSAGE, MESSAGE_COUNT = 48, 64
 
 TRANSLATION, REDISTRIBUTORS = 0x808_0000, 0x80A_0000
 REDISTRIBUTORS_SIZE = 0xF6_0000
-
-GIC_VERSIONS = {"2": MOST_CPUS, "3": REDISTRIBUTORS_SIZE // (2 * FRAME)}
-"""The versions, the usual one first, and how many CPUs each can have."""
 
 Gic = Gicv2Distributor | Gicv3Distributor
 

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 from bimetal.base.late import LateModule, late
 from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.arm_boot import ArmBoot
-from bimetal.boards.arm_gic import GIC_VERSIONS, add_gic
+from bimetal.boards.arm_gic import add_gic
 from bimetal.boards.arm_lines import POWER_LINE
 from bimetal.boards.arm_tree import PERIPHERAL_HZ, describe_board
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
+from bimetal.boards.ports import add_ports
 from bimetal.boards.screens import add_ramfb
-from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
-from bimetal.boards.sockets import PORTS, add_ports
+from bimetal.boards.slots import virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -42,7 +42,6 @@ from bimetal.devices.rtc.pl031 import Pl031
 from bimetal.devices.serial.pl011 import Pl011
 from bimetal.firmware.kernel import read_firmware
 from bimetal.firmware.processors import AARCH64
-from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import NO_BIOS
 
@@ -66,23 +65,8 @@ PCI = PciLayout(
         PciWindow(Kind.MEMORY, 512 * GIB, 512 * GIB, 512 * GIB),
     ),
 )
-OPTIONS = {
-    "virtualization": ("off", "on"),
-    "gic": tuple(GIC_VERSIONS),
-    "acpi": ("on", "off"),
-    "bus": BUS,
-    "ports": PORTS,
-    "virtio-mmio": tuple(VERSIONS),
-}
 
 
-@board(
-    NAME,
-    isa="aarch64",
-    max_cpus=max(GIC_VERSIONS.values()),
-    options=OPTIONS,
-    cpus_with={"gic": GIC_VERSIONS},
-)
 def arm_virt(m: Chassis) -> None:
     """AArch64 CPUs with a GIC, serial port, clock, power key, flash, PCI Express and 32 virtio
     slots."""

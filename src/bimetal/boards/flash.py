@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
-from bimetal.backends.block.awaited import AwaitedDisk
-from bimetal.backends.block.block import SECTOR, Block
-from bimetal.backends.block.choose import open_disk
-from bimetal.backends.block.formats import QCOW2, RAW
-from bimetal.backends.block.memory import MemoryDisk
-from bimetal.base.bits import align_up
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.sizes import format_size
+from bimetal.base.late import LateModule
 from bimetal.devices.flash.cfi import Geometry
 from bimetal.devices.flash.pflash import PFlash
 from bimetal.machine.chassis import Chassis
+
+if TYPE_CHECKING:
+    from bimetal.boards import flash_images
+else:
+    flash_images = LateModule("bimetal.boards.flash_images")
 
 __all__ = ["FLASH_BANKS", "flash_banks"]
 
@@ -45,35 +44,13 @@ def flash_banks(m: Chassis, bank: Geometry, firmware: bytes | None = None) -> li
             path = m.config.flash[number] if number < len(m.config.flash) else None
             image = None
             if path:
-                image = open_flash(path, bank.size, number == 0, arriving=m.config.arriving)
+                arriving = m.config.arriving
+                image = flash_images.open_flash(path, bank.size, number == 0, arriving=arriving)
             if firmware is not None and number == 0:
-                image = MemoryDisk(_whole_sectors(firmware), readonly=True)
+                image = flash_images.holding(firmware)
             banks.append(PFlash(bank, image))
     except BimetalError:
         for each in banks:
             each.close()
         raise
     return banks
-
-
-def open_flash(path: str, size: int, readonly: bool, *, arriving: bool = False) -> Block:
-    """The image at ``path``, raw unless it is called otherwise; one that is written to has the
-    ``size`` of the bank, and is still to come with a machine that is ``arriving``."""
-    opening = partial(open_disk, path, format=QCOW2 if path.endswith(".qcow2") else RAW)
-    if arriving and not readonly:
-        image: Block = AwaitedDisk(opening(readonly=True, lock=False), opening)
-    else:
-        image = opening(readonly=readonly)
-    if image.size > size or (image.size < size and not readonly):
-        image.close()
-        raise BimetalError(
-            f"the flash image {path} has {format_size(image.size)}, a bank {format_size(size)}",
-            f"run 'truncate -s {size} FILE' on a copy of it",
-            ExitCode.DATA,
-        )
-    return image
-
-
-def _whole_sectors(data: bytes) -> bytes:
-    """``data`` and, up to the end of a sector, what erased flash holds."""
-    return data.ljust(align_up(len(data), SECTOR), b"\xff")

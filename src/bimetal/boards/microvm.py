@@ -26,12 +26,10 @@ from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.devices import DEVICE_TREE_HID, AcpiDevice
 from bimetal.firmware.acpi.x86 import Power
-from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["microvm"]
 
-MAX_CPUS = 240
 SERIAL, SERIAL_PORTS, SERIAL_HZ, SERIAL_IRQ = 0x3F8, 8, 1_843_200, 4
 CLOCK, CLOCK_IRQ = 0x70, 8
 KEYBOARD = 0x60
@@ -42,7 +40,6 @@ VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ, VIRTIO_SLOTS = 0xD000_0000, 0x1000, 16, 8
 FINISHER = 0xD010_0000
 
 
-@board("microvm", isa="x86_64", max_cpus=MAX_CPUS)
 def microvm(m: Chassis) -> None:
     """x86-64 CPUs with a serial port, a clock, and eight virtio slots."""
     m.ram(at=0, size=min(m.config.memory, HOLE))

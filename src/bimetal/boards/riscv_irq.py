@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bimetal.boards.choices import AIA
 from bimetal.boards.riscv_lines import MEIP, SEIP
 from bimetal.devices.irq.aplic import Aplic
 from bimetal.devices.irq.aplic_direct import DirectAplic
@@ -11,10 +12,8 @@ from bimetal.devices.irq.plic import Plic
 from bimetal.machine.chassis import Chassis
 from bimetal.machine.messages import MessageWrites
 
-__all__ = ["AIA", "add_controller"]
+__all__ = ["add_controller"]
 
-AIA = ("none", "aplic", "aplic-imsic")
-"""Values of the board's option ``aia``."""
 SOURCES = 96
 CONTROLLER, SUPERVISOR_DOMAIN = 0xC00_0000, 0xD00_0000
 MACHINE_FILES, SUPERVISOR_FILES = 0x2400_0000, 0x2800_0000

@@ -21,13 +21,13 @@ from bimetal.base.late import late
 from bimetal.base.sizes import GIB, MIB
 from bimetal.boards.flash import flash_banks
 from bimetal.boards.pci import PciLayout, PciWindow, add_pci
+from bimetal.boards.ports import add_ports
 from bimetal.boards.riscv_boot import RiscvBoot
-from bimetal.boards.riscv_irq import AIA, add_controller
+from bimetal.boards.riscv_irq import add_controller
 from bimetal.boards.riscv_lines import MSIP, MTIP
 from bimetal.boards.riscv_tree import describe_board
 from bimetal.boards.screens import add_ramfb
-from bimetal.boards.slots import BUS, VERSIONS, virtio_slots
-from bimetal.boards.sockets import PORTS, add_ports
+from bimetal.boards.slots import virtio_slots
 from bimetal.devices.config.fw_cfg import FwCfg, Item
 from bimetal.devices.config.vmgenid import VmGenId
 from bimetal.devices.flash.cfi import Geometry
@@ -36,22 +36,19 @@ from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.goldfish import GoldfishRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
 from bimetal.devices.timer.aclint import Aclint
-from bimetal.machine.board import board
 from bimetal.machine.chassis import Chassis
 
 __all__ = ["riscv_virt"]
 
-MAX_CPUS, VIRTIO_SLOTS = 64, 8
+VIRTIO_SLOTS = 8
 FLASH_BANK = Geometry(size=32 * MIB)
 ROM, FLASH, RAM = 0x1000, 0x2000_0000, 0x8000_0000
 ECAM = 0x3000_0000
 PCI_PINS = range(32, 36)
 HIGH_WINDOW = 16 * GIB
-OPTIONS = {"bus": BUS, "ports": PORTS, "virtio-mmio": tuple(VERSIONS), "aia": AIA}
 MODEL = "riscv-virtio,bimetal"
 
 
-@board("riscv-virt", isa="riscv64", max_cpus=MAX_CPUS, options=OPTIONS)
 def riscv_virt(m: Chassis) -> None:
     """RISC-V harts with CLINT, PLIC or APLIC, serial port, clock, flash, PCI Express and eight
     virtio slots."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
+from bimetal.boards.choices import MMIO_VERSIONS
 from bimetal.devices.pci.bus import FUNCTIONS
 from bimetal.devices.pci.host import EcamHost
 from bimetal.devices.virtio.device import VirtioDevice
@@ -15,15 +16,8 @@ from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config
 from bimetal.machine.wanted import GPU, SCSI, USB, VIRTIO, PciPlace
 
-__all__ = ["BUS", "VERSIONS", "virtio_devices", "virtio_slots"]
+__all__ = ["virtio_devices", "virtio_slots"]
 
-BUS = ("mmio", "pci")
-"""Values of a board's option ``bus``: where virtio devices are."""
-VERSIONS = {
-    "modern": "bimetal.devices.virtio.mmio:VirtioMmio",
-    "legacy": "bimetal.devices.virtio.mmio_legacy:VirtioMmioLegacy",
-}
-"""Values of a board's option ``virtio-mmio``: which version its slots speak."""
 ON_PCI = "bimetal.devices.virtio.pci:VirtioPci"
 PCI_SLOTS = 31
 """Slots of the root bus, beside that of the host bridge."""
@@ -56,7 +50,7 @@ def virtio_slots(m: Chassis, host: EcamHost, slots: int) -> list[VirtioSlot]:
         )
     else:
         in_slots = virtio_devices(m, slots)
-    kind = late(VERSIONS[m.config.options.get("virtio-mmio", "modern")])
+    kind = late(MMIO_VERSIONS[m.config.options.get("virtio-mmio", "modern")])
     return [kind(device, m.space, m.defer) for device in in_slots]
 
 

@@ -24,21 +24,15 @@ from bimetal.machine.placements import Placement
 from bimetal.machine.sockets import Plugged
 from bimetal.machine.wanted import RootPortAt
 
-__all__ = ["PORTS", "PortSockets", "add_ports"]
+__all__ = ["PortSockets", "put_ports"]
 
-PORTS = tuple(str(number) for number in range(9))
-"""Values of a board's option ``ports``: how many slots there are for hot plug."""
-LAST_SLOT = 31
 FIRST_REMINDER, LAST_REMINDER = 10**9, 32 * 10**9
 """Nanoseconds after which a guest that has not noticed a device is told of it again."""
 
 
-def add_ports(m: Chassis, host: EcamHost) -> None:
-    """Put root ports on the root bus of ``host``: those whose places are said, and as many as the
-    option ``ports`` asks for, from the last slot on downwards. Raises `BimetalError` if a place is
+def put_ports(m: Chassis, host: EcamHost, places: Sequence[RootPortAt]) -> None:
+    """Put root ports at ``places`` on the root bus of ``host``. Raises `BimetalError` if one is
     taken."""
-    count = int(m.config.options.get("ports", "0"))
-    places = [*m.config.root_ports, *(RootPortAt(LAST_SLOT - number) for number in range(count))]
     ports = [RootPort(number) for number in range(1, len(places) + 1)]
     for port, place in zip(ports, places, strict=True):
         try:
@@ -49,8 +43,7 @@ def add_ports(m: Chassis, host: EcamHost) -> None:
                 "give each its own place, the first function of a slot before others",
                 ExitCode.USAGE,
             ) from error
-    if ports:
-        m.sockets = PortSockets(m, ports)
+    m.sockets = PortSockets(m, ports)
 
 
 class PortSockets:

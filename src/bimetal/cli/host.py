@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
+from importlib import import_module
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,6 @@ from msgspec import Struct
 
 from bimetal import Machine
 from bimetal.cli.viewers import VNC, parse_vnc
-from bimetal.control.sandboxing import Sandbox, confine
 
 __all__ = ["HostOptions", "host_options"]
 
@@ -33,7 +33,8 @@ class HostOptions(Struct, frozen=True):
         """Have this process give up what a machine on such ``networks`` does not need, if that is
         wanted. Raises `BimetalError`."""
         if self.sandbox:
-            confine(Sandbox(), networks)
+            sandboxing = import_module("bimetal.control.sandboxing")
+            sandboxing.confine(sandboxing.Sandbox(), networks)
 
     @property
     def of_machine(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from bimetal import GUESTS, Machine
+import bimetal
+from bimetal import Machine
 
 __all__ = ["show_list"]
 
@@ -18,7 +19,7 @@ def show_list(board: str, guest: str | None, usual: str, model: str, accel: str)
     if HELP in board.split(","):
         click.echo("\n".join(board_lines(board.split(",")[0])))
     elif model == HELP:
-        own = GUESTS[guest].board if guest else usual
+        own = bimetal.GUESTS[guest].board if guest else usual
         click.echo("\n".join(Machine.cpu_models(board or own, accel)))
     else:
         return False

@@ -12,16 +12,8 @@ import click
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from bimetal import (
-    GUESTS,
-    BimetalError,
-    ExitCode,
-    Machine,
-    Result,
-    fetch_guest,
-    format_size,
-    set_trace,
-)
+import bimetal
+from bimetal import BimetalError, ExitCode, Machine, Result, format_size, set_trace
 from bimetal.cli.boot import Boot
 from bimetal.cli.ending import Ending
 from bimetal.cli.equipment import EquipmentOptions, equipment_options
@@ -237,7 +229,7 @@ def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:
     """The guest of the catalogue, changed by what else was given, beside so many disks."""
     check_guest(name, given)
     with ShownProgress() as progress:
-        payload = fetch_guest(name, progress)
+        payload = bimetal.fetch_guest(name, progress)
     words = [payload.append]
     if payload.takes_orders and not given.initrd:
         words += words_for(serial, follows=disks <= MOST_DISKS and OWN_SYSTEM not in given.append)
@@ -258,7 +250,7 @@ def with_guest(name: str, given: Software, serial: str, disks: int) -> Software:
 def check_guest(name: str, given: Software) -> None:
     """Raise `BimetalError`, before anything is fetched, for a guest that there is not, and for a
     board on which it cannot run."""
-    if name not in GUESTS and Path(name).is_file():
+    if name not in bimetal.GUESTS and Path(name).is_file():
         raise BimetalError(
             f"{name} is a file, not a guest of the catalogue",
             f"to boot it: bimetal run --kernel {name}",
@@ -267,7 +259,7 @@ def check_guest(name: str, given: Software) -> None:
     if not given.board or given.kernel:
         return
     boards = {board.name: board.isa for board in Machine.boards().values()}
-    own, named = GUESTS[name].board, given.board.split(",")[0]
+    own, named = bimetal.GUESTS[name].board, given.board.split(",")[0]
     if named in boards and boards[named] != boards[own]:
         fitting = ", ".join(each for each, isa in boards.items() if isa == boards[own])
         raise BimetalError(
@@ -299,7 +291,7 @@ def without_guest(given: Software, trees: Trees) -> Software:
 
 def show_banner(what: str | None, machine: Machine, serial: str) -> None:
     """The message before the guest's output: one line, and another if the console is elsewhere."""
-    cpus = len(machine.cpus)
+    cpus = machine.config.cpus
     parts = [
         f"bimetal: {what} on {machine.board}",
         f"{cpus} CPU{'s' if cpus > 1 else ''}",

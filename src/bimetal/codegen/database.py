@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import Any, TypeVar
 from ..base.clock import wall_seconds
 from ..base.errors import BimetalError
 from ..base.folders import check_private, make_private
+from ..base.late import late
 from ..base.log import logger
 
 __all__ = ["Database", "Row"]
@@ -328,7 +328,7 @@ def _is_file(path: Path) -> bool:
 def _remove(path: Path) -> None:
     """Remove whatever is at the path, a folder with its content too."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        late("shutil:rmtree")(path)
     else:
         path.unlink(missing_ok=True)
 

@@ -6,6 +6,8 @@ LLVM is not asked, since to load it takes as long as to load all the code.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +41,21 @@ def sources_digest(*folders: Path) -> bytes:
     processor."""
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(str(path.relative_to(folder.parent)).encode())
-            digest.update(path.read_bytes())
+        above = len(os.path.join(folder.parent, ""))
+        for path in sorted(_sources(str(folder))):
+            digest.update(path[above:].encode())
+            with open(path, "rb", buffering=0) as file:
+                digest.update(file.read())
     digest.update(compiler_digest())
     return digest.digest()[:16]
+
+
+def _sources(folder: str) -> Iterator[str]:
+    """The paths of the sources in a folder, and in those below it: every start waits for this, and
+    `pathlib` takes five times as long."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield entry.path
+            elif entry.is_dir():
+                yield from _sources(entry.path)

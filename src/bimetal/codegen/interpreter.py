@@ -62,7 +62,10 @@ def engine_digest(isa: Isa, shared: bool) -> bytes:
     own = find_spec(INSTRUCTION_SETS[isa.name])
     assert own is not None
     folders = [PACKAGE / name for name in ("ir", "isa", "codegen")]
-    sources = sources_digest(*folders, Path(own.origin or "").parent)
+    described = Path(own.origin or "").parent
+    if not described.is_relative_to(PACKAGE):
+        folders.append(described)
+    sources = sources_digest(*folders)
     return sources + f"{isa.name} {shared:d}".encode()
 
 

@@ -129,7 +129,10 @@ def _named(definition: Definition) -> Iterator[tuple[str, Access]]:
         places.append(definition.screen.vnc)
     for place in places:
         kind, _, path = place.partition(":")
-        made = {"file": Access.MAKE_REG, "unix": Access.MAKE_SOCK | Access.REMOVE_FILE}.get(kind)
+        made = {
+            "file": Access.MAKE_REG | Access.TRUNCATE,
+            "unix": Access.MAKE_SOCK | Access.REMOVE_FILE,
+        }.get(kind)
         if made is not None:
             yield os.path.dirname(os.path.abspath(path)), Access.READ | Access.WRITE_FILE | made
     for nic in definition.nics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bimetal.base.late import late
 from bimetal.machine.board import Board, all_boards, find_board
 
 __all__ = ["board_named", "boards", "check_cpus"]
@@ -10,18 +9,15 @@ __all__ = ["board_named", "boards", "check_cpus"]
 
 def boards() -> list[Board]:
     """All of them."""
-    late("bimetal.boards:Machine")  # which makes them known
     return list(all_boards().values())
 
 
 def board_named(text: str) -> Board:
     """The board in ``NAME,OPTION=VALUE``. Raises `BimetalError`."""
-    late("bimetal.boards:Machine")
     return find_board(text)[0]
 
 
 def check_cpus(text: str, cpus: int) -> None:
     """Raise `BimetalError` if the board ``NAME,OPTION=VALUE`` is not there or takes fewer CPUs."""
-    late("bimetal.boards:Machine")
     board, options = find_board(text)
     board.check_cpus(cpus, options)

@@ -178,7 +178,7 @@ class Machines(KnownMachines):
         return self._go_on(os.path.abspath(path), *words)
 
     def _go_on(self, where: str, *words: str) -> Known:
-        machine: Any = late("bimetal.boards:Machine")
+        machine: Any = late("bimetal.machine.machine:Machine")
         text = machine.label_of(where)
         if not text:
             raise BimetalError(

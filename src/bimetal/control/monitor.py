@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -12,17 +12,23 @@ from bimetal.backends.clients import Client, Doors, open_doors
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Countdown, wall_nanoseconds
 from bimetal.base.closes import Closes
+from bimetal.base.late import LateModule
 from bimetal.base.threads import EndingThread
-from bimetal.control.commands import MACHINE
-from bimetal.control.contract import plain, read_arguments
 from bimetal.control.events import Event, ShutdownCause
 from bimetal.control.managed import Managed
-from bimetal.control.person import Person
-from bimetal.control.qmp.messages import told
-from bimetal.control.qmp.session import Session
 
 if TYPE_CHECKING:
+    from bimetal.control import commands, contract, person
+    from bimetal.control.person import Person
+    from bimetal.control.qmp import messages, session
+    from bimetal.control.qmp.session import Session
     from bimetal.machine.machine import Machine
+else:  # what only clients need
+    commands = LateModule("bimetal.control.commands")
+    contract = LateModule("bimetal.control.contract")
+    messages = LateModule("bimetal.control.qmp.messages")
+    person = LateModule("bimetal.control.person")
+    session = LateModule("bimetal.control.qmp.session")
 
 __all__ = ["Monitor"]
 
@@ -84,9 +90,9 @@ class Monitor(Closes):
         self._stack.enter_context(self.vm.watched())
         self.vm.on_event.add(self._happened)
         for doors in self._doors:
-            doors.attach(self._reactor, partial(self._greet, Session))
+            doors.attach(self._reactor, partial(self._greet, lambda: session.Session))
         for doors in self._for_people:
-            doors.attach(self._reactor, partial(self._greet, Person))
+            doors.attach(self._reactor, partial(self._greet, lambda: person.Person))
         self._thread.start()
 
     def wait_for_client(self) -> None:
@@ -97,10 +103,11 @@ class Monitor(Closes):
     def execute(self, command: str, **arguments: Any) -> Any:
         """Carry out a command as a client would have it carried out: ``arguments`` and the result
         are as in JSON, with underscores in names of arguments. Raises `BimetalError`."""
-        found = MACHINE[command]
+        found = commands.MACHINE[command]
         external = {each.name: each.external for each in found.parameters}
         given = {external.get(name, name): value for name, value in arguments.items()}
-        return plain(found.function(self.vm, **read_arguments(found, given)))
+        arguments = contract.read_arguments(found, given)
+        return contract.plain(found.function(self.vm, **arguments))
 
     def signalled(self) -> None:
         """A signal is about to end the run: clients are told so."""
@@ -119,8 +126,8 @@ class Monitor(Closes):
         self.start()
         return self
 
-    def _greet(self, kind: type[Session | Person], client: Client) -> None:
-        session = kind(self.vm, client, self._reactor.call)
+    def _greet(self, kind: Callable[[], type[Session | Person]], client: Client) -> None:
+        talk = kind()(self.vm, client, self._reactor.call)
         leave = client.on_end
 
         def gone() -> None:
@@ -128,7 +135,7 @@ class Monitor(Closes):
             self._sessions.pop(client, None)
 
         client.on_end = gone
-        self._sessions[client] = session
+        self._sessions[client] = talk
         self._arrived.set()
 
     def _happened(self, event: Event) -> None:
@@ -157,17 +164,18 @@ class Monitor(Closes):
         clock.timer(again).arm(clock.now_ns() + THROTTLED[name])
 
     def _broadcast(self, event: Event, nanoseconds: int) -> None:
-        message = told(event, nanoseconds)
-        for session in [*self._sessions.values()]:
-            session.tell(message)
+        talks = [*self._sessions.values()]
+        message = messages.told(event, nanoseconds) if talks else b""
+        for talk in talks:
+            talk.tell(message)
 
     def _say_goodbye(self) -> None:
         """Let nobody in any more, and end when all have taken what they were sent."""
         for doors in [*self._doors, *self._for_people]:
             doors.close()
         countdown = Countdown(LAST_WORDS)
-        for session in self._sessions.values():
-            session.dismiss()
+        for talk in self._sessions.values():
+            talk.dismiss()
 
         def look() -> None:
             if countdown.left and not all(each.settled for each in self._sessions.values()):

@@ -21,11 +21,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bimetal.backends.handing import Intake
 from bimetal.backends.lease import Lease, count_up
-from bimetal.backends.passage import await_passage
 from bimetal.base.clock import wall_seconds
 from bimetal.base.collecting import collect_seldom
 from bimetal.base.confining.privileges import give_up_new_privileges
@@ -43,9 +42,11 @@ from bimetal.control.monitor import Monitor
 from bimetal.control.moves import Move, Moves, with_image
 from bimetal.control.places import Places, write_whole
 from bimetal.control.viewing import serve_screen
-from bimetal.machine.live.moves import Moves as DiskMoves
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
+
+if TYPE_CHECKING:
+    from bimetal.machine.live.moves import Moves as DiskMoves
 
 __all__ = ["main"]
 
@@ -65,9 +66,6 @@ ENDED = {
     Ending.FAULT: "crashed",
 }
 """Why a machine is off, as people call it."""
-
-MACHINE: Any = late("bimetal.boards:Machine")
-"""The class `Machine`, with all boards."""
 
 
 class Process:
@@ -159,6 +157,7 @@ class Process:
     def _open_way(self) -> None:
         """Listen where another process is going to send the machine."""
         if self._incoming:
+            await_passage = late("bimetal.backends.passage:await_passage")
             where, self._await_way = await_passage(self._incoming)
             self._tell(incoming=where)
 
@@ -202,6 +201,7 @@ class Process:
             self._tell(**self._seen(machine), console=machine.console.where)
             self._tell_state(monitor.vm)
             ready.tell()
+            late("bimetal.control.qmp.session:Session")  # for the first client, who may be long
             self._follow(machine, monitor)
             if monitor.vm.failure is not None:
                 raise monitor.vm.failure
@@ -274,11 +274,10 @@ class Process:
         """The machine, not started."""
         definition = self._definition
         if self._restore:
-            restored: Machine = MACHINE.restore(
+            return Machine.restore(
                 self._restore, serial=definition.serial, accel=definition.accel, trust=self._trust
             )
-            return restored
-        machine: Machine = MACHINE(**definition.machine_options())
+        machine = Machine(**definition.machine_options())
         if self._incoming:
             machine.await_arrival()
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
+from bimetal.base.late import late
 from bimetal.control.contract import Answer
 
 __all__ = ["PROTOCOL", "Triple", "package"]
@@ -25,4 +25,4 @@ PROTOCOL = Triple(major=9, minor=2, micro=0)
 
 def package() -> str:
     """This program and its version."""
-    return f"bimetal-{version('bimetal')}"
+    return f"bimetal-{late('importlib.metadata:version')('bimetal')}"

@@ -6,25 +6,26 @@ begin like one, and what is behind them does not count. Nothing grows beyond a l
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import LateModule
 from bimetal.base.sizes import format_size
 
-try:
+if TYPE_CHECKING:
+    import bz2
+    import lzma
+
+    import lz4.block as lz4_block
+    import lz4.frame as lz4_frame
     import zstandard
-except ImportError:
-    zstandard = None  # type: ignore[assignment,unused-ignore]
-try:
-    import lz4.block
-    import lz4.frame
-except ImportError:
-    lz4 = None  # type: ignore[assignment,unused-ignore]
+else:
+    bz2, lzma, zstandard = LateModule("bz2"), LateModule("lzma"), LateModule("zstandard")
+    lz4_block, lz4_frame = LateModule("lz4.block"), LateModule("lz4.frame")
 
 __all__ = ["LIMIT", "compression_of", "decompress"]
 
@@ -49,7 +50,8 @@ class Compression(Struct, frozen=True):
     """A format: its name, the command that reads it, and how one part is read.
 
     ``read`` gets data and a limit, and gives back what the part at the start becomes and what is
-    behind it; None where the library for it is missing. It raises what the library raises.
+    behind it; None if there is no library for it. It raises what the library raises, and
+    ImportError if that is missing.
     """
 
     name: str
@@ -89,6 +91,8 @@ def decompress(data: bytes, name: str, limit: int = LIMIT, remedy: str = "") -> 
         raise _unreadable(found, name)
     try:
         return b"".join(_parts(found, data, limit))
+    except ImportError:
+        raise _unreadable(found, name) from None
     except _Cut:
         raise BimetalError(
             f"{name} is damaged: it ends too early", "get the file anew", ExitCode.DATA
@@ -171,7 +175,7 @@ def _unzstd(data: bytes, limit: int) -> tuple[bytes, bytes]:
 
 
 def _unlz4(data: bytes, limit: int) -> tuple[bytes, bytes]:
-    stream = lz4.frame.LZ4FrameDecompressor()
+    stream = lz4_frame.LZ4FrameDecompressor()
     plain = stream.decompress(data, limit + 1)
     return _ended(plain, limit, stream.eof, stream.unused_data or b"")
 
@@ -187,7 +191,7 @@ def _unlz4_legacy(data: bytes, limit: int) -> tuple[bytes, bytes]:
         block = data[at + 4 : at + 4 + size]
         if len(block) < size:
             raise _Cut
-        plain += lz4.block.decompress(block, uncompressed_size=LEGACY_BLOCK)
+        plain += lz4_block.decompress(block, uncompressed_size=LEGACY_BLOCK)
         at += 4 + size
         if len(plain) > limit:
             raise _TooLarge
@@ -209,11 +213,9 @@ FORMATS = (
     Compression("bzip2", "bzip2 -d", (BZIP2,), _bunzip2),
     Compression("xz", "xz -d", (XZ,), _unxz),
     Compression("lzma", "lzma -d", (LZMA,), _unlzma),
-    Compression(
-        "zstd", "zstd -d", (ZSTD,), _unzstd if zstandard is not None else None, "zstandard"
-    ),
-    Compression("lz4", "lz4 -d", (LZ4,), _unlz4 if lz4 is not None else None, "lz4"),
-    Compression("lz4", "lz4 -d", (LZ4_LEGACY,), _unlz4_legacy if lz4 is not None else None, "lz4"),
+    Compression("zstd", "zstd -d", (ZSTD,), _unzstd, "zstandard"),
+    Compression("lz4", "lz4 -d", (LZ4,), _unlz4, "lz4"),
+    Compression("lz4", "lz4 -d", (LZ4_LEGACY,), _unlz4_legacy, "lz4"),
     Compression("lzop", "lzop -d", (b"\x89LZO\0\r\n\x1a\n",), None),
     Compression("lzip", "lzip -d", (b"LZIP",), None),
     Compression("compress", "uncompress", (b"\x1f\x9d", b"\x1f\xa0"), None),

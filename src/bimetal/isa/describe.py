@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import Literal
 
 from msgspec import Struct, field
 
+from ..base.late import late
 from ..ir.value import Block, Value, const, field_of, tracing
 from .decoding import USUAL, DecodeMode, Decoding, Landing, Scan, whole_words
 from .pattern import Pattern
@@ -215,7 +215,7 @@ class Isa(Struct, eq=False):
         if self._whole:
             return
         for chapter in self.chapters:
-            for module in iter_modules(import_module(chapter).__path__):
+            for module in late("pkgutil:iter_modules")(import_module(chapter).__path__):
                 import_module(f"{chapter}.{module.name}")
         self._whole = True
 

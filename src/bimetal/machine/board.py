@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.base.near import choose_from
-from bimetal.machine.chassis import Chassis
+
+if TYPE_CHECKING:
+    from bimetal.machine.chassis import Chassis
 
 __all__ = ["BOARDS", "Board", "all_boards", "board", "find_board", "supply"]
 
 
 class Board(Struct, frozen=True):
-    """A kind of machine: ``build`` puts it together; ``isa`` is its CPUs' instruction set, named as
-    by `platform.machine`. ``options`` are the options for ``NAME,OPTION=VALUE``: the values that
-    each may have, the default first. ``cpus_with`` says of some options how many CPUs each value
-    allows."""
+    """A kind of machine: ``isa`` is its CPUs' instruction set, named as by `platform.machine`;
+    ``place`` is what puts it together, or where that is (``module:name``). ``options`` are the
+    options for ``NAME,OPTION=VALUE``: the values that each may have, the default first.
+    ``cpus_with`` says of some options how many CPUs each value allows."""
 
     name: str
     isa: str
     max_cpus: int
-    build: Callable[[Chassis], None]
+    place: Callable[[Chassis], None] | str
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cpus_with: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def build(self) -> Callable[[Chassis], None]:
+        """What puts it together."""
+        return late(self.place) if isinstance(self.place, str) else self.place
 
     @property
     def summary(self) -> str:
@@ -69,20 +78,19 @@ class Board(Struct, frozen=True):
 
 BOARDS: dict[str, Board] = {}
 """Every board that was declared, by name."""
-_SUPPLIED: dict[str, str] = {}
-"""The modules that declare boards as soon as somebody asks for them, by the boards' names."""
+OURS = "bimetal.boards"
+"""What declares those that there are anyway."""
 
 
-def supply(modules: Mapping[str, str]) -> None:
-    """Name the modules that declare boards, which are imported when they are wanted: a machine has
-    no use for the devices of other boards."""
-    _SUPPLIED.update(modules)
+def supply(*boards: Board) -> None:
+    """Declare boards without importing what puts them together: a machine has no use for the
+    devices of other boards, and who only names one has no use for any."""
+    BOARDS.update({each.name: each for each in boards})
 
 
 def all_boards() -> dict[str, Board]:
     """Every board that there is, by name."""
-    for module in _SUPPLIED.values():
-        import_module(module)
+    import_module(OURS)
     return dict(BOARDS)
 
 
@@ -100,7 +108,8 @@ def board(
     ValueError if another function has that name."""
 
     def declare(build: Callable[[Chassis], None]) -> Callable[[Chassis], None]:
-        if name in BOARDS and _place(BOARDS[name].build) != _place(build):
+        known = all_boards()
+        if name in known and _place(known[name].build) != _place(build):
             raise ValueError(f"two boards are called {name}")
         BOARDS[name] = Board(name, isa, max_cpus, build, options or {}, cpus_with or {})
         return build
@@ -118,16 +127,13 @@ def find_board(text: str) -> tuple[Board, dict[str, str]]:
     Raises `BimetalError`, which lists the known boards or says what is wrong with an option.
     """
     name, options = _split(text)
-    if name in _SUPPLIED:
-        import_module(_SUPPLIED[name])
-    if name not in BOARDS:
+    known = all_boards()
+    if name not in known:
         raise BimetalError(
-            f"there is no board {name!r}",
-            choose_from(name, sorted(all_boards())),
-            ExitCode.USAGE,
+            f"there is no board {name!r}", choose_from(name, sorted(known)), ExitCode.USAGE
         )
-    BOARDS[name].check(options)
-    return BOARDS[name], options
+    known[name].check(options)
+    return known[name], options
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

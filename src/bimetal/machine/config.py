@@ -11,7 +11,7 @@ from bimetal.backends.block.formats import check_format
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
 from bimetal.base.sizes import MIB, format_size, parse_size
-from bimetal.devices.virtio.block import QUEUES_LIMIT
+from bimetal.devices.virtio.limits import QUEUES_LIMIT
 from bimetal.machine.nics import Nic
 from bimetal.machine.wanted import (
     SCSI,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike, fsdecode
+from typing import TYPE_CHECKING
 
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
 from bimetal.base.sizes import parse_size
-from bimetal.devices.virtio.serial import PORTS_LIMIT
+from bimetal.devices.virtio.limits import PORTS_LIMIT
 from bimetal.machine.assembly import Assembly
-from bimetal.machine.balloon import Balloon
-from bimetal.machine.cdrom import Cdrom
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.nics import nic_from
 from bimetal.machine.usb import socket_of
@@ -31,6 +31,10 @@ from bimetal.machine.wanted import (
     Video,
     Vsock,
 )
+
+if TYPE_CHECKING:
+    from bimetal.machine.balloon import Balloon
+    from bimetal.machine.cdrom import Cdrom
 
 __all__ = ["Equipment", "Path"]
 
@@ -170,7 +174,8 @@ class Equipment:
         if not self.config.balloon:
             self._check_not_built("a balloon")
             self.config.balloon = True
-        return Balloon(self._parts)
+        made: Balloon = late("bimetal.machine.balloon:Balloon")(self._parts)
+        return made
 
     def video(self, kind: str = GPU, *, width: int = 1024, height: int = 768) -> None:
         """Give the machine a display device: ``virtio``, a GPU whose monitor prefers ``width`` by
@@ -231,12 +236,13 @@ class Equipment:
         self._check_not_built("CD-ROM drives")
         drive = CdDrive(None if path is None else fsdecode(path), bus, socket_of(socket))
         self.config.cdroms.append(drive)
-        return Cdrom(self._parts, len(self.config.cdroms) - 1)
+        return self.cdroms[-1]
 
     @property
     def cdroms(self) -> tuple[Cdrom, ...]:
         """The CD-ROM drives that `cdrom` has added."""
-        return tuple(Cdrom(self._parts, number) for number in range(len(self.config.cdroms)))
+        drive = late("bimetal.machine.cdrom:Cdrom")
+        return tuple(drive(self._parts, number) for number in range(len(self.config.cdroms)))
 
     def _check_not_built(self, what: str) -> None:
         if self._parts.hardware is not None:

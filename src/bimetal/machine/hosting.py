@@ -6,16 +6,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import LateModule
 from bimetal.base.log import EventLog
-from bimetal.firmware.semihosting import Host, NotYet
-from bimetal.firmware.semihosting import Semihosting as Answers
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.program_memory import ProgramMemory
 from bimetal.machine.vcpu import Vcpu
 from bimetal.seam import Semihosting, Shutdown, ShutdownKind, Translating
+
+if TYPE_CHECKING:
+    from bimetal.firmware import semihosting
+else:
+    semihosting = LateModule("bimetal.firmware.semihosting")
 
 __all__ = ["Hosting"]
 
@@ -39,17 +43,20 @@ class Hosting:
                 ExitCode.UNAVAILABLE,
             )
         self._hardware, self._vcpus, self._ask = hardware, vcpus, ask
+        self._answers = semihosting.Semihosting(self._host()) if config.semihosting else None
+        self.events = self._answers.events if self._answers else EventLog("semihosting")
+        hardware.console.on_input = self._wake
+
+    def _host(self) -> semihosting.Host:
+        hardware, config = self._hardware, self._hardware.config
         name = PurePath(config.kernel or config.bios or "").name
-        host = Host(
+        return semihosting.Host(
             console=hardware.console,
             clock=hardware.clock,
-            power_off=lambda code: ask(Shutdown(ShutdownKind.POWER_OFF, code)),
+            power_off=lambda code: self._ask(Shutdown(ShutdownKind.POWER_OFF, code)),
             command_line=(os.fsencode(name) + b" " + config.command_line).strip(),
             heap=lambda: hardware.boot.unused,
         )
-        self._answers = Answers(host) if config.semihosting else None
-        self.events = self._answers.events if self._answers else EventLog("semihosting")
-        hardware.console.on_input = self._wake
 
     def serve(self, vcpu: Vcpu, asked: Semihosting) -> None:
         """Answer a call of the program on ``vcpu``. Call with the machine's lock held."""
@@ -61,7 +68,7 @@ class Hosting:
         memory = ProgramMemory(self._hardware.space, vcpu.cpu)
         try:
             asked.result = self._answers.call(memory, asked.operation, asked.parameter)
-        except NotYet:
+        except semihosting.NotYet:
             asked.again = True
 
     def save(self) -> dict[str, object] | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from os import fspath
 from threading import TIMEOUT_MAX
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from bimetal.accel.choose import models
 from bimetal.backends.chars.protocol import CharBackend
@@ -21,44 +21,35 @@ from bimetal.base.clock import Clock
 from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.lasting import undo_all
-from bimetal.base.late import late
 from bimetal.base.sizes import format_size
-from bimetal.devices.traffic import Traffic
 from bimetal.machine.assembly import Engine
 from bimetal.machine.board import Board, all_boards, find_board
-from bimetal.machine.cables import traffic_of
 from bimetal.machine.config import Config, memory_size
-from bimetal.machine.counting import Stats, counters_of, stats_of
-from bimetal.machine.cpu_view import CpuView
-from bimetal.machine.device_view import Devices
-from bimetal.machine.drives import Drive, drives_of
+from bimetal.machine.core import MachineCore
 from bimetal.machine.equipment import Equipment, Path
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.expect import still_runs
-from bimetal.machine.forking import Forking
 from bimetal.machine.gathering import Gathering
-from bimetal.machine.live.disks import LiveDisks
-from bimetal.machine.memory_view import MemoryView
-from bimetal.machine.plugging import Plugging
-from bimetal.machine.profile import GuestProfile
+from bimetal.machine.rare import RARE_PARTS
 from bimetal.machine.result import Result
-from bimetal.machine.screens import Screens
-from bimetal.machine.travelling import Travelling
 from bimetal.seam import Accelerator, Shutdown, ShutdownKind
 
 if TYPE_CHECKING:
-    from bimetal.machine.explaining import Explanation
-    from bimetal.machine.observing import Observation
+    from bimetal.machine.forking import Forking
+    from bimetal.machine.live.disks import LiveDisks
+    from bimetal.machine.looking import Looking
+    from bimetal.machine.plugging import Plugging
+    from bimetal.machine.screens import Screens
+    from bimetal.machine.travelling import Travelling
+else:
+    Forking, LiveDisks, Looking, Plugging, Screens, Travelling = RARE_PARTS
 
 __all__ = ["Machine"]
 
-SAMPLES = 10
-"""Looks at a machine that is to be explained."""
 
-AnyDevice = TypeVar("AnyDevice")
-
-
-class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Closes):
+class Machine(
+    Forking, Travelling, Equipment, Looking, Plugging, LiveDisks, Screens, MachineCore, Closes
+):
     """A machine of the board called ``board``, which may have options: ``arm-virt,gic-version=3``.
 
     ``memory`` is a size like ``512M``; a text without a unit counts MiB, an int bytes. ``kernel``,
@@ -259,7 +250,7 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
         would outlast the process, the modes of terminals and the files of sockets."""
         undo_all()
 
-    # Looking into it
+    # What it is
 
     @property
     def board(self) -> str:
@@ -271,43 +262,18 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
         """The accelerator's name; until the machine is built, the requested one (``auto``)."""
         return self._parts.accel
 
-    @property
-    def cpus(self) -> tuple[CpuView, ...]:
-        """The CPUs, for access to their registers."""
-        runner = self._built()
-        return tuple(CpuView(runner, vcpu) for vcpu in runner.vcpus)
+    @staticmethod
+    def boards() -> dict[str, Board]:
+        """The boards by name: each with its ``isa``, a ``summary``, and its ``options``."""
+        return all_boards()
 
-    @property
-    def memory(self) -> MemoryView:
-        """Guest-physical memory."""
-        return MemoryView(self._built())
+    @staticmethod
+    def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
+        """The processor models that such a machine can have here, the default one first.
 
-    @property
-    def devices(self) -> Devices:
-        """The devices by name: a mapping whose values are those of ``vm[name]``."""
-        return Devices(self._built())
-
-    def drives(self) -> list[Drive]:
-        """The disks and CD-ROM drives that it has now."""
-        runner = self._built()
-        with runner.locked():
-            return drives_of(runner)
-
-    def traffic(self) -> dict[str, Traffic]:
-        """What its NICs have received and sent, by their addresses."""
-        runner = self._built()
-        with runner.locked():
-            return traffic_of(runner.hardware)
-
-    @overload
-    def device(self, kind: str) -> Any: ...
-    @overload
-    def device(self, kind: type[AnyDevice], name: str = "") -> AnyDevice: ...
-    def device(self, kind: type[AnyDevice] | str, name: str = "") -> Any:
-        """The device of the class ``kind``, as in ``vm.device(Ns16550a).LSR``; of several, that
-        called ``name``. A name alone will do, as in ``vm[name]``. It is used under the machine's
-        lock, see `DeviceView`. KeyError if there is not exactly one."""
-        return self.devices[kind] if isinstance(kind, str) else self.devices.one(kind, name)
+        Raises `BimetalError` if ``accel`` cannot run the board here.
+        """
+        return models(accel, find_board(board)[0].isa)
 
     def __getitem__(self, name: str) -> Any:
         """The device of that name, as in ``vm["uart@10000000"].LSR``: a `DeviceView`, used under
@@ -327,69 +293,3 @@ class Machine(Forking, Travelling, Equipment, Plugging, LiveDisks, Screens, Clos
         cpus, size = self.config.cpus, format_size(self.config.memory)
         what = f"{self.board}, {cpus} CPU{'s' * (cpus > 1)}, {size}, accelerator {self.accel}"
         return f"<Machine {what}: {'closed' if self._parts.closed else self._gate.state}>"
-
-    def info_mtree(self) -> str:
-        """The memory map as text."""
-        return self._built().hardware.space.mtree()
-
-    def device_tree(self) -> bytes:
-        """The device tree that the guest gets, as a flattened blob (DTB), but for the random seed
-        of each start. Needs neither kernel nor `start`.
-
-        Raises `BimetalError` for files that cannot be used, and on boards without a device tree.
-        """
-        return self._parts.furnished().boot.device_tree()
-
-    def counters(self) -> dict[str, dict[str, int]]:
-        """All counters so far, grouped: those of ``cpu0`` and so on and of the accelerator, if they
-        have any; ``cpu0 exits`` by kind; and ``accesses`` to devices, by device."""
-        return counters_of(self._built())
-
-    def stats(self) -> Stats:
-        """What the run has cost so far: time, `counters`, guest errors. Its text is a report."""
-        return stats_of(self._built())
-
-    @staticmethod
-    def boards() -> dict[str, Board]:
-        """The boards by name: each with its ``isa``, a ``summary``, and its ``options``."""
-        return all_boards()
-
-    @staticmethod
-    def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:
-        """The processor models that such a machine can have here, the default one first.
-
-        Raises `BimetalError` if ``accel`` cannot run the board here.
-        """
-        return models(accel, find_board(board)[0].isa)
-
-    def observe(self, *, whole: bool = True) -> Observation:
-        """What can be seen of it now, for `explain`; the ``whole`` of it takes some milliseconds
-        more, to find out why there is no KVM."""
-        isa = self._board.isa if whole else ""
-        look = late("bimetal.machine.observing:observe")
-        seen: Observation = look(self._built(), paused=self.paused, isa=isa)
-        return seen
-
-    def explain(self, seconds: float = 2.0) -> Explanation:
-        """Why it is slow: causes, with figures, from what is seen of it for so many seconds. It is
-        halted for some moments meanwhile. Raises `BimetalError` if it was not started."""
-        self._gate.check_begun("there is nothing to see")
-        seen = [self.observe()]
-        for _ in range(SAMPLES):
-            self._gate.over.wait(seconds / SAMPLES)
-            seen.append(self.observe(whole=False))
-        found: Explanation = late("bimetal.machine.explaining:explain")(seen)
-        return found
-
-    def start_profile(self, symbols: Sequence[Path] = ()) -> None:
-        """Begin to sample where the guest executes, for `profile`. Call before or after `start`.
-
-        Functions have the names that ``symbols`` (ELF files, or lists like System.map or the
-        guest's /proc/kallsyms), kernel and bios give them. Raises `BimetalError` for a file that
-        cannot be used, and for an accelerator that takes no samples.
-        """
-        self._profiler.start([fspath(path) for path in symbols])
-
-    def profile(self) -> GuestProfile:
-        """Where the guest has executed since `start_profile`, by function."""
-        return self._profiler.profile()

@@ -13,7 +13,7 @@ from bimetal.backends.net.options import Options, Words, split_words
 from bimetal.backends.net.protocol import NetBackend
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import choose_from
-from bimetal.devices.virtio.net import PAIRS_LIMIT
+from bimetal.devices.virtio.limits import PAIRS_LIMIT
 
 __all__ = ["NO_NETWORK", "USER_NETWORK", "Nic", "default_mac", "macs_of", "nic_from"]
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from bimetal.backends.passage import Passage
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.arriving import Arrival
-from bimetal.machine.kept import KeptMachine, no_way
+from bimetal.machine.core import no_way
+from bimetal.machine.kept import KeptMachine
 from bimetal.machine.leaving import Leaving
 from bimetal.machine.progress import Moving, Pace
 from bimetal.machine.snapshots import (
@@ -93,11 +94,6 @@ class Travelling(KeptMachine):
             runner.quiet(False)
         leaving.give_back()
 
-    @property
-    def away(self) -> bool:
-        """Whether it has gone to another process, or is about to."""
-        return self._leaving is not None and self._leaving.let_go
-
     def await_arrival(self) -> None:
         """Leave the disks, to which the guest writes, to another process until `arrive` is called.
         To be said before it is built."""
@@ -139,14 +135,6 @@ class Travelling(KeptMachine):
             yield
         finally:
             self._way_out = no_way
-
-    def _pause(self) -> bool:
-        """Stop CPUs and time; whether they were not stopped before."""
-        with self._gate.lock:
-            ran = not self._gate.paused
-            self._gate.pause()
-            self._clock.pause()
-            return ran
 
     def _receive(self, arrival: Arrival, *, trust: bool) -> None:
         try:
@@ -213,11 +201,3 @@ class Travelling(KeptMachine):
     def _check_not_over(self) -> None:
         if self._gate.over.is_set():
             raise BimetalError(f"the machine has {self._gate.state}", "", ExitCode.UNAVAILABLE)
-
-    def _check_here(self) -> None:
-        if self.away:
-            raise BimetalError(
-                "the machine has gone to another process",
-                "if it is not there, take it back: come_back(), or cont",
-                ExitCode.UNAVAILABLE,
-            )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.devices.scsi.cdrom import ScsiCdrom
-from bimetal.devices.scsi.disk import ScsiDisk
 from bimetal.devices.usb.route import socket_named, socket_text
 from bimetal.machine.config import Disk
 from bimetal.machine.sockets import Plugged
 from bimetal.machine.wanted import CdDrive, Input, UsbHubAt
+
+if TYPE_CHECKING:
+    from bimetal.devices.scsi.cdrom import ScsiCdrom
+    from bimetal.devices.scsi.disk import ScsiDisk
 
 __all__ = ["OnUsb", "UsbSockets", "plugged_as", "socket_of", "usb_name"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.base.clock import VirtualClock
-from bimetal.devices.virtio.block import QUEUES_LIMIT, VirtioBlock
+from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.devices.virtio.limits import QUEUES_LIMIT
 from bimetal.devices.virtio.throttle import Throttle
 from tests.devices.virtio.guest import CONFIG, EVENT_IDX, Guest, Ring
 

@@ -8,7 +8,8 @@ import pytest
 
 from bimetal.backends.chars.ring import Ring as Line
 from bimetal.base.errors import BimetalError
-from bimetal.devices.virtio.serial import MESSAGES_LIMIT, PORTS_LIMIT, VirtioSerial
+from bimetal.devices.virtio.limits import PORTS_LIMIT
+from bimetal.devices.virtio.serial import MESSAGES_LIMIT, VirtioSerial
 from tests.devices.virtio.guest import CONFIG, NEEDS_RESET, STATUS, Guest, Ring
 
 READY, ADD, PORT_READY, OPEN, NAME = 0, 1, 3, 6, 7

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.machine.live.driver import SECTOR, DiskDriver, driven
 
 MIB = 1 << 20

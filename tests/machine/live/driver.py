@@ -11,8 +11,8 @@ from typing import Any
 
 from bimetal.accel.script import ScriptAccelerator
 from bimetal.backends.chars.null import NoChars
-from bimetal.boards import Machine
 from bimetal.devices.virtio.block import VirtioBlock
+from bimetal.machine.machine import Machine
 from tests.devices.virtio.guest import CONFIG, STATUS, VERSION_1, WRITE, Guest, Ring
 from tests.devices.virtio.test_block import (
     DISCARD,

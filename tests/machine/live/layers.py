@@ -9,9 +9,9 @@ from typing import Any
 
 from bimetal import images
 from bimetal.backends.block.choose import open_disk
-from bimetal.boards import Machine
 from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import Status
+from bimetal.machine.machine import Machine
 from tests.backends.block.qcow2 import qemu
 from tests.machine.live.conftest import MIB, Writer
 

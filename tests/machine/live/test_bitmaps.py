@@ -20,7 +20,6 @@ import pytest
 from bimetal.backends.block.block import Block
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.machine.live.bitmaps import (
     AddBitmap,
     BitmapAt,
@@ -34,6 +33,7 @@ from bimetal.machine.live.bitmaps import (
 from bimetal.machine.live.image_at import BitmapView
 from bimetal.machine.live.moment import BackUp, LayOver
 from bimetal.machine.live.news import Status
+from bimetal.machine.machine import Machine
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.qcow2.test_bitmaps import flags
 from tests.machine.live.conftest import MIB, Made, Writer

@@ -13,11 +13,11 @@ import pytest
 from bimetal import images
 from bimetal.backends.block.qcow2.writer import Writer as Qcow2Writer
 from bimetal.backends.block.raw import RawImage
-from bimetal.boards import Machine
 from bimetal.control import Monitor
 from bimetal.control.contract import plain
 from bimetal.control.events import Event
 from bimetal.machine.events import EventKind, MachineEvent
+from bimetal.machine.machine import Machine
 from tests.machine.live.conftest import MIB, Made, Writer
 
 LIMIT = 60

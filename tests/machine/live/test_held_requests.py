@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.boards import Machine
 from bimetal.machine import inner
 from bimetal.machine.live import backup, commit, disks, following, seat, stream
+from bimetal.machine.machine import Machine
 from tests.backends.block.qcow2 import qemu
 from tests.machine.live.conftest import MIB, Made
 from tests.machine.live.driver import DiskDriver

@@ -14,7 +14,6 @@ import pytest
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.memory import MemoryDisk
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.devices.virtio.block import VirtioBlock
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.live.job import Job, Terms
@@ -22,6 +21,7 @@ from bimetal.machine.live.mirror import Mirror
 from bimetal.machine.live.moment import BackUp
 from bimetal.machine.live.news import NewsKind, Status
 from bimetal.machine.live.overlays import lay_over
+from bimetal.machine.machine import Machine
 from tests.backends.block.qcow2 import qemu
 from tests.machine.live.conftest import MIB, Made
 from tests.machine.live.layers import (

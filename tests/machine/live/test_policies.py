@@ -15,10 +15,10 @@ import pytest
 from bimetal import images
 from bimetal.backends.block.raw import RawImage
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.control import Monitor
 from bimetal.control.contract import plain
 from bimetal.control.events import Event
+from bimetal.machine.machine import Machine
 from tests.machine.live.conftest import MIB, Made
 from tests.machine.live.driver import SECTOR, DiskDriver
 

@@ -17,10 +17,10 @@ import pytest
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.reactor import Reactor
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
-from bimetal.machine.live import exports
+from bimetal.machine.live import disk_server
 from bimetal.machine.live.bitmaps import AddBitmap, BitmapAt, MergeBitmaps, RecordBitmap
 from bimetal.machine.live.moment import BackUp
+from bimetal.machine.machine import Machine
 from tests.backends.block.qcow2 import qemu
 from tests.host import programs
 from tests.machine.live.conftest import MIB, Made, Writer
@@ -273,14 +273,14 @@ def test_a_machine_that_moves_to_another_process_serves_nothing(
 
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Have somebody else ``act`` when the next server is made, and nobody knows of it yet."""
-    make = exports.DiskServer.__init__
+    make = disk_server.DiskServer.__init__
 
-    def made(server: exports.DiskServer, **options: Any) -> None:
-        monkeypatch.setattr(exports.DiskServer, "__init__", make)
+    def made(server: disk_server.DiskServer, **options: Any) -> None:
+        monkeypatch.setattr(disk_server.DiskServer, "__init__", make)
         make(server, **options)
         act()
 
-    monkeypatch.setattr(exports.DiskServer, "__init__", made)
+    monkeypatch.setattr(disk_server.DiskServer, "__init__", made)
 
 
 @pytest.mark.parametrize(
@@ -311,15 +311,15 @@ def test_what_another_client_does_while_a_server_is_made(
 def test_nothing_is_exported_by_a_server_that_ends(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = exports.DiskServer.end
+    end = disk_server.DiskServer.end
 
-    def ends(server: exports.DiskServer, seconds: float) -> bool:
+    def ends(server: disk_server.DiskServer, seconds: float) -> bool:
         with pytest.raises(BimetalError, match="there is no server"):
             machine.export_disk(tmp_path / "disk.qcow2", "vda")
         return end(server, seconds)
 
     machine.serve_disks(socket=tmp_path / "nbd")
-    monkeypatch.setattr(exports.DiskServer, "end", ends)
+    monkeypatch.setattr(disk_server.DiskServer, "end", ends)
     machine.stop_serving()
     assert not [*machine.exports]
     assert not machine.exports.serving

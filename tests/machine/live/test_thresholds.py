@@ -12,7 +12,7 @@ import pytest
 from bimetal import images
 from bimetal.backends.block.qcow2 import writer as writing
 from bimetal.backends.block.qcow2.image import Qcow2Image
-from bimetal.boards import Machine
+from bimetal.machine.machine import Machine
 from tests.machine.live.conftest import MIB, Made, Writer
 
 ASIDE = "aside"

@@ -24,10 +24,10 @@ from typing import Any
 from bimetal import images
 from bimetal.backends.block.choose import open_disk
 from bimetal.base.errors import BimetalError
-from bimetal.boards import Machine
 from bimetal.machine.live.job import Job
 from bimetal.machine.live.moves import Moves
 from bimetal.machine.live.news import Status
+from bimetal.machine.machine import Machine
 from tests.backends.block.crash import sectors
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.trials import WAYS, Trials, live

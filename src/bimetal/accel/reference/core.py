@@ -22,7 +22,7 @@ from ...isa.contract import (
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
 from ...seam import Mmio
-from .memory import Memory
+from ..memory import Memory
 from .state import Registers
 
 __all__ = ["Core", "NeedsBoard"]

@@ -20,11 +20,11 @@ from ...seam import (
     RegisterAccess,
     Semihosting,
 )
+from ..memory import Memory
+from ..outside import Onlooker, SeenMemory, read_register, translate, write_register
 from ..register_access import fill
 from ..saved import Saved
 from .core import Core, NeedsBoard
-from .memory import Memory
-from .outside import Onlooker, SeenMemory, read_register, translate, write_register
 
 __all__ = ["Reference", "ReferenceCpu"]
 

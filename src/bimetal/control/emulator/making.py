@@ -38,7 +38,7 @@ def new_machine(order: Order) -> tuple[Machine, str]:
         board["bus"] = "pci"
     words = [kind.board, *(f"{name}={value}" for name, value in board.items())]
     label, place = _console(order)
-    made: Machine = late("bimetal.boards:Machine")(
+    made: Machine = late("bimetal.machine.machine:Machine")(
         ",".join(words), serial=place, flash=_flash(order), **options
     )
     return made, label

@@ -37,7 +37,6 @@ from bimetal.devices.virtio.block_format import (
     OK,
     OUT,
     QUEUE_SIZE,
-    QUEUES_LIMIT,
     RANGE,
     SECTOR,
     UNMAP,
@@ -60,11 +59,12 @@ from bimetal.devices.virtio.disk import (
     StackingDisk,
     check_forkable,
 )
+from bimetal.devices.virtio.limits import QUEUES_LIMIT
 from bimetal.devices.virtio.queue import Chain, QueueError
 from bimetal.devices.virtio.throttle import Throttle
 from bimetal.memory.contents import Area, Stored
 
-__all__ = ["QUEUES_LIMIT", "VirtioBlock"]
+__all__ = ["VirtioBlock"]
 
 DISCARD_PIECE = 64 << 20
 """Bytes discarded at once: quick on most hosts, but an image may have many small clusters there."""

@@ -30,7 +30,6 @@ __all__ = [
     "IOERR",
     "OK",
     "OUT",
-    "QUEUES_LIMIT",
     "QUEUE_SIZE",
     "RANGE",
     "SECTOR",
@@ -49,7 +48,6 @@ __all__ = [
 SECTOR = 512
 
 QUEUE_SIZE = 256
-QUEUES_LIMIT = 16
 SEGMENTS = QUEUE_SIZE - 2
 """Buffers of data in a request: what is left of a chain beside header and status."""
 

@@ -22,6 +22,7 @@ from bimetal.base.frames import (
 from bimetal.devices.network import Network, PulledOut, in_a_copy
 from bimetal.devices.traffic import Traffic
 from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
+from bimetal.devices.virtio.limits import PAIRS_LIMIT
 from bimetal.devices.virtio.net_commands import ADDR_SET, COMMAND_LIMIT, TABLE_SET, Command
 from bimetal.devices.virtio.net_features import (
     F_CTRL_GUEST_OFFLOADS,
@@ -47,12 +48,9 @@ from bimetal.devices.virtio.net_receive import Receiver
 from bimetal.devices.virtio.net_steering import Steering, beginning
 from bimetal.devices.virtio.queue import Chain, QueueError
 
-__all__ = ["PAIRS_LIMIT", "VirtioNet"]
+__all__ = ["VirtioNet"]
 
 QUEUE_SIZE, CONTROL_SIZE = 256, 64
-
-PAIRS_LIMIT = 16
-"""Pairs of queues that a NIC may have; the standard would have 32768."""
 
 BATCH, BATCHES = 64, 4
 """Frames handed to the network at once, and how often in a turn."""

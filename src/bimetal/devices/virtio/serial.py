@@ -16,11 +16,10 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.state import Stateful
 from bimetal.devices.chars import Chars
 from bimetal.devices.virtio.device import VirtioDevice, Work
+from bimetal.devices.virtio.limits import PORTS_LIMIT
 from bimetal.devices.virtio.queue import Chain, QueueError
 
-__all__ = ["PORTS_LIMIT", "PortLine", "VirtioSerial"]
-
-PORTS_LIMIT = 31
+__all__ = ["PortLine", "VirtioSerial"]
 
 MULTIPORT = 1 << 1
 

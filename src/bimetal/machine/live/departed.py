@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from bimetal.backends.block.block import Block
+if TYPE_CHECKING:
+    from bimetal.backends.block.block import Block
 
 __all__ = ["Departed"]
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from bimetal.backends.block.bitmaps import DirtyBitmap
-from bimetal.backends.block.nbd.exported import Exported
-from bimetal.backends.block.nbd.exported import Exports as Served
-from bimetal.backends.block.nbd.server import ImageServer
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.threads import EndingThread, Lock
-from bimetal.machine.live.failing import host_failures
 from bimetal.machine.lock import FairLock
 from bimetal.machine.runner import closed_error
 
-__all__ = ["DiskServer", "Export", "Exports"]
+if TYPE_CHECKING:
+    from bimetal.backends.block.bitmaps import DirtyBitmap
+    from bimetal.backends.block.nbd.exported import Exported
+    from bimetal.machine.live.disk_server import DiskServer
+
+__all__ = ["Export", "Exports"]
 
 END_SECONDS = 5.0
 
@@ -35,35 +35,6 @@ class Export(Struct, frozen=True, eq=False):
     def name(self) -> str:
         """By what clients ask for it."""
         return self.exported.name
-
-
-class DiskServer:
-    """A server at a Unix socket, or at a port, for so many clients at a time, and its thread. It
-    does nothing before `start`. Raises `BimetalError`."""
-
-    def __init__(self, *, path: str, host: str, port: int, clients: int):
-        if clients < 1 or not 0 <= port < 65536:
-            raise _wrong(f"no server for {clients} clients at port {port}", "serve one at least")
-        with host_failures("there can be no server"):
-            self.images = ImageServer(
-                Served(), path=path or None, host=host, port=port, shared=clients
-            )
-        self._thread = EndingThread(self.images.run, "nbd")
-        self._ending = Lock()
-
-    def start(self) -> None:
-        """Serve."""
-        self._thread.start()
-
-    def end(self, seconds: float) -> bool:
-        """Serve no more; False if that takes more than so many seconds. Idempotent, and several
-        threads may do it at once; without the machine's lock, for which clients wait."""
-        self.images.stop()
-        if not self._thread.ended(seconds):
-            return False
-        with self._ending:
-            self.images.close()
-        return True
 
 
 class Exports:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from bimetal.backends.block.block import Block, Extent
@@ -51,9 +52,11 @@ class FollowingJob(Job):
         self.source = seat.image
         self.dirty = Dirty(self.source.size)
         self.beside_requests = threading.Lock()
-        """Held while the copy is written beside them: whoever has it, while the machine stands,
-        has the copy to itself."""
+        """Held while the copy is written beside them."""
         self._watches = False
+
+    def at_rest(self) -> AbstractContextManager[object]:
+        return self.beside_requests
 
     # What kinds define
 

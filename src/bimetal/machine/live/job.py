@@ -7,6 +7,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from msgspec import Struct
@@ -108,6 +109,10 @@ class Job(ABC):
     def undo(self, *, standing: bool = False) -> None:
         """The job has failed or was cancelled: leave all as it was; see `Seat.visit` for
         ``standing``. It never fails."""
+
+    def at_rest(self) -> AbstractContextManager[object]:
+        """A context, of somebody for whom the machine stands, in which it writes to no copy."""
+        return nullcontext()
 
     @property
     def total(self) -> int:

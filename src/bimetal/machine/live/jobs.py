@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
@@ -14,14 +15,19 @@ from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.departed import Departed
 from bimetal.machine.live.exports import Exports
 from bimetal.machine.live.failing import host_failures
-from bimetal.machine.live.following import FollowingJob
-from bimetal.machine.live.job import Job
 from bimetal.machine.live.news import JobNews, NewsKind, Status
+
+if TYPE_CHECKING:
+    from bimetal.machine.live.job import Job
 
 __all__ = ["Jobs"]
 
 LIMIT = 256
 """Jobs that are not dismissed."""
+
+
+class _Brief:
+    """Something that is done to disks and is soon over."""
 
 
 class Jobs:
@@ -30,9 +36,8 @@ class Jobs:
     def __init__(self, gate: VcpuGate):
         self._gate = gate
         self._all: dict[str, Job] = {}
-        self._busy: dict[str, object] = {}
-        """Disks to which something is done, and the jobs that are at work on them, or what stands
-        for something that is soon over."""
+        self._busy: dict[str, Job | _Brief] = {}
+        """Disks to which something is done, and the jobs that are at work on them."""
         self._lock = threading.RLock()
         self.exports = Exports(gate.lock)
         """Images that are served."""
@@ -70,7 +75,7 @@ class Jobs:
     def alone(self, *drives: str) -> Iterator[None]:
         """A context in which nobody else does anything to these disks, nor begins a job on them.
         Raises `BimetalError` if somebody does already."""
-        here = object()
+        here = _Brief()
         with self._lock:
             if self.barred:
                 self.check_idle()
@@ -99,7 +104,7 @@ class Jobs:
                     ExitCode.UNAVAILABLE,
                 )
             if drive:
-                if self.barred or isinstance(self._busy.get(drive), Job):
+                if self.barred or not isinstance(self._busy.get(drive), _Brief | None):
                     self.check_idle(drive)
                 self._busy[drive] = job
             self._all[id_] = job
@@ -133,8 +138,7 @@ class Jobs:
         """A context, of somebody for whom the machine stands, in which no job writes to a copy."""
         with ExitStack() as held:
             for job in self:
-                if isinstance(job, FollowingJob):
-                    held.enter_context(job.beside_requests)
+                held.enter_context(job.at_rest())
             yield
 
     def bar(self) -> None:
@@ -189,8 +193,8 @@ class Jobs:
                 del self._busy[job.drive]
 
 
-def _busy(drive: str, who: object) -> BimetalError:
-    if isinstance(who, Job):
+def _busy(drive: str, who: Job | _Brief) -> BimetalError:
+    if not isinstance(who, _Brief):
         return BimetalError(
             f"the job {who.terms.id!r} is at work on {drive}",
             "wait for its end, or give it up: block-job-cancel",

@@ -17,7 +17,8 @@ from bimetal.machine.assembly import Assembly
 from bimetal.machine.live.backup import Backup
 from bimetal.machine.live.bitmaps import checked
 from bimetal.machine.live.chain import chain_of
-from bimetal.machine.live.exports import DiskServer, Export, Exports
+from bimetal.machine.live.disk_server import DiskServer
+from bimetal.machine.live.exports import Export, Exports
 from bimetal.machine.live.jobs import Jobs
 from bimetal.machine.live.seat import Seat, seats_of
 from bimetal.machine.live.visited import VisitedDisk

@@ -6,16 +6,19 @@ from __future__ import annotations
 import os
 import zlib
 from collections import OrderedDict
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from bimetal.backends.block.qcow2.entries import COPIED, packed_place
 from bimetal.backends.block.qcow2.header import ZSTD, Header
 from bimetal.backends.block.qcow2.words import bad_image
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import LateModule
 
-try:
+if TYPE_CHECKING:
     import zstandard
-except ImportError:
-    zstandard = None  # type: ignore[assignment,unused-ignore]
+else:
+    zstandard = LateModule("zstandard")
 
 __all__ = ["Compressed", "check_compression", "pack"]
 
@@ -31,7 +34,7 @@ ZSTD_WINDOW = 8 << 20
 
 def check_compression(compression: int, path: str) -> None:
     """Raise `BimetalError` where the library is missing that reads and writes this."""
-    if compression == ZSTD and zstandard is None:
+    if compression == ZSTD and find_spec("zstandard") is None:
         raise BimetalError(
             f"the qcow2 image {path!r} is compressed with zstd",
             "install what reads that: pip install 'bimetal[zstd]'",

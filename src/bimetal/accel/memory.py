@@ -1,11 +1,11 @@
-"""Guest-physical memory as the reference sees it: the slots of a machine."""
+"""Guest-physical memory as Python code sees it: the slots of a machine."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
 
-from ...seam import MemorySlot
+from ..seam import MemorySlot
 
 __all__ = ["Memory"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...ir.access import Access, Space
-from ...ir.evaluate import Machine, Trap, call
-from ...isa.contract import LOAD, PAGE, STORE, Hooks
-from ...isa.describe import Isa
+from ..ir.access import Access, Space
+from ..ir.evaluate import Machine, Trap, call
+from ..isa.contract import LOAD, PAGE, STORE, Hooks
+from ..isa.describe import Isa
 from .memory import Memory
 from .single import Guest
 

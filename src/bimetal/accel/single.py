@@ -7,11 +7,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ...ir.access import Access
-from ...ir.evaluate import evaluate
-from ...ir.softfloat import Environment
-from ...isa.contract import RegisterStore
-from ...isa.describe import Decoded
+from ..ir.access import Access
+from ..ir.evaluate import evaluate
+from ..ir.softfloat import Environment
+from ..isa.contract import RegisterStore
+from ..isa.describe import Decoded
 
 __all__ = ["Guest", "GuestMemory", "evaluate_insn"]
 
