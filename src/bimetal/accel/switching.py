@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 __all__ = ["QUICK_SECONDS", "QuickSwitching"]
 
-QUICK_SECONDS = 0.0002
+QUICK_SECONDS = 0.00005
 """Seconds. A vCPU that returns from native code must not wait the usual five milliseconds for
 another thread that executes Python."""
 

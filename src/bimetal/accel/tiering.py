@@ -197,9 +197,15 @@ class Tiering:
         self._order()
         if policy.keep and self._resting.due(busy, now):
             self._rest()
-        interval = policy.interval if busy or self._orders else policy.idle_interval
+        interval = self._between_looks if busy or self._orders else policy.idle_interval
         new = new or not (self._at or self._hotness.recent)
         return policy.new_interval if new else interval, now + interval
+
+    @property
+    def _between_looks(self) -> float:
+        """Seconds between looks at vCPUs that run."""
+        repeats = self._hotness.repeats and not self._orders
+        return self.policy.repeat_interval if repeats else self.policy.interval
 
     def attend(self, vcpu: TieredVcpu) -> bool:
         """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether

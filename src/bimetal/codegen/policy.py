@@ -43,6 +43,10 @@ class Policy(Struct, frozen=True):
     idle_interval: float = 0.03
     """Seconds between looks at the vCPUs, while they run and while they sleep."""
 
+    repeat_interval: float = 0.012
+    """Seconds between looks while most samples are in pages that earlier runs have translated.
+    There little is found, and a vCPU that leaves native code may wait for whoever looks."""
+
     new_interval: float = 0.0003
     """Seconds between looks for pages that are new to the vCPUs, while they come to such: a page
     whose regions are in the store is interpreted until they have been offered."""
