@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from ..base.late import LateModule
 from ..codegen.job import Job
 from ..codegen.policy import Policy
 from .code_page import CodePage
+
+if TYPE_CHECKING:
+    import random
+else:
+    random = LateModule("random")
 
 __all__ = ["Order", "OrderMaker"]
 
@@ -52,7 +58,7 @@ class OrderMaker:
 
     def __init__(self, policy: Policy, granule: int):
         self._policy, self._granule = policy, granule
-        self._chance = random.Random(policy.pieces)
+        self._chance = random.Random(policy.pieces) if policy.pieces else None
 
     def for_places(
         self, code_page: CodePage, decoded: bytes, places: Iterable[tuple[int, bool]]
@@ -74,7 +80,7 @@ class OrderMaker:
         policy, executed = self._policy, code_page.executed(decoded, self._granule)
         if policy.unexecuted:
             executed = b"\1" * len(executed)
-        if policy.pieces:
+        if self._chance is not None:
             entries, policy = policy.cut(self._chance, entries, executed, self._granule)
         # Objects from many runs are loaded into one process, so each symbol is unique.
         symbol = f"region_{uuid.uuid4().hex}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def _meant(name: str) -> str:
         return f": to boot that guest, 'bimetal run {name}'"
     if Path(name).is_file():
         return f": to boot that file, 'bimetal run --kernel {name}'"
-    near = get_close_matches(name, [*SUMMARIES, *verbs()], n=1)
+    near = import_module("difflib").get_close_matches(name, [*SUMMARIES, *verbs()], n=1)
     return f": did you mean {near[0]}?" if near else ""
 
 

@@ -23,13 +23,16 @@ Regions that are translated under such a policy do not go into the store.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ..base.errors import BimetalError, ExitCode
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = ["USUAL", "VARIABLE", "Policy", "configured", "stressed"]
 
