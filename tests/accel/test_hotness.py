@@ -134,6 +134,40 @@ def test_a_very_hot_region_takes_those_of_its_page_that_are_hot_too() -> None:
     assert again.address == 0x2000, "it is asked for by itself if it is hot still"
 
 
+def test_a_region_is_not_said_to_be_in_a_page_whose_code_has_changed() -> None:
+    hotness = Hotness(POLICY)
+    hotness.within(0x1000, spot(1, 4), 12, 12)
+    hotness.forget((0, 1))
+    assert hotness.take_region() is None
+    assert not [*hotness.take_regions({(0, 1): 1}.__getitem__)]
+    hotness.within(0x2000, spot(1, 8), 12, 12)
+    hot = hotness.take_region()
+    assert hot is not None
+    assert (hot.address, hot.entered) == (0x2000, (8,)), "nothing of the code that was there before"
+    hotness.within(0x1000, spot(2, 4), 1, 1)
+    again = hotness.take_region()
+    assert again is not None
+    assert (again.address, again.last) == (0x1000, spot(2, 4)), "it is in another page, too"
+
+
+def test_of_regions_that_were_entered_long_ago_nothing_is_known() -> None:
+    hotness = Hotness(POLICY)
+    for number in range(1000):
+        hotness.within(number, spot(number % 10, 4), 1, 1)
+    hotness.within(5000, spot(1, 8), 40, 40)
+    for _ in range(3):
+        hotness.count(100000, familiar=False)
+        hotness.cool()
+    assert [*hotness._entered] == [*hotness._last] == [5000]
+    assert [*hotness._by_page] == [(0, 1)]
+    hotness.forget((0, 1))
+    for _ in range(9):
+        hotness.count(100000, familiar=False)
+        hotness.cool()
+    known = (hotness._entered, hotness._last, hotness._by_page, hotness._regions)
+    assert not any(known)
+
+
 def test_who_looks_for_nothing_that_cool_finds_what_gets_hot_later() -> None:
     hotness = Hotness(POLICY)
     hotness.at(spot(1, 0), 3)

@@ -68,6 +68,9 @@ class Hotness:
         self._regions: defaultdict[int, float] = defaultdict(float)
         self._entered: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._last: dict[int, Spot] = {}
+        """Where a region was entered last, unless the code there is another one by now."""
+        self._by_page: defaultdict[Page, dict[int, None]] = defaultdict(dict)
+        """The same by page: the regions."""
         self.recent = self._familiar = 0.0
         # What is to be gained by translating hot places.
         self._gain = 0.0
@@ -102,11 +105,24 @@ class Hotness:
         self._regions[region] = hot = self._regions[region] + weight
         self._region_peak = max(self._region_peak, hot)
         self._entered[region][spot.offset] += samples
+        self._leave(region)
         self._last[region] = spot
+        self._by_page[spot.place][region] = None
+
+    def _leave(self, region: int) -> None:
+        """A region is not known to be in a page."""
+        last = self._last.pop(region, None)
+        if last is not None:
+            del self._by_page[last.place][region]
+            if not self._by_page[last.place]:
+                del self._by_page[last.place]
 
     def forget(self, page: Page) -> None:
-        """Forget the places of a page whose code has changed."""
+        """Forget the places of a page whose code has changed, and which regions are there: they may
+        be in others, too."""
         self._pages.pop(page, None)
+        for region in self._by_page.pop(page, ()):
+            del self._last[region]
 
     def forget_places(self) -> None:
         """Forget the places of all pages."""
@@ -121,11 +137,20 @@ class Hotness:
             self._gain /= 2
             least = self._policy.later / 2
             self._regions = _halved(self._regions, least)
-            for entered in self._entered.values():
-                for offset, samples in entered.items():
-                    entered[offset] = samples // 2
+            for region in [*self._entered]:
+                self._cool(region)
             halves = ((page, _halved(hotness, least)) for page, hotness in self._pages.items())
             self._pages = {page: hotness for page, hotness in halves if hotness}
+
+    def _cool(self, region: int) -> None:
+        """Halve how often a region was entered; of what has not been for long, nothing is known."""
+        counts = self._entered[region]
+        left = Counter({offset: count // 2 for offset, count in counts.items() if count > 1})
+        if left or region in self._regions:
+            self._entered[region] = left
+        else:
+            del self._entered[region]
+            self._leave(region)
 
     # -- what it leads to
     def pays_for_worker(self) -> bool:
@@ -183,7 +208,11 @@ class Hotness:
         """
         if self._region_peak < self._policy.very_hot:
             return None
-        regions = (item for item in self._regions.items() if not busy(self._last[item[0]].place))
+        regions = (
+            (address, self._regions[address])
+            for address, last in self._last.items()
+            if address in self._regions and not busy(last.place)
+        )
         address, hotness = max(regions, key=itemgetter(1), default=(0, 0.0))
         if hotness < self._policy.very_hot:
             self._region_peak = max(self._regions.values(), default=0.0)
@@ -193,7 +222,8 @@ class Hotness:
     def take_regions(self, least: Callable[[Page], float]) -> Iterator[HotRegion]:
         """Remove and return all regions that are as hot as is worth it in their page, the hottest
         first."""
-        for address in sorted(self._regions, key=lambda address: -self._regions[address]):
+        there = (address for address in self._regions if address in self._last)
+        for address in sorted(there, key=lambda address: -self._regions[address]):
             if self._regions[address] >= least(self._last[address].place):
                 yield self._take_region(address)
 
@@ -210,7 +240,5 @@ class Hotness:
         being so."""
         least = self._policy.very_hot / self._policy.near
         return [
-            address
-            for address, entered in self._entered.items()
-            if self._last[address].place == page and entered.total() >= least
+            address for address in self._by_page[page] if self._entered[address].total() >= least
         ]
