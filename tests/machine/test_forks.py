@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,58 @@ def test_what_cannot_be_in_two_processes_is_said(script: Script, tmp_path: Path)
     with pytest.raises(BimetalError, match="its Unix sockets have one owner"):
         board.machine.fork()
     assert board.machine.running
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_right_after_the_fork_is_the_copys_own(
+    script: Script,
+    tmp_path: Path,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C is left to the original, and others end the copy: neither runs what is on its way in
+    the original, or prints anything."""
+    vm = started(script, tmp_path / "disk", snapshot=True)
+    fork = os.fork
+
+    def interrupted() -> int:
+        pid = fork()
+        if not pid:
+            os.kill(os.getpid(), number)
+        return pid
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    if number == signal.SIGINT:
+        with vm.fork() as forks:
+            assert forks[0].running
+    else:
+        with pytest.raises(BimetalError, match="is gone"):
+            vm.fork()
+    assert vm.running
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert capfd.readouterr().err == ""
+
+
+def test_the_original_is_interrupted_when_the_copy_is_known(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm, made = started(script, tmp_path / "disk", snapshot=True), list[int]()
+    fork = os.fork
+
+    def interrupted() -> int:
+        if pid := fork():
+            made.append(pid)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vm.fork()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(made[0], 0)
+    assert vm.running
 
 
 def test_a_fork_that_cannot_begin_is_an_error_and_no_fork(

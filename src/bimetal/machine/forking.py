@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -35,6 +35,9 @@ from bimetal.seam import Forkable
 __all__ = ["Forking"]
 
 MOST = 10_000
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those by which people end programs."""
 
 LATE_NS = 100_000_000
 """After which a copy does what can wait: many do not last as long."""
@@ -95,7 +98,7 @@ class Forking(KeptInside):
                 renewals = [device.forked for device in devices if device.renews]
                 begin = partial(self._begin_anew, runner, accelerator, copying, renewals)
                 while len(forks) < count:
-                    forks.append(self._fork(begin, len(forks), work))
+                    self._fork(forks, begin, work)
                 forks.await_beginning()  # they begin sooner while this one takes no processor
             except BaseException:
                 forks.close()
@@ -125,29 +128,41 @@ class Forking(KeptInside):
             return forwards_of(runner.hardware)
 
     def _fork(
-        self, begin: Callable[[], Runner], number: int, work: Callable[[Any, int], object] | None
-    ) -> Fork:
-        with _TURN:
-            pid, (theirs, requests, answers, ours) = _copied()
-            for fd in (theirs, ours) if pid else (requests, answers):
-                os.close(fd)
-            if pid:
-                return Fork(pid, Asker(requests, answers))
-        self._live(begin, number, work, theirs, ours)
+        self,
+        forks: Forks,
+        begin: Callable[[], Runner],
+        work: Callable[[Any, int], object] | None,
+    ) -> None:
+        """Make one more. Signals wait meanwhile: in the copy until it has its own answers to them,
+        or what is on its way from here would end in a program that is not its own."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            with _TURN:
+                pid, (theirs, requests, answers, ours) = _copied()
+                for fd in (theirs, ours) if pid else (requests, answers):
+                    os.close(fd)
+                if pid:
+                    forks.append(Fork(pid, Asker(requests, answers)))
+            if not pid:
+                self._live(mask, begin, len(forks), work, theirs, ours)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     # In the copy
 
     def _live(
         self,
+        mask: Collection[int],
         begin: Callable[[], Runner],
         number: int,
         work: Callable[[Any, int], object] | None,
         requests: int,
         answers: int,
     ) -> NoReturn:
-        """Be the copy, until nobody wants it any more."""
+        """Be the copy, until nobody wants it any more; ``mask`` are the signals that wait."""
         code = int(ExitCode.INTERNAL)
         try:
+            _have_own_signals(mask)
             _set_out(begin, answers)
             if work is not None:
                 work(self, number)
@@ -251,7 +266,6 @@ def _set_out(begin: Callable[[], Runner], answers: int) -> None:
     try:
         runner = begin()
         Asker.forked()
-        _have_own_signals()
         # From here on the guest competes for the host's processors and Python's lock.
         runner.go_on()
     except BimetalError as error:
@@ -260,12 +274,14 @@ def _set_out(begin: Callable[[], Runner], answers: int) -> None:
     tell_beginning(answers)
 
 
-def _have_own_signals() -> None:
-    """Leave Ctrl-C to the original, which ends its copies, and be ended by other signals."""
+def _have_own_signals(mask: Collection[int]) -> None:
+    """Leave Ctrl-C to the original, which ends its copies, and be ended by other signals, from now
+    on; only those in ``mask`` wait."""
     with suppress(ValueError):  # not the main thread: handlers of the program's stay
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN if each == signal.SIGINT else signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _forkable(gate: VcpuGate, runner: Runner, count: int) -> Forkable:
