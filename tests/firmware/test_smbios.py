@@ -54,6 +54,9 @@ def test_what_an_inventory_shows(tmp_path: Path) -> None:
         "Processor Information/Socket Designation": "CPU 0",
         "Processor Information/Type": "Central Processor",
         "Processor Information/Family": "ARMv8",
+        "Processor Information/Version": "board",
+        "Processor Information/Max Speed": "2000 MHz",  # as QEMU's
+        "Processor Information/Current Speed": "2000 MHz",
         "Processor Information/Status": "Populated, Enabled",
         "Processor Information/Core Count": "2",
         "Processor Information/Thread Count": "2",

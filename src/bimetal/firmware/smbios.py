@@ -40,6 +40,11 @@ TOO_MANY_KIB, TOO_MANY_MIB, NO_ADDRESS = 0x8000_0000, 0x7FFF, 0xFFFF_FFFF
 """An extended field has the number."""
 
 
+MEGAHERTZ = 2000
+"""The speed of a CPU, which has none: QEMU says the same (hw/smbios/smbios.c), and firmware shows it
+in its menu."""
+
+
 class Inventory(Struct, frozen=True):
     """The machine: its name and a version of it, its CPUs and of which family they are (table 23 of
     the specification), and its memory, in bytes, and where it begins."""
@@ -130,7 +135,8 @@ def _processor(machine: Inventory, number: int) -> bytes:
         (QWORD, NONE),  # its own identification
         (BYTE, machine.version),
         (BYTE, NONE),  # voltage
-        *[(WORD, NONE)] * 3,  # external clock, highest and present speed
+        (WORD, NONE),  # external clock
+        *[(WORD, MEGAHERTZ)] * 2,  # the highest speed, and the present one
         (BYTE, ENABLED),
         (BYTE, NO_SOCKET),
         *[(WORD, NOT_TOLD)] * 3,  # caches
