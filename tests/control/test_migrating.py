@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bimetal.backends.passage import Passage
+from bimetal.backends.passage import await_passage, open_passage
+from bimetal.base.errors import BimetalError
+from bimetal.base.threads import EndingThread
 from bimetal.control import Monitor
 from bimetal.control.migration import Migration
 from tests.control.talker import Talker
@@ -100,6 +103,39 @@ def test_a_machine_that_comes_is_awaited_until_it_runs(
     vm.awaits_state = True
     monkeypatch.setattr(vm.machine, "start", lambda: seen.append(vm.awaits_state))
     monkeypatch.setattr(Migration, "arrive", lambda _, machine, way, there, failed: there())
-    vm.await_machine(lambda: Passage(0))
+    vm.await_machine(await_passage("exec:true")[1])
     assert seen == [True]
     assert not vm.awaits_state
+
+
+def no_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_host_without_threads_leaves_nothing_under_way(
+    monitored: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm, place = monitored(start=False).vm, tmp_path / "way"
+    _, coming = await_passage(f"unix:{place}")
+    before = len(os.listdir("/proc/self/fd"))
+    way = open_passage(f"file:{tmp_path / 'state'}")
+    with monkeypatch.context() as there:
+        there.setattr(EndingThread, "start", no_threads)
+        with pytest.raises(BimetalError, match="makes no more threads"):
+            vm.await_machine(coming)
+        assert not place.exists()
+        with pytest.raises(BimetalError, match="makes no more threads"):
+            vm.migration.leave(vm.machine, way)
+    assert len(os.listdir("/proc/self/fd")) == before - 1, "the listener is gone, too"
+    assert (vm.migration.under_way, vm.migration.status) == (False, "failed")
+
+
+def test_who_is_awaited_while_a_machine_moves_already_leaves_no_place(
+    monitored: Made, tmp_path: Path
+) -> None:
+    vm, place = monitored(start=False).vm, tmp_path / "way"
+    _, coming = await_passage(f"unix:{place}")
+    vm.migration.status = "active"
+    with pytest.raises(BimetalError, match="moves already"):
+        vm.await_machine(coming)
+    assert not place.exists()

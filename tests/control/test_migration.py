@@ -55,6 +55,18 @@ class Moved:
     arrive = leave
 
 
+class Comes:
+    """What comes by a way that is open."""
+
+    def __init__(self, come: Callable[..., Passage]):
+        self._come = come
+
+    def __call__(self) -> Passage:
+        return self._come()
+
+    def close(self) -> None: ...
+
+
 def passage() -> Passage:
     return Passage(os.open("/dev/null", os.O_RDWR))
 
@@ -125,7 +137,7 @@ def test_who_waits_hears_that_nobody_comes(failure: Exception, where: str) -> No
 
     await_way = fail if where == "place" else passage
     migration = Migration(told)
-    migration.arrive(cast(Machine, Moved(fail)), await_way, lambda: None, heard.append)
+    migration.arrive(cast(Machine, Moved(fail)), Comes(await_way), lambda: None, heard.append)
     assert told.wait() == ["setup", "active", "failed"]
     assert [each.cause for each in heard] == ["it fails"]
     assert migration.why == "it fails"
@@ -140,7 +152,7 @@ def test_a_machine_that_has_come_does_not_wait_for_the_end_of_the_program_it_com
     ended = list[bool]()
     migration = Migration(told)
     migration.arrive(
-        cast(Machine, Moved(lambda way: None)), await_way, there.set, lambda error: None
+        cast(Machine, Moved(lambda way: None)), Comes(await_way), there.set, lambda error: None
     )
     assert told.wait() == ["setup", "active", "completed"]
     assert ended == [True]

@@ -38,6 +38,7 @@ class Tape:
     """Bytes that come."""
 
     both_ways = False
+    patience: float | None = None
 
     def __init__(self, data: bytes):
         self.data = data

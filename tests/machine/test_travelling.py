@@ -484,6 +484,38 @@ def test_the_end_of_the_machine_is_the_end_of_its_move(
     open_disk(str(disk)).close()
 
 
+def test_another_side_that_says_nothing_does_not_keep_the_guest_still(
+    disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "STANDSTILL", 1.0)
+    machine = made(disk=disk)
+    machine.start()
+    one, two = socket.socketpair()
+    silent = Silent(two.detach())
+    with Passage(one.detach()) as way, pytest.raises(BimetalError, match="does nothing for 1 sec"):
+        machine.leave(way, AT_ONCE)
+    silent.wait()
+    assert not machine.away
+    assert goes_on(machine)
+
+
+def test_a_move_that_cannot_begin_leaves_the_machine_as_it_was(
+    disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    machine, other = made(disk=disk), made(disk=disk)
+    machine.start()
+    one, two = socket.socketpair()
+    with monkeypatch.context() as there, two, Passage(one.detach()) as way:
+        there.setattr(leaving.Leaving, "__init__", full)
+        with pytest.raises(MemoryError):
+            machine.leave(way, AT_ONCE)
+    travel(machine, other)
+    assert goes_on(other)
+
+
 def test_the_end_of_a_machine_that_comes_is_the_end_of_its_wait(disk: Path, made: Made) -> None:
     machine, other = made(disk=disk), made(disk=disk)
     machine.start()

@@ -15,16 +15,17 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import IO
+from typing import IO, Protocol
 
 from bimetal.backends.dial import dial_unix
 from bimetal.backends.listening import listen_tcp, listen_unix
 from bimetal.backends.net.options import split_words
 from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.lasting import lasts, undone
 from bimetal.base.wakeup import Wakeup
 
-__all__ = ["Passage", "await_passage", "open_passage"]
+__all__ = ["Coming", "Passage", "await_passage", "open_passage"]
 
 CONNECTING = 10.0
 """Seconds that a connection may take to be there."""
@@ -43,6 +44,8 @@ KEEP_ALIVE = {
 
 KINDS = "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"
 PRIVATE = 0o600
+DIGITS = 18
+"""Those of a place in a file, at most."""
 
 NOTHING_TO_SYNC = (errno.EINVAL, errno.EROFS)
 """What fsync(2) says of pipes and other files that need not be made safe."""
@@ -58,10 +61,18 @@ class Passage(Closes):
 
     def __init__(self, fd: int, end: Callable[[int], None] = lambda _: None):
         self._fd, self._end = fd, end
-        self._bell = Wakeup()
         self._given_up = False
-        self.both_ways = stat.S_ISSOCK(os.fstat(fd).st_mode)
-        os.set_blocking(fd, False)
+        self.patience: float | None = None
+        """Seconds that the other side of one that goes both ways may do nothing; None for any
+        time. Then it has ended, ETIMEDOUT."""
+        try:
+            self.both_ways = stat.S_ISSOCK(os.fstat(fd).st_mode)
+            os.set_blocking(fd, False)
+            self._bell = Wakeup()
+        except BaseException:
+            with suppress(OSError):
+                os.close(fd)
+            raise
 
     def write(self, data: bytes | memoryview) -> None:
         """Send all of ``data``."""
@@ -121,9 +132,14 @@ class Passage(Closes):
         poll = select.poll()
         poll.register(self._fd, events)
         poll.register(self._bell.fd, select.POLLIN)
-        poll.poll()
+        patience = self.patience if self.both_ways else None
+        happened = poll.poll(None if patience is None else patience * 1000)
         if self._given_up:
             raise self._cancelled()
+        if not happened:
+            raise TimeoutError(
+                errno.ETIMEDOUT, f"the other side does nothing for {patience:.0f} seconds"
+            )
 
     def _bell_rings(self, seconds: float) -> bool:
         poll = select.poll()
@@ -160,9 +176,46 @@ def open_passage(place: str) -> Passage:
     raise no_place(place)
 
 
-def await_passage(place: str) -> tuple[str, Callable[[], Passage]]:
-    """Where somebody can come who leaves, with the port that was chosen; and what returns once
-    somebody has, or with the way from there. Both raise `BimetalError`."""
+class Coming(Protocol):
+    """What returns once somebody has come, or with the way from there. Raises `BimetalError` and
+    OSError."""
+
+    def __call__(self) -> Passage: ...
+
+    def close(self) -> None:
+        """Let nobody come. Idempotent."""
+
+
+class _Opened:
+    """A way that is open already."""
+
+    def __init__(self, way: Passage):
+        self._way = way
+
+    def __call__(self) -> Passage:
+        return self._way
+
+    def close(self) -> None:
+        """Close it."""
+        self._way.close()
+
+
+class _Found:
+    """The way from ``open_way``, for which nobody has to be waited for."""
+
+    def __init__(self, open_way: Callable[[], Passage]):
+        self._open_way = open_way
+
+    def __call__(self) -> Passage:
+        return self._open_way()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def await_passage(place: str) -> tuple[str, Coming]:
+    """Where somebody can come who leaves, with the port that was chosen; and what they come by.
+    Raises `BimetalError`."""
     kind, _, where = place.partition(":")
     try:
         match kind:
@@ -170,17 +223,16 @@ def await_passage(place: str) -> tuple[str, Callable[[], Passage]]:
                 host, port = _address(place, where)
                 listener = listen_tcp(host, port)
                 name = listener.getsockname()
-                return f"tcp:{host}:{name[1]}", lambda: _accepted(listener, "")
+                return f"tcp:{host}:{name[1]}", _Doorway(listener)
             case "unix" if where:
                 listener = listen_unix(where, 1, PRIVATE)
-                return place, lambda: _accepted(listener, where)
+                return place, _Doorway(listener, os.path.abspath(where))
             case "fd" if where.isdecimal():
-                return place, lambda: Passage(int(where))
+                return place, _Found(partial(Passage, int(where)))
             case "exec" if where:
-                return place, lambda: _of_source(where)
+                return place, _Found(partial(_of_source, where))
             case "file" if where:
-                passage = _of_file(where, os.O_RDONLY)
-                return place, lambda: passage
+                return place, _Opened(_of_file(where, os.O_RDONLY))
     except OSError as error:
         raise BimetalError(
             f"nothing can come from {place[:200]}: {error.strerror or error}",
@@ -195,45 +247,70 @@ def no_place(place: str) -> BimetalError:
     return BimetalError(f"{place[:80]!r} is no place", f"write {KINDS}", ExitCode.USAGE)
 
 
-def _accepted(listener: socket.socket, path: str) -> Passage:
-    try:
-        connection, _ = listener.accept()
-    except OSError as error:
-        raise BimetalError(
-            f"nobody can come: {error.strerror}", "", ExitCode.UNAVAILABLE
-        ) from error
-    finally:
-        listener.close()
+class _Doorway:
+    """Where somebody can come, once, to ``listener``, which has a file at ``path`` if it is a Unix
+    socket. Nothing is left of it when they have, nor when the process ends."""
+
+    def __init__(self, listener: socket.socket, path: str = ""):
+        self._listener, self._path = listener, path
         if path:
-            with suppress(OSError):
-                os.unlink(path)
-    return _of_socket(connection)
+            lasts(self._unlink)
+
+    def __call__(self) -> Passage:
+        try:
+            connection, _ = self._listener.accept()
+            return _of_socket(connection)
+        except OSError as error:
+            raise BimetalError(
+                f"nobody can come: {error.strerror}", "", ExitCode.UNAVAILABLE
+            ) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let nobody come. Idempotent."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # who waits for somebody hears of it
+        self._listener.close()
+        if self._path:
+            self._unlink()
+            undone(self._unlink)
+
+    def _unlink(self) -> None:
+        with suppress(OSError):
+            os.unlink(self._path)
 
 
 def _of_socket(connection: socket.socket) -> Passage:
-    if connection.family != socket.AF_UNIX:
-        for option, (level, value) in KEEP_ALIVE.items():
-            connection.setsockopt(level, option, value)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Passage(connection.detach())
+    with connection:
+        if connection.family != socket.AF_UNIX:
+            for option, (level, value) in KEEP_ALIVE.items():
+                connection.setsockopt(level, option, value)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Passage(connection.detach())
 
 
 def _of_target(command: str) -> Passage:
     program = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE)
     assert program.stdin is not None
-    return Passage(_taken(program.stdin), partial(_end, program, command))
+    return _of_program(program, program.stdin, partial(_end, program, command))
 
 
 def _of_source(command: str) -> Passage:
     program = subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE)
     assert program.stdout is not None
-    return Passage(_taken(program.stdout), lambda _: _dismiss(program, PATIENCE))
+    return _of_program(program, program.stdout, lambda _: _dismiss(program, PATIENCE))
 
 
-def _taken(pipe: IO[bytes]) -> int:
-    fd = os.dup(pipe.fileno())
-    pipe.close()
-    return fd
+def _of_program(
+    program: subprocess.Popen[bytes], pipe: IO[bytes], end: Callable[[int], None]
+) -> Passage:
+    try:
+        with pipe:
+            return Passage(os.dup(pipe.fileno()), end)
+    except BaseException:
+        _dismiss(program, 0)
+        raise
 
 
 def _dismiss(program: subprocess.Popen[bytes], seconds: float) -> None:
@@ -267,13 +344,17 @@ def _end(program: subprocess.Popen[bytes], command: str, given_up: int) -> None:
 def _of_file(text: str, flags: int) -> Passage:
     path, words = split_words(text)
     offset = dict(words).get("offset", "0")
-    if not offset.isdecimal() or set(dict(words)) - {"offset"}:
+    if not offset.isdecimal() or len(offset) > DIGITS or set(dict(words)) - {"offset"}:
         raise no_place(f"file:{text}")
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE)
-    if int(offset):
-        os.lseek(fd, int(offset), os.SEEK_SET)
-    if flags & os.O_WRONLY and stat.S_ISREG(os.fstat(fd).st_mode):
-        os.ftruncate(fd, int(offset))
+    try:
+        if int(offset):
+            os.lseek(fd, int(offset), os.SEEK_SET)
+        if flags & os.O_WRONLY and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.ftruncate(fd, int(offset))
+    except BaseException:
+        os.close(fd)
+        raise
     return Passage(fd)
 
 

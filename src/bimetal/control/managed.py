@@ -25,7 +25,7 @@ from bimetal.machine.result import Ending
 
 if TYPE_CHECKING:
     from bimetal.backends.chars.held import HeldOutput
-    from bimetal.backends.passage import Passage
+    from bimetal.backends.passage import Coming
     from bimetal.machine.live.moves import Moves
     from bimetal.machine.machine import Machine
     from bimetal.machine.vnc import Vnc
@@ -175,7 +175,7 @@ class Managed(Struct, eq=False):
         board = late("bimetal.control.known_boards:board_named")(self.machine.board)
         return str(board.isa)
 
-    def await_machine(self, await_way: Callable[[], Passage]) -> None:
+    def await_machine(self, await_way: Coming) -> None:
         """Have the machine come by what ``await_way`` returns, and begin."""
 
         def there() -> None:

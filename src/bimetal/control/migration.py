@@ -14,7 +14,7 @@ from bimetal.control.events import Event, MigrationData, PassData
 from bimetal.machine.progress import Moving, Pace
 
 if TYPE_CHECKING:
-    from bimetal.backends.passage import Passage
+    from bimetal.backends.passage import Coming, Passage
     from bimetal.machine.machine import Machine
 
 __all__ = ["ACTIVE", "COMPLETED", "Migration"]
@@ -57,14 +57,14 @@ class Migration(Struct):
 
         try:
             self._begin(work, way)
-        except BimetalError:
+        except BaseException:
             way.close()
             raise
 
     def arrive(
         self,
         machine: Machine,
-        await_way: Callable[[], Passage],
+        await_way: Coming,
         there: Callable[[], None],
         failed: Callable[[BimetalError], None],
     ) -> None:
@@ -80,7 +80,11 @@ class Migration(Struct):
                 failed(_as_failure(error))
                 raise
 
-        self._begin(work, None)
+        try:
+            self._begin(work, None)
+        except BaseException:
+            await_way.close()
+            raise
 
     def cancel(self) -> None:
         """Give up a move to elsewhere. Nothing happens if there is none."""
@@ -102,7 +106,14 @@ class Migration(Struct):
             self.moving = Moving(on_pass=self._tell_pass)
             self.why, self._way = "", way
             self._become(SETUP)
-        EndingThread(lambda: self._act(work), "migration").start()
+        try:
+            EndingThread(lambda: self._act(work), "migration").start()
+        except RuntimeError as error:
+            failure = BimetalError(
+                f"the host makes no more threads: {error}", "end others", ExitCode.UNAVAILABLE
+            )
+            self._end(failure)
+            raise failure from error
 
     def _act(self, work: Callable[[], None]) -> None:
         with self._lock:

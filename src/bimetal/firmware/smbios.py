@@ -41,8 +41,8 @@ TOO_MANY_KIB, TOO_MANY_MIB, NO_ADDRESS = 0x8000_0000, 0x7FFF, 0xFFFF_FFFF
 
 
 MEGAHERTZ = 2000
-"""The speed of a CPU, which has none: QEMU says the same (hw/smbios/smbios.c), and firmware shows it
-in its menu."""
+"""The speed of a CPU, which has none: QEMU says the same (hw/smbios/smbios.c), and firmware shows
+it in its menu."""
 
 
 class Inventory(Struct, frozen=True):

@@ -49,6 +49,9 @@ PIECE = 16 << 20
 RECORD = 1 << 18
 """Bytes that are sent at once."""
 
+STANDSTILL = 60.0
+"""Seconds that the other side may do nothing while the guest stands still."""
+
 NOTHING = bytes(RECORD)
 """What memory that nobody has used begins with: zeroes."""
 
@@ -57,6 +60,7 @@ class Way(Protocol):
     """Where it leaves by, see `backends.passage.Passage`."""
 
     both_ways: bool
+    patience: float | None
 
     def write(self, data: bytes | memoryview) -> None: ...
     def read(self, count: int) -> bytes: ...
@@ -195,6 +199,7 @@ class Leaving:
 
     def _send_rest(self, *, paused: bool) -> None:
         """Send what is left of a machine that stands still, and hand it over."""
+        self._way.patience = STANDSTILL
         runner, moving = self._runner, self._moving
         with standing(runner.gate, runner.clock):
             self._check_there()

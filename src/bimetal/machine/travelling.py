@@ -45,8 +45,14 @@ class Travelling(KeptMachine):
         """
         runner = self._running_one("it cannot leave twice")
         self._jobs.bar()
-        moving = moving or Moving()
-        leaving = Leaving(runner, self._consoles, self._recipe(runner), way, pace or Pace(), moving)
+        try:
+            leaving = Leaving(
+                *(runner, self._consoles, self._recipe(runner), way),
+                *(pace or Pace(), moving or Moving()),
+            )
+        except BaseException:
+            self._jobs.barred = False
+            raise
         self._kept = None
         self._leaving = leaving
         stopped = False
