@@ -119,7 +119,7 @@ def test_the_original_is_interrupted_when_the_copy_is_known(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm, made = started(script, tmp_path / "disk", snapshot=True), list[int]()
-    fork = os.fork
+    fork, before = os.fork, signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted() -> int:
         if pid := fork():
@@ -130,6 +130,7 @@ def test_the_original_is_interrupted_when_the_copy_is_known(
     monkeypatch.setattr(os, "fork", interrupted)
     with pytest.raises(KeyboardInterrupt):
         vm.fork()
+    signal.signal(signal.SIGINT, before)
     with pytest.raises(ChildProcessError):
         os.waitpid(made[0], 0)
     assert vm.running

@@ -29,6 +29,17 @@ SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.
 def launch(definition: str, log: Path, words: Sequence[str]) -> None:
     """Start a process that runs the machine of a definition, and return when it runs. The process
     prints into the file ``log``, and ``words`` say more (see `process`). Raises `BimetalError`."""
+    try:
+        _launch(definition, log, words)
+    except OSError as error:
+        raise BimetalError(
+            f"no process can be started for the machine: {error.strerror}",
+            "the host has too little memory, or allows too few processes or open files",
+            ExitCode.IO_ERROR,
+        ) from error
+
+
+def _launch(definition: str, log: Path, words: Sequence[str]) -> None:
     ears, mouth = os.pipe2(os.O_CLOEXEC)
     text = os.memfd_create("bimetal-definition", os.MFD_CLOEXEC)
     try:

@@ -57,9 +57,12 @@ class Machines(KnownMachines):
         late("bimetal.control.known_boards:check_cpus")(definition.board, definition.cpus)
         path = self.places.definition(definition.name)
         self.places.prepare(path.parent)
+        is_new = not path.is_file()
         write_whole(path, self._complete(text, definition))
         if not self.places.pid(definition.name):  # or else its disks may still go on to others
             self.places.moves(definition.name).unlink(missing_ok=True)
+            if is_new:
+                self._forget_another(definition.name)
         return definition
 
     def define_values(self, definition: Definition) -> Definition:
@@ -108,8 +111,13 @@ class Machines(KnownMachines):
             )
         units = late("bimetal.control.autostart:Units")()
         starts = units.starts(known.name)
+        self._forget_another(name)
         self.places.definition(known.name).rename(new)  # from now on it has that name
-        write_whole(new, self._definition_text(name))
+        try:
+            write_whole(new, self._definition_text(name))
+        except BaseException:
+            new.rename(self.places.definition(known.name))
+            raise
         if starts:
             units.enable(name)
             units.disable(known.name)
@@ -355,6 +363,12 @@ class Machines(KnownMachines):
     def await_end(self, name: str, seconds: float) -> bool:
         """Wait for the end of a machine's process; False if it has not come in so many seconds."""
         return await_release(self.places.lease(name), seconds)
+
+    def _forget_another(self, name: str) -> None:
+        """Remove what was said of a machine of before that had a name: one that was undefined while
+        it ran leaves that."""
+        for kept in (self.places.descriptions, self.places.checkpoints, self.places.backup):
+            kept(name).unlink(missing_ok=True)
 
     def _forget(self, name: str) -> None:
         """Remove what is known of a machine that does not run."""

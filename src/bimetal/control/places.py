@@ -19,6 +19,7 @@ RUN is the user's runtime folder, or else the folder with the lease: its path is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ from bimetal.base.folders import (
 )
 from bimetal.control.names import check_name
 
-__all__ = ["Places", "write_whole"]
+__all__ = ["Places", "write_over", "write_whole"]
 
 SUFFIX = ".xml"
 PATH_PART = 30
@@ -177,6 +178,16 @@ def write_whole(path: Path, text: str) -> None:
             "make room on the disk, or correct the permissions of its folder",
             ExitCode.IO_ERROR,
         ) from error
+
+
+def write_over(path: Path, text: str) -> None:
+    """Write a file of the same length into the room that it has: for a disk without any more, as
+    long as a reader is content with what a crash of the host may leave. Raises OSError."""
+    data = text.encode()
+    with open(path, "r+b", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write(data)
 
 
 def _sync(folder: Path) -> None:

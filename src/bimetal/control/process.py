@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -40,7 +40,7 @@ from bimetal.control.launching import Ready
 from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
 from bimetal.control.moves import Move, Moves, with_image
-from bimetal.control.places import Places, write_whole
+from bimetal.control.places import Places, write_over, write_whole
 from bimetal.control.viewing import serve_screen
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from bimetal.machine.live.moves import Moves as DiskMoves
 
 __all__ = ["main"]
+
+STATE_ROOM = 1024
+"""What the bytes of a state are a multiple of."""
 
 TERMINATE = "terminate"
 RUNNING, PAUSED = "running", "paused"
@@ -167,16 +170,22 @@ class Process:
         threading.Thread(target=intake.run, name="intake", daemon=True).start()
 
     def _tell(self, **news: Any) -> None:
-        """Write what state the machine is in. A full disk does not end the machine."""
+        """Write what state the machine is in. A full disk does not end the machine, and what is
+        new goes into the room of what was there."""
         with self._telling:
             new = {**self._state, **news}
             if new == self._state:
                 return
             self._state = new
+            path, text = self._folder / "state.json", json.dumps(new)
+            text = text.ljust(-(-len(text) // STATE_ROOM) * STATE_ROOM)
             try:
-                write_whole(self._folder / "state.json", json.dumps(new))
+                write_whole(path, text)
             except BimetalError as error:
-                print(error, file=sys.stderr, flush=True)
+                with suppress(OSError):
+                    write_over(path, text)
+                with suppress(OSError):
+                    print(error, file=sys.stderr, flush=True)
 
     def _tell_state(self, vm: Managed) -> None:
         """Write whether the machine runs, unless it has ended."""
@@ -331,10 +340,24 @@ def main(words: Sequence[str]) -> None:
         ready.tell(told)
         sys.exit(error.exit_code)
     except Exception as error:
-        traceback.print_exc()
-        cause = f"a defect of Bimetal: {type(error).__name__}: {error}"
-        ready.tell(BimetalError(cause, "its log has more", ExitCode.INTERNAL))
-        os._exit(ExitCode.INTERNAL)
+        with suppress(OSError):  # there may be no room for it
+            traceback.print_exc()
+        told = _as_told(error)
+        ready.tell(told)
+        os._exit(told.exit_code)
+
+
+def _as_told(error: Exception) -> BimetalError:
+    """What a client is told of an error of the host, or of ours."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return BimetalError(
+            f"the host fails: {where}{error.strerror or error}",
+            "make room on its disk, or let it open more files; the machine's log has more",
+            ExitCode.IO_ERROR,
+        )
+    cause = f"a defect of Bimetal: {type(error).__name__}: {error}"
+    return BimetalError(cause, "its log has more", ExitCode.INTERNAL)
 
 
 if __name__ == "__main__":
