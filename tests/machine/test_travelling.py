@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bimetal import images
+from bimetal.backends.block.awaited import AwaitedDisk
 from bimetal.backends.block.choose import open_disk
 from bimetal.backends.passage import Passage, open_passage
 from bimetal.base.errors import BimetalError, ExitCode
@@ -24,6 +25,7 @@ from bimetal.machine import leaving, travelling
 from bimetal.machine.live.seat import seats_of
 from bimetal.machine.machine import Machine
 from bimetal.machine.progress import Moving, Pace
+from bimetal.machine.travelling import Travelling
 from bimetal.memory import contents
 from bimetal.snapshot.stream import CONTENT, HAVE, MOVE, STAT, YOUR, Stream
 from tests.backends.block.qcow2.qemu import CLEAN, check, needs_qemu
@@ -362,6 +364,33 @@ def test_wherever_the_way_is_cut_the_guest_runs_once(
         machine.come_back()
         machine.resume()
         assert goes_on(machine)
+
+
+def test_disks_of_a_process_that_was_killed_are_waited_for(
+    disk: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host may close its connections before the files that it has locked."""
+    machine, other = made(disk=disk), made(disk=disk)
+    machine.start()
+    machine.console.expect("ab", LIMIT)
+    monkeypatch.setattr(Travelling, "_is_certainly_here", lambda *_, **more: False)
+    come, held = AwaitedDisk.come, [1, 2, 3]
+
+    def late(coming: AwaitedDisk) -> Any:
+        if held:
+            held.pop()
+            raise BimetalError("the disk is in use by another machine")
+        return come(coming)
+
+    monkeypatch.setattr(AwaitedDisk, "come", late)
+    one, two = socket.socketpair()
+    arriving = Arriving(other, two.detach())
+    with CutAt(one.detach(), YOUR) as way, pytest.raises(BimetalError):
+        machine.leave(way, AT_ONCE)
+    arriving.wait()
+    assert (arriving.failure, held) == (None, [])
+    other.start()
+    assert goes_on(other)
 
 
 def hide_page_map(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,9 +119,10 @@ class Arrival(Closes):
             self._moving.sent = self._stream.moved
         self._moving.left = 0
 
-    def take(self, *, decided: bool) -> None:
-        """Return once the machine is ours. If the other side is gone by then, it may be ours too,
-        if that is ``decided`` by locks of its disks: who does not get them has not got it."""
+    def take(self, *, decided: bool) -> bool:
+        """Return once the machine is ours; True. If the other side is gone by then, it may be ours
+        too, if that is ``decided`` by locks of its disks: False. Who does not get them has not got
+        it."""
         if self._both_ways:
             self._stream.send(HAVE)
         try:
@@ -129,6 +130,8 @@ class Arrival(Closes):
         except OSError:
             if not (self._both_ways and decided):
                 raise
+            return False
+        return True
 
     def confirm(self) -> None:
         """Tell the other side that the machine is there. It may be gone."""

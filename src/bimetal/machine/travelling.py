@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 from bimetal.backends.passage import Passage
+from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.arriving import Arrival
 from bimetal.machine.core import no_way
 from bimetal.machine.kept import KeptMachine
 from bimetal.machine.leaving import Leaving
 from bimetal.machine.progress import Moving, Pace
+from bimetal.machine.runner import Runner
 from bimetal.machine.snapshots import (
     check,
     check_alike,
@@ -25,6 +28,10 @@ from bimetal.memory.contents import Lent
 from bimetal.snapshot.stream import Refused
 
 __all__ = ["Travelling"]
+
+LAST_SECONDS, AGAIN_SECONDS = 2.0, 0.02
+"""What the host may need to take apart a process that was killed; and after which one looks again
+whether it has."""
 
 
 class Travelling(KeptMachine):
@@ -151,15 +158,14 @@ class Travelling(KeptMachine):
             arrival.welcome({name_of(n, ram.name): ram.size for n, ram in enumerate(memories)})
             arrival.receive()
             check_plugs(arrival, plugged_in(runner), trust=trust)
-            arrival.take(decided=self._is_decided())
+            heard = arrival.take(decided=self._is_decided())
         except BaseException as error:
             arrival.refuse(error)
             raise
         try:
             with standing(self._gate, self._clock):
                 self._check_not_over()
-                for placement in runner.hardware.placements:
-                    placement.device.come_here()
+                _have_disks(runner, 0.0 if heard else LAST_SECONDS)
                 self.config.arriving = False
                 settle(runner)
                 check_same(arrival, self._recipe(runner))
@@ -207,3 +213,18 @@ class Travelling(KeptMachine):
     def _check_not_over(self) -> None:
         if self._gate.over.is_set():
             raise BimetalError(f"the machine has {self._gate.state}", "", ExitCode.UNAVAILABLE)
+
+
+def _have_disks(runner: Runner, seconds: float) -> None:
+    """Have the disks. A process that has ended may still hold them, for so many ``seconds``:
+    the host closes its connections first. Raises `BimetalError`."""
+    countdown = Countdown(seconds)
+    while True:
+        try:
+            for placement in runner.hardware.placements:
+                placement.device.come_here()
+            return
+        except BimetalError:
+            if not countdown.left:
+                raise
+            Event().wait(min(countdown.left, AGAIN_SECONDS))

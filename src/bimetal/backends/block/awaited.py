@@ -22,7 +22,8 @@ class AwaitedDisk(Block):
         self.size, self.name, self.readonly = glimpse.size, glimpse.name, False
 
     def come(self) -> Block:
-        """The disk. Raises `BimetalError` if it cannot be had; this one is of no more use."""
+        """The disk. Raises `BimetalError` if it cannot be had: this may be asked for again, and
+        nothing else."""
         self._glimpse.close()
         return self._opening()
 
