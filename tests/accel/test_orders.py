@@ -11,7 +11,7 @@ from bimetal.accel.code_page import CodePage
 from bimetal.accel.order import Order
 from bimetal.accel.orders import ANSWERS, REPLACEMENTS, Orders
 from bimetal.codegen.job import Compiled, Job
-from bimetal.codegen.worker import WorkerLost
+from bimetal.codegen.worker import OtherEngine, WorkerLost
 from bimetal.isa.riscv import rv64
 
 
@@ -39,6 +39,8 @@ class Fragile:
         self.done += 1
         if job.symbol == "poison" or (self.every and self.done % self.every == 0):
             raise WorkerLost("poisoned")
+        if job.symbol == "too late":
+            raise OtherEngine("all has changed")
         return Compiled(job.symbol.encode())
 
     def close(self) -> None:
@@ -96,6 +98,20 @@ def test_it_is_replaced_so_many_times_and_that_is_said_once(
     ]
     orders.submit(order("later"))
     assert len(orders) == 0
+    orders.close()
+
+
+def test_one_with_another_engine_is_not_replaced(
+    fragile: type[Fragile], caplog: pytest.LogCaptureFixture
+) -> None:
+    orders = Orders(rv64, False)
+    with caplog.at_level(logging.WARNING):
+        for name in ("a", "too late", "b"):
+            orders.submit(order(name))
+        assert finished(orders) == ["a"]
+    assert caplog.messages == ["all has changed: what is hot is not translated any more"]
+    orders.submit(order("later"))
+    assert (fragile.made, len(orders)) == (1, 0)
     orders.close()
 
 

@@ -104,6 +104,16 @@ def test_what_was_hot_is_compiled_in_the_background_for_the_next_run(store: Code
         assert hart.outcome() == first
 
 
+def test_nothing_is_compiled_by_another_engine_than_the_one_that_ran(
+    store: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bimetal.codegen.worker.engine_digest", lambda *_: b"of yesterday")
+    with jit(replace(USUAL, jobs=0), background=True) as (hart, _):
+        run(hart)
+    until(lambda: not store.is_claimed(), lambda: time.sleep(0.01))
+    assert stored_regions(store) == []
+
+
 def test_so_is_what_was_hot_before_other_code_took_its_place(store: CodeStore) -> None:
     code = program()
     other = code.replace(rv64.assemble("slli a2, a1, 3", 0), rv64.assemble("slli a2, a1, 4", 0))
@@ -133,7 +143,7 @@ def test_code_that_comes_and_goes_is_left_once(
 ) -> None:
     left = list[Job]()
 
-    def collect(isa: object, shared: bool, engine: bytes, jobs: Iterable[Job], _: object) -> None:
+    def collect(isa: object, shared: bool, jobs: Iterable[Job], _: object) -> None:
         left.extend(jobs)
 
     monkeypatch.setattr("bimetal.codegen.background.translate_in_background", collect)
@@ -265,9 +275,9 @@ from bimetal.codegen.background import translate_in_background
 from bimetal.codegen.frames import Frame
 from bimetal.codegen.store import CodeStore
 from bimetal.isa.names import instruction_set
-job = SimpleNamespace(frame=lambda engine: Frame({"engine": engine}, b""))
+job = SimpleNamespace(frame=lambda: Frame({}, b""))
 store = CodeStore()
-translate_in_background(instruction_set("riscv64"), False, b"x", [job], store)
+translate_in_background(instruction_set("riscv64"), False, [job], store)
 print(store.is_claimed())
 """
 

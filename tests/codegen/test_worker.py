@@ -5,21 +5,24 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from bimetal.base import trace
+from bimetal.codegen import identity
 from bimetal.codegen import worker as worker_module
 from bimetal.codegen.children import reap
 from bimetal.codegen.frames import pack
 from bimetal.codegen.image import code_in
 from bimetal.codegen.job import Compiled, Job
 from bimetal.codegen.layout import PAGE
-from bimetal.codegen.worker import Worker, WorkerLost
+from bimetal.codegen.worker import OtherEngine, Worker, WorkerLost
 from bimetal.isa.riscv import rv64
 from tests.codegen.hart import jit
 from tests.codegen.programs import random_program
@@ -169,6 +172,53 @@ def test_a_translator_that_was_killed_is_lost(worker: Worker) -> None:
         answer_of(worker)
     assert not worker.submit(JOB)
     worker.close()
+
+
+def test_a_translator_with_another_engine_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "engine_digest", lambda isa, shared: b"of yesterday")
+    worker = Worker(rv64, shared=False)
+    worker.submit(JOB)
+    with pytest.raises(OtherEngine, match="Bimetal has changed since"):
+        answer_of(worker)
+    worker.close()
+
+
+CHANGED = """
+import sys
+from pathlib import Path
+from bimetal.base.errors import BimetalError
+from bimetal.codegen import identity, layout
+from bimetal.codegen.job import Job
+from bimetal.codegen.worker import OtherEngine, Worker
+from bimetal.isa.arm.state import a64
+from bimetal.isa.riscv import rv64
+
+assert identity.is_engine(rv64, False, identity.engine_digest(rv64, False).hex())
+with Path(layout.__file__).open("a") as file:
+    file.write("# changed\\n")
+worker = Worker(rv64, False)
+worker.submit(Job(bytes(4096), (0,), bytes([1]) * 2048, 1, "nothing"))
+try:
+    worker.answer(None)
+except OtherEngine as error:
+    print(error)
+worker.close()
+try:
+    identity.engine_digest(a64, False)
+except BimetalError as error:
+    print(error)
+"""
+
+
+def test_sources_that_change_while_they_are_used_are_noticed(tmp_path: Path) -> None:
+    shutil.copytree(identity.PACKAGE, tmp_path / "bimetal", ignore=shutil.ignore_patterns("web"))
+    command = [sys.executable, "-P", "-c", CHANGED]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout.splitlines() == [
+        "Bimetal has changed since this machine was started",
+        "Bimetal's files have changed since this program began to use them (start it again)",
+    ], done.stderr
 
 
 def test_what_is_printed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

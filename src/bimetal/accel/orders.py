@@ -73,6 +73,9 @@ class Orders:
         while self._worker is not None and self._orders:
             try:
                 answer = self._worker.answer(seconds)
+            except worker.OtherEngine as change:
+                self._go_without(f"{change}: what is hot is not translated any more")
+                return
             except worker.WorkerLost as loss:
                 self._replace(str(loss))
                 continue
@@ -122,14 +125,19 @@ class Orders:
             _log.warning("nothing is translated, only interpreted: %s", error)
             return None
 
+    def _go_without(self, reason: str) -> None:
+        """End the process, and start none any more: who waits for answers gets none."""
+        _log.warning(reason)
+        self._end()
+        self._orders = []
+
     def _replace(self, reason: str) -> None:
         """Start a new process, or continue without one."""
         self._end()
         self._ended = False
         self._lost += 1
         if self._lost > REPLACEMENTS + self._answered // ANSWERS:
-            _log.warning("the translator was lost %d times and is not replaced", self._lost)
-            self._orders, self._ended = [], True
+            self._go_without(f"the translator was lost {self._lost} times and is not replaced")
             return
         if self._lost == 1:
             _log.warning("the translator was lost and is replaced: %s", reason)

@@ -20,7 +20,8 @@ from ..base.clock import monotonic_seconds
 from ..base.late import late
 from ..base.log import EventLog
 from ..base.threads import EndingThread
-from ..codegen.interpreter import Interpreter, engine_digest
+from ..codegen.identity import engine_digest
+from ..codegen.interpreter import Interpreter
 from ..codegen.job import Compiled
 from ..codegen.layout import PAGE
 from ..codegen.policy import Policy
@@ -66,13 +67,13 @@ class Tiering:
     ):
         self._isa, self._vcpus, self.policy = native.layout.isa, vcpus, policy
         self._shared = native.layout.shared
-        self._engine = engine_digest(self._isa, self._shared)
         self._store: CodeStore | None = CodeStore()
         self._others = list[CodeStore]()
         self.events = EventLog("translator")
         loader = Loader([native.library.address(stub) for stub in STUBS])
         kept = self._store if policy.keep else None
-        self._regions = KnownRegions(kept, self._engine, loader, self._of_no_use)
+        engine = engine_digest(self._isa, self._shared)
+        self._regions = KnownRegions(kept, engine, loader, self._of_no_use)
         self._undecoded = native.library.address("h_decode")
         self.statistics = Statistics()
         self._code_pages = CodePages(self._regions, features, self.statistics)
@@ -147,7 +148,7 @@ class Tiering:
             jobs = (order.job for order in orders)
             assert self._store is not None
             translate = late("bimetal.codegen.background:translate_in_background")
-            translate(self._isa, self._shared, self._engine, jobs, self._store)
+            translate(self._isa, self._shared, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
         for spots in self._hotness.take_all(self._worth_leaving):

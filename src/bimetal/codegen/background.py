@@ -24,12 +24,10 @@ __all__ = ["translate_in_background"]
 _log = logger("translator")
 
 
-def translate_in_background(
-    isa: Isa, shared: bool, engine: bytes, jobs: Iterable[Job], store: CodeStore
-) -> None:
+def translate_in_background(isa: Isa, shared: bool, jobs: Iterable[Job], store: CodeStore) -> None:
     """Start a background process that does ``jobs`` and puts the regions into the user's store.
 
-    ``engine`` is the digest of the engine, part of their keys. Does nothing if another process is
+    Does nothing if another process is
     already translating for this store, and only logs when the process cannot be started: all that
     is lost is time saved later.
     """
@@ -40,7 +38,7 @@ def translate_in_background(
     try:
         with tempfile.TemporaryFile() as file:
             for job in jobs:
-                file.write(pack(job.frame(engine=engine.hex())))
+                file.write(pack(job.frame()))
             if not file.tell():
                 return
             file.seek(0)

@@ -1,22 +1,68 @@
 """Digests of all that native code depends on: stored code is used only where they are the same.
 
 LLVM is not asked, since to load it takes as long as to load all the code.
+
+Sources may change while machines run: by an upgrade, or because somebody works on them. What has
+been imported does not change with them, and what is imported later would not fit it. So processes
+that belong together compare digests, and one that imports by and by looks whether anything changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..base.errors import BimetalError
+from ..isa.describe import Isa
+from ..isa.names import INSTRUCTION_SETS
 from .processor import processor
 
-__all__ = ["PACKAGE", "compiler_digest", "sources_digest"]
+__all__ = ["OTHER_ENGINE", "compiler_digest", "engine_digest", "is_engine"]
 
 PACKAGE = Path(__file__).parent.parent
+FOLDERS = [PACKAGE / name for name in ("ir", "isa", "codegen")]
+
+OTHER_ENGINE = 3
+"""The exit code of a process that has another engine than the one that has started it."""
+
+
+def _stamps() -> list[tuple[int, int]]:
+    """What shows that a source has been written or replaced: numbers and times of files."""
+    stats = (os.stat(path) for folder in FOLDERS for path in sorted(_sources(str(folder))))
+    return [(stat.st_ino, stat.st_ctime_ns) for stat in stats]
+
+
+@cache
+def engine_digest(isa: Isa, shared: bool) -> bytes:
+    """A digest of all that an ISA's native code depends on besides the guest: part of every key.
+
+    Raises `BimetalError` if sources have changed since this process began to import them.
+    """
+    own = find_spec(INSTRUCTION_SETS[isa.name])
+    assert own is not None
+    described = Path(own.origin or "").parent
+    outside = [] if described.is_relative_to(PACKAGE) else [described]
+    sources = _digest_of([*FOLDERS, *outside])
+    if _stamps() != _BEGUN:
+        raise BimetalError(
+            "Bimetal's files have changed since this program began to use them", "start it again"
+        )
+    return sources + f"{isa.name} {shared:d}".encode()
+
+
+def is_engine(isa: Isa, shared: bool, digest: str) -> bool:
+    """Whether this process has the engine with a ``digest``, in hexadecimal: that of the process
+    that has started it, which may have begun with other sources. All that is described is imported
+    for that, so nothing comes from later ones."""
+    isa.complete()
+    with suppress(BimetalError):
+        return engine_digest(isa, shared).hex() == digest
+    return False
 
 
 @cache
@@ -36,7 +82,7 @@ def _release() -> Path:
     return Path(found.origin or "").with_name("_version.py")
 
 
-def sources_digest(*folders: Path) -> bytes:
+def _digest_of(folders: Sequence[Path]) -> bytes:
     """A digest of all that generated code depends on: the sources in ``folders``, LLVM, the host's
     processor."""
     digest = hashlib.sha256()
@@ -59,3 +105,6 @@ def _sources(folder: str) -> Iterator[str]:
                 yield entry.path
             elif entry.is_dir():
                 yield from _sources(entry.path)
+
+
+_BEGUN = _stamps()

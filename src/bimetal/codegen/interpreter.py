@@ -6,23 +6,19 @@ import ctypes
 import struct
 import threading
 from contextlib import closing
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from msgspec import Struct
 
 from ..base.late import late
 from ..isa.describe import Isa
-from ..isa.names import INSTRUCTION_SETS
 from .description import CONSTANTS
-from .identity import PACKAGE, sources_digest
+from .identity import engine_digest
 from .layout import PAGE, Layout
 from .library import Library
 from .store import CodeStore
 from .ways_out import STUBS
 
-__all__ = ["Interpreter", "engine_digest", "interpreter", "prepare"]
+__all__ = ["Interpreter", "interpreter", "prepare"]
 
 MAKING = "bimetal.codegen.making:make_library"
 """What compiles, with all that describes code to LLVM."""
@@ -54,19 +50,6 @@ class Interpreter(Struct, frozen=True):
         place = self.library.address(CONSTANTS)
         size = ctypes.c_uint64.from_address(place).value
         return ctypes.string_at(place + 8, size)
-
-
-@cache
-def engine_digest(isa: Isa, shared: bool) -> bytes:
-    """A digest of all that an ISA's native code depends on besides the guest: part of every key."""
-    own = find_spec(INSTRUCTION_SETS[isa.name])
-    assert own is not None
-    folders = [PACKAGE / name for name in ("ir", "isa", "codegen")]
-    described = Path(own.origin or "").parent
-    if not described.is_relative_to(PACKAGE):
-        folders.append(described)
-    sources = sources_digest(*folders)
-    return sources + f"{isa.name} {shared:d}".encode()
 
 
 _making = threading.Lock()

@@ -49,8 +49,8 @@ class Job(Struct, frozen=True):
     there: tuple[int, ...] = ()
     decoding: Decoding = USUAL_DECODING
 
-    def frame(self, **more: object) -> Frame:
-        """The job as a message, with ``more`` fields added."""
+    def frame(self) -> Frame:
+        """The job as a message."""
         fields = {
             "code": len(self.code),
             "entries": self.entries,
@@ -61,7 +61,7 @@ class Job(Struct, frozen=True):
             "there": self.there,
             "decoding": asdict(self.decoding),
         }
-        return Frame(fields | more, self.code + self.executed)
+        return Frame(fields, self.code + self.executed)
 
     @classmethod
     def of(cls, frame: Frame) -> Self:

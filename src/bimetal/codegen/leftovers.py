@@ -1,6 +1,6 @@
 """The process that translates what machines have left when they ended: see `background`.
 
-python -m bimetal.codegen.leftovers MODULE shared|alone < JOBS
+python -m bimetal.codegen.leftovers MODULE shared|alone DIGEST < JOBS
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..isa.describe import Isa
 from ..isa.names import described_in
 from .cover import family_of
 from .frames import read_frame
+from .identity import OTHER_ENGINE, is_engine
 from .job import Job
 from .layout import Layout
 from .store import CodeStore, store_folder
@@ -26,18 +27,20 @@ PATIENCE = 300
 """Seconds of wall time after which it gives up, if a busy host leaves it no processor time."""
 
 
-def main(module: str, memory: str) -> None:
-    """Do the jobs on standard input."""
+def main(module: str, memory: str, engine: str) -> None:
+    """Do the jobs on standard input, of a process with the ``engine`` of that digest."""
     _give_way()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
+    if not is_engine(isa, layout.shared, engine):
+        sys.exit(OTHER_ENGINE)
     confine_helper(os.fspath(store_folder()))
     store, end = CodeStore(), wall_seconds() + PATIENCE
     while wall_seconds() < end and (frame := read_frame(sys.stdin.buffer)) is not None:
         job = Job.of(frame)
         if processor_seconds() > job.policy.background:
             break
-        _do(isa, layout, store, bytes.fromhex(frame.fields["engine"]), job)
+        _do(isa, layout, store, bytes.fromhex(engine), job)
     store.close()
 
 

@@ -3,7 +3,7 @@
 It is separate from the machine's process because tracing and LLVM must hold up neither a vCPU nor a
 device, and so that nothing a compiler does can take a machine down.
 
-    python -m bimetal.codegen.translator MODULE shared|alone DESCRIPTOR
+    python -m bimetal.codegen.translator MODULE shared|alone DIGEST DESCRIPTOR
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..isa.names import described_in
 from .cover import merged
 from .discover import Code, discover, heads, places_entered, run_start
 from .frames import pack, read_frame
+from .identity import OTHER_ENGINE, is_engine
 from .job import Compiled, Job
 from .layout import Layout
 from .native import assembly, compile_region
@@ -104,8 +105,9 @@ def _answer(isa: Isa, layout: Layout, job: Job) -> Compiled:
         return Compiled()
 
 
-def main(module: str, memory: str, answers: str) -> None:
-    """Do jobs from standard input until it ends; answers go to an open file descriptor."""
+def main(module: str, memory: str, engine: str, answers: str) -> None:
+    """Do jobs from standard input until it ends, for a process with the ``engine`` of that digest;
+    answers go to an open file descriptor."""
     # A signal to the process group is meant for the machine, which ends this process in order.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -117,6 +119,8 @@ def main(module: str, memory: str, answers: str) -> None:
     trace.configure()
     isa = described_in(module).isa
     layout = Layout.of(isa, shared=memory == "shared")
+    if not is_engine(isa, layout.shared, engine):
+        sys.exit(OTHER_ENGINE)
     confine_helper()
     with suppress(BrokenPipeError), os.fdopen(int(answers), "wb") as pipe:
         while (frame := read_frame(sys.stdin.buffer)) is not None:

@@ -17,9 +17,10 @@ from ..isa.describe import Isa
 from ..isa.names import INSTRUCTION_SETS
 from .children import Outliving, leave, reap
 from .frames import BadFrame, FrameReader, pack
+from .identity import OTHER_ENGINE, engine_digest
 from .job import Compiled, Job
 
-__all__ = ["Worker", "WorkerLost", "module_command", "popen_arguments"]
+__all__ = ["OtherEngine", "Worker", "WorkerLost", "module_command", "popen_arguments"]
 
 PATIENCE = 120
 """Seconds without an answer after which the process counts as lost. The longest jobs take a second
@@ -42,13 +43,17 @@ def module_command(module: str, *arguments: str) -> Mapping[str, Any]:
 
 
 def popen_arguments(module: str, isa: Isa, shared: bool, *more: str) -> Mapping[str, Any]:
-    """The same for a module that translates code of ``isa``."""
-    described = INSTRUCTION_SETS[isa.name]
-    return module_command(module, described, "shared" if shared else "alone", *more)
+    """The same for a module that translates code of ``isa``, if it has the same engine."""
+    words = INSTRUCTION_SETS[isa.name], "shared" if shared else "alone"
+    return module_command(module, *words, engine_digest(isa, shared).hex(), *more)
 
 
 class WorkerLost(Exception):
     """The translator's process cannot answer any more; the message says why."""
+
+
+class OtherEngine(WorkerLost):
+    """What a translator would make does not fit this process, and so it has ended."""
 
 
 class Worker:
@@ -154,6 +159,8 @@ class Worker:
         if not data:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(LOOK_SECONDS)
+            if self._process.returncode == OTHER_ENGINE:
+                raise OtherEngine("Bimetal has changed since this machine was started")
             raise WorkerLost(f"it ended with code {self._process.returncode}")
         self._reader.feed(data)
         self._silent = 0.0

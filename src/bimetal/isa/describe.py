@@ -200,16 +200,16 @@ class Isa(Struct, eq=False):
     @property
     def insns(self) -> list[Insn]:
         """All instructions."""
-        self._complete()
+        self.complete()
         return self._insns
 
     @property
     def routines(self) -> dict[str, Routine]:
         """Everything that `routine` described, by name."""
-        self._complete()
+        self.complete()
         return self.hooks
 
-    def _complete(self) -> None:
+    def complete(self) -> None:
         """Import the chapters. Threads may do so at once: each module is executed by one of them,
         and the others wait for it."""
         if self._whole:
