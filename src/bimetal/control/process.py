@@ -41,6 +41,7 @@ from bimetal.control.managed import Managed
 from bimetal.control.monitor import Monitor
 from bimetal.control.moves import Move, Moves, with_image
 from bimetal.control.places import Places, write_over, write_whole
+from bimetal.control.readiness import Readiness
 from bimetal.control.viewing import serve_screen
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending, Result
@@ -210,6 +211,7 @@ class Process:
             self._tell(**self._seen(machine), console=machine.console.where)
             self._tell_state(monitor.vm)
             ready.tell()
+            stack.enter_context(Readiness())
             late("bimetal.control.qmp.session:Session")  # for the first client, who may be long
             self._follow(machine, monitor)
             if monitor.vm.failure is not None:
