@@ -198,6 +198,11 @@ def test_a_process_that_hangs_up(tmp_path: Path) -> None:
         with pytest.raises(BimetalError, match="the process of crab has ended"):
             Conversation(place, "crab")
         thread.join()
+    with pytest.raises(BimetalError, match="the process of crab has ended"):
+        Conversation(place, "crab")
+    os.unlink(place)
+    with pytest.raises(BimetalError, match="the process of crab has ended"):
+        Conversation(place, "crab")
 
 
 def test_a_process_that_does_not_hear(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:

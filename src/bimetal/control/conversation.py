@@ -112,7 +112,7 @@ class Conversation(Closes):
         self._socket.close()
 
     def _mute(self, error: Exception) -> BimetalError:
-        if isinstance(error, ConnectionError):
+        if isinstance(error, ConnectionError | FileNotFoundError):  # its socket goes first
             return BimetalError(
                 f"the process of {self._name} has ended, or does not listen",
                 "see: bimetal domstate --reason",

@@ -51,12 +51,15 @@ class Machines(KnownMachines):
     def define(self, text: str | bytes) -> Definition:
         """Keep the definition in a document of XML or JSON, in place of an earlier one of that
         name."""
+        with self._turn():
+            return self._define(text)
+
+    def _define(self, text: str | bytes) -> Definition:
         text = self._as_xml(text)
         definition: Definition = self._read_definition(text)
         self._check_identity(definition)
         late("bimetal.control.known_boards:check_cpus")(definition.board, definition.cpus)
         path = self.places.definition(definition.name)
-        self.places.prepare(path.parent)
         is_new = not path.is_file()
         write_whole(path, self._complete(text, definition))
         if not self.places.pid(definition.name):  # or else its disks may still go on to others
@@ -80,22 +83,28 @@ class Machines(KnownMachines):
                 "rename it: bimetal domrename",
                 ExitCode.USAGE,
             )
-        if self._definition_text(name) != before:
-            raise BimetalError(
-                "the XML configuration was changed by another client",
-                "begin again with that",
-                ExitCode.UNAVAILABLE,
-            )
-        return self.define(text)
+        with self._turn():
+            if self._definition_text(name) != before:
+                raise BimetalError(
+                    "the XML configuration was changed by another client",
+                    "begin again with that",
+                    ExitCode.UNAVAILABLE,
+                )
+            return self._define(text)
 
     def change(self, called: str, change: Callable[[str], str]) -> Known:
         """Define a machine anew by what ``change`` makes of its document; for its next start."""
-        known = self.defined(called)
-        self.define(change(self._definition_text(known.name)))
+        with self._turn():
+            known = self.defined(called)
+            self._define(change(self._definition_text(known.name)))
         return known
 
     def rename(self, called: str, name: str) -> Known:
         """Call a machine otherwise that does not run. Raises `BimetalError`."""
+        with self._turn():
+            return self._rename(called, name)
+
+    def _rename(self, called: str, name: str) -> Known:
         known = self.defined(called)
         new = self.places.definition(name)
         wrong = ""
@@ -316,6 +325,10 @@ class Machines(KnownMachines):
         )
 
     # Parts of these
+
+    def _turn(self) -> Any:
+        self.places.prepare(self.places.definitions)
+        return late("bimetal.backends.turns:turn")(self.places.definitions)
 
     def _check_identity(self, definition: Definition) -> None:
         """Raise `BimetalError` if another machine has the name or the UUID of this one."""
