@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -12,6 +14,7 @@ from lxml import etree
 from bimetal import images
 from bimetal.base.errors import BimetalError
 from bimetal.control.autostart import TEMPLATE, escaped
+from bimetal.control.conversation import Conversation
 from bimetal.control.verbs.states import snapshot_list
 from tests.control.homes import Homes
 from tests.host import programs
@@ -43,6 +46,35 @@ def test_a_saved_state_is_gone_on_with_once(homes: Homes) -> None:
     homes.machines.destroy("crab")
     homes.machines.start("crab")
     assert homes.machines.find("crab").reason == "booted"
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("managedsave", "crab"), "bimetal-save"),
+        (("snapshot-create-as", "crab", "s"), "bimetal-snapshot-save"),
+    ],
+)
+def test_a_state_takes_as_long_as_it_takes(
+    homes: Homes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: Sequence[str],
+    command: str,
+) -> None:
+    """A large machine is not saved in the minute that an answer may take otherwise."""
+    ask, limits = Conversation.ask, dict[str, float]()
+
+    def noted(talk: Conversation, command: str, **arguments: Any) -> Any:
+        limits[command] = talk._socket.gettimeout() or 0.0
+        return ask(talk, command, **arguments)
+
+    homes.machines.define(homes.text("crab", devices=disk(qcow2(tmp_path / "disk"))))
+    homes.machines.start("crab")
+    monkeypatch.setattr(Conversation, "ask", noted)
+    homes.say(*words)
+    assert limits[command] > 24 * 60 * 60
+    assert limits["qmp_capabilities"] == 60, "a process that hangs is noticed"
 
 
 def test_a_saved_state_that_is_not_wanted(homes: Homes) -> None:

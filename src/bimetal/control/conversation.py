@@ -36,12 +36,13 @@ class Conversation(Closes):
         self._name = name
         self._events: list[dict[str, Any]] = []
         try:
-            self._socket = dial_unix(path, seconds)
+            self._socket = dial_unix(path, min(seconds, PATIENCE))
         except OSError as error:
             raise self._mute(error) from error
         self._lines = self._socket.makefile("rb")
         try:
             self.ask("qmp_capabilities")
+            self._socket.settimeout(seconds)
         except BaseException:
             self.close()
             raise

@@ -5,7 +5,6 @@ There is no daemon. What runs is told by leases, what is defined by files (see `
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from bimetal.backends.lease import Lease, await_release, end_process
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
-from bimetal.control.known import Known, KnownMachines
+from bimetal.control.asking import AskedMachines
+from bimetal.control.known import Known
 from bimetal.control.places import write_whole
 
 if TYPE_CHECKING:
-    from bimetal.control.conversation import Conversation
     from bimetal.control.definition import Definition
 
 __all__ = ["Machines"]
@@ -28,7 +27,7 @@ TERM_SECONDS, KILL_SECONDS = 15.0, 5.0
 """Seconds for a process to end when it is asked to, and when it is not asked."""
 
 
-class Machines(KnownMachines):
+class Machines(AskedMachines):
     """They can be defined, started and ended, too."""
 
     def talk(self, called: str) -> None:
@@ -208,21 +207,6 @@ class Machines(KnownMachines):
         self._launch(definition.name, text, "--restore", where, *words)
         return self.find(definition.name)
 
-    def ask(self, called: str, command: str, **arguments: Any) -> Any:
-        """Have a machine that runs carry out a command of QMP; what it returns."""
-        with self.conversation(called) as conversation:
-            return conversation.ask(command, **arguments)
-
-    def conversation(self, called: str, *seconds: float) -> Conversation:
-        """A conversation by QMP with a machine that runs, whose answers come within so many
-        ``seconds``, or within the usual time."""
-        known = self.running(called)
-        socket = str(self.state_of(known.name).get("socket", ""))
-        begun: Conversation = late("bimetal.control.conversation:Conversation")(
-            socket, known.name, *seconds
-        )
-        return begun
-
     def hand_in(
         self,
         called: str,
@@ -250,20 +234,6 @@ class Machines(KnownMachines):
                 ExitCode.NO_INPUT,
             ) from error
 
-    def say(self, called: str, message: str) -> Any:
-        """Have a machine that runs carry out a command in the words of QMP, which may be its name
-        alone; what it returns."""
-        command, arguments = message, dict[str, Any]()
-        if message.lstrip().startswith("{"):
-            try:
-                asked = json.loads(message)
-                command, arguments = asked["execute"], asked.get("arguments", {})
-            except (ValueError, KeyError, AttributeError, RecursionError) as error:
-                raise BimetalError(
-                    f"{message[:80]!r} is no command", 'write {"execute": "..."}', ExitCode.USAGE
-                ) from error
-        return self.ask(called, command, **arguments)
-
     def save(self, called: str, path: str) -> Known:
         """Save a machine that runs to a file, and end it. If this client is killed meanwhile, or
         the file cannot be written, the next start of the machine goes on with its state."""
@@ -273,7 +243,8 @@ class Machines(KnownMachines):
         own = self.places.state(known.name)
         saved = self.places.saved(known.name) if known.persistent else own / "outgoing"
         draft = target if target.startswith(f"{own}/") else str(saved)
-        self.ask(called, "bimetal-save", filename=draft, stop=True)  # its process reaches no other
+        # Its process reaches no other place.
+        self.ask_patiently(called, "bimetal-save", filename=draft, stop=True)
         self.await_end(known.name, TERM_SECONDS)
         if draft != target:
             late("bimetal.control.handing:hand_out")(draft, target)

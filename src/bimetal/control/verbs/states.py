@@ -83,7 +83,7 @@ def snapshot_create_as(
     if known.runs:
         if any(each["name"] == name for each in machines.ask(known.name, "bimetal-snapshots")):
             raise _taken(name)
-        machines.ask(known.name, "bimetal-snapshot-save", name=name, replace=False)
+        machines.ask_patiently(known.name, "bimetal-snapshot-save", name=name, replace=False)
     else:
         _keep_disks(machines, known, name)
     _descriptions(machines, known).note(name, description)
@@ -158,7 +158,7 @@ def snapshot_revert(machines: Machines, domain: Domain, snapshotname: Called) ->
     so that state must be of the disks alone."""
     known = machines.find(domain)
     if known.runs:
-        machines.ask(known.name, "bimetal-snapshot-load", name=snapshotname)
+        machines.ask_patiently(known.name, "bimetal-snapshot-load", name=snapshotname)
         return snapshotname
     with _disks(machines, known) as disks:
         if any(_one(disk, snapshotname).state_size for disk in disks):
@@ -177,7 +177,7 @@ def snapshot_delete(machines: Machines, domain: Domain, snapshotname: Called) ->
     """Forget a state that the disks of a machine keep; its name."""
     known = machines.find(domain)
     if known.runs:
-        machines.ask(known.name, "bimetal-snapshot-delete", name=snapshotname)
+        machines.ask_patiently(known.name, "bimetal-snapshot-delete", name=snapshotname)
     else:
         with _disks(machines, known) as disks:
             _one(disks[0], snapshotname)
