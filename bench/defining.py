@@ -24,10 +24,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.stay import own_folders
-from tests.boot.bare import BASE, write_program
+from bimetal.isa.riscv import rv64
+from tests.boot.bare import BASE
 from tests.control.emulator.libvirt import Libvirt
 
-__all__ = ["main"]
+__all__ = ["QEMU", "main", "write_first"]
 
 NAME = "crab"
 QEMU = "qemu-system-riscv64"
@@ -36,6 +37,14 @@ LIMIT, LOOK = 60, 0.0005
 
 FIRST = ("lui t0, 0x10000", "addi t1, zero, 33", "sb t1, 0(t0)", "wfi", f"jal zero, {BASE + 12:#x}")
 """Write a byte to the serial port, and wait."""
+
+
+def write_first(path: Path) -> Path:
+    """Write `FIRST` as firmware is: a raw binary."""
+    lines = enumerate(FIRST)
+    path.write_bytes(b"".join(rv64.assemble(line, BASE + 4 * number) for number, line in lines))
+    return path
+
 
 TEXT = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <os><type arch='riscv64' machine='virt'>hvm</type><loader type='rom'>{program}</loader></os>
@@ -51,7 +60,7 @@ class Side:
     def __init__(self, folder: Path, command: Sequence[str], emulator: str):
         self._command, self._said = command, folder / "said"
         self._file = folder / "definition.xml"
-        program = write_program(folder / "first.elf", *FIRST)
+        program = write_first(folder / "first.bin")
         self._file.write_text(
             TEXT.format(name=NAME, program=program, emulator=emulator, said=self._said)
         )

@@ -20,8 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.defining import FIRST, QEMU
-from tests.boot.bare import write_program
+from bench.defining import QEMU, write_first
 
 __all__ = ["main"]
 
@@ -47,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        program = str(write_program(Path(folder) / "first.elf", *FIRST))
+        program = str(write_first(Path(folder) / "first.bin"))
         ours = [sys.executable, "-m", "bimetal", "run", "--board", "riscv-virt"]
         theirs = [QEMU, "-M", "virt", "-display", "none", "-serial", "stdio", "-monitor", "none"]
         commands = [[*each, "-m", "64", "-bios", program] for each in (ours, theirs)]

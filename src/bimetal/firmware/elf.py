@@ -10,16 +10,16 @@ from __future__ import annotations
 import itertools
 import struct
 from bisect import bisect_right
+from typing import Any
 
+from elftools.elf.descriptions import describe_e_machine
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bimetal.base.bits import align_down
 from bimetal.base.errors import BimetalError, ExitCode
-from bimetal.base.late import late
 from bimetal.base.log import logger
-from bimetal.firmware.elf_file import DYNAMIC, LOAD, ElfFile, reading_elf
-from bimetal.firmware.elf_file import Segment as Header
+from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.elf_machine import ElfMachine
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.program import Program, Segment
@@ -29,14 +29,8 @@ __all__ = ["load_elf"]
 
 EXECUTABLE, WRITABLE = 1, 2
 ALLOCATED = 2
-RELOCATABLE, DYNAMIC_PROGRAM, CORE = 1, 3, 4
-"""Types of files."""
-PROGBITS, NOBITS, INIT_ARRAY = 1, 8, 14
-"""Types of sections that hold something of the program itself."""
-TAG = struct.Struct("<QQ")
-DT_NULL, DT_NEEDED, DT_STRTAB, DT_RELA, DT_RELASZ, DT_SONAME = 0, 1, 5, 7, 8, 14
-ABI_TAG = 1
-"""The type of the note that a C library leaves."""
+DYNAMIC = struct.Struct("<QQ")
+DT_NULL, DT_NEEDED, DT_RELA, DT_RELASZ, DT_SONAME = 0, 1, 7, 8, 14
 RELOCATION = struct.Struct("<QQq")
 MOST_SEGMENTS = 256
 PAGE = 4096
@@ -98,13 +92,12 @@ class _Loader:
         self._data, self._name = data, name
         self._machine, self._room = machine, room
         self._distance = 0
-        with reading_elf(name):
-            elf = ElfFile(data)
+        with reading_elf(data, name) as elf:
             self._check_kind(elf)
-            self._entry = elf.entry
-            self._independent = elf.type == DYNAMIC_PROGRAM
+            self._entry = int(elf.header["e_entry"])
+            self._independent = elf.header["e_type"] == "ET_DYN"
             self._parts = self._read_parts(elf)
-            dynamic = _dynamic(elf, data) if elf.bits == 64 else {}
+            dynamic = _dynamic(elf, data) if elf.elfclass == 64 else {}
             self._foreign = _foreign(elf, dynamic)
             self._relocations = (
                 _relocations(elf, data, dynamic, machine) if self._independent else []
@@ -131,35 +124,38 @@ class _Loader:
 
     # What kind of file it is
 
-    def _check_kind(self, elf: ElfFile) -> None:
-        if elf.machine not in (machine for machine, _ in self._machine.kinds):
-            found = late("bimetal.firmware.symbols:processor_named")(elf.machine)
+    def _check_kind(self, elf: Any) -> None:
+        header = elf.header
+        if header["e_machine"] not in (machine for machine, _ in self._machine.kinds):
+            found = describe_e_machine(header["e_machine"])
             raise self._refused(
                 f"is a program for another processor ({found})",
                 f"give one for {self._machine.name}, or choose another board",
             )
-        if not elf.little:
+        if not elf.little_endian:
             raise self._refused("is a big-endian program", "build it for little-endian")
-        if (elf.machine, elf.bits) not in self._machine.kinds:
+        if (header["e_machine"], elf.elfclass) not in self._machine.kinds:
             raise self._refused(
                 "is a 32-bit program, and the machine is a 64-bit one",
                 "build it for 64 bits"
                 + (f", as with {self._machine.built}" if self._machine.built else ""),
             )
-        if elf.type == RELOCATABLE:
+        kind = header["e_type"]
+        if kind == "ET_REL":
             raise self._refused(
                 "is an object file that is not linked yet", f"link it first: {self._room.linking}"
             )
-        if elf.type == CORE:
+        if kind == "ET_CORE":
             raise self._refused("is a core dump, no program", "give the program itself")
-        if not elf.segments:
+        if header["e_phnum"] == 0:
             raise self._refused(
                 "is an ELF file with nothing to load: it has no program headers",
                 "give the executable, not a file of symbols or sections alone",
             )
 
-    def _read_parts(self, elf: ElfFile) -> list[Part]:
-        parts = [self._part(header) for header in elf.of_type(LOAD) if header.size]
+    def _read_parts(self, elf: Any) -> list[Part]:
+        headers = [segment.header for segment in elf.iter_segments("PT_LOAD")]
+        parts = [self._part(header) for header in headers if header["p_memsz"]]
         if not parts:
             raise self._refused(
                 "is an ELF file with nothing to load: all its segments are empty",
@@ -169,19 +165,19 @@ class _Loader:
             raise self._refused(f"is a damaged ELF file: it has {len(parts)} segments")
         return parts
 
-    def _part(self, header: Header) -> Part:
-        start, length, size = header.offset, header.file_size, header.size
+    def _part(self, header: Any) -> Part:
+        start, length, size = header["p_offset"], header["p_filesz"], header["p_memsz"]
         if length > size:
             raise self._refused(
                 f"has a segment with {length:#x} bytes in the file and {size:#x} in memory"
             )
         if start + length > len(self._data):
             raise self._refused(f"is truncated: {len(self._data)} bytes of {start + length}")
-        for address in (header.physical, header.virtual):
+        for address in (header["p_paddr"], header["p_vaddr"]):
             if address + size > 1 << 64:
                 raise self._refused(f"has a segment of {size:#x} bytes at {address:#x}")
         content = memoryview(self._data)[start : start + length]
-        return Part(header.virtual, header.physical, content, size, header.flags)
+        return Part(header["p_vaddr"], header["p_paddr"], content, size, header["p_flags"])
 
     # Where it goes
 
@@ -312,36 +308,38 @@ class _Loader:
         return BimetalError(f"{self._name} {how}", remedy, ExitCode.DATA)
 
 
-def _dynamic(elf: ElfFile, data: bytes) -> dict[int, int]:
+def _dynamic(elf: Any, data: bytes) -> dict[int, int]:
     """What the program tells its dynamic linker, by tag; of several with one tag the last."""
     tags: dict[int, int] = {}
-    for segment in elf.of_type(DYNAMIC):
-        table = memoryview(data)[segment.offset : segment.offset + segment.file_size]
-        for tag, value in TAG.iter_unpack(table[: len(table) & -TAG.size]):
+    for segment in elf.iter_segments("PT_DYNAMIC"):
+        start, size = segment["p_offset"], segment["p_filesz"]
+        table = memoryview(data)[start : start + size]
+        for tag, value in DYNAMIC.iter_unpack(table[: len(table) & -DYNAMIC.size]):
             if tag == DT_NULL:
                 break
             tags[tag] = value
     return tags
 
 
-def _foreign(elf: ElfFile, dynamic: dict[int, int]) -> str:
+def _foreign(elf: Any, dynamic: dict[int, int]) -> str:
     """What makes the program one of an operating system, or nothing."""
-    if DT_NEEDED in dynamic:
-        texts = elf.offset_of(dynamic.get(DT_STRTAB, 0))
-        library = "a library" if texts is None else elf.text(texts + dynamic[DT_NEEDED])
-        return f"it asks for {library}"
-    if DT_SONAME in dynamic:
-        return "it is a shared library"
-    if any(note.owner == "GNU" and note.type == ABI_TAG for note in elf.notes()):
-        return "it was linked with a C library"
+    for segment in elf.iter_segments("PT_DYNAMIC"):
+        if DT_NEEDED in dynamic:
+            return f"it asks for {next(segment.iter_tags('DT_NEEDED')).needed}"
+        if DT_SONAME in dynamic:
+            return "it is a shared library"
+    for segment in elf.iter_segments("PT_NOTE"):
+        for note in segment.iter_notes():
+            if note["n_name"] == "GNU" and note["n_type"] == "NT_GNU_ABI_TAG":
+                return "it was linked with a C library"
     return ""
 
 
 def _relocations(
-    elf: ElfFile, data: bytes, dynamic: dict[int, int], machine: ElfMachine
+    elf: Any, data: bytes, dynamic: dict[int, int], machine: ElfMachine
 ) -> list[tuple[int, int]]:
     """Virtual addresses, and the virtual address that belongs there: as for load address 0."""
-    start = elf.offset_of(dynamic[DT_RELA]) if DT_RELA in dynamic else None
+    start = next(elf.address_offsets(dynamic[DT_RELA]), None) if DT_RELA in dynamic else None
     if start is None:
         return []
     table = memoryview(data)[start : start + dynamic.get(DT_RELASZ, 0)]
@@ -354,14 +352,14 @@ def _relocations(
     ]
 
 
-def _contents(elf: ElfFile) -> list[tuple[int, str]]:
+def _contents(elf: Any) -> list[tuple[int, str]]:
     """Virtual address and name of each section that holds something of the program itself, not
     for its linker; none if the file has no table of sections."""
     return [
-        (section.address, section.name)
-        for section in elf.sections()
-        if section.flags & ALLOCATED
-        and section.type in (PROGBITS, NOBITS, INIT_ARRAY)
-        and section.size
+        (int(section["sh_addr"]), str(section.name))
+        for section in elf.iter_sections()
+        if section["sh_flags"] & ALLOCATED
+        and section["sh_type"] in ("SHT_PROGBITS", "SHT_NOBITS", "SHT_INIT_ARRAY")
+        and section["sh_size"]
         and section.name != ".interp"
     ]

@@ -17,7 +17,7 @@ class ElfMachine(Struct, frozen=True):
     the alignment of instructions, and the relocation that adds the load address
     (``R_*_RELATIVE``); ``built`` are options by which compilers make programs for it."""
 
-    kinds: tuple[tuple[int, int], ...]
+    kinds: tuple[tuple[str, int], ...]
     name: str
     alignment: int
     relative: int

@@ -58,14 +58,14 @@ CORE_REGISTERS = {
 }
 
 AARCH64 = FlatProcessor(
-    ElfMachine(((183, 64),), "AArch64", 4, 1027),
+    ElfMachine((("EM_AARCH64", 64),), "AArch64", 4, 1027),
     Target("AArch64", (22,), ("arm64",), "linux,dummy-virt"),
     "arm-virt",
     "aarch64",
     LinuxImage(b"ARM\x64", 4, unsized_at=0x8_0000),
 )
 RISCV = FlatProcessor(
-    ElfMachine(((243, 64),), "RISC-V", 2, 3, built="-march=rv64gc -mabi=lp64d"),
+    ElfMachine((("EM_RISCV", 64),), "RISC-V", 2, 3, built="-march=rv64gc -mabi=lp64d"),
     Target("RISC-V", (26,), ("riscv",), "riscv-virtio"),
     "riscv-virt",
     "riscv64",
@@ -73,7 +73,7 @@ RISCV = FlatProcessor(
 )
 # PVH starts kernels of 32 bits too, as the processor is in 32-bit mode then.
 X86_64 = Processor(
-    ElfMachine(((62, 64), (3, 32)), "x86-64", 1, 8),
+    ElfMachine((("EM_X86_64", 64), ("EM_386", 32)), "x86-64", 1, 8),
     Target("x86-64", (3, 24), ("x86", "x86_64", "i386"), ""),
     "microvm",
     "x86_64",

@@ -7,10 +7,11 @@ xen/include/public/elfnote.h.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.elf import load_elf
-from bimetal.firmware.elf_file import ElfFile, reading_elf
+from bimetal.firmware.elf_file import reading_elf
 from bimetal.firmware.memory_map import MemoryArea
 from bimetal.firmware.memory_room import MemoryRoom
 from bimetal.firmware.processors import X86_64
@@ -27,8 +28,8 @@ START_INFO_SIZE, MODULE_SIZE, AREA_SIZE = 56, 32, 24
 
 def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     """The kernel ``data``, to be entered by PVH. Raises `BimetalError` naming ``name``."""
-    with reading_elf(name):
-        entry = _entry(ElfFile(data))
+    with reading_elf(data, name) as elf:
+        entry = _entry(elf)
     if entry is None:
         load_elf(data, name, X86_64.machine, room)  # which knows better what is wrong, if more is
         raise BimetalError(
@@ -39,10 +40,11 @@ def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     return load_elf(data, name, X86_64.machine, room, entry=entry)
 
 
-def _entry(elf: ElfFile) -> int | None:
-    for note in elf.notes():
-        if note.owner == NOTE_OWNER and note.type == ENTRY_NOTE:
-            return int.from_bytes(note.content[:8], "little")
+def _entry(elf: Any) -> int | None:
+    for segment in elf.iter_segments("PT_NOTE"):
+        for note in segment.iter_notes():
+            if note["n_name"] == NOTE_OWNER and note["n_type"] in (ENTRY_NOTE, str(ENTRY_NOTE)):
+                return int.from_bytes(bytes(note["n_descdata"])[:8], "little")
     return None
 
 

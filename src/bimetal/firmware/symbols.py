@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from elftools.elf.descriptions import describe_e_machine
-from elftools.elf.elffile import ELFFile
-from elftools.elf.enums import ENUM_E_MACHINE
 from elftools.elf.sections import SymbolTableSection
 
 from bimetal.base.errors import BimetalError, ExitCode
@@ -21,7 +17,7 @@ from bimetal.firmware.program import read_file
 from bimetal.firmware.symbol_list import read_list
 from bimetal.firmware.symbol_table import Symbol, SymbolTable
 
-__all__ = ["elf_symbols", "load_symbols", "processor_named"]
+__all__ = ["elf_symbols", "load_symbols"]
 
 OF_TOOLS = ("$", ".L")
 """What names begin with that compilers and assemblers give for themselves."""
@@ -43,14 +39,8 @@ def load_symbols(path: str) -> SymbolTable:
 
 def elf_symbols(data: bytes, path: str) -> SymbolTable:
     """The symbols of an ELF file, none if it is stripped. Raises `BimetalError` if damaged."""
-    with reading_elf(f"the symbol file {path}"):
-        return SymbolTable(_functions(ELFFile(io.BytesIO(data)), Path(path).name))
-
-
-def processor_named(machine: int) -> str:
-    """The processor that ELF files call ``machine``, for people."""
-    names = {number: name for name, number in ENUM_E_MACHINE.items()}
-    return str(describe_e_machine(names.get(machine, machine)))
+    with reading_elf(data, f"the symbol file {path}") as elf:
+        return SymbolTable(_functions(elf, Path(path).name))
 
 
 def _functions(elf: Any, name: str) -> Iterator[Symbol]:
