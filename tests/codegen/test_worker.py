@@ -221,6 +221,27 @@ def test_sources_that_change_while_they_are_used_are_noticed(tmp_path: Path) -> 
     ], done.stderr
 
 
+LINKED = """
+import os
+import sys
+from bimetal.codegen import identity, layout
+from bimetal.isa.riscv import rv64
+
+os.link(layout.__file__, sys.argv[1])
+os.chmod(layout.__file__, 0o640)
+print(identity.is_engine(rv64, False, identity.engine_digest(rv64, False).hex()))
+"""
+
+
+def test_sources_that_are_linked_to_from_elsewhere_have_not_changed(tmp_path: Path) -> None:
+    """As package managers and backups do while programs run."""
+    shutil.copytree(identity.PACKAGE, tmp_path / "bimetal", ignore=shutil.ignore_patterns("web"))
+    command = [sys.executable, "-P", "-c", LINKED, str(tmp_path / "link")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_what_is_printed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = stand_in(monkeypatch, f"print('hello', flush=True); out.write({PACKED!r}); input()")
     assert worker.submit(JOB)

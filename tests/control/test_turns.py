@@ -3,6 +3,9 @@ was told is done."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -93,3 +96,26 @@ def test_a_client_that_hangs_is_named(homes: Homes, monkeypatch: pytest.MonkeyPa
         assert told.value.exit_code == ExitCode.UNAVAILABLE
         assert [each.name for each in homes.machines] == ["crab"]
     homes.machines.define(homes.text("whale"))
+
+
+def test_what_is_locked_is_open_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it has to be by NFS (flock(2)), where the homes of many users are."""
+    rights = list[int]()
+
+    def flock(fd: int, operation: int) -> None:
+        rights.append(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with turn(tmp_path):
+        assert rights == [os.O_RDWR]
+
+
+def test_a_folder_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(BimetalError, match="cannot be locked: No locks available"), turn(tmp_path):
+        pass

@@ -48,3 +48,16 @@ with Machine("riscv-virt", accel="interp") as machine:
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+def test_members_are_assigned_to_as_those_of_that_class_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Machine("riscv-virt", accel="interp") as machine:
+        with pytest.raises(AttributeError, match="no setter"):
+            machine.memory = "64M"  # type: ignore[assignment, misc]
+        theirs: object = machine.fork
+        with monkeypatch.context() as patch:
+            patch.setattr(machine, "fork", mine := object())
+            assert vars(machine)["fork"] is machine.fork is mine
+        assert machine.fork == theirs

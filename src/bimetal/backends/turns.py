@@ -15,6 +15,8 @@ from bimetal.base.errors import BimetalError, ExitCode
 
 __all__ = ["turn"]
 
+LOCK, MODE = ".lock", 0o600
+"""The file whose lock whoever has a turn holds."""
 PATIENCE = 20.0
 """Seconds that one waits for its turn."""
 LOOK_AGAIN = 10
@@ -26,16 +28,10 @@ def turn(folder: Path) -> Iterator[None]:
     """A context in which nobody else is who has a turn in a folder: another process, or thread. It
     ends with the process, however that ends. Raises `BimetalError` if another one's does not."""
     countdown = Countdown(PATIENCE)
+    with _failures(folder):  # by NFS only files that are open for writing are locked (flock(2))
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise BimetalError(
-            f"{folder} cannot be opened: {error.strerror}",
-            "correct the permissions of the folder",
-            ExitCode.IO_ERROR,
-        ) from error
-    try:
-        while not _is_ours(fd):
+        while not _is_ours(fd, folder):
             if not countdown.left:
                 raise BimetalError(
                     f"another client has been changing {folder} for {PATIENCE:.0f} seconds",
@@ -48,9 +44,22 @@ def turn(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _is_ours(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+def _is_ours(fd: int, folder: Path) -> bool:
+    with _failures(folder):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
+
+
+@contextmanager
+def _failures(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BimetalError(
+            f"{folder} cannot be locked: {error.strerror}",
+            "correct the permissions of the folder, or see to its file system",
+            ExitCode.IO_ERROR,
+        ) from error

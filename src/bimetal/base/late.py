@@ -43,7 +43,25 @@ class _LateMember:
         self._target, self._name = target, name
 
     def __get__(self, instance: object, owner: type) -> Any:
-        lines: tuple[type, ...] = late(self._target).__mro__  # type: ignore[attr-defined]
-        member = next(vars(each)[self._name] for each in lines if self._name in vars(each))
+        own = {} if instance is None else vars(instance)
+        if self._name in own:
+            return own[self._name]
+        member = self._member()
         bind = getattr(type(member), "__get__", None)
         return member if bind is None else bind(member, instance, owner)
+
+    def __set__(self, instance: object, value: object) -> None:
+        member = self._member()
+        assign = getattr(type(member), "__set__", None)
+        if assign is None:
+            vars(instance)[self._name] = value
+        else:
+            assign(member, instance, value)
+
+    def __delete__(self, instance: object) -> None:
+        if vars(instance).pop(self._name, self) is self:
+            raise AttributeError(self._name)
+
+    def _member(self) -> Any:
+        lines: tuple[type, ...] = late(self._target).__mro__  # type: ignore[attr-defined]
+        return next(vars(each)[self._name] for each in lines if self._name in vars(each))

@@ -31,10 +31,11 @@ OTHER_ENGINE = 3
 """The exit code of a process that has another engine than the one that has started it."""
 
 
-def _stamps() -> list[tuple[int, int]]:
-    """What shows that a source has been written or replaced: numbers and times of files."""
+def _stamps() -> list[tuple[int, int, int]]:
+    """What shows that a source has been written or replaced: numbers, sizes and times of files. The
+    time of status is none of it: it changes by a link to a file from elsewhere, too."""
     stats = (os.stat(path) for folder in FOLDERS for path in sorted(_sources(str(folder))))
-    return [(stat.st_ino, stat.st_ctime_ns) for stat in stats]
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
 @cache

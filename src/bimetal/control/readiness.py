@@ -11,6 +11,7 @@ import threading
 from importlib import import_module
 
 from bimetal.base.closes import Closes
+from bimetal.base.log import logger
 from bimetal.base.threads import EndingThread
 from bimetal.machine.rare import RARE_PARTS
 
@@ -18,11 +19,21 @@ __all__ = ["LATER", "Readiness"]
 
 LATER = (
     "bimetal.accel.fallback",
+    "bimetal.codegen.background",
     "bimetal.control.commands",
     "bimetal.control.person",
+    "bimetal.machine.core_file",
+    "bimetal.machine.explaining",
+    "bimetal.machine.failures",
+    "bimetal.machine.inner",
+    "bimetal.machine.live.creation",
+    "bimetal.machine.live.keeping",
+    "bimetal.machine.observing",
     *(part.__module__ for part in RARE_PARTS),
 )
 """Modules that most machines never need, which is why they do not wait for them at their start."""
+
+_log = logger("readiness")
 
 AFTER, BETWEEN = 5.0, 0.1
 """Seconds after which most guests have something else to do than to boot, and between modules, as
@@ -52,5 +63,8 @@ class Readiness(Closes):
         for module in LATER:
             if self._closed.wait(pause):
                 return
-            import_module(module)
+            try:
+                import_module(module)
+            except Exception as error:  # an upgrade is under way: others may be there
+                _log.error("%s cannot be imported, nor what needs it be done: %r", module, error)
             pause = self._between
