@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from bimetal import images
+from bimetal.base.errors import BimetalError
 from bimetal.control import Machines
+from bimetal.control.verbs import backups
 from tests.backends.block.qcow2 import qemu
 from tests.backends.block.qcow2.test_bitmaps import flags
 from tests.control.homes import Homes
@@ -261,6 +263,26 @@ def test_nothing_is_left_of_a_backup_that_has_failed(
         assert "Error message:    Operation canceled" in told
         assert not full.exists()
     assert homes.machines.ask("crab", "query-jobs") == []
+    homes.say("backup-begin", "crab", order)
+    homes.say("domjobabort", "crab")
+
+
+@pytest.mark.usefixtures("slow")
+def test_nothing_is_left_of_a_backup_of_which_nothing_can_be_noted(
+    homes: Homes, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's disk has no room for that by now: nobody would end its jobs, nor know of them."""
+
+    def full(path: Path, text: str) -> None:
+        raise BimetalError(f"{path} cannot be written: No space left on device", "")
+
+    made = tmp_path / "full.qcow2"
+    order = document(tmp_path, PUSH.format(since="", path=made))
+    with monkeypatch.context() as there:
+        there.setattr(backups, "write_whole", full)
+        assert "No space left" in homes.quick("backup-begin", "crab", order).err
+    assert homes.machines.ask("crab", "query-jobs") == []
+    assert not made.exists()
     homes.say("backup-begin", "crab", order)
     homes.say("domjobabort", "crab")
 

@@ -238,7 +238,11 @@ def _push(
             data |= {"bitmap": each.since, "bitmap-mode": "never"}
         actions.append({"type": "drive-backup", "data": data})
     machines.ask(known.name, "transaction", actions=actions)
-    _note(machines, known, begun)
+    try:
+        _note(machines, known, begun)
+    except BaseException:
+        _end(machines, known, replace(begun, made=()))
+        raise
 
 
 def _pull(
