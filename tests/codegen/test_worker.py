@@ -221,6 +221,43 @@ def test_sources_that_change_while_they_are_used_are_noticed(tmp_path: Path) -> 
     ], done.stderr
 
 
+@pytest.mark.parametrize("name", ["._i.py", ".#i.py"])
+def test_what_editors_and_systems_leave_beside_sources_is_none(tmp_path: Path, name: str) -> None:
+    """Emacs notes who edits a file in a link that leads nowhere; macOS has ._ files in archives."""
+    package = tmp_path / "bimetal"
+    shutil.copytree(identity.PACKAGE, package, ignore=shutil.ignore_patterns("web"))
+    (package / "isa" / name).symlink_to("somebody@somewhere.4711")
+    code = "from bimetal.codegen import identity, translator; print(identity.OTHER_ENGINE)"
+    command = [sys.executable, "-P", "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == "3\n", done.stderr
+
+
+REMOVED = """
+import shutil
+from bimetal.base.errors import BimetalError
+from bimetal.codegen import identity
+from bimetal.isa.riscv import rv64
+
+shutil.rmtree(identity.PACKAGE)
+try:
+    identity.engine_digest(rv64, False)
+except BimetalError as error:
+    print(error)
+"""
+
+
+def test_sources_that_are_removed_while_they_are_used_are_missed(tmp_path: Path) -> None:
+    shutil.copytree(identity.PACKAGE, tmp_path / "bimetal", ignore=shutil.ignore_patterns("web"))
+    command = [sys.executable, "-P", "-c", REMOVED]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout.splitlines() == [
+        "Bimetal's files have changed since this program began to use them (start it again)"
+    ], done.stderr
+
+
 LINKED = """
 import os
 import sys

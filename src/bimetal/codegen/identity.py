@@ -45,15 +45,15 @@ def engine_digest(isa: Isa, shared: bool) -> bytes:
     Raises `BimetalError` if sources have changed since this process began to import them.
     """
     own = find_spec(INSTRUCTION_SETS[isa.name])
-    assert own is not None
-    described = Path(own.origin or "").parent
+    described = Path(own.origin or "").parent if own is not None else PACKAGE
     outside = [] if described.is_relative_to(PACKAGE) else [described]
-    sources = _digest_of([*FOLDERS, *outside])
-    if _stamps() != _BEGUN:
-        raise BimetalError(
-            "Bimetal's files have changed since this program began to use them", "start it again"
-        )
-    return sources + f"{isa.name} {shared:d}".encode()
+    with suppress(FileNotFoundError):
+        sources = _digest_of([*FOLDERS, *outside])
+        if _stamps() == _BEGUN:
+            return sources + f"{isa.name} {shared:d}".encode()
+    raise BimetalError(
+        "Bimetal's files have changed since this program began to use them", "start it again"
+    )
 
 
 def is_engine(isa: Isa, shared: bool, digest: str) -> bool:
@@ -99,9 +99,11 @@ def _digest_of(folders: Sequence[Path]) -> bytes:
 
 def _sources(folder: str) -> Iterator[str]:
     """The paths of the sources in a folder, and in those below it: every start waits for this, and
-    `pathlib` takes five times as long."""
+    `pathlib` takes five times as long. What has a name with a dot before it is no module."""
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if entry.name.endswith(".py"):
                 yield entry.path
             elif entry.is_dir():
