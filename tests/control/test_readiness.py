@@ -16,7 +16,7 @@ from bimetal.control.readiness import Readiness
 from bimetal.images import create
 from tests.boot.bare import write_program
 
-LIMIT = 120.0
+LIMIT = 40.0
 
 WITHOUT_ITS_PACKAGE = """
 import shutil
@@ -41,6 +41,22 @@ with Machine(memory="16M", bios=program, accel="jit") as machine:
     machine.explain(0.1)
 """
 
+AN_EMULATOR = """
+import sys
+from bimetal.control.emulator import machine
+from bimetal.control.emulator.program import main
+from bimetal.control.readiness import LATER, Readiness
+
+def ready():
+    begun = Readiness(after=0, between=0)
+    begun.wait()
+    print(sorted({*LATER} - sys.modules.keys()), flush=True)
+    return begun
+
+machine.Readiness = ready
+main("qemu-system-riscv64", ["-machine", "virt", "-display", "none", "-bios", sys.argv[1]])
+"""
+
 
 @pytest.mark.parametrize("with_", ["disk", "nothing"])
 def test_a_machine_is_saved_though_its_package_is_gone(tmp_path: Path, with_: str) -> None:
@@ -60,6 +76,17 @@ def test_a_machine_is_saved_though_its_package_is_gone(tmp_path: Path, with_: st
     assert done.returncode == 0, done.stderr
     with bimetal.Machine.restore(saved, accel="interp") as machine:
         assert machine.cpus[0].pc in (0x8000_0000, 0x8000_0004)
+
+
+def test_an_emulator_has_that_code_too(tmp_path: Path) -> None:
+    """Those of libvirt run for as long as others."""
+    program = write_program(tmp_path / "program.elf", "jal zero, 0x80000000")
+    command = ["timeout", f"{LIMIT:.0f}", sys.executable, "-c", AN_EMULATOR, str(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:
+        assert emulator.stdout is not None
+        missing = emulator.stdout.readline()
+        emulator.terminate()
+    assert missing == "[]\n"
 
 
 def test_what_is_not_there_just_now_is_told_and_the_rest_is_imported(

@@ -18,6 +18,7 @@ from bimetal.control.emulator.order import Order
 from bimetal.control.emulator.viewing import let_in
 from bimetal.control.events import CauseData, Event, ShutdownCause
 from bimetal.control.monitor import Monitor
+from bimetal.control.readiness import Readiness
 from bimetal.machine.result import Ending, Result
 
 __all__ = ["run"]
@@ -78,6 +79,7 @@ class _Emulator:
             self._begin(monitor)
             monitor.vm.begun.set()
             daemon.ready()
+            stack.enter_context(Readiness())
             return self._follow(monitor)
 
     def _begin(self, monitor: Monitor) -> None:
