@@ -12,7 +12,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from msgspec.structs import replace
 
@@ -146,9 +146,9 @@ class Tiering:
             left = filter(Order.resume, self._left)
             orders = itertools.chain(self._orders, left, self._left_over(), self._improvements())
             jobs = (order.job for order in orders)
-            assert self._store is not None
-            translate = late("bimetal.codegen.background:translate_in_background")
-            translate(self._isa, self._shared, jobs, self._store)
+            with suppress(ImportError):  # the package is gone, and only time is lost
+                translate = late("bimetal.codegen.background:translate_in_background")
+                translate(self._isa, self._shared, jobs, self._store)
 
     def _left_over(self) -> Iterator[Order]:
         for spots in self._hotness.take_all(self._worth_leaving):

@@ -26,6 +26,7 @@ from bimetal.cli.progress import ShownProgress
 from bimetal.cli.report import Report, report_options
 from bimetal.cli.saving import Saving, saving_options
 from bimetal.cli.trees import Trees, tree_options
+from bimetal.control.readiness import Readiness
 
 __all__ = ["command"]
 
@@ -182,7 +183,7 @@ def command(
         if trees.dump:
             return trees.write(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
-        with monitoring.of(machine, host.serial), saving.on_request(machine):
+        with monitoring.of(machine, host.serial), saving.on_request(machine), Readiness():
             meanwhile = begin(saving, machine, guest or "", host)
             result = report.play(machine, context.obj, announce, meanwhile)
     return tell(result)
@@ -213,7 +214,7 @@ def go_on(
     with ending.of(make, Machine.abandon) as machine:
         host.let_in(machine)
         announce = partial(show_banner, file, machine, host.serial)
-        with monitoring.of(machine, host.serial), saving.on_request(machine):
+        with monitoring.of(machine, host.serial), saving.on_request(machine), Readiness():
             result = report.play(machine, ending, announce, saving.at_text(machine))
     return tell(result)
 
