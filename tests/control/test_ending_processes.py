@@ -8,12 +8,13 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bimetal.backends.lease import Lease, await_release, end_process, holder
+from bimetal.backends.lease import Lease, await_release, end_process, holder, marked
 from bimetal.base.errors import BimetalError
 from bimetal.control.places import Places
 from tests.control.homes import LIMIT, Homes
@@ -82,3 +83,34 @@ def test_a_process_that_is_never_seen(tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError, match="cannot be seen"):
         end_process(lambda: gone.pid, signal.SIGTERM, 0)
     assert await_release(str(tmp_path / "missing"), 0)
+
+
+def test_a_process_is_found_while_it_opens_and_closes_files(tmp_path: Path) -> None:
+    low = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # whose numbers are looked at first
+    lease = Lease.take(str(tmp_path / "lease"))
+    assert lease is not None
+    lease.mark("here:crab")
+    over = threading.Event()
+
+    def close_and_open() -> None:
+        while not over.is_set():
+            for fd in low:
+                os.close(fd)
+            low[:] = [os.open(os.devnull, os.O_RDONLY) for _ in low]
+
+    thread = threading.Thread(target=close_and_open)
+    thread.start()
+    try:
+        assert all(marked("here:") == {"crab": os.getpid()} for _ in range(300))
+    finally:
+        over.set()
+        thread.join()
+        lease.release()
+        for fd in low:
+            os.close(fd)
+
+
+def test_an_end_may_be_waited_for_longer_than_the_host_lets_one() -> None:
+    ended = subprocess.Popen(["true"])
+    assert end_process(lambda: ended.pid, signal.SIGTERM, 1e9)
+    ended.wait()

@@ -26,6 +26,8 @@ _FLOCK = struct.Struct("@hhqqi4x")
 MODE = 0o600
 ATTEMPTS = 1000
 """So often somebody else may have become the holder while one looks."""
+AT_ONCE = 86_400.0
+"""Seconds, of which the host takes no more than fit into 31 bits of milliseconds."""
 LOOK_AGAIN = 20
 """Milliseconds between two looks."""
 MEMORY, REMOVED = "/memfd:", " (deleted)"
@@ -93,12 +95,19 @@ def marked(start: str) -> dict[str, int]:
     this user's processes only."""
     link, found = f"{MEMORY}{start}", dict[str, int]()
     for pid in _lockers():
-        with suppress(OSError):
-            for fd in os.listdir(f"/proc/{pid}/fd"):
+        for fd in _descriptors(pid):
+            with suppress(OSError):  # it opens and closes files all the time
                 where = os.readlink(f"/proc/{pid}/fd/{fd}")
                 if where.startswith(link) and _is_own(pid, fd) and _is_locked(pid, fd):
                     found[where[len(link) :].removesuffix(REMOVED)] = pid
     return found
+
+
+def _descriptors(pid: int) -> list[str]:
+    """What a process has open; nothing of one that has ended, or is another user's."""
+    with suppress(OSError):
+        return os.listdir(f"/proc/{pid}/fd")
+    return []
 
 
 def _lockers() -> set[int]:
@@ -175,9 +184,12 @@ def _process(find: Callable[[], int]) -> int:
 
 
 def _ended(process: int, seconds: float) -> bool:
-    poll = select.poll()
+    poll, countdown = select.poll(), Countdown(seconds)
     poll.register(process, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    while not (ended := poll.poll(1000 * min(countdown.left, AT_ONCE))):
+        if not countdown.left:
+            break
+    return bool(ended)
 
 
 def _same(fd: int, path: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from elftools.elf.enums import ENUM_E_MACHINE
+
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.firmware.processors import PROCESSORS, Processor
 from bimetal.machine.board import find_board
@@ -61,7 +63,7 @@ def write_core(
 
 def _header(processor: Processor, segments: int) -> bytes:
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    kind = processor.machine.kinds[0][0]
+    kind = ENUM_E_MACHINE[processor.machine.kinds[0][0]]
     sizes = _HEADER.size, _SEGMENT.size, segments, 0, 0, 0
     return _HEADER.pack(ident, ET_CORE, kind, 1, 0, _HEADER.size, 0, 0, *sizes)
 
