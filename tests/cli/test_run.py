@@ -37,7 +37,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
     class NotedMachine:
         def __init__(self, board: str, **options: Any):
             taken.options = {"board": board, **options}
-            self.board, self.accel = board, "interp"
+            self.board, self.accel, self.cpus = board, "interp", [None] * options["cpus"]
             self.config = SimpleNamespace(
                 memory=512 << 20, append=options["append"], cpus=options["cpus"]
             )
@@ -288,6 +288,12 @@ def test_one_line_before_the_guest_speaks(cli: Cli, notes: Notes) -> None:
         "bimetal: debian-riscv64 on riscv-virt, 2 CPUs, 512 MiB, accelerator interp\n"
     )
     assert told.out == ""
+
+
+def test_the_accelerator_is_named_that_was_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with Machine("riscv-virt", memory="16M") as machine:
+        run.show_banner("nothing", machine, "none")
+    assert capsys.readouterr().err.endswith(" 16 MiB, accelerator jit\n")
 
 
 def test_keys_are_offered_where_they_do_something(

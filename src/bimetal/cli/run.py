@@ -292,7 +292,7 @@ def without_guest(given: Software, trees: Trees) -> Software:
 
 def show_banner(what: str | None, machine: Machine, serial: str) -> None:
     """The message before the guest's output: one line, and another if the console is elsewhere."""
-    cpus = machine.config.cpus
+    cpus = len(machine.cpus)  # which chooses the accelerator, if that was left to us
     parts = [
         f"bimetal: {what} on {machine.board}",
         f"{cpus} CPU{'s' if cpus > 1 else ''}",
