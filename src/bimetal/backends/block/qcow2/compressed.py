@@ -75,7 +75,7 @@ class Compressed:
         unpack = _unzstd if self._compression == ZSTD else _inflate
         try:
             data = unpack(packed, 1 << self._bits)
-        except _ERRORS as error:
+        except (zlib.error, ValueError, MemoryError) as error:
             raise bad_image(f"a compressed cluster at {offset:#x}: {error}") from error
         if len(data) != 1 << self._bits:
             raise bad_image(f"a compressed cluster at {offset:#x} is too short")
@@ -88,9 +88,7 @@ def _inflate(packed: bytes, length: int) -> bytes:
 
 def _unzstd(packed: bytes, length: int) -> bytes:
     reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).stream_reader(packed)
-    return bytes(reader.read(length))
-
-
-_ERRORS: tuple[type[Exception], ...] = (zlib.error, MemoryError)
-if zstandard is not None:
-    _ERRORS = (*_ERRORS, zstandard.ZstdError)
+    try:
+        return bytes(reader.read(length))
+    except zstandard.ZstdError as error:
+        raise ValueError(error) from error
