@@ -39,19 +39,19 @@ FIRST = ("lui t0, 0x10000", "addi t1, zero, 33", "sb t1, 0(t0)", "wfi", f"jal ze
 """Write a byte to the serial port, and wait."""
 
 
-def write_first(path: Path) -> Path:
-    """Write `FIRST` as firmware is: a raw binary."""
-    lines = enumerate(FIRST)
-    path.write_bytes(b"".join(rv64.assemble(line, BASE + 4 * number) for number, line in lines))
-    return path
-
-
 TEXT = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <os><type arch='riscv64' machine='virt'>hvm</type><loader type='rom'>{program}</loader></os>
 <devices><emulator>{emulator}</emulator><controller type='usb' model='none'/>
 <serial type='file'><source path='{said}'/></serial><memballoon model='none'/></devices>
 </domain>
 """
+
+
+def write_first(path: Path) -> Path:
+    """Write `FIRST` as firmware is: a raw binary."""
+    lines = enumerate(FIRST)
+    path.write_bytes(b"".join(rv64.assemble(line, BASE + 4 * number) for number, line in lines))
+    return path
 
 
 class Side:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -46,11 +47,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        program = str(write_first(Path(folder) / "first.bin"))
-        ours = [sys.executable, "-m", "bimetal", "run", "--board", "riscv-virt"]
-        theirs = [QEMU, "-M", "virt", "-display", "none", "-serial", "stdio", "-monitor", "none"]
-        commands = [[*each, "-m", "64", "-bios", program] for each in (ours, theirs)]
-        commands[0][-2] = "--bios"
+        program = write_first(Path(folder) / "first.bin")
+        ours = f"{sys.executable} -m bimetal run --board riscv-virt -m 64 --bios {program}"
+        theirs = f"{QEMU} -M virt -m 64 -nographic -monitor none -serial stdio -bios {program}"
+        commands = [shlex.split(each) for each in (ours, theirs)]
         rounds = [[*map(seconds, commands)] for _ in range(given.rounds + 1)][1:]
     for title, taken in zip(("ours", "QEMU"), zip(*rounds, strict=True), strict=True):
         listed = " ".join(f"{each:.3f}" for each in taken)

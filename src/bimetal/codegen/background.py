@@ -27,9 +27,8 @@ _log = logger("translator")
 def translate_in_background(isa: Isa, shared: bool, jobs: Iterable[Job], store: CodeStore) -> None:
     """Start a background process that does ``jobs`` and puts the regions into the user's store.
 
-    Does nothing if another process is
-    already translating for this store, and only logs when the process cannot be started: all that
-    is lost is time saved later.
+    Does nothing if another process is already translating for this store, and only logs when the
+    process cannot be started: all that is lost is time saved later.
     """
     reap()
     claim = store.claim()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bimetal.backends.lease import Lease, await_release, end_process
@@ -297,9 +297,12 @@ class Machines(AskedMachines):
 
     # Parts of these
 
-    def _turn(self) -> Any:
+    def _turn(self) -> AbstractContextManager[None]:
         self.places.prepare(self.places.definitions)
-        return late("bimetal.backends.turns:turn")(self.places.definitions)
+        turn: AbstractContextManager[None] = late("bimetal.backends.turns:turn")(
+            self.places.definitions
+        )
+        return turn
 
     def _check_identity(self, definition: Definition) -> None:
         """Raise `BimetalError` if another machine has the name or the UUID of this one."""

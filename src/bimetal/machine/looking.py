@@ -7,19 +7,18 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from bimetal.base.late import late
-from bimetal.devices.traffic import Traffic
-from bimetal.machine.cables import traffic_of
 from bimetal.machine.core import MachineCore
 from bimetal.machine.counting import Stats, counters_of, stats_of
 from bimetal.machine.cpu_view import CpuView
 from bimetal.machine.device_view import Devices
-from bimetal.machine.drives import Drive, drives_of
 from bimetal.machine.memory_view import MemoryView
-from bimetal.machine.profile import GuestProfile, Profiler
 
 if TYPE_CHECKING:
+    from bimetal.devices.traffic import Traffic
+    from bimetal.machine.drives import Drive
     from bimetal.machine.explaining import Explanation
     from bimetal.machine.observing import Observation
+    from bimetal.machine.profile import GuestProfile, Profiler
 
 __all__ = ["Looking"]
 
@@ -53,13 +52,15 @@ class Looking(MachineCore):
         """The disks and CD-ROM drives that it has now."""
         runner = self._built()
         with runner.locked():
-            return drives_of(runner)
+            found: list[Drive] = late("bimetal.machine.drives:drives_of")(runner)
+            return found
 
     def traffic(self) -> dict[str, Traffic]:
         """What its NICs have received and sent, by their addresses."""
         runner = self._built()
         with runner.locked():
-            return traffic_of(runner.hardware)
+            seen: dict[str, Traffic] = late("bimetal.machine.cables:traffic_of")(runner.hardware)
+            return seen
 
     @overload
     def device(self, kind: str) -> Any: ...
@@ -127,5 +128,5 @@ class Looking(MachineCore):
     def _profiling(self) -> Profiler:
         with self._gate.lock:
             if self._profiler is None:
-                self._profiler = Profiler(self._parts)
+                self._profiler = late("bimetal.machine.profile:Profiler")(self._parts)
             return self._profiler
