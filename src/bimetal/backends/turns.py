@@ -7,11 +7,12 @@ import fcntl
 import os
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.failing import host_failures
 
 __all__ = ["turn"]
 
@@ -53,13 +54,8 @@ def _is_ours(fd: int, folder: Path) -> bool:
     return True
 
 
-@contextmanager
-def _failures(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BimetalError(
-            f"{folder} cannot be locked: {error.strerror}",
-            "correct the permissions of the folder, or see to its file system",
-            ExitCode.IO_ERROR,
-        ) from error
+def _failures(folder: Path) -> AbstractContextManager[None]:
+    return host_failures(
+        f"{folder} cannot be locked",
+        "correct the permissions of the folder, or see to its file system",
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.errors import ExitCode
+from bimetal.base.failing import host_failures
 from bimetal.base.late import LateModule
 from bimetal.machine.kept import KeptMachine
 from bimetal.machine.live.seat import await_requests
@@ -100,14 +100,8 @@ class KeptInside(KeptMachine):
             return {snapshot.name: snapshot.seconds for snapshot in kept}
 
 
-@contextmanager
-def _failures(what: str) -> Iterator[None]:
+def _failures(what: str) -> AbstractContextManager[None]:
     """A context in which the host's errors are those of the user's disks."""
-    try:
-        yield
-    except OSError as error:
-        raise BimetalError(
-            f"the machine cannot {what}: {error.strerror or error}",
-            "check the host's disk, and the images: bimetal image check",
-            ExitCode.IO_ERROR,
-        ) from error
+    return host_failures(
+        f"the machine cannot {what}", "check the host's disk, and the images: bimetal image check"
+    )

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.failing import host_failures
 from bimetal.base.sizes import format_size
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
-from bimetal.machine.live.failing import host_failures
 from bimetal.machine.recipe import Recipe, check_files, reach_of, stamps_of
 from bimetal.machine.runner import Runner
 from bimetal.machine.sockets import Plugged

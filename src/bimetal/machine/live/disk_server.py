@@ -5,8 +5,8 @@ from __future__ import annotations
 from bimetal.backends.block.nbd.exported import Exports as Served
 from bimetal.backends.block.nbd.server import ImageServer
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.failing import host_failures
 from bimetal.base.threads import EndingThread, Lock
-from bimetal.machine.live.failing import host_failures
 
 __all__ = ["DiskServer"]
 

@@ -16,6 +16,7 @@ from bimetal.backends.block.choose import open_disk
 from bimetal.backends.block.growing import grow_disk
 from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.failing import host_failures
 from bimetal.base.paths import same_file
 from bimetal.base.sizes import parse_size
 from bimetal.devices.virtio.block import VirtioBlock
@@ -27,7 +28,6 @@ from bimetal.machine.live.bitmaps import BitmapChange
 from bimetal.machine.live.chain import chain_of, place_in, view_of
 from bimetal.machine.live.commit import ActiveCommit, Commit
 from bimetal.machine.live.copies import close_copy, open_copy
-from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.image_at import ImageAt
 from bimetal.machine.live.job import Job, Terms
 from bimetal.machine.live.jobs import Jobs

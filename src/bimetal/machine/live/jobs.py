@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.failing import host_failures
 from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.live.departed import Departed
 from bimetal.machine.live.exports import Exports
-from bimetal.machine.live.failing import host_failures
 from bimetal.machine.live.news import JobNews, NewsKind, Status
 
 if TYPE_CHECKING:
