@@ -60,3 +60,15 @@ def process(tmp_path: Path) -> Cli:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def container() -> tuple[str, ...]:
+    """The words before a command that is to be the first process of a container."""
+    if os.geteuid() != 0:
+        pytest.skip("a process 1 is made by root")
+    words = ("unshare", "--pid", "--fork", "--mount-proc")
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:  # as in most containers
+        pytest.skip(f"this host does not let us make a container: {tried.stderr.strip()}")
+    return words

@@ -9,8 +9,11 @@ Handlers are installed for signals that are not ignored (nohup, or a shell that 
 first process of a container has no default actions: it gets these.
 
 An exception in the middle of Python's import system may leave its lock held, and whichever thread
-imports next waits for ever. So a signal that comes there is raised a little later. One that was
-raised where Python ignores exceptions, in a destructor or a callback, is raised again.
+imports next waits for ever. So a signal that comes there is raised a little later. One that is
+lost on its way is raised again: Python ignores exceptions in destructors and callbacks, and where C
+asks for an attribute. Others come out as something else: up to Python 3.11, what ends a class
+statement while descriptors learn their names is a RuntimeError. So whatever arrives after a signal,
+the signal is why the process ends.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any, NoReturn, Self, TypeVar
 
 from bimetal import ExitCode
 
-__all__ = ["Ending", "Signalled"]
+__all__ = ["Ending", "Signalled", "is_of_signal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -51,11 +54,24 @@ Owned = TypeVar("Owned", bound=AbstractContextManager[Any])
 
 
 class Signalled(BaseException):
-    """The signal ``number`` asks for the end."""
+    """The signal ``number`` asks for the end; ``gone`` is called when nobody holds this any more,
+    as it is or as the cause of something else."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, gone: Callable[[], object]):
         super().__init__(number)
         self.number = number
+        self._gone = gone
+
+    def __del__(self) -> None:
+        self._gone()
+
+
+def is_of_signal(error: BaseException) -> bool:
+    """Whether an error is what a signal has raised, or comes from it."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, Signalled):
+        found = found.__cause__
+    return found is not None
 
 
 class Ending:
@@ -67,7 +83,7 @@ class Ending:
     def __init__(self) -> None:
         self.signal = 0
         self._abandon: Callable[[], None] | None = None
-        self._begun = self._holding = False
+        self._begun = self._holding = self._raised = False
         self._timing = threading.Lock()
         self._limit: threading.Timer | None = None
         self._handlers: dict[int, Any] = {}
@@ -126,9 +142,7 @@ class Ending:
             yield
         finally:
             self._holding = False
-        if self.signal:
-            self._begun = True
-            raise Signalled(self.signal)
+        self._raise()
 
     def begin(self) -> None:
         """What is left to do is the end: a signal hurries it now, and breaks into nothing."""
@@ -152,20 +166,28 @@ class Ending:
         if frame is not None and frame.f_code.co_filename == IMPORTING:
             _later(SOON, self._again)
             return
-        self._begun = True
-        raise Signalled(number)
+        self._raise()
+
+    def _raise(self) -> None:
+        """Raise what asks for the end, if it was asked for and is not on its way."""
+        if self.signal and not self._begun and not self._raised:
+            self._raised = True
+            raise Signalled(self.signal, self._lost)
+
+    def _lost(self) -> None:
+        """What was raised is gone, unless it has led to the end."""
+        self._raised = False
+        if not self._begun:
+            _later(SOON, self._again)
 
     def _ignored(self, what: Any) -> None:
         """See `sys.unraisablehook`."""
-        if what.exc_type is Signalled:
-            self._begun = False
-            _later(SOON, self._again)
-        else:
+        if what.exc_type is not Signalled:
             self._unraisable(what)
 
     def _again(self) -> None:
         """The signal once more, unless the end has begun meanwhile."""
-        if self._begun:
+        if self._begun or self._raised:
             return
         self._echoes += 1
         signal.pthread_kill(self._main, self.signal)

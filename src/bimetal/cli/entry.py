@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from bimetal.cli.ending import Ending, Signalled
+from bimetal.cli.ending import Ending, is_of_signal
 from bimetal.cli.status import STATUS
 from bimetal.cli.streams import finish, open_streams
 from bimetal.control.collecting import collect_seldom
@@ -24,11 +24,15 @@ def main(arguments: Sequence[str] | None = None, program: str = "bimetal.cli.pro
     collect_seldom()
     open_streams()  # before anything is opened that could get the number of a closed one
     ending = Ending()
+    code = 0
     try:
         with ending:
             code = finish(import_module(program).run(arguments, ending))
-    except Signalled as signalled:
-        code = 128 + signalled.number
+    except BaseException as error:
+        if not ending.signal:
+            raise
+        if not is_of_signal(error):  # a defect in what was done because of the signal
+            sys.excepthook(type(error), error, error.__traceback__)
     STATUS.erase()
     ending.die()
-    sys.exit(code)
+    sys.exit(128 + ending.signal if ending.signal else code)
