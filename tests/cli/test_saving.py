@@ -12,6 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from bimetal import ExitCode
+from tests.boot.bare import END, FAIL_WITH_A0, write_program
 from tests.boot.counting import expected, riscv_program
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -102,6 +104,21 @@ def test_a_failure_to_save_does_not_end_the_machine(program: list[str], tmp_path
     child.expect(pexpect.EOF)
     child.close()
     assert precious.read_text() == "chapter one"
+    assert child.exitstatus == ExitCode.IO_ERROR
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"), [(END, ExitCode.IO_ERROR), (("addi a0, zero, 7", *FAIL_WITH_A0), 7)]
+)
+def test_a_guest_that_ends_before_it_is_saved_is_no_success(
+    tmp_path: Path, ends: tuple[str, ...], code: int
+) -> None:
+    kernel = write_program(tmp_path / "p", *ends)
+    words = ["--kernel", str(kernel), "--bios", "none", "--memory", "8M", "--accel", "interp"]
+    done = run(*words, "--save", tmp_path / "state", "--save-at", "never")
+    assert done.returncode == code
+    assert "the machine is not saved: its run ended before" in done.stderr
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(

@@ -183,10 +183,14 @@ def command(
         if trees.dump:
             return trees.write(machine)
         announce = partial(show_banner, guest or software.first, machine, host.serial)
-        with monitoring.of(machine, host.serial), saving.on_request(machine), Readiness():
+        with (
+            monitoring.of(machine, host.serial),
+            saving.on_request(machine) as request,
+            Readiness(),
+        ):
             meanwhile = begin(saving, machine, guest or "", host)
             result = report.play(machine, context.obj, announce, meanwhile)
-    return tell(result)
+    return request.code(tell(result))
 
 
 def begin(
@@ -214,9 +218,13 @@ def go_on(
     with ending.of(make, Machine.abandon) as machine:
         host.let_in(machine)
         announce = partial(show_banner, file, machine, host.serial)
-        with monitoring.of(machine, host.serial), saving.on_request(machine), Readiness():
+        with (
+            monitoring.of(machine, host.serial),
+            saving.on_request(machine) as request,
+            Readiness(),
+        ):
             result = report.play(machine, ending, announce, saving.at_text(machine))
-    return tell(result)
+    return request.code(tell(result))
 
 
 def board_named(board: str | None, arch: str | None) -> str:

@@ -15,9 +15,9 @@ import click
 from click.core import ParameterSource
 from msgspec import Struct
 
-from bimetal import BimetalError, Machine
+from bimetal import BimetalError, ExitCode, Machine
 
-__all__ = ["Saving", "saving_options"]
+__all__ = ["Request", "Saving", "saving_options"]
 
 Answer = TypeVar("Answer")
 
@@ -28,6 +28,24 @@ WITH_RESTORE = {
 """Options that make sense for a machine that is restored: all others are in its snapshot."""
 
 SIGNAL = signal.SIGUSR1
+
+
+class Request:
+    """What became of the wish to save a machine: ``wanted`` is whether there is one, ``done``
+    whether it is saved, ``told`` whether a person has read why it is not."""
+
+    def __init__(self, *, wanted: bool):
+        self.wanted, self.done, self.told = wanted, False, False
+
+    def code(self, code: int) -> int:
+        """The exit code of a run that has ended with ``code``: 0 says that all was done. Tells a
+        person what was not."""
+        if self.done or not self.wanted:
+            return code
+        if not self.told:
+            cause = "the machine is not saved: its run ended before it showed the text of --save-at"
+            click.echo(f"bimetal: {cause}", err=True)
+        return code or ExitCode.IO_ERROR
 
 
 class Saving(Struct, frozen=True):
@@ -72,18 +90,20 @@ class Saving(Struct, frozen=True):
                 raise click.UsageError(f"the snapshot says what the machine is: leave {name} away")
 
     @contextmanager
-    def on_request(self, machine: Machine) -> Iterator[None]:
+    def on_request(self, machine: Machine) -> Iterator[Request]:
         """A context in which ``machine`` is saved, and ended, when somebody asks for it. To be
-        entered before the machine starts: a signal may come at once."""
+        entered before the machine starts: a signal may come at once. After it, what it yields says
+        whether that was done."""
+        request = Request(wanted=self.at is not None)
         if not self.saves:
-            yield
+            yield request
             return
         busy = threading.Lock()
 
         def save() -> None:
             if busy.acquire(blocking=False):
                 try:
-                    self._save(machine)
+                    self._save(machine, request)
                 finally:
                     busy.release()
 
@@ -92,7 +112,7 @@ class Saving(Struct, frozen=True):
 
         machine.on_save_key = soon
         with _on_signal(soon):
-            yield
+            yield request
         with busy:  # what ends the machine has still to say that it is saved
             pass
 
@@ -107,7 +127,8 @@ class Saving(Struct, frozen=True):
                 threading.Thread(target=self._wait, args=(machine,), daemon=True).start()
             yield
 
-    def _save(self, machine: Machine) -> None:
+    def _save(self, machine: Machine, request: Request) -> None:
+        request.wanted = True
         try:
             if self.savevm is not None:
                 machine.savevm(self.savevm, stop=True)
@@ -115,8 +136,10 @@ class Saving(Struct, frozen=True):
             else:
                 machine.save(str(self.save), stop=True)
                 again = f"bimetal run --restore {self.save}"
+            request.done = True
             click.echo(f"\r\nbimetal: saved; {again} goes on", err=True)
         except BimetalError as error:
+            request.told = True
             click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
 
     def _wait(self, machine: Machine) -> None:
