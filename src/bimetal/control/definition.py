@@ -92,7 +92,7 @@ class ScreenPart:
     width: int = 1024
     height: int = 768
     vnc: str = AUTO
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bimetal.base.veiling import veiled
 from bimetal.web.problems import problem
 
 __all__ = ["LOCAL", "PROTOCOL", "SECURE_HEADERS", "Guard", "Rules"]
@@ -56,6 +57,9 @@ class Rules(Struct, frozen=True):
 
     token: str
     names: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return veiled(self, "token")
 
     def knows(self, host: str) -> bool:
         """Whether ``NAME[:PORT]`` means us."""

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.sizes import GIB, MIB
+from bimetal.base.veiling import veiled
 from bimetal.control.definition import AUTO, ON_BUS, Definition, NicPart, ScreenPart
 from bimetal.control.installing.disks import NewDisk, disk_from
 from bimetal.control.installing.firmware import Firmware, find_firmware
@@ -64,6 +65,9 @@ class Wanted(Struct, frozen=True):
     injected: tuple[str, ...] = ()
     balloon: bool = True
 
+    def __repr__(self) -> str:
+        return veiled(self, "graphics")  # VNC's password is among these words
+
 
 class Plan(Struct, frozen=True):
     """What is to be made: the ``definition``, its ``disks``, a ``seed`` of cloud-init for the drive
@@ -81,6 +85,9 @@ class Plan(Struct, frozen=True):
     injected: Mapping[str, bytes] = field(default_factory=dict)
     password: str = ""
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return veiled(self, "seed", "injected", "password")
 
 
 def plan(
