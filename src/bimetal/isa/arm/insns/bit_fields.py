@@ -49,8 +49,9 @@ def _extract(form: Form) -> None:
     )
     def meaning(cpu: Cpu, Rm: Value, imms: Value, Rn: Value, Rd: Value) -> None:
         low, high = cpu.x[Rm].trunc(width), cpu.x[Rn].trunc(width)
-        both = high.zext(2 * width) << width | low.zext(2 * width)
-        write(cpu, Rd, both.lsr(imms.zext(2 * width)).trunc(width))
+        # So hosts know it as a rotation where both are one register; a distance may be 0.
+        by = imms.zext(width)
+        write(cpu, Rd, low.lsr(by) | (high << 1) << (width - 1 - by))
 
 
 for _form in FORMS:
