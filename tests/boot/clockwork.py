@@ -28,6 +28,7 @@ from bimetal.machine.gate import VcpuGate
 from bimetal.machine.runner import Runner
 from bimetal.machine.service import Service
 from bimetal.seam import FirmwareCall, Halt, Kicked, Mmio, Shutdown
+from tests.turns import Deferred
 
 __all__ = ["Ending", "run"]
 
@@ -88,7 +89,7 @@ class _Dice:
 
 def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
     """Boot a guest with one hart and let it run to its end, or for ``limit`` instructions."""
-    paper, clock, deferred = _Paper(), VirtualClock(START), list[Callable[[], None]]()
+    paper, clock, deferred = _Paper(), VirtualClock(START), Deferred()
     config = Config(
         memory=256 << 20,
         cpus=1,
@@ -97,7 +98,7 @@ def run(guest: Payload, append: str, make: Factory, limit: int) -> Ending:
         append=append,
     )
     processor = described("interp", "riscv64", "")
-    chassis = Chassis(config, clock, ConsoleLine(paper), deferred.append, processor=processor)
+    chassis = Chassis(config, clock, ConsoleLine(paper), deferred, processor=processor)
     dice = _Dice()
     with patch.object(VirtioRng.__init__, "__defaults__", (dice,)), patch("os.urandom", dice):
         riscv_virt(chassis)

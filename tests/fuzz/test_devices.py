@@ -22,6 +22,7 @@ from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.machine.hardware import CpuSignal
 from bimetal.machine.placements import Placement
+from tests.turns import Deferred
 
 SMALL_FLASH = 0x2C00_0000
 SIZES = (1, 2, 4, 8)
@@ -43,7 +44,7 @@ class Board:
             options=dict(each.split("=") for each in options),
         )
         line, hvc = ConsoleLine(self.ring), ConsoleLine(Ring())
-        chassis = Chassis(config, self.clock, line, lambda function: None, hvc)
+        chassis = Chassis(config, self.clock, line, Deferred(), hvc)
         build(chassis)
         flash = PFlash(Geometry(1 << 16, 1 << 13), MemoryDisk(1 << 16))
         chassis.add(flash, at=SMALL_FLASH)

@@ -13,12 +13,13 @@ from bimetal.machine.chassis import Chassis
 from bimetal.machine.config import Config
 from bimetal.machine.console import ConsoleLine
 from bimetal.seam import Shutdown
+from tests.turns import Deferred
 
 
 @pytest.fixture
 def chassis() -> Chassis:
     config = Config(memory=1 << 20, cpus=2)
-    return Chassis(config, VirtualClock(), ConsoleLine(NoChars()), lambda function: None)
+    return Chassis(config, VirtualClock(), ConsoleLine(NoChars()), Deferred())
 
 
 def test_wires_lead_to_cpus_that_come_later(chassis: Chassis) -> None:

@@ -13,6 +13,7 @@ from bimetal.machine.console import ConsoleLine
 from bimetal.machine.cpus import CpuControl
 from bimetal.machine.hardware import Firmware, Hardware
 from bimetal.seam import Cpu
+from tests.turns import Deferred
 
 
 class NoBoot:
@@ -37,7 +38,7 @@ class NoBoot:
 @pytest.fixture
 def chassis() -> Chassis:
     config = Config(memory=1 << 20, cpus=2)
-    return Chassis(config, VirtualClock(), ConsoleLine(NoChars()), lambda function: None)
+    return Chassis(config, VirtualClock(), ConsoleLine(NoChars()), Deferred())
 
 
 def finished(chassis: Chassis) -> Hardware:

@@ -20,6 +20,7 @@ from bimetal.devices.flash.pflash import PFlash
 from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.aside import Aside
 from bimetal.machine.config import Config, Disk
 from bimetal.machine.console import ConsoleLine
@@ -81,7 +82,7 @@ class Chassis:
         config: Config,
         clock: Clock,
         console: ConsoleLine,
-        defer: Callable[[Callable[[], None]], None],
+        defer: Turns,
         hvc: ConsoleLine | None = None,
         processor: Described = ANY,
         aside: Aside | None = None,

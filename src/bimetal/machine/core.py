@@ -106,7 +106,7 @@ class MachineCore:
 
     def _new_chassis(self) -> Chassis:
         hvc = self.hvc.line if self.hvc is not None else None
-        defer = self._service.reactor.call
+        defer = self._service.lulls
         processor = self._engine.described(self._board.isa)
         return Chassis(
             self.config,

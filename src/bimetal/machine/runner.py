@@ -189,6 +189,10 @@ class Runner:
     def memory_changed(self) -> bool:
         return self.hardware.space.generation != self._generation
 
+    def resting(self) -> None:
+        if not any(vcpu.active for vcpu in self.vcpus):
+            self._service.lulls.begin()
+
     def settle(self, vcpu: Vcpu) -> None:
         if self.memory_changed():
             with self.gate.hold(vcpu):

@@ -7,6 +7,7 @@ from bimetal.base.clock import Clock, Countdown
 from bimetal.base.threads import EndingThread
 from bimetal.machine.aside import Threads
 from bimetal.machine.gate import VcpuGate
+from bimetal.machine.lulls import Lulls
 
 __all__ = ["Service"]
 
@@ -17,6 +18,7 @@ class Service:
     def __init__(self, gate: VcpuGate, clock: Clock):
         self._gate, self._clock = gate, clock
         self.reactor = Reactor(gate.lock)
+        self.lulls = Lulls(self.reactor)
         self.aside = Threads(self.reactor.call, gate.fail)
         self._thread = EndingThread(self._main, "service")
         self._stopping = False
@@ -40,6 +42,7 @@ class Service:
     def forked(self) -> None:
         """This process is a copy: have a thread of its own, which waits for nothing of the host."""
         self.reactor.forked()
+        self.lulls.forked()
         self.aside.forked()
         self._clock.on_earlier = self.reactor.wake
         self._thread = EndingThread(self._main, "service")

@@ -62,6 +62,9 @@ class Surroundings(Protocol):
     def memory_changed(self) -> bool:
         """Whether the memory map has changed since the CPUs were told of it."""
 
+    def resting(self) -> None:
+        """A vCPU has nothing to do; the lock is held."""
+
     def settle(self, vcpu: Vcpu) -> None:
         """Carry out what was asked of the whole machine; the lock is not held."""
 
@@ -257,6 +260,7 @@ class Vcpu:
                 if seconds is None:
                     self._alarm.arm(deadline)
             around.gate.leave(self)
+            around.resting()
         self.wake.wait(seconds)
         self._attention = True  # through the gate, to be active again
 

@@ -3,9 +3,8 @@ words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bimetal.devices.irq.messages import Message
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.pci import VirtioPci
 from bimetal.memory.ram import Ram
@@ -44,7 +43,7 @@ class PciGuest(mmio.Guest):
         size: int = mmio.SIZE,
         *,
         transitional: bool = False,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
     ):
         self.ram = Ram("ram", size)
         self.tree = Tree()

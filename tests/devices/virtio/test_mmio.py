@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from bimetal.devices.virtio.device import TURN, VirtioDevice, Work
@@ -35,6 +33,7 @@ from tests.devices.virtio.guest import (
     Guest,
     Used,
 )
+from tests.turns import Deferred
 
 
 class Echo(VirtioDevice):
@@ -279,11 +278,11 @@ def test_a_notification_of_no_queue_is_a_guest_error() -> None:
     assert sum(guest.slot.events.counts.values()) == 1
 
 
-def in_turns(device: VirtioDevice) -> tuple[Guest, list[Callable[[], None]]]:
+def in_turns(device: VirtioDevice) -> tuple[Guest, Deferred]:
     """A guest with ``device``, and the turns that it asks the machine for."""
-    deferred: list[Callable[[], None]] = []
+    deferred = Deferred()
     guest = Guest(device)
-    device.plug(guest.slot, guest.space, deferred.append)
+    device.plug(guest.slot, guest.space, deferred)
     return guest, deferred
 
 

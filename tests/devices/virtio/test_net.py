@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.devices.virtio.guest import (
     Ring,
     Used,
 )
+from tests.turns import Deferred
 
 CSUM, GUEST_CSUM, CTRL_GUEST_OFFLOADS, MTU, MAC = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, HOST_ECN = 1 << 7, 1 << 8, 1 << 11, 1 << 12, 1 << 13
@@ -130,12 +130,18 @@ def test_frames_that_wait_are_sent_together() -> None:
     assert transmit.avail_event == 10
 
 
-def test_who_has_sent_need_not_notify_until_a_turn_finds_nothing() -> None:
-    deferred: list[Callable[[], None]] = []
+def in_turns() -> tuple[Cable, Guest, Ring, Deferred]:
+    """What `start` gives, of a machine that gives turns, without the ring for what is received."""
+    deferred = Deferred()
     nic = VirtioNet(cable := Cable(), STATION)
     guest = Guest(nic)
-    nic.plug(guest.slot, guest.space, deferred.append)
-    _, transmit = guest.start(EVENT_IDX, queues=2)
+    nic.plug(guest.slot, guest.space, deferred)
+    _, transmit = guest.start(EVENT_IDX, queues=2, size=256)
+    return cable, guest, transmit, deferred
+
+
+def test_who_has_sent_need_not_notify_until_a_turn_finds_nothing() -> None:
+    cable, guest, transmit, deferred = in_turns()
     send(guest, transmit, frame(b"1"))
     assert cable.batches == [1], "the first one waits for no turn"
     for number in (2, 3):
@@ -148,6 +154,32 @@ def test_who_has_sent_need_not_notify_until_a_turn_finds_nothing() -> None:
     assert transmit.avail_event == 3
     assert not deferred
     assert len(transmit.completed()) == 3
+    assert deferred.patient == 0, "whoever sends as little waits for an answer"
+
+
+def test_what_follows_a_long_frame_is_better_sent_together() -> None:
+    cable, guest, transmit, deferred = in_turns()
+    send(guest, transmit, frame(bytes(1100)))
+    assert deferred.patient == 1
+    for _ in range(2):
+        transmit.offer(transmit.chain(guest.place(PLAIN_HEADER + frame(bytes(600)))))
+    deferred.pop()()
+    assert cable.batches == [1, 2]
+    assert deferred.patient == 2
+    deferred.pop()()
+    assert transmit.avail_event == 3
+    assert not deferred
+
+
+def test_frames_that_wait_already_are_not_patient() -> None:
+    cable, guest, transmit, deferred = in_turns()
+    memory = guest.place(PLAIN_HEADER + frame(bytes(1100)))
+    for _ in range(256):
+        transmit.offer(transmit.chain(memory))
+    transmit.notify()
+    assert cable.batches == [64] * 4
+    assert len(deferred) == 1
+    assert deferred.patient == 0
 
 
 @pytest.mark.parametrize("length", [0, 5, 12, 12 + 13, 12 + 14 + 4 + 0x10000])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -15,6 +15,7 @@ from bimetal.devices.virtio.device import TURN, VirtioDevice
 from bimetal.devices.virtio.queue import Chain, Virtqueue
 from bimetal.devices.virtio.rng import VirtioRng
 from tests.devices.virtio.guest import STATUS, WRITE, Guest, Ring, Used
+from tests.turns import Deferred
 
 IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES = 0, 1, 4, 8, 11, 13
 MIB, GIB = 1 << 20, 1 << 30
@@ -71,9 +72,9 @@ class Driver:
     """A guest with ``device`` that asks for more and more before it lets the device begin."""
 
     def __init__(self, device: VirtioDevice, queues: int = 1, queue: int = 0, size: int = 64):
-        self.deferred: list[Callable[[], None]] = []
+        self.deferred = Deferred()
         self.guest = Guest(device, 24 * MIB)
-        device.plug(self.guest.slot, self.guest.space, self.deferred.append)
+        device.plug(self.guest.slot, self.guest.space, self.deferred)
         self.ring: Ring = self.guest.start(self.guest.offered, queues, size)[queue]
         self.place = self.guest.allocate(8 * MIB, 4096)
 

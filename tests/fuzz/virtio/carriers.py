@@ -6,7 +6,6 @@ A guest's accesses go over the bus, as those of its CPUs do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from bimetal.devices.device import Device
@@ -24,6 +23,7 @@ from tests.devices.virtio.guest import BASE, Guest, Ring, RowRing
 from tests.devices.virtio.pci_guest import PORTS, PciGuest
 from tests.devices.virtio.test_block_aside import Errands
 from tests.fuzz.virtio.devices import DEVICES, Outside, check_work, state_of, uncounted
+from tests.turns import Deferred
 
 __all__ = ["ARENA", "CARRIERS", "FAR", "MEMORY", "ROM", "SLOT", "WIRE", "Carrier"]
 
@@ -38,8 +38,6 @@ SLOT = 0x1000_0000
 PAGE = 4096
 ACKNOWLEDGED, DRIVING, RUNNING = 1, 3, 7
 EVERYTHING = (1 << 64) - 1
-
-Defer = Callable[[Callable[[], None]], None]
 
 
 class Tripwire(Device):
@@ -67,11 +65,11 @@ class Carrier:
 
     def __init__(self, kind: str, deferred: bool = False):
         self.kind = kind
-        self.turns: list[Callable[[], None]] = []
+        self.turns = Deferred()
         self.errands = Errands()
         self.device = DEVICES[kind](self.errands)
         self.outside = Outside(self.device)
-        self.guest = self._carry(self.turns.append if deferred else None)
+        self.guest = self._carry(self.turns if deferred else None)
         space = self.guest.space
         self.bus = Bus(space, "bus")
         self.rom, self.far = Ram("rom", PAGE, readonly=True), Ram("far", PAGE)
@@ -81,7 +79,7 @@ class Carrier:
         self.wire = Tripwire()
         space.add_device(self.wire, WIRE, PAGE)
 
-    def _carry(self, defer: Defer | None) -> Guest:
+    def _carry(self, defer: Deferred | None) -> Guest:
         raise NotImplementedError
 
     @property
@@ -196,7 +194,7 @@ class Slot(Carrier):
     places = ((SLOT, 0x200), (SLOT, 0xB0))
     version: ClassVar[type[VirtioSlot]]
 
-    def _carry(self, defer: Defer | None) -> Guest:
+    def _carry(self, defer: Deferred | None) -> Guest:
         guest = Guest(None, MEMORY)
         guest.slot = self.version(self.device, guest.space, defer)  # type: ignore[assignment]
         guest.slot.irq.connect(guest._interrupt)
@@ -264,7 +262,7 @@ class ModernFunction(Carrier):
     transitional = False
     guest: PciGuest
 
-    def _carry(self, defer: Defer | None) -> Guest:
+    def _carry(self, defer: Deferred | None) -> Guest:
         guest = PciGuest(self.device, MEMORY, transitional=self.transitional, defer=defer)
         host = guest.tree.host
         host.message.connect(MessageWrites(guest.space, host.events))

@@ -12,6 +12,7 @@ from enum import Enum
 from struct import Struct
 from typing import ClassVar
 
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.queue import Chain
 from bimetal.memory.space import AddressSpace, BadAddress
@@ -84,7 +85,7 @@ class VirtioBalloon(VirtioDevice):
         self,
         transport: object,
         space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
     ) -> None:
         super().plug(transport, space, defer)  # type: ignore[arg-type]
         self._space = space

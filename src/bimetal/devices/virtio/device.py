@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from bimetal.base.log import EventLog
 from bimetal.base.state import BadState
 from bimetal.devices.part import Part
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.queue import Chain, QueueError, Virtqueue
 from bimetal.devices.virtio.transport import Transport
 from bimetal.memory.space import AddressSpace
@@ -99,19 +100,13 @@ class VirtioDevice(Part):
         self._waiting: set[int] = set()
         """The queues for which the machine was asked for another turn."""
         self._transport: Transport | None = None
-        self._defer: Callable[[Callable[[], None]], None] | None = None
+        self._defer: Turns | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in {self.events.source}>"
 
-    def plug(
-        self,
-        transport: Transport,
-        space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
-    ) -> None:
-        """Meet the transport and the memory. ``defer`` has a function called soon, with the
-        machine's lock given up in between; without it, all turns are taken at once."""
+    def plug(self, transport: Transport, space: AddressSpace, defer: Turns | None = None) -> None:
+        """Meet the transport and the memory. Without ``defer`` all turns are taken at once."""
         self._transport, self._defer = transport, defer
         self.queues = [Virtqueue(space, limit) for limit in self.queue_limits]
         self._under_way = [None] * len(self.queues)
@@ -154,6 +149,10 @@ class VirtioDevice(Part):
         """Whether requests of queue ``index`` can be carried out now: not those for input, say,
         while there is none. Whoever changes that calls `look`."""
         return True
+
+    def have_a_turn(self, turns: Turns, turn: Callable[[], None]) -> None:
+        """Ask for another turn."""
+        turns(turn)
 
     def may_wait(self) -> bool:
         """Whether the requests that are finished had better be answered after the next turn: what
@@ -364,7 +363,7 @@ class VirtioDevice(Part):
     def _ask_for_a_turn(self, index: int) -> None:
         self._waiting.add(index)
         if self._defer is not None:
-            self._defer(partial(self._next_turn, index))
+            self.have_a_turn(self._defer, partial(self._next_turn, index))
 
     def _next_turn(self, index: int) -> None:
         self._waiting.discard(index)

@@ -14,6 +14,7 @@ from bimetal.base.buffers import pieces, scatter
 from bimetal.base.errors import GuestError
 from bimetal.base.state import BadState
 from bimetal.devices.display.edid import EDID_SIDE_LIMIT, edid
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio import gpu_format as wire
 from bimetal.devices.virtio.device import VirtioDevice, Work
 from bimetal.devices.virtio.gpu_format import Answer, Command
@@ -98,7 +99,7 @@ class VirtioGpu(VirtioDevice):
         self,
         transport: Transport,
         space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
     ) -> None:
         super().plug(transport, space, defer)
         self._space = space

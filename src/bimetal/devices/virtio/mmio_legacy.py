@@ -6,9 +6,8 @@ address if the driver has not said how large pages are. Teaching systems rely on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.mmio_slot import VirtioSlot
 from bimetal.memory.space import AddressSpace
@@ -35,7 +34,7 @@ class VirtioMmioLegacy(VirtioSlot):
         self,
         device: VirtioDevice | None,
         space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
     ):
         super().__init__(device, space, defer)
         self.device.legacy = True

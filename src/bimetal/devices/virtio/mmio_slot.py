@@ -3,12 +3,13 @@ that say what is in it (virtio 1.2, sections 4.2.2 and 4.2.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from bimetal.devices.device import Device, Property
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.queue import Virtqueue
 from bimetal.devices.virtio.transport import idle, selected
@@ -67,7 +68,7 @@ class VirtioSlot(Device):
         self,
         device: VirtioDevice | None,
         space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
     ):
         super().__init__()
         self.device = VirtioDevice() if device is None else device

@@ -7,20 +7,14 @@ stays in the driver's ring, and what the driver has no room for stays with the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 
 from bimetal.base.buffers import split, total
-from bimetal.base.frames import (
-    ETHERNET_HEADER,
-    FRAME_LIMIT,
-    NEEDS_CHECKSUM,
-    OFFLOAD_HEADER,
-    Frame,
-    Offload,
-)
+from bimetal.base.frames import ETHERNET_HEADER, OFFLOAD_HEADER, Frame
 from bimetal.devices.network import Network, PulledOut, in_a_copy
 from bimetal.devices.traffic import Traffic
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VERSION_1, Status, VirtioDevice, Work
 from bimetal.devices.virtio.limits import PAIRS_LIMIT
 from bimetal.devices.virtio.net_commands import ADDR_SET, COMMAND_LIMIT, TABLE_SET, Command
@@ -40,11 +34,11 @@ from bimetal.devices.virtio.net_features import (
     F_STATUS,
     RECEIVED,
     SENT,
-    may_leave,
     sum_of,
 )
 from bimetal.devices.virtio.net_filter import MAC_SIZE, ReceiveFilter
 from bimetal.devices.virtio.net_receive import Receiver
+from bimetal.devices.virtio.net_send import frame_of
 from bimetal.devices.virtio.net_steering import Steering, beginning
 from bimetal.devices.virtio.queue import Chain, QueueError
 
@@ -54,6 +48,10 @@ QUEUE_SIZE, CONTROL_SIZE = 256, 64
 
 BATCH, BATCHES = 64, 4
 """Frames handed to the network at once, and how often in a turn."""
+
+STREAM = 1024
+"""Bytes, sent together, after which more are expected: questions and acknowledgements are shorter,
+and whoever has sent them waits for an answer."""
 
 LINK_UP, WANTS_ANNOUNCE = 1, 2
 """Bits of the status in the configuration."""
@@ -76,7 +74,7 @@ class VirtioNet(VirtioDevice):
     fixed = ("queue_limits", "_network", "_own_mac", "_facts")
     derived = (
         "_link", "_receiver", "_header_size", "_control", "_taken", "_blocked", "_starved",
-        "traffic",
+        "_streams", "traffic",
     )  # fmt: skip
 
     def __init__(
@@ -202,6 +200,7 @@ class VirtioNet(VirtioDevice):
         return index == self._control or bool(index % 2 and not self._blocked)
 
     def carry_on(self, index: int) -> bool:
+        self._streams, before = False, self.traffic.bytes_out
         if index == self._control:
             return super().carry_on(index)
         sent = False
@@ -211,12 +210,19 @@ class VirtioNet(VirtioDevice):
             if not (chains := self.queues[index].pop_many(BATCH)):
                 # Who sends goes on, as a rule: the next turn looks again, and until then the driver
                 # has to notify nobody.
+                self._streams = self.traffic.bytes_out - before >= STREAM
                 return sent
             self._send(index, chains)
             sent = True
             if not self.running:
                 return False  # the answer to a frame met a broken ring
         return bool(index % 2)
+
+    def have_a_turn(self, turns: Turns, turn: Callable[[], None]) -> None:
+        if self._streams:
+            turns.in_a_lull(turn)
+        else:
+            turns(turn)
 
     def notified(self, index: int) -> None:
         if self._starved and index % 2 == 0 and index != self._control:
@@ -284,7 +290,8 @@ class VirtioNet(VirtioDevice):
         frames: list[Frame] = []
         places: list[int] = []
         for place, chain in enumerate(chains):
-            if (frame := self._frame(chain)) is not None:
+            frame = frame_of(chain, self._header_size, self._taken, self.events)
+            if frame is not None:
                 frames.append(frame)
                 places.append(place)
         if self._steering.pairs > 1:
@@ -296,30 +303,6 @@ class VirtioNet(VirtioDevice):
         done = places[sent] if self._blocked else len(chains)
         self.queues[index].put_back(len(chains) - done)
         self.finish(index, [(chain, 0) for chain in chains[:done]])
-
-    def _frame(self, chain: Chain) -> Frame | None:
-        """The frame that the driver sends by ``chain``; None, and an event, if it is none."""
-        pieces = chain.readable
-        size = self._header_size
-        if pieces and len(pieces[0]) >= size:
-            header: bytes | memoryview = pieces[0]
-            rest = pieces[0][size:]
-            pieces = [rest, *pieces[1:]] if len(rest) else pieces[1:]
-        else:
-            parts, pieces = split(pieces, size)
-            header = b"".join(parts)
-        length = total(pieces)
-        if not ETHERNET_HEADER <= length <= FRAME_LIMIT or len(header) < size:
-            self.events.guest_error("a frame to send has a wrong length", f"{length} bytes")
-            return None
-        fields = OFFLOAD_HEADER.unpack_from(header)
-        if not fields[0] & NEEDS_CHECKSUM and not fields[1]:
-            return Frame(pieces)
-        offload = Offload(fields[0] & NEEDS_CHECKSUM, *fields[1:])
-        if not may_leave(offload, length, self._taken):
-            self.events.guest_error("a frame asks for an offload that it cannot have", f"{offload}")
-            return None
-        return Frame(pieces, offload)
 
     # Commands of the driver (5.1.6.5)
 
@@ -390,7 +373,7 @@ class VirtioNet(VirtioDevice):
         self._header_size = OFFLOAD_HEADER.size + 2
         self._control = len(self.queue_limits) - 1
         self._taken = self._received = self._wants_announce = 0
-        self._blocked = self._starved = False
+        self._blocked = self._starved = self._streams = False
         self._configure()
 
     def _configure(self) -> None:

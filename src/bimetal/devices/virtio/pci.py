@@ -6,7 +6,7 @@ Shared memory regions, the reset of single queues (VIRTIO_F_RING_RESET) and noti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from bimetal.devices.pci.bar import Bar, Kind
 from bimetal.devices.pci.capabilities import (
@@ -18,6 +18,7 @@ from bimetal.devices.pci.config import Capability
 from bimetal.devices.pci.function import Endpoint, Identity
 from bimetal.devices.pci.messages import add_msix
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.turns import Turns
 from bimetal.devices.virtio.device import VirtioDevice
 from bimetal.devices.virtio.input import VirtioInput
 from bimetal.devices.virtio.pci_legacy import LegacyPorts
@@ -149,7 +150,7 @@ class VirtioPci(Endpoint):
         self,
         device: VirtioDevice,
         space: AddressSpace,
-        defer: Callable[[Callable[[], None]], None] | None = None,
+        defer: Turns | None = None,
         *,
         integrated: bool = False,
     ):
