@@ -18,7 +18,9 @@ __all__ = [
     "WORD",
     "ZERO",
     "allocated",
+    "contradiction",
     "packed_place",
+    "reserved",
     "subcluster",
     "uniform",
     "zeroed",
@@ -48,6 +50,29 @@ def packed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
     offset = entry & (1 << split_at) - 1
     sectors = (entry & COMPRESSED - 1) >> split_at
     return offset, (sectors + 1) * 512 - offset % 512
+
+
+def reserved(*, extended: bool) -> int:
+    """The bits that are never set in the first word of an entry, unless it is of a compressed
+    cluster."""
+    return WORD & ~(COPIED | OFFSET | (0 if extended else ZERO))
+
+
+def contradiction(entry: int, *, extended: bool, outside: bool) -> str:
+    """What no entry may say, and this one does: "" if there is nothing. ``outside`` means that the
+    clusters lie in a file of their own, the first of them at 0."""
+    bits = entry >> 64
+    if entry & COMPRESSED:
+        if bits:
+            return "has parts of a compressed cluster"
+        return "marks a compressed cluster as used once" if entry & COPIED else ""
+    if found := entry & reserved(extended=extended):
+        return f"has reserved bits: {found:#x}"
+    if bits & bits >> SUBCLUSTERS & _BITS:
+        return "calls what is there zero"
+    if bits & _BITS and not entry & (OFFSET | COPIED if outside else OFFSET):
+        return "has parts of no cluster"
+    return ""
 
 
 def allocated(first: int, stop: int) -> int:

@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.qcow2.bitmaps import read_bitmaps
 from bimetal.backends.block.qcow2.counts import Counts
-from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, packed_place
+from bimetal.backends.block.qcow2.entries import (
+    COMPRESSED,
+    COPIED,
+    OFFSET,
+    WORD,
+    contradiction,
+    packed_place,
+)
 from bimetal.backends.block.qcow2.header import CORRUPT, DIRTY, Header
 from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.pointers import Pointers
@@ -64,7 +71,7 @@ class Examination:
         self._uses: dict[int, array[int]] = {}
         self._structures: dict[int, str] = {}
         self._next = 0
-        self._overlaps = False
+        self._overlaps = self._nonsense = False
         self._snapshots: list[Snapshot] = []
         self._tables: Counter[int] = Counter()
         self._active: array[int] = array("Q")
@@ -104,11 +111,11 @@ class Examination:
             what = f"L1 table of snapshot {snapshot.identity}"
             l1 = self._l1(what, snapshot.l1_offset, snapshot.l1_entries)
             self._tables.update(entry & OFFSET for entry in l1 if entry & OFFSET)
-        active = {entry & OFFSET for entry in self._active}
+        firsts = {e & OFFSET: n * self._header.per_table for n, e in enumerate(self._active)}
         for offset, times in self._tables.items():
             self._structure("L2 table", offset, self._cluster, times)
         for offset, times in self._tables.items():
-            self._l2(offset, times, offset in active)
+            self._l2(offset, times, firsts.get(offset))
         self._bitmaps()
 
     def _l1(self, what: str, offset: int, entries: int) -> array[int]:
@@ -119,14 +126,27 @@ class Examination:
         if is_hole(self._file.fd, offset, entries * 8):
             return array("Q", bytes(entries * 8))
         try:
-            return read_words(self._file.fd, offset, entries)
+            words = read_words(self._file.fd, offset, entries)
         except OSError as error:
             self._unreadable(f"the {what}", error)
             return array("Q")
+        for entry in words:
+            if wrong := entry & ~(COPIED | OFFSET):
+                self._senseless(what, f"has reserved bits: {wrong:#x}")
+            elif entry == COPIED:
+                self._corrupt(f"an entry of the {what} marks no table as used once")
+        return words
 
-    def _l2(self, offset: int, times: int, active: bool) -> None:
-        self._next = 0
-        for entry in self._table(offset):
+    def _l2(self, offset: int, times: int, first: int | None) -> None:
+        """Note what an L2 table uses; ``first`` is the cluster of the disk that its first entry is
+        for, if it is a table of the disk as it is now."""
+        self._next, active = 0, first is not None
+        extended = self._header.entry_words == 2
+        for number, whole in enumerate(self._entries(offset), first or 0):
+            wrong = contradiction(whole, extended=extended, outside=self._outside)
+            if wrong:
+                self._senseless(f"L2 table at {offset:#x}", wrong)
+            entry = whole & WORD
             if entry & COMPRESSED:
                 start, length = packed_place(entry, self._bits)
                 last = min(start + length - 1, self._file.length - 1)
@@ -152,17 +172,29 @@ class Examination:
                 self._corrupt(f"a cluster lies at {place:#x}, between clusters")
             elif not self._outside:
                 self._use(range(place >> self._bits, (place >> self._bits) + 1), times)
+            elif active and place != number << self._bits:
+                wrong = f"names {place:#x} of the data file for {number << self._bits:#x}"
+                self._senseless(f"L2 table at {offset:#x}", wrong)
 
     def _table(self, offset: int) -> Sequence[int]:
         """The first words of the entries of an L2 table; none if it cannot be read."""
+        return self._words(offset)[:: self._header.entry_words]
+
+    def _entries(self, offset: int) -> Sequence[int]:
+        """The entries of an L2 table; none if it cannot be read."""
+        words = self._words(offset)
+        if self._header.entry_words == 1:
+            return words
+        return [word | bits << 64 for word, bits in zip(words[::2], words[1::2], strict=True)]
+
+    def _words(self, offset: int) -> Sequence[int]:
         if offset & self._cluster - 1 or is_hole(self._file.fd, offset, self._cluster):
             return ()
         try:
-            words = read_words(self._file.fd, offset, self._cluster // 8)
+            return read_words(self._file.fd, offset, self._cluster // 8)
         except OSError as error:
             self._unreadable(f"the L2 table at {offset:#x}", error)
             return ()
-        return words[:: self._header.entry_words]
 
     def _bitmaps(self) -> None:
         try:
@@ -254,12 +286,12 @@ class Examination:
             if entry & OFFSET:
                 self._check_mark("L2 table", entry)
                 for cluster in self._table(entry & OFFSET):
-                    if cluster & OFFSET and not cluster & COMPRESSED and not self._outside:
-                        self._check_mark("cluster", cluster)
+                    if cluster & OFFSET and not cluster & COMPRESSED:
+                        self._check_mark("cluster", cluster, outside=self._outside)
 
-    def _check_mark(self, what: str, entry: int) -> None:
+    def _check_mark(self, what: str, entry: int, *, outside: bool = False) -> None:
         cluster = (entry & OFFSET) >> self._bits
-        count = self._count(cluster)
+        count = 1 if outside else self._count(cluster)
         if (count == 1) != bool(entry & COPIED):
             claim = "is marked" if entry & COPIED else "is not marked"
             self._corrupt(f"the {what} at {entry & OFFSET:#x} {claim} as used once: {count} times")
@@ -297,6 +329,11 @@ class Examination:
         self.findings.corruptions += 1
         self.findings.tell(message)
 
+    def _senseless(self, what: str, wrong: str) -> None:
+        """Note an entry of a table that says what none may say."""
+        self._corrupt(f"an entry of the {what} {wrong}")
+        self._nonsense = True
+
     def _unreadable(self, what: str, error: OSError) -> None:
         self.findings.errors += 1
         self.findings.tell(f"{what} cannot be read: {error.strerror}")
@@ -306,7 +343,7 @@ class Examination:
     @property
     def can_mend(self) -> bool:
         """Whether what is wrong is nothing but counts and marks."""
-        return not self._overlaps and not self.findings.errors
+        return not (self._overlaps or self._nonsense or self.findings.errors)
 
     def mend_leaks(self) -> None:
         """Count what nobody uses as free. Raises OSError."""

@@ -156,8 +156,7 @@ class _Restructuring:
             return 0
         marked = read_words(self._file.fd, old, self._cluster // 8) if words is None else words[:]
         before = marked[:]
-        if not self._usage.outside:
-            self._mark(marked)
+        self._mark(marked)
         if words is None and marked == before:
             return old
         new = self._take(words_to_bytes(marked))
@@ -171,7 +170,8 @@ class _Restructuring:
         for at in range(0, len(words), self._header.entry_words):
             entry = words[at]
             if entry & OFFSET and not entry & COMPRESSED:
-                once = self._usage.uses((entry & OFFSET) >> self._bits) == 1
+                cluster = (entry & OFFSET) >> self._bits
+                once = self._usage.outside or self._usage.uses(cluster) == 1
                 words[at] = entry & ~COPIED | COPIED * once
 
     def _new_snapshot(self, new: NewSnapshot) -> Snapshot:

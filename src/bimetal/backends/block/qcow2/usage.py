@@ -8,7 +8,13 @@ from functools import reduce
 from operator import or_
 
 from bimetal.backends.block.file import ImageFile
-from bimetal.backends.block.qcow2.entries import COMPRESSED, COPIED, OFFSET, ZERO, packed_place
+from bimetal.backends.block.qcow2.entries import (
+    COMPRESSED,
+    COPIED,
+    OFFSET,
+    packed_place,
+    reserved,
+)
 from bimetal.backends.block.qcow2.header import SUBCLUSTERS, Header
 from bimetal.backends.block.qcow2.widths import new_counts
 from bimetal.backends.block.qcow2.words import DamagedImage, bad_image, is_hole, read_words
@@ -85,8 +91,8 @@ class Usage:
                     raise bad_image(f"the L2 table at {offset:#x} has parts of no cluster")
             words = words[::2]
         plain, _ = _sorted(words)
-        zero = 0 if self._extended else ZERO
-        if reduce(or_, plain, 0) & (~(COPIED | OFFSET | zero) | OFFSET & self._cluster - 1):
+        wrong = reserved(extended=self._extended) | OFFSET & self._cluster - 1
+        if reduce(or_, plain, 0) & wrong:
             raise bad_image(f"the L2 table at {offset:#x} makes no sense")
         return words
 
