@@ -47,12 +47,12 @@ def test_what_fails_leaves_what_was_there(
     before = Path(target).read_bytes()
     written, writing = 0, os.pwritev
 
-    def full(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def full(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
         nonlocal written
         written += sum(map(len, buffers))
         if written > 2 * MIB:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return writing(fd, buffers, offset)
+        return writing(fd, buffers, offset, flags)
 
     monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(BimetalError, match="No space left"):

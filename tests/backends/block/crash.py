@@ -1,9 +1,9 @@
 """Crashes of the host, simulated: what may be left in a file, and what a disk may show then.
 
 A `Recording` holds all that is done to a file. After a crash the file has everything from before
-the last flush; of what came later, any sector of any write may have reached the disk or not, in
-any order. After kill -9 it has everything. A `Guest` uses a disk and remembers what each sector
-may hold by the promises of `Block`.
+the last flush, and what was written safely; of what else came later, any sector of any write may
+have reached the disk or not, in any order. After kill -9 it has everything. A `Guest` uses a disk
+and remembers what each sector may hold by the promises of `Block`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ class Hole(Write):
 
 
 @dataclass(frozen=True)
+class SafeWrite(Write):
+    """A write that has reached the disk when it returns, whatever became of others (RWF_DSYNC)."""
+
+
+@dataclass(frozen=True)
 class Resize:
     """The file has ``length`` bytes now."""
 
@@ -97,9 +102,10 @@ class Recording:
         """Record, and keep the host's disks out of it: nothing is really flushed."""
         pwritev, ftruncate, ioctl = os.pwritev, os.ftruncate, fcntl.ioctl
 
-        def writing(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        def writing(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
             written = pwritev(fd, buffers, offset)
-            self._note(fd, Write(offset, b"".join(buffers)[:written]))
+            kind = SafeWrite if flags & os.RWF_DSYNC else Write
+            self._note(fd, kind(offset, b"".join(buffers)[:written]))
             return written
 
         def resizing(fd: int, length: int) -> None:
@@ -152,21 +158,34 @@ class Recording:
         flushes = (at for at in range(position - 1, -1, -1) if self.events[at] is None)
         safe = next(flushes, 0)
         file = bytearray(self.killed(safe))
-        loose = [event for event in self.events[safe:position] if event is not None]
+        events = [event for event in self.events[safe:position] if event is not None]
+        loose = [at for at, event in enumerate(events) if not isinstance(event, SafeWrite)]
         chosen = rng.randrange(4) if loose else 0
-        if chosen == 1:
-            del loose[rng.randrange(len(loose))]
-        elif chosen == 2:
-            loose = [rng.choice(loose)]
-        pieces = [piece for event in loose for piece in event.pieces()]
+        one, kept, shuffled = 0, 1.0, rng.random() < 0.5
         if chosen == 3:
             kept = rng.choice((0.1, 0.5, 0.9))
-            pieces = [piece for piece in pieces if rng.random() < kept]
-        if rng.random() < 0.5:
-            rng.shuffle(pieces)
-        for piece in pieces:
-            piece.apply(file)
+        elif chosen:
+            one = rng.choice(loose)
+        pieces: list[Write | Resize] = []
+        for at, event in enumerate(events):
+            if isinstance(event, SafeWrite):
+                _reach(file, pieces, rng, shuffled=shuffled)
+                event.apply(file)
+            elif chosen in (0, 3) or (at == one) == (chosen == 2):
+                pieces += (each for each in event.pieces() if rng.random() < kept)
+        _reach(file, pieces, rng, shuffled=shuffled)
         return bytes(file)
+
+
+def _reach(
+    file: bytearray, pieces: list[Write | Resize], rng: random.Random, *, shuffled: bool
+) -> None:
+    """These reach the disk, in their order or ``shuffled``."""
+    if shuffled:
+        rng.shuffle(pieces)
+    for piece in pieces:
+        piece.apply(file)
+    pieces.clear()
 
 
 @dataclass(frozen=True)

@@ -350,6 +350,49 @@ def test_after_a_failed_flush_no_flush_succeeds(
     assert image._file.log.counts == {"host error: the last writes may be lost": 1}
 
 
+def safe_writes_fail(patch: pytest.MonkeyPatch, error: int) -> None:
+    pwritev = os.pwritev
+
+    def writing(fd: int, buffers: Sequence[bytes], offset: int, flags: int = 0) -> int:
+        if flags & os.RWF_DSYNC:
+            raise OSError(error, os.strerror(error))
+        return pwritev(fd, buffers, offset, flags)
+
+    patch.setattr(os, "pwritev", writing)
+
+
+def test_what_is_made_safe_is_there(image: RawImage, path: Path) -> None:
+    image.write(512, b"\1" * 512)
+    image._file.make_safe(512, b"\1" * 512)
+    assert path.read_bytes()[:1536] == pattern(MIB)[:512] + b"\1" * 512 + pattern(MIB)[1024:1536]
+
+
+def test_after_what_could_not_be_made_safe_no_flush_succeeds(
+    image: RawImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have told then, and only then, that what a guest wrote is lost."""
+    with monkeypatch.context() as patch:
+        safe_writes_fail(patch, errno.EIO)
+        with pytest.raises(OSError, match="Input/output error"):
+            image._file.make_safe(0, pattern(MIB)[:512])
+    with pytest.raises(OSError, match="an earlier flush failed"):
+        image.flush()
+    with pytest.raises(OSError, match="an earlier flush failed"):
+        image._file.make_safe(0, pattern(MIB)[:512])
+
+
+def test_where_no_write_can_be_waited_for_all_are(
+    image: RawImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    with monkeypatch.context() as patch:
+        safe_writes_fail(patch, errno.EOPNOTSUPP)
+        patch.setattr(os, "fdatasync", flushed.append)
+        image._file.make_safe(0, pattern(MIB)[:512])
+    assert len(flushed) == 1
+    image.flush()
+
+
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
 def test_what_is_closed_is_not_sealed(tmp_path: Path, format: str) -> None:
     """The number of its file may be that of another one by now."""

@@ -193,9 +193,9 @@ def _tear(rng: random.Random, most: int) -> None:
     def end() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def writing(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+    def writing(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
         if not is_last():
-            return pwritev(fd, buffers, offset)
+            return pwritev(fd, buffers, offset, flags)
         data = b"".join(buffers)
         stop = (offset + rng.randrange(len(data) + 1)) // SECTOR * SECTOR
         pwritev(fd, [data if rng.random() < 0.2 else data[: max(stop - offset, 0)]], offset)

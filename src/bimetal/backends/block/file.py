@@ -93,6 +93,12 @@ class ImageFile:
         """`flush`, and what the host tells of the file is safe, too: its attributes."""
         self._sync_by(os.fsync)
 
+    def make_safe(self, offset: int, data: bytes) -> None:
+        """Return once ``data``, which was just written at ``offset``, is safe from a crash of the
+        host, and the file is as long as that takes. Of what else was written nothing is said, so
+        it is not waited for. Fails as `flush` does."""
+        self._sync_by(lambda fd: _write_safely(fd, offset, data))
+
     def _sync(self) -> None:
         self._sync_by(os.fdatasync)
 
@@ -223,6 +229,19 @@ class ImageFile:
             self.log.host_error("no locks on this file system: do not start a second machine")
             return False
         return True
+
+
+def _write_safely(fd: int, offset: int, data: bytes) -> None:
+    """Write what is there already once more, and wait until it is safe (pwritev2(2), RWF_DSYNC):
+    if that fails, then not for want of room."""
+    try:
+        written = os.pwritev(fd, [data], offset, os.RWF_DSYNC)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        written = 0
+    if written < len(data):
+        os.fdatasync(fd)
 
 
 def _is_only_read(fd: int) -> bool:

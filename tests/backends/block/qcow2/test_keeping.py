@@ -176,7 +176,7 @@ def test_no_room_for_them_leaves_them_inconsistent(
 def test_clusters_that_could_not_be_counted_for_them_are_not_freed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     disk = opened(path)

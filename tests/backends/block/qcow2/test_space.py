@@ -74,6 +74,51 @@ def test_a_guest_that_never_flushes_takes_no_more_than_its_disk(
     assert check(path) == CLEAN
 
 
+@pytest.mark.parametrize("cluster", [4096, 65536])
+def test_a_disk_that_fills_waits_for_nothing_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: int
+) -> None:
+    path = create(tmp_path / "disk.qcow2", 64 * MIB, cluster_size=cluster)
+    disk = open_disk(str(path))
+    waited: list[int] = []
+    pwritev = os.pwritev
+
+    def writing(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags & os.RWF_DSYNC:
+            waited.append(sum(map(len, buffers)))
+        return pwritev(fd, buffers, offset, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", writing)
+        patch.setattr(os, "fdatasync", waited.append)
+        for start in range(0, 64 * MIB, MIB):
+            disk.write(start, b"\1" * MIB)
+    blocks = (64 * MIB // cluster) // (cluster // 2)
+    assert len(waited) <= 2 * blocks + 3, "blocks of counts and their names, counts, and the end"
+    disk.close()
+    assert check(path) == CLEAN
+    assert content(path) == b"\1" * (64 * MIB)
+
+
+def test_what_is_taken_in_advance_is_at_most_what_the_disk_lacks(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", 1 << 40)
+    disk = open_disk(str(path))
+    disk.write(0, b"\1" * SECTOR)
+    assert 128 * MIB <= path.stat().st_size < 129 * MIB
+    disk.close()
+    assert path.stat().st_size < MIB
+    path = create(tmp_path / "disk.qcow2", 40 * MIB)
+    disk = open_disk(str(path))
+    disk.write(0, b"\1" * (40 * MIB))
+    assert path.stat().st_size < 41 * MIB
+    for start in range(0, 40 * MIB, MIB):
+        disk.discard(start, MIB)
+        disk.write(start, b"\2" * MIB)
+    assert path.stat().st_size < 40 * MIB + MARGIN
+    disk.close()
+    assert check(path) == CLEAN
+
+
 def test_space_is_given_back_and_used_again(tmp_path: Path) -> None:
     path = create(tmp_path / "disk.qcow2", 16 * MIB)
     disk = open_disk(str(path))
@@ -149,13 +194,13 @@ class Host:
         self.failed = 0
         pwritev, ftruncate = os.pwritev, os.ftruncate
 
-        def writing(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
-            if self._fails():
+        def writing(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+            if not flags & os.RWF_DSYNC and self._fails():
                 data = b"".join(buffers)
                 written = rng.randrange(len(data) + 1)
                 pwritev(fd, [data[:written]], offset)
                 raise OSError(error, os.strerror(error))
-            return pwritev(fd, buffers, offset)
+            return pwritev(fd, buffers, offset, flags)
 
         def resizing(fd: int, length: int) -> None:
             if self._fails():

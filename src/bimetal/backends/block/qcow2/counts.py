@@ -70,13 +70,14 @@ class Counts:
                 total += len(part) - part.count(0)
         return total
 
-    def set(self, clusters: range, count: int) -> None:
-        """Store ``count`` for ``clusters``, all of which are in existing refcount blocks."""
+    def set(self, clusters: range, count: int, *, safely: bool = False) -> None:
+        """Store ``count`` for ``clusters``, all of which are in existing refcount blocks; if
+        ``safely``, so that it outlives a crash of the host."""
         start = clusters.start
         while start < clusters.stop:
             number, at = divmod(start, self.per_block)
             length = min(clusters.stop - start, self.per_block - at)
-            self._store(number, at, [count] * length)
+            self._store(number, at, [count] * length, safely=safely)
             start += length
 
     def set_block(self, number: int, counts: Sequence[int]) -> None:
@@ -138,7 +139,7 @@ class Counts:
             stop = first
         return 0
 
-    def _store(self, number: int, at: int, counts: Sequence[int]) -> None:
+    def _store(self, number: int, at: int, counts: Sequence[int], *, safely: bool = False) -> None:
         """Change a part of a block, which is written in whole bytes."""
         block = self._blocks[number]
         stop = at + len(counts)
@@ -146,9 +147,11 @@ class Counts:
         first, last = at - at % per_byte, stop + -stop % per_byte
         piece = block[first:last]
         piece[at - first : stop - first] = array(block.typecode, counts)
-        place = self._table[number] + first * self._bits // 8
+        place, data = self._table[number] + first * self._bits // 8, pack(piece, self._bits)
         try:
-            write_all(self._file.fd, pack(piece, self._bits), place)
+            write_all(self._file.fd, data, place)
+            if safely:
+                self._file.make_safe(place, data)
         except OSError:
             self._doubtful.add(number)
             raise
@@ -161,7 +164,7 @@ class Counts:
             place = _room(block, 1)
             block[place] = 1
             offset = (number * self.per_block + place) * self._cluster
-            self._write_new(block, offset)
+            self._write_new(pack(block, self._bits), offset)
             self._name(self._header.reference_offset + 8 * number, [offset], [0])
             self._table[number] = offset
         else:
@@ -181,8 +184,8 @@ class Counts:
         table.extend([0] * (clusters * self._cluster // 8 - len(table)))
         table[number] = first
         offset = first + self._cluster
-        write_all(self._file.fd, words_to_bytes(table), offset)
-        self._write_new(block, first)
+        self._write_new(words_to_bytes(table), offset)
+        self._write_new(pack(block, self._bits), first)
         # The header has the number of clusters in 32 bits, and that of snapshots behind it.
         old = [header.reference_offset, header.reference_clusters << 32 | header.snapshots]
         self._name(REFERENCE_TABLE_AT, [offset, clusters << 32 | header.snapshots], old)
@@ -191,15 +194,16 @@ class Counts:
         self._table = table
         header.reference_offset, header.reference_clusters = offset, clusters
 
-    def _write_new(self, block: array[int], offset: int) -> None:
-        """Store a block that nothing names yet, safely."""
-        write_all(self._file.fd, pack(block, self._bits), offset)
-        self._file.flush()
+    def _write_new(self, data: bytes, offset: int) -> None:
+        """Store a block or table that nothing names yet, safely."""
+        write_all(self._file.fd, data, offset)
+        self._file.make_safe(offset, data)
 
     def _name(self, place: int, new: Sequence[int], old: Sequence[int]) -> None:
         """Make a new block or table a part of the image, safely."""
-        self._pointers.write(place, array("Q", new), array("Q", old))
-        self._file.flush()
+        words = array("Q", new)
+        self._pointers.write(place, words, array("Q", old))
+        self._file.make_safe(place, words_to_bytes(words))
 
 
 def _room(block: array[int], clusters: int) -> int:

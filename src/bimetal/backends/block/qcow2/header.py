@@ -17,6 +17,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 __all__ = [
     "MAGIC",
     "Header",
+    "clusters_when_full",
     "header_end",
     "header_parts",
     "peek_backing",
@@ -236,6 +237,16 @@ def reference_table_clusters(header: Header) -> int:
     blocks = -(-clusters // per_block)
     blocks += -(-2 * blocks // per_block) + 1
     return max(1, min(-(-8 * blocks // cluster), REFERENCE_TABLE_LIMIT // cluster))
+
+
+def clusters_when_full(header: Header) -> int:
+    """How many clusters an image has, if all of its disk has some and there are no snapshots."""
+    cluster = header.cluster
+    clusters = 1 + -(-8 * header.l1_needed // cluster) + header.l1_needed
+    if header.data_file is None:
+        clusters += -(-header.size // cluster)
+    counted = cluster * 8 // header.reference_bits - 1
+    return clusters + header.reference_clusters + -(-clusters // counted)
 
 
 def header_end(first: bytes) -> int:

@@ -2,10 +2,11 @@
 
 Whatever crashes, a cluster that some table names must never be counted as free, or it would be
 given away twice. So clusters are counted as used *before* anything can name them, on the disk and
-not only in the page cache; and for one flush to serve many, they are taken in batches. The other
-way round, a cluster is counted as free only after the table that named it is safe without it. A
-crash may leave clusters that are counted and not named: they waste space, nothing else, and are
-counted as free when the image is opened again.
+not only in the page cache. That takes time, so they are taken in batches, and only the counts are
+waited for, not what else was written meanwhile. The other way round, a cluster is counted as free
+only after the table that named it is safe without it. A crash may leave clusters that are counted
+and not named: they waste space, nothing else, and are counted as free when the image is opened
+again.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from bimetal.backends.block.block import SECTOR
 from bimetal.backends.block.file import ImageFile
 from bimetal.backends.block.holes import Holes
 from bimetal.backends.block.qcow2.counts import Counts
-from bimetal.backends.block.qcow2.header import Header
+from bimetal.backends.block.qcow2.header import Header, clusters_when_full
+from bimetal.backends.block.qcow2.words import write_all
 
 __all__ = ["References"]
 
 BATCH_BYTES = 8 << 20
-"""What is taken at once: one flush for so many bytes of new clusters."""
+"""What is taken at once."""
+
+FILLING_BYTES = 128 << 20
+"""What is taken at once for a disk that has so much to be filled yet: what is waited for takes as
+long for many clusters as for few. More costs others something: some hosts write what a file grows
+by."""
 
 FRAGMENTS = 64
 """Runs of free clusters that a batch may consist of."""
@@ -40,6 +48,7 @@ class References:
 
     def __init__(self, file: ImageFile, header: Header, counts: Counts):
         self._file, self.counts, self._cluster = file, counts, header.cluster
+        self._header = header
         self._holes = Holes(file.fd, block_device=file.block_device)
         self._cursor = 1  # below it, nothing is free
         self._batch: deque[tuple[range, bool]] = deque()
@@ -146,34 +155,43 @@ class References:
             yield run, count
 
     def _take_batch(self, wanted: int) -> None:
-        """Take as much as is worth a flush; less where there is no room for that."""
-        most = max(1, BATCH_BYTES // self._cluster)
-        for length in (most, min(most, wanted), 1):
+        """Take as much as is worth the wait; less where there is no room for that."""
+        usual = max(1, BATCH_BYTES // self._cluster)
+        for length in (max(usual, self._filling()), usual, min(usual, wanted), 1):
             try:
                 return self._take(length)
             except OSError as error:
                 if length == 1 or error.errno not in _NO_ROOM:
                     raise
 
+    def _filling(self) -> int:
+        """How many clusters are worth to be taken as the disk has none yet that would need them:
+        the image becomes no larger by that than it may become."""
+        used = -(-self._length() // self._cluster)
+        lacking = clusters_when_full(self._header) - used
+        return min(lacking, FILLING_BYTES // self._cluster)
+
     def _take(self, most: int) -> None:
         """Count free clusters as used, and make that safe."""
-        runs, length = self._find(most), self._length()
+        before = self._length()
+        runs = self._find(most)  # which may make the file longer, by blocks of counts alone
         end = max(run.stop for run in runs) * self._cluster
-        if length < end:
+        if self._length() < end:
             # Or a crash could leave a table that names what lies beyond the end of the file.
             self._extend(end)
         self._count(runs)
-        self._batch.extend((run, run.start * self._cluster >= length) for run in runs)
+        self._batch.extend((run, run.start * self._cluster >= before) for run in runs)
         self._cursor = runs[-1].stop
 
-    def _count(self, runs: Iterable[range]) -> None:
+    def _count(self, runs: Sequence[range]) -> None:
         """Count free clusters as used once, safely, or none of them."""
-        counted: list[range] = []
+        alone, counted = len(runs) == 1, list[range]()
         try:
             for run in runs:
-                self.counts.set(run, 1)
+                self.counts.set(run, 1, safely=alone)
                 counted.append(run)
-            self._file.flush()
+            if not alone:
+                self._file.flush()
         except OSError:
             for run in counted:
                 self.free_later(run)
@@ -201,7 +219,9 @@ class References:
     def _extend(self, end: int) -> None:
         if self._file.block_device:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.ftruncate(self._file.fd, end)
+        last = bytes(SECTOR)
+        write_all(self._file.fd, last, end - SECTOR)
+        self._file.make_safe(end - SECTOR, last)
 
     def _give_back(self, run: range) -> None:
         """Give the space of ``run`` back to the host, if it takes it."""

@@ -130,7 +130,7 @@ class Tables:
         table, old = self._table(index), self._l1[index]
         if table is not None and old & COPIED:
             return table
-        clusters, _ = references.allocate(1)
+        clusters, fresh = references.allocate(1)
         offset = clusters.start * self._cluster
         try:
             if table is not None:
@@ -138,10 +138,11 @@ class Tables:
                 table = table[:]
                 for at in range(0, len(table), self._words):
                     table[at] &= ~COPIED
+                self._write_new(table, offset)
             else:
                 table = array("Q", bytes(self._cluster))
-            write_all(self._file.fd, words_to_bytes(table), offset)
-            self._file.flush()  # L1 must not name a table that is not there yet
+                if not fresh:  # or it is zero already, whatever crashes
+                    self._write_new(table, offset)
             place = self._l1_offset + 8 * index
             self._pointers.write(place, array("Q", [offset | COPIED]), self._l1[index : index + 1])
         except OSError:
@@ -152,6 +153,12 @@ class Tables:
             references.free_later([(old & OFFSET) // self._cluster])
         self._keep(index, table)
         return table
+
+    def _write_new(self, table: array[int], offset: int) -> None:
+        """Store a table, safely: L1 must not name one that is not there yet."""
+        data = words_to_bytes(table)
+        write_all(self._file.fd, data, offset)
+        self._file.make_safe(offset, data)
 
     def _keep(self, index: int, table: array[int]) -> None:
         self._cache[index] = table
