@@ -12,7 +12,7 @@ from bimetal.backends.block.overlay import Overlay
 from bimetal.backends.block.qcow2.changes import create_snapshot, delete_snapshot, find_snapshot
 from bimetal.backends.block.qcow2.image import Qcow2Image
 from bimetal.backends.block.qcow2.snapshots import Snapshot
-from bimetal.backends.block.qcow2.state import read_state, store_state
+from bimetal.backends.block.qcow2.state import read_state, stored_state
 from bimetal.base.clock import wall_nanoseconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.hardware import Hardware
@@ -84,8 +84,9 @@ def keep(images: Sequence[Qcow2Image], name: str, state: int, clock: int) -> Non
     try:
         for image in images[1:]:
             made.append((image, create_snapshot(image, name, now, clock=clock)))
-        stored = store_state(images[0], _pieces(state))
-        made.append((images[0], create_snapshot(images[0], name, now, state=stored, clock=clock)))
+        first = images[0]
+        with stored_state(first, _pieces(state)) as stored:
+            made.append((first, create_snapshot(first, name, now, state=stored, clock=clock)))
     except BaseException:
         for image, snapshot in made:
             with suppress(BimetalError, OSError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 from contextlib import closing
 from pathlib import Path
@@ -18,8 +20,9 @@ from bimetal.backends.block.qcow2.changes import (
     find_snapshot,
 )
 from bimetal.backends.block.qcow2.image import Qcow2Image
-from bimetal.backends.block.qcow2.state import read_state, store_state
+from bimetal.backends.block.qcow2.state import read_state, stored_state
 from tests.backends.block.qcow2.qemu import CLEAN, KIB, MIB, check, create, img, needs_qemu
+from tests.backends.block.qcow2.test_space import Host
 
 pytestmark = needs_qemu
 
@@ -36,8 +39,9 @@ def test_a_state_lies_in_the_image_beside_the_disk(tmp_path: Path, options: Any)
         assert isinstance(disk, Qcow2Image)
         disk.write(0, b"before" * 512)
         pieces = (state[at : at + 100_000] for at in range(0, len(state), 100_000))
-        tables, length = store_state(disk, pieces)
-        create_snapshot(disk, "running", 10**18, state=(tables, length), clock=5 * 10**9 + 7)
+        with stored_state(disk, pieces) as stored:
+            create_snapshot(disk, "running", 10**18, state=stored, clock=5 * 10**9 + 7)
+        length = stored[1]
         disk.write(0, b"behind" * 512)
     assert check(path) == CLEAN
     (told,) = json.loads(img("info", "--output=json", path))["snapshots"]
@@ -56,3 +60,31 @@ def test_a_state_lies_in_the_image_beside_the_disk(tmp_path: Path, options: Any)
         delete_snapshot(disk, "running")
     assert check(path) == CLEAN
     assert path.stat().st_blocks * 512 < 3 * MIB // 2
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EFBIG])
+@pytest.mark.parametrize("fits", [0, 1, 2, 5, 10, 14, 15, 16, 17, 18, 19])
+def test_a_state_for_which_there_is_no_room_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, fits: int
+) -> None:
+    path = create(tmp_path / "disk.qcow2", 300 * KIB)
+    with closing(open_disk(str(path))) as disk:
+        assert isinstance(disk, Qcow2Image)
+        disk.write(0, b"before" * 512)
+        disk.flush()
+        before = disk.structure()
+        pieces = (bytes([at]) * MIB for at in range(1, 18))
+        with monkeypatch.context() as patch:
+            host = Host(patch, error, random.Random(fits))
+            host.left = fits
+            with (
+                pytest.raises(OSError, match=os.strerror(error)),
+                stored_state(disk, pieces) as stored,
+            ):
+                create_snapshot(disk, "running", 10**18, state=stored)
+        assert disk.structure() == before
+        disk.write(3072, b"behind" * 512)
+    assert check(path) == CLEAN
+    assert path.stat().st_blocks * 512 < MIB
+    with closing(open_disk(str(path))) as disk:
+        assert disk.read(0, 6144) == b"before" * 512 + b"behind" * 512

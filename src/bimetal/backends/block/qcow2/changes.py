@@ -69,7 +69,7 @@ def create_snapshot(
     clock: int = 0,
 ) -> Snapshot:
     """Keep the disk as it is now, ``now`` nanoseconds after 1970, under a name; and with it the
-    ``state`` of a machine, which `state.store_state` has stored, whose time is ``clock``.
+    ``state`` of a machine, which `state.stored_state` has stored, whose time is ``clock``.
 
     Raises `BimetalError` where that cannot be, and OSError.
     """

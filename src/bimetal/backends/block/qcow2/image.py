@@ -62,7 +62,6 @@ class Qcow2Image(Block):
         self.places = Inside(file) if data is None else Outside(data, header)
         self._damage, self._keeps = "", bitmaps
         self._preallocated: bool | None = None
-        self._writer: Writer | None = None
         self._read_tables(header)
         references = None if file.readonly else self._make_writable()
         if references is not None:
@@ -96,6 +95,7 @@ class Qcow2Image(Block):
             self.file.log.host_error("the image cannot grow as its disk may", str(error))
 
     def _read_tables(self, header: Header) -> None:
+        self._writer: Writer | None = None  # none writes old tables if new ones cannot be read
         self.header, self.size = header, header.size
         if self.bitmaps is not None:
             self.bitmaps.resize(self.size)

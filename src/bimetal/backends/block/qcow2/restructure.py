@@ -9,9 +9,11 @@ only the old tables used is free from that moment on.
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -57,11 +59,12 @@ def write_structure(
     ``structure`` says, but the header: that, and how often each cluster is used once it is stored,
     is returned. All that was written before is safe.
 
-    Raises OSError, and `BimetalError` where the format has no room.
+    Raises OSError, and `BimetalError` where the format has no room; what was written is given back.
     """
     try:
         return _Restructuring(file, structure, end).run()
     except TooOften as error:
+        _cut(file, end * structure.header.cluster)
         bits = structure.header.reference_bits
         raise BimetalError(
             f"the image {file.path!r} counts with {bits} bits how often something is used, which "
@@ -70,6 +73,16 @@ def write_structure(
             "bimetal image convert -O qcow2 -o refcount_bits=16",
             ExitCode.DATA,
         ) from error
+    except OSError:
+        _cut(file, end * structure.header.cluster)
+        raise
+
+
+def _cut(file: ImageFile, end: int) -> None:
+    """Give back what of the file lies behind its first ``end`` bytes, as far as the host does."""
+    with suppress(OSError):
+        if not file.block_device and os.lseek(file.fd, 0, os.SEEK_END) > end:
+            os.ftruncate(file.fd, end)
 
 
 def give_back(file: ImageFile, header: Header, counts: Counts, used: dict[int, array[int]]) -> None:
