@@ -127,3 +127,34 @@ def test_a_state_is_not_forgotten_in_the_middle_of_a_request(
         held.release()
         client.join()
     assert held.machine.snapshots == []
+
+
+LEFT: dict[str, tuple[str, Callable[[Machine, Path], object]]] = {
+    "a larger disk": ("grow_disk", ASKED["a larger disk"]),
+    "a threshold": ("set_threshold", ASKED["a threshold"]),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_a_client_is_told_if_what_was_begun_for_it_is_held(
+    held: Held, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ask = LEFT[what]
+    real, goes_on, done = getattr(disks, name), threading.Event(), threading.Event()
+
+    def slow(*words: Any, **options: Any) -> object:
+        assert goes_on.wait(LIMIT)
+        try:
+            return real(*words, **options)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(disks, name, slow)
+    monkeypatch.setattr(disks, "HELD_SECONDS", 0.05)
+    with pytest.raises(BimetalError, match="the host does not do what was begun for disk0") as told:
+        ask(held.machine, tmp_path)
+    assert "it will be done" in told.value.remedy
+    goes_on.set()
+    assert done.wait(LIMIT)
+    with held.writing():
+        pass

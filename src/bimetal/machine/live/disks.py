@@ -168,7 +168,7 @@ class LiveDisks(Marking, Serving):
             pairs = [self._overlay(opened, each) for each in actions if isinstance(each, LayOver)]
             for seat, _ in pairs:  # most of the work, while the machine goes on
                 with host_failures("no image can be laid over the disk"):
-                    seat.visit(seat.image.flush, seconds=HELD_SECONDS)
+                    seat.visit(seat.image.flush, seconds=HELD_SECONDS, leave=True)
             await_requests(runner)
             with standing(self._gate, self._clock), ExitStack() as held, ExitStack() as undo:
                 settle(runner)
@@ -206,7 +206,8 @@ class LiveDisks(Marking, Serving):
             )
         seat, image = found[0]
         with self._jobs.alone(seat.name), host_failures(f"{name!r} cannot be opened otherwise"):
-            seat.visit(image.seal if readonly else image.unseal, seconds=HELD_SECONDS)
+            turn = image.seal if readonly else image.unseal
+            seat.visit(turn, seconds=HELD_SECONDS, leave=True)
 
     def resize_disk(self, drive: str, size: int | str) -> None:
         """Make a disk larger, and tell the guest; what is new reads as zeroes."""
@@ -218,6 +219,7 @@ class LiveDisks(Marking, Serving):
                     lambda: grow_disk(seat.image, length),
                     lambda _: seat.part.resized(),
                     seconds=HELD_SECONDS,
+                    leave=True,
                 )
 
     def set_write_threshold(
@@ -244,7 +246,7 @@ class LiveDisks(Marking, Serving):
                 held.close()
             with host_failures(f"{name!r} cannot be watched"):
                 watch = partial(set_threshold, top, limit, tell, of_file=of_file)
-                seat.visit(watch, standing=not begun, seconds=HELD_SECONDS)
+                seat.visit(watch, standing=not begun, seconds=HELD_SECONDS, leave=True)
 
     def _call_locked(self, told: Callable[[int], None], beyond: int) -> None:
         self._service.reactor.call(partial(told, beyond))

@@ -101,12 +101,15 @@ class Seat(Struct, frozen=True):
         *,
         standing: bool = False,
         seconds: float | None = None,
+        leave: bool = False,
     ) -> Result:
         """What ``job`` returns, which is called while the guest's requests wait, without the
         machine's lock; and then, with the lock held, ``then`` is called with that, before any
         request is carried out. If the machine is ``standing``, and settled, and the lock held, both
         are done at once. Raises what they raise, and `BimetalError` if the disk is gone, or if a
-        request holds it off for so many ``seconds``, and then nothing is done."""
+        request holds it off for so many ``seconds``, and then nothing is done. What has begun has
+        its end, however long the host holds it; of what one may ``leave``, a `BimetalError` says
+        after as many seconds more that it has not come yet."""
         if standing:
             result = job()
             then(result)
@@ -135,7 +138,8 @@ class Seat(Struct, frozen=True):
             with self.runner.gate.lock:
                 if self.device.withdraw(done):
                     raise _held(self, seconds)
-            over.wait()  # it is being done, and has its end
+            if not over.wait(seconds if leave else None):
+                raise _left(self, seconds)
         if failures:
             raise failures[0]
         return results[0]
@@ -156,6 +160,15 @@ def _held(seat: Seat, seconds: float | None) -> BimetalError:
         f"the host holds a request of {seat.name}, to {seat.image.name!r}, for longer than "
         f"{seconds:.0f} seconds",
         "see to the host's disk, or to what it is reached by, and do it again",
+        ExitCode.UNAVAILABLE,
+    )
+
+
+def _left(seat: Seat, seconds: float | None) -> BimetalError:
+    return BimetalError(
+        f"the host does not do what was begun for {seat.name}, in {seat.image.name!r}, for longer "
+        f"than {seconds:.0f} seconds",
+        "it will be done once the host goes on: see to its disk, or to what it is reached by",
         ExitCode.UNAVAILABLE,
     )
 
