@@ -3,7 +3,9 @@ confined. qemu-img and libnbd's programs judge what they make."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +287,43 @@ def test_nothing_is_left_of_a_backup_of_which_nothing_can_be_noted(
     assert not made.exists()
     homes.say("backup-begin", "crab", order)
     homes.say("domjobabort", "crab")
+
+
+KILLED = """
+import os, signal, sys
+from bimetal.cli import main
+from bimetal.control import Machines
+ask = Machines.ask
+def killed(machines, name, command, **arguments):
+    if command == "transaction":
+        if {after}:
+            ask(machines, name, command, **arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(machines, name, command, **arguments)
+Machines.ask = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_client_that_is_killed_while_it_begins_a_backup(
+    homes: Homes, disk: Path, tmp_path: Path, after: bool
+) -> None:
+    full = tmp_path / "full.qcow2"
+    order = document(tmp_path, PUSH.format(since="", path=full))
+    words = [sys.executable, "-c", KILLED.format(after=after), "backup-begin", "crab", order]
+    assert subprocess.run(words, env=homes.environment, check=False).returncode == -signal.SIGKILL
+    if after:  # it is known, and goes on without the client
+        over(homes)
+        qemu.img("compare", "-U", "-f", "qcow2", "-F", "qcow2", full, disk)
+    else:
+        told = homes.say("domjobinfo", "crab")
+        assert "Error message:    the client that was beginning it has ended" in told
+        assert not full.exists()
+    assert homes.machines.ask("crab", "query-jobs") == []
+    full.unlink(missing_ok=True)
+    homes.say("backup-begin", "crab", order)
+    over(homes)
 
 
 def test_a_job_of_somebody_else_is_none_of_ours_whatever_it_is_called(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from bimetal.backends.turns import turn
 from bimetal.base.clock import wall_seconds
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
@@ -55,7 +56,8 @@ class _Begun:
     """A backup that was begun: its document, when, in ms, its ``jobs``, which nobody else has, and
     the files that were ``made`` for it. If it is ``fetched``, its jobs are called as the nodes of
     the files that are served, all of which are to be gone at its end. If it was pushed and is over,
-    it has no jobs; ``error`` says why it has failed."""
+    it has no jobs; ``error`` says why it has failed. ``begins`` is so as long as a client is at it:
+    if none is any more, and there are no jobs, it was killed before there were."""
 
     xml: str
     began: int
@@ -63,6 +65,7 @@ class _Begun:
     made: tuple[str, ...] = ()
     fetched: bool = False
     error: str = ""
+    begins: bool = False
 
 
 @HOST.command("backup-begin")
@@ -79,8 +82,15 @@ def backup_begin(
     order = late(f"{XML}:read_backup")(
         read_document(backupxml) if backupxml else "<domainbackup/>"
     )  # fmt: skip
+    with turn(machines.places.state(known.name)):
+        _begin(machines, known, order, checkpointxml, reuse=reuse_external)
+
+
+def _begin(
+    machines: Machines, known: Known, order: BackupOrder, checkpointxml: str, *, reuse: bool
+) -> None:
     disks = live_disks(machines, known)
-    if _begun(machines, known).jobs:
+    if _look(machines, known).jobs:
         raise BimetalError(
             "Requested operation is not valid: a backup is under way",
             "wait for its end, or give it up: bimetal domjobabort",
@@ -94,13 +104,14 @@ def backup_begin(
         checkpoint = noted(machines, known, name, said, taking_part)
         moment = actions_of(checkpoint, taking_part)
     with ExitStack() as undo:
-        made = _make_files(machines, known, order, disks, undo, reuse=reuse_external)
+        made = _make_files(machines, known, order, disks, undo, reuse=reuse)
         begun = _Begun(
             late(f"{XML}:backup_xml")(order),
             wall_seconds() * 1000,
             tuple(f"{JOB}{each.target}-{os.urandom(4).hex()}" for each in order.disks or ()),
             tuple(made),
             order.pull,
+            begins=not order.pull,
         )
         begin = _pull if order.pull else _push
         begun_with(machines, known, checkpoint,
@@ -237,9 +248,10 @@ def _push(
         if each.since:
             data |= {"bitmap": each.since, "bitmap-mode": "never"}
         actions.append({"type": "drive-backup", "data": data})
-    machines.ask(known.name, "transaction", actions=actions)
     try:
         _note(machines, known, begun)
+        machines.ask(known.name, "transaction", actions=actions)
+        _note(machines, known, replace(begun, begins=False))
     except BaseException:
         _end(machines, known, replace(begun, made=()))
         raise
@@ -337,12 +349,22 @@ def _running(machines: Machines, known: Known, begun: _Begun) -> list[dict[str, 
 def _begun(machines: Machines, known: Known) -> _Begun:
     """The backup that was begun last in this run of a machine. If it was pushed and is over, its
     jobs are gone, and so are its files if one of them is not whole."""
+    if _noted(machines, known).begins:
+        with turn(machines.places.state(known.name)):
+            return _look(machines, known)
+    return _look(machines, known)
+
+
+def _look(machines: Machines, known: Known) -> _Begun:
+    """The same, while nobody is beginning one."""
     begun = _noted(machines, known)
     if begun.fetched or not begun.jobs:
         return begun
     jobs = [job for job in machines.ask(known.name, "query-block-jobs")
             if job["device"] in begun.jobs]  # fmt: skip
     error = next((str(job["error"]) for job in jobs if "error" in job), "")
+    if begun.begins and not jobs:
+        error = "the client that was beginning it has ended"
     if not error and any(job["status"] != "concluded" for job in jobs):
         return begun
     if error:
@@ -351,7 +373,7 @@ def _begun(machines: Machines, known: Known) -> _Begun:
         with machines.conversation(known.name) as talk:
             for job in begun.jobs:
                 _ask(talk, "job-dismiss", id=job)
-    over = replace(begun, jobs=(), error=error)
+    over = replace(begun, jobs=(), error=error, begins=False)
     _note(machines, known, over)
     return over
 
