@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.forwarded import Forwarded
+from bimetal.base.importing import no_import_under_way
 from bimetal.base.threads import Lock
 from bimetal.machine.cables import DETACHED, Copying, forwards_of, leases_of
 from bimetal.machine.fork import Fork, Forks
@@ -41,6 +42,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LATE_NS = 100_000_000
 """After which a copy does what can wait: many do not last as long."""
+
+IMPORT_SECONDS = 2.0
+"""For which a copy waits until other threads have imported what they are importing."""
 
 _TURN = Lock()
 """Held while a copy and its pipes are made. Otherwise a copy that another thread makes of another
@@ -247,7 +251,7 @@ def _copied() -> tuple[int, list[int]]:
     try:
         ends += os.pipe2(os.O_CLOEXEC)
         ends += os.pipe2(os.O_CLOEXEC)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), no_import_under_way(IMPORT_SECONDS):
             # Other threads: those of the machine stand still, and no other is needed.
             warnings.simplefilter("ignore", DeprecationWarning)
             return os.fork(), ends
