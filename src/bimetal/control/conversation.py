@@ -10,6 +10,8 @@ from bimetal.backends.dial import dial_unix
 from bimetal.base.clock import Countdown
 from bimetal.base.closes import Closes
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.late import late
+from bimetal.control.failures import ErrorClass
 
 __all__ = ["Conversation", "Refusal"]
 
@@ -59,9 +61,24 @@ class Conversation(Closes):
                 if "return" in message:
                     return message["return"]
                 if "error" in message:
-                    raise Refusal(str(message["error"]["desc"]), "", ExitCode.UNAVAILABLE)
+                    raise self._refusal(command, given, message["error"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._mute(error) from error
+
+    def _refusal(self, command: str, given: dict[str, Any], error: dict[str, Any]) -> Refusal:
+        """What the machine's error means. If it does not know what is well known here, its process
+        is from before an upgrade."""
+        told = str(error["desc"])
+        strange = error.get("class") == ErrorClass.COMMAND_NOT_FOUND
+        strange = strange or told.startswith(f"arguments of {command}:")
+        if strange and _is_known(command, given):
+            return Refusal(
+                f"the process of {self._name} is of another version of Bimetal than this command, "
+                f"and does not know what was asked for ({command})",
+                f"restart the machine: bimetal shutdown {self._name}, bimetal start {self._name}",
+                ExitCode.UNAVAILABLE,
+            )
+        return Refusal(told, "", ExitCode.UNAVAILABLE)
 
     def events(self, seconds: float) -> Iterator[dict[str, Any]]:
         """What happens to the machine, until it is gone, or none has come for so many seconds."""
@@ -124,3 +141,15 @@ class Conversation(Closes):
             "wait, or end it: bimetal destroy",
             ExitCode.UNAVAILABLE,
         )
+
+
+def _is_known(command: str, given: dict[str, Any]) -> bool:
+    """Whether a machine of this version takes a command with such arguments."""
+    known: Any = late("bimetal.control.commands:MACHINE")
+    if command not in known:
+        return False
+    try:
+        late("bimetal.control.contract:read_arguments")(known[command], given)
+    except BimetalError:
+        return False
+    return True
