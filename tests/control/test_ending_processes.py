@@ -82,7 +82,7 @@ def test_a_process_that_is_never_seen(tmp_path: Path) -> None:
     gone.wait()
     with pytest.raises(ProcessLookupError, match="cannot be seen"):
         end_process(lambda: gone.pid, signal.SIGTERM, 0)
-    assert await_release(str(tmp_path / "missing"), 0)
+    assert await_release(lambda: holder(str(tmp_path / "missing")), 0)
 
 
 def test_a_process_is_found_while_it_opens_and_closes_files(tmp_path: Path) -> None:

@@ -137,6 +137,31 @@ def test_a_transient_machine_is_gone_at_its_end(homes: Homes) -> None:
         homes.machines.undefine("fly")
     homes.machines.destroy("fly")
     assert not list(homes.machines)
+    assert homes.machines.places.known() == [], "what was known of it is gone too"
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_a_transient_machine_leaves_nothing_when_its_guest_switches_off(
+    homes: Homes, sandbox: bool
+) -> None:
+    homes.machines.create(homes.text("fly", homes.off), paused=True, sandbox=sandbox)
+    homes.machines.ask("fly", "cont")
+    assert homes.machines.await_end("fly", LIMIT)
+    assert homes.machines.places.known() == []
+
+
+def test_a_machine_that_is_undefined_while_it_runs_leaves_nothing_at_its_end(homes: Homes) -> None:
+    homes.machines.define(homes.text("fly"))
+    homes.machines.start("fly")
+    homes.machines.undefine("fly")
+    homes.machines.destroy("fly")
+    assert homes.machines.places.known() == []
+
+
+def test_the_log_of_a_transient_machine_that_has_crashed_stays(homes: Homes) -> None:
+    homes.machines.create(homes.text("fly"))
+    homes.kill("fly")
+    assert homes.machines.places.known() == ["fly"]
 
 
 def test_a_machine_that_is_killed(homes: Homes) -> None:

@@ -131,13 +131,13 @@ def _is_locked(pid: int, fd: str) -> bool:
     return any(row[0] == "lock:" and "POSIX" in row for row in rows if row)
 
 
-def await_release(path: str, seconds: float) -> bool:
-    """Wait for the end of the process that holds the lease at ``path``; False if it has not come
-    in so many seconds."""
+def await_release(find: Callable[[], int], seconds: float) -> bool:
+    """Wait for the end of the process that ``find`` returns, which holds a lease, until that is 0;
+    False if it has not come in so many seconds."""
     countdown = Countdown(seconds)
     while True:
         try:
-            process = _process(lambda: holder(path))
+            process = _process(find)
         except OSError:  # the host tells nobody of an end
             if not countdown.left:
                 return False

@@ -63,6 +63,7 @@ def confine(definition: Definition, folder: Path, sockets: Path, restore: str) -
         rules = {
             **dict.fromkeys(_ours(), Access.READ),
             **dict.fromkeys(DEVICES, Access.DEVICE),
+            str(folder.parent): Access.REMOVE_DIR,  # of its own folder, if nobody needs that
             str(sockets.parent): Access.READ_DIR | Access.REMOVE_DIR,
             str(code): Access.FILL,
             str(folder): Access.OWN,

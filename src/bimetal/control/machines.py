@@ -349,7 +349,7 @@ class Machines(AskedMachines):
 
     def await_end(self, name: str, seconds: float) -> bool:
         """Wait for the end of a machine's process; False if it has not come in so many seconds."""
-        return await_release(self.places.lease(name), seconds)
+        return await_release(lambda: self.places.pid(name), seconds)
 
     def _forget_another(self, name: str) -> None:
         """Remove what was said of a machine of before that had a name: one that was undefined while

@@ -103,12 +103,22 @@ class Process:
             self._open_intake()
             while self._once(ready):
                 self._restore, self._incoming, self._paused = "", "", False
+            self._forget()
         except BimetalError:
             self._tell(state="shut off", reason="failed")
             raise
         finally:
             shutil.rmtree(self._sockets, ignore_errors=True)
             lease.release()
+
+    def _forget(self) -> None:
+        """Remove what is known of the machine if it has no definition any more, and has ended well:
+        otherwise its log may tell somebody why it has not."""
+        kept = (
+            self._places.definition(self._name).exists() or self._places.saved(self._name).exists()
+        )
+        if not kept and self._state.get("reason") != ENDED[Ending.FAULT]:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def _sockets(self) -> Path:
