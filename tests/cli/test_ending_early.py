@@ -90,7 +90,7 @@ def test_a_signal_ends_the_first_process_before_its_end_is_looked_after() -> Non
     code = """
 import os, signal
 from bimetal import cli
-os.getpid = lambda: 1
+os.getpid = lambda: 1  # as in a container
 cli.import_module = lambda name: signal.raise_signal(signal.SIGTERM)
 cli.main()
 """

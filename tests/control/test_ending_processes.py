@@ -114,3 +114,11 @@ def test_an_end_may_be_waited_for_longer_than_the_host_lets_one() -> None:
     ended = subprocess.Popen(["true"])
     assert end_process(lambda: ended.pid, signal.SIGTERM, 1e9)
     ended.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_machine_in_order(homes: Homes, number: signal.Signals) -> None:
+    homes.machines.define(homes.text("crab"))
+    homes.machines.start("crab")
+    assert end_process(lambda: homes.places.pid("crab"), number, LIMIT)
+    assert homes.machines.state_of("crab")["reason"] == "destroyed"

@@ -6,16 +6,13 @@ machine is not loaded to list guests.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
+
+from bimetal.control.early import end_by_signals
 
 __all__ = ["main", "virsh", "virt_install"]
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,16 +31,6 @@ def virt_install(arguments: Sequence[str] | None = None) -> None:
 
 
 def _begin(program: str, arguments: Sequence[str] | None) -> None:
-    """This is where a process of ours begins, so as little as can be is imported before signals end
-    it, while nothing is open yet: Python's handler for SIGINT would answer with a traceback, in the
-    middle of an import, and the first process of a container would hear of no other signal."""
-    first = os.getpid() == 1
-    for number in ENDING if first else (signal.SIGINT,):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _end if first else signal.SIG_DFL)
+    """This is where a process of ours begins."""
+    end_by_signals()
     import_module("bimetal.cli.entry").main(arguments, program)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """What the kernel does to others than the first process of a container."""
-    os._exit(128 + number)

@@ -4,7 +4,7 @@
         [--unconfined] [--incoming PLACE]
 
 Its standard input is the definition. It holds the machine's lease, listens at the machine's socket,
-writes what state the machine is in, and ends with it. SIGTERM ends both.
+writes what state the machine is in, and ends with it. SIGTERM, SIGINT and SIGHUP end both.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Process:
         self._state: dict[str, Any] = {}
         self._moves = Moves(places.moves(self._name))
         self._telling = threading.RLock()
-        signal.signal(signal.SIGTERM, lambda *_: self._news.put(TERMINATE))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._news.put(TERMINATE))
 
     def run(self, ready: Ready) -> None:
         """From the lease to the end. Raises `BimetalError`."""

@@ -10,8 +10,10 @@ import sys
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Daemon"]
+__all__ = ["TERMINATE", "Daemon"]
 
+TERMINATE = "terminate"
+"""The news that the process is to end."""
 READY = b"\n"
 FAILED = 1
 

@@ -16,6 +16,9 @@ TEXT = """#!{python} -P
 import sys
 
 sys.path.insert(0, {package!r})
+from bimetal.control.early import end_by_signals
+
+end_by_signals()
 from bimetal.control.emulator.program import main
 
 sys.exit(main({program!r}, sys.argv[1:], cache={cache!r}))

@@ -3,7 +3,6 @@ wants."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from queue import SimpleQueue
 from uuid import uuid4
 
-from bimetal.control.emulator.daemon import Daemon
+from bimetal.control.emulator.daemon import TERMINATE, Daemon
 from bimetal.control.emulator.furnishing import furnish
 from bimetal.control.emulator.making import monitor_places, new_machine
 from bimetal.control.emulator.order import Order
@@ -23,30 +22,27 @@ from bimetal.machine.result import Ending, Result
 
 __all__ = ["run"]
 
-TERMINATE, AGAIN = "terminate", "again"
+AGAIN, ARRIVED = "again", "arrived"
 """What happens besides the events that clients are told of."""
 DEFERRED = "defer"
 """What stands behind ``-incoming`` if it is said later where the machine comes from."""
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-
-def run(order: Order, daemon: Daemon, read_again: Callable[[], Order]) -> int:
-    """Run the machine that was ordered; the exit code of the process. ``read_again`` makes the same
-    order anew. Raises `BimetalError`."""
-    return _Emulator(order, read_again).run(daemon)
+def run(
+    order: Order, daemon: Daemon, news: SimpleQueue[str], read_again: Callable[[], Order]
+) -> int:
+    """Run the machine that was ordered; the exit code of the process. Signals are among the
+    ``news``, and ``read_again`` makes the same order anew. Raises `BimetalError`."""
+    return _Emulator(order, news, read_again).run(daemon)
 
 
 class _Emulator:
     """The machine of ``order``, and those that come after it when a client resets one that its
     guest has switched off."""
 
-    def __init__(self, order: Order, read_again: Callable[[], Order]):
-        self._order, self._read_again = order, read_again
-        self._news = SimpleQueue[str]()
+    def __init__(self, order: Order, news: SimpleQueue[str], read_again: Callable[[], Order]):
+        self._order, self._news, self._read_again = order, news, read_again
         self._there_again = threading.Event()
-        for number in ENDING:
-            signal.signal(number, lambda *_: self._news.put(TERMINATE))
 
     def run(self, daemon: Daemon) -> int:
         """From power on to the end."""
@@ -75,12 +71,25 @@ class _Emulator:
             monitor.vm.on_event.add(lambda event: self._news.put(event.name))
             monitor.vm.begun.clear()
             monitor.start()
-            monitor.wait_for_client()
+            if not self._await_client(monitor):
+                return tell(Result(Ending.STOPPED))
             self._begin(monitor)
             monitor.vm.begun.set()
             daemon.ready()
             stack.enter_context(Readiness())
             return self._follow(monitor)
+
+    def _await_client(self, monitor: Monitor) -> bool:
+        """Wait until a client is there, if that is wanted; False if a signal comes first."""
+
+        def wait() -> None:
+            monitor.wait_for_client()
+            self._news.put(ARRIVED)
+
+        threading.Thread(target=wait, name="arrival", daemon=True).start()
+        while True:
+            if (news := self._news.get()) in (ARRIVED, TERMINATE):
+                return news == ARRIVED
 
     def _begin(self, monitor: Monitor) -> None:
         """Start the machine, unless it waits for a state."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from uuid import UUID
 
 from bimetal.base.collecting import collect_seldom
@@ -16,7 +17,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.remedies import remedy_elsewhere
 from bimetal.base.standard_error import lose_what_it_does_not_take
-from bimetal.control.emulator.daemon import Daemon
+from bimetal.control.emulator.daemon import TERMINATE, Daemon
 from bimetal.control.emulator.lookups import AskedOnly
 from bimetal.control.emulator.options import OPTIONS, read_command_line
 from bimetal.control.emulator.order import Order
@@ -26,6 +27,7 @@ from bimetal.control.monitor import Monitor
 __all__ = ["main"]
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""They are noted from the first moment at which there is something to give back."""
 
 
 def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
@@ -39,13 +41,14 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
     try:
         target = target_named(program)
         order = read_command_line(target, arguments)
-        with Daemon(wanted=order.daemon) as daemon, _PidFile(order.pid_file):
-            if order.nothing:
-                return answer_only(order, daemon)
-            if order.sandbox is not None:
-                late("bimetal.control.emulator.sandbox:confine")(order)
-            again = partial(read_command_line, target, arguments)
-            return int(late("bimetal.control.emulator.machine:run")(order, daemon, again))
+        with Daemon(wanted=order.daemon) as daemon:
+            news = SimpleQueue[str]()
+            for number in ENDING:
+                signal.signal(number, lambda *_: news.put(TERMINATE))
+            with _PidFile(order.pid_file):
+                return _carry_out(
+                    order, daemon, news, partial(read_command_line, target, arguments)
+                )
     except AskedOnly as asked:
         try:
             print(asked, flush=True)
@@ -59,17 +62,27 @@ def main(program: str, arguments: Sequence[str], cache: str = "") -> int:
         return ExitCode.FAILURE
 
 
-def answer_only(order: Order, daemon: Daemon) -> int:
+def _carry_out(
+    order: Order, daemon: Daemon, news: SimpleQueue[str], again: Callable[[], Order]
+) -> int:
+    """Do what was ordered, to the end; the exit code. Signals are among the ``news``."""
+    if order.nothing:
+        return answer_only(order, daemon, news)
+    if order.sandbox is not None:
+        late("bimetal.control.emulator.sandbox:confine")(order)
+    return int(late("bimetal.control.emulator.machine:run")(order, daemon, news, again))
+
+
+def answer_only(order: Order, daemon: Daemon, news: SimpleQueue[str]) -> int:
     """Tell clients what there is, until a signal ends it, or one of them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     places = [each.place for each in order.monitors if not each.people]
     monitor = Monitor(
         None, places, name=order.name, uuid=order.uuid or UUID(int=0), target=order.target
     )
-    monitor.vm.on_event.add(lambda event: os.kill(os.getpid(), signal.SIGTERM))
+    monitor.vm.on_event.add(lambda event: news.put(TERMINATE))
     with monitor:
         daemon.ready()
-        signal.sigwait(ENDING)
+        news.get()
     return 0
 
 
