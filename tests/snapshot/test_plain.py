@@ -4,24 +4,26 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.snapshot.plain import DEPTH, from_json, to_json
 
-KEYS = st.none() | st.booleans() | st.integers() | st.text() | st.binary()
+BYTES = st.binary(max_size=4)
+KEYS = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | BYTES
+FEW = st.frozensets(KEYS, max_size=3)
+"""Short, as each thing that is drawn takes its time: on a busy host a hundred times as much."""
 VALUES = st.recursive(
-    KEYS | st.binary().map(bytearray) | st.frozensets(KEYS) | st.sets(KEYS),
+    KEYS | BYTES.map(bytearray) | FEW | FEW.map(set),
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.lists(inner, max_size=4).map(tuple)
-        | st.dictionaries(KEYS, inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(KEYS, inner, max_size=3)
     ),
-    max_leaves=20,
+    max_leaves=6,
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy host is no fault
 @given(VALUES)
 def test_what_is_read_is_what_was_written(value: Any) -> None:
     again = from_json(to_json(value))
