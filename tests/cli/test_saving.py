@@ -121,6 +121,17 @@ def test_a_guest_that_ends_before_it_is_saved_is_no_success(
     assert not (tmp_path / "state").exists()
 
 
+def test_a_guest_that_ends_with_the_text_was_asked_too_late(tmp_path: Path) -> None:
+    letters = [line for letter in b"bye" for line in (f"addi t1, zero, {letter}", "sb t1, 0(t0)")]
+    kernel = write_program(tmp_path / "p", "lui t0, 0x10000", *letters, *END)
+    words = ["--kernel", str(kernel), "--bios", "none", "--memory", "8M", "--accel", "interp"]
+    done = run(*words, "--save", tmp_path / "state", "--save-at", "bye")
+    assert done.returncode == ExitCode.IO_ERROR
+    assert "the machine has ended" in done.stderr
+    assert "its run ended before" not in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [

@@ -31,18 +31,18 @@ SIGNAL = signal.SIGUSR1
 
 
 class Request:
-    """What became of the wish to save a machine: ``wanted`` is whether there is one, ``done``
-    whether it is saved, ``told`` whether a person has read why it is not."""
+    """What became of the wish to save a machine: ``wanted`` is whether there is one, ``tried``
+    whether that was begun, which tells a person how it ends, ``done`` whether it is saved."""
 
     def __init__(self, *, wanted: bool):
-        self.wanted, self.done, self.told = wanted, False, False
+        self.wanted, self.tried, self.done = wanted, False, False
 
     def code(self, code: int) -> int:
         """The exit code of a run that has ended with ``code``: 0 says that all was done. Tells a
         person what was not."""
         if self.done or not self.wanted:
             return code
-        if not self.told:
+        if not self.tried:
             cause = "the machine is not saved: its run ended before it showed the text of --save-at"
             click.echo(f"bimetal: {cause}", err=True)
         return code or ExitCode.IO_ERROR
@@ -98,7 +98,7 @@ class Saving(Struct, frozen=True):
         if not self.saves:
             yield request
             return
-        busy = threading.Lock()
+        busy, savers = threading.Lock(), list[threading.Thread]()
 
         def save() -> None:
             if busy.acquire(blocking=False):
@@ -108,13 +108,16 @@ class Saving(Struct, frozen=True):
                     busy.release()
 
         def soon(*_: object) -> None:
-            threading.Thread(target=save, name="save", daemon=True).start()
+            request.wanted = request.tried = True
+            saver = threading.Thread(target=save, name="save", daemon=True)
+            saver.start()
+            savers.append(saver)
 
         machine.on_save_key = soon
         with _on_signal(soon):
             yield request
-        with busy:  # what ends the machine has still to say that it is saved
-            pass
+        for saver in savers:  # what ends the machine has still to say that it is saved
+            saver.join()
 
     @contextmanager
     def at_text(
@@ -123,12 +126,15 @@ class Saving(Struct, frozen=True):
         """A context in which that is asked for when the console shows ``at``; inside of it is
         ``meanwhile``. To be entered once the machine runs."""
         with meanwhile or nullcontext():
-            if self.at is not None:
-                threading.Thread(target=self._wait, args=(machine,), daemon=True).start()
+            if self.at is None:
+                yield
+                return
+            waiter = threading.Thread(target=self._wait, args=(machine,), daemon=True)
+            waiter.start()
             yield
+            waiter.join()  # the run is over: the text was shown, or never will be
 
     def _save(self, machine: Machine, request: Request) -> None:
-        request.wanted = True
         try:
             if self.savevm is not None:
                 machine.savevm(self.savevm, stop=True)
@@ -139,7 +145,6 @@ class Saving(Struct, frozen=True):
             request.done = True
             click.echo(f"\r\nbimetal: saved; {again} goes on", err=True)
         except BimetalError as error:
-            request.told = True
             click.echo(f"\r\nbimetal: {error.cause}\r\nbimetal: {error.remedy}", err=True)
 
     def _wait(self, machine: Machine) -> None:
