@@ -25,7 +25,7 @@ KINDS = {
     "outside": "cluster_size=4096,data_file=outside.data",
 }
 
-L1_OFFSET_AT, OFFSET = 40, 0x00FF_FFFF_FFFF_FE00
+L1_OFFSET_AT, SNAPSHOTS_OFFSET_AT, OFFSET = 40, 64, 0x00FF_FFFF_FFFF_FE00
 
 STRICTER = {("parts", 0): "the standard reserves it, and qemu-img does not look"}
 """Bits of L2 entries that only we call wrong."""
@@ -140,3 +140,25 @@ def test_marks_that_are_missing_are_mended_in_front_of_a_data_file(tmp_path: Pat
     assert judged_by_qemu(path)
     with closing(open_disk(str(path))) as disk:
         assert disk.read(0, 16384) == b"x" * 16384
+
+
+@pytest.mark.parametrize("where", ["disk", "snapshot"])
+def test_a_mark_on_no_table_is_mended(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    images.create(str(path), 64 << 20, format="qcow2", cluster_size=4096)
+    with closing(open_disk(str(path))) as disk:
+        disk.write(0, b"x" * 512)
+    img("snapshot", "-c", "first", path)
+    data = bytearray(path.read_bytes())
+    good = bytes(data)
+    l1 = word(good, L1_OFFSET_AT if where == "disk" else word(good, SNAPSHOTS_OFFSET_AT))
+    data[l1 + 3 * 8] = 0x80
+    path.write_bytes(data)
+    assert not judged_by_qemu(path)
+    assert images.check(str(path)).findings.corruptions == 1
+    checked = images.check(str(path), repair="all")
+    assert checked.is_sound
+    assert checked.corruptions_fixed == 1
+    assert judged_by_qemu(path)
+    with closing(open_disk(str(path))) as disk:
+        assert disk.read(0, 512) == b"x" * 512

@@ -30,7 +30,7 @@ from bimetal.backends.block.qcow2.header_place import store_header
 from bimetal.backends.block.qcow2.pointers import Pointers
 from bimetal.backends.block.qcow2.restructure import Structure, write_structure
 from bimetal.backends.block.qcow2.snapshots import Snapshot, read_snapshots
-from bimetal.backends.block.qcow2.words import is_hole, read_words
+from bimetal.backends.block.qcow2.words import is_hole, read_words, write_all
 
 __all__ = ["Examination", "Findings"]
 
@@ -72,6 +72,7 @@ class Examination:
         self._structures: dict[int, str] = {}
         self._next = 0
         self._overlaps = self._nonsense = False
+        self._marked_nothing: list[int] = []
         self._snapshots: list[Snapshot] = []
         self._tables: Counter[int] = Counter()
         self._active: array[int] = array("Q")
@@ -130,11 +131,12 @@ class Examination:
         except OSError as error:
             self._unreadable(f"the {what}", error)
             return array("Q")
-        for entry in words:
+        for at, entry in enumerate(words):
             if wrong := entry & ~(COPIED | OFFSET):
                 self._senseless(what, f"has reserved bits: {wrong:#x}")
             elif entry == COPIED:
                 self._corrupt(f"an entry of the {what} marks no table as used once")
+                self._marked_nothing.append(offset + 8 * at)
         return words
 
     def _l2(self, offset: int, times: int, first: int | None) -> None:
@@ -363,6 +365,8 @@ class Examination:
         """Count everything anew, and mark what is used once. Raises OSError and `BimetalError`."""
         header = replace(self._header)
         header.features &= ~(CORRUPT | DIRTY)
+        for place in self._marked_nothing:  # in L1 tables of snapshots, which stay where they are
+            write_all(self._file.fd, bytes(8), place)
         offsets = [entry & OFFSET for entry in self._active]
         structure = Structure(header, offsets, self._snapshots)
         end = os.lseek(self._file.fd, 0, os.SEEK_END)
