@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from qemu.qmp import QMPClient
 
 from tests.boot.bare import END, write_program
-from tests.control.emulator.programs import await_end, daemon, finished
+from tests.cli.conftest import SOURCE
+from tests.control.emulator.programs import LIMIT, await_end, daemon, finished
 from tests.control.homes import IDLE
 from tests.control.talker import Talker
 
 PROGRAM = "qemu-system-riscv64"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), *sys.path])}
 USUAL = "-M virt -m 16M -nodefaults -display none".split()
 
 
@@ -91,6 +96,40 @@ def test_a_machine_that_stays_begins_anew_when_it_is_reset(
             assert talker.value("query-status")["running"] is False
         talker.value("quit")
     await_end(process)
+
+
+TOLD_LATE = f"""
+import sys, time
+from bimetal.control.emulator import program
+from bimetal.control.monitor import Monitor
+happened = Monitor._happened
+def slowly(monitor, event):
+    if event.name == "SHUTDOWN":
+        time.sleep(0.3)
+    happened(monitor, event)
+Monitor._happened = slowly
+sys.exit(program.main("{PROGRAM}", sys.argv[1:]))
+"""
+
+
+def test_clients_hear_in_order_what_happens(tmp_path: Path, off: str) -> None:
+    words = [sys.executable, "-c", TOLD_LATE, *USUAL, "-S", "-no-shutdown", "-kernel", off]
+    words += ["-qmp", f"unix:{tmp_path}/qmp,server=on,wait=off"]
+    with subprocess.Popen(words, env=ENVIRONMENT) as process:
+        try:
+            while not (tmp_path / "qmp").exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            with Talker(tmp_path / "qmp") as talker:
+                talker.value("cont")
+                told = [str(each["event"]) for each in talker.events]
+                while not {"SHUTDOWN", "STOP"} <= {*told}:
+                    told.append(str(talker.next()["event"]))
+                assert told[-2:] == ["SHUTDOWN", "STOP"]
+                talker.value("quit")
+            assert process.wait(LIMIT) == 0
+        finally:
+            process.kill()
 
 
 def test_a_socket_that_was_handed_to_it(launchers: Path, tmp_path: Path, idle: str) -> None:

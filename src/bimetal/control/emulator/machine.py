@@ -18,6 +18,7 @@ from bimetal.control.emulator.viewing import let_in
 from bimetal.control.events import CauseData, Event, ShutdownCause
 from bimetal.control.monitor import Monitor
 from bimetal.control.readiness import Readiness
+from bimetal.machine.events import EventKind, MachineEvent
 from bimetal.machine.result import Ending, Result
 
 __all__ = ["run"]
@@ -43,6 +44,7 @@ class _Emulator:
     def __init__(self, order: Order, news: SimpleQueue[str], read_again: Callable[[], Order]):
         self._order, self._news, self._read_again = order, news, read_again
         self._there_again = threading.Event()
+        self._ears = ExitStack()
 
     def run(self, daemon: Daemon) -> int:
         """From power on to the end."""
@@ -71,6 +73,8 @@ class _Emulator:
             monitor.vm.on_event.add(lambda event: self._news.put(event.name))
             monitor.vm.begun.clear()
             monitor.start()
+            stack.callback(self._ears.close)
+            self._listen(monitor)
             if not self._await_client(monitor):
                 return tell(Result(Ending.STOPPED))
             self._begin(monitor)
@@ -118,11 +122,23 @@ class _Emulator:
             result = self._end_of_run(monitor)
             if not self._order.stays or result.ending is Ending.STOPPED:
                 return tell(result)
-            monitor.vm.on_event(Event("STOP"))
             if not self._is_wanted_again(monitor):
                 return tell(result)
             self._start_anew(monitor)
             self._there_again.set()
+
+    def _listen(self, monitor: Monitor) -> None:
+        """Have clients hear that the machine stands still, if it stays, once they have heard that
+        it is off: in the thread that tells them that."""
+        vm, machine = monitor.vm, monitor.vm.machine
+
+        def happened(event: MachineEvent) -> None:
+            result = machine.result if event.kind is EventKind.OVER else None
+            if self._order.stays and result is not None and result.ending is not Ending.STOPPED:
+                vm.on_event(Event("STOP"))
+
+        self._ears.close()
+        self._ears.enter_context(machine.on_event(happened))
 
     def _end_of_run(self, monitor: Monitor) -> Result:
         vm, machine = monitor.vm, monitor.vm.machine
@@ -161,6 +177,7 @@ class _Emulator:
         order = self._read_again()
         machine, _ = new_machine(order)
         monitor.vm.adopt(machine)
+        self._listen(monitor)
         furnish(order, monitor)
         machine.pause()
         machine.start()
