@@ -88,3 +88,35 @@ def test_a_state_for_which_there_is_no_room_leaves_nothing(
     assert path.stat().st_blocks * 512 < MIB
     with closing(open_disk(str(path))) as disk:
         assert disk.read(0, 6144) == b"before" * 512 + b"behind" * 512
+
+
+def test_a_state_that_a_snapshot_has_stays_when_a_signal_comes(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", 300 * KIB)
+    state = random.Random(1).randbytes(MIB)
+    with closing(open_disk(str(path))) as disk:
+        assert isinstance(disk, Qcow2Image)
+
+        def keep() -> None:
+            with stored_state(disk, [state]) as stored:
+                create_snapshot(disk, "running", 10**18, state=stored)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            keep()
+        disk.write(0, b"behind" * 512)
+        disk.flush()
+        snapshot = find_snapshot(disk, "running")
+        assert read_state(disk, snapshot, 0, MIB) == state
+    assert check(path) == CLEAN
+
+
+def test_a_state_that_is_broken_off_is_free_once_the_image_is_opened_again(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", 300 * KIB)
+    with closing(open_disk(str(path))) as disk:
+        assert isinstance(disk, Qcow2Image)
+        with pytest.raises(KeyboardInterrupt), stored_state(disk, [bytes(range(256)) * 4 * KIB]):
+            raise KeyboardInterrupt
+    with closing(open_disk(str(path))) as disk:
+        disk.write(0, b"behind" * 512)
+    assert check(path) == CLEAN
+    assert path.stat().st_size < MIB

@@ -73,7 +73,7 @@ def write_structure(
             "bimetal image convert -O qcow2 -o refcount_bits=16",
             ExitCode.DATA,
         ) from error
-    except OSError:
+    except (OSError, BimetalError):
         _cut(file, end * structure.header.cluster)
         raise
 

@@ -16,6 +16,7 @@ from bimetal.backends.block.qcow2.reader import Reader
 from bimetal.backends.block.qcow2.snapshots import Snapshot
 from bimetal.backends.block.qcow2.tables import Tables
 from bimetal.backends.block.qcow2.words import words_to_bytes, write_all
+from bimetal.base.errors import BimetalError
 
 __all__ = ["read_state", "stored_state"]
 
@@ -24,14 +25,15 @@ __all__ = ["read_state", "stored_state"]
 def stored_state(image: Qcow2Image, pieces: Iterable[bytes]) -> Iterator[tuple[list[int], int]]:
     """Store the ``pieces`` of a state, safely: the offsets of the L2 tables that name it, for
     `create_snapshot` in this context, and its bytes. If what is done there fails, as when there is
-    no room, they are free again.
+    no room, they are free again. If it is broken off, as by a signal, a snapshot may name them:
+    they stay, and if none does, the next opening frees them.
 
     Raises OSError.
     """
     clusters = list[int]()
     try:
         yield _stored(image, pieces, clusters)
-    except BaseException:
+    except (OSError, BimetalError):
         with suppress(OSError):  # of an image about which nobody knows whether it names them
             image.writer().references.free_later(clusters)
             image.flush()
