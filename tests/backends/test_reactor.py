@@ -186,6 +186,22 @@ def test_a_wish_from_another_thread_is_heard_while_waiting(pipe: tuple[int, int]
     reactor.close()
 
 
+def test_what_was_asked_for_while_all_stood_still_is_done_afterwards(reactor: Reactor) -> None:
+    done = threading.Event()
+    reactor.still = True
+    reactor.call(done.set)
+    reactor.turn()  # hears that it was called for something
+    assert not done.is_set()
+    reactor.still = False
+    thread = threading.Thread(target=reactor.run)
+    thread.start()
+    try:
+        assert done.wait(10)
+    finally:
+        reactor.stop()
+        thread.join()
+
+
 def test_a_stop_before_the_start_is_not_lost() -> None:
     reactor = Reactor()
     reactor.stop()

@@ -175,6 +175,8 @@ class Reactor:
             while self._dirty:
                 self._settle(self._dirty.popleft())
             deadline = self.clock.next_deadline()
+            if self._calls:  # whose bell may have been heard while all was still
+                timeout = 0
         ready = self._selector.select(self._until(deadline, timeout))
         if deadline is not None and deadline <= self.clock.now_ns():
             with self._lock:
