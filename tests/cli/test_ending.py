@@ -20,6 +20,7 @@ import pytest
 from bimetal import ExitCode
 from tests.boot.bare import BASE, FAIL_WITH_A0, write_program
 from tests.cli.conftest import SOURCE
+from tests.importing import check_signal_while_importing
 
 LIMIT = 60
 """Seconds for what takes milliseconds on an idle host."""
@@ -304,22 +305,9 @@ with Ending() as end:
 def test_a_signal_during_imports_is_no_traceback(
     tmp_path: Path, name: str, module: str, how: str
 ) -> None:
-    (tmp_path / f"{module}.py").write_text(
-        f"print(1, flush=True)\nimport time; time.sleep({LIMIT})"
-    )
-    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
     start = ["-m", "bimetal"] if how == "module" else ["-c", "from bimetal.cli import main; main()"]
-    process = subprocess.Popen(
-        [sys.executable, *start, "guests"],
-        env={**ENVIRONMENT, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"1\n"
-    process.send_signal(signal.Signals[name])
-    assert process.communicate(timeout=LIMIT) == (b"", b"")
-    assert process.returncode == -signal.Signals[name]
+    command = [sys.executable, *start, "guests"]
+    check_signal_while_importing(command, module, tmp_path, name, ENVIRONMENT["PYTHONPATH"])
 
 
 def output_of(code: str) -> list[str]:

@@ -124,6 +124,15 @@ def test_reserved_bits_are_told_of_and_not_mended(tmp_path: Path) -> None:
     assert path.read_bytes() == data
 
 
+def check_mending(path: Path) -> None:
+    """One place of an image is damaged; the check finds and mends it, and qemu-img agrees."""
+    assert images.check(str(path)).findings.corruptions == 1
+    checked = images.check(str(path), repair="all")
+    assert checked.is_sound
+    assert checked.corruptions_fixed == 1
+    assert judged_by_qemu(path)
+
+
 def test_marks_that_are_missing_are_mended_in_front_of_a_data_file(tmp_path: Path) -> None:
     path = tmp_path / "image.qcow2"
     data_file = str(tmp_path / "outside.data")
@@ -133,11 +142,7 @@ def test_marks_that_are_missing_are_mended_in_front_of_a_data_file(tmp_path: Pat
     data = bytearray(path.read_bytes())
     data[places("plain", bytes(data))["first"] + 8] &= 0x7F  # of the second cluster
     path.write_bytes(data)
-    assert images.check(str(path)).findings.corruptions == 1
-    checked = images.check(str(path), repair="all")
-    assert checked.is_sound
-    assert checked.corruptions_fixed == 1
-    assert judged_by_qemu(path)
+    check_mending(path)
     with closing(open_disk(str(path))) as disk:
         assert disk.read(0, 16384) == b"x" * 16384
 
@@ -155,10 +160,6 @@ def test_a_mark_on_no_table_is_mended(where: str, tmp_path: Path) -> None:
     data[l1 + 3 * 8] = 0x80
     path.write_bytes(data)
     assert not judged_by_qemu(path)
-    assert images.check(str(path)).findings.corruptions == 1
-    checked = images.check(str(path), repair="all")
-    assert checked.is_sound
-    assert checked.corruptions_fixed == 1
-    assert judged_by_qemu(path)
+    check_mending(path)
     with closing(open_disk(str(path))) as disk:
         assert disk.read(0, 512) == b"x" * 512

@@ -15,6 +15,7 @@ from tests.boot.bare import write_program
 from tests.cli.conftest import SOURCE
 from tests.control.emulator.programs import LIMIT
 from tests.control.homes import IDLE
+from tests.importing import check_signal_while_importing
 
 PROGRAM = "qemu-system-riscv64"
 NAMES = ["SIGINT", "SIGTERM", "SIGHUP"]
@@ -74,15 +75,5 @@ def test_a_signal_ends_one_that_waits_for_a_client(
 def test_a_signal_during_imports_is_no_traceback(
     launchers: Path, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "msgspec.py").write_text(f"print(1, flush=True)\nimport time; time.sleep({LIMIT})")
-    process = subprocess.Popen(
-        [launchers / PROGRAM, "--version"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"1\n"
-    process.send_signal(signal.Signals[name])
-    assert process.communicate(timeout=LIMIT) == (b"", b"")
-    assert process.returncode == -signal.Signals[name]
+    command = [str(launchers / PROGRAM), "--version"]
+    check_signal_while_importing(command, "msgspec", tmp_path, name)
