@@ -25,6 +25,7 @@ SKETCHES = {
     "x86-sketch": "tests.sketches.x86.architecture",
     "ppc64-sketch": "tests.sketches.ppc.architecture",
     "rv64-models": "tests.sketches.rv64_models",
+    "asking": "tests.sketches.asking",
 }
 STRESS = (
     "everything",

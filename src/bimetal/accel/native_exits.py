@@ -14,6 +14,7 @@ from ..seam import (
     Kicked,
     Mmio,
     Outputs,
+    Pio,
     RegisterAccess,
     Semihosting,
     ShootDown,
@@ -24,11 +25,14 @@ from .vcpu_state import VcpuState
 
 __all__ = ["NativeExits"]
 
-_KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER = map(
+(
+    _KICKED, _HALT, _FIRMWARE, _MMIO, _OUTPUTS, _SHOOT_DOWN, _STUCK, _SEMIHOSTING, _REGISTER, _PORT,
+    _BOARD,
+) = map(
     REASONS.index,
     (
         "kicked", "halt", "firmware call", "mmio", "outputs", "shoot down", "stuck", "semihosting",
-        "register",
+        "register", "port", "board register",
     ),
 )  # fmt: skip
 _MASK = (1 << 64) - 1
@@ -49,7 +53,7 @@ class NativeExits:
         self._replay, self._replay_count = state.word("replay"), state.word("replay_count")
         self._replay_fault = state.word("replay_fault")
         self._mmio, self._halt, self._call = Mmio(), Halt(), FirmwareCall()
-        self._register = RegisterAccess()
+        self._register, self._board, self._pio = RegisterAccess(), RegisterAccess(), Pio()
         self.kicked = Kicked()
         self.asked: Exit | None = None
 
@@ -66,6 +70,15 @@ class NativeExits:
             return exit_
         if reason == _REGISTER:
             return self._register_access()
+        if reason == _PORT:
+            self.asked = port = self._pio
+            port.port, port.size, written, port.value = _four_words(state.bytes, self._args_at)
+            port.write = written != 0
+            return port
+        if reason == _BOARD:
+            number, use, operand, _ = _four_words(state.bytes, self._args_at)
+            self.asked = fill(self._board, number, use, operand)
+            return self._board
         if reason == _HALT:
             self._halt.deadline = self._architecture.deadline(self._state)
             return self._halt
@@ -111,10 +124,11 @@ class NativeExits:
             return
         words = self._state.words
         if isinstance(asked, Mmio):
-            count = words[self._replay_count]
-            words[self._replay + count] = asked.value & _MASKS[asked.size]
-            words[self._replay_count] = count + 1
-            words[self._replay_fault] = count + 1 if asked.fault else 0
+            self._repeat(asked.value & _MASKS[asked.size], asked.fault)
+        elif isinstance(asked, Pio):
+            self._repeat(asked.value & _MASKS[asked.size])
+        elif asked is self._board:
+            self._repeat(self._board.value & _MASK)
         elif isinstance(asked, FirmwareCall):
             for (file, n), value in zip(self._architecture.results, asked.results, strict=False):
                 self._state.set(file, n, value & _MASK)
@@ -127,8 +141,16 @@ class NativeExits:
     def settle_registers(self) -> None:
         """The same, only for answers that go into registers and need no execution."""
         call = isinstance(self.asked, FirmwareCall) and self.asked.results
-        if call or isinstance(self.asked, RegisterAccess):
+        if call or self.asked is self._register:
             self.settle()
+
+    def _repeat(self, answer: int, fault: bool = False) -> None:
+        """Have the instruction executed again, with one answer more."""
+        words = self._state.words
+        count = words[self._replay_count]
+        words[self._replay + count] = answer
+        words[self._replay_count] = count + 1
+        words[self._replay_fault] = count + 1 if fault else 0
 
     def _take_result(self, asked: Semihosting) -> None:
         state = self._state

@@ -18,6 +18,7 @@ from ..ir.value import Block, Value
 from ..ir.vector import Vector
 from ..isa.contract import LOAD, STORE, UNPRIVILEGED, UPDATE
 from .accesses import AccessLowering
+from .asking import ASKING
 from .builder import (
     LEFT,
     TRAPPED,
@@ -248,20 +249,29 @@ class Lowering(AccessLowering, VectorLowering):
         if access.space is Space.PHYSICAL:
             self.names[value] = self.load_at(self._physical(value.address, access, LOAD), access)
             return
+        if access.space in ASKING:
+            answer = self._ask(value.address, access, LOAD, "0")
+            self.names[value] = self.narrow(answer, "i64", access.width)
+            return
         va = self.operand(value.address)
-        if access.aligned:
-            self.guest_call("check_aligned", 0, va, access, LOAD)
-        else:
-            self._check_unaligned(va, access, LOAD)
+        self._check_alignment(va, access, LOAD)
         name = self._slow_load(va, access)
         self.order_loaded(access)
         self.names[value] = self.in_order(name, access)
 
-    def _check_unaligned(self, va: str, access: Access, kind: int) -> None:
-        """Call the ISA's hook ``unaligned``, if it has one. Accesses known to lie within a page
-        (`Access.in_page`) stand for single bytes, which are always aligned."""
-        if "unaligned" in self.layout.isa.routines and access.size > 1 and not access.in_page:
+    def _check_alignment(self, va: str, access: Access, kind: int) -> None:
+        """Check an address whose access has to be aligned, or call the ISA's hook ``unaligned``, if
+        it has one. Accesses known to lie within a page (`Access.in_page`) stand for single bytes,
+        which are always aligned."""
+        if access.aligned:
+            self.guest_call("check_aligned", 0, va, access, kind)
+        elif "unaligned" in self.layout.isa.routines and access.size > 1 and not access.in_page:
             self.guest_call("check_unaligned", 0, va, access, kind)
+
+    def _ask(self, address: Value, access: Access, kind: int, new: str) -> str:
+        """Access what the board alone has."""
+        routine = ASKING[access.space]
+        return self.guest_call(routine, 64, self.operand(address), access, kind, ("i64", new))
 
     def _slow_load(self, va: str, access: Access) -> str:
         if access.width <= 64:
@@ -279,11 +289,12 @@ class Lowering(AccessLowering, VectorLowering):
             pointer = self._physical(value.address, access, STORE)
             self.store_at(pointer, self.operand(value.new), access)
             return
+        if access.space in ASKING:
+            new = self.widen(self.operand(value.new), "i64", access.width)
+            self._ask(value.address, access, STORE, new)
+            return
         va = self.operand(value.address)
-        if access.aligned:
-            self.guest_call("check_aligned", 0, va, access, STORE)
-        else:
-            self._check_unaligned(va, access, STORE)
+        self._check_alignment(va, access, STORE)
         new = self.in_order(self.operand(value.new), access)
         self.order_before_store(access)
         self._slow_store(va, new, access)

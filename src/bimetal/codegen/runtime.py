@@ -12,7 +12,8 @@ from __future__ import annotations
 from ..ir.value import Value, const, select
 from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
-from .builder import Builder, count, host_load, host_store, state_address
+from .asking import describe_asking, return_answer
+from .builder import Builder, count, host_load, host_store
 from .coherence import describe_coherence, describe_fences
 from .layout import (
     ADDENDS,
@@ -47,6 +48,7 @@ def runtime(layout: Layout) -> dict[str, Routine]:
     _in_a_page(build)
     _any_size(build)
     _aligned(build)
+    describe_asking(build)
     describe_pages(build)
     _fetching(build)
     describe_fences(build)
@@ -131,12 +133,7 @@ def _locating(build: Builder) -> None:
         if build.hooks.unaligned is not None:
             with when((va & (size - 1)) != 0):
                 build.hooks.misaligned(cpu, access, va)
-        at = cpu.replay_at
-        with when(at.ult(cpu.replay_count)):
-            cpu.replay_at = at + 1
-            with when(cpu.replay_at == cpu.replay_fault):
-                build.hooks.access_fault(cpu, access, va)
-            ret(host_load(state_address("replay") + at * 8, 64))
+        return_answer(cpu, lambda: build.hooks.access_fault(cpu, access, va))
         cpu.leave("mmio", cpu.leave_args[0], size, access[0].zext(64), value)
         return const(0, 64)
 

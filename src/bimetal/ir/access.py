@@ -20,6 +20,12 @@ class Space(Enum):
     PHYSICAL = "physical"
     """Guest-physical: what a page table walk reads. Memory only, never devices."""
 
+    PORT = "port"
+    """I/O ports, x86's: devices only. What an instruction does there is an exit `seam.Pio`."""
+
+    BOARD = "board"
+    """Registers of the vCPU that a device on the board has, by number: `seam.RegisterAccess`."""
+
 
 class Order(Enum):
     """How an access is ordered with others of its vCPU, as other vCPUs see them."""

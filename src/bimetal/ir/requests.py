@@ -40,7 +40,7 @@ ANSWERS: dict[Question, int] = dict.fromkeys(get_args(Question), 0) | {
 
 Reason = Literal[
     "kicked", "halt", "firmware call", "mmio", "reference", "register", "outputs",
-    "shoot down", "stuck", "semihosting",
+    "shoot down", "stuck", "semihosting", "port", "board register",
 ]  # fmt: skip
 """Why native code is left, with `Cpu.leave`:
 
@@ -49,7 +49,8 @@ Reason = Literal[
 * ``register`` says the register's number, what is done to it (`RegisterUse`), the operand of that,
   and which register of the vCPU's takes the answer.
 * ``reference``: the reference executes the instruction in hand.
-* ``kicked``, ``mmio``, ``stuck``: of the engine's own routines.
+* ``kicked``, ``mmio``, ``port``, ``board register``, ``stuck``: of the engine's own routines. After
+  accesses the instruction is executed again, with the board's answers.
 """
 
 

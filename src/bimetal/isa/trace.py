@@ -281,6 +281,23 @@ class Cpu:
         access = Access(new.width, True, Space.PHYSICAL, Order.SEQUENTIAL, big_endian=big_endian)
         return perform(effects.Cas(address, expected, new, access))
 
+    def load_port(self, port: Value, width: int) -> Value:
+        """Read 8, 16 or 32 bits from an I/O port."""
+        return perform(effects.Load(port.zext(64), Access(width, space=Space.PORT)))
+
+    def store_port(self, port: Value, value: Value) -> None:
+        """Write to an I/O port."""
+        perform(effects.Store(port.zext(64), value, Access(value.width, space=Space.PORT)))
+
+    def load_board(self, number: Value | int) -> Value:
+        """Read the 64-bit register ``number`` of this vCPU that a device on the board has. Unlike
+        with a ``register`` that is left for, the instruction goes on with what it has read."""
+        return perform(effects.Load(lift(number, 64), Access(64, space=Space.BOARD)))
+
+    def store_board(self, number: Value | int, value: Value) -> None:
+        """Write such a register."""
+        perform(effects.Store(lift(number, 64), value, Access(64, space=Space.BOARD)))
+
     def fence(self, full: bool = True) -> None:
         """Order all earlier memory accesses before all later ones; one that is not ``full`` lets
         later loads pass earlier stores."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ...ir.access import Access, Space
 from ...ir.evaluate import Machine, Trap, call, evaluate
+from ...ir.requests import RegisterUse
 from ...ir.softfloat import Environment
 from ...isa.contract import (
     FETCH,
@@ -21,8 +22,9 @@ from ...isa.contract import (
 )
 from ...isa.describe import Decoded, Isa
 from ...isa.trace import Routine
-from ...seam import Mmio
+from ...seam import Mmio, Pio, RegisterAccess
 from ..memory import Memory
+from ..register_access import fill
 from .state import Registers
 
 __all__ = ["Core", "NeedsBoard"]
@@ -33,7 +35,7 @@ POLL = 64  # instructions between two looks at the time
 class NeedsBoard(Exception):
     """The current instruction needs the board's answer and will then be executed again."""
 
-    def __init__(self, access: Mmio):
+    def __init__(self, access: Mmio | Pio | RegisterAccess):
         self.access = access
 
 
@@ -250,6 +252,8 @@ class Core(Machine):
 
     # -- Machine: memory
     def load(self, address: int, access: Access) -> int:
+        if (asked := _asking(address, access, LOAD)) is not None:
+            return self._answer(asked) & ((1 << access.width) - 1)
         if access.space is Space.PHYSICAL:
             raw = int.from_bytes(self._physical(address, access, LOAD), "little")
         else:
@@ -259,6 +263,9 @@ class Core(Machine):
         return _in_order(raw, access)
 
     def store(self, address: int, value: int, access: Access) -> None:
+        if (asked := _asking(address, access, STORE, value)) is not None:
+            self._answer(asked)
+            return
         value, size = _in_order(value, access), access.size
         if access.space is Space.PHYSICAL:
             self._physical(address, access, STORE)[:] = value.to_bytes(size, "little")
@@ -342,12 +349,26 @@ class Core(Machine):
             self._call(self._hooks.misaligned, kind, address)
         if self._delivering:
             self._call(self._hooks.access_fault, kind, address)
+        answer = self._answer(access)
+        if self.fault and self._replayed == len(self.answers):
+            self._call(self._hooks.access_fault, kind, address)
+        return answer
+
+    def _answer(self, access: Mmio | Pio | RegisterAccess) -> int:
         if self._replayed == len(self.answers):
             raise NeedsBoard(access)
         self._replayed += 1
-        if self.fault and self._replayed == len(self.answers):
-            self._call(self._hooks.access_fault, kind, address)
         return self.answers[self._replayed - 1]
+
+
+def _asking(address: int, access: Access, kind: int, value: int = 0) -> Pio | RegisterAccess | None:
+    """The exit for an access to a space in which there are devices alone."""
+    match access.space:
+        case Space.PORT:
+            return Pio(address, access.size, kind == STORE, value)
+        case Space.BOARD:
+            return fill(RegisterAccess(), address, RegisterUse(kind == STORE), value)
+    return None
 
 
 def _kind(access: Access, kind: int) -> int:

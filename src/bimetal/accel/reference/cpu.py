@@ -17,6 +17,7 @@ from ...seam import (
     MemorySlot,
     Mmio,
     Outputs,
+    Pio,
     RegisterAccess,
     Semihosting,
 )
@@ -38,6 +39,7 @@ class ReferenceCpu:
         self.core = Core(architecture.isa, memory, clock.now_ns, features)
         self._architecture, self._start, self._clock = architecture, start, clock
         self._exit: Exit | None = None
+        self._repeated = False
         self._kicked = False
         self.reset()
 
@@ -56,7 +58,7 @@ class ReferenceCpu:
             try:
                 self.core.step()
             except NeedsBoard as needs:
-                self._exit = needs.access
+                self._exit, self._repeated = needs.access, True
                 return self._exit
             if self.core.wanted:
                 self._exit = self._wanted(self.core.wanted)
@@ -84,6 +86,10 @@ class ReferenceCpu:
             case Mmio(value=value, fault=fault):
                 self.core.answers.append(value)
                 self.core.fault = fault
+            case Pio(value=value):
+                self.core.answers.append(value)
+            case RegisterAccess(value=value) if self._repeated:
+                self.core.answers.append(value & (1 << 64) - 1)
             case FirmwareCall(results=results):
                 for place, value in zip(self._architecture.results, results, strict=False):
                     self.core.registers.set(*place, value & (1 << 64) - 1)
@@ -96,11 +102,11 @@ class ReferenceCpu:
                     self.core.registers.set(self._architecture.semihosting, 0, 0)
             case Semihosting(result=result):
                 self.core.registers.set(*self._architecture.results[0], result & (1 << 64) - 1)
-        self._exit = None
+        self._exit, self._repeated = None, False
 
     def _settle_call(self) -> None:
         call = isinstance(self._exit, FirmwareCall) and self._exit.results
-        if call or isinstance(self._exit, RegisterAccess):
+        if call or (isinstance(self._exit, RegisterAccess) and not self._repeated):
             self._settle()
 
     def kick(self) -> None:
@@ -147,7 +153,7 @@ class ReferenceCpu:
 
     def _abandon(self) -> None:
         """Drop the access that waits for an answer: another instruction is executed next."""
-        self._exit, self.core.waiting = None, False
+        self._exit, self._repeated, self.core.waiting = None, False, False
         self.core.forget_answers()
 
     def translate(self, address: int, *, write: bool = False) -> int | None:
