@@ -36,11 +36,13 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One instruction, by its encoding and for people, and the state that it starts in."""
+    """One instruction, by its encoding (``size`` bytes, the first one lowest) and for people,
+    and the state that it starts in."""
 
     word: int
     text: str
     before: State
+    size: int = 4
 
 
 class Executor(Protocol):
