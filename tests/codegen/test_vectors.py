@@ -65,8 +65,8 @@ def compiled(bodies: dict[str, tuple[Body, int]]) -> Library:
         lowering.block(block)
         kept = lowering.operand(result)
         lowering.put(f"store i{result.width} {kept}, ptr %out, align 1")
-        lines = "\n".join(lowering.lines)
-        strict = "strictfp" if ".constrained." in lines else ""
+        lines = "\n".join((*lowering.allocas, *lowering.lines))
+        strict = "strictfp" if ".constrained." in lines or "sideeffect" in lines else ""
         texts.append(f"define void @{name}(ptr %in, ptr %out) {strict} {{\n{lines}\nret void\n}}")
     return Library(link([compile_object("\n".join(texts))], bodies))
 

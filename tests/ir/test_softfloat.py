@@ -24,10 +24,7 @@ from bimetal.ir.softfloat import (
     add,
     convert,
     divide,
-    equal,
-    equal_or_unordered,
     from_integer,
-    less,
     multiply,
     multiply_add,
     nearby_integral,
@@ -35,8 +32,8 @@ from bimetal.ir.softfloat import (
     square_root,
     subtract,
     to_integer,
-    unordered,
 )  # fmt: skip
+from bimetal.ir.softfloat_order import equal, equal_or_unordered, less, unordered
 
 INFINITY, NAN, ONE, HUGE, TINY = (
     DOUBLE.infinity, DOUBLE.nan, 0x3FF0_0000_0000_0000, DOUBLE.infinity - 1, 1,

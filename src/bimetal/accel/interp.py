@@ -227,7 +227,9 @@ class InterpCpu:
         """The floating-point environment as native code has it."""
         host, there = current(), self.state.get("fp_env")
         rounding = self._architecture.rounding(self.state)
-        return Environment(rounding, host.flags_of(there), host.flushing_of(there))
+        flags = host.flags_of(there, self._architecture.float_flags)
+        noting = self._architecture.notes_subnormal
+        return Environment(rounding, flags, host.flushing_of(there), noting)
 
     def _set_flags(self, floating: Environment) -> None:
         environment = current().with_flags(self.state.get("fp_env"), floating.flags)
@@ -266,7 +268,7 @@ class InterpCpu:
         state = self.state
         return Saved(
             registers=state.registers(),
-            flags=current().flags_of(state.get("fp_env")),
+            flags=current().flags_of(state.get("fp_env"), self._architecture.float_flags),
             retired=self.instructions,
             answers=[state.get("replay", n) for n in range(state.get("replay_count"))],
             fault=0 != state.get("replay_fault") == state.get("replay_count"),

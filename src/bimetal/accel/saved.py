@@ -13,7 +13,7 @@ from ..isa.state import File
 
 __all__ = ["Saved"]
 
-FLAGS = 5
+FLAGS = 6
 """Width in bits of the floating-point flags (`ir.fp`)."""
 
 WORD = (1 << 64) - 1

@@ -24,6 +24,7 @@ _ARITHMETIC = {"fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv", "
 _MODELESS = {"fround_even": "roundeven", "fround_zero": "trunc", "fround_down": "floor",
              "fround_up": "ceil"}  # fmt: skip
 _COMPARE = {"fequal": ("fcmp", "oeq"), "fless": ("fcmps", "olt"), "fless_equal": ("fcmps", "ole"),
+            "fless_quiet": ("fcmp", "olt"), "fless_equal_quiet": ("fcmp", "ole"),
             "funordered": ("fcmp", "uno"), "fequal_unordered": ("fcmp", "ueq")}  # fmt: skip
 _CONVERT = {"from_signed": "sitofp", "from_unsigned": "uitofp", "to_signed": "fptosi",
             "to_unsigned": "fptoui"}  # fmt: skip
@@ -38,7 +39,9 @@ _LARGE = 1 << 40
 
 def for_reference(operation: FloatOperation) -> bool:
     """Whether an operation is left to the reference: any of half precision, on hosts that cannot
-    convert to and from it (x86-64 without F16C)."""
+    convert to and from it (x86-64 without F16C); fused ones whose NaNs matter, without FMA."""
+    if operation.first_nan and operation.op == "ffma":
+        return not host_has("fma")
     return 16 in operation.formats and not host_has("f16c")
 
 
@@ -121,6 +124,11 @@ class FloatLowering(Emitter):
     def _arithmetic(self, value: FloatOperation) -> None:
         kind, names = self._numbers(value)
         arguments = ", ".join(f"{kind.type} {name}" for name in names)
+        exactly = host.current().in_order(value.op, value.lane, value.count)
+        if value.first_nan and exactly:
+            # LLVM takes these to be commutative, and their NaNs for all the same.
+            self._keep(value, self._directly(exactly, kind, arguments), kind)
+            return
         if value.op in _MODELESS:
             name, tail = _MODELESS[value.op], f"metadata {_STRICT}"
         else:
@@ -129,6 +137,34 @@ class FloatLowering(Emitter):
         result = self.let(f"call {kind.type} {symbol}({arguments}, {tail}) strictfp")
         to = Kind.float(value.to, value.count)
         self._keep(value, self._formatted(result, kind, to), to)
+
+    def _directly(self, instruction: tuple[str, str], kind: Kind, arguments: str) -> str:
+        """The host's instruction by its name and operands, of which LLVM knows no more than that it
+        reads and changes the floating-point environment."""
+        text, operands = instruction
+        return self.let(
+            f'call {kind.type} asm sideeffect "{text}", "{operands}"({arguments}) '
+            "nounwind memory(inaccessiblemem: readwrite)"
+        )
+
+    def _or_lowest(self, value: FloatOperation) -> None:
+        """Conversions to integers as the host does them, of which LLVM leaves the results out of
+        range open."""
+        kind, (name,) = self._numbers(value)
+        to, wide = Kind.integer(value.to, value.count), kind
+        if value.count > 1 and kind.width * kind.count < 128:
+            wide = Kind.float(kind.width, 128 // kind.width)
+            indices = Kind.integer(32, wide.count).numbered()
+            name = self.let(
+                f"shufflevector {kind.type} {name}, {kind.type} zeroinitializer, {indices}"
+            )
+        made = to if value.count == 1 else Kind.integer(32, 4)
+        instruction = host.current().to_integer(value.op, value.lane, value.count)
+        name = self._directly(instruction, made, f"{wide.type} {name}")
+        if made != to:
+            indices = Kind.integer(32, to.count).numbered()
+            name = self.let(f"shufflevector {made.type} {name}, {made.type} poison, {indices}")
+        self._keep(value, name, to)
 
     def _compare(self, value: FloatOperation) -> None:
         kind, (a, b) = self._numbers(value)
@@ -156,6 +192,8 @@ class FloatLowering(Emitter):
             self._keep(value, self._formatted(name, source, to), to)
         elif value.op in ("from_signed", "from_unsigned"):
             self._from_integers(value)
+        elif value.op.endswith("_or_lowest"):
+            self._or_lowest(value)
         else:
             kind, (name,) = self._numbers(value)
             # Hosts convert to 32 bits or more only.
@@ -231,12 +269,12 @@ class FloatLowering(Emitter):
     def op_fp_flags(self, value: FloatFlags) -> None:
         _, environment = self._read_environment()
         flags = "0"
-        for n, bit in enumerate(host.current().flag_bits):
+        for n, bit in enumerate(host.current().flag_bits[: value.width]):
             shifted = self.let(f"lshr i32 {environment}, {bit}")
             one = self.let(f"and i32 {shifted}, 1")
             placed = self.let(f"shl i32 {one}, {n}")
             flags = self.let(f"or i32 {flags}, {placed}")
-        self.names[value] = self.let(f"trunc i32 {flags} to i5")
+        self.names[value] = self.let(f"trunc i32 {flags} to i{value.width}")
 
     def op_fp_control(self, value: FloatControl) -> None:
         {
@@ -265,14 +303,15 @@ class FloatLowering(Emitter):
         self._write_environment(cell, new)
 
     def _set_flags(self, flags: Value) -> None:
-        self._replace(flags, host.current().flag_bits)
+        self._replace(flags, host.current().flag_bits[: flags.width])
 
     def _flush(self, what: Value) -> None:
         self._replace(what, host.current().flushing_bits)
 
     def _raise(self, flags: Value) -> None:
         cell, environment = self._read_environment()
-        new = self.let(f"or i32 {environment}, {self._placed(flags, host.current().flag_bits)}")
+        bits = host.current().flag_bits[: flags.width]
+        new = self.let(f"or i32 {environment}, {self._placed(flags, bits)}")
         self._write_environment(cell, new)
 
     def _round(self, mode: Value) -> None:

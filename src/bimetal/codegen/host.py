@@ -9,6 +9,7 @@ runs. A host is supported once it is described here; the register layouts come f
 from __future__ import annotations
 
 import platform
+from typing import ClassVar
 
 from ..base.errors import BimetalError
 from .processor import host_has
@@ -61,13 +62,15 @@ class Host:
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
     # All exceptions masked, no flags, nearest-even, denormals handled.
     default = 0x1F80
-    # Host bit of each generic flag NX, UF, OF, DZ, NV (see ir.fp).
-    flag_bits = (5, 4, 3, 2, 0)
+    # Host bit of each generic flag NX, UF, OF, DZ, NV, DE (see ir.fp).
+    flag_bits = (5, 4, 3, 2, 0, 1)
     # Host rounding field of generic modes 0 nearest, 1 zero, 2 down, 3 up.
     rounding = (0, 3, 1, 2)
     rounding_shift = 13
     # Host bits for flushing to zero: of operands (DAZ), of results (FTZ).
     flushing_bits = (6, 15)
+    # Instructions that compute the same but for NaNs with their operands exchanged.
+    commutative: ClassVar = {"fadd": "add", "fmul": "mul", "ffma": "fmadd132"}
     # Looks up sixteen bytes in a table of sixteen; an index with bit 7 set gives 0 (SSSE3).
     byte_table = "call <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8> {}, <16 x i8> {})"
 
@@ -101,9 +104,31 @@ class Host:
         return lines if lines and host_has(feature) else ()
 
     @classmethod
-    def flags_of(cls, environment: int) -> int:
-        """Generic flags in a control register's value."""
-        return sum((environment >> bit & 1) << n for n, bit in enumerate(cls.flag_bits))
+    def in_order(cls, op: str, lane: int, count: int) -> tuple[str, str] | None:
+        """The instruction for an operation of `ir.fp` on so many numbers that chooses among NaNs by
+        the order of operands: its text, and LLVM's constraints of the operands. None where LLVM
+        keeps that order."""
+        if op not in cls.commutative or (count > 1 and lane * count not in (128, 256)):
+            return None
+        name = cls.commutative[op] + ("s" if count == 1 else "p") + ("s" if lane == 32 else "d")
+        if op == "ffma":
+            return f"v{name} $2, $3, $0", "=x,0,x,x"
+        if host_has("avx"):
+            return f"v{name} $2, $1, $0", "=x,x,x"
+        return f"{name} $2, $0", "=x,0,x"
+
+    @classmethod
+    def to_integer(cls, op: str, lane: int, count: int) -> tuple[str, str]:
+        """The same for a conversion to integers, truncated or rounded."""
+        how = "cvt" if op.startswith("rounded") else "cvtt"
+        of, to = ("s", "si") if count == 1 else ("p", "dq")
+        name = ("v" if host_has("avx") else "") + how + of + ("s" if lane == 32 else "d") + "2" + to
+        return f"{name} $1, $0", "=r,x" if count == 1 else "=x,x"
+
+    @classmethod
+    def flags_of(cls, environment: int, count: int) -> int:
+        """So many generic flags in a control register's value."""
+        return sum((environment >> bit & 1) << n for n, bit in enumerate(cls.flag_bits[:count]))
 
     @classmethod
     def flushing_of(cls, environment: int) -> int:

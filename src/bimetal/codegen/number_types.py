@@ -36,6 +36,13 @@ class Kind(Struct, frozen=True):
             return cls(width, count, one, suffix)
         return cls(width, count, f"<{count} x {one}>", f"v{count}{suffix}")
 
+    def numbered(self) -> str:
+        """The constant with 0, 1, 2 ... in its lanes."""
+        one = f"i{self.width}"
+        if self.count == 1:
+            return f"{self.type} 0"
+        return f"{self.type} <{', '.join(f'{one} {n}' for n in range(self.count))}>"
+
     def every(self, number: int) -> str:
         """The constant with this integer in every lane."""
         if self.count == 1:

@@ -333,16 +333,17 @@ class FloatOperation(Effect):
     """IEEE 754 arithmetic in the current rounding mode that raises sticky flags.
 
     ``op`` is one of `fp`'s: "fadd", "fsqrt", "fconvert", "to_signed", "fless" ... It is applied to
-    lanes of ``lane`` bits, and gives lanes of ``to`` bits; a lone comparison gives one bit.
+    lanes of ``lane`` bits, and gives lanes of ``to`` bits; a lone comparison gives one bit. With
+    ``first_nan`` a NaN among the operands is the result (`fp.add`).
     """
 
-    __slots__ = ("lane", "to")
+    __slots__ = ("first_nan", "lane", "to")
     name = "float"
 
-    def __init__(self, op: str, lane: int, to: int, *operands: Value):
+    def __init__(self, op: str, lane: int, to: int, *operands: Value, first_nan: bool = False):
         count = operands[0].width // lane
         super().__init__(count * to, *operands)
-        self.op, self.lane, self.to = op, lane, to
+        self.op, self.lane, self.to, self.first_nan = op, lane, to, first_nan
 
     @property
     def count(self) -> int:
@@ -367,13 +368,13 @@ class WithNan(Effect):
 
 
 class FloatFlags(Effect):
-    """The sticky flags, five bits."""
+    """The sticky flags, five bits, or six."""
 
     __slots__ = ()
     name = "fp_flags"
 
-    def __init__(self) -> None:
-        super().__init__(5)
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
 
 
 class FloatControl(Effect):

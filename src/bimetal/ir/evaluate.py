@@ -196,7 +196,7 @@ class Frame:
         """An operation on each lane; a lone comparison is one bit, others give lanes of ones."""
         environment, count = self.machine.environment, value.count
         columns = zip(*(split(number, value.lane, count) for number in operands), strict=True)
-        results = [floating(environment, value.op, value.lane, value.to, row) for row in columns]
+        results = [floating(environment, value, row) for row in columns]
         compares = value.op in COMPARISONS and value.to > 1
         return join([-result for result in results] if compares else results, value.to)
 
@@ -244,10 +244,11 @@ class Frame:
         return inner.operand(definition.result)
 
     def op_fp_flags(self, value: effects.FloatFlags) -> int:
-        return self.machine.environment.flags
+        return self.machine.environment.flags & ((1 << value.width) - 1)
 
     def op_fp_set_flags(self, value: effects.FloatControl, flags: int) -> None:
-        self.machine.environment.flags = flags
+        kept = self.machine.environment.flags & -(1 << value.new.width)
+        self.machine.environment.flags = kept | flags
 
     def op_fp_raise(self, value: effects.FloatControl, flags: int) -> None:
         self.machine.environment.flags |= flags

@@ -6,7 +6,9 @@ and strict exceptions), in the reference it is `softfloat`. Differences between 
 their `isa.floating.FloatPolicy`, such as which NaN results, and in their descriptions: minimum and
 maximum, conversions out of range (`to_signed` and `to_unsigned` need an argument in range).
 
-Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16. Rounding modes are `Rounding`'s.
+Flags are one value of five bits: NX 1, UF 2, OF 4, DZ 8, NV 16; where an instruction set asks for
+them (`isa.floating.FloatPolicy`), of six: DE 32 notes an operand that is subnormal. Rounding modes
+are `Rounding`'s.
 Tininess is detected after rounding, and what is tiny is kept unless `set_flushing` says otherwise.
 Half precision (16 bits) is computed in wider formats where the host converts to and from it, else
 by the reference.
@@ -22,14 +24,15 @@ from .effects import FloatControl, FloatFlags, FloatOperation, WithNan
 from .value import Value, fail, lift, perform
 
 __all__ = [
-    "DZ", "FLUSH_OPERANDS", "FLUSH_RESULTS", "NV", "NX", "OF", "UF", "Rounding",
+    "DE", "DZ", "FLUSH_OPERANDS", "FLUSH_RESULTS", "NV", "NX", "OF", "UF", "Rounding",
     "add", "convert", "div", "equal", "equal_or_unordered", "flags", "from_signed",
-    "from_unsigned", "is_nan", "less", "less_equal", "mul", "mul_add", "raise_flags",
-    "round_to_integral", "rounded", "set_flags", "set_flushing", "set_rounding", "sqrt", "sub",
-    "to_signed", "to_unsigned", "unordered", "with_nan",
+    "from_unsigned", "is_nan", "less", "less_equal", "less_equal_quiet", "less_quiet", "mul",
+    "mul_add", "raise_flags", "round_to_integral", "rounded", "rounded_or_lowest", "set_flags",
+    "set_flushing", "set_rounding", "sqrt", "sub", "to_signed", "to_signed_or_lowest",
+    "to_unsigned", "unordered", "with_nan",
 ]  # fmt: skip
 
-NX, UF, OF, DZ, NV = 1, 2, 4, 8, 16
+NX, UF, OF, DZ, NV, DE = 1, 2, 4, 8, 16, 32
 
 
 class Rounding(IntEnum):
@@ -46,69 +49,73 @@ class Rounding(IntEnum):
 FORMATS = (16, 32, 64)
 
 
-def _apply(op: str, *args: Value, lane: int = 0, to: int = 0) -> Value:
+def _apply(op: str, *args: Value, lane: int = 0, to: int = 0, first_nan: bool = False) -> Value:
     """An operation on whole operands, or on their lanes; the result's lanes are as wide, or
     ``to`` bits."""
     lane = lane or args[0].width
     if any(arg.width != args[0].width for arg in args) or args[0].width % lane:
         fail(f"{op} of {[a.width for a in args]} bits in lanes of {lane}")
-    return perform(FloatOperation(op, lane, to or lane, *args))
+    return perform(FloatOperation(op, lane, to or lane, *args, first_nan=first_nan))
 
 
-def _arithmetic(op: str, *args: Value, lane: int = 0) -> Value:
+def _arithmetic(op: str, *args: Value, lane: int = 0, first_nan: bool = False) -> Value:
     if (lane or args[0].width) not in FORMATS:
         fail(f"{op} of {lane or args[0].width} bits")
-    return _apply(op, *args, lane=lane)
+    return _apply(op, *args, lane=lane, first_nan=first_nan)
 
 
-def add(a: Value, b: Value, lane: int = 0) -> Value:
+# With ``first_nan`` the result is the first operand that is a NaN, made quiet, or a negative
+# default NaN where none of them is one. Without it, which NaN results is not said.
+
+
+def add(a: Value, b: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """a + b."""
-    return _arithmetic("fadd", a, b, lane=lane)
+    return _arithmetic("fadd", a, b, lane=lane, first_nan=first_nan)
 
 
-def sub(a: Value, b: Value, lane: int = 0) -> Value:
+def sub(a: Value, b: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """a - b."""
-    return _arithmetic("fsub", a, b, lane=lane)
+    return _arithmetic("fsub", a, b, lane=lane, first_nan=first_nan)
 
 
-def mul(a: Value, b: Value, lane: int = 0) -> Value:
+def mul(a: Value, b: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """a * b."""
-    return _arithmetic("fmul", a, b, lane=lane)
+    return _arithmetic("fmul", a, b, lane=lane, first_nan=first_nan)
 
 
-def div(a: Value, b: Value, lane: int = 0) -> Value:
+def div(a: Value, b: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """a / b."""
-    return _arithmetic("fdiv", a, b, lane=lane)
+    return _arithmetic("fdiv", a, b, lane=lane, first_nan=first_nan)
 
 
-def sqrt(a: Value, lane: int = 0) -> Value:
+def sqrt(a: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """The square root."""
-    return _arithmetic("fsqrt", a, lane=lane)
+    return _arithmetic("fsqrt", a, lane=lane, first_nan=first_nan)
 
 
-def mul_add(a: Value, b: Value, c: Value, lane: int = 0) -> Value:
+def mul_add(a: Value, b: Value, c: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """a * b + c with one rounding."""
-    return _arithmetic("ffma", a, b, c, lane=lane)
+    return _arithmetic("ffma", a, b, c, lane=lane, first_nan=first_nan)
 
 
-def convert(a: Value, width: int, lane: int = 0) -> Value:
+def convert(a: Value, width: int, lane: int = 0, first_nan: bool = False) -> Value:
     """The same number in another format, of ``width`` bits."""
-    return _apply("fconvert", a, lane=lane, to=width)
+    return _apply("fconvert", a, lane=lane, to=width, first_nan=first_nan)
 
 
-def round_to_integral(a: Value, lane: int = 0) -> Value:
+def round_to_integral(a: Value, lane: int = 0, first_nan: bool = False) -> Value:
     """An integral number in the same format; raises NX if that changes it."""
-    return _arithmetic("fround", a, lane=lane)
+    return _arithmetic("fround", a, lane=lane, first_nan=first_nan)
 
 
 ROUNDINGS = ("even", "zero", "down", "up", "current")
 
 
-def rounded(a: Value, how: str, lane: int = 0) -> Value:
+def rounded(a: Value, how: str, lane: int = 0, first_nan: bool = False) -> Value:
     """An integral number by one of `ROUNDINGS`, whatever the current mode is; never raises NX."""
     if how not in ROUNDINGS:
         fail(f"no rounding {how!r}")
-    return _arithmetic(f"fround_{how}", a, lane=lane)
+    return _arithmetic(f"fround_{how}", a, lane=lane, first_nan=first_nan)
 
 
 def from_signed(value: Value, width: int, lane: int = 0) -> Value:
@@ -131,6 +138,17 @@ def to_unsigned(a: Value, width: int, lane: int = 0) -> Value:
     return _apply("to_unsigned", a, lane=lane, to=width)
 
 
+def to_signed_or_lowest(a: Value, width: int, lane: int = 0) -> Value:
+    """Truncated to a signed integer of 32 or 64 bits; NX if inexact. What is none raises NV and
+    gives the lowest integer."""
+    return _apply("to_signed_or_lowest", a, lane=lane, to=width)
+
+
+def rounded_or_lowest(a: Value, width: int, lane: int = 0) -> Value:
+    """The same, rounded in the current mode."""
+    return _apply("rounded_or_lowest", a, lane=lane, to=width)
+
+
 def equal(a: Value, b: Value, lane: int = 0) -> Value:
     """a == b; only a signalling NaN raises NV. One bit, or lanes of ones or zeros."""
     return _apply("fequal", a, lift(b, a.width), lane=lane, to=lane or 1)
@@ -144,6 +162,16 @@ def less(a: Value, b: Value, lane: int = 0) -> Value:
 def less_equal(a: Value, b: Value, lane: int = 0) -> Value:
     """a <= b; any NaN raises NV."""
     return _apply("fless_equal", a, lift(b, a.width), lane=lane, to=lane or 1)
+
+
+def less_quiet(a: Value, b: Value, lane: int = 0) -> Value:
+    """a < b; only a signalling NaN raises NV."""
+    return _apply("fless_quiet", a, lift(b, a.width), lane=lane, to=lane or 1)
+
+
+def less_equal_quiet(a: Value, b: Value, lane: int = 0) -> Value:
+    """a <= b; only a signalling NaN raises NV."""
+    return _apply("fless_equal_quiet", a, lift(b, a.width), lane=lane, to=lane or 1)
 
 
 def unordered(a: Value, b: Value, lane: int = 0) -> Value:
@@ -168,19 +196,19 @@ def with_nan(result: Value, nan: int) -> Value:
     return perform(WithNan(result, lift(nan, result.width)))
 
 
-def flags() -> Value:
-    """The sticky flags, five bits."""
-    return perform(FloatFlags())
+def flags(width: int = 5) -> Value:
+    """The sticky flags, five bits, or all six."""
+    return perform(FloatFlags(width))
 
 
-def set_flags(value: Value | int) -> None:
-    """Replace the sticky flags."""
-    perform(FloatControl("fp_set_flags", lift(value, 5)))
+def set_flags(value: Value | int, width: int = 5) -> None:
+    """Replace so many of the sticky flags."""
+    perform(FloatControl("fp_set_flags", lift(value, width)))
 
 
-def raise_flags(value: Value | int) -> None:
+def raise_flags(value: Value | int, width: int = 5) -> None:
     """Add sticky flags."""
-    perform(FloatControl("fp_raise", lift(value, 5)))
+    perform(FloatControl("fp_raise", lift(value, width)))
 
 
 def set_rounding(mode: Value | int) -> None:

@@ -30,29 +30,29 @@ __all__ = [
     "add",
     "convert",
     "divide",
-    "equal",
     "from_integer",
-    "less",
-    "less_equal",
     "multiply",
     "multiply_add",
+    "nan_operand",
     "nearby_integral",
     "round_to_integral",
     "square_root",
     "subtract",
     "to_integer",
-    "unordered",
+    "to_integer_or_lowest",
 ]  # fmt: skip
 
 NEAREST_EVEN, TOWARD_ZERO, DOWN, UP, NEAREST_AWAY = Rounding
 
 
 class Environment(Struct):
-    """The current rounding mode, the sticky flags, and whether tiny numbers are flushed to zero."""
+    """The current rounding mode, the sticky flags, whether tiny numbers are flushed to zero, and
+    whether subnormal operands are noted in a flag of their own."""
 
     rounding: int = NEAREST_EVEN
     flags: int = 0
     flushing: int = 0
+    notes_subnormal: bool = False
 
 
 class Format(Struct, frozen=True):
@@ -86,6 +86,10 @@ class Format(Struct, frozen=True):
     def smallest(self) -> int:
         """The bits of the smallest normal number."""
         return 1 << (self.precision - 1)
+
+    def is_nan(self, bits: int) -> bool:
+        """Whether a number is a NaN."""
+        return bits & ~self.sign > self.infinity
 
     def number(self, power: int, sign: int = 0) -> int:
         """The bits of 2 to the ``power``, infinity where that is too large."""
@@ -146,7 +150,7 @@ def _nan(env: Environment, form: Format, invalid: bool) -> int:
     return form.nan
 
 
-def _nan_operand(env: Environment, form: Format, *operands: int) -> bool:
+def nan_operand(env: Environment, form: Format, *operands: int) -> bool:
     """Whether one of the operands is a NaN; a signalling one is invalid."""
     if any(_is_signalling(form, bits) for bits in operands):
         env.flags |= NV
@@ -217,7 +221,7 @@ def _infinity(form: Format, sign: int) -> int:
 
 def add(env: Environment, form: Format, a: int, b: int) -> int:
     """a + b."""
-    if _nan_operand(env, form, a, b):
+    if nan_operand(env, form, a, b):
         return form.nan
     return _add_numbers(env, form, _unpack(form, a), _unpack(form, b))
 
@@ -247,7 +251,7 @@ def _product(a: _Number, b: _Number) -> _Number | None:
 
 def multiply(env: Environment, form: Format, a: int, b: int) -> int:
     """a * b."""
-    if _nan_operand(env, form, a, b):
+    if nan_operand(env, form, a, b):
         return form.nan
     product = _product(_unpack(form, a), _unpack(form, b))
     if product is None:
@@ -259,7 +263,7 @@ def multiply(env: Environment, form: Format, a: int, b: int) -> int:
 
 def multiply_add(env: Environment, form: Format, a: int, b: int, c: int) -> int:
     """a * b + c, rounded once."""
-    if _nan_operand(env, form, a, b, c):
+    if nan_operand(env, form, a, b, c):
         return form.nan
     product = _product(_unpack(form, a), _unpack(form, b))
     if product is None:
@@ -269,7 +273,7 @@ def multiply_add(env: Environment, form: Format, a: int, b: int, c: int) -> int:
 
 def divide(env: Environment, form: Format, a: int, b: int) -> int:
     """a / b."""
-    if _nan_operand(env, form, a, b):
+    if nan_operand(env, form, a, b):
         return form.nan
     x, y = _unpack(form, a), _unpack(form, b)
     sign = x.sign ^ y.sign
@@ -289,7 +293,7 @@ def divide(env: Environment, form: Format, a: int, b: int) -> int:
 
 def square_root(env: Environment, form: Format, a: int) -> int:
     """The square root of a."""
-    if _nan_operand(env, form, a):
+    if nan_operand(env, form, a):
         return form.nan
     x = _unpack(form, a)
     if x.zero:
@@ -307,7 +311,7 @@ def square_root(env: Environment, form: Format, a: int) -> int:
 
 def convert(env: Environment, source: Format, target: Format, a: int) -> int:
     """The same number in another format."""
-    if _nan_operand(env, source, a):
+    if nan_operand(env, source, a):
         return target.nan
     x = _unpack(source, a)
     if x.kind == "infinite":
@@ -317,7 +321,7 @@ def convert(env: Environment, source: Format, target: Format, a: int) -> int:
 
 def round_to_integral(env: Environment, form: Format, a: int) -> int:
     """An integral number; inexact if that is another one."""
-    if _nan_operand(env, form, a):
+    if nan_operand(env, form, a):
         return form.nan
     x = _unpack(form, a)
     if x.kind == "infinite" or x.exponent >= 0:
@@ -354,45 +358,15 @@ def to_integer(env: Environment, form: Format, a: int, low: int, high: int) -> i
     raise ValueError(f"{a:#x} is no integer from {low} to {high}")
 
 
-def _compare(form: Format, a: int, b: int) -> int:
-    """Negative, zero or positive as a < b, a == b, a > b; neither is a NaN."""
-
-    def order(bits: int) -> int:
-        magnitude = bits & ~form.sign
-        return -magnitude if bits & form.sign else magnitude
-
-    return order(a) - order(b)
-
-
-def equal(env: Environment, form: Format, a: int, b: int) -> int:
-    """a == b; quiet."""
-    return int(not _nan_operand(env, form, a, b) and _compare(form, a, b) == 0)
-
-
-def unordered(env: Environment, form: Format, a: int, b: int) -> int:
-    """Whether one of them is a NaN; quiet."""
-    return int(_nan_operand(env, form, a, b))
-
-
-def equal_or_unordered(env: Environment, form: Format, a: int, b: int) -> int:
-    """a == b, or one of them is a NaN; quiet."""
-    return int(_nan_operand(env, form, a, b) or _compare(form, a, b) == 0)
-
-
-def _signalling_comparison(env: Environment, form: Format, a: int, b: int) -> int | None:
-    if _nan_operand(env, form, a, b):
-        env.flags |= NV
-        return None
-    return _compare(form, a, b)
-
-
-def less(env: Environment, form: Format, a: int, b: int) -> int:
-    """a < b; invalid for every NaN."""
-    order = _signalling_comparison(env, form, a, b)
-    return int(order is not None and order < 0)
-
-
-def less_equal(env: Environment, form: Format, a: int, b: int) -> int:
-    """a <= b; invalid for every NaN."""
-    order = _signalling_comparison(env, form, a, b)
-    return int(order is not None and order <= 0)
+def to_integer_or_lowest(env: Environment, form: Format, a: int, width: int, rounding: int) -> int:
+    """Rounded to a signed integer of ``width`` bits, as unsigned bits; the lowest one, and invalid,
+    for what is no such integer."""
+    x, half = _unpack(form, a), 1 << (width - 1)
+    if x.kind == "finite":
+        magnitude, inexact = _at_quantum(rounding, x.sign, x.mantissa, -x.exponent)
+        value = -magnitude if x.sign else magnitude
+        if -half <= value < half:
+            env.flags |= NX if inexact else 0
+            return value & (2 * half - 1)
+    env.flags |= NV
+    return half

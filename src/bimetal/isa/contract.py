@@ -306,6 +306,16 @@ class Architecture(Struct, frozen=True):
         """The current floating-point mode by its number in `ir.fp.Rounding`."""
         return self.floating.rounding(state) if self.floating is not None else 0
 
+    @property
+    def notes_subnormal(self) -> bool:
+        """Whether subnormal operands are noted by a floating-point flag."""
+        return self.floating is not None and self.floating.notes_subnormal
+
+    @property
+    def float_flags(self) -> int:
+        """How many floating-point flags there are."""
+        return 6 if self.notes_subnormal else 5
+
     def levels(self, state: RegisterStore) -> int:
         """The levels of the outputs, a bit each."""
         count = self.isa.state.files[self.outputs].count

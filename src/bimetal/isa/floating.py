@@ -120,6 +120,7 @@ class FloatPolicy(Struct, frozen=True):
     ``rounding`` is the current mode of a vCPU by its number in `ir.fp.Rounding`; ``set_rounding``
     makes it the one in which `ir.fp` computes. The default NaN is a negative number's with
     ``negative_default``; ``wants_default`` is a bit that asks for it as `NanRule.DEFAULT` does.
+    With ``notes_subnormal`` there is a sixth flag, `fp.DE`.
 
     Flushing tiny operands and results to zero is `fp.set_flushing` where it is done as x86 does
     it; elsewhere the instruction set does it around `compute`.
@@ -131,6 +132,7 @@ class FloatPolicy(Struct, frozen=True):
     tininess: Tininess
     negative_default: bool = False
     wants_default: Callable[[Cpu], Value] | None = None
+    notes_subnormal: bool = False
 
     def default(self, form: Format) -> int:
         """The bits of the default NaN."""

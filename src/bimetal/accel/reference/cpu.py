@@ -37,6 +37,7 @@ class ReferenceCpu:
         self.index = start.index
         features = architecture.features(start.model)
         self.core = Core(architecture.isa, memory, clock.now_ns, features)
+        self.core.environment.notes_subnormal = architecture.notes_subnormal
         self._architecture, self._start, self._clock = architecture, start, clock
         self._exit: Exit | None = None
         self._repeated = False
