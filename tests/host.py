@@ -52,6 +52,7 @@ PACKAGES = {
     "nbdinfo": "libnbd-bin",
     "npm": "npm",
     "nsenter": "util-linux",
+    "objdump": "binutils",
     "passt": "passt",
     "systemd-analyze": "systemd",
     "systemd-escape": "systemd",

@@ -18,6 +18,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "bimetal"
 ROOMS = (
     "isa/arm/",
     "isa/riscv/",
+    "isa/x86/",
     "boards/arm_",
     "boards/riscv_",
     "boards/x86_",

@@ -21,7 +21,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.log import logger
 from bimetal.base.near import choose_from
-from bimetal.isa.names import INSTRUCTION_SETS, architecture
+from bimetal.isa.names import INSTRUCTION_SETS, UNFINISHED, architecture
 from bimetal.seam import Accelerator
 
 __all__ = [
@@ -99,7 +99,7 @@ def prepare(accel: str, isa: str, cpus: int) -> None:
     machine is put together. Errors are left to `create`, which meets them again."""
     if accel == "auto":
         accel = "" if isa == platform.machine() else next(iter(_engines_of(isa)), "")
-    if accel in ENGINES and isa in INSTRUCTION_SETS:
+    if accel in ENGINES and _is_run(isa):
         with QUICK_SWITCHING.wanted(), suppress(Exception):
             late(PREPARE)(architecture(isa).isa, cpus > 1)
 
@@ -128,7 +128,7 @@ class Described(Struct, frozen=True):
 def described(accel: str, isa: str, model: str) -> Described:
     """What is described of a processor ``model`` of ``isa``. Raises `BimetalError` for a model that
     ``accel`` has not."""
-    if isa not in INSTRUCTION_SETS:
+    if not _is_run(isa):
         return Described()
     known = architecture(isa)
     if accel not in CHOICES or accel == "kvm" or (accel == "auto" and isa == platform.machine()):
@@ -141,7 +141,7 @@ def described(accel: str, isa: str, model: str) -> Described:
 
 def has_semihosting(isa: str) -> bool:
     """Whether programs of ``isa`` can make semihosting calls under our own accelerators."""
-    return isa in INSTRUCTION_SETS and bool(architecture(isa).semihosting)
+    return _is_run(isa) and bool(architecture(isa).semihosting)
 
 
 def check_name(accel: str) -> None:
@@ -172,7 +172,12 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
 
 
 def _engines_of(isa: str) -> list[str]:
-    return list(ENGINES) if isa in INSTRUCTION_SETS else []
+    return list(ENGINES) if _is_run(isa) else []
+
+
+def _is_run(isa: str) -> bool:
+    """Whether our own accelerators run machines of ``isa``."""
+    return isa in INSTRUCTION_SETS and isa not in UNFINISHED
 
 
 def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
@@ -229,7 +234,7 @@ def _check_engine(name: str, isa: str) -> None:
             "choose another board",
             ExitCode.UNAVAILABLE,
         )
-    if name != "auto" and isa not in INSTRUCTION_SETS:
+    if name != "auto" and not _is_run(isa):
         raise BimetalError(
             f"the accelerator {name} does not run {isa} guests",
             "choose 'kvm' on a host of that kind",

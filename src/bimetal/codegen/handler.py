@@ -18,7 +18,7 @@ from .floating import for_reference
 from .flow import CC, PARAMETERS, FlowLowering
 from .layout import OPERANDS, Layout
 from .lower import is_static
-from .record import NoRoom, Slot, Slots, span
+from .record import NoRoom, Slot, Slots, fields_in, span
 from .tlb import TlbLowering
 
 __all__ = ["FastLowering", "SlowLowering", "can_be_fast", "define", "handler_text"]
@@ -220,9 +220,10 @@ def handler_text(
     """
     widths, size = insn.pattern.widths, layout.record
     try:
-        return _handler_text(layout, symbol, insn, block, near, Slots(widths, size))
-    except NoRoom:
         return _handler_text(layout, symbol, insn, block, near, Slots(widths, size, bare=False))
+    except NoRoom:
+        used = {name: width for name, width in widths.items() if name in fields_in(block)}
+        return _handler_text(layout, symbol, insn, block, near, Slots(used, size))
 
 
 def _handler_text(

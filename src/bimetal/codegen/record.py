@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from ..ir.value import Value, field_of
+from ..ir.effects import If
+from ..ir.value import Block, Value, field_of
 from .layout import OPERANDS
 
-__all__ = ["NoRoom", "Slot", "Slots", "span"]
+__all__ = ["NoRoom", "Slot", "Slots", "fields_in", "span"]
 
 
 def span(value: Value) -> tuple[int, bool]:
@@ -21,7 +22,7 @@ def span(value: Value) -> tuple[int, bool]:
     if value.op == "const":
         number = int(value)
         if number >> (value.width - 1):
-            return (number - (1 << value.width)).bit_length() + 1, True
+            return (~number & ((1 << value.width) - 1)).bit_length() + 1, True
         return max(1, number.bit_length()), False
     if value.op in ("sext", "zext"):
         bits, is_signed = span(value.args[0])
@@ -29,6 +30,11 @@ def span(value: Value) -> tuple[int, bool]:
             inner = value.args[0].width
             return (bits, True) if is_signed or bits == inner else (bits, False)
         return (value.args[0].width, False) if is_signed else (bits, False)
+    if value.op == "select":
+        (a, a_signed), (b, b_signed) = (span(argument) for argument in value.args[1:])
+        is_signed = a_signed or b_signed
+        a, b = a + (is_signed > a_signed), b + (is_signed > b_signed)
+        return min(value.width, max(a, b)), is_signed
     if value.op == "add":
         (a, a_signed), (b, b_signed) = (span(argument) for argument in value.args)
         # An unsigned operand takes one more bit when it is read as signed.
@@ -40,6 +46,23 @@ def span(value: Value) -> tuple[int, bool]:
         bits, is_signed = span(value.args[0])
         return min(value.width, bits + int(value.args[1])), is_signed
     return value.width, False
+
+
+def fields_in(block: Block) -> set[str]:
+    """The fields of the encoding that the operations of a block are made of, and the length."""
+    found, seen = {"length"}, set[Value]()
+    left = list(block)
+    while left:
+        value = left.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.op == "field":
+            found.add(str(value.attr))
+        left += value.args
+        if isinstance(value, If):
+            left += [inner for way in value.branches for inner in way]
+    return found
 
 
 class Slot(Struct, frozen=True):
@@ -84,7 +107,7 @@ class Slots:
             return True
         size = _bytes(span(value)[0])
         kept = self._reserved if self._bare else 0
-        return -(-self._next // size) * size + size + kept <= self._end
+        return self._next + size + kept <= self._end
 
     def slot(self, value: Value, role: object = None, extra_bits: int = 0) -> Slot:
         """The place of a value, assigned at the first call.
@@ -98,7 +121,7 @@ class Slots:
         if key not in self.slots:
             bits, is_signed = span(value)
             size = _bytes(bits + extra_bits)
-            at = -(-self._next // size) * size
+            at = self._next  # aligned or not, it is in one line of the host's cache
             if at + size > self._end:
                 raise NoRoom(f"operands do not fit in a record: {[*self.slots, key]}")
             self._next = at + size

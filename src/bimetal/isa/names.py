@@ -11,13 +11,25 @@ from bimetal.base.near import choose_from
 from bimetal.isa.contract import Architecture
 from bimetal.isa.describe import Isa
 
-__all__ = ["INSTRUCTION_SETS", "architecture", "described_in", "disassemble", "instruction_set"]
+__all__ = [
+    "INSTRUCTION_SETS",
+    "UNFINISHED",
+    "architecture",
+    "described_in",
+    "disassemble",
+    "instruction_set",
+]
 
 INSTRUCTION_SETS = {
     "riscv64": "bimetal.isa.riscv.architecture",
     "aarch64": "bimetal.isa.arm.architecture",
+    "x86_64": "bimetal.isa.x86.architecture",
 }
 """Each name, by which `platform.machine` knows it too, and the module of its `Architecture`."""
+
+
+UNFINISHED = frozenset({"x86_64"})
+"""Those of which too little is described yet for a machine."""
 
 
 def architecture(name: str) -> Architecture:

@@ -1,0 +1,44 @@
+"""x86 as the engine and the accelerators see it."""
+
+from __future__ import annotations
+
+from ..contract import Architecture, RegisterStore, Start
+from . import exceptions, modes, paging
+from .flags import rflags
+from .state import CS, SEGMENTS, x86
+
+__all__ = ["architecture"]
+
+DESCRIBED = (exceptions, modes, paging, rflags)
+"""What they describe is in the ISA by now."""
+
+
+def _reset(state: RegisterStore, start: Start) -> None:
+    """The state after RESET (volume 3, table 9-1)."""
+    for number, name in enumerate(SEGMENTS):
+        state.set("limit", number, 0xFFFF)
+        state.set("attributes", number, _RIGHTS.get(name, 0x93))
+    state.set("selector", CS, 0xF000)
+    state.set("base", CS, 0xFFFF_0000)
+    state.set("pc", 0, 0xFFFF_FFF0)
+    state.set("cr0", 0, 0x6000_0010)
+    state.set("gdtr_limit", 0, 0xFFFF)
+    state.set("idtr_limit", 0, 0xFFFF)
+    state.set("dr", 6, 0xFFFF_0FF0)
+    state.set("dr", 7, 0x400)
+    state.set("xcr0", 0, 1)
+    state.set("decoding", 0, 3)
+
+
+_RIGHTS = {"cs": 0x9B, "tr": 0x8B, "ldtr": 0x82}
+
+architecture = Architecture(
+    isa=x86,
+    reset=_reset,
+    arguments=(("r", 0),),
+    results=(("r", 0),),
+    deadline=lambda state: None,
+    modes={0: "ring 0", 1: "ring 1", 2: "ring 2", 3: "ring 3"},
+    models=("max",),
+    user="ring 3",
+)

@@ -1,0 +1,61 @@
+"""Modes (volume 3, 2.2): what follows from control registers and segments, and the view `rip`."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from ...ir.value import Value, const, select
+from ..trace import Cpu
+from .fields import FLAT, LONG, SEGMENTED_16, SEGMENTED_32
+from .segments import BIG, L_BIT, UNUSABLE, WRITABLE, guard_segments
+from .state import CS, DS, ES, SS, x86
+
+__all__ = ["LMA", "PE", "derive"]
+
+PE, LMA = 1, 1 << 10
+EXPANDS_DOWN, CODE, DPL_AT = 4, 8, 5
+
+
+@x86.routine()
+def derive(cpu: Cpu) -> None:
+    """Work out privilege level, decode mode and what segments have to look at, once one of the
+    segments, CR0, EFER or RFLAGS.VM has changed."""
+    rights = cpu.attributes[CS]
+    protected, long = (cpu.cr0 & PE) != 0, (cpu.efer & LMA) != 0
+    level = (cpu.attributes[SS].lsr(DPL_AT) & 3).trunc(8)
+    cpu.cpl = select(protected, level, const(0, 8))
+    of_32 = (rights & BIG) != 0
+    segmented = select(of_32, const(SEGMENTED_32, 8), SEGMENTED_16)
+    usual = select(of_32 & protected & _flat(cpu), const(FLAT, 8), segmented)
+    cpu.decoding = select(long & ((rights & L_BIT) != 0), const(LONG, 8), usual)
+    guard_segments(cpu)
+
+
+def _flat(cpu: Cpu) -> Value:
+    """Whether CS, DS, ES and SS are all of memory, and the last three can be written."""
+    whole = [
+        (cpu.base[seg] == 0) & (cpu.limit[seg] == 0xFFFF_FFFF)
+        & ((cpu.attributes[seg] & UNUSABLE) == 0)
+        for seg in (ES, CS, SS, DS)
+    ]  # fmt: skip
+    data = [
+        (cpu.attributes[seg] & (CODE | EXPANDS_DOWN | WRITABLE)) == WRITABLE for seg in (ES, SS, DS)
+    ]
+    big = (cpu.attributes[SS] & BIG) != 0
+    flat: Value = reduce(lambda a, b: a & b, [*whole, *data, big])
+    return flat
+
+
+@x86.routine()
+def renew(cpu: Cpu) -> None:
+    """Derive again."""
+    derive(cpu)
+
+
+def _read_rip(cpu: Cpu) -> Value:
+    base = select(cpu.decoding == LONG, const(0, 64), cpu.base[CS])
+    offset: Value = cpu.pc - base
+    return offset
+
+
+x86.view("rip", 64, _read_rip)

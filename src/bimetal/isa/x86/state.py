@@ -1,0 +1,77 @@
+"""x86's registers, what is stored of them, and the `Isa`.
+
+References are to Intel's Software Developer's Manual. Names are the manual's, and those that KVM's
+vCPUs have for the same registers; a segment register ``cs`` is its selector, the hidden part is
+``cs.base``, ``cs.limit`` (in bytes) and ``cs.attributes`` (volume 3, table 25-2, "Format of Access
+Rights": type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..decoding import DecodeMode
+from ..describe import Isa
+from ..state import StateSpec
+from .fields import NONE
+from .scan import FETCH, scan
+from .text import KINDS, REGISTERS
+from .unscan import unscan
+
+__all__ = [
+    "CS", "DS", "ES", "FLAGS", "FS", "GS", "LDTR", "SEGMENTS", "SS", "TR", "UNGUARDED", "x86",
+]  # fmt: skip
+
+ES, CS, SS, DS, FS, GS, LDTR, TR = range(8)
+"""Segment registers as instructions number them; and the two that are none of theirs."""
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
+
+FLAGS = ("cf", "pf", "af", "zf", "sf", "of")
+"""The flags of arithmetic, a register each: most instructions set all of them, few look at one."""
+
+_state = StateSpec()
+# The linear address of the instruction; the instruction pointer is `rip`, a view.
+_state.scalars(64, "pc")
+_state.file("r", 17, 64, zero=NONE, names=REGISTERS[64], doc="general registers, volume 1, 3.4.1")
+
+_file, _scalars = partial(_state.file, internal=True), partial(_state.scalars, internal=True)
+_scalars(1, *FLAGS)
+# All other flags, where they stand in RFLAGS: TF, IF, DF, IOPL, NT, RF, VM, AC, VIF, VIP, ID.
+_scalars(32, "system_flags")
+
+
+def _hidden(part: str) -> tuple[str, ...]:
+    return tuple(f"{name}.{part}" for name in SEGMENTS)
+
+
+# Segment registers (volume 3, 3.4.3). Number 8 is that of linear addresses: its base is 0.
+_state.file("selector", 8, 16, names=SEGMENTS)
+_state.file("base", 9, 64, zero=8, names=_hidden("base"))
+_state.file("limit", 8, 32, names=_hidden("limit"))
+_state.file("attributes", 8, 32, names=_hidden("attributes"), bits=0x1F0FF)
+# From which offset on loads, and 16 further stores, have to look at limit and rights: inverted.
+UNGUARDED = 32
+_file("guard", 33, 64, zero=UNGUARDED)
+for _table in ("gdtr", "idtr"):
+    _state.file(f"{_table}_base", 1, 64, names=(f"{_table}.base",))
+    _state.file(f"{_table}_limit", 1, 16, names=(f"{_table}.limit",))
+
+# Control registers (volume 3, 2.5), and what is worked out of them: the privilege level, the decode
+# mode and the context of accesses.
+_state.scalars(64, "cr0", "cr2", "cr3", "cr4", "cr8", "efer", "xcr0")
+_scalars(8, "cpl", "decoding", "shutdown")
+_scalars(64, "last_cause")
+_state.file("dr", 8, 64, names=[f"dr{n}" for n in range(8)])
+
+# Vector and floating-point state stands here: XMM and YMM registers, MXCSR, the x87.
+
+_file("line", 256, 8, doc="interrupt inputs by vector; 2 is NMI")
+
+x86 = Isa(
+    "x86_64", _state, KINDS, granule=1, fetch=FETCH, scan=scan, unscan=unscan, operands=24,
+    coherent=True, chapters=("bimetal.isa.x86.insns",),
+    modes=(
+        DecodeMode("64-bit"), DecodeMode("32-bit, flat", 32),
+        DecodeMode("32-bit", 32), DecodeMode("16-bit", 32),
+    ),
+)  # fmt: skip

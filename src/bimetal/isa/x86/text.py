@@ -1,0 +1,189 @@
+"""How operands are written: Intel's syntax, as GNU's tools print it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..text import CompositeKind, Kind, named, number
+from .fields import NO_SEGMENT, NONE, RIP
+
+__all__ = ["CONDITIONS", "KINDS", "REGISTERS"]
+
+_LEGACY = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
+REGISTERS = {
+    64: (*(f"r{name}" for name in _LEGACY), *(f"r{n}" for n in range(8, 16))),
+    32: (*(f"e{name}" for name in _LEGACY), *(f"r{n}d" for n in range(8, 16))),
+    16: (*_LEGACY, *(f"r{n}w" for n in range(8, 16))),
+    8: (*("al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil"), *(f"r{n}b" for n in range(8, 16))),
+}
+"""General registers by their width and number."""
+_INSTRUCTION_POINTER = {32: "eip", 64: "rip"}
+_HIGH = ("ah", "ch", "dh", "bh")
+_SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "?", "?")
+_SIZES = {
+    8: "BYTE PTR ", 16: "WORD PTR ", 32: "DWORD PTR ", 64: "QWORD PTR ", 80: "TBYTE PTR ",
+    128: "XMMWORD PTR ", 256: "YMMWORD PTR ", 48: "FWORD PTR ", 0: "",
+}  # fmt: skip
+CONDITIONS = tuple("o no b ae e ne be a s ns p np l ge le g".split())
+"""Conditions by their numbers (volume 1, appendix B)."""
+
+Fields = Mapping[str, int]
+Width = Callable[[Fields], int]
+
+
+def _size(fields: Fields) -> int:
+    return 16 << fields["osize"]
+
+
+def _register(number: int, width: int, rex: int) -> str:
+    if width == 8 and not rex and 4 <= number < 8:
+        return _HIGH[number - 4]
+    return REGISTERS[width][number]
+
+
+def _memory(fields: Fields, width: int) -> str:
+    base, index, disp = fields["base"], fields["index"], fields["disp"]
+    bits = 16 << fields["asize"]
+    terms = (
+        []
+        if base == NONE
+        else [_INSTRUCTION_POINTER[bits] if base == RIP else REGISTERS[bits][base]]
+    )
+    scaled = f"*{1 << fields['scale']}" if bits != 16 else ""
+    terms += [] if index == NONE else [f"{REGISTERS[bits][index]}{scaled}"]
+    seg = fields["seg"]
+    usual = 2 if base in (4, 5) else 3
+    shown = "" if seg in (NO_SEGMENT, usual) else f"{_SEGMENTS[seg]}:"
+    if not terms:
+        return f"{_SIZES[width]}{shown or 'ds:'}{disp & ((1 << bits) - 1):#x}"
+    if base == RIP:  # GNU's tools show a negative one so
+        disp |= (disp >> 31) * (0xFFFF_FFFF << 32)
+    else:
+        disp -= disp >> 31 << 32
+    tail = f"{'-' if disp < 0 else '+'}{abs(disp):#x}" if disp else ""
+    return f"{_SIZES[width]}{shown}[{'+'.join(terms)}{tail}]"
+
+
+def _operand(show: Callable[[Fields], str]) -> CompositeKind:
+    def read(text: str, pc: int) -> dict[str, int]:
+        raise ValueError("x86 is assembled from bytes, not from text")
+
+    return CompositeKind(lambda fields, pc: show(fields), read)
+
+
+def _e(width: Width, seen: Width | None = None) -> CompositeKind:
+    """A general register or memory; its width in memory may be another one."""
+
+    def show(fields: Fields) -> str:
+        if fields["memory"]:
+            return _memory(fields, (seen or width)(fields))
+        return _register(fields["rm"], width(fields), fields["rex"])
+
+    return _operand(show)
+
+
+def _of(field: str, width: Width) -> CompositeKind:
+    return _operand(lambda fields: _register(fields[field], width(fields), fields.get("rex", 1)))
+
+
+def _number(fields: Fields) -> int:
+    return fields["high"] << 32 | fields["imm"]
+
+
+def _immediate(width: Width) -> CompositeKind:
+    """A number as wide as the operand that it is for."""
+    return _operand(lambda fields: hex(_number(fields) & ((1 << width(fields)) - 1)))
+
+
+def _away(fields: Fields, pc: int) -> str:
+    to = pc + fields["length"] + _number(fields)
+    long = fields.get("long", 0)
+    return hex(to & ((1 << (64 if long else 16 << fields["osize"])) - 1))
+
+
+def _not(text: str, pc: int) -> dict[str, int]:
+    raise ValueError("x86 is assembled from bytes, not from text")
+
+
+def _fixed(width: int) -> Width:
+    return lambda fields: width
+
+
+def _y(fields: Fields) -> int:
+    return 64 if fields["osize"] == 2 else 32
+
+
+def _moffs(width: Width) -> CompositeKind:
+    def show(fields: Fields) -> str:
+        seg = fields["seg"]
+        shown = "ds" if seg in (NO_SEGMENT, 3) else _SEGMENTS[seg]
+        return f"{shown}:{_number(fields) & ((1 << (16 << fields['asize'])) - 1):#x}"
+
+    return _operand(show)
+
+
+def _implicit(width: int, register: int) -> CompositeKind:
+    """Memory that a register points to, without saying so."""
+
+    def show(fields: Fields) -> str:
+        seg = fields["seg"]
+        shown = "ds" if seg in (NO_SEGMENT, 3) else _SEGMENTS[seg]
+        return f"{_SIZES[width]}{shown}:[{REGISTERS[16 << fields['asize']][register]}]"
+
+    return _operand(show)
+
+
+def _accumulator(width: Width) -> CompositeKind:
+    return _operand(lambda fields: REGISTERS[width(fields)][0])
+
+
+def _wide_suffix(fields: Fields) -> str:
+    return "wdq"[fields["osize"]]
+
+
+def _prefix(names: Mapping[int, str], field: str) -> CompositeKind:
+    return _operand(lambda fields: names.get(fields.get(field, 0), ""))
+
+
+KINDS: dict[str, Kind] = {
+    "cc": named(CONDITIONS),
+    "u": number(),
+    "rel": CompositeKind(_away, _not),
+    "lock": _prefix({1: "lock "}, "lock"),
+    "rep": _prefix({2: "rep ", 3: "repnz "}, "pp"),
+    "repz": _prefix({2: "repz ", 3: "repnz "}, "pp"),
+    "sz": _operand(_wide_suffix),
+    "abs": _operand(lambda fields: "abs" if fields["asize"] == 2 else ""),
+    "abs_v": _operand(lambda fields: "abs" if fields["osize"] == 2 else ""),
+    "cbw": _operand(lambda fields: ("bw", "wde", "dqe")[fields["osize"]]),
+    "cwd": _operand(lambda fields: ("wd", "dq", "qo")[fields["osize"]]),
+    "jcxz": _operand(lambda fields: ("cxz", "ecxz", "rcxz")[fields["asize"]]),
+    "Eb": _e(_fixed(8)), "Ew": _e(_fixed(16)), "Ed": _e(_fixed(32)), "Ev": _e(_size), "Ey": _e(_y),
+    "Eq": _e(_fixed(64)), "Rv": _e(_size, _fixed(16)), "Edb": _e(_fixed(32), _fixed(8)),
+    "Edw": _e(_fixed(32), _fixed(16)),
+    "Gb": _of("reg", _fixed(8)), "Gw": _of("reg", _fixed(16)), "Gd": _of("reg", _fixed(32)),
+    "Gv": _of("reg", _size), "Gy": _of("reg", _y), "Gq": _of("reg", _fixed(64)),
+    "By": _of("vvvv", _y), "Gz": _of("reg", lambda fields: 16 if fields["osize"] == 0 else 32),
+    "Zb": _of("rm", _fixed(8)), "Zv": _of("rm", _size),
+    "Rd": _of("rm", _fixed(32)), "Rq": _of("rm", _fixed(64)),
+    "Ry": _of("rm", lambda fields: 64 if fields["long"] else 32),
+    "Ib": _immediate(_fixed(8)), "Iw": _immediate(_fixed(16)), "Iz": _immediate(_size),
+    "Iv": _immediate(_size), "I2": _operand(
+        lambda fields: hex(fields["imm"] >> 16 & 0xFF)),
+    "M": _operand(lambda fields: _memory(fields, 0)),
+    "Mb": _operand(lambda fields: _memory(fields, 8)),
+    "Mw": _operand(lambda fields: _memory(fields, 16)),
+    "Md": _operand(lambda fields: _memory(fields, 32)),
+    "Mq": _operand(lambda fields: _memory(fields, 64)),
+    "Mv": _operand(lambda fields: _memory(fields, _size(fields))),
+    "My": _operand(lambda fields: _memory(fields, _y(fields))),
+    "Mdq": _operand(lambda fields: _memory(fields, 128)),
+    "Mp": _operand(lambda fields: _memory(fields, _size(fields) + 16)),
+    "Ob": _moffs(_fixed(8)), "Ov": _moffs(_size),
+    "Xlat": _implicit(8, 3),
+    "AL": _accumulator(_fixed(8)), "rAX": _accumulator(_size),
+    "Sw": _operand(lambda fields: _SEGMENTS[fields["middle"]]),
+    "Cd": _operand(lambda fields: f"cr{fields['reg']}"),
+    "Dd": _operand(lambda fields: f"db{fields['reg']}"),
+}  # fmt: skip
+"""Operands by the manual's codes (volume 2, appendix A.2). Z is a register in the opcode."""

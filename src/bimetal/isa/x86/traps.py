@@ -1,0 +1,78 @@
+"""Exceptions (volume 3, table 6-1): their causes, and how descriptions raise them.
+
+A cause is a vector, and further up whether it has an error code, that code, and how many bytes are
+behind the instruction if it is one that was meant (`software`): INT n, INT3, INTO.
+"""
+
+from __future__ import annotations
+
+from ...ir.value import Value, const
+from ..trace import Cpu
+
+__all__ = [
+    "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DIVIDE", "DOUBLE_FAULT",
+    "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI", "NOT_PRESENT", "NO_MATH",
+    "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNDEFINED", "cause_of",
+    "divide_error", "fault", "general_protection", "math_fault", "no_math", "simd_error",
+    "stack_fault", "undefined_opcode",
+]  # fmt: skip
+
+DIVIDE, DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, UNDEFINED, NO_MATH, DOUBLE_FAULT = range(9)
+TSS, NOT_PRESENT, STACK, PROTECTION, PAGE_FAULT = range(10, 15)
+MATH, ALIGNMENT, MACHINE_CHECK, SIMD = range(16, 20)
+
+HAS_CODE = 1 << 8
+EXTERNAL = 1 << 9
+"""It comes from outside: an interrupt, or NMI."""
+LENGTH_AT, CODE_AT = 12, 16
+CODE = 0xFFFF << CODE_AT
+
+_WITH_CODE = {DOUBLE_FAULT, TSS, NOT_PRESENT, STACK, PROTECTION, PAGE_FAULT, ALIGNMENT}
+
+
+def cause_of(vector: int, code: Value | int = 0) -> Value:
+    """The cause of an exception; ``code`` is an error code of 16 bits or wider."""
+    whole = const(vector | (HAS_CODE if vector in _WITH_CODE else 0), 64)
+    if isinstance(code, Value):
+        return whole | code.zext(64) << CODE_AT
+    return whole | code << CODE_AT
+
+
+def fault(cpu: Cpu, vector: int, code: Value | int = 0, value: Value | int = 0) -> None:
+    """Raise an exception; ``value`` is what CR2 gets."""
+    cpu.trap(cause_of(vector, code), value)
+
+
+def general_protection(cpu: Cpu, code: Value | int = 0) -> None:
+    """#GP."""
+    fault(cpu, PROTECTION, code)
+
+
+def stack_fault(cpu: Cpu, code: Value | int = 0) -> None:
+    """#SS."""
+    fault(cpu, STACK, code)
+
+
+def undefined_opcode(cpu: Cpu) -> None:
+    """#UD."""
+    fault(cpu, UNDEFINED)
+
+
+def divide_error(cpu: Cpu) -> None:
+    """#DE."""
+    fault(cpu, DIVIDE)
+
+
+def no_math(cpu: Cpu) -> None:
+    """#NM: the x87 or vector registers are those of another task."""
+    fault(cpu, NO_MATH)
+
+
+def math_fault(cpu: Cpu) -> None:
+    """#MF: an unmasked exception of the x87 is pending."""
+    fault(cpu, MATH)
+
+
+def simd_error(cpu: Cpu) -> None:
+    """#XM: an unmasked exception of MXCSR's."""
+    fault(cpu, SIMD)
