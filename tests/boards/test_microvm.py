@@ -12,7 +12,7 @@ from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.base.errors import BimetalError
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
-from bimetal.seam import Mmio, Pio
+from bimetal.seam import Mmio, Pio, RegisterAccess
 from tests.firmware.test_x86 import bzimage
 from tests.kvm_bed.hello import LOAD_AT, hello_kernel
 
@@ -197,12 +197,35 @@ def test_a_command_line_that_is_too_long(kernel: Path) -> None:
         vm.start()
 
 
+APIC, COMMAND, COMMAND_HIGH, SPURIOUS = 0xFEE0_0000, 0x300, 0x310, 0xF0
+TAKE, STARTED = 0x1000, 0x9A
+INTR = 0
+
+
 def test_an_accelerator_without_interrupt_controllers(kernel: Path) -> None:
-    with (
-        machine(kernel, ScriptAccelerator([])) as vm,
-        pytest.raises(BimetalError, match="no interrupt controller for this board"),
-    ):
+    """The board has its own: CPU 0 enables its local APIC, lets the serial port interrupt by the
+    I/O APIC, takes that interrupt, and starts CPU 1, which waits until then."""
+    power_off = Pio(0x600, 1, True, 0x34)
+    script: list[Step] = [
+        Mmio(APIC + SPURIOUS, 4, True, 0x1FF),
+        Mmio(0xFEC0_0000, 4, True, 0x10 + 2 * 4),
+        Mmio(0xFEC0_0010, 4, True, 0x51),
+        Pio(0x3F9, 1, True, 2),  # interrupts when it can send
+        taken := RegisterAccess(TAKE),
+        Mmio(APIC + COMMAND_HIGH, 4, True, 1 << 24),
+        Mmio(APIC + COMMAND, 4, True, 0x4500),
+        Mmio(APIC + COMMAND, 4, True, 0x4600 | STARTED),
+    ]
+    accelerator = ScriptAccelerator(script, [power_off])
+    with machine(kernel, accelerator, cpus=2) as vm:
         vm.start()
+        result = vm.wait(LIMIT)
+        assert result.ending is Ending.POWER_OFF
+        assert taken.value == 0x100 | 0x51
+        first, second = accelerator.cpus
+        assert first.lines[INTR] is False
+        assert (second.registers["cs"], second.registers["rip"]) == (STARTED << 8, 0)
+        assert second.registers["cs.base"] == STARTED << 12
 
 
 def test_script_cpus_are_what_they_are_taken_for() -> None:

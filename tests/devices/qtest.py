@@ -64,6 +64,14 @@ class Qtest:
         """Write to a device."""
         self.command(f"write{'_bw_l___q'[size]} {address:#x} {value:#x}")
 
+    def read_port(self, port: int) -> int:
+        """What the devices answer to a read of a byte at an I/O port of x86."""
+        return int(self.command(f"inb {port:#x}"), 0)
+
+    def write_port(self, port: int, value: int) -> None:
+        """Write a byte to an I/O port."""
+        self.command(f"outb {port:#x} {value:#x}")
+
     def watch(self, path: str) -> None:
         """Watch the inputs of the device at ``path``, in place of that device."""
         self.command(f"irq_intercept_in {path}")

@@ -41,6 +41,7 @@ Factory = Callable[..., Accelerator]
 KVM: Final = "bimetal.accel.kvm.host:create"
 KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
+KVM_CONTROLS: Final = "bimetal.accel.kvm.host:stands_in"
 
 ENGINES: dict[str, str] = {
     "jit": "bimetal.accel.jit:JitAccelerator",
@@ -191,7 +192,7 @@ def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
             "choose another one",
         ),
     ):
-        if options[asked]:
+        if options[asked] and not (asked == "controller" and late(KVM_CONTROLS)(isa)):
             remedy = f"{remedy}, or an accelerator from {engines}"
             raise BimetalError(cause, remedy, ExitCode.UNAVAILABLE)
     made = late(KVM)(isa, cpus=cast(int, options["cpus"]), model=model or "host")

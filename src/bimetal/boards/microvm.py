@@ -1,20 +1,23 @@
 """The board ``microvm``: x86-64 without PCI and without firmware, for Linux kernels.
 
 Ports                              Memory
-060  i8042 (reset only)            00000000  RAM, up to 3 GiB
-070  real-time clock               d0000000  virtio-mmio, 8 slots
-3f8  serial port                   d0100000  test finisher
-600  power                         fec00000  I/O APIC  \\ the accelerator's
-                                   fee00000  local APICs /
-                                   100000000 RAM, the rest
+020  PIC, another one at a0  *     00000000  RAM, up to 3 GiB
+040  timer                         d0000000  virtio-mmio, 8 slots
+060  i8042 (reset only),           d0100000  test finisher
+     gate of the timer (61)        fec00000  I/O APIC    *
+070  real-time clock               fee00000  local APICs *
+3f8  serial port                   100000000 RAM, the rest
+4d0  PICs: edges or levels *
+600  power                         * the accelerator's, if it models them
 
-Interrupts are global system interrupts: 4 the serial port, 8 the clock, 16 to 23 virtio. The
-operating system learns all this from ACPI tables.
+Interrupts are global system interrupts: 0 the timer, 4 the serial port, 8 the clock, 16 to 23
+virtio. The operating system learns all this from ACPI tables.
 """
 
 from __future__ import annotations
 
 from bimetal.boards.slots import virtio_devices
+from bimetal.boards.x86_apics import add_apics
 from bimetal.boards.x86_boot import HOLE, HOLE_END, X86Boot
 from bimetal.devices.config.absent import Absent
 from bimetal.devices.power.acpi import RESET, AcpiPower
@@ -22,6 +25,7 @@ from bimetal.devices.power.i8042 import I8042
 from bimetal.devices.power.sifive_test import SifiveTest
 from bimetal.devices.rtc.cmos import CENTURY, CmosRtc
 from bimetal.devices.serial.ns16550a import Ns16550a
+from bimetal.devices.timer.pit import PORTS, Pit
 from bimetal.devices.virtio.mmio import VirtioMmio
 from bimetal.firmware.acpi import aml
 from bimetal.firmware.acpi.devices import DEVICE_TREE_HID, AcpiDevice
@@ -32,6 +36,7 @@ __all__ = ["microvm"]
 
 SERIAL, SERIAL_PORTS, SERIAL_HZ, SERIAL_IRQ = 0x3F8, 8, 1_843_200, 4
 CLOCK, CLOCK_IRQ = 0x70, 8
+TIMER, TIMER_IRQ = 0x40, 0
 KEYBOARD = 0x60
 POWER = 0x600
 LOOKED_FOR = (0x2E8, 0x2F8, 0x3E8, 0xCF8)
@@ -45,7 +50,9 @@ def microvm(m: Chassis) -> None:
     m.ram(at=0, size=min(m.config.memory, HOLE))
     if m.config.memory > HOLE:
         m.ram(at=HOLE_END, size=m.config.memory - HOLE, name="high-ram")
-    m.add_port(I8042(), port=KEYBOARD, power=m.power)
+    apics = add_apics(m)
+    timer = m.add_port(Pit(m.clock), port=TIMER, size=PORTS, irq=m.irq(TIMER_IRQ))
+    m.add_port(I8042(timer), port=KEYBOARD, power=m.power)
     m.add_port(CmosRtc(m.clock), port=CLOCK, irq=m.irq(CLOCK_IRQ), changed=m.rtc)
     serial = Ns16550a(m.console, m.clock, SERIAL_HZ)
     m.add_port(serial, port=SERIAL, size=SERIAL_PORTS, irq=m.irq(SERIAL_IRQ))
@@ -57,7 +64,7 @@ def microvm(m: Chassis) -> None:
         m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))
     m.add(SifiveTest(), at=FINISHER, power=m.power)
     power = Power(POWER, POWER + 1, POWER + 2, RESET)
-    m.start_with(X86Boot(m, power, acpi_devices(), CENTURY))
+    m.start_with(X86Boot(m, power, acpi_devices(), CENTURY, apics))
 
 
 def acpi_devices() -> list[AcpiDevice]:

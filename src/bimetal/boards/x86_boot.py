@@ -15,6 +15,8 @@ from msgspec import Struct
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.late import late
 from bimetal.base.sizes import GIB, KIB, MIB
+from bimetal.boards.x86_apics import StartedCpus
+from bimetal.devices.irq.apic.bus import ApicBus
 from bimetal.firmware.acpi.devices import AcpiDevice
 from bimetal.firmware.acpi.image import TableImage
 from bimetal.firmware.acpi.x86 import Power, x86_tables
@@ -64,14 +66,23 @@ class Entry(Struct, frozen=True):
 class X86Boot:
     """Start of a board whose RAM is below `HOLE` and, as far as it is more, above `HOLE_END`.
 
-    ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `x86_tables`.
+    ``power`` and ``devices`` are what the ACPI tables tell of it; ``century`` see `x86_tables`;
+    ``apics`` connects the local APICs that the board has itself.
     """
 
     firmware_calls = hypervisor = False
     moved: Mapping[str, int] = {}
     unused = (0, 0)
 
-    def __init__(self, chassis: Chassis, power: Power, devices: list[AcpiDevice], century: int):
+    def __init__(
+        self,
+        chassis: Chassis,
+        power: Power,
+        devices: list[AcpiDevice],
+        century: int,
+        apics: ApicBus,
+    ):
+        self._apics = apics
         self._chassis, self._config = chassis, chassis.config
         self._power, self._devices, self._century = power, devices, century
         self._entry = Entry({})
@@ -122,9 +133,10 @@ class X86Boot:
         if cpu.index == 0:
             for name, value in self._entry.registers.items():
                 cpu.write_register(name, value)
-        return True
+        return cpu.index == 0
 
     def firmware(self, cpus: CpuControl) -> Firmware:
+        self._apics.processors = StartedCpus(cpus)
         return _no_calls
 
     # What is loaded

@@ -47,7 +47,8 @@ class Device(Part):
     ``kind`` names the device in its address (``uart`` in ``uart@10000000``) and ``node_name``, if
     different, in a device tree; ``mmio_size`` is the number of bytes that it answers for;
     ``compatible`` and `properties` are what a device tree says of it; ``acpi`` is its identifier in
-    ACPI tables and what its names begin with there; ``access`` says which accesses it takes.
+    ACPI tables and what its names begin with there; ``access`` says which accesses it takes. A
+    ``newer`` one is as after a reset where a snapshot of an earlier version has no such device.
     What it has besides registers and outputs it declares as `Stateful` says.
     """
 
@@ -57,6 +58,7 @@ class Device(Part):
     acpi: ClassVar[tuple[str, str]] = ("", "")
     mmio_size: int = 0x1000
     access: Access = ANY
+    newer: ClassVar[bool] = False
     fixed: ClassVar[tuple[str, ...]] = ("name", "events", "_rows", "mmio_size", "access")
     derived: ClassVar[tuple[str, ...]] = (
         *("values", "arrays"),  # registers, which are saved by name

@@ -17,6 +17,7 @@ from bimetal.base.state import Stateful
 from bimetal.devices.answers import Answer
 from bimetal.devices.device import Device
 from bimetal.devices.flash.pflash import PFlash
+from bimetal.devices.irq.pin import Controller
 from bimetal.devices.output import Level, Line, Output
 from bimetal.devices.pci.function import Function
 from bimetal.devices.pci.host import EcamHost
@@ -106,6 +107,8 @@ class Chassis:
         self._timers: dict[tuple[int, int], Line] = {}
         self._boot: Boot | None = None
         self._parts: dict[str, Stateful] = {}
+        self.controller: Controller | None = None
+        """The interrupt controller that `irq` leads to where the accelerator models none."""
         self._needs_controller = False
         self._host_ends: list[HostEnd] = []
         self.power_button: Callable[[], None] | None = None
@@ -220,7 +223,8 @@ class Chassis:
         return part
 
     def irq(self, number: int) -> Line:
-        """Input ``number`` of the interrupt controller that the accelerator models."""
+        """Input ``number`` of the interrupt controller that the accelerator models, or else of the
+        board's own."""
         self._needs_controller = True
         return lambda level: self.outlets.irqs(IrqSignal(number, level))
 
@@ -270,6 +274,7 @@ class Chassis:
             outlets=self.outlets,
             timers=dict(self._timers),
             boot=self._boot,
+            controller=self.controller,
             needs_controller=self._needs_controller,
             host_ends=tuple(self._host_ends),
             power_button=self.power_button,

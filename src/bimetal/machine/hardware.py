@@ -16,6 +16,7 @@ from bimetal.backends.reactor import Reactor
 from bimetal.base.clock import Clock
 from bimetal.base.state import Stateful
 from bimetal.devices.device import Device
+from bimetal.devices.irq.pin import Controller
 from bimetal.devices.output import Line, Output
 from bimetal.devices.part import Part
 from bimetal.machine.config import Config
@@ -108,10 +109,10 @@ class Hardware(Struct, frozen=True):
     ``parts`` have state and are no devices. ``registers`` are the devices that have registers of
     CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
-    accelerator has to model. ``host_ends`` belong to devices. ``power_button`` presses the button
-    that asks a system to switch off, ``sockets`` are slots for hot plug, ``usb`` has
-    sockets, and ``screen`` is what a
-    display device shows, if the board has such. ``inputs`` are input devices by kind.
+    accelerator has to model, unless there is a ``controller`` of the board's own. ``host_ends``
+    belong to devices. ``power_button`` presses the button that asks a system to switch off,
+    ``sockets`` are slots for hot plug, ``usb`` has sockets, and ``screen`` is what a display device
+    shows, if the board has such. ``inputs`` are input devices by kind.
     """
 
     config: Config
@@ -127,6 +128,7 @@ class Hardware(Struct, frozen=True):
     outlets: Outlets
     timers: Mapping[tuple[int, int], Line]
     boot: Boot
+    controller: Controller | None
     needs_controller: bool
     host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None

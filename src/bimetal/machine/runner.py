@@ -60,6 +60,7 @@ class Runner:
         self._generation = -1
         self._tracing = trace.enabled("irq")
         self._connect_controller(accelerator)
+        self._starts_cpus = isinstance(accelerator, InterruptController)
         cpus = [accelerator.add_cpu(index) for index in range(hardware.config.cpus)]
         self.vcpus = [Vcpu(cpu, self) for cpu in cpus]
         gate.members.extend(self.vcpus)
@@ -77,7 +78,8 @@ class Runner:
         """Set every CPU to the start of what was loaded."""
         for vcpu in self.vcpus:
             vcpu.cpu.flush()
-            vcpu.parked = not self._boot.enter(vcpu.cpu)
+            enters = self._boot.enter(vcpu.cpu)
+            vcpu.parked = not enters and not self._starts_cpus
 
     def start(self) -> None:
         """Start the threads, in memory that is the host's own for this machine."""
@@ -214,6 +216,8 @@ class Runner:
         """Wire the board's interrupts to ``accelerator``. Raises `BimetalError` if it has none."""
         if isinstance(accelerator, InterruptController):
             self.hardware.outlets.irqs.connect(lambda irq: accelerator.set_irq(*irq))
+        elif (own := self.hardware.controller) is not None:
+            self.hardware.outlets.irqs.connect(lambda irq: own.set_input(*irq))
         elif self.hardware.needs_controller:
             raise BimetalError(
                 f"the accelerator {accelerator.name} has no interrupt controller for this board",

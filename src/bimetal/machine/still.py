@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.state import BadState
+from bimetal.devices.device import Device
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.hardware import Hardware
 from bimetal.machine.runner import Runner
@@ -52,8 +53,11 @@ def save_machine(runner: Runner, consoles: Consoles) -> dict[str, Any]:
 def check_fits(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -> None:
     """Raise ValueError if a state is one of a machine with other parts than this one."""
     for what, parts, states in _parts_of(runner.hardware, consoles, state):
-        if not isinstance(states, Mapping) or states.keys() != parts.keys():
-            strange = sorted(map(str, states.keys() ^ parts.keys())) if states else "none"
+        strange: object = "none"
+        if isinstance(states, Mapping):
+            absent = {name for name in parts.keys() - states.keys() if not _may_lack(parts[name])}
+            strange = sorted(map(str, absent | (states.keys() - parts.keys())))
+        if strange:
             raise BadState(f"the machine has other {what}s: {strange}")
 
 
@@ -69,7 +73,15 @@ def load_machine(runner: Runner, consoles: Consoles, state: Mapping[str, Any]) -
     runner.load(state["runner"])
     for _, parts, states in _parts_of(hardware, consoles, state):
         for name, part in parts.items():
-            part.load(states[name])
+            if name in states:
+                part.load(states[name])
+            elif isinstance(part, Device):
+                part.reset()
+
+
+def _may_lack(part: object) -> bool:
+    """Whether snapshots of earlier versions have no state of a part, which is as after a reset."""
+    return isinstance(part, Device) and part.newer
 
 
 def name_of(number: int, memory: str) -> str:

@@ -86,8 +86,8 @@ class Translating(Protocol):
 @runtime_checkable
 class InterruptController(Protocol):
     """An accelerator that models the platform's interrupt controller itself (KVM: local APICs and
-    I/O APIC, or a GIC). The board wires devices to its inputs instead of adding a controller, and
-    such CPUs handle their own halts. Methods may be called from any thread."""
+    I/O APIC, or a GIC). The board's devices are wired to its inputs, and such CPUs handle their own
+    halts, and being started by others. Methods may be called from any thread."""
 
     def set_irq(self, irq: int, level: bool) -> None:
         """Drive input ``irq`` (x86: a global system interrupt; Arm: an SPI number)."""

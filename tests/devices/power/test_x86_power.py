@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bimetal.base.clock import VirtualClock
 from bimetal.devices.power.acpi import AcpiPower
 from bimetal.devices.power.i8042 import I8042
+from bimetal.devices.timer.pit import Pit
 from bimetal.seam import Shutdown, ShutdownKind
 
 OFF, RESET = Shutdown(ShutdownKind.POWER_OFF), Shutdown(ShutdownKind.RESET)
@@ -60,7 +62,7 @@ def test_the_reset_register(value: int, heard: list[Shutdown]) -> None:
 def test_the_keyboard_controller_resets(
     writes: list[tuple[int, int]], heard: list[Shutdown]
 ) -> None:
-    controller = I8042()
+    controller = I8042(Pit(VirtualClock()))
     said = listening(controller)
     for offset, value in writes:
         controller.write(offset, 1, value)
@@ -68,7 +70,7 @@ def test_the_keyboard_controller_resets(
 
 
 def test_nothing_waits_at_the_keyboard_controller() -> None:
-    controller = I8042()
+    controller = I8042(Pit(VirtualClock()))
     assert controller.read(COMMAND, 1) & 0b11 == 0
     controller.write(COMMAND, 1, 0xAA)
     controller.write(DATA, 1, 0xED)
@@ -76,9 +78,9 @@ def test_nothing_waits_at_the_keyboard_controller() -> None:
 
 
 def test_half_a_command_is_part_of_the_state() -> None:
-    controller = I8042()
+    controller = I8042(Pit(VirtualClock()))
     controller.write(COMMAND, 1, 0xD1)
-    other = I8042()
+    other = I8042(Pit(VirtualClock()))
     said = listening(other)
     other.load(controller.save())
     other.write(DATA, 1, 0xFE)

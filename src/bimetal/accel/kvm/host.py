@@ -9,7 +9,7 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.kernel import Kernel
 from bimetal.accel.kvm.vm import KvmMachine
 
-__all__ = ["ARCHITECTURES", "create", "models"]
+__all__ = ["ARCHITECTURES", "create", "models", "stands_in"]
 
 ARCHITECTURES = {
     "x86_64": "bimetal.accel.kvm.x86:X86Machine",
@@ -46,6 +46,12 @@ def models(isa: str) -> tuple[str, ...]:
     """The processor models of ``isa``, the default one first. Raises `KvmUnavailable`."""
     known: tuple[str, ...] = _machine_class(isa).models
     return known
+
+
+def stands_in(isa: str) -> bool:
+    """Whether KVM's interrupt controllers take the place of those that a board has itself, which
+    are not in use then."""
+    return bool(_machine_class(isa).stands_in)
 
 
 def _machine_class(isa: str) -> Any:

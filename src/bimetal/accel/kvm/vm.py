@@ -29,6 +29,8 @@ class KvmMachine(ABC):
     name = "kvm"
     models: tuple[str, ...] = ("host",)
     """All processor models, the default one first."""
+    stands_in = False
+    """Whether its interrupt controllers take the place of those that a board has itself."""
 
     def __init__(self, device: Device, cpus: int = 1):
         self.device = device

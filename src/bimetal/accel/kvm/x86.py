@@ -31,6 +31,7 @@ class X86Machine(KvmMachine):
     """
 
     models = tuple(LEVELS)
+    stands_in = True
 
     def __init__(
         self,

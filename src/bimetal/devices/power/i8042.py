@@ -11,6 +11,7 @@ from bimetal.base.errors import GuestError
 from bimetal.devices.device import Device
 from bimetal.devices.output import Out
 from bimetal.devices.register import Reg, Value
+from bimetal.devices.timer.pit import SPEAKER, Pit
 from bimetal.memory.access import Access
 from bimetal.seam import Shutdown, ShutdownKind
 
@@ -22,25 +23,35 @@ SYSTEM_FLAG = 1 << 2
 
 
 class I8042(Device):
-    """Ports 60 to 64; ``power`` resets the machine."""
+    """Ports 60 to 64; ``power`` resets the machine. Among these ports is 61, which is
+    a register of ``timer``."""
 
     kind = "i8042"
     mmio_size = 5
     access = Access(width=1)
     saved = ("output_follows",)
+    fixed = ("timer",)
 
     DATA = Reg(0, size=1, writable=0, doc="port 60")
+    SPEAKER = Reg(1, size=1, writable=0, doc="port 61")
     STATUS = Reg(4, size=1, writable=0, reset=SYSTEM_FLAG, doc="port 64; writing is a command")
 
     power = Out(Shutdown)
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Pit):
+        self.timer = timer
         self.output_follows = False
         super().__init__()
 
     def reset(self) -> None:
         super().reset()
         self.output_follows = False
+
+    def r_SPEAKER(self) -> int:
+        return self.timer.read(SPEAKER, 1)
+
+    def w_SPEAKER(self, written: Value) -> None:
+        self.timer.write(SPEAKER, 1, written)
 
     def w_STATUS(self, written: Value) -> None:
         self.output_follows = written == WRITE_OUTPUT
