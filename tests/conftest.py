@@ -1,9 +1,11 @@
-"""What a host lacks: skipped by name, or a failure. See `tests.host`."""
+"""What a host lacks: skipped by name, or a failure, see `tests.host`. How long an example takes, or
+to think it up, says something of the host and nothing of what is tested."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -21,6 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "programs(*names): needs programs, see tests/host.py")
     host.set_complete(config.getoption("--complete"))
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        time_nothing()
+
+
+def time_nothing() -> None:
+    """Before any test is imported, as the defaults then are those of its examples."""
+    hypothesis = import_module("hypothesis")
+    untimed = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("untimed", **untimed)
+    hypothesis.settings.load_profile("untimed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -92,7 +92,7 @@ def test_a_sound_one_is_taken(sound: bytes) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_damage_is_found(sound: bytes, data: st.DataObject) -> None:
     """Any bit, and any end."""
     place = data.draw(st.integers(0, len(sound) - 1))
@@ -107,7 +107,6 @@ HELLO = b'{"version":1,"both_ways":false,"machine":{},"areas":[["0 ram",65536],[
 
 
 @given(st.lists(st.tuples(KINDS, st.binary(max_size=200))), st.booleans())
-@settings(deadline=None)
 def test_made_up_records(records: list[tuple[bytes, bytes]], polite: bool) -> None:
     text = record(MOVE, HELLO) if polite else b""
     attempt(text + b"".join(record(*each) for each in records))
@@ -123,7 +122,6 @@ OFFSETS = st.one_of(st.integers(0, 20).map(lambda n: n * 4096), st.integers(0, (
 
 
 @given(NUMBERS, OFFSETS, OFFSETS, st.integers(0, 3).map(lambda n: n * 4096))
-@settings(deadline=None)
 def test_pages_that_are_nowhere(number: int, start: int, length: int, size: int) -> None:
     text = record(MOVE, HELLO)
     attempt(text + record(ZERO, Struct("<IQQ").pack(number, start, length)))

@@ -129,7 +129,7 @@ def play_register(device: Device, offset: int, value: int | None) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(st.one_of(accesses, accesses, accesses, typed, waits), max_size=60))
 def test_no_access_breaks_a_device(name: str, steps: list[object]) -> None:
     board = Board(name)

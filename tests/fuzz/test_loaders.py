@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimetal.base.errors import BimetalError
@@ -119,7 +119,7 @@ def test_it_may_be_cut_anywhere(kind: str) -> None:
 
 
 @every
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(noise=st.binary(max_size=16), at=st.floats(0, 1), cut=st.floats(0, 2))
 def test_noise_does_no_harm(kind: str, noise: bytes, at: float, cut: float) -> None:
     good, use = TARGETS[kind]

@@ -132,7 +132,7 @@ class Machine:
         assert self.guest.tree.lines == [False, True, False, False]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories)
 def test_whatever_software_writes(history: list[tuple[str, object, int, int]]) -> None:
     machine = Machine()

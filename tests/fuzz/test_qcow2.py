@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimetal.backends.block.choose import open_disk
@@ -113,11 +113,10 @@ def check(readonly: bool, damages: list[tuple[int, bytes]], cut: int | None) -> 
 
 
 damaged = given(damages=DAMAGES, cut=st.one_of(st.none(), st.integers(0, len(GOOD))))
-slowly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("readonly", [True, False])
-@settings(slowly, max_examples=150)
+@settings(max_examples=150)
 @damaged
 def test_damaged_images(readonly: bool, damages: list[tuple[int, bytes]], cut: int | None) -> None:
     check(readonly, damages, cut)
@@ -125,7 +124,7 @@ def test_damaged_images(readonly: bool, damages: list[tuple[int, bytes]], cut: i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("readonly", [True, False])
-@settings(slowly, max_examples=10_000)
+@settings(max_examples=10_000)
 @damaged
 def test_ten_thousand_damaged_images(
     readonly: bool, damages: list[tuple[int, bytes]], cut: int | None

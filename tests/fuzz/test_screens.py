@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.base.errors import GuestError
@@ -33,11 +33,9 @@ from tests.devices.virtio.test_gpu import (
 
 RAM, RAM_SIZE = 0x4000_0000, 0x2_0000
 WORD = st.one_of(st.integers(0, 300), st.integers(0, 0xFFFF_FFFF))
-quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ADDRESS = st.one_of(st.integers(RAM - 64, RAM + RAM_SIZE), st.integers(0, (1 << 64) - 1))
 
 
-@quick
 @given(ADDRESS, st.one_of(st.sampled_from(list(FORMATS)), WORD), WORD, WORD, WORD, WORD)
 def test_any_frame_buffer(
     address: int, fourcc: int, flags: int, width: int, height: int, stride: int
@@ -109,7 +107,6 @@ REQUESTS = st.lists(
 )
 
 
-@quick
 @given(REQUESTS)
 def test_any_requests_of_a_gpu(requests: list[tuple[int, bytes]]) -> None:
     world = World()

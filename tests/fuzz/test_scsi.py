@@ -31,9 +31,8 @@ COMMANDS = st.lists(
 
 
 @settings(
-    deadline=None,
     max_examples=150,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.data_too_large],
 )
 @given(commands=COMMANDS, kind=st.integers(0, 2))
 def test_hostile_commands(commands: list[tuple[int, list[int], bytes, int]], kind: int) -> None:

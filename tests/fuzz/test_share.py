@@ -57,9 +57,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @settings(
-    deadline=None,
     max_examples=150,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.data_too_large],
 )
 @given(
     messages=MESSAGES, security=st.sampled_from(["mapped-xattr", "none"]), readonly=st.booleans()

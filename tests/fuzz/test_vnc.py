@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.backends.vnc.canvas import Canvas
@@ -20,7 +20,6 @@ ROOM = 1 << 16
 KEPT_LIMIT = ROOM + (1 << 20)
 INBOX_LIMIT = 1 << 17
 
-quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 WORD, BYTE = st.integers(0, 0xFFFF), st.integers(0, 255)
 SIDE = st.one_of(st.integers(0, 400), WORD)
@@ -65,7 +64,6 @@ def session(desk: Desk, access: Access | None = None) -> Session:
 DESK = Desk()
 
 
-@quick
 @given(st.lists(st.tuples(MESSAGE, st.integers(0, 3)), max_size=20), st.integers(1, 400))
 def test_any_messages(messages: list[tuple[bytes, int]], cut: int) -> None:
     """In pieces of any length; sent to who reads, or to who never does."""
@@ -93,7 +91,6 @@ def test_any_messages(messages: list[tuple[bytes, int]], cut: int) -> None:
     assert not down, "a key is held by nobody"
 
 
-@quick
 @given(st.binary(max_size=100), st.booleans())
 def test_any_hello(data: bytes, secret: bool) -> None:
     client = session(DESK, Access(Password("secret")) if secret else None)
@@ -104,7 +101,6 @@ def test_any_hello(data: bytes, secret: bool) -> None:
     assert not (secret and client.welcome)
 
 
-@quick
 @given(st.lists(st.binary(max_size=80), max_size=8), st.booleans())
 def test_any_web_socket(pieces: list[bytes], opened: bool) -> None:
     layer = WebSocketLayer()

@@ -38,7 +38,7 @@ kinds = st.sampled_from(["http", "websocket"])
 paths = st.sampled_from(["/api/list", "/api", "/api/machines/a/console", "//api", "/api/../api/x"])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(headers, kinds, paths, st.sampled_from(["GET", "POST", "HEAD", "BREW"]))
 def test_nobody_gets_past_the_guard(
     given_headers: list[tuple[bytes, bytes]], kind: str, path: str, method: str

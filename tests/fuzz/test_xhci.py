@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.backends.block.memory import MemoryDisk
@@ -26,7 +26,6 @@ KINDS: tuple[Callable[[], UsbDevice], ...] = (
     UsbMouse,
     lambda: UsbStorage(ScsiDisk(MemoryDisk(1 << 20)), Speed.SUPER),
 )
-quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 WORD = st.one_of(
     st.sampled_from([0, 1, 2, 3, 8, 0x10, 0x20, 0xFFFF, 1 << 31, 0xFFFF_FFFF]),
@@ -126,7 +125,6 @@ class World:
         assert driver.descriptor(driver.address(2), 1, 18)[1][:2] == b"\x12\1"
 
 
-@quick
 @given(HISTORY)
 def test_whatever_a_driver_does(history: list[tuple[str, int, int | bytes]]) -> None:
     world = World()
@@ -149,7 +147,6 @@ def kind_of(device: UsbDevice) -> int:
     return kinds.index(type(device))
 
 
-@quick
 @given(
     st.integers(0, 3),
     st.lists(

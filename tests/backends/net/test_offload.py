@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bimetal.backends.net.checksum import filled_in, header_checksum, words_sum
@@ -162,7 +162,6 @@ def test_what_is_not_what_it_says_becomes_nothing(frame: bytes, offload: Offload
 WORDS = st.integers(0, 0xFFFF)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(st.binary(min_size=14, max_size=200), st.binary(max_size=300).map(tcp_frame)),
     st.builds(Offload, st.integers(0, 3), st.integers(0, 255), WORDS, WORDS, WORDS, WORDS),
@@ -242,7 +241,6 @@ def test_the_same_towards_the_guest() -> None:
     assert lengths(station.received) == [1058] * 4 + [558, 19]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0, 1, 500, 3000, 20000]), max_size=6),
     st.lists(st.integers(0, 7), max_size=60),

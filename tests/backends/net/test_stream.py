@@ -133,7 +133,7 @@ def test_a_far_end_that_does_not_read_stops_the_guest(wire: Wire) -> None:
     assert wire.station.woken > 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(14, 5000), max_size=40),
     cuts=st.lists(st.integers(1, 3000), min_size=1, max_size=40),
@@ -166,7 +166,7 @@ def test_whatever_the_pieces_and_the_room(
     reactor.close()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_a_hostile_far_end(junk: list[bytes]) -> None:
     reactor = Reactor()

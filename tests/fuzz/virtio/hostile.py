@@ -129,6 +129,6 @@ STEPS = st.one_of(
 HISTORIES = st.lists(STEPS, max_size=30)
 """What a guest does, and what happens around it."""
 
-_health = [HealthCheck.too_slow, HealthCheck.data_too_large]
-quick = settings(deadline=None, max_examples=5, suppress_health_check=_health)
-long = settings(deadline=None, max_examples=1000, suppress_health_check=_health)
+_health = [HealthCheck.data_too_large]
+quick = settings(max_examples=5, suppress_health_check=_health)
+long = settings(max_examples=1000, suppress_health_check=_health)

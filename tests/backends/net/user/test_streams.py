@@ -22,7 +22,6 @@ SECOND = 1_000_000_000
 
 NORMAL = settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
