@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 
@@ -11,6 +12,8 @@ from .state import x86
 
 __all__ = ["insn"]
 
+_NAMED_BY_VEX = re.compile(r"\{:[BH]")
+"""Operands that are registers named by the prefix."""
 Meaning = Callable[..., None]
 Where = Callable[..., Value | bool]
 
@@ -20,6 +23,8 @@ def insn(
 ) -> Callable[[Meaning], Meaning]:
     """Describe an instruction (see `Isa.insn`). Its meaning gets all of `FIELDS` by name, those
     that the row says as constants; so does ``where``, as integers."""
+    if row.startswith("vex.") and not _NAMED_BY_VEX.search(text):
+        row += " vvvv"
     said = literal_fields(row)
 
     def register(meaning: Meaning) -> Meaning:

@@ -7,7 +7,8 @@ its low bits, ``b8+r`` a register; ``81|83`` are two opcodes of one meaning. Bef
 mandatory prefixes (``np``, ``66``, ``f2``, ``f3``) and the map (``0f``, ``0f38``, ``0f3a``), or as
 in ``vex.128.66.0f38.w0`` what a VEX prefix says. Further words: ``lock`` for the prefix being
 allowed, ``mem`` or ``reg`` for what ModRM has to name, ``w0`` and ``w1`` for REX.W, ``o64`` and
-``i64`` for instructions of 64-bit mode alone and of all others.
+``i64`` for instructions of 64-bit mode alone and of all others, ``vvvv`` for a VEX prefix that has
+to name no register.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ def _literals(row: str) -> tuple[dict[str, str], str]:
     for token in row.split():
         if token.startswith("vex."):
             _vex(token, literal)
-        elif token in PREFIXES and opcode < 0:
+        elif token in PREFIXES and opcode < 0 and "pp" not in literal and literal["map"] == "00":
             literal["pp"] = f"{PREFIXES[token]:02b}"
-        elif token in _MAPS and opcode < 0:
+        elif token in _MAPS and opcode < 0 and literal["map"] == "00":
             literal["map"] = f"{_MAPS[token]:02b}"
         elif token == "lock":
             del literal["lock"]
@@ -85,7 +86,7 @@ def _literals(row: str) -> tuple[dict[str, str], str]:
 
 _WORDS = {
     "mem": ("memory", "1"), "reg": ("memory", "0"), "w0": ("wide", "0"), "w1": ("wide", "1"),
-    "o64": ("long", "1"), "i64": ("long", "0"),
+    "o64": ("long", "1"), "i64": ("long", "0"), "vvvv": ("vvvv", "0000"),
 }  # fmt: skip
 
 

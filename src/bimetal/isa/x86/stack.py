@@ -50,6 +50,14 @@ class Stack:
         self.pointer = self._cut(self.pointer + (size or width // 8))
         return item
 
+    def load_at(self, pointer: Value, width: int) -> Value:
+        """What is at another stack pointer."""
+        return self._cpu.load(self._linear(self._cut(pointer), width // 8, False), width)
+
+    def store_at(self, pointer: Value, value: Value) -> None:
+        """Store at another stack pointer."""
+        self._cpu.store(self._linear(self._cut(pointer), value.width // 8, True), value)
+
     def skip(self, count: Value | int) -> None:
         """Drop so many bytes."""
         self.pointer = self._cut(self.pointer + count)

@@ -122,13 +122,14 @@ def _moffs(width: Width) -> CompositeKind:
     return _operand(show)
 
 
-def _implicit(width: int, register: int) -> CompositeKind:
-    """Memory that a register points to, without saying so."""
+def _implicit(width: Width, register: int, segment: str = "") -> CompositeKind:
+    """Memory that a register points to, without saying so; in a segment, or one that a prefix
+    says."""
 
     def show(fields: Fields) -> str:
         seg = fields["seg"]
-        shown = "ds" if seg in (NO_SEGMENT, 3) else _SEGMENTS[seg]
-        return f"{_SIZES[width]}{shown}:[{REGISTERS[16 << fields['asize']][register]}]"
+        shown = segment or ("ds" if seg in (NO_SEGMENT, 3) else _SEGMENTS[seg])
+        return f"{_SIZES[width(fields)]}{shown}:[{REGISTERS[16 << fields['asize']][register]}]"
 
     return _operand(show)
 
@@ -137,8 +138,9 @@ def _accumulator(width: Width) -> CompositeKind:
     return _operand(lambda fields: REGISTERS[width(fields)][0])
 
 
-def _wide_suffix(fields: Fields) -> str:
-    return "wdq"[fields["osize"]]
+def _pair(fields: Fields) -> str:
+    wide = fields["osize"] == 2
+    return f"{16 if wide else 8}b {_memory(fields, 128 if wide else 64)}"
 
 
 def _prefix(names: Mapping[int, str], field: str) -> CompositeKind:
@@ -152,7 +154,7 @@ KINDS: dict[str, Kind] = {
     "lock": _prefix({1: "lock "}, "lock"),
     "rep": _prefix({2: "rep ", 3: "repnz "}, "pp"),
     "repz": _prefix({2: "repz ", 3: "repnz "}, "pp"),
-    "sz": _operand(_wide_suffix),
+    "pair": _operand(_pair),
     "abs": _operand(lambda fields: "abs" if fields["asize"] == 2 else ""),
     "abs_v": _operand(lambda fields: "abs" if fields["osize"] == 2 else ""),
     "cbw": _operand(lambda fields: ("bw", "wde", "dqe")[fields["osize"]]),
@@ -178,9 +180,12 @@ KINDS: dict[str, Kind] = {
     "Mv": _operand(lambda fields: _memory(fields, _size(fields))),
     "My": _operand(lambda fields: _memory(fields, _y(fields))),
     "Mdq": _operand(lambda fields: _memory(fields, 128)),
+    "Ma": _operand(lambda fields: _memory(fields, 2 * _size(fields))),
     "Mp": _operand(lambda fields: _memory(fields, _size(fields) + 16)),
     "Ob": _moffs(_fixed(8)), "Ov": _moffs(_size),
-    "Xlat": _implicit(8, 3),
+    "Xlat": _implicit(_fixed(8), 3),
+    "Xb": _implicit(_fixed(8), 6), "Xv": _implicit(_size, 6),
+    "Yb": _implicit(_fixed(8), 7, "es"), "Yv": _implicit(_size, 7, "es"),
     "AL": _accumulator(_fixed(8)), "rAX": _accumulator(_size),
     "Sw": _operand(lambda fields: _SEGMENTS[fields["middle"]]),
     "Cd": _operand(lambda fields: f"cr{fields['reg']}"),

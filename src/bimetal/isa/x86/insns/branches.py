@@ -35,21 +35,28 @@ def jmp_indirect(cpu: Cpu, **fields: Value) -> None:
     cpu.jump(target_at(cpu, fields, operand(cpu, "Ev", fields).read()))
 
 
-def _call(cpu: Cpu, fields: Fields, to: Value) -> None:
+def _pushed(cpu: Cpu, fields: Fields) -> Stack:
+    """The stack with a return address."""
     stack = Stack(cpu, fields)
     stack.push(following(cpu, fields).trunc(operand_width(fields)))
-    stack.settle()
-    cpu.jump(to)
+    return stack
 
 
 @insn("e8 iz", "call {:rel}")
 def call(cpu: Cpu, **fields: Value) -> None:
-    _call(cpu, fields, target_by(cpu, fields))
+    to = target_by(cpu, fields)
+    _pushed(cpu, fields).settle()
+    cpu.jump(to)
 
 
-@insn("ff /2", "call {:Ev}")
+@insn("ff /2", "call {:Ev}", restartable=True)
 def call_indirect(cpu: Cpu, **fields: Value) -> None:
-    _call(cpu, fields, target_at(cpu, fields, operand(cpu, "Ev", fields).read()))
+    """The return address is stored even if the target is no address."""
+    offset = operand(cpu, "Ev", fields).read()
+    stack = _pushed(cpu, fields)
+    to = target_at(cpu, fields, offset)
+    stack.settle()
+    cpu.jump(to)
 
 
 def _return(row: str, text: str) -> None:
