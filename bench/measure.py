@@ -14,7 +14,7 @@ from typing import Self
 
 from bimetal.codegen.store import CodeStore
 
-__all__ = ["Run", "Running", "alternate", "run", "store_of"]
+__all__ = ["Run", "Running", "alternate", "run", "settle", "store_of"]
 
 
 class Running:

@@ -8,11 +8,16 @@ the smallest and the largest. A first run of each, which fills caches, is not co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import click
 
 from bench import bare, boot, disk, memory, network, report, scripts
 from bench.programs import common_names, names
+from bench.public import part as public
+from bench.public.outcome import STORES
+from bench.public.rounds import Settings
+from bench.public.table import choose
 from bench.targets import TARGETS, Target
 
 PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
@@ -26,7 +31,10 @@ PARTS: dict[str, Callable[[Target, int, Sequence[str]], Iterator[str]]] = {
 }
 """What is timed in Linux guests."""
 
-KNOWN = ("programs", *PARTS, "memory", "native")
+USUAL = ("programs", *PARTS, "memory", "native")
+"""What is run if nothing is named."""
+
+KNOWN = (*USUAL, "public")
 
 
 def own_names(target: Target) -> list[str]:
@@ -51,7 +59,9 @@ EPILOG = (
     "  network   files over the user network, down and up\n"
     "  disk      requests of a disk: 1 MiB and 4 KiB, one and 32 at a time, raw and qcow2\n"
     "  memory    what is resident while Linux waits; see also python -m bench.memory\n"
-    "  native    the common programs beside the same, compiled for the host"
+    "  native    the common programs beside the same, compiled for the host\n"
+    "  public    programs of other people in Debian, only if it is named; the options\n"
+    "            below --isa are its own"
 )
 
 
@@ -60,21 +70,38 @@ EPILOG = (
 @click.option("--rounds", "-n", default=5, show_default=True, help="Counted runs of each.")
 @click.option("--accel", default="auto", show_default=True, help="Our accelerator.")
 @click.option("--isa", "targets", type=click.Choice([*TARGETS]), multiple=True, help="[all]")
-def main(parts: tuple[str, ...], rounds: int, accel: str, targets: tuple[str, ...]) -> None:
-    """Compare Bimetal with QEMU in PARTS (all of them)."""
-    wanted = parts or KNOWN
+@click.option("--only", multiple=True, metavar="NAME", help="Programs, or kinds of them.  [all]")
+@click.option("--cpus", type=click.IntRange(1, 8), default=1, show_default=True, help="Guest's.")
+@click.option("--load", type=click.IntRange(0), default=0, help="Busy loops beside.")
+@click.option("--long", is_flag=True, help="About 30 s each instead of one or two.")
+@click.option("--alone", is_flag=True, help="Boot for each program anew.")
+@click.option("--store", "stores", type=click.Choice(STORES), multiple=True, help="[both]")
+def main(
+    parts: tuple[str, ...], rounds: int, accel: str, targets: tuple[str, ...], **of_public: Any
+) -> None:
+    """Compare Bimetal with QEMU in PARTS (all of them, but for public)."""
+    settings = Settings(**of_public | {"stores": of_public["stores"] or STORES})
+    try:
+        choose("", settings.only)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    wanted = parts or USUAL
     chosen = [TARGETS[name] for name in targets or TARGETS]
     known = {*KNOWN, *(name for target in chosen for name in names(target.compiler))}
     if unknown := sorted({*parts} - known):
         listed = ", ".join([*KNOWN, *sorted(known - {*KNOWN})])
         raise click.UsageError(f"no part {unknown[0]!r}; there are {listed}")
     for target in chosen:
-        click.echo(f"{target.name}\n{report.HEADER}")
+        click.echo(target.name)
         compare(target, wanted, rounds, accel)
+        if "public" in wanted:
+            show(public.report(target, rounds, ["--accel", accel], settings))
 
 
 def compare(target: Target, wanted: Sequence[str], rounds: int, accel: str) -> None:
-    """Show the wanted parts of one instruction set."""
+    """Show the wanted parts of one instruction set, except ``public``."""
+    if {*wanted} != {"public"}:
+        click.echo(report.HEADER)
     options = ["--accel", accel]
     all_names = names(target.compiler)
     programs = all_names if "programs" in wanted else [n for n in all_names if n in wanted]

@@ -14,7 +14,6 @@ _BARE = (
     " -ffreestanding -fno-math-errno -fno-pic -fno-tree-loop-distribute-patterns"
     " -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments"
 ).split()
-_MEMORY = "512M"
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Compiler:
 class Target:
     """A kind of guest: its ``name``, which is Debian's, how programs are compiled for it, our
     board and the catalogue's guest, and the machine of QEMU's that is the same. ``bios`` is what
-    both are told where a program is to start without an operating system, if anything."""
+    both are told where a program is to start without an operating system, if anything, and
+    ``memory`` is the guest's in the words of both."""
 
     name: str
     compiler: Compiler
@@ -40,6 +40,7 @@ class Target:
     guest: str
     qemu: Sequence[str]
     bios: str = ""
+    memory: str = "512M"
 
     def bare(self, program: Path, options: Sequence[str] = ()) -> list[str]:
         """Our command for a program without an operating system."""
@@ -55,12 +56,12 @@ class Target:
     def ours(self) -> list[str]:
         """The beginning of our command."""
         command = [sys.executable, "-m", "bimetal", "run"]
-        return [*command, "--board", self.board, "--memory", _MEMORY, "--net", "none"]
+        return [*command, "--board", self.board, "--memory", self.memory, "--net", "none"]
 
     @property
     def theirs(self) -> list[str]:
         """The beginning of QEMU's."""
-        return [*self.qemu, "-accel", "tcg", "-m", _MEMORY, "-nographic", "-nic", "none"]
+        return [*self.qemu, "-accel", "tcg", "-m", self.memory, "-nographic", "-nic", "none"]
 
 
 RISCV64 = Target(

@@ -1,0 +1,32 @@
+;; Queens, strings and rationals.
+(define (queens size)
+  (define (safe? column distance placed)
+    (or (null? placed)
+        (let ((other (car placed)))
+          (and (not (= other column))
+               (not (= (abs (- other column)) distance))
+               (safe? column (+ distance 1) (cdr placed))))))
+  (let place ((row 0) (placed '()))
+    (if (= row size)
+        1
+        (let try ((column 0) (found 0))
+          (cond ((= column size) found)
+                ((safe? column 1 placed)
+                 (try (+ column 1) (+ found (place (+ row 1) (cons column placed)))))
+                (else (try (+ column 1) found)))))))
+
+(define (harmonic count)
+  (let add ((i 1) (sum 0))
+    (if (> i count) (modulo (numerator sum) 1000003) (add (+ i 1) (+ sum (/ 1 i))))))
+
+(define (words count)
+  (define seen (make-hash-table))
+  (do ((i 0 (+ i 1))) ((= i count))
+    (let ((word (number->string (modulo (* i i) 1009) 16)))
+      (hash-set! seen word (+ 1 (hash-ref seen word 0)))))
+  (hash-fold (lambda (word times sum) (+ sum (* times (string-length word)))) 0 seen))
+
+(do ((round 0 (+ round 1)))
+    ((= round (string->number (cadr (command-line)))))
+  (display (list (queens 7) (harmonic 500) (words 10000)))
+  (newline))

@@ -1,0 +1,1 @@
+"""Programs of other people, from Debian's packages, timed in Debian under both emulators."""
