@@ -103,10 +103,23 @@ def test_texts_are_those_of_objdump(mode: int, machine: str, tmp_path: Path) -> 
 def normal(text: str) -> str:
     """Without what differs for no reason of ours."""
     text = IDLE.sub("", " ".join(text.split()).replace(", ", ","))
-    text = re.sub(r"^xchg (e?)ax,\1ax$", "nop", text)
+    text = re.sub(r"^xchg ([er]?)ax,\1ax$", "nop", text)
+    text = SAID.sub(
+        lambda said: f"{said[1]}{said[3]}{said[4]},{PREDICATES.index(said[2]):#x}", text
+    )
+    text = HALVES.sub(lambda said: f"{said[1]}pclmulqdq{said[4]},{HALF[said[2], said[3]]:#x}", text)
     return SIZED.sub(r"\1", NO_INDEX.sub("", text))
 
 
+PREDICATES = (
+    *("eq lt le unord neq nlt nle ord eq_uq nge ngt false neq_oq ge gt true".split()),
+    *("eq_os lt_oq le_oq unord_s neq_us nlt_uq nle_uq ord_s eq_us nge_uq ngt_uq".split()),
+    *("false_os neq_os ge_oq gt_oq true_us".split()),
+)
+SAID = re.compile(rf"^(v?cmp)({'|'.join(sorted(PREDICATES, reverse=True))})([ps][sd])( .*)$")
+"""Comparisons whose predicate is part of the name."""
+HALF = {("l", "l"): 0, ("h", "l"): 1, ("l", "h"): 16, ("h", "h"): 17}
+HALVES = re.compile(r"^(v?)pclmul([lh])q([lh])qdq( .*)$")
 IDLE = re.compile(r"^((fs|data16|data32|addr16|addr32|rex[.WRXB]*) )+")
 """Prefixes that mean nothing there."""
 DEAD_REX = re.compile(rb"[\x64-\x67]*[@-O][\x40-\x4f\x64-\x67\xf0\xf2\xf3\x2e\x3e]")

@@ -6,6 +6,7 @@ from ..contract import Architecture, RegisterStore, Start
 from . import exceptions, modes, paging
 from .flags import rflags
 from .state import CS, SEGMENTS, x86
+from .vector_state import FLOATING, RESET_MXCSR
 
 __all__ = ["architecture"]
 
@@ -27,6 +28,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("dr", 6, 0xFFFF_0FF0)
     state.set("dr", 7, 0x400)
     state.set("xcr0", 0, 1)
+    state.set("mxcsr_control", 0, RESET_MXCSR)
+    state.set("fcw", 0, 0x40)
     state.set("decoding", 0, 3)
 
 
@@ -41,4 +44,5 @@ architecture = Architecture(
     modes={0: "ring 0", 1: "ring 1", 2: "ring 2", 3: "ring 3"},
     models=("max",),
     user="ring 3",
+    floating=FLOATING,
 )

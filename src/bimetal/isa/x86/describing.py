@@ -19,7 +19,13 @@ Where = Callable[..., Value | bool]
 
 
 def insn(
-    row: str, text: str, *, where: Where | None = None, name: str = "", restartable: bool = False
+    row: str,
+    text: str,
+    *,
+    where: Where | None = None,
+    name: str = "",
+    restartable: bool = False,
+    extension: str = "",
 ) -> Callable[[Meaning], Meaning]:
     """Describe an instruction (see `Isa.insn`). Its meaning gets all of `FIELDS` by name, those
     that the row says as constants; so does ``where``, as integers."""
@@ -38,7 +44,10 @@ def insn(
             there = _can_be(everything)
             return there if where is None else there & where(**everything)
 
-        x86.insn(opcode_row(row), text, where=belongs, name=name, restartable=restartable)(whole)
+        x86.insn(
+            opcode_row(row), text, where=belongs, name=name, extension=extension,
+            restartable=restartable,
+        )(whole)  # fmt: skip
         return meaning
 
     return register

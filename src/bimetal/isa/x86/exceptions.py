@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir.value import Value, const
 from ..trace import Cpu
 from .state import x86
-from .traps import ALIGNMENT, cause_of, general_protection, undefined_opcode
+from .traps import general_protection, undefined_opcode
 
 __all__: list[str] = []
 
@@ -24,8 +24,8 @@ def access_fault(cpu: Cpu, access: Value, va: Value) -> None:
 
 @x86.routine(access=8, va=64)
 def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
-    """Of accesses that have to be aligned."""
-    cpu.trap(cause_of(ALIGNMENT))
+    """Of vectors and pairs that have to be aligned, whatever RFLAGS.AC says."""
+    general_protection(cpu)
 
 
 @x86.routine(returns=64, cause=64, value=64)

@@ -9,6 +9,7 @@ from ..trace import Cpu
 from .fields import FLAT, LONG, SEGMENTED_16, SEGMENTED_32
 from .segments import BIG, L_BIT, UNUSABLE, WRITABLE, guard_segments
 from .state import CS, DS, ES, SS, x86
+from .vector_state import check_vectors
 
 __all__ = ["LMA", "PE", "derive"]
 
@@ -50,6 +51,7 @@ def _flat(cpu: Cpu) -> Value:
 def renew(cpu: Cpu) -> None:
     """Derive again."""
     derive(cpu)
+    check_vectors(cpu)
 
 
 def _read_rip(cpu: Cpu) -> Value:

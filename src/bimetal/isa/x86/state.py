@@ -63,7 +63,21 @@ _scalars(8, "cpl", "decoding", "shutdown")
 _scalars(64, "last_cause")
 _state.file("dr", 8, 64, names=[f"dr{n}" for n in range(8)])
 
-# Vector and floating-point state stands here: XMM and YMM registers, MXCSR, the x87.
+# XMM registers, the upper halves of YMM registers, MXCSR without its flags (volume 1, 10.2, 14.1).
+_state.file("xmm", 16, 128, names=[f"xmm{n}" for n in range(16)])
+_file("ymmh", 16, 128)
+_scalars(32, "mxcsr_control")
+# What vector and x87 instructions have to look at first: 0 where nothing is unusual.
+_scalars(8, "vector_checks")
+# The x87 (volume 1, 8.1): significands, which are the MMX registers, signs with exponents, control
+# and status; of each register a bit that says whether it is in use; the last instruction's opcode
+# and address, and its operand's.
+_state.file("mm", 8, 64, names=[f"mm{n}" for n in range(8)])
+_file("exponent", 8, 16)
+_state.scalars(16, "fcw", "fsw")
+_state.scalars(8, "ftw")
+_state.scalars(16, "fop")
+_state.scalars(64, "fip", "fdp")
 
 _file("line", 256, 8, doc="interrupt inputs by vector; 2 is NMI")
 

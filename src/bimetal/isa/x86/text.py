@@ -147,7 +147,42 @@ def _prefix(names: Mapping[int, str], field: str) -> CompositeKind:
     return _operand(lambda fields: names.get(fields.get(field, 0), ""))
 
 
-KINDS: dict[str, Kind] = {
+def _vector(field: str, name: str) -> CompositeKind:
+    """A vector register; MMX has eight, whatever REX says."""
+    mask = 7 if name == "mm" else 15
+    return _operand(lambda fields: f"{name}{fields[field] & mask}")
+
+
+def _vector_or_memory(name: str, width: int) -> CompositeKind:
+    mask = 7 if name == "mm" else 15
+
+    def show(fields: Fields) -> str:
+        if fields.get("memory", 1):
+            return _memory(fields, width)
+        return f"{name}{fields['rm'] & mask}"
+
+    return _operand(show)
+
+
+_VECTORS: dict[str, Kind] = {
+    **{
+        f"{code}{letters}": _vector(field, name)
+        for letters, name in (("dq", "xmm"), ("qq", "ymm"))
+        for code, field in (("V", "reg"), ("H", "vvvv"), ("U", "rm"))
+    },
+    **{
+        f"W{letters}": _vector_or_memory("ymm" if width == 256 else "xmm", width)
+        for letters, width in (("b", 8), ("w", 16), ("d", 32), ("q", 64), ("dq", 128), ("qq", 256))
+    },
+    "Ldq": _operand(lambda fields: f"xmm{fields['imm'] >> 4 & 15}"),
+    "Lqq": _operand(lambda fields: f"ymm{fields['imm'] >> 4 & 15}"),
+    "Pq": _vector("reg", "mm"), "Nq": _vector("rm", "mm"),
+    "Qq": _vector_or_memory("mm", 64), "Qd": _vector_or_memory("mm", 32),
+    "Mqq": _operand(lambda fields: _memory(fields, 256)),
+    "Mt": _operand(lambda fields: _memory(fields, 80)),
+}  # fmt: skip
+
+KINDS: dict[str, Kind] = _VECTORS | {
     "cc": named(CONDITIONS),
     "u": number(),
     "rel": CompositeKind(_away, _not),

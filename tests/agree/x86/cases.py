@@ -1,0 +1,231 @@
+"""Cases for x86: encodings with random fields, in states with the edges of every format."""
+
+from __future__ import annotations
+
+import random
+import re
+from contextlib import suppress
+from functools import cache
+
+from bimetal.accel.reference import Registers, evaluate_insn
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
+from bimetal.ir.softfloat import Environment
+from bimetal.isa.describe import Decoded, Insn
+from bimetal.isa.x86 import x86
+from bimetal.isa.x86.fields import NO_SEGMENT, NONE, RIP
+
+from ..operands import EDGES, INTEGERS
+from ..state import CODE, DATA, Case, State
+from .native import FLAGS, GENERAL, INIT_FCW, INIT_MXCSR, MEMORY
+
+__all__ = ["VECTORS", "cases", "decode", "instructions"]
+
+VECTORS = (0, 1, 2, 3, 9, 14)
+"""The vector registers that are used."""
+MASKED = INIT_MXCSR
+MXCSR = (
+    *(MASKED, MASKED, MASKED, MASKED | 1 << 13, MASKED | 2 << 13, MASKED | 3 << 13),
+    *(MASKED | 1 << 6, MASKED | 1 << 15, MASKED | 0x8040, MASKED | 0x3F),
+)
+"""Rounding modes, flushing to zero, flags."""
+UNMASKED = tuple(MASKED & ~(bit << 7) for bit in (1, 2, 4, 8, 16, 32, 63, 5, 24))
+MIDDLE = DATA + MEMORY // 2
+VECTOR = re.compile(r"\{:[VWHUL](b|w|d|q|dq|qq)\}")
+MMX = re.compile(r"\{:[PQN][qd]\}")
+
+
+@cache
+def decode(code: bytes) -> Decoded | None:
+    """The instruction of 64-bit code with these bytes."""
+    return x86.read(code.ljust(x86.fetch, b"\0"))
+
+
+def instructions(*extensions: str) -> list[Insn]:
+    """The instructions of some extensions."""
+    return [insn for insn in x86.insns if insn.extension in extensions]
+
+
+def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
+    widths = insn.pattern.widths
+    usual = {"long": 1, "plain": 1, "asize": 2, "seg": NO_SEGMENT, "lock": 0, "wide": 0}
+    fields = {}
+    for name, width in widths.items():
+        fields[name] = usual.get(name, rng.getrandbits(width) & insn.pattern.field_mask(name))
+    if "wide" in widths:
+        fields["wide"] = int(rng.random() < 0.4)
+    if "osize" in widths:
+        narrow = "pp" not in widths or fields["pp"] == 1
+        fields["osize"] = 2 if fields.get("wide") else 0 if narrow and rng.random() < 0.3 else 1
+    for name in ("reg", "rm", "vvvv"):
+        if name in widths and _of_vectors(insn):
+            fields[name] = rng.choice(VECTORS)
+    fields |= {name: rng.randrange(16) for name in ("base",) if name in widths}
+    if "index" in widths:
+        fields["index"] = rng.choice((NONE, NONE, *range(4), *range(5, 16)))
+    if "base" in widths and rng.random() < 0.1:
+        fields |= {"base": RIP, "index": NONE}
+    if "disp" in widths:
+        fields["disp"] = rng.choice((0, 8, -16 & 0xFFFF_FFFF, 0x1234, rng.getrandbits(32)))
+    if "imm" in widths:
+        immediate = _immediate(rng)
+        fields |= {"imm": immediate & 0xFFFF_FFFF, "high": immediate >> 32}
+    if "rex" in widths:
+        high = any(fields.get(name, 0) & 8 for name in ("reg", "rm", "base", "index"))
+        fields["rex"] = int(high or fields.get("wide", 0) or rng.random() < 0.5)
+    return fields
+
+
+def _immediate(rng: random.Random) -> int:
+    """A number of some width, sign-extended to 64 bits; which widths fit the opcode is seen when it
+    is encoded."""
+    bits = rng.choice((3, 8, 8, 8, 8, 16, 32, 32, 64))
+    value = rng.getrandbits(bits)
+    return value - (value >> (bits - 1) << bits) & ((1 << 64) - 1)
+
+
+def _of_vectors(insn: Insn) -> bool:
+    return VECTOR.search(insn.template.text) is not None
+
+
+def _integer(rng: random.Random, near: int) -> int:
+    kind = rng.random()
+    if kind < 0.45:
+        return rng.choice(INTEGERS)
+    return near if kind < 0.6 else rng.getrandbits(64)
+
+
+def _lanes(rng: random.Random, near: int, width: int) -> int:
+    """A vector of numbers or integers of one width, with the edges of their format."""
+    if rng.random() < 0.1:
+        return near & ((1 << width) - 1)
+    lane = rng.choice((8, 16, 32, 32, 64, 64))
+    edges = {16: EDGES["h"], 32: EDGES["s"], 64: EDGES["d"]}.get(lane, INTEGERS)
+    floating = rng.random() < 0.7
+    value = 0
+    for _ in range(width // lane):
+        pool = edges if floating else INTEGERS
+        number = rng.choice(pool) if rng.random() < 0.7 else rng.getrandbits(lane)
+        value = value << lane | number & ((1 << lane) - 1)
+    return value
+
+
+class _Probe:
+    """Memory everywhere, which remembers where it was looked at."""
+
+    def __init__(self) -> None:
+        self.accesses: list[tuple[int, Access]] = []
+
+    def load(self, address: int, access: Access) -> int:
+        """See `GuestMemory`."""
+        self.accesses.append((address, access))
+        return 0
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """See `GuestMemory`."""
+        self.accesses.append((address, access))
+
+    def update(self, address: int, access: Access, change: object) -> int:
+        """See `GuestMemory`."""
+        self.accesses.append((address, access))
+        return 0
+
+
+def first_access(decoded: Decoded, registers: dict[str, int]) -> tuple[int, Access] | None:
+    """Where an instruction accesses memory first, if it does."""
+    store, memory = Registers(x86.state), _Probe()
+    for name in GENERAL:
+        store.write(name, registers[name])
+    with suppress(Trap):
+        evaluate_insn(decoded, store, memory, CODE, Environment())
+    return memory.accesses[0] if memory.accesses else None
+
+
+def _of_memory(decoded: Decoded) -> bool:
+    """Whether ModRM names memory."""
+    return re.search(r"\[|[c-gs]s:", decoded.text(CODE)) is not None
+
+
+def _aimed(decoded: Decoded, registers: dict[str, int], rng: random.Random) -> bool:
+    """Have the base register, or the index, point into the memory of the state."""
+    fields = decoded.fields
+    if not _of_memory(decoded):
+        return True
+    name = GENERAL[fields["base"]] if fields["base"] < 16 else ""
+    if not name or fields["base"] == fields["index"]:
+        return fields["base"] == RIP
+    access = first_access(decoded, registers)
+    if access is None:
+        return True
+    aligned = rng.random() < 0.7
+    target = MIDDLE + (32 * rng.randrange(-1, 2) if aligned else rng.randrange(-48, 48))
+    registers[name] = (registers[name] + target - access[0]) % (1 << 64)
+    moved = first_access(decoded, registers)
+    return moved is not None and moved[0] == target
+
+
+def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
+    registers: dict[str, int] = {}
+    near = 0
+    for name in GENERAL:
+        registers[name] = near = _integer(rng, near)
+    if "maskmov" in decoded.insn.name:
+        registers["rdi"] = MIDDLE + rng.randrange(-16, 16)
+    registers |= {"rsp": MIDDLE, "rip": CODE, "rflags": 2 | rng.getrandbits(12) & FLAGS & ~0x400}
+    text, near = decoded.insn.template.text, 0
+    if _of_vectors(decoded.insn) or decoded.insn.extension in ("sse", "avx"):
+        for n in VECTORS:
+            registers[f"ymm{n}"] = near = _lanes(rng, near, 256)
+        registers["mxcsr"] = rng.choice(MXCSR if rng.random() < 0.85 else UNMASKED)
+    if MMX.search(text) or decoded.insn.extension == "mmx":
+        for n in range(8):
+            registers[f"st{n}"] = 0xFFFF << 64 | _lanes(rng, near, 64)
+        registers |= {"fcw": INIT_FCW, "fsw": rng.choice((0, 0, 0x3800)), "ftw": 0xFF}
+    return State(registers, rng.randbytes(MEMORY)) if _aimed(decoded, registers, rng) else None
+
+
+def _encoded(insn: Insn, rng: random.Random) -> bytes | None:
+    """The bytes of an instruction with random fields; None if they are those of another one."""
+    fields = _fields(insn, rng)
+    if not insn.admits(fields):
+        return None
+    try:
+        assert x86.unscan is not None
+        code = x86.unscan(insn.pattern.encode(fields))
+    except ValueError:
+        return None
+    decoded = decode(code)
+    if decoded is None or decoded.insn is not insn or decoded.length != len(code):
+        return None
+    if "{:rel}" in insn.template.text and _leads_into_itself(decoded):
+        return None
+    if decoded.fields.get("base") != RIP:
+        return code
+    # The memory of a state, from the next instruction on.
+    away = MIDDLE + 16 * rng.randrange(-2, 2) - CODE - len(code)
+    return x86.unscan(insn.pattern.encode(fields | {"disp": away & 0xFFFF_FFFF}))
+
+
+def _leads_into_itself(decoded: Decoded) -> bool:
+    """Whether a jump leads to where other instructions stand than those that halt."""
+    away = decoded.fields["high"] << 32 | decoded.fields["imm"]
+    to = away - (away >> 63 << 64) + decoded.length
+    return -16 < to < 32
+
+
+def cases(insn: Insn, words: int, states: int) -> list[Case]:
+    """``words`` encodings of an instruction, each in up to ``states`` states; always the same."""
+    rng = random.Random(insn.template.text)
+    made: list[Case] = []
+    tried = 0
+    for _ in range(words):
+        code = None
+        while code is None and tried < 200 * words:
+            code, tried = _encoded(insn, rng), tried + 1
+        decoded = decode(code) if code is not None else None
+        if code is None or decoded is None:
+            break
+        word, text = int.from_bytes(code, "little"), decoded.text(CODE)
+        found = (_state(decoded, len(code), rng) for _ in range(states))
+        made += [Case(word, text, state, len(code)) for state in found if state is not None]
+    return made

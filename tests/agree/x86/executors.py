@@ -1,0 +1,194 @@
+"""The executors of x86 under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bimetal.accel.interp import InterpAccelerator
+from bimetal.accel.reference import Registers, evaluate_insn
+from bimetal.base.clock import VirtualClock
+from bimetal.codegen.host import Host
+from bimetal.ir.access import Access
+from bimetal.ir.evaluate import Trap
+from bimetal.ir.softfloat import Environment
+from bimetal.isa.x86 import x86
+from bimetal.isa.x86.vector_state import MODES, PLACES, SUBNORMAL_ZERO, UNMASKED
+from bimetal.memory.ram import Ram
+from bimetal.seam import Accelerator, Cpu, MemorySlot, Mmio
+
+from ..state import CODE, DATA, Case, Executor, State
+from .cases import decode
+from .native import FLAGS, GENERAL
+
+__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor"]
+
+PROTECTION, PAGE_FAULT = 13, 14
+PLACES_OF_FLAGS = (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("of", 11))
+DF = 0x400
+
+
+class Window:
+    """The memory of a state; anything else faults."""
+
+    def __init__(self, content: bytes):
+        self.bytes = bytearray(content)
+
+    def _place(self, address: int, access: Access) -> slice:
+        if address + (1 << 47) >> 48 & 0xFFFF or (access.aligned and address % access.size):
+            raise Trap(PROTECTION, address)
+        if not DATA <= address <= DATA + len(self.bytes) - access.size:
+            raise Trap(PAGE_FAULT, address)
+        return slice(address - DATA, address - DATA + access.size)
+
+    def load(self, address: int, access: Access) -> int:
+        """See `GuestMemory`."""
+        return int.from_bytes(self.bytes[self._place(address, access)], "little")
+
+    def store(self, address: int, value: int, access: Access) -> None:
+        """See `GuestMemory`."""
+        self.bytes[self._place(address, access)] = value.to_bytes(access.size, "little")
+
+    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
+        """See `GuestMemory`."""
+        old = self.load(address, access)
+        self.store(address, change(old), access)
+        return old
+
+
+class ReferenceExecutor:
+    """Evaluates the traces of descriptions."""
+
+    name = "reference"
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        return [self._one(case) for case in cases]
+
+    def _one(self, case: Case) -> State:
+        before = case.before.registers
+        registers, environment = Registers(x86.state), Environment(notes_subnormal=True)
+        _load(registers, environment, before)
+        memory, trap = Window(case.before.memory), None
+        decoded = decode(case.word.to_bytes(case.size, "little"))
+        assert decoded is not None, f"{case.text} is no instruction"
+        pc = CODE
+        try:
+            pc = evaluate_insn(decoded, registers, memory, CODE, environment) % (1 << 64)
+        except Trap as raised:
+            trap = raised.cause & 0xFF
+        after = _stored(registers, environment, before) | {"rip": pc}
+        return State(after, bytes(memory.bytes), trap)
+
+
+def _load(registers: Registers, environment: Environment, before: dict[str, int]) -> None:
+    for name in GENERAL:
+        registers.write(name, before[name])
+    flags = before["rflags"]
+    for name, place in PLACES_OF_FLAGS:
+        registers.set(name, 0, flags >> place & 1)
+    registers.set("system_flags", 0, flags & DF)
+    registers.set("mxcsr_control", 0, before.get("mxcsr", 0x1F80) & 0xFFC0)
+    if "mxcsr" in before:
+        mxcsr = before["mxcsr"]
+        environment.rounding = MODES >> 2 * (mxcsr >> 13 & 3) & 3
+        environment.flags = Host.flags_of(mxcsr, 6)
+        masked = mxcsr >> 7 & 0x3F
+        flushing = Host.flushing_of(mxcsr)
+        environment.flushing = flushing if masked & 16 else flushing & 1
+        checks = UNMASKED if masked != 0x3F else 0
+        registers.set("vector_checks", 0, checks | (SUBNORMAL_ZERO if mxcsr & 64 else 0))
+    top = before.get("fsw", 0) >> 11 & 7
+    for name, value in before.items():
+        if name.startswith("ymm"):
+            registers.set("xmm", int(name[3:]), value & ((1 << 128) - 1))
+            registers.set("ymmh", int(name[3:]), value >> 128)
+        elif name.startswith("st"):
+            at = (top + int(name[2:])) % 8
+            registers.set("mm", at, value & ((1 << 64) - 1))
+            registers.set("exponent", at, value >> 64)
+        elif name in ("fcw", "fsw", "ftw"):
+            registers.set(name, 0, value)
+
+
+def _stored(
+    registers: Registers, environment: Environment, before: dict[str, int]
+) -> dict[str, int]:
+    after = {name: registers.read(name) for name in GENERAL}
+    flags = sum(registers.get(name, 0) << place for name, place in PLACES_OF_FLAGS)
+    after["rflags"] = (flags | registers.get("system_flags", 0) | 2) & FLAGS
+    if "mxcsr" in before:
+        raised = sum((environment.flags >> n & 1) << place for n, place in enumerate(PLACES))
+        after["mxcsr"] = registers.get("mxcsr_control", 0) | raised
+    top = registers.get("fsw", 0) >> 11 & 7
+    for name in before:
+        if name.startswith("ymm"):
+            n = int(name[3:])
+            after[name] = registers.get("xmm", n) | registers.get("ymmh", n) << 128
+        elif name.startswith("st"):
+            at = (top + int(name[2:])) % 8
+            after[name] = registers.get("mm", at) | registers.get("exponent", at) << 64
+        elif name in ("fcw", "fsw", "ftw"):
+            after[name] = registers.get(name, 0)
+    return after
+
+
+BASE, TOP = CODE - 0x1000, DATA + 0x1000
+END = 0x4000_0000
+LEAVE = bytes.fromhex("890425") + END.to_bytes(4, "little")
+"""mov [END], eax: there is no memory."""
+PLAIN = {
+    "cr0": 0x11, "cr4": 1 << 9 | 1 << 18, "efer": 1 << 10, "xcr0": 7,
+    **{f"{name}.base": 0 for name in ("cs", "ds", "es", "ss")},
+    **{f"{name}.attributes": 0xC093 for name in ("ds", "es", "ss")}, "cs.attributes": 0xA09B,
+}  # fmt: skip
+"""64-bit mode without paging, which no processor is in, with vectors enabled."""
+
+
+class CpuExecutor:
+    """A CPU of the seam in 64-bit mode without paging: what stands behind the instruction ends it
+    by a store. Instructions that trap or jump elsewhere are not for it."""
+
+    name = "interp"
+
+    def execute(self, cases: Sequence[Case]) -> list[State]:
+        """See `Executor`."""
+        accelerator, ram = self._accelerator(), Ram("ram", TOP - BASE)
+        try:
+            accelerator.set_memory([MemorySlot(BASE, TOP - BASE, ram.host)])
+            cpu = accelerator.add_cpu(0)
+            for name, value in PLAIN.items():
+                cpu.write_register(name, value)
+            self._initial = cpu.save()
+            return self.on(cpu, ram.bytes, cases)
+        finally:
+            accelerator.close()
+            ram.close()
+
+    def _accelerator(self) -> Accelerator:
+        return InterpAccelerator("x86_64", clock=VirtualClock())
+
+    def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
+        """Execute the cases on a CPU with this memory from `BASE` on."""
+        return [self.one(cpu, memory, case) for case in cases]
+
+    def one(self, cpu: Cpu, memory: memoryview, case: Case) -> State:
+        """Execute one case."""
+        cpu.load(self._initial)
+        code, window = case.word.to_bytes(case.size, "little") + LEAVE, case.before.memory
+        memory[CODE - BASE : CODE - BASE + len(code)] = code
+        memory[DATA - BASE : DATA - BASE + len(window)] = window
+        before = case.before.registers
+        # Which register st0 is depends on FSW.
+        for name in sorted(before, key=lambda name: name != "fsw"):
+            cpu.write_register({"rip": "pc"}.get(name, name), before[name])
+        cpu.flush()
+        exit_ = cpu.run()
+        assert isinstance(exit_, Mmio), (case.text, exit_)
+        names = [name for name in before if name != "rip"]
+        after = {name: cpu.read_register(name) for name in names}
+        after["rflags"] &= FLAGS
+        after["rip"] = cpu.read_register("pc")
+        return State(after, bytes(memory[DATA - BASE : DATA - BASE + len(window)]))
+
+
+EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(), CpuExecutor())

@@ -1,0 +1,78 @@
+"""x86 instructions do what the host's own processor does, flags, MXCSR and faults included.
+
+pytest -m slow tests/agree/x86      # more encodings and states, and native code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from bimetal.codegen.processor import host_has
+from bimetal.isa.x86 import x86
+
+from ..state import CODE, Case, Executor, State, differences
+from .cases import cases, instructions
+from .executors import CpuExecutor, ReferenceExecutor
+from .native import Native
+
+EXTENSIONS = sorted({insn.extension for insn in x86.insns} - {"branches", "exceptions"})
+KERNEL_NAMES = {"sse3": "pni"}
+"""What Linux calls extensions."""
+OURS = ("arithmetic", "moves")
+"""What every processor has."""
+
+
+@cache
+def table(extension: str, words: int, states: int) -> list[Case]:
+    """Cases of an extension."""
+    return [case for insn in instructions(extension) for case in cases(insn, words, states)]
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[Native]:
+    with Native() as processor:
+        yield processor
+
+
+def need(extension: str) -> None:
+    """Skip what the host's processor does not have."""
+    if extension not in OURS and not host_has(KERNEL_NAMES.get(extension, extension)):
+        pytest.skip(f"the host's processor has no {extension}")
+
+
+def agree(executor: Executor, tried: list[Case], want: list[State]) -> None:
+    wrong = differences(tried, executor.execute(tried), want)
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(tried)} differ", *wrong[:10]])
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_reference_agrees(extension: str, native: Native) -> None:
+    need(extension)
+    tried = table(extension, words=1, states=3)
+    agree(ReferenceExecutor(), tried, native.execute(tried))
+
+
+def goes_on(case: Case, after: State) -> bool:
+    """Whether an instruction neither traps nor jumps."""
+    return after.trap is None and after.registers["rip"] == CODE + case.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_reference_agrees_at_length(extension: str, native: Native) -> None:
+    need(extension)
+    tried = table(extension, words=12, states=60)
+    agree(ReferenceExecutor(), tried, native.execute(tried))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_interpreter_agrees(extension: str, native: Native) -> None:
+    need(extension)
+    tried = table(extension, words=8, states=12)
+    outcomes = list(zip(tried, native.execute(tried), strict=True))
+    kept = [(case, after) for case, after in outcomes if goes_on(case, after)]
+    agree(CpuExecutor(), [case for case, _ in kept], [after for _, after in kept])
