@@ -27,6 +27,10 @@ PLACES_OF_FLAGS = (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("of",
 DF = 0x400
 
 
+ENABLED = {"cr4": 1 << 9 | 1 << 18, "xcr0": 7}
+"""CR4 and XCR0 where vectors may be used."""
+
+
 class Window:
     """The memory of a state; anything else faults."""
 
@@ -87,6 +91,8 @@ def _load(registers: Registers, environment: Environment, before: dict[str, int]
     for name, place in PLACES_OF_FLAGS:
         registers.set(name, 0, flags >> place & 1)
     registers.set("system_flags", 0, flags & DF)
+    for name, value in ENABLED.items():
+        registers.set(name, 0, value)
     registers.set("mxcsr_control", 0, before.get("mxcsr", 0x1F80) & 0xFFC0)
     if "mxcsr" in before:
         mxcsr = before["mxcsr"]
@@ -137,7 +143,7 @@ END = 0x4000_0000
 LEAVE = bytes.fromhex("890425") + END.to_bytes(4, "little")
 """mov [END], eax: there is no memory."""
 PLAIN = {
-    "cr0": 0x11, "cr4": 1 << 9 | 1 << 18, "efer": 1 << 10, "xcr0": 7,
+    "cr0": 0x11, "efer": 1 << 10, **ENABLED,
     **{f"{name}.base": 0 for name in ("cs", "ds", "es", "ss")},
     **{f"{name}.attributes": 0xC093 for name in ("ds", "es", "ss")}, "cs.attributes": 0xA09B,
 }  # fmt: skip

@@ -18,7 +18,8 @@ from .cases import cases, instructions
 from .executors import CpuExecutor, ReferenceExecutor
 from .native import Native
 
-EXTENSIONS = sorted({insn.extension for insn in x86.insns} - {"branches", "exceptions"})
+ELSEWHERE = {"branches", "exceptions", "fxsr", "xsave", "xsavec", "xsaveopt"}
+EXTENSIONS = sorted({insn.extension for insn in x86.insns} - ELSEWHERE)
 KERNEL_NAMES = {"sse3": "pni"}
 """What Linux calls extensions."""
 OURS = ("arithmetic", "moves")

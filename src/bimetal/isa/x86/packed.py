@@ -9,7 +9,7 @@ from msgspec import Struct
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, join, lanes, reduce, shuffle, splat, table
 
-__all__ = ["OPERATIONS", "UNARY", "Packed", "iota", "least_word", "shifted"]
+__all__ = ["OPERATIONS", "SHIFTS", "UNARY", "Packed", "iota", "least_word", "shifted"]
 
 Operation = Callable[[Value, Value], Value]
 """Of two parts: the first source, and the one that ModRM names."""
@@ -215,9 +215,6 @@ OPERATIONS = (
         ("pcmpeqb", "0f 74", plainly("eq", 8)),
         ("pcmpeqw", "0f 75", plainly("eq", 16)),
         ("pcmpeqd", "0f 76", plainly("eq", 32)),
-        ("psrlw", "0f d1", shifted("lsr", 16)),
-        ("psrld", "0f d2", shifted("lsr", 32)),
-        ("psrlq", "0f d3", shifted("lsr", 64)),
         ("pmullw", "0f d5", plainly("mul", 16)),
         ("psubusb", "0f d8", plainly("usub_sat", 8)),
         ("psubusw", "0f d9", plainly("usub_sat", 16)),
@@ -225,8 +222,6 @@ OPERATIONS = (
         ("paddusb", "0f dc", plainly("uadd_sat", 8)),
         ("paddusw", "0f dd", plainly("uadd_sat", 16)),
         ("pandn", "0f df", lambda a, b: ~a & b),
-        ("psraw", "0f e1", shifted("asr", 16)),
-        ("psrad", "0f e2", shifted("asr", 32)),
         ("pmulhw", "0f e5", _high(signed=True)),
         ("psubsb", "0f e8", plainly("ssub_sat", 8)),
         ("psubsw", "0f e9", plainly("ssub_sat", 16)),
@@ -234,9 +229,6 @@ OPERATIONS = (
         ("paddsb", "0f ec", plainly("sadd_sat", 8)),
         ("paddsw", "0f ed", plainly("sadd_sat", 16)),
         ("pxor", "0f ef", lambda a, b: a ^ b),
-        ("psllw", "0f f1", shifted("shl", 16)),
-        ("pslld", "0f f2", shifted("shl", 32)),
-        ("psllq", "0f f3", shifted("shl", 64)),
         ("pmaddwd", "0f f5", _sums_of_products),
         ("psubb", "0f f8", plainly("sub", 8)),
         ("psubw", "0f f9", plainly("sub", 16)),
@@ -300,6 +292,19 @@ OPERATIONS = (
     *_rows("", "sse4_2", ("pcmpgtq", "0f38 37", plainly("slt", 64, swapped=True))),
 )  # fmt: skip
 """Those of two operands, in the order of their opcodes."""
+
+SHIFTS = _rows(
+    "mmx", "sse2",
+    ("psrlw", "0f d1", shifted("lsr", 16)),
+    ("psrld", "0f d2", shifted("lsr", 32)),
+    ("psrlq", "0f d3", shifted("lsr", 64)),
+    ("psraw", "0f e1", shifted("asr", 16)),
+    ("psrad", "0f e2", shifted("asr", 32)),
+    ("psllw", "0f f1", shifted("shl", 16)),
+    ("pslld", "0f f2", shifted("shl", 32)),
+    ("psllq", "0f f3", shifted("shl", 64)),
+)  # fmt: skip
+"""Those whose second operand is one amount for all parts."""
 
 UNARY = (
     *_rows(

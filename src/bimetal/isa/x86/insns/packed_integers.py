@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from ....ir.value import Value
 from ....ir.vector import table
 from ...trace import Cpu
-from ..packed import OPERATIONS, UNARY, iota, least_word, shifted
+from ..packed import OPERATIONS, SHIFTS, UNARY, Packed, iota, least_word, shifted
 from ..simd import (
     Encoding,
     Form,
+    Meaning,
     describe,
     encode_all,
     in_parts,
     read_parts,
+    read_source,
     write_parts,
 )
 
@@ -25,6 +27,22 @@ for _row in OPERATIONS:
         in_parts(_row.operation, 32 if _row.name.startswith("punpckl") else 64),
         mmx=_row.mmx, sse=_row.sse, avx="avx", avx2="avx2",
     )  # fmt: skip
+
+
+def _by_amount(row: Packed) -> Meaning:
+    def meaning(cpu: Cpu, form: Form, fields: Mapping[str, Value]) -> None:
+        form.ready(cpu)
+        amount = read_source(cpu, fields, form, form.part)[0]
+        parts = read_parts(cpu, form.first(fields), form)
+        write_parts(cpu, fields["reg"], [row.operation(part, amount) for part in parts], form)
+
+    return meaning
+
+
+for _row in SHIFTS:
+    _opcode, _meaning = f"{_row.opcode} /r", _by_amount(_row)
+    encode_all(Encoding(_row.name, "66", _opcode), _meaning, mmx="mmx", sse="sse2", avx="avx")
+    encode_all(Encoding(_row.name, "66", _opcode, "V@ Wdq"), _meaning, avx2="avx2")
 
 for _row in UNARY:
     encode_all(
