@@ -214,7 +214,7 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "Mq": _operand(lambda fields: _memory(fields, 64)),
     "Mv": _operand(lambda fields: _memory(fields, _size(fields))),
     "My": _operand(lambda fields: _memory(fields, _y(fields))),
-    "Mdq": _operand(lambda fields: _memory(fields, 128)),
+    "Mdq": _operand(lambda fields: _memory(fields, 128).replace("XMMWORD", "OWORD")),
     "Ma": _operand(lambda fields: _memory(fields, 2 * _size(fields))),
     "Mp": _operand(lambda fields: _memory(fields, _size(fields) + 16)),
     "Ob": _moffs(_fixed(8)), "Ov": _moffs(_size),
