@@ -12,6 +12,7 @@ from ..ir import effects
 from ..ir.access import Access, Space
 from ..ir.compound import Compound
 from ..ir.effects import Effect
+from ..ir.extended import Extended
 from ..ir.ops import OPS
 from ..ir.requests import REASONS, Reason
 from ..ir.value import Block, Value
@@ -143,7 +144,7 @@ class Lowering(AccessLowering, VectorLowering):
         """Lower one operation."""
         if isinstance(value, Effect):
             getattr(self, f"op_{value.name}")(value)
-        elif isinstance(value, Vector | Compound):
+        elif isinstance(value, Vector | Compound | Extended):
             getattr(self, f"op_{value.op}")(value)
         elif value.op == "select":
             condition, a, b = (self.operand(arg) for arg in value.args)

@@ -12,7 +12,7 @@ from ..ir.ops import OPS, Result
 from ..ir.value import Block, Value
 from ..ir.vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table
 from . import host
-from .emit import Emitter
+from .x87 import ExtendedLowering
 
 __all__ = ["VectorLowering", "vector_type"]
 
@@ -27,7 +27,7 @@ def vector_type(lane: int, width: int) -> str:
     return f"<{width // lane} x i{lane}>"
 
 
-class VectorLowering(Emitter):
+class VectorLowering(ExtendedLowering):
     """Lowers the operations of `ir.vector` and `ir.compound`."""
 
     @abstractmethod

@@ -13,8 +13,10 @@ from typing import Protocol
 from . import effects
 from .access import Access
 from .compound import Compound
+from .extended import Extended
 from .floating import COMPARISONS, floating
 from .ops import OPS, Result, signed
+from .soft_extended import evaluate_extended
 from .softfloat import FORMATS, Environment
 from .value import Block, Value
 from .vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table, join, split
@@ -242,6 +244,9 @@ class Frame:
         inner.values.update(zip(definition.parameters, operands, strict=True))
         inner.run(definition.block)
         return inner.operand(definition.result)
+
+    def op_extended(self, value: Extended, *operands: int) -> int:
+        return evaluate_extended(value.operation, *operands)
 
     def op_fp_flags(self, value: effects.FloatFlags) -> int:
         return self.machine.environment.flags & ((1 << value.width) - 1)

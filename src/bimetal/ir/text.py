@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from .compound import Compound
 from .effects import Amo, Effect, Get, If, Local, LocalGet, LocalSet, Set
+from .extended import Extended
 from .value import Block, Value
 from .vector import Vector
 
@@ -72,7 +73,7 @@ class _Writer:
                 return f"{args[0]} := {args[1]}"
             case Amo(operation=operation, access=access):
                 return f"amo {operation}.{access}({joined})"
-            case Effect() | Vector() | Compound() if detail := value.detail():
+            case Effect() | Vector() | Compound() | Extended() if detail := value.detail():
                 return _DETAILED.get(value.op, "{op} {detail}({args})").format(
                     op=value.op, detail=detail, args=joined
                 )

@@ -110,6 +110,29 @@ def _lanes(rng: random.Random, near: int, width: int) -> int:
     return value
 
 
+def _extended(rng: random.Random, near: int) -> int:
+    """A number of 80 bits of some kind."""
+    sign, kind = rng.getrandbits(1) << 79, rng.random()
+    mantissa = (1 << 63 | rng.getrandbits(63)) & -(1 << rng.choice((0, 0, 11, 40, 63)))
+    if kind < 0.12:
+        return sign | rng.choice((0, 1, 0x7FFF << 64 | 1 << 63, 0x3FFF << 64 | 1 << 63))
+    if kind < 0.2:
+        return sign | 0x7FFF << 64 | mantissa | rng.choice((0, 1 << 62))
+    if kind < 0.24:
+        return sign | rng.choice((mantissa >> rng.randrange(64), rng.getrandbits(79)))
+    if kind < 0.4:
+        return near ^ rng.choice((0, 1, 1 << 79, 1 << 64))
+    if kind < 0.5:
+        return sign | rng.getrandbits(15) << 64 | mantissa
+    return sign | rng.randrange(0x3FFF - 40, 0x3FFF + 70) << 64 | mantissa
+
+
+CONTROL = (0x37F, 0x37F, 0x77F, 0xB7F, 0xF7F, 0x27F, 0x07F)
+"""Rounding modes and precisions."""
+UNMASKED_EARLY = (1, 2, 4, 7, 0x20)
+"""Exceptions after which there is no result of another exponent."""
+
+
 class _Probe:
     """Memory everywhere, which remembers where it was looked at."""
 
@@ -136,6 +159,7 @@ def first_access(decoded: Decoded, registers: dict[str, int]) -> tuple[int, Acce
     store, memory = Registers(x86.state), _Probe()
     for name in GENERAL:
         store.write(name, registers[name])
+    store.set("fcw", 0, INIT_FCW)
     with suppress(Trap):
         evaluate_insn(decoded, store, memory, CODE, Environment())
     return memory.accesses[0] if memory.accesses else None
@@ -159,6 +183,8 @@ def _aimed(decoded: Decoded, registers: dict[str, int], rng: random.Random) -> b
         return True
     aligned = rng.random() < 0.7
     target = MIDDLE + (32 * rng.randrange(-1, 2) if aligned else rng.randrange(-48, 48))
+    if decoded.insn.name in ("fnsave", "frstor"):
+        target = DATA + 16 * rng.randrange(4)
     registers[name] = (registers[name] + target - access[0]) % (1 << 64)
     moved = first_access(decoded, registers)
     return moved is not None and moved[0] == target
@@ -177,7 +203,17 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         for n in VECTORS:
             registers[f"ymm{n}"] = near = _lanes(rng, near, 256)
         registers["mxcsr"] = rng.choice(MXCSR if rng.random() < 0.85 else UNMASKED)
-    if MMX.search(text) or decoded.insn.extension == "mmx":
+    if decoded.insn.extension == "x87":
+        near = 0
+        for n in range(8):
+            registers[f"st{n}"] = near = _extended(rng, near)
+        registers["fcw"] = rng.choice(CONTROL) & ~(
+            rng.choice(UNMASKED_EARLY) if rng.random() < 0.1 else 0
+        )
+        registers["fsw"] = rng.getrandbits(3) << 11 | rng.choice((0, 0, 0x4700, 0x3F, 0x20))
+        registers["fsw"] |= 0x8080 if registers["fsw"] & ~registers["fcw"] & 0x3F else 0
+        registers["ftw"] = rng.choice((0xFF, 0xFF, 0x7F, 0xFE, rng.getrandbits(8)))
+    elif MMX.search(text) or decoded.insn.extension == "mmx":
         for n in range(8):
             registers[f"st{n}"] = 0xFFFF << 64 | _lanes(rng, near, 64)
         registers |= {"fcw": INIT_FCW, "fsw": rng.choice((0, 0, 0x3800)), "ftw": 0xFF}

@@ -12,7 +12,7 @@ from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.x86 import x86
-from bimetal.isa.x86.vector_state import MODES, PLACES, SUBNORMAL_ZERO, UNMASKED
+from bimetal.isa.x86.vector_state import MODES, PENDING, PLACES, SUBNORMAL_ZERO, UNMASKED
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, MemorySlot, Mmio
 
@@ -103,6 +103,8 @@ def _load(registers: Registers, environment: Environment, before: dict[str, int]
         environment.flushing = flushing if masked & 16 else flushing & 1
         checks = UNMASKED if masked != 0x3F else 0
         registers.set("vector_checks", 0, checks | (SUBNORMAL_ZERO if mxcsr & 64 else 0))
+    if before.get("fsw", 0) & 0x80:
+        registers.set("vector_checks", 0, PENDING)
     top = before.get("fsw", 0) >> 11 & 7
     for name, value in before.items():
         if name.startswith("ymm"):

@@ -176,6 +176,7 @@ _VECTORS: dict[str, Kind] = {
     },
     "Ldq": _operand(lambda fields: f"xmm{fields['imm'] >> 4 & 15}"),
     "Lqq": _operand(lambda fields: f"ymm{fields['imm'] >> 4 & 15}"),
+    "STi": _operand(lambda fields: f"st({fields['rm'] & 7})"),
     "Pq": _vector("reg", "mm"), "Nq": _vector("rm", "mm"),
     "Qq": _vector_or_memory("mm", 64), "Qd": _vector_or_memory("mm", 32),
     "Mqq": _operand(lambda fields: _memory(fields, 256)),

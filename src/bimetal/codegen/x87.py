@@ -1,0 +1,120 @@
+"""Lowering of extended precision to the host's x87.
+
+Each operation is a piece of the host's code of its own, which LLVM takes as it is: operands come
+from memory, the result and the status go there, and the registers are empty before and after. The
+control word is the guest's with all exceptions masked; afterwards it is what C expects again.
+"""
+
+from __future__ import annotations
+
+from ..ir.extended import OPERATIONS, STATUS, Extended
+from .emit import Emitter
+
+__all__ = ["ExtendedLowering"]
+
+USUAL_CONTROL = 0x37F
+MASKS = FLAGS = 0x3F
+C0, C1, C2, C3 = 1 << 8, 1 << 9, 1 << 10, 1 << 14
+CONDITIONS = {
+    **dict.fromkeys(("com", "ucom"), C0 | C2 | C3),
+    **dict.fromkeys(("prem", "prem1"), C0 | C1 | C2 | C3),
+    **dict.fromkeys(("sin", "cos", "tan"), C1 | C2),
+}
+"""The condition codes that operations set; others only have C1."""
+
+# In Intel's syntax. $0 is the result, $1 the status, $2 the control word, $3 and $4 are operands,
+# $5 is the usual control word. The status is read before anything that would change C1.
+_STATUS, _RESULT = "fnstsw word ptr $1", "fstp tbyte ptr $0"
+_ONE, _TWO = "fld tbyte ptr $3", "fld tbyte ptr $4"
+_DROP = "fstp st(0)"
+_CLEAR = ("fld1", "ftst", _DROP)
+"""A comparison that clears the condition codes, where an operation may leave them alone."""
+
+
+def _unary(instruction: str, load: str = _ONE) -> tuple[str, ...]:
+    return load, instruction, _STATUS, _RESULT
+
+
+def _binary(instruction: str) -> tuple[str, ...]:
+    """The first operand below the second, both replaced by the result."""
+    return _ONE, _TWO, instruction, _STATUS, _RESULT
+
+
+def _first_on_top(*instructions: str) -> tuple[str, ...]:
+    return _TWO, _ONE, *instructions
+
+
+def _stored(instruction: str) -> tuple[str, ...]:
+    """What stores its result itself."""
+    return _ONE, instruction, _STATUS
+
+
+_KINDS = {"16": "word", "32": "dword", "64": "qword"}
+_CODE: dict[str, tuple[str, ...]] = {
+    "add": _binary("faddp st(1), st"), "mul": _binary("fmulp st(1), st"),
+    "sub": _binary("fsubp st(1), st"), "div": _binary("fdivp st(1), st"),
+    "patan": _binary("fpatan"), "yl2x": _binary("fyl2x"), "yl2xp1": _binary("fyl2xp1"),
+    "scale": _first_on_top("fscale", _STATUS, _RESULT, _DROP),
+    **{name: (*_CLEAR, *_first_on_top(f"f{name}", _STATUS, _RESULT, _DROP))
+       for name in ("prem", "prem1")},
+    "com": _first_on_top("fcompp", _STATUS), "ucom": _first_on_top("fucompp", _STATUS),
+    **{name: _unary(f"f{name}") for name in ("sqrt", "rndint", "sin", "cos")},
+    "2xm1": _unary("f2xm1"),
+    # A 1 above the result, unless the operand is out of range.
+    "tan": (_ONE, "fptan", "fnstsw ax", "mov word ptr $1, ax", "test ah, 4", "jne 2f", _DROP,
+            "2:", _RESULT),
+    "exponent": (_ONE, "fxtract", _STATUS, _DROP, _RESULT),
+    "significand": (_ONE, "fxtract", _STATUS, _RESULT, _DROP),
+    "to_32": _stored("fstp dword ptr $0"), "to_64": _stored("fstp qword ptr $0"),
+    "to_bcd": _stored("fbstp tbyte ptr $0"),
+    **{f"to_i{width}": _stored(f"fistp {kind} ptr $0") for width, kind in _KINDS.items()},
+    **{f"cut_i{width}": _stored(f"fisttp {kind} ptr $0") for width, kind in _KINDS.items()},
+    "from_32": ("fld dword ptr $3", _STATUS, _RESULT),
+    "from_64": ("fld qword ptr $3", _STATUS, _RESULT),
+    "from_i64": ("fild qword ptr $3", _STATUS, _RESULT),
+    "from_bcd": ("fbld tbyte ptr $3", _STATUS, _RESULT),
+}  # fmt: skip
+
+
+def _text(operation: str) -> str:
+    lines = ("fnclex", "fldcw word ptr $2", *_CODE[operation], "fldcw word ptr $5")
+    return "\\0A".join(lines)
+
+
+class ExtendedLowering(Emitter):
+    """Lowers the operations of `ir.extended`."""
+
+    def op_extended(self, value: Extended) -> None:
+        control, *operands = value.args
+        result, status = self._room(128, "0"), self._room(16, "0")
+        masked = self.let(f"or i16 {self.operand(control)}, {MASKS}")
+        given = [self._room(16, masked)]
+        for operand, width in zip(operands, OPERATIONS[value.operation], strict=True):
+            given.append(self._room(width, self.operand(operand)))
+        given += [given[-1]] * (3 - len(given))
+        given.append(self._room(16, str(USUAL_CONTROL)))
+        pointers = [f"ptr elementtype(i128) {result}", f"ptr elementtype(i16) {status}"]
+        kinds = ("i16", "i128", "i128", "i16")
+        pointers += [f"ptr elementtype({kind}) {at}" for kind, at in zip(kinds, given, strict=True)]
+        constraints = "=*m,=*m,*m,*m,*m,*m,~{ax},~{dirflag},~{fpsr},~{flags}"
+        self.put(
+            f'call void asm sideeffect inteldialect "{_text(value.operation)}", "{constraints}"'
+            f"({', '.join(pointers)})"
+        )
+        number = self.let(f"load i128, ptr {result}, align 16")
+        number = self.let(f"and i128 {number}, {(1 << STATUS) - 1}")
+        word = self.let(f"load i16, ptr {status}")
+        # Conditions that an operation says nothing of are those of an earlier one.
+        said = FLAGS | CONDITIONS.get(value.operation, C1)
+        word = self.let(f"and i16 {word}, {said}")
+        wide = self.let(f"zext i16 {word} to i128")
+        above = self.let(f"shl i128 {wide}, {STATUS}")
+        both = self.let(f"or i128 {number}, {above}")
+        self.names[value] = self.let(f"trunc i128 {both} to i{value.width}")
+
+    def _room(self, width: int, content: str) -> str:
+        """A place in memory of at least so many bits, with something in it."""
+        cell = self.fresh("x87")
+        self.allocas.append(f"  {cell} = alloca i{max(width, 16)}, align 16")
+        self.put(f"store i{width} {content}, ptr {cell}, align 16")
+        return cell
