@@ -80,8 +80,11 @@ def test_texts_are_those_of_objdump(mode: int, machine: str, tmp_path: Path) -> 
         raw = random_code(rng)
         at = len(code)
         found = next(x86.disassemble(raw, at, mode))
-        if found[2].startswith((".byte", "too long", "salc")) or (
-            not mode and DEAD_REX.match(found[1])
+        prefixed_wait = found[2] == "fwait" and len(found[1]) > 1  # two instructions, they say
+        if (
+            prefixed_wait
+            or found[2].startswith((".byte", "too long", "salc"))
+            or (not mode and DEAD_REX.match(found[1]))
         ):
             continue
         texts.append(found[2])
@@ -125,6 +128,6 @@ IDLE = re.compile(r"^((fs|data16|data32|addr16|addr32|rex[.WRXB]*) )+")
 DEAD_REX = re.compile(rb"[\x64-\x67]*[@-O][\x40-\x4f\x64-\x67\xf0\xf2\xf3\x2e\x3e]")
 NO_INDEX = re.compile(r"\+[er]iz\*\d")
 SIZED = re.compile(
-    r"^(push|pop|ret|call|jmp|enter|leave|iret|pusha|popa|pushf|popf|retf|lret)[wdq]\b"
+    r"^(fldenv|fnstenv|fnsave|frstor|push|pop|ret|call|jmp|enter|leave|iret|pusha|popa|pushf|popf|retf|lret)[wdq]\b"
 )
 """Instructions whose size is told where it is not the usual one."""

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from ..ir import effects
 from ..ir.access import Access, Space
-from ..ir.compound import Compound
 from ..ir.effects import Effect
-from ..ir.extended import Extended
 from ..ir.ops import OPS
 from ..ir.requests import REASONS, Reason
 from ..ir.value import Block, Value
-from ..ir.vector import Vector
 from ..isa.contract import LOAD, STORE, UNPRIVILEGED, UPDATE
 from .accesses import AccessLowering
 from .asking import ASKING
@@ -33,7 +30,7 @@ from .builder import (
 )  # fmt: skip
 from .emit import RARELY
 from .layout import Layout
-from .vectors import VectorLowering
+from .vectors import WHOLE, VectorLowering
 
 __all__ = ["Lowering", "is_static", "routine_symbol"]
 
@@ -144,7 +141,7 @@ class Lowering(AccessLowering, VectorLowering):
         """Lower one operation."""
         if isinstance(value, Effect):
             getattr(self, f"op_{value.name}")(value)
-        elif isinstance(value, Vector | Compound | Extended):
+        elif isinstance(value, WHOLE):
             getattr(self, f"op_{value.op}")(value)
         elif value.op == "select":
             condition, a, b = (self.operand(arg) for arg in value.args)

@@ -8,13 +8,17 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from ..ir.compound import Compound
+from ..ir.extended import Extended
 from ..ir.ops import OPS, Result
 from ..ir.value import Block, Value
-from ..ir.vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table
+from ..ir.vector import Element, Insert, Lanes, Reduce, Shuffle, Splat, Table, Vector
 from . import host
 from .x87 import ExtendedLowering
 
-__all__ = ["VectorLowering", "vector_type"]
+__all__ = ["WHOLE", "VectorLowering", "vector_type"]
+
+WHOLE = Vector | Compound | Extended
+"""Pure operations that are no single ones of the table `ops`."""
 
 
 def _bytes(number: int) -> str:

@@ -96,7 +96,7 @@ class ExtendedLowering(Emitter):
         pointers = [f"ptr elementtype(i128) {result}", f"ptr elementtype(i16) {status}"]
         kinds = ("i16", "i128", "i128", "i16")
         pointers += [f"ptr elementtype({kind}) {at}" for kind, at in zip(kinds, given, strict=True)]
-        constraints = "=*m,=*m,*m,*m,*m,*m,~{ax},~{dirflag},~{fpsr},~{flags}"
+        constraints = "=*m,=*m,*m,*m,*m,*m,~{ax},~{flags}"
         self.put(
             f'call void asm sideeffect inteldialect "{_text(value.operation)}", "{constraints}"'
             f"({', '.join(pointers)})"

@@ -140,7 +140,8 @@ def _accumulator(width: Width) -> CompositeKind:
 
 def _pair(fields: Fields) -> str:
     wide = fields["osize"] == 2
-    return f"{16 if wide else 8}b {_memory(fields, 128 if wide else 64)}"
+    shown = _memory(fields, 128 if wide else 64).replace("XMMWORD", "OWORD")
+    return f"{16 if wide else 8}b {shown}"
 
 
 def _prefix(names: Mapping[int, str], field: str) -> CompositeKind:
@@ -215,7 +216,7 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "Mq": _operand(lambda fields: _memory(fields, 64)),
     "Mv": _operand(lambda fields: _memory(fields, _size(fields))),
     "My": _operand(lambda fields: _memory(fields, _y(fields))),
-    "Mdq": _operand(lambda fields: _memory(fields, 128).replace("XMMWORD", "OWORD")),
+    "Mdq": _operand(lambda fields: _memory(fields, 128)),
     "Ma": _operand(lambda fields: _memory(fields, 2 * _size(fields))),
     "Mp": _operand(lambda fields: _memory(fields, _size(fields) + 16)),
     "Ob": _moffs(_fixed(8)), "Ov": _moffs(_size),
