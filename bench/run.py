@@ -7,6 +7,7 @@ the smallest and the largest. A first run of each, which fills caches, is not co
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -80,6 +81,8 @@ def main(
     parts: tuple[str, ...], rounds: int, accel: str, targets: tuple[str, ...], **of_public: Any
 ) -> None:
     """Compare Bimetal with QEMU in PARTS (all of them, but for public)."""
+    # What ends for it ends the emulators too, as for Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings(**of_public | {"stores": of_public["stores"] or STORES})
     try:
         choose("", settings.only)

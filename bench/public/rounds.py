@@ -86,11 +86,13 @@ class Rounds(Struct, frozen=True):
             running.listen(LAST_WORDS)
             total = running.seconds
             found = times(Run(None, total, running.output, running.stop()))
-        if ours:
-            settle(self.cache.path)
-        progress(f"{title}: {len(found)} of {len(order)} in {total:.0f} s", done=True)
+        seen = ", ".join(f"{name} {lap.seconds:.2f}" for name, lap in found.items())
+        progress(f"{title}: {len(found)} of {len(order)} in {total:.0f} s: {seen}", done=True)
         if len(found) < len(order) or any(lap.result == "failed" for lap in found.values()):
             click.echo(running.output[-2000:], err=True)
+        if ours:
+            progress("what is compiled in the background is waited for")
+            settle(self.cache.path)
         return found
 
 
