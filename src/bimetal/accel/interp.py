@@ -202,9 +202,10 @@ class InterpCpu:
     def write_register(self, name: str, value: int) -> None:
         """See `Cpu.write_register`."""
         onlooker = self._from_outside()
+        before = self.state.get("pc")
         write_register(self._architecture.isa, name, value, onlooker)
         self._set_flags(onlooker.environment)
-        if name == "pc":
+        if name == "pc" or self.state.get("pc") != before:
             self._abandon()
         self.flush()
 

@@ -274,6 +274,11 @@ class Cpu:
         access = Access(width, True, Space.PHYSICAL, big_endian=big_endian)
         return perform(effects.Load(address, access))
 
+    def store_physical(self, address: Value, value: Value) -> None:
+        """Store to a physical address in memory; elsewhere the access faults."""
+        access = Access(value.width, True, Space.PHYSICAL)
+        perform(effects.Store(address, value, access))
+
     def cas_physical(
         self, address: Value, expected: Value, new: Value, *, big_endian: bool = False
     ) -> Value:

@@ -147,8 +147,9 @@ class ReferenceCpu:
     def write_register(self, name: str, value: int) -> None:
         """Set a register; OverflowError if the value does not fit."""
         self._settle_call()
+        before = self.core.pc
         write_register(self.core.isa, name, value, self.core)
-        if name == "pc":
+        if name == "pc" or self.core.pc != before:
             self._abandon()
         self.core.renew()
 

@@ -1,5 +1,10 @@
 """x86: the instructions of Intel's Software Developer's Manual (325462), by chapter."""
 
+import importlib
+
 from .state import x86
 
 __all__ = ["x86"]
+
+for _name in ("cpuid", "exceptions", "modes", "msrs", "paging"):
+    importlib.import_module(f"{__name__}.{_name}")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
-from . import exceptions, modes, paging
-from .flags import rflags
-from .state import CS, SEGMENTS, x86
+from . import x86
+from .state import CS, SEGMENTS
 from .vector_state import FLOATING, RESET_MXCSR
 
 __all__ = ["architecture"]
-
-DESCRIBED = (exceptions, modes, paging, rflags)
-"""What they describe is in the ISA by now."""
 
 
 def _reset(state: RegisterStore, start: Start) -> None:
@@ -31,6 +27,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("mxcsr_control", 0, RESET_MXCSR)
     state.set("fcw", 0, 0x40)
     state.set("decoding", 0, 3)
+    state.set("pat", 0, 0x0007_0406_0007_0406)
+    state.set("cpu_index", 0, start.index)
 
 
 _RIGHTS = {"cs": 0x9B, "tr": 0x8B, "ldtr": 0x82}
@@ -45,4 +43,5 @@ architecture = Architecture(
     models=("max",),
     user="ring 3",
     floating=FLOATING,
+    accessed="acknowledged",
 )

@@ -15,6 +15,7 @@ __all__ = [
     "ID",
     "IF",
     "IOPL",
+    "KNOWN",
     "NT",
     "RF",
     "TF",
@@ -141,12 +142,12 @@ def rflags(cpu: Cpu) -> Value:
     return whole.zext(64)
 
 
-_KNOWN = TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID
+KNOWN = TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID
 
 
 def _write(cpu: Cpu, value: Value) -> None:
     set_arithmetic_flags(cpu, value)
-    cpu.system_flags = value.trunc(32) & _KNOWN
+    cpu.system_flags = value.trunc(32) & KNOWN
 
 
 x86.view("rflags", 64, rflags, _write)

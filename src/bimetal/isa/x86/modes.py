@@ -6,14 +6,15 @@ from functools import reduce
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu
+from .control import LMA, PE
 from .fields import FLAT, LONG, SEGMENTED_16, SEGMENTED_32
+from .flags import VM
 from .segments import BIG, L_BIT, UNUSABLE, WRITABLE, guard_segments
 from .state import CS, DS, ES, SS, x86
 from .vector_state import check_vectors
 
-__all__ = ["LMA", "PE", "derive"]
+__all__ = ["derive"]
 
-PE, LMA = 1, 1 << 10
 EXPANDS_DOWN, CODE, DPL_AT = 4, 8, 5
 
 
@@ -24,6 +25,7 @@ def derive(cpu: Cpu) -> None:
     rights = cpu.attributes[CS]
     protected, long = (cpu.cr0 & PE) != 0, (cpu.efer & LMA) != 0
     level = (cpu.attributes[SS].lsr(DPL_AT) & 3).trunc(8)
+    level = select((cpu.system_flags & VM) != 0, const(3, 8), level)
     cpu.cpl = select(protected, level, const(0, 8))
     of_32 = (rights & BIG) != 0
     segmented = select(of_32, const(SEGMENTED_32, 8), SEGMENTED_16)
@@ -60,4 +62,9 @@ def _read_rip(cpu: Cpu) -> Value:
     return offset
 
 
-x86.view("rip", 64, _read_rip)
+def _write_rip(cpu: Cpu, value: Value) -> None:
+    base = select(cpu.decoding == LONG, const(0, 64), cpu.base[CS])
+    setattr(cpu, "pc", base + value)  # noqa: B010  (of the class it is read-only)
+
+
+x86.view("rip", 64, _read_rip, _write_rip)

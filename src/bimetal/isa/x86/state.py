@@ -59,8 +59,9 @@ for _table in ("gdtr", "idtr"):
 # Control registers (volume 3, 2.5), and what is worked out of them: the privilege level, the decode
 # mode and the context of accesses.
 _state.scalars(64, "cr0", "cr2", "cr3", "cr4", "cr8", "efer", "xcr0")
-_scalars(8, "cpl", "decoding", "shutdown")
-_scalars(64, "last_cause")
+_scalars(8, "cpl", "decoding")
+# What the four entries of the first level of PAE paging were when CR3 was loaded (4.4.1).
+_file("pdpte", 4, 64)
 _state.file("dr", 8, 64, names=[f"dr{n}" for n in range(8)])
 
 # XMM registers, the upper halves of YMM registers, MXCSR without its flags (volume 1, 10.2, 14.1).
@@ -79,7 +80,22 @@ _state.scalars(8, "ftw")
 _state.scalars(16, "fop")
 _state.scalars(64, "fip", "fdp")
 
-_file("line", 256, 8, doc="interrupt inputs by vector; 2 is NMI")
+# Model-specific registers (volume 4); the MTRRs, variable ones first.
+_state.scalars(64, "sysenter_cs", "sysenter_esp", "sysenter_eip", "pat", "star", "lstar", "cstar",
+               "sfmask", "kernel_gs_base")  # fmt: skip
+_scalars(64, "tsc_aux", "tsc_adjust", "misc_enable", "mtrr_default", "feature_control")
+_file("mtrr", 48, 64)
+
+# Events: the inputs INTR and NMI, a byte each so that other threads may store to them; the
+# interrupt that the board has said it is; whether an NMI waits, and whether one is being handled;
+# whether interrupts wait for the instruction at `shadow_pc`, as behind STI; and shutdown.
+_file("line", 2, 8)
+_file("acknowledged", 1, 64)
+_scalars(8, "nmi_pending", "nmi_seen", "nmi_blocked", "shadow", "debug_pending", "shutdown")
+_scalars(64, "shadow_pc")
+# The number of the CPU, and what CPUID has told last.
+_scalars(32, "cpu_index")
+_file("told", 4, 32)
 
 x86 = Isa(
     "x86_64", _state, KINDS, granule=1, fetch=FETCH, scan=scan, unscan=unscan, operands=24,

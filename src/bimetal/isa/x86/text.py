@@ -75,7 +75,7 @@ def _e(width: Width, seen: Width | None = None) -> CompositeKind:
     """A general register or memory; its width in memory may be another one."""
 
     def show(fields: Fields) -> str:
-        if fields["memory"]:
+        if fields.get("memory"):
             return _memory(fields, (seen or width)(fields))
         return _register(fields["rm"], width(fields), fields["rex"])
 
@@ -136,6 +136,21 @@ def _implicit(width: Width, register: int, segment: str = "") -> CompositeKind:
 
 def _accumulator(width: Width) -> CompositeKind:
     return _operand(lambda fields: REGISTERS[width(fields)][0])
+
+
+def _z(fields: Fields) -> int:
+    return 16 if fields["osize"] == 0 else 32
+
+
+def _sized(fields: Fields) -> str:
+    return "wdq"[fields["osize"]]
+
+
+def _far_pointer(fields: Fields) -> str:
+    small = fields["osize"] == 0
+    offset = fields["imm"] & (0xFFFF if small else 0xFFFF_FFFF)
+    selector = fields["imm"] >> 16 if small else fields["high"] & 0xFFFF
+    return f"{selector:#x}:{offset:#x}"
 
 
 def _pair(fields: Fields) -> str:
@@ -217,8 +232,14 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "Mv": _operand(lambda fields: _memory(fields, _size(fields))),
     "My": _operand(lambda fields: _memory(fields, _y(fields))),
     "Mdq": _operand(lambda fields: _memory(fields, 128)),
+    "Ap": _operand(_far_pointer),
+    "Mon": _implicit(_fixed(0), 0), "eAX": _accumulator(_z),
+    "Yz": _implicit(_z, 7, "es"), "Xz": _implicit(_z, 6),
+    "Ry_o": _of("rm", _y), "isz": _operand(_sized),
+    "Gr": _of("reg", lambda fields: 64 if fields["long"] else 32),
+    "Exd": _e(lambda fields: min(_size(fields), 32)),
     "Ma": _operand(lambda fields: _memory(fields, 2 * _size(fields))),
-    "Mp": _operand(lambda fields: _memory(fields, _size(fields) + 16)),
+    "Mp": _operand(lambda fields: _memory(fields, _z(fields) + 16)),
     "Ob": _moffs(_fixed(8)), "Ov": _moffs(_size),
     "Xlat": _implicit(_fixed(8), 3),
     "Xb": _implicit(_fixed(8), 6), "Xv": _implicit(_size, 6),
@@ -226,6 +247,6 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "AL": _accumulator(_fixed(8)), "rAX": _accumulator(_size),
     "Sw": _operand(lambda fields: _SEGMENTS[fields["middle"]]),
     "Cd": _operand(lambda fields: f"cr{fields['reg']}"),
-    "Dd": _operand(lambda fields: f"db{fields['reg']}"),
+    "Dd": _operand(lambda fields: f"dr{fields['reg']}"),
 }  # fmt: skip
 """Operands by the manual's codes (volume 2, appendix A.2). Z is a register in the opcode."""

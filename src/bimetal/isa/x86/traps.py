@@ -12,9 +12,9 @@ from ..trace import Cpu
 __all__ = [
     "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DIVIDE", "DOUBLE_FAULT",
     "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI", "NOT_PRESENT", "NO_MATH",
-    "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNDEFINED", "cause_of",
-    "divide_error", "fault", "general_protection", "math_fault", "no_math", "simd_error",
-    "stack_fault", "undefined_opcode",
+    "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNASKED", "UNDEFINED",
+    "cause_of", "divide_error", "fault", "general_protection", "math_fault", "no_math",
+    "simd_error", "software", "stack_fault", "undefined_opcode",
 ]  # fmt: skip
 
 DIVIDE, DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, UNDEFINED, NO_MATH, DOUBLE_FAULT = range(9)
@@ -24,6 +24,8 @@ MATH, ALIGNMENT, MACHINE_CHECK, SIMD = range(16, 20)
 HAS_CODE = 1 << 8
 EXTERNAL = 1 << 9
 """It comes from outside: an interrupt, or NMI."""
+UNASKED = 1 << 10
+"""It is ICEBP: behind an instruction, and nobody has to allow it."""
 LENGTH_AT, CODE_AT = 12, 16
 CODE = 0xFFFF << CODE_AT
 
@@ -61,6 +63,14 @@ def undefined_opcode(cpu: Cpu) -> None:
 def divide_error(cpu: Cpu) -> None:
     """#DE."""
     fault(cpu, DIVIDE)
+
+
+def software(cpu: Cpu, vector: Value | int, more: int = 0) -> None:
+    """Interrupt by an instruction: the handler returns to the next one."""
+    number = vector if isinstance(vector, Value) else const(vector, 64)
+    length = cpu.length
+    size = const(length, 64) if isinstance(length, int) else length.zext(64)
+    cpu.trap(number | size << LENGTH_AT | more)
 
 
 def no_math(cpu: Cpu) -> None:

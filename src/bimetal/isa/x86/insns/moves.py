@@ -88,7 +88,7 @@ _extend("movsx", "0f be /r", "Eb", True)
 _extend("movsx", "0f bf /r", "Ew", True)
 
 
-@insn("63 /r o64", "movsxd {:Gv}, {:Ed}")
+@insn("63 /r o64", "movsxd {:Gv}, {:Exd}")
 def movsxd(cpu: Cpu, **fields: Value) -> None:
     to = operand(cpu, "Gv", fields)
     source = operand(cpu, "Ev" if to.width == 16 else "Ed", fields).read()

@@ -1,0 +1,115 @@
+"""Model-specific registers (volume 4, chapter 2)."""
+
+from __future__ import annotations
+
+from ...ir.value import Value, const, select
+from ..trace import Cpu, ret, when
+from .control_registers import write_efer
+from .state import FS, GS, x86
+from .traps import general_protection
+
+__all__ = ["read_msr", "tsc", "write_msr"]
+
+SCALARS = {
+    0x174: "sysenter_cs", 0x175: "sysenter_esp", 0x176: "sysenter_eip", 0x277: "pat",
+    0xC000_0081: "star", 0xC000_0082: "lstar", 0xC000_0083: "cstar", 0xC000_0084: "sfmask",
+    0xC000_0102: "kernel_gs_base", 0xC000_0103: "tsc_aux", 0x1A0: "misc_enable",
+    0x2FF: "mtrr_default", 0x3A: "feature_control",
+}  # fmt: skip
+"""Those that are registers of ours."""
+ADDRESSES = {0x175, 0x176, 0xC000_0082, 0xC000_0083, 0xC000_0102}
+"""Those that hold canonical addresses."""
+TSC, TSC_ADJUST, EFER, FS_BASE, GS_BASE = 0x10, 0x3B, 0xC000_0080, 0xC000_0100, 0xC000_0101
+APIC_BASE, X2APIC, X2APIC_END, TSC_DEADLINE = 0x1B, 0x800, 0x8FF, 0x6E0
+MTRRS, MTRRS_END, FIXED, FIXED_END = 0x200, 0x20F, 0x250, 0x26F
+MTRR_CAPABILITIES, MTRR_COUNT = 0xFE, 0x508
+ZEROS = (
+    0x17, 0x79, 0x8B, 0x9E, 0xCE, 0x140, 0x17A, 0x179, 0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE, 0x34,
+    0x199, 0x198, 0x606, 0xC001_0015, 0xC001_001F, 0xC001_0112, 0xC001_0131,
+)  # fmt: skip
+"""Those that read as 0 and lose what is written."""
+
+
+def tsc(cpu: Cpu) -> Value:
+    """The time-stamp counter, in nanoseconds."""
+    now: Value = cpu.host("time_ns", 64) + cpu.tsc_adjust
+    return now
+
+
+def _on_board(number: Value) -> Value:
+    apic = (number - X2APIC).ult(X2APIC_END - X2APIC + 1)
+    return (number == APIC_BASE) | (number == TSC_DEADLINE) | apic
+
+
+def _mtrr(number: Value) -> tuple[Value, Value]:
+    """Whether it is one of the MTRRs, and its place among ours."""
+    variable = (number - MTRRS).ult(MTRRS_END - MTRRS + 1)
+    fixed = (number - FIXED).ult(FIXED_END - FIXED + 1)
+    place = select(variable, number - MTRRS, number - FIXED + 16)
+    return variable | fixed, select(variable | fixed, place, 0).trunc(6)
+
+
+@x86.routine(returns=64, number=32)
+def read_msr(cpu: Cpu, number: Value) -> Value:
+    """RDMSR; #GP if there is no such register."""
+    for index, name in SCALARS.items():
+        with when(number == index):
+            ret(getattr(cpu, name))
+    with when(number == TSC):
+        ret(tsc(cpu))
+    with when(number == TSC_ADJUST):
+        ret(cpu.tsc_adjust)
+    with when(number == EFER):
+        ret(cpu.efer)
+    for index, seg in ((FS_BASE, FS), (GS_BASE, GS)):
+        with when(number == index):
+            ret(cpu.base[seg])
+    with when(_on_board(number)):
+        ret(cpu.load_board(number.zext(64)))
+    there, place = _mtrr(number)
+    with when(there):
+        ret(cpu.mtrr[place])
+    with when(number == MTRR_CAPABILITIES):
+        ret(const(MTRR_COUNT, 64))
+    for index in ZEROS:
+        with when(number == index):
+            ret(const(0, 64))
+    general_protection(cpu)
+    return const(0, 64)
+
+
+@x86.routine(number=32, value=64)
+def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
+    """WRMSR; #GP if there is no such register, or for a value that it cannot have."""
+    wrong = ((value.asr(47) + 1) & ~1) != 0
+    for index, name in SCALARS.items():
+        with when(number == index):
+            if index in ADDRESSES:
+                with when(wrong):
+                    general_protection(cpu)
+            setattr(cpu, name, value)
+            ret()
+    with when((number == TSC) | (number == TSC_ADJUST)):
+        now = cpu.host("time_ns", 64)
+        cpu.tsc_adjust = select(number == TSC, value - now, value)
+        ret()
+    with when(number == EFER):
+        write_efer(cpu, value)
+        ret()
+    for index, seg in ((FS_BASE, FS), (GS_BASE, GS)):
+        with when(number == index):
+            with when(wrong):
+                general_protection(cpu)
+            cpu.base[seg] = value
+            ret()
+    with when(_on_board(number)):
+        cpu.store_board(number.zext(64), value)
+        ret()
+    there, place = _mtrr(number)
+    with when(there):
+        cpu.mtrr[place] = value
+        ret()
+    for index in ZEROS:
+        with when(number == index):
+            ret()
+    general_protection(cpu)
