@@ -7,6 +7,9 @@ import struct
 
 import pytest
 
+from bimetal.isa.x86.exceptions import ACKNOWLEDGE, INTR_LINE
+from bimetal.seam import Exit, Halt, Mmio, RegisterAccess
+
 from .x86_machine import CODE, DATA, END, X86Machine, assemble, machines
 
 machine = machines("reference", "interp", "everything")
@@ -21,6 +24,7 @@ DESCRIPTORS = (
 )  # fmt: skip
 HANDLERS, USER, STACK_0, IST_1 = 0x2000, 0x9000, 0x1_8000, 0x1_A000
 VECTORS_WITH_CODE = (8, 10, 11, 12, 13, 14, 17)
+TAKEN = 1 << 8
 LOG = DATA
 """Where handlers note what they got: vector, error code, CS, RIP, CR2, RSP, 8 bytes each."""
 
@@ -241,3 +245,41 @@ def test_pages_without_execution(machine: X86Machine) -> None:
     machine.put(PDPT + 8, struct.pack("<Q", 1 << 63 | 0x4000_0087))
     assert machine.finish() == 14
     assert log(machine)[1] == 0x11
+
+
+def answered(machine: X86Machine, vector: int) -> Exit:
+    """Run, and say which interrupt it is whenever the vCPU asks."""
+    exit_ = machine.run()
+    while isinstance(exit_, RegisterAccess):
+        assert (exit_.number, exit_.read, exit_.write) == (ACKNOWLEDGE, True, False)
+        machine.cpu.set_line(INTR_LINE, False)
+        exit_.value = TAKEN | vector
+        exit_ = machine.run()
+    return exit_
+
+
+def test_interrupts_ask_for_their_vector(machine: X86Machine) -> None:
+    begin_long(machine, "xor edi, edi\nsti\nmore: inc edi\njmp more")
+    machine.cpu.set_line(INTR_LINE, True)
+    exit_ = answered(machine, 32)
+    assert isinstance(exit_, Mmio)
+    assert exit_.value == 32
+    assert machine["rdi"] >= 1
+    assert machine["rflags"] & 0x200 == 0
+
+
+def test_interrupts_wait_for_the_flag_and_end_halts(machine: X86Machine) -> None:
+    """One that comes before STI; HLT stands in its shadow."""
+    begin_long(machine, "sti\nhlt\nud2")
+    machine.cpu.set_line(INTR_LINE, True)
+    exit_ = answered(machine, 33)
+    while isinstance(exit_, Halt):
+        exit_ = answered(machine, 33)
+    assert isinstance(exit_, Mmio)
+    assert exit_.value == 33
+    assert machine.get(machine.word(LOG + 24) - 1, 1) == b"\xf4"  # it returns behind HLT
+
+
+def test_triple_faults_stop_the_processor(machine: X86Machine) -> None:
+    begin_long(machine, f"lidt [{DATA + 0x180}]\nud2")
+    assert isinstance(machine.run(), Halt)

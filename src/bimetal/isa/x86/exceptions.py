@@ -19,21 +19,13 @@ from .descriptors import (
 )  # fmt: skip
 from .fields import SP
 from .flags import AC, IF, NT, RF, TF, VM, rflags
+from .inner_stacks import inner_selector, inner_stack, set_inner, stack_checked
 from .modes import derive
 from .segments import CODE, L_BIT, PRESENT, S_BIT, UNUSABLE
 from .state import CS, DS, ES, FS, GS, SS, TR, x86
 from .system_access import system_load
 from .tasks import CALL, switch_task
-from .transfers import (
-    Frame,
-    code_address,
-    inner_selector,
-    inner_stack,
-    set_code,
-    set_inner,
-    stack_checked,
-    stack_width,
-)  # fmt: skip
+from .transfers import Frame, code_address, set_code, stack_width
 from .traps import (
     CODE_AT,
     DEBUG,
@@ -94,7 +86,7 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
         # The board says which interrupt it is, and then this one is looked at again.
         zero = const(0, 64)
         cpu.leave("register", const(ACKNOWLEDGE, 64), const(RegisterUse.READ, 64), zero, zero)
-        ret(zero)
+        ret(cpu.pc)
     vector = cause & 0xFF
     length = cause.lsr(LENGTH_AT) & 15
     long = cpu.decoding == 0
@@ -111,8 +103,9 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     with when(outside):
         cpu.acknowledged = const(0, 64)
         with when(vector == NMI):
-            cpu.nmi_blocked, cpu.nmi_pending = const(1, 8), const(0, 8)
-    cpu.shadow, cpu.debug_pending = const(0, 8), const(0, 8)
+            cpu.nmi_blocked = const(1, 8)
+            cpu.line[NMI_LINE] = 0
+    cpu.debug_pending = const(0, 8)
     cpu.sync()
     return to.value
 
@@ -299,13 +292,9 @@ def pending_interrupt(cpu: Cpu) -> Value:
         ret(const(0, 64))
     with when(cpu.debug_pending != 0):
         ret(const(DEBUG, 64))
-    with when((cpu.shadow != 0) & (cpu.shadow_pc == cpu.pc)):
+    with when(cpu.shadow == cpu.host("instret", 64)):
         ret(const(0, 64))
-    cpu.shadow = const(0, 8)
-    with when(cpu.nmi_seen != cpu.line[NMI_LINE]):
-        cpu.nmi_seen = cpu.line[NMI_LINE]
-        cpu.nmi_pending = cpu.nmi_pending | cpu.line[NMI_LINE]
-    with when((cpu.nmi_pending != 0) & (cpu.nmi_blocked == 0)):
+    with when((cpu.line[NMI_LINE] != 0) & (cpu.nmi_blocked == 0)):
         ret(const(NMI | EXTERNAL, 64))
     allowed = (cpu.system_flags & IF) != 0
     with when((cpu.acknowledged & 0x100) != 0):
@@ -319,7 +308,7 @@ def wakes(cpu: Cpu) -> Value:
     """Whether an interrupt or NMI ends HLT."""
     allowed = (cpu.system_flags & IF) != 0
     some = (allowed & (cpu.line[INTR_LINE] != 0)) | (cpu.line[NMI_LINE] != 0)
-    awaited: Value = (some | (cpu.nmi_pending != 0)) & (cpu.shutdown == 0)
+    awaited: Value = some & (cpu.shutdown == 0)
     return awaited
 
 

@@ -87,12 +87,12 @@ _scalars(64, "tsc_aux", "tsc_adjust", "misc_enable", "mtrr_default", "feature_co
 _file("mtrr", 48, 64)
 
 # Events: the inputs INTR and NMI, a byte each so that other threads may store to them; the
-# interrupt that the board has said it is; whether an NMI waits, and whether one is being handled;
-# whether interrupts wait for the instruction at `shadow_pc`, as behind STI; and shutdown.
+# interrupt that the board has said it is; whether an NMI is being handled; shutdown; and how many
+# instructions had retired by the one, such as STI, behind which interrupts wait for another one.
 _file("line", 2, 8)
 _file("acknowledged", 1, 64)
-_scalars(8, "nmi_pending", "nmi_seen", "nmi_blocked", "shadow", "debug_pending", "shutdown")
-_scalars(64, "shadow_pc")
+_scalars(8, "nmi_blocked", "debug_pending", "shutdown")
+_scalars(64, "shadow")
 # The number of the CPU, and what CPUID has told last.
 _scalars(32, "cpu_index")
 _file("told", 4, 32)

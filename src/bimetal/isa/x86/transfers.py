@@ -24,15 +24,18 @@ from .descriptors import (
     set_segment,
 )  # fmt: skip
 from .fields import SP
+from .inner_stacks import inner_selector, inner_stack, set_inner, stack_checked
 from .modes import derive
-from .segments import BIG, CODE, L_BIT, PRESENT, S_BIT, UNUSABLE, WRITABLE
-from .state import CS, DS, ES, FS, GS, SS, TR, x86
-from .system_access import system_load, system_store
+from .segments import BIG, CODE, L_BIT, PRESENT, S_BIT
+from .state import CS, SS, x86
+from .system_access import system_store
 from .tasks import CALL, JUMP, switch_task
-from .traps import NOT_PRESENT, PROTECTION, STACK, TSS
+from .traps import NOT_PRESENT, PROTECTION
 
-__all__ = ["Frame", "code_address", "code_checked", "far_call", "far_jump", "far_return",
-           "inner_stack", "set_code", "stack_width"]  # fmt: skip
+__all__ = [
+    "Frame", "code_address", "code_checked", "enter_real", "far_call", "far_jump", "pop_item",
+    "set_code", "stack_width",
+]  # fmt: skip
 
 GATE_16, TASK_GATE, GATE_32 = 4, 5, 12
 TSS_16, TSS_32 = 1, 9
@@ -320,150 +323,3 @@ def call_inner(
     cpu.r[SP] = frame.pointer & mask
     derive(cpu)
     return to
-
-
-def set_inner(cpu: Cpu, selector: Value, stack: Value, level: Value) -> None:
-    """Fill SS for an inner level; in IA-32e mode it is null."""
-    long = is_long(cpu)
-    cpu.selector[SS] = select(long, level.zext(16), selector)
-    cpu.base[SS] = select(long, const(0, 64), base_of(stack))
-    cpu.limit[SS] = select(long, const(0, 32), limit_of(stack))
-    null = const(UNUSABLE, 32) | level.zext(32) << 5
-    cpu.attributes[SS] = select(long, null, rights_of(stack) | 1)
-
-
-@x86.routine(returns=64, level=8, ext=1)
-def inner_stack(cpu: Cpu, level: Value, ext: Value) -> Value:
-    """The stack pointer of an inner level, from the TSS (8.2)."""
-    long = is_long(cpu)
-    of_32 = (cpu.attributes[TR] & 8) != 0
-    n = level.zext(64)
-    offset = select(long | of_32, const(4, 64) + n * 8, n * 4 + 2)
-    last = offset + select(long, const(7, 64), select(of_32, const(5, 64), 3))
-    with when(cpu.limit[TR].zext(64).ult(last)):
-        raise_for(cpu, TSS, cpu.selector[TR], ext)
-    item = system_load(cpu, cpu.base[TR] + offset, 64)
-    pointer = select(of_32, item & BASE_32, item & 0xFFFF)
-    with when(long & (((item.asr(47) + 1) & ~1) != 0)):
-        raise_for(cpu, STACK, const(0, 16), ext)
-    return select(long, item, pointer)
-
-
-@x86.routine(returns=16, level=8, ext=1)
-def inner_selector(cpu: Cpu, level: Value, ext: Value) -> Value:
-    """The stack segment of an inner level, from the TSS; null in IA-32e mode."""
-    with when(is_long(cpu)):
-        ret(level.zext(16))
-    of_32 = (cpu.attributes[TR] & 8) != 0
-    n = level.zext(64)
-    offset = select(of_32, n * 8 + 8, n * 4 + 4)
-    return system_load(cpu, cpu.base[TR] + offset, 16)
-
-
-@x86.routine(returns=64, selector=16, level=8, ext=1)
-def stack_checked(cpu: Cpu, selector: Value, level: Value, ext: Value) -> Value:
-    """The descriptor of an inner level's stack segment: #TS if it is none, #SS if it is absent."""
-    with when(is_long(cpu)):
-        ret(const(0, 64))
-    with when((selector & NULL) == 0):
-        raise_for(cpu, TSS, selector, ext)
-    d = descriptor(cpu, selector, TSS, ext)
-    rights = rights_of(d)
-    data = (rights & (S_BIT | CODE | WRITABLE)) == S_BIT | WRITABLE
-    fits = (dpl_of(rights).trunc(8) == level) & ((selector & 3).trunc(8) == level)
-    with when(~data | ~fits):
-        raise_for(cpu, TSS, selector, ext)
-    with when((rights & PRESENT) == 0):
-        raise_for(cpu, STACK, selector, ext)
-    return d
-
-
-# -- returns
-
-
-@x86.routine(returns=64, osize=8, drop=64)
-def far_return(cpu: Cpu, osize: Value, drop: Value) -> Value:
-    """RET far, which drops bytes of parameters."""
-    long = cpu.decoding == 0
-    mask = stack_width(cpu, cpu.attributes[SS], long)
-    base = select(long, const(0, 64), cpu.base[SS])
-    size, top = const(2, 64) << osize.zext(64), cpu.r[SP]
-    offset = pop_item(cpu, base + (top & mask), osize)
-    selector = pop_item(cpu, base + ((top + size) & mask), osize).trunc(16)
-    after = top + size * 2 + drop
-    with when(in_real_mode(cpu) | in_v86(cpu)):
-        to = enter_real(cpu, selector, offset)
-        cpu.r[SP] = select(mask == 0xFFFF, (top & ~0xFFFF) | (after & 0xFFFF), after & mask)
-        ret(to)
-    level = (selector & 3).trunc(8)
-    d = return_checked(cpu, selector)
-    to = code_address(cpu, d, offset)
-    with when(level == cpu.cpl):
-        cut = select(mask == 0xFFFF, (top & ~0xFFFF) | (after & 0xFFFF), after & mask)
-        set_code(cpu, selector, d, level)
-        cpu.r[SP] = cut
-        derive(cpu)
-        ret(to)
-    pointer = pop_item(cpu, base + (after & mask), osize)
-    ss = pop_item(cpu, base + ((after + size) & mask), osize).trunc(16)
-    return_outer(cpu, selector, d, ss, pointer + drop)
-    return to
-
-
-@x86.routine(returns=64, selector=16)
-def return_checked(cpu: Cpu, selector: Value) -> Value:
-    """The descriptor of a code segment that is returned to: its RPL says to which level."""
-    with when((selector & NULL) == 0):
-        raise_for(cpu, PROTECTION, const(0, 16))
-    d = descriptor(cpu, selector, PROTECTION, 0)
-    rights, rpl = rights_of(d), (selector & 3).trunc(8)
-    dpl, conforms = dpl_of(rights).trunc(8), (rights & CONFORMING) != 0
-    code = (rights & (S_BIT | CODE)) == S_BIT | CODE
-    both = is_long(cpu) & ((rights & (L_BIT | BIG)) == L_BIT | BIG)
-    wrong = select(conforms, rpl.ult(dpl), dpl != rpl) | rpl.ult(cpu.cpl)
-    with when(~code | wrong | both):
-        raise_for(cpu, PROTECTION, selector)
-    with when((rights & PRESENT) == 0):
-        raise_for(cpu, NOT_PRESENT, selector)
-    return d
-
-
-@x86.routine(selector=16, d=64, ss=16, pointer=64)
-def return_outer(cpu: Cpu, selector: Value, d: Value, ss: Value, pointer: Value) -> None:
-    """Set CS, SS and the stack pointer for an outer level, and forget segments that it may not
-    have."""
-    level = (selector & 3).trunc(8)
-    in_64 = is_long(cpu) & ((rights_of(d) & L_BIT) != 0)
-    null = (ss & NULL) == 0
-    with when(null & ~(in_64 & (level != 3))):
-        raise_for(cpu, PROTECTION, const(0, 16))
-    stack = cpu.local(const(0, 64))
-    with when(~null):
-        stack.set(descriptor(cpu, ss, PROTECTION, 0))
-        rights = rights_of(stack.value)
-        data = (rights & (S_BIT | CODE | WRITABLE)) == S_BIT | WRITABLE
-        fits = (dpl_of(rights).trunc(8) == level) & ((ss & 3).trunc(8) == level)
-        with when(~data | ~fits):
-            raise_for(cpu, PROTECTION, ss)
-        with when((rights & PRESENT) == 0):
-            raise_for(cpu, STACK, ss)
-    set_code(cpu, selector, d, level)
-    rights = select(null, const(UNUSABLE, 32) | level.zext(32) << 5, rights_of(stack.value) | 1)
-    cpu.selector[SS], cpu.base[SS] = ss, base_of(stack.value)
-    cpu.limit[SS], cpu.attributes[SS] = limit_of(stack.value), rights
-    mask = stack_width(cpu, rights, in_64)
-    cpu.r[SP] = select(mask == 0xFFFF, (cpu.r[SP] & ~0xFFFF) | (pointer & 0xFFFF), pointer & mask)
-    forget_segments(cpu, level)
-    derive(cpu)
-
-
-@x86.routine(level=8)
-def forget_segments(cpu: Cpu, level: Value) -> None:
-    """Data segments that an outer level may not have become null (volume 2, RET)."""
-    for seg in (ES, DS, FS, GS):
-        rights = cpu.attributes[seg]
-        data = ((rights & CODE) == 0) | ((rights & CONFORMING) == 0)
-        low = dpl_of(rights).trunc(8).ult(level) & ((rights & UNUSABLE) == 0)
-        with when(data & low):
-            cpu.selector[seg], cpu.base[seg] = 0, 0
-            cpu.limit[seg], cpu.attributes[seg] = 0, UNUSABLE

@@ -32,8 +32,7 @@ def load(cpu: Cpu, seg: Value | int, selector: Value) -> None:
     """Load a segment register. Behind a load of SS no interrupt comes for an instruction."""
     load_segment(cpu, seg if isinstance(seg, Value) else const(seg, 8), selector)
     is_stack = seg.zext(8) == SS if isinstance(seg, Value) else const(seg == SS, 1)
-    cpu.shadow = select(is_stack, const(1, 8), cpu.shadow)
-    cpu.shadow_pc = select(is_stack, cpu.next_pc, cpu.shadow_pc)
+    cpu.shadow = select(is_stack, cpu.host("instret", 64) + 1, cpu.shadow)
     cpu.sync()
 
 

@@ -322,6 +322,7 @@ def invpcid(cpu: Cpu, **fields: Value) -> None:
 @insn("f4", "hlt")
 def hlt(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
+    cpu.sync()
     cpu.leave("halt")
 
 
@@ -338,8 +339,7 @@ def sti(cpu: Cpu, **_: Value) -> None:
     with slowly(iopl_of(cpu).ult(cpu.cpl)):
         general_protection(cpu)
     was = (cpu.system_flags & IF) != 0
-    cpu.shadow = select(was, cpu.shadow, 1)
-    cpu.shadow_pc = select(was, cpu.shadow_pc, cpu.next_pc)
+    cpu.shadow = select(was, cpu.shadow, cpu.host("instret", 64) + 1)
     cpu.system_flags = cpu.system_flags | IF
     cpu.sync()
 

@@ -37,20 +37,11 @@ from ..jumps import following
 from ..modes import derive
 from ..operands import Fields, address_of, operand_width
 from ..privilege import iopl_of, need_ring_0
+from ..returns import far_return, return_checked, return_outer
 from ..state import CS, DS, ES, FS, GS, SS, TR, x86
 from ..system_access import system_load
 from ..tasks import RETURN, switch_task
-from ..transfers import (
-    code_address,
-    far_call,
-    far_jump,
-    far_return,
-    pop_item,
-    return_checked,
-    return_outer,
-    set_code,
-    stack_width,
-)  # fmt: skip
+from ..transfers import code_address, far_call, far_jump, pop_item, set_code, stack_width
 from ..traps import (
     BREAKPOINT,
     DEBUG,
