@@ -91,6 +91,8 @@ class Host:
         )),
         "aes_encrypt": ("aes", _aes("aesenclast")),
         "aes_decrypt": ("aes", _aes("aesdeclast")),
+        "aes_encrypt_mix": ("aes", _aes("aesenc")),
+        "aes_decrypt_mix": ("aes", _aes("aesdec")),
         "aes_mix": ("aes", _aes("aesdeclast", "aesenc")),
         "aes_unmix": ("aes", _aes("aesimc")),
         "sha256_abcd": ("sha_ni", _sha256("i32 3, i32 2, i32 7, i32 6")),

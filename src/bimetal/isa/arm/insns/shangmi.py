@@ -7,11 +7,11 @@ from functools import cache
 
 from ....ir.value import Value, const
 from ....ir.vector import element, insert, lanes, shuffle
+from ...substitution import affine, inverses, substituted
 from ...trace import Cpu
 from ..fp_access import need_fp
 from ..hashing import choice, majority, parity, rotated_left, words_of
 from ..state import a64
-from ..substitution import affine, inverses, substituted
 
 # -- SM3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir.value import Value, const
-from ...ir.vector import join, lanes, table
+from ..ir.value import Value, const
+from ..ir.vector import join, lanes, table
 
 __all__ = ["affine", "inverses", "substituted"]
 
