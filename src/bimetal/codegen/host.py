@@ -30,6 +30,15 @@ def _aes(*instructions: str) -> tuple[str, ...]:
     return AES_BLOCK, *keyless, f"bitcast <2 x i64> {{{len(instructions) + 1}}} to i128"
 
 
+def _estimates(name: str) -> tuple[str, ...]:
+    """Estimates of four numbers in single precision."""
+    return (
+        "bitcast i128 {0} to <4 x float>",
+        f"call <4 x float> @llvm.x86.sse.{name}.ps(<4 x float> {{1}})",
+        "bitcast <4 x float> {2} to i128",
+    )
+
+
 def _sha256(result: str) -> tuple[str, ...]:
     """Four rounds of SHA-256: the host wants A, B, E and F in one register, C, D, G and H in
     another."""
@@ -95,6 +104,8 @@ class Host:
         "aes_decrypt_mix": ("aes", _aes("aesdec")),
         "aes_mix": ("aes", _aes("aesdeclast", "aesenc")),
         "aes_unmix": ("aes", _aes("aesimc")),
+        "reciprocal_estimate": ("sse", _estimates("rcp")),
+        "root_reciprocal_estimate": ("sse", _estimates("rsqrt")),
         "sha256_abcd": ("sha_ni", _sha256("i32 3, i32 2, i32 7, i32 6")),
         "sha256_efgh": ("sha_ni", _sha256("i32 1, i32 0, i32 5, i32 4")),
     }  # fmt: skip

@@ -53,11 +53,14 @@ def _flushed(form: softfloat.Format, bits: int) -> int:
 
 def floating(environment: Environment, value: FloatOperation, operands: Sequence[int]) -> int:
     """An operation on the numbers of one lane; flags are raised in ``environment``."""
-    if environment.flushing & FLUSH_OPERANDS and not value.op.startswith("from_"):
+    flushing = environment.flushing
+    if flushing & FLUSH_OPERANDS and value.lane > 16 and not value.op.startswith("from_"):
         operands = [_flushed(FORMATS[value.lane], bits) for bits in operands]
     before, environment.flags = environment.flags, 0
+    environment.flushing = flushing if value.to > 16 else 0
     result = _computed(environment, value.op, value.lane, value.to, operands)
-    if environment.notes_subnormal and value.op in _NOTING:
+    environment.flushing = flushing
+    if environment.notes_subnormal and value.op in _NOTING and value.lane > 16:
         _note_subnormal(environment, FORMATS[value.lane], operands)
     environment.flags |= before
     if value.first_nan and FORMATS[value.to].is_nan(result):

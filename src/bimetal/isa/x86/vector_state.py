@@ -20,6 +20,7 @@ from .traps import cause_of, math_fault, no_math, undefined_opcode
 __all__ = [
     "AVX",
     "FLOATING",
+    "MODES",
     "MXCSR_MASK",
     "NUMBERS",
     "RESET_MXCSR",
@@ -31,6 +32,7 @@ __all__ = [
     "raise_simd",
     "read_mxcsr",
     "ready",
+    "set_rounding",
     "write_mxcsr",
 ]  # fmt: skip
 
@@ -61,14 +63,15 @@ STATE = 6
 """XCR0's bits of XMM and YMM registers: AVX instructions need both."""
 
 
-def _set_rounding(cpu: Cpu) -> None:
+def set_rounding(cpu: Cpu) -> None:
+    """Make MXCSR.RC the host's rounding mode."""
     mode = cpu.mxcsr_control.lsr(RC) & 3
     fp.set_rounding((const(MODES, 32).lsr(mode << 1) & 3).trunc(3))
 
 
 FLOATING = FloatPolicy(
     rounding=lambda state: MODES >> 2 * (state.get("mxcsr_control") >> RC & 3) & 3,
-    set_rounding=_set_rounding,
+    set_rounding=set_rounding,
     nans=NanRule.FIRST,
     tininess=Tininess.AFTER_ROUNDING,
     negative_default=True,
@@ -95,7 +98,7 @@ def check_vectors(cpu: Cpu) -> None:
     ):
         checks = checks | select(holds, const(bit, 8), 0)
     cpu.vector_checks = checks
-    _set_rounding(cpu)
+    set_rounding(cpu)
     daz, ftz = cpu.mxcsr_control[DAZ], cpu.mxcsr_control[FTZ]
     # With unmasked underflow nothing is flushed (10.2.3.3).
     ftz = ftz & cpu.mxcsr_control[MASKS + 4]

@@ -286,3 +286,5 @@ def _masked(name: str, opcode: str, w: str, lane: int, extension: str) -> None:
 
 _masked("vmaskmovps", "2c", "w0", 32, "avx")
 _masked("vmaskmovpd", "2d", "w0", 64, "avx")
+_masked("vpmaskmovd", "8c", "w0", 32, "avx2")
+_masked("vpmaskmovq", "8c", "w1", 64, "avx2")

@@ -115,7 +115,7 @@ def _sha256_first(a: Value, b: Value, _: Value, __: Value) -> Value:
 
 def _sha256_second(a: Value, b: Value, _: Value, __: Value) -> Value:
     w15, w14 = words(b)[:2]
-    found = []
+    found: list[Value] = []
     for n, word in enumerate(reversed(words(a))):
         before = (w14, w15)[n] if n < 2 else found[n - 2]
         found.append(word + (_sigma(before, 17, 19) ^ before.lsr(10)))
