@@ -11,21 +11,25 @@ from functools import cache
 import pytest
 
 from bimetal.codegen.processor import host_has
-from bimetal.isa.x86 import x86
 
 from ..state import CODE, Case, Executor, State, differences
 from .cases import cases, instructions
 from .executors import CpuExecutor, ReferenceExecutor
 from .native import Native
 
-ELSEWHERE = {"branches", "exceptions", "fxsr", "xsave", "xsavec", "xsaveopt"}
-EXTENSIONS = sorted({insn.extension for insn in x86.insns} - ELSEWHERE)
-KERNEL_NAMES = {"sse3": "pni", "x87": "fpu"}
+COMMON = {
+    *("arithmetic", "bits", "exchanges", "flag_operations", "moves", "products", "shifts"),
+    *("strings", "fpu", "mmx", "sse", "sse2"),
+}
+"""What every processor of 64 bits has, and programs may use."""
+OPTIONAL = {
+    *("sse3", "ssse3", "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "aes", "vaes", "gfni"),
+    *("pclmulqdq", "vpclmulqdq", "sha_ni"),
+}
+"""What not every one has."""
+EXTENSIONS = sorted(COMMON | OPTIONAL)
+KERNEL_NAMES = {"sse3": "pni"}
 """What Linux calls extensions."""
-OURS = (
-    "arithmetic", "bits", "exchanges", "flag_operations", "moves", "products", "shifts",
-)  # fmt: skip
-"""What every processor has."""
 
 
 APPROXIMATE = {"fsin", "fcos", "fsincos", "fptan", "f2xm1", "fpatan", "fyl2x", "fyl2xp1"}
@@ -57,7 +61,7 @@ def native() -> Iterator[Native]:
 
 def need(extension: str) -> None:
     """Skip what the host's processor does not have."""
-    if extension not in OURS and not host_has(KERNEL_NAMES.get(extension, extension)):
+    if extension in OPTIONAL and not host_has(KERNEL_NAMES.get(extension, extension)):
         pytest.skip(f"the host's processor has no {extension}")
 
 
