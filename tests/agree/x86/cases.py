@@ -63,6 +63,8 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
     fields |= {name: rng.randrange(16) for name in ("base",) if name in widths}
     if "index" in widths:
         fields["index"] = rng.choice((NONE, NONE, *range(4), *range(5, 16)))
+    if "gather" in insn.name:
+        return fields | {"index": rng.choice(VECTORS), "disp": 0, "rex": 0}
     if "base" in widths and rng.random() < 0.1:
         fields |= {"base": RIP, "index": NONE}
     if "disp" in widths:
@@ -203,7 +205,7 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         for n in VECTORS:
             registers[f"ymm{n}"] = near = _lanes(rng, near, 256)
         registers["mxcsr"] = rng.choice(MXCSR if rng.random() < 0.85 else UNMASKED)
-    if decoded.insn.extension == "x87":
+    if decoded.insn.extension == "fpu":
         near = 0
         for n in range(8):
             registers[f"st{n}"] = near = _extended(rng, near)
@@ -217,7 +219,21 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         for n in range(8):
             registers[f"st{n}"] = 0xFFFF << 64 | _lanes(rng, near, 64)
         registers |= {"fcw": INIT_FCW, "fsw": rng.choice((0, 0, 0x3800)), "ftw": 0xFF}
+    if "gather" in text:
+        return _gathered(decoded, registers, rng)
     return State(registers, rng.randbytes(MEMORY)) if _aimed(decoded, registers, rng) else None
+
+
+def _gathered(decoded: Decoded, registers: dict[str, int], rng: random.Random) -> State | None:
+    """A state in which a vector of indices leads into memory."""
+    fields = decoded.fields
+    if fields["base"] >= len(GENERAL) or fields["index"] not in VECTORS:
+        return None
+    registers[GENERAL[fields["base"]]] = MIDDLE
+    lane = 64 if "gatherq" in decoded.insn.name else 32
+    numbers = [rng.randrange(-12, 12) & (1 << lane) - 1 for _ in range(256 // lane)]
+    registers[f"ymm{fields['index']}"] = sum(number << lane * n for n, number in enumerate(numbers))
+    return State(registers, rng.randbytes(MEMORY))
 
 
 def _encoded(insn: Insn, rng: random.Random) -> bytes | None:

@@ -13,6 +13,7 @@ from functools import partial
 from ..decoding import DecodeMode
 from ..describe import Isa
 from ..state import StateSpec
+from .extensions import EXTENSIONS
 from .fields import NONE
 from .scan import FETCH, scan
 from .text import KINDS, REGISTERS
@@ -99,7 +100,7 @@ _file("told", 4, 32)
 
 x86 = Isa(
     "x86_64", _state, KINDS, granule=1, fetch=FETCH, scan=scan, unscan=unscan, operands=24,
-    coherent=True, chapters=("bimetal.isa.x86.insns",),
+    coherent=True, features=tuple(EXTENSIONS), chapters=("bimetal.isa.x86.insns",),
     modes=(
         DecodeMode("64-bit"), DecodeMode("32-bit, flat", 32),
         DecodeMode("32-bit", 32), DecodeMode("16-bit", 32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..text import CompositeKind, Kind, named, number
 from .fields import NO_SEGMENT, NONE, RIP
@@ -180,6 +181,19 @@ def _vector_or_memory(name: str, width: int) -> CompositeKind:
     return _operand(show)
 
 
+def _gathered(fields: Fields, name: str, width: int) -> str:
+    """An address with a vector of indices."""
+    base, disp, bits = fields["base"], fields["disp"], 16 << fields["asize"]
+    disp -= disp >> 31 << 32
+    terms = [] if base == NONE else [REGISTERS[bits][base]]
+    index = 4 if fields["index"] == NONE else fields["index"]
+    terms.append(f"{name}{index}*{1 << fields['scale']}")
+    tail = f"{'-' if disp < 0 else '+'}{abs(disp):#x}" if disp or base == NONE else ""
+    seg = fields["seg"]
+    shown = "" if seg in (NO_SEGMENT, 2 if base in (4, 5) else 3) else f"{_SEGMENTS[seg]}:"
+    return f"{_SIZES[width]}{shown}[{'+'.join(terms)}{tail}]"
+
+
 _VECTORS: dict[str, Kind] = {
     **{
         f"{code}{letters}": _vector(field, name)
@@ -192,6 +206,11 @@ _VECTORS: dict[str, Kind] = {
     },
     "Ldq": _operand(lambda fields: f"xmm{fields['imm'] >> 4 & 15}"),
     "Lqq": _operand(lambda fields: f"ymm{fields['imm'] >> 4 & 15}"),
+    **{
+        f"X{which}{letter}": _operand(partial(_gathered, name=f"{which}mm", width=width))
+        for which in "xy"
+        for letter, width in (("d", 32), ("q", 64))
+    },
     "STi": _operand(lambda fields: f"st({fields['rm'] & 7})"),
     "Pq": _vector("reg", "mm"), "Nq": _vector("rm", "mm"),
     "Qq": _vector_or_memory("mm", 64), "Qd": _vector_or_memory("mm", 32),

@@ -60,7 +60,7 @@ def _joined(cpu: Cpu, loaded: Value, status: Value, other: Value) -> Value:
 
 
 def _with_memory(row: str, name: str, operation: str, swapped: bool, kind: str, code: str) -> None:
-    @describe(row, f"{name} {{:{code}}}", "x87")
+    @describe(row, f"{name} {{:{code}}}", "fpu")
     def arithmetic(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         b, loaded = _from_memory(cpu, fields, kind)
@@ -74,7 +74,7 @@ def _with_memory(row: str, name: str, operation: str, swapped: bool, kind: str, 
 def _with_register(
     row: str, text: str, operation: str, swapped: bool, to_top: bool, pops: int
 ) -> None:
-    @describe(row, text, "x87")
+    @describe(row, text, "fpu")
     def arithmetic(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         i = number(fields)
@@ -120,7 +120,7 @@ def _finish(cpu: Cpu, status: Value, pops: int) -> None:
 
 
 def _compare_memory(row: str, name: str, kind: str, code: str, pops: int) -> None:
-    @describe(row, f"{name} {{:{code}}}", "x87")
+    @describe(row, f"{name} {{:{code}}}", "fpu")
     def compare(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         b, loaded = _from_memory(cpu, fields, kind)
@@ -137,7 +137,7 @@ for _middle, _name, _pops in ((2, "com", 0), (3, "comp", 1)):
 
 
 def _compare_register(row: str, text: str, quiet: bool, pops: int) -> None:
-    @describe(row, text, "x87")
+    @describe(row, text, "fpu")
     def compare(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0, number(fields) if pops < 2 else 1)
@@ -154,7 +154,7 @@ _compare_register("da e9", "fucompp", True, 2)
 
 
 def _compare_flags(row: str, text: str, quiet: bool, pops: int) -> None:
-    @describe(row, text, "x87")
+    @describe(row, text, "fpu")
     def compare(cpu: Cpu, **fields: Value) -> None:
         """ZF, PF and CF, as C3, C2 and C0."""
         math_ready(cpu)
@@ -183,14 +183,14 @@ _compare_flags("df /5 reg", "fucomip st, {:STi}", True, 1)
 _compare_flags("df /6 reg", "fcomip st, {:STi}", False, 1)
 
 
-@describe("d9 e4", "ftst", "x87")
+@describe("d9 e4", "ftst", "fpu")
 def ftst(cpu: Cpu, **_: Value) -> None:
     math_ready(cpu)
     op = Operation(cpu, 0)
     _finish(cpu, _compared(cpu, "com", op.values[0], const(0, 80), op.empty), 0)
 
 
-@describe("d9 e5", "fxam", "x87")
+@describe("d9 e5", "fxam", "fpu")
 def fxam(cpu: Cpu, **_: Value) -> None:
     """The class of ST(0): C3, C2 and C0; C1 is its sign."""
     math_ready(cpu)
@@ -210,7 +210,7 @@ def fxam(cpu: Cpu, **_: Value) -> None:
 
 
 def _unary(row: str, name: str, operation: str, said: int = C1) -> None:
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def function(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -227,7 +227,7 @@ _unary("d9 f0", "f2xm1", "2xm1")
 def _binary(row: str, name: str, operation: str, said: int = C1) -> None:
     """Of ST(0) and ST(1), to ST(0)."""
 
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def function(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0, 1)
@@ -247,7 +247,7 @@ _binary("d9 fd", "fscale", "scale")
 def _popping(row: str, name: str, operation: str) -> None:
     """Of ST(1) and ST(0), to ST(1), which becomes the top."""
 
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def function(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 1, 0)
@@ -262,7 +262,7 @@ _popping("d9 f9", "fyl2xp1", "yl2xp1")
 def _two_results(row: str, name: str, below: str, above: str | int, said: int) -> None:
     """One result replaces ST(0), another one is pushed."""
 
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def function(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -294,7 +294,7 @@ _two_results("d9 f4", "fxtract", "exponent", "significand", C1)
 
 
 def _sign(row: str, name: str, negate: bool) -> None:
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def change(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -319,7 +319,7 @@ CONSTANTS = {
 
 
 def _constant(name: str, opcode: str, exponent: int, mantissas: tuple[int, int, int]) -> None:
-    @describe(f"d9 {opcode}", f"fld{name}", "x87")
+    @describe(f"d9 {opcode}", f"fld{name}", "fpu")
     def load(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         nearest, down, up = (const(mantissa, 64) for mantissa in mantissas)

@@ -33,7 +33,7 @@ EARLY_STORE = 0x1F
 
 
 def _load(row: str, name: str, kind: str, code: str) -> None:
-    @describe(row, f"{name} {{:{code}}}", "x87")
+    @describe(row, f"{name} {{:{code}}}", "fpu")
     def load(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         if kind == "80":
@@ -65,7 +65,7 @@ for _row, _name, _kind, _code in (
     _load(_row, _name, _kind, _code)
 
 
-@describe("d9 /0 reg", "fld {:STi}", "x87")
+@describe("d9 /0 reg", "fld {:STi}", "fpu")
 def fld(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
     op = Operation(cpu, number(fields))
@@ -78,7 +78,7 @@ def fld(cpu: Cpu, **fields: Value) -> None:
 def _store(row: str, name: str, operation: str, width: int, code: str, pops: int) -> None:
     """What an empty register stores is the indefinite value."""
 
-    @describe(row, f"{name} {{:{code}}}", "x87", restartable=True)
+    @describe(row, f"{name} {{:{code}}}", "fpu", restartable=True)
     def store(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -121,7 +121,7 @@ for _row, _width, _code in (("df", 16, "Mw"), ("db", 32, "Md"), ("dd", 64, "Mq")
 
 
 def _copy(row: str, name: str, pops: int) -> None:
-    @describe(row, f"{name} {{:STi}}", "x87")
+    @describe(row, f"{name} {{:STi}}", "fpu")
     def copy(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -135,7 +135,7 @@ _copy("dd /3 reg", "fstp", 1)
 # -- between registers
 
 
-@describe("d9 /1 reg", "fxch {:STi}", "x87")
+@describe("d9 /1 reg", "fxch {:STi}", "fpu")
 def fxch(cpu: Cpu, **fields: Value) -> None:
     """Empty registers become the default NaN first."""
     math_ready(cpu)
@@ -159,7 +159,7 @@ def fxch(cpu: Cpu, **fields: Value) -> None:
 
 
 def _conditional(row: str, name: str, flag: str, wanted: bool) -> None:
-    @describe(row, f"{name} st, {{:STi}}", "x87")
+    @describe(row, f"{name} st, {{:STi}}", "fpu")
     def move(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0, number(fields))
@@ -180,7 +180,7 @@ for _middle, _flag in enumerate(("b", "e", "be", "u")):
 
 
 def _turn(row: str, name: str, by: int) -> None:
-    @describe(row, name, "x87")
+    @describe(row, name, "fpu")
     def turn(cpu: Cpu, **_: Value) -> None:
         math_ready(cpu)
         note(cpu, const(0, 16), C1, by)
@@ -190,19 +190,19 @@ _turn("d9 f6", "fdecstp", -1)
 _turn("d9 f7", "fincstp", 1)
 
 
-@describe("dd /0 reg", "ffree {:STi}", "x87")
+@describe("dd /0 reg", "ffree {:STi}", "fpu")
 def ffree(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
     cpu.ftw = cpu.ftw & ~(const(1, 8) << place(cpu, number(fields)).zext(8))
     note(cpu, const(0, 16))
 
 
-@describe("d9 d0", "fnop", "x87")
+@describe("d9 d0", "fnop", "fpu")
 def fnop(cpu: Cpu, **_: Value) -> None:
     math_ready(cpu)
 
 
-@describe("9b", "fwait", "x87")
+@describe("9b", "fwait", "fpu")
 def fwait(cpu: Cpu, **_: Value) -> None:
     math_ready(cpu)
 
@@ -210,7 +210,7 @@ def fwait(cpu: Cpu, **_: Value) -> None:
 # -- control
 
 
-@describe("db e3", "fninit", "x87")
+@describe("db e3", "fninit", "fpu")
 def fninit(cpu: Cpu, **_: Value) -> None:
     control_ready(cpu)
     cpu.fcw, cpu.fsw, cpu.ftw = const(INIT_FCW, 16), const(0, 16), const(0, 8)
@@ -218,7 +218,7 @@ def fninit(cpu: Cpu, **_: Value) -> None:
     check_vectors(cpu)
 
 
-@describe("db e2", "fnclex", "x87")
+@describe("db e2", "fnclex", "fpu")
 def fnclex(cpu: Cpu, **_: Value) -> None:
     control_ready(cpu)
     cpu.fsw = cpu.fsw & ~(B | 0xFF)
@@ -233,25 +233,25 @@ def _set_control(cpu: Cpu, value: Value) -> None:
     check_vectors(cpu)
 
 
-@describe("d9 /5 mem", "fldcw {:Mw}", "x87")
+@describe("d9 /5 mem", "fldcw {:Mw}", "fpu")
 def fldcw(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
     _set_control(cpu, Memory(cpu, fields, 16).read())
 
 
-@describe("d9 /7 mem", "fnstcw {:Mw}", "x87")
+@describe("d9 /7 mem", "fnstcw {:Mw}", "fpu")
 def fnstcw(cpu: Cpu, **fields: Value) -> None:
     control_ready(cpu)
     Memory(cpu, fields, 16, writes=True).write(cpu.fcw)
 
 
-@describe("dd /7 mem", "fnstsw {:Mw}", "x87")
+@describe("dd /7 mem", "fnstsw {:Mw}", "fpu")
 def fnstsw(cpu: Cpu, **fields: Value) -> None:
     control_ready(cpu)
     Memory(cpu, fields, 16, writes=True).write(cpu.fsw)
 
 
-@describe("df e0", "fnstsw ax", "x87")
+@describe("df e0", "fnstsw ax", "fpu")
 def fnstsw_ax(cpu: Cpu, **_: Value) -> None:
     control_ready(cpu)
     Register(cpu, const(AX, 4), 16).write(cpu.fsw)
@@ -302,7 +302,7 @@ def _operand_bits(fields: Mapping[str, Value]) -> int:
     return 16 if pin(fields["osize"]) == 0 else 32
 
 
-@describe("d9 /6 mem", "fnstenv {:M}", "x87", restartable=True)
+@describe("d9 /6 mem", "fnstenv {:M}", "fpu", restartable=True)
 def fnstenv(cpu: Cpu, **fields: Value) -> None:
     """All exceptions are masked afterwards."""
     control_ready(cpu)
@@ -311,7 +311,7 @@ def fnstenv(cpu: Cpu, **fields: Value) -> None:
     _set_control(cpu, cpu.fcw | 0x3F)
 
 
-@describe("d9 /4 mem", "fldenv {:M}", "x87", restartable=True)
+@describe("d9 /4 mem", "fldenv {:M}", "fpu", restartable=True)
 def fldenv(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
     size = _operand_bits(fields)
@@ -319,7 +319,7 @@ def fldenv(cpu: Cpu, **fields: Value) -> None:
     _set_environment(cpu, _load_environment(cpu, area, size))
 
 
-@describe("dd /6 mem", "fnsave {:M}", "x87", restartable=True)
+@describe("dd /6 mem", "fnsave {:M}", "fpu", restartable=True)
 def fnsave(cpu: Cpu, **fields: Value) -> None:
     """The environment and the registers; the x87 is initial afterwards."""
     control_ready(cpu)
@@ -334,7 +334,7 @@ def fnsave(cpu: Cpu, **fields: Value) -> None:
     fninit(cpu)
 
 
-@describe("dd /4 mem", "frstor {:M}", "x87", restartable=True)
+@describe("dd /4 mem", "frstor {:M}", "fpu", restartable=True)
 def frstor(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
     size = _operand_bits(fields)
