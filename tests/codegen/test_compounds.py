@@ -18,11 +18,13 @@ from bimetal.ir.compound import Compound, Definition
 from bimetal.ir.evaluate import Frame
 from bimetal.ir.value import Value
 from bimetal.isa.arm import a64
+from bimetal.isa.x86 import x86
 
 
 def _definitions() -> Iterator[Definition]:
-    for insn in a64.insns:
-        if insn.extension in ("aes", "sha256", "pmull", "dotprod"):
+    helped = {a64: ("aes", "sha256", "pmull", "dotprod"), x86: ("aes", "sse")}
+    for insn in (insn for isa in helped for insn in isa.insns):
+        if insn.extension in helped[insn.isa]:
             for block in insn.variants().values():
                 yield from (value.definition for value in block if isinstance(value, Compound))
 
