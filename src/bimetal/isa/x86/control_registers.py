@@ -27,6 +27,7 @@ from .modes import derive
 from .segments import L_BIT
 from .state import CS, x86
 from .traps import general_protection
+from .vector_state import check_vectors
 
 __all__ = ["CR4_BITS", "load_directory", "write_cr0", "write_cr3", "write_cr4", "write_efer"]
 
@@ -59,6 +60,7 @@ def write_cr0(cpu: Cpu, value: Value) -> None:
             load_directory(cpu)
         cpu.host("flush", 0)
     derive(cpu)
+    check_vectors(cpu)
 
 
 @x86.routine()
@@ -102,6 +104,7 @@ def write_cr4(cpu: Cpu, value: Value) -> None:
     with when((changed & TRANSLATES_4) != 0):
         load_directory(cpu)
         cpu.host("flush", 0)
+    check_vectors(cpu)
 
 
 @x86.routine(value=64)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..trace import Cpu, when
 from .control import OSXSAVE
+from .extensions import EXTENSIONS
 from .state import x86
 
 __all__ = ["ANNOUNCED", "answer"]
 
 A, B, C, D = range(4)
+REGISTERS = ("eax", "ebx", "ecx", "edx")
 ANNOUNCED: dict[str, tuple[int, int, int, int]] = {
     **{name: (1, 0, D, bit) for name, bit in (
         ("de", 2), ("pse", 3), ("tsc", 4), ("msr", 5), ("pae", 6), ("cx8", 8),
@@ -36,6 +38,9 @@ ANNOUNCED: dict[str, tuple[int, int, int, int]] = {
     **{name: (0x8000_0001, 0, C, bit) for name, bit in (
         ("lahf_lm", 0), ("abm", 5), ("3dnowprefetch", 8),
     )},
+    **{name: (leaf, index, REGISTERS.index(register), bit)
+       for name, (leaf, index, register, bit) in EXTENSIONS.items()},
+    "xgetbv1": (0xD, 1, A, 2),
 }  # fmt: skip
 
 VENDOR = b"GenuineIntel"
@@ -46,6 +51,8 @@ HIGHEST, HIGHEST_EXTENDED = 0x16, 0x8000_0008
 PHYSICAL_BITS, LINEAR_BITS = 46, 48
 MEGAHERTZ, HERTZ = 1000, 1_000_000_000
 """The time-stamp counter counts nanoseconds."""
+STATE_SIZE, STATE_SIZE_SSE = 832, 576
+"""Bytes of the area of XSAVE, with the upper halves of YMM registers and without."""
 CORES_AT = 8
 """Bits of an APIC's number that tell cores of a package apart."""
 
@@ -65,6 +72,9 @@ def _leaves() -> dict[tuple[int, int], list[int]]:
         (7, 0): [0, 0, 0, 0],
         (0xB, 0): [0, 1, 1 << 8, 0],
         (0xB, 1): [CORES_AT, 1 << CORES_AT, 1 | 2 << 8, 0],
+        (0xD, 0): [7, STATE_SIZE, STATE_SIZE, 0],
+        (0xD, 1): [0, STATE_SIZE, 0, 0],
+        (0xD, 2): [STATE_SIZE - STATE_SIZE_SSE, STATE_SIZE_SSE, 0, 0],
         (0x15, 0): [1, 1, HERTZ, 0],
         (0x16, 0): [MEGAHERTZ, MEGAHERTZ, 100, 0],
         (0x8000_0000, 0): [HIGHEST_EXTENDED, 0, 0, 0],
@@ -102,6 +112,8 @@ def answer(cpu: Cpu, leaf: Value, index: Value) -> None:
         cpu.told[1] = cpu.told[1] | (apic & 0xFF) << 24
         saves = select((cpu.cr4 & OSXSAVE) != 0, const(1 << 27, 32), 0)
         cpu.told[2] = cpu.told[2] | saves
+    with when((asked == 0xD) & (index == 0) & ((cpu.xcr0 & 4) == 0)):
+        cpu.told[1] = STATE_SIZE_SSE
     with when(asked == 0xB):
         cpu.told[2] = cpu.told[2] | (index & 0xFF)
         cpu.told[3] = apic

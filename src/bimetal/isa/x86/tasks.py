@@ -23,6 +23,7 @@ from .segments import CODE, PRESENT, S_BIT, UNUSABLE, WRITABLE
 from .state import CS, DS, ES, FS, GS, LDTR, SS, TR, x86
 from .system_access import system_load, system_store
 from .traps import NOT_PRESENT, PROTECTION, STACK, TSS
+from .vector_state import check_vectors
 
 __all__ = ["CALL", "JUMP", "RETURN", "load_task_register", "switch_task"]
 
@@ -137,6 +138,7 @@ def enter_task(
     cpu.selector[TR], cpu.base[TR], cpu.limit[TR] = selector, base, limit_of(d)
     cpu.attributes[TR] = rights_of(d) | BUSY
     cpu.cr0 = cpu.cr0 | TS
+    check_vectors(cpu)
     nested = flags | select(how == CALL, const(NT, 64), 0)
     set_arithmetic_flags(cpu, nested)
     cpu.system_flags = nested.trunc(32) & KNOWN & ~ALWAYS

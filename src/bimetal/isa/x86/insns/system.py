@@ -31,6 +31,7 @@ from ..stack import Stack
 from ..state import LDTR, TR, x86
 from ..tasks import load_task_register
 from ..traps import NOT_PRESENT, PROTECTION, general_protection, undefined_opcode
+from ..vector_state import check_vectors
 
 TASK_PRIORITY = 0x808
 """CR8 is a register of the local APIC."""
@@ -157,6 +158,7 @@ def lmsw(cpu: Cpu, **fields: Value) -> None:
 def clts(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
     cpu.cr0 = cpu.cr0 & ~TS
+    check_vectors(cpu)
     x86.hooks["renew"](cpu)
     cpu.sync()
 
