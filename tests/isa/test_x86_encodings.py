@@ -127,7 +127,7 @@ IDLE = re.compile(r"^((fs|data16|data32|addr16|addr32|rex[.WRXB]*) )+")
 """Prefixes that mean nothing there."""
 DEAD_REX = re.compile(rb"[\x64-\x67]*[@-O][\x40-\x4f\x64-\x67\xf0\xf2\xf3\x2e\x3e]")
 NO_INDEX = re.compile(r"\+[er]iz\*\d")
-NOT_GNUS = (".byte", "too long", "salc", "nop ", "lfence", "mfence", "sfence")
+NOT_GNUS = (".byte", "too long", "salc", "nop ", "lfence", "mfence", "sfence", "wbinvd")
 """What these tools know under another name, or in one form of several alone."""
 SIZED = re.compile(
     r"^(fldenv|fnstenv|fnsave|frstor|push|pop|ret|call|jmp|enter|leave|iret|pusha|popa|pushf|popf"

@@ -28,6 +28,7 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("fcw", 0, 0x40)
     state.set("decoding", 0, 3)
     state.set("pat", 0, 0x0007_0406_0007_0406)
+    state.set("misc_enable", 0, 1)  # fast strings
     state.set("cpu_index", 0, start.index)
 
 

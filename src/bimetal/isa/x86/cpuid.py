@@ -40,7 +40,8 @@ ANNOUNCED: dict[str, tuple[int, int, int, int]] = {
     )},
     **{name: (leaf, index, REGISTERS.index(register), bit)
        for name, (leaf, index, register, bit) in EXTENSIONS.items()},
-    "xgetbv1": (0xD, 1, A, 2),
+    "xgetbv1": (0xD, 1, A, 2), "fsrm": (7, 0, D, 4),
+    "spec_ctrl": (7, 0, D, 26), "arch_capabilities": (7, 0, D, 29),
 }  # fmt: skip
 
 VENDOR = b"GenuineIntel"
@@ -48,7 +49,7 @@ SIGNATURE = 6 << 8 | 3 << 16 | 0xC << 4 | 1
 """Family 6, model 60, stepping 1."""
 BRAND = b"Bimetal x86-64".ljust(48, b"\0")
 HIGHEST, HIGHEST_EXTENDED = 0x16, 0x8000_0008
-PHYSICAL_BITS, LINEAR_BITS = 46, 48
+PHYSICAL_BITS, LINEAR_BITS = 46, 57
 MEGAHERTZ, HERTZ = 1000, 1_000_000_000
 """The time-stamp counter counts nanoseconds."""
 STATE_SIZE, STATE_SIZE_SSE = 832, 576

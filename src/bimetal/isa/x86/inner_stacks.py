@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .canonical import non_canonical
 from .descriptors import (
     BASE_32,
     base_of,
@@ -46,7 +47,7 @@ def inner_stack(cpu: Cpu, level: Value, ext: Value) -> Value:
         raise_for(cpu, TSS, cpu.selector[TR], ext)
     item = system_load(cpu, cpu.base[TR] + offset, 64)
     pointer = select(of_32, item & BASE_32, item & 0xFFFF)
-    with when(long & (((item.asr(47) + 1) & ~1) != 0)):
+    with when(long & non_canonical(cpu, item)):
         raise_for(cpu, STACK, const(0, 16), ext)
     return select(long, item, pointer)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...ir.value import Value, const, select
-from ..trace import Cpu, pin, slowly
+from ..trace import Cpu, pin, slowly, when
+from .canonical import non_canonical
 from .operands import Fields
 from .state import CS
 from .traps import general_protection
@@ -34,7 +35,7 @@ def target_at(cpu: Cpu, fields: Fields, offset: Value) -> Value:
     if not pin(fields["plain"]):
         return _within_segment(cpu, offset.zext(64))
     if offset.width == 64:
-        with slowly(((offset.asr(47) + 1) & -2) != 0):
+        with slowly(((offset.asr(47) + 1) & -2) != 0), when(non_canonical(cpu, offset)):
             general_protection(cpu)
     return offset.zext(64)
 

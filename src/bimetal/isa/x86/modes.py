@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import reduce
 
 from ...ir.value import Value, const, select
-from ..trace import Cpu
-from .control import LMA, PE
+from ..trace import Cpu, when
+from .control import LMA, LME, PE, PG
 from .fields import FLAT, LONG, SEGMENTED_16, SEGMENTED_32
 from .flags import VM
 from .segments import BIG, L_BIT, UNUSABLE, WRITABLE, guard_segments
@@ -51,7 +51,10 @@ def _flat(cpu: Cpu) -> Value:
 
 @x86.routine()
 def renew(cpu: Cpu) -> None:
-    """Derive again."""
+    """Derive again, IA-32e mode too, which is active with EFER.LME and CR0.PG."""
+    with when((cpu.efer & LME) != 0):
+        active = select((cpu.cr0 & PG) != 0, const(LMA, 64), 0)
+        cpu.efer = (cpu.efer & ~LMA) | active
     derive(cpu)
     check_vectors(cpu)
 

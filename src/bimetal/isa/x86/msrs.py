@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .canonical import non_canonical
 from .control_registers import write_efer
 from .state import FS, GS, x86
 from .traps import general_protection
@@ -14,18 +15,24 @@ SCALARS = {
     0x174: "sysenter_cs", 0x175: "sysenter_esp", 0x176: "sysenter_eip", 0x277: "pat",
     0xC000_0081: "star", 0xC000_0082: "lstar", 0xC000_0083: "cstar", 0xC000_0084: "sfmask",
     0xC000_0102: "kernel_gs_base", 0xC000_0103: "tsc_aux", 0x1A0: "misc_enable",
-    0x2FF: "mtrr_default", 0x3A: "feature_control",
+    0x2FF: "mtrr_default", 0x3A: "feature_control", 0x48: "spec_ctrl",
 }  # fmt: skip
 """Those that are registers of ours."""
 ADDRESSES = {0x175, 0x176, 0xC000_0082, 0xC000_0083, 0xC000_0102}
 """Those that hold canonical addresses."""
+CAPABILITIES, CAPABLE = (
+    0x10A,
+    sum(1 << n for n in (0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62)),
+)
+"""None of the ways in which processors speculate, and let that be seen, is there (IA32_
+ARCH_CAPABILITIES)."""
 TSC, TSC_ADJUST, EFER, FS_BASE, GS_BASE = 0x10, 0x3B, 0xC000_0080, 0xC000_0100, 0xC000_0101
 APIC_BASE, X2APIC, X2APIC_END, TSC_DEADLINE = 0x1B, 0x800, 0x8FF, 0x6E0
 MTRRS, MTRRS_END, FIXED, FIXED_END = 0x200, 0x20F, 0x250, 0x26F
 MTRR_CAPABILITIES, MTRR_COUNT = 0xFE, 0x508
 ZEROS = (
-    0x17, 0x79, 0x8B, 0x9E, 0xCE, 0x140, 0x17A, 0x179, 0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE, 0x34,
-    0x199, 0x198, 0x606, 0xC001_0015, 0xC001_001F, 0xC001_0112, 0xC001_0131,
+    0x17, 0x49, 0x79, 0x8B, 0x9E, 0xCE, 0x140, 0x17A, 0x179, 0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE,
+    0x34, 0x199, 0x198, 0x606, 0xC001_0015, 0xC001_001F, 0xC001_0112, 0xC001_0131,
 )  # fmt: skip
 """Those that read as 0 and lose what is written."""
 
@@ -66,6 +73,8 @@ def read_msr(cpu: Cpu, number: Value) -> Value:
             ret(cpu.base[seg])
     with when(_on_board(number)):
         ret(cpu.load_board(number.zext(64)))
+    with when(number == CAPABILITIES):
+        ret(const(CAPABLE, 64))
     there, place = _mtrr(number)
     with when(there):
         ret(cpu.mtrr[place])
@@ -81,7 +90,7 @@ def read_msr(cpu: Cpu, number: Value) -> Value:
 @x86.routine(number=32, value=64)
 def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
     """WRMSR; #GP if there is no such register, or for a value that it cannot have."""
-    wrong = ((value.asr(47) + 1) & ~1) != 0
+    wrong = non_canonical(cpu, value)
     for index, name in SCALARS.items():
         with when(number == index):
             if index in ADDRESSES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..contract import FETCH, GLOBAL, HUGE, LARGE, READ_OK, STORE, UNPRIVILEGED, WRITE_OK
 from ..trace import Cpu, ret, when
+from .canonical import non_canonical
 from .control import (
     LA57,
     LMA,
@@ -23,7 +24,7 @@ from .state import x86
 from .system_access import SYSTEM
 from .traps import PAGE_FAULT, fault, general_protection
 
-__all__ = ["CANONICAL", "non_canonical"]
+__all__: list[str] = []
 
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY = 1, 2, 4, 1 << 5, 1 << 6
 LARGE_PAGE, GLOBAL_PAGE, NO_EXECUTE = 1 << 7, 1 << 8, 1 << 63
@@ -32,17 +33,8 @@ PHYSICAL_BITS = 46
 """What CPUID says of physical addresses: bits above are reserved in entries."""
 RESERVED = ((1 << 52) - 1) & ~((1 << PHYSICAL_BITS) - 1)
 IN_4G = 0xFFFF_FFFF
-CANONICAL = 48
 # Bits of a page fault's error code.
 BY_PROTECTION, BY_WRITE, BY_USER, BY_RESERVED, BY_FETCH = 1, 2, 4, 8, 16
-
-
-def non_canonical(cpu: Cpu, va: Value) -> Value:
-    """Whether an address is not one of 48 bits, or of 57 with five levels."""
-    four = ((va.asr(47) + 1) & ~1) != 0
-    five = ((va.asr(56) + 1) & ~1) != 0
-    wrong: Value = select((cpu.cr4 & LA57) != 0, five, four)
-    return wrong
 
 
 @x86.routine(va=64, access=8, code=64)

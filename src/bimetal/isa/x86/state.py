@@ -84,7 +84,7 @@ _state.scalars(64, "fip", "fdp")
 # Model-specific registers (volume 4); the MTRRs, variable ones first.
 _state.scalars(64, "sysenter_cs", "sysenter_esp", "sysenter_eip", "pat", "star", "lstar", "cstar",
                "sfmask", "kernel_gs_base")  # fmt: skip
-_scalars(64, "tsc_aux", "tsc_adjust", "misc_enable", "mtrr_default", "feature_control")
+_scalars(64, "tsc_aux", "tsc_adjust", "misc_enable", "mtrr_default", "feature_control", "spec_ctrl")
 _file("mtrr", 48, 64)
 
 # Events: the inputs INTR and NMI, a byte each so that other threads may store to them; the

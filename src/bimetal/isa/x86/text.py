@@ -234,6 +234,7 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "Eb": _e(_fixed(8)), "Ew": _e(_fixed(16)), "Ed": _e(_fixed(32)), "Ev": _e(_size), "Ey": _e(_y),
     "Eq": _e(_fixed(64)), "Rv": _e(_size, _fixed(16)), "Edb": _e(_fixed(32), _fixed(8)),
     "Edw": _e(_fixed(32), _fixed(16)),
+    "Ezw": _e(lambda fields: 16 if fields["osize"] == 0 else 32, _fixed(16)),
     "Gb": _of("reg", _fixed(8)), "Gw": _of("reg", _fixed(16)), "Gd": _of("reg", _fixed(32)),
     "Gv": _of("reg", _size), "Gy": _of("reg", _y), "Gq": _of("reg", _fixed(64)),
     "By": _of("vvvv", _y), "Gz": _of("reg", lambda fields: 16 if fields["osize"] == 0 else 32),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .canonical import non_canonical
 from .descriptors import (
     BASE_32,
     CONFORMING,
@@ -118,7 +119,7 @@ def code_address(cpu: Cpu, d: Value, offset: Value) -> Value:
     """The linear address of an offset in a code segment; #GP if it is outside."""
     long = is_long(cpu) & ((rights_of(d) & L_BIT) != 0)
     wrong = select(
-        long, ((offset.asr(47) + 1) & ~1) != 0, limit_of(d).zext(64).ult(offset)
+        long, non_canonical(cpu, offset), limit_of(d).zext(64).ult(offset)
     )  # fmt: skip
     with when(wrong):
         raise_for(cpu, PROTECTION, const(0, 16))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from bimetal.ir.value import Value, const, select
 from bimetal.isa.trace import Cpu, pin, ret, slowly, when
 
+from ..canonical import non_canonical
 from ..control import FSGSBASE
 from ..describing import insn
 from ..descriptors import (
@@ -118,7 +119,7 @@ def _base(digit: int, seg: int, writes: bool) -> None:
         register = Register(cpu, fields["rm"], width)
         if writes:
             value = register.read().zext(64)
-            with slowly(((value.asr(47) + 1) & ~1) != 0):
+            with slowly(non_canonical(cpu, value)):
                 general_protection(cpu)
             cpu.base[seg] = value
         else:
@@ -183,7 +184,7 @@ def _visible(cpu: Cpu, selector: Value, d: Value, systems: tuple[int, int]) -> V
 
 
 def _question(row: str, name: str, systems: tuple[int, int]) -> None:
-    @insn(f"{row} /r", f"{name} {{:Gv}}, {{:Edw}}", restartable=True)
+    @insn(f"{row} /r", f"{name} {{:Gv}}, {{:Ezw}}", restartable=True)
     def ask(cpu: Cpu, **fields: Value) -> None:
         with slowly(in_real_mode(cpu) | in_v86(cpu)):
             undefined_opcode(cpu)

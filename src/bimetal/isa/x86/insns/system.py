@@ -6,6 +6,7 @@ from __future__ import annotations
 from bimetal.ir.value import Value, const, select
 from bimetal.isa.trace import Cpu, pin, slowly, when
 
+from ..canonical import non_canonical
 from ..control import DE, EM, MP, PCIDE, PE, TS, TSD
 from ..control_registers import write_cr0, write_cr3, write_cr4
 from ..cpuid import answer
@@ -68,7 +69,7 @@ def _load_table(digit: int, name: str) -> None:
         if not wide:
             base = base & select(fields["osize"] == 0, const(0xFF_FFFF, 64), BASE_32)
         else:
-            with slowly(((base.asr(47) + 1) & ~1) != 0):
+            with slowly(non_canonical(cpu, base)):
                 general_protection(cpu)
         register = "gdtr" if name == "gdt" else "idtr"
         setattr(cpu, f"{register}_limit", limit)

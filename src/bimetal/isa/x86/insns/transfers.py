@@ -6,6 +6,7 @@ from __future__ import annotations
 from bimetal.ir.value import Value, const, select
 from bimetal.isa.trace import Cpu, pin, ret, slowly, when
 
+from ..canonical import non_canonical
 from ..control import LMA, PE, SCE
 from ..describing import insn
 from ..descriptors import (
@@ -260,7 +261,7 @@ def sysret(cpu: Cpu, **fields: Value) -> None:
     need_ring_0(cpu)
     to = cpu.r[CX]
     if wide:
-        with slowly(((to.asr(47) + 1) & ~1) != 0):
+        with slowly(non_canonical(cpu, to)):
             general_protection(cpu)
     else:
         to = to & BASE_32
