@@ -93,7 +93,7 @@ def test_auto_says_why_it_is_something_else(
         ),
         ("jit", "aarch64", "max,+lse,-lse", "cannot have lse and have it not", "say one of them"),
         ("jit", "aarch64", "cortex-a35", "no processor model", "did you mean cortex-a57"),
-        ("jit", "x86_64", "", "jit does not run x86_64 guests", "choose 'kvm'"),
+        ("jit", "s390x", "", "jit does not run s390x guests", "choose 'kvm'"),
         ("auto", "s390x", "", "nothing here runs s390x guests", "choose another board"),
     ],
 )

@@ -100,7 +100,7 @@ def prepare(accel: str, isa: str, cpus: int) -> None:
     machine is put together. Errors are left to `create`, which meets them again."""
     if accel == "auto":
         accel = "" if isa == platform.machine() else next(iter(_engines_of(isa)), "")
-    if accel in ENGINES and _is_run(isa):
+    if accel in ENGINES and isa in INSTRUCTION_SETS:
         with QUICK_SWITCHING.wanted(), suppress(Exception):
             late(PREPARE)(architecture(isa).isa, cpus > 1)
 
@@ -129,7 +129,7 @@ class Described(Struct, frozen=True):
 def described(accel: str, isa: str, model: str) -> Described:
     """What is described of a processor ``model`` of ``isa``. Raises `BimetalError` for a model that
     ``accel`` has not."""
-    if not _is_run(isa):
+    if isa not in INSTRUCTION_SETS or (accel == "auto" and not _engines_of(isa)):
         return Described()
     known = architecture(isa)
     if accel not in CHOICES or accel == "kvm" or (accel == "auto" and isa == platform.machine()):
@@ -142,7 +142,7 @@ def described(accel: str, isa: str, model: str) -> Described:
 
 def has_semihosting(isa: str) -> bool:
     """Whether programs of ``isa`` can make semihosting calls under our own accelerators."""
-    return _is_run(isa) and bool(architecture(isa).semihosting)
+    return isa in INSTRUCTION_SETS and bool(architecture(isa).semihosting)
 
 
 def check_name(accel: str) -> None:
@@ -173,12 +173,8 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
 
 
 def _engines_of(isa: str) -> list[str]:
-    return list(ENGINES) if _is_run(isa) else []
-
-
-def _is_run(isa: str) -> bool:
-    """Whether our own accelerators run machines of ``isa``."""
-    return isa in INSTRUCTION_SETS and isa not in UNFINISHED
+    """Our own accelerators that are chosen for ``isa`` by themselves."""
+    return list(ENGINES) if isa in INSTRUCTION_SETS and isa not in UNFINISHED else []
 
 
 def _kvm(isa: str, model: str, options: dict[str, object]) -> Accelerator:
@@ -211,6 +207,8 @@ def _check_host(isa: str) -> None:
 def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Accelerator:
     _check_engine(name, isa)
     _check_model(name, isa, model)
+    if isa in UNFINISHED:
+        logger("accel").warning("%s is not finished under %s: programs may go wrong", isa, name)
     return cast(Accelerator, late(ENGINES[name])(isa, model=model, **options))
 
 
@@ -235,7 +233,7 @@ def _check_engine(name: str, isa: str) -> None:
             "choose another board",
             ExitCode.UNAVAILABLE,
         )
-    if name != "auto" and not _is_run(isa):
+    if name != "auto" and isa not in INSTRUCTION_SETS:
         raise BimetalError(
             f"the accelerator {name} does not run {isa} guests",
             "choose 'kvm' on a host of that kind",

@@ -29,7 +29,7 @@ INSTRUCTION_SETS = {
 
 
 UNFINISHED = frozenset({"x86_64"})
-"""Those of which too little is described yet for a machine."""
+"""Those of which too little is proved yet: our accelerators run them if one is named."""
 
 
 def architecture(name: str) -> Architecture:
