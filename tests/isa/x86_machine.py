@@ -142,9 +142,12 @@ def _machine(engine: str) -> Iterator[X86Machine]:
 
 
 def machines(*engines: str) -> Callable[[], Iterator[X86Machine]]:
-    """A fixture: a vCPU on each of the engines, for all tests of a module, which reset it."""
+    """A fixture: a vCPU on each of the engines, for all tests of a module, which reset it. Those
+    that are compiled are slow: for the first time that takes minutes."""
+    named = engines or ENGINES
+    compiled = [pytest.param(each, marks=pytest.mark.slow) for each in named if each != "reference"]
 
-    @pytest.fixture(scope="module", params=engines or ENGINES)
+    @pytest.fixture(scope="module", params=["reference", *compiled])
     def machine(request: pytest.FixtureRequest) -> Iterator[X86Machine]:
         with _machine(request.param) as made:
             yield made

@@ -70,8 +70,12 @@ class _HandlerLowering(FlowLowering):
             return self.missing(value)
         return super().operand(value)
 
+    def _gets_slot(self, index: Value, lost: tuple[int, int] | None) -> bool:
+        """Whether a register's number gets a place: those of registers that are written have to."""
+        return lost is not None or self.slots.has_room(index)
+
     def index(self, value: Value, lost: tuple[int, int] | None) -> str:
-        if not self._decoded(value):
+        if not self._decoded(value) or not self._gets_slot(value, lost):
             return super().index(value, lost)
         slot = self.slots.slot(value, lost)
         return self._load_slot(slot.offset, slot.bytes, False, 64)

@@ -109,11 +109,11 @@ class StencilLowering(HoleLowering, FastLowering):
         return self.narrow(name, "i64", width)
 
     def _slot(self, file_name: str, index: Value, writing: bool) -> tuple[str, str, int]:
-        if index.known or not self._decoded(index):
-            return super()._slot(file_name, index, writing)
         file = self.layout.spec.files[file_name]
         size = self.layout.slot_bytes(file)
         lost = (file.zero, file.count) if writing and file.zero is not None else None
+        if index.known or not self._decoded(index) or not self._gets_slot(index, lost):
+            return super()._slot(file_name, index, writing)
         slot = self.slots.slot(index, lost)
         first = self.layout.offsets[file_name]
         place = Filling(addend=first, slot=slot.offset, bytes=slot.bytes, scale=size).symbol
