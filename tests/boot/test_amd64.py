@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
+from bimetal.codegen.interpreter import interpreter
+from bimetal.isa.names import architecture
 from tests.boot.conftest import PROMPT, Fetch, Terminal
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 Start = Callable[..., Terminal]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """The interpreter is there before a guest is waited for: for the first time that takes longer
+    than any answer of a guest."""
+    interpreter(architecture("x86_64").isa, shared=False)
 
 
 @pytest.mark.parametrize("accel", ["interp", "jit"])

@@ -18,7 +18,7 @@ FPU, FXSR, SSE2 = 0, 24, 26
 
 def test_a_board_enters_64_bit_mode_by_the_registers_that_guests_write(machine: X86Machine) -> None:
     """EFER.LMA is nobody's to set."""
-    machine.begin(b"\x90", 64)
+    machine.place(b"\x90", 64)
     for name, value in (("efer", LME), ("cr4", PAE), ("cr0", PE | PG)):
         machine[name] = value
     assert machine["efer"] == LME | LMA
@@ -29,7 +29,7 @@ def test_a_board_enters_64_bit_mode_by_the_registers_that_guests_write(machine: 
 @pytest.mark.parametrize("levels", [4, 5])
 def test_tables_may_lie_wherever_addresses_are_canonical(machine: X86Machine, levels: int) -> None:
     code = assemble(f"lgdt [{DATA}]\nmov dword ptr [0x40000000], eax", 64, CODE)
-    machine.begin(code, 64, cr4=PAE | (LA57 if levels == 5 else 0))
+    machine.place(code, 64, cr4=PAE | (LA57 if levels == 5 else 0))
     machine.put(DATA, (0x7F).to_bytes(2, "little") + BEYOND_48.to_bytes(8, "little"))
     if levels == 5:
         assert machine.finish() == 0

@@ -108,7 +108,7 @@ def program(text: str, user: str, gated: str, real: str) -> bytes:
 def begin(
     machine: X86Machine, text: str, user: str = "ud2", gated: str = "ud2", real: str = "ud2"
 ) -> None:
-    machine.begin(program(text, user, gated, real), 16)
+    machine.place(program(text, user, gated, real), 16)
     table = descriptors()
     machine.put(GDT, b"".join(each.to_bytes(8, "little") for each in table))
     gates = [gate(CODE_0, HANDLERS + 32 * n, 0xEE if n == 3 else 0x8E) for n in range(34)]
@@ -238,7 +238,7 @@ def test_real_mode_has_interrupts_and_big_segments(machine: X86Machine) -> None:
         add ax, 36
         iret
     """
-    machine.begin(assemble(lines, 16), 16)
+    machine.place(assemble(lines, 16), 16)
     machine.run()
     assert machine.word(0x600, 2) == 42
     assert machine["rsp"] & 0xFFFF == 0x100

@@ -107,7 +107,7 @@ def gate(vector: int, kind: int = 0x8E, ist: int = 0) -> bytes:
 
 def begin_long(machine: X86Machine, text: str, user: str = "ud2") -> None:
     code = long_program(text, user)
-    machine.begin(code, 16)
+    machine.place(code, 16)
     machine.put(GDT, b"".join(each.to_bytes(8, "little") for each in DESCRIPTORS))
     idt = b"".join(gate(n, 0xEE if n == 3 else 0x8E, int(n == 8)) for n in range(34))
     machine.put(IDT, idt)

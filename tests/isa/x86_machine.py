@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 
 import llvmlite.binding as llvm
 import pytest
 from elftools.elf.elffile import ELFFile
-from msgspec.structs import replace
 
-from bimetal.accel.interp import InterpAccelerator, InterpCpu
-from bimetal.accel.jit import JitAccelerator
-from bimetal.accel.reference import Reference, ReferenceCpu
-from bimetal.base.clock import RealClock
-from bimetal.codegen.policy import stressed
-from bimetal.memory.ram import Ram
-from bimetal.seam import Accelerator, Exit, Kicked, MemorySlot, Mmio
+from tests.sketches.sketched import END, SIZE, Sketched, sketched
 
-__all__ = ["CODE", "DATA", "END", "ENGINES", "MODES", "SIZE", "X86Machine", "assemble", "machines"]
+__all__ = ["CODE", "DATA", "END", "ENGINES", "MODES", "X86Machine", "assemble", "machines"]
 
 ENGINES = ("reference", "interp", "everything", "optimise", "everything,forget", "runs")
 """The reference, the interpreter, and the translator in modes of `bimetal.codegen.policy`."""
-SIZE = 0x4_0000
 CODE, DATA, STACK = 0x1000, 0x8000, 0x2_0000
-END = 0x4000_0000
-"""A program ends by a store to here, where there is no memory."""
 MODES = (64, 32, 16)
 
 LMA, PE = 1 << 10, 1
@@ -50,33 +38,10 @@ def assemble(text: str, bits: int = 64, at: int = 0) -> bytes:
     return bytes(section.data()[at:])
 
 
-@dataclass(slots=True)
-class X86Machine:
+class X86Machine(Sketched):
     """A vCPU on one of `ENGINES`, and its memory from 0 up."""
 
-    engine: str
-    cpu: InterpCpu | ReferenceCpu
-    ram: Ram
-
-    def __getitem__(self, register: str) -> int:
-        return self.cpu.read_register(register)
-
-    def __setitem__(self, register: str, value: int) -> None:
-        self.cpu.write_register(register, value)
-
-    def put(self, address: int, data: bytes) -> None:
-        """Write guest memory behind the vCPU's back."""
-        self.ram.bytes[address : address + len(data)] = data
-
-    def get(self, address: int, size: int) -> bytes:
-        """What guest memory holds."""
-        return bytes(self.ram.bytes[address : address + size])
-
-    def word(self, address: int, size: int = 8) -> int:
-        """A number in guest memory."""
-        return int.from_bytes(self.get(address, size), "little")
-
-    def begin(self, code: bytes, bits: int = 64, at: int = CODE, **registers: int) -> None:
+    def place(self, code: bytes, bits: int = 64, at: int = CODE, **registers: int) -> None:
         """Reset, with code of a mode in memory: 64-bit, 32-bit flat, or 16-bit in real mode."""
         self.ram.bytes[:SIZE] = bytes(SIZE)
         self.cpu.reset()
@@ -96,49 +61,13 @@ class X86Machine:
             self[name] = value
         self["pc"] = at
 
-    def run(self) -> Exit:
-        """Run up to an exit that is not a kick."""
-        exit_ = self.cpu.run()
-        while isinstance(exit_, Kicked):
-            exit_ = self.cpu.run()
-        return exit_
-
-    def finish(self) -> int:
-        """Run to the end of the program; what it stores there."""
-        exit_ = self.run()
-        assert isinstance(exit_, Mmio), exit_
-        assert (exit_.address, exit_.write) == (END, True), exit_
-        return exit_.value
-
     def do(self, text: str, bits: int = 64, **registers: int) -> int:
         """Run lines of code to the store of EAX that ends them; what it stores."""
         if bits == 16:
             raise ValueError("real mode has no address to end a program by")
         code = assemble(f"{text}\nmov dword ptr [{END}], eax", bits, CODE)
-        self.begin(code, bits, **registers)
+        self.place(code, bits, **registers)
         return self.finish()
-
-
-@contextmanager
-def _machine(engine: str) -> Iterator[X86Machine]:
-    ram, clock = Ram("ram", SIZE), RealClock()
-    accelerator: Accelerator
-    if engine == "reference":
-        accelerator = Reference("x86_64", clock=clock, cpus=1)
-    elif engine == "interp":
-        accelerator = InterpAccelerator("x86_64", clock=clock, cpus=1)
-    else:
-        # Polls so often that each place that a short program comes to is seen.
-        policy = replace(stressed(engine), slice=7)
-        accelerator = JitAccelerator("x86_64", clock=clock, cpus=1, policy=policy)
-    try:
-        accelerator.set_memory([MemorySlot(0, SIZE, ram.host)])
-        cpu = accelerator.add_cpu(0)
-        assert isinstance(cpu, InterpCpu | ReferenceCpu)
-        yield X86Machine(engine, cpu, ram)
-    finally:
-        accelerator.close()
-        ram.close()
 
 
 def machines(*engines: str) -> Callable[[], Iterator[X86Machine]]:
@@ -149,7 +78,7 @@ def machines(*engines: str) -> Callable[[], Iterator[X86Machine]]:
 
     @pytest.fixture(scope="module", params=["reference", *compiled])
     def machine(request: pytest.FixtureRequest) -> Iterator[X86Machine]:
-        with _machine(request.param) as made:
-            yield made
+        with sketched("x86_64", request.param) as made:
+            yield X86Machine(made.engine, made.cpu, made.ram)
 
     return machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bimetal.accel.choose import create
 from bimetal.accel.code_page import Loaded
@@ -15,7 +15,6 @@ from bimetal.codegen.job import Job
 from bimetal.codegen.policy import stressed
 from bimetal.codegen.translator import translate
 from bimetal.codegen.ways_out import STUBS
-from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.arm import a64
@@ -23,6 +22,7 @@ from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
 
 from ..state import CODE, DATA, Case, Executor, State
+from ..window import Window
 from .cases import MEMORY, decode
 
 __all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor", "RunExecutor"]
@@ -38,32 +38,12 @@ BEFORE, AFTER = b"".join(SET.values()), b"".join(GET.values())
 HANDLER = 0x200  # of exceptions from the same level (D1.3.1.6)
 
 
-class Window:
-    """The memory of a state; anything else faults."""
+class ArmWindow(Window):
+    """Anything else is a data abort from the same level."""
 
-    def __init__(self, content: bytes):
-        self.bytes = bytearray(content)
-
-    def _place(self, address: int, access: Access) -> slice:
-        if access.aligned and address % access.size:
-            raise Trap(0x25 << 26, address)
-        if not DATA <= address <= DATA + len(self.bytes) - access.size:
-            raise Trap(0x25 << 26, address)
-        return slice(address - DATA, address - DATA + access.size)
-
-    def load(self, address: int, access: Access) -> int:
-        """See `GuestMemory`."""
-        return int.from_bytes(self.bytes[self._place(address, access)], "little")
-
-    def store(self, address: int, value: int, access: Access) -> None:
-        """See `GuestMemory`."""
-        self.bytes[self._place(address, access)] = value.to_bytes(access.size, "little")
-
-    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        """See `GuestMemory`."""
-        old = self.load(address, access)
-        self.store(address, change(old), access)
-        return old
+    def refuse(self, address: int, outside: bool) -> None:
+        """See `Window.refuse`."""
+        raise Trap(0x25 << 26, address)
 
 
 class ReferenceExecutor:
@@ -83,7 +63,7 @@ class ReferenceExecutor:
             registers.write(name, value)
         for name, value in (("el", 1), ("fp_ready", 1), ("spsel", 1), ("cpacr", 3 << 20)):
             registers.set(name, 0, value)
-        memory = Window(case.before.memory)
+        memory = ArmWindow(case.before.memory)
 
         def step(word: int) -> None:
             decoded = decode(word)

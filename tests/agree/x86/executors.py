@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bimetal.accel.interp import InterpAccelerator
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.host import Host
-from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.x86 import x86
@@ -17,6 +16,7 @@ from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, MemorySlot, Mmio
 
 from ..state import CODE, DATA, Case, Executor, State
+from ..window import Window
 from .cases import decode
 from .native import FLAGS, GENERAL
 
@@ -31,32 +31,13 @@ ENABLED = {"cr4": 1 << 9 | 1 << 18, "xcr0": 7}
 """CR4 and XCR0 where vectors may be used."""
 
 
-class Window:
-    """The memory of a state; anything else faults."""
+class X86Window(Window):
+    """Anything else is a page fault, or what is raised where no page can be."""
 
-    def __init__(self, content: bytes):
-        self.bytes = bytearray(content)
-
-    def _place(self, address: int, access: Access) -> slice:
-        if address + (1 << 47) >> 48 & 0xFFFF or (access.aligned and address % access.size):
-            raise Trap(PROTECTION, address)
-        if not DATA <= address <= DATA + len(self.bytes) - access.size:
-            raise Trap(PAGE_FAULT, address)
-        return slice(address - DATA, address - DATA + access.size)
-
-    def load(self, address: int, access: Access) -> int:
-        """See `GuestMemory`."""
-        return int.from_bytes(self.bytes[self._place(address, access)], "little")
-
-    def store(self, address: int, value: int, access: Access) -> None:
-        """See `GuestMemory`."""
-        self.bytes[self._place(address, access)] = value.to_bytes(access.size, "little")
-
-    def update(self, address: int, access: Access, change: Callable[[int], int]) -> int:
-        """See `GuestMemory`."""
-        old = self.load(address, access)
-        self.store(address, change(old), access)
-        return old
+    def refuse(self, address: int, outside: bool) -> None:
+        """See `Window.refuse`."""
+        non_canonical = address + (1 << 47) >> 48 & 0xFFFF
+        raise Trap(PAGE_FAULT if outside and not non_canonical else PROTECTION, address)
 
 
 class ReferenceExecutor:
@@ -72,7 +53,7 @@ class ReferenceExecutor:
         before = case.before.registers
         registers, environment = Registers(x86.state), Environment(notes_subnormal=True)
         _load(registers, environment, before)
-        memory, trap = Window(case.before.memory), None
+        memory, trap = X86Window(case.before.memory), None
         decoded = decode(case.word.to_bytes(case.size, "little"))
         assert decoded is not None, f"{case.text} is no instruction"
         pc = CODE

@@ -166,8 +166,11 @@ def far_jump(cpu: Cpu, selector: Value, offset: Value, osize: Value, following: 
 
 
 def _check_gate(cpu: Cpu, selector: Value, d: Value) -> None:
-    """The rights of a gate, a TSS too: #GP and #NP."""
+    """The kind and the rights of a gate, a TSS too: #GP and #NP."""
     rights = rights_of(d)
+    kind = rights & 15
+    with when(~(_is_gate(cpu, kind) | _is_task(cpu, kind))):
+        raise_for(cpu, PROTECTION, selector)
     dpl = dpl_of(rights).trunc(8)
     with when(dpl.ult(cpu.cpl) | dpl.ult((selector & 3).trunc(8))):
         raise_for(cpu, PROTECTION, selector)
@@ -208,8 +211,6 @@ def _gate_offset(cpu: Cpu, selector: Value, d: Value) -> Value:
 def gate_jump(cpu: Cpu, selector: Value, d: Value, following: Value) -> Value:
     """Jump through a gate, or to another task."""
     kind = rights_of(d) & 15
-    with when(~(_is_gate(cpu, kind) | _is_task(cpu, kind))):
-        raise_for(cpu, PROTECTION, selector)
     _check_gate(cpu, selector, d)
     with when(_is_task(cpu, kind)):
         ret(switch_task(cpu, _task_selector(selector, d), JUMP, following, 0, 0))
@@ -241,13 +242,18 @@ def far_call(cpu: Cpu, selector: Value, offset: Value, osize: Value, following: 
         ret(gate_call(cpu, selector, d, following))
     d = code_checked(cpu, selector, cpu.cpl, 0)
     to = code_address(cpu, d, offset)
+    _call_here(cpu, selector, d, osize, following)
+    return to
+
+
+def _call_here(cpu: Cpu, selector: Value, d: Value, osize: Value, following: Value) -> None:
+    """Push where to return to, and enter code of the current level."""
     frame = _own_frame(cpu, osize)
     frame.push(cpu.selector[CS])
     frame.push(following)
     set_code(cpu, selector, d, cpu.cpl)
     cpu.r[SP] = frame.merged
     derive(cpu)
-    return to
 
 
 def _own_frame(cpu: Cpu, osize: Value) -> Frame:
@@ -262,8 +268,6 @@ def _own_frame(cpu: Cpu, osize: Value) -> Frame:
 def gate_call(cpu: Cpu, selector: Value, d: Value, following: Value) -> Value:
     """Call through a gate, or to another task."""
     kind = rights_of(d) & 15
-    with when(~(_is_gate(cpu, kind) | _is_task(cpu, kind))):
-        raise_for(cpu, PROTECTION, selector)
     _check_gate(cpu, selector, d)
     with when(_is_task(cpu, kind)):
         ret(switch_task(cpu, _task_selector(selector, d), CALL, following, 0, 0))
@@ -284,12 +288,7 @@ def gate_call(cpu: Cpu, selector: Value, d: Value, following: Value) -> Value:
     inner = ((rights & CONFORMING) == 0) & dpl.ult(cpu.cpl)
     with when(inner):
         ret(call_inner(cpu, target, code, to, following, osize, (d.lsr(32) & 31).trunc(8)))
-    frame = _own_frame(cpu, osize)
-    frame.push(cpu.selector[CS])
-    frame.push(following)
-    set_code(cpu, target, code, cpu.cpl)
-    cpu.r[SP] = frame.merged
-    derive(cpu)
+    _call_here(cpu, target, code, osize, following)
     return to
 
 
