@@ -51,9 +51,8 @@ def test_regions_are_taken_that_are_worth_it_in_their_pages() -> None:
         (0x2000, spot(2, 4), (4,)),
         (0x1000, spot(1, 4), (4,)),
     ]
-    assert list(hotness.take_regions({(0, 3): 4}.__getitem__)) == [
-        (0x3000, spot(3, 4), (4,)),
-    ]
+    (last,) = hotness.take_regions({(0, 3): 4}.__getitem__)
+    assert (last.address, last.last, last.entered) == (0x3000, spot(3, 4), (4,))
 
 
 def test_a_page_with_other_code_begins_cold() -> None:
@@ -86,11 +85,11 @@ def test_what_is_long_ago_counts_for_less() -> None:
     hotness.at(spot(1, 0), 30)
     hotness.at(spot(2, 0), 1)
     hotness.count(100, familiar=False)
-    hotness.cool()
+    hotness.looked()
     assert hotness.hottest() == (spot(1, 0), 30)
     assert hotness.least(2) == 10
     hotness.count(20, familiar=False)
-    hotness.cool()
+    hotness.looked()
     assert hotness.recent == 60
     assert hotness.take((0, 1)) == [spot(1, 0)]
     assert not hotness, "a single sample is forgotten"
@@ -117,6 +116,29 @@ def test_a_very_hot_region_is_given_once_with_its_entries() -> None:
     assert hot is not None
     assert (hot.address, hot.last, hot.entered) == (0x1000, spot(7, 4), (4, 8))
     assert hotness.take_region() is None
+
+
+def test_where_vcpus_were_interpreting_when_a_region_became_ready_is_no_entry_of_it() -> None:
+    hotness = Hotness(replace(POLICY, places=3))
+    hotness.within(0x1000, spot(1, 4), 3, 3, inside=False)
+    hotness.within(0x1000, spot(1, 8), 2, 2)
+    hotness.within(0x1000, spot(1, 12), 3, 3, inside=False)
+    hotness.looked()
+    hotness.within(0x1000, spot(1, 8), 5, 5)
+    hotness.within(0x1000, spot(1, 16), 1, 1, inside=False)
+    hot = hotness.take_region()
+    assert hot is not None
+    assert (hot.entered, hot.seldom) == ((8, 16), ())
+
+
+def test_entries_with_few_samples_are_told_from_the_others() -> None:
+    hotness = Hotness(replace(POLICY, places=3, seldom=0.1))
+    hotness.within(0x1000, spot(1, 4), 1, 1)
+    hotness.within(0x1000, spot(1, 8), 17, 17)
+    hotness.within(0x1000, spot(1, 12), 2, 2)
+    hot = hotness.take_region()
+    assert hot is not None
+    assert (hot.entered, hot.seldom) == ((8, 12, 4), (4,))
 
 
 def test_a_very_hot_region_takes_those_of_its_page_that_are_hot_too() -> None:
@@ -157,13 +179,13 @@ def test_of_regions_that_were_entered_long_ago_nothing_is_known() -> None:
     hotness.within(5000, spot(1, 8), 40, 40)
     for _ in range(3):
         hotness.count(100000, familiar=False)
-        hotness.cool()
+        hotness.looked()
     assert [*hotness._entered] == [*hotness._last] == [5000]
     assert [*hotness._by_page] == [(0, 1)]
     hotness.forget((0, 1))
     for _ in range(9):
         hotness.count(100000, familiar=False)
-        hotness.cool()
+        hotness.looked()
     known = (hotness._entered, hotness._last, hotness._by_page, hotness._regions)
     assert not any(known)
 

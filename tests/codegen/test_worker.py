@@ -132,11 +132,15 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, script: str) -> Worker:
     """A translator that does as ``script`` says; ``out`` is where answers go."""
 
     def arguments(module: str, isa: object, shared: bool, answers: str) -> dict[str, object]:
-        return {"args": [sys.executable, "-c", f"out = open({answers}, 'wb', 0)\n{script}"]}
+        opening = f"import sys; out = open({answers}, 'wb', 0)"
+        return {"args": [sys.executable, "-c", f"{opening}\n{script}"]}
 
     monkeypatch.setattr(worker_module, "popen_arguments", arguments)
     return Worker(rv64, shared=False)
 
+
+STAYS = "sys.stdin.buffer.read()"
+"""What keeps a stand-in there: jobs may have a line's end anywhere."""
 
 JOB = Job(bytes(PAGE), (0,), ALL, 1, "nothing")
 PACKED = pack(Compiled(seconds=1.5).frame())
@@ -280,7 +284,7 @@ def test_sources_that_are_linked_to_from_elsewhere_have_not_changed(tmp_path: Pa
 
 
 def test_what_is_printed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = stand_in(monkeypatch, f"print('hello', flush=True); out.write({PACKED!r}); input()")
+    worker = stand_in(monkeypatch, f"print('hello', flush=True); out.write({PACKED!r}); {STAYS}")
     assert worker.submit(JOB)
     assert answer_of(worker) == Compiled(seconds=1.5)
     worker.close()
@@ -290,7 +294,7 @@ def test_what_is_printed_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     "bad", [b"Segmentation fault\n" * 3, pickle.dumps(7) * 9, PACKED[:-1] + b"!"]
 )
 def test_an_answer_that_is_none_is_the_end(monkeypatch: pytest.MonkeyPatch, bad: bytes) -> None:
-    worker = stand_in(monkeypatch, f"out.write({bad!r}); input()")
+    worker = stand_in(monkeypatch, f"out.write({bad!r}); {STAYS}")
     assert worker.submit(JOB)
     with pytest.raises(WorkerLost, match="message"):
         answer_of(worker)
@@ -298,7 +302,7 @@ def test_an_answer_that_is_none_is_the_end(monkeypatch: pytest.MonkeyPatch, bad:
 
 
 def test_half_an_answer_makes_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = stand_in(monkeypatch, f"out.write({PACKED[:-1]!r}); print(input())")
+    worker = stand_in(monkeypatch, f"out.write({PACKED[:-1]!r}); {STAYS}")
     assert worker.submit(JOB)
     assert worker.answer(0.5) is None
     worker.close()
@@ -306,7 +310,7 @@ def test_half_an_answer_makes_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_that_says_nothing_for_long_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "PATIENCE", 0.2)
-    worker = stand_in(monkeypatch, "while True: input()")
+    worker = stand_in(monkeypatch, STAYS)
     assert worker.answer() is None  # nothing was asked
     assert worker.submit(JOB)
     with pytest.raises(WorkerLost, match="not answered for"):

@@ -39,11 +39,12 @@ class Spot(NamedTuple):
 
 class HotRegion(NamedTuple):
     """A hot region: its address, where it was entered last, and the offsets that were entered,
-    most often first."""
+    most often first, and of these the ones that were entered ``seldom``."""
 
     address: int
     last: Spot
     entered: tuple[int, ...]
+    seldom: tuple[int, ...]
 
 
 def _halved(hotness: Mapping[_Key, float], least: float) -> defaultdict[_Key, float]:
@@ -71,6 +72,8 @@ class Hotness:
         """Where a region was entered last, unless the code there is another one by now."""
         self._by_page: defaultdict[Page, dict[int, None]] = defaultdict(dict)
         """The same by page: the regions."""
+        self._new: set[int] = set()
+        """The regions that this look has seen first."""
         self.recent = self._familiar = 0.0
         # What is to be gained by translating hot places.
         self._gain = 0.0
@@ -100,11 +103,17 @@ class Hotness:
         if hot >= self._policy.hot:
             self._gain += weight if hot - weight >= self._policy.hot else hot
 
-    def within(self, region: int, spot: Spot, samples: int, weight: float) -> None:
-        """Add samples of the region at an address, entered at a place."""
+    def within(
+        self, region: int, spot: Spot, samples: int, weight: float, inside: bool = True
+    ) -> None:
+        """Add samples of the region at an address, entered at a place, from ``inside`` or not."""
+        if region not in self._regions and region not in self._entered:
+            self._new.add(region)
         self._regions[region] = hot = self._regions[region] + weight
         self._region_peak = max(self._region_peak, hot)
-        self._entered[region][spot.offset] += samples
+        # When a region is seen first, most came before it was there: that code was interpreted.
+        if inside or region not in self._new:
+            self._entered[region][spot.offset] += samples
         self._leave(region)
         self._last[region] = spot
         self._by_page[spot.place][region] = None
@@ -129,9 +138,10 @@ class Hotness:
         self._pages.clear()
         self._gain = 0.0
 
-    def cool(self) -> None:
-        """Halve everything if there have been many samples; otherwise everything that ever runs
-        would be translated in the end."""
+    def looked(self) -> None:
+        """All samples of a look have been added. Halve everything if there have been many;
+        otherwise everything that ever runs would be translated in the end."""
+        self._new.clear()
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
             self._gain /= 2
@@ -233,7 +243,9 @@ class Hotness:
             entered += self._entered[each]
         del self._regions[address]
         places = entered.most_common(self._policy.places)
-        return HotRegion(address, last, tuple(offset for offset, _ in places))
+        least = self._policy.seldom * entered.total()
+        seldom = tuple(offset for offset, count in places if count < least)
+        return HotRegion(address, last, tuple(offset for offset, _ in places), seldom)
 
     def _beside(self, page: Page) -> list[int]:
         """The regions of a page that are nearly hot enough to be optimised, or were optimised for

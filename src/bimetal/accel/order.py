@@ -74,7 +74,7 @@ class OrderMaker:
 
     def make(
         self, code_page: CodePage, decoded: bytes, entries: tuple[int, ...], level: int,
-        jumps: tuple[int, ...] = (),
+        jumps: tuple[int, ...] = (), seldom: tuple[int, ...] = (),
     ) -> Order:  # fmt: skip
         """An order for a region of some level, with these entries and what is before ``jumps``."""
         policy, executed = self._policy, code_page.executed(decoded, self._granule)
@@ -87,6 +87,6 @@ class OrderMaker:
         there = tuple(code_page.entries)
         job = Job(
             code_page.code, entries, executed, level, symbol, policy, jumps, there,
-            code_page.decoding,
+            code_page.decoding, seldom,
         )  # fmt: skip
         return Order(code_page, job)

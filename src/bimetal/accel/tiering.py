@@ -280,11 +280,11 @@ class Tiering:
         for (record, jump, in_region), count in samples.items():
             page, offset = vcpu.place(record)
             if record and 0 <= offset < PAGE:
-                self._arrived(Spot(vcpu.index, page, offset, False), vcpu, count)
+                self._arrived(Spot(vcpu.index, page, offset, False), vcpu, count, bool(in_region))
             page, offset = vcpu.place(jump)
             if jump and not in_region and 0 <= offset < PAGE:
                 self._met(Spot(vcpu.index, page, offset, True), count)
-        self._hotness.cool()
+        self._hotness.looked()
         return samples.total()
 
     def _familiar(self, page: Page) -> bool:
@@ -297,12 +297,12 @@ class Tiering:
     def _weight(self, spot: Spot, samples: int) -> float:
         return samples / self.policy.patience if self._repeats(spot.place) else samples
 
-    def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int) -> None:
-        """Count the target of a jump that found the budget spent."""
+    def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int, inside: bool) -> None:
+        """Count the target of a jump, ``inside`` a region or not, that found the budget spent."""
         self._hotness.count(samples, self._familiar(spot.place))
         handler = vcpu.handler(spot.page, spot.offset)
         if self._regions.at(handler):
-            self._hotness.within(handler, spot, samples, self._weight(spot, samples))
+            self._hotness.within(handler, spot, samples, self._weight(spot, samples), inside)
         else:
             self._met(spot, samples)
 
@@ -368,7 +368,7 @@ class Tiering:
             return None
         self._improved.add(hot.address)
         decoded = vcpu.executed(page, self._undecoded)
-        return self._maker.make(code_page, decoded, hot.entered, 2)
+        return self._maker.make(code_page, decoded, hot.entered, 2, seldom=hot.seldom)
 
     def _vcpu(self, spot: Spot) -> TieredVcpu:
         return next(vcpu for vcpu in self._vcpus if vcpu.index == spot.vcpu)

@@ -36,7 +36,8 @@ class Job(Struct, frozen=True):
     straight code that ends in each of ``jumps`` is to be an entry too, at its start, unless one of
     the offsets ``there``, where regions are entered already, will do. ``level`` is 1 for a quick
     translation and 2 for an optimised one, ``symbol`` the name that the object is to define, and
-    ``decoding`` says how to decode the code.
+    ``decoding`` says how to decode the code. The entries that are needed ``seldom`` can be left out
+    where code is optimised.
     """
 
     code: bytes
@@ -48,6 +49,7 @@ class Job(Struct, frozen=True):
     jumps: tuple[int, ...] = ()
     there: tuple[int, ...] = ()
     decoding: Decoding = USUAL_DECODING
+    seldom: tuple[int, ...] = ()
 
     def frame(self) -> Frame:
         """The job as a message."""
@@ -60,6 +62,7 @@ class Job(Struct, frozen=True):
             "jumps": self.jumps,
             "there": self.there,
             "decoding": asdict(self.decoding),
+            "seldom": self.seldom,
         }
         return Frame(fields, self.code + self.executed)
 
@@ -78,6 +81,7 @@ class Job(Struct, frozen=True):
                 jumps=tuple(said["jumps"]),
                 there=tuple(said["there"]),
                 decoding=Decoding(**said["decoding"]),
+                seldom=tuple(said["seldom"]),
             )
 
 

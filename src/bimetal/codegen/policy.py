@@ -68,6 +68,10 @@ class Policy(Struct, frozen=True):
     """When a region is optimised, other regions of the page with up to this many times fewer
     samples are made part of it."""
 
+    seldom: float = 1 / 50
+    """The share of a region's samples up to which one of its entries is needed seldom: by vCPUs
+    that were interpreting there when the region became ready, most of all."""
+
     share: float = 1 / 2000
     """The share of all recent samples that a place needs besides: translating code that takes less
     time gains nothing, and in a long run everything gets a few samples by chance."""

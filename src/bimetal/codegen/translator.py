@@ -76,7 +76,10 @@ def _region(isa: Isa, job: Job) -> Region:
     else:
         limit = min(policy.limit, policy.optimised_limit)
         steps = discover(code, wanted, executed, limit)
-        entries = [entry for entry in wanted if entry in steps]
+        # An entry cannot be folded into what is before it, as the arm of a branch into a selection.
+        often = [entry for entry in wanted if entry not in job.seldom]
+        passed = discover(code, often, executed, limit) if job.seldom else {}
+        entries = [at for at in wanted if at in steps and (at in often or at not in passed)]
         entries += [place for place in places_entered(steps) if place not in entries]
         entries = entries[: policy.max_entries]
     guarded = isa.modes[job.decoding.mode].guarded
