@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..ir.analysis import Analysis, relative
 from ..ir.value import Block, Value
 from ..isa.describe import Insn
-from .decoder import Candidate, RecordForm, decoder_text
+from .decoder import Candidate, RecordForm, decoder_texts
 from .description import description
 from .handler import handler_text
 from .hole import Stencils
@@ -57,7 +57,7 @@ class Program:
 
     def __init__(self, layout: Layout):
         self._layout = layout
-        self._candidates: list[Candidate] = []
+        self.candidates: list[Candidate] = []
         self._chapters: dict[str, list[_Handler]] = {}
         for insn in layout.isa.ordered():
             self._add(insn, self._chapters.setdefault(insn.extension, []))
@@ -79,7 +79,7 @@ class Program:
                     bits = (1 << piece.width) - 1
                     mask |= bits << piece.at
                     match |= (value >> piece.low & bits) << piece.at
-            self._candidates.append(Candidate(insn, dict(fixed), mask, match, far, near))
+            self.candidates.append(Candidate(insn, dict(fixed), mask, match, far, near))
 
     def _handler(
         self, chapter: list[_Handler], symbol: str, insn: Insn, block: Block, near: bool
@@ -100,7 +100,7 @@ class Program:
         """All other modules, starting with those of the decoder and the runtime."""
         layout = self._layout
         core = [
-            decoder_text(layout, self._candidates, "@h_undefined"),
+            *decoder_texts(layout, self.candidates, "@h_undefined"),
             *(routine_text(layout, routine) for routine in runtime(layout).values()),
             stubs_text(layout, "rt_undefined"),
             runs_text(layout, stencils),
