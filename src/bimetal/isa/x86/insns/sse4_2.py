@@ -36,63 +36,58 @@ def signs(mask: Value, lane: int) -> Value:
 
 
 def _valid(length: Value, count: int) -> Value:
-    """Ones for lanes before a length."""
+    """A bit for each lane before a length."""
     return ((const(1, 32) << length.zext(32)) - 1).trunc(count)
 
 
-def _pairs(a: Value, b: Value, lane: int, operation: str) -> list[Value]:
-    """For each lane of b, with which lanes of a an operation holds: a row of bits each."""
+def _ahead(length: Value, lane: int) -> Value:
+    """Ones in the lanes before a length."""
     count = 128 // lane
-    return [
-        signs(lanes(operation, lane, splat(b[lane * n + lane - 1 : lane * n], count), a), lane)
-        for n in range(count)
-    ]
+    numbers = const(join(range(count), lane), 128)
+    return lanes("ult", lane, numbers, splat(length.zext(lane), count))
 
 
-def _any(a: Value, b: Value, la: Value, lb: Value, lane: int, signed: Value) -> Value:
+def _everywhere(b: Value, n: int, lane: int) -> Value:
+    """Lane ``n`` of a vector in all lanes."""
+    return splat(b[lane * n + lane - 1 : lane * n], 128 // lane)
+
+
+def _any(a: Value, b: Value, in_a: Value, in_b: Value, lane: int, signed: Value) -> Value:
     """Lanes of b that are among those of a."""
     count, result = 128 // lane, const(0, 128 // lane)
-    there = _valid(la, count)
-    for n, row in enumerate(_pairs(a, b, lane, "eq")):
-        result = result | ((row & there) != 0).zext(count) << n
-    return result & _valid(lb, count)
+    for n in range(count):
+        same = lanes("eq", lane, _everywhere(b, n, lane), a) & in_a
+        result = result | (same != 0).zext(count) << n
+    return result & signs(in_b, lane)
 
 
-def _ranges(a: Value, b: Value, la: Value, lb: Value, lane: int, signed: Value) -> Value:
+def _ranges(a: Value, b: Value, in_a: Value, in_b: Value, lane: int, signed: Value) -> Value:
     """Lanes of b that are in one of the ranges of which a has the ends, in pairs."""
     count, result = 128 // lane, const(0, 128 // lane)
     # Signed numbers are in order once their signs are turned.
     turn = select(signed, const(join([1 << lane - 1] * count, lane), 128), const(0, 128))
     a, b = a ^ turn, b ^ turn
-    there = _valid(la, count)
-    low = const(join([1, 0] * (count // 2), 1), count)
-    above, below = _pairs(a, b, lane, "ult"), _pairs(a, b, lane, "ule")
+    first = const(join([-1, 0] * (count // 2), lane), 128)
     for n in range(count):
-        at_least = ~above[n] & low & there
-        at_most = (below[n] & ~low & there).lsr(1)
+        one = _everywhere(b, n, lane)
+        at_least = lanes("ule", lane, a, one) & in_a & first
+        at_most = (lanes("ule", lane, one, a) & in_a).lsr(lane)
         result = result | ((at_least & at_most) != 0).zext(count) << n
-    return result & _valid(lb, count)
+    return result & signs(in_b, lane)
 
 
-def _each(a: Value, b: Value, la: Value, lb: Value, lane: int, signed: Value) -> Value:
+def _each(a: Value, b: Value, in_a: Value, in_b: Value, lane: int, signed: Value) -> Value:
     """Lanes that are equal; those behind both ends are."""
-    count = 128 // lane
-    same = signs(lanes("eq", lane, a, b), lane)
-    first, second = _valid(la, count), _valid(lb, count)
-    return (same & first & second) | ~(first | second)
+    return signs((lanes("eq", lane, a, b) & in_a & in_b) | ~(in_a | in_b), lane)
 
 
-def _ordered(a: Value, b: Value, la: Value, lb: Value, lane: int, signed: Value) -> Value:
+def _ordered(a: Value, b: Value, in_a: Value, in_b: Value, lane: int, signed: Value) -> Value:
     """Where a is found in b: its end may be beyond b's last lane."""
-    count = 128 // lane
-    there, result = _valid(la, count), const(0, count)
-    rows = _pairs(a, b, lane, "eq")
-    valid = _valid(lb, count)
+    count, result = 128 // lane, const(0, 128 // lane)
     for n in range(count):
-        found = const(1, 1)
-        for k in range(count - n):
-            inside = rows[n + k][k] & valid[n + k]
-            found = found & (inside | ~there[k])
+        beyond = const((1 << 128) - (1 << 128 - lane * n), 128)
+        same = lanes("eq", lane, a, b.lsr(lane * n)) & in_b.lsr(lane * n)
+        found = (same | ~in_a | beyond) == (1 << 128) - 1
         result = result | found.zext(count) << n
     return result
 
@@ -102,13 +97,13 @@ def _compared(
 ) -> Value:
     """The bits of the comparison that an immediate names, after its polarity (IntRes2)."""
     count = 128 // lane
-    la, lb = lengths
+    in_a, in_b = (_ahead(length, lane) for length in lengths)
     result = cpu.local(const(0, count))
     ways = (_any, _ranges, _each, _ordered)
     for number, way in enumerate(ways):
         with when(imm[3:2] == number):
-            result.set(way(a, b, la, lb, lane, imm[1] == 1))
-    turned = select(imm[5] == 1, _valid(lb, count), const(-1, count))
+            result.set(way(a, b, in_a, in_b, lane, imm[1] == 1))
+    turned = select(imm[5] == 1, _valid(lengths[1], count), const(-1, count))
     return select(imm[4] == 1, result.value ^ turned, result.value)
 
 
