@@ -58,6 +58,7 @@ HOSTS = {
     "codegen/extract.py": "how the host's object files refer to places",
     "codegen/host.py": "what LLVM has for the host that code is made for",
     "codegen/linking.py": "how the host's object files refer to places",
+    "codegen/native.py": "how code for the host is made",
     "codegen/resolve.py": "how the host's object files refer to places",
     "memory/barrier.py": "how the host orders accesses",
 }
