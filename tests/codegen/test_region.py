@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -35,9 +35,17 @@ def interpreted() -> Iterator[Hart]:
         yield hart
 
 
-def region(loader: Loader, code: bytes, entries: tuple[int, ...], level: int, name: str) -> Loaded:
+def region(
+    loader: Loader,
+    code: bytes,
+    entries: tuple[int, ...],
+    level: int,
+    name: str,
+    misaligned: Sequence[int] = (),
+) -> Loaded:
     """A region of a page, compiled here and now."""
-    job = Job(code.ljust(PAGE, b"\0"), entries, ALL_EXECUTED, level, name)
+    page = code.ljust(PAGE, b"\0")
+    job = Job(page, entries, ALL_EXECUTED, level, name, misaligned=tuple(misaligned))
     answer = translate(rv64, NATIVE.layout, job)
     assert answer.content
     return Loaded(level, answer.entries, loader.load(answer.content))
@@ -56,10 +64,14 @@ def decode_first_page(hart: Hart, program: bytes) -> None:
     hart.begin(program)
 
 
-@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize(
+    ("level", "misaligned"),
+    [(1, ()), (2, ()), (2, range(PAGE))],
+    ids=["quick", "optimised", "misaligned"],
+)
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs_end_alike(
-    interpreted: Hart, loader: Loader, seed: int, level: int
+    interpreted: Hart, loader: Loader, seed: int, level: int, misaligned: Sequence[int]
 ) -> None:
     program = random_program(seed)
     interpreted.begin(program)
@@ -68,8 +80,8 @@ def test_random_programs_end_alike(
     entries = tuple(sorted(places.sample(range(0, len(program), 4), 5)))
     with jit() as (hart, cpu):
         decode_first_page(hart, program)
-        name = f"test_{seed}_{level}"
-        install(cpu, program, [region(loader, program, entries, level, name)])
+        name = f"test_{seed}_{level}_{len(misaligned)}"
+        install(cpu, program, [region(loader, program, entries, level, name, misaligned)])
         hart.finish()
         assert cpu.installed == 1
         assert hart.outcome() == interpreted.outcome()
@@ -149,6 +161,31 @@ def test_a_jump_out_of_a_region_leaves_a_sample_of_where_it_leads(loader: Loader
         assert led == {(target, jump)}
 
 
+@pytest.mark.parametrize("misaligned", [(), (4, 8)], ids=["aligned", "misaligned"])
+def test_accesses_across_pages_are_made_whole(loader: Loader, misaligned: Sequence[int]) -> None:
+    lines = (
+        f"beq a0, zero, {CODE + 12:#x}",
+        "ld a4, 0(a1)",
+        "sd a4, 16(a1)",
+        f"lui t2, {END >> 12:#x}",
+        "sw zero, 0(t2)",
+    )
+    program = b"".join(rv64.assemble(text, CODE + 4 * n) for n, text in enumerate(lines))
+    number = 0x1122_3344_5566_7788
+    for away in (-9, -5, 3, -21):
+        with jit() as (hart, cpu):
+            decode_first_page(hart, program)
+            place = 2 * PAGE + away
+            cpu.write_register("a0", 1)
+            cpu.write_register("a1", CODE + place)
+            hart.put(CODE + place, number.to_bytes(8, "little"))
+            name = f"test_across_{away % PAGE}_{len(misaligned)}"
+            install(cpu, program, [region(loader, program, (4,), 2, name, misaligned)])
+            hart.finish()
+            assert cpu.read_register("a4") == number
+            assert hart.ram.bytes[place + 16 :][:8] == number.to_bytes(8, "little")
+
+
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("away", [0, 3], ids=["aligned", "misaligned"])
 def test_pages_are_entered_into_the_tlb_without_leaving_a_region(
@@ -184,3 +221,4 @@ def test_pages_are_entered_into_the_tlb_without_leaving_a_region(
         assert cpu.read_register("a5") == sum(page * 1000 for page in range(first, last))
         stored = hart.ram.bytes[(last - 1) * PAGE + away + 8 :][:8]
         assert int.from_bytes(stored, "little") == cpu.read_register("a5")
+        assert cpu.misaligned() == ((8, 16) if away else ())

@@ -221,6 +221,13 @@ class JitCpu(InterpCpu):
         handlers = self._arena_words[first : first + count * step : step]
         return bytes(handler != undecoded for handler in handlers)
 
+    def misaligned(self) -> tuple[int, ...]:
+        """The offsets, in whatever page, at which an instruction of a region has accessed memory
+        misaligned."""
+        start = self.state.layout.offsets["misaligned"]
+        noted = bytes(self.state.bytes[start : start + PAGE])
+        return tuple(offset for offset, noted_there in enumerate(noted) if noted_there)
+
     def samples(self) -> Counter[tuple[int, int, int]]:
         """How often each jump has found the budget spent since the last call. A jump is given as
         the record it led to, its own record (either 0 if unknown), and 1 if it is in a region;

@@ -10,8 +10,10 @@ from msgspec import Struct
 
 from ..base.late import LateModule
 from ..codegen.job import Job
+from ..codegen.layout import PAGE
 from ..codegen.policy import Policy
 from .code_page import CodePage
+from .hotness import HotRegion
 
 if TYPE_CHECKING:
     import random
@@ -72,14 +74,23 @@ class OrderMaker:
         entries, jumps = (tuple(o for o, jump in wanted if jump is kind) for kind in (False, True))
         return self.make(code_page, decoded, entries, self._policy.level, jumps)
 
+    def improved(
+        self, code_page: CodePage, decoded: bytes, hot: HotRegion, misaligned: tuple[int, ...]
+    ) -> Order:
+        """An order for a hot region, optimised; for the rest see `Job`."""
+        entries, seldom = hot.entered, hot.seldom
+        return self.make(code_page, decoded, entries, 2, seldom=seldom, misaligned=misaligned)
+
     def make(
         self, code_page: CodePage, decoded: bytes, entries: tuple[int, ...], level: int,
         jumps: tuple[int, ...] = (), seldom: tuple[int, ...] = (),
+        misaligned: tuple[int, ...] = (),
     ) -> Order:  # fmt: skip
         """An order for a region of some level, with these entries and what is before ``jumps``."""
         policy, executed = self._policy, code_page.executed(decoded, self._granule)
         if policy.unexecuted:
             executed = b"\1" * len(executed)
+            misaligned = tuple(range(0, PAGE, self._granule))
         if self._chance is not None:
             entries, policy = policy.cut(self._chance, entries, executed, self._granule)
         # Objects from many runs are loaded into one process, so each symbol is unique.
@@ -87,6 +98,6 @@ class OrderMaker:
         there = tuple(code_page.entries)
         job = Job(
             code_page.code, entries, executed, level, symbol, policy, jumps, there,
-            code_page.decoding, seldom,
+            code_page.decoding, seldom, misaligned,
         )  # fmt: skip
         return Order(code_page, job)

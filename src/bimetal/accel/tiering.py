@@ -368,7 +368,7 @@ class Tiering:
             return None
         self._improved.add(hot.address)
         decoded = vcpu.executed(page, self._undecoded)
-        return self._maker.make(code_page, decoded, hot.entered, 2, seldom=hot.seldom)
+        return self._maker.improved(code_page, decoded, hot, vcpu.misaligned())
 
     def _vcpu(self, spot: Spot) -> TieredVcpu:
         return next(vcpu for vcpu in self._vcpus if vcpu.index == spot.vcpu)

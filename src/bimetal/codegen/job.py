@@ -37,7 +37,8 @@ class Job(Struct, frozen=True):
     the offsets ``there``, where regions are entered already, will do. ``level`` is 1 for a quick
     translation and 2 for an optimised one, ``symbol`` the name that the object is to define, and
     ``decoding`` says how to decode the code. The entries that are needed ``seldom`` can be left out
-    where code is optimised.
+    where code is optimised, and accesses by the instructions at the offsets ``misaligned`` have
+    been so.
     """
 
     code: bytes
@@ -50,6 +51,7 @@ class Job(Struct, frozen=True):
     there: tuple[int, ...] = ()
     decoding: Decoding = USUAL_DECODING
     seldom: tuple[int, ...] = ()
+    misaligned: tuple[int, ...] = ()
 
     def frame(self) -> Frame:
         """The job as a message."""
@@ -63,6 +65,7 @@ class Job(Struct, frozen=True):
             "there": self.there,
             "decoding": asdict(self.decoding),
             "seldom": self.seldom,
+            "misaligned": self.misaligned,
         }
         return Frame(fields, self.code + self.executed)
 
@@ -82,6 +85,7 @@ class Job(Struct, frozen=True):
                 there=tuple(said["there"]),
                 decoding=Decoding(**said["decoding"]),
                 seldom=tuple(said["seldom"]),
+                misaligned=tuple(said["misaligned"]),
             )
 
 

@@ -156,6 +156,8 @@ def engine_state() -> StateSpec:
     spec.scalars(64, "spent_record", "spent_by", "spent_pc", "spent_in_region")
     spec.scalars(64, "sample_count", "samples_in_regions")
     spec.file("sample", SAMPLES * SAMPLE_WORDS, 64)
+    # 1 for each offset of a page at which an instruction of a region made misaligned accesses.
+    spec.file("misaligned", PAGE, 8)
     return spec
 
 

@@ -20,12 +20,12 @@ __all__ = ["REACH_CC", "asked", "reach_text"]
 REACH_CC = "preserve_mostcc"
 
 # What is asked: bytes in all, the mask of the low bits of an aligned address, the kind of access,
-# and 1 if it has to be aligned; a byte each.
-_BYTES, _LOW, _KIND, _ALIGNED = 0, 8, 16, 24
+# and 1 if it has to be aligned, a byte each; and the instruction's offset in its page.
+_BYTES, _LOW, _KIND, _ALIGNED, _OFFSET = 0, 8, 16, 24, 32
 
 
-def asked(access: Access, write: bool, count: int) -> int:
-    """What a region asks for: ``count`` accesses of this kind in a row."""
+def asked(access: Access, write: bool, count: int, offset: int) -> int:
+    """What a region asks for: ``count`` accesses of this kind in a row by an instruction."""
     size = 1 if access.in_page else access.size
     kind = (STORE if write else LOAD) | (UNPRIVILEGED if access.unprivileged else 0)
     parts = {
@@ -35,7 +35,7 @@ def asked(access: Access, write: bool, count: int) -> int:
         _ALIGNED: needs_alignment(access),
     }
     assert all(part < 256 for part in parts.values()), parts
-    return sum(part << at for at, part in parts.items())
+    return sum(part << at for at, part in parts.items()) | offset << _OFFSET
 
 
 def reach_text(layout: Layout) -> str:
@@ -55,6 +55,7 @@ def reach_text(layout: Layout) -> str:
     fits = g.let(f"icmp eq i64 {g.let(f'and i64 %va, {low}')}, 0")
     g.branch(g.let(f"and i1 {same}, {fits}"), "%look", "%none", USUALLY)
     g.label("%look")
+    _note_misaligned(g)
     user = g.let(f"icmp ne i64 {g.let(f'and i64 {kind}, {UNPRIVILEGED}')}, 0")
     own, other = g.load_state("tlb_base"), g.load_state("user_tlb")
     tlb = g.let(f"select i1 {user}, i64 {other}, i64 {own}")
@@ -69,6 +70,10 @@ def reach_text(layout: Layout) -> str:
     g.store_state("pending", "0")  # the instruction is executed again, and meets the trap then
     found = g.let(f"select i1 {pending}, i64 -1, i64 {row}")
     filled = has_tag(g, tags, row, page)
+    if STRICT in layout.offsets:
+        # The region that calls looks at alignment no more if it began without having to.
+        free = g.let(f"icmp eq i8 {g.load_state(STRICT, 'i8')}, 0")
+        filled = g.let(f"and i1 {filled}, {free}")
     g.end(f"ret i64 {g.let(f'select i1 {filled}, i64 {found}, i64 -1')}")
     g.label("%found")
     g.end(f"ret i64 {row}")
@@ -77,6 +82,17 @@ def reach_text(layout: Layout) -> str:
     body = "\n".join(["entry:", *g.lines])
     head = f"define {REACH_CC} i64 @reach(ptr %st, i64 %va, i64 %what) #1"
     return f"{head} {{\n{body}\n}}\n"
+
+
+def _note_misaligned(g: StubLowering) -> None:
+    """Note that an instruction's accesses may be misaligned: when its region is optimised, they
+    are looked up otherwise (`TlbLowering.by_last_byte`)."""
+    past = g.let(f"and i64 %va, {_part(g, _LOW)}")
+    misaligned = g.let(f"zext i1 {g.let(f'icmp ne i64 {past}, 0')} to i8")
+    offset = g.let(f"lshr i64 %what, {_OFFSET}")
+    noted = g.pointer(g.state_pointer("misaligned"), offset)
+    known = g.let(f"load i8, ptr {noted}")
+    g.put(f"store i8 {g.let(f'or i8 {known}, {misaligned}')}, ptr {noted}")
 
 
 def _part(g: StubLowering, at: int) -> str:

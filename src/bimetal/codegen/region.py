@@ -22,8 +22,9 @@ from ..ir import effects
 from ..ir.access import Access
 from ..ir.analysis import distance
 from ..ir.value import const
+from ..isa.contract import STRICT
 from .discover import Step, Steps, heads
-from .emit import RARELY
+from .emit import RARELY, USUALLY
 from .flags import FlagPlan, flags_of
 from .flow import ARGUMENTS, CC, PARAMETERS
 from .layout import PAGE, Layout
@@ -40,7 +41,9 @@ class Region(Struct, frozen=True):
     """What to generate a region from: its steps, and the page offsets at which it can be entered.
 
     A ``quick`` region keeps registers in memory. An ``exact`` one checks the budget in all jumps,
-    as the interpreter does. In a ``guarded`` page targets of indirect jumps are checked.
+    as the interpreter does. In a ``guarded`` page targets of indirect jumps are checked. In an
+    optimised region, accesses by the instructions at the offsets ``misaligned`` are as fast when
+    they are; it is left while alignment has to be checked.
     """
 
     steps: Steps
@@ -48,6 +51,7 @@ class Region(Struct, frozen=True):
     quick: bool = False
     exact: bool = False
     guarded: bool = False
+    misaligned: frozenset[int] = frozenset()
 
 
 class _RegionLowering(RegisterLowering):
@@ -104,6 +108,10 @@ class _RegionLowering(RegisterLowering):
             self.ways_out[name] = self.way_out()
         return f"%exit_{name}"
 
+    @property
+    def by_last_byte(self) -> bool:
+        return self.offset in self.region.misaligned
+
     def leave_it(self) -> str:
         return self.exit("redo", self.offset, self.spent)
 
@@ -112,7 +120,7 @@ class _RegionLowering(RegisterLowering):
     ) -> tuple[str, str]:
         """By the stub `reach`, which also enters the page into the TLB. It keeps all host registers
         of integers, so that the code beside it need not be any other for its sake."""
-        row, what = "", asked(access, write, count)
+        row, what = "", asked(access, write, count, self.offset)
 
         def look() -> None:
             nonlocal row
@@ -286,6 +294,8 @@ def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str
 def _entry(lowering: _RegionLowering) -> list[str]:
     """The prologue: load registers into variables, and go to the block for the record."""
     body, region = _Text(lowering), lowering.region
+    if region.misaligned and STRICT in lowering.layout.offsets:
+        _unless_strict(lowering, body)
     shift = lowering.layout.scale.bit_length() - 1
     number = body.let("ptrtoint ptr %rec to i64")
     here = body.let(f"add i64 {body.let(f'lshr i64 {number}, {shift}')}, %pcb")
@@ -301,6 +311,21 @@ def _entry(lowering: _RegionLowering) -> list[str]:
     variables = ["  %left = alloca i64", "  %to = alloca ptr", "  %through = alloca ptr"]
     variables += lowering.flag_variables()
     return ["entry:", *variables, *lowering.allocas, *body.lines]
+
+
+def _unless_strict(lowering: _RegionLowering, body: _Text) -> None:
+    """Leave to the interpreter while alignment has to be checked."""
+    offset = lowering.layout.offsets[STRICT]
+    strict = body.let(f"load i8, ptr {body.let(f'getelementptr i8, ptr %st, i64 {offset}')}")
+    free = body.let(f"icmp eq i8 {strict}, 0")
+    arguments = ARGUMENTS.format(rec="%rec", pcb="%pcb", budget="%budget", tlb="%tlb")
+    body.lines += [
+        f"  br i1 {free}, label %free, label %strict, {USUALLY}",
+        "strict:",
+        f"  musttail call {CC} void {lowering.stubs['redo']}({arguments})",
+        "  ret void",
+        "free:",
+    ]
 
 
 def _out(lowering: _RegionLowering) -> list[str]:

@@ -76,6 +76,12 @@ def _continues(row: list[Plain], value: Plain) -> bool:
 class TlbLowering(Lowering):
     """Lowers accesses that hit the data TLB; all others go to `leave_it`."""
 
+    @property
+    def by_last_byte(self) -> bool:
+        """Whether accesses that need not be aligned are looked up by the page of their last byte,
+        so that none is checked for alignment: not to be executed while `STRICT` is set."""
+        return False
+
     @cached_property
     def _rows(self) -> dict[Plain, tuple[Plain, ...]]:
         """Rows that have not been looked up yet, by their first access."""
@@ -123,16 +129,20 @@ class TlbLowering(Lowering):
         misaligned accesses miss, including those that cross a page. The same value selects the row,
         which saves two instructions for the many aligned accesses. Misaligned ones are looked up
         again by code after the end of the function. For a row it is the page of the last one that
-        is compared, with the row of the first one's page: neighbours never have the same row.
+        is compared, with the row of the first one's page: neighbours never have the same row. So it
+        is for single accesses where misaligned ones are to be as fast (`by_last_byte`).
         """
         va = self.operand(address)
         tlb = self.user_tlb() if access.unprivileged else "%tlb"
         tags = self.pointer(tlb, STORE_TLB if write else LOAD_TLB)
         low_bits = 0 if access.in_page else access.size - 1
-        if count == 1:
+        behind = (count - 1) * access.size
+        if self.by_last_byte and not needs_alignment(access):
+            behind, low_bits = behind + low_bits, 0
+        if not behind:
             wanted = page = self.let(f"and i64 {va}, {-PAGE | low_bits}")
         else:
-            last = self.let(f"add i64 {va}, {(count - 1) * access.size}")
+            last = self.let(f"add i64 {va}, {behind}")
             wanted = self.let(f"and i64 {last}, {-PAGE | low_bits}")
             page = self.let(f"and i64 {va}, {-PAGE}")
         row = row_of(self, page)

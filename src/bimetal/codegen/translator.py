@@ -83,7 +83,8 @@ def _region(isa: Isa, job: Job) -> Region:
         entries += [place for place in places_entered(steps) if place not in entries]
         entries = entries[: policy.max_entries]
     guarded = isa.modes[job.decoding.mode].guarded
-    return Region(steps, tuple(entries), quick, policy.exact, guarded)
+    misaligned = frozenset() if quick else frozenset(job.misaligned) & steps.keys()
+    return Region(steps, tuple(entries), quick, policy.exact, guarded, misaligned)
 
 
 def _show(region: Region, text: str) -> None:
