@@ -135,6 +135,21 @@ def test_cpu_0_enters_the_kernel_and_the_others_wait(kernel: Path) -> None:
         assert not second.registers
 
 
+def test_a_kernel_for_32_bits_is_entered_without_paging(kernel: Path) -> None:
+    """As Linux says in boot.rst, "32-bit Boot Protocol"."""
+    kernel.write_bytes(bzimage(flags=0))
+    pc = ScriptPc([write(0x600, 0x34)])
+    with machine(kernel, pc) as vm:
+        vm.start()
+        vm.wait(LIMIT)
+        registers = pc.cpus[0].registers
+        assert vm.memory.read(registers["rsi"] + 0x202, 4) == b"HdrS"
+    assert registers["rip"] == 0x100_0000
+    assert (registers["cr0"], registers["cs"], registers["ds"]) == (1, 0x10, 0x18)
+    assert registers["cs.attributes"] == 0xC09B
+    assert not {registers.get(name, 0) for name in ("rbp", "rdi", "rbx")} - {0}
+
+
 def test_an_elf_kernel_is_entered_by_pvh(tmp_path: Path) -> None:
     path = tmp_path / "vmlinux"
     path.write_bytes(hello_kernel())

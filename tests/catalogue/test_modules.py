@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from bimetal.base.errors import BimetalError
+from bimetal.catalogue.initramfs import BusyboxInitramfs
 from bimetal.catalogue.modules import alias_table, closure, dependency_table
+from tests.catalogue.test_newc import parse
 
 
 def module_image(*info: str) -> bytes:
@@ -105,3 +107,18 @@ def test_a_damaged_module_is_an_error_with_a_name(
     with pytest.raises(BimetalError, match=says) as caught:
         closure(tmp_path, ["bad"])
     assert name in caught.value.cause
+
+
+@pytest.mark.parametrize("home", ["lib/modules", "usr/lib/modules"])
+def test_an_initial_file_system_has_modules_wherever_packages_have_them(
+    tree: Path, tmp_path: Path, home: str
+) -> None:
+    """Debian moved them when / and /usr became one, with trixie."""
+    packages = tmp_path / "packages"
+    (packages / home).mkdir(parents=True)
+    (tree / "kernel").rename(packages / home / "6.1-686")
+    (packages / "bin").mkdir(exist_ok=True)
+    (packages / "bin" / "busybox").write_bytes(b"busybox")
+    files = parse(BusyboxInitramfs(("virtio_rng",)).make(packages))
+    assert files["lib/modules/6.1-686/modules.dep"][1] == b"virtio_rng.ko:\n"
+    assert "lib/modules/6.1-686/virtio_rng.ko" in files

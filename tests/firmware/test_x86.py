@@ -57,20 +57,27 @@ def test_a_kernel_goes_where_it_prefers_and_is_entered_behind_its_32_bit_code() 
     assert kernel.program.entry == 0x100_0200
     assert kernel.program.end == 0x110_0000
     assert bytes(kernel.program.segments[0].data) == CODE
+    assert kernel.long
     assert kernel.command_line_limit == 2047
     assert kernel.initrd_limit == 0xFFFF_FFFF
+
+
+def test_a_kernel_for_32_bits_is_entered_where_it_begins() -> None:
+    kernel = load_bzimage(bytes(bzimage(flags=0)), "vmlinuz")
+    assert not kernel.long
+    assert kernel.program.entry == kernel.program.start == 0x100_0000
+    assert kernel.initrd_limit == 0x7FFF_FFFF
 
 
 @pytest.mark.parametrize(
     ("image", "why"),
     [
         (bzimage(version=0x020B), "speaks boot protocol 2.11"),
-        (bzimage(flags=0), "is a 32-bit one"),
         (bzimage()[:-1], "has 3071 bytes of 3072"),
         (bzimage()[:0x300], "ends inside its header"),
         (bzimage(init_size=0xFFFF_FFFF), "asks for 0xffffffff bytes"),
     ],
-    ids=["old", "32-bit", "truncated", "stub", "huge"],
+    ids=["old", "truncated", "stub", "huge"],
 )
 def test_kernels_that_cannot_be_used(image: bytearray, why: str) -> None:
     with pytest.raises(BimetalError, match=why):

@@ -1,6 +1,7 @@
 """How an x86 board without firmware starts: straight into a Linux kernel.
 
-* A bzImage is entered in 64-bit mode, by the Linux boot protocol.
+* A bzImage is entered in 64-bit mode, or in 32-bit mode if it is for 32 bits, by the Linux boot
+  protocol.
 * An uncompressed kernel (ELF) is entered in 32-bit mode, by PVH.
 
 CPU 0 enters the kernel; the others wait for the kernel's start-up interrupts.
@@ -152,8 +153,12 @@ class X86Boot:
             rsdp=rsdp,
         )
         self._place("the zero page", Segment(ZERO_PAGE, page, len(page)))
-        self._place("the start-up tables", gdt(GDT, long=True), page_tables(PAGE_TABLES))
-        registers = long_mode(GDT, PAGE_TABLES)
+        if kernel.long:
+            self._place("the start-up tables", gdt(GDT, long=True), page_tables(PAGE_TABLES))
+            registers = long_mode(GDT, PAGE_TABLES)
+        else:
+            self._place("the start-up tables", gdt(GDT, long=False))
+            registers = protected_mode(GDT)
         self._entry = Entry({**registers, "rip": kernel.program.entry, "rsi": ZERO_PAGE})
 
     def _load_pvh(self, kernel: Program, rsdp: int) -> None:

@@ -19,6 +19,8 @@ else:
 __all__ = ["DHCP", "INIT", "BusyboxInitramfs"]
 
 INIT, DHCP = (files(__package__).joinpath(name).read_text() for name in ("init.sh", "dhcp.sh"))
+MODULES = ("lib/modules", "usr/lib/modules")
+"""Where packages have a kernel's modules, up to bookworm and in later releases."""
 FOLDERS = ("bin", "sbin", "proc", "sys", "dev", "tmp", "etc", "root", "mnt")
 
 
@@ -49,7 +51,7 @@ class BusyboxInitramfs:
         return archive.to_bytes()
 
     def _add_modules(self, archive: Archive, tree: Path) -> None:
-        for kernel in sorted(tree.glob("usr/lib/modules/*")):
+        for kernel in sorted(each for home in MODULES for each in tree.glob(f"{home}/*")):
             needed = modules.closure(kernel, self.modules)
             home = f"lib/modules/{kernel.name}"
             for module in needed:

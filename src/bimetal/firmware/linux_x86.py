@@ -1,7 +1,8 @@
-"""The Linux boot protocol of x86-64: bzImage, "zero page", and the state in which a kernel begins.
+"""The Linux boot protocol of x86: bzImage, "zero page", and the state in which a kernel begins.
 
 Source: the kernel's Documentation/arch/x86/boot.rst (sections "The Real-Mode Kernel Header",
-"64-bit Boot Protocol") and zero-page.rst, arch/x86/include/uapi/asm/bootparam.h.
+"32-bit Boot Protocol", "64-bit Boot Protocol") and zero-page.rst,
+arch/x86/include/uapi/asm/bootparam.h.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = [
 HEADER, HEADER_MAGIC = 0x1F1, b"HdrS"
 MAGIC_AT = 0x202
 OLDEST_VERSION = 0x020C
-"""2.12, Linux 3.8: the first with a 64-bit entry point that a loader may use."""
+"""2.12, Linux 3.8: the first that says whether it has a 64-bit entry point."""
 ENTRY_64 = 0x200
 XLF_KERNEL_64, XLF_ABOVE_4G = 1 << 0, 1 << 1
 SECTOR = 512
@@ -42,10 +43,12 @@ LOADED_HIGH = 1 << 0
 class BzImage(Struct, frozen=True):
     """A kernel in a bzImage: the program, and what its header says.
 
+    ``long`` is whether it is entered in 64-bit mode, not in 32-bit mode without paging.
     ``initrd_limit`` is the highest address that the initial file system may reach.
     """
 
     program: Program
+    long: bool
     header: bytes
     command_line_limit: int
     initrd_limit: int
@@ -65,14 +68,12 @@ def load_bzimage(data: bytes, name: str) -> BzImage:
     (version,) = struct.unpack_from("<H", data, 0x206)
     if version < OLDEST_VERSION:
         raise BimetalError(
-            f"{name} speaks boot protocol {version >> 8}.{version & 0xFF}, "
-            "without a 64-bit entry point",
+            f"{name} speaks boot protocol {version >> 8}.{version & 0xFF}, which is too old",
             "use Linux 3.8 or newer",
             ExitCode.DATA,
         )
     (flags,) = struct.unpack_from("<H", data, 0x236)
-    if not flags & XLF_KERNEL_64:
-        raise BimetalError(f"{name} is a 32-bit one", "use an amd64 one", ExitCode.DATA)
+    long = bool(flags & XLF_KERNEL_64)
     start = (setup_sectors + 1) * SECTOR
     (system_size,) = struct.unpack_from("<I", data, 0x1F4)
     end = start + system_size * 16
@@ -86,10 +87,10 @@ def load_bzimage(data: bytes, name: str) -> BzImage:
     if size > SIZE_LIMIT or preferred > 1 << 40:
         raise _damaged(name, f"its header asks for {size:#x} bytes at {preferred:#x}")
     segment = Segment(preferred, memoryview(data)[start:], size)
-    program = Program(name, (segment,), preferred + ENTRY_64)
+    program = Program(name, (segment,), preferred + ENTRY_64 if long else preferred)
     if flags & XLF_ABOVE_4G:
         initrd_limit = max(initrd_limit, (1 << 32) - 1)
-    return BzImage(program, data[HEADER:header_end], command_line_limit, initrd_limit)
+    return BzImage(program, long, data[HEADER:header_end], command_line_limit, initrd_limit)
 
 
 def zero_page(
