@@ -324,9 +324,11 @@ def invpcid(cpu: Cpu, **fields: Value) -> None:
 
 @insn("f4", "hlt")
 def hlt(cpu: Cpu, **_: Value) -> None:
+    """What came before it ends it too, as in the shadow of STI."""
     need_ring_0(cpu)
     cpu.sync()
-    cpu.leave("halt")
+    with when(x86.hooks["wakes"](cpu) == 0):
+        cpu.leave("halt")
 
 
 @insn("fa", "cli")
