@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from qemu.qmp import QMPClient
 
+from bimetal.codegen.interpreter import interpreter
+from bimetal.isa.names import architecture
 from tests.boot.bare import END, write_program
 from tests.cli.conftest import SOURCE
 from tests.control.emulator.programs import LIMIT, await_end, daemon, finished
 from tests.control.homes import IDLE
 from tests.control.talker import Talker
+from tests.kvm_bed.hello import LETTER, hello_kernel
 
-PROGRAM = "qemu-system-riscv64"
+PROGRAM, PC = "qemu-system-riscv64", "qemu-system-x86_64"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), *sys.path])}
 USUAL = "-M virt -m 16M -nodefaults -display none".split()
 
@@ -39,6 +42,27 @@ def idle(tmp_path: Path) -> str:
 def test_a_guest_that_switches_off_ends_it(launchers: Path, off: str) -> None:
     outcome = finished(launchers / PROGRAM, *USUAL, "-kernel", off)
     assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_guest_of_an_instruction_set_that_is_not_finished(
+    launchers: Path, tmp_path: Path
+) -> None:
+    """The interpreter is there before it is waited for: for the first time that takes minutes."""
+    interpreter(architecture("x86_64").isa, shared=False)
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(hello_kernel())
+    usual = "-M microvm -m 16M -nodefaults -display none -serial stdio".split()
+    outcome = finished(launchers / PC, *usual, "-accel", "tcg", "-kernel", str(kernel))
+    assert (outcome.returncode, outcome.stdout) == (0, LETTER)
+    assert "x86_64 is not finished under jit: programs may go wrong" in outcome.stderr
+
+
+def test_no_accelerator_is_chosen_for_it(launchers: Path) -> None:
+    outcome = finished(launchers / PC, "-M", "microvm", "-nodefaults", "-display", "none")
+    assert outcome.returncode == 1
+    assert "no accelerator that is chosen by itself" in outcome.stderr
+    assert "-accel tcg" in outcome.stderr
 
 
 def test_what_cannot_be_is_told_before_anything_runs(launchers: Path, tmp_path: Path) -> None:

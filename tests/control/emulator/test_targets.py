@@ -6,6 +6,7 @@ import pytest
 
 from bimetal import Machine
 from bimetal.control.emulator.targets import TARGETS, Target
+from bimetal.isa.names import UNFINISHED
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.isa)
@@ -15,6 +16,10 @@ def test_machines_are_boards(target: Target) -> None:
         assert (board.isa, board.max_cpus) == (target.isa, kind.cpu_max)
         assert set(kind.options.values()) <= board.options.keys()
         assert kind.pci == ("pci" in board.options.get("bus", ()))
+
+
+def test_what_is_not_finished_has_to_be_asked_for() -> None:
+    assert {isa for isa, target in TARGETS.items() if target.unfinished} == UNFINISHED
 
 
 @pytest.mark.parametrize("isa", ["riscv64", "aarch64"])

@@ -2,7 +2,7 @@
 
 Names are Linux's (``/proc/cpuinfo``) without underscores where users write none. The levels are
 those of the x86-64 psABI ("Micro-Architecture Levels"), with what every 64-bit kernel needs or
-a hypervisor adds; ``host`` is everything.
+a hypervisor adds; ``host`` is everything, and so is ``max``.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ _V4 = f"{_V3} avx512f avx512bw avx512cd avx512dq avx512vl"
 
 LEVELS: dict[str, tuple[str, ...] | None] = {
     "host": None,
+    "max": None,
     "x86-64-v1": tuple(_V1.split()),
     "x86-64-v2": tuple(_V2.split()),
     "x86-64-v3": tuple(_V3.split()),

@@ -133,7 +133,7 @@ def read_accel(order: Order, option: str, value: str) -> None:
     words = read_words(option, value, "accel")
     name = words.needed("accel")
     if name in HELP:
-        list_options("Accelerators supported", order.target.accelerators)
+        list_options("Accelerators supported", ACCELERATORS)
     _choose_accelerator(order, option, name)
     words.only("thread", "multi")
     words.ignore("tb-size", "kernel-irqchip")

@@ -26,9 +26,11 @@ def new_machine(order: Order) -> tuple[Machine, str]:
     `BimetalError`."""
     kind = order.kind or order.target.machines[0]
     options: dict[str, Any] = {"memory": MEMORY, "accel": "jit", **order.machine}
-    if order.target.needs_kvm and options["accel"] != "kvm":
+    if order.target.unfinished and "accel" not in order.machine:
         raise BimetalError(
-            f"{order.target.program} translates nothing", "add -accel kvm", ExitCode.UNAVAILABLE
+            f"{order.target.program} has no accelerator that is chosen by itself",
+            "add -accel kvm, or -accel tcg, under which programs may still go wrong",
+            ExitCode.UNAVAILABLE,
         )
     _check_memory(order, options["memory"])
     board = dict(order.board_options)

@@ -57,18 +57,13 @@ class Target(Struct, frozen=True):
     suffix: str
     features: Mapping[str, str] = field(default_factory=dict)
     """Where the names of those features stand that can be left away from a model, by its name."""
-    needs_kvm: bool = False
-    """Whether nothing translates its instruction set, so that only KVM runs it."""
+    unfinished: bool = False
+    """Whether its instruction set is translated only where that is asked for by name."""
 
     @property
     def program(self) -> str:
         """The name of its program."""
         return PREFIX + self.isa
-
-    @property
-    def accelerators(self) -> tuple[str, ...]:
-        """What may run it, as others call these."""
-        return ("kvm",) if self.needs_kvm else ("tcg", "kvm")
 
     def machine(self, name: str) -> MachineKind:
         """The kind of machine of that name. Raises `BimetalError`."""
@@ -141,13 +136,14 @@ TARGETS: Mapping[str, Target] = {
             (MachineKind("microvm", "microvm", "microvm", 240, pci=False),),
             {
                 "host": "host",
+                "max": "max",
                 "x86-64-v1": "x86-64-v1",
                 "x86-64-v2": "x86-64-v2",
                 "x86-64-v3": "x86-64-v3",
                 "x86-64-v4": "x86-64-v4",
             },
             "x86_64-cpu",
-            needs_kvm=True,
+            unfinished=True,
         ),
     )
 }
