@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from bimetal.seam import Mmio, Pio, RegisterAccess
@@ -52,6 +52,20 @@ def kernel(tmp_path: Path) -> Path:
     path = tmp_path / "vmlinuz"
     path.write_bytes(bzimage())
     return path
+
+
+def elf_for(machine_number: int, bits: int) -> bytes:
+    """An executable with a page of code, of the class ELFCLASS32 (1) or ELFCLASS64."""
+    ident = b"\x7fELF" + bytes((bits, 1, 1)).ljust(12, b"\0")
+    if bits == 1:
+        rest = (1 << 20, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+        head = struct.pack("<HHIIIIIHHHHHH", 2, machine_number, 1, *rest)
+        part = struct.pack("<8I", 1, 84, 1 << 20, 1 << 20, 4096, 4096, 5, 4)
+    else:
+        rest = (1 << 20, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+        head = struct.pack("<HHIQQQIHHHHHH", 2, machine_number, 1, *rest)
+        part = struct.pack("<IIQQQQQQ", 1, 5, 120, 1 << 20, 1 << 20, 4096, 4096, 4)
+    return ident + head + part + bytes(4096)
 
 
 def machine(kernel: Path, pc: ScriptAccelerator, **options: object) -> Machine:
@@ -186,6 +200,53 @@ def test_kernels_that_do_not_start(
     change(kernel)
     with machine(kernel, ScriptPc([])) as vm, pytest.raises(BimetalError, match=why):
         vm.start()
+
+
+def begun(kernel: Path) -> BimetalError | None:
+    """What a machine says of the kernel when it is started."""
+    with machine(kernel, ScriptPc([])) as vm:
+        try:
+            vm.start()
+        except BimetalError as error:
+            return error
+        return None
+
+
+@pytest.mark.parametrize("whole", [bytes(bzimage()), hello_kernel()], ids=["bzImage", "ELF"])
+def test_a_kernel_that_is_truncated_anywhere_is_answered(kernel: Path, whole: bytes) -> None:
+    header = 0x300
+    for length in (
+        *range(0, min(header, len(whole)), 7),
+        *range(header, len(whole), 301),
+        len(whole) - 1,
+    ):
+        kernel.write_bytes(whole[:length])
+        answer = begun(kernel)
+        assert answer is not None, length
+        assert (answer.exit_code, bool(answer.remedy)) == (ExitCode.DATA, True), length
+        assert str(kernel) in answer.cause, length
+
+
+FOREIGN = [
+    (elf_for(243, 2), "another processor (RISC-V)"),
+    (elf_for(183, 2), "another processor (AArch64)"),
+    (elf_for(62, 1), "32"),
+    (b"MZ".ljust(56, b"\0") + b"ARM\x64".ljust(4096, b"\0"), "a Linux kernel for AArch64"),
+    (bytes(48) + b"RISCV\0\0\0RSC\x05".ljust(4096, b"\0"), "a Linux kernel for RISC-V"),
+    (b"MZ".ljust(4096, b"\0"), "a program for EFI"),
+    (bytes(bzimage(version=0x0204)), "speaks boot protocol 2.4"),
+]
+
+
+@pytest.mark.parametrize(("image", "why"), FOREIGN, ids=[row[1] for row in FOREIGN])
+def test_a_kernel_for_another_processor_or_mode_is_named(
+    kernel: Path, image: bytes, why: str
+) -> None:
+    kernel.write_bytes(image)
+    answer = begun(kernel)
+    assert answer is not None
+    assert why in answer.cause
+    assert (answer.exit_code, bool(answer.remedy)) == (ExitCode.DATA, True)
 
 
 def test_firmware_has_no_place(kernel: Path) -> None:

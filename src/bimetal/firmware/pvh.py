@@ -29,7 +29,15 @@ START_INFO_SIZE, MODULE_SIZE, AREA_SIZE = 56, 32, 24
 def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     """The kernel ``data``, to be entered by PVH. Raises `BimetalError` naming ``name``."""
     with reading_elf(data, name) as elf:
-        entry = _entry(elf)
+        notes = list(elf.iter_segments("PT_NOTE"))
+        end = max((each["p_offset"] + each["p_filesz"] for each in notes), default=0)
+        if end > len(data):
+            raise BimetalError(
+                f"{name} is truncated: {len(data)} bytes of {end}",
+                "build or get the file anew",
+                ExitCode.DATA,
+            )
+        entry = _entry(notes)
     if entry is None:
         load_elf(data, name, X86_64.machine, room)  # which knows better what is wrong, if more is
         raise BimetalError(
@@ -40,8 +48,8 @@ def load_pvh(data: bytes, name: str, room: MemoryRoom) -> Program:
     return load_elf(data, name, X86_64.machine, room, entry=entry)
 
 
-def _entry(elf: Any) -> int | None:
-    for segment in elf.iter_segments("PT_NOTE"):
+def _entry(notes: list[Any]) -> int | None:
+    for segment in notes:
         for note in segment.iter_notes():
             if note["n_name"] == NOTE_OWNER and note["n_type"] in (ENTRY_NOTE, str(ENTRY_NOTE)):
                 return int.from_bytes(bytes(note["n_descdata"])[:8], "little")
