@@ -43,8 +43,8 @@ fi"""
 def missing_tools(arch: str) -> str:
     """What this host lacks to make a root file system, or nothing."""
     lacking = [name for name in PROGRAMS if shutil.which(name, path="/usr/sbin:/usr/bin") is None]
-    entry = EMULATORS[arch]
-    if not (BINFMT / entry).exists() and not (BINFMT_ENTRIES / f"{entry}.conf").exists():
+    entry = EMULATORS.get(arch)
+    if entry and not ((BINFMT / entry).exists() or (BINFMT_ENTRIES / f"{entry}.conf").exists()):
         lacking.append("qemu-user-static with binfmt")
     return ", ".join(lacking)
 
