@@ -23,7 +23,7 @@ from ..ir.vector import choose, join, lanes
 from .state import RegisterStore
 from .trace import Cpu, slowly, when
 
-__all__ = ["FloatPolicy", "NanRule", "Numbers", "Operation", "Tininess"]
+__all__ = ["FloatPolicy", "NanRule", "Numbers", "Operation", "Tininess", "rounded"]
 
 Operation = Callable[..., Value]
 """An operation of `ir.fp`, of operands to a result."""
@@ -112,6 +112,27 @@ class Numbers(Struct, frozen=True):
 
         infinity = self.format.infinity
         return (is_(a, infinity) & is_(b, 0)) | (is_(a, 0) & is_(b, infinity))
+
+
+def rounded(numbers: Numbers, value: Value, how: str) -> Value:
+    """Integral numbers, rounded by one of `ir.fp.ROUNDINGS`, or "away": to nearest, ties away from
+    zero. Never raises NX."""
+    return _away(numbers, value) if how == "away" else fp.rounded(value, how, numbers.lane)
+
+
+def _away(numbers: Numbers, value: Value) -> Value:
+    """To nearest, ties away from zero, which no host does: the truncated number and one more if
+    the rest is a half. All steps are exact; numbers without a rest take no part in them."""
+    form, lane = numbers.format, numbers.lane
+    small = numbers.below(value, form.number(form.precision - 1))
+    safe = value & small
+    truncated = fp.rounded(safe, "zero", lane)
+    rest = fp.sub(safe, truncated, lane)
+    one = (value & numbers.each(form.sign)) | numbers.each(form.number(0))
+    one = one & ~numbers.below(rest, form.number(-1))
+    nearest = fp.add(truncated, one, lane)
+    signed = numbers.magnitudes(nearest) | (value & numbers.each(form.sign))
+    return choose(small, signed, value)
 
 
 class FloatPolicy(Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir import fp
 from ...ir.value import Value, const, select
 from ...ir.vector import choose, lanes, splat
-from ..floating import Operation
+from ..floating import Operation, rounded
 from ..trace import Cpu, slowly
 from .alternative_half import from_alternative, to_alternative
 from .fp import DOUBLE, FLOATING, HALF, SINGLE, Numbers, compute, flushed
@@ -25,25 +25,6 @@ def _pick(numbers: Numbers, mask: Value, a: Value, b: Value) -> Value:
     return select(mask, a, b) if mask.width == 1 else choose(mask, a, b)
 
 
-def _away(numbers: Numbers, value: Value) -> Value:
-    """To nearest, ties away from zero, which no host does: the truncated number and one more if
-    the rest is a half. All steps are exact; numbers without a rest take no part in them."""
-    form, lane = numbers.format, numbers.lane
-    small = numbers.below(value, form.number(form.precision - 1))
-    safe = value & small
-    truncated = fp.rounded(safe, "zero", lane)
-    rest = fp.sub(safe, truncated, lane)
-    one = (value & numbers.each(form.sign)) | numbers.each(form.number(0))
-    one = one & ~numbers.below(rest, form.number(-1))
-    nearest = fp.add(truncated, one, lane)
-    signed = numbers.magnitudes(nearest) | (value & numbers.each(form.sign))
-    return choose(small, signed, value)
-
-
-def _rounded(numbers: Numbers, value: Value, how: str) -> Value:
-    return _away(numbers, value) if how == "away" else fp.rounded(value, how, numbers.lane)
-
-
 def integral(cpu: Cpu, numbers: Numbers, value: Value, how: str) -> Value:
     """FPRoundInt. ``how`` is one of `MODES`, or "current", or "exact" for the current mode with
     an inexact exception."""
@@ -51,7 +32,7 @@ def integral(cpu: Cpu, numbers: Numbers, value: Value, how: str) -> Value:
     if how == "exact":
         first = fp.round_to_integral(value, numbers.lane)
     else:
-        first = _rounded(numbers, value, how)
+        first = rounded(numbers, value, how)
     result = cpu.local(first)
     with slowly(numbers.any_nan(first)):
         result.set(FLOATING.chosen(cpu, numbers, first, value))
@@ -111,7 +92,7 @@ def to_integer(
         numbers = Numbers(SINGLE, value.width)
     if fraction is not None:
         value = _scaled(numbers, value, fraction)
-    whole = value if how == "zero" else _rounded(numbers, value, how)
+    whole = value if how == "zero" else rounded(numbers, value, how)
     inside = _in_range(numbers, whole, width, is_signed)
     # Integers are made in lanes as wide as those of the numbers.
     made = max(width, 32) if numbers.count == 1 else numbers.lane

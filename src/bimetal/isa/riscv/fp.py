@@ -17,11 +17,12 @@ from .csrs import FS, update_fp_ready
 from .traps import illegal
 
 __all__ = [
-    "DOUBLE", "DYN", "FLOATING", "RMM", "RTZ", "SINGLE", "Format",
-    "dirty", "need_fp", "ready", "rounding",
+    "DOUBLE", "DYN", "FLOATING", "RDN", "RMM", "RNE", "RTZ", "RUP", "SINGLE", "Format",
+    "dirty", "need_fp", "need_mode", "ready", "rounding",
 ]  # fmt: skip
 
-RTZ, RMM, DYN = fp.Rounding.TOWARD_ZERO, fp.Rounding.NEAREST_AWAY, 7  # I 20.2, numbered so
+RNE, RTZ, RDN, RUP, RMM = fp.Rounding  # I 20.2, numbered so
+DYN = 7
 
 
 class Format(softfloat.Format, frozen=True):
@@ -103,6 +104,16 @@ FLOATING = FloatPolicy(
     nans=NanRule.DEFAULT,
     tininess=Tininess.AFTER_ROUNDING,
 )
+
+
+def need_mode(cpu: Cpu, rm: Value) -> None:
+    """Prepare for a change of floating-point state by an instruction that rounds in the mode ``rm``
+    without the host's: then ``fp_ready`` is 1 unless frm is `RMM`. Traps if it is reserved."""
+    with slowly((rm == 5) | (rm == 6)):
+        illegal(cpu)
+    with slowly(cpu.fp_ready != 1), when((rm == DYN) & cpu.frm.uge(5)):
+        illegal(cpu)
+    ready(cpu)
 
 
 @contextmanager

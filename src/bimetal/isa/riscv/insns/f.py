@@ -6,8 +6,23 @@ from collections.abc import Callable
 
 from ....ir import fp
 from ....ir.value import Value, const, select
-from ...trace import Cpu, slowly, when
-from ..fp import RTZ, SINGLE, Format, dirty, need_fp, ready, rounding
+from ...floating import Numbers, rounded
+from ...trace import Cpu, Local, slowly, when
+from ..fp import (
+    DYN,
+    RDN,
+    RMM,
+    RNE,
+    RTZ,
+    RUP,
+    SINGLE,
+    Format,
+    dirty,
+    need_fp,
+    need_mode,
+    ready,
+    rounding,
+)
 from ..state import rv64
 
 OP_FP = "1010011"
@@ -219,6 +234,16 @@ def _in_range(form: Format, value: Value, width: int, is_signed: bool) -> Value:
     return below & fp.less_equal(const(minimum, form.width), value)
 
 
+def _round(cpu: Cpu, form: Format, value: Value, rm: Value, integral: Local) -> None:
+    """Set ``integral`` to ``value``, rounded in any mode but RTZ; inexact is not noted."""
+    numbers = Numbers(form, form.width)
+    for mode, how in ((RNE, "even"), (RDN, "down"), (RUP, "up"), (RMM, "away"), (DYN, "current")):
+        with when(rm == mode):
+            integral.set(rounded(numbers, value, how))
+    with slowly(cpu.fp_ready != 1), when(rm == DYN):  # frm is no mode of the host
+        integral.set(rounded(numbers, value, "away"))
+
+
 def _to_integer(form: Format, suffix: str, code: str, width: int, is_signed: bool) -> None:
     @_insn(
         form,
@@ -227,15 +252,10 @@ def _to_integer(form: Format, suffix: str, code: str, width: int, is_signed: boo
     )
     def meaning(cpu: Cpu, rs1: Value, rm: Value, rd: Value) -> None:
         operand = form.read(cpu, rs1)
+        need_mode(cpu, rm)
         integral = cpu.local(operand)
-        with slowly(rm != RTZ) as rounded:
-            before = fp.flags()
-            with rounding(cpu, rm):
-                integral.set(fp.round_to_integral(operand))
-            with when(_in_range(form, integral.value, width, is_signed) == 0):
-                fp.set_flags(before)  # invalid alone, not inexact
-            with rounded.otherwise():
-                ready(cpu)
+        with slowly(rm != RTZ):
+            _round(cpu, form, operand, rm, integral)
         value = integral.value
         result = cpu.local(const(0, width))
         with slowly(_in_range(form, value, width, is_signed) == 0) as outside:
@@ -246,6 +266,8 @@ def _to_integer(form: Format, suffix: str, code: str, width: int, is_signed: boo
             with outside.otherwise():
                 convert = fp.to_signed if is_signed else fp.to_unsigned
                 result.set(convert(value, width))
+                with slowly(rm != RTZ):
+                    fp.round_to_integral(operand)  # for its flag: the conversion itself was exact
         cpu.x[rd] = result.value.sext(64)
 
 
