@@ -19,6 +19,7 @@ __all__ = [
     "CPUID_INDEX_SIGNIFICANT",
     "CREATE_IRQCHIP",
     "DEBUG_REGS",
+    "EVENTS",
     "EVENTS_SIZE",
     "GENERAL_REGISTERS",
     "GET_CLOCK",
@@ -101,11 +102,18 @@ SREGS = Layout(
 )
 DEBUG_REGS = Layout("dr0:Q dr1:Q dr2:Q dr3:Q dr6:Q dr7:Q flags:Q reserved:72s")
 GUEST_DEBUG = Layout("control:I padding:I dr0:Q dr1:Q dr2:Q dr3:Q dr4:Q dr5:Q dr6:Q dr7:Q")
+EVENTS = Layout(
+    "exception.injected:B exception.number:B exception.has_code:B exception.pending:B "
+    "exception.code:I interrupt.injected:B interrupt.number:B interrupt.soft:B "
+    "interrupt.shadow:B nmi.injected:B nmi.pending:B nmi.masked:B nmi.padding:B sipi_vector:I "
+    "flags:I smi.smm:B smi.pending:B smi.inside_nmi:B smi.latched_init:B triple_fault:B "
+    "reserved:26s exception.has_payload:B exception.payload:Q"
+)
 TRANSLATION = Layout("linear:Q physical:Q valid:B writeable:B user:B padding:5s")
 
 IRQCHIP_SIZE: Final = 520
 LAPIC_SIZE: Final = 1024
-EVENTS_SIZE: Final = 64
+EVENTS_SIZE: Final = EVENTS.size
 XSAVE_SIZE: Final = 4096
 XCRS_SIZE: Final = 392
 

@@ -39,13 +39,19 @@ ZEROS = (
 
 def tsc(cpu: Cpu) -> Value:
     """The time-stamp counter, in nanoseconds."""
-    now: Value = cpu.host("time_ns", 64) + cpu.tsc_adjust
+    now: Value = cpu.host("time_ns", 64) + _ahead(cpu)
     return now
+
+
+def _ahead(cpu: Cpu) -> Value:
+    """How far the time-stamp counter is ahead of the machine's clock."""
+    ahead: Value = cpu.tsc_offset + cpu.tsc_adjust
+    return ahead
 
 
 def _on_board(number: Value) -> Value:
     apic = (number - X2APIC).ult(X2APIC_END - X2APIC + 1)
-    return (number == APIC_BASE) | (number == TSC_DEADLINE) | apic
+    return (number == APIC_BASE) | apic
 
 
 def _mtrr(number: Value) -> tuple[Value, Value]:
@@ -73,6 +79,9 @@ def read_msr(cpu: Cpu, number: Value) -> Value:
             ret(cpu.base[seg])
     with when(_on_board(number)):
         ret(cpu.load_board(number.zext(64)))
+    with when(number == TSC_DEADLINE):
+        deadline = cpu.load_board(const(TSC_DEADLINE, 64))
+        ret(select(deadline == 0, const(0, 64), deadline + _ahead(cpu)))
     with when(number == CAPABILITIES):
         ret(const(CAPABLE, 64))
     there, place = _mtrr(number)
@@ -99,7 +108,7 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
             setattr(cpu, name, value)
             ret()
     with when((number == TSC) | (number == TSC_ADJUST)):
-        now = cpu.host("time_ns", 64)
+        now = cpu.host("time_ns", 64) + cpu.tsc_offset
         cpu.tsc_adjust = select(number == TSC, value - now, value)
         ret()
     with when(number == EFER):
@@ -113,6 +122,13 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
             ret()
     with when(_on_board(number)):
         cpu.store_board(number.zext(64), value)
+        ret()
+    with when(number == TSC_DEADLINE):
+        # The board's timer waits for the machine's clock. What is over at once is not "never".
+        moment = value - _ahead(cpu)
+        past = (moment == 0) | value.ult(_ahead(cpu)) & (_ahead(cpu)[63] == 0)
+        moment = select(past, const(1, 64), moment)
+        cpu.store_board(const(TSC_DEADLINE, 64), select(value == 0, const(0, 64), moment))
         ret()
     there, place = _mtrr(number)
     with when(there):

@@ -86,6 +86,10 @@ _state.scalars(64, "sysenter_cs", "sysenter_esp", "sysenter_eip", "pat", "star",
                "sfmask", "kernel_gs_base")  # fmt: skip
 _scalars(64, "tsc_aux", "tsc_adjust", "misc_enable", "mtrr_default", "feature_control", "spec_ctrl")
 _file("mtrr", 48, 64)
+# How far the time-stamp counter is ahead of the machine's clock, besides what the guest adjusts: it
+# may have counted elsewhere, at another rate.
+_scalars(64, "tsc_offset")
+_state.younger["tsc_offset"] = 0
 
 # Events: the inputs INTR and NMI, a byte each so that other threads may store to them; the
 # interrupt that the board has said it is; whether an NMI is being handled; shutdown; and how many
