@@ -6,7 +6,7 @@ import struct
 
 from tests.accel.kvm.assembler import assemble
 
-__all__ = ["LETTER", "hello_kernel"]
+__all__ = ["LETTER", "LOAD_AT", "hello_kernel", "kernel_of"]
 
 LETTER = "B"
 LOAD_AT = 0x10_0000
@@ -27,7 +27,11 @@ jmp 1b
 
 def hello_kernel() -> bytes:
     """An ELF file with that code and the note that says where it begins."""
-    code = assemble(CODE, 32)
+    return kernel_of(assemble(CODE, 32))
+
+
+def kernel_of(code: bytes) -> bytes:
+    """An ELF file with code for `LOAD_AT`, and the note that says that it begins there."""
     note = struct.pack("<III4sI", 4, 4, ENTRY_NOTE, b"Xen\0", LOAD_AT)
     code_at = 64 + 2 * 56
     note_at = code_at + len(code)

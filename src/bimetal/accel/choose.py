@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from msgspec import Struct
 
@@ -31,6 +31,7 @@ __all__ = [
     "check_name",
     "create",
     "described",
+    "handover",
     "has_semihosting",
     "models",
     "prepare",
@@ -42,6 +43,7 @@ KVM: Final = "bimetal.accel.kvm.host:create"
 KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
 KVM_CONTROLS: Final = "bimetal.accel.kvm.host:stands_in"
+KVM_HANDOVER: Final = "bimetal.accel.kvm.host:handover"
 
 ENGINES: dict[str, str] = {
     "jit": "bimetal.accel.jit:JitAccelerator",
@@ -138,6 +140,12 @@ def described(accel: str, isa: str, model: str) -> Described:
     processor = known.processor(model or known.models[0])
     extensions = tuple(each for each in known.extensions if each not in processor.lacks)
     return Described(processor.physical_bits, extensions)
+
+
+def handover(isa: str) -> Any:
+    """The module by which machines of ``isa`` change from our own accelerators to KVM, and back:
+    with ``announced``, ``is_common``, ``for_kernel`` and ``for_engines``. None if there is none."""
+    return late(KVM_HANDOVER)(isa)
 
 
 def has_semihosting(isa: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from bimetal.boards.x86_handover import KernelControllers
 from bimetal.devices.irq.apic.bus import ApicBus
 from bimetal.devices.irq.apic.io import IoApic
 from bimetal.devices.irq.apic.local import ADDRESS, LocalApic
@@ -38,6 +39,7 @@ def add_apics(m: Chassis) -> ApicBus:
     m.add_port(PicLevels(first, second), port=PIC_LEVELS)
     bus.legacy = first
     m.controller = GlobalInterrupts(io, first, second)
+    m.handover = KernelControllers()
     return bus
 
 

@@ -166,7 +166,7 @@ def command(
     set_trace(trace)
     saving.check(context)
     if saving.restore:
-        return go_on(saving, report, context.obj, host, monitoring)
+        return go_on(saving, report, context.obj, host, monitoring, model)
     given = Software(
         board_named(board, arch), memory or "", kernel, kernel_format, initrd, bios, append or "",
         flash=flash,
@@ -207,13 +207,17 @@ def begin(
 
 
 def go_on(
-    saving: Saving, report: Report, ending: Ending, host: HostOptions, monitoring: Monitoring
+    saving: Saving,
+    report: Report,
+    ending: Ending,
+    host: HostOptions,
+    monitoring: Monitoring,
+    model: str,
 ) -> int:
-    """Restore a machine, and run it to the end."""
+    """Restore a machine, and run it to the end; with another processor, if a model is named."""
     file = str(saving.restore)
-    make = partial(
-        Machine.restore, file, trust=saving.trust, new_macs=saving.new_macs, **host.of_machine
-    )
+    own = dict[str, Any](trust=saving.trust, new_macs=saving.new_macs, cpu_model=model)
+    make = partial(Machine.restore, file, **own, **host.of_machine)
     host.confine()
     with ending.of(make, Machine.abandon) as machine:
         host.let_in(machine)

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 WITH_RESTORE = {
     "restore", "trust", "new_macs", "save", "save_at", "savevm", "accel", "serial", "background",
-    "stats", "profile", "symbols", "trace", "qmp", "name", "uuid", "paused",
+    "stats", "profile", "symbols", "trace", "qmp", "name", "uuid", "paused", "model",
 }  # fmt: skip
 """Options that make sense for a machine that is restored: all others are in its snapshot."""
 

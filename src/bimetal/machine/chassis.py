@@ -37,6 +37,7 @@ from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace, Region
 from bimetal.screen.inputs import InputDevice
 from bimetal.screen.screen import Screen
+from bimetal.seam import SharedControllers
 
 __all__ = ["Chassis", "CpuLine", "Failed"]
 
@@ -109,6 +110,8 @@ class Chassis:
         self._parts: dict[str, Stateful] = {}
         self.controller: Controller | None = None
         """The interrupt controller that `irq` leads to where the accelerator models none."""
+        self.handover: SharedControllers | None = None
+        """Exchanges states of the board's own interrupt controllers and the accelerator's."""
         self._needs_controller = False
         self._host_ends: list[HostEnd] = []
         self.power_button: Callable[[], None] | None = None
@@ -275,6 +278,7 @@ class Chassis:
             timers=dict(self._timers),
             boot=self._boot,
             controller=self.controller,
+            handover=self.handover,
             needs_controller=self._needs_controller,
             host_ends=tuple(self._host_ends),
             power_button=self.power_button,

@@ -30,7 +30,7 @@ from bimetal.memory.ram import Ram
 from bimetal.memory.space import AddressSpace
 from bimetal.screen.inputs import InputDevice
 from bimetal.screen.screen import Screen
-from bimetal.seam import Cpu, Shutdown
+from bimetal.seam import Cpu, SharedControllers, Shutdown
 
 __all__ = ["Boot", "CpuSignal", "Firmware", "Hardware", "HostEnd", "IrqSignal", "Outlets"]
 
@@ -109,7 +109,8 @@ class Hardware(Struct, frozen=True):
     ``parts`` have state and are no devices. ``registers`` are the devices that have registers of
     CPUs, by the number of the CPU; ``timers`` the wires from the outputs of CPUs, by CPU and
     output. With ``needs_controller`` devices are wired to an interrupt controller that the
-    accelerator has to model, unless there is a ``controller`` of the board's own. ``host_ends``
+    accelerator has to model, unless there is a ``controller`` of the board's own; ``handover``
+    exchanges the states of these. ``host_ends``
     belong to devices. ``power_button`` presses the button that asks a system to switch off,
     ``sockets`` are slots for hot plug, ``usb`` has sockets, and ``screen`` is what a display device
     shows, if the board has such. ``inputs`` are input devices by kind.
@@ -129,6 +130,7 @@ class Hardware(Struct, frozen=True):
     timers: Mapping[tuple[int, int], Line]
     boot: Boot
     controller: Controller | None
+    handover: SharedControllers | None
     needs_controller: bool
     host_ends: Sequence[HostEnd]
     power_button: Callable[[], None] | None

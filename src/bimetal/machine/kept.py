@@ -11,6 +11,7 @@ from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.assembly import Engine
 from bimetal.machine.board import find_board
 from bimetal.machine.cables import readdress
+from bimetal.machine.changing import model_for
 from bimetal.machine.checkpoint import Checkpoint
 from bimetal.machine.core import MachineCore
 from bimetal.machine.live.seat import await_requests
@@ -107,6 +108,7 @@ class KeptMachine(MachineCore):
         background: bool = True,
         trust: bool = False,
         new_macs: bool = False,
+        cpu_model: str = "",
         clock: Clock | None = None,
     ) -> Self:
         """A machine in the state that `save` wrote to ``path``: it goes on with `start`. Board,
@@ -119,6 +121,10 @@ class KeptMachine(MachineCore):
 
         With ``new_macs`` its NICs have other addresses than those of the machine that was saved,
         which the guest's driver finds when it begins anew.
+
+        Its processor is the one that the guest has found when it began, unless ``cpu_model`` names
+        another: where KVM, or our own accelerators, do not have it, and the guest's programs use
+        nothing that the other one lacks.
 
         A machine that shares folders or sockets of the host is restored only if you ``trust`` who
         has made the file.
@@ -134,7 +140,9 @@ class KeptMachine(MachineCore):
             machine = cls.__new__(cls)
             if hvc is None and recipe.hvc:
                 hvc = "none"
-            model = recipe.model if isinstance(accel, str) else ""
+            model = ""
+            if isinstance(accel, str):
+                model = cpu_model or model_for(recipe, accel, reader.path)
             engine = Engine(accel, model, recipe.config.cpus, background)
             machine._put_together(board, recipe.config, engine, serial, hvc, clock)
             try:

@@ -12,6 +12,7 @@ from bimetal.base.clock import Clock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.failing import host_failures
 from bimetal.base.sizes import format_size
+from bimetal.machine.changing import announced, check_change, state_for
 from bimetal.machine.consoles import Consoles
 from bimetal.machine.gate import VcpuGate
 from bimetal.machine.recipe import Recipe, check_files, reach_of, stamps_of
@@ -46,8 +47,6 @@ __all__ = [
     "write",
     "write_to",
 ]
-
-KVM = "kvm"
 
 
 class Held(Protocol):
@@ -196,7 +195,7 @@ def check_alike(reader: Held, mine: Recipe) -> None:
         raise _unknown(reader, error) from error
     for what, (one, other) in {
         "board": (mine.board, theirs.board),
-        "processor": (mine.model, theirs.model),
+        "processor": (announced(mine), announced(theirs)),
         "memory": (format_size(mine.config.memory), format_size(theirs.config.memory)),
         "number of CPUs": (mine.config.cpus, theirs.config.cpus),
         "equipment": (_equipment(mine), _equipment(theirs)),
@@ -228,8 +227,8 @@ def _equipment(recipe: Recipe) -> str:
 
 def check(reader: Held, runner: Runner, consoles: Consoles) -> None:
     """Raise `BimetalError` for a snapshot that is damaged, or does not fit a machine."""
-    _check_accelerator(reader, runner.accelerator.name)
     try:
+        check_change(Recipe.of(reader.manifest["machine"]), runner.accelerator.name, reader.path)
         if seen(Recipe.of(reader.manifest["machine"]).plugged) == seen(plugged_in(runner)):
             check_fits(runner, consoles, reader.manifest["state"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -250,7 +249,7 @@ def fill(
         for number, ram in enumerate(runner.hardware.memories):
             ram.clear()
             reader.map_into(name_of(number, ram.name), ram)
-        load_machine(runner, consoles, reader.manifest["state"])
+        load_machine(runner, consoles, state_for(reader.manifest, runner))
         for name, area in areas_of(runner.hardware).items():
             reader.copy_into(name, area)
         for placement in runner.hardware.placements if anew else ():
@@ -277,18 +276,6 @@ def _plug(runner: Runner, plugged: list[Plugged], reactor: Reactor) -> None:
         hardware.sockets.become(in_slots, reactor)
     if hardware.usb is not None:
         hardware.usb.become(on_usb)
-
-
-def _check_accelerator(reader: Held, name: str) -> None:
-    """Raise `BimetalError` for an accelerator that does not know the other one's CPUs: our own have
-    one kind of state, and KVM has another."""
-    saved = str(reader.manifest["machine"]["accel"])
-    if KVM in (saved, name) and saved != name:
-        raise BimetalError(
-            f"the machine in {reader.path} ran on {saved}, and {name} has other CPUs",
-            f"restore it on {saved}",
-            ExitCode.UNAVAILABLE,
-        )
 
 
 def _unknown(reader: Held, error: Exception) -> BimetalError:

@@ -48,9 +48,11 @@ from .exits import (
     ShootDown,
     Stuck,
 )
+from .handover import Controllers, LocalController, SharedControllers
 
 __all__ = [
     "Accelerator",
+    "Controllers",
     "Counted",
     "Cpu",
     "CpuFault",
@@ -67,6 +69,7 @@ __all__ = [
     "Halt",
     "InterruptController",
     "Kicked",
+    "LocalController",
     "MemorySlot",
     "Mmio",
     "Outputs",
@@ -77,6 +80,7 @@ __all__ = [
     "Sampled",
     "Samples",
     "Semihosting",
+    "SharedControllers",
     "ShootDown",
     "Shutdown",
     "ShutdownKind",

@@ -75,11 +75,11 @@ def known(saved: Saved) -> dict[str, list[int]]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_state_comes_back_as_it_went(seed: int) -> None:
     before = random_state(seed)
-    state = to_kernel(before, now=NOW, parked=False, xsave_size=x86.XSAVE_SIZE)
+    state = to_kernel(before, now=NOW, parked=False)
     after, parked = from_kernel(state, index=0, now=NOW)
     assert known(after) == known(before)
     assert (after.flags, after.waited, parked) == (before.flags, False, False)
-    assert state == to_kernel(after, now=NOW, parked=False, xsave_size=x86.XSAVE_SIZE)
+    assert state == to_kernel(after, now=NOW, parked=False)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -112,7 +112,7 @@ def test_registers_that_only_kvm_has_are_an_error() -> None:
     ],
 )
 def test_what_is_only_for_a_moment_is_an_error(field: str, value: int, says: str) -> None:
-    state = to_kernel(random_state(0), now=NOW, parked=False, xsave_size=x86.XSAVE_SIZE)
+    state = to_kernel(random_state(0), now=NOW, parked=False)
     events = bytearray(state["events"])
     x86.EVENTS.put(events, field, value)
     with pytest.raises(BimetalError, match=says) as caught:
@@ -121,7 +121,7 @@ def test_what_is_only_for_a_moment_is_an_error(field: str, value: int, says: str
 
 
 def test_paravirtual_features_in_use_are_an_error() -> None:
-    state = to_kernel(random_state(0), now=NOW, parked=False, xsave_size=x86.XSAVE_SIZE)
+    state = to_kernel(random_state(0), now=NOW, parked=False)
     state["msrs"][0x4B56_4D01] = 0x1000 | 1
     with pytest.raises(BimetalError, match="KVM's own clock"):
         from_kernel(state, index=0, now=NOW)
@@ -130,7 +130,7 @@ def test_paravirtual_features_in_use_are_an_error() -> None:
 def test_a_cpu_that_waits_to_be_started_or_halts_does_so_there() -> None:
     halted = Saved(random_state(1).registers, 0, 1, waited=True)
     for saved, parked in ((halted, False), (random_state(1), True)):
-        state = to_kernel(saved, now=NOW, parked=parked, xsave_size=x86.XSAVE_SIZE)
+        state = to_kernel(saved, now=NOW, parked=parked)
         after, waits = from_kernel(state, index=0, now=NOW)
         assert (after.waited, waits) == (saved.waited, parked)
 
@@ -176,10 +176,6 @@ def start(guest: GuestMachine, mode: str, text: str = "") -> X86Cpu:
     return cpu
 
 
-def area_size(state: Mapping[str, Any]) -> int:
-    return len(state["xsave"])
-
-
 def from_kvm(guest: GuestMachine, cpu: X86Cpu, ram: Any) -> ReferenceCpu:
     """The reference, in the state of a CPU of KVM's and with a copy of its memory."""
     ram.bytes[: guest.ram.size] = guest.read(0, guest.ram.size)
@@ -206,7 +202,7 @@ def test_kvm_takes_what_it_has_told(guest: GuestMachine, mode: str) -> None:
     cpu = start(guest, mode)
     told = cpu.save()
     saved, parked = from_kernel(told, index=0, now=NOW)
-    given = to_kernel(saved, now=NOW, parked=parked, xsave_size=area_size(told))
+    given = to_kernel(saved, now=NOW, parked=parked)
     with guest_machine() as other:
         copy = other.machine.add_cpu(0)
         assert isinstance(copy, X86Cpu)
@@ -243,8 +239,7 @@ def test_a_program_that_ours_began_ends_alike_under_kvm(guest: GuestMachine, mod
         half = Saved.read(isa, ours.save())
         copy = other.machine.add_cpu(0)
         assert isinstance(copy, X86Cpu)
-        size = area_size(cpu.save())
-        copy.load(to_kernel(half, now=NOW, parked=False, xsave_size=size))
+        copy.load(to_kernel(half, now=NOW, parked=False))
         first, second = cpu.run(), copy.run()
         assert isinstance(first, Pio)
         assert isinstance(second, Pio)
@@ -280,7 +275,7 @@ def test_an_instruction_whose_answers_are_there_is_completed(guest: GuestMachine
         done = settled(half, ours.core.memory, NOW)
         assert not done.answers
         copy = other.machine.add_cpu(0)
-        copy.load(to_kernel(done, now=NOW, parked=False, xsave_size=x86.XSAVE_SIZE))
+        copy.load(to_kernel(done, now=NOW, parked=False))
         exit = copy.run()
         assert isinstance(exit, Mmio)
         assert (exit.address, exit.value) == (DEVICE, 42)
@@ -297,7 +292,7 @@ def test_the_time_stamp_counter_goes_on(guest: GuestMachine) -> None:
         saved = settled(Saved.read(isa, ours.save()), ours.core.memory, NOW)
         copy = other.machine.add_cpu(0)
         assert isinstance(copy, X86Cpu)
-        copy.load(to_kernel(saved, now=NOW, parked=False, xsave_size=area_size(cpu.save())))
+        copy.load(to_kernel(saved, now=NOW, parked=False))
         assert 0 <= copy.read_register("tsc") - told < 1 << 36
 
 

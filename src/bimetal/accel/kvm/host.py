@@ -9,7 +9,7 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.kernel import Kernel
 from bimetal.accel.kvm.vm import KvmMachine
 
-__all__ = ["ARCHITECTURES", "create", "models", "stands_in"]
+__all__ = ["ARCHITECTURES", "create", "handover", "models", "stands_in"]
 
 ARCHITECTURES = {
     "x86_64": "bimetal.accel.kvm.x86:X86Machine",
@@ -17,6 +17,15 @@ ARCHITECTURES = {
     "riscv64": "bimetal.accel.kvm.riscv:RiscvMachine",
 }
 """The machine class for each name of `platform.machine`."""
+
+HANDOVERS = {"x86_64": "bimetal.accel.kvm.x86_handover"}
+"""By the same names, the modules by which machines change from our own accelerators to KVM, and
+back."""
+
+
+def handover(isa: str) -> Any:
+    """The module for such changes; None if machines of ``isa`` do not change."""
+    return import_module(HANDOVERS[isa]) if isa in HANDOVERS else None
 
 
 def create(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bimetal.accel.kvm import abi
 from bimetal.accel.kvm import abi_x86 as x86
@@ -15,6 +15,13 @@ from bimetal.accel.kvm.vm import KvmMachine
 from bimetal.accel.kvm.x86_cpu import X86Cpu
 from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.accel.kvm.x86_state import msr_indices
+from bimetal.base.late import LateModule
+from bimetal.base.log import logger
+
+if TYPE_CHECKING:
+    from bimetal.accel.kvm import x86_described
+else:
+    x86_described = LateModule("bimetal.accel.kvm.x86_described")
 
 __all__ = ["Controller", "X86Machine"]
 
@@ -23,14 +30,18 @@ Controller = Literal["kernel", "split", "none"]
 board the I/O APIC; or nobody, so that lines go to the CPUs themselves."""
 
 
+DESCRIBED = "max"
+"""The processor that our own accelerators have."""
+
+
 class X86Machine(KvmMachine):
     """An x86-64 machine: an `Accelerator` with all the optional abilities of the seam.
 
     ``controller`` says who models the interrupt controllers and ``model`` what CPUID tells
-    (`x86_cpuid.parse_model`).
+    (`x86_cpuid.parse_model`, or `x86_described` for the processor of our own accelerators).
     """
 
-    models = tuple(LEVELS)
+    models = (*LEVELS, DESCRIBED)
     stands_in = True
 
     def __init__(
@@ -43,10 +54,25 @@ class X86Machine(KvmMachine):
     ):
         self.controller: Controller = controller
         self.msrs = msr_indices(device)
-        host = cpuid.with_brand(cpuid.supported(device), cpuid.host_brand())
-        self._leaves = cpuid.parse_model(model, host)
+        self._model = model
+        self._leaves = self._told(device)
+        self._told_of_time = False
         self._routes: Routes | None = None
         super().__init__(device, cpus)
+
+    def _told(self, device: Device) -> list[cpuid.Leaf]:
+        """What CPUID tells, but for what differs from CPU to CPU. Raises `BimetalError`."""
+        host = cpuid.supported(device)
+        if not self._is_described:
+            named = cpuid.with_brand(host, cpuid.host_brand())
+            return cpuid.parse_model(self._model, named)
+        leaves = x86_described.described_leaves(self._model, 0)
+        x86_described.check_host(self._model, leaves, host)
+        return leaves
+
+    @property
+    def _is_described(self) -> bool:
+        return self._model.partition(",")[0] == DESCRIBED
 
     def _set_up(self) -> None:
         self.xsave_size = self._capability(Capability.XSAVE2) or x86.XSAVE_SIZE
@@ -79,8 +105,25 @@ class X86Machine(KvmMachine):
         return Routes(self.handle, self.device.require(Capability.IRQ_ROUTING), routes)
 
     def _create_cpu(self, index: int) -> X86Cpu:
-        leaves = cpuid.for_cpu(self._leaves, index, self.cpu_count)
-        return X86Cpu(self, index, leaves)
+        if not self._is_described:
+            return X86Cpu(self, index, cpuid.for_cpu(self._leaves, index, self.cpu_count))
+        cpu = X86Cpu(self, index, x86_described.described_leaves(self._model, index))
+        self._count_as_described(cpu)
+        return cpu
+
+    def _count_as_described(self, cpu: X86Cpu) -> None:
+        """Have the time-stamp counter count as fast as CPUID tells, if the processor can."""
+        try:
+            cpu.handle.ioctl(x86.SET_TSC_KHZ, x86_described.TSC_KHZ)
+        except OSError:
+            if not self._told_of_time:
+                khz = cpu.handle.ioctl(x86.GET_TSC_KHZ)
+                logger("accel").warning(
+                    "this host's KVM counts time stamps at %.1f GHz and cannot count nanoseconds: "
+                    "guests that tell the time by them are as much too fast",
+                    khz / 1e6,
+                )
+            self._told_of_time = True
 
     @property
     def routes(self) -> Routes:

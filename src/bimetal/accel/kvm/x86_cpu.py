@@ -189,7 +189,7 @@ class X86Cpu(KvmCpu):
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `save` returned."""
         self.settle()
-        load_state(self.handle, state)
+        load_state(self.handle, state, self.vm.xsave_size)
         with self._lines_lock:
             self._halted = state["halted"]
             self._raised = set(state["lines"])

@@ -59,7 +59,7 @@ AGAIN = "let it run for a moment, and save it again"
 WORD = (1 << 64) - 1
 
 
-def to_kernel(saved: Saved, *, now: int, parked: bool, xsave_size: int) -> dict[str, Any]:
+def to_kernel(saved: Saved, *, now: int, parked: bool) -> dict[str, Any]:
     """The state for KVM of a vCPU of ours that is between two instructions, at the moment ``now``
     of the machine's clock; ``parked``, it waits for a start-up interrupt. The local APIC is to be
     added. Raises `BimetalError`."""
@@ -71,7 +71,7 @@ def to_kernel(saved: Saved, *, now: int, parked: bool, xsave_size: int) -> dict[
         "sregs": bytes(_special(files)),
         "xcrs": _extended(files["xcr0"][0]),
         "debug": bytes(_debug(files["dr"])),
-        "xsave": area_of(files, saved.flags, xsave_size),
+        "xsave": area_of(files, saved.flags),
         "events": bytes(_events(saved)),
         "msrs": _msrs(files, now),
         "mp_state": INIT_RECEIVED if parked else HALTED if saved.waited else RUNNABLE,

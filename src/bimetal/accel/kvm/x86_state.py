@@ -27,12 +27,17 @@ LAPIC = (x86.GET_LAPIC, x86.SET_LAPIC, x86.LAPIC_SIZE)
 EVENTS = (x86.GET_VCPU_EVENTS, x86.SET_VCPU_EVENTS, x86.EVENTS_SIZE)
 
 
+MTRRS = (*range(0x200, 0x210), 0x250, 0x258, 0x259, *range(0x268, 0x270), 0x2FF)
+"""Memory type range registers (SDM volume 3, "MTRRs"), which KVM has and does not list."""
+
+
 def msr_indices(device: Handle) -> list[int]:
-    """The MSRs that this KVM saves: KVM_GET_MSR_INDEX_LIST."""
+    """The MSRs that this KVM saves: KVM_GET_MSR_INDEX_LIST, and the MTRRs."""
     limit = 1024
     buffer = device.read(x86.GET_MSR_INDEX_LIST, 4 + 4 * limit, number=limit)
     count = abi.U32.unpack_from(buffer)[0]
-    return [abi.U32.unpack_from(buffer, 4 + 4 * place)[0] for place in range(count)]
+    listed = [abi.U32.unpack_from(buffer, 4 + 4 * place)[0] for place in range(count)]
+    return list(dict.fromkeys([*listed, *MTRRS]))
 
 
 def save_state(cpu: Handle, msrs: list[int], lapic: bool, xsave_size: int) -> dict[str, object]:
@@ -51,11 +56,11 @@ def save_state(cpu: Handle, msrs: list[int], lapic: bool, xsave_size: int) -> di
     return state
 
 
-def load_state(cpu: Handle, state: Mapping[str, Any]) -> None:
-    """Restore what `save_state` returned."""
+def load_state(cpu: Handle, state: Mapping[str, Any], xsave_size: int = 0) -> None:
+    """Restore what `save_state` returned. KVM reads as much as ``xsave_size`` of XSAVE's area."""
     for name in ("sregs", "regs", "xcrs", "debug"):
         cpu.ioctl(PLAIN[name][1], bytearray(state[name]))
-    cpu.ioctl(x86.SET_XSAVE, bytearray(state["xsave"]))
+    cpu.ioctl(x86.SET_XSAVE, bytearray(state["xsave"]).ljust(xsave_size, b"\0"))
     if "lapic" in state:
         cpu.ioctl(x86.SET_LAPIC, bytearray(state["lapic"]))
     write_msrs(cpu, state["msrs"])

@@ -28,9 +28,9 @@ FLAG_PLACES = (5, 4, 3, 2, 0, 1)
 """Where MXCSR has each of the floating-point flags of ours (`bimetal.ir.fp`)."""
 
 
-def area_of(files: Mapping[str, list[int]], flags: int, size: int = x86.XSAVE_SIZE) -> bytes:
+def area_of(files: Mapping[str, list[int]], flags: int) -> bytes:
     """The area of XSAVE for register files and floating-point ``flags``."""
-    area = bytearray(size)
+    area = bytearray(x86.XSAVE_SIZE)
     fcw, fsw, ftw, fop, fip, fdp, control = (
         files[name][0] for name in ("fcw", "fsw", "ftw", "fop", "fip", "fdp", "mxcsr_control")
     )

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bimetal.accel.kvm.abi_x86 import IO_APIC, IRQCHIP_SIZE, PIC_MASTER, PIC_SLAVE
-from bimetal.accel.kvm.layout import Layout
 from bimetal.devices.irq.apic.bus import ApicBus
 from bimetal.devices.irq.apic.io import IoApic
 from bimetal.devices.irq.pic import CASCADE, Pic, PicLevels
@@ -15,9 +14,13 @@ from bimetal.devices.irq.pic import CASCADE, Pic, PicLevels
 __all__ = ["Controllers", "chips_of", "devices_of"]
 
 HEADER = 8
-PIC = Layout(
-    "inputs:B requested:B masked:B serviced:B first:B vectors:B reads_served:B polled:B special:B "
-    "awaits:B automatic:B rotating:B nested:B needs_fourth:B levels:B level_mask:B"
+PIC_MASTER, PIC_SLAVE, IO_APIC = range(3)
+CHIP_SIZE = 520
+PIC = struct.Struct("16B")
+PIC_FIELDS = (
+    *("inputs", "requested", "masked", "serviced", "first", "vectors", "reads_served", "polled"),
+    *("special", "awaits", "automatic", "rotating", "nested", "needs_fourth", "levels"),
+    "level_mask",
 )
 LEVEL_MASKS = (0xF8, 0xDE)
 SAME = (
@@ -28,7 +31,8 @@ SAME = (
 AWAITS = {0: 0, 2: 1, 3: 2, 4: 3}
 """Which initialisation command word comes next: with us by its number, with KVM one less."""
 PINS, LEVEL = 24, 1 << 15
-IO = Layout("base:Q selected:I number:I levels:I padding:I")
+IO = struct.Struct("<QIIIxxxx")
+"""Base, register that the window shows, number, levels."""
 BASE = 0xFEC0_0000
 
 Controllers = Mapping[str, Mapping[str, Any]]
@@ -46,24 +50,24 @@ def chips_of(devices: Controllers) -> list[bytes]:
 
 def _pic(number: int, pic: Pic) -> bytes:
     values = {name: int(getattr(pic, name)) for name in SAME}
-    state = PIC.new(
-        **values,
-        first=pic.lowest + 1 & 7,
-        awaits=AWAITS[pic.wanted],
-        needs_fourth=pic.words & 1,
-        level_mask=LEVEL_MASKS[number],
-    )
+    values |= {
+        "first": pic.lowest + 1 & 7,
+        "awaits": AWAITS[pic.wanted],
+        "needs_fourth": pic.words & 1,
+        "level_mask": LEVEL_MASKS[number],
+    }
+    state = PIC.pack(*(values[name] for name in PIC_FIELDS))
     return _chip((PIC_MASTER, PIC_SLAVE)[number], state)
 
 
 def _io(io: IoApic) -> bytes:
     levels = sum(1 << n for n, entry in enumerate(io.entries) if entry & LEVEL) & io.levels
-    state = IO.new(base=BASE, selected=int(io.SELECT), number=io.number, levels=levels)
+    state = IO.pack(BASE, int(io.SELECT), io.number, levels)
     return _chip(IO_APIC, state + b"".join(each.to_bytes(8, "little") for each in io.entries))
 
 
-def _chip(number: int, state: bytes | bytearray) -> bytes:
-    return (number.to_bytes(HEADER, "little") + bytes(state)).ljust(IRQCHIP_SIZE, b"\0")
+def _chip(number: int, state: bytes) -> bytes:
+    return (number.to_bytes(HEADER, "little") + state).ljust(CHIP_SIZE, b"\0")
 
 
 def devices_of(chips: Sequence[bytes]) -> dict[str, dict[str, Any]]:
@@ -76,24 +80,25 @@ def devices_of(chips: Sequence[bytes]) -> dict[str, dict[str, Any]]:
     second.update()
     first.update()
     chip = bytes(chips[2])[HEADER:]
-    io.SELECT, io.number = IO.get(chip, "selected"), IO.get(chip, "number")
+    _, io.SELECT, io.number, levels = IO.unpack_from(chip)
     io.entries = [
         int.from_bytes(chip[IO.size + 8 * n : IO.size + 8 * n + 8], "little") for n in range(PINS)
     ]
     of_levels = sum(1 << n for n, entry in enumerate(io.entries) if entry & LEVEL)
     inputs = first.inputs & ~(1 << CASCADE) | second.inputs << 8
-    io.levels = IO.get(chip, "levels") & of_levels | inputs & ~of_levels
+    io.levels = levels & of_levels | inputs & ~of_levels
     named = {"io": io, "first": first, "second": second, "edges": edges}
     return {name: device.save() for name, device in named.items()}
 
 
 def _set_pic(pic: Pic, state: bytes) -> None:
+    values = dict(zip(PIC_FIELDS, PIC.unpack_from(state), strict=True))
     for number, name in enumerate(SAME):
-        value = PIC.get(state, name)
+        value = values[name]
         setattr(pic, name, value if number < len(SAME) // 2 else bool(value))
-    pic.lowest = PIC.get(state, "first") - 1 & 7
-    pic.wanted = {kernel: ours for ours, kernel in AWAITS.items()}[PIC.get(state, "awaits")]
-    pic.words = 1 << 4 | PIC.get(state, "needs_fourth")
+    pic.lowest = values["first"] - 1 & 7
+    pic.wanted = {kernel: ours for ours, kernel in AWAITS.items()}[values["awaits"]]
+    pic.words = 1 << 4 | values["needs_fourth"]
 
 
 def _blank() -> tuple[IoApic, Pic, Pic, PicLevels]:

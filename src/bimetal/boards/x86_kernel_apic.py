@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bimetal.accel.kvm.abi_x86 import LAPIC_SIZE
 from bimetal.base.clock import VirtualClock
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.devices.irq.apic.bus import ApicBus
@@ -14,6 +13,7 @@ from bimetal.devices.irq.apic.local import LocalApic
 
 __all__ = ["apic_of", "page_of"]
 
+SIZE = 1024
 PLACES = {
     "TASK": 0x80, "NAMES": 0xD0, "FORMAT": 0xE0, "SPURIOUS": 0xF0, "ERRORS": 0x280,
     "TIMER": 0x320, "THERMAL": 0x330, "MONITORS": 0x340, "ERROR_VECTOR": 0x370,
@@ -41,7 +41,7 @@ def page_of(state: Mapping[str, Any], number: int, now: int) -> tuple[bytes, int
             "go on with the accelerator that it was saved with",
             ExitCode.UNAVAILABLE,
         )
-    page = bytearray(LAPIC_SIZE)
+    page = bytearray(SIZE)
 
     def put(at: int, value: int) -> None:
         page[at : at + 4] = (value & 0xFFFF_FFFF).to_bytes(4, "little")
