@@ -20,7 +20,7 @@ def _target_machine() -> llvm.TargetMachine:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()
-    return llvm.Target.from_triple(TRIPLE).create_target_machine()
+    return llvm.Target.from_triple(TRIPLE).create_target_machine(cpu="sapphirerapids")
 
 
 @cache

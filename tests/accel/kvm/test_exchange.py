@@ -15,7 +15,7 @@ import pytest
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.x86_completing import completed, reference, settled
 from bimetal.accel.kvm.x86_cpu import X86Cpu
-from bimetal.accel.kvm.x86_exchange import from_kernel, to_kernel
+from bimetal.accel.kvm.x86_exchange import check_paravirtual, from_kernel, to_kernel
 from bimetal.accel.kvm.x86_xsave import area_of, files_of
 from bimetal.accel.memory import Memory
 from bimetal.accel.reference.core import NeedsBoard
@@ -105,26 +105,27 @@ def test_registers_that_only_kvm_has_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("fields", "says"),
     [
-        ("exception.pending", 1, "an exception"),
-        ("smi.smm", 1, "system-management mode"),
+        ({"exception.pending": 1, "exception.number": 1}, "an exception"),
+        ({"exception.injected": 1, "exception.number": 3}, "an exception"),
+        ({"smi.smm": 1}, "system-management mode"),
     ],
 )
-def test_what_is_only_for_a_moment_is_an_error(field: str, value: int, says: str) -> None:
+def test_what_is_only_for_a_moment_is_an_error(fields: dict[str, int], says: str) -> None:
     state = to_kernel(random_state(0), now=NOW, parked=False)
     events = bytearray(state["events"])
-    x86.EVENTS.put(events, field, value)
+    for field, value in fields.items():
+        x86.EVENTS.put(events, field, value)
     with pytest.raises(BimetalError, match=says) as caught:
         from_kernel({**state, "events": bytes(events)}, index=0, now=NOW)
     assert "save it again" in caught.value.remedy
 
 
 def test_paravirtual_features_in_use_are_an_error() -> None:
-    state = to_kernel(random_state(0), now=NOW, parked=False)
-    state["msrs"][0x4B56_4D01] = 0x1000 | 1
     with pytest.raises(BimetalError, match="KVM's own clock"):
-        from_kernel(state, index=0, now=NOW)
+        check_paravirtual({0x4B56_4D01: 0x1000 | 1})
+    check_paravirtual({0x4B56_4D01: 0x1000})
 
 
 def test_a_cpu_that_waits_to_be_started_or_halts_does_so_there() -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "DEVICE_ATTRIBUTE",
     "DEVICE_CREATE",
     "DIRTY_LOG",
+    "EMULATION_FAILED",
     "ENABLE_CAP",
     "FAIL_ENTRY_EXIT",
     "GET_API_VERSION",
@@ -272,9 +273,10 @@ SYSTEM_EVENT_SHUTDOWN: Final = 1
 SYSTEM_EVENT_RESET: Final = 2
 SYSTEM_EVENT_CRASH: Final = 3
 
+EMULATION_FAILED: Final = 1
 INTERNAL_ERRORS: Final = {
-    1: "emulation failed: the kernel's instruction emulator does not know the instruction "
-    "('bimetal kvm-ok' tells what works)",
+    EMULATION_FAILED: "emulation failed: the kernel's instruction emulator does not know the "
+    "instruction ('bimetal kvm-ok' tells what works)",
     2: "simultaneous exceptions that the hardware cannot deliver",
     3: "an exit while an event was being delivered",
     4: "an exit that the kernel did not expect",

@@ -228,7 +228,7 @@ class KvmCpu(ABC):
         reason, _ = abi.FAIL_ENTRY_EXIT.unpack_from(self._run, Run.UNION)
         return self.fault(f"the processor refuses the guest's state (hardware reason {reason:#x})")
 
-    def _on_internal_error(self) -> Exit:
+    def _on_internal_error(self) -> Exit | None:
         suberror, count, *data = abi.INTERNAL_EXIT.unpack_from(self._run, Run.UNION)
         what = abi.INTERNAL_ERRORS.get(suberror, f"internal error {suberror}")
         words = " ".join(f"{word:#x}" for word in data[: min(count, len(data))])

@@ -15,16 +15,25 @@ from bimetal.accel.kvm.x86_debug import debug_registers, decode_stop
 from bimetal.accel.kvm.x86_explain import code_at_rip, describe
 from bimetal.accel.kvm.x86_registers import REGISTERS
 from bimetal.accel.kvm.x86_state import load_state, save_state
-from bimetal.seam import DebugRequest, EndOfInterrupt, Exit
+from bimetal.base.late import LateModule
+from bimetal.seam import DebugRequest, EndOfInterrupt, Exit, RegisterAccess
 
 if TYPE_CHECKING:
+    from bimetal.accel.kvm import x86_fallback
     from bimetal.accel.kvm.x86 import X86Machine
+    from bimetal.accel.kvm.x86_fallback import OneInstruction
+else:
+    x86_fallback = LateModule("bimetal.accel.kvm.x86_fallback")
 
 __all__ = ["NMI_LINE", "X86Cpu"]
 
 NMI_LINE = 2
 """The line of the non-maskable interrupt: its vector, as for the other lines."""
 LINES = 256
+SLOW = (
+    "this host's KVM cannot emulate some of the guest's instructions: the reference executes them, "
+    "some dozens in a second"
+)
 
 
 class X86Cpu(KvmCpu):
@@ -43,7 +52,10 @@ class X86Cpu(KvmCpu):
         self._raised: set[int] = set()
         self._pending: list[int] = []
         self._halted = False
+        self._helped: OneInstruction | None = None
         self._debug = DebugRequest()
+        self.by_reference = 0
+        """How many instructions the kernel could not emulate."""
         self._has_controller = vm.controller != "none"
         try:
             self.handle.ioctl(x86.SET_CPUID2, encode(leaves))
@@ -76,6 +88,10 @@ class X86Cpu(KvmCpu):
             self.interrupt()
 
     def _before_entry(self) -> Exit | None:
+        if self._helped is not None:
+            asked = self._go_on_by_reference(self._helped)
+            if asked is not None:
+                return asked
         if self._pending:
             self._inject()
         if self._halted:
@@ -124,11 +140,43 @@ class X86Cpu(KvmCpu):
         exception, _, pc, dr6, _ = abi.DEBUG_EXIT.unpack_from(self._run, Run.UNION)
         return decode_stop(exception, pc, dr6, self._debug)
 
-    def _on_internal_error(self) -> Exit:
+    def _on_internal_error(self) -> Exit | None:
         code = code_at_rip(self.handle, self.vm.memory)
         if code.physical is not None and not code.data:
             return self.fault(f"the guest executes at {code.physical:#x}, where there is no memory")
+        error = abi.U32.unpack_from(self._run, Run.UNION)[0]
+        if error == abi.EMULATION_FAILED and (helped := self._by_reference()) is not None:
+            return self._go_on_by_reference(helped)
         return super()._on_internal_error()
+
+    def _by_reference(self) -> OneInstruction | None:
+        """The instruction that the kernel cannot emulate, for the reference, if that knows it."""
+        self._unfinished = False
+        vm = self.vm
+        return x86_fallback.begin(
+            self.handle, vm.msrs, self._has_controller, vm.xsave_size, vm.memory.slots
+        )
+
+    def _go_on_by_reference(self, helped: OneInstruction) -> Exit | None:
+        """Execute it, up to where the board has to answer."""
+        self._helped = helped
+        asked = helped.run()
+        if isinstance(asked, RegisterAccess):
+            self._helped = None
+            return self.fault(f"register {asked.number:#x} is the kernel's, and not the board's")
+        if asked is None:
+            self._helped = None
+            self._halted = helped.halts and not self._has_controller
+            if not self.by_reference:
+                self.events.hint(SLOW)
+            self.by_reference += 1
+        return asked
+
+    def settle(self) -> None:
+        """See `KvmCpu.settle`."""
+        if self._helped is not None and self._go_on_by_reference(self._helped) is not None:
+            raise RuntimeError(f"cpu{self.index} still asks the board for an instruction")
+        super().settle()
 
     def _on_unknown_msr(self) -> None:
         """An MSR that KVM does not know: it is logged, and the guest gets #GP as from hardware."""
@@ -175,6 +223,7 @@ class X86Cpu(KvmCpu):
             self._raised.clear()
             self._pending.clear()
         self._pieces.clear()
+        self._helped = None
         self.load(self._initial)
 
     def save(self) -> dict[str, object]:

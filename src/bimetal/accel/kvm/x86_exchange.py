@@ -17,7 +17,7 @@ from bimetal.accel.saved import Saved
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.isa.x86 import x86 as isa
 
-__all__ = ["ACKNOWLEDGED", "AGAIN", "from_kernel", "to_kernel"]
+__all__ = ["ACKNOWLEDGED", "AGAIN", "check_paravirtual", "from_kernel", "to_kernel"]
 
 GENERAL = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
 """In the order of the register file."""
@@ -55,6 +55,8 @@ ACKNOWLEDGED = 1 << 8
 NMI_PENDING, SIPI, SHADOW, TRIPLE_FAULT = 1, 2, 4, 32
 """Which fields of pending events are valid."""
 RUNNABLE, UNINITIALIZED, INIT_RECEIVED, HALTED = range(4)
+TRAPS = (1, 3, 4)
+"""Exceptions that are reported behind their instruction: #DB, #BP, #OF."""
 AGAIN = "let it run for a moment, and save it again"
 WORD = (1 << 64) - 1
 
@@ -160,12 +162,6 @@ def from_kernel(
     xmm, flags = files_of(state["xsave"])
     files |= xmm
     msrs: Mapping[int, int] = state["msrs"]
-    for number, on in PARAVIRTUAL.items():
-        if msrs.get(number, 0) & 1:
-            raise _lost(
-                f"the guest uses KVM's own {on}, which a processor has not",
-                "start it with the processor that both have: --accel kvm --cpu max",
-            )
     sregs, debug = bytes(state["sregs"]), bytes(state["debug"])
     for number, name in enumerate(SEGMENTS):
         for field in ("selector", "base", "limit"):
@@ -193,6 +189,16 @@ def from_kernel(
     waits = run == HALTED or bool(state["halted"])
     saved = Saved(files, flags, retired, waited=waits)
     return saved, run in (UNINITIALIZED, INIT_RECEIVED)
+
+
+def check_paravirtual(msrs: Mapping[int, int]) -> None:
+    """Raise `BimetalError` if the guest uses what KVM alone has."""
+    for number, on in PARAVIRTUAL.items():
+        if msrs.get(number, 0) & 1:
+            raise _lost(
+                f"the guest uses KVM's own {on}, which a processor has not",
+                "start it with the processor that both have: --accel kvm --cpu max",
+            )
 
 
 def _rights(sregs: bytes, name: str) -> int:
@@ -233,7 +239,7 @@ def _put_events(files: dict[str, list[int]], events: bytes) -> int:
     if has("triple_fault") and has("flags") & TRIPLE_FAULT:
         raise _lost("the CPU has shut down after a triple fault", "reset the machine")
     number = has("exception.number")
-    if has("exception.pending") or (has("exception.injected") and number in (1, 3, 4)):
+    if (has("exception.pending") or has("exception.injected")) and number in TRAPS:
         raise _lost(f"an exception (vector {number}) is about to be delivered", AGAIN)
     # Any other one is a fault: its instruction is executed again, and has the same one.
     if has("interrupt.injected") and not has("interrupt.soft"):

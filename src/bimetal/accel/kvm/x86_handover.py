@@ -8,7 +8,14 @@ from typing import Any
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.x86_completing import completed, settled
-from bimetal.accel.kvm.x86_exchange import TSC, TSC_ADJUST, TSC_DEADLINE, from_kernel, to_kernel
+from bimetal.accel.kvm.x86_exchange import (
+    TSC,
+    TSC_ADJUST,
+    TSC_DEADLINE,
+    check_paravirtual,
+    from_kernel,
+    to_kernel,
+)
 from bimetal.accel.memory import Memory
 from bimetal.accel.saved import Saved
 from bimetal.isa.names import architecture
@@ -71,6 +78,7 @@ def for_engines(
     controllers = Controllers(local, runner["platform"]["chips"])
     devices, levels = board.for_board(controllers, state["devices"], now)
     for number, (each, level) in enumerate(zip(runner["cpus"], levels, strict=True)):
+        check_paravirtual(each["cpu"]["msrs"])
         saved, parked = from_kernel(each["cpu"], index=number, now=now, tsc_offset=offset)
         saved.registers["line"][INTR] = int(level)
         plain = completed(saved, memory, now).plain()

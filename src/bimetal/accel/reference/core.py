@@ -155,8 +155,24 @@ class Core(Machine):
         assert routine is not None
         return call(routine, self, *args)
 
+    def is_described(self) -> bool:
+        """Whether the instruction at pc is one that is described, or cannot even be fetched."""
+        try:
+            return self._decode() is not None
+        except Trap:
+            return True
+
     def _fetch(self) -> Decoded:
-        """Fetch and decode the instruction at pc, reading no bytes beyond its length."""
+        """The instruction at pc; an undefined one traps."""
+        decoded = self._decode()
+        if decoded is None:
+            self._call(self._hooks.undefined)
+            raise AssertionError("the routine for undefined instructions did not trap")
+        return decoded
+
+    def _decode(self) -> Decoded | None:
+        """Fetch and decode the instruction at pc, reading no bytes beyond its length; None if it is
+        undefined."""
         isa, mode, pc = self.isa, self._mode(), self.pc
         if pc % isa.granule:
             self._call(self._hooks.misaligned, FETCH, pc)
@@ -178,11 +194,7 @@ class Core(Machine):
             word, _ = isa.word_of(raw, mode)
         if word not in self._decoded:
             self._decoded[word] = isa.decode(word, self.features)
-        decoded = self._decoded[word]
-        if decoded is None:
-            self._call(self._hooks.undefined)
-            raise AssertionError("the routine for undefined instructions did not trap")
-        return decoded
+        return self._decoded[word]
 
     def _land(self, raw: int, guarded: bool) -> None:
         """Call the hook ``landed`` about an indirect jump that led here, if the page is guarded."""

@@ -68,6 +68,17 @@ class ReferenceCpu:
         self._kicked = False
         return Kicked()
 
+    def step(self) -> Exit | None:
+        """Take an interrupt, or execute one instruction: the access that the board has to answer
+        first, or None once it is complete."""
+        self._settle()
+        try:
+            self.core.step()
+        except NeedsBoard as needs:
+            self._exit, self._repeated = needs.access, True
+            return self._exit
+        return None
+
     def _wanted(self, reason: str) -> Exit:
         registers = self.core.registers
         if reason == "halt":
