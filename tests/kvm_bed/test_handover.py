@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from bimetal import Machine
+from tests.host import programs
 from tests.kvm_bed.bed import SCRATCH, run
 from tests.kvm_bed.counting import BAD, DONE, counting_kernel
-from tests.kvm_bed.emulator import find_emulator
 
 LIMIT = 120
 DOTS = 5
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_emulator() is None, reason="QEMU is not installed"),
+    programs("qemu-system-x86_64"),
     pytest.mark.skipif("BED_SCRATCH" in os.environ, reason="this is the bed"),
 ]
 

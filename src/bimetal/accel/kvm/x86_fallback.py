@@ -43,7 +43,7 @@ class OneInstruction:
     @property
     def is_described(self) -> bool:
         """Whether the reference knows it."""
-        return self._reference.core.is_described()
+        return self._reference.is_described()
 
     def run(self) -> Exit | None:
         """Go on with it: the access that the board is asked for, whose answer the next call takes;

@@ -155,22 +155,15 @@ class Core(Machine):
         assert routine is not None
         return call(routine, self, *args)
 
-    def is_described(self) -> bool:
-        """Whether the instruction at pc is one that is described, or cannot even be fetched."""
-        try:
-            return self._decode() is not None
-        except Trap:
-            return True
-
     def _fetch(self) -> Decoded:
         """The instruction at pc; an undefined one traps."""
-        decoded = self._decode()
+        decoded = self.decode()
         if decoded is None:
             self._call(self._hooks.undefined)
             raise AssertionError("the routine for undefined instructions did not trap")
         return decoded
 
-    def _decode(self) -> Decoded | None:
+    def decode(self) -> Decoded | None:
         """Fetch and decode the instruction at pc, reading no bytes beyond its length; None if it is
         undefined."""
         isa, mode, pc = self.isa, self._mode(), self.pc

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from ...base.clock import Clock
+from ...ir.evaluate import Trap
 from ...isa.contract import Architecture, Start
 from ...isa.names import architecture
 from ...seam import (
@@ -67,6 +68,13 @@ class ReferenceCpu:
                 return self._exit
         self._kicked = False
         return Kicked()
+
+    def is_described(self) -> bool:
+        """Whether the next instruction is one that is described, or cannot even be fetched."""
+        try:
+            return self.core.decode() is not None
+        except Trap:
+            return True
 
     def step(self) -> Exit | None:
         """Take an interrupt, or execute one instruction: the access that the board has to answer
