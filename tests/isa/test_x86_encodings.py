@@ -67,9 +67,9 @@ def test_no_word_has_two_meanings() -> None:
 
 @pytest.mark.parametrize("insn", x86.insns, ids=lambda insn: insn.name)
 def test_reads_computes_and_writes(insn: Insn) -> None:
-    """Nothing that can fault comes after a write."""
+    """Nothing that can fault, or is left to slow code, comes after a write."""
     for block in insn.variants().values():
-        assert not check(block, insn.restartable)
+        assert not check(block, insn.restartable, slow_first=True)
 
 
 @programs("objdump")

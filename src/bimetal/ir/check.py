@@ -3,6 +3,8 @@
 On no path through a trace may an operation that can fault follow a write of architectural state,
 for the write could not be undone; nor may a register file be read after it was written, for the
 registers might be the same one. Nothing may follow a jump on its path: no executor gets there.
+What is done slowly (a cold block) is left to another form of the code, which does the instruction
+from its start: what was written before has to be the same when it is written again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class _Path(Struct):
 class _Checker(Struct):
     restartable: bool
     derived: frozenset[str]
+    slow_first: bool = False
     problems: list[str] = field(default_factory=list)
     returns: list[_Path] = field(default_factory=list)
     active: tuple[str, ...] = ()
@@ -51,6 +54,8 @@ class _Checker(Struct):
     def _step(self, value: Value, path: _Path) -> _Path:
         match value:
             case If(branches=branches):
+                if branches.cold and path.written and self.slow_first:
+                    self.problems.append(f"what is done slowly follows {path.written}")
                 then, otherwise = (self.walk(block, path) for block in branches)
                 return then.joined(otherwise)
             case RoutineCall(routine=routine):
@@ -87,13 +92,17 @@ class _Checker(Struct):
 
 
 def check(
-    block: Block, restartable: bool = False, derived: frozenset[str] = frozenset()
+    block: Block,
+    restartable: bool = False,
+    derived: frozenset[str] = frozenset(),
+    slow_first: bool = False,
 ) -> list[str]:
     """What is wrong with the order of a trace; empty if nothing is.
 
     A ``restartable`` instruction may repeat after a fault what it did before, so it may fault late.
-    ``derived`` registers are functions of other state, so writing them again does no harm.
+    ``derived`` registers are functions of other state, so writing them again does no harm. With
+    ``slow_first`` nothing at all may be written before what is done slowly.
     """
-    checker = _Checker(restartable, derived)
+    checker = _Checker(restartable, derived, slow_first and not restartable)
     checker.walk(block, _Path())
     return sorted(set(checker.problems))

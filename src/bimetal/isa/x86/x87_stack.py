@@ -3,6 +3,8 @@ exceptions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir.extended import extended
 from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
@@ -45,20 +47,30 @@ def refuse_math(cpu: Cpu, what: Value) -> None:
         math_fault(cpu)
 
 
-def note(cpu: Cpu, status: Value, said: int = C1, top: int = 0) -> None:
+def note(
+    cpu: Cpu,
+    status: Value,
+    said: Value | int = C1,
+    top: int = 0,
+    write: Callable[[], None] = lambda: None,
+) -> None:
     """Add what an instruction has raised to FSW, and set the condition codes that it says
-    something of. The stack's top moves by ``top``."""
+    something of. The stack's top moves by ``top``. All else that changes is for ``write``, because
+    what is done slowly has to be known before anything is written."""
     fsw, fcw = cpu.fsw, cpu.fcw
     moved = fsw & ~(7 << TOP) | ((fsw.lsr(TOP) + top) & 7) << TOP if top else fsw
-    after = moved & ~said | status
-    cpu.fsw = after
-    with slowly((status & ~fcw & 0x3F) != 0):
+    kept_codes = moved & ~(const(0, 16) | said)
+    with slowly((status & ~fcw & 0x3F) != 0) as unmasked:
+        write()
         # One that comes first leaves nothing that could be inexact.
         kept = select((status & SF) != 0, const(EARLY | SF | C1, 16), EARLY) | C0 | C2 | C3
         first = (status & ~fcw & EARLY) != 0
         cpu.fip = cpu.pc
-        cpu.fsw = moved & ~said | select(first, status & kept, status) | ES | B
+        cpu.fsw = kept_codes | select(first, status & kept, status) | ES | B
         check_vectors(cpu)
+        with unmasked.otherwise():
+            write()
+            cpu.fsw = kept_codes | status
 
 
 def withheld(cpu: Cpu, status: Value, kinds: int = EARLY) -> Value:
@@ -91,7 +103,12 @@ class Operation:
         )
 
     def put(
-        self, number: Value | int, result: Value, status: Value, said: int = C1, pops: int = 0
+        self,
+        number: Value | int,
+        result: Value,
+        status: Value,
+        said: Value | int = C1,
+        pops: int = 0,
     ) -> None:
         """Write a result, and pop, unless an exception says otherwise."""
         cpu = self.cpu
@@ -101,12 +118,15 @@ class Operation:
         for n in range(pops):
             popped = popped | const(1, 8) << place(cpu, n).zext(8)
         mine = const(1, 8) << at.zext(8)
+
+        def write() -> None:
+            cpu.mm[at], cpu.exponent[at] = result.trunc(64), result[79:64]
+            cpu.ftw = (cpu.ftw | mine) & ~popped
+
         with when(stopped) as wrong:
             note(cpu, status & ~C2, said)
             with wrong.otherwise():
-                cpu.mm[at], cpu.exponent[at] = result.trunc(64), result[79:64]
-                cpu.ftw = (cpu.ftw | mine) & ~popped
-                note(cpu, status, said, pops)
+                note(cpu, status, said, pops, write)
 
 
 def push_status(cpu: Cpu, value: Value, status: Value, said: int = C1) -> None:
@@ -116,9 +136,12 @@ def push_status(cpu: Cpu, value: Value, status: Value, said: int = C1) -> None:
     value = select(full, const(INDEFINITE, 80), value)
     at = place(cpu, 7)
     mine = const(1, 8) << at.zext(8)
+
+    def write() -> None:
+        cpu.mm[at], cpu.exponent[at] = value.trunc(64), value[79:64]
+        cpu.ftw = cpu.ftw | mine
+
     with when(withheld(cpu, status)) as wrong:
         note(cpu, status, said)
         with wrong.otherwise():
-            cpu.mm[at], cpu.exponent[at] = value.trunc(64), value[79:64]
-            cpu.ftw = cpu.ftw | mine
-            note(cpu, status, said, -1)
+            note(cpu, status, said, -1, write)

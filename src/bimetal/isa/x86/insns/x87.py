@@ -112,11 +112,14 @@ def _finish(cpu: Cpu, status: Value, pops: int) -> None:
     popped = const(0, 8)
     for n in range(pops):
         popped = popped | const(1, 8) << place(cpu, n).zext(8)
+
+    def write() -> None:
+        cpu.ftw = cpu.ftw & ~popped
+
     with when(withheld(cpu, status)) as wrong:
         note(cpu, status, CONDITIONS)
         with wrong.otherwise():
-            cpu.ftw = cpu.ftw & ~popped
-            note(cpu, status, CONDITIONS, pops)
+            note(cpu, status, CONDITIONS, pops, write)
 
 
 def _compare_memory(row: str, name: str, kind: str, code: str, pops: int) -> None:
@@ -164,15 +167,16 @@ def _compare_flags(row: str, text: str, quiet: bool, pops: int) -> None:
         flags = [(status & bit) != 0 for bit in (C3, C2, C0)]
         kept = status & ~CONDITIONS
         popped = const(1, 8) << place(cpu, 0).zext(8)
-        stopped = withheld(cpu, status)
-        with when(op.empty):
-            cpu.fsw = cpu.fsw & ~C1
-        with when(stopped) as wrong:
-            note(cpu, kept, 0)
+        said = select(op.empty, const(C1, 16), 0)
+
+        def write() -> None:
+            if pops:
+                cpu.ftw = cpu.ftw & ~popped
+
+        with when(withheld(cpu, status)) as wrong:
+            note(cpu, kept, said)
             with wrong.otherwise():
-                if pops:
-                    cpu.ftw = cpu.ftw & ~popped
-                note(cpu, kept, 0, pops)
+                note(cpu, kept, said, pops, write)
         cpu.zf, cpu.pf, cpu.cf = flags
         cpu.of = cpu.sf = cpu.af = const(0, 1)
 
@@ -278,13 +282,16 @@ def _two_results(row: str, name: str, below: str, above: str | int, said: int) -
         once, new = place(cpu, 0), place(cpu, 7)
         both = const(1, 8) << once.zext(8) | const(1, 8) << new.zext(8)
         outside = (status & C2) != 0
+
+        def write() -> None:
+            cpu.mm[once], cpu.exponent[once] = first.trunc(64), first[79:64]
+            cpu.mm[new], cpu.exponent[new] = second.trunc(64), second[79:64]
+            cpu.ftw = cpu.ftw | both
+
         with when(withheld(cpu, status) | outside) as wrong:
             note(cpu, status, said)
             with wrong.otherwise():
-                cpu.mm[once], cpu.exponent[once] = first.trunc(64), first[79:64]
-                cpu.mm[new], cpu.exponent[new] = second.trunc(64), second[79:64]
-                cpu.ftw = cpu.ftw | both
-                note(cpu, status, said, -1)
+                note(cpu, status, said, -1, write)
 
 
 ONE = 0x3FFF << 64 | 1 << 63

@@ -94,17 +94,20 @@ def _store(row: str, name: str, operation: str, width: int, code: str, pops: int
         status = select(op.empty, const(IE | SF, 16), status)
         popped = const(1, 8) << place(cpu, 0).zext(8)
         address = address_of(cpu, fields, width // 8, writes=True)
+
+        def write() -> None:
+            if width == 80:
+                cpu.store(address, value.trunc(64))
+                cpu.store(address + 8, value[79:64])
+            else:
+                cpu.store(address, value)
+            if pops:
+                cpu.ftw = cpu.ftw & ~popped
+
         with when(withheld(cpu, status, EARLY_STORE)) as wrong:
             note(cpu, status)
             with wrong.otherwise():
-                if width == 80:
-                    cpu.store(address, value.trunc(64))
-                    cpu.store(address + 8, value[79:64])
-                else:
-                    cpu.store(address, value)
-                if pops:
-                    cpu.ftw = cpu.ftw & ~popped
-                note(cpu, status, C1, pops)
+                note(cpu, status, C1, pops, write)
 
 
 for _row, _name, _operation, _width, _code, _pops in (
@@ -149,13 +152,16 @@ def fxch(cpu: Cpu, **fields: Value) -> None:
     status = select(empty, const(IE | SF, 16), 0)
     top, other = place(cpu, 0), place(cpu, i)
     both = const(1, 8) << top.zext(8) | const(1, 8) << other.zext(8)
+
+    def write() -> None:
+        for at, value in ((other, values[0]), (top, values[1])):
+            cpu.mm[at], cpu.exponent[at] = value.trunc(64), value[79:64]
+        cpu.ftw = cpu.ftw | both
+
     with when(withheld(cpu, status)) as wrong:
         note(cpu, status)
         with wrong.otherwise():
-            for at, value in ((other, values[0]), (top, values[1])):
-                cpu.mm[at], cpu.exponent[at] = value.trunc(64), value[79:64]
-            cpu.ftw = cpu.ftw | both
-            note(cpu, status)
+            note(cpu, status, write=write)
 
 
 def _conditional(row: str, name: str, flag: str, wanted: bool) -> None:
@@ -166,9 +172,8 @@ def _conditional(row: str, name: str, flag: str, wanted: bool) -> None:
         truth = {"b": cpu.cf, "e": cpu.zf, "be": cpu.cf | cpu.zf, "u": cpu.pf}[flag]
         top, other = op.values
         moved = select(truth if wanted else ~truth, other, top)
-        with when(op.empty):
-            cpu.fsw = cpu.fsw & ~C1
-        op.put(0, *op.checked(moved, const(0, 16)), said=0)
+        said = select(op.empty, const(C1, 16), 0)
+        op.put(0, *op.checked(moved, const(0, 16)), said=said)
 
 
 for _middle, _flag in enumerate(("b", "e", "be", "u")):
@@ -193,8 +198,9 @@ _turn("d9 f7", "fincstp", 1)
 @describe("dd /0 reg", "ffree {:STi}", "fpu")
 def ffree(cpu: Cpu, **fields: Value) -> None:
     math_ready(cpu)
-    cpu.ftw = cpu.ftw & ~(const(1, 8) << place(cpu, number(fields)).zext(8))
+    freed = const(1, 8) << place(cpu, number(fields)).zext(8)
     note(cpu, const(0, 16))
+    cpu.ftw = cpu.ftw & ~freed
 
 
 @describe("d9 d0", "fnop", "fpu")
