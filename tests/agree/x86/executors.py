@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bimetal.accel.interp import InterpAccelerator
+from bimetal.accel.jit import JitAccelerator
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.host import Host
+from bimetal.codegen.policy import stressed
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.x86 import x86
@@ -15,12 +19,13 @@ from bimetal.isa.x86.vector_state import MODES, PENDING, PLACES, SUBNORMAL_ZERO,
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, MemorySlot, Mmio
 
-from ..state import CODE, DATA, Case, Executor, State
+from ..single_regions import SingleRegions
+from ..state import CODE, DATA, Case, State
 from ..window import Window
 from .cases import decode
 from .native import FLAGS, GENERAL
 
-__all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor"]
+__all__ = ["CpuExecutor", "ReferenceExecutor", "RegionExecutor", "RunExecutor", "StressedExecutor"]
 
 PROTECTION, PAGE_FAULT = 13, 14
 PLACES_OF_FLAGS = (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("of", 11))
@@ -121,7 +126,8 @@ def _stored(
     return after
 
 
-BASE, TOP = CODE - 0x1000, DATA + 0x1000
+PAGE = 4096
+BASE, TOP = CODE - 0x1000, DATA + 0x4000
 END = 0x4000_0000
 LEAVE = bytes.fromhex("890425") + END.to_bytes(4, "little")
 """mov [END], eax: there is no memory."""
@@ -180,4 +186,34 @@ class CpuExecutor:
         return State(after, bytes(memory[DATA - BASE : DATA - BASE + len(window)]))
 
 
-EXECUTORS: tuple[Executor, ...] = (ReferenceExecutor(), CpuExecutor())
+class RegionExecutor(CpuExecutor):
+    """The translator at one of its levels: 1 quick, 2 optimised."""
+
+    def __init__(self, level: int):
+        self.name, self.regions = f"level {level}", SingleRegions(x86, level)
+
+    def _accelerator(self) -> Accelerator:
+        policy = replace(stressed("records"), most=0)
+        return JitAccelerator("x86_64", clock=VirtualClock(), policy=policy)
+
+    def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
+        """See `CpuExecutor`."""
+        page = memory[CODE - BASE : CODE - BASE + PAGE]
+        return self.regions.states(cpu, page, cases, lambda case: self.one(cpu, memory, case))
+
+
+class StressedExecutor(CpuExecutor):
+    """The translator under a policy of `bimetal.codegen.policy`."""
+
+    def __init__(self, words: str):
+        self.name = words
+
+    def _accelerator(self) -> Accelerator:
+        return JitAccelerator("x86_64", clock=VirtualClock(), policy=stressed(self.name))
+
+
+class RunExecutor(StressedExecutor):
+    """The translator, which makes everything part of a run."""
+
+    def __init__(self) -> None:
+        super().__init__("runs")

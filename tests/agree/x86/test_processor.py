@@ -14,7 +14,7 @@ from bimetal.codegen.processor import host_has
 
 from ..state import CODE, Case, Executor, State, differences
 from .cases import cases, instructions
-from .executors import CpuExecutor, ReferenceExecutor
+from .executors import CpuExecutor, ReferenceExecutor, RegionExecutor, RunExecutor
 from .native import Native
 
 COMMON = {
@@ -90,11 +90,28 @@ def test_reference_agrees_at_length(extension: str, native: Native) -> None:
     agree(ReferenceExecutor(), tried, native.execute(tried))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("extension", EXTENSIONS)
-def test_interpreter_agrees(extension: str, native: Native) -> None:
+def agree_where_it_goes_on(
+    executor: CpuExecutor, extension: str, words: int, states: int, native: Native
+) -> None:
+    """Compare the cases that neither trap nor jump."""
     need(extension)
-    tried = table(extension, words=8, states=12)
+    tried = table(extension, words, states)
     outcomes = list(zip(tried, native.execute(tried), strict=True))
     kept = [(case, after) for case, after in outcomes if goes_on(case, after)]
-    agree(CpuExecutor(), [case for case, _ in kept], [after for _, after in kept])
+    agree(executor, [case for case, _ in kept], [after for _, after in kept])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", [CpuExecutor(), RunExecutor()], ids=lambda each: each.name)
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_records_and_runs_agree(extension: str, executor: CpuExecutor, native: Native) -> None:
+    agree_where_it_goes_on(executor, extension, 8, 12, native)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_regions_agree(extension: str, level: int, native: Native) -> None:
+    executor = RegionExecutor(level)
+    agree_where_it_goes_on(executor, extension, 4, 12, native)
+    assert executor.regions.translated
