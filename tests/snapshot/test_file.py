@@ -157,6 +157,22 @@ def test_a_file_that_ends_too_early_is_refused(ram: Ram, tmp_path: Path) -> None
             read(path)
 
 
+def test_a_file_system_may_give_less_than_was_asked_for(
+    ram: Ram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As read(2) allows, and 9p does where a request is too large for it."""
+    path = tmp_path / "snapshot"
+    write(path, ram)
+    whole, real = read(path), os.preadv
+
+    def some(fd: int, buffers: list[memoryview], offset: int) -> int:
+        return real(fd, [buffers[0][:1000]], offset)
+
+    path.touch()  # it was found sound as it was
+    monkeypatch.setattr(os, "preadv", some)
+    assert read(path) == whole
+
+
 def test_an_unknown_version_is_named(ram: Ram, tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     write(path, ram)

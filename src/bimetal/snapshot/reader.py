@@ -100,7 +100,7 @@ class Reader(Closes):
             offset, length, checksum = self._blocks[number]
             into = buffer[:length]
             try:
-                count = os.preadv(self._fd, [into], offset)
+                count = _read_into(self._fd, into, offset)
             except OSError as error:
                 raise _unreadable(self.path, error) from error
             if count != length or crc32(into) != checksum:
@@ -174,13 +174,14 @@ class Reader(Closes):
         return min(self._stored - number * BLOCK_PAGES, BLOCK_PAGES) * PAGE
 
     def _bytes(self, offset: int, length: int) -> bytes:
+        data = bytearray(length)
         try:
-            data = os.pread(self._fd, length, offset)
+            count = _read_into(self._fd, memoryview(data), offset)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        if offset and len(data) != length:
+        if offset and count != length:
             raise damaged(self.path, "it ends too early")
-        return data
+        return bytes(data[:count])
 
 
 def _block(block: Any, end: int) -> tuple[int, int, int]:
@@ -211,6 +212,15 @@ def _open(path: str) -> int:
             f"the snapshot {path} is not a file", "give the path of a file", ExitCode.NO_INPUT
         )
     return fd
+
+
+def _read_into(fd: int, into: memoryview, offset: int) -> int:
+    """Read as many bytes, fewer only at the end of the file: some file systems, as 9p, give less
+    than was asked for. Raises OSError."""
+    count = 0
+    while count < len(into) and (more := os.preadv(fd, [into[count:]], offset + count)):
+        count += more
+    return count
 
 
 def _unreadable(path: str, error: OSError) -> BimetalError:
