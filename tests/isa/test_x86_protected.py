@@ -195,6 +195,19 @@ def test_tasks_switch_and_return(machine: X86Machine) -> None:
     assert machine.word(GDT + OTHER) >> 41 & 1 == 0  # not busy any more
 
 
+def test_tasks_may_be_debugged_from_their_start(machine: X86Machine) -> None:
+    """#DB before the first instruction of a task whose state says so (volume 3, 18.3.1.5)."""
+    begin(machine, f".byte 0x9a\n.long 0\n.word {OTHER}", "ud2")
+    machine.put(OTHER_TSS, bytes(0x68))
+    machine.put(OTHER_TSS + 0x20, struct.pack("<2I", USER, 2))
+    machine.put(OTHER_TSS + 0x38, struct.pack("<I", 0x1C000))
+    machine.put(OTHER_TSS + 0x48, struct.pack("<6I", DATA_0, CODE_0, *[DATA_0] * 4))
+    machine.put(OTHER_TSS + 0x64, b"\1")
+    assert machine.finish() == 1
+    assert machine["dr6"] & 0xE00F == 0x8000
+    assert log(machine)[3] == USER
+
+
 def test_virtual_8086_mode(machine: X86Machine) -> None:
     """IRET into it, code of 16 bits with segments of its own, and out by an exception."""
     text = f"""
@@ -242,3 +255,32 @@ def test_real_mode_has_interrupts_and_big_segments(machine: X86Machine) -> None:
     machine.run()
     assert machine.word(0x600, 2) == 42
     assert machine["rsp"] & 0xFFFF == 0x100
+
+
+def test_steps_in_real_mode(machine: X86Machine) -> None:
+    """The handler of vector 1 comes behind each instruction from NOP to the second POPF."""
+    lines = """
+        xor ax, ax
+        mov ds, ax
+        mov ss, ax
+        mov sp, 0x7000
+        mov word ptr [4], 0x1080
+        mov word ptr [6], 0
+        xor bx, bx
+        pushf
+        pop ax
+        or ax, 0x100
+        push ax
+        popf
+        nop
+        and ax, 0xfeff
+        push ax
+        popf
+        hlt
+        .org 0x80
+        inc bx
+        iret
+    """
+    machine.place(assemble(lines, 16), 16)
+    machine.run()
+    assert machine["rbx"] & 0xFFFF == 4

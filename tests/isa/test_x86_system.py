@@ -10,119 +10,26 @@ import pytest
 from bimetal.isa.x86.exceptions import ACKNOWLEDGE, INTR_LINE
 from bimetal.seam import Exit, Halt, Mmio, RegisterAccess
 
-from .x86_machine import CODE, DATA, END, X86Machine, assemble, machines
+from .x86_long import (
+    CODE_64,
+    GDT,
+    IST_1,
+    LOG,
+    LOW_PD,
+    PDPT,
+    STACK_0,
+    TASK,
+    TO_USER,
+    USER,
+    USER_CODE,
+    begin_long,
+    log,
+)
+from .x86_machine import DATA, END, X86Machine, machines
 
 machine = machines("reference", "interp", "everything")
 
-GDT, IDT, TSS, PML4, PDPT, LOW_PD = 0x3000, 0x3800, 0x4000, 0x5000, 0x6000, 0x7000
-CODE_32, DATA_SEG, CODE_64, USER_DATA, USER_CODE, TASK, CODE_16 = (
-    0x08, 0x10, 0x18, 0x23, 0x2B, 0x30, 0x40,
-)  # fmt: skip
-DESCRIPTORS = (
-    0, 0x00CF9B00_0000FFFF, 0x00CF9300_0000FFFF, 0x00AF9B00_0000FFFF, 0x00CFF300_0000FFFF,
-    0x00AFFB00_0000FFFF, 0x00008900_00000067 | TSS << 16, 0, 0x00009B00_0000FFFF,
-)  # fmt: skip
-HANDLERS, USER, STACK_0, IST_1 = 0x2000, 0x9000, 0x1_8000, 0x1_A000
-VECTORS_WITH_CODE = (8, 10, 11, 12, 13, 14, 17)
 TAKEN = 1 << 8
-LOG = DATA
-"""Where handlers note what they got: vector, error code, CS, RIP, CR2, RSP, 8 bytes each."""
-
-TO_LONG_MODE = f"""
-start:
-    cli
-    lgdt [{DATA + 0x100}]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    .byte 0x66, 0xea
-    .long of_32 - start + {CODE}
-    .word {CODE_32}
-    .code32
-of_32:
-    mov ax, {DATA_SEG}
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov esp, 0x20000
-    mov eax, cr4
-    or eax, 0x20
-    mov cr4, eax
-    mov eax, {PML4}
-    mov cr3, eax
-    mov ecx, 0xc0000080
-    rdmsr
-    or eax, 0x901
-    wrmsr
-    mov eax, cr0
-    or eax, 0x80010000
-    mov cr0, eax
-    .byte 0xea
-    .long of_64 - start + {CODE}
-    .word {CODE_64}
-    .code64
-of_64:
-    lidt [{DATA + 0x110}]
-    mov ax, {TASK}
-    ltr ax
-    xor eax, eax
-"""
-
-
-def handler(vector: int) -> str:
-    """A handler that notes the exception and ends the program."""
-    code = "pop rbx" if vector in VECTORS_WITH_CODE else "xor ebx, ebx"
-    return f"""
-        .org {HANDLERS - CODE + 64 * vector}
-        {code}
-        mov eax, {vector}
-        jmp note
-    """
-
-
-def long_program(text: str, user: str = "ud2") -> bytes:
-    handlers = "\n".join(handler(vector) for vector in range(34))
-    note = f"""
-    note:
-        mov [{LOG}], rax
-        mov [{LOG + 8}], rbx
-        mov rcx, [rsp]
-        mov [{LOG + 24}], rcx
-        mov rcx, [rsp+8]
-        mov [{LOG + 16}], rcx
-        mov rcx, cr2
-        mov [{LOG + 32}], rcx
-        mov [{LOG + 40}], rsp
-        mov dword ptr [{END}], eax
-    """
-    body = f"{TO_LONG_MODE}\n{text}\nmov dword ptr [{END}], eax\n{note}\n{handlers}"
-    body += f"\n.org {USER - CODE}\n{user}\n"
-    return assemble(f".code16\n{body}", 16, 0)
-
-
-def gate(vector: int, kind: int = 0x8E, ist: int = 0) -> bytes:
-    at = HANDLERS + 64 * vector
-    return struct.pack("<HHBBHII", at & 0xFFFF, CODE_64, ist, kind, at >> 16, 0, 0)
-
-
-def begin_long(machine: X86Machine, text: str, user: str = "ud2") -> None:
-    code = long_program(text, user)
-    machine.place(code, 16)
-    machine.put(GDT, b"".join(each.to_bytes(8, "little") for each in DESCRIPTORS))
-    idt = b"".join(gate(n, 0xEE if n == 3 else 0x8E, int(n == 8)) for n in range(34))
-    machine.put(IDT, idt)
-    machine.put(TSS + 4, struct.pack("<Q", STACK_0))
-    machine.put(TSS + 0x24, struct.pack("<Q", IST_1))
-    machine.put(TSS + 0x66, b"\xff\xff")  # no map of ports
-    machine.put(DATA + 0x100, struct.pack("<HI", 0x47, GDT))
-    machine.put(DATA + 0x110, struct.pack("<HQ", len(idt) - 1, IDT))
-    machine.put(PML4, struct.pack("<Q", PDPT | 7))
-    machine.put(PDPT, struct.pack("<2Q", LOW_PD | 7, 0x4000_0087))
-    machine.put(LOW_PD, struct.pack("<2Q", 0x87, 0))
-
-
-def log(machine: X86Machine) -> list[int]:
-    return [machine.word(LOG + 8 * n) for n in range(6)]
 
 
 def test_from_real_mode_to_long_mode(machine: X86Machine) -> None:
@@ -158,16 +65,6 @@ def test_exceptions_of_the_kernel(
     assert machine.finish() == vector
     found = log(machine)
     assert (found[0], found[1], found[2], found[4]) == (vector, code, CODE_64, cr2)
-
-
-TO_USER = f"""
-    push {USER_DATA}
-    push 0x1f000
-    push 0x202
-    push {USER_CODE}
-    push {USER}
-    iretq
-"""
 
 
 @pytest.mark.parametrize(
@@ -282,3 +179,38 @@ def test_interrupts_wait_for_the_flag_and_end_halts(machine: X86Machine) -> None
 def test_triple_faults_stop_the_processor(machine: X86Machine) -> None:
     begin_long(machine, f"lidt [{DATA + 0x180}]\nud2")
     assert isinstance(machine.run(), Halt)
+
+
+UNMASKED = f"""
+    mov eax, {{cr4}}
+    mov cr4, rax
+    mov dword ptr [{DATA + 0x80}], 0x1d80
+    ldmxcsr [{DATA + 0x80}]
+    mov eax, 1
+    cvtsi2ss xmm0, eax
+    xorps xmm1, xmm1
+    divss xmm0, xmm1
+"""
+
+
+@pytest.mark.parametrize(("cr4", "vector"), [(0x620, 19), (0x220, 6)])
+def test_unmasked_exceptions_of_sse_need_a_kernel_that_knows(
+    machine: X86Machine, cr4: int, vector: int
+) -> None:
+    """Without CR4.OSXMMEXCPT they are #UD (volume 3, 2.5)."""
+    begin_long(machine, UNMASKED.format(cr4=cr4))
+    assert machine.finish() == vector
+
+
+@pytest.mark.parametrize("bit", [0, 1, 13, 15, 22, 23])
+def test_bits_of_cr4_that_cpuid_does_not_tell_of(machine: X86Machine, bit: int) -> None:
+    """VME, PVI, VMXE, one that nothing has, PKE, CET."""
+    begin_long(machine, f"mov eax, {0x20 | 1 << bit:#x}\nmov cr4, rax")
+    assert machine.finish() == 13
+
+
+def test_the_x87_remembers_its_last_instruction_that_is_no_control(machine: X86Machine) -> None:
+    """Its address (volume 1, 8.1.8)."""
+    begin_long(machine, f"lea rbx, [rip]\nfninit\nfld1\nfnclex\nfwait\nfnstenv [{DATA + 0x80}]")
+    machine.finish()
+    assert machine.word(DATA + 0x8C, 4) == machine["rbx"] + 2

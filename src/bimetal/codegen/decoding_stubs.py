@@ -41,8 +41,9 @@ def mode_of_page(g: StubLowering, offset: str) -> str:
     return g.let(f"load i8, ptr {g.header('%rec', offset, PAGE_MODE)}")
 
 
-def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
+def scan(g: StubLowering, code: str, offset: str, mode_there: str = "") -> tuple[str, str]:
     """Lower the ISA's scan of bytes; the operands for the word and for the instruction's length.
+    The decode mode is that of the current record's page, unless another one is given.
 
     Raises ValueError if the scan makes words of another width than the ISA declares.
     """
@@ -57,7 +58,7 @@ def scan(g: StubLowering, code: str, offset: str) -> tuple[str, str]:
         raise ValueError(f"the scan of {isa.name} makes words of {word.width} bits")
     g.names[raw] = code
     if several:
-        g.names[mode] = mode_of_page(g, offset)
+        g.names[mode] = mode_there or mode_of_page(g, offset)
     g.block(block)
     return g.operand(word), g.operand(length)
 

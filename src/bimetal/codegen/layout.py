@@ -94,7 +94,7 @@ MESSAGES, MESSAGE_WORDS = 16, 5
 MEMORY_SLOTS = 8
 REPLAYS = 16
 # Space, in words, for the records of an instruction that is executed singly; see `single`.
-SINGLE_WORDS = 32
+SINGLE_WORDS = 96
 # Size of the ring of samples, places where the budget ran out: what a vCPU leaves in a tenth of a
 # second at its fastest. A sample is five words: the target's record and the own record of the jump
 # that found the budget spent (or 0), its program counter, the mode, and 1 if it is in a region.

@@ -14,7 +14,7 @@ from ..ir.effects import Effect
 from ..ir.ops import OPS
 from ..ir.requests import REASONS, Reason
 from ..ir.value import Block, Value
-from ..isa.contract import LOAD, STORE, UNPRIVILEGED, UPDATE
+from ..isa.contract import LOAD, PART, STORE, UNPRIVILEGED, UPDATE
 from .accesses import AccessLowering
 from .asking import ASKING
 from .builder import (
@@ -272,12 +272,13 @@ class Lowering(AccessLowering, VectorLowering):
         return self.guest_call(routine, 64, self.operand(address), access, kind, ("i64", new))
 
     def _slow_load(self, va: str, access: Access) -> str:
+        kind = LOAD | PART * access.piecewise
         if access.width <= 64:
-            name = self.guest_call("slow_load", 64, va, access, LOAD)
+            name = self.guest_call("slow_load", 64, va, access, kind)
             return self.narrow(name, "i64", access.width)
         half = Access(64, unprivileged=access.unprivileged)
-        low = self.guest_call("slow_load", 64, va, half, LOAD)
-        high = self.guest_call("slow_load", 64, self.let(f"add i64 {va}, 8"), half, LOAD)
+        low = self.guest_call("slow_load", 64, va, half, kind)
+        high = self.guest_call("slow_load", 64, self.let(f"add i64 {va}, 8"), half, kind)
         wide = self.let(f"shl i128 {self.let(f'zext i64 {high} to i128')}, 64")
         return self.let(f"or i128 {wide}, {self.let(f'zext i64 {low} to i128')}")
 
@@ -299,17 +300,18 @@ class Lowering(AccessLowering, VectorLowering):
         self.order_stored(access)
 
     def _slow_store(self, va: str, new: str, access: Access) -> None:
+        kind = STORE | PART * access.piecewise
         if access.width <= 64:
             wide = self.widen(new, "i64", access.width)
-            self.guest_call("slow_store", 0, va, access, STORE, ("i64", wide))
+            self.guest_call("slow_store", 0, va, access, kind, ("i64", wide))
             return
-        self.guest_call("check_store", 0, va, access, STORE)  # so that not only half is stored
+        self.guest_call("check_access", 0, va, access, kind)  # so that not only half is stored
         half = Access(64, unprivileged=access.unprivileged)
         low = self.let(f"trunc i128 {new} to i64")
         high = self.let(f"trunc i128 {self.let(f'lshr i128 {new}, 64')} to i64")
-        self.guest_call("slow_store", 0, va, half, STORE, ("i64", low))
+        self.guest_call("slow_store", 0, va, half, kind, ("i64", low))
         up = self.let(f"add i64 {va}, 8")
-        self.guest_call("slow_store", 0, up, half, STORE, ("i64", high))
+        self.guest_call("slow_store", 0, up, half, kind, ("i64", high))
 
     def op_amo(self, value: effects.Amo) -> None:
         self.names[value] = self.amo_at(self._atomic(value.address, value.access), value)

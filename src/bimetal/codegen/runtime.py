@@ -10,7 +10,7 @@ FETCH with its modifiers (see `isa.contract`); sizes are in bytes.
 from __future__ import annotations
 
 from ..ir.value import Value, const, select
-from ..isa.contract import FETCH, GUARDED, LOAD, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
+from ..isa.contract import FETCH, GUARDED, LOAD, PART, STORE, UNPRIVILEGED, UNREADABLE, UPDATE
 from ..isa.trace import Cpu, Routine, ret, when
 from .asking import describe_asking, return_answer
 from .builder import Builder, count, host_load, host_store
@@ -200,19 +200,21 @@ def _in_a_page(build: Builder) -> None:
     @build.routine(returns=64, va=64, size=64, access=8)
     def read_one(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """Load within one page, from RAM or a device."""
-        host = locate(cpu, va, access)
+        kind = access & ~PART
+        host = locate(cpu, va, kind)
         _watch(build, cpu, va, size, access)
         with when(host == 0):
-            ret(device_access(cpu, va, size, access, const(0, 64)))
+            ret(device_access(cpu, va, size, kind, const(0, 64)))
         return host_read(cpu, host, size)
 
     @build.routine(va=64, size=64, access=8, value=64)
     def write_one(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
         """Store within one page, to RAM or a device."""
-        host = locate(cpu, va, access)
+        kind = access & ~PART
+        host = locate(cpu, va, kind)
         _watch(build, cpu, va, size, access)
         with when(host == 0) as device:
-            device_access(cpu, va, size, access, value)
+            device_access(cpu, va, size, kind, value)
             with device.otherwise():
                 host_write(cpu, host, value, size)
 
@@ -221,11 +223,25 @@ def _any_size(build: Builder) -> None:
     translate = build.hooks.translate
     read_one, write_one = build.routines["read_one"], build.routines["write_one"]
 
+    @build.routine(va=64, size=64, access=8)
+    def check_access(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
+        """Trap if any of ``size`` bytes may not be accessed, with the address of the first byte
+        that is in the faulting page."""
+        kind = access & ~PART
+        translate(cpu, va, kind)
+        last = va + size - 1
+        crosses = ((va ^ last) & ~OFFSET) != 0
+        translate(cpu, select(crosses, last & ~OFFSET, last), kind)
+        _watch(build, cpu, va, size, access)
+
     @build.routine(returns=64, va=64, size=64, access=8)
     def slow_load(cpu: Cpu, va: Value, size: Value, access: Value) -> Value:
         """Load up to 8 bytes; an access across a page boundary is done byte by byte."""
         with when((PAGE - size).uge(va & OFFSET)):
             ret(read_one(cpu, va, size, access))
+        if build.hooks.watch is not None:
+            with when(cpu.debugging != 0):
+                check_access(cpu, va, size, access)
         result = cpu.local(const(0, 64))
         for n in range(8):
             with when(const(n, 64).ult(size)):
@@ -233,23 +249,13 @@ def _any_size(build: Builder) -> None:
                 result.set(result.value | (byte << 8 * n))
         return result.value
 
-    @build.routine(va=64, size=64, access=8)
-    def check_store(cpu: Cpu, va: Value, size: Value, access: Value) -> None:
-        """Trap if any of ``size`` bytes may not be stored, with the address of the first byte that
-        is in the faulting page."""
-        translate(cpu, va, access)
-        last = va + size - 1
-        crosses = ((va ^ last) & ~OFFSET) != 0
-        translate(cpu, select(crosses, last & ~OFFSET, last), access)
-        _watch(build, cpu, va, size, access)
-
     @build.routine(va=64, size=64, access=8, value=64)
     def slow_store(cpu: Cpu, va: Value, size: Value, access: Value, value: Value) -> None:
         """Store up to 8 bytes; nothing is stored unless both pages may be written."""
         with when((PAGE - size).uge(va & OFFSET)):
             write_one(cpu, va, size, access, value)
             ret()
-        check_store(cpu, va, size, access)
+        check_access(cpu, va, size, access)
         for n in range(8):
             with when(const(n, 64).ult(size)):
                 write_one(cpu, va + n, const(1, 64), access, value.lsr(8 * n) & 0xFF)

@@ -28,15 +28,10 @@ NOWHERE = 1 << 62
 
 
 def describe_single(build: Builder) -> None:
-    """Describe the routines before and after an instruction that is executed singly.
-
-    Raises ValueError for an ISA whose instructions may straddle pages: these cannot be examined.
-    """
+    """Describe the routines before and after an instruction that is executed singly."""
     if build.hooks.examine is None:
         return
     layout, isa = build.layout, build.isa
-    if layout.straddling_key:
-        raise ValueError(f"{isa.name} examines instructions, which may lie in two pages")
     assert layout.record * (2 + isa.fetch // isa.granule) <= 8 * SINGLE_WORDS
 
     @build.routine(returns=64)
@@ -107,9 +102,11 @@ def _single(layout: Layout) -> str:
     offset = g.let(f"and i64 {pc}, {PAGE - 1}")
     code, mode = bytes_in_page(g, offset), mode_of_page(g, offset)
     _land(g, code, mode)
+    if layout.straddling_key:
+        code = _whole(g, pc, offset, code, mode)
     g.store_state("single_code", g.widen(code, "i128", 8 * isa.fetch), "i128")
     g.store_state("single_mode", mode, "i8")
-    word, _ = scan(g, code, offset)
+    word, _ = scan(g, code, offset, mode)
     place = g.call("rt_begin_single", 64, [])
     record = g.let(f"inttoptr i64 {place} to ptr")
     for n in range(1, isa.fetch // isa.granule + 1):
@@ -118,6 +115,29 @@ def _single(layout: Layout) -> str:
     bias = g.let(f"sub i64 {pc}, {g.let(f'lshr i64 {place}, {g.shift}')}")
     g.dispatch(record, bias, "0")
     return g.define("single")
+
+
+def _whole(g: StubLowering, pc: str, offset: str, code: str, mode: str) -> str:
+    """The bytes of an instruction, of which some may lie in the next page."""
+    isa = g.layout.isa
+    kind = f"i{8 * isa.fetch}"
+    _, length = scan(g, code, offset, mode)
+    end = g.let(f"add i64 {offset}, {length}")
+    before = g.at
+    g.branch(g.let(f"icmp ugt i64 {end}, {PAGE}"), "%straddles", "%fetched", RARELY)
+    g.label("%straddles")
+    page = g.let(f"and i64 {pc}, {-PAGE}")
+    g.call("rt_fill_fetch", 0, [("i64", g.wrapped(g.let(f"add i64 {page}, {PAGE}")))])
+    g.check_pending()
+    second = g.let(f"inttoptr i64 {g.load_state('found_records')} to ptr")
+    rest = g.let(f"load {kind}, ptr {g.pointer(second, -PAGE)}, align 1")
+    room = g.let(f"sub i64 {PAGE}, {offset}")
+    up = g.resized(g.let(f"shl i64 {room}, 3"), kind)
+    both = g.let(f"or {kind} {code}, {g.let(f'shl {kind} {rest}, {up}')}")
+    behind = g.at
+    g.end("br label %fetched")
+    g.label("%fetched")
+    return g.let(f"phi {kind} [ {code}, {before} ], [ {both}, {behind} ]")
 
 
 def _land(g: StubLowering, code: str, mode: str) -> None:

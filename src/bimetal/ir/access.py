@@ -71,6 +71,12 @@ class Access(Struct, frozen=True):
         """The width in bytes."""
         return self.width // 8
 
+    @property
+    def piecewise(self) -> bool:
+        """Whether it stands for several accesses of at most 64 bits, which need not be aligned to
+        what it is as a whole."""
+        return self.width > 64 or self.in_page
+
     def __str__(self) -> str:
         words = [str(self.width)]
         words += ["aligned"] if self.aligned else []

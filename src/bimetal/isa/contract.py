@@ -27,6 +27,7 @@ __all__ = [
     "LARGE",
     "LOAD",
     "PAGE",
+    "PART",
     "READ_OK",
     "STORE",
     "STRICT",
@@ -48,6 +49,9 @@ UNPRIVILEGED = 4
 """Modifier of a kind: with the rights of user mode, whatever the current mode is."""
 UPDATE = 8
 """Modifier of a store passed to `Hooks.watch`: it also reads, as an atomic update does."""
+PART = 32
+"""Modifier of a kind passed to `Hooks.watch`: it is part of an access that is wider than 64 bits,
+or of one that stands for single bytes (`Access.in_page`)."""
 
 PAGE = 4096
 """Bytes of the pages that `Hooks.translate` returns. An instruction set may have larger ones, which
@@ -195,7 +199,8 @@ class Hooks(Struct, frozen=True):
 
     watch: Routine | None = None
     """Called before each access, or part of one, to such a page, and possibly to other pages: it
-    may raise a trap. An atomic update is a store, possibly with `UPDATE`."""
+    may raise a trap. An atomic update is a store, possibly with `UPDATE`. Of an access to two pages
+    it is told as a whole and once more in parts."""
 
     @classmethod
     def of(cls, isa: Isa) -> Self:

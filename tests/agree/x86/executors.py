@@ -32,7 +32,7 @@ PLACES_OF_FLAGS = (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("of",
 DF = 0x400
 
 
-ENABLED = {"cr4": 1 << 9 | 1 << 18, "xcr0": 7}
+ENABLED = {"cr4": 1 << 9 | 1 << 10 | 1 << 18, "xcr0": 7}
 """CR4 and XCR0 where vectors may be used."""
 
 

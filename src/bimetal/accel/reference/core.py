@@ -14,6 +14,7 @@ from ...isa.contract import (
     GUARDED,
     LOAD,
     PAGE,
+    PART,
     STORE,
     UNPRIVILEGED,
     UNREADABLE,
@@ -98,11 +99,13 @@ class Core(Machine):
         """Whether instructions are examined, or accesses watched."""
         return self._hooks.examine is not None and self.registers.get("debugging", 0) != 0
 
-    def _watch(self, address: int, size: int, kind: int) -> None:
-        """Call the hook ``watch`` about an access."""
-        if self._debugging():
-            for at, count in _parts(address, size):
-                self._call(self._hooks.watch, at, count, kind)
+    def _watch(self, address: int, size: int, kind: int, first: int = -1) -> None:
+        """Call the hook ``watch`` about an access. A load is translated ``first``, as this kind."""
+        for n in range(0, size, 8) if self._debugging() else ():
+            begin, length = (address + n) % (1 << 64), min(8, size - n)
+            for at, _ in _parts(begin, length) if first >= 0 else ():
+                self._call(self._hooks.translate, at, first)
+            self._call(self._hooks.watch, begin, length, kind)
 
     def wakes(self) -> bool:
         """Whether an interrupt that ends a wait is pending."""
@@ -174,7 +177,7 @@ class Core(Machine):
         raw = self._part(page, pc, min(isa.fetch, room), FETCH)
         if self._debugging():
             self.look_for_interrupts = True
-            if not self.answers:
+            if not self.answers and self._call(self._hooks.examined, pc):
                 self._call(self._hooks.examine)
         if self._landing:
             guarded = bool(page & GUARDED)
@@ -264,7 +267,8 @@ class Core(Machine):
         else:
             kind = _kind(access, LOAD)
             self._check_aligned(address, access, kind)
-            raw = self._read(address, access.size, kind, watched=True)
+            self._watch(address, access.size, kind | PART * access.piecewise, kind)
+            raw = self._read(address, access.size, kind)
         return _in_order(raw, access)
 
     def store(self, address: int, value: int, access: Access) -> None:
@@ -279,7 +283,7 @@ class Core(Machine):
         self._check_aligned(address, access, kind)
         parts = _parts(address, size)
         places = [self._translate(at, kind) for at, _ in parts]
-        self._watch(address, size, kind)
+        self._watch(address, size, kind | PART * access.piecewise)
         for place, (at, count) in zip(places, parts, strict=True):
             piece = value >> 8 * (at - address) & ((1 << 8 * count) - 1)
             memory = self.memory.find(place, count, write=True)
@@ -328,12 +332,10 @@ class Core(Machine):
         page = self._call(self._hooks.translate, address, kind)
         return page & -PAGE | address % PAGE
 
-    def _read(self, address: int, size: int, kind: int, watched: bool = False) -> int:
+    def _read(self, address: int, size: int, kind: int) -> int:
         value = 0
         for at, count in _parts(address, size):
             page = self._call(self._hooks.translate, at, kind)
-            if watched:
-                self._watch(at, count, kind)
             value |= self._part(page, at, count, kind) << 8 * (at - address)
         return value
 

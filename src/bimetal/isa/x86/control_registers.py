@@ -32,7 +32,7 @@ from .vector_state import check_vectors
 __all__ = ["CR4_BITS", "load_directory", "write_cr0", "write_cr3", "write_cr4", "write_efer"]
 
 CR0_BITS = 0xE005_003F
-CR4_BITS = 0x0077_1FFF & ~(1 << 14)
+CR4_BITS = 0x0037_1FFC
 ADDRESS = ((1 << 52) - 1) & ~0xFFF
 PHYSICAL = (1 << 46) - 1
 TRANSLATES_0 = PG | WP | PE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...ir.requests import RegisterUse
 from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
+from .debug import CONDITIONS, GD, change_debug, repeats
 from .descriptors import (
     BASE_32,
     CONFORMING,
@@ -29,6 +30,7 @@ from .transfers import Frame, code_address, set_code, stack_width
 from .traps import (
     CODE_AT,
     DEBUG,
+    DETECTED,
     DOUBLE_FAULT,
     EXTERNAL,
     HAS_CODE,
@@ -79,7 +81,7 @@ def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
 @x86.routine(returns=64, cause=64, value=64)
 def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     """Deliver an exception or interrupt: the linear address of the handler. ``value`` is what CR2
-    gets of a page fault."""
+    gets of a page fault, and DR6 of #DB."""
     outside = (cause & EXTERNAL) != 0
     unknown = outside & ((cause & 0xFF) == 0)
     with when(unknown):
@@ -93,6 +95,12 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     base = select(long, const(0, 64), cpu.base[CS])
     following = cpu.pc - base + length
     saved = select(long, following, following & BASE_32)
+    is_debug = (vector == DEBUG) & (length == 0) & ~outside
+    waiting = cpu.debug_pending
+    with when(is_debug):
+        cpu.dr[6] = (cpu.dr[6] & ~CONDITIONS) | value | waiting.zext(64)
+    # Behind INT n comes what a load of SS before it has met.
+    cpu.debug_pending = select(_is_software(cause), waiting & CONDITIONS, 0)
     to = cpu.local(const(0, 64))
     with when(in_real_mode(cpu)) as real:
         to.set(deliver_real(cpu, vector, saved))
@@ -105,7 +113,9 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
         with when(vector == NMI):
             cpu.nmi_blocked = const(1, 8)
             cpu.line[NMI_LINE] = 0
-    cpu.debug_pending = const(0, 8)
+    with when(is_debug & ((cpu.dr[7] & GD) != 0)):
+        cpu.dr[7] = cpu.dr[7] & ~GD
+        change_debug(cpu)
     cpu.sync()
     return to.value
 
@@ -252,10 +262,14 @@ def _push(
     with when(stack):
         push(cpu.selector[SS])
         push(cpu.r[SP])
-    # The image of RFLAGS has RF for faults, so that breakpoints are not met again.
+    # The image of RFLAGS has RF for faults, and between repetitions of an instruction, so that
+    # breakpoints are not met again.
     vector, length = cause & 0xFF, cause.lsr(LENGTH_AT) & 15
     is_fault = (length == 0) & ((cause & EXTERNAL) == 0) & (vector != DEBUG)
-    push(rflags(cpu) | select(is_fault, const(RF, 64), 0))
+    resumes = cpu.local(is_fault | ((cause & DETECTED) != 0))
+    with when(cpu.debugging != 0):
+        resumes.set(resumes.value | repeats(cpu))
+    push(rflags(cpu) | select(resumes.value, const(RF, 64), 0))
     push(cpu.selector[CS])
     push(saved)
     with when(has_code != 0):
@@ -290,7 +304,7 @@ def pending_interrupt(cpu: Cpu) -> Value:
     interrupt, whose vector may not be known yet."""
     with when(cpu.shutdown != 0):
         ret(const(0, 64))
-    with when(cpu.debug_pending != 0):
+    with when(cpu.debug_pending != 0), when(cpu.debug_shadow != cpu.host("instret", 64)):
         ret(const(DEBUG, 64))
     with when(cpu.shadow == cpu.host("instret", 64)):
         ret(const(0, 64))
@@ -305,9 +319,10 @@ def pending_interrupt(cpu: Cpu) -> Value:
 
 @x86.routine(returns=1)
 def wakes(cpu: Cpu) -> Value:
-    """Whether an interrupt or NMI ends HLT."""
+    """Whether an interrupt, NMI or #DB ends HLT."""
     allowed = (cpu.system_flags & IF) != 0
     some = (allowed & (cpu.line[INTR_LINE] != 0)) | (cpu.line[NMI_LINE] != 0)
+    some = some | (cpu.debug_pending != 0)
     awaited: Value = some & (cpu.shutdown == 0)
     return awaited
 

@@ -7,6 +7,7 @@ from functools import reduce
 from ...ir.value import Value, const, select
 from ..trace import Cpu, when
 from .control import LMA, LME, PE, PG
+from .debug import debug_when_asked
 from .fields import FLAT, LONG, SEGMENTED_16, SEGMENTED_32
 from .flags import VM
 from .segments import BIG, L_BIT, UNUSABLE, WRITABLE, guard_segments
@@ -32,6 +33,7 @@ def derive(cpu: Cpu) -> None:
     usual = select(of_32 & protected & _flat(cpu), const(FLAT, 8), segmented)
     cpu.decoding = select(long & ((rights & L_BIT) != 0), const(LONG, 8), usual)
     guard_segments(cpu)
+    debug_when_asked(cpu)
 
 
 def _flat(cpu: Cpu) -> Value:

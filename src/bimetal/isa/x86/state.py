@@ -93,11 +93,18 @@ _state.younger["tsc_offset"] = 0
 
 # Events: the inputs INTR and NMI, a byte each so that other threads may store to them; the
 # interrupt that the board has said it is; whether an NMI is being handled; shutdown; and how many
-# instructions had retired by the one, such as STI, behind which interrupts wait for another one.
+# instructions had retired by the one, such as STI, behind which interrupts wait for another one,
+# and by the last load of SS, behind which #DB waits too.
 _file("line", 2, 8)
 _file("acknowledged", 1, 64)
-_scalars(8, "nmi_blocked", "debug_pending", "shutdown")
-_scalars(64, "shadow")
+_scalars(8, "nmi_blocked", "shutdown")
+_scalars(64, "shadow", "debug_shadow")
+# Debugging (see `debug`): what is to be done; what waits for #DB; which instruction was examined
+# last, and how many had retired by it.
+_scalars(8, "debugging")
+_scalars(16, "debug_pending")
+_scalars(64, "examined_pc", "examined_at")
+_state.younger |= dict.fromkeys(("debug_shadow", "debugging", "examined_pc", "examined_at"), 0)
 # The number of the CPU, and what CPUID has told last.
 _scalars(32, "cpu_index")
 _file("told", 4, 32)

@@ -4,11 +4,11 @@ privilege levels (volume 3, 4.6.1, "implicit supervisor-mode accesses")."""
 from __future__ import annotations
 
 from ...ir.value import Value, const
-from ..contract import LOAD, STORE
+from ..contract import FETCH, LOAD, STORE
 from ..trace import Cpu, ret, when
 from .state import x86
 
-__all__ = ["SYSTEM", "system_load", "system_store"]
+__all__ = ["SYSTEM", "code_byte", "system_load", "system_store"]
 
 SYSTEM = 16
 """Modifier of a kind of access: as the supervisor, whatever the privilege level is."""
@@ -25,6 +25,12 @@ def _physical(cpu: Cpu, va: Value, access: Value) -> Value:
 def system_byte(cpu: Cpu, va: Value) -> Value:
     """A byte."""
     return cpu.load_physical(_physical(cpu, va, const(LOAD | SYSTEM, 8)), 8).zext(64)
+
+
+@x86.routine(returns=8, va=64)
+def code_byte(cpu: Cpu, va: Value) -> Value:
+    """A byte of code that is being executed."""
+    return cpu.load_physical(_physical(cpu, va, const(FETCH, 8)), 8)
 
 
 @x86.routine(returns=64, va=64)

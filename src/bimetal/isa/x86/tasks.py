@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...ir.value import Value, const, select
 from ..trace import Cpu, when
 from .control import PG, TS
+from .debug import BT, may_resume
 from .descriptors import (
     BASE_32,
     CONFORMING,
@@ -17,7 +18,7 @@ from .descriptors import (
     set_segment,
 )  # fmt: skip
 from .fields import AX, SP
-from .flags import ALWAYS, KNOWN, NT, VM, rflags, set_arithmetic_flags
+from .flags import ALWAYS, KNOWN, NT, RF, VM, rflags, set_arithmetic_flags
 from .modes import derive
 from .segments import CODE, PRESENT, S_BIT, UNUSABLE, WRITABLE
 from .state import CS, DS, ES, FS, GS, LDTR, SS, TR, x86
@@ -141,7 +142,7 @@ def enter_task(
     check_vectors(cpu)
     nested = flags | select(how == CALL, const(NT, 64), 0)
     set_arithmetic_flags(cpu, nested)
-    cpu.system_flags = nested.trunc(32) & KNOWN & ~ALWAYS
+    cpu.system_flags = nested.trunc(32) & (const(KNOWN & ~(ALWAYS | RF), 32) | may_resume(cpu))
     for n, value in zip(GENERAL, general, strict=True):
         cpu.r[AX + n] = value
     cpu.dr[7] = cpu.dr[7] & ~0x155
@@ -155,6 +156,8 @@ def enter_task(
     with when(~v86):
         load_task_segments(cpu)
     derive(cpu)
+    with when(of_32), when((system_load(cpu, base + 0x64, 16) & 1) != 0):
+        cpu.debug_pending = cpu.debug_pending | BT
     with when(has_code != 0):
         push_code(cpu, code, of_32)
     with when(cpu.limit[CS].zext(64).ult(offset)):

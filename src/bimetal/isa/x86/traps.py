@@ -10,8 +10,9 @@ from ...ir.value import Value, const
 from ..trace import Cpu
 
 __all__ = [
-    "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DIVIDE", "DOUBLE_FAULT",
-    "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI", "NOT_PRESENT", "NO_MATH",
+    "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DETECTED", "DIVIDE",
+    "DOUBLE_FAULT", "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI",
+    "NOT_PRESENT", "NO_MATH",
     "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNASKED", "UNDEFINED",
     "cause_of", "divide_error", "fault", "general_protection", "math_fault", "no_math",
     "simd_error", "software", "stack_fault", "undefined_opcode",
@@ -26,6 +27,8 @@ EXTERNAL = 1 << 9
 """It comes from outside: an interrupt, or NMI."""
 UNASKED = 1 << 10
 """It is ICEBP: behind an instruction, and nobody has to allow it."""
+DETECTED = 1 << 11
+"""It is #DB of an access to debug registers."""
 LENGTH_AT, CODE_AT = 12, 16
 CODE = 0xFFFF << CODE_AT
 
@@ -40,9 +43,11 @@ def cause_of(vector: int, code: Value | int = 0) -> Value:
     return whole | code << CODE_AT
 
 
-def fault(cpu: Cpu, vector: int, code: Value | int = 0, value: Value | int = 0) -> None:
-    """Raise an exception; ``value`` is what CR2 gets."""
-    cpu.trap(cause_of(vector, code), value)
+def fault(
+    cpu: Cpu, vector: int, code: Value | int = 0, value: Value | int = 0, more: int = 0
+) -> None:
+    """Raise an exception; ``value`` is what CR2 gets, of #DB DR6; ``more`` is said of the cause."""
+    cpu.trap(cause_of(vector, code) | more, value)
 
 
 def general_protection(cpu: Cpu, code: Value | int = 0) -> None:

@@ -58,7 +58,7 @@ NUMBERS = UNMASKED
 """What SSE, AVX, and x87 and MMX instructions look at; what those that compute numbers do too."""
 
 EM, TS = 1 << 2, 1 << 3
-OSFXSR, OSXSAVE = 1 << 9, 1 << 18
+OSFXSR, OSXMMEXCPT, OSXSAVE = 1 << 9, 1 << 10, 1 << 18
 STATE = 6
 """XCR0's bits of XMM and YMM registers: AVX instructions need both."""
 
@@ -171,7 +171,8 @@ def exactly(
 
 @x86.routine(before=6, raised=6)
 def raise_simd(cpu: Cpu, before: Value, raised: Value) -> None:
-    """Add flags to those that were there ``before``: #XM, if one of them is not masked."""
+    """Add flags to those that were there ``before``. #XM, if one of them is not masked; #UD where
+    CR4.OSXMMEXCPT does not know of that."""
     masks = const(0, 6)
     for n, place in enumerate(PLACES):
         masks = masks | cpu.mxcsr_control[MASKS + place].zext(6) << n
@@ -179,6 +180,8 @@ def raise_simd(cpu: Cpu, before: Value, raised: Value) -> None:
     there = select(early != 0, raised & BEFORE, raised)
     fp.set_flags(before | there, 6)
     with when((there & ~masks) != 0):
+        with when((cpu.cr4 & OSXMMEXCPT) == 0):
+            undefined_opcode(cpu)
         cpu.trap(cause_of(SIMD_VECTOR))
 
 

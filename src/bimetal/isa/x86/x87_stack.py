@@ -70,7 +70,7 @@ def note(
         check_vectors(cpu)
         with unmasked.otherwise():
             write()
-            cpu.fsw = kept_codes | status
+            cpu.fsw, cpu.fip = kept_codes | status, cpu.pc
 
 
 def withheld(cpu: Cpu, status: Value, kinds: int = EARLY) -> Value:

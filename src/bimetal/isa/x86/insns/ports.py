@@ -5,6 +5,7 @@ from __future__ import annotations
 from bimetal.ir.value import Value, const
 from bimetal.isa.trace import Cpu, pin, when
 
+from ..debug import watch_port
 from ..describing import insn
 from ..fields import AX, DI, DX, SI
 from ..operands import Fields, Register
@@ -20,13 +21,19 @@ def _port(cpu: Cpu, fields: Fields, direct: bool) -> Value:
     return fields["imm"].trunc(8).zext(16) if direct else cpu.r[DX].trunc(16)
 
 
+def _need(cpu: Cpu, port: Value, width: int) -> None:
+    """#GP, if a port may not be accessed; and breakpoints."""
+    need_io(cpu, port, width // 8)
+    watch_port(cpu, port, width // 8)
+
+
 def _in(row: str, byte: bool, direct: bool) -> None:
     port = "{:Ib}" if direct else "dx"
 
     @insn(row, f"in {'{:AL}' if byte else '{:eAX}'}, {port}", restartable=True)
     def read(cpu: Cpu, **fields: Value) -> None:
         width, port = _width(fields, byte), _port(cpu, fields, direct)
-        need_io(cpu, port, width // 8)
+        _need(cpu, port, width)
         Register(cpu, const(AX, 4), width).write(cpu.load_port(port, width))
 
 
@@ -36,7 +43,7 @@ def _out(row: str, byte: bool, direct: bool) -> None:
     @insn(row, f"out {port}, {'{:AL}' if byte else '{:eAX}'}", restartable=True)
     def write(cpu: Cpu, **fields: Value) -> None:
         width, port = _width(fields, byte), _port(cpu, fields, direct)
-        need_io(cpu, port, width // 8)
+        _need(cpu, port, width)
         cpu.store_port(port, Register(cpu, const(AX, 4), width).read())
 
 
@@ -60,6 +67,7 @@ def _strings(row: str, byte: bool, reads: bool) -> None:
         port, steps = cpu.r[DX].trunc(16), Steps(cpu, fields, width)
         need_io(cpu, port, width // 8)
         with when(steps.some):
+            watch_port(cpu, port, width // 8)
             if reads:
                 to = steps.destination()
                 # What cannot be stored must not be taken from the device.

@@ -30,10 +30,14 @@ NAMES = {"es": ES, "cs": CS, "ss": SS, "ds": DS, "fs": FS, "gs": GS}
 
 
 def load(cpu: Cpu, seg: Value | int, selector: Value) -> None:
-    """Load a segment register. Behind a load of SS no interrupt comes for an instruction."""
+    """Load a segment register. Behind a load of SS neither an interrupt nor #DB comes for an
+    instruction, unless that is another one."""
     load_segment(cpu, seg if isinstance(seg, Value) else const(seg, 8), selector)
     is_stack = seg.zext(8) == SS if isinstance(seg, Value) else const(seg == SS, 1)
-    cpu.shadow = select(is_stack, cpu.host("instret", 64) + 1, cpu.shadow)
+    now = cpu.host("instret", 64)
+    shades = is_stack & (cpu.debug_shadow != now)
+    cpu.shadow = select(shades, now + 1, cpu.shadow)
+    cpu.debug_shadow = select(shades, now + 1, cpu.debug_shadow)
     cpu.sync()
 
 

@@ -13,7 +13,7 @@ from bimetal.isa.trace import Cpu, when
 
 from ..describing import insn
 from ..fields import AX, CX, DI, NO_SEGMENT, SI
-from ..flags import DF, set_flags, subtracted
+from ..flags import AC, DF, TF, set_flags, subtracted
 from ..operands import Fields, Register, linear, operand_width, truncated
 from ..state import ES
 
@@ -79,7 +79,10 @@ class Steps:
         """Whether a step may take `AT_ONCE` bytes, forwards, from and to these addresses, none of
         which are in two pages."""
         items = AT_ONCE // self.size
-        fits: Value = self.repeats & ~self.backwards & ~self.count.ult(items)
+        # Steps are seen one by one with TF, and those of words have to be aligned with AC.
+        single = DF | TF | (AC if self.size > 1 else 0)
+        plain = (self.cpu.system_flags & single) == 0
+        fits: Value = self.repeats & plain & ~self.count.ult(items)
         for address in addresses:
             fits = fits & (address & 4095).ult(4096 - AT_ONCE + 1)
         # What wraps around at the end of the offsets is done in small steps.

@@ -10,6 +10,7 @@ from ..canonical import non_canonical
 from ..control import DE, EM, MP, PCIDE, PE, TS, TSD
 from ..control_registers import write_cr0, write_cr3, write_cr4
 from ..cpuid import answer
+from ..debug import change_debug, follow_flags, need_no_detection
 from ..describing import insn
 from ..descriptors import (
     BASE_32,
@@ -208,6 +209,7 @@ def _debug_number(cpu: Cpu, number: Value) -> Value:
     old = (number == 4) | (number == 5)
     with slowly(number.uge(8) | (old & ((cpu.cr4 & DE) != 0))):
         undefined_opcode(cpu)
+    need_no_detection(cpu)
     return select(old, number + 2, number) & 7
 
 
@@ -228,8 +230,10 @@ def write_debug(cpu: Cpu, **fields: Value) -> None:
     with slowly(number.uge(6) & (value.lsr(32) != 0)):
         general_protection(cpu)
     status = (value & 0xE00F) | 0xFFFF_0FF0
-    control = (value & 0xFFFF_2BFF) | 0x400
+    control = (value & 0xFFFF_23FF) | 0x400
     cpu.dr[number] = select(number == 6, status, select(number == 7, control, value))
+    change_debug(cpu)
+    cpu.sync()
 
 
 # -- model-specific registers
@@ -370,7 +374,9 @@ def popf(cpu: Cpu, **fields: Value) -> None:
     bits = const((TF | DF | NT | AC | ID) & (0xFFFF if width == 16 else KNOWN), 32)
     bits = bits | select((cpu.cpl == 0), const(IOPL, 32), 0)
     bits = bits | select(iopl_of(cpu).ult(cpu.cpl), const(0, 32), IF)
-    cpu.system_flags = (cpu.system_flags & ~(bits | RF)) | (value.trunc(32) & bits)
+    old = cpu.system_flags
+    cpu.system_flags = (old & ~(bits | RF)) | (value.trunc(32) & bits)
+    follow_flags(cpu, old)
     cpu.sync()
 
 

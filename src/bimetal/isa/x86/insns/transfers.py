@@ -8,6 +8,7 @@ from bimetal.isa.trace import Cpu, pin, ret, slowly, when
 
 from ..canonical import non_canonical
 from ..control import LMA, PE, SCE
+from ..debug import debug_when_asked, may_resume, step_behind
 from ..describing import insn
 from ..descriptors import (
     BASE_32,
@@ -53,7 +54,7 @@ from ..traps import (
     undefined_opcode,
 )  # fmt: skip
 
-WANTED = TF | IF | DF | IOPL | NT | RF | AC | ID | VIF | VIP
+WANTED = TF | IF | DF | IOPL | NT | AC | ID | VIF | VIP
 
 
 def _size(fields: Fields) -> Value:
@@ -134,7 +135,7 @@ def _changeable(cpu: Cpu) -> Value:
     """The flags that a level may set: IOPL at level 0 alone, IF up to IOPL."""
     inner, allowed = cpu.cpl == 0, ~iopl_of(cpu).ult(cpu.cpl)
     bits = const(WANTED & ~(IF | IOPL | VIF | VIP), 32)
-    bits = bits | select(inner, const(IOPL | VIF | VIP, 32), 0)
+    bits = bits | select(inner, const(IOPL | VIF | VIP, 32), 0) | may_resume(cpu)
     return bits | select(allowed, const(IF, 32), 0)
 
 
@@ -196,6 +197,7 @@ def return_from_interrupt(cpu: Cpu, osize: Value, next_offset: Value) -> Value:
     cpu.nmi_blocked = const(0, 8)
     set_arithmetic_flags(cpu, flags)
     cpu.system_flags = (cpu.system_flags & ~bits) | (flags.trunc(32) & bits)
+    debug_when_asked(cpu)
     return to
 
 
@@ -206,7 +208,7 @@ def return_to_v86(cpu: Cpu, offset: Value, selector: Value, flags: Value) -> Val
     base, top = cpu.base[SS], cpu.r[SP]
     items = [pop_item(cpu, base + ((top + 4 * n) & mask), const(1, 8)) for n in range(3, 9)]
     set_arithmetic_flags(cpu, flags)
-    cpu.system_flags = flags.trunc(32) & KNOWN
+    cpu.system_flags = flags.trunc(32) & (const(KNOWN & ~RF, 32) | may_resume(cpu))
     for seg, item in ((SS, items[1]), (ES, items[2]), (DS, items[3]), (FS, items[4]),
                       (GS, items[5])):  # fmt: skip
         set_real_segment(cpu, seg, item.trunc(16))
@@ -250,6 +252,7 @@ def syscall(cpu: Cpu, **fields: Value) -> None:
     _flat(cpu, CS, selector & 0xFFFC, KERNEL_CODE)
     _flat(cpu, SS, selector + 8, KERNEL_DATA)
     derive(cpu)
+    step_behind(cpu)
     _go(cpu, to)
 
 
@@ -273,6 +276,7 @@ def sysret(cpu: Cpu, **fields: Value) -> None:
     _flat(cpu, CS, (selector + (16 if wide else 0)) | 3, code)
     _flat(cpu, SS, (selector + 8) | 3, USER_DATA)
     derive(cpu)
+    step_behind(cpu)
     _go(cpu, to)
 
 

@@ -206,6 +206,7 @@ def ffree(cpu: Cpu, **fields: Value) -> None:
 @describe("d9 d0", "fnop", "fpu")
 def fnop(cpu: Cpu, **_: Value) -> None:
     math_ready(cpu)
+    cpu.fip = cpu.pc
 
 
 @describe("9b", "fwait", "fpu")
