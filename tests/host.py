@@ -57,6 +57,7 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "systemd-escape": "systemd",
     "virsh": "libvirt-clients",
+    "perl": "perl",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",

@@ -1,4 +1,4 @@
-"""Programs of Linux, run one after another in a booted guest, here and under QEMU.
+"""Programs of Linux, run one after another in a booted guest, here and under QEMU, or on the host.
 
 They are put beside the guest's initial file system, in one more archive, so nothing is installed.
 What each printed is told by digests.
@@ -22,8 +22,10 @@ __all__ = [
     "Latitude",
     "Outcome",
     "compare_in_guests",
+    "compare_with_host",
     "differences",
     "run_here",
+    "run_on_host",
     "run_on_qemu",
 ]
 
@@ -83,9 +85,9 @@ def _outcomes(printed: str, programs: Mapping[str, Path]) -> Outcomes:
     return found
 
 
-def run_here(programs: Mapping[str, Path], accel: str, cpus: int) -> Outcomes:
+def run_here(programs: Mapping[str, Path], accel: str, cpus: int, guest: str = GUEST) -> Outcomes:
     """Run them in a machine of ours."""
-    payload = fetch_guest(GUEST)
+    payload = fetch_guest(guest)
     with tempfile.TemporaryDirectory() as scratch:
         initrd = _initrd(payload, programs, Path(scratch))
         with Machine(
@@ -100,6 +102,21 @@ def run_here(programs: Mapping[str, Path], accel: str, cpus: int) -> Outcomes:
             vm.start()
             vm.wait(LIMIT)
             return _outcomes(vm.console.log, programs)
+
+
+def run_on_host(programs: Mapping[str, Path]) -> Outcomes:
+    """Run them on the host, where the same is seen of them as in a guest."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        for name in ("programs", "work"):
+            (home / name).mkdir()
+        for name, path in programs.items():
+            (home / "programs" / name).symlink_to(path.absolute())
+        script = SCRIPT.replace("/suite/", f"{home}/")
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, timeout=LIMIT, check=True, cwd=home
+        )
+        return _outcomes(done.stdout.decode(errors="replace"), programs)
 
 
 def run_on_qemu(programs: Mapping[str, Path], cpus: int) -> Outcomes:
@@ -148,9 +165,21 @@ def compare_in_guests(
 ) -> int:
     """Run programs here and there, and say what came out; how many did differently."""
     here, there = run_here(programs, accel, cpus), run_on_qemu(programs, cpus)
+    return _compared(here, there, latitude, "under QEMU")
+
+
+def compare_with_host(
+    programs: Mapping[str, Path], guest: str, accel: str, cpus: int, latitude: Latitude = NONE
+) -> int:
+    """Run programs in a guest and on the host, and say what came out; how many did differently."""
+    here, there = run_here(programs, accel, cpus, guest), run_on_host(programs)
+    return _compared(here, there, latitude, "on the host")
+
+
+def _compared(here: Outcomes, there: Outcomes, latitude: Latitude, where: str) -> int:
     other = differences(here, there, latitude)
     for name, outcome in here.items():
-        told = f"not as under QEMU: {there[name]}" if name in other else "as under QEMU"
+        told = f"not as {where}: {there[name]}" if name in other else f"as {where}"
         click.echo(f"{name}: ended with {outcome.code}, {told}")
-    click.echo(f"{len(here) - len(other)} as under QEMU, {len(other)} not")
+    click.echo(f"{len(here) - len(other)} as {where}, {len(other)} not")
     return len(other)
