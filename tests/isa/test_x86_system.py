@@ -4,10 +4,11 @@ themselves from real mode on, under each engine."""
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import pytest
 
-from bimetal.isa.x86.exceptions import ACKNOWLEDGE, INTR_LINE
+from bimetal.isa.x86.exceptions import ACKNOWLEDGE, INTR_LINE, NMI_LINE
 from bimetal.seam import Exit, Halt, Mmio, RegisterAccess
 
 from .x86_long import (
@@ -174,6 +175,16 @@ def test_interrupts_wait_for_the_flag_and_end_halts(machine: X86Machine) -> None
     assert isinstance(exit_, Mmio)
     assert exit_.value == 33
     assert machine.get(machine.word(LOG + 24) - 1, 1) == b"\xf4"  # it returns behind HLT
+
+
+def test_an_nmi_that_has_to_wait_ends_no_halt(machine: X86Machine) -> None:
+    """Another one is being handled (volume 3, 6.7.1)."""
+    begin_long(machine, "hlt\nud2")
+    state = machine.cpu.save()
+    registers = cast("dict[str, list[int]]", state["registers"])
+    machine.cpu.load({**state, "registers": {**registers, "nmi_blocked": [1]}})
+    machine.cpu.set_line(NMI_LINE, True)
+    assert isinstance(machine.run(), Halt)
 
 
 def test_triple_faults_stop_the_processor(machine: X86Machine) -> None:

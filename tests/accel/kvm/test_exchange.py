@@ -15,7 +15,14 @@ import pytest
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.x86_completing import completed, reference, settled
 from bimetal.accel.kvm.x86_cpu import X86Cpu
-from bimetal.accel.kvm.x86_exchange import check_paravirtual, from_kernel, to_kernel
+from bimetal.accel.kvm.x86_exchange import (
+    TSC_ADJUST,
+    TSC_DEADLINE,
+    check_paravirtual,
+    from_kernel,
+    to_kernel,
+)
+from bimetal.accel.kvm.x86_handover import _moment
 from bimetal.accel.kvm.x86_xsave import area_of, files_of
 from bimetal.accel.memory import Memory
 from bimetal.accel.reference.core import NeedsBoard
@@ -29,7 +36,7 @@ from bimetal.seam import MemorySlot, Mmio, Pio, RegisterAccess
 from tests.accel.kvm.guest import DEVICE, GuestMachine, guest_machine
 from tests.accel.kvm.quirks import QUIRKS
 
-NOW = 1 << 40
+NOW, WORD = 1 << 40, (1 << 64) - 1
 DERIVED = {"cpl", "cr8", "decoding", "guard", "vector_checks", "shadow", "told"}
 """What our vCPUs work out themselves, or count from another beginning."""
 SEEDS = range(12)
@@ -319,6 +326,21 @@ def test_a_deadline_is_one_of_the_time_stamp_counter() -> None:
     assert deadline_of(1000, NOW) == (NOW - 1000, NOW)
     assert deadline_of(-1000, NOW) == (NOW + 1000, NOW)
     assert deadline_of(1000, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [777, -777, 600 - 2**64])
+@pytest.mark.parametrize("adjust", [0, 500, 2**64 - 500])
+def test_a_deadline_is_a_moment_whatever_a_cpu_adds_to_its_counter(
+    offset: int, adjust: int
+) -> None:
+    """Counters wrap around at 2 ** 64, as one does whose TSC_ADJUST is negative."""
+
+    def moment(at: int) -> int:
+        return _moment({TSC_DEADLINE: at + offset + adjust & WORD, TSC_ADJUST: adjust}, offset)
+
+    assert moment(NOW) == NOW
+    assert moment(0) == moment(-5) == 1, "it is over"
+    assert _moment({TSC_DEADLINE: 0, TSC_ADJUST: adjust}, offset) == 0
 
 
 def test_a_deadline_that_is_over_is_not_none() -> None:

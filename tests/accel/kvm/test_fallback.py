@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from bimetal.seam import Mmio
+from bimetal.seam import CpuFault, Mmio
 from tests.accel.kvm.guest import DEVICE, GuestMachine, mmio, ports
 from tests.accel.kvm.quirks import QUIRKS
 
@@ -71,6 +71,28 @@ def test_a_saved_cpu_has_completed_it(guest: GuestMachine) -> None:
     exit.value = 21
     cpu.load(cpu.save())
     assert mmio(cpu.run()) == (DEVICE, 4, 42)
+
+
+STEPS = "pushfq; or dword ptr [rsp], 0x100; popfq"
+
+
+def test_who_steps_itself_is_not_helped(guest: GuestMachine) -> None:
+    """The trap behind the instruction would be lost."""
+    if "vector code" not in QUIRKS:
+        pytest.skip("this KVM needs no help")
+    exit = guest.long(f"{STEPS}; paddd xmm0, xmm1; out 0x10, al").run()
+    assert isinstance(exit, CpuFault)
+
+
+def test_a_triple_fault_is_told(guest: GuestMachine) -> None:
+    """Of a fault that cannot be delivered: there are no interrupt gates."""
+    if "vector code" not in QUIRKS:
+        pytest.skip("this KVM needs no help")
+    cpu = guest.long("xor eax, eax; not rax; shr rax, 1; paddd xmm0, [rax]; out 0x10, al")
+    cpu.write_register("idtr.limit", 0)
+    exit = cpu.run()
+    assert isinstance(exit, CpuFault)
+    assert exit.message == "the guest took a triple fault"
 
 
 def test_faults_are_delivered(guest: GuestMachine) -> None:

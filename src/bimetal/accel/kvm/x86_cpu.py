@@ -164,6 +164,9 @@ class X86Cpu(KvmCpu):
         if isinstance(asked, RegisterAccess):
             self._helped = None
             return self.fault(f"register {asked.number:#x} is the kernel's, and not the board's")
+        if helped.shuts_down:
+            self._helped = None
+            return self.fault("the guest took a triple fault")
         if asked is None:
             self._helped = None
             self._halted = helped.halts and not self._has_controller

@@ -63,8 +63,7 @@ def check_host(model: str, leaves: Iterable[Leaf], host: Iterable[Leaf]) -> None
     if missing:
         raise BimetalError(
             f"the processor {model} has {', '.join(missing)}, which this host's KVM does not offer",
-            "start the machine with a processor that lacks them, if there is one (--cpu "
-            "max,-FEATURE); or give it another one now, which its programs may not expect "
+            "give the machine another processor, which its programs may not expect "
             "(--restore FILE --cpu host)",
             ExitCode.UNAVAILABLE,
         )

@@ -20,6 +20,8 @@ from bimetal.accel.memory import Memory
 from bimetal.accel.saved import Saved
 from bimetal.base.errors import BimetalError
 from bimetal.isa.x86 import x86 as isa
+from bimetal.isa.x86.debug import ENABLED
+from bimetal.isa.x86.flags import TF
 from bimetal.seam import Exit, MemorySlot
 
 __all__ = ["OneInstruction", "begin"]
@@ -49,9 +51,21 @@ class OneInstruction:
         """Go on with it: the access that the board is asked for, whose answer the next call takes;
         or None, once the vCPU is behind the instruction."""
         asked = self._reference.step()
-        if asked is None:
+        if asked is None and not self.shuts_down:
             self._give_back(Saved.read(isa, self._reference.save()))
         return asked
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the guest steps it, or has breakpoints: traps that wait behind it have no place
+        in KVM's state."""
+        registers = self._before.registers
+        return bool(registers["system_flags"][0] & TF or registers["dr"][7] & ENABLED)
+
+    @property
+    def shuts_down(self) -> bool:
+        """Whether it was a triple fault."""
+        return bool(self._reference.core.registers.files["shutdown"][0])
 
     @property
     def halts(self) -> bool:
@@ -88,11 +102,12 @@ class OneInstruction:
 def begin(
     cpu: Handle, msrs: list[int], lapic: bool, xsave_size: int, slots: Iterable[MemorySlot]
 ) -> OneInstruction | None:
-    """The instruction that ``cpu`` is at; None if the reference does not know it, or could not hold
-    the vCPU's state. The parameters are those of `save_state`, and the machine's memory."""
+    """The instruction that ``cpu`` is at; None if the reference does not know it, could not hold
+    the vCPU's state, or would lose a trap. The parameters are those of `save_state`, and the
+    machine's memory."""
     state = {**save_state(cpu, msrs, lapic, xsave_size), "halted": False}
     try:
         found = OneInstruction(cpu, state, slots)
     except BimetalError:
         return None
-    return found if found.is_described else None
+    return found if not found.is_watched and found.is_described else None

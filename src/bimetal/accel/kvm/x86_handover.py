@@ -87,7 +87,14 @@ def for_engines(
 
 
 def _local(cpu: Mapping[str, Any], offset: int) -> LocalController:
-    deadline = cpu["msrs"].get(TSC_DEADLINE, 0)
-    ahead = offset + cpu["msrs"].get(TSC_ADJUST, 0)
     base = x86.SREGS.get(bytes(cpu["sregs"]), "apic_base")
-    return LocalController(bytes(cpu["lapic"]), base, max(deadline - ahead, 1) if deadline else 0)
+    return LocalController(bytes(cpu["lapic"]), base, _moment(cpu["msrs"], offset))
+
+
+def _moment(msrs: Mapping[int, int], offset: int) -> int:
+    """The moment of a deadline, 0 if there is none. Counters wrap around, as one does whose
+    TSC_ADJUST is negative; what is over is due at once."""
+    deadline, ahead = msrs.get(TSC_DEADLINE, 0), offset + msrs.get(TSC_ADJUST, 0)
+    moment = deadline - ahead & WORD
+    over = moment == 0 or moment >> 63
+    return (1 if over else moment) if deadline else 0

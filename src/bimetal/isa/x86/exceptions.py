@@ -321,8 +321,8 @@ def pending_interrupt(cpu: Cpu) -> Value:
 def wakes(cpu: Cpu) -> Value:
     """Whether an interrupt, NMI or #DB ends HLT."""
     allowed = (cpu.system_flags & IF) != 0
-    some = (allowed & (cpu.line[INTR_LINE] != 0)) | (cpu.line[NMI_LINE] != 0)
-    some = some | (cpu.debug_pending != 0)
+    some = (allowed & (cpu.line[INTR_LINE] != 0)) | (cpu.debug_pending != 0)
+    some = some | ((cpu.line[NMI_LINE] != 0) & (cpu.nmi_blocked == 0))
     awaited: Value = some & (cpu.shutdown == 0)
     return awaited
 
