@@ -184,8 +184,8 @@ def _timed() -> tuple[int, int]:
 
 
 def _runs_kernels() -> bool:
-    """Whether a breakpoint instruction in supervisor code reaches its handler: the least that a
-    kernel needs and that an emulator of instructions leaves out."""
+    """Whether a breakpoint instruction in supervisor code reaches its handler, without the
+    reference: the least that a kernel needs and that an emulator of instructions leaves out."""
 
     def run(cpu: X86Cpu) -> bool:
         registers = {"idtr.base": TABLE_AT, "idtr.limit": 8 * 4 - 1, "gdtr.base": TABLE_AT + 0x100}
@@ -196,6 +196,7 @@ def _runs_kernels() -> bool:
             registers[f"{name}.attributes"] = attributes
         for name, value in registers.items():
             cpu.write_register(name, value)
+        cpu.may_be_helped = False
         return isinstance(cpu.run(), Pio)
 
     return _in_guest(BREAKPOINT, run)

@@ -56,6 +56,8 @@ class X86Cpu(KvmCpu):
         self._debug = DebugRequest()
         self.by_reference = 0
         """How many instructions the kernel could not emulate."""
+        self.may_be_helped = True
+        """Whether the reference may execute them."""
         self._has_controller = vm.controller != "none"
         try:
             self.handle.ioctl(x86.SET_CPUID2, encode(leaves))
@@ -145,8 +147,10 @@ class X86Cpu(KvmCpu):
         if code.physical is not None and not code.data:
             return self.fault(f"the guest executes at {code.physical:#x}, where there is no memory")
         error = abi.U32.unpack_from(self._run, Run.UNION)[0]
-        if error == abi.EMULATION_FAILED and (helped := self._by_reference()) is not None:
-            return self._go_on_by_reference(helped)
+        if self.may_be_helped and error == abi.EMULATION_FAILED:
+            helped = self._by_reference()
+            if helped is not None:
+                return self._go_on_by_reference(helped)
         return super()._on_internal_error()
 
     def _by_reference(self) -> OneInstruction | None:
