@@ -12,7 +12,7 @@ from tests.agree.x86.traced import CODE, COMPILER, DATA, Debugged, Stop, traced
 from tests.host import programs
 
 from .x86_debugged import Record, records, stops
-from .x86_long import CODE_64, USER
+from .x86_long import CODE_64, USER, system_calls
 from .x86_machine import X86Machine, assemble, machines
 
 pytestmark = programs(COMPILER)
@@ -256,17 +256,7 @@ def test_a_step_ends_a_halt(machine: X86Machine) -> None:
 
 
 CALLS = """
-    mov ecx, 0xc0000081
-    xor eax, eax
-    mov edx, {star}
-    wrmsr
-    mov ecx, 0xc0000082
-    lea rax, [rip + entry]
-    xor edx, edx
-    wrmsr
-    mov ecx, 0xc0000084
-    mov eax, {mask}
-    wrmsr
+    {prepared}
     mov rcx, {user}
     mov r11, {flags}
     sysretq
@@ -281,7 +271,7 @@ def test_system_calls_look_at_tf_behind_themselves(
     machine: X86Machine, mask: int, last: int
 ) -> None:
     """SYSRET that sets TF is stepped itself; SYSCALL that masks it is not."""
-    text = CALLS.format(star=0x18 << 16 | CODE_64, mask=mask, user=USER, flags=TF | 2)
+    text = CALLS.format(prepared=system_calls(mask), user=USER, flags=TF | 2)
     found = records(machine, text, "nop\nsyscall")
     assert [each.vector for each in found[:3]] == [1, 1, last]
     assert [each.rip for each in found[:2]] == [USER, USER + 1]
@@ -289,5 +279,5 @@ def test_system_calls_look_at_tf_behind_themselves(
 
 
 def test_system_calls_without_steps(machine: X86Machine) -> None:
-    text = CALLS.format(star=0x18 << 16 | CODE_64, mask=0, user=USER, flags=2)
+    text = CALLS.format(prepared=system_calls(mask=0), user=USER, flags=2)
     assert told(records(machine, text, "nop\nsyscall")) == [(6, 0)]

@@ -25,6 +25,7 @@ from .x86_long import (
     USER_CODE,
     begin_long,
     log,
+    system_calls,
 )
 from .x86_machine import DATA, END, X86Machine, machines
 
@@ -102,17 +103,7 @@ def test_users_cannot_see_the_kernels_pages(machine: X86Machine) -> None:
 def test_system_calls(machine: X86Machine) -> None:
     """SYSCALL and SYSRET, and the flags that are masked."""
     kernel = f"""
-        mov ecx, 0xc0000081
-        xor eax, eax
-        mov edx, {0x18 << 16 | CODE_64}
-        wrmsr
-        mov ecx, 0xc0000082
-        lea rax, [rip + entry]
-        xor edx, edx
-        wrmsr
-        mov ecx, 0xc0000084
-        mov eax, 0x200
-        wrmsr
+        {system_calls(mask=0x200)}
         {TO_USER}
     entry:
         inc r8

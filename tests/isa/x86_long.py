@@ -12,6 +12,7 @@ __all__ = [
     "CODE_16", "CODE_32", "CODE_64", "DATA_SEG", "DESCRIPTORS", "GDT", "HANDLERS", "IDT", "IST_1",
     "LOG", "LOW_PD", "PDPT", "PML4", "STACK_0", "TASK", "TO_LONG_MODE", "TO_USER", "TSS", "USER",
     "USER_CODE", "USER_DATA", "VECTORS_WITH_CODE", "begin_long", "log", "long_program",
+    "system_calls",
 ]  # fmt: skip
 
 GDT, IDT, TSS, PML4, PDPT, LOW_PD = 0x3000, 0x3800, 0x4000, 0x5000, 0x6000, 0x7000
@@ -66,6 +67,24 @@ of_64:
     ltr ax
     xor eax, eax
 """
+
+
+def system_calls(mask: int) -> str:
+    """Supervisor's code after which SYSCALL leads to ``entry``, with the flags in ``mask`` cleared,
+    and SYSRET back to user code."""
+    return f"""
+    mov ecx, 0xc0000081
+    xor eax, eax
+    mov edx, {0x18 << 16 | CODE_64}
+    wrmsr
+    mov ecx, 0xc0000082
+    lea rax, [rip + entry]
+    xor edx, edx
+    wrmsr
+    mov ecx, 0xc0000084
+    mov eax, {mask}
+    wrmsr
+    """
 
 
 def handler(vector: int) -> str:
