@@ -16,7 +16,7 @@ from bimetal.seam import Cpu
 
 from .state import Case, State
 
-__all__ = ["SingleRegions"]
+__all__ = ["PAGE", "SingleRegions"]
 
 PAGE = 4096
 
@@ -34,7 +34,7 @@ class SingleRegions:
         """The states after cases. Whoever executes ``one`` writes its instruction to the start of
         the page."""
         assert isinstance(cpu, JitCpu)
-        native = interpreter(self.isa, shared=False)
+        native = interpreter(self.isa, cpu.state.layout.shared)
         loader = Loader([native.library.address(stub) for stub in STUBS])
         states = []
         word, region = None, None

@@ -57,4 +57,4 @@ def test_regions_agree(extension: str, level: int, tmp_path: Path) -> None:
     cases = table(extension, words=2)
     executor = RegionExecutor(level)
     agree(cases, executor.execute(cases), qemu_oracle.execute(cases, tmp_path))
-    assert executor.translated
+    assert executor.regions.translated

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bimetal.accel.choose import create
-from bimetal.accel.code_page import Loaded
-from bimetal.accel.jit import JitAccelerator, JitCpu
-from bimetal.accel.loader import Loader
+from bimetal.accel.jit import JitAccelerator
 from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
-from bimetal.codegen.interpreter import interpreter
-from bimetal.codegen.job import Job
 from bimetal.codegen.policy import stressed
-from bimetal.codegen.translator import translate
-from bimetal.codegen.ways_out import STUBS
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.arm import a64
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Cpu, Halt, MemorySlot
 
+from ..single_regions import PAGE, SingleRegions
 from ..state import CODE, DATA, Case, Executor, State
 from ..window import Window
 from .cases import MEMORY, decode
@@ -28,7 +23,6 @@ from .cases import MEMORY, decode
 __all__ = ["EXECUTORS", "CpuExecutor", "ReferenceExecutor", "RegionExecutor", "RunExecutor"]
 
 BASE, END = CODE - 0x1000, DATA + 0x1000
-PAGE = 4096
 STATUS = {"fpcr": "x9", "fpsr": "x10", "nzcv": "x11"}
 """Status registers, and what they are moved through."""
 
@@ -139,13 +133,12 @@ class CpuExecutor:
 
 
 class RegionExecutor(CpuExecutor):
-    """The translator at one of its levels. ``translated`` counts the instructions it took."""
+    """The translator at one of its levels."""
 
     def __init__(self, level: int):
         super().__init__("jit")
         self.name = f"level {level}"
-        self.level, self.translated = level, 0
-        self.jobs = 0
+        self.regions = SingleRegions(a64, level)
 
     def execute(self, cases: Sequence[Case]) -> list[State]:
         """See `Executor`."""
@@ -158,39 +151,8 @@ class RegionExecutor(CpuExecutor):
 
     def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
         """See `CpuExecutor`."""
-        assert isinstance(cpu, JitCpu)
-        native = interpreter(a64, shared=False)
-        loader = Loader([native.library.address(stub) for stub in STUBS])
-        states = []
-        word, region = None, None
-        for case in cases:
-            if case.word != word:
-                word = case.word
-                self.one(cpu, memory, case)  # so that the page has been decoded
-                code = bytes(memory[CODE - BASE : CODE - BASE + PAGE])
-                region = self._install(cpu, loader, code)
-            states.append(self.one(cpu, memory, case))
-            if region is not None:
-                number, address = region
-                assert cpu.handler(number, 0) == address, f"{case.text}: the region is gone"
-        return states
-
-    def _install(self, cpu: JitCpu, loader: Loader, code: bytes) -> tuple[int, int] | None:
-        """Translate the instruction at the start of a page and put the region into its record.
-
-        The page's number and the region's address, or None if it is none for a region.
-        """
-        executed = b"\1" + bytes(PAGE // a64.granule - 1)
-        symbol = f"region_{self.level}_{self.jobs}"
-        self.jobs += 1
-        made = translate(a64, cpu.state.layout, Job(code, (0,), executed, self.level, symbol))
-        if not made.content:
-            return None
-        self.translated += 1
-        region = Loaded(self.level, made.entries, loader.load(made.content))
-        page = next(n for n in range(cpu.pages()) if cpu.code_of(n) == code)
-        cpu.offer(page, code, [region])
-        return page, region.address
+        page = memory[CODE - BASE : CODE - BASE + PAGE]
+        return self.regions.states(cpu, page, cases, lambda case: self.one(cpu, memory, case))
 
 
 class RunExecutor(CpuExecutor):
