@@ -24,7 +24,7 @@ def test_programs_do_what_they_do_on_the_host() -> None:
     except BimetalError as error:
         lacking(str(error))
     if len(tried) < LEAST:
-        lacking("there is no C library of 32 bits (Debian: gcc-multilib)")
+        lacking("there is no C library of 32 bits (Debian: libc6-dev-i386, lib32gcc-12-dev)")
     here = run_here(tried, "interp", CPUS, x86_programs.GUEST)
     there = run_on_host(tried)
     assert not {
