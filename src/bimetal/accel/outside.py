@@ -97,14 +97,15 @@ def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | No
 
 
 def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
-    """See `Cpu.write_register`. The caller has to renew derived registers afterwards."""
+    """See `Cpu.write_register`. Derived registers follow."""
     view = isa.views.get(name)
     if view is None or name in isa.state.register_names():
         file, index = isa.state.locate(name)
         machine.set(file.name, index, file.admit(value))
-        return
-    if view.write is None:
+    elif view.write is None:
         raise ValueError(f"{name} is read-only")
-    if not 0 <= value < 1 << view.read.returns:
+    elif not 0 <= value < 1 << view.read.returns:
         raise OverflowError(f"{value:#x} does not fit in {name} of {view.read.returns} bits")
-    call(view.write, machine, value)
+    else:
+        call(view.write, machine, value)
+    call(Hooks.of(isa).renew, machine)

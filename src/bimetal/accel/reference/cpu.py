@@ -170,7 +170,7 @@ class ReferenceCpu:
         write_register(self.core.isa, name, value, self.core)
         if name == "pc" or self.core.pc != before:
             self._abandon()
-        self.core.renew()
+        self.core.look_for_interrupts = True
 
     def _abandon(self) -> None:
         """Drop the access that waits for an answer: another instruction is executed next."""
