@@ -21,6 +21,7 @@ __all__ = [
     "DEVICE",
     "LIMIT",
     "REAL_CODE",
+    "STUB_PORT",
     "USER_FLAGS",
     "GuestMachine",
     "background",

@@ -114,7 +114,7 @@ def test_registers_that_only_kvm_has_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"exception.pending": 1, "exception.number": 1}, "an exception"),
+        ({"exception.pending": 1, "exception.number": 4}, "an exception"),
         ({"exception.injected": 1, "exception.number": 3}, "an exception"),
         ({"smi.smm": 1}, "system-management mode"),
     ],
@@ -127,6 +127,46 @@ def test_what_is_only_for_a_moment_is_an_error(fields: dict[str, int], says: str
     with pytest.raises(BimetalError, match=says) as caught:
         from_kernel({**state, "events": bytes(events)}, index=0, now=NOW)
     assert "save it again" in caught.value.remedy
+
+
+TRAPPED = (1 << 14, 1 << 15, 0b101, 1 << 14 | 0b10)
+
+
+@pytest.mark.parametrize("waiting", TRAPPED)
+def test_a_debug_exception_that_waits_is_carried_over(waiting: int) -> None:
+    """KVM delivers it; what DR6 and DR7 then are is ours to say (SDM volume 3, 18.3)."""
+    before = random_state(2)
+    before.registers["dr"][6:8] = [0xFFFF_0FF8, 0x2400]
+    before.registers["debug_pending"] = [waiting]
+    state = to_kernel(before, now=NOW, parked=False)
+    events, debug = bytes(state["events"]), bytes(state["debug"])
+    assert x86.EVENTS.get(events, "exception.injected") == 1
+    assert x86.EVENTS.get(events, "exception.number") == 1
+    assert x86.DEBUG_REGS.get(debug, "dr6") == 0xFFFF_0FF0 | waiting
+    assert x86.DEBUG_REGS.get(debug, "dr7") == 0x400
+    after, _ = from_kernel(state, index=0, now=NOW)
+    assert after.registers["debug_pending"] == [waiting]
+
+
+@pytest.mark.parametrize("name", ["shadow", "debug_shadow"])
+def test_shadows_of_sti_and_of_loads_of_ss_are_told_apart(name: str) -> None:
+    before = random_state(4)
+    before.registers["system_flags"] = [1 << 9]
+    before.registers["shadow"] = [1]
+    before.registers[name] = [1]
+    state = to_kernel(before, now=NOW, parked=False)
+    shadow = x86.EVENTS.get(bytes(state["events"]), "interrupt.shadow")
+    assert shadow == {"shadow": 2, "debug_shadow": 1}[name]  # KVM_X86_SHADOW_INT_STI, _MOV_SS
+    after, _ = from_kernel(state, index=0, now=NOW)
+    for each in ("shadow", "debug_shadow"):
+        assert after.registers[each] == before.registers[each]
+
+
+def test_a_debug_exception_behind_the_shadow_of_ss_is_an_error() -> None:
+    before = random_state(5)
+    before.registers["debug_pending"], before.registers["debug_shadow"] = [1], [1]
+    with pytest.raises(BimetalError, match="behind the next instruction"):
+        to_kernel(before, now=NOW, parked=False)
 
 
 def test_paravirtual_features_in_use_are_an_error() -> None:
@@ -152,6 +192,7 @@ PROGRAM = """
     adc {c}, {a}
     lea {d}, [{c} + 5]
     imul {b}, {d}
+    cmp {b}, {a}
     push {b}
     push {a}
     pop {d}
@@ -159,6 +200,7 @@ PROGRAM = """
     pop {c}
     and {c}, 0x8d5
     bsf {a}, {b}
+    cmp {a}, 7
     mov cx, ds
     str dx
     out 0x10, al

@@ -5,9 +5,16 @@ from __future__ import annotations
 
 import pytest
 
+from bimetal.accel.kvm import abi_x86 as x86
+from bimetal.accel.kvm.x86_cpuid import supported
+from bimetal.accel.kvm.x86_unknown import Noting, UnknownState
+from bimetal.accel.reference.cpu import ReferenceCpu
 from bimetal.seam import CpuFault, Mmio
-from tests.accel.kvm.guest import DEVICE, GuestMachine, mmio, ports
+from tests.accel.kvm.assembler import assemble
+from tests.accel.kvm.guest import CODE, DEVICE, STUB_PORT, GuestMachine, mmio, ports
 from tests.accel.kvm.quirks import QUIRKS
+from tests.isa.x86_machine import X86Machine
+from tests.sketches.sketched import sketched
 
 PROGRAMS = {
     "popcnt": "popcnt rbx, rax; popcnt cx, bx",
@@ -73,15 +80,138 @@ def test_a_saved_cpu_has_completed_it(guest: GuestMachine) -> None:
     assert mmio(cpu.run()) == (DEVICE, 4, 42)
 
 
+def test_what_it_was_asked_for_is_dropped_when_another_state_is_loaded(guest: GuestMachine) -> None:
+    """Nor does it execute the rest, which stores to memory."""
+    cpu = guest.long(f"mov ebx, {DEVICE}; paddd xmm0, [rbx]; movdqu [0x100000], xmm0; out 0x10, al")
+    begin = cpu.save()
+    assert isinstance(cpu.run(), Mmio)
+    cpu.load(begin)
+    assert cpu.read_register("rip") == CODE
+    assert guest.read(0x10_0000, 16) == bytes(16)
+    exit = cpu.run()
+    assert isinstance(exit, Mmio)
+    assert exit.address == DEVICE
+
+
+def test_an_nmi_that_comes_meanwhile_is_not_lost(guest: GuestMachine) -> None:
+    """While a device is asked, another CPU's local APIC may send one."""
+    cpu = guest.long(f"mov ebx, {DEVICE}; paddd xmm0, [rbx]; mov al, 1; out 0x10, al")
+    exit = cpu.run()
+    assert isinstance(exit, Mmio)
+    cpu.handle.ioctl(x86.NMI)
+    while isinstance(exit, Mmio):
+        exit = cpu.run()
+    assert ports(exit) == (STUB_PORT, 1, 2)
+
+
 STEPS = "pushfq; or dword ptr [rsp], 0x100; popfq"
+STEPPED = f"{STEPS}; paddd xmm0, xmm1; nop; nop"
 
 
-def test_who_steps_itself_is_not_helped(guest: GuestMachine) -> None:
-    """The trap behind the instruction would be lost."""
+def test_who_steps_itself_stops_behind_each_instruction(guest: GuestMachine) -> None:
+    """Intel's manual, volume 3, 18.3.1.4: also behind one that the reference executes."""
+    begin = guest.long(STEPPED).read_register("rip")
+    guest.handler(1, "mov rax, [rsp]; mov rbx, dr6; out 0x10, eax; hlt")
+    behind = begin + len(assemble(STEPPED, 64)) - 2
+    cpu = guest.long(STEPPED, index=1)
+    cpu.write_register("dr6", 0xFFFF_0FF0)
+    assert ports(cpu.run()) == (0x10, 4, behind)
+    assert cpu.read_register("rbx") == 0xFFFF_4FF0
+
+
+def test_what_it_stores_is_in_the_log_of_written_pages(guest: GuestMachine) -> None:
+    store = "cvtdq2ps xmm1, xmm0; movdqu [0x103000], xmm1; fld1; fistp qword ptr [0x105ffc]"
+    cpu = guest.long(f"fld1; fnop; {store}; out 0x10, al")
+    guest.machine.log_dirty(True)
+    assert ports(cpu.run())[0] == 0x10
+    bitmap = int.from_bytes(guest.machine.take_dirty()[0], "little")
+    assert [page for page in range(0x100, 0x108) if bitmap >> page & 1] == [0x103, 0x105, 0x106]
+    assert not int.from_bytes(guest.machine.take_dirty()[0], "little") >> 0x100
+
+
+PKRU = 1 << 9
+
+
+def place_of_rights(guest: GuestMachine) -> int:
+    """Where XSAVE has the rights of protection keys (CPUID 0DH.9)."""
+    leaves = supported(guest.machine.device)
+    at = sum(leaf.ebx for leaf in leaves if (leaf.function, leaf.index) == (0xD, 9))
+    if not at:
+        pytest.skip("the processor has no protection keys")
+    return at
+
+
+def test_state_that_the_reference_does_not_know_stays(guest: GuestMachine) -> None:
+    """Here the rights of protection keys, in XCR0's bit 9."""
+    at = place_of_rights(guest)
+    cpu = guest.long("paddd xmm0, xmm1; out 0x10, al")
+    cpu.write_register("cr4", cpu.read_register("cr4") | 1 << 18)
+    cpu.write_register("xcr0", 7 | PKRU)
+    cpu.write_register("xmm0", 5)
+    cpu.write_register("xmm1", 6)
+    area = cpu.handle.read(x86.GET_XSAVE, x86.XSAVE_SIZE)
+    area[512:520] = (3 | PKRU).to_bytes(8, "little")
+    area[at : at + 4] = (0x5555_5554).to_bytes(4, "little")
+    cpu.handle.ioctl(x86.SET_XSAVE, area)
+    assert ports(cpu.run())[0] == 0x10
+    area = cpu.handle.read(x86.GET_XSAVE, x86.XSAVE_SIZE)
+    assert int.from_bytes(area[at : at + 4], "little") == 0x5555_5554
+    assert (area[513] & 2, cpu.read_register("xmm0")) == (2, 11)
+
+
+def test_what_vex_makes_zero_is_so_in_state_that_the_reference_does_not_know() -> None:
+    """Volume 1, 14.1.2: the upper halves of ZMM registers. XSAVE has them where CPUID tells."""
+    area = bytearray(b"\xa5" * x86.XSAVE_SIZE)
+    area[512:520] = (0xE7).to_bytes(8, "little")
+    xcrs = bytearray(x86.XCRS_SIZE)
+    xcrs[16:24] = (0xE7).to_bytes(8, "little")
+    unknown = UnknownState({"xcrs": bytes(xcrs), "xsave": bytes(area)}, 0x480)
+    hidden = unknown.hidden({"xcrs": bytes(xcrs)})
+    assert (hidden["xcrs"][16], hidden["xsave"][512]) == (7, 7)
+    known = bytearray(x86.XSAVE_SIZE)
+    known[512] = 3
+    given = unknown.area(bytes(known), [1, 15])
+    assert given[512] == 0xE3
+    for number in range(16):
+        half = given[0x480 + 32 * number : 0x4A0 + 32 * number]
+        assert half == (bytes(32) if number in (1, 15) else b"\xa5" * 32), number
+    assert given[:512] + given[576:832] == bytes(512 + 256)
+    assert given[832:0x480] + given[0x680:] == b"\xa5" * (x86.XSAVE_SIZE - 832 - 512)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("vpaddd xmm1, xmm2, xmm3", {1}),
+        ("vpaddd ymm9, ymm2, ymm3", {9}),
+        ("vzeroupper", set(range(16))),
+        ("paddd xmm1, xmm2", set()),
+        ("andn eax, ebx, ecx", set()),
+    ],
+)
+def test_it_is_noted_what_vex_makes_zero(text: str, written: set[int]) -> None:
+    with sketched("x86_64", "reference") as made:
+        machine = X86Machine(made.engine, made.cpu, made.ram)
+        machine.place(bytes(assemble(text, 64)), 64, cr4=0x4_0600, xcr0=7)
+        assert isinstance(made.cpu, ReferenceCpu)
+        noting = Noting.watch(made.cpu.core)
+        made.cpu.core.step()
+        assert noting.upper == written
+
+
+def test_instructions_that_are_about_all_state_are_refused_with_what_to_do(
+    guest: GuestMachine,
+) -> None:
     if "vector code" not in QUIRKS:
         pytest.skip("this KVM needs no help")
-    exit = guest.long(f"{STEPS}; paddd xmm0, xmm1; out 0x10, al").run()
+    assert place_of_rights(guest)
+    cpu = guest.long("mov eax, 7; xor edx, edx; xsave [0x100000]; out 0x10, al")
+    cpu.write_register("cr4", cpu.read_register("cr4") | 1 << 18)
+    cpu.write_register("xcr0", 7 | PKRU)
+    exit = cpu.run()
     assert isinstance(exit, CpuFault)
+    assert "XCR0 0x207" in exit.message
+    assert "--cpu max" in exit.details
 
 
 def test_a_triple_fault_is_told(guest: GuestMachine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterable, Mapping
 from itertools import count, pairwise
 
@@ -21,6 +22,8 @@ class SlotTable:
         self._vm, self._limit, self._readonly = vm, limit, readonly
         self._numbers: dict[MemorySlot, int] = {}
         self._log_dirty = False
+        self._noted: set[int] = set()
+        self._noted_lock = threading.Lock()
 
     @property
     def slots(self) -> tuple[MemorySlot, ...]:
@@ -71,6 +74,7 @@ class SlotTable:
     def log_dirty(self, enabled: bool) -> None:
         """Start, with a clean log, or stop to record which pages are written."""
         self._log_dirty = enabled
+        self._take_noted()
         for slot, number in self._numbers.items():
             if not slot.readonly:
                 self._region(number, slot, slot.size)
@@ -81,16 +85,33 @@ class SlotTable:
         """The bitmaps of written pages by slot base, and a clean log."""
         if not self._log_dirty:
             raise RuntimeError("pages are not being logged: call log_dirty(True) first")
+        noted = self._take_noted()
         return {
-            slot.base: self._bitmap(number, slot)
+            slot.base: self._bitmap(number, slot, noted)
             for slot, number in self._numbers.items()
             if not slot.readonly
         }
 
-    def _bitmap(self, number: int, slot: MemorySlot) -> bytes:
+    def note(self, pages: Iterable[int]) -> None:
+        """Record pages that were written in the guest's name by somebody else than KVM, which does
+        not know it: by their numbers, once they are written. From any thread."""
+        if self._log_dirty:
+            with self._noted_lock:
+                self._noted.update(pages)
+
+    def _take_noted(self) -> set[int]:
+        with self._noted_lock:
+            noted, self._noted = self._noted, set()
+        return noted
+
+    def _bitmap(self, number: int, slot: MemorySlot, noted: set[int]) -> bytes:
         pages = slot.size // abi.PAGE
         bitmap = bytearray((pages + 63) // 64 * 8)
         self._vm.ioctl(abi.GET_DIRTY_LOG, abi.DIRTY_LOG.new(slot=number, bitmap=address_of(bitmap)))
+        for page in noted:
+            place = page - slot.base // abi.PAGE
+            if 0 <= place < pages:
+                bitmap[place // 8] |= 1 << place % 8
         return bytes(bitmap[: (pages + 7) // 8])
 
     def peek(self, address: int, size: int) -> bytes:

@@ -32,6 +32,9 @@ board the I/O APIC; or nobody, so that lines go to the CPUs themselves."""
 
 DESCRIBED = "max"
 """The processor that our own accelerators have."""
+ZMM_UPPER = (0xD, 6)
+"""The function, and index, of CPUID that tells where XSAVE puts the upper halves of ZMM0 to ZMM15
+(SDM volume 1, 13.2)."""
 
 
 class X86Machine(KvmMachine):
@@ -63,6 +66,7 @@ class X86Machine(KvmMachine):
     def _told(self, device: Device) -> list[cpuid.Leaf]:
         """What CPUID tells, but for what differs from CPU to CPU. Raises `BimetalError`."""
         host = cpuid.supported(device)
+        self.zmm_at = sum(leaf.ebx for leaf in host if (leaf.function, leaf.index) == ZMM_UPPER)
         if not self._is_described:
             named = cpuid.with_brand(host, cpuid.host_brand())
             return cpuid.parse_model(self._model, named)

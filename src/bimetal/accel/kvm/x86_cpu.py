@@ -15,6 +15,7 @@ from bimetal.accel.kvm.x86_debug import debug_registers, decode_stop
 from bimetal.accel.kvm.x86_explain import code_at_rip, describe
 from bimetal.accel.kvm.x86_registers import REGISTERS
 from bimetal.accel.kvm.x86_state import load_state, save_state
+from bimetal.base.errors import BimetalError
 from bimetal.base.late import LateModule
 from bimetal.seam import DebugRequest, EndOfInterrupt, Exit, RegisterAccess
 
@@ -148,7 +149,14 @@ class X86Cpu(KvmCpu):
             return self.fault(f"the guest executes at {code.physical:#x}, where there is no memory")
         error = abi.U32.unpack_from(self._run, Run.UNION)[0]
         if self.may_be_helped and error == abi.EMULATION_FAILED:
-            helped = self._by_reference()
+            try:
+                helped = self._by_reference()
+            except BimetalError as refused:
+                return self.fault(
+                    f"KVM cannot emulate an instruction, nor the reference execute it: "
+                    f"{refused.cause}",
+                    refused.remedy,
+                )
             if helped is not None:
                 return self._go_on_by_reference(helped)
         return super()._on_internal_error()
@@ -158,7 +166,7 @@ class X86Cpu(KvmCpu):
         self._unfinished = False
         vm = self.vm
         return x86_fallback.begin(
-            self.handle, vm.msrs, self._has_controller, vm.xsave_size, vm.memory.slots
+            self.handle, vm.msrs, self._has_controller, vm.xsave_size, vm.memory, vm.zmm_at
         )
 
     def _go_on_by_reference(self, helped: OneInstruction) -> Exit | None:
@@ -229,8 +237,6 @@ class X86Cpu(KvmCpu):
         with self._lines_lock:
             self._raised.clear()
             self._pending.clear()
-        self._pieces.clear()
-        self._helped = None
         self.load(self._initial)
 
     def save(self) -> dict[str, object]:
@@ -243,7 +249,9 @@ class X86Cpu(KvmCpu):
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `save` returned."""
+        """Restore what `save` returned. What the board was still asked for is dropped."""
+        self._pieces.clear()
+        self._helped = None
         self.settle()
         load_state(self.handle, state, self.vm.xsave_size)
         with self._lines_lock:

@@ -16,8 +16,12 @@ from bimetal.accel.kvm.x86_xsave import area_of, files_of
 from bimetal.accel.saved import Saved
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.isa.x86 import x86 as isa
+from bimetal.isa.x86.debug import BD, BS, BT, CONDITIONS, GD
 
-__all__ = ["ACKNOWLEDGED", "AGAIN", "check_paravirtual", "from_kernel", "to_kernel"]
+__all__ = [
+    "ACKNOWLEDGED", "AGAIN", "KNOWN_COMPONENTS", "NMI_PENDING", "XCR0_ENTRY", "check_paravirtual",
+    "from_kernel", "to_kernel",
+]  # fmt: skip
 
 GENERAL = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
 """In the order of the register file."""
@@ -31,6 +35,7 @@ ARITHMETIC = sum(1 << place for place in FLAG_PLACES.values())
 ALWAYS = 1 << 1
 XCR0_ENTRY = 16
 KNOWN_COMPONENTS = 7
+"""Bits of XCR0: the state that both have."""
 
 TSC, TSC_ADJUST, TSC_DEADLINE = 0x10, 0x3B, 0x6E0
 MSRS = {
@@ -57,6 +62,9 @@ NMI_PENDING, SIPI, SHADOW, TRIPLE_FAULT = 1, 2, 4, 32
 RUNNABLE, UNINITIALIZED, INIT_RECEIVED, HALTED = range(4)
 TRAPS = (1, 3, 4)
 """Exceptions that are reported behind their instruction: #DB, #BP, #OF."""
+DEBUG = 1
+TRAPPED = CONDITIONS | BS | BT
+"""What DR6 says of a #DB that is reported behind its instruction."""
 AGAIN = "let it run for a moment, and save it again"
 WORD = (1 << 64) - 1
 
@@ -72,7 +80,7 @@ def to_kernel(saved: Saved, *, now: int, parked: bool) -> dict[str, Any]:
         "regs": bytes(_general(files)),
         "sregs": bytes(_special(files)),
         "xcrs": _extended(files["xcr0"][0]),
-        "debug": bytes(_debug(files["dr"])),
+        "debug": bytes(_debug(files["dr"], files["debug_pending"][0])),
         "xsave": area_of(files, saved.flags),
         "events": bytes(_events(saved)),
         "msrs": _msrs(files, now),
@@ -121,17 +129,29 @@ def _extended(xcr0: int) -> bytes:
     return bytes(xcrs)
 
 
-def _debug(dr: list[int]) -> bytearray:
-    return x86.DEBUG_REGS.new(**{f"dr{n}": dr[n] for n in (0, 1, 2, 3, 6, 7)})
+def _debug(dr: list[int], waiting: int) -> bytearray:
+    """The debug registers. KVM delivers a #DB that waits, and leaves to us what the processor does
+    to them then (18.3)."""
+    registers = {f"dr{n}": dr[n] for n in (0, 1, 2, 3, 6, 7)}
+    if waiting:
+        registers["dr6"] = dr[6] & ~CONDITIONS | waiting
+        registers["dr7"] = dr[7] & ~GD
+    return x86.DEBUG_REGS.new(**registers)
 
 
 def _events(saved: Saved) -> bytearray:
     files, retired = saved.registers, saved.retired
     events = x86.EVENTS.new(flags=NMI_PENDING | SHADOW)
-    if files["shadow"][0] == retired and retired:
-        # Where interrupts are off there is nothing for STI to hold back.
-        of_sti = files["system_flags"][0] & IF
-        x86.EVENTS.put(events, "interrupt.shadow", STI if of_sti else MOV_SS)
+    shaded = files["debug_shadow"][0] == retired != 0
+    if files["shadow"][0] == retired != 0:
+        # Where interrupts are off there is nothing for STI to hold back, and processors refuse it.
+        of_sti = STI if files["system_flags"][0] & IF else 0
+        x86.EVENTS.put(events, "interrupt.shadow", MOV_SS if shaded else of_sti)
+    if files["debug_pending"][0]:
+        if shaded:
+            raise _lost("a debug exception is to come behind the next instruction", AGAIN)
+        x86.EVENTS.put(events, "exception.injected", 1)
+        x86.EVENTS.put(events, "exception.number", DEBUG)
     taken = files["acknowledged"][0]
     if taken & ACKNOWLEDGED:
         x86.EVENTS.put(events, "interrupt.injected", 1)
@@ -240,14 +260,20 @@ def _put_events(files: dict[str, list[int]], events: bytes) -> int:
         raise _lost("the CPU has shut down after a triple fault", "reset the machine")
     number = has("exception.number")
     if (has("exception.pending") or has("exception.injected")) and number in TRAPS:
-        raise _lost(f"an exception (vector {number}) is about to be delivered", AGAIN)
+        files["debug_pending"][0] = files["dr"][6] & TRAPPED if number == DEBUG else 0
+        detected = number == DEBUG and files["dr"][6] & BD
+        if not files["debug_pending"][0] and not detected:
+            raise _lost(f"an exception (vector {number}) is about to be delivered", AGAIN)
     # Any other one is a fault: its instruction is executed again, and has the same one.
     if has("interrupt.injected") and not has("interrupt.soft"):
         files["acknowledged"][0] = ACKNOWLEDGED | has("interrupt.number")
     files["line"][1] = int(bool(has("nmi.pending") or has("nmi.injected")))
     files["nmi_blocked"][0] = int(bool(has("nmi.masked") and not has("nmi.injected")))
     retired = 1
-    files["shadow"][0] = retired if has("interrupt.shadow") else 0
+    shadow = has("interrupt.shadow")
+    files["shadow"][0] = retired if shadow else 0
+    # AMD's processors do not tell which one it is: KVM says both.
+    files["debug_shadow"][0] = retired if shadow == MOV_SS else 0
     return retired
 
 

@@ -1,7 +1,8 @@
 """An instruction that the kernel cannot emulate, executed by the reference: KVM goes on behind it.
 
 The vCPU's state goes to the reference and comes back; memory is the machine's, and devices are
-asked as ever. Another vCPU may see the parts of a locked update.
+asked as ever. Another vCPU may see the parts of a locked update. State that only KVM has, such as
+AVX-512's, stays as it is, but for what the instruction makes 0 of it (`x86_unknown`).
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from typing import Any
 from bimetal.accel.kvm import abi
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.kernel import Handle
+from bimetal.accel.kvm.memory import SlotTable
 from bimetal.accel.kvm.x86_completing import completed, reference
-from bimetal.accel.kvm.x86_exchange import TSC, TSC_DEADLINE, from_kernel, to_kernel
+from bimetal.accel.kvm.x86_exchange import (
+    NMI_PENDING,
+    TSC,
+    TSC_DEADLINE,
+    from_kernel,
+    to_kernel,
+)
 from bimetal.accel.kvm.x86_registers import write_msrs
 from bimetal.accel.kvm.x86_state import PLAIN, save_state
+from bimetal.accel.kvm.x86_unknown import Noting, UnknownState
 from bimetal.accel.memory import Memory
 from bimetal.accel.saved import Saved
-from bimetal.base.errors import BimetalError
+from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.isa.x86 import x86 as isa
-from bimetal.isa.x86.debug import ENABLED
-from bimetal.isa.x86.flags import TF
 from bimetal.seam import Exit, MemorySlot
 
 __all__ = ["OneInstruction", "begin"]
@@ -32,35 +39,58 @@ KEPT = ("apic_base", "cr8")
 HALTED = 3
 
 
+class _Written(Memory):
+    """Memory that notes which pages may have been written."""
+
+    def __init__(self, slots: Iterable[MemorySlot]):
+        self.pages: set[int] = set()
+        super().__init__(slots)
+
+    def find(self, address: int, size: int, write: bool = False) -> memoryview | None:
+        found = super().find(address, size, write)
+        if write and found is not None:
+            self.pages.update((address // abi.PAGE, (address + size - 1) // abi.PAGE))
+        return found
+
+
 class OneInstruction:
     """The instruction that a vCPU is at, while it is being executed."""
 
-    def __init__(self, cpu: Handle, state: dict[str, Any], slots: Iterable[MemorySlot]):
-        self._cpu, self._state = cpu, state
-        memory = Memory(slots)
-        before, _ = from_kernel(state, index=0, now=0)
-        self._before = completed(before, memory, 0)
-        self._reference = reference(self._before, memory, 0)
+    def __init__(self, cpu: Handle, state: dict[str, Any], slots: SlotTable, zmm_at: int):
+        self._cpu, self._state, self._slots = cpu, state, slots
+        self._memory = _Written(slots.slots)
+        self._unknown = UnknownState(state, zmm_at)
+        before, _ = from_kernel(_without_nmi(self._unknown.hidden(state)), index=0, now=0)
+        self._before = completed(before, self._memory, 0)
+        self._reference = reference(self._before, self._memory, 0)
+        self._noting = Noting.watch(self._reference.core)
 
     @property
     def is_described(self) -> bool:
         """Whether the reference knows it."""
         return self._reference.is_described()
 
+    def check(self) -> None:
+        """Raise `BimetalError` if it is about state that the reference does not know."""
+        extension = self._reference.extension()
+        if self._unknown.components and extension in UnknownState.EXTENSIONS:
+            raise BimetalError(
+                f"the instruction is about all of the processor's state (XCR0 "
+                f"{self._unknown.xcr0:#x}), of which the reference does not know some",
+                "start the machine with a processor that has none of it: --accel kvm --cpu max",
+                ExitCode.UNAVAILABLE,
+            )
+
     def run(self) -> Exit | None:
         """Go on with it: the access that the board is asked for, whose answer the next call takes;
         or None, once the vCPU is behind the instruction."""
-        asked = self._reference.step()
+        try:
+            asked = self._reference.step()
+        finally:
+            self._slots.note(self._memory.pages)
         if asked is None and not self.shuts_down:
             self._give_back(Saved.read(isa, self._reference.save()))
         return asked
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether the guest steps it, or has breakpoints: traps that wait behind it have no place
-        in KVM's state."""
-        registers = self._before.registers
-        return bool(registers["system_flags"][0] & TF or registers["dr"][7] & ENABLED)
 
     @property
     def shuts_down(self) -> bool:
@@ -84,30 +114,44 @@ class OneInstruction:
         for name in ORDER:
             if new[name] != old[name]:
                 self._cpu.ioctl(PLAIN[name][1], bytearray(new[name]))
-        if new["xsave"] != old["xsave"]:
-            area = bytearray(new["xsave"]).ljust(len(self._state["xsave"]), b"\0")
-            self._cpu.ioctl(x86.SET_XSAVE, area)
+        if new["xsave"] != old["xsave"] or self._noting.upper:
+            self._cpu.ioctl(x86.SET_XSAVE, self._unknown.area(new["xsave"], self._noting.upper))
         changed = {
             index: value
             for index, value in new["msrs"].items()
             if value != old["msrs"].get(index) and index not in (TSC, TSC_DEADLINE)
         }
         write_msrs(self._cpu, changed)
-        # Written anyway: a shadow of STI or MOV SS is over.
-        self._cpu.ioctl(x86.SET_VCPU_EVENTS, bytearray(new["events"]))
+        # Written anyway: a shadow of STI or MOV SS is over. Not the NMI that waits: that is KVM's,
+        # and another one may have come meanwhile.
+        events = bytearray(new["events"])
+        x86.EVENTS.put(events, "flags", x86.EVENTS.get(events, "flags") & ~NMI_PENDING)
+        self._cpu.ioctl(x86.SET_VCPU_EVENTS, events)
         if self.halts and "mp_state" in self._state:
             self._cpu.ioctl(abi.SET_MP_STATE, bytearray(abi.U32.pack(HALTED)))
 
 
+def _without_nmi(state: dict[str, Any]) -> dict[str, Any]:
+    """The state without the NMI that waits, which KVM delivers behind the instruction."""
+    events = bytearray(state["events"])
+    x86.EVENTS.put(events, "nmi.pending", 0)
+    return {**state, "events": bytes(events)}
+
+
 def begin(
-    cpu: Handle, msrs: list[int], lapic: bool, xsave_size: int, slots: Iterable[MemorySlot]
+    cpu: Handle,
+    msrs: list[int],
+    lapic: bool,
+    xsave_size: int,
+    slots: SlotTable,
+    zmm_at: int,
 ) -> OneInstruction | None:
-    """The instruction that ``cpu`` is at; None if the reference does not know it, could not hold
-    the vCPU's state, or would lose a trap. The parameters are those of `save_state`, and the
-    machine's memory."""
+    """The instruction that ``cpu`` is at; None if the reference does not know it. The parameters
+    are those of `save_state`, the machine's memory, and where XSAVE's area has the upper halves of
+    ZMM registers (0: nowhere). Raises `BimetalError` if the vCPU's state cannot be held."""
     state = {**save_state(cpu, msrs, lapic, xsave_size), "halted": False}
-    try:
-        found = OneInstruction(cpu, state, slots)
-    except BimetalError:
+    found = OneInstruction(cpu, state, slots, zmm_at)
+    if not found.is_described:
         return None
-    return found if not found.is_watched and found.is_described else None
+    found.check()
+    return found

@@ -160,22 +160,22 @@ class Core(Machine):
 
     def _fetch(self) -> Decoded:
         """The instruction at pc; an undefined one traps."""
-        decoded = self.decode()
+        decoded = self.decode(executes=True)
         if decoded is None:
             self._call(self._hooks.undefined)
             raise AssertionError("the routine for undefined instructions did not trap")
         return decoded
 
-    def decode(self) -> Decoded | None:
+    def decode(self, executes: bool = False) -> Decoded | None:
         """Fetch and decode the instruction at pc, reading no bytes beyond its length; None if it is
-        undefined."""
+        undefined. Who ``executes`` it next looks for breakpoints."""
         isa, mode, pc = self.isa, self._mode(), self.pc
         if pc % isa.granule:
             self._call(self._hooks.misaligned, FETCH, pc)
         room = PAGE - pc % PAGE
         page = self._call(self._hooks.translate, pc, FETCH)
         raw = self._part(page, pc, min(isa.fetch, room), FETCH)
-        if self._debugging():
+        if executes and self._debugging():
             self.look_for_interrupts = True
             if not self.answers and self._call(self._hooks.examined, pc):
                 self._call(self._hooks.examine)

@@ -76,6 +76,14 @@ class ReferenceCpu:
         except Trap:
             return True
 
+    def extension(self) -> str:
+        """The extension to which the next instruction belongs, "" if it has none."""
+        try:
+            decoded = self.core.decode()
+        except Trap:
+            decoded = None
+        return decoded.insn.extension if decoded is not None else ""
+
     def step(self) -> Exit | None:
         """Take an interrupt, or execute one instruction: the access that the board has to answer
         first, or None once it is complete."""
