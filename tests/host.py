@@ -65,6 +65,7 @@ PACKAGES = {
     "qemu-ppc64-static": "qemu-user-static",
     "qemu-ppc64le-static": "qemu-user-static",
     "qemu-riscv64-static": "qemu-user-static",
+    "qemu-x86_64-static": "qemu-user-static",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-riscv64": "qemu-system-misc",
     "qemu-system-x86_64": "qemu-system-x86",

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bimetal.accel.kvm.x86_features import FEATURES
-from bimetal.isa.x86.cpuid import ANNOUNCED
-
 from .x86_machine import CODE, DATA, X86Machine, assemble, machines
 
 machine = machines("reference", "interp")
@@ -43,11 +40,3 @@ def test_cpuid_announces_what_is_described(machine: X86Machine) -> None:
     machine.do("cpuid", rax=1)
     for bit in (FPU, FXSR, SSE2):
         assert machine["rdx"] >> bit & 1, bit
-
-
-def test_features_are_those_that_kvm_has_names_for() -> None:
-    for name, (leaf, index, register, bit) in ANNOUNCED.items():
-        feature = FEATURES[name]
-        assert (feature.function, feature.index) == (leaf, index), name
-        assert ("eax", "ebx", "ecx", "edx")[register] == feature.register, name
-        assert feature.bit == bit, name

@@ -221,12 +221,19 @@ def _engine(name: str, isa: str, model: str, options: dict[str, object]) -> Acce
 
 
 def _check_model(name: str, isa: str, model: str) -> None:
-    known = architecture(isa).models
+    described = architecture(isa)
+    known, base = described.models, model.partition(",")[0]
     if not model or model in known:
         return
-    if model.partition(",")[0] in known:
-        architecture(isa).processor(model)
+    if base in known:
+        described.processor(model)
         return
+    if base in described.absent:
+        raise BimetalError(
+            f"the accelerator {name} has no processor model {base}: {described.absent[base]}",
+            f"choose from {', '.join(known)}",
+            ExitCode.UNAVAILABLE,
+        )
     raise BimetalError(
         f"the accelerator {name} has no processor model {model!r}",
         choose_from(model, known),

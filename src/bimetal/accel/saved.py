@@ -56,7 +56,7 @@ class Saved(Struct, frozen=True):
 
 
 def _registers(isa: Isa, registers: object) -> dict[str, list[int]]:
-    files = isa.state.files
+    files = isa.state.saved
     if not isinstance(registers, Mapping):
         raise ValueError("no registers")
     older = {name: [value] * files[name].count for name, value in isa.state.younger.items()}

@@ -107,6 +107,6 @@ class VcpuState:
         return page
 
     def registers(self) -> dict[str, list[int]]:
-        """Every architectural register, by file."""
-        files = self.layout.isa.state.files.values()
+        """Every architectural register that is saved, by file."""
+        files = self.layout.isa.state.saved.values()
         return {file.name: [self.get(file.name, n) for n in range(file.count)] for file in files}

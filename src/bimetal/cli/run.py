@@ -100,8 +100,8 @@ class Software(Struct, frozen=True):
     "--cpu",
     "model",
     default="",
-    metavar="MODEL[,-FEATURE]",
-    help="Processor model, perhaps without features; 'help' lists the models.",
+    metavar="MODEL[,+FEATURE][,-FEATURE]",
+    help="Processor model, perhaps without features, or with others; 'help' lists the models.",
 )
 @click.option("--kernel", metavar="FILE", help="Linux Image, ELF, uImage or FIT; packed or not.")
 @click.option(

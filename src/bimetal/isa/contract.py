@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, Self
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from .changes import unchangeable
 from .describe import Isa
@@ -279,8 +279,9 @@ class Architecture(Struct, frozen=True):
     and becomes 0 when one is refused. ``modes`` are the privilege modes by the numbers that the
     hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the default one first; ``processor`` describes a model, possibly with
-    changes, and raises `BimetalError` for changes that are not possible. ``extensions``
-    are for device trees that list them.
+    changes, and raises `BimetalError` for changes that are not possible. ``absent`` are models that
+    people know and that are not there, each with the reason. ``extensions`` are for device trees
+    that list them.
     """
 
     isa: Isa
@@ -297,6 +298,7 @@ class Architecture(Struct, frozen=True):
     semihosting: str = ""
     user: str = "user"
     processor: Callable[[str], Processor] = whole
+    absent: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -28,7 +28,8 @@ class File(Struct, frozen=True):
     names for users; ``doc`` is one line with the manual's section; ``floating`` says that the
     registers mostly hold doubles.
 
-    ``internal`` registers belong to the engine and are hidden from users. ``bits`` is the mask of
+    ``internal`` registers belong to the engine and are hidden from users. ``fixed`` ones are set at
+    reset, by what the processor's model is, and are not saved. ``bits`` is the mask of
     bits that a write can set, all others stay 0; ``legal`` says which values of them are valid.
     """
 
@@ -42,6 +43,7 @@ class File(Struct, frozen=True):
     bits: int = -1
     legal: Callable[[int], bool] | None = None
     internal: bool = False
+    fixed: bool = False
 
     def admit(self, value: int) -> int:
         """What a register holds once ``value`` is written to it from outside.
@@ -81,12 +83,13 @@ class StateSpec(Struct):
         bits: int = -1,
         legal: Callable[[int], bool] | None = None,
         internal: bool = False,
+        fixed: bool = False,
     ) -> File:
         """Declare a register file."""
         if name in self.files:
             raise ValueError(f"register file {name} is declared twice")
         self.files[name] = File(
-            name, count, width, zero, tuple(names), doc, floating, bits, legal, internal
+            name, count, width, zero, tuple(names), doc, floating, bits, legal, internal, fixed
         )
         return self.files[name]
 
@@ -108,6 +111,11 @@ class StateSpec(Struct):
         for name in names:
             shown = () if internal else (name,)
             self.file(name, 1, width, names=shown, bits=bits, legal=legal, internal=internal)
+
+    @property
+    def saved(self) -> dict[str, File]:
+        """The files that are part of a vCPU's state when it is saved."""
+        return {name: file for name, file in self.files.items() if not file.fixed}
 
     def register_names(self) -> list[str]:
         """Every register that a person can name."""

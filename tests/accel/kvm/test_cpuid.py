@@ -14,8 +14,9 @@ from bimetal.accel.kvm.x86_cpuid import (
     parse_model,
     with_brand,
 )
-from bimetal.accel.kvm.x86_features import FEATURES, LEVELS
+from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.base.errors import BimetalError
+from bimetal.isa.x86.features import FEATURES
 
 INTEL = {"ebx": 0x756E_6547, "edx": 0x4965_6E69, "ecx": 0x6C65_746E}
 AMD = {"ebx": 0x6874_7541, "edx": 0x6974_6E65, "ecx": 0x444D_4163}

@@ -48,7 +48,7 @@ def random_state(seed: int) -> Saved:
     chance = random.Random(seed)
     files = {
         name: [file.admit(chance.getrandbits(file.width) & file.bits) for _ in range(file.count)]
-        for name, file in isa.state.files.items()
+        for name, file in isa.state.saved.items()
     }
     for name in DERIVED | {"shutdown", "pdpte", "acknowledged", "line", "debug_pending"}:
         files[name] = [0] * len(files[name])

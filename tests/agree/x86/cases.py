@@ -192,6 +192,10 @@ def _aimed(decoded: Decoded, registers: dict[str, int], rng: random.Random) -> b
     return moved is not None and moved[0] == target
 
 
+ESCAPE = 0xD8
+"""The opcodes of the x87, eight from there on; some of its instructions are of later extensions."""
+
+
 def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
     registers: dict[str, int] = {}
     near = 0
@@ -205,7 +209,7 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         for n in VECTORS:
             registers[f"ymm{n}"] = near = _lanes(rng, near, 256)
         registers["mxcsr"] = rng.choice(MXCSR if rng.random() < 0.85 else UNMASKED)
-    if decoded.insn.extension == "fpu":
+    if decoded.insn.extension == "fpu" or decoded.insn.pattern.match & 0x7F8 == ESCAPE:
         near = 0
         for n in range(8):
             registers[f"st{n}"] = near = _extended(rng, near)

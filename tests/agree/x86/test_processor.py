@@ -19,12 +19,13 @@ from .native import Native
 
 COMMON = {
     *("arithmetic", "bits", "exchanges", "flag_operations", "moves", "products", "shifts"),
-    *("strings", "fpu", "mmx", "sse", "sse2"),
+    *("strings", "fpu", "cmov", "cx8", "mmx", "sse", "sse2"),
 }
 """What every processor of 64 bits has, and programs may use."""
 OPTIONAL = {
     *("sse3", "ssse3", "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "aes", "vaes", "gfni"),
-    *("pclmulqdq", "vpclmulqdq", "sha_ni"),
+    *("pclmulqdq", "vpclmulqdq", "sha_ni", "cx16", "lahf_lm", "bmi1", "bmi2", "adx", "abm"),
+    *("movbe", "popcnt"),
 }
 """What not every one has."""
 EXTENSIONS = sorted(COMMON | OPTIONAL)

@@ -17,6 +17,7 @@ from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.accel.kvm.x86_state import msr_indices
 from bimetal.base.late import LateModule
 from bimetal.base.log import logger
+from bimetal.isa.x86.models import MODELS
 
 if TYPE_CHECKING:
     from bimetal.accel.kvm import x86_described
@@ -30,8 +31,8 @@ Controller = Literal["kernel", "split", "none"]
 board the I/O APIC; or nobody, so that lines go to the CPUs themselves."""
 
 
-DESCRIBED = "max"
-"""The processor that our own accelerators have."""
+DESCRIBED = tuple(name for name in MODELS if name not in LEVELS)
+"""The processors that are the same with our own accelerators; levels are made of the host's."""
 ZMM_UPPER = (0xD, 6)
 """The function, and index, of CPUID that tells where XSAVE puts the upper halves of ZMM0 to ZMM15
 (SDM volume 1, 13.2)."""
@@ -44,7 +45,7 @@ class X86Machine(KvmMachine):
     (`x86_cpuid.parse_model`, or `x86_described` for the processor of our own accelerators).
     """
 
-    models = (*LEVELS, DESCRIBED)
+    models = (*LEVELS, *DESCRIBED)
     stands_in = True
 
     def __init__(
@@ -76,7 +77,7 @@ class X86Machine(KvmMachine):
 
     @property
     def _is_described(self) -> bool:
-        return self._model.partition(",")[0] == DESCRIBED
+        return self._model.partition(",")[0].strip() in DESCRIBED
 
     def _set_up(self) -> None:
         self.xsave_size = self._capability(Capability.XSAVE2) or x86.XSAVE_SIZE

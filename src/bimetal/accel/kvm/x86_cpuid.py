@@ -16,9 +16,11 @@ from msgspec.structs import replace
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.abi import Capability
 from bimetal.accel.kvm.device import Device
-from bimetal.accel.kvm.x86_features import FEATURES, LEVELS, MASKED_LEAVES, PLATFORM, Feature
+from bimetal.accel.kvm.x86_features import LEVELS, MASKED_LEAVES
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.base.near import did_you_mean
+from bimetal.isa.x86.features import FEATURES, Feature, feature_named
+from bimetal.isa.x86.models import MODELS, PLATFORM
 
 __all__ = ["Leaf", "encode", "for_cpu", "host_brand", "parse_model", "supported", "with_brand"]
 
@@ -83,14 +85,14 @@ def parse_model(model: str, host: list[Leaf]) -> list[Leaf]:
     """
     name, *changes = [word.strip() for word in model.split(",")]
     if name not in LEVELS:
-        raise _unknown("processor model", name, LEVELS)
+        raise _unknown("processor model", name, {**LEVELS, **MODELS})
     required = LEVELS[name]
     leaves = host
     if required is not None:
         _require(required, host, f"the model {name}")
         leaves = [_only(leaf, (*required, *PLATFORM)) for leaf in host]
     for change in changes:
-        sign, feature = change[:1], change[1:]
+        sign, feature = change[:1], feature_named(change[1:])
         if sign not in ("+", "-") or feature not in FEATURES:
             raise _unknown("processor feature", change.lstrip("+-"), FEATURES)
         if sign == "+":

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.x86_cpuid import Leaf
-from bimetal.accel.kvm.x86_features import FEATURES
 from bimetal.accel.memory import Memory
 from bimetal.accel.reference.cpu import ReferenceCpu
 from bimetal.base.clock import VirtualClock
@@ -16,6 +15,7 @@ from bimetal.ir.evaluate import call
 from bimetal.isa.contract import Start
 from bimetal.isa.names import architecture
 from bimetal.isa.x86.cpuid import answer
+from bimetal.isa.x86.features import FEATURES
 
 __all__ = ["TSC_KHZ", "check_host", "described_leaves"]
 
@@ -63,7 +63,7 @@ def check_host(model: str, leaves: Iterable[Leaf], host: Iterable[Leaf]) -> None
     if missing:
         raise BimetalError(
             f"the processor {model} has {', '.join(missing)}, which this host's KVM does not offer",
-            "give the machine another processor, which its programs may not expect "
-            "(--restore FILE --cpu host)",
+            "choose another processor (--cpu help), or 'host'; programs of a machine that is "
+            "restored may not expect it (--restore FILE --cpu host)",
             ExitCode.UNAVAILABLE,
         )

@@ -178,7 +178,7 @@ def from_kernel(
     """The inverse of `to_kernel`, for CPU ``index``: the vCPU's state, and whether it waits for a
     start-up interrupt. What is derived is 0; the time-stamp counter is ``tsc_offset`` ahead of the
     machine's clock, which shows ``now``, or as far as it was. Raises `BimetalError`."""
-    files = {name: [0] * file.count for name, file in isa.state.files.items()}
+    files = {name: [0] * file.count for name, file in isa.state.saved.items()}
     xmm, flags = files_of(state["xsave"])
     files |= xmm
     msrs: Mapping[int, int] = state["msrs"]

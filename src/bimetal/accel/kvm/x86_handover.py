@@ -18,8 +18,8 @@ from bimetal.accel.kvm.x86_exchange import (
 )
 from bimetal.accel.memory import Memory
 from bimetal.accel.saved import Saved
-from bimetal.isa.names import architecture
 from bimetal.isa.x86 import x86 as isa
+from bimetal.isa.x86.models import LEVELS, MODELS, processor
 from bimetal.seam import Controllers, LocalController, SharedControllers
 
 __all__ = ["announced", "for_engines", "for_kernel", "is_common"]
@@ -28,20 +28,28 @@ State = dict[str, Any]
 Fresh = Mapping[str, Mapping[str, Any]]
 WORD = (1 << 64) - 1
 EVERYTHING = "max"
-"""The model with all that is described, which both have; others of ours lack some of it."""
+"""The model with all that is described."""
 INTR = 0
 TASK_PRIORITY = 0x80
 
 
 def announced(model: str) -> str:
-    """The name for KVM of a processor ``model`` of our own accelerators."""
-    lacking = architecture("x86_64").processor(model or EVERYTHING).lacks
+    """The name for KVM of a processor ``model`` of our own accelerators. It has other processors by
+    the names of levels, made of the host's: ours are ``max`` without what they lack."""
+    model = model or EVERYTHING
+    if _base(model) not in LEVELS:
+        return model
+    lacking = MODELS[EVERYTHING].features - processor(model).features
     return ",".join([EVERYTHING, *(f"-{each}" for each in sorted(lacking))])
 
 
 def is_common(model: str) -> bool:
     """Whether a processor ``model`` of KVM's is one of our own accelerators' too."""
-    return model.partition(",")[0] == EVERYTHING
+    return _base(model) in MODELS and _base(model) not in LEVELS
+
+
+def _base(model: str) -> str:
+    return model.partition(",")[0].strip()
 
 
 def for_kernel(

@@ -196,7 +196,7 @@ class ReferenceCpu:
         """The whole state as plain values."""
         self._settle()
         core = self.core
-        files = {name: list(values) for name, values in core.registers.files.items()}
+        files = {name: list(core.registers.files[name]) for name in core.isa.state.saved}
         flags, answers = core.environment.flags, list(core.answers)
         return Saved(files, flags, core.retired, answers, core.fault, core.waiting).plain()
 
@@ -204,7 +204,7 @@ class ReferenceCpu:
         """Restore what `save` returned."""
         saved, core = Saved.read(self._architecture.isa, state), self.core
         self._abandon()
-        core.registers.files = saved.registers
+        core.registers.files |= saved.registers
         core.environment.flags, core.retired = saved.flags, saved.retired
         core.answers, core.fault, core.waiting = saved.answers, saved.fault, saved.waited
         core.renew()

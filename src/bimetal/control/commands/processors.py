@@ -34,7 +34,8 @@ def expand_model(
     type: Annotated[Literal["full", "static"], "how much is told: full alone is there"],
     model: Annotated[CpuModel, "the model"],
 ) -> Expansion:
-    """List the features of a processor model that can be left away (``-cpu MODEL,FEATURE=off``)."""
+    """List the features of a processor model that can be left away, or added
+    (``-cpu MODEL,FEATURE=off``)."""
     if type != "full":
         raise _unsupported("The requested expansion type is not supported", "ask for full")
     target = vm.target
@@ -47,7 +48,7 @@ def expand_model(
     assert target is not None
     place = target.features.get(model.name)
     names: Any = late(place) if place else ()
-    features = dict.fromkeys(names, True)
+    features: dict[str, bool] = names(model.name) if callable(names) else dict.fromkeys(names, True)
     for name, value in model.props.items():
         if name not in features or not isinstance(value, bool):
             raise _unsupported(

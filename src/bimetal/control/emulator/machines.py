@@ -78,15 +78,18 @@ def read_cpu(order: Order, option: str, value: str) -> None:
         )
     changed = []
     for feature in features.split(",") if comma else ():
-        changed.append(_feature(option, feature))
+        changed.append(_feature(option, feature, order.target.adds))
     order.machine["cpu_model"] = ",".join([model, *filter(None, changed)])
 
 
-def _feature(option: str, feature: str) -> str:
-    """A feature as our models take it: only those that are there can be left out."""
+def _feature(option: str, feature: str, adds: bool) -> str:
+    """A feature as our models take it: those that are there can be left out, and others be there
+    too, if the target ``adds`` them."""
     name, equals, value = feature.partition("=")
     if feature.startswith("-") or (equals and value in ("off", "false", "no")):
         return f"-{name.removeprefix('-')}"
+    if adds and (not equals or value in ("on", "true", "yes")):
+        return f"+{name.removeprefix('+')}"
     raise wrong(
         option,
         f"{feature[:80]!r} is not there: a model has the features that it has",

@@ -56,7 +56,10 @@ class Target(Struct, frozen=True):
     models: Mapping[str, str]
     suffix: str
     features: Mapping[str, str] = field(default_factory=dict)
-    """Where the names of those features stand that can be left away from a model, by its name."""
+    """Where the names of those features stand that can be left away from a model, by its name; or a
+    function that says of a model which it has of those that can be changed."""
+    adds: bool = False
+    """Whether features can be added to models too."""
     unfinished: bool = False
     """Whether its instruction set is translated only where that is asked for by name."""
 
@@ -81,6 +84,12 @@ class Target(Struct, frozen=True):
         """The name of a processor model in the tree of types."""
         return f"{model}-{self.suffix}"
 
+
+_X86 = (
+    *("max", "x86-64-v1", "x86-64-v2", "x86-64-v3", "qemu64", "Nehalem", "Westmere"),
+    *("SandyBridge", "IvyBridge", "Haswell-noTSX", "Broadwell-noTSX"),
+    *("Skylake-Client-noTSX-IBRS", "EPYC"),
+)
 
 TARGETS: Mapping[str, Target] = {
     target.isa: target
@@ -134,15 +143,10 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "x86_64",
             (MachineKind("microvm", "microvm", "microvm", 240, pci=False),),
-            {
-                "host": "host",
-                "max": "max",
-                "x86-64-v1": "x86-64-v1",
-                "x86-64-v2": "x86-64-v2",
-                "x86-64-v3": "x86-64-v3",
-                "x86-64-v4": "x86-64-v4",
-            },
+            {name: name for name in ("host", *_X86, "x86-64-v4")},
             "x86_64-cpu",
+            dict.fromkeys(_X86, "bimetal.isa.x86.models:switches"),
+            adds=True,
             unfinished=True,
         ),
     )

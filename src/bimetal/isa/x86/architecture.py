@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import x86
+from .identity import SETTABLE, settable, words
+from .models import ABSENT, MODELS, processor
 from .state import CS, SEGMENTS
 from .vector_state import FLOATING, RESET_MXCSR
 
@@ -30,6 +32,11 @@ def _reset(state: RegisterStore, start: Start) -> None:
     state.set("pat", 0, 0x0007_0406_0007_0406)
     state.set("misc_enable", 0, 1)  # fast strings
     state.set("cpu_index", 0, start.index)
+    model = processor(start.model)
+    for number, word in enumerate(words(model)):
+        state.set("identity", number, word)
+    for number, register in enumerate(SETTABLE):
+        state.set("settable", number, settable(model.features, register))
 
 
 _RIGHTS = {"cs": 0x9B, "tr": 0x8B, "ldtr": 0x82}
@@ -41,7 +48,9 @@ architecture = Architecture(
     results=(("r", 0),),
     deadline=lambda state: None,
     modes={0: "ring 0", 1: "ring 1", 2: "ring 2", 3: "ring 3"},
-    models=("max",),
+    models=tuple(MODELS),
+    absent=ABSENT,
+    processor=processor,
     user="ring 3",
     floating=FLOATING,
     accessed="acknowledged",

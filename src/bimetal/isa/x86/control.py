@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
-    "AM", "CD", "DE", "EM", "ET", "FSGSBASE", "LA57", "LMA", "LME", "MP", "NE", "NW", "NXE",
+    "AM", "CD", "DE", "EM", "ET", "FSGSBASE", "LA57", "LMA", "LME", "MCE", "MP", "NE", "NW", "NXE",
     "OSFXSR", "OSXMMEXCPT", "OSXSAVE", "PAE", "PCE", "PCIDE", "PE", "PG", "PGE", "PKE", "PSE",
     "PVI", "SCE", "SMAP", "SMEP", "TS", "TSD", "UMIP", "VME", "WP",
 ]  # fmt: skip

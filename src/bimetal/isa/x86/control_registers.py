@@ -18,23 +18,23 @@ from .control import (
     PG,
     PGE,
     PSE,
-    SCE,
     SMAP,
     SMEP,
     WP,
 )  # fmt: skip
+from .identity import SETTABLE
+from .models import PHYSICAL_BITS
 from .modes import derive
 from .segments import L_BIT
 from .state import CS, x86
 from .traps import general_protection
 from .vector_state import check_vectors
 
-__all__ = ["CR4_BITS", "load_directory", "write_cr0", "write_cr3", "write_cr4", "write_efer"]
+__all__ = ["load_directory", "write_cr0", "write_cr3", "write_cr4", "write_efer"]
 
 CR0_BITS = 0xE005_003F
-CR4_BITS = 0x0037_1FFC
 ADDRESS = ((1 << 52) - 1) & ~0xFFF
-PHYSICAL = (1 << 46) - 1
+PHYSICAL = (1 << PHYSICAL_BITS) - 1
 TRANSLATES_0 = PG | WP | PE
 TRANSLATES_4 = PSE | PAE | PGE | LA57 | SMEP | SMAP | PCIDE
 
@@ -94,7 +94,7 @@ def write_cr4(cpu: Cpu, value: Value) -> None:
     """CR4."""
     old = cpu.cr4
     long, changed = (cpu.efer & LMA) != 0, value ^ old
-    wrong = (value & ~CR4_BITS) != 0
+    wrong = (value & ~cpu.settable[SETTABLE.index("cr4")]) != 0
     wrong = wrong | (long & ((value & PAE) == 0)) | (long & ((changed & LA57) != 0))
     begins = ((value & PCIDE) != 0) & ((old & PCIDE) == 0)
     wrong = wrong | (begins & (~long | ((cpu.cr3 & 0xFFF) != 0)))
@@ -112,7 +112,8 @@ def write_efer(cpu: Cpu, value: Value) -> None:
     """EFER. LME cannot change while there is paging."""
     old = cpu.efer
     changes = ((value ^ old) & LME) != 0
-    with when(((value & ~(SCE | LME | LMA | NXE)) != 0) | (changes & ((cpu.cr0 & PG) != 0))):
+    reserved = (value & ~cpu.settable[SETTABLE.index("efer")]) != 0
+    with when(reserved | (changes & ((cpu.cr0 & PG) != 0))):
         general_protection(cpu)
     cpu.efer = (value & ~LMA) | (old & LMA)
     with when(((value ^ old) & NXE) != 0):

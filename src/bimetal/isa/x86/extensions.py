@@ -1,32 +1,38 @@
-"""The extensions that processors may have, by the names that KVM's models use too, and where CPUID
-tells of them (volume 2, CPUID): leaf, subleaf, register, bit."""
+"""What is described of what processors may have, and what is built on what."""
 
 from __future__ import annotations
 
-__all__ = ["EXTENSIONS"]
+__all__ = ["BUILT_ON", "DESCRIBED", "EXTENSIONS"]
 
-EXTENSIONS: dict[str, tuple[int, int, str, int]] = {
-    "fpu": (1, 0, "edx", 0),
-    "mmx": (1, 0, "edx", 23),
-    "fxsr": (1, 0, "edx", 24),
-    "sse": (1, 0, "edx", 25),
-    "sse2": (1, 0, "edx", 26),
-    "sse3": (1, 0, "ecx", 0),
-    "pclmulqdq": (1, 0, "ecx", 1),
-    "ssse3": (1, 0, "ecx", 9),
-    "fma": (1, 0, "ecx", 12),
-    "sse4_1": (1, 0, "ecx", 19),
-    "sse4_2": (1, 0, "ecx", 20),
-    "aes": (1, 0, "ecx", 25),
-    "xsave": (1, 0, "ecx", 26),
-    "avx": (1, 0, "ecx", 28),
-    "f16c": (1, 0, "ecx", 29),
-    "avx2": (7, 0, "ebx", 5),
-    "sha_ni": (7, 0, "ebx", 29),
-    "gfni": (7, 0, "ecx", 8),
-    "vaes": (7, 0, "ecx", 9),
-    "vpclmulqdq": (7, 0, "ecx", 10),
-    "xsaveopt": (0xD, 1, "eax", 0),
-    "xsavec": (0xD, 1, "eax", 1),
-}
+EXTENSIONS = (
+    *("fpu", "tsc", "msr", "cx8", "sep", "cmov", "clflush", "mmx", "fxsr", "sse", "sse2"),
+    *("sse3", "pclmulqdq", "monitor", "ssse3", "fma", "cx16", "sse4_1", "sse4_2", "movbe"),
+    *("popcnt", "aes", "xsave", "avx", "f16c", "rdrand"),
+    *("fsgsbase", "bmi1", "avx2", "bmi2", "invpcid", "rdseed", "adx", "smap", "clflushopt"),
+    *("clwb", "sha_ni", "gfni", "vaes", "vpclmulqdq", "rdpid", "xsaveopt", "xsavec"),
+    *("syscall", "rdtscp", "lahf_lm", "abm"),
+)
 """Each has instructions whose extension has this name; without it they are undefined."""
+
+DESCRIBED = frozenset(EXTENSIONS) | {
+    *("de", "pse", "pae", "apic", "mtrr", "pge", "pat", "pse36", "pcid", "x2apic"),
+    *("tsc_deadline", "hypervisor", "tsc_adjust", "smep", "erms", "umip", "la57", "fsrm"),
+    *("spec_ctrl", "arch_capabilities", "xgetbv1", "nx", "pdpe1gb", "lm", "3dnowprefetch"),
+}
+"""All that CPUID may tell of, by the names in `features`."""
+
+BUILT_ON: dict[str, tuple[str, ...]] = {
+    "tsc": ("rdtscp", "tsc_adjust", "tsc_deadline"),
+    "apic": ("x2apic", "tsc_deadline"),
+    "pse": ("pse36",),
+    "pae": ("lm", "nx"),
+    "lm": ("lahf_lm", "la57", "pcid", "pdpe1gb", "fsgsbase", "cx16"),
+    "cx8": ("cx16",),
+    "fxsr": ("sse",),
+    "sse": ("sse2",),
+    "sse2": ("sse3", "ssse3", "sse4_1", "sse4_2", "pclmulqdq", "aes", "sha_ni", "gfni", "avx"),
+    "xsave": ("avx", "xsaveopt", "xsavec", "xgetbv1"),
+    "avx": ("avx2", "fma", "f16c", "vaes", "vpclmulqdq"),
+}
+"""What is not there without a feature: what needs its registers or modes (Linux
+``arch/x86/kernel/cpu/cpuid-deps.c`` has most of these)."""

@@ -6,6 +6,7 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .canonical import non_canonical
 from .control_registers import write_efer
+from .cpuid import has
 from .state import FS, GS, x86
 from .traps import general_protection
 
@@ -20,6 +21,14 @@ SCALARS = {
 """Those that are registers of ours."""
 ADDRESSES = {0x175, 0x176, 0xC000_0082, 0xC000_0083, 0xC000_0102}
 """Those that hold canonical addresses."""
+_LONG = (0xC000_0082, 0xC000_0083, 0xC000_0100, 0xC000_0101, 0xC000_0102)
+OF_FEATURES = {
+    **dict.fromkeys((0x174, 0x175, 0x176), "sep"), 0x277: "pat", 0x2FF: "mtrr", 0x48: "spec_ctrl",
+    **dict.fromkeys((0xC000_0081, 0xC000_0084), "syscall"), **dict.fromkeys(_LONG, "lm"),
+    0xC000_0103: "rdtscp", 0x10: "tsc", 0x3B: "tsc_adjust", 0x6E0: "tsc_deadline", 0xFE: "mtrr",
+    0x10A: "arch_capabilities",
+}  # fmt: skip
+"""Those that only processors with a feature have."""
 CAPABILITIES, CAPABLE = (
     0x10A,
     sum(1 << n for n in (0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62)),
@@ -28,6 +37,8 @@ CAPABILITIES, CAPABLE = (
 ARCH_CAPABILITIES)."""
 TSC, TSC_ADJUST, EFER, FS_BASE, GS_BASE = 0x10, 0x3B, 0xC000_0080, 0xC000_0100, 0xC000_0101
 APIC_BASE, X2APIC, X2APIC_END, TSC_DEADLINE = 0x1B, 0x800, 0x8FF, 0x6E0
+BY_MSRS = 1 << 10
+"""The bit of IA32_APIC_BASE with which the local APIC's registers are MSRs."""
 MTRRS, MTRRS_END, FIXED, FIXED_END = 0x200, 0x20F, 0x250, 0x26F
 MTRR_CAPABILITIES, MTRR_COUNT = 0xFE, 0x508
 ZEROS = (
@@ -50,8 +61,30 @@ def _ahead(cpu: Cpu) -> Value:
 
 
 def _on_board(number: Value) -> Value:
-    apic = (number - X2APIC).ult(X2APIC_END - X2APIC + 1)
-    return (number == APIC_BASE) | apic
+    return (number == APIC_BASE) | _of_x2apic(number)
+
+
+def _of_x2apic(number: Value) -> Value:
+    return (number - X2APIC).ult(X2APIC_END - X2APIC + 1)
+
+
+@x86.routine(number=32)
+def need_msr(cpu: Cpu, number: Value) -> None:
+    """#GP unless the processor's model has such a register. TSC_AUX is RDPID's too."""
+    for feature in sorted(set(OF_FEATURES.values())):
+        here = const(0, 1)
+        for index, needed in OF_FEATURES.items():
+            if needed == feature:
+                here = here | (number == index)
+        if feature == "mtrr":
+            here = here | _mtrr(number)[0]
+        there = has(cpu, feature)
+        if feature == "rdtscp":
+            there = there | has(cpu, "rdpid")
+        with when(here & ~there):
+            general_protection(cpu)
+    with when(_of_x2apic(number) & ~has(cpu, "x2apic")):
+        general_protection(cpu)
 
 
 def _mtrr(number: Value) -> tuple[Value, Value]:
@@ -65,6 +98,7 @@ def _mtrr(number: Value) -> tuple[Value, Value]:
 @x86.routine(returns=64, number=32)
 def read_msr(cpu: Cpu, number: Value) -> Value:
     """RDMSR; #GP if there is no such register."""
+    need_msr(cpu, number)
     for index, name in SCALARS.items():
         with when(number == index):
             ret(getattr(cpu, name))
@@ -99,6 +133,7 @@ def read_msr(cpu: Cpu, number: Value) -> Value:
 @x86.routine(number=32, value=64)
 def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
     """WRMSR; #GP if there is no such register, or for a value that it cannot have."""
+    need_msr(cpu, number)
     wrong = non_canonical(cpu, value)
     for index, name in SCALARS.items():
         with when(number == index):
@@ -120,6 +155,8 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
                 general_protection(cpu)
             cpu.base[seg] = value
             ret()
+    with when((number == APIC_BASE) & ((value & BY_MSRS) != 0) & ~has(cpu, "x2apic")):
+        general_protection(cpu)
     with when(_on_board(number)):
         cpu.store_board(number.zext(64), value)
         ret()

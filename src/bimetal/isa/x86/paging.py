@@ -19,7 +19,9 @@ from .control import (
     SMEP,
     WP,
 )  # fmt: skip
+from .cpuid import has
 from .flags import AC
+from .models import PHYSICAL_BITS
 from .state import x86
 from .system_access import SYSTEM
 from .traps import PAGE_FAULT, fault, general_protection
@@ -29,8 +31,6 @@ __all__: list[str] = []
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY = 1, 2, 4, 1 << 5, 1 << 6
 LARGE_PAGE, GLOBAL_PAGE, NO_EXECUTE = 1 << 7, 1 << 8, 1 << 63
 ADDRESS = ((1 << 52) - 1) & ~0xFFF
-PHYSICAL_BITS = 46
-"""What CPUID says of physical addresses: bits above are reserved in entries."""
 RESERVED = ((1 << 52) - 1) & ~((1 << PHYSICAL_BITS) - 1)
 IN_4G = 0xFFFF_FFFF
 # Bits of a page fault's error code.
@@ -133,6 +133,8 @@ def walk_down(
                 size = 12 + 9 * level
                 inside = ((1 << size) - 1) & ~0x1FFF
                 wrong = wrong | (large & ((entry & inside) != 0))
+                if level == 2:
+                    wrong = wrong | (large & ~has(cpu, "pdpe1gb"))
             elif level > 2:
                 wrong = wrong | large
             with when(wrong):

@@ -15,6 +15,7 @@ from ..describe import Isa
 from ..state import StateSpec
 from .extensions import EXTENSIONS
 from .fields import NONE
+from .identity import LEAVES, SETTABLE
 from .scan import FETCH, scan
 from .text import KINDS, REGISTERS
 from .unscan import unscan
@@ -108,10 +109,14 @@ _state.younger |= dict.fromkeys(("debug_shadow", "debugging", "examined_pc", "ex
 # The number of the CPU, and what CPUID has told last.
 _scalars(32, "cpu_index")
 _file("told", 4, 32)
+# What the processor's model is: all that CPUID tells whatever the state is, and the bits of CR4,
+# EFER and XCR0 that can be set.
+_file("identity", 4 * len(LEAVES), 32, fixed=True)
+_file("settable", len(SETTABLE), 64, fixed=True)
 
 x86 = Isa(
     "x86_64", _state, KINDS, granule=1, fetch=FETCH, scan=scan, unscan=unscan, operands=24,
-    coherent=True, features=tuple(EXTENSIONS), chapters=("bimetal.isa.x86.insns",),
+    coherent=True, features=EXTENSIONS, chapters=("bimetal.isa.x86.insns",),
     modes=(
         DecodeMode("64-bit"), DecodeMode("32-bit, flat", 32),
         DecodeMode("32-bit", 32), DecodeMode("16-bit", 32),

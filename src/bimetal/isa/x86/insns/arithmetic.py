@@ -38,12 +38,15 @@ OPERATIONS: tuple[tuple[str, Operation, str], ...] = (
 """In the order of their numbers: name, meaning, and the atomic update that does it under LOCK."""
 
 
-def lockable(row: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def lockable(
+    row: str, text: str, extension: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Describe an instruction that may have the prefix LOCK if its operand is in memory."""
     return insn(
         row + " lock",
         "{:lock}" + text,
         where=lambda lock, memory, **_: (lock == 0) | (memory == 1),
+        extension=extension,
     )
 
 

@@ -1,6 +1,7 @@
 """Single bits and their counts (volume 2): BT, BTS, BTR, BTC, BSF, BSR, TZCNT, LZCNT, POPCNT, and
 BMI1, BMI2, ADX, MOVBE, CRC32.
 
+TZCNT and LZCNT are BSF and BSR, with a prefix that means nothing, on processors without them.
 BSF and BSR of 0 leave the destination, all 64 bits of it; like POPCNT they clear the flags that
 they are not about, but for PF, which follows from the result.
 """
@@ -88,8 +89,10 @@ for _digit, _name in ((4, "bt"), (5, "bts"), (6, "btr"), (7, "btc")):
     _bit(_name, f"0f ba /{_digit} ib", False)
 
 
-def _count(row: str, name: str, meaning: Callable[[Value], tuple[Value, Flags]]) -> None:
-    @insn(row, f"{name} {{:Gv}}, {{:Ev}}", where=lambda pp, **_: (pp == 2) == row.startswith("f3"))
+def _count(
+    row: str, name: str, meaning: Callable[[Value], tuple[Value, Flags]], extension: str
+) -> None:
+    @insn(row, f"{name} {{:Gv}}, {{:Ev}}", extension=extension)
     def count(cpu: Cpu, **fields: Value) -> None:
         to, source = operand(cpu, "Gv", fields), operand(cpu, "Ev", fields).read()
         result, flags = meaning(source)
@@ -105,11 +108,11 @@ def _zeros(operation: str) -> Callable[[Value], tuple[Value, Flags]]:
     return meaning
 
 
-_count("f3 0f bc /r", "tzcnt", _zeros("ctz"))
-_count("f3 0f bd /r", "lzcnt", _zeros("clz"))
+_count("f3 0f bc /r", "tzcnt", _zeros("ctz"), "bmi1")
+_count("f3 0f bd /r", "lzcnt", _zeros("clz"), "abm")
 
 
-@insn("f3 0f b8 /r", "popcnt {:Gv}, {:Ev}")
+@insn("f3 0f b8 /r", "popcnt {:Gv}, {:Ev}", extension="popcnt")
 def popcnt(cpu: Cpu, **fields: Value) -> None:
     to, source = operand(cpu, "Gv", fields), operand(cpu, "Ev", fields).read()
     to.write(pure("popcount", source))
@@ -117,7 +120,7 @@ def popcnt(cpu: Cpu, **fields: Value) -> None:
 
 
 def _scan(row: str, name: str, reverse: bool) -> None:
-    @insn(row, f"{name} {{:Gv}}, {{:Ev}}", where=lambda pp, **_: pp != 2)
+    @insn(row, f"{name} {{:Gv}}, {{:Ev}}")
     def scan(cpu: Cpu, **fields: Value) -> None:
         to, source = operand(cpu, "Gv", fields), operand(cpu, "Ev", fields).read()
         assert isinstance(to, Register)
@@ -136,7 +139,7 @@ _scan("0f bd /r", "bsr", True)
 # -- BMI1
 
 
-@insn("vex.lz.0f38 f2 /r", "andn {:Gy}, {:By}, {:Ey}")
+@insn("vex.lz.0f38 f2 /r", "andn {:Gy}, {:By}, {:Ey}", extension="bmi1")
 def andn(cpu: Cpu, **fields: Value) -> None:
     to = operand(cpu, "Gy", fields)
     result = ~operand(cpu, "By", fields).read() & operand(cpu, "Ey", fields).read()
@@ -149,7 +152,7 @@ def _sign_and_zero(result: Value) -> Flags:
 
 
 def _lowest(digit: int, name: str, operation: Callable[[Value], Value]) -> None:
-    @insn(f"vex.lz.0f38 f3 /{digit}", f"{name} {{:By}}, {{:Ey}}")
+    @insn(f"vex.lz.0f38 f3 /{digit}", f"{name} {{:By}}, {{:Ey}}", extension="bmi1")
     def lowest(cpu: Cpu, **fields: Value) -> None:
         to, source = operand(cpu, "By", fields), operand(cpu, "Ey", fields).read()
         result, none = operation(source), source == 0
@@ -166,7 +169,7 @@ _lowest(2, "blsmsk", lambda a: a ^ (a - 1))
 _lowest(3, "blsi", lambda a: a & -a)
 
 
-@insn("vex.lz.0f38 f7 /r", "bextr {:Gy}, {:Ey}, {:By}")
+@insn("vex.lz.0f38 f7 /r", "bextr {:Gy}, {:Ey}, {:By}", extension="bmi1")
 def bextr(cpu: Cpu, **fields: Value) -> None:
     """From bit 7:0 on as many bits as 15:8 say."""
     to, source = operand(cpu, "Gy", fields), operand(cpu, "Ey", fields).read()
@@ -182,7 +185,7 @@ def bextr(cpu: Cpu, **fields: Value) -> None:
 # -- BMI2
 
 
-@insn("vex.lz.0f38 f5 /r", "bzhi {:Gy}, {:Ey}, {:By}")
+@insn("vex.lz.0f38 f5 /r", "bzhi {:Gy}, {:Ey}, {:By}", extension="bmi2")
 def bzhi(cpu: Cpu, **fields: Value) -> None:
     to, source = operand(cpu, "Gy", fields), operand(cpu, "Ey", fields).read()
     width = source.width
@@ -193,7 +196,7 @@ def bzhi(cpu: Cpu, **fields: Value) -> None:
     set_flags(cpu, {**NO_FLAGS, **_sign_and_zero(result), "cf": ~inside})
 
 
-@insn("vex.lz.f2.0f38 f6 /r", "mulx {:Gy}, {:By}, {:Ey}")
+@insn("vex.lz.f2.0f38 f6 /r", "mulx {:Gy}, {:By}, {:Ey}", extension="bmi2")
 def mulx(cpu: Cpu, **fields: Value) -> None:
     """The high half counts if both halves go to one register."""
     high, low = operand(cpu, "Gy", fields), operand(cpu, "By", fields)
@@ -205,7 +208,7 @@ def mulx(cpu: Cpu, **fields: Value) -> None:
 
 
 def _shift(pp: str, name: str, operation: Callable[[Value, Value], Value]) -> None:
-    @insn(f"vex.lz.{pp}.0f38 f7 /r", f"{name} {{:Gy}}, {{:Ey}}, {{:By}}")
+    @insn(f"vex.lz.{pp}.0f38 f7 /r", f"{name} {{:Gy}}, {{:Ey}}, {{:By}}", extension="bmi2")
     def shift(cpu: Cpu, **fields: Value) -> None:
         to, source = operand(cpu, "Gy", fields), operand(cpu, "Ey", fields).read()
         count = operand(cpu, "By", fields).read() & (source.width - 1)
@@ -217,7 +220,7 @@ _shift("f2", "shrx", lambda a, n: a.lsr(n))
 _shift("f3", "sarx", lambda a, n: a.asr(n))
 
 
-@insn("vex.lz.f2.0f3a f0 /r ib", "rorx {:Gy}, {:Ey}, {:Ib}")
+@insn("vex.lz.f2.0f3a f0 /r ib", "rorx {:Gy}, {:Ey}, {:Ib}", extension="bmi2")
 def rorx(cpu: Cpu, **fields: Value) -> None:
     to, source = operand(cpu, "Gy", fields), operand(cpu, "Ey", fields).read()
     count = fields["imm"].trunc(8).zext(source.width) & (source.width - 1)
@@ -225,7 +228,7 @@ def rorx(cpu: Cpu, **fields: Value) -> None:
 
 
 def _spread(pp: str, name: str, operation: Callable[[Value, Value], Value]) -> None:
-    @insn(f"vex.lz.{pp}.0f38 f5 /r", f"{name} {{:Gy}}, {{:By}}, {{:Ey}}")
+    @insn(f"vex.lz.{pp}.0f38 f5 /r", f"{name} {{:Gy}}, {{:By}}, {{:Ey}}", extension="bmi2")
     def spread(cpu: Cpu, **fields: Value) -> None:
         to, source = operand(cpu, "Gy", fields), operand(cpu, "By", fields).read()
         to.write(operation(source, operand(cpu, "Ey", fields).read()))
@@ -272,7 +275,7 @@ _spread("f2", "pdep", _pdep)
 
 
 def _add_with(row: str, name: str, flag: str) -> None:
-    @insn(row, f"{name} {{:Gy}}, {{:Ey}}")
+    @insn(row, f"{name} {{:Gy}}, {{:Ey}}", extension="adx")
     def add(cpu: Cpu, **fields: Value) -> None:
         """Only one flag is looked at and set."""
         to = operand(cpu, "Gy", fields)
@@ -298,15 +301,15 @@ def movbe_store(cpu: Cpu, **fields: Value) -> None:
 
 
 for _prefix in ("np", "66"):
-    insn(f"{_prefix} 0f38 f0 /r mem", "movbe {:Gv}, {:Mv}")(movbe_load)
-    insn(f"{_prefix} 0f38 f1 /r mem", "movbe {:Mv}, {:Gv}")(movbe_store)
+    insn(f"{_prefix} 0f38 f0 /r mem", "movbe {:Gv}, {:Mv}", extension="movbe")(movbe_load)
+    insn(f"{_prefix} 0f38 f1 /r mem", "movbe {:Mv}, {:Gv}", extension="movbe")(movbe_store)
 
 POLYNOMIAL = 0x82F6_3B78
 """CRC-32C, its bits reversed."""
 
 
 def _crc(row: str, code: str) -> None:
-    @insn(row, f"crc32 {{:Gy}}, {{:{code}}}")
+    @insn(row, f"crc32 {{:Gy}}, {{:{code}}}", extension="sse4_2")
     def crc32(cpu: Cpu, **fields: Value) -> None:
         source, to = operand(cpu, code, fields), operand(cpu, "Gy", fields)
         data = source.read().zext(64)

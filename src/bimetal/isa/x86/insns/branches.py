@@ -113,7 +113,7 @@ def setcc(cpu: Cpu, cc: Value, **fields: Value) -> None:
     operand(cpu, "Eb", fields, writes=True).write(condition(cpu, cc).zext(8))
 
 
-@insn("0f 40+cc /r", "cmov{cc:cc} {:Gv}, {:Ev}")
+@insn("0f 40+cc /r", "cmov{cc:cc} {:Gv}, {:Ev}", extension="cmov")
 def cmovcc(cpu: Cpu, cc: Value, **fields: Value) -> None:
     """Memory is read in any case, and a register of 32 bits always loses its upper half."""
     to, source = operand(cpu, "Gv", fields), operand(cpu, "Ev", fields).read()

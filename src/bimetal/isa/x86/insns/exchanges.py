@@ -68,11 +68,10 @@ _xadd("0f c0 /r", "Eb", "Gb")
 _xadd("0f c1 /r", "Ev", "Gv")
 
 
-@lockable("0f c7 /1 mem", "cmpxchg{:pair}")
-def cmpxchg8b(cpu: Cpu, **fields: Value) -> None:
+def _pair(cpu: Cpu, **fields: Value) -> None:
     """EDX:EAX with EBX's and ECX's as the new value; with REX.W of 64 bits each, which #GP if the
     address is not a multiple of 16. Only ZF changes."""
-    width = 64 if pin(fields["osize"]) == 2 else 32
+    width = 64 if int(fields["wide"]) else 32
     address = address_of(cpu, fields, width // 4, writes=True)
     a, b, c, d = (cpu.r[n].trunc(width).zext(2 * width) for n in (AX, BX, CX, DX))
     expected, new = d << width | a, c << width | b
@@ -88,3 +87,7 @@ def cmpxchg8b(cpu: Cpu, **fields: Value) -> None:
     with when(old != expected):
         cpu.r[AX] = old.trunc(width).zext(64)
         cpu.r[DX] = old[2 * width - 1 : width].zext(64)
+
+
+lockable("0f c7 /1 mem w0", "cmpxchg{:pair}", extension="cx8")(_pair)
+lockable("0f c7 /1 mem w1", "cmpxchg{:pair}", extension="cx16")(_pair)

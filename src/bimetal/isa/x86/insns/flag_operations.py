@@ -38,17 +38,20 @@ def std(cpu: Cpu, **_: Value) -> None:
     cpu.system_flags = cpu.system_flags | DF
 
 
-@insn("9f", "lahf")
 def lahf(cpu: Cpu, **_: Value) -> None:
     Register(cpu, AH, 8, const(0, 1)).write(arithmetic_flags(cpu).trunc(8))
 
 
-@insn("9e", "sahf")
 def sahf(cpu: Cpu, **_: Value) -> None:
     """All flags of arithmetic but OF."""
     value = Register(cpu, AH, 8, const(0, 1)).read()
     for name, place in (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7)):
         setattr(cpu, name, value[place])
+
+
+for _mode, _extension in (("i64", ""), ("o64", "lahf_lm")):
+    insn(f"9f {_mode}", "lahf", extension=_extension)(lahf)
+    insn(f"9e {_mode}", "sahf", extension=_extension)(sahf)
 
 
 @insn("d6 i64", "salc")

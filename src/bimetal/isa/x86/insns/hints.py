@@ -32,7 +32,7 @@ for _digit in range(8):
 
 
 def _line(row: str, name: str) -> None:
-    @insn(row, f"{name} {{:Mb}}")
+    @insn(row, f"{name} {{:Mb}}", extension=name)
     def flush(cpu: Cpu, **fields: Value) -> None:
         """The line has to be readable."""
         Memory(cpu, fields, 8).read()
@@ -43,23 +43,23 @@ _line("66 0f ae /7 mem", "clflushopt")
 _line("66 0f ae /6 mem", "clwb")
 
 
-def _fence(digit: int, name: str) -> None:
-    @insn(f"np 0f ae /{digit} reg", name)
+def _fence(digit: int, name: str, extension: str) -> None:
+    @insn(f"np 0f ae /{digit} reg", name, extension=extension)
     def fence(cpu: Cpu, **_: Value) -> None:
         cpu.fence()
 
 
-_fence(5, "lfence")
-_fence(6, "mfence")
-_fence(7, "sfence")
+_fence(5, "lfence", "sse2")
+_fence(6, "mfence", "sse2")
+_fence(7, "sfence", "sse")
 
 
-@insn("0f 01 c8", "monitor {:Mon}")
+@insn("0f 01 c8", "monitor {:Mon}", extension="monitor")
 def monitor(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
 
 
-@insn("0f 01 c9", "mwait")
+@insn("0f 01 c9", "mwait", extension="monitor")
 def mwait(cpu: Cpu, **_: Value) -> None:
     """Whoever waits looks again."""
     need_ring_0(cpu)
@@ -67,7 +67,7 @@ def mwait(cpu: Cpu, **_: Value) -> None:
 
 
 def _random(digit: int, name: str) -> None:
-    @insn(f"0f c7 /{digit} reg", f"{name} {{:Rv}}", where=lambda pp, **_: pp != 2)
+    @insn(f"0f c7 /{digit} reg", f"{name} {{:Rv}}", where=lambda pp, **_: pp != 2, extension=name)
     def random(cpu: Cpu, **fields: Value) -> None:
         width = operand_width(fields)
         number = cpu.host("random", 64)

@@ -115,7 +115,7 @@ for _name, _row in (("ss", "0f b2"), ("fs", "0f b4"), ("gs", "0f b5")):
 def _base(digit: int, seg: int, writes: bool) -> None:
     name = f"{'wr' if writes else 'rd'}{'fs' if seg == FS else 'gs'}base"
 
-    @insn(f"f3 0f ae /{digit} reg o64", f"{name} {{:Ry_o}}")
+    @insn(f"f3 0f ae /{digit} reg o64", f"{name} {{:Ry_o}}", extension="fsgsbase")
     def base(cpu: Cpu, **fields: Value) -> None:
         with slowly((cpu.cr4 & FSGSBASE) == 0):
             undefined_opcode(cpu)

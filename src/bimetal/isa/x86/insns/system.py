@@ -239,14 +239,14 @@ def write_debug(cpu: Cpu, **fields: Value) -> None:
 # -- model-specific registers
 
 
-@insn("0f 32", "rdmsr", restartable=True)
+@insn("0f 32", "rdmsr", restartable=True, extension="msr")
 def rdmsr(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
     value = read_msr(cpu, cpu.r[CX].trunc(32))
     cpu.r[AX], cpu.r[DX] = value & BASE_32, value.lsr(32)
 
 
-@insn("0f 30", "wrmsr", restartable=True)
+@insn("0f 30", "wrmsr", restartable=True, extension="msr")
 def wrmsr(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
     value = (cpu.r[AX] & BASE_32) | cpu.r[DX] << 32
@@ -261,18 +261,18 @@ def _time(cpu: Cpu) -> None:
     cpu.r[AX], cpu.r[DX] = value & BASE_32, value.lsr(32)
 
 
-@insn("0f 31", "rdtsc")
+@insn("0f 31", "rdtsc", extension="tsc")
 def rdtsc(cpu: Cpu, **_: Value) -> None:
     _time(cpu)
 
 
-@insn("0f 01 f9", "rdtscp")
+@insn("0f 01 f9", "rdtscp", extension="rdtscp")
 def rdtscp(cpu: Cpu, **_: Value) -> None:
     _time(cpu)
     cpu.r[CX] = cpu.tsc_aux & BASE_32
 
 
-@insn("f3 0f c7 /7 reg", "rdpid {:Ry}")
+@insn("f3 0f c7 /7 reg", "rdpid {:Ry}", extension="rdpid")
 def rdpid(cpu: Cpu, **fields: Value) -> None:
     cpu.r[fields["rm"]] = cpu.tsc_aux & BASE_32
 
@@ -305,7 +305,7 @@ def invlpg(cpu: Cpu, **fields: Value) -> None:
     cpu.sync()
 
 
-@insn("66 0f38 82 /r mem", "invpcid {:Gr}, {:M}")
+@insn("66 0f38 82 /r mem", "invpcid {:Gr}, {:M}", extension="invpcid")
 def invpcid(cpu: Cpu, **fields: Value) -> None:
     """More than it asks for is forgotten."""
     need_ring_0(cpu)
@@ -381,7 +381,7 @@ def popf(cpu: Cpu, **fields: Value) -> None:
 
 
 def _access_flag(row: str, name: str, sets: bool) -> None:
-    @insn(row, name)
+    @insn(row, name, extension="smap")
     def change(cpu: Cpu, **_: Value) -> None:
         with slowly(cpu.cpl != 0):
             undefined_opcode(cpu)

@@ -8,6 +8,7 @@ from bimetal.isa.trace import Cpu, pin, ret, slowly, when
 
 from ..canonical import non_canonical
 from ..control import LMA, PE, SCE
+from ..cpuid import is_amd
 from ..debug import debug_when_asked, may_resume, step_behind
 from ..describing import insn
 from ..descriptors import (
@@ -235,14 +236,15 @@ KERNEL_CODE, KERNEL_CODE_32, KERNEL_DATA = 0xA09B, 0xC09B, 0xC093
 USER_CODE, USER_CODE_32, USER_DATA = 0xA0FB, 0xC0FB, 0xC0F3
 
 
-@insn("0f 05", "syscall")
+@insn("0f 05", "syscall", extension="syscall")
 def syscall(cpu: Cpu, **fields: Value) -> None:
+    """AMD's processors have it in compatibility mode too (APM volume 2, 6.1.1)."""
     with slowly(((cpu.efer & SCE) == 0) | ((cpu.cr0 & PE) == 0) | ((cpu.efer & LMA) == 0)):
         undefined_opcode(cpu)
-    with slowly(cpu.decoding != 0):
+    with slowly((cpu.decoding != 0) & ~is_amd(cpu)):
         undefined_opcode(cpu)
     star = cpu.star
-    flags, to = rflags(cpu), cpu.lstar
+    flags, to = rflags(cpu), select(cpu.decoding == 0, cpu.lstar, cpu.cstar)
     cpu.r[CX] = following(cpu, fields)
     cpu.r[11] = flags & ~RF
     kept = flags.trunc(32) & ~cpu.sfmask.trunc(32) & ~RF
@@ -256,7 +258,7 @@ def syscall(cpu: Cpu, **fields: Value) -> None:
     _go(cpu, to)
 
 
-@insn("0f 07", "sysret{:isz}")
+@insn("0f 07", "sysret{:isz}", extension="syscall")
 def sysret(cpu: Cpu, **fields: Value) -> None:
     wide = pin(fields["osize"]) == 2
     with slowly(((cpu.efer & SCE) == 0) | (cpu.decoding != 0)):
@@ -280,7 +282,7 @@ def sysret(cpu: Cpu, **fields: Value) -> None:
     _go(cpu, to)
 
 
-@insn("0f 34", "sysenter")
+@insn("0f 34", "sysenter", extension="sep")
 def sysenter(cpu: Cpu, **_: Value) -> None:
     selector = cpu.sysenter_cs.trunc(16)
     with slowly(((cpu.cr0 & PE) == 0) | ((selector & 0xFFFC) == 0)):
@@ -295,7 +297,7 @@ def sysenter(cpu: Cpu, **_: Value) -> None:
     _go(cpu, select(long, cpu.sysenter_eip, cpu.sysenter_eip & BASE_32))
 
 
-@insn("0f 35", "sysexit{:isz}")
+@insn("0f 35", "sysexit{:isz}", extension="sep")
 def sysexit(cpu: Cpu, **fields: Value) -> None:
     wide = pin(fields["osize"]) == 2
     selector = cpu.sysenter_cs.trunc(16) & 0xFFFC

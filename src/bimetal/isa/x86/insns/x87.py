@@ -157,7 +157,7 @@ _compare_register("da e9", "fucompp", True, 2)
 
 
 def _compare_flags(row: str, text: str, quiet: bool, pops: int) -> None:
-    @describe(row, text, "fpu")
+    @describe(row, text, "cmov")
     def compare(cpu: Cpu, **fields: Value) -> None:
         """ZF, PF and CF, as C3, C2 and C0."""
         math_ready(cpu)

@@ -77,8 +77,9 @@ def fld(cpu: Cpu, **fields: Value) -> None:
 
 def _store(row: str, name: str, operation: str, width: int, code: str, pops: int) -> None:
     """What an empty register stores is the indefinite value."""
+    extension = "sse3" if name == "fisttp" else "fpu"
 
-    @describe(row, f"{name} {{:{code}}}", "fpu", restartable=True)
+    @describe(row, f"{name} {{:{code}}}", extension, restartable=True)
     def store(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0)
@@ -165,7 +166,7 @@ def fxch(cpu: Cpu, **fields: Value) -> None:
 
 
 def _conditional(row: str, name: str, flag: str, wanted: bool) -> None:
-    @describe(row, f"{name} st, {{:STi}}", "fpu")
+    @describe(row, f"{name} st, {{:STi}}", "cmov")
     def move(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
         op = Operation(cpu, 0, number(fields))

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 
 from ....ir.value import Value, const, select
 from ...trace import Cpu, pin, slowly, when
+from ..cpuid import has
 from ..describing import insn
 from ..fields import AX, CX, DX
+from ..identity import SETTABLE
 from ..operands import address_of
 from ..simd import describe, no_vvvv
 from ..traps import general_protection, no_math, undefined_opcode
@@ -247,7 +249,7 @@ def xgetbv(cpu: Cpu, **_: Value) -> None:
     with slowly((cpu.cr4 & 1 << 18) == 0):
         undefined_opcode(cpu)
     number = cpu.r[CX] & 0xFFFF_FFFF
-    with slowly(const(1, 64).ult(number)):
+    with slowly(has(cpu, "xgetbv1").zext(64).ult(number)):
         general_protection(cpu)
     value = select(number == 0, cpu.xcr0, cpu.xcr0 & KNOWN)
     cpu.r[AX], cpu.r[DX] = value & 0xFFFF_FFFF, value.lsr(32)
@@ -259,7 +261,8 @@ def xsetbv(cpu: Cpu, **_: Value) -> None:
     with slowly((cpu.cr4 & 1 << 18) == 0):
         undefined_opcode(cpu)
     value = cpu.r[AX] & 0xFFFF_FFFF | cpu.r[DX] << 32
-    wrong = ((value & X87) == 0) | ((value & ~KNOWN) != 0) | ((value & 6) == YMMS)
+    reserved = (value & ~cpu.settable[SETTABLE.index("xcr0")]) != 0
+    wrong = ((value & X87) == 0) | reserved | ((value & 6) == YMMS)
     with slowly((cpu.cpl != 0) | ((cpu.r[CX] & 0xFFFF_FFFF) != 0) | wrong):
         general_protection(cpu)
     cpu.xcr0 = value
