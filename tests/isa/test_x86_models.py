@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bimetal.accel.choose import described
 from bimetal.base.errors import BimetalError
 from bimetal.isa.x86 import x86
 from bimetal.isa.x86.architecture import architecture
@@ -172,9 +173,20 @@ def test_models_that_cannot_be(model: str, cause: str, remedy: str) -> None:
     assert remedy in caught.value.remedy
 
 
-def test_models_that_are_not_there_have_a_reason() -> None:
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [
+        ("host", "KVM alone"),
+        ("x86-64-v4", "AVX-512"),
+        ("Haswell,-hle", "transactions .* there is Haswell-noTSX"),
+        ("Nehalm", "no processor model 'Nehalm'"),
+    ],
+)
+def test_models_that_are_not_there_have_a_reason(model: str, cause: str) -> None:
     assert not ABSENT.keys() & MODELS.keys()
-    assert architecture.absent is ABSENT
+    with pytest.raises(BimetalError, match=cause) as caught:
+        described("interp", "x86_64", model)
+    assert "Haswell-noTSX" in caught.value.remedy
 
 
 # -- what CPUID tells

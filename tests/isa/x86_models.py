@@ -56,7 +56,7 @@ KERNEL = {
 def expansions(*models: str) -> dict[str, dict[str, Any]]:
     """The properties of QEMU's models, by the names that they have there."""
     command = [QEMU, "-M", "none", "-accel", "tcg", "-S", "-display", "none", "-qmp", "stdio"]
-    asked = [{"execute": "qmp_capabilities"}]
+    asked: list[dict[str, Any]] = [{"execute": "qmp_capabilities"}]
     asked += [
         {
             "execute": "query-cpu-model-expansion",
@@ -127,8 +127,8 @@ def undefined_in_qemu(model: str, names: Iterable[str], folder: Path) -> set[str
         for name in names
     )
     (folder / "tries.c").write_text(PROGRAM.replace("TRIES", tries))
-    built = [folder / "tries.c", "-o", folder / "tries"]
-    subprocess.run(["cc", "-static", "-O1", *built], check=True)
+    built = ["cc", "-static", "-O1", "tries.c", "-o", "tries"]
+    subprocess.run(built, cwd=folder, check=True)
     said = subprocess.run(
         [QEMU_USER, "-cpu", model, folder / "tries"],
         capture_output=True, text=True, check=True, timeout=60,

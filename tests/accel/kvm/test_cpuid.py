@@ -14,9 +14,13 @@ from bimetal.accel.kvm.x86_cpuid import (
     parse_model,
     with_brand,
 )
+from bimetal.accel.kvm.x86_described import check_host, described_leaves
 from bimetal.accel.kvm.x86_features import LEVELS
+from bimetal.accel.kvm.x86_handover import announced, is_common
 from bimetal.base.errors import BimetalError
 from bimetal.isa.x86.features import FEATURES
+from bimetal.isa.x86.models import LEVELS as OUR_LEVELS
+from bimetal.isa.x86.models import MODELS, processor
 
 INTEL = {"ebx": 0x756E_6547, "edx": 0x4965_6E69, "ecx": 0x6C65_746E}
 AMD = {"ebx": 0x6874_7541, "edx": 0x6974_6E65, "ecx": 0x444D_4163}
@@ -148,3 +152,35 @@ def test_the_processor_has_the_hosts_name(tmp_path: Path) -> None:
     assert b"".join(word.to_bytes(4, "little") for word in words).startswith(b"Bimetal 3000\0")
     assert with_brand(leaves, "another") == leaves
     assert host_brand(str(tmp_path / "missing")) == ""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_our_own_processors_are_the_same_here(model: str) -> None:
+    """By a name that KVM takes for one of them, not for a level of the host's."""
+    name = announced(model)
+    assert is_common(name)
+    assert processor(name) == MODELS[model]
+    leaves = described_leaves(name, 3)
+    assert {each for each in FEATURES if has(leaves, each)} == MODELS[model].features
+    assert leaf(leaves, 1).ebx >> 24 == leaf(leaves, 0xB).edx == 3
+
+
+def test_a_level_of_the_hosts_processor_is_none_of_ours() -> None:
+    assert not any(map(is_common, ("host", "host,-avx2", *OUR_LEVELS, "x86-64-v2,-popcnt")))
+    assert announced("Nehalem,-popcnt") == "Nehalem,-popcnt"
+    assert announced("") == "max"
+
+
+def test_what_the_host_lacks_of_our_processors_is_told() -> None:
+    leaves = described_leaves("Nehalem", 0)
+    check_host("Nehalem", leaves, host(*MODELS["Nehalem"].features))
+    with pytest.raises(BimetalError, match="Nehalem has popcnt, which this host's KVM") as caught:
+        check_host("Nehalem", leaves, host(*MODELS["Nehalem"].features - {"popcnt"}))
+    assert "--cpu help" in caught.value.remedy
+
+
+def test_features_have_the_names_of_qemu_too() -> None:
+    leaves = parse_model("host,-sse4.2,-pni,+sha-ni", host(*V3, "sha_ni"))
+    assert not has(leaves, "sse4_2")
+    assert not has(leaves, "sse3")
+    assert has(leaves, "sha_ni")

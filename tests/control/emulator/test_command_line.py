@@ -88,6 +88,8 @@ def test_kinds_of_machines_and_their_options() -> None:
 def test_processor_models() -> None:
     assert order("-cpu cortex-a72", "aarch64").machine["cpu_model"] == "cortex-a72"
     assert order("-cpu rv64,zbb=off").machine["cpu_model"] == "rv64,-zbb"
+    changed = order("-cpu Nehalem,+aes,sse4.2=off,-pni,movbe=on", "x86_64").machine["cpu_model"]
+    assert changed == "Nehalem,+aes,-sse4.2,-pni,+movbe"
 
 
 def test_how_it_ends() -> None:

@@ -46,6 +46,14 @@ def test_what_a_processor_model_has(
             assert why in refused[1]
 
 
+def test_x86s_models_say_which_features_they_have(launchers: Path, tmp_path: Path) -> None:
+    with probed(launchers / "qemu-system-x86_64", tmp_path) as talker:
+        asked = {"name": "Nehalem", "props": {"aes": True, "popcnt": False}}
+        told = talker.value("query-cpu-model-expansion", type="full", model=asked)
+        found = {name: told["model"]["props"][name] for name in ("sse4_2", "avx", "aes", "popcnt")}
+        assert found == {"sse4_2": True, "avx": False, "aes": True, "popcnt": False}
+
+
 def test_what_boards_do_not_have(talker: Talker) -> None:
     assert "does not support hot-plugging" in talker.refused("query-hotpluggable-cpus")[1]
     assert "does not provide NMIs" in talker.refused("inject-nmi")[1]

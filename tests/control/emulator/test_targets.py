@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bimetal import Machine
+from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.control.emulator.targets import TARGETS, Target
 from bimetal.isa.names import UNFINISHED
 
@@ -27,6 +28,11 @@ def test_processor_models_are_there(isa: str) -> None:
     target = TARGETS[isa]
     for kind in target.machines:
         assert set(target.models.values()) <= {*Machine.cpu_models(kind.board, "jit")}
+
+
+def test_processors_of_x86_are_kvms_and_ours() -> None:
+    ours = set(Machine.cpu_models("microvm", "jit"))
+    assert TARGETS["x86_64"].models.keys() == ours | set(LEVELS)
 
 
 def test_controllers_are_those_of_the_board() -> None:
