@@ -48,3 +48,28 @@ def test_a_kernel_boots_obeys_and_switches_off(
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
     assert vm.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "there", "missing", "name"),
+    [
+        ("qemu64", {"cx16", "lahf_lm"}, {"ssse3", "rdtscp", "smep"}, "QEMU Virtual CPU"),
+        ("Nehalem,+aes", {"sse4_2", "popcnt", "aes"}, {"avx", "xsave", "pcid"}, "Nehalem Class"),
+        ("x86-64-v3", {"avx2", "bmi2", "fma", "smap"}, {"adx", "sha_ni", "aes"}, "Bimetal"),
+        ("EPYC", {"avx2", "sha_ni", "rdrand"}, {"pcid", "clwb", "vaes"}, "AMD EPYC"),
+    ],
+)
+def test_a_kernel_finds_the_processor_that_was_chosen(
+    terminal: Start, fetched: Fetch, model: str, there: set[str], missing: set[str], name: str
+) -> None:
+    fetched("debian-cloud-amd64")
+    vm = terminal("debian-cloud-amd64", "--accel", "jit", "--cpu", model)
+    vm.expect(PROMPT)
+    flags = set(vm.do("grep -m1 ^flags /proc/cpuinfo").split())
+    assert there <= flags
+    assert not missing & flags
+    assert name in vm.do("grep -m1 '^model name' /proc/cpuinfo")
+    assert vm.do(TROUBLE, status=1) == "0"
+    vm.send("exit\r")
+    vm.expect("BIMETAL-GUEST-DONE")
+    assert vm.end() == 0

@@ -72,6 +72,27 @@ def test_a_machine_goes_on_with_another_accelerator(
         assert vm.wait(LIMIT).code == DONE
 
 
+@pytest.mark.slow
+def test_a_named_processor_is_there_on_both_sides(kernel: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    made = Machine(
+        "microvm", kernel=str(kernel), memory="64M", accel="interp", cpu_model="qemu64,-pni"
+    )
+    with made as vm:
+        vm.start()
+        counts(vm)
+        vm.save(state, stop=True)
+    for accel in ("kvm", "interp"):
+        with Machine.restore(state, accel=accel) as vm:
+            vm.start()
+            counts(vm)
+            vm.save(state, stop=True)
+    with Machine.restore(state, accel="kvm") as vm:
+        vm.start()
+        vm.console.send("x")
+        assert vm.wait(LIMIT).code == DONE
+
+
 def test_a_processor_that_kvm_has_not_is_an_error(kernel: Path, tmp_path: Path) -> None:
     """No KVM has the whole of it: nobody else announces la57 and SHA with a family that old."""
     clock, state = RealClock(), tmp_path / "state"
