@@ -19,6 +19,7 @@ SHARED = {
 
 KINDS = {
     "floating point": ("fft", "mandelbrot", "matrix", "nbody"),
+    "x87": ("planets",),
     "SIMD": ("aesctr", "dotbytes", "memchr", "saxpy", "sha256"),
 }
 """Programs by what they exercise; the others are of integers."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ARM64", "NATIVE", "RISCV64", "TARGETS", "Compiler", "Target"]
+__all__ = ["AMD64", "ARM64", "NATIVE", "RISCV64", "TARGETS", "Compiler", "Target"]
 
 _BARE = (
     "-O2 -Wall -Wextra -Wno-parentheses -Werror"
@@ -89,7 +89,19 @@ ARM64 = Target(
     guest="debian-arm64",
     qemu=("qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"),
 )
-TARGETS = {target.name: target for target in (RISCV64, ARM64)}
+AMD64 = Target(
+    "amd64",
+    Compiler(
+        "amd64",
+        "gcc",
+        [*_BARE, "-mno-red-zone"],
+        ("amd64/start.S", "amd64/board.c", "runtime.c", "memory.c"),
+    ),
+    board="microvm",
+    guest="debian-amd64",
+    qemu=("qemu-system-x86_64", "-M", "microvm", "-cpu", "max", "-no-reboot"),
+)
+TARGETS = {target.name: target for target in (RISCV64, ARM64, AMD64)}
 
 NATIVE = Compiler(
     "native",

@@ -27,22 +27,25 @@ TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall' -e 'WARNING:'"
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """The interpreter is there before a guest is waited for: for the first time that takes longer
+    """The interpreters are there before a guest is waited for: for the first time that takes longer
     than any answer of a guest."""
-    interpreter(architecture("x86_64").isa, shared=False)
+    for shared in (False, True):
+        interpreter(architecture("x86_64").isa, shared)
 
 
+@pytest.mark.parametrize("cpus", [1, 4])
 @pytest.mark.parametrize("accel", ["interp", "jit"])
 @pytest.mark.parametrize("guest", MACHINES)
 def test_a_kernel_boots_obeys_and_switches_off(
-    terminal: Start, fetched: Fetch, guest: str, accel: str
+    terminal: Start, fetched: Fetch, guest: str, accel: str, cpus: int
 ) -> None:
     fetched(guest)
-    vm = terminal(guest, "--accel", accel)
+    vm = terminal(guest, "--accel", accel, "--cpus", str(cpus))
     vm.expect(f"BIMETAL-GUEST-UP {MACHINES[guest]}")
     vm.expect(PROMPT)
     assert vm.do("echo $((6 * 7))") == "42"
     assert vm.do("uname -m") == MACHINES[guest]
+    assert vm.do("nproc") == str(cpus)
     assert vm.do("readlink /proc/self/exe") == "/bin/busybox"
     assert vm.do(TROUBLE, status=1) == "0"
     vm.send("exit\r")

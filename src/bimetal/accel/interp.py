@@ -140,7 +140,7 @@ class InterpCpu:
         """Use these memory slots from the next run on."""
         self._memory.replace(slots)
         pages = self.state.set_slots(slots)
-        size = max(PAGE, pages * 8 * len(self.state.layout.isa.modes))
+        size = max(PAGE, pages * 8 * self.state.layout.code_row)
         self._code_table, address = anonymous(size)
         self.state.set("code_table", 0, address)
         self.state.set("code_table_bytes", 0, size)

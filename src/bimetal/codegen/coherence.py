@@ -5,9 +5,15 @@ A decoded page that may hold other code than memory leaves the fetch TLBs, so th
 with memory before any of it is executed again, and decoded afresh if its code did change. It is in
 few of them, and by one address, unless it is mapped in several places.
 
-Where stores take effect at once, a page whose code has been decoded is in no store TLB, so each
-store to it goes through `locate`. The storing vCPU sees its store at once; the others see it, as on
-all instruction sets, after a fence of their own.
+Where stores take effect at once, a page whose code has been decoded, by any vCPU, is in no store
+TLB, so each store to it goes through `locate`. The storing vCPU sees its store at once; the others
+when they next come to the page (`other_vcpus`). A page that is stored to `AT_REST` times without
+being executed counts as one of data, until it is executed again: memory that held code may then
+hold anything at full speed, and what was decoded serves again if the code comes back.
+
+The table of code tells for each page when it was entered into a store TLB last, by the number of
+times that these had been emptied then (`store_epoch`): only if it may still be in one are they
+emptied when it becomes code.
 """
 
 from __future__ import annotations
@@ -16,26 +22,29 @@ from ..ir.value import Value, const
 from ..isa.trace import Cpu, ret, when
 from .builder import Builder, differ, fill, host_load, host_store, state_address
 from .layout import (
+    AT_REST,
     DATA_ENTRIES,
     ENTRY,
+    EVERYWHERE,
     FETCH_ENTRIES,
     FETCH_TLB,
     GUARDED_TAG,
+    NEVER,
+    NOWHERE,
     PAGE,
     PAGE_COPY,
     PAGE_EPOCH,
     PAGE_HOST,
+    PAGE_STORES,
     PAGE_VA,
+    SOMEWHERE,
     STORE_TLB,
     TLB_BYTES,
     TLBS,
 )  # fmt: skip
+from .other_vcpus import describe_other_vcpus, locked
 
-__all__ = ["NOWHERE", "describe_coherence", "describe_fences"]
-
-NEVER = -1
-NOWHERE, EVERYWHERE, SOMEWHERE = 0, 2, 1
-"""Values of `PAGE_VA`: in no fetch TLB; by several addresses; with an address, by that one."""
+__all__ = ["describe_coherence", "describe_fences"]
 
 LINE = 64
 """Bytes of memory that ``fence_line`` is about."""
@@ -73,10 +82,10 @@ def describe_fences(build: Builder) -> None:
     @build.routine(pa=64)
     def fence_physical_line(cpu: Cpu, pa: Value) -> None:
         """Have decoded pages rechecked that hold other code than memory in a line."""
-        first, at = build.routines["code_slots"](cpu, pa), pa & (PAGE - 1) & -LINE
-        with when(first != 0):
+        row, at = build.routines["code_slots"](cpu, pa), pa & (PAGE - 1) & -LINE
+        with when(row != 0):
             for mode in range(len(build.isa.modes)):
-                page = host_load(first + 8 * mode, 64)
+                page = host_load(row + 8 * mode, 64)
                 with when(page != 0):
                     memory = host_load(page + PAGE_HOST, 64) + at
                     with when(differ(page + PAGE_COPY + at, memory, LINE)):
@@ -84,28 +93,118 @@ def describe_fences(build: Builder) -> None:
 
 
 def describe_coherence(build: Builder) -> None:
-    """Describe the routines that `locate` and `code_page` call."""
+    """Describe what `locate` and the routines of decoded pages call."""
+    if build.layout.shared:
+        describe_other_vcpus(build)
+    _emptying(build)
+    _storing(build)
+    _executing(build)
 
+
+def _emptying(build: Builder) -> None:
     @build.routine()
     def forget_stores(cpu: Cpu) -> None:
-        """Empty the store TLBs: those in use now, the others before they are used again. A page
-        that may be in them holds code from now on."""
+        """Empty the store TLBs: those in use now, the others before they are used again."""
+        with locked(build, cpu):
+            cpu.store_epoch = cpu.store_epoch + 1
         build.routines["flush_fetch"](cpu)
         for base in (cpu.tlb_base, cpu.user_tlb):
             with when(base != 0):
                 fill(base + STORE_TLB, 0xFF, 8 * DATA_ENTRIES)
 
+    @build.routine()
+    def empty_table(cpu: Cpu) -> None:
+        """Empty the table of code, which also tells what is in store TLBs."""
+        with locked(build, cpu):
+            fill(cpu.code_table, 0, cpu.code_table_bytes)
+        build.routines["forget_stores"](cpu)
+
+
+def _storing(build: Builder) -> None:
+    modes, shared = range(len(build.isa.modes)), build.layout.shared
+    code_slots, forget_stores = (
+        build.routines[name] for name in ("code_slots", "forget_stores")
+    )  # fmt: skip
+
     @build.routine(returns=1, pa=64)
     def store_to_code(cpu: Cpu, pa: Value) -> Value:
-        """Whether code of a physical page has been decoded; if so, the page is compared with memory
-        before more of it is executed."""
-        slots = build.routines["code_slots"](cpu, pa)
-        with when(slots == 0):
+        """Whether a physical page may not be entered into a store TLB, as its code has been decoded
+        here or elsewhere; if so, it is compared with memory before more of it is executed.
+
+        A page that is stored to again and again, and not executed, is none of code any more.
+        """
+        row = code_slots(cpu, pa)
+        with when(row == 0):
             ret(const(0, 1))
         found = cpu.local(const(0, 1))
-        for mode in range(len(build.isa.modes)):
-            page = host_load(slots + 8 * mode, 64)
-            with when(page != 0):
+        for mode in modes:
+            page = host_load(row + 8 * mode, 64)
+            with when(page != 0), when(host_load(page + PAGE_STORES, 64).ult(AT_REST)):
+                host_store(page + PAGE_STORES, host_load(page + PAGE_STORES, 64) + 1)
                 build.routines["recheck"](cpu, page)
                 found.set(const(1, 1))
+        if shared:
+            others = build.routines["others_execute"](cpu, const(0, 64), row - cpu.code_table)
+            with when(others == 1):
+                build.routines["note_store"](cpu, pa)
+                found.set(const(1, 1))
         return found.value
+
+    @build.routine(pa=64)
+    def about_to_enter(cpu: Cpu, pa: Value) -> None:
+        """Note that a page is being entered into a store TLB."""
+        row = code_slots(cpu, pa)
+        with when(row != 0):
+            host_store(row + 8 * len(modes), cpu.store_epoch + 1)
+
+    @build.routine(returns=1, pa=64)
+    def may_stay(cpu: Cpu, pa: Value) -> Value:
+        """Whether a page that has been entered into a store TLB is still no page of code: another
+        vCPU may have decoded it, and have emptied the store TLBs just before."""
+        if not shared:
+            return const(1, 1)
+        row = code_slots(cpu, pa)
+        with when(row == 0):
+            ret(const(1, 1))
+        cpu.fence(full=True)
+        emptied = host_load(row + 8 * len(modes), 64) != cpu.store_epoch + 1
+        others = build.routines["others_execute"](cpu, const(0, 64), row - cpu.code_table)
+        stays: Value = ~emptied & (others == 0)
+        return stays
+
+    @build.routine(row=64)
+    def begin_code(cpu: Cpu, row: Value) -> None:
+        """From here on no store to a page, by its row of the table of code, goes unnoticed."""
+        if shared:
+            cpu.fence(full=True)
+        with when(host_load(row + 8 * len(modes), 64) == cpu.store_epoch + 1):
+            forget_stores(cpu)
+        if shared:
+            place = row - cpu.code_table
+            build.routines["empty_other_stores"](cpu, const(0, 64), place)
+
+
+def _executing(build: Builder) -> None:
+    begin_code, shared = build.routines["begin_code"], build.layout.shared
+
+    @build.routine(row=64, page=64)
+    def resume_code(cpu: Cpu, row: Value, page: Value) -> None:
+        """A decoded page is about to be compared with memory, and executed."""
+        stores = host_load(page + PAGE_STORES, 64)
+        host_store(page + PAGE_STORES, const(0, 64))
+        with when(stores.uge(AT_REST)) as rested:
+            begin_code(cpu, row)
+            if shared:
+                with rested.otherwise():
+                    cpu.fence(full=True)
+
+    @build.routine(returns=1, page=64)
+    def is_current(cpu: Cpu, page: Value) -> Value:
+        """Whether a page that has been entered into the fetch TLB is still as memory is: another
+        vCPU may have stored to it, and have taken it out of the fetch TLBs just before."""
+        if not shared:
+            return const(1, 1)
+        cpu.fence(full=True)
+        epoch, stores = host_load(page + PAGE_EPOCH, 64), host_load(page + PAGE_STORES, 64)
+        same: Value = (epoch == cpu.code_epoch) & (stores == 0)
+        return same

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..ir.value import Block, const, field_of, pure, tracing
 from .emit import RARELY, USUALLY
 from .flow import StubLowering
-from .layout import OPERANDS, PAGE, PAGE_MODE, PAGE_RUNS, Layout
+from .layout import NEVER, OPERANDS, PAGE, PAGE_EPOCH, PAGE_MODE, PAGE_RUNS, Layout
 
 __all__ = ["bytes_in_page", "decode_word", "decoding_stubs", "mode_of_page", "scan"]
 
@@ -72,6 +72,8 @@ def decode_word(g: StubLowering, word: str, offset: str, record: str = "%rec") -
 def _decode(layout: Layout) -> str:
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
+    if layout.isa.coherent and layout.shared:
+        _if_current(g, offset)
     word, length = scan(g, bytes_in_page(g, offset), offset)
     if layout.straddling_key:
         end = g.let(f"add i64 {offset}, {length}")
@@ -89,6 +91,18 @@ def _decode(layout: Layout) -> str:
     g.label("%go")
     g.dispatch("%rec")
     return g.define("h_decode")
+
+
+def _if_current(g: StubLowering, offset: str) -> None:
+    """Go on only if no other vCPU has stored to the page since it was compared with memory; what
+    has not been decoded yet may be what has just been written."""
+    epoch = g.let(f"load i64, ptr {g.header('%rec', offset, PAGE_EPOCH)}")
+    g.branch(g.let(f"icmp eq i64 {epoch}, {NEVER}"), "%stale", "%current", RARELY)
+    g.label("%stale")
+    g.store_state("pc", g.here())
+    g.store_state("budget", "%budget")
+    g.tail("@resync")
+    g.label("%current")
 
 
 def _redo(layout: Layout) -> str:

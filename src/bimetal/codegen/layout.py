@@ -29,9 +29,11 @@ from ..isa.state import File, StateSpec
 
 __all__ = [
     "ADDENDS",
+    "AT_REST",
     "DATA_ENTRIES",
     "DECODED",
     "ENTRY",
+    "EVERYWHERE",
     "FETCH_ENTRIES",
     "FETCH_TLB",
     "GUARDED_TAG",
@@ -39,6 +41,8 @@ __all__ = [
     "MEMORY_SLOTS",
     "MESSAGES",
     "MESSAGE_WORDS",
+    "NEVER",
+    "NOWHERE",
     "OPERANDS",
     "PAGE",
     "PAGE_COPY",
@@ -47,6 +51,7 @@ __all__ = [
     "PAGE_MODE",
     "PAGE_RECORDS",
     "PAGE_RUNS",
+    "PAGE_STORES",
     "PAGE_VA",
     "REPLAYS",
     "ROW_FACTOR",
@@ -54,6 +59,7 @@ __all__ = [
     "SAMPLES",
     "SAMPLE_WORDS",
     "SINGLE_WORDS",
+    "SOMEWHERE",
     "STORE_TLB",
     "TLBS",
     "TLB_BYTES",
@@ -61,8 +67,15 @@ __all__ = [
 ]
 
 OPERANDS = 8  # offset of the operands in a record
-PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_VA, PAGE_RUNS, PAGE_COPY = 0, 8, 16, 24, 32, 64
+PAGE_EPOCH, PAGE_HOST, PAGE_MODE, PAGE_VA, PAGE_RUNS, PAGE_STORES = 0, 8, 16, 24, 32, 40
+PAGE_COPY = 64
 PAGE_RECORDS = PAGE_COPY + PAGE
+# A value of `PAGE_EPOCH`: to be compared with memory before it is executed. Values of `PAGE_VA`: in
+# no fetch TLB; by several addresses; with an address, by that one.
+NEVER = -1
+NOWHERE, EVERYWHERE, SOMEWHERE = 0, 2, 1
+# A value of `PAGE_STORES`, the stores to a page since it was executed: it counts as data now.
+AT_REST = 16
 
 # Loads and stores have separate TLBs, so that a copy's source and destination never evict each
 # other. Tags are stored together, so that emptying a TLB is one short fill; the addend that belongs
@@ -171,6 +184,9 @@ def _declare_code(spec: StateSpec) -> None:
     spec.scalars(32, "code_full", "code_eager")
     spec.scalars(64, "decoded_count")
     spec.file("decoded", DECODED, 64)
+    # Where stores to code take effect at once: how often the store TLBs were emptied for it, and
+    # the page that the current instruction has stored to, plus 1, if others have decoded it (or 0).
+    spec.scalars(64, "store_epoch", "stored_code")
 
 
 def _declare_tlbs(spec: StateSpec) -> None:
@@ -251,6 +267,13 @@ class Layout(Struct, frozen=True):
         if self.isa.fetch == self.isa.granule:
             return 0
         return 1 << (8 * self.isa.fetch + 7).bit_length()
+
+    @property
+    def code_row(self) -> int:
+        """The words of a row of the table of code, which is a page's of RAM: the address of its
+        decoded page, or 0, for each decode mode; and, for an ISA whose stores to code take effect
+        at once, when it was last entered into a store TLB (see `coherence`)."""
+        return len(self.isa.modes) + self.isa.coherent
 
     @property
     def scale(self) -> int:

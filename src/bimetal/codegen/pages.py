@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..ir.value import Value, const
 from ..isa.trace import Cpu, ret, when
 from .builder import Builder, copy, count, differ, fill, host_load, host_store, state_address
-from .coherence import NOWHERE
 from .layout import (
     DECODED,
     MEMORY_SLOTS,
+    NOWHERE,
     PAGE,
     PAGE_COPY,
     PAGE_EPOCH,
@@ -16,6 +16,7 @@ from .layout import (
     PAGE_MODE,
     PAGE_RECORDS,
     PAGE_RUNS,
+    PAGE_STORES,
     PAGE_VA,
 )
 
@@ -33,13 +34,13 @@ def describe_pages(build: Builder) -> None:
 def _finding(build: Builder) -> None:
     @build.routine(returns=64, pa=64)
     def code_slots(cpu: Cpu, pa: Value) -> Value:
-        """The host address of the table entry of a physical page: for each decode mode a word, the
-        address of the decoded page or 0. The result is 0 if ``pa`` is not in a memory slot."""
+        """The host address of a physical page's row in the table of code (`Layout.code_row`); 0 if
+        ``pa`` is not in a memory slot."""
         for n in range(MEMORY_SLOTS):
             offset = pa - cpu.slot_base[n]
             with when(offset.ult(cpu.slot_size[n])):
-                number = (cpu.slot_page[n] + offset.lsr(12)) * len(build.isa.modes)
-                ret(cpu.code_table + number * 8)
+                number = cpu.slot_page[n] + offset.lsr(12)
+                ret(cpu.code_table + number * (8 * build.layout.code_row))
         return const(0, 64)
 
 
@@ -66,7 +67,10 @@ def _allocating(build: Builder) -> None:
     @build.routine()
     def forget_code(cpu: Cpu) -> None:
         """Forget all decoded pages, and all runs: there is no more memory for one of them."""
-        fill(cpu.code_table, 0, cpu.code_table_bytes)
+        if layout.isa.coherent:
+            build.routines["empty_table"](cpu)
+        else:
+            fill(cpu.code_table, 0, cpu.code_table_bytes)
         flush_fetch(cpu)
         cpu.arena_next = cpu.arena_start
         cpu.code_next, cpu.code_end = cpu.code_start, cpu.code_limit
@@ -95,23 +99,27 @@ def _looking_up(build: Builder) -> None:
         """The address of a physical page's records in a decode mode; 0 if not in a memory slot."""
         with when(cpu.code_full != 0):
             forget_code(cpu)
-        first = code_slots(cpu, pa)
-        with when(first == 0):
+        row = code_slots(cpu, pa)
+        with when(row == 0):
             ret(const(0, 64))
-        slot = first + mode.zext(64) * 8
+        slot = row + mode.zext(64) * 8
         page = cpu.local(host_load(slot, 64))
         with when(page.value == 0) as fresh:
             page.set(allocate_page(cpu))
             host_store(page.value + PAGE_HOST, ram_host(cpu, pa))
             host_store(page.value + PAGE_MODE, mode)
             host_store(page.value + PAGE_VA, const(NOWHERE, 64))
-            decode_afresh(cpu, page.value)
+            host_store(page.value + PAGE_STORES, const(0, 64))
+            host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
             host_store(slot, page.value)
             if build.isa.coherent:
-                build.routines["forget_stores"](cpu)
+                build.routines["begin_code"](cpu, row)
+            decode_afresh(cpu, page.value)
             with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):
                 source = host_load(page.value + PAGE_HOST, 64)
+                host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
+                if build.isa.coherent:
+                    build.routines["resume_code"](cpu, row, page.value)
                 with when(differ(page.value + PAGE_COPY, source, PAGE)):
                     decode_afresh(cpu, page.value)
-        host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
         return page.value + PAGE_RECORDS

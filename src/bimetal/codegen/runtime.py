@@ -163,7 +163,13 @@ def _locating(build: Builder) -> None:
                 ret(host + offset)
         with when((permissions & UNREADABLE) != 0):
             ret(host + offset)
+        if build.isa.coherent:
+            with when(access[0] == STORE):
+                build.routines["about_to_enter"](cpu, page)
         fill_data(cpu, va, permissions, host, access)
+        if build.isa.coherent and build.layout.shared:
+            with when(access[0] == STORE), when(build.routines["may_stay"](cpu, page) == 0):
+                host_store(tag, const(-1, 64))
         return host + offset
 
 
@@ -325,3 +331,7 @@ def _fetching(build: Builder) -> None:
         host_store(entry, tag)
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))
+        if build.isa.coherent and build.layout.shared:
+            with when(build.routines["is_current"](cpu, records - PAGE_RECORDS) == 0):
+                host_store(entry, const(-1, 64))
+                cpu.attend = const(1, 8)

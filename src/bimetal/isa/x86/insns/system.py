@@ -75,6 +75,7 @@ def _load_table(digit: int, name: str) -> None:
         register = "gdtr" if name == "gdt" else "idtr"
         setattr(cpu, f"{register}_limit", limit)
         setattr(cpu, f"{register}_base", base)
+        cpu.sync()
 
 
 for _digit, _name in enumerate(("gdt", "idt")):
@@ -128,6 +129,7 @@ def _load_system(row: str, name: str, task: bool) -> None:
         need_ring_0(cpu)
         selector = operand(cpu, "Ew", fields).read()
         (load_task_register if task else load_ldtr)(cpu, selector)
+        cpu.sync()
 
 
 _load_system("0f 00 /2", "lldt", False)
@@ -279,9 +281,11 @@ def rdpid(cpu: Cpu, **fields: Value) -> None:
 
 @insn("0f a2", "cpuid", restartable=True)
 def cpuid(cpu: Cpu, **_: Value) -> None:
+    """Like all instructions that serialise, it has what follows fetched anew (volume 3, 9.3)."""
     answer(cpu, cpu.r[AX].trunc(32), cpu.r[CX].trunc(32))
     for n, register in enumerate((AX, BX, CX, DX)):
         cpu.r[register] = cpu.told[n].zext(64)
+    cpu.sync()
 
 
 # -- caches and translations
@@ -290,11 +294,13 @@ def cpuid(cpu: Cpu, **_: Value) -> None:
 @insn("0f 08", "invd")
 def invd(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
+    cpu.sync()
 
 
 @insn("0f 09", "wbinvd")
 def wbinvd(cpu: Cpu, **_: Value) -> None:
     need_ring_0(cpu)
+    cpu.sync()
 
 
 @insn("0f 01 /7 mem", "invlpg {:Mb}")
