@@ -69,6 +69,8 @@ class Host:
 
     read = "call void @llvm.x86.sse.stmxcsr(ptr {cell})"
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
+    # What the operations of `x87` expect of the flags: that there are none.
+    clear_x87 = 'call void asm sideeffect "fnclex", "~{fpsr},~{flags}"()'
     # All exceptions masked, no flags, nearest-even, denormals handled.
     default = 0x1F80
     # Host bit of each generic flag NX, UF, OF, DZ, NV, DE (see ir.fp).

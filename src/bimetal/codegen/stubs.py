@@ -237,6 +237,7 @@ def _enter(layout: Layout) -> str:
     g.put(target.read.format(cell="%saved"))
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
+    g.put(target.clear_x87)
     inside = g.state_pointer("inside")
     if layout.shared:  # a vCPU that still reads 0 there has posted before the box is looked into
         g.put(f"atomicrmw xchg ptr {inside}, i64 1 seq_cst")

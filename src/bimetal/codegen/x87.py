@@ -3,17 +3,24 @@
 Each operation is a piece of the host's code of its own, which LLVM takes as it is: operands come
 from memory, the result and the status go there, and the registers are empty before and after. The
 control word is the guest's with all exceptions masked; afterwards it is what C expects again.
+
+Between operations the host has no flag but, perhaps, that of an inexact result. So where the guest
+has the usual control word, and it is known that something was inexact, which most programs' first
+operation sees to, neither the control word has to be loaded nor the flags to be cleared.
 """
 
 from __future__ import annotations
 
-from ..ir.extended import OPERATIONS, STATUS, Extended
+from ..ir.extended import KNOWN_INEXACT, OPERATIONS, STATUS, Extended
 from .emit import Emitter
 
 __all__ = ["ExtendedLowering"]
 
 USUAL_CONTROL = 0x37F
 MASKS = FLAGS = 0x3F
+INEXACT = 1 << 5
+ROUNDING = 0xF00
+"""The fields of a control word for rounding and for precision."""
 C0, C1, C2, C3 = 1 << 8, 1 << 9, 1 << 10, 1 << 14
 CONDITIONS = {
     **dict.fromkeys(("com", "ucom"), C0 | C2 | C3),
@@ -24,7 +31,7 @@ CONDITIONS = {
 
 # In Intel's syntax. $0 is the result, $1 the status, $2 the control word, $3 and $4 are operands,
 # $5 is the usual control word. The status is read before anything that would change C1.
-_STATUS, _RESULT = "fnstsw word ptr $1", "fstp tbyte ptr $0"
+_STATUS, _RESULT = "fnstsw ax", "fstp tbyte ptr $0"
 _ONE, _TWO = "fld tbyte ptr $3", "fld tbyte ptr $4"
 _DROP = "fstp st(0)"
 _CLEAR = ("fld1", "ftst", _DROP)
@@ -61,8 +68,7 @@ _CODE: dict[str, tuple[str, ...]] = {
     **{name: _unary(f"f{name}") for name in ("sqrt", "rndint", "sin", "cos")},
     "2xm1": _unary("f2xm1"),
     # A 1 above the result, unless the operand is out of range.
-    "tan": (_ONE, "fptan", "fnstsw ax", "mov word ptr $1, ax", "test ah, 4", "jne 2f", _DROP,
-            "2:", _RESULT),
+    "tan": (_ONE, "fptan", _STATUS, "test ah, 4", "jne 2f", _DROP, "2:", _RESULT),
     "exponent": (_ONE, "fxtract", _STATUS, _DROP, _RESULT),
     "significand": (_ONE, "fxtract", _STATUS, _RESULT, _DROP),
     "to_32": _stored("fstp dword ptr $0"), "to_64": _stored("fstp qword ptr $0"),
@@ -76,8 +82,20 @@ _CODE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_RESULTS = {f"{how}_i{width}": int(width) for how in ("to", "cut") for width in _KINDS}
+_RESULTS |= {"to_32": 32, "to_64": 64}
+"""The bits of results that are no numbers of 80 bits."""
+
+
 def _text(operation: str) -> str:
-    lines = ("fnclex", "fldcw word ptr $2", *_CODE[operation], "fldcw word ptr $5")
+    code, clear = _CODE[operation], "fnclex"
+    lines = (
+        *("mov ax, word ptr $2", f"and ax, {ROUNDING | MASKS | KNOWN_INEXACT}"),
+        *(f"cmp ax, {USUAL_CONTROL & ROUNDING | MASKS | KNOWN_INEXACT}", "jne 3f"),
+        *(*code, f"test al, {FLAGS & ~INEXACT}", "je 5f", "jmp 4f"),
+        *("3:", clear, "fldcw word ptr $2", *code, "fldcw word ptr $5"),
+        *("4:", clear, "5:", "mov word ptr $1, ax"),
+    )
     return "\\0A".join(lines)
 
 
@@ -86,14 +104,15 @@ class ExtendedLowering(Emitter):
 
     def op_extended(self, value: Extended) -> None:
         control, *operands = value.args
-        result, status = self._room(128, "0"), self._room(16, "0")
-        masked = self.let(f"or i16 {self.operand(control)}, {MASKS}")
-        given = [self._room(16, masked)]
-        for operand, width in zip(operands, OPERATIONS[value.operation], strict=True):
-            given.append(self._room(width, self.operand(operand)))
+        width = _RESULTS.get(value.operation, STATUS)
+        result, status = self._room(width, "0"), self._room(16, "0")
+        word = self.operand(control)
+        given = [self._room(16, self.let(f"or i16 {word}, {MASKS}"))]
+        for operand, bits in zip(operands, OPERATIONS[value.operation], strict=True):
+            given.append(self._room(bits, self.operand(operand)))
         given += [given[-1]] * (3 - len(given))
         given.append(self._room(16, str(USUAL_CONTROL)))
-        pointers = [f"ptr elementtype(i128) {result}", f"ptr elementtype(i16) {status}"]
+        pointers = [f"ptr elementtype(i{width}) {result}", f"ptr elementtype(i16) {status}"]
         kinds = ("i16", "i128", "i128", "i16")
         pointers += [f"ptr elementtype({kind}) {at}" for kind, at in zip(kinds, given, strict=True)]
         constraints = "=*m,=*m,*m,*m,*m,*m,~{ax},~{flags}"
@@ -101,16 +120,16 @@ class ExtendedLowering(Emitter):
             f'call void asm sideeffect inteldialect "{_text(value.operation)}", "{constraints}"'
             f"({', '.join(pointers)})"
         )
-        number = self.let(f"load i128, ptr {result}, align 16")
-        number = self.let(f"and i128 {number}, {(1 << STATUS) - 1}")
-        word = self.let(f"load i16, ptr {status}")
+        # Loads are those of the parts that were stored, which need not wait for memory.
+        number = self.widen(self.let(f"load i{width}, ptr {result}, align 16"), "i96", width)
+        said = self.let(f"load i16, ptr {status}")
         # Conditions that an operation says nothing of are those of an earlier one.
-        said = FLAGS | CONDITIONS.get(value.operation, C1)
-        word = self.let(f"and i16 {word}, {said}")
-        wide = self.let(f"zext i16 {word} to i128")
-        above = self.let(f"shl i128 {wide}, {STATUS}")
-        both = self.let(f"or i128 {number}, {above}")
-        self.names[value] = self.let(f"trunc i128 {both} to i{value.width}")
+        said = self.let(f"and i16 {said}, {FLAGS | CONDITIONS.get(value.operation, C1)}")
+        known = self.let(f"and i16 {word}, {KNOWN_INEXACT}")
+        down = KNOWN_INEXACT.bit_length() - INEXACT.bit_length()
+        said = self.let(f"or i16 {said}, {self.let(f'lshr i16 {known}, {down}')}")
+        above = self.let(f"shl i96 {self.widen(said, 'i96', 16)}, {STATUS}")
+        self.names[value] = self.let(f"or i96 {number}, {above}")
 
     def _room(self, width: int, content: str) -> str:
         """A place in memory of at least so many bits, with something in it."""

@@ -10,10 +10,16 @@ from __future__ import annotations
 
 from .value import Value, lift, perform
 
-__all__ = ["OPERATIONS", "STATUS", "Extended", "extended"]
+__all__ = ["KNOWN_INEXACT", "OPERATIONS", "STATUS", "Extended", "extended"]
 
 STATUS = 80
 """Where the status word stands in a result."""
+
+KNOWN_INEXACT = 1 << 14
+"""A bit of the control word that processors do not have: it is known already that something was
+inexact, so the status says it whether or not this operation was. Programs see nothing of that, as
+flags stay until they are cleared; but to look at a single operation, hosts would have to clear
+theirs, which takes longer than the operation."""
 
 OPERATIONS = {
     **dict.fromkeys(("add", "sub", "mul", "div", "prem", "prem1", "scale"), (80, 80)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isqrt
 
+from .extended import KNOWN_INEXACT
 from .fp import Rounding
 from .soft_extended_formats import (
     from_bcd,
@@ -27,6 +28,7 @@ from .soft_extended_work import (
     DE,
     IE,
     INFINITY,
+    PE,
     QUANTUM,
     SIGN,
     ZE,
@@ -243,4 +245,4 @@ def evaluate_extended(operation: str, control: int, *operands: int) -> int:
         result = _ON_BITS[operation](work, *operands)
     else:
         result = _ON_NUMBERS[operation](work, *map(unpack, operands))
-    return result | work.status << 80
+    return result | (work.status | PE * (control & KNOWN_INEXACT != 0)) << 80

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...ir.extended import extended
+from ...ir.extended import KNOWN_INEXACT, extended
 from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
 from .mmx_state import TOP
@@ -15,14 +15,21 @@ from .vector_state import EMULATED, PENDING, SWITCHED, check_vectors
 from .x87_state import C0, C1, C2, C3, ES, B, in_use, place, read_register
 
 __all__ = [
-    "DE", "IE", "INDEFINITE", "SF", "ZE", "Operation", "control_ready", "math_ready", "note",
-    "push_status", "withheld",
+    "DE", "IE", "INDEFINITE", "SF", "ZE", "Operation", "control_of", "control_ready",
+    "math_ready", "note", "push_status", "withheld",
 ]  # fmt: skip
 
 IE, DE, ZE, OE, UE, PE, SF = (1 << n for n in range(7))
 INDEFINITE = 0xFFFF << 64 | 3 << 62
 EARLY = IE | DE | ZE
 """Exceptions that leave the destination alone if they are not masked."""
+
+
+def control_of(cpu: Cpu) -> Value:
+    """The control word of operations, with what FSW says already (`KNOWN_INEXACT`)."""
+    told = (cpu.fsw & PE) << (KNOWN_INEXACT.bit_length() - PE.bit_length())
+    word: Value = (cpu.fcw & ~(const(0, 16) | KNOWN_INEXACT)) | told
+    return word
 
 
 def math_ready(cpu: Cpu) -> None:
@@ -92,7 +99,7 @@ class Operation:
 
     def compute(self, name: str, *operands: Value) -> tuple[Value, Value]:
         """An operation on operands, of which those from registers may have been empty."""
-        result, status = extended(name, self.cpu.fcw, *operands)
+        result, status = extended(name, control_of(self.cpu), *operands)
         return self.checked(result, status)
 
     def checked(self, result: Value, status: Value) -> tuple[Value, Value]:

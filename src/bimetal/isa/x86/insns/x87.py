@@ -16,6 +16,7 @@ from ..x87_stack import (
     SF,
     ZE,
     Operation,
+    control_of,
     math_ready,
     note,
     push_status,
@@ -46,8 +47,8 @@ def _from_memory(cpu: Cpu, fields: Mapping[str, Value], kind: str) -> tuple[Valu
     width = int(kind[-2:])
     value = Memory(cpu, fields, width).read()
     if kind[0] == "i":
-        return extended("from_i64", cpu.fcw, value.sext(64))
-    return extended(f"from_{width}", cpu.fcw, value)
+        return extended("from_i64", control_of(cpu), value.sext(64))
+    return extended(f"from_{width}", control_of(cpu), value)
 
 
 def _joined(cpu: Cpu, loaded: Value, status: Value, other: Value) -> Value:
@@ -66,7 +67,7 @@ def _with_memory(row: str, name: str, operation: str, swapped: bool, kind: str, 
         b, loaded = _from_memory(cpu, fields, kind)
         op = Operation(cpu, 0)
         (a,) = op.values
-        result, status = extended(operation, cpu.fcw, *((b, a) if swapped else (a, b)))
+        result, status = extended(operation, control_of(cpu), *((b, a) if swapped else (a, b)))
         status = _joined(cpu, loaded, status, a)
         op.put(0, *op.checked(result, status))
 
@@ -103,7 +104,7 @@ for _operation, _swapped, _middle in ARITHMETIC:
 
 def _compared(cpu: Cpu, name: str, a: Value, b: Value, empty: Value) -> Value:
     """The status of a comparison."""
-    _, status = extended(name, cpu.fcw, a, b)
+    _, status = extended(name, control_of(cpu), a, b)
     return select(empty, const(IE | SF | C0 | C2 | C3, 16), status)
 
 

@@ -16,6 +16,7 @@ from ..x87_stack import (
     INDEFINITE,
     SF,
     Operation,
+    control_of,
     control_ready,
     math_ready,
     note,
@@ -40,13 +41,13 @@ def _load(row: str, name: str, kind: str, code: str) -> None:
             push_status(cpu, _eighty(cpu, fields), const(0, 16))
             return
         if kind == "bcd":
-            push_status(cpu, *extended("from_bcd", cpu.fcw, _eighty(cpu, fields)))
+            push_status(cpu, *extended("from_bcd", control_of(cpu), _eighty(cpu, fields)))
             return
         value = Memory(cpu, fields, int(kind[-2:])).read()
         if kind[0] == "i":
-            push_status(cpu, *extended("from_i64", cpu.fcw, value.sext(64)))
+            push_status(cpu, *extended("from_i64", control_of(cpu), value.sext(64)))
         else:
-            push_status(cpu, *extended(f"from_{kind}", cpu.fcw, value))
+            push_status(cpu, *extended(f"from_{kind}", control_of(cpu), value))
 
 
 def _eighty(cpu: Cpu, fields: Mapping[str, Value]) -> Value:
@@ -85,11 +86,11 @@ def _store(row: str, name: str, operation: str, width: int, code: str, pops: int
         op = Operation(cpu, 0)
         value, status = (
             (op.values[0], const(0, 16)) if operation == "80"
-            else extended(operation, cpu.fcw, op.values[0])
+            else extended(operation, control_of(cpu), op.values[0])
         )  # fmt: skip
         nothing, _ = (
             (const(INDEFINITE, 80), 0) if operation == "80"
-            else extended(operation, cpu.fcw, const(INDEFINITE, 80))
+            else extended(operation, control_of(cpu), const(INDEFINITE, 80))
         )  # fmt: skip
         value = select(op.empty, nothing, value).trunc(width)
         status = select(op.empty, const(IE | SF, 16), status)
