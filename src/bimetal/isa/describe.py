@@ -13,6 +13,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from ..base.late import late
+from ..ir.function import function_of
 from ..ir.value import Block, Value, const, field_of, tracing
 from .decoding import USUAL, DecodeMode, Decoding, Landing, Scan, whole_words
 from .pattern import Pattern
@@ -188,6 +189,7 @@ class Isa(Struct, eq=False):
     _in_order: list[tuple[int, int, Insn]] = field(default_factory=list)
     _byte: int = 0
     _words: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    _scan_function: Callable[..., tuple[int, ...]] | None = None
     _sorted_count: int = 0
 
     def __post_init__(self) -> None:
@@ -309,12 +311,20 @@ class Isa(Struct, eq=False):
         ``raw``; bytes that are not there are zeros."""
         found = self._words.get((raw, mode))
         if found is None:
-            bits = 8 * self.fetch
-            word, length = self.scanned(const(raw & ((1 << bits) - 1), bits), const(mode, 8))
+            if self._scan_function is None:
+                self._scan_function = self._compiled_scan()
+            word, length = self._scan_function(raw & ((1 << 8 * self.fetch) - 1), mode)
             if len(self._words) >= MAX_WORDS:
                 self._words.clear()
-            found = self._words[raw, mode] = int(word), int(length)
+            found = self._words[raw, mode] = word, length
         return found
+
+    def _compiled_scan(self) -> Callable[..., tuple[int, ...]]:
+        """The scan as a function of Python."""
+        block = Block()
+        with tracing(block):
+            results = self.scanned(field_of("raw", 8 * self.fetch), field_of("mode", 8))
+        return function_of(block, ("raw", "mode"), results)
 
     def _candidates(self, word: int) -> list[Insn]:
         """The instructions that match ``word`` in the indexed byte, most specific first."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ...ir.value import Value, const
 from ..contract import FETCH, LOAD, STORE
 from ..trace import Cpu, ret, when
+from .flags import AC
 from .state import x86
 
 __all__ = ["SYSTEM", "code_byte", "system_load", "system_store"]
@@ -39,9 +40,22 @@ def system_word(cpu: Cpu, va: Value) -> Value:
     return cpu.load_physical(_physical(cpu, va, const(LOAD | SYSTEM, 8)), 64)
 
 
+def _as_program(cpu: Cpu) -> Value:
+    """Whether the program of now could make the same accesses, so that they go through the TLB:
+    at level 0, and without RFLAGS.AC, which SMAP does not ask for here. Breakpoints of data are
+    not met."""
+    free = ((cpu.system_flags & AC) == 0) & (cpu.debugging == 0)
+    same: Value = (cpu.cpl == 0) & free
+    return same
+
+
 @x86.routine(returns=64, va=64, size=8)
 def system_bytes(cpu: Cpu, va: Value, size: Value) -> Value:
     """Up to eight bytes; more may be looked at if these are all in one multiple of eight."""
+    with when(_as_program(cpu)):
+        for width in (8, 16, 32, 64):
+            with when(size == width // 8):
+                ret(cpu.load(va, width).zext(64))
     offset = va & 7
     with when((offset + size.zext(64)).ult(9)):
         ret(system_word(cpu, va & ~7).lsr(offset << 3))
@@ -60,7 +74,17 @@ def system_load(cpu: Cpu, va: Value, width: int) -> Value:
 @x86.routine(va=64, value=64, size=8, access=8)
 def store_bytes(cpu: Cpu, va: Value, value: Value, size: Value, access: Value) -> None:
     """Store up to eight bytes. If a page of them cannot be written nothing is stored."""
+    widths = (8, 16, 32, 64)
+    with when(_as_program(cpu) & (access == (STORE | SYSTEM))):
+        for width in widths:
+            with when(size == width // 8):
+                cpu.store(va, value.trunc(width))
+                ret()
     first = _physical(cpu, va, access)
+    for width in widths:
+        with when((size == width // 8) & ((va & (width // 8 - 1)) == 0)):
+            cpu.store_physical(first, value.trunc(width))
+            ret()
     last = _physical(cpu, va + size.zext(64) - 1, access)
     for n in range(8):
         with when(const(n, 8).ult(size)):
