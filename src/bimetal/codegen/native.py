@@ -6,7 +6,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-__all__ = ["assembly", "compile_object", "compile_region", "compile_stencils"]
+__all__ = ["assembly", "compile_object", "compile_region", "compile_stencils", "prepare"]
 
 
 def _new_target(level: int = 2, model: str = "small", reloc: str = "pic") -> llvm.TargetMachine:
@@ -29,6 +29,9 @@ def _new_target(level: int = 2, model: str = "small", reloc: str = "pic") -> llv
 
 
 _target = cache(_new_target)
+
+REGIONS = (1, "large")
+"""How code of regions is generated. The large model: they are far from the stubs they go to."""
 
 
 def compile_object(text: str) -> bytes:
@@ -58,8 +61,7 @@ def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]
     some regions faster and others slower. Code generation without optimisation takes a fifth of the
     time, but where much code is executed little, the result is as slow as the interpreter.
     """
-    # The large model: a region is far from the stubs that it goes to.
-    module, machine = llvm.parse_assembly(text), _target(1, "large")
+    module, machine = llvm.parse_assembly(text), _target(*REGIONS)
     passes = llvm.create_new_module_pass_manager()
     if not quick:
         passes.add_sroa_pass()
@@ -68,6 +70,11 @@ def _region(text: str, quick: bool) -> tuple[llvm.TargetMachine, llvm.ModuleRef]
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
     _run_passes(passes, module, builder)
     return machine, module
+
+
+def prepare() -> None:
+    """Make what the first region would wait for."""
+    _target(*REGIONS)
 
 
 def _run_passes(

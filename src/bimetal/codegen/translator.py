@@ -27,7 +27,7 @@ from .frames import pack, read_frame
 from .identity import OTHER_ENGINE, is_engine
 from .job import Compiled, Job
 from .layout import Layout
-from .native import assembly, compile_region
+from .native import assembly, compile_region, prepare
 from .region import Region, region_text
 from .resolve import image_of
 from .ways_out import STUBS, stub_name
@@ -126,6 +126,9 @@ def main(module: str, memory: str, engine: str, answers: str) -> None:
     if not is_engine(isa, layout.shared, engine):
         sys.exit(OTHER_ENGINE)
     confine_helper()
+    # What the first job would wait for otherwise.
+    isa.decode(isa.word_of(0)[0])
+    prepare()
     with suppress(BrokenPipeError), os.fdopen(int(answers), "wb") as pipe:
         while (frame := read_frame(sys.stdin.buffer)) is not None:
             pipe.write(pack(_answer(isa, layout, Job.of(frame)).frame()))
