@@ -69,7 +69,7 @@ EPILOG = (
 @click.command(epilog=EPILOG)
 @click.argument("parts", nargs=-1)
 @click.option("--rounds", "-n", default=5, show_default=True, help="Counted runs of each.")
-@click.option("--accel", default="auto", show_default=True, help="Our accelerator.")
+@click.option("--accel", default="jit", show_default=True, help="Our accelerator.")
 @click.option("--isa", "targets", type=click.Choice([*TARGETS]), multiple=True, help="[all]")
 @click.option("--only", multiple=True, metavar="NAME", help="Programs, or kinds of them.  [all]")
 @click.option("--cpus", type=click.IntRange(1, 8), default=1, show_default=True, help="Guest's.")
