@@ -122,9 +122,7 @@ def _emptying(build: Builder) -> None:
 
 def _storing(build: Builder) -> None:
     modes, shared = range(len(build.isa.modes)), build.layout.shared
-    code_slots, forget_stores = (
-        build.routines[name] for name in ("code_slots", "forget_stores")
-    )  # fmt: skip
+    code_slots = build.routines["code_slots"]
 
     @build.routine(returns=1, pa=64)
     def store_to_code(cpu: Cpu, pa: Value) -> Value:
@@ -172,6 +170,11 @@ def _storing(build: Builder) -> None:
         stays: Value = ~emptied & (others == 0)
         return stays
 
+
+def _executing(build: Builder) -> None:
+    modes, shared = range(len(build.isa.modes)), build.layout.shared
+    forget_stores = build.routines["forget_stores"]
+
     @build.routine(row=64)
     def begin_code(cpu: Cpu, row: Value) -> None:
         """From here on no store to a page, by its row of the table of code, goes unnoticed."""
@@ -182,10 +185,6 @@ def _storing(build: Builder) -> None:
         if shared:
             place = row - cpu.code_table
             build.routines["empty_other_stores"](cpu, const(0, 64), place)
-
-
-def _executing(build: Builder) -> None:
-    begin_code, shared = build.routines["begin_code"], build.layout.shared
 
     @build.routine(row=64, page=64)
     def resume_code(cpu: Cpu, row: Value, page: Value) -> None:

@@ -39,17 +39,11 @@ def describe_sampling(build: Builder) -> None:
 
 def describe_polling(build: Builder) -> None:
     """Describe what a vCPU does at a poll, and the length of its next budget."""
+    _attending(build)
+    _polling(build)
 
-    @build.routine(returns=64)
-    def next_budget(cpu: Cpu) -> Value:
-        """The next budget: three quarters of a slice to a whole one, at random. With a fixed one,
-        all samples in a loop whose length divides it would be of the same place."""
-        random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
-        cpu.jitter = random
-        # A quarter of a slice times the upper 31 bits taken as a fraction.
-        budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
-        return budget
 
+def _attending(build: Builder) -> None:
     @build.routine()
     def attend(cpu: Cpu) -> None:
         """Look at the time and serve requests from other threads.
@@ -76,6 +70,18 @@ def describe_polling(build: Builder) -> None:
             cpu.waiting = const(0, 8)
             cpu.attend = const(0, 8)
 
+
+def _polling(build: Builder) -> None:
+    @build.routine(returns=64)
+    def next_budget(cpu: Cpu) -> Value:
+        """The next budget: three quarters of a slice to a whole one, at random. With a fixed one,
+        all samples in a loop whose length divides it would be of the same place."""
+        random = cpu.jitter * JITTER_FACTOR + JITTER_TERM
+        cpu.jitter = random
+        # A quarter of a slice times the upper 31 bits taken as a fraction.
+        budget: Value = cpu.slice - (random.lsr(33) * (cpu.slice.lsr(2) + 1)).lsr(31)
+        return budget
+
     @build.routine()
     def poll(cpu: Cpu) -> None:
         """The budget is spent: start a new one, look at the time, serve requests."""
@@ -94,7 +100,7 @@ def describe_polling(build: Builder) -> None:
         # Stores become visible to instruction fetch eventually, without a fence too (Ziccid).
         with when((cpu.counter[COUNTERS.index("polls")] & REVALIDATE - 1) == 0):
             build.routines["fence_code"](cpu)
-        attend(cpu)
+        build.routines["attend"](cpu)
         with when(stuck):
             cpu.stuck = const(1, 8)
             cpu.leave("stuck")

@@ -1,5 +1,5 @@
 """Instructions of the system (volume 2): tables, control and debug registers, model-specific
-registers, caches and translations, halts."""
+registers, halts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bimetal.ir.value import Value, const, select
 from bimetal.isa.trace import Cpu, pin, slowly, when
 
 from ..canonical import non_canonical
-from ..control import DE, EM, MP, PCIDE, PE, TS, TSD
+from ..control import DE, EM, MP, PE, TS, TSD
 from ..control_registers import write_cr0, write_cr3, write_cr4
 from ..cpuid import answer
 from ..debug import change_debug, follow_flags, need_no_detection
@@ -285,47 +285,6 @@ def cpuid(cpu: Cpu, **_: Value) -> None:
     answer(cpu, cpu.r[AX].trunc(32), cpu.r[CX].trunc(32))
     for n, register in enumerate((AX, BX, CX, DX)):
         cpu.r[register] = cpu.told[n].zext(64)
-    cpu.sync()
-
-
-# -- caches and translations
-
-
-@insn("0f 08", "invd")
-def invd(cpu: Cpu, **_: Value) -> None:
-    need_ring_0(cpu)
-    cpu.sync()
-
-
-@insn("0f 09", "wbinvd")
-def wbinvd(cpu: Cpu, **_: Value) -> None:
-    need_ring_0(cpu)
-    cpu.sync()
-
-
-@insn("0f 01 /7 mem", "invlpg {:Mb}")
-def invlpg(cpu: Cpu, **fields: Value) -> None:
-    need_ring_0(cpu)
-    every, page = const(0, 64), address_of(cpu, fields, 1) & ~0xFFF
-    cpu.host("flush_pages", 0, page, const(1, 64), every, every, every)
-    cpu.sync()
-
-
-@insn("66 0f38 82 /r mem", "invpcid {:Gr}, {:M}", extension="invpcid")
-def invpcid(cpu: Cpu, **fields: Value) -> None:
-    """More than it asks for is forgotten."""
-    need_ring_0(cpu)
-    kind = Register(cpu, fields["reg"], 64).read()
-    address = address_of(cpu, fields, 16)
-    number, page = cpu.load(address, 64), cpu.load(address + 8, 64)
-    beyond = (number.lsr(12) != 0) | ((kind.ult(2)) & (number != 0) & ((cpu.cr4 & PCIDE) == 0))
-    with slowly(const(3, 64).ult(kind) | beyond):
-        general_protection(cpu)
-    every = const(0, 64)
-    with when(kind == 0) as one:
-        cpu.host("flush_pages", 0, page & ~0xFFF, const(1, 64), every, every, every)
-        with one.otherwise():
-            cpu.host("flush", 0)
     cpu.sync()
 
 
