@@ -217,6 +217,13 @@ def test_a_vcpus_state_has_no_model() -> None:
         assert other["rax"] == 0x306C1
 
 
+def test_linux_is_told_how_time_stamps_are_counted_where_it_cannot_know() -> None:
+    told = {model: described("jit", "x86_64", model).linux for model in MODELS}
+    assert told["EPYC"] == told["qemu64"] == "tsc_early_khz=1000000 tsc=reliable"
+    assert told["Nehalem"] == "tsc=reliable"
+    assert told["max"] == told["x86-64-v1"] == described("kvm", "x86_64", "EPYC").linux == ""
+
+
 # -- what is undefined
 
 

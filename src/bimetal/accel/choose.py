@@ -122,10 +122,12 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
 
 class Described(Struct, frozen=True):
     """What boards are told of their processors: the bits of physical addresses, 64 where the host
-    decides on that, and the extensions that a device tree lists, if any."""
+    decides on that, the extensions that a device tree lists, if any, and words for the command line
+    of Linux (`Architecture.linux`)."""
 
     physical_bits: int = 64
     extensions: tuple[str, ...] = ()
+    linux: str = ""
 
 
 def described(accel: str, isa: str, model: str) -> Described:
@@ -137,9 +139,10 @@ def described(accel: str, isa: str, model: str) -> Described:
     if accel not in CHOICES or accel == "kvm" or (accel == "auto" and isa == platform.machine()):
         return Described(extensions=known.extensions)
     _check_model(_engines_of(isa)[0] if accel == "auto" else accel, isa, model)
-    processor = known.processor(model or known.models[0])
+    model = model or known.models[0]
+    processor = known.processor(model)
     extensions = tuple(each for each in known.extensions if each not in processor.lacks)
-    return Described(processor.physical_bits, extensions)
+    return Described(processor.physical_bits, extensions, known.linux(model))
 
 
 def handover(isa: str) -> Any:

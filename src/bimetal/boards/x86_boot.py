@@ -177,7 +177,10 @@ class X86Boot:
         self._entry = Entry({**protected_mode(GDT), "rip": kernel.entry, "rbx": START_INFO})
 
     def _command_line(self, limit: int) -> None:
+        # The user's words come last: of two that contradict each other Linux takes the last one.
         text = self._config.command_line
+        if told := self._chassis.processor.linux.encode():
+            text = told + b" " + text
         limit = min(limit, COMMAND_LINE_LIMIT - 1)
         if len(text) > limit:
             raise BimetalError(

@@ -280,8 +280,9 @@ class Architecture(Struct, frozen=True):
     hook ``mode`` gives, ``user`` the name of the one that programs run in. ``models`` are the
     processors that it can be, the default one first; ``processor`` describes a model, possibly with
     changes, and raises `BimetalError` for changes that are not possible. ``absent`` are models that
-    people know and that are not there, each with the reason. ``extensions`` are for device trees
-    that list them.
+    people know and that are not there, each with the reason. ``linux`` are the words by which
+    Linux's command line tells of a model what the kernel cannot find out. ``extensions`` are for
+    device trees that list them.
     """
 
     isa: Isa
@@ -299,6 +300,7 @@ class Architecture(Struct, frozen=True):
     user: str = "user"
     processor: Callable[[str], Processor] = whole
     absent: Mapping[str, str] = field(default_factory=dict)
+    linux: Callable[[str], str] = lambda model: ""
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..contract import Architecture, RegisterStore, Start
 from . import x86
-from .identity import SETTABLE, settable, words
+from .identity import SETTABLE, for_linux, settable, words
 from .models import ABSENT, MODELS, processor
 from .state import CS, SEGMENTS
 from .vector_state import FLOATING, RESET_MXCSR
@@ -50,6 +50,7 @@ architecture = Architecture(
     modes={0: "ring 0", 1: "ring 1", 2: "ring 2", 3: "ring 3"},
     models=tuple(MODELS),
     absent=ABSENT,
+    linux=lambda model: for_linux(processor(model)),
     processor=processor,
     user="ring 3",
     floating=FLOATING,

@@ -40,6 +40,7 @@ __all__ = [
     "REGISTERS",
     "SETTABLE",
     "STATE_SIZE_SSE",
+    "for_linux",
     "place_of",
     "settable",
     "words",
@@ -105,6 +106,14 @@ def words(model: Model) -> list[int]:
         word, bit = place_of(feature)
         table[word] |= 1 << bit
     return table
+
+
+def for_linux(model: Model) -> str:
+    """What Linux is to be told of how time stamps are counted: AMD's processors do not say how
+    fast, and it distrusts a counter without TSC_ADJUST (its ``kernel-parameters.txt``)."""
+    told = [f"tsc_early_khz={HERTZ // 1000}"] if model.vendor == AMD else []
+    trusted = [] if "tsc_adjust" in model.features else ["tsc=reliable"]
+    return " ".join([*told, *trusted])
 
 
 def _words(text: bytes) -> list[int]:

@@ -43,9 +43,11 @@ MTRRS, MTRRS_END, FIXED, FIXED_END = 0x200, 0x20F, 0x250, 0x26F
 MTRR_CAPABILITIES, MTRR_COUNT = 0xFE, 0x508
 ZEROS = (
     0x17, 0x49, 0x79, 0x8B, 0x9E, 0xCE, 0x140, 0x17A, 0x179, 0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE,
-    0x34, 0x199, 0x198, 0x606, 0xC001_0015, 0xC001_001F, 0xC001_0112, 0xC001_0131,
+    0x34, 0x199, 0x198, 0x606, 0xC001_0010, 0xC001_001F, 0xC001_0055, 0xC001_0112, 0xC001_0131,
 )  # fmt: skip
 """Those that read as 0 and lose what is written."""
+HARDWARE, STEADY_COUNT = 0xC001_0015, 1 << 24
+"""AMD's HWCR: the time-stamp counter counts as fast in all states."""
 
 
 def tsc(cpu: Cpu) -> Value:
@@ -123,6 +125,8 @@ def read_msr(cpu: Cpu, number: Value) -> Value:
         ret(cpu.mtrr[place])
     with when(number == MTRR_CAPABILITIES):
         ret(const(MTRR_COUNT, 64))
+    with when(number == HARDWARE):
+        ret(const(STEADY_COUNT, 64))
     for index in ZEROS:
         with when(number == index):
             ret(const(0, 64))
@@ -171,7 +175,7 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
     with when(there):
         cpu.mtrr[place] = value
         ret()
-    for index in ZEROS:
+    for index in (HARDWARE, *ZEROS):
         with when(number == index):
             ret()
     general_protection(cpu)
