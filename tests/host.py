@@ -59,6 +59,7 @@ PACKAGES = {
     "virsh": "libvirt-clients",
     "perl": "perl",
     "qemu-aarch64-static": "qemu-user-static",
+    "qemu-x86_64-static": "qemu-user-static",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",

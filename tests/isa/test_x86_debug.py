@@ -12,8 +12,8 @@ from tests.agree.x86.traced import CODE, COMPILER, DATA, Debugged, Stop, traced
 from tests.host import programs
 
 from .x86_debugged import Record, records, stops
-from .x86_long import CODE_64, USER, system_calls
-from .x86_machine import X86Machine, assemble, machines
+from .x86_long import CODE_64, USER, begin_long, system_calls
+from .x86_machine import END, X86Machine, assemble, machines
 
 pytestmark = programs(COMPILER)
 machine = machines("reference", "interp", "everything")
@@ -281,3 +281,14 @@ def test_system_calls_look_at_tf_behind_themselves(
 def test_system_calls_without_steps(machine: X86Machine) -> None:
     text = CALLS.format(prepared=system_calls(mask=0), user=USER, flags=2)
     assert told(records(machine, text, "nop\nsyscall")) == [(6, 0)]
+
+
+NOTE_DR6 = f"note: mov rax, dr6\nmov rbx, [rsp]\nmov dword ptr [{END}], eax\n"
+
+
+def test_an_access_to_debug_registers_that_is_detected_is_no_step(machine: X86Machine) -> None:
+    """With TF and DR7.GD set it is a fault, before the instruction is complete (Intel's manual,
+    volume 3, 18.3.1.3): DR6 has BD and not BS, as KVM's emulator says too."""
+    text = f"mov rax, 0x2400\nmov dr7, rax\n{STEP}mov rax, dr0\nud2"
+    begin_long(machine, text, note=NOTE_DR6)
+    assert machine.finish() & 0xE00F == 0x2000

@@ -37,7 +37,7 @@ from tests.accel.kvm.guest import DEVICE, GuestMachine, guest_machine
 from tests.accel.kvm.quirks import QUIRKS
 
 NOW, WORD = 1 << 40, (1 << 64) - 1
-DERIVED = {"cpl", "cr8", "decoding", "guard", "vector_checks", "shadow", "told"}
+DERIVED = {"code_base", "cpl", "cr8", "decoding", "guard", "vector_checks", "shadow", "told"}
 """What our vCPUs work out themselves, or count from another beginning."""
 SEEDS = range(12)
 IOPL = 3 << 12
@@ -365,9 +365,15 @@ def deadline_of(offset: int, value: int) -> tuple[int, int]:
 
 def test_a_deadline_is_one_of_the_time_stamp_counter() -> None:
     """SDM volume 3, "TSC-Deadline Mode": the board's timer waits for its own clock."""
-    assert deadline_of(1000, NOW) == (NOW - 1000, NOW)
+    assert deadline_of(1000, NOW + 5000) == (NOW + 4000, NOW + 5000)
     assert deadline_of(-1000, NOW) == (NOW + 1000, NOW)
     assert deadline_of(1000, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [-1000, 0, 1000])
+def test_a_deadline_that_is_far_away_does_not_wrap_around(offset: int) -> None:
+    moment, _ = deadline_of(offset, WORD)
+    assert moment > WORD - 2000
 
 
 @pytest.mark.parametrize("offset", [777, -777, 600 - 2**64])
@@ -378,11 +384,13 @@ def test_a_deadline_is_a_moment_whatever_a_cpu_adds_to_its_counter(
     """Counters wrap around at 2 ** 64, as one does whose TSC_ADJUST is negative."""
 
     def moment(at: int) -> int:
-        return _moment({TSC_DEADLINE: at + offset + adjust & WORD, TSC_ADJUST: adjust}, offset)
+        deadline = at + offset + adjust & WORD
+        return _moment({TSC_DEADLINE: deadline, TSC_ADJUST: adjust}, offset, NOW)
 
-    assert moment(NOW) == NOW
-    assert moment(0) == moment(-5) == 1, "it is over"
-    assert _moment({TSC_DEADLINE: 0, TSC_ADJUST: adjust}, offset) == 0
+    assert moment(NOW + 1) == NOW + 1
+    assert moment(NOW) == moment(NOW - 5000) == 1, "it is over"
+    assert _moment({TSC_DEADLINE: 0, TSC_ADJUST: adjust}, offset, NOW) == 0
+    assert _moment({TSC_DEADLINE: WORD, TSC_ADJUST: adjust}, offset, NOW) > WORD - 3000
 
 
 def test_a_deadline_that_is_over_is_not_none() -> None:

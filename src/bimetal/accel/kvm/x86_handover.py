@@ -67,7 +67,8 @@ def for_kernel(
         x86.SREGS.put(sregs, "cr8", local.registers[TASK_PRIORITY] >> 4)
         cpu |= {"lapic": local.registers, "sregs": bytes(sregs)}
         if local.deadline:
-            cpu["msrs"][TSC_DEADLINE] = cpu["msrs"][TSC] - now + local.deadline & WORD
+            counted = cpu["msrs"][TSC] + local.deadline - now
+            cpu["msrs"][TSC_DEADLINE] = min(max(counted, 1), WORD)
         cpus.append({**each, "cpu": cpu, "parked": False, "levels": {}})
     platform = {"clock": now, "chips": list(controllers.shared)}
     devices = board.unused(state["devices"], fresh)
@@ -82,7 +83,7 @@ def for_engines(
     # All count from the time-stamp counter of the first one: the guest sees them count alike.
     msrs = runner["cpus"][0]["cpu"]["msrs"]
     offset = msrs[TSC] - now - msrs.get(TSC_ADJUST, 0)
-    local = [_local(each["cpu"], offset) for each in runner["cpus"]]
+    local = [_local(each["cpu"], offset, now) for each in runner["cpus"]]
     controllers = Controllers(local, runner["platform"]["chips"])
     devices, levels = board.for_board(controllers, state["devices"], now)
     for number, (each, level) in enumerate(zip(runner["cpus"], levels, strict=True)):
@@ -94,15 +95,15 @@ def for_engines(
     return {**state, "devices": devices, "runner": {**runner, "cpus": cpus, "platform": None}}
 
 
-def _local(cpu: Mapping[str, Any], offset: int) -> LocalController:
+def _local(cpu: Mapping[str, Any], offset: int, now: int) -> LocalController:
     base = x86.SREGS.get(bytes(cpu["sregs"]), "apic_base")
-    return LocalController(bytes(cpu["lapic"]), base, _moment(cpu["msrs"], offset))
+    return LocalController(bytes(cpu["lapic"]), base, _moment(cpu["msrs"], offset, now))
 
 
-def _moment(msrs: Mapping[int, int], offset: int) -> int:
-    """The moment of a deadline, 0 if there is none. Counters wrap around, as one does whose
-    TSC_ADJUST is negative; what is over is due at once."""
-    deadline, ahead = msrs.get(TSC_DEADLINE, 0), offset + msrs.get(TSC_ADJUST, 0)
-    moment = deadline - ahead & WORD
-    over = moment == 0 or moment >> 63
-    return (1 if over else moment) if deadline else 0
+def _moment(msrs: Mapping[int, int], offset: int, now: int) -> int:
+    """The moment of a deadline, 0 if there is none. What is over is due at once, and what is beyond
+    the clock's range as late as can be: numbers without a sign are compared."""
+    deadline, counted = msrs.get(TSC_DEADLINE, 0), now + offset + msrs.get(TSC_ADJUST, 0) & WORD
+    if deadline <= counted:
+        return 1 if deadline else 0
+    return min(now + deadline - counted, WORD)

@@ -98,7 +98,9 @@ def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     is_debug = (vector == DEBUG) & (length == 0) & ~outside
     waiting = cpu.debug_pending
     with when(is_debug):
-        cpu.dr[6] = (cpu.dr[6] & ~CONDITIONS) | value | waiting.zext(64)
+        # A fault comes before its instruction is complete: no step has been made.
+        behind = select(value != 0, waiting & CONDITIONS, waiting)
+        cpu.dr[6] = (cpu.dr[6] & ~CONDITIONS) | value | behind.zext(64)
     # Behind INT n comes what a load of SS before it has met.
     cpu.debug_pending = select(_is_software(cause), waiting & CONDITIONS, 0)
     to = cpu.local(const(0, 64))

@@ -32,6 +32,7 @@ def derive(cpu: Cpu) -> None:
     segmented = select(of_32, const(SEGMENTED_32, 8), SEGMENTED_16)
     usual = select(of_32 & protected & _flat(cpu), const(FLAT, 8), segmented)
     cpu.decoding = select(long & ((rights & L_BIT) != 0), const(LONG, 8), usual)
+    cpu.code_base = select(cpu.decoding == LONG, const(0, 64), cpu.base[CS])
     guard_segments(cpu)
     debug_when_asked(cpu)
 
@@ -62,14 +63,12 @@ def renew(cpu: Cpu) -> None:
 
 
 def _read_rip(cpu: Cpu) -> Value:
-    base = select(cpu.decoding == LONG, const(0, 64), cpu.base[CS])
-    offset: Value = cpu.pc - base
+    offset: Value = cpu.pc - cpu.code_base
     return offset
 
 
 def _write_rip(cpu: Cpu, value: Value) -> None:
-    base = select(cpu.decoding == LONG, const(0, 64), cpu.base[CS])
-    setattr(cpu, "pc", base + value)  # noqa: B010  (of the class it is read-only)
+    setattr(cpu, "pc", cpu.code_base + value)  # noqa: B010  (of the class it is read-only)
 
 
 x86.view("rip", 64, _read_rip, _write_rip)

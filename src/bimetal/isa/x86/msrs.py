@@ -62,6 +62,18 @@ def _ahead(cpu: Cpu) -> Value:
     return ahead
 
 
+def _deadline(cpu: Cpu, value: Value, ahead: Value) -> Value:
+    """The moment of the machine's clock at which a time-stamp counter that is ``ahead`` of it comes
+    to a ``value``; 0 if that is 0, which means never. What is over is due at once, and what is
+    beyond the clock's range as late as can be (10.5.4.1: numbers without a sign are compared)."""
+    now = cpu.host("time_ns", 64)
+    counted = now + ahead
+    moment = now + (value - counted)
+    moment = select(moment.ult(now), const(-1, 64), moment)
+    moment = select(counted.ult(value), moment, 1)
+    return select(value == 0, const(0, 64), moment)
+
+
 def _on_board(number: Value) -> Value:
     return (number == APIC_BASE) | _of_x2apic(number)
 
@@ -148,7 +160,13 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
             ret()
     with when((number == TSC) | (number == TSC_ADJUST)):
         now = cpu.host("time_ns", 64) + cpu.tsc_offset
-        cpu.tsc_adjust = select(number == TSC, value - now, value)
+        adjust = select(number == TSC, value - now, value)
+        # A deadline that waits is one of the counter: it comes at another moment.
+        moment = cpu.load_board(const(TSC_DEADLINE, 64))
+        with when(moment != 0):
+            waits = _deadline(cpu, moment + _ahead(cpu), cpu.tsc_offset + adjust)
+            cpu.store_board(const(TSC_DEADLINE, 64), waits)
+        cpu.tsc_adjust = adjust
         ret()
     with when(number == EFER):
         write_efer(cpu, value)
@@ -165,11 +183,7 @@ def write_msr(cpu: Cpu, number: Value, value: Value) -> None:
         cpu.store_board(number.zext(64), value)
         ret()
     with when(number == TSC_DEADLINE):
-        # The board's timer waits for the machine's clock. What is over at once is not "never".
-        moment = value - _ahead(cpu)
-        past = (moment == 0) | value.ult(_ahead(cpu)) & (_ahead(cpu)[63] == 0)
-        moment = select(past, const(1, 64), moment)
-        cpu.store_board(const(TSC_DEADLINE, 64), select(value == 0, const(0, 64), moment))
+        cpu.store_board(const(TSC_DEADLINE, 64), _deadline(cpu, value, _ahead(cpu)))
         ret()
     there, place = _mtrr(number)
     with when(there):

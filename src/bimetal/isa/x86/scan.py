@@ -15,6 +15,8 @@ __all__ = ["FETCH", "scan"]
 FETCH = 15
 """Bytes of the longest instruction."""
 CS, SS, DS, FS, GS = 1, 2, 3, 4, 5
+GATHERS = 0x290
+"""The first of four opcodes, 0F 38 90 to 93."""
 
 
 def _choose(index: Value, *choices: int | Value, width: int = 0) -> Value:
@@ -230,7 +232,10 @@ def _modrm(
     base_16 = select(without, const(NONE, 5), _choose(low, 3, 3, 5, 5, 6, 7, 5, 3, width=5))
     index_16 = select(low.ult(4), const(6, 5) | (low & 1).zext(5), NONE)
     register = select(old, base_16, register)
-    index = select(old, index_16, select(has_sib & (index != 4), index, NONE))
+    # Of gathers, the index is a vector's number, 4 too, and there is none without SIB.
+    gathers = (opcode & ~3) == GATHERS
+    index = select(has_sib & ((index != 4) | gathers), index, NONE)
+    index = select(old & ~gathers, index_16, index)
     far = select(old, const(2, 8), 4)
     size = select(mod == 1, const(1, 8), select((mod == 2) | bare | without, far, 0))
     size = select(memory, size, 0)

@@ -81,6 +81,9 @@ _state.scalars(16, "fcw", "fsw")
 _state.scalars(8, "ftw")
 _state.scalars(16, "fop")
 _state.scalars(64, "fip", "fdp")
+# What the address of an instruction is ahead of its offset in the code segment.
+_scalars(64, "code_base")
+_state.younger["code_base"] = 0
 
 # Model-specific registers (volume 4); the MTRRs, variable ones first.
 _state.scalars(64, "sysenter_cs", "sysenter_esp", "sysenter_eip", "pat", "star", "lstar", "cstar",

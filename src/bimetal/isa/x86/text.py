@@ -186,8 +186,7 @@ def _gathered(fields: Fields, name: str, width: int) -> str:
     base, disp, bits = fields["base"], fields["disp"], 16 << fields["asize"]
     disp -= disp >> 31 << 32
     terms = [] if base == NONE else [REGISTERS[bits][base]]
-    index = 4 if fields["index"] == NONE else fields["index"]
-    terms.append(f"{name}{index}*{1 << fields['scale']}")
+    terms.append(f"{name}{fields['index']}*{1 << fields['scale']}")
     tail = f"{'-' if disp < 0 else '+'}{abs(disp):#x}" if disp or base == NONE else ""
     seg = fields["seg"]
     shown = "" if seg in (NO_SEGMENT, 2 if base in (4, 5) else 3) else f"{_SEGMENTS[seg]}:"

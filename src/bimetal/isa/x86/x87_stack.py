@@ -9,6 +9,7 @@ from ...ir.extended import KNOWN_INEXACT, extended
 from ...ir.value import Value, const, select
 from ..trace import Cpu, slowly, when
 from .mmx_state import TOP
+from .operands import Fields, effective, linear
 from .state import x86
 from .traps import math_fault, no_math
 from .vector_state import EMULATED, PENDING, SWITCHED, check_vectors
@@ -16,7 +17,7 @@ from .x87_state import C0, C1, C2, C3, ES, B, in_use, place, read_register
 
 __all__ = [
     "DE", "IE", "INDEFINITE", "SF", "ZE", "Operation", "control_of", "control_ready",
-    "math_ready", "note", "push_status", "withheld",
+    "math_operand", "math_ready", "note", "note_pointers", "push_status", "withheld",
 ]  # fmt: skip
 
 IE, DE, ZE, OE, UE, PE, SF = (1 << n for n in range(7))
@@ -54,16 +55,31 @@ def refuse_math(cpu: Cpu, what: Value) -> None:
         math_fault(cpu)
 
 
+def math_operand(cpu: Cpu, fields: Fields, size: int, writes: bool = False) -> tuple[Value, Value]:
+    """The linear address of an operand in memory, and its offset in the segment, for FDP."""
+    offset = effective(cpu, fields)
+    return linear(cpu, fields, fields["seg"], offset, size, writes), offset
+
+
+def note_pointers(cpu: Cpu, operand: Value | None = None) -> None:
+    """What the last instruction but those of control was, and where its operand in memory is."""
+    cpu.fip = cpu.pc - cpu.code_base
+    if operand is not None:
+        cpu.fdp = operand
+
+
 def note(
     cpu: Cpu,
     status: Value,
     said: Value | int = C1,
     top: int = 0,
     write: Callable[[], None] = lambda: None,
+    operand: Value | None = None,
 ) -> None:
     """Add what an instruction has raised to FSW, and set the condition codes that it says
     something of. The stack's top moves by ``top``. All else that changes is for ``write``, because
-    what is done slowly has to be known before anything is written."""
+    what is done slowly has to be known before anything is written. ``operand`` is the offset of one
+    in memory."""
     fsw, fcw = cpu.fsw, cpu.fcw
     moved = fsw & ~(7 << TOP) | ((fsw.lsr(TOP) + top) & 7) << TOP if top else fsw
     kept_codes = moved & ~(const(0, 16) | said)
@@ -72,12 +88,13 @@ def note(
         # One that comes first leaves nothing that could be inexact.
         kept = select((status & SF) != 0, const(EARLY | SF | C1, 16), EARLY) | C0 | C2 | C3
         first = (status & ~fcw & EARLY) != 0
-        cpu.fip = cpu.pc
+        note_pointers(cpu, operand)
         cpu.fsw = kept_codes | select(first, status & kept, status) | ES | B
         check_vectors(cpu)
         with unmasked.otherwise():
             write()
-            cpu.fsw, cpu.fip = kept_codes | status, cpu.pc
+            note_pointers(cpu, operand)
+            cpu.fsw = kept_codes | status
 
 
 def withheld(cpu: Cpu, status: Value, kinds: int = EARLY) -> Value:
@@ -116,6 +133,7 @@ class Operation:
         status: Value,
         said: Value | int = C1,
         pops: int = 0,
+        operand: Value | None = None,
     ) -> None:
         """Write a result, and pop, unless an exception says otherwise."""
         cpu = self.cpu
@@ -131,12 +149,14 @@ class Operation:
             cpu.ftw = (cpu.ftw | mine) & ~popped
 
         with when(stopped) as wrong:
-            note(cpu, status & ~C2, said)
+            note(cpu, status & ~C2, said, operand=operand)
             with wrong.otherwise():
-                note(cpu, status, said, pops, write)
+                note(cpu, status, said, pops, write, operand)
 
 
-def push_status(cpu: Cpu, value: Value, status: Value, said: int = C1) -> None:
+def push_status(
+    cpu: Cpu, value: Value, status: Value, said: int = C1, operand: Value | None = None
+) -> None:
     """Push a value, unless an exception says otherwise."""
     full = in_use(cpu, 7) & ((status & SF) == 0)
     status = select(full, const(IE | SF | C1, 16), status)
@@ -149,6 +169,6 @@ def push_status(cpu: Cpu, value: Value, status: Value, said: int = C1) -> None:
         cpu.ftw = cpu.ftw | mine
 
     with when(withheld(cpu, status)) as wrong:
-        note(cpu, status, said)
+        note(cpu, status, said, operand=operand)
         with wrong.otherwise():
-            note(cpu, status, said, -1, write)
+            note(cpu, status, said, -1, write, operand)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from ....ir.value import Value, const, select
+from ....ir.value import Value, const
 from ...trace import Cpu, when
 from ..fields import NONE
-from ..operands import Fields, linear, truncated
+from ..operands import linear, truncated
 from ..simd import Form, describe, read_parts, write_parts
 from ..traps import undefined_opcode
 
 
-def _index(fields: Fields) -> Value:
-    """The vector register of indices; 4 is one, too. (Without a SIB byte the instruction is
-    undefined, but the scan does not tell that from this index.)"""
-    return select(fields["index"] == NONE, const(4, 5), fields["index"]).trunc(4)
+def _has_index(index: Value | int, **_: Value | int) -> Value | bool:
+    """Without a SIB byte, which names the vector of indices, the instruction is undefined."""
+    return index != NONE
 
 
 def _lane(parts: list[Value], lane: int, n: int) -> Value:
@@ -32,11 +31,12 @@ def _gather(name: str, opcode: str, w: str, lane: int, index: int, width: int) -
     @describe(
         f"vex.{width}.66.0f38.{w} {opcode} /r mem",
         f"{name} {{:V{register}}}, {{:{kind}}}, {{:H{register}}}", "avx2",
+        where=_has_index,
     )  # fmt: skip
     def gather(cpu: Cpu, **fields: Value) -> None:
         """Lanes whose mask is negative; the mask becomes zero."""
         data.ready(cpu)
-        to, mask, by = fields["reg"], fields["vvvv"], _index(fields)
+        to, mask, by = fields["reg"], fields["vvvv"], fields["index"].trunc(4)
         with when((to == mask) | (to == by) | (mask == by)):
             undefined_opcode(cpu)
         numbers, masks = read_parts(cpu, by, indices), read_parts(cpu, mask, data)

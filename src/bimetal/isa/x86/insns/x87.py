@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from ....ir.extended import extended
 from ....ir.value import Value, const, select
 from ...trace import Cpu, when
-from ..operands import Memory
 from ..simd import describe
 from ..x87_stack import (
     DE,
@@ -17,6 +16,7 @@ from ..x87_stack import (
     ZE,
     Operation,
     control_of,
+    math_operand,
     math_ready,
     note,
     push_status,
@@ -42,13 +42,14 @@ ARITHMETIC = (
 """Operation, whether its operands are exchanged, and the middle of ModRM."""
 
 
-def _from_memory(cpu: Cpu, fields: Mapping[str, Value], kind: str) -> tuple[Value, Value]:
-    """An operand in memory, as 80 bits, and what converting it raises."""
+def _from_memory(cpu: Cpu, fields: Mapping[str, Value], kind: str) -> tuple[Value, Value, Value]:
+    """An operand in memory, as 80 bits, what converting it raises, and its offset."""
     width = int(kind[-2:])
-    value = Memory(cpu, fields, width).read()
+    address, offset = math_operand(cpu, fields, width // 8)
+    value = cpu.load(address, width)
     if kind[0] == "i":
-        return extended("from_i64", control_of(cpu), value.sext(64))
-    return extended(f"from_{width}", control_of(cpu), value)
+        return *extended("from_i64", control_of(cpu), value.sext(64)), offset
+    return *extended(f"from_{width}", control_of(cpu), value), offset
 
 
 def _joined(cpu: Cpu, loaded: Value, status: Value, other: Value) -> Value:
@@ -64,12 +65,12 @@ def _with_memory(row: str, name: str, operation: str, swapped: bool, kind: str, 
     @describe(row, f"{name} {{:{code}}}", "fpu")
     def arithmetic(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
-        b, loaded = _from_memory(cpu, fields, kind)
+        b, loaded, operand = _from_memory(cpu, fields, kind)
         op = Operation(cpu, 0)
         (a,) = op.values
         result, status = extended(operation, control_of(cpu), *((b, a) if swapped else (a, b)))
         status = _joined(cpu, loaded, status, a)
-        op.put(0, *op.checked(result, status))
+        op.put(0, *op.checked(result, status), operand=operand)
 
 
 def _with_register(
@@ -108,7 +109,7 @@ def _compared(cpu: Cpu, name: str, a: Value, b: Value, empty: Value) -> Value:
     return select(empty, const(IE | SF | C0 | C2 | C3, 16), status)
 
 
-def _finish(cpu: Cpu, status: Value, pops: int) -> None:
+def _finish(cpu: Cpu, status: Value, pops: int, operand: Value | None = None) -> None:
     """Set the condition codes, and pop."""
     popped = const(0, 8)
     for n in range(pops):
@@ -118,19 +119,20 @@ def _finish(cpu: Cpu, status: Value, pops: int) -> None:
         cpu.ftw = cpu.ftw & ~popped
 
     with when(withheld(cpu, status)) as wrong:
-        note(cpu, status, CONDITIONS)
+        note(cpu, status, CONDITIONS, operand=operand)
         with wrong.otherwise():
-            note(cpu, status, CONDITIONS, pops, write)
+            note(cpu, status, CONDITIONS, pops, write, operand)
 
 
 def _compare_memory(row: str, name: str, kind: str, code: str, pops: int) -> None:
     @describe(row, f"{name} {{:{code}}}", "fpu")
     def compare(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
-        b, loaded = _from_memory(cpu, fields, kind)
+        b, loaded, operand = _from_memory(cpu, fields, kind)
         op = Operation(cpu, 0)
         status = _compared(cpu, "com", op.values[0], b, op.empty)
-        _finish(cpu, select(op.empty, status, _joined(cpu, loaded, status, op.values[0])), pops)
+        status = select(op.empty, status, _joined(cpu, loaded, status, op.values[0]))
+        _finish(cpu, status, pops, operand)
 
 
 for _middle, _name, _pops in ((2, "com", 0), (3, "comp", 1)):

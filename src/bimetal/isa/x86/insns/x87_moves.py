@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ....ir.extended import extended
 from ....ir.value import Value, const, select
 from ...trace import Cpu, pin, when
-from ..fields import AX
+from ..descriptors import in_real_mode, in_v86
+from ..fields import AX, LONG
 from ..operands import Memory, Register, address_of
 from ..simd import describe
 from ..vector_state import check_vectors
@@ -18,8 +19,10 @@ from ..x87_stack import (
     Operation,
     control_of,
     control_ready,
+    math_operand,
     math_ready,
     note,
+    note_pointers,
     push_status,
     withheld,
 )
@@ -37,21 +40,19 @@ def _load(row: str, name: str, kind: str, code: str) -> None:
     @describe(row, f"{name} {{:{code}}}", "fpu")
     def load(cpu: Cpu, **fields: Value) -> None:
         math_ready(cpu)
+        wide = kind in ("80", "bcd")
+        address, operand = math_operand(cpu, fields, 10 if wide else int(kind[-2:]) // 8)
+        value = _eighty(cpu, address) if wide else cpu.load(address, int(kind[-2:]))
         if kind == "80":
-            push_status(cpu, _eighty(cpu, fields), const(0, 16))
-            return
-        if kind == "bcd":
-            push_status(cpu, *extended("from_bcd", control_of(cpu), _eighty(cpu, fields)))
-            return
-        value = Memory(cpu, fields, int(kind[-2:])).read()
-        if kind[0] == "i":
-            push_status(cpu, *extended("from_i64", control_of(cpu), value.sext(64)))
+            loaded = value, const(0, 16)
+        elif kind[0] == "i":
+            loaded = extended("from_i64", control_of(cpu), value.sext(64))
         else:
-            push_status(cpu, *extended(f"from_{kind}", control_of(cpu), value))
+            loaded = extended(f"from_{kind}", control_of(cpu), value)
+        push_status(cpu, *loaded, operand=operand)
 
 
-def _eighty(cpu: Cpu, fields: Mapping[str, Value]) -> Value:
-    address = address_of(cpu, fields, 10)
+def _eighty(cpu: Cpu, address: Value) -> Value:
     low, high = cpu.load(address, 64), cpu.load(address + 8, 16)
     value: Value = low.zext(80) | high.zext(80) << 64
     return value
@@ -95,7 +96,7 @@ def _store(row: str, name: str, operation: str, width: int, code: str, pops: int
         value = select(op.empty, nothing, value).trunc(width)
         status = select(op.empty, const(IE | SF, 16), status)
         popped = const(1, 8) << place(cpu, 0).zext(8)
-        address = address_of(cpu, fields, width // 8, writes=True)
+        address, operand = math_operand(cpu, fields, width // 8, writes=True)
 
         def write() -> None:
             if width == 80:
@@ -107,9 +108,9 @@ def _store(row: str, name: str, operation: str, width: int, code: str, pops: int
                 cpu.ftw = cpu.ftw & ~popped
 
         with when(withheld(cpu, status, EARLY_STORE)) as wrong:
-            note(cpu, status)
+            note(cpu, status, operand=operand)
             with wrong.otherwise():
-                note(cpu, status, C1, pops, write)
+                note(cpu, status, C1, pops, write, operand)
 
 
 for _row, _name, _operation, _width, _code, _pops in (
@@ -208,7 +209,7 @@ def ffree(cpu: Cpu, **fields: Value) -> None:
 @describe("d9 d0", "fnop", "fpu")
 def fnop(cpu: Cpu, **_: Value) -> None:
     math_ready(cpu)
-    cpu.fip = cpu.pc
+    note_pointers(cpu)
 
 
 @describe("9b", "fwait", "fpu")
@@ -281,19 +282,43 @@ def _tags(cpu: Cpu) -> Value:
     return tags
 
 
+FILLED = 0xFFFF << 16
+"""Reserved halves of words are ones."""
+OPCODE = 0x7FF
+
+
+def _in_real_format(cpu: Cpu) -> Value:
+    """Whether the pointers are those of real and virtual-8086 mode (figures 8-11 and 8-12)."""
+    there: Value = (in_real_mode(cpu) | in_v86(cpu)) & (cpu.decoding != LONG)
+    return there
+
+
 def _store_environment(cpu: Cpu, area: Value, size: int) -> None:
-    """Without code segments, as newer processors do it."""
-    step = size // 8
-    pointers = (cpu.fip.trunc(32), const(0, 32), cpu.fdp.trunc(32), const(0, 32))
-    words = (cpu.fcw.zext(32), cpu.fsw.zext(32), _tags(cpu).zext(32))
-    for n, word in enumerate((*words, *pointers)):
-        filled = word | 0xFFFF_0000 if size == 32 and n in (0, 1, 2, 6) else word
-        cpu.store(area + step * n, filled.trunc(size))
+    """Without segments, as processors do that have no FCS and FDS (8.1.8)."""
+    step, real = size // 8, _in_real_format(cpu)
+    instruction, operand, opcode = cpu.fip.trunc(32), cpu.fdp.trunc(32), cpu.fop.zext(32) & OPCODE
+    fill = FILLED if size == 32 else 0
+    # Where bits 31 to 16 of a pointer are in the word behind it: there are 20 of 16-bit operands.
+    above = [(each.lsr(16) << 12).trunc(size).zext(32) for each in (instruction, operand)]
+    words = [word.zext(32) | fill for word in (cpu.fcw, cpu.fsw, _tags(cpu))]
+    words.append(select(real, instruction & 0xFFFF | fill, instruction))
+    words.append(select(real, above[0] | opcode, opcode << 16))
+    words.append(select(real, operand & 0xFFFF | fill, operand))
+    words.append(select(real, above[1], const(fill, 32)))
+    for n, word in enumerate(words):
+        cpu.store(area + step * n, word.trunc(size))
 
 
 def _load_environment(cpu: Cpu, area: Value, size: int) -> tuple[Value, ...]:
-    step = size // 8
-    return tuple(cpu.load(area + step * n, size) for n in range(7))
+    """Control, status and tags, the pointers to instruction and operand, and the opcode."""
+    step, real = size // 8, _in_real_format(cpu)
+    words = [cpu.load(area + step * n, size).zext(32) for n in range(7)]
+    upper = 0xFFFF_0000 if size == 32 else 0xF_0000
+    pointers = [
+        select(real, words[n] & 0xFFFF | words[n + 1] << 4 & upper, words[n]) for n in (3, 5)
+    ]
+    opcode = select(real, words[4], words[4].lsr(16)).trunc(16) & OPCODE
+    return *words[:3], *pointers, opcode
 
 
 def _set_environment(cpu: Cpu, words: tuple[Value, ...]) -> None:
@@ -303,7 +328,7 @@ def _set_environment(cpu: Cpu, words: tuple[Value, ...]) -> None:
         used = used | (tags[2 * n + 1 : 2 * n] != 3).zext(8) << n
     cpu.fcw = fcw & 0x1F7F | 0x40
     cpu.fsw, cpu.ftw = renew_status(fsw, fcw), used
-    cpu.fip, cpu.fdp = words[3].zext(64), words[5].zext(64)
+    cpu.fip, cpu.fdp, cpu.fop = words[3].zext(64), words[4].zext(64), words[5]
     check_vectors(cpu)
 
 
