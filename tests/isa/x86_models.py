@@ -42,7 +42,7 @@ USER = {
     "sha_ni": "sha256msg1 xmm0, xmm1", "gfni": "gf2p8mulb xmm0, xmm1",
     "vaes": "vaesenc ymm0, ymm1, ymm2", "vpclmulqdq": "vpclmulqdq ymm0, ymm1, ymm2, 0",
     "rdpid": "rdpid rax", "xsaveopt": "xsaveopt [rdi]", "xsavec": "xsavec [rdi]",
-    "rdtscp": "rdtscp", "lahf_lm": "lahf", "tsc": "rdtsc",
+    "rdtscp": "rdtscp", "lahf_lm": "lahf", "tsc": "rdtsc", "sse4a": "extrq xmm0, xmm1",
 }  # fmt: skip
 """An instruction of each extension that programs can try."""
 KERNEL = {

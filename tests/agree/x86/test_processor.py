@@ -23,7 +23,20 @@ COMMON = {
 }
 """What every processor of 64 bits has, and programs may use."""
 OPTIONAL = {
-    *("sse3", "ssse3", "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "aes", "vaes", "gfni"),
+    *(
+        "sse3",
+        "ssse3",
+        "sse4_1",
+        "sse4_2",
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "aes",
+        "sse4a",
+        "vaes",
+        "gfni",
+    ),
     *("pclmulqdq", "vpclmulqdq", "sha_ni", "cx16", "lahf_lm", "bmi1", "bmi2", "adx", "abm"),
     *("movbe", "popcnt"),
 }

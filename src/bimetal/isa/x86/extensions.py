@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BUILT_ON", "DESCRIBED", "EXTENSIONS"]
+__all__ = ["AMD_ALONE", "BUILT_ON", "DESCRIBED", "EXTENSIONS"]
 
 EXTENSIONS = (
     *("fpu", "tsc", "msr", "cx8", "sep", "cmov", "clflush", "mmx", "fxsr", "sse", "sse2"),
@@ -10,7 +10,7 @@ EXTENSIONS = (
     *("popcnt", "aes", "xsave", "avx", "f16c", "rdrand"),
     *("fsgsbase", "bmi1", "avx2", "bmi2", "invpcid", "rdseed", "adx", "smap", "clflushopt"),
     *("clwb", "sha_ni", "gfni", "vaes", "vpclmulqdq", "rdpid", "xsaveopt", "xsavec"),
-    *("syscall", "rdtscp", "lahf_lm", "abm"),
+    *("syscall", "rdtscp", "lahf_lm", "abm", "sse4a"),
 )
 """Each has instructions whose extension has this name; without it they are undefined."""
 
@@ -21,6 +21,9 @@ DESCRIBED = frozenset(EXTENSIONS) | {
 }
 """All that CPUID may tell of, by the names in `features`."""
 
+AMD_ALONE = frozenset({"sse4a"})
+"""What Intel's processors do not have."""
+
 BUILT_ON: dict[str, tuple[str, ...]] = {
     "tsc": ("rdtscp", "tsc_adjust", "tsc_deadline"),
     "apic": ("x2apic", "tsc_deadline"),
@@ -30,7 +33,18 @@ BUILT_ON: dict[str, tuple[str, ...]] = {
     "cx8": ("cx16",),
     "fxsr": ("sse",),
     "sse": ("sse2",),
-    "sse2": ("sse3", "ssse3", "sse4_1", "sse4_2", "pclmulqdq", "aes", "sha_ni", "gfni", "avx"),
+    "sse2": (
+        "sse3",
+        "ssse3",
+        "sse4_1",
+        "sse4_2",
+        "pclmulqdq",
+        "aes",
+        "sha_ni",
+        "gfni",
+        "avx",
+        "sse4a",
+    ),
     "xsave": ("avx", "xsaveopt", "xsavec", "xgetbv1"),
     "avx": ("avx2", "fma", "f16c", "vaes", "vpclmulqdq"),
 }

@@ -85,6 +85,7 @@ def words(model: Model) -> list[int]:
         (1, 0): [_signature(*model.version), 8 << 8 | 1 << 16, 0, 0],
         (5, 0): [64, 64, 3, 0] if has("monitor") else [],
         (6, 0): [1 << 2, 0, 0, 0],
+        (7, 0): [0, 1 << 13, 0, 0],  # the x87 has no FCS and FDS
         (0xB, 0): [0, 1, 1 << 8, 0],
         (0xB, 1): [CORES_AT, 1 << CORES_AT, 1 | 2 << 8, 0],
         (0xD, 0): [7 if has("avx") else 3, size, size, 0] if has("xsave") else [],

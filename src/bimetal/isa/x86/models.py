@@ -1,5 +1,5 @@
 """Processor models: the levels of the x86-64 psABI, some of those that QEMU and libvirt name, and
-``max``, which has all that is described.
+``max``, which has all that is described but for what AMD's processors alone have.
 
 A named model has what QEMU's has (``query-cpu-model-expansion``) of what is described.
 """
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ...base.errors import BimetalError, ExitCode
 from ...base.near import choose_from, did_you_mean
-from .extensions import BUILT_ON, DESCRIBED, EXTENSIONS
+from .extensions import AMD_ALONE, BUILT_ON, DESCRIBED, EXTENSIONS
 from .features import FEATURES, feature_named
 
 __all__ = [
@@ -78,7 +78,8 @@ _HASWELL = f"{_IVY_BRIDGE} fma pcid movbe bmi1 avx2 bmi2 invpcid abm"
 _BROADWELL = f"{_HASWELL} rdseed adx smap 3dnowprefetch"
 _EPYC = (
     f"{_NEHALEM} pclmulqdq aes xsave avx xsaveopt rdtscp f16c rdrand fsgsbase smep fma movbe bmi1 "
-    "avx2 bmi2 abm rdseed adx smap 3dnowprefetch monitor clflushopt sha_ni xsavec xgetbv1 pdpe1gb"
+    "avx2 bmi2 abm rdseed adx smap 3dnowprefetch monitor clflushopt sha_ni xsavec xgetbv1 pdpe1gb "
+    "sse4a"
 )
 
 
@@ -97,7 +98,7 @@ def _named(features: str, *version: int, brand: str, vendor: bytes = INTEL) -> M
 
 
 MODELS: Mapping[str, Model] = {
-    "max": Model(DESCRIBED),
+    "max": Model(DESCRIBED - AMD_ALONE),
     **{name: Model(_closed((*names, *PLATFORM))) for name, names in LEVELS.items()},
     "qemu64": _named(
         _OLD, 15, 107, 1, vendor=AMD, brand="QEMU Virtual CPU version 2.5+"

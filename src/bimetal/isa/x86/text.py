@@ -241,7 +241,8 @@ KINDS: dict[str, Kind] = _VECTORS | {
     "Rd": _of("rm", _fixed(32)), "Rq": _of("rm", _fixed(64)),
     "Ry": _of("rm", lambda fields: 64 if fields["long"] else 32),
     "Ib": _immediate(_fixed(8)), "Iw": _immediate(_fixed(16)), "Iz": _immediate(_size),
-    "Iv": _immediate(_size), "I2": _operand(
+    "Iv": _immediate(_size), "I1": _operand(
+        lambda fields: hex(fields["imm"] >> 8 & 0xFF)), "I2": _operand(
         lambda fields: hex(fields["imm"] >> 16 & 0xFF)),
     "M": _operand(lambda fields: _memory(fields, 0)),
     "Mb": _operand(lambda fields: _memory(fields, 8)),
