@@ -7,8 +7,10 @@ Most are stored as they are. Others are composed of stored ones, or belong to th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from ..ir.access import Access, Space
+from ..ir.effects import Callee, Get, If, RoutineCall, Set
 from ..ir.evaluate import Machine, Trap, call
 from ..isa.contract import LOAD, PAGE, STORE, Hooks
 from ..isa.describe import Isa
@@ -98,14 +100,33 @@ def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | No
 
 def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
     """See `Cpu.write_register`. Derived registers follow."""
-    view = isa.views.get(name)
+    view, renew = isa.views.get(name), Hooks.of(isa).renew
     if view is None or name in isa.state.register_names():
         file, index = isa.state.locate(name)
         machine.set(file.name, index, file.admit(value))
+        written = frozenset((file.name,))
     elif view.write is None:
         raise ValueError(f"{name} is read-only")
     elif not 0 <= value < 1 << view.read.returns:
         raise OverflowError(f"{value:#x} does not fit in {name} of {view.read.returns} bits")
     else:
         call(view.write, machine, value)
-    call(Hooks.of(isa).renew, machine)
+        written = _files(view.write, Set)
+    if written & _files(renew, Get):
+        call(renew, machine)
+
+
+@cache
+def _files(routine: Callee, use: type[Get] | type[Set]) -> frozenset[str]:
+    """The register files that a routine reads, or writes, with what it calls."""
+    found, routines, blocks = set[str](), [routine], [routine.block()]
+    for block in blocks:  # which grows
+        for value in block:
+            if isinstance(value, use):
+                found.add(value.file)
+            elif isinstance(value, If):
+                blocks += value.branches
+            elif isinstance(value, RoutineCall) and value.routine not in routines:
+                routines.append(value.routine)
+                blocks.append(value.routine.block())
+    return frozenset(found)
