@@ -53,7 +53,7 @@ class Guest(Struct):
         return self.memory.update(address, access, change)
 
     def host(self, name: str, args: Sequence[int]) -> int:
-        if name == "relax":
+        if name in ("relax", "shared"):  # nobody else is waited for, or told anything
             return 0
         raise NotImplementedError(f"{name} of the engine, for a single instruction")
 

@@ -28,6 +28,7 @@ from .system_access import system_load
 from .tasks import CALL, switch_task
 from .transfers import Frame, code_address, set_code, stack_width
 from .traps import (
+    AGAIN,
     CODE_AT,
     DEBUG,
     DETECTED,
@@ -82,6 +83,8 @@ def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
 def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     """Deliver an exception or interrupt: the linear address of the handler. ``value`` is what CR2
     gets of a page fault, and DR6 of #DB."""
+    with when((cause & AGAIN) != 0):
+        ret(cpu.pc)
     outside = (cause & EXTERNAL) != 0
     unknown = outside & ((cause & 0xFF) == 0)
     with when(unknown):

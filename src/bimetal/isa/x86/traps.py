@@ -10,7 +10,7 @@ from ...ir.value import Value, const
 from ..trace import Cpu
 
 __all__ = [
-    "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DETECTED", "DIVIDE",
+    "AGAIN", "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DETECTED", "DIVIDE",
     "DOUBLE_FAULT", "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI",
     "NOT_PRESENT", "NO_MATH",
     "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNASKED", "UNDEFINED",
@@ -29,6 +29,8 @@ UNASKED = 1 << 10
 """It is ICEBP: behind an instruction, and nobody has to allow it."""
 DETECTED = 1 << 11
 """It is #DB of an access to debug registers."""
+AGAIN = 1 << 32
+"""It is none: the instruction begins anew."""
 LENGTH_AT, CODE_AT = 12, 16
 CODE = 0xFFFF << CODE_AT
 

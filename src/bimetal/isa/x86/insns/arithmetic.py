@@ -41,12 +41,14 @@ OPERATIONS: tuple[tuple[str, Operation, str], ...] = (
 def lockable(
     row: str, text: str, extension: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Describe an instruction that may have the prefix LOCK if its operand is in memory."""
+    """Describe an instruction that may have the prefix LOCK if its operand is in memory: a misaligned
+    one begins anew if another vCPU is in its way (`locked`)."""
     return insn(
         row + " lock",
         "{:lock}" + text,
         where=lambda lock, memory, **_: (lock == 0) | (memory == 1),
         extension=extension,
+        restartable=True,
     )
 
 

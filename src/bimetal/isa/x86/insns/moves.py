@@ -107,7 +107,7 @@ def lea(cpu: Cpu, **fields: Value) -> None:
 def _exchange(row: str, e: str, g: str) -> None:
     @insn(
         row + " lock", f"{{:lock}}xchg {{:{e}}}, {{:{g}}}",
-        where=lambda lock, memory, **_: (lock == 0) | (memory == 1),
+        where=lambda lock, memory, **_: (lock == 0) | (memory == 1), restartable=True,
     )  # fmt: skip
     def xchg(cpu: Cpu, **fields: Value) -> None:
         """Memory is locked in any case."""
