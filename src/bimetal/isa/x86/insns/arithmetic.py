@@ -41,8 +41,8 @@ OPERATIONS: tuple[tuple[str, Operation, str], ...] = (
 def lockable(
     row: str, text: str, extension: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Describe an instruction that may have the prefix LOCK if its operand is in memory: a misaligned
-    one begins anew if another vCPU is in its way (`locked`)."""
+    """Describe an instruction that may have the prefix LOCK if its operand is in memory: if that is
+    misaligned it begins anew where another vCPU is in its way."""
     return insn(
         row + " lock",
         "{:lock}" + text,
