@@ -9,7 +9,7 @@ from bimetal.accel.kvm import abi_x86 as x86
 from bimetal.accel.kvm.x86_cpuid import supported
 from bimetal.accel.kvm.x86_unknown import Noting, UnknownState
 from bimetal.accel.reference.cpu import ReferenceCpu
-from bimetal.seam import CpuFault, Mmio
+from bimetal.seam import CpuFault, DebugRequest, DebugStop, Mmio
 from tests.accel.kvm.assembler import assemble
 from tests.accel.kvm.guest import CODE, DEVICE, STUB_PORT, GuestMachine, mmio, ports
 from tests.accel.kvm.quirks import QUIRKS
@@ -117,6 +117,19 @@ def test_who_steps_itself_stops_behind_each_instruction(guest: GuestMachine) -> 
     cpu.write_register("dr6", 0xFFFF_0FF0)
     assert ports(cpu.run()) == (0x10, 4, behind)
     assert cpu.read_register("rbx") == 0xFFFF_4FF0
+
+
+def test_a_debugger_stops_behind_it(guest: GuestMachine) -> None:
+    if "vector code" not in QUIRKS:
+        pytest.skip("this KVM needs no help")
+    cpu = guest.long(f"mov ebx, {DEVICE}; paddd xmm0, xmm1; movd xmm2, [rbx]; nop")
+    cpu.set_debug(DebugRequest(step=True))
+    stops: list[tuple[int, str]] = []
+    while len(stops) < 4:
+        exit = cpu.run()
+        if isinstance(exit, DebugStop):
+            stops.append((exit.pc - CODE, exit.reason))
+    assert stops == [(5, "step"), (9, "step"), (13, "step"), (14, "step")]
 
 
 def test_what_it_stores_is_in_the_log_of_written_pages(guest: GuestMachine) -> None:

@@ -17,7 +17,7 @@ from bimetal.accel.kvm.x86_registers import REGISTERS
 from bimetal.accel.kvm.x86_state import load_state, save_state
 from bimetal.base.errors import BimetalError
 from bimetal.base.late import LateModule
-from bimetal.seam import DebugRequest, EndOfInterrupt, Exit, RegisterAccess
+from bimetal.seam import DebugRequest, DebugStop, EndOfInterrupt, Exit, RegisterAccess
 
 if TYPE_CHECKING:
     from bimetal.accel.kvm import x86_fallback
@@ -92,7 +92,7 @@ class X86Cpu(KvmCpu):
 
     def _before_entry(self) -> Exit | None:
         if self._helped is not None:
-            asked = self._go_on_by_reference(self._helped)
+            asked = self._stepped(self._go_on_by_reference(self._helped))
             if asked is not None:
                 return asked
         if self._pending:
@@ -158,7 +158,7 @@ class X86Cpu(KvmCpu):
                     refused.remedy,
                 )
             if helped is not None:
-                return self._go_on_by_reference(helped)
+                return self._stepped(self._go_on_by_reference(helped))
         return super()._on_internal_error()
 
     def _by_reference(self) -> OneInstruction | None:
@@ -186,6 +186,13 @@ class X86Cpu(KvmCpu):
                 self.events.hint(SLOW)
             self.by_reference += 1
         return asked
+
+    def _stepped(self, asked: Exit | None) -> Exit | None:
+        """What an instruction of the reference asks; once it is complete, the stop of a debugger
+        that steps, of which KVM knows nothing here."""
+        if asked is not None or not self._debug.step:
+            return asked
+        return DebugStop(self.read_register("cs.base") + self.read_register("rip"), "step")
 
     def settle(self) -> None:
         """See `KvmCpu.settle`."""
