@@ -105,6 +105,10 @@ class KnownRegions:
                     lines[content][number].more = True
         return lines
 
+    def any_for(self, decoding: Decoding) -> bool:
+        """Whether there are any for code that is decoded in one way."""
+        return bool(self._index(self.family(decoding)))
+
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
         """The regions that can execute a page's code, in the order in which they are to be
         installed; at most ``room`` more of them are loaded from the store."""

@@ -58,10 +58,14 @@ class Orders:
         idle."""
         return self._worker is not None or (pays and (not self.copied or self._permits.take()))
 
-    def submit(self, order: Order) -> None:
-        """Hand a job to the process, which is started with the first one, if there is one."""
+    def expect(self) -> None:
+        """Start the process, for jobs that are sure to come soon."""
         if self._worker is None and not self._ended:
             self._worker = self._start()
+
+    def submit(self, order: Order) -> None:
+        """Hand a job to the process, which is started with the first one, if there is one."""
+        self.expect()
         if self._worker is None:
             return
         self._orders.append(order)

@@ -47,8 +47,7 @@ LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
 
 LEFT = 1000
-"""The most pages whose code was hot before it changed that are remembered for the end; that process
-has time for some hundreds."""
+"""The most pages whose code was hot before it changed that are remembered for the end."""
 
 IDLE_COPY = 0.25
 """Seconds between looks at the sleeping vCPUs of a copy, of which there may be hundreds."""
@@ -94,6 +93,8 @@ class Tiering:
         """A vCPU begins to run. Of several calls only the first one counts."""
         with self._attending:
             if not (self.policy.wait or self._closed or self._thread.ident):
+                if self.policy.keep and self._code_pages.begin_empty(len(self._isa.modes)):
+                    self._orders.expect()
                 self._thread.start()
 
     @property
@@ -316,8 +317,7 @@ class Tiering:
                 self._note(spot, code_page)
 
     def _note(self, spot: Spot, code_page: CodePage) -> None:
-        """Note what is executed of a page that is hot, as it may have changed when that is asked
-        for: again whenever it has become twice as hot."""
+        """Note what is executed of a hot page, which may change: again when it is twice as hot."""
         hotness = self._hotness.in_page(spot.place)
         if hotness >= max(self._worth_leaving(spot.place), 2 * code_page.noted):
             code_page.noted = hotness
