@@ -32,6 +32,8 @@ PLACES_OF_FLAGS = (("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("of",
 DF = 0x400
 
 
+MODEL = "max,+sse4a"
+"""A processor with all that is described."""
 ENABLED = {"cr4": 1 << 9 | 1 << 10 | 1 << 18, "xcr0": 7}
 """CR4 and XCR0 where vectors may be used."""
 
@@ -160,7 +162,7 @@ class CpuExecutor:
             ram.close()
 
     def _accelerator(self) -> Accelerator:
-        return InterpAccelerator("x86_64", clock=VirtualClock())
+        return InterpAccelerator("x86_64", model=MODEL, clock=VirtualClock())
 
     def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
         """Execute the cases on a CPU with this memory from `BASE` on."""
@@ -194,7 +196,7 @@ class RegionExecutor(CpuExecutor):
 
     def _accelerator(self) -> Accelerator:
         policy = replace(stressed("records"), most=0)
-        return JitAccelerator("x86_64", clock=VirtualClock(), policy=policy)
+        return JitAccelerator("x86_64", model=MODEL, clock=VirtualClock(), policy=policy)
 
     def on(self, cpu: Cpu, memory: memoryview, cases: Sequence[Case]) -> list[State]:
         """See `CpuExecutor`."""
@@ -209,7 +211,9 @@ class StressedExecutor(CpuExecutor):
         self.name = words
 
     def _accelerator(self) -> Accelerator:
-        return JitAccelerator("x86_64", clock=VirtualClock(), policy=stressed(self.name))
+        return JitAccelerator(
+            "x86_64", model=MODEL, clock=VirtualClock(), policy=stressed(self.name)
+        )
 
 
 class RunExecutor(StressedExecutor):
