@@ -22,7 +22,7 @@ from bimetal.isa.x86 import x86
 
 
 def _definitions() -> Iterator[Definition]:
-    helped = {a64: ("aes", "sha256", "pmull", "dotprod"), x86: ("aes", "sse")}
+    helped = {a64: ("aes", "sha256", "pmull", "dotprod"), x86: ("aes", "sse", "sse2")}
     for insn in (insn for isa in helped for insn in isa.insns):
         if insn.extension in helped[insn.isa]:
             for block in insn.variants().values():

@@ -39,6 +39,16 @@ def _estimates(name: str) -> tuple[str, ...]:
     )
 
 
+def _signs(lane: int) -> tuple[str, ...]:
+    """The highest bit of each lane."""
+    lanes = f"<{128 // lane} x i{lane}>"
+    return (
+        f"bitcast i128 {{0}} to {lanes}",
+        f"icmp slt {lanes} {{1}}, zeroinitializer",
+        f"bitcast <{128 // lane} x i1> {{2}} to i{128 // lane}",
+    )
+
+
 def _sha256(result: str) -> tuple[str, ...]:
     """Four rounds of SHA-256: the host wants A, B, E and F in one register, C, D, G and H in
     another."""
@@ -108,6 +118,7 @@ class Host:
         "aes_unmix": ("aes", _aes("aesimc")),
         "reciprocal_estimate": ("sse", _estimates("rcp")),
         "root_reciprocal_estimate": ("sse", _estimates("rsqrt")),
+        **{f"signs_{lane}": ("sse2", _signs(lane)) for lane in (8, 32, 64)},
         "sha256_abcd": ("sha_ni", _sha256("i32 3, i32 2, i32 7, i32 6")),
         "sha256_efgh": ("sha_ni", _sha256("i32 1, i32 0, i32 5, i32 4")),
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ....ir.compound import compound
 from ....ir.value import Value, const
 from ....ir.vector import shuffle
 from ...trace import Cpu
@@ -339,11 +340,15 @@ encode_all(Encoding("movddup", "f2", "0f 12 /r", third=False), _repeated(64, (0,
 def _signs(lane: int) -> Meaning:
     """The sign of each lane, a bit each."""
 
+    def whole(part: Value) -> Value:
+        return signs_of(part, lane)
+
     def meaning(cpu: Cpu, form: Form, fields: Mapping[str, Value]) -> None:
         form.ready(cpu)
         total, at = const(0, 64), 0
         for part in read_parts(cpu, fields["rm"], form):
-            total, at = total | signs_of(part, lane).zext(64) << at, at + part.width // lane
+            signs = compound(f"signs_{lane}", whole, part) if part.width == 128 else whole(part)
+            total, at = total | signs.zext(64) << at, at + part.width // lane
         cpu.r[fields["reg"]] = total
         if form.width == 64:
             use_mmx(cpu)
