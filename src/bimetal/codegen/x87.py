@@ -29,9 +29,9 @@ CONDITIONS = {
 }
 """The condition codes that operations set; others only have C1."""
 
-# In Intel's syntax. $0 is the result, $1 the status, $2 the control word, $3 and $4 are operands,
-# $5 is the usual control word. The status is read before anything that would change C1.
-_STATUS, _RESULT = "fnstsw ax", "fstp tbyte ptr $0"
+# In Intel's syntax. $0 is the status, in AX, $1 the result, $2 the control word, $3 and $4 are
+# operands, $5 is the usual control word. The status is read before what would change C1.
+_STATUS, _RESULT = "fnstsw ax", "fstp tbyte ptr $1"
 _ONE, _TWO = "fld tbyte ptr $3", "fld tbyte ptr $4"
 _DROP = "fstp st(0)"
 _CLEAR = ("fld1", "ftst", _DROP)
@@ -71,10 +71,10 @@ _CODE: dict[str, tuple[str, ...]] = {
     "tan": (_ONE, "fptan", _STATUS, "test ah, 4", "jne 2f", _DROP, "2:", _RESULT),
     "exponent": (_ONE, "fxtract", _STATUS, _DROP, _RESULT),
     "significand": (_ONE, "fxtract", _STATUS, _RESULT, _DROP),
-    "to_32": _stored("fstp dword ptr $0"), "to_64": _stored("fstp qword ptr $0"),
-    "to_bcd": _stored("fbstp tbyte ptr $0"),
-    **{f"to_i{width}": _stored(f"fistp {kind} ptr $0") for width, kind in _KINDS.items()},
-    **{f"cut_i{width}": _stored(f"fisttp {kind} ptr $0") for width, kind in _KINDS.items()},
+    "to_32": _stored("fstp dword ptr $1"), "to_64": _stored("fstp qword ptr $1"),
+    "to_bcd": _stored("fbstp tbyte ptr $1"),
+    **{f"to_i{width}": _stored(f"fistp {kind} ptr $1") for width, kind in _KINDS.items()},
+    **{f"cut_i{width}": _stored(f"fisttp {kind} ptr $1") for width, kind in _KINDS.items()},
     "from_32": ("fld dword ptr $3", _STATUS, _RESULT),
     "from_64": ("fld qword ptr $3", _STATUS, _RESULT),
     "from_i64": ("fild qword ptr $3", _STATUS, _RESULT),
@@ -94,7 +94,7 @@ def _text(operation: str) -> str:
         *(f"cmp ax, {USUAL_CONTROL & ROUNDING | MASKS | KNOWN_INEXACT}", "jne 3f"),
         *(*code, f"test al, {FLAGS & ~INEXACT}", "je 5f", "jmp 4f"),
         *("3:", clear, "fldcw word ptr $2", *code, "fldcw word ptr $5"),
-        *("4:", clear, "5:", "mov word ptr $1, ax"),
+        *("4:", clear, "5:"),
     )
     return "\\0A".join(lines)
 
@@ -105,24 +105,27 @@ class ExtendedLowering(Emitter):
     def op_extended(self, value: Extended) -> None:
         control, *operands = value.args
         width = _RESULTS.get(value.operation, STATUS)
-        result, status = self._room(width, "0"), self._room(16, "0")
+        result = self._space(width)
         word = self.operand(control)
         given = [self._room(16, self.let(f"or i16 {word}, {MASKS}"))]
         for operand, bits in zip(operands, OPERATIONS[value.operation], strict=True):
             given.append(self._room(bits, self.operand(operand)))
         given += [given[-1]] * (3 - len(given))
         given.append(self._room(16, str(USUAL_CONTROL)))
-        pointers = [f"ptr elementtype(i{width}) {result}", f"ptr elementtype(i16) {status}"]
-        kinds = ("i16", "i128", "i128", "i16")
-        pointers += [f"ptr elementtype({kind}) {at}" for kind, at in zip(kinds, given, strict=True)]
-        constraints = "=*m,=*m,*m,*m,*m,*m,~{ax},~{flags}"
-        self.put(
-            f'call void asm sideeffect inteldialect "{_text(value.operation)}", "{constraints}"'
-            f"({', '.join(pointers)})"
+        kinds = (f"i{width}", "i16", "i128", "i128", "i16")
+        pointers = [
+            f"ptr elementtype({kind}) {at}"
+            for kind, at in zip(kinds, (result, *given), strict=True)
+        ]
+        said = self.let(
+            f'call i16 asm sideeffect inteldialect "{_text(value.operation)}", '
+            f'"={{ax}},=*m,*m,*m,*m,*m,~{{flags}}"({", ".join(pointers)})'
         )
         # Loads are those of the parts that were stored, which need not wait for memory.
-        number = self.widen(self.let(f"load i{width}, ptr {result}, align 16"), "i96", width)
-        said = self.let(f"load i16, ptr {status}")
+        number = "0"
+        if value.operation not in ("com", "ucom"):
+            number = self.let(f"load i{width}, ptr {result}, align 16")
+            number = self.widen(number, "i96", width)
         # Conditions that an operation says nothing of are those of an earlier one.
         said = self.let(f"and i16 {said}, {FLAGS | CONDITIONS.get(value.operation, C1)}")
         known = self.let(f"and i16 {word}, {KNOWN_INEXACT}")
@@ -133,7 +136,11 @@ class ExtendedLowering(Emitter):
 
     def _room(self, width: int, content: str) -> str:
         """A place in memory of at least so many bits, with something in it."""
+        cell = self._space(width)
+        self.put(f"store i{width} {content}, ptr {cell}, align 16")
+        return cell
+
+    def _space(self, width: int) -> str:
         cell = self.fresh("x87")
         self.allocas.append(f"  {cell} = alloca i{max(width, 16)}, align 16")
-        self.put(f"store i{width} {content}, ptr {cell}, align 16")
         return cell
