@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import random
+import struct
 from collections.abc import Iterator
 
 import pytest
 
-from bimetal.codegen import host
+from bimetal.codegen import host, processor
 from bimetal.codegen.layout import Layout
 from bimetal.codegen.library import Library
 from bimetal.codegen.linking import link
@@ -71,7 +72,7 @@ def test_native_code_agrees(name: str, helped: bool, monkeypatch: pytest.MonkeyP
     if not helped:
         monkeypatch.setattr(host.Host, "compounds", {})
     elif not host.current().compound(name):
-        pytest.skip("this host has no such instruction")
+        pytest.skip("this host has no such instruction, or one that gives other bits")
     native = _compiled(definition)
     call = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p)(native.address("f"))
     out = ctypes.create_string_buffer(16)
@@ -79,3 +80,40 @@ def test_native_code_agrees(name: str, helped: bool, monkeypatch: pytest.MonkeyP
         operands = [rng.getrandbits(parameter.width) for parameter in definition.parameters]
         call(b"".join(number.to_bytes(16, "little") for number in operands), out)
         assert int.from_bytes(out.raw, "little") == _evaluated(definition, operands)
+
+
+def test_estimates_of_other_makers_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        processor, "processor", lambda: {"vendor_id": "AuthenticAMD", "flags": "sse aes"}
+    )
+    processor.host_has.cache_clear()
+    try:
+        assert host.Host.compound("aes_encrypt")
+        assert not host.Host.compound("reciprocal_estimate")
+        assert not host.Host.compound("root_reciprocal_estimate")
+    finally:
+        processor.host_has.cache_clear()
+
+
+BOUND = 1.5 * 2**-12
+"""Of the relative error that the manual promises (SDM volume 2, RCPPS and RSQRTPS)."""
+
+
+@pytest.mark.parametrize(
+    ("name", "power"), [("reciprocal_estimate", -1), ("root_reciprocal_estimate", -0.5)]
+)
+def test_estimates_are_as_near_as_the_manual_promises(
+    name: str, power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host.Host, "compounds", {})
+    native = _compiled(DEFINITIONS[name])
+    call = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p)(native.address("f"))
+    out = ctypes.create_string_buffer(16)
+    # Both ends of each interval that has an estimate of its own, in two octaves.
+    steps = [(127 << 23) + (n << 11) for n in range(1 << 13)]
+    for bits in (bits for step in steps for bits in (step, step + (1 << 11) - 1)):
+        call(struct.pack("<4I", bits, 1 << 31, 0x7F80_0000, 0x7FA0_0000), out)
+        (number,) = struct.unpack("<f", struct.pack("<I", bits))
+        got, minus_zero, infinity, nan = struct.unpack("<fIII", out)
+        assert abs(got / number**power - 1) <= BOUND
+        assert (minus_zero, infinity, nan) == (0xFF80_0000, 0, 0x7FE0_0000)

@@ -12,7 +12,7 @@ import platform
 from typing import ClassVar
 
 from ..base.errors import BimetalError
-from .processor import host_has
+from .processor import host_has, made_by
 
 __all__ = ["Host", "current"]
 
@@ -123,11 +123,19 @@ class Host:
         "sha256_efgh": ("sha_ni", _sha256("i32 1, i32 0, i32 5, i32 4")),
     }  # fmt: skip
 
+    # What only one maker's processors compute with the bits that are defined: each has tables of
+    # its own for estimates.
+    makers: ClassVar = dict.fromkeys(
+        ("reciprocal_estimate", "root_reciprocal_estimate"), "GenuineIntel"
+    )
+
     @classmethod
     def compound(cls, name: str) -> tuple[str, ...]:
-        """This host's instructions for a compound operation; empty if it has none."""
+        """This host's instructions for a compound operation; empty if it has none that gives the
+        same bits."""
         feature, lines = cls.compounds.get(name, ("", ()))
-        return lines if lines and host_has(feature) else ()
+        fits = name not in cls.makers or made_by(cls.makers[name])
+        return lines if lines and fits and host_has(feature) else ()
 
     @classmethod
     def in_order(cls, op: str, lane: int, count: int) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["host_has", "processor"]
+__all__ = ["host_has", "made_by", "processor"]
 
 CPUINFO = Path("/proc/cpuinfo")
 KIND = ("vendor_id", "cpu family", "model", "stepping", "flags")
@@ -29,3 +29,9 @@ def processor() -> Mapping[str, str]:
 def host_has(feature: str) -> bool:
     """Whether the host's processor has a feature, by the kernel's name for it."""
     return feature in processor().get("flags", "").split()
+
+
+def made_by(maker: str) -> bool:
+    """Whether the host's processor is a maker's, by the name that CPUID gives it, such as
+    ``GenuineIntel`` or ``AuthenticAMD`` (SDM and APM volume 3, CPUID function 0)."""
+    return processor().get("vendor_id") == maker

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import fp
+from ...ir.integers import Integers
 from ...ir.value import Value, select
 from ...ir.vector import choose, lanes
 from ..trace import Cpu, slowly, when
@@ -18,75 +19,29 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Lanes:
-    """Arithmetic on lanes of integers, as short as it can be written."""
-
-    def __init__(self, lane: int, value: Value):
-        self.lane, self.value = lane, value
-
-    def apply(self, operation: str, other: _Lanes | int) -> _Lanes:
-        """An operation of the table."""
-        operand = other.value if isinstance(other, _Lanes) else other
-        return _Lanes(self.lane, lanes(operation, self.lane, self.value, operand))
-
-    def __add__(self, other: _Lanes | int) -> _Lanes:
-        return self.apply("add", other)
-
-    def __sub__(self, other: _Lanes | int) -> _Lanes:
-        return self.apply("sub", other)
-
-    def __mul__(self, other: _Lanes) -> _Lanes:
-        return self.apply("mul", other)
-
-    def __and__(self, other: _Lanes | int) -> _Lanes:
-        return self.apply("and", other)
-
-    def __or__(self, other: _Lanes | int) -> _Lanes:
-        return self.apply("or", other)
-
-    def __lshift__(self, other: _Lanes | int) -> _Lanes:
-        return self.apply("shl", other)
-
-    def __rshift__(self, other: int) -> _Lanes:
-        return self.apply("lsr", other)
-
-    def equals(self, other: int) -> _Lanes:
-        """Lanes of ones where it is this number."""
-        return self.apply("eq", other)
-
-    def below(self, other: int) -> _Lanes:
-        """Lanes of ones where it is less, unsigned."""
-        return self.apply("ult", other)
-
-    def pick(self, a: _Lanes, b: _Lanes) -> _Lanes:
-        """``a`` where there are ones here, else ``b``."""
-        return _Lanes(self.lane, choose(self.value, a.value, b.value))
+def _number(numbers: Numbers, value: int) -> Integers:
+    return Integers(numbers.lane, numbers.each(value & ((1 << numbers.lane) - 1)))
 
 
-def _number(numbers: Numbers, value: int) -> _Lanes:
-    return _Lanes(numbers.lane, numbers.each(value & ((1 << numbers.lane) - 1)))
-
-
-def _estimated(numbers: Numbers, a: _Lanes, estimate: Callable[[_Lanes], _Lanes]) -> _Lanes:
+def _estimated(numbers: Numbers, a: Integers, estimate: Callable[[Integers], Integers]) -> Integers:
     """An estimate, made in lanes that have room for it."""
     if numbers.lane > 16:
         return estimate(a)
-    wide = estimate(_Lanes(32, lanes("zext", 16, a.value, to=32)))
-    return _Lanes(16, lanes("trunc", 32, wide.value, to=16))
+    wide = estimate(Integers(32, lanes("zext", 16, a.value, to=32)))
+    return Integers(16, lanes("trunc", 32, wide.value, to=16))
 
 
-def _reciprocal_of(a: _Lanes) -> _Lanes:
+def _reciprocal_of(a: Integers) -> Integers:
     """RecipEstimate: of 256 to 511, that is 0.5 to 1, in the same scale."""
     doubled = (a << 1) + 1
-    one = _Lanes(a.lane, lanes("add", a.lane, a.value & 0, 1 << 19))
-    return (one.apply("udiv", doubled) + 1) >> 1
+    return (a.each(1 << 19).apply("udiv", doubled) + 1) >> 1
 
 
-def _root_of(a: _Lanes) -> _Lanes:
+def _root_of(a: Integers) -> Integers:
     """RecipSqrtEstimate: of 128 to 511, that is 0.25 to 1. The number of nine bits above 512 whose
     square times the operand is still below 2 to the 28, bit by bit."""
     a = a.below(256).pick((a << 1) + 1, ((a >> 1) << 2) + 2)
-    found = _Lanes(a.lane, lanes("add", a.lane, a.value & 0, 512))
+    found = a.each(512)
     for bit in range(8, -1, -1):
         tried = found | 1 << bit
         found = (a * tried * tried).below(1 << 28).pick(tried, found)
@@ -117,10 +72,10 @@ def reciprocal(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
     (value,) = flushed(cpu, numbers, value)
     form = numbers.format
     below, bias = form.precision - 1, form.maximum_exponent
-    magnitude = _Lanes(numbers.lane, numbers.magnitudes(value))
+    magnitude = Integers(numbers.lane, numbers.magnitudes(value))
     signs = value & numbers.each(form.sign)
     power, fraction = magnitude >> below, magnitude & (form.smallest - 1)
-    near = _Lanes(numbers.lane, ~numbers.below(value, form.smallest >> 1))
+    near = Integers(numbers.lane, ~numbers.below(value, form.smallest >> 1))
     subnormal = power.equals(0)
     fraction = subnormal.pick(near.pick(fraction << 1, fraction << 2), fraction)
     power = subnormal.pick(near.pick(power, power - 1), power)
@@ -159,10 +114,10 @@ def reciprocal_root(cpu: Cpu, numbers: Numbers, value: Value) -> Value:
     (value,) = flushed(cpu, numbers, value)
     form, lane = numbers.format, numbers.lane
     below, bias = form.precision - 1, form.maximum_exponent
-    magnitude = _Lanes(lane, numbers.magnitudes(value))
+    magnitude = Integers(lane, numbers.magnitudes(value))
     power, fraction = magnitude >> below, magnitude & (form.smallest - 1)
     # A subnormal number is made normal; the shift stays below the width for zero, too.
-    zeros = _Lanes(lane, lanes("clz", lane, fraction.value | numbers.each(1))) - (lane - below)
+    zeros = Integers(lane, lanes("clz", lane, fraction.value | numbers.each(1))) - (lane - below)
     subnormal = power.equals(0)
     fraction = subnormal.pick((fraction << zeros) << 1, fraction)
     power = subnormal.pick(_number(numbers, 0) - zeros, power)
@@ -237,10 +192,10 @@ def reciprocal_root_step(cpu: Cpu, numbers: Numbers, a: Value, b: Value) -> Valu
     return fused(cpu, numbers, numbers.each(one_and_half), a, b)
 
 
-def _unsigned(estimate: Callable[[_Lanes], _Lanes], least: int) -> Callable[[Value], Value]:
+def _unsigned(estimate: Callable[[Integers], Integers], least: int) -> Callable[[Value], Value]:
     def operation(value: Value) -> Value:
         # What is too small has no estimate; any other operand does for it.
-        given = _Lanes(32, value)
+        given = Integers(32, value)
         small = given.below(least)
         operand = small.pick(given | least, given)
         return (estimate(operand >> 23) << 23).value | small.value

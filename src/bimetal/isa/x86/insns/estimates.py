@@ -6,66 +6,73 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ....ir.compound import compound
-from ....ir.value import Value, const, pure, select
+from ....ir.integers import Integers
+from ....ir.value import Value
 from ...trace import Cpu
 from ..numbers import scalar_forms
 from ..simd import Encoding, Form, encode_all, merged, read_source, write_parts
 
-INFINITY, QUIET = 0xFF << 23, 1 << 22
-INDEFINITE = 1 << 31 | INFINITY | QUIET
+SIGN, INFINITY, QUIET = 1 << 31, 0xFF << 23, 1 << 22
+INDEFINITE = SIGN | INFINITY | QUIET
 
 
-def _reciprocal(x: Value) -> Value:
+def _reciprocal(x: Integers) -> Integers:
     """The middle of an interval of 2 ** -11, and of its reciprocal 13 bits."""
-    sign, biased, top = x & 1 << 31, x.lsr(23) & 0xFF, x.lsr(12) & 0x7FF
-    divisor = (top << 1) + 4097
-    quotient = pure("udiv", divisor + (1 << 26), divisor << 1)
+    biased = x >> 23 & 0xFF
+    divisor = ((x >> 12 & 0x7FF) << 1) + 4097
+    quotient = (divisor + (1 << 26)).apply("udiv", divisor << 1)
     # The exponent is what is left to 253; below 1 nothing is left.
-    normal = (const(253, 32) - biased) << 23 | (quotient & 0xFFF) << 11
-    result = select(biased.ult(253), normal, const(0, 32))
-    result = select(biased == 0, INFINITY, result)
-    return sign | _special(x, biased, result)
+    normal = (x.each(253) - biased) << 23 | (quotient & 0xFFF) << 11
+    result = biased.below(253).pick(normal, x.each(0))
+    result = biased.equals(0).pick(x.each(INFINITY), result)
+    return x & SIGN | _unless_nan(x, result)
 
 
-def _special(x: Value, biased: Value, result: Value) -> Value:
-    """The result, but NaNs quiet, and zero for infinity."""
-    nan = (x & 0x7FFF_FFFF) | QUIET
-    return select(biased == 0xFF, select((x << 9) == 0, const(0, 32), nan), result)
+def _unless_nan(x: Integers, result: Integers) -> Integers:
+    """A result of numbers, or a NaN's payload, quiet."""
+    return (x & ~SIGN).below(INFINITY + 1).pick(result, x & ~SIGN | QUIET)
 
 
-def _root_reciprocal(x: Value) -> Value:
+def _root(middle: Integers, upper: Integers) -> Integers:
+    """The largest number whose square times ``middle``, which is 2049 to 8190, is not above
+    2 ** 39. A line, another one for the ``upper`` octave, is off by a 40th at most; two of Newton's
+    steps from there are off by less than one. Until then numbers are in quarters."""
+    near = upper.pick(
+        middle.each(58604) - (middle * 831 >> 8), middle.each(82884) - (middle * 2351 >> 8)
+    )
+    for _ in range(2):
+        missing = middle.each(1 << 29) - (near * near >> 14) * middle
+        near = near + (near * missing.apply("asr", 10)).apply("asr", 20)
+    below = near - 2 >> 2
+    above = below + 1
+    # That its square is off by less than 2 ** 31 shows in 32 bits whether it is above.
+    too_large = (middle.each(0) - above * above * middle).apply("asr", 31)
+    return too_large.pick(below, above)
+
+
+def _root_reciprocal(x: Integers) -> Integers:
     """The same of a root, by intervals of 2 ** -10: the largest number of 14 bits whose square is
     not above the reciprocal, rounded to 13."""
-    biased, top = x.lsr(23) & 0xFF, x.lsr(13) & 0x3FF
-    even = (biased & 1) == 0  # the exponent itself is odd
-    middle = ((top << 1) + 2049).zext(64) << select(even, const(1, 64), 0)
-    root = const(0, 64)
-    for bit in range(13, -1, -1):
-        tried = root | 1 << bit
-        fits = pure("ule", tried * tried * middle, const(1 << 39, 64))
-        root = select(fits, tried, root)
-    rounded = (root + 1).lsr(1).trunc(32)
-    half = (biased - 127 + select(even, const(-1, 32), 0)).asr(1)
-    exponent = const(126, 32) - half
+    biased = x >> 23 & 0xFF
+    even = (biased & 1).equals(0)  # the exponent itself is odd
+    middle = ((x >> 13 & 0x3FF) << 1) + 2049
+    middle = even.pick(middle << 1, middle)
+    rounded = _root(middle, even) + 1 >> 1
+    # Half of the exponent, rounded down, below that of 1.
+    exponent = x.each(126 + 64) - (biased + 1 >> 1)
     result = exponent << 23 | (rounded & 0xFFF) << 11
-    negative = select((x << 1).lsr(24) == 0, x & 1 << 31 | INFINITY, INDEFINITE)
-    result = select(x[31] == 1, negative, select(biased == 0, INFINITY, result))
-    is_nan = (biased == 0xFF) & ((x << 9) != 0)
-    result = select((biased == 0xFF) & (x[31] == 0), 0, result)
-    return select(is_nan, x | QUIET, result)
+    result = biased.equals(0).pick(x.each(INFINITY), result)
+    result = biased.equals(0xFF).pick(x.each(0), result)
+    negative = biased.equals(0).pick(x & SIGN | INFINITY, x.each(INDEFINITE))
+    result = x.below(SIGN).pick(result, negative)
+    return x & SIGN | _unless_nan(x, result)
 
 
-def _each(one: Callable[[Value], Value]) -> Callable[[Value], Value]:
-    def meaning(part: Value) -> Value:
-        total = const(0, 128)
-        for n in range(4):
-            total = total | one(part[32 * n + 31 : 32 * n]).zext(128) << 32 * n
-        return total
-
-    return meaning
+def _each(one: Callable[[Integers], Integers]) -> Callable[[Value], Value]:
+    return lambda part: one(Integers(32, part)).value
 
 
-def _estimate(name: str, opcode: str, step: str, one: Callable[[Value], Value]) -> None:
+def _estimate(name: str, opcode: str, step: str, one: Callable[[Integers], Integers]) -> None:
     every = _each(one)
 
     def packed(cpu: Cpu, form: Form, fields: Mapping[str, Value]) -> None:
