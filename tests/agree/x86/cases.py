@@ -29,6 +29,7 @@ MXCSR = (
     *(MASKED | 1 << 6, MASKED | 1 << 15, MASKED | 0x8040, MASKED | 0x3F),
 )
 """Rounding modes, flushing to zero, flags."""
+DF = 0x400
 UNMASKED = tuple(MASKED & ~(bit << 7) for bit in (1, 2, 4, 8, 16, 32, 63, 5, 24))
 MIDDLE = DATA + MEMORY // 2
 VECTOR = re.compile(r"\{:[VWHUL](b|w|d|q|dq|qq)\}")
@@ -70,7 +71,8 @@ def _fields(insn: Insn, rng: random.Random) -> dict[str, int]:
     if "disp" in widths:
         fields["disp"] = rng.choice((0, 8, -16 & 0xFFFF_FFFF, 0x1234, rng.getrandbits(32)))
     if "imm" in widths:
-        immediate = _immediate(rng)
+        absolute = "{:O" in insn.template.text
+        immediate = MIDDLE + rng.randrange(-48, 48) if absolute else _immediate(rng)
         fields |= {"imm": immediate & 0xFFFF_FFFF, "high": immediate >> 32}
     if "rex" in widths:
         high = any(fields.get(name, 0) & 8 for name in ("reg", "rm", "base", "index"))
@@ -161,6 +163,10 @@ def first_access(decoded: Decoded, registers: dict[str, int]) -> tuple[int, Acce
     store, memory = Registers(x86.state), _Probe()
     for name in GENERAL:
         store.write(name, registers[name])
+    for name in (name for name in registers if name.startswith("ymm")):
+        # Masks, by which elements are accessed.
+        store.set("xmm", int(name[3:]), registers[name] & (1 << 128) - 1)
+        store.set("ymmh", int(name[3:]), registers[name] >> 128)
     store.set("fcw", 0, INIT_FCW)
     with suppress(Trap):
         evaluate_insn(decoded, store, memory, CODE, Environment())
@@ -203,7 +209,7 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         registers[name] = near = _integer(rng, near)
     if "maskmov" in decoded.insn.name:
         registers["rdi"] = MIDDLE + rng.randrange(-16, 16)
-    registers |= {"rsp": MIDDLE, "rip": CODE, "rflags": 2 | rng.getrandbits(12) & FLAGS & ~0x400}
+    registers |= {"rsp": MIDDLE, "rip": CODE, "rflags": 2 | rng.getrandbits(12) & FLAGS & ~DF}
     text, near = decoded.insn.template.text, 0
     if _of_vectors(decoded.insn) or decoded.insn.extension in ("sse", "avx"):
         for n in VECTORS:
@@ -225,7 +231,22 @@ def _state(decoded: Decoded, size: int, rng: random.Random) -> State | None:
         registers |= {"fcw": INIT_FCW, "fsw": rng.choice((0, 0, 0x3800)), "ftw": 0xFF}
     if "gather" in text:
         return _gathered(decoded, registers, rng)
+    if decoded.insn.extension == "strings":
+        return _of_strings(registers, rng)
+    if "{:Xlat}" in text:
+        registers["rbx"] = DATA
+    if "{:Xlat}" in text or "{:O" in text:
+        return State(registers, rng.randbytes(MEMORY))
     return State(registers, rng.randbytes(MEMORY)) if _aimed(decoded, registers, rng) else None
+
+
+def _of_strings(registers: dict[str, int], rng: random.Random) -> State:
+    """A state in which strings of up to eight items overlap, of alike bytes, in both directions."""
+    registers["rcx"] = rng.randrange(9)
+    registers |= {name: MIDDLE + rng.randrange(-24, 24) for name in ("rsi", "rdi")}
+    registers["rflags"] |= rng.choice((0, DF))
+    registers["rax"] &= rng.choice((0, (1 << 64) - 1))
+    return State(registers, bytes(rng.choices((0, 0, 0, 1), k=MEMORY)))
 
 
 def _gathered(decoded: Decoded, registers: dict[str, int], rng: random.Random) -> State | None:

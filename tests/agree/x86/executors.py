@@ -65,7 +65,9 @@ class ReferenceExecutor:
         assert decoded is not None, f"{case.text} is no instruction"
         pc = CODE
         try:
-            pc = evaluate_insn(decoded, registers, memory, CODE, environment) % (1 << 64)
+            # A string instruction goes on from itself while it repeats.
+            while pc == CODE:
+                pc = evaluate_insn(decoded, registers, memory, CODE, environment) % (1 << 64)
         except Trap as raised:
             trap = raised.cause & 0xFF
         after = _stored(registers, environment, before) | {"rip": pc}

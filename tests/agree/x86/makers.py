@@ -60,14 +60,18 @@ APART = 3.002 * 2**-12
 """How far, relatively, two estimates of one number may be apart: each by its error."""
 
 DOT_PRODUCTS = {"dpps": 32, "dppd": 64}
-"""The width of their numbers. Which of several products that are NaN is the sum, is left open."""
+"""The width of their numbers. Which of several products that are NaN is the sum, is left open, and
+which of the products are made before an exception is raised: each is an operation of its own (SDM
+volume 2, DPPS)."""
 
-SIMD = 19
-UE, PE = 16, 32
-"""Flags of exceptions in MXCSR; where they are masked, 7 bits higher.
+SIMD, EXCEPTIONS = 19, 0x3F
+OE, UE, PE, MASKS = 8, 16, 32, 7
+"""Flags of exceptions in MXCSR; how many bits higher they are masked.
 
-That an underflow is also inexact AMD's processors say, where it is unmasked, of a result with as
-large an exponent as it takes; Intel's of the one that it would have if it were masked."""
+That an overflow or underflow is also inexact AMD's processors say, where it is unmasked, of a
+result with as large or small an exponent as it takes; Intel's of the one that it would have if it
+were masked. (SDM volume 1, 11.5.2.6, and APM volume 1, 4.10, speak of results only, of which then
+there is none.)"""
 
 REMAINDERS = ("fprem", "fprem1")
 """A denormal operand whose exception is unmasked leaves C0 and C3 as they were on AMD's processors;
@@ -101,9 +105,8 @@ def _settled(case: Case, ours: State, theirs: State) -> State:
         theirs = _take_alike(theirs, ours, 32, _near)
     if name in DOT_PRODUCTS:
         theirs = _take_alike(theirs, ours, DOT_PRODUCTS[name], _both_nan)
-    raised = ours.registers.get("mxcsr", 0)
-    if ours.trap == theirs.trap == SIMD and raised & UE and not raised & UE << 7:
-        theirs = _take(theirs, ours, mxcsr=PE)
+    if ours.trap == theirs.trap == SIMD:
+        theirs = _take(theirs, ours, mxcsr=_open_exceptions(name, ours.registers["mxcsr"]))
     status = ours.registers.get("fsw", 0)
     if name in REMAINDERS and status & DE and not ours.registers["fcw"] & DE:
         theirs = _take(theirs, ours, fsw=C0 | C3)
@@ -149,6 +152,13 @@ def _open_flags(name: str, decoded: Decoded, case: Case) -> int:
     if name in DOUBLE_SHIFTS and count > width:
         return CF | PF | AF | ZF | SF | OF
     return OPEN_BY_SHIFTS[name] & (0 if count == 0 else AF if count == 1 else AF | OF)
+
+
+def _open_exceptions(name: str, mxcsr: int) -> int:
+    """Of an instruction that raised some."""
+    if name in DOT_PRODUCTS:
+        return EXCEPTIONS
+    return PE if mxcsr & ~(mxcsr >> MASKS) & (OE | UE) else 0
 
 
 def _shifted(decoded: Decoded, case: Case, ours: State, theirs: State) -> State:

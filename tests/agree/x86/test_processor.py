@@ -81,6 +81,7 @@ def need(extension: str) -> None:
 
 
 def agree(executor: Executor, tried: list[Case], want: list[State]) -> None:
+    assert tried, "there is nothing to compare"
     got = executor.execute(tried)
     wrong = differences(tried, got, settled(tried, got, want))
     assert not wrong, "\n".join([f"{len(wrong)} of {len(tried)} differ", *wrong[:10]])
