@@ -40,7 +40,6 @@ GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for
 UNLIKE = {
     *("rdtsc", "rdtscp", "rdrand", "rdseed", "rdpid", "cpuid", "rdmsr", "wrmsr"),
     *("fsin", "fcos", "fsincos", "fptan", "f2xm1", "fpatan", "fyl2x", "fyl2xp1"),
-    *("rcpps", "rcpss", "rsqrtps", "rsqrtss", "vrcpps", "vrcpss", "vrsqrtps", "vrsqrtss"),
 }
 """Instructions that tell of the time, of chance or of the processor, or compute what the reference
 rounds in its own way."""

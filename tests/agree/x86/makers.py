@@ -158,7 +158,7 @@ def _open_exceptions(name: str, mxcsr: int) -> int:
     """Of an instruction that raised some."""
     if name in DOT_PRODUCTS:
         return EXCEPTIONS
-    return PE if mxcsr & ~(mxcsr >> MASKS) & (OE | UE) else 0
+    return mxcsr & PE if mxcsr & ~(mxcsr >> MASKS) & (OE | UE) else 0
 
 
 def _shifted(decoded: Decoded, case: Case, ours: State, theirs: State) -> State:

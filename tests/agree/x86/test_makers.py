@@ -87,6 +87,7 @@ def test_one_of_several_nans_is_the_dot_product(by_amd: bool, theirs: int) -> No
         ("mulss xmm0, xmm0", 0x08, 0x28, 0x20),
         ("mulss xmm0, xmm0", 0x20, 0x30, 0),
         ("mulss xmm0, xmm0", 0x10, 0x20, 0),
+        ("mulss xmm0, xmm0", 0x10, 0x10, 0),
         ("dpps xmm0, xmm0, 0xff", 0x02, 0x02, 0x3F),
     ],
 )
