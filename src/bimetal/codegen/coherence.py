@@ -7,9 +7,9 @@ few of them, and by one address, unless it is mapped in several places.
 
 Where stores take effect at once, a page whose code has been decoded, by any vCPU, is in no store
 TLB, so each store to it goes through `locate`. The storing vCPU sees its store at once; the others
-when they next come to the page (`other_vcpus`). A page that is stored to `AT_REST` times without
-being executed counts as one of data, until it is executed again: memory that held code may then
-hold anything at full speed, and what was decoded serves again if the code comes back.
+when they next come to the page (`other_vcpus`). A page that is stored to some `AT_REST` times
+without being executed counts as one of data, until it is executed again: memory that held code may
+then hold anything at full speed, and what was decoded serves again if the code comes back.
 
 The table of code tells for each page when it was entered into a store TLB last, by the number of
 times that these had been emptied then (`store_epoch`): only if it may still be in one are they
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from ..ir.value import Value, const
 from ..isa.trace import Cpu, ret, when
-from .builder import Builder, differ, fill, host_load, host_store, state_address
+from .builder import Builder, differ, exchange, fill, host_load, host_store, state_address
 from .layout import (
     AT_REST,
     DATA_ENTRIES,
@@ -137,10 +137,12 @@ def _storing(build: Builder) -> None:
         found = cpu.local(const(0, 1))
         for mode in modes:
             page = host_load(row + 8 * mode, 64)
-            with when(page != 0), when(host_load(page + PAGE_STORES, 64).ult(AT_REST)):
-                host_store(page + PAGE_STORES, host_load(page + PAGE_STORES, 64) + 1)
-                build.routines["recheck"](cpu, page)
-                found.set(const(1, 1))
+            with when(page != 0), locked(build, cpu):
+                stores = host_load(page + PAGE_STORES, 64)
+                with when(stores.ult(AT_REST)):
+                    host_store(page + PAGE_STORES, stores + 1)
+                    build.routines["recheck"](cpu, page)
+                    found.set(const(1, 1))
         if shared:
             others = build.routines["others_execute"](cpu, const(0, 64), row - cpu.code_table)
             with when(others == 1):
@@ -189,13 +191,10 @@ def _executing(build: Builder) -> None:
     @build.routine(row=64, page=64)
     def resume_code(cpu: Cpu, row: Value, page: Value) -> None:
         """A decoded page is about to be compared with memory, and executed."""
-        stores = host_load(page + PAGE_STORES, 64)
-        host_store(page + PAGE_STORES, const(0, 64))
-        with when(stores.uge(AT_REST)) as rested:
+        # An exchange is a full fence too.
+        stores = exchange(page + PAGE_STORES, const(0, 64))
+        with when(stores.uge(AT_REST)):
             begin_code(cpu, row)
-            if shared:
-                with rested.otherwise():
-                    cpu.fence(full=True)
 
     @build.routine(returns=1, page=64)
     def is_current(cpu: Cpu, page: Value) -> Value:

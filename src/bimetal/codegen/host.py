@@ -79,8 +79,17 @@ class Host:
 
     read = "call void @llvm.x86.sse.stmxcsr(ptr {cell})"
     write = "call void @llvm.x86.sse.ldmxcsr(ptr {cell})"
-    # What the operations of `x87` expect of the flags: that there are none.
-    clear_x87 = 'call void asm sideeffect "fnclex", "~{fpsr},~{flags}"()'
+    # What the operations of `x87` expect while native code runs: the usual control word, and no
+    # flags; and what the caller had.
+    enter_x87 = (
+        'call void asm sideeffect inteldialect "fnstcw word ptr $0\\0Afnclex\\0Afldcw word ptr $1",'
+        ' "=*m,*m,~{{fpsr}},~{{flags}}"(ptr elementtype(i16) {saved}, ptr elementtype(i16) {usual})'
+    )
+    leave_x87 = (
+        'call void asm sideeffect inteldialect "fnclex\\0Afldcw word ptr $0",'
+        ' "*m,~{{fpsr}},~{{flags}}"(ptr elementtype(i16) {saved})'
+    )
+    usual_x87 = 0x37F
     # All exceptions masked, no flags, nearest-even, denormals handled.
     default = 0x1F80
     # Host bit of each generic flag NX, UF, OF, DZ, NV, DE (see ir.fp).

@@ -12,8 +12,8 @@ compares the page with memory while the other marks it, is seen to in one way: e
 it does, passes a full fence, and then looks at what the other one says.
 
 A store that has found its page in the store TLB, and has not been made yet, may be missed by a vCPU
-that begins to execute the page at this moment; it is seen at the next comparison of all pages (a
-few polls later).
+that begins to execute the page at this moment; it is seen when that one next comes to the page from
+elsewhere, as a page is compared with memory whenever it is entered into a fetch TLB.
 """
 
 from __future__ import annotations
@@ -103,6 +103,15 @@ def _executing(build: Builder) -> None:
 
 
 def _marking(build: Builder) -> None:
+    @build.routine(entry=64, left=64)
+    def forget_tags(cpu: Cpu, entry: Value, left: Value) -> None:
+        """Empty so many entries of a fetch TLB that is in use: the tags alone, as the vCPU may have
+        found one and be about to read what belongs to it."""
+        with when(left != 0):
+            for number in range(8):
+                host_store(entry + number * ENTRY, const(-1, 64))
+            forget_tags(cpu, entry + 8 * ENTRY, left - 8)
+
     @build.routine(peer=64, page=64)
     def out_of_date(cpu: Cpu, peer: Value, page: Value) -> None:
         """Have a peer compare a page of its own with memory when it next comes to it."""
@@ -116,7 +125,7 @@ def _marking(build: Builder) -> None:
         row = FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
         for number in range(TLBS):
             with when(place == EVERYWHERE) as everywhere:
-                fill(tlbs + number * TLB_BYTES + FETCH_TLB, 0xFF, FETCH_ENTRIES * ENTRY)
+                forget_tags(cpu, tlbs + number * TLB_BYTES + FETCH_TLB, const(FETCH_ENTRIES, 64))
                 with everywhere.otherwise(), when(place != NOWHERE):
                     entry = tlbs + number * TLB_BYTES + row
                     with when(host_load(entry, 64) == va):

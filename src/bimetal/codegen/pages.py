@@ -88,6 +88,14 @@ def _allocating(build: Builder) -> None:
 
 
 def _looking_up(build: Builder) -> None:
+    def may_differ(cpu: Cpu, page: Value) -> Value:
+        """Whether a decoded page that is come to has to be compared with memory. Devices store to
+        code without a word: always, where stores take effect at once."""
+        if build.isa.coherent:
+            return const(1, 1)
+        older: Value = host_load(page + PAGE_EPOCH, 64) != cpu.code_epoch
+        return older
+
     ram_host, code_slots = build.routines["ram_host"], build.routines["code_slots"]
     decode_afresh, allocate_page = (
         build.routines[name] for name in ("decode_afresh", "allocate_page")
@@ -115,7 +123,7 @@ def _looking_up(build: Builder) -> None:
             if build.isa.coherent:
                 build.routines["begin_code"](cpu, row)
             decode_afresh(cpu, page.value)
-            with fresh.otherwise(), when(host_load(page.value + PAGE_EPOCH, 64) != cpu.code_epoch):
+            with fresh.otherwise(), when(may_differ(cpu, page.value)):
                 source = host_load(page.value + PAGE_HOST, 64)
                 host_store(page.value + PAGE_EPOCH, cpu.code_epoch)
                 if build.isa.coherent:

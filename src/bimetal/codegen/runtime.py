@@ -170,6 +170,7 @@ def _locating(build: Builder) -> None:
         if build.isa.coherent and build.layout.shared:
             with when(access[0] == STORE), when(build.routines["may_stay"](cpu, page) == 0):
                 host_store(tag, const(-1, 64))
+                build.routines["note_store"](cpu, page)
         return host + offset
 
 

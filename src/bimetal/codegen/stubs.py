@@ -237,7 +237,10 @@ def _enter(layout: Layout) -> str:
     g.put(target.read.format(cell="%saved"))
     g.put(f"store i32 {g.load_state('fp_env', 'i32')}, ptr %guest")
     g.put(target.write.format(cell="%guest"))
-    g.put(target.clear_x87)
+    g.put("%x87 = alloca i16")
+    g.put("%usual = alloca i16")
+    g.put(f"store i16 {target.usual_x87}, ptr %usual")
+    g.put(target.enter_x87.format(saved="%x87", usual="%usual"))
     inside = g.state_pointer("inside")
     if layout.shared:  # a vCPU that still reads 0 there has posted before the box is looked into
         g.put(f"atomicrmw xchg ptr {inside}, i64 1 seq_cst")
@@ -251,6 +254,7 @@ def _enter(layout: Layout) -> str:
     g.store_state("fp_env", g.let("load i32, ptr %guest"), "i32")
     if layout.shared:
         g.put(f"store atomic i64 0, ptr {inside} release, align 8")
+    g.put(target.leave_x87.format(saved="%x87"))
     g.put(target.write.format(cell="%saved"))
     g.end("ret void")
     body = "\n".join(["entry:", *g.lines])
@@ -285,7 +289,8 @@ def _shared(layout: Layout) -> str:
 
 
 def _lock() -> str:
-    """``rt_lock``: take the lock of a box by spinning; it is held for less than a microsecond."""
+    """``rt_lock``: take the lock of a box by spinning; it is held for less than a microsecond, or
+    for some ten while a vCPU empties TLBs of another one."""
     lines = (
         "entry:",
         "%lock = inttoptr i64 %at to ptr",

@@ -119,7 +119,7 @@ class ExtendedLowering(Emitter):
         ]
         said = self.let(
             f'call i16 asm sideeffect inteldialect "{_text(value.operation)}", '
-            f'"={{ax}},=*m,*m,*m,*m,*m,~{{flags}}"({", ".join(pointers)})'
+            f'"=&{{ax}},=*m,*m,*m,*m,*m,~{{flags}}"({", ".join(pointers)})'
         )
         # Loads are those of the parts that were stored, which need not wait for memory.
         number = "0"

@@ -103,6 +103,8 @@ _file("line", 2, 8)
 _file("acknowledged", 1, 64)
 _scalars(8, "nmi_blocked", "shutdown")
 _scalars(64, "shadow", "debug_shadow")
+# The instruction (`now`) by which a task was entered last.
+_scalars(64, "task_entered")
 # Debugging (see `debug`): what is to be done; what waits for #DB; which instruction was examined
 # last, and how many had retired by it.
 _scalars(8, "debugging")

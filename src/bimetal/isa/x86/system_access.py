@@ -9,7 +9,7 @@ from ..trace import Cpu, ret, when
 from .flags import AC
 from .state import x86
 
-__all__ = ["SYSTEM", "code_byte", "system_load", "system_store"]
+__all__ = ["SYSTEM", "code_byte", "now", "system_load", "system_store"]
 
 SYSTEM = 16
 """Modifier of a kind of access: as the supervisor, whatever the privilege level is."""
@@ -43,10 +43,15 @@ def system_word(cpu: Cpu, va: Value) -> Value:
 def _as_program(cpu: Cpu) -> Value:
     """Whether the program of now could make the same accesses, so that they go through the TLB:
     at level 0, and without RFLAGS.AC, which SMAP does not ask for here. Breakpoints of data are
-    not met."""
+    not met. While tasks are switched the TLB in use may be that of another level, or space."""
     free = ((cpu.system_flags & AC) == 0) & (cpu.debugging == 0)
-    same: Value = (cpu.cpl == 0) & free
+    same: Value = (cpu.cpl == 0) & free & (cpu.task_entered != now(cpu))
     return same
+
+
+def now(cpu: Cpu) -> Value:
+    """A number that no other instruction has, nor the state after a reset."""
+    return cpu.host("instret", 64) + 1
 
 
 @x86.routine(returns=64, va=64, size=8)

@@ -22,7 +22,7 @@ from .flags import ALWAYS, KNOWN, NT, RF, VM, rflags, set_arithmetic_flags
 from .modes import derive
 from .segments import CODE, PRESENT, S_BIT, UNUSABLE, WRITABLE
 from .state import CS, DS, ES, FS, GS, LDTR, SS, TR, x86
-from .system_access import system_load, system_store
+from .system_access import now, system_load, system_store
 from .traps import NOT_PRESENT, PROTECTION, STACK, TSS
 from .vector_state import check_vectors
 
@@ -121,6 +121,7 @@ def enter_task(
     """Load the registers of a task. What is wrong with its segments is an exception in it."""
     base, of_32 = base_of(d), (rights_of(d) & 8) != 0
     place = _Place(of_32)
+    cpu.task_entered = now(cpu)
     with when(how == CALL):
         system_store(cpu, base, cpu.selector[TR])
     with when(how != RETURN):
@@ -171,10 +172,11 @@ def push_code(cpu: Cpu, code: Value, of_32: Value) -> None:
     """Push an error code onto the stack of a new task."""
     mask = select((cpu.attributes[SS] & 1 << 14) != 0, const(0xFFFF_FFFF, 64), 0xFFFF)
     top = (cpu.r[SP] - select(of_32, const(4, 64), 2)) & mask
+    at, user = (cpu.base[SS] + top) & BASE_32, cpu.cpl == 3
     with when(of_32) as wide:
-        cpu.store((cpu.base[SS] + top) & BASE_32, code.trunc(32))
+        system_store(cpu, at, code.trunc(32), user)
         with wide.otherwise():
-            cpu.store((cpu.base[SS] + top) & BASE_32, code.trunc(16))
+            system_store(cpu, at, code.trunc(16), user)
     cpu.r[SP] = (cpu.r[SP] & ~mask) | top
 
 
