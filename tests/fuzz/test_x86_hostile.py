@@ -43,7 +43,7 @@ UNLIKE = {
 }
 """Instructions that tell of the time, of chance or of the processor, or compute what the reference
 rounds in its own way."""
-HIDDEN = ("shadow", "debug_shadow", "examined_at", "examined_pc", "told")
+HIDDEN = ("shadow", "debug_shadow", "examined_at", "examined_pc", "told", "task_entered")
 """Registers that say by which instruction something was."""
 
 

@@ -69,7 +69,7 @@ def random_state(seed: int) -> Saved:
         value if number in (0, 8, 9, *range(24, 32)) else 0
         for number, value in enumerate(files["mtrr"][16:48])
     ]
-    for name in ("debugging", "examined_pc", "examined_at", "debug_shadow"):
+    for name in ("debugging", "examined_pc", "examined_at", "debug_shadow", "task_entered"):
         if name in files:
             files[name] = [0]
     return Saved(files, chance.getrandbits(6), 1)
