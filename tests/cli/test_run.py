@@ -211,9 +211,12 @@ def test_processor_models_are_listed(cli: Cli) -> None:
     listed = cli("run", "--cpu", "help", "--accel", "jit")
     assert (listed.code, listed.out) == (0, "rv64\n")
     of_board = cli("run", "--cpu", "help", "--accel", "jit", "--board", "microvm")
-    assert (of_board.code, of_board.out) == (0, "max\n")
+    assert of_board.code == 0
+    models = of_board.out.split()
+    assert models[:4] == ["max", "x86-64-v1", "x86-64-v2", "x86-64-v3"]
+    assert {"qemu64", "Nehalem", "EPYC"} <= {*models}
     of_guest = cli("run", "debian-cloud-amd64", "--cpu", "help", "--accel", "interp")
-    assert (of_guest.code, of_guest.out) == (0, "max\n")
+    assert (of_guest.code, of_guest.out) == (0, of_board.out)
 
 
 @pytest.mark.parametrize("option", ["--board", "--machine"])
