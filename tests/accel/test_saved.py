@@ -168,6 +168,20 @@ def test_a_state_from_before_there_were_some_of_the_registers(make: Make) -> Non
         other.load(state)
 
 
+def test_an_x86_state_from_before_tasks_were_noted() -> None:
+    accelerator = Reference("x86_64", clock=VirtualClock())
+    cpu = accelerator.add_cpu(0)
+    state = cpu.save()
+    registers = state["registers"]
+    assert isinstance(registers, dict)
+    for name in ("task_entered", "code_base"):
+        del registers[name]
+    cpu.write_register("rbx", 7)
+    cpu.load(state)
+    assert cpu.read_register("rbx") == 0
+    accelerator.close()
+
+
 @pytest.mark.parametrize("engine", [InterpAccelerator, JitAccelerator, Reference])
 def test_an_aarch64_state_from_before_cntfrq_could_be_written(
     engine: Callable[..., Accelerator],

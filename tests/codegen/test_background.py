@@ -186,6 +186,26 @@ def test_no_translator_is_started_for_what_the_store_has(store: CodeStore) -> No
         assert cpu.tiering._orders._worker is None
 
 
+NOTHING_PAYS = replace(USUAL, start=1 << 60)
+"""No heat is worth starting the translator."""
+
+
+def test_a_translator_is_started_at_once_where_nothing_is_stored(store: CodeStore) -> None:
+    with jit(NOTHING_PAYS) as (hart, cpu):
+        run(hart)
+        assert cpu.tiering._orders._worker is not None
+
+
+def test_no_copy_starts_one_for_that(store: CodeStore) -> None:
+    with jit(NOTHING_PAYS) as (hart, cpu):
+        of_the_first = cpu.tiering._store
+        cpu.tiering.forked()
+        run(hart)
+        assert cpu.tiering._orders._worker is None
+    assert of_the_first is not None
+    of_the_first.close()
+
+
 POINTER = 64
 """Beside the program in its page."""
 

@@ -26,8 +26,7 @@ class CodePages:
     def begin_empty(self, modes: int) -> bool:
         """Whether earlier runs have left nothing for code in any of so many decode modes, so that
         what this one meets will have to be translated."""
-        decodings = (Decoding(mode, self._features) for mode in range(modes))
-        return not any(map(self._regions.any_for, decodings))
+        return self._regions.begin_empty(Decoding(mode, self._features) for mode in range(modes))
 
     def of(self, code: bytes, mode: int, room: int) -> CodePage:
         """What is known about a page's content in a decode mode, in memory or in the store, of

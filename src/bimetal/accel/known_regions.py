@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from msgspec import Struct, field
@@ -105,9 +105,10 @@ class KnownRegions:
                     lines[content][number].more = True
         return lines
 
-    def any_for(self, decoding: Decoding) -> bool:
-        """Whether there are any for code that is decoded in one way."""
-        return bool(self._index(self.family(decoding)))
+    def begin_empty(self, decodings: Iterable[Decoding]) -> bool:
+        """Whether there is a store, and nothing in it for code that is decoded in these ways."""
+        found = any(self._index(self.family(decoding)) for decoding in decodings)
+        return self._store is not None and not found
 
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
         """The regions that can execute a page's code, in the order in which they are to be

@@ -93,7 +93,7 @@ class Tiering:
         """A vCPU begins to run. Of several calls only the first one counts."""
         with self._attending:
             if not (self.policy.wait or self._closed or self._thread.ident):
-                if self.policy.keep and self._code_pages.begin_empty(len(self._isa.modes)):
+                if self.policy.jobs and self._code_pages.begin_empty(len(self._isa.modes)):
                     self._orders.expect()
                 self._thread.start()
 

@@ -24,11 +24,7 @@ from .builder import Builder, differ, exchange, fill, host_load, host_store, sta
 from .layout import (
     AT_REST,
     DATA_ENTRIES,
-    ENTRY,
     EVERYWHERE,
-    FETCH_ENTRIES,
-    FETCH_TLB,
-    GUARDED_TAG,
     NEVER,
     NOWHERE,
     PAGE,
@@ -39,10 +35,9 @@ from .layout import (
     PAGE_VA,
     SOMEWHERE,
     STORE_TLB,
-    TLB_BYTES,
-    TLBS,
 )  # fmt: skip
-from .other_vcpus import describe_other_vcpus, locked
+from .other_vcpus import describe_other_vcpus, last_entered, locked
+from .tlb_pool import leave_fetch_tlbs
 
 __all__ = ["describe_coherence", "describe_fences"]
 
@@ -71,12 +66,7 @@ def describe_fences(build: Builder) -> None:
         with when(place == EVERYWHERE) as everywhere:
             flush_fetch(cpu)
             with everywhere.otherwise():
-                va = place - SOMEWHERE
-                row = FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
-                for number in range(TLBS):
-                    entry = state_address("tlb") + number * TLB_BYTES + row
-                    with when((host_load(entry, 64) & ~GUARDED_TAG) == va):
-                        host_store(entry, const(-1, 64))
+                leave_fetch_tlbs(state_address("tlb"), place - SOMEWHERE)
         host_store(page + PAGE_VA, const(NOWHERE, 64))
 
     @build.routine(pa=64)
@@ -155,34 +145,18 @@ def _storing(build: Builder) -> None:
         """Note that a page is being entered into a store TLB."""
         row = code_slots(cpu, pa)
         with when(row != 0):
-            host_store(row + 8 * len(modes), cpu.store_epoch + 1)
-
-    @build.routine(returns=1, pa=64)
-    def may_stay(cpu: Cpu, pa: Value) -> Value:
-        """Whether a page that has been entered into a store TLB is still no page of code: another
-        vCPU may have decoded it, and have emptied the store TLBs just before."""
-        if not shared:
-            return const(1, 1)
-        row = code_slots(cpu, pa)
-        with when(row == 0):
-            ret(const(1, 1))
-        cpu.fence(full=True)
-        emptied = host_load(row + 8 * len(modes), 64) != cpu.store_epoch + 1
-        others = build.routines["others_execute"](cpu, const(0, 64), row - cpu.code_table)
-        stays: Value = ~emptied & (others == 0)
-        return stays
+            host_store(last_entered(build, row), cpu.store_epoch + 1)
 
 
 def _executing(build: Builder) -> None:
-    modes, shared = range(len(build.isa.modes)), build.layout.shared
-    forget_stores = build.routines["forget_stores"]
+    shared, forget_stores = build.layout.shared, build.routines["forget_stores"]
 
     @build.routine(row=64)
     def begin_code(cpu: Cpu, row: Value) -> None:
         """From here on no store to a page, by its row of the table of code, goes unnoticed."""
         if shared:
             cpu.fence(full=True)
-        with when(host_load(row + 8 * len(modes), 64) == cpu.store_epoch + 1):
+        with when(host_load(last_entered(build, row), 64) == cpu.store_epoch + 1):
             forget_stores(cpu)
         if shared:
             place = row - cpu.code_table
@@ -195,14 +169,3 @@ def _executing(build: Builder) -> None:
         stores = exchange(page + PAGE_STORES, const(0, 64))
         with when(stores.uge(AT_REST)):
             begin_code(cpu, row)
-
-    @build.routine(returns=1, page=64)
-    def is_current(cpu: Cpu, page: Value) -> Value:
-        """Whether a page that has been entered into the fetch TLB is still as memory is: another
-        vCPU may have stored to it, and have taken it out of the fetch TLBs just before."""
-        if not shared:
-            return const(1, 1)
-        cpu.fence(full=True)
-        epoch, stores = host_load(page + PAGE_EPOCH, 64), host_load(page + PAGE_STORES, 64)
-        same: Value = (epoch == cpu.code_epoch) & (stores == 0)
-        return same

@@ -72,7 +72,7 @@ def decode_word(g: StubLowering, word: str, offset: str, record: str = "%rec") -
 def _decode(layout: Layout) -> str:
     g = StubLowering(layout)
     offset = g.let(f"and i64 {g.here()}, {PAGE - 1}")
-    if layout.isa.coherent and layout.shared:
+    if layout.tells_of_stores:
         _if_current(g, offset)
     word, length = scan(g, bytes_in_page(g, offset), offset)
     if layout.straddling_key:

@@ -276,6 +276,12 @@ class Layout(Struct, frozen=True):
         return len(self.isa.modes) + self.isa.coherent
 
     @property
+    def tells_of_stores(self) -> bool:
+        """Whether a vCPU that stores to code has to tell others, as its stores take effect at
+        once (see `other_vcpus`)."""
+        return self.isa.coherent and self.shared
+
+    @property
     def scale(self) -> int:
         """Bytes of records for each byte of code."""
         return self.record // self.isa.granule

@@ -42,8 +42,9 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 from .messages import ROW
+from .tlb_pool import leave_fetch_tlbs
 
-__all__ = ["describe_other_vcpus", "locked"]
+__all__ = ["describe_other_vcpus", "last_entered", "locked"]
 
 
 @contextmanager
@@ -82,6 +83,11 @@ def _decoded(build: Builder, row: Value) -> Value:
     return found != 0
 
 
+def last_entered(build: Builder, row: Value) -> Value:
+    """Where a row of a table of code tells when its page was entered into a store TLB last."""
+    return row + 8 * (build.layout.code_row - 1)
+
+
 def _executing(build: Builder) -> None:
     @build.routine(returns=1, number=64, place=64)
     def others_execute(cpu: Cpu, number: Value, place: Value) -> Value:
@@ -100,6 +106,28 @@ def _executing(build: Builder) -> None:
             with when(answer.value == 1):
                 ret(const(1, 1))
         return build.routines["others_execute"](cpu, number + 1, place)
+
+    @build.routine(returns=1, pa=64)
+    def may_stay(cpu: Cpu, pa: Value) -> Value:
+        """Whether a page that has been entered into a store TLB is still no page of code: another
+        vCPU may have decoded it, and have emptied the store TLBs just before."""
+        row = build.routines["code_slots"](cpu, pa)
+        with when(row == 0):
+            ret(const(1, 1))
+        cpu.fence(full=True)
+        emptied = host_load(last_entered(build, row), 64) != cpu.store_epoch + 1
+        others = others_execute(cpu, const(0, 64), row - cpu.code_table)
+        stays: Value = ~emptied & (others == 0)
+        return stays
+
+    @build.routine(returns=1, page=64)
+    def is_current(cpu: Cpu, page: Value) -> Value:
+        """Whether a page that has been entered into the fetch TLB is still as memory is: another
+        vCPU may have stored to it, and have taken it out of the fetch TLBs just before."""
+        cpu.fence(full=True)
+        epoch, stores = host_load(page + PAGE_EPOCH, 64), host_load(page + PAGE_STORES, 64)
+        same: Value = (epoch == cpu.code_epoch) & (stores == 0)
+        return same
 
 
 def _marking(build: Builder) -> None:
@@ -121,15 +149,11 @@ def _marking(build: Builder) -> None:
         host_store(page + PAGE_EPOCH, const(NEVER, 64))
         cpu.fence(full=True)
         tlbs, place = peer + build.layout.tlb, host_load(page + PAGE_VA, 64)
-        va = place - SOMEWHERE
-        row = FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
-        for number in range(TLBS):
-            with when(place == EVERYWHERE) as everywhere:
+        with when(place == EVERYWHERE) as everywhere:
+            for number in range(TLBS):
                 forget_tags(cpu, tlbs + number * TLB_BYTES + FETCH_TLB, const(FETCH_ENTRIES, 64))
-                with everywhere.otherwise(), when(place != NOWHERE):
-                    entry = tlbs + number * TLB_BYTES + row
-                    with when(host_load(entry, 64) == va):
-                        host_store(entry, const(-1, 64))
+            with everywhere.otherwise(), when(place != NOWHERE):
+                leave_fetch_tlbs(tlbs, place - SOMEWHERE)
 
     @build.routine(number=64, place=64)
     def tell_of_store_from(cpu: Cpu, number: Value, place: Value) -> None:
@@ -163,7 +187,7 @@ def _marking(build: Builder) -> None:
 
 
 def _emptying(build: Builder) -> None:
-    at, modes = build.layout.offsets, len(build.isa.modes)
+    at = build.layout.offsets
 
     @build.routine(number=64, place=64)
     def empty_other_stores(cpu: Cpu, number: Value, place: Value) -> None:
@@ -171,7 +195,7 @@ def _emptying(build: Builder) -> None:
         with when(number.ult(cpu.peer_count)):
             peer, row = _peer(build, cpu, number, place)
             epoch = peer + at["store_epoch"]
-            entered = host_load(row + 8 * modes, 64) == host_load(epoch, 64) + 1
+            entered = host_load(last_entered(build, row), 64) == host_load(epoch, 64) + 1
             with when(entered), locked(build, cpu, peer):
                 host_store(epoch, host_load(epoch, 64) + 1)
                 tlbs = peer + build.layout.tlb + STORE_TLB

@@ -51,7 +51,7 @@ def _attending(build: Builder) -> None:
         A budget bounds the number of instructions and not their time, so an operation that takes
         long requests this too.
         """
-        if build.isa.coherent and build.layout.shared:
+        if build.layout.tells_of_stores:
             build.routines["tell_of_store"](cpu)
         with when(cpu.flush_wanted != 0):
             cpu.flush_wanted = const(0, 8)

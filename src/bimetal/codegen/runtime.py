@@ -17,8 +17,6 @@ from .builder import Builder, count, host_load, host_store
 from .coherence import describe_coherence, describe_fences
 from .layout import (
     ADDENDS,
-    ENTRY,
-    FETCH_ENTRIES,
     FETCH_TLB,
     GUARDED_TAG,
     MEMORY_SLOTS,
@@ -30,7 +28,7 @@ from .messages import describe_messages
 from .pages import describe_pages
 from .polling import describe_polling, describe_sampling
 from .single import describe_single
-from .tlb_pool import data_tag, describe_tlbs, is_own
+from .tlb_pool import data_tag, describe_tlbs, fetch_row, is_own
 
 __all__ = ["runtime"]
 
@@ -167,7 +165,7 @@ def _locating(build: Builder) -> None:
             with when(access[0] == STORE):
                 build.routines["about_to_enter"](cpu, page)
         fill_data(cpu, va, permissions, host, access)
-        if build.isa.coherent and build.layout.shared:
+        if build.layout.tells_of_stores:
             with when(access[0] == STORE), when(build.routines["may_stay"](cpu, page) == 0):
                 host_store(tag, const(-1, 64))
                 build.routines["note_store"](cpu, page)
@@ -328,11 +326,11 @@ def _fetching(build: Builder) -> None:
             ret()
         page = va & ~OFFSET
         build.routines["note_place"](cpu, records - PAGE_RECORDS, page)
-        entry = cpu.tlb_base + FETCH_TLB + (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
+        entry = cpu.tlb_base + FETCH_TLB + fetch_row(va)
         host_store(entry, tag)
         shift = layout.scale.bit_length() - 1
         host_store(entry + 8, page - records.lsr(shift))
-        if build.isa.coherent and build.layout.shared:
+        if build.layout.tells_of_stores:
             with when(build.routines["is_current"](cpu, records - PAGE_RECORDS) == 0):
                 host_store(entry, const(-1, 64))
                 cpu.attend = const(1, 8)

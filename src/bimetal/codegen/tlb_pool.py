@@ -14,7 +14,7 @@ from __future__ import annotations
 from ..ir.value import Value, const, select
 from ..isa.contract import GLOBAL, HUGE, LARGE, STORE, UNPRIVILEGED
 from ..isa.trace import Cpu, ret, slowly, when
-from .builder import Builder, count, fill, host_store, state_address
+from .builder import Builder, count, fill, host_load, host_store, state_address
 from .layout import (
     ADDENDS,
     CONTEXTS,
@@ -22,6 +22,7 @@ from .layout import (
     ENTRY,
     FETCH_ENTRIES,
     FETCH_TLB,
+    GUARDED_TAG,
     LOAD_TLB,
     PAGE,
     ROW_FACTOR,
@@ -31,7 +32,10 @@ from .layout import (
     TLBS,
 )  # fmt: skip
 
-__all__ = ["NO_CONTEXT", "data_tag", "describe_tlbs", "in_question", "is_own"]
+__all__ = [
+    "NO_CONTEXT", "data_tag", "describe_tlbs", "fetch_row", "in_question", "is_own",
+    "leave_fetch_tlbs",
+]  # fmt: skip
 
 # Neither an owner nor a context: values for TLBs that are free.
 NOBODY, NO_CONTEXT = -1, 0xFF
@@ -44,6 +48,20 @@ PAGES = 32
 def data_row(va: Value) -> Value:
     """The offset, in bytes, of an address's tag in a data TLB. See `tlb.TlbLowering`."""
     return ((va & -PAGE).trunc(32) * ROW_FACTOR).lsr(ROW_SHIFT).zext(64) * 8
+
+
+def fetch_row(va: Value) -> Value:
+    """The offset of an address's entry in a fetch TLB."""
+    return (va.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
+
+
+def leave_fetch_tlbs(tlbs: Value, va: Value) -> None:
+    """Take a page out of a vCPU's fetch TLBs, the first of its TLBs being at the host address
+    ``tlbs``. Of entries only tags change, so another vCPU may do this while they are in use."""
+    for number in range(TLBS):
+        entry = tlbs + number * TLB_BYTES + FETCH_TLB + fetch_row(va)
+        with when((host_load(entry, 64) & ~GUARDED_TAG) == va):
+            host_store(entry, const(-1, 64))
 
 
 def is_own(access: Value) -> Value:
@@ -122,8 +140,8 @@ def _forgetting(build: Builder) -> None:
             with when(pages == n):
                 ret()
             page = va + n * PAGE
-            row, fetch = data_row(page), (page.lsr(12) & (FETCH_ENTRIES - 1)) * ENTRY
-            for entry in (row + LOAD_TLB, row + STORE_TLB, fetch + FETCH_TLB):
+            row = data_row(page)
+            for entry in (row + LOAD_TLB, row + STORE_TLB, fetch_row(page) + FETCH_TLB):
                 host_store(tlb + entry, const(-1, 64))
 
     @build.routine(va=64, pages=64, mask=64, match=64, own=64)

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from ..ir.extended import KNOWN_INEXACT, OPERATIONS, STATUS, Extended
 from .emit import Emitter
+from .host import Host
 
 __all__ = ["ExtendedLowering"]
 
-USUAL_CONTROL = 0x37F
+USUAL_CONTROL = Host.usual_x87
 MASKS = FLAGS = 0x3F
 INEXACT = 1 << 5
 ROUNDING = 0xF00

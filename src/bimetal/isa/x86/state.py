@@ -111,6 +111,7 @@ _scalars(8, "debugging")
 _scalars(16, "debug_pending")
 _scalars(64, "examined_pc", "examined_at")
 _state.younger |= dict.fromkeys(("debug_shadow", "debugging", "examined_pc", "examined_at"), 0)
+_state.younger["task_entered"] = 0
 # The number of the CPU, and what CPUID has told last.
 _scalars(32, "cpu_index")
 _file("told", 4, 32)

@@ -14,6 +14,7 @@ __all__ = ["SYSTEM", "code_byte", "now", "system_load", "system_store"]
 SYSTEM = 16
 """Modifier of a kind of access: as the supervisor, whatever the privilege level is."""
 PAGE_MASK = 0xFFF
+WIDTHS = (8, 16, 32, 64)
 
 
 def _physical(cpu: Cpu, va: Value, access: Value) -> Value:
@@ -58,7 +59,7 @@ def now(cpu: Cpu) -> Value:
 def system_bytes(cpu: Cpu, va: Value, size: Value) -> Value:
     """Up to eight bytes; more may be looked at if these are all in one multiple of eight."""
     with when(_as_program(cpu)):
-        for width in (8, 16, 32, 64):
+        for width in WIDTHS:
             with when(size == width // 8):
                 ret(cpu.load(va, width).zext(64))
     offset = va & 7
@@ -79,14 +80,13 @@ def system_load(cpu: Cpu, va: Value, width: int) -> Value:
 @x86.routine(va=64, value=64, size=8, access=8)
 def store_bytes(cpu: Cpu, va: Value, value: Value, size: Value, access: Value) -> None:
     """Store up to eight bytes. If a page of them cannot be written nothing is stored."""
-    widths = (8, 16, 32, 64)
     with when(_as_program(cpu) & (access == (STORE | SYSTEM))):
-        for width in widths:
+        for width in WIDTHS:
             with when(size == width // 8):
                 cpu.store(va, value.trunc(width))
                 ret()
     first = _physical(cpu, va, access)
-    for width in widths:
+    for width in WIDTHS:
         with when((size == width // 8) & ((va & (width // 8 - 1)) == 0)):
             cpu.store_physical(first, value.trunc(width))
             ret()
