@@ -101,6 +101,9 @@ def test_the_value_is_the_first_byte_that_is_not_there(
     assert cpu.read_register("a2") == 99
 
 
+@pytest.mark.parametrize(
+    "make", [each for each in ENGINES if each.name != "reference"], indirect=True, ids=named
+)
 def test_an_access_in_hot_code_faults_too(make: Make) -> None:
     """Some hundred thousand loads of memory, and then one of nothing."""
     cpu = make(

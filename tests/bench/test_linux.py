@@ -73,6 +73,7 @@ def test_a_cache_forgets_what_runs_have_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.boot
+@pytest.mark.slow
 def test_the_shell_script_does_the_same_in_each_lap() -> None:
     done = run(linux(RISCV64, "sh /bench/shell.sh", SOURCES / "shell.sh").ours())
     first, last = laps(done)["shell"]

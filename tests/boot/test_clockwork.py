@@ -1,7 +1,7 @@
 """A whole boot with time counted in instructions: interpreted and translated it is the same run.
 
 pytest -m boot tests/boot/test_clockwork.py
-pytest -m slow tests/boot/test_clockwork.py      # larger regions, on both levels
+pytest -m slow tests/boot/test_clockwork.py      # larger regions, too, on both levels
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def same_as_interpreted(guest: Payload, level: int, limit: int) -> None:
 
 
 @pytest.mark.boot
+@pytest.mark.slow
 def test_small_regions(fetched: Fetch) -> None:
     same_as_interpreted(fetched("debian-riscv64"), level=1, limit=8)
 

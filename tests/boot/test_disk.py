@@ -107,6 +107,7 @@ def test_bytes_that_the_host_has_to_fetch(
     assert after.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:
     vm = booted("")
     vm.do("mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt")
@@ -118,6 +119,7 @@ def test_a_file_system(booted: Callable[[str], Terminal], image: Path) -> None:
     assert image.read_bytes()[1024 + 56 : 1024 + 58] == b"\x53\xef"  # the magic of ext2
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_only_read(booted: Callable[[str], Terminal], image: Path) -> None:
     before = image.read_bytes()
     vm = booted(",readonly")
@@ -152,6 +154,7 @@ def test_a_guest_cannot_shut_itself_out(booted: Callable[[str], Terminal], image
     assert vm.end() == 0
 
 
+@pytest.mark.slow
 def test_an_image_that_ends_inside_a_sector(booted: Callable[[str], Terminal], image: Path) -> None:
     image.write_bytes(b"x" * 1000)
     vm = booted(",readonly")

@@ -14,7 +14,13 @@ pytestmark = pytest.mark.boot
 Start = Callable[..., Terminal]
 
 
-@pytest.mark.parametrize("name", ["debian-riscv64", "debian-sid-riscv64"])
+SELDOM = pytest.mark.slow
+"""One boot tells most; these are run before a release."""
+
+
+@pytest.mark.parametrize(
+    "name", ["debian-riscv64", pytest.param("debian-sid-riscv64", marks=SELDOM)]
+)
 def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch, name: str) -> None:
     release = fetched(name).versions["linux-image-riscv64"].split("-")[0]
     vm = terminal(name)
@@ -39,7 +45,9 @@ def test_commands_on_the_kernels_command_line(terminal: Start, fetched: Fetch) -
     assert vm.end() == 1
 
 
-@pytest.mark.parametrize("order", ['bmrun="true; exit 7"', '-- sh -c "exit 7"'])
+@pytest.mark.parametrize(
+    "order", ['bmrun="true; exit 7"', pytest.param('-- sh -c "exit 7"', marks=SELDOM)]
+)
 def test_the_exit_code_of_a_command_is_that_of_the_run(
     terminal: Start, fetched: Fetch, order: str
 ) -> None:
@@ -60,12 +68,12 @@ def test_the_exit_code_of_the_shell_is_that_of_the_run(terminal: Start, fetched:
 @pytest.mark.parametrize(
     ("typed", "shown", "code"),
     [
-        ("uname -a\n", "Linux (none)", 0),
-        ("echo $((6 * 7))", "42", 0),
-        ("cat\nonly once\n", "only once", 0),
+        pytest.param("uname -a\n", "Linux (none)", 0, marks=SELDOM),
+        pytest.param("echo $((6 * 7))", "42", 0, marks=SELDOM),
+        pytest.param("cat\nonly once\n", "only once", 0, marks=SELDOM),
         ("echo one\ttwo; exit 7\n", "one two", 7),
         ("".join(f"echo line $(({n}))\n" for n in range(700)), "line 699", 0),
-        ("", "BIMETAL-GUEST-DONE", 0),
+        pytest.param("", "BIMETAL-GUEST-DONE", 0, marks=SELDOM),
     ],
 )
 def test_input_that_is_piped_in_is_done_and_its_end_is_the_end(
@@ -107,6 +115,7 @@ def test_four_harts(terminal: Start, fetched: Fetch) -> None:
     assert vm.end() == 0
 
 
+@SELDOM
 def test_a_guest_that_resets_ends_if_asked_to(terminal: Start, fetched: Fetch) -> None:
     fetched("debian-riscv64")
     vm = terminal("debian-riscv64", "--no-reboot", "--append", "quiet bmrun=true bmend=reboot")
@@ -114,6 +123,7 @@ def test_a_guest_that_resets_ends_if_asked_to(terminal: Start, fetched: Fetch) -
     assert vm.end() == 0
 
 
+@SELDOM
 def test_a_guest_that_resets_after_a_failure_ends_with_its_code(
     terminal: Start, fetched: Fetch
 ) -> None:
@@ -135,7 +145,8 @@ def test_a_guest_that_resets_boots_again(terminal: Start, fetched: Fetch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("command", "last"), [("poweroff", "Power down"), ("reboot", "Restarting system")]
+    ("command", "last"),
+    [pytest.param("poweroff", "Power down", marks=SELDOM), ("reboot", "Restarting system")],
 )
 def test_the_shell_switches_off_and_resets_as_on_any_system(
     terminal: Start, fetched: Fetch, command: str, last: str
@@ -158,6 +169,7 @@ def test_a_guest_that_halts_waits_to_be_ended(terminal: Start, fetched: Fetch) -
     assert vm.end() == 0
 
 
+@SELDOM
 def test_a_shell_that_is_killed_ends_the_run(terminal: Start, fetched: Fetch) -> None:
     fetched("debian-riscv64")
     vm = terminal("debian-riscv64", "--append", "quiet")

@@ -90,6 +90,7 @@ def test_a_guest_comes_up_with_an_address_and_talks_over_a_cable_too(
     neighbour.close()
 
 
+@pytest.mark.slow
 def test_commands_find_the_network_there(terminal: Callable[..., Terminal], fetched: Fetch) -> None:
     fetched("debian-riscv64")
     vm = terminal("debian-riscv64", "--append", 'quiet bmrun="ping -q -c 1 10.0.2.2"')
@@ -106,6 +107,7 @@ def test_what_is_piped_in_finds_the_network_there(fetched: Fetch) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_without_a_network_there_is_no_card(
     terminal: Callable[..., Terminal], fetched: Fetch
 ) -> None:

@@ -31,7 +31,12 @@ def image(tmp_path: Path) -> Path:
         pytest.param(
             "debian-riscv64", "riscv-virt,aia=aplic", "APLIC-DIRECT *33", marks=pytest.mark.slow
         ),
-        ("debian-riscv64", "riscv-virt,aia=aplic-imsic", "PCI-MSIX-0000:00:01.0"),
+        pytest.param(
+            "debian-riscv64",
+            "riscv-virt,aia=aplic-imsic",
+            "PCI-MSIX-0000:00:01.0",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "debian-sid-riscv64",
             "riscv-virt,aia=aplic-imsic",

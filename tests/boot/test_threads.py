@@ -24,7 +24,7 @@ pytestmark = [
 Start = Callable[..., Terminal]
 
 
-@pytest.mark.parametrize("accel", ["jit", "interp"])
+@pytest.mark.parametrize("accel", ["jit", pytest.param("interp", marks=pytest.mark.slow)])
 def test_four_harts_count_right(
     terminal: Start, fetched: Fetch, tmp_path: Path, accel: str
 ) -> None:

@@ -15,7 +15,7 @@ from tests.boot.conftest import LIMIT, PROMPT, Fetch
 from tests.boot.test_screens import do, record, recorded
 from tests.boot.test_usb import pattern, types
 
-pytestmark = pytest.mark.boot
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 SIZE = 1 << 20
 RELATIVE, X, Y = 2, 0, 1

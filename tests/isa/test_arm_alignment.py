@@ -12,7 +12,9 @@ from tests.host import programs
 from .arm_machine import ASSEMBLER, BASE, ENGINES, LINKER, run
 from .test_arm_system import MEMORY, SETUP, TABLES, VECTORS
 
-pytestmark = [programs(ASSEMBLER, LINKER), pytest.mark.parametrize("engine", ENGINES)]
+pytestmark = programs(ASSEMBLER, LINKER)
+everywhere = pytest.mark.parametrize("engine", ENGINES)
+with_tlbs = pytest.mark.parametrize("engine", ENGINES[1:])
 
 STOP = "1: wfi\n b 1b\n .ltorg\n"
 LOAD, STORE = 0x9600_0021, 0x9600_0061
@@ -23,6 +25,7 @@ DATA = BASE + 0x1_0000
 
 
 @pytest.mark.parametrize("control", [0, A])
+@everywhere
 def test_misaligned_accesses_are_checked_if_asked(
     control: int, engine: str, tmp_path: Path
 ) -> None:
@@ -57,6 +60,7 @@ def test_misaligned_accesses_are_checked_if_asked(
         assert list(found) == [syndrome if control else 0 for syndrome in accesses.values()]
 
 
+@everywhere
 def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Path) -> None:
     source = (
         SETUP
@@ -105,6 +109,7 @@ def test_memory_of_the_type_device_is_accessed_aligned(engine: str, tmp_path: Pa
         assert (machine.x(27), machine.x(28)) == (STORE, 0xC000_0104 + DATA - BASE)
 
 
+@with_tlbs
 def test_others_in_a_page_are_no_misses(engine: str, tmp_path: Path) -> None:
     source = f"""{SETUP}
         mov x9, #3 << 20
@@ -132,6 +137,7 @@ def test_others_in_a_page_are_no_misses(engine: str, tmp_path: Path) -> None:
             assert machine.cpu.counters["data TLB misses"] < 10
 
 
+@everywhere
 def test_devices_are_accessed_aligned(engine: str, tmp_path: Path) -> None:
     source = f"""{SETUP}
         mov x0, #0x10000000
@@ -146,6 +152,7 @@ def test_devices_are_accessed_aligned(engine: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("control", [0, SA])
+@everywhere
 def test_the_stack_pointer_is_checked_as_a_base(control: int, engine: str, tmp_path: Path) -> None:
     source = f"""{SETUP}
         mrs x9, sctlr_el1
@@ -174,6 +181,7 @@ def test_the_stack_pointer_is_checked_as_a_base(control: int, engine: str, tmp_p
 
 
 @pytest.mark.parametrize("control", [SA, SA0])
+@everywhere
 def test_that_of_el0_has_a_control_of_its_own(control: int, engine: str, tmp_path: Path) -> None:
     source = f"""{SETUP}
         mrs x9, sctlr_el1
@@ -210,6 +218,7 @@ NOWHERE = 0x1_0000_0000
 
 
 @pytest.mark.parametrize("way", WAYS)
+@everywhere
 def test_a_program_counter_that_is_misaligned_faults(way: str, engine: str, tmp_path: Path) -> None:
     """Wherever it leads, and before anything is fetched; three times, hot code by then."""
     places = ["adr x1, {back}", "ldr x1, =" + hex(DATA), "ldr x1, =" + hex(NOWHERE)]

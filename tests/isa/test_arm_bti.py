@@ -120,7 +120,7 @@ def tried() -> list[tuple[int, str, str]]:
 
 
 @programs(ASSEMBLER, LINKER, QEMU)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [pytest.param(ENGINES[0], marks=pytest.mark.slow), *ENGINES[1:]])
 def test_branches_may_lead_where_they_may_under_qemu(
     engine: str, folder: Path, tmp_path: Path
 ) -> None:

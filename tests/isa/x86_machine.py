@@ -12,7 +12,9 @@ from elftools.elf.elffile import ELFFile
 
 from tests.sketches.sketched import END, SIZE, Sketched, sketched
 
-__all__ = ["CODE", "DATA", "END", "ENGINES", "MODES", "X86Machine", "assemble", "machines"]
+__all__ = [
+    "CODE", "DATA", "END", "ENGINES", "MODES", "STACK", "X86Machine", "assemble", "machines",
+]  # fmt: skip
 
 ENGINES = ("reference", "interp", "everything", "optimise", "everything,forget", "runs")
 """The reference, the interpreter, and the translator in modes of `bimetal.codegen.policy`."""

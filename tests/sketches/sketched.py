@@ -22,7 +22,6 @@ from bimetal.seam import Accelerator, Exit, Kicked, MemorySlot, Mmio
 __all__ = ["END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "machines", "sketched"]
 
 SKETCHES = {
-    "x86-sketch": "tests.sketches.x86.architecture",
     "ppc64-sketch": "tests.sketches.ppc.architecture",
     "rv64-models": "tests.sketches.rv64_models",
     "asking": "tests.sketches.asking",

@@ -57,6 +57,7 @@ class InterpCpu:
         self._architecture, self._native, self._clock = architecture, native, clock
         self._real_clock = clock if isinstance(clock, RealClock) else None
         self._start = start
+        self._features = architecture.features(start.model)
         self.state = VcpuState(native.layout)
         self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
             native.library.address("enter")
@@ -185,7 +186,7 @@ class InterpCpu:
         state.set("spent_pc", 0, (1 << 64) - 1)
         state.set("fp_env", 0, current().default)
         self._abandon()
-        state.set("features", 0, self._architecture.features(self._start.model))
+        state.set("features", 0, self._features)
         state.set("pc_mask", 0, (1 << 64) - 1)
         self._architecture.reset(state, self._start)
         self.flush()

@@ -92,7 +92,7 @@ def read_register(isa: Isa, name: str, machine: Machine) -> int:
 def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | None:
     """See `Translating.translate`."""
     try:
-        page = call(Hooks.of(isa).translate, machine, address, STORE if write else LOAD)
+        page = call(_hooks(isa).translate, machine, address, STORE if write else LOAD)
     except Trap:
         return None
     return page & -PAGE | address % PAGE
@@ -100,7 +100,7 @@ def translate(isa: Isa, address: int, write: bool, machine: Machine) -> int | No
 
 def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
     """See `Cpu.write_register`. Derived registers follow."""
-    view, renew = isa.views.get(name), Hooks.of(isa).renew
+    view, renew = isa.views.get(name), _hooks(isa).renew
     if view is None or name in isa.state.register_names():
         file, index = isa.state.locate(name)
         machine.set(file.name, index, file.admit(value))
@@ -114,6 +114,11 @@ def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
         written = _files(view.write, Set)
     if written & _files(renew, Get):
         call(renew, machine)
+
+
+@cache
+def _hooks(isa: Isa) -> Hooks:
+    return Hooks.of(isa)
 
 
 @cache

@@ -21,7 +21,7 @@ from ..state import DATA, Case, State
 from .cases import decode, first_access
 from .native import GENERAL
 
-__all__ = ["AMD", "MISALIGNED_SSE", "comparable", "settled"]
+__all__ = ["AMD", "MISALIGNED_SSE", "STOPS", "comparable", "settled"]
 
 AMD = made_by("AuthenticAMD")
 """Whether the host's processor is one of AMD's."""
@@ -77,6 +77,15 @@ REMAINDERS = ("fprem", "fprem1")
 """A denormal operand whose exception is unmasked leaves C0 and C3 as they were on AMD's processors;
 on Intel's they become bits of a quotient, of which the manuals speak only where there is one."""
 DE, C0, C3 = 2, 0x100, 0x4000
+
+STOPS = {
+    "loads of SS": "each of several loads of SS delays a step, not only the first",
+    "repeated up to a difference": "RF is clear between the steps of REPE CMPS",
+    **dict.fromkeys(("movups", "movdqu"), "alignment checks are for MOVUPS and MOVDQU too"),
+}
+"""What debugged programs are stopped by on AMD's processors otherwise than on Intel's: of loads of
+SS in a row only the first is sure to delay what waits (SDM volume 3, 6.8.3), between steps of
+strings Intel's set RF (18.3.1.1), and accesses that need not be aligned they do not check."""
 
 
 def comparable(case: Case) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from ..contract import Architecture, RegisterStore, Start
 from . import a64
 from .exceptions import BY_HVC, BY_SMC
 from .features import COUNTERS, DESCRIBED, IDENTIFICATION
 from .fp import FLOATING
-from .models import MODELS, Model, processor
+from .models import MODELS, processor
 from .syndromes import EL1, EL2
 from .timers import ENABLE, FREQUENCY, MASKED, NANOSECONDS, VIRTUAL
 
@@ -16,14 +18,16 @@ __all__ = ["architecture"]
 MPIDR_ONE = 1 << 31  # RES1
 
 
-def _said(model: Model, name: str, start: Start) -> int:
-    """The value of an identification register of a vCPU, without the features that the machine
+@cache
+def _identities(model: str, hypervisor: bool, controller: bool) -> tuple[int, ...]:
+    """The values of the identification registers of a vCPU, without the features that the machine
     does not have."""
-    value = model.says(name)
-    for field, there in (("EL2", start.hypervisor), ("GIC", start.controller)):
-        if field in (fields := DESCRIBED.get(name, {})) and not there:
-            value &= ~(15 << fields[field][0])
-    return value
+    said = [processor(model).says(name) for name in IDENTIFICATION]
+    for n, name in enumerate(IDENTIFICATION):
+        for field, there in (("EL2", hypervisor), ("GIC", controller)):
+            if field in (fields := DESCRIBED.get(name, {})) and not there:
+                said[n] &= ~(15 << fields[field][0])
+    return tuple(said)
 
 
 def _reset(state: RegisterStore, start: Start) -> None:
@@ -34,8 +38,8 @@ def _reset(state: RegisterStore, start: Start) -> None:
     model = processor(start.model)
     state.set("midr", 0, model.midr)
     state.set("vpidr", 0, model.midr)
-    for n, name in enumerate(IDENTIFICATION):
-        state.set("identity", n, _said(model, name, start))
+    for n, said in enumerate(_identities(start.model, start.hypervisor, start.controller)):
+        state.set("identity", n, said)
     state.set("el", 0, EL2 if start.hypervisor else EL1)
     state.set("el2_there", 0, int(start.hypervisor))
     state.set("gic_there", 0, int(start.controller))
