@@ -22,12 +22,10 @@ MACHINES = {
     "debian-i386": "i686",
 }
 """What each kernel calls the machine."""
-TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall' -e 'WARNING:'"
+TROUBLE = "dmesg | grep -e Oops -e BUG -e 'rcu.*stall' -e 'WARNING:'"
 
 
-DOUBTS = (
-    "dmesg | grep -c -e Oops -e BUG: -e 'rcu.*stall' -e unstable -e unchecked -e 'WARNING: CPU'"
-)
+DOUBTS = "dmesg | grep -e Oops -e BUG: -e 'rcu.*stall' -e unstable -e unchecked -e 'WARNING: CPU'"
 """Time stamps that the kernel does not trust, registers that it expects of a processor."""
 
 
@@ -53,7 +51,7 @@ def test_a_kernel_boots_obeys_and_switches_off(
     assert vm.do("uname -m") == MACHINES[guest]
     assert vm.do("nproc") == str(cpus)
     assert vm.do("readlink /proc/self/exe") == "/bin/busybox"
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
     assert vm.end() == 0
@@ -78,7 +76,7 @@ def test_a_kernel_finds_the_processor_that_was_chosen(
     assert there <= flags
     assert not missing & flags
     assert name in vm.do("grep -m1 '^model name' /proc/cpuinfo")
-    assert vm.do(DOUBTS, status=1) == "0"
+    assert vm.do(DOUBTS, status=1) == ""
     assert vm.do("dmesg | grep -c 'tsc: Detected 1000.000 MHz'") == "1"
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")

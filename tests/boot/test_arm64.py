@@ -24,7 +24,7 @@ BOARDS = [
     "arm-virt,gic=3",
     "arm-virt,gic=3,virtualization=on",
 ]
-TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall'"
+TROUBLE = "dmesg | grep -e Oops -e BUG -e 'rcu.*stall'"
 
 
 def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch) -> None:
@@ -35,7 +35,7 @@ def test_a_kernel_boots_obeys_and_switches_off(terminal: Start, fetched: Fetch) 
     assert vm.do("echo $((6 * 7))") == "42"
     assert vm.do("uname -m") == "aarch64"
     assert vm.do("dmesg | grep -c '52-bit Virtual Addressing (LPA2)'") == "1"
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
     assert vm.end() == 0
@@ -76,7 +76,7 @@ def test_a_process_is_told_of_bad_branches_and_pointers(
     assert f"Address authentication ({algorithm} algorithm)" in features
     assert "Branch Target Identification" in features
     assert vm.do("protected") == wanted.strip()
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     assert vm.end() == 0
 
@@ -101,7 +101,7 @@ def test_every_controller_at_every_level(
     assert vm.do(f"grep -c '{version} .*uart-pl011' /proc/interrupts") == "1"
     level = "EL2" if "virtualization" in board else "EL1"
     assert vm.do(f"dmesg | grep -c 'CPU(s) started at {level}'") == "1"
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     vm.expect("BIMETAL-GUEST-DONE")
     assert vm.end() == 0
@@ -131,7 +131,7 @@ def test_unstables_kernel(terminal: Start, fetched: Fetch) -> None:
     vm.expect(f"BIMETAL-GUEST-UP aarch64 {release}")
     vm.expect(PROMPT)
     assert vm.do("uname -m") == "aarch64"
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     assert vm.end() == 0
 
@@ -167,6 +167,6 @@ def test_a_process_is_debugged_and_counted(terminal: Start, fetched: Fetch, tmp_
     vm.expect(PROMPT)
     assert "armv8_pmuv3" in vm.do("dmesg | grep 'PMU driver'")
     assert vm.do("debugged") == SAID.strip()
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     vm.send("exit\r")
     assert vm.end() == 0

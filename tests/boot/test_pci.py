@@ -65,7 +65,7 @@ def test_a_disk_on_pci(
     interrupts = vm.do(f"grep '{controller}.*virtio0' /proc/interrupts").splitlines()
     assert sum(int(line.split()[1]) for line in interrupts) > 3
     assert vm.do("head -c 8 /dev/hwrng | wc -c") == "8"
-    assert vm.do("dmesg | grep -c -e Oops -e BUG -e 'PCI.*fail'", status=1) == "0"
+    assert vm.do("dmesg | grep -e Oops -e BUG -e 'PCI.*fail'", status=1) == ""
     vm.send("exit\r")
     assert vm.end() == 0
     data = image.read_bytes()

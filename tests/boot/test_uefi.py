@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 Start = Callable[..., Terminal]
 
 UP = "BIMETAL-GUEST-UP aarch64"
-TROUBLE = "dmesg | grep -c -e Oops -e BUG -e 'rcu.*stall' -e 'ACPI Error' -e 'ACPI.*Exception'"
+TROUBLE = "dmesg | grep -e Oops -e BUG -e 'rcu.*stall' -e 'ACPI Error' -e 'ACPI.*Exception'"
 BOARDS = [
     ("arm-virt", "1"),
     ("arm-virt", "4"),
@@ -98,7 +98,7 @@ def test_linux_learns_of_the_machine_by_acpi(
     assert vm.do(f"cat {dmi}/sys_vendor {dmi}/product_name {dmi}/product_version").split("\n") == [
         *("Bimetal", "Virtual machine", "arm-virt"),
     ]
-    assert vm.do(TROUBLE, status=1) == "0"
+    assert vm.do(TROUBLE, status=1) == ""
     # The finisher, by which the shell's exit code gets out, is one of ACPI's devices here.
     vm.send("exit 5\r")
     assert vm.end() == 5

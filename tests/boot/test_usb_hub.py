@@ -70,7 +70,7 @@ def test_linux_finds_what_is_behind_hubs(fetched: Fetch, tmp_path: Path) -> None
         assert gone == [
             (EventKind.UNPLUGGED, name) for name in ("disk0", "hub1", "keyboard", "hub0")
         ]
-        assert do(vm, "dmesg | grep -c -e Oops -e 'xhci.*WARN'") == "0"
+        assert do(vm, "dmesg | grep -e Oops -e 'xhci.*WARN'") == ""
         with pytest.raises(BimetalError, match=r"no free USB socket 1\.3"):
             vm.plug_input("mouse", socket="1.3")
 
