@@ -61,6 +61,7 @@ def test_keys_of_one_family_are_asked_for_alone(folder: Path) -> None:
         store.put(key, b"code")
     assert store.keys("ab") == {"ab 1", "ab 2"}
     assert store.keys("none") == set()
+    assert [store.has(family) for family in ("ab", "a", "none")] == [True, False, False]
 
 
 def test_a_damaged_file_is_set_aside(folder: Path) -> None:

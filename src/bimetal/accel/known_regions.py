@@ -107,8 +107,8 @@ class KnownRegions:
 
     def begin_empty(self, decodings: Iterable[Decoding]) -> bool:
         """Whether there is a store, and nothing in it for code that is decoded in these ways."""
-        found = any(self._index(self.family(decoding)) for decoding in decodings)
-        return self._store is not None and not found
+        store = self._store
+        return store is not None and not any(store.has(self.family(each)) for each in decodings)
 
     def of(self, code: bytes, decoding: Decoding, room: int) -> list[Known]:
         """The regions that can execute a page's code, in the order in which they are to be

@@ -141,6 +141,15 @@ class CodeStore:
         self._database.damaged("what is there is not in order")
         return set()
 
+    def has(self, family: str) -> bool:
+        """Whether there is a key that begins with the word ``family`` and a space."""
+        return bool(
+            self._database.read(
+                "SELECT 1 FROM object WHERE key > ? AND key < ? LIMIT 1",
+                (f"{family} ", f"{family}!"),
+            )
+        )
+
     def touch(self, keys: Iterable[str]) -> None:
         """Record that keys were used, so that pruning removes others first."""
         now = wall_seconds()
