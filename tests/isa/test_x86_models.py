@@ -17,7 +17,7 @@ from bimetal.isa.x86.architecture import architecture
 from bimetal.isa.x86.extensions import BUILT_ON, DESCRIBED, EXTENSIONS
 from bimetal.isa.x86.features import FEATURES
 from bimetal.isa.x86.identity import LEAVES, words
-from bimetal.isa.x86.models import ABSENT, LEVELS, MODELS, processor
+from bimetal.isa.x86.models import ABSENT, AMD, LEVELS, MODELS, processor
 from tests.host import programs
 from tests.sketches.sketched import sketched
 
@@ -286,6 +286,8 @@ def undefined(engine: str, model: str) -> set[str]:
 @pytest.mark.parametrize("model", BY_MODEL)
 def test_what_a_model_lacks_is_undefined(model: str, engine: str) -> None:
     lacks = processor(model).lacks - {"fpu", "abm", "syscall"}
+    if processor(model).vendor == AMD:
+        lacks |= {"sep"}  # which they have in legacy mode alone (APM volume 2, 6.1.2)
     assert undefined(engine, model) == lacks
 
 
@@ -349,6 +351,13 @@ def outcome(model: str, text: str, engine: str = "reference") -> int:
     with made(engine, model) as machine:
         begin(machine, f"{text}\nmov eax, 1")
         return machine.finish()
+
+
+@pytest.mark.parametrize("name", ["sysenter", "sysexit"])
+@pytest.mark.parametrize(("model", "vector"), [("EPYC", 6), ("qemu64", 6), ("Nehalem", 13)])
+def test_only_intels_have_sysenter_in_long_mode(name: str, model: str, vector: int) -> None:
+    """With no selector in its register it is #GP there."""
+    assert outcome(model, name) == vector
 
 
 CR4 = {

@@ -282,8 +282,15 @@ def sysret(cpu: Cpu, **fields: Value) -> None:
     _go(cpu, to)
 
 
+def _need_intels_long_mode(cpu: Cpu) -> None:
+    """AMD's processors have SYSENTER and SYSEXIT in legacy mode alone (APM volume 2, 6.1.2)."""
+    with slowly(is_long(cpu) & is_amd(cpu)):
+        undefined_opcode(cpu)
+
+
 @insn("0f 34", "sysenter", extension="sep")
 def sysenter(cpu: Cpu, **_: Value) -> None:
+    _need_intels_long_mode(cpu)
     selector = cpu.sysenter_cs.trunc(16)
     with slowly(((cpu.cr0 & PE) == 0) | ((selector & 0xFFFC) == 0)):
         general_protection(cpu)
@@ -299,6 +306,7 @@ def sysenter(cpu: Cpu, **_: Value) -> None:
 
 @insn("0f 35", "sysexit{:isz}", extension="sep")
 def sysexit(cpu: Cpu, **fields: Value) -> None:
+    _need_intels_long_mode(cpu)
     wide = pin(fields["osize"]) == 2
     selector = cpu.sysenter_cs.trunc(16) & 0xFFFC
     with slowly((selector == 0) | ((cpu.cr0 & PE) == 0)):
