@@ -5,9 +5,9 @@
     python -m tools.debian_root --arch arm64 --folder ROOT
     bimetal run debian-arm64 --share ROOT,tag=root --append bmroot=9p:root
 
-Needs root, mmdebstrap, arch-test, e2fsprogs and qemu-user-static with its binfmt entry: the
-packages' own scripts run during installation. Log in as root, password bimetal. Each network card
-gets its addresses from the network, by systemd-networkd.
+Needs root, mmdebstrap, arch-test, e2fsprogs and, unless it is amd64, qemu-user-static with its
+binfmt entry: the packages' own scripts run during installation. Log in as root, password bimetal.
+Each network card gets its addresses from the network, by systemd-networkd.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")
 BINFMT_ENTRIES = Path("/usr/lib/binfmt.d")
 EMULATORS = {"riscv64": "qemu-riscv64", "arm64": "qemu-aarch64"}
 """The binfmt entries by Debian's names of architectures: those of others than the host's."""
+ARCHITECTURES = (*EMULATORS, "amd64")
 
 PACKAGES = "systemd-sysv,udev,login,passwd,util-linux"
 CUSTOMIZE = 'echo bimetal > "$1/etc/hostname"; echo root:bimetal | chroot "$1" chpasswd'
@@ -116,7 +117,7 @@ def make_root_folder(
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--arch", type=click.Choice([*EMULATORS]), default="riscv64", show_default=True)
+@click.option("--arch", type=click.Choice(ARCHITECTURES), default="riscv64", show_default=True)
 @click.option("--suite", default="trixie", show_default=True)
 @click.option("--size", default="1G", show_default=True)
 @click.option("--include", default=PACKAGES, show_default=True, help="Packages, with commas.")

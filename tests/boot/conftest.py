@@ -7,18 +7,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from bimetal import BimetalError, Payload, fetch_guest
+from bimetal.codegen.interpreter import interpreter
+from bimetal.isa.names import architecture
 from tests.control.conftest import homes, install
 from tests.host import lacking
 from tests.spawned import kill, wait_for_end
 
-__all__ = ["LIMIT", "PROMPT", "SOURCE", "Fetch", "Terminal", "clean", "fetched", "file_of_initrd"]
-__all__ += ["homes", "install", "run_piped", "terminal"]
+__all__ = ["LIMIT", "PROMPT", "SOURCE", "Fetch", "Terminal", "clean", "compile_x86", "fetched"]
+__all__ += ["file_of_initrd", "homes", "install", "run_piped", "terminal"]
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PROMPT = "# "
@@ -118,6 +121,14 @@ def file_of_initrd(initrd: Path, name: str) -> bytes:
 def clean(text: str) -> str:
     """Terminal output without control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
+
+
+@cache
+def compile_x86() -> None:
+    """The interpreters are there before a guest is waited for: for the first time that takes longer
+    than any answer of a guest."""
+    for shared in (False, True):
+        interpreter(architecture("x86_64").isa, shared)
 
 
 @pytest.fixture

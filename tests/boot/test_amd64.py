@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bimetal.codegen.interpreter import interpreter
-from bimetal.isa.names import architecture
-from tests.boot.conftest import PROMPT, Fetch, Terminal
+from tests.boot.conftest import PROMPT, Fetch, Terminal, compile_x86
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -31,10 +29,7 @@ DOUBTS = "dmesg | grep -e Oops -e BUG: -e 'rcu.*stall' -e unstable -e unchecked 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """The interpreters are there before a guest is waited for: for the first time that takes longer
-    than any answer of a guest."""
-    for shared in (False, True):
-        interpreter(architecture("x86_64").isa, shared)
+    compile_x86()
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
