@@ -53,6 +53,7 @@ def test_auto_is_not_a_kvm_that_runs_no_kernels(host: dict[str, Any]) -> None:
     with pytest.raises(BimetalError, match="it emulates") as caught:
         create("auto", "x86_64")
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
+    assert caught.value.remedy.startswith("use another host; or try --accel jit")
     assert create("kvm", "x86_64") == "kvm"
 
 

@@ -36,6 +36,13 @@ def test_control_registers_have_names(cli: Cli) -> None:
     assert cli("dis", "0x30059573").out == "           0:  30059573  csrrw a0, mstatus, a1\n"
 
 
+def test_x86_is_shown_as_bytes(cli: Cli) -> None:
+    lines = cli("dis", "--arch", "x86_64", "4889e5 e86bfdffff c3").out.splitlines()
+    assert lines[0] == "           0:  48 89 e5              mov rbp, rsp"
+    assert lines[1].startswith("           3:  e8 6b fd ff ff        call ")
+    assert lines[2] == "           8:  c3                    ret"
+
+
 def test_a_raw_file(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "code.bin"
     path.write_bytes(bytes.fromhex("13051500 0145"))

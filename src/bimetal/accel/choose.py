@@ -174,6 +174,7 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
             return _kvm(isa, model, options)
         except BimetalError as error:
             if not _engines_of(isa):
+                error.remedy = _or_unfinished(error.remedy, isa)
                 raise
             reason = error
     _check_engine("auto", isa)
@@ -181,6 +182,14 @@ def _best(isa: str, model: str, options: dict[str, object]) -> Accelerator:
     if reason is not None:
         logger("accel").warning("%s instead of kvm: %s", engine, reason)
     return _engine(engine, isa, model, options)
+
+
+def _or_unfinished(remedy: str, isa: str) -> str:
+    """A remedy that also names an accelerator of ours that is not chosen by itself."""
+    if isa not in UNFINISHED:
+        return remedy
+    ours = f"try --accel {next(iter(ENGINES))}, under which programs of {isa} may still go wrong"
+    return f"{remedy}; or {ours}" if remedy else ours
 
 
 def _engines_of(isa: str) -> list[str]:

@@ -18,8 +18,13 @@ from bimetal.cli.archive import is_archive, members
 
 __all__ = ["DEFAULT_ARCH", "Stretch", "read_code"]
 
-ARCHITECTURES = {("EM_RISCV", 64): "riscv64", ("EM_AARCH64", 64): "aarch64"}
+ARCHITECTURES = {
+    ("EM_RISCV", 64): "riscv64", ("EM_AARCH64", 64): "aarch64", ("EM_X86_64", 64): "x86_64",
+}  # fmt: skip
 """What the header of an ELF file says, and the instruction set's name here."""
+
+BY_BYTES = {"x86_64"}
+"""Those whose instructions are no numbers: listings show bytes as they are in memory."""
 
 IMAGES = {b"RSC\x05": "riscv64", b"ARM\x64": "aarch64"}
 """What Linux's Images say at `MAGIC_AT` (Documentation/arch/riscv/boot-image-header.rst, and

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from bimetal import BimetalError, ExitCode, disassemble
-from bimetal.cli.code import ARCHITECTURES, DEFAULT_ARCH, Stretch, read_code
+from bimetal.cli.code import ARCHITECTURES, BY_BYTES, DEFAULT_ARCH, Stretch, read_code
 from bimetal.cli.options import OnceEach
 
 __all__ = ["command"]
 
-DIGITS = 8
-"""Columns for the bytes of an instruction; longer ones take more."""
+DIGITS, DIGITS_OF_BYTES = 8, 20
+"""Columns for an instruction as a number, or as bytes; longer ones take more."""
 
 
 @click.command("dis", cls=OnceEach)
@@ -76,5 +76,9 @@ def _show(stretch: Stretch) -> None:
     for address, raw, text in lines:
         for label in stretch.labels.get(address, ()):
             click.echo(f"{label}:")
-        word = f"{int.from_bytes(raw, 'little'):0{2 * len(raw)}x}"
-        click.echo(f"{address:12x}:  {word:{DIGITS}}  {text}")
+        if stretch.arch in BY_BYTES:
+            shown = f"{raw.hex(' '):{DIGITS_OF_BYTES}}"
+        else:
+            number = f"{int.from_bytes(raw, 'little'):0{2 * len(raw)}x}"
+            shown = f"{number:{DIGITS}}"
+        click.echo(f"{address:12x}:  {shown}  {text}")
