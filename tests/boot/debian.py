@@ -29,6 +29,8 @@ __all__ = [
     "make_repository",
     "net_root",
     "net_root_image",
+    "programs_root",
+    "programs_root_image",
     "root_image",
     "serving",
     "stress_root_image",
@@ -36,6 +38,9 @@ __all__ = [
 
 BIG = f"{PACKAGES},kmod,systemd-resolved,openssh-server,iperf3,iputils-ping,iproute2,apt"
 """What a guest has that uses its network."""
+
+ENGINES = f"{PACKAGES},python3,libpython3.13-testsuite,openssl,nodejs,openjdk-21-jre-headless"
+"""What tries a processor hard: tests, algorithms, and compilers of their own."""
 
 FOLLOWED = re.compile(r"libjq|libonig")
 """Of what packages depend on, what no root file system has."""
@@ -61,6 +66,19 @@ def net_root_image(arch: str) -> Path:
     """The same as an image."""
     root = net_root(arch)
     return _made(f"net-{arch}.img", arch, lambda path: write_image(path, root))
+
+
+def programs_root(arch: str) -> Path:
+    """A folder with what tries a processor hard, which is only to be read."""
+    return _made(
+        f"programs-{arch}", arch, lambda path: make_root_folder(path, arch, packages=ENGINES)
+    )
+
+
+def programs_root_image(arch: str) -> Path:
+    """The same as an image."""
+    root = programs_root(arch)
+    return _made(f"programs-{arch}.img", arch, lambda path: write_image(path, root, "3G"))
 
 
 def _made(name: str, arch: str, make: Callable[[Path], None]) -> Path:
@@ -129,10 +147,10 @@ class Debian:
         self._console.expect("root@bimetal:~# ", timeout=LIMIT)
         self.do("dmesg -n 1; stty -echo; systemctl stop apt-daily.timer apt-daily-upgrade.timer")
 
-    def do(self, command: str, status: int = 0) -> str:
-        """Type a command; what it printed. It must end with ``status``."""
+    def do(self, command: str, status: int = 0, limit: float = LIMIT) -> str:
+        """Type a command; what it printed. It must end with ``status``, in ``limit`` seconds."""
         self._console.sendline(f"echo be''gin; {command}; echo en''d=$?")
-        found = self._console.expect(re.compile(r"begin\r*\n(?s:(.*?))end=([0-9]+)\r"), LIMIT)
+        found = self._console.expect(re.compile(r"begin\r*\n(?s:(.*?))end=([0-9]+)\r"), limit)
         printed, ended = clean(found.groups[0]), int(found.groups[1])
         assert ended == status, f"{command}: {ended}\n{printed}"
         return printed.removesuffix("\n")
