@@ -3,12 +3,13 @@ it wrote before."""
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
 from tests.boot.bare import FAIL_WITH_A0, labelled, write_program
 
-__all__ = ["in_order", "verifying_program"]
+__all__ = ["in_a_row", "in_order", "verifying_program"]
 
 ARRAYS = 0x8040_0000
 LETTERS = 16
@@ -66,6 +67,11 @@ def verifying_program(path: Path, kib: int = 1024) -> Path:
             *FAIL_WITH_A0,
         ),
     )
+
+
+def in_a_row(letters: str) -> re.Pattern[str]:
+    """Letters of hart 0 in a row, whatever hart 1 prints between them."""
+    return re.compile("[A-P]*".join(letters))
 
 
 def in_order(text: str, first: str = "a") -> bool:

@@ -30,7 +30,7 @@ from bimetal.memory import contents
 from bimetal.snapshot.stream import CONTENT, HAVE, MOVE, STAT, YOUR, Stream
 from tests.backends.block.qcow2.qemu import CLEAN, check, needs_qemu
 from tests.backends.block.qcow2.test_bitmaps import flags
-from tests.boot.verifying import verifying_program
+from tests.boot.verifying import in_a_row, verifying_program
 
 LIMIT = 240
 AT_ONCE = Pace(downtime=5.0)
@@ -122,7 +122,7 @@ def travel(
 def goes_on(machine: Machine) -> bool:
     """Whether the guest finds its memory as it was for a whole lap at least."""
     machine.console.expect("a", LIMIT)
-    machine.console.expect("bcdefgh", LIMIT)
+    machine.console.expect(in_a_row("bcdefgh"), LIMIT)
     return machine.running
 
 
@@ -130,7 +130,7 @@ def goes_on(machine: Machine) -> bool:
 def test_a_guest_that_verifies_memory_notices_nothing(cpus: int, made: Made) -> None:
     machine = made(cpus=cpus)
     machine.start()
-    machine.console.expect("abcdefgh", LIMIT)
+    machine.console.expect(in_a_row("abcdefgh"), LIMIT)
     for accel in ("jit", "interp", "jit"):
         other = made(cpus=cpus, accel=accel)
         moving = travel(machine, other)
