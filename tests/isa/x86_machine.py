@@ -13,13 +13,15 @@ from elftools.elf.elffile import ELFFile
 from tests.sketches.sketched import END, SIZE, Sketched, sketched
 
 __all__ = [
-    "CODE", "DATA", "END", "ENGINES", "MODES", "STACK", "X86Machine", "assemble", "machines",
+    "CODE", "DATA", "END", "ENGINES", "HALTS", "MODES", "X86Machine", "assemble", "machines",
 ]  # fmt: skip
 
 ENGINES = ("reference", "interp", "everything", "optimise", "everything,forget", "runs")
 """The reference, the interpreter, and the translator in modes of `bimetal.codegen.policy`."""
 CODE, DATA, STACK = 0x1000, 0x8000, 0x2_0000
 MODES = (64, 32, 16)
+HALTS = b"\xf4" * 16
+"""What stands behind a program."""
 
 LMA, PE = 1 << 10, 1
 FLAT_DATA, FLAT_CODE, LONG_CODE, REAL = 0xC093, 0xC09B, 0xA09B, 0x93
@@ -47,7 +49,7 @@ class X86Machine(Sketched):
         """Reset, with code of a mode in memory: 64-bit, 32-bit flat, or 16-bit in real mode."""
         self.ram.bytes[:SIZE] = bytes(SIZE)
         self.cpu.reset()
-        self.put(at, code + b"\xf4" * 16)
+        self.put(at, code + HALTS)
         data, code_rights = {64: (FLAT_DATA, LONG_CODE), 32: (FLAT_DATA, FLAT_CODE)}.get(
             bits, (REAL, 0x9B)
         )

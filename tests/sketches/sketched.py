@@ -19,9 +19,12 @@ from bimetal.isa.names import INSTRUCTION_SETS
 from bimetal.memory.ram import Ram
 from bimetal.seam import Accelerator, Exit, Kicked, MemorySlot, Mmio
 
-__all__ = ["END", "ENGINES", "SIZE", "SKETCHES", "Sketched", "machines", "sketched"]
+__all__ = [
+    "END", "ENGINES", "SIZE", "SKETCHES", "UNDEFINED", "Sketched", "machines", "sketched",
+]  # fmt: skip
 
 SKETCHES = {
+    "x86-sketch": "tests.sketches.x86.architecture",
     "ppc64-sketch": "tests.sketches.ppc.architecture",
     "rv64-models": "tests.sketches.rv64_models",
     "asking": "tests.sketches.asking",

@@ -1,10 +1,10 @@
-"""Random programs of x86 in 64-bit mode, as bytes: loops around instructions of all lengths."""
+"""Random programs of the x86 sketch, as bytes: loops around instructions of all lengths."""
 
 from __future__ import annotations
 
 import random
 
-from .x86_machine import END
+from ..sketched import END
 
 __all__ = ["CODE", "DATA", "random_program"]
 
