@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
+from bimetal.accel.kvm import abi
+from bimetal.accel.kvm import abi_x86 as x86
+from bimetal.accel.kvm.kernel import Handle
+from bimetal.accel.kvm.x86_state import save_state
 from bimetal.seam import Mmio
 from tests.accel.kvm.guest import DEVICE, GuestMachine, guest_machine, mmio, ports
 
@@ -70,3 +76,13 @@ def test_reset_gives_the_state_after_reset(guest: GuestMachine) -> None:
     expected = {"rip": 0xFFF0, "cs": 0xF000, "cs.base": 0xFFFF_0000, "rflags": 2, "efer": 0}
     assert {name: cpu.read_register(name) for name in expected} == expected
     assert cpu.read_register("cr0") & 0x8000_0001 == 0
+
+
+def test_what_changes_registers_by_being_asked_for_is_asked_for_first() -> None:
+    """KVM does then what a waiting start does to CS and RIP, and an exception to DR6 and CR2."""
+    kernel = Mock()
+    kernel.ioctl.return_value = 0
+    save_state(Handle(kernel, 0), [], lapic=True, xsave_size=x86.XSAVE_SIZE)
+    asked = [request for _, request, _ in (call.args for call in kernel.ioctl.call_args_list)]
+    assert asked[:2] == [abi.GET_MP_STATE, x86.GET_VCPU_EVENTS]
+    assert {x86.GET_REGS, x86.GET_SREGS, x86.GET_DEBUGREGS} <= {*asked[2:]}

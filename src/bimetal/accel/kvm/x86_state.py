@@ -43,15 +43,18 @@ def msr_indices(device: Handle) -> list[int]:
 def save_state(cpu: Handle, msrs: list[int], lapic: bool, xsave_size: int) -> dict[str, object]:
     """The state of ``cpu`` as plain values. ``lapic`` says whether the kernel models its APIC (and
     with it whether the CPU runs or waits), ``xsave_size`` how large XSAVE's area is here."""
-    # KVM writes what a waiting exception says into DR6 and CR2 when it is asked for events.
-    state: dict[str, object] = {"events": bytes(cpu.read(*EVENTS[::2]))}
+    state: dict[str, object] = {}
+    # First what changes registers in KVM by being asked for: a vCPU that another one starts has its
+    # CS and RIP with its run state, and a waiting exception its DR6 or CR2 with the events.
+    if lapic:
+        state["mp_state"] = abi.U32.unpack(cpu.read(abi.GET_MP_STATE, 4))[0]
+    state["events"] = bytes(cpu.read(*EVENTS[::2]))
     state |= {name: bytes(cpu.read(get, size)) for name, (get, _, size) in PLAIN.items()}
     get_xsave = x86.GET_XSAVE if xsave_size <= x86.XSAVE_SIZE else x86.GET_XSAVE2
     state["xsave"] = bytes(cpu.read(get_xsave, xsave_size))
     state["msrs"] = read_msrs(cpu, msrs)
     if lapic:
         state["lapic"] = bytes(cpu.read(*LAPIC[::2]))
-        state["mp_state"] = abi.U32.unpack(cpu.read(abi.GET_MP_STATE, 4))[0]
     return state
 
 
