@@ -6,6 +6,7 @@ import random
 import re
 import struct
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,8 @@ def test_a_damaged_elf_file(cli: Cli, tmp_path: Path) -> None:
 
 # Files of compilers, beside objdump
 
-RISCV, ARM = "riscv64-linux-gnu", "aarch64-linux-gnu"
+RISCV, ARM, X86 = "riscv64-linux-gnu", "aarch64-linux-gnu", "x86_64-linux-gnu"
+ALIASES = dict.fromkeys((RISCV, ARM), ("-M", "no-aliases"))
 ASSEMBLER, ARCHIVER = f"{RISCV}-as", f"{RISCV}-ar"
 LINE = re.compile(r"\s*([0-9a-f]+):\s+([0-9a-f]+(?: [0-9a-f]+)*)\s+(\S.*)")
 
@@ -114,7 +116,7 @@ def instructions(listing: str) -> list[tuple[int, str]]:
 
 def by_objdump(path: Path, tools: str = RISCV) -> list[tuple[int, str]]:
     need(f"{tools}-objdump")
-    command = [f"{tools}-objdump", "-d", "-z", "-M", "no-aliases", str(path)]
+    command = [f"{tools}-objdump", "-d", "-z", "-w", *ALIASES.get(tools, ()), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return instructions(done.stdout)
 
@@ -173,9 +175,15 @@ def test_an_instruction_that_is_cut_is_bytes(cli: Cli, cut: int) -> None:
         assert lines[1].endswith(f".byte {code[:cut].hex(' ')}")
 
 
-@pytest.mark.parametrize("library", ["libgcc.a", "libm.so.6"])
-@pytest.mark.parametrize("tools", [RISCV, ARM])
-def test_libraries_of_the_compiler(cli: Cli, tools: str, library: str) -> None:
+@pytest.mark.parametrize(
+    ("tools", "library", "least"),
+    [
+        *product((RISCV, ARM), ("libgcc.a", "libm.so.6"), (10_000,)),
+        (X86, "libgcov.a", 3_000),
+        pytest.param(X86, "libgcc.a", 100_000, marks=pytest.mark.slow),
+    ],
+)
+def test_libraries_of_the_compiler(cli: Cli, tools: str, library: str, least: int) -> None:
     compiler = f"{tools}-gcc"
     need(compiler, f"{tools}-objdump")
     command = [compiler, f"-print-file-name={library}"]
@@ -184,7 +192,7 @@ def test_libraries_of_the_compiler(cli: Cli, tools: str, library: str) -> None:
     told = cli("dis", str(path))
     assert told.code == 0, told.err
     ours = instructions(told.out)
-    assert len(ours) > 10_000
+    assert len(ours) > least
     assert ours == by_objdump(path, tools)
 
 
