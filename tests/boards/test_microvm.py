@@ -234,6 +234,33 @@ def test_kernels_that_do_not_start(
         vm.start()
 
 
+@pytest.mark.parametrize("memory", ["1M", "2M", "16M"])
+def test_too_little_memory_for_the_kernel_says_how_much_would_do(kernel: Path, memory: str) -> None:
+    with (
+        machine(kernel, ScriptPc(), memory=memory) as vm,
+        pytest.raises(BimetalError, match="give it at least 17 MiB"),
+    ):
+        vm.start()
+    with machine(kernel, ScriptPc([write(0x600, 0x34)]), memory="17M") as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+
+
+@pytest.mark.parametrize("image", [bytes(bzimage()), hello_kernel()], ids=["bzImage", "ELF"])
+def test_a_kernel_for_64_bits_needs_a_processor_with_long_mode(kernel: Path, image: bytes) -> None:
+    kernel.write_bytes(image)
+    small = Machine("microvm", accel="jit", cpu_model="max,-lm", kernel=str(kernel))
+    with small as vm, pytest.raises(BimetalError, match=r"is for 64 bits.* no long mode") as caught:
+        vm.start()
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_kernel_for_32_bits_needs_none(kernel: Path) -> None:
+    kernel.write_bytes(bytes(bzimage(flags=0)))
+    with Machine("microvm", accel="jit", cpu_model="max,-lm", kernel=str(kernel)) as vm:
+        vm._parts.furnished().boot.load()
+
+
 def begun(kernel: Path) -> BimetalError | None:
     """What a machine says of the kernel when it is started."""
     with machine(kernel, ScriptPc([])) as vm:

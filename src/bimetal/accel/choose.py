@@ -28,6 +28,7 @@ __all__ = [
     "CHOICES",
     "ENGINES",
     "Described",
+    "check_model",
     "check_name",
     "create",
     "described",
@@ -42,6 +43,7 @@ Factory = Callable[..., Accelerator]
 KVM: Final = "bimetal.accel.kvm.host:create"
 KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
+KVM_MODEL: Final = "bimetal.accel.kvm.host:check_model"
 KVM_CONTROLS: Final = "bimetal.accel.kvm.host:stands_in"
 KVM_HANDOVER: Final = "bimetal.accel.kvm.host:handover"
 
@@ -120,14 +122,33 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return architecture(isa).models
 
 
+def check_model(accel: str, isa: str, model: str) -> None:
+    """Raise `BimetalError` for a processor ``model`` that ``accel`` has not, whatever the host is;
+    that it has not been named ("") is right everywhere."""
+    engine = accel if accel in ENGINES else next(iter(_engines_of(isa)), "")
+    if not model:
+        return
+    if isa != platform.machine() or accel in ENGINES:
+        if engine and isa in INSTRUCTION_SETS:
+            _check_model(engine, isa, model)
+        return
+    try:
+        late(KVM_MODEL)(isa, model)
+    except BimetalError:
+        if accel == "kvm" or not engine:
+            raise
+        _check_model(engine, isa, model)
+
+
 class Described(Struct, frozen=True):
     """What boards are told of their processors: the bits of physical addresses, 64 where the host
-    decides on that, the extensions that a device tree lists, if any, and words for the command line
-    of Linux (`Architecture.linux`)."""
+    decides on that, the extensions that a device tree lists, if any, words for the command line
+    of Linux (`Architecture.linux`), and the bits of general registers."""
 
     physical_bits: int = 64
     extensions: tuple[str, ...] = ()
     linux: str = ""
+    bits: int = 64
 
 
 def described(accel: str, isa: str, model: str) -> Described:
@@ -142,7 +163,7 @@ def described(accel: str, isa: str, model: str) -> Described:
     model = model or known.models[0]
     processor = known.processor(model)
     extensions = tuple(each for each in known.extensions if each not in processor.lacks)
-    return Described(processor.physical_bits, extensions, known.linux(model))
+    return Described(processor.physical_bits, extensions, known.linux(model), processor.bits)
 
 
 def handover(isa: str) -> Any:

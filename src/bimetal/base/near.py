@@ -11,7 +11,7 @@ __all__ = ["choose_from", "did_you_mean"]
 CUTOFF = 0.6
 """How much of a name has to be right, as `difflib` measures it."""
 SHORTEST_PART = 3
-"""Characters of which a name is told to be a part of another, or another one with a slip."""
+"""Characters of which a name is told to be a part of another."""
 
 
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
@@ -22,9 +22,8 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """
     by_folded = {each.casefold(): each for each in known}
     folded = name.casefold()
-    names = by_folded if len(folded) >= SHORTEST_PART else ()
-    mistyped = [each for each in names if _differ_by_one(each, folded)]
-    longer = [each for each in names if folded in each]
+    longer = [each for each in by_folded if len(folded) >= SHORTEST_PART and folded in each]
+    mistyped = [each for each in by_folded if longer and _differ_by_one(each, folded)]
     near: list[str] = [*mistyped, *longer] or late("difflib:get_close_matches")(
         folded, by_folded, n=limit, cutoff=CUTOFF
     )

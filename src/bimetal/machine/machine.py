@@ -114,6 +114,7 @@ class Machine(
         )
         config.check(found.max_cpus)
         engine = Engine(accel, cpu_model, cpus, background)
+        engine.check(found.isa)
         self._put_together(found, config, engine, serial, hvc, clock)
 
     # The run
