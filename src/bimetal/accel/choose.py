@@ -28,6 +28,7 @@ __all__ = [
     "CHOICES",
     "ENGINES",
     "Described",
+    "accelerators",
     "check_model",
     "check_name",
     "create",
@@ -120,6 +121,20 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
         return cast(Callable[[str], tuple[str, ...]], late(KVM_MODELS))(isa)
     _check_engine(accel, isa)
     return architecture(isa).models
+
+
+def accelerators(isa: str) -> dict[str, str]:
+    """What runs guests of ``isa`` here, by name, the best first: "" for what may be chosen by
+    itself, and for others a text that says why not, or that they do not run them."""
+    found = dict.fromkeys(ENGINES, "not finished: only where it is named" * (isa in UNFINISHED))
+    if isa not in INSTRUCTION_SETS:
+        found = dict.fromkeys(ENGINES, f"it does not run {isa} guests")
+    try:
+        _check_host(isa)
+        late(KVM_CHECK)(isa)
+    except BimetalError as error:
+        return {**found, "kvm": error.cause}
+    return {"kvm": "", **found}
 
 
 def check_model(accel: str, isa: str, model: str) -> None:
