@@ -42,6 +42,8 @@ else:
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
 ARENA_BYTES = 256 << 20
+SCATTERED = 1 << 16
+"""Bytes of a decoded page from which on the host's TLB would lack too many of its small pages."""
 
 
 def _closed(address: int) -> None:
@@ -63,7 +65,8 @@ class InterpCpu:
             native.library.address("enter")
         )
         self._blank = ctypes.create_string_buffer(native.blank_records())
-        self._arena, arena = anonymous(ARENA_BYTES)
+        self._scattered = native.layout.page_bytes > SCATTERED
+        self._arena, arena = anonymous(ARENA_BYTES, huge=self._scattered)
         self._code_table: mmap.mmap | None = None
         self._peers: ctypes.Array[ctypes.c_uint64] | None = None
         self._memory = Memory()

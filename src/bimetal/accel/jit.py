@@ -65,7 +65,7 @@ class JitCpu(InterpCpu):
         self._kick_wanted = False
         self._runs: mmap.mmap | None = None
         if self._policy.runs:
-            self._runs, memory = anonymous(RUN_BYTES, executable=True)
+            self._runs, memory = anonymous(RUN_BYTES, executable=True, huge=self._scattered)
             constants = native.constants()
             self._runs[: len(constants)] = constants
             self._constants_end = -(-len(constants) // PAGE) * PAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..codegen.layout import MEMORY_SLOTS, PAGE, Layout
 from ..seam import MemorySlot
@@ -12,10 +13,14 @@ from ..seam import MemorySlot
 __all__ = ["VcpuState", "anonymous"]
 
 
-def anonymous(size: int, executable: bool = False) -> tuple[mmap.mmap, int]:
-    """Zeroed memory that costs nothing until it is touched, and its address."""
+def anonymous(size: int, executable: bool = False, huge: bool = False) -> tuple[mmap.mmap, int]:
+    """Zeroed memory that costs nothing until it is touched, and its address. What is ``huge`` is in
+    huge pages of the host from the beginning, if that has any."""
     protection = mmap.PROT_READ | mmap.PROT_WRITE | (mmap.PROT_EXEC if executable else 0)
     area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection)
+    if huge:
+        with suppress(OSError):
+            area.madvise(mmap.MADV_HUGEPAGE)
     return area, ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 

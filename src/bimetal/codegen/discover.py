@@ -7,7 +7,7 @@ no compile time; taking one leaves the region for the interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct, field
 
@@ -31,7 +31,8 @@ class Step(Struct):
     ``likely`` is that address as an offset, where the code before it shows what it is. ``returns``
     says whether it is a call, which leaves the address of the next instruction behind. ``resumes``
     says whether it follows an instruction that the interpreter has to execute. ``indexed`` has the
-    files of registers that it accesses by numbers that are not constant.
+    files of registers that it accesses by numbers that are not constant. The fields that are
+    ``relocated`` (`Isa`), by the offsets of their bytes in the page, are not fixed.
     """
 
     offset: int
@@ -44,11 +45,22 @@ class Step(Struct):
     returns: bool = False
     resumes: bool = False
     indexed: set[str] = field(default_factory=set)
+    relocated: dict[str, int] = field(default_factory=dict)
 
     @property
     def end(self) -> int:
         """The offset of the next instruction in memory."""
         return self.offset + self.decoded.length
+
+    @property
+    def depends_on(self) -> Iterator[tuple[int, int]]:
+        """What of the page's code it was made of, from offsets to those behind the last ones."""
+        start = self.offset
+        for name, at in sorted(self.relocated.items(), key=lambda each: each[1]):
+            yield start, at
+            start = at + self.decoded.insn.pattern.widths[name] // 8
+        if start < self.end:
+            yield start, self.end
 
 
 Steps = dict[int, Step]
@@ -125,10 +137,13 @@ def _step(code: Code, offset: int, known: _Known) -> Step | None:
     decoded = code.at(offset)
     if decoded is None:
         return None
-    does = Analysis(decoded.insn.trace(decoded.fields))
+    relocated = code.isa.relocated(decoded)
+    fixed = {name: value for name, value in decoded.fields.items() if name not in relocated}
+    does = Analysis(decoded.insn.trace(fixed))
     if does.frame or any(for_reference(operation) for operation in does.floats):
         return None
     step = Step(offset, decoded, does.block)
+    step.relocated = {name: offset + at for name, at in relocated.items()}
     _note_jumps(step, does.jumps, known)
     step.falls, step.returns, step.indexed = does.falls, _links(does), does.indexed
     known.follow(offset, does.sets)

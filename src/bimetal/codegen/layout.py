@@ -44,6 +44,7 @@ __all__ = [
     "NEVER",
     "NOWHERE",
     "OPERANDS",
+    "OWN_PAGES",
     "PAGE",
     "PAGE_COPY",
     "PAGE_EPOCH",
@@ -99,6 +100,8 @@ TLB_BYTES = ADDENDS + 2 * DATA_ENTRIES * 8
 # themselves and by the kernel, and some for the kernel alone. Each takes at most 96 KiB of the
 # host's memory, and only as far as it is touched.
 TLBS, CONTEXTS = 24, 16
+OWN_PAGES = 4
+"""Pages of an address space alone that a TLB lists; those of one with more are dropped together."""
 
 # Size of the ring of pages decoded last, given by their addresses in the arena.
 DECODED = 4096
@@ -204,6 +207,9 @@ def _declare_tlbs(spec: StateSpec) -> None:
     for name in ("tlb_owner", "tlb_served", "tlb_low", "tlb_high", "tlb_fetched"):
         spec.file(name, TLBS, 64)
     spec.file("tlb_serves", TLBS, 8)
+    # How many pages that are not global were entered, up to one too many, and the first of these.
+    spec.file("tlb_own_count", TLBS, 8)
+    spec.file("tlb_own", TLBS * OWN_PAGES, 64)
     # The halves of the address range in which it may hold global pages: 1 the low, 2 the high one.
     spec.file("tlb_globals", TLBS, 8)
     spec.scalars(64, "tlb_clock", "fetch_epoch")

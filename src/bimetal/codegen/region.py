@@ -8,8 +8,9 @@ it leaves to the interpreter *before* the instruction, with all registers writte
 fault is precise.
 
 A region depends on nothing but the code at certain offsets of a page: the page's address follows
-from the record with which it is entered. So it serves every page, process and run that has the same
-code there.
+from the record with which it is entered, and so does that of the page's copy, where operands are
+read that a loader has relocated. So it serves every page, process and run that has the same code
+there.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from msgspec import Struct
 from ..ir import effects
 from ..ir.access import Access
 from ..ir.analysis import distance
-from ..ir.value import const
+from ..ir.value import Value, const
 from ..isa.contract import STRICT
 from .discover import Step, Steps, heads
 from .emit import RARELY, USUALLY
 from .flags import FlagPlan, flags_of
 from .flow import ARGUMENTS, CC, PARAMETERS
-from .layout import PAGE, Layout
+from .layout import PAGE, PAGE_COPY, PAGE_RECORDS, Layout
 from .liveness import dead_sets
 from .reach import REACH_CC, asked
 from .registers import RegisterLowering, used_as_numbers
@@ -35,6 +36,9 @@ from .tlb import METADATA
 from .ways_out import STUBS
 
 __all__ = ["Region", "region_text"]
+
+# A load of what stays the same as long as the function runs.
+_UNCHANGED, _NOTHING = "!invariant.load !7", "!7 = !{}"
 
 
 class Region(Struct, frozen=True):
@@ -93,6 +97,14 @@ class _RegionLowering(RegisterLowering):
 
     def op_pc(self, value: effects.Pc) -> None:
         self.names[value] = self.let(f"add i64 %page, {self.offset}")
+
+    def operand(self, value: Value) -> str:
+        if value.op != "field":
+            return super().operand(value)
+        # Other than the instruction, the field is not part of what the region was made of.
+        at = self.region.steps[self.offset].relocated[str(value.attr)]
+        place = self.pointer("%records", at - PAGE_RECORDS + PAGE_COPY)
+        return self.let(f"load i{value.width}, ptr {place}, align 1, {_UNCHANGED}")
 
     # -- leaving
     def exit(self, kind: str, *values: int) -> str:
@@ -288,7 +300,7 @@ def region_text(layout: Layout, symbol: str, region: Region, stubs: Sequence[str
     strict = " strictfp" if ".constrained." in text else ""
     declared = [f"declare {CC} void @{stub}({PARAMETERS})" for stub in stubs]
     opening = f"define {CC} void @{symbol}({PARAMETERS}) nounwind{strict} {{"
-    return "\n".join((METADATA, *declared, opening, text, "}", ""))
+    return "\n".join((METADATA + _NOTHING, *declared, opening, text, "}", ""))
 
 
 def _entry(lowering: _RegionLowering) -> list[str]:

@@ -24,6 +24,7 @@ from .layout import (
     FETCH_TLB,
     GUARDED_TAG,
     LOAD_TLB,
+    OWN_PAGES,
     PAGE,
     ROW_FACTOR,
     ROW_SHIFT,
@@ -81,6 +82,8 @@ def data_tag(cpu: Cpu, va: Value, access: Value) -> Value:
 def describe_tlbs(build: Builder) -> None:
     """Describe all routines that choose, fill and flush TLBs."""
     _forgetting(build)
+    _forgetting_pages(build)
+    _forgetting_ranges(build)
     _forgetting_code(build)
     _serving(build)
     _entering(build)
@@ -133,6 +136,8 @@ def _forgetting(build: Builder) -> None:
         cpu.attend = const(1, 8)
         count(cpu, "TLB flushes")
 
+
+def _forgetting_pages(build: Builder) -> None:
     @build.routine(tlb=64, va=64, pages=64)
     def flush_rows(cpu: Cpu, tlb: Value, va: Value, pages: Value) -> None:
         """Remove up to `PAGES` pages from a TLB."""
@@ -143,6 +148,38 @@ def _forgetting(build: Builder) -> None:
             row = data_row(page)
             for entry in (row + LOAD_TLB, row + STORE_TLB, fetch_row(page) + FETCH_TLB):
                 host_store(tlb + entry, const(-1, 64))
+
+    @build.routine(number=8)
+    def flush_own(cpu: Cpu, number: Value) -> None:
+        """Remove the pages from a TLB that it lists as not global."""
+        for n in range(OWN_PAGES):
+            with when(cpu.tlb_own_count[number] == n):
+                cpu.tlb_own_count[number] = const(0, 8)
+                ret()
+            flush_rows(cpu, _address(number), cpu.tlb_own[number * OWN_PAGES + n], const(1, 64))
+        cpu.tlb_own_count[number] = const(0, 8)
+
+    @build.routine(space=64)
+    def flush_space(cpu: Cpu, space: Value) -> None:
+        """Flush the pages of an address space that are not global. A TLB with few of them keeps the
+        others: kernels write to their own code in a space that has nothing else of its own, which
+        they flush each time."""
+        dropped = cpu.local(const(0, 1))
+        for n in range(TLBS):
+            many = const(OWN_PAGES, 8).ult(cpu.tlb_own_count[n])
+            with when(cpu.tlb_owner[n] == space), when(many) as all_of_it:
+                _drop(cpu, n)
+                dropped.set(const(1, 1))
+                with all_of_it.otherwise():
+                    flush_own(cpu, const(n, 8))
+        with when(dropped.value == 1):
+            _choose_anew(cpu)
+            cpu.attend = const(1, 8)
+        count(cpu, "TLB flushes")
+
+
+def _forgetting_ranges(build: Builder) -> None:
+    flush_rows = build.routines["flush_rows"]
 
     @build.routine(va=64, pages=64, mask=64, match=64, own=64)
     def flush_pages(
@@ -216,7 +253,7 @@ def _serving(build: Builder) -> None:
         fill(_address(number), 0xFF, ADDENDS)
         cpu.tlb_owner[number], cpu.tlb_serves[number] = shared, context
         cpu.tlb_low[number], cpu.tlb_high[number] = const(-1, 64), const(0, 64)
-        cpu.tlb_globals[number] = const(0, 8)
+        cpu.tlb_globals[number] = cpu.tlb_own_count[number] = const(0, 8)
         cpu.tlb_fetched[number] = cpu.fetch_epoch
         fill(state_address("tlb_last_space"), 0xFF, 8 * CONTEXTS)
         cpu.attend = const(1, 8)
@@ -288,6 +325,16 @@ def _enter_mode(build: Builder, cpu: Cpu) -> None:
 def _filling(build: Builder) -> None:
     hooks = build.hooks
 
+    @build.routine(number=8, va=64)
+    def list_own(cpu: Cpu, number: Value, va: Value) -> None:
+        """Note that a page that is not global is entered into a TLB."""
+        known = cpu.tlb_own_count[number]
+        with when(const(OWN_PAGES, 8).ult(known)):
+            ret()
+        cpu.tlb_own_count[number] = known + 1
+        with when(known != OWN_PAGES):
+            cpu.tlb_own[number * OWN_PAGES + known] = va
+
     @build.routine(returns=1, number=8, va=64, permissions=64)
     def may_hold(cpu: Cpu, number: Value, va: Value, permissions: Value) -> Value:
         """Whether a TLB may hold a translation that has just been made.
@@ -310,7 +357,10 @@ def _filling(build: Builder) -> None:
                 with when(cpu.tlb_space != space):
                     ret(const(0, 1))
                 cpu.tlb_owner[number] = space
+                list_own(cpu, number, va)
             ret(const(1, 1))
         # Otherwise the address space has changed, and no barrier has completed the change yet.
         own: Value = owner == space
+        with when(own & ((permissions & GLOBAL) == 0)):
+            list_own(cpu, number, va)
         return own

@@ -48,7 +48,7 @@ def translate(isa: Isa, layout: Layout, job: Job) -> Compiled:
         content = image_of(compile_region(text, region.quick), stubs)
     seconds = processor_seconds() - start
     steps = tuple(sorted(region.steps))
-    spans = merged((step.offset, step.end) for step in region.steps.values())
+    spans = merged(span for step in region.steps.values() for span in step.depends_on)
     return Compiled(content, region.entries, steps, spans, seconds)
 
 

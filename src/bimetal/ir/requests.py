@@ -9,8 +9,8 @@ __all__ = ["ANSWERS", "REASONS", "Question", "Reason", "RegisterUse"]
 
 Question = Literal[
     "time_ns", "instret", "random", "is_memory", "is_ram", "relax",
-    "flush", "flush_spaces", "flush_pages", "flush_fetch", "fence_code", "fence_line",
-    "shared", "tell_pages", "tell_code", "heard", "lock",
+    "flush", "flush_spaces", "flush_space", "flush_pages", "flush_fetch", "fence_code",
+    "fence_line", "shared", "tell_pages", "tell_code", "heard", "lock",
 ]  # fmt: skip
 """The questions of `Cpu.host`:
 
@@ -20,7 +20,8 @@ Question = Literal[
   written.
 * ``relax``: say that this vCPU is waiting for another one.
 * ``flush``: flush all translations. ``flush_spaces``, with a mask and a value: those of address
-  spaces that equal the value in the bits of the mask. ``flush_pages``, with an address, a number
+  spaces that equal the value in the bits of the mask. ``flush_space``, with an address space: those
+  of its pages that are not global, at least. ``flush_pages``, with an address, a number
   of 4 KiB pages, a mask, a value, and a mask of further bits that must match for pages that are not
   global: those of these pages. ``flush_fetch``: those for instruction fetches. ``fence_code``: make
   later fetches see earlier stores.

@@ -158,7 +158,9 @@ class Isa(Struct, eq=False):
     extensions, whose instructions are undefined there. Decoded operands may take ``operands``
     bytes. Where code is ``coherent``, a vCPU's own stores to it take effect at its next
     instruction; elsewhere, behind the fence that the ISA has for it. With a ``landing`` there are
-    guarded pages, which have decode modes of their own.
+    guarded pages, which have decode modes of their own. ``relocated`` says which fields of an
+    instruction may be addresses that its loader changes each time, by the offsets of their bytes,
+    of which the lowest is first: translated code serves all of them.
 
     ``views`` are registers for people that are made of the stored ones. ``hooks`` holds what
     `routine` has described so far, among it what the engine calls by name (`contract`). The modules
@@ -180,6 +182,7 @@ class Isa(Struct, eq=False):
     operands: int = 8
     coherent: bool = False
     landing: Landing | None = None
+    relocated: Callable[[Decoded], dict[str, int]] = lambda decoded: {}
     chapters: tuple[str, ...] = ()
     hooks: dict[str, Routine] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
@@ -371,7 +374,7 @@ class Isa(Struct, eq=False):
         """The encoding of one instruction at ``pc``. Raises ValueError if ``text`` is not one."""
         for insn in self.insns:
             fields = insn.template.read(text, insn.pattern.widths, pc)
-            if fields is not None and insn.admits(_unsigned(fields, insn.pattern)):
+            if fields is not None and insn.admits(insn.pattern.unsigned(fields)):
                 try:
                     word = insn.pattern.encode(fields)
                 except ValueError:
@@ -394,7 +397,3 @@ class Isa(Struct, eq=False):
             text = decoded.text(pc + at) if decoded and whole else f".byte {raw.hex(' ')}"
             yield pc + at, raw, text
             at += length
-
-
-def _unsigned(fields: Mapping[str, int], pattern: Pattern) -> dict[str, int]:
-    return {name: v & ((1 << pattern.widths.get(name, 64)) - 1) for name, v in fields.items()}

@@ -120,6 +120,10 @@ class Pattern:
             fields[piece.name] |= (word >> piece.at & (1 << piece.width) - 1) << piece.low
         return fields
 
+    def unsigned(self, fields: Mapping[str, int]) -> dict[str, int]:
+        """The fields as `decode` gives them, where signed ones may be negative."""
+        return {name: v & ((1 << self.widths.get(name, 64)) - 1) for name, v in fields.items()}
+
     def encode(self, fields: Mapping[str, int]) -> int:
         """The word with these fields; a signed field may be given as a negative integer."""
         word = self.match

@@ -136,7 +136,8 @@ class ArmMachine(KvmMachine):
     target: bytes
 
     def __init__(self, device: Device, cpus: int = 1, *, model: str = "host"):
-        self.check_model(model)
+        if model != "host":
+            raise BimetalError(f"KVM on Arm has no processor model {model!r}", "use 'host'")
         super().__init__(device, cpus)
 
     def _set_up(self) -> None:

@@ -228,9 +228,9 @@ class Core(Machine):
                 return int(self.memory.find(args[0], 1) is not None)
             case "is_ram":
                 return int(self.memory.find(args[0], 1, write=True) is not None)
-            case "flush" | "flush_fetch" | "flush_spaces" | "flush_pages" | "fence_code":
+            case "flush" | "flush_fetch" | "flush_spaces" | "flush_space" | "flush_pages":
                 return 0  # nothing is cached
-            case "tell_pages" | "tell_code":
+            case "fence_code" | "tell_pages" | "tell_code":
                 return 0  # nor by others
             case "heard" | "fence_line":
                 return 1

@@ -17,7 +17,6 @@ class Model(Struct, frozen=True):
 
     lacks: frozenset[str] = frozenset()
     physical_bits: int = 64
-    bits: int = 64
 
 
 def processor(name: str) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir.value import Value, const, select
+from ...ir.value import Value, select
 from ..trace import Cpu, when
 from .control import (
     CD,
@@ -85,8 +85,7 @@ def write_cr3(cpu: Cpu, value: Value) -> None:
     cpu.cr3 = select(long, kept, value & 0xFFFF_FFFF)
     load_directory(cpu)
     with when(~keeps):
-        space = x86.hooks["address_space"](cpu)
-        cpu.host("flush_spaces", 0, const(-1, 64), space)
+        cpu.host("flush_space", 0, x86.hooks["address_space"](cpu))
 
 
 @x86.routine(value=64)

@@ -16,6 +16,7 @@ from ..state import StateSpec
 from .extensions import EXTENSIONS
 from .fields import NONE
 from .identity import LEAVES, SETTABLE
+from .relocated import relocated
 from .scan import FETCH, scan
 from .text import KINDS, REGISTERS
 from .unscan import unscan
@@ -123,6 +124,7 @@ _file("settable", len(SETTABLE), 64, fixed=True)
 x86 = Isa(
     "x86_64", _state, KINDS, granule=1, fetch=FETCH, scan=scan, unscan=unscan, operands=24,
     coherent=True, features=EXTENSIONS, chapters=("bimetal.isa.x86.insns",),
+    relocated=relocated,
     modes=(
         DecodeMode("64-bit"), DecodeMode("32-bit, flat", 32),
         DecodeMode("32-bit", 32), DecodeMode("16-bit", 32),
